@@ -1,0 +1,1 @@
+"""One plain deploy per component; all.py runs them in dependency order."""

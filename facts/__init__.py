@@ -1,0 +1,1 @@
+"""What is: thin, typed facts over pure parse functions."""

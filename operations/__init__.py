@@ -1,0 +1,1 @@
+"""What should be: fact, compare, then yield or noop."""

@@ -1,0 +1,1 @@
+"""The domain: site model, derivations, certificates, API clients. No pyinfra in here."""

@@ -1,0 +1,52 @@
+"""A guest's own certificate by ACME: the tree that keeps it, for the deploys that need one."""
+
+from pyinfra import host
+
+from deploys.context import TEMPLATES, site
+from phoenix import acme, duration
+from phoenix.certificates_wanted import WantedCertificate, certificates
+from phoenix.config_tree import Tree, TreeFile
+from phoenix.step_ca import directory_url
+from phoenix.traefik import ROOT_CA
+
+
+def wanted(name: str) -> WantedCertificate | None:
+    """This host's certificate `name` ("gateway" or "host"), None where it has no such one."""
+    for certificate in certificates(site()):
+        if certificate.host.name == host.name and certificate.name == name:
+            return certificate
+    return None
+
+
+def tree(certificate: WantedCertificate, *, check: str = "", reload: str = "") -> Tree:
+    """Program, configuration, service and timer for one certificate."""
+    lifetime = duration.parse(host.data.step_ca_lifetime_default)
+    timer = f"phoenix-acme@{certificate.name}.timer"
+    return Tree(
+        component=f"acme-{certificate.name}",
+        files={
+            acme.PROGRAM: TreeFile((TEMPLATES / "acme/phoenix-acme").read_text(), mode="0755"),
+            f"/etc/phoenix/acme/{certificate.name}.conf": TreeFile(
+                acme.configuration(
+                    certificate,
+                    directory=directory_url(site()),
+                    root=ROOT_CA,
+                    check=check,
+                    reload=reload,
+                )
+            ),
+            "/etc/systemd/system/phoenix-acme@.service": TreeFile(
+                (TEMPLATES / "acme/phoenix-acme@.service").read_text()
+            ),
+            "/etc/systemd/system/phoenix-acme@.timer": TreeFile(
+                (TEMPLATES / "acme/phoenix-acme@.timer").read_text()
+            ),
+            f"/etc/systemd/system/{timer}.d/interval.conf": TreeFile(
+                "[Timer]\nOnCalendar=\n"
+                f"OnCalendar={acme.interval(lifetime)}\n"
+                f"RandomizedDelaySec={int(lifetime.total_seconds() // 240)}s\n"
+            ),
+        },
+        enable=(timer,),
+        validate=f'sh -n "$ROOT{acme.PROGRAM}"',
+    )

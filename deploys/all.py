@@ -1,0 +1,11 @@
+"""The whole platform, in dependency order. Each line also works alone, and with --limit."""
+
+from pyinfra import local
+
+local.include("deploys/dns.py")  # names first: everything below is reached by name
+local.include("deploys/base.py")  # packages, resolver, SSH, updates
+local.include("deploys/step_ca.py")  # the root of trust
+local.include("deploys/trust.py")  # ... on every host
+local.include("deploys/certificates.py")  # guests that serve TLS themselves
+local.include("deploys/traefik.py")  # the internal proxy
+local.include("deploys/nginx.py")  # the front door

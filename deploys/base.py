@@ -1,0 +1,81 @@
+"""Every host: packages, time, security updates, the internal resolver, a hardened sshd."""
+
+from pyinfra import host
+from pyinfra.api import DeployError
+
+from deploys.context import me, render, site
+from operations.config_tree import config_tree
+from operations.packages import packages
+from phoenix.config_tree import Tree, TreeFile
+from phoenix.dns import records
+
+SSHD = "/etc/ssh/sshd_config.d/10-phoenix.conf"
+UPDATES = "/etc/apt/apt.conf.d/60phoenix"
+
+# An LXC guest has its host's clock; a machine of its own keeps its own.
+time_keeper = [] if me().kind == "lxc" else [("systemd-timesyncd", "chrony", "ntpsec")]
+packages(
+    name="Base: packages",
+    names=[
+        "bind9-dnsutils", "ca-certificates", "curl", "openssl", "tzdata", "unattended-upgrades",
+        *time_keeper,
+    ],
+)  # fmt: skip
+
+config_tree(
+    name="Base: security updates, time zone",
+    tree=Tree(
+        component="base",
+        files={
+            UPDATES: TreeFile(render("apt-phoenix.conf")),
+            "/etc/timezone": TreeFile(f"{host.data.timezone}\n"),
+        },
+        validate=f'apt-config -c "$ROOT{UPDATES}" dump >/dev/null'
+        f" && test -f /usr/share/zoneinfo/{host.data.timezone}",
+        after=f"ln -sfn /usr/share/zoneinfo/{host.data.timezone} /etc/localtime",
+    ),
+)
+
+server = site().hypervisor.address
+known = records(site())[0]
+resolver = {
+    "/etc/resolv.conf": TreeFile(
+        render(
+            "resolv.conf.j2",
+            domain=site().domain,
+            servers=[str(server), *host.data.resolver_fallback],
+        )
+    )
+}
+if me().kind == "lxc":
+    # Proxmox VE writes a container's resolv.conf at each start unless this file stands beside it.
+    resolver["/etc/.pve-ignore.resolv.conf"] = TreeFile("")
+config_tree(
+    name="Base: resolver",
+    tree=Tree(
+        component="resolver",
+        files=resolver,
+        # Never point a host at a name server that does not answer it.
+        validate=f"dig +time=2 +tries=3 +short @{server} {known.name} A | grep -qxF {known.address}"
+        f" || {{ echo 'the name server {server} does not answer this host:"
+        " run deploys/dns.py, check UDP and TCP port 53'; exit 1; }",
+    ),
+)
+
+if host.data.get("ssh_password") and not host.data.get("ssh_key"):
+    raise DeployError(
+        f"{host.name} is reached with a password, which deploys/base.py turns off: put a key of "
+        "yours into its authorized_keys and name it as ssh_key"
+    )
+config_tree(
+    name="Base: SSH hardening",
+    tree=Tree(
+        component="ssh",
+        files={SSHD: TreeFile(render("sshd-phoenix.conf"), mode="0600")},
+        # sshd takes the first value it meets, and reads this file before its main one.
+        validate="mkdir -p /run/sshd; t=$(mktemp); trap 'rm -f \"$t\"' EXIT; "
+        f'cat "$ROOT{SSHD}" /etc/ssh/sshd_config >"$t"; sshd -t -f "$t"',
+        after="systemctl try-reload-or-restart ssh.service",
+        confirm=host.data.ssh_confirm_seconds,
+    ),
+)

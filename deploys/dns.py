@@ -1,0 +1,41 @@
+"""Internal DNS on the hypervisor: an instance of dnsmasq of our own, with one file of our own."""
+
+from pyinfra import host
+
+from deploys.context import render, site
+from operations.config_tree import config_tree
+from operations.packages import packages
+from phoenix import dnsmasq
+from phoenix.config_tree import Tree, TreeFile
+from phoenix.dns import records
+
+CONFIG = "/etc/phoenix/dnsmasq.conf"
+UNIT = "phoenix-dns.service"
+
+if "hypervisor" in host.groups:
+    # dnsmasq-base is the program without Debian's service, which would listen everywhere and
+    # which Proxmox's own networking may be using.
+    packages(name="DNS: packages", names=["dnsmasq-base", "bind9-dnsutils"])
+    a_record = records(site())[0]
+    config_tree(
+        name="DNS: records and service",
+        tree=Tree(
+            component="dns",
+            files={
+                CONFIG: TreeFile(
+                    dnsmasq.config(
+                        site(),
+                        records(site()),
+                        host.data.dns_upstreams,
+                        stop_rebind=host.data.dns_stop_rebind,
+                    )
+                ),
+                f"/etc/systemd/system/{UNIT}": TreeFile(render("phoenix-dns.service")),
+            },
+            unit=UNIT,
+            action="restart",  # dnsmasq reads its configuration only when it starts
+            validate=f'dnsmasq --test --conf-file="$ROOT{CONFIG}"',
+            health=f"dig +time=1 +tries=1 +short @{site().hypervisor.address} {a_record.name} A"
+            f" | grep -qxF {a_record.address}",
+        ),
+    )

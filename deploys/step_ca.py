@@ -1,0 +1,65 @@
+"""The certificate authority of the internal network."""
+
+from pyinfra import host
+from pyinfra.facts.server import Arch
+
+from deploys.context import me, render, secrets, site
+from operations import step_ca
+from operations.artifact import artifact
+from operations.config_tree import config_tree
+from operations.packages import packages
+from phoenix.artifacts import pinned
+from phoenix.config_tree import Tree, TreeFile
+from phoenix.step_ca import DIRECTORY, PORT, Claims, check_version, config
+
+UNIT = "step-ca.service"
+CONFIG = f"{DIRECTORY}/config/ca.json"
+BACKUPS = "/var/backups/phoenix/step-ca"
+
+if "step_ca" in host.groups:
+    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.get_fact(Arch) or "", "unknown")
+    program = pinned("step-ca", host.data.artifacts, arch)
+    check_version(program.version)
+    claims = Claims(
+        minimum=host.data.step_ca_lifetime_minimum,
+        maximum=host.data.step_ca_lifetime_maximum,
+        default=host.data.step_ca_lifetime_default,
+    )
+
+    packages(name="Step-CA: packages", names=["openssl", "curl", "ca-certificates"])
+    artifact(name="Step-CA: program", item=program)
+    step_ca.initialised(
+        name="Step-CA: keys and certificates",
+        site=site(),
+        organisation=host.data.step_ca_organisation,
+        years=host.data.step_ca_years,
+        password=secrets().find("step_ca_password"),
+    )
+    config_tree(
+        name="Step-CA: configuration and service",
+        tree=Tree(
+            component="step-ca",
+            files={
+                CONFIG: TreeFile(config(site(), claims)),
+                f"/etc/systemd/system/{UNIT}": TreeFile(
+                    render(
+                        "step-ca.service.j2",
+                        program=f"{program.directory}/program",
+                        directory=DIRECTORY,
+                        config=CONFIG,
+                    )
+                ),
+            },
+            unit=UNIT,
+            action="restart",
+            validate=render("step-ca-validate.sh.j2", program=program.directory, config=CONFIG),
+            before=render("step-ca-backup.sh.j2", unit=UNIT, directory=DIRECTORY, to=BACKUPS),
+            # Not only alive, but with this configuration: what it says of itself decides.
+            health=render(
+                "step-ca-health.sh.j2",
+                root=f"{DIRECTORY}/certs/root_ca.crt",
+                url=f"https://{me().address}:{PORT}",
+                lifetime=claims.default,
+            ),
+        ),
+    )

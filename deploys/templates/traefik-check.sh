@@ -1,0 +1,55 @@
+#!/bin/sh
+# Made by Phoenix. Traefik has no check mode, so the proposed configuration is run for a moment in
+# a network namespace of its own, with storage of its own, and asked what it makes of it.
+#   traefik-check PROGRAM STATIC            does it start with this static configuration?
+#   traefik-check PROGRAM STATIC ROOT NAME  and do all routers below ROOT work, NAME among them?
+set -eu
+if [ "${PHOENIX_NETNS:-}" != yes ]; then
+    PHOENIX_NETNS=yes exec unshare --net sh "$0" "$@"
+fi
+program=$1 static=$2 root=${3:-} marker=${4:-}
+work=$(mktemp -d)
+pid=
+trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
+mkdir "$work/dynamic"
+if [ -n "$root" ]; then
+    for file in "$root"/etc/traefik/dynamic/*.yml; do
+        sed "s#/etc/traefik/dashboard.users#$root/etc/traefik/dashboard.users#" "$file" \
+            >"$work/dynamic/${file##*/}"
+    done
+fi
+sed -e "s#/etc/traefik/dynamic#$work/dynamic#" -e "s#/var/lib/traefik/#$work/#" \
+    -e "s#/var/log/traefik/#$work/#" "$static" >"$work/traefik.yml"
+ip link set lo up
+"$program" --configFile="$work/traefik.yml" >"$work/log" 2>&1 &
+pid=$!
+api=http://127.0.0.1:8081
+tries=0
+until curl -fsS --max-time 1 "$api/ping" >/dev/null 2>&1; do
+    tries=$((tries + 1))
+    if ! kill -0 "$pid" 2>/dev/null; then
+        pid=
+        echo "Traefik does not start with this configuration:"
+        grep -v '"level":"\(info\|debug\)"' "$work/log" | tail -n 5
+        exit 1
+    fi
+    [ "$tries" -lt 100 ] || { echo "Traefik did not come up within 20 s"; tail -n 5 "$work/log"; exit 1; }
+    sleep 0.2
+done
+[ -n "$marker" ] || exit 0
+tries=0
+until curl -fsS --max-time 1 "$api/api/http/middlewares/$marker@file" >/dev/null 2>&1; do
+    tries=$((tries + 1))
+    if [ "$tries" -ge 25 ]; then
+        echo "Traefik does not take these routes:"
+        grep '"level":"error"' "$work/log" | grep -v 'ACME\|acme' | tail -n 5
+        exit 1
+    fi
+    sleep 0.2
+done
+for kind in routers services middlewares; do
+    if faults=$(curl -fsS --max-time 2 "$api/api/http/$kind" | grep -o '"error":\[[^]]*\]'); then
+        echo "Traefik finds faults in the $kind: $faults"
+        exit 1
+    fi
+done

@@ -1,0 +1,79 @@
+"""The internal proxy: routes every declared service by its Host header, dashboard included."""
+
+from pyinfra import host
+from pyinfra.facts.server import Arch
+
+from deploys.context import me, render, secrets, site
+from operations.artifact import artifact
+from operations.config_tree import config_tree
+from operations.packages import packages
+from phoenix import traefik
+from phoenix.artifacts import pinned
+from phoenix.config_tree import Tree, TreeFile
+from phoenix.secrets import htpasswd
+from phoenix.step_ca import directory_url
+
+UNIT = "traefik.service"
+STATIC = "/etc/traefik/traefik.yml"
+DYNAMIC = "/etc/traefik/dynamic"
+CHECK = "/usr/local/lib/phoenix/traefik-check"
+
+if "traefik" in host.groups:
+    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.get_fact(Arch) or "", "unknown")
+    program = pinned("traefik", host.data.artifacts, arch)
+    routes, marker = traefik.dynamic_config(site())
+    login = htpasswd(host.data.traefik_dashboard_user, secrets().get("traefik_dashboard_password"))
+
+    packages(name="Traefik: packages", names=["curl", "iproute2", "logrotate", "openssl"])
+    artifact(name="Traefik: program", item=program)
+    config_tree(
+        name="Traefik: configuration and service",
+        tree=Tree(
+            component="traefik",
+            files={
+                STATIC: TreeFile(
+                    traefik.static_config(
+                        site(),
+                        ca_directory=directory_url(site()),
+                        lifetime=host.data.step_ca_lifetime_default,
+                    )
+                ),
+                CHECK: TreeFile(render("traefik-check.sh"), mode="0755"),
+                "/etc/logrotate.d/phoenix-traefik": TreeFile(render("traefik.logrotate")),
+                "/etc/sysusers.d/phoenix-traefik.conf": TreeFile(
+                    'u traefik - "Traefik" /var/lib/traefik\n'
+                ),
+                "/etc/tmpfiles.d/phoenix-traefik.conf": TreeFile(f"d {DYNAMIC} 0755 root root\n"),
+                f"/etc/systemd/system/{UNIT}": TreeFile(
+                    render(
+                        "traefik.service.j2", program=f"{program.directory}/program", config=STATIC
+                    )
+                ),
+            },
+            unit=UNIT,
+            action="restart",
+            validate=f'sh "$ROOT{CHECK}" {program.directory}/program "$ROOT{STATIC}"',
+            health=f"curl -fsS --max-time 2 http://{traefik.LOCAL}/ping",
+        ),
+    )
+    config_tree(
+        name="Traefik: routes",
+        tree=Tree(
+            component="traefik-routes",
+            files={
+                f"{DYNAMIC}/phoenix.yml": TreeFile(routes),
+                traefik.USERS_FILE: TreeFile(login, mode="0640", group="traefik", secret=True),
+            },
+            unit=UNIT,
+            action="reload",
+            validate=f'sh {CHECK} {program.directory}/program {STATIC} "$ROOT" {marker}',
+            health=render(
+                "traefik-health.sh.j2",
+                api=f"http://{traefik.LOCAL}/api/http",
+                marker=marker,
+                name=me().fqdn,
+                root=traefik.ROOT_CA,
+            ),
+            deadline=60,  # the first certificate comes within this time
+        ),
+    )

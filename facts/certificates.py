@@ -1,0 +1,244 @@
+"""Certificate state: of a file, of what a port serves, of one that `phoenix-acme` keeps.
+
+A private key never leaves its host: the commands print certificates, public keys and modes alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase, QuoteString, StringCommand
+from pyinfra.api.exceptions import FactProcessError
+
+from phoenix.x509 import CertificateError, CertificateInfo, parse_chain, public_key_digest
+
+ACME_PROGRAM = "/usr/local/sbin/phoenix-acme"
+
+_CERTIFICATES = "sed -n -e '/^-----BEGIN CERTIFICATE-----/,/^-----END CERTIFICATE-----/p'"
+# s_client also prints the session's secrets, which have no business in a log: let through by name.
+_REPORT = "-e '/^ *Verify return code:/p' -e '/^ *Protocol *:/p' -e '/:error:/p'"
+_PEM = re.compile(r"-----BEGIN (CERTIFICATE|PUBLIC KEY)-----.*?-----END \1-----", re.DOTALL)
+_VERIFY = re.compile(r"^\s*Verify return code: (\d+) \((.*)\)\s*$", re.MULTILINE)
+_PROTOCOL = re.compile(r"^\s*Protocol\s*: (TLSv[\d.]+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class KeyFile:
+    """Owner, group and octal mode (`0600`) of a private key; `readable`: openssl could load it."""
+
+    owner: str
+    group: str
+    mode: str
+    readable: bool
+
+
+@dataclass(frozen=True)
+class CertificateFileState:
+    """A chain on disk, leaf first. `key` is None where none was asked for or none is there."""
+
+    chain: tuple[CertificateInfo, ...]
+    key: KeyFile | None
+
+    @property
+    def leaf(self) -> CertificateInfo:
+        """The certificate that a service presents."""
+        return self.chain[0]
+
+
+@dataclass(frozen=True)
+class ServedState:
+    """What a port served. `verify_code` is OpenSSL's X509_V_* (0: verified, 62: other name).
+
+    With no TLS session `chain` is empty and `error` holds the reason.
+    """
+
+    chain: tuple[CertificateInfo, ...]
+    verify_code: int | None
+    verify_message: str
+    protocol: str
+    error: str
+
+
+@dataclass(frozen=True)
+class AcmeState:
+    """What `phoenix-acme status` says; `not_after` is seconds since 1970.
+
+    pair: missing, placeholder or issued. due: why `ensure` would issue, or empty. permissions: ok
+    or drifted. error: why the configuration cannot be used, or empty.
+    """
+
+    error: str
+    due: str
+    pair: str
+    serial: str
+    not_after: int | None
+    loaded: bool
+    permissions: str
+
+
+class CertificateFile(FactBase[CertificateFileState | None]):
+    """The chain in a PEM file and whether a private key belongs to its leaf; None: no such file.
+
+    Needs openssl on the host only where `key` is given.
+    """
+
+    @staticmethod
+    def default() -> CertificateFileState | None:
+        """No file."""
+        return None
+
+    def command(self, path: str, key: str | None = None) -> StringCommand:
+        """One shell line; prints the chain, then the key's state and its public half."""
+        quoted = QuoteString(path)
+        parts: list[str | StringCommand | QuoteString] = [
+            *("if", "[", "-e", quoted, "];", "then", "echo", "file;"),
+            *(_CERTIFICATES, "--", quoted, ";"),
+        ]
+        if key is not None:
+            quoted_key = QuoteString(key)
+            parts += [
+                *("stat", "-L", "-c", "'key %U %G 0%a'", "--", quoted_key, "2>/dev/null;"),
+                *("openssl", "pkey", "-in", quoted_key, "-passin", "pass:", "-pubout"),
+                *("2>/dev/null", "</dev/null;"),
+            ]
+        return StringCommand(*parts, "fi", "||", "true")
+
+    def process(self, output: list[str]) -> CertificateFileState | None:
+        """Parse what `command` printed; junk is a FactProcessError."""
+        return parse_certificate_file(output)
+
+
+class ServedCertificate(FactBase[ServedState]):
+    """The chain that `address:port` serves for an SNI name, verified by the host that asks.
+
+    `ca_file` alone is trusted where given, else the host's trust store. Deadline: 10 s.
+    """
+
+    def requires_command(
+        self,
+        address: str,  # noqa: ARG002 - pyinfra passes it what command() gets
+        port: int,  # noqa: ARG002
+        server_name: str,  # noqa: ARG002
+        ca_file: str | None = None,  # noqa: ARG002
+    ) -> str:
+        """`openssl`."""
+        return "openssl"
+
+    def command(
+        self, address: str, port: int, server_name: str, ca_file: str | None = None
+    ) -> StringCommand:
+        """One s_client session that sends nothing; always exits 0."""
+        trust: list[str | QuoteString] = []
+        if ca_file is not None:
+            trust = ["-CAfile", QuoteString(ca_file), "-no-CApath", "-no-CAstore"]
+        host = f"[{address}]" if ":" in address else address
+        return StringCommand(
+            *("timeout", "10", "openssl", "s_client", "-connect", QuoteString(f"{host}:{port}")),
+            *("-servername", QuoteString(server_name)),
+            *("-verify_hostname", QuoteString(server_name)),
+            *("-showcerts", *trust, "</dev/null", "2>&1", "|", _CERTIFICATES, _REPORT),
+        )
+
+    def process(self, output: list[str]) -> ServedState:
+        """Parse s_client's report; junk is a FactProcessError."""
+        return parse_served(output)
+
+
+class AcmeStatus(FactBase[AcmeState | None]):
+    """The state of a certificate that `phoenix-acme` keeps; None: the script is not there yet."""
+
+    @staticmethod
+    def default() -> AcmeState | None:
+        """No script."""
+        return None
+
+    def command(self, certificate: str) -> StringCommand:
+        """`phoenix-acme status`, if it is installed."""
+        return StringCommand(
+            *("[", "!", "-x", ACME_PROGRAM, "]", "||"),
+            *(ACME_PROGRAM, "status", QuoteString(certificate)),
+        )
+
+    def process(self, output: list[str]) -> AcmeState | None:
+        """Parse the line of JSON; junk is a FactProcessError."""
+        return parse_acme_status(output)
+
+
+def parse_certificate_file(output: Sequence[str]) -> CertificateFileState | None:
+    """The state from CertificateFile's lines. Raises FactProcessError for a file with no chain."""
+    if not output:
+        return None
+    text = "\n".join(output)
+    if output[0] != "file":
+        raise FactProcessError(f"unexpected answer of the certificate fact: {output[0]!r}")
+    blocks = _blocks(text)
+    stat = re.search(r"^key (\S+) (\S+) (0\d+)$", text, re.MULTILINE)
+    try:
+        public_key = next((public_key_digest(pem) for kind, pem in blocks if kind != _CERT), None)
+        # A key file that is there and cannot be read is a mismatch, not an open question.
+        wanted = public_key if public_key is not None or stat is None else "unreadable"
+        chain = parse_chain("\n".join(pem for kind, pem in blocks if kind == _CERT), key=wanted)
+    except CertificateError as error:
+        raise FactProcessError(f"the certificate file cannot be used: {error}") from error
+    key = KeyFile(stat[1], stat[2], stat[3], public_key is not None) if stat else None
+    return CertificateFileState(chain=chain, key=key)
+
+
+def parse_served(output: Sequence[str]) -> ServedState:
+    """The state from s_client's lines. Raises FactProcessError for an unreadable chain."""
+    text = "\n".join(output)
+    blocks = [pem for kind, pem in _blocks(text) if kind == _CERT]
+    if not blocks:
+        return ServedState((), None, "", "", _connect_error(output))
+    verdict = _VERIFY.search(text)
+    if verdict is None:
+        raise FactProcessError("openssl s_client reported no verify result")
+    # Some versions of s_client show the leaf again after the chain.
+    try:
+        chain = parse_chain("\n".join(dict.fromkeys(blocks)))
+    except CertificateError as error:
+        raise FactProcessError(f"the served certificate cannot be used: {error}") from error
+    protocol = _PROTOCOL.search(text)
+    return ServedState(
+        chain, int(verdict[1]), verdict[2], protocol[1] if protocol else "", error=""
+    )
+
+
+def parse_acme_status(output: Sequence[str]) -> AcmeState | None:
+    """The state from one line of JSON. Raises FactProcessError for anything else."""
+    if not output:
+        return None
+    try:
+        data = json.loads("\n".join(output))
+        if data["pair"] not in ("missing", "placeholder", "issued"):
+            raise ValueError(f"unknown pair {data['pair']!r}")
+        return AcmeState(
+            error=str(data["error"]),
+            due=str(data["due"]),
+            pair=data["pair"],
+            serial=str(data["serial"]),
+            not_after=None if data["not_after"] is None else int(data["not_after"]),
+            loaded=data["loaded"] is True,
+            permissions=str(data["permissions"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise FactProcessError(f"phoenix-acme status gave no usable answer: {error!r}") from error
+
+
+_CERT = "CERTIFICATE"
+
+
+def _blocks(text: str) -> list[tuple[str, str]]:
+    return [(match[1], match[0]) for match in _PEM.finditer(text)]
+
+
+def _connect_error(output: Sequence[str]) -> str:
+    for line in output:
+        # 40C7…:error:8000006F:system library:BIO_connect:Connection refused:../crypto/…:
+        parts = line.split(":")
+        if len(parts) > 5 and parts[1] == "error":
+            return parts[5].strip() or parts[4]
+    return "no certificate was served within 10 s"

@@ -1,0 +1,44 @@
+"""What stands on the certificate authority's guest."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+
+from pyinfra.api import FactBase, StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from typing_extensions import override
+
+from phoenix.step_ca import DIRECTORY, CaState, StepCaError, parse_state
+
+_SCRIPT = """cd "$1" 2>/dev/null || exit 0
+find certs secrets -type f -printf 'mode %m %p\\n' 2>/dev/null
+k=secrets/intermediate_ca_key c=certs/intermediate_ca.crt r=certs/root_ca.crt p=secrets/password
+if pub=$(openssl pkey -in $k -passin file:$p -pubout 2>/dev/null); then echo 'yes opens'
+ [ "$pub" = "$(openssl x509 -in $c -noout -pubkey 2>/dev/null)" ] && echo 'yes matches'; fi
+openssl verify -CAfile $r $c >/dev/null 2>&1 && echo 'yes chains'
+openssl x509 -in $r 2>/dev/null | sed 's/^/root /'
+:"""
+
+
+class CertificateAuthority(FactBase[CaState]):
+    """The CA's files: modes, whether they fit together, and the root certificate as PEM.
+
+    No key and no password leaves the guest. Raises FactProcessError on unexpected output.
+    """
+
+    @staticmethod
+    @override
+    def default() -> CaState:
+        return CaState()
+
+    @override
+    def command(self, directory: str = DIRECTORY) -> StringCommand:
+        return StringCommand("sh", "-c", shlex.quote(_SCRIPT), "step-ca", shlex.quote(directory))
+
+    @override
+    def process(self, output: Iterable[str]) -> CaState:
+        try:
+            return parse_state(list(output))
+        except StepCaError as error:
+            raise FactProcessError(str(error)) from error

@@ -1,0 +1,48 @@
+"""Certificates that were added to a host's trust store by hand or by Phoenix."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+
+from pyinfra.api import FactBase, StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from typing_extensions import override
+
+from phoenix.x509 import CertificateError, CertificateInfo, parse_chain
+
+_SCRIPT = """for f in "$1"/*.crt; do [ -f "$f" ] || continue
+ echo "file $f"; openssl x509 -in "$f" 2>/dev/null; done
+:"""
+
+
+class LocalTrust(FactBase[dict[str, CertificateInfo]]):
+    """Path to certificate of everything in `directory` that is a certificate.
+
+    Raises FactProcessError when the host prints something else.
+    """
+
+    @staticmethod
+    @override
+    def default() -> dict[str, CertificateInfo]:
+        return {}
+
+    @override
+    def command(self, directory: str) -> StringCommand:
+        return StringCommand("sh", "-c", shlex.quote(_SCRIPT), "trust", shlex.quote(directory))
+
+    @override
+    def process(self, output: Iterable[str]) -> dict[str, CertificateInfo]:
+        blocks: dict[str, list[str]] = {}
+        current: list[str] | None = None
+        for line in output:
+            if line.startswith("file "):
+                current = blocks.setdefault(line.removeprefix("file "), [])
+            elif current is None:
+                raise FactProcessError(f"unexpected line from the host: {line!r}")
+            else:
+                current.append(line)
+        try:
+            return {path: parse_chain("\n".join(pem))[0] for path, pem in blocks.items() if pem}
+        except CertificateError as error:
+            raise FactProcessError(str(error)) from error

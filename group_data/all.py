@@ -1,0 +1,71 @@
+"""Versions, pins and tunables of every host. No secrets: those come from phoenix.secrets."""
+
+# Resolvers that the internal name server asks for everything outside the site's own domain.
+dns_upstreams = ["9.9.9.9", "149.112.112.112"]
+
+# Drop private addresses in their answers (DNS rebinding). Turn it off only where such answers
+# are meant, for example behind an upstream that has internal zones of its own.
+dns_stop_rebind = True
+
+# Further name servers in every host's resolv.conf, asked when ours is silent. Empty by choice:
+# a public resolver answers "no such name" for internal names, and learns what they are.
+resolver_fallback: list[str] = []
+
+timezone = "America/New_York"
+
+# Lifetimes of leaf certificates (Go durations). Each holder renews with a third left, Traefik
+# with six hours left of twenty-four.
+step_ca_lifetime_minimum = "5m"
+step_ca_lifetime_maximum = "24h"
+step_ca_lifetime_default = "24h"
+
+# O and the start of CN of root and intermediate, and their lifetime; read once, at initialisation.
+step_ca_organisation = "ThinkHeads"
+step_ca_years = 10
+
+# The gateway
+nginx_hsts_seconds = 31536000
+nginx_max_body = "512m"
+nginx_read_timeout = "300s"
+
+traefik_dashboard_user = "admin"
+
+# Seconds in which a new SSH login must succeed after a change to sshd, else it is undone.
+ssh_confirm_seconds = 120
+
+# Programs that are no Debian packages. Any URL that the guests can reach will do (https:// or
+# file:///): the digests decide. `sha256` is the download's, `binary_sha256` the program's in it.
+artifacts = {
+    "step-ca": {
+        "amd64": {
+            "version": "0.30.2",
+            "url": "https://github.com/smallstep/certificates/releases/download/v0.30.2/"
+            "step-ca_linux_0.30.2_amd64.tar.gz",
+            "sha256": "126615795bafe3f2d3f890e2d628fa6e2857315fb48d0671d34b23047cc37d73",
+            "member": "step-ca_0.30.2/step-ca",
+        },
+        "arm64": {
+            "version": "0.30.2",
+            "url": "https://github.com/smallstep/certificates/releases/download/v0.30.2/"
+            "step-ca_linux_0.30.2_arm64.tar.gz",
+            "sha256": "43f79d1b0b8cab9895dbadd46b0a014006f682a6b1341e1fadf0be31d4b9f4b4",
+            "member": "step-ca_0.30.2/step-ca",
+        },
+    },
+    "traefik": {
+        "amd64": {
+            "version": "3.7.15",
+            "url": "https://github.com/traefik/traefik/releases/download/v3.7.15/"
+            "traefik_v3.7.15_linux_amd64.tar.gz",
+            "binary_sha256": "34bfdfa88e321ad496d829910c6145a0743eae09cdf290e3e114b137eb948e30",
+            "member": "traefik",
+        },
+        "arm64": {
+            "version": "3.7.15",
+            "url": "https://github.com/traefik/traefik/releases/download/v3.7.15/"
+            "traefik_v3.7.15_linux_arm64.tar.gz",
+            "binary_sha256": "f5bfb83924e9645f74f4f89a3a186520ef5265d6d5422c011569dde93cd8c749",
+            "member": "traefik",
+        },
+    },
+}

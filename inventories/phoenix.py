@@ -1,0 +1,35 @@
+"""The real site: the Proxmox host `phoenix` and its five guests.
+
+What they are stands in phoenix_lxc_configs.json and phoenix_vm_configs.json beside this file.
+Log-in: root by key, with the host keys in ~/.ssh/known_hosts (see "The real site" in README.md).
+"""
+
+import os
+from pathlib import Path
+
+from phoenix import inventory as _inventory
+
+_here = Path(__file__).resolve().parent
+_site = _inventory.load(
+    _here, _here.parent / "stacks", environment=os.environ.get("PHOENIX_ENVIRONMENT", "production")
+)
+_groups = _inventory.groups(
+    _site,
+    {
+        "ssh_user": os.environ.get("PHOENIX_SSH_USER", "root"),
+        "ssh_strict_host_key_checking": "yes",
+        "site_inventories": str(_here),
+        "site_stacks": str(_here.parent / "stacks"),
+        "site_environment": _site.environment,
+        "site_secrets": str(Path("~/.config/phoenix/secrets.json").expanduser()),
+    },
+)
+
+hypervisor = _groups["hypervisor"]
+lxc = _groups["lxc"]
+vm = _groups["vm"]
+step_ca = _groups["step_ca"]
+traefik = _groups["traefik"]
+nginx = _groups["nginx"]
+portainer = _groups["portainer"]
+docker = _groups["docker"]

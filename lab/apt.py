@@ -1,0 +1,70 @@
+"""What this machine's apt needs to reach Debian, so that apt inside a container works as well.
+
+Detected, never written down: a proxy and a mirror are facts of one machine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from urllib.parse import urlsplit
+
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy")
+OFFICIAL_HOSTS = {"deb.debian.org", "security.debian.org", "ftp.debian.org"}
+SUITES = "trixie trixie-updates"
+
+
+def files() -> dict[str, bytes]:
+    """Files for a Debian 13 image, by absolute path; empty where the defaults do."""
+    found: dict[str, bytes] = {}
+    proxies = proxy_settings(_run("apt-config", "dump"))
+    if proxies:
+        found["/etc/apt/apt.conf.d/80phoenix-lab"] = "".join(
+            f'{key} "{value}";\n' for key, value in proxies.items()
+        ).encode()
+    sources = mirror_sources(
+        _run("apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(COMPONENT)")
+    )
+    if sources:
+        found["/etc/apt/sources.list"] = sources.encode()
+        found["/etc/apt/sources.list.d/debian.sources"] = b""  # debian:trixie's own list
+    return found
+
+
+def proxy_variables() -> dict[str, str]:
+    """The proxy variables of the environment; Docker's builder knows them without an ARG."""
+    return {name: os.environ[name] for name in PROXY_VARIABLES if os.environ.get(name)}
+
+
+def proxy_settings(dump: str) -> dict[str, str]:
+    """The proxies in the output of `apt-config dump`, by apt's name for them."""
+    pattern = r'^(Acquire::https?::Proxy(?:::[^ ]+)?) "(.+)";$'
+    return {match[1]: match[2] for match in re.finditer(pattern, dump, re.MULTILINE)}
+
+
+def mirror_sources(targets: str) -> str:
+    """A sources.list for Debian 13 where this machine uses a mirror of its own; else nothing.
+
+    :param targets: lines "URI ORIGIN COMPONENT" of `apt-get indextargets`
+    """
+    uris = []
+    for line in dict.fromkeys(targets.splitlines()):
+        uri, _, rest = line.partition(" ")
+        if rest != "Debian main" or urlsplit(uri).hostname in OFFICIAL_HOSTS:
+            continue
+        if urlsplit(uri).scheme in ("http", "https"):
+            uris.append(uri.rstrip("/"))
+    lines = []
+    for uri in uris:
+        # The security archive is a repository of its own, named so on every mirror.
+        suites = ["trixie-security"] if uri.endswith("-security") else SUITES.split()
+        lines += [f"deb {uri} {suite} main\n" for suite in suites]
+    return "".join(lines)
+
+
+def _run(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        return ""
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout

@@ -1,0 +1,115 @@
+"""The lab's commands, once the project's packages are there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from docker.errors import DockerException  # type: ignore[import-untyped]
+
+from lab import preflight, request, state
+from lab.progress import say, timed
+from lab.settings import ROOT, LabError, from_environment
+from lab.up import down, status, up
+from phoenix.findings import ConfigError
+
+
+def main(arguments: Sequence[str], usage: str) -> int:
+    """Run one command; returns the exit status. Raises LabError with what is wrong."""
+    command, *rest = arguments
+    without_arguments: dict[str, Callable[[], int]] = {
+        "up": bring_up,
+        "down": take_down,
+        "status": lambda: 0 if status() else 1,
+        "run": run,
+    }
+    try:
+        if command in without_arguments and not rest:
+            return without_arguments[command]()
+        if command == "shell" and len(rest) == 1:
+            return shell(rest[0])
+        if command == "test":
+            return test(rest)
+    except ConfigError as error:
+        raise LabError(f"the site's declaration cannot be used:\n{error}") from None
+    except DockerException as error:
+        raise LabError(f"the Docker Engine says: {error}") from None
+    print(usage, file=sys.stderr)
+    return 2
+
+
+def bring_up() -> int:
+    """The command `up`."""
+    up()
+    return 0
+
+
+def take_down() -> int:
+    """The command `down`."""
+    down()
+    return 0
+
+
+def shell(host: str) -> int:
+    """Open a root shell on a host or on the client; returns the shell's exit status."""
+    lab = state.load()
+    if lab is None:
+        raise LabError("The lab is not up: python3 lab up")
+    known = [*lab.hosts, "client"]
+    if host not in known:
+        raise LabError(f"There is no host {host!r}. There are: {', '.join(known)}")
+    if host == "client":
+        # nsenter is on every Debian; Docker's own command line may not be.
+        container = preflight.connect().containers.get(lab.client)
+        if container.status != "running":
+            raise LabError("The client is not running: python3 lab up")
+        process = str(container.attrs["State"]["Pid"])
+        return _run(["nsenter", "-t", process, "-m", "-u", "-i", "-n", "-p", "bash", "-l"])
+    return _run(
+        [
+            *("ssh", "-i", str(lab.ssh_key), "-o", "IdentitiesOnly=yes"),
+            *("-o", f"UserKnownHostsFile={lab.known_hosts}", "-o", "StrictHostKeyChecking=yes"),
+            f"root@{lab.hosts[host]}",
+        ]
+    )
+
+
+def run() -> int:
+    """The first README command: lab, whole deploy, and a request that proves it."""
+    lab = up()
+    with timed("pyinfra inventories/lab.py deploys/all.py"):
+        status_code = _run([_tool("pyinfra"), "inventories/lab.py", "deploys/all.py", "-y"])
+    if status_code != 0:
+        say(f"the deploy failed with status {status_code}")
+        return status_code
+    return request.request(lab, from_environment())
+
+
+def test(arguments: Sequence[str]) -> int:
+    """The second README command. Returns the first failing checker's status; pytest speaks last."""
+    checks = (
+        [_tool("ruff"), "check", "."],
+        [_tool("ruff"), "format", "--check", "."],
+        [_tool("mypy")],
+    )
+    failed = 0
+    for command in checks:
+        say(f"{Path(command[0]).name} {' '.join(command[1:])}")
+        failed = failed or _run(command)
+    result = _run([sys.executable, "-m", "pytest", *arguments])
+    return failed or result
+
+
+def _tool(name: str) -> str:
+    return str(Path(sys.prefix) / "bin" / name)
+
+
+def _run(command: Sequence[str]) -> int:
+    sys.stdout.flush()
+    # The tools call each other by name (pyinfra, traefik): they are the environment's own.
+    path = f"{Path(sys.prefix) / 'bin'}:{os.environ.get('PATH', '')}"
+    environment = os.environ | {"PATH": path}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode

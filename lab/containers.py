@@ -1,0 +1,256 @@
+"""One guest as a container: what it is made of, and how it is made, checked and removed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import stat
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from docker import DockerClient  # type: ignore[import-untyped]
+from docker.errors import APIError, NotFound  # type: ignore[import-untyped]
+
+from lab import keys
+from lab.artifacts import MOUNT
+from lab.guests import Guest
+from lab.image import Images, pack
+from lab.progress import say
+from lab.settings import CLIENT, CLIENT_HOST_PART, LABEL, SPEC_LABEL, LabError, Settings
+
+HERE = Path(__file__).resolve().parent
+BOOT_DEADLINE = 120.0
+JOURNAL_LINES = 25
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A container to be: Docker's HostConfig, and the files to put in before it starts."""
+
+    host: str
+    address: str
+    image: str
+    host_config: dict[str, Any]
+    files: dict[str, tuple[bytes, int]]
+
+    @property
+    def digest(self) -> str:
+        """A hash of everything that would need a new container if it changed."""
+        files = {
+            path: [hashlib.sha256(data).hexdigest(), mode]
+            for path, (data, mode) in self.files.items()
+        }
+        text = json.dumps([self.address, self.image, self.host_config, files], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def guest_plan(guest: Guest, images: Images, settings: Settings) -> Plan:
+    """How a guest is run: real systemd, sshd with the lab's keys, Docker's rights if nested."""
+    volumes = [
+        "/sys/fs/cgroup:/sys/fs/cgroup:rw",
+        f"{settings.directory / 'artifacts'}:{MOUNT}:ro",
+    ]
+    # Named capabilities only: --privileged fails where the machine itself lacks one of them.
+    capabilities = ["SYS_ADMIN", "NET_ADMIN"]
+    options = ["seccomp=unconfined"]
+    if guest.nested:
+        volumes.append(f"{settings.container(guest.name)}-docker:/var/lib/docker")
+        capabilities.append("SYS_PTRACE")
+        options.append("apparmor=unconfined")
+    host_config: dict[str, Any] = {
+        "CgroupnsMode": "host",
+        "CapAdd": capabilities,
+        "SecurityOpt": options,
+        "Binds": volumes,
+        # A guest may run programs from /tmp, which Docker would forbid.
+        "Tmpfs": {"/run": "", "/run/lock": "", "/tmp": "exec,mode=1777"},  # noqa: S108
+    }
+    if guest.nested:
+        # What the command line calls systempaths=unconfined: runc inside mounts a /proc anew.
+        host_config |= {"MaskedPaths": [], "ReadonlyPaths": []}
+    files = _files(guest, settings)
+    return Plan(guest.name, str(guest.address), images.base, host_config, files)
+
+
+def client_plan(guests: Iterable[Guest], images: Images, settings: Settings) -> Plan:
+    """The client: a machine of the network that is none of the site's hosts, with its DNS."""
+    address = str(settings.subnet[CLIENT_HOST_PART])
+    resolvers = [str(guest.address) for guest in guests if guest.serves_dns]
+    return Plan(CLIENT, address, images.client, {"Init": True, "Dns": resolvers}, {})
+
+
+def _files(guest: Guest, settings: Settings) -> dict[str, tuple[bytes, int]]:
+    host_key = keys.host_key(settings, guest.name)
+    client_key = settings.directory / keys.CLIENT_KEY
+    files = {
+        "/etc/ssh/ssh_host_ed25519_key": (host_key.read_bytes(), 0o600),
+        "/etc/ssh/ssh_host_ed25519_key.pub": (f"{keys.public(host_key)}\n".encode(), 0o644),
+        "/root/.ssh/authorized_keys": (f"{keys.public(client_key)}\n".encode(), 0o600),
+    }
+    if guest.standins:
+        unit = (HERE / "guest" / "phoenix-lab-standin.service").read_bytes()
+        services = " ".join(f"{name}={port}" for name, port in guest.standins)
+        wanted = "/etc/systemd/system/multi-user.target.wants/phoenix-lab-standin.service"
+        files |= {
+            "/usr/local/lib/phoenix-lab/standin.py": ((HERE / "standin.py").read_bytes(), 0o644),
+            "/etc/phoenix-lab-standin.env": (f"SERVICES={services}\n".encode(), 0o644),
+            "/etc/systemd/system/phoenix-lab-standin.service": (unit, 0o644),
+            wanted: (b"../phoenix-lab-standin.service", stat.S_IFLNK),
+        }
+    return files
+
+
+def discard_outdated(client: DockerClient, plan: Plan, settings: Settings, network_id: str) -> None:
+    """Remove a host's container where its plan, image or network has changed.
+
+    For all hosts before any is made: an old one may hold an address that a new one needs.
+    """
+    name = settings.container(plan.host)
+    try:
+        existing = client.containers.get(name)
+    except NotFound:
+        return
+    if existing.labels.get(LABEL) != settings.name:
+        raise LabError(
+            f"A container {name!r} exists that no lab made: remove it, or give this lab another "
+            "PHOENIX_LAB_NAME."
+        )
+    same = existing.labels.get(SPEC_LABEL) == _spec(client, plan, network_id)
+    if not same or existing.status not in ("running", "exited"):
+        existing.remove(force=True, v=True)
+        # A guest made anew starts from nothing, so its named volumes go as well.
+        for volume in client.volumes.list(filters={"label": f"{LABEL}={settings.name}"}):
+            if volume.name == f"{name}-docker":
+                volume.remove(force=True)
+
+
+def ensure(client: DockerClient, plan: Plan, settings: Settings, network_id: str) -> str:
+    """Keep, start or make a container; return which it was: "kept", "started", "created"."""
+    try:
+        existing = client.containers.get(settings.container(plan.host))
+    except NotFound:
+        _create(client, plan, settings, _spec(client, plan, network_id))
+        return "created"
+    if existing.status == "running":
+        return "kept"
+    existing.start()
+    return "started"
+
+
+def _spec(client: DockerClient, plan: Plan, network_id: str) -> str:
+    return f"{plan.digest}-{network_id[:12]}-{_image_id(client, plan)}"
+
+
+def _image_id(client: DockerClient, plan: Plan) -> str:
+    image_id: str = client.images.get(plan.image).id
+    return image_id.removeprefix("sha256:")[:12]
+
+
+def _create(client: DockerClient, plan: Plan, settings: Settings, digest: str) -> None:
+    labels = {LABEL: settings.name, SPEC_LABEL: digest}
+    for volume in plan.host_config.get("Binds", []):
+        source = volume.split(":")[0]
+        if not source.startswith("/"):
+            client.volumes.create(source, labels={LABEL: settings.name})
+    endpoint = client.api.create_endpoint_config(ipv4_address=plan.address)
+    try:
+        # The low-level call: the high-level one knows neither MaskedPaths nor a fixed address.
+        created = client.api.create_container(
+            plan.image,
+            name=settings.container(plan.host),
+            hostname=plan.host,
+            labels=labels,
+            host_config=plan.host_config | {"NetworkMode": settings.network},
+            networking_config=client.api.create_networking_config({settings.network: endpoint}),
+        )
+        container = client.containers.get(created["Id"])
+        if plan.files:
+            container.put_archive("/", pack(plan.files))
+        container.start()
+    except APIError as error:
+        raise LabError(f"{plan.host}: Docker refused the container: {error.explanation}") from None
+
+
+def wait_until_ready(client: DockerClient, plan: Plan, settings: Settings, *, fresh: bool) -> None:
+    """Wait until systemd is up and sshd answers, or say what failed.
+
+    In a `fresh` guest no unit may have failed. In an older one that is the deploys' affair: the
+    next run of theirs may be the mend, so it is only said. Raises LabError with the host's
+    journal after BOOT_DEADLINE seconds.
+    """
+    container = client.containers.get(settings.container(plan.host))
+    deadline = time.monotonic() + BOOT_DEADLINE
+    state = "no answer"
+    while time.monotonic() < deadline:
+        container.reload()
+        if container.status != "running":
+            state = f"container {container.status}"
+            break
+        result = container.exec_run(["systemctl", "is-system-running"])
+        state = result.output.decode(errors="replace").strip()
+        if state == "degraded" and fresh:
+            break
+        if state in ("running", "degraded") and _banner(plan.address).startswith(b"SSH-2.0"):
+            if state == "degraded":
+                say(f"  {plan.host}: units have failed:\n{_failed_units(container)}")
+            return
+        time.sleep(0.4)
+    raise LabError(f"{plan.host} did not come up ({state}).\n{_diagnosis(container)}")
+
+
+def _banner(address: str) -> bytes:
+    try:
+        with socket.create_connection((address, 22), timeout=2) as connection:
+            return connection.recv(64)
+    except OSError:
+        return b""
+
+
+def _failed_units(container: Any) -> str:
+    output: bytes = container.exec_run(["systemctl", "--failed", "--no-legend", "--plain"]).output
+    return output.decode(errors="replace").rstrip()
+
+
+def _diagnosis(container: Any) -> str:
+    parts = []
+    for command in (
+        ["systemctl", "--failed", "--no-legend", "--plain"],
+        ["journalctl", "--no-pager", "-b", "-n", str(JOURNAL_LINES)],
+    ):
+        try:
+            parts.append(container.exec_run(command).output.decode(errors="replace"))
+        except APIError:
+            parts.append(container.logs(tail=JOURNAL_LINES).decode(errors="replace"))
+            break
+    return "\n".join(parts) + f"\nMore: docker exec {container.name} journalctl -b"
+
+
+def remove_all(client: DockerClient, settings: Settings) -> list[str]:
+    """Remove every container, volume and network of this lab, and nothing else; return names."""
+    own = {"label": f"{LABEL}={settings.name}"}
+    removed = []
+
+    def remove(container: Any) -> None:
+        container.remove(force=True, v=True)
+        removed.append(str(container.name))
+
+    found = client.containers.list(all=True, filters=own)
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(remove, found))
+    for volume in client.volumes.list(filters=own):
+        volume.remove(force=True)
+        removed.append(str(volume.name))
+    for network in client.networks.list(filters=own):
+        network.remove()
+        removed.append(str(network.name))
+    return removed
+
+
+def announce(plan: Plan, what: str) -> None:
+    """One progress line on a host."""
+    say(f"  {plan.host:<18} {plan.address:<15} {what}")

@@ -1,0 +1,165 @@
+"""The server: routes, and what wraps all of them (the lock, authentication)."""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .accounts import Accounts
+from .compose import Compose
+from .environments import Environments
+from .http import Answer, App, AppServer, HttpError, Request, Route, find_route, json_answer, route
+from .signing import load_or_make_key
+from .stacks import Stacks
+from .store import Store
+
+SETUP_TOKEN_SINCE = (2, 43)
+_PAGE = b"<!doctype html><title>Portainer</title><p>Portainer (Phoenix lab emulator)</p>"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the server runs.
+
+    Attributes:
+        version: what it reports; decides whether a setup token is asked for.
+        asynchronous: the deployment model (2.45) or the synchronous one (2.21 to 2.39).
+        admin_password: creates the administrator at start; None leaves it to the API.
+        setup_token: None makes a random one where the version wants one, "" asks for none.
+        agent_secret: AGENT_SECRET.
+        admin_seconds: the window for creating an administrator.
+    """
+
+    data: Path
+    version: str = "2.39.1"
+    asynchronous: bool = False
+    admin_password: str | None = None
+    setup_token: str | None = None
+    agent_secret: str = ""
+    admin_seconds: float = 300.0
+    snapshot_seconds: float = 300.0
+    compose: tuple[str, ...] = ("docker", "compose")
+
+
+class Portainer:
+    """The server as one app."""
+
+    def __init__(self, settings: Settings, log: Callable[[str], None] = print) -> None:
+        """Loads the data directory and creates the administrator where a password is given."""
+        self.settings = settings
+        self.store = Store(settings.data)
+        token = settings.setup_token
+        numbers = tuple(int(part) for part in settings.version.split(".")[:2])
+        if token is None and settings.admin_password is None and numbers >= SETUP_TOKEN_SINCE:
+            token = secrets.token_hex(32)
+            if not self.store.rows("users"):
+                log(f"setup_token={token}")
+        self.accounts = Accounts(self.store, token or None, settings.admin_seconds)
+        if settings.admin_password is not None and not self.store.rows("users"):
+            self.accounts.create_admin("admin", settings.admin_password)
+        self.environments = Environments(
+            self.store, load_or_make_key(settings.data), settings.agent_secret
+        )
+        self.stacks = Stacks(
+            self.store,
+            self.environments,
+            Compose(self.environments, settings.compose),
+            settings.asynchronous,
+        )
+        self._public, self._private = self._routes()
+        threading.Thread(target=self._snapshots, daemon=True).start()
+
+    def _routes(self) -> tuple[list[Route], list[Route]]:
+        accounts, environments, stacks = self.accounts, self.environments, self.stacks
+        public = [
+            route("GET", "/api/system/status", self._status),
+            route("GET", "/api/status", self._status),
+            route("GET", "/api/settings/public", self._public_settings),
+            route("GET", "/api/users/admin/check", accounts.check),
+            route("POST", "/api/users/admin/init", accounts.init),
+            route("POST", "/api/auth", accounts.login),
+        ]
+        private = [
+            route("GET", "/api/users/me", accounts.me),
+            route("GET", "/api/users/{id}/tokens", accounts.keys),
+            route("POST", "/api/users/{id}/tokens", accounts.create_key),
+            route("DELETE", "/api/users/{id}/tokens/{key}", accounts.delete_key),
+            route("GET", "/api/endpoints", environments.index),
+            route("POST", "/api/endpoints", environments.create),
+            route("GET", "/api/endpoints/{id}", environments.show),
+            route("PUT", "/api/endpoints/{id}", environments.update),
+            route("DELETE", "/api/endpoints/{id}", environments.delete),
+            route("POST", "/api/endpoints/{id}/snapshot", environments.snapshot),
+            route("ANY", "/api/endpoints/{id}/docker/{path*}", environments.proxy),
+            route("GET", "/api/websocket/exec", environments.websocket),
+            route("GET", "/api/stacks", stacks.index),
+            route("POST", "/api/stacks/create/standalone/string", stacks.create),
+            route(
+                "POST", "/api/stacks/create/standalone/repository", stacks.create_from_repository
+            ),
+            route("GET", "/api/stacks/{id}", stacks.show),
+            route("PUT", "/api/stacks/{id}", stacks.update),
+            route("DELETE", "/api/stacks/{id}", stacks.delete),
+            route("GET", "/api/stacks/{id}/file", stacks.file),
+            route("POST", "/api/stacks/{id}/start", stacks.start),
+            route("POST", "/api/stacks/{id}/stop", stacks.stop),
+        ]
+        return public, private
+
+    def __call__(self, request: Request) -> Answer | None:
+        """Answers one request."""
+        if not request.path.startswith("/api/"):
+            if request.path in ("/", "/index.html") and request.method in ("GET", "HEAD"):
+                return Answer(200, _PAGE, {"Content-Type": "text/html; charset=utf-8"})
+            raise HttpError(404, text="404 page not found\n")
+        # Exactly these two still answer once the window has closed.
+        if self.accounts.locked() and request.handler.path not in (
+            "/api/status",
+            "/api/settings/public",
+        ):
+            raise HttpError(
+                303,
+                "Administrator initialization timeout",
+                headers={"redirect-reason": "AdminInitTimeout"},
+            )
+        app = self._find(request)
+        return app(request)
+
+    def _find(self, request: Request) -> App:
+        try:
+            return find_route(self._public, request)
+        except HttpError as error:
+            if error.status == 405:
+                raise
+        app = find_route(self._private, request)
+        self.accounts.authenticate(request)
+        return app
+
+    def _status(self, _: Request) -> Answer:
+        return json_answer(
+            {"Version": self.settings.version, "InstanceID": self.store.data["instance"]}
+        )
+
+    def _public_settings(self, _: Request) -> Answer:
+        return json_answer(
+            {"AuthenticationMethod": 1, "RequiredPasswordLength": 12, "EnableTelemetry": False}
+        )
+
+    def _snapshots(self) -> None:
+        while True:
+            time.sleep(self.settings.snapshot_seconds)
+            for row in list(self.store.rows("endpoints")):
+                self.environments.refresh(row)
+
+
+def serve(portainer: Portainer, host: str, port: int, certificate: Path, key: Path) -> AppServer:
+    """Starts the HTTPS listener, HTTP/1.1 as the real one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    return AppServer(host, port, portainer, context).start()

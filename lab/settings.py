@@ -1,0 +1,91 @@
+"""What the environment decides about a lab: its name, its network and where its files are.
+
+Standard library only: the bootstrap imports it before anything is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LABEL = "ai.thinkheads.phoenix.lab"
+SPEC_LABEL = "ai.thinkheads.phoenix.spec"
+DEFAULT_NAME = "lab"
+# RFC 2544 section C.2.2 sets 198.18.0.0/15 apart for benchmarks: no real network uses it.
+LAB_SPACE = IPv4Network("198.19.0.0/16")
+DEFAULT_OCTET = 77
+CLIENT = "client"
+CLIENT_HOST_PART = 250
+BRIDGE_HOST_PART = 254
+
+
+class LabError(Exception):
+    """The lab cannot go on; the text says what is wrong and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A lab's name, its IPv4 /24 and the project's directory."""
+
+    name: str
+    subnet: IPv4Network
+    root: Path = ROOT
+
+    @property
+    def directory(self) -> Path:
+        """Keys, state and logs of this lab; mode 0700, never in git."""
+        return self.root / ".lab" / self.name
+
+    @property
+    def network(self) -> str:
+        """The name of its Docker network."""
+        return f"phoenix-{self.name}"
+
+    def container(self, host: str) -> str:
+        """The name of a host's container."""
+        return f"phoenix-{self.name}-{host}"
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read PHOENIX_LAB_NAME and PHOENIX_LAB_SUBNET; raise LabError where one cannot be used."""
+    environment = os.environ if environment is None else environment
+    name = environment.get("PHOENIX_LAB_NAME") or DEFAULT_NAME
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", name):
+        raise LabError(
+            f"PHOENIX_LAB_NAME={name!r} is not usable: give 1 to 20 of a-z, 0-9 and '-', "
+            "beginning and ending with a letter or digit."
+        )
+    wanted = environment.get("PHOENIX_LAB_SUBNET")
+    if not wanted:
+        return Settings(name, subnet_for(name))
+    try:
+        subnet = IPv4Network(wanted)
+    except ValueError as error:
+        raise LabError(f"PHOENIX_LAB_SUBNET={wanted!r}: {error}. Example: 198.19.90.0/24") from None
+    if subnet.prefixlen != 24:
+        raise LabError(
+            f"PHOENIX_LAB_SUBNET={wanted!r}: the site is a /24, so the lab needs one too. "
+            f"Example: {subnet.network_address}/24"
+        )
+    return Settings(name, subnet)
+
+
+def subnet_for(name: str) -> IPv4Network:
+    """A lab's own /24: fixed for the default lab, derived from the name for any other."""
+    octet = DEFAULT_OCTET
+    if name != DEFAULT_NAME:
+        octet = hashlib.sha256(name.encode()).digest()[0] % 255
+        octet += octet >= DEFAULT_OCTET  # step over the default lab's
+    return IPv4Network((int(LAB_SPACE.network_address) + octet * 256, 24))
+
+
+def cache_directory() -> Path:
+    """Where what is dear to build is kept between labs."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "phoenix-lab"

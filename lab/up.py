@@ -1,0 +1,183 @@
+"""Bring a lab up, take it down, tell how it is."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+
+from docker import DockerClient  # type: ignore[import-untyped]
+from docker.errors import NotFound  # type: ignore[import-untyped]
+from docker.types import IPAMConfig, IPAMPool  # type: ignore[import-untyped]
+
+from lab import artifacts, containers, image, keys, preflight, state
+from lab.guests import Guest, from_site
+from lab.progress import say, timed
+from lab.settings import (
+    BRIDGE_HOST_PART,
+    LABEL,
+    SPEC_LABEL,
+    LabError,
+    Settings,
+    from_environment,
+)
+
+
+def up(settings: Settings | None = None, guests: Sequence[Guest] | None = None) -> state.LabState:
+    """Bring the lab up: what runs as it should is kept, the rest is made.
+
+    :param settings: which lab; by default what the environment says
+    :param guests: the hosts; by default those of the project's site
+    Raises LabError, which says what is wrong and how to mend it.
+    """
+    settings = settings or from_environment()
+    hosts = list(from_site(settings) if guests is None else guests)
+    client = preflight.connect()
+    with _locked(settings):
+        say(f"lab {settings.name!r} on {settings.subnet}, {len(hosts)} hosts and a client")
+        preflight.check(client, settings, images_present=_has_images(client))
+        image.rootfs(client)  # both branches below begin with it
+        with ThreadPoolExecutor() as pool:
+            building = pool.submit(artifacts.ensure, client, settings)
+            images = image.ensure(client)
+            programs = building.result()
+        keys.make(settings.directory / keys.CLIENT_KEY, f"phoenix-lab-{settings.name}")
+        network_id = _ensure_network(client, settings)
+        plans = [containers.guest_plan(guest, images, settings) for guest in hosts]
+        addresses = {plan.host: plan.address for plan in plans}
+        known_hosts = keys.write_known_hosts(settings, addresses)
+        visitor = containers.client_plan(hosts, images, settings)
+        with timed("hosts"):
+            _start(client, settings, plans, visitor, network_id)
+        result = state.LabState(
+            name=settings.name,
+            subnet=settings.subnet,
+            hosts=addresses,
+            client=settings.container(visitor.host),
+            client_address=visitor.address,
+            ssh_key=settings.directory / keys.CLIENT_KEY,
+            known_hosts=known_hosts,
+            artifacts=programs,
+        )
+        state.save(result, settings)
+    say(f"lab {settings.name!r} is up")
+    return result
+
+
+def down(settings: Settings | None = None) -> None:
+    """Remove this lab's containers, volumes and network; keep its keys and what is cached."""
+    settings = settings or from_environment()
+    client = preflight.connect()
+    with _locked(settings):
+        for name in containers.remove_all(client, settings):
+            say(f"removed {name}")
+        (settings.directory / state.FILE).unlink(missing_ok=True)
+    say(f"lab {settings.name!r} is down")
+
+
+def status(settings: Settings | None = None) -> bool:
+    """Print one line per host; return whether all of them are up and healthy."""
+    settings = settings or from_environment()
+    lab = state.load(settings)
+    if lab is None:
+        say(f"lab {settings.name!r} is not up: python3 lab up")
+        return False
+    client = preflight.connect()
+    healthy = True
+    for host, address in [*lab.hosts.items(), ("client", lab.client_address)]:
+        found = _condition(client, lab.container(host), systemd=host in lab.hosts)
+        healthy &= found == "running"
+        print(f"{host:<18} {address:<15} {lab.container(host):<32} {found}")
+    return healthy
+
+
+def _condition(client: DockerClient, name: str, *, systemd: bool) -> str:
+    try:
+        container = client.containers.get(name)
+    except NotFound:
+        return "absent"
+    if container.status != "running" or not systemd:
+        return str(container.status)
+    output: bytes = container.exec_run(["systemctl", "is-system-running"]).output
+    return output.decode(errors="replace").strip()
+
+
+def _start(
+    client: DockerClient,
+    settings: Settings,
+    plans: Sequence[containers.Plan],
+    visitor: containers.Plan,
+    network_id: str,
+) -> None:
+    wanted = {settings.container(plan.host) for plan in [*plans, visitor]}
+    own = {"label": f"{LABEL}={settings.name}"}
+    for container in client.containers.list(all=True, filters=own):
+        if container.name not in wanted:
+            container.remove(force=True, v=True)
+            say(f"  removed {container.name}: the site has no such host any more")
+
+    def bring(plan: containers.Plan) -> LabError | None:
+        try:
+            what = containers.ensure(client, plan, settings, network_id)
+            if plan is not visitor:
+                containers.wait_until_ready(client, plan, settings, fresh=what == "created")
+        except LabError as error:
+            return error
+        containers.announce(plan, what)
+        return None
+
+    everyone = [*plans, visitor]
+    with ThreadPoolExecutor(max_workers=len(everyone)) as pool:
+        discard = partial(
+            containers.discard_outdated, client, settings=settings, network_id=network_id
+        )
+        list(pool.map(discard, everyone))
+        failures = [error for error in pool.map(bring, everyone) if error]
+    if failures:
+        raise LabError("\n\n".join(str(error) for error in failures))
+
+
+def _ensure_network(client: DockerClient, settings: Settings) -> str:
+    """The lab's network with its subnet; one of another subnet is replaced. Returns its id."""
+    spec = f"{settings.subnet}"
+    for network in client.networks.list(names=[settings.network]):
+        if network.name != settings.network:  # the filter matches parts of names
+            continue
+        if network.attrs["Labels"].get(LABEL) != settings.name:
+            raise LabError(
+                f"A Docker network {settings.network!r} exists that no lab made: remove it, or "
+                "give this lab another PHOENIX_LAB_NAME."
+            )
+        if network.attrs["Labels"].get(SPEC_LABEL) == spec:
+            return str(network.id)
+        containers.remove_all(client, settings)
+    gateway = str(settings.subnet[BRIDGE_HOST_PART])
+    pool = IPAMPool(subnet=str(settings.subnet), gateway=gateway)
+    created = client.networks.create(
+        settings.network,
+        driver="bridge",
+        ipam=IPAMConfig(pool_configs=[pool]),
+        labels={LABEL: settings.name, SPEC_LABEL: spec},
+    )
+    return str(created.id)
+
+
+def _has_images(client: DockerClient) -> bool:
+    return bool(client.images.list(name="phoenix-lab-base"))
+
+
+@contextmanager
+def _locked(settings: Settings) -> Iterator[None]:
+    """One command at a time on one lab; also makes its directory, closed to others."""
+    for directory in (settings.directory.parent, settings.directory):
+        directory.mkdir(mode=0o700, exist_ok=True)
+        directory.chmod(0o700)
+    with (settings.directory / "lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another command is at work on lab {settings.name!r}: waiting for it")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

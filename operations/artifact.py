@@ -1,0 +1,67 @@
+"""Install a pinned program: fetched by the guest, proven by digest, switched by one link."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Generator, Iterable
+
+from pyinfra import host
+from pyinfra.api import FactBase, StringCommand, operation
+from typing_extensions import override
+
+from phoenix.artifacts import Artifact
+
+# Proving the digest on every run also notices a program that was tampered with.
+_STATE = """
+[ "$(readlink "$2")" = "$1/program" ] && cd "$1" && sha256sum --status -c SHA256SUMS && echo installed
+:"""
+
+_INSTALL = """set -eu
+umask 022; dir=$1 link=$2 url=$3 sha=$4 member=$5 binary=$6 name=${2##*/}
+mkdir -p "${dir%/*}"; t=$(mktemp -d "$dir.XXXXXX"); trap 'rm -rf "$t"' EXIT
+curl -fsSL --retry 3 --connect-timeout 15 --max-time 900 -o "$t/download" "$url"
+prove() { echo "$1  $2" | sha256sum --status -c - && return
+ echo "phoenix: $name: $url is not what was pinned: sha256 $(sha256sum <"$2" | cut -d' ' -f1)," \
+  "expected $1" >&2; exit 3; }
+if [ -n "$sha" ]; then prove "$sha" "$t/download"; fi
+if [ -n "$member" ]; then tar -xf "$t/download" -C "$t" --no-same-owner -- "$member"
+ mv -T "$t/$member" "$t/program"; rm -f "$t/download"; else mv -T "$t/download" "$t/program"; fi
+if [ -n "$binary" ]; then prove "$binary" "$t/program"; fi
+chmod 755 "$t" "$t/program"; cd "$t"; sha256sum program >SHA256SUMS; cd /
+rm -rf "$dir"; mv -T "$t" "$dir"; ln -sfn "$dir/program" "$link.phoenix-new"
+mv -fT "$link.phoenix-new" "$link"
+ls -dt "${dir%/*}"/*/ | tail -n +3 | while read -r old; do rm -rf "$old"; done
+"""
+
+
+class ArtifactInstalled(FactBase[bool]):
+    """Whether `link` runs the program in `directory` and its digest is still the recorded one."""
+
+    @staticmethod
+    @override
+    def default() -> bool:
+        return False
+
+    @override
+    def command(self, directory: str, link: str) -> StringCommand:
+        return StringCommand("sh", "-c", shlex.quote(_STATE), "artifact", directory, link)
+
+    @override
+    def process(self, output: Iterable[str]) -> bool:
+        return "installed" in output
+
+
+@operation()
+def artifact(item: Artifact) -> Generator[StringCommand, None, None]:
+    """Make `item.program` the pinned version. The old program stays until the new is proven.
+
+    A running service keeps its old program; the component's tree names the version in its
+    unit, so that a new version leads to a restart.
+    """
+    if host.get_fact(ArtifactInstalled, directory=item.directory, link=item.program):
+        host.noop(f"{item.name} {item.version} is installed")
+        return
+    yield StringCommand(
+        "sh", "-c", shlex.quote(_INSTALL), "artifact", item.directory, item.program,
+        shlex.quote(item.url), f"{item.sha256!r}", shlex.quote(item.member), f"{item.binary_sha256!r}",
+    )  # fmt: skip

@@ -1,0 +1,63 @@
+"""Certificates that `phoenix-acme` keeps on a guest: one fact, then one command or none.
+
+The script and /etc/phoenix/acme/NAME.conf are installed by the component's file tree before these
+run; all decisions about a certificate are the script's, so its timer and a deploy agree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+
+from pyinfra import host
+from pyinfra.api import StringCommand, operation
+from pyinfra.api.exceptions import OperationValueError
+
+from facts.certificates import ACME_PROGRAM, AcmeStatus
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+@operation()
+def acme_certificate(*, certificate: str) -> Generator[StringCommand, None, None]:
+    """Issue, install and load a certificate where anything about it is not as configured.
+
+    + certificate: the NAME of /etc/phoenix/acme/NAME.conf
+
+    Also finishes what an earlier run left: a pair that was installed and never loaded, or a key
+    whose owner or mode has drifted. Fails with the script's reason; the old pair then still serves.
+    """
+    _check_name(certificate)
+    state = host.get_fact(AcmeStatus, certificate=certificate)
+    # No script or an unusable configuration: in the plan they are still to come; when it runs, the
+    # script itself names the file and the mend.
+    if state is not None and not (
+        state.error or state.due or not state.loaded or state.permissions != "ok"
+    ):
+        host.noop(f"certificate {certificate} (serial {state.serial}) is valid and loaded")
+        return
+    yield StringCommand(ACME_PROGRAM, "ensure", certificate)
+
+
+@operation()
+def placeholder(*, certificate: str) -> Generator[StringCommand, None, None]:
+    """Give a service a self-signed pair to start with, where it has none at all.
+
+    + certificate: the NAME of /etc/phoenix/acme/NAME.conf
+
+    `acme_certificate` replaces it; it never replaces anything itself.
+    """
+    _check_name(certificate)
+    state = host.get_fact(AcmeStatus, certificate=certificate)
+    if state is not None and state.pair != "missing":
+        host.noop(f"certificate {certificate} has a pair ({state.pair})")
+        return
+    yield StringCommand(ACME_PROGRAM, "placeholder", certificate)
+
+
+def _check_name(certificate: str) -> None:
+    if not _NAME.fullmatch(certificate):
+        raise OperationValueError(
+            f"certificate: {certificate!r} is no certificate name: use a-z, 0-9 and -, "
+            "beginning with a letter or digit"
+        )

@@ -1,0 +1,221 @@
+#!/bin/sh
+# Guest side of operations.config_tree. It arrives inside the staged generation and is run as
+#   sh STAGE/apply install      prove the stage, activate it, load it; put the old one back on failure
+#   sh GENERATION/apply load    the generation is current, but the service has not loaded it: finish
+#   sh GENERATION/apply confirm the operator can still log in: keep the generation
+#   sh GENERATION/apply undo    nobody confirmed in time: put the previous generation back
+# Layout of $base:  gen/ID.XXXXXX/{root/,manifest,params,apply}   current -> gen/...   previous -> gen/...
+#   paths    every place on the host that a generation has ever occupied
+#   loaded   name of the generation that the service is known to run
+#   replaced/ what stood at a path before the first generation took it
+# Every step either leaves the last good generation in charge or is finished by the next run.
+set -eu
+umask 022
+trap '' HUP INT PIPE  # the run that sent us may die; what is begun is ended here
+gen=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+. "$gen/params"       # component base unit action enable validate before after health deadline confirm
+tab=$(printf '\t')
+
+say() { printf 'phoenix: %s: %s\n' "$component" "$*" >&2; }
+
+# ROOT is where the proposed files stand, for checkers; GENERATION names it, for health checks.
+run() { ROOT="$gen/root" GENERATION="${gen##*/}" sh -c "$1"; }
+
+each_path() { # GENERATION FUNCTION: FUNCTION MODE USER GROUP SHA256 KIND PATH for every file
+    while IFS="$tab" read -r mode user group sha kind path; do
+        "$2" "$mode" "$user" "$group" "$sha" "$kind" "$path"
+    done <"$1/manifest"
+}
+
+settle() { # owner and mode, and proof that what arrived is what was sent
+    file="$gen/root$6"
+    [ "$(sha256sum <"$file" | cut -d' ' -f1)" = "$4" ] || { say "$6 arrived damaged; run again"; exit 3; }
+    chown -- "$2:$3" "$file" || { say "$6: no such user or group: $2:$3"; exit 3; }
+    chmod -- "$1" "$file"
+}
+
+keep_replaced() { # PATH: what a person or a package had there, once
+    [ -e "$1" ] || [ -L "$1" ] || return 0
+    case "$(readlink -- "$1" || true)" in "$base"/*) return 0 ;; esac
+    grep -qxF -- "L$tab$1" "$base/paths" 2>/dev/null && return 0
+    grep -qxF -- "C$tab$1" "$base/paths" 2>/dev/null && return 0
+    [ ! -e "$base/replaced$1" ] && [ ! -L "$base/replaced$1" ] || return 0
+    mkdir -p -- "$(dirname -- "$base/replaced$1")"
+    cp -a -- "$1" "$base/replaced$1.part"
+    mv -T -- "$base/replaced$1.part" "$base/replaced$1"
+}
+
+place() { # one file of the current generation appears at its place on the host
+    mkdir -p -- "$(dirname -- "$6")"
+    if [ "$5" = C ]; then  # systemd wants its units as files of their own, not as links
+        cp -p -- "$base/current/root$6" "$6.phoenix-new"
+    else
+        ln -sfn -- "$base/current/root$6" "$6.phoenix-new"
+    fi
+    mv -fT -- "$6.phoenix-new" "$6"
+}
+
+vacate() { # PATH: give the place back to whoever had it
+    if [ -e "$base/replaced$1" ] || [ -L "$base/replaced$1" ]; then
+        cp -a -- "$base/replaced$1" "$1.phoenix-new" && mv -fT -- "$1.phoenix-new" "$1"
+    else
+        rm -f -- "$1"
+    fi
+}
+
+is_in() { cut -f6 "$1/manifest" | grep -qxF -- "$2"; }
+
+register() { printf '%s\t%s\n' "$5" "$6" >>"$base/paths.new"; }
+keep_replaced_of() { keep_replaced "$6"; }
+
+activate() { # GENERATION: the one atomic step is the rename of `current`
+    each_path "$1" keep_replaced_of
+    { cat "$base/paths" 2>/dev/null || true; } >"$base/paths.new"
+    each_path "$1" register
+    sort -u "$base/paths.new" -o "$base/paths.new"
+    mv -f "$base/paths.new" "$base/paths"
+    ln -sfn "gen/${1##*/}" "$base/current.new"
+    mv -fT "$base/current.new" "$base/current"
+    each_path "$1" place
+    while IFS="$tab" read -r kind path; do
+        is_in "$1" "$path" || vacate "$path"
+    done <"$base/paths"
+    : >"$base/paths.new"
+    each_path "$1" register
+    mv -f "$base/paths.new" "$base/paths"
+    system_files "$1"
+}
+
+system_files() { # GENERATION: users, directories and units that it declares
+    set -- "$1" $(cut -f6 "$1/manifest" | grep -E '^/(etc|usr/lib)/tmpfiles\.d/' || true)
+    generation=$1; shift
+    if [ $# -gt 0 ]; then (cd "$generation/root" && systemd-tmpfiles --create "$@"); fi
+    if cut -f6 "$generation/manifest" | grep -q '^/etc/systemd/'; then systemctl daemon-reload; fi
+}
+
+deactivate() { # no earlier generation: leave the host as it was
+    while IFS="$tab" read -r kind path; do vacate "$path"; done <"$base/paths"
+    rm -f "$base/current" "$base/paths"
+    systemctl daemon-reload
+}
+
+load() { # the service takes the current files, and answers
+    if [ -n "$after" ]; then run "$after" || { say "failed: $after"; return 1; }; fi
+    for one in $enable; do
+        systemctl enable -q -- "$one" && systemctl start -- "$one" || return 1
+    done
+    if [ -n "$unit" ]; then
+        systemctl reset-failed -- "$unit" 2>/dev/null || true
+        if [ "$action" = reload ]; then verb=reload-or-restart; else verb=restart; fi
+        systemctl is-active -q -- "$unit" || verb=start
+        systemctl "$verb" -- "$unit" || { say "systemctl $verb $unit failed"; return 1; }
+        systemctl enable -q -- "$unit"
+    fi
+    healthy
+}
+
+healthy() {
+    [ -n "$unit$health" ] || return 0
+    end=$(($(date +%s) + deadline))
+    while :; do
+        why="$unit is not active"
+        if [ -z "$unit" ] || systemctl is-active -q -- "$unit"; then
+            if [ -z "$health" ]; then return 0; fi
+            if why=$(run "$health" 2>&1); then return 0; fi
+        fi
+        if [ "$(date +%s)" -ge "$end" ]; then
+            say "not healthy after ${deadline} s: $why"
+            if [ -n "$unit" ]; then journalctl -q --no-pager -o cat -n 15 -u "$unit" >&2 || true; fi
+            return 1
+        fi
+        sleep 0.3
+    done
+}
+
+settled() { # the current generation is proven: say so, and drop what nobody will go back to
+    basename -- "$(readlink "$base/current")" >"$base/loaded.new"
+    mv -f "$base/loaded.new" "$base/loaded"
+    keep="$(readlink "$base/current") $(readlink "$base/previous" 2>/dev/null || true)"
+    for one in "$base"/gen/* "$base"/gen/.stage.*; do
+        if [ ! -d "$one" ]; then continue; fi
+        case " $keep " in *" gen/${one##*/} "*) ;; *) rm -rf -- "$one" ;; esac
+    done
+}
+
+back() { # the old service goes on as if nothing had happened
+    old=$(readlink "$base/previous" 2>/dev/null || true)
+    if [ -n "$old" ] && [ -d "$base/$old" ]; then
+        say "putting the previous generation back"
+        activate "$base/$old"
+        gen="$base/$old"
+        . "$gen/params"
+        if load; then settled; say "the previous configuration serves again"; else
+            say "THE PREVIOUS GENERATION DOES NOT COME UP EITHER"; fi
+    else
+        say "there was no earlier generation: leaving the host as it was"
+        was_new=$gen
+        deactivate
+        if [ -n "$unit" ] && systemctl cat -- "$unit" >/dev/null 2>&1; then
+            systemctl reload-or-restart -- "$unit" || true
+        fi
+        rm -rf -- "$was_new"
+    fi
+}
+
+exec 9>"$base/lock"
+flock -w 300 9 || { say "another run has held $base/lock for 300 s"; exit 4; }
+undo_timer="phoenix-undo-$component"
+
+case "${1:-install}" in
+install)
+    chmod 755 "$base" "$base/gen" "$gen"
+    find "$gen/root" -type d -exec chmod 755 {} +
+    users=$(cut -f6 "$gen/manifest" | grep '^/etc/sysusers.d/' || true)
+    for one in $users; do systemd-sysusers "$gen/root$one"; done
+    each_path "$gen" settle
+    if [ -n "$validate" ]; then
+        if ! said=$(run "$validate" 2>&1); then
+            printf '%s\n' "$said" >&2
+            say "the new files are refused by their checker; nothing was changed"
+            rm -rf -- "$gen"
+            exit 3
+        fi
+    fi
+    id=$(cat "$gen/id")
+    new="$base/gen/$id.${gen##*.}"
+    mv -T -- "$gen" "$new"
+    gen=$new
+    now=$(readlink "$base/current" 2>/dev/null || true)
+    if [ -n "$now" ] && [ "${now##*/}" = "$(cat "$base/loaded" 2>/dev/null || true)" ]; then
+        ln -sfn "$now" "$base/previous.new"  # only a generation that was proven is worth going back to
+        mv -fT "$base/previous.new" "$base/previous"
+    fi
+    if [ -n "$before" ]; then run "$before" || { say "failed: $before"; exit 3; }; fi
+    activate "$gen"
+    if ! load; then back; exit 5; fi
+    if [ -n "$confirm" ]; then
+        systemctl stop "$undo_timer.timer" 2>/dev/null || true
+        systemd-run -q --collect --unit="$undo_timer" --on-active="$confirm" sh "$gen/apply" undo
+    else
+        settled
+    fi
+    ;;
+load)
+    now=$(readlink "$base/current")
+    if ! load; then
+        # A generation that was proven is not at fault when its service fails later.
+        if [ "${now##*/}" != "$(cat "$base/loaded" 2>/dev/null || true)" ]; then back; fi
+        exit 5
+    fi
+    settled
+    ;;
+confirm)
+    systemctl stop "$undo_timer.timer" 2>/dev/null || true
+    settled
+    ;;
+undo)
+    if [ "$(readlink "$base/current")" = "gen/${gen##*/}" ] &&
+        [ "$(cat "$base/loaded" 2>/dev/null || true)" != "${gen##*/}" ]; then back; fi
+    ;;
+*) say "unknown command: $1"; exit 2 ;;
+esac

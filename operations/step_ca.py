@@ -1,0 +1,52 @@
+"""The certificate authority's keys and certificates."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Generator
+from functools import cache
+from pathlib import Path
+
+from pyinfra import host
+from pyinfra.api import OperationError, StringCommand, operation
+
+from facts.step_ca import CertificateAuthority
+from phoenix.model import Site
+from phoenix.secrets import Secret
+from phoenix.step_ca import DIRECTORY, faults
+
+
+@cache
+def _script() -> str:
+    return (Path(__file__).parent / "step_ca_init.sh").read_text()
+
+
+@operation()
+def initialised(
+    site: Site, *, organisation: str, years: int, password: Secret | None = None
+) -> Generator[StringCommand, None, None]:
+    """Make root and intermediate on this guest, once; never touch what is already there.
+
+    Args:
+        organisation: O of both subjects, and the start of their common names.
+        years: lifetime of root and intermediate.
+        password: of the keys; made on the guest, and known only there, when None.
+
+    Raises:
+        OperationError: files of an earlier initialisation are incomplete, do not fit together,
+            or are readable by others. Nothing is overwritten.
+    """
+    state = host.get_fact(CertificateAuthority)
+    if state.absent:
+        words = (
+            DIRECTORY, organisation, site.domain, str(site.network.network_address),
+            str(site.network.netmask), str(years),
+        )  # fmt: skip
+        yield StringCommand(
+            "sh", "-c", shlex.quote(_script()), "step-ca-init", *(shlex.quote(w) for w in words),
+            _stdin=password.reveal() if password else "\n",
+        )  # fmt: skip
+        return
+    if found := faults(state):
+        raise OperationError("the CA on this guest cannot be used: " + "; ".join(found))
+    host.noop("the CA's keys and certificates are there and fit together")

@@ -1,0 +1,87 @@
+"""The internal root in a host's trust store."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Generator, Mapping
+from pathlib import PurePosixPath
+from threading import Lock
+
+from pyinfra import host
+from pyinfra.api import FunctionCommand, OperationError, StringCommand, operation
+from pyinfra.api.state import StateStage
+
+from facts.step_ca import CertificateAuthority
+from facts.trust import LocalTrust
+from operations.config_tree import config_tree
+from phoenix.config_tree import Tree, TreeFile
+from phoenix.model import Site
+from phoenix.roles import guest_with
+from phoenix.step_ca import faults
+from phoenix.traefik import ROOT_CA
+from phoenix.x509 import CertificateInfo, parse_chain
+
+_DIRECTORY = str(PurePosixPath(ROOT_CA).parent)
+_roots: dict[str, str] = {}
+_asking = Lock()
+
+
+@operation()
+def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None, None]:
+    """Trust the CA's present root on this host, and no earlier root of this CA.
+
+    The root is read from the CA's own guest over SSH, whose host key is known: no unverified
+    download. An earlier root is one with the same common name, or a file that Phoenix or the
+    system before it has put there, with another fingerprint.
+
+    Raises:
+        OperationError: the CA has no usable root yet.
+    """
+    root = _root(site)
+    if root is None:
+        if host.state.current_stage <= StateStage.Prepare:
+            yield StringCommand("true")  # the plan for a new site: the CA is yet to be made
+            return
+        raise OperationError("the CA has no root certificate yet: run deploys/step_ca.py first")
+    info = parse_chain(root)[0]
+    stale = stale_roots(info, host.get_fact(LocalTrust, directory=_DIRECTORY))
+    if stale:
+        yield StringCommand("rm", "-f", "--", *(shlex.quote(path) for path in stale))
+    tree = Tree(
+        component="trust",
+        files={ROOT_CA: TreeFile(root)},
+        validate=f'openssl x509 -in "$ROOT{ROOT_CA}" -noout -checkend 0',
+        after="update-ca-certificates",
+        health=f"openssl verify -CApath /etc/ssl/certs {ROOT_CA}",
+    )
+    yield from config_tree._inner(tree)
+    if stale:
+        yield StringCommand("update-ca-certificates", "--fresh")
+
+
+def stale_roots(root: CertificateInfo, found: Mapping[str, CertificateInfo]) -> list[str]:
+    """Paths of earlier roots of this CA among the certificates `found` in a trust store."""
+    return sorted(
+        path
+        for path, info in found.items()
+        if path != ROOT_CA
+        and info.fingerprint != root.fingerprint
+        and (
+            info.subject_cn == root.subject_cn
+            or PurePosixPath(path).name.startswith(("phoenix", "thinkheads"))
+        )
+    )
+
+
+def _root(site: Site) -> str | None:
+    """The CA's root as PEM, asked once a run; None while there is none."""
+    ca = host.state.inventory.get_host(guest_with(site, "step_ca").name)
+    with _asking:  # all hosts come here at the same time
+        if ca.name not in _roots:
+            state = ca.get_fact(CertificateAuthority)
+            if state.absent:
+                return None
+            if found := faults(state):
+                raise OperationError(f"the CA on {ca.name} cannot be used: {'; '.join(found)}")
+            _roots[ca.name] = state.root
+        return _roots[ca.name]

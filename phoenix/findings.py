@@ -1,0 +1,78 @@
+"""What is wrong with a declaration: where, why, and what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One thing wrong in one place.
+
+    `path` is the place inside `file`, as `lxc_configs.101.network_config.ip` or
+    `vms[1].name`; empty for the file as a whole. `mend` says what to write instead.
+    """
+
+    file: str
+    path: str
+    message: str
+    mend: str
+    severity: Severity = "error"
+
+    def __str__(self) -> str:
+        """Render as one line of a report."""
+        place = f"{self.file}: {self.path}" if self.path else self.file
+        return f"{place}: {self.message}\n    mend: {self.mend}"
+
+
+class ConfigError(ValueError):
+    """The declaration cannot work. `findings` holds every error found, not only the first."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        """Keep the findings in the order they were made."""
+        self.findings: tuple[Finding, ...] = tuple(findings)
+        super().__init__(self.findings)
+
+    def __str__(self) -> str:
+        """Render a report for a person, one finding after the other."""
+        count = len(self.findings)
+        head = f"{count} error{'' if count == 1 else 's'} in the site's declaration"
+        return "\n".join([f"{head}:", *(f"- {finding}" for finding in self.findings)])
+
+
+@dataclass
+class Report:
+    """Collects findings while a site is loaded; the same finding is kept once."""
+
+    findings: list[Finding] = field(default_factory=list)
+
+    def error(self, file: str, path: str, message: str, mend: str) -> None:
+        """Note something that cannot work."""
+        self._add(Finding(file, path, message, mend, "error"))
+
+    def warn(self, file: str, path: str, message: str, mend: str) -> None:
+        """Note something that is ignored, guessed or unwise."""
+        self._add(Finding(file, path, message, mend, "warning"))
+
+    def _add(self, finding: Finding) -> None:
+        if finding not in self.findings:
+            self.findings.append(finding)
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """All errors so far, in the order found."""
+        return tuple(f for f in self.findings if f.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """All warnings so far, in the order found."""
+        return tuple(f for f in self.findings if f.severity == "warning")
+
+    def raise_errors(self) -> None:
+        """Raise ConfigError if anything cannot work."""
+        if self.errors:
+            raise ConfigError(self.errors)

@@ -1,0 +1,42 @@
+"""The site as a pyinfra inventory: plain lists and dictionaries, no pyinfra needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from phoenix import site as sites
+from phoenix.findings import ConfigError
+from phoenix.model import Site
+
+GROUPS = ("hypervisor", "lxc", "vm", "step_ca", "traefik", "nginx", "portainer", "docker")
+
+HostList = list[tuple[str, dict[str, Any]]]
+
+
+def load(
+    inventories: Path, stacks: Path, *, environment: str, subnet: IPv4Network | None = None
+) -> Site:
+    """The site for an inventory file; a faulty one ends the program with its findings.
+
+    Raises:
+        SystemExit: with the report of all findings, before any host is touched.
+    """
+    try:
+        return sites.load(inventories, stacks, environment=environment, subnet=subnet)
+    except ConfigError as error:
+        raise SystemExit(f"The configuration cannot be used.\n{error}") from None
+
+
+def groups(site: Site, data: Mapping[str, Any]) -> dict[str, HostList]:
+    """Group name to hosts, each with its address and `data`; every group of `GROUPS` is there.
+
+    pyinfra takes a host's data from its first mention, so each mention carries all of it.
+    """
+    found: dict[str, HostList] = {group: [] for group in GROUPS}
+    for host in site.hosts:
+        for group in host.groups:
+            found[group].append((host.name, {"ssh_hostname": str(host.address), **data}))
+    return found

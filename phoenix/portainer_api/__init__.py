@@ -1,0 +1,64 @@
+"""Portainer CE's HTTP API as typed Python: client, models, pure sync plan, convergence.
+
+Free of pyinfra. Credentials are `pydantic.SecretStr` throughout, so no repr or log shows one.
+"""
+
+from .client import PortainerClient
+from .converge import Outcome, RefusedError, StackFailedError, converge, describe, diff, observe
+from .errors import (
+    AdminInitTimeoutError,
+    ApiError,
+    AuthenticationError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    PortainerError,
+    RateLimitedError,
+    SetupTokenError,
+    UnknownOutcomeError,
+    UnreachableError,
+)
+from .models import ContainerSummary, Endpoint, Stack, StackStatus, SystemStatus, normalise_name
+from .setup import Access, Credentials, ensure_access, ensure_endpoint, plan_endpoint
+from .sync import DesiredStack, ObservedStack, Plan, desired, plan
+from .transport import Dial, dial_tcp
+
+__all__ = [
+    "Access",
+    "AdminInitTimeoutError",
+    "ApiError",
+    "AuthenticationError",
+    "ConflictError",
+    "ContainerSummary",
+    "Credentials",
+    "DesiredStack",
+    "Dial",
+    "Endpoint",
+    "InvalidInputError",
+    "NotFoundError",
+    "ObservedStack",
+    "Outcome",
+    "Plan",
+    "PortainerClient",
+    "PortainerError",
+    "RateLimitedError",
+    "RefusedError",
+    "SetupTokenError",
+    "Stack",
+    "StackFailedError",
+    "StackStatus",
+    "SystemStatus",
+    "UnknownOutcomeError",
+    "UnreachableError",
+    "converge",
+    "describe",
+    "desired",
+    "dial_tcp",
+    "diff",
+    "ensure_access",
+    "ensure_endpoint",
+    "normalise_name",
+    "observe",
+    "plan",
+    "plan_endpoint",
+]

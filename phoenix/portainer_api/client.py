@@ -1,0 +1,549 @@
+"""A typed client of Portainer CE's HTTP API, 2.21 to 2.45.
+
+Sources of the rules: portainer/portainer's handlers as of 2.23 and what changed until 2.45 (the
+asynchronous deployments, the setup token); the paths are the server's own.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import requests
+from pydantic import BaseModel, SecretStr
+
+from . import errors
+from .dockerlogs import demultiplex
+from .models import (
+    PROJECT_LABEL,
+    ApiKey,
+    ContainerSummary,
+    Endpoint,
+    NewApiKey,
+    Stack,
+    StackStatus,
+    SystemStatus,
+    User,
+)
+from .transport import Dial, session
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0  # endpoint creation pings and snapshots before it answers
+DEPLOY_SECONDS = 930.0  # the server gives a deployment 15 minutes; synchronous ones hold the answer
+
+_AGENT_TYPE = 2
+_M = TypeVar("_M", bound=BaseModel)
+
+
+class PortainerClient:
+    """One Portainer server.
+
+    Args:
+        url: ``https://NAME[:PORT]``; NAME is verified against the server's certificate.
+        ca_pem: the root certificate(s) to trust, PEM text.
+        api_key: the key sent with every request; may be set later with `use_api_key`.
+        dial: how to connect, when not straight to the URL's host.
+        deploy_seconds: how long to wait for the answer of a deploying request.
+
+    Raises:
+        errors.InvalidInputError: the URL isn't an https base URL.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        ca_pem: str,
+        *,
+        api_key: SecretStr | None = None,
+        dial: Dial | None = None,
+        deploy_seconds: float = DEPLOY_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Opens nothing yet; the first request connects."""
+        parts = urlsplit(url)
+        if parts.scheme != "https" or not parts.hostname or parts.path not in ("", "/"):
+            raise errors.InvalidInputError(
+                f"Portainer's URL {url!r} must read https://NAME or https://NAME:PORT"
+            )
+        self.url = url.rstrip("/")
+        self.deploy_seconds = deploy_seconds
+        self.clock = clock
+        self.sleep = sleep
+        self._session = session(ca_pem, dial)
+        self._credential: tuple[str, SecretStr] | None = None
+        self.posted = 0  # changing requests sent, for tests and benchmarks
+        if api_key is not None:
+            self.use_api_key(api_key)
+
+    def __repr__(self) -> str:
+        """The address alone: never a credential."""
+        return f"PortainerClient({self.url!r})"
+
+    def close(self) -> None:
+        """Closes kept connections."""
+        self._session.close()
+
+    def use_api_key(self, key: SecretStr) -> None:
+        """Sends `key` from now on, instead of any token: both at once are a 403."""
+        self._credential = ("X-API-Key", key)
+
+    # -- requests ------------------------------------------------------------------------------
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        public: bool = False,
+        body: Any = None,
+        form: Mapping[str, str] | None = None,
+        query: Mapping[str, str | int] | None = None,
+        headers: Mapping[str, str] | None = None,
+        read_seconds: float = READ_SECONDS,
+    ) -> requests.Response:
+        sent = dict(headers or {})
+        if not public and self._credential is not None:
+            name, secret = self._credential
+            sent[name] = (
+                f"Bearer {secret.get_secret_value()}"
+                if name == "Authorization"
+                else secret.get_secret_value()
+            )
+        changing = method not in ("GET", "HEAD")
+        if changing:
+            self.posted += 1
+        try:
+            answer = self._session.request(
+                method,
+                f"{self.url}/api{path}",
+                json=body,
+                # (None, value) is a multipart field without a file name: what the server parses
+                files=None if form is None else {k: (None, v) for k, v in form.items()},
+                params=query,
+                headers=sent,
+                timeout=(CONNECT_SECONDS, read_seconds),
+                allow_redirects=False,
+            )
+        except requests.exceptions.SSLError as error:
+            raise errors.UnreachableError(f"{self.url}: TLS: {_cause(error)}") from None
+        except (requests.exceptions.ConnectTimeout, requests.exceptions.InvalidSchema) as error:
+            raise errors.UnreachableError(f"{self.url}: {_cause(error)}") from None
+        except requests.exceptions.ReadTimeout:
+            kind = errors.UnknownOutcomeError if changing else errors.UnreachableError
+            raise kind(f"{method} {path}: no answer within {read_seconds:g} s") from None
+        except requests.exceptions.ConnectionError as error:
+            # A connection that broke after a changing request was sent leaves it undecided.
+            reached = "cannot reach" not in str(error) and "Max retries" not in str(error)
+            kind = errors.UnknownOutcomeError if changing and reached else errors.UnreachableError
+            raise kind(f"{method} {path} at {self.url}: {_cause(error)}") from None
+        if answer.status_code >= 300:
+            raise _api_error(answer, method, path, changing)
+        return answer
+
+    def _json(self, method: str, path: str, **kwargs: Any) -> Any:
+        answer = self._request(method, path, **kwargs)
+        try:
+            return answer.json()
+        except ValueError:
+            raise errors.ApiError(
+                answer.status_code, "the answer is not JSON", "", method, path
+            ) from None
+
+    # -- system, administrator, credentials -----------------------------------------------------
+
+    def status(self) -> SystemStatus:
+        """The server's version; public, and the readiness probe (2.1 of the reference)."""
+        try:
+            found = self._json("GET", "/system/status", public=True)
+        except errors.NotFoundError:  # very old servers
+            found = self._json("GET", "/status", public=True)
+        return SystemStatus.model_validate(found)
+
+    def wait_ready(self, seconds: float) -> SystemStatus:
+        """Polls `status` until the server answers.
+
+        Raises:
+            errors.AdminInitTimeoutError: it answers, but has locked itself.
+            errors.UnreachableError: not within `seconds`.
+        """
+        deadline = self.clock() + seconds
+        while True:
+            try:
+                return self.status()
+            except errors.UnreachableError:
+                if self.clock() >= deadline:
+                    raise
+            except errors.ApiError as error:
+                if error.status not in (502, 503, 504) or self.clock() >= deadline:
+                    raise
+            self.sleep(1.0)
+
+    def admin_exists(self) -> bool:
+        """Whether the server has an administrator; public."""
+        try:
+            self._request("GET", "/users/admin/check", public=True)
+        except errors.NotFoundError:
+            return False
+        return True
+
+    def init_admin(
+        self, username: str, password: SecretStr, *, setup_token: SecretStr | None = None
+    ) -> bool:
+        """Creates the first administrator; False when there is one already (409).
+
+        Raises:
+            errors.SetupTokenError: the server (2.43 or newer) wants its setup token.
+            errors.AdminInitTimeoutError: the five minutes have passed.
+        """
+        headers = {"X-Setup-Token": setup_token.get_secret_value()} if setup_token else {}
+        try:
+            self._request(
+                "POST",
+                "/users/admin/init",
+                public=True,
+                body={"Username": username, "Password": password.get_secret_value()},
+                headers=headers,
+            )
+        except errors.ConflictError:
+            return False
+        except errors.ApiError as error:
+            if error.status == 403:
+                raise errors.SetupTokenError(
+                    403, error.message, error.details, error.method, error.path
+                ) from None
+            raise
+        return True
+
+    def login(self, username: str, password: SecretStr) -> None:
+        """Trades the password for a token, kept in memory and sent from now on.
+
+        Call it once per process: the server bans an address for an hour after more than ten
+        logins in one second.
+        """
+        found = self._json(
+            "POST",
+            "/auth",
+            public=True,
+            body={"username": username, "password": password.get_secret_value()},
+        )
+        self._credential = ("Authorization", SecretStr(str(found["jwt"])))
+
+    def whoami(self) -> User:
+        """The user of the credential in use; the cheapest check that it's valid."""
+        return User.model_validate(self._json("GET", "/users/me"))
+
+    def api_keys(self, user_id: int) -> tuple[ApiKey, ...]:
+        """The user's keys, without their values."""
+        return _many(ApiKey, self._json("GET", f"/users/{user_id}/tokens"))
+
+    def create_api_key(self, user_id: int, password: SecretStr, description: str) -> NewApiKey:
+        """Makes a key; needs `login` (a key can't make keys). Shown once, never again."""
+        body = {"password": password.get_secret_value(), "description": description}
+        return NewApiKey.model_validate(
+            self._json("POST", f"/users/{user_id}/tokens", body=body), by_alias=True
+        )
+
+    def delete_api_key(self, user_id: int, key_id: int) -> None:
+        """Revokes one key."""
+        self._request("DELETE", f"/users/{user_id}/tokens/{key_id}")
+
+    # -- environments ---------------------------------------------------------------------------
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """All environments, without their snapshots."""
+        found = self._json("GET", "/endpoints", query={"excludeSnapshots": "true"})
+        return _many(Endpoint, found)
+
+    def endpoint(self, endpoint_id: int) -> Endpoint:
+        """One environment."""
+        path = f"/endpoints/{endpoint_id}"
+        return Endpoint.model_validate(self._json("GET", path, query={"excludeSnapshot": "true"}))
+
+    def endpoint_named(self, name: str) -> Endpoint | None:
+        """The environment of exactly this name: names are unique, URLs aren't."""
+        return next((found for found in self.endpoints() if found.name == name), None)
+
+    def create_agent_endpoint(self, name: str, url: str, *, group_id: int = 1) -> Endpoint:
+        """Registers an agent, ``tcp://host:9001``. The server pings it and takes a snapshot.
+
+        All three TLS flags are needed: the agent's certificate is self-signed and made anew at
+        each start; what authenticates is the signature, and AGENT_SECRET.
+        """
+        form = {
+            "Name": name,
+            "EndpointCreationType": str(_AGENT_TYPE),
+            "URL": url,
+            "GroupID": str(group_id),
+            "TLS": "true",
+            "TLSSkipVerify": "true",
+            "TLSSkipClientVerify": "true",
+            "ContainerEngine": "docker",
+        }
+        return Endpoint.model_validate(
+            self._json("POST", "/endpoints", form=form, read_seconds=120.0)
+        )
+
+    def update_endpoint(self, endpoint_id: int, **changes: str | int | bool) -> Endpoint:
+        """Changes the given fields (`Name`, `URL`, `TLS`...) and keeps the rest; tests nothing."""
+        path = f"/endpoints/{endpoint_id}"
+        return Endpoint.model_validate(self._json("PUT", path, body=changes))
+
+    def snapshot_endpoint(self, endpoint_id: int) -> Endpoint:
+        """Asks for a fresh snapshot and returns the endpoint with its fresh status."""
+        self._request("POST", f"/endpoints/{endpoint_id}/snapshot", read_seconds=120.0)
+        return self.endpoint(endpoint_id)
+
+    def delete_endpoint(self, endpoint_id: int) -> None:
+        """Removes an environment; its stacks stay behind as orphans."""
+        self._request("DELETE", f"/endpoints/{endpoint_id}")
+
+    def docker_ping(self, endpoint_id: int) -> bool:
+        """Whether the environment's Docker answers now, unlike the stored status."""
+        try:
+            self._docker("GET", endpoint_id, "/_ping")
+        except errors.ApiError as error:
+            if error.status >= 500:
+                return False
+            raise
+        return True
+
+    # -- stacks ---------------------------------------------------------------------------------
+
+    def stacks(self, endpoint_id: int | None = None) -> tuple[Stack, ...]:
+        """All stacks, or the compose stacks of one environment."""
+        query = {}
+        if endpoint_id is not None:
+            query["filters"] = json.dumps({"EndpointID": endpoint_id})
+        return _many(Stack, self._json("GET", "/stacks", query=query))
+
+    def stack(self, stack_id: int) -> Stack:
+        """One stack."""
+        return Stack.model_validate(self._json("GET", f"/stacks/{stack_id}"))
+
+    def stack_file(self, stack_id: int) -> str:
+        """The compose file, byte for byte as it was sent."""
+        return str(self._json("GET", f"/stacks/{stack_id}/file")["StackFileContent"])
+
+    def create_stack(
+        self, endpoint_id: int, name: str, content: str, env: Mapping[str, str]
+    ) -> Stack:
+        """Creates and deploys. Synchronous servers answer when it runs, newer ones at once."""
+        body = {"Name": name, "StackFileContent": content, "Env": _env_list(env)}
+        return self._deploying(
+            "POST", "/stacks/create/standalone/string", endpoint_id=endpoint_id, body=body
+        )
+
+    def update_stack(
+        self,
+        stack: Stack,
+        content: str,
+        env: Mapping[str, str],
+        *,
+        prune: bool = False,
+        pull: bool = False,
+    ) -> Stack:
+        """Replaces file and environment, whole, and deploys.
+
+        Always sends the stack's own endpoint: another one would move the stack there and leave
+        its containers behind. Sends both generations of the pull flag; unknown ones are ignored.
+        """
+        body = {
+            "StackFileContent": content,
+            "Env": _env_list(env),
+            "Prune": prune,
+            "PullImage": pull,
+            "RepullImageAndRedeploy": pull,
+        }
+        return self._deploying(
+            "PUT", f"/stacks/{stack.id}", endpoint_id=stack.endpoint_id, body=body
+        )
+
+    def start_stack(self, stack: Stack) -> Stack:
+        """Starts a stopped stack from its stored file."""
+        return self._deploying(
+            "POST", f"/stacks/{stack.id}/start", endpoint_id=stack.endpoint_id, body=None
+        )
+
+    def stop_stack(self, stack: Stack) -> None:
+        """Stops: containers and networks go, volumes stay. Already stopped counts as done."""
+        try:
+            self._deploying(
+                "POST", f"/stacks/{stack.id}/stop", endpoint_id=stack.endpoint_id, body=None
+            )
+        except errors.ApiError as error:
+            if error.status not in (400, 409) or "already inactive" not in error.message:
+                raise
+
+    def delete_stack(self, stack: Stack) -> None:
+        """Removes the stack and its containers; volumes stay. Already gone counts as done."""
+        try:
+            self._request(
+                "DELETE",
+                f"/stacks/{stack.id}",
+                query={"endpointId": stack.endpoint_id},
+                read_seconds=self.deploy_seconds,
+            )
+        except errors.NotFoundError as error:
+            if "stack" not in error.message.lower():
+                raise
+
+    def _deploying(self, method: str, path: str, *, endpoint_id: int, body: Any) -> Stack:
+        found = self._json(
+            method,
+            path,
+            query={"endpointId": endpoint_id},
+            body=body,
+            read_seconds=self.deploy_seconds,
+        )
+        return Stack.model_validate(found)
+
+    def wait_deployed(self, stack: Stack, seconds: float, *, poll: float = 1.0) -> Stack:
+        """Follows an asynchronous deployment to its end; a synchronous answer is the end.
+
+        Returns:
+            The stack in a status other than "deploying"; 4 (error) is the caller's to judge.
+
+        Raises:
+            errors.UnknownOutcomeError: still deploying after `seconds`.
+            errors.NotFoundError: somebody deleted it meanwhile.
+        """
+        deadline = self.clock() + seconds
+        while stack.status == StackStatus.DEPLOYING:
+            if self.clock() >= deadline:
+                raise errors.UnknownOutcomeError(
+                    f"stack {stack.name}: still deploying after {seconds:g} s"
+                )
+            self.sleep(poll)
+            stack = self.stack(stack.id)
+        return stack
+
+    # -- the environment's Docker, through the server --------------------------------------------
+
+    def _docker(
+        self,
+        method: str,
+        endpoint_id: int,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        read_seconds: float = READ_SECONDS,
+    ) -> requests.Response:
+        return self._request(
+            method,
+            f"/endpoints/{endpoint_id}/docker{path}",
+            query=query,
+            read_seconds=read_seconds,
+        )
+
+    def containers(self, endpoint_id: int, project: str) -> tuple[ContainerSummary, ...]:
+        """The containers of one compose project, stopped ones too."""
+        filters = json.dumps({"label": [f"{PROJECT_LABEL}={project}"]})
+        answer = self._docker(
+            "GET", endpoint_id, "/containers/json", query={"all": 1, "filters": filters}
+        )
+        return _many(ContainerSummary, answer.json())
+
+    def container_logs(self, endpoint_id: int, container_id: str, lines: int = 20) -> list[str]:
+        """The last `lines` lines of both streams."""
+        query: dict[str, str | int] = {"stdout": 1, "stderr": 1, "tail": lines}
+        answer = self._docker(
+            "GET", endpoint_id, f"/containers/{quote(container_id)}/logs", query=query
+        )
+        return demultiplex(answer.content)[-lines:]
+
+    def restart_container(self, endpoint_id: int, container_id: str) -> None:
+        """Restarts one container: compose never touches an unhealthy one by itself."""
+        self._docker(
+            "POST", endpoint_id, f"/containers/{quote(container_id)}/restart", read_seconds=120.0
+        )
+
+    def remove_container(self, endpoint_id: int, container_id: str) -> None:
+        """Removes one container, running or not; its named volumes stay."""
+        path = f"/containers/{quote(container_id)}"
+        self._docker("DELETE", endpoint_id, path, query={"force": 1}, read_seconds=120.0)
+
+    def image_present(self, endpoint_id: int, image: str) -> bool:
+        """Whether the environment's Docker already has this image."""
+        try:
+            self._docker("GET", endpoint_id, f"/images/{quote(image, safe='/:@')}/json")
+        except errors.NotFoundError:
+            return False
+        return True
+
+    def pull_image(self, endpoint_id: int, image: str) -> str | None:
+        """Pulls an image; returns Docker's reason when it can't, None when it's there.
+
+        Docker answers a pull with 200 and a stream of JSON lines; a failure may be a status or
+        the ``error`` of the last line.
+        """
+        try:
+            answer = self._docker(
+                "POST",
+                endpoint_id,
+                "/images/create",
+                query={"fromImage": image},
+                read_seconds=self.deploy_seconds,
+            )
+        except errors.ApiError as error:
+            return error.message or f"HTTP {error.status}"
+        for line in answer.text.splitlines():
+            try:
+                step = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(step, dict) and step.get("error"):
+                return str(step["error"])
+        return None
+
+
+def _env_list(env: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in env.items()]
+
+
+def _many(model: type[_M], found: Any) -> tuple[_M, ...]:
+    return tuple(model.model_validate(item) for item in found or ())
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason of requests' nested errors; holds addresses, never headers."""
+    inner: BaseException = error
+    while True:
+        deeper = getattr(inner, "reason", None)
+        if not isinstance(deeper, BaseException):
+            deeper = next((arg for arg in inner.args if isinstance(arg, BaseException)), None)
+        if deeper is None:
+            return str(inner)
+        inner = deeper
+
+
+def _api_error(
+    answer: requests.Response, method: str, path: str, changing: bool
+) -> errors.PortainerError:
+    message, details = "", ""
+    try:
+        body = answer.json()
+    except ValueError:
+        # 404 of Go's mux and 403 of the CSRF check are text; a proxied 502 is empty.
+        message = answer.text.strip()[:500]
+    else:
+        if isinstance(body, dict):
+            message, details = str(body.get("message", "")), str(body.get("details", ""))
+    status = answer.status_code
+    kind: type[errors.ApiError] = errors.ApiError
+    if status == 303 and answer.headers.get("redirect-reason") == "AdminInitTimeout":
+        kind = errors.AdminInitTimeoutError
+    elif status in (401, 422):
+        kind = errors.AuthenticationError
+    elif status == 403 and details == "Access denied to resource":
+        kind = errors.RateLimitedError
+    elif status == 404:
+        kind = errors.NotFoundError
+    elif status == 409:
+        kind = errors.ConflictError
+    elif status in (502, 504) and changing and "/docker/" not in path:
+        return errors.UnknownOutcomeError(f"{method} {path}: HTTP {status} from a proxy")
+    return kind(status, message, details, method, path)

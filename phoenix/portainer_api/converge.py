@@ -1,0 +1,429 @@
+"""Brings one stack to its desired state through the client, and proves it by its containers.
+
+Portainer's stack status is a flag of its database; only running, healthy containers count here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from . import errors
+from .client import PortainerClient
+from .models import Stack, StackStatus
+from .sync import (
+    Create,
+    Delete,
+    DesiredStack,
+    Nothing,
+    ObservedStack,
+    Plan,
+    Refuse,
+    Settle,
+    Start,
+    Stop,
+    Update,
+    container_trouble,
+    desired,
+    env_changes,
+    matching,
+    plan,
+)
+
+LOG_LINES = 15
+_MAX_STEPS = 8
+_SHORTEST_MASKED = 4  # masking "1" or "on" everywhere would make the text useless
+Log = Callable[[str], None]
+
+
+class RefusedError(errors.PortainerError):
+    """The plan refused; nothing was touched."""
+
+
+class StackFailedError(errors.PortainerError):
+    """A deployment failed.
+
+    Attributes:
+        reason: the server's or the containers' own words.
+        logs: the last lines of what failed, each ``container | line``.
+        restored: True when the previous version runs again (verified), False when that failed
+            too, None when nothing had to be restored.
+    """
+
+    def __init__(self, name: str, reason: str, logs: Iterable[str], restored: bool | None) -> None:
+        """All texts must be masked already."""
+        self.reason = reason
+        self.logs = tuple(logs)
+        self.restored = restored
+        after = {
+            True: "The previous version has been put back and runs.",
+            False: "Putting the previous version back FAILED too: the stack needs a person.",
+            None: "",
+        }[restored]
+        text = [f"stack {name}: {reason}", *(f"    {line}" for line in self.logs), after]
+        super().__init__("\n".join(line for line in text if line))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `converge` did: one phrase per step; empty when the stack was as desired."""
+
+    actions: tuple[str, ...]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was sent."""
+        return bool(self.actions)
+
+
+def observe(client: PortainerClient, name: str, endpoint_id: int) -> ObservedStack:
+    """Reads the stack of this (normalised) name, its file and its containers."""
+    matches = matching(client.stacks(endpoint_id), name, endpoint_id)
+    content: str | None = None
+    if len(matches) == 1 and not matches[0].git_managed:
+        try:
+            content = client.stack_file(matches[0].id)
+        except errors.ApiError as error:
+            if error.status != 500:  # 500: the data directory lost it; an update writes it anew
+                raise
+    return ObservedStack(matches, content, client.containers(endpoint_id, name))
+
+
+def describe(step: Plan) -> tuple[str, ...]:
+    """The step in words, for the plan and the result."""
+    match step:
+        case Nothing():
+            return ()
+        case Refuse(reason=reason):
+            return (f"refuse: {reason}",)
+        case Create(adopted=adopted):
+            return (f"create, adopting {', '.join(adopted)}" if adopted else "create",)
+        case Update(reasons=reasons):
+            return tuple(f"update: {reason}" for reason in reasons)
+        case Settle(reason=reason):
+            return (f"wait: {reason}",)
+        case Start():
+            return ("start",)
+        case Stop():
+            return ("stop",)
+        case Delete():
+            return ("delete (volumes kept)",)
+
+
+def diff(wanted: DesiredStack, seen: ObservedStack) -> list[str]:
+    """A unified diff of the file and the names of changed variables; values masked."""
+    after = wanted.content if wanted.present else ""
+    lines = list(
+        difflib.unified_diff(
+            (seen.content or "").splitlines(),
+            after.splitlines(),
+            "deployed",
+            "desired",
+            lineterm="",
+        )
+    )
+    stack = seen.stack
+    before = stack.env_mapping if stack else {}
+    lines += [
+        f"env {change} (value masked)"
+        for change in env_changes(before, wanted.plain_env if wanted.present else {})
+    ]
+    hidden = [*wanted.plain_env.values(), *before.values()]
+    return [mask(line, hidden) for line in lines]
+
+
+def mask(text: str, secrets: Iterable[str]) -> str:
+    """`text` without the given values; compose repeats them in its messages, services in logs."""
+    for secret in sorted(set(secrets), key=len, reverse=True):
+        if len(secret) >= _SHORTEST_MASKED:
+            text = text.replace(secret, "***")
+    return text
+
+
+def converge(
+    client: PortainerClient,
+    wanted: DesiredStack,
+    *,
+    seconds: float = 300.0,
+    poll: float = 1.0,
+    log: Log = lambda _: None,
+) -> Outcome:
+    """Runs steps until nothing is left to do.
+
+    Args:
+        seconds: the deadline of each step: for a deployment to end, and for its containers to
+            run and be healthy.
+        poll: seconds between two looks.
+
+    Raises:
+        RefusedError: git-managed, foreign containers, several stacks of the name.
+        StackFailedError: the deployment failed; says whether the old version runs again.
+        errors.PortainerError: the server can't be reached, or refuses.
+    """
+    return _Convergence(client, wanted, seconds, poll, log).run()
+
+
+class _Convergence:
+    def __init__(
+        self,
+        client: PortainerClient,
+        wanted: DesiredStack,
+        seconds: float,
+        poll: float,
+        log: Log,
+    ) -> None:
+        self.client = client
+        self.wanted = wanted
+        self.seconds = seconds
+        self.poll = poll
+        self.log = log
+        self.hidden = list(wanted.plain_env.values())
+
+    def run(self) -> Outcome:
+        actions: list[str] = []
+        deployed = 0
+        for _ in range(_MAX_STEPS):
+            seen = observe(self.client, self.wanted.name, self.wanted.endpoint_id)
+            step = plan(self.wanted, seen)
+            words = describe(step)
+            match step:
+                case Nothing():
+                    return Outcome(tuple(actions))
+                case Refuse(reason=reason):
+                    raise RefusedError(reason)
+                case Create() | Update() | Start() if deployed == 2:
+                    raise self._failure(f"does not settle: still wants to {'; '.join(words)}", None)
+                case Create() | Update() | Start():
+                    deployed += 1
+            for line in words:
+                self.log(f"stack {self.wanted.name}: {line}")
+            if self._take(step, seen):
+                actions += words
+        raise self._failure("does not settle", None)
+
+    def _take(self, step: Plan, seen: ObservedStack) -> bool:
+        """Takes one step; False when somebody else was first and the state must be read again."""
+        match step:
+            case Create():
+                return self._deploy(self._create, None)
+            case Update(stack=stack):
+                done = self._deploy(lambda: self._update(stack), seen, step)
+                for container in step.remove if done else ():
+                    self.client.remove_container(stack.endpoint_id, container)
+                return done
+            case Start(stack=stack):
+                return self._deploy(lambda: self._start(stack), None)
+            case Settle(stack=stack):
+                ended = self.client.wait_deployed(stack, self.seconds, poll=self.poll)
+                if ended.status != StackStatus.ERROR:
+                    self._wait_healthy(self.wanted)
+            case Stop(stack=stack):
+                self.client.stop_stack(stack)
+            case Delete(stack=stack):
+                self.client.delete_stack(stack)
+        return True
+
+    # -- one deployment ------------------------------------------------------------------------
+
+    def _deploy(
+        self,
+        send: Callable[[], Stack],
+        before: ObservedStack | None,
+        update: Update | None = None,
+    ) -> bool:
+        """Sends, follows to the end, checks the containers; puts `before` back on failure."""
+        self._fetch_images()
+        try:
+            stack = self.client.wait_deployed(send(), self.seconds, poll=self.poll)
+            if stack.status == StackStatus.ERROR:
+                raise _DeploymentFailedError(stack.failure or "Portainer gives no reason")
+            for container in update.restart if update else ():
+                self._restart(container)
+            self._wait_healthy(self.wanted)
+        except errors.ConflictError as error:
+            # Somebody else deploys or was first with the name: read again, decide again, once.
+            found = observe(self.client, self.wanted.name, self.wanted.endpoint_id)
+            if found.stack is None:
+                raise self._failure(str(error), None) from None
+            self.client.wait_deployed(found.stack, self.seconds, poll=self.poll)
+            return False
+        except (errors.ApiError, errors.UnknownOutcomeError, _DeploymentFailedError) as error:
+            if isinstance(error, errors.ApiError) and error.status != 500:
+                raise  # refused before anything was deployed
+            logs = self._logs()  # before the old version replaces what failed
+            restored = self._restore(before) if before else None
+            raise self._failure(str(error), restored, logs) from None
+        return True
+
+    def _create(self) -> Stack:
+        wanted = self.wanted
+        try:
+            return self.client.create_stack(
+                wanted.endpoint_id, wanted.name, wanted.content, wanted.plain_env
+            )
+        except errors.UnknownOutcomeError:
+            return self._reread(lambda found: found.stack, "was not created")
+
+    def _update(self, stack: Stack) -> Stack:
+        wanted = self.wanted
+        try:
+            return self.client.update_stack(
+                stack, wanted.content, wanted.plain_env, prune=wanted.prune, pull=wanted.pull
+            )
+        except errors.UnknownOutcomeError:
+            return self._reread(
+                lambda found: found.stack if _took(stack, found.stack) else None, "was not updated"
+            )
+
+    def _start(self, stack: Stack) -> Stack:
+        try:
+            return self.client.start_stack(stack)
+        except errors.UnknownOutcomeError:
+            return self._reread(
+                lambda found: (
+                    found.stack
+                    if found.stack and found.stack.status != StackStatus.INACTIVE
+                    else None
+                ),
+                "was not started",
+            )
+
+    def _reread(self, done: Callable[[ObservedStack], Stack | None], otherwise: str) -> Stack:
+        """After a lost answer the server keeps working: look until it shows, never send again."""
+        deadline = self.client.clock() + self.seconds
+        self.log(f"stack {self.wanted.name}: no answer; reading the state instead of asking again")
+        while True:
+            found = done(observe(self.client, self.wanted.name, self.wanted.endpoint_id))
+            if found is not None:
+                return found
+            if self.client.clock() >= deadline:
+                raise errors.UnknownOutcomeError(f"no answer, and it {otherwise} in time")
+            self.client.sleep(self.poll)
+
+    def _restart(self, container: str) -> None:
+        with contextlib.suppress(errors.NotFoundError):  # the deployment has replaced it
+            self.client.restart_container(self.wanted.endpoint_id, container)
+
+    def _fetch_images(self) -> None:
+        """Pulls what is missing first, so that a wrong reference touches no running container.
+
+        Portainer before 2.45 answers a failed update by taking the whole project down (8008).
+        """
+        client, endpoint_id = self.client, self.wanted.endpoint_id
+        for image in sorted({spec.image for spec in self.wanted.services if spec.image}):
+            if not self.wanted.pull and client.image_present(endpoint_id, image):
+                continue
+            reason = client.pull_image(endpoint_id, image)
+            if reason is not None:
+                raise self._failure(
+                    f"image {image} cannot be pulled: {reason}. No container was touched", None
+                )
+
+    def _wait_healthy(self, wanted: DesiredStack) -> None:
+        """Waits until every service runs and is healthy, twice in a row.
+
+        Raises:
+            _DeploymentFailedError: unhealthy or ended for good, or not healthy in time.
+        """
+        deadline = self.client.clock() + self.seconds
+        good = 0
+        while True:
+            waiting, broken = self._trouble(wanted)
+            if broken:
+                raise _DeploymentFailedError("; ".join(broken))
+            good = 0 if waiting else good + 1
+            if good == 2:
+                return
+            if self.client.clock() >= deadline:
+                raise _DeploymentFailedError(
+                    f"not healthy within {self.seconds:g} s: {'; '.join(waiting) or 'unsteady'}"
+                )
+            self.client.sleep(self.poll)
+
+    def _trouble(self, wanted: DesiredStack) -> tuple[list[str], list[str]]:
+        """What still may come right, and what won't."""
+        containers = self.client.containers(wanted.endpoint_id, wanted.name)
+        waiting: list[str] = []
+        broken: list[str] = []
+        for service in wanted.services:
+            own = [found for found in containers if found.service == service.name]
+            if not own:
+                waiting.append(f"service {service.name} has no container")
+            for found in own:
+                trouble = container_trouble(found, completes=service.completes)
+                if trouble is None and found.health == "starting":
+                    waiting.append(f"container {found.name} is starting")
+                elif trouble and (found.health == "unhealthy" or found.state in ("exited", "dead")):
+                    broken.append(trouble)
+                elif trouble:
+                    waiting.append(trouble)
+        return waiting, broken
+
+    # -- failure -------------------------------------------------------------------------------
+
+    def _restore(self, before: ObservedStack) -> bool | None:
+        """Puts the previous file and environment back; True when they run and are healthy."""
+        stack = before.stack
+        if stack is None or before.content is None:
+            return None
+        if stack.status != StackStatus.ACTIVE:
+            return None  # the previous version didn't run either
+        unchanged = before.content == self.wanted.content
+        if unchanged and stack.env_mapping == self.wanted.plain_env:
+            return None
+        self.log(f"stack {stack.name}: failed; putting the previous version back")
+        try:
+            previous = desired(stack.name, before.content, stack.endpoint_id, stack.env_mapping)
+            now = self.client.wait_deployed(
+                self.client.stack(stack.id), self.seconds, poll=self.poll
+            )
+            sent = self.client.update_stack(
+                now, before.content, stack.env_mapping, prune=self.wanted.prune
+            )
+            ended = self.client.wait_deployed(sent, self.seconds, poll=self.poll)
+            if ended.status == StackStatus.ERROR:
+                return False
+            self._wait_healthy(previous)
+        except errors.PortainerError as error:
+            self.log(f"stack {stack.name}: {mask(str(error), self.hidden)}")
+            return False
+        return True
+
+    def _logs(self) -> list[str]:
+        """The last lines of each container that isn't well."""
+        lines: list[str] = []
+        try:
+            completes = {spec.name: spec.completes for spec in self.wanted.services}
+            containers = self.client.containers(self.wanted.endpoint_id, self.wanted.name)
+            for found in containers:
+                trouble = container_trouble(found, completes=completes.get(found.service, False))
+                if trouble is None and found.health != "starting":
+                    continue
+                tail = self.client.container_logs(self.wanted.endpoint_id, found.id, LOG_LINES)
+                lines += [f"{found.name} | {line}" for line in tail]
+        except errors.PortainerError as error:
+            lines.append(f"(logs unavailable: {error})")
+        return lines
+
+    def _failure(
+        self, reason: str, restored: bool | None, logs: Iterable[str] = ()
+    ) -> StackFailedError:
+        return StackFailedError(
+            self.wanted.name,
+            mask(reason, self.hidden),
+            [mask(line, self.hidden) for line in logs],
+            restored,
+        )
+
+
+class _DeploymentFailedError(errors.PortainerError):
+    """The deployment ended badly, by Portainer's status or by its containers."""
+
+
+def _took(before: Stack, now: Stack | None) -> bool:
+    """Whether the server has taken an update: it moved the date or is (or ended) deploying."""
+    return now is not None and (
+        now.updated != before.updated or now.status in (StackStatus.DEPLOYING, StackStatus.ERROR)
+    )

@@ -1,0 +1,86 @@
+"""What can go wrong between us and Portainer, as types a caller can tell apart."""
+
+from __future__ import annotations
+
+
+class PortainerError(Exception):
+    """Base of every error of this package; its text never holds a credential."""
+
+
+class InvalidInputError(PortainerError):
+    """What was asked for can't work; found before any request was made."""
+
+
+class UnreachableError(PortainerError):
+    """No HTTP answer: connection, TLS or name failed. The text says which."""
+
+
+class UnknownOutcomeError(PortainerError):
+    """A changing request got no answer in time, or a 502/504 from something in between.
+
+    Portainer keeps deploying after its client went away, so the request must not be sent
+    again: read the state instead.
+    """
+
+
+class ApiError(PortainerError):
+    """Portainer answered with an error.
+
+    Attributes:
+        status: the HTTP status code.
+        message: Portainer's ``message``, or the plain text body, or "" (an empty 502).
+        details: Portainer's ``details``, "" when absent or equal to the message.
+        method, path: the request, without its query.
+    """
+
+    def __init__(self, status: int, message: str, details: str, method: str, path: str) -> None:
+        """Drops details that only repeat the message."""
+        self.status = status
+        self.message = message
+        self.details = "" if details == message else details
+        self.method = method
+        self.path = path
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        words = ": ".join(part for part in (self.message, self.details) if part)
+        return f"{self.method} {self.path}: HTTP {self.status}: {words or 'no message'}"
+
+
+class AuthenticationError(ApiError):
+    """401 (key or token refused) or 422 (wrong user name or password)."""
+
+
+class NotFoundError(ApiError):
+    """404."""
+
+
+class ConflictError(ApiError):
+    """409: a name in use, an administrator that exists, a deployment under way."""
+
+
+class RateLimitedError(ApiError):
+    """403 of the login limiter: over ten logins in a second ban the address for an hour."""
+
+
+class AdminInitTimeoutError(ApiError):
+    """303 with ``redirect-reason: AdminInitTimeout``: five minutes passed with no administrator."""
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        return (
+            "Portainer has locked itself: no administrator was created within five minutes of "
+            "its start. Restart the Portainer container (docker restart) and run again."
+        )
+
+
+class SetupTokenError(ApiError):
+    """403 of admin init since 2.43: the setup token is missing or wrong."""
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        return (
+            f"{super().__str__()} Give the setup_token=... of the server's log, or start the "
+            "server with --admin-password-file."
+        )

@@ -1,0 +1,211 @@
+"""What Portainer and the Docker Engine answer, as frozen typed models.
+
+Field names follow Python; aliases are Portainer's own. Unknown fields are ignored: servers from
+2.21 to 2.45 differ, and new ones add fields.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
+
+
+def _none_is_empty(value: Any) -> Any:
+    """Go encodes an empty slice as null; both mean empty."""
+    return () if value is None else value
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+
+
+class StackType(IntEnum):
+    """Portainer's stack types."""
+
+    SWARM = 1
+    COMPOSE = 2
+    KUBERNETES = 3
+
+
+class StackStatus(IntEnum):
+    """A flag of Portainer's database, not the truth about containers; 3 and 4 since 2.45."""
+
+    ACTIVE = 1
+    INACTIVE = 2
+    DEPLOYING = 3
+    ERROR = 4
+
+
+class SystemStatus(_Model):
+    """GET /api/system/status."""
+
+    version: str = Field(alias="Version")
+    instance_id: str = Field(default="", alias="InstanceID")
+
+
+class User(_Model):
+    """The user behind the credentials in use."""
+
+    id: int = Field(alias="Id")
+    username: str = Field(alias="Username")
+    role: int = Field(alias="Role")
+
+
+class ApiKey(_Model):
+    """An API key as the server lists it: without the key itself."""
+
+    id: int
+    description: str
+    prefix: str = ""
+
+
+class NewApiKey(_Model):
+    """The only answer that ever carries the raw key."""
+
+    raw: SecretStr = Field(alias="rawAPIKey")
+    key: ApiKey = Field(alias="apiKey")
+
+
+class TlsConfig(_Model):
+    """How the server speaks TLS to an endpoint."""
+
+    tls: bool = Field(default=False, alias="TLS")
+    skip_verify: bool = Field(default=False, alias="TLSSkipVerify")
+
+
+class Agent(_Model):
+    """What the last snapshot learned about the agent."""
+
+    version: str = Field(default="", alias="Version")
+
+
+class Endpoint(_Model):
+    """An environment. ``status`` (1 up, 2 down) is as old as the last snapshot."""
+
+    id: int = Field(alias="Id")
+    name: str = Field(alias="Name")
+    type: int = Field(alias="Type")
+    url: str = Field(alias="URL")
+    group_id: int = Field(default=1, alias="GroupId")
+    status: int = Field(default=1, alias="Status")
+    tls: TlsConfig = Field(default_factory=TlsConfig, alias="TLSConfig")
+    agent: Agent = Field(default_factory=Agent, alias="Agent")
+
+
+class EnvVar(_Model):
+    """One variable of a stack; its value counts as a secret."""
+
+    name: str
+    value: SecretStr
+
+    @field_validator("value", mode="before")
+    @classmethod
+    def _absent_is_empty(cls, value: Any) -> Any:
+        return "" if value is None else value
+
+
+class DeploymentStep(_Model):
+    """One entry of an asynchronous deployment's history."""
+
+    status: int = Field(default=0, alias="Status")
+    message: str = Field(default="", alias="Message")
+
+
+class Stack(_Model):
+    """A stack of Portainer's database."""
+
+    id: int = Field(alias="Id")
+    name: str = Field(alias="Name")
+    type: int = Field(alias="Type")
+    endpoint_id: int = Field(alias="EndpointId")
+    status: int = Field(default=StackStatus.ACTIVE, alias="Status")
+    env: Annotated[tuple[EnvVar, ...], BeforeValidator(_none_is_empty)] = Field(
+        default=(), alias="Env"
+    )
+    updated: int = Field(default=0, alias="UpdateDate")
+    git: Mapping[str, Any] | None = Field(default=None, alias="GitConfig", repr=False)
+    workflow: int | str | None = Field(default=None, alias="WorkflowID")
+    steps: Annotated[tuple[DeploymentStep, ...], BeforeValidator(_none_is_empty)] = Field(
+        default=(), alias="DeploymentStatus"
+    )
+
+    @property
+    def git_managed(self) -> bool:
+        """An update of its file would silently detach it from its repository."""
+        return self.git is not None or bool(self.workflow)
+
+    @property
+    def env_mapping(self) -> dict[str, str]:
+        """The environment as a mapping, values in clear."""
+        return {item.name: item.value.get_secret_value() for item in self.env}
+
+    @property
+    def failure(self) -> str:
+        """The last message of a failed asynchronous deployment."""
+        return self.steps[-1].message if self.steps else ""
+
+
+class ContainerSummary(_Model):
+    """One row of Docker's ``GET /containers/json``."""
+
+    id: str = Field(alias="Id")
+    names: tuple[str, ...] = Field(default=(), alias="Names")
+    image: str = Field(default="", alias="Image")
+    state: str = Field(default="", alias="State")
+    status: str = Field(default="", alias="Status")
+    labels: Annotated[
+        Mapping[str, str], BeforeValidator(lambda value: {} if value is None else value)
+    ] = Field(default_factory=dict, alias="Labels")
+
+    @property
+    def name(self) -> str:
+        """The container's name, without Docker's leading slash."""
+        return self.names[0].lstrip("/") if self.names else self.id[:12]
+
+    @property
+    def service(self) -> str:
+        """The compose service it belongs to."""
+        return self.labels.get(SERVICE_LABEL, "")
+
+    @property
+    def working_dir(self) -> str:
+        """Where compose ran; Portainer's own deployments are below its data directory."""
+        return self.labels.get(WORKING_DIR_LABEL, "")
+
+    @property
+    def health(self) -> str:
+        """``healthy``, ``unhealthy``, ``starting`` or "" (no check), as Docker's status says."""
+        if "(unhealthy)" in self.status:
+            return "unhealthy"
+        if "(healthy)" in self.status:
+            return "healthy"
+        return "starting" if "(health: starting)" in self.status else ""
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of a container that ended, else None."""
+        found = re.match(r"Exited \((\d+)\)", self.status)
+        return int(found.group(1)) if found else None
+
+
+def normalise_name(name: str) -> str:
+    """Portainer's own normalisation of stack names (source 2.23): lower case, ``[-_a-z0-9]`` only.
+
+    Raises:
+        ValueError: what is left can't be a compose project name.
+    """
+    normal = re.sub(r"[^-_a-z0-9]+", "", name.lower())
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", normal):
+        raise ValueError(
+            f"stack name {name!r} becomes {normal!r}, no compose project name: "
+            "start it with a letter or digit"
+        )
+    return normal

@@ -1,0 +1,171 @@
+"""First contact: an administrator, an API key made once, the agent's endpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from . import errors
+from .client import PortainerClient
+from .models import Endpoint
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The administrator's name and password, and the setup token where the server wants one."""
+
+    password: SecretStr
+    username: str = "admin"
+    setup_token: SecretStr | None = None
+
+
+@dataclass(frozen=True)
+class Access:
+    """What `ensure_access` left: a valid key and what it had to do for it."""
+
+    api_key: SecretStr
+    actions: tuple[str, ...]
+
+
+def key_is_valid(client: PortainerClient, key: SecretStr | None) -> bool:
+    """Whether the server accepts `key`; the client uses it from then on."""
+    if key is None:
+        return False
+    client.use_api_key(key)
+    try:
+        client.whoami()
+    except errors.AuthenticationError:
+        return False
+    return True
+
+
+def ensure_access(
+    client: PortainerClient,
+    credentials: Credentials,
+    known_key: SecretStr | None,
+    *,
+    description: str = "phoenix",
+) -> Access:
+    """Makes sure there is an administrator and a key that works; the client uses it afterwards.
+
+    Logs in only when `known_key` is missing or refused, and then once. Keys of the same
+    description are revoked: the server doesn't keep descriptions unique, and a lost key is waste.
+
+    Raises:
+        errors.AuthenticationError: the administrator's password is another one.
+        errors.SetupTokenError, errors.AdminInitTimeoutError: see there.
+    """
+    actions: list[str] = []
+    if not client.admin_exists():
+        client.init_admin(
+            credentials.username, credentials.password, setup_token=credentials.setup_token
+        )
+        actions.append(f"created administrator {credentials.username}")
+    elif key_is_valid(client, known_key) and known_key is not None:
+        return Access(known_key, ())
+    try:
+        client.login(credentials.username, credentials.password)
+    except errors.AuthenticationError as error:
+        if error.status != 422:
+            raise
+        raise errors.AuthenticationError(
+            422,
+            f"Portainer has an administrator, but {credentials.username} and the given password "
+            "do not log in",
+            "give the password it was made with, or set a new one with Portainer's "
+            "helper-reset-password container",
+            error.method,
+            error.path,
+        ) from None
+    user = client.whoami()
+    for key in client.api_keys(user.id):
+        if key.description == description:
+            client.delete_api_key(user.id, key.id)
+            actions.append(f"revoked lost API key {key.prefix}...")
+    made = client.create_api_key(user.id, credentials.password, description)
+    client.use_api_key(made.raw)
+    actions.append(f"made API key {made.key.prefix}...")
+    return Access(made.raw, tuple(actions))
+
+
+@dataclass(frozen=True)
+class EndpointPlan:
+    """What an endpoint needs: None and no reasons when it is as desired."""
+
+    found: Endpoint | None
+    reasons: tuple[str, ...]
+
+
+def plan_endpoint(
+    found: tuple[Endpoint, ...], name: str, url: str, former_names: tuple[str, ...] = ()
+) -> EndpointPlan:
+    """Matches by name, then by a former name, then by address: never a second endpoint.
+
+    Raises:
+        errors.InvalidInputError: the name belongs to an endpoint that is no agent.
+    """
+    by_name = {endpoint.name: endpoint for endpoint in found}
+    match = by_name.get(name)
+    for former in former_names:
+        match = match or by_name.get(former)
+    if match is None:
+        same = [each for each in found if _address(each.url) == _address(url)]
+        match = same[0] if len(same) == 1 else None
+    if match is None:
+        return EndpointPlan(None, (f"register {name} at {url}",))
+    if match.type != 2:
+        raise errors.InvalidInputError(
+            f"Portainer's environment {match.name} is of type {match.type}, no Docker agent: "
+            "rename it in Portainer, or give this endpoint another name"
+        )
+    reasons: list[str] = []
+    if match.name != name:
+        reasons.append(f"rename {match.name} to {name}")
+    if _address(match.url) != _address(url):
+        reasons.append(f"move {name} from {match.url} to {url}")
+    if not (match.tls.tls and match.tls.skip_verify):
+        reasons.append("set the TLS flags an agent needs")
+    return EndpointPlan(match, tuple(reasons))
+
+
+def ensure_endpoint(
+    client: PortainerClient, name: str, url: str, former_names: tuple[str, ...] = ()
+) -> tuple[Endpoint, tuple[str, ...]]:
+    """Registers the agent, or moves and renames what is registered; then checks it answers.
+
+    Raises:
+        errors.UnreachableError: registered, but its Docker doesn't answer.
+    """
+    wanted = plan_endpoint(client.endpoints(), name, url, former_names)
+    if wanted.found is None:
+        try:
+            made = client.create_agent_endpoint(name, url)
+        except errors.UnknownOutcomeError:
+            found = client.endpoint_named(name)
+            if found is None:
+                raise
+            made = found
+        return made, wanted.reasons
+    if not wanted.reasons:
+        return wanted.found, ()
+    client.update_endpoint(
+        wanted.found.id,
+        Name=name,
+        URL=url,
+        TLS=True,
+        TLSSkipVerify=True,
+        TLSSkipClientVerify=True,
+    )
+    fresh = client.snapshot_endpoint(wanted.found.id)
+    if not client.docker_ping(fresh.id):
+        raise errors.UnreachableError(
+            f"endpoint {name}: the agent at {url} does not answer Portainer; check that it runs, "
+            "that its AGENT_SECRET is the server's, and that port 9001 is open to the server"
+        )
+    return fresh, wanted.reasons
+
+
+def _address(url: str) -> str:
+    """The server stores what it was given: ``tcp://host:9001`` and ``host:9001`` are the same."""
+    return url.removeprefix("tcp://").rstrip("/")

@@ -1,0 +1,318 @@
+"""The decision of a stack's sync, pure: desired and observed state in, one typed step out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import SecretStr
+
+from .compose import ServiceSpec, read_services
+from .errors import InvalidInputError
+from .models import ContainerSummary, Stack, StackStatus, StackType, normalise_name
+
+Adopt = Literal["never", "own", "any"]
+
+# Portainer's data directory inside its container: what it deployed has a working directory there.
+PORTAINER_PROJECTS = "/data/compose/"
+
+
+@dataclass(frozen=True)
+class DesiredStack:
+    """One stack as it should be.
+
+    Attributes:
+        name: normalised by Portainer's rule when made with `desired`.
+        content: the compose file, byte for byte.
+        env: variables for compose's interpolation; values never show in a repr.
+        endpoint_id: the environment that runs it.
+        present: False removes it; its volumes stay.
+        running: False keeps it deployed but stopped.
+        prune: also remove containers of services no longer in the file.
+        pull: pull images anew with each update.
+        adopt: which containers of this project name, unknown to Portainer, may be taken over:
+            "own" those that a Portainer deployed (a rebuilt server), "any", or "never".
+    """
+
+    name: str
+    content: str
+    endpoint_id: int
+    env: Mapping[str, SecretStr] = field(default_factory=dict)
+    present: bool = True
+    running: bool = True
+    prune: bool = False
+    pull: bool = False
+    adopt: Adopt = "own"
+
+    @property
+    def plain_env(self) -> dict[str, str]:
+        """The environment in clear, for the request alone."""
+        return {name: value.get_secret_value() for name, value in self.env.items()}
+
+    @property
+    def services(self) -> tuple[ServiceSpec, ...]:
+        """The services the file starts."""
+        return read_services(self.content, self.plain_env)
+
+
+def desired(
+    name: str,
+    content: str,
+    endpoint_id: int,
+    env: Mapping[str, str | SecretStr] | None = None,
+    *,
+    present: bool = True,
+    running: bool = True,
+    prune: bool = False,
+    pull: bool = False,
+    adopt: Adopt = "own",
+) -> DesiredStack:
+    """A checked `DesiredStack`.
+
+    Raises:
+        InvalidInputError: a name compose refuses, an empty or broken file, a variable that the
+            server's env file can't carry (it's written unquoted as NAME=VALUE lines).
+    """
+    try:
+        normal = normalise_name(name)
+    except ValueError as error:
+        raise InvalidInputError(str(error)) from None
+    secrets: dict[str, SecretStr] = {}
+    for key, value in (env or {}).items():
+        secret = value if isinstance(value, SecretStr) else SecretStr(value)
+        if not key or any(char in key for char in "= \n\0"):
+            raise InvalidInputError(f"stack {normal}: env: {key!r} is no variable name")
+        if any(char in secret.get_secret_value() for char in "\n\r\0"):
+            raise InvalidInputError(
+                f"stack {normal}: env.{key}: a value can't hold a line break; "
+                "ship it as a secret file"
+            )
+        secrets[key] = secret
+    made = DesiredStack(normal, content, endpoint_id, secrets, present, running, prune, pull, adopt)
+    if present:
+        try:
+            _ = made.services
+        except InvalidInputError as error:
+            raise InvalidInputError(f"stack {normal}: {error}") from None
+    return made
+
+
+@dataclass(frozen=True)
+class ObservedStack:
+    """What Portainer and Docker know of the name on the endpoint.
+
+    Attributes:
+        matches: the compose stacks of this name on this endpoint; one, or none.
+        content: the first match's stored file; None when the server has lost it.
+        containers: the project's containers, stopped ones too.
+    """
+
+    matches: tuple[Stack, ...] = ()
+    content: str | None = None
+    containers: tuple[ContainerSummary, ...] = ()
+
+    @property
+    def stack(self) -> Stack | None:
+        """The one match."""
+        return self.matches[0] if self.matches else None
+
+
+def matching(stacks: Iterable[Stack], name: str, endpoint_id: int) -> tuple[Stack, ...]:
+    """The stacks that are this one: there's no look-up by name in the API."""
+    return tuple(
+        stack
+        for stack in stacks
+        if stack.type == StackType.COMPOSE
+        and stack.endpoint_id == endpoint_id
+        and stack.name.lower() == name
+    )
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """Already as desired."""
+
+    stack: Stack | None
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Not ours to touch, or not decidable; a person has to act."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Create:
+    """POST a new stack; `adopted` lists the running containers it takes over."""
+
+    adopted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Update:
+    """PUT, for the given reasons; then `restart` and `remove` single containers (their ids)."""
+
+    stack: Stack
+    reasons: tuple[str, ...]
+    restart: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Start:
+    """A stopped stack, otherwise as desired."""
+
+    stack: Stack
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A running stack that should be stopped, otherwise as desired."""
+
+    stack: Stack
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Under way already: wait, then look again; send nothing."""
+
+    stack: Stack
+    reason: str
+
+
+@dataclass(frozen=True)
+class Delete:
+    """DELETE the stack."""
+
+    stack: Stack
+
+
+Plan = Nothing | Refuse | Create | Update | Start | Stop | Settle | Delete
+
+
+def plan(wanted: DesiredStack, seen: ObservedStack) -> Plan:
+    """The next step from `seen` to `wanted`."""
+    if len(seen.matches) > 1:
+        ids = ", ".join(str(stack.id) for stack in seen.matches)
+        return Refuse(f"Portainer has several stacks named {wanted.name} (ids {ids}): remove all "
+                      "but one in Portainer")  # fmt: skip
+    stack = seen.stack
+    if not wanted.present:
+        return Nothing(None) if stack is None else Delete(stack)
+    if stack is None:
+        return _plan_missing(wanted, seen)
+    if stack.git_managed:
+        return Refuse(
+            f"stack {wanted.name} is managed from a git repository; an update would detach it. "
+            "Remove it in Portainer, or take it out of this configuration"
+        )
+    if stack.status == StackStatus.DEPLOYING:
+        return Settle(stack, "a deployment is under way")
+    if not wanted.running:
+        return _plan_stopped(wanted, seen, stack)
+    return _plan_running(wanted, seen, stack)
+
+
+def _plan_missing(wanted: DesiredStack, seen: ObservedStack) -> Plan:
+    foreign = [
+        found
+        for found in seen.containers
+        if wanted.adopt == "never"
+        or (wanted.adopt == "own" and not found.working_dir.startswith(PORTAINER_PROJECTS))
+    ]
+    if foreign:
+        where = sorted({found.working_dir or "an unknown directory" for found in foreign})
+        return Refuse(
+            f"containers of a compose project {wanted.name} exist that Portainer does not know "
+            f"({', '.join(sorted(found.name for found in foreign))}; started from "
+            f"{', '.join(where)}). Remove them, rename the stack, or set adopt='any'"
+        )
+    return Create(tuple(sorted(found.name for found in seen.containers)))
+
+
+def _plan_stopped(wanted: DesiredStack, seen: ObservedStack, stack: Stack) -> Plan:
+    reasons = _content_drift(wanted, seen, stack)
+    if reasons:
+        return Update(stack, reasons)  # starts it; the next look stops it
+    if stack.status == StackStatus.INACTIVE and not seen.containers:
+        return Nothing(stack)
+    return Stop(stack)
+
+
+def _plan_running(wanted: DesiredStack, seen: ObservedStack, stack: Stack) -> Plan:
+    reasons = _content_drift(wanted, seen, stack)
+    if stack.status == StackStatus.ERROR:
+        reasons += (f"the last deployment failed: {stack.failure or 'no reason given'}",)
+    if stack.status == StackStatus.INACTIVE and not reasons and not seen.containers:
+        return Start(stack)
+    if stack.status == StackStatus.INACTIVE:
+        # Left-over containers make "start" a 409 (issue 8357); an update starts it just as well.
+        reasons += ("it is stopped",)
+    names = {service.name for service in wanted.services}
+    remove = tuple(
+        found.id for found in seen.containers if wanted.prune and found.service not in names
+    )
+    if remove:
+        reasons += ("containers of removed services remain",)
+    found_wrong, restart = _container_drift(wanted, seen.containers)
+    if stack.status != StackStatus.INACTIVE:
+        reasons += found_wrong
+    if reasons:
+        return Update(stack, reasons, restart, remove)
+    if any(found.health == "starting" for found in seen.containers):
+        return Settle(stack, "containers are still starting")
+    return Nothing(stack)
+
+
+def _content_drift(
+    wanted: DesiredStack, seen: ObservedStack, stack: Stack
+) -> tuple[str, ...]:  # fmt: skip
+    reasons: list[str] = []
+    if seen.content is None:
+        reasons.append("the server has lost the compose file")
+    elif seen.content != wanted.content:
+        reasons.append("the compose file differs")
+    reasons += [f"env: {change}" for change in env_changes(stack.env_mapping, wanted.plain_env)]
+    return tuple(reasons)
+
+
+def env_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """What changes between two environments: names only, never a value."""
+    changes = [f"{name} added" for name in sorted(after.keys() - before.keys())]
+    changes += [f"{name} removed" for name in sorted(before.keys() - after.keys())]
+    changes += [
+        f"{name} changed"
+        for name in sorted(before.keys() & after.keys())
+        if before[name] != after[name]
+    ]
+    return changes
+
+
+def _container_drift(
+    wanted: DesiredStack, containers: tuple[ContainerSummary, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is wrong with the containers, and the ids of those that only a restart mends."""
+    reasons: list[str] = []
+    restart: list[str] = []
+    for service in wanted.services:
+        own = [found for found in containers if found.service == service.name]
+        if not own:
+            reasons.append(f"service {service.name} has no container")
+        for found in own:
+            trouble = container_trouble(found, completes=service.completes)
+            if trouble:
+                reasons.append(trouble)
+                if found.health == "unhealthy":
+                    restart.append(found.id)
+    return tuple(reasons), tuple(restart)
+
+
+def container_trouble(found: ContainerSummary, *, completes: bool) -> str | None:
+    """Why a container isn't as it should be; None when it is, or is still starting."""
+    if found.state == "exited" and found.exit_code == 0 and completes:
+        return None
+    if found.state != "running":
+        return f"container {found.name} is {found.state or 'gone'} ({found.status})"
+    return f"container {found.name} is unhealthy" if found.health == "unhealthy" else None

@@ -1,0 +1,156 @@
+"""Secrets: from the environment or a SOPS file, generated once where nothing is given.
+
+A secret is read where it is used and never earlier, so that everything which needs none (an
+inventory, a plan, a test) works without any.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import secrets
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import bcrypt
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+
+
+class SecretError(RuntimeError):
+    """A secret that is missing or cannot be read; the message never holds a secret."""
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A value that shows itself only through `reveal`."""
+
+    _value: str = field(repr=False)
+
+    def reveal(self) -> str:
+        """The secret itself: for standard input or a 0600 file, never for argv or a log."""
+        return self._value
+
+    def __str__(self) -> str:
+        """A mask."""
+        return "*MASKED*"
+
+
+def _generate() -> str:
+    return secrets.token_urlsafe(32)
+
+
+@dataclass
+class SecretStore:
+    """The secrets of one site.
+
+    Looked up in this order: PHOENIX_SECRET_NAME in the environment; the file that
+    PHOENIX_SECRET_NAME_FILE names; the SOPS file that PHOENIX_SOPS_FILE names (decrypted by the
+    `sops` program into memory only); the store at `path`, to which what is generated is added.
+    """
+
+    path: Path
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    _sops: dict[str, str] | None = field(default=None, repr=False)
+
+    def get(self, name: str, generate: Callable[[], str] = _generate) -> Secret:
+        """The secret `name`; generated and kept (file mode 0600) if there is none yet.
+
+        Raises:
+            SecretError: the given source cannot be read, or the name is not a plain word.
+        """
+        given = self.find(name)
+        if given is not None:
+            return given
+        stored = self._stored()
+        stored[name] = generate()
+        self._write(stored)
+        return Secret(stored[name])
+
+    def find(self, name: str) -> Secret | None:
+        """The secret `name` if one was given or made before, else None."""
+        if not _NAME.match(name):
+            raise SecretError(f"{name!r} is not a secret's name: use a-z, 0-9 and underscores")
+        variable = f"PHOENIX_SECRET_{name.upper()}"
+        if value := self.environment.get(variable):
+            return Secret(value)
+        if file := self.environment.get(f"{variable}_FILE"):
+            try:
+                return Secret(Path(file).read_text().rstrip("\n"))
+            except OSError as error:
+                raise SecretError(f"{variable}_FILE: {error}") from error
+        value = self._from_sops().get(name) or self._stored().get(name)
+        return Secret(value) if value else None
+
+    def _from_sops(self) -> dict[str, str]:
+        if self._sops is None:
+            file = self.environment.get("PHOENIX_SOPS_FILE")
+            self._sops = _decrypt(file) if file else {}
+        return self._sops
+
+    def _stored(self) -> dict[str, str]:
+        try:
+            if self.path.stat().st_mode & 0o077:
+                raise SecretError(f"{self.path} is readable by others: chmod 600 {self.path}")
+            return _strings(self.path.read_text(), str(self.path))
+        except FileNotFoundError:
+            return {}
+
+    def _write(self, stored: dict[str, str]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, temporary = tempfile.mkstemp(dir=self.path.parent)  # mkstemp makes it 0600
+        with os.fdopen(handle, "w") as file:
+            json.dump(stored, file, indent=2, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(self.path)
+
+
+def _decrypt(file: str) -> dict[str, str]:
+    try:
+        done = subprocess.run(
+            ["sops", "--decrypt", "--output-type", "json", file],
+            capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise SecretError("PHOENIX_SOPS_FILE is set, but sops is not installed here") from error
+    except subprocess.SubprocessError as error:
+        reason = getattr(error, "stderr", None) or "timed out"
+        raise SecretError(f"sops cannot decrypt {file}: {reason}") from error
+    return _strings(done.stdout, file)
+
+
+def _strings(text: str, source: str) -> dict[str, str]:
+    try:
+        data = json.loads(text)
+    except ValueError:
+        data = None
+    if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()):
+        # The parser's own message would quote the text, secrets and all.
+        raise SecretError(f"{source} must hold one flat object of strings") from None
+    return data
+
+
+def htpasswd(user: str, password: Secret) -> str:
+    """One line of an htpasswd file; the same line for the same password.
+
+    A random salt would be a change on every run, so the salt is taken from the password by
+    a slow hash of its own (PBKDF2), which tells an attacker nothing that the line does not.
+    """
+    salt_of_salt = b"phoenix " + user.encode()
+    raw = hashlib.pbkdf2_hmac("sha256", password.reveal().encode(), salt_of_salt, 200_000)
+    salt = b"$2b$10$" + _bcrypt64(raw[:16])
+    return f"{user}:{bcrypt.hashpw(password.reveal().encode()[:72], salt).decode()}\n"
+
+
+def _bcrypt64(raw: bytes) -> bytes:
+    """Sixteen bytes in bcrypt's own alphabet, 22 characters, as a salt is written."""
+    plain = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    own = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+    return base64.b64encode(raw).rstrip(b"=").translate(bytes.maketrans(plain, own))

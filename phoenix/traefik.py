@@ -1,0 +1,242 @@
+"""Traefik's static and dynamic configuration, as typed models dumped to YAML.
+
+Field names follow https://doc.traefik.io/traefik/reference/; unknown ones are refused here,
+since Traefik itself has no check mode.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from phoenix import duration
+from phoenix.model import Site
+from phoenix.roles import guest_with
+from phoenix.routes import Route, routes
+
+LOCAL = "127.0.0.1:8081"
+"""The guest's own entry point: ping, metrics and the API, for checks made on the guest."""
+ROOT_CA = "/usr/local/share/ca-certificates/phoenix-root-ca.crt"
+"""Where `deploys/trust.py` puts the root certificate on every host."""
+USERS_FILE = "/etc/traefik/dashboard.users"
+_RESOLVER = "step-ca"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True
+    )
+
+
+class _Router(_Model):
+    rule: str
+    entry_points: list[str]
+    service: str
+    middlewares: list[str] | None = None
+
+
+class _Server(_Model):
+    url: str
+
+
+class _LoadBalancer(_Model):
+    servers: list[_Server]
+    servers_transport: str | None
+
+
+class _Service(_Model):
+    load_balancer: _LoadBalancer
+
+
+class _Timeouts(_Model):
+    dial_timeout: str = "5s"
+    idle_conn_timeout: str = "90s"
+
+
+class _ServersTransport(_Model):
+    server_name: str
+    root_c_as: list[str]
+    max_idle_conns_per_host: int = 64
+    forwarding_timeouts: _Timeouts = _Timeouts()
+
+
+class _BasicAuth(_Model):
+    users_file: str
+    remove_header: bool = True
+
+
+class _RedirectRegex(_Model):
+    regex: str
+    replacement: str
+
+
+class _IPAllowList(_Model):
+    source_range: list[str]
+
+
+class _Headers(_Model):
+    custom_request_headers: dict[str, str]
+
+
+class _Middleware(_Model):
+    basic_auth: _BasicAuth | None = None
+    redirect_regex: _RedirectRegex | None = None
+    ip_allow_list: _IPAllowList | None = None
+    headers: _Headers | None = None
+
+
+class _Http(_Model):
+    routers: dict[str, _Router]
+    services: dict[str, _Service] | None = None
+    servers_transports: dict[str, _ServersTransport] | None = None
+    middlewares: dict[str, _Middleware]
+
+
+def _dump(data: object) -> str:
+    return yaml.safe_dump(data, sort_keys=True, default_flow_style=False, width=100)
+
+
+def static_config(site: Site, *, ca_directory: str, lifetime: str) -> str:
+    """Traefik's install configuration as YAML.
+
+    Args:
+        ca_directory: URL of the CA's ACME directory.
+        lifetime: of the CA's leaf certificates, as a Go duration. Traefik knows it in whole
+            hours only and takes its renewal window from it (pkg/provider/acme).
+    """
+    gateway = guest_with(site, "nginx")
+    hours = max(1, math.floor(duration.parse(lifetime).total_seconds() / 3600))
+    return _dump(
+        {
+            "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
+            "log": {"level": "INFO", "format": "json"},
+            "accessLog": {
+                "format": "json",
+                "filePath": "/var/log/traefik/access.log",
+                "bufferingSize": 128,
+                "fields": {"headers": {"defaultMode": "drop"}},
+            },
+            "api": {"dashboard": True, "insecure": False},
+            "ping": {"entryPoint": "local"},
+            "metrics": {"prometheus": {"entryPoint": "local"}},
+            "entryPoints": {
+                "local": {"address": LOCAL},
+                "websecure": {
+                    "address": ":443",
+                    "forwardedHeaders": {"trustedIPs": [f"{gateway.address}/32"]},
+                    "http": {
+                        "tls": {},
+                        "middlewares": ["from-gateway@file"],
+                        # X_Forwarded_For and its like must not pass beside the real one
+                        # (CVE-2026-88879).
+                        "aliasHeadersStrategy": "delete",
+                    },
+                    # The gateway streams uploads and guards against slow clients itself, and
+                    # it drops idle connections after 60 s: it must be the one to hang up.
+                    "transport": {
+                        "respondingTimeouts": {"readTimeout": "0s", "idleTimeout": "180s"},
+                        "lifeCycle": {"graceTimeOut": "10s"},
+                    },
+                },
+            },
+            "certificatesResolvers": {
+                _RESOLVER: {
+                    "acme": {
+                        "caServer": ca_directory,
+                        "caCertificates": [ROOT_CA],
+                        "keyType": "EC256",
+                        "certificatesDuration": hours,
+                        "storage": "/var/lib/traefik/acme.json",
+                        "tlsChallenge": {},
+                    }
+                }
+            },
+            # Read anew on SIGHUP only: a half-written file can never be picked up.
+            "providers": {"file": {"directory": "/etc/traefik/dynamic", "watch": False}},
+        }
+    )
+
+
+def dynamic_config(site: Site) -> tuple[str, str]:
+    """The routing configuration as YAML, and the name of the marker middleware in it.
+
+    The marker is named after the content, so that Traefik's API tells which one it runs.
+    """
+    gateway, proxy = guest_with(site, "nginx"), guest_with(site, "traefik")
+    backends = [route for route in routes(site) if route.service.kind == "backend"]
+    middlewares = {
+        "from-gateway": _Middleware(
+            ip_allow_list=_IPAllowList(source_range=[f"{gateway.address}/32"])
+        ),
+        "dashboard-login": _Middleware(basic_auth=_BasicAuth(users_file=USERS_FILE)),
+        "dashboard-home": _Middleware(
+            redirect_regex=_RedirectRegex(
+                regex="^(https?://[^/]+)/?$", replacement="${1}/dashboard/"
+            )
+        ),
+    }
+    http = _Http(
+        routers=_routers(routes(site)),
+        services={
+            route.service.name: _Service(
+                load_balancer=_LoadBalancer(
+                    servers=[_Server(url=route.url)],
+                    servers_transport=(
+                        route.service.name if route.service.scheme == "https" else None
+                    ),
+                )
+            )
+            for route in backends
+        }
+        or None,
+        servers_transports={
+            route.service.name: _ServersTransport(
+                server_name=route.server_name, root_c_as=[ROOT_CA]
+            )
+            for route in backends
+            if route.service.scheme == "https"
+        }
+        or None,
+        middlewares=middlewares,
+    )
+    data = {
+        "http": http.model_dump(by_alias=True, exclude_none=True),
+        "tls": {
+            "options": {"default": {"minVersion": "VersionTLS12"}},
+            "stores": {
+                "default": {
+                    "defaultGeneratedCert": {
+                        "resolver": _RESOLVER,
+                        "domain": {"main": proxy.fqdn},
+                    }
+                }
+            },
+        },
+    }
+    marker = f"phoenix-{hashlib.sha256(_dump(data).encode()).hexdigest()[:16]}"
+    data["http"]["middlewares"][marker] = _Middleware(
+        headers=_Headers(custom_request_headers={"X-Phoenix": marker})
+    ).model_dump(by_alias=True, exclude_none=True)
+    return _dump(data), marker
+
+
+def _routers(found: Sequence[Route]) -> dict[str, _Router]:
+    routers = {
+        "local-api": _Router(
+            rule="PathPrefix(`/api`)", entry_points=["local"], service="api@internal"
+        )
+    }
+    for route in found:
+        dashboard = route.service.kind == "dashboard"
+        routers[route.service.name] = _Router(
+            rule=f"Host(`{route.fqdn}`)",
+            entry_points=["websecure"],
+            service="api@internal" if dashboard else route.service.name,
+            middlewares=["dashboard-login", "dashboard-home"] if dashboard else None,
+        )
+    return routers

@@ -1,0 +1,290 @@
+"""phoenix.portainer_api against the emulator, in both deployment models."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from phoenix import portainer_api as api
+from tests.contract.conftest import Start
+from tests.contract.docker_double import LOG_LINE, DockerDouble
+from tests.contract.harness import PASSWORD, Portainer
+
+SECRET = "planted-secret-value"
+CREDENTIALS = api.Credentials(SecretStr(PASSWORD))
+
+
+class Site:
+    """A server, a client with a key, and an endpoint."""
+
+    def __init__(self, server: Portainer) -> None:
+        assert server.double is not None
+        self.server = server
+        self.double: DockerDouble = server.double
+        self.client = connect(server)
+        self.access = api.ensure_access(self.client, CREDENTIALS, None)
+        self.endpoint, _ = api.ensure_endpoint(self.client, "drphoenix", server.agent_url)
+        self.lines: list[str] = []
+
+    def wanted(self, name: str = "app", content: str | None = None, **more: object) -> object:
+        text = self.server.compose() if content is None else content
+        env = more.pop("env", {"PASSWORD": SECRET})
+        return api.desired(name, text, self.endpoint.id, env, **more)  # type: ignore[arg-type]
+
+    def converge(self, wanted: object, seconds: float = 10.0) -> api.Outcome:
+        assert isinstance(wanted, api.DesiredStack)
+        return api.converge(
+            self.client, wanted, seconds=seconds, poll=0.02, log=self.lines.append
+        )
+
+    def ids(self, name: str = "app") -> list[str]:
+        return [found.id for found in self.client.containers(self.endpoint.id, name)]
+
+
+def connect(server: Portainer, **more: object) -> api.PortainerClient:
+    return api.PortainerClient(server.url, server.ca.read_text(), **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def site(fresh: Start) -> Iterator[Site]:
+    found = Site(fresh(agent_secret="agent secret"))
+    yield found
+    found.client.close()
+
+
+def test_from_nothing_to_a_key_and_back_with_no_post(fresh: Start, mode: str) -> None:
+    server = fresh(admin_password=None)
+    token = None
+    if mode == "async":
+        with pytest.raises(api.SetupTokenError, match="setup_token="):
+            api.ensure_access(connect(server), CREDENTIALS, None)
+        token = SecretStr((server.directory / "log").read_text().removeprefix("setup_token="))
+    credentials = api.Credentials(SecretStr(PASSWORD), setup_token=token)
+    access = api.ensure_access(connect(server), credentials, None)
+    assert access.actions[0] == "created administrator admin"
+    again = connect(server)
+    assert api.ensure_access(again, credentials, access.api_key).actions == ()
+    assert again.posted == 0
+    lost = api.ensure_access(connect(server), credentials, None)
+    assert len(connect(server, api_key=lost.api_key).api_keys(1)) == 1, "lost keys are revoked"
+
+
+def test_other_password_and_lock_are_explained(fresh: Start) -> None:
+    wrong = api.Credentials(SecretStr("a different password"))
+    with pytest.raises(api.AuthenticationError, match="reset-password"):
+        api.ensure_access(connect(fresh()), wrong, None)
+    locked = connect(fresh(admin_password=None, admin_seconds=0.0))
+    with pytest.raises(api.AdminInitTimeoutError, match="Restart the Portainer container"):
+        locked.wait_ready(1)
+
+
+def test_tls_trusts_our_root_alone_and_the_url_names_the_server(
+    site: Site, tmp_path: Path
+) -> None:
+    port = int(site.server.url.rsplit(":", 1)[1])
+    root = site.server.ca.read_text()
+    dial = api.dial_tcp("127.0.0.1", port)
+    there = api.PortainerClient("https://localhost:9443", root, dial=dial)
+    assert there.status().version, "another port than the URL's, the same verified name"
+    misnamed = api.PortainerClient("https://portainer.invalid:9443", root, dial=dial)
+    with pytest.raises(api.UnreachableError, match=r"(?i)hostname mismatch|doesn't match"):
+        misnamed.status()
+    from tests.contract.harness import make_certificate
+
+    other = make_certificate(tmp_path)[0].read_text()
+    stranger = api.PortainerClient(site.server.url, other)
+    with pytest.raises(api.UnreachableError, match="TLS"):
+        stranger.status()
+
+
+def test_nobody_listens_is_unreachable_even_for_a_post(site: Site) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        dead = api.PortainerClient(
+            f"https://localhost:{taken.getsockname()[1]}", site.server.ca.read_text()
+        )
+        with pytest.raises(api.UnreachableError, match="refused"):
+            dead.login("admin", SecretStr(PASSWORD))
+        with pytest.raises(api.UnreachableError, match="refused"):
+            dead.status()
+
+
+def test_endpoint_moves_and_renames_without_a_second_one(site: Site) -> None:
+    same, actions = api.ensure_endpoint(site.client, "drphoenix", site.server.agent_url)
+    assert (same.id, actions) == (site.endpoint.id, ())
+    site.client.update_endpoint(same.id, URL="tcp://127.0.0.1:1")
+    moved, actions = api.ensure_endpoint(site.client, "drphoenix", site.server.agent_url)
+    assert (moved.id, moved.status) == (same.id, 1)
+    assert "move drphoenix" in actions[0]
+    renamed, actions = api.ensure_endpoint(site.client, "docker2", site.server.agent_url)
+    assert (renamed.id, renamed.name) == (same.id, "docker2"), actions
+    assert len(site.client.endpoints()) == 1
+    with pytest.raises(api.UnreachableError, match="AGENT_SECRET"):
+        api.ensure_endpoint(site.client, "docker2", "tcp://127.0.0.1:1")
+
+
+def test_create_then_nothing(site: Site) -> None:
+    assert site.converge(site.wanted()).actions == ("create",)
+    before, posted = site.ids(), site.client.posted
+    assert site.converge(site.wanted()).changed is False
+    assert (site.ids(), site.client.posted) == (before, posted), "no request that changes"
+
+
+def test_one_variable_changes_one_stack(site: Site) -> None:
+    site.converge(site.wanted())
+    site.converge(site.wanted("other"))
+    other = site.ids("other")
+    outcome = site.converge(site.wanted(env={"PASSWORD": "rotated-value", "NEW": "x"}))
+    assert outcome.actions == ("update: env: NEW added", "update: env: PASSWORD changed")
+    assert site.ids("other") == other
+    assert site.converge(site.wanted(env={"NEW": "x", "PASSWORD": "rotated-value"})).actions == ()
+
+
+def test_changes_by_hand_are_put_back(site: Site) -> None:
+    wanted = site.wanted()
+    site.converge(wanted)
+    stack = site.client.stacks(site.endpoint.id)[0]
+    site.client.update_stack(stack, site.server.compose(service="byhand"), {})
+    site.server.settle(stack.id)
+    assert isinstance(wanted, api.DesiredStack)
+    seen = api.observe(site.client, "app", site.endpoint.id)
+    shown = "\n".join(api.diff(wanted, seen))
+    assert "-  byhand:" in shown, shown
+    assert "+  web:" in shown, shown
+    assert "env PASSWORD added" in shown, shown
+    assert SECRET not in shown
+    assert site.converge(wanted).changed
+    assert site.converge(wanted).changed is False
+
+
+def test_stopped_and_lost_containers_are_drift(site: Site) -> None:
+    wanted = site.wanted()
+    site.converge(wanted)
+    site.client.stop_stack(site.client.stacks()[0])
+    assert site.converge(wanted).actions == ("start",)
+    site.double.down("app")
+    assert site.converge(wanted).actions == ("update: service web has no container",)
+    site.double.of("app")[0].update(State="exited", Status="Exited (137) 1 second ago")
+    assert "exited" in site.converge(wanted).actions[0]
+    site.double.of("app")[0].update(Status="Up 1 minute (unhealthy)")
+    assert site.converge(wanted).actions == ("update: container app-web-1 is unhealthy",)
+    assert site.converge(wanted).changed is False
+
+
+def test_missing_image_touches_no_container(site: Site) -> None:
+    site.converge(site.wanted())
+    before, posted = site.ids(), site.client.posted
+    with pytest.raises(api.StackFailedError, match="cannot be pulled.*No container was touched"):
+        site.converge(site.wanted(content=site.server.compose("reg.invalid/missing:2")))
+    assert site.ids() == before
+    assert site.client.posted == posted + 1, "one pull, no deployment"
+
+
+@pytest.mark.parametrize("fault", ["unhealthy", "crash"])
+def test_failed_update_is_put_back_with_the_logs_shown(site: Site, fault: str) -> None:
+    site.converge(site.wanted())
+    with pytest.raises(api.StackFailedError) as caught:
+        site.converge(site.wanted(content=site.server.compose(**{fault: "yes"})))
+    error = caught.value
+    assert error.restored is True, str(error)
+    assert any(LOG_LINE in line for line in error.logs), str(error)
+    assert SECRET not in str(error) + "".join(site.lines), str(error)
+    assert "***" in str(error), "the log held the secret, and it was masked"
+    assert site.converge(site.wanted()).changed is False, "the old version runs, by the old file"
+
+
+def test_failed_deployment_itself_is_put_back(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image exists when looked for, and compose fails all the same."""
+    site.converge(site.wanted())
+    monkeypatch.setattr(api.PortainerClient, "image_present", lambda *_: True)
+    with pytest.raises(api.StackFailedError, match="manifest") as caught:
+        site.converge(site.wanted(content=site.server.compose("reg.invalid/missing:2")))
+    assert caught.value.restored is True, str(caught.value)
+    assert site.converge(site.wanted()).changed is False
+
+
+def test_foreign_containers_are_refused_and_our_own_adopted(site: Site) -> None:
+    site.double.add("app", "web", "/srv/by-hand")
+    before = site.ids()
+    with pytest.raises(api.RefusedError, match="/srv/by-hand"):
+        site.converge(site.wanted())
+    assert site.ids() == before
+    assert "adopting" in site.converge(site.wanted(adopt="any")).actions[0]
+
+
+def test_rebuilt_server_adopts_without_touching_containers(fresh: Start) -> None:
+    old = Site(fresh(agent_secret="agent secret"))
+    old.converge(old.wanted())
+    before = old.ids()
+    new = Site(old.server)  # the same agent; now a server from nothing
+    data = fresh(agent_secret="agent secret")
+    client = connect(data)
+    api.ensure_access(client, CREDENTIALS, None)
+    endpoint, _ = api.ensure_endpoint(client, "drphoenix", old.server.agent_url)
+    wanted = api.desired("app", old.server.compose(), endpoint.id, {"PASSWORD": SECRET})
+    outcome = api.converge(client, wanted, seconds=10, poll=0.02)
+    assert outcome.actions == ("create, adopting app-web-1",)
+    assert new.ids() == before, "adopted, not recreated"
+
+
+def test_git_managed_is_refused(site: Site, tmp_path: Path) -> None:
+    site.converge(site.wanted())
+    assert site.server.server is not None
+    row = site.server.server.store.rows("stacks")[0]
+    row["GitConfig"] = {"URL": "https://git.invalid/x"}
+    with pytest.raises(api.RefusedError, match="git"):
+        site.converge(site.wanted(content=site.server.compose(service="new")))
+
+
+def test_absent_is_deleted_once(site: Site) -> None:
+    site.converge(site.wanted())
+    gone = site.wanted(present=False)
+    assert site.converge(gone).actions == ("delete (volumes kept)",)
+    assert site.ids() == []
+    assert site.converge(gone).changed is False
+
+
+def test_stopped_on_purpose(site: Site) -> None:
+    site.converge(site.wanted())
+    stopped = site.wanted(running=False)
+    assert site.converge(stopped).actions == ("stop",)
+    assert site.converge(stopped).changed is False
+
+
+def test_prune_removes_what_an_old_server_leaves(site: Site) -> None:
+    extra = site.server.compose(service="old").removeprefix("services:\n")
+    site.converge(site.wanted(content=site.server.compose() + extra))
+    site.converge(site.wanted(prune=True))
+    assert len(site.ids()) == 1
+    assert site.converge(site.wanted(prune=True)).changed is False
+
+
+def test_lost_answer_reads_the_state_and_never_posts_again(site: Site) -> None:
+    impatient = connect(site.server, api_key=site.access.api_key, deploy_seconds=0.3)
+    for content in (site.server.compose(slow="1.2"), site.server.compose(slow="1.1")):
+        wanted = api.desired("slow", content, site.endpoint.id)
+        started, posted = time.monotonic(), impatient.posted
+        api.converge(impatient, wanted, seconds=20, poll=0.05, log=site.lines.append)
+        assert impatient.posted == posted + 1, site.lines
+        assert time.monotonic() - started > 1, "it waited for the deployment"
+        time.sleep(1.0)  # UpdateDate counts whole seconds
+    told = [line for line in site.lines if "instead of asking again" in line]
+    assert bool(told) is (not site.server.asynchronous), site.lines
+
+
+def test_secrets_show_nowhere(site: Site) -> None:
+    wanted = site.wanted()
+    site.converge(wanted)
+    stack = site.client.stacks()[0]
+    key = site.access.api_key.get_secret_value()
+    shown = " ".join([repr(wanted), repr(stack), str(stack), repr(site.client), *site.lines,
+                      repr(site.access), repr(CREDENTIALS), str(vars(site.client))])  # fmt: skip
+    for secret in (SECRET, key, PASSWORD):
+        assert secret not in shown, "a secret shows in a repr or a log line"
+    assert SECRET in json.dumps(stack.env_mapping), "it is there all the same"

@@ -1,0 +1,264 @@
+"""Stacks in both deployment models (section 4 of the reference)."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.contract.conftest import Start
+from tests.contract.harness import Portainer
+
+EXACT = "services:\r\n  web:\r\n    image: {image}\r\n\r\n"
+
+
+def emulated(portainer: Portainer) -> Portainer:
+    if portainer.double is None:
+        pytest.skip("needs the Docker double")
+    return portainer
+
+
+def test_create_stores_the_file_byte_for_byte_and_runs(portainer: Portainer) -> None:
+    content = EXACT.format(image=portainer.image)
+    made = portainer.create("Contract " + (name := portainer.name()) + "!", content)
+    assert made.status_code == 200, made.text
+    assert made.json()["Status"] == (3 if portainer.asynchronous else 1), made.text
+    stack = portainer.stack(made.json()["Id"])
+    assert (stack["Name"], stack["Type"], stack["Status"]) == (f"contract{name}", 2, 1)
+    assert stack["EndpointId"] == portainer.endpoint()
+    assert portainer.file(stack["Id"]) == content
+    states = [c["State"] for c in portainer.containers(f"contract{name}")]
+    assert states == ["running"], states
+
+
+def test_environment_null_empty_and_replaced_whole(portainer: Portainer) -> None:
+    content = portainer.compose()
+    stack_id = portainer.create(portainer.name(), content, None).json()["Id"]
+    assert not portainer.stack(stack_id)["Env"]
+    pairs = [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]
+    portainer.update(stack_id, content, Env=pairs)
+    assert portainer.stack(stack_id)["Env"] == pairs, "order kept, values in clear"
+    portainer.update(stack_id, content, Env=pairs[:1])
+    assert portainer.stack(stack_id)["Env"] == pairs[:1], "replaced, not merged"
+    portainer.update(stack_id, content)
+    assert not portainer.stack(stack_id)["Env"], "leaving it out wipes it"
+    wrong = portainer.update(stack_id, content, Env={"A": "1"})
+    assert wrong.status_code == 400, wrong.text
+
+
+def test_order_of_checks_of_create(portainer: Portainer) -> None:
+    path, body = "/stacks/create/standalone/string", {"Name": "x", "StackFileContent": "x"}
+    missing = portainer.admin("POST", path, json=body)
+    assert missing.status_code == 400, missing.text
+    unknown = portainer.admin("POST", f"{path}?endpointId=999999", json={})
+    assert unknown.status_code == 404, "the environment is looked up before the payload"
+    empty = portainer.admin("POST", f"{path}?endpointId={portainer.endpoint()}", json={"Name": "x"})
+    assert empty.status_code == 400, empty.text
+
+
+def test_same_name_is_409(portainer: Portainer) -> None:
+    name = portainer.name()
+    portainer.create(name, portainer.compose())
+    again = portainer.create(name.upper(), portainer.compose())
+    assert again.status_code == 409, again.text
+    words = f"A stack with the normalized name '{name}' already exists"
+    assert again.json()["message"] == words
+
+
+def test_external_project_is_deployed_over(portainer: Portainer) -> None:
+    double = emulated(portainer).double
+    assert double is not None
+    name = portainer.name()
+    double.add(name, "web", "/srv/by-hand")
+    made = portainer.create(name, portainer.compose())
+    assert made.status_code == 200, made.text
+    assert len(portainer.containers(name)) == 1
+
+
+def test_list_filters(portainer: Portainer) -> None:
+    stack_id = portainer.create(portainer.name(), portainer.compose()).json()["Id"]
+    asked = {"filters": f'{{"EndpointID":{portainer.endpoint()}}}'}
+    ids = [row["Id"] for row in portainer.admin("GET", "/stacks", params=asked).json()]
+    assert stack_id in ids
+    other = portainer.admin("GET", "/stacks", params={"filters": '{"EndpointID":999999}'})
+    assert other.json() == [], other.text
+    for bad in ("nonsense", '{"EndpointID":"1"}'):
+        answer = portainer.admin("GET", "/stacks", params={"filters": bad})
+        assert answer.status_code == 400, (bad, answer.text)
+
+
+def test_unknown_stack_is_404(portainer: Portainer) -> None:
+    answer = portainer.admin("GET", "/stacks/999999")
+    assert answer.status_code == 404
+    assert answer.json()["details"] == "Object not found inside the database"
+
+
+def test_update_wants_a_known_endpoint(portainer: Portainer) -> None:
+    content = portainer.compose()
+    stack_id = portainer.create(portainer.name(), content).json()["Id"]
+    body = {"StackFileContent": content}
+    unknown = portainer.admin("PUT", f"/stacks/{stack_id}?endpointId=999999", json=body)
+    assert unknown.status_code == 404, unknown.text
+    absent = portainer.admin("PUT", f"/stacks/{stack_id}", json=body)
+    assert absent.status_code == (200 if portainer.asynchronous else 400), absent.text
+    portainer.settle(stack_id)
+    empty = portainer.update(stack_id, "")
+    assert empty.status_code == 400, empty.text
+
+
+def test_update_with_another_endpoint_moves_the_stack(portainer: Portainer) -> None:
+    emulated(portainer)
+    content = portainer.compose()
+    stack_id = portainer.create(portainer.name(), content).json()["Id"]
+    other = portainer.register(portainer.name(), portainer.agent_url).json()["Id"]
+    moved = portainer.admin(
+        "PUT", f"/stacks/{stack_id}?endpointId={other}", json={"StackFileContent": content}
+    )
+    assert moved.status_code == 200, moved.text
+    assert portainer.settle(stack_id)["EndpointId"] == other
+    deleted = portainer.admin("DELETE", f"/endpoints/{other}")
+    assert deleted.status_code == 204
+    assert portainer.stack(stack_id)["EndpointId"] == other, "an orphan keeps its endpoint"
+
+
+def test_update_without_change_keeps_the_containers(portainer: Portainer) -> None:
+    name, content = portainer.name(), portainer.compose()
+    stack_id = portainer.create(name, content).json()["Id"]
+    before = [c["Id"] for c in portainer.containers(name)]
+    assert portainer.update(stack_id, content).status_code == 200
+    assert [c["Id"] for c in portainer.containers(name)] == before
+    assert portainer.stack(stack_id)["UpdateDate"] > 0
+
+
+def test_stop_start_and_their_refusals(portainer: Portainer) -> None:
+    name, content = portainer.name(), portainer.compose()
+    stack_id = portainer.create(name, content).json()["Id"]
+    end = f"?endpointId={portainer.endpoint()}"
+    running = portainer.admin("POST", f"/stacks/{stack_id}/start{end}")
+    assert running.status_code == 409, running.text
+    assert portainer.admin("POST", f"/stacks/{stack_id}/stop").status_code == 400
+    stopped = portainer.admin("POST", f"/stacks/{stack_id}/stop{end}")
+    assert (stopped.status_code, stopped.json()["Status"]) == (200, 2), stopped.text
+    assert portainer.containers(name) == []
+    twice = portainer.admin("POST", f"/stacks/{stack_id}/stop{end}")
+    assert (twice.status_code, twice.json()["message"]) == (400, "Stack is already inactive")
+    started = portainer.admin("POST", f"/stacks/{stack_id}/start{end}")
+    assert started.status_code == 200, started.text
+    assert portainer.settle(stack_id)["Status"] == 1
+    portainer.admin("POST", f"/stacks/{stack_id}/stop{end}")
+    assert portainer.update(stack_id, content).status_code == 200, "an update starts it"
+    assert portainer.settle(stack_id)["Status"] == 1
+    assert len(portainer.containers(name)) == 1
+
+
+def test_delete(portainer: Portainer) -> None:
+    name = portainer.name()
+    stack_id = portainer.create(name, portainer.compose()).json()["Id"]
+    absent = portainer.admin("DELETE", f"/stacks/{stack_id}")
+    assert absent.status_code == 404, "a missing endpointId is endpoint 0"
+    path = f"/stacks/{stack_id}?endpointId={portainer.endpoint()}"
+    assert portainer.admin("DELETE", path).status_code == 204
+    assert portainer.containers(name) == []
+    assert portainer.admin("DELETE", path).status_code == 404
+
+
+def test_failed_create(portainer: Portainer) -> None:
+    name = portainer.name()
+    answer = portainer.create(name, portainer.compose("contract.invalid/missing:1"))
+    if portainer.asynchronous:
+        assert answer.status_code == 200, answer.text
+        stack = portainer.settle(answer.json()["Id"])
+        assert stack["Status"] == 4, stack
+        assert "missing" in stack["DeploymentStatus"][-1]["Message"], stack
+        return
+    assert answer.status_code == 500, answer.text
+    assert "missing" in answer.json()["message"], answer.text
+    names = [row["Name"] for row in portainer.admin("GET", "/stacks").json()]
+    assert name not in names, "a failed create stores nothing"
+
+
+def test_failed_update(portainer: Portainer) -> None:
+    name, good = portainer.name(), portainer.compose()
+    stack_id = portainer.create(name, good, [{"name": "A", "value": "old"}]).json()["Id"]
+    answer = portainer.update(
+        stack_id,
+        portainer.compose("contract.invalid/missing:1"),
+        Env=[{"name": "A", "value": "new"}],
+    )
+    stack = portainer.settle(stack_id)
+    assert portainer.file(stack_id) == good, "the file goes back in both models"
+    value = stack["Env"][0]["value"]
+    if portainer.asynchronous:
+        assert (answer.status_code, stack["Status"], value) == (200, 4, "new"), stack
+        return
+    assert (answer.status_code, stack["Status"], value) == (500, 1, "old"), (answer.text, stack)
+    assert portainer.containers(name) == [], "the whole project was taken down (issue 8008)"
+
+
+def test_update_while_deploying(portainer: Portainer) -> None:
+    emulated(portainer)
+    name, slow = portainer.name(), portainer.compose(slow="0.7")
+    stack_id = portainer.create(name, portainer.compose()).json()["Id"]
+    if portainer.asynchronous:
+        assert portainer.update(stack_id, slow, wait=False).status_code == 200
+        refused = portainer.update(stack_id, slow, wait=False)
+        assert refused.status_code == 409, refused.text
+        assert refused.json()["details"] == "Stack deployment is already in progress"
+        assert portainer.settle(stack_id)["Status"] == 1
+        return
+    portainer.admin("GET", "/users/me")
+    first = threading.Thread(target=portainer.update, args=(stack_id, slow))
+    started = time.monotonic()
+    first.start()
+    time.sleep(0.1)
+    assert portainer.update(stack_id, portainer.compose()).status_code == 200
+    assert time.monotonic() - started > 0.6, "deployments are serialised: the second one waits"
+    first.join()
+
+
+def test_prune_is_honoured_by_new_servers_only(portainer: Portainer) -> None:
+    emulated(portainer)
+    name = portainer.name()
+    two = portainer.compose() + portainer.compose(service="old").removeprefix("services:\n")
+    stack_id = portainer.create(name, two).json()["Id"]
+    assert len(portainer.containers(name)) == 2
+    portainer.update(stack_id, portainer.compose(), Prune=True)
+    left = len(portainer.containers(name))
+    assert left == (1 if portainer.asynchronous else 2), left
+
+
+def test_update_detaches_from_git(portainer: Portainer, tmp_path: Path) -> None:
+    emulated(portainer)
+    (tmp_path / "docker-compose.yml").write_text(portainer.compose())
+    for words in (
+        ["init", "-q"],
+        ["add", "."],
+        ["-c", "user.name=t", "-c", "user.email=t@invalid", "commit", "-qm", "x"],
+    ):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    made = portainer.admin(
+        "POST",
+        f"/stacks/create/standalone/repository?endpointId={portainer.endpoint()}",
+        json={"Name": portainer.name(), "RepositoryURL": f"file://{tmp_path}"},
+    )
+    assert made.status_code == 200, made.text
+    stack_id = made.json()["Id"]
+    assert portainer.settle(stack_id)["GitConfig"]["URL"] == f"file://{tmp_path}"
+    portainer.update(stack_id, portainer.compose())
+    assert portainer.stack(stack_id)["GitConfig"] is None
+
+
+def test_everything_survives_a_restart(fresh: Start) -> None:
+    server = fresh()
+    content = server.compose()
+    stack_id = server.create(server.name(), content, [{"name": "A", "value": "1"}]).json()["Id"]
+    before = server.stack(stack_id)
+    server.restart()
+    server.token = ""
+    assert server.stack(stack_id) == before
+    assert server.file(stack_id) == content
+    agent = server.admin("GET", f"/endpoints/{server.endpoint()}/docker/_ping")
+    assert agent.text == "OK", "the key pair is the same: the agent still knows us"

@@ -1,0 +1,464 @@
+"""phoenix-acme against a fake `lego` that signs with a throw-away CA: no network, no root needed.
+
+The real lego and a real step-ca are the lab's business; here every turn of the script is driven.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import json
+import os
+import pwd
+import signal
+import stat
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from phoenix.x509 import parse_chain, public_key_digest
+
+SCRIPT = Path(__file__).parents[2] / "deploys/templates/acme/phoenix-acme"
+USER = pwd.getpwuid(os.getuid()).pw_name
+GROUP = grp.getgrgid(os.getgid()).gr_name
+
+# Answers as lego 4.9 does: --csr and --path in, certificates/NAME.crt (leaf and issuer) out.
+# `fault` and `seconds` in $CA steer it; `orders` counts the certificates it gave.
+FAKE_LEGO = """#!/bin/sh
+set -eu
+path= csr=
+while [ $# -gt 0 ]; do
+    case $1 in --path) path=$2; shift ;; --csr) csr=$2; shift ;; esac
+    shift
+done
+mkdir -p "$path/accounts/ca/me" "$path/certificates"
+fault=$(cat "$CA/fault" 2>/dev/null || true)
+case $fault in
+    down) echo "Could not create client: connection refused"; exit 1 ;;
+    lost-db) if [ -s "$path/accounts/ca/me/key" ]; then
+                 echo "acme: error: 500 :: POST :: https://ca/acme/new-order :: "; exit 1
+             fi ;;
+    rejected) echo "acme: error: 400 :: POST new-order :: urn:x:rejectedIdentifier ::"; exit 1 ;;
+    slow) sleep 60 ;;
+esac
+echo key > "$path/accounts/ca/me/key"
+case $fault in
+    wrong-name) names=DNS:other.test ;;
+    *) names=$(openssl req -in "$csr" -noout -text | sed -n 's/, /,/g; s/^ *\\(DNS:.*\\)/\\1/p') ;;
+esac
+case $fault in
+    wrong-key) openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj / \\
+                   -keyout "$path/k" -out "$path/c" 2>/dev/null; csr=$path/c ;;
+esac
+printf '%s\\n' "extendedKeyUsage=serverAuth" "subjectAltName=$names" > "$path/ext"
+case $fault in other-ca) ca=other ;; *) ca=root ;; esac
+openssl ca -batch -notext -in "$csr" -cert "$CA/$ca.crt" -keyfile "$CA/$ca.key" \\
+    -config "$CA/ca.cnf" -extfile "$path/ext" -out "$path/leaf" -outdir "$path" \\
+    -startdate "$(date -u -d "-$(cat "$CA/age") seconds" +%Y%m%d%H%M%SZ)" \\
+    -enddate "$(date -u -d "$(cat "$CA/left") seconds" +%Y%m%d%H%M%SZ)" 2>"$path/err" ||
+    { cat "$path/err"; exit 1; }
+cat "$path/leaf" "$CA/$ca.crt" > "$path/certificates/x.crt"
+cp "$CA/$ca.crt" "$path/certificates/x.issuer.crt"
+echo "$names" >> "$CA/orders"
+"""
+
+CA_CONFIG = """
+[ca]
+default_ca = it
+[it]
+database = {ca}/index.txt
+new_certs_dir = {ca}
+default_md = sha256
+policy = any
+unique_subject = no
+rand_serial = yes
+[any]
+commonName = optional
+"""
+
+
+@dataclass
+class Host:
+    """One guest's /etc/phoenix and /var/lib/phoenix-acme in a temporary directory."""
+
+    base: Path
+    config: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ca(self) -> Path:
+        return self.base / "ca"
+
+    @property
+    def link(self) -> Path:
+        return self.base / "etc/tls/gateway"
+
+    @property
+    def versions(self) -> list[str]:
+        return sorted(path.name for path in (self.base / "etc/tls/gateway.d").iterdir())
+
+    @property
+    def serial(self) -> str:
+        return parse_chain((self.link / "fullchain.pem").read_bytes())[0].serial
+
+    @property
+    def orders(self) -> int:
+        path = self.ca / "orders"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+    @property
+    def reloads(self) -> int:
+        path = self.base / "reloads"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+    def fault(self, kind: str) -> None:
+        (self.ca / "fault").write_text(kind)
+
+    def lifetime(self, *, age: int, left: int) -> None:
+        (self.ca / "age").write_text(str(age))
+        (self.ca / "left").write_text(str(left))
+
+    def write_config(self, **changes: str) -> None:
+        self.config.update(changes)
+        path = self.base / "etc/acme/gateway.conf"
+        path.write_text("".join(f"{key}={value}\n" for key, value in self.config.items()))
+        path.chmod(0o644)
+
+    def start(self, command: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [SCRIPT, command, "gateway"],
+            env={
+                "PATH": f"{self.base}/bin:{os.environ['PATH']}",
+                "CA": str(self.ca),
+                "PHOENIX_ACME_ETC": str(self.base / "etc"),
+                "PHOENIX_ACME_VAR": str(self.base / "var"),
+                **environment,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, command: str = "ensure", *, code: int = 0, **environment: str) -> tuple[str, str]:
+        process = self.start(command, **environment)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == code, f"{command}: exit {process.returncode}\n{out}\n{err}"
+        return out, err
+
+    def status(self) -> dict[str, object]:
+        out, err = self.run("status")
+        assert err == "", err
+        answer = json.loads(out)
+        assert isinstance(answer, dict)
+        return answer
+
+    def assert_sound(self) -> None:
+        """What a service would read is one pair that belongs together, and private."""
+        public = subprocess.run(
+            ["openssl", "pkey", "-in", self.link / "privkey.pem", "-pubout"],
+            check=True, capture_output=True,
+        ).stdout  # fmt: skip
+        leaf = parse_chain(
+            (self.link / "fullchain.pem").read_bytes(), key=public_key_digest(public)
+        )[0]
+        assert leaf.key_matches, leaf
+        mode = stat.S_IMODE((self.link / "privkey.pem").stat().st_mode)
+        assert mode == 0o600, oct(mode)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    host = Host(tmp_path)
+    for folder in ("ca", "bin", "etc/acme"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "bin/lego").write_text(FAKE_LEGO)
+    (tmp_path / "bin/lego").chmod(0o755)
+    (host.ca / "ca.cnf").write_text(CA_CONFIG.format(ca=host.ca))
+    (host.ca / "index.txt").touch()
+    for name in ("root", "other"):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-days", "1", "-subj", f"/CN={name}", "-keyout", host.ca / f"{name}.key",
+             "-out", host.ca / f"{name}.crt"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+    host.lifetime(age=60, left=86400)
+    host.write_config(
+        DOMAINS="app.lab.test gw.lab.test",
+        DIRECTORY="https://ca.lab.test/acme/acme/directory",
+        ROOT=str(host.ca / "root.crt"),
+        CHALLENGE=f"webroot:{tmp_path}",
+        KEY_OWNER=USER,
+        KEY_GROUP=GROUP,
+        KEY_MODE="0600",
+        CHECK=f"test -s {host.link}/fullchain.pem",
+        RELOAD=f"echo reload >> {tmp_path}/reloads",
+    )
+    return host
+
+
+def test_first_issue_then_unchanged(host: Host) -> None:
+    assert host.status()["pair"] == "missing"
+    out, _ = host.run()
+    issued, reloaded = out.splitlines()
+    assert issued.startswith("issued "), out
+    assert int(issued.split()[1], 16) == int(host.serial, 16), out
+    assert reloaded == "reloaded", out
+    host.assert_sound()
+    before = host.versions
+    assert host.run()[0] == "unchanged\n"
+    assert (host.orders, host.reloads, host.versions) == (1, 1, before)
+    status = host.status()
+    assert (status["due"], status["loaded"], status["error"]) == ("", True, ""), status
+
+
+def test_placeholder_lets_a_service_start_and_is_replaced(host: Host) -> None:
+    assert host.run("placeholder")[0] == "placeholder\n"
+    host.assert_sound()
+    first = host.serial
+    assert host.run("placeholder")[0] == "unchanged\n"
+    assert host.status()["pair"] == "placeholder"
+    host.run()
+    assert host.serial != first
+    assert host.status()["pair"] == "issued"
+    assert host.run("placeholder")[0] == "unchanged\n"
+
+
+def test_new_name_is_issued_and_two_versions_are_kept(host: Host) -> None:
+    host.run()
+    host.write_config(DOMAINS="app.lab.test gw.lab.test new.lab.test")
+    assert host.status()["due"] == "names differ"
+    host.run()
+    leaf = parse_chain((host.link / "fullchain.pem").read_bytes())[0]
+    assert leaf.sans == {"app.lab.test", "gw.lab.test", "new.lab.test"}
+    for _ in range(2):
+        host.run("renew")
+        assert len(host.versions) == 2, host.versions
+        assert host.link.readlink().name in host.versions
+
+
+@pytest.mark.parametrize(
+    ("age", "left", "reason"),
+    [
+        (60, 29, "less than 1/3 of the lifetime left"),
+        (100, 200, ""),
+        (60, -5, "expired"),
+        (180, 85, "less than 1/3 of the lifetime left"),
+    ],
+)
+def test_due_by_share_of_lifetime(host: Host, age: int, left: int, reason: str) -> None:
+    host.run()
+    host.lifetime(age=age, left=left)
+    # The script refuses to install an expired certificate, so lay this one by hand.
+    work = host.base / "by-hand"
+    work.mkdir()
+    subprocess.run(
+        ["openssl", "req", "-new", "-key", host.link / "privkey.pem", "-subj", "/", "-addext",
+         "subjectAltName=DNS:app.lab.test,DNS:gw.lab.test", "-out", work / "csr"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    subprocess.run(
+        [host.base / "bin/lego", "--path", work, "--csr", work / "csr", "run"],
+        check=True,
+        env={**os.environ, "CA": str(host.ca)},
+    )
+    (host.link / "fullchain.pem").write_bytes((work / "certificates/x.crt").read_bytes())
+    assert host.status()["due"] == reason
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("wrong-name", "refused: names differ"),
+        ("wrong-key", "refused: key does not match"),
+        ("other-ca", "refused: does not chain to the root"),
+        ("down", "connection refused"),
+        ("rejected", "rejectedIdentifier"),
+    ],
+)
+def test_bad_answer_of_the_ca_leaves_the_old_pair(host: Host, fault: str, message: str) -> None:
+    host.run()
+    before = host.serial, host.reloads, host.versions
+    host.fault(fault)
+    _, err = host.run("renew", code=1)
+    assert message in err, err
+    assert (host.serial, host.reloads, host.versions) == before
+    assert not list((host.base / "var/gateway").glob("work.*")), "a work directory was left"
+    host.assert_sound()
+
+
+def test_expired_answer_is_refused(host: Host) -> None:
+    host.lifetime(age=60, left=-1)
+    _, err = host.run(code=1)
+    assert "refused: expired" in err, err
+    assert not host.link.exists()
+
+
+def test_lost_account_is_registered_again_once(host: Host) -> None:
+    host.run()
+    host.fault("lost-db")
+    out, err = host.run("renew")
+    assert "registering again" in err, err
+    assert "reloaded" in out, out
+
+
+def test_refused_check_swaps_back(host: Host) -> None:
+    host.run()
+    old = host.serial
+    # Refuses the new pair only: the check before the order must pass.
+    host.write_config(CHECK=f"test $(wc -l < {host.ca}/orders) -eq 1")
+    _, err = host.run("renew", code=1)
+    assert "went back to" in err, err
+    assert host.serial == old
+    assert host.reloads == 1
+    host.assert_sound()
+    assert host.status()["loaded"] is True
+
+
+def test_check_that_fails_anyway_asks_the_ca_for_nothing(host: Host) -> None:
+    host.run()
+    host.write_config(CHECK="echo broken elsewhere; false")
+    _, err = host.run("renew", code=1)
+    assert "before anything changed" in err, err
+    assert "broken elsewhere" in err, err
+    assert host.orders == 1
+
+
+def test_failed_reload_is_tried_again(host: Host) -> None:
+    good = host.config["RELOAD"]
+    host.write_config(RELOAD="echo no such unit; false")
+    _, err = host.run(code=1)
+    assert "no such unit" in err, err
+    assert host.status()["loaded"] is False
+    host.write_config(RELOAD=good)
+    assert host.run()[0] == "reloaded\n"
+    assert (host.orders, host.reloads) == (1, 1)
+    assert host.run()[0] == "unchanged\n"
+
+
+@pytest.mark.parametrize("stage", ["CHECK", "RELOAD"])
+def test_killed_between_install_and_reload(host: Host, stage: str) -> None:
+    host.run()
+    good = host.config[stage]
+    # Hangs from the second order on, that is, once the new pair is installed.
+    hang = f"test $(wc -l < {host.ca}/orders) -lt 2 || {{ touch {host.base}/hung; sleep 30; }}"
+    host.write_config(**{stage: hang})
+    process = host.start("renew")
+    _await(host.base / "hung")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert host.status()["loaded"] is False
+    host.write_config(**{stage: good})
+    out, _ = host.run()
+    assert out == "reloaded\n", out
+    assert host.orders == 2
+    assert host.status()["loaded"] is True
+    host.assert_sound()
+
+
+def test_killed_after_swap_with_a_pair_the_check_refuses(host: Host) -> None:
+    host.run()
+    old = host.serial
+    hang = f"test $(wc -l < {host.ca}/orders) -lt 2 || {{ touch {host.base}/hung; sleep 30; }}"
+    host.write_config(CHECK=hang)
+    process = host.start("renew")
+    _await(host.base / "hung")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert host.serial != old
+    host.write_config(CHECK="false")
+    _, err = host.run(code=1)
+    assert "went back to" in err, err
+    assert host.serial == old
+
+
+@pytest.mark.parametrize("delay", [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7])
+def test_killed_at_any_point_converges(host: Host, delay: float) -> None:
+    host.run()
+    process = host.start("renew")
+    time.sleep(delay)
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    process.communicate()
+    host.assert_sound()
+    host.run()
+    status = host.status()
+    assert (status["due"], status["loaded"]) == ("", True), status
+    assert host.run()[0] == "unchanged\n"
+
+
+def test_mode_of_the_key_is_restored_without_an_order(host: Host) -> None:
+    host.run()
+    (host.link / "privkey.pem").chmod(0o644)
+    assert host.status()["permissions"] == "drifted"
+    assert host.run()[0] == "permissions\n"
+    host.assert_sound()
+    assert (host.orders, host.reloads) == (1, 1)
+
+
+def test_foreign_key_is_replaced(host: Host) -> None:
+    host.run()
+    subprocess.run(
+        ["openssl", "genpkey", "-algorithm", "ED25519", "-out", host.link / "privkey.pem"],
+        check=True,
+    )
+    host.write_config(CHECK=f"! test -e {host.base}/never")
+    assert host.status()["due"] == "key does not match"
+    host.run()
+    host.assert_sound()
+
+
+def test_two_runs_at_once_order_once(host: Host) -> None:
+    both = [host.start("ensure") for _ in range(2)]
+    answers = sorted(process.communicate(timeout=60)[0] for process in both)
+    assert host.orders == 1, answers
+    assert answers[1] == "unchanged\n", answers
+
+
+def test_order_has_a_deadline(host: Host) -> None:
+    host.fault("slow")
+    start = time.monotonic()
+    _, err = host.run(code=1, PHOENIX_ACME_ISSUE_SECONDS="1")
+    assert time.monotonic() - start < 15, err
+    assert "gave no certificate" in err, err
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("DOMAINS", "", "DOMAINS is empty"),
+        ("DOMAINS", "a.test b;touch", "neither a lower-case host name"),
+        ("DIRECTORY", "http://ca/directory", "DIRECTORY must be the https"),
+        ("ROOT", "/nowhere", "ROOT: /nowhere is missing"),
+        ("CHALLENGE", "dns", "CHALLENGE must be"),
+        ("KEY_MODE", "0644", "KEY_MODE must be"),
+        ("RENEW_FRACTION", "1", "RENEW_FRACTION must be"),
+        ("TYPO", "x", "not a known KEY=VALUE"),
+    ],
+)
+def test_bad_configuration_is_named(host: Host, key: str, value: str, message: str) -> None:
+    host.write_config(**{key: value})
+    _, err = host.run(code=1)
+    assert message in err, err
+    assert message in str(host.status()["error"])
+
+
+def test_configuration_is_never_executed(host: Host) -> None:
+    host.write_config(EMAIL=f"$(touch {host.base}/pwned)`touch {host.base}/pwned`")
+    host.run()
+    assert not (host.base / "pwned").exists()
+
+
+def test_configuration_that_others_may_write_is_refused(host: Host) -> None:
+    (host.base / "etc/acme/gateway.conf").chmod(0o666)
+    _, err = host.run(code=1)
+    assert "must belong to" in err, err
+
+
+def _await(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} never appeared"
+        time.sleep(0.02)

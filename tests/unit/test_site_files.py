@@ -1,0 +1,267 @@
+"""The original's files load with warnings, ours without; what is derived from each."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from phoenix import certificates_wanted, dns, firewall, routes, site
+from phoenix.findings import Finding
+from tests.unit.site_builder import LXC, VM, lxc, minimal, problem
+
+ROOT = Path(__file__).parents[2]
+ORIGINAL = ROOT.parent / "shared" / "data" / "original"
+ZONE = "internal.thinkheads.ai"
+
+
+@pytest.fixture(scope="module")
+def original() -> site.Site:
+    if not ORIGINAL.is_dir():
+        pytest.skip(f"the original's files are not at {ORIGINAL}")
+    return site.load(ORIGINAL)
+
+
+@pytest.fixture(scope="module")
+def own() -> site.Site:
+    return site.load(ROOT / "inventories")
+
+
+def test_own_files_give_no_warning(own: site.Site) -> None:
+    assert own.warnings == (), "\n".join(map(str, own.warnings))
+
+
+def test_own_hosts(own: site.Site) -> None:
+    assert [(h.name, h.vmid, str(h.address), h.groups) for h in own.hosts] == [
+        ("phoenix", None, "10.0.0.13", ("hypervisor",)),
+        ("step-ca", 103, "10.0.0.10", ("lxc", "step_ca")),
+        ("nginx-phoenix", 101, "10.0.0.153", ("lxc", "nginx")),
+        ("traefik-internal", 102, "10.0.0.12", ("lxc", "traefik")),
+        ("portainer", 1001, "10.0.0.111", ("vm", "portainer", "docker")),
+        ("drphoenix", 1002, "10.0.0.102", ("vm", "docker")),
+    ]
+    assert [t.vmid for t in own.templates] == [900, 9000]
+    found = (own.ca, own.traefik, own.gateway, own.portainer)
+    assert [h.vmid for h in found if h] == [103, 102, 101, 1001], found
+    assert own.host("101") is own.host(101) is own.host("nginx-phoenix")
+
+
+@pytest.mark.parametrize("environment", ["production", "testing", "development"])
+def test_own_stacks_deploy_in_each_environment(tmp_path: Path, environment: str) -> None:
+    for name in (LXC, VM):
+        (tmp_path / name).write_text((ROOT / "inventories" / name).read_text())
+    data = json.loads((tmp_path / VM).read_text())
+    data["vms"][2]["docker_stacks"] = ["qdrant_service", "thinkheads_ai_app"]
+    (tmp_path / VM).write_text(json.dumps(data))
+    loaded = site.load(tmp_path, ROOT / "stacks", environment=environment)
+    stacks = loaded.host("drphoenix").docker_stacks
+    assert {s.environment for s in stacks} == {environment}, stacks
+    assert loaded.warnings == (), loaded.warnings
+    secrets = [v.name for s in stacks for v in s.variables if v.secret]
+    assert secrets == ["DATABASE_PASS"], stacks
+
+
+def test_own_keeps_the_originals_real_values(own: site.Site, original: site.Site) -> None:
+    keep = ("name", "address", "mac", "memory_mb", "cores", "disk_gb", "boot_order", "kind",
+            "dependencies", "storage_pool", "clone_from", "gateway", "fqdn", "groups")  # fmt: skip
+    for host in own.hosts:
+        other = original.host(host.name)
+        assert {k: getattr(host, k) for k in keep} == {k: getattr(other, k) for k in keep}
+
+
+def test_original_hosts_and_templates(original: site.Site) -> None:
+    assert [h.vmid for h in original.hosts] == [
+        None, 103, 101, 102, 1001, 1002, 801, 802, 914, 917,
+    ]  # fmt: skip
+    assert [t.vmid for t in original.templates] == [900, 901, 910, 911, 912, 9000]
+    assert original.host(802).name == "granite-3-3-8b-fp8"
+
+
+def test_original_services(original: site.Site) -> None:
+    found = {s.name: (s.owner.vmid, s.port, s.scheme, s.exposure) for s in original.services}
+    assert found == {
+        "ca": (103, 9000, "https", "direct"),
+        "granite-3b": (802, 8000, "http", "gateway"),
+        "granite-embedding": (801, 8000, "http", "gateway"),
+        "llamacpp": (917, 8081, "http", "gateway"),
+        "ollama": (914, 11434, "http", "gateway"),
+        "portainer": (1001, 9443, "https", "gateway"),
+        "portainer-agent": (1002, 9001, "https", "direct"),
+        "qdrant": (1002, 6333, "http", "gateway"),
+        "traefik": (102, 443, "https", "gateway"),
+    }
+
+
+ODDITIES = {
+    "unused key": (LXC, "nvidia_repo_url", "not used"),
+    "inferred gateway": (LXC, "lxc_configs.101.portainer_role", "role 'nginx' is inferred"),
+    "inferred portainer": (VM, "vms[1].portainer_role", "role 'portainer' is inferred"),
+    "gateway through itself": (LXC, "lxc_configs.101.traefik_service", "through itself"),
+    "routed ca": (LXC, "lxc_configs.103.traefik_service", "the CA is reached directly"),
+    "routed agent": (VM, "vms[2].traefik_service", "the Portainer agent is reached directly"),
+    "plain text": (LXC, "lxc_configs.914.traefik_service", "in plain text"),
+    "dots in a name": (LXC, "lxc_configs.802.name", "'granite-3-3-8b-fp8'"),
+    "same rule": (LXC, "lxc_configs.103.firewall.rules[2]", "same rule as"),
+    "same rule again": (LXC, "lxc_configs.103.firewall.rules[3]", "firewall.rules[1]"),
+    "rule of stack and guest": ("stacks/qdrant_service/phoenix.json",
+                                "environments.production.firewall_rules[0]", "same rule as"),
+    "rule for anyone": (VM, "vms[2].firewall.rules[4]", "admits anyone"),
+    "service of guest and stack": ("stacks/portainer_service/phoenix.json",
+                                   "environments.production.services.portainer.traefik_labels",
+                                   "its guest declares it too"),
+    "no service": ("stacks/thinkheads_ai_app/phoenix.json", "environments.production.services",
+                   "declares no service"),
+    "undefined variable": ("stacks/thinkheads_ai_app/docker-compose.yml",
+                           "services.thinkheads_ai_app.ports[0]", "API_PORT has no value"),
+    "latest": ("stacks/qdrant_service/docker-compose.yml", "services.qdrant.image", "not pinned"),
+    "external volume": ("stacks/qdrant_service/docker-compose.yml", "volumes.qdrant_data_nfs",
+                        "external"),
+    "gpu": (LXC, "lxc_configs.801.gpu_assignment", "no GPU"),
+    "gpu feature": (LXC, "lxc_configs.914.features[0]", "does not manage 'nvidia'"),
+    "nfs": (VM, "vms[1].volumes[1]", "NFS volume 'vm-step-ca-certs'"),
+    "id map": (LXC, "lxc_configs.101.id_maps", "not used"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "path", "message"), ODDITIES.values(), ids=ODDITIES.keys())
+def test_original_warning(original: site.Site, file: str, path: str, message: str) -> None:
+    hits = [w for w in original.warnings if (w.file, w.path) == (file, path)]
+    assert any(message in w.message and w.mend for w in hits), (hits, len(original.warnings))
+
+
+def test_nameserver_at_the_gateway_warns(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.lxc["lxc_configs"]["102"]["network_config"]["nameservers"] = "10.0.0.20"
+    loaded = declared.load(tmp_path)
+    found = problem(loaded.warnings, LXC, "lxc_configs.102.network_config")
+    assert "gateway" in found.message, found
+    assert "10.0.0.13" in found.mend, found
+
+
+def test_unknown_key_asks_did_you_mean(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.lxc["lxc_configs"]["102"]["dependancies"] = ["103"]
+    declared.vm["vms"][0]["traefik_service"]["schema"] = "https"
+    loaded = declared.load(tmp_path)
+    assert loaded.warnings == (
+        Finding(LXC, "lxc_configs.102.dependancies", "unknown key, ignored",
+                "did you mean 'dependencies'?", "warning"),
+        Finding(VM, "vms[0].traefik_service.schema", "unknown key, ignored",
+                "did you mean 'scheme'?", "warning"),
+    )  # fmt: skip
+
+
+def test_minimal_has_no_warning(tmp_path: Path) -> None:
+    assert minimal().load(tmp_path).warnings == ()
+
+
+def test_site_object_overrides(tmp_path: Path) -> None:
+    declared = minimal()
+    node = {"name": "node1", "ip": "10.0.0.2/24", "gateway": "10.0.0.254"}
+    declared.lxc["site"] = {"domain": "lab.test", "hypervisor": node}
+    loaded = declared.load(tmp_path)
+    assert (loaded.hypervisor.fqdn, str(loaded.hypervisor.address)) == (
+        "node1.host.lab.test", "10.0.0.2",
+    )  # fmt: skip
+    assert all(r.name.endswith(".lab.test") for r in dns.records(loaded)), dns.records(loaded)
+
+
+def test_lab_subnet_moves_the_original(original: site.Site) -> None:
+    moved = site.load(ORIGINAL, subnet=IPv4Network("172.31.7.0/24"))
+    text = moved.model_dump_json(exclude={"warnings"})
+    assert "10.0.0." not in text.replace('"comment":"', ""), "an old address is left"
+    assert moved.host(101).address == IPv4Address("172.31.7.153")
+    assert len(moved.warnings) == len(original.warnings)
+
+
+def test_records(own: site.Site) -> None:
+    found = {r.name: str(r.address) for r in dns.records(own)}
+    gateway = dict.fromkeys((f"{n}.{ZONE}" for n in ("app", "portainer", "qdrant", "traefik")),
+                            "10.0.0.153")  # fmt: skip
+    assert found == gateway | {
+        f"ca.{ZONE}": "10.0.0.10",
+        f"portainer-agent.{ZONE}": "10.0.0.102",
+        f"drphoenix.host.{ZONE}": "10.0.0.102",
+        f"nginx-phoenix.host.{ZONE}": "10.0.0.153",
+        f"phoenix.host.{ZONE}": "10.0.0.13",
+        f"portainer.host.{ZONE}": "10.0.0.111",
+        f"step-ca.host.{ZONE}": "10.0.0.10",
+        f"traefik-internal.host.{ZONE}": "10.0.0.12",
+    }
+
+
+def test_routes(own: site.Site) -> None:
+    found = [(r.service.name, r.url, r.server_name, r.health_path) for r in routes.routes(own)]
+    worker = f"drphoenix.host.{ZONE}"
+    assert found == [
+        ("app", "https://10.0.0.102:8000", worker, "/health"),
+        ("portainer", "https://10.0.0.111:9443", f"portainer.host.{ZONE}", "/api/system/status"),
+        ("qdrant", "https://10.0.0.102:6333", worker, "/healthz"),
+        ("traefik", None, f"traefik-internal.host.{ZONE}", "/dashboard/"),
+    ]
+
+
+def test_certificates(own: site.Site) -> None:
+    found = [(c.host.vmid, c.name, c.sans, c.challenge)
+             for c in certificates_wanted.certificates(own)]  # fmt: skip
+    assert found == [
+        (101, "gateway", routes.gateway_names(own), "webroot"),
+        (102, "traefik", (f"traefik-internal.host.{ZONE}",), "tls-alpn-01"),
+        (1001, "host", (f"portainer.host.{ZONE}",), "standalone"),
+        (1002, "host", (f"drphoenix.host.{ZONE}",), "standalone"),
+    ]
+    assert routes.gateway_names(own) == tuple(
+        f"{n}.{ZONE}" for n in ("app", "portainer", "qdrant", "traefik")
+    )
+
+
+def end(endpoint: firewall.Endpoint) -> str:
+    return endpoint.name if isinstance(endpoint, site.Host) else str(endpoint)
+
+
+def test_flows_between_guests(own: site.Site) -> None:
+    lan = "10.0.0.0/24"
+    found = {(end(f.source), end(f.destination), f.proto, f.port) for f in firewall.flows(own)}
+    guests = [h.name for h in own.guests]
+    wanted = {(g, "phoenix", p, 53) for g in [*guests, lan] for p in ("udp", "tcp")}
+    wanted |= {(lan, h.name, "tcp", 22) for h in own.hosts} | {(lan, "phoenix", "tcp", 8006)}
+    wanted |= {(h.name, "step-ca", "tcp", 9000) for h in own.hosts if h.name != "step-ca"}
+    wanted |= {("step-ca", n, "tcp", 80) for n in ("nginx-phoenix", "portainer", "drphoenix")}
+    wanted |= {(lan, "nginx-phoenix", "tcp", port) for port in (80, 443)}
+    wanted |= {
+        ("step-ca", "traefik-internal", "tcp", 443),
+        ("nginx-phoenix", "traefik-internal", "tcp", 443),
+        ("traefik-internal", "portainer", "tcp", 9443),
+        ("traefik-internal", "drphoenix", "tcp", 8000),
+        ("traefik-internal", "drphoenix", "tcp", 6333),
+        ("portainer", "drphoenix", "tcp", 9001),
+        (lan, "drphoenix", "tcp", 6334),
+    }
+    assert found == wanted, f"missing {wanted - found}; too many {found - wanted}"
+
+
+def test_both_ends_of_a_flow_have_a_rule(own: site.Site) -> None:
+    made = firewall.rules(own)
+    portainer, worker = own.host(1001), own.host(1002)
+    why = "Portainer to its agent"
+    there, back = IPv4Network(worker.address), IPv4Network(portainer.address)
+    assert firewall.Rule("out", "ACCEPT", "tcp", "9001", there, why) in made["portainer"]
+    assert firewall.Rule("in", "ACCEPT", "tcp", "9001", back, why) in made["drphoenix"]
+
+
+def test_declared_rules_are_kept_and_refusals_come_first(tmp_path: Path) -> None:
+    declared = minimal()
+    rules = [
+        {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "80,9000:9010",
+         "source": "10.0.0.21"},
+        {"type": "in", "action": "DROP", "proto": "tcp", "port": "22", "source": "10.0.0.99"},
+    ]  # fmt: skip
+    declared.lxc["lxc_configs"]["200"] = lxc("extra", None, 40, firewall={"rules": rules})
+    made = firewall.rules(declared.load(tmp_path))
+    first, *rest = made["extra"]
+    assert (first.action, first.ports, str(first.peer)) == ("DROP", "22", "10.0.0.99/32"), made
+    kept = [(r.ports, str(r.peer)) for r in rest if r.comment == "declared"]
+    assert kept == [("80", "10.0.0.21/32"), ("9000:9010", "10.0.0.21/32")], rest
+    assert [r.ports for r in made["proxy"] if r.comment == "declared"] == ["80", "9000:9010"]

@@ -1,0 +1,291 @@
+"""One bad input per refusal: the finding names the file, the JSON path and the mend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoenix.findings import ConfigError
+from phoenix.site import load
+from tests.unit.site_builder import LXC, VM, Declaration, lxc, minimal, problem, stack, vm
+
+SHOP, SHOP_COMPOSE = "stacks/shop/phoenix.json", "stacks/shop/docker-compose.yml"
+ROUTE = "environments.production.services.web.traefik_service"
+
+
+def edit(*steps: str | int, to: Any) -> Callable[[Declaration], None]:
+    """Set one value: edit("lxc", "lxc_configs", "101", "name", to="x")."""
+
+    def change(declared: Declaration) -> None:
+        target = getattr(declared, str(steps[0]))
+        for step in steps[1:-1]:
+            target = target[step]
+        target[steps[-1]] = to
+
+    return change
+
+
+def guest(vmid: str, key: str, to: Any) -> Callable[[Declaration], None]:
+    return edit("lxc", "lxc_configs", vmid, key, to=to)
+
+
+def address(vmid: str, ip: str) -> Callable[[Declaration], None]:
+    return edit("lxc", "lxc_configs", vmid, "network_config", "ip", to=ip)
+
+
+def route(key: str, to: Any) -> Callable[[Declaration], None]:
+    return edit("vm", "vms", 0, "traefik_service", key, to=to)
+
+
+def stack_route(key: str, to: Any) -> Callable[[Declaration], None]:
+    steps = ("environments", "production", "services", "web", "traefik_service", key)
+    return edit("stacks", "shop", 0, *steps, to=to)
+
+
+def second_stack(published: str) -> Callable[[Declaration], None]:
+    def change(declared: Declaration) -> None:
+        declared.stacks["more"] = stack("more", 8001, published=published)
+        declared.vm["vms"][1]["docker_stacks"].append("more")
+        services = declared.stacks["more"][0]["environments"]["production"]["services"]
+        services["web"]["traefik_service"]["port"] = int(published.split(":")[0])
+
+    return change
+
+
+def publish(mapping: str) -> Callable[[Declaration], None]:
+    def change(declared: Declaration) -> None:
+        declared.stacks["shop"][1]["services"]["web"]["ports"].append(mapping)
+
+    return change
+
+
+def no_role(declared: Declaration) -> None:
+    del declared.lxc["lxc_configs"]["102"]["role"]
+
+
+def hypervisor(**config: Any) -> Callable[[Declaration], None]:
+    return lambda declared: declared.lxc.update({"site": {"hypervisor": config}})
+
+
+def agent_twice(declared: Declaration) -> None:
+    declared.vm["vms"].append(vm(1003, "second", "docker", 25, portainer_role="agent",
+                                   dependencies=[1002]))  # fmt: skip
+
+
+REFUSALS = {
+    "ip": (address("102", "10.0.0.20/24"), LXC, "lxc_configs.102.network_config.ip",
+           "duplicate IP address 10.0.0.20", "free address"),
+    "ip of a vm": (edit("vm", "vms", 1, "network_config", "ip", to="10.0.0.20/24"), VM,
+                   "vms[1].network_config.ip", "lxc_configs.101 has it", "free address"),
+    "mac": (guest("102", "mac_address", "52:54:00:00:00:14"), LXC, "lxc_configs.102.mac_address",
+            "duplicate MAC", "change one"),
+    "mac, other case": (edit("vm", "vms", 0, "mac_address", to="52:54:00:00:00:14".lower()), VM,
+                        "vms[0].mac_address", "duplicate MAC", "change one"),
+    "vmid": (edit("vm", "vms", 0, "vmid", to="103"), VM, "vms[0].vmid", "duplicate vmid 103",
+             "free id"),
+    "host name": (guest("102", "name", "Gateway"), LXC, "lxc_configs.102.name",
+                  "duplicate host name gateway", "rename"),
+    "hypervisor's name": (guest("102", "name", "phoenix"), LXC, "lxc_configs.102.name",
+                          "the hypervisor has it", "rename"),
+    "service name": (stack_route("name", "portainer"), SHOP, ROUTE,
+                     "duplicate service name 'portainer'", "another name"),
+    "port of two stacks": (second_stack("8000:80"), "stacks/more/docker-compose.yml",
+                           "services.web.ports", "port 8000/tcp of worker is taken by stacks/shop",
+                           "another host port"),
+    "port of the agent": (publish("9001:80"), SHOP_COMPOSE, "services.web.ports",
+                          "taken by the Portainer agent", "another host port"),
+    "port of ssh": (publish("20-24:20-24"), SHOP_COMPOSE, "services.web.ports", "taken by SSH",
+                    "another host port"),
+    "port of acme": (publish("80:8080"), SHOP_COMPOSE, "services.web.ports",
+                     "http-01", "another host port"),
+    "missing dependency": (guest("101", "dependencies", ["777"]), LXC,
+                           "lxc_configs.101.dependencies[0]", "no guest has id 777", "declare"),
+    "missing clone source": (guest("101", "clone_from_ctid", "900"), LXC,
+                             "lxc_configs.101.clone_from_ctid", "no guest has id 900", "declare"),
+    "cycle": (guest("103", "dependencies", ["1002"]), LXC, "lxc_configs.102.dependencies",
+              "102 -> 103 -> 1002 -> 1001 -> 102", "remove one"),
+    "own dependency": (guest("103", "dependencies", [103]), LXC, "lxc_configs.103.dependencies",
+                       "103 -> 103", "remove one"),
+    "route without port": (edit("vm", "vms", 0, "traefik_service", to={"name": "portainer"}), VM,
+                           "vms[0].traefik_service.port", "no backend", 'add "port"'),
+    "route to no published port": (stack_route("port", 8100), SHOP, f"{ROUTE}.port",
+                                   "publishes no port 8100", "8100:"),
+    "route to no service": (edit("stacks", "shop", 1, "services", to={"db": {}}), SHOP,
+                            "environments.production.services.web", "no service 'web'", "db"),
+    "empty stack route": (edit("stacks", "shop", 0, "environments", "production", "services",
+                               to={"web": {}}), SHOP, "environments.production.services.web",
+                          "without a backend", "traefik_service"),
+    "no traefik": (no_role, LXC, "", "no guest has role 'traefik'", '"role": "traefik"'),
+    "two gateways": (edit("vm", "vms", 0, "role", to="nginx"), VM, "vms[0].role",
+                     "second guest with role 'nginx'", "one guest only"),
+    "foreign address": (address("102", "10.0.9.21/24"), LXC, "lxc_configs.102.network_config.ip",
+                        "outside the site's network 10.0.0.0/24", "free address of 10.0.0.0/24"),
+    "prefix of another size": (address("102", "10.0.0.21/16"), LXC,
+                               "lxc_configs.102.network_config.ip", "outside", "free address"),
+    "address of the gateway": (address("102", "10.0.0.1/24"), LXC,
+                               "lxc_configs.102.network_config.ip", "network's gateway", "free"),
+    "address of the hypervisor": (address("102", "10.0.0.13/24"), LXC,
+                                  "lxc_configs.102.network_config.ip", "hypervisor's", "free"),
+    "broadcast address": (address("102", "10.0.0.255/24"), LXC,
+                          "lxc_configs.102.network_config.ip", "broadcast", "free"),
+    "foreign router": (edit("lxc", "lxc_configs", "102", "network_config", "gw", to="10.1.0.1"),
+                       LXC, "lxc_configs.102.network_config.gw", "outside", "10.0.0.1"),
+    "no prefix": (address("102", "10.0.0.21"), LXC, "lxc_configs.102.network_config.ip",
+                  "prefix length", "10.0.0.5/24"),
+    "dhcp": (address("102", "dhcp"), LXC, "lxc_configs.102.network_config.ip", "fixed address",
+             "10.0.0.5/24"),
+    "host label": (guest("102", "name", "my_proxy"), LXC, "lxc_configs.102.name", "RFC 1123",
+                   "hyphens"),
+    "service label": (route("name", "Port ainer"), VM, "vms[0].traefik_service.name", "RFC 1123",
+                      "lower-case"),
+    "label too long": (route("name", "a" * 64), VM, "vms[0].traefik_service.name", "RFC 1123",
+                       "1 to 63"),
+    "port out of range": (route("port", 70000), VM, "vms[0].traefik_service.port", "65535",
+                          "correct"),
+    "bad scheme": (route("scheme", "ftp"), VM, "vms[0].traefik_service.scheme", "https",
+                   "correct"),
+    "reserved ca": (route("name", "ca"), VM, "vms[0].traefik_service.name", "reserved", "another"),
+    "reserved agent": (route("name", "portainer-agent"), VM, "vms[0].traefik_service.name",
+                       "reserved", "another"),
+    "reserved host": (stack_route("name", "host"), SHOP, f"{ROUTE}.name", "reserved", "another"),
+    "reserved traefik": (route("name", "traefik"), VM, "vms[0].traefik_service.name",
+                         "dashboard", "another"),
+    "stolen host name": (route("server_name", "worker.host.internal.thinkheads.ai"), VM,
+                         "vms[0].traefik_service.server_name", "two owners claim worker.host.",
+                         "leave server_name out"),
+    "gateway's name": (route("server_name", "portainer.internal.thinkheads.ai"), VM,
+                       "vms[0].traefik_service.server_name",
+                       "two owners claim portainer.internal.", "leave server_name out"),
+    "bad server name": (route("server_name", "*.internal.thinkheads.ai"), VM,
+                        "vms[0].traefik_service.server_name", "no host name", "leave it out"),
+    "unknown stack": (edit("vm", "vms", 1, "docker_stacks", to=["shop", {"name": "shap"}]), VM,
+                      "vms[1].docker_stacks[1]", "unknown stack 'shap'; known are: shop",
+                      "stacks/shap/phoenix.json"),
+    "unknown environment": (edit("vm", "vms", 1, "docker_stacks", to=[
+        {"name": "shop", "environment": "staging"}]), VM, "vms[1].docker_stacks[0]",
+        "no environment 'staging'", "production"),
+    "stack twice": (edit("vm", "vms", 1, "docker_stacks", to=["shop", {"name": "shop"}]), VM,
+                    "vms[1].docker_stacks[1]", "deployed twice", "keep one"),
+    "bad id": (lambda d: d.lxc["lxc_configs"].update({"web": lxc("web", None, 30)}), LXC,
+               "lxc_configs.web", "no guest id", "number"),
+    "bad mac": (guest("102", "mac_address", "52-54-00-00-00-14"), LXC,
+                "lxc_configs.102.mac_address", "no MAC", "52:54:00"),
+    "missing key": (lambda d: d.lxc["lxc_configs"]["102"].pop("name"), LXC, "lxc_configs.102.name",
+                    "required", "add"),
+    "bad rule source": (guest("102", "firewall", {"rules": [
+        {"type": "in", "action": "ACCEPT", "source": "lan"}]}), LXC,
+        "lxc_configs.102.firewall.rules[0].source", "no IPv4", "10.0.0.0/24"),
+    "bad rule port": (guest("102", "firewall", {"rules": [
+        {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "80;443"}]}), LXC,
+        "lxc_configs.102.firewall.rules[0].port", "names no port", "80,443"),
+    "port without protocol": (guest("102", "firewall", {"rules": [
+        {"type": "in", "action": "ACCEPT", "port": "80"}]}), LXC,
+        "lxc_configs.102.firewall.rules[0]", "no protocol", "tcp"),
+    "two agents": (agent_twice, VM, "vms[2]", "duplicate service name 'portainer-agent'",
+                   "portainer_agent_hostname"),
+    "name claimed twice": (edit("vm", "vms", 1, "dns_records", to=[
+        {"hostname": "shop", "ip": "10.0.0.24"}]), VM, "vms[1].dns_records[0]",
+        "two owners claim shop.internal.thinkheads.ai", "rename"),
+    "foreign record": (edit("vm", "vms", 1, "dns_records", to=[
+        {"hostname": "www.example.com", "ip": "10.0.0.24"}]), VM,
+        "vms[1].dns_records[0].hostname", "no name in", "label"),
+    "hypervisor's gateway": (hypervisor(ip="10.0.0.13/24", gateway="10.1.0.1"), LXC,
+                             "site.hypervisor.gateway", "10.1.0.1", "router"),
+    "hypervisor by dhcp": (hypervisor(ip="dhcp"), LXC, "site.hypervisor.ip", "fixed address",
+                           "10.0.0.13/24"),
+    "bad domain": (lambda d: d.lxc.update(site={"domain": "Internal"}), LXC, "site.domain",
+                   "no domain name", "lower-case"),
+    "variable without value": (edit("stacks", "shop", 0, "environments", "production", "variables",
+                                    to=[{"name": "A"}]), SHOP,
+                               "environments.production.variables[0]", "value or a secret",
+                               '"secret"'),
+    "bad port mapping": (publish("http:80"), SHOP_COMPOSE, "services.web.ports[1]",
+                         "no port mapping", "HOST:CONTAINER"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "file", "path", "message", "mend"), REFUSALS.values(), ids=REFUSALS.keys()
+)
+def test_refused(
+    tmp_path: Path,
+    change: Callable[[Declaration], None],
+    file: str,
+    path: str,
+    message: str,
+    mend: str,
+) -> None:
+    declared = minimal()
+    change(declared)
+    found = problem(declared.refused(tmp_path), file, path)
+    assert message in found.message, f"message was {found.message!r}"
+    assert mend in found.mend, f"mend was {found.mend!r}"
+    assert found.severity == "error", found
+
+
+def test_dependency_on_a_template(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.lxc["lxc_configs"]["900"] = lxc("base", None, 90, is_template=True)
+    declared.lxc["lxc_configs"]["103"]["dependencies"] = ["900"]
+    found = problem(declared.refused(tmp_path), LXC, "lxc_configs.103.dependencies[0]")
+    assert "template" in found.message, found
+
+
+def test_all_errors_in_one_report(tmp_path: Path) -> None:
+    declared = minimal()
+    for change in (address("102", "10.0.0.20/24"), route("port", 0), stack_route("port", 8100)):
+        change(declared)
+    guest("101", "dependencies", ["777"])(declared)
+    with pytest.raises(ConfigError) as caught:
+        declared.load(tmp_path)
+    places = {(f.file, f.path) for f in caught.value.findings}
+    assert places == {
+        (LXC, "lxc_configs.102.network_config.ip"),
+        (LXC, "lxc_configs.101.dependencies[0]"),
+        (VM, "vms[0].traefik_service.port"),
+        (SHOP, f"{ROUTE}.port"),
+    }, str(caught.value)
+    text = str(caught.value)
+    assert text.startswith("4 errors"), text
+    assert text.count("mend:") == 4, text
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "message"),
+    [
+        ('{\n  "a": 1,\n}', "line 3, column 1", "is not valid JSON"),
+        ("[]", "", "holds no JSON object"),
+        ('{"lxc_configs": {"101": {"name": 1, "name": 2}}}', "lxc_configs.101.name", "twice"),
+    ],
+)
+def test_malformed_file(tmp_path: Path, text: str, path: str, message: str) -> None:
+    minimal().load(tmp_path)
+    (tmp_path / LXC).write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path)
+    found = problem(tuple(f for f in caught.value.findings if f.path == path), LXC, path)
+    assert message in found.message, found
+
+
+def test_missing_files_are_both_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path)
+    assert [f.file for f in caught.value.findings] == [LXC, VM], str(caught.value)
+
+
+def test_malformed_compose_file(tmp_path: Path) -> None:
+    minimal().load(tmp_path)
+    (tmp_path / "stacks/shop/docker-compose.yml").write_text("services:\n  web: [\n")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path)
+    found = problem(caught.value.findings, SHOP_COMPOSE, "line 3, column 1")
+    assert "is not valid YAML" in found.message, found
+
+
+def test_subnet_of_another_size(tmp_path: Path) -> None:
+    found = minimal().refused(tmp_path, subnet=IPv4Network("172.30.0.0/25"))
+    assert "not of the size" in problem(found, "subnet", "").message, found

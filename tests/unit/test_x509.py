@@ -1,0 +1,242 @@
+"""phoenix.x509 on certificates made in the test, with a fixed clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from ipaddress import ip_address
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phoenix.x509 import (
+    CertificateError,
+    CertificateInfo,
+    ChainError,
+    due,
+    fingerprint,
+    load_chain,
+    parse_chain,
+    public_key_digest,
+    verify_chain,
+)
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+NAMES = ("app.lab.test", "gw.lab.test")
+
+
+class Authority:
+    """A root and one intermediate, P-256, as the project's Step-CA has them."""
+
+    def __init__(self, name: str) -> None:
+        self.root_key = ec.generate_private_key(ec.SECP256R1())
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.root = _ca(f"{name} Root", self.root_key, f"{name} Root", self.root_key, 1)
+        self.intermediate = _ca(f"{name} Int", self.key, f"{name} Root", self.root_key, 0)
+
+    def leaf(
+        self,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        sans: tuple[str, ...] = NAMES,
+        start: datetime = NOW - timedelta(hours=8),
+        lifetime: timedelta = timedelta(hours=24),
+    ) -> x509.Certificate:
+        names: list[x509.GeneralName] = [
+            x509.IPAddress(ip_address(san)) if san[0].isdigit() else x509.DNSName(san)
+            for san in sans
+        ]
+        return (
+            _builder(sans[0], key, self.intermediate.subject, self.key, start, lifetime)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .sign(self.key, hashes.SHA256())
+        )
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _builder(
+    subject: str,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: x509.Name,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    start: datetime,
+    lifetime: timedelta,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_name(subject))
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + lifetime)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
+            critical=False,
+        )
+    )
+
+
+def _ca(
+    subject: str,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: str,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    path_length: int,
+) -> x509.Certificate:
+    usage = x509.KeyUsage(
+        digital_signature=False, content_commitment=False, key_encipherment=False,
+        data_encipherment=False, key_agreement=False, key_cert_sign=True, crl_sign=True,
+        encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+    start, lifetime = NOW - timedelta(days=10), timedelta(days=3650)
+    return (
+        _builder(subject, key, _name(issuer), issuer_key, start, lifetime)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(issuer_key, hashes.SHA256())
+    )
+
+
+def _pem(*certificates: x509.Certificate) -> bytes:
+    return b"".join(
+        certificate.public_bytes(serialization.Encoding.PEM) for certificate in certificates
+    )
+
+
+def _public_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+CA = Authority("Phoenix")
+KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+def _info(**changes: object) -> CertificateInfo:
+    leaf = CA.leaf(KEY, **changes)  # type: ignore[arg-type]
+    return parse_chain(_pem(leaf), key=public_key_digest(_public_pem(KEY)))[0]
+
+
+def test_parse_chain_reads_every_field() -> None:
+    leaf = CA.leaf(KEY, sans=("app.lab.test", "10.0.0.5"))
+    first, second = parse_chain(
+        _pem(leaf, CA.intermediate), key=public_key_digest(_public_pem(KEY))
+    )
+    assert (first.subject_cn, first.issuer_cn) == ("app.lab.test", "Phoenix Int")
+    assert (first.dns_sans, first.ip_sans) == (("app.lab.test",), ("10.0.0.5",))
+    assert first.sans == {"app.lab.test", "10.0.0.5"}
+    assert (first.not_before, first.lifetime) == (NOW - timedelta(hours=8), timedelta(hours=24))
+    assert int(first.serial, 16) == leaf.serial_number
+    assert first.fingerprint == fingerprint(leaf) == leaf.fingerprint(hashes.SHA256()).hex()
+    assert (first.is_ca, first.key_matches) == (False, True)
+    assert (second.is_ca, second.key_matches, second.sans) == (True, None, frozenset())
+
+
+def test_another_key_does_not_match() -> None:
+    other = public_key_digest(_public_pem(ec.generate_private_key(ec.SECP256R1())))
+    assert parse_chain(_pem(CA.leaf(KEY)), key=other)[0].key_matches is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "junk", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"],
+)
+def test_junk_is_a_certificate_error(text: str) -> None:
+    with pytest.raises(CertificateError, match="not a PEM certificate chain"):
+        parse_chain(text)
+    with pytest.raises(CertificateError, match="not a PEM public key"):
+        public_key_digest(text)
+
+
+CHAIN = load_chain(_pem(CA.leaf(KEY), CA.intermediate))
+
+
+def test_chain_verifies_to_its_root() -> None:
+    verify_chain(CHAIN, CA.root, "gw.lab.test", NOW)
+
+
+@pytest.mark.parametrize(
+    ("chain", "root", "server_name", "now"),
+    [
+        pytest.param(CHAIN, Authority("Phoenix").root, "gw.lab.test", NOW, id="other root"),
+        pytest.param(CHAIN, CA.root, "ca.lab.test", NOW, id="other name"),
+        pytest.param(CHAIN, CA.root, "10.0.0.5", NOW, id="address"),
+        pytest.param(CHAIN[:1], CA.root, "gw.lab.test", NOW, id="no intermediate"),
+        pytest.param(CHAIN, CA.root, "gw.lab.test", NOW + timedelta(days=2), id="expired"),
+        pytest.param(CHAIN, CA.root, "gw.lab.test", NOW - timedelta(days=2), id="early"),
+        pytest.param((), CA.root, "gw.lab.test", NOW, id="empty"),
+    ],
+)
+def test_chain_is_refused(
+    chain: tuple[x509.Certificate, ...], root: x509.Certificate, server_name: str, now: datetime
+) -> None:
+    with pytest.raises(ChainError):
+        verify_chain(chain, root, server_name, now)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"start": NOW - timedelta(hours=16)}, None),  # exactly a third left
+        ({"start": NOW - timedelta(hours=16, seconds=1)}, "less than 1/3 of the lifetime left"),
+        ({"start": NOW - timedelta(hours=24)}, "expired at 2026-05-01 12:00:00 UTC"),
+        ({"start": NOW + timedelta(hours=1)}, "not valid before 2026-05-01 13:00:00 UTC"),
+        ({"sans": ("app.lab.test",)}, "names differ: lacks gw.lab.test"),
+        (
+            {"sans": ("app.lab.test", "old.lab.test")},
+            "names differ: lacks gw.lab.test and has old.lab.test",
+        ),
+    ],
+)
+def test_due(changes: dict[str, object], reason: str | None) -> None:
+    assert due(_info(**changes), NAMES, NOW) == reason
+
+
+def test_due_by_issuer_chain_and_key() -> None:
+    assert due(None, NAMES, NOW) == "missing"
+    assert due(_info(), NAMES, NOW, issuer_cn="Phoenix Int") is None
+    assert "not by 'New Int'" in str(due(_info(), NAMES, NOW, issuer_cn="New Int"))
+    assert due(_info(), NAMES, NOW, chain_error="no path") == "no path"
+    unmatched = parse_chain(_pem(CA.leaf(KEY)), key="other")[0]
+    assert due(unmatched, NAMES, NOW) == "key does not match"
+
+
+@given(
+    seconds=st.integers(min_value=60, max_value=90 * 86400),
+    share=st.fractions(min_value=0, max_value=1),
+    fraction=st.sampled_from([Fraction(1, 2), Fraction(1, 3), Fraction(1, 10)]),
+)
+def test_due_for_any_lifetime(seconds: int, share: Fraction, fraction: Fraction) -> None:
+    """Once due, always due: the decision changes once over a lifetime, and at the fraction."""
+    lifetime = timedelta(seconds=seconds)
+    info = _LONG
+    start = info.not_before
+    info = CertificateInfo(**{**vars(info), "not_after": start + lifetime})
+    now = start + lifetime * float(share)
+    left = (info.not_after - now) / lifetime
+    reason = due(info, NAMES, now, renew_fraction=fraction)
+    if abs(left - float(fraction)) > 1e-6:
+        assert (reason is not None) == (left < fraction), (left, reason)
+
+
+_LONG = _info()
+
+
+def test_due_refuses_a_naive_clock_and_a_silly_fraction() -> None:
+    with pytest.raises(ValueError, match="aware"):
+        due(_info(), NAMES, NOW.replace(tzinfo=None))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        due(_info(), NAMES, NOW, renew_fraction=Fraction(3))
