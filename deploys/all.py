@@ -9,3 +9,4 @@ local.include("deploys/trust.py")  # ... on every host
 local.include("deploys/certificates.py")  # guests that serve TLS themselves
 local.include("deploys/traefik.py")  # the internal proxy
 local.include("deploys/nginx.py")  # the front door
+local.include("deploys/verify.py")  # and now prove it

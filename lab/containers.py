@@ -26,6 +26,9 @@ from lab.settings import CLIENT, CLIENT_HOST_PART, LABEL, SPEC_LABEL, LabError, 
 HERE = Path(__file__).resolve().parent
 BOOT_DEADLINE = 120.0
 JOURNAL_LINES = 25
+FAILED_UNITS = ["systemctl", "--failed", "--no-legend", "--plain"]
+# In a guest once it has come up whole: until then an `up` that failed fails again.
+READY_MARK = "/var/lib/phoenix-lab-ready"
 
 
 @dataclass(frozen=True)
@@ -176,28 +179,31 @@ def _create(client: DockerClient, plan: Plan, settings: Settings, digest: str) -
         raise LabError(f"{plan.host}: Docker refused the container: {error.explanation}") from None
 
 
-def wait_until_ready(client: DockerClient, plan: Plan, settings: Settings, *, fresh: bool) -> None:
+def wait_until_ready(client: DockerClient, plan: Plan, settings: Settings) -> None:
     """Wait until systemd is up and sshd answers, or say what failed.
 
-    In a `fresh` guest no unit may have failed. In an older one that is the deploys' affair: the
-    next run of theirs may be the mend, so it is only said. Raises LabError with the host's
-    journal after BOOT_DEADLINE seconds.
+    The first time, no unit may have failed. Later that is the deploys' affair: the next run of
+    theirs may be the mend, so it is only said. Raises LabError with the host's journal after
+    BOOT_DEADLINE seconds.
     """
     container = client.containers.get(settings.container(plan.host))
     deadline = time.monotonic() + BOOT_DEADLINE
     state = "no answer"
+    first = True
     while time.monotonic() < deadline:
         container.reload()
         if container.status != "running":
             state = f"container {container.status}"
             break
-        result = container.exec_run(["systemctl", "is-system-running"])
-        state = result.output.decode(errors="replace").strip()
-        if state == "degraded" and fresh:
+        state = _output(container, ["systemctl", "is-system-running"])
+        first = container.exec_run(["test", "-e", READY_MARK]).exit_code != 0
+        if state == "degraded" and first:
             break
         if state in ("running", "degraded") and _banner(plan.address).startswith(b"SSH-2.0"):
             if state == "degraded":
-                say(f"  {plan.host}: units have failed:\n{_failed_units(container)}")
+                say(f"  {plan.host}: units have failed:\n{_output(container, FAILED_UNITS)}")
+            if first:
+                container.exec_run(["touch", READY_MARK])
             return
         time.sleep(0.4)
     raise LabError(f"{plan.host} did not come up ({state}).\n{_diagnosis(container)}")
@@ -211,23 +217,24 @@ def _banner(address: str) -> bytes:
         return b""
 
 
-def _failed_units(container: Any) -> str:
-    output: bytes = container.exec_run(["systemctl", "--failed", "--no-legend", "--plain"]).output
+def _output(container: Any, command: list[str]) -> str:
+    output: bytes = container.exec_run(command).output
     return output.decode(errors="replace").rstrip()
 
 
 def _diagnosis(container: Any) -> str:
     parts = []
     for command in (
-        ["systemctl", "--failed", "--no-legend", "--plain"],
+        FAILED_UNITS,
         ["journalctl", "--no-pager", "-b", "-n", str(JOURNAL_LINES)],
     ):
         try:
-            parts.append(container.exec_run(command).output.decode(errors="replace"))
+            parts.append(_output(container, command))
         except APIError:
             parts.append(container.logs(tail=JOURNAL_LINES).decode(errors="replace"))
             break
-    return "\n".join(parts) + f"\nMore: docker exec {container.name} journalctl -b"
+    more = f"More: docker exec {container.name} journalctl -b. Anew: python3 lab down, then up."
+    return "\n".join([*parts, more])
 
 
 def remove_all(client: DockerClient, settings: Settings) -> list[str]:

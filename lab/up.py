@@ -122,7 +122,7 @@ def _start(
         try:
             what = containers.ensure(client, plan, settings, network_id)
             if plan is not visitor:
-                containers.wait_until_ready(client, plan, settings, fresh=what == "created")
+                containers.wait_until_ready(client, plan, settings)
         except LabError as error:
             return error
         containers.announce(plan, what)

@@ -44,7 +44,8 @@ def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None,
             return
         raise OperationError("the CA has no root certificate yet: run deploys/step_ca.py first")
     info = parse_chain(root)[0]
-    stale = stale_roots(info, host.get_fact(LocalTrust, directory=_DIRECTORY))
+    found: dict[str, CertificateInfo] = host.get_fact(LocalTrust, directory=_DIRECTORY)
+    stale = stale_roots(info, found)
     if stale:
         yield StringCommand("rm", "-f", "--", *(shlex.quote(path) for path in stale))
     tree = Tree(

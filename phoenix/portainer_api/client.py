@@ -6,6 +6,7 @@ asynchronous deployments, the setup token); the paths are the server's own.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -464,7 +465,8 @@ class PortainerClient:
     def remove_container(self, endpoint_id: int, container_id: str) -> None:
         """Removes one container, running or not; its named volumes stay."""
         path = f"/containers/{quote(container_id)}"
-        self._docker("DELETE", endpoint_id, path, query={"force": 1}, read_seconds=120.0)
+        with contextlib.suppress(errors.NotFoundError):  # gone already
+            self._docker("DELETE", endpoint_id, path, query={"force": 1}, read_seconds=120.0)
 
     def image_present(self, endpoint_id: int, image: str) -> bool:
         """Whether the environment's Docker already has this image."""

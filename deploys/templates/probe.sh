@@ -1,0 +1,113 @@
+# Probes for deploys/verify.py. Called as `sh -c PROBES probe TAB-SEPARATED-CHECK...`; each check is
+# a function below and its arguments. All run at once; prints "NUMBER<tab>FAULT" for each, the fault
+# empty when all is well. Every probe has a deadline, says what it saw, and changes nothing.
+export LC_ALL=C
+
+unit_runs() {
+    state=$(systemctl is-active "$1")
+    [ "$state" = active ] || { echo "is $state"; systemctl status --no-pager -n 2 "$1" 2>&1 | tail -n 2; }
+}
+
+names_resolve() {
+    answers=$(dig +noall +answer +time=2 +tries=2 $(printf '%s A ' "$@" | sed 's/=[^ ]*//g') 2>&1)
+    for want; do
+        name=${want%%=*} address=${want#*=}
+        got=$(printf '%s\n' "$answers" | awk -v n="$name." 'tolower($1) == n && $4 == "A" {print $5}')
+        [ "$got" = "$address" ] || { echo "$name is ${got:-unknown} here, not $address"; return; }
+    done
+}
+
+name_is_unknown() {
+    got=$(dig +short +time=2 +tries=2 "$1" A 2>&1)
+    [ -z "$got" ] || echo "$1 is $got; nobody declared it"
+}
+
+port_answers() {
+    timeout 5 bash -c ": </dev/tcp/$1/$2" 2>/dev/null ||
+        echo "$1 port $2 does not answer: is the service running, does a firewall stand between?"
+}
+
+session() { # ADDRESS PORT NAME [options]: one TLS session that sends nothing
+    address=$1 port=$2 name=$3
+    shift 3
+    timeout 8 openssl s_client -connect "$address:$port" -servername "$name" "$@" </dev/null 2>&1
+}
+
+tls_verifies() { # ADDRESS PORT NAME ROOT: chain to the root, and the name
+    said=$(session "$1" "$2" "$3" -verify_hostname "$3" -verify_return_error -no-CApath \
+        -no-CAstore -CAfile "$4") && return
+    why=$(printf '%s\n' "$said" | sed -n 's/^verify error:num=[0-9]*://p' | head -n 1)
+    serves=$(printf '%s\n' "$said" | sed -n 's/^ *0 s:/subject /p' | head -n 1)
+    names=$(session "$1" "$2" "$3" | openssl x509 -noout -ext subjectAltName 2>/dev/null | tail -n 1)
+    echo "$1 port $2 does not prove to be $3: ${why:-no TLS session}; serves ${serves:-nothing} $names"
+}
+
+served_is_fresh() { # ADDRESS PORT NAME: at least a tenth of its life left, so renewal works
+    pem=$(session "$1" "$2" "$3" | openssl x509 2>/dev/null) || { echo "serves no certificate"; return; }
+    start=$(date -d "$(printf '%s' "$pem" | openssl x509 -noout -startdate | cut -d= -f2)" +%s)
+    end=$(date -d "$(printf '%s' "$pem" | openssl x509 -noout -enddate | cut -d= -f2)" +%s)
+    left=$((end - $(date +%s)))
+    [ $((left * 10)) -gt $((end - start)) ] ||
+        echo "the certificate for $3 ends in $((left / 60)) minutes of $(((end - start) / 60)): it is not being renewed"
+}
+
+keys_are_private() {
+    open=$(find "$1" -type f -perm /077 | head -n 1)
+    [ -z "$open" ] || echo "$open can be read by others"
+}
+
+pair_fits() { # PAIR NAME...: key and certificate belong together, and carry exactly these names
+    pair=$1
+    shift
+    cert=$(openssl x509 -in "$pair/fullchain.pem" -noout -pubkey 2>/dev/null)
+    [ -n "$cert" ] || { echo "$pair/fullchain.pem is missing or no certificate"; return; }
+    [ "$cert" = "$(openssl pkey -in "$pair/privkey.pem" -pubout 2>/dev/null)" ] ||
+        { echo "$pair/privkey.pem is not the key of the certificate"; return; }
+    have=$(openssl x509 -in "$pair/fullchain.pem" -noout -ext subjectAltName | sed 1d | tr -d ' ' |
+        tr , '\n' | sed 's/^[^:]*://' | sort)
+    [ "$have" = "$(printf '%s\n' "$@" | sort)" ] || echo "the certificate is for $(echo $have), not $*"
+}
+
+pair_is_served() { # PAIR ADDRESS PORT NAME: the service has loaded what is on disk
+    file=$(openssl x509 -in "$1/fullchain.pem" -noout -serial 2>/dev/null)
+    served=$(session "$2" "$3" "$4" | openssl x509 -noout -serial 2>/dev/null)
+    [ "$file" = "$served" ] || echo "port $3 serves ${served:-nothing}, the file is ${file:-missing}"
+}
+
+router_is_enabled() {
+    said=$(curl -sS --max-time 5 "$1" 2>&1)
+    case "$said" in
+    *'"status":"enabled"'*) ;;
+    *'404 page not found'* | '') echo "Traefik does not have this router" ;;
+    *) echo "$said" | grep -o '"error":\[[^]]*\]' || echo "$said" | cut -c 1-200 ;;
+    esac
+}
+
+request_gives() { # STATUS URL ROOT
+    said=$(curl -sS -o /dev/null -w '%{http_code}' --max-time 15 --cacert "$3" "$2" 2>&1)
+    [ "$said" = "$1" ] || echo "gives $said, not $1"
+}
+
+name_is_rejected() { # ADDRESS NAME
+    if curl -sk -o /dev/null --max-time 5 --resolve "$2:443:$1" "https://$2/"; then
+        echo "the gateway answers for $2, which nobody declared"
+    fi
+}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+number=0
+for check; do
+    (
+        IFS=$(printf '\t')
+        set -f
+        set -- $check
+        unset IFS
+        "$@" >"$work/$number" 2>&1
+    ) &
+    number=$((number + 1))
+done
+wait
+seq 0 $((number - 1)) | while read -r one; do
+    printf '%s\t%s\n' "$one" "$(tr '\n\t' '  ' <"$work/$one" | cut -c 1-500 | sed 's/ *$//')"
+done
