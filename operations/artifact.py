@@ -13,7 +13,8 @@ from phoenix.artifacts import Artifact
 
 # Proving the digest on every run also notices a program that was tampered with.
 _STATE = """
-[ "$(readlink "$2")" = "$1/program" ] && cd "$1" && sha256sum --status -c SHA256SUMS && echo installed
+[ "$(readlink "$2")" = "$1/program" ] && cd "$1" && sha256sum --status -c SHA256SUMS &&
+ echo installed
 :"""
 
 _INSTALL = """set -eu
@@ -61,7 +62,8 @@ def artifact(item: Artifact) -> Generator[StringCommand, None, None]:
     if host.get_fact(ArtifactInstalled, directory=item.directory, link=item.program):
         host.noop(f"{item.name} {item.version} is installed")
         return
+    words = (item.url, item.sha256, item.member, item.binary_sha256)
     yield StringCommand(
         "sh", "-c", shlex.quote(_INSTALL), "artifact", item.directory, item.program,
-        shlex.quote(item.url), f"{item.sha256!r}", shlex.quote(item.member), f"{item.binary_sha256!r}",
+        *(shlex.quote(word) for word in words),
     )  # fmt: skip

@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 
 from pyinfra import host, logger
-from pyinfra.api import FunctionCommand, OperationError, StringCommand, operation
+from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
+from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.state import StateStage
 from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
@@ -38,10 +39,8 @@ def config_tree(tree: Tree) -> Commands:
     Args:
         tree: the component's files, checker, unit and health check.
 
-    Raises:
-        OperationError: with `tree.confirm`, when a new SSH login fails after the change; the
-            previous files are put back first. A refused or unhealthy tree fails the host with
-            the checker's words, the old files in charge.
+    A refused or unhealthy tree fails the host with the checker's words, the old files in charge;
+    so does, with `tree.confirm`, a new SSH login that fails after the change.
     """
     state = host.get_fact(
         ConfigTree, base=tree.base, units=tree.all_units, paths=sorted(tree.files)
@@ -94,18 +93,21 @@ def _show_diff(tree: Tree, diff: TreeDiff) -> None:
                 logger.info("  %s", line)
 
 
-def _prove_login(tree: Tree) -> None:
+def _prove_login(state: State, host: Host, tree: Tree) -> bool:
     """Open a second connection as the operator does; on failure go back over the first."""
-    probe = type(host.connector)(host.state, host.connector.host)
+    probe = type(host.connector)(state, host)
     try:
         probe.connect()
         probe.disconnect()
-    except Exception as error:
+    except ConnectError as error:
         host.run_shell_command(StringCommand("sh", f"{tree.base}/current/apply", "undo"))
-        raise OperationError(
-            f"{tree.component}: a new SSH login fails with the new files ({error}); "
-            "the previous ones are back"
-        ) from error
+        host.log_styled(
+            f"a new SSH login fails with the new files ({error}); the previous ones are back",
+            fg="red",
+            log_func=logger.error,
+        )
+        return False
+    return True
 
 
 __all__ = ["Tree", "TreeState", "config_tree"]

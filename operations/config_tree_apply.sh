@@ -12,11 +12,12 @@
 set -eu
 umask 022
 trap '' HUP INT PIPE  # the run that sent us may die; what is begun is ended here
-gen=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+gen=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)  # its own name, also when run by `current`
 . "$gen/params"       # component base unit action enable validate before after health deadline confirm
 tab=$(printf '\t')
 
-say() { printf 'phoenix: %s: %s\n' "$component" "$*" >&2; }
+# Nobody may be listening any more, and that must not end us half-way.
+say() { printf 'phoenix: %s: %s\n' "$component" "$*" >&2 || true; }
 
 # ROOT is where the proposed files stand, for checkers; GENERATION names it, for health checks.
 run() { ROOT="$gen/root" GENERATION="${gen##*/}" sh -c "$1"; }
@@ -34,12 +35,12 @@ settle() { # owner and mode, and proof that what arrived is what was sent
     chmod -- "$1" "$file"
 }
 
-keep_replaced() { # PATH: what a person or a package had there, once
-    [ -e "$1" ] || [ -L "$1" ] || return 0
-    case "$(readlink -- "$1" || true)" in "$base"/*) return 0 ;; esac
+keep_replaced() { # PATH: what a person or a package has there now, before it is taken
     grep -qxF -- "L$tab$1" "$base/paths" 2>/dev/null && return 0
     grep -qxF -- "C$tab$1" "$base/paths" 2>/dev/null && return 0
-    [ ! -e "$base/replaced$1" ] && [ ! -L "$base/replaced$1" ] || return 0
+    case "$(readlink -- "$1" || true)" in "$base"/*) return 0 ;; esac
+    rm -rf -- "$base/replaced$1"  # what an earlier stay at this place had found
+    [ -e "$1" ] || [ -L "$1" ] || return 0
     mkdir -p -- "$(dirname -- "$base/replaced$1")"
     cp -a -- "$1" "$base/replaced$1.part"
     mv -T -- "$base/replaced$1.part" "$base/replaced$1"
@@ -78,19 +79,19 @@ activate() { # GENERATION: the one atomic step is the rename of `current`
     mv -fT "$base/current.new" "$base/current"
     each_path "$1" place
     while IFS="$tab" read -r kind path; do
-        is_in "$1" "$path" || vacate "$path"
+        is_in "$1" "$path" && continue
+        vacate "$path"
+        [ "$kind" = L ] || systemctl daemon-reload
     done <"$base/paths"
     : >"$base/paths.new"
     each_path "$1" register
     mv -f "$base/paths.new" "$base/paths"
-    system_files "$1"
 }
 
-system_files() { # GENERATION: users, directories and units that it declares
-    set -- "$1" $(cut -f6 "$1/manifest" | grep -E '^/(etc|usr/lib)/tmpfiles\.d/' || true)
-    generation=$1; shift
-    if [ $# -gt 0 ]; then (cd "$generation/root" && systemd-tmpfiles --create "$@"); fi
-    if cut -f6 "$generation/manifest" | grep -q '^/etc/systemd/'; then systemctl daemon-reload; fi
+system_files() { # directories and units that this generation declares
+    set -- $(cut -f6 "$gen/manifest" | grep -E '^/(etc|usr/lib)/tmpfiles\.d/' || true)
+    if [ $# -gt 0 ]; then systemd-tmpfiles --create "$@" || return 1; fi
+    if cut -f5 "$gen/manifest" | grep -qx C; then systemctl daemon-reload; fi
 }
 
 deactivate() { # no earlier generation: leave the host as it was
@@ -100,6 +101,7 @@ deactivate() { # no earlier generation: leave the host as it was
 }
 
 load() { # the service takes the current files, and answers
+    system_files || { say "systemd does not take the new files"; return 1; }
     if [ -n "$after" ]; then run "$after" || { say "failed: $after"; return 1; }; fi
     for one in $enable; do
         systemctl enable -q -- "$one" && systemctl start -- "$one" || return 1
@@ -155,9 +157,13 @@ back() { # the old service goes on as if nothing had happened
         say "there was no earlier generation: leaving the host as it was"
         was_new=$gen
         deactivate
-        if [ -n "$unit" ] && systemctl cat -- "$unit" >/dev/null 2>&1; then
-            systemctl reload-or-restart -- "$unit" || true
-        fi
+        for one in $unit $enable; do
+            if systemctl cat -- "$one" >/dev/null 2>&1; then
+                systemctl reload-or-restart -- "$one" || true
+            else  # what it started runs on without its unit
+                systemctl stop -- "$one" || true
+            fi
+        done
         rm -rf -- "$was_new"
     fi
 }

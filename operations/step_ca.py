@@ -8,9 +8,10 @@ from functools import cache
 from pathlib import Path
 
 from pyinfra import host
-from pyinfra.api import OperationError, StringCommand, operation
+from pyinfra.api import FunctionCommand, StringCommand, operation
 
 from facts.step_ca import CertificateAuthority
+from operations.refusal import refuse
 from phoenix.model import Site
 from phoenix.secrets import Secret
 from phoenix.step_ca import DIRECTORY, faults
@@ -24,7 +25,7 @@ def _script() -> str:
 @operation()
 def initialised(
     site: Site, *, organisation: str, years: int, password: Secret | None = None
-) -> Generator[StringCommand, None, None]:
+) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Make root and intermediate on this guest, once; never touch what is already there.
 
     Args:
@@ -32,9 +33,8 @@ def initialised(
         years: lifetime of root and intermediate.
         password: of the keys; made on the guest, and known only there, when None.
 
-    Raises:
-        OperationError: files of an earlier initialisation are incomplete, do not fit together,
-            or are readable by others. Nothing is overwritten.
+    The host is refused, and nothing overwritten, when files of an earlier initialisation are
+    incomplete, do not fit together, or are readable by others.
     """
     state = host.get_fact(CertificateAuthority)
     if state.absent:
@@ -48,5 +48,6 @@ def initialised(
         )  # fmt: skip
         return
     if found := faults(state):
-        raise OperationError("the CA on this guest cannot be used: " + "; ".join(found))
+        yield from refuse("the CA on this guest cannot be used: " + "; ".join(found))
+        return
     host.noop("the CA's keys and certificates are there and fit together")

@@ -8,21 +8,22 @@ from pathlib import PurePosixPath
 from threading import Lock
 
 from pyinfra import host
-from pyinfra.api import FunctionCommand, OperationError, StringCommand, operation
+from pyinfra.api import FunctionCommand, StringCommand, operation
 from pyinfra.api.state import StateStage
 
 from facts.step_ca import CertificateAuthority
 from facts.trust import LocalTrust
 from operations.config_tree import config_tree
+from operations.refusal import refuse
 from phoenix.config_tree import Tree, TreeFile
 from phoenix.model import Site
 from phoenix.roles import guest_with
-from phoenix.step_ca import faults
+from phoenix.step_ca import CaState, faults
 from phoenix.traefik import ROOT_CA
 from phoenix.x509 import CertificateInfo, parse_chain
 
 _DIRECTORY = str(PurePosixPath(ROOT_CA).parent)
-_roots: dict[str, str] = {}
+_known: dict[str, CaState] = {}
 _asking = Lock()
 
 
@@ -34,23 +35,26 @@ def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None,
     download. An earlier root is one with the same common name, or a file that Phoenix or the
     system before it has put there, with another fingerprint.
 
-    Raises:
-        OperationError: the CA has no usable root yet.
+    The host is refused while the CA has no usable root.
     """
-    root = _root(site)
-    if root is None:
+    ca = _authority(site)
+    if ca.absent:
         if host.state.current_stage <= StateStage.Prepare:
             yield StringCommand("true")  # the plan for a new site: the CA is yet to be made
             return
-        raise OperationError("the CA has no root certificate yet: run deploys/step_ca.py first")
-    info = parse_chain(root)[0]
+        yield from refuse("the CA has no root certificate yet: run deploys/step_ca.py first")
+        return
+    if wrong := faults(ca):
+        yield from refuse(f"the CA cannot be used: {'; '.join(wrong)}")
+        return
+    info = parse_chain(ca.root)[0]
     found: dict[str, CertificateInfo] = host.get_fact(LocalTrust, directory=_DIRECTORY)
     stale = stale_roots(info, found)
     if stale:
         yield StringCommand("rm", "-f", "--", *(shlex.quote(path) for path in stale))
     tree = Tree(
         component="trust",
-        files={ROOT_CA: TreeFile(root)},
+        files={ROOT_CA: TreeFile(ca.root)},
         validate=f'openssl x509 -in "$ROOT{ROOT_CA}" -noout -checkend 0',
         after="update-ca-certificates",
         health=f"openssl verify -CApath /etc/ssl/certs {ROOT_CA}",
@@ -74,15 +78,10 @@ def stale_roots(root: CertificateInfo, found: Mapping[str, CertificateInfo]) -> 
     )
 
 
-def _root(site: Site) -> str | None:
-    """The CA's root as PEM, asked once a run; None while there is none."""
+def _authority(site: Site) -> CaState:
+    """What stands on the CA's guest; asked once a run, and again while there is no CA yet."""
     ca = host.state.inventory.get_host(guest_with(site, "step_ca").name)
     with _asking:  # all hosts come here at the same time
-        if ca.name not in _roots:
-            state = ca.get_fact(CertificateAuthority)
-            if state.absent:
-                return None
-            if found := faults(state):
-                raise OperationError(f"the CA on {ca.name} cannot be used: {'; '.join(found)}")
-            _roots[ca.name] = state.root
-        return _roots[ca.name]
+        if _known.get(ca.name, CaState()).absent:
+            _known[ca.name] = ca.get_fact(CertificateAuthority)
+        return _known[ca.name]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from pyinfra import host, logger
-from pyinfra.api import OperationError, StringCommand, operation
+from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.state import StateStage
 
 from facts.verification import Probes
+from operations.refusal import refuse
 from phoenix.model import Site
 from phoenix.verification import Outcome, checks, report
 
@@ -16,7 +17,7 @@ _outcomes: dict[str, list[Outcome]] = {}
 
 
 @operation()
-def probe(site: Site) -> Generator[StringCommand, None, None]:
+def probe(site: Site) -> Generator[FunctionCommand, None, None]:
     """Make this host's checks; nothing is changed, and nothing judged before all hosts are done."""
     if host.state.current_stage < StateStage.Execute:
         host.noop("checks are made when the run has changed what it has to")
@@ -24,25 +25,20 @@ def probe(site: Site) -> Generator[StringCommand, None, None]:
     mine = [check for check in checks(site) if check.host == host.name]
     faults = host.get_fact(Probes, checks=["\t".join(check.words) for check in mine])
     if len(faults) != len(mine):
-        raise OperationError(f"{len(mine)} checks were asked for, {len(faults)} answered")
+        yield from refuse(f"{len(mine)} checks were asked for, {len(faults)} answered")
+        return
     _outcomes[host.name] = [Outcome(c, fault) for c, fault in zip(mine, faults, strict=True)]
     host.noop(f"{len(mine)} checks made")
-    yield from ()
 
 
 @operation()
-def judge() -> Generator[StringCommand, None, None]:
-    """Fail each host whose checks found a fault.
-
-    Raises:
-        OperationError: with this host's faults, the first broken hop of the site among them or
-            named.
-    """
+def judge() -> Generator[FunctionCommand, None, None]:
+    """Fail each host whose checks found a fault: all its faults, and the first broken hop."""
     if host.state.current_stage < StateStage.Execute:
         host.noop("checks are judged when they were made")
         return
     if fault := report(_outcomes, host.name):
-        raise OperationError(fault)
+        yield from refuse(fault)
+        return
     logger.info("%s%d checks passed", host.print_prefix, len(_outcomes.get(host.name, ())))
     host.noop("all checks passed")
-    yield from ()

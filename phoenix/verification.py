@@ -168,7 +168,7 @@ def _requests(site: Site) -> Iterator[Check]:
 
 
 def report(outcomes: Mapping[str, Sequence[Outcome]], host: str) -> str:
-    """What to tell about `host`, given every host's outcomes; empty when its checks passed."""
+    """What to tell about `host`, a line a fault, given every host's outcomes; empty if none."""
     mine = [outcome for outcome in outcomes.get(host, ()) if outcome.fault]
     if not mine:
         return ""
@@ -182,4 +182,4 @@ def report(outcomes: Mapping[str, Sequence[Outcome]], host: str) -> str:
         lines[0] = f"first broken hop: {lines[0]}"
     else:
         lines.append(f"(first broken hop: {first.check.layer} on {first.check.host})")
-    return "; ".join(lines)
+    return "\n".join(lines)

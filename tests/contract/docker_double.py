@@ -42,7 +42,7 @@ class DockerDouble:
             def do(self) -> None:
                 double.answer(self)
 
-            do_GET = do_POST = do_DELETE = do_HEAD = do
+            do_GET = do_POST = do_DELETE = do_HEAD = do  # noqa: N815
 
         class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             daemon_threads = True
@@ -75,9 +75,7 @@ class DockerDouble:
         handler.end_headers()
         handler.wfile.write(data)
 
-    def route(
-        self, method: str, path: str, query: dict[str, str], body: bytes
-    ) -> tuple[int, Any]:
+    def route(self, method: str, path: str, query: dict[str, str], body: bytes) -> tuple[int, Any]:
         if path == "/_ping":
             return 200, b"OK"
         if path == "/info":
@@ -122,9 +120,7 @@ class DockerDouble:
     def echo(self, handler: BaseHTTPRequestHandler) -> None:
         """An exec session that says what it hears."""
         handler.close_connection = True
-        handler.wfile.write(
-            b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
-        )
+        handler.wfile.write(b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
         while data := handler.rfile.read1(4096):  # type: ignore[attr-defined]
             handler.wfile.write(b"echo:" + data)
 
@@ -152,9 +148,7 @@ class DockerDouble:
         text = json.dumps([ask["project"], name, service])
         digest = hashlib.sha256(text.encode()).hexdigest()
         old = [
-            c
-            for c in self.of(ask["project"])
-            if c["Labels"]["com.docker.compose.service"] == name
+            c for c in self.of(ask["project"]) if c["Labels"]["com.docker.compose.service"] == name
         ]
         if old and old[0]["Labels"]["hash"] == digest and not ask["recreate"]:
             if old[0]["State"] != "running":

@@ -31,9 +31,7 @@ def test_no_credential_is_401(portainer: Portainer) -> None:
 @pytest.mark.parametrize(
     "headers", [{"X-API-Key": "ptr_wrong"}, {"Authorization": "Bearer ptr_wrong"}]
 )
-def test_bad_credential_is_401_with_one_text(
-    portainer: Portainer, headers: dict[str, str]
-) -> None:
+def test_bad_credential_is_401_with_one_text(portainer: Portainer, headers: dict[str, str]) -> None:
     answer = portainer.call("GET", "/users/me", headers=headers)
     assert shape(answer) == (401, "Invalid JWT token", "Unauthorized")
 

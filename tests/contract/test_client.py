@@ -39,9 +39,7 @@ class Site:
 
     def converge(self, wanted: object, seconds: float = 10.0) -> api.Outcome:
         assert isinstance(wanted, api.DesiredStack)
-        return api.converge(
-            self.client, wanted, seconds=seconds, poll=0.02, log=self.lines.append
-        )
+        return api.converge(self.client, wanted, seconds=seconds, poll=0.02, log=self.lines.append)
 
     def ids(self, name: str = "app") -> list[str]:
         return [found.id for found in self.client.containers(self.endpoint.id, name)]
@@ -84,9 +82,7 @@ def test_other_password_and_lock_are_explained(fresh: Start) -> None:
         locked.wait_ready(1)
 
 
-def test_tls_trusts_our_root_alone_and_the_url_names_the_server(
-    site: Site, tmp_path: Path
-) -> None:
+def test_tls_trusts_our_root_alone_and_the_url_names_the_server(site: Site, tmp_path: Path) -> None:
     port = int(site.server.url.rsplit(":", 1)[1])
     root = site.server.ca.read_text()
     dial = api.dial_tcp("127.0.0.1", port)
@@ -180,7 +176,7 @@ def test_stopped_and_lost_containers_are_drift(site: Site) -> None:
 def test_missing_image_touches_no_container(site: Site) -> None:
     site.converge(site.wanted())
     before, posted = site.ids(), site.client.posted
-    with pytest.raises(api.StackFailedError, match="cannot be pulled.*No container was touched"):
+    with pytest.raises(api.StackFailedError, match=r"cannot be pulled.*No container was touched"):
         site.converge(site.wanted(content=site.server.compose("reg.invalid/missing:2")))
     assert site.ids() == before
     assert site.client.posted == posted + 1, "one pull, no deployment"

@@ -10,7 +10,7 @@ import socket
 import struct
 
 from .http import HttpError, Request
-from .relay import connect_unix, two_way
+from .relay import buffered, connect_unix, duplex
 
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
@@ -53,21 +53,19 @@ def serve_exec(request: Request, docker_socket: str) -> None:
         b"Sec-WebSocket-Accept: " + accept_key(key).encode() + b"\r\n\r\n"
     )
 
-    def end() -> None:
-        with contextlib.suppress(OSError):
-            handler.wfile.write(encode_frame(b"\x03\xe8", _CLOSE))  # 1000: normal closure
-        for sock in (docker, handler.connection):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
+    frames = _Frames(handler.connection)
     with docker:
-        two_way(
-            lambda: _read_message(request),
-            lambda data: handler.wfile.write(encode_frame(data)),
-            lambda: docker.recv(65536),
-            docker.sendall,
-            end,
+        duplex(
+            handler.connection,
+            docker,
+            buffered(handler),
+            frames.feed,
+            encode_frame,
         )
+    with contextlib.suppress(OSError):
+        handler.connection.settimeout(5)
+        handler.connection.sendall(encode_frame(b"\x03\xe8", _CLOSE))  # 1000: normal closure
+        handler.connection.shutdown(socket.SHUT_RDWR)
 
 
 def _start_exec(docker_socket: str, exec_id: str) -> socket.socket:
@@ -95,24 +93,43 @@ def _start_exec(docker_socket: str, exec_id: str) -> socket.socket:
     return docker
 
 
-def _read_message(request: Request) -> bytes:
-    """The next data of the client, unmasked; b"" when it closes. Answers pings."""
-    handler = request.handler
-    while True:
-        head = handler.rfile.read(2)
-        if len(head) < 2 or not head[1] & 0x80:  # clients must mask (RFC 6455, 5.1)
-            return b""
-        size = head[1] & 0x7F
-        if size == 126:
-            (size,) = struct.unpack("!H", handler.rfile.read(2))
-        elif size == 127:
-            (size,) = struct.unpack("!Q", handler.rfile.read(8))
-        mask = handler.rfile.read(4)
-        data = bytes(byte ^ mask[i % 4] for i, byte in enumerate(handler.rfile.read(size)))
-        opcode = head[0] & 0x0F
-        if opcode == _CLOSE:
-            return b""
-        if opcode == _PING:
-            handler.wfile.write(encode_frame(data, _PONG))
-        elif opcode in (0, _TEXT, _BINARY) and data:
-            return data
+class _Frames:
+    """The client's frames, unmasked as they come in."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.held = b""
+
+    def feed(self, data: bytes) -> bytes | None:
+        """The payload of all whole frames; None once the client closes. Answers pings."""
+        self.held += data
+        payload = b""
+        while (frame := self._take()) is not None:
+            opcode, body = frame
+            if opcode == _CLOSE:
+                return None
+            if opcode == _PING:
+                self.connection.settimeout(5)
+                self.connection.sendall(encode_frame(body, _PONG))
+            elif opcode in (0, _TEXT, _BINARY):
+                payload += body
+        return payload
+
+    def _take(self) -> tuple[int, bytes] | None:
+        held = self.held
+        if len(held) < 2:
+            return None
+        if not held[1] & 0x80:  # clients must mask (RFC 6455, 5.1)
+            return _CLOSE, b""
+        size, at = held[1] & 0x7F, 2
+        extended = {126: 2, 127: 8}.get(size, 0)
+        if extended:
+            size = int.from_bytes(held[2 : 2 + extended], "big")
+            at += extended
+        end = at + 4 + size
+        if len(held) < end:
+            return None
+        mask = held[at : at + 4]
+        body = bytes(byte ^ mask[i % 4] for i, byte in enumerate(held[at + 4 : end]))
+        self.held = held[end:]
+        return held[0] & 0x0F, body

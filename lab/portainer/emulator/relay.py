@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
-import threading
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from .http import TLS_IDLE_SECONDS, Handler, body_chunks
+
+DRAIN_SECONDS = 10.0  # for the last output of a session whose client has gone
+SEND_SECONDS = 60.0
 
 _HOP = {"connection", "keep-alive", "proxy-connection", "expect", "host"}
 _CREDENTIALS = {"x-api-key", "authorization", "cookie"}
@@ -78,61 +81,108 @@ def relay(
     handler.close_connection = True
     with upstream:
         upstream.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
-        up = threading.Thread(target=_pump_up, args=(handler, upstream, upgrade), daemon=True)
-        up.start()
-        _pump_down(upstream, handler, answer_headers or {})
+        if upgrade:
+            _send_head(upstream, handler, answer_headers or {})
+            duplex(handler.connection, upstream, buffered(handler))
+        else:
+            # First all of the body, then the answer: a TLS object bears one thread at a time.
+            with contextlib.suppress(OSError, ValueError):
+                for chunk in body_chunks(handler, framed=True):
+                    upstream.sendall(chunk)
+            _send_head(upstream, handler, answer_headers or {})
+            with contextlib.suppress(OSError):
+                while data := upstream.recv(65536):
+                    handler.wfile.write(data)
         with contextlib.suppress(OSError):
             handler.connection.shutdown(socket.SHUT_RDWR)
 
 
-def _pump_up(handler: Handler, upstream: socket.socket, upgrade: bool) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        for chunk in body_chunks(handler, framed=True):
-            upstream.sendall(chunk)
-        while upgrade:
-            data = handler.rfile.read1(65536)
-            if not data:
-                break
-            upstream.sendall(data)
-        if upgrade and not isinstance(upstream, ssl.SSLSocket):
-            upstream.shutdown(socket.SHUT_WR)  # TLS has no half-close in Python
-
-
-def _pump_down(upstream: socket.socket, handler: Handler, extra: dict[str, str]) -> None:
-    head = b""
+def _send_head(upstream: socket.socket, handler: Handler, extra: dict[str, str]) -> None:
+    """Passes the status line on, with headers of our own right behind it."""
+    if not extra:
+        return
     with contextlib.suppress(OSError):
-        while extra and b"\r\n" not in head:  # headers of our own go right behind the status line
-            data = upstream.recv(65536)
-            if not data:
-                break
+        head = b""
+        while b"\r\n" not in head and (data := upstream.recv(65536)):
             head += data
-        if extra and head:
+        if head:
             status, _, rest = head.partition(b"\r\n")
             added = "".join(f"{name}: {value}\r\n" for name, value in extra.items()).encode()
-            head = status + b"\r\n" + added + rest
-        if head:
-            handler.wfile.write(head)
-        while data := upstream.recv(65536):
-            handler.wfile.write(data)
+            handler.wfile.write(status + b"\r\n" + added + rest)
 
 
-def two_way(
-    read_a: Callable[[], bytes],
-    write_a: Callable[[bytes], object],
-    read_b: Callable[[], bytes],
-    write_b: Callable[[bytes], object],
-    end: Callable[[], object],
+def buffered(handler: Handler) -> bytes:
+    """What the connection has sent already and Python's reader holds."""
+    handler.connection.setblocking(False)
+    try:
+        # peek is the buffered reader's; typeshed declares only the base class
+        return handler.rfile.read1(len(handler.rfile.peek()))  # type: ignore[attr-defined]
+    except OSError:  # nothing there: TLS says so by an exception
+        return b""
+
+
+def duplex(
+    left: socket.socket,
+    right: socket.socket,
+    first: bytes = b"",
+    to_right: Callable[[bytes], bytes | None] = lambda data: data,
+    to_left: Callable[[bytes], bytes | None] = lambda data: data,
 ) -> None:
-    """Pumps a to b and b to a until either side ends; `end` must make both reads return."""
+    """Copies both ways, in one thread, until `right` ends.
 
-    def pump(read: Callable[[], bytes], write: Callable[[bytes], object]) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while data := read():
-                write(data)
-        with contextlib.suppress(OSError):
-            end()
+    Args:
+        first: bytes of `left` that were read before.
+        to_right, to_left: rewrite a piece; None ends the copy.
 
-    other = threading.Thread(target=pump, args=(read_a, write_b), daemon=True)
-    other.start()
-    pump(read_b, write_a)
-    other.join(timeout=5)
+    An end of `left` is passed on where `right` can be half-closed; TLS can't in Python.
+    """
+    reading = [left, right]
+    waiting: float | None = None
+    with contextlib.suppress(OSError):
+        if first and (changed := to_right(first)):
+            _send(right, changed)
+        while True:
+            ready = _ready(reading, waiting)
+            if not ready:
+                return
+            for sock in ready:
+                data = _receive(sock)
+                if data is None:
+                    continue
+                if not data:
+                    if sock is right:
+                        return
+                    reading, waiting = [right], _pass_end_on(right)
+                    break
+                changed = (to_right if sock is left else to_left)(data)
+                if changed is None:
+                    return
+                _send(right if sock is left else left, changed)
+
+
+def _ready(reading: list[socket.socket], seconds: float | None) -> list[socket.socket]:
+    """The sockets with something to read; what TLS has decrypted already comes first."""
+    held = [sock for sock in reading if isinstance(sock, ssl.SSLSocket) and sock.pending()]
+    return list(held) or select.select(reading, [], [], seconds)[0]
+
+
+def _pass_end_on(sock: socket.socket) -> float | None:
+    """Half-closes where that's possible; returns how long to wait for the rest."""
+    if isinstance(sock, ssl.SSLSocket):
+        return DRAIN_SECONDS
+    sock.shutdown(socket.SHUT_WR)
+    return None
+
+
+def _receive(sock: socket.socket) -> bytes | None:
+    """What is there; None when it was only TLS's own traffic, b"" at the end."""
+    sock.setblocking(False)
+    try:
+        return sock.recv(65536)
+    except (ssl.SSLWantReadError, BlockingIOError):
+        return None
+
+
+def _send(sock: socket.socket, data: bytes) -> None:
+    sock.settimeout(SEND_SECONDS)
+    sock.sendall(data)

@@ -1,0 +1,116 @@
+"""The emulator's images: one for the server, one for the agent, with the real images' manners.
+
+Built on the lab's base image, no registry involved; tagged by a hash of everything that goes in.
+The tar is what a guest's own Docker loads (``docker load``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from docker import DockerClient  # type: ignore[import-untyped]
+from docker.errors import APIError, BuildError  # type: ignore[import-untyped]
+
+from lab.image import exists, pack
+from lab.progress import timed
+from lab.settings import LabError, cache_directory
+
+_EMULATOR = Path(__file__).resolve().parent / "emulator"
+_PACKAGES = ("python3", "python3-cryptography", "docker-cli", "docker-compose", "git")
+
+# Flags follow the entry point as with the real images: `docker run IMAGE --sslcert ...`. The
+# deployment model is EMULATOR_MODE (sync or async), AGENT_SECRET as with the real ones.
+_DOCKERFILE = """\
+ARG BASE
+FROM $BASE AS common
+RUN apt-get update \\
+ && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends {packages} \\
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /opt/phoenix
+COPY emulator emulator
+ENV PYTHONUNBUFFERED=1
+STOPSIGNAL SIGTERM
+FROM common AS agent
+EXPOSE 9001
+ENTRYPOINT ["python3", "-m", "emulator", "agent"]
+FROM common AS server
+EXPOSE 9443
+VOLUME /data
+ENTRYPOINT ["python3", "-m", "emulator", "server"]
+"""
+
+
+@dataclass(frozen=True)
+class PortainerImages:
+    """Tags of both images, and the tar archive that holds both."""
+
+    server: str
+    agent: str
+    archive: Path
+
+
+def build_context() -> bytes:
+    """Dockerfile and emulator as a tar archive; equal input gives equal bytes."""
+    dockerfile = _DOCKERFILE.format(packages=" ".join(_PACKAGES))
+    members = {"Dockerfile": (dockerfile.encode(), 0o644)}
+    for path in sorted(_EMULATOR.glob("*.py")):
+        members[f"emulator/{path.name}"] = (path.read_bytes(), 0o644)
+    return pack(members)
+
+
+def build(client: DockerClient, base_tag: str) -> PortainerImages:
+    """Returns the images, building and saving only what is absent.
+
+    Args:
+        client: a connected Docker client.
+        base_tag: the lab's base image, ``phoenix-lab-base:...``.
+
+    Raises:
+        LabError: the build failed; with its last lines.
+    """
+    context = build_context()
+    digest = hashlib.sha256(base_tag.encode() + b"\0" + context).hexdigest()[:16]
+    images = PortainerImages(
+        f"phoenix-lab-portainer:{digest}",
+        f"phoenix-lab-portainer-agent:{digest}",
+        cache_directory() / f"portainer-{digest}.tar",
+    )
+    for tag, target in ((images.server, "server"), (images.agent, "agent")):
+        if not exists(client, tag):
+            with timed(f"image {tag}"):
+                _build(client, context, tag, target, base_tag)
+    if not images.archive.exists():
+        with timed(f"archive {images.archive.name}"):
+            _save(client, images)
+    return images
+
+
+def _build(client: DockerClient, context: bytes, tag: str, target: str, base_tag: str) -> None:
+    try:
+        client.images.build(
+            fileobj=io.BytesIO(context),
+            custom_context=True,
+            tag=tag,
+            target=target,
+            buildargs={"BASE": base_tag},
+            rm=True,
+        )
+    except BuildError as error:
+        said = "".join(str(step.get("stream", "")) for step in error.build_log)
+        last = "\n".join(said.splitlines()[-15:])
+        raise LabError(f"image {tag} cannot be built: {error}\n{last}") from None
+    except APIError as error:
+        raise LabError(f"image {tag} cannot be built: {error}") from None
+
+
+def _save(client: DockerClient, images: PortainerImages) -> None:
+    images.archive.parent.mkdir(parents=True, exist_ok=True)
+    fresh = images.archive.with_suffix(f".{os.getpid()}")
+    with fresh.open("wb") as out:
+        for piece in client.api.get_image([images.server, images.agent]):
+            out.write(piece)
+    fresh.replace(images.archive)

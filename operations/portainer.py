@@ -1,0 +1,302 @@
+"""Portainer as it should be: its administrator and key, its endpoints, its stacks.
+
+Thin over `phoenix.portainer_api`: look, compare, do nothing or converge. Everything runs on the
+control machine; SSH carries the API, so no host needs a client. Give operations a ``name=``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+from pydantic import SecretStr
+from pyinfra import host, inventory, logger, state
+from pyinfra.api import FunctionCommand, QuoteString, StringCommand, operation
+from pyinfra.api.exceptions import OperationError, OperationValueError
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from operations._portainer_forward import dial_through
+from phoenix import portainer_api as api
+from phoenix.portainer_api.setup import key_is_valid
+from phoenix.portainer_api.sync import Adopt
+
+HEADER_FILE = "/etc/phoenix/portainer-api.header"
+_HEADER = "X-API-Key: "
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class PortainerAccess:
+    """How to reach Portainer's API and where its key is.
+
+    Attributes:
+        url: ``https://NAME:9443``, NAME being what the server's certificate carries.
+        ca_pem: the root to trust.
+        via: the inventory host whose SSH carries the API; None goes straight to the URL.
+        address, port: where the server listens as seen from `via`.
+        header_file: on `via`, 0600: the key as a ready header line, so that ``curl -H @FILE``
+            works there without the key in any argv.
+        api_key: a given key; then no file is read or written.
+    """
+
+    url: str
+    ca_pem: str
+    via: str | None = None
+    address: str = "127.0.0.1"
+    port: int = 9443
+    header_file: str = HEADER_FILE
+    api_key: SecretStr | None = None
+
+    def carrier(self) -> Host | None:
+        """The host that carries the API and keeps the key."""
+        return inventory.get_host(self.via) if self.via else None
+
+
+@operation()
+def admin(
+    access: PortainerAccess,
+    password: SecretStr,
+    *,
+    username: str = "admin",
+    setup_token: SecretStr | None = None,
+    ready_seconds: float = 120.0,
+) -> Generator[FunctionCommand, None, None]:
+    """Makes sure Portainer has its administrator, and we a working API key in its file.
+
+    Args:
+        access: how to reach it; without `via` and `api_key` there's nowhere to keep a key.
+        password: the administrator's; sent once to make the key, and never again.
+        setup_token: what a 2.43+ server started without a password file printed in its log.
+        ready_seconds: how long a starting server may take to answer.
+    """
+    if access.api_key is None and access.via is None:
+        raise OperationValueError("give access.api_key, or access.via for a host to keep it on")
+    if _look(access, lambda client: client.admin_exists() and _keyed(client, access)):
+        host.noop("Portainer has an administrator and the API key works")
+        return
+    credentials = api.Credentials(password, username, setup_token)
+    yield _command(lambda: _set_up(access, credentials, ready_seconds))
+
+
+@operation()
+def endpoint(
+    name: str,
+    url: str,
+    access: PortainerAccess,
+    *,
+    former_names: tuple[str, ...] = (),
+) -> Generator[FunctionCommand, None, None]:
+    """Makes sure the agent at `url` (``tcp://host:9001``) is registered as `name`, once.
+
+    An endpoint of a former name, or at the same address, is renamed; a moved one is updated.
+    """
+
+    def pending(client: api.PortainerClient) -> tuple[str, ...]:
+        _use_key(client, access)
+        return api.plan_endpoint(client.endpoints(), name, url, former_names).reasons
+
+    reasons = _look(access, pending)
+    if reasons == ():
+        host.noop(f"Portainer's endpoint {name} is at {url}")
+        return
+    _tell(reasons or ())
+    yield _command(lambda: _register(access, name, url, former_names))
+
+
+@operation()
+def stack(
+    name: str,
+    endpoint: str,
+    access: PortainerAccess,
+    *,
+    content: str = "",
+    env: Mapping[str, str | SecretStr] | None = None,
+    present: bool = True,
+    running: bool = True,
+    prune: bool = False,
+    pull: bool = False,
+    adopt: Adopt = "own",
+    seconds: float = 300.0,
+) -> Generator[FunctionCommand, None, None]:
+    """Makes sure one stack is as given, its containers running and healthy.
+
+    Does nothing when file, environment, state and containers are as desired. A failed update puts
+    the previous version back and fails with the containers' own log lines. Refuses git-managed
+    stacks and names that foreign containers use.
+
+    Args:
+        endpoint: the environment's name in Portainer.
+        content: the compose file.
+        env: variables for its interpolation; values are never shown.
+        present: False removes the stack, volumes kept.
+        running: False keeps it deployed but stopped.
+        prune: also remove containers of services that have left the file.
+        pull: pull images anew with each update.
+        adopt: "own" takes over what an earlier Portainer deployed, "any" everything, "never".
+        seconds: the deadline for the deployment, and for its containers' health.
+    """
+    try:  # a wrong argument shows at once, reachable or not
+        api.desired(name, content, 0, env, present=present)
+    except api.InvalidInputError as error:
+        raise OperationValueError(str(error)) from None
+
+    def wanted(client: api.PortainerClient) -> api.DesiredStack:
+        found = client.endpoint_named(endpoint)
+        if found is None:
+            raise api.InvalidInputError(
+                f"stack {name}: Portainer has no endpoint {endpoint}: run deploys/portainer.py"
+            )
+        return api.desired(
+            name,
+            content,
+            found.id,
+            env,
+            present=present,
+            running=running,
+            prune=prune,
+            pull=pull,
+            adopt=adopt,
+        )
+
+    def pending(client: api.PortainerClient) -> tuple[str, ...]:
+        _use_key(client, access)
+        target = wanted(client)
+        seen = api.observe(client, target.name, target.endpoint_id)
+        steps = api.describe(api.plan(target, seen))
+        if steps and state.config.DIFF:
+            _tell(api.diff(target, seen))
+        return steps
+
+    steps = _look(access, pending)
+    if steps == ():
+        host.noop(f"stack {name} is {'as desired' if present else 'absent'} on {endpoint}")
+        return
+    _tell(f"stack {name}: {step}" for step in steps or ())
+    yield _command(lambda: _converge(access, wanted, seconds))
+
+
+def _command(work: Callable[[], None]) -> FunctionCommand:
+    """A command that runs `work`, and fails with its message instead of a traceback."""
+
+    def portainer(state: State, host: Host) -> bool:  # noqa: ARG001 - the names pyinfra looks for
+        try:
+            work()
+        except OperationError as error:
+            for line in str(error).splitlines():
+                host.log_styled(line, fg="red", log_func=logger.error)
+            return False
+        return True
+
+    return FunctionCommand(portainer, (), {})
+
+
+# -- at execution, on the control machine ---------------------------------------------------------
+
+
+def _set_up(access: PortainerAccess, credentials: api.Credentials, seconds: float) -> None:
+    with _client(access) as client:
+        client.wait_ready(seconds)
+        made = api.ensure_access(client, credentials, _known_key(access))
+        _tell(made.actions)
+        if made.actions:
+            _keep_key(access, made.api_key)
+
+
+def _register(access: PortainerAccess, name: str, url: str, former_names: tuple[str, ...]) -> None:
+    with _client(access) as client:
+        _use_key(client, access)
+        api.ensure_endpoint(client, name, url, former_names)
+
+
+def _converge(
+    access: PortainerAccess,
+    wanted: Callable[[api.PortainerClient], api.DesiredStack],
+    seconds: float,
+) -> None:
+    with _client(access) as client:
+        _use_key(client, access)
+        api.converge(client, wanted(client), seconds=seconds, log=lambda line: _tell([line]))
+
+
+def _look(access: PortainerAccess, read: Callable[[api.PortainerClient], _T]) -> _T | None:
+    """What `read` finds; None while Portainer isn't there yet, as before its own deploy ran.
+
+    In a dry run of a fresh site there's no server, no endpoint and no key: that's a change to
+    come, not an error. At execution the command behind it says what is wrong.
+    """
+    try:
+        with _client(access) as client:
+            return read(client)
+    except OperationError as error:
+        logger.debug("Portainer can't be read yet: %s", error)
+        return None
+
+
+@contextmanager
+def _client(access: PortainerAccess) -> Iterator[api.PortainerClient]:
+    """A client by `access`; its errors become pyinfra's clean ones."""
+    carrier = access.carrier()
+    dial = dial_through(carrier, access.address, access.port) if carrier else None
+    try:
+        client = api.PortainerClient(access.url, access.ca_pem, dial=dial)
+        try:
+            yield client
+        finally:
+            client.close()
+    except api.PortainerError as error:
+        raise OperationError(str(error)) from None
+
+
+def _keyed(client: api.PortainerClient, access: PortainerAccess) -> bool:
+    return key_is_valid(client, _known_key(access))
+
+
+def _use_key(client: api.PortainerClient, access: PortainerAccess) -> None:
+    key = _known_key(access)
+    if key is None:
+        raise OperationError(
+            f"no API key in {access.header_file} on {access.via}: run deploys/portainer.py first"
+        )
+    client.use_api_key(key)
+
+
+def _known_key(access: PortainerAccess) -> SecretStr | None:
+    """The given key, or the kept one; read without printing, whatever the verbosity."""
+    carrier = access.carrier()
+    if access.api_key is not None or carrier is None:
+        return access.api_key
+    if not carrier.connected:
+        carrier.connect(reason="to read Portainer's API key", raise_exceptions=True)
+    command = StringCommand("cat", QuoteString(access.header_file), "2>/dev/null", "||", "true")
+    _, output = carrier.run_shell_command(command, print_output=False, print_input=False)
+    line = output.stdout.strip()
+    return SecretStr(line.removeprefix(_HEADER)) if line.startswith(_HEADER) else None
+
+
+def _keep_key(access: PortainerAccess, key: SecretStr) -> None:
+    carrier = access.carrier()
+    if carrier is None:
+        return
+    path = access.header_file
+    new = f"{path}.new"
+    command = StringCommand(
+        "umask", "077", "&&", "mkdir", "-p", QuoteString(str(PurePosixPath(path).parent)),
+        "&&", "cat", ">", QuoteString(new), "&&", "mv", QuoteString(new), QuoteString(path),
+    )  # fmt: skip
+    kept, _ = carrier.run_shell_command(
+        command,
+        print_output=False,
+        print_input=False,
+        _stdin=f"{_HEADER}{key.get_secret_value()}",
+    )
+    if not kept:
+        raise OperationError(f"Portainer's API key could not be written to {path} on {access.via}")
+
+
+def _tell(lines: Iterable[str]) -> None:
+    for line in lines:
+        host.log(f"{line}")

@@ -1,0 +1,116 @@
+"""operations.portainer run by pyinfra itself, against the emulator."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from pyinfra.api import Config, Inventory, State
+from pyinfra.api.connect import connect_all, disconnect_all
+from pyinfra.api.operation import OperationMeta, add_op
+from pyinfra.api.operations import run_ops
+from pyinfra.context import ctx_inventory, ctx_state
+
+from operations import _portainer_forward, portainer
+from phoenix import portainer_api as api
+from tests.contract.conftest import Start
+from tests.contract.docker_double import LOG_LINE
+from tests.contract.harness import PASSWORD
+
+SECRET = "planted-secret-value"
+Run = Callable[..., tuple[bool, bool]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Runs one operation on @local: (it said it would change, it changed); raises on failure."""
+
+    def run_one(op: Any, access: portainer.PortainerAccess, **kwargs: Any) -> tuple[bool, bool]:
+        # The carrier is this machine: what SSH would forward is a plain connection here.
+        monkeypatch.setattr(
+            portainer, "dial_through", lambda _, address, port: api.dial_tcp(address, port)
+        )
+        state = State(Inventory((["@local"], {})), Config(DIFF=True))
+        with ctx_state.use(state), ctx_inventory.use(state.inventory):
+            connect_all(state)
+            try:
+                metas = add_op(state, op, access=access, **kwargs)
+                meta: OperationMeta = next(iter(metas.values()))
+                planned = meta.will_change
+                run_ops(state)
+                return planned, meta.did_change()
+            finally:
+                disconnect_all(state)
+
+    yield run_one
+
+
+def test_from_nothing_to_a_stack_and_no_change(
+    fresh: Start, run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server = fresh(admin_password=None, setup_token="", agent_secret="agent secret")
+    assert server.listener is not None
+    header = tmp_path / "etc" / "key.header"
+    access = portainer.PortainerAccess(
+        "https://localhost:9443",
+        server.ca.read_text(),
+        via="@local",
+        port=server.listener.port,
+        header_file=str(header),
+    )
+    steps: list[tuple[Any, dict[str, Any]]] = [
+        (portainer.admin, {"password": SecretStr(PASSWORD)}),
+        (portainer.endpoint, {"name_": "drphoenix", "url": server.agent_url}),
+        (
+            portainer.stack,
+            {"content": server.compose(), "env": {"PASSWORD": SecretStr(SECRET)}},
+        ),
+    ]
+    for expected in ((True, True), (False, False)):
+        for op, kwargs in steps:
+            got = run(op, access, **positional(op, kwargs))
+            assert got == expected, (op, got, caplog.text)
+    assert header.stat().st_mode & 0o777 == 0o600
+    raw = header.read_text().removeprefix("X-API-Key: ")
+    changed = {**steps[2][1], "env": {"PASSWORD": SecretStr("rotated-value")}}
+    assert run(portainer.stack, access, **positional(portainer.stack, changed)) == (True, True)
+    for hidden in (SECRET, "rotated-value", PASSWORD, raw):
+        assert hidden not in caplog.text, "a secret shows in pyinfra's log"
+    assert "env PASSWORD changed (value masked)" in caplog.text, caplog.text
+
+
+def positional(op: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """`name` is pyinfra's own label too: the operations' subject must be given otherwise."""
+    return kwargs
+
+
+def test_failed_update_fails_the_host_and_shows_the_logs(
+    fresh: Start, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server = fresh()
+    key = server.admin(
+        "POST", "/users/1/tokens", json={"password": PASSWORD, "description": "test"}
+    ).json()["rawAPIKey"]
+    server.register("drphoenix", server.agent_url)
+    access = portainer.PortainerAccess(
+        server.url, server.ca.read_text(), api_key=SecretStr(key)
+    )
+    good = {"content": server.compose()}
+    assert run(portainer.stack, access, **positional(portainer.stack, good)) == (True, True)
+    bad = {"content": server.compose(unhealthy="yes")}
+    with pytest.raises(Exception, match="No hosts remaining"):
+        run(portainer.stack, access, **positional(portainer.stack, bad))
+    assert LOG_LINE in caplog.text, caplog.text
+    assert "The previous version has been put back and runs." in caplog.text
+    assert "Traceback" not in caplog.text
+    assert run(portainer.stack, access, **positional(portainer.stack, good)) == (False, False)
+
+
+def test_forward_module_is_what_operations_use() -> None:
+    assert portainer.dial_through is _portainer_forward.dial_through

@@ -1,0 +1,98 @@
+"""One lab and one converged site for all integration tests; a test that breaks it mends it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import bootstrap, preflight, state
+from lab.guests import load_site
+from lab.settings import ROOT, LabError, Settings, from_environment
+from tests.integration import project as projects
+from tests.integration.site_lab import ROOT_FILE, SiteLab
+
+NAME = os.environ.get("PHOENIX_TEST_LAB_NAME") or "it"
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.lab)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(300))
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    """A lab of the tests' own, so that a person's lab is left alone."""
+    return from_environment({"PHOENIX_LAB_NAME": NAME})
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """This machine's environment with the tests' lab in it and without a person's settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PHOENIX_")}
+    path = f"{Path(sys.prefix) / 'bin'}:{kept.get('PATH', '')}"
+    return {**kept, "PATH": path, "PHOENIX_LAB_NAME": NAME}
+
+
+@pytest.fixture(scope="session")
+def lab(settings: Settings, environment: dict[str, str]) -> Iterator[state.LabState]:
+    """The lab is up. One that the tests brought up goes down with them, unless
+    PHOENIX_TEST_LAB_KEEP is set."""
+    try:
+        bootstrap.ensure_docker()
+        preflight.connect()
+    except LabError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must run these tests, and there is no Docker Engine: {error}")
+        pytest.skip(f"no Docker Engine can be had: {error}")
+    was_up = state.load(settings) is not None
+    up = subprocess.run(
+        [sys.executable, "lab", "up"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert up.returncode == 0, f"the lab does not come up:\n{up.stdout}{up.stderr}"
+    found = state.load(settings)
+    assert found is not None, f"`lab up` left no state in {settings.directory}"
+    yield found
+    if not was_up and not os.environ.get("PHOENIX_TEST_LAB_KEEP"):
+        down = [sys.executable, "lab", "down"]
+        subprocess.run(down, cwd=ROOT, env=environment, capture_output=True, check=True)
+
+
+@pytest.fixture(scope="session")
+def site(
+    lab: state.LabState,
+    settings: Settings,
+    environment: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> SiteLab:
+    """The whole site, converged once by `deploys/all.py`; its root certificate on the client."""
+    project = projects.copy(tmp_path_factory.mktemp("phoenix") / "project", environment)
+    run = project.run("deploys/all.py")
+    assert run.returncode == 0, f"the site does not converge:\n{run.explain()}"
+    found = SiteLab(preflight.connect(), settings, lab, load_site(settings), project)
+    root = found.sh("ca", "cat /etc/step-ca/certs/root_ca.crt", ok=True).out
+    found.put("client", ROOT_FILE, root)
+    return found
+
+
+@pytest.fixture
+def variant(site: SiteLab, request: pytest.FixtureRequest) -> projects.Project:
+    """A copy of the project for one test to change."""
+    return site.project.variant(request.node.name.replace("/", "-"))
+
+
+@pytest.fixture
+def mended(site: SiteLab) -> Iterator[None]:
+    """After the test, a whole run with the project as it is must succeed: the old state is back."""
+    yield
+    run = site.project.run("deploys/all.py")
+    assert run.returncode == 0, f"the site does not converge after the test:\n{run.explain()}"

@@ -1,0 +1,158 @@
+"""A private copy of the project that a test may change, and pyinfra run in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.settings import ROOT
+
+COPIED = ("config.py", "deploys", "facts", "group_data", "inventories", "operations", "phoenix",
+          "stacks")  # fmt: skip
+RUN_DEADLINE = 300
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished pyinfra run. `output` is all that it wrote; `results` its JSON, None if none."""
+
+    returncode: int
+    output: str
+    results: dict[str, Any] | None
+
+    def pairs(self, outcome: str) -> list[tuple[str, str]]:
+        """(operation, host) of one outcome: "success" (it changed), "no_change" or "error"."""
+        operations = self.results["operations"] if self.results else []
+        return [(one["name"], host) for one in operations for host in one[outcome]]
+
+    @property
+    def changes(self) -> list[tuple[str, str]]:
+        """What changed where."""
+        return self.pairs("success")
+
+    def explain(self, lines: int = 60) -> str:
+        """What a failing test prints."""
+        tail = "\n".join(self.output.splitlines()[-lines:])
+        return f"exit code {self.returncode}, changed {self.changes}\n{tail}"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project directory, and the environment in which its lab is found."""
+
+    path: Path
+    environment: Mapping[str, str] = field(repr=False)
+
+    def variant(self, name: str) -> Project:
+        """Another private copy of this one, beside it."""
+        target = self.path.parent / name
+        shutil.copytree(self.path, target, symlinks=True)
+        return Project(target, self.environment)
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        """Put `new` for the one `old` in a file; fails where the file no longer has it."""
+        path = self.path / file
+        text = path.read_text()
+        assert text.count(old) == 1, f"{file} has {old!r} {text.count(old)} times, not once"
+        path.write_text(text.replace(old, new))
+
+    def write(self, file: str, text: str) -> None:
+        """Add a file."""
+        (self.path / file).write_text(text)
+
+    def json(self, file: str) -> Any:
+        """A JSON file's content."""
+        return json.loads((self.path / file).read_text())
+
+    def write_json(self, file: str, content: object) -> None:
+        """Replace a JSON file's content."""
+        (self.path / file).write_text(json.dumps(content, indent=4))
+
+    def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Started:
+        """Start pyinfra, in a process group of its own, with its output in files."""
+        log = self.path / "run.log"
+        out = self.path / "run.json"
+        with log.open("wb") as errors, out.open("wb") as output:
+            process = subprocess.Popen(
+                [str(Path(sys.prefix) / "bin" / "pyinfra"), *arguments],
+                cwd=self.path,
+                env={**self.environment, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+            )
+        return Started(process, out, log)
+
+    def run(
+        self,
+        deploy: str,
+        *options: str,
+        data: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Run:
+        """Converge with one deploy file; `data` overrides settings as `--data` does."""
+        overrides = [word for key, value in (data or {}).items()
+                     for word in ("--data", f"{key}={value}")]  # fmt: skip
+        started = self.start(
+            "inventories/lab.py", deploy, "-y", "--json", *overrides, *options,
+            environment=environment,
+        )  # fmt: skip
+        return started.finish()
+
+
+@dataclass(frozen=True)
+class Started:
+    """A pyinfra that runs."""
+
+    process: subprocess.Popen[bytes]
+    out: Path
+    log: Path
+
+    def finish(self) -> Run:
+        """Wait for its end."""
+        try:
+            self.process.wait(RUN_DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"no end after {RUN_DEADLINE} s:\n{self._text()}") from None
+        return Run(self.process.returncode, self._text(), self._results())
+
+    def kill(self) -> None:
+        """SIGKILL to the whole process group, unless it has ended."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def _text(self) -> str:
+        return self.out.read_text(errors="replace") + self.log.read_text(errors="replace")
+
+    def _results(self) -> dict[str, Any] | None:
+        try:
+            results: dict[str, Any] | None = json.loads(self.out.read_text())["results"]
+        except ValueError:  # every host failed, or it was killed
+            return None
+        return results
+
+
+def copy(target: Path, environment: Mapping[str, str]) -> Project:
+    """The project as it is now in `target`: what others edit meanwhile does not disturb a run."""
+    target.mkdir()
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=ignored)
+        else:
+            shutil.copy(source, target / name)
+    (target / "lab").symlink_to(ROOT / "lab")  # it finds its state beside its own real path
+    # The installed project would come first otherwise.
+    return Project(target, {**environment, "PYTHONPATH": str(target)})

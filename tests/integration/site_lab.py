@@ -1,0 +1,164 @@
+"""The lab as tests see it: commands on its hosts, requests of its client, state of its units."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from docker import DockerClient  # type: ignore[import-untyped]
+
+from lab.image import pack
+from lab.settings import Settings
+from lab.state import LabState
+from phoenix import routes
+from phoenix.model import Site
+from tests.integration.project import Project
+
+ROOT_FILE = "/root/phoenix-root.pem"
+UNITS = {
+    "hypervisor": "phoenix-dns.service",
+    "ca": "step-ca.service",
+    "traefik": "traefik.service",
+    "gateway": "nginx.service",
+}
+UNIT_PROPERTIES = "InvocationID,MainPID,NRestarts,ActiveState,ActiveEnterTimestampMonotonic"
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a command in a container did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        """Both streams."""
+        return self.out + self.err
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer to the client's curl; `status` is 0 where there was none, `error` says why."""
+
+    status: int
+    version: str
+    headers: Mapping[str, str]
+    body: str
+    error: str
+
+
+@dataclass(frozen=True)
+class SiteLab:
+    """A lab whose site is converged."""
+
+    docker: DockerClient
+    settings: Settings
+    state: LabState
+    site: Site
+    project: Project
+
+    @cached_property
+    def roles(self) -> dict[str, str]:
+        """The hosts that tests speak of, by role."""
+        site = self.site
+        assert site.gateway and site.traefik and site.ca
+        return {
+            "hypervisor": site.hypervisor.name,
+            "ca": site.ca.name,
+            "traefik": site.traefik.name,
+            "gateway": site.gateway.name,
+        }
+
+    @property
+    def backends(self) -> list[routes.Route]:
+        """The routes that end at a stand-in."""
+        return [route for route in routes.routes(self.site) if route.kind == "backend"]
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """What the deploys generated for this lab."""
+        found: dict[str, str] = json.loads((self.settings.directory / "secrets.json").read_text())
+        return found
+
+    def sh(self, host: str, command: str, *, ok: bool = False) -> Output:
+        """Run a shell command as root on a host, a role, or the client; `ok`: it must succeed."""
+        name = self.roles.get(host, host)
+        container = self.docker.containers.get(self.state.container(name))
+        code, streams = container.exec_run(["sh", "-c", command], demux=True)
+        out, err = ((part or b"").decode(errors="replace") for part in streams)
+        assert code == 0 or not ok, f"{name}: {command}\nexit code {code}\n{out}{err}"
+        return Output(code, out, err)
+
+    def put(self, host: str, path: str, content: str | bytes, mode: int = 0o644) -> None:
+        """Write a file on a host or on the client."""
+        data = content.encode() if isinstance(content, str) else content
+        container = self.docker.containers.get(self.state.container(self.roles.get(host, host)))
+        container.put_archive("/", pack({path: (data, mode)}))
+
+    def address(self, host: str) -> str:
+        """IPv4 address of a host or role."""
+        return self.state.hosts[self.roles.get(host, host)]
+
+    def curl(self, url: str, *options: str, host: str = "client") -> Answer:
+        """Ask from the client, which trusts the site's root alone."""
+        words = ["curl", "-sS", "-i", "--max-time", "20", "--cacert", ROOT_FILE, *options, url]
+        done = self.sh(host, shlex.join(words))
+        head, _, body = done.out.replace("\r\n", "\n").partition("\n\n")
+        while head.startswith(("HTTP/1.1 1", "HTTP/2 1")):  # 100 Continue comes before the answer
+            head, _, body = body.partition("\n\n")
+        first, *rest = head.splitlines() or [""]
+        version, status = (first.split(" ") + ["0", "0"])[:2] if first else ("", "0")
+        headers = {
+            name.strip().lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in rest)
+        }
+        return Answer(int(status), version, headers, body, done.err.strip())
+
+    def s_client(self, address: str, name: str, *options: str, host: str = "client") -> Output:
+        """`openssl s_client` to port 443 (or ADDRESS:PORT) with server name `name`."""
+        target = address if ":" in address else f"{address}:443"
+        words = ["openssl", "s_client", "-connect", target, "-servername", name,
+                 "-CAfile", ROOT_FILE, *options]  # fmt: skip
+        return self.sh(host, f"timeout 15 {shlex.join(words)} </dev/null")
+
+    def serves(self, route: routes.Route) -> str:
+        """Empty where the client gets 200 for a route, else what it got."""
+        answer = self.curl(f"https://{route.fqdn}{route.health_path}")
+        return "" if answer.status == 200 else f"{route.fqdn}: {answer}"
+
+    def unit(self, role: str) -> dict[str, str]:
+        """What systemd knows of a role's service; equal before and after: it went on untouched."""
+        return self.units_of(role, [UNITS[role]])[UNITS[role]]
+
+    def units_of(self, host: str, units: Sequence[str]) -> dict[str, dict[str, str]]:
+        """`UNIT_PROPERTIES` of units of a host."""
+        words = shlex.join(["systemctl", "show", "-p", f"Id,{UNIT_PROPERTIES}", *units])
+        blocks = self.sh(host, words, ok=True).out.strip().split("\n\n")
+        found = [dict(line.split("=", 1) for line in block.splitlines()) for block in blocks]
+        return {block["Id"]: block for block in found}
+
+    def workers(self) -> str:
+        """Process ids of nginx's workers: a reload replaces them."""
+        return self.sh("gateway", "pgrep -f '^nginx: worker process$'", ok=True).out
+
+    def ssh(self, host: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """Log in from this machine as the operator does, and run `true`."""
+        return subprocess.run(
+            ["ssh", "-i", str(self.state.ssh_key), "-o", "IdentitiesOnly=yes",
+             "-o", f"UserKnownHostsFile={self.state.known_hosts}", "-o", "BatchMode=yes",
+             "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=10", *options,
+             f"root@{self.address(host)}", "true"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+
+def seen(label: str, value: Any) -> None:
+    """Say what a test measured (`pytest -s`, or on failure)."""
+    print(f"{label}: {value}")

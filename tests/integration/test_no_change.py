@@ -1,0 +1,106 @@
+"""A converged site stays as it is: nothing changes, nothing restarts, few commands; parts alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.integration.project import Project, Run
+from tests.integration.site_lab import UNITS, SiteLab, seen
+
+MOST_COMMANDS = 12
+AUDIT = "/etc/ssh/sshd_config.d/05-phoenix-it-audit.conf"
+TIMERS = "phoenix-acme@*.timer"
+
+
+def sessions(site: SiteLab) -> dict[str, int]:
+    """Commands and subsystems that each host's sshd has started, by its own log.
+
+    sshd says "Starting session" once for each exec or subsystem request (RFC 4254, section 6.5)
+    at LogLevel VERBOSE.
+    """
+    count = "journalctl -q --no-pager -o cat -t sshd-session -t sshd | grep -c '^Starting session:'"
+    return {host: int(site.sh(host, count).out) for host in site.state.hosts}
+
+
+@pytest.fixture(scope="module")
+def second(site: SiteLab) -> tuple[Run, dict[str, int], dict[str, object], dict[str, object]]:
+    """A second whole run: itself, its commands per host, and the services before and after it."""
+    for host in site.state.hosts:
+        site.put(host, AUDIT, "LogLevel VERBOSE\n", 0o600)
+        site.sh(host, "systemctl reload ssh.service", ok=True)
+    settle = site.project.run("deploys/all.py")
+    assert settle.returncode == 0, settle.explain()
+    before, commands = services(site), sessions(site)
+    run = site.project.run("deploys/all.py")
+    used = {host: count - commands[host] for host, count in sessions(site).items()}
+    return run, used, before, services(site)
+
+
+def services(site: SiteLab) -> dict[str, object]:
+    """Every service and timer of Phoenix, sshd and nginx's workers, as they run now."""
+    found: dict[str, object] = {role: site.unit(role) for role in UNITS}
+    found["workers"] = site.workers()
+    for host in site.state.hosts:
+        found[host] = site.units_of(host, ["ssh.service"])
+    found["acme"] = site.units_of("gateway", ["phoenix-acme@gateway.timer"])
+    return found
+
+
+Second = tuple[Run, dict[str, int], dict[str, object], dict[str, object]]
+
+
+def test_second_run_changes_nothing(site: SiteLab, second: Second) -> None:
+    run = second[0]
+    assert run.returncode == 0, run.explain()
+    assert run.results is not None, run.explain()
+    assert run.changes == []
+    assert run.pairs("error") == []
+    touched = {host for _, host in run.pairs("no_change")}
+    assert touched == set(site.state.hosts), "every host must have been looked at"
+
+
+def test_second_run_restarts_nothing(second: Second) -> None:
+    _, _, before, after = second
+    assert before == after
+
+
+def test_second_run_needs_few_ssh_commands(second: Second) -> None:
+    """Counted by each host's sshd, not by pyinfra."""
+    used = second[1]
+    seen("SSH commands per host of a no-change run", used)
+    assert all(count > 0 for count in used.values()), f"the audit saw nothing: {used}"
+    assert max(used.values()) <= MOST_COMMANDS, used
+
+
+def test_limit_touches_only_its_group(site: SiteLab) -> None:
+    run = site.project.run("deploys/all.py", "--limit", "nginx")
+    assert run.returncode == 0, run.explain()
+    hosts = {host for outcome in ("success", "no_change") for _, host in run.pairs(outcome)}
+    assert hosts == {site.roles["gateway"]}, run.explain()
+    assert run.changes == []
+
+
+def test_one_component_alone(site: SiteLab) -> None:
+    run = site.project.run("deploys/nginx.py")
+    assert run.returncode == 0, run.explain()
+    names = {name for name, _ in run.pairs("no_change")}
+    assert any("Nginx: configuration" in name for name in names), names
+    assert not [name for name in names if not name.startswith("Nginx: ")], names
+    assert run.changes == []
+
+
+def test_real_inventory_needs_no_network_and_no_secret(
+    site: SiteLab, environment: dict[str, str]
+) -> None:
+    """`unshare --net`: not even a loopback is up."""
+    project = Project(
+        site.project.path, {**site.project.environment, "HOME": "/nonexistent"}
+    )
+    started = project.start("inventories/phoenix.py", "debug-inventory", "--json")
+    run = started.finish()
+    assert run.returncode == 0, run.explain()
+    for host in site.state.hosts:
+        assert f'"{host}"' in started.out.read_text() + run.output, f"{host} is absent"
+    assert json.dumps(site.secrets["traefik_dashboard_password"]) not in run.output

@@ -1,0 +1,386 @@
+"""config_tree_apply.sh run for real: real files, a fake systemd, and SIGKILL at every step."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from phoenix.config_tree import TreeFile
+from tests.unit.tree_host import GROUP, USER, TreeHost, killed, make_host
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TreeHost:
+    return make_host(tmp_path, monkeypatch)
+
+
+def test_first_install_places_links_and_copies_and_starts_the_service(machine: TreeHost) -> None:
+    tree = machine.tree("one")
+    done = machine.install(tree)
+    assert done.code == 0, done
+    assert machine.config.is_symlink(), "a file of the component is a link into its generation"
+    assert not machine.unit.is_symlink(), "systemd resolves links to units: they are copies"
+    assert machine.contents() == {
+        "etc/demo/config": "config one\n",
+        "etc/demo/other": "other one\n",
+        "etc/systemd/system/demo.service": "[Unit] one\n",
+    }
+    assert machine.served == "config one\n"
+    reload, start = (
+        machine.log.index(f"systemctl {call}") for call in ("daemon-reload", "start -- demo.service")
+    )
+    assert reload < start, machine.log
+    assert "systemctl enable -q -- demo.service" in machine.log, machine.log
+    assert machine.converge(tree) is None, machine.state(tree)
+    assert not machine.faults(), machine.faults()
+
+
+def test_change_restarts_once_and_the_next_run_finds_nothing_to_do(machine: TreeHost) -> None:
+    machine.install(machine.tree("one"))
+    machine.forget_log()
+    done = machine.install(machine.tree("two"))
+    assert done.code == 0, done
+    assert machine.served == "config two\n"
+    assert machine.log.count("systemctl restart -- demo.service") == 1, machine.log
+    assert machine.converge(machine.tree("two")) is None
+
+
+def test_modes_and_bytes_arrive_as_declared(machine: TreeHost) -> None:
+    blob = bytes(range(256)) * 40
+    files = {
+        str(machine.config): TreeFile("x", mode="0755", user=USER, group=GROUP),
+        str(machine.other): TreeFile(blob, mode="0600", user=USER, group=GROUP, secret=True),
+    }
+    tree = machine.tree("x", files={machine.config: ""}, health="")
+    tree = type(tree)(component="demo", files=files)
+    assert machine.install(tree).code == 0
+    assert machine.other.read_bytes() == blob
+    modes = [machine.config.stat().st_mode & 0o777, machine.other.stat().st_mode & 0o777]
+    assert modes == [0o755, 0o600], [oct(mode) for mode in modes]
+    assert machine.converge(tree) is None
+
+
+def test_refused_tree_changes_nothing(machine: TreeHost) -> None:
+    machine.install(machine.tree("one"))
+    before, link = machine.contents(), machine.current
+    machine.forget_log()
+    done = machine.install(machine.tree("refused"))
+    assert done.code == 3, done
+    assert "line 1: no" in done.stderr, done.stderr
+    assert "nothing was changed" in done.stderr, done.stderr
+    assert (machine.contents(), machine.current) == (before, link)
+    assert machine.log == [], "a refused tree touches no service"
+    assert machine.generations == {link}, "the refused generation is gone"
+
+
+def test_refused_first_install_leaves_no_trace_at_the_paths(machine: TreeHost) -> None:
+    assert machine.install(machine.tree("refused")).code == 3
+    assert machine.contents() == {}
+
+
+@pytest.mark.parametrize("fault", ["bad", "crash"])
+def test_unhealthy_change_brings_the_previous_files_back(machine: TreeHost, fault: str) -> None:
+    machine.install(machine.tree("one"))
+    before = machine.contents()
+    done = machine.install(machine.tree(fault))
+    assert done.code == 5, done
+    reason = "it runs bad" if fault == "bad" else "Job for demo.service failed"
+    assert reason in done.stderr, done.stderr
+    assert "the previous configuration serves again" in done.stderr, done.stderr
+    assert machine.contents() == before
+    assert machine.served == "config one\n"
+    assert machine.converge(machine.tree("one")) is None
+    assert machine.install(machine.tree("three")).code == 0
+    assert machine.served == "config three\n"
+
+
+@pytest.mark.parametrize("stream", ["full", "closed pipe"])
+def test_rollback_goes_on_when_nobody_listens_any_more(machine: TreeHost, stream: str) -> None:
+    machine.install(machine.tree("one"))
+    if stream == "full":
+        end = os.open("/dev/full", os.O_WRONLY)
+    else:
+        read, end = os.pipe()
+        os.close(read)
+    try:
+        done = machine.install(machine.tree("bad"), stderr=end)
+    finally:
+        os.close(end)
+    assert machine.served == "config one\n", done
+    assert machine.converge(machine.tree("one")) is None, done
+
+
+def test_unhealthy_first_install_leaves_the_host_as_it_was(machine: TreeHost) -> None:
+    machine.config.write_text("by hand\n")
+    machine.config.chmod(0o640)
+    machine.other.symlink_to("config")
+    done = machine.install(machine.tree("bad"))
+    assert done.code == 5, done
+    assert machine.config.read_text() == "by hand\n"
+    assert not machine.config.is_symlink()
+    assert machine.config.stat().st_mode & 0o777 == 0o640
+    assert str(machine.other.readlink()) == "config"
+    assert not machine.unit.exists()
+    assert machine.generations == set(), machine.generations
+    active = machine.top / "fake/active.demo.service"
+    assert not active.exists(), "the unit is gone, so what it started must not run on"
+
+
+def test_unhealthy_load_of_an_interrupted_first_install_leaves_the_host_as_it_was(
+    machine: TreeHost,
+) -> None:
+    machine.config.write_text("by hand\n")
+    tree = machine.tree("bad")
+    at = next(n for n in range(1, 100) if _stopped_before_load(machine, tree, n))
+    done = machine.again("load")
+    assert done.code == 5, (at, done)
+    assert machine.config.read_text() == "by hand\n"
+    assert machine.generations == set(), machine.generations
+
+
+def _stopped_before_load(machine: TreeHost, tree: object, at: int) -> bool:
+    done = machine.install(tree, kill_at=at)  # type: ignore[arg-type]
+    assert killed(done), (at, done)
+    state = machine.state(tree)  # type: ignore[arg-type]
+    return state.current is not None and len(state.files) == 3
+
+
+def test_file_that_left_the_tree_is_vacated(machine: TreeHost) -> None:
+    machine.other.write_text("by hand\n")
+    machine.install(machine.tree("one"))
+    less = machine.tree("two", files={machine.config: "config two\n"})
+    done = machine.converge(less)
+    assert done is not None, "the fact must see the path that is no longer declared"
+    assert done.code == 0, done
+    assert machine.contents() == {
+        "etc/demo/config": "config two\n",
+        "etc/demo/other": "by hand\n",
+    }
+    assert machine.converge(less) is None
+
+
+def test_what_a_person_changed_between_two_stays_is_what_comes_back(machine: TreeHost) -> None:
+    with_it = machine.tree("one")
+    without = machine.tree("one", files={machine.config: "config one\n"})
+    machine.other.write_text("first\n")
+    machine.install(with_it)
+    machine.install(without)
+    assert machine.other.read_text() == "first\n"
+    machine.other.write_text("second\n")
+    machine.install(with_it)
+    machine.install(without)
+    assert machine.other.read_text() == "second\n"
+    machine.other.unlink()
+    machine.install(with_it)
+    machine.install(without)
+    assert not machine.other.exists(), machine.other.read_text()
+
+
+def test_damaged_upload_is_refused(machine: TreeHost) -> None:
+    machine.install(machine.tree("one"))
+    before = machine.contents()
+    stage = machine.stage(machine.tree("two"))
+    (stage / f"root{machine.config}").write_text("config tw")
+    done = machine.run(stage / "apply", "install")
+    assert done.code == 3, done
+    assert "arrived damaged" in done.stderr, done.stderr
+    assert machine.contents() == before
+    assert machine.install(machine.tree("two")).code == 0
+    assert not list((machine.base / "gen").glob(".stage.*")), "the next run cleans up"
+
+
+def test_unknown_owner_is_refused(machine: TreeHost) -> None:
+    tree = machine.tree("one")
+    tree = type(tree)(
+        component="demo", files={str(machine.config): TreeFile("x", user="nobody-here")}
+    )
+    done = machine.install(tree)
+    assert done.code == 3, done
+    assert "no such user or group: nobody-here:root" in done.stderr, done.stderr
+
+
+def test_pruning_keeps_current_and_previous(machine: TreeHost) -> None:
+    seen = []
+    for text in ("one", "two", "three", "four"):
+        assert machine.install(machine.tree(text)).code == 0
+        seen.append(machine.current)
+    assert machine.generations == set(seen[-2:]), (machine.generations, seen)
+    assert (machine.base / "previous").readlink().name == seen[-2]
+
+
+def test_hand_edit_and_drift_are_put_right(machine: TreeHost) -> None:
+    tree = machine.tree("one")
+    machine.install(tree)
+    machine.config.unlink()
+    machine.config.write_text("by hand\n")
+    done = machine.converge(tree)
+    assert done is not None
+    assert done.code == 0, done
+    assert machine.served == "config one\n"
+    assert machine.converge(tree) is None
+
+
+def test_stopped_service_is_started_again_without_a_new_generation(machine: TreeHost) -> None:
+    tree = machine.tree("one")
+    machine.install(tree)
+    before = machine.current
+    (machine.top / "fake/active.demo.service").unlink()
+    done = machine.converge(tree)
+    assert done is not None
+    assert done.code == 0, done
+    assert (machine.current, machine.served) == (before, "config one\n")
+    assert machine.converge(tree) is None
+
+
+def test_proven_generation_is_not_withdrawn_when_its_service_fails_later(
+    machine: TreeHost,
+) -> None:
+    machine.install(machine.tree("one"))
+    machine.install(machine.tree("two"))
+    before = machine.current
+    (machine.top / "fake/active.demo.service").unlink()
+    broken = (machine.base / "current/root").joinpath(str(machine.config)[1:])
+    broken.write_text("crash")
+    assert machine.again("load").code == 5
+    assert machine.current == before
+
+
+def test_unread_unit_is_read_by_the_run_that_finishes(machine: TreeHost) -> None:
+    """Killed between a new unit and daemon-reload: `load` alone must bring systemd up to date."""
+    tree = machine.tree("one")
+    machine.install(tree)
+    (machine.top / "fake/unit.read").write_text("[Unit] older\n")
+    assert machine.state(tree).units["demo.service"].stale
+    done = machine.converge(tree)
+    assert done is not None
+    assert done.code == 0, done
+    assert machine.converge(tree) is None, machine.state(tree)
+
+
+def test_confirm_keeps_the_files_and_undo_brings_the_previous_back(machine: TreeHost) -> None:
+    machine.install(machine.tree("one"))
+    two = machine.tree("two", confirm=7)
+    assert machine.install(two).code == 0
+    timers = [call for call in machine.log if call.startswith("systemd-run")]
+    assert len(timers) == 1, machine.log
+    assert "--on-active=7" in timers[0], timers
+    assert timers[0].endswith(f"{machine.base}/gen/{machine.current}/apply undo"), timers
+    done = machine.again("undo")
+    assert done.code == 0, done
+    assert machine.served == "config one\n", "undo through the link puts the previous back"
+    assert machine.converge(machine.tree("one")) is None
+
+    assert machine.install(two).code == 0
+    assert machine.again("confirm").code == 0
+    stop = "systemctl stop phoenix-undo-demo.timer"
+    assert stop in machine.log, machine.log
+    assert machine.again("undo").code == 0
+    assert machine.served == "config two\n", "what was confirmed is not undone by a late timer"
+    assert machine.converge(two) is None
+
+
+def test_late_undo_of_an_earlier_generation_touches_nothing(machine: TreeHost) -> None:
+    machine.install(machine.tree("one"))
+    machine.install(machine.tree("two", confirm=7))
+    late = machine.base / "gen" / machine.current / "apply"
+    machine.install(machine.tree("three", confirm=7))
+    assert machine.run(late, "undo").code == 0
+    assert machine.served == "config three\n"
+
+
+def test_second_run_waits_for_the_first(machine: TreeHost) -> None:
+    machine.install(machine.tree("one"))
+    stage = machine.stage(machine.tree("two"))
+    with (machine.base / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = subprocess.Popen(
+            ["sh", str(stage / "apply"), "install"],
+            env={
+                **os.environ, "FAKE": str(machine.top / "fake"),
+                "PATH": f"{machine.top / 'bin'}:{os.environ['PATH']}",
+            },
+        )  # fmt: skip
+        time.sleep(0.3)
+        assert waiting.poll() is None, "it did not wait"
+        assert machine.served == "config one\n"
+    assert waiting.wait(timeout=20) == 0
+    assert machine.served == "config two\n"
+
+
+def _kill_everywhere(machine: TreeHost, old: str | None, new: str, texts: set[str]) -> int:
+    """Kill an install of `new` before its 1st, 2nd, ... changing command; returns how many."""
+    original = machine.config.read_text() if old is None else ""
+    wanted = machine.tree(new)
+    for at in range(1, 200):
+        if old is not None:
+            done = machine.converge(machine.tree(old))
+            assert done is None or done.code == 0, (at, done)
+        done = machine.install(wanted, kill_at=at)
+        if not killed(done):
+            assert done.code == 0, (at, done)
+            return at - 1
+        assert not machine.faults(), (at, machine.faults())
+        seen = machine.config.read_text().removeprefix("config ").strip()
+        assert seen in texts, (at, seen, original)
+        served = (machine.served or "").removeprefix("config ").strip()
+        assert served in texts | {""}, (at, served)
+        done = machine.converge(wanted)
+        assert done is None or done.code == 0, (at, done)
+        after = machine.converge(wanted)
+        assert after is None, (at, done, after, machine.state(wanted))
+        assert machine.served == f"config {new}\n", (at, machine.served)
+        assert machine.contents()["etc/demo/other"] == f"other {new}\n", at
+        assert not machine.faults(), (at, machine.faults())
+    raise AssertionError("the script never came to its end")
+
+
+def test_killed_anywhere_in_a_change_it_converges_and_never_mixes(machine: TreeHost) -> None:
+    steps = _kill_everywhere(machine, "one", "two", {"one", "two"})
+    assert steps >= 20, steps
+
+
+def test_killed_anywhere_in_a_first_install_it_converges_and_keeps_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for at in range(1, 200):
+        with monkeypatch.context() as patch:
+            machine = make_host(tmp_path / str(at), patch)
+            machine.config.write_text("by hand\n")
+            tree = machine.tree("one")
+            done = machine.install(tree, kill_at=at)
+            if not killed(done):
+                assert done.code == 0, (at, done)
+                assert at > 20, at
+                return
+            assert not machine.faults(), (at, machine.faults())
+            assert machine.config.read_text() in {"by hand\n", "config one\n"}, at
+            again = machine.converge(tree)
+            assert again is None or again.code == 0, (at, again)
+            assert machine.converge(tree) is None, (at, again, machine.state(tree))
+            assert machine.served == "config one\n", at
+            less = machine.tree("one", files={machine.other: "x"}, health="")
+            assert machine.install(less).code == 0
+            assert machine.config.read_text() == "by hand\n", (at, "what was there is lost")
+    raise AssertionError("the script never came to its end")
+
+
+def test_killed_anywhere_in_a_rollback_the_next_run_converges(machine: TreeHost) -> None:
+    machine.install(machine.tree("one"))
+    for at in range(1, 200):
+        done = machine.install(machine.tree("bad"), kill_at=at)
+        if not killed(done):
+            assert done.code == 5, (at, done)
+            assert machine.served == "config one\n"
+            assert at > 30, at
+            return
+        assert not machine.faults(), (at, machine.faults())
+        for _ in range(2):
+            done = machine.converge(machine.tree("one")) or done
+        assert machine.converge(machine.tree("one")) is None, (at, done)
+        assert machine.served == "config one\n", (at, machine.served)
+    raise AssertionError("the script never came to its end")
