@@ -67,7 +67,7 @@ def install(counts: Counts) -> Callable[[], None]:
     """
     import paramiko  # only after pyinfra_cli, whose gevent patches must come first
 
-    originals = {
+    originals: dict[tuple[Any, str], Any] = {
         (paramiko.Transport, "__init__"): paramiko.Transport.__init__,
         (paramiko.Channel, "exec_command"): paramiko.Channel.exec_command,
         (paramiko.Channel, "invoke_subsystem"): paramiko.Channel.invoke_subsystem,
@@ -113,7 +113,7 @@ def read(path: Path) -> Counts:
 
 def main(arguments: list[str]) -> None:
     """Run pyinfra with all arguments but the first, which names the file for the counts."""
-    from pyinfra_cli.__main__ import main as pyinfra
+    from pyinfra_cli.main import main as pyinfra  # type: ignore[import-untyped]
 
     output = Path(arguments[0])
     sys.argv = ["pyinfra", *arguments[1:]]

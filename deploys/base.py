@@ -22,43 +22,35 @@ packages(
     ],
 )  # fmt: skip
 
-config_tree(
-    name="Base: security updates, time zone",
-    tree=Tree(
-        component="base",
-        files={
-            UPDATES: TreeFile(render("apt-phoenix.conf")),
-            "/etc/timezone": TreeFile(f"{host.data.timezone}\n"),
-        },
-        validate=f'apt-config -c "$ROOT{UPDATES}" dump >/dev/null'
-        f" && test -f /usr/share/zoneinfo/{host.data.timezone}",
-        after=f"ln -sfn /usr/share/zoneinfo/{host.data.timezone} /etc/localtime",
-    ),
-)
-
 server = site().hypervisor.address
 known = records(site())[0]
-resolver = {
+files = {
+    UPDATES: TreeFile(render("apt-phoenix.conf")),
+    "/etc/timezone": TreeFile(f"{host.data.timezone}\n"),
     "/etc/resolv.conf": TreeFile(
         render(
             "resolv.conf.j2",
             domain=site().domain,
             servers=[str(server), *host.data.resolver_fallback],
         )
-    )
+    ),
 }
 if me().kind == "lxc":
     # Proxmox VE writes a container's resolv.conf at each start unless this file stands beside it.
-    resolver["/etc/.pve-ignore.resolv.conf"] = TreeFile("")
+    files["/etc/.pve-ignore.resolv.conf"] = TreeFile("")
 config_tree(
-    name="Base: resolver",
+    name="Base: security updates, time zone, resolver",
     tree=Tree(
-        component="resolver",
-        files=resolver,
-        # Never point a host at a name server that does not answer it.
-        validate=f"dig +time=2 +tries=3 +short @{server} {known.name} A | grep -qxF {known.address}"
-        f" || {{ echo 'the name server {server} does not answer this host:"
-        " run deploys/dns.py, check UDP and TCP port 53'; exit 1; }",
+        component="base",
+        files=files,
+        validate=render(
+            "base-validate.sh.j2",
+            updates=UPDATES,
+            timezone=host.data.timezone,
+            server=server,
+            known=known,
+        ),
+        after=f"ln -sfn /usr/share/zoneinfo/{host.data.timezone} /etc/localtime",
     ),
 )
 

@@ -69,3 +69,23 @@ artifacts = {
         },
     },
 }
+
+# Docker Engine: "distribution" (Debian's or Ubuntu's packages) or "docker" (Docker's own).
+docker_packages = "distribution"
+docker_apt_url = "https://download.docker.com/linux"
+docker_apt_key_sha256 = "1500c1f56fa9e26b9b8f42452a553675796ade0807cdce11975eb98170b3a570"
+docker_log_size = "10m"
+docker_log_files = 5
+
+# Container images of the control plane, by pinned tag (or name@sha256:...).
+portainer_image = "portainer/portainer-ce:2.39.1"
+portainer_agent_image = "portainer/agent:2.39.1"
+
+# Archives (docker save) for sites without a registry: reference -> {"url": ..., "sha256": ...}.
+image_archives: dict[str, dict[str, str]] = {}
+
+# Values that replace those of stacks/NAME/phoenix.json: stack -> variable -> value.
+stack_variables: dict[str, dict[str, str]] = {}
+
+# Remove a stack from Portainer when it left the configuration (its volumes stay).
+stacks_prune = False

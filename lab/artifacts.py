@@ -57,7 +57,7 @@ def ensure(client: DockerClient, settings: Settings) -> dict[str, Artifact]:
     }
     found: dict[str, Artifact] = {}
     for name, (source, version) in programs.items():
-        _place(source, directory / name)
+        place(source, directory / name)
         digest = sha256(directory / name)
         found[name] = {"version": version, "url": f"file://{MOUNT}/{name}", "sha256": digest}
     return found
@@ -69,8 +69,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _place(source: Path, target: Path) -> None:
-    """Link or copy; a host that is reading the old file keeps it."""
+def place(source: Path, target: Path) -> None:
+    """Link or copy `source` to `target`; a host that is reading the old file keeps it."""
     if target.exists() and target.samefile(source):
         return
     temporary = target.with_suffix(".new")

@@ -51,7 +51,7 @@ def ensure(client: DockerClient) -> Images:
         if not exists(client, tag):
             source = rootfs(client)
             with timed(f"image {tag}"):
-                _build(client, context, tag, target, source)
+                build(client, context, tag, target, source)
     return images
 
 
@@ -141,7 +141,11 @@ def _bootstrap(client: DockerClient, tag: str) -> None:
         client.api.import_image_from_file(str(archive), repository=name, tag=version)
 
 
-def _build(client: DockerClient, context: bytes, tag: str, target: str, source: str) -> None:
+def build(client: DockerClient, context: bytes, tag: str, target: str, source: str) -> None:
+    """Build one stage of a context as `tag`, on the image `source`.
+
+    Raises LabError with the build's last lines.
+    """
     lines: list[str] = []
     arguments = {"ROOTFS": source} | apt.proxy_variables()
     events: Any = client.api.build(

@@ -14,6 +14,7 @@ import base64
 import hashlib
 import http
 import json
+import os
 import ssl
 import sys
 from collections.abc import AsyncIterator
@@ -23,8 +24,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 from weakref import WeakKeyDictionary
 
-CHAIN = Path("/etc/phoenix/tls/host/fullchain.pem")
-KEY = Path("/etc/phoenix/tls/host/privkey.pem")
+CHAIN = Path(os.environ.get("TLS_CERT_FILE", "/etc/phoenix/tls/host/fullchain.pem"))
+KEY = Path(os.environ.get("TLS_KEY_FILE", "/etc/phoenix/tls/host/privkey.pem"))
 POLL_SECONDS = 0.5
 WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 MAX_FRAME = 16 * 1024 * 1024
@@ -247,16 +248,22 @@ def frame(first: int, payload: bytes) -> bytes:
     return bytes([first]) + length + payload
 
 
-async def run(services: dict[str, int], certificate: Certificate, address: str = "0.0.0.0") -> None:  # noqa: S104
+async def run(
+    services: dict[str, int],
+    certificate: Certificate,
+    address: str = "0.0.0.0",  # noqa: S104
+    service: type[Service] = Service,
+) -> None:
     """Wait for the certificate, then serve every service until cancelled.
 
     :param services: name -> TCP port
+    :param service: what answers, made with a name and the certificate
     """
     while not certificate.refresh():
         await asyncio.sleep(POLL_SECONDS)
     servers = [
         await asyncio.start_server(
-            Service(name, certificate).serve,
+            service(name, certificate).serve,
             address,
             port,
             ssl=certificate.context,

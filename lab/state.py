@@ -33,6 +33,8 @@ class LabState:
     ssh_key: Path
     known_hosts: Path
     artifacts: dict[str, Artifact]
+    images: dict[str, str]
+    image_archives: dict[str, dict[str, str]]
 
     def container(self, host: str) -> str:
         """The name of a host's container."""
@@ -57,6 +59,8 @@ def load(settings: Settings | None = None) -> LabState | None:
             ssh_key=settings.directory / raw["ssh_key"],
             known_hosts=settings.directory / raw["known_hosts"],
             artifacts=dict(raw["artifacts"]),
+            images=dict(raw.get("images", {})),
+            image_archives=dict(raw.get("image_archives", {})),
         )
     except FileNotFoundError:
         return None
@@ -77,6 +81,8 @@ def save(state: LabState, settings: Settings) -> None:
         "ssh_key": state.ssh_key.name,
         "known_hosts": state.known_hosts.name,
         "artifacts": state.artifacts,
+        "images": state.images,
+        "image_archives": state.image_archives,
     }
     temporary.write_text(json.dumps(content, indent=2) + "\n")
     temporary.replace(path)

@@ -12,6 +12,7 @@ from docker import DockerClient  # type: ignore[import-untyped]
 from docker.errors import NotFound  # type: ignore[import-untyped]
 from docker.types import IPAMConfig, IPAMPool  # type: ignore[import-untyped]
 
+from group_data import all as pins
 from lab import artifacts, containers, image, keys, preflight, state
 from lab.guests import Guest, from_site
 from lab.progress import say, timed
@@ -23,6 +24,7 @@ from lab.settings import (
     Settings,
     from_environment,
 )
+from lab.stacks import images as stack_images
 
 
 def up(settings: Settings | None = None, guests: Sequence[Guest] | None = None) -> state.LabState:
@@ -43,6 +45,7 @@ def up(settings: Settings | None = None, guests: Sequence[Guest] | None = None) 
             building = pool.submit(artifacts.ensure, client, settings)
             images = image.ensure(client)
             programs = building.result()
+        published = stack_images.ensure(client, settings, images, upstream_images())
         keys.make(settings.directory / keys.CLIENT_KEY, f"phoenix-lab-{settings.name}")
         network_id = _ensure_network(client, settings)
         plans = [containers.guest_plan(guest, images, settings) for guest in hosts]
@@ -60,10 +63,17 @@ def up(settings: Settings | None = None, guests: Sequence[Guest] | None = None) 
             ssh_key=settings.directory / keys.CLIENT_KEY,
             known_hosts=known_hosts,
             artifacts=programs,
+            images=published.references,
+            image_archives=published.archives,
         )
         state.save(result, settings)
     say(f"lab {settings.name!r} is up")
     return result
+
+
+def upstream_images() -> dict[str, str]:
+    """The images that a real site runs, as group_data pins them."""
+    return {"portainer": pins.portainer_image, "portainer-agent": pins.portainer_agent_image}
 
 
 def down(settings: Settings | None = None) -> None:

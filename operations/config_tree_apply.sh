@@ -196,6 +196,7 @@ install)
         ln -sfn "$now" "$base/previous.new"  # only a generation that was proven is worth going back to
         mv -fT "$base/previous.new" "$base/previous"
     fi
+    rm -f "$base/loaded"  # from here on nobody knows what the service runs, until it is proven again
     if [ -n "$before" ]; then run "$before" || { say "failed: $before"; exit 3; }; fi
     activate "$gen"
     if ! load; then back; exit 5; fi

@@ -1,4 +1,4 @@
-"""Debian packages: one fact, and apt only when something is missing."""
+"""Debian packages: one fact a host and run, and apt only when something is missing."""
 
 from __future__ import annotations
 
@@ -6,29 +6,50 @@ from collections.abc import Generator, Sequence
 
 from pyinfra import host
 from pyinfra.api import StringCommand, operation
+from pyinfra.api.state import StateStage
 from pyinfra.facts.deb import DebPackages
 from pyinfra.operations import apt
 
 # A person's or the system's own apt run is waited for, never killed.
 _OPTIONS = "-o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold"
 
+# What each host has, read once a run: every component asks, and only this module installs.
+_installed: dict[str, set[str]] = {}
+
 
 @operation()
-def packages(names: Sequence[str | tuple[str, ...]]) -> Generator[StringCommand, None, None]:
+def packages(
+    names: Sequence[str | tuple[str, ...]],
+    *,
+    ubuntu: Sequence[str | tuple[str, ...]] | None = None,
+) -> Generator[StringCommand, None, None]:
     """Install what is missing of `names`; a tuple is satisfied by any of its members.
 
     The first of a tuple's members is the one installed when none is there. Versions are left
     to the distribution and to unattended security updates.
+
+    Args:
+        ubuntu: what to take instead of `names` where Ubuntu cuts its packages differently.
     """
-    installed = set(host.get_fact(DebPackages))
-    missing = []
-    for name in names:
-        choices = (name,) if isinstance(name, str) else name
-        if not installed.intersection(choices):
-            missing.append(choices[0])
+    missing = _missing(names, ubuntu)
     if not missing:
         host.noop(f"{len(names)} packages are installed")
         return
+    _installed.pop(host.name, None)
     yield from apt.packages._inner(
         packages=missing, update=True, no_recommends=True, extra_install_args=_OPTIONS
     )
+
+
+def _missing(
+    names: Sequence[str | tuple[str, ...]], ubuntu: Sequence[str | tuple[str, ...]] | None
+) -> list[str]:
+    installed = _installed.get(host.name)
+    if installed is None:
+        installed = set(host.get_fact(DebPackages))
+        if host.state.current_stage == StateStage.Execute:
+            _installed[host.name] = installed
+    if ubuntu is not None and "ubuntu-keyring" in installed:
+        names = ubuntu
+    choices = [(name,) if isinstance(name, str) else name for name in names]
+    return [choice[0] for choice in choices if not installed.intersection(choice)]

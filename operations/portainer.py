@@ -35,7 +35,8 @@ class PortainerAccess:
 
     Attributes:
         url: ``https://NAME:9443``, NAME being what the server's certificate carries.
-        ca_pem: the root to trust.
+        ca_pem: the root to trust, or what tells it when it is needed: a new site's is yet to be
+            made while the run is prepared.
         via: the inventory host whose SSH carries the API; None goes straight to the URL.
         address, port: where the server listens as seen from `via`.
         header_file: on `via`, 0600: the key as a ready header line, so that ``curl -H @FILE``
@@ -44,7 +45,7 @@ class PortainerAccess:
     """
 
     url: str
-    ca_pem: str
+    ca_pem: str | Callable[[], str]
     via: str | None = None
     address: str = "127.0.0.1"
     port: int = 9443
@@ -84,32 +85,32 @@ def admin(
 
 @operation()
 def endpoint(
-    name: str,
+    agent: str,
     url: str,
     access: PortainerAccess,
     *,
     former_names: tuple[str, ...] = (),
 ) -> Generator[FunctionCommand, None, None]:
-    """Makes sure the agent at `url` (``tcp://host:9001``) is registered as `name`, once.
+    """Makes sure the agent at `url` (``tcp://host:9001``) is registered as `agent`, once.
 
     An endpoint of a former name, or at the same address, is renamed; a moved one is updated.
     """
 
     def pending(client: api.PortainerClient) -> tuple[str, ...]:
         _use_key(client, access)
-        return api.plan_endpoint(client.endpoints(), name, url, former_names).reasons
+        return api.plan_endpoint(client.endpoints(), agent, url, former_names).reasons
 
     reasons = _look(access, pending)
     if reasons == ():
-        host.noop(f"Portainer's endpoint {name} is at {url}")
+        host.noop(f"Portainer's endpoint {agent} is at {url}")
         return
     _tell(reasons or ())
-    yield _command(lambda: _register(access, name, url, former_names))
+    yield _command(lambda: _register(access, agent, url, former_names))
 
 
 @operation()
 def stack(
-    name: str,
+    project: str,
     endpoint: str,
     access: PortainerAccess,
     *,
@@ -129,6 +130,7 @@ def stack(
     stacks and names that foreign containers use.
 
     Args:
+        project: the stack's name.
         endpoint: the environment's name in Portainer.
         content: the compose file.
         env: variables for its interpolation; values are never shown.
@@ -140,7 +142,7 @@ def stack(
         seconds: the deadline for the deployment, and for its containers' health.
     """
     try:  # a wrong argument shows at once, reachable or not
-        api.desired(name, content, 0, env, present=present)
+        api.desired(project, content, 0, env, present=present)
     except api.InvalidInputError as error:
         raise OperationValueError(str(error)) from None
 
@@ -148,10 +150,10 @@ def stack(
         found = client.endpoint_named(endpoint)
         if found is None:
             raise api.InvalidInputError(
-                f"stack {name}: Portainer has no endpoint {endpoint}: run deploys/portainer.py"
+                f"stack {project}: Portainer has no endpoint {endpoint}: run deploys/portainer.py"
             )
         return api.desired(
-            name,
+            project,
             content,
             found.id,
             env,
@@ -173,9 +175,9 @@ def stack(
 
     steps = _look(access, pending)
     if steps == ():
-        host.noop(f"stack {name} is {'as desired' if present else 'absent'} on {endpoint}")
+        host.noop(f"stack {project} is {'as desired' if present else 'absent'} on {endpoint}")
         return
-    _tell(f"stack {name}: {step}" for step in steps or ())
+    _tell(f"stack {project}: {step}" for step in steps or ())
     yield _command(lambda: _converge(access, wanted, seconds))
 
 
@@ -242,7 +244,10 @@ def _client(access: PortainerAccess) -> Iterator[api.PortainerClient]:
     carrier = access.carrier()
     dial = dial_through(carrier, access.address, access.port) if carrier else None
     try:
-        client = api.PortainerClient(access.url, access.ca_pem, dial=dial)
+        root = access.ca_pem if isinstance(access.ca_pem, str) else access.ca_pem()
+        if not root:
+            raise OperationError("the CA has no root certificate yet: run deploys/step_ca.py")
+        client = api.PortainerClient(access.url, root, dial=dial)
         try:
             yield client
         finally:

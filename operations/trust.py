@@ -37,7 +37,7 @@ def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None,
 
     The host is refused while the CA has no usable root.
     """
-    ca = _authority(site)
+    ca = certificate_authority(site)
     if ca.absent:
         if host.state.current_stage <= StateStage.Prepare:
             yield StringCommand("true")  # the plan for a new site: the CA is yet to be made
@@ -56,7 +56,9 @@ def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None,
         component="trust",
         files={ROOT_CA: TreeFile(ca.root)},
         validate=f'openssl x509 -in "$ROOT{ROOT_CA}" -noout -checkend 0',
-        after="update-ca-certificates",
+        # Docker reads the trust store only when it starts; its containers live on meanwhile.
+        after="update-ca-certificates; systemctl cat docker.service >/dev/null 2>&1 || exit 0; "
+        "systemctl try-restart docker.service",
         health=f"openssl verify -CApath /etc/ssl/certs {ROOT_CA}",
     )
     yield from config_tree._inner(tree)
@@ -78,7 +80,7 @@ def stale_roots(root: CertificateInfo, found: Mapping[str, CertificateInfo]) -> 
     )
 
 
-def _authority(site: Site) -> CaState:
+def certificate_authority(site: Site) -> CaState:
     """What stands on the CA's guest; asked once a run, and again while there is no CA yet."""
     ca = host.state.inventory.get_host(guest_with(site, "step_ca").name)
     with _asking:  # all hosts come here at the same time

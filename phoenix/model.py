@@ -64,9 +64,14 @@ class Variable(Frozen):
 
 
 class StackFile(Frozen):
-    """A file that a stack's service reads: source beside the manifest, target in the container."""
+    """A file that a stack's services read at `destination`.
 
-    source: str
+    `source` is beside the manifest; where it is None, `secret` names the secret that is the
+    content.
+    """
+
+    source: str | None
+    secret: str | None
     destination: str
 
 

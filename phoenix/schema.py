@@ -255,9 +255,10 @@ class RawVariable(Raw):
 
 
 class RawFile(Raw):
-    """A file that a stack's service reads."""
+    """A file that a stack's services read: `source` beside the manifest, or a `secret`'s value."""
 
-    source: str
+    source: str | None = None
+    secret: str | None = None
     destination_in_container: str
 
 

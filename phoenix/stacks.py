@@ -93,6 +93,7 @@ class StackCatalog:
         if raw is None or content is None:
             return None
         _check_variables(raw, label, path, report)
+        _check_files(raw, folder, label, path, report)
         values = {v.name: v.value or "" for v in raw.variables}
         compose.check_variables(content, values, compose_label, f"{label} ({path})", report)
         compose.check_habits(content, values, compose_label, report)
@@ -105,7 +106,7 @@ class StackCatalog:
                 Variable(name=v.name, value=v.value, secret=v.secret) for v in raw.variables
             ),
             files=tuple(
-                StackFile(source=f.source, destination=f.destination_in_container)
+                StackFile(source=f.source, secret=f.secret, destination=f.destination_in_container)
                 for f in raw.files
             ),
             ports=compose.published(content, values, compose_label, report),
@@ -206,6 +207,37 @@ def _publishes(deployment: Deployment, service: str, port: int) -> bool:
         p.service == service and p.host_port == port and p.proto == "tcp" and not p.loopback
         for p in deployment.ports
     )
+
+
+def _check_files(raw: RawEnvironment, folder: Path, label: str, path: str, report: Report) -> None:
+    for number, file in enumerate(raw.files):
+        where = f"{path}.files[{number}]"
+        if (file.source is None) == (file.secret is None):
+            report.error(
+                label,
+                where,
+                "a file comes from a source or from a secret",
+                "give one of source (a file in the stack's folder) and secret (a secret's name)",
+            )
+        elif file.source is not None and not _inside(folder, file.source):
+            report.error(
+                label,
+                f"{where}.source",
+                f"there is no file {file.source!r} in the stack's folder",
+                f"add stacks/{folder.name}/{file.source}, or correct the name",
+            )
+        if not file.destination_in_container.startswith("/"):
+            report.error(
+                label,
+                f"{where}.destination_in_container",
+                f"{file.destination_in_container!r} is no absolute path",
+                "write the whole path in the container, beginning with /",
+            )
+
+
+def _inside(folder: Path, name: str) -> bool:
+    file = (folder / name).resolve()
+    return file.is_relative_to(folder.resolve()) and file.is_file()
 
 
 def _check_variables(raw: RawEnvironment, label: str, path: str, report: Report) -> None:

@@ -46,11 +46,12 @@ ENTRYPOINT ["python3", "-m", "emulator", "server"]
 
 @dataclass(frozen=True)
 class PortainerImages:
-    """Tags of both images, and the tar archive that holds both."""
+    """Tags of both images, and for each the tar archive that its guest loads."""
 
     server: str
     agent: str
-    archive: Path
+    server_archive: Path
+    agent_archive: Path
 
 
 def build_context() -> bytes:
@@ -78,14 +79,19 @@ def build(client: DockerClient, base_tag: str) -> PortainerImages:
         f"phoenix-lab-portainer:{digest}",
         f"phoenix-lab-portainer-agent:{digest}",
         cache_directory() / f"portainer-{digest}.tar",
+        cache_directory() / f"portainer-agent-{digest}.tar",
     )
     for tag, target in ((images.server, "server"), (images.agent, "agent")):
         if not exists(client, tag):
             with timed(f"image {tag}"):
                 _build(client, context, tag, target, base_tag)
-    if not images.archive.exists():
-        with timed(f"archive {images.archive.name}"):
-            _save(client, images)
+    for tag, archive in (
+        (images.server, images.server_archive),
+        (images.agent, images.agent_archive),
+    ):
+        if not archive.exists():
+            with timed(f"archive {archive.name}"):
+                _save(client, tag, archive)
     return images
 
 
@@ -107,10 +113,10 @@ def _build(client: DockerClient, context: bytes, tag: str, target: str, base_tag
         raise LabError(f"image {tag} cannot be built: {error}") from None
 
 
-def _save(client: DockerClient, images: PortainerImages) -> None:
-    images.archive.parent.mkdir(parents=True, exist_ok=True)
-    fresh = images.archive.with_suffix(f".{os.getpid()}")
+def _save(client: DockerClient, tag: str, archive: Path) -> None:
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    fresh = archive.with_suffix(f".{os.getpid()}")
     with fresh.open("wb") as out:
-        for piece in client.api.get_image([images.server, images.agent]):
+        for piece in client.images.get(tag).save(named=tag):
             out.write(piece)
-    fresh.replace(images.archive)
+    fresh.replace(archive)

@@ -32,6 +32,7 @@ from cryptography.x509.oid import NameOID
 from lab.portainer.emulator import agent as agent_module
 from lab.portainer.emulator import server as server_module
 from lab.portainer.emulator.http import AppServer
+from phoenix.portainer_api.transport import session
 from tests.contract.docker_double import DockerDouble
 
 REAL = os.environ.get("PORTAINER_URL", "")
@@ -93,11 +94,11 @@ class Portainer:
     made: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.http.trust_env = False
-        self.http.verify = str(self.ca)
+        # Its own TLS context: pyinfra's test helpers patch ssl after urllib3 was imported, and
+        # then the contexts urllib3 makes recurse without end (gevent issue 1016).
+        self.http = session(self.ca.read_text())
 
     def call(self, method: str, path: str, **kwargs: Any) -> requests.Response:
-        self.http.cookies.clear()
         return self.http.request(
             method, f"{self.url}/api{path}", allow_redirects=False, timeout=90, **kwargs
         )

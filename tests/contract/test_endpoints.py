@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import uuid
 
 import pytest
-import requests
 
 from lab.portainer.emulator import signing
+from lab.portainer.emulator.relay import connect_agent
 from tests.contract.conftest import Start
 from tests.contract.harness import Portainer
 
@@ -72,34 +74,41 @@ def test_docker_proxy_passes_answers_through(portainer: Portainer) -> None:
 # -- the agent itself: emulator only ------------------------------------------------------------
 
 
-def ask_agent(server: Portainer, path: str, headers: dict[str, str]) -> requests.Response:
-    assert server.agent is not None
-    return requests.get(
-        f"https://127.0.0.1:{server.agent.port}{path}",
-        headers=headers,
-        verify=False,  # noqa: S501 - the agent's certificate is self-signed by design
-        timeout=10,
-    )
+class AgentAnswer:
+    """One answer of the agent's, asked without verification: its certificate is self-signed."""
+
+    def __init__(self, server: Portainer, path: str, headers: dict[str, str]) -> None:
+        assert server.agent is not None
+        connection = http.client.HTTPConnection("agent")
+        connection.sock = connect_agent(f"tcp://127.0.0.1:{server.agent.port}")
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        self.status_code = answer.status
+        self.headers = answer.headers
+        self.text = answer.read().decode()
+        connection.close()
+
+    def json(self) -> dict[str, str]:
+        found: dict[str, str] = json.loads(self.text)
+        return found
 
 
-@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 def test_agent_wants_a_signature_except_for_ping(fresh: Start) -> None:
     server = fresh(agent_secret="the shared secret")
-    ping = ask_agent(server, "/ping", {})
+    ping = AgentAnswer(server, "/ping", {})
     assert ping.status_code == 204
     assert ping.headers["Portainer-Agent-API-Version"] == "2"
-    bare = ask_agent(server, "/info", {})
+    bare = AgentAnswer(server, "/info", {})
     assert bare.status_code == 403
     assert bare.json()["message"] == "Missing request signature headers"
     assert server.server is not None
     key = server.server.environments.key
-    wrong = ask_agent(server, "/info", signing.sign(key, "Portainer-App"))
+    wrong = AgentAnswer(server, "/info", signing.sign(key, "Portainer-App"))
     assert wrong.json()["message"] == "Invalid request signature", wrong.text
-    good = ask_agent(server, "/info", signing.sign(key, "the shared secret"))
+    good = AgentAnswer(server, "/info", signing.sign(key, "the shared secret"))
     assert (good.status_code, good.headers["Portainer-Agent-Platform"]) == (200, "1")
 
 
-@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 def test_agent_without_secret_pins_the_first_server(fresh: Start) -> None:
     server, stranger = fresh(), fresh()
     assert server.register("mine", server.agent_url).status_code == 200

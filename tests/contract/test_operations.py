@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ Run = Callable[..., tuple[bool, bool]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs one operation on @local: (it said it would change, it changed); raises on failure."""
 
     def run_one(op: Any, access: portainer.PortainerAccess, **kwargs: Any) -> tuple[bool, bool]:
@@ -46,7 +46,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
             finally:
                 disconnect_all(state)
 
-    yield run_one
+    return run_one
 
 
 def test_from_nothing_to_a_stack_and_no_change(
@@ -65,28 +65,28 @@ def test_from_nothing_to_a_stack_and_no_change(
     )
     steps: list[tuple[Any, dict[str, Any]]] = [
         (portainer.admin, {"password": SecretStr(PASSWORD)}),
-        (portainer.endpoint, {"name_": "drphoenix", "url": server.agent_url}),
+        (portainer.endpoint, {"agent": "drphoenix", "url": server.agent_url}),
         (
             portainer.stack,
-            {"content": server.compose(), "env": {"PASSWORD": SecretStr(SECRET)}},
+            {
+                "project": "app",
+                "endpoint": "drphoenix",
+                "content": server.compose(),
+                "env": {"PASSWORD": SecretStr(SECRET)},
+            },
         ),
     ]
     for expected in ((True, True), (False, False)):
         for op, kwargs in steps:
-            got = run(op, access, **positional(op, kwargs))
+            got = run(op, access, **kwargs)
             assert got == expected, (op, got, caplog.text)
     assert header.stat().st_mode & 0o777 == 0o600
     raw = header.read_text().removeprefix("X-API-Key: ")
     changed = {**steps[2][1], "env": {"PASSWORD": SecretStr("rotated-value")}}
-    assert run(portainer.stack, access, **positional(portainer.stack, changed)) == (True, True)
+    assert run(portainer.stack, access, **changed) == (True, True)
     for hidden in (SECRET, "rotated-value", PASSWORD, raw):
         assert hidden not in caplog.text, "a secret shows in pyinfra's log"
     assert "env PASSWORD changed (value masked)" in caplog.text, caplog.text
-
-
-def positional(op: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """`name` is pyinfra's own label too: the operations' subject must be given otherwise."""
-    return kwargs
 
 
 def test_failed_update_fails_the_host_and_shows_the_logs(
@@ -98,18 +98,17 @@ def test_failed_update_fails_the_host_and_shows_the_logs(
         "POST", "/users/1/tokens", json={"password": PASSWORD, "description": "test"}
     ).json()["rawAPIKey"]
     server.register("drphoenix", server.agent_url)
-    access = portainer.PortainerAccess(
-        server.url, server.ca.read_text(), api_key=SecretStr(key)
-    )
-    good = {"content": server.compose()}
-    assert run(portainer.stack, access, **positional(portainer.stack, good)) == (True, True)
-    bad = {"content": server.compose(unhealthy="yes")}
+    access = portainer.PortainerAccess(server.url, server.ca.read_text(), api_key=SecretStr(key))
+    target = {"project": "app", "endpoint": "drphoenix"}
+    good = {**target, "content": server.compose()}
+    assert run(portainer.stack, access, **good) == (True, True)
+    bad = {**target, "content": server.compose(unhealthy="yes")}
     with pytest.raises(Exception, match="No hosts remaining"):
-        run(portainer.stack, access, **positional(portainer.stack, bad))
+        run(portainer.stack, access, **bad)
     assert LOG_LINE in caplog.text, caplog.text
     assert "The previous version has been put back and runs." in caplog.text
     assert "Traceback" not in caplog.text
-    assert run(portainer.stack, access, **positional(portainer.stack, good)) == (False, False)
+    assert run(portainer.stack, access, **good) == (False, False)
 
 
 def test_forward_module_is_what_operations_use() -> None:

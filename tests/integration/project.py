@@ -84,7 +84,8 @@ class Project:
             process = subprocess.Popen(
                 [str(Path(sys.prefix) / "bin" / "pyinfra"), *arguments],
                 cwd=self.path,
-                env={**self.environment, **(environment or {})},
+                # The installed project would be found first otherwise.
+                env={**self.environment, "PYTHONPATH": str(self.path), **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
@@ -154,5 +155,4 @@ def copy(target: Path, environment: Mapping[str, str]) -> Project:
         else:
             shutil.copy(source, target / name)
     (target / "lab").symlink_to(ROOT / "lab")  # it finds its state beside its own real path
-    # The installed project would come first otherwise.
-    return Project(target, {**environment, "PYTHONPATH": str(target)})
+    return Project(target, environment)

@@ -1,0 +1,78 @@
+"""`python -m benchmarks converge|datapath|all`: measure, print tables, exit 1 below the goals.
+
+Uses the lab `bench` unless PHOENIX_LAB_NAME says otherwise; `converge` takes that lab down first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("PHOENIX_LAB_NAME", "bench")  # before the lab reads it
+
+from benchmarks import converge, datapath
+from lab.progress import say
+from lab.settings import LabError
+from lab.up import down
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def _arguments(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("what", choices=("converge", "datapath", "all"))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers there")
+    parser.add_argument("--runs", type=_positive, default=3, help="no-change runs (converge)")
+    parser.add_argument("--repeat", type=_positive, default=5, help="loads a target (datapath)")
+    parser.add_argument("--seconds", type=_positive, default=4, help="of each load (datapath)")
+    parser.add_argument("--connections", type=_positive, default=16, help="at once (datapath)")
+    parser.add_argument("--keep", action="store_true", help="leave the lab up afterwards")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Measure what is asked for; 0: goals met, 1: a goal missed or a run failed."""
+    options = _arguments(arguments)
+    # What was put up is taken down again on any end that can be noticed.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
+    machine = f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, {platform.platform()}"
+    result: dict[str, Any] = {"time": datetime.now(UTC).isoformat(), "machine": machine}
+    good = True
+    try:
+        if options.what in ("converge", "all"):
+            result["converge"] = converge.measure(options.runs)
+        if options.what in ("datapath", "all"):
+            result["datapath"] = datapath.measure(
+                connections=options.connections, seconds=options.seconds, repeat=options.repeat
+            )
+    except LabError as error:
+        print(f"\nbenchmarks: {error}", file=sys.stderr)
+        return 1
+    finally:
+        if options.json:
+            options.json.write_text(json.dumps(result, indent=2) + "\n")
+        if not options.keep:
+            down()
+    say(machine)
+    if "converge" in result:
+        good &= converge.print_report(result["converge"])
+    if "datapath" in result:
+        good &= datapath.print_report(result["datapath"])
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

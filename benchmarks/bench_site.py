@@ -1,0 +1,219 @@
+"""The lab's site with one service more: a trivial TLS backend, and the means to load it.
+
+The lab's stand-in backends are Python and slower than both proxies together; this one is nginx
+with a fixed answer. It is declared as any service is, so its route is the deploys' own work.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from docker import DockerClient  # type: ignore[import-untyped]
+from docker.errors import NotFound  # type: ignore[import-untyped]
+
+from benchmarks.converge import converge
+from lab.image import pack
+from lab.progress import say
+from lab.settings import LABEL, ROOT, LabError
+from lab.state import LabState
+from phoenix import site as sites
+from phoenix.acme import PAIRS
+from phoenix.model import Site
+from phoenix.roles import guest_with
+from phoenix.traefik import ROOT_CA
+
+SERVICE = "bench"
+SPENDERS = ("nginx", "traefik", "backend")
+ANSWER = "ok\n"
+UNIT = "phoenix-bench-backend"
+GUEST_FILE = "inventories/phoenix_vm_configs.json"
+APT = "DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends"
+CONFIG = """\
+user www-data;
+worker_processes 1;
+pid /run/phoenix-bench.pid;
+error_log stderr crit;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    keepalive_requests 1000000;
+    server {{
+        listen {port} ssl;
+        ssl_certificate {pairs}/host/fullchain.pem;
+        ssl_certificate_key {pairs}/host/privkey.pem;
+        ssl_session_cache shared:tls:10m;
+        default_type text/plain;
+        location / {{ return 200 "ok\\n"; }}
+    }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is loaded and from where. `loader` is the load generator's container.
+
+    `spenders`: the guests that work on a request, by the names in SPENDERS.
+    """
+
+    site: Site
+    service_fqdn: str
+    traefik_fqdn: str
+    backend_fqdn: str
+    backend_port: int
+    loader: Any
+    spenders: dict[str, Any]
+
+
+def declare(directory: Path, port: int, owner: str) -> Path:
+    """Copy inventories and stacks into `directory` and declare the service on guest `owner`.
+
+    :return: the copied lab inventory
+    Raises LabError where there is no such guest or it already declares a service of its own.
+    """
+    for name in ("inventories", "stacks"):
+        shutil.copytree(ROOT / name, directory / name, dirs_exist_ok=True)
+    path = directory / GUEST_FILE
+    data = json.loads(path.read_text())
+    found = [guest for guest in data["vms"] if guest["name"] == owner]
+    if len(found) != 1 or "traefik_service" in found[0]:
+        raise LabError(
+            f"{GUEST_FILE}: the benchmark puts its service on the guest {owner!r}, which must be "
+            "there once and without a traefik_service."
+        )
+    found[0]["traefik_service"] = {"name": SERVICE, "port": port, "scheme": "https"}
+    path.write_text(json.dumps(data, indent=2))
+    return directory / "inventories/lab.py"
+
+
+def backend_guest(site: Site) -> str:
+    """The first Docker host that is not the control plane; LabError where there is none."""
+    for host in site.hosts:
+        if "docker" in host.roles and "portainer" not in host.roles:
+            return host.name
+    raise LabError("The site has no Docker host beside the control plane to carry the backend.")
+
+
+def free_port(site: Site, owner: str) -> int:
+    """The first port from 18443 on that no declared service of the guest has."""
+    taken = {service.port for service in site.services if service.owner.name == owner}
+    return next(port for port in range(18443, 65536) if port not in taken)
+
+
+@contextmanager
+def running(client: DockerClient, lab: LabState) -> Iterator[Bench]:
+    """Backend, route and load generator; on the way out the lab is converged back without them."""
+    original = _load(ROOT, lab)
+    owner = backend_guest(original)
+    port = free_port(original, owner)
+    guest = client.containers.get(lab.container(owner))
+    try:
+        with tempfile.TemporaryDirectory(prefix="phoenix-bench-") as scratch:
+            inventory = declare(Path(scratch), port, owner)
+            site = _load(Path(scratch), lab)
+            say("the platform as declared (deploys/all.py)")
+            converge(lab)
+            say(f"backend on {owner}, port {port}")
+            _start_backend(guest, port)
+            say("its route (deploys/all.py with the declaration)")
+            converge(lab, inventory=inventory)
+        with _loader(client, lab, site) as loader:
+            hosts = [guest_with(site, "nginx").name, guest_with(site, "traefik").name, owner]
+            guests = [client.containers.get(lab.container(host)) for host in hosts]
+            yield Bench(
+                site=site,
+                service_fqdn=f"{SERVICE}.{site.domain}",
+                traefik_fqdn=guest_with(site, "traefik").fqdn,
+                backend_fqdn=site.host(owner).fqdn,
+                backend_port=port,
+                loader=loader,
+                spenders=dict(zip(SPENDERS, guests, strict=True)),
+            )
+    finally:
+        say("back to the platform as declared")
+        _stop_backend(guest)
+        converge(lab)
+
+
+def _load(root: Path, lab: LabState) -> Site:
+    return sites.load(
+        root / "inventories", root / "stacks", environment="production", subnet=lab.subnet
+    )
+
+
+def _start_backend(guest: Any, port: int) -> None:
+    # Masked first: Debian starts a service at installation, and this one would take port 80.
+    execute(guest, f"systemctl mask nginx.service && {APT.replace('install', 'update', 1)}")
+    execute(guest, f"{APT} nginx-light")
+    config = CONFIG.format(port=port, pairs=PAIRS).encode()
+    guest.put_archive("/", pack({"etc/phoenix-bench.conf": (config, 0o644)}))
+    nginx = "/usr/sbin/nginx -c /etc/phoenix-bench.conf -g 'daemon off;'"
+    # One may be left of a run that was killed.
+    execute(
+        guest, f"systemctl stop {UNIT} 2>/dev/null; systemctl reset-failed {UNIT} 2>/dev/null; :"
+    )
+    execute(guest, f"systemd-run --quiet --collect --unit={UNIT} -p LimitNOFILE=8192 {nginx}")
+
+
+def _stop_backend(guest: Any) -> None:
+    execute(
+        guest,
+        f"systemctl stop {UNIT} 2>/dev/null; systemctl unmask nginx.service;"
+        " DEBIAN_FRONTEND=noninteractive apt-get purge -qq -y --autoremove nginx-light;"
+        " rm -f /etc/phoenix-bench.conf",
+    )
+
+
+@contextmanager
+def _loader(client: DockerClient, lab: LabState, site: Site) -> Iterator[Any]:
+    """A container with wrk that shares the gateway's network: the address that Traefik admits.
+
+    It asks the platform's own name server and trusts the platform's root for its first request.
+    """
+    gateway = client.containers.get(lab.container(guest_with(site, "nginx").name))
+    name = lab.container("load")
+    _remove(client, name)
+    with tempfile.TemporaryDirectory(prefix="phoenix-bench-") as scratch:
+        resolver = Path(scratch) / "resolv.conf"
+        resolver.write_text(f"nameserver {site.hypervisor.address}\n")
+        loader = client.containers.run(
+            client.containers.get(lab.client).image,
+            ["sleep", "infinity"],
+            name=name,
+            detach=True,
+            init=True,
+            network_mode=f"container:{gateway.id}",
+            volumes={str(resolver): {"bind": "/etc/resolv.conf", "mode": "ro"}},
+            labels={LABEL: lab.name},
+        )
+        try:
+            say("load generator: wrk from Debian")
+            execute(loader, f"{APT.replace('install', 'update', 1)} && {APT} wrk")
+            root = execute(gateway, f"cat {ROOT_CA}").encode()
+            loader.put_archive("/", pack({"root/phoenix-root.pem": (root, 0o644)}))
+            yield loader
+        finally:
+            _remove(client, name)
+
+
+def _remove(client: DockerClient, name: str) -> None:
+    try:
+        client.containers.get(name).remove(force=True)
+    except NotFound:
+        return
+
+
+def execute(container: Any, command: str) -> str:
+    """Run a shell command in a container; LabError with its output where it fails."""
+    code, output = container.exec_run(["sh", "-c", command])
+    text: str = output.decode(errors="replace")
+    if code:
+        raise LabError(f"{container.name}: `{command}` ended with {code}:\n{text[-1200:]}")
+    return text

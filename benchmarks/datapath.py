@@ -1,0 +1,150 @@
+"""Requests per second and latency of the data path, beside Traefik alone in the same run.
+
+One client for all: wrk in the network of the gateway, since that is the one address that Traefik
+admits. The targets take turns, so that what else the machine does falls on all of them alike.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from statistics import median
+from typing import Any
+
+from benchmarks import wrk
+from benchmarks.bench_site import ANSWER, SPENDERS, Bench, execute, running
+from benchmarks.report import sample, table
+from lab import preflight
+from lab.progress import say
+from lab.settings import LabError
+from lab.state import LabState
+from lab.up import up
+
+FULL, PROXY, BACKEND = "Nginx + Traefik + backend", "Traefik + backend", "backend"
+GOAL = 0.6
+"""Of Traefik's own rate with keep-alive: below that, something is wrong with the gateway."""
+
+
+def targets(bench: Bench) -> dict[str, tuple[str, str | None]]:
+    """Target -> URL (whose name TLS asks for) and Host header where it is another one.
+
+    Traefik is spoken to as Nginx does: by its own name, with the service in the Host header.
+    """
+    return {
+        FULL: (f"https://{bench.service_fqdn}/", None),
+        PROXY: (f"https://{bench.traefik_fqdn}/", bench.service_fqdn),
+        BACKEND: (f"https://{bench.backend_fqdn}:{bench.backend_port}/", None),
+    }
+
+
+def measure(*, connections: int, seconds: int, repeat: int) -> dict[str, Any]:
+    """Bring the lab up with the trivial backend, load every target `repeat` times, clean up.
+
+    :param connections: open at once, of one wrk thread
+    :param seconds: of each load
+    :return: settings, and loads by mode and target, ready for JSON
+    Raises LabError where a target does not answer, or an answer is not 200.
+    """
+    lab: LabState = up()
+    loads: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    with running(preflight.connect(), lab) as bench:
+        for url, host in targets(bench).values():
+            prove(bench, url, host)
+        for keep_alive in (True, False):
+            mode = "keep-alive" if keep_alive else "new connection each"
+            load(bench, FULL, connections, 1, keep_alive=keep_alive)  # fills caches and pools
+            for number in range(repeat):
+                say(f"{mode}: {number + 1} of {repeat}")
+                for name in targets(bench):
+                    result = load_with_cpu(bench, name, connections, seconds, keep_alive=keep_alive)
+                    loads.setdefault(mode, {}).setdefault(name, []).append(result)
+    settings = {"connections": connections, "seconds": seconds, "repeat": repeat}
+    return {"settings": settings, "loads": loads}
+
+
+def prove(bench: Bench, url: str, host: str | None) -> None:
+    """One verified request: wrk looks at no certificate. LabError where the answer is another."""
+    command = ["curl", "-fsS", "--max-time", "10", "--cacert", "/root/phoenix-root.pem", url]
+    command += ["-H", f"Host: {host}"] if host else []
+    answer = execute(bench.loader, shlex.join(command))
+    if answer != ANSWER:
+        raise LabError(f"{url} (Host {host or 'as in the URL'}) answers {answer!r}, not {ANSWER!r}")
+
+
+def load(bench: Bench, name: str, connections: int, seconds: int, *, keep_alive: bool) -> wrk.Load:
+    """Load one target; LabError where a request failed: a rate of errors says nothing."""
+    url, host = targets(bench)[name]
+    command = wrk.command(
+        url, connections=connections, seconds=seconds, host=host, keep_alive=keep_alive
+    )
+    output = execute(bench.loader, shlex.join(command))
+    result = wrk.parse(output)
+    if result.errors:
+        raise LabError(f"{name}: {result.errors} requests failed:\n{output}")
+    return result
+
+
+def load_with_cpu(
+    bench: Bench, name: str, connections: int, seconds: int, *, keep_alive: bool
+) -> dict[str, Any]:
+    """As `load`, with the CPU time that each guest spent on a request, in microseconds.
+
+    Unlike a rate it hardly depends on what else the machine does meanwhile.
+    """
+    before = {role: cpu(guest) for role, guest in bench.spenders.items()}
+    result = load(bench, name, connections, seconds, keep_alive=keep_alive)
+    spent = {role: cpu(guest) - before[role] for role, guest in bench.spenders.items()}
+    each = {role: seconds * 1e6 / result.requests for role, seconds in spent.items()}
+    return asdict(result) | {"cpu": each}
+
+
+def cpu(container: Any) -> float:
+    """CPU time in seconds that a container's processes have used so far.
+
+    From /proc, since Docker cannot tell it on every machine.
+    """
+    return cpu_seconds(execute(container, "cat /proc/[0-9]*/stat 2>/dev/null; :"))
+
+
+def cpu_seconds(stats: str) -> float:
+    """Seconds in lines of /proc/PID/stat: utime, stime, and both of the children waited for.
+
+    With the children, a process that ends moves its time to its parent (proc(5), fields 14-17).
+    """
+    fields = [line.rpartition(") ")[2].split() for line in stats.splitlines()]
+    ticks = sum(int(number) for line in fields for number in line[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def ratios(loads: Mapping[str, Sequence[Mapping[str, float]]], name: str, base: str) -> list[float]:
+    """Rate of `name` over that of `base`, by repetition: neighbours in time are compared."""
+    return [
+        one["rate"] / other["rate"] for one, other in zip(loads[name], loads[base], strict=True)
+    ]
+
+
+def print_report(result: dict[str, Any]) -> bool:
+    """Print the table; return whether the goal is met."""
+    rows = []
+    for mode, loads in result["loads"].items():
+        for name, runs in loads.items():
+            rows.append(
+                (
+                    f"{mode}: {name}",
+                    sample([run["rate"] for run in runs]).text(),
+                    sample([run["p99"] for run in runs]).text(".1f"),
+                    sample(ratios(loads, name, PROXY)).text(".2f"),
+                    *(f"{median(run['cpu'][role] for run in runs):,.0f}" for role in SPENDERS),
+                )
+            )
+    print("\nwrk, one thread, {connections} connections, {repeat} x {seconds} s; median and "
+          "range\n".format(**result["settings"]))  # fmt: skip
+    head = ("path", "requests/s", "p99, ms", "of Traefik alone", *(f"{r} us" for r in SPENDERS))
+    print(table(head, rows))
+    print("\nthe last columns: CPU time spent per request, in microseconds")
+    reached = sample(ratios(result["loads"]["keep-alive"], FULL, PROXY)).median
+    if reached < GOAL:
+        print(f"\nthe whole path reaches {reached:.2f} of Traefik alone; the goal is {GOAL}")
+    return reached >= GOAL

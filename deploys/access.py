@@ -1,0 +1,26 @@
+"""How the deploys reach Portainer's API: through SSH to its own guest, or straight by setting."""
+
+from __future__ import annotations
+
+from pyinfra import host
+
+from deploys.context import site
+from operations.portainer import PortainerAccess
+from operations.trust import certificate_authority
+from phoenix.portainer import SERVER_PORT
+from phoenix.roles import guest_with
+
+
+def portainer() -> PortainerAccess:
+    """The API as this run reaches it.
+
+    With the setting `portainer_url` the control machine connects to that URL itself; the key is
+    then kept on the guest all the same.
+    """
+    server = guest_with(site(), "portainer")
+    return PortainerAccess(
+        url=host.data.get("portainer_url") or f"https://{server.fqdn}:{SERVER_PORT}",
+        ca_pem=lambda: certificate_authority(site()).root,
+        via=server.name,
+        address=str(server.address),
+    )

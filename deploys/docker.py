@@ -1,0 +1,79 @@
+"""Docker Engine and its compose plugin on every guest of the group `docker`."""
+
+from pyinfra import host
+from pyinfra.api import DeployError
+from pyinfra.facts.server import LinuxDistribution
+
+from deploys.context import render, site
+from operations.config_tree import config_tree
+from operations.packages import packages
+from phoenix.config_tree import Tree, TreeFile
+from phoenix.docker_engine import daemon_json
+
+DAEMON = "/etc/docker/daemon.json"
+KEY = "/etc/apt/keyrings/docker.asc"
+
+if "docker" in host.groups:
+    source = host.data.docker_packages
+    if source == "distribution":
+        packages(
+            name="Docker: packages",
+            names=["docker.io", "docker-cli", "docker-compose", "iptables", "curl"],
+            ubuntu=["docker.io", "docker-compose-v2", "iptables", "curl"],
+        )
+    elif source == "docker":
+        system = host.get_fact(LinuxDistribution)["release_meta"]
+        config_tree(
+            name="Docker: package source",
+            tree=Tree(
+                component="docker-apt",
+                files={
+                    "/etc/apt/sources.list.d/docker.sources": TreeFile(
+                        render(
+                            "docker.sources.j2",
+                            url=host.data.docker_apt_url,
+                            distribution=system["ID"],
+                            release=system["VERSION_CODENAME"],
+                            key=KEY,
+                        )
+                    )
+                },
+                before=render(
+                    "docker-key.sh.j2",
+                    key=KEY,
+                    url=f"{host.data.docker_apt_url}/{system['ID']}/gpg",
+                    sha256=host.data.docker_apt_key_sha256,
+                ),
+            ),
+        )
+        packages(
+            name="Docker: packages",
+            names=["docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin", "curl"],
+        )
+    else:
+        raise DeployError(
+            f"setting docker_packages is {source!r}: write distribution (Debian's or Ubuntu's "
+            "packages) or docker (Docker's own)"
+        )
+    config_tree(
+        name="Docker: daemon",
+        tree=Tree(
+            component="docker",
+            files={
+                DAEMON: TreeFile(
+                    daemon_json(
+                        site(),
+                        log_size=host.data.docker_log_size,
+                        log_files=host.data.docker_log_files,
+                    )
+                )
+            },
+            unit="docker.service",
+            action="restart",
+            validate=f'dockerd --validate --config-file "$ROOT{DAEMON}"',
+            # live-restore is taken up by a reload, and then spares the containers the restart.
+            after="systemctl try-reload-or-restart docker.service",
+            health="docker info >/dev/null",
+            deadline=60,
+        ),
+    )

@@ -1,0 +1,116 @@
+"""Portainer: the server on its own guest, an agent on every Docker host, the two introduced."""
+
+from pydantic import SecretStr
+from pyinfra import host
+
+from deploys.access import portainer as access
+from deploys.context import me, render, secrets, site
+from operations import portainer
+from operations.config_tree import config_tree
+from operations.images import images
+from phoenix.config_tree import Tree, TreeFile
+from phoenix.portainer import (
+    AGENT_PORT,
+    DIRECTORY,
+    SERVER_PORT,
+    agent_compose,
+    agent_url,
+    check_password,
+    server_compose,
+)
+from phoenix.roles import guest_with
+from phoenix.traefik import ROOT_CA
+
+server = guest_with(site(), "portainer")
+unit = {"portainer": "phoenix-portainer.service", "agent": "phoenix-portainer-agent.service"}
+# The proposed file, reading the proposed environment.
+CHECK = (
+    f'sed "s#{DIRECTORY}/#$ROOT&#" "$ROOT{DIRECTORY}/compose.yml"'
+    " | docker compose --file - config --quiet"
+)
+
+
+def shared_secret() -> TreeFile:
+    """What server and agent know and nobody else: without it the first caller owns the agent."""
+    value = secrets().get("portainer_agent_secret").reveal()
+    return TreeFile(f"AGENT_SECRET={value}\n", mode="0600", secret=True)
+
+
+if me() == server:
+    password = secrets().get("portainer_admin_password").reveal()
+    check_password(password)
+    image = host.data.portainer_image
+    images(name="Portainer: image", references=[image], archives=host.data.image_archives)
+    config_tree(
+        name="Portainer: server",
+        tree=Tree(
+            component="portainer",
+            files={
+                f"{DIRECTORY}/compose.yml": TreeFile(server_compose(image)),
+                f"{DIRECTORY}/agent.env": shared_secret(),
+                f"{DIRECTORY}/admin_password": TreeFile(password, mode="0600", secret=True),
+                f"/etc/systemd/system/{unit['portainer']}": TreeFile(
+                    render(
+                        "compose.service.j2",
+                        what="Portainer server",
+                        image=image,
+                        directory=DIRECTORY,
+                        before=[],
+                    )
+                ),
+            },
+            unit=unit["portainer"],
+            action="restart",
+            validate=CHECK,
+            health=f"curl -fsS --max-time 3 --cacert {ROOT_CA} --resolve "
+            f"{server.fqdn}:{SERVER_PORT}:{server.address} "
+            f"https://{server.fqdn}:{SERVER_PORT}/api/system/status | grep -q Version",
+            deadline=120,
+        ),
+    )
+    portainer.admin(
+        name="Portainer: administrator and API key", access=access(), password=SecretStr(password)
+    )
+
+if me() in site().agents:
+    image = host.data.portainer_agent_image
+    # Docker's published ports bypass the INPUT chain; this one is in front of them.
+    guard = (
+        f"DOCKER-USER -p tcp -m conntrack --ctorigdst {me().address} --ctorigdstport {AGENT_PORT} "
+        f"! --ctorigsrc {server.address} -m comment --comment phoenix-agent -j DROP"
+    )
+    images(name="Portainer agent: image", references=[image], archives=host.data.image_archives)
+    config_tree(
+        name="Portainer agent",
+        tree=Tree(
+            component="portainer-agent",
+            files={
+                f"{DIRECTORY}/compose.yml": TreeFile(agent_compose(image, me())),
+                f"{DIRECTORY}/agent.env": shared_secret(),
+                f"/etc/systemd/system/{unit['agent']}": TreeFile(
+                    render(
+                        "compose.service.j2",
+                        what="Portainer agent",
+                        image=image,
+                        directory=DIRECTORY,
+                        before=[
+                            f"/bin/sh -c 'iptables -C {guard} 2>/dev/null || iptables -I {guard}'"
+                        ],
+                    )
+                ),
+            },
+            unit=unit["agent"],
+            action="restart",
+            validate=CHECK,
+            # The agent's certificate is its own and changes with each start; its ping needs no
+            # secret, and the server proves itself to it with one.
+            health=f"curl -fsSk --max-time 3 https://{me().address}:{AGENT_PORT}/ping",
+            deadline=120,
+        ),
+    )
+    portainer.endpoint(
+        name="Portainer: endpoint",
+        agent=me().portainer_environment,
+        url=agent_url(site(), me()),
+        access=access(),
+    )

@@ -1,0 +1,81 @@
+"""A stand-in for Qdrant: its root document, health checks and collections, over TLS.
+
+Collections are kept in the storage directory as Qdrant keeps them: a volume that survives an
+update shows here too. Everything else answers 404, as Qdrant does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+from lab import standin
+
+STORE = Path("/qdrant/storage/collections.json")
+_COLLECTIONS = "/collections"
+
+
+class Qdrant(standin.Service):
+    """The part of Qdrant's HTTP API that a smoke test touches (https://api.qdrant.tech/)."""
+
+    async def _answer(
+        self,
+        request: standin.Request,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        body = b"".join([piece async for piece in standin.body_chunks(request, reader)])
+        status, answer = answer_to(request.method, request.path, body)
+        head = request.method == "HEAD"
+        writer.write(standin.response(status, answer.encode(), head=head))
+        await writer.drain()
+
+
+def answer_to(method: str, path: str, body: bytes, store: Path = STORE) -> tuple[int, str]:
+    """Status and body for one request."""
+    if path in ("/healthz", "/livez", "/readyz"):
+        return 200, f"{path[1:]} check passed"
+    if path == "/":
+        return 200, json.dumps({"title": "qdrant - vector search engine", "version": "stand-in"})
+    kept: dict[str, object] = json.loads(store.read_text()) if store.exists() else {}
+    if path == _COLLECTIONS and method == "GET":
+        return 200, _result({"collections": [{"name": name} for name in sorted(kept)]})
+    name = path.removeprefix(f"{_COLLECTIONS}/")
+    if not path.startswith(f"{_COLLECTIONS}/") or not name or "/" in name:
+        return 404, ""
+    if method == "GET":
+        return (200, _result(kept[name])) if name in kept else (404, _error(f"{name} not found"))
+    if method == "PUT":
+        if name in kept:
+            return 409, _error(f"Collection `{name}` already exists!")
+        kept[name] = json.loads(body or b"{}")
+    elif method == "DELETE":
+        kept.pop(name, None)
+    else:
+        return 405, ""
+    fresh = store.with_suffix(".new")
+    fresh.write_text(json.dumps(kept))
+    fresh.replace(store)
+    return 200, _result(True)
+
+
+def _result(result: object) -> str:
+    return json.dumps({"result": result, "status": "ok", "time": 0.0})
+
+
+def _error(message: str) -> str:
+    return json.dumps({"status": {"error": message}, "time": 0.0})
+
+
+async def _main() -> None:
+    chain, key = (Path(os.environ[name]) for name in ("QDRANT__TLS__CERT", "QDRANT__TLS__KEY"))
+    certificate = standin.Certificate(chain, key)
+    await standin.run({"qdrant": 6333}, certificate, service=Qdrant)
+
+
+if __name__ == "__main__":
+    print("qdrant stand-in of the Phoenix lab", file=sys.stderr, flush=True)
+    asyncio.run(_main())

@@ -1,0 +1,79 @@
+"""Container images on a Docker host: pulled, or loaded from an archive without a registry."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Generator, Iterable, Mapping
+
+from pyinfra import host
+from pyinfra.api import FactBase, StringCommand, operation
+from pyinfra.api.exceptions import OperationValueError
+from typing_extensions import override
+
+_STATE = """for i; do docker image inspect -f ok "$i" >/dev/null 2>&1 && echo "$i"; done
+:"""
+
+_LOAD = """set -eu
+url=$1 sha=$2 image=$3
+t=$(mktemp); trap 'rm -f "$t"' EXIT
+curl -fsSL --retry 3 --connect-timeout 15 --max-time 900 -o "$t" "$url"
+echo "$sha  $t" | sha256sum --status -c - || {
+ echo "phoenix: $url is not what was pinned: $(sha256sum <"$t")" >&2; exit 3; }
+docker load -q -i "$t"
+docker image inspect "$image" >/dev/null || {
+ echo "phoenix: $url does not hold the image $image" >&2; exit 3; }
+"""
+
+
+class ImagesPresent(FactBase[set[str]]):
+    """Which of the image references `images` this host's Docker has."""
+
+    @staticmethod
+    @override
+    def default() -> set[str]:
+        return set()
+
+    @override
+    def command(self, images: Iterable[str]) -> StringCommand:
+        return StringCommand(
+            "sh", "-c", shlex.quote(_STATE), "images", *(shlex.quote(one) for one in images)
+        )
+
+    @override
+    def process(self, output: Iterable[str]) -> set[str]:
+        return set(output)
+
+
+@operation()
+def images(
+    references: Iterable[str], archives: Mapping[str, Mapping[str, str]]
+) -> Generator[StringCommand, None, None]:
+    """Have every image of `references`: an archive's where one is named, else the registry's.
+
+    Args:
+        references: as in a compose file, with a tag or digest.
+        archives: reference -> {"url": https:// or file:///, "sha256": of the archive}, for sites
+            without a registry; made by `docker save`.
+
+    Raises:
+        OperationValueError: an archive without url or sha256.
+    """
+    wanted = tuple(dict.fromkeys(references))
+    for reference in wanted:
+        archive = archives.get(reference)
+        if archive is not None and not (archive.get("url") and archive.get("sha256")):
+            raise OperationValueError(
+                f"setting image_archives[{reference!r}]: give url and sha256 of the archive"
+            )
+    present = host.get_fact(ImagesPresent, images=wanted)
+    missing = [reference for reference in wanted if reference not in present]
+    if not missing:
+        host.noop(f"{len(wanted)} images are there")
+    for reference in missing:
+        if archive := archives.get(reference):
+            words = (archive["url"], archive["sha256"], reference)
+            yield StringCommand(
+                "sh", "-c", shlex.quote(_LOAD), "load", *(shlex.quote(word) for word in words)
+            )
+        else:
+            yield StringCommand("docker", "pull", "--quiet", shlex.quote(reference))

@@ -1,0 +1,199 @@
+"""Requests to the Proxmox VE API that end in a result or in a message that a person can act on."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import requests
+from proxmoxer import ProxmoxAPI, ResourceException  # type: ignore[import-untyped]
+
+from phoenix.proxmox.errors import (
+    LockedError,
+    LoginError,
+    LostAnswerError,
+    ProxmoxError,
+    QuorumError,
+    TaskFailedError,
+    TaskTimeoutError,
+    UnreachableError,
+)
+
+_UPID = re.compile(r"UPID:(?P<node>[^:]+):[^:]+:[^:]+:[^:]+:(?P<type>[^:]*):(?P<id>[^:]*):")
+_LOCKED = re.compile(r"can't lock file|is locked|got timeout|unable to acquire lock", re.IGNORECASE)
+# Of pveproxy: the node behind it is gone, or its own worker is (AnyEvent::HTTP's 59x).
+_PASSING = frozenset({502, 503, 504, 595, 596, 597, 598, 599})
+_READ_TRIES = 5
+_LOG_LINES = 12
+
+
+class Client:
+    """The API with patience: reads are tried again, locks are waited for, tasks are followed.
+
+    Args:
+        api: from `phoenix.proxmox.transport.connect`.
+        task_seconds: how long one task may take.
+        lock_seconds: how long to wait for a guest that another task holds.
+        log: takes a line for a person when there is something to wait for.
+    """
+
+    def __init__(
+        self,
+        api: ProxmoxAPI,
+        *,
+        task_seconds: float = 900,
+        lock_seconds: float = 120,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        log: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        """Send nothing yet."""
+        self._api = api
+        self._task_seconds = task_seconds
+        self._lock_seconds = lock_seconds
+        self._sleep = sleep
+        self._clock = clock
+        self._log = log
+
+    def get(self, path: str, **params: Any) -> Any:
+        """The data of a GET, tried again while the network or the node fails.
+
+        Raises:
+            ProxmoxError: and its kinds.
+        """
+        for attempt in range(1, _READ_TRIES + 1):
+            try:
+                return self._send("GET", path, params)
+            except (UnreachableError, LostAnswerError) as error:
+                if attempt == _READ_TRIES:
+                    raise UnreachableError(f"{error} (tried {_READ_TRIES} times)") from None
+                self._sleep(0.3 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    def write(self, method: str, path: str, data: Mapping[str, Any] | None = None) -> None:
+        """A write, and the task that it starts, followed to its end.
+
+        What a lock refuses is tried again until `lock_seconds` are over: nothing was written.
+
+        Raises:
+            LostAnswerError: sent, but whether it happened is unknown.
+            LockedError, QuorumError, TaskFailedError, TaskTimeoutError, LoginError: as they say.
+            ProxmoxError: the API refused it, with its reason.
+        """
+        deadline = self._clock() + self._lock_seconds
+        told = False
+        while True:
+            try:
+                answer = self._send(method, path, data or {})
+                if isinstance(answer, str) and _UPID.match(answer):
+                    self.follow(answer)
+                return
+            except LockedError as error:
+                if self._clock() >= deadline:
+                    raise LockedError(
+                        f"{error}\n  it stayed locked for {self._lock_seconds:g} s. mend: wait "
+                        "for that task (a backup?) to end and run again; if none runs, the lock "
+                        "is a left-over: `qm unlock ID` or `pct unlock ID` on the hypervisor"
+                    ) from None
+                if not told:
+                    self._log(f"waiting for a lock: {error}")
+                    told = True
+                self._sleep(2.0)
+
+    def follow(self, upid: str) -> None:
+        """Wait until a task has ended well; warnings of it are logged.
+
+        Raises:
+            TaskFailedError: with its exit status and the end of its log.
+            TaskTimeoutError: it still runs after `task_seconds`.
+            LockedError: it failed because another task held the guest.
+        """
+        parts = _UPID.match(upid)
+        if not parts:
+            raise ProxmoxError(f"{upid!r} is no task id")
+        path = f"nodes/{parts['node']}/tasks/{upid}"
+        what = f"task {parts['type']} {parts['id']}".strip()
+        deadline = self._clock() + self._task_seconds
+        pause = 0.1
+        while (status := self.get(f"{path}/status")).get("status") != "stopped":
+            if self._clock() >= deadline:
+                raise TaskTimeoutError(
+                    f"{what} still runs after {self._task_seconds:g} s and was left running "
+                    f"({upid}). mend: look at its log in Proxmox VE, then run again; or raise "
+                    "proxmox_task_seconds"
+                )
+            self._sleep(pause)
+            pause = min(pause * 1.5, 3.0)
+        result = str(status.get("exitstatus", ""))
+        if result == "OK":
+            return
+        if result.startswith("WARNINGS"):
+            self._log(f"{what} ended with {result}:\n{self._task_log(path)}")
+            return
+        kind = LockedError if _LOCKED.search(result) else TaskFailedError
+        raise kind(f"{what} failed: {result}\n{self._task_log(path)}")
+
+    def _task_log(self, path: str) -> str:
+        try:
+            total = self.get(f"{path}/log", limit=5000)
+        except ProxmoxError as error:
+            return f"  (its log can't be read: {error})"
+        lines = [str(line.get("t", "")) for line in total]
+        return "\n".join(f"  | {line}" for line in lines[-_LOG_LINES:])
+
+    def _send(self, method: str, path: str, values: Mapping[str, Any]) -> Any:
+        resource = self._api(path.strip("/"))
+        what = f"{method} /{path.strip('/')}"
+        try:
+            answer = getattr(resource, method.lower())(**dict(values))
+        except ResourceException as error:
+            raise _explained(what, error) from None
+        except requests.exceptions.SSLError as error:
+            raise UnreachableError(
+                f"{what}: the API's certificate is not the expected one: {error}. mend: check "
+                "proxmox_fingerprint or proxmox_ca_file against the hypervisor's certificate"
+            ) from None
+        except requests.exceptions.RequestException as error:
+            if method == "GET" or _never_sent(error):
+                raise UnreachableError(f"{what}: no answer: {_reason(error)}") from None
+            raise LostAnswerError(
+                f"{what} was sent and its answer lost ({_reason(error)}). mend: run again: the "
+                "next run looks at what is there and goes on from it"
+            ) from None
+        if isinstance(answer, dict) and isinstance(answer.get("errors"), bytes):
+            raise ProxmoxError(f"{what}: the answer is no JSON: is this Proxmox VE's API?")
+        return answer
+
+
+def _never_sent(error: requests.exceptions.RequestException) -> bool:
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return True
+    return "NewConnectionError" in repr(error)
+
+
+def _reason(error: requests.exceptions.RequestException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _explained(what: str, error: ResourceException) -> ProxmoxError:
+    """The API's refusal as one of our errors, with its own words and the fields it names."""
+    fields = error.errors if isinstance(error.errors, dict) else {}
+    said = "; ".join([str(error.content).strip(), *(f"{k}: {v}" for k, v in fields.items())])
+    text = f"{what}: {error.status_code} {said}"
+    if error.status_code == 401:
+        return LoginError(f"{text}. mend: check the secret proxmox_api_token")
+    if error.status_code == 403:
+        return LoginError(f"{text}. mend: give the token's user that privilege (see the README)")
+    if "quorum" in said:
+        return QuorumError(
+            f"{text}. mend: bring the cluster's other nodes back (`pvecm status`), then run again"
+        )
+    if error.status_code in _PASSING and not what.startswith("GET ") and error.status_code != 595:
+        return LostAnswerError(f"{text}. mend: run again: the next run looks at what is there")
+    if error.status_code in _PASSING:
+        return UnreachableError(f"{text}. mend: see whether the node is up, then run again")
+    if _LOCKED.search(said):
+        return LockedError(text)
+    return ProxmoxError(text)

@@ -1,0 +1,253 @@
+"""From the Site to what each guest shall be on the hypervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+from phoenix.findings import ConfigError, Report
+from phoenix.model import Host, Site, Template
+from phoenix.proxmox import values
+from phoenix.proxmox.keys import Flag, Key, Nic, Note, Number, Props, SshKeys, Tags, Text, Words
+from phoenix.proxmox.settings import FILE, GuestSettings, MountPoint, ProxmoxSettings
+from phoenix.schema import ROLES
+
+Kind = Literal["lxc", "qemu"]
+
+TAG = "phoenix"
+"""The tag, and MARK the start of the description, by which we know a guest as ours."""
+MARK = "Managed by Phoenix"
+# Tags that we alone give: one that a guest no longer should have is taken away again.
+OWNED_TAGS = frozenset({TAG, *ROLES})
+_IMAGE_SUFFIXES = {".img": ".qcow2"}
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An LXC template archive: its volume id, and its file name as declared."""
+
+    volume: str
+    file: str
+
+
+@dataclass(frozen=True)
+class CloudImage:
+    """A VM's disk image in a storage's import folder, and its file name as declared."""
+
+    volume: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A clone of another guest; from `snapshot` where that guest is no template."""
+
+    source: int
+    snapshot: str | None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One guest as it shall be. Sizes: GiB. `keys` are compared, `fixed` can't be changed later.
+
+    `place` is its entry in the JSON files, for messages.
+    """
+
+    vmid: int
+    kind: Kind
+    name: str
+    node: str
+    template: bool
+    origin: Archive | CloudImage | Clone | None
+    storage: str | None
+    disk_gb: int | None
+    keys: Mapping[str, Key]
+    fixed: Mapping[str, Key]
+    mount_points: tuple[MountPoint, ...]
+    ssh_keys: tuple[str, ...]
+    place: str
+    replicate_to: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        return f"{'container' if self.kind == 'lxc' else 'VM'} {self.vmid} ({self.name})"
+
+
+def desired(
+    site: Site, settings: ProxmoxSettings, ssh_keys: Iterable[str] = ()
+) -> tuple[Wanted, ...]:
+    """Every guest in the order to make them: templates that are needed, then guests in site order.
+
+    `ssh_keys` are public keys, OpenSSH's one-line form, that new guests accept.
+
+    Raises:
+        ConfigError: a setting that can't work for its guest.
+    """
+    report = Report()
+    known = {guest.vmid for guest in (*site.guests, *site.templates)}
+    for vmid in settings.guests:
+        if vmid not in known:
+            report.error(
+                FILE, f"proxmox_guests[{vmid}]", "no guest has this id",
+                f"use one of {sorted(v for v in known if v)}",
+            )  # fmt: skip
+    keys = tuple(dict.fromkeys(key.strip() for key in ssh_keys if key.strip()))
+    guests: tuple[Host | Template, ...] = (*_used_templates(site), *site.guests)
+    made = tuple(_wanted(guest, site, settings, keys, report) for guest in guests)
+    report.raise_errors()
+    return made
+
+
+def _used_templates(site: Site) -> tuple[Template, ...]:
+    """The templates that a running guest is cloned from, each after its own source."""
+    by_id = {template.vmid: template for template in site.templates}
+    found: dict[int | None, Template] = {}
+
+    def take(vmid: int | None) -> None:
+        template = by_id.get(vmid)
+        if template is not None and vmid not in found:
+            if template.clone_from != vmid:
+                take(template.clone_from)
+            found[vmid] = template
+
+    for guest in site.guests:
+        take(guest.clone_from)
+    return tuple(found.values())
+
+
+def _wanted(
+    guest: Host | Template,
+    site: Site,
+    settings: ProxmoxSettings,
+    ssh_keys: tuple[str, ...],
+    report: Report,
+) -> Wanted:
+    vmid = guest.vmid or 0
+    own = settings.guest(vmid)
+    lxc = guest.kind == "lxc"
+    if not lxc and (own.mount_points or own.features):
+        report.error(
+            FILE, f"proxmox_guests[{vmid}]", "features and mount_points are for containers",
+            "remove them: a VM has its disk_size_gb",
+        )  # fmt: skip
+    keys = _common_keys(guest, site, own, report)
+    keys |= _lxc_keys(guest, settings, own) if lxc else _vm_keys(guest, settings, ssh_keys)
+    return Wanted(
+        vmid=vmid,
+        kind="lxc" if lxc else "qemu",
+        name=guest.name,
+        node=own.node or settings.node or site.hypervisor.name,
+        template=isinstance(guest, Template),
+        origin=_origin(guest, site, settings),
+        storage=guest.storage_pool,
+        disk_gb=guest.disk_gb,
+        keys=keys,
+        fixed={"unprivileged": Flag(guest.unprivileged)} if lxc else {},
+        mount_points=own.mount_points,
+        ssh_keys=ssh_keys,
+        place=f"{guest.source.file}: {guest.source.path}",
+        replicate_to=own.replicate_to,
+    )
+
+
+def _common_keys(
+    guest: Host | Template, site: Site, own: GuestSettings, report: Report
+) -> dict[str, Key]:
+    tags = frozenset({TAG, *own.tags, *(guest.roles if isinstance(guest, Host) else ())})
+    try:
+        values.join_tags(tags)
+    except ValueError as error:
+        place = f"proxmox_guests[{guest.vmid}].tags"
+        report.error(FILE, place, str(error), "write another tag")
+    keys: dict[str, Key] = {
+        "description": Note(f"{MARK}: {guest.source.file}, {guest.source.path}", MARK),
+        "tags": Tags(tags, OWNED_TAGS),
+        "net0": _nic(guest, own.vlan),
+    }
+    if guest.nameservers:
+        keys["nameserver"] = Words(tuple(map(str, guest.nameservers)))
+        keys["searchdomain"] = Text(site.domain, case=False)
+    if isinstance(guest, Host):
+        keys["onboot"] = Flag(guest.start_at_boot)
+        keys["startup"] = Props({"order": str(guest.boot_order), "up": str(guest.boot_delay)})
+    if own.protection is not None:
+        keys["protection"] = Flag(own.protection)
+    return keys
+
+
+def _lxc_keys(
+    guest: Host | Template, settings: ProxmoxSettings, own: GuestSettings
+) -> dict[str, Key]:
+    keys: dict[str, Key] = {"hostname": Text(guest.name, case=False)}
+    if guest.memory_mb:
+        keys["memory"] = Number(guest.memory_mb, 512)
+    if guest.cores:
+        keys["cores"] = Number(guest.cores)
+    if guest.swap_mb is not None:
+        keys["swap"] = Number(guest.swap_mb, 512)
+    if features := {**settings.lxc_features, **own.features}:
+        keys["features"] = Props(features)
+    return keys
+
+
+def _vm_keys(
+    guest: Host | Template, settings: ProxmoxSettings, ssh_keys: tuple[str, ...]
+) -> dict[str, Key]:
+    keys: dict[str, Key] = {
+        "name": Text(guest.name, case=False),
+        "agent": Props({"enabled": "1"}, "enabled"),
+        "ipconfig0": Props(_address(guest)),
+    }
+    if guest.memory_mb:
+        keys["memory"] = Props({"current": str(guest.memory_mb)}, "current")
+    if guest.cores:
+        keys["cores"] = Number(guest.cores, 1)
+    if user := settings.vm_user or guest.username:
+        keys["ciuser"] = Text(user)
+    if ssh_keys:
+        keys["sshkeys"] = SshKeys(ssh_keys)
+    return keys
+
+
+def _address(guest: Host | Template) -> dict[str, str]:
+    if guest.address is None:
+        return {"ip": "dhcp"}
+    found = {"ip": f"{guest.address}/{guest.prefixlen}"}
+    if guest.gateway:
+        found["gw"] = str(guest.gateway)
+    return found
+
+
+def _nic(guest: Host | Template, vlan: int | None) -> Nic:
+    enabled = isinstance(guest, Host) and guest.firewall_enabled
+    found = {"bridge": guest.bridge, "firewall": str(int(enabled))}
+    if guest.mac:
+        found["hwaddr"] = guest.mac
+    if vlan:
+        found["tag"] = str(vlan)
+    if guest.kind == "lxc":
+        return Nic({"name": guest.interface, **found, **_address(guest)})
+    return Nic(found, model="virtio")
+
+
+def _origin(
+    guest: Host | Template, site: Site, settings: ProxmoxSettings
+) -> Archive | CloudImage | Clone | None:
+    if guest.clone_from is not None:
+        source = next((t for t in site.templates if t.vmid == guest.clone_from), None)
+        return Clone(guest.clone_from, source.snapshot_name if source else None)
+    if guest.image is None:
+        return None
+    path = PurePosixPath(guest.image)
+    if guest.kind == "lxc":
+        return Archive(f"{settings.template_storage}:vztmpl/{path.name}", path.name)
+    # The API imports from a storage's import folder alone, and there by suffix; Ubuntu calls a
+    # qcow2 image .img.
+    name = path.with_suffix(_IMAGE_SUFFIXES.get(path.suffix, path.suffix)).name
+    return CloudImage(f"{settings.image_storage}:import/{name}", path.name)
+
+
+__all__ = ["MARK", "TAG", "Archive", "Clone", "CloudImage", "ConfigError", "Wanted", "desired"]

@@ -1,0 +1,197 @@
+"""What is, compared with what should be: a typed difference, and from it the smallest write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from phoenix.proxmox import values
+from phoenix.proxmox.desired import MARK, TAG, Kind, Wanted
+from phoenix.proxmox.keys import Note, Tags
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One guest as the API shows it. `config` has changes that wait for a restart applied.
+
+    `pending` are the keys whose change waits for a restart; `lock` is who holds the guest.
+    """
+
+    vmid: int
+    kind: Kind
+    node: str
+    name: str
+    running: bool
+    template: bool
+    lock: str | None
+    config: Mapping[str, str]
+    pending: tuple[str, ...] = ()
+    digest: str | None = None
+
+    @property
+    def ours(self) -> bool:
+        """Whether Phoenix made or adopted it: by tag, or by the start of its description."""
+        marked = self.config.get("description", "").strip().startswith(MARK)
+        return marked or TAG in values.tags(self.config.get("tags", ""))
+
+
+class Change(NamedTuple):
+    """One key that is to be written; `before` is None where it's absent."""
+
+    key: str
+    before: str | None
+    after: str
+
+    def __str__(self) -> str:
+        """For a person."""
+        return f"{self.key}: {self.before if self.before is not None else '(absent)'} -> " + (
+            self.after
+        )
+
+
+class Growth(NamedTuple):
+    """A disk that is to grow; sizes in GiB."""
+
+    disk: str
+    before_gb: float
+    after_gb: int
+
+    def __str__(self) -> str:
+        """For a person."""
+        return f"{self.disk}: {self.before_gb:g} GiB -> {self.after_gb} GiB"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is to be written, what can't be (`refusals`), and what is only to be said."""
+
+    changes: tuple[Change, ...] = ()
+    growths: tuple[Growth, ...] = ()
+    refusals: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether anything is to be written."""
+        return bool(self.changes or self.growths)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Each difference on a line of its own."""
+        return tuple(map(str, (*self.changes, *self.growths)))
+
+    @property
+    def substantial(self) -> tuple[str, ...]:
+        """The differences that are more than our own marks."""
+        kept = [c for c in self.changes if c.key not in ("tags", "description")]
+        return tuple(map(str, (*kept, *self.growths)))
+
+
+def compare(wanted: Wanted, observed: Observed) -> Difference:
+    """The difference of the keys that we own; a template is never changed once it is one."""
+    if wanted.kind != observed.kind:
+        reason = (
+            f"there is a {observed.kind} guest {observed.vmid} ({observed.name}) on "
+            f"{observed.node}, and {wanted.place} declares a {wanted.kind} guest"
+        )
+        return Difference(refusals=(reason,))
+    if wanted.template and (observed.template or not observed.ours):
+        return Difference()
+    refusals = [
+        f"{key} is {observed.config.get(key, '0')} and can't be changed after creation; "
+        f"declared: {want.written(None)}"
+        for key, want in wanted.fixed.items()
+        if not want.holds(observed.config.get(key))
+    ]
+    changes = [
+        Change(key, observed.config.get(key), want.written(observed.config.get(key)))
+        for key, want in wanted.keys.items()
+        if not want.holds(observed.config.get(key))
+    ]
+    changes += _mounts(wanted, observed)
+    growths, remarks = _disk(wanted, observed)
+    if observed.node != wanted.node:
+        remarks.append(f"it is on node {observed.node}, not {wanted.node}, and managed there")
+    return Difference(tuple(changes), tuple(growths), tuple(refusals), tuple(remarks))
+
+
+def _mounts(wanted: Wanted, observed: Observed) -> Iterator[Change]:
+    """Mount points by their path inside; a new one gets the first free index."""
+    taken = {
+        key: values.parse(value, "volume")
+        for key, value in observed.config.items()
+        if key.startswith("mp") and key[2:].isdigit()
+    }
+    paths = {found.get("mp", "").rstrip("/") for found in taken.values()}
+    used = set(taken)
+    for mount in wanted.mount_points:
+        if mount.path.rstrip("/") in paths:
+            continue
+        key = next(f"mp{n}" for n in range(256) if f"mp{n}" not in used)
+        used.add(key)
+        text = f"{mount.storage}:{mount.size_gb},mp={mount.path},backup={int(mount.backup)}"
+        yield Change(key, None, text)
+
+
+def disk_key(observed: Observed) -> str | None:
+    """The key of the disk that the guest boots from; None where it has none."""
+    if observed.kind == "lxc":
+        return "rootfs" if "rootfs" in observed.config else None
+    order = values.parse(observed.config.get("boot", "")).get("order", "")
+    disks = [
+        key
+        for key, value in sorted(observed.config.items())
+        if key.rstrip("0123456789") in ("scsi", "virtio", "sata", "ide")
+        and key[-1].isdigit()
+        and "media=cdrom" not in value
+    ]
+    return next((key for key in order.split(";") if key in disks), disks[0] if disks else None)
+
+
+def _disk(wanted: Wanted, observed: Observed) -> tuple[list[Growth], list[str]]:
+    disks: list[tuple[str | None, int | None]] = [(disk_key(observed), wanted.disk_gb)]
+    for mount in wanted.mount_points:
+        for key, value in observed.config.items():
+            found = values.parse(value, "volume") if key.startswith("mp") else {}
+            if found.get("mp", "").rstrip("/") == mount.path.rstrip("/"):
+                disks.append((key, mount.size_gb))
+    growths: list[Growth] = []
+    remarks: list[str] = []
+    for disk, size in disks:
+        text = values.parse(observed.config.get(disk or "", ""), "volume").get("size")
+        if disk is None or size is None or text is None:
+            continue
+        now = values.size_bytes(text)
+        if now < size * GIB:
+            growths.append(Growth(disk, now / GIB, size))
+        elif now > size * GIB:
+            remarks.append(
+                f"{disk} has {now / GIB:g} GiB, {size} GiB are declared: a disk is never shrunk"
+            )
+    return growths, remarks
+
+
+def verdict(wanted: Wanted, observed: Observed, adopt: bool) -> Difference:
+    """`compare`, with the refusals for a guest that a person made.
+
+    A guest that isn't ours is adopted where `adopt` says so, or where nothing but our marks
+    differs; a different name is another guest, and never touched unless adopted by its id.
+    """
+    found = compare(wanted, observed)
+    if observed.ours or adopt or wanted.template or found.refusals:
+        return found
+    differing = found.substantial
+    if not differing:
+        return found
+    shown = "\n".join(f"  {line}" for line in differing)
+    reason = (
+        f"it was not made by Phoenix and differs from {wanted.place}:\n{shown}\n"
+        f"  mend: change the entry or the guest; or add {wanted.vmid} to proxmox_adopt in "
+        "group_data, and Phoenix makes exactly these changes"
+    )
+    return Difference(refusals=(reason,), remarks=found.remarks)
+
+
+__all__ = ["Change", "Difference", "Growth", "Note", "Observed", "Tags", "compare", "verdict"]

@@ -1,0 +1,39 @@
+"""What can go wrong with the Proxmox VE API, each with what a person can do about it."""
+
+from __future__ import annotations
+
+
+class ProxmoxError(RuntimeError):
+    """Something failed at the Proxmox VE API; the message is complete and holds no secret."""
+
+
+class RefusedError(ProxmoxError):
+    """What is there must not, or can't, be changed into what is declared. Nothing was written."""
+
+
+class LoginError(ProxmoxError):
+    """The token is unknown, or lacks a privilege."""
+
+
+class UnreachableError(ProxmoxError):
+    """No answer; nothing was written, or only something that may be sent again."""
+
+
+class LostAnswerError(ProxmoxError):
+    """A write was sent and its answer lost: only a look at the state tells whether it happened."""
+
+
+class LockedError(ProxmoxError):
+    """Another task holds the guest and did not let go in time."""
+
+
+class QuorumError(ProxmoxError):
+    """The cluster has no quorum: /etc/pve is read-only."""
+
+
+class TaskFailedError(ProxmoxError):
+    """A task ended with an error; the message has the last lines of its log."""
+
+
+class TaskTimeoutError(ProxmoxError):
+    """A task still runs after the deadline; it was left running."""

@@ -1,0 +1,192 @@
+"""How one key of a guest's configuration is compared and written: by value, our part of it only.
+
+Each type answers two questions about the current string (None where the key is absent):
+`holds`, whether it already says what we want, and `written`, the whole new string, which keeps
+whatever a person put beside our part.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from phoenix.proxmox import values
+
+
+class Key(Protocol):
+    """What we want of one key."""
+
+    def holds(self, current: str | None) -> bool:
+        """Whether `current` already says it."""
+
+    def written(self, current: str | None) -> str:
+        """The string to send instead of `current`."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A whole number; `default` is what Proxmox VE takes where the key is absent."""
+
+    value: int
+    default: int | None = None
+
+    def holds(self, current: str | None) -> bool:
+        """Compare as numbers."""
+        if current is None:
+            return self.value == self.default
+        return str(current).strip() == str(self.value)
+
+    def written(self, current: str | None) -> str:  # noqa: ARG002
+        """The number."""
+        return str(self.value)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Yes or no, no where the key is absent."""
+
+    value: bool
+
+    def holds(self, current: str | None) -> bool:
+        """Compare as truth values."""
+        return values.boolean(current or "0") == self.value
+
+    def written(self, current: str | None) -> str:  # noqa: ARG002
+        """1 or 0."""
+        return str(int(self.value))
+
+
+@dataclass(frozen=True)
+class Text:
+    """Plain text; host names differ in nothing but letters' case (RFC 4343)."""
+
+    value: str
+    case: bool = True
+
+    def holds(self, current: str | None) -> bool:
+        """Compare without outer blanks."""
+        ours, theirs = self.value.strip(), (current or "").strip()
+        return ours == theirs if self.case else ours.lower() == theirs.lower()
+
+    def written(self, current: str | None) -> str:  # noqa: ARG002
+        """The text."""
+        return self.value
+
+
+@dataclass(frozen=True)
+class Words:
+    """Words in order, as in `nameserver`."""
+
+    value: tuple[str, ...]
+
+    def holds(self, current: str | None) -> bool:
+        """Compare word by word."""
+        return tuple(re.findall(r"[^\s,;]+", current or "")) == self.value
+
+    def written(self, current: str | None) -> str:  # noqa: ARG002
+        """The words with blanks."""
+        return " ".join(self.value)
+
+
+@dataclass(frozen=True)
+class Props:
+    """Some properties of a string of them; the others stay."""
+
+    value: Mapping[str, str]
+    default_key: str = ""
+
+    def holds(self, current: str | None) -> bool:
+        """Compare our properties."""
+        found = values.parse(current or "", self.default_key)
+        return all(_same(found.get(key), value) for key, value in self.value.items())
+
+    def written(self, current: str | None) -> str:
+        """The string with our properties put in."""
+        found = values.parse(current or "", self.default_key)
+        return values.join({**found, **self.value}, self.default_key)
+
+
+@dataclass(frozen=True)
+class Nic:
+    """Our properties of a network card; `model` counts only where there is no card yet."""
+
+    value: Mapping[str, str]
+    model: str | None = None
+
+    def holds(self, current: str | None) -> bool:
+        """Compare our properties, a MAC in either case."""
+        found = values.parse_nic(current or "")
+        return bool(found) and all(_same(found.get(k), v) for k, v in self.value.items())
+
+    def written(self, current: str | None) -> str:
+        """The card with our properties put in; its model and MAC stay where we name none."""
+        found = values.parse_nic(current or "")
+        if self.model and "model" not in found:
+            found = {"model": self.model, **found}
+        return values.join_nic({**found, **self.value})
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Our tags beside those of others; of `owned`, which we alone give, the rest is removed."""
+
+    value: frozenset[str]
+    owned: frozenset[str]
+
+    def holds(self, current: str | None) -> bool:
+        """Compare those that are ours."""
+        return values.tags(current or "") & (self.owned | self.value) == self.value
+
+    def written(self, current: str | None) -> str:
+        """Theirs and ours."""
+        return values.join_tags((values.tags(current or "") - self.owned) | self.value)
+
+
+@dataclass(frozen=True)
+class SshKeys:
+    """Public keys that a VM's user accepts, beside those of others."""
+
+    value: tuple[str, ...]
+
+    def holds(self, current: str | None) -> bool:
+        """Whether each is there, whatever its comment."""
+        return _bare(self.value) <= _bare(values.ssh_keys(current or ""))
+
+    def written(self, current: str | None) -> str:
+        """Theirs, then ours that were missing."""
+        theirs = values.ssh_keys(current or "")
+        known = _bare(theirs)
+        ours = [key for key in self.value if not _bare([key]) <= known]
+        return values.join_ssh_keys([*theirs, *ours])
+
+
+@dataclass(frozen=True)
+class Note:
+    """A description of ours, which starts with `mark`; one that a person wrote is left alone."""
+
+    value: str
+    mark: str
+
+    def holds(self, current: str | None) -> bool:
+        """Whether it's ours and up to date, or a person's."""
+        text = (current or "").strip()
+        return text == self.value.strip() or bool(text and not text.startswith(self.mark))
+
+    def written(self, current: str | None) -> str:  # noqa: ARG002
+        """The description."""
+        return self.value
+
+
+def _same(current: str | None, wanted: str) -> bool:
+    if current is None:
+        return False
+    if {current.lower(), wanted.lower()} <= {"0", "1", "yes", "no", "on", "off", "true", "false"}:
+        return values.boolean(current) == values.boolean(wanted)
+    return current.lower() == wanted.lower()
+
+
+def _bare(keys: Iterable[str]) -> frozenset[tuple[str, ...]]:
+    """Type and body of each key, without its comment."""
+    return frozenset(tuple(key.split()[:2]) for key in keys)

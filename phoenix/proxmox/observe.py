@@ -1,0 +1,166 @@
+"""Reading what is: guests, storages, volumes, the cluster's health."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from phoenix.proxmox.client import Client
+from phoenix.proxmox.desired import Archive, CloudImage, Wanted
+from phoenix.proxmox.diff import GIB, Observed
+from phoenix.proxmox.errors import QuorumError
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a guest is, from the cluster's list of all guests."""
+
+    vmid: int
+    kind: str
+    node: str
+    name: str
+    running: bool
+    template: bool
+
+
+def located(client: Client) -> dict[int, Located]:
+    """Every guest of the cluster that the token may see, by id, whatever its node."""
+    return {
+        int(row["vmid"]): Located(
+            int(row["vmid"]),
+            str(row["type"]),
+            str(row["node"]),
+            str(row.get("name", "")),
+            row.get("status") == "running",
+            bool(row.get("template")),
+        )
+        for row in client.get("cluster/resources", type="vm")
+    }
+
+
+def base(found: Located | Observed) -> str:
+    """The API's path of a guest."""
+    return f"nodes/{found.node}/{found.kind}/{found.vmid}"
+
+
+def observe(client: Client, vmid: int) -> Observed | None:
+    """One guest with its configuration, or None if there's none.
+
+    Changes that wait for a restart count as made: writing them again would change nothing.
+    """
+    found = located(client).get(vmid)
+    return read(client, found) if found else None
+
+
+def read(client: Client, found: Located) -> Observed:
+    """The configuration of a guest whose place is known."""
+    path = base(found)
+    now: Mapping[str, object] = client.get(f"{path}/config")
+    config = {str(key): str(value) for key, value in now.items()}
+    pending = []
+    for row in client.get(f"{path}/pending"):
+        key = str(row.get("key", ""))
+        if "pending" in row:
+            config[key] = str(row["pending"])
+            pending.append(key)
+        elif row.get("delete"):
+            config.pop(key, None)
+            pending.append(key)
+    digest = config.pop("digest", None)
+    return Observed(
+        vmid=found.vmid,
+        kind="lxc" if found.kind == "lxc" else "qemu",
+        node=found.node,
+        name=found.name,
+        running=found.running,
+        template=found.template or config.get("template") == "1",
+        lock=config.pop("lock", None),
+        config=config,
+        pending=tuple(pending),
+        digest=digest,
+    )
+
+
+def snapshots(client: Client, found: Located | Observed) -> tuple[str, ...]:
+    """The names of a guest's snapshots, oldest first."""
+    rows = client.get(f"{base(found)}/snapshot")
+    real = [row for row in rows if row.get("name") != "current"]
+    return tuple(row["name"] for row in sorted(real, key=lambda row: row.get("snaptime", 0)))
+
+
+def volume_exists(client: Client, node: str, volume: str) -> bool:
+    """Whether a storage of the node holds a volume, as "local:vztmpl/debian-12.tar.zst"."""
+    storage, _, name = volume.partition(":")
+    content = name.partition("/")[0]
+    rows = client.get(f"nodes/{node}/storage/{storage}/content", content=content)
+    return any(row.get("volid") == volume for row in rows)
+
+
+def check_quorum(client: Client) -> None:
+    """Raise QuorumError where the cluster can't write; a single node always can."""
+    for row in client.get("cluster/status"):
+        if row.get("type") == "cluster" and not int(row.get("quorate", 1)):
+            raise QuorumError(
+                f"the cluster {row.get('name')} has no quorum, so nothing can be changed. mend: "
+                "bring its other nodes back (`pvecm status`), then run again"
+            )
+
+
+def check_storages(client: Client, wanted: Iterable[Wanted]) -> tuple[str, ...]:
+    """What is wrong with the storages that guests to be made need: absent, unfit, or full.
+
+    Sizes are summed per storage: a run that would fill it half-way doesn't begin.
+    """
+    faults: list[str] = []
+    needs: dict[tuple[str, str], list[Wanted]] = {}
+    for guest in wanted:
+        if guest.storage:
+            needs.setdefault((guest.node, guest.storage), []).append(guest)
+    rows_of: dict[str, dict[str, dict[str, object]]] = {}
+    for (node, storage), guests in needs.items():
+        if node not in rows_of:
+            rows_of[node] = {row["storage"]: row for row in client.get(f"nodes/{node}/storage")}
+        row = rows_of[node].get(storage)
+        who = ", ".join(guest.place for guest in guests)
+        if row is None:
+            known = ", ".join(sorted(rows_of[node]))
+            faults.append(
+                f"node {node} has no storage {storage!r} (it has {known}), which {who} declare. "
+                "mend: make it in Proxmox VE (Datacenter, Storage), or change storage_pool"
+            )
+            continue
+        content = str(row.get("content", "")).split(",")
+        for kind, needed in (("lxc", "rootdir"), ("qemu", "images")):
+            if any(guest.kind == kind for guest in guests) and needed not in content:
+                faults.append(
+                    f"storage {storage!r} of node {node} does not take {needed}, which {who} "
+                    f"need. mend: add the content type {needed} to it in Proxmox VE"
+                )
+        # A storage may be thin, so the sum of all sizes may exceed it; one guest's never.
+        largest = max((guest.disk_gb or 0 for guest in guests), default=0)
+        free = row.get("avail")
+        if isinstance(free, int) and row.get("total") and free < largest * GIB:
+            faults.append(
+                f"storage {storage!r} of node {node} has {free / GIB:.1f} GiB free, and one guest "
+                f"of {who} needs {largest} GiB. mend: free space, or change storage_pool"
+            )
+    return tuple(faults)
+
+
+def check_images(
+    client: Client, wanted: Iterable[Wanted], downloadable: Iterable[str]
+) -> tuple[str, ...]:
+    """Images that neither are on their storage nor can be downloaded by setting."""
+    known = set(downloadable)
+    faults = []
+    for guest in wanted:
+        origin = guest.origin
+        if not isinstance(origin, Archive | CloudImage) or origin.file in known:
+            continue
+        if not volume_exists(client, guest.node, origin.volume):
+            faults.append(
+                f"{guest.place}: {origin.volume} is not there. mend: put it there (Proxmox VE: "
+                f"the storage's content), or give proxmox_images[{origin.file!r}] a url and a "
+                "sha256 in group_data, and the hypervisor downloads it"
+            )
+    return tuple(faults)

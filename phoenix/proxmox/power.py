@@ -1,0 +1,142 @@
+"""Starting, stopping and removing guests; snapshots before a change that may go wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from phoenix.proxmox import values
+from phoenix.proxmox.client import Client
+from phoenix.proxmox.diff import Observed
+from phoenix.proxmox.errors import LostAnswerError, ProxmoxError, RefusedError
+from phoenix.proxmox.observe import Located, base, located, observe, snapshots
+
+BEFORE = "phoenix-before"
+LIFECYCLE = "pre-configured"
+"""The original's first lifecycle snapshot: the guest as made, before its software."""
+_SHUTDOWN_SECONDS = 120
+
+
+def find(client: Client, vmid: int) -> Located:
+    """Where a guest is.
+
+    Raises:
+        RefusedError: there is none.
+    """
+    found = located(client).get(vmid)
+    if found is None:
+        raise RefusedError(f"there is no guest {vmid}")
+    return found
+
+
+def start(client: Client, vmid: int) -> bool:
+    """Start a guest that isn't running, and wait for the task; whether it was started.
+
+    Raises:
+        ProxmoxError: it did not start, with the task's log.
+    """
+    for attempt in (1, 2, 3):
+        found = find(client, vmid)
+        if found.running:
+            return attempt > 1
+        if found.template:
+            raise RefusedError(f"guest {vmid} is a template, and a template never runs")
+        try:
+            client.write("POST", f"{base(found)}/status/start")
+        except LostAnswerError:
+            if attempt == 3:
+                raise
+            continue
+        return True
+    return True
+
+
+def stop(client: Client, vmid: int, seconds: int = _SHUTDOWN_SECONDS) -> bool:
+    """Shut a guest down cleanly, by force after `seconds`; whether it ran.
+
+    Raises:
+        ProxmoxError: it did not stop.
+    """
+    found = find(client, vmid)
+    if not found.running:
+        return False
+    client.write("POST", f"{base(found)}/status/shutdown", {"timeout": seconds, "forceStop": 1})
+    return True
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What was asked for when a guest is to go: its id, and its name as the second question."""
+
+    vmid: int
+    confirm: str
+
+
+def remove(client: Client, removal: Removal) -> bool:
+    """Remove a guest and its disks; whether there was one.
+
+    Raises:
+        RefusedError: `confirm` isn't its name, it's not ours, it runs, is protected, or others
+            are cloned from it.
+        ProxmoxError: the removal failed.
+    """
+    observed = observe(client, removal.vmid)
+    if observed is None:
+        return False
+    if reason := _kept(observed, removal.confirm):
+        raise RefusedError(f"guest {removal.vmid} ({observed.name}) is not removed: {reason}")
+    client.write("DELETE", base(observed), {"purge": 1})
+    return True
+
+
+def _kept(observed: Observed, confirm: str) -> str | None:
+    if confirm.lower() != observed.name.lower():
+        return f"removal must be asked for twice, by id and name, and {confirm!r} is not its name"
+    if values.boolean(observed.config.get("protection", "0")):
+        return "its protection is on. mend: turn protection off in Proxmox VE first"
+    if not observed.ours:
+        return "Phoenix did not make it (no tag phoenix). mend: remove it by hand"
+    if observed.running:
+        return "it runs. mend: stop it first"
+    return None
+
+
+@contextmanager
+def restore_point(client: Client, vmid: int, log: Callable[[str], None]) -> Iterator[None]:
+    """A snapshot around a change: removed when it went well, gone back to when it failed.
+
+    Raises:
+        ProxmoxError: the snapshot can't be made (then nothing is changed), or the change failed
+            (then the message says whether the guest was put back).
+    """
+    found = find(client, vmid)
+    path = f"{base(found)}/snapshot"
+    name = f"{BEFORE}-{int(time.time())}"
+    client.write("POST", path, {"snapname": name, "description": "before a change by Phoenix"})
+    try:
+        yield
+    except ProxmoxError as failure:
+        log(f"guest {vmid}: going back to snapshot {name}")
+        try:
+            client.write("POST", f"{path}/{name}/rollback")
+            if found.running:
+                start(client, vmid)
+            client.write("DELETE", f"{path}/{name}")
+        except ProxmoxError as second:
+            raise ProxmoxError(
+                f"{failure}\nand guest {vmid} could not be put back: {second}\n"
+                f"mend: roll back to snapshot {name} by hand"
+            ) from failure
+        raise type(failure)(f"{failure}\nguest {vmid} was put back as it was") from failure
+    client.write("DELETE", f"{path}/{name}")
+
+
+def lifecycle_snapshot(client: Client, vmid: int, name: str = LIFECYCLE) -> bool:
+    """Take the snapshot `name` where a guest has none of that name; whether it was taken."""
+    found = find(client, vmid)
+    if found.template or name in snapshots(client, found):
+        return False
+    client.write("POST", f"{base(found)}/snapshot", {"snapname": name})
+    return True

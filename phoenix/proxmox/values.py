@@ -1,0 +1,109 @@
+"""Proxmox VE's configuration strings as values: "virtio=AA:..,bridge=vmbr0" and its kin.
+
+The API stores many settings as one string of properties. They are compared by value: order,
+letter case of a MAC and ways to write "yes" say nothing. Formats: pve-docs, qm.conf(5),
+pct.conf(5).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote, unquote
+
+Properties = dict[str, str]
+
+# Models of a VM's network card: `model=MAC` stands first in netN (qm.conf(5), net[n]).
+NIC_MODELS = (
+    "e1000", "e1000-82540em", "e1000-82544gc", "e1000-82545em", "e1000e", "i82551", "i82557b",
+    "i82559er", "ne2k_isa", "ne2k_pci", "pcnet", "rtl8139", "virtio", "vmxnet3",
+)  # fmt: skip
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)\Z")
+_TAG = re.compile(r"[a-z0-9_][a-z0-9_\-+.]*\Z")
+
+
+def parse(text: str, default_key: str = "") -> Properties:
+    """The properties of a string; a part without "=" belongs to `default_key`."""
+    found: Properties = {}
+    for part in str(text).split(","):
+        key, equals, value = part.partition("=")
+        if equals:
+            found[key.strip()] = value
+        elif part.strip():
+            found[default_key] = part.strip()
+    return found
+
+
+def join(properties: Mapping[str, str], default_key: str = "") -> str:
+    """One string of properties; the one of `default_key` goes first, without its key."""
+    first = [properties[default_key]] if default_key in properties else []
+    rest = [f"{key}={value}" for key, value in properties.items() if key != default_key]
+    return ",".join(first + rest)
+
+
+def parse_nic(text: str) -> Properties:
+    """A network card's properties; a VM's `virtio=MAC` becomes `model` and `hwaddr`."""
+    found = parse(text, "model")
+    for model in NIC_MODELS:
+        if model in found:
+            found = {"model": model, "hwaddr": found.pop(model), **found}
+    if "macaddr" in found:
+        found["hwaddr"] = found.pop("macaddr")
+    if "hwaddr" in found:
+        found["hwaddr"] = found["hwaddr"].upper()
+    return found
+
+
+def join_nic(properties: Mapping[str, str]) -> str:
+    """The string of a network card; a VM's card (it has a `model`) leads with `model=MAC`."""
+    rest = dict(properties)
+    model = rest.pop("model", None)
+    if model is None:
+        return join(rest)
+    mac = rest.pop("hwaddr", None)
+    return ",".join([f"{model}={mac}" if mac else model, *([join(rest)] if rest else [])])
+
+
+def size_bytes(text: str) -> int:
+    """A disk's size, "32G" or "512M" or plain bytes, in bytes.
+
+    Raises:
+        ValueError: no size.
+    """
+    found = _SIZE.match(str(text))
+    if not found:
+        raise ValueError(f"{text!r} is no size: Proxmox VE writes 32G or 512M")
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+def boolean(text: object) -> bool:
+    """Whether a setting is on; Proxmox VE writes 1, yes, on or true."""
+    return str(text).strip().lower() in ("1", "yes", "on", "true")
+
+
+def tags(text: str) -> frozenset[str]:
+    """The tags of a guest; they may be separated by semicolons, commas or blanks."""
+    return frozenset(tag.lower() for tag in re.split(r"[;,\s]+", str(text)) if tag)
+
+
+def join_tags(found: Iterable[str]) -> str:
+    """Tags as Proxmox VE stores them: sorted, with semicolons.
+
+    Raises:
+        ValueError: one is no tag.
+    """
+    for tag in found:
+        if not _TAG.match(tag):
+            raise ValueError(f"{tag!r} is no tag: use a-z, 0-9, _ - + . and no dot in front")
+    return ";".join(sorted(found))
+
+
+def ssh_keys(text: str) -> tuple[str, ...]:
+    """The public keys of a VM's `sshkeys`, which the API holds percent-encoded."""
+    return tuple(line.strip() for line in unquote(str(text)).splitlines() if line.strip())
+
+
+def join_ssh_keys(keys: Iterable[str]) -> str:
+    """`sshkeys` as the API wants it: percent-encoded, spaces as %20."""
+    return quote("\n".join(keys), safe="")

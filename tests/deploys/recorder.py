@@ -1,0 +1,135 @@
+"""Whole deploys with no target: pyinfra's fake connector, which answers as it is told."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import runpy
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pyinfra
+from pyinfra.api import Config, Inventory, State
+from pyinfra.api.connect import connect_all
+from pyinfra.api.operations import run_ops
+from pyinfra.api.state import StateStage
+from pyinfra.connectors.fake import FakeConnector
+from pyinfra.connectors.util import CommandOutput, OutputLine
+from pyinfra.context import ctx_inventory, ctx_state
+from pyinfra_cli.util import load_deploy_file
+
+from phoenix import inventory as inventories
+
+ROOT = Path(__file__).parents[2]
+ARCH = {re.compile(r"uname -m"): "x86_64"}
+
+
+@dataclass
+class Sent:
+    """One command as it goes over the wire, and what follows on its standard input."""
+
+    host: str
+    command: str
+    stdin: str
+
+    def files(self) -> dict[str, str]:
+        """Path to content of the tree that a config_tree command carries; empty for others."""
+        if "base64 -d | tar" not in self.command:
+            return {}
+        with tarfile.open(fileobj=io.BytesIO(base64.b64decode(self.stdin))) as tar:
+            found = {}
+            for info in tar:
+                content = tar.extractfile(info)
+                assert content is not None, info.name
+                found[info.name.removeprefix("root")] = content.read().decode()
+            return found
+
+
+@dataclass
+class Run:
+    """What a run sent, in order; `operations` are names in order, `failed` the failed hosts."""
+
+    sent: list[Sent] = field(default_factory=list)
+    operations: list[str] = field(default_factory=list)
+    changed: dict[str, list[str]] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+
+    def files(self, host: str) -> dict[str, str]:
+        return {
+            path: content
+            for sent in self.sent
+            if sent.host == host
+            for path, content in sent.files().items()
+            if path.startswith("/")
+        }
+
+
+def run(
+    deploy: str,
+    secrets: Path,
+    *,
+    responses: dict[str | re.Pattern[str], Any] | None = None,
+    execute: bool = True,
+    **data: object,
+) -> Run:
+    """Prepare and run `deploys/DEPLOY.py` for all six hosts of the repository's own site."""
+    site = inventories.load(ROOT / "inventories", ROOT / "stacks", environment="production")
+    settings = runpy.run_path(str(ROOT / "group_data/all.py"))
+    settings = {key: value for key, value in settings.items() if not key.startswith("__")}
+    settings |= {
+        "site_inventories": str(ROOT / "inventories"),
+        "site_stacks": str(ROOT / "stacks"),
+        "site_environment": "production",
+        "site_secrets": str(secrets),
+        "fake_delay": 0,
+        "fake_delay_jitter": 0,
+        **data,
+    }
+    found = Run()
+
+    class Recorder(FakeConnector):
+        def run_shell_command(self, command: Any, *rest: Any, **arguments: Any) -> Any:
+            raw = command if isinstance(command, str) else command.get_raw_value()
+            found.sent.append(Sent(self.host.name, raw, str(arguments.get("_stdin") or "")))
+            for matcher, answer in (ARCH | (responses or {})).items():
+                hit = matcher in raw if isinstance(matcher, str) else matcher.search(raw)
+                if hit:
+                    lines = answer(raw) if callable(answer) else [answer]
+                    return True, CommandOutput([OutputLine("stdout", line) for line in lines])
+            return True, CommandOutput([])
+
+    with (
+        patch("pyinfra.api.inventory.get_execution_connectors", lambda: {"ssh": Recorder}),
+        patch.object(pyinfra, "is_cli", True),
+    ):
+        groups = inventories.groups(site, {})
+        inventory = Inventory(
+            ([host.name for host in site.hosts], settings),
+            **{name: ([host for host, _ in hosts], {}) for name, hosts in groups.items()},
+        )
+        state = State(inventory, Config())
+        state.cwd = str(ROOT)
+        with ctx_state.use(state), ctx_inventory.use(inventory):
+            state.set_stage(StateStage.Connect)
+            connect_all(state)
+            state.set_stage(StateStage.Prepare)
+            load_deploy_file(state, str(ROOT / "deploys" / f"{deploy}.py"))
+            for op_hash in state.get_op_order():
+                name = next(iter(state.get_op_meta(op_hash).names))
+                found.operations.append(name)
+                found.changed[name] = [
+                    host.name
+                    for host in state.inventory
+                    if op_hash in state.ops[host]
+                    and state.ops[host][op_hash].operation_meta.will_change
+                ]
+            if execute:
+                found.sent.clear()
+                state.set_stage(StateStage.Execute)
+                run_ops(state)
+            found.failed = {host.name for host in state.failed_hosts}
+    return found

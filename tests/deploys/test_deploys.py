@@ -1,0 +1,193 @@
+"""Every component's deploy as a whole, against a recorder: fresh hosts and converged ones."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from pyinfra.api.exceptions import PyinfraError
+
+from tests.deploys.recorder import Run, run
+
+PLANTED = "planted-5ecret-of-the-test"
+NGINX, TRAEFIK, CA = "nginx-phoenix", "traefik-internal", "step-ca"
+
+ORDER = {
+    "dns": ["DNS: packages", "DNS: records and service"],
+    "step_ca": [
+        "Step-CA: packages",
+        "Step-CA: program",
+        "Step-CA: keys and certificates",
+        "Step-CA: configuration and service",
+    ],
+    "certificates": ["Certificate: packages", "Certificate: renewal", "Certificate: issue"],
+    "traefik": [
+        "Traefik: packages",
+        "Traefik: program",
+        "Traefik: configuration and service",
+        "Traefik: routes",
+    ],
+    "nginx": [
+        "Nginx: packages",
+        "Nginx: renewal",
+        "Nginx: certificate to start with",
+        "Nginx: configuration and service",
+        "Nginx: certificate",
+    ],
+}
+HOSTS = {
+    "dns": {"phoenix"},
+    "step_ca": {CA},
+    "certificates": {"portainer", "drphoenix"},
+    "traefik": {TRAEFIK},
+    "nginx": {NGINX},
+}
+COMPONENTS = sorted(ORDER)
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """One run of each component on fresh hosts, with a secret planted for every use."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("TRAEFIK_DASHBOARD_PASSWORD", "STEP_CA_PASSWORD"):
+            patch.setenv(f"PHOENIX_SECRET_{name}", PLANTED)
+        return {
+            name: run(name, tmp_path_factory.mktemp(name) / "secrets.json")
+            for name in [*COMPONENTS, "base"]
+        }
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_operations_come_in_order_and_touch_their_own_hosts_alone(
+    fresh: dict[str, Run], component: str
+) -> None:
+    done = fresh[component]
+    assert done.operations == ORDER[component]
+    assert not done.failed, done.failed
+    assert {sent.host for sent in done.sent} == HOSTS[component]
+
+
+def test_base_runs_everywhere_and_proves_a_login_after_sshd(fresh: dict[str, Run]) -> None:
+    done = fresh["base"]
+    assert {sent.host for sent in done.sent} == {
+        "phoenix", NGINX, TRAEFIK, CA, "portainer", "drphoenix",
+    }  # fmt: skip
+    for host in {sent.host for sent in done.sent}:
+        commands = [sent.command for sent in done.sent if sent.host == host]
+        assert commands[-1] == "sh /var/lib/phoenix/trees/ssh/current/apply confirm", commands[-2:]
+    ssh = next(s for s in done.sent if "/etc/ssh/sshd_config.d/10-phoenix.conf" in s.files())
+    assert "PasswordAuthentication no\n" in ssh.files()["/etc/ssh/sshd_config.d/10-phoenix.conf"]
+    assert "\nconfirm=120\n" in ssh.files()["params"], "undone unless a login succeeds"
+
+
+@pytest.mark.parametrize("component", [*COMPONENTS, "base"])
+def test_no_secret_is_in_a_command_or_in_a_file_that_others_can_read(
+    fresh: dict[str, Run], component: str
+) -> None:
+    for sent in fresh[component].sent:
+        assert PLANTED not in sent.command, sent.command
+        for path, content in sent.files().items():
+            assert PLANTED not in content, path
+
+
+def test_password_of_the_ca_goes_by_standard_input(fresh: dict[str, Run]) -> None:
+    (init,) = [sent for sent in fresh["step_ca"].sent if "step-ca-init" in sent.command]
+    assert init.stdin == PLANTED
+
+
+def test_dashboard_login_is_hashed_and_for_traefik_alone(fresh: dict[str, Run]) -> None:
+    (routes,) = [s for s in fresh["traefik"].sent if "/etc/traefik/dashboard.users" in s.files()]
+    files = routes.files()
+    assert files["/etc/traefik/dashboard.users"].startswith("admin:$2b$10$")
+    (line,) = [row for row in files["manifest"].splitlines() if row.endswith("dashboard.users")]
+    assert line.split("\t")[:3] == ["640", "root", "traefik"], line
+
+
+def test_names_agree_between_dns_gateway_proxy_and_certificate(fresh: dict[str, Run]) -> None:
+    routes = yaml.safe_load(fresh["traefik"].files(TRAEFIK)["/etc/traefik/dynamic/phoenix.yml"])
+    rules = " ".join(router["rule"] for router in routes["http"]["routers"].values())
+    routed = set(re.findall(r"Host\(`([^`]+)`\)", rules))
+    assert len(routed) >= 3, routed
+    nginx = fresh["nginx"].files(NGINX)
+    served = re.findall(r"server_name ([^_;][^;]*);", nginx["/etc/nginx/nginx.conf"])
+    assert [set(names.split()) for names in served] == [routed, routed], served
+    domains = nginx["/etc/phoenix/acme/gateway.conf"].splitlines()[0]
+    assert set(domains.removeprefix("DOMAINS=").split()) == routed
+    dns = fresh["dns"].files("phoenix")["/etc/phoenix/dnsmasq.conf"]
+    for name in routed:
+        assert re.search(rf"^host-record={re.escape(name)},", dns, re.M), name
+
+
+def settled(done: Run) -> dict[str, list[str]]:
+    """Answers to the tree fact, by base directory, of hosts on which `done` has succeeded."""
+    answers = {}
+    for sent in done.sent:
+        files = sent.files()
+        if not files:
+            continue
+        params = dict(line.split("=", 1) for line in files["params"].splitlines() if "=" in line)
+        base = params["base"].strip("'")
+        lines = ["current\tg", "loaded\tg"]
+        for row in files["manifest"].splitlines():
+            mode, user, group, sha, kind, path = row.split("\t")
+            link = f"{base}/current/root{path}" if kind == "L" else ""
+            lines.append(f"file\t{path}\t{link}\t{mode}\t{user}\t{group}\t{sha}")
+            lines.append(f"occupied\t{path}")
+        units = f"{params['unit']} {params['enable']}".replace("'", "").split()
+        lines += [f"unit\t{unit}\tactive\tenabled\tno" for unit in units]
+        answers[f"{sent.host} {base}"] = lines
+    return answers
+
+
+@pytest.mark.parametrize("component", [*COMPONENTS, "base"])
+def test_converged_trees_are_left_alone(
+    fresh: dict[str, Run], component: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TRAEFIK_DASHBOARD_PASSWORD", "STEP_CA_PASSWORD"):
+        monkeypatch.setenv(f"PHOENIX_SECRET_{name}", PLANTED)
+    answers = settled(fresh[component])
+    again = run(
+        component,
+        tmp_path / "secrets.json",
+        responses={
+            re.compile(f"config-tree {re.escape(key.split()[1])} "): lambda _, k=key: answers[k]
+            for key in answers
+            if component != "base" or key.startswith(NGINX)
+        },
+    )
+    hosts = {NGINX} if component == "base" else HOSTS[component]
+    sent = [s.files().keys() for s in again.sent if s.host in hosts and s.files()]
+    if component == "certificates":  # two hosts with different names: one of them was asked for
+        assert len(sent) <= 1, sent
+    else:
+        assert not sent, sent
+
+
+def test_hosts_without_a_ca_are_refused_trust_with_the_mend(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(PyinfraError, match="No hosts remaining"):
+        run("trust", tmp_path / "secrets.json")
+    assert "run deploys/step_ca.py first" in caplog.text, caplog.text
+
+
+@pytest.mark.parametrize(
+    ("component", "change", "message"),
+    [
+        ("step_ca", {"step_ca_lifetime_default": "1d"}, "step_ca_lifetime_default: '1d' is not"),
+        ("step_ca", {"artifacts": {}}, "artifacts['step-ca'] is missing"),
+        ("traefik", {"artifacts": {}}, "artifacts['traefik'] is missing"),
+        ("dns", {"dns_upstreams": []}, "dns_upstreams is empty"),
+        ("base", {"ssh_password": PLANTED}, "put a key of yours into its authorized_keys"),
+    ],
+)
+def test_bad_settings_end_the_run_before_a_host_is_touched(
+    tmp_path: Path, component: str, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
+        run(component, tmp_path / "secrets.json", **change)
+    said = f"{caught.value.args} {vars(caught.value)}"
+    assert message in said.replace('"', "'").replace("\\'", "'"), said
+    assert PLANTED not in said, said

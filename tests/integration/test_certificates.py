@@ -1,0 +1,100 @@
+"""Every certificate that is served, looked at with openssl; every key on every disk; the policy."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from phoenix.certificates_wanted import certificates
+from phoenix.routes import gateway_names
+from phoenix.traefik import ROOT_CA
+from tests.integration.site_lab import SiteLab, seen
+
+LEGO = (
+    "d=$(mktemp -d); LEGO_CA_CERTIFICATES={root} timeout 60 lego --server {directory} --accept-tos"
+    " --email it@{domain} --path $d --http --domains '{name}' run; code=$?; rm -rf $d; exit $code"
+)
+
+
+def endpoints(site: SiteLab) -> list[tuple[str, str, str, frozenset[str]]]:
+    """(what, ADDRESS:PORT, server name, names that the certificate must hold)"""
+    found = []
+    for wanted in certificates(site.site):
+        ports = {
+            service.port
+            for service in site.site.services
+            if service.owner == wanted.host and service.kind == "backend"
+        } or {443}
+        names = frozenset(wanted.sans)
+        for port in sorted(ports):
+            address = f"{site.address(wanted.host.name)}:{port}"
+            found.append((f"{wanted.host.name}:{port}", address, wanted.sans[0], names))
+    ca = f"ca.{site.site.domain}"
+    host = f"{site.roles['ca']}.host.{site.site.domain}"
+    found.append(("CA", f"{site.address('ca')}:9000", ca, frozenset({ca, host, "localhost"})))
+    return found
+
+
+def test_served_certificates_chain_to_the_root(site: SiteLab) -> None:
+    found = endpoints(site)
+    assert len(found) >= 5, found
+    for what, address, name, names in found:
+        done = site.s_client(
+            address, name, "-verify_return_error", "-verify_hostname", name, "-showcerts"
+        )
+        assert "Verify return code: 0 (ok)" in done.out, f"{what} {name}:\n{done.text}"
+        leaf = re.search(r"-----BEGIN CERT.*?-----END CERTIFICATE-----", done.out, re.DOTALL)
+        assert leaf, done.text
+        site.put("client", "/root/leaf.pem", leaf[0])
+        text = site.sh(
+            "client", "openssl x509 -in /root/leaf.pem -noout -ext subjectAltName,extendedKeyUsage",
+            ok=True,
+        ).out  # fmt: skip
+        sans = frozenset(re.findall(r"DNS:([^,\s]+)", text))
+        seen(what, sorted(sans))
+        assert sans == names, f"{what}: {sorted(sans ^ names)}"
+        assert "TLS Web Server Authentication" in text, text
+
+
+def test_gateway_certificate_is_the_route_table(site: SiteLab) -> None:
+    for name in gateway_names(site.site):
+        done = site.s_client(
+            site.address("gateway"), name, "-verify_return_error", "-verify_hostname", name
+        )
+        assert "Verify return code: 0 (ok)" in done.out, f"{name}:\n{done.text}"
+
+
+def test_private_keys_are_private(site: SiteLab) -> None:
+    """Every file with a PEM private key, and Traefik's store, on all six hosts."""
+    files = (
+        "grep -rlsE --binary-files=without-match -e '-----BEGIN (EC |RSA |ENCRYPTED |OPENSSH )?"
+        "PRIVATE KEY-----' /etc /var/lib /var/backups /root /home /tmp /usr/local /run"
+        " --exclude-dir=docker; find /var/lib/traefik /etc/step-ca/secrets -type f 2>/dev/null"
+    )
+    for host in site.state.hosts:
+        found = sorted(set(site.sh(host, files).out.split()))
+        seen(host, found)
+        assert found, f"{host}: not even sshd's key was found, so the search is broken"
+        modes = site.sh(host, f"stat -Lc '%a %U %n' {' '.join(found)}", ok=True).out.splitlines()
+        # A key that some group may read is one that only its service's group can.
+        loose = [line for line in modes if int(line.split()[0], 8) & 0o077]
+        assert not loose, f"{host}: {loose}"
+    for role, expected in (("ca", "/etc/step-ca/secrets/root_ca_key"),
+                           ("gateway", "/etc/phoenix/tls/gateway.d"),
+                           ("traefik", "/var/lib/traefik/acme.json")):  # fmt: skip
+        found = site.sh(role, files).out.split()
+        assert any(path.startswith(expected) for path in found), f"{expected} not in {found}"
+
+
+@pytest.mark.parametrize("name", ["evil.example.com", "*.{domain}", "ca.{domain}", "a.b.{domain}"])
+def test_ca_refuses_names_outside_its_policy(site: SiteLab, name: str) -> None:
+    domain = site.site.domain
+    directory = f"https://ca.{domain}:9000/acme/acme/directory"
+    wanted = name.format(domain=domain)
+    done = site.sh(
+        "gateway", LEGO.format(root=ROOT_CA, directory=directory, domain=domain, name=wanted)
+    )
+    assert done.code != 0, done.text
+    assert "rejectedIdentifier" in done.text, done.text
+    assert "BEGIN CERTIFICATE" not in done.text

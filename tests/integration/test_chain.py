@@ -1,0 +1,149 @@
+"""What a client that trusts only the root gets: client -> Nginx -> Traefik -> backend."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.integration.project import Project
+from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
+
+UPLOAD_MIB = 20
+WEBSOCKET = (Path(__file__).parent / "websocket_client.py").read_text()
+
+
+@pytest.fixture
+def name(site: SiteLab) -> str:
+    """One routed backend."""
+    return site.backends[0].fqdn
+
+
+def test_every_service_answers(site: SiteLab) -> None:
+    assert len(site.backends) >= 3, [route.fqdn for route in site.backends]
+    for route in site.backends:
+        answer = site.curl(f"https://{route.fqdn}{route.health_path}")
+        assert (answer.status, answer.version) == (200, "HTTP/2"), f"{route.fqdn}: {answer}"
+        assert json.loads(answer.body)["service"] == route.service.name, answer.body
+        assert "max-age=" in answer.headers.get("strict-transport-security", ""), answer.headers
+
+
+def test_internal_names_come_from_the_hypervisor(site: SiteLab, name: str) -> None:
+    dns = site.address("hypervisor")
+    found = site.sh("client", f"dig +short @{dns} {name} A", ok=True).out.strip()
+    assert found == site.address("gateway")
+    absent = f"dig @{dns} nothing.{site.site.domain} A"
+    assert "status: NXDOMAIN" in site.sh("client", absent).out
+
+
+def test_dashboard_needs_the_password(site: SiteLab) -> None:
+    url = f"https://traefik.{site.site.domain}/dashboard/"
+    refused = site.curl(url)
+    assert refused.status == 401, refused
+    assert "basic" in refused.headers.get("www-authenticate", "").lower(), refused.headers
+    wrong = site.curl(url, "-u", "admin:wrong")
+    assert wrong.status == 401, wrong
+    password = site.secrets["traefik_dashboard_password"]
+    token = base64.b64encode(f"admin:{password}".encode()).decode()
+    site.put("client", "/root/dashboard.header", f"Authorization: Basic {token}\n", 0o600)
+    allowed = site.curl(url, "-H", "@/root/dashboard.header")
+    assert allowed.status == 200, (allowed.status, allowed.error)
+    assert "Traefik" in allowed.body, allowed.body[:500]
+
+
+def test_unknown_name_is_refused_in_the_handshake(site: SiteLab) -> None:
+    """RFC 6066, section 3: the alert unrecognized_name."""
+    done = site.s_client(site.address("gateway"), f"nothing.{site.site.domain}")
+    assert done.code != 0, done.text
+    assert "unrecognized name" in done.text, done.text
+    assert "BEGIN CERTIFICATE" not in done.text, "a certificate was shown to an unknown name"
+
+
+@pytest.mark.parametrize("role", ["gateway", "traefik"])
+def test_old_tls_is_refused(site: SiteLab, name: str, role: str) -> None:
+    """RFC 8996. SECLEVEL=0 lets this client speak it, so that a refusal is the server's."""
+    old = ("-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0")
+    address = site.address(role)
+    sni = name if role == "gateway" else f"{site.roles['traefik']}.host.{site.site.domain}"
+    refused = site.s_client(address, sni, *old)
+    assert refused.code != 0, refused.text
+    assert "alert protocol version" in refused.text, refused.text
+    spoken = site.s_client(address, sni, "-tls1_2", "-verify_return_error")
+    assert spoken.code == 0, spoken.text
+    assert "TLSv1.2" in spoken.text, spoken.text
+
+
+def test_plain_http_is_redirected(site: SiteLab, name: str) -> None:
+    answer = site.curl(f"http://{name}/some/path?a=b")
+    assert answer.status == 308, answer
+    assert answer.headers["location"] == f"https://{name}/some/path?a=b"
+    unknown = site.curl(f"http://{site.address('gateway')}/", "-H", "Host: nothing.example.com")
+    assert unknown.status == 404, unknown
+
+
+def test_websocket_echo(site: SiteLab, name: str) -> None:
+    site.put("client", "/root/websocket_client.py", WEBSOCKET)
+    done = site.sh("client", f"python3 /root/websocket_client.py {name} {ROOT_FILE} 'echo me'")
+    assert done.code == 0, done.text
+    assert done.out == "echo me", done.text
+
+
+def test_upload_arrives_whole(site: SiteLab, name: str) -> None:
+    site.sh("client", f"head -c {UPLOAD_MIB}M /dev/urandom >/root/upload", ok=True)
+    digest = site.sh("client", "sha256sum </root/upload", ok=True).out.split()[0]
+    answer = site.curl(f"https://{name}/upload", "-T", "/root/upload")
+    assert answer.status == 200, (answer.status, answer.error)
+    body = json.loads(answer.body)["body"]
+    assert body == {"length": UPLOAD_MIB * 1024**2, "sha256": digest}
+
+
+def test_forged_forwarding_headers_are_dropped(site: SiteLab, name: str) -> None:
+    forged = "203.0.113.66"
+    answer = site.curl(
+        f"https://{name}/",
+        *("-H", f"X-Forwarded-For: {forged}", "-H", f"X-Real-Ip: {forged}"),
+        *("-H", f"X_Forwarded_For: {forged}", "-H", f"Forwarded: for={forged}"),
+    )
+    assert answer.status == 200, answer
+    headers = json.loads(answer.body)["headers"]
+    seen("what the backend got", headers)
+    chain = [part.strip() for part in headers["x-forwarded-for"].split(",")]
+    assert chain[0] == site.state.client_address, headers
+    trusted = {key: value for key, value in headers.items() if key != "forwarded"}
+    assert forged not in str(trusted), headers
+
+
+def test_traefik_refuses_whoever_is_not_the_gateway(site: SiteLab, name: str) -> None:
+    """TLS by Traefik's own name, the service by Host header, as the gateway does it."""
+    proxy = f"{site.roles['traefik']}.host.{site.site.domain}"
+    words = ("-H", f"Host: {name}", "-H", f"X-Forwarded-For: {site.address('gateway')}")
+    url = f"https://{proxy}/"
+    answer = site.curl(url, *words)
+    assert answer.status == 403, answer
+    site.put("gateway", ROOT_FILE, site.sh("client", f"cat {ROOT_FILE}", ok=True).out)
+    allowed = site.curl(url, *words, host="gateway")
+    assert allowed.status == 200, allowed
+
+
+@pytest.mark.usefixtures("mended")
+def test_backend_with_another_name_is_refused(site: SiteLab, variant: Project) -> None:
+    wrong = next(route for route in site.backends if route.service.name == "app")
+    other = next(route for route in site.backends if route.service.name != "app")
+    manifest = variant.json("stacks/thinkheads_ai_app/phoenix.json")
+    service = manifest["environments"]["production"]["services"]["thinkheads_ai_app"]
+    service["traefik_service"]["server_name"] = f"impostor.host.{site.site.domain}"
+    variant.write_json("stacks/thinkheads_ai_app/phoenix.json", manifest)
+    run = variant.run("deploys/traefik.py")
+    assert run.returncode == 0, run.explain()
+    answer = site.curl(f"https://{wrong.fqdn}{wrong.health_path}")
+    seen("Traefik's answer", answer)
+    assert answer.status in (500, 502), answer
+    assert wrong.service.name not in answer.body, answer.body
+    assert site.serves(other) == ""
+    log = site.sh("traefik", "journalctl -q --no-pager -o cat -u traefik.service -n 50").out
+    said = [line for line in log.splitlines() if "impostor" in line]
+    assert said, f"Traefik does not say why:\n{log}"
+    assert re.search(r"certificate is valid for .*not impostor", said[-1]), said[-1]

@@ -1,0 +1,75 @@
+"""SSH is hardened, and a change to it can never lock the operator out."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.project import Project
+from tests.integration.site_lab import SiteLab
+
+DROP_IN = "deploys/templates/sshd-phoenix.conf"
+LIVE = "/etc/ssh/sshd_config.d/10-phoenix.conf"
+
+
+def can_log_in(site: SiteLab, host: str) -> None:
+    done = site.ssh(host)
+    assert done.returncode == 0, done.stderr
+
+
+def test_passwords_are_refused(site: SiteLab) -> None:
+    for host in site.state.hosts:
+        done = site.ssh(
+            host, "-o", "PubkeyAuthentication=no", "-o", "NumberOfPasswordPrompts=1",
+            "-o", "PreferredAuthentications=password,keyboard-interactive",
+        )  # fmt: skip
+        assert done.returncode == 255, done
+        # The server names the methods that it would accept.
+        assert "Permission denied (publickey)." in done.stderr, f"{host}: {done.stderr}"
+        can_log_in(site, host)
+
+
+@pytest.mark.usefixtures("mended")
+def test_broken_drop_in_never_goes_live(site: SiteLab, variant: Project) -> None:
+    before = site.units_of("gateway", ["ssh.service"]), site.sh("gateway", f"cat {LIVE}", ok=True)
+    variant.replace(DROP_IN, "MaxAuthTries 4", "MaxAuthTries many")
+    run = variant.run("deploys/base.py", "--limit", "nginx")
+    assert run.returncode == 1, run.explain()
+    assert "refused by their checker; nothing was changed" in run.output, run.explain()
+    assert "MaxAuthTries" in run.output, run.explain()
+    after = site.units_of("gateway", ["ssh.service"]), site.sh("gateway", f"cat {LIVE}", ok=True)
+    assert after == before
+    can_log_in(site, "gateway")
+
+
+@pytest.mark.usefixtures("mended")
+def test_drop_in_that_locks_out_is_undone(site: SiteLab, variant: Project) -> None:
+    """Valid for sshd, so only the proof by a new login can find it."""
+    before = site.sh("gateway", f"cat {LIVE}", ok=True).out
+    variant.replace(DROP_IN, "MaxAuthTries 4", "MaxAuthTries 4\nAllowUsers nobody")
+    run = variant.run("deploys/base.py", "--limit", "nginx")
+    assert run.returncode == 1, run.explain()
+    assert "a new SSH login fails with the new files" in run.output, run.explain()
+    assert "the previous ones are back" in run.output, run.explain()
+    assert site.sh("gateway", f"cat {LIVE}", ok=True).out == before
+    can_log_in(site, "gateway")
+
+
+@pytest.mark.usefixtures("mended")
+def test_lock_out_is_undone_without_the_operator(site: SiteLab, variant: Project) -> None:
+    """The control machine vanishes after the change: the guest goes back by itself."""
+    before = site.sh("gateway", f"cat {LIVE}", ok=True).out
+    variant.replace(DROP_IN, "MaxAuthTries 4", "MaxAuthTries 4\nAllowUsers nobody")
+    started = variant.start(
+        "inventories/lab.py", "deploys/base.py", "-y", "--limit", "nginx",
+        "--data", "ssh_confirm_seconds=8",
+    )  # fmt: skip
+    wait = "for i in $(seq 600); do grep -q {word} {live} && exit 0; sleep 0.05; done; exit 1"
+    site.sh("gateway", wait.format(word="'^AllowUsers nobody'", live=LIVE), ok=True)
+    started.kill()
+    back = "for i in $(seq 300); do grep -q AllowUsers {live} || exit 0; sleep 0.1; done; exit 1"
+    site.sh("gateway", back.format(live=LIVE), ok=True)
+    assert site.sh("gateway", f"cat {LIVE}", ok=True).out == before
+    logged = site.sh("gateway", "for i in $(seq 50); do systemctl is-active -q ssh && exit 0; "
+                     "sleep 0.1; done; exit 1")  # fmt: skip
+    assert logged.code == 0, logged.text
+    can_log_in(site, "gateway")

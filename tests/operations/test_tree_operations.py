@@ -1,0 +1,161 @@
+"""Operations whose arguments JSON cannot carry: a Tree, an Artifact, a Site, a Secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pyinfra.api import Config, FunctionCommand, OperationError
+from pyinfra.api.state import StateStage
+from pyinfra.context import ctx_host, ctx_state
+from pyinfra_testing.util import FakeState, create_host
+
+from operations.artifact import artifact
+from operations.config_tree import config_tree
+from operations.packages import packages
+from operations.step_ca import initialised
+from operations.trust import stale_roots
+from phoenix.artifacts import Artifact
+from phoenix.config_tree import FileState, Tree, TreeFile, TreeState
+from phoenix.secrets import Secret
+from phoenix.step_ca import CaState
+from tests.unit.site_builder import minimal
+
+PLANTED = "planted-5ecret"
+TREE = Tree(
+    component="demo",
+    files={"/etc/demo": TreeFile(f"{PLANTED}\n", mode="0600", secret=True)},
+)
+Yields = Callable[..., list[Any]]
+
+
+class Fixed:
+    """A host whose facts are given by class name."""
+
+    def __init__(self, facts: dict[str, Any], *, stage: StateStage, diff: bool) -> None:
+        self.state = FakeState()
+        self.state.config = Config(DIFF=diff)
+        self.state.current_stage = stage
+        self.host = create_host(self.state)
+        self.host.get_fact = lambda cls, **_: facts[cls.__name__]
+
+    def run(self, operation: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        with ctx_state.use(self.state), ctx_host.use(self.host):
+            return list(operation._inner(*args, **kwargs))
+
+
+def fixed(stage: StateStage = StateStage.Prepare, *, diff: bool = False, **facts: Any) -> Fixed:
+    return Fixed(facts, stage=stage, diff=diff)
+
+
+def settled(tree: Tree) -> TreeState:
+    files = {
+        path: FileState(f.mode.lstrip("0"), f.user, f.group, f.sha256, tree.link(path))
+        for path, f in tree.files.items()
+    }
+    return TreeState("g", "g", files, frozenset(files), {})
+
+
+def test_settled_tree_is_a_noop() -> None:
+    here = fixed(ConfigTree=settled(TREE))
+    assert here.run(config_tree, TREE) == []
+    assert here.host.noop_description == "demo: 1 files in place, loaded"
+
+
+def test_missing_tree_goes_by_standard_input_in_one_command() -> None:
+    (command,) = fixed(ConfigTree=TreeState()).run(config_tree, TREE)
+    assert PLANTED not in command.get_raw_value()
+    assert command.connector_arguments["_stdin"] == TREE.archive(
+        Path("operations/config_tree_apply.sh").read_text()
+    )
+
+
+def test_unloaded_tree_is_loaded_and_not_sent_again() -> None:
+    state = TreeState("g", None, settled(TREE).files, frozenset(TREE.files), {})
+    (command,) = fixed(ConfigTree=state).run(config_tree, TREE)
+    assert command.get_raw_value() == "sh /var/lib/phoenix/trees/demo/current/apply load"
+
+
+def test_confirmed_tree_is_proven_by_a_login_before_it_is_kept() -> None:
+    tree = Tree(component="demo", files=TREE.files, confirm=9)
+    install, probe, confirm = fixed(ConfigTree=TreeState()).run(config_tree, tree)
+    assert "apply\" install" in install.get_raw_value()
+    assert isinstance(probe, FunctionCommand)
+    assert confirm.get_raw_value() == "sh /var/lib/phoenix/trees/demo/current/apply confirm"
+
+
+def test_diff_does_not_show_a_secret(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    fixed(diff=True, ConfigTree=TreeState()).run(config_tree, TREE)
+    assert "a secret: not shown" in caplog.text, caplog.text
+    assert PLANTED not in caplog.text
+
+
+def test_artifact_is_installed_once() -> None:
+    item = Artifact("tool", "1.0", "https://example.org/tool", "a" * 64)
+    here = fixed(ArtifactInstalled=True)
+    assert here.run(artifact, item) == []
+    assert here.host.noop_description == "tool 1.0 is installed"
+    (command,) = fixed(ArtifactInstalled=False).run(artifact, item)
+    words = f"{item.directory} /usr/local/bin/tool {item.url} {'a' * 64} '' ''"
+    assert command.get_raw_value().endswith(words), command.get_raw_value()[-200:]
+
+
+def test_any_of_a_tuple_will_do_and_apt_runs_only_for_what_is_missing() -> None:
+    names = ["curl", ("systemd-timesyncd", "chrony")]
+    here = fixed(DebPackages={"curl": ["1"], "chrony": ["1"]})
+    assert here.run(packages, names) == []
+    assert here.host.noop_description == "2 packages are installed"
+
+
+@pytest.mark.parametrize("password", [None, PLANTED])
+def test_ca_is_made_once_with_the_password_on_standard_input(
+    tmp_path: Path, password: str | None
+) -> None:
+    arguments: dict[str, Any] = {
+        "organisation": "An Example",
+        "years": 10,
+        "password": Secret(password) if password else None,
+    }
+    site = minimal().load(tmp_path)
+    (command,) = fixed(CertificateAuthority=CaState()).run(initialised, site, **arguments)
+    raw = command.get_raw_value()
+    assert raw.endswith(
+        "/etc/step-ca 'An Example' internal.thinkheads.ai 10.0.0.0 255.255.255.0 10"
+    ), raw[-200:]
+    assert PLANTED not in raw
+    assert command.connector_arguments["_stdin"] == (password or "\n")
+
+
+def test_half_initialised_ca_is_refused_and_never_overwritten(tmp_path: Path) -> None:
+    half = CaState({"certs/root_ca.crt": "644"})
+    site = minimal().load(tmp_path)
+    with pytest.raises(OperationError, match="is half initialised"):
+        fixed(CertificateAuthority=half).run(initialised, site, organisation="X", years=1)
+    commands = fixed(StateStage.Execute, CertificateAuthority=half).run(
+        initialised, site, organisation="X", years=1
+    )
+    assert [type(command) for command in commands] == [FunctionCommand], commands
+    assert re.search("half initialised", str(commands[0].args))
+
+
+def test_earlier_roots_of_this_ca_are_stale_and_foreign_ones_stay() -> None:
+    def info(name: str, print_: str) -> Any:
+        return SimpleNamespace(subject_cn=name, fingerprint=print_)
+
+    folder = "/usr/local/share/ca-certificates"
+    found = {
+        f"{folder}/phoenix-root-ca.crt": info("Root", "old"),
+        f"{folder}/renamed.crt": info("Root", "old"),
+        f"{folder}/copy.crt": info("Root", "new"),
+        f"{folder}/thinkheads-ca.crt": info("Other", "old"),
+        f"{folder}/company.crt": info("Company Root", "x"),
+    }
+    assert stale_roots(info("Root", "new"), found) == [
+        f"{folder}/renamed.crt",
+        f"{folder}/thinkheads-ca.crt",
+    ]

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from phoenix import acme
+from phoenix.certificates_wanted import certificates
+from phoenix.routes import gateway_names
+from tests.unit.site_builder import minimal
+
+
+def test_configuration_of_the_gateway(tmp_path: Path) -> None:
+    site = minimal().load(tmp_path)
+    wanted = next(c for c in certificates(site) if c.name == "gateway")
+    text = acme.configuration(
+        wanted, directory="https://ca/acme", root="/root.crt", check="nginx -t", reload="x y"
+    )
+    values = dict(line.split("=", 1) for line in text.splitlines())
+    assert values == {
+        "DOMAINS": " ".join(gateway_names(site)),
+        "DIRECTORY": "https://ca/acme",
+        "ROOT": "/root.crt",
+        "CHALLENGE": "webroot:/var/lib/phoenix-acme-webroot",
+        "CHECK": "nginx -t",
+        "RELOAD": "x y",
+    }
+
+
+def test_guests_prove_their_own_names_themselves(tmp_path: Path) -> None:
+    wanted = next(c for c in certificates(minimal().load(tmp_path)) if c.name == "host")
+    text = acme.configuration(wanted, directory="d", root="r")
+    assert "CHALLENGE=standalone\n" in text, text
+    assert f"DOMAINS={wanted.host.fqdn}\n" in text, text
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "want"),
+    [
+        (timedelta(hours=24), "hourly"),
+        (timedelta(days=90), "hourly"),
+        (timedelta(hours=12), "*:0/30"),
+        (timedelta(hours=1), "*:0/2"),
+        (timedelta(minutes=10), "*:*:0/20"),
+        (timedelta(minutes=5), "*:*:0/12"),
+        (timedelta(minutes=1), "*:*:0/5"),
+    ],
+)
+def test_looks_come_often_enough_and_are_a_calendar_that_systemd_reads(
+    lifetime: timedelta, want: str
+) -> None:
+    event = acme.interval(lifetime)
+    assert event == want
+    done = subprocess.run(
+        ["systemd-analyze", "calendar", "--iterations=2", event],
+        capture_output=True, text=True, check=False, timeout=10,
+    )  # fmt: skip
+    assert done.returncode == 0, done

@@ -1,0 +1,155 @@
+"""Pins are refused where they prove nothing; the guest's own script is run with file:// URLs."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from operations import artifact as operation
+from phoenix.artifacts import Artifact, ArtifactError, pinned, version_tuple
+
+URL = "https://example.org/tool.tar.gz"
+SHA = "a" * 64
+
+
+def test_pin_of_the_architecture_comes_before_the_one_of_any() -> None:
+    pins = {
+        "tool": {
+            "any": {"version": "1.0", "url": URL, "sha256": SHA},
+            "arm64": {"version": "2.0", "url": URL, "binary_sha256": "b" * 64, "member": "d/tool"},
+        }
+    }
+    assert pinned("tool", pins, "amd64").version == "1.0"
+    arm = pinned("tool", pins, "arm64")
+    assert arm == Artifact("tool", "2.0", URL, "", "b" * 64, "d/tool")
+    assert arm.directory == f"/opt/phoenix/tool/2.0-{'b' * 12}"
+    assert arm.program == "/usr/local/bin/tool"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"url": "http://example.org/tool"}, "must start with https:// or file:///"),
+        ({"url": "https://example.org/a b"}, "must start with https://"),
+        ({"url": "file://host/tool"}, "must start with https://"),
+        ({"sha256": ""}, "64 hex digits"),
+        ({"sha256": "A" * 64}, "64 hex digits"),
+        ({"binary_sha256": "short"}, "64 hex digits"),
+        ({"version": "latest"}, "'latest' is not a version number"),
+        ({"version": "1.0/../.."}, "is not a version number"),
+        ({"sha": SHA}, "unexpected keyword argument 'sha'"),
+    ],
+)
+def test_bad_pin_is_refused_with_its_key(change: dict[str, str], message: str) -> None:
+    pins = {"tool": {"amd64": {"version": "1.0", "url": URL, "sha256": SHA} | change}}
+    with pytest.raises(ArtifactError) as caught:
+        pinned("tool", pins, "amd64")
+    assert message in str(caught.value)
+    assert "artifacts['tool']['amd64']" in str(caught.value)
+
+
+def test_missing_pins_are_named() -> None:
+    with pytest.raises(ArtifactError, match=r"artifacts\['tool'\] is missing: add its version"):
+        pinned("tool", {}, "amd64")
+    with pytest.raises(ArtifactError, match=r"\['riscv'\] is missing: there are pins for \['amd64"):
+        pinned("tool", {"tool": {"amd64": {}}}, "riscv")
+
+
+def test_versions_compare_by_number() -> None:
+    assert version_tuple("0.30.2-rc1") == (0, 30, 2)
+    assert version_tuple("0.9") < version_tuple("0.20")
+    assert version_tuple("v1") == ()
+
+
+class Guest:
+    """Where the guest-side scripts of the operation work: a directory instead of /opt."""
+
+    def __init__(self, top: Path) -> None:
+        self.top, self.link = top, top / "usr/bin/tool"
+        self.link.parent.mkdir(parents=True)
+
+    def archive(self, text: str) -> Path:
+        path = self.top / f"{hashlib.sha256(text.encode()).hexdigest()[:8]}.tar.gz"
+        with tarfile.open(path, "w:gz") as tar:
+            info = tarfile.TarInfo("tool-dir/tool")
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+        return path
+
+    def directory(self, version: str) -> Path:
+        return self.top / "opt/tool" / version
+
+    def install(
+        self, version: str, source: Path, sha: str, member: str = "", binary: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", operation._INSTALL, "artifact", str(self.directory(version)),
+             str(self.link), f"file://{source}", sha, member, binary],
+            capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+
+    def installed(self, version: str) -> bool:
+        done = subprocess.run(
+            ["sh", "-c", operation._STATE, "artifact", str(self.directory(version)),
+             str(self.link)],
+            capture_output=True, text=True, timeout=30, check=True,
+        )  # fmt: skip
+        return operation.ArtifactInstalled().process(done.stdout.splitlines())
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Guest:
+    return Guest(tmp_path)
+
+
+def test_member_of_an_archive_is_installed_and_upgraded(guest: Guest) -> None:
+    for version in ("1", "2", "3"):
+        text = f"#!/bin/sh\necho {version}\n"
+        archive = guest.archive(text)
+        assert not guest.installed(version)
+        done = guest.install(version, archive, sha256(archive.read_bytes()), "tool-dir/tool")
+        assert done.returncode == 0, done
+        assert guest.installed(version)
+        assert subprocess.check_output([str(guest.link)], text=True) == f"{version}\n"
+        os.utime(guest.directory(version), (int(version), int(version)))
+    kept = sorted(path.name for path in (guest.top / "opt/tool").iterdir())
+    assert "3" in kept, kept
+    assert len(kept) == 2, kept
+
+
+def test_wrong_digests_leave_the_old_program(guest: Guest) -> None:
+    old, new = guest.top / "old", guest.top / "new"
+    old.write_text("#!/bin/sh\necho old\n")
+    new.write_text("#!/bin/sh\necho new\n")
+    assert guest.install("1", old, sha256(old.read_bytes())).returncode == 0
+    for digests in (("0" * 64, ""), ("", "0" * 64), (sha256(new.read_bytes()), "0" * 64)):
+        done = guest.install("2", new, digests[0], "", digests[1])
+        assert done.returncode == 3, done
+        assert "is not what was pinned" in done.stderr, done.stderr
+        assert sha256(new.read_bytes()) in done.stderr, "it says what it got"
+    assert subprocess.check_output([str(guest.link)], text=True) == "old\n"
+    assert guest.installed("1")
+    assert [path.name for path in (guest.top / "opt/tool").iterdir()] == ["1"]
+
+
+def test_program_that_was_tampered_with_is_noticed_and_replaced(guest: Guest) -> None:
+    source = guest.top / "source"
+    source.write_text("#!/bin/sh\necho good\n")
+    digest = sha256(source.read_bytes())
+    guest.install("1", source, "", "", digest)
+    (guest.directory("1") / "program").write_text("#!/bin/sh\necho evil\n")
+    assert not guest.installed("1")
+    assert guest.install("1", source, "", "", digest).returncode == 0
+    assert guest.installed("1")
+    guest.link.unlink()
+    assert not guest.installed("1"), "the link is part of it"

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from phoenix import inventory
+from tests.unit.site_builder import LXC, minimal
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_group_is_there_and_every_mention_carries_all_data(tmp_path: Path) -> None:
+    site = minimal().load(tmp_path)
+    groups = inventory.groups(site, {"ssh_user": "root"})
+    assert tuple(groups) == inventory.GROUPS
+    names = {group: [name for name, _ in hosts] for group, hosts in groups.items()}
+    assert names == {
+        "hypervisor": ["phoenix"],
+        "lxc": ["authority", "gateway", "proxy"],
+        "vm": ["control", "worker"],
+        "step_ca": ["authority"],
+        "traefik": ["proxy"],
+        "nginx": ["gateway"],
+        "portainer": ["control"],
+        "docker": ["worker"],
+    }
+    for hosts in groups.values():
+        for name, data in hosts:
+            address = str(site.host(name).address)
+            assert data == {"ssh_user": "root", "ssh_hostname": address}, name
+
+
+def test_faulty_site_ends_with_all_findings_and_no_traceback(tmp_path: Path) -> None:
+    faulty = minimal()
+    faulty.lxc["lxc_configs"]["101"]["network_config"]["ip"] = "10.0.0.21/24"
+    faulty.refused(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        inventory.load(tmp_path, tmp_path / "stacks", environment="production")
+    assert LXC in str(caught.value)
+    assert "10.0.0.21" in str(caught.value)
+
+
+def test_site_moves_to_another_subnet_as_a_whole() -> None:
+    site = inventory.load(
+        ROOT / "inventories", ROOT / "stacks", environment="production",
+        subnet=IPv4Network("172.29.7.0/24"),
+    )  # fmt: skip
+    outside = [h.name for h in site.hosts if h.address not in IPv4Network("172.29.7.0/24")]
+    assert outside == []
+
+
+def test_real_inventory_needs_no_network_and_no_secret(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pyinfra", "inventories/phoenix.py", "debug-inventory"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    shown = done.stdout + done.stderr
+    for name in ("phoenix", "drphoenix", "ssh_strict_host_key_checking"):
+        assert name in shown, shown
+    assert list(tmp_path.iterdir()) == [], "it writes nothing"

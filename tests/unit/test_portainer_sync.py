@@ -1,0 +1,290 @@
+"""The pure half of phoenix.portainer_api: the plan, compose reading, names, logs, masking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phoenix.portainer_api import errors, sync
+from phoenix.portainer_api.compose import read_services
+from phoenix.portainer_api.converge import mask
+from phoenix.portainer_api.dockerlogs import demultiplex
+from phoenix.portainer_api.models import ContainerSummary, Endpoint, Stack, normalise_name
+from phoenix.portainer_api.setup import plan_endpoint
+
+FILE = "services:\n  web:\n    image: web:1\n"
+
+
+def stack(**more: Any) -> Stack:
+    row = {"Id": 7, "Name": "app", "Type": 2, "EndpointId": 3, "Status": 1, "Env": None}
+    return Stack.model_validate({**row, **more})
+
+
+def container(
+    service: str = "web",
+    state: str = "running",
+    status: str = "Up 5 minutes (healthy)",
+    **more: Any,
+) -> ContainerSummary:
+    labels = {
+        "com.docker.compose.service": service,
+        "com.docker.compose.project.working_dir": more.get("where", "/data/compose/7"),
+    }
+    identity = more.get("id", f"id-{service}")
+    row = {"Id": identity, "Names": [f"/app-{service}-1"], "State": state, "Status": status}
+    return ContainerSummary.model_validate({**row, "Labels": labels})
+
+
+def seen(found: Stack | None, *containers: ContainerSummary, content: str | None = FILE) -> Any:
+    return sync.ObservedStack((found,) if found else (), content, containers)
+
+
+def wanted(content: str = FILE, **more: Any) -> sync.DesiredStack:
+    return sync.desired("app", content, 3, more.pop("env", None), **more)
+
+
+SETTLED = sync.Nothing(stack())
+
+
+@pytest.mark.parametrize(
+    ("desired", "observed", "expected"),
+    [
+        pytest.param(wanted(), seen(stack(), container()), SETTLED, id="settled"),
+        pytest.param(wanted(), seen(None), sync.Create(), id="missing"),
+        pytest.param(
+            wanted(), seen(None, container()), sync.Create(("app-web-1",)), id="rebuilt server"
+        ),
+        pytest.param(
+            wanted(running=False),
+            seen(stack(Status=2)),
+            sync.Nothing(stack(Status=2)),
+            id="stopped on purpose",
+        ),
+        pytest.param(
+            wanted(running=False), seen(stack(), container()), sync.Stop(stack()), id="to stop"
+        ),
+        pytest.param(wanted(), seen(stack(Status=2)), sync.Start(stack(Status=2)), id="stopped"),
+        pytest.param(
+            wanted(),
+            seen(stack(Status=2), container()),
+            sync.Update(stack(Status=2), ("it is stopped",)),
+            id="stopped with left-overs is no start: that would be a 409",
+        ),
+        pytest.param(
+            wanted(present=False), seen(stack(), container()), sync.Delete(stack()), id="delete"
+        ),
+        pytest.param(wanted(present=False), seen(None), sync.Nothing(None), id="absent"),
+        pytest.param(
+            wanted(),
+            seen(stack(Status=3), container()),
+            sync.Settle(stack(Status=3), "a deployment is under way"),
+            id="deploying",
+        ),
+        pytest.param(
+            wanted(),
+            seen(stack(), container(status="Up 2 seconds (health: starting)")),
+            sync.Settle(stack(), "containers are still starting"),
+            id="starting",
+        ),
+        pytest.param(
+            wanted(),
+            seen(stack(), container(), content=FILE + "\n"),
+            sync.Update(stack(), ("the compose file differs",)),
+            id="one byte",
+        ),
+        pytest.param(
+            wanted(),
+            seen(stack(), container(), content=None),
+            sync.Update(stack(), ("the server has lost the compose file",)),
+            id="file lost",
+        ),
+        pytest.param(
+            wanted(),
+            seen(stack()),
+            sync.Update(stack(), ("service web has no container",)),
+            id="no containers behind Status 1",
+        ),
+        pytest.param(
+            wanted(),
+            seen(stack(), container(status="Up 5 minutes (unhealthy)")),
+            sync.Update(stack(), ("container app-web-1 is unhealthy",), restart=("id-web",)),
+            id="unhealthy",
+        ),
+        pytest.param(
+            wanted(prune=True),
+            seen(stack(), container(), container("old")),
+            sync.Update(stack(), ("containers of removed services remain",), remove=("id-old",)),
+            id="left-over service",
+        ),
+        pytest.param(
+            wanted(), seen(stack(), container(), container("old")), SETTLED, id="without prune"
+        ),
+    ],
+)
+def test_plan(desired: sync.DesiredStack, observed: sync.ObservedStack, expected: Any) -> None:
+    assert sync.plan(desired, observed) == expected
+
+
+@pytest.mark.parametrize(
+    ("desired", "observed", "word"),
+    [
+        (wanted(), seen(stack(GitConfig={"URL": "x"}), container()), "git"),
+        (wanted(), seen(stack(WorkflowID=4), container()), "git"),
+        (wanted(), seen(None, container(where="/srv/x")), "/srv/x"),
+        (wanted(adopt="never"), seen(None, container()), "adopt"),
+        (wanted(), sync.ObservedStack((stack(), stack(Id=8))), "7, 8"),
+    ],
+)
+def test_refusals(desired: sync.DesiredStack, observed: sync.ObservedStack, word: str) -> None:
+    step = sync.plan(desired, observed)
+    assert isinstance(step, sync.Refuse), step
+    assert word in step.reason, step.reason
+
+
+def test_failed_status_is_drift_with_its_reason() -> None:
+    steps = [{"Status": 4, "Message": "no such image"}]
+    step = sync.plan(wanted(), seen(stack(Status=4, DeploymentStatus=steps), container()))
+    assert isinstance(step, sync.Update), step
+    assert step.reasons == ("the last deployment failed: no such image",)
+
+
+def test_environment_is_compared_as_a_mapping() -> None:
+    pairs = [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]
+    observed = seen(stack(Env=pairs), container())
+    assert isinstance(sync.plan(wanted(env={"A": "1", "B": "2"}), observed), sync.Nothing)
+    step = sync.plan(wanted(env={"A": "9", "C": ""}), observed)
+    assert isinstance(step, sync.Update), step
+    assert step.reasons == ("env: C added", "env: B removed", "env: A changed")
+
+
+def test_one_shot_service_may_end_with_zero_only() -> None:
+    content = (
+        FILE + "    depends_on: {init: {condition: service_completed_successfully}}\n"
+        "  init:\n    image: init:1\n"
+    )
+    ended = container("init", "exited", "Exited (0) 1 minute ago")
+    failed = container("init", "exited", "Exited (1) 1 minute ago")
+    observed = seen(stack(), container(), ended, content=content)
+    assert isinstance(sync.plan(wanted(content), observed), sync.Nothing)
+    observed = seen(stack(), container(), failed, content=content)
+    assert isinstance(sync.plan(wanted(content), observed), sync.Update)
+
+
+names = st.text("ABCDEF_", min_size=1, max_size=6)
+values = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]))
+
+
+@given(st.dictionaries(names, values), st.dictionaries(names, values))
+def test_environments_are_equal_or_every_difference_is_named(
+    before: dict[str, str], after: dict[str, str]
+) -> None:
+    changes = sync.env_changes(before, after)
+    assert (changes == []) == (before == after), changes
+    differing = {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)}
+    assert {change.split()[0] for change in changes} == differing
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "env", "word"),
+    [
+        ("-", FILE, {}, "letter or digit"),
+        ("!!!", FILE, {}, "letter or digit"),
+        ("app", "services: [", {}, "YAML"),
+        ("app", "version: 3\n", {}, "services"),
+        ("app", "services:\n  web: 3\n", {}, r"services\.web"),
+        ("app", FILE, {"A": "two\nlines"}, r"env\.A"),
+        ("app", FILE, {"A B": "x"}, "variable name"),
+    ],
+)
+def test_bad_input_is_refused(name: str, content: str, env: dict[str, str], word: str) -> None:
+    with pytest.raises(errors.InvalidInputError, match=word):
+        sync.desired(name, content, 3, env)
+
+
+@given(st.text())
+def test_names_normalise_to_a_project_name_or_are_refused(name: str) -> None:
+    try:
+        normal = normalise_name(name)
+    except ValueError:
+        return
+    assert normalise_name(normal) == normal
+    assert normal[0].isalnum(), normal
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ("web:1", "web:1"),
+        ("${IMAGE}", "reg/app:2"),
+        ("$IMAGE", "reg/app:2"),
+        ("web:${TAG:-9}", "web:9"),
+        ("web:${EMPTY:-9}", "web:9"),
+        ("web:${EMPTY-9}", "web:"),
+        ("web:${TAG}", None),
+        ("${TAG:?must be set}", None),
+    ],
+)
+def test_image_references(image: str, expected: str | None) -> None:
+    env = {"IMAGE": "reg/app:2", "EMPTY": ""}
+    content = f"services:\n  web:\n    image: '{image}'\n"
+    assert read_services(content, env)[0].image == expected
+
+
+def test_services_that_do_not_start_are_left_out() -> None:
+    content = (
+        "services:\n  a: {image: x}\n  b: {image: x, profiles: [debug]}\n"
+        "  c: {image: x, scale: 0}\n  d: {image: x, deploy: {replicas: 0}}\n  e: {build: .}\n"
+    )
+    found = read_services(content, {})
+    assert [(spec.name, spec.image) for spec in found] == [("a", "x"), ("e", None)]
+
+
+def frame(kind: int, data: bytes) -> bytes:
+    return bytes([kind, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
+
+
+@given(st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=300)), min_size=1))
+def test_log_frames_are_joined(frames: list[tuple[int, bytes]]) -> None:
+    stream = b"".join(frame(kind, data) for kind, data in frames)
+    joined = b"".join(data for _, data in frames)
+    assert demultiplex(stream) == joined.decode("utf-8", "replace").splitlines()
+
+
+def test_terminal_logs_are_raw() -> None:
+    assert demultiplex(b"plain\r\nlines\r\n") == ["plain", "lines"]
+
+
+def test_mask_takes_the_longest_first_and_leaves_short_values() -> None:
+    assert mask("secret-and-more secret 1", ["secret", "secret-and-more", "1"]) == "*** *** 1"
+
+
+def endpoint(**more: Any) -> Endpoint:
+    row = {"Id": 1, "Name": "docker", "Type": 2, "URL": "tcp://10.0.0.2:9001"}
+    tls = {"TLS": True, "TLSSkipVerify": True}
+    return Endpoint.model_validate({**row, "TLSConfig": tls, **more})
+
+
+@pytest.mark.parametrize(
+    ("found", "reasons"),
+    [
+        ((endpoint(),), ()),
+        ((endpoint(URL="10.0.0.2:9001"),), ()),
+        ((), ("register docker at tcp://10.0.0.2:9001",)),
+        ((endpoint(URL="tcp://old:9001"),),
+         ("move docker from tcp://old:9001 to tcp://10.0.0.2:9001",)),
+        ((endpoint(Name="old"),), ("rename old to docker",)),
+        ((endpoint(Name="former", URL="tcp://old:9001"),),
+         ("rename former to docker", "move docker from tcp://old:9001 to tcp://10.0.0.2:9001")),
+        ((endpoint(TLSConfig={"TLS": False}),), ("set the TLS flags an agent needs",)),
+    ],
+)  # fmt: skip
+def test_endpoint_plan(found: tuple[Endpoint, ...], reasons: tuple[str, ...]) -> None:
+    assert plan_endpoint(found, "docker", "tcp://10.0.0.2:9001", ("former",)).reasons == reasons
+
+
+def test_endpoint_of_another_kind_is_refused() -> None:
+    with pytest.raises(errors.InvalidInputError, match="type 1"):
+        plan_endpoint((endpoint(Type=1),), "docker", "tcp://10.0.0.2:9001")

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import bcrypt
+import pytest
+
+from phoenix.secrets import Secret, SecretError, SecretStore, htpasswd
+
+PLANTED = "planted-5ecret"
+
+
+def store(tmp_path: Path, **environment: str) -> SecretStore:
+    return SecretStore(tmp_path / "deep/secrets.json", environment)
+
+
+def test_generated_once_and_kept_for_the_owner_alone(tmp_path: Path) -> None:
+    first = store(tmp_path).get("one").reveal()
+    assert len(first) >= 32, first
+    assert store(tmp_path).get("one").reveal() == first
+    assert store(tmp_path).get("two").reveal() != first
+    path = tmp_path / "deep/secrets.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert [entry.name for entry in path.parent.iterdir()] == ["secrets.json"]
+
+
+def test_order_of_the_sources(tmp_path: Path, sops: Callable[[str], Path]) -> None:
+    kept = store(tmp_path)
+    assert kept.get("name", lambda: "from store").reveal() == "from store"
+    file = tmp_path / "file"
+    file.write_text("from file\n")
+    given = {"PHOENIX_SOPS_FILE": str(sops(json.dumps({"name": "from sops"})))}
+    assert _found(tmp_path, given) == "from sops"
+    given["PHOENIX_SECRET_NAME_FILE"] = str(file)
+    assert _found(tmp_path, given) == "from file"
+    given["PHOENIX_SECRET_NAME"] = "from environment"
+    assert _found(tmp_path, given) == "from environment"
+    assert json.loads((tmp_path / "deep/secrets.json").read_text()) == {"name": "from store"}
+
+
+def _found(tmp_path: Path, environment: dict[str, str]) -> str:
+    found = store(tmp_path, **environment).find("name")
+    assert found is not None
+    return found.reveal()
+
+
+def test_find_makes_nothing(tmp_path: Path) -> None:
+    assert store(tmp_path).find("name") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def sops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """A `sops` that "decrypts" by printing the file; a file named "locked" it cannot open."""
+    program = tmp_path / "bin/sops"
+    program.parent.mkdir()
+    program.write_text(
+        "#!/bin/sh\nfor file; do :; done\n"
+        'case $file in *locked) echo "no key" >&2; exit 128 ;; esac\ncat "$file"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+    def write(text: str) -> Path:
+        (tmp_path / "sops.json").write_text(text)
+        return tmp_path / "sops.json"
+
+    return write
+
+
+def _refusal(tmp_path: Path, **environment: str) -> str:
+    with pytest.raises(SecretError) as caught:
+        store(tmp_path, **environment).find("name")
+    return f"{caught.value} {caught.value.__cause__}"
+
+
+def test_unreadable_sources_are_named_without_their_content(
+    tmp_path: Path, sops: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = _refusal(tmp_path, PHOENIX_SECRET_NAME_FILE=str(tmp_path / "absent"))
+    assert "PHOENIX_SECRET_NAME_FILE" in said, said
+    assert str(tmp_path / "absent") in said, said
+    for text in (f'{{"name": "{PLANTED}"', f'["{PLANTED}"]', f'{{"name": {{"x": "{PLANTED}"}}}}'):
+        said = _refusal(tmp_path, PHOENIX_SOPS_FILE=str(sops(text)))
+        assert "must hold one flat object of strings" in said, said
+        assert PLANTED not in said, said
+    said = _refusal(tmp_path, PHOENIX_SOPS_FILE=str(tmp_path / "locked"))
+    assert "cannot decrypt" in said, said
+    assert "no key" in said, said
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = _refusal(tmp_path, PHOENIX_SOPS_FILE=str(tmp_path / "any"))
+    assert "sops is not installed here" in said, said
+
+
+def test_store_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    store(tmp_path).get("name")
+    (tmp_path / "deep/secrets.json").chmod(0o640)
+    said = _refusal(tmp_path)
+    assert f"chmod 600 {tmp_path / 'deep/secrets.json'}" in said, said
+
+
+@pytest.mark.parametrize("name", ["", "A", "a-b", "a/b", "1a", "a\n"])
+def test_names_that_are_no_words_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SecretError, match="is not a secret's name"):
+        store(tmp_path).get(name)
+
+
+def test_secret_shows_itself_nowhere() -> None:
+    secret = Secret(PLANTED)
+    assert secret.reveal() == PLANTED
+    for shown in (str(secret), repr(secret), f"{secret}", f"{[secret]}", "%s" % secret):  # noqa: UP031
+        assert PLANTED not in shown, shown
+
+
+@pytest.mark.parametrize("password", ["short", "with blank ü", "x" * 100])
+def test_htpasswd_is_stable_and_opens_with_the_password_alone(password: str) -> None:
+    line = htpasswd("admin", Secret(password))
+    assert line == htpasswd("admin", Secret(password)), "a new salt would be a change every run"
+    user, _, digest = line.rstrip("\n").partition(":")
+    assert user == "admin"
+    assert bcrypt.checkpw(password.encode()[:72], digest.encode())
+    assert not bcrypt.checkpw(b"wrong", digest.encode())
+    assert htpasswd("other", Secret(password)).partition(":")[2] != f"{digest}\n", "salt per user"

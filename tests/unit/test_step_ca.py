@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from phoenix.model import Site
+from phoenix.step_ca import (
+    CaState,
+    Claims,
+    StepCaError,
+    check_version,
+    config,
+    directory_url,
+    faults,
+    parse_state,
+)
+from tests.unit.site_builder import minimal
+
+FILES = {
+    "certs/root_ca.crt": "644",
+    "certs/intermediate_ca.crt": "644",
+    "secrets/intermediate_ca_key": "600",
+    "secrets/password": "600",
+}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return minimal().load(tmp_path_factory.mktemp("site"))
+
+
+def test_policy_allows_the_zone_and_never_the_ca_s_own_name(site: Site) -> None:
+    data = json.loads(config(site, Claims("5m", "24h", "12h")))
+    x509 = data["authority"]["policy"]["x509"]
+    zone = "internal.thinkheads.ai"
+    assert x509["allow"] == {"dns": [f"*.{zone}", f"*.host.{zone}"]}
+    assert x509["deny"] == {"dns": [f"ca.{zone}"]}
+    assert x509["allowWildcardNames"] is False
+    (provisioner,) = data["authority"]["provisioners"]
+    assert provisioner["claims"] == {
+        "minTLSCertDuration": "5m",
+        "maxTLSCertDuration": "24h",
+        "defaultTLSCertDuration": "12h",
+    }
+    assert f"/acme/{provisioner['name']}/" in directory_url(site)
+    assert directory_url(site).startswith(f"https://{data['dnsNames'][0]}{data['address']}/")
+
+
+def test_no_secret_is_in_the_configuration(site: Site) -> None:
+    assert "password" not in config(site, Claims("5m", "24h", "24h"))
+
+
+@pytest.mark.parametrize("version", ["0.19.9", "0.9", "", "unknown"])
+def test_version_that_ignores_the_policy_is_refused(version: str) -> None:
+    with pytest.raises(StepCaError, match=r"pin 0\.20 or newer"):
+        check_version(version)
+
+
+@pytest.mark.parametrize("version", ["0.20.0", "0.30.2", "1.0"])
+def test_version_that_enforces_it_is_accepted(version: str) -> None:
+    check_version(version)
+
+
+@pytest.mark.parametrize(
+    ("claims", "message"),
+    [
+        (("x", "24h", "24h"), "setting step_ca_lifetime_minimum: 'x' is not a duration"),
+        (("5m", "24h", "48h"), "_minimum <= _default <= _maximum do not hold: 5m, 48h, 24h"),
+        (("5m", "24h", "1m"), "do not hold"),
+    ],
+)
+def test_claims_that_step_ca_would_die_of_are_refused(
+    claims: tuple[str, str, str], message: str
+) -> None:
+    with pytest.raises(StepCaError) as caught:
+        Claims(*claims)
+    assert message in str(caught.value)
+
+
+def sound(**change: object) -> CaState:
+    whole = {"modes": FILES, "opens": True, "matches": True, "chains": True, "root": "PEM"}
+    return CaState(**(whole | change))  # type: ignore[arg-type]
+
+
+def test_sound_and_absent_states() -> None:
+    assert faults(sound()) == []
+    assert not sound().absent
+    assert CaState().absent
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_half_finished_initialisation_is_named_with_its_mend(path: str) -> None:
+    (found,) = faults(sound(modes={k: v for k, v in FILES.items() if k != path}))
+    assert "half initialised" in found
+    assert "restore /etc/step-ca from a backup" in found
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"opens": False, "matches": False}, "password does not open"),
+        ({"matches": False}, "is not the key of the certificate"),
+        ({"chains": False}, "is not signed by"),
+        ({"modes": FILES | {"secrets/password": "640"}}, "secrets/password has mode 640"),
+        ({"modes": FILES | {"secrets/root_ca_key": "604"}}, "chmod 600"),
+    ],
+)
+def test_each_fault_is_found_alone(change: dict[str, object], message: str) -> None:
+    found = faults(sound(**change))
+    assert len(found) == 1, found
+    assert message in found[0], found
+
+
+def test_parse_refuses_other_output() -> None:
+    with pytest.raises(StepCaError, match="unexpected line from the host: 'find: error'"):
+        parse_state(["find: error"])

@@ -1,0 +1,53 @@
+"""Every template renders with exactly its variables, and not with one missing."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from jinja2 import Environment, UndefinedError, meta
+
+from deploys.context import TEMPLATES, render
+
+NAMES = sorted(str(p.relative_to(TEMPLATES)) for p in TEMPLATES.rglob("*") if p.is_file())
+
+
+class Anything(str):
+    """A value of any shape: text, a list of texts, an object with attributes."""
+
+    def __getattr__(self, name: str) -> str:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return "attribute"
+
+
+def variables(name: str) -> dict[str, Anything]:
+    parsed = Environment(autoescape=True).parse((TEMPLATES / name).read_text())
+    return {variable: Anything("x") for variable in meta.find_undeclared_variables(parsed)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_renders_completely(name: str) -> None:
+    text = render(name, **variables(name))
+    assert text.endswith("\n"), repr(text[-40:])
+    assert "{{" not in text.replace("{{.", ""), text
+    assert "{%" not in text, text
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"), [(name, v) for name in NAMES for v in sorted(variables(name))]
+)
+def test_missing_variable_is_an_error(name: str, left_out: str) -> None:
+    values = {key: value for key, value in variables(name).items() if key != left_out}
+    with pytest.raises(UndefinedError, match=left_out):
+        render(name, **values)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith((".sh", ".sh.j2"))])
+def test_shell_is_shell(name: str, tmp_path: Path) -> None:
+    (tmp_path / "script").write_text(render(name, **variables(name)))
+    done = subprocess.run(
+        ["sh", "-n", str(tmp_path / "script")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done

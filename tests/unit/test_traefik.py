@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from phoenix import traefik
+from phoenix.model import Site
+from phoenix.roles import RoleError, guest_with
+from phoenix.routes import gateway_names
+from tests.unit.site_builder import minimal
+
+ZONE = "internal.thinkheads.ai"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return minimal().load(tmp_path_factory.mktemp("site"))
+
+
+def static(site: Site, lifetime: str = "24h") -> Any:
+    return yaml.safe_load(
+        traefik.static_config(site, ca_directory="https://ca/acme", lifetime=lifetime)
+    )
+
+
+def test_every_routed_name_has_one_router_to_its_verified_backend(site: Site) -> None:
+    http = yaml.safe_load(traefik.dynamic_config(site)[0])["http"]
+    rules = {name: router["rule"] for name, router in http["routers"].items()}
+    assert sorted(rules.values()) == sorted(
+        ["PathPrefix(`/api`)", *(f"Host(`{name}`)" for name in gateway_names(site))]
+    ), rules
+    assert http["services"]["portainer"]["loadBalancer"] == {
+        "servers": [{"url": "https://10.0.0.23:9443"}],
+        "serversTransport": "portainer",
+    }
+    transport = http["serversTransports"]["portainer"]
+    assert transport["serverName"] == f"control.host.{ZONE}"
+    assert transport["rootCAs"] == [traefik.ROOT_CA], "pydantic's alias must be Traefik's spelling"
+    assert "insecureSkipVerify" not in str(http)
+
+
+def test_dashboard_asks_for_a_login_and_the_open_api_is_local(site: Site) -> None:
+    routers = yaml.safe_load(traefik.dynamic_config(site)[0])["http"]["routers"]
+    assert routers["traefik"]["service"] == "api@internal"
+    assert routers["traefik"]["middlewares"][0] == "dashboard-login"
+    open_api = [
+        name
+        for name, router in routers.items()
+        if router["service"] == "api@internal" and "dashboard-login" not in str(router)
+    ]
+    assert open_api == ["local-api"]
+    assert routers["local-api"]["entryPoints"] == ["local"]
+    assert static(site)["entryPoints"]["local"]["address"].startswith("127.0.0.1:")
+
+
+def test_the_gateway_alone_is_let_in_and_believed(site: Site) -> None:
+    entry = static(site)["entryPoints"]["websecure"]
+    assert entry["forwardedHeaders"] == {"trustedIPs": ["10.0.0.20/32"]}
+    assert entry["http"]["middlewares"] == ["from-gateway@file"]
+    middlewares = yaml.safe_load(traefik.dynamic_config(site)[0])["http"]["middlewares"]
+    assert middlewares["from-gateway"] == {"ipAllowList": {"sourceRange": ["10.0.0.20/32"]}}
+    assert list(static(site)["entryPoints"]) == ["local", "websecure"]
+
+
+def test_marker_is_in_the_configuration_and_follows_it(site: Site, tmp_path: Path) -> None:
+    text, marker = traefik.dynamic_config(site)
+    assert marker in yaml.safe_load(text)["http"]["middlewares"]
+    assert traefik.dynamic_config(site) == (text, marker)
+    other = minimal()
+    other.vm["vms"][0]["traefik_service"]["port"] = 9444
+    assert traefik.dynamic_config(other.load(tmp_path))[1] != marker
+
+
+def test_site_without_backends_has_no_empty_sections(tmp_path: Path) -> None:
+    bare = minimal()
+    bare.stacks = {}
+    bare.vm = {"vms": []}
+    http = yaml.safe_load(traefik.dynamic_config(bare.load(tmp_path))[0])["http"]
+    assert {"services", "serversTransports"} & set(http) == set(), "Traefik refuses empty sections"
+    assert "traefik" in http["routers"], http["routers"]
+
+
+@pytest.mark.parametrize(("lifetime", "hours"), [("24h", 24), ("90m", 1), ("5m", 1), ("36h", 36)])
+def test_certificates_duration_is_the_ca_s_in_whole_hours(
+    site: Site, lifetime: str, hours: int
+) -> None:
+    acme = static(site, lifetime)["certificatesResolvers"]["step-ca"]["acme"]
+    assert (acme["certificatesDuration"], acme["caServer"]) == (hours, "https://ca/acme")
+
+
+def test_site_without_a_gateway_is_told_how_to_get_one(tmp_path: Path) -> None:
+    bare = minimal()
+    del bare.lxc["lxc_configs"]["101"]["role"]
+    bare.stacks, bare.vm = {}, {"vms": []}
+    bare.lxc["lxc_configs"]["101"]["name"] = "plain"
+    site = bare.load(tmp_path)
+    with pytest.raises(RoleError, match='add "role": "nginx" to its entry'):
+        guest_with(site, "nginx")
