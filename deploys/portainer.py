@@ -8,6 +8,7 @@ from deploys.context import me, render, secrets, site
 from operations import portainer
 from operations.config_tree import config_tree
 from operations.images import images
+from operations.packages import packages
 from phoenix.config_tree import Tree, TreeFile
 from phoenix.portainer import (
     AGENT_PORT,
@@ -40,6 +41,7 @@ if me() == server:
     password = secrets().get("portainer_admin_password").reveal()
     check_password(password)
     image = host.data.portainer_image
+    packages(name="Portainer: packages", names=["jq", "curl"])
     images(name="Portainer: image", references=[image], archives=host.data.image_archives)
     config_tree(
         name="Portainer: server",
@@ -108,9 +110,12 @@ if me() in site().agents:
             deadline=120,
         ),
     )
+
+if me() == server or me() in site().agents:
+    # Made by the agent's host when both are ready: an operation waits for all that take part.
     portainer.endpoint(
         name="Portainer: endpoint",
-        agent=me().portainer_environment,
-        url=agent_url(site(), me()),
+        agent=me().portainer_environment if me() in site().agents else None,
+        url=agent_url(site(), me()) if me() in site().agents else "",
         access=access(),
     )

@@ -2,6 +2,7 @@
 
 from pydantic import SecretStr
 from pyinfra import host
+from pyinfra.api import DeployError
 
 from deploys.access import portainer as access
 from deploys.context import me, secrets, site
@@ -18,37 +19,47 @@ def secret_of(name: str) -> SecretStr:
 
 
 if me() in site().agents:
-    stacks = {
-        declared.project: (
-            declared,
-            deployment.variables(
-                declared, host.data.stack_variables.get(declared.name, {}), secret_of
-            ),
-            deployment.files(declared, secret_of),
-        )
-        for declared in me().docker_stacks
-    }
+    stacks = [
+        deployment.prepare(stack, host.data.stack_variables.get(stack.name, {}), secret_of)
+        for stack in me().docker_stacks
+    ]
     # Images that come as archives must be there first; Portainer pulls the others itself.
-    from_archives = [
+    archived = [
         reference
-        for declared, variables, _ in stacks.values()
-        for reference in deployment.images(declared, variables)
+        for prepared in stacks
+        for reference in prepared.images
         if reference in host.data.image_archives
     ]
-    if from_archives:
-        images(name="Stacks: images", references=from_archives, archives=host.data.image_archives)
-    for project, (_, _, placed) in stacks.items():
-        if placed:
+    if archived:
+        images(name="Stacks: images", references=archived, archives=host.data.image_archives)
+    for prepared in stacks:
+        if prepared.files:
             config_tree(
-                name=f"Stacks: files of {project}",
-                tree=Tree(component=f"stack-{project.replace('_', '-')}", files=placed),
+                name=f"Stacks: files of {prepared.stack.project}",
+                tree=Tree(
+                    component=f"stack-{prepared.stack.project.replace('_', '-')}",
+                    files=prepared.files,
+                ),
             )
-    for project, (declared, variables, placed) in stacks.items():
+    for prepared in stacks:
         portainer.stack(
-            name=f"Stack {project}",
+            name=f"Stack {prepared.stack.project}",
+            project=prepared.stack.project,
+            endpoint=me().portainer_environment,
+            access=access(),
+            content=prepared.compose,
+            env=prepared.variables,
+        )
+    for project in host.data.stacks_prune:
+        if project in {prepared.stack.project for prepared in stacks}:
+            raise DeployError(
+                f"setting stacks_prune names {project}, which {host.name} declares in its "
+                "docker_stacks: take it out of one of the two"
+            )
+        portainer.stack(
+            name=f"Stack {project} is gone",
             project=project,
             endpoint=me().portainer_environment,
             access=access(),
-            content=deployment.compose_file(declared, placed),
-            env=variables,
+            present=False,
         )

@@ -87,5 +87,6 @@ image_archives: dict[str, dict[str, str]] = {}
 # Values that replace those of stacks/NAME/phoenix.json: stack -> variable -> value.
 stack_variables: dict[str, dict[str, str]] = {}
 
-# Remove a stack from Portainer when it left the configuration (its volumes stay).
-stacks_prune = False
+# Stacks (NAME-ENVIRONMENT) that are to be removed from Portainer; their volumes stay. A stack that
+# merely left the configuration goes on running.
+stacks_prune: list[str] = []

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from threading import Lock
 from typing import TypeVar
 
 from pydantic import SecretStr
@@ -21,12 +22,15 @@ from pyinfra.api.state import State
 
 from operations._portainer_forward import dial_through
 from phoenix import portainer_api as api
+from phoenix.portainer import API_KEY_FILE
 from phoenix.portainer_api.setup import key_is_valid
 from phoenix.portainer_api.sync import Adopt
 
-HEADER_FILE = "/etc/phoenix/portainer-api.header"
 _HEADER = "X-API-Key: "
 _T = TypeVar("_T")
+
+_keys: dict[str, SecretStr] = {}
+_reading = Lock()
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class PortainerAccess:
     via: str | None = None
     address: str = "127.0.0.1"
     port: int = 9443
-    header_file: str = HEADER_FILE
+    header_file: str = API_KEY_FILE
     api_key: SecretStr | None = None
 
     def carrier(self) -> Host | None:
@@ -85,7 +89,7 @@ def admin(
 
 @operation()
 def endpoint(
-    agent: str,
+    agent: str | None,
     url: str,
     access: PortainerAccess,
     *,
@@ -94,18 +98,26 @@ def endpoint(
     """Makes sure the agent at `url` (``tcp://host:9001``) is registered as `agent`, once.
 
     An endpoint of a former name, or at the same address, is renamed; a moved one is updated.
+
+    Args:
+        agent: None on a host that registers nothing, and takes part so that its own earlier
+            operations are done before the others register.
     """
+    if agent is None:
+        host.noop("the agents' hosts register themselves")
+        return
+    name = agent
 
     def pending(client: api.PortainerClient) -> tuple[str, ...]:
         _use_key(client, access)
-        return api.plan_endpoint(client.endpoints(), agent, url, former_names).reasons
+        return api.plan_endpoint(client.endpoints(), name, url, former_names).reasons
 
     reasons = _look(access, pending)
     if reasons == ():
-        host.noop(f"Portainer's endpoint {agent} is at {url}")
+        host.noop(f"Portainer's endpoint {name} is at {url}")
         return
     _tell(reasons or ())
-    yield _command(lambda: _register(access, agent, url, former_names))
+    yield _command(lambda: _register(access, name, url, former_names))
 
 
 @operation()
@@ -270,10 +282,23 @@ def _use_key(client: api.PortainerClient, access: PortainerAccess) -> None:
 
 
 def _known_key(access: PortainerAccess) -> SecretStr | None:
-    """The given key, or the kept one; read without printing, whatever the verbosity."""
+    """The given key, or the kept one, read once a run.
+
+    It is read without printing, whatever the verbosity.
+    """
     carrier = access.carrier()
     if access.api_key is not None or carrier is None:
         return access.api_key
+    with _reading:
+        if carrier.name not in _keys:
+            key = _kept_key(access, carrier)
+            if key is None:
+                return None
+            _keys[carrier.name] = key
+        return _keys[carrier.name]
+
+
+def _kept_key(access: PortainerAccess, carrier: Host) -> SecretStr | None:
     if not carrier.connected:
         carrier.connect(reason="to read Portainer's API key", raise_exceptions=True)
     command = StringCommand("cat", QuoteString(access.header_file), "2>/dev/null", "||", "true")
@@ -292,6 +317,7 @@ def _keep_key(access: PortainerAccess, key: SecretStr) -> None:
         "umask", "077", "&&", "mkdir", "-p", QuoteString(str(PurePosixPath(path).parent)),
         "&&", "cat", ">", QuoteString(new), "&&", "mv", QuoteString(new), QuoteString(path),
     )  # fmt: skip
+    _keys.pop(carrier.name, None)
     kept, _ = carrier.run_shell_command(
         command,
         print_output=False,

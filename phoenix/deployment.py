@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -21,6 +22,32 @@ SecretOf = Callable[[str], SecretStr]
 
 class DeploymentError(ValueError):
     """A stack that cannot be deployed as declared; names the place and the mend."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A stack with everything filled in: what Portainer and its host are to be given."""
+
+    stack: Deployment
+    variables: Mapping[str, str | SecretStr]
+    files: Mapping[str, TreeFile]
+    compose: str
+    images: tuple[str, ...]
+
+
+def prepare(stack: Deployment, overrides: Mapping[str, str], secret_of: SecretOf) -> Prepared:
+    """Fill in one stack.
+
+    Args:
+        overrides: variables that replace declared ones (setting `stack_variables`).
+        secret_of: tells a secret by its name.
+
+    Raises:
+        DeploymentError: see `variables` and `images`.
+    """
+    filled = variables(stack, overrides, secret_of)
+    placed = files(stack, secret_of)
+    return Prepared(stack, filled, placed, compose_file(stack, placed), images(stack, filled))
 
 
 def variables(

@@ -15,6 +15,8 @@ from phoenix.model import Host, Site
 
 DIRECTORY = "/etc/phoenix/portainer"
 """Compose file, password file and environment on the host."""
+API_KEY_FILE = "/etc/phoenix/portainer-api.header"
+"""The deploys' API key on the server's guest, as a header line for `curl -H @FILE`."""
 SERVER_PORT, AGENT_PORT = 9443, 9001
 SHORTEST_PASSWORD = 12
 """Portainer's own rule for the administrator (InternalAuthSettings, in bytes)."""

@@ -15,6 +15,7 @@ from phoenix.acme import PAIRS
 from phoenix.certificates_wanted import certificates
 from phoenix.model import Host, Service, Site
 from phoenix.names import in_zone
+from phoenix.portainer import AGENT_PORT, API_KEY_FILE, SERVER_PORT, agent_url
 from phoenix.roles import guest_with
 from phoenix.routes import gateway_names, routes
 from phoenix.step_ca import DIRECTORY, PORT
@@ -46,7 +47,7 @@ class Outcome:
 def checks(site: Site) -> tuple[Check, ...]:
     """Every check of the site, along the path of a request within each layer."""
     made = [*_services(site), *_names(site), *_connections(site), *_pairs(site), *_routers(site)]
-    made += _requests(site)
+    made += [*_requests(site), *_containers(site)]
     return tuple(sorted(made, key=lambda check: LAYERS.index(check.layer)))
 
 
@@ -62,12 +63,16 @@ def _services(site: Site) -> Iterator[Check]:
         (guest_with(site, "step_ca"), "step-ca.service", "the CA"),
         (guest_with(site, "traefik"), "traefik.service", "Traefik"),
         (guest_with(site, "nginx"), "nginx.service", "Nginx"),
+        *((host, "docker.service", "Docker") for host in site.docker_hosts),
+        *((host, "phoenix-portainer-agent.service", "Portainer's agent") for host in site.agents),
         *(
             (wanted.host, f"phoenix-acme@{wanted.name}.timer", "renewal of the certificate")
             for wanted in certificates(site)
             if wanted.challenge != "tls-alpn-01"
         ),
     ]
+    if site.portainer is not None:
+        units.append((site.portainer, "phoenix-portainer.service", "Portainer"))
     for host, unit, what in units:
         yield Check(host.name, "service", f"{what} ({unit})", ("unit_runs", unit))
 
@@ -165,6 +170,35 @@ def _requests(site: Site) -> Iterator[Check]:
         yield Check(client, "http", f"{url} through gateway and Traefik", words)
     where = (str(guest_with(site, "nginx").address), f"no-such-name.{site.domain}")
     yield Check(client, "http", "an undeclared name at the gateway", ("name_is_rejected", *where))
+
+
+def _containers(site: Site) -> Iterator[Check]:
+    """Docker, Portainer and the stacks: by the API where it counts, by Docker where it runs."""
+    for host in site.docker_hosts:
+        yield Check(host.name, "tcp", "Docker's API on the network", ("docker_has_no_port",))
+    server = site.portainer
+    if server is None:
+        return
+    api = (f"https://{server.fqdn}:{SERVER_PORT}/api", ROOT_CA, API_KEY_FILE)
+    yield Check(server.name, "http", "Portainer's API with our key", ("portainer_knows_us", *api))
+    for agent in site.agents:
+        hop = f"Portainer to the agent on {agent.name}"
+        url = agent_url(site, agent).replace("tcp://", "https://")
+        where = (str(agent.address), str(AGENT_PORT))
+        yield Check(server.name, "tcp", hop, ("port_answers", *where))
+        yield Check(server.name, "tls", hop, ("agent_pings", url))
+        yield Check(
+            site.hypervisor.name, "tcp", f"the agent on {agent.name}", ("port_is_shut", *where)
+        )
+        endpoint = agent.portainer_environment
+        up = ("endpoint_is_up", *api, endpoint)
+        yield Check(server.name, "http", f"Portainer's endpoint {endpoint}", up)
+        for stack in agent.docker_stacks:
+            name = stack.project
+            asked = ("stack_is_active", *api, endpoint, name)
+            yield Check(server.name, "http", f"the stack {name} in Portainer", asked)
+            well = ("containers_are_well", name)
+            yield Check(agent.name, "service", f"containers of {name}", well)
 
 
 def report(outcomes: Mapping[str, Sequence[Outcome]], host: str) -> str:

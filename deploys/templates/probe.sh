@@ -94,6 +94,51 @@ name_is_rejected() { # ADDRESS NAME
     fi
 }
 
+docker_has_no_port() {
+    open=$(ss -Hltn 'sport = :2375 or sport = :2376')
+    [ -z "$open" ] || echo "Docker listens on the network: $open"
+}
+
+port_is_shut() { # ADDRESS PORT: closed to this host, which has no business there
+    if timeout 3 bash -c ": </dev/tcp/$1/$2" 2>/dev/null; then echo "$1 port $2 is open to this host"; fi
+}
+
+agent_pings() { # the agent's certificate is its own; a ping tells that an agent it is
+    headers=$(curl -sSk -o /dev/null -D - --max-time 5 "$1/ping" 2>&1)
+    case "$headers" in *[Pp]ortainer-[Aa]gent:*) ;; *) echo "no agent answers at $1: $headers" ;; esac
+}
+
+api() { # URL ROOT KEYFILE PATH
+    curl -sS --fail-with-body --max-time 10 --cacert "$2" -H "@$3" "$1$4" 2>&1
+}
+
+portainer_knows_us() { # URL ROOT KEYFILE
+    said=$(api "$1" "$2" "$3" /users/me) || echo "the API key is refused: $(echo "$said" | cut -c 1-200)"
+}
+
+endpoint_id() { # URL ROOT KEYFILE NAME
+    api "$1" "$2" "$3" '/endpoints?excludeSnapshots=true' | jq -r --arg n "$4" '.[] | select(.Name == $n) | .Id'
+}
+
+endpoint_is_up() { # URL ROOT KEYFILE NAME: by asking the Docker behind it; its Status is stale
+    id=$(endpoint_id "$1" "$2" "$3" "$4" 2>&1)
+    case "$id" in '' | *[!0-9]*) echo "Portainer has no endpoint $4 $id"; return ;; esac
+    said=$(api "$1" "$2" "$3" "/endpoints/$id/docker/_ping") || echo "the Docker behind it does not answer: $said"
+}
+
+stack_is_active() { # URL ROOT KEYFILE ENDPOINT STACK
+    id=$(endpoint_id "$1" "$2" "$3" "$4" 2>&1)
+    status=$(api "$1" "$2" "$3" /stacks | jq -r --arg n "$5" --argjson e "${id:-0}" \
+        '.[] | select(.Name == $n and .EndpointId == $e) | .Status' 2>&1)
+    [ "$status" = 1 ] || echo "is ${status:-not there} (1 is active, 2 stopped, 3 deploying, 4 failed)"
+}
+
+containers_are_well() { # PROJECT
+    all=$(docker ps -a --filter "label=com.docker.compose.project=$1" --format '{{.Names}} {{.State}} {{.Status}}')
+    [ -n "$all" ] || { echo "there are none"; return; }
+    printf '%s\n' "$all" | awk '$2 != "running" || /unhealthy/' | head -n 3
+}
+
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 number=0

@@ -1,14 +1,13 @@
 """The emulator's images: one for the server, one for the agent, with the real images' manners.
 
 Built on the lab's base image, no registry involved; tagged by a hash of everything that goes in.
-The tar is what a guest's own Docker loads (``docker load``).
+`lab.stacks.images` makes them into an archive that a guest's own Docker loads.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from docker.errors import APIError, BuildError  # type: ignore[import-untyped]
 
 from lab.image import exists, pack
 from lab.progress import timed
-from lab.settings import LabError, cache_directory
+from lab.settings import LabError
 
 _EMULATOR = Path(__file__).resolve().parent / "emulator"
 _PACKAGES = ("python3", "python3-cryptography", "docker-cli", "docker-compose", "git")
@@ -46,12 +45,10 @@ ENTRYPOINT ["python3", "-m", "emulator", "server"]
 
 @dataclass(frozen=True)
 class PortainerImages:
-    """Tags of both images, and for each the tar archive that its guest loads."""
+    """Tags of both images."""
 
     server: str
     agent: str
-    server_archive: Path
-    agent_archive: Path
 
 
 def build_context() -> bytes:
@@ -64,7 +61,7 @@ def build_context() -> bytes:
 
 
 def build(client: DockerClient, base_tag: str) -> PortainerImages:
-    """Returns the images, building and saving only what is absent.
+    """Returns the images, building only what is absent.
 
     Args:
         client: a connected Docker client.
@@ -78,20 +75,11 @@ def build(client: DockerClient, base_tag: str) -> PortainerImages:
     images = PortainerImages(
         f"phoenix-lab-portainer:{digest}",
         f"phoenix-lab-portainer-agent:{digest}",
-        cache_directory() / f"portainer-{digest}.tar",
-        cache_directory() / f"portainer-agent-{digest}.tar",
     )
     for tag, target in ((images.server, "server"), (images.agent, "agent")):
         if not exists(client, tag):
             with timed(f"image {tag}"):
                 _build(client, context, tag, target, base_tag)
-    for tag, archive in (
-        (images.server, images.server_archive),
-        (images.agent, images.agent_archive),
-    ):
-        if not archive.exists():
-            with timed(f"archive {archive.name}"):
-                _save(client, tag, archive)
     return images
 
 
@@ -111,12 +99,3 @@ def _build(client: DockerClient, context: bytes, tag: str, target: str, base_tag
         raise LabError(f"image {tag} cannot be built: {error}\n{last}") from None
     except APIError as error:
         raise LabError(f"image {tag} cannot be built: {error}") from None
-
-
-def _save(client: DockerClient, tag: str, archive: Path) -> None:
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    fresh = archive.with_suffix(f".{os.getpid()}")
-    with fresh.open("wb") as out:
-        for piece in client.images.get(tag).save(named=tag):
-            out.write(piece)
-    fresh.replace(archive)

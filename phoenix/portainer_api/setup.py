@@ -82,10 +82,10 @@ def ensure_access(
     for key in client.api_keys(user.id):
         if key.description == description:
             client.delete_api_key(user.id, key.id)
-            actions.append(f"revoked lost API key {key.prefix}...")
+            actions.append("revoked an API key that was lost")
     made = client.create_api_key(user.id, credentials.password, description)
     client.use_api_key(made.raw)
-    actions.append(f"made API key {made.key.prefix}...")
+    actions.append("made an API key")
     return Access(made.raw, tuple(actions))
 
 

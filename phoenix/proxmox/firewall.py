@@ -7,6 +7,7 @@ what matters of the order is that our refusals stand above our permissions.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -14,7 +15,6 @@ from typing import Any, Literal, NamedTuple
 
 from phoenix import firewall
 from phoenix.model import Host, Site
-from phoenix.proxmox.desired import Kind
 
 OWN = "phoenix: "
 OPERATOR = "operator, by SSH from where this run comes from"
@@ -196,6 +196,34 @@ def _address(text: str | None) -> str | None:
         return text  # a range, an alias or a set: never one of ours
 
 
+@dataclass(frozen=True)
+class _Sorted:
+    """The rules of a scope by what is to become of them."""
+
+    scope: Scope
+    digest: str | None
+    kept: Mapping[Identity, Placed]
+    stale: tuple[Placed, ...]
+    missing: tuple[Identity, ...]
+    comments: Mapping[Identity, str]
+
+    @property
+    def refusals(self) -> list[Placed]:
+        """Refusals that stay."""
+        return [rule for identity, rule in self.kept.items() if not _accepts(identity)]
+
+    @property
+    def permissions(self) -> list[Placed]:
+        """Permissions that stay."""
+        return [rule for identity, rule in self.kept.items() if _accepts(identity)]
+
+    @property
+    def floor(self) -> int:
+        """The position of the last refusal of ours that acts, a stale one too; -1 if none does."""
+        stale = [rule for rule in self.stale if not _accepts(rule.identity)]
+        return max((rule.pos for rule in (*self.refusals, *stale) if rule.enabled), default=-1)
+
+
 def next_write(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> Write | None:
     """The next single write that brings a scope's rules closer; None when they're as wanted.
 
@@ -203,57 +231,88 @@ def next_write(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> Write | None:
     cuts off what both allow: refusals first, new permissions before old ones go, old refusals
     last. Deciding anew after each write makes it safe against a change by someone else.
     """
-    digest = next((str(row["digest"]) for row in rows if "digest" in row), None)
-    there = [placed(row) for row in rows]
-    ours = [rule for rule in there if rule.ours]
+    found = _sorted(scope, rows)
+    for step in (_refusals, _permissions, _comments, _removals):
+        if write := step(found):
+            return write
+    return None
+
+
+def _sorted(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> _Sorted:
     wanted = {rule.identity: rule.comment for rule in scope.rules}
     kept: dict[Identity, Placed] = {}
     stale: list[Placed] = []
-    for rule in ours:
+    for rule in map(placed, rows):
+        if not rule.ours:
+            continue
         if rule.identity in wanted and rule.identity not in kept:
             kept[rule.identity] = rule
         else:
             stale.append(rule)
+    return _Sorted(
+        scope=scope,
+        digest=next((str(row["digest"]) for row in rows if "digest" in row), None),
+        kept=kept,
+        stale=tuple(stale),
+        missing=tuple(identity for identity in wanted if identity not in kept),
+        comments=wanted,
+    )
 
-    def edit(rule: Placed, data: Mapping[str, Any], verb: str) -> Write:
-        guarded = {**data, "digest": digest} if digest else dict(data)
-        return Write(
-            "PUT", f"{scope.path}/rules/{rule.pos}", guarded,
-            f"firewall of {scope.name}: {verb} {_shown(rule.identity)}",
-        )  # fmt: skip
 
-    missing = [identity for identity in wanted if identity not in kept]
-    refusals = [i for i in missing if i.action != "ACCEPT"]
-    if refusals:  # at the top and at once: what it refuses is to be refused from now on
-        return _added(scope, refusals[-1], wanted[refusals[-1]], enabled=True)
-    for identity, rule in kept.items():
-        if identity.action != "ACCEPT" and not rule.enabled:
-            return edit(rule, {"enable": 1}, "enable")
-    # Refusals that are to stay, or that still guard what an old permission would let through.
-    guards = [r for r in ours if r.identity and r.identity.action != "ACCEPT" and r.enabled]
-    floor = max((rule.pos for rule in guards), default=-1)
-    for identity, rule in kept.items():
-        if identity.action == "ACCEPT" and rule.pos < floor:
-            if rule.enabled:  # only by another's hand
-                return edit(rule, {"enable": 0}, "disable, to move it,")
-            return edit(rule, {"moveto": floor + 1}, "move below the refusals")
-    for identity, rule in kept.items():
+def _accepts(identity: Identity | None) -> bool:
+    return identity is None or identity.action == "ACCEPT"
+
+
+def _refusals(found: _Sorted) -> Write | None:
+    """Those that are missing, off, or below a permission that stays: at the top and at once."""
+    for identity in found.missing:
+        if not _accepts(identity):
+            return _added(found.scope, identity, found.comments[identity], enabled=True)
+    for rule in found.refusals:
         if not rule.enabled:
-            return edit(rule, {"enable": 1}, "enable")
-    if missing:
-        # A permission goes in at the top; where refusals of ours stand, first without effect.
-        return _added(scope, missing[-1], wanted[missing[-1]], enabled=not guards)
-    for identity, rule in kept.items():
-        if rule.comment != wanted[identity]:
-            return edit(rule, {"comment": OWN + wanted[identity]}, "comment")
-    for accepting in (True, False):
-        for rule in reversed(stale):
-            if (rule.identity is None or rule.identity.action == "ACCEPT") == accepting:
-                path = f"{scope.path}/rules/{rule.pos}"
-                data = {"digest": digest} if digest else {}
-                shown = f"firewall of {scope.name}: remove {_shown(rule.identity)}"
-                return Write("DELETE", path, data, shown)
+            return _edit(found, rule, {"enable": 1}, "enable")
+    first = min((rule.pos for rule in found.permissions if rule.enabled), default=None)
+    for rule in found.refusals:
+        if first is not None and rule.pos > first:
+            return _edit(found, rule, {"moveto": 0}, "move to the top")
     return None
+
+
+def _permissions(found: _Sorted) -> Write | None:
+    """One that is off comes below all refusals before it's switched on."""
+    for rule in found.permissions:
+        if not rule.enabled and rule.pos < found.floor:
+            return _edit(found, rule, {"moveto": found.floor + 1}, "move below the refusals")
+        if not rule.enabled:
+            return _edit(found, rule, {"enable": 1}, "enable")
+    for identity in found.missing:
+        # It goes in at the top: where refusals stand, without effect at first.
+        comment = found.comments[identity]
+        return _added(found.scope, identity, comment, enabled=found.floor < 0)
+    return None
+
+
+def _comments(found: _Sorted) -> Write | None:
+    for identity, rule in found.kept.items():
+        if rule.comment != found.comments[identity]:
+            return _edit(found, rule, {"comment": OWN + found.comments[identity]}, "comment")
+    return None
+
+
+def _removals(found: _Sorted) -> Write | None:
+    """Old permissions, then old refusals."""
+    for rule in sorted(found.stale, key=lambda rule: not _accepts(rule.identity)):
+        path = f"{found.scope.path}/rules/{rule.pos}"
+        data = {"digest": found.digest} if found.digest else {}
+        shown = f"firewall of {found.scope.name}: remove {_shown(rule.identity)}"
+        return Write("DELETE", path, data, shown)
+    return None
+
+
+def _edit(found: _Sorted, rule: Placed, data: Mapping[str, Any], verb: str) -> Write:
+    guarded = {**data, "digest": found.digest} if found.digest else dict(data)
+    shown = f"firewall of {found.scope.name}: {verb} {_shown(rule.identity)}"
+    return Write("PUT", f"{found.scope.path}/rules/{rule.pos}", guarded, shown)
 
 
 def _added(scope: Scope, identity: Identity, comment: str, *, enabled: bool) -> Write:
@@ -263,14 +322,13 @@ def _added(scope: Scope, identity: Identity, comment: str, *, enabled: bool) -> 
         "enable": int(enabled),
         "comment": OWN + comment,
     }
-    for key, value in (
-        ("proto", identity.proto),
-        ("dport", identity.ports),
-        ("source", identity.source),
-        ("dest", identity.destination),
-    ):
-        if value is not None:
-            data[key] = value
+    fields = {
+        "proto": identity.proto,
+        "dport": identity.ports,
+        "source": identity.source,
+        "dest": identity.destination,
+    }
+    data |= {key: value for key, value in fields.items() if value is not None}
     shown = f"firewall of {scope.name}: add {_shown(identity)}"
     return Write("POST", f"{scope.path}/rules", data, shown)
 
@@ -292,11 +350,6 @@ def operator_networks(texts: Iterable[str], client_address: str | None) -> list[
     """
     found = [IPv4Network(text, strict=False) for text in texts]
     if client_address:
-        try:
+        with contextlib.suppress(ValueError):  # by IPv6, which these rules leave alone
             found.append(IPv4Network(IPv4Address(client_address)))
-        except ValueError:
-            pass  # by IPv6, which these rules leave alone
     return found
-
-
-__all__ = ["Kind", "Scope", "Write", "next_write", "operator_networks", "options_write", "scopes"]

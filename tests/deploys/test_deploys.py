@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -111,7 +112,7 @@ def test_names_agree_between_dns_gateway_proxy_and_certificate(fresh: dict[str, 
     routed = set(re.findall(r"Host\(`([^`]+)`\)", rules))
     assert len(routed) >= 3, routed
     nginx = fresh["nginx"].files(NGINX)
-    served = re.findall(r"server_name ([^_;][^;]*);", nginx["/etc/nginx/nginx.conf"])
+    served = re.findall(r"^ *server_name ([^_;][^;]*);", nginx["/etc/nginx/nginx.conf"], re.M)
     assert [set(names.split()) for names in served] == [routed, routed], served
     domains = nginx["/etc/phoenix/acme/gateway.conf"].splitlines()[0]
     assert set(domains.removeprefix("DOMAINS=").split()) == routed
@@ -184,7 +185,7 @@ def test_hosts_without_a_ca_are_refused_trust_with_the_mend(
     ],
 )
 def test_bad_settings_end_the_run_before_a_host_is_touched(
-    tmp_path: Path, component: str, change: dict[str, object], message: str
+    tmp_path: Path, component: str, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
         run(component, tmp_path / "secrets.json", **change)

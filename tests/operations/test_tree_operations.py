@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,7 +29,6 @@ TREE = Tree(
     component="demo",
     files={"/etc/demo": TreeFile(f"{PLANTED}\n", mode="0600", secret=True)},
 )
-Yields = Callable[..., list[Any]]
 
 
 class Fixed:
@@ -70,7 +68,7 @@ def test_missing_tree_goes_by_standard_input_in_one_command() -> None:
     (command,) = fixed(ConfigTree=TreeState()).run(config_tree, TREE)
     assert PLANTED not in command.get_raw_value()
     assert command.connector_arguments["_stdin"] == TREE.archive(
-        Path("operations/config_tree_apply.sh").read_text()
+        (Path(__file__).parents[2] / "operations/config_tree_apply.sh").read_text()
     )
 
 

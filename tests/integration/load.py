@@ -1,0 +1,57 @@
+"""Constant load from the lab's client: one new connection per request, each answer on record."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tests.integration.site_lab import ROOT_FILE, SiteLab
+
+# One curl per request: a new connection and a whole handshake each. --resolve: DNS has tests of
+# its own; what is under load here is the data path.
+LOOP = """
+while [ ! -e {stop} ]; do
+  curl -s -o /dev/null --max-time 10 --retry 0 --cacert {root} --resolve {name}:443:{address} \
+    -w '%{{http_code}} %{{exitcode}} %{{errormsg}}\\n' https://{name}{path} >>{log} || true
+  sleep 0.02
+done
+touch {stop}.done
+"""
+
+
+@dataclass
+class Load:
+    """What the requests of one load got so far."""
+
+    site: SiteLab
+    log: str
+
+    def answers(self) -> Counter[str]:
+        """"STATUS CURL-EXIT-CODE MESSAGE" -> how often."""
+        return Counter(line.strip() for line in self.site.sh("client", f"cat {self.log}").out
+                       .splitlines())  # fmt: skip
+
+    def failures(self) -> dict[str, int]:
+        """Everything but a 200."""
+        return {what: count for what, count in self.answers().items()
+                if not what.startswith("200 0")}  # fmt: skip
+
+
+@contextmanager
+def load(site: SiteLab) -> Iterator[Load]:
+    """Ask for one backend again and again until the block ends."""
+    route = site.backends[0]
+    mark = f"/tmp/load-{uuid.uuid4().hex}"
+    found = Load(site, f"{mark}.log")
+    script = LOOP.format(stop=mark, root=ROOT_FILE, name=route.fqdn, path=route.health_path,
+                         address=site.address("gateway"), log=found.log)  # fmt: skip
+    container = site.docker.containers.get(site.state.client)
+    container.exec_run(["sh", "-c", script], detach=True)
+    try:
+        yield found
+    finally:
+        wait = f"touch {mark}; for i in $(seq 150); do [ -e {mark}.done ] && exit 0; sleep 0.1;"
+        site.sh("client", f"{wait} done; exit 1", ok=True)
