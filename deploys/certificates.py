@@ -5,8 +5,16 @@ from operations.certificates import acme_certificate
 from operations.config_tree import config_tree
 from operations.packages import packages
 
+# Portainer reads its pair when it starts. Containers say by a label how they take a new one.
+RELOAD = (
+    "! systemctl -q is-active phoenix-portainer.service"
+    " || systemctl restart phoenix-portainer.service;"
+    " ! command -v docker >/dev/null || docker ps -q"
+    " --filter label=ai.thinkheads.phoenix.certificate=restart | xargs -r docker restart"
+)
+
 certificate = acme.wanted("host")
 if certificate is not None:
     packages(name="Certificate: packages", names=["lego", "openssl"])
-    config_tree(name="Certificate: renewal", tree=acme.tree(certificate))
+    config_tree(name="Certificate: renewal", tree=acme.tree(certificate, reload=RELOAD))
     acme_certificate(name="Certificate: issue", certificate=certificate.name)

@@ -137,7 +137,7 @@ def _pairs(site: Site) -> Iterator[Check]:
 
 
 def _ports_serving(site: Site, host: Host) -> list[int]:
-    """Ports on which a host serves its own pair."""
+    """Ports on which a host itself serves its pair; a stack takes a new one in its own time."""
     if host == site.gateway:
         return [443]
     return sorted(
@@ -148,6 +148,7 @@ def _ports_serving(site: Site, host: Host) -> list[int]:
             and service.kind == "backend"
             and service.scheme == "https"
             and in_zone(service.server_name, site.domain)
+            and not service.source.file.startswith("stacks/")
         }
     )
 

@@ -16,6 +16,7 @@ from tests.integration.project import Project
 from tests.integration.site_lab import SiteLab, seen
 
 ME = str(os.getpid())
+NEEDLE = "/var/lib/phoenix-it-needle"  # what is searched for must not stand in a command line
 
 
 @contextmanager
@@ -45,11 +46,11 @@ def process_lists() -> Iterator[set[str]]:
 
 def logs_with(site: SiteLab, host: str, needle: str) -> str:
     """Where a host's journal, logs, root's home and temporary directories hold `needle`."""
-    site.put(host, "/run/needle", needle, 0o600)
+    site.put(host, NEEDLE, needle, 0o600)
     found = site.sh(
         host,
-        "journalctl -q --no-pager -o cat -a | grep -cFf /run/needle | sed '/^0$/d;s/^/journal /';"
-        " grep -rlaFf /run/needle /var/log /tmp /var/tmp /root; rm /run/needle",
+        f"journalctl -q --no-pager -o cat -a | grep -cFf {NEEDLE} | sed '/^0$/d;s/^/journal /';"
+        f" grep -rlaFf {NEEDLE} /var/log /tmp /var/tmp /root; rm {NEEDLE}",
     ).out
     return found.strip()
 

@@ -1,0 +1,104 @@
+"""Writing firewall scopes, one safe write at a time, and settings of the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from phoenix.proxmox.client import Client
+from phoenix.proxmox.desired import Wanted
+from phoenix.proxmox.errors import LostAnswerError, ProxmoxError
+from phoenix.proxmox.firewall import Scope, Write, next_write, options_write
+from phoenix.proxmox.observe import Located, located
+
+_LIMIT = 2000  # writes to one scope: far more than any site has rules
+
+
+def placed(scopes: Iterable[Scope], found: dict[int, Located]) -> tuple[Scope, ...]:
+    """Scopes with each guest's node filled in; a guest that isn't there yet is left out."""
+    made = []
+    for scope in scopes:
+        if scope.vmid is None:
+            made.append(scope)
+        elif scope.vmid in found:
+            path = scope.path.format(node=found[scope.vmid].node)
+            made.append(Scope(scope.name, path, scope.options, scope.rules, scope.vmid))
+    return tuple(made)
+
+
+def next_of(client: Client, scope: Scope) -> Write | None:
+    """The next write to a scope, its options when all rules are right; None when all is.
+
+    A scope without rules of its own (`enable` off, the cluster) keeps what rules it has.
+    """
+    if scope.rules and (write := next_write(scope, client.get(f"{scope.path}/rules"))):
+        return write
+    return options_write(scope, client.get(f"{scope.path}/options"))
+
+
+def apply(client: Client, scopes: Iterable[Scope], log: Callable[[str], None]) -> bool:
+    """Make all scopes as they shall be, in their order; whether anything was written.
+
+    The order of `scopes` makes it safe to stop anywhere: what switches filtering on comes after
+    the rules that keep the operator's SSH and all flows open.
+
+    Raises:
+        ProxmoxError: with the reason; the next run goes on from what is there.
+    """
+    changed, lost = False, 0
+    for scope in placed(scopes, located(client)):
+        for _ in range(_LIMIT):
+            write = next_of(client, scope)
+            if write is None:
+                break
+            log(write.what)
+            try:
+                client.write(write.method, write.path, write.data)
+            except LostAnswerError:
+                lost += 1
+                if lost == 3:
+                    raise
+            changed = True
+        else:
+            raise ProxmoxError(f"the firewall of {scope.name} does not settle")
+    return changed
+
+
+def pending(client: Client, scopes: Iterable[Scope]) -> tuple[str, ...]:
+    """A line for each scope that isn't as it shall be: its next write."""
+    waiting = placed(scopes, located(client))
+    return tuple(write.what for scope in waiting if (write := next_of(client, scope)))
+
+
+def cluster_writes(
+    client: Client, guests: Sequence[Wanted], ha_group: str | None, schedule: str
+) -> tuple[Write, ...]:
+    """HA resources and replication jobs that are declared and absent; none is ever removed."""
+    writes: list[Write] = []
+    running = [guest for guest in guests if not guest.template]
+    if ha_group:
+        known = {row.get("sid") for row in client.get("cluster/ha/resources")}
+        for guest in running:
+            sid = f"{'ct' if guest.kind == 'lxc' else 'vm'}:{guest.vmid}"
+            if sid not in known:
+                data = {"sid": sid, "group": ha_group, "state": "started"}
+                what = f"let HA group {ha_group} manage {guest.label}"
+                writes.append(Write("POST", "cluster/ha/resources", data, what))
+    if any(guest.replicate_to for guest in running):
+        jobs = list(client.get("cluster/replication"))
+        for guest in running:
+            own = [job for job in jobs if int(job.get("guest", 0)) == guest.vmid]
+            targets = {job.get("target") for job in own}
+            free = max((int(job.get("jobnum", 0)) for job in own), default=-1) + 1
+            for target in guest.replicate_to:
+                if target in targets:
+                    continue
+                data = {
+                    "id": f"{guest.vmid}-{free}",
+                    "target": target,
+                    "type": "local",
+                    "schedule": schedule,
+                }
+                free += 1
+                what = f"replicate {guest.label} to {target}"
+                writes.append(Write("POST", "cluster/replication", data, what))
+    return tuple(writes)

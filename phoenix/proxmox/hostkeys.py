@@ -1,0 +1,150 @@
+"""SSH host keys of guests, learned through the hypervisor, never by trusting the first answer.
+
+A container's key is read inside it by `pct exec`. A VM's is read by its guest agent; where that
+doesn't run, it's what answers at the VM's address, provided that the hypervisor's own bridge sees
+that address behind the VM's port and nowhere else.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paramiko.hostkeys import HostKeyEntry, HostKeys
+
+from phoenix.model import Host
+
+SCRIPT = r"""
+learn() { # vmid kind address bridge
+    if [ "$2" = lxc ]; then
+        pct exec "$1" -- sh -c 'cat /etc/ssh/ssh_host_*_key.pub' 2>/dev/null </dev/null
+        return
+    fi
+    found=$(qm guest exec "$1" -- sh -c 'cat /etc/ssh/ssh_host_*_key.pub' 2>/dev/null </dev/null |
+        perl -MJSON -0777 -ne 'print decode_json($_)->{"out-data"} // ""' 2>/dev/null)
+    if [ -n "$found" ]; then
+        printf '%s\n' "$found"
+        return
+    fi
+    scanned=$(ssh-keyscan -T 5 "$3" 2>/dev/null </dev/null | sed 's/^[^ ]* //')
+    mac=$(ip -4 neigh show "$3" dev "$4" | sed -n 's/.*lladdr \([^ ]*\).*/\1/p')
+    [ -n "$mac" ] || return
+    bridge fdb show br "$4" | grep -i "^$mac " |
+        grep -qE " dev (tap${1}i0|fwpr${1}p0) " && printf '%s\n' "$scanned"
+}
+"""
+"""Shell for the hypervisor; `command` adds one call for each guest."""
+
+# A clone has its template's host keys: whoever has root on one could pass for the other.
+RENEW = (
+    "rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub && ssh-keygen -A >/dev/null && "
+    "{ systemctl try-restart ssh.service || systemctl try-restart sshd.service; }"
+)
+
+
+@dataclass(frozen=True)
+class Guest:
+    """What it takes to learn a guest's key."""
+
+    vmid: int
+    kind: str
+    name: str
+    address: str
+    bridge: str
+
+
+def guests(hosts: Iterable[Host]) -> tuple[Guest, ...]:
+    """The site's guests as this module wants them."""
+    return tuple(
+        Guest(host.vmid or 0, host.kind, host.name, str(host.address), host.bridge)
+        for host in hosts
+    )
+
+
+def command(wanted: Sequence[Guest]) -> str:
+    """One shell command for all guests: a line `== VMID`, then that guest's public keys."""
+    calls = [
+        f"echo '== {guest.vmid}'; learn {guest.vmid} {guest.kind} {guest.address} {guest.bridge}"
+        for guest in wanted
+    ]
+    return "\n".join([SCRIPT.strip(), *calls, "true"])
+
+
+def parse(lines: Iterable[str]) -> dict[int, frozenset[str]]:
+    """Public keys, "TYPE BASE64", by guest id; what is no key is left out."""
+    found: dict[int, set[str]] = {}
+    current: set[str] = set()
+    for line in lines:
+        if line.startswith("== "):
+            current = found.setdefault(int(line[3:]), set())
+        elif _is_key(words := line.split()[:2]):
+            current.add(" ".join(words))
+    return {vmid: frozenset(keys) for vmid, keys in found.items()}
+
+
+def _is_key(words: Sequence[str]) -> bool:
+    """The body repeats the type (RFC 4253, section 6.6)."""
+    try:
+        body = base64.b64decode(words[1], validate=True)
+    except (IndexError, binascii.Error):
+        return False
+    return body[4 : 4 + int.from_bytes(body[:4], "big")] == words[0].encode()
+
+
+def shared(keys: dict[int, frozenset[str]]) -> tuple[int, ...]:
+    """Guests that have a key of another one, all but the first of each key: clones."""
+    seen: set[str] = set()
+    twice = []
+    for vmid, own in sorted(keys.items()):
+        if own & seen:
+            twice.append(vmid)
+        seen |= own
+    return tuple(twice)
+
+
+def known(file: Path, address: str) -> frozenset[str]:
+    """The keys that a known_hosts file has for an address, "TYPE BASE64"; hashed names too."""
+    found = []
+    for entry in _entries(file):
+        if entry.key is not None and _names(entry, address):
+            found.append(f"{entry.key.get_name()} {entry.key.get_base64()}")
+    return frozenset(found)
+
+
+def remember(file: Path, address: str, keys: Iterable[str]) -> None:
+    """Put an address's keys into a known_hosts file in place of those that it had.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    lines = file.read_text().splitlines() if file.exists() else []
+    kept = [line for line in lines if not _line_names(line, address)]
+    kept += [f"{address} {key}" for key in sorted(keys)]
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    new = file.with_name(f"{file.name}.phoenix")
+    new.write_text("\n".join(kept) + "\n")
+    new.chmod(0o600)
+    new.replace(file)
+
+
+def _entries(file: Path) -> list[HostKeyEntry]:
+    lines = file.read_text().splitlines() if file.exists() else []
+    parsed = [HostKeyEntry.from_line(line) for line in lines if line and not line.startswith("#")]
+    return [entry for entry in parsed if entry is not None]
+
+
+def _line_names(line: str, address: str) -> bool:
+    if not line or line.startswith(("#", "@")):
+        return False
+    entry = HostKeyEntry.from_line(line)
+    return entry is not None and _names(entry, address)
+
+
+def _names(entry: HostKeyEntry, address: str) -> bool:
+    return any(
+        name == address or (name.startswith("|1|") and HostKeys.hash_host(address, name) == name)
+        for name in entry.hostnames or ()
+    )
