@@ -82,9 +82,15 @@ def converge(
         )
         seconds = time.monotonic() - began
         if result.returncode:
-            tail = "\n".join(result.stdout.splitlines()[-25:])
-            raise LabError(f"pyinfra {' '.join(deploys)} ended with {result.returncode}:\n{tail}")
+            why = last_words(result.stdout)
+            raise LabError(f"pyinfra {' '.join(deploys)} ended with {result.returncode}:\n{why}")
         return Run(seconds, by_name(read(counts), lab.hosts), changed_operations(result.stdout))
+
+
+def last_words(output: str) -> str:
+    """The end of what pyinfra said before its table of results: there the failures are."""
+    said = [line for line in output.partition("--> Results:")[0].splitlines() if line.strip()]
+    return "\n".join(line for line in said[-40:] if not line.endswith("No changes"))
 
 
 def by_name(counts: Counts, hosts: dict[str, str]) -> dict[str, Traffic]:

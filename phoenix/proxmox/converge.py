@@ -6,7 +6,7 @@ what is there and from nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,16 @@ from phoenix.proxmox.client import Client
 from phoenix.proxmox.desired import Archive, Clone, CloudImage, Wanted
 from phoenix.proxmox.diff import Difference, Growth, Observed, verdict
 from phoenix.proxmox.errors import LostAnswerError, ProxmoxError, RefusedError
-from phoenix.proxmox.observe import base, observe, snapshots, volume_exists
+from phoenix.proxmox.observe import (
+    base,
+    check_images,
+    check_quorum,
+    check_storages,
+    located,
+    observe,
+    snapshots,
+    volume_exists,
+)
 from phoenix.proxmox.settings import Image
 
 _ROUNDS = 12
@@ -69,20 +78,60 @@ def next_step(client: Client, wanted: Wanted, options: Options) -> Step | None:
 
 
 def pending_steps(client: Client, wanted: Wanted, options: Options) -> tuple[str, ...]:
-    """What converging would do, a line each; for a plan, so the first step only where it creates.
+    """What converging would do, a line each; nothing is asked about sources that come first.
 
     Raises:
         ProxmoxError: as `next_step`.
     """
+    if observe(client, wanted.vmid) is None and wanted.origin is not None:
+        return (f"create {wanted.label}",)
     step = next_step(client, wanted, options)
     if step is None:
         return ()
-    if step.method == "POST":
-        return (step.what,)
     observed = observe(client, wanted.vmid)
-    if observed is None:
+    if observed is None or step.method == "POST":
         return (step.what,)
     return verdict(wanted, observed, wanted.vmid in options.adopt).lines or (step.what,)
+
+
+def preflight(client: Client, guests: Sequence[Wanted], options: Options) -> tuple[str, ...]:
+    """Everything that would stop a run half-way, asked before its first write: no write at all.
+
+    Raises:
+        ProxmoxError: the API can't be read.
+    """
+    check_quorum(client)
+    there = located(client)
+    absent = [guest for guest in guests if guest.vmid not in there]
+    ids = {guest.vmid for guest in guests}
+    faults = []
+    for guest in guests:
+        if guest.vmid in there:
+            try:
+                next_step(client, guest, options)
+            except RefusedError as error:
+                faults.append(str(error))
+        elif guest.origin is None:
+            faults.append(_nothing_to_make_from(guest))
+        elif isinstance(guest.origin, Clone) and guest.origin.source not in {*there, *ids}:
+            faults.append(
+                f"{guest.label} is cloned from {guest.origin.source}, which is absent and which no "
+                "entry declares. mend: add its entry, or change the clone source"
+            )
+    faults += check_storages(client, absent)
+    if not faults:  # the images lie on a storage, too
+        faults += check_images(client, absent, options.images or {})
+    return tuple(dict.fromkeys(faults))
+
+
+def _nothing_to_make_from(wanted: Wanted) -> str:
+    keys = "template or clone_from_ctid"
+    if wanted.kind == "qemu":
+        keys = "template_image or clone_from_vmid"
+    return (
+        f"{wanted.label} is absent, and {wanted.place} names nothing to make it from. mend: write "
+        f"{keys}"
+    )
 
 
 def converge(
@@ -142,14 +191,7 @@ def _change(difference: Difference, observed: Observed) -> Step | None:
 def _creation(client: Client, wanted: Wanted, options: Options) -> Step:
     origin = wanted.origin
     if origin is None:
-        raise RefusedError(
-            f"{wanted.label} is absent, and {wanted.place} names nothing to make it from. mend: "
-            + (
-                "write template or clone_from_ctid"
-                if wanted.kind == "lxc"
-                else "write template_image or clone_from_vmid"
-            )
-        )
+        raise RefusedError(_nothing_to_make_from(wanted))
     if isinstance(origin, Clone):
         return _clone(client, wanted, origin)
     if not volume_exists(client, wanted.node, origin.volume):

@@ -107,11 +107,11 @@ def shared(keys: dict[int, frozenset[str]]) -> tuple[int, ...]:
 
 def known(file: Path, address: str) -> frozenset[str]:
     """The keys that a known_hosts file has for an address, "TYPE BASE64"; hashed names too."""
-    found = []
-    for entry in _entries(file):
-        if entry.key is not None and _names(entry, address):
-            found.append(f"{entry.key.get_name()} {entry.key.get_base64()}")
-    return frozenset(found)
+    return frozenset(
+        f"{entry.key.get_name()} {entry.key.get_base64()}"
+        for entry in _entries(file)
+        if entry.key is not None and _names(entry, address)
+    )
 
 
 def remember(file: Path, address: str, keys: Iterable[str]) -> None:

@@ -97,6 +97,12 @@ def test_changes_are_read_from_the_grand_total() -> None:
         converge.changed_operations("--> Disconnecting from hosts...")
 
 
+def test_the_reason_of_a_failure_is_shown() -> None:
+    said = "[a] No changes\n\n[b] Error: tcp: 10.0.0.1 port 8000 does not answer\n\n--> Results:\n"
+    why = converge.last_words(said + GRAND_TOTAL.format(1, 1))
+    assert why == "[b] Error: tcp: 10.0.0.1 port 8000 does not answer", why
+
+
 def test_traffic_is_named_and_strangers_are_reported() -> None:
     hosts = {"a": "10.0.0.1", "b": "10.0.0.2"}
     assert converge.by_name({"10.0.0.2": Traffic(commands=3)}, hosts) == {

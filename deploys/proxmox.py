@@ -1,0 +1,70 @@
+"""The hypervisor: templates, guests, firewall, boot order; then each guest answers by SSH."""
+
+from pathlib import Path
+
+from pyinfra import host
+
+from deploys.context import secrets, site
+from facts.proxmox import ApiFingerprint, SshClientAddress
+from operations import guest_ssh, proxmox
+from phoenix.findings import ConfigError
+from phoenix.proxmox import access as how
+from phoenix.proxmox import hostkeys
+from phoenix.proxmox.errors import ProxmoxError
+from phoenix.proxmox.plan import plan
+
+
+def converge() -> None:
+    """The operations in their order; each needs what those above it made."""
+    data = host.data.dict()  # type: ignore[no-untyped-call]
+    made = plan(site(), data, home=Path.home(), client_address=host.get_fact(SshClientAddress))
+    config = made.settings
+    access = proxmox.ProxmoxAccess(
+        url=how.url(config),
+        token=how.token(secrets()),
+        trust=how.trust(config, lambda: host.get_fact(ApiFingerprint)),
+        via=host.name if config.api == "ssh" else None,
+        task_seconds=config.task_seconds,
+        lock_seconds=config.lock_seconds,
+        request_seconds=config.request_seconds,
+    )
+    proxmox.ready(
+        name="Proxmox: nothing stands in the way",
+        access=access,
+        guests=made.guests,
+        settings=config,
+        uncovered=made.uncovered,
+    )
+    for wanted in made.guests:
+        proxmox.guest(
+            name=f"Proxmox: {wanted.label}", access=access, wanted=wanted, settings=config
+        )
+    if made.scopes:  # before a new guest runs for the first time
+        proxmox.firewall(name="Proxmox: firewall", access=access, scopes=made.scopes)
+    for wanted in made.guests:
+        if not wanted.template:
+            proxmox.running(name=f"Proxmox: {wanted.label} runs", access=access, vmid=wanted.vmid)
+    if config.ha_group or any(wanted.replicate_to for wanted in made.guests):
+        proxmox.cluster(
+            name="Proxmox: high availability and replication",
+            access=access,
+            guests=made.guests,
+            settings=config,
+        )
+    guest_ssh.reachable(
+        name="Proxmox: every guest answers by SSH",
+        guests=hostkeys.guests(site().guests),
+        known_hosts=host.data.get("ssh_known_hosts_file") or "~/.ssh/known_hosts",
+        seconds=config.ssh_seconds,
+    )
+
+
+if "hypervisor" in host.groups:
+    if host.data.get("proxmox_api", "off") == "off":
+        reason = 'guests and firewall are left alone: proxmox_api is "off"'
+        proxmox.off(name="Proxmox: guests and firewall", reason=reason)
+    else:
+        try:
+            converge()
+        except (ConfigError, ProxmoxError) as error:
+            proxmox.refused(name="Proxmox: guests and firewall", reason=str(error))

@@ -1,0 +1,117 @@
+"""Guests that answer by SSH with a host key that the hypervisor vouches for."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+from pyinfra import host, logger
+from pyinfra.api import FunctionCommand, StringCommand, operation
+from pyinfra.api.command import QuoteString
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from facts.proxmox import GuestHostKeys
+from phoenix.proxmox import hostkeys
+
+_PAUSE = 3.0
+
+
+@operation()
+def reachable(
+    guests: Sequence[hostkeys.Guest], known_hosts: str, seconds: float = 300
+) -> Generator[FunctionCommand, None, None]:
+    """Wait until each guest answers by SSH, and put its host key into our known_hosts.
+
+    The keys come through the hypervisor. A guest that has the keys of another one, as clones do,
+    gets its own first. Where the hypervisor can't look into its guests (the lab), what the file
+    has is taken as given.
+
+    Args:
+        guests: those to wait for.
+        known_hosts: the file on the control machine that pyinfra verifies hosts by.
+        seconds: how long all of them together may take.
+    """
+    file = Path(known_hosts).expanduser()
+    learned = host.get_fact(GuestHostKeys, guests=tuple(guests))
+    renewals = [vmid for vmid in hostkeys.shared(learned) if _is_container(guests, vmid)]
+    waiting = [g for g in guests if not _settled(file, g, learned) or not answers(g.address)]
+    if not waiting and not renewals:
+        host.noop(f"{len(guests)} guests answer by SSH, and their keys are known")
+        return
+
+    def wait(state: State, host: Host) -> bool:  # noqa: ARG001 - the names pyinfra looks for
+        left = _wait(host, guests, file, time.monotonic() + seconds)
+        for guest in left:
+            line = f"guest {guest.vmid} ({guest.name}) after {seconds:g} s: {_why(guest)}"
+            host.log_styled(line, fg="red", log_func=logger.error)
+        return not left
+
+    yield FunctionCommand(wait, (), {})
+
+
+def _wait(
+    hypervisor: Host, guests: Sequence[hostkeys.Guest], file: Path, deadline: float
+) -> list[hostkeys.Guest]:
+    """The guests that weren't settled by the deadline."""
+    left = list(guests)
+    renewed: set[int] = set()
+    while left and time.monotonic() < deadline:
+        keys = _learn(hypervisor, guests)
+        for vmid in set(hostkeys.shared(keys)) - renewed:
+            if _is_container(guests, vmid):
+                hypervisor.log(f"guest {vmid} has the SSH host keys of another: making its own")
+                _renew(hypervisor, vmid)
+                renewed.add(vmid)
+                keys.pop(vmid)
+        for guest in [guest for guest in left if answers(guest.address)]:
+            if keys.get(guest.vmid):
+                hostkeys.remember(file, guest.address, keys[guest.vmid])
+            if _settled(file, guest, keys):
+                left.remove(guest)
+        if left:
+            time.sleep(_PAUSE)
+    return left
+
+
+def _why(guest: hostkeys.Guest) -> str:
+    if not answers(guest.address):
+        return f"nothing answers on {guest.address}:22"
+    return (
+        "its host key can't be learned through the hypervisor: neither its guest agent nor the "
+        "bridge vouches for it. mend: install qemu-guest-agent in it, or add its key to "
+        "known_hosts by hand"
+    )
+
+
+def answers(address: str, port: int = 22, seconds: float = 3.0) -> bool:
+    """Whether an SSH server greets there (RFC 4253, section 4.2)."""
+    try:
+        with socket.create_connection((address, port), timeout=seconds) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def _settled(file: Path, guest: hostkeys.Guest, keys: dict[int, frozenset[str]]) -> bool:
+    """Whether what we know is what the hypervisor says; known at all, where it can't say."""
+    have = hostkeys.known(file, guest.address)
+    told = keys.get(guest.vmid, frozenset())
+    return have == told if told else bool(have)
+
+
+def _is_container(guests: Sequence[hostkeys.Guest], vmid: int) -> bool:
+    return any(guest.vmid == vmid and guest.kind == "lxc" for guest in guests)
+
+
+def _learn(hypervisor: Host, guests: Sequence[hostkeys.Guest]) -> dict[int, frozenset[str]]:
+    command = StringCommand("sh", "-c", QuoteString(hostkeys.command(guests)))
+    _, output = hypervisor.run_shell_command(command, print_output=False, print_input=False)
+    return hostkeys.parse(output.stdout_lines)
+
+
+def _renew(hypervisor: Host, vmid: int) -> None:
+    command = StringCommand("pct", "exec", str(vmid), "--", "sh", "-c", QuoteString(hostkeys.RENEW))
+    hypervisor.run_shell_command(command, print_output=False, print_input=False)

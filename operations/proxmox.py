@@ -1,0 +1,281 @@
+"""The hypervisor as it should be: its guests, their power, its firewall.
+
+Thin over `phoenix.proxmox`: look, compare, do nothing or converge. Run these on the hypervisor's
+host: SSH to it carries the API. Give operations a ``name=``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+from pyinfra import host, inventory, logger
+from pyinfra.api import FunctionCommand, operation
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from operations._portainer_forward import dial_through
+from operations.refusal import refuse
+from phoenix.proxmox import apply, power
+from phoenix.proxmox.client import Client
+from phoenix.proxmox.converge import Options, converge, next_step, pending_steps, preflight
+from phoenix.proxmox.desired import Wanted
+from phoenix.proxmox.errors import ProxmoxError
+from phoenix.proxmox.firewall import Scope, Write
+from phoenix.proxmox.observe import located, observe
+from phoenix.proxmox.settings import ProxmoxSettings
+from phoenix.proxmox.transport import Endpoint, Trust, connect
+from phoenix.secrets import Secret
+
+_T = TypeVar("_T")
+_Commands = Generator[FunctionCommand, None, None]
+PORT = 8006
+
+
+@dataclass(frozen=True)
+class ProxmoxAccess:
+    """How to reach the API and who we are there.
+
+    Attributes:
+        url: ``https://ADDRESS:8006``.
+        token: USER@REALM!ID=SECRET.
+        trust: the certificate's fingerprint, or a CA.
+        via: the inventory host whose SSH carries the API to its own loopback; None goes straight.
+        task_seconds, lock_seconds, request_seconds: how long one of each may take.
+    """
+
+    url: str
+    token: Secret
+    trust: Trust
+    via: str | None = None
+    task_seconds: float = 900
+    lock_seconds: float = 120
+    request_seconds: float = 30
+
+
+@operation()
+def off(reason: str) -> _Commands:
+    """Do nothing and say why.
+
+    Args:
+        reason: shown where the run tells what needs no change.
+    """
+    host.noop(reason)
+    return
+    yield  # an operation is a generator
+
+
+@operation()
+def refused(reason: str) -> _Commands:
+    """Fail this host: what is declared can't be planned.
+
+    Args:
+        reason: what is wrong, where, and the mend.
+    """
+    yield from refuse(reason)
+
+
+@operation()
+def ready(
+    access: ProxmoxAccess,
+    guests: Sequence[Wanted],
+    settings: ProxmoxSettings,
+    uncovered: Sequence[str] = (),
+) -> _Commands:
+    """Refuse the run, before its first write, where something would stop it half-way.
+
+    Args:
+        access: how to reach the API.
+        guests: all guests as they shall be.
+        settings: which to adopt, which images may be downloaded.
+        uncovered: connections that the firewall's rules would refuse.
+    """
+    try:
+        faults = [*uncovered, *preflight(_client(access), guests, _options(settings))]
+    except ProxmoxError as error:
+        faults = [str(error)]
+    if faults:
+        yield from refuse("Proxmox VE: nothing was changed.\n" + "\n".join(faults))
+        return
+    host.noop("Proxmox VE is ready: quorum, storages, images, and no guest of someone else's")
+
+
+@operation()
+def guest(access: ProxmoxAccess, wanted: Wanted, settings: ProxmoxSettings) -> _Commands:
+    """Make one guest be there and configured as declared; it's neither started nor stopped.
+
+    Args:
+        access: how to reach the API.
+        wanted: the guest, from `phoenix.proxmox.desired`.
+        settings: adoption, images, snapshots.
+    """
+    options = _options(settings)
+
+    def work(client: Client) -> None:
+        before = observe(client, wanted.vmid)
+        risky = settings.snapshot_before_change and before is not None and not wanted.template
+        if risky and next_step(client, wanted, options) is None:
+            return
+        with power.restore_point(client, wanted.vmid, _say) if risky else nullcontext():
+            converge(client, wanted, options, _say)
+        if settings.lifecycle_snapshots and before is None and not wanted.template:
+            power.lifecycle_snapshot(client, wanted.vmid)
+        after = observe(client, wanted.vmid)
+        if after and after.running and after.pending:
+            keys = ", ".join(after.pending)
+            _say(f"{wanted.label}: {keys} will take effect when it is started the next time")
+
+    yield from _do(
+        access,
+        lambda client: pending_steps(client, wanted, options),
+        work,
+        f"{wanted.label} is as declared",
+    )
+
+
+@operation()
+def absent(access: ProxmoxAccess, vmid: int, confirm: str) -> _Commands:
+    """Remove a guest and its disks. Refused unless `confirm` is its name, and it's ours.
+
+    Args:
+        access: how to reach the API.
+        vmid: its id.
+        confirm: its name, the second question. Protection must be off, and it must be stopped.
+    """
+    yield from _do(
+        access,
+        lambda client: (f"remove guest {vmid}",) if vmid in located(client) else (),
+        lambda client: power.remove(client, power.Removal(vmid, confirm)),
+        f"there is no guest {vmid}",
+    )
+
+
+@operation()
+def running(access: ProxmoxAccess, vmid: int) -> _Commands:
+    """Make a guest run.
+
+    Args:
+        access: how to reach the API.
+        vmid: its id.
+    """
+
+    def pending(client: Client) -> tuple[str, ...]:
+        found = located(client).get(vmid)
+        return () if found and found.running else (f"start guest {vmid}",)
+
+    work = lambda client: power.start(client, vmid)  # noqa: E731
+    yield from _do(access, pending, work, f"guest {vmid} runs")
+
+
+@operation()
+def stopped(access: ProxmoxAccess, vmid: int, seconds: int = 120) -> _Commands:
+    """Make a guest not run: shut down cleanly, by force after a while.
+
+    Args:
+        access: how to reach the API.
+        vmid: its id.
+        seconds: how long the clean way may take.
+    """
+
+    def pending(client: Client) -> tuple[str, ...]:
+        found = located(client).get(vmid)
+        return (f"stop guest {vmid}",) if found and found.running else ()
+
+    work = lambda client: power.stop(client, vmid, seconds)  # noqa: E731
+    yield from _do(access, pending, work, f"guest {vmid} does not run")
+
+
+@operation()
+def firewall(access: ProxmoxAccess, scopes: Sequence[Scope]) -> _Commands:
+    """Make rules and options of the given scopes as derived; rules of others are left alone.
+
+    Args:
+        access: how to reach the API.
+        scopes: from `phoenix.proxmox.firewall.scopes`, in the order to write them.
+    """
+    yield from _do(
+        access,
+        lambda client: apply.pending(client, scopes),
+        lambda client: apply.apply(client, scopes, _say),
+        f"the firewall's {sum(len(scope.rules) for scope in scopes)} rules are as derived",
+    )
+
+
+@operation()
+def cluster(
+    access: ProxmoxAccess, guests: Sequence[Wanted], settings: ProxmoxSettings
+) -> _Commands:
+    """Put guests under high availability and replication where settings say so.
+
+    Args:
+        access: how to reach the API.
+        guests: all guests as they shall be.
+        settings: the HA group, and the replication's schedule.
+    """
+
+    def writes(client: Client) -> tuple[Write, ...]:
+        return apply.cluster_writes(
+            client, guests, settings.ha_group, settings.replication_schedule
+        )
+
+    def work(client: Client) -> None:
+        for write in writes(client):
+            _say(write.what)
+            client.write(write.method, write.path, write.data)
+
+    yield from _do(
+        access,
+        lambda client: tuple(write.what for write in writes(client)),
+        work,
+        "high availability and replication are as declared",
+    )
+
+
+def _do(
+    access: ProxmoxAccess,
+    pending: Callable[[Client], Sequence[str]],
+    work: Callable[[Client], object],
+    settled: str,
+) -> _Commands:
+    """Look; do nothing, or `work`. What can't be done fails the host with its reason."""
+    try:
+        lines = pending(_client(access))
+    except ProxmoxError as error:
+        yield from refuse(str(error))
+        return
+    if not lines:
+        host.noop(settled)
+        return
+    for line in lines:
+        _say(line)
+
+    def proxmox(state: State, host: Host) -> bool:  # noqa: ARG001 - the names pyinfra looks for
+        try:
+            work(_client(access))
+        except ProxmoxError as error:
+            for line in str(error).splitlines():
+                host.log_styled(line, fg="red", log_func=logger.error)
+            return False
+        return True
+
+    yield FunctionCommand(proxmox, (), {})
+
+
+@cache
+def _client(access: ProxmoxAccess) -> Client:
+    """One connection for a run: each new one would cost an SSH channel and a TLS handshake."""
+    carrier = inventory.get_host(access.via) if access.via else None
+    dial = dial_through(carrier, "127.0.0.1", PORT) if carrier else None
+    api = connect(Endpoint(access.url, access.token, access.trust, dial, access.request_seconds))
+    return Client(api, task_seconds=access.task_seconds, lock_seconds=access.lock_seconds, log=_say)
+
+
+def _options(settings: ProxmoxSettings) -> Options:
+    return Options(frozenset(settings.adopt), settings.images)
+
+
+def _say(line: str) -> None:
+    host.log(line)

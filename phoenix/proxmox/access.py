@@ -1,0 +1,71 @@
+"""From settings and secrets to how the API is reached and trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from phoenix.proxmox.errors import LoginError, ProxmoxError
+from phoenix.proxmox.settings import ProxmoxSettings
+from phoenix.proxmox.transport import Trust
+from phoenix.secrets import Secret, SecretStore
+
+TOKEN = "proxmox_api_token"  # noqa: S105 - a secret's name
+_LOOPBACK = "https://127.0.0.1:8006"
+_DEFAULT_KEYS = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
+
+
+def url(settings: ProxmoxSettings) -> str:
+    """The API's URL; through SSH it's the hypervisor's own loopback."""
+    return _LOOPBACK if settings.api == "ssh" else settings.api
+
+
+def token(secrets: SecretStore) -> Secret:
+    """The API token; it's never generated, since Proxmox VE makes it.
+
+    Raises:
+        LoginError: none is given.
+    """
+    found = secrets.find(TOKEN)
+    if found is None:
+        raise LoginError(
+            f"no secret {TOKEN}: make a token in Proxmox VE (the README lists its privileges) and "
+            f"give it as PHOENIX_SECRET_{TOKEN.upper()} or in the SOPS file, in the form "
+            "USER@REALM!ID=SECRET"
+        )
+    return found
+
+
+def trust(settings: ProxmoxSettings, learn: Callable[[], str | None]) -> Trust:
+    """What the API's certificate must be: by setting, else `learn` asks the hypervisor by SSH.
+
+    Raises:
+        ProxmoxError: nothing to verify it by.
+    """
+    if settings.fingerprint:
+        return Trust(fingerprint=settings.fingerprint)
+    if settings.ca_file:
+        return Trust(ca_file=str(Path(settings.ca_file).expanduser()))
+    fingerprint = learn()
+    if fingerprint is None:
+        raise ProxmoxError(
+            "the hypervisor has no certificate in /etc/pve/local: is it Proxmox VE, and may our "
+            "user read it? mend: log in as root, or set proxmox_fingerprint or proxmox_ca_file"
+        )
+    return Trust(fingerprint=fingerprint)
+
+
+def public_keys(settings: ProxmoxSettings, ssh_key: str | None, home: Path) -> tuple[str, ...]:
+    """The public keys that new guests accept: by setting, else that of the key pyinfra uses.
+
+    Empty where none is found: guests that are there already need none.
+    """
+    if settings.ssh_keys:
+        return settings.ssh_keys
+    candidates = [Path(f"{ssh_key}.pub").expanduser()] if ssh_key else []
+    candidates += [home / ".ssh" / name for name in _DEFAULT_KEYS]
+    for path in candidates:
+        if path.is_file():
+            lines = path.read_text().splitlines()
+            return tuple(line.strip() for line in lines if line.strip())
+    return ()

@@ -1,0 +1,64 @@
+"""Helpers around fakepve: what was written, and the two of its gaps that these tests meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from phoenix.proxmox import apply, power
+from phoenix.proxmox.client import Client
+from phoenix.proxmox.converge import Options, converge, preflight
+from phoenix.proxmox.plan import Plan
+
+NODE = "phoenix"
+
+
+class Pve:
+    """The fake, and what it was asked to change."""
+
+    def __init__(self, fake: Any) -> None:
+        self.fake = fake
+
+    def writes(self) -> list[tuple[str, str, dict[str, str]]]:
+        """Method, path and body of every request that changes something, in order."""
+        return [
+            (method, path.removeprefix("/api2/json/"), _body(body))
+            for method, path, body in self.fake.requests
+            if method != "GET"
+        ]
+
+    def forget(self) -> None:
+        del self.fake.requests[:]
+
+    def guest(self, vmid: int) -> Any:
+        return self.fake.guest(vmid)
+
+
+def _body(body: Any) -> dict[str, str]:
+    if isinstance(body, dict):
+        return body
+    from urllib.parse import parse_qsl
+
+    text = body.decode() if isinstance(body, bytes) else str(body or "")
+    return dict(parse_qsl(text, keep_blank_values=True))
+
+
+def persist_resizes(fake: Any) -> None:
+    """fakepve answers a VM's resize with a task but keeps the old size; the real one keeps it."""
+    generic = fake._generic_answer if hasattr(fake, "_generic_answer") else None
+    assert generic is None, "fakepve has changed: look at whether it resizes VMs by itself now"
+
+
+def run(client: Client, plan: Plan, log: Callable[[str], None] = lambda _line: None) -> bool:
+    """What deploys/proxmox.py does, in its order; whether anything was written."""
+    options = Options(frozenset(plan.settings.adopt), plan.settings.images)
+    faults = [*plan.uncovered, *preflight(client, plan.guests, options)]
+    assert not faults, "\n".join(faults)
+    changed = False
+    for guest in plan.guests:
+        changed |= converge(client, guest, options, log)
+    changed |= apply.apply(client, plan.scopes, log)
+    for guest in plan.guests:
+        if not guest.template:
+            changed |= power.start(client, guest.vmid)
+    return changed
