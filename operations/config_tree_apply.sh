@@ -138,9 +138,16 @@ settled() { # the current generation is proven: say so, and drop what nobody wil
     basename -- "$(readlink "$base/current")" >"$base/loaded.new"
     mv -f "$base/loaded.new" "$base/loaded"
     keep="$(readlink "$base/current") $(readlink "$base/previous" 2>/dev/null || true)"
-    for one in "$base"/gen/* "$base"/gen/.stage.*; do
+    for one in "$base"/gen/*; do
         if [ ! -d "$one" ]; then continue; fi
         case " $keep " in *" gen/${one##*/} "*) ;; *) rm -rf -- "$one" ;; esac
+    done
+    for one in "$base"/gen/.stage.*; do  # of runs that are no more; one may be waiting for the lock
+        if [ -e "$one/pid" ]; then
+            kill -0 "$(cat "$one/pid")" 2>/dev/null || rm -rf -- "$one"
+        else
+            find "$one" -maxdepth 0 -mmin +60 -exec rm -rf {} + 2>/dev/null || true
+        fi
     done
 }
 
@@ -168,6 +175,7 @@ back() { # the old service goes on as if nothing had happened
     fi
 }
 
+if [ "${1:-install}" = install ]; then echo $$ >"$gen/pid"; fi
 exec 9>"$base/lock"
 flock -w 300 9 || { say "another run has held $base/lock for 300 s"; exit 4; }
 undo_timer="phoenix-undo-$component"
@@ -197,7 +205,16 @@ install)
         mv -fT "$base/previous.new" "$base/previous"
     fi
     rm -f "$base/loaded"  # from here on nobody knows what the service runs, until it is proven again
-    if [ -n "$before" ]; then run "$before" || { say "failed: $before"; exit 3; }; fi
+    if [ -n "$before" ] && ! run "$before"; then
+        say "what comes before the change failed, so nothing is changed: $before"
+        rm -rf -- "$new"
+        if [ -n "$now" ]; then  # it may have stopped the service
+            gen="$base/$now"
+            . "$gen/params"
+            if load; then settled; fi
+        fi
+        exit 3
+    fi
     activate "$gen"
     if ! load; then back; exit 5; fi
     if [ -n "$confirm" ]; then

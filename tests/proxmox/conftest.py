@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakepve import FakePve
+
+from lab.proxmox_server import Hypervisor, furnish
 
 from phoenix import site as sites
 from phoenix.model import Site
@@ -14,9 +17,22 @@ from phoenix.proxmox.client import Client
 from phoenix.proxmox.plan import Plan, plan
 from phoenix.proxmox.transport import Endpoint, Trust, connect
 from phoenix.secrets import Secret
-from tests.proxmox.pve import NODE, Pve, persist_resizes
+from tests.proxmox.pve import NODE, Pve
 
 ROOT = Path(__file__).parents[2]
+SETTINGS = {
+    "node": NODE,
+    "token": "phoenix@pve!deploy=s3cret",
+    "storages": {
+        "quickOS-lxc-disks": ["rootdir"],
+        "quickOS-vm-disks": ["images"],
+        "local": ["vztmpl", "import"],
+    },
+    "images": {
+        "local:vztmpl/ubuntu-24.04-standard_24.04-2_amd64.tar.zst": 130_000_000,
+        "local:import/noble-server-cloudimg-amd64.qcow2": 600_000_000,
+    },
+}
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPhoenixTestKeyOfNoHostAtAllxxxxxxxxxxxxx test"
 
 
@@ -25,22 +41,16 @@ def site() -> Site:
     return sites.load(ROOT / "inventories", ROOT / "stacks")
 
 
+@pytest.fixture(autouse=True)
+def _resizing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the lab's fake: a VM's disk grows. The plugin makes the plain one."""
+    for name in ("_routes_resize", "_resize"):
+        monkeypatch.setattr(FakePve, name, getattr(Hypervisor, name), raising=False)
+
+
 @pytest.fixture
-def pve(fakepve: Any) -> Pve:
-    fakepve.nodes = {NODE: {"online": True}}
-    fakepve.apitokens["phoenix@pve!deploy"] = "s3cret"
-    gib = 1024**3
-    for name, content in (("quickOS-lxc-disks", "rootdir"), ("quickOS-vm-disks", "images")):
-        fakepve.storages[name] = {
-            "type": "zfspool", "active": 1, "content": content, "files": set(),
-            "avail": 900 * gib, "total": 1000 * gib,
-        }  # fmt: skip
-    fakepve.storages["local"]["content"] = "iso,vztmpl,backup,import"
-    fakepve.store_file(
-        "local", "ubuntu-24.04-standard_24.04-2_amd64.tar.zst", 10**8, content="vztmpl"
-    )
-    fakepve.store_file("local", "noble-server-cloudimg-amd64.qcow2", 10**8, content="import")
-    persist_resizes(fakepve)
+def pve(_resizing: None, fakepve: Any) -> Pve:
+    furnish(fakepve, SETTINGS)
     return Pve(fakepve)
 
 

@@ -1,9 +1,10 @@
-"""Helpers around fakepve: what was written, and the two of its gaps that these tests meet."""
+"""Helpers around fakepve: what was written, and a run as the deploy makes it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 from phoenix.proxmox import apply, power
 from phoenix.proxmox.client import Client
@@ -37,16 +38,8 @@ class Pve:
 def _body(body: Any) -> dict[str, str]:
     if isinstance(body, dict):
         return body
-    from urllib.parse import parse_qsl
-
     text = body.decode() if isinstance(body, bytes) else str(body or "")
     return dict(parse_qsl(text, keep_blank_values=True))
-
-
-def persist_resizes(fake: Any) -> None:
-    """fakepve answers a VM's resize with a task but keeps the old size; the real one keeps it."""
-    generic = fake._generic_answer if hasattr(fake, "_generic_answer") else None
-    assert generic is None, "fakepve has changed: look at whether it resizes VMs by itself now"
 
 
 def run(client: Client, plan: Plan, log: Callable[[str], None] = lambda _line: None) -> bool:

@@ -82,6 +82,22 @@ def test_refused_tree_changes_nothing(machine: TreeHost) -> None:
     assert machine.generations == {link}, "the refused generation is gone"
 
 
+def test_a_failed_preparation_changes_nothing_and_leaves_the_service_running(
+    machine: TreeHost,
+) -> None:
+    machine.install(machine.tree("one"))
+    before = machine.contents()
+    stops_then_fails = machine.tree(
+        "two", before="systemctl stop demo.service; echo full >&2; false"
+    )
+    done = machine.install(stops_then_fails)
+    assert done.code == 3, done
+    assert "nothing is changed" in done.stderr, done.stderr
+    assert machine.contents() == before
+    assert machine.served == "config one\n", "it was stopped for the preparation"
+    assert machine.converge(machine.tree("one")) is None, done
+
+
 def test_refused_first_install_leaves_no_trace_at_the_paths(machine: TreeHost) -> None:
     assert machine.install(machine.tree("refused")).code == 3
     assert machine.contents() == {}
