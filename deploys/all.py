@@ -9,4 +9,7 @@ local.include("deploys/trust.py")  # ... on every host
 local.include("deploys/certificates.py")  # guests that serve TLS themselves
 local.include("deploys/traefik.py")  # the internal proxy
 local.include("deploys/nginx.py")  # the front door
+local.include("deploys/docker.py")  # Docker Engine on the Docker hosts
+local.include("deploys/portainer.py")  # their control plane, server and agents
+local.include("deploys/stacks.py")  # the applications
 local.include("deploys/verify.py")  # and now prove it

@@ -90,3 +90,64 @@ stack_variables: dict[str, dict[str, str]] = {}
 # Stacks (NAME-ENVIRONMENT) that are to be removed from Portainer; their volumes stay. A stack that
 # merely left the configuration goes on running.
 stacks_prune: list[str] = []
+
+# -- Proxmox VE (deploys/proxmox.py) ---------------------------------------------------------------
+
+# "off": guests and firewall are left alone. "ssh": the API of the hypervisor, through our SSH
+# connection to it. Or its URL, "https://phoenix.example:8006". On needs the secret
+# proxmox_api_token, USER@REALM!ID=SECRET; the README lists the privileges.
+proxmox_api = "off"
+
+# How the API's certificate is verified: by its SHA-256 fingerprint, or by a CA. Where both are
+# None, the fingerprint is read on the hypervisor by SSH.
+proxmox_fingerprint: str | None = None
+proxmox_ca_file: str | None = None
+
+# The node where new guests are made; None: the one named as the hypervisor.
+proxmox_node: str | None = None
+
+# Where container templates (vztmpl) and disk images (import) lie.
+proxmox_template_storage = "local"
+proxmox_image_storage = "local"
+
+# Images that the hypervisor may download when they're absent, by the file name in the JSON files:
+# {"noble-server-cloudimg-amd64.img": {"url": "https://...", "sha256": "..."}}
+proxmox_images: dict[str, dict[str, str]] = {}
+
+# Guests made by hand that Phoenix may change into what is declared, by id. Others that differ
+# are refused, with the difference shown; none is ever rebuilt.
+proxmox_adopt: list[int] = []
+
+# The login user of VMs instead of their entry's; "root" where the inventory logs in as root.
+proxmox_vm_user: str | None = None
+# Public keys that new guests accept; empty: the one beside the key that pyinfra uses.
+proxmox_ssh_keys: list[str] = []
+
+# Features of every container. systemd of Debian 12 and Ubuntu 24.04 needs nesting.
+proxmox_lxc_features = {"nesting": "1"}
+
+# What a guest has beside its entry in the JSON files, by id: node, vlan, features, mount_points
+# ({"path", "storage", "size_gb", "backup"}), tags, protection, replicate_to.
+proxmox_guests: dict[int, dict[str, object]] = {}
+
+# The firewall of the cluster, the node and the guests, from the site's flows. Rules of others
+# stay. "DROP" lets guests out only where a flow says so: not to Debian's mirrors, either.
+proxmox_firewall = True
+proxmox_firewall_out = "ACCEPT"
+# From where SSH and the API stay open, beside the site's network and the address we come from.
+proxmox_operator_networks: list[str] = []
+
+# High availability (an existing group of Proxmox VE 8) and how often volumes are replicated.
+proxmox_ha_group: str | None = None
+proxmox_replication_schedule = "*/15"
+
+# A snapshot around each change of an existing guest, gone back to when the change fails; and the
+# original's snapshot "pre-configured" of each new guest.
+proxmox_snapshot_before_change = False
+proxmox_lifecycle_snapshots = False
+
+# How long one task, a guest's lock, one request, and all guests' SSH may take, in seconds.
+proxmox_task_seconds = 900
+proxmox_lock_seconds = 120
+proxmox_request_seconds = 30
+proxmox_ssh_seconds = 300

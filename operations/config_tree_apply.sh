@@ -20,7 +20,8 @@ tab=$(printf '\t')
 say() { printf 'phoenix: %s: %s\n' "$component" "$*" >&2 || true; }
 
 # ROOT is where the proposed files stand, for checkers; GENERATION names it, for health checks.
-run() { ROOT="$gen/root" GENERATION="${gen##*/}" sh -c "$1"; }
+# Without the lock: what a checker left running when we were killed would hold it for ever.
+run() { ROOT="$gen/root" GENERATION="${gen##*/}" sh -c "$1" 9>&-; }
 
 each_path() { # GENERATION FUNCTION: FUNCTION MODE USER GROUP SHA256 KIND PATH for every file
     while IFS="$tab" read -r mode user group sha kind path; do

@@ -21,7 +21,8 @@ fi
 sed -e "s#/etc/traefik/dynamic#$work/dynamic#" -e "s#/var/lib/traefik/#$work/#" \
     -e "s#/var/log/traefik/#$work/#" "$static" >"$work/traefik.yml"
 ip link set lo up
-"$program" --configFile="$work/traefik.yml" >"$work/log" 2>&1 &
+# Its own end: killed with -9, this script would leave it running.
+timeout -k 5 60 "$program" --configFile="$work/traefik.yml" >"$work/log" 2>&1 &
 pid=$!
 api=http://127.0.0.1:8081
 tries=0

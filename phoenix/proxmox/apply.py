@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.desired import Wanted
-from phoenix.proxmox.errors import LostAnswerError, ProxmoxError
+from phoenix.proxmox.errors import ChangedError, LostAnswerError, ProxmoxError
 from phoenix.proxmox.firewall import Scope, Write, next_write, options_write
 from phoenix.proxmox.observe import Located, located
 
+_SURPRISES = 3  # lost answers, and changes by others, before we give up
 _LIMIT = 2000  # writes to one scope: far more than any site has rules
 
 
@@ -53,9 +54,9 @@ def apply(client: Client, scopes: Iterable[Scope], log: Callable[[str], None]) -
             log(write.what)
             try:
                 client.write(write.method, write.path, write.data)
-            except LostAnswerError:
+            except (LostAnswerError, ChangedError):
                 lost += 1
-                if lost == 3:
+                if lost == _SURPRISES:
                     raise
             changed = True
         else:

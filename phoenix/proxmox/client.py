@@ -11,6 +11,7 @@ import requests
 from proxmoxer import ProxmoxAPI, ResourceException  # type: ignore[import-untyped]
 
 from phoenix.proxmox.errors import (
+    ChangedError,
     LockedError,
     LoginError,
     LostAnswerError,
@@ -79,6 +80,7 @@ class Client:
 
         Raises:
             LostAnswerError: sent, but whether it happened is unknown.
+        ChangedError: what was read before is no longer so; nothing was written.
             LockedError, QuorumError, TaskFailedError, TaskTimeoutError, LoginError: as they say.
             ProxmoxError: the API refused it, with its reason.
         """
@@ -194,6 +196,8 @@ def _explained(what: str, error: ResourceException) -> ProxmoxError:
         return LostAnswerError(f"{text}. mend: run again: the next run looks at what is there")
     if error.status_code in _PASSING:
         return UnreachableError(f"{text}. mend: see whether the node is up, then run again")
+    if "detected modified configuration" in said or "checksum mismatch" in said:
+        return ChangedError(f"{text} mend: run again")
     if _LOCKED.search(said):
         return LockedError(text)
     return ProxmoxError(text)

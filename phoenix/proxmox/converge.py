@@ -13,7 +13,7 @@ from typing import Any
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.desired import Archive, Clone, CloudImage, Wanted
 from phoenix.proxmox.diff import Difference, Growth, Observed, verdict
-from phoenix.proxmox.errors import LostAnswerError, ProxmoxError, RefusedError
+from phoenix.proxmox.errors import ChangedError, LostAnswerError, ProxmoxError, RefusedError
 from phoenix.proxmox.observe import (
     base,
     check_images,
@@ -27,6 +27,7 @@ from phoenix.proxmox.observe import (
 from phoenix.proxmox.settings import Image
 
 _ROUNDS = 12
+_SURPRISES = 3  # lost answers, and changes by others, before we give up
 # A template's own disk, before guests grow theirs; Proxmox VE takes no container without one.
 _LXC_DISK_GB = 8
 # What a guest that is being made is locked with; what is left over after a crash looks the same.
@@ -154,11 +155,11 @@ def converge(
         log(last)
         try:
             client.write(step.method, step.path, step.data)
-        except LostAnswerError:
+        except (LostAnswerError, ChangedError) as error:
             lost += 1
-            if lost == 3:
+            if lost == _SURPRISES:
                 raise
-            log("the answer was lost: looking at what is there")
+            log(f"looking again at what is there: {error}")
         changed = True
     raise ProxmoxError(
         f"{wanted.label} still differs after {_ROUNDS} writes: the last was: {last}. "

@@ -143,7 +143,8 @@ def _wanted(
         template=isinstance(guest, Template),
         origin=_origin(guest, site, settings),
         storage=guest.storage_pool,
-        disk_gb=guest.disk_gb,
+        # A VM's template keeps its image's size: what is cloned from it could only be larger.
+        disk_gb=None if not lxc and isinstance(guest, Template) else guest.disk_gb,
         keys=keys,
         fixed={"unprivileged": Flag(guest.unprivileged)} if lxc else {},
         mount_points=own.mount_points,

@@ -23,6 +23,10 @@ class LostAnswerError(ProxmoxError):
     """A write was sent and its answer lost: only a look at the state tells whether it happened."""
 
 
+class ChangedError(ProxmoxError):
+    """Someone changed the configuration since it was read; nothing was written."""
+
+
 class LockedError(ProxmoxError):
     """Another task holds the guest and did not let go in time."""
 

@@ -348,7 +348,12 @@ def operator_networks(texts: Iterable[str], client_address: str | None) -> list[
     Raises:
         ValueError: one is no IPv4 network.
     """
-    found = [IPv4Network(text, strict=False) for text in texts]
+    found = []
+    for text in texts:
+        try:
+            found.append(IPv4Network(text, strict=False))
+        except ValueError:
+            raise ValueError(f"{text} is no IPv4 network") from None
     if client_address:
         with contextlib.suppress(ValueError):  # by IPv6, which these rules leave alone
             found.append(IPv4Network(IPv4Address(client_address)))

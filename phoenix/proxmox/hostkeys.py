@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paramiko.hostkeys import HostKeyEntry, HostKeys
+from paramiko.hostkeys import HostKeyEntry, HostKeys, InvalidHostKey
 
 from phoenix.model import Host
 
@@ -30,9 +30,9 @@ learn() { # vmid kind address bridge
         return
     fi
     scanned=$(ssh-keyscan -T 5 "$3" 2>/dev/null </dev/null | sed 's/^[^ ]* //')
-    mac=$(ip -4 neigh show "$3" dev "$4" | sed -n 's/.*lladdr \([^ ]*\).*/\1/p')
+    mac=$(ip -4 neigh show "$3" dev "$4" 2>/dev/null | sed -n 's/.*lladdr \([^ ]*\).*/\1/p')
     [ -n "$mac" ] || return
-    bridge fdb show br "$4" | grep -i "^$mac " |
+    bridge fdb show br "$4" 2>/dev/null | grep -i "^$mac " |
         grep -qE " dev (tap${1}i0|fwpr${1}p0) " && printf '%s\n' "$scanned"
 }
 """
@@ -121,7 +121,7 @@ def remember(file: Path, address: str, keys: Iterable[str]) -> None:
         OSError: the file can't be written.
     """
     lines = file.read_text().splitlines() if file.exists() else []
-    kept = [line for line in lines if not _line_names(line, address)]
+    kept = [left for line in lines if (left := _without(line, address)) is not None]
     kept += [f"{address} {key}" for key in sorted(keys)]
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     new = file.with_name(f"{file.name}.phoenix")
@@ -132,19 +132,33 @@ def remember(file: Path, address: str, keys: Iterable[str]) -> None:
 
 def _entries(file: Path) -> list[HostKeyEntry]:
     lines = file.read_text().splitlines() if file.exists() else []
-    parsed = [HostKeyEntry.from_line(line) for line in lines if line and not line.startswith("#")]
-    return [entry for entry in parsed if entry is not None]
+    return [entry for line in lines if (entry := _entry(line)) is not None]
 
 
-def _line_names(line: str, address: str) -> bool:
-    if not line or line.startswith(("#", "@")):
-        return False
-    entry = HostKeyEntry.from_line(line)
-    return entry is not None and _names(entry, address)
+def _entry(line: str) -> HostKeyEntry | None:
+    """A line as a host's key; None for a comment, a mark (@revoked), and what is broken."""
+    if not line.strip() or line.startswith(("#", "@")):
+        return None
+    try:
+        return HostKeyEntry.from_line(line)
+    except InvalidHostKey:
+        return None
+
+
+def _without(line: str, address: str) -> str | None:
+    """The line without one name; None where no other is left."""
+    entry = _entry(line)
+    if entry is None or not _names(entry, address):
+        return line
+    others = [name for name in entry.hostnames or () if not _is(name, address)]
+    return " ".join([",".join(others), *line.split()[1:]]) if others else None
 
 
 def _names(entry: HostKeyEntry, address: str) -> bool:
-    return any(
-        name == address or (name.startswith("|1|") and HostKeys.hash_host(address, name) == name)
-        for name in entry.hostnames or ()
-    )
+    return any(_is(name, address) for name in entry.hostnames or ())
+
+
+def _is(name: str, address: str) -> bool:
+    if name.startswith("|1|"):
+        return HostKeys.hash_host(address, name) == name
+    return name == address

@@ -92,7 +92,7 @@ def variant(site: SiteLab, request: pytest.FixtureRequest) -> projects.Project:
 
 @pytest.fixture(scope="module")
 def mended(site: SiteLab) -> Iterator[None]:
-    """After the module, a whole run with the project as it is must succeed: the old state is back."""
+    """After the module, a whole run of the unchanged project must succeed: the state is back."""
     yield
     run = site.project.run("deploys/all.py")
     assert run.returncode == 0, f"the site does not converge after the test:\n{run.explain()}"

@@ -30,7 +30,7 @@ class Load:
     log: str
 
     def answers(self) -> Counter[str]:
-        """"STATUS CURL-EXIT-CODE MESSAGE" -> how often."""
+        """ "STATUS CURL-EXIT-CODE MESSAGE" -> how often."""
         return Counter(line.strip() for line in self.site.sh("client", f"cat {self.log}").out
                        .splitlines())  # fmt: skip
 

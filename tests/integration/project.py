@@ -127,6 +127,14 @@ class Started:
             raise AssertionError(f"no end after {RUN_DEADLINE} s:\n{self._text()}") from None
         return Run(self.process.returncode, self._text(), self._results())
 
+    def ends_within(self, seconds: float) -> bool:
+        """Wait that long; whether it has ended by then."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def kill(self) -> None:
         """SIGKILL to the whole process group, unless it has ended."""
         if self.process.poll() is None:

@@ -68,7 +68,9 @@ class SiteLab:
     def roles(self) -> dict[str, str]:
         """The hosts that tests speak of, by role."""
         site = self.site
-        assert site.gateway and site.traefik and site.ca
+        assert site.gateway
+        assert site.traefik
+        assert site.ca
         return {
             "hypervisor": site.hypervisor.name,
             "ca": site.ca.name,
@@ -114,7 +116,7 @@ class SiteLab:
         while head.startswith(("HTTP/1.1 1", "HTTP/2 1")):  # 100 Continue comes before the answer
             head, _, body = body.partition("\n\n")
         first, *rest = head.splitlines() or [""]
-        version, status = (first.split(" ") + ["0", "0"])[:2] if first else ("", "0")
+        version, status = first.split(" ")[:2] if first else ("", "0")
         headers = {
             name.strip().lower(): value.strip()
             for name, _, value in (line.partition(":") for line in rest)
@@ -161,4 +163,4 @@ class SiteLab:
 
 def seen(label: str, value: Any) -> None:
     """Say what a test measured (`pytest -s`, or on failure)."""
-    print(f"{label}: {value}")
+    print(f"{label}: {value}")  # noqa: T201

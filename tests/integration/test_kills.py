@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.integration.load import load
-from tests.integration.project import Project
+from tests.integration.project import Project, Run
 from tests.integration.site_lab import SiteLab, seen
 
 KILLS = 21
@@ -56,36 +56,39 @@ def test_killed_runs_are_finished_by_the_next(site: SiteLab, variant: Project) -
         return ["inventories/lab.py", "deploys/edge.py", "-y", "--json", *LIMIT,
                 "--data", f"nginx_max_body={100 + number}m"]  # fmt: skip
 
+    def converge(number: int) -> Run:
+        run = projects[number % 2].start(*options(number)).finish()
+        assert run.returncode == 0, f"{fates}\n{run.explain()}"
+        return run
+
+    converge(0)
     begin = time.monotonic()
-    whole = other.start(*options(0)).finish()
-    longest = time.monotonic() - begin
-    assert whole.returncode == 0, whole.explain()
-    seen("a whole run of this kind", f"{longest:.1f} s, {whole.changes}")
+    seen("what such a run changes", converge(1).changes)
+    usual = time.monotonic() - begin
+    number, kills = 1, 0
     with load(site) as requests:
-        for number in range(1, KILLS + 1):
-            project = projects[number % 2]
-            started = project.start(*options(number))
-            moment = chance.uniform(0.5, longest)
-            power_loss = chance.random() < 0.5
-            time.sleep(moment)
-            alive = started.process.poll() is None
+        while kills < KILLS:
+            number += 1
+            assert number < 3 * KILLS, f"too many runs ended before they were killed: {fates}"
+            moment, power_loss = chance.uniform(0.5, usual), chance.random() < 0.5
+            started = projects[number % 2].start(*options(number))
+            begin = time.monotonic()
+            if started.ends_within(moment):
+                usual = time.monotonic() - begin
+                continue
             started.kill()
+            kills += 1
             if power_loss:
                 for host in ("hypervisor", "traefik", "gateway"):
                     site.sh(host, GUEST_SIDE)
-            fates.append(f"{number}: {'killed' if alive else 'had ended'} at {moment:.1f} s"
-                         f"{', guests too' if power_loss else ''}")  # fmt: skip
+            fates.append(f"{moment:.1f} of {usual:.1f} s{' and the guests' * power_loss}")
             assert requests.failures() == {}, fates
-            if number % KILLS_PER_ROUND == 0:
-                mend = project.start(*options(number)).finish()
-                assert mend.returncode == 0, f"{fates}\n{mend.explain()}"
-                again = project.start(*options(number)).finish()
-                assert again.returncode == 0, f"{fates}\n{again.explain()}"
-                assert again.changes == [], f"{fates}\n{again.explain()}"
+            if kills % KILLS_PER_ROUND == 0:
+                converge(number)
                 for route in site.backends:
                     assert site.serves(route) == "", fates
-    seen("kills", fates)
+        last = converge(number)
+        assert last.changes == [], f"{fates}\n{last.explain()}"
+    seen(f"{kills} kills of {number} runs", fates)
     seen("answers under load", dict(requests.answers()))
     assert requests.failures() == {}, fates
-    killed = [fate for fate in fates if "killed" in fate]
-    assert len(killed) >= KILLS - 6, f"too few runs were still going: {fates}"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import subprocess
 
 import pytest
 
-from tests.integration.project import Project, Run
+from tests.integration.project import Run
 from tests.integration.site_lab import UNITS, SiteLab, seen
 
 MOST_COMMANDS = 12
 AUDIT = "/etc/ssh/sshd_config.d/05-phoenix-it-audit.conf"
-TIMERS = "phoenix-acme@*.timer"
 
 
 def sessions(site: SiteLab) -> dict[str, int]:
@@ -94,13 +93,12 @@ def test_one_component_alone(site: SiteLab) -> None:
 def test_real_inventory_needs_no_network_and_no_secret(
     site: SiteLab, environment: dict[str, str]
 ) -> None:
-    """`unshare --net`: not even a loopback is up."""
-    project = Project(
-        site.project.path, {**site.project.environment, "HOME": "/nonexistent"}
-    )
-    started = project.start("inventories/phoenix.py", "debug-inventory", "--json")
-    run = started.finish()
-    assert run.returncode == 0, run.explain()
+    """In a network namespace of its own (not even a loopback), without a home directory."""
+    command = ["unshare", "--net", "pyinfra", "inventories/phoenix.py", "debug-inventory", "--json"]
+    done = subprocess.run(
+        command, cwd=site.project.path, capture_output=True, text=True, check=False,
+        env={**environment, "PYTHONPATH": str(site.project.path), "HOME": "/nonexistent"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
     for host in site.state.hosts:
-        assert f'"{host}"' in started.out.read_text() + run.output, f"{host} is absent"
-    assert json.dumps(site.secrets["traefik_dashboard_password"]) not in run.output
+        assert f'"{host}"' in done.stdout, f"{host} is absent:\n{done.stdout}{done.stderr}"

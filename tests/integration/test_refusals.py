@@ -62,8 +62,11 @@ def test_nginx_that_passes_its_check_but_does_not_load(site: SiteLab, variant: P
     ("old", "new", "reason"),
     [
         ('rule=f"Host(`{route.fqdn}`)"', 'rule=f"Hst(`{route.fqdn}`)"', "Hst"),
-        ('"dashboard-login", "dashboard-home"]', '"dashboard-login", "dashboard-hme"]',
-         "dashboard-hme"),
+        (
+            '"dashboard-login", "dashboard-home"]',
+            '"dashboard-login", "dashboard-hme"]',
+            "dashboard-hme",
+        ),
     ],
     ids=["rule", "middleware"],
 )

@@ -67,7 +67,9 @@ def test_dashboard_password_leaks_nowhere(site: SiteLab) -> None:
             environment={"PHOENIX_SECRET_TRAEFIK_DASHBOARD_PASSWORD": planted},
         )  # fmt: skip
     assert run.returncode == 0, run.explain()
-    assert ("deploys/traefik.py | Traefik: routes", site.roles["traefik"]) in run.changes, run.changes
+    assert ("deploys/traefik.py | Traefik: routes", site.roles["traefik"]) in run.changes, (
+        run.changes
+    )
     users = site.sh("traefik", "cat /etc/traefik/dashboard.users", ok=True).out.strip()
     assert users == hashed, "the planted password was not used, so this test proves nothing"
     assert any("traefik-check" in line for line in lines), "the sampler did not see the hosts"
@@ -86,7 +88,7 @@ def test_dashboard_password_leaks_nowhere(site: SiteLab) -> None:
             assert logs_with(site, host, what) == "", f"the secret is in a log of {host}"
 
 
-FRESH_CA = '''
+FRESH_CA = """
 from deploys.context import secrets, site
 from operations import step_ca
 
@@ -94,14 +96,16 @@ step_ca.initialised(
     name="CA", site=site(), organisation="Test", years=1,
     password=secrets().find("step_ca_password"),
 )
-'''
+"""
 
 
 def test_password_of_a_fresh_ca_leaks_nowhere(site: SiteLab, variant: Project) -> None:
     """A second CA beside the real one, made from a given password and removed again."""
     directory = "/root/ca-of-a-test"
     planted = f"it-{secrets.token_hex(16)}"
-    variant.replace("phoenix/step_ca.py", 'DIRECTORY = "/etc/step-ca"', f'DIRECTORY = "{directory}"')
+    variant.replace(
+        "phoenix/step_ca.py", 'DIRECTORY = "/etc/step-ca"', f'DIRECTORY = "{directory}"'
+    )
     variant.write("deploys/fresh_ca.py", FRESH_CA)
     try:
         with process_lists() as lines:

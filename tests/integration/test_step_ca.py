@@ -53,9 +53,7 @@ def explained(run: Run, reason: str) -> None:
     ],
     ids=["half-initialised", "wrong-password"],
 )
-def test_damaged_ca_is_explained_and_left_alone(
-    site: SiteLab, command: str, reason: str
-) -> None:
+def test_damaged_ca_is_explained_and_left_alone(site: SiteLab, command: str, reason: str) -> None:
     before = site.unit("ca")
     with damaged(site, command):
         state = fingerprint(site)

@@ -10,7 +10,6 @@ import pytest
 from fakepve import FakePve
 
 from lab.proxmox_server import Hypervisor, furnish
-
 from phoenix import site as sites
 from phoenix.model import Site
 from phoenix.proxmox.client import Client
@@ -33,7 +32,7 @@ SETTINGS = {
         "local:import/noble-server-cloudimg-amd64.qcow2": 600_000_000,
     },
 }
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPhoenixTestKeyOfNoHostAtAllxxxxxxxxxxxxx test"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g test"
 
 
 @pytest.fixture(scope="session")
@@ -59,10 +58,10 @@ def client(pve: Pve, fakepve_url: str, fakepve_cafile: str) -> Client:
     return make_client(fakepve_url, Trust(ca_file=fakepve_cafile))
 
 
-def make_client(
-    url: str, trust: Trust, token: str = "phoenix@pve!deploy=s3cret", **more: Any
-) -> Client:
-    endpoint = Endpoint(url, Secret(token), trust, seconds=more.pop("seconds", 5.0))
+def make_client(url: str, trust: Trust, token: str | None = None, **more: Any) -> Client:
+    endpoint = Endpoint(
+        url, Secret(token or str(SETTINGS["token"])), trust, seconds=more.pop("seconds", 5.0)
+    )
     options = {"task_seconds": 5.0, "lock_seconds": 0.3, "sleep": lambda _seconds: None} | more
     return Client(connect(endpoint), **options)
 

@@ -38,12 +38,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 def _run_agent(options: argparse.Namespace, version: str) -> None:
     host = os.environ.get("AGENT_HOST", "0.0.0.0")  # noqa: S104 - the real agent's default
     port = int(os.environ.get("AGENT_PORT", "9001"))
     secret = os.environ.get("AGENT_SECRET", "")
     agent.serve(agent.Agent(options.docker_socket, secret, version), host, port)
-    print(f"agent {version} (emulator) listens on {host}:{port}", flush=True)
+    _say(f"agent {version} (emulator) listens on {host}:{port}")
 
 
 def _run_server(options: argparse.Namespace, version: str) -> None:
@@ -60,9 +64,9 @@ def _run_server(options: argparse.Namespace, version: str) -> None:
         admin_seconds=options.admin_seconds,
     )
     host, _, port = options.bind_https.rpartition(":")
-    portainer = server.Portainer(settings, lambda line: print(line, flush=True))
+    portainer = server.Portainer(settings, _say, request_log=_say)
     server.serve(portainer, host or "0.0.0.0", int(port), options.sslcert, options.sslkey)  # noqa: S104
-    print(f"Portainer {version} (emulator, {options.mode}) listens on {host}:{port}", flush=True)
+    _say(f"Portainer {version} (emulator, {options.mode}) listens on {host}:{port}")
 
 
 def main() -> None:

@@ -49,9 +49,15 @@ class Settings:
 class Portainer:
     """The server as one app."""
 
-    def __init__(self, settings: Settings, log: Callable[[str], None] = print) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        log: Callable[[str], None] = print,
+        request_log: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Loads the data directory and creates the administrator where a password is given."""
         self.settings = settings
+        self._request_log = request_log
         self.store = Store(settings.data)
         token = settings.setup_token
         numbers = tuple(int(part) for part in settings.version.split(".")[:2])
@@ -112,7 +118,19 @@ class Portainer:
         return public, private
 
     def __call__(self, request: Request) -> Answer | None:
-        """Answers one request."""
+        """Answers one request, and logs it: no query, header or body, where secrets would be."""
+        status = 500
+        try:
+            answer = self._answer(request)
+            status = answer.status if answer else 0  # 0: passed on, with the answer of another
+        except HttpError as error:
+            status = error.status
+            raise
+        finally:
+            self._request_log(f"request {request.method} {request.path} {status}")
+        return answer
+
+    def _answer(self, request: Request) -> Answer | None:
         if not request.path.startswith("/api/"):
             if request.path in ("/", "/index.html") and request.method in ("GET", "HEAD"):
                 return Answer(200, _PAGE, {"Content-Type": "text/html; charset=utf-8"})

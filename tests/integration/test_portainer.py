@@ -1,0 +1,181 @@
+"""Portainer: reached and used through the gateway, left alone by a second run, closed to others."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from phoenix.portainer import AGENT_PORT, API_KEY_FILE
+from tests.integration.portainer_lab import ROOT_FILE, PortainerLab
+from tests.integration.site_lab import SiteLab, seen
+
+CONSOLE = Path(__file__).with_name("console_client.py")
+PATH = "/root/phoenix-it-console"
+OTHER = "PHOENIX_SECRET_PORTAINER_AGENT_SECRET"
+
+
+@pytest.fixture(scope="module")
+def lab_(site: SiteLab) -> PortainerLab:
+    return PortainerLab(site)
+
+
+def test_all_services_answer_a_client_with_only_the_root(lab_: PortainerLab) -> None:
+    lab_.assert_serving()
+    domain = lab_.site.site.domain
+    names = {f"{name}.{domain}" for name in ("portainer", "qdrant", "app")}
+    assert names <= lab_.serving().keys(), lab_.serving()
+    page = lab_.site.curl(f"{lab_.url}/")
+    assert page.status == 200, page
+    assert "Portainer" in page.body, page
+    collections = lab_.site.curl(f"https://qdrant.{domain}/collections")
+    assert json.loads(collections.body)["status"] == "ok", collections
+
+
+def test_login_through_the_gateway(lab_: PortainerLab) -> None:
+    status, answer = lab_.login(lab_.site.secrets["portainer_admin_password"])
+    assert status == 200, (status, answer)
+    assert answer["jwt"].count(".") == 2
+    status, answer = lab_.login("not the password at all")
+    assert status == 422, (status, answer)
+
+
+def test_console_through_the_whole_chain(lab_: PortainerLab) -> None:
+    """Client, Nginx, Traefik, server, agent, Docker: a command typed into the app's container."""
+    site, container = lab_.site, lab_.one(lab_.app)
+    number = lab_.endpoint()["Id"]
+    made, answer = lab_.api(
+        "POST", f"/endpoints/{number}/docker/containers/{container.id}/exec",
+        {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Tty": True,
+         "Cmd": ["sh"]},
+    )  # fmt: skip
+    assert made == 201, answer
+    _, login = lab_.login(site.secrets["portainer_admin_password"])
+    path = f"/api/websocket/exec?endpointId={number}&id={answer['Id']}&token={login['jwt']}"
+    site.put("client", PATH, path, 0o600)
+    site.put("client", "/root/console_client.py", CONSOLE.read_bytes())
+    name = lab_.url.removeprefix("https://")
+    # The terminal echoes the command, but only a shell in the container fills in its name.
+    words = ["python3", "/root/console_client.py", name, ROOT_FILE, PATH,
+             "echo it-$(cat /etc/hostname)-here", f"it-{container.id[:12]}-here"]  # fmt: skip
+    said = site.sh("client", f"timeout 30 {shlex.join(words)}")
+    site.sh("client", f"rm {PATH}")
+    assert said.code == 0, said.text
+
+
+def test_second_run_sends_nothing_and_restarts_nothing(lab_: PortainerLab) -> None:
+    before, units = lab_.running(), control_units(lab_)
+    run, requests = lab_.sent_by(lambda: lab_.site.project.run("deploys/all.py"))
+    assert run.returncode == 0, run.explain()
+    assert run.changes == []
+    looked = {name for name, host in run.pairs("no_change") if host == lab_.agent}
+    for part in ("Docker: daemon", "Portainer agent", "Portainer: endpoint", f"Stack {lab_.app}"):
+        assert any(name.endswith(part) for name in looked), (part, looked)
+    assert [one for one in requests if one[0] == "GET"], "the log saw not even the looks"
+    changing = [one for one in requests if one[0] not in ("GET", "HEAD")]
+    assert changing == [], changing
+    seen("requests of a no-change run", len(requests))
+    assert lab_.running() == before
+    assert control_units(lab_) == units
+
+
+def control_units(lab_: PortainerLab) -> dict[str, object]:
+    return {
+        lab_.server: lab_.site.units_of(
+            lab_.server, ["docker.service", "phoenix-portainer.service"]
+        ),
+        lab_.agent: lab_.site.units_of(
+            lab_.agent, ["docker.service", "phoenix-portainer-agent.service"]
+        ),
+    }
+
+
+def reaches(lab_: PortainerLab, source: str, host: str, port: int) -> bool:
+    address = lab_.site.address(host)
+    return lab_.site.sh(source, f"timeout 2 bash -c ': </dev/tcp/{address}/{port}'").code == 0
+
+
+def test_agent_answers_the_server_alone(lab_: PortainerLab) -> None:
+    site, agent = lab_.site, lab_.agent
+    sources = ["client", *(host for host in site.state.hosts if host != agent)]
+    with ThreadPoolExecutor(len(sources)) as pool:  # who is shut out waits for a time-out
+        answers = pool.map(lambda source: reaches(lab_, source, agent, AGENT_PORT), sources)
+    open_to = dict(zip(sources, answers, strict=True))
+    assert [source for source, is_open in open_to.items() if is_open] == [lab_.server], open_to
+    assert reaches(lab_, "client", agent, 8000), "the client reaches no port there: proves nothing"
+    unsigned = site.sh(
+        lab_.server,
+        "curl -sk --max-time 5 -o /dev/null -w '%{http_code}' "
+        f"https://{site.address(agent)}:{AGENT_PORT}/containers/json",
+    )
+    assert unsigned.out == "403", unsigned
+
+
+def test_docker_has_no_port(lab_: PortainerLab) -> None:
+    for host in (lab_.server, lab_.agent):
+        listening = lab_.site.sh(host, "ss -Hltnp", ok=True).out
+        assert "sshd" in listening, listening
+        owned = [line for line in listening.splitlines() if '"dockerd"' in line]
+        assert owned == [], owned
+        assert not reaches(lab_, "client", host, 2375)
+        assert not reaches(lab_, "client", host, 2376)
+
+
+def test_key_file_is_for_root_alone(lab_: PortainerLab) -> None:
+    said = lab_.site.sh(lab_.server, f"stat -c '%a %U' {API_KEY_FILE}", ok=True).out.strip()
+    assert said == "600 root"
+
+
+@pytest.fixture
+def other_agent_secret(lab_: PortainerLab) -> Iterator[None]:
+    """The server has another AGENT_SECRET than the agent; put right afterwards."""
+    other = {OTHER: "another-secret-of-the-test"}
+    run = lab_.site.project.run(
+        "deploys/portainer.py", "--limit", lab_.server, environment=other
+    )
+    assert run.returncode == 0, run.explain()
+    yield
+    run = lab_.site.project.run("deploys/portainer.py")
+    assert run.returncode == 0, run.explain()
+
+
+@pytest.mark.usefixtures("other_agent_secret")
+def test_wrong_agent_secret_is_refused(lab_: PortainerLab) -> None:
+    number = lab_.endpoint()["Id"]
+    status, answer = lab_.api("GET", f"/endpoints/{number}/docker/containers/json")
+    assert status >= 400, (status, answer)
+    run = lab_.site.project.run("deploys/verify.py")
+    assert run.returncode == 1, run.explain()
+    assert f"Portainer's endpoint {lab_.endpoint_name}" in run.output, run.explain()
+    assert "first broken hop: http" in run.output, run.explain()
+
+
+def test_changed_password_is_explained_and_nothing_is_lost(lab_: PortainerLab) -> None:
+    """The secret says another password than Portainer's data, and the key is gone: no way in."""
+    site, before = lab_.site, lab_.running()
+    rows = lab_.get("/stacks"), lab_.get("/endpoints?excludeSnapshots=true")
+    password = site.secrets["portainer_admin_password"]
+    site.sh(lab_.server, f"mv {API_KEY_FILE} {API_KEY_FILE}.kept", ok=True)
+    try:
+        run = site.project.run(
+            "deploys/portainer.py",
+            environment={"PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD": "quite-another-password"},
+        )
+        assert run.returncode == 1, run.explain()
+        for words in ("the given password do not log in", "give the password it was made with"):
+            assert words in run.output, run.explain()
+        assert "Traceback" not in run.output, run.explain()
+        assert "quite-another-password" not in run.output, run.explain()
+    finally:
+        site.sh(lab_.server, f"mv {API_KEY_FILE}.kept {API_KEY_FILE}", ok=True)
+        mend = site.project.run("deploys/portainer.py")
+    assert mend.returncode == 0, mend.explain()
+    assert (lab_.get("/stacks"), lab_.get("/endpoints?excludeSnapshots=true")) == rows
+    for project in (lab_.qdrant, lab_.app):
+        assert lab_.containers(project) == before[project]
+    status, answer = lab_.login(password)
+    assert status == 200, answer

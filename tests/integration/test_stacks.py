@@ -1,0 +1,231 @@
+"""Stacks: one is changed alone, hands are undone, what is pruned keeps its data, faults are named."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.portainer_lab import PortainerLab, planned
+from tests.integration.project import Project, Run
+from tests.integration.site_lab import SiteLab
+from tests.integration.test_secrets import logs_with, process_lists
+
+DATABASE_PASS = "PHOENIX_SECRET_THINKHEADS_AI_APP_DATABASE_PASS"
+STACKS = "deploys/stacks.py"
+MARK = "    init: true\n    restart: unless-stopped\n    ports:\n      - \"${QDRANT_HTTP_PORT}"
+
+
+@pytest.fixture(scope="module")
+def lab_(site: SiteLab) -> Iterator[PortainerLab]:
+    """The converged lab; after the module a run puts everything back."""
+    lab = PortainerLab(site)
+    yield lab
+    run = site.project.run(STACKS)
+    assert run.returncode == 0, run.explain()
+    lab.assert_serving()
+
+
+def changed(run: Run) -> list[str]:
+    """Names of the operations that changed something, all on the agent's host."""
+    return [name.rpartition(" | ")[2] for name, _ in run.changes]
+
+
+def test_deploy_works_alone(lab_: PortainerLab) -> None:
+    before = lab_.running()
+    run = lab_.site.project.run(STACKS, "--limit", lab_.agent)
+    assert run.returncode == 0, run.explain()
+    assert {host for _, host in run.pairs("no_change")} == {lab_.agent}, run.explain()
+    assert run.changes == []
+    assert lab_.running() == before
+
+
+def test_edited_compose_file_changes_that_stack_alone(
+    lab_: PortainerLab, variant: Project
+) -> None:
+    before = lab_.running()
+    file = "stacks/qdrant_service/docker-compose.yml"
+    variant.replace(file, MARK, f"    labels: {{it: edited}}\n{MARK}")
+    run = variant.run(STACKS, "--diff")
+    assert run.returncode == 0, run.explain()
+    assert changed(run) == [f"Stack {lab_.qdrant}"]
+    assert "+    labels: {it: edited}" in run.output, run.explain()
+    after = lab_.running()
+    assert after[lab_.qdrant] != before[lab_.qdrant]
+    assert {**after, lab_.qdrant: before[lab_.qdrant]} == before, "another one was touched"
+    assert lab_.stack_file(lab_.qdrant) == (variant.path / file).read_text()
+    again = variant.run(STACKS)
+    assert again.changes == [], again.explain()
+    lab_.assert_serving()
+
+
+def test_changed_secret_changes_that_stack_alone_and_leaks_nowhere(lab_: PortainerLab) -> None:
+    site, planted = lab_.site, f"it-{secrets.token_hex(16)}"
+    site.project.run(STACKS)  # whatever an earlier test left
+    before = lab_.running()
+    site.sh(lab_.agent, f"logger -t phoenix-it control-{planted[3:11]}", ok=True)
+    with process_lists() as lines:
+        run = site.project.run(
+            "deploys/all.py", "-vvv", "--diff", environment={DATABASE_PASS: planted}
+        )
+    assert run.returncode == 0, run.explain()
+    assert changed(run) == [f"Stack {lab_.app}"]
+    after = lab_.running()
+    assert {**after, lab_.app: before[lab_.app]} == before, "another one was touched"
+    inside = site.sh(lab_.agent, f"docker exec {lab_.one(lab_.app).name} env", ok=True).out
+    assert f"DATABASE_PASS={planted}\n" in inside, "it was not used, so this test proves nothing"
+    kept = site.secrets
+    debug = Path(site.project.path, "pyinfra-debug.log")
+    places = {
+        "output": run.output,
+        "process list": "\n".join(lines),
+        "pyinfra-debug.log": debug.read_text() if debug.exists() else "",
+    }
+    assert "env DATABASE_PASS changed (value masked)" in run.output, run.explain()
+    assert any("config-tree" in line for line in lines), "the sampler did not see the hosts"
+    assert logs_with(site, lab_.agent, f"control-{planted[3:11]}"), "the log search finds nothing"
+    key = site.sh(lab_.server, "cut -d' ' -f2 /etc/phoenix/portainer-api.header", ok=True).out
+    names = ("portainer_admin_password", "portainer_agent_secret")
+    for what in (planted, key.strip(), *(kept[name] for name in names)):
+        assert len(what) > 15, "too short to be searched for"
+        for place, text in places.items():
+            assert what not in text, f"the secret is in the {place}"
+        for host in site.state.hosts:
+            assert logs_with(site, host, what) == "", f"the secret is in a log of {host}"
+
+
+@pytest.fixture
+def drift(lab_: PortainerLab) -> None:
+    """A stack edited in Portainer's pages, a stack stopped there."""
+    run = lab_.site.project.run(STACKS)
+    assert run.returncode == 0, run.explain()
+    edited = lab_.stack_file(lab_.qdrant) + "# by hand\n"
+    env = lab_.stack(lab_.qdrant)["Env"]
+    body = {"StackFileContent": edited, "Env": env, "Prune": False}
+    lab_.change_stack(lab_.qdrant, "PUT", body=body)
+    assert lab_.stack_file(lab_.qdrant).endswith("# by hand\n")
+    lab_.change_stack(lab_.app, "POST", "/stop")
+    assert lab_.containers(lab_.app) == {}
+
+
+def plan_of(run: Run) -> dict[str, list[str]]:
+    """Operation -> hosts that it would change."""
+    assert run.returncode == 0, run.explain()
+    start = run.output.index('{"plan"')
+    plan = json.JSONDecoder().raw_decode(run.output[start:])[0]["plan"]
+    return {one["name"]: one["hosts_with_change"] for one in plan if one["hosts_with_change"]}
+
+
+@pytest.mark.usefixtures("drift")
+def test_what_hands_did_is_seen_named_and_put_back(lab_: PortainerLab) -> None:
+    """Verify names the stopped stack, a dry run shows both, a run mends both."""
+    verify = lab_.site.project.run("deploys/verify.py")
+    assert verify.returncode == 1, verify.explain()
+    first = f"first broken hop: service: containers of {lab_.app}: there are none"
+    assert first in verify.output, verify.explain()
+    assert f"the stack {lab_.app} in Portainer: is 2" in verify.output, verify.explain()
+
+    before = lab_.running()
+    dry, requests = lab_.sent_by(lambda: planned(lab_.site.project, STACKS))
+    assert plan_of(dry) == {
+        f"Stack {lab_.qdrant}": [lab_.agent], f"Stack {lab_.app}": [lab_.agent],
+    }  # fmt: skip
+    for words in (
+        f"stack {lab_.qdrant}: update: the compose file differs",
+        "-# by hand",
+        f"stack {lab_.app}: start",
+    ):
+        assert words in dry.output, dry.explain()
+    assert {one[0] for one in requests} == {"GET"}, requests
+    assert lab_.running() == before
+
+    run = lab_.site.project.run(STACKS)
+    assert run.returncode == 0, run.explain()
+    assert set(changed(run)) == {f"Stack {lab_.qdrant}", f"Stack {lab_.app}"}
+    assert "by hand" not in lab_.stack_file(lab_.qdrant)
+    assert lab_.site.project.run(STACKS).changes == []
+    lab_.assert_serving()
+
+
+def test_container_removed_by_hand_comes_back(lab_: PortainerLab) -> None:
+    lab_.wait_well()
+    other = lab_.containers(lab_.app)
+    lab_.site.sh(lab_.agent, f"docker rm -f {lab_.one(lab_.qdrant).name}", ok=True)
+    dry = planned(lab_.site.project, STACKS)
+    assert plan_of(dry) == {f"Stack {lab_.qdrant}": [lab_.agent]}
+    assert "service qdrant has no container" in dry.output, dry.explain()
+    run = lab_.site.project.run(STACKS)
+    assert run.returncode == 0, run.explain()
+    assert changed(run) == [f"Stack {lab_.qdrant}"]
+    assert lab_.one(lab_.qdrant).health == "healthy"
+    assert lab_.containers(lab_.app) == other
+
+
+EXTRA_COMPOSE = """\
+services:
+  extra:
+    image: "{image}"
+    command: ["sleep", "infinity"]
+    init: true
+    stop_signal: SIGTERM
+    volumes: ["kept:/kept"]
+volumes:
+  kept:
+"""
+
+
+def test_pruned_by_name_alone_and_its_volume_stays(lab_: PortainerLab, variant: Project) -> None:
+    site, name = lab_.site, "it_extra-production"
+    volume, present = f"{name}_kept", "docker volume ls -q --filter name=it_extra"
+    folder = variant.path / "stacks/it_extra"
+    folder.mkdir()
+    image = site.state.images["app"]
+    (folder / "docker-compose.yml").write_text(EXTRA_COMPOSE.format(image=image))
+    variant.write_json("stacks/it_extra/phoenix.json", {"environments": {"production": {}}})
+    file = "inventories/phoenix_vm_configs.json"
+    declared = variant.json(file)
+    (worker,) = [vm for vm in declared["vms"] if vm.get("docker_stacks")]
+    worker["docker_stacks"].append("it_extra")
+    variant.write_json(file, declared)
+    made = variant.run(STACKS)
+    assert made.returncode == 0, made.explain()
+    assert changed(made) == [f"Stack {name}"]
+    container = lab_.one(name)
+
+    forgotten = site.project.run(STACKS)
+    assert forgotten.returncode == 0, forgotten.explain()
+    assert lab_.one(name) == container, "it left the configuration, and nobody said: remove it"
+
+    both = variant.run(STACKS, data={"stacks_prune": json.dumps([name])})
+    assert both.returncode == 1, both.explain()
+    assert "take it out of one of the two" in both.output, both.explain()
+    assert lab_.one(name) == container
+
+    pruned = site.project.run(STACKS, data={"stacks_prune": json.dumps([name])})
+    assert pruned.returncode == 0, pruned.explain()
+    assert changed(pruned) == [f"Stack {name} is gone"]
+    assert lab_.containers(name) == {}
+    assert name not in [row["Name"] for row in lab_.get("/stacks")]
+    assert site.sh(lab_.agent, present, ok=True).out.strip() == volume
+    site.sh(lab_.agent, f"docker volume rm {volume}", ok=True)
+
+
+def test_stopped_agent_is_named(lab_: PortainerLab) -> None:
+    unit = "phoenix-portainer-agent.service"
+    lab_.site.sh(lab_.agent, f"systemctl stop {unit}", ok=True)
+    try:
+        run = lab_.site.project.run("deploys/verify.py")
+    finally:
+        lab_.site.sh(lab_.agent, f"systemctl start {unit}", ok=True)
+    assert run.returncode == 1, run.explain()
+    assert f"first broken hop: service: Portainer's agent ({unit}): is inactive" in run.output, (
+        run.explain()
+    )
+    lab_.assert_serving()
+    lab_.eventually(
+        "the agent answers Portainer again",
+        lambda: lab_.api("GET", f"/endpoints/{lab_.endpoint()['Id']}/docker/_ping")[0] == 200,
+    )

@@ -1,0 +1,148 @@
+"""deploys/proxmox.py by the pyinfra program, against the fake, all of it on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoenix import site as sites
+from phoenix.model import Site
+from tests.proxmox.conftest import KEY, ROOT
+from tests.proxmox.pve import NODE, Pve
+
+SUBNET = IPv4Network("127.53.7.0/24")
+SECRET = "s3cret"
+INVENTORY = """
+hypervisor = [("@local", {{
+    "site_inventories": {inventories!r}, "site_stacks": {stacks!r},
+    "site_environment": "production", "site_subnet": {subnet!r},
+    "site_secrets": {secrets!r}, "ssh_known_hosts_file": {known_hosts!r},
+    "proxmox_ssh_keys": ({key!r},), "proxmox_ssh_seconds": 20,
+    "proxmox_lock_seconds": 1, {more}
+}})]
+"""
+
+
+@pytest.fixture
+def moved() -> Site:
+    return sites.load(ROOT / "inventories", ROOT / "stacks", subnet=SUBNET)
+
+
+@pytest.fixture
+def greeters(moved: Site) -> Iterator[None]:
+    """What stands for the guests' SSH: a greeting on port 22 of each address."""
+    listeners = []
+    try:
+        for guest in moved.guests:
+            try:
+                listeners.append(socket.create_server((str(guest.address), 22)))
+            except OSError as error:
+                pytest.skip(f"port 22 of {guest.address} can't be had: {error}")
+        for listener in listeners:
+            threading.Thread(target=greet, args=(listener,), daemon=True).start()
+        yield
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def greet(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-test\r\n")
+
+
+class Project:
+    """One inventory, run as an operator runs it."""
+
+    def __init__(self, folder: Path, site: Site, **settings: Any) -> None:
+        self.folder = folder
+        known = folder / "known_hosts"
+        known.write_text("".join(f"{guest.address} {KEY}\n" for guest in site.guests))
+        own = {f"proxmox_{name}": value for name, value in settings.items()}
+        text = INVENTORY.format(
+            inventories=str(ROOT / "inventories"), stacks=str(ROOT / "stacks"),
+            subnet=str(SUBNET), secrets=str(folder / "secrets.json"), known_hosts=str(known),
+            key=KEY, more=repr(own)[1:-1],
+        )  # fmt: skip
+        (folder / "inventory.py").write_text(text)
+
+    def run(self, *options: str, token: str | None = None) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pyinfra", "-y", *options]
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
+        if token:
+            environment["PHOENIX_SECRET_PROXMOX_API_TOKEN"] = token
+        return subprocess.run(
+            [*command, str(self.folder / "inventory.py"), "deploys/proxmox.py"],
+            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+
+TOKEN = f"phoenix@pve!deploy={SECRET}"
+
+
+def test_from_nothing_to_running_and_no_change_after(
+    tmp_path: Path, moved: Site, pve: Pve, fakepve_url: str, fakepve_cafile: str, greeters: None
+) -> None:
+    project = Project(tmp_path, moved, api=fakepve_url, ca_file=fakepve_cafile)
+    first = project.run("-vvv", "--diff", token=TOKEN)
+    said = first.stdout + first.stderr
+    assert first.returncode == 0, said[-4000:]
+    assert {guest.vmid for guest in moved.guests} <= {
+        g.vmid for g in [*pve.fake.cts, *pve.fake.vms]
+    }
+    assert all(pve.guest(guest.vmid).status == "running" for guest in moved.guests), said[-4000:]
+    assert SECRET not in said
+    pve.forget()
+    second = project.run(token=TOKEN)
+    said = second.stdout + second.stderr
+    assert second.returncode == 0, said[-4000:]
+    assert pve.writes() == [], said[-4000:]
+
+
+def test_off_is_a_message_and_nothing_else(tmp_path: Path, moved: Site, pve: Pve) -> None:
+    done = Project(tmp_path, moved).run("-v")
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert 'proxmox_api is "off"' in said, said
+    assert pve.fake.requests == []
+
+
+@pytest.mark.parametrize("fault", ["no token", "bad setting", "template", "task", "by hand"])
+def test_a_fault_is_a_reason_and_a_non_zero_exit(
+    tmp_path: Path, moved: Site, pve: Pve, fakepve_url: str, fakepve_cafile: str, fault: str,
+) -> None:  # fmt: skip
+    settings: dict[str, Any] = {"api": fakepve_url, "ca_file": fakepve_cafile}
+    token: str | None = TOKEN
+    if fault == "no token":
+        token, reason = None, "PHOENIX_SECRET_PROXMOX_API_TOKEN"
+    elif fault == "bad setting":
+        settings["guests"], reason = {101: {"vlan": 9999}}, "proxmox_guests.101.vlan"
+    elif fault == "template":
+        pve.fake.storages["local"]["volumes"].clear()
+        reason = "is not there. mend"
+    elif fault == "task":
+        pve.fake.fail("POST", f"/nodes/{NODE}/lxc/900/template", 500, "zfs error: out of space")
+        reason = "zfs error: out of space"
+    else:
+        pve.fake.add_ct(103, "step-ca", node=NODE, config={"memory": 64})
+        reason = "memory: 64 -> 1024"
+    done = Project(tmp_path, moved, **settings).run(token=token)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0, said
+    assert reason in said, said
+    assert "Traceback" not in said, said
+    if fault != "task":
+        assert pve.writes() == []
