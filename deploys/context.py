@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pyinfra import host
+from pyinfra.api import DeployError
 
 from phoenix import site as sites
+from phoenix.findings import SettingError
 from phoenix.model import Host, Site
 from phoenix.secrets import SecretStore
 
@@ -37,6 +41,19 @@ def site() -> Site:
 def me() -> Host:
     """This host in the site."""
     return site().host(host.name)
+
+
+@contextmanager
+def settings() -> Iterator[None]:
+    """Settings that cannot be used end the run here with their own words, not a traceback.
+
+    Raises:
+        DeployError: in place of phoenix.findings.SettingError, before any host is touched.
+    """
+    try:
+        yield
+    except SettingError as error:
+        raise DeployError(f"{host.name}: {error}") from error
 
 
 @cache

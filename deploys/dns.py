@@ -2,7 +2,7 @@
 
 from pyinfra import host
 
-from deploys.context import render, site
+from deploys.context import render, settings, site
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix import dnsmasq
@@ -16,20 +16,20 @@ if "hypervisor" in host.groups:
     # dnsmasq-base is the program without Debian's service, which would listen everywhere and
     # which Proxmox's own networking may be using.
     packages(name="DNS: packages", names=["dnsmasq-base", "bind9-dnsutils"])
+    with settings():
+        config = dnsmasq.config(
+            site(),
+            records(site()),
+            host.data.dns_upstreams,
+            stop_rebind=host.data.dns_stop_rebind,
+        )
     a_record = records(site())[0]
     config_tree(
         name="DNS: records and service",
         tree=Tree(
             component="dns",
             files={
-                CONFIG: TreeFile(
-                    dnsmasq.config(
-                        site(),
-                        records(site()),
-                        host.data.dns_upstreams,
-                        stop_rebind=host.data.dns_stop_rebind,
-                    )
-                ),
+                CONFIG: TreeFile(config),
                 f"/etc/systemd/system/{UNIT}": TreeFile(render("phoenix-dns.service")),
             },
             unit=UNIT,

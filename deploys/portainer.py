@@ -4,7 +4,7 @@ from pydantic import SecretStr
 from pyinfra import host
 
 from deploys.access import portainer as access
-from deploys.context import me, render, secrets, site
+from deploys.context import me, render, secrets, settings, site
 from operations import portainer
 from operations.config_tree import config_tree
 from operations.images import images
@@ -22,7 +22,8 @@ from phoenix.portainer import (
 from phoenix.roles import guest_with
 from phoenix.traefik import ROOT_CA
 
-server = guest_with(site(), "portainer")
+with settings():
+    server = guest_with(site(), "portainer")
 unit = {"portainer": "phoenix-portainer.service", "agent": "phoenix-portainer-agent.service"}
 # The proposed file, reading the proposed environment.
 CHECK = (
@@ -38,8 +39,9 @@ def shared_secret() -> TreeFile:
 
 
 if me() == server:
-    password = secrets().get("portainer_admin_password").reveal()
-    check_password(password)
+    with settings():
+        password = secrets().get("portainer_admin_password").reveal()
+        check_password(password)
     image = host.data.portainer_image
     packages(name="Portainer: packages", names=["jq", "curl"])
     images(name="Portainer: image", references=[image], archives=host.data.image_archives)

@@ -5,7 +5,7 @@ from pyinfra import host
 from pyinfra.api import DeployError
 
 from deploys.access import portainer as access
-from deploys.context import me, secrets, site
+from deploys.context import me, secrets, settings, site
 from operations import portainer
 from operations.config_tree import config_tree
 from operations.images import images
@@ -19,10 +19,11 @@ def secret_of(name: str) -> SecretStr:
 
 
 if me() in site().agents:
-    stacks = [
-        deployment.prepare(stack, host.data.stack_variables.get(stack.name, {}), secret_of)
-        for stack in me().docker_stacks
-    ]
+    with settings():
+        stacks = [
+            deployment.prepare(stack, host.data.stack_variables.get(stack.name, {}), secret_of)
+            for stack in me().docker_stacks
+        ]
     # Images that come as archives must be there first; Portainer pulls the others itself.
     archived = [
         reference

@@ -3,7 +3,7 @@
 from pyinfra import host
 from pyinfra.facts.server import Arch
 
-from deploys.context import me, render, secrets, site
+from deploys.context import me, render, secrets, settings, site
 from operations import step_ca
 from operations.artifact import artifact
 from operations.config_tree import config_tree
@@ -18,13 +18,16 @@ BACKUPS = "/var/backups/phoenix/step-ca"
 
 if "step_ca" in host.groups:
     arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.get_fact(Arch) or "", "unknown")
-    program = pinned("step-ca", host.data.artifacts, arch)
-    check_version(program.version)
-    claims = Claims(
-        minimum=host.data.step_ca_lifetime_minimum,
-        maximum=host.data.step_ca_lifetime_maximum,
-        default=host.data.step_ca_lifetime_default,
-    )
+    with settings():
+        program = pinned("step-ca", host.data.artifacts, arch)
+        check_version(program.version)
+        claims = Claims(
+            minimum=host.data.step_ca_lifetime_minimum,
+            maximum=host.data.step_ca_lifetime_maximum,
+            default=host.data.step_ca_lifetime_default,
+        )
+        ca_json = config(site(), claims)
+        password = secrets().find("step_ca_password")
 
     packages(name="Step-CA: packages", names=["openssl", "curl", "ca-certificates"])
     artifact(name="Step-CA: program", item=program)
@@ -33,14 +36,14 @@ if "step_ca" in host.groups:
         site=site(),
         organisation=host.data.step_ca_organisation,
         years=host.data.step_ca_years,
-        password=secrets().find("step_ca_password"),
+        password=password,
     )
     config_tree(
         name="Step-CA: configuration and service",
         tree=Tree(
             component="step-ca",
             files={
-                CONFIG: TreeFile(config(site(), claims)),
+                CONFIG: TreeFile(ca_json),
                 f"/etc/systemd/system/{UNIT}": TreeFile(
                     render(
                         "step-ca.service.j2",

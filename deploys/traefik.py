@@ -3,7 +3,7 @@
 from pyinfra import host
 from pyinfra.facts.server import Arch
 
-from deploys.context import me, render, secrets, site
+from deploys.context import me, render, secrets, settings, site
 from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
@@ -20,9 +20,16 @@ CHECK = "/usr/local/lib/phoenix/traefik-check"
 
 if "traefik" in host.groups:
     arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.get_fact(Arch) or "", "unknown")
-    program = pinned("traefik", host.data.artifacts, arch)
-    routes, marker = traefik.dynamic_config(site())
-    login = htpasswd(host.data.traefik_dashboard_user, secrets().get("traefik_dashboard_password"))
+    with settings():
+        program = pinned("traefik", host.data.artifacts, arch)
+        routes, marker = traefik.dynamic_config(site())
+        static = traefik.static_config(
+            site(),
+            ca_directory=directory_url(site()),
+            lifetime=host.data.step_ca_lifetime_default,
+        )
+        password = secrets().get("traefik_dashboard_password")
+    login = htpasswd(host.data.traefik_dashboard_user, password)
 
     packages(name="Traefik: packages", names=["curl", "iproute2", "logrotate", "openssl"])
     artifact(name="Traefik: program", item=program)
@@ -31,13 +38,7 @@ if "traefik" in host.groups:
         tree=Tree(
             component="traefik",
             files={
-                STATIC: TreeFile(
-                    traefik.static_config(
-                        site(),
-                        ca_directory=directory_url(site()),
-                        lifetime=host.data.step_ca_lifetime_default,
-                    )
-                ),
+                STATIC: TreeFile(static),
                 CHECK: TreeFile(render("traefik-check.sh"), mode="0755"),
                 "/etc/logrotate.d/phoenix-traefik": TreeFile(render("traefik.logrotate")),
                 "/etc/sysusers.d/phoenix-traefik.conf": TreeFile(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
-import stat
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -90,22 +89,11 @@ def client_plan(guests: Iterable[Guest], images: Images, settings: Settings) -> 
 def _files(guest: Guest, settings: Settings) -> dict[str, tuple[bytes, int]]:
     host_key = keys.host_key(settings, guest.name)
     client_key = settings.directory / keys.CLIENT_KEY
-    files = {
+    return {
         "/etc/ssh/ssh_host_ed25519_key": (host_key.read_bytes(), 0o600),
         "/etc/ssh/ssh_host_ed25519_key.pub": (f"{keys.public(host_key)}\n".encode(), 0o644),
         "/root/.ssh/authorized_keys": (f"{keys.public(client_key)}\n".encode(), 0o600),
     }
-    if guest.standins:
-        unit = (HERE / "guest" / "phoenix-lab-standin.service").read_bytes()
-        services = " ".join(f"{name}={port}" for name, port in guest.standins)
-        wanted = "/etc/systemd/system/multi-user.target.wants/phoenix-lab-standin.service"
-        files |= {
-            "/usr/local/lib/phoenix-lab/standin.py": ((HERE / "standin.py").read_bytes(), 0o644),
-            "/etc/phoenix-lab-standin.env": (f"SERVICES={services}\n".encode(), 0o644),
-            "/etc/systemd/system/phoenix-lab-standin.service": (unit, 0o644),
-            wanted: (b"../phoenix-lab-standin.service", stat.S_IFLNK),
-        }
-    return files
 
 
 def discard_outdated(client: DockerClient, plan: Plan, settings: Settings, network_id: str) -> None:

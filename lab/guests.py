@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -15,15 +14,13 @@ from phoenix import site
 class Guest:
     """A host of the site as a container.
 
-    `nested`: it runs Docker itself. `serves_dns`: the client asks it for names. `standins`:
-    (service, TCP port) of the TLS backends that the lab plays until something real listens there.
+    `nested`: it runs Docker itself. `serves_dns`: the client asks it for names.
     """
 
     name: str
     address: IPv4Address
     nested: bool = False
     serves_dns: bool = False
-    standins: tuple[tuple[str, int], ...] = ()
 
 
 def load_site(settings: Settings) -> site.Site:
@@ -43,25 +40,10 @@ def from_site(settings: Settings) -> list[Guest]:
     guests = []
     for host in model.hosts:
         nested = host.kind == "vm"
-        services = sorted(
-            (service.name, service.port)
-            for service in model.services
-            if nested and service.kind == "backend" and service.owner.name == host.name
-        )
-        played = tuple(services) if plays_standins(host.name) else ()
         dns = host.kind == "hypervisor"
-        guests.append(Guest(host.name, host.address, nested, dns, played))
+        guests.append(Guest(host.name, host.address, nested, dns))
     check_addresses(guests, settings)
     return guests
-
-
-def plays_standins(host: str) -> bool:
-    """Whether PHOENIX_LAB_STANDIN asks for stand-ins on a host: `all`, `none` or a list of hosts.
-
-    A later Portainer or stack takes a host's ports by leaving it out of the list.
-    """
-    wanted = os.environ.get("PHOENIX_LAB_STANDIN") or "all"
-    return wanted == "all" or host in wanted.split(",")
 
 
 def check_addresses(guests: Iterable[Guest], settings: Settings) -> None:

@@ -17,6 +17,10 @@ from facts.proxmox import GuestHostKeys
 from phoenix.proxmox import hostkeys
 
 _PAUSE = 3.0
+_UNKNOWN = (
+    "its host key can't be learned through the hypervisor: neither its guest agent nor the bridge "
+    "vouches for it. mend: install qemu-guest-agent in it, or add its key to known_hosts by hand"
+)
 
 
 @operation()
@@ -37,15 +41,15 @@ def reachable(
     file = Path(known_hosts).expanduser()
     learned = host.get_fact(GuestHostKeys, guests=tuple(guests))
     renewals = [vmid for vmid in hostkeys.shared(learned) if _is_container(guests, vmid)]
-    waiting = [g for g in guests if not _settled(file, g, learned) or not answers(g.address)]
-    if not waiting and not renewals:
+    known = all(_settled(file, guest, learned) for guest in guests)
+    if known and not renewals and all(answers(guest.address) for guest in guests):
         host.noop(f"{len(guests)} guests answer by SSH, and their keys are known")
         return
 
     def wait(state: State, host: Host) -> bool:  # noqa: ARG001 - the names pyinfra looks for
         left = _wait(host, guests, file, time.monotonic() + seconds)
-        for guest in left:
-            line = f"guest {guest.vmid} ({guest.name}) after {seconds:g} s: {_why(guest)}"
+        for guest, reason in left.items():
+            line = f"guest {guest.vmid} ({guest.name}) after {seconds:g} s: {reason}"
             host.log_styled(line, fg="red", log_func=logger.error)
         return not left
 
@@ -54,36 +58,30 @@ def reachable(
 
 def _wait(
     hypervisor: Host, guests: Sequence[hostkeys.Guest], file: Path, deadline: float
-) -> list[hostkeys.Guest]:
-    """The guests that weren't settled by the deadline."""
-    left = list(guests)
+) -> dict[hostkeys.Guest, str]:
+    """The guests that weren't settled by the deadline, and why."""
+    left = dict.fromkeys(guests, "not asked in time")
     renewed: set[int] = set()
     while left and time.monotonic() < deadline:
-        keys = _learn(hypervisor, guests)
+        keys = _learn(hypervisor, tuple(left))
         for vmid in set(hostkeys.shared(keys)) - renewed:
             if _is_container(guests, vmid):
                 hypervisor.log(f"guest {vmid} has the SSH host keys of another: making its own")
                 _renew(hypervisor, vmid)
                 renewed.add(vmid)
                 keys.pop(vmid)
-        for guest in [guest for guest in left if answers(guest.address)]:
+        for guest in tuple(left):
+            if not answers(guest.address):
+                left[guest] = f"nothing answers on {guest.address}:22"
+                continue
             if keys.get(guest.vmid):
                 hostkeys.remember(file, guest.address, keys[guest.vmid])
+            left[guest] = _UNKNOWN
             if _settled(file, guest, keys):
-                left.remove(guest)
+                del left[guest]
         if left:
             time.sleep(_PAUSE)
     return left
-
-
-def _why(guest: hostkeys.Guest) -> str:
-    if not answers(guest.address):
-        return f"nothing answers on {guest.address}:22"
-    return (
-        "its host key can't be learned through the hypervisor: neither its guest agent nor the "
-        "bridge vouches for it. mend: install qemu-guest-agent in it, or add its key to "
-        "known_hosts by hand"
-    )
 
 
 def answers(address: str, port: int = 22, seconds: float = 3.0) -> bool:

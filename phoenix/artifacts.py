@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from phoenix.findings import SettingError
+
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _URL = re.compile(r"(https://|file:///)[^\s'\"]+\Z")
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+~-]*\Z")
 
 
-class ArtifactError(ValueError):
+class ArtifactError(SettingError):
     """A pin that cannot be used."""
 
 

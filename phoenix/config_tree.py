@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from phoenix.findings import SettingError
+
 BASE = "/var/lib/phoenix/trees"
 """Where generations live on a guest."""
 
@@ -24,7 +26,7 @@ _COMPONENT = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
 _MODE = re.compile(r"0[0-7]{3}\Z")
 
 
-class TreeError(ValueError):
+class TreeError(SettingError):
     """A tree that cannot be put on a host."""
 
 

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from phoenix.compose import interpolate
 from phoenix.config_tree import TreeFile
+from phoenix.findings import SettingError
 from phoenix.model import Deployment
 
 FILES = "/etc/phoenix/stacks"
@@ -20,7 +21,7 @@ FILES = "/etc/phoenix/stacks"
 SecretOf = Callable[[str], SecretStr]
 
 
-class DeploymentError(ValueError):
+class DeploymentError(SettingError):
     """A stack that cannot be deployed as declared; names the place and the mend."""
 
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address
 
 from phoenix.dns import DnsRecord
+from phoenix.findings import SettingError
 from phoenix.model import Site
 
 
-class DnsmasqError(ValueError):
+class DnsmasqError(SettingError):
     """Settings that would leave the network without names."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
+from phoenix.findings import SettingError
+
 _PART = re.compile(r"(\d+(?:\.\d+)?)(h|m|s)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
@@ -13,10 +15,10 @@ def parse(text: str) -> timedelta:
     """Read a positive duration; units h, m and s (https://pkg.go.dev/time#ParseDuration).
 
     Raises:
-        ValueError: says what the text should look like.
+        SettingError: says what the text should look like.
     """
     parts = _PART.findall(text)
     seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
     if "".join(number + unit for number, unit in parts) != text or seconds <= 0:
-        raise ValueError(f"{text!r} is not a duration: write for example 24h, 1h30m or 90s")
+        raise SettingError(f"{text!r} is not a duration: write for example 24h, 1h30m or 90s")
     return timedelta(seconds=seconds)

@@ -29,6 +29,10 @@ class Finding:
         return f"{place}: {self.message}\n    mend: {self.mend}"
 
 
+class SettingError(ValueError):
+    """A declaration, setting or secret that cannot be used; says which, why, and the mend."""
+
+
 class ConfigError(ValueError):
     """The declaration cannot work. `findings` holds every error found, not only the first."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from phoenix.acme import PAIRS
+from phoenix.findings import SettingError
 from phoenix.model import Host, Site
 
 DIRECTORY = "/etc/phoenix/portainer"
@@ -22,7 +23,7 @@ SHORTEST_PASSWORD = 12
 """Portainer's own rule for the administrator (InternalAuthSettings, in bytes)."""
 
 
-class PortainerSettingError(ValueError):
+class PortainerSettingError(SettingError):
     """A setting that Portainer would refuse, or worse, accept and lock."""
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from phoenix.findings import SettingError
 from phoenix.model import Host, Site
 
 
-class RoleError(ValueError):
+class RoleError(SettingError):
     """No guest has a role that is needed."""
 
 

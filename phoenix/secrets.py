@@ -20,10 +20,12 @@ from pathlib import Path
 
 import bcrypt
 
+from phoenix.findings import SettingError
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
 
-class SecretError(RuntimeError):
+class SecretError(SettingError):
     """A secret that is missing or cannot be read; the message never holds a secret."""
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from phoenix import duration
 from phoenix.artifacts import version_tuple
+from phoenix.findings import SettingError
 from phoenix.model import Site
 from phoenix.roles import guest_with
 
@@ -28,7 +29,7 @@ _FILES = {
 }
 
 
-class StepCaError(ValueError):
+class StepCaError(SettingError):
     """Settings or files that the CA cannot work with."""
 
 

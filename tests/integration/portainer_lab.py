@@ -164,7 +164,9 @@ class PortainerLab:
         content: str = self.get(f"/stacks/{self.stack(project)['Id']}/file")["StackFileContent"]
         return content
 
-    def change_stack(self, project: str, method: str, action: str = "", body: object = None) -> None:
+    def change_stack(
+        self, project: str, method: str, action: str = "", body: object = None
+    ) -> None:
         """What a person does in Portainer's pages."""
         row = self.stack(project)
         path = f"/stacks/{row['Id']}{action}?endpointId={row['EndpointId']}"
@@ -221,7 +223,9 @@ class PortainerLab:
         """Wait until `look` is true."""
         deadline = time.monotonic() + seconds
         while not look():
-            assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}: {self.running()}"
+            assert time.monotonic() < deadline, (
+                f"not within {seconds:g} s: {what}: {self.running()}"
+            )
             time.sleep(0.5)
 
     def wait_well(self) -> None:

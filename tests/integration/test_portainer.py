@@ -134,9 +134,7 @@ def test_key_file_is_for_root_alone(lab_: PortainerLab) -> None:
 def other_agent_secret(lab_: PortainerLab) -> Iterator[None]:
     """The server has another AGENT_SECRET than the agent; put right afterwards."""
     other = {OTHER: "another-secret-of-the-test"}
-    run = lab_.site.project.run(
-        "deploys/portainer.py", "--limit", lab_.server, environment=other
-    )
+    run = lab_.site.project.run("deploys/portainer.py", "--limit", lab_.server, environment=other)
     assert run.returncode == 0, run.explain()
     yield
     run = lab_.site.project.run("deploys/portainer.py")

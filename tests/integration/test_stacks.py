@@ -16,7 +16,7 @@ from tests.integration.test_secrets import logs_with, process_lists
 
 DATABASE_PASS = "PHOENIX_SECRET_THINKHEADS_AI_APP_DATABASE_PASS"
 STACKS = "deploys/stacks.py"
-MARK = "    init: true\n    restart: unless-stopped\n    ports:\n      - \"${QDRANT_HTTP_PORT}"
+MARK = '    init: true\n    restart: unless-stopped\n    ports:\n      - "${QDRANT_HTTP_PORT}'
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +43,7 @@ def test_deploy_works_alone(lab_: PortainerLab) -> None:
     assert lab_.running() == before
 
 
-def test_edited_compose_file_changes_that_stack_alone(
-    lab_: PortainerLab, variant: Project
-) -> None:
+def test_edited_compose_file_changes_that_stack_alone(lab_: PortainerLab, variant: Project) -> None:
     before = lab_.running()
     file = "stacks/qdrant_service/docker-compose.yml"
     variant.replace(file, MARK, f"    labels: {{it: edited}}\n{MARK}")

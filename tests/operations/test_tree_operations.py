@@ -81,7 +81,7 @@ def test_unloaded_tree_is_loaded_and_not_sent_again() -> None:
 def test_confirmed_tree_is_proven_by_a_login_before_it_is_kept() -> None:
     tree = Tree(component="demo", files=TREE.files, confirm=9)
     install, probe, confirm = fixed(ConfigTree=TreeState()).run(config_tree, tree)
-    assert "apply\" install" in install.get_raw_value()
+    assert 'apply" install' in install.get_raw_value()
     assert isinstance(probe, FunctionCommand)
     assert confirm.get_raw_value() == "sh /var/lib/phoenix/trees/demo/current/apply confirm"
 

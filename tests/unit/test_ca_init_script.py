@@ -50,9 +50,7 @@ def openssl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_files_and_modes(ca: Path) -> None:
-    found = {
-        str(path.relative_to(ca)): oct(path.stat().st_mode & 0o777) for path in ca.rglob("*")
-    }
+    found = {str(path.relative_to(ca)): oct(path.stat().st_mode & 0o777) for path in ca.rglob("*")}
     assert found == {
         "certs": "0o755",
         "certs/root_ca.crt": "0o644",

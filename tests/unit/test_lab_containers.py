@@ -18,9 +18,7 @@ from lab.settings import Settings
 
 IMAGES = Images("phoenix-lab-base:1", "phoenix-lab-client:1")
 CA = Guest("step-ca", IPv4Address("198.19.77.10"))
-DOCKER = Guest(
-    "drphoenix", IPv4Address("198.19.77.102"), nested=True, standins=(("app", 8000), ("q", 6333))
-)
+DOCKER = Guest("drphoenix", IPv4Address("198.19.77.102"), nested=True)
 
 
 @pytest.fixture
@@ -59,7 +57,6 @@ def test_a_guest_gets_its_own_keys_and_no_other(lab: Settings) -> None:
     assert mode == 0o600
     private = (lab.directory / keys.CLIENT_KEY).read_bytes()
     assert all(private not in data for data, _ in plan.files.values()), list(plan.files)
-    assert not [path for path in plan.files if "standin" in path], list(plan.files)
 
 
 def test_only_a_docker_host_gets_dockers_rights(lab: Settings) -> None:
@@ -72,14 +69,6 @@ def test_only_a_docker_host_gets_dockers_rights(lab: Settings) -> None:
     assert "Privileged" not in plain | nested
 
 
-def test_the_standin_is_enabled_with_its_ports(lab: Settings) -> None:
-    files = containers.guest_plan(DOCKER, IMAGES, lab).files
-    assert files["/etc/phoenix-lab-standin.env"][0] == b"SERVICES=app=8000 q=6333\n"
-    link, mode = files["/etc/systemd/system/multi-user.target.wants/phoenix-lab-standin.service"]
-    assert stat.S_ISLNK(mode), oct(mode)
-    assert link == b"../phoenix-lab-standin.service"
-
-
 def test_a_plan_has_one_digest_until_something_changes(lab: Settings) -> None:
     digest = containers.guest_plan(DOCKER, IMAGES, lab).digest
     assert containers.guest_plan(DOCKER, IMAGES, lab).digest == digest
@@ -87,11 +76,11 @@ def test_a_plan_has_one_digest_until_something_changes(lab: Settings) -> None:
         containers.guest_plan(guest, images, lab).digest
         for guest, images in (
             (
-                Guest("drphoenix", IPv4Address("198.19.77.103"), True, False, DOCKER.standins),
+                Guest("drphoenix", IPv4Address("198.19.77.103"), True),
                 IMAGES,
             ),
             (Guest("drphoenix", DOCKER.address, True), IMAGES),
-            (Guest("drphoenix", DOCKER.address, False, False, DOCKER.standins), IMAGES),
+            (Guest("drphoenix", DOCKER.address), IMAGES),
             (DOCKER, Images("phoenix-lab-base:2", "phoenix-lab-client:1")),
         )
     ]

@@ -150,9 +150,7 @@ class TreeHost:
             tar.extractall(stage, filter="data")
         return stage
 
-    def run(
-        self, script: Path, verb: str, *, kill_at: int = 0, stderr: int | None = None
-    ) -> Done:
+    def run(self, script: Path, verb: str, *, kill_at: int = 0, stderr: int | None = None) -> Done:
         """One run of the guest's script; `kill_at`: SIGKILL before that many changing commands."""
         path = [str(self.top / "bin"), os.environ["PATH"]]
         if kill_at:
