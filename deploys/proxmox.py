@@ -31,7 +31,7 @@ def converge() -> None:
     proxmox.ready(
         name="Proxmox: nothing stands in the way",
         access=access,
-        guests=made.guests,
+        wanted=made.guests,
         settings=config,
         uncovered=made.uncovered,
     )
@@ -48,7 +48,7 @@ def converge() -> None:
         proxmox.cluster(
             name="Proxmox: high availability and replication",
             access=access,
-            guests=made.guests,
+            wanted=made.guests,
             settings=config,
         )
     guest_ssh.reachable(

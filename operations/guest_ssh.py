@@ -63,13 +63,15 @@ def _wait(
     left = dict.fromkeys(guests, "not asked in time")
     renewed: set[int] = set()
     while left and time.monotonic() < deadline:
-        keys = _learn(hypervisor, tuple(left))
-        for vmid in set(hostkeys.shared(keys)) - renewed:
-            if _is_container(guests, vmid):
-                hypervisor.log(f"guest {vmid} has the SSH host keys of another: making its own")
-                _renew(hypervisor, vmid)
-                renewed.add(vmid)
-                keys.pop(vmid)
+        keys = _learn(hypervisor, guests)
+        for guest in guests:
+            if guest.kind == "lxc" and guest.vmid in set(hostkeys.shared(keys)) - renewed:
+                hypervisor.log(f"{guest.name} has the SSH host keys of another: making its own")
+                _renew(hypervisor, guest.vmid)
+                renewed.add(guest.vmid)
+                left[guest] = "its new host keys were not read in time"
+        if renewed & set(hostkeys.shared(keys)):
+            keys = _learn(hypervisor, guests)
         for guest in tuple(left):
             if not answers(guest.address):
                 left[guest] = f"nothing answers on {guest.address}:22"

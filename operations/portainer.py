@@ -145,7 +145,8 @@ def stack(
         project: the stack's name.
         endpoint: the environment's name in Portainer.
         content: the compose file.
-        env: variables for its interpolation; values are never shown.
+        env: variables for its interpolation; the values of those given as SecretStr are never
+            shown.
         present: False removes the stack, volumes kept.
         running: False keeps it deployed but stopped.
         prune: also remove containers of services that have left the file.
@@ -174,6 +175,7 @@ def stack(
             prune=prune,
             pull=pull,
             adopt=adopt,
+            public=[name for name, value in (env or {}).items() if isinstance(value, str)],
         )
 
     def pending(client: api.PortainerClient) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ host: SSH to it carries the API. Give operations a ``name=``.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
@@ -19,13 +18,13 @@ from pyinfra.api.state import State
 
 from operations._portainer_forward import dial_through
 from operations.refusal import refuse
-from phoenix.proxmox import apply, power
+from phoenix.proxmox import apply, guests, power
 from phoenix.proxmox.client import Client
-from phoenix.proxmox.converge import Options, converge, next_step, pending_steps, preflight
+from phoenix.proxmox.converge import pending_steps, preflight
 from phoenix.proxmox.desired import Wanted
 from phoenix.proxmox.errors import ProxmoxError
 from phoenix.proxmox.firewall import Scope, Write
-from phoenix.proxmox.observe import located, observe
+from phoenix.proxmox.observe import located
 from phoenix.proxmox.settings import ProxmoxSettings
 from phoenix.proxmox.transport import Endpoint, Trust, connect
 from phoenix.secrets import Secret
@@ -81,7 +80,7 @@ def refused(reason: str) -> _Commands:
 @operation()
 def ready(
     access: ProxmoxAccess,
-    guests: Sequence[Wanted],
+    wanted: Sequence[Wanted],
     settings: ProxmoxSettings,
     uncovered: Sequence[str] = (),
 ) -> _Commands:
@@ -89,12 +88,12 @@ def ready(
 
     Args:
         access: how to reach the API.
-        guests: all guests as they shall be.
+        wanted: all guests as they shall be.
         settings: which to adopt, which images may be downloaded.
         uncovered: connections that the firewall's rules would refuse.
     """
     try:
-        faults = [*uncovered, *preflight(_client(access), guests, _options(settings))]
+        faults = [*uncovered, *preflight(_client(access), wanted, guests.options(settings))]
     except ProxmoxError as error:
         faults = [str(error)]
     if faults:
@@ -112,26 +111,10 @@ def guest(access: ProxmoxAccess, wanted: Wanted, settings: ProxmoxSettings) -> _
         wanted: the guest, from `phoenix.proxmox.desired`.
         settings: adoption, images, snapshots.
     """
-    options = _options(settings)
-
-    def work(client: Client) -> None:
-        before = observe(client, wanted.vmid)
-        risky = settings.snapshot_before_change and before is not None and not wanted.template
-        if risky and next_step(client, wanted, options) is None:
-            return
-        with power.restore_point(client, wanted.vmid, _say) if risky else nullcontext():
-            converge(client, wanted, options, _say)
-        if settings.lifecycle_snapshots and before is None and not wanted.template:
-            power.lifecycle_snapshot(client, wanted.vmid)
-        after = observe(client, wanted.vmid)
-        if after and after.running and after.pending:
-            keys = ", ".join(after.pending)
-            _say(f"{wanted.label}: {keys} will take effect when it is started the next time")
-
     yield from _do(
         access,
-        lambda client: pending_steps(client, wanted, options),
-        work,
+        lambda client: pending_steps(client, wanted, guests.options(settings)),
+        lambda client: guests.make(client, wanted, settings, _say),
         f"{wanted.label} is as declared",
     )
 
@@ -206,19 +189,19 @@ def firewall(access: ProxmoxAccess, scopes: Sequence[Scope]) -> _Commands:
 
 @operation()
 def cluster(
-    access: ProxmoxAccess, guests: Sequence[Wanted], settings: ProxmoxSettings
+    access: ProxmoxAccess, wanted: Sequence[Wanted], settings: ProxmoxSettings
 ) -> _Commands:
     """Put guests under high availability and replication where settings say so.
 
     Args:
         access: how to reach the API.
-        guests: all guests as they shall be.
+        wanted: all guests as they shall be.
         settings: the HA group, and the replication's schedule.
     """
 
     def writes(client: Client) -> tuple[Write, ...]:
         return apply.cluster_writes(
-            client, guests, settings.ha_group, settings.replication_schedule
+            client, wanted, settings.ha_group, settings.replication_schedule
         )
 
     def work(client: Client) -> None:
@@ -271,10 +254,6 @@ def _client(access: ProxmoxAccess) -> Client:
     dial = dial_through(carrier, "127.0.0.1", PORT) if carrier else None
     api = connect(Endpoint(access.url, access.token, access.trust, dial, access.request_seconds))
     return Client(api, task_seconds=access.task_seconds, lock_seconds=access.lock_seconds, log=_say)
-
-
-def _options(settings: ProxmoxSettings) -> Options:
-    return Options(frozenset(settings.adopt), settings.images)
 
 
 def _say(line: str) -> None:

@@ -119,7 +119,12 @@ def static_config(site: Site, *, ca_directory: str, lifetime: str) -> str:
                 "format": "json",
                 "filePath": "/var/log/traefik/access.log",
                 "bufferingSize": 128,
-                "fields": {"headers": {"defaultMode": "drop"}},
+                # The path comes with its query, where Portainer's console puts its token; the
+                # gateway's log has the path without it.
+                "fields": {
+                    "names": {"RequestPath": "drop"},
+                    "headers": {"defaultMode": "drop"},
+                },
             },
             "api": {"dashboard": True, "insecure": False},
             "ping": {"entryPoint": "local"},

@@ -130,7 +130,7 @@ def diff(wanted: DesiredStack, seen: ObservedStack) -> list[str]:
         f"env {change} (value masked)"
         for change in env_changes(before, wanted.plain_env if wanted.present else {})
     ]
-    hidden = [*wanted.plain_env.values(), *before.values()]
+    hidden = [*wanted.hidden(wanted.plain_env), *wanted.hidden(before)]
     return [mask(line, hidden) for line in lines]
 
 
@@ -179,7 +179,7 @@ class _Convergence:
         self.seconds = seconds
         self.poll = poll
         self.log = log
-        self.hidden = list(wanted.plain_env.values())
+        self.hidden = wanted.hidden(wanted.plain_env)
 
     def run(self) -> Outcome:
         actions: list[str] = []

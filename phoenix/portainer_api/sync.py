@@ -33,6 +33,7 @@ class DesiredStack:
         pull: pull images anew with each update.
         adopt: which containers of this project name, unknown to Portainer, may be taken over:
             "own" those that a Portainer deployed (a rebuilt server), "any", or "never".
+        public: names of variables whose values may be shown.
     """
 
     name: str
@@ -44,6 +45,11 @@ class DesiredStack:
     prune: bool = False
     pull: bool = False
     adopt: Adopt = "own"
+    public: frozenset[str] = frozenset()
+
+    def hidden(self, env: Mapping[str, str]) -> list[str]:
+        """The values in `env` that no text may show: an image's reference may, a password not."""
+        return [value for name, value in env.items() if name not in self.public]
 
     @property
     def plain_env(self) -> dict[str, str]:
@@ -67,6 +73,7 @@ def desired(
     prune: bool = False,
     pull: bool = False,
     adopt: Adopt = "own",
+    public: Iterable[str] = (),
 ) -> DesiredStack:
     """A checked `DesiredStack`.
 
@@ -89,7 +96,18 @@ def desired(
                 "ship it as a secret file"
             )
         secrets[key] = secret
-    made = DesiredStack(normal, content, endpoint_id, secrets, present, running, prune, pull, adopt)
+    made = DesiredStack(
+        normal,
+        content,
+        endpoint_id,
+        secrets,
+        present,
+        running,
+        prune,
+        pull,
+        adopt,
+        frozenset(public),
+    )
     if present:
         try:
             _ = made.services

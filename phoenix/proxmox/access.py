@@ -11,6 +11,31 @@ from phoenix.proxmox.transport import Trust
 from phoenix.secrets import Secret, SecretStore
 
 TOKEN = "proxmox_api_token"  # noqa: S105 - a secret's name
+PRIVILEGES = (
+    "Datastore.AllocateSpace",  # disks of new guests
+    "Datastore.AllocateTemplate",  # images to download
+    "Datastore.Audit",  # which storages and images there are
+    "SDN.Use",  # the bridge of a network card
+    "Sys.AccessNetwork",  # to download an image
+    "Sys.Audit",  # the cluster's state, and the firewall's rules
+    "Sys.Modify",  # the firewall of cluster and node
+    "VM.Allocate",
+    "VM.Audit",
+    "VM.Clone",
+    "VM.Config.CDROM",  # the cloud-init drive
+    "VM.Config.CPU",
+    "VM.Config.Cloudinit",
+    "VM.Config.Disk",
+    "VM.Config.HWType",
+    "VM.Config.Memory",
+    "VM.Config.Network",
+    "VM.Config.Options",
+    "VM.PowerMgmt",
+    "VM.Snapshot",
+    "VM.Snapshot.Rollback",
+)
+"""What the token's user needs on /; `pveum role add Phoenix -privs "..."`."""
+
 _LOOPBACK = "https://127.0.0.1:8006"
 _DEFAULT_KEYS = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
 

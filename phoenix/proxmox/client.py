@@ -187,7 +187,9 @@ def _explained(what: str, error: ResourceException) -> ProxmoxError:
     if error.status_code == 401:
         return LoginError(f"{text}. mend: check the secret proxmox_api_token")
     if error.status_code == 403:
-        return LoginError(f"{text}. mend: give the token's user that privilege (see the README)")
+        return LoginError(
+            f"{text}. mend: give the token's user the privileges that the README lists"
+        )
     if "quorum" in said:
         return QuorumError(
             f"{text}. mend: bring the cluster's other nodes back (`pvecm status`), then run again"

@@ -19,8 +19,7 @@ from pyinfra.api.operations import run_ops
 from pyinfra.api.state import StateStage
 from pyinfra.connectors.fake import FakeConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
-from pyinfra.context import ctx_inventory, ctx_state
-from pyinfra_cli.util import load_deploy_file
+from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
 
 from phoenix import inventory as inventories
 
@@ -117,7 +116,7 @@ def run(
             state.set_stage(StateStage.Connect)
             connect_all(state)
             state.set_stage(StateStage.Prepare)
-            load_deploy_file(state, str(ROOT / "deploys" / f"{deploy}.py"))
+            _load(state, ROOT / "deploys" / f"{deploy}.py")
             for op_hash in state.get_op_order():
                 name = next(iter(state.get_op_meta(op_hash).names))
                 found.operations.append(name)
@@ -133,3 +132,15 @@ def run(
                 run_ops(state)
             found.failed = {host.name for host in state.failed_hosts}
     return found
+
+
+def _load(state: State, file: Path) -> None:
+    """Prepare a deploy file for each host, as pyinfra's command line does.
+
+    Not by pyinfra_cli itself: its import makes greenlets of all threads of this process, for good.
+    """
+    state.current_deploy_filename = str(file)
+    code = compile(file.read_text(), str(file), "exec")
+    for host in state.inventory.get_active_hosts():
+        with ctx_config.use(state.config.copy()), ctx_host.use(host):
+            exec(code, {"__file__": str(file), "__name__": "deploy"})  # noqa: S102

@@ -13,6 +13,7 @@ import pytest
 from phoenix.portainer import AGENT_PORT, API_KEY_FILE
 from tests.integration.portainer_lab import ROOT_FILE, PortainerLab
 from tests.integration.site_lab import SiteLab, seen
+from tests.integration.test_secrets import logs_with
 
 CONSOLE = Path(__file__).with_name("console_client.py")
 PATH = "/root/phoenix-it-console"
@@ -61,10 +62,18 @@ def test_console_through_the_whole_chain(lab_: PortainerLab) -> None:
     name = lab_.url.removeprefix("https://")
     # The terminal echoes the command, but only a shell in the container fills in its name.
     words = ["python3", "/root/console_client.py", name, ROOT_FILE, PATH,
-             "echo it-$(cat /etc/hostname)-here", f"it-{container.id[:12]}-here"]  # fmt: skip
+             "echo it-$(cat /etc/hostname)-here; exit", f"it-{container.id[:12]}-here"]  # fmt: skip
     said = site.sh("client", f"timeout 30 {shlex.join(words)}")
     site.sh("client", f"rm {PATH}")
     assert said.code == 0, said.text
+    # Both proxies have logged the session, which has ended, and not its token.
+    log, session = "/var/log/nginx/access.log", "GET /api/websocket/exec HTTP"
+    lab_.eventually(
+        "the gateway logs the session",
+        lambda: site.sh("gateway", f"grep -q '{session}' {log}").code == 0,
+    )
+    for host in ("gateway", "traefik"):
+        assert logs_with(site, host, login["jwt"]) == "", f"the token is in a log of {host}"
 
 
 def test_second_run_sends_nothing_and_restarts_nothing(lab_: PortainerLab) -> None:

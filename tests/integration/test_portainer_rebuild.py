@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -19,8 +18,8 @@ SECRETS = ("portainer_admin_password", "portainer_agent_secret", "thinkheads_ai_
 
 
 @pytest.fixture(scope="module")
-def lab_(site: SiteLab) -> Iterator[PortainerLab]:
-    yield PortainerLab(site)
+def lab_(site: SiteLab) -> PortainerLab:
+    return PortainerLab(site)
 
 
 Rebuilt = tuple[Run, set[str], dict[str, object], dict[str, object]]

@@ -9,10 +9,10 @@ from urllib.parse import unquote
 import pytest
 
 from phoenix.model import FirewallRule, Site
-from phoenix.proxmox import power, values
+from phoenix.proxmox import guests, power, values
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.converge import Options, converge, preflight
-from phoenix.proxmox.errors import RefusedError
+from phoenix.proxmox.errors import ProxmoxError, RefusedError
 from phoenix.proxmox.plan import Plan
 from tests.proxmox.conftest import KEY
 from tests.proxmox.pve import NODE, Pve, run
@@ -298,6 +298,34 @@ def test_a_failed_change_goes_back_to_the_snapshot(
     after = pve.guest(103)
     assert (after.config["memory"], after.status) == (before["memory"], "running"), after.config
     assert after.snapshots == {}
+
+
+def test_a_snapshot_around_a_change_and_one_of_a_new_guest(
+    site: Site, pve: Pve, client: Client, planned: Planned
+) -> None:
+    config = planned(proxmox_snapshot_before_change=True, proxmox_lifecycle_snapshots=True).settings
+
+    def make(plan: Plan) -> list[bool]:
+        return [guests.make(client, guest, config, lambda _line: None) for guest in plan.guests]
+
+    assert all(make(planned()))
+    assert list(pve.guest(103).snapshots) == ["pre-configured"]
+    assert not pve.guest(900).snapshots
+    pve.forget()
+    assert not any(make(planned()))
+    assert pve.writes() == []
+    more = planned(changed_site(site, 103, memory_mb=2048))
+    assert make(more).count(True) == 1
+    sent = [(method, path.split("/lxc/103/")[1].split("-")[0]) for method, path, _ in pve.writes()]
+    assert sent == [
+        ("POST", "snapshot"), ("PUT", "config"), ("DELETE", "snapshot/phoenix"),
+    ]  # fmt: skip
+    power.start(client, 103)
+    pve.fake.fail("PUT", f"/nodes/{NODE}/lxc/103/config", 500, "no such device")
+    with pytest.raises(ProxmoxError, match=r"no such device(?s:.)*was put back as it was"):
+        make(planned())
+    assert list(pve.guest(103).snapshots) == ["pre-configured"]
+    assert pve.guest(103).status == "running"
 
 
 def test_a_source_that_is_no_template_is_cloned_from_its_snapshot(

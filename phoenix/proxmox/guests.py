@@ -1,0 +1,45 @@
+"""One guest from whatever it is to what is declared, with the snapshots that settings ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from phoenix.proxmox.client import Client
+from phoenix.proxmox.converge import Options, converge, next_step
+from phoenix.proxmox.desired import Wanted
+from phoenix.proxmox.observe import observe
+from phoenix.proxmox.power import lifecycle_snapshot, restore_point
+from phoenix.proxmox.settings import ProxmoxSettings
+
+
+def options(settings: ProxmoxSettings) -> Options:
+    """The part of the settings that converging needs."""
+    return Options(frozenset(settings.adopt), settings.images)
+
+
+def make(
+    client: Client, wanted: Wanted, settings: ProxmoxSettings, log: Callable[[str], None]
+) -> bool:
+    """Make one guest as declared, without starting or stopping it; whether anything was written.
+
+    With `snapshot_before_change`, an existing guest is put back where its change fails. With
+    `lifecycle_snapshots`, a new one gets its first snapshot.
+
+    Raises:
+        ProxmoxError: with the reason; the next run goes on from what is there.
+    """
+    before = observe(client, wanted.vmid)
+    if next_step(client, wanted, options(settings)) is None:
+        return False
+    if settings.snapshot_before_change and before is not None and not wanted.template:
+        with restore_point(client, wanted.vmid, log):
+            changed = converge(client, wanted, options(settings), log)
+    else:
+        changed = converge(client, wanted, options(settings), log)
+    if settings.lifecycle_snapshots and before is None and not wanted.template:
+        lifecycle_snapshot(client, wanted.vmid)
+    after = observe(client, wanted.vmid)
+    if after is not None and after.running and after.pending:
+        keys = ", ".join(after.pending)
+        log(f"{wanted.label}: {keys} will take effect when it is started the next time")
+    return changed

@@ -1,0 +1,199 @@
+"""docker, portainer and stacks as whole deploys, against a recorder that is no real host.
+
+Portainer itself is no fake here: what its API is told is tested on the emulator (tests/contract)
+and in the lab (tests/integration).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploys.recorder import Run, run
+
+PLANTED = "planted-5ecret-of-the-test"
+SERVER, AGENT = "portainer", "drphoenix"
+NAMES = (
+    "PORTAINER_ADMIN_PASSWORD", "PORTAINER_AGENT_SECRET", "THINKHEADS_AI_APP_DATABASE_PASS",
+)  # fmt: skip
+DIRECTORY = "/etc/phoenix/portainer"
+SECRET_FILES = {f"{DIRECTORY}/agent.env", f"{DIRECTORY}/admin_password"}
+
+
+@pytest.fixture(autouse=True)
+def planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.setenv(f"PHOENIX_SECRET_{name}", PLANTED)
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """One run of each on fresh hosts. There is no CA to ask for, so the API is out of reach."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in NAMES:
+            patch.setenv(f"PHOENIX_SECRET_{name}", PLANTED)
+        return {
+            name: run(name, tmp_path_factory.mktemp(name) / "secrets.json")
+            for name in ("docker", "portainer", "stacks")
+        }
+
+
+def hosts(done: Run) -> set[str]:
+    """Who was sent anything; the CA's guest is only asked for the root."""
+    return {sent.host for sent in done.sent} - {"step-ca"}
+
+
+def test_docker_is_for_both_guests_with_one_configuration(fresh: dict[str, Run]) -> None:
+    done = fresh["docker"]
+    assert done.operations == ["Docker: packages", "Docker: daemon"]
+    assert hosts(done) == {SERVER, AGENT}
+    assert not done.failed
+    files = {host: done.files(host)["/etc/docker/daemon.json"] for host in (SERVER, AGENT)}
+    assert files[SERVER] == files[AGENT]
+    assert "hosts" not in json.loads(files[AGENT])
+    installs = [sent.command for sent in done.sent if " install " in sent.command]
+    assert len(installs) == 2, installs
+    assert all("docker.io" in one for one in installs), installs
+    assert "dockerd --validate" in str([s.files() for s in done.sent]), "used without a check"
+
+
+def test_dockers_own_packages_come_from_a_source_with_a_pinned_key(tmp_path: Path) -> None:
+    release = ["/etc/os-release", "ID=debian", "VERSION_CODENAME=trixie", "---"]
+    done = run(
+        "docker",
+        tmp_path / "secrets.json",
+        docker_packages="docker",
+        docker_apt_url="https://docker.example/linux",
+        docker_apt_key_sha256="0" * 64,
+        responses={"*-release": lambda _: release},
+    )
+    assert done.operations == ["Docker: package source", "Docker: packages", "Docker: daemon"]
+    (sources, *_) = [s.files() for s in done.sent if "docker.sources" in str(s.files())]
+    text = sources["/etc/apt/sources.list.d/docker.sources"]
+    for words in ("https://docker.example/linux/debian", "trixie", "Signed-By: /etc/apt/keyrings/"):
+        assert words in text, text
+    # The key is fetched and compared before the source that trusts it is put in place.
+    assert "0" * 64 in sources["apply"] + sources["params"], sources
+
+
+def test_portainer_comes_in_order_on_its_own_hosts(fresh: dict[str, Run]) -> None:
+    done = fresh["portainer"]
+    assert hosts(done) == {SERVER, AGENT}
+    order = [name for name in done.operations if SERVER in done.changed[name]]
+    assert order == [
+        "Portainer: packages", "Portainer: image", "Portainer: server",
+        "Portainer: administrator and API key",
+    ]  # fmt: skip
+    order = [name for name in done.operations if AGENT in done.changed[name]]
+    assert order == ["Portainer agent: image", "Portainer agent", "Portainer: endpoint"]
+
+
+def test_server_and_agent_run_the_pinned_images(fresh: dict[str, Run]) -> None:
+    for host, repository in ((SERVER, "portainer/portainer-ce"), (AGENT, "portainer/agent")):
+        files = fresh["portainer"].files(host)
+        main = yaml.safe_load(files[f"{DIRECTORY}/compose.yml"])["services"]["main"]
+        name, _, tag = main["image"].partition(":")
+        assert name == repository
+        assert re.fullmatch(r"\d+\.\d+\.\d+", tag), main["image"]
+        pulled = [s.command for s in fresh["portainer"].sent if "docker pull" in s.command]
+        assert any(command.endswith(main["image"]) for command in pulled), pulled
+
+
+def test_agent_is_guarded_before_it_starts(fresh: dict[str, Run]) -> None:
+    unit = fresh["portainer"].files(AGENT)["/etc/systemd/system/phoenix-portainer-agent.service"]
+    guard, start = unit.index("ExecStartPre="), unit.index("ExecStart=")
+    assert guard < start, unit
+    rule = unit[guard:start]
+    for words in ("DOCKER-USER", "--ctorigdstport 9001", "! --ctorigsrc 10.0.0.", "-j DROP"):
+        assert words in rule, rule
+
+
+def test_secrets_are_in_their_own_files_alone(fresh: dict[str, Run]) -> None:
+    found = set()
+    for name, done in fresh.items():
+        for sent in done.sent:
+            assert PLANTED not in sent.command, (name, sent.command)
+            files = sent.files()
+            manifest = files.pop("manifest", "")
+            holding = {path for path, content in files.items() if PLANTED in content}
+            found |= holding
+            for path in holding:
+                (line,) = [row for row in manifest.splitlines() if row.endswith(f"\t{path}")]
+                assert line.split("\t")[:3] == ["600", "root", "root"], line
+    assert found == SECRET_FILES
+
+
+def test_both_sides_get_the_same_agent_secret(fresh: dict[str, Run]) -> None:
+    done = fresh["portainer"]
+    for host in (SERVER, AGENT):
+        assert done.files(host)[f"{DIRECTORY}/agent.env"] == f"AGENT_SECRET={PLANTED}\n"
+
+
+def test_without_a_ca_nothing_is_sent_to_portainer_and_the_mend_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = run("stacks", tmp_path / "secrets.json")
+    assert done.failed == {AGENT}
+    assert "run deploys/step_ca.py" in caplog.text, caplog.text
+    assert PLANTED not in caplog.text
+
+
+def test_images_from_archives_are_checked_by_digest(tmp_path: Path) -> None:
+    archive = {"url": "file:///srv/agent.tar", "sha256": "1" * 64}
+    settings = run(
+        "portainer", tmp_path / "secrets.json",
+        portainer_agent_image="example/agent:1", image_archives={"example/agent:1": archive},
+    )  # fmt: skip
+    loads = [s for s in settings.sent if s.host == AGENT and "docker load" in s.command]
+    assert len(loads) == 1, loads
+    assert archive["url"] in loads[0].command
+    assert archive["sha256"] in loads[0].command
+    pulls = [s for s in settings.sent if s.host == AGENT and "docker pull" in s.command]
+    assert pulls == [], pulls
+
+
+@pytest.mark.parametrize(
+    ("component", "change", "message"),
+    [
+        ("docker", {"docker_packages": "snap"}, "docker_packages is 'snap'"),
+        (
+            "portainer",
+            {"image_archives": {"portainer/agent:2.39.1": {"url": "file:///a.tar"}}},
+            "give url and sha256 of the archive",
+        ),
+        (
+            "stacks",
+            {"stack_variables": {"qdrant_service": {"QDRANT_IMAEG": "x"}}},
+            "the stack has no variable QDRANT_IMAEG",
+        ),
+        (
+            "stacks",
+            {"stacks_prune": ["qdrant_service-production"]},
+            "take it out of one of the two",
+        ),
+    ],
+)
+def test_bad_settings_end_the_run_before_a_host_is_touched(
+    tmp_path: Path, component: str, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
+        run(component, tmp_path / "secrets.json", **change)
+    said = f"{caught.value.args} {vars(caught.value)}"
+    assert message in said.replace('"', "'").replace("\\'", "'"), said
+    assert PLANTED not in said, said
+
+
+def test_short_administrator_password_is_refused_unseen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD", "elevenbytes")
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
+        run("portainer", tmp_path / "secrets.json")
+    said = f"{caught.value.args} {vars(caught.value)}"
+    assert "portainer_admin_password is shorter than 12 bytes" in said, said
+    assert "elevenbytes" not in said, said
