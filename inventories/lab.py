@@ -12,19 +12,6 @@ if _lab is None:
 _site = _inventory.load(
     _here, _here.parent / "stacks", environment="production", subnet=_lab.subnet
 )
-_images = (
-    {
-        "portainer_image": _lab.images["portainer"],
-        "portainer_agent_image": _lab.images["portainer-agent"],
-        "image_archives": _lab.image_archives,
-        "stack_variables": {
-            "qdrant_service": {"QDRANT_IMAGE": _lab.images["qdrant"]},
-            "thinkheads_ai_app": {"THINKHEADS_AI_APP_IMAGE": _lab.images["app"]},
-        },
-    }
-    if _lab.images
-    else {}
-)
 _groups = _inventory.groups(
     _site,
     {
@@ -49,8 +36,14 @@ _groups = _inventory.groups(
             }
             for name, pin in _lab.artifacts.items()
         },
-    }
-    | _images,
+        "portainer_image": _lab.images["portainer"],
+        "portainer_agent_image": _lab.images["portainer-agent"],
+        "image_archives": _lab.image_archives,
+        "stack_variables": {
+            "qdrant_service": {"QDRANT_IMAGE": _lab.images["qdrant"]},
+            "thinkheads_ai_app": {"THINKHEADS_AI_APP_IMAGE": _lab.images["app"]},
+        },
+    },
 )
 
 hypervisor = _groups["hypervisor"]

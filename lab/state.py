@@ -59,8 +59,8 @@ def load(settings: Settings | None = None) -> LabState | None:
             ssh_key=settings.directory / raw["ssh_key"],
             known_hosts=settings.directory / raw["known_hosts"],
             artifacts=dict(raw["artifacts"]),
-            images=dict(raw.get("images", {})),
-            image_archives=dict(raw.get("image_archives", {})),
+            images=dict(raw["images"]),
+            image_archives=dict(raw["image_archives"]),
         )
     except FileNotFoundError:
         return None

@@ -19,7 +19,7 @@ _COLLECTIONS = "/collections"
 
 
 class Qdrant(standin.Service):
-    """The part of Qdrant's HTTP API that a smoke test touches (https://api.qdrant.tech/)."""
+    """The part of Qdrant's HTTP API that a smoke test touches."""
 
     async def _answer(
         self,

@@ -64,6 +64,8 @@ def test_state_comes_back_as_it_was_saved(tmp_path: Path) -> None:
         ssh_key=where.directory / "id_ed25519",
         known_hosts=where.directory / "known_hosts",
         artifacts={"step-ca": artifact},
+        images={"app": "app:1"},
+        image_archives={"app:1": {"url": "file:///x", "sha256": "ab"}},
     )
     assert state.load(where) is None
     state.save(saved, where)
@@ -249,7 +251,9 @@ def test_state_file_holds_no_key(tmp_path: Path) -> None:
     where.directory.mkdir(parents=True)
     key = where.directory / "id_ed25519"
     key.write_text("PRIVATE")
-    state.save(state.LabState("lab", where.subnet, {}, "c", "198.19.77.250", key, key, {}), where)
+    state.save(
+        state.LabState("lab", where.subnet, {}, "c", "198.19.77.250", key, key, {}, {}, {}), where
+    )
     text = (where.directory / state.FILE).read_text()
     assert "PRIVATE" not in text
     assert json.loads(text)["ssh_key"] == "id_ed25519"
