@@ -1,6 +1,5 @@
 """Portainer: the server on its own guest, an agent on every Docker host, the two introduced."""
 
-from pydantic import SecretStr
 from pyinfra import host
 
 from deploys.access import portainer as access
@@ -34,14 +33,14 @@ CHECK = (
 
 def shared_secret() -> TreeFile:
     """What server and agent know and nobody else: without it the first caller owns the agent."""
-    value = secrets().get("portainer_agent_secret").reveal()
+    value = secrets().get("portainer_agent_secret").get_secret_value()
     return TreeFile(f"AGENT_SECRET={value}\n", mode="0600", secret=True)
 
 
 if me() == server:
     with settings():
-        password = secrets().get("portainer_admin_password").reveal()
-        check_password(password)
+        password = secrets().get("portainer_admin_password")
+        check_password(password.get_secret_value())
     image = host.data.portainer_image
     packages(name="Portainer: packages", names=["jq", "curl"])
     images(name="Portainer: image", references=[image], archives=host.data.image_archives)
@@ -52,7 +51,9 @@ if me() == server:
             files={
                 f"{DIRECTORY}/compose.yml": TreeFile(server_compose(image)),
                 f"{DIRECTORY}/agent.env": shared_secret(),
-                f"{DIRECTORY}/admin_password": TreeFile(password, mode="0600", secret=True),
+                f"{DIRECTORY}/admin_password": TreeFile(
+                    password.get_secret_value(), mode="0600", secret=True
+                ),
                 f"/etc/systemd/system/{unit['portainer']}": TreeFile(
                     render(
                         "compose.service.j2",
@@ -72,9 +73,7 @@ if me() == server:
             deadline=120,
         ),
     )
-    portainer.admin(
-        name="Portainer: administrator and API key", access=access(), password=SecretStr(password)
-    )
+    portainer.admin(name="Portainer: administrator and API key", access=access(), password=password)
 
 if me() in site().agents:
     image = host.data.portainer_agent_image

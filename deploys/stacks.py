@@ -1,6 +1,5 @@
 """The application stacks, deployed by Portainer on the Docker hosts that declare them."""
 
-from pydantic import SecretStr
 from pyinfra import host
 from pyinfra.api import DeployError
 
@@ -12,16 +11,10 @@ from operations.images import images
 from phoenix import deployment
 from phoenix.config_tree import Tree
 
-
-def secret_of(name: str) -> SecretStr:
-    """A stack's secret; made at first use where none was given."""
-    return SecretStr(secrets().get(name).reveal())
-
-
 if me() in site().agents:
     with settings():
         stacks = [
-            deployment.prepare(stack, host.data.stack_variables.get(stack.name, {}), secret_of)
+            deployment.prepare(stack, host.data.stack_variables.get(stack.name, {}), secrets().get)
             for stack in me().docker_stacks
         ]
     # Images that come as archives must be there first; Portainer pulls the others itself.

@@ -92,7 +92,7 @@ def host_data(site: Site) -> dict[str, object]:
 def token(settings: Settings) -> str:
     """The API token of this lab, made once and kept among its secrets, where the deploys look."""
     store = SecretStore(settings.directory / "secrets.json", environment={})
-    return store.get(TOKEN, lambda: f"phoenix@pve!lab={secrets.token_hex(16)}").reveal()
+    return store.get(TOKEN, lambda: f"phoenix@pve!lab={secrets.token_hex(16)}").get_secret_value()
 
 
 def _server_settings(settings: Settings, site: Site) -> bytes:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from threading import Lock
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from pydantic import SecretStr
 from pyinfra import host, inventory, logger, state
@@ -25,11 +25,20 @@ from phoenix import portainer_api as api
 from phoenix.portainer import API_KEY_FILE
 from phoenix.portainer_api.setup import key_is_valid
 from phoenix.portainer_api.sync import Adopt
+from phoenix.secrets import htpasswd
 
 _HEADER = "X-API-Key: "
 _T = TypeVar("_T")
 
-_keys: dict[str, SecretStr] = {}
+
+class _Kept(NamedTuple):
+    """What stands beside the server: our API key, and a hash of the password it was made with."""
+
+    key: SecretStr | None
+    login: str
+
+
+_keys: dict[str, _Kept] = {}
 _reading = Lock()
 
 
@@ -80,11 +89,19 @@ def admin(
     """
     if access.api_key is None and access.via is None:
         raise OperationValueError("give access.api_key, or access.via for a host to keep it on")
-    if _look(access, lambda client: client.admin_exists() and _keyed(client, access)):
+    login = htpasswd(username, password).strip()
+
+    def settled(client: api.PortainerClient) -> bool:
+        # A password that has changed here is tried, though the key would work without it: else
+        # nobody would notice that Portainer still has the old one.
+        same = access.api_key is not None or _kept(access).login == login
+        return same and client.admin_exists() and key_is_valid(client, _known_key(access))
+
+    if _look(access, settled):
         host.noop("Portainer has an administrator and the API key works")
         return
     credentials = api.Credentials(password, username, setup_token)
-    yield _command(lambda: _set_up(access, credentials, ready_seconds))
+    yield _command(lambda: _set_up(access, credentials, login, ready_seconds))
 
 
 @operation()
@@ -213,13 +230,18 @@ def _command(work: Callable[[], None]) -> FunctionCommand:
 # -- at execution, on the control machine ---------------------------------------------------------
 
 
-def _set_up(access: PortainerAccess, credentials: api.Credentials, seconds: float) -> None:
+def _set_up(
+    access: PortainerAccess, credentials: api.Credentials, login: str, seconds: float
+) -> None:
     with _client(access) as client:
         client.wait_ready(seconds)
-        made = api.ensure_access(client, credentials, _known_key(access))
+        known = _known_key(access)
+        if access.api_key is None and _kept(access).login != login:
+            known = None  # log in, and so find out whether the password is Portainer's
+        made = api.ensure_access(client, credentials, known)
         _tell(made.actions)
         if made.actions:
-            _keep_key(access, made.api_key)
+            _keep(access, made.api_key, login)
 
 
 def _register(access: PortainerAccess, name: str, url: str, former_names: tuple[str, ...]) -> None:
@@ -270,10 +292,6 @@ def _client(access: PortainerAccess) -> Iterator[api.PortainerClient]:
         raise OperationError(str(error)) from None
 
 
-def _keyed(client: api.PortainerClient, access: PortainerAccess) -> bool:
-    return key_is_valid(client, _known_key(access))
-
-
 def _use_key(client: api.PortainerClient, access: PortainerAccess) -> None:
     key = _known_key(access)
     if key is None:
@@ -284,47 +302,56 @@ def _use_key(client: api.PortainerClient, access: PortainerAccess) -> None:
 
 
 def _known_key(access: PortainerAccess) -> SecretStr | None:
-    """The given key, or the kept one, read once a run.
+    """The given key, or the kept one."""
+    return access.api_key or _kept(access).key
 
-    It is read without printing, whatever the verbosity.
-    """
+
+def _kept(access: PortainerAccess) -> _Kept:
+    """What is kept beside the server; read once a run, without printing at any verbosity."""
     carrier = access.carrier()
-    if access.api_key is not None or carrier is None:
-        return access.api_key
+    if carrier is None:
+        return _Kept(None, "")
     with _reading:
         if carrier.name not in _keys:
-            key = _kept_key(access, carrier)
-            if key is None:
-                return None
-            _keys[carrier.name] = key
+            found = _read(access, carrier)
+            if found.key is None:
+                return found
+            _keys[carrier.name] = found
         return _keys[carrier.name]
 
 
-def _kept_key(access: PortainerAccess, carrier: Host) -> SecretStr | None:
+def _read(access: PortainerAccess, carrier: Host) -> _Kept:
     if not carrier.connected:
         carrier.connect(reason="to read Portainer's API key", raise_exceptions=True)
-    command = StringCommand("cat", QuoteString(access.header_file), "2>/dev/null", "||", "true")
+    files = (QuoteString(access.header_file), QuoteString(f"{access.header_file}.login"))
+    command = StringCommand("cat", *files, "2>/dev/null", "||", "true")
     _, output = carrier.run_shell_command(command, print_output=False, print_input=False)
-    line = output.stdout.strip()
-    return SecretStr(line.removeprefix(_HEADER)) if line.startswith(_HEADER) else None
+    header, _, login = output.stdout.strip().partition("\n")
+    key = SecretStr(header.removeprefix(_HEADER)) if header.startswith(_HEADER) else None
+    return _Kept(key, login.strip())
 
 
-def _keep_key(access: PortainerAccess, key: SecretStr) -> None:
+def _keep(access: PortainerAccess, key: SecretStr, login: str) -> None:
+    """Write key and hash, both 0600; the key last, so that a key is never without its hash."""
     carrier = access.carrier()
     if carrier is None:
         return
     path = access.header_file
-    new = f"{path}.new"
+    directory = str(PurePosixPath(path).parent)
+    script = (
+        'set -e; umask 077; mkdir -p "$2"; IFS= read -r login; IFS= read -r header; '
+        'printf \'%s\\n\' "$login" >"$1.login"; printf \'%s\\n\' "$header" >"$1.new"; '
+        'mv "$1.new" "$1"'
+    )
     command = StringCommand(
-        "umask", "077", "&&", "mkdir", "-p", QuoteString(str(PurePosixPath(path).parent)),
-        "&&", "cat", ">", QuoteString(new), "&&", "mv", QuoteString(new), QuoteString(path),
-    )  # fmt: skip
+        "sh", "-c", QuoteString(script), "keep", QuoteString(path), QuoteString(directory)
+    )
     _keys.pop(carrier.name, None)
     kept, _ = carrier.run_shell_command(
         command,
         print_output=False,
         print_input=False,
-        _stdin=f"{_HEADER}{key.get_secret_value()}",
+        _stdin=f"{login}\n{_HEADER}{key.get_secret_value()}\n",
     )
     if not kept:
         raise OperationError(f"Portainer's API key could not be written to {path} on {access.via}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
+from pydantic import SecretStr
 from pyinfra import host, inventory, logger
 from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.host import Host
@@ -27,7 +28,6 @@ from phoenix.proxmox.firewall import Scope, Write
 from phoenix.proxmox.observe import located
 from phoenix.proxmox.settings import ProxmoxSettings
 from phoenix.proxmox.transport import Endpoint, Trust, connect
-from phoenix.secrets import Secret
 
 _T = TypeVar("_T")
 _Commands = Generator[FunctionCommand, None, None]
@@ -47,7 +47,7 @@ class ProxmoxAccess:
     """
 
     url: str
-    token: Secret
+    token: SecretStr
     trust: Trust
     via: str | None = None
     task_seconds: float = 900

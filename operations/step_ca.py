@@ -7,13 +7,13 @@ from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 
+from pydantic import SecretStr
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
 
 from facts.step_ca import CertificateAuthority
 from operations.refusal import refuse
 from phoenix.model import Site
-from phoenix.secrets import Secret
 from phoenix.step_ca import DIRECTORY, faults
 
 
@@ -24,7 +24,7 @@ def _script() -> str:
 
 @operation()
 def initialised(
-    site: Site, *, organisation: str, years: int, password: Secret | None = None
+    site: Site, *, organisation: str, years: int, password: SecretStr | None = None
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Make root and intermediate on this guest, once; never touch what is already there.
 
@@ -44,7 +44,7 @@ def initialised(
         )  # fmt: skip
         yield StringCommand(
             "sh", "-c", shlex.quote(_script()), "step-ca-init", *(shlex.quote(w) for w in words),
-            _stdin=password.reveal() if password else "\n",
+            _stdin=password.get_secret_value() if password else "\n",
         )  # fmt: skip
         return
     if found := faults(state):

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import bcrypt
+from pydantic import SecretStr
 
 from phoenix.findings import SettingError
 
@@ -27,21 +28,6 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
 class SecretError(SettingError):
     """A secret that is missing or cannot be read; the message never holds a secret."""
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A value that shows itself only through `reveal`."""
-
-    _value: str = field(repr=False)
-
-    def reveal(self) -> str:
-        """The secret itself: for standard input or a 0600 file, never for argv or a log."""
-        return self._value
-
-    def __str__(self) -> str:
-        """A mask."""
-        return "*MASKED*"
 
 
 def _generate() -> str:
@@ -61,7 +47,7 @@ class SecretStore:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     _sops: dict[str, str] | None = field(default=None, repr=False)
 
-    def get(self, name: str, generate: Callable[[], str] = _generate) -> Secret:
+    def get(self, name: str, generate: Callable[[], str] = _generate) -> SecretStr:
         """The secret `name`; generated and kept (file mode 0600) if there is none yet.
 
         Raises:
@@ -73,22 +59,22 @@ class SecretStore:
         stored = self._stored()
         stored[name] = generate()
         self._write(stored)
-        return Secret(stored[name])
+        return SecretStr(stored[name])
 
-    def find(self, name: str) -> Secret | None:
+    def find(self, name: str) -> SecretStr | None:
         """The secret `name` if one was given or made before, else None."""
         if not _NAME.match(name):
             raise SecretError(f"{name!r} is not a secret's name: use a-z, 0-9 and underscores")
         variable = f"PHOENIX_SECRET_{name.upper()}"
         if value := self.environment.get(variable):
-            return Secret(value)
+            return SecretStr(value)
         if file := self.environment.get(f"{variable}_FILE"):
             try:
-                return Secret(Path(file).read_text().rstrip("\n"))
+                return SecretStr(Path(file).read_text().rstrip("\n"))
             except OSError as error:
                 raise SecretError(f"{variable}_FILE: {error}") from error
         value = self._from_sops().get(name) or self._stored().get(name)
-        return Secret(value) if value else None
+        return SecretStr(value) if value else None
 
     def _from_sops(self) -> dict[str, str]:
         if self._sops is None:
@@ -139,16 +125,16 @@ def _strings(text: str, source: str) -> dict[str, str]:
     return data
 
 
-def htpasswd(user: str, password: Secret) -> str:
+def htpasswd(user: str, password: SecretStr) -> str:
     """One line of an htpasswd file; the same line for the same password.
 
     A random salt would be a change on every run, so the salt is taken from the password by
     a slow hash of its own (PBKDF2), which tells an attacker nothing that the line does not.
     """
     salt_of_salt = b"phoenix " + user.encode()
-    raw = hashlib.pbkdf2_hmac("sha256", password.reveal().encode(), salt_of_salt, 200_000)
+    raw = hashlib.pbkdf2_hmac("sha256", password.get_secret_value().encode(), salt_of_salt, 200_000)
     salt = b"$2b$10$" + _bcrypt64(raw[:16])
-    return f"{user}:{bcrypt.hashpw(password.reveal().encode()[:72], salt).decode()}\n"
+    return f"{user}:{bcrypt.hashpw(password.get_secret_value().encode()[:72], salt).decode()}\n"
 
 
 def _bcrypt64(raw: bytes) -> bytes:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from phoenix.proxmox.errors import LoginError, ProxmoxError
 from phoenix.proxmox.settings import ProxmoxSettings
 from phoenix.proxmox.transport import Trust
-from phoenix.secrets import Secret, SecretStore
+from phoenix.secrets import SecretStore
 
 TOKEN = "proxmox_api_token"  # noqa: S105 - a secret's name
 PRIVILEGES = (
@@ -45,7 +47,7 @@ def url(settings: ProxmoxSettings) -> str:
     return _LOOPBACK if settings.api == "ssh" else settings.api
 
 
-def token(secrets: SecretStore) -> Secret:
+def token(secrets: SecretStore) -> SecretStr:
     """The API token; it's never generated, since Proxmox VE makes it.
 
     Raises:

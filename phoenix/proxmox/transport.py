@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import requests
 from proxmoxer import ProxmoxAPI  # type: ignore[import-untyped]
+from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager
 from urllib3.connection import HTTPSConnection
@@ -23,7 +24,6 @@ from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 
 from phoenix.proxmox.errors import LoginError, ProxmoxError
-from phoenix.secrets import Secret
 
 Dial = Callable[[float], socket.socket]
 """Opens the byte stream to the API; the argument is the connect time-out in seconds."""
@@ -49,7 +49,7 @@ class Endpoint:
     """Where the API is, how it is trusted and who we are. The token: USER@REALM!ID=SECRET."""
 
     url: str
-    token: Secret
+    token: SecretStr
     trust: Trust
     dial: Dial | None = None
     seconds: float = 30.0
@@ -113,7 +113,7 @@ def connect(endpoint: Endpoint) -> ProxmoxAPI:
         LoginError: the token isn't of the form USER@REALM!ID=SECRET.
         ProxmoxError: there is nothing to verify the certificate by.
     """
-    parts = _TOKEN.match(endpoint.token.reveal().strip())
+    parts = _TOKEN.match(endpoint.token.get_secret_value().strip())
     if not parts:
         raise LoginError(
             "the secret proxmox_api_token is not of the form USER@REALM!ID=SECRET, as Proxmox VE "

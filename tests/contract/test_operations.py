@@ -81,12 +81,17 @@ def test_from_nothing_to_a_stack_and_no_change(
             got = run(op, access, **kwargs)
             assert got == expected, (op, got, caplog.text)
     assert header.stat().st_mode & 0o777 == 0o600
-    raw = header.read_text().removeprefix("X-API-Key: ")
+    raw = header.read_text().removeprefix("X-API-Key: ").strip()
     changed = {**steps[2][1], "env": {"PASSWORD": SecretStr("rotated-value")}}
     assert run(portainer.stack, access, **changed) == (True, True)
     for hidden in (SECRET, "rotated-value", PASSWORD, raw):
         assert hidden not in caplog.text, "a secret shows in pyinfra's log"
     assert "env PASSWORD changed (value masked)" in caplog.text, caplog.text
+    with pytest.raises(Exception, match="No hosts remaining"):  # though the key still works
+        run(portainer.admin, access, password=SecretStr(f"changed {PASSWORD}"))
+    assert "helper-reset-password" in caplog.text, "the mend is not named"
+    assert header.read_text().strip().endswith(raw), "the key that works was lost"
+    assert run(portainer.admin, access, password=SecretStr(PASSWORD)) == (False, False)
 
 
 def test_failed_update_fails_the_host_and_shows_the_logs(

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from phoenix.secrets import Secret, htpasswd
+from phoenix.secrets import htpasswd
 from tests.integration.project import Project
 from tests.integration.site_lab import SiteLab, seen
 
@@ -59,7 +60,7 @@ def logs_with(site: SiteLab, host: str, needle: str) -> str:
 @pytest.mark.usefixtures("mended")
 def test_dashboard_password_leaks_nowhere(site: SiteLab) -> None:
     planted = f"it-{secrets.token_hex(16)}"
-    hashed = htpasswd("admin", Secret(planted)).strip()
+    hashed = htpasswd("admin", SecretStr(planted)).strip()
     site.sh("traefik", f"logger -t phoenix-it control-{planted[3:11]}", ok=True)
     with process_lists() as lines:
         run = site.project.run(

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from pyinfra.api import Config, FunctionCommand, OperationError
 from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_host, ctx_state
@@ -20,7 +21,6 @@ from operations.step_ca import initialised
 from operations.trust import stale_roots
 from phoenix.artifacts import Artifact
 from phoenix.config_tree import FileState, Tree, TreeFile, TreeState
-from phoenix.secrets import Secret
 from phoenix.step_ca import CaState
 from tests.unit.site_builder import minimal
 
@@ -117,7 +117,7 @@ def test_ca_is_made_once_with_the_password_on_standard_input(
     arguments: dict[str, Any] = {
         "organisation": "An Example",
         "years": 10,
-        "password": Secret(password) if password else None,
+        "password": SecretStr(password) if password else None,
     }
     site = minimal().load(tmp_path)
     (command,) = fixed(CertificateAuthority=CaState()).run(initialised, site, **arguments)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fakepve import FakePve
+from pydantic import SecretStr
 
 from lab.proxmox_server import Hypervisor, furnish
 from phoenix import site as sites
@@ -15,7 +16,6 @@ from phoenix.model import Site
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.plan import Plan, plan
 from phoenix.proxmox.transport import Endpoint, Trust, connect
-from phoenix.secrets import Secret
 from tests.proxmox.pve import NODE, Pve
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def client(pve: Pve, fakepve_url: str, fakepve_cafile: str) -> Client:
 
 def make_client(url: str, trust: Trust, token: str | None = None, **more: Any) -> Client:
     endpoint = Endpoint(
-        url, Secret(token or str(SETTINGS["token"])), trust, seconds=more.pop("seconds", 5.0)
+        url, SecretStr(token or str(SETTINGS["token"])), trust, seconds=more.pop("seconds", 5.0)
     )
     options = {"task_seconds": 5.0, "lock_seconds": 0.3, "sleep": lambda _seconds: None} | more
     return Client(connect(endpoint), **options)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import bcrypt
 import pytest
+from pydantic import SecretStr
 
-from phoenix.secrets import Secret, SecretError, SecretStore, htpasswd
+from phoenix.secrets import SecretError, SecretStore, htpasswd
 
 PLANTED = "planted-5ecret"
 
@@ -18,10 +19,10 @@ def store(tmp_path: Path, **environment: str) -> SecretStore:
 
 
 def test_generated_once_and_kept_for_the_owner_alone(tmp_path: Path) -> None:
-    first = store(tmp_path).get("one").reveal()
+    first = store(tmp_path).get("one").get_secret_value()
     assert len(first) >= 32, first
-    assert store(tmp_path).get("one").reveal() == first
-    assert store(tmp_path).get("two").reveal() != first
+    assert store(tmp_path).get("one").get_secret_value() == first
+    assert store(tmp_path).get("two").get_secret_value() != first
     path = tmp_path / "deep/secrets.json"
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
@@ -30,7 +31,7 @@ def test_generated_once_and_kept_for_the_owner_alone(tmp_path: Path) -> None:
 
 def test_order_of_the_sources(tmp_path: Path, sops: Callable[[str], Path]) -> None:
     kept = store(tmp_path)
-    assert kept.get("name", lambda: "from store").reveal() == "from store"
+    assert kept.get("name", lambda: "from store").get_secret_value() == "from store"
     file = tmp_path / "file"
     file.write_text("from file\n")
     given = {"PHOENIX_SOPS_FILE": str(sops(json.dumps({"name": "from sops"})))}
@@ -45,7 +46,7 @@ def test_order_of_the_sources(tmp_path: Path, sops: Callable[[str], Path]) -> No
 def _found(tmp_path: Path, environment: dict[str, str]) -> str:
     found = store(tmp_path, **environment).find("name")
     assert found is not None
-    return found.reveal()
+    return found.get_secret_value()
 
 
 def test_find_makes_nothing(tmp_path: Path) -> None:
@@ -110,18 +111,20 @@ def test_names_that_are_no_words_are_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_secret_shows_itself_nowhere() -> None:
-    secret = Secret(PLANTED)
-    assert secret.reveal() == PLANTED
+    secret = SecretStr(PLANTED)
+    assert secret.get_secret_value() == PLANTED
     for shown in (str(secret), repr(secret), f"{secret}", f"{[secret]}", "%s" % secret):  # noqa: UP031
         assert PLANTED not in shown, shown
 
 
 @pytest.mark.parametrize("password", ["short", "with blank ü", "x" * 100])
 def test_htpasswd_is_stable_and_opens_with_the_password_alone(password: str) -> None:
-    line = htpasswd("admin", Secret(password))
-    assert line == htpasswd("admin", Secret(password)), "a new salt would be a change every run"
+    line = htpasswd("admin", SecretStr(password))
+    assert line == htpasswd("admin", SecretStr(password)), "a new salt would be a change every run"
     user, _, digest = line.rstrip("\n").partition(":")
     assert user == "admin"
     assert bcrypt.checkpw(password.encode()[:72], digest.encode())
     assert not bcrypt.checkpw(b"wrong", digest.encode())
-    assert htpasswd("other", Secret(password)).partition(":")[2] != f"{digest}\n", "salt per user"
+    assert htpasswd("other", SecretStr(password)).partition(":")[2] != f"{digest}\n", (
+        "salt per user"
+    )
