@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lab import proxmox as _proxmox
 from lab import state as _state
 from phoenix import inventory as _inventory
 
@@ -36,6 +37,7 @@ _groups = _inventory.groups(
             }
             for name, pin in _lab.artifacts.items()
         },
+        **_proxmox.host_data(_site),
         "portainer_image": _lab.images["portainer"],
         "portainer_agent_image": _lab.images["portainer-agent"],
         "image_archives": _lab.image_archives,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +51,16 @@ class Plan:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def guest_plan(guest: Guest, images: Images, settings: Settings) -> Plan:
-    """How a guest is run: real systemd, sshd with the lab's keys, Docker's rights if nested."""
+def guest_plan(
+    guest: Guest,
+    images: Images,
+    settings: Settings,
+    more: Mapping[str, tuple[bytes, int]] | None = None,
+) -> Plan:
+    """How a guest is run: real systemd, sshd with the lab's keys, Docker's rights if nested.
+
+    :param more: further files to put in, path -> content and mode
+    """
     volumes = [
         "/sys/fs/cgroup:/sys/fs/cgroup:rw",
         f"{settings.directory / 'artifacts'}:{MOUNT}:ro",
@@ -75,7 +83,7 @@ def guest_plan(guest: Guest, images: Images, settings: Settings) -> Plan:
     if guest.nested:
         # What the command line calls systempaths=unconfined: runc inside mounts a /proc anew.
         host_config |= {"MaskedPaths": [], "ReadonlyPaths": []}
-    files = _files(guest, settings)
+    files = _files(guest, settings) | dict(more or {})
     return Plan(guest.name, str(guest.address), images.base, host_config, files)
 
 

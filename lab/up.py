@@ -13,8 +13,8 @@ from docker.errors import NotFound  # type: ignore[import-untyped]
 from docker.types import IPAMConfig, IPAMPool  # type: ignore[import-untyped]
 
 from group_data import all as pins
-from lab import artifacts, containers, image, keys, preflight, state
-from lab.guests import Guest, from_site
+from lab import artifacts, containers, image, keys, preflight, proxmox, state
+from lab.guests import Guest, from_site, load_site
 from lab.progress import say, timed
 from lab.settings import (
     BRIDGE_HOST_PART,
@@ -48,7 +48,12 @@ def up(settings: Settings | None = None, guests: Sequence[Guest] | None = None) 
         published = stack_images.ensure(client, settings, images, upstream_images())
         keys.make(settings.directory / keys.CLIENT_KEY, f"phoenix-lab-{settings.name}")
         network_id = _ensure_network(client, settings)
-        plans = [containers.guest_plan(guest, images, settings) for guest in hosts]
+        # Given guests are a test's own and need no hypervisor.
+        api = proxmox.files(settings, load_site(settings)) if guests is None else {}
+        plans = [
+            containers.guest_plan(guest, images, settings, api if guest.serves_dns else None)
+            for guest in hosts
+        ]
         addresses = {plan.host: plan.address for plan in plans}
         known_hosts = keys.write_known_hosts(settings, addresses)
         visitor = containers.client_plan(hosts, images, settings)
