@@ -20,7 +20,7 @@ from pyinfra.api.exceptions import OperationError, OperationValueError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from operations._portainer_forward import dial_through
+from operations.ssh_forward import dial_through
 from phoenix import portainer_api as api
 from phoenix.portainer import API_KEY_FILE
 from phoenix.portainer_api.setup import key_is_valid

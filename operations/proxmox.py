@@ -17,8 +17,8 @@ from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from operations._portainer_forward import dial_through
 from operations.refusal import refuse
+from operations.ssh_forward import dial_through
 from phoenix.proxmox import apply, guests, power
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.converge import pending_steps, preflight

@@ -3,6 +3,8 @@
 Free of pyinfra. Credentials are `pydantic.SecretStr` throughout, so no repr or log shows one.
 """
 
+from phoenix.dialled import Dial
+
 from .client import PortainerClient
 from .converge import Outcome, RefusedError, StackFailedError, converge, describe, diff, observe
 from .errors import (
@@ -21,7 +23,7 @@ from .errors import (
 from .models import ContainerSummary, Endpoint, Stack, StackStatus, SystemStatus, normalise_name
 from .setup import Access, Credentials, ensure_access, ensure_endpoint, plan_endpoint
 from .sync import DesiredStack, ObservedStack, Plan, desired, plan
-from .transport import Dial, dial_tcp
+from .transport import dial_tcp
 
 __all__ = [
     "Access",

@@ -16,6 +16,8 @@ from urllib.parse import quote, urlsplit
 import requests
 from pydantic import BaseModel, SecretStr
 
+from phoenix.dialled import Dial
+
 from . import errors
 from .dockerlogs import demultiplex
 from .models import (
@@ -29,7 +31,7 @@ from .models import (
     SystemStatus,
     User,
 )
-from .transport import Dial, session
+from .transport import session
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0  # endpoint creation pings and snapshots before it answers

@@ -7,26 +7,16 @@ and that can send its bytes through an SSH forward.
 from __future__ import annotations
 
 import re
-import socket
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from proxmoxer import ProxmoxAPI  # type: ignore[import-untyped]
 from pydantic import SecretStr
-from requests.adapters import HTTPAdapter
-from urllib3 import PoolManager
-from urllib3.connection import HTTPSConnection
-from urllib3.connectionpool import HTTPSConnectionPool
-from urllib3.exceptions import NewConnectionError
 
+from phoenix.dialled import Dial, DialledAdapter, client_context
 from phoenix.proxmox.errors import LoginError, ProxmoxError
-
-Dial = Callable[[float], socket.socket]
-"""Opens the byte stream to the API; the argument is the connect time-out in seconds."""
 
 _TOKEN = re.compile(r"(?P<user>[^@!=\s]+@[^@!=\s]+)!(?P<id>[^!=\s]+)=(?P<secret>\S+)\Z")
 
@@ -55,55 +45,14 @@ class Endpoint:
     seconds: float = 30.0
 
 
-class _PinnedAdapter(HTTPAdapter):
-    """Trusts what `Trust` says and nothing else; requests' own bundle of roots stays out."""
-
-    def __init__(self, trust: Trust, dial: Dial | None) -> None:
-        self._trust = trust
-        self._dial = dial
-        super().__init__(max_retries=0)  # what may be sent again is for the client to decide
-
-    def init_poolmanager(
-        self, connections: int, maxsize: int, block: bool = False, **kwargs: Any
-    ) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self._trust.fingerprint:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            kwargs["assert_fingerprint"] = self._trust.fingerprint.replace(":", "").lower()
-        else:
-            context.load_verify_locations(cafile=self._trust.ca_file)
-        self.poolmanager = PoolManager(
-            num_pools=connections, maxsize=maxsize, block=block, ssl_context=context, **kwargs
-        )
-        if self._dial is not None:
-            self.poolmanager.pool_classes_by_scheme = {"https": _dialled(self._dial)}
-
-    def build_connection_pool_key_attributes(
-        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
-    ) -> Any:
-        """The pool's host alone: its TLS settings are the context's."""
-        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
-        return host, {}
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Nothing to add: the context already decides."""
-
-
-def _dialled(dial: Dial) -> type[HTTPSConnectionPool]:
-    class DialledConnection(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            seconds = self.timeout if isinstance(self.timeout, int | float) else 10.0
-            try:
-                return dial(float(seconds))
-            except OSError as error:
-                raise NewConnectionError(self, f"cannot reach {self.host}: {error}") from error
-
-    class DialledPool(HTTPSConnectionPool):
-        ConnectionCls = DialledConnection
-
-    return DialledPool
+def _adapter(trust: Trust, dial: Dial | None) -> DialledAdapter:
+    context = client_context()
+    if not trust.fingerprint:
+        context.load_verify_locations(cafile=trust.ca_file)
+        return DialledAdapter(context, dial)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return DialledAdapter(context, dial, fingerprint=trust.fingerprint.replace(":", "").lower())
 
 
 def connect(endpoint: Endpoint) -> ProxmoxAPI:
@@ -125,7 +74,7 @@ def connect(endpoint: Endpoint) -> ProxmoxAPI:
             'or proxmox_api = "ssh", which learns the fingerprint from the hypervisor by SSH'
         )
     try:
-        adapter = _PinnedAdapter(endpoint.trust, endpoint.dial)
+        adapter = _adapter(endpoint.trust, endpoint.dial)
     except OSError as error:
         raise ProxmoxError(f"proxmox_ca_file {endpoint.trust.ca_file}: {error}") from error
     where = urlsplit(endpoint.url)

@@ -15,7 +15,7 @@ from pyinfra.api.operation import OperationMeta, add_op
 from pyinfra.api.operations import run_ops
 from pyinfra.context import ctx_inventory, ctx_state
 
-from operations import _portainer_forward, portainer
+from operations import portainer, ssh_forward
 from phoenix import portainer_api as api
 from tests.contract.conftest import Start
 from tests.contract.docker_double import LOG_LINE
@@ -117,4 +117,4 @@ def test_failed_update_fails_the_host_and_shows_the_logs(
 
 
 def test_forward_module_is_what_operations_use() -> None:
-    assert portainer.dial_through is _portainer_forward.dial_through
+    assert portainer.dial_through is ssh_forward.dial_through

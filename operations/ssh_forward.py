@@ -13,7 +13,7 @@ from collections.abc import Callable
 import paramiko
 from pyinfra.api.host import Host
 
-from phoenix.portainer_api import Dial
+from phoenix.dialled import Dial
 
 _PIECE = 32768
 
@@ -29,7 +29,7 @@ def dial_through(host: Host, address: str, port: int) -> Dial:
 
     def dial(timeout: float) -> socket.socket:
         if not host.connected:
-            host.connect(reason="to reach Portainer", raise_exceptions=True)
+            host.connect(reason="to reach an API through it", raise_exceptions=True)
         client = getattr(host.connector, "client", None)
         transport = client.get_transport() if client is not None else None
         if transport is None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import paramiko
 import pytest
 
-from operations._portainer_forward import dial_transport
+from operations.ssh_forward import dial_transport
 
 
 class Server(paramiko.ServerInterface):

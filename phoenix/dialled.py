@@ -1,0 +1,89 @@
+"""HTTPS for requests that trusts one TLS context and nothing else, over any byte stream.
+
+The name in the URL is the name the certificate must carry; how the bytes get there is the dialler's
+business. So the same verified URL works straight and through an SSH forward.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import PoolManager
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.exceptions import NewConnectionError
+
+Dial = Callable[[float], socket.socket]
+"""Opens the byte stream to a server; the argument is the connect time-out in seconds."""
+
+
+class DialledAdapter(HTTPAdapter):
+    """Trusts `context` alone; requests' own bundle of public roots stays out.
+
+    Args:
+        dial: how to connect; None connects to the URL's own host and port.
+        fingerprint: SHA-256 of the one certificate to accept, hex; then `context` verifies nothing.
+    """
+
+    def __init__(
+        self, context: ssl.SSLContext, dial: Dial | None, *, fingerprint: str | None = None
+    ) -> None:
+        """Keep what the pool is made of; it is made by requests, in the base class."""
+        self._context = context
+        self._dial = dial
+        self._fingerprint = fingerprint
+        super().__init__(max_retries=0)  # a lost answer to a POST must never be sent again
+
+    def init_poolmanager(
+        self, connections: int, maxsize: int, block: bool = False, **kwargs: Any
+    ) -> None:
+        """The pool, with our context and our way to connect."""
+        if self._fingerprint is not None:
+            kwargs["assert_fingerprint"] = self._fingerprint
+        manager = PoolManager(
+            num_pools=connections,
+            maxsize=maxsize,
+            block=block,
+            ssl_context=self._context,
+            **kwargs,
+        )
+        if self._dial is not None:
+            manager.pool_classes_by_scheme = {"https": _pool_class(self._dial)}
+        self.poolmanager = manager
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> Any:
+        """The pool's host alone: its TLS settings are the context's."""
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, {}
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Nothing to add: the context already decides."""
+
+
+def client_context() -> ssl.SSLContext:
+    """A client's context that verifies chain and name, and as yet trusts no root."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _pool_class(dial: Dial) -> type[HTTPSConnectionPool]:
+    class DialledConnection(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            seconds = self.timeout if isinstance(self.timeout, int | float) else 10.0
+            try:
+                return dial(float(seconds))
+            except OSError as error:
+                raise NewConnectionError(self, f"cannot reach {self.host}: {error}") from error
+
+    class DialledPool(HTTPSConnectionPool):
+        ConnectionCls = DialledConnection
+
+    return DialledPool
