@@ -118,8 +118,9 @@ proxmox_images: dict[str, dict[str, str]] = {}
 # are refused, with the difference shown; none is ever rebuilt.
 proxmox_adopt: list[int] = []
 
-# The login user of VMs instead of their entry's; "root" where the inventory logs in as root.
-proxmox_vm_user: str | None = None
+# The login user that cloud-init makes in new VMs: root, since the inventory logs in as root. None:
+# the one that each VM's entry names.
+proxmox_vm_user: str | None = "root"
 # Public keys that new guests accept; empty: the one beside the key that pyinfra uses.
 proxmox_ssh_keys: list[str] = []
 

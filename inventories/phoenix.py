@@ -16,7 +16,7 @@ _site = _inventory.load(
 _groups = _inventory.groups(
     _site,
     {
-        "ssh_user": os.environ.get("PHOENIX_SSH_USER", "root"),
+        "ssh_user": "root",
         "ssh_strict_host_key_checking": "yes",
         "site_inventories": str(_here),
         "site_stacks": str(_here.parent / "stacks"),
