@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -21,13 +22,18 @@ def load(
 ) -> Site:
     """The site for an inventory file; a faulty one ends the program with its findings.
 
+    Warnings go to standard error: standard output belongs to pyinfra's --json.
+
     Raises:
         SystemExit: with the report of all findings, before any host is touched.
     """
     try:
-        return sites.load(inventories, stacks, environment=environment, subnet=subnet)
+        site = sites.load(inventories, stacks, environment=environment, subnet=subnet)
     except ConfigError as error:
         raise SystemExit(f"The configuration cannot be used.\n{error}") from None
+    for warning in site.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    return site
 
 
 def groups(site: Site, data: Mapping[str, Any]) -> dict[str, HostList]:

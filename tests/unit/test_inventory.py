@@ -65,3 +65,16 @@ def test_real_inventory_needs_no_network_and_no_secret(tmp_path: Path) -> None:
     for name in ("phoenix", "drphoenix", "ssh_strict_host_key_checking"):
         assert name in shown, shown
     assert list(tmp_path.iterdir()) == [], "it writes nothing"
+
+
+def test_warnings_reach_the_person_and_leave_standard_output_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    declared = minimal()
+    declared.lxc["lxc_configs"]["101"]["memroy_mb"] = 512
+    declared.load(tmp_path)
+    inventory.load(tmp_path, tmp_path / "stacks", environment="production")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "memroy_mb" in said.err, said.err
+    assert "memory_mb" in said.err, said.err
