@@ -4,11 +4,11 @@ from deploys import acme
 from operations.certificates import acme_certificate
 from operations.config_tree import config_tree
 from operations.packages import packages
+from phoenix.portainer import SERVER_UNIT
 
 # Portainer reads its pair when it starts. Containers say by a label how they take a new one.
 RELOAD = (
-    "! systemctl -q is-active phoenix-portainer.service"
-    " || systemctl restart phoenix-portainer.service;"
+    f"! systemctl -q is-active {SERVER_UNIT} || systemctl restart {SERVER_UNIT};"
     " ! command -v docker >/dev/null || docker ps -q"
     " --filter label=ai.thinkheads.phoenix.certificate=restart | xargs -r docker restart"
 )

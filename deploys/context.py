@@ -11,8 +11,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pyinfra import host
 from pyinfra.api import DeployError
+from pyinfra.facts.server import Arch
 
 from phoenix import site as sites
+from phoenix.artifacts import Artifact, pinned
 from phoenix.findings import SettingError
 from phoenix.model import Host, Site
 from phoenix.secrets import SecretStore
@@ -54,6 +56,17 @@ def settings() -> Iterator[None]:
         yield
     except SettingError as error:
         raise DeployError(f"{host.name}: {error}") from error
+
+
+def pinned_program(name: str) -> Artifact:
+    """The program that the setting `artifacts` pins for this host's processor.
+
+    Raises:
+        ArtifactError: see `phoenix.artifacts.pinned`.
+    """
+    machine = host.get_fact(Arch) or ""
+    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, "unknown")
+    return pinned(name, host.data.artifacts, arch)
 
 
 @cache

@@ -11,8 +11,10 @@ from operations.packages import packages
 from phoenix.config_tree import Tree, TreeFile
 from phoenix.portainer import (
     AGENT_PORT,
+    AGENT_UNIT,
     DIRECTORY,
     SERVER_PORT,
+    SERVER_UNIT,
     agent_compose,
     agent_url,
     check_password,
@@ -23,7 +25,6 @@ from phoenix.traefik import ROOT_CA
 
 with settings():
     server = guest_with(site(), "portainer")
-unit = {"portainer": "phoenix-portainer.service", "agent": "phoenix-portainer-agent.service"}
 # The proposed file, reading the proposed environment.
 CHECK = (
     f'sed "s#{DIRECTORY}/#$ROOT&#" "$ROOT{DIRECTORY}/compose.yml"'
@@ -54,7 +55,7 @@ if me() == server:
                 f"{DIRECTORY}/admin_password": TreeFile(
                     password.get_secret_value(), mode="0600", secret=True
                 ),
-                f"/etc/systemd/system/{unit['portainer']}": TreeFile(
+                f"/etc/systemd/system/{SERVER_UNIT}": TreeFile(
                     render(
                         "compose.service.j2",
                         what="Portainer server",
@@ -64,7 +65,7 @@ if me() == server:
                     )
                 ),
             },
-            unit=unit["portainer"],
+            unit=SERVER_UNIT,
             action="restart",
             validate=CHECK,
             health=f"curl -fsS --max-time 3 --cacert {ROOT_CA} --resolve "
@@ -90,7 +91,7 @@ if me() in site().agents:
             files={
                 f"{DIRECTORY}/compose.yml": TreeFile(agent_compose(image, me())),
                 f"{DIRECTORY}/agent.env": shared_secret(),
-                f"/etc/systemd/system/{unit['agent']}": TreeFile(
+                f"/etc/systemd/system/{AGENT_UNIT}": TreeFile(
                     render(
                         "compose.service.j2",
                         what="Portainer agent",
@@ -102,7 +103,7 @@ if me() in site().agents:
                     )
                 ),
             },
-            unit=unit["agent"],
+            unit=AGENT_UNIT,
             action="restart",
             validate=CHECK,
             # The agent's certificate is its own and changes with each start; its ping needs no

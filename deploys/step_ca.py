@@ -1,14 +1,12 @@
 """The certificate authority of the internal network."""
 
 from pyinfra import host
-from pyinfra.facts.server import Arch
 
-from deploys.context import me, render, secrets, settings, site
+from deploys.context import me, pinned_program, render, secrets, settings, site
 from operations import step_ca
 from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
-from phoenix.artifacts import pinned
 from phoenix.config_tree import Tree, TreeFile
 from phoenix.step_ca import DIRECTORY, PORT, Claims, check_version, config
 
@@ -17,9 +15,8 @@ CONFIG = f"{DIRECTORY}/config/ca.json"
 BACKUPS = "/var/backups/phoenix/step-ca"
 
 if "step_ca" in host.groups:
-    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.get_fact(Arch) or "", "unknown")
     with settings():
-        program = pinned("step-ca", host.data.artifacts, arch)
+        program = pinned_program("step-ca")
         check_version(program.version)
         claims = Claims(
             minimum=host.data.step_ca_lifetime_minimum,

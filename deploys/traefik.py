@@ -1,14 +1,12 @@
 """The internal proxy: routes every declared service by its Host header, dashboard included."""
 
 from pyinfra import host
-from pyinfra.facts.server import Arch
 
-from deploys.context import me, render, secrets, settings, site
+from deploys.context import me, pinned_program, render, secrets, settings, site
 from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix import traefik
-from phoenix.artifacts import pinned
 from phoenix.config_tree import Tree, TreeFile
 from phoenix.secrets import htpasswd
 from phoenix.step_ca import directory_url
@@ -19,9 +17,8 @@ DYNAMIC = "/etc/traefik/dynamic"
 CHECK = "/usr/local/lib/phoenix/traefik-check"
 
 if "traefik" in host.groups:
-    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.get_fact(Arch) or "", "unknown")
     with settings():
-        program = pinned("traefik", host.data.artifacts, arch)
+        program = pinned_program("traefik")
         routes, marker = traefik.dynamic_config(site())
         static = traefik.static_config(
             site(),

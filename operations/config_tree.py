@@ -22,7 +22,7 @@ from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
 from facts.config_tree import ConfigTree
-from phoenix.config_tree import Tree, TreeDiff, TreeState, compare
+from phoenix.config_tree import Tree, TreeDiff, compare
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 
@@ -108,6 +108,3 @@ def _prove_login(state: State, host: Host, tree: Tree) -> bool:
         )
         return False
     return True
-
-
-__all__ = ["Tree", "TreeState", "config_tree"]

@@ -181,13 +181,6 @@ class Service(Frozen):
         """The owner's end of the last hop, by address: no DNS on the data path."""
         return f"{self.scheme}://{self.owner.address}:{self.port}"
 
-    @property
-    def public_url(self) -> str:
-        """What a client types: the gateway's default port, or the owner's own port."""
-        if self.exposure == "gateway":
-            return f"https://{self.fqdn}"
-        return f"{self.scheme}://{self.fqdn}:{self.port}"
-
 
 class Site(Frozen):
     """Everything declared, checked and put in order."""

@@ -19,6 +19,7 @@ DIRECTORY = "/etc/phoenix/portainer"
 API_KEY_FILE = "/etc/phoenix/portainer-api.header"
 """The deploys' API key on the server's guest, as a header line for `curl -H @FILE`."""
 SERVER_PORT, AGENT_PORT = 9443, 9001
+SERVER_UNIT, AGENT_UNIT = "phoenix-portainer.service", "phoenix-portainer-agent.service"
 SHORTEST_PASSWORD = 12
 """Portainer's own rule for the administrator (InternalAuthSettings, in bytes)."""
 

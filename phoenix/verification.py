@@ -15,7 +15,14 @@ from phoenix.acme import PAIRS
 from phoenix.certificates_wanted import certificates
 from phoenix.model import Host, Service, Site
 from phoenix.names import in_zone
-from phoenix.portainer import AGENT_PORT, API_KEY_FILE, SERVER_PORT, agent_url
+from phoenix.portainer import (
+    AGENT_PORT,
+    AGENT_UNIT,
+    API_KEY_FILE,
+    SERVER_PORT,
+    SERVER_UNIT,
+    agent_url,
+)
 from phoenix.roles import guest_with
 from phoenix.routes import gateway_names, routes
 from phoenix.step_ca import DIRECTORY, PORT
@@ -64,7 +71,7 @@ def _services(site: Site) -> Iterator[Check]:
         (guest_with(site, "traefik"), "traefik.service", "Traefik"),
         (guest_with(site, "nginx"), "nginx.service", "Nginx"),
         *((host, "docker.service", "Docker") for host in site.docker_hosts),
-        *((host, "phoenix-portainer-agent.service", "Portainer's agent") for host in site.agents),
+        *((host, AGENT_UNIT, "Portainer's agent") for host in site.agents),
         *(
             (wanted.host, f"phoenix-acme@{wanted.name}.timer", "renewal of the certificate")
             for wanted in certificates(site)
@@ -72,7 +79,7 @@ def _services(site: Site) -> Iterator[Check]:
         ),
     ]
     if site.portainer is not None:
-        units.append((site.portainer, "phoenix-portainer.service", "Portainer"))
+        units.append((site.portainer, SERVER_UNIT, "Portainer"))
     for host, unit, what in units:
         yield Check(host.name, "service", f"{what} ({unit})", ("unit_runs", unit))
 

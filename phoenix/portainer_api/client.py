@@ -300,10 +300,6 @@ class PortainerClient:
         self._request("POST", f"/endpoints/{endpoint_id}/snapshot", read_seconds=120.0)
         return self.endpoint(endpoint_id)
 
-    def delete_endpoint(self, endpoint_id: int) -> None:
-        """Removes an environment; its stacks stay behind as orphans."""
-        self._request("DELETE", f"/endpoints/{endpoint_id}")
-
     def docker_ping(self, endpoint_id: int) -> bool:
         """Whether the environment's Docker answers now, unlike the stored status."""
         try:
