@@ -88,12 +88,12 @@ def ensure_venv() -> Path:
                 f"Remove {VENV} and try again.",
             )
     arguments = ["-r", str(pins)] if pins.exists() else ["-e", f"{ROOT}[dev]"]
+    pip = [str(python), "-m", "pip", "install", "-q"]
+    advice = "pip must reach its package index (see `pip config list`)."
     with timed("Python packages"):
-        _run_or_fail(
-            [str(python), "-m", "pip", "install", "-q", *arguments],
-            dict(os.environ),
-            "pip must reach its package index (see `pip config list`).",
-        )
+        _run_or_fail([*pip, *arguments], dict(os.environ), advice)
+        # The command `phoenix`; what it needs is installed already.
+        _run_or_fail([*pip, "--no-deps", "-e", str(ROOT)], dict(os.environ), advice)
     STAMP.write_text(wanted)
     return python
 
