@@ -16,6 +16,7 @@ if me() in site().agents:
         stacks = [
             deployment.prepare(stack, host.data.stack_variables.get(stack.name, {}), secrets().get)
             for stack in me().docker_stacks
+            if stack.project in host.data.get("stacks_only", [stack.project])
         ]
     # Images that come as archives must be there first; Portainer pulls the others itself.
     archived = [
@@ -44,8 +45,8 @@ if me() in site().agents:
             content=prepared.compose,
             env=prepared.variables,
         )
-    for project in host.data.stacks_prune:
-        if project in {prepared.stack.project for prepared in stacks}:
+    for project in () if host.data.get("stacks_only") else host.data.stacks_prune:
+        if project in {stack.project for stack in me().docker_stacks}:
             raise DeployError(
                 f"setting stacks_prune names {project}, which {host.name} declares in its "
                 "docker_stacks: take it out of one of the two"

@@ -69,12 +69,21 @@ class SecretStore:
         if value := self.environment.get(variable):
             return SecretStr(value)
         if file := self.environment.get(f"{variable}_FILE"):
-            try:
-                return SecretStr(Path(file).read_text().rstrip("\n"))
-            except OSError as error:
-                raise SecretError(f"{variable}_FILE: {error}") from error
+            return SecretStr(_content(f"{variable}_FILE", file))
         value = self._from_sops().get(name) or self._stored().get(name)
         return SecretStr(value) if value else None
+
+    def values(self) -> list[SecretStr]:
+        """Every value that is known here, from all sources: to keep them out of a log.
+
+        Raises:
+            SecretError: a source cannot be read.
+        """
+        found = [*self._stored().values(), *self._from_sops().values()]
+        for name, given in self.environment.items():
+            if name.startswith("PHOENIX_SECRET_") and given:
+                found.append(_content(name, given) if name.endswith("_FILE") else given)
+        return [SecretStr(value) for value in found if value]
 
     def _from_sops(self) -> dict[str, str]:
         if self._sops is None:
@@ -98,6 +107,13 @@ class SecretStore:
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(self.path)
+
+
+def _content(variable: str, file: str) -> str:
+    try:
+        return Path(file).read_text().rstrip("\n")
+    except OSError as error:
+        raise SecretError(f"{variable}: {error}") from error
 
 
 def _decrypt(file: str) -> dict[str, str]:

@@ -1,0 +1,73 @@
+"""One run at a time for one site, whoever starts it from wherever: a lock on the hypervisor.
+
+flock(1) holds it there for as long as the SSH channel is open, so it goes when the run ends,
+however it ends: nothing has to judge the age of a lock that was left.
+"""
+
+from __future__ import annotations
+
+import shlex
+from threading import Lock
+
+import paramiko
+from pyinfra import logger
+from pyinfra.api.exceptions import ConnectError
+from pyinfra.api.host import Host
+
+from phoenix.findings import SettingError
+from phoenix.runs.lock import LockedError, Owner, parse_owner
+
+FILE = "/run/phoenix-site.lock"
+_SCRIPT = """exec 9<>"$1"; flock -n 9 || { printf held; cat "$1"; exit; }
+printf '%s' "$2" >"$1"; printf mine; cat >/dev/null; : >"$1"
+"""
+_held: list[paramiko.Channel] = []
+_asking = Lock()
+
+
+class SiteLockedError(SettingError):
+    """Another run is at work on this site, or the lock cannot be taken."""
+
+
+def hold(hypervisor: Host, owner: Owner) -> None:
+    """Take the lock once for this process and keep it to its end.
+
+    A hypervisor that does not answer is told and gone past: a site that is down can be mended.
+
+    Raises:
+        SiteLockedError: another run holds it; says who, and since when.
+    """
+    with _asking:  # all hosts come here at the same time
+        if _held:
+            return
+        transport = _transport(hypervisor)
+        if transport is None:
+            return
+        channel = transport.open_session()
+        words = ("sh", "-c", _SCRIPT, "lock", FILE, owner.model_dump_json())
+        channel.exec_command(shlex.join(words))
+        said = _read(channel, 4)
+        if said == "held":
+            raise SiteLockedError(str(LockedError(parse_owner(_read(channel)))))
+        if said != "mine":
+            raise SiteLockedError(f"the site cannot be locked at {FILE} on {hypervisor.name}")
+        _held.append(channel)
+
+
+def _transport(hypervisor: Host) -> paramiko.Transport | None:
+    """The SSH connection to the hypervisor; None where there is none."""
+    if not hypervisor.connected:
+        try:
+            hypervisor.connect(reason="to lock the site", raise_exceptions=True)
+        except ConnectError as error:
+            logger.warning("no lock against runs of other machines: %s", error)
+            return None
+    client = getattr(hypervisor.connector, "client", None)
+    return client.get_transport() if client is not None else None
+
+
+def _read(channel: paramiko.Channel, most: int = 65536) -> str:
+    found = b""
+    while len(found) < most and (piece := channel.recv(most - len(found))):
+        found += piece
+    return found.decode(errors="replace")

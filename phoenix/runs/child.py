@@ -1,0 +1,118 @@
+"""pyinfra's own command line, with events: `python -m phoenix.runs.child ARGUMENTS OF PYINFRA`.
+
+pyinfra makes its State and connects at once, so a callback can only be added in between, by
+wrapping State.init. Everything else is pyinfra as it is.
+"""
+
+# pyinfra_cli comes first: it patches the standard library for gevent.
+from pyinfra_cli.main import main  # type: ignore[import-untyped]  # isort: skip
+
+import logging
+import re
+from typing import Any
+
+import pyinfra
+from pyinfra.api.host import Host
+from pyinfra.api.state import BaseStateCallback, State, StateStage
+from pyinfra.context import ctx_host, ctx_state
+
+from phoenix.runs.reporter import report
+
+_HOST = re.compile(r"^\s*\[([^\]]+)\]\s*(.*)$", re.DOTALL)
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Events(BaseStateCallback):
+    """Connections and operations as they happen."""
+
+    @staticmethod
+    def host_connect(state: State, host: Host) -> None:
+        """A host answered."""
+        report("connect", host=host.name, ok=True, reason="")
+
+    @staticmethod
+    def host_connect_error(state: State, host: Host, error: Exception) -> None:
+        """A host did not; `error` says why."""
+        reason = str(error.args[0]) if error.args else repr(error)
+        report("connect", host=host.name, ok=False, reason=_STYLE.sub("", reason))
+
+    @staticmethod
+    def operation_start(state: State, op_hash: str) -> None:
+        """One step of the run begins, on all hosts that take part."""
+        order = state.get_op_order()  # type: ignore[no-untyped-call]
+        hosts = [h.name for h in state.inventory.get_active_hosts() if op_hash in state.ops[h]]
+        report(
+            "step",
+            step=_name(state, op_hash),
+            number=order.index(op_hash) + 1,
+            count=len(order),
+            hosts=hosts,
+        )
+
+    @staticmethod
+    def operation_host_error(
+        state: State, host: Host, op_hash: str, retry_count: int = 0, max_retries: int = 0
+    ) -> None:
+        """A host failed."""
+        report("host_failed", host=host.name, step=_name(state, op_hash))
+
+    @staticmethod
+    def operation_end(state: State, op_hash: str) -> None:
+        """What the step did on each host."""
+        changed: list[str] = []
+        unchanged: list[str] = []
+        for host in state.inventory:
+            if op_hash not in state.ops[host]:
+                continue
+            meta = state.ops[host][op_hash].operation_meta
+            if meta.did_succeed(_raise_if_not_complete=False):
+                (changed if meta.did_change() else unchanged).append(host.name)
+        report("step_done", step=_name(state, op_hash), changed=changed, unchanged=unchanged)
+
+
+class _Lines(logging.Handler):
+    """pyinfra's own lines, with the host and the operation that they belong to."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one."""
+        text = record.getMessage()
+        bare = _STYLE.sub("", text)
+        found = _HOST.match(bare)
+        host: Host | None = ctx_host.get()  # type: ignore[no-untyped-call]
+        step = ""
+        if host is not None:
+            op_hash = host.current_op_hash or host.executing_op_hash
+            step = _name(pyinfra.state, op_hash) if op_hash else ""
+        report(
+            "line",
+            level=record.levelname.lower(),
+            host=found[1] if found else (host.name if host is not None else ""),
+            step=step,
+            text=found[2] if found else bare.strip("\n"),
+            executing=_stage() >= StateStage.Execute,
+        )
+
+
+def _stage() -> StateStage:
+    state: State | None = ctx_state.get()  # type: ignore[no-untyped-call]
+    return state.current_stage if state is not None else StateStage.Setup
+
+
+def _name(state: State, op_hash: str) -> str:
+    return next(iter(state.op_meta[op_hash].names), "") if op_hash in state.op_meta else ""
+
+
+def _attach() -> None:
+    initialise = State.init
+
+    def init(self: State, *arguments: Any, **options: Any) -> None:
+        initialise(self, *arguments, **options)
+        self.add_callback_handler(Events())  # type: ignore[no-untyped-call]
+
+    State.init = init  # type: ignore[method-assign]
+    pyinfra.logger.addHandler(_Lines())
+
+
+if __name__ == "__main__":
+    _attach()
+    main()

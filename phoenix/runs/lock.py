@@ -1,0 +1,114 @@
+"""One run at a time for one site and one control machine, by the kernel's own lock.
+
+flock(2) is given up when its holder ends, however it ends, so a lock that a dead process left
+needs no judgement of its age. The file beside it only tells who holds it. It is never removed:
+a removed file could be locked by two at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+OWNER = "PHOENIX_LOCK_OWNER"
+"""Environment variable in which a run is told, as JSON, for whom it is to lock the site."""
+
+
+class Owner(BaseModel):
+    """Who holds a lock: a process, and since when (UTC)."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    user: str
+    machine: str
+    pid: int
+    command: str
+    since: datetime
+
+    def age(self, now: datetime) -> str:
+        """How long it has been held, as a person says it."""
+        seconds = max(0, int((now - self.since).total_seconds()))
+        minutes, seconds = divmod(seconds, 60)
+        hours, minutes = divmod(minutes, 60)
+        if hours:
+            return f"{hours} h {minutes} min"
+        return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+    def __str__(self) -> str:
+        """Who, where and what."""
+        return f"{self.user}@{self.machine} (process {self.pid}): {self.command}"
+
+
+class LockedError(RuntimeError):
+    """Another run holds the lock; `owner` is None where it can't be read."""
+
+    def __init__(self, owner: Owner | None) -> None:
+        """Keep the owner, for JSON."""
+        self.owner = owner
+        told = f"{owner}, for {owner.age(datetime.now(UTC))}" if owner else "somebody else"
+        super().__init__(f"another run is at work on this site: {told}. Nothing was started.")
+
+
+def me(command: str) -> Owner:
+    """This process as an owner."""
+    return Owner(
+        user=_user(),
+        machine=socket.gethostname(),
+        pid=os.getpid(),
+        command=command,
+        since=datetime.now(UTC),
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may have no name for its user
+        return str(os.getuid())
+
+
+@contextmanager
+def held(path: Path, owner: Owner) -> Iterator[Owner | None]:
+    """Hold the lock at `path` (made with its directory, mode 0600).
+
+    Yields the owner that had left its name without having given up the lock in order, None if
+    there was none: a run that died.
+
+    Raises:
+        LockedError: another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "r+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(parse_owner(stream.read())) from None
+        left = parse_owner(stream.read())
+        _write(stream.fileno(), owner.model_dump_json())
+        try:
+            yield left
+        finally:
+            _write(stream.fileno(), "")
+
+
+def parse_owner(text: str) -> Owner | None:
+    """An owner from its JSON; None where the text is none."""
+    try:
+        return Owner.model_validate(json.loads(text))
+    except ValueError:
+        return None
+
+
+def _write(descriptor: int, text: str) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text.encode(), 0)

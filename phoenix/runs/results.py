@@ -1,0 +1,170 @@
+"""The story of one pyinfra run, told by its events: pure, and the same live and afterwards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Outcome = Literal["changed", "unchanged", "failed"]
+_ERROR = re.compile(r"--> pyinfra error(?: in \S+ line \d+)?: (.*)$")
+_NOT_REASONS = ("Success", "No changes", "Skipped", "Connected", "Ready:", "noop:")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Failure(_Model):
+    """One host's failure: at which step, and in the host's or checker's own words."""
+
+    host: str
+    step: str
+    reason: list[str]
+
+
+class Step(_Model):
+    """One operation of the run. `outcomes` by host; a host that is still at work has none."""
+
+    name: str
+    outcomes: dict[str, Outcome] = Field(default_factory=dict)
+
+    @property
+    def component(self) -> str:
+        """The deploy file that it belongs to: `deploys/base.py | Base: packages` is `base`."""
+        return component_of(self.name)
+
+    @property
+    def title(self) -> str:
+        """The step's name without its files."""
+        return title_of(self.name)
+
+
+class Story(_Model):
+    """What happened, in order. Feed it every event with `take`."""
+
+    steps: list[Step] = Field(default_factory=list)
+    unreachable: dict[str, str] = Field(default_factory=dict)
+    connected: list[str] = Field(default_factory=list)
+    failures: list[Failure] = Field(default_factory=list)
+    values: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    details: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
+    unknown: dict[str, dict[str, str]] = Field(default_factory=dict)
+    count: int = 0
+    log: list[str] = Field(default_factory=list, exclude=True)
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """One event of `phoenix.runs.reporter`; unknown kinds are passed over."""
+        handler = getattr(self, f"_on_{event['event']}", None)
+        if handler is not None:
+            handler(event)
+
+    def outcome(self, host: str) -> Outcome | None:
+        """The worst that happened on a host; None where it took no part."""
+        found = {step.outcomes[host] for step in self.steps if host in step.outcomes}
+        if host in self.unreachable or any(one.host == host for one in self.failures):
+            return "failed"
+        return next((one for one in ("changed", "unchanged") if one in found), None)
+
+    @property
+    def hosts(self) -> list[str]:
+        """Every host that took part or should have."""
+        found = [*self.connected, *self.unreachable]
+        return list(dict.fromkeys(found))
+
+    @property
+    def changed(self) -> list[tuple[str, str]]:
+        """(step, host) of every change."""
+        return [
+            (step.name, host)
+            for step in self.steps
+            for host, outcome in step.outcomes.items()
+            if outcome == "changed"
+        ]
+
+    @property
+    def first_cause(self) -> Failure | None:
+        """The failure that explains the others best.
+
+        A guest that cannot be reached explains what fails behind it; else the first that failed,
+        and among the verdicts of one step the one that names the first broken hop.
+        """
+        if self.unreachable:
+            host, reason = next(iter(self.unreachable.items()))
+            return Failure(host=host, step="connect", reason=[reason])
+        if not self.failures:
+            return None
+        step = self.failures[0].step
+        of_step = [one for one in self.failures if one.step == step]
+        named = [one for one in of_step if any("first broken hop:" in line for line in one.reason)]
+        return (named or of_step)[0]
+
+    # -- events ------------------------------------------------------------------------------------
+
+    def _on_connect(self, event: Mapping[str, Any]) -> None:
+        if event["ok"]:
+            self.connected.append(event["host"])
+        else:
+            self.unreachable[event["host"]] = event["reason"]
+
+    def _on_step(self, event: Mapping[str, Any]) -> None:
+        self.steps.append(Step(name=event["step"]))
+        self.count = event["count"]
+        self.details.pop(event["step"], None)  # told anew by the execution
+
+    def _on_step_done(self, event: Mapping[str, Any]) -> None:
+        step = self._step(event["step"])
+        for outcome in ("changed", "unchanged"):
+            for host in event[outcome]:
+                step.outcomes[host] = outcome
+
+    def _on_host_failed(self, event: Mapping[str, Any]) -> None:
+        self._step(event["step"]).outcomes[event["host"]] = "failed"
+        told = self.details.get(event["step"], {}).get(event["host"], [])
+        reason = [line for line in told if line.strip() and not _is_progress(line)]
+        self.failures.append(Failure(host=event["host"], step=event["step"], reason=reason[-40:]))
+
+    def _on_value(self, event: Mapping[str, Any]) -> None:
+        self.values.setdefault(event["name"], {})[event["host"]] = event["data"]
+
+    def _on_unknown(self, event: Mapping[str, Any]) -> None:
+        self.unknown.setdefault(event["step"], {})[event["host"]] = event["reason"]
+
+    def _on_line(self, event: Mapping[str, Any]) -> None:
+        self.log.append(event["text"])
+        step, host, text = event["step"], event["host"], event["text"]
+        if step and host and not _is_progress(text):
+            self.details.setdefault(step, {}).setdefault(host, []).extend(text.split("\n"))
+
+    def _step(self, name: str) -> Step:
+        for step in reversed(self.steps):
+            if step.name == name:
+                return step
+        self.steps.append(Step(name=name))
+        return self.steps[-1]
+
+
+def component_of(name: str) -> str:
+    """The last deploy file in a step's name, without path and ending; empty if there is none."""
+    files = [part.strip() for part in name.split("|") if part.strip().endswith(".py")]
+    return files[-1].rpartition("/")[2].removesuffix(".py") if files else ""
+
+
+def title_of(name: str) -> str:
+    """A step's own name."""
+    return name.rpartition("|")[2].strip()
+
+
+def _is_progress(line: str) -> bool:
+    return line.startswith(_NOT_REASONS) or line.startswith("Error: executed ")
+
+
+def last_words(lines: Iterable[str], most: int = 12) -> list[str]:
+    """Why a run ended before it had any result: pyinfra's error, else the end of its log."""
+    kept = [line.rstrip() for line in lines if line.strip() and "Disconnecting" not in line]
+    for number, line in enumerate(kept):
+        if found := _ERROR.search(line):
+            return [found[1], *kept[number + 1 :]]
+    return kept[-most:]
