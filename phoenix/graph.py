@@ -68,6 +68,16 @@ class Topology(Frozen):
         """The boxes of one place, in order."""
         return tuple(box for box in self.boxes if box.place == place)
 
+    def title(self, key: str) -> str:
+        """What the end of a link is called: a machine, or a service on one."""
+        for box in self.boxes:
+            if box.id == key:
+                return box.name
+            for item in box.items:
+                if item.id == key:
+                    return f"{item.name} on {box.name}"
+        return key
+
 
 def topology(site: Site) -> Topology:
     """Boxes and links of a loaded site."""

@@ -131,19 +131,9 @@ def described(picture: Topology) -> str:
     for link in picture.links:
         if link.kind == "request":
             proof = f"verified as {link.verified}" if link.verified else "in plain text"
-            ends = (_title(picture, link.source), _title(picture, link.target))
+            ends = (picture.title(link.source), picture.title(link.target))
             said.append(f"{ends[0]} to {ends[1]}: {link.protocol} {link.port}, {proof}.")
     return " ".join(said)
-
-
-def _title(picture: Topology, key: str) -> str:
-    for box in picture.boxes:
-        if box.id == key:
-            return box.name
-        for item in box.items:
-            if item.id == key:
-                return f"{item.name} on {box.name}"
-    return key
 
 
 def _name_server(canvas: Canvas, picture: Topology, layout: _Layout) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from phoenix.cli import exits, output, plan, sync
+from phoenix.cli import exits, graph, output, plan, sync, validate
 from phoenix.cli.exits import CommandError
 from phoenix.findings import ConfigError, SettingError
 
@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 app.command()(plan.plan)
 app.command()(sync.sync)
+app.command()(validate.validate)
+app.command()(graph.graph)
 
 
 def main() -> None:
