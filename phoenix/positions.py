@@ -35,6 +35,21 @@ def json_offsets(text: str) -> dict[str, int]:
     return found
 
 
+def json_text(text: str, path: str) -> str:
+    """What stands at `path`, key and value, on one line.
+
+    Raises:
+        ValueError: the text is no JSON.
+        KeyError: nothing is at `path`.
+    """
+    start = json_offsets(text)[path]
+    value, end = _DECODER.raw_decode(text, start)
+    colon = _space(text, end)
+    if isinstance(value, str) and text[colon : colon + 1] == ":":
+        _, end = _DECODER.raw_decode(text, _space(text, colon + 1))
+    return " ".join(line.strip() for line in text[start:end].splitlines())
+
+
 def _value(text: str, at: int, path: str, found: dict[str, int]) -> int:
     """Note the value at `at` and all within it; gives the offset behind it."""
     found.setdefault(path, at)

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from phoenix.cli import exits, graph, output, plan, sync, validate
+from phoenix.cli import exits, explain, graph, output, plan, sync, validate
 from phoenix.cli.exits import CommandError
 from phoenix.findings import ConfigError, SettingError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command()(plan.plan)
 app.command()(sync.sync)
 app.command()(validate.validate)
+app.command()(explain.explain)
 app.command()(graph.graph)
 
 
