@@ -18,7 +18,7 @@ from phoenix.explain import explain as explained
 from phoenix.explanation import Backend, Certificate, Explanation, Gateway, Nowhere, Router
 from phoenix.model import Source
 
-_MOST = 12
+_MOST = 16
 """Flows and checks that are told to a person; JSON has all."""
 _LONGEST = 160
 """Characters of a declaration that are shown whole; of a longer one its first line."""

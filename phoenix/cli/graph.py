@@ -47,10 +47,10 @@ def graph(
     SVG and page stand alone: no script, no font and nothing else from elsewhere.
 
     Examples:
-      phoenix graph                                   Mermaid, for a README or a wiki
-      phoenix graph --format svg -o topology.svg      a picture, light and dark
-      phoenix graph --format html -o topology.html    a page with the tables beside it
-      phoenix graph --json                            boxes and links, for a script
+      phoenix graph                         Mermaid, for a README or a wiki
+      phoenix graph -f svg -o picture.svg   a picture, light and dark
+      phoenix graph -f html -o page.html    the picture with tables below it
+      phoenix graph --json                  boxes and links, for a script
     """
     picture = graphs.topology(declared.read(inventory).sound())
     text = picture.model_dump_json(indent=2) + "\n" if as_json else _WRITERS[format](picture)

@@ -91,12 +91,13 @@ def look(found: Declared) -> Verdict:
     )
     lines = cache(lambda label: positions.lines(found.file(label)))
     files = list(dict.fromkeys(finding.file for finding in findings))
-    findings.sort(key=lambda one: (files.index(one.file), one.severity != "error"))
+    told = [_with_line(one, lines(one.file)) for one in findings]
+    told.sort(key=lambda one: (files.index(one.file), one.severity != "error", one.line or 0))
     return Verdict(
         inventory=found.name,
         errors=sum(one.severity == "error" for one in findings),
         warnings=sum(one.severity == "warning" for one in findings),
-        findings=[_with_line(one, lines(one.file)) for one in findings],
+        findings=told,
     )
 
 
