@@ -10,6 +10,8 @@ from pyinfra.api.state import StateStage
 from pyinfra.facts.deb import DebPackages
 from pyinfra.operations import apt
 
+from operations.explain import because
+
 # A person's or the system's own apt run is waited for, never killed.
 _OPTIONS = "-o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold"
 
@@ -35,6 +37,7 @@ def packages(
     if not missing:
         host.noop(f"{len(names)} packages are installed")
         return
+    because(f"installs {' '.join(missing)}")
     _installed.pop(host.name, None)
     yield from apt.packages._inner(
         packages=missing, update=True, no_recommends=True, extra_install_args=_OPTIONS
