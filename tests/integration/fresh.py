@@ -18,7 +18,8 @@ find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /
   -o ! -type d -printf '%p %s %T@ %m %u:%g %l\n' | sort
 dpkg-query -W
 systemctl list-units --all --no-legend --plain --type=service,timer --state=active |
-  awk '{print $1, $3}' | grep -vE '^(user@|systemd-|run-|apt-|dpkg-|e2scrub|fstrim|logrotate)' | sort
+  awk '{print $1, $3}' |
+  grep -vE '^(user@|systemd-|run-|apt-|dpkg-|e2scrub|fstrim|logrotate)' | sort
 """
 
 
