@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.text import Text
 
 from phoenix.cli import exits, output, project, targets
+from phoenix.cli.converge import tell_cause
 from phoenix.cli.progress import follow
-from phoenix.cli.sync import TargetsArgument, tell_cause
+from phoenix.cli.sync import TargetsArgument
 from phoenix.runs.process import Finished, run
 from phoenix.runs.results import Failure, component_of, title_of
 
