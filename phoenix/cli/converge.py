@@ -36,7 +36,8 @@ class HostSummary(BaseModel):
 class Summary(BaseModel):
     """What a command did to the site.
 
-    `seconds`: wall time. `log`: the file with pyinfra's own words. `verified`: every hop was proven as well, as the whole platform's run does at its end.
+    `seconds`: wall time. `log`: the file with pyinfra's own words. `verified`: every hop was
+    proven as well, as the whole platform's run does at its end.
     """
 
     model_config = ConfigDict(extra="forbid")
