@@ -50,6 +50,7 @@ if "docker" in host.groups:
         packages(
             name="Docker: packages",
             names=["docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin", "curl"],
+            new_source=True,
         )
     config_tree(
         name="Docker: daemon",

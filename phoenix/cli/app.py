@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli import exits, explain, graph, helptext, output, plan, sync, validate
+from phoenix.cli import exits, explain, graph, helptext, lab, output, plan, sync, validate
 from phoenix.cli.exits import CommandError
 from phoenix.findings import ConfigError, SettingError
 
@@ -45,6 +45,7 @@ app.command()(sync.sync)
 app.command()(validate.validate)
 app.command()(explain.explain)
 app.command()(graph.graph)
+app.add_typer(lab.app, name="lab")
 helptext.tidy(app)
 
 
