@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from phoenix import group_data, verification
-from phoenix.findings import Finding, Report, SettingError
+from phoenix import group_data
+from phoenix.checks import SINGLE_ROLES
+from phoenix.findings import Finding, Report
 from phoenix.group_data import ALL, FOLDER, SettingsFile
 from phoenix.model import Site
+from phoenix.roles import RoleError, guest_with
 from phoenix.settings_check import Find, Problem, check, near
 from phoenix.site import LXC_FILE
 
@@ -51,12 +53,14 @@ def settings(
 
 def chain(site: Site) -> tuple[Finding, ...]:
     """Roles that no guest has: without the whole chain the deploys refuse the site."""
-    try:
-        verification.checks(site)
-    except SettingError as error:
-        what, _, mend = str(error).partition(": ")
-        return (Finding(LXC_FILE, "", what, mend or "give the role to a guest"),)
-    return ()
+    found = []
+    for role in SINGLE_ROLES:
+        try:
+            guest_with(site, role)
+        except RoleError as error:
+            what, _, mend = str(error).partition(": ")
+            found.append(Finding(LXC_FILE, "", what, mend))
+    return tuple(found)
 
 
 def unused(
