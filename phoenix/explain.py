@@ -88,8 +88,12 @@ def _as_record(site: Site, asked: str) -> Explanation | None:
 
 
 def plain(name: str) -> str:
-    """The host name that a person means: of a URL its host, lower case, without a final dot."""
-    rest = name.strip().rpartition("://")[2].partition("/")[0].lower().rstrip(".")
+    """The host name that a person means: of a URL its host, lower case, without a final dot.
+
+    What no terminal should be sent is replaced.
+    """
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name.strip())
+    rest = shown.rpartition("://")[2].partition("/")[0].lower().rstrip(".")
     host, _, port = rest.rpartition(":")
     return host if host and port.isdigit() else rest
 

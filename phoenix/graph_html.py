@@ -22,18 +22,20 @@ figure { margin: 1.5rem 0; overflow-x: auto; }
 svg { max-width: 100%; height: auto; min-width: 48rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; }
-th, td { padding: .3rem 1.2rem .3rem 0; text-align: left; border-bottom: 1px solid var(--edge); }
+th, td { padding: .3rem 1.2rem .3rem 0; text-align: left; border-bottom: 1px solid var(--edge);
+  white-space: nowrap; }
 """
 _WORDS = {
     "request": "request",
-    "names": "names (DNS)",
-    "acme": "certificates (ACME)",
     "agent": "Portainer to agent",
+    "acme": "certificates (ACME)",
+    "names": "names (DNS)",
 }
 
 
 def html(picture: Topology) -> str:
     """The page as text."""
+    heading = printable(f"Topology of {picture.domain}")
     root = ET.Element("html", {"lang": "en"})
     head = ET.SubElement(root, "head")
     ET.SubElement(head, "meta", {"charset": "utf-8"})
@@ -41,10 +43,10 @@ def html(picture: Topology) -> str:
     ET.SubElement(
         head, "meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}
     )
-    ET.SubElement(head, "title").text = f"Topology of {picture.domain}"
+    ET.SubElement(head, "title").text = heading
     ET.SubElement(head, "style").text = _STYLE
     body = ET.SubElement(root, "body")
-    ET.SubElement(body, "h1").text = f"Topology of {picture.domain}"
+    ET.SubElement(body, "h1").text = heading
     ET.SubElement(body, "figure").append(graph_svg.draw(picture))
     _table(body, "Machines", ("name", "what", "runs"), _machines(picture))
     _table(body, "Connections", ("what", "from", "to", "by", "verified"), _links(picture))
@@ -61,7 +63,8 @@ def _machines(picture: Topology) -> Iterable[tuple[str, ...]]:
 
 
 def _links(picture: Topology) -> Iterable[tuple[str, ...]]:
-    for link in picture.links:
+    kinds = list(_WORDS)
+    for link in sorted(picture.links, key=lambda one: kinds.index(one.kind)):
         ends = (picture.title(link.source), picture.title(link.target))
         proof = link.verified or ("in plain text" if link.kind == "request" else "")
         yield _WORDS[link.kind], *ends, f"{link.protocol} {link.port}", proof

@@ -98,11 +98,12 @@ def svg(picture: Topology) -> str:
 
 
 def _document(canvas: Canvas, picture: Topology, width: float, height: float) -> ET.Element:
+    title = f"Topology of {picture.domain}"
     root = ET.Element("svg", {
         "class": "topology", "viewBox": path(0, 0, width, height), "width": number(width),
         "height": number(height), "role": "img", "aria-labelledby": "topology-title topology-desc",
     })  # fmt: skip
-    ET.SubElement(root, "title", {"id": "topology-title"}).text = f"Topology of {picture.domain}"
+    ET.SubElement(root, "title", {"id": "topology-title"}).text = printable(title)
     ET.SubElement(root, "desc", {"id": "topology-desc"}).text = printable(described(picture))
     ET.SubElement(root, "style").text = STYLE
     defs = ET.SubElement(root, "defs")
