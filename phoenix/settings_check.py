@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import SecretStr
 
@@ -116,12 +116,13 @@ def _fallback(_site: Site, settings: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _timezone(_site: Site, settings: Mapping[str, Any]) -> Iterator[Problem]:
     name = settings["timezone"]
-    known = available_timezones()
-    if known and name not in known:
-        mend = f"{near(name, sorted(known))}write a name as in /usr/share/zoneinfo"
-        yield Problem("timezone", f"there is no time zone {name!r}", mend)
-    elif known:
+    try:
         ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        known = available_timezones()  # empty on a machine without tzdata: nothing can be said
+        if known:
+            mend = f"{near(name, sorted(known))}write a name as in /usr/share/zoneinfo"
+            yield Problem("timezone", f"there is no time zone {name!r}", mend)
 
 
 def _lifetimes(site: Site, settings: Mapping[str, Any]) -> Iterator[Problem]:

@@ -40,9 +40,9 @@ def settings(
     known = {*known, *group_data.asked_for(root)}
     unused(files, data, label=inventory, groups=groups, known=known, report=report)
     defaults = next((dict(file.values) for file in files if file.group == ALL), {})
-    own = Path(inventory).stem
-    sets = dict.fromkeys((own, *host.groups) for host in site.hosts) if site else {(own,): None}
-    for names in sets:
+    own, written = Path(inventory).stem, {file.group for file in files}
+    each = [(own, *host.groups) for host in site.hosts] if site else [(own,)]
+    for names in dict.fromkeys(tuple(one for one in names if one in written) for names in each):
         seen = group_data.effective(files, names, data)
         for finding in placed(check(site, seen, defaults, find, home), files, names, data,
                               inventory):  # fmt: skip

@@ -6,7 +6,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from phoenix import site as sites
 from phoenix.cli import project
@@ -16,6 +18,17 @@ from phoenix.inventory import FaultyError
 from phoenix.model import Site
 
 _INSTALLED = Path(__file__).resolve().parent.parent.parent
+
+
+InventoryOption = Annotated[
+    Path,
+    typer.Option(
+        "--inventory",
+        "-i",
+        envvar="PHOENIX_INVENTORY",
+        help="The site's pyinfra inventory, or a directory with its two JSON files.",
+    ),
+]
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ NameArgument = Annotated[
 
 def explain(
     name: NameArgument,
-    inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
+    inventory: declared.InventoryOption = output.DEFAULT_INVENTORY,
     as_json: output.JsonOption = False,
 ) -> None:
     """Explain a name: DNS, gateway, router, backend, certificates, flows, and who declares it.

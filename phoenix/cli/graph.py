@@ -39,7 +39,7 @@ OutputOption = Annotated[
 def graph(
     format: FormatOption = Format.MERMAID,  # noqa: A002 - the option's name
     target: OutputOption = None,
-    inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
+    inventory: declared.InventoryOption = output.DEFAULT_INVENTORY,
     as_json: output.JsonOption = False,
 ) -> None:
     """Draw the topology: clients, gateway, proxy, guests, services, stacks, DNS and CA.

@@ -52,7 +52,7 @@ StrictOption = Annotated[bool, typer.Option("--strict", help="Warnings end with 
 
 def validate(
     strict: StrictOption = False,
-    inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
+    inventory: declared.InventoryOption = output.DEFAULT_INVENTORY,
     as_json: output.JsonOption = False,
 ) -> None:
     """Check the whole configuration, offline: no host is asked and no secret is needed.

@@ -42,6 +42,16 @@ def test_the_original_files_are_accepted_with_warnings(words: tuple[str, ...], c
     assert "not used: Phoenix passes no GPU through" in done.stdout
 
 
+def test_a_directory_will_do_and_has_the_settings_of_its_project(project: Path) -> None:
+    (project / "group_data" / "all.py").write_text("dns_upstreams = []\ndns_stop_rebind = True\n")
+    done = phoenix("validate", "--json", "-i", project / "inventories")
+    assert done.exit_code == 1, done.output
+    found = json.loads(done.stdout)["findings"]
+    assert ("dns_upstreams", 1) in [(one["path"], one["line"]) for one in found], found
+    missing = [one["path"] for one in found if "is missing" in one["message"]]
+    assert {"artifacts", "timezone", "portainer_image"} <= set(missing), found
+
+
 def test_faulty_declaration_is_told_though_the_inventory_itself_ends(project: Path) -> None:
     def spoil(data: Any) -> None:
         data["vms"][2]["network_config"]["ip"] = "10.0.0.111/24"
@@ -186,6 +196,13 @@ def test_proxmox_is_well_with_its_token(project: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PHOENIX_SECRET_PROXMOX_API_TOKEN", "phoenix@pve!x=1")
     (project / "group_data" / "phoenix.py").write_text('proxmox_api = "ssh"\n')
     assert verdict(project, "--strict", code=0).findings == []
+
+
+def test_inventory_that_fails_is_told_without_a_traceback(project: Path) -> None:
+    (project / INVENTORY).write_text("import no_such_module\n")
+    done = phoenix("validate", "-i", project / INVENTORY)
+    assert done.exit_code == 1
+    assert "cannot be executed: ModuleNotFoundError" in str(done.exception)
 
 
 def test_absent_inventory_is_told_with_the_mend() -> None:
