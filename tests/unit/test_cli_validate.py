@@ -158,6 +158,19 @@ def test_settings_of_a_group_are_those_of_its_guests_alone(project: Path) -> Non
     assert [one.file for one in found] == ["group_data/traefik.py"], found
 
 
+def test_the_nearest_value_counts_and_is_blamed(project: Path) -> None:
+    """The inventory's before its settings file's before that of all."""
+    settings, inventory = project / "group_data", project / INVENTORY
+    with (settings / "all.py").open("a") as file:
+        file.write("dns_upstreams = []\n")
+    assert verdict(project, code=1).findings[0].file == "group_data/all.py"
+    (settings / "phoenix.py").write_text('dns_upstreams = ["9.9.9.9"]\n')
+    assert verdict(project, "--strict", code=0).findings == []
+    text = inventory.read_text().replace('"ssh_user"', '"dns_upstreams": ["x"], "ssh_user"')
+    inventory.write_text(text)
+    assert verdict(project, code=1).findings[0].file == INVENTORY
+
+
 def test_file_that_no_group_reads_and_one_that_fails(project: Path) -> None:
     (project / "group_data" / "trafik.py").write_text("x = 1\n")
     (project / "group_data" / "nginx.py").write_text("x = (\n")
