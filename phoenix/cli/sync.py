@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli import exits, output, project, targets
+from phoenix.cli import complete, exits, output, project, targets
 from phoenix.cli.converge import converge, tell
 
 TargetsArgument = Annotated[
@@ -14,6 +14,7 @@ TargetsArgument = Annotated[
     typer.Argument(
         metavar="[all|TARGET...]",
         help="Guests (name or id), components (as nginx), or stack:NAME. Default: all.",
+        autocompletion=complete.work,
         show_default=False,
     ),
 ]
@@ -27,13 +28,9 @@ def sync(
     """Converge the site, or the targets alone; a second run changes nothing.
 
     Examples:
-
       phoenix sync                      the whole platform, in dependency order
-
       phoenix sync nginx traefik        two components
-
       phoenix sync drphoenix            all that concerns one guest
-
       phoenix sync stack:qdrant_service
 
     Exit code: 0 converged and verified, 1 something failed (its first cause is named).
