@@ -39,6 +39,8 @@ class HomePage(FactBase[HomeState]):
     @override
     def process(self, output: list[str]) -> HomeState:
         """Raises FactProcessError on output that is not of this form."""
+        if not output:
+            return self.default()
         first, *rest = output
         digest, _, name = first.partition("  ")
         if name == "index.html" and len(digest) == 64:

@@ -8,19 +8,20 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from phoenix.page import Health, Page, headline
 
 STYLE = Path(__file__).parent.parent / "deploys/templates/home/style.css"
 _TEMPLATES = Path(__file__).parent / "templates"
 _LAYERS = {
-    "service": "a service that does not run",
-    "dns": "a name",
-    "tcp": "a connection",
-    "tls": "proof of identity (TLS)",
-    "certificate": "a certificate",
-    "router": "a route",
-    "http": "an answer",
+    "service": "does not run as it should",
+    "dns": "names are answered wrongly",
+    "tcp": "the connection is not as it should be",
+    "tls": "identity is not proven (TLS)",
+    "certificate": "the certificate is not in order",
+    "router": "Traefik does not route it",
+    "http": "the answer is wrong",
 }
 
 
@@ -46,7 +47,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"moment": moment, "left": left, "iso": iso}
+    environment.filters |= {"moment": moment, "left": left, "iso": iso, "breakable": breakable}
     environment.globals |= {"headline": headline, "why": why}
     return environment
 
@@ -54,9 +55,14 @@ def _environment() -> Environment:
 def why(health: Health) -> str:
     """The first broken hop in words; empty where there is none."""
     hop = health.first_broken
-    return (
-        f"First broken hop: {hop.hop} ({_LAYERS[hop.layer]}), seen from {hop.host}" if hop else ""
-    )
+    if hop is None:
+        return ""
+    return f"First broken hop, seen from {hop.host}: {hop.hop}: {_LAYERS[hop.layer]}"
+
+
+def breakable(name: str) -> Markup:
+    """A host name that a narrow column may break after each dot (<wbr>)."""
+    return Markup(".<wbr>").join(escape(label) for label in name.split("."))
 
 
 def moment(at: datetime) -> str:
