@@ -1,4 +1,7 @@
-"""The start page, through gateway and Traefik, in a browser that trusts the root alone."""
+"""The start page, through gateway and Traefik, in a browser that trusts the root alone.
+
+The pictures of README.md are kept here: `cp build/screenshots/home-{light,phone}.png docs/`.
+"""
 
 from __future__ import annotations
 
