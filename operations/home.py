@@ -16,7 +16,6 @@ from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, StringCommand, operation
 from pyinfra.api.state import StateStage
 
-from facts.certificates import ServedCertificates
 from facts.home import HomePage, HomeState
 from operations.refusal import refuse
 from operations.verification import outcomes
@@ -58,17 +57,15 @@ def start_page(site: Site) -> Generator[StringCommand | FunctionCommand, None, N
         host.noop(f"the page stays: this run left out {', '.join(left_out)}")
         return
     asked = endpoints(site)
-    states = host.get_fact(
-        ServedCertificates, endpoints=[one.asked for one in asked], ca_file=ROOT_CA
-    )
-    if len(states) != len(asked):
-        yield from refuse(f"{len(asked)} ports were asked for their certificate, "
-                          f"{len(states)} answered")  # fmt: skip
+    have = host.get_fact(HomePage, endpoints=[one.asked for one in asked], ca_file=ROOT_CA)
+    if len(have.served) != len(asked):
+        yield from refuse(
+            f"{len(asked)} ports were asked for their certificate, {len(have.served)} answered"
+        )
         return
-    served = [Served(end, got.leaf, got.fault) for end, got in zip(asked, states, strict=True)]
+    served = [Served(end, got.leaf, got.fault) for end, got in zip(asked, have.served, strict=True)]
     stamp = Stamp(at=datetime.now(UTC).replace(microsecond=0), by=_operator())
     page = build(site, found, served, revision(_PROJECT), stamp)
-    have = host.get_fact(HomePage)
     if _says(have, page):
         host.noop("the page says the same already")
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +13,13 @@ from typing import Any
 
 import pytest
 from pyinfra.api import FunctionCommand
+from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_host, ctx_state
 from pyinfra_testing.util import FakeState, create_host
 
 from facts.certificates import ServedState
-from facts.home import HomeState
+from facts.home import HomePage, HomeState
 from operations import home as operation
 from operations import verification
 from phoenix.endpoints import endpoints
@@ -29,6 +31,7 @@ from phoenix.x509 import CertificateInfo
 from tests.unit.site_builder import minimal
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
+NOTHING = HomeState([])
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def run(
 
     def fact(cls: type, **_: object) -> object:
         asked.append(cls.__name__)
-        return {"HomePage": have, "ServedCertificates": states}[cls.__name__]
+        return replace(have, served=states)
 
     host.get_fact = fact
     with ctx_state.use(state), ctx_host.use(host):
@@ -88,18 +91,18 @@ def written(commands: list[Any]) -> tuple[str, Page]:
 
 def on_disk(commands: list[Any]) -> HomeState:
     html, page = written(commands)
-    return HomeState(hashlib.sha256(html.encode()).hexdigest(), page.model_dump_json())
+    return HomeState([], hashlib.sha256(html.encode()).hexdigest(), page.model_dump_json())
 
 
 def test_nothing_is_asked_or_written_while_a_run_is_prepared(site: Site) -> None:
-    commands, reason, asked = run(site, HomeState(), [], stage=StateStage.Prepare)
+    commands, reason, asked = run(site, NOTHING, [], stage=StateStage.Prepare)
     assert (commands, asked) == ([], [])
     assert "once they were made" in reason
 
 
 def test_first_page_is_written_by_standard_input_and_the_second_run_leaves_it(site: Site) -> None:
-    first, _, asked = run(site, HomeState(), served(site))
-    assert asked == ["ServedCertificates", "HomePage"], "two round trips"
+    first, _, asked = run(site, NOTHING, served(site))
+    assert asked == ["HomePage"], "one round trip"
     assert written(first)[1].health.state == "ok"
     again, reason, _ = run(site, on_disk(first), served(site))
     assert (again, reason) == ([], "the page says the same already")
@@ -109,15 +112,15 @@ def test_first_page_is_written_by_standard_input_and_the_second_run_leaves_it(si
 def test_page_is_written_when_anything_but_its_stamp_differs(
     site: Site, what: str, checked: dict[str, list[Outcome]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    have, states = on_disk(run(site, HomeState(), served(site))[0]), served(site)
+    have, states = on_disk(run(site, NOTHING, served(site))[0]), served(site)
     if what == "certificate":
         states = served(site, serial="cd34")
     elif what == "health":
         checked["worker"] = [Outcome(one.check, "bad") for one in checked["worker"]]
     elif what == "html":
-        have = HomeState("0" * 64, have.data)
+        have = replace(have, sha256="0" * 64)
     elif what == "data":
-        have = HomeState(have.sha256, have.data[:-9])
+        have = replace(have, data=have.data[:-9])
     else:
         monkeypatch.setattr(operation, "render", lambda page: render(page) + "<!-- newer -->")
         assert len(run(site, have, states)[0]) == 1
@@ -130,7 +133,7 @@ def test_limited_run_leaves_the_page_of_all_hosts(
     site: Site, checked: dict[str, list[Outcome]]
 ) -> None:
     del checked["worker"]
-    commands, reason, asked = run(site, HomeState(), served(site))
+    commands, reason, asked = run(site, NOTHING, served(site))
     assert (commands, asked) == ([], []), "no round trip either"
     assert reason == "the page stays: this run left out worker"
 
@@ -139,15 +142,15 @@ def test_host_that_failed_in_the_run_is_told_on_the_page(
     site: Site, checked: dict[str, list[Outcome]]
 ) -> None:
     del checked["worker"]
-    page = written(run(site, HomeState(), served(site), failed=("worker",))[0])[1]
+    page = written(run(site, NOTHING, served(site), failed=("worker",))[0])[1]
     assert page.health.state == "unknown"
     assert {h.name: h.health.state for h in page.hosts}["worker"] == "unknown"
 
 
 def test_missing_answers_fail_the_host_and_keep_the_page(site: Site) -> None:
-    commands, _, asked = run(site, HomeState(), [])
+    commands, _, asked = run(site, NOTHING, [])
     assert [type(command) for command in commands] == [FunctionCommand]
-    assert asked == ["ServedCertificates"]
+    assert asked == ["HomePage"]
 
 
 def test_script_writes_both_files_whole(tmp_path: Path) -> None:
@@ -166,3 +169,11 @@ def test_script_writes_both_files_whole(tmp_path: Path) -> None:
     )  # fmt: skip
     assert broken.returncode != 0, "half of it came"
     assert (tmp_path / "new" / "home" / "index.html").read_text() == page
+
+
+@pytest.mark.parametrize("output", [["junk"], ["endpoint 1"], ["start page"], ["x", "start page"]])
+def test_fact_refuses_what_does_not_tell_of_page_and_ports(output: list[str]) -> None:
+    fact = HomePage()
+    fact.command([("10.0.0.20", 443, "x.example")], "/root.crt")
+    with pytest.raises(FactProcessError):
+        fact.process(output)
