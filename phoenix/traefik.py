@@ -173,7 +173,8 @@ def dynamic_config(site: Site) -> tuple[str, str]:
     The marker is named after the content, so that Traefik's API tells which one it runs.
     """
     gateway, proxy = guest_with(site, "nginx"), guest_with(site, "traefik")
-    backends = [route for route in routes(site) if route.service.kind == "backend"]
+    backends = [route for route in routes(site) if route.url is not None]
+    verified = [route for route in backends if route.url and route.url.startswith("https:")]
     middlewares = {
         "from-gateway": _Middleware(
             ip_allow_list=_IPAllowList(source_range=[f"{gateway.address}/32"])
@@ -191,9 +192,7 @@ def dynamic_config(site: Site) -> tuple[str, str]:
             route.service.name: _Service(
                 load_balancer=_LoadBalancer(
                     servers=[_Server(url=route.url)],
-                    servers_transport=(
-                        route.service.name if route.service.scheme == "https" else None
-                    ),
+                    servers_transport=route.service.name if route in verified else None,
                 )
             )
             for route in backends
@@ -203,8 +202,7 @@ def dynamic_config(site: Site) -> tuple[str, str]:
             route.service.name: _ServersTransport(
                 server_name=route.server_name, root_c_as=[ROOT_CA]
             )
-            for route in backends
-            if route.service.scheme == "https"
+            for route in verified
         }
         or None,
         middlewares=middlewares,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from phoenix import dns
+from phoenix import dns, home
 from phoenix.acme import PAIRS
 from phoenix.certificates_wanted import certificates
 from phoenix.model import Host, Service, Site
@@ -80,6 +80,7 @@ def _services(site: Site) -> Iterator[Check]:
     ]
     if site.portainer is not None:
         units.append((site.portainer, SERVER_UNIT, "Portainer"))
+    units += [(s.owner, home.UNIT, "the start page") for s in site.services if s.kind == "home"]
     for host, unit, what in units:
         yield Check(host.name, "service", f"{what} ({unit})", ("unit_runs", unit))
 

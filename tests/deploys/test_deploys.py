@@ -30,6 +30,7 @@ ORDER = {
         "Traefik: configuration and service",
         "Traefik: routes",
     ],
+    "home": ["Home: packages", "Home: files and service"],
     "nginx": [
         "Nginx: packages",
         "Nginx: renewal",
@@ -43,6 +44,7 @@ HOSTS = {
     "step_ca": {CA},
     "certificates": {"portainer", "drphoenix"},
     "traefik": {TRAEFIK},
+    "home": {TRAEFIK},
     "nginx": {NGINX},
 }
 COMPONENTS = sorted(ORDER)

@@ -178,8 +178,8 @@ def test_lab_subnet_moves_the_original(original: site.Site) -> None:
 
 def test_records(own: site.Site) -> None:
     found = {r.name: str(r.address) for r in dns.records(own)}
-    gateway = dict.fromkeys((f"{n}.{ZONE}" for n in ("app", "portainer", "qdrant", "traefik")),
-                            "10.0.0.153")  # fmt: skip
+    routed = ("app", "home", "portainer", "qdrant", "traefik")
+    gateway = dict.fromkeys((f"{n}.{ZONE}" for n in routed), "10.0.0.153")
     assert found == gateway | {
         f"ca.{ZONE}": "10.0.0.10",
         f"portainer-agent.{ZONE}": "10.0.0.102",
@@ -197,6 +197,7 @@ def test_routes(own: site.Site) -> None:
     worker = f"drphoenix.host.{ZONE}"
     assert found == [
         ("app", "https://10.0.0.102:8000", worker, "/health"),
+        ("home", "http://127.0.0.1:8083", f"traefik-internal.host.{ZONE}", "/"),
         ("portainer", "https://10.0.0.111:9443", f"portainer.host.{ZONE}", "/api/system/status"),
         ("qdrant", "https://10.0.0.102:6333", worker, "/healthz"),
         ("traefik", None, f"traefik-internal.host.{ZONE}", "/dashboard/"),
@@ -213,7 +214,7 @@ def test_certificates(own: site.Site) -> None:
         (1002, "host", (f"drphoenix.host.{ZONE}",), "standalone"),
     ]
     assert routes.gateway_names(own) == tuple(
-        f"{n}.{ZONE}" for n in ("app", "portainer", "qdrant", "traefik")
+        f"{n}.{ZONE}" for n in ("app", "home", "portainer", "qdrant", "traefik")
     )
 
 

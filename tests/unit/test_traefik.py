@@ -79,8 +79,19 @@ def test_site_without_backends_has_no_empty_sections(tmp_path: Path) -> None:
     bare.stacks = {}
     bare.vm = {"vms": []}
     http = yaml.safe_load(traefik.dynamic_config(bare.load(tmp_path))[0])["http"]
-    assert {"services", "serversTransports"} & set(http) == set(), "Traefik refuses empty sections"
-    assert "traefik" in http["routers"], http["routers"]
+    assert "serversTransports" not in http, "Traefik refuses empty sections"
+    assert {"home", "traefik"} <= set(http["routers"]), http["routers"]
+
+
+def test_start_page_is_plain_http_on_the_guest_s_own_loopback_alone(site: Site) -> None:
+    http = yaml.safe_load(traefik.dynamic_config(site)[0])["http"]
+    plain = {
+        name: service["loadBalancer"]["servers"]
+        for name, service in http["services"].items()
+        if "serversTransport" not in service["loadBalancer"]
+    }
+    assert plain == {"home": [{"url": "http://127.0.0.1:8083"}]}
+    assert "home" not in http["serversTransports"]
 
 
 @pytest.mark.parametrize(("lifetime", "hours"), [("24h", 24), ("90m", 1), ("5m", 1), ("36h", 36)])
