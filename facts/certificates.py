@@ -61,6 +61,18 @@ class ServedState:
     protocol: str
     error: str
 
+    @property
+    def leaf(self) -> CertificateInfo | None:
+        """The certificate that the service presents; None without a session."""
+        return self.chain[0] if self.chain else None
+
+    @property
+    def fault(self) -> str:
+        """Why a client that verifies refuses this; empty where it does not."""
+        if not self.chain or self.verify_code == 0:
+            return self.error
+        return self.verify_message or f"OpenSSL's verify result is {self.verify_code}"
+
 
 @dataclass(frozen=True)
 class AcmeState:
@@ -134,9 +146,9 @@ class ServedCertificate(FactBase[ServedState]):
         trust: list[str | QuoteString] = []
         if ca_file is not None:
             trust = ["-CAfile", QuoteString(ca_file), "-no-CApath", "-no-CAstore"]
-        host = f"[{address}]" if ":" in address else address
+        where = f"{_host(address)}:{port}"
         return StringCommand(
-            *("timeout", "10", "openssl", "s_client", "-connect", QuoteString(f"{host}:{port}")),
+            *("timeout", "10", "openssl", "s_client", "-connect", QuoteString(where)),
             *("-servername", QuoteString(server_name)),
             *("-verify_hostname", QuoteString(server_name)),
             *("-showcerts", *trust, "</dev/null", "2>&1", "|", _CERTIFICATES, _REPORT),
@@ -145,6 +157,56 @@ class ServedCertificate(FactBase[ServedState]):
     def process(self, output: list[str]) -> ServedState:
         """Parse s_client's report; junk is a FactProcessError."""
         return parse_served(output)
+
+
+# One s_client session for each ADDRESS:PORT<tab>NAME, all at once; "endpoint N" begins each report.
+_SERVED = rf"""
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT; trust=$1; shift; n=0
+for one; do
+ n=$((n + 1)); (
+  name=${{one#*$(printf '\t')}}
+  timeout 10 openssl s_client -connect "${{one%%$(printf '\t')*}}" -servername "$name" \
+   -verify_hostname "$name" -showcerts ${{trust:+-CAfile "$trust" -no-CApath -no-CAstore}} \
+   </dev/null 2>&1 | {_CERTIFICATES} {_REPORT} >"$work/$n" ) &
+done; wait
+i=0; while [ $i -lt $n ]; do i=$((i + 1)); echo "endpoint $i"; cat "$work/$i"; done
+"""
+_ENDPOINT = re.compile(r"endpoint (\d+)")
+
+
+class ServedCertificates(FactBase[list[ServedState]]):
+    """`ServedCertificate` of many endpoints, in their order: one round trip, all asked at once.
+
+    An endpoint is address, port and SNI name. A chain that cannot be read is that endpoint's
+    `error`, so that one odd service does not hide the others.
+    """
+
+    @staticmethod
+    def default() -> list[ServedState]:
+        """Nothing was asked for."""
+        return []
+
+    def requires_command(
+        self,
+        endpoints: Sequence[tuple[str, int, str]],  # noqa: ARG002
+        ca_file: str | None = None,  # noqa: ARG002
+    ) -> str:
+        """`openssl`."""
+        return "openssl"
+
+    def command(
+        self, endpoints: Sequence[tuple[str, int, str]], ca_file: str | None = None
+    ) -> StringCommand:
+        """One shell that asks all endpoints; always exits 0."""
+        self._count = len(endpoints)
+        asked = [QuoteString(f"{_host(a)}:{port}\t{name}") for a, port, name in endpoints]
+        return StringCommand(
+            "sh", "-c", QuoteString(_SERVED), "served", QuoteString(ca_file or ""), *asked
+        )
+
+    def process(self, output: list[str]) -> list[ServedState]:
+        """Parse the reports; one that is missing is a FactProcessError."""
+        return parse_served_all(output, self._count)
 
 
 class AcmeStatus(FactBase[AcmeState | None]):
@@ -207,6 +269,28 @@ def parse_served(output: Sequence[str]) -> ServedState:
     )
 
 
+def parse_served_all(output: Sequence[str], count: int) -> list[ServedState]:
+    """The states from ServedCertificates' lines. Raises FactProcessError unless all are there."""
+    reports: list[list[str]] = []
+    for line in output:
+        head = _ENDPOINT.fullmatch(line)
+        if head and int(head[1]) == len(reports) + 1:
+            reports.append([])
+        elif reports:
+            reports[-1].append(line)
+        else:
+            raise FactProcessError(f"unexpected line from the host: {line!r}")
+    if len(reports) != count:
+        raise FactProcessError(f"{count} endpoints were asked, {len(reports)} reported")
+    states = []
+    for report in reports:
+        try:
+            states.append(parse_served(report))
+        except FactProcessError as error:
+            states.append(ServedState((), None, "", "", str(error)))
+    return states
+
+
 def parse_acme_status(output: Sequence[str]) -> AcmeState | None:
     """The state from one line of JSON. Raises FactProcessError for anything else."""
     if not output:
@@ -226,6 +310,10 @@ def parse_acme_status(output: Sequence[str]) -> AcmeState | None:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise FactProcessError(f"phoenix-acme status gave no usable answer: {error!r}") from error
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 _CERT = "CERTIFICATE"
