@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from pyinfra.api.exceptions import FactProcessError
@@ -37,9 +38,9 @@ class Renewals(FactBase[list[Renewal]]):
     @override
     def command(self, names: Sequence[str]) -> StringCommand:
         units = [f"phoenix-acme@{name}.{kind}" for name in names for kind in ("timer", "service")]
-        # Seconds since 1970, whatever the host's time zone (systemd 251).
+        # --timestamp=unix does not reach this property.
         return StringCommand(
-            *("systemctl", "show", "--timestamp=unix"),
+            *("TZ=UTC", "LC_ALL=C", "systemctl", "show"),
             *("--property=Id,NextElapseUSecRealtime,Result", "--"),
             *(QuoteString(unit) for unit in units),
         )
@@ -66,5 +67,11 @@ def parse(output: Iterable[str]) -> list[Renewal]:
 
 
 def _seconds(text: str) -> int | None:
-    """From `@1764000000`; None for an empty value or `n/a`."""
-    return int(text[1:]) if text.startswith("@") and text[1:].isdigit() else None
+    """From `Tue 2026-11-24 19:05:21 UTC`; None where the timer has no next time."""
+    if not text.endswith(" UTC"):
+        return None
+    try:
+        _, day, time, _ = text.split()
+        return int(datetime.fromisoformat(f"{day}T{time}+00:00").timestamp())
+    except ValueError as error:
+        raise FactProcessError(f"unexpected time from systemctl: {text!r}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -144,22 +144,23 @@ def certificate(
     ).model_dump(mode="json")
 
 
-def outcomes(site: Site, observed: Observed) -> tuple[tuple[Outcome, ...], dict[str, str]]:
+def outcomes(
+    site: Site, observed: Observed, asked: Collection[str]
+) -> tuple[tuple[Outcome, ...], dict[str, str]]:
     """The outcomes of all checks that were made, in the order of `checks`; and who is silent.
 
-    A host that answers by SSH and yet did not make its checks is silent as well.
+    A host of `asked` that answers by SSH and yet did not make its checks is silent as well.
     """
     told = observed.values.get(PROBES, {})
-    silent = dict(observed.silent)
+    silent = {host: why for host, why in observed.silent.items() if host in asked}
     found: dict[Check, Outcome] = {}
     for host in site.hosts:
+        if host.name not in asked or host.name in silent:
+            continue
         mine = checks_of(site, host.name)
         faults = told.get(host.name)
-        if host.name in silent or (faults is None and host.name not in told):
-            continue
         if not isinstance(faults, list) or len(faults) != len(mine):
-            silent[host.name] = "it answers, but its checks could not be made: see the run's log"
+            silent[host.name] = "it answers, but its checks could not be made"
             continue
-        for check, fault in zip(mine, faults, strict=True):
-            found[check] = Outcome(check, fault)
+        found |= {c: Outcome(c, fault) for c, fault in zip(mine, faults, strict=True)}
     return tuple(found[check] for check in checks(site) if check in found), silent

@@ -83,9 +83,7 @@ def select(site: Site, name: str) -> tuple[Path, ...]:
     hosts |= {str(host.vmid): host.name for host in site.guests}
     hosts |= {host.fqdn: host.name for host in site.hosts}
     chosen = [
-        path
-        for path in paths(site)
-        if wanted in path.about or hosts.get(wanted, "") in path.hosts
+        path for path in paths(site) if wanted in path.about or hosts.get(wanted, "") in path.hosts
     ]
     if chosen:
         return tuple(chosen)
@@ -284,9 +282,7 @@ def _stack(site: Site, agent: Host, stack: Deployment, api: Hop, find: _Checks) 
 
 def _guards(_: Site, find: _Checks) -> Iterator[Path]:
     """What must not work, or must not be seen."""
-    for check in find(
-        "name_is_rejected", "port_is_shut", "docker_has_no_port", "keys_are_private"
-    ):
+    for check in find("name_is_rejected", "port_is_shut", "docker_has_no_port", "keys_are_private"):
         what = {
             "name_is_rejected": "refuses undeclared names",
             "port_is_shut": f"keeps Portainer's agent shut to {check.host}",

@@ -249,9 +249,7 @@ def _containers(site: Site) -> Iterator[Check]:
             yield Check(agent.name, "service", f"containers of {name}", well, agent.name, name)
 
 
-def report(
-    outcomes: Mapping[str, Sequence[Outcome]], host: str, site: Site | None = None
-) -> str:
+def report(outcomes: Mapping[str, Sequence[Outcome]], host: str, site: Site | None = None) -> str:
     """What to tell about `host`, a line a fault, given every host's outcomes; empty if none.
 
     With `site`, the first broken hop comes with its likely mend.

@@ -1,0 +1,170 @@
+"""`phoenix status`: the site at a glance."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from phoenix import duration, observation, paths
+from phoenix.cli import exits, output, project, tables
+from phoenix.cli.doctor import tell_cause
+from phoenix.cli.observing import observe
+from phoenix.diagnosis import Findings, diagnose
+from phoenix.runs.process import Finished
+from phoenix.runs.results import title_of
+from phoenix.status import CertificateStatus, Drift, Status, build
+
+DriftOption = Annotated[
+    bool,
+    typer.Option(
+        "--drift/--no-drift", help="Look for what a sync would change, which takes longer."
+    ),
+]
+
+
+def status(
+    drift: DriftOption = True,
+    inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
+    as_json: output.JsonOption = False,
+) -> None:
+    """Show guests, services, certificates, endpoints, stacks, and drift. Nothing is changed.
+
+    Examples:
+
+      phoenix status                    everything
+
+      phoenix status --no-drift         a quick look
+
+      phoenix status --json             for a script; times are UTC
+
+    Exit code: 0 all is well, 1 something is down, expired or silent, 2 drift alone.
+    """
+    site = project.load(inventory)
+    planned = ("deploys/all.py",) if drift else ()
+    observed, done = observe(site, observation.ALL, (), *planned, quiet=as_json)
+    hosts = {host.name for host in site.site.hosts}
+    outcomes, silent = observation.outcomes(site.site, observed, hosts)
+    diagnosis = diagnose(site.site, paths.paths(site.site), Findings(outcomes, silent))
+    found = build(
+        site.site,
+        site.name,
+        observation.Observed(observed.values, silent),
+        outcomes,
+        diagnosis,
+        _drift(done) if drift else Drift(),
+        datetime.now(UTC),
+    )
+    output.emit(as_json, found, lambda console: tell(console, found))
+    if found.broken:
+        raise typer.Exit(exits.ERROR)
+    if found.drifted:
+        raise typer.Exit(exits.ATTENTION)
+
+
+def _drift(done: Finished) -> Drift:
+    if done.results is None:
+        return Drift(unknown="\n".join(done.last_lines) or "no host could be planned", looked=True)
+    steps: dict[str, tuple[str, ...]] = {}
+    for step in done.results.get("plan", ()):
+        for host in (*step["hosts_with_change"], *step["hosts_with_conditional_change"]):
+            steps[host] = (*steps.get(host, ()), title_of(step["name"]))
+    return Drift(steps, looked=True)
+
+
+def tell(console: Console, found: Status) -> None:
+    """Tables for a person, the first cause at the end, where the eye is."""
+    _guests(console, found)
+    services = tables.table("services", "URL", "guest", "state", "first broken hop")
+    for service in found.services:
+        services.add_row(service.url, service.owner, tables.state(service.state), service.fault)
+    tables.show(console, services)
+    _certificates(console, found)
+    if found.endpoints:
+        ends = tables.table("Portainer's endpoints", "name", "URL", "state", "fault")
+        for end in found.endpoints:
+            ends.add_row(end.name, end.url, tables.state(end.state), end.fault)
+        tables.show(console, ends)
+    _stacks(console, found)
+    if found.drift_unknown:
+        console.print(Text("drift is not known: " + found.drift_unknown, style="yellow"))
+    if found.first_cause is not None:
+        tell_cause(console, found.first_cause, first=True)
+    console.print(_summary(found), markup=False)
+
+
+def _guests(console: Console, found: Status) -> None:
+    guests = tables.table("guests", "name", "id", "address", "state", "drift", "fault")
+    for guest in found.guests:
+        guests.add_row(
+            *(guest.name, str(guest.id or ""), guest.address),
+            tables.state(guest.state if guest.answers else "silent"),
+            _drift_words(guest.drift),
+            guest.fault,
+        )
+    tables.show(console, guests)
+
+
+def _certificates(console: Console, found: Status) -> None:
+    issuers = {one.issuer for one in found.certificates if one.issuer}
+    single = issuers.pop() if len(issuers) == 1 else ""
+    title = f"certificates, all by {single}" if single else "certificates"
+    columns = ["holder", "at", "for", "ends", "next renewal", "state"]
+    made = tables.table(title, *columns, *(() if single else ("issuer",)))
+    for one in found.certificates:
+        names = one.names[0] + (f" and {len(one.names) - 1} more" if one.names[1:] else "")
+        state = tables.state(one.state)
+        if one.fault:
+            state = Text(f"{one.state}: {one.fault}", style=state.style)
+        row: list[str | Text] = [
+            *(one.holder, one.served_at.rpartition(":")[2], names),
+            _until(one.not_after, found.at), _renewal(one, found.at), state,
+        ]  # fmt: skip
+        made.add_row(*row, *(() if single else (one.issuer,)))
+    tables.show(console, made)
+
+
+def _stacks(console: Console, found: Status) -> None:
+    if not found.stacks:
+        return
+    made = tables.table("stacks", "name", "guest", "Portainer", "containers", "state", "drift", "")
+    for stack in found.stacks:
+        drift = _drift_words(None if stack.drift is None else int(stack.drift))
+        made.add_row(
+            *(stack.name, stack.guest, stack.status or "not known"),
+            f"{stack.healthy} of {stack.containers} well",
+            *(tables.state(stack.state), drift, stack.fault),
+        )
+    tables.show(console, made)
+
+
+def _until(time: datetime | None, now: datetime) -> str:
+    if time is None:
+        return ""
+    if time <= now:
+        return f"{duration.words(now - time)} ago"
+    return f"in {duration.words(time - now)}"
+
+
+def _renewal(one: CertificateStatus, now: datetime) -> str:
+    if one.next_renewal is None:
+        return "nobody asks" if one.renewed_by.endswith(".timer") and one.not_after else ""
+    return "is due" if one.next_renewal <= now else _until(one.next_renewal, now)
+
+
+def _drift_words(count: int | None) -> Text:
+    if count is None:
+        return Text("not known", style="dim")
+    return Text("none") if not count else Text(f"{count} step{'s'[: count > 1]}", style="yellow")
+
+
+def _summary(found: Status) -> str:
+    if found.broken:
+        return "something is broken: `phoenix doctor` shows every hop"
+    if found.drifted:
+        steps = sum(guest.drift or 0 for guest in found.guests)
+        return f"all is up; a sync would change {steps} steps: `phoenix plan` shows them"
+    return "all is well"
