@@ -22,38 +22,48 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Cause(_Model):
-    """A fault that no other one explains. `host` found it; `seen_by` are all hosts that did.
+class Fault(_Model):
+    """What one check found: `host` made it, `hop` says what it is about."""
+
+    layer: str
+    host: str
+    hop: str
+    fault: str
+
+    @property
+    def brief(self) -> str:
+        """Where it is, without what was seen there."""
+        return f"{self.host}: {self.hop}"
+
+
+class Cause(Fault):
+    """A fault that no other one explains. `seen_by`: all hosts that found it, `host` among them.
 
     `breaks` are the names of the paths that it stops.
     """
 
-    host: str
-    layer: str
-    hop: str
-    fault: str
     seen_by: tuple[str, ...]
     breaks: tuple[str, ...]
     mend: Mend
 
 
 class HopReport(_Model):
-    """One hop as it was found; `fault` begins with its layer, and is empty where all is well."""
+    """One hop as it was found, with its lowest fault; None where all is well."""
 
     source: str
     target: str
     what: str
     state: State
-    fault: str
+    fault: Fault | None
 
 
 class PathReport(_Model):
-    """One path as it was found. `cause` is its first broken hop's, in a line; empty if none."""
+    """One path as it was found. `cause`: the fault of its first broken hop, None if all is well."""
 
     kind: str
     name: str
     state: PathState
-    cause: str
+    cause: Fault | None
     hops: tuple[HopReport, ...]
 
 
@@ -132,12 +142,12 @@ def _walk(
         hops.append(
             HopReport(
                 source=hop.source, target=hop.target, what=hop.what, state=state,
-                fault=_line(fault),
+                fault=_fault(fault),
             )
         )  # fmt: skip
     state_of_path: PathState = "broken" if broken else "ok" if cause is None else "unknown"
     report = PathReport(
-        kind=path.kind, name=path.name, state=state_of_path, cause=_line(cause), hops=tuple(hops)
+        kind=path.kind, name=path.name, state=state_of_path, cause=_fault(cause), hops=tuple(hops)
     )
     return report, cause
 
@@ -161,11 +171,11 @@ def _rank(outcome: Outcome) -> int:
     return LAYERS.index(outcome.check.layer)
 
 
-def _line(outcome: Outcome | None) -> str:
+def _fault(outcome: Outcome | None) -> Fault | None:
     if outcome is None:
-        return ""
+        return None
     check = outcome.check
-    return f"{check.layer} on {check.host}: {check.hop}: {outcome.fault}"
+    return Fault(layer=check.layer, host=check.host, hop=check.hop, fault=outcome.fault)
 
 
 def _grouped(

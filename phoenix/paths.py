@@ -133,7 +133,7 @@ def _requests(site: Site, find: _Checks) -> Iterator[Path]:
         name = route.fqdn
         hops = [
             Hop(
-                *(client.name, site.hypervisor.name, f"DNS: {name}"),
+                *(client.name, site.hypervisor.name, "its name"),
                 (*_dns_runs(site, find), *find("names_resolve", host=client.name, subject=name)),
             ),
             Hop(
@@ -204,8 +204,7 @@ def _dns_runs(site: Site, find: _Checks) -> tuple[Check, ...]:
 
 def _asks_dns(site: Site, host: Host, find: _Checks) -> Hop:
     found = find("names_resolve", "name_is_unknown", host=host.name)
-    what = "DNS: every name"
-    return Hop(host.name, site.hypervisor.name, what, (*_dns_runs(site, find), *found))
+    return Hop(host.name, site.hypervisor.name, "names", (*_dns_runs(site, find), *found))
 
 
 def _names(site: Site, find: _Checks) -> Iterator[Path]:
@@ -284,13 +283,13 @@ def _guards(_: Site, find: _Checks) -> Iterator[Path]:
     """What must not work, or must not be seen."""
     for check in find("name_is_rejected", "port_is_shut", "docker_has_no_port", "keys_are_private"):
         what = {
-            "name_is_rejected": "refuses undeclared names",
-            "port_is_shut": f"keeps Portainer's agent shut to {check.host}",
-            "docker_has_no_port": "keeps Docker's API off the network",
-            "keys_are_private": "keeps its keys private",
+            "name_is_rejected": f"undeclared names at {check.target}",
+            "port_is_shut": f"the agent on {check.target} to {check.host}",
+            "docker_has_no_port": f"Docker's API on {check.target}",
+            "keys_are_private": f"keys on {check.target}",
         }[check.probe]
         hop = Hop(check.host, check.target, check.hop, (check,))
-        yield Path("guard", f"{check.target} {what}", (hop,))
+        yield Path("guard", what, (hop,))
 
 
 def _lower(names: Iterable[str]) -> frozenset[str]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from phoenix import observation
 from phoenix.acme import RENEW_FRACTION
-from phoenix.diagnosis import Cause, Diagnosis
+from phoenix.diagnosis import Cause, Diagnosis, Fault
 from phoenix.model import Host, Site
 from phoenix.observation import Endpoint, Observed, Served
 from phoenix.routes import routes
@@ -39,17 +39,19 @@ class Guest(_Model):
 
 
 class ServiceStatus(_Model):
-    """One service at the gateway. `fault` is the first broken hop's, empty where it is well."""
+    """One service at the gateway. `fault` is the first broken hop's, None where it is well."""
 
     name: str
     url: str
     owner: str
     state: State
-    fault: str
+    fault: Fault | None
 
 
 class CertificateStatus(_Model):
     """One certificate as it is served. Times are UTC; `hours_left` is negative when it is over.
+
+    `names` begins with the one that was asked for.
 
     `next_renewal` is when the holder is going to ask for a new one, at the earliest; None where
     that is not known, or where nothing is going to ask. `renewed_by`: whose rule that is.
@@ -100,6 +102,7 @@ class Status(_Model):
     """The whole site. `drift_unknown` says why nobody could look for drift; else empty."""
 
     site: str
+    domain: str
     at: datetime
     guests: tuple[Guest, ...]
     services: tuple[ServiceStatus, ...]
@@ -152,6 +155,7 @@ def build(
     found = tuple(outcomes)
     return Status(
         site=name,
+        domain=site.domain,
         at=now,
         guests=tuple(_guest(host, observed, found, drift) for host in site.hosts),
         services=tuple(_services(site, diagnosis)),
@@ -166,7 +170,7 @@ def build(
 def _guest(host: Host, observed: Observed, found: Iterable[Outcome], drift: Drift) -> Guest:
     silent = observed.silent.get(host.name, "")
     faults = [
-        one.fault
+        f"{one.check.hop} {one.fault}"
         for one in found
         if one.check.host == host.name and one.check.layer == "service" and one.fault
     ]
@@ -191,7 +195,7 @@ def _services(site: Site, diagnosis: Diagnosis) -> Iterable[ServiceStatus]:
             url=f"https://{route.fqdn}",
             owner=route.service.owner.name,
             state=path.state if path else "unknown",
-            fault=path.cause if path else "",
+            fault=path.cause if path else None,
         )
 
 
@@ -209,25 +213,28 @@ def _certificates(site: Site, observed: Observed, now: datetime) -> Iterable[Cer
         if isinstance(answers, list) and len(answers) == len(ends):
             served |= {e: Served(**a) for e, a in zip(ends, answers, strict=True)}
     for end in observation.endpoints(site):
-        missing = Served(error=f"{end.asker} was not asked")
-        yield _certificate(site, end, served.get(end, missing), observed, now)
+        yield _certificate(site, end, served.get(end), observed, now)
 
 
 def _certificate(
-    site: Site, end: Endpoint, leaf: Served, observed: Observed, now: datetime
+    site: Site, end: Endpoint, found: Served | None, observed: Observed, now: datetime
 ) -> CertificateStatus:
+    was_asked = found is not None
+    leaf = found or Served(error=f"{end.asker}, which would ask for it, cannot be asked")
     left = leaf.not_after - now if leaf.not_after else None
     by, renewal = _renewal(site, end, leaf, observed)
     fault = leaf.error
-    state: State = "unknown" if left is None else "ok"
-    if left is not None and left <= timedelta():
+    state: State = "ok"
+    if left is None:
+        state = "broken" if was_asked else "unknown"
+    elif left <= timedelta():
         state, fault = "broken", "it has expired"
-    elif left is not None and not leaf.verified:
+    elif not leaf.verified:
         state, fault = "broken", "it does not verify against the site's root for its name"
     return CertificateStatus(
         holder=end.host,
         served_at=f"{end.address}:{end.port}",
-        names=leaf.names or (end.server_name,),
+        names=tuple(dict.fromkeys((end.server_name, *leaf.names))),
         serial=leaf.serial,
         issuer=leaf.issuer,
         not_before=leaf.not_before,

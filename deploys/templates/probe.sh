@@ -5,7 +5,7 @@ export LC_ALL=C
 
 unit_runs() {
     state=$(systemctl is-active "$1")
-    [ "$state" = active ] || { echo "is $state"; systemctl status --no-pager -n 2 "$1" 2>&1 | tail -n 2; }
+    [ "$state" = active ] || { echo "is $state:"; journalctl -q --no-pager -n 2 -o cat -u "$1" 2>&1; }
 }
 
 names_resolve() {

@@ -14,10 +14,19 @@ from phoenix import observation, paths
 from phoenix.cli import exits, output, project, tables
 from phoenix.cli.exits import CommandError
 from phoenix.cli.observing import observe
-from phoenix.diagnosis import Cause, Diagnosis, Findings, PathReport, diagnose
+from phoenix.diagnosis import Cause, Diagnosis, Fault, Findings, PathReport, diagnose
 
 _MARKS = {"ok": ("ok", "green"), "broken": ("BROKEN", "bold red"),
           "follows": ("fails too", "red"), "unknown": ("unknown", "yellow")}  # fmt: skip
+
+_KINDS = {
+    "names": "names, asked by",
+    "renewal": "the CA, asked by",
+    "api": "Portainer",
+    "agent": "its agents",
+    "stack": "stacks",
+    "guard": "kept shut",
+}
 
 
 class Report(BaseModel):
@@ -101,16 +110,28 @@ def tell(console: Console, report: Report) -> None:
         tell_cause(console, report.first_cause, first=True)
     for cause in report.other_causes:
         tell_cause(console, cause, first=False)
-    for path in report.paths:
-        if path.state == "ok" and not report.name:
-            continue
-        _tell_path(console, path)
-    well = sum(path.state == "ok" for path in report.paths)
-    total = len(report.paths)
+    well = [path for path in report.paths if path.state == "ok"]
+    for group in _by_cause(report.paths, with_well=bool(report.name)):
+        _tell_path(console, group[0])
+        if group[1:]:
+            names = ", ".join(path.name for path in group[1:])
+            _indented(console, f"the same stops: {names}")
+            console.print()
+    if not report.name:
+        _tell_well(console, well)
     if report.ok:
-        console.print(f"all is well: {total} paths, every hop proven")
+        console.print(f"all is well: {len(well)} paths, every hop proven")
     else:
-        console.print(f"{well} of {total} paths are well")
+        console.print(f"{len(well)} of {len(report.paths)} paths are well")
+
+
+def _by_cause(found: Sequence[PathReport], *, with_well: bool) -> list[list[PathReport]]:
+    """Paths that the same fault stops are told as one; those that are well, each by itself."""
+    groups: dict[Fault | str, list[PathReport]] = {}
+    for path in found:
+        if path.cause is not None or with_well:
+            groups.setdefault(path.cause or path.name, []).append(path)
+    return list(groups.values())
 
 
 def tell_cause(console: Console, cause: Cause, *, first: bool) -> None:
@@ -135,15 +156,33 @@ def tell_cause(console: Console, cause: Cause, *, first: bool) -> None:
 
 
 def _tell_path(console: Console, path: PathReport) -> None:
-    made = tables.table(f"{path.name}: {_MARKS[path.state][0]}", "hop", "asks for", "", "")
+    rows: list[tuple[tables.Cell, ...]] = []
     for hop in path.hops:
         word, style = _MARKS[hop.state]
         where = hop.source if hop.source == hop.target else f"{hop.source} → {hop.target}"
-        fault = "" if hop.state == "ok" else hop.fault
-        if hop.state == "follows":
-            fault = fault.partition(": ")[0]
-        made.add_row(where, hop.what, Text(word, style=style), Text(fault))
-    tables.show(console, made)
+        fault = hop.fault.brief if hop.fault and hop.state in ("broken", "unknown") else ""
+        rows.append((Text(f"  {where}"), hop.what, Text(word, style=style), fault))
+    word, _ = _MARKS[path.state]
+    tables.show(console, f"{path.name}: {word}", ["", "", "", ""], rows)
+
+
+def _tell_well(console: Console, well: Sequence[PathReport]) -> None:
+    """Requests by name with their way; what they rest on by its kind."""
+    rows: list[tuple[tables.Cell, ...]] = []
+    for path in well:
+        if path.kind == "request":
+            way = dict.fromkeys(name for hop in path.hops for name in (hop.source, hop.target))
+            rows.append((tables.state("ok"), path.name, " → ".join(way)))
+    for kind, what in _KINDS.items():
+        names = [
+            path.hops[0].source if kind in ("names", "renewal") else path.name
+            for path in well
+            if path.kind == kind
+        ]
+        if names:
+            rows.append((tables.state("ok"), what, ", ".join(names)))
+    if rows:
+        tables.show(console, "what is well", ["", "", ""], rows)
 
 
 def _indented(console: Console, line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -20,9 +21,7 @@ from phoenix.status import CertificateStatus, Drift, Status, build
 
 DriftOption = Annotated[
     bool,
-    typer.Option(
-        "--drift/--no-drift", help="Look for what a sync would change, which takes longer."
-    ),
+    typer.Option("--drift/--no-drift", help="Also look for what a sync would change: slower."),
 ]
 
 
@@ -77,17 +76,40 @@ def _drift(done: Finished) -> Drift:
 
 def tell(console: Console, found: Status) -> None:
     """Tables for a person, the first cause at the end, where the eye is."""
-    _guests(console, found)
-    services = tables.table("services", "URL", "guest", "state", "first broken hop")
-    for service in found.services:
-        services.add_row(service.url, service.owner, tables.state(service.state), service.fault)
-    tables.show(console, services)
+    tables.show(
+        console,
+        "guests",
+        ["name", "id", "address", "state", "drift", ""],
+        [
+            (
+                *(guest.name, str(guest.id or ""), guest.address),
+                tables.state(guest.state if guest.answers else "silent"),
+                _drift_words(guest.drift),
+                tables.brief(guest.fault),
+            )
+            for guest in found.guests
+        ],
+    )
+    tables.show(
+        console,
+        "services",
+        ["URL", "guest", "state", "first broken hop"],
+        [
+            (one.url, one.owner, tables.state(one.state), one.fault.brief if one.fault else "")
+            for one in found.services
+        ],
+    )
     _certificates(console, found)
     if found.endpoints:
-        ends = tables.table("Portainer's endpoints", "name", "URL", "state", "fault")
-        for end in found.endpoints:
-            ends.add_row(end.name, end.url, tables.state(end.state), end.fault)
-        tables.show(console, ends)
+        tables.show(
+            console,
+            "Portainer's endpoints",
+            ["name", "URL", "state", ""],
+            [
+                (one.name, one.url, tables.state(one.state), tables.brief(one.fault))
+                for one in found.endpoints
+            ],
+        )
     _stacks(console, found)
     if found.drift_unknown:
         console.print(Text("drift is not known: " + found.drift_unknown, style="yellow"))
@@ -96,49 +118,47 @@ def tell(console: Console, found: Status) -> None:
     console.print(_summary(found), markup=False)
 
 
-def _guests(console: Console, found: Status) -> None:
-    guests = tables.table("guests", "name", "id", "address", "state", "drift", "fault")
-    for guest in found.guests:
-        guests.add_row(
-            *(guest.name, str(guest.id or ""), guest.address),
-            tables.state(guest.state if guest.answers else "silent"),
-            _drift_words(guest.drift),
-            guest.fault,
-        )
-    tables.show(console, guests)
-
-
 def _certificates(console: Console, found: Status) -> None:
     issuers = {one.issuer for one in found.certificates if one.issuer}
     single = issuers.pop() if len(issuers) == 1 else ""
-    title = f"certificates, all by {single}" if single else "certificates"
-    columns = ["holder", "at", "for", "ends", "next renewal", "state"]
-    made = tables.table(title, *columns, *(() if single else ("issuer",)))
-    for one in found.certificates:
-        names = one.names[0] + (f" and {len(one.names) - 1} more" if one.names[1:] else "")
-        state = tables.state(one.state)
-        if one.fault:
-            state = Text(f"{one.state}: {one.fault}", style=state.style)
-        row: list[str | Text] = [
-            *(one.holder, one.served_at.rpartition(":")[2], names),
-            _until(one.not_after, found.at), _renewal(one, found.at), state,
-        ]  # fmt: skip
-        made.add_row(*row, *(() if single else (one.issuer,)))
-    tables.show(console, made)
+    tables.show(
+        console,
+        f"certificates, all by {single}" if single else "certificates",
+        ["holder", "port", "for", "ends", "next renewal", "issuer", "state"],
+        [
+            (
+                one.holder,
+                one.served_at.rpartition(":")[2],
+                _names(one.names, found.domain),
+                _until(one.not_after, found.at),
+                _renewal(one, found.at),
+                "" if single else one.issuer,
+                tables.state(one.state) + (f": {one.fault}" if one.fault else ""),
+            )
+            for one in found.certificates
+        ],
+    )
+
+
+def _names(names: Sequence[str], domain: str) -> str:
+    more = f" and {len(names) - 1} more" if names[1:] else ""
+    return names[0].removesuffix(f".{domain}") + more
 
 
 def _stacks(console: Console, found: Status) -> None:
-    if not found.stacks:
-        return
-    made = tables.table("stacks", "name", "guest", "Portainer", "containers", "state", "drift", "")
-    for stack in found.stacks:
-        drift = _drift_words(None if stack.drift is None else int(stack.drift))
-        made.add_row(
+    rows = [
+        (
             *(stack.name, stack.guest, stack.status or "not known"),
             f"{stack.healthy} of {stack.containers} well",
-            *(tables.state(stack.state), drift, stack.fault),
+            tables.state(stack.state),
+            _drift_words(None if stack.drift is None else int(stack.drift)),
+            tables.brief(stack.fault),
         )
-    tables.show(console, made)
+        for stack in found.stacks
+    ]
+    if rows:
+        columns = ["name", "guest", "Portainer", "containers", "state", "drift", ""]
+        tables.show(console, "stacks", columns, rows)
 
 
 def _until(time: datetime | None, now: datetime) -> str:
@@ -156,8 +176,9 @@ def _renewal(one: CertificateStatus, now: datetime) -> str:
 
 
 def _drift_words(count: int | None) -> Text:
+    """Empty where nobody looked, so that the column is left out."""
     if count is None:
-        return Text("not known", style="dim")
+        return Text()
     return Text("none") if not count else Text(f"{count} step{'s'[: count > 1]}", style="yellow")
 
 
