@@ -127,15 +127,10 @@ def _walk(
     cause: Outcome | None = None
     broken = False
     for hop in path.hops:
-        fault, is_unknown = _judge(hop, outcomes, silent)
-        state: State = "ok"
-        if fault is not None and fault.check.layer != "reach" and broken:
+        fault, state = _judge(hop, outcomes, silent)
+        if state == "broken" and broken:
             state = "follows"
-        elif is_unknown and (fault is None or not _own_faults(hop, outcomes)):
-            state = "unknown"
-        elif fault is not None:
-            state = "broken"
-        if state == "broken" and not broken:
+        elif state == "broken":
             cause, broken = fault, True
         elif state == "unknown" and cause is None:
             cause = fault
@@ -152,19 +147,20 @@ def _walk(
     return report, cause
 
 
-def _own_faults(hop: Hop, outcomes: Mapping[Check, Outcome]) -> list[Outcome]:
-    found = [outcomes[check] for check in hop.checks if check in outcomes]
-    return [outcome for outcome in found if outcome.fault]
-
-
 def _judge(
     hop: Hop, outcomes: Mapping[Check, Outcome], silent: Mapping[str, str]
-) -> tuple[Outcome | None, bool]:
-    """The hop's lowest fault, and whether a part of it could not be asked."""
-    faults = _own_faults(hop, outcomes)
+) -> tuple[Outcome | None, State]:
+    """The hop's lowest fault, and its state by itself.
+
+    A hop whose checks all pass is well, even if a host on it does not let the operator in.
+    """
+    made = [outcomes[check] for check in hop.checks if check in outcomes]
+    faults = [outcome for outcome in made if outcome.fault]
+    if not faults and len(made) == len(hop.checks):
+        return None, "ok"
     unasked = [no_answer(host, silent[host]) for host in sorted(hop.hosts & silent.keys())]
-    lowest = min([*unasked, *faults], key=lambda one: _rank(one), default=None)
-    return lowest, any(check not in outcomes for check in hop.checks)
+    lowest = min([*unasked, *faults], key=_rank, default=None)
+    return lowest, "broken" if faults else "unknown"
 
 
 def _rank(outcome: Outcome) -> int:

@@ -152,7 +152,11 @@ def outcomes(
     A host of `asked` that answers by SSH and yet did not make its checks is silent as well.
     """
     told = observed.values.get(PROBES, {})
-    silent = {host: why for host, why in observed.silent.items() if host in asked}
+    silent = {
+        host: f"does not answer by SSH: {why}"
+        for host, why in observed.silent.items()
+        if host in asked
+    }
     found: dict[Check, Outcome] = {}
     for host in site.hosts:
         if host.name not in asked or host.name in silent:
@@ -160,7 +164,7 @@ def outcomes(
         mine = checks_of(site, host.name)
         faults = told.get(host.name)
         if not isinstance(faults, list) or len(faults) != len(mine):
-            silent[host.name] = "it answers, but its checks could not be made"
+            silent[host.name] = "answers by SSH, but its checks could not be made"
             continue
         found |= {c: Outcome(c, fault) for c, fault in zip(mine, faults, strict=True)}
     return tuple(found[check] for check in checks(site) if check in found), silent

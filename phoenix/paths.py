@@ -132,10 +132,7 @@ def _requests(site: Site, find: _Checks) -> Iterator[Path]:
     for route in routes(site):
         name = route.fqdn
         hops = [
-            Hop(
-                *(client.name, site.hypervisor.name, "its name"),
-                (*_dns_runs(site, find), *find("names_resolve", host=client.name, subject=name)),
-            ),
+            _asks_dns(site, client, find, name),
             Hop(
                 *(client.name, gateway.name, "TLS by the gateway"),
                 (
@@ -202,9 +199,14 @@ def _dns_runs(site: Site, find: _Checks) -> tuple[Check, ...]:
     return find.unit(site.hypervisor, "phoenix-dns.service")
 
 
-def _asks_dns(site: Site, host: Host, find: _Checks) -> Hop:
-    found = find("names_resolve", "name_is_unknown", host=host.name)
-    return Hop(host.name, site.hypervisor.name, "names", (*_dns_runs(site, find), *found))
+def _asks_dns(site: Site, host: Host, find: _Checks, name: str = "") -> Hop:
+    """One name, or all of them."""
+    if name:
+        found = find("names_resolve", host=host.name, subject=name)
+    else:
+        found = find("names_resolve", "name_is_unknown", host=host.name)
+    what = "its name" if name else "names"
+    return Hop(host.name, site.hypervisor.name, what, (*_dns_runs(site, find), *found))
 
 
 def _names(site: Site, find: _Checks) -> Iterator[Path]:
@@ -220,7 +222,10 @@ def _renewals(site: Site, find: _Checks) -> Iterator[Path]:
     routed = {name for route in routes(site) for name in (route.service.name, route.fqdn)}
     for host in site.hosts:
         reach = (*find.unit(ca, "step-ca.service"), *find.tls(host, ca, ca_name))
-        hops = [_asks_dns(site, host, find), Hop(host.name, ca.name, "TLS by the CA", reach)]
+        hops = [
+            _asks_dns(site, host, find, ca_name),
+            Hop(host.name, ca.name, "TLS by the CA", reach),
+        ]
         about = {"ca", ca_name, *(routed if host in on_every_path else ())}
         for wanted in certificates(site):
             if wanted.host == host and wanted.challenge != "tls-alpn-01":
@@ -245,13 +250,19 @@ def _portainer(site: Site, find: _Checks) -> Iterator[Path]:
         endpoint = agent.portainer_environment
         runs = find.unit(agent, "docker.service", AGENT_UNIT)
         talks = find("port_answers", "agent_pings", host=server.name, subject=endpoint)
+        names = [s.fqdn for s in site.services if s.owner == agent and s.kind == "agent"]
         hops = (
-            _asks_dns(site, server, find),
+            *(_asks_dns(site, server, find, name) for name in names),
             Hop(server.name, agent.name, "the agent", (*runs, *talks)),
-            Hop(server.name, agent.name, f"endpoint {endpoint}", find("endpoint_is_up")),
+            Hop(
+                server.name,
+                agent.name,
+                f"endpoint {endpoint}",
+                find("endpoint_is_up", subject=endpoint),
+            ),
         )
-        names = {s.name for s in site.services if s.owner == agent and s.kind == "agent"}
-        about = _lower({endpoint, "portainer", *names, *(f"{n}.{site.domain}" for n in names)})
+        labels = [name.removesuffix(f".{site.domain}") for name in names]
+        about = _lower({endpoint, "portainer", *names, *labels})
         yield Path("agent", f"Portainer reaches {agent.name}", hops, about)
         for stack in agent.docker_stacks:
             yield _stack(site, agent, stack, api, find)

@@ -158,7 +158,7 @@ def build(
         domain=site.domain,
         at=now,
         guests=tuple(_guest(host, observed, found, drift) for host in site.hosts),
-        services=tuple(_services(site, diagnosis)),
+        services=tuple(_services(site, diagnosis, found)),
         certificates=tuple(_certificates(site, observed, now)),
         endpoints=tuple(_endpoints(site, observed, found)),
         stacks=tuple(_stacks(site, observed, found, drift)),
@@ -186,16 +186,21 @@ def _guest(host: Host, observed: Observed, found: Iterable[Outcome], drift: Drif
     )
 
 
-def _services(site: Site, diagnosis: Diagnosis) -> Iterable[ServiceStatus]:
+def _services(
+    site: Site, diagnosis: Diagnosis, found: Iterable[Outcome]
+) -> Iterable[ServiceStatus]:
     paths = {path.name: path for path in diagnosis.paths if path.kind == "request"}
     for route in routes(site):
-        path = paths.get(f"https://{route.fqdn}")
+        path = paths[f"https://{route.fqdn}"]
+        # A guest that does not let us in hides a hop; the whole request may prove it all the same.
+        answers = _fault(found, "request_gives", route.fqdn) == ""
+        is_hidden = path.state == "unknown" and answers
         yield ServiceStatus(
             name=route.service.name,
             url=f"https://{route.fqdn}",
             owner=route.service.owner.name,
-            state=path.state if path else "unknown",
-            fault=path.cause if path else None,
+            state="ok" if is_hidden else path.state,
+            fault=None if is_hidden else path.cause,
         )
 
 
@@ -220,7 +225,7 @@ def _certificate(
     site: Site, end: Endpoint, found: Served | None, observed: Observed, now: datetime
 ) -> CertificateStatus:
     was_asked = found is not None
-    leaf = found or Served(error=f"{end.asker}, which would ask for it, cannot be asked")
+    leaf = found or Served(error=f"{end.asker}, which asks for it, is silent")
     left = leaf.not_after - now if leaf.not_after else None
     by, renewal = _renewal(site, end, leaf, observed)
     fault = leaf.error
@@ -265,7 +270,9 @@ def _renewal(
     if not names:
         return "", None
     unit = f"phoenix-acme@{names[0]}.timer"
-    timers = observed.values.get(observation.RENEWALS, {}).get(host.name) or ()
+    timers = observed.values.get(observation.RENEWALS, {}).get(host.name)
+    if timers is None:
+        return "", None
     look = next((one["next_look"] for one in timers if one["name"] == names[0]), None)
     if look is None or leaf.not_after is None:
         return unit, None

@@ -14,7 +14,7 @@ from phoenix import observation, paths
 from phoenix.cli import exits, output, project, tables
 from phoenix.cli.exits import CommandError
 from phoenix.cli.observing import observe
-from phoenix.diagnosis import Cause, Diagnosis, Fault, Findings, PathReport, diagnose
+from phoenix.diagnosis import Cause, Diagnosis, Findings, PathReport, diagnose
 
 _MARKS = {"ok": ("ok", "green"), "broken": ("BROKEN", "bold red"),
           "follows": ("fails too", "red"), "unknown": ("unknown", "yellow")}  # fmt: skip
@@ -111,7 +111,7 @@ def tell(console: Console, report: Report) -> None:
     for cause in report.other_causes:
         tell_cause(console, cause, first=False)
     well = [path for path in report.paths if path.state == "ok"]
-    for group in _by_cause(report.paths, with_well=bool(report.name)):
+    for group in _by_cause(report):
         _tell_path(console, group[0])
         if group[1:]:
             names = ", ".join(path.name for path in group[1:])
@@ -125,13 +125,13 @@ def tell(console: Console, report: Report) -> None:
         console.print(f"{len(well)} of {len(report.paths)} paths are well")
 
 
-def _by_cause(found: Sequence[PathReport], *, with_well: bool) -> list[list[PathReport]]:
-    """Paths that the same fault stops are told as one; those that are well, each by itself."""
-    groups: dict[Fault | str, list[PathReport]] = {}
-    for path in found:
-        if path.cause is not None or with_well:
-            groups.setdefault(path.cause or path.name, []).append(path)
-    return list(groups.values())
+def _by_cause(report: Report) -> list[list[PathReport]]:
+    """Paths that one cause stops are told as one; those that were asked for, each by itself."""
+    if report.name:
+        return [[path] for path in report.paths]
+    causes = [one for one in (report.first_cause, *report.other_causes) if one is not None]
+    groups = [[path for path in report.paths if path.name in cause.breaks] for cause in causes]
+    return [group for group in groups if group]
 
 
 def tell_cause(console: Console, cause: Cause, *, first: bool) -> None:
@@ -146,7 +146,8 @@ def tell_cause(console: Console, cause: Cause, *, first: bool) -> None:
     if cause.breaks:
         shown = ", ".join(cause.breaks[:3])
         more = f" and {len(cause.breaks) - 3} more" if cause.breaks[3:] else ""
-        lines.append(f"breaks: {shown}{more}")
+        verb = "breaks or hides" if cause.layer == "reach" else "breaks"
+        lines.append(f"{verb}: {shown}{more}")
     lines.append(f"likely mend: {cause.mend.words}")
     for line in lines:
         _indented(console, line)
