@@ -46,6 +46,7 @@ COMPONENTS: Mapping[str, str] = {
     AGENT_UNIT: "portainer",
     SERVER_UNIT: "portainer",
     "phoenix-acme@gateway.timer": "nginx",
+    "phoenix-acme@traefik.timer": "traefik",
     "phoenix-acme@host.timer": "certificates",
 }
 """The component that keeps a unit, as `phoenix sync` knows it; any other unit's: `all`."""

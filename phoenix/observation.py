@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from phoenix.certificates_wanted import certificates
+from phoenix.acme import TIMER
 from phoenix.model import Host, Site
 from phoenix.portainer import API_KEY_FILE, SERVER_PORT
 from phoenix.traefik import ROOT_CA
@@ -120,9 +120,9 @@ def endpoints(site: Site) -> tuple[Endpoint, ...]:
 def renewals(site: Site, host: Host) -> list[str]:
     """The certificates that a timer of `host` renews, by name."""
     return [
-        wanted.name
-        for wanted in certificates(site)
-        if wanted.host == host and wanted.challenge != "tls-alpn-01"
+        check.subject.removeprefix(TIMER).removesuffix(".timer")
+        for check in checks_of(site, host.name)
+        if check.probe == "unit_runs" and check.subject.startswith(TIMER)
     ]
 
 

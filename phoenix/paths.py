@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from phoenix.certificates_wanted import certificates
+from phoenix.acme import TIMER
 from phoenix.model import Deployment, Host, Service, Site
 from phoenix.portainer import AGENT_UNIT, SERVER_UNIT
 from phoenix.roles import guest_with
@@ -145,6 +145,7 @@ def _requests(site: Site, find: _Checks) -> Iterator[Path]:
                 *(gateway.name, proxy.name, "TLS by Traefik"),
                 (
                     *find.unit(proxy, "traefik.service"),
+                    *find.pair(proxy),
                     *find.tls(gateway, proxy, proxy.fqdn),
                 ),
             ),
@@ -227,15 +228,13 @@ def _renewals(site: Site, find: _Checks) -> Iterator[Path]:
             Hop(host.name, ca.name, "TLS by the CA", reach),
         ]
         about = {"ca", ca_name, *(routed if host in on_every_path else ())}
-        for wanted in certificates(site):
-            if wanted.host == host and wanted.challenge != "tls-alpn-01":
-                timer = find.unit(host, f"phoenix-acme@{wanted.name}.timer")
-                own = Hop(
-                    host.name, host.name, f"certificate {wanted.name}", (*timer, *find.pair(host))
-                )
-                hops.append(own)
-                about |= {service.name for service in site.services if service.owner == host}
-        kind = "gets its certificate" if len(hops) > 2 else "reaches the CA"
+        timers = [c for c in find("unit_runs", host=host.name) if c.subject.startswith(TIMER)]
+        for timer in timers:
+            name = timer.subject.removeprefix(TIMER).removesuffix(".timer")
+            pair = (timer, *find("pair_fits", "pair_is_served", host=host.name, subject=name))
+            hops.append(Hop(host.name, host.name, f"certificate {name}", pair))
+            about |= {service.name for service in site.services if service.owner == host}
+        kind = "gets its certificate" if timers else "reaches the CA"
         yield Path("renewal", f"{host.name} {kind}", tuple(hops), _lower(about))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from phoenix import observation
-from phoenix.acme import RENEW_FRACTION
+from phoenix.acme import RENEW_FRACTION, TIMER
 from phoenix.diagnosis import Cause, Diagnosis, Fault
 from phoenix.model import Host, Site
 from phoenix.observation import Endpoint, Observed, Served
@@ -261,15 +261,15 @@ def _renewal(
     lifetime = (
         leaf.not_after - leaf.not_before if leaf.not_after and leaf.not_before else timedelta()
     )
-    if host == site.traefik:
+    names = observation.renewals(site, host)
+    if not names and host == site.traefik:
         return "Traefik", leaf.not_after - renewal_window(lifetime) if leaf.not_after else None
-    if host == site.ca:
+    if not names and host == site.ca:
         # ca.TLSRenewer of step-ca: with a third of the lifetime left.
         return "step-ca", leaf.not_after - lifetime / 3 if leaf.not_after else None
-    names = observation.renewals(site, host)
     if not names:
         return "", None
-    unit = f"phoenix-acme@{names[0]}.timer"
+    unit = f"{TIMER}{names[0]}.timer"
     timers = observed.values.get(observation.RENEWALS, {}).get(host.name)
     if timers is None:
         return "", None

@@ -83,10 +83,10 @@ pair_fits() { # PAIR NAME...: key and certificate belong together, and carry exa
     lifetime "$(cat "$pair/fullchain.pem")"
     [ "$end" -gt "$(date +%s)" ] || {
         unit=phoenix-acme@${pair##*/}.service
-        result=$(systemctl show -P Result "$unit")
-        [ "$result" != success ] || result=
-        echo "the certificate has expired: $(date -u -d "@$end" '+%F %H:%M UTC')" \
-            "${result:+; its renewal failed: $(journalctl -q --no-pager -n 1 -o cat -u "$unit" -t phoenix-acme)}"
+        why=
+        [ "$(systemctl show -P Result "$unit")" = success ] ||
+            why="; its renewal failed: $(journalctl -q --no-pager -n 1 -o cat -u "$unit" -t phoenix-acme)"
+        echo "the certificate has expired: $(date -u -d "@$end" '+%F %H:%M UTC')$why"
     }
 }
 
