@@ -49,6 +49,7 @@ if "docker" in host.groups:
         packages(
             name="Docker: packages",
             names=["docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin", "curl"],
+            new_source=True,
         )
     else:
         raise DeployError(

@@ -15,7 +15,7 @@ from lab.settings import LabError  # noqa: E402
 USAGE = """usage: python3 lab COMMAND
   up              bring the lab up (what runs as it should is kept)
   down            remove its containers, volumes and network
-  status          one line per host
+  status          one line per host (--json: the same as JSON)
   shell HOST      a root shell on a host (or on `client`)
   run             up, then the whole deploy, then a verified HTTPS request from the client
   test [ARGS]     lint, types and every test; ARGS go to pytest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -23,12 +24,14 @@ def main(arguments: Sequence[str], usage: str) -> int:
     without_arguments: dict[str, Callable[[], int]] = {
         "up": bring_up,
         "down": take_down,
-        "status": lambda: 0 if status() else 1,
+        "status": tell_status,
         "run": run,
     }
     try:
         if command in without_arguments and not rest:
             return without_arguments[command]()
+        if command == "status" and rest == ["--json"]:
+            return tell_status(as_json=True)
         if command == "shell" and len(rest) == 1:
             return shell(rest[0])
         if command == "test":
@@ -51,6 +54,19 @@ def take_down() -> int:
     """The command `down`."""
     down()
     return 0
+
+
+def tell_status(*, as_json: bool = False) -> int:
+    """The command `status`: a line per host; 0 if all of them are up and healthy."""
+    hosts = status()
+    if as_json:
+        print(json.dumps(hosts, indent=2))
+    elif not hosts:
+        say(f"lab {from_environment().name!r} is not up: python3 lab up")
+    else:
+        for host in hosts:
+            print("{host:<18} {address:<15} {container:<32} {condition}".format(**host))
+    return 0 if hosts and all(host["condition"] == "running" for host in hosts) else 1
 
 
 def shell(host: str) -> int:

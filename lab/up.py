@@ -92,20 +92,22 @@ def down(settings: Settings | None = None) -> None:
     say(f"lab {settings.name!r} is down")
 
 
-def status(settings: Settings | None = None) -> bool:
-    """Print one line per host; return whether all of them are up and healthy."""
+def status(settings: Settings | None = None) -> list[dict[str, str]]:
+    """Host, address, container and condition ("running" is healthy) of each; empty if not up."""
     settings = settings or from_environment()
     lab = state.load(settings)
     if lab is None:
-        say(f"lab {settings.name!r} is not up: python3 lab up")
-        return False
+        return []
     client = preflight.connect()
-    healthy = True
-    for host, address in [*lab.hosts.items(), ("client", lab.client_address)]:
-        found = _condition(client, lab.container(host), systemd=host in lab.hosts)
-        healthy &= found == "running"
-        print(f"{host:<18} {address:<15} {lab.container(host):<32} {found}")
-    return healthy
+    return [
+        {
+            "host": host,
+            "address": address,
+            "container": lab.container(host),
+            "condition": _condition(client, lab.container(host), systemd=host in lab.hosts),
+        }
+        for host, address in [*lab.hosts.items(), ("client", lab.client_address)]
+    ]
 
 
 def _condition(client: DockerClient, name: str, *, systemd: bool) -> str:

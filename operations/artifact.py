@@ -9,6 +9,7 @@ from pyinfra import host
 from pyinfra.api import FactBase, StringCommand, operation
 from typing_extensions import override
 
+from operations.explain import because
 from phoenix.artifacts import Artifact
 
 # Proving the digest on every run also notices a program that was tampered with.
@@ -62,6 +63,7 @@ def artifact(item: Artifact) -> Generator[StringCommand, None, None]:
     if host.get_fact(ArtifactInstalled, directory=item.directory, link=item.program):
         host.noop(f"{item.name} {item.version} is installed")
         return
+    because(f"installs {item.name} {item.version} from {item.url}")
     words = (item.url, item.sha256, item.member, item.binary_sha256)
     yield StringCommand(
         "sh", "-c", shlex.quote(_INSTALL), "artifact", item.directory, item.program,

@@ -13,7 +13,8 @@ from pyinfra import host
 from pyinfra.api import StringCommand, operation
 from pyinfra.api.exceptions import OperationValueError
 
-from facts.certificates import ACME_PROGRAM, AcmeStatus
+from facts.certificates import ACME_PROGRAM, AcmeState, AcmeStatus
+from operations.explain import because, unknown
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
@@ -36,6 +37,10 @@ def acme_certificate(*, certificate: str) -> Generator[StringCommand, None, None
     ):
         host.noop(f"certificate {certificate} (serial {state.serial}) is valid and loaded")
         return
+    if state is None:
+        unknown("whether it is due: the host has no phoenix-acme yet")
+    else:
+        because(*_reasons(state))
     yield StringCommand(ACME_PROGRAM, "ensure", certificate)
 
 
@@ -52,7 +57,15 @@ def placeholder(*, certificate: str) -> Generator[StringCommand, None, None]:
     if state is not None and state.pair != "missing":
         host.noop(f"certificate {certificate} has a pair ({state.pair})")
         return
+    because("there is no pair at all to start with")
     yield StringCommand(ACME_PROGRAM, "placeholder", certificate)
+
+
+def _reasons(state: AcmeState) -> list[str]:
+    found = [state.error, f"due: {state.due}" if state.due else ""]
+    found += [] if state.loaded else ["the service has not loaded it"]
+    found += [] if state.permissions == "ok" else ["owner or mode of its key has drifted"]
+    return [reason for reason in found if reason]
 
 
 def _check_name(certificate: str) -> None:

@@ -17,12 +17,12 @@ from pathlib import Path
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
 from pyinfra.api.exceptions import ConnectError
-from pyinfra.api.state import StateStage
 from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
 from facts.config_tree import ConfigTree
-from phoenix.config_tree import Tree, TreeDiff, compare
+from operations.explain import because, tell
+from phoenix.config_tree import Tree, TreeDiff, TreeState, compare
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 
@@ -49,7 +49,7 @@ def config_tree(tree: Tree) -> Commands:
     if not diff:
         host.noop(f"{tree.component}: {len(tree.files)} files in place, loaded")
         return
-    _explain(tree, diff)
+    _explain(tree, state, diff)
     if diff.files:
         yield StringCommand("sh", "-c", shlex.quote(_receive(tree)), _stdin=tree.archive(_script()))
     else:
@@ -68,17 +68,15 @@ def _receive(tree: Tree) -> str:
     )
 
 
-def _explain(tree: Tree, diff: TreeDiff) -> None:
+def _explain(tree: Tree, state: TreeState, diff: TreeDiff) -> None:
     if host.state.config.DIFF:
-        _show_diff(tree, diff)
-    elif host.state.current_stage == StateStage.Execute:
-        for reason in [*(f"{path} {why}" for path, why in diff.files.items()), *diff.load]:
-            logger.info("%s%s", host.print_prefix, reason)
+        _show_diff(tree, state, diff)
+    else:
+        because(*(f"{path} {why}" for path, why in diff.files.items()), *diff.load)
 
 
-def _show_diff(tree: Tree, diff: TreeDiff) -> None:
-    for reason in diff.load:
-        logger.info("%s%s", host.print_prefix, reason)
+def _show_diff(tree: Tree, state: TreeState, diff: TreeDiff) -> None:
+    tell(diff.load)
     for path, why in diff.files.items():
         logger.info("%s%s %s", host.print_prefix, path, why)
         file = tree.files.get(path)
@@ -87,7 +85,7 @@ def _show_diff(tree: Tree, diff: TreeDiff) -> None:
         if file.secret:
             logger.info("  a secret: not shown")
         else:
-            have = host.get_fact(FileContents, path=path) or []
+            have = (host.get_fact(FileContents, path=path) or []) if path in state.files else []
             want = file.data.decode(errors="replace").splitlines(keepends=True)
             for line in generate_color_diff([f"{line}\n" for line in have], want):
                 logger.info("  %s", line)

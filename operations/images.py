@@ -10,6 +10,8 @@ from pyinfra.api import FactBase, StringCommand, operation
 from pyinfra.api.exceptions import OperationValueError
 from typing_extensions import override
 
+from operations.explain import because
+
 _STATE = """for i; do docker image inspect -f ok "$i" >/dev/null 2>&1 && echo "$i"; done
 :"""
 
@@ -69,6 +71,8 @@ def images(
     missing = [reference for reference in wanted if reference not in present]
     if not missing:
         host.noop(f"{len(wanted)} images are there")
+        return
+    because(*(f"fetches {reference}" for reference in missing))
     for reference in missing:
         if archive := archives.get(reference):
             words = (archive["url"], archive["sha256"], reference)

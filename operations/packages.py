@@ -10,11 +10,15 @@ from pyinfra.api.state import StateStage
 from pyinfra.facts.deb import DebPackages
 from pyinfra.operations import apt
 
+from operations.explain import because
+
 # A person's or the system's own apt run is waited for, never killed.
 _OPTIONS = "-o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold"
 
 # What each host has, read once a run: every component asks, and only this module installs.
 _installed: dict[str, set[str]] = {}
+# Hosts whose index this run has already fetched: it is the dearest part of an installation.
+_indexed: set[str] = set()
 
 
 @operation()
@@ -22,6 +26,7 @@ def packages(
     names: Sequence[str | tuple[str, ...]],
     *,
     ubuntu: Sequence[str | tuple[str, ...]] | None = None,
+    new_source: bool = False,
 ) -> Generator[StringCommand, None, None]:
     """Install what is missing of `names`; a tuple is satisfied by any of its members.
 
@@ -30,14 +35,20 @@ def packages(
 
     Args:
         ubuntu: what to take instead of `names` where Ubuntu cuts its packages differently.
+        new_source: a source may have been added in this run, so fetch the index anew.
     """
     missing = _missing(names, ubuntu)
     if not missing:
         host.noop(f"{len(names)} packages are installed")
         return
+    because(f"installs {' '.join(missing)}")
     _installed.pop(host.name, None)
+    if new_source or host.name not in _indexed:
+        yield from apt.update._inner()
+        if host.state.is_executing:  # the command before this line has succeeded
+            _indexed.add(host.name)
     yield from apt.packages._inner(
-        packages=missing, update=True, no_recommends=True, extra_install_args=_OPTIONS
+        packages=missing, no_recommends=True, extra_install_args=_OPTIONS
     )
 
 

@@ -6,7 +6,7 @@ control machine; SSH carries the API, so no host needs a client. Give operations
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -20,6 +20,7 @@ from pyinfra.api.exceptions import OperationError, OperationValueError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from operations.explain import tell, unknown
 from operations.ssh_forward import dial_through
 from phoenix import portainer_api as api
 from phoenix.portainer import API_KEY_FILE
@@ -133,7 +134,7 @@ def endpoint(
     if reasons == ():
         host.noop(f"Portainer's endpoint {name} is at {url}")
         return
-    _tell(reasons or ())
+    tell(reasons or ())
     yield _command(lambda: _register(access, name, url, former_names))
 
 
@@ -201,14 +202,14 @@ def stack(
         seen = api.observe(client, target.name, target.endpoint_id)
         steps = api.describe(api.plan(target, seen))
         if steps and state.config.DIFF:
-            _tell(api.diff(target, seen))
+            tell(api.diff(target, seen))
         return steps
 
     steps = _look(access, pending)
     if steps == ():
         host.noop(f"stack {project} is {'as desired' if present else 'absent'} on {endpoint}")
         return
-    _tell(f"stack {project}: {step}" for step in steps or ())
+    tell(f"stack {project}: {step}" for step in steps or ())
     yield _command(lambda: _converge(access, wanted, seconds))
 
 
@@ -239,7 +240,7 @@ def _set_up(
         if access.api_key is None and _kept(access).login != login:
             known = None  # log in, and so find out whether the password is Portainer's
         made = api.ensure_access(client, credentials, known)
-        _tell(made.actions)
+        tell(made.actions)
         if made.actions:
             _keep(access, made.api_key, login)
 
@@ -257,7 +258,7 @@ def _converge(
 ) -> None:
     with _client(access) as client:
         _use_key(client, access)
-        api.converge(client, wanted(client), seconds=seconds, log=lambda line: _tell([line]))
+        api.converge(client, wanted(client), seconds=seconds, log=lambda line: tell([line]))
 
 
 def _look(access: PortainerAccess, read: Callable[[api.PortainerClient], _T]) -> _T | None:
@@ -270,7 +271,7 @@ def _look(access: PortainerAccess, read: Callable[[api.PortainerClient], _T]) ->
         with _client(access) as client:
             return read(client)
     except OperationError as error:
-        logger.debug("Portainer can't be read yet: %s", error)
+        unknown(f"what Portainer has: it can't be asked yet ({error})")
         return None
 
 
@@ -355,8 +356,3 @@ def _keep(access: PortainerAccess, key: SecretStr, login: str) -> None:
     )
     if not kept:
         raise OperationError(f"Portainer's API key could not be written to {path} on {access.via}")
-
-
-def _tell(lines: Iterable[str]) -> None:
-    for line in lines:
-        host.log(f"{line}")

@@ -12,6 +12,7 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
 
 from facts.step_ca import CertificateAuthority
+from operations.explain import because
 from operations.refusal import refuse
 from phoenix.model import Site
 from phoenix.step_ca import DIRECTORY, faults
@@ -38,6 +39,7 @@ def initialised(
     """
     state = host.get_fact(CertificateAuthority)
     if state.absent:
+        because(f"makes root and intermediate of {organisation}, valid for {years} years")
         words = (
             DIRECTORY, organisation, site.domain, str(site.network.network_address),
             str(site.network.netmask), str(years),

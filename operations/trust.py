@@ -14,6 +14,7 @@ from pyinfra.api.state import StateStage
 from facts.step_ca import CertificateAuthority
 from facts.trust import LocalTrust
 from operations.config_tree import config_tree
+from operations.explain import unknown
 from operations.refusal import refuse
 from phoenix.config_tree import Tree, TreeFile
 from phoenix.model import Site
@@ -40,6 +41,7 @@ def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None,
     ca = certificate_authority(site)
     if ca.absent:
         if host.state.current_stage <= StateStage.Prepare:
+            unknown("the root certificate: the CA is yet to be made")
             yield StringCommand("true")  # the plan for a new site: the CA is yet to be made
             return
         yield from refuse("the CA has no root certificate yet: run deploys/step_ca.py first")

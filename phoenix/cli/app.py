@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from phoenix.cli import doctor, exits, output, plan, status, sync
+from phoenix.cli import doctor, exits, lab, output, plan, status, sync
 from phoenix.cli.exits import CommandError
 from phoenix.findings import ConfigError, SettingError
 
@@ -22,6 +22,7 @@ app.command()(plan.plan)
 app.command()(sync.sync)
 app.command()(status.status)
 app.command()(doctor.doctor)
+app.add_typer(lab.app, name="lab")
 
 
 def main() -> None:

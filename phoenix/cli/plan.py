@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.text import Text
 
 from phoenix.cli import exits, output, project, targets
+from phoenix.cli.converge import tell_cause
 from phoenix.cli.progress import follow
-from phoenix.cli.sync import TargetsArgument, tell_cause
+from phoenix.cli.sync import TargetsArgument
 from phoenix.runs.process import Finished, run
 from phoenix.runs.results import Failure, component_of, title_of
 
+_SHOWN = 30
 _MARKS = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -52,6 +56,9 @@ def plan(
     target: TargetsArgument = None,
     inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
     as_json: output.JsonOption = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Show differences to their end, however long.")
+    ] = False,
 ) -> None:
     """Show what `phoenix sync` with the same targets would change, with differences.
 
@@ -82,7 +89,7 @@ def plan(
         looked_at=sorted(set(looked_at)),
         first_cause=cause,
     )
-    output.emit(as_json, made, lambda console: tell(console, made))
+    output.emit(as_json, made, lambda console: tell(console, made, full=full))
     raise typer.Exit(made.exit_code)
 
 
@@ -112,16 +119,19 @@ def _changes(done: Finished) -> list[Change]:
     return found
 
 
-def tell(console: Console, plan: Plan) -> None:
+def tell(console: Console, plan: Plan, *, full: bool = False) -> None:
     """The plan for a person: each host, its components, its steps, and their differences."""
+    most = None if full else _SHOWN
     for host in dict.fromkeys(change.host for change in plan.changes):
         console.print(Text(host, style="bold"))
         for change in (one for one in plan.changes if one.host == host):
             console.print(Text(f"  {change.component}: {change.step}", style="yellow"))
-            for line in change.details:
+            for line in change.details[:most]:
                 bare = line.strip()
                 style = _MARKS.get(bare[:1], "") if line.startswith("  ") else ""
                 console.print(Text(f"      {line}", style=style))
+            if left := len(change.details[most:] if most else []):
+                console.print(Text(f"      … {left} more lines (--full shows them)", "dim"))
             if change.unknown:
                 console.print(Text(f"      known only while running: {change.unknown}", "magenta"))
     if plan.first_cause is not None:

@@ -18,11 +18,15 @@ _INCLUDE = re.compile(r'^local\.include\("deploys/(\w+)\.py"\)', re.MULTILINE)
 
 @dataclass(frozen=True)
 class Work:
-    """One call of pyinfra: deploy files in order, hosts (empty: every host), and settings."""
+    """One call of pyinfra: deploy files in order, hosts (empty: every host), and settings.
+
+    `environment` is for what must not stand in a command line.
+    """
 
     deploys: tuple[str, ...]
     limit: tuple[str, ...] = ()
     data: dict[str, object] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 def components(root: Path) -> tuple[str, ...]:

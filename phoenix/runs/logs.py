@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from io import TextIOBase
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from pydantic import SecretStr
 
@@ -25,8 +24,15 @@ def state_directory(site: str) -> Path:
     return (Path(base) if base else Path.home() / ".local" / "state") / "phoenix" / site
 
 
-class Redacted(TextIOBase):
-    """A text stream in which known secrets are blackened, line by line."""
+class Log(Protocol):
+    """What a run's words are written to."""
+
+    def write(self, text: str, /) -> object:
+        """Add text."""
+
+
+class Redacted:
+    """A log in which known secrets are blackened, line by line."""
 
     def __init__(self, stream: IO[str], secrets: Iterable[SecretStr]) -> None:
         """Write to `stream`; `secrets` never appear in it."""
@@ -35,14 +41,13 @@ class Redacted(TextIOBase):
         # The longest first: one may be part of another.
         self._secrets = sorted((s for s in found if len(s) >= _SHORTEST), key=len, reverse=True)
 
-    def write(self, text: str) -> int:
+    def write(self, text: str, /) -> None:
         """Write whole lines."""
         bare = _STYLE.sub("", text)
         for secret in self._secrets:
             bare = bare.replace(secret, "*MASKED*")
         self._stream.write(bare)
         self._stream.flush()
-        return len(text)
 
 
 @contextmanager

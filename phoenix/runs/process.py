@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from phoenix.runs.logs import Log
 from phoenix.runs.reporter import CHANNEL
 from phoenix.runs.results import Story, last_words
 
@@ -62,9 +63,7 @@ class Finished:
         return self.results is None and not self.story.failures and not self.story.unreachable
 
 
-def run(
-    request: Request, *, listen: Listener | None = None, log: IO[str] | None = None
-) -> Finished:
+def run(request: Request, *, listen: Listener | None = None, log: Log | None = None) -> Finished:
     """Run pyinfra to its end.
 
     Args:

@@ -13,7 +13,10 @@ import pytest
 from lab import bootstrap, preflight, state
 from lab.guests import load_site
 from lab.settings import ROOT, LabError, Settings, from_environment
+from tests.integration import fresh
 from tests.integration import project as projects
+from tests.integration.fresh import FreshPlan
+from tests.integration.project import Project
 from tests.integration.site_lab import ROOT_FILE, SiteLab
 
 NAME = os.environ.get("PHOENIX_TEST_LAB_NAME") or "it"
@@ -68,14 +71,25 @@ def lab(settings: Settings, environment: dict[str, str]) -> Iterator[state.LabSt
 
 
 @pytest.fixture(scope="session")
+def project(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project as it is, in a private copy."""
+    return projects.copy(tmp_path_factory.mktemp("phoenix") / "project", environment)
+
+
+@pytest.fixture(scope="session")
+def fresh_plan(lab: state.LabState, project: Project) -> FreshPlan | None:
+    """What `phoenix plan` says of a lab in which nothing was deployed; None if something was."""
+    return fresh.plan(preflight.connect(), lab, project)
+
+
+@pytest.fixture(scope="session")
 def site(
     lab: state.LabState,
     settings: Settings,
-    environment: dict[str, str],
-    tmp_path_factory: pytest.TempPathFactory,
+    project: Project,
+    fresh_plan: FreshPlan | None,
 ) -> SiteLab:
     """The whole site, converged once by `deploys/all.py`; its root certificate on the client."""
-    project = projects.copy(tmp_path_factory.mktemp("phoenix") / "project", environment)
     run = project.run("deploys/all.py")
     assert run.returncode == 0, f"the site does not converge:\n{run.explain()}"
     found = SiteLab(preflight.connect(), settings, lab, load_site(settings), project)
@@ -85,7 +99,7 @@ def site(
 
 
 @pytest.fixture
-def variant(site: SiteLab, request: pytest.FixtureRequest) -> projects.Project:
+def variant(site: SiteLab, request: pytest.FixtureRequest) -> Project:
     """A copy of the project for one test to change."""
     return site.project.variant(request.node.name.replace("/", "-"))
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from lab.settings import ROOT
 
+COMMAND_DEADLINE = 600
 COPIED = ("config.py", "deploys", "facts", "group_data", "inventories", "operations", "phoenix",
           "stacks")  # fmt: skip
 RUN_DEADLINE = 300
@@ -75,6 +76,31 @@ class Project:
     def write_json(self, file: str, content: object) -> None:
         """Replace a JSON file's content."""
         (self.path / file).write_text(json.dumps(content, indent=4))
+
+    def phoenix(
+        self, *words: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """The command `phoenix` on the lab's inventory; logs and locks of its own."""
+        return subprocess.run(
+            [sys.executable, "-m", "phoenix", *words],
+            cwd=self.path,
+            env=self.command_environment | dict(environment or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=COMMAND_DEADLINE,
+        )
+
+    @property
+    def command_environment(self) -> dict[str, str]:
+        """What the command `phoenix` runs in."""
+        return {
+            **self.environment,
+            "PYTHONPATH": str(self.path),
+            "PHOENIX_INVENTORY": "inventories/lab.py",
+            "XDG_STATE_HOME": str(self.path.parent / "state"),
+        }
 
     def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Started:
         """Start pyinfra, in a process group of its own, with its output in files."""

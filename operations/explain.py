@@ -1,0 +1,28 @@
+"""What an operation says of a change: why in a plan with differences, and again while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyinfra import host, logger
+
+from phoenix.runs.reporter import connected, report
+
+
+def because(*reasons: str) -> None:
+    """Say why this operation changes this host; silent in a plan without differences."""
+    if host.state.config.DIFF or host.state.is_executing:
+        tell(reasons)
+
+
+def tell(lines: Iterable[str]) -> None:
+    """Log lines as this host's."""
+    for line in lines:
+        logger.info("%s%s", host.print_prefix, line)
+
+
+def unknown(reason: str) -> None:
+    """Say what about this operation can only be known while running, for `phoenix plan`."""
+    if connected() and not host.state.is_executing and host.current_op_hash:
+        names = host.state.get_op_meta(host.current_op_hash).names
+        report("unknown", step=next(iter(names), ""), host=host.name, reason=reason)

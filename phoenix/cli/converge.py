@@ -1,0 +1,191 @@
+"""Change the site: pyinfra under the site's lock, followed live, logged, and summed up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from phoenix.cli import output, project
+from phoenix.cli.exits import CommandError
+from phoenix.cli.progress import Follower, follow
+from phoenix.cli.targets import Work
+from phoenix.runs import lock
+from phoenix.runs.logs import Log, run_log
+from phoenix.runs.process import Finished, run
+from phoenix.runs.results import Failure, Outcome, component_of
+
+
+class HostSummary(BaseModel):
+    """What a run did on one host: numbers of steps, and the steps that changed something."""
+
+    host: str
+    outcome: Outcome
+    steps: int
+    changed: list[str]
+
+
+class Summary(BaseModel):
+    """What a command did to the site.
+
+    `seconds`: wall time. `log`: the file with pyinfra's own words. `verified`: every hop was
+    proven as well, as the whole platform's run does at its end.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    site: str
+    command: str
+    ok: bool
+    verified: bool
+    seconds: float
+    hosts: list[HostSummary]
+    failures: list[Failure]
+    first_cause: Failure | None
+    log: str
+
+
+@dataclass
+class Session:
+    """Calls of pyinfra by one command, under one lock and with one log."""
+
+    site: project.Project
+    owner: lock.Owner
+    follower: Follower
+    log: Log
+    path: Path
+    began: float = field(default_factory=time.monotonic)
+    runs: list[Finished] = field(default_factory=list)
+
+    def call(self, work: Work) -> Finished:
+        """One call, followed and logged; the run locks the site on the hypervisor as well."""
+        request = self.site.request(
+            "deploys/lock.py",
+            *work.deploys,
+            limit=work.limit,
+            data=work.data,
+            environment={lock.OWNER: self.owner.model_dump_json(), **work.environment},
+        )
+        self.runs.append(run(request, listen=self.follower, log=self.log))
+        return self.runs[-1]
+
+    def summary(self) -> Summary:
+        """What all calls did together."""
+        return _summary(self.site.name, self.owner.command, self.runs, self.began, self.path)
+
+
+@contextmanager
+def session(site: project.Project, command: str, *, quiet: bool) -> Iterator[Session]:
+    """Hold the site's lock and a log for `command`, written as after `phoenix`.
+
+    Raises:
+        CommandError: another run is at work.
+    """
+    notes, now = output.notes(), datetime.now(UTC)
+    owner = lock.me(f"phoenix {command}")
+    logs = run_log(site.state / "runs", command.split()[0], now, site.known_secrets())
+    try:
+        with (
+            lock.held(site.state / "lock", owner) as left,
+            logs as (path, log),
+            follow(notes, quiet=quiet) as follower,
+        ):
+            if left is not None and not quiet:
+                notes.print(f"taking over from a run that died: {left}", markup=False)
+            log.write(f"{now:%Y-%m-%d %H:%M:%S} UTC: phoenix {command}\n")
+            yield Session(site, owner, follower, log, path)
+    except lock.LockedError as error:
+        raise CommandError(str(error)) from None
+
+
+def converge(
+    site: project.Project, planned: Sequence[Work], command: str, *, quiet: bool
+) -> Summary:
+    """Run `planned`, one call of pyinfra after the other, until one fails.
+
+    From a hypervisor without guests the guests come first, since pyinfra connects to every host
+    before it deploys anything.
+
+    Raises:
+        CommandError: another run is at work.
+    """
+    with session(site, command, quiet=quiet) as calls:
+        for one in _with_guests_first(site, planned):
+            if calls.call(one).returncode != 0:
+                break
+        return calls.summary()
+
+
+def _with_guests_first(site: project.Project, planned: Sequence[Work]) -> list[Work]:
+    whole = any(one.deploys == ("deploys/all.py",) and not one.limit for one in planned)
+    if not whole or site.setting("proxmox_api", "off") == "off":
+        return list(planned)
+    return [Work(("deploys/proxmox.py",), (site.site.hypervisor.name,)), *planned]
+
+
+def _summary(site: str, command: str, runs: Sequence[Finished], began: float, log: Path) -> Summary:
+    stories = [one.story for one in runs]
+    hosts = []
+    for name in dict.fromkeys(name for story in stories for name in story.hosts):
+        found = [story.outcome(name) for story in stories]
+        changed = [step for story in stories for step, host in story.changed if host == name]
+        steps = sum(name in step.outcomes for story in stories for step in story.steps)
+        worst = next((o for o in ("failed", "changed", "unchanged") if o in found), None)
+        if worst is not None:
+            hosts.append(HostSummary(host=name, outcome=worst, steps=steps, changed=changed))
+    failures = [failure for story in stories for failure in story.failures]
+    first = next((story.first_cause for story in stories if story.first_cause), None)
+    last = runs[-1] if runs else None
+    if (
+        first is None and last is not None and last.returncode != 0
+    ):  # it ended before it had any result
+        first = Failure(host="", step="", reason=list(last.last_lines))
+    return Summary(
+        site=site,
+        command=command,
+        ok=all(one.returncode == 0 for one in runs),
+        verified=any(component_of(step.name) == "verify" for one in stories for step in one.steps),
+        seconds=round(time.monotonic() - began, 1),
+        hosts=hosts,
+        failures=failures,
+        first_cause=first,
+        log=str(log),
+    )
+
+
+def tell(console: Console, summary: Summary) -> None:
+    """The summary for a person: hosts, then the first cause of a failure, then the log."""
+    styles = {"changed": "green", "unchanged": "", "failed": "bold red"}
+    if summary.hosts:
+        table = Table("host", "outcome", "steps", "changed", box=None, padding=(0, 2, 0, 0))
+        for host in summary.hosts:
+            word = Text(host.outcome, style=styles[host.outcome])
+            names = [step.rpartition("|")[2].strip() for step in host.changed]
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+            table.add_row(host.host, word, str(host.steps), shown)
+        console.print(table)
+    if summary.first_cause is not None:
+        tell_cause(console, summary.first_cause)
+    total = sum(len(host.changed) for host in summary.hosts)
+    end = (
+        ("converged and verified" if summary.verified else "converged") if summary.ok else "FAILED"
+    )
+    console.print(
+        f"{end} in {summary.seconds:.0f} s, {total} changes; log: {summary.log}", markup=False
+    )
+
+
+def tell_cause(console: Console, cause: Failure) -> None:
+    """The first cause of a failure, before anything else that went wrong."""
+    where = f"{cause.host}: {cause.step.rpartition('|')[2].strip()}" if cause.host else "the run"
+    console.print(Text(f"first cause: {where}", style="bold red"))
+    for line in cause.reason:
+        console.print(f"  {line}", markup=False)

@@ -1,0 +1,71 @@
+"""`phoenix lab`: the container lab, by its own command `python3 lab`, which needs no dependency."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from phoenix.cli import output, project
+from phoenix.cli.exits import CommandError
+
+app = typer.Typer(
+    no_args_is_help=True, help="The container lab: the same site without a Proxmox host."
+)
+
+
+def _run(*words: str) -> None:
+    root = project.find(output.DEFAULT_INVENTORY).parent.parent
+    if not (root / "lab" / "__main__.py").is_file():
+        raise CommandError(f"{root} has no lab: call this in a checkout of the project")
+    done = subprocess.run([sys.executable, str(root / "lab"), *words], cwd=root, check=False)
+    if done.returncode:
+        raise typer.Exit(done.returncode)
+
+
+@app.command()
+def up() -> None:
+    """Bring the lab up; what runs as it should is kept. Its inventory is inventories/lab.py.
+
+    Examples:
+
+      phoenix lab up && phoenix sync -i inventories/lab.py
+    """
+    _run("up")
+
+
+@app.command()
+def down() -> None:
+    """Remove the lab's containers, volumes and network; keys and caches stay.
+
+    Examples:
+
+      phoenix lab down
+    """
+    _run("down")
+
+
+@app.command()
+def status(as_json: output.JsonOption = False) -> None:
+    """One line per host; exit code 0 if all of them are up and healthy, else 1.
+
+    Examples:
+
+      phoenix lab status --json
+    """
+    _run("status", *(["--json"] if as_json else []))
+
+
+@app.command()
+def shell(
+    host: Annotated[str, typer.Argument(help="A host of the lab, or `client`.")],
+) -> None:
+    """A root shell on a host, by SSH as the deploys log in, or on the client.
+
+    Examples:
+
+      phoenix lab shell step-ca
+    """
+    _run("shell", host)

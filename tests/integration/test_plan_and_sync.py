@@ -1,0 +1,206 @@
+"""The command line's plan and sync, on a fresh lab, a converged one and broken ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.fresh import FreshPlan
+from tests.integration.project import Project
+from tests.integration.site_lab import SiteLab, seen
+
+
+def told(done: subprocess.CompletedProcess[str]) -> Any:
+    """A command's JSON."""
+    assert done.stdout, f"exit {done.returncode}, no output:\n{done.stderr}"
+    return json.loads(done.stdout)
+
+
+# -- a fresh lab -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plan_of_nothing(fresh_plan: FreshPlan | None, site: SiteLab) -> FreshPlan:
+    if fresh_plan is None:
+        pytest.skip("this lab was deployed to before the tests began")
+    return fresh_plan
+
+
+def test_a_fresh_site_has_everything_to_do(plan_of_nothing: FreshPlan, site: SiteLab) -> None:
+    done = plan_of_nothing.done
+    plan = told(done)
+    seen("fresh plan", f"exit {done.returncode}, {len(plan['changes'])} steps")
+    assert done.returncode == 2, done.stderr
+    assert plan["first_cause"] is None
+    assert {change["host"] for change in plan["changes"]} == set(site.state.hosts)
+    components = {change["component"] for change in plan["changes"]}
+    assert {"dns", "base", "step_ca", "trust", "traefik", "nginx", "docker", "portainer",
+            "stacks"} <= components  # fmt: skip
+
+
+def test_it_says_what_only_the_run_can_know(plan_of_nothing: FreshPlan) -> None:
+    plan = told(plan_of_nothing.done)
+    unknown = {change["component"]: change["unknown"] for change in plan["changes"]
+               if change["unknown"]}  # fmt: skip
+    assert "the CA is yet to be made" in unknown["trust"], unknown
+    assert "phoenix-acme" in unknown["certificates"], unknown
+    assert "Portainer" in unknown["stacks"], unknown
+
+
+def test_a_plan_touches_nothing(plan_of_nothing: FreshPlan) -> None:
+    for host, lines in plan_of_nothing.before.items():
+        assert len(lines) > 1000, f"{host} was hardly looked at: {lines[:5]}"
+    assert plan_of_nothing.differences() == {}
+
+
+# -- a converged site ------------------------------------------------------------------------------
+
+
+def test_nothing_to_do_after_a_sync(site: SiteLab) -> None:
+    done = site.project.phoenix("sync", "all", "--json")
+    summary = told(done)
+    assert done.returncode == 0, done.stderr
+    assert (summary["ok"], summary["verified"]) == (True, True)
+    assert [host["changed"] for host in summary["hosts"]] == [[]] * len(site.state.hosts), summary
+    plan = site.project.phoenix("plan", "--json")
+    assert (plan.returncode, told(plan)["changes"]) == (0, []), plan.stdout
+    assert set(told(plan)["looked_at"]) == set(site.state.hosts)
+
+
+@pytest.fixture
+def by_hand(site: SiteLab) -> Iterator[str]:
+    """A change that somebody made on a host; gone again afterwards."""
+    path = "/etc/nginx/nginx.conf"
+    site.sh("gateway", f"f=$(readlink -f {path}) && sed -i s/4096/4000/ $f", ok=True)
+    yield path
+    site.sh("gateway", f"f=$(readlink -f {path}) && sed -i s/4000/4096/ $f", ok=True)
+
+
+def test_a_change_by_hand_is_shown_and_mended(site: SiteLab, by_hand: str) -> None:
+    plan = site.project.phoenix("plan", "nginx")
+    assert plan.returncode == 2, plan.stderr
+    assert f"{by_hand} has other content" in plan.stdout
+    assert "-     worker_connections 4000;" in plan.stdout
+    assert "+     worker_connections 4096;" in plan.stdout
+    assert "worker_connections 4000" in site.sh("gateway", f"cat {by_hand}").out, "a plan wrote"
+    done = site.project.phoenix("sync", "101")
+    assert done.returncode == 0, done.stderr
+    assert "Nginx: configuration and service" in done.stdout
+    assert "worker_connections 4096" in site.sh("gateway", f"cat {by_hand}").out
+    log = Path(done.stdout.rpartition("log: ")[2].strip())
+    assert "Nginx: configuration and service" in log.read_text()
+    for secret in site.secrets.values():
+        assert secret not in log.read_text()
+
+
+def test_a_stack_alone(site: SiteLab) -> None:
+    summary = told(site.project.phoenix("sync", "stack:qdrant_service", "--json"))
+    (host,) = summary["hosts"]
+    assert (host["host"], host["outcome"]) == ("drphoenix", "unchanged"), summary
+    log = Path(summary["log"]).read_text()
+    assert "Stack qdrant_service-production" in log
+    assert "thinkheads_ai_app" not in log
+
+
+def test_what_matches_nothing_is_an_error(site: SiteLab) -> None:
+    done = site.project.phoenix("sync", "ngnix")
+    assert done.returncode == 1
+    assert "no target 'ngnix'. Did you mean nginx?" in done.stderr
+
+
+# -- failures --------------------------------------------------------------------------------------
+
+
+def test_the_checkers_words_are_the_first_cause(site: SiteLab, variant: Project) -> None:
+    variant.replace("deploys/templates/nginx.conf.j2", "    sendfile on;", "    sendfile maybe;")
+    done = variant.phoenix("sync", "nginx", "--json")
+    summary = told(done)
+    assert (done.returncode, summary["ok"]) == (1, False), done.stderr
+    cause = summary["first_cause"]
+    assert cause["host"] == site.roles["gateway"]
+    assert cause["step"].endswith("Nginx: configuration and service")
+    assert any('invalid value "maybe"' in line for line in cause["reason"]), cause
+
+
+@pytest.fixture
+def silent(site: SiteLab) -> Iterator[str]:
+    """A guest whose SSH server does not run."""
+    host = site.roles["traefik"]
+    site.sh(host, "systemctl stop ssh.service ssh.socket 2>/dev/null; true")
+    yield host
+    site.sh(host, "systemctl start ssh.service", ok=True)
+
+
+def test_a_guest_that_does_not_answer_is_the_first_cause(site: SiteLab, silent: str) -> None:
+    for words in (["plan", "traefik", "dns"], ["sync", "traefik", "dns"]):
+        done = site.project.phoenix(*words, "--json")
+        found = told(done)
+        assert done.returncode == 1, done.stderr
+        assert (found["first_cause"]["host"], found["first_cause"]["step"]) == (silent, "connect")
+    others = {host["host"]: host["outcome"] for host in found["hosts"]}
+    assert others[site.roles["hypervisor"]] == "unchanged", "the others go on"
+
+
+# -- one run at a time -----------------------------------------------------------------------------
+
+
+def start(project: Project, state: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "phoenix", "sync", "all"],
+        cwd=project.path,
+        env={**project.command_environment, "XDG_STATE_HOME": state},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def wait_for_a_step(process: subprocess.Popen[bytes]) -> None:
+    """Until the run has done its first step, and so holds every lock."""
+    assert process.stderr
+    for line in process.stderr:
+        if b" 1/" in line:
+            return
+    raise AssertionError(f"the run ended with {process.wait()} before its first step")
+
+
+@pytest.mark.parametrize("same_machine", [True, False])
+def test_the_second_of_two_runs_stops_and_names_the_first(
+    site: SiteLab, tmp_path: Path, *, same_machine: bool
+) -> None:
+    """Another machine is one that doesn't share the directory of locks."""
+    first = start(site.project, str(tmp_path / "one"))
+    try:
+        wait_for_a_step(first)
+        state = tmp_path / ("one" if same_machine else "two")
+        second = site.project.phoenix("sync", "dns", environment={"XDG_STATE_HOME": str(state)})
+        said = second.stdout + second.stderr
+        assert second.returncode == 1
+        assert f"(process {first.pid}): phoenix sync all, for " in said, said
+        assert "Nothing was started" in said
+    finally:
+        out, errors = first.communicate(timeout=240)
+    assert first.returncode == 0, (out + errors).decode()
+
+
+def test_a_killed_runs_locks_are_taken_over(site: SiteLab, tmp_path: Path) -> None:
+    first = start(site.project, str(tmp_path))
+    wait_for_a_step(first)
+    signal_group(first)
+    second = site.project.phoenix("sync", "dns", environment={"XDG_STATE_HOME": str(tmp_path)})
+    assert second.returncode == 0, second.stderr
+    assert "taking over from a run that died: " in second.stderr, second.stderr
+    assert f"(process {first.pid})" in second.stderr
+
+
+def signal_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a command and the pyinfra it started, as a power cut would."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()

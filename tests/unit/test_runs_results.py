@@ -1,0 +1,109 @@
+"""The story of a run, from its events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from phoenix.runs.results import Story, component_of, last_words, title_of
+
+STEP = "deploys/all.py | deploys/nginx.py | Nginx: configuration and service"
+VERDICT = "deploys/verify.py | Verify: verdict"
+
+
+def story(*events: dict[str, Any]) -> Story:
+    told = Story()
+    for event in events:
+        told.take(event)
+    return told
+
+
+def connect(host: str, *, reason: str = "") -> dict[str, Any]:
+    return {"event": "connect", "host": host, "ok": not reason, "reason": reason}
+
+
+def step(name: str, *hosts: str) -> dict[str, Any]:
+    return {"event": "step", "step": name, "number": 1, "count": 2, "hosts": list(hosts)}
+
+
+def done(name: str, changed: list[str], unchanged: list[str]) -> dict[str, Any]:
+    return {"event": "step_done", "step": name, "changed": changed, "unchanged": unchanged}
+
+
+def line(name: str, host: str, text: str) -> dict[str, Any]:
+    return {"event": "line", "level": "error", "host": host, "step": name, "text": text,
+            "executing": True}  # fmt: skip
+
+
+def failed(name: str, host: str) -> dict[str, Any]:
+    return {"event": "host_failed", "step": name, "host": host}
+
+
+def test_outcomes_are_the_worst_of_a_host() -> None:
+    told = story(
+        connect("a"), connect("b"), connect("c"),
+        step("one.py | One", "a", "b"), done("one.py | One", ["a"], ["b"]),
+        step("two.py | Two", "a", "b"), done("two.py | Two", [], ["a", "b"]),
+    )  # fmt: skip
+    assert [told.outcome(host) for host in ("a", "b", "c")] == ["changed", "unchanged", None]
+    assert told.changed == [("one.py | One", "a")]
+    assert told.first_cause is None
+
+
+def test_a_failure_has_the_words_of_its_own_step_alone() -> None:
+    told = story(
+        connect("gateway"),
+        line(STEP, "gateway", "said while it was prepared"),
+        step(STEP, "gateway"),
+        line("another", "gateway", "of another step"),
+        line(STEP, "gateway", "nginx: [emerg] unexpected end of file"),
+        line(STEP, "gateway", "Success"),
+        failed(STEP, "gateway"),
+    )
+    assert told.first_cause is not None
+    assert told.first_cause.reason == ["nginx: [emerg] unexpected end of file"]
+    assert told.outcome("gateway") == "failed"
+
+
+def test_a_guest_that_does_not_answer_is_the_first_cause() -> None:
+    told = story(
+        connect("traefik", reason="timed out"),
+        connect("gateway"),
+        step(STEP, "gateway"), line(STEP, "gateway", "502"), failed(STEP, "gateway"),
+    )  # fmt: skip
+    assert told.first_cause is not None
+    assert (told.first_cause.host, told.first_cause.reason) == ("traefik", ["timed out"])
+    assert told.hosts == ["gateway", "traefik"]
+
+
+def test_of_several_verdicts_the_one_with_the_first_broken_hop_is_the_cause() -> None:
+    told = story(
+        connect("a"), connect("b"), step(VERDICT, "a", "b"),
+        line(VERDICT, "a", "http: a request: gives 502, not 200"), failed(VERDICT, "a"),
+        line(VERDICT, "b", "first broken hop: service: Traefik: is inactive"), failed(VERDICT, "b"),
+    )  # fmt: skip
+    assert told.first_cause is not None
+    assert told.first_cause.host == "b"
+    assert len(told.failures) == 2
+
+
+def test_values_and_unknowns_are_kept_by_host() -> None:
+    told = story(
+        {"event": "value", "name": "probes", "host": "a", "data": [1]},
+        {"event": "unknown", "step": STEP, "host": "a", "reason": "no CA yet"},
+        {"event": "something a later version sends"},
+    )
+    assert told.values == {"probes": {"a": [1]}}
+    assert told.unknown == {STEP: {"a": "no CA yet"}}
+
+
+def test_names_of_steps() -> None:
+    assert component_of(STEP) == "nginx"
+    assert title_of(STEP) == "Nginx: configuration and service"
+    assert component_of("Nginx: configuration") == ""
+
+
+def test_why_a_run_ended_before_it_began() -> None:
+    lines = ["--> Loading inventory...", "--> pyinfra error in /p/deploys/context.py line 58: no",
+             "second line", "--> Disconnecting from hosts..."]  # fmt: skip
+    assert last_words(lines) == ["no", "second line"]
+    assert last_words(["a", "", "b"], most=1) == ["b"]
