@@ -56,13 +56,14 @@ def parse(output: Iterable[str]) -> list[Renewal]:
     results: dict[str, str] = {}
     for block in "\n".join(output).split("\n\n"):
         values = dict(line.partition("=")[::2] for line in block.strip().splitlines())
-        name, _, kind = values.get("Id", "").removeprefix("phoenix-acme@").rpartition(".")
+        prefix, _, unit = values.get("Id", "").partition("@")
+        name, _, kind = unit.rpartition(".")
+        if prefix != "phoenix-acme":
+            raise FactProcessError(f"unexpected answer of systemctl: {block!r}")
         if kind == "timer":
             looks[name] = _seconds(values.get("NextElapseUSecRealtime", ""))
-        elif kind == "service":
-            results[name] = values.get("Result", "")
         else:
-            raise FactProcessError(f"unexpected answer of systemctl: {block!r}")
+            results[name] = values.get("Result", "")
     return [Renewal(name, look, results.get(name, "")) for name, look in looks.items()]
 
 

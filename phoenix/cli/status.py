@@ -14,9 +14,9 @@ from phoenix import duration, observation, paths
 from phoenix.cli import exits, output, project, tables
 from phoenix.cli.doctor import tell_cause
 from phoenix.cli.observing import observe
+from phoenix.cli.plan import changes_of
 from phoenix.diagnosis import Findings, diagnose
 from phoenix.runs.process import Finished
-from phoenix.runs.results import title_of
 from phoenix.status import CertificateStatus, Drift, Status, build
 
 DriftOption = Annotated[
@@ -65,12 +65,12 @@ def status(
 
 
 def _drift(done: Finished) -> Drift:
-    if done.results is None:
-        return Drift(unknown="\n".join(done.last_lines) or "no host could be planned", looked=True)
+    """Per host what a run would change; not known where the plan did not come to its end."""
+    if done.results is None or (done.returncode != 0 and not done.story.unreachable):
+        return Drift(unknown="\n".join(done.last_lines) or "the plan failed", looked=True)
     steps: dict[str, tuple[str, ...]] = {}
-    for step in done.results.get("plan", ()):
-        for host in (*step["hosts_with_change"], *step["hosts_with_conditional_change"]):
-            steps[host] = (*steps.get(host, ()), title_of(step["name"]))
+    for change in changes_of(done):
+        steps[change.host] = (*steps.get(change.host, ()), change.step)
     return Drift(steps, looked=True)
 
 
