@@ -255,10 +255,17 @@ def _containers(site: Site) -> Iterator[Check]:
             yield Check(agent.name, "service", f"containers of {name}", well, agent.name, name)
 
 
-def report(outcomes: Mapping[str, Sequence[Outcome]], host: str, site: Site | None = None) -> str:
+def report(
+    outcomes: Mapping[str, Sequence[Outcome]],
+    host: str,
+    site: Site | None = None,
+    failed: Sequence[str] = (),
+) -> str:
     """What to tell about `host`, a line a fault, given every host's outcomes; empty if none.
 
-    With `site`, the first broken hop comes with its likely mend.
+    Args:
+        site: if given, the first broken hop comes with its likely mend.
+        failed: hosts that did not answer or had failed before, which may explain the faults.
     """
     mine = [outcome for outcome in outcomes.get(host, ()) if outcome.fault]
     if not mine:
@@ -270,9 +277,14 @@ def report(outcomes: Mapping[str, Sequence[Outcome]], host: str, site: Site | No
         for outcome in sorted(mine, key=lambda o: LAYERS.index(o.check.layer))
     ]
     if first.check.host != host:
-        return "\n".join([*lines, f"(first broken hop: {first.check.layer} on {first.check.host})"])
-    lines[0] = f"first broken hop: {lines[0]}"
-    if site is not None:
-        advice = mend(site, first.check)
-        lines.insert(1, f"likely mend: {advice.words}: {'; '.join(advice.commands)}")
+        lines.append(f"(first broken hop: {first.check.layer} on {first.check.host})")
+    else:
+        lines[0] = f"first broken hop: {lines[0]}"
+        if site is not None:
+            advice = mend(site, first.check)
+            lines.insert(1, f"likely mend: {advice.words}: {'; '.join(advice.commands)}")
+    if failed:
+        lines.append(
+            f"(look first at {', '.join(failed)}: not all of the run came to its end there)"
+        )
     return "\n".join(lines)
