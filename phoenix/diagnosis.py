@@ -140,7 +140,8 @@ def _walk(
                 fault=_fault(fault),
             )
         )  # fmt: skip
-    state_of_path: PathState = "broken" if broken else "ok" if cause is None else "unknown"
+    hidden = any(hop.state == "unknown" for hop in hops)
+    state_of_path: PathState = "broken" if broken else "unknown" if hidden else "ok"
     report = PathReport(
         kind=path.kind, name=path.name, state=state_of_path, cause=_fault(cause), hops=tuple(hops)
     )

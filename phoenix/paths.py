@@ -243,8 +243,11 @@ def _portainer(site: Site, find: _Checks) -> Iterator[Path]:
     if server is None:
         return
     units = find.unit(server, "docker.service", SERVER_UNIT)
-    api = Hop("operator", server.name, "API with our key", (*units, *find("portainer_knows_us")))
-    yield Path("api", "operator uses Portainer's API", (api,), _lower({"portainer", server.fqdn}))
+    api = (
+        _asks_dns(site, server, find, server.fqdn),
+        Hop("operator", server.name, "API with our key", (*units, *find("portainer_knows_us"))),
+    )
+    yield Path("api", "operator uses Portainer's API", api, _lower({"portainer", server.fqdn}))
     for agent in site.agents:
         endpoint = agent.portainer_environment
         runs = find.unit(agent, "docker.service", AGENT_UNIT)
@@ -253,6 +256,7 @@ def _portainer(site: Site, find: _Checks) -> Iterator[Path]:
         hops = (
             *(_asks_dns(site, server, find, name) for name in names),
             Hop(server.name, agent.name, "the agent", (*runs, *talks)),
+            *api,
             Hop(
                 server.name,
                 agent.name,
@@ -267,7 +271,7 @@ def _portainer(site: Site, find: _Checks) -> Iterator[Path]:
             yield _stack(site, agent, stack, api, find)
 
 
-def _stack(site: Site, agent: Host, stack: Deployment, api: Hop, find: _Checks) -> Path:
+def _stack(site: Site, agent: Host, stack: Deployment, api: tuple[Hop, ...], find: _Checks) -> Path:
     project = stack.project
     server = guest_with(site, "portainer")
     containers = find("containers_are_well", host=agent.name, subject=project)
@@ -276,7 +280,7 @@ def _stack(site: Site, agent: Host, stack: Deployment, api: Hop, find: _Checks) 
             *(agent.name, agent.name, "containers"),
             (*find.unit(agent, "docker.service"), *containers),
         ),
-        api,
+        *api,
         Hop(
             *(server.name, agent.name, "the stack in Portainer"),
             (

@@ -124,6 +124,7 @@ def _names_by_themselves(site: Site, host: Host) -> list[str]:
     names = list(gateway_names(site)) if host == site.hypervisor else []
     names.append(f"ca.{site.domain}")
     if host == site.portainer:
+        names.append(host.fqdn)
         names += [service.fqdn for service in site.services if service.kind == "agent"]
     return list(dict.fromkeys(names))
 

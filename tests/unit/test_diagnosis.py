@@ -10,6 +10,7 @@ import pytest
 from phoenix.diagnosis import Diagnosis, Findings, diagnose
 from phoenix.model import Site
 from phoenix.paths import paths, select
+from phoenix.portainer import SERVER_UNIT
 from phoenix.verification import Check, Outcome, checks
 from tests.unit.site_builder import minimal
 
@@ -136,6 +137,40 @@ def test_two_stopped_services_are_two_causes(site: Site) -> None:
     assert [(one.host, one.fault) for one in causes] == [
         ("authority", "is inactive"),
         ("worker", "is inactive"),
+    ]
+
+
+NEEDS_PORTAINER = ("portainer_knows_us", "endpoint_is_up", "stack_is_active")
+
+
+def test_stopped_name_server_explains_everything(site: Site) -> None:
+    def no_dns(check: Check) -> str:
+        if check.subject == "phoenix-dns.service":
+            return "is inactive"
+        needs = (
+            *NEEDS_PORTAINER,
+            "names_resolve",
+            "name_is_unknown",
+            "agent_pings",
+            "request_gives",
+        )
+        return "no name server" if check.probe in needs else ""
+
+    causes = found(site, no_dns).causes
+    assert [(one.layer, one.host) for one in causes] == [("service", site.hypervisor.name)]
+
+
+def test_stopped_portainer_explains_what_is_asked_of_it(site: Site) -> None:
+    def no_portainer(check: Check) -> str:
+        if (check.host, check.subject) == ("control", SERVER_UNIT):
+            return "is inactive"
+        shut = check.target == "control" and check.probe in ("port_answers", "tls_verifies")
+        asked = check.probe == "request_gives" and check.subject.startswith("portainer.")
+        return "no" if shut or asked or check.probe in NEEDS_PORTAINER else ""
+
+    causes = found(site, no_portainer).causes
+    assert [(one.layer, one.host, one.hop) for one in causes] == [
+        ("service", "control", f"Portainer ({SERVER_UNIT})")
     ]
 
 
