@@ -17,7 +17,8 @@ from phoenix.cli.observing import observe
 from phoenix.cli.plan import changes_of
 from phoenix.diagnosis import Findings, diagnose
 from phoenix.runs.process import Finished
-from phoenix.status import CertificateStatus, Drift, Status, build
+from phoenix.status import CertificateStatus, Drift, Status
+from phoenix.status_build import build
 
 DriftOption = Annotated[
     bool,

@@ -15,7 +15,8 @@ from phoenix.diagnosis import Findings, diagnose
 from phoenix.model import Site
 from phoenix.observation import Observed, Served
 from phoenix.paths import paths
-from phoenix.status import CertificateStatus, Drift, Status, build
+from phoenix.status import CertificateStatus, Drift, Status
+from phoenix.status_build import build
 from phoenix.traefik import renewal_window
 from phoenix.verification import Check
 from tests.unit.site_builder import minimal
