@@ -43,6 +43,7 @@ COMPONENTS: Mapping[str, str] = {
     "traefik.service": "traefik",
     "nginx.service": "nginx",
     "docker.service": "docker",
+    "phoenix-home.service": "home",
     AGENT_UNIT: "portainer",
     SERVER_UNIT: "portainer",
     "phoenix-acme@gateway.timer": "nginx",

@@ -176,7 +176,8 @@ def _backend(site: Site, route: Route, find: _Checks) -> Hop:
     if owner != proxy:
         behind += find.pair(owner)
         behind += find.tls(proxy, owner, service.name)
-    return Hop(proxy.name, owner.name, f"{service.scheme} port {service.port}", tuple(behind))
+    what = f"{service.scheme} port {service.port}" if owner != proxy else "what answers"
+    return Hop(proxy.name, owner.name, what, tuple(behind))
 
 
 def _stacks(service: Service) -> list[Deployment]:

@@ -52,7 +52,7 @@ def test_phoenix_is_told_targets_that_it_knows(site: Site) -> None:
 
 def test_every_unit_has_its_component(site: Site) -> None:
     units = {check.subject for check in checks(site) if check.probe == "unit_runs"}
-    assert units <= COMPONENTS.keys() | {"phoenix-home.service"}
+    assert units <= COMPONENTS.keys()
 
 
 def test_guest_is_looked_at_by_its_kind(site: Site) -> None:
