@@ -14,6 +14,7 @@ from phoenix.model import Site
 from phoenix.verification import Outcome, checks, report
 
 _outcomes: dict[str, list[Outcome]] = {}
+_sites: dict[str, Site] = {}
 
 
 def outcomes() -> dict[str, list[Outcome]]:
@@ -32,6 +33,7 @@ def probe(site: Site) -> Generator[FunctionCommand, None, None]:
     if len(faults) != len(mine):
         yield from refuse(f"{len(mine)} checks were asked for, {len(faults)} answered")
         return
+    _sites[host.name] = site
     _outcomes[host.name] = [Outcome(c, fault) for c, fault in zip(mine, faults, strict=True)]
     host.noop(f"{len(mine)} checks made")
 
@@ -42,7 +44,8 @@ def judge() -> Generator[FunctionCommand, None, None]:
     if host.state.current_stage < StateStage.Execute:
         host.noop("checks are judged when they were made")
         return
-    if fault := report(_outcomes, host.name):
+    failed = sorted(other.name for other in host.state.failed_hosts)
+    if fault := report(_outcomes, host.name, _sites.get(host.name), failed):
         yield from refuse(fault)
         return
     logger.info("%s%d checks passed", host.print_prefix, len(_outcomes.get(host.name, ())))

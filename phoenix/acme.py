@@ -9,6 +9,10 @@ from phoenix.certificates_wanted import WantedCertificate
 PROGRAM = "/usr/local/sbin/phoenix-acme"
 PAIRS = "/etc/phoenix/tls"
 """PAIRS/NAME/{fullchain.pem,privkey.pem} is the pair that a service reads."""
+TIMER = "phoenix-acme@"
+"""TIMER + NAME + ".timer" is the unit that renews the certificate NAME."""
+RENEW_FRACTION = 3
+"""`phoenix-acme` renews when less than one part in so many of the lifetime is left."""
 WEBROOT = "/var/lib/phoenix-acme-webroot"
 """What Nginx serves below /.well-known/acme-challenge/ (RFC 8555, section 8.3)."""
 

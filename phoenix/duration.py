@@ -22,3 +22,15 @@ def parse(text: str) -> timedelta:
     if "".join(number + unit for number, unit in parts) != text or seconds <= 0:
         raise SettingError(f"{text!r} is not a duration: write for example 24h, 1h30m or 90s")
     return timedelta(seconds=seconds)
+
+
+def words(length: timedelta) -> str:
+    """For a person, two units at most: `3 days 4 h`, `15 h 20 min`, `4 min`; rounded down."""
+    minutes = max(0, int(length.total_seconds() // 60))
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} day{'s' if days > 1 else ''}" + (f" {hours} h" if hours else "")
+    if hours:
+        return f"{hours} h" + (f" {minutes} min" if minutes else "")
+    return f"{minutes} min"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from datetime import timedelta
 
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -165,6 +166,18 @@ def static_config(site: Site, *, ca_directory: str, lifetime: str) -> str:
             "providers": {"file": {"directory": "/etc/traefik/dynamic", "watch": False}},
         }
     )
+
+
+def renewal_window(lifetime: timedelta) -> timedelta:
+    """How long before its end Traefik renews a certificate, by the lifetime that it was told.
+
+    pkg/provider/acme/provider.go, getCertificateRenewDurations, of Traefik 3.
+    """
+    days = lifetime / timedelta(days=1)
+    for least, window in ((365, 120.0), (90, 30.0), (30, 10.0), (7, 1.0), (1, 0.25)):
+        if days >= least:
+            return timedelta(days=window)
+    return timedelta(minutes=20)
 
 
 def dynamic_config(site: Site) -> tuple[str, str]:

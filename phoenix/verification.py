@@ -13,6 +13,7 @@ from typing import Literal
 from phoenix import dns, home
 from phoenix.acme import PAIRS
 from phoenix.certificates_wanted import certificates
+from phoenix.mends import mend
 from phoenix.model import Host, Service, Site
 from phoenix.names import in_zone
 from phoenix.portainer import (
@@ -28,19 +29,36 @@ from phoenix.routes import gateway_names, routes
 from phoenix.step_ca import DIRECTORY, PORT
 from phoenix.traefik import LOCAL, ROOT_CA
 
-Layer = Literal["service", "dns", "tcp", "tls", "certificate", "router", "http"]
-LAYERS: tuple[Layer, ...] = ("service", "dns", "tcp", "tls", "certificate", "router", "http")
-"""In the order in which a fault of one explains faults of the next."""
+Layer = Literal["reach", "service", "dns", "tcp", "certificate", "tls", "router", "http"]
+LAYERS: tuple[Layer, ...] = (
+    "reach", "service", "dns", "tcp", "certificate", "tls", "router", "http",
+)  # fmt: skip
+"""In the order in which a fault of one explains faults of the next.
+
+`reach` is the operator's own way in: a host that does not answer explains what fails behind it.
+An expired certificate explains why TLS is refused; where there is no TLS at all, `tls` says so.
+"""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check of one layer, made on `host`; `words` are the probe's name and arguments."""
+    """One check of one layer, made on `host`; `words` are the probe's name and arguments.
+
+    `target` is the host that it is about, `subject` what of it: a unit, a server name, a service,
+    a certificate, an endpoint or a stack.
+    """
 
     host: str
     layer: Layer
     hop: str
     words: tuple[str, ...]
+    target: str = ""
+    subject: str = ""
+
+    @property
+    def probe(self) -> str:
+        """The function of `probe.sh`; empty for what is no probe."""
+        return self.words[0] if self.words else ""
 
 
 @dataclass(frozen=True)
@@ -53,8 +71,8 @@ class Outcome:
 
 def checks(site: Site) -> tuple[Check, ...]:
     """Every check of the site, along the path of a request within each layer."""
-    made = [*_services(site), *_names(site), *_connections(site), *_pairs(site), *_routers(site)]
-    made += [*_requests(site), *_containers(site)]
+    made = [*_services(site), *_names(site), *_pairs(site), *_connections(site), *_keys(site)]
+    made += [*_routers(site), *_requests(site), *_containers(site)]
     return tuple(sorted(made, key=lambda check: LAYERS.index(check.layer)))
 
 
@@ -82,17 +100,34 @@ def _services(site: Site) -> Iterator[Check]:
         units.append((site.portainer, SERVER_UNIT, "Portainer"))
     units += [(s.owner, home.UNIT, "the start page") for s in site.services if s.kind == "home"]
     for host, unit, what in units:
-        yield Check(host.name, "service", f"{what} ({unit})", ("unit_runs", unit))
+        hop = f"{what} ({unit})"
+        yield Check(host.name, "service", hop, ("unit_runs", unit), host.name, unit)
 
 
 def _names(site: Site) -> Iterator[Check]:
-    records = [f"{record.name}={record.address}" for record in dns.records(site)]
+    records = {record.name: f"{record.name}={record.address}" for record in dns.records(site)}
+    server = site.hypervisor.name
     for host in site.hosts:
-        yield Check(
-            host.name, "dns", f"{len(records)} names, and no other", ("names_resolve", *records)
-        )
+        single = _names_by_themselves(site, host)
+        for name in single:
+            asked = ("names_resolve", records[name])
+            yield Check(host.name, "dns", f"the name {name}", asked, server, name)
+        rest = [record for name, record in records.items() if name not in single]
+        hop = f"{len(rest)} other names"
+        yield Check(host.name, "dns", hop, ("names_resolve", *rest), server)
         unknown = f"no-such-name.{site.domain}"
-        yield Check(host.name, "dns", "an undeclared name", ("name_is_unknown", unknown))
+        words = ("name_is_unknown", unknown)
+        yield Check(host.name, "dns", "an undeclared name", words, server)
+
+
+def _names_by_themselves(site: Site, host: Host) -> list[str]:
+    """Names that a host's own paths begin with: another wrong record does not break those."""
+    names = list(gateway_names(site)) if host == site.hypervisor else []
+    names.append(f"ca.{site.domain}")
+    if host == site.portainer:
+        names.append(host.fqdn)
+        names += [service.fqdn for service in site.services if service.kind == "agent"]
+    return list(dict.fromkeys(names))
 
 
 def _connections(site: Site) -> Iterator[Check]:
@@ -114,34 +149,41 @@ def _connections(site: Site) -> Iterator[Check]:
 def _backend(proxy: Host, service: Service) -> Iterator[Check]:
     hop = f"Traefik to {service.name} on {service.owner.name}"
     if service.scheme == "https":
-        yield from _tls(proxy.name, hop, service.owner, service.port, service.server_name)
+        end = (service.owner, service.port, service.server_name)
+        yield from _tls(proxy.name, hop, *end, subject=service.name)
     else:
         words = ("port_answers", str(service.owner.address), str(service.port))
-        yield Check(proxy.name, "tcp", hop, words)
+        yield Check(proxy.name, "tcp", hop, words, service.owner.name, service.name)
 
 
-def _tls(source: str, hop: str, target: Host, port: int, name: str) -> Iterator[Check]:
-    where = (str(target.address), str(port))
-    yield Check(source, "tcp", hop, ("port_answers", *where))
-    yield Check(source, "tls", hop, ("tls_verifies", *where, name, ROOT_CA))
-    yield Check(source, "certificate", hop, ("served_is_fresh", *where, name))
+def _tls(
+    source: str, hop: str, target: Host, port: int, name: str, *, subject: str = ""
+) -> Iterator[Check]:
+    where, about = (str(target.address), str(port)), (target.name, subject or name)
+    yield Check(source, "tcp", hop, ("port_answers", *where), *about)
+    yield Check(source, "certificate", hop, ("served_is_fresh", *where, name), *about)
+    yield Check(source, "tls", hop, ("tls_verifies", *where, name, ROOT_CA), *about)
+
+
+def _keys(site: Site) -> Iterator[Check]:
+    ca = guest_with(site, "step_ca").name
+    words = ("keys_are_private", f"{DIRECTORY}/secrets")
+    yield Check(ca, "certificate", "the CA's keys", words, ca)
 
 
 def _pairs(site: Site) -> Iterator[Check]:
-    ca = guest_with(site, "step_ca")
-    yield Check(
-        ca.name, "certificate", "the CA's keys", ("keys_are_private", f"{DIRECTORY}/secrets")
-    )
+    """Of the holders: before what others see of them, since it explains that."""
     for wanted in certificates(site):
         if wanted.challenge == "tls-alpn-01":
             continue
         pair = f"{PAIRS}/{wanted.name}"
         host = wanted.host
         hop = f"the pair {pair}"
-        yield Check(host.name, "certificate", hop, ("pair_fits", pair, *wanted.sans))
+        about = (host.name, wanted.name)
+        yield Check(host.name, "certificate", hop, ("pair_fits", pair, *wanted.sans), *about)
         for port in _ports_serving(site, host):
             words = ("pair_is_served", pair, str(host.address), str(port), wanted.sans[0])
-            yield Check(host.name, "certificate", f"{hop} on port {port}", words)
+            yield Check(host.name, "certificate", f"{hop} on port {port}", words, *about)
 
 
 def _ports_serving(site: Site, host: Host) -> list[int]:
@@ -165,53 +207,68 @@ def _routers(site: Site) -> Iterator[Check]:
     proxy = guest_with(site, "traefik")
     for route in routes(site):
         words = ("router_is_enabled", f"http://{LOCAL}/api/http/routers/{route.service.name}@file")
-        yield Check(proxy.name, "router", f"the router for {route.fqdn}", words)
+        about = (proxy.name, route.service.name)
+        yield Check(proxy.name, "router", f"the router for {route.fqdn}", words, *about)
 
 
 def _requests(site: Site) -> Iterator[Check]:
     """Whole requests, made by the hypervisor: no guest of the chain asks itself."""
-    client = site.hypervisor.name
+    client, gateway = site.hypervisor.name, guest_with(site, "nginx")
     for route in routes(site):
         path = "/dashboard/" if route.kind == "dashboard" else route.health_path
         expected = "401" if route.kind == "dashboard" else "200"
         url = f"https://{route.fqdn}{path}"
         words = ("request_gives", expected, url, ROOT_CA)
-        yield Check(client, "http", f"{url} through gateway and Traefik", words)
-    where = (str(guest_with(site, "nginx").address), f"no-such-name.{site.domain}")
-    yield Check(client, "http", "an undeclared name at the gateway", ("name_is_rejected", *where))
+        hop = f"{url} through gateway and Traefik"
+        yield Check(client, "http", hop, words, gateway.name, route.fqdn)
+    unknown = ("name_is_rejected", str(gateway.address), f"no-such-name.{site.domain}")
+    yield Check(client, "http", "an undeclared name at the gateway", unknown, gateway.name)
 
 
 def _containers(site: Site) -> Iterator[Check]:
     """Docker, Portainer and the stacks: by the API where it counts, by Docker where it runs."""
     for host in site.docker_hosts:
-        yield Check(host.name, "tcp", "Docker's API on the network", ("docker_has_no_port",))
+        words = ("docker_has_no_port",)
+        yield Check(host.name, "tcp", "Docker's API on the network", words, host.name)
     server = site.portainer
     if server is None:
         return
     api = (f"https://{server.fqdn}:{SERVER_PORT}/api", ROOT_CA, API_KEY_FILE)
-    yield Check(server.name, "http", "Portainer's API with our key", ("portainer_knows_us", *api))
+    knows = ("portainer_knows_us", *api)
+    yield Check(server.name, "http", "Portainer's API with our key", knows, server.name)
     for agent in site.agents:
         hop = f"Portainer to the agent on {agent.name}"
         url = agent_url(site, agent).replace("tcp://", "https://")
         where = (str(agent.address), str(AGENT_PORT))
-        yield Check(server.name, "tcp", hop, ("port_answers", *where))
-        yield Check(server.name, "tls", hop, ("agent_pings", url))
-        yield Check(
-            site.hypervisor.name, "tcp", f"the agent on {agent.name}", ("port_is_shut", *where)
-        )
         endpoint = agent.portainer_environment
+        about = (agent.name, endpoint)
+        yield Check(server.name, "tcp", hop, ("port_answers", *where), *about)
+        yield Check(server.name, "tls", hop, ("agent_pings", url), *about)
+        hop = f"the agent on {agent.name}"
+        yield Check(site.hypervisor.name, "tcp", hop, ("port_is_shut", *where), *about)
         up = ("endpoint_is_up", *api, endpoint)
-        yield Check(server.name, "http", f"Portainer's endpoint {endpoint}", up)
+        yield Check(server.name, "http", f"Portainer's endpoint {endpoint}", up, *about)
         for stack in agent.docker_stacks:
             name = stack.project
             asked = ("stack_is_active", *api, endpoint, name)
-            yield Check(server.name, "http", f"the stack {name} in Portainer", asked)
+            hop = f"the stack {name} in Portainer"
+            yield Check(server.name, "http", hop, asked, agent.name, name)
             well = ("containers_are_well", name)
-            yield Check(agent.name, "service", f"containers of {name}", well)
+            yield Check(agent.name, "service", f"containers of {name}", well, agent.name, name)
 
 
-def report(outcomes: Mapping[str, Sequence[Outcome]], host: str) -> str:
-    """What to tell about `host`, a line a fault, given every host's outcomes; empty if none."""
+def report(
+    outcomes: Mapping[str, Sequence[Outcome]],
+    host: str,
+    site: Site | None = None,
+    failed: Sequence[str] = (),
+) -> str:
+    """What to tell about `host`, a line a fault, given every host's outcomes; empty if none.
+
+    Args:
+        site: if given, the first broken hop comes with its likely mend.
+        failed: hosts that did not answer or had failed before, which may explain the faults.
+    """
     mine = [outcome for outcome in outcomes.get(host, ()) if outcome.fault]
     if not mine:
         return ""
@@ -221,8 +278,15 @@ def report(outcomes: Mapping[str, Sequence[Outcome]], host: str) -> str:
         f"{outcome.check.layer}: {outcome.check.hop}: {outcome.fault}"
         for outcome in sorted(mine, key=lambda o: LAYERS.index(o.check.layer))
     ]
-    if first.check.host == host:
-        lines[0] = f"first broken hop: {lines[0]}"
-    else:
+    if first.check.host != host:
         lines.append(f"(first broken hop: {first.check.layer} on {first.check.host})")
+    else:
+        lines[0] = f"first broken hop: {lines[0]}"
+        if site is not None:
+            advice = mend(site, first.check)
+            lines.insert(1, f"likely mend: {advice.words}: {'; '.join(advice.commands)}")
+    if failed:
+        lines.append(
+            f"(look first at {', '.join(failed)}: not all of the run came to its end there)"
+        )
     return "\n".join(lines)

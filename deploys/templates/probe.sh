@@ -5,7 +5,7 @@ export LC_ALL=C
 
 unit_runs() {
     state=$(systemctl is-active "$1")
-    [ "$state" = active ] || { echo "is $state"; systemctl status --no-pager -n 2 "$1" 2>&1 | tail -n 2; }
+    [ "$state" = active ] || { echo "is $state:"; journalctl -q --no-pager -n 2 -o cat -u "$1" 2>&1; }
 }
 
 names_resolve() {
@@ -13,8 +13,12 @@ names_resolve() {
     for want; do
         name=${want%%=*} address=${want#*=}
         got=$(printf '%s\n' "$answers" | awk -v n="$name." 'tolower($1) == n && $4 == "A" {print $5}')
-        [ "$got" = "$address" ] || { echo "$name is ${got:-unknown} here, not $address"; return; }
+        [ "$got" = "$address" ] || echo "$name is ${got:-unknown} here, not $address;"
     done
+    # What programs see before DNS; 127.0.1.1 is Debian's way to give a host its own name.
+    printf '%s\n' "$@" | awk -F= 'NR == FNR {want[$1] = $2; next} {sub(/#.*/, ""); split($0, w, " ")
+        for (i = 2; i in w; i++) if (w[i] in want && w[1] != want[w[i]] && w[1] != "127.0.1.1")
+            print w[i], "is", w[1], "in /etc/hosts, not", want[w[i]] ";"}' - /etc/hosts
 }
 
 name_is_unknown() {
@@ -36,19 +40,28 @@ session() { # ADDRESS PORT NAME [options]: one TLS session that sends nothing
 tls_verifies() { # ADDRESS PORT NAME ROOT: chain to the root, and the name
     said=$(session "$1" "$2" "$3" -verify_hostname "$3" -verify_return_error -no-CApath \
         -no-CAstore -CAfile "$4") && return
-    why=$(printf '%s\n' "$said" | sed -n 's/^verify error:num=[0-9]*://p' | head -n 1)
+    why=$(printf '%s\n' "$said" | awk '/^depth=/ {at = $0} sub(/^verify error:num=[0-9]*:/, "") {
+        print $0 (at ~ /^depth=[1-9]/ ? " (" at ")" : ""); exit}')
     serves=$(printf '%s\n' "$said" | sed -n 's/^ *0 s:/subject /p' | head -n 1)
     names=$(session "$1" "$2" "$3" | openssl x509 -noout -ext subjectAltName 2>/dev/null | tail -n 1)
     echo "$1 port $2 does not prove to be $3: ${why:-no TLS session}; serves ${serves:-nothing} $names"
 }
 
+lifetime() { # PEM: sets start and end, in seconds since 1970
+    start=$(date -d "$(printf '%s' "$1" | openssl x509 -noout -startdate | cut -d= -f2)" +%s)
+    end=$(date -d "$(printf '%s' "$1" | openssl x509 -noout -enddate | cut -d= -f2)" +%s)
+}
+
 served_is_fresh() { # ADDRESS PORT NAME: at least a tenth of its life left, so renewal works
-    pem=$(session "$1" "$2" "$3" | openssl x509 2>/dev/null) || { echo "serves no certificate"; return; }
-    start=$(date -d "$(printf '%s' "$pem" | openssl x509 -noout -startdate | cut -d= -f2)" +%s)
-    end=$(date -d "$(printf '%s' "$pem" | openssl x509 -noout -enddate | cut -d= -f2)" +%s)
+    # Where there is no session, tls_verifies says so.
+    pem=$(session "$1" "$2" "$3" | openssl x509 2>/dev/null) || return
+    lifetime "$pem"
     left=$((end - $(date +%s)))
-    [ $((left * 10)) -gt $((end - start)) ] ||
+    if [ "$left" -le 0 ]; then
+        echo "the certificate that $1 port $2 serves for $3 has expired: $(date -u -d "@$end" '+%F %H:%M UTC')"
+    elif [ $((left * 10)) -le $((end - start)) ]; then
         echo "the certificate for $3 ends in $((left / 60)) minutes of $(((end - start) / 60)): it is not being renewed"
+    fi
 }
 
 keys_are_private() {
@@ -65,12 +78,21 @@ pair_fits() { # PAIR NAME...: key and certificate belong together, and carry exa
         { echo "$pair/privkey.pem is not the key of the certificate"; return; }
     have=$(openssl x509 -in "$pair/fullchain.pem" -noout -ext subjectAltName | sed 1d | tr -d ' ' |
         tr , '\n' | sed 's/^[^:]*://' | sort)
-    [ "$have" = "$(printf '%s\n' "$@" | sort)" ] || echo "the certificate is for $(echo $have), not $*"
+    [ "$have" = "$(printf '%s\n' "$@" | sort)" ] ||
+        { echo "the certificate is for $(echo $have), not $*"; return; }
+    lifetime "$(cat "$pair/fullchain.pem")"
+    [ "$end" -gt "$(date +%s)" ] || {
+        unit=phoenix-acme@${pair##*/}.service
+        why=
+        [ "$(systemctl show -P Result "$unit")" = success ] ||
+            why="; its renewal failed: $(journalctl -q --no-pager -n 1 -o cat -u "$unit" -t phoenix-acme)"
+        echo "the certificate has expired: $(date -u -d "@$end" '+%F %H:%M UTC')$why"
+    }
 }
 
 pair_is_served() { # PAIR ADDRESS PORT NAME: the service has loaded what is on disk
     file=$(openssl x509 -in "$1/fullchain.pem" -noout -serial 2>/dev/null)
-    served=$(session "$2" "$3" "$4" | openssl x509 -noout -serial 2>/dev/null)
+    served=$(session "$2" "$3" "$4" | openssl x509 -noout -serial 2>/dev/null) || return
     [ "$file" = "$served" ] || echo "port $3 serves ${served:-nothing}, the file is ${file:-missing}"
 }
 

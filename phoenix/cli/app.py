@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli import exits, explain, graph, helptext, lab, output, plan, sync, validate
+from phoenix.cli import (
+    doctor,
+    exits,
+    explain,
+    graph,
+    helptext,
+    lab,
+    output,
+    plan,
+    status,
+    sync,
+    validate,
+)
 from phoenix.cli.exits import CommandError
 from phoenix.findings import ConfigError, SettingError
 
@@ -40,9 +52,11 @@ def phoenix(
     """A Proxmox host as a private, encrypted application platform: what is, and what will be."""
 
 
+app.command()(validate.validate)
 app.command()(plan.plan)
 app.command()(sync.sync)
-app.command()(validate.validate)
+app.command()(status.status)
+app.command()(doctor.doctor)
 app.command()(explain.explain)
 app.command()(graph.graph)
 app.add_typer(lab.app, name="lab")

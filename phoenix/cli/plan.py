@@ -77,7 +77,7 @@ def plan(
         for one in targets.work(chosen, site.site, targets.components(site.root)):
             request = site.request(*one.deploys, limit=one.limit, data=one.data, dry=True)
             done = run(request, listen=follower)
-            changes += _changes(done)
+            changes += changes_of(done)
             looked_at += done.story.connected
             cause = cause or _cause(done)
     made = Plan(
@@ -99,7 +99,8 @@ def _cause(done: Finished) -> Failure | None:
     return None
 
 
-def _changes(done: Finished) -> list[Change]:
+def changes_of(done: Finished) -> list[Change]:
+    """What a dry run found to do, in the order of the run."""
     found: list[Change] = []
     for step in (done.results or {}).get("plan", ()):
         name = step["name"]

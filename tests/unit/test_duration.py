@@ -27,3 +27,18 @@ def test_parts_add_up(hours: int, minutes: int, seconds: int) -> None:
 def test_refuses_and_says_how_to_write_it(text: str) -> None:
     with pytest.raises(ValueError, match="write for example 24h, 1h30m or 90s"):
         duration.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("length", "said"),
+    [
+        (timedelta(days=3, hours=4, minutes=59), "3 days 4 h"),
+        (timedelta(days=1), "1 day"),
+        (timedelta(hours=15, minutes=20), "15 h 20 min"),
+        (timedelta(hours=2), "2 h"),
+        (timedelta(seconds=119), "1 min"),
+        (-timedelta(hours=1), "0 min"),
+    ],
+)
+def test_words_for_a_person(length: timedelta, said: str) -> None:
+    assert duration.words(length) == said

@@ -100,3 +100,22 @@ def test_each_host_tells_its_own_faults_and_where_the_first_is() -> None:
     ]
     assert report(found, "c") == ""
     assert report(found, "unknown") == ""
+
+
+def test_first_broken_hop_comes_with_its_mend_and_with_who_failed_before(site: Site) -> None:
+    stopped = next(c for c in checks(site) if c.subject == "traefik.service")
+    found = {
+        "proxy": [Outcome(stopped, "is inactive")],
+        "gateway": [outcome("gateway", "tcp", "no")],
+    }
+    first, mend, *rest = report(found, "proxy", site, ["worker"]).splitlines()
+    assert first.startswith("first broken hop: service: Traefik (traefik.service): is inactive")
+    assert "phoenix sync traefik" in mend
+    assert rest == ["(look first at worker: not all of the run came to its end there)"]
+    assert "mend" not in report(found, "gateway", site)
+
+
+def test_certificate_that_is_over_explains_the_tls_that_is_refused() -> None:
+    tls = outcome("a", "tls", "certificate has expired")
+    expired = outcome("b", "certificate", "the certificate has expired")
+    assert first_broken([tls, expired]) == expired

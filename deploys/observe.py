@@ -1,0 +1,43 @@
+"""What is there, told to `phoenix status` and `phoenix doctor`: facts only, nothing is changed."""
+
+from dataclasses import asdict
+
+from pyinfra import host
+
+from deploys.context import me, settings, site
+from facts.certificates import ServedCertificates
+from facts.containers import ComposeContainers
+from facts.portainer import PortainerState
+from facts.renewal import Renewals
+from facts.verification import Probes
+from phoenix import observation
+from phoenix.runs.reporter import value
+from phoenix.traefik import ROOT_CA
+
+with settings():
+    asked = observation.questions(site(), me(), host.data.get("observe", observation.ALL))
+
+# Nothing here may end the run: what does not answer is missing in what is told, and the rest stays.
+if asked.checks:
+    faults = host.get_fact(
+        Probes, checks=["\t".join(check.words) for check in asked.checks], _ignore_errors=True
+    )
+    value(observation.PROBES, host.name, faults)
+if asked.endpoints:
+    served = host.get_fact(
+        ServedCertificates, endpoints=list(asked.endpoints), ca_file=ROOT_CA, _ignore_errors=True
+    )
+    value(
+        observation.CERTIFICATES,
+        host.name,
+        [observation.certificate(one.chain, one.verify_code, one.error) for one in served],
+    )
+if asked.renewals:
+    found = host.get_fact(Renewals, names=list(asked.renewals), _ignore_errors=True)
+    value(observation.RENEWALS, host.name, [asdict(one) for one in found])
+if asked.containers:
+    containers = host.get_fact(ComposeContainers, _ignore_errors=True)
+    value(observation.CONTAINERS, host.name, [asdict(one) for one in containers])
+if asked.portainer:
+    state = host.get_fact(PortainerState, **asked.portainer, _ignore_errors=True)
+    value(observation.PORTAINER, host.name, asdict(state) if state else None)

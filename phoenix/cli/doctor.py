@@ -1,0 +1,192 @@
+"""`phoenix doctor`: walk each path hop by hop, and name the first broken hop and its mend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+from rich.text import Text
+
+from phoenix import observation, paths
+from phoenix.cli import exits, output, project, tables
+from phoenix.cli.exits import CommandError
+from phoenix.cli.observing import observe
+from phoenix.diagnosis import Cause, Diagnosis, Findings, PathReport, diagnose
+
+_MARKS = {"ok": ("ok", "green"), "broken": ("BROKEN", "bold red"),
+          "follows": ("fails too", "red"), "unknown": ("unknown", "yellow")}  # fmt: skip
+
+_KINDS = {
+    "names": "names, asked by",
+    "renewal": "the CA, asked by",
+    "api": "Portainer",
+    "agent": "its agents",
+    "stack": "stacks",
+    "guard": "kept shut",
+}
+
+
+class Report(BaseModel):
+    """What `doctor` found. `name`: what was asked about, empty for the whole site."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    site: str
+    name: str
+    ok: bool
+    first_cause: Cause | None
+    other_causes: tuple[Cause, ...]
+    paths: tuple[PathReport, ...]
+
+
+NameArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME]",
+        help="A service, its full name, a guest (name or id), or a stack. Default: everything.",
+        show_default=False,
+    ),
+]
+
+
+def doctor(
+    name: NameArgument = None,
+    inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
+    as_json: output.JsonOption = False,
+) -> None:
+    """Check each hop of each path from the guest that makes it; name the first broken one.
+
+    Nothing is changed.
+
+    Examples:
+
+      phoenix doctor                    every path of the site
+
+      phoenix doctor qdrant             the paths that one service needs
+
+      phoenix doctor 102 --json         what concerns one guest, for a script
+
+    Exit code: 0 all is well, 1 something is broken or could not be asked.
+    """
+    site = project.load(inventory)
+    asked = _asked(site, name)
+    hosts = {host.name for host in site.site.hosts}
+    hosts &= {host for path in asked for host in path.hosts}
+    observed, _ = observe(site, [observation.PROBES], hosts, quiet=as_json)
+    outcomes, silent = observation.outcomes(site.site, observed, hosts)
+    found = diagnose(site.site, asked, Findings(outcomes, silent))
+    report = _report(site.name, name or "", found)
+    output.emit(as_json, report, lambda console: tell(console, report))
+    if not report.ok:
+        raise typer.Exit(exits.ERROR)
+
+
+def _asked(site: project.Project, name: str | None) -> Sequence[paths.Path]:
+    if name is None:
+        return paths.paths(site.site)
+    try:
+        return paths.select(site.site, name)
+    except paths.UnknownNameError as error:
+        raise CommandError(str(error)) from None
+
+
+def _report(site: str, name: str, found: Diagnosis) -> Report:
+    return Report(
+        site=site,
+        name=name,
+        ok=not found.causes and all(path.state == "ok" for path in found.paths),
+        first_cause=found.first_cause,
+        other_causes=found.causes[1:],
+        paths=found.paths,
+    )
+
+
+def tell(console: Console, report: Report) -> None:
+    """The causes first, then each path; hop by hop where it is not well or was asked for."""
+    if report.first_cause is not None:
+        tell_cause(console, report.first_cause, first=True)
+    for cause in report.other_causes:
+        tell_cause(console, cause, first=False)
+    well = [path for path in report.paths if path.state == "ok"]
+    for group in _by_cause(report):
+        _tell_path(console, group[0])
+        if group[1:]:
+            names = ", ".join(path.name for path in group[1:])
+            _indented(console, f"the same stops: {names}")
+            console.print()
+    if not report.name:
+        _tell_well(console, well)
+    if report.ok:
+        console.print(f"all is well: {len(well)} paths, every hop proven")
+    else:
+        console.print(f"{len(well)} of {len(report.paths)} paths are well")
+
+
+def _by_cause(report: Report) -> list[list[PathReport]]:
+    """Paths that one cause stops are told as one; those that were asked for, each by itself."""
+    if report.name:
+        return [[path] for path in report.paths]
+    causes = [one for one in (report.first_cause, *report.other_causes) if one is not None]
+    groups = [[path for path in report.paths if path.name in cause.breaks] for cause in causes]
+    return [group for group in groups if group]
+
+
+def tell_cause(console: Console, cause: Cause, *, first: bool) -> None:
+    """One cause, what it breaks, and what is likely to mend it."""
+    style = "bold red" if first else "red"
+    word = "first cause" if first else "also"
+    console.print(Text(f"{word}: {cause.layer} on {cause.host}: {cause.hop}", style=style))
+    lines = [cause.fault]
+    others = [host for host in cause.seen_by if host != cause.host]
+    if others:
+        lines.append(f"seen by {', '.join(others)} as well")
+    if cause.breaks:
+        shown = ", ".join(cause.breaks[:3])
+        more = f" and {len(cause.breaks) - 3} more" if cause.breaks[3:] else ""
+        verb = "breaks or hides" if cause.layer == "reach" else "breaks"
+        lines.append(f"{verb}: {shown}{more}")
+    lines.append(f"likely mend: {cause.mend.words}")
+    for line in lines:
+        _indented(console, line)
+    for command in cause.mend.commands:
+        console.print(Text(f"    {command}", style="cyan"))
+    console.print()
+
+
+def _tell_path(console: Console, path: PathReport) -> None:
+    rows: list[tuple[tables.Cell, ...]] = []
+    for hop in path.hops:
+        word, style = _MARKS[hop.state]
+        where = hop.source if hop.source == hop.target else f"{hop.source} → {hop.target}"
+        fault = hop.fault.brief if hop.fault and hop.state in ("broken", "unknown") else ""
+        rows.append((Text(f"  {where}"), hop.what, Text(word, style=style), fault))
+    word, _ = _MARKS[path.state]
+    tables.show(console, f"{path.name}: {word}", ["", "", "", ""], rows)
+
+
+def _tell_well(console: Console, well: Sequence[PathReport]) -> None:
+    """Requests by name with their way; what they rest on by its kind."""
+    rows: list[tuple[tables.Cell, ...]] = []
+    for path in well:
+        if path.kind == "request":
+            way = dict.fromkeys(name for hop in path.hops for name in (hop.source, hop.target))
+            rows.append((tables.state("ok"), path.name, " → ".join(way)))
+    for kind, what in _KINDS.items():
+        names = [
+            path.hops[0].source if kind in ("names", "renewal") else path.name
+            for path in well
+            if path.kind == kind
+        ]
+        if names:
+            rows.append((tables.state("ok"), what, ", ".join(names)))
+    if rows:
+        tables.show(console, "what is well", ["", "", ""], rows)
+
+
+def _indented(console: Console, line: str) -> None:
+    width = (console.width if console.is_terminal else tables.WIDTH) - 2
+    for part in Text(line).wrap(console, width):
+        console.print(Text("  ") + part)

@@ -1,0 +1,72 @@
+"""`deploys/observe.py`: few commands, nothing changed, and what does not answer hides nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoenix.runs.reporter import CHANNEL
+from tests.deploys.recorder import Run, run
+
+HOSTS = {"phoenix", "step-ca", "nginx-phoenix", "traefik-internal", "portainer", "drphoenix"}
+PROBES, JUNK = re.compile(r"for check; do"), "what is this"
+
+
+def observed(
+    tmp_path: Path, patch: pytest.MonkeyPatch, responses: dict[Any, Any], **data: object
+) -> tuple[Run, dict[str, dict[str, Any]]]:
+    """A run, and the values that it told by kind and host."""
+    read, write = os.pipe()
+    patch.setenv(CHANNEL, str(write))
+    done = run("observe", tmp_path / "secrets.json", responses=responses, execute=False, **data)
+    os.close(write)
+    with os.fdopen(read) as stream:
+        events = [json.loads(line) for line in stream]
+    values: dict[str, dict[str, Any]] = {}
+    for event in events:
+        values.setdefault(event["name"], {})[event["host"]] = event["data"]
+    return done, values
+
+
+def test_facts_alone_and_few_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done, values = observed(tmp_path, monkeypatch, {})
+    assert done.operations == []
+    assert max(Counter(sent.host for sent in done.sent).values()) <= 4
+    assert values["probes"].keys() == HOSTS
+    assert values["portainer"] == {"portainer": None}
+    assert values["containers"] == {"drphoenix": []}
+    assert values["renewals"].keys() >= {"nginx-phoenix", "portainer", "drphoenix"}
+
+
+def test_output_that_nobody_expects_hides_only_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = "shop-production\tshop-web-1\trunning\tUp 2 hours"
+    done, values = observed(
+        tmp_path, monkeypatch, {PROBES: JUNK, "systemctl show --property": JUNK,
+                                "s_client": JUNK, "docker ps": listed},
+    )  # fmt: skip
+    assert done.failed == set()
+    assert values["probes"] == {host: [] for host in HOSTS}
+    assert set(map(len, values["renewals"].values())) == {0}
+    assert values["containers"]["drphoenix"][0]["name"] == "shop-web-1"
+
+
+def test_what_is_asked_is_chosen_by_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, values = observed(tmp_path, monkeypatch, {}, observe=["probes"])
+    assert values.keys() == {"probes"}
+    assert set(Counter(sent.host for sent in done.sent).values()) == {1}
+
+
+def test_no_secret_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done, _ = observed(tmp_path, monkeypatch, {})
+    assert not (tmp_path / "secrets.json").exists()
+    assert [sent.stdin for sent in done.sent if sent.stdin] == []

@@ -1,0 +1,276 @@
+"""`phoenix status` and `phoenix doctor`: a site that is well, and the true cause where it is not.
+
+Each case breaks one thing by hand, asks, and puts it back by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from phoenix import routes
+from tests.integration.portainer_lab import PortainerLab
+from tests.integration.site_lab import SiteLab, seen
+
+PAIR = "/etc/phoenix/tls/gateway/fullchain.pem"
+DNSMASQ = "/etc/phoenix/dnsmasq.conf"
+QDRANT = "qdrant_service-production"
+
+
+def told(done: subprocess.CompletedProcess[str], expected: int) -> Any:
+    """A command's JSON, if it ended as expected."""
+    assert done.returncode == expected, f"exit {done.returncode}\n{done.stdout}{done.stderr}"
+    return json.loads(done.stdout)
+
+
+# -- a site that is well ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def status(site: SiteLab) -> Any:
+    found = told(site.project.phoenix("status", "--json"), 0)
+    seen("status of a site that is well", json.dumps(found)[:400])
+    return found
+
+
+def test_guests_answer_and_nothing_drifted(site: SiteLab, status: Any) -> None:
+    guests = {one["name"]: one for one in status["guests"]}
+    assert {name: one["address"] for name, one in guests.items()} == site.state.hosts
+    assert {(one["answers"], one["state"], one["drift"]) for one in guests.values()} == {
+        (True, "ok", 0)
+    }
+    assert (status["first_cause"], status["drift_unknown"]) == (None, "")
+
+
+def test_services_are_those_that_a_client_reaches(site: SiteLab, status: Any) -> None:
+    urls = {one["url"] for one in status["services"] if one["state"] == "ok"}
+    assert urls >= {f"https://{route.fqdn}" for route in site.backends}
+    assert [one for one in status["services"] if one["state"] != "ok"] == []
+
+
+def test_certificates_are_what_openssl_sees(site: SiteLab, status: Any) -> None:
+    assert {one["holder"] for one in status["certificates"]} == set(site.state.hosts) - {"phoenix"}
+    for one in status["certificates"]:
+        name = one["names"][0]
+        shown = site.sh(
+            "client",
+            f"timeout 15 openssl s_client -connect {one['served_at']} -servername {name} </dev/null"
+            " 2>/dev/null | openssl x509 -noout -serial -enddate -issuer -nameopt multiline",
+            ok=True,
+        ).out  # fmt: skip
+        fields = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line[:12])
+        end = datetime.strptime(fields["notAfter"], "%b %d %H:%M:%S %Y GMT").replace(tzinfo=UTC)
+        assert datetime.fromisoformat(one["not_after"]) == end, one
+        assert one["serial"].lstrip("0").lower() == fields["serial"].lstrip("0").lower(), one
+        assert one["issuer"] in shown, (one, shown)
+        assert one["verified"], one
+        renewal = datetime.fromisoformat(one["next_renewal"])
+        assert datetime.now(UTC) < renewal < end, one
+
+
+def test_stacks_are_what_docker_runs(site: SiteLab, status: Any) -> None:
+    assert [(one["name"], one["state"]) for one in status["endpoints"]] == [("drphoenix", "ok")]
+    for one in status["stacks"]:
+        listed = site.sh(
+            one["guest"],
+            f"docker ps -q --filter label=com.docker.compose.project={one['name']}",
+            ok=True,
+        ).out.split()  # fmt: skip
+        assert (one["containers"], one["healthy"]) == (len(listed), len(listed)), one
+        assert (one["status"], one["drift"], one["state"]) == ("active", False, "ok")
+
+
+def test_doctor_finds_nothing(site: SiteLab) -> None:
+    found = told(site.project.phoenix("doctor", "--json"), 0)
+    assert (found["ok"], found["first_cause"], found["other_causes"]) == (True, None, [])
+    assert len(found["paths"]) > 20
+    assert {hop["state"] for path in found["paths"] for hop in path["hops"]} == {"ok"}
+
+
+def test_a_name_that_nothing_has_is_an_error(site: SiteLab) -> None:
+    done = site.project.phoenix("doctor", "qdrannt")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "'qdrannt'" in done.stderr
+    assert "qdrant" in done.stderr.partition("Did you mean")[2], done.stderr
+
+
+def test_stack_edited_in_portainer_is_drift_and_nothing_broken(site: SiteLab) -> None:
+    lab = PortainerLab(site)
+    original, env = lab.stack_file(QDRANT), lab.stack(QDRANT)["Env"]
+
+    def edit(content: str) -> None:
+        body = {"StackFileContent": content, "Env": env, "Prune": False}
+        lab.change_stack(QDRANT, "PUT", body=body)
+
+    edit(f"{original}# by hand\n")
+    try:
+        found = told(site.project.phoenix("status", "--json"), 2)
+    finally:
+        edit(original)
+    assert found["first_cause"] is None
+    drifted = {one["name"]: one["drift"] for one in found["stacks"]}
+    assert drifted == {QDRANT: True, "thinkheads_ai_app-production": False}
+    assert {one["name"]: one["drift"] for one in found["guests"] if one["drift"]} == {
+        "drphoenix": 1
+    }
+
+
+# -- sites that are not ----------------------------------------------------------------------------
+
+
+@contextmanager
+def stopped_traefik(site: SiteLab) -> Iterator[None]:
+    site.sh("traefik", "systemctl stop traefik.service", ok=True)
+    try:
+        yield
+    finally:
+        site.sh("traefik", "systemctl start traefik.service", ok=True)
+
+
+@contextmanager
+def expired_certificate(site: SiteLab) -> Iterator[None]:
+    """The gateway serves one that the CA signed for yesterday."""
+    signer = serialization.load_pem_private_key(
+        site.sh("ca", "cat /etc/step-ca/secrets/intermediate_ca_key", ok=True).out.encode(),
+        site.sh("ca", "cat /etc/step-ca/secrets/password", ok=True).out.strip().encode(),
+    )
+    leaf, issuer, *_ = x509.load_pem_x509_certificates(
+        site.sh("gateway", f"cat {PAIR}", ok=True).out.encode()
+    )
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(
+        issuer.subject, leaf.subject, leaf.public_key(), x509.random_serial_number(),
+        now - timedelta(hours=27), now - timedelta(hours=3), list(leaf.extensions),
+    ).sign(signer, hashes.SHA256())  # type: ignore[arg-type]  # fmt: skip
+    chain = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in (made, issuer))
+    site.put("gateway", "/root/expired.pem", chain)
+    site.sh("gateway", f"cat /root/expired.pem >{PAIR}; systemctl reload nginx", ok=True)
+    try:
+        yield
+    finally:
+        site.sh("gateway", "rm /root/expired.pem; phoenix-acme ensure gateway", ok=True)
+
+
+@contextmanager
+def wrong_record(site: SiteLab) -> Iterator[None]:
+    site.sh("hypervisor", f"cp -L {DNSMASQ} /root/dnsmasq.conf", ok=True)
+    site.sh(
+        "hypervisor",
+        f"sed -i '/qdrant/s/,.*/,198.19.255.77/' {DNSMASQ}; systemctl restart phoenix-dns",
+        ok=True,
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        site.sh("hypervisor", f"cat /root/dnsmasq.conf >$(readlink -f {DNSMASQ})", ok=True)
+        site.sh("hypervisor", "rm /root/dnsmasq.conf; systemctl restart phoenix-dns", ok=True)
+
+
+@contextmanager
+def stack_changed_by_hand(site: SiteLab) -> Iterator[None]:
+    name = site.sh(
+        "drphoenix",
+        f"docker ps --filter label=com.docker.compose.project={QDRANT} --format '{{{{.Names}}}}'",
+        ok=True,
+    ).out.strip()  # fmt: skip
+    site.sh("drphoenix", f"docker kill {name}", ok=True)
+    try:
+        yield
+    finally:
+        site.sh("drphoenix", f"docker start {name}", ok=True)
+
+
+@contextmanager
+def unreachable_guest(site: SiteLab) -> Iterator[None]:
+    """Traefik's guest has lost its network altogether."""
+    route = site.sh("traefik", "ip -4 route show default", ok=True).out.strip()
+    site.sh("traefik", "ip link set eth0 down", ok=True)
+    try:
+        yield
+    finally:
+        site.sh("traefik", f"ip link set eth0 up; ip route replace {route}", ok=True)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is broken, and what must be named first; `services`: those that it stops, () is all."""
+
+    broken: Callable[[SiteLab], Any]
+    layer: str
+    role: str
+    words: str
+    services: tuple[str, ...] = ()
+
+
+CASES = {
+    "a stopped Traefik": Case(stopped_traefik, "service", "traefik", "is inactive"),
+    "an expired certificate": Case(
+        expired_certificate, "certificate", "gateway", "the certificate has expired"
+    ),
+    "a wrong DNS record": Case(
+        wrong_record, "dns", "hypervisor", "is 198.19.255.77 here, not", ("qdrant",)
+    ),
+    "a stack changed by hand": Case(
+        stack_changed_by_hand, "service", "drphoenix", "exited", ("qdrant",)
+    ),
+    "an unreachable guest": Case(unreachable_guest, "reach", "traefik", "does not answer by SSH"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_true_cause_is_named_first(site: SiteLab, name: str) -> None:
+    case = CASES[name]
+    with case.broken(site):
+        found = told(site.project.phoenix("doctor", "--json"), 1)
+        shown = told(site.project.phoenix("status", "--no-drift", "--json"), 1)
+    first = found["first_cause"]
+    seen(name, json.dumps(first))
+    assert (first["layer"], first["host"]) == (case.layer, site.roles.get(case.role, case.role))
+    assert case.words in first["fault"], first
+    assert first["mend"]["commands"], first
+    assert found["other_causes"] == [], "one thing is broken"
+    broken = {path["name"] for path in found["paths"]
+              if path["kind"] == "request" and path["state"] == "broken"}  # fmt: skip
+    stopped = {route.fqdn for route in routes.routes(site.site)
+               if not case.services or route.service.name in case.services}  # fmt: skip
+    assert broken == {f"https://{fqdn}" for fqdn in stopped}
+    assert {one["url"] for one in shown["services"] if one["state"] == "broken"} == broken
+    same = ("layer", "host", "hop")
+    assert [shown["first_cause"][key] for key in same] == [first[key] for key in same]
+    SHOWN.get(name, lambda status: None)(shown)
+
+
+def expired_is_shown(status: Any) -> None:
+    gateway = next(one for one in status["certificates"] if one["served_at"].endswith(":443"))
+    assert (gateway["state"], gateway["verified"]) == ("broken", False)
+    assert -4 < gateway["hours_left"] < -2, gateway
+
+
+def stack_is_shown(status: Any) -> None:
+    stack = next(one for one in status["stacks"] if one["name"] == QDRANT)
+    assert (stack["state"], stack["healthy"]) == ("broken", 0), stack
+
+
+def guest_is_shown(status: Any) -> None:
+    silent = [one["name"] for one in status["guests"] if not one["answers"]]
+    assert silent == ["traefik-internal"]
+
+
+SHOWN = {
+    "an expired certificate": expired_is_shown,
+    "a stack changed by hand": stack_is_shown,
+    "an unreachable guest": guest_is_shown,
+}
+
+
+def test_everything_is_back(site: SiteLab) -> None:
+    told(site.project.phoenix("doctor", "--json"), 0)

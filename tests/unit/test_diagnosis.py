@@ -1,0 +1,191 @@
+"""The true cause comes first, whatever else it breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from phoenix.diagnosis import Diagnosis, Findings, diagnose
+from phoenix.model import Site
+from phoenix.paths import paths, select
+from phoenix.portainer import SERVER_UNIT
+from phoenix.routes import routes
+from phoenix.verification import Check, Outcome, checks
+from tests.unit.site_builder import minimal
+
+Broken = Callable[[Check], str]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return minimal().load(tmp_path)
+
+
+def found(
+    site: Site, faults: Broken, silent: dict[str, str] | None = None, name: str = ""
+) -> Diagnosis:
+    """The diagnosis where `faults` says what each check finds, and `silent` are not asked."""
+    made = [
+        Outcome(check, faults(check)) for check in checks(site) if check.host not in (silent or {})
+    ]
+    asked = select(site, name) if name else paths(site)
+    return diagnose(site, asked, Findings(made, silent or {}))
+
+
+def states(diagnosis: Diagnosis, name: str) -> list[str]:
+    (path,) = [path for path in diagnosis.paths if path.name == name]
+    return [hop.state for hop in path.hops]
+
+
+def test_all_well(site: Site) -> None:
+    diagnosis = found(site, lambda check: "")
+    assert diagnosis.first_cause is None
+    assert {path.state for path in diagnosis.paths} == {"ok"}
+    assert {path.cause for path in diagnosis.paths} == {None}
+
+
+def stopped_proxy(check: Check) -> str:
+    if (check.host, check.subject) == ("proxy", "traefik.service"):
+        return "is inactive"
+    at_proxy = check.target == "proxy" and check.probe in ("port_answers", "tls_verifies")
+    return "no" if at_proxy or check.probe in ("router_is_enabled", "request_gives") else ""
+
+
+def test_stopped_service_before_what_it_breaks(site: Site) -> None:
+    diagnosis = found(site, stopped_proxy)
+    first = diagnosis.first_cause
+    assert first is not None
+    assert (first.layer, first.host, first.fault) == ("service", "proxy", "is inactive")
+    assert len(diagnosis.causes) == 1
+    assert set(first.breaks) == {f"https://{route.fqdn}" for route in routes(site)}
+    assert states(diagnosis, f"https://shop.{site.domain}") == [
+        "ok", "ok", "broken", "follows", "ok", "follows",
+    ]  # fmt: skip
+
+
+def expired(check: Check) -> str:
+    if check.probe == "pair_fits" and check.host == "gateway":
+        return "the certificate has expired"
+    if check.target == "gateway" and check.probe in ("served_is_fresh", "tls_verifies"):
+        return "expired"
+    return "refused" if check.probe == "request_gives" else ""
+
+
+def test_expired_certificate_before_tls(site: Site) -> None:
+    first = found(site, expired).first_cause
+    assert first is not None
+    assert (first.layer, first.host) == ("certificate", "gateway")
+    assert "expired" in first.fault
+
+
+def test_stopped_ca_before_the_certificate_that_expired_for_it(site: Site) -> None:
+    def both(check: Check) -> str:
+        return "is inactive" if check.subject == "step-ca.service" else expired(check)
+
+    causes = found(site, both).causes
+    assert [(cause.layer, cause.host) for cause in causes] == [
+        ("service", "authority"),
+        ("certificate", "gateway"),
+    ]
+
+
+def test_wrong_record_is_one_cause_however_many_see_it(site: Site) -> None:
+    def wrong(check: Check) -> str:
+        asked = any(word.startswith(f"shop.{site.domain}=") for word in check.words)
+        return "shop is 10.9.9.9 here, not 10.0.0.20;" if asked else ""
+
+    diagnosis = found(site, wrong)
+    (cause,) = diagnosis.causes
+    assert (cause.layer, cause.host) == ("dns", site.hypervisor.name)
+    assert set(cause.seen_by) == {host.name for host in site.hosts}
+    broken = {path.name for path in diagnosis.paths if path.state == "broken"}
+    assert broken == {f"https://shop.{site.domain}", *(f"{h.name} asks DNS" for h in site.hosts)}
+
+
+def test_unreachable_guest_before_faults_of_those_who_need_it(site: Site) -> None:
+    def behind(check: Check) -> str:
+        return "no answer" if check.target == "worker" and check.layer in ("tcp", "tls") else ""
+
+    diagnosis = found(site, behind, {"worker": "does not answer by SSH"})
+    assert [(one.layer, one.host) for one in diagnosis.causes] == [("reach", "worker")]
+    assert states(diagnosis, f"https://shop.{site.domain}")[4:] == ["broken", "ok"]
+    (path,) = [path for path in diagnosis.paths if path.name == "worker asks DNS"]
+    assert path.state == "unknown"
+
+
+def test_silent_guest_that_works_hides_a_hop_and_breaks_none(site: Site) -> None:
+    diagnosis = found(site, lambda check: "", {"proxy": "does not answer by SSH"})
+    assert [(one.layer, one.host) for one in diagnosis.causes] == [("reach", "proxy")]
+    assert states(diagnosis, f"https://shop.{site.domain}") == [
+        "ok", "ok", "unknown", "unknown", "unknown", "ok",
+    ]  # fmt: skip
+    assert {path.state for path in diagnosis.paths} == {"ok", "unknown"}
+
+
+def test_nobody_answers(site: Site) -> None:
+    diagnosis = found(site, lambda check: "", {host.name: "no" for host in site.hosts})
+    assert {cause.host for cause in diagnosis.causes} == {host.name for host in site.hosts}
+    assert {path.state for path in diagnosis.paths} == {"unknown"}
+
+
+def test_two_stopped_services_are_two_causes(site: Site) -> None:
+    def both(check: Check) -> str:
+        return "is inactive" if check.subject in ("docker.service", "step-ca.service") else ""
+
+    causes = found(site, both).causes
+    assert [(one.host, one.fault) for one in causes] == [
+        ("authority", "is inactive"),
+        ("worker", "is inactive"),
+    ]
+
+
+NEEDS_PORTAINER = ("portainer_knows_us", "endpoint_is_up", "stack_is_active")
+
+
+def test_stopped_name_server_explains_everything(site: Site) -> None:
+    def no_dns(check: Check) -> str:
+        if check.subject == "phoenix-dns.service":
+            return "is inactive"
+        needs = (
+            *NEEDS_PORTAINER,
+            "names_resolve",
+            "name_is_unknown",
+            "agent_pings",
+            "request_gives",
+        )
+        return "no name server" if check.probe in needs else ""
+
+    causes = found(site, no_dns).causes
+    assert [(one.layer, one.host) for one in causes] == [("service", site.hypervisor.name)]
+
+
+def test_stopped_portainer_explains_what_is_asked_of_it(site: Site) -> None:
+    def no_portainer(check: Check) -> str:
+        if (check.host, check.subject) == ("control", SERVER_UNIT):
+            return "is inactive"
+        shut = check.target == "control" and check.probe in ("port_answers", "tls_verifies")
+        asked = check.probe == "request_gives" and check.subject.startswith("portainer.")
+        return "no" if shut or asked or check.probe in NEEDS_PORTAINER else ""
+
+    causes = found(site, no_portainer).causes
+    assert [(one.layer, one.host, one.hop) for one in causes] == [
+        ("service", "control", f"Portainer ({SERVER_UNIT})")
+    ]
+
+
+def test_open_door_is_told_and_explains_nothing(site: Site) -> None:
+    def odd(check: Check) -> str:
+        if check.probe == "docker_has_no_port" and check.host == "worker":
+            return "Docker listens on the network"
+        return "502" if check.probe == "request_gives" else ""
+
+    causes = found(site, odd).causes
+    assert causes[0].layer == "http"
+    assert causes[-1].fault == "Docker listens on the network"
+
+
+def test_only_what_was_asked_about_is_told(site: Site) -> None:
+    assert found(site, stopped_proxy, name="stack:shop").first_cause is not None
+    assert found(site, stopped_proxy, name="authority").first_cause is None

@@ -1,0 +1,65 @@
+"""Every fault has a mend that can be carried out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from phoenix.cli import targets
+from phoenix.diagnosis import no_answer
+from phoenix.mends import ADVICE, COMPONENTS, mend
+from phoenix.model import Site
+from phoenix.verification import LAYERS, checks
+from tests.unit.site_builder import minimal
+
+ROOT = Path(__file__).parents[2]
+PROBES = (ROOT / "deploys/templates/probe.sh").read_text()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return minimal().load(tmp_path)
+
+
+def test_every_probe_and_layer_has_a_mend(site: Site) -> None:
+    made = [*checks(site), *(no_answer(host.name, "").check for host in site.hosts)]
+    assert {check.layer for check in made} == set(LAYERS)
+    for check in made:
+        found = mend(site, check)
+        assert found.words
+        assert found.commands, check
+        text = " ".join((found.words, *found.commands))
+        assert "$" not in text, text
+
+
+def test_no_advice_is_for_a_probe_that_is_gone() -> None:
+    for probe in ADVICE:
+        assert probe.startswith("reach ") or f"\n{probe}() {{" in PROBES, probe
+
+
+def test_phoenix_is_told_targets_that_it_knows(site: Site) -> None:
+    known = targets.components(ROOT)
+    said = {
+        command for check in checks(site) for command in mend(site, check).commands
+        if re.match(r"phoenix (sync|plan)\b", command)
+    }  # fmt: skip
+    assert len(said) > 10
+    for command in said:
+        assert targets.work(command.split()[2:], site, known), command
+
+
+def test_every_unit_has_its_component(site: Site) -> None:
+    units = {check.subject for check in checks(site) if check.probe == "unit_runs"}
+    assert units <= COMPONENTS.keys()
+
+
+def test_guest_is_looked_at_by_its_kind(site: Site) -> None:
+    container = mend(site, no_answer("proxy", "").check).commands
+    machine = mend(site, no_answer("worker", "").check).commands
+    assert f"ssh root@{site.hypervisor.address} pct status 102" in container
+    assert f"ssh root@{site.hypervisor.address} qm start 1002" in machine
+    assert mend(site, no_answer(site.hypervisor.name, "").check).commands == (
+        f"ssh root@{site.hypervisor.address}",
+    )

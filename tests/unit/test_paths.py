@@ -1,0 +1,108 @@
+"""Paths hold every check, begin where requests begin, and are found by what operators say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from phoenix import paths
+from phoenix.model import Site
+from phoenix.routes import routes
+from phoenix.verification import checks
+from tests.unit.site_builder import minimal, stack
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    declared = minimal()
+    declared.stacks["cart"] = stack("cart", 8001)  # a second service with the same server name
+    declared.vm["vms"][1]["docker_stacks"] = ["shop", "cart"]
+    return declared.load(tmp_path)
+
+
+def path(site: Site, name: str) -> paths.Path:
+    (found,) = [one for one in paths.paths(site) if one.name == name]
+    return found
+
+
+def names(found: tuple[paths.Path, ...]) -> set[str]:
+    return {one.name for one in found}
+
+
+def test_every_check_is_on_a_path_and_no_path_makes_its_own(site: Site) -> None:
+    on_paths = {check for one in paths.paths(site) for check in one.checks}
+    assert on_paths == set(checks(site))
+
+
+def test_names_are_unique_and_hops_have_checks(site: Site) -> None:
+    found = paths.paths(site)
+    assert len(names(found)) == len(found)
+    assert [(one.name, hop) for one in found for hop in one.hops if not hop.checks] == []
+
+
+def test_request_goes_hop_by_hop(site: Site) -> None:
+    client = site.hypervisor.name
+    found = path(site, f"https://shop.{site.domain}")
+    assert [(hop.source, hop.target) for hop in found.hops] == [
+        (client, client),
+        (client, "gateway"),
+        ("gateway", "proxy"),
+        ("proxy", "proxy"),
+        ("proxy", "worker"),
+        (client, "gateway"),
+    ]
+
+
+def test_each_route_has_its_path_and_only_its_own_checks(site: Site) -> None:
+    fqdns = {route.fqdn for route in routes(site)}
+    assert names(tuple(one for one in paths.paths(site) if one.kind == "request")) == {
+        f"https://{fqdn}" for fqdn in fqdns
+    }
+    said = " ".join(
+        word for c in path(site, f"https://shop.{site.domain}").checks for word in c.words
+    )
+    assert "8000" in said
+    assert "8001" not in said, "another service's port"
+    for other in fqdns - {f"shop.{site.domain}"}:
+        assert f"{other}=" not in said, "another service's record"
+        assert f"https://{other}" not in said
+
+
+def test_wrong_record_of_one_service_is_on_no_other_request(site: Site) -> None:
+    record = f"shop.{site.domain}="
+    holding = [
+        one.name
+        for one in paths.paths(site)
+        if any(word.startswith(record) for check in one.checks for word in check.words)
+    ]
+    assert f"https://shop.{site.domain}" in holding
+    assert all(name.endswith("asks DNS") for name in holding[1:]), holding
+
+
+@pytest.mark.parametrize("name", ["shop", "SHOP", "shop-production", "stack:shop"])
+def test_service_and_stack(site: Site, name: str) -> None:
+    found = names(paths.select(site, name))
+    assert {f"https://shop.{site.domain}", "stack shop-production"} <= found
+    assert f"https://cart.{site.domain}" not in found
+
+
+@pytest.mark.parametrize("name", ["worker", "1002", "worker.host.internal.test"])
+def test_guest_by_name_id_or_full_name(site: Site, name: str) -> None:
+    found = paths.select(site, name.replace("internal.test", site.domain))
+    assert {f"https://shop.{site.domain}", "worker asks DNS", "Portainer reaches worker"} <= names(
+        found
+    )
+    assert all("worker" in one.hosts or "worker" in one.about for one in found)
+
+
+def test_every_request_concerns_the_gateway(site: Site) -> None:
+    found = paths.select(site, "gateway")
+    assert {f"https://{route.fqdn}" for route in routes(site)} <= names(found)
+
+
+def test_unknown_name_is_refused_with_near_ones(site: Site) -> None:
+    with pytest.raises(paths.UnknownNameError, match=r"'shp'.*Did you mean shop"):
+        paths.select(site, "shp")
+    with pytest.raises(paths.UnknownNameError, match=r"There are: .*worker"):
+        paths.select(site, "zzzzzz")

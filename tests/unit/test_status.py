@@ -1,0 +1,197 @@
+"""The status says what is, who renews what and when, and what nobody could know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoenix import observation
+from phoenix.acme import RENEW_FRACTION
+from phoenix.diagnosis import Findings, diagnose
+from phoenix.model import Site
+from phoenix.observation import Observed, Served
+from phoenix.paths import paths
+from phoenix.status import CertificateStatus, Drift, Status
+from phoenix.status_build import build
+from phoenix.traefik import renewal_window
+from phoenix.verification import Check
+from tests.unit.site_builder import minimal
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+START, END = NOW - timedelta(hours=4), NOW + timedelta(hours=20)
+LOOK = NOW + timedelta(minutes=30)
+ACME_SCRIPT = Path(__file__).parents[2] / "deploys/templates/acme/phoenix-acme"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return minimal().load(tmp_path)
+
+
+def told(site: Site, faults: Callable[[Check], str], **leaf: Any) -> dict[str, dict[str, Any]]:
+    """What `deploys/observe.py` tells of a site, all hosts answering."""
+    served = Served(
+        **{"serial": "1", "issuer": "CA", "names": ("name",), "not_before": START,
+           "not_after": END, "verified": True} | leaf
+    ).model_dump(mode="json")  # fmt: skip
+    asked = {host.name: observation.questions(site, host) for host in site.hosts}
+    return {
+        observation.PROBES: {h: [faults(c) for c in q.checks] for h, q in asked.items()},
+        observation.CERTIFICATES: {h: [served] * len(q.endpoints) for h, q in asked.items()},
+        observation.RENEWALS: {
+            h: [{"name": n, "next_look": int(LOOK.timestamp()), "result": ""} for n in q.renewals]
+            for h, q in asked.items()
+        },
+        observation.CONTAINERS: {
+            "worker": [
+                {"project": "shop-production", "name": "a", "state": "running", "healthy": True},
+                {"project": "shop-production", "name": "b", "state": "exited", "healthy": False},
+                {"project": "else", "name": "c", "state": "running", "healthy": True},
+            ]
+        },
+        observation.PORTAINER: {
+            "control": {
+                "version": "2.39.1",
+                "endpoints": [{"id": 1, "name": "worker", "url": "tcp://w:9001", "up": False}],
+                "stacks": [
+                    {"name": "shop-production", "endpoint": "worker", "status": "active"},
+                ],
+            }
+        },
+    }
+
+
+def status(
+    site: Site,
+    values: dict[str, dict[str, Any]],
+    *,
+    silent: dict[str, str] | None = None,
+    drift: Drift | None = None,
+) -> Status:
+    hosts = {host.name for host in site.hosts}
+    kept = {kind: {h: v for h, v in of.items() if h not in (silent or {})}
+            for kind, of in values.items()}  # fmt: skip
+    observed = Observed(kept, silent or {})
+    outcomes, quiet = observation.outcomes(site, observed, hosts)
+    diagnosis = diagnose(site, paths(site), Findings(outcomes, quiet))
+    return build(site, "a site", Observed(kept, quiet), outcomes, diagnosis, drift or Drift(), NOW)
+
+
+def well(check: Check) -> str:
+    return ""
+
+
+def held_by(found: Status, holder: str) -> CertificateStatus:
+    return next(one for one in found.certificates if one.holder == holder)
+
+
+def test_all_well(site: Site) -> None:
+    found = status(site, told(site, well), drift=Drift(looked=True))
+    assert not found.broken
+    assert not found.drifted
+    assert {guest.drift for guest in found.guests} == {0}
+    assert [one.holder for one in found.certificates][:2] == ["gateway", "proxy"]
+    assert held_by(found, "authority").names == (f"ca.{site.domain}", "name")
+    assert {one.hours_left for one in found.certificates} == {20.0}
+    (stack,) = found.stacks
+    assert (stack.status, stack.containers, stack.healthy) == ("active", 2, 1)
+    assert (stack.state, stack.drift) == ("ok", False)
+
+
+def test_next_renewal_is_the_holders_rule(site: Site) -> None:
+    found = status(site, told(site, well))
+    third = END - timedelta(hours=8)
+    assert held_by(found, "gateway").next_renewal == third
+    assert held_by(found, "gateway").renewed_by == "phoenix-acme@gateway.timer"
+    assert held_by(found, "authority").next_renewal == third
+    late = NOW - timedelta(hours=20)
+    due = status(site, told(site, well, not_before=late, not_after=NOW + timedelta(hours=4)))
+    assert held_by(due, "gateway").next_renewal == LOOK, "it is due: at the timer's next look"
+
+
+def test_fraction_is_the_scripts() -> None:
+    assert f"RENEW_FRACTION={RENEW_FRACTION} " in ACME_SCRIPT.read_text()
+
+
+@pytest.mark.parametrize(
+    ("hours", "window"), [(1, 1 / 3), (24, 6), (24 * 7, 24), (24 * 90, 24 * 30)]
+)
+def test_traefiks_own_window(hours: float, window: float) -> None:
+    assert renewal_window(timedelta(hours=hours)) == timedelta(hours=window)
+
+
+def test_stopped_timer_renews_nothing(site: Site) -> None:
+    values = told(site, well)
+    values[observation.RENEWALS]["gateway"][0]["next_look"] = None
+    found = held_by(status(site, values), "gateway")
+    assert (found.next_renewal, found.renewed_by) == (None, "phoenix-acme@gateway.timer")
+
+
+def test_expired_and_unverified_certificates_are_broken(site: Site) -> None:
+    over = status(site, told(site, well, not_after=NOW - timedelta(hours=1), verified=False))
+    assert over.broken
+    assert {(one.state, one.hours_left) for one in over.certificates} == {("broken", -1.0)}
+    assert "expired" in over.certificates[0].fault
+    wrong = status(site, told(site, well, verified=False))
+    assert {one.state for one in wrong.certificates} == {"broken"}
+
+
+def test_silent_guest_leaves_the_rest_known(site: Site) -> None:
+    found = status(site, told(site, well), silent={"gateway": "no route"})
+    assert found.broken
+    guests = {guest.name: guest for guest in found.guests}
+    assert (guests["gateway"].answers, guests["gateway"].state) == (False, "unknown")
+    assert guests["gateway"].fault == "does not answer by SSH: no route"
+    assert guests["worker"].state == "ok"
+    # The client's own requests passed: the services are well, though a hop is hidden.
+    assert {service.state for service in found.services} == {"ok"}
+    assert held_by(found, "proxy").state == "unknown", "the gateway asks for it"
+    assert held_by(found, "gateway").next_renewal is None
+    assert found.first_cause is not None
+    assert found.first_cause.layer == "reach"
+
+
+def test_checks_that_did_not_come_back_are_not_well(site: Site) -> None:
+    values = told(site, well)
+    values[observation.PROBES]["proxy"] = []
+    found = status(site, values)
+    assert found.broken
+    assert next(g for g in found.guests if g.name == "proxy").fault.startswith(
+        "answers by SSH, but"
+    )
+
+
+def test_drift_of_a_stack_and_its_guest(site: Site) -> None:
+    drift = Drift({"worker": ("Stack shop-production",)}, looked=True)
+    found = status(site, told(site, well), drift=drift)
+    assert (found.broken, found.drifted) == (False, True)
+    assert found.stacks[0].drift is True
+    assert {guest.name: guest.drift for guest in found.guests}["worker"] == 1
+
+
+def test_drift_that_nobody_knows_is_none(site: Site) -> None:
+    for drift in (Drift(), Drift(unknown="the plan failed", looked=True)):
+        found = status(site, told(site, well), drift=drift)
+        assert {guest.drift for guest in found.guests} == {None}
+        assert found.stacks[0].drift is None
+        assert not found.drifted
+
+
+def test_endpoint_is_asked_and_not_believed(site: Site) -> None:
+    """Portainer's own word (`up`) is as old as its last snapshot."""
+    found = status(site, told(site, well))
+    assert [(one.name, one.url, one.state) for one in found.endpoints] == [
+        ("worker", "tcp://w:9001", "ok")
+    ]
+    down = status(site, told(site, lambda c: "down" if c.probe == "endpoint_is_up" else ""))
+    assert down.endpoints[0].state == "broken"
+
+
+def test_json_has_no_secret_and_utc_times(site: Site) -> None:
+    text = status(site, told(site, well)).model_dump_json()
+    assert '"not_after":"2026-11-25T08:00:00Z"' in text
+    assert "X-API-Key" not in text
