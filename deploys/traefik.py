@@ -53,7 +53,9 @@ if "traefik" in host.groups and (certificate := acme.wanted("traefik")):
     )
     config_tree(
         name="Traefik: renewal",
-        tree=acme.tree(certificate, owner=traefik.USER, reload=f"systemctl try-reload-or-restart {UNIT}"),
+        tree=acme.tree(
+            certificate, owner=traefik.USER, reload=f"systemctl try-reload-or-restart {UNIT}"
+        ),
     )
     acme_certificate(name="Traefik: certificate", certificate=certificate.name)
     config_tree(
