@@ -17,11 +17,12 @@ from phoenix.acme import PAIRS
 from phoenix.model import Site
 from phoenix.roles import guest_with
 from phoenix.routes import Route, routes
+from phoenix.trust import ROOTS
 
 LOCAL = "127.0.0.1:8081"
 """The guest's own entry point: ping, metrics and the API, for checks made on the guest."""
-ROOT_CA = "/usr/local/share/ca-certificates/phoenix-root-ca.crt"
-"""Where `deploys/trust.py` puts the root certificate on every host."""
+ROOT_CA = ROOTS
+"""Where `deploys/trust.py` puts the trusted roots on every host."""
 USERS_FILE = "/etc/traefik/dashboard.users"
 PATIENCE = "10s"
 """How long a request waits for a backend that does not take it: a container's restart took 2 s, and
