@@ -32,7 +32,7 @@ from phoenix.rotation import (
     signer,
     unproven,
 )
-from phoenix.step_ca import DIRECTORY
+from phoenix.step_ca import DIRECTORY, Phase
 from phoenix.trust import STORE, STORED
 from phoenix.x509 import parse_chain
 
@@ -132,13 +132,17 @@ def renewed(site: Site) -> Commands:
 
 
 @operation()
-def served(site: Site) -> Commands:
-    """See that this host's ports serve the CA's present chain, to a client of the newest root."""
+def served(site: Site, phase: Phase) -> Commands:
+    """See that this host's ports serve the CA's present chain, to a client of the newest root.
+
+    Args:
+        phase: of the rotation, in which that must hold: "switched", or "" when all is done.
+    """
     if not _executing():
         return
     ca = certificate_authority(site)
-    if ca.phase != "switched":
-        host.noop("nothing is to be proven")
+    if ca.phase != phase:
+        host.noop("nothing is to be proven yet")
         return
     mine = [end for end in endpoints(site) if end.host.name == host.name]
     root, wanted = STORED[len(ca.roots) - 1], signer(ca).fingerprint
