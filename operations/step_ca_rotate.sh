@@ -102,7 +102,11 @@ aside() { # the files as they are, and the root that stays trusted
 switch() { # UNIT STOP HEALTH
     if [ -e "$state/switched" ]; then return; fi
     [ -e "$state/switching" ] || aside
-    sh -c "$2" 9>&- || { echo "phoenix: what comes before the exchange failed" >&2; exit 3; }
+    if ! sh -c "$2" 9>&-; then # it may have stopped the CA
+        systemctl start "$1" || true
+        echo "phoenix: what comes before the exchange failed; it is yet to be made" >&2
+        exit 3
+    fi
     systemctl stop "$1"
     exchange "$state/next"
     if healthy "$1" "$3"; then
