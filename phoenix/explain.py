@@ -117,6 +117,7 @@ def _service(site: Site, service: Service) -> Explanation:
     facts = {
         "backend": f"served by {owner.name}",
         "dashboard": f"the dashboard of {owner.name}, for who knows its password",
+        "home": f"the start page, behind {owner.name} on its loopback",
         "ca": f"the certificate authority on {owner.name}, reached directly, never routed",
         "agent": f"the Portainer agent on {owner.name}, reached directly, never routed",
     }
@@ -161,6 +162,7 @@ def _words(service: Service) -> tuple[str, ...]:
         "agent": (f"agent on {service.owner.name}",),
         "ca": ("to the CA",),
         "dashboard": ("Nginx to Traefik", f"routers/{service.name}@file"),
+        "home": ("Nginx to Traefik", f"routers/{service.name}@file", "the start page"),
         "backend": (
             "Nginx to Traefik",
             f"Traefik to {service.name} on {service.owner.name}",
@@ -177,6 +179,7 @@ def _places(service: Service) -> tuple[Source, ...]:
         return (service.source,)
     keys = {
         "dashboard": ("role", "features"),
+        "home": ("role", "features"),
         "ca": ("traefik_service", "role", "features"),
         "agent": ("portainer_agent_hostname", "portainer_role"),
     }[service.kind]

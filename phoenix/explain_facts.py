@@ -17,7 +17,6 @@ from phoenix.traefik import dynamic_config
 _CHALLENGES = {
     "webroot": "http-01 by the web server",
     "standalone": "http-01",
-    "tls-alpn-01": "tls-alpn-01",
 }
 
 
@@ -60,9 +59,8 @@ def held(site: Site, hosts: Set[Host | None], names: set[str]) -> Iterator[Certi
                 host=wanted.host.name,
                 names=wanted.sans,
                 how=f"ACME, {_CHALLENGES[wanted.challenge]}, renewed by the guest itself",
-                place="/var/lib/traefik/acme.json" if wanted.name == "traefik"
-                else f"/etc/phoenix/tls/{wanted.name}/",
-            )  # fmt: skip
+                place=f"/etc/phoenix/tls/{wanted.name}/",
+            )
 
 
 def own(service: Service) -> Iterator[Certificate]:

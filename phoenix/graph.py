@@ -27,7 +27,7 @@ class Item(Frozen):
 
     id: str
     name: str
-    kind: Literal["backend", "dashboard", "ca", "agent", "stack"]
+    kind: Literal["backend", "dashboard", "home", "ca", "agent", "stack"]
     about: str
     stack: str = ""
     port: int | None = None
@@ -175,6 +175,8 @@ def stack_of(service: Service) -> Deployment | None:
 def _about(service: Service) -> str:
     if service.kind == "dashboard":
         return "dashboard, by password"
+    if service.kind == "home":
+        return "start page"
     if service.kind == "agent":
         return "Portainer's agent"
     if service.kind == "ca":

@@ -93,7 +93,6 @@ def _services(site: Site) -> Iterator[Check]:
         *(
             (wanted.host, f"phoenix-acme@{wanted.name}.timer", "renewal of the certificate")
             for wanted in certificates(site)
-            if wanted.challenge != "tls-alpn-01"
         ),
     ]
     if site.portainer is not None:
@@ -174,8 +173,6 @@ def _keys(site: Site) -> Iterator[Check]:
 def _pairs(site: Site) -> Iterator[Check]:
     """Of the holders: before what others see of them, since it explains that."""
     for wanted in certificates(site):
-        if wanted.challenge == "tls-alpn-01":
-            continue
         pair = f"{PAIRS}/{wanted.name}"
         host = wanted.host
         hop = f"the pair {pair}"
@@ -188,7 +185,7 @@ def _pairs(site: Site) -> Iterator[Check]:
 
 def _ports_serving(site: Site, host: Host) -> list[int]:
     """Ports on which a host itself serves its pair; a stack takes a new one in its own time."""
-    if host == site.gateway:
+    if host in (site.gateway, site.traefik):
         return [443]
     return sorted(
         {

@@ -28,6 +28,8 @@ ORDER = {
         "Traefik: packages",
         "Traefik: program",
         "Traefik: configuration and service",
+        "Traefik: renewal",
+        "Traefik: certificate",
         "Traefik: routes",
     ],
     "home": ["Home: packages", "Home: files and service"],

@@ -209,7 +209,7 @@ def test_certificates(own: site.Site) -> None:
              for c in certificates_wanted.certificates(own)]  # fmt: skip
     assert found == [
         (101, "gateway", routes.gateway_names(own), "webroot"),
-        (102, "traefik", (f"traefik-internal.host.{ZONE}",), "tls-alpn-01"),
+        (102, "traefik", (f"traefik-internal.host.{ZONE}",), "standalone"),
         (1001, "host", (f"portainer.host.{ZONE}",), "standalone"),
         (1002, "host", (f"drphoenix.host.{ZONE}",), "standalone"),
     ]
@@ -229,10 +229,10 @@ def test_flows_between_guests(own: site.Site) -> None:
     wanted = {(g, "phoenix", p, 53) for g in [*guests, lan] for p in ("udp", "tcp")}
     wanted |= {(lan, h.name, "tcp", 22) for h in own.hosts} | {(lan, "phoenix", "tcp", 8006)}
     wanted |= {(h.name, "step-ca", "tcp", 9000) for h in own.hosts if h.name != "step-ca"}
-    wanted |= {("step-ca", n, "tcp", 80) for n in ("nginx-phoenix", "portainer", "drphoenix")}
+    holders = ("nginx-phoenix", "traefik-internal", "portainer", "drphoenix")
+    wanted |= {("step-ca", holder, "tcp", 80) for holder in holders}
     wanted |= {(lan, "nginx-phoenix", "tcp", port) for port in (80, 443)}
     wanted |= {
-        ("step-ca", "traefik-internal", "tcp", 443),
         ("nginx-phoenix", "traefik-internal", "tcp", 443),
         ("traefik-internal", "portainer", "tcp", 9443),
         ("traefik-internal", "drphoenix", "tcp", 8000),

@@ -20,10 +20,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return minimal().load(tmp_path_factory.mktemp("site"))
 
 
-def static(site: Site, lifetime: str = "24h") -> Any:
-    return yaml.safe_load(
-        traefik.static_config(site, ca_directory="https://ca/acme", lifetime=lifetime)
-    )
+def static(site: Site) -> Any:
+    return yaml.safe_load(traefik.static_config(site))
 
 
 def test_every_routed_name_has_one_router_to_its_verified_backend(site: Site) -> None:
@@ -94,12 +92,22 @@ def test_start_page_is_plain_http_on_the_guest_s_own_loopback_alone(site: Site) 
     assert "home" not in http["serversTransports"]
 
 
-@pytest.mark.parametrize(("lifetime", "hours"), [("24h", 24), ("90m", 1), ("5m", 1), ("36h", 36)])
-def test_certificates_duration_is_the_ca_s_in_whole_hours(
-    site: Site, lifetime: str, hours: int
-) -> None:
-    acme = static(site, lifetime)["certificatesResolvers"]["step-ca"]["acme"]
-    assert (acme["certificatesDuration"], acme["caServer"]) == (hours, "https://ca/acme")
+def test_its_certificate_is_the_pair_that_the_guest_renews(site: Site) -> None:
+    stores = yaml.safe_load(traefik.dynamic_config(site)[0])["tls"]["stores"]
+    assert stores["default"]["defaultCertificate"] == {
+        "certFile": "/etc/phoenix/tls/traefik/fullchain.pem",
+        "keyFile": "/etc/phoenix/tls/traefik/privkey.pem",
+    }
+    assert "certificatesResolvers" not in static(site)
+
+
+def test_every_backend_is_waited_for_and_the_dashboard_is_not(site: Site) -> None:
+    http = yaml.safe_load(traefik.dynamic_config(site)[0])["http"]
+    waiting = {name for name, router in http["routers"].items()
+               if "until-it-is-back" in router.get("middlewares", ())}  # fmt: skip
+    assert waiting == set(http["services"])
+    retry = http["middlewares"]["until-it-is-back"]["retry"]
+    assert retry["timeout"] == traefik.PATIENCE
 
 
 def test_site_without_a_gateway_is_told_how_to_get_one(tmp_path: Path) -> None:
