@@ -8,9 +8,8 @@ from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.config_tree import Tree, TreeFile
-from phoenix.step_ca import DIRECTORY, PORT, Claims, check_version, config
+from phoenix.step_ca import DIRECTORY, PORT, UNIT, Claims, check_version, config
 
-UNIT = "step-ca.service"
 CONFIG = f"{DIRECTORY}/config/ca.json"
 BACKUPS = "/var/backups/phoenix/step-ca"
 

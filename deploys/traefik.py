@@ -11,7 +11,6 @@ from phoenix.config_tree import Tree, TreeFile
 from phoenix.secrets import htpasswd
 from phoenix.step_ca import directory_url
 
-UNIT = "traefik.service"
 STATIC = "/etc/traefik/traefik.yml"
 DYNAMIC = "/etc/traefik/dynamic"
 CHECK = "/usr/local/lib/phoenix/traefik-check"
@@ -42,13 +41,13 @@ if "traefik" in host.groups:
                     'u traefik - "Traefik" /var/lib/traefik\n'
                 ),
                 "/etc/tmpfiles.d/phoenix-traefik.conf": TreeFile(f"d {DYNAMIC} 0755 root root\n"),
-                f"/etc/systemd/system/{UNIT}": TreeFile(
+                f"/etc/systemd/system/{traefik.UNIT}": TreeFile(
                     render(
                         "traefik.service.j2", program=f"{program.directory}/program", config=STATIC
                     )
                 ),
             },
-            unit=UNIT,
+            unit=traefik.UNIT,
             action="restart",
             validate=f'sh "$ROOT{CHECK}" {program.directory}/program "$ROOT{STATIC}"',
             health=f"curl -fsS --max-time 2 http://{traefik.LOCAL}/ping",
@@ -62,7 +61,7 @@ if "traefik" in host.groups:
                 f"{DYNAMIC}/phoenix.yml": TreeFile(routes),
                 traefik.USERS_FILE: TreeFile(login, mode="0640", group="traefik", secret=True),
             },
-            unit=UNIT,
+            unit=traefik.UNIT,
             action="reload",
             validate=f'sh {CHECK} {program.directory}/program {STATIC} "$ROOT" {marker}',
             health=render(

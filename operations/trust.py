@@ -87,3 +87,9 @@ def certificate_authority(site: Site) -> CaState:
         if _known.get(ca.name, CaState()).absent:
             _known[ca.name] = ca.get_fact(CertificateAuthority)
         return _known[ca.name]
+
+
+def forget() -> None:
+    """Ask the CA's guest anew: what stands there was changed within this run."""
+    with _asking:
+        _known.clear()

@@ -18,15 +18,17 @@ from phoenix.roles import guest_with
 PORT = 9000
 ACME = "acme"
 """Name of the ACME provisioner; part of the directory's URL."""
+UNIT = "step-ca.service"
 DIRECTORY = "/etc/step-ca"
 OLDEST = (0, 20)
 """Older versions read authority.policy and ignore it: any name would be issued (measured)."""
-_FILES = {
+FILES = {
     "certs/root_ca.crt": "the root certificate",
     "certs/intermediate_ca.crt": "the intermediate certificate",
     "secrets/intermediate_ca_key": "the intermediate key",
     "secrets/password": "the password of the keys",
 }
+"""What the CA cannot work without, below `DIRECTORY`, and what it is."""
 
 
 class StepCaError(SettingError):
@@ -145,7 +147,7 @@ def faults(state: CaState) -> list[str]:
         f"restore {DIRECTORY} from a backup, or, to start a new CA that every host must trust "
         f"anew, move {DIRECTORY} away"
     )
-    missing = [what for path, what in _FILES.items() if path not in state.modes]
+    missing = [what for path, what in FILES.items() if path not in state.modes]
     if missing:
         return [f"{DIRECTORY} is half initialised: {', '.join(missing)} missing; {mend}"]
     found = []

@@ -19,6 +19,9 @@ from phoenix.model import Site
 from phoenix.roles import guest_with
 from phoenix.routes import Route, routes
 
+UNIT = "traefik.service"
+ACME_STORE = "/var/lib/traefik/acme.json"
+"""Traefik's ACME account and certificates, keys included; it alone reads and writes it."""
 LOCAL = "127.0.0.1:8081"
 """The guest's own entry point: ping, metrics and the API, for checks made on the guest."""
 ROOT_CA = "/usr/local/share/ca-certificates/phoenix-root-ca.crt"
@@ -156,7 +159,7 @@ def static_config(site: Site, *, ca_directory: str, lifetime: str) -> str:
                         "caCertificates": [ROOT_CA],
                         "keyType": "EC256",
                         "certificatesDuration": hours,
-                        "storage": "/var/lib/traefik/acme.json",
+                        "storage": ACME_STORE,
                         "tlsChallenge": {},
                     }
                 }
