@@ -11,9 +11,6 @@ from pyinfra import host
 from deploys.context import secrets, site
 from phoenix import backup
 
-PASSPHRASE = "backup_passphrase"
-"""The secret with which backups are encrypted where there are no recipients; never generated."""
-
 
 def words(setting: str) -> tuple[str, ...]:
     """A setting that is a list, or text with commas, as `--data` gives it."""
@@ -54,7 +51,7 @@ def seal() -> backup.Seal:
     Raises:
         BackupError: see `phoenix.backup.seal`.
     """
-    return backup.seal(words("backup_recipients"), secrets().find(PASSPHRASE))
+    return backup.seal(words("backup_recipients"), secrets().find("backup_passphrase"))
 
 
 def opened() -> backup.Backup:
@@ -72,7 +69,7 @@ def opened() -> backup.Backup:
 
 @cache
 def _opened(source: Path, identity: Path | None) -> backup.Backup:
-    passphrase = secrets().find(PASSPHRASE)
+    passphrase = secrets().find("backup_passphrase")
     found = backup.load(source.expanduser(), backup.opener(identity, passphrase))
     backup.check(found, site())
     return found

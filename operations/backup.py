@@ -8,22 +8,20 @@ from __future__ import annotations
 import base64
 import binascii
 import shlex
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pyinfra import host, logger
+from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
 from pyinfra.api.exceptions import OperationError
-from pyinfra.api.host import Host
-from pyinfra.api.state import State
 
+from operations.work import command, tell
 from phoenix import backup
 from phoenix.backup.contents import LIMIT_MIB
-from phoenix.findings import SettingError
 from phoenix.model import Site
 from phoenix.secrets import SecretStore
 
@@ -83,27 +81,6 @@ def written(
         host.noop("the backup is written once")
         return
     yield command(lambda: _write(site, parts, directory, lock, revision, store))
-
-
-def command(work: Callable[[], None]) -> FunctionCommand:
-    """A command that runs `work`, and fails its host with the message instead of a traceback."""
-
-    def phoenix(state: State, host: Host) -> bool:  # noqa: ARG001 - the names pyinfra looks for
-        try:
-            work()
-        except (OperationError, SettingError) as error:
-            for line in str(error).splitlines():
-                host.log_styled(line, fg="red", log_func=logger.error)
-            return False
-        return True
-
-    return FunctionCommand(phoenix, (), {})
-
-
-def tell(lines: Sequence[str]) -> None:
-    """Show lines beside this host's name."""
-    for line in lines:
-        host.log(line)
 
 
 def _collect(source: Source) -> None:

@@ -18,8 +18,8 @@ from pyinfra.api.state import StateStage
 from facts.acme_account import AcmeAccount
 from facts.backup import CaHere, PortainerHere
 from operations import trust
-from operations.backup import command, tell
 from operations.refusal import refuse
+from operations.work import command, tell
 from phoenix import backup
 from phoenix.portainer import DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT
 from phoenix.secrets import SecretStore
