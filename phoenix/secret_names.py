@@ -85,16 +85,17 @@ def uses(site: Site) -> tuple[SecretUse, ...]:
         ]
     for guest in site.guests:
         for stack in guest.docker_stacks:
-            for named in (*stack.variables, *stack.files):
-                if named.secret is not None:
-                    found.append(
-                        SecretUse(
-                            named.secret.lower(),
-                            f"stack {stack.project}; what keeps a copy of it, as a database its "
-                            "password, is told by you",
-                            ("deploys/stacks.py",),
-                        )
-                    )
+            names = [v.secret for v in stack.variables] + [f.secret for f in stack.files]
+            found += [
+                SecretUse(
+                    name.lower(),
+                    f"stack {stack.project}; what keeps a copy of it, as a database its "
+                    "password, is told by you",
+                    ("deploys/stacks.py",),
+                )
+                for name in names
+                if name is not None
+            ]
     return tuple(sorted({use.name: use for use in reversed(found)}.values(), key=lambda u: u.name))
 
 
