@@ -19,7 +19,7 @@ from tests.integration.project import Run
 from tests.integration.site_lab import ROOT_FILE, SiteLab
 from tests.integration.test_renewal import proxy_name, serial, wait_for_traefik
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(600)
 STORE = "/var/lib/traefik/acme.json"
 
 

@@ -174,7 +174,7 @@ class Accounts:
         """PUT /users/{id}/passwd: tokens from before it end, API keys stay."""
         self.limiter.check(request.client)
         body = request.json()
-        old, new = body.get("password"), body.get("newPassword")
+        old, new = body.get("password"), body.get("newpassword")
         for value, what in ((old, "Invalid current password"), (new, "Invalid new password")):
             if not isinstance(value, str) or not value:
                 raise HttpError(400, "Invalid request payload", what)
