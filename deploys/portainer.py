@@ -5,7 +5,7 @@ from pyinfra import host
 from deploys import portainer_trees
 from deploys.access import portainer as access
 from deploys.context import me, secrets, settings, site
-from operations import portainer, rotation
+from operations import portainer, secret_rotation
 from operations.config_tree import config_tree
 from operations.images import images
 from operations.packages import packages
@@ -29,7 +29,7 @@ if me() == server:
     )
     config_tree(name="Portainer: server", tree=tree)
     if unfinished:
-        rotation.portainer_password(
+        secret_rotation.portainer_password(
             name="Portainer: password, a change that was begun", access=access(), store=secrets()
         )
     portainer.admin(name="Portainer: administrator and API key", access=access(), password=password)

@@ -51,7 +51,7 @@ class SecretStore:
     """
 
     path: Path
-    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     _sops: dict[str, str] | None = field(default=None, repr=False)
     _proposed: dict[str, SecretStr] = field(default_factory=dict, repr=False)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import subprocess
 import tarfile
 from collections.abc import Callable, Mapping
@@ -25,7 +24,6 @@ from phoenix.model import Site
 from tests.unit.site_builder import minimal
 
 CREATED = datetime(2026, 11, 24, 12, 0, 1, tzinfo=UTC)
-INIT = Path(__file__).parents[2] / "operations/step_ca_init.sh"
 PLANTED = "planted-5ecret"
 
 
@@ -42,24 +40,29 @@ def archive(files: Mapping[str, bytes], *extra: tarfile.TarInfo) -> bytes:
     return gzip.compress(buffer.getvalue())
 
 
+OPENSSL = """
+mkdir certs secrets; echo planted-5ecret >secrets/password
+for k in root intermediate; do
+ openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -aes-256-cbc \
+  -pass file:secrets/password -out secrets/${k}_ca_key
+done
+openssl req -new -x509 -days 3650 -key secrets/root_ca_key -passin file:secrets/password \
+ -subj /CN=root -out certs/root_ca.crt
+openssl req -new -key secrets/intermediate_ca_key -passin file:secrets/password \
+ -subj /CN=intermediate -out csr
+openssl x509 -req -days 3650 -in csr -CA certs/root_ca.crt -CAkey secrets/root_ca_key \
+ -passin file:secrets/password -set_serial 7 -out certs/intermediate_ca.crt
+rm csr
+"""
+
+
 @pytest.fixture(scope="module")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A CA made by the guests' own script, with a database that is none."""
+    """A CA made by openssl, with a database that is none."""
     top = tmp_path_factory.mktemp("ca")
-    (top / "bin").mkdir()
-    for name in ("id", "useradd", "chown"):
-        (top / "bin" / name).write_text("#!/bin/sh\n")
-        (top / "bin" / name).chmod(0o755)
-    subprocess.run(
-        ["sh", "-c", INIT.read_text(), "init", str(top / "ca"), "Example",
-         "internal.thinkheads.ai", "10.0.0.0", "255.255.255.0", "10"],
-        input=f"{PLANTED}\n", text=True, check=True, capture_output=True,
-        env={**os.environ, "PATH": f"{top / 'bin'}:{os.environ['PATH']}"},
-    )  # fmt: skip
+    subprocess.run(["sh", "-ec", OPENSSL], cwd=top, check=True, capture_output=True)
     found = {
-        str(path.relative_to(top / "ca")): path.read_bytes()
-        for path in (top / "ca").rglob("*")
-        if path.is_file()
+        str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()
     }
     return {**found, "db/000000.vlog": b"accounts"}
 
