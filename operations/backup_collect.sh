@@ -5,7 +5,7 @@
 # the pause.
 set -eu
 umask 077
-unit=$1 limit=$2 from=$3
+unit=$1 limit=$2 from=$3 memory=${PHOENIX_MEMORY:-/run}
 shift 3
 die() { echo "phoenix: $*" >&2; exit 3; }
 case $from in
@@ -20,11 +20,11 @@ cd "$from" 2>/dev/null || die "there is no $from: nothing to back up"
 for member; do [ -e "$member" ] || die "$from/$member is missing: nothing whole to back up"; done
 need=$(du -skc --apparent-size -- "$@" | tail -n 1 | cut -f 1)
 [ "$need" -le "$limit" ] || die "$from holds $need KiB, and a backup takes $limit KiB at most"
-room=$(df -k --output=avail /run | tail -n 1)
-[ "$need" -le "$room" ] || die "$need KiB are to be copied, and /run has room for $room KiB"
-exec 9>"/run/phoenix-backup-$unit.lock"
+room=$(df -k --output=avail "$memory" | tail -n 1)
+[ "$need" -le "$room" ] || die "$need KiB are to be copied, and $memory has room for $room KiB"
+exec 9>"$memory/phoenix-backup-$unit.lock"
 flock -n 9 || die "another backup of this guest is under way"
-copy=$(mktemp -d /run/phoenix-backup.XXXXXX)
+copy=$(mktemp -d "$memory"/phoenix-backup.XXXXXX)
 stopped=
 again() {
     [ -z "$stopped" ] || { systemctl start "$unit" && systemctl stop "$alarm.timer"; } || true

@@ -9,7 +9,7 @@ die() { echo "phoenix: $*" >&2; exit 3; }
 if [ -e "$directory" ] && [ "$replace" != yes ]; then
     die "$directory exists already; nothing was changed"
 fi
-part=$(mktemp /run/phoenix-restore.XXXXXX) # in memory
+part=$(mktemp "${PHOENIX_MEMORY:-/run}/phoenix-restore.XXXXXX") # in memory
 new=
 trap 'rm -rf "$part" "$new"' EXIT
 trap '' HUP INT PIPE # the run that sent us may die; what is begun is ended here

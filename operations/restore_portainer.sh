@@ -7,7 +7,7 @@ umask 077
 volume=$1 project=$2 unit=$3 sha=$4 replace=$5 kept=$6
 die() { echo "phoenix: $*" >&2; exit 3; }
 command -v docker >/dev/null || die "there is no Docker on this guest yet: run deploys/docker.py"
-part=$(mktemp /run/phoenix-restore.XXXXXX) # in memory
+part=$(mktemp "${PHOENIX_MEMORY:-/run}/phoenix-restore.XXXXXX") # in memory
 new= again=
 trap '[ -z "$again" ] || systemctl start "$unit"; rm -rf "$part" "$new"' EXIT
 trap '' HUP INT PIPE # the run that sent us may die; what is begun is ended here
