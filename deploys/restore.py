@@ -55,3 +55,7 @@ if "portainer" in parts:
     local.include("deploys/docker.py")
     if me() == site().portainer:
         restore.portainer(name="Restore: Portainer", given=given, replace=replace)
+        if "secrets" not in parts:
+            restore.administrator(
+                name="Restore: Portainer's password", given=given, store=secrets()
+            )

@@ -20,7 +20,7 @@ from facts.backup import CaHere, PortainerHere
 from operations import trust
 from operations.refusal import refuse
 from operations.work import command, tell
-from phoenix import backup
+from phoenix import backup, secret_names
 from phoenix.portainer import DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT
 from phoenix.secrets import SecretStore
 from phoenix.step_ca import DIRECTORY, UNIT
@@ -117,6 +117,27 @@ def secrets(given: backup.Backup, store: SecretStore, *, replace: bool) -> Comma
             tell([f"the store that stood there is kept in {aside}"])
 
     yield command(merge)
+
+
+@operation()
+def administrator(given: backup.Backup, store: SecretStore) -> Commands:
+    """Have a Portainer that was put back take today's password, where the backup's is another.
+
+    Noted in the store as a change that was begun, which deploys/portainer.py ends.
+    """
+    name = secret_names.ADMIN_PASSWORD
+    values = backup.contents.secrets(given.parts.get("secrets", b"{}"))
+    former, present = values.get(name), store.present(name)
+    if (
+        former is None
+        or present is None
+        or store.begun(name)
+        or present.get_secret_value() == former
+        or store.origin(name) != "store"
+    ):
+        host.noop("Portainer's password is the backup's, or is not Phoenix's to change")
+        return
+    yield command(lambda: store.begin_from(name, former))
 
 
 @operation()

@@ -119,6 +119,15 @@ class SecretStore:
         """Keep the proposed value beside the present one, from before it is known elsewhere."""
         self._write({**self._stored(), name + _NEXT: self._proposed[name].get_secret_value()})
 
+    def begin_from(self, name: str, former: str) -> None:
+        """As if a change of `name` from `former` to the present value had been begun.
+
+        For a service that was put back to an earlier state, and knows the former value again.
+        """
+        stored = self._stored()
+        present = stored.get(name + _NEXT) or stored[name]
+        self._write({**stored, name: former, name + _NEXT: present})
+
     def finish(self, name: str) -> None:
         """The proposed value is the secret from now on."""
         stored = self._stored()

@@ -255,7 +255,7 @@ class PortainerClient:
         self._request("DELETE", f"/users/{user_id}/tokens/{key_id}")
 
     def change_password(self, user_id: int, old: SecretStr, new: SecretStr) -> None:
-        """Changes a user's password (2.6 of the reference); every token of the user ends with it.
+        """Changes a user's password; the user's tokens end with it, API keys stay.
 
         Raises:
             errors.ApiError: 403, `old` is not the password; 400, `new` is too short.

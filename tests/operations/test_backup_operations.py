@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,27 @@ def test_secrets_are_added_kept_or_refused(given: Backup, tmp_path: Path) -> Non
     assert "5ecret" not in str(caught.value)
     (command,) = fixed().run(restore.secrets, given, store, replace=True)
     assert isinstance(command, FunctionCommand)
+
+
+def test_portainer_of_an_older_password_is_given_todays_by_the_next_run(
+    site: Site, tmp_path: Path
+) -> None:
+    path, name = tmp_path / "secrets.json", "portainer_admin_password"
+    older = made(site, secrets=b'{"portainer_admin_password": "older-5ecret"}')
+    store = SecretStore(path, {})
+    assert fixed().run(restore.administrator, older, store) == [], "nothing is known today"
+    store.merge({name: "todays-5ecret"})
+    (command,) = fixed().run(restore.administrator, older, store)
+    command.function(None, None)
+    assert json.loads(path.read_text()) == {name: "older-5ecret", f"{name}.next": "todays-5ecret"}
+    # What deploys/portainer.py does with a change that was begun.
+    assert store.begun(name)
+    assert store.propose(name).get_secret_value() == "todays-5ecret"
+    assert fixed().run(restore.administrator, older, store) == []
+    store.finish(name)
+    assert json.loads(path.read_text()) == {name: "todays-5ecret"}
+    given = SecretStore(path, {"PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD": "given"})
+    assert fixed().run(restore.administrator, older, given) == [], "not Phoenix's to change"
 
 
 @pytest.mark.parametrize("account", ["none", "known"])
