@@ -1,9 +1,8 @@
 """How the CA's service is stopped and asked how it is, for the deploys that change it."""
 
 from deploys.context import me, render
-from phoenix.step_ca import DIRECTORY, PORT
+from phoenix.step_ca import DIRECTORY, PORT, UNIT
 
-UNIT = "step-ca.service"
 BACKUPS = "/var/backups/phoenix/step-ca"
 
 

@@ -9,7 +9,7 @@ from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.config_tree import Tree, TreeFile
-from phoenix.step_ca import DIRECTORY, Claims, check_version, config
+from phoenix.step_ca import DIRECTORY, UNIT, Claims, check_version, config
 
 CONFIG = f"{DIRECTORY}/config/ca.json"
 
@@ -40,7 +40,7 @@ if "step_ca" in host.groups:
             component="step-ca",
             files={
                 CONFIG: TreeFile(ca_json),
-                f"/etc/systemd/system/{ca.UNIT}": TreeFile(
+                f"/etc/systemd/system/{UNIT}": TreeFile(
                     render(
                         "step-ca.service.j2",
                         program=f"{program.directory}/program",
@@ -49,7 +49,7 @@ if "step_ca" in host.groups:
                     )
                 ),
             },
-            unit=ca.UNIT,
+            unit=UNIT,
             action="restart",
             validate=render("step-ca-validate.sh.j2", program=program.directory, config=CONFIG),
             before=ca.stop(),

@@ -12,7 +12,6 @@ from phoenix import traefik
 from phoenix.config_tree import Tree, TreeFile
 from phoenix.secrets import htpasswd
 
-UNIT = "traefik.service"
 STATIC = "/etc/traefik/traefik.yml"
 DYNAMIC = "/etc/traefik/dynamic"
 CHECK = "/usr/local/lib/phoenix/traefik-check"
@@ -39,13 +38,13 @@ if "traefik" in host.groups and (certificate := acme.wanted("traefik")):
                     f'u {traefik.USER} - "Traefik" /var/lib/traefik\n'
                 ),
                 "/etc/tmpfiles.d/phoenix-traefik.conf": TreeFile(f"d {DYNAMIC} 0755 root root\n"),
-                f"/etc/systemd/system/{UNIT}": TreeFile(
+                f"/etc/systemd/system/{traefik.UNIT}": TreeFile(
                     render(
                         "traefik.service.j2", program=f"{program.directory}/program", config=STATIC
                     )
                 ),
             },
-            unit=UNIT,
+            unit=traefik.UNIT,
             action="restart",
             validate=f'sh "$ROOT{CHECK}" {program.directory}/program "$ROOT{STATIC}"',
             health=f"curl -fsS --max-time 2 http://{traefik.LOCAL}/ping",
@@ -54,7 +53,9 @@ if "traefik" in host.groups and (certificate := acme.wanted("traefik")):
     config_tree(
         name="Traefik: renewal",
         tree=acme.tree(
-            certificate, owner=traefik.USER, reload=f"systemctl try-reload-or-restart {UNIT}"
+            certificate,
+            owner=traefik.USER,
+            reload=f"systemctl try-reload-or-restart {traefik.UNIT}",
         ),
     )
     acme_certificate(name="Traefik: certificate", certificate=certificate.name)
@@ -66,7 +67,7 @@ if "traefik" in host.groups and (certificate := acme.wanted("traefik")):
                 f"{DYNAMIC}/phoenix.yml": TreeFile(routes),
                 traefik.USERS_FILE: TreeFile(login, mode="0640", group=traefik.USER, secret=True),
             },
-            unit=UNIT,
+            unit=traefik.UNIT,
             action="reload",
             validate=f'sh {CHECK} {program.directory}/program {STATIC} "$ROOT" {marker}',
             health=render(

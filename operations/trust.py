@@ -65,5 +65,6 @@ def certificate_authority(site: Site) -> CaState:
 
 
 def forget() -> None:
-    """What was known of the CA no longer holds: it is asked again."""
-    _known.clear()
+    """Ask the CA's guest anew: what stands there was changed within this run."""
+    with _asking:
+        _known.clear()

@@ -131,7 +131,7 @@ def _lifetimes(site: Site, settings: Mapping[str, Any]) -> Iterator[Problem]:
                        maximum=settings["step_ca_lifetime_maximum"], default=default)  # fmt: skip
     ca.config(site, claims)
     acme.interval(duration.parse(default))
-    traefik.static_config(site, ca_directory=ca.directory_url(site), lifetime=default)
+    traefik.static_config(site)
     traefik.dynamic_config(site)
     yield from ()
 

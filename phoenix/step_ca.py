@@ -19,15 +19,17 @@ from phoenix.roles import guest_with
 PORT = 9000
 ACME = "acme"
 """Name of the ACME provisioner; part of the directory's URL."""
+UNIT = "step-ca.service"
 DIRECTORY = "/etc/step-ca"
 OLDEST = (0, 20)
 """Older versions read authority.policy and ignore it: any name would be issued (measured)."""
-_FILES = {
+FILES = {
     "certs/root_ca.crt": "the root certificate",
     "certs/intermediate_ca.crt": "the intermediate certificate",
     "secrets/intermediate_ca_key": "the intermediate key",
     "secrets/password": "the password of the keys",
 }
+"""What the CA cannot work without, below `DIRECTORY`, and what it is."""
 
 
 Rotation = Literal["", "root", "intermediate"]
@@ -168,7 +170,7 @@ def faults(state: CaState) -> list[str]:
     if state.phase == "switching":
         mend = "finish it with deploys/certs_rotate.py --data certs_rotate=continue"
         return [f"the exchange of the CA's keys was interrupted: {mend}"]
-    missing = [what for path, what in _FILES.items() if path not in state.modes]
+    missing = [what for path, what in FILES.items() if path not in state.modes]
     if missing:
         return [f"{DIRECTORY} is half initialised: {', '.join(missing)} missing; {mend}"]
     found = []

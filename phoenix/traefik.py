@@ -19,6 +19,7 @@ from phoenix.roles import guest_with
 from phoenix.routes import Route, routes
 from phoenix.trust import ROOTS
 
+UNIT = "traefik.service"
 LOCAL = "127.0.0.1:8081"
 """The guest's own entry point: ping, metrics and the API, for checks made on the guest."""
 ROOT_CA = ROOTS
