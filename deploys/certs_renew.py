@@ -9,6 +9,7 @@ from deploys import ca
 from deploys.context import settings, site
 from operations.certificates import renewed_now, restarted
 from phoenix.rotation import check_renewal, held_by
+from phoenix.step_ca import UNIT
 
 with settings():
     guest = check_renewal(site(), str(host.data.get("certs_renew")))
@@ -19,6 +20,6 @@ if host.name == guest.name:
     if "step_ca" in host.groups:
         restarted(
             name="Certificate: renewed",
-            unit=ca.UNIT,
+            unit=UNIT,
             health=ca.health(host.data.step_ca_lifetime_default),
         )

@@ -12,6 +12,7 @@ from deploys.context import settings, site
 from operations import rotation
 from operations.trust import root_trusted
 from phoenix.rotation import check_asked
+from phoenix.step_ca import UNIT
 
 asked = host.data.get("certs_rotate")
 with settings():
@@ -31,7 +32,7 @@ if "step_ca" in host.groups:
     rotation.switched(
         name="Rotation: the CA signs with the next keys",
         site=site(),
-        unit=ca.UNIT,
+        unit=UNIT,
         stop=ca.stop(),
         health=ca.health(host.data.step_ca_lifetime_default),
     )

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from phoenix.cli import (
+    backup,
+    certs,
     doctor,
     exits,
     explain,
@@ -17,6 +19,7 @@ from phoenix.cli import (
     lab,
     output,
     plan,
+    secrets,
     status,
     sync,
     validate,
@@ -59,6 +62,10 @@ app.command()(status.status)
 app.command()(doctor.doctor)
 app.command()(explain.explain)
 app.command()(graph.graph)
+app.command()(backup.backup)
+app.command()(backup.restore)
+app.add_typer(certs.app, name="certs")
+app.add_typer(secrets.app, name="secrets")
 app.add_typer(lab.app, name="lab")
 helptext.tidy(app)
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli import complete, exits, output, project, targets
-from phoenix.cli.converge import converge, tell
+from phoenix.cli import complete, output, project, targets
+from phoenix.cli.converge import converge, finish
 
 TargetsArgument = Annotated[
     list[str] | None,
@@ -39,6 +39,4 @@ def sync(
     site = project.load(inventory)
     planned = targets.work(chosen, site.site, targets.components(site.root))
     summary = converge(site, planned, f"sync {' '.join(chosen) or targets.ALL}", quiet=as_json)
-    output.emit(as_json, summary, lambda console: tell(console, summary))
-    if not summary.ok:
-        raise typer.Exit(exits.ERROR)
+    finish(summary, as_json)

@@ -26,6 +26,53 @@ from tests.unit.site_builder import minimal
 from tests.unit.test_backup import archive, made
 from tests.unit.test_backup import ca as ca
 
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return minimal().load(tmp_path)
+
+
+@pytest.fixture
+def given(site: Site, ca: dict[str, bytes]) -> Backup:
+    return made(
+        site,
+        ca=archive(ca),
+        portainer=archive({"./portainer.key": b"key"}),
+        secrets=b'{"one": "planted-5ecret"}',
+    )
+
+
+def identity(given: Backup, part: str) -> str:
+    return (ca_identity if part == "ca" else portainer_identity)(given.parts[part])
+
+
+CASES = [("ca", restore.ca, "CaHere"), ("portainer", restore.portainer, "PortainerHere")]
+
+
+@pytest.mark.parametrize(("part", "operation", "fact"), CASES)
+def test_part_is_put_where_nothing_is_with_the_data_on_standard_input(
+    given: Backup, part: str, operation: Any, fact: str
+) -> None:
+    command, *rest = fixed(**{fact: Found()}).run(operation, given, replace=False)
+    raw, data = command.get_raw_value(), given.parts[part]
+    assert hashlib.sha256(data).hexdigest() in raw
+    assert base64.b64decode(command.connector_arguments["_stdin"]) == data
+    assert command.connector_arguments["_stdin"][:60] not in raw
+    words = raw.rpartition(f"restore_{part} ")[2].split()
+    assert "no" in words
+    assert "yes" not in words
+    # Another root may stand there now: what was known of the CA is asked anew.
+    assert [type(one) for one in rest] == ([FunctionCommand] if part == "ca" else [])
+
+
+@pytest.mark.parametrize(("part", "operation", "fact"), CASES)
+def test_own_data_stay_and_others_are_refused(
+    given: Backup, part: str, operation: Any, fact: str
+) -> None:
+    own = fixed(**{fact: Found(True, identity(given, part))})
+    assert own.run(operation, given, replace=False) == []
+    assert "the backup's" in own.host.noop_description
+    other = {fact: Found(True, "other")}
     with pytest.raises(OperationError, match=r"holds something else.*restore_replace=true"):
         fixed(**other).run(operation, given, replace=False)
     commands = fixed(StateStage.Execute, **other).run(operation, given, replace=False)
@@ -38,7 +85,8 @@ def test_replacement_is_asked_for_and_done_once(
 ) -> None:
     command, *_ = fixed(**{fact: Found(True, "other")}).run(operation, given, replace=True)
     assert "yes" in command.get_raw_value().rpartition(f"restore_{part} ")[2].split()
-    done = Found(True, "other", hashlib.sha256(given.parts[part]).hexdigest())
+    sha256 = hashlib.sha256(given.parts[part]).hexdigest()
+    done = Found(True, identity(given, part), sha256)
     assert fixed(**{fact: done}).run(operation, given, replace=True) == []
 
 
