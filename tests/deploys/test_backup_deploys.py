@@ -101,7 +101,7 @@ def test_restore_puts_each_part_in_its_place(
     root = ca["certs/root_ca.crt"].decode().splitlines()
     state = [f"mode 600 {name}" for name in FILES]
     state += ["yes opens", "yes matches", "yes chains", *(f"root {line}" for line in root)]
-    answers = {"find certs secrets -type f": lambda _: state}
+    answers = {"find certs secrets rotation": lambda _: state}
     done = restored(file, keys, tmp_path, responses=answers)
     assert own(done, "Restore: ") == [
         "Restore: generated secrets", "Restore: the CA", "Restore: Portainer",

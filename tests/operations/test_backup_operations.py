@@ -21,6 +21,7 @@ from phoenix.backup import Backup, Found, ca_identity, portainer_identity
 from phoenix.config_tree import Tree, TreeFile, TreeState
 from phoenix.model import Site
 from phoenix.secrets import SecretStore
+from phoenix.step_ca import CaState
 from tests.operations.test_tree_operations import fixed
 from tests.unit.site_builder import minimal
 from tests.unit.test_backup import archive, made
@@ -140,9 +141,16 @@ def test_tree_on_trial_is_left_to_be_confirmed() -> None:
     assert 'apply" install' in commands[0].get_raw_value()
 
 
+def test_backup_waits_for_the_end_of_a_rotation() -> None:
+    source = collecting.Source("ca", "step-ca.service", "/etc/step-ca", ("certs",), "step-ca 1")
+    rotating = CaState(rotation="root", phase="prepared")
+    with pytest.raises(OperationError, match=r"root is being replaced.*rotate continue"):
+        fixed(CertificateAuthority=rotating).run(collecting.collected, source)
+
+
 def test_backup_is_one_command_that_does_nothing_before_it_is_run(site: Site) -> None:
     source = collecting.Source("ca", "step-ca.service", "/etc/step-ca", ("certs",), "step-ca 1")
-    (command,) = fixed().run(collecting.collected, source)
+    (command,) = fixed(CertificateAuthority=CaState()).run(collecting.collected, source)
     assert isinstance(command, FunctionCommand)
     here = fixed()
     assert here.run(collecting.written, site, ["ca"], Path("/x"), None, writer=False) == []
