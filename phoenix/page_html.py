@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from phoenix.page import Health, Page, headline
 
@@ -47,7 +46,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"moment": moment, "left": left, "iso": iso, "breakable": breakable}
+    environment.filters |= {"moment": moment, "left": left, "iso": iso}
     environment.globals |= {"headline": headline, "why": why}
     return environment
 
@@ -58,11 +57,6 @@ def why(health: Health) -> str:
     if hop is None:
         return ""
     return f"First broken hop, seen from {hop.host}: {hop.hop}: {_LAYERS[hop.layer]}"
-
-
-def breakable(name: str) -> Markup:
-    """A host name that a narrow column may break after each dot (<wbr>)."""
-    return Markup(".<wbr>").join(escape(label) for label in name.split("."))
 
 
 def moment(at: datetime) -> str:

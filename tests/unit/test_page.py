@@ -252,3 +252,11 @@ def test_text_has_the_contrast_that_wcag_asks_for(scheme: str) -> None:
         high, low = sorted((luminance(colours[text]), luminance(colours[back])), reverse=True)
         ratio = (high + 0.05) / (low + 0.05)
         assert ratio >= 4.5, f"{scheme}: {text} on {back} is {ratio:.2f}:1"
+
+
+def test_long_names_may_break_after_their_dots_and_are_escaped_all_the_same(site: Site) -> None:
+    text = render(made(site))
+    assert "proxy.<wbr>host.<wbr>internal.<wbr>thinkheads.<wbr>ai" in text
+    page = made(site)
+    odd = [c.model_copy(update={"server_name": "<b>.<i>"}) for c in page.certificates]
+    assert "&lt;b&gt;.<wbr>&lt;i&gt;" in render(page.model_copy(update={"certificates": odd}))
