@@ -129,7 +129,7 @@ ADVICE: Mapping[str, _Advice] = {
         (f"$ssh journalctl -u {SERVER_UNIT} -n 30", "phoenix sync portainer"),
     ),
     "endpoint_is_up": _Advice(
-        "Portainer lost the agent, or does not have it: a sync registers it",
+        "Portainer lost the agent, or their secrets differ: a sync introduces them again",
         ("phoenix sync portainer",),
     ),
     "stack_is_active": _Advice(

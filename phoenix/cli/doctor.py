@@ -41,6 +41,18 @@ class Report(BaseModel):
     other_causes: tuple[Cause, ...]
     paths: tuple[PathReport, ...]
 
+    @classmethod
+    def of(cls, site: str, name: str, found: Diagnosis) -> Report:
+        """The report of a diagnosis."""
+        return cls(
+            site=site,
+            name=name,
+            ok=not found.causes and all(path.state == "ok" for path in found.paths),
+            first_cause=found.first_cause,
+            other_causes=found.causes[1:],
+            paths=found.paths,
+        )
+
 
 NameArgument = Annotated[
     str | None,
@@ -78,7 +90,7 @@ def doctor(
     observed, _ = observe(site, [observation.PROBES], hosts, quiet=as_json)
     outcomes, silent = observation.outcomes(site.site, observed, hosts)
     found = diagnose(site.site, asked, Findings(outcomes, silent))
-    report = _report(site.name, name or "", found)
+    report = Report.of(site.name, name or "", found)
     output.emit(as_json, report, lambda console: tell(console, report))
     if not report.ok:
         raise typer.Exit(exits.ERROR)
@@ -91,17 +103,6 @@ def _asked(site: project.Project, name: str | None) -> Sequence[paths.Path]:
         return paths.select(site.site, name)
     except paths.UnknownNameError as error:
         raise CommandError(str(error)) from None
-
-
-def _report(site: str, name: str, found: Diagnosis) -> Report:
-    return Report(
-        site=site,
-        name=name,
-        ok=not found.causes and all(path.state == "ok" for path in found.paths),
-        first_cause=found.first_cause,
-        other_causes=found.causes[1:],
-        paths=found.paths,
-    )
 
 
 def tell(console: Console, report: Report) -> None:
