@@ -20,7 +20,7 @@ def portainer() -> PortainerAccess:
     server = guest_with(site(), "portainer")
     return PortainerAccess(
         url=host.data.get("portainer_url") or f"https://{server.fqdn}:{SERVER_PORT}",
-        ca_pem=lambda: certificate_authority(site()).root,
+        ca_pem=lambda: "".join(certificate_authority(site()).roots),
         via=server.name,
         address=str(server.address),
     )

@@ -18,7 +18,9 @@ def wanted(name: str) -> WantedCertificate | None:
     return None
 
 
-def tree(certificate: WantedCertificate, *, check: str = "", reload: str = "") -> Tree:
+def tree(
+    certificate: WantedCertificate, *, owner: str = "root", check: str = "", reload: str = ""
+) -> Tree:
     """Program, configuration, service and timer for one certificate."""
     lifetime = duration.parse(host.data.step_ca_lifetime_default)
     timer = f"phoenix-acme@{certificate.name}.timer"
@@ -31,6 +33,7 @@ def tree(certificate: WantedCertificate, *, check: str = "", reload: str = "") -
                     certificate,
                     directory=directory_url(site()),
                     root=ROOT_CA,
+                    owner=owner,
                     check=check,
                     reload=reload,
                 )

@@ -9,6 +9,7 @@ local.include("deploys/step_ca.py")  # the root of trust
 local.include("deploys/trust.py")  # ... on every host
 local.include("deploys/certificates.py")  # guests that serve TLS themselves
 local.include("deploys/traefik.py")  # the internal proxy
+local.include("deploys/home.py")  # ... and the start page behind it
 local.include("deploys/nginx.py")  # the front door
 local.include("deploys/docker.py")  # Docker Engine on the Docker hosts
 local.include("deploys/portainer.py")  # their control plane, server and agents

@@ -1,27 +1,28 @@
 """Docker Engine and its compose plugin on every guest of the group `docker`."""
 
 from pyinfra import host
-from pyinfra.api import DeployError
 from pyinfra.facts.server import LinuxDistribution
 
-from deploys.context import render, site
+from deploys.context import render, settings, site
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.config_tree import Tree, TreeFile
-from phoenix.docker_engine import daemon_json
+from phoenix.docker_engine import check_source, daemon_json
 
 DAEMON = "/etc/docker/daemon.json"
 KEY = "/etc/apt/keyrings/docker.asc"
 
 if "docker" in host.groups:
     source = host.data.docker_packages
+    with settings():
+        check_source(source)
     if source == "distribution":
         packages(
             name="Docker: packages",
             names=["docker.io", "docker-cli", "docker-compose", "iptables", "curl"],
             ubuntu=["docker.io", "docker-compose-v2", "iptables", "curl"],
         )
-    elif source == "docker":
+    else:
         system = host.get_fact(LinuxDistribution)["release_meta"]
         config_tree(
             name="Docker: package source",
@@ -50,11 +51,6 @@ if "docker" in host.groups:
             name="Docker: packages",
             names=["docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin", "curl"],
             new_source=True,
-        )
-    else:
-        raise DeployError(
-            f"setting docker_packages is {source!r}: write distribution (Debian's or Ubuntu's "
-            "packages) or docker (Docker's own)"
         )
     config_tree(
         name="Docker: daemon",

@@ -1,7 +1,6 @@
 """The application stacks, deployed by Portainer on the Docker hosts that declare them."""
 
 from pyinfra import host
-from pyinfra.api import DeployError
 
 from deploys.access import portainer as access
 from deploys.context import me, secrets, settings, site
@@ -46,11 +45,8 @@ if me() in site().agents:
             env=prepared.variables,
         )
     for project in () if host.data.get("stacks_only") else host.data.stacks_prune:
-        if project in {stack.project for stack in me().docker_stacks}:
-            raise DeployError(
-                f"setting stacks_prune names {project}, which {host.name} declares in its "
-                "docker_stacks: take it out of one of the two"
-            )
+        with settings():
+            deployment.check_prune(project, me())
         portainer.stack(
             name=f"Stack {project} is gone",
             project=project,

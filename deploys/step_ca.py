@@ -2,17 +2,16 @@
 
 from pyinfra import host
 
-from deploys.context import me, pinned_program, render, secrets, settings, site
+from deploys import ca
+from deploys.context import pinned_program, render, secrets, settings, site
 from operations import step_ca
 from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.config_tree import Tree, TreeFile
-from phoenix.step_ca import DIRECTORY, PORT, Claims, check_version, config
+from phoenix.step_ca import DIRECTORY, UNIT, Claims, check_version, config
 
-UNIT = "step-ca.service"
 CONFIG = f"{DIRECTORY}/config/ca.json"
-BACKUPS = "/var/backups/phoenix/step-ca"
 
 if "step_ca" in host.groups:
     with settings():
@@ -53,13 +52,7 @@ if "step_ca" in host.groups:
             unit=UNIT,
             action="restart",
             validate=render("step-ca-validate.sh.j2", program=program.directory, config=CONFIG),
-            before=render("step-ca-backup.sh.j2", unit=UNIT, directory=DIRECTORY, to=BACKUPS),
-            # Not only alive, but with this configuration: what it says of itself decides.
-            health=render(
-                "step-ca-health.sh.j2",
-                root=f"{DIRECTORY}/certs/root_ca.crt",
-                url=f"https://{me().address}:{PORT}",
-                lifetime=claims.default,
-            ),
+            before=ca.stop(),
+            health=ca.health(claims.default),
         ),
     )

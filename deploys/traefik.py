@@ -2,33 +2,29 @@
 
 from pyinfra import host
 
+from deploys import acme
 from deploys.context import me, pinned_program, render, secrets, settings, site
 from operations.artifact import artifact
+from operations.certificates import acme_certificate
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix import traefik
 from phoenix.config_tree import Tree, TreeFile
 from phoenix.secrets import htpasswd
-from phoenix.step_ca import directory_url
 
-UNIT = "traefik.service"
 STATIC = "/etc/traefik/traefik.yml"
 DYNAMIC = "/etc/traefik/dynamic"
 CHECK = "/usr/local/lib/phoenix/traefik-check"
 
-if "traefik" in host.groups:
+if "traefik" in host.groups and (certificate := acme.wanted("traefik")):
     with settings():
         program = pinned_program("traefik")
         routes, marker = traefik.dynamic_config(site())
-        static = traefik.static_config(
-            site(),
-            ca_directory=directory_url(site()),
-            lifetime=host.data.step_ca_lifetime_default,
-        )
+        static = traefik.static_config(site())
         password = secrets().get("traefik_dashboard_password")
     login = htpasswd(host.data.traefik_dashboard_user, password)
 
-    packages(name="Traefik: packages", names=["curl", "iproute2", "logrotate", "openssl"])
+    packages(name="Traefik: packages", names=["curl", "iproute2", "lego", "logrotate", "openssl"])
     artifact(name="Traefik: program", item=program)
     config_tree(
         name="Traefik: configuration and service",
@@ -39,30 +35,39 @@ if "traefik" in host.groups:
                 CHECK: TreeFile(render("traefik-check.sh"), mode="0755"),
                 "/etc/logrotate.d/phoenix-traefik": TreeFile(render("traefik.logrotate")),
                 "/etc/sysusers.d/phoenix-traefik.conf": TreeFile(
-                    'u traefik - "Traefik" /var/lib/traefik\n'
+                    f'u {traefik.USER} - "Traefik" /var/lib/traefik\n'
                 ),
                 "/etc/tmpfiles.d/phoenix-traefik.conf": TreeFile(f"d {DYNAMIC} 0755 root root\n"),
-                f"/etc/systemd/system/{UNIT}": TreeFile(
+                f"/etc/systemd/system/{traefik.UNIT}": TreeFile(
                     render(
                         "traefik.service.j2", program=f"{program.directory}/program", config=STATIC
                     )
                 ),
             },
-            unit=UNIT,
+            unit=traefik.UNIT,
             action="restart",
             validate=f'sh "$ROOT{CHECK}" {program.directory}/program "$ROOT{STATIC}"',
             health=f"curl -fsS --max-time 2 http://{traefik.LOCAL}/ping",
         ),
     )
     config_tree(
+        name="Traefik: renewal",
+        tree=acme.tree(
+            certificate,
+            owner=traefik.USER,
+            reload=f"systemctl try-reload-or-restart {traefik.UNIT}",
+        ),
+    )
+    acme_certificate(name="Traefik: certificate", certificate=certificate.name)
+    config_tree(
         name="Traefik: routes",
         tree=Tree(
             component="traefik-routes",
             files={
                 f"{DYNAMIC}/phoenix.yml": TreeFile(routes),
-                traefik.USERS_FILE: TreeFile(login, mode="0640", group="traefik", secret=True),
+                traefik.USERS_FILE: TreeFile(login, mode="0640", group=traefik.USER, secret=True),
             },
-            unit=UNIT,
+            unit=traefik.UNIT,
             action="reload",
             validate=f'sh {CHECK} {program.directory}/program {STATIC} "$ROOT" {marker}',
             health=render(
@@ -72,6 +77,5 @@ if "traefik" in host.groups:
                 name=me().fqdn,
                 root=traefik.ROOT_CA,
             ),
-            deadline=60,  # the first certificate comes within this time
         ),
     )

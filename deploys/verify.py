@@ -1,7 +1,12 @@
 """Prove every hop, from the guest that makes each connection; exit 1 names the first broken one."""
 
+from pyinfra import host
+
 from deploys.context import site
+from operations.home import start_page
 from operations.verification import judge, probe
 
 probe(name="Verify: checks", site=site())
+if "traefik" in host.groups:
+    start_page(name="Verify: start page", site=site())  # before the verdict: it tells of faults
 judge(name="Verify: verdict")

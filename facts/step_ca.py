@@ -12,17 +12,25 @@ from typing_extensions import override
 from phoenix.step_ca import DIRECTORY, CaState, StepCaError, parse_state
 
 _SCRIPT = """cd "$1" 2>/dev/null || exit 0
-find certs secrets -type f -printf 'mode %m %p\\n' 2>/dev/null
+find certs secrets rotation/next -type f -printf 'mode %m %p\\n' 2>/dev/null
 k=secrets/intermediate_ca_key c=certs/intermediate_ca.crt r=certs/root_ca.crt p=secrets/password
 if pub=$(openssl pkey -in $k -passin file:$p -pubout 2>/dev/null); then echo 'yes opens'
  [ "$pub" = "$(openssl x509 -in $c -noout -pubkey 2>/dev/null)" ] && echo 'yes matches'; fi
 openssl verify -CAfile $r $c >/dev/null 2>&1 && echo 'yes chains'
-openssl x509 -in $r 2>/dev/null | sed 's/^/root /'
+pem() { openssl x509 -in "$2" 2>/dev/null | sed "s/^/$1 /"; }
+pem root $r; pem intermediate $c
+n=rotation; if [ -s $n/kind ]; then
+ echo "rotation $(cat $n/kind)"; pem earlier $n/earlier_root_ca.crt
+ if [ -e $n/switched ]; then echo 'phase switched'; else
+  pem later $n/next/certs/root_ca.crt
+  if [ -e $n/switching ]; then echo 'phase switching'; else echo 'phase prepared'; fi
+ fi
+fi
 :"""
 
 
 class CertificateAuthority(FactBase[CaState]):
-    """The CA's files: modes, whether they fit together, and the root certificate as PEM.
+    """The CA's files: modes, whether they fit together, its certificates, and any rotation.
 
     No key and no password leaves the guest. Raises FactProcessError on unexpected output.
     """

@@ -91,6 +91,10 @@ stack_variables: dict[str, dict[str, str]] = {}
 # merely left the configuration goes on running.
 stacks_prune: list[str] = []
 
+# To whom backups are encrypted (deploys/backup.py): age recipients ("age1...", of age-keygen) or
+# SSH public keys of type ed25519. Empty: with the passphrase in the secret backup_passphrase.
+backup_recipients: list[str] = []
+
 # -- Proxmox VE (deploys/proxmox.py) ---------------------------------------------------------------
 
 # "off": guests and firewall are left alone. "ssh": the API of the hypervisor, through our SSH

@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
         return 0 if arguments else 2
     try:
         if not bootstrap.in_venv():
-            bootstrap.enter(bootstrap.run(), arguments)
+            bootstrap.enter(bootstrap.run(browser=arguments[0] == "test"), arguments)
         bootstrap.ensure_docker()
         from lab import cli  # needs what the bootstrap installs
 

@@ -27,19 +27,20 @@ DOCKERD_LOG = Path("/var/log/phoenix-lab-dockerd.log")
 DOCKERD_DEADLINE = 60.0
 
 
-def run() -> Path:
+def run(*, browser: bool = False) -> Path:
     """Do what is still missing; return the virtual environment's Python.
 
+    :param browser: what the start page's test needs, too
     Raises LabError, with the mend, where this machine does not allow it.
     """
-    install(missing_packages(docker_answers=docker_answers()))
+    install(missing_packages(docker_answers=docker_answers(), browser=browser))
     python = ensure_venv()
     ensure_docker()
     return python
 
 
-def missing_packages(*, docker_answers: bool) -> list[str]:
-    """The Debian packages that the lab needs and the machine has not."""
+def missing_packages(*, docker_answers: bool, browser: bool = False) -> list[str]:
+    """The Debian packages that the lab needs and the machine has not; Chromium for `browser`."""
     absent = {
         "python3-venv": not (_importable("venv") and _importable("ensurepip")),
         "mmdebstrap": not shutil.which("mmdebstrap"),
@@ -48,6 +49,9 @@ def missing_packages(*, docker_answers: bool) -> list[str]:
         "git": not shutil.which("git"),
         "openssh-client": not shutil.which("ssh-keygen") or not shutil.which("ssh"),
         "ca-certificates": not Path("/etc/ssl/certs/ca-certificates.crt").exists(),
+        "chromium": browser and not shutil.which("chromium"),
+        # certutil: Chromium trusts what NSS's database of its user holds.
+        "libnss3-tools": browser and not shutil.which("certutil"),
     }
     return [package for package, is_absent in absent.items() if is_absent]
 

@@ -7,6 +7,7 @@ run; all decisions about a certificate are the script's, so its timer and a depl
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Generator
 
 from pyinfra import host
@@ -59,6 +60,31 @@ def placeholder(*, certificate: str) -> Generator[StringCommand, None, None]:
         return
     because("there is no pair at all to start with")
     yield StringCommand(ACME_PROGRAM, "placeholder", certificate)
+
+
+@operation(is_idempotent=False)
+def renewed_now(*, certificate: str) -> Generator[StringCommand, None, None]:
+    """Issue and load a certificate, whether due or not; the old one serves until then.
+
+    + certificate: the NAME of /etc/phoenix/acme/NAME.conf
+    """
+    _check_name(certificate)
+    yield StringCommand(ACME_PROGRAM, "renew", certificate)
+
+
+@operation(is_idempotent=False)
+def restarted(*, unit: str, health: str) -> Generator[StringCommand, None, None]:
+    """Restart a service that makes its own certificate when it starts, and wait until it is well.
+
+    + unit: its systemd unit
+    + health: shell command that succeeds when it is; it has 30 seconds
+    """
+    wait = (
+        f"systemctl restart {shlex.quote(unit)} || exit 1; end=$(($(date +%s) + 30)); "
+        f"until why=$(sh -c {shlex.quote(health)} 2>&1); do "
+        '[ "$(date +%s)" -lt "$end" ] || { echo "not healthy: $why" >&2; exit 1; }; sleep 0.3; done'
+    )
+    yield StringCommand("sh", "-c", shlex.quote(wait))
 
 
 def _reasons(state: AcmeState) -> list[str]:

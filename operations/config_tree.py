@@ -33,11 +33,12 @@ def _script() -> str:
 
 
 @operation()
-def config_tree(tree: Tree) -> Commands:
+def config_tree(tree: Tree, *, trial: bool = False) -> Commands:
     """Make the host hold exactly `tree`, loaded by its service.
 
     Args:
         tree: the component's files, checker, unit and health check.
+        trial: leave it to a later operation to confirm the tree, within `tree.confirm` seconds.
 
     A refused or unhealthy tree fails the host with the checker's words, the old files in charge;
     so does, with `tree.confirm`, a new SSH login that fails after the change.
@@ -54,7 +55,7 @@ def config_tree(tree: Tree) -> Commands:
         yield StringCommand("sh", "-c", shlex.quote(_receive(tree)), _stdin=tree.archive(_script()))
     else:
         yield StringCommand("sh", f"{tree.base}/current/apply", "load")
-    if tree.confirm and diff.files:
+    if tree.confirm and diff.files and not trial:
         yield FunctionCommand(_prove_login, (tree,), {})
         yield StringCommand("sh", f"{tree.base}/current/apply", "confirm")
 

@@ -11,6 +11,7 @@ from pyinfra.api.exceptions import OperationValueError
 from typing_extensions import override
 
 from operations.explain import because
+from phoenix.artifacts import ArtifactError, check_archive
 
 _STATE = """for i; do docker image inspect -f ok "$i" >/dev/null 2>&1 && echo "$i"; done
 :"""
@@ -63,10 +64,11 @@ def images(
     wanted = tuple(dict.fromkeys(references))
     for reference in wanted:
         archive = archives.get(reference)
-        if archive is not None and not (archive.get("url") and archive.get("sha256")):
-            raise OperationValueError(
-                f"setting image_archives[{reference!r}]: give url and sha256 of the archive"
-            )
+        if archive is not None:
+            try:
+                check_archive(reference, archive)
+            except ArtifactError as error:
+                raise OperationValueError(str(error)) from error
     present = host.get_fact(ImagesPresent, images=wanted)
     missing = [reference for reference in wanted if reference not in present]
     if not missing:

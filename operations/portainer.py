@@ -127,7 +127,7 @@ def endpoint(
     name = agent
 
     def pending(client: api.PortainerClient) -> tuple[str, ...]:
-        _use_key(client, access)
+        use_key(client, access)
         return api.plan_endpoint(client.endpoints(), name, url, former_names).reasons
 
     reasons = _look(access, pending)
@@ -197,7 +197,7 @@ def stack(
         )
 
     def pending(client: api.PortainerClient) -> tuple[str, ...]:
-        _use_key(client, access)
+        use_key(client, access)
         target = wanted(client)
         seen = api.observe(client, target.name, target.endpoint_id)
         steps = api.describe(api.plan(target, seen))
@@ -234,7 +234,7 @@ def _command(work: Callable[[], None]) -> FunctionCommand:
 def _set_up(
     access: PortainerAccess, credentials: api.Credentials, login: str, seconds: float
 ) -> None:
-    with _client(access) as client:
+    with connected(access) as client:
         client.wait_ready(seconds)
         known = _known_key(access)
         if access.api_key is None and _kept(access).login != login:
@@ -246,8 +246,8 @@ def _set_up(
 
 
 def _register(access: PortainerAccess, name: str, url: str, former_names: tuple[str, ...]) -> None:
-    with _client(access) as client:
-        _use_key(client, access)
+    with connected(access) as client:
+        use_key(client, access)
         api.ensure_endpoint(client, name, url, former_names)
 
 
@@ -256,8 +256,8 @@ def _converge(
     wanted: Callable[[api.PortainerClient], api.DesiredStack],
     seconds: float,
 ) -> None:
-    with _client(access) as client:
-        _use_key(client, access)
+    with connected(access) as client:
+        use_key(client, access)
         api.converge(client, wanted(client), seconds=seconds, log=lambda line: tell([line]))
 
 
@@ -268,7 +268,7 @@ def _look(access: PortainerAccess, read: Callable[[api.PortainerClient], _T]) ->
     come, not an error. At execution the command behind it says what is wrong.
     """
     try:
-        with _client(access) as client:
+        with connected(access) as client:
             return read(client)
     except OperationError as error:
         unknown(f"what Portainer has: it can't be asked yet ({error})")
@@ -276,8 +276,8 @@ def _look(access: PortainerAccess, read: Callable[[api.PortainerClient], _T]) ->
 
 
 @contextmanager
-def _client(access: PortainerAccess) -> Iterator[api.PortainerClient]:
-    """A client by `access`; its errors become pyinfra's clean ones."""
+def connected(access: PortainerAccess) -> Iterator[api.PortainerClient]:
+    """A client by `access`; its errors become pyinfra's clean ones (OperationError)."""
     carrier = access.carrier()
     dial = dial_through(carrier, access.address, access.port) if carrier else None
     try:
@@ -293,7 +293,12 @@ def _client(access: PortainerAccess) -> Iterator[api.PortainerClient]:
         raise OperationError(str(error)) from None
 
 
-def _use_key(client: api.PortainerClient, access: PortainerAccess) -> None:
+def use_key(client: api.PortainerClient, access: PortainerAccess) -> None:
+    """Have `client` send the key that is kept beside the server.
+
+    Raises:
+        OperationError: there is none; says how it is made.
+    """
     key = _known_key(access)
     if key is None:
         raise OperationError(

@@ -19,8 +19,10 @@ from phoenix.step_ca import DIRECTORY, faults
 
 
 @cache
-def _script() -> str:
-    return (Path(__file__).parent / "step_ca_init.sh").read_text()
+def script(name: str) -> str:
+    """A guest-side script of this directory, behind the functions that it shares with others."""
+    here = Path(__file__).parent
+    return (here / "step_ca_keys.sh").read_text() + (here / name).read_text()
 
 
 @operation()
@@ -45,7 +47,8 @@ def initialised(
             str(site.network.netmask), str(years),
         )  # fmt: skip
         yield StringCommand(
-            "sh", "-c", shlex.quote(_script()), "step-ca-init", *(shlex.quote(w) for w in words),
+            "sh", "-c", shlex.quote(script("step_ca_init.sh")), "step-ca-init",
+            *(shlex.quote(word) for word in words),
             _stdin=password.get_secret_value() if password else "\n",
         )  # fmt: skip
         return

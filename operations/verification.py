@@ -17,6 +17,11 @@ _outcomes: dict[str, list[Outcome]] = {}
 _sites: dict[str, Site] = {}
 
 
+def outcomes() -> dict[str, list[Outcome]]:
+    """What the hosts that have made their checks in this run found, by host name."""
+    return dict(_outcomes)
+
+
 @operation()
 def probe(site: Site) -> Generator[FunctionCommand, None, None]:
     """Make this host's checks; nothing is changed, and nothing judged before all hosts are done."""

@@ -18,13 +18,20 @@ WEBROOT = "/var/lib/phoenix-acme-webroot"
 
 
 def configuration(
-    wanted: WantedCertificate, *, directory: str, root: str, check: str = "", reload: str = ""
+    wanted: WantedCertificate,
+    *,
+    directory: str,
+    root: str,
+    owner: str = "root",
+    check: str = "",
+    reload: str = "",
 ) -> str:
     """The certificate's /etc/phoenix/acme/NAME.conf.
 
     Args:
         directory: URL of the ACME directory.
-        root: path of the root certificate on the guest.
+        root: path of the file with the trusted roots on the guest.
+        owner: the user that the private key belongs to, and who alone may read it.
         check: shell command that must accept the new pair before it is loaded.
         reload: shell command that makes the service load it.
     """
@@ -34,6 +41,7 @@ def configuration(
         "DIRECTORY": directory,
         "ROOT": root,
         "CHALLENGE": challenge,
+        "KEY_OWNER": owner,
         "CHECK": check,
         "RELOAD": reload,
     }

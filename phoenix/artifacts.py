@@ -75,6 +75,18 @@ def pinned(name: str, pins: Mapping[str, Mapping[str, Mapping[str, str]]], arch:
     return artifact
 
 
+def check_archive(reference: str, archive: Mapping[str, str]) -> None:
+    """Refuse an entry of the setting `image_archives` that proves nothing.
+
+    Raises:
+        ArtifactError: it has no url or no sha256.
+    """
+    if not (archive.get("url") and archive.get("sha256")):
+        raise ArtifactError(
+            f"setting image_archives[{reference!r}]: give url and sha256 of the archive"
+        )
+
+
 def version_tuple(version: str) -> tuple[int, ...]:
     """The leading numbers of a version, for comparison: "0.30.2-rc1" gives (0, 30, 2)."""
     match = re.match(r"\d+(?:\.\d+)*", version)

@@ -8,14 +8,14 @@ from phoenix.model import Host, Site
 from phoenix.names import in_zone
 from phoenix.routes import gateway_names
 
-Challenge = Literal["webroot", "standalone", "tls-alpn-01"]
+Challenge = Literal["webroot", "standalone"]
 
 
 class WantedCertificate(NamedTuple):
     """One certificate of one host. `sans` are DNS names, the first one the subject.
 
-    `challenge`: http-01 by the web server's directory (`webroot`) or by a server that runs for
-    the purpose on port 80 (`standalone`), RFC 8555 section 8.3; or tls-alpn-01, RFC 8737.
+    `challenge`: http-01 (RFC 8555, section 8.3) by the web server's directory (`webroot`) or by a
+    server that runs for the purpose on port 80 (`standalone`).
     """
 
     host: Host
@@ -36,7 +36,7 @@ def certificates(site: Site) -> tuple[WantedCertificate, ...]:
             if names:
                 found.append(WantedCertificate(host, "gateway", names, "webroot"))
         elif host == site.traefik:
-            found.append(WantedCertificate(host, "traefik", (host.fqdn,), "tls-alpn-01"))
+            found.append(WantedCertificate(host, "traefik", (host.fqdn,), "standalone"))
         elif names := _served_names(site, host):
             found.append(WantedCertificate(host, "host", names, "standalone"))
     return tuple(found)

@@ -94,14 +94,19 @@ def check_variables(
     walk(dict(compose), "")
 
 
+def is_pinned(image: str) -> bool:
+    """Whether an image reference names a version or a digest, so that each pull brings the same."""
+    tag = image.rpartition("/")[2].partition(":")[2]
+    return "@sha256:" in image or tag not in ("", "latest")
+
+
 def check_habits(
     compose: Mapping[str, Any], values: Mapping[str, str], label: str, report: Report
 ) -> None:
     """Warn of images that are not pinned and of volumes that something else must have made."""
     for name, service in compose["services"].items():
         image, missing = interpolate(str(service.get("image", "")), values)
-        tag = image.rpartition("/")[2].partition(":")[2]
-        if image and not missing and "@sha256:" not in image and tag in ("", "latest"):
+        if image and not missing and not is_pinned(image):
             report.warn(
                 label,
                 f"services.{name}.image",

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from phoenix.compose import interpolate
 from phoenix.config_tree import TreeFile
 from phoenix.findings import SettingError
-from phoenix.model import Deployment
+from phoenix.model import Deployment, Host
 
 FILES = "/etc/phoenix/stacks"
 """FILES/PROJECT/N is the N-th file of a stack on its host."""
@@ -49,6 +49,19 @@ def prepare(stack: Deployment, overrides: Mapping[str, str], secret_of: SecretOf
     filled = variables(stack, overrides, secret_of)
     placed = files(stack, secret_of)
     return Prepared(stack, filled, placed, compose_file(stack, placed), images(stack, filled))
+
+
+def check_prune(project: str, host: Host) -> None:
+    """Refuse to remove a stack that its host declares.
+
+    Raises:
+        DeploymentError: the setting `stacks_prune` names such a one.
+    """
+    if project in {stack.project for stack in host.docker_stacks}:
+        raise DeploymentError(
+            f"setting stacks_prune names {project}, which {host.name} declares in its "
+            "docker_stacks: take it out of one of the two"
+        )
 
 
 def variables(

@@ -34,11 +34,15 @@ class SettingError(ValueError):
 
 
 class ConfigError(ValueError):
-    """The declaration cannot work. `findings` holds every error found, not only the first."""
+    """The declaration cannot work. `findings` holds every error found, not only the first.
 
-    def __init__(self, findings: Iterable[Finding]) -> None:
+    `warnings` are what was found beside them.
+    """
+
+    def __init__(self, findings: Iterable[Finding], warnings: Iterable[Finding] = ()) -> None:
         """Keep the findings in the order they were made."""
         self.findings: tuple[Finding, ...] = tuple(findings)
+        self.warnings: tuple[Finding, ...] = tuple(warnings)
         super().__init__(self.findings)
 
     def __str__(self) -> str:
@@ -79,4 +83,4 @@ class Report:
     def raise_errors(self) -> None:
         """Raise ConfigError if anything cannot work."""
         if self.errors:
-            raise ConfigError(self.errors)
+            raise ConfigError(self.errors, self.warnings)

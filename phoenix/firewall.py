@@ -116,9 +116,7 @@ def _certificates(site: Site) -> Iterator[Flow]:
     if site.ca is None:
         return
     for wanted in certificates(site):
-        port = HTTPS if wanted.challenge == "tls-alpn-01" else HTTP
-        kind = "tls-alpn-01" if wanted.challenge == "tls-alpn-01" else "http-01"
-        yield Flow(site.ca, wanted.host, "tcp", port, f"CA validates names by {kind}")
+        yield Flow(site.ca, wanted.host, "tcp", HTTP, "CA validates names by http-01")
 
 
 def _declared_rules(host: Host) -> tuple[FirewallRule, ...]:

@@ -17,6 +17,15 @@ GROUPS = ("hypervisor", "lxc", "vm", "step_ca", "traefik", "nginx", "portainer",
 HostList = list[tuple[str, dict[str, Any]]]
 
 
+class FaultyError(SystemExit):
+    """The end of an inventory whose declaration cannot work; with all of what was found."""
+
+    def __init__(self, error: ConfigError, inventories: Path, stacks: Path) -> None:
+        """Keep the findings, and where the files are that they are about."""
+        self.error, self.inventories, self.stacks = error, inventories, stacks
+        super().__init__(f"The configuration cannot be used.\n{error}")
+
+
 def load(
     inventories: Path, stacks: Path, *, environment: str, subnet: IPv4Network | None = None
 ) -> Site:
@@ -25,12 +34,12 @@ def load(
     Warnings go to standard error: standard output belongs to pyinfra's --json.
 
     Raises:
-        SystemExit: with the report of all findings, before any host is touched.
+        FaultyError: with the report of all findings, before any host is touched.
     """
     try:
         site = sites.load(inventories, stacks, environment=environment, subnet=subnet)
     except ConfigError as error:
-        raise SystemExit(f"The configuration cannot be used.\n{error}") from None
+        raise FaultyError(error, inventories, stacks) from None
     for warning in site.warnings:
         sys.stderr.write(f"warning: {warning}\n")
     return site

@@ -173,7 +173,7 @@ class Service(Frozen):
     exposure: Literal["gateway", "direct"]
     server_name: str
     health_path: str
-    kind: Literal["backend", "dashboard", "ca", "agent"]
+    kind: Literal["backend", "dashboard", "home", "ca", "agent"]
     source: Source
 
     @property

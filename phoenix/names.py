@@ -10,6 +10,7 @@ LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
 CA = "ca"
 AGENT = "portainer-agent"
 DASHBOARD = "traefik"
+HOME = "home"
 HOST_ZONE = "host"
 
 

@@ -20,6 +20,8 @@ API_KEY_FILE = "/etc/phoenix/portainer-api.header"
 """The deploys' API key on the server's guest, as a header line for `curl -H @FILE`."""
 SERVER_PORT, AGENT_PORT = 9443, 9001
 SERVER_UNIT, AGENT_UNIT = "phoenix-portainer.service", "phoenix-portainer-agent.service"
+SERVER_PROJECT, DATA_VOLUME = "phoenix-portainer", "portainer_data"
+"""The server's compose project, and the Docker volume with all that it knows."""
 SHORTEST_PASSWORD = 12
 """Portainer's own rule for the administrator (InternalAuthSettings, in bytes)."""
 
@@ -31,7 +33,7 @@ class PortainerSettingError(SettingError):
 def server_compose(image: str) -> str:
     """The server: HTTPS only, with the host's certificate and an administrator from a file."""
     return _dump(
-        "phoenix-portainer",
+        SERVER_PROJECT,
         {
             "image": image,
             "container_name": "portainer",
@@ -50,7 +52,7 @@ def server_compose(image: str) -> str:
                 f"{DIRECTORY}/admin_password:/run/portainer/admin_password:ro",
             ],
         },
-        {"data": {"name": "portainer_data"}},
+        {"data": {"name": DATA_VOLUME}},
     )  # fmt: skip
 
 

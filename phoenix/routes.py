@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from phoenix import home
 from phoenix.model import Service, Site
 
 
@@ -11,7 +12,7 @@ class Route(NamedTuple):
     """One router and its backend. `url` is None for the dashboard, Traefik's `api@internal`.
 
     `url` holds the backend's address, so that no DNS is on the data path; the certificate there
-    is verified against `server_name`.
+    is verified against `server_name`. The start page is on Traefik's own loopback, without TLS.
     """
 
     service: Service
@@ -19,23 +20,22 @@ class Route(NamedTuple):
     url: str | None
     server_name: str
     health_path: str
-    kind: Literal["backend", "dashboard"]
+    kind: Literal["backend", "dashboard", "home"]
 
 
 def routes(site: Site) -> tuple[Route, ...]:
-    """All routes, sorted by name; the dashboard among them."""
-    return tuple(
-        Route(
-            service=service,
-            fqdn=service.fqdn,
-            url=None if service.kind == "dashboard" else service.backend_url,
-            server_name=service.server_name,
-            health_path=service.health_path,
-            kind="dashboard" if service.kind == "dashboard" else "backend",
-        )
-        for service in site.services
-        if service.exposure == "gateway"
-    )
+    """All routes, sorted by name; dashboard and start page among them."""
+    return tuple(_route(service) for service in site.services if service.exposure == "gateway")
+
+
+def _route(service: Service) -> Route:
+    url: str | None = service.backend_url
+    kind: Literal["backend", "dashboard", "home"] = "backend"
+    if service.kind == "dashboard":
+        url, kind = None, "dashboard"
+    elif service.kind == "home":
+        url, kind = home.URL, "home"
+    return Route(service, service.fqdn, url, service.server_name, service.health_path, kind)
 
 
 def gateway_names(site: Site) -> tuple[str, ...]:

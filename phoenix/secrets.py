@@ -14,9 +14,11 @@ import re
 import secrets
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import bcrypt
 from pydantic import SecretStr
@@ -24,6 +26,11 @@ from pydantic import SecretStr
 from phoenix.findings import SettingError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+
+
+Origin = Literal["environment", "file", "sops", "store", "absent"]
+"""Where a secret comes from; "absent": nowhere yet."""
+_NEXT = ".next"  # no name has a dot, so none is taken for a candidate
 
 
 class SecretError(SettingError):
@@ -44,8 +51,9 @@ class SecretStore:
     """
 
     path: Path
-    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     _sops: dict[str, str] | None = field(default=None, repr=False)
+    _proposed: dict[str, SecretStr] = field(default_factory=dict, repr=False)
 
     def get(self, name: str, generate: Callable[[], str] = _generate) -> SecretStr:
         """The secret `name`; generated and kept (file mode 0600) if there is none yet.
@@ -63,15 +71,97 @@ class SecretStore:
 
     def find(self, name: str) -> SecretStr | None:
         """The secret `name` if one was given or made before, else None."""
+        return self._proposed.get(name) or self._look(name)[1]
+
+    def origin(self, name: str) -> Origin:
+        """Where `find` takes the secret from."""
+        return self._look(name)[0]
+
+    def _look(self, name: str) -> tuple[Origin, SecretStr | None]:
         if not _NAME.match(name):
             raise SecretError(f"{name!r} is not a secret's name: use a-z, 0-9 and underscores")
         variable = f"PHOENIX_SECRET_{name.upper()}"
         if value := self.environment.get(variable):
-            return SecretStr(value)
+            return "environment", SecretStr(value)
         if file := self.environment.get(f"{variable}_FILE"):
-            return SecretStr(_content(f"{variable}_FILE", file))
-        value = self._from_sops().get(name) or self._stored().get(name)
-        return SecretStr(value) if value else None
+            return "file", SecretStr(_content(f"{variable}_FILE", file))
+        if value := self._from_sops().get(name):
+            return "sops", SecretStr(value)
+        if value := self._stored().get(name):
+            return "store", SecretStr(value)
+        return "absent", None
+
+    # -- a secret that is being changed ---------------------------------------------------------
+
+    def propose(self, name: str, generate: Callable[[], str] = _generate) -> SecretStr:
+        """What `name` is to become: for this process `find` and `get` give it from now on.
+
+        It is the candidate of a change that was begun and not ended, if there is one, else
+        generated. Nothing is kept before `begin`, so that a plan that is not run leaves nothing.
+        """
+        if name not in self._proposed:
+            begun = self._stored().get(name + _NEXT)
+            self._proposed[name] = SecretStr(begun or generate())
+        return self._proposed[name]
+
+    def begun(self, name: str) -> bool:
+        """Whether a change of `name` was begun and not ended."""
+        return name + _NEXT in self._stored()
+
+    def present(self, name: str) -> SecretStr | None:
+        """The value before the change that is proposed."""
+        return self._look(name)[1]
+
+    def begin(self, name: str) -> None:
+        """Keep the proposed value beside the present one, from before it is known elsewhere."""
+        self._write({**self._stored(), name + _NEXT: self._proposed[name].get_secret_value()})
+
+    def begin_from(self, name: str, former: str) -> None:
+        """As if a change of `name` from `former` to the present value had been begun.
+
+        For a service that was put back to an earlier state, and knows the former value again.
+        """
+        stored = self._stored()
+        present = stored.get(name + _NEXT) or stored[name]
+        self._write({**stored, name: former, name + _NEXT: present})
+
+    def finish(self, name: str) -> None:
+        """The proposed value is the secret from now on."""
+        stored = self._stored()
+        stored.pop(name + _NEXT, None)
+        stored[name] = self._proposed[name].get_secret_value()
+        self._write(stored)
+
+    def abandon(self, name: str) -> None:
+        """The present value stays; the candidate is forgotten."""
+        stored = self._stored()
+        stored.pop(name + _NEXT, None)
+        self._proposed.pop(name, None)
+        self._write(stored)
+
+    # -- the store as a whole -------------------------------------------------------------------
+
+    def dump(self) -> bytes | None:
+        """The store's content as JSON, None where there is no store."""
+        stored = self._stored()
+        return json.dumps(stored, indent=2, sort_keys=True).encode() if stored else None
+
+    def differences(self, values: Mapping[str, str]) -> tuple[list[str], list[str]]:
+        """Names of `values` that the store lacks, and those that it has with another value."""
+        stored = self._stored()
+        added = sorted(name for name in values if name not in stored)
+        other = sorted(name for name in values if stored.get(name, values[name]) != values[name])
+        return added, other
+
+    def merge(self, values: Mapping[str, str]) -> Path | None:
+        """Take `values` over; a store that has others is first kept beside it, under this path."""
+        stored = self._stored()
+        aside = None
+        if self.differences(values)[1]:
+            aside = self.path.with_name(f"{self.path.name}.before-{time.strftime('%Y%m%dT%H%M%S')}")
+            self._write(stored, aside)
+        self._write({**stored, **values})
+        return aside
 
     def values(self) -> list[SecretStr]:
         """Every value that is known here, from all sources: to keep them out of a log.
@@ -99,14 +189,15 @@ class SecretStore:
         except FileNotFoundError:
             return {}
 
-    def _write(self, stored: dict[str, str]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(dir=self.path.parent)  # mkstemp makes it 0600
+    def _write(self, stored: dict[str, str], path: Path | None = None) -> None:
+        path = path or self.path
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, temporary = tempfile.mkstemp(dir=path.parent)  # mkstemp makes it 0600
         with os.fdopen(handle, "w") as file:
             json.dump(stored, file, indent=2, sort_keys=True)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(self.path)
+        Path(temporary).replace(path)
 
 
 def _content(variable: str, file: str) -> str:

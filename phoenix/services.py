@@ -8,7 +8,7 @@ from typing import Literal
 from phoenix.findings import Report
 from phoenix.guests import Entry
 from phoenix.model import Host, Service, Source
-from phoenix.names import AGENT, CA, DASHBOARD, HOST_ZONE, LABEL, in_zone, is_name
+from phoenix.names import AGENT, CA, DASHBOARD, HOME, HOST_ZONE, LABEL, in_zone, is_name
 from phoenix.schema import RawService
 from phoenix.stacks import StackRoute
 
@@ -26,7 +26,7 @@ def derive(declared: Sequence[Declared], domain: str, report: Report) -> tuple[S
     for host, entry, stack_routes in declared:
         own = [_own(host, entry, domain, report)]
         if "traefik" in host.roles and has_gateway:
-            own.append(_dashboard(host, domain))
+            own += [_dashboard(host, domain), _home(host, domain)]
         if host.portainer_role == "agent" and not any(s and s.kind == "agent" for s in own):
             own.append(_agent(host, entry, None, domain, report))
         if "step_ca" in host.roles and not any(s and s.kind == "ca" for s in own):
@@ -96,7 +96,7 @@ def _backend(
     host: Host, raw: RawService, source: Source, domain: str, report: Report
 ) -> Service | None:
     fqdn = f"{raw.name}.{domain}"
-    if raw.name in (CA, AGENT, HOST_ZONE, DASHBOARD):
+    if raw.name in _RESERVED:
         report.error(
             source.file,
             f"{source.path}.name",
@@ -155,6 +155,7 @@ _RESERVED = {
     AGENT: "only a guest with portainer_role agent has it",
     HOST_ZONE: "it is the zone of the host names",
     DASHBOARD: "it is Traefik's dashboard, derived from role traefik",
+    HOME: "it is the site's start page, derived from role traefik",
 }
 
 
@@ -169,6 +170,22 @@ def _dashboard(host: Host, domain: str) -> Service:
         server_name=host.fqdn,
         health_path="/dashboard/",
         kind="dashboard",
+        source=host.source,
+    )
+
+
+def _home(host: Host, domain: str) -> Service:
+    """The start page: behind Traefik, on the same guest's loopback (`phoenix.home`)."""
+    return Service(
+        name=HOME,
+        fqdn=f"{HOME}.{domain}",
+        owner=host,
+        port=TRAEFIK_PORT,
+        scheme="https",
+        exposure="gateway",
+        server_name=host.fqdn,
+        health_path="/",
+        kind="home",
         source=host.source,
     )
 
@@ -197,7 +214,7 @@ def _agent(
     host: Host, entry: Entry, raw: RawService | None, domain: str, report: Report
 ) -> Service | None:
     label = _agent_label(entry, domain)
-    if not LABEL.match(label) or label in (CA, HOST_ZONE, DASHBOARD):
+    if not LABEL.match(label) or label in _RESERVED.keys() - {AGENT}:
         report.error(
             *entry.at("portainer_agent_hostname"),
             f"{label!r} is no free label in {domain}",

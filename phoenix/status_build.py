@@ -22,7 +22,6 @@ from phoenix.status import (
     State,
     Status,
 )
-from phoenix.traefik import renewal_window
 from phoenix.verification import Outcome
 
 
@@ -146,8 +145,6 @@ def _renewal(
         leaf.not_after - leaf.not_before if leaf.not_after and leaf.not_before else timedelta()
     )
     names = observation.renewals(site, host)
-    if not names and host == site.traefik:
-        return "Traefik", leaf.not_after - renewal_window(lifetime) if leaf.not_after else None
     if not names and host == site.ca:
         # ca.TLSRenewer of step-ca: with a third of the lifetime left.
         return "step-ca", leaf.not_after - lifetime / 3 if leaf.not_after else None

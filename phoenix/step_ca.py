@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from phoenix import duration
 from phoenix.artifacts import version_tuple
@@ -18,15 +19,23 @@ from phoenix.roles import guest_with
 PORT = 9000
 ACME = "acme"
 """Name of the ACME provisioner; part of the directory's URL."""
+UNIT = "step-ca.service"
 DIRECTORY = "/etc/step-ca"
 OLDEST = (0, 20)
 """Older versions read authority.policy and ignore it: any name would be issued (measured)."""
-_FILES = {
+FILES = {
     "certs/root_ca.crt": "the root certificate",
     "certs/intermediate_ca.crt": "the intermediate certificate",
     "secrets/intermediate_ca_key": "the intermediate key",
     "secrets/password": "the password of the keys",
 }
+"""What the CA cannot work without, below `DIRECTORY`, and what it is."""
+
+
+Rotation = Literal["", "root", "intermediate"]
+"""What is being replaced: nothing, the whole chain, or the intermediate under the same root."""
+Phase = Literal["", "prepared", "switching", "switched"]
+"""How far: the next keys stand ready; the files are being exchanged; the CA signs with the new."""
 
 
 class StepCaError(SettingError):
@@ -124,7 +133,9 @@ class CaState:
 
     `modes` is path (below `DIRECTORY`) to octal mode of each file that exists; `opens` tells
     whether the password opens the key, `matches` whether the key is the certificate's,
-    `chains` whether the intermediate is signed by the root; `root` is the root as PEM.
+    `chains` whether the intermediate is signed by the root. `root` and `intermediate`, as PEM, are
+    those that the CA signs with; `earlier` and `later` are the root before and after it while it
+    is being replaced.
     """
 
     modes: Mapping[str, str] = field(default_factory=dict)
@@ -132,6 +143,17 @@ class CaState:
     matches: bool = False
     chains: bool = False
     root: str = ""
+    intermediate: str = ""
+    earlier: str = ""
+    later: str = ""
+    rotation: Rotation = ""
+    phase: Phase = ""
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The roots to be trusted, as PEM, oldest first: one, or two while it is replaced."""
+        found = (self.earlier, self.root, self.later)
+        return tuple(dict.fromkeys(pem for pem in found if pem))
 
     @property
     def absent(self) -> bool:
@@ -145,12 +167,16 @@ def faults(state: CaState) -> list[str]:
         f"restore {DIRECTORY} from a backup, or, to start a new CA that every host must trust "
         f"anew, move {DIRECTORY} away"
     )
-    missing = [what for path, what in _FILES.items() if path not in state.modes]
+    if state.phase == "switching":
+        mend = "finish it with deploys/certs_rotate.py --data certs_rotate=continue"
+        return [f"the exchange of the CA's keys was interrupted: {mend}"]
+    missing = [what for path, what in FILES.items() if path not in state.modes]
     if missing:
         return [f"{DIRECTORY} is half initialised: {', '.join(missing)} missing; {mend}"]
     found = []
     for path, mode in sorted(state.modes.items()):
-        if path.startswith("secrets/") and int(mode, 8) & 0o077:
+        private = path.startswith("secrets/") or path.endswith("_key")
+        if private and int(mode, 8) & 0o077:
             found.append(
                 f"{DIRECTORY}/{path} has mode {mode}: it may have been read by others; "
                 f"chmod 600 it, and rotate the CA unless you know who could log in"
@@ -172,16 +198,30 @@ def parse_state(lines: list[str]) -> CaState:
     """
     modes: dict[str, str] = {}
     flags: set[str] = set()
-    root: list[str] = []
+    pems: dict[str, list[str]] = {"root": [], "intermediate": [], "earlier": [], "later": []}
+    rotation: Rotation = ""
+    phase: Phase = ""
     for line in lines:
         match line.split(" "):
             case ["mode", mode, path]:
                 modes[path] = mode
             case ["yes", flag]:
                 flags.add(flag)
-            case ["root", *rest]:
-                root.append(" ".join(rest))
+            case ["rotation", "root" | "intermediate" as rotation]:
+                pass
+            case ["phase", "prepared" | "switching" | "switched" as phase]:
+                pass
+            case [("root" | "intermediate" | "earlier" | "later") as name, *rest]:
+                pems[name].append(" ".join(rest))
             case _:
                 raise StepCaError(f"unexpected line from the host: {line!r}")
-    text = "\n".join(root) + "\n" if root else ""
-    return CaState(modes, "opens" in flags, "matches" in flags, "chains" in flags, text)
+    texts = {name: "\n".join(pem) + "\n" if pem else "" for name, pem in pems.items()}
+    return CaState(
+        modes,
+        "opens" in flags,
+        "matches" in flags,
+        "chains" in flags,
+        **texts,
+        rotation=rotation,
+        phase=phase,
+    )

@@ -7,25 +7,32 @@ since Traefik itself has no check mode.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
-from datetime import timedelta
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from phoenix import duration
+from phoenix.acme import PAIRS
 from phoenix.model import Site
 from phoenix.roles import guest_with
 from phoenix.routes import Route, routes
+from phoenix.trust import ROOTS
 
+UNIT = "traefik.service"
 LOCAL = "127.0.0.1:8081"
 """The guest's own entry point: ping, metrics and the API, for checks made on the guest."""
-ROOT_CA = "/usr/local/share/ca-certificates/phoenix-root-ca.crt"
-"""Where `deploys/trust.py` puts the root certificate on every host."""
+ROOT_CA = ROOTS
+"""Where `deploys/trust.py` puts the trusted roots on every host."""
 USERS_FILE = "/etc/traefik/dashboard.users"
-_RESOLVER = "step-ca"
+PATIENCE = "10s"
+"""How long a request waits for a backend that does not take it: a container's restart took 2 s, and
+4 s on a machine with sixteen times more to do than processors (measured)."""
+USER = "traefik"
+PAIR = f"{PAIRS}/traefik"
+"""Its certificate, which `phoenix-acme` keeps. Not Traefik's own ACME client: that one trusts the
+roots that were there when Traefik started, renews only when due, and would need a restart for
+either; and a Traefik that starts answers before it has its certificate and routes (measured)."""
 
 
 class _Model(BaseModel):
@@ -84,11 +91,20 @@ class _Headers(_Model):
     custom_request_headers: dict[str, str]
 
 
+class _Retry(_Model):
+    """Again, while nothing of the request has reached the backend (Traefik 3.7 or newer)."""
+
+    attempts: int
+    initial_interval: str
+    timeout: str
+
+
 class _Middleware(_Model):
     basic_auth: _BasicAuth | None = None
     redirect_regex: _RedirectRegex | None = None
     ip_allow_list: _IPAllowList | None = None
     headers: _Headers | None = None
+    retry: _Retry | None = None
 
 
 class _Http(_Model):
@@ -102,16 +118,9 @@ def _dump(data: object) -> str:
     return yaml.safe_dump(data, sort_keys=True, default_flow_style=False, width=100)
 
 
-def static_config(site: Site, *, ca_directory: str, lifetime: str) -> str:
-    """Traefik's install configuration as YAML.
-
-    Args:
-        ca_directory: URL of the CA's ACME directory.
-        lifetime: of the CA's leaf certificates, as a Go duration. Traefik knows it in whole
-            hours only and takes its renewal window from it (pkg/provider/acme).
-    """
+def static_config(site: Site) -> str:
+    """Traefik's install configuration as YAML."""
     gateway = guest_with(site, "nginx")
-    hours = max(1, math.floor(duration.parse(lifetime).total_seconds() / 3600))
     return _dump(
         {
             "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
@@ -150,34 +159,10 @@ def static_config(site: Site, *, ca_directory: str, lifetime: str) -> str:
                     },
                 },
             },
-            "certificatesResolvers": {
-                _RESOLVER: {
-                    "acme": {
-                        "caServer": ca_directory,
-                        "caCertificates": [ROOT_CA],
-                        "keyType": "EC256",
-                        "certificatesDuration": hours,
-                        "storage": "/var/lib/traefik/acme.json",
-                        "tlsChallenge": {},
-                    }
-                }
-            },
             # Read anew on SIGHUP only: a half-written file can never be picked up.
             "providers": {"file": {"directory": "/etc/traefik/dynamic", "watch": False}},
         }
     )
-
-
-def renewal_window(lifetime: timedelta) -> timedelta:
-    """How long before its end Traefik renews a certificate, by the lifetime that it was told.
-
-    pkg/provider/acme/provider.go, getCertificateRenewDurations, of Traefik 3.
-    """
-    days = lifetime / timedelta(days=1)
-    for least, window in ((365, 120.0), (90, 30.0), (30, 10.0), (7, 1.0), (1, 0.25)):
-        if days >= least:
-            return timedelta(days=window)
-    return timedelta(minutes=20)
 
 
 def dynamic_config(site: Site) -> tuple[str, str]:
@@ -185,8 +170,9 @@ def dynamic_config(site: Site) -> tuple[str, str]:
 
     The marker is named after the content, so that Traefik's API tells which one it runs.
     """
-    gateway, proxy = guest_with(site, "nginx"), guest_with(site, "traefik")
-    backends = [route for route in routes(site) if route.service.kind == "backend"]
+    gateway = guest_with(site, "nginx")
+    backends = [route for route in routes(site) if route.url is not None]
+    verified = [route for route in backends if route.url and route.url.startswith("https:")]
     middlewares = {
         "from-gateway": _Middleware(
             ip_allow_list=_IPAllowList(source_range=[f"{gateway.address}/32"])
@@ -197,6 +183,10 @@ def dynamic_config(site: Site) -> tuple[str, str]:
                 regex="^(https?://[^/]+)/?$", replacement="${1}/dashboard/"
             )
         ),
+        # A container that restarts to take a renewed certificate costs time, not a request.
+        "until-it-is-back": _Middleware(
+            retry=_Retry(attempts=100, initial_interval="100ms", timeout=PATIENCE)
+        ),
     }
     http = _Http(
         routers=_routers(routes(site)),
@@ -204,9 +194,7 @@ def dynamic_config(site: Site) -> tuple[str, str]:
             route.service.name: _Service(
                 load_balancer=_LoadBalancer(
                     servers=[_Server(url=route.url)],
-                    servers_transport=(
-                        route.service.name if route.service.scheme == "https" else None
-                    ),
+                    servers_transport=route.service.name if route in verified else None,
                 )
             )
             for route in backends
@@ -216,8 +204,7 @@ def dynamic_config(site: Site) -> tuple[str, str]:
             route.service.name: _ServersTransport(
                 server_name=route.server_name, root_c_as=[ROOT_CA]
             )
-            for route in backends
-            if route.service.scheme == "https"
+            for route in verified
         }
         or None,
         middlewares=middlewares,
@@ -228,9 +215,9 @@ def dynamic_config(site: Site) -> tuple[str, str]:
             "options": {"default": {"minVersion": "VersionTLS12"}},
             "stores": {
                 "default": {
-                    "defaultGeneratedCert": {
-                        "resolver": _RESOLVER,
-                        "domain": {"main": proxy.fqdn},
+                    "defaultCertificate": {
+                        "certFile": f"{PAIR}/fullchain.pem",
+                        "keyFile": f"{PAIR}/privkey.pem",
                     }
                 }
             },
@@ -255,6 +242,8 @@ def _routers(found: Sequence[Route]) -> dict[str, _Router]:
             rule=f"Host(`{route.fqdn}`)",
             entry_points=["websecure"],
             service="api@internal" if dashboard else route.service.name,
-            middlewares=["dashboard-login", "dashboard-home"] if dashboard else None,
+            middlewares=(
+                ["dashboard-login", "dashboard-home"] if dashboard else ["until-it-is-back"]
+            ),
         )
     return routers

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from phoenix import dns
+from phoenix import dns, home
 from phoenix.acme import PAIRS
 from phoenix.certificates_wanted import certificates
 from phoenix.mends import mend
@@ -93,11 +93,11 @@ def _services(site: Site) -> Iterator[Check]:
         *(
             (wanted.host, f"phoenix-acme@{wanted.name}.timer", "renewal of the certificate")
             for wanted in certificates(site)
-            if wanted.challenge != "tls-alpn-01"
         ),
     ]
     if site.portainer is not None:
         units.append((site.portainer, SERVER_UNIT, "Portainer"))
+    units += [(s.owner, home.UNIT, "the start page") for s in site.services if s.kind == "home"]
     for host, unit, what in units:
         hop = f"{what} ({unit})"
         yield Check(host.name, "service", hop, ("unit_runs", unit), host.name, unit)
@@ -173,8 +173,6 @@ def _keys(site: Site) -> Iterator[Check]:
 def _pairs(site: Site) -> Iterator[Check]:
     """Of the holders: before what others see of them, since it explains that."""
     for wanted in certificates(site):
-        if wanted.challenge == "tls-alpn-01":
-            continue
         pair = f"{PAIRS}/{wanted.name}"
         host = wanted.host
         hop = f"the pair {pair}"
@@ -187,7 +185,7 @@ def _pairs(site: Site) -> Iterator[Check]:
 
 def _ports_serving(site: Site, host: Host) -> list[int]:
     """Ports on which a host itself serves its pair; a stack takes a new one in its own time."""
-    if host == site.gateway:
+    if host in (site.gateway, site.traefik):
         return [443]
     return sorted(
         {

@@ -171,6 +171,11 @@ for check; do
         set -- $check
         unset IFS
         "$@" >"$work/$number" 2>&1
+        # A busy machine misses a deadline now and then: a fault counts when it is seen twice.
+        if [ -s "$work/$number" ]; then
+            sleep 1
+            "$@" >"$work/$number" 2>&1
+        fi
     ) &
     number=$((number + 1))
 done

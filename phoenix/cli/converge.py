@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import typer
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from phoenix.cli import output, project
+from phoenix.cli import exits, output, project
 from phoenix.cli.exits import CommandError
 from phoenix.cli.progress import Follower, follow
 from phoenix.cli.targets import Work
@@ -159,6 +160,13 @@ def _summary(site: str, command: str, runs: Sequence[Finished], began: float, lo
         first_cause=first,
         log=str(log),
     )
+
+
+def finish(summary: Summary, as_json: bool) -> None:
+    """Show a summary, and end the verb with exit code 1 where something failed."""
+    output.emit(as_json, summary, lambda console: tell(console, summary))
+    if not summary.ok:
+        raise typer.Exit(exits.ERROR)
 
 
 def tell(console: Console, summary: Summary) -> None:

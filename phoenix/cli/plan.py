@@ -63,9 +63,7 @@ def plan(
     """Show what `phoenix sync` with the same targets would change, with differences.
 
     Examples:
-
       phoenix plan                      the whole platform
-
       phoenix plan nginx --json         one component, for a script
 
     Exit code: 0 nothing to do, 2 there are changes, 1 a host could not be looked at.

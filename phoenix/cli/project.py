@@ -112,7 +112,10 @@ def load(inventory: Path) -> Project:
         try:
             found = runpy.run_path(str(path))
         except SystemExit as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(str(error)) from error
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            raise CommandError(f"the inventory {path} cannot be executed: {what}") from error
     for value in found.values():
         if isinstance(value, list) and value and isinstance(value[0], tuple):
             return Project(root, path, value[0][1])

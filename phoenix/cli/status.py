@@ -43,13 +43,22 @@ def status(
 
     Exit code: 0 all is well, 1 something is down, expired or silent, 2 drift alone.
     """
-    site = project.load(inventory)
+    found = look(project.load(inventory), observation.ALL, drift=drift, quiet=as_json)
+    output.emit(as_json, found, lambda console: tell(console, found))
+    if found.broken:
+        raise typer.Exit(exits.ERROR)
+    if found.drifted:
+        raise typer.Exit(exits.ATTENTION)
+
+
+def look(site: project.Project, asked: Sequence[str], *, drift: bool, quiet: bool) -> Status:
+    """Ask every host for what is `asked` (`phoenix.observation`), and what a run would change."""
     planned = ("deploys/all.py",) if drift else ()
-    observed, done = observe(site, observation.ALL, (), *planned, quiet=as_json)
+    observed, done = observe(site, asked, (), *planned, quiet=quiet)
     hosts = {host.name for host in site.site.hosts}
     outcomes, silent = observation.outcomes(site.site, observed, hosts)
     diagnosis = diagnose(site.site, paths.paths(site.site), Findings(outcomes, silent))
-    found = build(
+    return build(
         site.site,
         site.name,
         observation.Observed(observed.values, silent),
@@ -58,11 +67,6 @@ def status(
         _drift(done) if drift else Drift(),
         datetime.now(UTC),
     )
-    output.emit(as_json, found, lambda console: tell(console, found))
-    if found.broken:
-        raise typer.Exit(exits.ERROR)
-    if found.drifted:
-        raise typer.Exit(exits.ATTENTION)
 
 
 def _drift(done: Finished) -> Drift:
@@ -100,7 +104,7 @@ def tell(console: Console, found: Status) -> None:
             for one in found.services
         ],
     )
-    _certificates(console, found)
+    tell_certificates(console, found)
     if found.endpoints:
         tables.show(
             console,
@@ -119,7 +123,8 @@ def tell(console: Console, found: Status) -> None:
     console.print(_summary(found), markup=False)
 
 
-def _certificates(console: Console, found: Status) -> None:
+def tell_certificates(console: Console, found: Status) -> None:
+    """The table of certificates."""
     issuers = {one.issuer for one in found.certificates if one.issuer}
     single = issuers.pop() if len(issuers) == 1 else ""
     tables.show(

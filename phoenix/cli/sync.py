@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli import exits, output, project, targets
-from phoenix.cli.converge import converge, tell
+from phoenix.cli import complete, output, project, targets
+from phoenix.cli.converge import converge, finish
 
 TargetsArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[all|TARGET...]",
         help="Guests (name or id), components (as nginx), or stack:NAME. Default: all.",
+        autocompletion=complete.work,
         show_default=False,
     ),
 ]
@@ -27,13 +28,9 @@ def sync(
     """Converge the site, or the targets alone; a second run changes nothing.
 
     Examples:
-
       phoenix sync                      the whole platform, in dependency order
-
       phoenix sync nginx traefik        two components
-
       phoenix sync drphoenix            all that concerns one guest
-
       phoenix sync stack:qdrant_service
 
     Exit code: 0 converged and verified, 1 something failed (its first cause is named).
@@ -42,6 +39,4 @@ def sync(
     site = project.load(inventory)
     planned = targets.work(chosen, site.site, targets.components(site.root))
     summary = converge(site, planned, f"sync {' '.join(chosen) or targets.ALL}", quiet=as_json)
-    output.emit(as_json, summary, lambda console: tell(console, summary))
-    if not summary.ok:
-        raise typer.Exit(exits.ERROR)
+    finish(summary, as_json)

@@ -49,8 +49,7 @@ def work(targets: Sequence[str], site: Site, known: Sequence[str]) -> list[Work]
         return [Work(("deploys/all.py",))]
     found_components = {name for name in names if name in known}
     stacks = [name.removeprefix(STACK) for name in names if name.startswith(STACK)]
-    hosts = {host.name.lower(): host.name for host in site.hosts}
-    hosts |= {str(host.vmid): host.name for host in site.guests}
+    hosts = _hosts(site)
     guests = []
     for name in names:
         if name in found_components or name.startswith(STACK):
@@ -68,6 +67,24 @@ def work(targets: Sequence[str], site: Site, known: Sequence[str]) -> list[Work]
     if stacks:
         made.append(_stacks(stacks, site))
     return made
+
+
+def guest(name: str, site: Site) -> str:
+    """A host's name, by name or id.
+
+    Raises:
+        CommandError: there is no such host.
+    """
+    hosts = _hosts(site)
+    if name.lower() not in hosts:
+        raise CommandError(_unknown(name, list(hosts)))
+    return hosts[name.lower()]
+
+
+def _hosts(site: Site) -> dict[str, str]:
+    """Name in lower case, and id, to name."""
+    hosts = {host.name.lower(): host.name for host in site.hosts}
+    return hosts | {str(host.vmid): host.name for host in site.guests}
 
 
 def _stacks(names: Sequence[str], site: Site) -> Work:

@@ -21,7 +21,14 @@ from .errors import (
     UnreachableError,
 )
 from .models import ContainerSummary, Endpoint, Stack, StackStatus, SystemStatus, normalise_name
-from .setup import Access, Credentials, ensure_access, ensure_endpoint, plan_endpoint
+from .setup import (
+    Access,
+    Credentials,
+    ensure_access,
+    ensure_endpoint,
+    ensure_password,
+    plan_endpoint,
+)
 from .sync import DesiredStack, ObservedStack, Plan, desired, plan
 from .transport import dial_tcp
 
@@ -59,6 +66,7 @@ __all__ = [
     "diff",
     "ensure_access",
     "ensure_endpoint",
+    "ensure_password",
     "normalise_name",
     "observe",
     "plan",

@@ -254,6 +254,15 @@ class PortainerClient:
         """Revokes one key."""
         self._request("DELETE", f"/users/{user_id}/tokens/{key_id}")
 
+    def change_password(self, user_id: int, old: SecretStr, new: SecretStr) -> None:
+        """Changes a user's password; the user's tokens end with it, API keys stay.
+
+        Raises:
+            errors.ApiError: 403, `old` is not the password; 400, `new` is too short.
+        """
+        body = {"password": old.get_secret_value(), "newPassword": new.get_secret_value()}
+        self._request("PUT", f"/users/{user_id}/passwd", body=body)
+
     # -- environments ---------------------------------------------------------------------------
 
     def endpoints(self) -> tuple[Endpoint, ...]:

@@ -89,6 +89,42 @@ def ensure_access(
     return Access(made.raw, tuple(actions))
 
 
+def ensure_password(
+    client: PortainerClient, username: str, old: SecretStr | None, new: SecretStr
+) -> bool:
+    """Gives the user the password `new`, and proves it by logging in; whether it had another.
+
+    The one that works is found out by logging in, so a change that was cut off is finished. A
+    server without an administrator is left alone: it gets one with the new password.
+
+    Raises:
+        errors.InvalidInputError: neither password is the user's.
+        errors.ApiError: the server does not take the new one.
+    """
+    if not client.admin_exists():
+        return False
+    if _logs_in(client, username, new):
+        return False
+    if old is None or not _logs_in(client, username, old):
+        raise errors.InvalidInputError(
+            f"neither the present nor the new password of {username} logs in to Portainer: give "
+            "the one that it has, or set one with Portainer's helper-reset-password container"
+        )
+    client.change_password(client.whoami().id, old, new)
+    client.login(username, new)
+    return True
+
+
+def _logs_in(client: PortainerClient, username: str, password: SecretStr) -> bool:
+    try:
+        client.login(username, password)
+    except errors.AuthenticationError as error:
+        if error.status != 422:
+            raise
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class EndpointPlan:
     """What an endpoint needs: None and no reasons when it is as desired."""

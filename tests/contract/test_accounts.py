@@ -94,6 +94,28 @@ def test_api_key_lives_only_by_password_and_shows_once(portainer: Portainer) -> 
     assert portainer.call("GET", "/users/me", headers=by_key).status_code == 401
 
 
+def test_password_is_changed_by_who_knows_it(fresh: Start) -> None:
+    server = fresh()
+    new = "another long password"
+    key = server.admin(
+        "POST", "/users/1/tokens", json={"password": PASSWORD, "description": "contract"}
+    ).json()["rawAPIKey"]
+    path = "/users/1/passwd"
+    wrong = server.admin("PUT", path, json={"password": "wrong", "newPassword": new})
+    assert shape(wrong)[:2] == (403, "Current password doesn't match")
+    short = server.admin("PUT", path, json={"password": PASSWORD, "newPassword": "eleven char"})
+    assert shape(short)[:2] == (400, "Password does not meet the requirements")
+    none = server.admin("PUT", path, json={"password": PASSWORD})
+    assert shape(none) == (400, "Invalid request payload", "Invalid new password")
+    good = server.admin("PUT", path, json={"password": PASSWORD, "newPassword": new})
+    assert (good.status_code, good.text) == (204, "")
+    for password, status in ((PASSWORD, 422), (new, 200)):
+        answer = server.call("POST", "/auth", json={"username": USER, "password": password})
+        assert answer.status_code == status, answer.text
+    by_key = server.call("GET", "/users/me", headers={"X-API-Key": key})
+    assert by_key.status_code == 200, "keys outlive the password that made them"
+
+
 def test_second_administrator_is_409(portainer: Portainer) -> None:
     assert portainer.call("GET", "/users/admin/check").status_code == 204
     if portainer.asynchronous and portainer.server is None:

@@ -56,6 +56,33 @@ def site(fresh: Start) -> Iterator[Site]:
     found.client.close()
 
 
+def test_password_is_changed_once_and_a_cut_off_change_is_finished(fresh: Start) -> None:
+    server = fresh()
+    old, new = SecretStr(PASSWORD), SecretStr("another long password")
+    client = connect(server)
+    assert api.ensure_password(client, "admin", old, new)
+    assert client.whoami().username == "admin", "the client goes on with the new password"
+    # The run was killed before it could note that Portainer has the new one.
+    again = connect(server)
+    assert not api.ensure_password(again, "admin", old, new)
+    with pytest.raises(api.InvalidInputError, match="neither the present nor the new") as caught:
+        api.ensure_password(again, "admin", old, SecretStr("yet another password"))
+    for hidden in (PASSWORD, "another"):
+        assert hidden not in str(caught.value)
+    with pytest.raises(api.ApiError, match="does not meet the requirements"):
+        api.ensure_password(again, "admin", new, SecretStr("short"))
+    assert again.posted
+    for one in (client, again):
+        one.close()
+
+
+def test_server_without_administrator_has_no_password_to_change(fresh: Start) -> None:
+    client = connect(fresh(admin_password=None, setup_token=""))
+    assert not api.ensure_password(client, "admin", None, SecretStr(PASSWORD))
+    assert client.posted == 0
+    client.close()
+
+
 def test_from_nothing_to_a_key_and_back_with_no_post(fresh: Start, mode: str) -> None:
     server = fresh(admin_password=None)
     token = None

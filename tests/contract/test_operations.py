@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,9 @@ from pyinfra.api.operation import OperationMeta, add_op
 from pyinfra.api.operations import run_ops
 from pyinfra.context import ctx_inventory, ctx_state
 
-from operations import portainer, ssh_forward
+from operations import portainer, secret_rotation, ssh_forward
 from phoenix import portainer_api as api
+from phoenix.secrets import SecretStore
 from tests.contract.conftest import Start
 from tests.contract.docker_double import LOG_LINE
 from tests.contract.harness import PASSWORD
@@ -92,6 +94,38 @@ def test_from_nothing_to_a_stack_and_no_change(
     assert "helper-reset-password" in caplog.text, "the mend is not named"
     assert header.read_text().strip().endswith(raw), "the key that works was lost"
     assert run(portainer.admin, access, password=SecretStr(PASSWORD)) == (False, False)
+
+
+def test_password_changes_in_portainer_before_it_counts_in_the_store(
+    fresh: Start, run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server = fresh()
+    access = portainer.PortainerAccess(server.url, server.ca.read_text())
+    name, path = secret_rotation.PASSWORD, tmp_path / "secrets.json"
+    SecretStore(path, {}).merge({name: PASSWORD})
+    store = SecretStore(path, {})
+    new = store.propose(name).get_secret_value()
+    change: dict[str, Any] = {"store": store}
+    assert run(secret_rotation.portainer_password, access, **change) == (True, True)
+    assert json.loads(path.read_text()) == {name: new}
+    assert "Portainer's password changed" in caplog.text
+    # Killed after Portainer took it, before the store did: the candidate is still there.
+    path.write_text(json.dumps({name: PASSWORD, f"{name}.next": new}))
+    again = SecretStore(path, {})
+    change = {"store": again}
+    assert run(secret_rotation.portainer_password, access, **change) == (True, True)
+    assert json.loads(path.read_text()) == {name: new}
+    assert "Portainer has the new password" in caplog.text
+    for hidden in (PASSWORD, new):
+        assert hidden not in caplog.text, "a secret shows in pyinfra's log"
+    # Neither works: nothing is forgotten.
+    path.write_text(json.dumps({name: "another password", f"{name}.next": "a third password"}))
+    change = {"store": SecretStore(path, {})}
+    with pytest.raises(Exception, match="No hosts remaining"):
+        run(secret_rotation.portainer_password, access, **change)
+    assert "neither the present nor the new password" in caplog.text
+    assert set(json.loads(path.read_text())) == {name, f"{name}.next"}
 
 
 def test_failed_update_fails_the_host_and_shows_the_logs(

@@ -28,8 +28,11 @@ ORDER = {
         "Traefik: packages",
         "Traefik: program",
         "Traefik: configuration and service",
+        "Traefik: renewal",
+        "Traefik: certificate",
         "Traefik: routes",
     ],
+    "home": ["Home: packages", "Home: files and service"],
     "nginx": [
         "Nginx: packages",
         "Nginx: renewal",
@@ -43,6 +46,7 @@ HOSTS = {
     "step_ca": {CA},
     "certificates": {"portainer", "drphoenix"},
     "traefik": {TRAEFIK},
+    "home": {TRAEFIK},
     "nginx": {NGINX},
 }
 COMPONENTS = sorted(ORDER)

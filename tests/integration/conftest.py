@@ -27,8 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.lab)
-            if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(300))
+            given = item.get_closest_marker("timeout")
+            seconds = given.args[0] if given else 300
+            item.add_marker(pytest.mark.timeout(seconds * projects.PATIENCE), append=False)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from tests.integration.site_lab import ROOT_FILE, SiteLab
 # its own; what is under load here is the data path.
 LOOP = """
 while [ ! -e {stop} ]; do
-  curl -s -o /dev/null --max-time 10 --retry 0 --cacert {root} --resolve {name}:443:{address} \
+  curl -s -o /dev/null --max-time 30 --retry 0 --cacert {root} --resolve {name}:443:{address} \
     -w '%{{http_code}} %{{exitcode}} %{{errormsg}}\\n' https://{name}{path} >>{log} || true
   sleep 0.02
 done

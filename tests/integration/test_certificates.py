@@ -67,11 +67,11 @@ def test_gateway_certificate_is_the_route_table(site: SiteLab) -> None:
 
 
 def test_private_keys_are_private(site: SiteLab) -> None:
-    """Every file with a PEM private key, and Traefik's store, on all six hosts."""
+    """Every file with a PEM private key on all six hosts."""
     files = (
         "grep -rlsE --binary-files=without-match -e '-----BEGIN (EC |RSA |ENCRYPTED |OPENSSH )?"
         "PRIVATE KEY-----' /etc /var/lib /var/backups /root /home /tmp /usr/local /run"
-        " --exclude-dir=docker; find /var/lib/traefik /etc/step-ca/secrets -type f 2>/dev/null"
+        " --exclude-dir=docker; find /etc/step-ca/secrets -type f 2>/dev/null"
     )
     for host in site.state.hosts:
         found = sorted(set(site.sh(host, files).out.split()))
@@ -83,7 +83,7 @@ def test_private_keys_are_private(site: SiteLab) -> None:
         assert not loose, f"{host}: {loose}"
     for role, expected in (("ca", "/etc/step-ca/secrets/root_ca_key"),
                            ("gateway", "/etc/phoenix/tls/gateway.d"),
-                           ("traefik", "/var/lib/traefik/acme.json")):  # fmt: skip
+                           ("traefik", "/etc/phoenix/tls/traefik.d")):  # fmt: skip
         found = site.sh(role, files).out.split()
         assert any(path.startswith(expected) for path in found), f"{expected} not in {found}"
 

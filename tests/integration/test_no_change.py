@@ -43,6 +43,7 @@ def services(site: SiteLab) -> dict[str, object]:
     found["workers"] = site.workers()
     for host in site.state.hosts:
         found[host] = site.units_of(host, ["ssh.service"])
+    found["home"] = site.units_of("traefik", ["phoenix-home.service"])
     found["acme"] = site.units_of("gateway", ["phoenix-acme@gateway.timer"])
     return found
 

@@ -18,10 +18,10 @@ from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
 from operations.step_ca import initialised
-from operations.trust import stale_roots
 from phoenix.artifacts import Artifact
 from phoenix.config_tree import FileState, Tree, TreeFile, TreeState
 from phoenix.step_ca import CaState
+from phoenix.trust import stale_roots
 from tests.unit.site_builder import minimal
 
 PLANTED = "planted-5ecret"
@@ -153,7 +153,10 @@ def test_earlier_roots_of_this_ca_are_stale_and_foreign_ones_stay() -> None:
         f"{folder}/thinkheads-ca.crt": info("Other", "old"),
         f"{folder}/company.crt": info("Company Root", "x"),
     }
-    assert stale_roots(info("Root", "new"), found) == [
+    assert stale_roots([info("Root", "new")], found) == [
         f"{folder}/renamed.crt",
         f"{folder}/thinkheads-ca.crt",
     ]
+    both = [info("Root", "old"), info("Root 2", "new")]
+    assert stale_roots(both, found) == [], "both are trusted now"
+    assert f"{folder}/renamed.crt" in stale_roots([info("Root 2", "newest")], found)

@@ -24,6 +24,7 @@ def test_configuration_of_the_gateway(tmp_path: Path) -> None:
         "DIRECTORY": "https://ca/acme",
         "ROOT": "/root.crt",
         "CHALLENGE": "webroot:/var/lib/phoenix-acme-webroot",
+        "KEY_OWNER": "root",
         "CHECK": "nginx -t",
         "RELOAD": "x y",
     }

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from facts.step_ca import CertificateAuthority
+from operations.step_ca import script
 from phoenix.step_ca import faults, parse_state
 
-SCRIPT = Path(__file__).parents[2] / "operations/step_ca_init.sh"
+SCRIPT = script("step_ca_init.sh")
 PASSWORD = "planted-secret with blank"
 # Nothing of this machine is changed: there is a user `step`, and owners are only noted.
 STUB = '#!/bin/sh\nprintf \'%s %s\\n\' "${0##*/}" "$*" >>"$CALLS"\n'
@@ -27,7 +28,7 @@ def initialise(top: Path, stdin: str) -> subprocess.CompletedProcess[str]:
     (top / "bin/openssl").write_text(f'{STUB}exec {real} "$@"\n')
     (top / "bin/openssl").chmod(0o755)
     return subprocess.run(
-        ["sh", "-c", SCRIPT.read_text(), "step-ca-init", str(top / "step-ca"), "Example",
+        ["sh", "-c", SCRIPT, "step-ca-init", str(top / "step-ca"), "Example",
          "internal.example.org", "10.0.0.0", "255.255.255.0", "10"],
         input=stdin, capture_output=True, text=True, timeout=60, check=False,
         env={**os.environ, "PATH": f"{top / 'bin'}:{os.environ['PATH']}",
@@ -149,7 +150,7 @@ def test_failure_half_way_leaves_nothing_and_the_next_run_succeeds(tmp_path: Pat
     broken.mkdir(parents=True)
     (tmp_path / "host/step-ca.new.dead").mkdir()  # of a run that was killed
     done = subprocess.run(
-        ["sh", "-c", SCRIPT.read_text(), "step-ca-init", str(tmp_path / "host/step-ca"), "Example",
+        ["sh", "-c", SCRIPT, "step-ca-init", str(tmp_path / "host/step-ca"), "Example",
          "not a domain\n[oops", "10.0.0.0", "999.0.0.0", "10"],
         input="\n", capture_output=True, text=True, timeout=60, check=False,
         env={**os.environ, "PATH": f"{tmp_path / 'stubs/bin'}:{os.environ['PATH']}",

@@ -257,3 +257,12 @@ def test_state_file_holds_no_key(tmp_path: Path) -> None:
     text = (where.directory / state.FILE).read_text()
     assert "PRIVATE" not in text
     assert json.loads(text)["ssh_key"] == "id_ed25519"
+
+
+def test_a_browser_is_installed_for_the_tests_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda *_, **__: None)
+    browser = {"chromium", "libnss3-tools"}
+    assert not browser & set(bootstrap.missing_packages(docker_answers=True))
+    assert browser <= set(bootstrap.missing_packages(docker_answers=True, browser=True))
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda name, **__: f"/usr/bin/{name}")
+    assert not browser & set(bootstrap.missing_packages(docker_answers=True, browser=True))

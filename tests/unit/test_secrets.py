@@ -128,3 +128,84 @@ def test_htpasswd_is_stable_and_opens_with_the_password_alone(password: str) -> 
     assert htpasswd("other", SecretStr(password)).partition(":")[2] != f"{digest}\n", (
         "salt per user"
     )
+
+
+# -- changing secrets --------------------------------------------------------------------------
+
+
+def kept(tmp_path: Path) -> dict[str, str]:
+    found: dict[str, str] = json.loads((tmp_path / "deep/secrets.json").read_text())
+    return found
+
+
+def test_a_proposed_value_counts_in_this_process_and_is_kept_only_when_begun(
+    tmp_path: Path,
+) -> None:
+    old = store(tmp_path).get("one").get_secret_value()
+    changing = store(tmp_path)
+    new = changing.propose("one").get_secret_value()
+    assert new != old
+    assert changing.propose("one").get_secret_value() == new, "each host is told the same"
+    for look in (changing.find, changing.get, changing.propose):
+        found = look("one")
+        assert found is not None
+        assert found.get_secret_value() == new
+    present = changing.present("one")
+    assert present is not None
+    assert present.get_secret_value() == old
+    assert kept(tmp_path) == {"one": old}
+    changing.begin("one")
+    assert kept(tmp_path) == {"one": old, "one.next": new}
+    # The process that began it was killed: the next one goes on with the same candidate.
+    other = store(tmp_path)
+    assert other.begun("one")
+    assert other.get("one").get_secret_value() == old
+    assert other.propose("one").get_secret_value() == new
+    other.finish("one")
+    assert kept(tmp_path) == {"one": new}
+    assert not other.begun("one")
+    assert PLANTED not in repr(store(tmp_path, PHOENIX_SECRET_ONE=PLANTED))
+
+
+def test_an_abandoned_change_leaves_the_present_value(tmp_path: Path) -> None:
+    old = store(tmp_path).get("one").get_secret_value()
+    changing = store(tmp_path)
+    changing.propose("one")
+    changing.begin("one")
+    changing.abandon("one")
+    assert kept(tmp_path) == {"one": old}
+    assert changing.get("one").get_secret_value() == old
+
+
+def test_candidates_are_no_secrets_of_their_own(tmp_path: Path) -> None:
+    with pytest.raises(SecretError, match="not a secret's name"):
+        store(tmp_path).find("one.next")
+
+
+def test_origins(tmp_path: Path, sops: Callable[[str], Path]) -> None:
+    store(tmp_path).get("stored")
+    (tmp_path / "file").write_text("x")
+    given = store(
+        tmp_path,
+        PHOENIX_SECRET_GIVEN="x",
+        PHOENIX_SECRET_READ_FILE=str(tmp_path / "file"),
+        PHOENIX_SOPS_FILE=str(sops(json.dumps({"locked": "x"}))),
+    )
+    names = ("given", "read", "locked", "stored", "nowhere")
+    found = [given.origin(name) for name in names]
+    assert found == ["environment", "file", "sops", "store", "absent"]
+
+
+def test_merge_adds_what_is_missing_and_keeps_a_store_that_differs(tmp_path: Path) -> None:
+    target = store(tmp_path)
+    assert target.dump() is None
+    assert target.merge({"one": "a"}) is None
+    assert target.differences({"one": "a", "two": "b"}) == (["two"], [])
+    assert target.merge({"one": "a", "two": "b"}) is None
+    assert target.differences({"one": "other", "three": "c"}) == (["three"], ["one"])
+    aside = target.merge({"one": "other", "three": "c"})
+    assert aside is not None
+    assert json.loads(aside.read_text()) == {"one": "a", "two": "b"}
+    assert aside.stat().st_mode & 0o777 == 0o600
+    assert kept(tmp_path) == {"one": "other", "two": "b", "three": "c"}
+    assert json.loads(target.dump() or b"") == kept(tmp_path)

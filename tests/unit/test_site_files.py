@@ -178,8 +178,8 @@ def test_lab_subnet_moves_the_original(original: site.Site) -> None:
 
 def test_records(own: site.Site) -> None:
     found = {r.name: str(r.address) for r in dns.records(own)}
-    gateway = dict.fromkeys((f"{n}.{ZONE}" for n in ("app", "portainer", "qdrant", "traefik")),
-                            "10.0.0.153")  # fmt: skip
+    routed = ("app", "home", "portainer", "qdrant", "traefik")
+    gateway = dict.fromkeys((f"{n}.{ZONE}" for n in routed), "10.0.0.153")
     assert found == gateway | {
         f"ca.{ZONE}": "10.0.0.10",
         f"portainer-agent.{ZONE}": "10.0.0.102",
@@ -197,6 +197,7 @@ def test_routes(own: site.Site) -> None:
     worker = f"drphoenix.host.{ZONE}"
     assert found == [
         ("app", "https://10.0.0.102:8000", worker, "/health"),
+        ("home", "http://127.0.0.1:8083", f"traefik-internal.host.{ZONE}", "/"),
         ("portainer", "https://10.0.0.111:9443", f"portainer.host.{ZONE}", "/api/system/status"),
         ("qdrant", "https://10.0.0.102:6333", worker, "/healthz"),
         ("traefik", None, f"traefik-internal.host.{ZONE}", "/dashboard/"),
@@ -208,12 +209,12 @@ def test_certificates(own: site.Site) -> None:
              for c in certificates_wanted.certificates(own)]  # fmt: skip
     assert found == [
         (101, "gateway", routes.gateway_names(own), "webroot"),
-        (102, "traefik", (f"traefik-internal.host.{ZONE}",), "tls-alpn-01"),
+        (102, "traefik", (f"traefik-internal.host.{ZONE}",), "standalone"),
         (1001, "host", (f"portainer.host.{ZONE}",), "standalone"),
         (1002, "host", (f"drphoenix.host.{ZONE}",), "standalone"),
     ]
     assert routes.gateway_names(own) == tuple(
-        f"{n}.{ZONE}" for n in ("app", "portainer", "qdrant", "traefik")
+        f"{n}.{ZONE}" for n in ("app", "home", "portainer", "qdrant", "traefik")
     )
 
 
@@ -228,10 +229,10 @@ def test_flows_between_guests(own: site.Site) -> None:
     wanted = {(g, "phoenix", p, 53) for g in [*guests, lan] for p in ("udp", "tcp")}
     wanted |= {(lan, h.name, "tcp", 22) for h in own.hosts} | {(lan, "phoenix", "tcp", 8006)}
     wanted |= {(h.name, "step-ca", "tcp", 9000) for h in own.hosts if h.name != "step-ca"}
-    wanted |= {("step-ca", n, "tcp", 80) for n in ("nginx-phoenix", "portainer", "drphoenix")}
+    holders = ("nginx-phoenix", "traefik-internal", "portainer", "drphoenix")
+    wanted |= {("step-ca", holder, "tcp", 80) for holder in holders}
     wanted |= {(lan, "nginx-phoenix", "tcp", port) for port in (80, 443)}
     wanted |= {
-        ("step-ca", "traefik-internal", "tcp", 443),
         ("nginx-phoenix", "traefik-internal", "tcp", 443),
         ("traefik-internal", "portainer", "tcp", 9443),
         ("traefik-internal", "drphoenix", "tcp", 8000),

@@ -154,6 +154,8 @@ REFUSALS = {
     "reserved host": (stack_route("name", "host"), SHOP, f"{ROUTE}.name", "reserved", "another"),
     "reserved traefik": (route("name", "traefik"), VM, "vms[0].traefik_service.name",
                          "dashboard", "another"),
+    "reserved home": (route("name", "home"), VM, "vms[0].traefik_service.name", "start page",
+                      "another"),
     "stolen host name": (route("server_name", "worker.host.internal.thinkheads.ai"), VM,
                          "vms[0].traefik_service.server_name", "two owners claim worker.host.",
                          "leave server_name out"),

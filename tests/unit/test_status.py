@@ -17,7 +17,6 @@ from phoenix.observation import Observed, Served
 from phoenix.paths import paths
 from phoenix.status import CertificateStatus, Drift, Status
 from phoenix.status_build import build
-from phoenix.traefik import renewal_window
 from phoenix.verification import Check
 from tests.unit.site_builder import minimal
 
@@ -115,13 +114,6 @@ def test_next_renewal_is_the_holders_rule(site: Site) -> None:
 
 def test_fraction_is_the_scripts() -> None:
     assert f"RENEW_FRACTION={RENEW_FRACTION} " in ACME_SCRIPT.read_text()
-
-
-@pytest.mark.parametrize(
-    ("hours", "window"), [(1, 1 / 3), (24, 6), (24 * 7, 24), (24 * 90, 24 * 30)]
-)
-def test_traefiks_own_window(hours: float, window: float) -> None:
-    assert renewal_window(timedelta(hours=hours)) == timedelta(hours=window)
 
 
 def test_stopped_timer_renews_nothing(site: Site) -> None:

@@ -20,10 +20,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return minimal().load(tmp_path_factory.mktemp("site"))
 
 
-def static(site: Site, lifetime: str = "24h") -> Any:
-    return yaml.safe_load(
-        traefik.static_config(site, ca_directory="https://ca/acme", lifetime=lifetime)
-    )
+def static(site: Site) -> Any:
+    return yaml.safe_load(traefik.static_config(site))
 
 
 def test_every_routed_name_has_one_router_to_its_verified_backend(site: Site) -> None:
@@ -79,16 +77,37 @@ def test_site_without_backends_has_no_empty_sections(tmp_path: Path) -> None:
     bare.stacks = {}
     bare.vm = {"vms": []}
     http = yaml.safe_load(traefik.dynamic_config(bare.load(tmp_path))[0])["http"]
-    assert {"services", "serversTransports"} & set(http) == set(), "Traefik refuses empty sections"
-    assert "traefik" in http["routers"], http["routers"]
+    assert "serversTransports" not in http, "Traefik refuses empty sections"
+    assert {"home", "traefik"} <= set(http["routers"]), http["routers"]
 
 
-@pytest.mark.parametrize(("lifetime", "hours"), [("24h", 24), ("90m", 1), ("5m", 1), ("36h", 36)])
-def test_certificates_duration_is_the_ca_s_in_whole_hours(
-    site: Site, lifetime: str, hours: int
-) -> None:
-    acme = static(site, lifetime)["certificatesResolvers"]["step-ca"]["acme"]
-    assert (acme["certificatesDuration"], acme["caServer"]) == (hours, "https://ca/acme")
+def test_start_page_is_plain_http_on_the_guest_s_own_loopback_alone(site: Site) -> None:
+    http = yaml.safe_load(traefik.dynamic_config(site)[0])["http"]
+    plain = {
+        name: service["loadBalancer"]["servers"]
+        for name, service in http["services"].items()
+        if "serversTransport" not in service["loadBalancer"]
+    }
+    assert plain == {"home": [{"url": "http://127.0.0.1:8083"}]}
+    assert "home" not in http["serversTransports"]
+
+
+def test_its_certificate_is_the_pair_that_the_guest_renews(site: Site) -> None:
+    stores = yaml.safe_load(traefik.dynamic_config(site)[0])["tls"]["stores"]
+    assert stores["default"]["defaultCertificate"] == {
+        "certFile": "/etc/phoenix/tls/traefik/fullchain.pem",
+        "keyFile": "/etc/phoenix/tls/traefik/privkey.pem",
+    }
+    assert "certificatesResolvers" not in static(site)
+
+
+def test_every_backend_is_waited_for_and_the_dashboard_is_not(site: Site) -> None:
+    http = yaml.safe_load(traefik.dynamic_config(site)[0])["http"]
+    waiting = {name for name, router in http["routers"].items()
+               if "until-it-is-back" in router.get("middlewares", ())}  # fmt: skip
+    assert waiting == set(http["services"])
+    retry = http["middlewares"]["until-it-is-back"]["retry"]
+    assert retry["timeout"] == traefik.PATIENCE
 
 
 def test_site_without_a_gateway_is_told_how_to_get_one(tmp_path: Path) -> None:

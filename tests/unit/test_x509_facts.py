@@ -1,6 +1,8 @@
 """What the certificate facts refuse: the cases beside them hold what real commands print."""
 
 import json
+import socket
+import subprocess
 
 import pytest
 from pyinfra.api.exceptions import FactProcessError
@@ -9,9 +11,11 @@ from facts.certificates import (
     AcmeStatus,
     CertificateFile,
     ServedCertificate,
+    ServedCertificates,
     parse_acme_status,
     parse_certificate_file,
     parse_served,
+    parse_served_all,
 )
 
 BROKEN = ["-----BEGIN CERTIFICATE-----", "AAAA", "-----END CERTIFICATE-----"]
@@ -66,3 +70,27 @@ def test_arguments_are_quoted(fact: type[CertificateFile] | type[AcmeStatus]) ->
     served = ServedCertificate().command("::1", 443, "x;reboot", "/a b")
     assert "'[::1]:443'" in served.get_raw_value()
     assert "'x;reboot'" in served.get_raw_value()
+
+
+@pytest.mark.parametrize(
+    "output",
+    [[], ["endpoint 1"], ["junk", "endpoint 1", "endpoint 2"], ["endpoint 2", "endpoint 1"]],
+)
+def test_batch_that_does_not_report_on_each_endpoint_is_refused(output: list[str]) -> None:
+    with pytest.raises(FactProcessError):
+        parse_served_all(output, 2)
+
+
+def test_batch_asks_real_servers_all_at_once() -> None:
+    """The command itself, in a shell: a port that nobody listens on, and a silent one."""
+    with socket.socket() as silent, socket.socket() as free:
+        silent.bind(("127.0.0.1", 0))
+        free.bind(("127.0.0.1", 0))
+        fact = ServedCertificates()
+        asked = [("127.0.0.1", free.getsockname()[1], "it's.example"),
+                 ("127.0.0.1", silent.getsockname()[1], "x.example")]  # fmt: skip
+        command = fact.command(asked, "/nonexistent/root.crt").get_raw_value()
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    states = fact.process(done.stdout.splitlines())
+    assert [state.leaf for state in states] == [None, None]
+    assert all(state.fault for state in states), states

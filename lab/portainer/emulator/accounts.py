@@ -170,6 +170,31 @@ class Accounts:
         hidden = {key: value for key, value in request.user.items() if key != "Password"}
         return json_answer(hidden)
 
+    def change_password(self, request: Request) -> Answer:
+        """PUT /users/{id}/passwd: tokens from before it end, API keys stay."""
+        self.limiter.check(request.client)
+        body = request.json()
+        old, new = body.get("password"), body.get("newpassword")
+        for value, what in ((old, "Invalid current password"), (new, "Invalid new password")):
+            if not isinstance(value, str) or not value:
+                raise HttpError(400, "Invalid request payload", what)
+        with self.store.lock:
+            user = self.store.find("users", int(request.args["id"]))
+            if user is None:
+                raise HttpError(
+                    404,
+                    "Unable to find a user with the specified identifier inside the database",
+                    NOT_IN_DATABASE,
+                )
+            if not password_matches(str(old), user["Password"]):
+                raise HttpError(403, "Current password doesn't match", "Unauthorized")
+            if len(str(new).encode()) < PASSWORD_BYTES:
+                raise HttpError(400, "Password does not meet the requirements")
+            user["Password"] = hash_password(str(new))
+            user["TokenIssueAt"] = int(time.time())
+            self.store.save()
+        return Answer(204)
+
     def create_key(self, request: Request) -> Answer:
         """POST /users/{id}/tokens."""
         self.limiter.check(request.client)
@@ -245,6 +270,8 @@ class Accounts:
         user = self.store.find("users", int(claims["id"]))
         if user is None:
             raise HttpError(401, "An authorization token is invalid", "Unauthorized")
+        if claims["iat"] < user["TokenIssueAt"]:
+            raise HttpError(401, "Invalid JWT token", "Unauthorized")
         request.user, request.auth_method = user, "token"
 
     def _by_key(self, request: Request, key: str) -> None:

@@ -92,6 +92,7 @@ class Portainer:
         ]
         private = [
             route("GET", "/api/users/me", accounts.me),
+            route("PUT", "/api/users/{id}/passwd", accounts.change_password),
             route("GET", "/api/users/{id}/tokens", accounts.keys),
             route("POST", "/api/users/{id}/tokens", accounts.create_key),
             route("DELETE", "/api/users/{id}/tokens/{key}", accounts.delete_key),

@@ -1,0 +1,56 @@
+"""One encrypted file with what the site cannot make again: CA, Portainer's data, secrets.
+
+    pyinfra INVENTORY deploys/backup.py -y --data backup_to=DIRECTORY
+        [--data backup_recipients=age1...,ssh-ed25519...] [--data backup_parts=ca,portainer,secrets]
+
+step-ca and Portainer each pause for the moment of their copy; nothing that they serve others by
+(certificates, routes, stacks) stops.
+"""
+
+from pathlib import Path
+
+from pyinfra import host
+
+from deploys import backups
+from deploys.context import me, pinned_program, secrets, settings, site
+from operations import backup
+from phoenix.backup import BackupError
+from phoenix.backup.contents import CA_MEMBERS
+from phoenix.portainer import DATA_VOLUME, SERVER_UNIT
+from phoenix.roles import guest_with
+from phoenix.step_ca import DIRECTORY, UNIT
+
+with settings():
+    ca = guest_with(site(), "step_ca")
+    parts = backups.parts("backup_parts")
+    if site().portainer is None:
+        parts = tuple(name for name in parts if name != "portainer")
+    seal = backups.seal()
+    if not host.data.get("backup_to"):
+        raise BackupError("backup_to is missing: --data backup_to=DIRECTORY on this machine")
+
+if me() == ca and "ca" in parts:
+    with settings():
+        program = pinned_program("step-ca")
+    backup.collected(
+        name="Backup: the CA",
+        source=backup.Source("ca", UNIT, DIRECTORY, CA_MEMBERS, f"step-ca {program.version}"),
+    )
+if me() == site().portainer and "portainer" in parts:
+    backup.collected(
+        name="Backup: Portainer",
+        source=backup.Source(
+            "portainer", SERVER_UNIT, DATA_VOLUME, (".",), host.data.portainer_image
+        ),
+    )
+if me() in (ca, site().portainer):
+    backup.written(
+        name="Backup: encrypted file",
+        site=site(),
+        parts=parts,
+        directory=Path(host.data.backup_to).expanduser(),
+        lock=seal,
+        revision=backups.revision(),
+        store=secrets(),
+        writer=me() == ca,
+    )

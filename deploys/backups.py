@@ -1,0 +1,85 @@
+"""What deploys/backup.py and restore.py are told by `--data`, and the backup that was opened."""
+
+from __future__ import annotations
+
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from pyinfra import host
+
+from deploys.context import secrets, site
+from phoenix import backup
+
+
+def words(setting: str) -> tuple[str, ...]:
+    """A setting that is a list, or text with commas, as `--data` gives it."""
+    value = host.data.get(setting) or ()
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else (*value,)
+
+
+def parts(setting: str) -> tuple[str, ...]:
+    """The parts that a setting names, all where it is empty, in the order of `backup.PARTS`.
+
+    Raises:
+        BackupError: there is no such part.
+    """
+    named = words(setting)
+    for name in named:
+        if name not in backup.PARTS:
+            raise backup.BackupError(
+                f"{setting}: there is no part {name!r}; there are {', '.join(backup.PARTS)}"
+            )
+    return tuple(name for name in backup.PARTS if name in named or not named)
+
+
+def flag(setting: str) -> bool:
+    """A setting that is on or off.
+
+    Raises:
+        BackupError: it is something else.
+    """
+    value = host.data.get(setting)
+    if value not in (None, True, False):
+        raise backup.BackupError(f"{setting} is {value!r}: write true or false")
+    return bool(value)
+
+
+def seal() -> backup.Seal:
+    """How this site's backups are encrypted.
+
+    Raises:
+        BackupError: see `phoenix.backup.seal`.
+    """
+    return backup.seal(words("backup_recipients"), secrets().find("backup_passphrase"))
+
+
+def opened() -> backup.Backup:
+    """The backup that `restore_from` names; decrypted and checked once a run, for all hosts.
+
+    Raises:
+        BackupError: it cannot be opened, is damaged, or is not for this site.
+    """
+    source = host.data.get("restore_from")
+    if not source:
+        raise backup.BackupError("restore_from is missing: --data restore_from=FILE.age")
+    identity = host.data.get("restore_identity")
+    return _opened(Path(source), Path(identity).expanduser() if identity else None)
+
+
+@cache
+def _opened(source: Path, identity: Path | None) -> backup.Backup:
+    passphrase = secrets().find("backup_passphrase")
+    found = backup.load(source.expanduser(), backup.opener(identity, passphrase))
+    backup.check(found, site())
+    return found
+
+
+@cache
+def revision() -> str:
+    """The commit that this project's directory is at, empty where that cannot be told."""
+    asked = subprocess.run(
+        ["git", "-C", str(Path(__file__).parents[1]), "rev-parse", "HEAD"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return asked.stdout.strip() if asked.returncode == 0 else ""

@@ -1,0 +1,24 @@
+"""How the CA's service is stopped and asked how it is, for the deploys that change it."""
+
+from deploys.context import me, render
+from phoenix.step_ca import DIRECTORY, PORT, UNIT
+
+BACKUPS = "/var/backups/phoenix/step-ca"
+
+
+def stop() -> str:
+    """Shell command that stops it and keeps a copy of its database."""
+    return render("step-ca-backup.sh.j2", unit=UNIT, directory=DIRECTORY, to=BACKUPS)
+
+
+def health(lifetime: str) -> str:
+    """Shell command that succeeds when it runs with the root on disk and this default lifetime.
+
+    Not only alive, but with this configuration: what it says of itself decides.
+    """
+    return render(
+        "step-ca-health.sh.j2",
+        root=f"{DIRECTORY}/certs/root_ca.crt",
+        url=f"https://{me().address}:{PORT}",
+        lifetime=lifetime,
+    )

@@ -1,0 +1,25 @@
+"""Renew the certificates of one guest now (--data certs_renew=GUEST), whether they are due or not.
+
+The CA's own is made anew by the CA when it starts.
+"""
+
+from pyinfra import host
+
+from deploys import ca
+from deploys.context import settings, site
+from operations.certificates import renewed_now, restarted
+from phoenix.rotation import check_renewal, held_by
+from phoenix.step_ca import UNIT
+
+with settings():
+    guest = check_renewal(site(), str(host.data.get("certs_renew")))
+
+if host.name == guest.name:
+    for certificate in held_by(site(), guest):
+        renewed_now(name="Certificate: renewed", certificate=certificate.name)
+    if "step_ca" in host.groups:
+        restarted(
+            name="Certificate: renewed",
+            unit=UNIT,
+            health=ca.health(host.data.step_ca_lifetime_default),
+        )

@@ -1,0 +1,45 @@
+"""Replace the CA's intermediate or its root (--data certs_rotate=root, intermediate, continue).
+
+One run makes all steps, each when the one before it is proven on every host. It can be ended at
+any moment, and run again: with `continue` it goes on and begins nothing new. Between its steps
+`deploys/all.py` keeps both roots trusted and changes nothing else.
+"""
+
+from pyinfra import host
+
+from deploys import ca
+from deploys.context import settings, site
+from operations import rotation
+from operations.trust import root_trusted
+from phoenix.rotation import check_asked
+from phoenix.step_ca import UNIT
+
+asked = host.data.get("certs_rotate")
+with settings():
+    check_asked(asked)
+
+if "step_ca" in host.groups:
+    rotation.prepared(
+        name="Rotation: next keys",
+        site=site(),
+        asked=str(asked),
+        organisation=host.data.step_ca_organisation,
+        years=host.data.step_ca_years,
+    )
+root_trusted(name="Rotation: present and next root trusted", site=site())
+rotation.trust_proven(name="Rotation: trust is proven", site=site())
+if "step_ca" in host.groups:
+    rotation.switched(
+        name="Rotation: the CA signs with the next keys",
+        site=site(),
+        unit=UNIT,
+        stop=ca.stop(),
+        health=ca.health(host.data.step_ca_lifetime_default),
+    )
+rotation.renewed(name="Rotation: certificates of the new chain", site=site())
+rotation.served(name="Rotation: the new chain is served", site=site(), phase="switched")
+if "step_ca" in host.groups:
+    rotation.finished(name="Rotation: every host is on the new chain", site=site())
+root_trusted(name="Rotation: the newest root alone trusted", site=site())
+# Docker has read its trust store anew, and what it runs for the site is back.
+rotation.served(name="Rotation: all ports serve it still", site=site(), phase="")

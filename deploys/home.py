@@ -1,0 +1,51 @@
+"""The start page's server: Nginx on the Traefik guest's loopback, behind Traefik.
+
+The page itself is written by each verification (deploys/verify.py).
+"""
+
+from pyinfra import host
+
+from deploys.context import TEMPLATES, render, site
+from operations.config_tree import config_tree
+from operations.packages import packages
+from phoenix import home
+from phoenix.config_tree import Tree, TreeFile
+
+CONFIG = "/etc/phoenix/home.conf"
+
+if "traefik" in host.groups and any(service.kind == "home" for service in site().services):
+    static = TEMPLATES / "home"
+    packages(name="Home: packages", names=["nginx", "curl"])
+    config_tree(
+        name="Home: files and service",
+        tree=Tree(
+            component="home",
+            files={
+                CONFIG: TreeFile(
+                    render(
+                        "home/nginx.conf.j2",
+                        address=home.ADDRESS,
+                        policy=home.CONTENT_SECURITY_POLICY,
+                        page=home.PAGE,
+                        static=home.STATIC,
+                    )
+                ),
+                "/etc/tmpfiles.d/phoenix-home.conf": TreeFile(f"d {home.PAGE} 0755 root root\n"),
+                f"/etc/systemd/system/{home.UNIT}": TreeFile(
+                    render("home/phoenix-home.service.j2", config=CONFIG)
+                ),
+                **{
+                    f"{home.STATIC}/{name}": TreeFile((static / name).read_bytes())
+                    for name in ("style.css", "icon.svg", "empty.html")
+                },
+            },
+            unit=home.UNIT,
+            action="restart",
+            # Its own prefix: a check must not touch the directories of the service that runs.
+            validate="t=$(mktemp -d); trap 'rm -rf \"$t\"' EXIT; "
+            f'nginx -t -q -p "$t" -e stderr -c "$ROOT{CONFIG}"',
+            # The package's own service would serve a page of its own on every address.
+            before="systemctl mask -q --now nginx.service",
+            health=f"curl -fsS --max-time 2 -o /dev/null {home.URL}/",
+        ),
+    )

@@ -1,0 +1,50 @@
+"""Put a backup back, after a loss or over what is there. Then run deploys/all.py.
+
+    pyinfra INVENTORY deploys/restore.py -y --data restore_from=FILE.age
+        [--data restore_identity=KEY] [--data restore_parts=ca,portainer,secrets]
+        [--data restore_replace=true]
+
+The whole backup is decrypted and checked before any host is touched. What the backup's own CA and
+server have where they stand is newer, and stays; others' data are refused, or with restore_replace
+moved aside.
+"""
+
+from pyinfra import local
+
+from deploys import backups
+from deploys.context import me, secrets, settings, site
+from operations import restore
+from phoenix.backup import BackupError
+from phoenix.roles import guest_with
+
+with settings():
+    given = backups.opened()
+    replace = backups.flag("restore_replace")
+    parts = [name for name in backups.parts("restore_parts") if name in given.parts]
+    for name in backups.words("restore_parts"):
+        if name not in given.parts:
+            raise BackupError(f"restore_parts: the backup has no part {name}")
+    ca = guest_with(site(), "step_ca")
+
+if me() == ca and "secrets" in parts:
+    restore.secrets(
+        name="Restore: generated secrets", given=given, store=secrets(), replace=replace
+    )
+if me() == ca and "ca" in parts:
+    restore.ca(name="Restore: the CA", given=given, replace=replace)
+
+# What the two need around them; nothing of it changes where it stands already.
+if "ca" in parts or "portainer" in parts:
+    local.include("deploys/dns.py")
+    local.include("deploys/base.py")
+if "ca" in parts:  # else a lost CA would be made anew here
+    local.include("deploys/step_ca.py")
+    local.include("deploys/trust.py")
+if "portainer" in parts:
+    local.include("deploys/docker.py")
+    if me() == site().portainer:
+        restore.portainer(name="Restore: Portainer", given=given, replace=replace)
+        if "secrets" not in parts:
+            restore.administrator(
+                name="Restore: Portainer's password", given=given, store=secrets()
+            )

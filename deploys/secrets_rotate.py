@@ -1,0 +1,55 @@
+"""New values for secrets, everywhere at once.
+
+    pyinfra INVENTORY deploys/secrets_rotate.py -y --data secrets_rotate=NAME,NAME
+
+Portainer's password and the agent secret are proven to work before the old ones are forgotten.
+"""
+
+from dataclasses import replace
+
+from pyinfra import local
+
+from deploys import portainer_trees
+from deploys.access import portainer as access
+from deploys.backups import words
+from deploys.context import me, secrets, settings, site
+from operations import secret_rotation
+from operations.config_tree import config_tree
+from phoenix import secret_names
+
+with settings():
+    uses = secret_names.rotatable(words("secrets_rotate"), site(), secrets())
+    names = [use.name for use in uses]
+    secret_names.propose(names, secrets())
+    server = site().portainer
+
+proven = (secret_names.ADMIN_PASSWORD, secret_names.AGENT_SECRET)
+simple = [name for name in names if name not in proven]
+if simple:
+    secret_rotation.promoted(
+        name="Secrets: new values", store=secrets(), names=simple, _run_once=True
+    )
+
+if secret_names.ADMIN_PASSWORD in names and me() == server:
+    secret_rotation.portainer_password(
+        name="Portainer: new password", access=access(), store=secrets()
+    )
+
+if secret_names.AGENT_SECRET in names and (me() == server or me() in site().agents):
+    # One operation for both sides: server and agents restart at the same time.
+    with settings():
+        tree = portainer_trees.server() if me() == server else portainer_trees.agent()
+    config_tree(
+        name="Agent secret: on trial at server and agents",
+        tree=replace(tree, confirm=secret_rotation.TRIAL_SECONDS),
+        trial=True,
+    )
+    secret_rotation.endpoints_answer(
+        name="Agent secret: does the server reach the agents",
+        access=access(),
+        names=[agent.portainer_environment for agent in site().agents] if me() == server else None,
+    )
+    secret_rotation.kept_or_undone(name="Agent secret: keep or undo", tree=tree, store=secrets())
+
+for deploy in dict.fromkeys(deploy for use in uses for deploy in use.deploys):
+    local.include(deploy)

@@ -1,0 +1,62 @@
+"""What stands where a backup's parts would be put back, and whose it is."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+
+from pyinfra.api import FactBase, StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from typing_extensions import override
+
+from phoenix.backup.archive import BackupError
+from phoenix.backup.contents import IDENTITY_FILES, PORTAINER_KEY
+from phoenix.backup.restoring import Found, parse_found
+from phoenix.step_ca import DIRECTORY
+
+_CA = f"""cd "$1" 2>/dev/null || exit 0
+echo there
+[ -z "$(ls -A db 2>/dev/null)" ] || {{
+ i=$(sha256sum {" ".join(IDENTITY_FILES)} 2>/dev/null | sha256sum); echo "identity ${{i%% *}}"; }}
+[ ! -s restored ] || echo "restored $(cat restored)"
+:"""
+
+_PORTAINER = f"""d=$(docker volume inspect -f '{{{{.Mountpoint}}}}' "$1" 2>/dev/null) || exit 0
+[ -n "$(ls -A "$d" 2>/dev/null)" ] || exit 0
+echo there; cd "$d"
+[ ! -s {PORTAINER_KEY} ] || {{ i=$(sha256sum <{PORTAINER_KEY}); echo "identity ${{i%% *}}"; }}
+[ ! -s .phoenix-restored ] || echo "restored $(cat .phoenix-restored)"
+:"""
+
+
+class _Here(FactBase[Found]):
+    @staticmethod
+    @override
+    def default() -> Found:
+        return Found()
+
+    @override
+    def process(self, output: Iterable[str]) -> Found:
+        try:
+            return parse_found(list(output))
+        except BackupError as error:
+            raise FactProcessError(str(error)) from error
+
+
+class CaHere(_Here):
+    """Whether the CA's directory is there, which CA it is, and which backup it came from.
+
+    Its identity is that of `phoenix.backup.contents.ca_identity`, given only beside a database.
+    """
+
+    @override
+    def command(self, directory: str = DIRECTORY) -> StringCommand:
+        return StringCommand("sh", "-c", shlex.quote(_CA), "ca-here", shlex.quote(directory))
+
+
+class PortainerHere(_Here):
+    """Whether the Docker volume holds data, of which server, and which backup they came from."""
+
+    @override
+    def command(self, volume: str) -> StringCommand:
+        return StringCommand("sh", "-c", shlex.quote(_PORTAINER), "here", shlex.quote(volume))

@@ -1,0 +1,47 @@
+# Copy what a service owns while it stands still; print the copy as base64 of tar.gz. Runs as
+#   sh -c SCRIPT backup-collect UNIT LIMIT_KIB FROM MEMBER...
+# FROM is a directory, or the name of a Docker volume. The copy lies in memory (/run), never on a
+# disk, and the service runs again before the first byte is sent: a slow reader does not prolong
+# the pause.
+set -eu
+umask 077
+unit=$1 limit=$2 from=$3 memory=${PHOENIX_MEMORY:-/run}
+shift 3
+die() { echo "phoenix: $*" >&2; exit 3; }
+case $from in
+/*) ;;
+*)
+    volume=$from
+    from=$(docker volume inspect -f '{{.Mountpoint}}' "$volume" 2>/dev/null) ||
+        die "there is no Docker volume $volume: was Portainer ever deployed?"
+    ;;
+esac
+cd "$from" 2>/dev/null || die "there is no $from: nothing to back up"
+for member; do [ -e "$member" ] || die "$from/$member is missing: nothing whole to back up"; done
+need=$(du -skc --apparent-size -- "$@" | tail -n 1 | cut -f 1)
+[ "$need" -le "$limit" ] || die "$from holds $need KiB, and a backup takes $limit KiB at most"
+room=$(df -k --output=avail "$memory" | tail -n 1)
+[ "$need" -le "$room" ] || die "$need KiB are to be copied, and $memory has room for $room KiB"
+exec 9>"$memory/phoenix-backup-$unit.lock"
+flock -n 9 || die "another backup of this guest is under way"
+copy=$(mktemp -d "$memory"/phoenix-backup.XXXXXX)
+stopped=
+again() {
+    [ -z "$stopped" ] || { systemctl start "$unit" && systemctl stop "$alarm.timer"; } || true
+    stopped=
+}
+trap 'again; rm -rf "$copy"' EXIT
+trap 'exit 143' HUP INT TERM PIPE
+if systemctl is-active -q "$unit"; then
+    # Whoever kills this shell does not stop the service with it.
+    alarm="phoenix-backup-start-${unit%.service}"
+    systemctl stop "$alarm.timer" 2>/dev/null || true
+    systemd-run -q --collect --unit="$alarm" --on-active=180 systemctl start "$unit" 9>&-
+    stopped=yes
+    systemctl stop "$unit"
+fi
+tar -C "$from" --exclude=./.phoenix-restored -cf - -- "$@" >"$copy/tar"
+if systemctl is-active -q "$unit"; then die "$unit was started meanwhile: run again"; fi
+again
+gzip -1 "$copy/tar"
+base64 -w 4000 "$copy/tar.gz"

@@ -1,0 +1,95 @@
+"""The start page: what this run's verification found, for whoever opens it."""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import hashlib
+import shlex
+import socket
+from collections.abc import Generator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+from pyinfra import host, logger
+from pyinfra.api import FunctionCommand, StringCommand, operation
+from pyinfra.api.state import StateStage
+
+from facts.home import HomePage, HomeState
+from operations.refusal import refuse
+from operations.verification import outcomes
+from phoenix import home
+from phoenix.endpoints import Served, endpoints
+from phoenix.model import Site
+from phoenix.page import Page, Stamp, build, headline
+from phoenix.page_html import render
+from phoenix.revision import revision
+from phoenix.traefik import ROOT_CA
+
+_PROJECT = Path(__file__).parent.parent
+
+# Two lines of base64 come in. The data is renamed last: by it the next run tells whether this one
+# was done. Each file is whole or the old one, whenever we are killed.
+_WRITE = """
+umask 022; mkdir -p "$1" && cd "$1" && exec 9>.lock && flock -w 60 9 || exit 1
+read -r page && read -r data || exit 1
+printf %s "$page" | base64 -d >.index.html.new && printf %s "$data" | base64 -d >.home.json.new &&
+mv -f .index.html.new index.html && mv -f .home.json.new home.json
+"""
+
+
+@operation()
+def start_page(site: Site) -> Generator[StringCommand | FunctionCommand, None, None]:
+    """Write the page of this run's outcomes, unless the one that is there says the same.
+
+    It comes between `probe` and `judge`: the page tells of a broken site, too. A run that was
+    limited to some hosts leaves it alone, as it knows nothing of the others; a host that failed
+    earlier in the run is told as one whose checks could not be made.
+    """
+    if host.state.current_stage < StateStage.Execute:
+        host.noop("the page is made of the checks, once they were made")
+        return
+    found = outcomes()
+    failed = {one.name for one in host.state.failed_hosts}
+    left_out = [one.name for one in site.hosts if one.name not in found.keys() | failed]
+    if left_out:
+        host.noop(f"the page stays: this run left out {', '.join(left_out)}")
+        return
+    asked = endpoints(site)
+    have = host.get_fact(HomePage, endpoints=[one.asked for one in asked], ca_file=ROOT_CA)
+    if len(have.served) != len(asked):
+        yield from refuse(
+            f"{len(asked)} ports were asked for their certificate, {len(have.served)} answered"
+        )
+        return
+    served = [Served(end, got.leaf, got.fault) for end, got in zip(asked, have.served, strict=True)]
+    stamp = Stamp(at=datetime.now(UTC).replace(microsecond=0), by=_operator())
+    page = build(site, found, served, revision(_PROJECT), stamp)
+    if _says(have, page):
+        host.noop("the page says the same already")
+        return
+    logger.info("%sthe page says: %s", host.print_prefix, headline(page.health))
+    lines = (render(page), page.model_dump_json() + "\n")
+    yield StringCommand(
+        *("sh", "-c", shlex.quote(_WRITE), "home-page", home.PAGE),
+        _stdin="".join(f"{base64.b64encode(text.encode()).decode()}\n" for text in lines),
+    )
+
+
+def _operator() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in a container
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _says(have: HomeState, page: Page) -> bool:
+    """Whether the host's page is whole, made by this project's template, and says what we would."""
+    try:
+        old = Page.model_validate_json(have.data)
+    except ValidationError:
+        return False
+    whole = hashlib.sha256(render(old).encode()).hexdigest() == have.sha256
+    return whole and page.same_as(old)

@@ -1,0 +1,151 @@
+"""A backup's parts put back: look at what is there, compare, put or leave alone.
+
+Thin over `phoenix.backup`, which has checked the whole backup before any host is asked.
+"""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from collections.abc import Generator
+from functools import cache
+from pathlib import Path
+
+from pyinfra import host
+from pyinfra.api import FunctionCommand, StringCommand, operation
+
+from facts.backup import CaHere, PortainerHere
+from operations import trust
+from operations.explain import tell
+from operations.refusal import refuse
+from operations.work import command
+from phoenix import backup, secret_names
+from phoenix.portainer import DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT
+from phoenix.secrets import SecretStore
+from phoenix.step_ca import DIRECTORY, UNIT
+
+Commands = Generator[StringCommand | FunctionCommand, None, None]
+
+KEPT = "/var/backups/phoenix/portainer"
+"""Where a volume's data are kept that a backup's have replaced."""
+
+
+@cache
+def _script(name: str) -> str:
+    return (Path(__file__).parent / name).read_text()
+
+
+@operation()
+def ca(given: backup.Backup, *, replace: bool) -> Commands:
+    """Put the CA's keys, certificates and database on this guest, unless this CA is there.
+
+    Another CA is refused, or with `replace` moved aside.
+    """
+    try:
+        step = backup.decide(
+            host.get_fact(CaHere, directory=DIRECTORY),
+            what="the CA",
+            place=DIRECTORY,
+            identity=backup.ca_identity(given.parts["ca"]),
+            sha256=_sha256(given, "ca"),
+            replace=replace,
+        )
+    except backup.BackupError as error:
+        yield from refuse(str(error))
+        return
+    if step == "keep":
+        host.noop(f"the backup's CA is in {DIRECTORY}, with a database no older than the backup's")
+        return
+    words = (DIRECTORY, UNIT, _sha256(given, "ca"), "yes" if step == "replace" else "no")
+    yield _put("restore_ca.sh", words, given.parts["ca"])
+    yield command(trust.forget)  # another root may stand there now
+
+
+@operation()
+def portainer(given: backup.Backup, *, replace: bool) -> Commands:
+    """Put Portainer's data into its volume, unless this server's data are there.
+
+    Another server's are refused, or with `replace` moved aside.
+    """
+    try:
+        step = backup.decide(
+            host.get_fact(PortainerHere, volume=DATA_VOLUME),
+            what="the server",
+            place=f"Docker's volume {DATA_VOLUME}",
+            identity=backup.portainer_identity(given.parts["portainer"]),
+            sha256=_sha256(given, "portainer"),
+            replace=replace,
+        )
+    except backup.BackupError as error:
+        yield from refuse(str(error))
+        return
+    if step == "keep":
+        host.noop(f"the backup's server has its data in {DATA_VOLUME}")
+        return
+    words = (
+        DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT, _sha256(given, "portainer"),
+        "yes" if step == "replace" else "no", KEPT,
+    )  # fmt: skip
+    yield _put("restore_portainer.sh", words, given.parts["portainer"])
+
+
+@operation()
+def secrets(given: backup.Backup, store: SecretStore, *, replace: bool) -> Commands:
+    """Put the generated secrets back into the store on the control machine.
+
+    Those that are missing are added; where one has another value the run is refused, or with
+    `replace` the store that stood there is kept beside it.
+    """
+    values = backup.contents.secrets(given.parts["secrets"])
+    added, other = store.differences(values)
+    if other and not replace:
+        yield from refuse(
+            f"{store.path} has other values of {', '.join(other)} than the backup, and nothing was "
+            "changed: give restore_replace=true to take the backup's (the file is kept beside it), "
+            "or leave secrets out of restore_parts"
+        )
+        return
+    if not added and not other:
+        host.noop(f"{store.path} has the backup's {len(values)} secrets")
+        return
+
+    def merge() -> None:
+        aside = store.merge(values)
+        tell([f"{store.path}: {', '.join([*added, *other])} taken from the backup"])
+        if aside is not None:
+            tell([f"the store that stood there is kept in {aside}"])
+
+    yield command(merge)
+
+
+@operation()
+def administrator(given: backup.Backup, store: SecretStore) -> Commands:
+    """Have a Portainer that was put back take today's password, where the backup's is another.
+
+    Noted in the store as a change that was begun, which deploys/portainer.py ends.
+    """
+    name = secret_names.ADMIN_PASSWORD
+    values = backup.contents.secrets(given.parts.get("secrets", b"{}"))
+    former, present = values.get(name), store.present(name)
+    if (
+        former is None
+        or present is None
+        or store.begun(name)
+        or present.get_secret_value() == former
+        or store.origin(name) != "store"
+    ):
+        host.noop("Portainer's password is the backup's, or is not Phoenix's to change")
+        return
+    yield command(lambda: store.begin_from(name, former))
+
+
+def _sha256(given: backup.Backup, part: str) -> str:
+    entry = given.manifest.entry(part)
+    return entry.sha256 if entry else ""
+
+
+def _put(script: str, words: tuple[str, ...], data: bytes) -> StringCommand:
+    return StringCommand(
+        "sh", "-c", shlex.quote(_script(script)), script.partition(".")[0],
+        *(shlex.quote(word) for word in words), _stdin=base64.encodebytes(data).decode(),
+    )  # fmt: skip

@@ -1,0 +1,35 @@
+# Put a backup's CA in its place. Runs as
+#   sh -c SCRIPT restore-ca DIRECTORY UNIT SHA256 REPLACE      REPLACE: yes or no
+# with the part, base64 of tar.gz with that digest, on standard input. It is unpacked and proven
+# aside and appears with one rename; what stood there before is kept, never deleted.
+set -eu
+umask 077
+directory=$1 unit=$2 sha=$3 replace=$4
+die() { echo "phoenix: $*" >&2; exit 3; }
+if [ -e "$directory" ] && [ "$replace" != yes ]; then
+    die "$directory exists already; nothing was changed"
+fi
+part=$(mktemp "${PHOENIX_MEMORY:-/run}/phoenix-restore.XXXXXX") # in memory
+new=
+trap 'rm -rf "$part" "$new"' EXIT
+trap '' HUP INT PIPE # the run that sent us may die; what is begun is ended here
+base64 -d >"$part"
+[ "$(sha256sum <"$part" | cut -d' ' -f1)" = "$sha" ] || die "the part arrived damaged; run again"
+id step >/dev/null 2>&1 || # as step_ca_init.sh does
+    useradd --system --user-group --home-dir "$directory" --no-create-home --shell /usr/sbin/nologin step
+rm -rf "$directory".restore.*
+new=$(mktemp -d "$directory.restore.XXXXXX")
+tar -C "$new" -xpzf "$part" # owners by name: the user's number may be another one here
+chmod 755 "$new"
+printf '%s\n' "$sha" >"$new/restored"
+chmod 644 "$new/restored"
+openssl verify -CAfile "$new/certs/root_ca.crt" "$new/certs/intermediate_ca.crt" >/dev/null
+openssl pkey -in "$new/secrets/intermediate_ca_key" -passin "file:$new/secrets/password" -noout
+sync
+if [ -e "$directory" ]; then
+    aside=$directory.before-restore-$(date -u +%Y%m%dT%H%M%SZ)
+    systemctl stop "$unit" 2>/dev/null || true
+    mv -T "$directory" "$aside"
+    echo "phoenix: what stood in $directory is kept in $aside" >&2
+fi
+mv -T "$new" "$directory"

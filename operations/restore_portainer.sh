@@ -1,0 +1,42 @@
+# Put a backup's Portainer data into the volume. Runs as
+#   sh -c SCRIPT restore-portainer VOLUME PROJECT UNIT SHA256 REPLACE KEPT    REPLACE: yes or no
+# with the part, base64 of tar.gz with that digest, on standard input. What the volume holds is
+# first copied below KEPT; the data change by renames within the volume's own directory.
+set -eu
+umask 077
+volume=$1 project=$2 unit=$3 sha=$4 replace=$5 kept=$6
+die() { echo "phoenix: $*" >&2; exit 3; }
+command -v docker >/dev/null || die "there is no Docker on this guest yet: run deploys/docker.py"
+part=$(mktemp "${PHOENIX_MEMORY:-/run}/phoenix-restore.XXXXXX") # in memory
+new= again=
+trap '[ -z "$again" ] || systemctl start "$unit"; rm -rf "$part" "$new"' EXIT
+trap '' HUP INT PIPE # the run that sent us may die; what is begun is ended here
+base64 -d >"$part"
+[ "$(sha256sum <"$part" | cut -d' ' -f1)" = "$sha" ] || die "the part arrived damaged; run again"
+# With the labels by which Compose knows the volume as its own.
+docker volume inspect "$volume" >/dev/null 2>&1 ||
+    docker volume create --label "com.docker.compose.project=$project" \
+        --label com.docker.compose.volume=data "$volume" >/dev/null
+data=$(docker volume inspect -f '{{.Mountpoint}}' "$volume")
+if [ -n "$(ls -A "$data" 2>/dev/null)" ] && [ "$replace" != yes ]; then
+    die "volume $volume holds data already; nothing was changed"
+fi
+rm -rf "${data%/*}"/.restore.*
+new=$(mktemp -d "${data%/*}/.restore.XXXXXX")
+mkdir "$new/data"
+chmod 755 "$new/data"
+tar -C "$new/data" -xpzf "$part"
+[ -s "$new/data/portainer.key" ] || die "the part holds no data of Portainer"
+printf '%s\n' "$sha" >"$new/data/.phoenix-restored"
+sync
+if systemctl is-active -q "$unit"; then again=yes; fi
+systemctl stop "$unit" 2>/dev/null || true
+if [ -n "$(ls -A "$data" 2>/dev/null)" ]; then
+    aside=$kept/before-restore-$(date -u +%Y%m%dT%H%M%SZ)
+    mkdir -p "$kept"
+    cp -a "$data" "$kept/.part"
+    mv -T "$kept/.part" "$aside"
+    echo "phoenix: what the volume $volume held is kept in $aside" >&2
+fi
+[ ! -e "$data" ] || mv -T "$data" "$new/old"
+mv -T "$new/data" "$data"

@@ -1,0 +1,222 @@
+"""Replacing the CA's intermediate or root, one proven step after the other.
+
+Each operation looks at the state on the CA's guest and at what the hosts prove in this very run;
+none trusts what an earlier run saw. So a run that was killed is finished by the next one, and a
+host that cannot be reached stops the rotation where both roots are still trusted.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Generator
+
+from pyinfra import host, logger
+from pyinfra.api import FunctionCommand, StringCommand, operation
+from pyinfra.api.state import StateStage
+
+from facts.certificates import ACME_PROGRAM, CertificateFile, ServedCertificate, ServedState
+from facts.trust import LocalTrust
+from operations.refusal import refuse
+from operations.step_ca import script
+from operations.trust import certificate_authority, forget
+from phoenix.acme import PAIRS
+from phoenix.model import Site
+from phoenix.rotation import (
+    Endpoint,
+    RotationError,
+    beginning,
+    endpoints,
+    held_by,
+    next_name,
+    signer,
+    unproven,
+)
+from phoenix.step_ca import DIRECTORY, Phase
+from phoenix.trust import STORE, STORED
+from phoenix.x509 import parse_chain
+
+Commands = Generator[StringCommand | FunctionCommand, None, None]
+SERVED_WITHIN = 150
+"""Seconds in which a service takes a renewed certificate: Qdrant looks once a minute."""
+
+_trusting: set[str] = set()
+_serving: set[str] = set()
+
+
+@operation()
+def prepared(site: Site, asked: str, *, organisation: str, years: int) -> Commands:
+    """Make the CA's next keys, aside: the first step, unless a rotation is under way.
+
+    Args:
+        asked: "root", "intermediate" or "continue"; see `phoenix.rotation.beginning`.
+        organisation: O of the subjects, and the start of the root's common name.
+        years: lifetime; an intermediate ends with its root at the latest.
+    """
+    ca = certificate_authority(site)
+    try:
+        kind = beginning(asked, ca)
+    except RotationError as error:
+        yield from refuse(str(error))
+        return
+    if not kind:
+        host.noop(f"rotation of the {ca.rotation}: {ca.phase}" if ca.rotation else "none is begun")
+        return
+    words = (
+        "prepare", DIRECTORY, kind, organisation, next_name(parse_chain(ca.root)[0].subject_cn),
+        next_name(signer(ca).subject_cn), site.domain, str(site.network.network_address),
+        str(site.network.netmask), str(years),
+    )  # fmt: skip
+    yield _run(*words)
+    forget()
+
+
+@operation()
+def trust_proven(site: Site) -> Commands:
+    """See that this host trusts each root of the CA; needed of every host before the next step."""
+    if not _executing():
+        return
+    wanted = {parse_chain(pem)[0].fingerprint for pem in certificate_authority(site).roots}
+    found = host.get_fact(LocalTrust, directory=STORE)
+    if missing := wanted - {info.fingerprint for info in found.values()}:
+        yield from refuse(f"this host does not trust {len(missing)} of the CA's roots")
+        return
+    _trusting.add(host.name)
+    host.noop(f"{len(wanted)} of the CA's roots are trusted")
+
+
+@operation()
+def switched(site: Site, *, unit: str, stop: str, health: str) -> Commands:
+    """The CA signs with its next keys, when every host of the site trusts the next root.
+
+    Args:
+        unit: the CA's systemd unit.
+        stop: shell command that stops it and keeps a copy of its database.
+        health: shell command that succeeds when it runs.
+
+    An exchange that was interrupted is finished whatever else; one after which the CA does not
+    run is undone.
+    """
+    if not _executing():
+        return
+    ca = certificate_authority(site)
+    if ca.phase not in ("prepared", "switching"):
+        host.noop("the CA signs with the newest keys that it has")
+        return
+    if ca.phase == "prepared" and (missing := unproven(site, _trusting)):
+        yield from refuse(_stopped(ca.rotation, f"not proven to trust the next root: {missing}"))
+        return
+    yield _run("switch", DIRECTORY, unit, stop, health)
+    forget()
+
+
+@operation()
+def renewed(site: Site) -> Commands:
+    """Renew each certificate of this host that is not of the CA's present intermediate."""
+    if not _executing():
+        return
+    ca = certificate_authority(site)
+    if ca.phase != "switched":
+        host.noop("no certificate is out of date")
+        return
+    wanted, mine = signer(ca).fingerprint, held_by(site, site.host(host.name))
+    old = []
+    for certificate in mine:
+        pair = host.get_fact(CertificateFile, path=f"{PAIRS}/{certificate.name}/fullchain.pem")
+        if pair is None or wanted not in {info.fingerprint for info in pair.chain}:
+            old.append(certificate.name)
+    if not old:
+        host.noop(f"{len(mine)} certificates are of the present chain")
+    for name in old:
+        yield StringCommand(ACME_PROGRAM, "renew", name)
+
+
+@operation()
+def served(site: Site, phase: Phase) -> Commands:
+    """See that this host's ports serve the CA's present chain, to a client of the newest root.
+
+    Args:
+        phase: of the rotation, in which that must hold: "switched", or "" when all is done.
+    """
+    if not _executing():
+        return
+    ca = certificate_authority(site)
+    if ca.phase != phase:
+        host.noop("nothing is to be proven yet")
+        return
+    mine = [end for end in endpoints(site) if end.host.name == host.name]
+    root, wanted = STORED[len(ca.roots) - 1], signer(ca).fingerprint
+    end_of_patience = time.monotonic() + SERVED_WITHIN
+    waiting = dict.fromkeys(mine, "")
+    while True:
+        for end in list(waiting):
+            waiting[end] = _fault(end, root, wanted)
+            if not waiting[end]:
+                del waiting[end]
+        if not waiting or time.monotonic() > end_of_patience:
+            break
+        time.sleep(2)
+    if waiting:
+        lines = [f"port {end.port} ({end.name}): {fault}" for end, fault in waiting.items()]
+        yield from refuse("\n".join(lines))
+        return
+    _serving.add(host.name)
+    host.noop(f"{len(mine)} ports serve the CA's present chain")
+
+
+def _fault(end: Endpoint, root: str, wanted: str) -> str:
+    state: ServedState = host.get_fact(
+        ServedCertificate, address=str(end.host.address), port=end.port, server_name=end.name,
+        ca_file=root,
+    )  # fmt: skip
+    if state.error or state.verify_code:
+        return state.error or f"not verified with the newest root alone: {state.verify_message}"
+    if wanted not in {info.fingerprint for info in state.chain}:
+        return "still serves a certificate of the earlier intermediate"
+    return ""
+
+
+@operation()
+def finished(site: Site) -> Commands:
+    """Nothing of the earlier chain is needed, when every host was proven in this run.
+
+    What is trusted after it is the newest root alone.
+    """
+    if not _executing():
+        return
+    ca = certificate_authority(site)
+    if ca.phase != "switched":
+        host.noop("no rotation is to be finished")
+        return
+    missing = dict.fromkeys(unproven(site, _trusting) + unproven(site, _serving, serving=True))
+    if missing:
+        yield from refuse(
+            _stopped(ca.rotation, f"not proven to trust and serve the new chain: {list(missing)}")
+        )
+        return
+    yield _run("finish", DIRECTORY)
+    forget()
+    logger.info("%sthe %s is replaced", host.print_prefix, ca.rotation)
+
+
+def _stopped(rotation: str, why: str) -> str:
+    both = "both roots stay trusted everywhere" if rotation == "root" else "nothing is lost"
+    return (
+        f"the rotation of the {rotation} stops here, and {both}; {why}. When they can be reached, "
+        "run this again with --data certs_rotate=continue"
+    )
+
+
+def _run(*words: str) -> StringCommand:
+    return StringCommand(
+        "sh", "-c", shlex.quote(script("step_ca_rotate.sh")), "step-ca-rotate",
+        *(shlex.quote(word) for word in words),
+    )  # fmt: skip
+
+
+def _executing() -> bool:
+    """Whether the run is past its plan; where not, says that this is seen when it is."""
+    if host.state.current_stage >= StateStage.Execute:
+        return True
+    host.noop("is decided when the steps before it are done")
+    return False

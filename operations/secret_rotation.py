@@ -1,0 +1,135 @@
+"""Secrets changed where they are known: kept as a candidate, changed, proven, then promoted.
+
+The generated secrets' store says how far a change has come, and the services which value they
+take, so a run that was killed is finished by the next. Give operations a ``name=``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+
+from pyinfra import host
+from pyinfra.api import FunctionCommand, StringCommand, operation
+from pyinfra.api.exceptions import OperationError
+
+from operations.explain import tell
+from operations.portainer import PortainerAccess, connected, use_key
+from operations.work import command
+from phoenix import portainer_api as api
+from phoenix.config_tree import Tree
+from phoenix.secrets import SecretStore
+
+Commands = Generator[FunctionCommand, None, None]
+
+PASSWORD, AGENT_SECRET = "portainer_admin_password", "portainer_agent_secret"
+TRIAL_SECONDS = 300
+"""After this time both sides go back to the former agent secret, should this run die."""
+
+_answered: dict[str, bool] = {}
+
+
+@operation()
+def promoted(store: SecretStore, names: Sequence[str]) -> Commands:
+    """From now on the proposed values are the secrets `names`; their hosts converge to them."""
+
+    def finish() -> None:
+        for name in names:
+            store.finish(name)
+        tell([f"new value kept: {name}" for name in names])
+
+    yield command(finish)
+
+
+@operation()
+def portainer_password(
+    access: PortainerAccess,
+    store: SecretStore,
+    *,
+    username: str = "admin",
+    ready_seconds: float = 120.0,
+) -> Commands:
+    """Give Portainer's administrator the proposed password, and prove that it logs in.
+
+    Args:
+        access: how to reach the API.
+        store: holds the present password and the proposed one.
+        username: the administrator's.
+        ready_seconds: how long a starting server may take to answer.
+    """
+
+    def change() -> None:
+        old, new = store.present(PASSWORD), store.propose(PASSWORD)
+        store.begin(PASSWORD)
+        with connected(access) as client:
+            client.wait_ready(ready_seconds)
+            changed = api.ensure_password(client, username, old, new)
+        store.finish(PASSWORD)
+        tell(["Portainer's password changed" if changed else "Portainer has the new password"])
+
+    yield command(change)
+
+
+@operation()
+def endpoints_answer(
+    access: PortainerAccess, names: Sequence[str] | None, *, seconds: float = 90.0
+) -> Commands:
+    """Find out whether the server reaches the Docker of every endpoint of `names`.
+
+    It never fails: `kept_or_undone` acts on the answer, on all hosts.
+
+    Args:
+        access: how to reach the API.
+        names: None on a host that only takes part, so that it is ready before the server asks.
+        seconds: how long the answers may take.
+    """
+    if names is None:
+        host.noop("the server asks")
+        return
+    asked = names
+
+    def ask() -> None:
+        _answered[AGENT_SECRET] = False
+        deadline = time.monotonic() + seconds
+        while not (fine := _all_answer(access, asked)) and time.monotonic() < deadline:
+            time.sleep(1)
+        _answered[AGENT_SECRET] = fine
+        tell([f"{name}: Docker {'answers' if fine else 'does not answer'}" for name in asked])
+
+    yield command(ask)
+
+
+@operation()
+def kept_or_undone(tree: Tree, store: SecretStore) -> Commands:
+    """Keep the new agent secret in `tree`, which is on trial here, or go back to the former.
+
+    The former one comes back, and the host fails, unless every endpoint has answered.
+    """
+
+    def settle() -> None:
+        fine = _answered.get(AGENT_SECRET, False)
+        if fine:
+            store.finish(AGENT_SECRET)
+        word = "confirm" if fine else "undo"
+        done, output = host.run_shell_command(
+            StringCommand("sh", f"{tree.base}/current/apply", word), print_output=False
+        )
+        if not fine:
+            raise OperationError(
+                "with the new agent secret the server does not reach every agent: the former one "
+                f"is back ({tree.component}), and nothing else was changed\n{output.stderr}"
+            )
+        if not done:
+            raise OperationError(output.stderr)
+
+    yield command(settle)
+
+
+def _all_answer(access: PortainerAccess, names: Sequence[str]) -> bool:
+    try:
+        with connected(access) as client:
+            use_key(client, access)
+            found = {endpoint.name: endpoint.id for endpoint in client.endpoints()}
+            return all(name in found and client.docker_ping(found[name]) for name in names)
+    except OperationError:  # the server is starting, or the agent refuses its signature
+        return False

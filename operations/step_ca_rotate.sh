@@ -1,0 +1,140 @@
+# Replace the CA's intermediate, or its root and intermediate. Runs, after step_ca_keys.sh, as
+#   sh -c SCRIPT step-ca-rotate prepare DIRECTORY KIND ORGANISATION ROOTNAME INTERMEDIATENAME \
+#       DOMAIN NETWORK NETMASK YEARS     make the next keys aside; the CA goes on as it is
+#   sh -c SCRIPT step-ca-rotate switch DIRECTORY UNIT STOP HEALTH    the CA signs with the next keys
+#   sh -c SCRIPT step-ca-rotate finish DIRECTORY                     nothing is left to replace
+# DIRECTORY/rotation is the state, so that whoever comes next goes on from it:
+#   kind       root or intermediate; there from the first moment on
+#   next/      certs/ and secrets/ that will replace the present ones
+#   earlier_root_ca.crt   the root that is trusted until all is done (kind root)
+#   switching  names the directory with the files as they were: files are being exchanged
+#   switched   the CA is proven to run with the next ones
+set -eu
+umask 077
+trap '' HUP INT PIPE # the run that sent us may die; what is begun is ended here
+command=$1 directory=$2
+state=$directory/rotation
+cd "$directory"
+exec 9>/run/lock/phoenix-step-ca
+flock -w 300 9 || { echo "phoenix: another run is at work on $directory" >&2; exit 4; }
+
+prepare() { # KIND ORGANISATION ROOTNAME INTERMEDIATENAME DOMAIN NETWORK NETMASK YEARS
+    kind=$1 organisation=$2 root=$3 intermediate=$4
+    domain=$5 network=$6 netmask=$7 days=$(($8 * 365))
+    if [ -e "$state" ]; then return; fi
+    rm -rf "$state".new.*
+    new=$(mktemp -d "$state.new.XXXXXX")
+    trap 'rm -rf "$new"' EXIT
+    mkdir -p "$new/next/certs" "$new/next/secrets" "$new/next/work"
+    cd "$new/next"
+    cp "$directory/secrets/password" secrets/password
+    make_key intermediate_ca_key
+    if [ "$kind" = root ]; then
+        make_key root_ca_key
+        make_root "$organisation" "$root"
+        signer=secrets/root_ca_key lasts=$days
+    else
+        cp "$directory/certs/root_ca.crt" certs/root_ca.crt
+        signer=$directory/secrets/root_ca_key
+        # Not longer than what vouches for it.
+        end=$(date -d "$(openssl x509 -in certs/root_ca.crt -noout -enddate | cut -d= -f2)" +%s)
+        lasts=$(((end - $(date +%s)) / 86400))
+        if [ "$lasts" -gt "$days" ]; then lasts=$days; fi
+    fi
+    make_intermediate "$organisation" "$intermediate" "$signer" "$lasts" || {
+        echo "phoenix: $signer does not sign for certs/root_ca.crt: is it this root's key?" >&2
+        exit 3
+    }
+    rm -rf work secrets/password
+    echo "$kind" >../kind
+    sync
+    cd "$directory"
+    mv -T "$new" "$state"
+}
+
+put() { # FROM PATH: one file appears at its place, whole
+    if [ ! -e "$1/$2" ]; then return; fi
+    cp "$1/$2" "$2.new"
+    case $2 in
+    certs/*) chmod 644 "$2.new" ;;
+    secrets/root_ca_key) chmod 600 "$2.new" ;;
+    *) chmod 600 "$2.new" && chown step:step "$2.new" ;;
+    esac
+    mv -f "$2.new" "$2"
+}
+
+exchange() { # FROM
+    put "$1" certs/root_ca.crt
+    put "$1" certs/intermediate_ca.crt
+    put "$1" secrets/intermediate_ca_key
+    put "$1" secrets/root_ca_key
+    sync
+}
+
+healthy() { # UNIT HEALTH
+    systemctl reset-failed "$1" 2>/dev/null || true
+    systemctl start "$1" || return 1
+    end=$(($(date +%s) + 30))
+    until why=$(sh -c "$2" 2>&1 9>&-); do
+        [ "$(date +%s)" -lt "$end" ] || return 1
+        sleep 0.3
+    done
+}
+
+aside() { # the files as they are, and the root that stays trusted
+    mkdir -p retired
+    rm -rf retired/.part
+    mkdir -p retired/.part/certs retired/.part/secrets
+    cp -p certs/root_ca.crt certs/intermediate_ca.crt retired/.part/certs/
+    cp -p secrets/intermediate_ca_key retired/.part/secrets/
+    if [ "$(cat "$state/kind")" = root ]; then
+        # The key may have been taken offline.
+        if [ -e secrets/root_ca_key ]; then cp -p secrets/root_ca_key retired/.part/secrets/; fi
+        cp certs/root_ca.crt "$state/earlier_root_ca.crt"
+    fi
+    retired=retired/$(date -u +%Y%m%dT%H%M%SZ)
+    mv -T retired/.part "$retired"
+    echo "$retired" >"$state/switching.new"
+    sync
+    mv -f "$state/switching.new" "$state/switching"
+}
+
+switch() { # UNIT STOP HEALTH
+    if [ -e "$state/switched" ]; then return; fi
+    [ -e "$state/switching" ] || aside
+    if ! sh -c "$2" 9>&-; then # it may have stopped the CA
+        systemctl start "$1" || true
+        echo "phoenix: what comes before the exchange failed; it is yet to be made" >&2
+        exit 3
+    fi
+    systemctl stop "$1"
+    exchange "$state/next"
+    if healthy "$1" "$3"; then
+        mv -f "$state/switching" "$state/switched"
+        sync
+        rm -rf "$state/next"
+        return
+    fi
+    echo "phoenix: the CA does not run with its next keys: ${why:-it does not start}" >&2
+    journalctl -q --no-pager -o cat -n 10 -u "$1" >&2 || true
+    systemctl stop "$1" || true
+    exchange "$(cat "$state/switching")"
+    rm -f "$state/switching" "$state/earlier_root_ca.crt"
+    why=
+    healthy "$1" "$3" || { echo "phoenix: NOR WITH THOSE BEFORE: $why" >&2; exit 5; }
+    echo "phoenix: the present keys are in charge again" >&2
+    exit 5
+}
+
+finish() {
+    if [ ! -e "$state" ]; then return; fi
+    rm -rf "$state.done"
+    mv -T "$state" "$state.done" # what is half removed is no state
+    rm -rf "$state.done"
+}
+
+shift 2
+case $command in
+prepare | switch | finish) "$command" "$@" ;;
+*) echo "phoenix: unknown command: $command" >&2; exit 2 ;;
+esac

@@ -1,0 +1,70 @@
+"""Backup files on the control machine: written whole and proven, or not at all; never replaced."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from phoenix.backup.archive import Backup, BackupError, pack, unpack
+from phoenix.backup.encryption import Opener, Seal
+
+
+def file_name(domain: str, created: datetime) -> str:
+    """`phoenix-DOMAIN-TIME.age`, so that names sort by time."""
+    return f"phoenix-{domain}-{created:%Y%m%dT%H%M%SZ}.age"
+
+
+def save(backup: Backup, directory: Path, lock: Seal, prove: Callable[[Backup], None]) -> Path:
+    """Encrypt a backup into a new file, mode 0600, and prove it before it gets its name.
+
+    What was written is read back from the disk, decrypted, compared with its manifest and given
+    to `prove`; only then does the file appear under its name.
+
+    Raises:
+        BackupError: it cannot be written, does not prove, or the name is taken.
+    """
+    manifest = backup.manifest
+    target = directory / file_name(manifest.domain, manifest.created)
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, name = tempfile.mkstemp(dir=directory, prefix=".phoenix-backup-")  # mode 0600
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(lock.encrypt(pack(backup)))
+                file.flush()
+                os.fsync(file.fileno())
+            prove(load(part, lock.open))
+            target.hardlink_to(part)  # unlike a rename it fails where there is one already
+        finally:
+            part.unlink(missing_ok=True)
+        _sync(directory)
+    except FileExistsError:
+        raise BackupError(f"{target} is there already; it was left alone: run again") from None
+    except OSError as error:
+        raise BackupError(f"backup_to: the backup cannot be written: {error}") from None
+    return target
+
+
+def load(path: Path, unlock: Opener) -> Backup:
+    """Read, decrypt and check a backup file.
+
+    Raises:
+        BackupError: see `unpack` and `opener`; or the file cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BackupError(f"the backup cannot be read: {error}") from None
+    return unpack(unlock(data))
+
+
+def _sync(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,105 @@
+"""`phoenix certs`: what is served and until when; new ones now; a new intermediate or root."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from phoenix import observation
+from phoenix.cli import exits, output, project, status
+from phoenix.cli.converge import converge, finish
+from phoenix.cli.targets import Work, guest
+from phoenix.rotation import check_renewal
+from phoenix.status import Status
+
+app = typer.Typer(
+    no_args_is_help=True, help="Certificates: list them, renew one now, replace the CA's keys."
+)
+
+
+class Rotation(StrEnum):
+    """What `phoenix certs rotate` replaces."""
+
+    intermediate = "intermediate"
+    root = "root"
+    go_on = "continue"
+
+
+@app.command("list")
+def list_(
+    inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
+    as_json: output.JsonOption = False,
+) -> None:
+    """Show every certificate as it is served: for what, by whom issued, until when, renewed when.
+
+    Examples:
+      phoenix certs list
+      phoenix certs list --json | jq '.certificates[] | select(.hours_left < 4)'
+
+    Exit code: 0 all verify, 1 one is over, does not verify, or could not be asked for.
+    """
+    asked = (observation.CERTIFICATES, observation.RENEWALS)
+    found = status.look(project.load(inventory), asked, drift=False, quiet=as_json)
+    fine = all(one.state == "ok" for one in found.certificates)
+    told = {
+        "site": found.site,
+        "at": found.at.isoformat(),
+        "certificates": [one.model_dump(mode="json") for one in found.certificates],
+    }
+    output.emit(as_json, told, lambda console: _tell(console, found))
+    if not fine:
+        raise typer.Exit(exits.ERROR)
+
+
+def _tell(console: Console, found: Status) -> None:
+    status.tell_certificates(console, found)
+
+
+@app.command()
+def renew(
+    holder: Annotated[str, typer.Argument(help="The guest that holds it, by name or id.")],
+    inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
+    as_json: output.JsonOption = False,
+) -> None:
+    """Renew one guest's certificates now, due or not; the old ones serve until then.
+
+    The CA's own certificate is made anew by the CA when it starts.
+
+    Examples:
+      phoenix certs renew nginx-phoenix
+      phoenix certs renew 103
+
+    Exit code: 0 renewed and loaded, 1 not: the old one is still served.
+    """
+    site = project.load(inventory)
+    name = check_renewal(site.site, guest(holder, site.site)).name
+    work = Work(("deploys/certs_renew.py",), (name,), {"certs_renew": name})
+    finish(converge(site, [work], f"certs renew {name}", quiet=as_json), as_json)
+
+
+@app.command()
+def rotate(
+    what: Annotated[Rotation, typer.Argument(help="What to replace, or what was begun.")],
+    inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
+    as_json: output.JsonOption = False,
+) -> None:
+    """Replace the CA's intermediate, or its root, on every host, without a failed request.
+
+    For a new root every host trusts both until all of them are proven to trust and to serve the
+    new chain; then the old one goes. It can be stopped at any moment; `continue` goes on with what
+    was begun. Clients that are no hosts of the site must be given the new root by you, between the
+    two: it is in /etc/phoenix/roots.pem on every host.
+
+    Examples:
+      phoenix certs rotate intermediate
+      phoenix certs rotate root
+      phoenix certs rotate continue
+
+    Exit code: 0 every host is on the new chain, 1 it stopped; both chains are trusted meanwhile.
+    """
+    site = project.load(inventory)
+    work = Work(("deploys/certs_rotate.py",), (), {"certs_rotate": what.value})
+    finish(converge(site, [work], f"certs rotate {what.value}", quiet=as_json), as_json)

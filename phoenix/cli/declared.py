@@ -1,0 +1,112 @@
+"""What the offline verbs work on: an inventory's declaration, sound or not, without any host."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from phoenix import site as sites
+from phoenix.cli import project
+from phoenix.cli.exits import CommandError
+from phoenix.findings import ConfigError, Finding
+from phoenix.inventory import FaultyError
+from phoenix.model import Site
+
+_INSTALLED = Path(__file__).resolve().parent.parent.parent
+
+
+InventoryOption = Annotated[
+    Path,
+    typer.Option(
+        "--inventory",
+        "-i",
+        envvar="PHOENIX_INVENTORY",
+        help="The site's pyinfra inventory, or a directory with its two JSON files.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A declaration as found. Exactly one of `site` and `error` is there.
+
+    `root` is the project's directory, `name` the inventory relative to it; `inventories` holds the
+    two JSON files, `stacks` the stacks; `data` is that of the inventory's hosts.
+    """
+
+    root: Path
+    name: str
+    inventories: Path
+    stacks: Path
+    data: Mapping[str, Any]
+    site: Site | None
+    error: ConfigError | None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Errors and warnings of the declaration itself."""
+        if self.error is not None:
+            return (*self.error.findings, *self.error.warnings)
+        return self.site.warnings if self.site else ()
+
+    def sound(self) -> Site:
+        """The site.
+
+        Raises:
+            CommandError: the declaration is faulty; the text holds all errors.
+        """
+        if self.site is None:
+            raise CommandError(f"{self.error}\n`phoenix validate` says the same with line numbers")
+        return self.site
+
+    def file(self, label: str) -> Path:
+        """The file that a finding or a source means by its label."""
+        if label.startswith("stacks/"):
+            return self.stacks / label.removeprefix("stacks/")
+        if "/" in label:
+            return self.root / label
+        return self.inventories / label
+
+
+def read(inventory: Path) -> Declared:
+    """The declaration of an inventory file, or of a directory that holds the two JSON files.
+
+    Of a directory the stacks are in its own `stacks` or in that beside it, the environment is that
+    of PHOENIX_ENVIRONMENT, else the declared one, and the settings are those of the project beside
+    it, else of the installed one.
+
+    Raises:
+        CommandError: there is no such inventory, or it cannot be executed.
+    """
+    if inventory.is_dir():
+        return _directory(inventory.resolve())
+    path = project.find(inventory)
+    root = path.parent.parent
+    name = str(path.relative_to(root))
+    try:
+        found = project.load(inventory)
+    except CommandError as error:
+        if not isinstance(error.__cause__, FaultyError):
+            raise
+        faulty = error.__cause__
+        return Declared(
+            root, name, faulty.inventories, faulty.stacks, {}, site=None, error=faulty.error
+        )
+    inventories, stacks = Path(found.data["site_inventories"]), Path(found.data["site_stacks"])
+    return Declared(root, name, inventories, stacks, found.data, site=found.site, error=None)
+
+
+def _directory(folder: Path) -> Declared:
+    stacks = next((p for p in (folder / "stacks", folder.parent / "stacks") if p.is_dir()), None)
+    root = folder.parent if (folder.parent / "group_data").is_dir() else _INSTALLED
+    site, error = None, None
+    try:
+        site = sites.load(folder, stacks, environment=os.environ.get("PHOENIX_ENVIRONMENT"))
+    except ConfigError as found:
+        error = found
+    return Declared(root, folder.name, folder, stacks or folder / "stacks", {}, site, error)

@@ -1,0 +1,202 @@
+"""backup, restore and secrets_rotate as whole deploys, against a recorder that is no real host."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoenix import backup, inventory
+from phoenix.step_ca import FILES
+from tests.deploys.recorder import ROOT, Run, run
+from tests.unit.test_backup import CREATED, archive
+from tests.unit.test_backup import ca as ca
+
+PLANTED = "planted-5ecret-of-the-test"
+CA, SERVER, AGENT, TRAEFIK = "step-ca", "portainer", "drphoenix", "traefik-internal"
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """An SSH key: its private file, and its public half."""
+    key = tmp_path_factory.mktemp("key") / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    return key, key.with_suffix(".pub").read_text()
+
+
+@pytest.fixture(scope="module")
+def file(
+    ca: dict[str, bytes], keys: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A backup of the repository's own site."""
+    site = inventory.load(ROOT / "inventories", ROOT / "stacks", environment="production")
+    parts = [
+        backup.Part("ca", CA, "step-ca 1", archive(ca)),
+        backup.Part("portainer", SERVER, "portainer 1", archive({"./portainer.key": b"key"})),
+        backup.Part("secrets", "here", "phoenix", json.dumps({"one": PLANTED}).encode()),
+    ]
+    made = backup.make(site, parts, created=CREATED)
+    place = tmp_path_factory.mktemp("backups")
+    return backup.save(made, place, backup.seal([keys[1]], None), lambda _: None)
+
+
+def restored(file: Path, keys: tuple[Path, str], tmp_path: Path, **data: Any) -> Run:
+    return run(
+        "restore", tmp_path / "store/secrets.json",
+        restore_from=str(file), restore_identity=str(keys[0]), **data,
+    )  # fmt: skip
+
+
+def own(done: Run, word: str) -> list[str]:
+    return [name for name in done.operations if name.startswith(word)]
+
+
+# -- backup ------------------------------------------------------------------------------------
+
+
+def test_backup_reads_both_guests_and_writes_nothing_incomplete(
+    keys: tuple[Path, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The recorder answers with nothing, which is no copy."""
+    to = tmp_path / "to"
+    done = run("backup", tmp_path / "secrets.json", backup_to=str(to), backup_recipients=[keys[1]])
+    assert done.operations == ["Backup: the CA", "Backup: Portainer", "Backup: encrypted file"]
+    asked = {sent.host: sent.command for sent in done.sent if "backup-collect" in sent.command}
+    assert set(asked) == {CA, SERVER}
+    assert asked[CA].endswith("step-ca.service 131072 /etc/step-ca certs secrets db")
+    assert asked[SERVER].endswith("phoenix-portainer.service 131072 portainer_data .")
+    assert done.failed == {CA}
+    assert not to.exists() or list(to.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({}, "nobody could open the backup: make a key with `age-keygen"),
+        ({"backup_recipients": "age1x,age1y"}, "backup_recipients, entry 1"),
+        ({"backup_parts": "ca,database"}, "there is no part 'database'"),
+    ],
+)
+def test_backup_that_cannot_be_made_ends_before_a_host_is_touched(
+    tmp_path: Path, data: dict[str, str], message: str
+) -> None:
+    refused(lambda: run("backup", tmp_path / "s.json", backup_to="/x", **data), message)
+
+
+def test_backup_needs_a_directory(keys: tuple[Path, str], tmp_path: Path) -> None:
+    given = {"backup_recipients": [keys[1]]}
+    refused(lambda: run("backup", tmp_path / "s.json", **given), "backup_to is missing")
+
+
+# -- restore -----------------------------------------------------------------------------------
+
+
+def test_restore_puts_each_part_in_its_place(
+    file: Path, keys: tuple[Path, str], tmp_path: Path, ca: dict[str, bytes]
+) -> None:
+    root = ca["certs/root_ca.crt"].decode().splitlines()
+    state = [f"mode 600 {name}" for name in FILES]
+    state += ["yes opens", "yes matches", "yes chains", *(f"root {line}" for line in root)]
+    answers = {"find certs secrets rotation": lambda _: state}
+    done = restored(file, keys, tmp_path, responses=answers)
+    assert own(done, "Restore: ") == [
+        "Restore: generated secrets", "Restore: the CA", "Restore: Portainer",
+    ]  # fmt: skip
+    names = [name.rpartition(" | ")[2] for name in done.operations]
+    assert names.index("Restore: the CA") < names.index("Step-CA: keys and certificates")
+    assert names.index("Docker: daemon") < names.index("Restore: Portainer")
+    puts = {s.host: s for s in done.sent if " restore_" in s.command}
+    assert set(puts) == {CA, SERVER}
+    for sent in done.sent:
+        assert PLANTED not in sent.command + sent.stdin
+    store = tmp_path / "store/secrets.json"
+    assert json.loads(store.read_text()) == {"one": PLANTED}
+    assert store.stat().st_mode & 0o777 == 0o600
+
+
+def test_restore_without_the_ca_makes_no_new_one(
+    file: Path, keys: tuple[Path, str], tmp_path: Path
+) -> None:
+    done = restored(file, keys, tmp_path, restore_parts="portainer")
+    assert own(done, "Restore: ") == ["Restore: Portainer", "Restore: Portainer's password"]
+    assert not any("step_ca" in name or "trust" in name for name in done.operations)
+    assert not any("step-ca-init" in sent.command for sent in done.sent)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"restore_from": "/nonexistent.age"}, "the backup cannot be read"),
+        ({"restore_identity": ""}, "nothing is given to open the backup with"),
+        ({"restore_parts": "everything"}, "there is no part 'everything'"),
+        ({"restore_replace": "perhaps"}, "write true or false"),
+    ],
+)
+def test_restore_that_cannot_be_done_ends_before_a_host_is_touched(
+    file: Path, keys: tuple[Path, str], tmp_path: Path, data: dict[str, str], message: str
+) -> None:
+    given = {"restore_from": str(file), "restore_identity": str(keys[0]), **data}
+    refused(lambda: run("restore", tmp_path / "s.json", **given), message)
+
+
+# -- rotation ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "operations", "hosts"),
+    [
+        ("traefik_dashboard_password", ["Secrets: new values"], {TRAEFIK}),
+        ("thinkheads_ai_app_database_pass", ["Secrets: new values"], {AGENT}),
+        ("portainer_admin_password", ["Portainer: new password"], {SERVER, AGENT}),
+    ],
+)
+def test_a_change_goes_where_the_secret_is_known(
+    tmp_path: Path, name: str, operations: list[str], hosts: set[str]
+) -> None:
+    store = tmp_path / "secrets.json"
+    done = run("secrets_rotate", store, execute=False, secrets_rotate=name)
+    assert done.operations[: len(operations)] == operations
+    touched = {host for name in done.operations[1:] for host in done.changed[name]}
+    assert touched <= hosts, done.changed
+    kept = json.loads(store.read_text()) if store.exists() else {}
+    assert not any(key.startswith(name) for key in kept), "a plan that is not run keeps nothing"
+
+
+def test_both_sides_of_the_agent_secret_restart_in_one_operation(tmp_path: Path) -> None:
+    done = run(
+        "secrets_rotate", tmp_path / "secrets.json", execute=False,
+        secrets_rotate="portainer_agent_secret",
+    )  # fmt: skip
+    trial, asked, kept, *_ = done.operations
+    assert (trial, asked, kept) == (
+        "Agent secret: on trial at server and agents",
+        "Agent secret: does the server reach the agents",
+        "Agent secret: keep or undo",
+    )
+    assert set(done.changed[trial]) == {SERVER, AGENT}
+    assert set(done.changed[kept]) == {SERVER, AGENT}
+    assert done.changed[asked] == [SERVER]
+
+
+def test_secrets_that_cannot_be_changed_end_the_run(tmp_path: Path) -> None:
+    for name, message in (
+        ("step_ca_password", "cannot be changed by Phoenix"),
+        ("nonsense", "there is no secret 'nonsense'"),
+        ("", "secrets_rotate is missing"),
+    ):
+        refused(
+            lambda name=name: run("secrets_rotate", tmp_path / "s.json", secrets_rotate=name),
+            message,
+        )
+
+
+def refused(attempt: Callable[[], Run], message: str) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
+        attempt()
+    said = f"{caught.value.args} {vars(caught.value)}"
+    assert message in said.replace('"', "'").replace("\\'", "'"), said
+    assert PLANTED not in said

@@ -1,0 +1,168 @@
+"""Intermediate and root are replaced under load: not one request fails, nothing old is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.load import Load, load
+from tests.integration.project import Run
+from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
+
+DEPLOY = "deploys/certs_rotate.py"
+CA = "/etc/step-ca"
+OLD, NEW = "/root/old-root.pem", "/root/new-root.pem"
+
+
+def rotate(site: SiteLab, asked: str, *options: str) -> Run:
+    return site.project.run(DEPLOY, *options, data={"certs_rotate": asked})
+
+
+def holders(site: SiteLab) -> dict[str, tuple[str, str]]:
+    """Every port that serves a certificate of the CA: asked by, and server name of, ADDRESS:PORT.
+
+    The firewall lets Traefik's guest, and nobody else, to the backends.
+    """
+    domain, fqdn = site.site.domain, f"{{}}.host.{site.site.domain}"
+    found = {
+        f"{site.address('ca')}:9000": ("hypervisor", f"ca.{domain}"),
+        f"{site.address('traefik')}:443": ("gateway", fqdn.format(site.roles["traefik"])),
+        f"{site.address('gateway')}:443": ("client", site.backends[0].fqdn),
+    }
+    for route in site.backends:
+        service = route.service
+        where = f"{service.owner.address}:{service.port}"
+        found[where] = ("traefik", fqdn.format(service.owner.name))
+    return found
+
+
+def not_serving(site: SiteLab, root: str) -> dict[str, str]:
+    """What each holder serves that does not verify against the one root in the client's `root`."""
+    pem = site.sh("client", f"cat {root}", ok=True).out
+    faults = {}
+    for where, (asker, name) in holders(site).items():
+        site.put(asker, "/root/one-root.pem", pem)
+        done = site.sh(
+            asker,
+            f"timeout 15 openssl s_client -connect {where} -servername {name} -verify_hostname "
+            f"{name} -verify_return_error -no-CApath -no-CAstore -CAfile /root/one-root.pem"
+            " </dev/null",
+        )
+        if done.code != 0 or "BEGIN CERTIFICATE" not in done.out:
+            faults[f"{where} {name}"] = done.err[-300:]
+    return faults
+
+
+def trusted(site: SiteLab, host: str) -> tuple[set[str], set[str]]:
+    """Fingerprints of the CA's roots in a host's system store, and in what its services read."""
+    each = (
+        "openssl crl2pkcs7 -nocrl -certfile {} | openssl pkcs7 -print_certs |"
+        " awk '/BEGIN/{{n++}} n{{print >\"/tmp/rot.\" n}}'; for f in /tmp/rot.*; do"
+        " openssl x509 -in $f -noout -fingerprint -sha256 -subject 2>/dev/null | tr '\\n' ' ';"
+        " echo; done | grep ThinkHeads; rm -f /tmp/rot.*"
+    )
+    found = []
+    for file in ("/etc/ssl/certs/ca-certificates.crt", "/etc/phoenix/roots.pem"):
+        lines = site.sh(host, each.format(file)).out.splitlines()
+        found.append({line.split()[1].partition("=")[2] for line in lines})
+    return found[0], found[1]
+
+
+def fingerprint(site: SiteLab, file: str) -> str:
+    text = f"openssl x509 -in {file} -noout -fingerprint -sha256"
+    return site.sh("client", text, ok=True).out.strip().partition("=")[2]
+
+
+def client_trusts(site: SiteLab, *files: str) -> None:
+    """Replace the client's root file as one, since the load reads it all the time."""
+    site.sh("client", f"cat {' '.join(files)} >{ROOT_FILE}.new && mv {ROOT_FILE}.new {ROOT_FILE}",
+            ok=True)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def under_load(site: SiteLab) -> Iterator[Load]:
+    """One load for the whole module; after it the client trusts the CA's present root alone."""
+    client_trusts(site, ROOT_FILE)
+    site.sh("client", f"cp {ROOT_FILE} {OLD}", ok=True)
+    try:
+        with load(site) as requests:
+            yield requests
+    finally:
+        site.put("client", NEW, site.sh("ca", f"cat {CA}/certs/root_ca.crt", ok=True).out)
+        client_trusts(site, NEW)
+
+
+def test_intermediate_is_replaced(site: SiteLab, under_load: Load) -> None:
+    file = f"openssl x509 -in {CA}/certs/intermediate_ca.crt -noout -fingerprint -subject"
+    before = site.sh("ca", file, ok=True).out
+    run = rotate(site, "intermediate")
+    assert run.returncode == 0, run.explain()
+    assert site.sh("ca", file, ok=True).out != before
+    assert not_serving(site, OLD) == {}
+    assert under_load.failures() == {}
+    assert site.sh("ca", f"test -e {CA}/rotation").code != 0
+
+
+@pytest.mark.timeout(600)
+def test_root_is_replaced(site: SiteLab, under_load: Load) -> None:
+    worker = site.backends[0].service.owner.name
+    # A host that cannot be reached: the rotation stops with both roots trusted, and says so.
+    stopped = rotate(site, "root", "--exclude", worker)
+    assert stopped.returncode == 1, stopped.explain()
+    assert "both roots stay trusted" in stopped.output, stopped.explain()
+    assert f"not proven to trust the next root: ['{worker}']" in stopped.output, stopped.explain()
+    site.put("client", NEW, site.sh("ca", f"cat {CA}/rotation/next/certs/root_ca.crt", ok=True).out)
+    client_trusts(site, OLD, NEW)
+    old, new = fingerprint(site, OLD), fingerprint(site, NEW)
+    assert trusted(site, "gateway") == ({old, new}, {old, new})
+    assert not_serving(site, OLD) == {}, "nothing was replaced yet"
+    other = rotate(site, "intermediate", "--limit", "step_ca")
+    assert "the root is being replaced (phase prepared)" in other.output, other.explain()
+
+    # An ordinary run in between gives the missing host both roots, and changes nothing else.
+    run = site.project.run("deploys/all.py")
+    assert run.returncode == 0, run.explain()
+    assert run.changes == [("deploys/trust.py | Trust: internal root", worker)], run.explain()
+
+    # A run that dies when the CA has just begun to sign with the new keys.
+    started = site.project.start("inventories/lab.py", DEPLOY, "-y", "--json",
+                                 "--data", "certs_rotate=continue")  # fmt: skip
+    end = time.monotonic() + 120
+    while site.sh("ca", f"test -e {CA}/rotation/switched").code != 0:
+        assert not started.ends_within(0.2), started.finish().explain()
+        assert time.monotonic() < end, "the CA does not change its keys"
+    started.kill()
+    assert under_load.failures() == {}
+
+    run = rotate(site, "continue")
+    assert run.returncode == 0, run.explain()
+    assert not_serving(site, NEW) == {}
+    for host in site.state.hosts:
+        assert trusted(site, host) == ({new}, {new}), host
+    assert site.sh("ca", f"ls {CA}/rotation").code != 0
+    modes = site.sh("ca", f"stat -c '%a %U' {CA}/secrets/*_key; find {CA}/retired -perm /077",
+                    ok=True).out  # fmt: skip
+    assert modes.splitlines() == ["600 step", "600 root"], modes
+    again = site.project.run("deploys/all.py")
+    assert again.returncode == 0, again.explain()
+    assert again.changes == [], again.explain()
+    client_trusts(site, NEW)
+    seen("answers under load", dict(under_load.answers()))
+    assert under_load.failures() == {}
+    assert under_load.answers().total() > 100, under_load.answers()
+
+
+def test_one_certificate_is_renewed_now(site: SiteLab) -> None:
+    proxy = site.roles["traefik"]
+    serial = "openssl x509 -in /etc/phoenix/tls/traefik/fullchain.pem -noout -serial"
+    before = site.sh("traefik", serial, ok=True).out
+    run = site.project.run("deploys/certs_renew.py", data={"certs_renew": proxy})
+    assert run.returncode == 0, run.explain()
+    assert run.changes == [("Certificate: renewed", proxy)], run.explain()
+    assert site.sh("traefik", serial, ok=True).out != before
+    wrong = site.project.run("deploys/certs_renew.py", data={"certs_renew": "nobody"})
+    assert wrong.returncode == 1, wrong.explain()
+    assert "setting certs_renew is 'nobody'" in wrong.output, wrong.explain()
+    assert proxy in wrong.output, wrong.explain()

@@ -1,0 +1,157 @@
+"""Backup, restore and rotation as operations: what they would send, and what they refuse."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyinfra.api import FunctionCommand, OperationError
+from pyinfra.api.exceptions import FactProcessError
+from pyinfra.api.state import StateStage
+
+from facts.backup import CaHere
+from operations import backup as collecting
+from operations import restore
+from operations.config_tree import config_tree
+from phoenix.backup import Backup, Found, ca_identity, portainer_identity
+from phoenix.config_tree import Tree, TreeFile, TreeState
+from phoenix.model import Site
+from phoenix.secrets import SecretStore
+from phoenix.step_ca import CaState
+from tests.operations.test_tree_operations import fixed
+from tests.unit.site_builder import minimal
+from tests.unit.test_backup import archive, made
+from tests.unit.test_backup import ca as ca
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return minimal().load(tmp_path)
+
+
+@pytest.fixture
+def given(site: Site, ca: dict[str, bytes]) -> Backup:
+    return made(
+        site,
+        ca=archive(ca),
+        portainer=archive({"./portainer.key": b"key"}),
+        secrets=b'{"one": "planted-5ecret"}',
+    )
+
+
+def identity(given: Backup, part: str) -> str:
+    return (ca_identity if part == "ca" else portainer_identity)(given.parts[part])
+
+
+CASES = [("ca", restore.ca, "CaHere"), ("portainer", restore.portainer, "PortainerHere")]
+
+
+@pytest.mark.parametrize(("part", "operation", "fact"), CASES)
+def test_part_is_put_where_nothing_is_with_the_data_on_standard_input(
+    given: Backup, part: str, operation: Any, fact: str
+) -> None:
+    command, *rest = fixed(**{fact: Found()}).run(operation, given, replace=False)
+    raw, data = command.get_raw_value(), given.parts[part]
+    assert hashlib.sha256(data).hexdigest() in raw
+    assert base64.b64decode(command.connector_arguments["_stdin"]) == data
+    assert command.connector_arguments["_stdin"][:60] not in raw
+    words = raw.rpartition(f"restore_{part} ")[2].split()
+    assert "no" in words
+    assert "yes" not in words
+    # Another root may stand there now: what was known of the CA is asked anew.
+    assert [type(one) for one in rest] == ([FunctionCommand] if part == "ca" else [])
+
+
+@pytest.mark.parametrize(("part", "operation", "fact"), CASES)
+def test_own_data_stay_and_others_are_refused(
+    given: Backup, part: str, operation: Any, fact: str
+) -> None:
+    own = fixed(**{fact: Found(True, identity(given, part))})
+    assert own.run(operation, given, replace=False) == []
+    assert "the backup's" in own.host.noop_description
+    other = {fact: Found(True, "other")}
+    with pytest.raises(OperationError, match=r"holds something else.*restore_replace=true"):
+        fixed(**other).run(operation, given, replace=False)
+    commands = fixed(StateStage.Execute, **other).run(operation, given, replace=False)
+    assert [type(one) for one in commands] == [FunctionCommand], "later only the host fails"
+
+
+@pytest.mark.parametrize(("part", "operation", "fact"), CASES)
+def test_replacement_is_asked_for_and_done_once(
+    given: Backup, part: str, operation: Any, fact: str
+) -> None:
+    command, *_ = fixed(**{fact: Found(True, "other")}).run(operation, given, replace=True)
+    assert "yes" in command.get_raw_value().rpartition(f"restore_{part} ")[2].split()
+    sha256 = hashlib.sha256(given.parts[part]).hexdigest()
+    done = Found(True, identity(given, part), sha256)
+    assert fixed(**{fact: done}).run(operation, given, replace=True) == []
+
+
+def test_secrets_are_added_kept_or_refused(given: Backup, tmp_path: Path) -> None:
+    store = SecretStore(tmp_path / "store/secrets.json", {})
+    (command,) = fixed().run(restore.secrets, given, store, replace=False)
+    assert isinstance(command, FunctionCommand)
+    assert store.dump() is None, "a plan that is not run changes nothing"
+    store.merge({"one": "planted-5ecret"})
+    here = fixed()
+    assert here.run(restore.secrets, given, store, replace=False) == []
+    assert "1 secrets" in here.host.noop_description
+    store.merge({"one": "other-5ecret"})
+    with pytest.raises(OperationError, match="has other values of one than the backup") as caught:
+        fixed().run(restore.secrets, given, store, replace=False)
+    assert "5ecret" not in str(caught.value)
+    (command,) = fixed().run(restore.secrets, given, store, replace=True)
+    assert isinstance(command, FunctionCommand)
+
+
+def test_portainer_of_an_older_password_is_given_todays_by_the_next_run(
+    site: Site, tmp_path: Path
+) -> None:
+    path, name = tmp_path / "secrets.json", "portainer_admin_password"
+    older = made(site, secrets=b'{"portainer_admin_password": "older-5ecret"}')
+    store = SecretStore(path, {})
+    assert fixed().run(restore.administrator, older, store) == [], "nothing is known today"
+    store.merge({name: "todays-5ecret"})
+    (command,) = fixed().run(restore.administrator, older, store)
+    command.function(None, None)
+    assert json.loads(path.read_text()) == {name: "older-5ecret", f"{name}.next": "todays-5ecret"}
+    # What deploys/portainer.py does with a change that was begun.
+    assert store.begun(name)
+    assert store.propose(name).get_secret_value() == "todays-5ecret"
+    assert fixed().run(restore.administrator, older, store) == []
+    store.finish(name)
+    assert json.loads(path.read_text()) == {name: "todays-5ecret"}
+    given = SecretStore(path, {"PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD": "given"})
+    assert fixed().run(restore.administrator, older, given) == [], "not Phoenix's to change"
+
+
+def test_junk_from_a_host_is_no_state() -> None:
+    with pytest.raises(FactProcessError, match="unexpected"):
+        CaHere().process(["surprise"])
+
+
+def test_tree_on_trial_is_left_to_be_confirmed() -> None:
+    tree = Tree(component="demo", files={"/etc/demo": TreeFile("x")}, confirm=9)
+    commands = fixed(ConfigTree=TreeState()).run(config_tree, tree, trial=True)
+    assert len(commands) == 1, commands
+    assert 'apply" install' in commands[0].get_raw_value()
+
+
+def test_backup_waits_for_the_end_of_a_rotation() -> None:
+    source = collecting.Source("ca", "step-ca.service", "/etc/step-ca", ("certs",), "step-ca 1")
+    rotating = CaState(rotation="root", phase="prepared")
+    with pytest.raises(OperationError, match=r"root is being replaced.*rotate continue"):
+        fixed(CertificateAuthority=rotating).run(collecting.collected, source)
+
+
+def test_backup_is_one_command_that_does_nothing_before_it_is_run(site: Site) -> None:
+    source = collecting.Source("ca", "step-ca.service", "/etc/step-ca", ("certs",), "step-ca 1")
+    (command,) = fixed(CertificateAuthority=CaState()).run(collecting.collected, source)
+    assert isinstance(command, FunctionCommand)
+    here = fixed()
+    assert here.run(collecting.written, site, ["ca"], Path("/x"), None, writer=False) == []
+    assert here.host.noop_description == "the backup is written once"

@@ -1,0 +1,179 @@
+"""The start page's operation: when it writes, what it writes, and when it leaves the page alone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pyinfra.api import FunctionCommand
+from pyinfra.api.exceptions import FactProcessError
+from pyinfra.api.state import StateStage
+from pyinfra.context import ctx_host, ctx_state
+from pyinfra_testing.util import FakeState, create_host
+
+from facts.certificates import ServedState
+from facts.home import HomePage, HomeState
+from operations import home as operation
+from operations import verification
+from phoenix.endpoints import endpoints
+from phoenix.model import Site
+from phoenix.page import Page
+from phoenix.page_html import render
+from phoenix.verification import Outcome, checks
+from phoenix.x509 import CertificateInfo
+from tests.unit.site_builder import minimal
+
+START = datetime(2026, 11, 24, tzinfo=UTC)
+NOTHING = HomeState([])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return minimal().load(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(autouse=True)
+def checked(site: Site, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Outcome]]:
+    """All hosts have made their checks, and all are well."""
+    found = {host.name: [Outcome(c, "") for c in checks(site) if c.host == host.name]
+             for host in site.hosts}  # fmt: skip
+    monkeypatch.setattr(verification, "_outcomes", found)
+    return found
+
+
+def served(site: Site, serial: str = "ab12") -> list[ServedState]:
+    end = START + timedelta(days=1)
+    leaf = CertificateInfo("x", ("x",), (), "The CA", START, end, serial, "", "", is_ca=False)
+    return [ServedState((leaf,), 0, "ok", "TLSv1.3", "") for _ in endpoints(site)]
+
+
+def run(
+    site: Site,
+    have: HomeState,
+    states: list[ServedState],
+    *,
+    stage: StateStage = StateStage.Execute,
+    failed: tuple[str, ...] = (),
+) -> tuple[list[Any], str, list[str]]:
+    """Commands, the reason of a noop, and the facts that were asked for."""
+    state = FakeState()
+    state.current_stage = stage
+    state.failed_hosts = [SimpleNamespace(name=name) for name in failed]
+    host = create_host(state)
+    asked = []
+
+    def fact(cls: type, **_: object) -> object:
+        asked.append(cls.__name__)
+        return replace(have, served=states)
+
+    host.get_fact = fact
+    with ctx_state.use(state), ctx_host.use(host):
+        commands = list(operation.start_page._inner(site=site))
+    return commands, host.noop_description or "", asked
+
+
+def written(commands: list[Any]) -> tuple[str, Page]:
+    """HTML and data that the one command carries, and that they belong together."""
+    (command,) = commands
+    html, data = (base64.b64decode(line).decode()
+                  for line in command.connector_arguments["_stdin"].splitlines())  # fmt: skip
+    page = Page.model_validate_json(data)
+    assert html == render(page)
+    return html, page
+
+
+def on_disk(commands: list[Any]) -> HomeState:
+    html, page = written(commands)
+    return HomeState([], hashlib.sha256(html.encode()).hexdigest(), page.model_dump_json())
+
+
+def test_nothing_is_asked_or_written_while_a_run_is_prepared(site: Site) -> None:
+    commands, reason, asked = run(site, NOTHING, [], stage=StateStage.Prepare)
+    assert (commands, asked) == ([], [])
+    assert "once they were made" in reason
+
+
+def test_first_page_is_written_by_standard_input_and_the_second_run_leaves_it(site: Site) -> None:
+    first, _, asked = run(site, NOTHING, served(site))
+    assert asked == ["HomePage"], "one round trip"
+    assert written(first)[1].health.state == "ok"
+    again, reason, _ = run(site, on_disk(first), served(site))
+    assert (again, reason) == ([], "the page says the same already")
+
+
+@pytest.mark.parametrize("what", ["certificate", "health", "html", "data", "template"])
+def test_page_is_written_when_anything_but_its_stamp_differs(
+    site: Site, what: str, checked: dict[str, list[Outcome]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    have, states = on_disk(run(site, NOTHING, served(site))[0]), served(site)
+    if what == "certificate":
+        states = served(site, serial="cd34")
+    elif what == "health":
+        checked["worker"] = [Outcome(one.check, "bad") for one in checked["worker"]]
+    elif what == "html":
+        have = replace(have, sha256="0" * 64)
+    elif what == "data":
+        have = replace(have, data=have.data[:-9])
+    else:
+        monkeypatch.setattr(operation, "render", lambda page: render(page) + "<!-- newer -->")
+        assert len(run(site, have, states)[0]) == 1
+        return
+    page = written(run(site, have, states)[0])[1]
+    assert (page.health.state == "failing") == (what == "health")
+
+
+def test_limited_run_leaves_the_page_of_all_hosts(
+    site: Site, checked: dict[str, list[Outcome]]
+) -> None:
+    del checked["worker"]
+    commands, reason, asked = run(site, NOTHING, served(site))
+    assert (commands, asked) == ([], []), "no round trip either"
+    assert reason == "the page stays: this run left out worker"
+
+
+def test_host_that_failed_in_the_run_is_told_on_the_page(
+    site: Site, checked: dict[str, list[Outcome]]
+) -> None:
+    del checked["worker"]
+    page = written(run(site, NOTHING, served(site), failed=("worker",))[0])[1]
+    assert page.health.state == "unknown"
+    assert {h.name: h.health.state for h in page.hosts}["worker"] == "unknown"
+
+
+def test_missing_answers_fail_the_host_and_keep_the_page(site: Site) -> None:
+    commands, _, asked = run(site, NOTHING, [])
+    assert [type(command) for command in commands] == [FunctionCommand]
+    assert asked == ["HomePage"]
+
+
+def test_script_writes_both_files_whole(tmp_path: Path) -> None:
+    page, data = "a page · é\n" * 3000, '{"a": 1}\n'
+    lines = "".join(f"{base64.b64encode(text.encode()).decode()}\n" for text in (page, data))
+    for _ in range(2):
+        subprocess.run(
+            ["sh", "-c", operation._WRITE, "home-page", str(tmp_path / "new" / "home")],
+            input=lines, text=True, check=True,
+        )  # fmt: skip
+    found = {path.name: path.read_text() for path in (tmp_path / "new" / "home").iterdir()}
+    assert found == {"index.html": page, "home.json": data, ".lock": ""}
+    broken = subprocess.run(
+        ["sh", "-c", operation._WRITE, "home-page", str(tmp_path / "new" / "home")],
+        input=lines.splitlines()[0] + "\n", text=True, check=False,
+    )  # fmt: skip
+    assert broken.returncode != 0, "half of it came"
+    assert (tmp_path / "new" / "home" / "index.html").read_text() == page
+
+
+@pytest.mark.parametrize("output", [["junk"], ["endpoint 1"], ["start page"], ["x", "start page"]])
+def test_fact_refuses_what_does_not_tell_of_page_and_ports(output: list[str]) -> None:
+    fact = HomePage()
+    fact.command([("10.0.0.20", 443, "x.example")], "/root.crt")
+    with pytest.raises(FactProcessError):
+        fact.process(output)

@@ -1,0 +1,277 @@
+"""The guest-side scripts of backup and restore, run for real on directories of this machine."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import os
+import signal
+import subprocess
+import tarfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from facts.backup import CaHere, PortainerHere
+from operations import backup as collecting
+from operations import restore as restoring
+from phoenix.backup import Found, ca_identity, portainer_identity
+from tests.unit.test_backup import archive
+from tests.unit.test_backup import ca as ca
+
+STUB = '#!/bin/sh\nprintf \'%s %s\\n\' "${0##*/}" "$*" >>"$CALLS"\n'
+UNIT = "demo.service"
+
+
+@dataclass
+class Guest:
+    """Programs that only note how they were called; a service that is a file."""
+
+    top: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("bin", "run"):
+            (self.top / name).mkdir()
+        self.program("systemd-run", "")
+        self.program("id", "")
+        self.program("docker", f'case $2 in inspect) echo "{self.volume}" ;; esac')
+        active = self.top / "active"
+        self.program(
+            "systemctl",
+            f'case $1:$2 in start:*) : >"{active}" ;; stop:*.timer) ;; stop:*) rm -f "{active}" ;;'
+            f' is-active:*) [ -e "{active}" ] ;; esac',
+        )
+        active.touch()
+        self.environment = {
+            **os.environ, "PATH": f"{self.top / 'bin'}:{os.environ['PATH']}",
+            "CALLS": str(self.top / "calls"), "PHOENIX_MEMORY": str(self.top / "run"),
+        }  # fmt: skip
+
+    @property
+    def volume(self) -> Path:
+        return self.top / "volumes/portainer_data/_data"
+
+    def program(self, name: str, body: str) -> None:
+        path = self.top / "bin" / name
+        path.write_text(STUB + body + "\n")
+        path.chmod(0o755)
+
+    @property
+    def calls(self) -> list[str]:
+        return (self.top / "calls").read_text().splitlines()
+
+    @property
+    def runs(self) -> bool:
+        return (self.top / "active").exists()
+
+    @property
+    def left(self) -> list[str]:
+        return [path.name for path in (self.top / "run").iterdir() if path.suffix != ".lock"]
+
+    def sh(self, script: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", script, "script", *words],
+            input=stdin, capture_output=True, text=True, timeout=60, check=False,
+            env=self.environment,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Guest:
+    (tmp_path / "guest").mkdir()
+    return Guest(tmp_path / "guest")
+
+
+def lay(directory: Path, files: dict[str, bytes]) -> Path:
+    for name, data in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(data)
+    return directory
+
+
+def found(guest: Guest, fact: CaHere | PortainerHere, **where: str) -> Found:
+    command = fact.command(**where).get_raw_value()
+    said = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, env=guest.environment, check=True
+    )
+    return fact.process(said.stdout.splitlines())
+
+
+# -- collecting --------------------------------------------------------------------------------
+
+
+def collect(guest: Guest, *words: str) -> subprocess.CompletedProcess[str]:
+    return guest.sh(collecting._script(), UNIT, *words)
+
+
+def test_copy_is_taken_while_the_service_stands_still(guest: Guest) -> None:
+    data = lay(guest.top / "data", {"db/log": b"accounts", "certs/c": b"C", "other": b"no"})
+    done = collect(guest, "1000", str(data), "certs", "db")
+    assert done.returncode == 0, done.stderr
+    copy = base64.b64decode(done.stdout)
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(copy))) as tar:
+        assert {info.name for info in tar if info.isreg()} == {"certs/c", "db/log"}
+    assert guest.runs
+    assert guest.left == []
+    alarm, stop = (
+        next(i for i, call in enumerate(guest.calls) if call.startswith(word))
+        for word in ("systemd-run", f"systemctl stop {UNIT}")
+    )
+    assert alarm < stop, "nobody would start it again if this shell were killed"
+    assert guest.calls[-1] == "systemctl stop phoenix-backup-start-demo.timer"
+
+
+def test_service_that_was_stopped_stays_so(guest: Guest) -> None:
+    (guest.top / "active").unlink()
+    data = lay(guest.top / "data", {"x": b""})
+    assert collect(guest, "1000", str(data), ".").returncode == 0
+    assert not guest.runs
+
+
+@pytest.mark.parametrize(
+    ("limit", "member", "message"),
+    [("1000", "gone", "data/gone is missing"), ("0", "x", "a backup takes 0 KiB at most")],
+)
+def test_what_cannot_be_copied_is_told_before_the_service_is_stopped(
+    guest: Guest, limit: str, member: str, message: str
+) -> None:
+    data = lay(guest.top / "data", {"x": b"data"})
+    done = collect(guest, limit, str(data), member)
+    assert done.returncode == 3, done.stderr
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert "stop demo" not in "".join(guest.calls if (guest.top / "calls").exists() else [])
+
+
+def test_service_runs_again_after_a_copy_that_failed(guest: Guest) -> None:
+    guest.program("tar", "exit 2")
+    done = collect(guest, "1000", str(lay(guest.top / "data", {"x": b""})), "x")
+    assert done.returncode != 0
+    assert guest.runs
+    assert guest.left == []
+
+
+def test_service_runs_again_after_the_run_was_killed(guest: Guest) -> None:
+    guest.program("tar", f': >"{guest.top}/copying"; sleep 2')
+    data = lay(guest.top / "data", {"x": b""})
+    process = subprocess.Popen(
+        ["sh", "-c", collecting._script(), "collect", UNIT, "1000", str(data), "x"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=guest.environment,
+    )  # fmt: skip
+    while not (guest.top / "copying").exists():
+        time.sleep(0.01)
+    assert not guest.runs
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 143
+    assert guest.runs
+    assert guest.left == []
+
+
+def test_copy_of_a_service_that_somebody_started_is_not_taken(guest: Guest) -> None:
+    guest.program("tar", "systemctl start demo")
+    done = collect(guest, "1000", str(lay(guest.top / "data", {"x": b""})), "x")
+    assert done.returncode == 3
+    assert "was started meanwhile" in done.stderr
+    assert done.stdout == ""
+
+
+# -- the CA ------------------------------------------------------------------------------------
+
+
+def put_ca(guest: Guest, data: bytes, replace: str = "no") -> subprocess.CompletedProcess[str]:
+    return guest.sh(
+        restoring._script("restore_ca.sh"), str(guest.top / "step-ca"), UNIT,
+        hashlib.sha256(data).hexdigest(), replace, stdin=base64.encodebytes(data).decode(),
+    )  # fmt: skip
+
+
+def test_ca_appears_whole_and_is_known_again(guest: Guest, ca: dict[str, bytes]) -> None:
+    data, place = archive(ca), guest.top / "step-ca"
+    where = {"directory": str(place)}
+    assert found(guest, CaHere(), **where) == Found()
+    done = put_ca(guest, data)
+    assert done.returncode == 0, done.stderr
+    sha256 = hashlib.sha256(data).hexdigest()
+    assert found(guest, CaHere(), **where) == Found(True, ca_identity(data), sha256)
+    assert (place / "db/000000.vlog").read_bytes() == ca["db/000000.vlog"]
+    assert guest.left == []
+    again = put_ca(guest, data)
+    assert again.returncode == 3
+    assert "exists already; nothing was changed" in again.stderr
+    (place / "db/000000.vlog").unlink()
+    assert found(guest, CaHere(), **where).identity == "", "without a database it is another"
+
+
+def test_ca_in_the_way_is_kept_beside(guest: Guest, ca: dict[str, bytes]) -> None:
+    place = lay(guest.top / "step-ca", {"certs/root_ca.crt": b"another"})
+    done = put_ca(guest, archive(ca), "yes")
+    assert done.returncode == 0, done.stderr
+    assert not guest.runs, "its configuration comes with the next operation"
+    (kept,) = guest.top.glob("step-ca.before-restore-*")
+    assert (kept / "certs/root_ca.crt").read_bytes() == b"another"
+    assert str(kept) in done.stderr
+    assert (place / "certs/root_ca.crt").read_bytes() == ca["certs/root_ca.crt"]
+
+
+def test_ca_that_arrives_damaged_changes_nothing(guest: Guest, ca: dict[str, bytes]) -> None:
+    data = archive(ca)
+    cut = base64.encodebytes(data[: len(data) // 2]).decode()
+    words = (str(guest.top / "step-ca"), UNIT, hashlib.sha256(data).hexdigest(), "no")
+    done = guest.sh(restoring._script("restore_ca.sh"), *words, stdin=cut)
+    assert done.returncode == 3
+    assert "arrived damaged" in done.stderr
+    unfit = put_ca(guest, archive({**ca, "secrets/password": b"other\n"}))
+    assert unfit.returncode != 0
+    assert list(guest.top.glob("step-ca*")) == []
+    assert guest.left == []
+
+
+# -- Portainer ---------------------------------------------------------------------------------
+
+DATA = {"./portainer.key": b"key", "./compose/1/docker-compose.yml": b"services"}
+
+
+def put_portainer(guest: Guest, data: bytes, replace: str) -> subprocess.CompletedProcess[str]:
+    words = ("portainer_data", "phoenix-portainer", UNIT, hashlib.sha256(data).hexdigest(), replace)
+    return guest.sh(
+        restoring._script("restore_portainer.sh"), *words, str(guest.top / "kept"),
+        stdin=base64.encodebytes(data).decode(),
+    )  # fmt: skip
+
+
+def test_empty_volume_gets_the_data_of_its_server(guest: Guest) -> None:
+    guest.volume.mkdir(parents=True)
+    assert found(guest, PortainerHere(), volume="v") == Found()
+    done = put_portainer(guest, archive(DATA), "no")
+    assert done.returncode == 0, done.stderr
+    sha256 = hashlib.sha256(archive(DATA)).hexdigest()
+    identity = portainer_identity(archive(DATA))
+    here = found(guest, PortainerHere(), volume="v")
+    assert here.present
+    assert here.identity == identity
+    assert here.restored
+    assert len(here.restored) == len(sha256)
+    assert (guest.volume / "compose/1/docker-compose.yml").read_bytes() == b"services"
+    assert guest.runs, "it ran before"
+    assert [path.name for path in guest.volume.parent.iterdir()] == ["_data"]
+
+
+def test_data_in_the_way_are_kept_and_the_server_runs_again(guest: Guest) -> None:
+    lay(guest.volume, {"portainer.key": b"another"})
+    refused = put_portainer(guest, archive(DATA), "no")
+    assert refused.returncode == 3
+    assert "holds data already; nothing was changed" in refused.stderr
+    assert (guest.volume / "portainer.key").read_bytes() == b"another"
+    done = put_portainer(guest, archive(DATA), "yes")
+    assert done.returncode == 0, done.stderr
+    assert (guest.volume / "portainer.key").read_bytes() == b"key"
+    (kept,) = (guest.top / "kept").iterdir()
+    assert (kept / "portainer.key").read_bytes() == b"another"
+    assert str(kept) in done.stderr
+    assert guest.runs
+    assert guest.left == []

@@ -1,0 +1,159 @@
+"""step_ca_rotate.sh run for real on a CA that step_ca_init.sh made, with a stub of systemctl."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from facts.step_ca import CertificateAuthority
+from operations.step_ca import script
+from phoenix.step_ca import CaState, faults, parse_state
+from tests.unit.test_ca_init_script import initialise, openssl
+
+HURRYING_CLOCK = """#!/bin/sh
+[ "$*" = +%s ] || exec /bin/date "$@"
+n=$(cat "$CALLS.clock" 2>/dev/null || echo 0)
+echo $((n + 20)) | tee "$CALLS.clock"
+"""
+CALLED = '#!/bin/sh\nprintf \'%s %s\\n\' "${0##*/}" "$*" >>"$CALLS"\n'
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    top = tmp_path_factory.mktemp("made")
+    done = initialise(top, "the password\n")
+    assert done.returncode == 0, done
+    for name in ("systemctl", "journalctl"):
+        (top / "bin" / name).write_text(CALLED)
+        (top / "bin" / name).chmod(0o755)
+    return top
+
+
+@pytest.fixture
+def ca(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path / "host")
+    return tmp_path / "host/step-ca"
+
+
+def run(ca: Path, command: str, *words: str) -> subprocess.CompletedProcess[str]:
+    top = ca.parent
+    text = script("step_ca_rotate.sh").replace("/run/lock/phoenix-step-ca", f"{top}/lock")
+    return subprocess.run(
+        ["sh", "-c", text, "step-ca-rotate", command, str(ca), *words],
+        capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PATH": f"{top / 'bin'}:{os.environ['PATH']}",
+             "CALLS": str(top / "calls")},
+    )  # fmt: skip
+
+
+def prepare(ca: Path, kind: str) -> subprocess.CompletedProcess[str]:
+    return run(ca, "prepare", kind, "Example", "Example Internal Root CA 2",
+               "Example Internal Intermediate CA 2", "internal.example.org", "10.0.0.0",
+               "255.255.255.0", "10")  # fmt: skip
+
+
+def switch(ca: Path, *, stop: str = "true", health: str = "true") -> int:
+    done = run(ca, "switch", "step-ca.service", stop, health)
+    return done.returncode
+
+
+def state(ca: Path) -> CaState:
+    command = CertificateAuthority().command(str(ca)).get_raw_value()
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    return parse_state(done.stdout.splitlines())
+
+
+def test_root_is_replaced_step_by_step(ca: Path) -> None:
+    before = state(ca)
+    assert prepare(ca, "root").returncode == 0
+    prepared = state(ca)
+    assert (prepared.rotation, prepared.phase) == ("root", "prepared")
+    assert prepared.roots == (before.root, prepared.later)
+    assert (prepared.intermediate, faults(prepared)) == (before.intermediate, [])
+    assert prepare(ca, "root").returncode == 0
+    assert state(ca) == prepared, "a second preparation changes nothing"
+    assert switch(ca) == 0
+    switched = state(ca)
+    assert switched.phase == "switched"
+    assert switched.roots == prepared.roots
+    assert switched.root == prepared.later
+    assert switched.intermediate != before.intermediate
+    assert faults(switched) == []
+    assert run(ca, "finish").returncode == 0
+    after = state(ca)
+    assert (after.roots, after.rotation, after.phase) == ((prepared.later,), "", "")
+    assert run(ca, "finish").returncode == 0
+    verified = openssl("verify", "-x509_strict", "-CAfile", ca / "certs/root_ca.crt",
+                       ca / "certs/intermediate_ca.crt")  # fmt: skip
+    assert verified.returncode == 0, verified
+    subject = openssl("x509", "-in", ca / "certs/root_ca.crt", "-noout", "-subject").stdout
+    assert "CN = Example Internal Root CA 2" in subject, subject
+    kept = sorted(str(path.relative_to(ca / "retired")).partition("/")[2]
+                  for path in (ca / "retired").rglob("*") if path.is_file())  # fmt: skip
+    assert kept == ["certs/intermediate_ca.crt", "certs/root_ca.crt",
+                    "secrets/intermediate_ca_key", "secrets/root_ca_key"]  # fmt: skip
+    for key in ca.rglob("*_key"):
+        assert key.stat().st_mode & 0o777 == 0o600, key
+        assert key.read_text().startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----"), key
+    assert not list(ca.glob("retired/*/secrets/password"))
+
+
+def test_intermediate_is_replaced_under_the_same_root(ca: Path) -> None:
+    before = state(ca)
+    assert prepare(ca, "intermediate").returncode == 0
+    assert switch(ca) == 0
+    after = state(ca)
+    assert after.roots == (before.root,)
+    assert after.intermediate != before.intermediate
+    assert faults(after) == []
+    text = openssl("x509", "-in", ca / "certs/intermediate_ca.crt", "-noout", "-text").stdout
+    for want in (
+        "CA:TRUE, pathlen:0",
+        "Name Constraints: critical",
+        "DNS:internal.example.org",
+        "IP:10.0.0.0/255.255.255.0",
+        "CN = Example Internal Intermediate CA 2",
+    ):
+        assert want in text, text
+
+
+def test_root_key_of_another_root_is_refused_and_nothing_begins(ca: Path) -> None:
+    other = ("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out")
+    openssl(*other, ca / "secrets/root_ca_key")
+    before = state(ca)
+    done = prepare(ca, "intermediate")
+    assert done.returncode == 3, done
+    assert "is it this root's key?" in done.stderr, done
+    assert state(ca) == before
+
+
+def test_ca_that_does_not_run_with_the_next_keys_goes_on_with_the_present_ones(ca: Path) -> None:
+    before = state(ca)
+    assert prepare(ca, "root").returncode == 0
+    # Well with the present root alone.
+    health = f"openssl x509 -in {ca}/certs/root_ca.crt -noout -subject | grep -v 'CA 2'"
+    (ca.parent / "bin/sleep").write_text("#!/bin/sh\n")
+    (ca.parent / "bin/sleep").chmod(0o755)
+    (ca.parent / "bin/date").write_text(HURRYING_CLOCK)
+    (ca.parent / "bin/date").chmod(0o755)
+    assert switch(ca, health=health) == 5
+    found = state(ca)
+    assert (found.root, found.intermediate) == (before.root, before.intermediate)
+    assert (found.phase, faults(found)) == ("prepared", [])
+
+
+def test_exchange_that_was_killed_half_way_is_finished(ca: Path) -> None:
+    assert prepare(ca, "root").returncode == 0
+    prepared = state(ca)
+    assert switch(ca, stop="false") == 3, "killed before the service stops"
+    assert state(ca).phase == "switching"
+    shutil.copy(ca / "rotation/next/certs/root_ca.crt", ca / "certs/root_ca.crt")
+    half = state(ca)
+    assert half.roots == prepared.roots
+    assert "was interrupted" in faults(half)[0]
+    assert switch(ca) == 0
+    assert (state(ca).phase, faults(state(ca))) == ("switched", [])

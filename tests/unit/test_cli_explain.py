@@ -1,0 +1,196 @@
+"""`phoenix explain`: the way of a name as it is deployed, and the very line that declares it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoenix import site as sites
+from phoenix.cli.explain import Answer
+from phoenix.explain import explain, known, plain
+from phoenix.explanation import Explanation, Nowhere
+from phoenix.model import Site
+from tests.unit.project_copy import ROOT, changed, phoenix
+from tests.unit.project_copy import project as project
+from tests.unit.site_builder import LXC, VM, lxc, minimal
+
+ZONE = "internal.thinkheads.ai"
+INVENTORY = "inventories/phoenix.py"
+
+
+@pytest.fixture(scope="module")
+def site() -> Site:
+    return sites.load(ROOT / "inventories")
+
+
+def found(site: Site, name: str) -> Explanation:
+    result = explain(site, name)
+    assert isinstance(result, Explanation), result
+    return result
+
+
+def answer(project: Path, name: str, code: int = 0) -> Answer:
+    done = phoenix("explain", name, "--json", "-i", project / INVENTORY)
+    assert done.exit_code == code, done.output
+    return Answer.model_validate(json.loads(done.stdout), extra="forbid")
+
+
+def test_routed_service_goes_through_gateway_and_proxy_to_its_container(site: Site) -> None:
+    one = found(site, "qdrant")
+    assert [(r.name, r.address) for r in one.records] == [(f"qdrant.{ZONE}", "10.0.0.153")]
+    assert one.gateway is not None
+    assert (one.gateway.address, one.gateway.proxy_address) == ("10.0.0.153", "10.0.0.12")
+    assert one.gateway.proxy_verified == f"traefik-internal.host.{ZONE}"
+    assert one.router is not None
+    assert (one.router.rule, one.router.target) == (f"Host(`qdrant.{ZONE}`)", "qdrant")
+    assert one.backend is not None
+    assert one.backend.url == "https://10.0.0.102:6333"
+    assert one.backend.verified == f"drphoenix.host.{ZONE}"
+    assert one.backend.stack == "qdrant_service-production"
+    assert [c.host for c in one.certificates] == ["nginx-phoenix", "traefik-internal", "drphoenix"]
+    assert ("traefik-internal", "drphoenix", "tcp 6333") in [
+        (f.source, f.destination, f.what) for f in one.flows
+    ]
+    assert "tls on traefik-internal: Traefik to qdrant on drphoenix" in one.checks
+    assert not any("app." in check or "portainer" in check for check in one.checks), one.checks
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["qdrant", f"qdrant.{ZONE}", f"QDRANT.{ZONE}.", f"https://qdrant.{ZONE}/healthz",
+     f"qdrant.{ZONE}:443"],
+)  # fmt: skip
+def test_a_name_is_one_however_it_is_written(site: Site, name: str) -> None:
+    assert found(site, name) == found(site, "qdrant")
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("1002", "host drphoenix 1002"),
+        ("drphoenix.host", "host drphoenix 1002"),
+        (f"step-ca.host.{ZONE}", "host step-ca 103"),
+        ("phoenix", "host phoenix"),
+        ("900", "template copy-base 900"),
+        ("stack:qdrant_service", "stack qdrant_service-production"),
+        ("thinkheads_ai_app-production", "stack thinkheads_ai_app-production"),
+        ("ca", "service ca"),
+        ("traefik", "service traefik"),
+        ("portainer", "service portainer"),
+    ],
+)
+def test_every_kind_of_name(site: Site, name: str, title: str) -> None:
+    assert found(site, name).title == title
+
+
+def test_every_name_that_is_offered_is_explained(site: Site) -> None:
+    nowhere = [name for name in known(site) if isinstance(explain(site, name), Nowhere)]
+    assert nowhere == []
+
+
+def test_unrouted_services_have_no_gateway_and_their_own_trust(site: Site) -> None:
+    ca, agent = found(site, "ca"), found(site, "portainer-agent")
+    for one in (ca, agent):
+        assert (one.gateway, one.router) == (None, None)
+    assert ca.backend is not None
+    assert agent.backend is not None
+    assert (ca.backend.transport, ca.backend.verified) == ("verified", f"ca.{ZONE}")
+    assert (agent.backend.transport, agent.backend.verified) == ("signed", "")
+    assert "tls on portainer: Portainer to the agent on drphoenix" in agent.checks
+
+
+def test_service_in_plain_text_says_so(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.lxc["lxc_configs"]["150"] = lxc(
+        "wiki", None, 90, traefik_service={"name": "wiki", "port": 80, "scheme": "http"}
+    )
+    backend = found(declared.load(tmp_path), "wiki").backend
+    assert backend is not None
+    assert (backend.transport, backend.verified) == ("plain", "")
+
+
+def test_extra_names_are_explained_by_who_declares_them(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.vm["vms"][1]["dns_records"] = [{"hostname": "printer", "ip": "10.0.0.77"}]
+    one = found(declared.load(tmp_path), "printer")
+    assert (one.kind, one.records[0].address) == ("record", "10.0.0.77")
+    assert one.declared[0].path == "vms[1].dns_records[0]"
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "path", "begins"),
+    [
+        ("portainer", VM, "vms[1].traefik_service", '"traefik_service": { "name": "portainer"'),
+        ("qdrant", "stacks/qdrant_service/phoenix.json",
+         "environments.production.services.qdrant.traefik_service", '"traefik_service": {'),
+        ("ca", LXC, "lxc_configs.103.role", '"role": "step_ca"'),
+        ("traefik", LXC, "lxc_configs.102.role", '"role": "traefik"'),
+        ("portainer-agent", VM, "vms[2].portainer_agent_hostname", '"portainer_agent_hostname"'),
+        ("1002", VM, "vms[2].name", '"name": "drphoenix"'),
+        ("phoenix", LXC, "site.hypervisor.name", '"name": "phoenix"'),
+        ("qdrant_service", VM, "vms[2].docker_stacks[0]", '{ "name": "qdrant_service"'),
+    ],
+)  # fmt: skip
+def test_the_line_that_declares_it(
+    project: Path, name: str, file: str, path: str, begins: str
+) -> None:
+    line = answer(project, name).line
+    assert line is not None
+    assert (line.file, line.path) == (file, path)
+    assert line.text.startswith(begins), line
+    folder = project if file.startswith("stacks/") else project / "inventories"
+    stands = (folder / file).read_text().splitlines()[line.line - 1].strip()
+    assert stands.rstrip(",") == line.text[: len(stands.rstrip(","))], (stands, line)
+
+
+def test_line_follows_the_file(project: Path) -> None:
+    before = answer(project, "1002").line
+    file = project / "inventories" / VM
+    file.write_text("\n\n" + file.read_text())
+    after = answer(project, "1002").line
+    assert before is not None
+    assert after is not None
+    assert (after.line, after.text) == (before.line + 2, before.text)
+
+
+def test_typo_leads_nowhere_and_tells_what_happens(project: Path) -> None:
+    done = phoenix("explain", f"qdarnt.{ZONE}", "-i", project / INVENTORY)
+    assert done.exit_code == 1
+    assert "NXDOMAIN" in done.stdout
+    assert "refuses the TLS handshake" in done.stdout
+    assert "did you mean qdrant?" in done.stdout
+    nowhere = answer(project, "example.org", code=1).nowhere
+    assert nowhere is not None
+    assert "outside internal.thinkheads.ai" in nowhere.happens[0]
+
+
+@pytest.mark.parametrize("name", ["[red]x[/red]", "a" * 300, "", "::", "..", "x\x1b[31m", "ä"])
+def test_nasty_names_lead_nowhere_and_are_shown_as_they_are(project: Path, name: str) -> None:
+    done = phoenix("explain", "--json", "-i", project / INVENTORY, "--", name)
+    assert done.exit_code == 1, done.output
+    assert json.loads(done.stdout)["nowhere"]["name"] == plain(name)
+    told = phoenix("explain", "-i", project / INVENTORY, "--", name).stdout
+    assert "leads nowhere" in told
+    assert "\x1b" not in told
+    assert not name.startswith("[red]") or "[red]x[" in told
+
+
+def test_faulty_declaration_is_an_error_with_its_findings(project: Path) -> None:
+    def spoil(data: Any) -> None:
+        data["vms"][2]["network_config"]["ip"] = "10.0.0.111/24"
+
+    changed(project / "inventories" / VM, spoil)
+    done = phoenix("explain", "qdrant", "-i", project / INVENTORY)
+    assert done.exit_code == 1
+    assert "vms[2].network_config.ip" in str(done.exception)
+    assert "phoenix validate" in str(done.exception)
+
+
+def test_words_for_a_person(project: Path) -> None:
+    told = phoenix("explain", "qdrant", "-i", project / INVENTORY).stdout
+    for part in ("DNS", "gateway", "router", "backend", "certificates", "flows", "declared"):
+        assert f"─ {part}\n" in told, told
+    assert max(map(len, told.splitlines())) <= 100

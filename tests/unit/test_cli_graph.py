@@ -1,0 +1,219 @@
+"""`phoenix graph`: the same picture in every form, readable, escaped, and of the whole site."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from phoenix import firewall, graph_html, graph_mermaid, graph_svg, routes
+from phoenix import site as sites
+from phoenix.graph import Box, Item, Link, Topology, topology
+from phoenix.graph_canvas import measured, measured_bold
+from phoenix.model import Host, Site
+from tests.unit.project_copy import ROOT, phoenix
+from tests.unit.site_builder import lxc, minimal, stack, vm
+
+SVG = "{http://www.w3.org/2000/svg}"
+NASTY = '"><script>alert(1)</script> & ]]> `x` %% end {{}} [[a]] |b| <br> #quot; \x07'
+
+
+@pytest.fixture(scope="module")
+def own() -> Site:
+    return sites.load(ROOT / "inventories")
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Four more Docker hosts with three stacks each, a long name, plain text, a direct service."""
+    made = minimal()
+    for number in range(4):
+        names = [f"app-{number}{letter}" for letter in "abc"]
+        if number == 2:
+            names[1] = "a-rather-long-service-name-that-somebody-chose-to-keep-to-the-end"[:63]
+        made.stacks |= {name: stack(name, 8100 + 10 * number + i) for i, name in enumerate(names)}
+        made.vm["vms"].append(vm(
+            1100 + number, f"docker-host-number-{number}", "docker", 60 + number,
+            portainer_role="agent", docker_stacks=names,
+            portainer_agent_hostname=f"portainer-agent-{number}.internal.thinkheads.ai",
+        ))  # fmt: skip
+    plain = {"name": "wiki", "port": 80, "scheme": "http"}
+    direct = {"name": "metrics", "port": 9100, "scheme": "https", "exposure": "direct"}
+    made.lxc["lxc_configs"]["150"] = lxc("wiki", None, 90, traefik_service=plain)
+    made.lxc["lxc_configs"]["151"] = lxc("meter", None, 91, traefik_service=direct)
+    return made.load(tmp_path_factory.mktemp("large"))
+
+
+@pytest.fixture
+def nasty() -> Topology:
+    """What no loaded site can be: every text is an attack on some writer."""
+    item = Item(id="service-x", name=NASTY, kind="backend", about=NASTY, stack=NASTY, port=1,
+                scheme="https", proof=NASTY)  # fmt: skip
+    boxes = (
+        Box(id="client", name=NASTY, place="client", about=(NASTY,)),
+        Box(id="guest-1", name=NASTY, place="proxy", about=(NASTY,)),
+        Box(id="guest-2", name=NASTY, place="guest", about=(NASTY,), items=(item,)),
+    )
+    links = (
+        Link(source="client", target="guest-1", kind="request", protocol=NASTY, port=1,
+             verified=NASTY),
+        Link(source="guest-1", target="service-x", kind="request", protocol=NASTY, port=1,
+             verified=NASTY),
+    )  # fmt: skip
+    return Topology(domain=NASTY, boxes=boxes, links=links)
+
+
+def test_every_service_is_reached_by_a_flow_that_the_firewall_lets_through(large: Site) -> None:
+    picture = topology(large)
+    boxes = {box.id: box.name for box in picture.boxes}
+    owners = {item.id: box.name for box in picture.boxes for item in box.items}
+    allowed = {
+        (
+            flow.source.name if isinstance(flow.source, Host) else "clients",
+            flow.destination.name if isinstance(flow.destination, Host) else "",
+            flow.port,
+        )
+        for flow in firewall.flows(large)
+    }
+    for link in picture.links:
+        target = boxes.get(link.target) or owners[link.target]
+        assert (boxes[link.source], target, link.port) in allowed, link
+    drawn = {link.target for link in picture.links if link.kind == "request"}
+    wanted = {f"service-{r.service.name}" for r in routes.routes(large) if r.kind == "backend"}
+    assert wanted <= drawn
+    assert {host.name for host in large.hosts} <= set(boxes.values())
+
+
+def test_mermaid_declares_each_end_once_and_closes_each_subgraph(large: Site) -> None:
+    lines = [line.strip() for line in graph_mermaid.mermaid(topology(large)).splitlines()]
+    assert lines[0] == "flowchart LR"
+    nodes = [re.match(r'(?:subgraph )?(\w+)(?:\(\[|\[)"', line) for line in lines]
+    ids = [match[1] for match in nodes if match]
+    assert len(ids) == len(set(ids))
+    links = [re.fullmatch(r'(\w+) (?:==>|-->|-\.->)\|"[^"]*"\| (\w+)', line) for line in lines]
+    ends = {end for match in links if match for end in match.groups()}
+    assert ends <= set(ids)
+    assert ends
+    assert sum(line.startswith("subgraph ") for line in lines) == lines.count("end")
+
+
+def test_svg_stands_alone_and_tells_what_it_shows(own: Site) -> None:
+    text = graph_svg.svg(topology(own))
+    root = ET.fromstring(text)  # noqa: S314 - we wrote it
+    assert root.get("role") == "img"
+    labels = str(root.get("aria-labelledby")).split()
+    told = {one.get("id"): one.text for one in root if one.tag in (f"{SVG}title", f"{SVG}desc")}
+    assert sorted(told) == sorted(labels)
+    assert "qdrant on drphoenix: https 6333, verified as drphoenix.host" in str(told)
+    assert "prefers-color-scheme: dark" in text
+    assert re.findall(r"(?:href|src|@import|url\((?!#head-))", text) == []
+    assert re.findall(r"https?://(?!www\.w3\.org/2000/svg)", text) == []
+    assert "<script" not in text
+
+
+@pytest.mark.parametrize("which", ["own", "large"])
+def test_no_two_texts_overlap_and_all_are_in_the_picture(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    root = graph_svg.draw(topology(request.getfixturevalue(which)))
+    width, height = float(root.get("width", 0)), float(root.get("height", 0))
+    boxes = []
+    for text in root.iter("text"):
+        words, bold = text.text or "", text.get("class") == "name"
+        long = measured_bold(words) if bold else measured(words)
+        x, y = float(text.get("x", 0)), float(text.get("y", 0))
+        left = x - long * {"start": 0, "middle": 0.5, "end": 1}[text.get("text-anchor", "start")]
+        assert left >= 0, words
+        assert left + long <= width, words
+        assert 12 <= y <= height, words
+        boxes.append((left, y - 11, left + long, y + 3, words))
+    assert len(boxes) > 20
+    for one, other in combinations(boxes, 2):
+        apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+        assert apart, (one, other)
+
+
+def test_same_site_same_bytes(own: Site) -> None:
+    again = sites.load(ROOT / "inventories")
+    for write in (graph_svg.svg, graph_html.html, graph_mermaid.mermaid):
+        assert write(topology(own)) == write(topology(again))
+
+
+class Tags(HTMLParser):
+    """Every start tag with its attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def test_page_has_a_strict_policy_and_no_script_or_link(own: Site) -> None:
+    tags = Tags(graph_html.html(topology(own))).found
+    assert {"script", "link", "img", "iframe", "a"} & {tag for tag, _ in tags} == set()
+    metas = [attributes for tag, attributes in tags if tag == "meta"]
+    policy = [m["content"] for m in metas if m.get("http-equiv") == "Content-Security-Policy"]
+    assert policy
+    assert "default-src 'none'" in str(policy[0])
+
+
+def test_no_text_escapes_its_place(nasty: Topology) -> None:
+    root = ET.fromstring(graph_svg.svg(nasty))  # noqa: S314 - that it parses is the test
+    assert {one.tag for one in root.iter()} == {
+        f"{SVG}{tag}"
+        for tag in ("svg", "title", "desc", "style", "defs", "marker", "path", "rect", "text")
+    }
+    tags = {tag for tag, _ in Tags(graph_html.html(nasty)).found}
+    assert {"script", "br"} & tags == set()
+    for line in graph_mermaid.mermaid(nasty).splitlines()[1:]:
+        labels = re.findall(r'"[^"]*"', line)
+        rest = re.sub(r'"[^"]*"', "", line)
+        assert not set(rest) & set("<>&`%{}#;") - {">"}, line
+        for label in labels:
+            assert not set(label.replace("<br>", "")) & set("<>&`%{}[]|\x07"), label
+
+
+def test_site_of_one_host_is_drawn_too(tmp_path: Path) -> None:
+    bare = minimal()
+    bare.lxc, bare.vm, bare.stacks = {"lxc_configs": {}}, {"vms": []}, {}
+    picture = topology(bare.load(tmp_path))
+    ET.fromstring(graph_svg.svg(picture))  # noqa: S314
+    assert "phoenix" in graph_mermaid.mermaid(picture)
+
+
+@pytest.mark.parametrize(
+    ("words", "begins"),
+    [((), "flowchart LR\n"), (("-f", "svg"), "<svg "), (("--format", "html"), "<!doctype html>")],
+)
+def test_formats(tmp_path: Path, words: tuple[str, ...], begins: str) -> None:
+    inventory = ("-i", ROOT / "inventories/phoenix.py")
+    shown = phoenix("graph", *words, *inventory)
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.startswith(begins)
+    done = phoenix("graph", *words, *inventory, "-o", tmp_path / "picture")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert (tmp_path / "picture").read_text() == shown.stdout
+
+
+def test_json_is_the_picture_as_data(own: Site) -> None:
+    done = phoenix("graph", "--json", "-i", ROOT / "inventories/phoenix.py")
+    assert Topology.model_validate(json.loads(done.stdout)) == topology(own)
+
+
+def test_unwritable_output_is_an_error() -> None:
+    done = phoenix("graph", "-i", ROOT / "inventories/phoenix.py", "-o", "/nowhere/picture.svg")
+    assert done.exit_code == 1
+    assert "cannot write /nowhere/picture.svg" in str(done.exception)
+
+
+def test_the_readme_s_picture_is_up_to_date(own: Site) -> None:
+    mend = "phoenix graph -f svg -o docs/topology.svg"
+    assert (ROOT / "docs/topology.svg").read_text() == graph_svg.svg(topology(own)), mend

@@ -1,0 +1,135 @@
+"""Help, completion and version: the same for every verb, in 80 columns."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from phoenix.cli.app import app
+from phoenix.cli.helptext import reflowed
+from tests.unit.project_copy import ROOT, phoenix
+from tests.unit.project_copy import project as project
+
+NO_SITE = {"lab up", "lab down", "lab status", "lab shell"}
+"""Verbs about the lab itself: it has one inventory."""
+NO_JSON = {"lab up", "lab down", "lab shell"}
+"""Verbs that hand over to another program."""
+
+
+def verbs(command: Any = None, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every verb, those of groups too, as "lab up"."""
+    command = command or typer.main.get_command(app)
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield name, command
+        return
+    for key, one in inner.items():
+        yield from verbs(one, f"{name} {key}".strip())
+
+
+VERBS = dict(verbs())
+
+
+def options(name: str) -> set[str]:
+    return {option for parameter in VERBS[name].params for option in parameter.opts}
+
+
+def test_the_offline_verbs_are_there() -> None:
+    assert {"validate", "explain", "graph", "plan", "sync", "lab status"} <= set(VERBS)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_verb_has_the_common_options(name: str) -> None:
+    if name not in NO_SITE:
+        assert {"--inventory", "-i"} <= options(name)
+    if name not in NO_JSON:
+        assert "--json" in options(name)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_help_has_examples_that_fit(name: str) -> None:
+    done = phoenix(*name.split(), "--help", environment={"COLUMNS": "80", "TERM": "dumb"})
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    start = next(i for i, line in enumerate(lines) if line.strip() == "Examples:")
+    assert lines[start - 1].strip() == "", "a blank line stands before the examples"
+    examples = [line for line in VERBS[name].help.splitlines() if line.startswith("  phoenix ")]
+    assert examples, "an example begins with the command"
+    for example in examples:
+        assert example.split()[1 : 1 + len(name.split())] == name.split(), example
+        assert example.strip() in (line.strip() for line in lines[start:]), "it is not broken"
+
+
+@pytest.mark.parametrize("name", ["", *VERBS])
+def test_both_help_options_say_the_same(name: str) -> None:
+    short, long = phoenix(*name.split(), "-h"), phoenix(*name.split(), "--help")
+    assert (short.exit_code, short.stdout) == (0, long.stdout)
+
+
+def test_prose_flows_and_examples_stay() -> None:
+    text = """First line
+    goes on.
+
+    Prose that is
+    on two lines.
+
+    Examples:
+      phoenix a
+      phoenix b
+
+    Exit code: 0
+    or 1."""
+    assert reflowed(text) == (
+        "First line goes on.\n\nProse that is on two lines.\n\n"
+        "Examples:\n  phoenix a\n  phoenix b\n\nExit code: 0 or 1."
+    )
+
+
+def test_version() -> None:
+    done = phoenix("--version")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("phoenix 0.")
+
+
+def test_usage_errors_are_no_success() -> None:
+    for words in (("explain",), ("validate", "--no-such"), ("graph", "-f", "png"), ("nothing",)):
+        assert phoenix(*words).exit_code == 2, words
+
+
+def completed(words: str, cwd: Path) -> tuple[list[str], str]:
+    """What bash would be offered for the last of `words`, and what was written to stderr."""
+    environment = {
+        "PATH": os.environ["PATH"], "HOME": str(cwd), "PYTHONPATH": str(ROOT),
+        "_PHOENIX_COMPLETE": "complete_bash", "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "phoenix"], cwd=cwd, env=environment, capture_output=True,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    return done.stdout.split(), done.stderr
+
+
+def test_completion_knows_the_site(project: Path) -> None:
+    assert completed("phoenix explain qd", project) == (
+        ["qdrant", "qdrant_service", "qdrant.internal.thinkheads.ai"], "",
+    )  # fmt: skip
+    assert completed("phoenix sync ngin", project) == (["nginx", "nginx-phoenix"], "")
+    assert completed("phoenix val", project) == (["validate"], "")
+
+
+def test_completion_is_silent_where_there_is_no_usable_site(project: Path) -> None:
+    assert completed("phoenix explain -i /nowhere/x.py q", project) == ([], "")
+    (project / "inventories" / "phoenix.py").write_text("raise RuntimeError('no site')\n")
+    assert completed("phoenix explain q", project) == ([], "")
+    (project / "inventories" / "phoenix.py").write_text("import sys; sys.exit('none')\n")
+    assert completed("phoenix sync q", project) == ([], "")

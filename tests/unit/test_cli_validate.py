@@ -1,0 +1,233 @@
+"""`phoenix validate`: everything that a run would refuse is found offline, where it stands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoenix import group_data
+from phoenix.cli.validate import Verdict
+from tests.unit.project_copy import ORIGINAL, ROOT, changed, phoenix
+from tests.unit.project_copy import project as project
+from tests.unit.site_builder import LXC, VM
+
+INVENTORY = "inventories/phoenix.py"
+
+
+def verdict(project: Path, *words: str, code: int) -> Verdict:
+    done = phoenix("validate", "--json", "-i", project / INVENTORY, *words)
+    assert done.exit_code == code, done.output
+    return Verdict.model_validate(json.loads(done.stdout), extra="forbid")
+
+
+def test_nothing_is_wrong_with_the_real_site(project: Path) -> None:
+    assert verdict(project, "--strict", code=0).findings == []
+    done = phoenix("validate", "-i", project / INVENTORY)
+    assert done.stdout.splitlines() == [
+        "nothing is wrong with inventories/phoenix.py: 0 errors, 0 warnings"
+    ]
+
+
+@pytest.mark.parametrize(("words", "code"), [((), 0), (("--strict",), 2)])
+def test_the_original_files_are_accepted_with_warnings(words: tuple[str, ...], code: int) -> None:
+    if not ORIGINAL.is_dir():
+        pytest.skip(f"the original's files are not at {ORIGINAL}")
+    done = phoenix("validate", "-i", ORIGINAL, *words)
+    assert done.exit_code == code, done.output
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("0 errors, "), last
+    assert "not used: Phoenix passes no GPU through" in done.stdout
+
+
+def test_a_directory_will_do_and_has_the_settings_of_its_project(project: Path) -> None:
+    (project / "group_data" / "all.py").write_text("dns_upstreams = []\ndns_stop_rebind = True\n")
+    done = phoenix("validate", "--json", "-i", project / "inventories")
+    assert done.exit_code == 1, done.output
+    found = json.loads(done.stdout)["findings"]
+    assert ("dns_upstreams", 1) in [(one["path"], one["line"]) for one in found], found
+    missing = [one["path"] for one in found if "is missing" in one["message"]]
+    assert {"artifacts", "timezone", "portainer_image"} <= set(missing), found
+
+
+def test_faulty_declaration_is_told_though_the_inventory_itself_ends(project: Path) -> None:
+    def spoil(data: Any) -> None:
+        data["vms"][2]["network_config"]["ip"] = "10.0.0.111/24"
+        data["vms"][1]["memroy_mb"] = 5
+
+    changed(project / "inventories" / VM, spoil)
+    found = verdict(project, code=1)
+    assert (found.errors, found.warnings) == (1, 1), found
+    error, warning = found.findings
+    assert (error.file, error.path) == (VM, "vms[2].network_config.ip")
+    lines = (project / "inventories" / VM).read_text().splitlines()
+    assert error.line is not None
+    assert lines[error.line - 1].strip().startswith('"ip": "10.0.0.111/24"')
+    assert error.mend == "give one a free address"
+    assert (warning.path, warning.mend) == ("vms[1].memroy_mb", "did you mean 'memory_mb'?")
+    told = phoenix("validate", "-i", project / INVENTORY).stdout
+    assert told.splitlines()[0] == VM
+    assert f"  error  line {error.line}, vms[2].network_config.ip" in told
+    assert told.splitlines()[-1] == "1 error, 1 warning"
+
+
+def test_text_that_is_no_json_is_told_with_its_line(project: Path) -> None:
+    (project / "inventories" / LXC).write_text('{\n  "lxc_configs": {,}\n}')
+    found = verdict(project, code=1).findings[0]
+    assert (found.file, found.line) == (LXC, 2), found
+
+
+def test_fault_in_a_stack_has_the_compose_file_s_line(project: Path) -> None:
+    file = project / "stacks/qdrant_service/docker-compose.yml"
+    file.write_text(file.read_text().replace("${QDRANT_IMAGE}", "qdrant/qdrant"))
+    found = verdict(project, "--strict", code=2).findings
+    images = [one for one in found if one.path == "services.qdrant.image"]
+    assert len(images) == 1, found
+    assert images[0].line is not None
+    assert 'image: "qdrant/qdrant"' in file.read_text().splitlines()[images[0].line - 1]
+
+
+FAULTS = [
+    ("dns_upstreams = []", "dns_upstreams", "name at least one resolver"),
+    ('dns_upstreams = ["10.0.0.13"]', "dns_upstreams", "this server: a loop"),
+    ('resolver_fallback = ["nine"]', "resolver_fallback[0]", "nine"),
+    ('timezone = "Europe/Berln"', "timezone", "no time zone 'Europe/Berln'"),
+    ('step_ca_lifetime_default = "1 day"', "step_ca_lifetime_default", "not a duration"),
+    ('step_ca_lifetime_default = "48h"', "step_ca_lifetime_default", "do not hold"),
+    ('step_ca_years = "ten"', "step_ca_years", "'ten'"),
+    ("ssh_confirm_seconds = 0", "ssh_confirm_seconds", "is 0"),
+    ('nginx_max_body = "512 MB"', "nginx_max_body", "no size"),
+    ('nginx_read_timeout = "soon"', "nginx_read_timeout", "no time"),
+    ('docker_packages = "snap"', "docker_packages", "'snap'"),
+    ('docker_apt_key_sha256 = "12"', "docker_apt_key_sha256", "64 hexadecimal"),
+    ('artifacts = {"traefik": {"any": {"version": "3.7.15"}}}', "artifacts.step-ca.any", "missing"),
+    ('image_archives = {"a:1": {"url": "https://x/a.tar"}}', "image_archives.a:1", "sha256"),
+    ('image_archives = {"a:1": {"url": "ftp://x", "sha256": "0"}}', "image_archives.a:1.url", "//"),
+    ('stack_variables = {"qdrant_service": {"QDRANT": "1"}}', "stack_variables.qdrant_service",
+     "no variable QDRANT"),
+    ('stacks_prune = ["qdrant_service-production"]', "stacks_prune[0]", "take it out of one"),
+    ('proxmox_firewall_out = "ALLOW"', "proxmox_firewall_out", "ACCEPT"),
+    ("proxmox_fierwall = True", "proxmox_fierwall", "not permitted"),
+    ('proxmox_api = "ssh"', "proxmox_api", "no secret proxmox_api_token"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "path", "words"), FAULTS, ids=[fault[0] for fault in FAULTS])
+def test_setting_that_a_run_would_refuse(project: Path, text: str, path: str, words: str) -> None:
+    """In the inventory's own settings file, which comes before `all`."""
+    (project / "group_data" / "phoenix.py").write_text(f'"""Ours."""\n\n{text}\n')
+    found = [one for one in verdict(project, code=1).findings if one.severity == "error"]
+    hits = [one for one in found if one.path == path and words in one.message + one.mend]
+    assert len(hits) == 1, found
+    assert (hits[0].file, hits[0].line) == ("group_data/phoenix.py", 3)
+
+
+WARNINGS = [
+    ('nginx_max_boddy = "1m"', "nginx_max_boddy", "did you mean 'nginx_max_body'?"),
+    ('ssh_usr = "root"', "ssh_usr", "did you mean 'ssh_user'?"),
+    ('portainer_image = "portainer/portainer-ce"', "portainer_image", "name a version"),
+    ('stack_variables = {"qdrant": {}}', "stack_variables.qdrant", "'qdrant_service'?"),
+    ('artifacts = {**__import__("runpy").run_path("group_data/all.py")["artifacts"], "nginx": {}}',
+     "artifacts.nginx", "remove it"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "path", "mend"), WARNINGS, ids=[one[1] for one in WARNINGS])
+def test_setting_that_is_unwise_or_that_nothing_reads(
+    project: Path, text: str, path: str, mend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    (project / "group_data" / "phoenix.py").write_text(text + "\n")
+    found = verdict(project, "--strict", code=2).findings
+    assert [(one.path, one.severity) for one in found] == [(path, "warning")], found
+    assert mend in found[0].mend
+    verdict(project, code=0)
+
+
+def test_settings_pyinfra_reads_and_private_names_are_no_typos(project: Path) -> None:
+    text = 'import os\n\n_home = os.sep\nssh_port = 22\nssh_user = "root"\n_sudo = True\n'
+    (project / "group_data" / "nginx.py").write_text(text)
+    assert verdict(project, "--strict", code=0).findings == []
+
+
+def test_settings_of_a_group_are_those_of_its_guests_alone(project: Path) -> None:
+    (project / "group_data" / "traefik.py").write_text('step_ca_lifetime_default = "soon"\n')
+    found = verdict(project, code=1).findings
+    assert [one.file for one in found] == ["group_data/traefik.py"], found
+
+
+def test_the_nearest_value_counts_and_is_blamed(project: Path) -> None:
+    """The inventory's before its settings file's before that of all."""
+    settings, inventory = project / "group_data", project / INVENTORY
+    with (settings / "all.py").open("a") as file:
+        file.write("dns_upstreams = []\n")
+    assert verdict(project, code=1).findings[0].file == "group_data/all.py"
+    (settings / "phoenix.py").write_text('dns_upstreams = ["9.9.9.9"]\n')
+    assert verdict(project, "--strict", code=0).findings == []
+    text = inventory.read_text().replace('"ssh_user"', '"dns_upstreams": ["x"], "ssh_user"')
+    inventory.write_text(text)
+    assert verdict(project, code=1).findings[0].file == INVENTORY
+
+
+def test_file_that_no_group_reads_and_one_that_fails(project: Path) -> None:
+    (project / "group_data" / "trafik.py").write_text("x = 1\n")
+    (project / "group_data" / "nginx.py").write_text("x = (\n")
+    found = verdict(project, code=1).findings
+    said = {(one.file, one.severity, one.line) for one in found if one.path != "x"}
+    assert said == {
+        ("group_data/trafik.py", "warning", None),
+        ("group_data/nginx.py", "error", 1),
+    }, found
+    assert "did you mean 'traefik'?" in str(found)
+
+
+def test_missing_role_is_found(project: Path) -> None:
+    def without_portainer(data: Any) -> None:
+        del data["vms"][1]["role"], data["vms"][1]["portainer_role"]
+        data["vms"][1]["role"] = "docker"
+
+    changed(project / "inventories" / VM, without_portainer)
+    found = verdict(project, code=1).findings
+    assert any("no guest has the role portainer" in one.message for one in found), found
+
+
+def test_secret_is_checked_and_never_shown(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD", "hush-hush")
+    monkeypatch.setenv("PHOENIX_SECRET_STEP_CA_PASSWORD_FILE", "/no/such/file")
+    done = phoenix("validate", "-i", project / INVENTORY)
+    assert done.exit_code == 1, done.output
+    assert "shorter than 12 bytes" in done.stdout
+    assert "PHOENIX_SECRET_STEP_CA_PASSWORD_FILE" in done.stdout
+    assert "hush-hush" not in done.output
+    home = project.parent / "home"
+    assert not home.exists(), "nothing is made, secrets least of all"
+
+
+def test_proxmox_is_well_with_its_token(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOENIX_SECRET_PROXMOX_API_TOKEN", "phoenix@pve!x=1")
+    (project / "group_data" / "phoenix.py").write_text('proxmox_api = "ssh"\n')
+    assert verdict(project, "--strict", code=0).findings == []
+
+
+def test_inventory_that_fails_is_told_without_a_traceback(project: Path) -> None:
+    (project / INVENTORY).write_text("import no_such_module\n")
+    done = phoenix("validate", "-i", project / INVENTORY)
+    assert done.exit_code == 1
+    assert "cannot be executed: ModuleNotFoundError" in str(done.exception)
+
+
+def test_absent_inventory_is_told_with_the_mend() -> None:
+    done = phoenix("validate", "-i", "/nowhere/site.py")
+    assert done.exit_code == 1
+    assert "there is no inventory /nowhere/site.py" in str(done.exception)
+
+
+def test_every_setting_of_ours_is_read_by_some_code() -> None:
+    read = group_data.asked_for(ROOT)
+    report = group_data.Report()
+    ours = next(one for one in group_data.read(ROOT, report) if one.group == group_data.ALL)
+    assert report.findings == []
+    unread = {n for n in ours.values if n not in read and not n.startswith("proxmox_")}
+    assert unread == set()

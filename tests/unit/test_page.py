@@ -1,0 +1,262 @@
+"""The start page: what it tells of a site and its checks, and that it is safe to show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from phoenix import home, page_html
+from phoenix.endpoints import Served, endpoints
+from phoenix.model import Site
+from phoenix.page import Page, Stamp, build, headline
+from phoenix.page_html import STYLE, left, render
+from phoenix.revision import NONE, Revision
+from phoenix.verification import Check, Outcome, checks
+from phoenix.x509 import CertificateInfo
+from tests.unit.site_builder import minimal
+
+NOW = datetime(2026, 11, 24, 18, 40, tzinfo=UTC)
+STAMP = Stamp(at=NOW, by="ann@desk")
+COMMIT = "0123456789abcdef" * 2 + "01234567"
+SCHEMES = ("light", "dark")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return minimal().load(tmp_path_factory.mktemp("site"))
+
+
+def leaf(hours: int) -> CertificateInfo:
+    start, end = NOW - timedelta(hours=1), NOW + timedelta(hours=hours)
+    return CertificateInfo("x", ("x",), (), "The CA", start, end, "ab12", "", "", is_ca=False)
+
+
+def no_fault(check: Check) -> str:
+    return ""
+
+
+def made(site: Site, fault: Callable[[Check], str] = no_fault, *, without: str = "") -> Page:
+    """A page of checks that find what `fault` says; the host `without` made none."""
+    outcomes = {
+        host.name: [Outcome(c, fault(c)) for c in checks(site) if c.host == host.name]
+        for host in site.hosts
+        if host.name != without
+    }
+    served = [Served(end, leaf(20 + i), "") for i, end in enumerate(endpoints(site))]
+    return build(site, outcomes, served, Revision(commit=COMMIT, dirty=False), STAMP)
+
+
+def test_sound_site_says_so_and_links_every_service_but_itself(site: Site) -> None:
+    page = made(site)
+    total = len(checks(site))
+    assert headline(page.health) == f"All {total} checks pass"
+    assert [(s.name, s.url, s.stack) for s in page.services] == [
+        ("portainer", "https://portainer.internal.thinkheads.ai/", None),
+        ("shop", "https://shop.internal.thinkheads.ai/", "shop-production"),
+        ("traefik", "https://traefik.internal.thinkheads.ai/dashboard/", None),
+    ]
+    assert {s.health.state for s in page.services} == {"ok"}
+    assert sum(host.health.checks for host in page.hosts) == total
+    text = render(page)
+    for service in page.services:
+        assert f'<a href="{service.url}">{service.name}</a>' in text
+    assert f"<code>{COMMIT[:12]}</code>" in text
+    assert '<time datetime="2026-11-24T18:40:00Z">24 Nov 2026, 18:40 UTC</time> by ann@desk' in text
+
+
+def test_service_s_certificates_end_with_the_first_on_its_path(site: Site) -> None:
+    page = made(site)
+    assert [(c.holder, c.port) for c in page.certificates] == [
+        ("gateway", 443), ("proxy", 443), ("control", 9443), ("worker", 8000), ("authority", 9000),
+    ]  # fmt: skip
+    assert {s.certificate_until for s in page.services} == {NOW + timedelta(hours=20)}
+    refused = "Connection refused"
+    silent = [Served(end, None, refused) if end.port == 8000 else Served(end, leaf(9), "")
+              for end in endpoints(site)]  # fmt: skip
+    page = build(site, {}, silent, NONE, STAMP)
+    assert {s.name: s.certificate_until for s in page.services} == {
+        "portainer": NOW + timedelta(hours=9),
+        "shop": None,
+        "traefik": NOW + timedelta(hours=9),
+    }
+    (row,) = [c for c in page.certificates if c.holder == "worker"]
+    assert (row.not_after, row.fault) == (None, "Connection refused")
+    assert "Connection refused" in render(page)
+    assert "no revision" in render(page)
+
+
+@pytest.mark.parametrize(
+    ("probe", "word", "broken"),
+    [
+        ("request_gives", "https://shop.", {"shop"}),
+        ("router_is_enabled", "/shop@file", {"shop"}),
+        ("tls_verifies", "portainer.internal.thinkheads.ai", {"portainer"}),
+        ("tls_verifies", "worker.host.internal.thinkheads.ai", {"shop"}),
+        ("tls_verifies", "proxy.host.internal.thinkheads.ai", {"portainer", "shop", "traefik"}),
+        ("containers_are_well", "shop-production", {"shop"}),
+        ("unit_runs", "nginx.service", {"portainer", "shop", "traefik"}),
+        ("unit_runs", "phoenix-portainer.service", {"portainer"}),
+        ("unit_runs", "phoenix-portainer-agent.service", set()),
+        ("unit_runs", "phoenix-dns.service", set()),
+    ],
+)
+def test_a_fault_breaks_the_services_whose_requests_meet_it(
+    site: Site, probe: str, word: str, broken: set[str]
+) -> None:
+    page = made(
+        site, lambda c: "bad" if c.words[0] == probe and word in " ".join(c.words[1:]) else ""
+    )
+    assert page.health.state == "failing", "the fault was not there"
+    assert {s.name for s in page.services if s.health.state == "failing"} == broken
+
+
+def test_broken_site_names_the_first_broken_hop_and_keeps_what_was_heard_there(site: Site) -> None:
+    page = made(site, lambda c: "PANIC at line 7" if c.words[0] in ("request_gives",) or (
+        c.words == ("unit_runs", "nginx.service")) else "")  # fmt: skip
+    assert headline(page.health) == f"5 of {len(checks(site))} checks fail"
+    text = render(page)
+    assert "First broken hop, seen from gateway: Nginx (nginx.service): does not run" in text
+    assert "Not healthy" in text
+    assert "PANIC" not in text + page.model_dump_json(), "log lines are not for everyone"
+
+
+def test_host_that_made_no_checks_is_neither_well_nor_broken(site: Site) -> None:
+    page = made(site, without="worker")
+    mine = len([c for c in checks(site) if c.host == "worker"])
+    assert headline(page.health) == f"{mine} of {len(checks(site))} checks could not be made"
+    states = {s.name: s.health.state for s in page.services}
+    assert states == {"portainer": "ok", "shop": "unknown", "traefik": "ok"}
+    broken = made(site, lambda c: "x" if c.words[0] == "request_gives" else "", without="worker")
+    assert headline(broken.health).endswith(f" checks fail, {mine} could not be made")
+    assert "Not checked" in render(page)
+
+
+def test_same_page_is_one_that_differs_in_its_stamp_alone(site: Site) -> None:
+    page = made(site)
+    later = page.model_copy(update={"stamp": Stamp(at=NOW + timedelta(days=1), by="bob@desk")})
+    assert page.same_as(later)
+    assert Page.model_validate_json(page.model_dump_json()) == page
+    assert not page.same_as(made(site, lambda c: "x" if c.layer == "http" else ""))
+    assert not page.same_as(page.model_copy(update={"revision": NONE}))
+    renewed = [c.model_copy(update={"serial": "cd"}) for c in page.certificates]
+    assert not page.same_as(page.model_copy(update={"certificates": tuple(renewed)}))
+
+
+class Seen(HTMLParser):
+    """Tags and attributes of a page, and that its elements are closed in order."""
+
+    VOID = ("meta", "link", "img", "br", "wbr", "circle", "path")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == [], self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag, (tag, self.open)
+
+
+def test_page_needs_nothing_that_its_policy_forbids(site: Site) -> None:
+    seen = Seen(render(made(site)))
+    names = {name for name, _ in seen.tags}
+    assert not names & {"script", "style", "iframe", "form", "object", "base"}, names
+    attributes = {key for _, found in seen.tags for key in found}
+    assert not {key for key in attributes if key == "style" or key.startswith("on")}, attributes
+    loaded = [found[key] or "" for tag, found in seen.tags for key in ("src", "href")
+              if key in found and tag != "a"]  # fmt: skip
+    assert loaded, "no style, no icon"
+    assert all(one.startswith(("/", "#")) for one in loaded), loaded
+    assert ("html", {"lang": "en"}) in seen.tags
+    assert [found["name"] for tag, found in seen.tags if tag == "meta" and "name" in found] == [
+        "viewport", "color-scheme", "robots",
+    ]  # fmt: skip
+    assert "script-src" not in home.CONTENT_SECURITY_POLICY
+    assert "unsafe" not in home.CONTENT_SECURITY_POLICY
+
+
+def test_nasty_names_stay_text(site: Site) -> None:
+    nasty = '"><script>alert(1)</script>&'
+    page = made(site)
+    page = page.model_copy(
+        update={
+            "domain": nasty,
+            "stamp": Stamp(at=NOW, by=nasty),
+            "services": tuple(s.model_copy(update={"name": nasty}) for s in page.services),
+            "certificates": tuple(
+                c.model_copy(update={"server_name": nasty, "fault": nasty, "issuer": nasty})
+                for c in page.certificates
+            ),
+            "hosts": tuple(h.model_copy(update={"name": nasty}) for h in page.hosts),
+        }
+    )
+    text = render(page)
+    assert "<script" not in text
+    assert "alert" in text, "the names are shown"
+    Seen(text)
+
+
+def test_style_is_asked_for_by_its_content(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    (style,) = re.findall(r'href="(/style\.css\?\w{12})"', render(made(site)))
+    monkeypatch.setattr(page_html, "STYLE", Path(__file__))
+    page_html._version.cache_clear()
+    try:
+        assert style not in render(made(site))
+    finally:
+        page_html._version.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("rest", "words"),
+    [
+        (timedelta(days=12, hours=3), "12 days left"),
+        (timedelta(hours=47), "47 hours left"),
+        (timedelta(minutes=119), "119 minutes left"),
+        (timedelta(0), "expired"),
+        (-timedelta(days=9), "expired"),
+    ],
+)
+def test_what_is_left_is_told_in_the_unit_that_fits(rest: timedelta, words: str) -> None:
+    assert left(NOW + rest, NOW) == words
+
+
+def luminance(colour: str) -> float:
+    """WCAG 2.2, relative luminance."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_text_has_the_contrast_that_wcag_asks_for(scheme: str) -> None:
+    blocks = re.findall(r":root \{(.*?)\}", STYLE.read_text(), re.DOTALL)
+    assert len(blocks) == len(SCHEMES), "one set of colours a scheme"
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", blocks[SCHEMES.index(scheme)]))
+    pairs = [(text, back) for text in ("text", "soft", "link", "ok", "failing", "unknown")
+             for back in ("page", "card")]  # fmt: skip
+    pairs += [(text, f"{state}-back") for state in ("ok", "failing", "unknown")
+              for text in ("text", "soft", state)]  # fmt: skip
+    for text, back in pairs:
+        high, low = sorted((luminance(colours[text]), luminance(colours[back])), reverse=True)
+        ratio = (high + 0.05) / (low + 0.05)
+        assert ratio >= 4.5, f"{scheme}: {text} on {back} is {ratio:.2f}:1"
+
+
+def test_long_names_may_break_after_their_dots_and_are_escaped_all_the_same(site: Site) -> None:
+    text = render(made(site))
+    assert "proxy.<wbr>host.<wbr>internal.<wbr>thinkheads.<wbr>ai" in text
+    page = made(site)
+    odd = [c.model_copy(update={"server_name": "<b>.<i>"}) for c in page.certificates]
+    assert "&lt;b&gt;.<wbr>&lt;i&gt;" in render(page.model_copy(update={"certificates": odd}))

@@ -1,0 +1,87 @@
+"""Which secrets a site has, and which of them Phoenix can change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from phoenix import inventory, secret_names
+from phoenix.findings import SettingError
+from phoenix.model import Site
+from phoenix.secrets import SecretError, SecretStore
+
+ROOT = Path(__file__).parents[2]
+PLANTED = "planted-5ecret-long-enough"
+
+
+@pytest.fixture(scope="module")
+def site() -> Site:
+    return inventory.load(ROOT / "inventories", ROOT / "stacks", environment="production")
+
+
+def store(tmp_path: Path, **environment: str) -> SecretStore:
+    return SecretStore(tmp_path / "secrets.json", environment)
+
+
+def test_every_secret_is_listed_with_its_origin_and_without_its_value(
+    site: Site, tmp_path: Path
+) -> None:
+    given = store(tmp_path, PHOENIX_SECRET_PROXMOX_API_TOKEN=PLANTED)
+    made = secret_names.initialise(site, given)
+    assert set(made) == {
+        "portainer_admin_password", "portainer_agent_secret", "traefik_dashboard_password",
+        "thinkheads_ai_app_database_pass",
+    }  # fmt: skip
+    assert secret_names.initialise(site, given) == ()
+    found = secret_names.listing(site, given)
+    assert {status.use.name: status.origin for status in found} == {
+        **dict.fromkeys(made, "store"),
+        "proxmox_api_token": "environment",
+        "step_ca_password": "absent",
+        "backup_passphrase": "absent",
+    }
+    assert [status.use.name for status in found] == sorted(status.use.name for status in found)
+    values = [PLANTED, *(given.get(name).get_secret_value() for name in made)]
+    assert not any(value in repr(found) for value in values)
+    assert all(status.use.what for status in found)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "secrets_rotate is missing"),
+        (["portainer_password"], "no secret 'portainer_password'; there are backup_passphrase, "),
+        (["proxmox_api_token"], "cannot be changed by Phoenix.*pveum user token add"),
+        (["step_ca_password"], "cannot be changed by Phoenix.*openssl pkey"),
+        (["backup_passphrase"], "cannot be changed by Phoenix"),
+    ],
+)
+def test_what_cannot_be_changed_is_refused_with_the_way(
+    site: Site, tmp_path: Path, names: list[str], message: str
+) -> None:
+    with pytest.raises(SecretError, match=message):
+        secret_names.rotatable(names, site, store(tmp_path))
+
+
+def test_secret_from_elsewhere_is_refused_with_what_to_do(site: Site, tmp_path: Path) -> None:
+    name = "portainer_admin_password"
+    given = store(tmp_path, PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD=PLANTED)
+    with pytest.raises(SecretError, match=r"from the environment.*and in Portainer") as caught:
+        secret_names.rotatable([name], site, given)
+    assert "run deploys/portainer.py" in str(caught.value)
+    assert PLANTED not in str(caught.value)
+
+
+def test_uses_come_once_and_a_given_value_is_taken(site: Site, tmp_path: Path) -> None:
+    name = "portainer_admin_password"
+    given = store(tmp_path, PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD_NEW=PLANTED)
+    given.get(name)
+    uses = secret_names.rotatable([name, name], site, given)
+    assert [use.name for use in uses] == [name]
+    secret_names.propose([name], given)
+    assert given.find(name) == SecretStr(PLANTED)
+    short = store(tmp_path, PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD_NEW="elevenbytes")
+    with pytest.raises(SettingError, match="shorter than 12 bytes"):
+        secret_names.propose([name], short)
