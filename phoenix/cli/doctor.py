@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from phoenix import observation, paths
-from phoenix.cli import exits, output, project, tables
+from phoenix.cli import complete, exits, output, project, tables
 from phoenix.cli.exits import CommandError
 from phoenix.cli.observing import observe
 from phoenix.diagnosis import Cause, Diagnosis, Findings, PathReport, diagnose
@@ -60,6 +60,7 @@ NameArgument = Annotated[
         metavar="[NAME]",
         help="A service, its full name, a guest (name or id), or a stack. Default: everything.",
         show_default=False,
+        autocompletion=complete.names,
     ),
 ]
 
@@ -74,11 +75,8 @@ def doctor(
     Nothing is changed.
 
     Examples:
-
       phoenix doctor                    every path of the site
-
       phoenix doctor qdrant             the paths that one service needs
-
       phoenix doctor 102 --json         what concerns one guest, for a script
 
     Exit code: 0 all is well, 1 something is broken or could not be asked.
