@@ -81,12 +81,12 @@ ADVICE: Mapping[str, _Advice] = {
     "served_is_fresh": _Advice(
         "renew the certificate that $target serves; a service that does not load a new one needs "
         "a sync",
-        ("phoenix certs", "phoenix certs renew $target", "phoenix sync"),
+        ("phoenix certs list", "phoenix certs renew $target", "phoenix sync"),
     ),
     "tls_verifies": _Advice(
         "$target serves a certificate that is not of this site's CA, or not for this name; or "
         "$host does not have the root",
-        ("phoenix certs", "phoenix sync trust", "phoenix sync"),
+        ("phoenix certs list", "phoenix sync trust", "phoenix sync"),
     ),
     "pair_fits": _Advice(
         "get a new certificate for $host; if that fails, the CA is the place to look",
@@ -129,7 +129,7 @@ ADVICE: Mapping[str, _Advice] = {
         (f"$ssh journalctl -u {SERVER_UNIT} -n 30", "phoenix sync portainer"),
     ),
     "endpoint_is_up": _Advice(
-        "Portainer lost the agent, or does not have it: a sync registers it",
+        "Portainer lost the agent, or their secrets differ: a sync introduces them again",
         ("phoenix sync portainer",),
     ),
     "stack_is_active": _Advice(

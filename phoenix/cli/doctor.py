@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from phoenix import observation, paths
-from phoenix.cli import exits, output, project, tables
+from phoenix.cli import complete, exits, output, project, tables
 from phoenix.cli.exits import CommandError
 from phoenix.cli.observing import observe
 from phoenix.diagnosis import Cause, Diagnosis, Findings, PathReport, diagnose
@@ -41,6 +41,18 @@ class Report(BaseModel):
     other_causes: tuple[Cause, ...]
     paths: tuple[PathReport, ...]
 
+    @classmethod
+    def of(cls, site: str, name: str, found: Diagnosis) -> Report:
+        """The report of a diagnosis."""
+        return cls(
+            site=site,
+            name=name,
+            ok=not found.causes and all(path.state == "ok" for path in found.paths),
+            first_cause=found.first_cause,
+            other_causes=found.causes[1:],
+            paths=found.paths,
+        )
+
 
 NameArgument = Annotated[
     str | None,
@@ -48,6 +60,7 @@ NameArgument = Annotated[
         metavar="[NAME]",
         help="A service, its full name, a guest (name or id), or a stack. Default: everything.",
         show_default=False,
+        autocompletion=complete.names,
     ),
 ]
 
@@ -62,11 +75,8 @@ def doctor(
     Nothing is changed.
 
     Examples:
-
       phoenix doctor                    every path of the site
-
       phoenix doctor qdrant             the paths that one service needs
-
       phoenix doctor 102 --json         what concerns one guest, for a script
 
     Exit code: 0 all is well, 1 something is broken or could not be asked.
@@ -78,7 +88,7 @@ def doctor(
     observed, _ = observe(site, [observation.PROBES], hosts, quiet=as_json)
     outcomes, silent = observation.outcomes(site.site, observed, hosts)
     found = diagnose(site.site, asked, Findings(outcomes, silent))
-    report = _report(site.name, name or "", found)
+    report = Report.of(site.name, name or "", found)
     output.emit(as_json, report, lambda console: tell(console, report))
     if not report.ok:
         raise typer.Exit(exits.ERROR)
@@ -91,17 +101,6 @@ def _asked(site: project.Project, name: str | None) -> Sequence[paths.Path]:
         return paths.select(site.site, name)
     except paths.UnknownNameError as error:
         raise CommandError(str(error)) from None
-
-
-def _report(site: str, name: str, found: Diagnosis) -> Report:
-    return Report(
-        site=site,
-        name=name,
-        ok=not found.causes and all(path.state == "ok" for path in found.paths),
-        first_cause=found.first_cause,
-        other_causes=found.causes[1:],
-        paths=found.paths,
-    )
 
 
 def tell(console: Console, report: Report) -> None:

@@ -34,11 +34,8 @@ def status(
     """Show guests, services, certificates, endpoints, stacks, and drift. Nothing is changed.
 
     Examples:
-
       phoenix status                    everything
-
       phoenix status --no-drift         a quick look
-
       phoenix status --json             for a script; times are UTC
 
     Exit code: 0 all is well, 1 something is down, expired or silent, 2 drift alone.

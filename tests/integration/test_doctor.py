@@ -231,7 +231,8 @@ def test_true_cause_is_named_first(site: SiteLab, name: str) -> None:
     case = CASES[name]
     with case.broken(site):
         found = told(site.project.phoenix("doctor", "--json"), 1)
-        shown = told(site.project.phoenix("status", "--no-drift", "--json"), 1)
+        if name in SHOWN:
+            shown = told(site.project.phoenix("status", "--no-drift", "--json"), 1)
     first = found["first_cause"]
     seen(name, json.dumps(first))
     assert (first["layer"], first["host"]) == (case.layer, site.roles.get(case.role, case.role))
@@ -243,10 +244,12 @@ def test_true_cause_is_named_first(site: SiteLab, name: str) -> None:
     stopped = {route.fqdn for route in routes.routes(site.site)
                if not case.services or route.service.name in case.services}  # fmt: skip
     assert broken == {f"https://{fqdn}" for fqdn in stopped}
-    assert {one["url"] for one in shown["services"] if one["state"] == "broken"} == broken
-    same = ("layer", "host", "hop")
-    assert [shown["first_cause"][key] for key in same] == [first[key] for key in same]
-    SHOWN.get(name, lambda status: None)(shown)
+    if name in SHOWN:
+        urls = {one["url"] for one in shown["services"] if one["state"] == "broken"}
+        assert urls == broken
+        same = ("layer", "host", "hop")
+        assert [shown["first_cause"][key] for key in same] == [first[key] for key in same]
+        SHOWN[name](shown)
 
 
 def expired_is_shown(status: Any) -> None:

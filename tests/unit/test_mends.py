@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
 
 from phoenix.cli import targets
+from phoenix.cli.app import app
 from phoenix.diagnosis import no_answer
 from phoenix.mends import ADVICE, COMPONENTS, mend
 from phoenix.model import Site
@@ -48,6 +50,21 @@ def test_phoenix_is_told_targets_that_it_knows(site: Site) -> None:
     assert len(said) > 10
     for command in said:
         assert targets.work(command.split()[2:], site, known), command
+
+
+def test_no_verb_is_told_that_the_command_line_does_not_have(site: Site) -> None:
+    said = {command for check in checks(site) for command in mend(site, check).commands
+            if command.startswith("phoenix ")}  # fmt: skip
+    assert {command.split()[1] for command in said} == {"certs", "explain", "plan", "sync"}
+    for command in said:
+        found: object = typer.main.get_command(app)
+        for word in command.split()[1:]:
+            commands = getattr(found, "commands", None)
+            if commands is None:
+                break
+            assert word in commands, command
+            found = commands[word]
+        assert not hasattr(found, "commands"), f"{command} does nothing by itself"
 
 
 def test_every_unit_has_its_component(site: Site) -> None:
