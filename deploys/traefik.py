@@ -34,9 +34,7 @@ if "traefik" in host.groups and (certificate := acme.wanted("traefik")):
                 STATIC: TreeFile(static),
                 CHECK: TreeFile(render("traefik-check.sh"), mode="0755"),
                 "/etc/logrotate.d/phoenix-traefik": TreeFile(render("traefik.logrotate")),
-                "/etc/sysusers.d/phoenix-traefik.conf": TreeFile(
-                    f'u {traefik.USER} - "Traefik" /var/lib/traefik\n'
-                ),
+                "/etc/sysusers.d/phoenix-traefik.conf": TreeFile(f'u {traefik.USER} - "Traefik"\n'),
                 "/etc/tmpfiles.d/phoenix-traefik.conf": TreeFile(f"d {DYNAMIC} 0755 root root\n"),
                 f"/etc/systemd/system/{traefik.UNIT}": TreeFile(
                     render(

@@ -13,8 +13,7 @@ resolver_fallback: list[str] = []
 
 timezone = "America/New_York"
 
-# Lifetimes of leaf certificates (Go durations). Each holder renews with a third left, Traefik
-# with six hours left of twenty-four.
+# Lifetimes of leaf certificates (Go durations). Each holder renews with a third left.
 step_ca_lifetime_minimum = "5m"
 step_ca_lifetime_maximum = "24h"
 step_ca_lifetime_default = "24h"

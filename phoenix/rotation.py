@@ -62,6 +62,8 @@ def beginning(asked: str, ca: CaState) -> Rotation:
         return ""
     if asked == "continue":
         return ""
+    if ca.absent:
+        raise RotationError("there is no CA yet: run deploys/all.py first")
     if wrong := faults(ca):
         raise RotationError(f"the CA cannot be used: {'; '.join(wrong)}")
     if asked == "intermediate" and "secrets/root_ca_key" not in ca.modes:

@@ -48,7 +48,7 @@ def test_what_begins_and_what_goes_on() -> None:
     [
         ("intermediate", sound(), "put it back as /etc/step-ca/secrets/root_ca_key"),
         ("root", sound(opens=False, matches=False), "password does not open"),
-        ("root", CaState(), "half initialised"),
+        ("root", CaState(), "there is no CA yet: run deploys/all.py"),
         ("intermediate", sound(rotation="root", phase="switched"), "the root is being replaced"),
     ],
 )

@@ -1,0 +1,58 @@
+"""Renewal of one guest's certificates and rotation of the CA, against a recorder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.deploys.recorder import run
+from tests.deploys.test_deploys import CA, NGINX, TRAEFIK
+
+
+@pytest.mark.parametrize(("guest", "certificate"), [(NGINX, "gateway"), (TRAEFIK, "traefik"),
+                                                    ("portainer", "host")])  # fmt: skip
+def test_one_guest_is_renewed_and_no_other_is_touched(
+    tmp_path: Path, guest: str, certificate: str
+) -> None:
+    done = run("certs_renew", tmp_path / "secrets.json", certs_renew=guest)
+    assert [(sent.host, sent.command) for sent in done.sent] == [
+        (guest, f"/usr/local/sbin/phoenix-acme renew {certificate}")
+    ]
+
+
+def test_ca_makes_its_own_certificate_anew_when_it_starts(tmp_path: Path) -> None:
+    (sent,) = run("certs_renew", tmp_path / "secrets.json", certs_renew=CA).sent
+    assert sent.host == CA
+    assert "systemctl restart step-ca.service" in sent.command, sent.command
+    assert "/provisioners" in sent.command, sent.command
+
+
+@pytest.mark.parametrize(
+    ("deploy", "setting", "value", "message"),
+    [
+        ("certs_renew", "certs_renew", "phoenix", "write --data certs_renew= one of"),
+        ("certs_rotate", "certs_rotate", "everything", "write --data certs_rotate=root"),
+    ],
+)
+def test_what_means_nothing_ends_the_run_before_a_host_is_touched(
+    tmp_path: Path, deploy: str, setting: str, value: str, message: str
+) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
+        run(deploy, tmp_path / "secrets.json", **{setting: value})
+    assert message in f"{caught.value.args} {vars(caught.value)}"
+
+
+def test_steps_of_a_rotation_are_barriers_in_this_order(tmp_path: Path) -> None:
+    done = run("certs_rotate", tmp_path / "secrets.json", certs_rotate="continue", execute=False)
+    assert done.operations == [
+        "Rotation: next keys",
+        "Rotation: present and next root trusted",
+        "Rotation: trust is proven",
+        "Rotation: the CA signs with the next keys",
+        "Rotation: certificates of the new chain",
+        "Rotation: the new chain is served",
+        "Rotation: every host is on the new chain",
+        "Rotation: the newest root alone trusted",
+        "Rotation: all ports serve it still",
+    ]
