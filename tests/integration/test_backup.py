@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from tests.integration.project import Run
 from tests.integration.site_lab import ROOT_FILE, SiteLab
 from tests.integration.test_renewal import proxy_name, serial, wait_for_traefik
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 STORE = "/var/lib/traefik/acme.json"
 
 
@@ -31,7 +31,7 @@ class Restored:
     file: Path
     key: Path
     runs: tuple[Run, Run, Run]
-    before: dict[str, object]
+    before: dict[str, object] = field(repr=False)
 
     def restore(self, file: Path | None = None, key: Path | None = None, **data: str) -> Run:
         given = {"restore_from": str(file or self.file), "restore_identity": str(key or self.key)}

@@ -91,7 +91,8 @@ def test_replacement_is_asked_for_and_done_once(
 ) -> None:
     command, *_ = fixed(**{fact: Found(True, "other")}).run(operation, given, replace=True)
     assert "yes" in command.get_raw_value().rpartition(f"restore_{part} ")[2].split()
-    done = Found(True, "other", hashlib.sha256(given.parts[part]).hexdigest())
+    sha256 = hashlib.sha256(given.parts[part]).hexdigest()
+    done = Found(True, identity(given, part), sha256)
     assert fixed(**{fact: done}).run(operation, given, replace=True) == []
 
 
