@@ -104,7 +104,7 @@ def test_secrets_are_added_kept_or_refused(given: Backup, tmp_path: Path) -> Non
     store.merge({"one": "planted-5ecret"})
     here = fixed()
     assert here.run(restore.secrets, given, store, replace=False) == []
-    assert "1 secrets" in here.host.noop_description
+    assert "has the backup's secrets" in here.host.noop_description
     store.merge({"one": "other-5ecret"})
     with pytest.raises(OperationError, match="has other values of one than the backup") as caught:
         fixed().run(restore.secrets, given, store, replace=False)
