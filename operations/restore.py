@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import shlex
 from collections.abc import Generator
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -98,9 +99,15 @@ def ca(given: backup.Backup, *, replace: bool) -> Commands:
     if step == "keep":
         host.noop(f"the backup's CA is in {DIRECTORY}, with a database no older than the backup's")
         return
-    words = (DIRECTORY, UNIT, _sha256(given, "ca"), "yes" if step == "replace" else "no")
-    yield _put("restore_ca.sh", words, given.parts["ca"])
-    yield command(trust.forget)  # another root may stand there now
+    aside = f"{DIRECTORY}.before-{_now()}" if step == "replace" else ""
+    yield _put("restore_ca.sh", (DIRECTORY, UNIT, _sha256(given, "ca"), aside), given.parts["ca"])
+
+    def end() -> None:
+        trust.forget()  # another root may stand there now
+        if aside:
+            tell([f"what stood in {DIRECTORY} is kept in {aside}"])
+
+    yield command(end)
 
 
 @operation()
@@ -117,11 +124,11 @@ def portainer(given: backup.Backup, *, replace: bool) -> Commands:
     if step == "keep":
         host.noop(f"the backup's server has its data in {DATA_VOLUME}")
         return
-    words = (
-        DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT, _sha256(given, "portainer"),
-        "yes" if step == "replace" else "no", KEPT,
-    )  # fmt: skip
+    aside = f"{KEPT}/before-{_now()}" if step == "replace" else ""
+    words = (DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT, _sha256(given, "portainer"), aside)
     yield _put("restore_portainer.sh", words, given.parts["portainer"])
+    if aside:
+        yield command(lambda: tell([f"what {DATA_VOLUME} held is kept in {aside}"]))
 
 
 @operation()
@@ -199,6 +206,10 @@ def account_known(*, store: str, root: str, directory: str, unit: str) -> Comman
         "sh", "-c", shlex.quote(_script("acme_account_drop.sh")), "acme-account-drop",
         shlex.quote(store), shlex.quote(unit),
     )  # fmt: skip
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
 
 
 def _sha256(given: backup.Backup, part: str) -> str:
