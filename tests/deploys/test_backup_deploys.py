@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from operations import trust
 from phoenix import backup, inventory
 from phoenix.secrets import SecretStore
 from phoenix.step_ca import FILES
@@ -19,6 +20,13 @@ from tests.unit.test_backup import ca as ca
 
 PLANTED = "planted-5ecret-of-the-test"
 CA, SERVER, AGENT, TRAEFIK = "step-ca", "portainer", "drphoenix", "traefik-internal"
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """A CA that one test tells of is none for others of this process."""
+    yield
+    trust.forget()
 
 
 @pytest.fixture(scope="module")
