@@ -25,6 +25,13 @@ with settings():
         if name not in given.parts:
             raise BackupError(f"restore_parts: the backup has no part {name}")
     ca = guest_with(site(), "step_ca")
+    # All refusals come here, before the first change: with -y no operation is looked at before.
+    if me() == ca and "secrets" in parts:
+        restore.secrets_to_take(given, secrets(), replace=replace)
+    if me() == ca and "ca" in parts:
+        restore.ca_step(given, replace=replace)
+    if me() == site().portainer and "portainer" in parts:
+        restore.portainer_step(given, replace=replace)
 
 if me() == ca and "secrets" in parts:
     restore.secrets(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import shlex
 from collections.abc import Generator
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -35,6 +36,54 @@ def _script(name: str) -> str:
     return (Path(__file__).parent / name).read_text()
 
 
+def ca_step(given: backup.Backup, *, replace: bool) -> backup.Step:
+    """What is to be done with the CA on this guest; asks it.
+
+    Raises:
+        BackupError: another CA stands there, and is not to be replaced.
+    """
+    return backup.decide(
+        host.get_fact(CaHere, directory=DIRECTORY),
+        what="the CA",
+        place=DIRECTORY,
+        identity=backup.ca_identity(given.parts["ca"]),
+        sha256=_sha256(given, "ca"),
+        replace=replace,
+    )
+
+
+def portainer_step(given: backup.Backup, *, replace: bool) -> backup.Step:
+    """What is to be done with Portainer's data on this guest; asks it.
+
+    Raises:
+        BackupError: another server's are there, and are not to be replaced.
+    """
+    return backup.decide(
+        host.get_fact(PortainerHere, volume=DATA_VOLUME),
+        what="the server",
+        place=f"Docker's volume {DATA_VOLUME}",
+        identity=backup.portainer_identity(given.parts["portainer"]),
+        sha256=_sha256(given, "portainer"),
+        replace=replace,
+    )
+
+
+def secrets_to_take(given: backup.Backup, store: SecretStore, *, replace: bool) -> list[str]:
+    """Names of the backup's secrets that the store lacks, or has with another value.
+
+    Raises:
+        BackupError: it has another value of one, and is not to be replaced.
+    """
+    added, other = store.differences(backup.contents.secrets(given.parts["secrets"]))
+    if other and not replace:
+        raise backup.BackupError(
+            f"{store.path} has other values of {', '.join(other)} than the backup, and nothing was "
+            "changed: give restore_replace=true to take the backup's (the file is kept beside it), "
+            "or leave secrets out of restore_parts"
+        )
+    return [*added, *other]
+
+
 @operation()
 def ca(given: backup.Backup, *, replace: bool) -> Commands:
     """Put the CA's keys, certificates and database on this guest, unless this CA is there.
@@ -42,23 +91,22 @@ def ca(given: backup.Backup, *, replace: bool) -> Commands:
     Another CA is refused, or with `replace` moved aside.
     """
     try:
-        step = backup.decide(
-            host.get_fact(CaHere, directory=DIRECTORY),
-            what="the CA",
-            place=DIRECTORY,
-            identity=backup.ca_identity(given.parts["ca"]),
-            sha256=_sha256(given, "ca"),
-            replace=replace,
-        )
+        step = ca_step(given, replace=replace)
     except backup.BackupError as error:
         yield from refuse(str(error))
         return
     if step == "keep":
         host.noop(f"the backup's CA is in {DIRECTORY}, with a database no older than the backup's")
         return
-    words = (DIRECTORY, UNIT, _sha256(given, "ca"), "yes" if step == "replace" else "no")
-    yield _put("restore_ca.sh", words, given.parts["ca"])
-    yield command(trust.forget)  # another root may stand there now
+    aside = f"{DIRECTORY}.before-{_now()}" if step == "replace" else ""
+    yield _put("restore_ca.sh", (DIRECTORY, UNIT, _sha256(given, "ca"), aside), given.parts["ca"])
+
+    def end() -> None:
+        trust.forget()  # another root may stand there now
+        if aside:
+            tell([f"what stood in {DIRECTORY} is kept in {aside}"])
+
+    yield command(end)
 
 
 @operation()
@@ -68,25 +116,18 @@ def portainer(given: backup.Backup, *, replace: bool) -> Commands:
     Another server's are refused, or with `replace` moved aside.
     """
     try:
-        step = backup.decide(
-            host.get_fact(PortainerHere, volume=DATA_VOLUME),
-            what="the server",
-            place=f"Docker's volume {DATA_VOLUME}",
-            identity=backup.portainer_identity(given.parts["portainer"]),
-            sha256=_sha256(given, "portainer"),
-            replace=replace,
-        )
+        step = portainer_step(given, replace=replace)
     except backup.BackupError as error:
         yield from refuse(str(error))
         return
     if step == "keep":
         host.noop(f"the backup's server has its data in {DATA_VOLUME}")
         return
-    words = (
-        DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT, _sha256(given, "portainer"),
-        "yes" if step == "replace" else "no", KEPT,
-    )  # fmt: skip
+    aside = f"{KEPT}/before-{_now()}" if step == "replace" else ""
+    words = (DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT, _sha256(given, "portainer"), aside)
     yield _put("restore_portainer.sh", words, given.parts["portainer"])
+    if aside:
+        yield command(lambda: tell([f"what {DATA_VOLUME} held is kept in {aside}"]))
 
 
 @operation()
@@ -96,22 +137,18 @@ def secrets(given: backup.Backup, store: SecretStore, *, replace: bool) -> Comma
     Those that are missing are added; where one has another value the run is refused, or with
     `replace` the store that stood there is kept beside it.
     """
-    values = backup.contents.secrets(given.parts["secrets"])
-    added, other = store.differences(values)
-    if other and not replace:
-        yield from refuse(
-            f"{store.path} has other values of {', '.join(other)} than the backup, and nothing was "
-            "changed: give restore_replace=true to take the backup's (the file is kept beside it), "
-            "or leave secrets out of restore_parts"
-        )
+    try:
+        names = secrets_to_take(given, store, replace=replace)
+    except backup.BackupError as error:
+        yield from refuse(str(error))
         return
-    if not added and not other:
-        host.noop(f"{store.path} has the backup's {len(values)} secrets")
+    if not names:
+        host.noop(f"{store.path} has the backup's secrets")
         return
 
     def merge() -> None:
-        aside = store.merge(values)
-        tell([f"{store.path}: {', '.join([*added, *other])} taken from the backup"])
+        aside = store.merge(backup.contents.secrets(given.parts["secrets"]))
+        tell([f"{store.path}: {', '.join(names)} taken from the backup"])
         if aside is not None:
             tell([f"the store that stood there is kept in {aside}"])
 
@@ -137,6 +174,10 @@ def administrator(given: backup.Backup, store: SecretStore) -> Commands:
         host.noop("Portainer's password is the backup's, or is not Phoenix's to change")
         return
     yield command(lambda: store.begin_from(name, former))
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
 
 
 def _sha256(given: backup.Backup, part: str) -> str:

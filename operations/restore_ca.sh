@@ -1,12 +1,13 @@
 # Put a backup's CA in its place. Runs as
-#   sh -c SCRIPT restore-ca DIRECTORY UNIT SHA256 REPLACE      REPLACE: yes or no
+#   sh -c SCRIPT restore-ca DIRECTORY UNIT SHA256 ASIDE
 # with the part, base64 of tar.gz with that digest, on standard input. It is unpacked and proven
-# aside and appears with one rename; what stood there before is kept, never deleted.
+# aside and appears with one rename; what stood there before is moved to ASIDE, or, where that is
+# empty, is not to be replaced.
 set -eu
 umask 077
-directory=$1 unit=$2 sha=$3 replace=$4
+directory=$1 unit=$2 sha=$3 aside=$4
 die() { echo "phoenix: $*" >&2; exit 3; }
-if [ -e "$directory" ] && [ "$replace" != yes ]; then
+if [ -e "$directory" ] && [ -z "$aside" ]; then
     die "$directory exists already; nothing was changed"
 fi
 part=$(mktemp "${PHOENIX_MEMORY:-/run}/phoenix-restore.XXXXXX") # in memory
@@ -27,9 +28,7 @@ openssl verify -CAfile "$new/certs/root_ca.crt" "$new/certs/intermediate_ca.crt"
 openssl pkey -in "$new/secrets/intermediate_ca_key" -passin "file:$new/secrets/password" -noout
 sync
 if [ -e "$directory" ]; then
-    aside=$directory.before-restore-$(date -u +%Y%m%dT%H%M%SZ)
     systemctl stop "$unit" 2>/dev/null || true
     mv -T "$directory" "$aside"
-    echo "phoenix: what stood in $directory is kept in $aside" >&2
 fi
 mv -T "$new" "$directory"

@@ -1,10 +1,11 @@
 # Put a backup's Portainer data into the volume. Runs as
-#   sh -c SCRIPT restore-portainer VOLUME PROJECT UNIT SHA256 REPLACE KEPT    REPLACE: yes or no
+#   sh -c SCRIPT restore-portainer VOLUME PROJECT UNIT SHA256 ASIDE
 # with the part, base64 of tar.gz with that digest, on standard input. What the volume holds is
-# first copied below KEPT; the data change by renames within the volume's own directory.
+# first copied to ASIDE, or, where that is empty, is not to be replaced; the data change by renames
+# within the volume's own directory.
 set -eu
 umask 077
-volume=$1 project=$2 unit=$3 sha=$4 replace=$5 kept=$6
+volume=$1 project=$2 unit=$3 sha=$4 aside=$5
 die() { echo "phoenix: $*" >&2; exit 3; }
 command -v docker >/dev/null || die "there is no Docker on this guest yet: run deploys/docker.py"
 part=$(mktemp "${PHOENIX_MEMORY:-/run}/phoenix-restore.XXXXXX") # in memory
@@ -18,7 +19,7 @@ docker volume inspect "$volume" >/dev/null 2>&1 ||
     docker volume create --label "com.docker.compose.project=$project" \
         --label com.docker.compose.volume=data "$volume" >/dev/null
 data=$(docker volume inspect -f '{{.Mountpoint}}' "$volume")
-if [ -n "$(ls -A "$data" 2>/dev/null)" ] && [ "$replace" != yes ]; then
+if [ -n "$(ls -A "$data" 2>/dev/null)" ] && [ -z "$aside" ]; then
     die "volume $volume holds data already; nothing was changed"
 fi
 rm -rf "${data%/*}"/.restore.*
@@ -32,11 +33,10 @@ sync
 if systemctl is-active -q "$unit"; then again=yes; fi
 systemctl stop "$unit" 2>/dev/null || true
 if [ -n "$(ls -A "$data" 2>/dev/null)" ]; then
-    aside=$kept/before-restore-$(date -u +%Y%m%dT%H%M%SZ)
-    mkdir -p "$kept"
-    cp -a "$data" "$kept/.part"
-    mv -T "$kept/.part" "$aside"
-    echo "phoenix: what the volume $volume held is kept in $aside" >&2
+    mkdir -p "${aside%/*}"
+    rm -rf "$aside.part"
+    cp -a "$data" "$aside.part"
+    mv -T "$aside.part" "$aside"
 fi
 [ ! -e "$data" ] || mv -T "$data" "$new/old"
 mv -T "$new/data" "$data"

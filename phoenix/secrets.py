@@ -105,8 +105,8 @@ class SecretStore:
         return self._proposed[name]
 
     def begun(self, name: str) -> bool:
-        """Whether a change of `name` was begun and not ended."""
-        return name + _NEXT in self._stored()
+        """Whether a change of `name` was begun and not ended; one given elsewhere has none."""
+        return name + _NEXT in self._stored() and self.origin(name) in ("store", "absent")
 
     def present(self, name: str) -> SecretStr | None:
         """The value before the change that is proposed."""

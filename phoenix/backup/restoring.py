@@ -29,18 +29,17 @@ def decide(
     """What to do with one part.
 
     Nothing there: put. The same CA or the same server: its data are newer than the backup's, so
-    they stay. With `replace` the backup's come in their place, once for each backup.
+    they stay. With `replace` the backup's come in their place, over the same one's only once.
 
     Raises:
         BackupError: others' data are there, and they are not to be replaced.
     """
     if not found.present:
         return "put"
-    if found.restored == sha256:
-        return "keep"
-    if replace:
+    same = found.identity == identity
+    if replace and not (same and found.restored == sha256):
         return "replace"
-    if found.identity == identity:
+    if same:
         return "keep"
     raise BackupError(
         f"{place} holds something else than {what} of the backup, and nothing was changed: give "

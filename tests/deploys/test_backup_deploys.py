@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from operations import trust
 from phoenix import backup, inventory
+from phoenix.secrets import SecretStore
 from phoenix.step_ca import FILES
 from tests.deploys.recorder import ROOT, Run, run
 from tests.unit.test_backup import CREATED, archive
@@ -18,6 +20,13 @@ from tests.unit.test_backup import ca as ca
 
 PLANTED = "planted-5ecret-of-the-test"
 CA, SERVER, AGENT, TRAEFIK = "step-ca", "portainer", "drphoenix", "traefik-internal"
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """A CA that one test tells of is none for others of this process."""
+    yield
+    trust.forget()
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +150,28 @@ def test_restore_that_cannot_be_done_ends_before_a_host_is_touched(
 ) -> None:
     given = {"restore_from": str(file), "restore_identity": str(keys[0]), **data}
     refused(lambda: run("restore", tmp_path / "s.json", **given), message)
+
+
+@pytest.mark.parametrize(
+    ("where", "state", "message"),
+    [
+        ("ca-here", ["there", "identity other"], "holds something else than the CA"),
+        ("portainer_data", ["there"], "holds something else than the server"),
+    ],
+)
+def test_others_data_are_refused_before_a_host_is_touched(
+    file: Path, keys: tuple[Path, str], tmp_path: Path, where: str, state: list[str], message: str
+) -> None:
+    """Also under -y, when no operation is looked at before the first is run."""
+    refused(lambda: restored(file, keys, tmp_path, responses={where: lambda _: state}), message)
+    assert not (tmp_path / "store/secrets.json").exists()
+
+
+def test_other_secrets_are_refused_unseen(
+    file: Path, keys: tuple[Path, str], tmp_path: Path
+) -> None:
+    SecretStore(tmp_path / "store/secrets.json", {}).merge({"one": "other"})
+    refused(lambda: restored(file, keys, tmp_path), "has other values of one than the backup")
 
 
 # -- rotation ----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from tests.integration.project import Run
 from tests.integration.site_lab import ROOT_FILE, SiteLab
 from tests.integration.test_renewal import serial
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 HOLDERS = ("gateway", "traefik")
 
 
@@ -29,7 +29,7 @@ class Restored:
     file: Path
     key: Path
     runs: tuple[Run, Run, Run]
-    before: dict[str, object]
+    before: dict[str, object] = field(repr=False)
 
     def restore(self, file: Path | None = None, key: Path | None = None, **data: str) -> Run:
         given = {"restore_from": str(file or self.file), "restore_identity": str(key or self.key)}

@@ -329,7 +329,8 @@ def test_recipients_and_identities_that_cannot_be_used_are_named_and_unseen(
         (Found(True, "mine"), True, "replace"),
         (Found(True, "other"), True, "replace"),
         (Found(True, "mine", "sha"), True, "keep"),
-        (Found(True, "", "sha"), False, "keep"),
+        (Found(True, "mine", "sha"), False, "keep"),
+        (Found(True, "other", "sha"), True, "replace"),
         (Found(True, "other", "older"), True, "replace"),
     ],
 )
@@ -338,7 +339,7 @@ def test_step(found: Found, replacing: bool, step: str) -> None:
     assert decide(found, replace=replacing, **words) == step  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("found", [Found(True), Found(True, "other"), Found(True, "other", "old")])
+@pytest.mark.parametrize("found", [Found(True), Found(True, "other"), Found(True, "other", "sha")])
 def test_other_data_are_refused(found: Found) -> None:
     with pytest.raises(BackupError, match=r"/x holds something else.*restore_replace=true"):
         decide(found, what="the CA", place="/x", identity="mine", sha256="sha", replace=False)

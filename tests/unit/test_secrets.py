@@ -157,6 +157,7 @@ def test_a_proposed_value_counts_in_this_process_and_is_kept_only_when_begun(
     changing.begin("one")
     assert kept(tmp_path) == {"one": old, "one.next": new}
     # The process that began it was killed: the next one goes on with the same candidate.
+    assert not store(tmp_path, PHOENIX_SECRET_ONE="given").begun("one")
     other = store(tmp_path)
     assert other.begun("one")
     assert other.get("one").get_secret_value() == old
