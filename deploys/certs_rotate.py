@@ -3,6 +3,9 @@
 One run makes all steps, each when the one before it is proven on every host. It can be ended at
 any moment, and run again: with `continue` it goes on and begins nothing new. Between its steps
 `deploys/all.py` keeps both roots trusted and changes nothing else.
+
+With --data certs_rotate_prepare=true it ends when every host trusts both roots, so that other
+clients can be given the next one before it is used.
 """
 
 from pyinfra import host
@@ -28,18 +31,19 @@ if "step_ca" in host.groups:
     )
 root_trusted(name="Rotation: present and next root trusted", site=site())
 rotation.trust_proven(name="Rotation: trust is proven", site=site())
-if "step_ca" in host.groups:
-    rotation.switched(
-        name="Rotation: the CA signs with the next keys",
-        site=site(),
-        unit=UNIT,
-        stop=ca.stop(),
-        health=ca.health(host.data.step_ca_lifetime_default),
-    )
-rotation.renewed(name="Rotation: certificates of the new chain", site=site())
-rotation.served(name="Rotation: the new chain is served", site=site(), phase="switched")
-if "step_ca" in host.groups:
-    rotation.finished(name="Rotation: every host is on the new chain", site=site())
-root_trusted(name="Rotation: the newest root alone trusted", site=site())
-# Docker has read its trust store anew, and what it runs for the site is back.
-rotation.served(name="Rotation: all ports serve it still", site=site(), phase="")
+if not host.data.get("certs_rotate_prepare"):
+    if "step_ca" in host.groups:
+        rotation.switched(
+            name="Rotation: the CA signs with the next keys",
+            site=site(),
+            unit=UNIT,
+            stop=ca.stop(),
+            health=ca.health(host.data.step_ca_lifetime_default),
+        )
+    rotation.renewed(name="Rotation: certificates of the new chain", site=site())
+    rotation.served(name="Rotation: the new chain is served", site=site(), phase="switched")
+    if "step_ca" in host.groups:
+        rotation.finished(name="Rotation: every host is on the new chain", site=site())
+    root_trusted(name="Rotation: the newest root alone trusted", site=site())
+    # Docker has read its trust store anew, and what it runs for the site is back.
+    rotation.served(name="Rotation: all ports serve it still", site=site(), phase="")

@@ -51,7 +51,7 @@ def backup(
         data["backup_parts"] = ",".join(part)
     guests = [host.name for host in (site.site.ca, site.site.portainer) if host is not None]
     work = Work(("deploys/backup.py",), tuple(guests), data)
-    finish(converge(site, [work], "backup", quiet=as_json), as_json)
+    finish(converge(site, [work], "backup", quiet=as_json, notes=True), as_json)
 
 
 def restore(
@@ -88,4 +88,4 @@ def restore(
     if replace:
         data["restore_replace"] = True
     work = Work(("deploys/restore.py",), (), data)
-    finish(converge(site, [work], f"restore {file.name}", quiet=as_json), as_json)
+    finish(converge(site, [work], f"restore {file.name}", quiet=as_json, notes=True), as_json)

@@ -77,12 +77,15 @@ def renew(
     site = project.load(inventory)
     name = check_renewal(site.site, guest(holder, site.site)).name
     work = Work(("deploys/certs_renew.py",), (name,), {"certs_renew": name})
-    finish(converge(site, [work], f"certs renew {name}", quiet=as_json), as_json)
+    finish(converge(site, [work], f"certs renew {name}", quiet=as_json, notes=True), as_json)
 
 
 @app.command()
 def rotate(
     what: Annotated[Rotation, typer.Argument(help="What to replace, or what was begun.")],
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Stop when every host trusts the next root as well.")
+    ] = False,
     inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
     as_json: output.JsonOption = False,
 ) -> None:
@@ -90,16 +93,21 @@ def rotate(
 
     For a new root every host trusts both until all of them are proven to trust and to serve the
     new chain; then the old one goes. It can be stopped at any moment; `continue` goes on with what
-    was begun. Clients that are no hosts of the site must be given the new root by you, between the
-    two: it is in /etc/phoenix/roots.pem on every host.
+    was begun.
+
+    Clients that are no hosts of the site must be given the new root by you. With --prepare it stops
+    before the new root is used: both are then in /etc/phoenix/roots.pem on every host.
 
     Examples:
       phoenix certs rotate intermediate
-      phoenix certs rotate root
+      phoenix certs rotate root --prepare
       phoenix certs rotate continue
 
-    Exit code: 0 every host is on the new chain, 1 it stopped; both chains are trusted meanwhile.
+    Exit code: 0 it is done, 1 it stopped; both chains are trusted meanwhile.
     """
     site = project.load(inventory)
-    work = Work(("deploys/certs_rotate.py",), (), {"certs_rotate": what.value})
-    finish(converge(site, [work], f"certs rotate {what.value}", quiet=as_json), as_json)
+    data: dict[str, object] = {"certs_rotate": what.value}
+    if prepare:
+        data["certs_rotate_prepare"] = True
+    work = Work(("deploys/certs_rotate.py",), (), data)
+    finish(converge(site, [work], f"certs rotate {what.value}", quiet=as_json, notes=True), as_json)

@@ -38,7 +38,8 @@ class Summary(BaseModel):
     """What a command did to the site.
 
     `seconds`: wall time. `log`: the file with pyinfra's own words. `verified`: every hop was
-    proven as well, as the whole platform's run does at its end.
+    proven as well, as the whole platform's run does at its end. `notes`: what the steps that
+    changed something said of it, where the command is about that.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -51,6 +52,7 @@ class Summary(BaseModel):
     hosts: list[HostSummary]
     failures: list[Failure]
     first_cause: Failure | None
+    notes: list[str]
     log: str
 
 
@@ -78,9 +80,10 @@ class Session:
         self.runs.append(run(request, listen=self.follower, log=self.log))
         return self.runs[-1]
 
-    def summary(self) -> Summary:
-        """What all calls did together."""
-        return _summary(self.site.name, self.owner.command, self.runs, self.began, self.path)
+    def summary(self, *, notes: bool = False) -> Summary:
+        """What all calls did together, with what their steps said where `notes` are wanted."""
+        made = _summary(self.site.name, self.owner.command, self.runs, self.began, self.path)
+        return made.model_copy(update={"notes": _notes(self.runs)}) if notes else made
 
 
 @contextmanager
@@ -108,7 +111,12 @@ def session(site: project.Project, command: str, *, quiet: bool) -> Iterator[Ses
 
 
 def converge(
-    site: project.Project, planned: Sequence[Work], command: str, *, quiet: bool
+    site: project.Project,
+    planned: Sequence[Work],
+    command: str,
+    *,
+    quiet: bool,
+    notes: bool = False,
 ) -> Summary:
     """Run `planned`, one call of pyinfra after the other, until one fails.
 
@@ -122,7 +130,7 @@ def converge(
         for one in _with_guests_first(site, planned):
             if calls.call(one).returncode != 0:
                 break
-        return calls.summary()
+        return calls.summary(notes=notes)
 
 
 def _with_guests_first(site: project.Project, planned: Sequence[Work]) -> list[Work]:
@@ -158,8 +166,18 @@ def _summary(site: str, command: str, runs: Sequence[Finished], began: float, lo
         hosts=hosts,
         failures=failures,
         first_cause=first,
+        notes=[],
         log=str(log),
     )
+
+
+def _notes(runs: Sequence[Finished]) -> list[str]:
+    return [
+        f"{host}: {line}"
+        for one in runs
+        for name, host in one.story.changed
+        for line in one.story.details.get(name, {}).get(host, ())
+    ]
 
 
 def finish(summary: Summary, as_json: bool) -> None:
@@ -180,6 +198,8 @@ def tell(console: Console, summary: Summary) -> None:
             shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
             table.add_row(host.host, word, str(host.steps), shown)
         console.print(table)
+    for line in summary.notes:
+        console.print(f"  {line}", markup=False)
     if summary.first_cause is not None:
         tell_cause(console, summary.first_cause)
     total = sum(len(host.changed) for host in summary.hosts)

@@ -107,7 +107,7 @@ def rotate(
     site = project.load(inventory)
     secret_names.rotatable(name, site.site, site.secrets)  # before any host is touched
     work = Work(("deploys/secrets_rotate.py",), (), {"secrets_rotate": ",".join(name)})
-    summary = converge(site, [work], f"secrets rotate {' '.join(name)}", quiet=as_json)
+    summary = converge(site, [work], f"secrets rotate {' '.join(name)}", quiet=as_json, notes=True)
     finish(summary, as_json)
 
 

@@ -56,3 +56,13 @@ def test_steps_of_a_rotation_are_barriers_in_this_order(tmp_path: Path) -> None:
         "Rotation: the newest root alone trusted",
         "Rotation: all ports serve it still",
     ]
+
+
+def test_a_prepared_rotation_ends_before_the_next_root_is_used(tmp_path: Path) -> None:
+    data = {"certs_rotate": "continue", "certs_rotate_prepare": True}
+    done = run("certs_rotate", tmp_path / "secrets.json", execute=False, **data)
+    assert done.operations == [
+        "Rotation: next keys",
+        "Rotation: present and next root trusted",
+        "Rotation: trust is proven",
+    ]
