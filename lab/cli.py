@@ -115,7 +115,9 @@ def test(arguments: Sequence[str]) -> int:
     for command in checks:
         say(f"{Path(command[0]).name} {' '.join(command[1:])}")
         failed = failed or _run(command)
-    result = _run([sys.executable, "-m", "pytest", *arguments])
+    # Two labs side by side, a file to the one that is free: they wait more than they compute.
+    pytest = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile"]
+    result = _run([*pytest, *arguments])
     return failed or result
 
 

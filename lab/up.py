@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 from docker import DockerClient  # type: ignore[import-untyped]
 from docker.errors import NotFound  # type: ignore[import-untyped]
@@ -22,6 +23,7 @@ from lab.settings import (
     SPEC_LABEL,
     LabError,
     Settings,
+    cache_directory,
     from_environment,
 )
 from lab.stacks import images as stack_images
@@ -40,12 +42,13 @@ def up(settings: Settings | None = None, guests: Sequence[Guest] | None = None) 
     with _locked(settings):
         say(f"lab {settings.name!r} on {settings.subnet}, {len(hosts)} hosts and a client")
         preflight.check(client, settings, images_present=_has_images(client))
-        image.rootfs(client)  # both branches below begin with it
-        with ThreadPoolExecutor() as pool:
-            building = pool.submit(artifacts.ensure, client, settings)
-            images = image.ensure(client)
-            programs = building.result()
-        published = stack_images.ensure(client, settings, images, upstream_images())
+        with _one_builder():
+            image.rootfs(client)  # both branches below begin with it
+            with ThreadPoolExecutor() as pool:
+                building = pool.submit(artifacts.ensure, client, settings)
+                images = image.ensure(client)
+                programs = building.result()
+            published = stack_images.ensure(client, settings, images, upstream_images())
         keys.make(settings.directory / keys.CLIENT_KEY, f"phoenix-lab-{settings.name}")
         network_id = _ensure_network(client, settings)
         # Given guests are a test's own and need no hypervisor.
@@ -191,10 +194,26 @@ def _locked(settings: Settings) -> Iterator[None]:
     for directory in (settings.directory.parent, settings.directory):
         directory.mkdir(mode=0o700, exist_ok=True)
         directory.chmod(0o700)
-    with (settings.directory / "lock").open("w") as stream:
+    what = f"another command is at work on lab {settings.name!r}"
+    with _flock(settings.directory / "lock", what):
+        yield
+
+
+@contextmanager
+def _one_builder() -> Iterator[None]:
+    """What labs share is built by one of them; the others wait, and find it there."""
+    directory = cache_directory()
+    directory.mkdir(parents=True, exist_ok=True)
+    with _flock(directory / "lock", "another lab builds what they share"):
+        yield
+
+
+@contextmanager
+def _flock(path: Path, what: str) -> Iterator[None]:
+    with path.open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"another command is at work on lab {settings.name!r}: waiting for it")
+            say(f"{what}: waiting for it")
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield

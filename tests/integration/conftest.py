@@ -19,7 +19,11 @@ from tests.integration.fresh import FreshPlan
 from tests.integration.project import Project
 from tests.integration.site_lab import ROOT_FILE, SiteLab
 
-NAME = os.environ.get("PHOENIX_TEST_LAB_NAME") or "it"
+# Each of xdist's workers has a lab of its own.
+NAME = "-".join(
+    filter(None, (os.environ.get("PHOENIX_TEST_LAB_NAME") or "it",
+                  os.environ.get("PYTEST_XDIST_WORKER")))
+)  # fmt: skip
 HERE = Path(__file__).parent
 
 
