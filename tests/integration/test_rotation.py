@@ -142,9 +142,9 @@ def test_root_is_replaced(site: SiteLab, under_load: Load) -> None:
     for host in site.state.hosts:
         assert trusted(site, host) == ({new}, {new}), host
     assert site.sh("ca", f"ls {CA}/rotation").code != 0
-    modes = site.sh("ca", f"stat -c '%a %U' {CA}/secrets/*_key; find {CA}/retired -perm /077",
-                    ok=True).out  # fmt: skip
-    assert modes.splitlines() == ["600 step", "600 root"], modes
+    modes = site.sh("ca", f"stat -c '%a %U' {CA}/secrets/*_key {CA}/retired;"
+                    f" find {CA}/retired -name '*_key' -perm /077", ok=True).out  # fmt: skip
+    assert modes.splitlines() == ["600 step", "600 root", "700 root"], modes
     again = site.project.run("deploys/all.py")
     assert again.returncode == 0, again.explain()
     assert again.changes == [], again.explain()
