@@ -41,6 +41,11 @@ class Run:
         """What changed where."""
         return self.pairs("success")
 
+    @property
+    def other_changes(self) -> list[tuple[str, str]]:
+        """What changed but the start page, which tells of certificates renewed since."""
+        return [one for one in self.changes if not one[0].endswith("Verify: start page")]
+
     def explain(self, lines: int = 60) -> str:
         """What a failing test prints."""
         tail = "\n".join(self.output.splitlines()[-lines:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 
@@ -17,6 +18,7 @@ OLD, NEW = "/root/old-root.pem", "/root/new-root.pem"
 
 
 def rotate(site: SiteLab, asked: str, *options: str) -> Run:
+    """By pyinfra itself; the command is tried with the intermediate."""
     return site.project.run(DEPLOY, *options, data={"certs_rotate": asked})
 
 
@@ -97,8 +99,9 @@ def under_load(site: SiteLab) -> Iterator[Load]:
 def test_intermediate_is_replaced(site: SiteLab, under_load: Load) -> None:
     file = f"openssl x509 -in {CA}/certs/intermediate_ca.crt -noout -fingerprint -subject"
     before = site.sh("ca", file, ok=True).out
-    run = rotate(site, "intermediate")
-    assert run.returncode == 0, run.explain()
+    done = site.project.phoenix("certs", "rotate", "intermediate", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["ok"]
     assert site.sh("ca", file, ok=True).out != before
     assert not_serving(site, OLD) == {}
     assert under_load.failures() == {}
@@ -124,7 +127,7 @@ def test_root_is_replaced(site: SiteLab, under_load: Load) -> None:
     # An ordinary run in between gives the missing host both roots, and changes nothing else.
     run = site.project.run("deploys/all.py")
     assert run.returncode == 0, run.explain()
-    assert run.changes == [("deploys/trust.py | Trust: internal root", worker)], run.explain()
+    assert run.other_changes == [("deploys/trust.py | Trust: internal root", worker)], run.explain()
 
     # A run that dies when the CA has just begun to sign with the new keys.
     started = site.project.start("inventories/lab.py", DEPLOY, "-y", "--json",
@@ -147,7 +150,7 @@ def test_root_is_replaced(site: SiteLab, under_load: Load) -> None:
     assert modes.splitlines() == ["600 step", "600 root", "700 root"], modes
     again = site.project.run("deploys/all.py")
     assert again.returncode == 0, again.explain()
-    assert again.changes == [], again.explain()
+    assert again.other_changes == [], again.explain()
     client_trusts(site, NEW)
     seen("answers under load", dict(under_load.answers()))
     assert under_load.failures() == {}
@@ -158,11 +161,38 @@ def test_one_certificate_is_renewed_now(site: SiteLab) -> None:
     proxy = site.roles["traefik"]
     serial = "openssl x509 -in /etc/phoenix/tls/traefik/fullchain.pem -noout -serial"
     before = site.sh("traefik", serial, ok=True).out
-    run = site.project.run("deploys/certs_renew.py", data={"certs_renew": proxy})
-    assert run.returncode == 0, run.explain()
-    assert run.changes == [("Certificate: renewed", proxy)], run.explain()
+    done = site.project.phoenix("certs", "renew", "102", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (host,) = json.loads(done.stdout)["hosts"]
+    assert (host["host"], len(host["changed"])) == (proxy, 1), host
+    assert host["changed"][0].endswith("Certificate: renewed"), host
     assert site.sh("traefik", serial, ok=True).out != before
-    wrong = site.project.run("deploys/certs_renew.py", data={"certs_renew": "nobody"})
-    assert wrong.returncode == 1, wrong.explain()
-    assert "setting certs_renew is 'nobody'" in wrong.output, wrong.explain()
-    assert proxy in wrong.output, wrong.explain()
+    wrong = site.project.phoenix("certs", "renew", "drphenix")
+    assert wrong.returncode == 1, wrong.stdout
+    assert "Did you mean drphoenix?" in wrong.stderr, wrong.stderr
+
+
+def test_list_is_what_is_served(site: SiteLab) -> None:
+    """And a stopped Traefik is told as what cannot be asked for."""
+    done = site.project.phoenix("certs", "list", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    listed = json.loads(done.stdout)["certificates"]
+    assert {one["served_at"] for one in listed} >= set(holders(site)), listed
+    for one in listed:
+        asker, name = holders(site)[one["served_at"]]
+        served = site.sh(
+            asker,
+            f"openssl s_client -connect {one['served_at']} -servername {name} </dev/null 2>/dev/null"
+            " | openssl x509 -noout -serial -enddate -dateopt iso_8601",
+            ok=True,
+        ).out
+        assert f"serial={one['serial'].upper()}" in served, (one, served)
+        assert one["not_after"].replace("T", " ").rstrip("Z") in served, (one, served)
+    site.sh("traefik", "systemctl stop traefik", ok=True)
+    try:
+        broken = site.project.phoenix("certs", "list", "--json")
+    finally:
+        site.sh("traefik", "systemctl start traefik", ok=True)
+    assert broken.returncode == 1, broken.stdout
+    (faulty,) = [one for one in json.loads(broken.stdout)["certificates"] if one["state"] != "ok"]
+    assert faulty["holder"] == site.roles["traefik"], faulty

@@ -82,7 +82,7 @@ def test_nothing_of_it_shows(lab_: PortainerLab, rotated: Rotated) -> None:
 def test_next_run_changes_nothing(lab_: PortainerLab) -> None:
     run = lab_.site.project.run("deploys/all.py")
     assert run.returncode == 0, run.explain()
-    assert run.changes == []
+    assert run.other_changes == []
 
 
 @pytest.mark.usefixtures("rotated")
