@@ -182,8 +182,8 @@ def test_list_is_what_is_served(site: SiteLab) -> None:
         asker, name = holders(site)[one["served_at"]]
         served = site.sh(
             asker,
-            f"openssl s_client -connect {one['served_at']} -servername {name} </dev/null 2>/dev/null"
-            " | openssl x509 -noout -serial -enddate -dateopt iso_8601",
+            f"openssl s_client -connect {one['served_at']} -servername {name} </dev/null"
+            " 2>/dev/null | openssl x509 -noout -serial -enddate -dateopt iso_8601",
             ok=True,
         ).out
         assert f"serial={one['serial'].upper()}" in served, (one, served)
