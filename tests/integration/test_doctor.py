@@ -165,7 +165,8 @@ def wrong_record(site: SiteLab) -> Iterator[None]:
     site.sh("hypervisor", f"cp -L {DNSMASQ} /root/dnsmasq.conf", ok=True)
     site.sh(
         "hypervisor",
-        f"sed -i --follow-symlinks '/qdrant/s/,.*/,198.19.255.77/' {DNSMASQ}; systemctl restart phoenix-dns",
+        f"sed -i --follow-symlinks '/qdrant/s/,.*/,198.19.255.77/' {DNSMASQ};"
+        " systemctl restart phoenix-dns",
         ok=True,
     )  # fmt: skip
     try:
