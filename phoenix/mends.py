@@ -66,9 +66,13 @@ ADVICE: Mapping[str, _Advice] = {
         ("$ssh journalctl -u $subject -n 30", "phoenix sync $component"),
     ),
     "names_resolve": _Advice(
-        "a record or a resolver was changed by hand, or DNS was not deployed since the "
-        "declaration changed: put both back",
-        ("phoenix plan dns base", "phoenix sync dns base"),
+        "a record, a resolver or /etc/hosts was changed by hand, or DNS was not deployed since the "
+        "declaration changed",
+        (
+            "$ssh grep . /etc/resolv.conf /etc/hosts",
+            "phoenix plan dns base",
+            "phoenix sync dns base",
+        ),
     ),
     "name_is_unknown": _Advice(
         "the resolver of $host is not ours, or answers for everything",

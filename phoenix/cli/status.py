@@ -189,6 +189,6 @@ def _summary(found: Status) -> str:
     if found.broken:
         return "something is broken: `phoenix doctor` shows every hop"
     if found.drifted:
-        steps = sum(guest.drift or 0 for guest in found.guests)
-        return f"all is up; a sync would change {steps} steps: `phoenix plan` shows them"
+        steps = _drift_words(sum(guest.drift or 0 for guest in found.guests))
+        return f"all is up; a sync would change {steps}: see `phoenix plan`"
     return "all is well"

@@ -165,7 +165,8 @@ def wrong_record(site: SiteLab) -> Iterator[None]:
     site.sh("hypervisor", f"cp -L {DNSMASQ} /root/dnsmasq.conf", ok=True)
     site.sh(
         "hypervisor",
-        f"sed -i '/qdrant/s/,.*/,198.19.255.77/' {DNSMASQ}; systemctl restart phoenix-dns",
+        f"sed -i --follow-symlinks '/qdrant/s/,.*/,198.19.255.77/' {DNSMASQ};"
+        " systemctl restart phoenix-dns",
         ok=True,
     )  # fmt: skip
     try:
@@ -276,4 +277,4 @@ SHOWN = {
 
 
 def test_everything_is_back(site: SiteLab) -> None:
-    told(site.project.phoenix("doctor", "--json"), 0)
+    told(site.project.phoenix("status", "--json"), 0)
