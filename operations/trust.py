@@ -8,6 +8,7 @@ from threading import Lock
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
+from pyinfra.api.exceptions import ConnectError, OperationError
 from pyinfra.api.state import StateStage
 
 from facts.step_ca import CertificateAuthority
@@ -22,6 +23,7 @@ from phoenix.trust import STORE, stale_roots, tree
 from phoenix.x509 import CertificateInfo, parse_chain
 
 _known: dict[str, CaState] = {}
+_silent: dict[str, str] = {}
 _asking = Lock()
 
 
@@ -32,9 +34,17 @@ def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None,
     While the root is replaced (operations.rotation) both are trusted. They are read from the CA's
     own guest over SSH, whose host key is known: no unverified download.
 
-    The host is refused while the CA has no usable root.
+    The host is refused while the CA has no usable root, or does not answer.
     """
-    ca = certificate_authority(site)
+    try:
+        ca = certificate_authority(site)
+    except OperationError as error:
+        if not host.state.is_executing:
+            unknown(str(error))
+            host.noop("is decided when the CA answers")
+            return
+        yield from refuse(str(error))
+        return
     if ca.absent:
         if host.state.current_stage <= StateStage.Prepare:
             unknown("the root certificate: the CA is yet to be made")
@@ -56,11 +66,21 @@ def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None,
 
 
 def certificate_authority(site: Site) -> CaState:
-    """What stands on the CA's guest; asked once a run, and again while there is no CA yet."""
+    """What stands on the CA's guest; asked once a run, and again while there is no CA yet.
+
+    Raises:
+        OperationError: the guest does not answer.
+    """
     ca = host.state.inventory.get_host(guest_with(site, "step_ca").name)
     with _asking:  # all hosts come here at the same time
+        if ca.name in _silent:
+            raise OperationError(_silent[ca.name])
         if _known.get(ca.name, CaState()).absent:
-            _known[ca.name] = ca.get_fact(CertificateAuthority)
+            try:
+                _known[ca.name] = ca.get_fact(CertificateAuthority)
+            except ConnectError as error:
+                _silent[ca.name] = f"the CA's guest {ca.name} does not answer by SSH: {error}"
+                raise OperationError(_silent[ca.name]) from None
         return _known[ca.name]
 
 

@@ -132,10 +132,10 @@ def test_the_checkers_words_are_the_first_cause(site: SiteLab, variant: Project)
     assert any('invalid value "maybe"' in line for line in cause["reason"]), cause
 
 
-@pytest.fixture
-def silent(site: SiteLab) -> Iterator[str]:
+@pytest.fixture(params=["traefik"])
+def silent(site: SiteLab, request: pytest.FixtureRequest) -> Iterator[str]:
     """A guest whose SSH server does not run."""
-    host = site.roles["traefik"]
+    host = site.roles[request.param]
     site.sh(host, "systemctl stop ssh.service ssh.socket 2>/dev/null; true")
     yield host
     site.sh(host, "systemctl start ssh.service", ok=True)
@@ -149,6 +149,20 @@ def test_a_guest_that_does_not_answer_is_the_first_cause(site: SiteLab, silent: 
         assert (found["first_cause"]["host"], found["first_cause"]["step"]) == (silent, "connect")
     others = {host["host"]: host["outcome"] for host in found["hosts"]}
     assert others[site.roles["hypervisor"]] == "unchanged", "the others go on"
+
+
+@pytest.mark.parametrize("silent", ["ca"], indirect=True)
+def test_a_silent_ca_is_the_first_cause_of_all_that_needs_it(site: SiteLab, silent: str) -> None:
+    plan = told(site.project.phoenix("plan", "trust", "--json"))
+    assert plan["first_cause"]["host"] == silent, plan
+    done = site.project.phoenix("sync", "trust", "--json")
+    summary = told(done)
+    assert done.returncode == 1, done.stderr
+    assert summary["first_cause"]["host"] == silent
+    others = {failure["host"]: failure["reason"] for failure in summary["failures"]}
+    assert set(others) == set(site.state.hosts) - {silent}, summary
+    for reason in others.values():
+        assert f"the CA's guest {silent} does not answer by SSH" in reason[0], reason
 
 
 # -- one run at a time -----------------------------------------------------------------------------
