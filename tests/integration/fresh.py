@@ -19,7 +19,7 @@ find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /
 dpkg-query -W
 systemctl list-units --all --no-legend --plain --type=service,timer --state=active |
   awk '{print $1, $3}' |
-  grep -vE '^(user@|systemd-|run-|apt-|dpkg-|e2scrub|fstrim|logrotate)' | sort
+  grep -vE '^(user@|user-runtime-dir@|systemd-|run-|apt-|dpkg-|e2scrub|fstrim|logrotate)' | sort
 """
 
 

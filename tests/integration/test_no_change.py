@@ -9,7 +9,8 @@ import pytest
 from tests.integration.project import Run
 from tests.integration.site_lab import UNITS, SiteLab, seen
 
-MOST_COMMANDS = 12
+# Traefik's guest: five trees, a program, a certificate, packages, two of trust, checks, the page.
+MOST_COMMANDS = 14
 AUDIT = "/etc/ssh/sshd_config.d/05-phoenix-it-audit.conf"
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -187,9 +187,25 @@ def wait_for_a_step(process: subprocess.Popen[bytes]) -> None:
     raise AssertionError(f"the run ended with {process.wait()} before its first step")
 
 
+@pytest.fixture
+def held_up(site: SiteLab) -> Iterator[Callable[[], None]]:
+    """Runs wait for the name server's files, which somebody holds, until this is called."""
+    go, lock = "/run/phoenix-it-go", "/var/lib/phoenix/trees/dns/lock"
+    hold = f"flock {lock} sh -c 'touch {go}.held; while [ ! -e {go} ]; do sleep 0.1; done'"
+    container = site.docker.containers.get(site.state.container(site.roles["hypervisor"]))
+    container.exec_run(["sh", "-c", f"rm -f {go}*; {hold}"], detach=True)
+    site.sh("hypervisor", f"until [ -e {go}.held ]; do sleep 0.1; done", ok=True)
+
+    def release() -> None:
+        site.sh("hypervisor", f"touch {go}", ok=True)
+
+    yield release
+    release()
+
+
 @pytest.mark.parametrize("same_machine", [True, False])
 def test_the_second_of_two_runs_stops_and_names_the_first(
-    site: SiteLab, tmp_path: Path, *, same_machine: bool
+    site: SiteLab, tmp_path: Path, held_up: Callable[[], None], *, same_machine: bool
 ) -> None:
     """Another machine is one that doesn't share the directory of locks."""
     first = start(site.project, str(tmp_path / "one"))
@@ -202,6 +218,7 @@ def test_the_second_of_two_runs_stops_and_names_the_first(
         assert f"(process {first.pid}): phoenix sync all, for " in said, said
         assert "Nothing was started" in said
     finally:
+        held_up()
         out, errors = first.communicate(timeout=240)
     assert first.returncode == 0, (out + errors).decode()
 
