@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 from ipaddress import IPv4Network
@@ -11,12 +12,13 @@ from typing import Any
 from docker import DockerClient, from_env  # type: ignore[import-untyped]
 from docker.errors import DockerException  # type: ignore[import-untyped]
 
-from lab.settings import LabError, Settings
+from lab.settings import LABEL, LabError, Settings
 
 GIB = 1024**3
 DISK_FOR_IMAGES = 5 * GIB
 DISK_FOR_HOSTS = 2 * GIB
 MEMORY = 2 * GIB
+INOTIFY_INSTANCES = 40  # six guests' systemd and nested Docker (measured: 38)
 # Numbers of linux/capability.h. What Docker gives by default is not repeated here.
 CAPABILITIES = {"NET_ADMIN": 12, "SYS_PTRACE": 19, "SYS_ADMIN": 21}
 
@@ -47,6 +49,10 @@ def check(client: DockerClient, settings: Settings, *, images_present: bool) -> 
         capability_problem(_daemon_status()),
         subnet_problem(client, settings),
     ]
+    own = {"label": f"{LABEL}={settings.name}"}
+    if not client.containers.list(filters=own):
+        limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+        problems.append(inotify_problem(inotify_instances(Path("/proc")), limit))
     found = [problem for problem in problems if problem]
     if found:
         raise LabError("This machine cannot carry the lab:\n- " + "\n- ".join(found))
@@ -101,6 +107,25 @@ def capability_problem(status: str) -> str | None:
         f"the Docker Engine lacks CAP_{', CAP_'.join(missing)}, which guests that run systemd or "
         "Docker need: run the lab on a machine (or a container) that has them."
     )
+
+
+def inotify_problem(used: int, limit: int) -> str | None:
+    """Too few inotify instances left for the guests' systemd, which would fail in odd places."""
+    if used + INOTIFY_INSTANCES <= limit:
+        return None
+    return (
+        f"{used} of {limit} inotify instances are in use, and a lab needs {INOTIFY_INSTANCES}: as "
+        "root, sysctl fs.inotify.max_user_instances=1024"
+    )
+
+
+def inotify_instances(proc: Path) -> int:
+    """How many are open in the processes that this one can look at (inotify(7))."""
+    found = 0
+    for link in proc.glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):  # it has just ended, or is another user's
+            found += str(link.readlink()) == "anon_inode:inotify"
+    return found
 
 
 def subnet_problem(client: DockerClient, settings: Settings) -> str | None:

@@ -203,12 +203,13 @@ def tell(console: Console, summary: Summary) -> None:
     if summary.first_cause is not None:
         tell_cause(console, summary.first_cause)
     total = sum(len(host.changed) for host in summary.hosts)
-    end = (
-        ("converged and verified" if summary.verified else "converged") if summary.ok else "FAILED"
-    )
-    console.print(
-        f"{end} in {summary.seconds:.0f} s, {total} changes; log: {summary.log}", markup=False
-    )
+    end = "FAILED"
+    if summary.ok:
+        end = "converged" if summary.command.startswith("phoenix sync") else "done"
+        end += " and verified" if summary.verified else ""
+    changes = f"{total} change{'s'[: total != 1]}"
+    said = f"{end} in {summary.seconds:.0f} s, {changes}; log: {summary.log}"
+    console.print(said, markup=False)
 
 
 def tell_cause(console: Console, cause: Failure) -> None:

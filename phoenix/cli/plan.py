@@ -137,6 +137,8 @@ def tell(console: Console, plan: Plan, *, full: bool = False) -> None:
         tell_cause(console, plan.first_cause)
     hosts = len({change.host for change in plan.changes})
     if plan.changes:
-        console.print(f"{len(plan.changes)} steps would change {hosts} hosts. Nothing was touched.")
+        steps = f"{len(plan.changes)} step{'s'[: len(plan.changes) != 1]}"
+        where = f"{hosts} host{'s'[: hosts != 1]}"
+        console.print(f"{steps} would change {where}. Nothing was touched.")
     elif plan.first_cause is None:
         console.print(f"nothing to do on {len(plan.looked_at)} hosts")

@@ -266,3 +266,17 @@ def test_a_browser_is_installed_for_the_tests_alone(monkeypatch: pytest.MonkeyPa
     assert browser <= set(bootstrap.missing_packages(docker_answers=True, browser=True))
     monkeypatch.setattr(bootstrap.shutil, "which", lambda name, **__: f"/usr/bin/{name}")
     assert not browser & set(bootstrap.missing_packages(docker_answers=True, browser=True))
+
+
+def test_inotify_instances_are_counted_and_missed(tmp_path: Path) -> None:
+    for process in ("1", "22"):
+        (tmp_path / process / "fd").mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / process / "fd" / str(number)).symlink_to("anon_inode:inotify")
+        (tmp_path / process / "fd" / "9").symlink_to("/dev/null")
+    assert preflight.inotify_instances(tmp_path) == 6
+    assert preflight.inotify_problem(6, 128) is None
+    problem = preflight.inotify_problem(100, 128)
+    assert problem is not None
+    assert "100 of 128" in problem
+    assert "sysctl fs.inotify.max_user_instances=1024" in problem
