@@ -21,12 +21,11 @@ from operations.refusal import refuse
 from operations.step_ca import script
 from operations.trust import certificate_authority, forget
 from phoenix.acme import PAIRS
+from phoenix.endpoints import Endpoint, endpoints
 from phoenix.model import Site
 from phoenix.rotation import (
-    Endpoint,
     RotationError,
     beginning,
-    endpoints,
     held_by,
     next_name,
     signer,
@@ -157,7 +156,7 @@ def served(site: Site, phase: Phase) -> Commands:
             break
         time.sleep(2)
     if waiting:
-        lines = [f"port {end.port} ({end.name}): {fault}" for end, fault in waiting.items()]
+        lines = [f"port {end.port} ({end.server_name}): {fault}" for end, fault in waiting.items()]
         yield from refuse("\n".join(lines))
         return
     _serving.add(host.name)
@@ -166,9 +165,12 @@ def served(site: Site, phase: Phase) -> Commands:
 
 def _fault(end: Endpoint, root: str, wanted: str) -> str:
     state: ServedState = host.get_fact(
-        ServedCertificate, address=str(end.host.address), port=end.port, server_name=end.name,
+        ServedCertificate,
+        address=str(end.host.address),
+        port=end.port,
+        server_name=end.server_name,
         ca_file=root,
-    )  # fmt: skip
+    )
     if state.error or state.verify_code:
         return state.error or f"not verified with the newest root alone: {state.verify_message}"
     if wanted not in {info.fingerprint for info in state.chain}:

@@ -5,16 +5,14 @@ The state is on the CA's guest (`phoenix.step_ca.CaState`), so that any run goes
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from collections.abc import Collection
 
 from phoenix.certificates_wanted import WantedCertificate, certificates
+from phoenix.endpoints import endpoints
 from phoenix.findings import SettingError
 from phoenix.model import Host, Site
-from phoenix.names import in_zone
 from phoenix.roles import guest_with
-from phoenix.routes import gateway_names
-from phoenix.step_ca import PORT, CaState, Rotation, faults
+from phoenix.step_ca import CaState, Rotation, faults
 from phoenix.trust import family
 from phoenix.x509 import CertificateInfo, parse_chain
 
@@ -24,14 +22,6 @@ ASKED = ("root", "intermediate", "continue")
 
 class RotationError(SettingError):
     """A rotation or renewal that was asked for and cannot be; says what can."""
-
-
-class Endpoint(NamedTuple):
-    """A port that serves a certificate of the CA, and the name it must be for."""
-
-    host: Host
-    port: int
-    name: str
 
 
 def check_asked(asked: object) -> None:
@@ -92,26 +82,6 @@ def signer(ca: CaState) -> CertificateInfo:
         phoenix.x509.CertificateError: there is none.
     """
     return parse_chain(ca.intermediate)[0]
-
-
-def endpoints(site: Site) -> tuple[Endpoint, ...]:
-    """Every port that must serve a certificate of the CA's present chain."""
-    return tuple(dict.fromkeys(_endpoints(site)))
-
-
-def _endpoints(site: Site) -> Iterator[Endpoint]:
-    yield Endpoint(guest_with(site, "step_ca"), PORT, f"ca.{site.domain}")
-    proxy = guest_with(site, "traefik")
-    yield Endpoint(proxy, 443, proxy.fqdn)
-    if names := gateway_names(site):
-        yield Endpoint(guest_with(site, "nginx"), 443, names[0])
-    for service in site.services:
-        if (
-            service.kind == "backend"
-            and service.scheme == "https"
-            and in_zone(service.server_name, site.domain)
-        ):
-            yield Endpoint(service.owner, service.port, service.server_name)
 
 
 def held_by(site: Site, host: Host) -> tuple[WantedCertificate, ...]:

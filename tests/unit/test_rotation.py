@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from phoenix import trust
+from phoenix.endpoints import endpoints
 from phoenix.model import Site
 from phoenix.rotation import (
     RotationError,
     beginning,
     check_asked,
     check_renewal,
-    endpoints,
     held_by,
     next_name,
     unproven,
@@ -68,7 +68,7 @@ def test_successors_have_names_of_their_own(name: str, successor: str) -> None:
 
 
 def test_every_verified_backend_must_serve_the_new_chain(site: Site) -> None:
-    found = {(end.host.name, end.port, end.name) for end in endpoints(site)}
+    found = {(end.host.name, end.port, end.server_name) for end in endpoints(site)}
     zone = site.domain
     assert {
         (site.host("proxy").name, 443, f"proxy.host.{zone}"),
