@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from pyinfra.api.state import State
 
 from facts.proxmox import GuestHostKeys
 from phoenix.proxmox import hostkeys
+from phoenix.ssh_greeting import answers
 
 _PAUSE = 3.0
 _UNKNOWN = (
@@ -84,15 +84,6 @@ def _wait(
         if left:
             time.sleep(_PAUSE)
     return left
-
-
-def answers(address: str, port: int = 22, seconds: float = 3.0) -> bool:
-    """Whether an SSH server greets there (RFC 4253, section 4.2)."""
-    try:
-        with socket.create_connection((address, port), timeout=seconds) as connection:
-            return connection.recv(4) == b"SSH-"
-    except OSError:
-        return False
 
 
 def _settled(file: Path, guest: hostkeys.Guest, keys: dict[int, frozenset[str]]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from phoenix.runs import lock
 from phoenix.runs.logs import Log, run_log
 from phoenix.runs.process import Finished, run
 from phoenix.runs.results import Failure, Outcome, component_of
+from phoenix.ssh_greeting import answers
 
 
 class HostSummary(BaseModel):
@@ -137,6 +139,10 @@ def _with_guests_first(site: project.Project, planned: Sequence[Work]) -> list[W
     whole = any(one.deploys == ("deploys/all.py",) and not one.limit for one in planned)
     if not whole or site.setting("proxmox_api", "off") == "off":
         return list(planned)
+    guests = site.site.guests
+    with ThreadPoolExecutor(max_workers=len(guests) or 1) as pool:
+        if all(pool.map(answers, [str(guest.address) for guest in guests])):
+            return list(planned)
     return [Work(("deploys/proxmox.py",), (site.site.hypervisor.name,)), *planned]
 
 
