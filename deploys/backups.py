@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from phoenix import backup
 
 def words(setting: str) -> tuple[str, ...]:
     """A setting that is a list, or text with commas, as `--data` gives it."""
-    value = host.data.get(setting) or ()
+    return _split(host.data.get(setting) or ())
+
+
+def _split(value: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else (*value,)
 
 
@@ -51,7 +55,7 @@ def seal() -> backup.Seal:
     Raises:
         BackupError: see `phoenix.backup.seal`.
     """
-    return backup.seal(words("backup_recipients"), secrets().find("backup_passphrase"))
+    return backup.seal(_split(host.data.backup_recipients), secrets().find("backup_passphrase"))
 
 
 def opened() -> backup.Backup:

@@ -85,6 +85,7 @@ def test_original_services(original: site.Site) -> None:
         "ca": (103, 9000, "https", "direct"),
         "granite-3b": (802, 8000, "http", "gateway"),
         "granite-embedding": (801, 8000, "http", "gateway"),
+        "home": (102, 443, "https", "gateway"),
         "llamacpp": (917, 8081, "http", "gateway"),
         "ollama": (914, 11434, "http", "gateway"),
         "portainer": (1001, 9443, "https", "gateway"),
