@@ -31,8 +31,8 @@ def backup(
 ) -> None:
     """Back up the CA, Portainer's data and the generated secrets into one encrypted file.
 
-    The file is decrypted again, where a key for that is at hand, before it counts. The CA and
-    Portainer pause for the moment of their copy; no request that others serve is lost.
+    The file is read back and checked before it counts. The CA and Portainer pause for the moment of
+    their copy; no request that others serve is lost. Volumes of stacks are not in it.
 
     Without --recipient it is encrypted for the setting backup_recipients, else with the secret
     backup_passphrase.
