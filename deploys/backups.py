@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from pyinfra import host
 
 from deploys.context import secrets, site
 from phoenix import backup
+from phoenix import revision as revisions
 
 
 def words(setting: str) -> tuple[str, ...]:
@@ -82,8 +82,4 @@ def _opened(source: Path, identity: Path | None) -> backup.Backup:
 @cache
 def revision() -> str:
     """The commit that this project's directory is at, empty where that cannot be told."""
-    asked = subprocess.run(
-        ["git", "-C", str(Path(__file__).parents[1]), "rev-parse", "HEAD"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return asked.stdout.strip() if asked.returncode == 0 else ""
+    return revisions.revision(Path(__file__).parents[1]).commit or ""

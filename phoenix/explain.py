@@ -22,7 +22,6 @@ from phoenix.explain_facts import (
     router,
 )
 from phoenix.explanation import Backend, Explanation, Nowhere, Transport
-from phoenix.graph import stack_of
 from phoenix.model import Deployment, Host, Service, Site, Source
 from phoenix.names import in_zone
 from phoenix.routes import gateway_names, routes
@@ -111,7 +110,7 @@ def known(site: Site) -> tuple[str, ...]:
 
 def _service(site: Site, service: Service) -> Explanation:
     route = next((one for one in routes(site) if one.service == service), None)
-    stack = stack_of(service)
+    stack = service.deployment
     owner = service.owner
     names = {service.fqdn, service.server_name, owner.fqdn} if route else {service.fqdn}
     facts = {
@@ -214,7 +213,7 @@ def _host(site: Site, host: Host) -> Explanation:
 
 
 def _stack(site: Site, host: Host, position: int, stack: Deployment) -> Explanation:
-    services = [one for one in site.services if one.owner == host and stack_of(one) == stack]
+    services = [one for one in site.services if one.owner == host and one.deployment == stack]
     secret = [one.name for one in stack.variables if one.secret]
     given = [one.name for one in stack.variables if not one.secret]
     facts = [f"environment {stack.environment} on {host.name}, deployed by Portainer"]

@@ -11,7 +11,7 @@ from typing import Literal
 from phoenix import dns
 from phoenix.certificates_wanted import WantedCertificate, certificates
 from phoenix.firewall import DNS, HTTPS
-from phoenix.model import Deployment, Frozen, Host, Service, Site
+from phoenix.model import Frozen, Host, Service, Site
 from phoenix.step_ca import PORT as CA_PORT
 
 Place = Literal["client", "dns", "gateway", "proxy", "ca", "guest"]
@@ -136,7 +136,7 @@ def _items(site: Site, host: Host) -> Iterator[Item]:
     for service in site.services:
         if service.owner != host:
             continue
-        stack = stack_of(service)
+        stack = service.deployment
         routed.add(stack.name if stack else "")
         yield Item(
             id=f"service-{service.name}",
@@ -158,18 +158,6 @@ def _items(site: Site, host: Host) -> Iterator[Item]:
                 about="stack without a route",
                 stack=stack.project,
             )
-
-
-def stack_of(service: Service) -> Deployment | None:
-    """The deployment that declares a service; None where its guest's entry does."""
-    for stack in service.owner.docker_stacks:
-        prefix = f"environments.{stack.environment}."
-        if (
-            service.source.file == f"stacks/{stack.name}/phoenix.json"
-            and service.source.path.startswith(prefix)
-        ):
-            return stack
-    return None
 
 
 def _about(service: Service) -> str:

@@ -181,6 +181,17 @@ class Service(Frozen):
         """The owner's end of the last hop, by address: no DNS on the data path."""
         return f"{self.scheme}://{self.owner.address}:{self.port}"
 
+    @property
+    def deployment(self) -> Deployment | None:
+        """The owner's deployment that declares it; None where a guest's entry does."""
+        for stack in self.owner.docker_stacks:
+            if (
+                self.source.file == f"stacks/{stack.name}/phoenix.json"
+                and self.source.path.startswith(f"environments.{stack.environment}.")
+            ):
+                return stack
+        return None
+
 
 class Site(Frozen):
     """Everything declared, checked and put in order."""

@@ -188,7 +188,7 @@ def _service(
         for one in served
         if (str(one.endpoint.host.address), str(one.endpoint.port)) in path
     ]
-    stack = _stack(service)
+    stack = service.deployment.project if service.deployment else None
     login = service.kind == "dashboard"
     return ServiceRow(
         name=service.name,
@@ -207,17 +207,6 @@ def _path(site: Site, service: Service) -> set[tuple[str, str]]:
     if service.kind == "backend":
         hops.append((service.owner, service.port))
     return {(str(host.address), str(port)) for host, port in hops}
-
-
-def _stack(service: Service) -> str | None:
-    """The deployed stack that declares the service, as Portainer calls it."""
-    parts = service.source.file.split("/")
-    if parts[0] != "stacks":
-        return None
-    for stack in service.owner.docker_stacks:
-        if stack.name == parts[1] and f"environments.{stack.environment}." in service.source.path:
-            return stack.project
-    return parts[1]
 
 
 def _concerns(

@@ -171,8 +171,9 @@ def _backend(site: Site, route: Route, find: _Checks) -> Hop:
     if owner != proxy:
         units.append("docker.service")
     behind = [*find.unit(owner, *units)]
-    for stack in _stacks(service):
-        behind += find("containers_are_well", host=owner.name, subject=stack.project)
+    if service.deployment is not None:
+        project = service.deployment.project
+        behind += find("containers_are_well", host=owner.name, subject=project)
     if owner != proxy:
         behind += find.pair(owner)
         behind += find.tls(proxy, owner, service.name)
@@ -180,18 +181,9 @@ def _backend(site: Site, route: Route, find: _Checks) -> Hop:
     return Hop(proxy.name, owner.name, what, tuple(behind))
 
 
-def _stacks(service: Service) -> list[Deployment]:
-    """The deployments of the stack that declares a service; none for a guest's own."""
-    folder = service.source.file.split("/")
-    return [
-        stack
-        for stack in service.owner.docker_stacks
-        if folder[0] == "stacks" and stack.directory.name == folder[1]
-    ]
-
-
 def _stack_names(service: Service) -> list[str]:
-    return [name for stack in _stacks(service) for name in (stack.name, stack.project)]
+    stack = service.deployment
+    return [stack.name, stack.project] if stack else []
 
 
 # -- what requests rest on -------------------------------------------------------------------------
@@ -290,7 +282,7 @@ def _stack(site: Site, agent: Host, stack: Deployment, api: tuple[Hop, ...], fin
             ),
         ),
     )
-    services = {s.name for s in site.services if s.owner == agent and stack in _stacks(s)}
+    services = {s.name for s in site.services if s.owner == agent and s.deployment == stack}
     return Path("stack", f"stack {project}", hops, _lower({stack.name, project, *services}))
 
 

@@ -57,11 +57,6 @@ class Finished:
     results: Mapping[str, Any] | None
     last_lines: tuple[str, ...]
 
-    @property
-    def aborted(self) -> bool:
-        """It ended before it had results: nothing can be said of the hosts."""
-        return self.results is None and not self.story.failures and not self.story.unreachable
-
 
 def run(request: Request, *, listen: Listener | None = None, log: Log | None = None) -> Finished:
     """Run pyinfra to its end.

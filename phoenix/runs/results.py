@@ -52,7 +52,6 @@ class Story(_Model):
     values: dict[str, dict[str, Any]] = Field(default_factory=dict)
     details: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
     unknown: dict[str, dict[str, str]] = Field(default_factory=dict)
-    count: int = 0
     log: list[str] = Field(default_factory=list, exclude=True)
 
     def take(self, event: Mapping[str, Any]) -> None:
@@ -111,7 +110,6 @@ class Story(_Model):
 
     def _on_step(self, event: Mapping[str, Any]) -> None:
         self.steps.append(Step(name=event["step"]))
-        self.count = event["count"]
         self.details.pop(event["step"], None)  # told anew by the execution
 
     def _on_step_done(self, event: Mapping[str, Any]) -> None:
