@@ -1,13 +1,19 @@
 """One run at a time: `phoenix sync` puts this before the deploys. It changes nothing."""
 
 import os
+import select
+import sys
 
 from pyinfra import inventory
 
 from deploys.context import settings, site
 from operations.site_lock import hold
-from phoenix.runs.lock import OWNER, parse_owner
+from phoenix.runs.lock import KEEP, OWNER, parse_owner
+from phoenix.runs.reporter import report
 
 if owner := parse_owner(os.environ.get(OWNER, "")):
     with settings():
-        hold(inventory.get_host(site().hypervisor.name), owner)
+        held = hold(inventory.get_host(site().hypervisor.name), owner)
+    if held and KEEP in os.environ:
+        report("locked")
+        select.select([sys.stdin], [], [])  # nothing is sent: it ends with the command

@@ -1,7 +1,8 @@
 """One run at a time for one site, whoever starts it from wherever: a lock on the hypervisor.
 
 flock(1) holds it there for as long as the SSH channel is open, so it goes when the run ends,
-however it ends: nothing has to judge the age of a lock that was left.
+however it ends: nothing has to judge the age of a lock that was left. Several runs of one owner
+share it: the first of them keeps it while the others come and go.
 """
 
 from __future__ import annotations
@@ -18,9 +19,17 @@ from phoenix.findings import SettingError
 from phoenix.runs.lock import LockedError, Owner, parse_owner
 
 FILE = "/run/phoenix-site.lock"
-_SCRIPT = """exec 9<>"$1"; flock -n 9 || { printf held; cat "$1"; exit; }
-printf '%s' "$2" >"$1"; printf mine; cat >/dev/null; : >"$1"
+SCRIPT = """exec 9<>"$1"
+if flock -n 9; then printf '%s' "$2" >"$1"
+elif [ "$(cat "$1")" = "$2" ]; then flock 9 </dev/null >/dev/null 2>&1 & next=$!
+else printf held; cat "$1"; exit
+fi
+printf mine; cat >/dev/null
+[ -z "${next-}" ] || kill "$next" 2>/dev/null
 """
+"""Words: the file, the owner as JSON. Says `mine`, and holds the lock until its input ends; or says
+`held` and the owner. A second one of the same owner waits in line, and holds it after the first.
+The owner stays written when the lock is given up, and then means nothing."""
 _held: list[paramiko.Channel] = []
 _asking = Lock()
 
@@ -29,22 +38,25 @@ class SiteLockedError(SettingError):
     """Another run is at work on this site, or the lock cannot be taken."""
 
 
-def hold(hypervisor: Host, owner: Owner) -> None:
+def hold(hypervisor: Host, owner: Owner) -> bool:
     """Take the lock once for this process and keep it to its end.
 
     A hypervisor that does not answer is told and gone past: a site that is down can be mended.
+
+    Returns:
+        Whether it is held.
 
     Raises:
         SiteLockedError: another run holds it; says who, and since when.
     """
     with _asking:  # all hosts come here at the same time
         if _held:
-            return
+            return True
         transport = _transport(hypervisor)
         if transport is None:
-            return
+            return False
         channel = transport.open_session()
-        words = ("sh", "-c", _SCRIPT, "lock", FILE, owner.model_dump_json())
+        words = ("sh", "-c", SCRIPT, "lock", FILE, owner.model_dump_json())
         channel.exec_command(shlex.join(words))
         said = _read(channel, 4)
         if said == "held":
@@ -52,6 +64,7 @@ def hold(hypervisor: Host, owner: Owner) -> None:
         if said != "mine":
             raise SiteLockedError(f"the site cannot be locked at {FILE} on {hypervisor.name}")
         _held.append(channel)
+        return True
 
 
 def _transport(hypervisor: Host) -> paramiko.Transport | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +24,7 @@ from phoenix.cli.progress import Follower, follow
 from phoenix.cli.targets import Work
 from phoenix.runs import lock
 from phoenix.runs.logs import Log, run_log
-from phoenix.runs.process import Finished, run
+from phoenix.runs.process import Finished, Request, run
 from phoenix.runs.results import Failure, Outcome, component_of
 from phoenix.ssh_greeting import answers
 
@@ -72,15 +74,50 @@ class Session:
 
     def call(self, work: Work) -> Finished:
         """One call, followed and logged; the run locks the site on the hypervisor as well."""
-        request = self.site.request(
+        self.runs.append(run(self._request(work), listen=self.follower, log=self.log))
+        return self.runs[-1]
+
+    @contextmanager
+    def kept(self) -> Iterator[bool]:
+        """Keep the hypervisor's lock between calls too, by a run that does nothing else.
+
+        Yields whether the site is free for us; where it is not, the summary says why.
+        """
+        work = Work((), (self.site.site.hypervisor.name,), environment={lock.KEEP: "1"})
+        answered = threading.Event()
+        ended: list[Finished] = []
+        its, ours = os.pipe()
+
+        def hear(event: Mapping[str, object]) -> None:
+            if event["event"] == "locked":
+                answered.set()
+
+        def keep() -> None:
+            try:
+                ended.append(run(self._request(work), listen=hear, stdin=its))
+            finally:
+                answered.set()
+
+        keeper = threading.Thread(target=keep)
+        keeper.start()
+        try:
+            answered.wait()
+            refused = [one for one in ended if one.returncode != 0]
+            self.runs += refused
+            yield not refused
+        finally:
+            os.close(ours)
+            keeper.join()
+            os.close(its)
+
+    def _request(self, work: Work) -> Request:
+        return self.site.request(
             "deploys/lock.py",
             *work.deploys,
             limit=work.limit,
             data=work.data,
             environment={lock.OWNER: self.owner.model_dump_json(), **work.environment},
         )
-        self.runs.append(run(request, listen=self.follower, log=self.log))
-        return self.runs[-1]
 
     def summary(self, *, notes: bool = False) -> Summary:
         """What all calls did together, with what their steps said where `notes` are wanted."""
@@ -128,10 +165,12 @@ def converge(
     Raises:
         CommandError: another run is at work.
     """
+    works = _with_guests_first(site, planned)
     with session(site, command, quiet=quiet) as calls:
-        for one in _with_guests_first(site, planned):
-            if calls.call(one).returncode != 0:
-                break
+        with calls.kept() if len(works) > 1 else nullcontext(enter_result=True) as free:
+            for one in works if free else ():
+                if calls.call(one).returncode != 0:
+                    break
         return calls.summary(notes=notes)
 
 

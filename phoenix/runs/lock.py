@@ -22,6 +22,10 @@ from pydantic import BaseModel, ConfigDict
 OWNER = "PHOENIX_LOCK_OWNER"
 """Environment variable in which a run is told, as JSON, for whom it is to lock the site."""
 
+KEEP = "PHOENIX_LOCK_KEEP"
+"""Environment variable, set in a run that is to do nothing but keep the lock until its input ends;
+it reports `locked` when it has it."""
+
 
 class Owner(BaseModel):
     """Who holds a lock: a process, and since when (UTC)."""

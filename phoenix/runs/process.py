@@ -58,12 +58,19 @@ class Finished:
     last_lines: tuple[str, ...]
 
 
-def run(request: Request, *, listen: Listener | None = None, log: Log | None = None) -> Finished:
+def run(
+    request: Request,
+    *,
+    listen: Listener | None = None,
+    log: Log | None = None,
+    stdin: int = subprocess.DEVNULL,
+) -> Finished:
     """Run pyinfra to its end.
 
     Args:
         listen: called with each event as it comes, in a thread of its own.
         log: where pyinfra's own words go, line by line.
+        stdin: a file descriptor that becomes its standard input.
 
     An interrupt (Ctrl-C) reaches pyinfra as well; its end is waited for, then KeyboardInterrupt
     is raised again.
@@ -76,7 +83,7 @@ def run(request: Request, *, listen: Listener | None = None, log: Log | None = N
         request.words(),
         cwd=request.root,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

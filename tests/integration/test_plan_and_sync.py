@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from operations.site_lock import FILE
 from tests.integration.fresh import FreshPlan
 from tests.integration.project import Project
 from tests.integration.site_lab import SiteLab, seen
@@ -168,9 +170,9 @@ def test_a_silent_ca_is_the_first_cause_of_all_that_needs_it(site: SiteLab, sile
 # -- one run at a time -----------------------------------------------------------------------------
 
 
-def start(project: Project, state: str) -> subprocess.Popen[bytes]:
+def start(project: Project, state: str, *targets: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "phoenix", "sync", "all"],
+        [sys.executable, "-m", "phoenix", "sync", *(targets or ["all"])],
         cwd=project.path,
         env={**project.command_environment, "XDG_STATE_HOME": state},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -217,6 +219,57 @@ def test_the_second_of_two_runs_stops_and_names_the_first(
         assert second.returncode == 1
         assert f"(process {first.pid}): phoenix sync all, for " in said, said
         assert "Nothing was started" in said
+    finally:
+        held_up()
+        out, errors = first.communicate(timeout=240)
+    assert first.returncode == 0, (out + errors).decode()
+
+
+@dataclass(frozen=True)
+class Intruder:
+    """Somebody who tries to get the lock on the hypervisor all the time."""
+
+    site: SiteLab
+    file: str = "/run/phoenix-it-tries"
+
+    def begin(self) -> None:
+        """Go on in the background until `end`."""
+        file, lab = self.file, self.site
+        once = f"flock -n {FILE} true && echo free >>{file} || echo held >>{file}"
+        loop = f"rm -f {file}*; while [ ! -e {file}.end ]; do {once}; sleep 0.02; done"
+        container = lab.docker.containers.get(lab.state.container(lab.roles["hypervisor"]))
+        container.exec_run(["sh", "-c", loop], detach=True)
+        lab.sh("hypervisor", f"until [ -s {file} ]; do sleep 0.02; done", ok=True)
+
+    def tries(self) -> list[str]:
+        """How each try went: free or held."""
+        return self.site.sh("hypervisor", f"cat {self.file}", ok=True).out.split()
+
+    def end(self) -> None:
+        """Try no more."""
+        self.site.sh("hypervisor", f"touch {self.file}.end", ok=True)
+
+
+@pytest.fixture
+def intruder(site: SiteLab) -> Iterator[Intruder]:
+    made = Intruder(site)
+    yield made
+    made.end()
+
+
+def test_nobody_comes_in_between_the_calls_of_one_command(
+    site: SiteLab, tmp_path: Path, held_up: Callable[[], None], intruder: Intruder
+) -> None:
+    """A component and a host are two calls of pyinfra; the second one waits at the name server."""
+    first = start(site.project, str(tmp_path), "base", site.roles["hypervisor"])
+    try:
+        wait_for_a_step(first)
+        intruder.begin()
+        wait_for_a_step(first)
+        tries = intruder.tries()
+        seen("tries for the lock", f"{len(tries)}, {tries.count('free')} had it")
+        assert len(tries) > 20, tries
+        assert set(tries) == {"held"}
     finally:
         held_up()
         out, errors = first.communicate(timeout=240)
