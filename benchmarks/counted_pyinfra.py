@@ -113,7 +113,7 @@ def read(path: Path) -> Counts:
 
 def main(arguments: list[str]) -> None:
     """Run pyinfra with all arguments but the first, which names the file for the counts."""
-    from pyinfra_cli.main import main as pyinfra  # type: ignore[import-untyped]
+    from pyinfra_cli.main import main as pyinfra
 
     output = Path(arguments[0])
     sys.argv = ["pyinfra", *arguments[1:]]

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fakepve import FakePve  # type: ignore[import-untyped]
+from fakepve import FakePve
 
 GIB = 1024**3
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": GIB, "T": 1024**4}

@@ -5,7 +5,7 @@ wrapping State.init. Everything else is pyinfra as it is.
 """
 
 # pyinfra_cli comes first: it patches the standard library for gevent.
-from pyinfra_cli.main import main  # type: ignore[import-untyped]  # isort: skip
+from pyinfra_cli.main import main  # isort: skip
 
 import logging
 import re

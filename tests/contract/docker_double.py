@@ -121,7 +121,7 @@ class DockerDouble:
         """An exec session that says what it hears."""
         handler.close_connection = True
         handler.wfile.write(b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
-        while data := handler.rfile.read1(4096):  # type: ignore[attr-defined]
+        while data := handler.rfile.read1(4096):
             handler.wfile.write(b"echo:" + data)
 
     # -- compose -------------------------------------------------------------------------------

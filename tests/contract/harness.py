@@ -228,6 +228,10 @@ def emulator(
     stand_in = agent_module.Agent(str(directory / "docker.sock"), agent_secret, version)
     agent = agent_module.serve(stand_in, "127.0.0.1", 0)
     chosen = {"admin_password": PASSWORD, "agent_secret": agent_secret, "version": version}
+
+    def say(line: str) -> None:
+        (directory / "log").write_text(line)
+
     server = server_module.Portainer(
         server_module.Settings(
             data=directory / "data",
@@ -235,7 +239,7 @@ def emulator(
             compose=FAKE_DOCKER,
             **{**chosen, **settings},
         ),
-        lambda line: (directory / "log").write_text(line),
+        say,
     )
     listener = server_module.serve(server, "127.0.0.1", 0, certificate, key)
     portainer = Portainer(

@@ -151,4 +151,4 @@ def test_failed_update_fails_the_host_and_shows_the_logs(
 
 
 def test_forward_module_is_what_operations_use() -> None:
-    assert portainer.dial_through is ssh_forward.dial_through
+    assert vars(portainer)["dial_through"] is ssh_forward.dial_through

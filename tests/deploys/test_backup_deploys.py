@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,14 +92,16 @@ def test_backup_reads_both_guests_and_writes_nothing_incomplete(
     ],
 )
 def test_backup_that_cannot_be_made_ends_before_a_host_is_touched(
-    tmp_path: Path, data: dict[str, str], message: str
+    tmp_path: Path, data: dict[str, Any], message: str
 ) -> None:
     refused(lambda: run("backup", tmp_path / "s.json", backup_to="/x", **data), message)
 
 
 def test_backup_needs_a_directory(keys: tuple[Path, str], tmp_path: Path) -> None:
-    given = {"backup_recipients": [keys[1]]}
-    refused(lambda: run("backup", tmp_path / "s.json", **given), "backup_to is missing")
+    refused(
+        lambda: run("backup", tmp_path / "s.json", backup_recipients=[keys[1]]),
+        "backup_to is missing",
+    )
 
 
 # -- restore -----------------------------------------------------------------------------------
@@ -146,7 +149,7 @@ def test_restore_without_the_ca_makes_no_new_one(
     ],
 )
 def test_restore_that_cannot_be_done_ends_before_a_host_is_touched(
-    file: Path, keys: tuple[Path, str], tmp_path: Path, data: dict[str, str], message: str
+    file: Path, keys: tuple[Path, str], tmp_path: Path, data: dict[str, Any], message: str
 ) -> None:
     given = {"restore_from": str(file), "restore_identity": str(keys[0]), **data}
     refused(lambda: run("restore", tmp_path / "s.json", **given), message)
@@ -219,10 +222,7 @@ def test_secrets_that_cannot_be_changed_end_the_run(tmp_path: Path) -> None:
         ("nonsense", "there is no secret 'nonsense'"),
         ("", "secrets_rotate is missing"),
     ):
-        refused(
-            lambda name=name: run("secrets_rotate", tmp_path / "s.json", secrets_rotate=name),
-            message,
-        )
+        refused(partial(run, "secrets_rotate", tmp_path / "s.json", secrets_rotate=name), message)
 
 
 def refused(attempt: Callable[[], Run], message: str) -> None:

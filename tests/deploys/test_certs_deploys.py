@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,8 +39,9 @@ def test_ca_makes_its_own_certificate_anew_when_it_starts(tmp_path: Path) -> Non
 def test_what_means_nothing_ends_the_run_before_a_host_is_touched(
     tmp_path: Path, deploy: str, setting: str, value: str, message: str
 ) -> None:
+    given: dict[str, Any] = {setting: value}
     with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
-        run(deploy, tmp_path / "secrets.json", **{setting: value})
+        run(deploy, tmp_path / "secrets.json", **given)
     assert message in f"{caught.value.args} {vars(caught.value)}"
 
 
@@ -59,7 +61,7 @@ def test_steps_of_a_rotation_are_barriers_in_this_order(tmp_path: Path) -> None:
 
 
 def test_a_prepared_rotation_ends_before_the_next_root_is_used(tmp_path: Path) -> None:
-    data = {"certs_rotate": "continue", "certs_rotate_prepare": True}
+    data: dict[str, Any] = {"certs_rotate": "continue", "certs_rotate_prepare": True}
     done = run("certs_rotate", tmp_path / "secrets.json", execute=False, **data)
     assert done.operations == [
         "Rotation: next keys",

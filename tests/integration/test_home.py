@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -121,7 +122,7 @@ def test_data_for_programs_is_what_other_tools_see(site: SiteLab, url: str, comm
 )
 def test_page_in_a_browser(
     site: SiteLab, url: str, commit: str, browser: Browser,
-    name: str, width: int, height: int, scheme: str, scale: float,
+    name: str, width: int, height: int, scheme: Literal["light", "dark"], scale: float,
 ) -> None:  # fmt: skip
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=scale
@@ -132,7 +133,9 @@ def test_page_in_a_browser(
     assert answer is not None
     assert answer.status == 200
     # Chromium has verified the chain, or there would be no page.
-    assert answer.security_details()["issuer"], "the page came without TLS"
+    details = answer.security_details()
+    assert details is not None
+    assert details["issuer"], "the page came without TLS"
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"home-{name}.png")
     assert page.title() == site.site.domain

@@ -23,7 +23,7 @@ from phoenix.config_tree import Tree, TreeFile, TreeState
 from phoenix.model import Site
 from phoenix.secrets import SecretStore
 from phoenix.step_ca import CaState
-from tests.operations.test_tree_operations import fixed
+from tests.operations.test_tree_operations import Fixed, fixed
 from tests.unit.site_builder import minimal
 from tests.unit.test_backup import archive, made
 from tests.unit.test_backup import ca as ca
@@ -48,6 +48,12 @@ def identity(given: Backup, part: str) -> str:
     return (ca_identity if part == "ca" else portainer_identity)(given.parts[part])
 
 
+def finding(fact: str, state: Found, stage: StateStage = StateStage.Prepare) -> Fixed:
+    """A host on which this is found."""
+    facts: dict[str, Any] = {fact: state}
+    return fixed(stage, **facts)
+
+
 CASES = [("ca", restore.ca, "CaHere"), ("portainer", restore.portainer, "PortainerHere")]
 
 
@@ -55,7 +61,7 @@ CASES = [("ca", restore.ca, "CaHere"), ("portainer", restore.portainer, "Portain
 def test_part_is_put_where_nothing_is_with_the_data_on_standard_input(
     given: Backup, part: str, operation: Any, fact: str
 ) -> None:
-    command, *rest = fixed(**{fact: Found()}).run(operation, given, replace=False)
+    command, *rest = finding(fact, Found()).run(operation, given, replace=False)
     raw, data = command.get_raw_value(), given.parts[part]
     assert hashlib.sha256(data).hexdigest() in raw
     assert base64.b64decode(command.connector_arguments["_stdin"]) == data
@@ -69,13 +75,13 @@ def test_part_is_put_where_nothing_is_with_the_data_on_standard_input(
 def test_own_data_stay_and_others_are_refused(
     given: Backup, part: str, operation: Any, fact: str
 ) -> None:
-    own = fixed(**{fact: Found(True, identity(given, part))})
+    own = finding(fact, Found(True, identity(given, part)))
     assert own.run(operation, given, replace=False) == []
     assert "the backup's" in own.host.noop_description
-    other = {fact: Found(True, "other")}
+    other = Found(True, "other")
     with pytest.raises(OperationError, match=r"holds something else.*restore_replace=true"):
-        fixed(**other).run(operation, given, replace=False)
-    commands = fixed(StateStage.Execute, **other).run(operation, given, replace=False)
+        finding(fact, other).run(operation, given, replace=False)
+    commands = finding(fact, other, StateStage.Execute).run(operation, given, replace=False)
     assert [type(one) for one in commands] == [FunctionCommand], "later only the host fails"
 
 
@@ -83,12 +89,12 @@ def test_own_data_stay_and_others_are_refused(
 def test_replacement_is_asked_for_and_done_once(
     given: Backup, part: str, operation: Any, fact: str
 ) -> None:
-    command, told = fixed(**{fact: Found(True, "other")}).run(operation, given, replace=True)
+    command, told = finding(fact, Found(True, "other")).run(operation, given, replace=True)
     assert re.search(r"/\S*before-\d{8}T\d{6}Z$", command.get_raw_value())
     assert isinstance(told, FunctionCommand)
     sha256 = hashlib.sha256(given.parts[part]).hexdigest()
     done = Found(True, identity(given, part), sha256)
-    assert fixed(**{fact: done}).run(operation, given, replace=True) == []
+    assert finding(fact, done).run(operation, given, replace=True) == []
 
 
 def test_secrets_are_added_kept_or_refused(given: Backup, tmp_path: Path) -> None:

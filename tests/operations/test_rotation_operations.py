@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def nothing_proven() -> Iterator[None]:
 def here(monkeypatch: pytest.MonkeyPatch, ca: CaState, name: str = "proxy", **facts: Any) -> Fixed:
     monkeypatch.setattr(rotation, "certificate_authority", lambda _: ca)
     monkeypatch.setattr(rotation, "SERVED_WITHIN", 0)
-    monkeypatch.setattr(rotation.time, "sleep", lambda _: None)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     made = fixed(StateStage.Execute, **facts)
     made.host.name = name
     return made

@@ -62,8 +62,10 @@ def make_client(url: str, trust: Trust, token: str | None = None, **more: Any) -
     endpoint = Endpoint(
         url, SecretStr(token or str(SETTINGS["token"])), trust, seconds=more.pop("seconds", 5.0)
     )
-    options = {"task_seconds": 5.0, "lock_seconds": 0.3, "sleep": lambda _seconds: None} | more
-    return Client(connect(endpoint), **options)
+    quick: dict[str, Any] = {
+        "task_seconds": 5.0, "lock_seconds": 0.3, "sleep": lambda _seconds: None,
+    }  # fmt: skip
+    return Client(connect(endpoint), **quick | more)
 
 
 @pytest.fixture

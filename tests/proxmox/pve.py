@@ -31,7 +31,7 @@ class Pve:
     def forget(self) -> None:
         del self.fake.requests[:]
 
-    def guest(self, vmid: int) -> Any:
+    def guest(self, vmid: int | None) -> Any:
         return self.fake.guest(vmid)
 
 

@@ -336,7 +336,7 @@ def test_recipients_and_identities_that_cannot_be_used_are_named_and_unseen(
 )
 def test_step(found: Found, replacing: bool, step: str) -> None:
     words = {"what": "the CA", "place": "/x", "identity": "mine", "sha256": "sha"}
-    assert decide(found, replace=replacing, **words) == step  # type: ignore[arg-type]
+    assert decide(found, replace=replacing, **words) == step
 
 
 @pytest.mark.parametrize("found", [Found(True), Found(True, "other"), Found(True, "other", "sha")])

@@ -107,7 +107,9 @@ def test_svg_stands_alone_and_tells_what_it_shows(own: Site) -> None:
     root = ET.fromstring(text)  # noqa: S314 - we wrote it
     assert root.get("role") == "img"
     labels = str(root.get("aria-labelledby")).split()
-    told = {one.get("id"): one.text for one in root if one.tag in (f"{SVG}title", f"{SVG}desc")}
+    told = {
+        str(one.get("id")): one.text for one in root if one.tag in (f"{SVG}title", f"{SVG}desc")
+    }
     assert sorted(told) == sorted(labels)
     assert "qdrant on drphoenix: https 6333, verified as drphoenix.host" in str(told)
     assert "prefers-color-scheme: dark" in text

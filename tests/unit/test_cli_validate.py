@@ -10,6 +10,7 @@ import pytest
 
 from phoenix import group_data
 from phoenix.cli.validate import Verdict
+from phoenix.findings import Report
 from tests.unit.project_copy import ORIGINAL, ROOT, changed, phoenix
 from tests.unit.project_copy import project as project
 from tests.unit.site_builder import LXC, VM
@@ -226,7 +227,7 @@ def test_absent_inventory_is_told_with_the_mend() -> None:
 
 def test_every_setting_of_ours_is_read_by_some_code() -> None:
     read = group_data.asked_for(ROOT)
-    report = group_data.Report()
+    report = Report()
     ours = next(one for one in group_data.read(ROOT, report) if one.group == group_data.ALL)
     assert report.findings == []
     unread = {n for n in ours.values if n not in read and not n.startswith("proxmox_")}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from types import SimpleNamespace
@@ -232,7 +234,7 @@ def test_a_dead_engine_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_packages_need_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(LabError, match="As root: apt-get install mmdebstrap"):
         bootstrap.install(["mmdebstrap"])
 
@@ -260,11 +262,11 @@ def test_state_file_holds_no_key(tmp_path: Path) -> None:
 
 
 def test_a_browser_is_installed_for_the_tests_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     browser = {"chromium", "libnss3-tools"}
     assert not browser & set(bootstrap.missing_packages(docker_answers=True))
     assert browser <= set(bootstrap.missing_packages(docker_answers=True, browser=True))
-    monkeypatch.setattr(bootstrap.shutil, "which", lambda name, **__: f"/usr/bin/{name}")
+    monkeypatch.setattr(shutil, "which", lambda name, **__: f"/usr/bin/{name}")
     assert not browser & set(bootstrap.missing_packages(docker_answers=True, browser=True))
 
 

@@ -95,7 +95,7 @@ def verdicts(rows: list[dict[str, Any]]) -> list[tuple[bool, bool]]:
 
 def settle(rows: list[dict[str, Any]], wanted: Scope) -> list[list[tuple[bool, bool]]]:
     """Write until nothing is left; the verdicts after each write."""
-    moments = []
+    moments: list[list[tuple[bool, bool]]] = []
     for _ in range(300):
         write = next_write(wanted, [{**r, "pos": n, "digest": "d"} for n, r in enumerate(rows)])
         if write is None:
@@ -130,7 +130,7 @@ def test_no_moment_is_open_or_cut_off(
 def test_rules_of_others_stay_and_any_disorder_is_mended(
     before: dict[Identity, str], after: dict[Identity, str], chance: random.Random
 ) -> None:
-    theirs = [
+    theirs: list[dict[str, Any]] = [
         {"type": "in", "action": "ACCEPT", "macro": "Ping", "enable": 1},
         {"type": "group", "action": "web", "enable": 1},
         {"type": "in", "action": "DROP", "proto": "tcp", "dport": "25", "comment": "no mail"},

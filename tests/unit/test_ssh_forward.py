@@ -8,13 +8,14 @@ from collections.abc import Iterator
 
 import paramiko
 import pytest
+from paramiko import common
 
 from operations.ssh_forward import dial_transport
 
 
 class Server(paramiko.ServerInterface):
     def check_auth_none(self, username: str) -> int:
-        return paramiko.AUTH_SUCCESSFUL
+        return common.AUTH_SUCCESSFUL
 
     def get_allowed_auths(self, username: str) -> str:
         return "none"
@@ -23,8 +24,8 @@ class Server(paramiko.ServerInterface):
         self, chanid: int, origin: tuple[str, int], destination: tuple[str, int]
     ) -> int:
         if destination == ("inside", 9443):
-            return paramiko.OPEN_SUCCEEDED
-        return paramiko.OPEN_FAILED_CONNECT_FAILED
+            return common.OPEN_SUCCEEDED
+        return common.OPEN_FAILED_CONNECT_FAILED
 
 
 @pytest.fixture
