@@ -132,13 +132,6 @@ class SecretStore:
         stored[name] = self._proposed[name].get_secret_value()
         self._write(stored)
 
-    def abandon(self, name: str) -> None:
-        """The present value stays; the candidate is forgotten."""
-        stored = self._stored()
-        stored.pop(name + _NEXT, None)
-        self._proposed.pop(name, None)
-        self._write(stored)
-
     # -- the store as a whole -------------------------------------------------------------------
 
     def dump(self) -> bytes | None:

@@ -168,16 +168,6 @@ def test_a_proposed_value_counts_in_this_process_and_is_kept_only_when_begun(
     assert PLANTED not in repr(store(tmp_path, PHOENIX_SECRET_ONE=PLANTED))
 
 
-def test_an_abandoned_change_leaves_the_present_value(tmp_path: Path) -> None:
-    old = store(tmp_path).get("one").get_secret_value()
-    changing = store(tmp_path)
-    changing.propose("one")
-    changing.begin("one")
-    changing.abandon("one")
-    assert kept(tmp_path) == {"one": old}
-    assert changing.get("one").get_secret_value() == old
-
-
 def test_candidates_are_no_secrets_of_their_own(tmp_path: Path) -> None:
     with pytest.raises(SecretError, match="not a secret's name"):
         store(tmp_path).find("one.next")
