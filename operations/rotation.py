@@ -15,7 +15,13 @@ from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, StringCommand, operation
 from pyinfra.api.state import StateStage
 
-from facts.certificates import ACME_PROGRAM, CertificateFile, ServedCertificate, ServedState
+from facts.certificates import (
+    ACME_PROGRAM,
+    AcmeStatus,
+    CertificateFile,
+    ServedCertificate,
+    ServedState,
+)
 from facts.trust import LocalTrust
 from operations.refusal import refuse
 from operations.step_ca import script
@@ -111,7 +117,10 @@ def switched(site: Site, *, unit: str, stop: str, health: str) -> Commands:
 
 @operation()
 def renewed(site: Site) -> Commands:
-    """Renew each certificate of this host that is not of the CA's present intermediate."""
+    """Renew each certificate of this host that is not of the CA's present intermediate.
+
+    One that an earlier run renewed, and whose service has not taken it up, is loaded.
+    """
     if not _executing():
         return
     ca = certificate_authority(site)
@@ -119,15 +128,17 @@ def renewed(site: Site) -> Commands:
         host.noop("no certificate is out of date")
         return
     wanted, mine = signer(ca).fingerprint, held_by(site, site.host(host.name))
-    old = []
+    commands = []
     for certificate in mine:
-        pair = host.get_fact(CertificateFile, path=f"{PAIRS}/{certificate.name}/fullchain.pem")
+        name = certificate.name
+        pair = host.get_fact(CertificateFile, path=f"{PAIRS}/{name}/fullchain.pem")
         if pair is None or wanted not in {info.fingerprint for info in pair.chain}:
-            old.append(certificate.name)
-    if not old:
-        host.noop(f"{len(mine)} certificates are of the present chain")
-    for name in old:
-        yield StringCommand(ACME_PROGRAM, "renew", name)
+            commands.append(StringCommand(ACME_PROGRAM, "renew", name))
+        elif (state := host.get_fact(AcmeStatus, certificate=name)) is None or not state.loaded:
+            commands.append(StringCommand(ACME_PROGRAM, "ensure", name))
+    if not commands:
+        host.noop(f"{len(mine)} certificates are of the present chain, and loaded")
+    yield from commands
 
 
 @operation()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pyinfra.api import FunctionCommand
 from pyinfra.api.state import StateStage
 
-from facts.certificates import CertificateFileState, ServedState
+from facts.certificates import AcmeState, CertificateFileState, ServedState
 from operations import rotation
 from phoenix.model import Site
 from phoenix.rotation import held_by
@@ -129,8 +130,16 @@ def test_old_certificates_are_renewed_and_new_ones_left(
     for state in (old, None):
         (command,) = here(monkeypatch, SWITCHED, CertificateFile=state).run(rotation.renewed, site)
         assert command.get_raw_value() == "/usr/local/sbin/phoenix-acme renew traefik"
-    assert here(monkeypatch, SWITCHED, CertificateFile=new).run(rotation.renewed, site) == []
+    loaded = AcmeState("", "", "issued", "1", 0, loaded=True, permissions="ok")
+    done = here(monkeypatch, SWITCHED, CertificateFile=new, AcmeStatus=loaded)
+    assert done.run(rotation.renewed, site) == []
     assert here(monkeypatch, PREPARED, CertificateFile=old).run(rotation.renewed, site) == []
+    # A run that died after it had put the new one there, and before the service took it up.
+    half = here(
+        monkeypatch, SWITCHED, CertificateFile=new, AcmeStatus=replace(loaded, loaded=False)
+    )
+    (command,) = half.run(rotation.renewed, site)
+    assert command.get_raw_value() == "/usr/local/sbin/phoenix-acme ensure traefik"
 
 
 @pytest.mark.parametrize(

@@ -358,6 +358,20 @@ def test_killed_between_install_and_reload(host: Host, stage: str) -> None:
     host.assert_sound()
 
 
+def test_what_was_installed_is_loaded_though_nobody_listens_any_more(host: Host) -> None:
+    """An SSH connection that is cut takes both pipes with it."""
+    host.run()
+    old = host.serial
+    process = host.start("renew")
+    for pipe in (process.stdout, process.stderr):
+        assert pipe
+        pipe.close()
+    process.wait(60)
+    assert host.serial != old
+    assert host.status()["loaded"] is True
+    assert host.reloads == 2
+
+
 def test_killed_after_swap_with_a_pair_the_check_refuses(host: Host) -> None:
     host.run()
     old = host.serial
