@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from tests.integration.project import Project
+from tests.integration.project import PATIENCE, Project
 from tests.integration.site_lab import SiteLab
 
 DROP_IN = "deploys/templates/sshd-phoenix.conf"
@@ -12,8 +14,11 @@ LIVE = "/etc/ssh/sshd_config.d/10-phoenix.conf"
 
 
 def can_log_in(site: SiteLab, host: str) -> None:
-    done = site.ssh(host)
-    assert done.returncode == 0, done.stderr
+    """A server that has just been told to read its files anew may need a moment for it."""
+    end = time.monotonic() + 30 * PATIENCE
+    while (done := site.ssh(host)).returncode != 0:
+        assert time.monotonic() < end, done.stderr
+        time.sleep(0.5)
 
 
 def test_passwords_are_refused(site: SiteLab) -> None:
