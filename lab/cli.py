@@ -11,7 +11,7 @@ from pathlib import Path
 
 from docker.errors import DockerException  # type: ignore[import-untyped]
 
-from lab import preflight, request, state
+from lab import inside, preflight, request, state
 from lab.progress import say, timed
 from lab.settings import ROOT, LabError, from_environment
 from lab.up import down, status, up
@@ -78,12 +78,10 @@ def shell(host: str) -> int:
     if host not in known:
         raise LabError(f"There is no host {host!r}. There are: {', '.join(known)}")
     if host == "client":
-        # nsenter is on every Debian; Docker's own command line may not be.
         container = preflight.connect().containers.get(lab.client)
         if container.status != "running":
             raise LabError("The client is not running: python3 lab up")
-        process = str(container.attrs["State"]["Pid"])
-        return _run(["nsenter", "-t", process, "-m", "-u", "-i", "-n", "-p", "bash", "-l"])
+        return _run(inside.words(container, "bash", "-l"))
     return _run(
         [
             *("ssh", "-i", str(lab.ssh_key), "-o", "IdentitiesOnly=yes"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab import preflight
+from lab import inside, preflight
 from lab.guests import load_site
 from lab.image import pack
 from lab.progress import say
@@ -28,19 +28,18 @@ def request(lab: LabState, settings: Settings) -> int:
     if model.ca is None:
         raise LabError("The site declares no certificate authority, so nothing can be verified.")
     roots = f"https://127.0.0.1:{CA_PORT}/roots.pem"
-    answer = client.containers.get(lab.container(model.ca.name)).exec_run(
-        ["curl", "-fsSk", "--max-time", "10", roots]
-    )
-    if answer.exit_code != 0:
-        raise LabError(f"Step-CA does not tell its root: {answer.output.decode().strip()}")
+    ca = client.containers.get(lab.container(model.ca.name))
+    answer = inside.run(ca, "curl", "-fsSk", "--max-time", "10", roots)
+    if answer.returncode != 0:
+        raise LabError(f"Step-CA does not tell its root: {answer.stderr.strip()}")
     visitor = client.containers.get(lab.client)
-    visitor.put_archive("/", pack({ROOT_FILE: (answer.output, 0o644)}))
+    visitor.put_archive("/", pack({ROOT_FILE: (answer.stdout.encode(), 0o644)}))
     say(f"a client that is no host of the site, and trusts {ROOT_FILE} alone:")
     failures = 0
     for url, status in wanted.items():
-        result = visitor.exec_run([*_CURL, "--cacert", ROOT_FILE, url])
-        said = result.output.decode(errors="replace").strip()
-        good = result.exit_code == 0 and f" {status}," in said
+        result = inside.run(visitor, *_CURL, "--cacert", ROOT_FILE, url)
+        said = (result.stdout + result.stderr).strip()
+        good = result.returncode == 0 and f" {status}," in said
         failures += not good
         print(f"  {url:<66} {said}{'' if good else f'   FAILED, expected {status}'}")
     return 1 if failures else 0

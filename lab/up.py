@@ -14,7 +14,7 @@ from docker.errors import NotFound  # type: ignore[import-untyped]
 from docker.types import IPAMConfig, IPAMPool  # type: ignore[import-untyped]
 
 from group_data import all as pins
-from lab import artifacts, containers, image, keys, preflight, proxmox, state
+from lab import artifacts, containers, image, inside, keys, preflight, proxmox, state
 from lab.guests import Guest, from_site, load_site
 from lab.progress import say, timed
 from lab.settings import (
@@ -120,8 +120,7 @@ def _condition(client: DockerClient, name: str, *, systemd: bool) -> str:
         return "absent"
     if container.status != "running" or not systemd:
         return str(container.status)
-    output: bytes = container.exec_run(["systemctl", "is-system-running"]).output
-    return output.decode(errors="replace").strip()
+    return inside.run(container, "systemctl", "is-system-running").stdout.strip()
 
 
 def _start(

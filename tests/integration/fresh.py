@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from docker import DockerClient  # type: ignore[import-untyped]
 
+from lab import inside
 from lab.state import LabState
 from tests.integration.project import Project
 
@@ -43,7 +44,7 @@ class FreshPlan:
 def plan(docker: DockerClient, lab: LabState, project: Project) -> FreshPlan | None:
     """Look, plan, look again; None where an earlier run has already deployed."""
     gateway = docker.containers.get(lab.container(next(iter(lab.hosts))))
-    if gateway.exec_run(["test", "-e", "/var/lib/phoenix"]).exit_code == 0:
+    if inside.run(gateway, "test", "-e", "/var/lib/phoenix").returncode == 0:
         return None
     before = _look(docker, lab)
     done = project.phoenix("plan", "--json")
@@ -53,7 +54,7 @@ def plan(docker: DockerClient, lab: LabState, project: Project) -> FreshPlan | N
 def _look(docker: DockerClient, lab: LabState) -> dict[str, list[str]]:
     found = {}
     for host in lab.hosts:
-        said = docker.containers.get(lab.container(host)).exec_run(["sh", "-c", _LOOK])
-        assert said.exit_code == 0, said.output.decode(errors="replace")
-        found[host] = said.output.decode(errors="replace").splitlines()
+        said = inside.run(docker.containers.get(lab.container(host)), "sh", "-c", _LOOK)
+        assert said.returncode == 0, said.stdout + said.stderr
+        found[host] = (said.stdout + said.stderr).splitlines()
     return found

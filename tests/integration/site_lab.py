@@ -12,6 +12,7 @@ from typing import Any
 
 from docker import DockerClient  # type: ignore[import-untyped]
 
+from lab import inside
 from lab.image import pack
 from lab.settings import Settings
 from lab.state import LabState
@@ -93,10 +94,12 @@ class SiteLab:
         """Run a shell command as root on a host, a role, or the client; `ok`: it must succeed."""
         name = self.roles.get(host, host)
         container = self.docker.containers.get(self.state.container(name))
-        code, streams = container.exec_run(["sh", "-c", command], demux=True)
-        out, err = ((part or b"").decode(errors="replace") for part in streams)
-        assert code == 0 or not ok, f"{name}: {command}\nexit code {code}\n{out}{err}"
-        return Output(code, out, err)
+        done = inside.run(container, "sh", "-c", command)
+        output = Output(done.returncode, done.stdout, done.stderr)
+        assert output.code == 0 or not ok, (
+            f"{name}: {command}\nexit code {output.code}\n{output.text}"
+        )
+        return output
 
     def put(self, host: str, path: str, content: str | bytes, mode: int = 0o644) -> None:
         """Write a file on a host or on the client."""
