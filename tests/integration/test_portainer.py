@@ -105,7 +105,7 @@ def control_units(lab_: PortainerLab) -> dict[str, object]:
 
 def reaches(lab_: PortainerLab, source: str, host: str, port: int) -> bool:
     address = lab_.site.address(host)
-    return lab_.site.sh(source, f"timeout 2 bash -c ': </dev/tcp/{address}/{port}'").code == 0
+    return lab_.site.sh(source, f"timeout 5 bash -c ': </dev/tcp/{address}/{port}'").code == 0
 
 
 def test_agent_answers_the_server_alone(lab_: PortainerLab) -> None:
@@ -118,7 +118,7 @@ def test_agent_answers_the_server_alone(lab_: PortainerLab) -> None:
     assert reaches(lab_, "client", agent, 8000), "the client reaches no port there: proves nothing"
     unsigned = site.sh(
         lab_.server,
-        "curl -sk --max-time 5 -o /dev/null -w '%{http_code}' "
+        "curl -sk --max-time 20 -o /dev/null -w '%{http_code}' "
         f"https://{site.address(agent)}:{AGENT_PORT}/containers/json",
     )
     assert unsigned.out == "403", unsigned
