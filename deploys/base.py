@@ -67,7 +67,10 @@ config_tree(
         # sshd takes the first value it meets, and reads this file before its main one.
         validate="mkdir -p /run/sshd; t=$(mktemp); trap 'rm -f \"$t\"' EXIT; "
         f'cat "$ROOT{SSHD}" /etc/ssh/sshd_config >"$t"; sshd -t -f "$t"',
-        after="systemctl try-reload-or-restart ssh.service",
+        # A restart ends when sshd listens with these files, and sessions go on (KillMode=process);
+        # a reload returns before that, so a login after it would prove nothing, or be refused.
+        # systemd refuses a fifth start within ten seconds unless its count is reset.
+        after="systemctl reset-failed ssh.service 2>/dev/null; systemctl try-restart ssh.service",
         confirm=host.data.ssh_confirm_seconds,
     ),
 )

@@ -165,6 +165,8 @@ back() { # the old service goes on as if nothing had happened
         say "there was no earlier generation: leaving the host as it was"
         was_new=$gen
         deactivate
+        # Without a unit of its own (sshd) this alone makes somebody read the files anew.
+        if [ -n "$after" ]; then run "$after" || say "failed: $after"; fi
         for one in $unit $enable; do
             if systemctl cat -- "$one" >/dev/null 2>&1; then
                 systemctl reload-or-restart -- "$one" || true

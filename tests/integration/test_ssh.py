@@ -10,6 +10,7 @@ from tests.integration.project import PATIENCE, Project
 from tests.integration.site_lab import SiteLab
 
 DROP_IN = "deploys/templates/sshd-phoenix.conf"
+TREE = "/var/lib/phoenix/trees/ssh"
 LIVE = "/etc/ssh/sshd_config.d/10-phoenix.conf"
 
 
@@ -47,16 +48,22 @@ def test_broken_drop_in_never_goes_live(site: SiteLab, variant: Project) -> None
 
 
 @pytest.mark.usefixtures("mended")
-def test_drop_in_that_locks_out_is_undone(site: SiteLab, variant: Project) -> None:
+@pytest.mark.parametrize("first", [False, True], ids=["a change", "the first deploy"])
+def test_drop_in_that_locks_out_is_undone(site: SiteLab, variant: Project, *, first: bool) -> None:
     """Valid for sshd, so only the proof by a new login can find it."""
-    before = site.sh("gateway", f"cat {LIVE}", ok=True).out
+    if first:
+        site.sh("gateway", f"rm -rf {LIVE} {TREE}; systemctl restart ssh", ok=True)
+    before = site.sh("gateway", f"cat {LIVE}").out
     variant.replace(DROP_IN, "MaxAuthTries 4", "MaxAuthTries 4\nAllowUsers nobody")
     run = variant.run("deploys/base.py", "--limit", "nginx")
     assert run.returncode == 1, run.explain()
     assert "a new SSH login fails with the new files" in run.output, run.explain()
     assert "the previous ones are back" in run.output, run.explain()
-    assert site.sh("gateway", f"cat {LIVE}", ok=True).out == before
+    assert site.sh("gateway", f"cat {LIVE}").out == before
+    assert (before == "") == first
     can_log_in(site, "gateway")
+    good = site.project.run("deploys/base.py", "--limit", "nginx")
+    assert good.returncode == 0, good.explain()
 
 
 @pytest.mark.usefixtures("mended")

@@ -306,6 +306,19 @@ def test_confirm_keeps_the_files_and_undo_brings_the_previous_back(machine: Tree
     assert machine.converge(two) is None
 
 
+def test_undo_of_a_first_install_is_read_by_who_has_no_unit_here(machine: TreeHost) -> None:
+    """As sshd: what locks the operator out at the first deploy must not stay in its memory."""
+    machine.config.write_text("by hand\n")
+    only = {machine.config: "config locks out\n"}
+    read = 'cat "$FAKE/config" >"$FAKE/served"'
+    tree = machine.tree("", files=only, unit="", health="", after=read, confirm=7)
+    assert machine.install(tree).code == 0
+    assert machine.served == "config locks out\n"
+    assert machine.again("undo").code == 0
+    assert machine.served == "by hand\n"
+    assert machine.generations == set()
+
+
 def test_late_undo_of_an_earlier_generation_touches_nothing(machine: TreeHost) -> None:
     machine.install(machine.tree("one"))
     machine.install(machine.tree("two", confirm=7))
