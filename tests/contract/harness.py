@@ -211,6 +211,7 @@ class Portainer:
         port = self.listener.port
         self.listener.stop()
         self.http.close()
+        self.server.close()
         self.server = server_module.Portainer(self.server.settings, lambda _: None)
         self.listener = server_module.serve(
             self.server, "127.0.0.1", port, self.ca, self.ca.with_suffix(".key")
@@ -258,6 +259,8 @@ def emulator(
     finally:
         if portainer.listener:
             portainer.listener.stop()
+        if portainer.server:
+            portainer.server.close()
         agent.stop()
         double.stop()
 

@@ -31,7 +31,7 @@ def lab_(site: SiteLab) -> Iterator[PortainerLab]:
 
 def changed(run: Run) -> list[str]:
     """Names of the operations that changed something, all on the agent's host."""
-    return [name.rpartition(" | ")[2] for name, _ in run.changes]
+    return [name.rpartition(" | ")[2] for name, _ in run.other_changes]
 
 
 def test_deploy_works_alone(lab_: PortainerLab) -> None:

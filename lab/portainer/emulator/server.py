@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +77,7 @@ class Portainer:
             settings.asynchronous,
         )
         self._public, self._private = self._routes()
+        self._ended = threading.Event()
         threading.Thread(target=self._snapshots, daemon=True).start()
 
     def _routes(self) -> tuple[list[Route], list[Route]]:
@@ -169,9 +169,12 @@ class Portainer:
             {"AuthenticationMethod": 1, "RequiredPasswordLength": 12, "EnableTelemetry": False}
         )
 
+    def close(self) -> None:
+        """End what it does by itself; nothing is written to its data after that."""
+        self._ended.set()
+
     def _snapshots(self) -> None:
-        while True:
-            time.sleep(self.settings.snapshot_seconds)
+        while not self._ended.wait(self.settings.snapshot_seconds):
             for row in list(self.store.rows("endpoints")):
                 self.environments.refresh(row)
 
