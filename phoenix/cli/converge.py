@@ -165,8 +165,8 @@ def converge(
     Raises:
         CommandError: another run is at work.
     """
-    works = _with_guests_first(site, planned)
     with session(site, command, quiet=quiet) as calls:
+        works = _with_guests_first(site, planned)
         with calls.kept() if len(works) > 1 else nullcontext(enter_result=True) as free:
             for one in works if free else ():
                 if calls.call(one).returncode != 0:
