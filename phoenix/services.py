@@ -26,7 +26,10 @@ def derive(declared: Sequence[Declared], domain: str, report: Report) -> tuple[S
     for host, entry, stack_routes in declared:
         own = [_own(host, entry, domain, report)]
         if "traefik" in host.roles and has_gateway:
-            own += [_dashboard(host, domain), _home(host, domain)]
+            own += [
+                _of_traefik(host, domain, DASHBOARD, "/dashboard/", "dashboard"),
+                _of_traefik(host, domain, HOME, "/", "home"),
+            ]
         if host.portainer_role == "agent" and not any(s and s.kind == "agent" for s in own):
             own.append(_agent(host, entry, None, domain, report))
         if "step_ca" in host.roles and not any(s and s.kind == "ca" for s in own):
@@ -159,33 +162,23 @@ _RESERVED = {
 }
 
 
-def _dashboard(host: Host, domain: str) -> Service:
+def _of_traefik(
+    host: Host, domain: str, name: str, path: str, kind: Literal["dashboard", "home"]
+) -> Service:
+    """What Traefik's guest itself serves, through Traefik's port.
+
+    The start page stands behind Traefik on the guest's loopback (`phoenix.home`).
+    """
     return Service(
-        name=DASHBOARD,
-        fqdn=f"{DASHBOARD}.{domain}",
+        name=name,
+        fqdn=f"{name}.{domain}",
         owner=host,
         port=TRAEFIK_PORT,
         scheme="https",
         exposure="gateway",
         server_name=host.fqdn,
-        health_path="/dashboard/",
-        kind="dashboard",
-        source=host.source,
-    )
-
-
-def _home(host: Host, domain: str) -> Service:
-    """The start page: behind Traefik, on the same guest's loopback (`phoenix.home`)."""
-    return Service(
-        name=HOME,
-        fqdn=f"{HOME}.{domain}",
-        owner=host,
-        port=TRAEFIK_PORT,
-        scheme="https",
-        exposure="gateway",
-        server_name=host.fqdn,
-        health_path="/",
-        kind="home",
+        health_path=path,
+        kind=kind,
         source=host.source,
     )
 
