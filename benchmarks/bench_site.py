@@ -23,11 +23,11 @@ from lab.image import pack
 from lab.progress import say
 from lab.settings import LABEL, ROOT, LabError
 from lab.state import LabState
-from phoenix import site as sites
-from phoenix.acme import PAIRS
-from phoenix.model import Site
-from phoenix.roles import guest_with
-from phoenix.traefik import ROOT_CA
+from phoenix.components.acme.config import PAIRS
+from phoenix.components.traefik.config import ROOT_CA
+from phoenix.declaration.load import load_site
+from phoenix.site.model import Site
+from phoenix.site.roles import guest_with
 
 SERVICE = "bench"
 SPENDERS = ("nginx", "traefik", "backend")
@@ -143,7 +143,7 @@ def running(client: DockerClient, lab: LabState) -> Iterator[Bench]:
 
 
 def _load(root: Path, lab: LabState) -> Site:
-    return sites.load(
+    return load_site(
         root / "inventories", root / "stacks", environment="production", subnet=lab.subnet
     )
 

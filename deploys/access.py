@@ -7,8 +7,8 @@ from pyinfra import host
 from deploys.context import site
 from operations.portainer import PortainerAccess
 from operations.trust import certificate_authority
-from phoenix.portainer import SERVER_PORT
-from phoenix.roles import guest_with
+from phoenix.components.portainer.config import SERVER_PORT
+from phoenix.site.roles import guest_with
 
 
 def portainer() -> PortainerAccess:

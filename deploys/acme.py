@@ -2,12 +2,16 @@
 
 from pyinfra import host
 
-from deploys.context import TEMPLATES, site
-from phoenix import acme, duration
-from phoenix.certificates_wanted import WantedCertificate, certificates
-from phoenix.config_tree import Tree, TreeFile
-from phoenix.step_ca import directory_url
-from phoenix.traefik import ROOT_CA
+from deploys.context import site
+from phoenix import files
+from phoenix.components.acme import config as acme
+from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.step_ca.config import directory_url
+from phoenix.components.traefik.config import ROOT_CA
+from phoenix.derived.certificates import WantedCertificate, certificates
+from phoenix.site import duration
+
+FOLDER = "components/acme"
 
 
 def wanted(name: str) -> WantedCertificate | None:
@@ -27,7 +31,7 @@ def tree(
     return Tree(
         component=f"acme-{certificate.name}",
         files={
-            acme.PROGRAM: TreeFile((TEMPLATES / "acme/phoenix-acme").read_text(), mode="0755"),
+            acme.PROGRAM: TreeFile(files.text(f"{FOLDER}/phoenix-acme"), mode="0755"),
             f"/etc/phoenix/acme/{certificate.name}.conf": TreeFile(
                 acme.configuration(
                     certificate,
@@ -39,10 +43,10 @@ def tree(
                 )
             ),
             "/etc/systemd/system/phoenix-acme@.service": TreeFile(
-                (TEMPLATES / "acme/phoenix-acme@.service").read_text()
+                files.text(f"{FOLDER}/phoenix-acme@.service")
             ),
             "/etc/systemd/system/phoenix-acme@.timer": TreeFile(
-                (TEMPLATES / "acme/phoenix-acme@.timer").read_text()
+                files.text(f"{FOLDER}/phoenix-acme@.timer")
             ),
             f"/etc/systemd/system/{timer}.d/interval.conf": TreeFile(
                 "[Timer]\nOnCalendar=\n"

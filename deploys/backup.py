@@ -16,9 +16,9 @@ from deploys.context import me, pinned_program, secrets, settings, site
 from operations import backup
 from phoenix.backup import BackupError
 from phoenix.backup.contents import CA_MEMBERS
-from phoenix.portainer import DATA_VOLUME, SERVER_UNIT
-from phoenix.roles import guest_with
-from phoenix.step_ca import DIRECTORY, UNIT
+from phoenix.components.portainer.config import DATA_VOLUME, SERVER_UNIT
+from phoenix.components.step_ca.config import DIRECTORY, UNIT
+from phoenix.site.roles import guest_with
 
 with settings():
     ca = guest_with(site(), "step_ca")

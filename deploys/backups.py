@@ -10,7 +10,7 @@ from pyinfra import host
 
 from deploys.context import secrets, site
 from phoenix import backup
-from phoenix import revision as revisions
+from phoenix.runs import revision as revisions
 
 
 def words(setting: str) -> tuple[str, ...]:

@@ -3,11 +3,12 @@
 from pyinfra import host
 from pyinfra.api import DeployError
 
-from deploys.context import me, render, site
+from deploys.context import me, site
 from operations.config_tree import config_tree
 from operations.packages import packages
-from phoenix.config_tree import Tree, TreeFile
-from phoenix.dns import records
+from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.derived.dns import records
+from phoenix.files import render
 
 SSHD = "/etc/ssh/sshd_config.d/10-phoenix.conf"
 UPDATES = "/etc/apt/apt.conf.d/60phoenix"
@@ -25,11 +26,11 @@ packages(
 server = site().hypervisor.address
 known = records(site())[0]
 files = {
-    UPDATES: TreeFile(render("apt-phoenix.conf")),
+    UPDATES: TreeFile(render("components/base/apt.conf")),
     "/etc/timezone": TreeFile(f"{host.data.timezone}\n"),
     "/etc/resolv.conf": TreeFile(
         render(
-            "resolv.conf.j2",
+            "components/base/resolv.conf.j2",
             domain=site().domain,
             servers=[str(server), *host.data.resolver_fallback],
         )
@@ -44,7 +45,7 @@ config_tree(
         component="base",
         files=files,
         validate=render(
-            "base-validate.sh.j2",
+            "components/base/validate.sh.j2",
             updates=UPDATES,
             timezone=host.data.timezone,
             server=server,
@@ -63,7 +64,7 @@ config_tree(
     name="Base: SSH hardening",
     tree=Tree(
         component="ssh",
-        files={SSHD: TreeFile(render("sshd-phoenix.conf"), mode="0600")},
+        files={SSHD: TreeFile(render("components/base/sshd.conf"), mode="0600")},
         # sshd takes the first value it meets, and reads this file before its main one.
         validate="mkdir -p /run/sshd; t=$(mktemp); trap 'rm -f \"$t\"' EXIT; "
         f'cat "$ROOT{SSHD}" /etc/ssh/sshd_config >"$t"; sshd -t -f "$t"',

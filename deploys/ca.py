@@ -1,14 +1,15 @@
 """How the CA's service is stopped and asked how it is, for the deploys that change it."""
 
-from deploys.context import me, render
-from phoenix.step_ca import DIRECTORY, PORT, UNIT
+from deploys.context import me
+from phoenix.components.step_ca.config import DIRECTORY, PORT, UNIT
+from phoenix.files import render
 
 BACKUPS = "/var/backups/phoenix/step-ca"
 
 
 def stop() -> str:
     """Shell command that stops it and keeps a copy of its database."""
-    return render("step-ca-backup.sh.j2", unit=UNIT, directory=DIRECTORY, to=BACKUPS)
+    return render("components/step_ca/backup.sh.j2", unit=UNIT, directory=DIRECTORY, to=BACKUPS)
 
 
 def health(lifetime: str) -> str:
@@ -17,7 +18,7 @@ def health(lifetime: str) -> str:
     Not only alive, but with this configuration: what it says of itself decides.
     """
     return render(
-        "step-ca-health.sh.j2",
+        "components/step_ca/health.sh.j2",
         root=f"{DIRECTORY}/certs/root_ca.crt",
         url=f"https://{me().address}:{PORT}",
         lifetime=lifetime,

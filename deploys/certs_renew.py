@@ -8,8 +8,8 @@ from pyinfra import host
 from deploys import ca
 from deploys.context import settings, site
 from operations.certificates import renewed_now, restarted
-from phoenix.rotation import check_renewal, held_by
-from phoenix.step_ca import UNIT
+from phoenix.components.ca_rotation import check_renewal, held_by
+from phoenix.components.step_ca.config import UNIT
 
 with settings():
     guest = check_renewal(site(), str(host.data.get("certs_renew")))

@@ -14,8 +14,8 @@ from deploys import ca
 from deploys.context import settings, site
 from operations import rotation
 from operations.trust import root_trusted
-from phoenix.rotation import check_asked
-from phoenix.step_ca import UNIT
+from phoenix.components.ca_rotation import check_asked
+from phoenix.components.step_ca.config import UNIT
 
 asked = host.data.get("certs_rotate")
 with settings():

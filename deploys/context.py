@@ -1,4 +1,4 @@
-"""What every deploy needs to know: the site, this host in it, secrets, templates."""
+"""What every deploy needs to know: the site, this host in it, secrets."""
 
 from __future__ import annotations
 
@@ -8,23 +8,20 @@ from functools import cache
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pyinfra import host
 from pyinfra.api import DeployError
 from pyinfra.facts.server import Arch
 
-from phoenix import site as sites
-from phoenix.artifacts import Artifact, pinned
-from phoenix.findings import SettingError
-from phoenix.model import Host, Site
-from phoenix.secrets import SecretStore
-
-TEMPLATES = Path(__file__).parent / "templates"
+from phoenix.components.artifacts import Artifact, pinned
+from phoenix.declaration.load import load_site
+from phoenix.secrets.store import SecretStore
+from phoenix.site.findings import SettingError
+from phoenix.site.model import Host, Site
 
 
 @cache
 def _load(inventories: str, stacks: str, environment: str, subnet: str | None) -> Site:
-    return sites.load(
+    return load_site(
         Path(inventories),
         Path(stacks),
         environment=environment,
@@ -62,7 +59,7 @@ def pinned_program(name: str) -> Artifact:
     """The program that the setting `artifacts` pins for this host's processor.
 
     Raises:
-        ArtifactError: see `phoenix.artifacts.pinned`.
+        ArtifactError: see `phoenix.components.artifacts.pinned`.
     """
     machine = host.get_fact(Arch) or ""
     arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, "unknown")
@@ -77,19 +74,3 @@ def _store(path: str) -> SecretStore:
 def secrets() -> SecretStore:
     """The site's secrets; none is read until it is asked for."""
     return _store(host.data.site_secrets)
-
-
-@cache
-def _environment() -> Environment:
-    # nginx.conf, units and shell: nothing here is HTML, so there is nothing to escape.
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701
-    )
-
-
-def render(template: str, **values: object) -> str:
-    """A template below deploys/templates with every variable given, else an error."""
-    return _environment().get_template(template).render(**values)

@@ -2,12 +2,13 @@
 
 from pyinfra import host
 
-from deploys.context import render, settings, site
+from deploys.context import settings, site
 from operations.config_tree import config_tree
 from operations.packages import packages
-from phoenix import dnsmasq
-from phoenix.config_tree import Tree, TreeFile
-from phoenix.dns import records
+from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.dnsmasq import config as dnsmasq
+from phoenix.derived.dns import records
+from phoenix.files import render
 
 CONFIG = "/etc/phoenix/dnsmasq.conf"
 UNIT = "phoenix-dns.service"
@@ -30,7 +31,9 @@ if "hypervisor" in host.groups:
             component="dns",
             files={
                 CONFIG: TreeFile(config),
-                f"/etc/systemd/system/{UNIT}": TreeFile(render("phoenix-dns.service")),
+                f"/etc/systemd/system/{UNIT}": TreeFile(
+                    render("components/dnsmasq/phoenix-dns.service")
+                ),
             },
             unit=UNIT,
             action="restart",  # dnsmasq reads its configuration only when it starts

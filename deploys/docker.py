@@ -3,11 +3,12 @@
 from pyinfra import host
 from pyinfra.facts.server import LinuxDistribution
 
-from deploys.context import render, settings, site
+from deploys.context import settings, site
 from operations.config_tree import config_tree
 from operations.packages import packages
-from phoenix.config_tree import Tree, TreeFile
-from phoenix.docker_engine import check_source, daemon_json
+from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.docker.config import check_source, daemon_json
+from phoenix.files import render
 
 DAEMON = "/etc/docker/daemon.json"
 KEY = "/etc/apt/keyrings/docker.asc"
@@ -31,7 +32,7 @@ if "docker" in host.groups:
                 files={
                     "/etc/apt/sources.list.d/docker.sources": TreeFile(
                         render(
-                            "docker.sources.j2",
+                            "components/docker/docker.sources.j2",
                             url=host.data.docker_apt_url,
                             distribution=system["ID"],
                             release=system["VERSION_CODENAME"],
@@ -40,7 +41,7 @@ if "docker" in host.groups:
                     )
                 },
                 before=render(
-                    "docker-key.sh.j2",
+                    "components/docker/apt-key.sh.j2",
                     key=KEY,
                     url=f"{host.data.docker_apt_url}/{system['ID']}/gpg",
                     sha256=host.data.docker_apt_key_sha256,

@@ -5,16 +5,17 @@ The page itself is written by each verification (deploys/verify.py).
 
 from pyinfra import host
 
-from deploys.context import TEMPLATES, render, site
+from deploys.context import site
 from operations.config_tree import config_tree
 from operations.packages import packages
-from phoenix import home
-from phoenix.config_tree import Tree, TreeFile
+from phoenix import files
+from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.derived import home
+from phoenix.files import render
 
 CONFIG = "/etc/phoenix/home.conf"
 
 if "traefik" in host.groups and any(service.kind == "home" for service in site().services):
-    static = TEMPLATES / "home"
     packages(name="Home: packages", names=["nginx", "curl"])
     config_tree(
         name="Home: files and service",
@@ -23,7 +24,7 @@ if "traefik" in host.groups and any(service.kind == "home" for service in site()
             files={
                 CONFIG: TreeFile(
                     render(
-                        "home/nginx.conf.j2",
+                        "components/home/nginx.conf.j2",
                         address=home.ADDRESS,
                         policy=home.CONTENT_SECURITY_POLICY,
                         page=home.PAGE,
@@ -32,10 +33,10 @@ if "traefik" in host.groups and any(service.kind == "home" for service in site()
                 ),
                 "/etc/tmpfiles.d/phoenix-home.conf": TreeFile(f"d {home.PAGE} 0755 root root\n"),
                 f"/etc/systemd/system/{home.UNIT}": TreeFile(
-                    render("home/phoenix-home.service.j2", config=CONFIG)
+                    render("components/home/phoenix-home.service.j2", config=CONFIG)
                 ),
                 **{
-                    f"{home.STATIC}/{name}": TreeFile((static / name).read_bytes())
+                    f"{home.STATIC}/{name}": TreeFile(files.data(f"components/home/{name}"))
                     for name in ("style.css", "icon.svg", "empty.html")
                 },
             },

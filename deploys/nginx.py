@@ -5,17 +5,19 @@ import hashlib
 from pyinfra import host
 
 from deploys import acme
-from deploys.context import render, site
+from deploys.context import site
 from operations.certificates import acme_certificate, placeholder
 from operations.config_tree import config_tree
 from operations.packages import packages
-from phoenix.acme import PAIRS, WEBROOT
-from phoenix.config_tree import Tree, TreeFile
-from phoenix.roles import guest_with
-from phoenix.routes import gateway_names
-from phoenix.traefik import ROOT_CA
+from phoenix.components.acme.config import PAIRS, WEBROOT
+from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.traefik.config import ROOT_CA
+from phoenix.derived.routes import gateway_names
+from phoenix.files import render
+from phoenix.site.roles import guest_with
 
 CONFIG = "/etc/nginx/nginx.conf"
+TEMPLATE = "components/nginx/nginx.conf.j2"
 
 if "nginx" in host.groups and (certificate := acme.wanted("gateway")):
     proxy = guest_with(site(), "traefik")
@@ -30,7 +32,7 @@ if "nginx" in host.groups and (certificate := acme.wanted("gateway")):
         "max_body": host.data.nginx_max_body,
         "read_timeout": host.data.nginx_read_timeout,
     }
-    marker = hashlib.sha256(render("nginx.conf.j2", marker="", **values).encode()).hexdigest()[:16]
+    marker = hashlib.sha256(render(TEMPLATE, marker="", **values).encode()).hexdigest()[:16]
 
     packages(name="Nginx: packages", names=["nginx", "lego", "openssl", "curl"])
     config_tree(
@@ -45,7 +47,7 @@ if "nginx" in host.groups and (certificate := acme.wanted("gateway")):
         tree=Tree(
             component="nginx",
             files={
-                CONFIG: TreeFile(render("nginx.conf.j2", marker=marker, **values)),
+                CONFIG: TreeFile(render(TEMPLATE, marker=marker, **values)),
                 "/etc/tmpfiles.d/phoenix-nginx.conf": TreeFile(f"d {WEBROOT} 0755 root root\n"),
             },
             unit="nginx.service",

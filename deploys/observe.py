@@ -10,9 +10,9 @@ from facts.containers import ComposeContainers
 from facts.portainer import PortainerState
 from facts.renewal import Renewals
 from facts.verification import Probes
-from phoenix import observation
+from phoenix.components.traefik.config import ROOT_CA
+from phoenix.health import observation
 from phoenix.runs.reporter import value
-from phoenix.traefik import ROOT_CA
 
 with settings():
     asked = observation.questions(site(), me(), host.data.get("observe", observation.ALL))

@@ -9,8 +9,8 @@ from operations import portainer, secret_rotation
 from operations.config_tree import config_tree
 from operations.images import images
 from operations.packages import packages
-from phoenix.portainer import agent_url
-from phoenix.roles import guest_with
+from phoenix.components.portainer.config import agent_url
+from phoenix.site.roles import guest_with
 
 with settings():
     server = guest_with(site(), "portainer")

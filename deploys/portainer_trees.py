@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys.context import me, render, secrets, site
-from phoenix.config_tree import Tree, TreeFile
-from phoenix.portainer import (
+from deploys.context import me, secrets, site
+from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.portainer.config import (
     AGENT_PORT,
     AGENT_UNIT,
     DIRECTORY,
@@ -16,8 +16,9 @@ from phoenix.portainer import (
     check_password,
     server_compose,
 )
-from phoenix.roles import guest_with
-from phoenix.traefik import ROOT_CA
+from phoenix.components.traefik.config import ROOT_CA
+from phoenix.files import render
+from phoenix.site.roles import guest_with
 
 # The proposed file, reading the proposed environment.
 CHECK = (
@@ -50,7 +51,7 @@ def server() -> Tree:
             f"{DIRECTORY}/admin_password": TreeFile(password, mode="0600", secret=True),
             f"/etc/systemd/system/{SERVER_UNIT}": TreeFile(
                 render(
-                    "compose.service.j2",
+                    "components/portainer/compose.service.j2",
                     what="Portainer server",
                     image=image,
                     directory=DIRECTORY,
@@ -84,7 +85,7 @@ def agent() -> Tree:
             f"{DIRECTORY}/agent.env": shared_secret(),
             f"/etc/systemd/system/{AGENT_UNIT}": TreeFile(
                 render(
-                    "compose.service.j2",
+                    "components/portainer/compose.service.j2",
                     what="Portainer agent",
                     image=image,
                     directory=DIRECTORY,

@@ -7,11 +7,11 @@ from pyinfra import host
 from deploys.context import secrets, site
 from facts.proxmox import ApiFingerprint, SshClientAddress
 from operations import guest_ssh, proxmox
-from phoenix.findings import ConfigError
 from phoenix.proxmox import access as how
 from phoenix.proxmox import hostkeys
 from phoenix.proxmox.errors import ProxmoxError
 from phoenix.proxmox.plan import plan
+from phoenix.site.findings import ConfigError
 
 
 def converge() -> None:

@@ -15,7 +15,7 @@ from deploys import backups
 from deploys.context import me, secrets, settings, site
 from operations import restore
 from phoenix.backup import BackupError
-from phoenix.roles import guest_with
+from phoenix.site.roles import guest_with
 
 with settings():
     given = backups.opened()

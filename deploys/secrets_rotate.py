@@ -15,7 +15,7 @@ from deploys.backups import words
 from deploys.context import me, secrets, settings, site
 from operations import secret_rotation
 from operations.config_tree import config_tree
-from phoenix import secret_names
+from phoenix.secrets import catalog as secret_names
 
 with settings():
     uses = secret_names.rotatable(words("secrets_rotate"), site(), secrets())

@@ -7,8 +7,8 @@ from deploys.context import me, secrets, settings, site
 from operations import portainer
 from operations.config_tree import config_tree
 from operations.images import images
-from phoenix import deployment
-from phoenix.config_tree import Tree
+from phoenix.components import stack as deployment
+from phoenix.components.config_tree.tree import Tree
 
 if me() in site().agents:
     with settings():

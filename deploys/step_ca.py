@@ -3,13 +3,14 @@
 from pyinfra import host
 
 from deploys import ca
-from deploys.context import pinned_program, render, secrets, settings, site
+from deploys.context import pinned_program, secrets, settings, site
 from operations import step_ca
 from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
-from phoenix.config_tree import Tree, TreeFile
-from phoenix.step_ca import DIRECTORY, UNIT, Claims, check_version, config
+from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.step_ca.config import DIRECTORY, UNIT, Claims, check_version, config
+from phoenix.files import render
 
 CONFIG = f"{DIRECTORY}/config/ca.json"
 
@@ -42,7 +43,7 @@ if "step_ca" in host.groups:
                 CONFIG: TreeFile(ca_json),
                 f"/etc/systemd/system/{UNIT}": TreeFile(
                     render(
-                        "step-ca.service.j2",
+                        "components/step_ca/step-ca.service.j2",
                         program=f"{program.directory}/program",
                         directory=DIRECTORY,
                         config=CONFIG,
@@ -51,7 +52,9 @@ if "step_ca" in host.groups:
             },
             unit=UNIT,
             action="restart",
-            validate=render("step-ca-validate.sh.j2", program=program.directory, config=CONFIG),
+            validate=render(
+                "components/step_ca/validate.sh.j2", program=program.directory, config=CONFIG
+            ),
             before=ca.stop(),
             health=ca.health(claims.default),
         ),

@@ -3,14 +3,15 @@
 from pyinfra import host
 
 from deploys import acme
-from deploys.context import me, pinned_program, render, secrets, settings, site
+from deploys.context import me, pinned_program, secrets, settings, site
 from operations.artifact import artifact
 from operations.certificates import acme_certificate
 from operations.config_tree import config_tree
 from operations.packages import packages
-from phoenix import traefik
-from phoenix.config_tree import Tree, TreeFile
-from phoenix.secrets import htpasswd
+from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.traefik import config as traefik
+from phoenix.files import render
+from phoenix.secrets.store import htpasswd
 
 STATIC = "/etc/traefik/traefik.yml"
 DYNAMIC = "/etc/traefik/dynamic"
@@ -32,13 +33,17 @@ if "traefik" in host.groups and (certificate := acme.wanted("traefik")):
             component="traefik",
             files={
                 STATIC: TreeFile(static),
-                CHECK: TreeFile(render("traefik-check.sh"), mode="0755"),
-                "/etc/logrotate.d/phoenix-traefik": TreeFile(render("traefik.logrotate")),
+                CHECK: TreeFile(render("components/traefik/check.sh"), mode="0755"),
+                "/etc/logrotate.d/phoenix-traefik": TreeFile(
+                    render("components/traefik/traefik.logrotate")
+                ),
                 "/etc/sysusers.d/phoenix-traefik.conf": TreeFile(f'u {traefik.USER} - "Traefik"\n'),
                 "/etc/tmpfiles.d/phoenix-traefik.conf": TreeFile(f"d {DYNAMIC} 0755 root root\n"),
                 f"/etc/systemd/system/{traefik.UNIT}": TreeFile(
                     render(
-                        "traefik.service.j2", program=f"{program.directory}/program", config=STATIC
+                        "components/traefik/traefik.service.j2",
+                        program=f"{program.directory}/program",
+                        config=STATIC,
                     )
                 ),
             },
@@ -69,7 +74,7 @@ if "traefik" in host.groups and (certificate := acme.wanted("traefik")):
             action="reload",
             validate=f'sh {CHECK} {program.directory}/program {STATIC} "$ROOT" {marker}',
             health=render(
-                "traefik-health.sh.j2",
+                "components/traefik/health.sh.j2",
                 api=f"http://{traefik.LOCAL}/api/http",
                 marker=marker,
                 name=me().fqdn,

@@ -12,7 +12,7 @@ from typing_extensions import override
 from phoenix.backup.archive import BackupError
 from phoenix.backup.contents import IDENTITY_FILES, PORTAINER_KEY
 from phoenix.backup.restoring import Found, parse_found
-from phoenix.step_ca import DIRECTORY
+from phoenix.components.step_ca.config import DIRECTORY
 
 _CA = f"""cd "$1" 2>/dev/null || exit 0
 echo there

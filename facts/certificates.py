@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from pyinfra.api.exceptions import FactProcessError
 
-from phoenix.x509 import CertificateError, CertificateInfo, parse_chain, public_key_digest
+from phoenix.components.x509 import (
+    CertificateError,
+    CertificateInfo,
+    parse_chain,
+    public_key_digest,
+)
 
 ACME_PROGRAM = "/usr/local/sbin/phoenix-acme"
 

@@ -9,7 +9,7 @@ from pyinfra.api import FactBase, StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
-from phoenix.config_tree import TreeError, TreeState, parse_state
+from phoenix.components.config_tree.tree import TreeError, TreeState, parse_state
 
 # A run that died may still be at work on the guest: wait for it, else its half is read.
 _SCRIPT = r"""

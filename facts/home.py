@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.certificates import ServedCertificates, ServedState
-from phoenix import home
+from phoenix.derived import home
 
 _PAGE = "start page"
 _SCRIPT = (

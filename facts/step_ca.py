@@ -9,7 +9,7 @@ from pyinfra.api import FactBase, StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
-from phoenix.step_ca import DIRECTORY, CaState, StepCaError, parse_state
+from phoenix.components.step_ca.config import DIRECTORY, CaState, StepCaError, parse_state
 
 _SCRIPT = """cd "$1" 2>/dev/null || exit 0
 find certs secrets rotation/next -type f -printf 'mode %m %p\\n' 2>/dev/null

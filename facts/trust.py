@@ -9,7 +9,7 @@ from pyinfra.api import FactBase, StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
-from phoenix.x509 import CertificateError, CertificateInfo, parse_chain
+from phoenix.components.x509 import CertificateError, CertificateInfo, parse_chain
 
 _SCRIPT = """for f in "$1"/*.crt; do [ -f "$f" ] || continue
  echo "file $f"; openssl x509 -in "$f" 2>/dev/null; done

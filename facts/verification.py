@@ -5,16 +5,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 from functools import cache
-from pathlib import Path
 
 from pyinfra.api import FactBase, StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
+from phoenix.files import text
+
 
 @cache
 def _probes() -> str:
-    return (Path(__file__).parent.parent / "deploys/templates/probe.sh").read_text()
+    return text("health/probe.sh")
 
 
 class Probes(FactBase[list[str]]):

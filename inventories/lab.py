@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lab import proxmox as _proxmox
 from lab import state as _state
-from phoenix import inventory as _inventory
+from phoenix.declaration import inventory as _inventory
 
 _here = Path(__file__).resolve().parent
 _lab = _state.load()

@@ -7,7 +7,7 @@ Log-in: root by key, with the host keys in ~/.ssh/known_hosts (see "The real sit
 import os
 from pathlib import Path
 
-from phoenix import inventory as _inventory
+from phoenix.declaration import inventory as _inventory
 
 _here = Path(__file__).resolve().parent
 _site = _inventory.load(

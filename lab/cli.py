@@ -15,7 +15,7 @@ from lab import inside, preflight, request, state
 from lab.progress import say, timed
 from lab.settings import ROOT, LabError, from_environment
 from lab.up import down, status, up
-from phoenix.findings import ConfigError
+from phoenix.site.findings import ConfigError
 
 
 def main(arguments: Sequence[str], usage: str) -> int:

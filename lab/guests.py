@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from lab.settings import BRIDGE_HOST_PART, CLIENT_HOST_PART, LabError, Settings
-from phoenix import site
+from phoenix.declaration.load import load_site
+from phoenix.site.model import Site
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,9 @@ class Guest:
     serves_dns: bool = False
 
 
-def load_site(settings: Settings) -> site.Site:
+def lab_site(settings: Settings) -> Site:
     """The project's own site, moved into the lab's network; phoenix.findings.ConfigError if bad."""
-    return site.load(
+    return load_site(
         settings.root / "inventories", settings.root / "stacks", subnet=settings.subnet
     )
 
@@ -36,7 +37,7 @@ def from_site(settings: Settings) -> list[Guest]:
     Raises LabError where one takes an address that the lab keeps for itself, and
     phoenix.findings.ConfigError where the site itself is wrong.
     """
-    model = load_site(settings)
+    model = lab_site(settings)
     guests = []
     for host in model.hosts:
         nested = host.kind == "vm"

@@ -24,11 +24,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from lab.settings import LabError, Settings
-from phoenix.model import Site
 from phoenix.proxmox.access import TOKEN
 from phoenix.proxmox.desired import Archive, CloudImage, desired
 from phoenix.proxmox.settings import ProxmoxSettings
-from phoenix.secrets import SecretStore
+from phoenix.secrets.store import SecretStore
+from phoenix.site.model import Site
 
 PORT = 8006
 UNIT = "phoenix-lab-proxmox.service"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from lab import inside, preflight
-from lab.guests import load_site
+from lab.guests import lab_site
 from lab.image import pack
 from lab.progress import say
 from lab.settings import LabError, Settings
 from lab.state import LabState
-from phoenix import routes, site
-from phoenix.services import CA_PORT
+from phoenix.declaration.services import CA_PORT
+from phoenix.derived import routes
+from phoenix.site.model import Site
 
 ROOT_FILE = "/root/phoenix-root.pem"
 _REPORT = "HTTP/%{http_version} %{http_code}, certificate verified"
@@ -21,7 +22,7 @@ def request(lab: LabState, settings: Settings) -> int:
 
     :return: 0 if each answered as it should over a verified connection, else 1
     """
-    model = load_site(settings)
+    model = lab_site(settings)
     wanted = expectations(model)
     client = preflight.connect()
     # On the CA's own loopback nobody is in between, so no trust is needed to learn the root.
@@ -45,7 +46,7 @@ def request(lab: LabState, settings: Settings) -> int:
     return 1 if failures else 0
 
 
-def expectations(model: site.Site) -> dict[str, int]:
+def expectations(model: Site) -> dict[str, int]:
     """URL -> status for each name behind the gateway; LabError where there is none.
 
     The dashboard asks for a login, so it answers 401 to somebody who has none.

@@ -15,7 +15,7 @@ from docker.types import IPAMConfig, IPAMPool  # type: ignore[import-untyped]
 
 from group_data import all as pins
 from lab import artifacts, containers, image, inside, keys, preflight, proxmox, state
-from lab.guests import Guest, from_site, load_site
+from lab.guests import Guest, from_site, lab_site
 from lab.progress import say, timed
 from lab.settings import (
     BRIDGE_HOST_PART,
@@ -52,7 +52,7 @@ def up(settings: Settings | None = None, guests: Sequence[Guest] | None = None) 
         keys.make(settings.directory / keys.CLIENT_KEY, f"phoenix-lab-{settings.name}")
         network_id = _ensure_network(client, settings)
         # Given guests are a test's own and need no hypervisor.
-        api = proxmox.files(settings, load_site(settings)) if guests is None else {}
+        api = proxmox.files(settings, lab_site(settings)) if guests is None else {}
         plans = [
             containers.guest_plan(guest, images, settings, api if guest.serves_dns else None)
             for guest in hosts

@@ -10,7 +10,7 @@ from pyinfra.api import FactBase, StringCommand, operation
 from typing_extensions import override
 
 from operations.explain import because
-from phoenix.artifacts import Artifact
+from phoenix.components.artifacts import Artifact
 
 # Proving the digest on every run also notices a program that was tampered with.
 _STATE = """

@@ -23,10 +23,10 @@ from facts.step_ca import CertificateAuthority
 from operations.explain import tell
 from operations.refusal import refuse
 from operations.work import command
-from phoenix import backup
+from phoenix import backup, files
 from phoenix.backup.contents import LIMIT_MIB
-from phoenix.model import Site
-from phoenix.secrets import SecretStore
+from phoenix.secrets.store import SecretStore
+from phoenix.site.model import Site
 
 Commands = Generator[FunctionCommand, None, None]
 
@@ -35,7 +35,7 @@ _collected: dict[str, backup.Part] = {}
 
 @cache
 def _script() -> str:
-    return (Path(__file__).parent / "backup_collect.sh").read_text()
+    return files.text("backup/collect.sh")
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """One component's whole file tree as one operation.
 
 Render on the control machine, compare with one fact, send what differs in one command. The
-guest-side script (`config_tree_apply.sh`) stages the tree beside the live one, has it proven
-by the service's own checker, swaps one symbolic link, loads it, waits for health, and swaps
+guest-side script (`components/config_tree/apply.sh`) stages the tree beside the live one, has it
+proven by the service's own checker, swaps one symbolic link, loads it, waits for health, and swaps
 back on failure. Whether the service must load it is read from the host's state, so a run that
 died between swap and load is finished by the next one.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Generator
 from functools import cache
-from pathlib import Path
 
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
@@ -22,14 +21,15 @@ from pyinfra.operations.util.files import generate_color_diff
 
 from facts.config_tree import ConfigTree
 from operations.explain import because, tell
-from phoenix.config_tree import Tree, TreeDiff, TreeState, compare
+from phoenix import files
+from phoenix.components.config_tree.tree import Tree, TreeDiff, TreeState, compare
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 
 
 @cache
 def _script() -> str:
-    return (Path(__file__).parent / "config_tree_apply.sh").read_text()
+    return files.text("components/config_tree/apply.sh")
 
 
 @operation()

@@ -13,8 +13,8 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from facts.proxmox import GuestHostKeys
+from phoenix.net.ssh_greeting import answers
 from phoenix.proxmox import hostkeys
-from phoenix.ssh_greeting import answers
 
 _PAUSE = 3.0
 _UNKNOWN = (

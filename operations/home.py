@@ -19,13 +19,13 @@ from pyinfra.api.state import StateStage
 from facts.home import HomePage, HomeState
 from operations.refusal import refuse
 from operations.verification import outcomes
-from phoenix import home
-from phoenix.endpoints import Served, endpoints
-from phoenix.model import Site
-from phoenix.page import Page, Stamp, build, headline
-from phoenix.page_html import render
-from phoenix.revision import revision
-from phoenix.traefik import ROOT_CA
+from phoenix.components.traefik.config import ROOT_CA
+from phoenix.derived import home
+from phoenix.health.endpoints import Served, endpoints
+from phoenix.health.page import Page, Stamp, build, headline
+from phoenix.health.page_html import render
+from phoenix.runs.revision import revision
+from phoenix.site.model import Site
 
 _PROJECT = Path(__file__).parent.parent
 

@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import OperationValueError
 from typing_extensions import override
 
 from operations.explain import because
-from phoenix.artifacts import ArtifactError, check_archive
+from phoenix.components.artifacts import ArtifactError, check_archive
 
 _STATE = """for i; do docker image inspect -f ok "$i" >/dev/null 2>&1 && echo "$i"; done
 :"""

@@ -23,10 +23,10 @@ from pyinfra.api.state import State
 from operations.explain import tell, unknown
 from operations.ssh_forward import dial_through
 from phoenix import portainer_api as api
-from phoenix.portainer import API_KEY_FILE
+from phoenix.components.portainer.config import API_KEY_FILE
 from phoenix.portainer_api.setup import key_is_valid
 from phoenix.portainer_api.sync import Adopt
-from phoenix.secrets import htpasswd
+from phoenix.secrets.store import htpasswd
 
 _HEADER = "X-API-Key: "
 _T = TypeVar("_T")

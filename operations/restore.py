@@ -10,7 +10,6 @@ import shlex
 from collections.abc import Generator
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
@@ -20,10 +19,11 @@ from operations import trust
 from operations.explain import tell
 from operations.refusal import refuse
 from operations.work import command
-from phoenix import backup, secret_names
-from phoenix.portainer import DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT
-from phoenix.secrets import SecretStore
-from phoenix.step_ca import DIRECTORY, UNIT
+from phoenix import backup, files
+from phoenix.components.portainer.config import DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT
+from phoenix.components.step_ca.config import DIRECTORY, UNIT
+from phoenix.secrets import catalog as secret_names
+from phoenix.secrets.store import SecretStore
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 
@@ -33,7 +33,7 @@ KEPT = "/var/backups/phoenix/portainer"
 
 @cache
 def _script(name: str) -> str:
-    return (Path(__file__).parent / name).read_text()
+    return files.text(f"backup/{name}")
 
 
 def ca_step(given: backup.Backup, *, replace: bool) -> backup.Step:

@@ -26,10 +26,8 @@ from facts.trust import LocalTrust
 from operations.refusal import refuse
 from operations.step_ca import script
 from operations.trust import certificate_authority, forget
-from phoenix.acme import PAIRS
-from phoenix.endpoints import Endpoint, endpoints
-from phoenix.model import Site
-from phoenix.rotation import (
+from phoenix.components.acme.config import PAIRS
+from phoenix.components.ca_rotation import (
     RotationError,
     beginning,
     held_by,
@@ -37,9 +35,11 @@ from phoenix.rotation import (
     signer,
     unproven,
 )
-from phoenix.step_ca import DIRECTORY, Phase
-from phoenix.trust import STORE, STORED
-from phoenix.x509 import parse_chain
+from phoenix.components.step_ca.config import DIRECTORY, Phase
+from phoenix.components.trust import STORE, STORED
+from phoenix.components.x509 import parse_chain
+from phoenix.health.endpoints import Endpoint, endpoints
+from phoenix.site.model import Site
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 SERVED_WITHIN = 150
@@ -54,7 +54,7 @@ def prepared(site: Site, asked: str, *, organisation: str, years: int) -> Comman
     """Make the CA's next keys, aside: the first step, unless a rotation is under way.
 
     Args:
-        asked: "root", "intermediate" or "continue"; see `phoenix.rotation.beginning`.
+        asked: "root", "intermediate" or "continue"; see `phoenix.components.ca_rotation.beginning`.
         organisation: O of the subjects, and the start of the root's common name.
         years: lifetime; an intermediate ends with its root at the latest.
     """
@@ -222,7 +222,7 @@ def _stopped(rotation: str, why: str) -> str:
 
 def _run(*words: str) -> StringCommand:
     return StringCommand(
-        "sh", "-c", shlex.quote(script("step_ca_rotate.sh")), "step-ca-rotate",
+        "sh", "-c", shlex.quote(script("rotate.sh")), "step-ca-rotate",
         *(shlex.quote(word) for word in words),
     )  # fmt: skip
 

@@ -17,8 +17,8 @@ from operations.explain import tell
 from operations.portainer import PortainerAccess, connected, use_key
 from operations.work import command
 from phoenix import portainer_api as api
-from phoenix.config_tree import Tree
-from phoenix.secrets import SecretStore
+from phoenix.components.config_tree.tree import Tree
+from phoenix.secrets.store import SecretStore
 
 Commands = Generator[FunctionCommand, None, None]
 

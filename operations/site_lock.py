@@ -15,8 +15,8 @@ from pyinfra import logger
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
 
-from phoenix.findings import SettingError
 from phoenix.runs.lock import LockedError, Owner, parse_owner
+from phoenix.site.findings import SettingError
 
 FILE = "/run/phoenix-site.lock"
 SCRIPT = """exec 9<>"$1"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import paramiko
 from pyinfra.api.host import Host
 
-from phoenix.dialled import Dial
+from phoenix.net.https import Dial
 
 _PIECE = 32768
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Generator
 from functools import cache
-from pathlib import Path
 
 from pydantic import SecretStr
 from pyinfra import host
@@ -14,15 +13,17 @@ from pyinfra.api import FunctionCommand, StringCommand, operation
 from facts.step_ca import CertificateAuthority
 from operations.explain import because
 from operations.refusal import refuse
-from phoenix.model import Site
-from phoenix.step_ca import DIRECTORY, faults
+from phoenix.components.step_ca.config import DIRECTORY, faults
+from phoenix.files import text
+from phoenix.site.model import Site
+
+FOLDER = "components/step_ca"
 
 
 @cache
 def script(name: str) -> str:
-    """A guest-side script of this directory, behind the functions that it shares with others."""
-    here = Path(__file__).parent
-    return (here / "step_ca_keys.sh").read_text() + (here / name).read_text()
+    """A guest-side script of the CA, behind the functions that it shares with the others."""
+    return text(f"{FOLDER}/keys.sh") + text(f"{FOLDER}/{name}")
 
 
 @operation()
@@ -47,7 +48,7 @@ def initialised(
             str(site.network.netmask), str(years),
         )  # fmt: skip
         yield StringCommand(
-            "sh", "-c", shlex.quote(script("step_ca_init.sh")), "step-ca-init",
+            "sh", "-c", shlex.quote(script("init.sh")), "step-ca-init",
             *(shlex.quote(word) for word in words),
             _stdin=password.get_secret_value() if password else "\n",
         )  # fmt: skip

@@ -16,11 +16,11 @@ from facts.trust import LocalTrust
 from operations.config_tree import config_tree
 from operations.explain import unknown
 from operations.refusal import refuse
-from phoenix.model import Site
-from phoenix.roles import guest_with
-from phoenix.step_ca import CaState, faults
-from phoenix.trust import STORE, stale_roots, tree
-from phoenix.x509 import CertificateInfo, parse_chain
+from phoenix.components.step_ca.config import CaState, faults
+from phoenix.components.trust import STORE, stale_roots, tree
+from phoenix.components.x509 import CertificateInfo, parse_chain
+from phoenix.site.model import Site
+from phoenix.site.roles import guest_with
 
 _known: dict[str, CaState] = {}
 _silent: dict[str, str] = {}

@@ -10,8 +10,8 @@ from pyinfra.api.state import StateStage
 
 from facts.verification import Probes
 from operations.refusal import refuse
-from phoenix.model import Site
-from phoenix.verification import Outcome, checks, report
+from phoenix.health.checks import Outcome, checks, report
+from phoenix.site.model import Site
 
 _outcomes: dict[str, list[Outcome]] = {}
 _sites: dict[str, Site] = {}

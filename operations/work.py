@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import OperationError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from phoenix.findings import SettingError
+from phoenix.site.findings import SettingError
 
 
 def command(work: Callable[[], None]) -> FunctionCommand:

@@ -14,8 +14,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from phoenix.findings import SettingError
-from phoenix.model import Site
+from phoenix.site.findings import SettingError
+from phoenix.site.model import Site
 
 PARTS = {
     "ca": "the CA's keys, certificates and database",

@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from phoenix.backup.archive import Backup, BackupError
-from phoenix.model import Site
-from phoenix.step_ca import FILES
-from phoenix.x509 import CertificateError, load_chain
+from phoenix.components.step_ca.config import FILES
+from phoenix.components.x509 import CertificateError, load_chain
+from phoenix.site.model import Site
 
 LIMIT_MIB = 128
 """Largest size of one part before it is compressed: it passes through memory on its way."""

@@ -25,7 +25,7 @@ from phoenix.cli import (
     validate,
 )
 from phoenix.cli.exits import CommandError
-from phoenix.findings import ConfigError, SettingError
+from phoenix.site.findings import ConfigError, SettingError
 
 app = typer.Typer(
     name="phoenix",

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from phoenix import observation
 from phoenix.cli import exits, output, project, status
 from phoenix.cli.converge import converge, finish
 from phoenix.cli.targets import Work, guest
-from phoenix.rotation import check_renewal
-from phoenix.status import Status
+from phoenix.components.ca_rotation import check_renewal
+from phoenix.health import observation
+from phoenix.health.status import Status
 
 app = typer.Typer(
     no_args_is_help=True, help="Certificates: list them, renew one now, replace the CA's keys."

@@ -12,7 +12,7 @@ import typer
 from phoenix.cli import declared, targets
 from phoenix.cli.declared import Declared
 from phoenix.cli.output import DEFAULT_INVENTORY
-from phoenix.explain import known
+from phoenix.explain.build import known
 
 
 def names(context: typer.Context, incomplete: str) -> list[str]:

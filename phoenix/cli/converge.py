@@ -22,11 +22,11 @@ from phoenix.cli import exits, output, project
 from phoenix.cli.exits import CommandError
 from phoenix.cli.progress import Follower, follow
 from phoenix.cli.targets import Work
+from phoenix.net.ssh_greeting import answers
 from phoenix.runs import lock
 from phoenix.runs.logs import Log, run_log
 from phoenix.runs.process import Finished, Request, run
 from phoenix.runs.results import Failure, Outcome, component_of
-from phoenix.ssh_greeting import answers
 
 
 class HostSummary(BaseModel):

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from phoenix import site as sites
 from phoenix.cli import project
 from phoenix.cli.exits import CommandError
-from phoenix.findings import ConfigError, Finding
-from phoenix.inventory import FaultyError
-from phoenix.model import Site
+from phoenix.declaration.inventory import FaultyError
+from phoenix.declaration.load import load_site
+from phoenix.site.findings import ConfigError, Finding
+from phoenix.site.model import Site
 
 _INSTALLED = Path(__file__).resolve().parent.parent.parent
 
@@ -106,7 +106,7 @@ def _directory(folder: Path) -> Declared:
     root = folder.parent if (folder.parent / "group_data").is_dir() else _INSTALLED
     site, error = None, None
     try:
-        site = sites.load(folder, stacks, environment=os.environ.get("PHOENIX_ENVIRONMENT"))
+        site = load_site(folder, stacks, environment=os.environ.get("PHOENIX_ENVIRONMENT"))
     except ConfigError as found:
         error = found
     return Declared(root, folder.name, folder, stacks or folder / "stacks", {}, site, error)

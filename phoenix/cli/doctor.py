@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.text import Text
 
-from phoenix import observation, paths
 from phoenix.cli import complete, exits, output, project, tables
 from phoenix.cli.exits import CommandError
 from phoenix.cli.observing import observe
-from phoenix.diagnosis import Cause, Diagnosis, Findings, PathReport, diagnose
+from phoenix.health import observation, paths
+from phoenix.health.diagnosis import Cause, Diagnosis, Findings, PathReport, diagnose
 
 _MARKS = {"ok": ("ok", "green"), "broken": ("BROKEN", "bold red"),
           "follows": ("fails too", "red"), "unknown": ("unknown", "yellow")}  # fmt: skip

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from phoenix import positions
 from phoenix.cli import complete, declared, exits, output
 from phoenix.cli.declared import Declared
-from phoenix.explain import explain as explained
-from phoenix.explanation import Backend, Certificate, Explanation, Gateway, Nowhere, Router
-from phoenix.model import Source
+from phoenix.declaration import positions
+from phoenix.explain.build import explain as explained
+from phoenix.explain.model import Backend, Certificate, Explanation, Gateway, Nowhere, Router
+from phoenix.site.model import Source
 
 _MOST = 16
 """Flows and checks that are told to a person; JSON has all."""

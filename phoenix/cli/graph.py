@@ -9,10 +9,12 @@ from typing import Annotated
 
 import typer
 
-from phoenix import graph as graphs
-from phoenix import graph_html, graph_mermaid, graph_svg
 from phoenix.cli import declared, output
 from phoenix.cli.exits import CommandError
+from phoenix.graph import html as graph_html
+from phoenix.graph import mermaid as graph_mermaid
+from phoenix.graph import svg as graph_svg
+from phoenix.graph import topology as graphs
 
 
 class Format(StrEnum):

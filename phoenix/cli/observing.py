@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from phoenix.cli import output, project
 from phoenix.cli.exits import CommandError
-from phoenix.observation import Observed
+from phoenix.health.observation import Observed
 from phoenix.runs.process import Finished, run
 
 OBSERVE = "deploys/observe.py"

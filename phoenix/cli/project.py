@@ -16,12 +16,12 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from phoenix import site as sites
 from phoenix.cli.exits import CommandError
-from phoenix.model import Site
+from phoenix.declaration.load import load_site
 from phoenix.runs.logs import state_directory
 from phoenix.runs.process import Request
-from phoenix.secrets import SecretError, SecretStore
+from phoenix.secrets.store import SecretError, SecretStore
+from phoenix.site.model import Site
 
 _INSTALLED = Path(__file__).resolve().parent.parent.parent
 
@@ -38,7 +38,7 @@ class Project:
     def site(self) -> Site:
         """The site as the deploys see it."""
         subnet = self.data.get("site_subnet")
-        return sites.load(
+        return load_site(
             Path(self.data["site_inventories"]),
             Path(self.data["site_stacks"]),
             environment=self.data["site_environment"],

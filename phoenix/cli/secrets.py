@@ -9,11 +9,11 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from phoenix import secret_names
 from phoenix.cli import output, project
 from phoenix.cli.converge import converge, finish
 from phoenix.cli.targets import Work
-from phoenix.secrets import Origin
+from phoenix.secrets import catalog as secret_names
+from phoenix.secrets.store import Origin
 
 app = typer.Typer(
     no_args_is_help=True, help="Secrets: their names and origins, never their values; new ones."

@@ -10,15 +10,16 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from phoenix import duration, observation, paths
 from phoenix.cli import exits, output, project, tables
 from phoenix.cli.doctor import tell_cause
 from phoenix.cli.observing import observe
 from phoenix.cli.plan import changes_of
-from phoenix.diagnosis import Findings, diagnose
+from phoenix.health import observation, paths
+from phoenix.health.diagnosis import Findings, diagnose
+from phoenix.health.status import CertificateStatus, Drift, Status
+from phoenix.health.status_build import build
 from phoenix.runs.process import Finished
-from phoenix.status import CertificateStatus, Drift, Status
-from phoenix.status_build import build
+from phoenix.site import duration
 
 DriftOption = Annotated[
     bool,
@@ -49,7 +50,7 @@ def status(
 
 
 def look(site: project.Project, asked: Sequence[str], *, drift: bool, quiet: bool) -> Status:
-    """Ask every host for what is `asked` (`phoenix.observation`), and what a run would change."""
+    """Ask every host for what is `asked`, and what a run would change."""
     planned = ("deploys/all.py",) if drift else ()
     observed, done = observe(site, asked, (), *planned, quiet=quiet)
     hosts = {host.name for host in site.site.hosts}

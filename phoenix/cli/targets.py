@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from phoenix.cli.exits import CommandError
-from phoenix.model import Site
+from phoenix.site.model import Site
 
 ALL = "all"
 STACK = "stack:"

@@ -11,12 +11,13 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.text import Text
 
-from phoenix import inventory as inventories
-from phoenix import positions, validation
 from phoenix.cli import declared, exits, output
 from phoenix.cli.declared import Declared
-from phoenix.findings import Finding
-from phoenix.secrets import SecretStore
+from phoenix.declaration import inventory as inventories
+from phoenix.declaration import positions
+from phoenix.secrets.store import SecretStore
+from phoenix.site.findings import Finding
+from phoenix.validation import validate as validation
 
 _STYLES = {"error": "bold red", "warning": "yellow"}
 

@@ -3,7 +3,7 @@
 Free of pyinfra. Credentials are `pydantic.SecretStr` throughout, so no repr or log shows one.
 """
 
-from phoenix.dialled import Dial
+from phoenix.net.https import Dial
 
 from .client import PortainerClient
 from .converge import Outcome, RefusedError, StackFailedError, converge, describe, diff, observe

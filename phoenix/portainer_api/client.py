@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import requests
 from pydantic import BaseModel, SecretStr
 
-from phoenix.dialled import Dial
+from phoenix.net.https import Dial
 
 from . import errors
 from .dockerlogs import demultiplex

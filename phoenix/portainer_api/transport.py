@@ -7,7 +7,7 @@ from http.cookiejar import DefaultCookiePolicy
 
 import requests
 
-from phoenix.dialled import Dial, DialledAdapter, client_context
+from phoenix.net.https import Dial, DialledAdapter, client_context
 
 
 def dial_tcp(host: str, port: int) -> Dial:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from phoenix.proxmox.errors import LoginError, ProxmoxError
 from phoenix.proxmox.settings import ProxmoxSettings
 from phoenix.proxmox.transport import Trust
-from phoenix.secrets import SecretStore
+from phoenix.secrets.store import SecretStore
 
 TOKEN = "proxmox_api_token"  # noqa: S105 - a secret's name
 PRIVILEGES = (

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
-from phoenix import firewall, verification
-from phoenix.model import Host, Site
+from phoenix.derived import firewall
+from phoenix.health import checks as verification
 from phoenix.proxmox.firewall import Identity, Scope
-from phoenix.roles import RoleError
+from phoenix.site.model import Host, Site
+from phoenix.site.roles import RoleError
 
 
 class Connection(NamedTuple):

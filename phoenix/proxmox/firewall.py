@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Literal, NamedTuple
 
-from phoenix import firewall
-from phoenix.model import Host, Site
+from phoenix.derived import firewall
+from phoenix.site.model import Host, Site
 
 OWN = "phoenix: "
 OPERATOR = "operator, by SSH from where this run comes from"

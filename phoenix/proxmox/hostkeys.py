@@ -15,7 +15,7 @@ from pathlib import Path
 
 from paramiko.hostkeys import HostKeyEntry, HostKeys, InvalidHostKey
 
-from phoenix.model import Host
+from phoenix.site.model import Host
 
 SCRIPT = r"""
 learn() { # vmid kind address bridge

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phoenix.findings import ConfigError, Finding
-from phoenix.model import Site
 from phoenix.proxmox import access, coverage
 from phoenix.proxmox.desired import Wanted, desired
 from phoenix.proxmox.firewall import Scope, operator_networks, scopes
 from phoenix.proxmox.settings import FILE, ProxmoxSettings, settings
+from phoenix.site.findings import ConfigError, Finding
+from phoenix.site.model import Site
 
 
 @dataclass(frozen=True)

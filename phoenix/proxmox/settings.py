@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from phoenix.findings import ConfigError, Report
+from phoenix.site.findings import ConfigError, Report
 
 FILE = "group_data"
 PREFIX = "proxmox_"

@@ -15,7 +15,7 @@ import requests
 from proxmoxer import ProxmoxAPI  # type: ignore[import-untyped]
 from pydantic import SecretStr
 
-from phoenix.dialled import Dial, DialledAdapter, client_context
+from phoenix.net.https import Dial, DialledAdapter, client_context
 from phoenix.proxmox.errors import LoginError, ProxmoxError
 
 _TOKEN = re.compile(r"(?P<user>[^@!=\s]+@[^@!=\s]+)!(?P<id>[^!=\s]+)=(?P<secret>\S+)\Z")

@@ -18,7 +18,7 @@ from pyinfra.context import ctx_inventory, ctx_state
 
 from operations import portainer, secret_rotation, ssh_forward
 from phoenix import portainer_api as api
-from phoenix.secrets import SecretStore
+from phoenix.secrets.store import SecretStore
 from tests.contract.conftest import Start
 from tests.contract.docker_double import LOG_LINE
 from tests.contract.harness import PASSWORD

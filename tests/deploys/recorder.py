@@ -21,7 +21,7 @@ from pyinfra.connectors.fake import FakeConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
 from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
 
-from phoenix import inventory as inventories
+from phoenix.declaration import inventory as inventories
 
 ROOT = Path(__file__).parents[2]
 ARCH = {re.compile(r"uname -m"): "x86_64"}

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from operations import trust
-from phoenix import backup, inventory
-from phoenix.secrets import SecretStore
-from phoenix.step_ca import FILES
+from phoenix import backup
+from phoenix.components.step_ca.config import FILES
+from phoenix.declaration import inventory
+from phoenix.secrets.store import SecretStore
 from tests.deploys.recorder import ROOT, Run, run
 from tests.unit.test_backup import CREATED, archive
 from tests.unit.test_backup import ca as ca

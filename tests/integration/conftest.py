@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab import bootstrap, preflight, state
-from lab.guests import load_site
+from lab.guests import lab_site
 from lab.settings import ROOT, LabError, Settings, from_environment
 from tests.integration import fresh
 from tests.integration import project as projects
@@ -97,7 +97,7 @@ def site(
     """The whole site, converged once by `deploys/all.py`; its root certificate on the client."""
     run = project.run("deploys/all.py")
     assert run.returncode == 0, f"the site does not converge:\n{run.explain()}"
-    found = SiteLab(preflight.connect(), settings, lab, load_site(settings), project)
+    found = SiteLab(preflight.connect(), settings, lab, lab_site(settings), project)
     root = found.sh("ca", "cat /etc/step-ca/certs/root_ca.crt", ok=True).out
     found.put("client", ROOT_FILE, root)
     return found

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from phoenix.model import Deployment
-from phoenix.portainer import API_KEY_FILE, SERVER_PORT
-from phoenix.traefik import ROOT_CA
+from phoenix.components.portainer.config import API_KEY_FILE, SERVER_PORT
+from phoenix.components.traefik.config import ROOT_CA
+from phoenix.site.model import Deployment
 from tests.integration.project import Project, Run
 from tests.integration.site_lab import ROOT_FILE, SiteLab
 

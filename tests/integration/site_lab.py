@@ -16,8 +16,8 @@ from lab import inside
 from lab.image import pack
 from lab.settings import Settings
 from lab.state import LabState
-from phoenix import routes
-from phoenix.model import Site
+from phoenix.derived import routes
+from phoenix.site.model import Site
 from tests.integration.project import Project
 
 ROOT_FILE = "/root/phoenix-root.pem"

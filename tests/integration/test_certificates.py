@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from phoenix.certificates_wanted import certificates
-from phoenix.routes import gateway_names
-from phoenix.traefik import ROOT_CA
+from phoenix.components.traefik.config import ROOT_CA
+from phoenix.derived.certificates import certificates
+from phoenix.derived.routes import gateway_names
 from tests.integration.site_lab import SiteLab, seen
 
 LEGO = (

@@ -17,7 +17,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from phoenix import routes
+from phoenix.derived import routes
 from tests.integration.portainer_lab import PortainerLab
 from tests.integration.site_lab import SiteLab, seen
 

@@ -124,7 +124,9 @@ def test_what_matches_nothing_is_an_error(site: SiteLab) -> None:
 
 
 def test_the_checkers_words_are_the_first_cause(site: SiteLab, variant: Project) -> None:
-    variant.replace("deploys/templates/nginx.conf.j2", "    sendfile on;", "    sendfile maybe;")
+    variant.replace(
+        "phoenix/components/nginx/nginx.conf.j2", "    sendfile on;", "    sendfile maybe;"
+    )
     done = variant.phoenix("sync", "nginx", "--json")
     summary = told(done)
     assert (done.returncode, summary["ok"]) == (1, False), done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.portainer import AGENT_PORT, API_KEY_FILE
+from phoenix.components.portainer.config import AGENT_PORT, API_KEY_FILE
 from tests.integration.portainer_lab import ROOT_FILE, PortainerLab
 from tests.integration.site_lab import SiteLab, seen
 from tests.integration.test_secrets import logs_with

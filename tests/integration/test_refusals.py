@@ -40,7 +40,9 @@ def refused(run: Run, *reasons: str) -> None:
 @pytest.mark.usefixtures("still_serving")
 def test_broken_nginx_template(site: SiteLab, variant: Project) -> None:
     before = site.unit("gateway"), site.workers(), current(site, "gateway", "nginx")
-    variant.replace("deploys/templates/nginx.conf.j2", "server_tokens off;", "server_token off;")
+    variant.replace(
+        "phoenix/components/nginx/nginx.conf.j2", "server_tokens off;", "server_token off;"
+    )
     run = variant.run("deploys/nginx.py")
     refused(run, 'unknown directive "server_token"', "nothing was changed")
     assert (site.unit("gateway"), site.workers(), current(site, "gateway", "nginx")) == before
@@ -50,7 +52,7 @@ def test_broken_nginx_template(site: SiteLab, variant: Project) -> None:
 def test_nginx_that_passes_its_check_but_does_not_load(site: SiteLab, variant: Project) -> None:
     """Valid, but the workers never say that they run it: found by health, undone."""
     before = site.unit("gateway"), current(site, "gateway", "nginx")
-    variant.replace("deploys/templates/nginx.conf.j2", "{{ marker }}", "another one")
+    variant.replace("phoenix/components/nginx/nginx.conf.j2", "{{ marker }}", "another one")
     variant.replace("deploys/nginx.py", 'action="reload",', 'action="reload",\n deadline=2,')
     run = variant.run("deploys/nginx.py")
     refused(run, "not healthy after 2 s", "the previous configuration serves again")
@@ -72,7 +74,7 @@ def test_nginx_that_passes_its_check_but_does_not_load(site: SiteLab, variant: P
 )
 def test_bad_route(site: SiteLab, variant: Project, old: str, new: str, reason: str) -> None:
     before = site.unit("traefik"), current(site, "traefik", "traefik-routes")
-    variant.replace("phoenix/traefik.py", old, new)
+    variant.replace("phoenix/components/traefik/config.py", old, new)
     run = variant.run("deploys/traefik.py")
     refused(run, reason, "nothing was changed")
     assert (site.unit("traefik"), current(site, "traefik", "traefik-routes")) == before
@@ -81,7 +83,11 @@ def test_bad_route(site: SiteLab, variant: Project, old: str, new: str, reason: 
 @pytest.mark.usefixtures("still_serving")
 def test_bad_static_traefik_configuration(site: SiteLab, variant: Project) -> None:
     before = site.unit("traefik"), current(site, "traefik", "traefik")
-    variant.replace("phoenix/traefik.py", '"checkNewVersion": False', '"chckNewVersion": False')
+    variant.replace(
+        "phoenix/components/traefik/config.py",
+        '"checkNewVersion": False',
+        '"chckNewVersion": False',
+    )
     run = variant.run("deploys/traefik.py")
     refused(run, "chckNewVersion", "nothing was changed")
     assert (site.unit("traefik"), current(site, "traefik", "traefik")) == before
@@ -90,7 +96,7 @@ def test_bad_static_traefik_configuration(site: SiteLab, variant: Project) -> No
 @pytest.mark.usefixtures("still_serving")
 def test_broken_dns_configuration(site: SiteLab, variant: Project) -> None:
     before = site.unit("hypervisor"), current(site, "hypervisor", "dns")
-    variant.replace("phoenix/dnsmasq.py", '"domain-needed"', '"domain-neded"')
+    variant.replace("phoenix/components/dnsmasq/config.py", '"domain-needed"', '"domain-neded"')
     run = variant.run("deploys/dns.py")
     refused(run, "bad option", "nothing was changed")
     assert (site.unit("hypervisor"), current(site, "hypervisor", "dns")) == before

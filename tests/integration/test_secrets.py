@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from phoenix.secrets import htpasswd
+from phoenix.secrets.store import htpasswd
 from tests.integration.project import Project
 from tests.integration.site_lab import SiteLab, seen
 
@@ -105,7 +105,9 @@ def test_password_of_a_fresh_ca_leaks_nowhere(site: SiteLab, variant: Project) -
     directory = "/root/ca-of-a-test"
     planted = f"it-{secrets.token_hex(16)}"
     variant.replace(
-        "phoenix/step_ca.py", 'DIRECTORY = "/etc/step-ca"', f'DIRECTORY = "{directory}"'
+        "phoenix/components/step_ca/config.py",
+        'DIRECTORY = "/etc/step-ca"',
+        f'DIRECTORY = "{directory}"',
     )
     variant.write("deploys/fresh_ca.py", FRESH_CA)
     try:

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.project import PATIENCE, Project
 from tests.integration.site_lab import SiteLab
 
-DROP_IN = "deploys/templates/sshd-phoenix.conf"
+DROP_IN = "phoenix/components/base/sshd.conf"
 TREE = "/var/lib/phoenix/trees/ssh"
 LIVE = "/etc/ssh/sshd_config.d/10-phoenix.conf"
 

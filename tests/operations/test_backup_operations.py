@@ -19,10 +19,10 @@ from operations import backup as collecting
 from operations import restore
 from operations.config_tree import config_tree
 from phoenix.backup import Backup, Found, ca_identity, portainer_identity
-from phoenix.config_tree import Tree, TreeFile, TreeState
-from phoenix.model import Site
-from phoenix.secrets import SecretStore
-from phoenix.step_ca import CaState
+from phoenix.components.config_tree.tree import Tree, TreeFile, TreeState
+from phoenix.components.step_ca.config import CaState
+from phoenix.secrets.store import SecretStore
+from phoenix.site.model import Site
 from tests.operations.test_tree_operations import Fixed, fixed
 from tests.unit.site_builder import minimal
 from tests.unit.test_backup import archive, made

@@ -22,12 +22,12 @@ from facts.certificates import ServedState
 from facts.home import HomePage, HomeState
 from operations import home as operation
 from operations import verification
-from phoenix.endpoints import endpoints
-from phoenix.model import Site
-from phoenix.page import Page
-from phoenix.page_html import render
-from phoenix.verification import Outcome, checks
-from phoenix.x509 import CertificateInfo
+from phoenix.components.x509 import CertificateInfo
+from phoenix.health.checks import Outcome, checks
+from phoenix.health.endpoints import endpoints
+from phoenix.health.page import Page
+from phoenix.health.page_html import render
+from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
 START = datetime(2026, 11, 24, tzinfo=UTC)

@@ -15,10 +15,10 @@ from pyinfra.api.state import StateStage
 
 from facts.certificates import AcmeState, CertificateFileState, ServedState
 from operations import rotation
-from phoenix.model import Site
-from phoenix.rotation import held_by
-from phoenix.step_ca import CaState
-from phoenix.x509 import parse_chain
+from phoenix.components.ca_rotation import held_by
+from phoenix.components.step_ca.config import CaState
+from phoenix.components.x509 import parse_chain
+from phoenix.site.model import Site
 from tests.operations.test_tree_operations import Fixed, fixed
 from tests.unit.site_builder import minimal
 from tests.unit.test_step_ca import FILES, sound

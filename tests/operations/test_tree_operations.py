@@ -18,10 +18,10 @@ from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
 from operations.step_ca import initialised
-from phoenix.artifacts import Artifact
-from phoenix.config_tree import FileState, Tree, TreeFile, TreeState
-from phoenix.step_ca import CaState
-from phoenix.trust import stale_roots
+from phoenix.components.artifacts import Artifact
+from phoenix.components.config_tree.tree import FileState, Tree, TreeFile, TreeState
+from phoenix.components.step_ca.config import CaState
+from phoenix.components.trust import stale_roots
 from tests.unit.site_builder import minimal
 
 PLANTED = "planted-5ecret"
@@ -68,7 +68,7 @@ def test_missing_tree_goes_by_standard_input_in_one_command() -> None:
     (command,) = fixed(ConfigTree=TreeState()).run(config_tree, TREE)
     assert PLANTED not in command.get_raw_value()
     assert command.connector_arguments["_stdin"] == TREE.archive(
-        (Path(__file__).parents[2] / "operations/config_tree_apply.sh").read_text()
+        (Path(__file__).parents[2] / "phoenix/components/config_tree/apply.sh").read_text()
     )
 
 

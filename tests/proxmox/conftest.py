@@ -11,11 +11,11 @@ from fakepve import FakePve
 from pydantic import SecretStr
 
 from lab.proxmox_server import Hypervisor, furnish
-from phoenix import site as sites
-from phoenix.model import Site
+from phoenix.declaration.load import load_site
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.plan import Plan, plan
 from phoenix.proxmox.transport import Endpoint, Trust, connect
+from phoenix.site.model import Site
 from tests.proxmox.pve import NODE, Pve
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaG
 
 @pytest.fixture(scope="session")
 def site() -> Site:
-    return sites.load(ROOT / "inventories", ROOT / "stacks")
+    return load_site(ROOT / "inventories", ROOT / "stacks")
 
 
 @pytest.fixture(autouse=True)

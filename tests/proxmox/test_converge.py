@@ -8,12 +8,12 @@ from urllib.parse import unquote
 
 import pytest
 
-from phoenix.model import FirewallRule, Site
 from phoenix.proxmox import guests, power, values
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.converge import Options, converge, preflight
 from phoenix.proxmox.errors import ProxmoxError, RefusedError
 from phoenix.proxmox.plan import Plan
+from phoenix.site.model import FirewallRule, Site
 from tests.proxmox.conftest import KEY
 from tests.proxmox.pve import NODE, Pve, run
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from phoenix import site as sites
-from phoenix.model import Site
+from phoenix.declaration.load import load_site
+from phoenix.site.model import Site
 from tests.proxmox.conftest import KEY, ROOT
 from tests.proxmox.pve import NODE, Pve
 
@@ -35,7 +35,7 @@ hypervisor = [("@local", {{
 
 @pytest.fixture
 def moved() -> Site:
-    return sites.load(ROOT / "inventories", ROOT / "stacks", subnet=SUBNET)
+    return load_site(ROOT / "inventories", ROOT / "stacks", subnet=SUBNET)
 
 
 @pytest.fixture

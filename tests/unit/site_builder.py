@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from phoenix import site
-from phoenix.findings import ConfigError, Finding
+from phoenix.declaration.load import load_site
+from phoenix.site.findings import ConfigError, Finding
+from phoenix.site.model import Site
 
 LXC, VM = "phoenix_lxc_configs.json", "phoenix_vm_configs.json"
 
@@ -41,7 +42,7 @@ class Declaration:
     vm: dict[str, Any]
     stacks: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
-    def load(self, folder: Path, **options: Any) -> site.Site:
+    def load(self, folder: Path, **options: Any) -> Site:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / LXC).write_text(json.dumps(self.lxc))
         (folder / VM).write_text(json.dumps(self.vm))
@@ -51,7 +52,7 @@ class Declaration:
             (folder / "stacks" / name / "phoenix.json").write_text(json.dumps(manifest))
             # JSON is YAML: no second notation is needed
             (folder / "stacks" / name / "docker-compose.yml").write_text(json.dumps(compose))
-        return site.load(folder, **options)
+        return load_site(folder, **options)
 
     def refused(self, folder: Path, **options: Any) -> tuple[Finding, ...]:
         try:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from phoenix import acme
-from phoenix.certificates_wanted import certificates
-from phoenix.routes import gateway_names
+from phoenix.components.acme import config as acme
+from phoenix.derived.certificates import certificates
+from phoenix.derived.routes import gateway_names
 from tests.unit.site_builder import minimal
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.x509 import parse_chain, public_key_digest
+from phoenix.components.x509 import parse_chain, public_key_digest
 
-SCRIPT = Path(__file__).parents[2] / "deploys/templates/acme/phoenix-acme"
+SCRIPT = Path(__file__).parents[2] / "phoenix/components/acme/phoenix-acme"
 USER = pwd.getpwuid(os.getuid()).pw_name
 GROUP = grp.getgrgid(os.getgid()).gr_name
 

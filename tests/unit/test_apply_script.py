@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.config_tree import TreeFile
+from phoenix.components.config_tree.tree import TreeFile
 from tests.unit.tree_host import GROUP, USER, TreeHost, killed, make_host
 
 STRIDE = int(os.environ.get("PHOENIX_KILL_STRIDE", "4"))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from operations import artifact as operation
-from phoenix.artifacts import Artifact, ArtifactError, pinned, version_tuple
+from phoenix.components.artifacts import Artifact, ArtifactError, pinned, version_tuple
 
 URL = "https://example.org/tool.tar.gz"
 SHA = "a" * 64

@@ -20,7 +20,7 @@ from phoenix import backup
 from phoenix.backup import contents
 from phoenix.backup.archive import BackupError, Part, make, pack, unpack
 from phoenix.backup.restoring import Found, decide, parse_found
-from phoenix.model import Site
+from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
 CREATED = datetime(2026, 11, 24, 12, 0, 1, tzinfo=UTC)

@@ -14,8 +14,8 @@ from benchmarks import bench_site, converge, datapath, floor, wrk
 from benchmarks.counted_pyinfra import Traffic
 from benchmarks.report import sample, table
 from lab.settings import ROOT, LabError
-from phoenix import site as sites
-from phoenix.routes import routes
+from phoenix.declaration.load import load_site
+from phoenix.derived.routes import routes
 
 # As Debian 13's wrk 4.1.0 prints it.
 WRK = """\
@@ -167,14 +167,12 @@ def test_a_table_is_straight(rows: list[list[str]]) -> None:
 
 def test_the_declaration_makes_a_route_and_leaves_the_project_alone(tmp_path: Path) -> None:
     before = (ROOT / bench_site.GUEST_FILE).read_bytes()
-    original = sites.load(
-        ROOT / "inventories", ROOT / "stacks", subnet=IPv4Network("198.19.1.0/24")
-    )
+    original = load_site(ROOT / "inventories", ROOT / "stacks", subnet=IPv4Network("198.19.1.0/24"))
     owner = bench_site.backend_guest(original)
     port = bench_site.free_port(original, owner)
     inventory = bench_site.declare(tmp_path, port, owner)
     assert inventory.is_file(), inventory
-    site = sites.load(tmp_path / "inventories", tmp_path / "stacks")
+    site = load_site(tmp_path / "inventories", tmp_path / "stacks")
     added = {route.fqdn for route in routes(site)} - {route.fqdn for route in routes(original)}
     assert added == {f"{bench_site.SERVICE}.{site.domain}"}, added
     route = next(route for route in routes(site) if route.fqdn in added)

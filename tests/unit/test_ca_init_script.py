@@ -10,9 +10,9 @@ import pytest
 
 from facts.step_ca import CertificateAuthority
 from operations.step_ca import script
-from phoenix.step_ca import faults, parse_state
+from phoenix.components.step_ca.config import faults, parse_state
 
-SCRIPT = script("step_ca_init.sh")
+SCRIPT = script("init.sh")
 PASSWORD = "planted-secret with blank"
 # Nothing of this machine is changed: there is a user `step`, and owners are only noted.
 STUB = '#!/bin/sh\nprintf \'%s %s\\n\' "${0##*/}" "$*" >>"$CALLS"\n'

@@ -11,7 +11,7 @@ import pytest
 
 from facts.step_ca import CertificateAuthority
 from operations.step_ca import script
-from phoenix.step_ca import CaState, faults, parse_state
+from phoenix.components.step_ca.config import CaState, faults, parse_state
 from tests.unit.test_ca_init_script import initialise, openssl
 
 HURRYING_CLOCK = """#!/bin/sh
@@ -41,7 +41,7 @@ def ca(made: Path, tmp_path: Path) -> Path:
 
 def run(ca: Path, command: str, *words: str) -> subprocess.CompletedProcess[str]:
     top = ca.parent
-    text = script("step_ca_rotate.sh").replace("/run/lock/phoenix-step-ca", f"{top}/lock")
+    text = script("rotate.sh").replace("/run/lock/phoenix-step-ca", f"{top}/lock")
     return subprocess.run(
         ["sh", "-c", text, "step-ca-rotate", command, str(ca), *words],
         capture_output=True, text=True, timeout=60, check=False,

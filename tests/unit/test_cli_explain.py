@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from phoenix import site as sites
 from phoenix.cli.explain import Answer
-from phoenix.explain import explain, known, plain
-from phoenix.explanation import Explanation, Nowhere
-from phoenix.model import Site
+from phoenix.declaration.load import load_site
+from phoenix.explain.build import explain, known, plain
+from phoenix.explain.model import Explanation, Nowhere
+from phoenix.site.model import Site
 from tests.unit.project_copy import ROOT, changed, phoenix
 from tests.unit.project_copy import project as project
 from tests.unit.site_builder import LXC, VM, lxc, minimal
@@ -23,7 +23,7 @@ INVENTORY = "inventories/phoenix.py"
 
 @pytest.fixture(scope="module")
 def site() -> Site:
-    return sites.load(ROOT / "inventories")
+    return load_site(ROOT / "inventories")
 
 
 def found(site: Site, name: str) -> Explanation:

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from phoenix import firewall, graph_html, graph_mermaid, graph_svg, routes
-from phoenix import site as sites
-from phoenix.graph import Box, Item, Link, Topology, topology
-from phoenix.graph_canvas import measured, measured_bold
-from phoenix.model import Host, Site
+from phoenix.declaration.load import load_site
+from phoenix.derived import firewall, routes
+from phoenix.graph import html as graph_html
+from phoenix.graph import mermaid as graph_mermaid
+from phoenix.graph import svg as graph_svg
+from phoenix.graph.canvas import measured, measured_bold
+from phoenix.graph.topology import Box, Item, Link, Topology, topology
+from phoenix.site.model import Host, Site
 from tests.unit.project_copy import ROOT, phoenix
 from tests.unit.site_builder import lxc, minimal, stack, vm
 
@@ -25,7 +28,7 @@ NASTY = '"><script>alert(1)</script> & ]]> `x` %% end {{}} [[a]] |b| <br> #quot;
 
 @pytest.fixture(scope="module")
 def own() -> Site:
-    return sites.load(ROOT / "inventories")
+    return load_site(ROOT / "inventories")
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +144,7 @@ def test_no_two_texts_overlap_and_all_are_in_the_picture(
 
 
 def test_same_site_same_bytes(own: Site) -> None:
-    again = sites.load(ROOT / "inventories")
+    again = load_site(ROOT / "inventories")
     for write in (graph_svg.svg, graph_html.html, graph_mermaid.mermaid):
         assert write(topology(own)) == write(topology(again))
 

@@ -8,8 +8,8 @@ import pytest
 
 from phoenix.cli.exits import CommandError
 from phoenix.cli.targets import Work, components, work
-from phoenix.model import Site
-from phoenix.site import load
+from phoenix.declaration.load import load_site
+from phoenix.site.model import Site
 
 ROOT = Path(__file__).parents[2]
 KNOWN = components(ROOT)
@@ -17,7 +17,7 @@ KNOWN = components(ROOT)
 
 @pytest.fixture(scope="module")
 def site() -> Site:
-    return load(ROOT / "inventories", ROOT / "stacks")
+    return load_site(ROOT / "inventories", ROOT / "stacks")
 
 
 def test_components_are_those_of_the_whole_deploy_in_its_order() -> None:

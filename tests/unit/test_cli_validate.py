@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from phoenix import group_data
 from phoenix.cli.validate import Verdict
-from phoenix.findings import Report
+from phoenix.declaration import settings as group_data
+from phoenix.site.findings import Report
 from tests.unit.project_copy import ORIGINAL, ROOT, changed, phoenix
 from tests.unit.project_copy import project as project
 from tests.unit.site_builder import LXC, VM

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from phoenix.config_tree import (
+from phoenix.components.config_tree.tree import (
     FileState,
     Tree,
     TreeError,

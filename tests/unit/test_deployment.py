@@ -10,9 +10,10 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from phoenix import deployment, inventory
-from phoenix.deployment import DeploymentError, Prepared
-from phoenix.model import Deployment
+from phoenix.components import stack as deployment
+from phoenix.components.stack import DeploymentError, Prepared
+from phoenix.declaration import inventory
+from phoenix.site.model import Deployment
 from tests.unit.site_builder import minimal, stack
 
 PLANTED = "planted-5ecret-of-the-test"

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.diagnosis import Diagnosis, Findings, diagnose
-from phoenix.model import Site
-from phoenix.paths import paths, select
-from phoenix.portainer import SERVER_UNIT
-from phoenix.routes import routes
-from phoenix.verification import Check, Outcome, checks
+from phoenix.components.portainer.config import SERVER_UNIT
+from phoenix.derived.routes import routes
+from phoenix.health.checks import Check, Outcome, checks
+from phoenix.health.diagnosis import Diagnosis, Findings, diagnose
+from phoenix.health.paths import paths, select
+from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
 Broken = Callable[[Check], str]

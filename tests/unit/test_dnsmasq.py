@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from phoenix import dnsmasq
-from phoenix.dns import records
-from phoenix.model import Site
+from phoenix.components.dnsmasq import config as dnsmasq
+from phoenix.derived.dns import records
+from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
 

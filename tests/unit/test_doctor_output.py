@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from phoenix import observation
 from phoenix.cli import doctor, status
-from phoenix.diagnosis import Findings, diagnose
-from phoenix.model import Site
-from phoenix.paths import paths, select
-from phoenix.status import Drift
-from phoenix.status_build import build
-from phoenix.verification import Outcome, checks
+from phoenix.health import observation
+from phoenix.health.checks import Outcome, checks
+from phoenix.health.diagnosis import Findings, diagnose
+from phoenix.health.paths import paths, select
+from phoenix.health.status import Drift
+from phoenix.health.status_build import build
+from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 from tests.unit.test_diagnosis import stopped_proxy
 from tests.unit.test_status import NOW, told

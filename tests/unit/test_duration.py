@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoenix import duration
+from phoenix.site import duration
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.endpoints import endpoints
-from phoenix.roles import RoleError
+from phoenix.health.endpoints import endpoints
+from phoenix.site.roles import RoleError
 from tests.unit.site_builder import minimal
 
 ZONE = "internal.thinkheads.ai"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenix import inventory
+from phoenix.declaration import inventory
 from tests.unit.site_builder import LXC, minimal
 
 ROOT = Path(__file__).parents[2]

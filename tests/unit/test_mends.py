@@ -10,14 +10,14 @@ import typer
 
 from phoenix.cli import targets
 from phoenix.cli.app import app
-from phoenix.diagnosis import no_answer
-from phoenix.mends import ADVICE, COMPONENTS, mend
-from phoenix.model import Site
-from phoenix.verification import LAYERS, checks
+from phoenix.health.advice import ADVICE, COMPONENTS, mend
+from phoenix.health.checks import LAYERS, checks
+from phoenix.health.diagnosis import no_answer
+from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
 ROOT = Path(__file__).parents[2]
-PROBES = (ROOT / "deploys/templates/probe.sh").read_text()
+PROBES = (ROOT / "phoenix/health/probe.sh").read_text()
 
 
 @pytest.fixture

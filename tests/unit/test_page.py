@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from phoenix import home, page_html
-from phoenix.endpoints import Served, endpoints
-from phoenix.model import Site
-from phoenix.page import Page, Stamp, build, headline
-from phoenix.page_html import STYLE, left, render
-from phoenix.revision import NONE, Revision
-from phoenix.verification import Check, Outcome, checks
-from phoenix.x509 import CertificateInfo
+from phoenix.components.x509 import CertificateInfo
+from phoenix.derived import home
+from phoenix.health import page_html
+from phoenix.health.checks import Check, Outcome, checks
+from phoenix.health.endpoints import Served, endpoints
+from phoenix.health.page import Page, Stamp, build, headline
+from phoenix.health.page_html import STYLE, left, render
+from phoenix.runs.revision import NONE, Revision
+from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
 NOW = datetime(2026, 11, 24, 18, 40, tzinfo=UTC)

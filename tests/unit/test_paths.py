@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from phoenix import paths
-from phoenix.model import Site
-from phoenix.routes import routes
-from phoenix.verification import checks
+from phoenix.derived.routes import routes
+from phoenix.health import paths
+from phoenix.health.checks import checks
+from phoenix.site.model import Site
 from tests.unit.site_builder import minimal, stack
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from phoenix.portainer import (
+from phoenix.components.portainer.config import (
     AGENT_PORT,
     SERVER_PORT,
     PortainerSettingError,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoenix.positions import json_offsets, line_of, lines
-from phoenix.source import join
+from phoenix.declaration.json_source import join
+from phoenix.declaration.positions import json_offsets, line_of, lines
 
 # Keys without the characters of paths, so that each path has one meaning.
 KEYS = st.text(st.characters(blacklist_characters=".[]", blacklist_categories=["Cs"]), min_size=1)

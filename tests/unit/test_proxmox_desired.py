@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from phoenix import site as sites
-from phoenix.findings import ConfigError
-from phoenix.model import Site
+from phoenix.declaration.load import load_site
 from phoenix.proxmox.desired import Archive, Clone, CloudImage, Wanted, desired
 from phoenix.proxmox.diff import Observed, compare
 from phoenix.proxmox.settings import GuestSettings, ProxmoxSettings
+from phoenix.site.findings import ConfigError
+from phoenix.site.model import Site
 
 ORIGINAL = Path(__file__).parents[3] / "shared" / "data" / "original"
 KEY = "ssh-ed25519 AAAA me"
@@ -21,13 +21,13 @@ KEY = "ssh-ed25519 AAAA me"
 def original() -> Site:
     if not ORIGINAL.is_dir():
         pytest.skip(f"the original's data is not here: {ORIGINAL}")
-    return sites.load(ORIGINAL)
+    return load_site(ORIGINAL)
 
 
 @pytest.fixture(scope="module")
 def site() -> Site:
     root = Path(__file__).parents[2]
-    return sites.load(root / "inventories", root / "stacks")
+    return load_site(root / "inventories", root / "stacks")
 
 
 def by_id(site: Site, settings: ProxmoxSettings | None = None) -> dict[int, Wanted]:

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phoenix import firewall as flows
-from phoenix.model import FirewallRule as DeclaredRule
-from phoenix.model import Host
+from phoenix.derived import firewall as flows
 from phoenix.proxmox import coverage, firewall
 from phoenix.proxmox.coverage import Connection, allowed, uncovered
 from phoenix.proxmox.firewall import FirewallRule, Identity, Scope, next_write, operator_networks
+from phoenix.site.model import FirewallRule as DeclaredRule
+from phoenix.site.model import Host
 from tests.proxmox.test_converge import changed_site
 from tests.unit.site_builder import Declaration, minimal
 from tests.unit.test_site_properties import declarations, loaded

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoenix.findings import ConfigError
 from phoenix.proxmox import values
 from phoenix.proxmox.keys import Flag, Key, Nic, Note, Number, Props, SshKeys, Tags, Text, Words
 from phoenix.proxmox.settings import settings
+from phoenix.site.findings import ConfigError
 
 MAC = "52:54:00:AA:BB:CA"
 LXC_NET = f"name=eth0,bridge=vmbr0,firewall=1,gw=10.0.0.1,hwaddr={MAC},ip=10.0.0.10/24,type=veth"

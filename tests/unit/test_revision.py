@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.revision import NONE, Revision, revision
+from phoenix.runs.revision import NONE, Revision, revision
 
 
 def git(folder: Path, *words: str) -> str:

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from phoenix import trust
-from phoenix.endpoints import endpoints
-from phoenix.model import Site
-from phoenix.rotation import (
+from phoenix.components import trust
+from phoenix.components.ca_rotation import (
     RotationError,
     beginning,
     check_asked,
@@ -18,7 +16,9 @@ from phoenix.rotation import (
     next_name,
     unproven,
 )
-from phoenix.step_ca import CaState, faults
+from phoenix.components.step_ca.config import CaState, faults
+from phoenix.health.endpoints import endpoints
+from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 from tests.unit.test_step_ca import FILES, sound
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from phoenix import inventory, secret_names
-from phoenix.findings import SettingError
-from phoenix.model import Site
-from phoenix.secrets import SecretError, SecretStore
+from phoenix.declaration import inventory
+from phoenix.secrets import catalog as secret_names
+from phoenix.secrets.store import SecretError, SecretStore
+from phoenix.site.findings import SettingError
+from phoenix.site.model import Site
 
 ROOT = Path(__file__).parents[2]
 PLANTED = "planted-5ecret-long-enough"

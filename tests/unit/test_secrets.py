@@ -9,7 +9,7 @@ import bcrypt
 import pytest
 from pydantic import SecretStr
 
-from phoenix.secrets import SecretError, SecretStore, htpasswd
+from phoenix.secrets.store import SecretError, SecretStore, htpasswd
 
 PLANTED = "planted-5ecret"
 

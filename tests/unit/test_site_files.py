@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from phoenix import certificates_wanted, dns, firewall, routes, site
-from phoenix.findings import Finding
+from phoenix.declaration.load import load_site
+from phoenix.derived import certificates as certificates_wanted
+from phoenix.derived import dns, firewall, routes
+from phoenix.site.findings import Finding
+from phoenix.site.model import Host, Site
 from tests.unit.site_builder import LXC, VM, lxc, minimal, problem
 
 ROOT = Path(__file__).parents[2]
@@ -18,22 +21,22 @@ ZONE = "internal.thinkheads.ai"
 
 
 @pytest.fixture(scope="module")
-def original() -> site.Site:
+def original() -> Site:
     if not ORIGINAL.is_dir():
         pytest.skip(f"the original's files are not at {ORIGINAL}")
-    return site.load(ORIGINAL)
+    return load_site(ORIGINAL)
 
 
 @pytest.fixture(scope="module")
-def own() -> site.Site:
-    return site.load(ROOT / "inventories")
+def own() -> Site:
+    return load_site(ROOT / "inventories")
 
 
-def test_own_files_give_no_warning(own: site.Site) -> None:
+def test_own_files_give_no_warning(own: Site) -> None:
     assert own.warnings == (), "\n".join(map(str, own.warnings))
 
 
-def test_own_hosts(own: site.Site) -> None:
+def test_own_hosts(own: Site) -> None:
     assert [(h.name, h.vmid, str(h.address), h.groups) for h in own.hosts] == [
         ("phoenix", None, "10.0.0.13", ("hypervisor",)),
         ("step-ca", 103, "10.0.0.10", ("lxc", "step_ca")),
@@ -55,7 +58,7 @@ def test_own_stacks_deploy_in_each_environment(tmp_path: Path, environment: str)
     data = json.loads((tmp_path / VM).read_text())
     data["vms"][2]["docker_stacks"] = ["qdrant_service", "thinkheads_ai_app"]
     (tmp_path / VM).write_text(json.dumps(data))
-    loaded = site.load(tmp_path, ROOT / "stacks", environment=environment)
+    loaded = load_site(tmp_path, ROOT / "stacks", environment=environment)
     stacks = loaded.host("drphoenix").docker_stacks
     assert {s.environment for s in stacks} == {environment}, stacks
     assert loaded.warnings == (), loaded.warnings
@@ -63,7 +66,7 @@ def test_own_stacks_deploy_in_each_environment(tmp_path: Path, environment: str)
     assert secrets == ["DATABASE_PASS"], stacks
 
 
-def test_own_keeps_the_originals_real_values(own: site.Site, original: site.Site) -> None:
+def test_own_keeps_the_originals_real_values(own: Site, original: Site) -> None:
     keep = ("name", "address", "mac", "memory_mb", "cores", "disk_gb", "boot_order", "kind",
             "dependencies", "storage_pool", "clone_from", "gateway", "fqdn", "groups")  # fmt: skip
     for host in own.hosts:
@@ -71,7 +74,7 @@ def test_own_keeps_the_originals_real_values(own: site.Site, original: site.Site
         assert {k: getattr(host, k) for k in keep} == {k: getattr(other, k) for k in keep}
 
 
-def test_original_hosts_and_templates(original: site.Site) -> None:
+def test_original_hosts_and_templates(original: Site) -> None:
     assert [h.vmid for h in original.hosts] == [
         None, 103, 101, 102, 1001, 1002, 801, 802, 914, 917,
     ]  # fmt: skip
@@ -79,7 +82,7 @@ def test_original_hosts_and_templates(original: site.Site) -> None:
     assert original.host(802).name == "granite-3-3-8b-fp8"
 
 
-def test_original_services(original: site.Site) -> None:
+def test_original_services(original: Site) -> None:
     found = {s.name: (s.owner.vmid, s.port, s.scheme, s.exposure) for s in original.services}
     assert found == {
         "ca": (103, 9000, "https", "direct"),
@@ -127,7 +130,7 @@ ODDITIES = {
 
 
 @pytest.mark.parametrize(("file", "path", "message"), ODDITIES.values(), ids=ODDITIES.keys())
-def test_original_warning(original: site.Site, file: str, path: str, message: str) -> None:
+def test_original_warning(original: Site, file: str, path: str, message: str) -> None:
     hits = [w for w in original.warnings if (w.file, w.path) == (file, path)]
     assert any(message in w.message and w.mend for w in hits), (hits, len(original.warnings))
 
@@ -169,15 +172,15 @@ def test_site_object_overrides(tmp_path: Path) -> None:
     assert all(r.name.endswith(".lab.test") for r in dns.records(loaded)), dns.records(loaded)
 
 
-def test_lab_subnet_moves_the_original(original: site.Site) -> None:
-    moved = site.load(ORIGINAL, subnet=IPv4Network("172.31.7.0/24"))
+def test_lab_subnet_moves_the_original(original: Site) -> None:
+    moved = load_site(ORIGINAL, subnet=IPv4Network("172.31.7.0/24"))
     text = moved.model_dump_json(exclude={"warnings"})
     assert "10.0.0." not in text.replace('"comment":"', ""), "an old address is left"
     assert moved.host(101).address == IPv4Address("172.31.7.153")
     assert len(moved.warnings) == len(original.warnings)
 
 
-def test_records(own: site.Site) -> None:
+def test_records(own: Site) -> None:
     found = {r.name: str(r.address) for r in dns.records(own)}
     routed = ("app", "home", "portainer", "qdrant", "traefik")
     gateway = dict.fromkeys((f"{n}.{ZONE}" for n in routed), "10.0.0.153")
@@ -193,7 +196,7 @@ def test_records(own: site.Site) -> None:
     }
 
 
-def test_routes(own: site.Site) -> None:
+def test_routes(own: Site) -> None:
     found = [(r.service.name, r.url, r.server_name, r.health_path) for r in routes.routes(own)]
     worker = f"drphoenix.host.{ZONE}"
     assert found == [
@@ -205,7 +208,7 @@ def test_routes(own: site.Site) -> None:
     ]
 
 
-def test_certificates(own: site.Site) -> None:
+def test_certificates(own: Site) -> None:
     found = [(c.host.vmid, c.name, c.sans, c.challenge)
              for c in certificates_wanted.certificates(own)]  # fmt: skip
     assert found == [
@@ -220,10 +223,10 @@ def test_certificates(own: site.Site) -> None:
 
 
 def end(endpoint: firewall.Endpoint) -> str:
-    return endpoint.name if isinstance(endpoint, site.Host) else str(endpoint)
+    return endpoint.name if isinstance(endpoint, Host) else str(endpoint)
 
 
-def test_flows_between_guests(own: site.Site) -> None:
+def test_flows_between_guests(own: Site) -> None:
     lan = "10.0.0.0/24"
     found = {(end(f.source), end(f.destination), f.proto, f.port) for f in firewall.flows(own)}
     guests = [h.name for h in own.guests]
@@ -244,7 +247,7 @@ def test_flows_between_guests(own: site.Site) -> None:
     assert found == wanted, f"missing {wanted - found}; too many {found - wanted}"
 
 
-def test_both_ends_of_a_flow_have_a_rule(own: site.Site) -> None:
+def test_both_ends_of_a_flow_have_a_rule(own: Site) -> None:
     made = firewall.rules(own)
     portainer, worker = own.host(1001), own.host(1002)
     why = "Portainer to its agent"

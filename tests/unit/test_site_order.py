@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from phoenix.order import DependencyCycleError, dependency_order
+from phoenix.declaration.order import DependencyCycleError, dependency_order
 
 
 def test_dependencies_before_boot_order_before_id() -> None:

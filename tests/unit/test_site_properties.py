@@ -11,7 +11,9 @@ from typing import Any
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from phoenix import certificates_wanted, dns, firewall, routes, site
+from phoenix.derived import certificates as certificates_wanted
+from phoenix.derived import dns, firewall, routes
+from phoenix.site.model import Host, Site
 from tests.unit.site_builder import Declaration, lxc, stack, vm
 
 LABELS = st.from_regex(r"[a-z][a-z0-9]{0,6}(-[a-z0-9]{1,4})?", fullmatch=True).filter(
@@ -81,7 +83,7 @@ def declarations(draw: st.DrawFn) -> Declaration:
     )
 
 
-def loaded(declared: Declaration, **options: Any) -> site.Site:
+def loaded(declared: Declaration, **options: Any) -> Site:
     with tempfile.TemporaryDirectory() as folder:
         return declared.load(Path(folder), **options)
 
@@ -158,7 +160,7 @@ def test_each_flow_has_a_rule_at_both_ends(declared: Declaration) -> None:
     rules = firewall.rules(made)
     for flow in firewall.flows(made):
         for here, direction in ((flow.destination, "in"), (flow.source, "out")):
-            if isinstance(here, site.Host):
+            if isinstance(here, Host):
                 hits = [r for r in rules[here.name] if r.direction == direction
                         and r.ports == str(flow.port) and r.proto == flow.proto]  # fmt: skip
                 assert hits, (flow, rules[here.name])
@@ -175,7 +177,7 @@ def test_readdressing_changes_addresses_only(declared: Declaration, third: int) 
     moved = {str(s.directory.parent) for h in after.guests for s in h.docker_stacks}
     for old, other in zip(sorted(moved), sorted(folders), strict=True):
         text = text.replace(old, other)
-    again = site.Site.model_validate_json(text)
+    again = Site.model_validate_json(text)
     assert again.model_dump() == before.model_dump()
 
 

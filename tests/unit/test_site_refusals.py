@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from phoenix.findings import ConfigError
-from phoenix.site import load
+from phoenix.declaration.load import load_site
+from phoenix.site.findings import ConfigError
 from tests.unit.site_builder import LXC, VM, Declaration, lxc, minimal, problem, stack, vm
 
 SHOP, SHOP_COMPOSE = "stacks/shop/phoenix.json", "stacks/shop/docker-compose.yml"
@@ -268,14 +268,14 @@ def test_malformed_file(tmp_path: Path, text: str, path: str, message: str) -> N
     minimal().load(tmp_path)
     (tmp_path / LXC).write_text(text)
     with pytest.raises(ConfigError) as caught:
-        load(tmp_path)
+        load_site(tmp_path)
     found = problem(tuple(f for f in caught.value.findings if f.path == path), LXC, path)
     assert message in found.message, found
 
 
 def test_missing_files_are_both_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        load(tmp_path)
+        load_site(tmp_path)
     assert [f.file for f in caught.value.findings] == [LXC, VM], str(caught.value)
 
 
@@ -283,7 +283,7 @@ def test_malformed_compose_file(tmp_path: Path) -> None:
     minimal().load(tmp_path)
     (tmp_path / "stacks/shop/docker-compose.yml").write_text("services:\n  web: [\n")
     with pytest.raises(ConfigError) as caught:
-        load(tmp_path)
+        load_site(tmp_path)
     found = problem(caught.value.findings, SHOP_COMPOSE, "line 3, column 1")
     assert "is not valid YAML" in found.message, found
 

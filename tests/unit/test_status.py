@@ -9,21 +9,21 @@ from typing import Any
 
 import pytest
 
-from phoenix import observation
-from phoenix.acme import RENEW_FRACTION
-from phoenix.diagnosis import Findings, diagnose
-from phoenix.model import Site
-from phoenix.observation import Observed, Served
-from phoenix.paths import paths
-from phoenix.status import CertificateStatus, Drift, Status
-from phoenix.status_build import build
-from phoenix.verification import Check
+from phoenix.components.acme.config import RENEW_FRACTION
+from phoenix.health import observation
+from phoenix.health.checks import Check
+from phoenix.health.diagnosis import Findings, diagnose
+from phoenix.health.observation import Observed, Served
+from phoenix.health.paths import paths
+from phoenix.health.status import CertificateStatus, Drift, Status
+from phoenix.health.status_build import build
+from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 START, END = NOW - timedelta(hours=4), NOW + timedelta(hours=20)
 LOOK = NOW + timedelta(minutes=30)
-ACME_SCRIPT = Path(__file__).parents[2] / "deploys/templates/acme/phoenix-acme"
+ACME_SCRIPT = Path(__file__).parents[2] / "phoenix/components/acme/phoenix-acme"
 
 
 @pytest.fixture

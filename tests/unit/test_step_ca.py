@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from phoenix.model import Site
-from phoenix.step_ca import (
+from phoenix.components.step_ca.config import (
     CaState,
     Claims,
     StepCaError,
@@ -15,6 +14,7 @@ from phoenix.step_ca import (
     faults,
     parse_state,
 )
+from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
 FILES = {

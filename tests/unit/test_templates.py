@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment, UndefinedError, meta
 
-from deploys.context import TEMPLATES, render
+from phoenix.files import FOLDER, render
 
-NAMES = sorted(str(p.relative_to(TEMPLATES)) for p in TEMPLATES.rglob("*.j2"))
-PLAIN = sorted(str(p.relative_to(TEMPLATES)) for p in TEMPLATES.rglob("*.sh"))
+NAMES = sorted(
+    str(p.relative_to(FOLDER)) for p in FOLDER.rglob("*.j2") if not p.name.endswith(".html.j2")
+)
+PLAIN = sorted(str(p.relative_to(FOLDER)) for p in FOLDER.rglob("*.sh"))
 
 
 class Anything(str):
@@ -24,7 +26,7 @@ class Anything(str):
 
 
 def variables(name: str) -> dict[str, Anything]:
-    parsed = Environment(autoescape=True).parse((TEMPLATES / name).read_text())
+    parsed = Environment(autoescape=True).parse((FOLDER / name).read_text())
     return {variable: Anything("x") for variable in meta.find_undeclared_variables(parsed)}
 
 
@@ -47,7 +49,7 @@ def test_missing_variable_is_an_error(name: str, left_out: str) -> None:
 
 @pytest.mark.parametrize("name", [*(n for n in NAMES if n.endswith(".sh.j2")), *PLAIN])
 def test_shell_is_shell(name: str, tmp_path: Path) -> None:
-    text = (TEMPLATES / name).read_text() if name in PLAIN else render(name, **variables(name))
+    text = (FOLDER / name).read_text() if name in PLAIN else render(name, **variables(name))
     (tmp_path / "script").write_text(text)
     done = subprocess.run(
         ["sh", "-n", str(tmp_path / "script")], capture_output=True, text=True, check=False

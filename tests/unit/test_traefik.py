@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from phoenix import traefik
-from phoenix.model import Site
-from phoenix.roles import RoleError, guest_with
-from phoenix.routes import gateway_names
+from phoenix.components.traefik import config as traefik
+from phoenix.derived.routes import gateway_names
+from phoenix.site.model import Site
+from phoenix.site.roles import RoleError, guest_with
 from tests.unit.site_builder import minimal
 
 ZONE = "internal.thinkheads.ai"

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.model import Site
-from phoenix.portainer import AGENT_PORT
-from phoenix.routes import routes
-from phoenix.verification import LAYERS, Check, Outcome, checks, first_broken, report
+from phoenix.components.portainer.config import AGENT_PORT
+from phoenix.derived.routes import routes
+from phoenix.health.checks import LAYERS, Check, Outcome, checks, first_broken, report
+from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
-PROBES = (Path(__file__).parents[2] / "deploys/templates/probe.sh").read_text()
+PROBES = (Path(__file__).parents[2] / "phoenix/health/probe.sh").read_text()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""phoenix.x509 on certificates made in the test, with a fixed clock."""
+"""phoenix.components.x509 on certificates made in the test, with a fixed clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoenix.x509 import (
+from phoenix.components.x509 import (
     CertificateError,
     CertificateInfo,
     ChainError,

@@ -24,10 +24,10 @@ from pathlib import Path
 import pytest
 
 from facts.config_tree import ConfigTree
-from phoenix import config_tree
-from phoenix.config_tree import Tree, TreeFile, TreeState, compare, parse_state
+from phoenix.components.config_tree import tree as config_tree
+from phoenix.components.config_tree.tree import Tree, TreeFile, TreeState, compare, parse_state
 
-SCRIPT = Path(__file__).parents[2] / "operations/config_tree_apply.sh"
+SCRIPT = Path(__file__).parents[2] / "phoenix/components/config_tree/apply.sh"
 USER = pwd.getpwuid(os.getuid()).pw_name
 GROUP = grp.getgrgid(os.getgid()).gr_name
 

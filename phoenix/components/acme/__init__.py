@@ -1,0 +1,1 @@
+"""Certificates that guests keep for themselves, by ACME."""

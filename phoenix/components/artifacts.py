@@ -1,0 +1,93 @@
+"""Pinned downloads: what is fetched, from where, and the digest that proves it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from phoenix.site.findings import SettingError
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_URL = re.compile(r"(https://|file:///)[^\s'\"]+\Z")
+_VERSION = re.compile(r"[0-9][0-9A-Za-z.+~-]*\Z")
+
+
+class ArtifactError(SettingError):
+    """A pin that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One program from an upstream release.
+
+    `url` is fetched by the guest (https, or file for something that is already there);
+    `member` is the program's path in a tar archive, empty when the URL is the program itself.
+    `sha256` proves the download, `binary_sha256` the program taken out of it; one must be given.
+    """
+
+    name: str
+    version: str
+    url: str
+    sha256: str = ""
+    binary_sha256: str = ""
+    member: str = ""
+
+    @property
+    def directory(self) -> str:
+        """Where this very artifact is unpacked on a guest."""
+        return f"/opt/phoenix/{self.name}/{self.version}-{(self.sha256 or self.binary_sha256)[:12]}"
+
+    @property
+    def program(self) -> str:
+        """The path under which the program is run."""
+        return f"/usr/local/bin/{self.name}"
+
+
+def pinned(name: str, pins: Mapping[str, Mapping[str, Mapping[str, str]]], arch: str) -> Artifact:
+    """The artifact `name` for `arch` ("amd64" or "arm64") out of the setting `artifacts`.
+
+    Args:
+        pins: name -> arch (or "any") -> version, url, sha256, binary_sha256, member.
+
+    Raises:
+        ArtifactError: the pin is absent or incomplete; says which key and how to mend it.
+    """
+    where = f"setting artifacts[{name!r}]"
+    if name not in pins:
+        raise ArtifactError(f"{where} is missing: add its version, url and sha256")
+    by_arch = pins[name]
+    pin = by_arch.get(arch) or by_arch.get("any")
+    if pin is None:
+        raise ArtifactError(f"{where}[{arch!r}] is missing: there are pins for {sorted(by_arch)}")
+    where = f"{where}[{arch!r}]"
+    try:
+        artifact = Artifact(name, **pin)
+    except TypeError as error:
+        raise ArtifactError(f"{where}: {error}") from error
+    if not _VERSION.match(artifact.version):
+        raise ArtifactError(f"{where}: version {artifact.version!r} is not a version number")
+    if not _URL.match(artifact.url):
+        raise ArtifactError(f"{where}: url {artifact.url!r} must start with https:// or file:///")
+    digests = [d for d in (artifact.sha256, artifact.binary_sha256) if d]
+    if not digests or not all(_SHA256.match(d) for d in digests):
+        raise ArtifactError(f"{where}: give sha256 (of the download) as 64 hex digits")
+    return artifact
+
+
+def check_archive(reference: str, archive: Mapping[str, str]) -> None:
+    """Refuse an entry of the setting `image_archives` that proves nothing.
+
+    Raises:
+        ArtifactError: it has no url or no sha256.
+    """
+    if not (archive.get("url") and archive.get("sha256")):
+        raise ArtifactError(
+            f"setting image_archives[{reference!r}]: give url and sha256 of the archive"
+        )
+
+
+def version_tuple(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version, for comparison: "0.30.2-rc1" gives (0, 30, 2)."""
+    match = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()

@@ -1,0 +1,1 @@
+"""Portainer's server and agent."""

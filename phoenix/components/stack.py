@@ -1,0 +1,152 @@
+"""One stack as it is deployed: compose file, variables, images and files on its host."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from pydantic import SecretStr
+
+from phoenix.components.config_tree.tree import TreeFile
+from phoenix.declaration.compose import interpolate
+from phoenix.site.findings import SettingError
+from phoenix.site.model import Deployment, Host
+
+FILES = "/etc/phoenix/stacks"
+"""FILES/PROJECT/N is the N-th file of a stack on its host."""
+
+SecretOf = Callable[[str], SecretStr]
+
+
+class DeploymentError(SettingError):
+    """A stack that cannot be deployed as declared; names the place and the mend."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A stack with everything filled in: what Portainer and its host are to be given."""
+
+    stack: Deployment
+    variables: Mapping[str, str | SecretStr]
+    files: Mapping[str, TreeFile]
+    compose: str
+    images: tuple[str, ...]
+
+
+def prepare(stack: Deployment, overrides: Mapping[str, str], secret_of: SecretOf) -> Prepared:
+    """Fill in one stack.
+
+    Args:
+        overrides: variables that replace declared ones (setting `stack_variables`).
+        secret_of: tells a secret by its name.
+
+    Raises:
+        DeploymentError: see `variables` and `images`.
+    """
+    filled = variables(stack, overrides, secret_of)
+    placed = files(stack, secret_of)
+    return Prepared(stack, filled, placed, compose_file(stack, placed), images(stack, filled))
+
+
+def check_prune(project: str, host: Host) -> None:
+    """Refuse to remove a stack that its host declares.
+
+    Raises:
+        DeploymentError: the setting `stacks_prune` names such a one.
+    """
+    if project in {stack.project for stack in host.docker_stacks}:
+        raise DeploymentError(
+            f"setting stacks_prune names {project}, which {host.name} declares in its "
+            "docker_stacks: take it out of one of the two"
+        )
+
+
+def variables(
+    stack: Deployment, overrides: Mapping[str, str], secret_of: SecretOf
+) -> dict[str, str | SecretStr]:
+    """The stack's variables: declared, replaced by the setting `stack_variables`, or secret.
+
+    Raises:
+        DeploymentError: the setting names a variable that the stack does not declare.
+    """
+    declared = [variable.name for variable in stack.variables]
+    for name in overrides:
+        if name not in declared:
+            raise DeploymentError(
+                f"setting stack_variables[{stack.name!r}]: the stack has no variable {name}; "
+                f"it has {', '.join(declared) or 'none'}"
+            )
+    found: dict[str, str | SecretStr] = {}
+    for variable in stack.variables:
+        if variable.name in overrides:
+            found[variable.name] = overrides[variable.name]
+        elif variable.secret is not None:
+            found[variable.name] = secret_of(variable.secret.lower())
+        else:
+            found[variable.name] = variable.value or ""
+    return found
+
+
+def files(stack: Deployment, secret_of: SecretOf) -> dict[str, TreeFile]:
+    """The stack's files at their places on the host; secrets readable by root alone."""
+    found = {}
+    for number, file in enumerate(stack.files):
+        path = f"{FILES}/{stack.project}/{number}"
+        if file.source is not None:
+            found[path] = TreeFile((stack.directory / file.source).read_bytes())
+        elif file.secret is not None:
+            value = secret_of(file.secret.lower()).get_secret_value()
+            found[path] = TreeFile(value, mode="0600", secret=True)
+    return found
+
+
+def compose_file(stack: Deployment, placed: Mapping[str, TreeFile]) -> str:
+    """The compose file as given to Portainer: as written, plus the stack's files as mounts.
+
+    Compose does not notice that a mounted file has other content, so its digest becomes a label,
+    which makes Compose replace the container.
+    """
+    text = stack.compose_file.read_text()
+    if not placed:
+        return text
+    data: dict[str, Any] = yaml.safe_load(text)
+    digest = hashlib.sha256("".join(file.sha256 for file in placed.values()).encode()).hexdigest()
+    for service in data["services"].values():
+        service["volumes"] = [*service.get("volumes", []), *_mounts(stack)]
+        labels = service.get("labels", {})
+        if isinstance(labels, list):
+            service["labels"] = [*labels, f"ai.thinkheads.phoenix.files={digest}"]
+        else:
+            service["labels"] = {**labels, "ai.thinkheads.phoenix.files": digest}
+    return yaml.safe_dump(data, sort_keys=False, default_flow_style=False, width=100)
+
+
+def _mounts(stack: Deployment) -> list[str]:
+    return [
+        f"{FILES}/{stack.project}/{number}:{file.destination}:ro"
+        for number, file in enumerate(stack.files)
+    ]
+
+
+def images(stack: Deployment, values: Mapping[str, str | SecretStr]) -> tuple[str, ...]:
+    """References of the stack's images, variables filled in.
+
+    Raises:
+        DeploymentError: an image whose reference has a variable without a value.
+    """
+    known = {n: v.get_secret_value() if isinstance(v, SecretStr) else v for n, v in values.items()}
+    data = yaml.safe_load(stack.compose_file.read_text())
+    found = []
+    for name, service in data["services"].items():
+        if "image" not in service:
+            continue
+        reference, missing = interpolate(str(service["image"]), known)
+        if missing:
+            raise DeploymentError(
+                f"{stack.compose_file}: services.{name}.image: no value for {', '.join(missing)}"
+            )
+        found.append(reference)
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,249 @@
+"""Traefik's static and dynamic configuration, as typed models dumped to YAML.
+
+Field names follow https://doc.traefik.io/traefik/reference/; unknown ones are refused here,
+since Traefik itself has no check mode.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from phoenix.components.acme.config import PAIRS
+from phoenix.components.trust import ROOTS
+from phoenix.derived.routes import Route, routes
+from phoenix.site.model import Site
+from phoenix.site.roles import guest_with
+
+UNIT = "traefik.service"
+LOCAL = "127.0.0.1:8081"
+"""The guest's own entry point: ping, metrics and the API, for checks made on the guest."""
+ROOT_CA = ROOTS
+"""Where `deploys/trust.py` puts the trusted roots on every host."""
+USERS_FILE = "/etc/traefik/dashboard.users"
+PATIENCE = "10s"
+"""How long a request waits for a backend that does not take it: a container's restart took 2 s, and
+4 s on a machine with sixteen times more to do than processors (measured)."""
+USER = "traefik"
+PAIR = f"{PAIRS}/traefik"
+"""Its certificate, which `phoenix-acme` keeps. Not Traefik's own ACME client: that one trusts the
+roots that were there when Traefik started, renews only when due, and would need a restart for
+either; and a Traefik that starts answers before it has its certificate and routes (measured)."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True
+    )
+
+
+class _Router(_Model):
+    rule: str
+    entry_points: list[str]
+    service: str
+    middlewares: list[str] | None = None
+
+
+class _Server(_Model):
+    url: str
+
+
+class _LoadBalancer(_Model):
+    servers: list[_Server]
+    servers_transport: str | None
+
+
+class _Service(_Model):
+    load_balancer: _LoadBalancer
+
+
+class _Timeouts(_Model):
+    dial_timeout: str = "5s"
+    idle_conn_timeout: str = "90s"
+
+
+class _ServersTransport(_Model):
+    server_name: str
+    root_c_as: list[str]
+    max_idle_conns_per_host: int = 64
+    forwarding_timeouts: _Timeouts = _Timeouts()
+
+
+class _BasicAuth(_Model):
+    users_file: str
+    remove_header: bool = True
+
+
+class _RedirectRegex(_Model):
+    regex: str
+    replacement: str
+
+
+class _IPAllowList(_Model):
+    source_range: list[str]
+
+
+class _Headers(_Model):
+    custom_request_headers: dict[str, str]
+
+
+class _Retry(_Model):
+    """Again, while nothing of the request has reached the backend (Traefik 3.7 or newer)."""
+
+    attempts: int
+    initial_interval: str
+    timeout: str
+
+
+class _Middleware(_Model):
+    basic_auth: _BasicAuth | None = None
+    redirect_regex: _RedirectRegex | None = None
+    ip_allow_list: _IPAllowList | None = None
+    headers: _Headers | None = None
+    retry: _Retry | None = None
+
+
+class _Http(_Model):
+    routers: dict[str, _Router]
+    services: dict[str, _Service] | None = None
+    servers_transports: dict[str, _ServersTransport] | None = None
+    middlewares: dict[str, _Middleware]
+
+
+def _dump(data: object) -> str:
+    return yaml.safe_dump(data, sort_keys=True, default_flow_style=False, width=100)
+
+
+def static_config(site: Site) -> str:
+    """Traefik's install configuration as YAML."""
+    gateway = guest_with(site, "nginx")
+    return _dump(
+        {
+            "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
+            "log": {"level": "INFO", "format": "json"},
+            "accessLog": {
+                "format": "json",
+                "filePath": "/var/log/traefik/access.log",
+                "bufferingSize": 128,
+                # The path comes with its query, where Portainer's console puts its token; the
+                # gateway's log has the path without it.
+                "fields": {
+                    "names": {"RequestPath": "drop"},
+                    "headers": {"defaultMode": "drop"},
+                },
+            },
+            "api": {"dashboard": True, "insecure": False},
+            "ping": {"entryPoint": "local"},
+            "metrics": {"prometheus": {"entryPoint": "local"}},
+            "entryPoints": {
+                "local": {"address": LOCAL},
+                "websecure": {
+                    "address": ":443",
+                    "forwardedHeaders": {"trustedIPs": [f"{gateway.address}/32"]},
+                    "http": {
+                        "tls": {},
+                        "middlewares": ["from-gateway@file"],
+                        # X_Forwarded_For and its like must not pass beside the real one
+                        # (CVE-2026-88879).
+                        "aliasHeadersStrategy": "delete",
+                    },
+                    # The gateway streams uploads and guards against slow clients itself, and
+                    # it drops idle connections after 60 s: it must be the one to hang up.
+                    "transport": {
+                        "respondingTimeouts": {"readTimeout": "0s", "idleTimeout": "180s"},
+                        "lifeCycle": {"graceTimeOut": "10s"},
+                    },
+                },
+            },
+            # Read anew on SIGHUP only: a half-written file can never be picked up.
+            "providers": {"file": {"directory": "/etc/traefik/dynamic", "watch": False}},
+        }
+    )
+
+
+def dynamic_config(site: Site) -> tuple[str, str]:
+    """The routing configuration as YAML, and the name of the marker middleware in it.
+
+    The marker is named after the content, so that Traefik's API tells which one it runs.
+    """
+    gateway = guest_with(site, "nginx")
+    backends = [route for route in routes(site) if route.url is not None]
+    verified = [route for route in backends if route.url and route.url.startswith("https:")]
+    middlewares = {
+        "from-gateway": _Middleware(
+            ip_allow_list=_IPAllowList(source_range=[f"{gateway.address}/32"])
+        ),
+        "dashboard-login": _Middleware(basic_auth=_BasicAuth(users_file=USERS_FILE)),
+        "dashboard-home": _Middleware(
+            redirect_regex=_RedirectRegex(
+                regex="^(https?://[^/]+)/?$", replacement="${1}/dashboard/"
+            )
+        ),
+        # A container that restarts to take a renewed certificate costs time, not a request.
+        "until-it-is-back": _Middleware(
+            retry=_Retry(attempts=100, initial_interval="100ms", timeout=PATIENCE)
+        ),
+    }
+    http = _Http(
+        routers=_routers(routes(site)),
+        services={
+            route.service.name: _Service(
+                load_balancer=_LoadBalancer(
+                    servers=[_Server(url=route.url)],
+                    servers_transport=route.service.name if route in verified else None,
+                )
+            )
+            for route in backends
+        }
+        or None,
+        servers_transports={
+            route.service.name: _ServersTransport(
+                server_name=route.server_name, root_c_as=[ROOT_CA]
+            )
+            for route in verified
+        }
+        or None,
+        middlewares=middlewares,
+    )
+    data = {
+        "http": http.model_dump(by_alias=True, exclude_none=True),
+        "tls": {
+            "options": {"default": {"minVersion": "VersionTLS12"}},
+            "stores": {
+                "default": {
+                    "defaultCertificate": {
+                        "certFile": f"{PAIR}/fullchain.pem",
+                        "keyFile": f"{PAIR}/privkey.pem",
+                    }
+                }
+            },
+        },
+    }
+    marker = f"phoenix-{hashlib.sha256(_dump(data).encode()).hexdigest()[:16]}"
+    data["http"]["middlewares"][marker] = _Middleware(
+        headers=_Headers(custom_request_headers={"X-Phoenix": marker})
+    ).model_dump(by_alias=True, exclude_none=True)
+    return _dump(data), marker
+
+
+def _routers(found: Sequence[Route]) -> dict[str, _Router]:
+    routers = {
+        "local-api": _Router(
+            rule="PathPrefix(`/api`)", entry_points=["local"], service="api@internal"
+        )
+    }
+    for route in found:
+        dashboard = route.service.kind == "dashboard"
+        routers[route.service.name] = _Router(
+            rule=f"Host(`{route.fqdn}`)",
+            entry_points=["websecure"],
+            service="api@internal" if dashboard else route.service.name,
+            middlewares=(
+                ["dashboard-login", "dashboard-home"] if dashboard else ["until-it-is-back"]
+            ),
+        )
+    return routers

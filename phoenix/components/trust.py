@@ -1,0 +1,68 @@
+"""The roots that every host trusts: one, or two while the root is replaced."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+
+from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.x509 import CertificateInfo
+
+ROOTS = "/etc/phoenix/roots.pem"
+"""All trusted roots in one file: what services and checks verify with. Its path never changes."""
+STORE = "/usr/local/share/ca-certificates"
+"""Where update-ca-certificates(8) looks; only the first certificate of a file is hashed."""
+STORED = (f"{STORE}/phoenix-root-ca.crt", f"{STORE}/phoenix-root-ca-next.crt")
+"""The roots in the system's store, oldest first."""
+
+# Docker reads the store only when it starts; its containers live on meanwhile. Nginx and Traefik
+# have what they verify with in memory.
+_AFTER = """update-ca-certificates --fresh >/dev/null
+for unit in nginx.service traefik.service; do
+    ! systemctl -q is-active $unit || systemctl reload $unit || exit 1
+done
+systemctl cat docker.service >/dev/null 2>&1 || exit 0
+systemctl try-restart docker.service"""
+
+
+def tree(roots: Sequence[str]) -> Tree:
+    """The files that make a host trust `roots` (PEM, oldest first, at most two)."""
+    stored = dict(zip(STORED, roots, strict=False))
+    return Tree(
+        component="trust",
+        files={ROOTS: TreeFile("".join(roots))}
+        | {path: TreeFile(pem) for path, pem in stored.items()},
+        validate=" && ".join(
+            f'openssl x509 -in "$ROOT{path}" -noout -checkend 0' for path in stored
+        ),
+        after=_AFTER,
+        health=" && ".join(f"openssl verify -CApath /etc/ssl/certs {path}" for path in stored),
+    )
+
+
+def family(name: str) -> str:
+    """A common name without the number that a replaced root's successor has behind it."""
+    return re.sub(r" \d+$", "", name)
+
+
+def stale_roots(
+    roots: Sequence[CertificateInfo], found: Mapping[str, CertificateInfo]
+) -> list[str]:
+    """Paths of earlier roots of this CA among the certificates `found` in a trust store.
+
+    An earlier root has the same common name but for its number, or stands in a file that Phoenix
+    or the system before it has put there, and is none of `roots`.
+    """
+    known = {root.fingerprint for root in roots}
+    families = {family(root.subject_cn) for root in roots}
+    return sorted(
+        path
+        for path, info in found.items()
+        if path not in STORED
+        and info.fingerprint not in known
+        and (
+            family(info.subject_cn) in families
+            or PurePosixPath(path).name.startswith(("phoenix", "thinkheads"))
+        )
+    )

@@ -1,0 +1,1 @@
+"""From the files that an operator writes to a checked Site."""

@@ -1,0 +1,243 @@
+"""What cannot work although each entry is well formed: clashes and gaps between entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from phoenix.declaration.guests import Entry
+from phoenix.declaration.json_source import join
+from phoenix.declaration.order import DependencyCycleError, dependency_order
+from phoenix.derived import dns
+from phoenix.derived.certificates import certificates
+from phoenix.site.findings import Report
+from phoenix.site.model import FirewallRule, Host, Site
+
+SINGLE_ROLES = ("step_ca", "traefik", "nginx", "portainer")
+
+
+def duplicates(entries: Sequence[Entry], hypervisor: Host, report: Report) -> None:
+    """Refuse an id, host name, MAC or IP address that two guests share."""
+    vmids: dict[object, str] = {}
+    names: dict[object, str] = {hypervisor.name: "the hypervisor"}
+    macs: dict[object, str] = {}
+    addresses: dict[object, str] = {}
+    for entry in entries:
+        network = entry.raw.network_config
+        address = network.ip.ip if network.ip else None
+        id_key = "vmid" if entry.kind == "vm" else ""
+        for key, what, value, seen, mend in (
+            (id_key, "vmid", entry.vmid, vmids, "give one of the two a free id"),
+            ("name", "host name", entry.label, names, "rename one of the two"),
+            ("mac_address", "MAC address", entry.raw.mac_address, macs, "change one of the two"),
+            ("network_config.ip", "IP address", address, addresses, "give one a free address"),
+        ):
+            if value is None:
+                continue
+            first = seen.setdefault(value, f"{entry.source.file}: {entry.source.path}")
+            if first != f"{entry.source.file}: {entry.source.path}":
+                path = join(entry.source.path, key) if key else entry.source.path
+                report.error(
+                    entry.source.file, path, f"duplicate {what} {value}: {first} has it", mend
+                )
+
+
+def addresses(entries: Sequence[Entry], hypervisor: Host, network: object, report: Report) -> None:
+    """Refuse an address outside the site's network, or one that is taken by its own nature."""
+    for entry in entries:
+        config = entry.raw.network_config
+        where = entry.at("network_config.ip")
+        if config.ip is None:
+            continue
+        address = config.ip.ip
+        gateways = {hypervisor.gateway} | ({config.gw.network_address} if config.gw else set())
+        mend = f"use a free address of {network}"
+        if config.ip.network != network:
+            report.error(*where, f"{config.ip} is outside the site's network {network}", mend)
+        elif address in (config.ip.network.network_address, config.ip.network.broadcast_address):
+            report.error(*where, f"{address} is the network's own or broadcast address", mend)
+        elif address in gateways:
+            report.error(*where, f"{address} is the network's gateway", mend)
+        elif address == hypervisor.address:
+            report.error(*where, f"{address} is the hypervisor's address", mend)
+        if config.gw and config.gw.network_address not in config.ip.network:
+            report.error(
+                *entry.at("network_config.gw"),
+                f"gateway {config.gw.network_address} is outside {config.ip.network}",
+                f"write a gateway of {config.ip.network}, such as {hypervisor.gateway}",
+            )
+
+
+def references(
+    entries: Sequence[Entry], known: Iterable[int], templates: Iterable[int], report: Report
+) -> None:
+    """Refuse a dependency or clone source that no file declares, or that never runs.
+
+    `known` has all declared ids, those of unusable entries too, so that one mistake is one error.
+    """
+    known, templates = set(known), set(templates)
+    for entry in entries:
+        for position, wanted in enumerate(entry.raw.dependencies):
+            where = entry.at(f"dependencies[{position}]")
+            if wanted not in known:
+                report.error(
+                    *where, f"no guest has id {wanted}", "declare that guest, or remove the entry"
+                )
+            elif wanted in templates and entry.vmid not in templates:
+                report.error(*where, f"guest {wanted} is a template and never runs", "remove it")
+        source = entry.clone_from
+        if source is not None and source not in known:
+            key = "clone_from_ctid" if entry.kind == "lxc" else "clone_from_vmid"
+            report.error(
+                *entry.at(key), f"no guest has id {source}", "declare that template, or correct it"
+            )
+
+
+def order(entries: Mapping[int, Entry], report: Report) -> tuple[int, ...]:
+    """Ids of running guests in dependency order; a cycle is shown in full and refused."""
+    dependencies = {
+        vmid: tuple(d for d in entry.raw.dependencies if d in entries)
+        for vmid, entry in entries.items()
+    }
+    boot = {vmid: entry.raw.boot_order for vmid, entry in entries.items()}
+    try:
+        result = dependency_order(dependencies, boot)
+    except DependencyCycleError as error:
+        first = entries[error.cycle[0]]
+        report.error(
+            *first.at("dependencies"),
+            f"guests depend on each other in a circle: {error}",
+            "remove one of these dependencies",
+        )
+        return tuple(entries)
+    for vmid in result:
+        late = [d for d in dependencies[vmid] if boot[d] > boot[vmid]]
+        if late and entries[vmid].raw.start_at_boot:
+            report.warn(
+                *entries[vmid].at("boot_order"),
+                f"guest {vmid} boots before {late[0]}, which it depends on",
+                f"write a boot_order above {boot[late[0]]}",
+            )
+    return result
+
+
+def roles(guests: Sequence[Host], site_file: str, routed: bool, report: Report) -> None:
+    """Refuse two guests in a role of which there is one, and routes without those who serve them.
+
+    `routed`: whether a service with exposure gateway is declared.
+    """
+    for role in SINGLE_ROLES:
+        holders = [host for host in guests if role in host.roles]
+        for host in holders[1:]:
+            report.error(
+                host.source.file,
+                f"{host.source.path}.role",
+                f"a second guest with role {role!r}; {holders[0].name} has it",
+                "give the role to one guest only",
+            )
+        if routed and not holders and role != "portainer":
+            report.error(
+                site_file,
+                "",
+                f"services are routed, but no guest has role {role!r}",
+                f'write "role": "{role}" in the entry of the guest that is to have it',
+            )
+
+
+def host_ports(site: Site, report: Report) -> None:
+    """Refuse a port that two stacks publish on one guest, or that the guest itself needs."""
+    acme = {wanted.host.name for wanted in certificates(site) if wanted.challenge == "standalone"}
+    for host in site.guests:
+        taken = {(22, "tcp"): "SSH"}
+        if host.name in acme:
+            taken[80, "tcp"] = "the ACME http-01 challenge (RFC 8555, always port 80)"
+        for service in site.services:
+            if service.kind == "agent" and service.owner == host:
+                taken[service.port, "tcp"] = "the Portainer agent"
+        for stack in host.docker_stacks:
+            for port in stack.ports:
+                file = f"stacks/{stack.name}/docker-compose.yml"
+                user = f"{file} (environment {stack.environment}, service {port.service})"
+                other = taken.setdefault((port.host_port, port.proto), user)
+                if other is not user:
+                    report.error(
+                        file,
+                        f"services.{port.service}.ports",
+                        f"port {port.host_port}/{port.proto} of {host.name} is taken by {other}",
+                        "publish another host port",
+                    )
+
+
+def names(site: Site, report: Report) -> None:
+    """Refuse a name that two owners claim.
+
+    Every name in a certificate is claimed in DNS too, so no name is in two certificates either.
+    """
+    owners: dict[str, dns.DnsRecord] = {}
+    for record in dns.claims(site):
+        first = owners.setdefault(record.name, record)
+        if first.address != record.address:
+            report.error(
+                *_claimant(site, record.name),
+                f"two owners claim {record.name}: {first.why} and {record.why}",
+                "rename one of the two; leave server_name out for the host's own name",
+            )
+
+
+def _claimant(site: Site, name: str) -> tuple[str, str]:
+    for service in site.services:
+        if service.server_name == name and service.owner.fqdn != name and service.kind == "backend":
+            return service.source.file, f"{service.source.path}.server_name"
+    for host in site.guests:
+        for position, record in enumerate(host.dns_records):
+            if record.name == name:
+                return host.source.file, f"{host.source.path}.dns_records[{position}]"
+    for service in site.services:
+        if service.fqdn == name:
+            return service.source.file, f"{service.source.path}.name"
+    return site.hypervisor.source.file, site.hypervisor.source.path
+
+
+def resolvers(site: Site, report: Report) -> None:
+    """Warn of guests that do not resolve through the hypervisor."""
+    for host in site.guests:
+        for address in host.nameservers:
+            if address == site.hypervisor.address:
+                continue
+            what = f"{address} is not the site's DNS server"
+            if site.gateway and address == site.gateway.address:
+                what = f"{address} is the gateway {site.gateway.name}, which answers no DNS"
+            report.warn(
+                host.source.file,
+                f"{host.source.path}.network_config",
+                what,
+                f"write the nameserver as {site.hypervisor.address}",
+            )
+
+
+def firewall_rules(site: Site, report: Report) -> None:
+    """Warn of rules given twice, and of rules that admit anyone past the gateway."""
+    for host in site.guests:
+        seen: dict[object, str] = {}
+        for place, path, rule in _rules_of(host):
+            key = (rule.direction, rule.action, rule.proto, rule.ports, rule.source,
+                   rule.destination)  # fmt: skip
+            here = f"{place}: {path}"
+            first = seen.setdefault(key, here)
+            if first != here:
+                report.warn(place, path, f"same rule as {first}", "remove one of the two")
+            elif rule.direction == "in" and rule.action == "ACCEPT" and rule.source is None:
+                report.warn(
+                    place,
+                    path,
+                    f"admits anyone to {host.name}, past the gateway",
+                    "remove it, as needed flows are derived, or write a source",
+                )
+
+
+def _rules_of(host: Host) -> Iterable[tuple[str, str, FirewallRule]]:
+    for i, rule in enumerate(host.firewall_rules):
+        yield host.source.file, f"{host.source.path}.firewall.rules[{i}]", rule
+    for stack in host.docker_stacks:
+        for i, rule in enumerate(stack.firewall_rules):
+            path = f"environments.{stack.environment}.firewall_rules[{i}]"
+            yield f"stacks/{stack.name}/phoenix.json", path, rule

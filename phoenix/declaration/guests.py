@@ -1,0 +1,286 @@
+"""From a guest's entry in the JSON files to a Host or a Template."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any, Literal
+
+from phoenix.declaration.json_source import listed
+from phoenix.declaration.schema import (
+    FEATURES,
+    FOREIGN_FEATURES,
+    ROLES,
+    RawGuest,
+    RawLxc,
+    RawVm,
+    RawVmDefaults,
+)
+from phoenix.declaration.stacks import StackCatalog, StackRoute, firewall_rule
+from phoenix.site.findings import Report
+from phoenix.site.model import Deployment, ExtraRecord, Host, Source, Template, Volume
+from phoenix.site.names import HOST_ZONE, LABEL, in_zone, is_name
+
+_ROLE_OF_PORTAINER_ROLE = {
+    "primary": "portainer",
+    "server": "portainer",
+    "agent": "docker",
+    "infrastructure": "nginx",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One guest as declared: id, validated shape, and where it stands."""
+
+    vmid: int
+    kind: Literal["lxc", "vm"]
+    raw: RawLxc | RawVm
+    source: Source
+
+    @property
+    def label(self) -> str:
+        """The guest's host name label: lower case; a dot of the Proxmox name becomes a hyphen."""
+        return self.raw.name.lower().replace(".", "-")
+
+    @property
+    def clone_from(self) -> int | None:
+        """The id of the guest that this one is cloned from."""
+        raw = self.raw
+        return raw.clone_from_ctid if isinstance(raw, RawLxc) else raw.clone_from_vmid
+
+    def roles(self) -> frozenset[str]:
+        """Roles by `role`, by features, and by the original's `portainer_role`."""
+        found = {self.raw.role} | set(self.raw.features)
+        found.add(_ROLE_OF_PORTAINER_ROLE.get(self.raw.portainer_role))
+        return frozenset(role for role in found if role in ROLES)
+
+    def at(self, key: str) -> tuple[str, str]:
+        """File and path of a key of this entry."""
+        return self.source.file, f"{self.source.path}.{key}"
+
+
+def is_template(entry: Entry, cloned: frozenset[int | None]) -> bool:
+    """Whether a guest is only there to be cloned: said so, or a clone source without a service."""
+    raw = entry.raw
+    if raw.is_template:
+        return True
+    serves = raw.traefik_service or raw.docker_stacks or entry.roles()
+    return not serves and (raw.template_snapshot_name is not None or entry.vmid in cloned)
+
+
+def _machine(entry: Entry, defaults: RawVmDefaults, report: Report) -> dict[str, Any]:
+    """The fields that hosts and templates share."""
+    raw, net = entry.raw, entry.raw.network_config
+    lxc = raw if isinstance(raw, RawLxc) else None
+    vm = raw if isinstance(raw, RawVm) else None
+    return {
+        "vmid": entry.vmid,
+        "kind": entry.kind,
+        "gateway": net.gw.network_address if net.gw else None,
+        "mac": raw.mac_address,
+        "interface": net.name,
+        "bridge": net.bridge or (vm and vm.network_bridge) or defaults.network_bridge,
+        "nameservers": _nameservers(entry, report),
+        "memory_mb": raw.memory_mb or (defaults.memory_mb if vm else None),
+        "swap_mb": lxc.swap_mb if lxc else None,
+        "cores": raw.cores or (defaults.cores if vm else None),
+        "disk_gb": lxc.storage_size_gb
+        if lxc
+        else (vm and vm.disk_size_gb) or defaults.disk_size_gb,
+        "storage_pool": raw.storage_pool or (defaults.storage_pool if vm else None),
+        "features": raw.features,
+        "unprivileged": lxc.unprivileged if lxc else False,
+        "start_at_boot": raw.start_at_boot,
+        "boot_order": raw.boot_order,
+        "boot_delay": raw.boot_delay,
+        "image": lxc.template if lxc else vm and vm.template_image,
+        "clone_from": entry.clone_from,
+        "snapshot_name": raw.template_snapshot_name,
+        "username": raw.user_config.username if raw.user_config else None,
+        "source": entry.source,
+    }
+
+
+def _nameservers(entry: Entry, report: Report) -> tuple[IPv4Address, ...]:
+    net = entry.raw.network_config
+    key = "nameservers" if net.nameservers else "nameserver"
+    found = []
+    for text in re.split(r"[\s,]+", net.nameservers or net.nameserver or ""):
+        try:
+            found += [IPv4Address(text)] if text else []
+        except ValueError:
+            report.error(
+                *entry.at(f"network_config.{key}"),
+                f"{text!r} is no IPv4 address",
+                'write addresses as "10.0.0.13"',
+            )
+    return tuple(found)
+
+
+def template(entry: Entry, defaults: RawVmDefaults, report: Report) -> Template:
+    """Make a Template."""
+    interface = entry.raw.network_config.ip
+    return Template(
+        **_machine(entry, defaults, report),
+        name=entry.raw.name.lower(),
+        address=interface.ip if interface else None,
+        prefixlen=interface.network.prefixlen if interface else None,
+    )
+
+
+def host(
+    entry: Entry,
+    *,
+    domain: str,
+    environment: str,
+    hypervisor: Host,
+    dependencies: tuple[int, ...],
+    defaults: RawVmDefaults,
+    catalog: StackCatalog,
+    report: Report,
+) -> tuple[Host, tuple[StackRoute, ...]] | None:
+    """Make a Host and the services that its stacks declare.
+
+    None, with the reason reported, if the entry can be no host: no usable name or address.
+    """
+    raw = entry.raw
+    interface = raw.network_config.ip
+    usable = _check_name(entry, report)
+    if interface is None:
+        report.error(
+            *entry.at("network_config.ip"),
+            "a running guest needs a fixed address",
+            'write its address and prefix length, as "10.0.0.5/24"',
+        )
+    _check_features(entry, report)
+    deployments: list[Deployment] = []
+    routes: list[StackRoute] = []
+    for position, ref in enumerate(raw.docker_stacks):
+        file, path = entry.at(f"docker_stacks[{position}]")
+        result = catalog.deploy(ref, environment, Source(file=file, path=path))
+        if result and result[0].project in [d.project for d in deployments]:
+            report.error(file, path, f"{result[0].project} is deployed twice", "keep one entry")
+        elif result:
+            deployments.append(result[0])
+            routes += result[1]
+    if interface is None or not usable:
+        return None
+    roles = entry.roles()
+    portainer_role: Literal["server", "agent"] | None = None
+    if "portainer" in roles:
+        portainer_role = "server"
+    elif raw.portainer_role == "agent":
+        portainer_role = "agent"
+    shared = _machine(entry, defaults, report)
+    shared["gateway"] = shared["gateway"] or hypervisor.gateway
+    shared["nameservers"] = shared["nameservers"] or (hypervisor.address,)
+    made = Host(
+        **shared,
+        name=entry.label,
+        address=interface.ip,
+        prefixlen=interface.network.prefixlen,
+        roles=roles,
+        groups=(entry.kind, *(role for role in ROLES if role in roles)),
+        fqdn=f"{entry.label}.{HOST_ZONE}.{domain}",
+        dependencies=dependencies,
+        portainer_role=portainer_role,
+        portainer_environment=raw.portainer_environment_name or entry.label,
+        volumes=_volumes(entry, report),
+        dns_records=_dns_records(entry, domain, report),
+        firewall_enabled=raw.firewall.enabled,
+        firewall_rules=tuple(
+            firewall_rule(rule, *entry.at(f"firewall.rules[{i}]"), report)
+            for i, rule in enumerate(raw.firewall.rules)
+        ),
+        docker_stacks=tuple(deployments),
+    )
+    return made, tuple(routes)
+
+
+def _check_name(entry: Entry, report: Report) -> bool:
+    where = entry.at("name")
+    if not LABEL.match(entry.label):
+        report.error(
+            *where,
+            f"{entry.raw.name!r} is no host name label (RFC 1123)",
+            "use 1 to 63 letters, digits and inner hyphens",
+        )
+        return False
+    if "." in entry.raw.name:
+        report.warn(
+            *where,
+            f"{entry.raw.name!r} is no single label; the host is called {entry.label!r}",
+            f"write {entry.label!r}",
+        )
+    return True
+
+
+def _check_features(entry: Entry, report: Report) -> None:
+    raw: RawGuest = entry.raw
+    for position, feature in enumerate(raw.features):
+        where = entry.at(f"features[{position}]")
+        if feature in FOREIGN_FEATURES:
+            report.warn(*where, f"Phoenix does not manage {feature!r}", "remove it")
+        elif feature not in FEATURES:
+            report.warn(*where, f"unknown feature {feature!r}", f"use one of: {listed(FEATURES)}")
+    inferred = _ROLE_OF_PORTAINER_ROLE.get(raw.portainer_role)
+    if inferred and inferred != raw.role and inferred not in raw.features:
+        report.warn(
+            *entry.at("portainer_role"),
+            f"role {inferred!r} is inferred from portainer_role {raw.portainer_role!r}",
+            f'write "role": "{inferred}"',
+        )
+    agent_keys = ("portainer_agent_hostname", "portainer_environment_name")
+    for key in agent_keys:
+        if getattr(raw, key) and raw.portainer_role != "agent":
+            report.warn(*entry.at(key), "only a guest with an agent has one", "remove it")
+
+
+def _volumes(entry: Entry, report: Report) -> tuple[Volume, ...]:
+    found = []
+    for position, raw in enumerate(entry.raw.volumes):
+        file, path = entry.at(f"volumes[{position}]")
+        try:
+            server = IPv4Address(raw.server) if raw.server else None
+        except ValueError:
+            report.error(
+                file, f"{path}.server", f"{raw.server!r} is no IPv4 address", "write an address"
+            )
+            continue
+        if raw.type == "nfs":
+            report.warn(
+                file,
+                path,
+                f"NFS volume {raw.name!r} is not mounted: Phoenix keeps data on the guest's disk "
+                "and ships no CA files over NFS",
+                "remove it",
+            )
+        found.append(
+            Volume(
+                type=raw.type,
+                name=raw.name,
+                path=raw.path,
+                mount_point=raw.mount_point,
+                server=server,
+            )
+        )
+    return tuple(found)
+
+
+def _dns_records(entry: Entry, domain: str, report: Report) -> tuple[ExtraRecord, ...]:
+    found = []
+    for position, raw in enumerate(entry.raw.dns_records):
+        file, path = entry.at(f"dns_records[{position}]")
+        name = raw.hostname if "." in raw.hostname else f"{raw.hostname}.{domain}"
+        if not is_name(name) or not in_zone(name, domain):
+            report.error(
+                file, f"{path}.hostname", f"{raw.hostname!r} is no name in {domain}",
+                "use a lower-case label",
+            )  # fmt: skip
+        elif raw.ip.prefixlen != 32:
+            report.error(file, f"{path}.ip", "is a network", "write one address")
+        else:
+            found.append(ExtraRecord(name=name, address=raw.ip.network_address))
+    return tuple(found)

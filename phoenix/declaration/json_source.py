@@ -1,0 +1,167 @@
+"""Reading JSON files so that every mistake can be named by file and JSON path."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from phoenix.site.findings import Report
+
+_QUAD = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that remembers keys given twice (RFC 8259 leaves their meaning open)."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> _Object:
+    result = _Object(pairs)
+    names = [name for name, _ in pairs]
+    result.repeated = tuple(sorted({name for name in names if names.count(name) > 1}))
+    return result
+
+
+def join(path: str, *steps: str | int) -> str:
+    """Extend a JSON path: keys by a dot, list positions in brackets."""
+    for step in steps:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        else:
+            path = f"{path}.{step}" if path else step
+    return path
+
+
+def read_object(file: Path, label: str, report: Report) -> dict[str, Any] | None:
+    """Read one JSON object from `file`, called `label` in findings.
+
+    Returns None, with the reason in `report`, if the file cannot be read as a JSON object.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        report.error(label, "", f"there is no such file: {file}", "create it or correct the path")
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        report.error(label, "", f"cannot be read: {error}", "make it a readable UTF-8 file")
+        return None
+    try:
+        data = json.loads(text, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        report.error(
+            label,
+            f"line {error.lineno}, column {error.colno}",
+            f"is not valid JSON: {error.msg}",
+            "correct the syntax there or just before it",
+        )
+        return None
+    if not isinstance(data, dict):
+        report.error(label, "", "holds no JSON object", "write one object: { ... }")
+        return None
+    _report_repeated(data, label, "", report)
+    return data
+
+
+def _report_repeated(value: Any, label: str, path: str, report: Report) -> None:
+    if isinstance(value, _Object):
+        for key in value.repeated:
+            report.error(
+                label, join(path, key), "the key is given twice", "keep one, or use another key"
+            )
+        for key, item in value.items():
+            _report_repeated(item, label, join(path, key), report)
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            _report_repeated(item, label, join(path, position), report)
+
+
+def validate(
+    model: type[ModelT], data: Any, label: str, path: str, report: Report
+) -> ModelT | None:
+    """Turn JSON data into `model`; report each violation by path and each unknown key."""
+    try:
+        result = model.model_validate(data)
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            mend = str(item.get("ctx", {}).get("mend") or _mend(item["type"], item["input"]))
+            report.error(label, join(path, *item["loc"]), item["msg"], mend)
+        return None
+    report_keys(result, label, path, report)
+    return result
+
+
+def _mend(kind: str, given: Any) -> str:
+    if kind == "missing":
+        return "add this key"
+    return f"correct the value; given was {json.dumps(given, default=str)[:80]}"
+
+
+def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None:
+    """Warn of keys that nothing reads: unknown ones, and known ones that Phoenix leaves alone.
+
+    A field is known but left alone if its `json_schema_extra` has `unused`, the reason.
+    """
+    fields = type(model).model_fields
+    known = [info.alias or name for name, info in fields.items()]
+    for key in model.model_extra or {}:
+        close = difflib.get_close_matches(key, known, n=1)
+        mend = f"did you mean {close[0]!r}?" if close else "remove it"
+        report.warn(label, join(path, key), "unknown key, ignored", mend)
+    for name in sorted(model.model_fields_set):
+        if name not in fields:
+            continue
+        info, value = fields[name], getattr(model, name)
+        extra = info.json_schema_extra
+        where = join(path, info.alias or name)
+        if isinstance(extra, dict) and "unused" in extra and value not in (None, [], {}, "none"):
+            report.warn(label, where, f"not used: {extra['unused']}", "remove it")
+        _report_nested(value, label, where, report)
+
+
+def _report_nested(value: Any, label: str, path: str, report: Report) -> None:
+    if isinstance(value, BaseModel):
+        report_keys(value, label, path, report)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _report_nested(item, label, join(path, str(key)), report)
+    elif isinstance(value, (list, tuple)):
+        for position, item in enumerate(value):
+            _report_nested(item, label, join(path, position), report)
+
+
+def readdress(value: Any, old: IPv4Network, new: IPv4Network) -> Any:
+    """Move every IPv4 address of `old` found in JSON data into `new`, keeping its host part.
+
+    Addresses of other networks, and everything that is no address, stay as they are.
+    """
+    if isinstance(value, str):
+        return _QUAD.sub(lambda match: _moved(match[0], old, new), value)
+    if isinstance(value, dict):
+        return {key: readdress(item, old, new) for key, item in value.items()}
+    if isinstance(value, list):
+        return [readdress(item, old, new) for item in value]
+    return value
+
+
+def _moved(text: str, old: IPv4Network, new: IPv4Network) -> str:
+    try:
+        address = IPv4Address(text)
+    except AddressValueError:
+        return text
+    if address not in old:
+        return text
+    return str(new.network_address + (int(address) - int(old.network_address)))
+
+
+def listed(items: Iterable[object]) -> str:
+    """Join things for a message: `a, b, c`."""
+    return ", ".join(str(item) for item in items)

@@ -1,0 +1,227 @@
+"""Loading the site: two JSON files and `stacks/` become one frozen, checked Site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from phoenix.declaration import conflicts, guests, services
+from phoenix.declaration.guests import Entry
+from phoenix.declaration.json_source import join, read_object, readdress, validate
+from phoenix.declaration.schema import RawLxc, RawLxcFile, RawSite, RawVm, RawVmFile
+from phoenix.declaration.stacks import StackCatalog
+from phoenix.site.findings import ConfigError, Report
+from phoenix.site.model import Host, Site, Source
+from phoenix.site.names import HOST_ZONE, is_name
+
+LXC_FILE = "phoenix_lxc_configs.json"
+VM_FILE = "phoenix_vm_configs.json"
+ENVIRONMENT = "production"
+_FIXED = ("needs a fixed address", 'write it with prefix length, as "10.0.0.13/24"')
+_ID_RANGE = (100, 999_999_999)  # Proxmox VE's own limits
+
+
+def load_site(
+    inventories: Path,
+    stacks: Path | None = None,
+    *,
+    environment: str | None = None,
+    subnet: IPv4Network | None = None,
+) -> Site:
+    """Load, check and derive the site.
+
+    `inventories` holds the two JSON files. `stacks` defaults to the folder of that name inside
+    `inventories`, else beside it. `environment` is that of stacks deployed without their own;
+    else `site.environment` of the file, else production. `subnet` moves the whole site into
+    another network of the same size, host parts kept: the lab uses it.
+
+    Raises ConfigError with all errors found, each with file, JSON path and mend. What is odd but
+    works is in the result's `warnings`.
+    """
+    report = Report()
+    lxc_data = read_object(inventories / LXC_FILE, LXC_FILE, report)
+    vm_data = read_object(inventories / VM_FILE, VM_FILE, report)
+    top = validate(RawLxcFile, lxc_data, LXC_FILE, "", report) if lxc_data is not None else None
+    vm_top = validate(RawVmFile, vm_data, VM_FILE, "", report) if vm_data is not None else None
+    if top is None or vm_top is None:
+        raise ConfigError(report.errors)
+    move = _mover(top.site, subnet, report)
+    raw_site = top.site
+    if subnet:
+        raw_site = RawSite.model_validate(move(raw_site.model_dump(mode="json")))
+    hypervisor, network = _hypervisor(raw_site, report)
+    report.raise_errors()
+
+    entries = (*_lxc_entries(top, move, report), *_vm_entries(vm_top, move, report))
+    cloned = frozenset(entry.clone_from for entry in entries)
+    templates = [entry for entry in entries if guests.is_template(entry, cloned)]
+    running = {entry.vmid: entry for entry in entries if entry not in templates}
+    declared_ids = {*_declared_ids(top, vm_top), *(entry.vmid for entry in entries)}
+    conflicts.duplicates(entries, hypervisor, report)
+    conflicts.addresses(entries, hypervisor, network, report)
+    conflicts.references(entries, declared_ids, [entry.vmid for entry in templates], report)
+    order = conflicts.order(running, report)
+
+    folder = stacks or next(
+        (path for path in (inventories / "stacks", inventories.parent / "stacks") if path.is_dir()),
+        inventories / "stacks",
+    )
+    catalog = StackCatalog(folder, raw_site.domain, report, move)
+    made = []
+    for vmid in order:
+        entry = running[vmid]
+        result = guests.host(
+            entry,
+            domain=raw_site.domain,
+            environment=environment or raw_site.environment or ENVIRONMENT,
+            hypervisor=hypervisor,
+            dependencies=tuple(d for d in dict.fromkeys(entry.raw.dependencies) if d in running),
+            defaults=vm_top.vm_defaults,
+            catalog=catalog,
+            report=report,
+        )
+        if result:
+            made.append((result[0], entry, result[1]))
+    catalog.warn_unused()
+    found = services.derive(made, raw_site.domain, report)
+    site = Site(
+        domain=raw_site.domain,
+        environment=environment or raw_site.environment or ENVIRONMENT,
+        network=network,
+        hypervisor=hypervisor,
+        guests=tuple(host for host, _, _ in made),
+        templates=tuple(guests.template(e, vm_top.vm_defaults, report) for e in templates),
+        services=found,
+        warnings=(),
+    )
+    routed = any(s.kind == "backend" and s.exposure == "gateway" for s in found)
+    conflicts.roles(site.guests, LXC_FILE, routed, report)
+    conflicts.host_ports(site, report)
+    conflicts.names(site, report)
+    conflicts.resolvers(site, report)
+    conflicts.firewall_rules(site, report)
+    report.raise_errors()
+    return site.model_copy(update={"warnings": report.warnings})
+
+
+def _mover(raw: RawSite, subnet: IPv4Network | None, report: Report) -> Callable[[Any], Any]:
+    """The function that re-addresses JSON data into `subnet`; the identity if there is none."""
+    if subnet is None:
+        return lambda data: data
+    if raw.hypervisor.ip is None:
+        report.error(LXC_FILE, "site.hypervisor.ip", *_FIXED)
+        raise ConfigError(report.errors)
+    old = raw.hypervisor.ip.network
+    if subnet.prefixlen != old.prefixlen:
+        report.error(
+            "subnet",
+            "",
+            f"{subnet} is not of the size of the site's network {old}",
+            f"choose a network with prefix length {old.prefixlen}",
+        )
+        report.raise_errors()
+    new = subnet
+    return lambda data: readdress(data, old, new)
+
+
+def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network]:
+    config, path = raw.hypervisor, "site.hypervisor"
+    if not is_name(raw.domain) or "." not in raw.domain:
+        report.error(
+            LXC_FILE, "site.domain", f"{raw.domain!r} is no domain name",
+            "write a lower-case DNS name with a dot, as internal.example.com",
+        )  # fmt: skip
+    interface = config.ip
+    if interface is None:
+        report.error(LXC_FILE, f"{path}.ip", *_FIXED)
+        raise ConfigError(report.errors)
+    network = interface.network
+    gateway = config.gateway.network_address
+    if gateway not in network or gateway == interface.ip:
+        report.error(
+            LXC_FILE, f"{path}.gateway", f"{gateway} is no other address of {network}",
+            "write the router's address in that network",
+        )  # fmt: skip
+    if interface.ip in (network.network_address, network.broadcast_address):
+        report.error(
+            LXC_FILE, f"{path}.ip", f"{interface.ip} is the network's own or broadcast address",
+            f"use a host address of {network}",
+        )  # fmt: skip
+    host = Host(
+        name=config.name,
+        vmid=None,
+        kind="hypervisor",
+        address=interface.ip,
+        prefixlen=network.prefixlen,
+        gateway=gateway,
+        mac=None,
+        interface="vmbr0",
+        bridge="vmbr0",
+        nameservers=(interface.ip,),
+        memory_mb=None,
+        swap_mb=None,
+        cores=None,
+        disk_gb=None,
+        storage_pool=None,
+        features=(),
+        unprivileged=False,
+        start_at_boot=True,
+        boot_order=0,
+        boot_delay=0,
+        image=None,
+        clone_from=None,
+        snapshot_name=None,
+        username=None,
+        source=Source(file=LXC_FILE, path=path),
+        roles=frozenset({"hypervisor"}),
+        groups=("hypervisor",),
+        fqdn=f"{config.name}.{HOST_ZONE}.{raw.domain}",
+        dependencies=(),
+        portainer_role=None,
+        portainer_environment=config.name,
+        volumes=(),
+        dns_records=(),
+        firewall_enabled=True,
+        firewall_rules=(),
+        docker_stacks=(),
+    )
+    return host, network
+
+
+def _lxc_entries(top: RawLxcFile, move: Callable[[Any], Any], report: Report) -> list[Entry]:
+    found = []
+    for key, data in top.lxc_configs.items():
+        path = join("lxc_configs", key)
+        vmid = _id(key)
+        if vmid is None:
+            report.error(LXC_FILE, path, f"{key!r} is no guest id", "use a number from 100 up")
+        raw = validate(RawLxc, move(data), LXC_FILE, path, report)
+        if raw and vmid is not None:
+            found.append(Entry(vmid, "lxc", raw, Source(file=LXC_FILE, path=path)))
+    return found
+
+
+def _vm_entries(top: RawVmFile, move: Callable[[Any], Any], report: Report) -> list[Entry]:
+    found = []
+    for position, data in enumerate(top.vms):
+        path = join("vms", position)
+        raw = validate(RawVm, move(data), VM_FILE, path, report)
+        if raw:
+            found.append(Entry(raw.vmid, "vm", raw, Source(file=VM_FILE, path=path)))
+    return found
+
+
+def _id(value: Any) -> int | None:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        return None
+    return number if _ID_RANGE[0] <= number <= _ID_RANGE[1] else None
+
+
+def _declared_ids(top: RawLxcFile, vm_top: RawVmFile) -> set[int]:
+    """All ids that the files name, those of unusable entries too."""
+    keys = [*top.lxc_configs, *(vm.get("vmid") for vm in vm_top.vms if isinstance(vm, dict))]
+    return {number for number in map(_id, keys) if number is not None}

@@ -1,0 +1,150 @@
+"""On which line of a file something is declared: JSON paths to line numbers.
+
+Paths are those of `phoenix.declaration.json_source.join`, as findings have them. A file that does
+not parse has no positions; who reads it for its content has already said why.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from phoenix.declaration.json_source import join
+
+_SPACE = re.compile(r"[ \t\n\r]*")  # RFC 8259, section 2
+_DECODER = json.JSONDecoder()
+
+
+def json_offsets(text: str) -> dict[str, int]:
+    """Path to offset of every value's key, or of the value where it has none; "" is the whole.
+
+    Of a key given twice the last one counts, as for `json.loads`.
+
+    Raises:
+        ValueError: the text is no JSON.
+    """
+    found: dict[str, int] = {}
+    end = _value(text, _space(text, 0), "", found)
+    if _space(text, end) != len(text):
+        raise json.JSONDecodeError("Extra data", text, end)
+    return found
+
+
+def json_text(text: str, path: str) -> str:
+    """What stands at `path`, key and value, on one line.
+
+    Raises:
+        ValueError: the text is no JSON.
+        KeyError: nothing is at `path`.
+    """
+    start = json_offsets(text)[path]
+    value, end = _DECODER.raw_decode(text, start)
+    colon = _space(text, end)
+    if isinstance(value, str) and text[colon : colon + 1] == ":":
+        _, end = _DECODER.raw_decode(text, _space(text, colon + 1))
+    return " ".join(line.strip() for line in text[start:end].splitlines())
+
+
+def _value(text: str, at: int, path: str, found: dict[str, int]) -> int:
+    """Note the value at `at` and all within it; gives the offset behind it."""
+    found.setdefault(path, at)
+    opening = text[at : at + 1]
+    if opening not in ("{", "["):
+        return _DECODER.raw_decode(text, at)[1]
+    closing = "}" if opening == "{" else "]"
+    at = _space(text, at + 1)
+    if text[at : at + 1] == closing:
+        return at + 1
+    number = 0
+    while True:
+        start = at
+        if opening == "{":
+            _expect(text, at, '"')
+            key, at = _DECODER.raw_decode(text, at)
+            at = _space(text, at)
+            _expect(text, at, ":")
+            inner: str | int = key
+            at = _space(text, at + 1)
+        else:
+            inner = number
+        inner_path = join(path, inner)
+        found[inner_path] = start
+        at = _space(text, _value(text, at, inner_path, found))
+        if text[at : at + 1] == closing:
+            return at + 1
+        _expect(text, at, ",")
+        at, number = _space(text, at + 1), number + 1
+
+
+def _space(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
+
+
+def _expect(text: str, at: int, character: str) -> None:
+    if text[at : at + 1] != character:
+        raise json.JSONDecodeError(f"Expecting {character!r}", text, at)
+
+
+def _json_lines(text: str) -> dict[str, int]:
+    return {path: text.count("\n", 0, at) + 1 for path, at in json_offsets(text).items()}
+
+
+def _yaml_lines(text: str) -> dict[str, int]:
+    return dict(_nodes(yaml.compose(text, Loader=yaml.SafeLoader), ""))
+
+
+def _nodes(node: yaml.Node | None, path: str) -> Iterator[tuple[str, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = join(path, str(key.value))
+            yield inner, key.start_mark.line + 1
+            yield from _nodes(value, inner)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            inner = join(path, number)
+            yield inner, value.start_mark.line + 1
+            yield from _nodes(value, inner)
+
+
+def _python_lines(text: str) -> dict[str, int]:
+    """Names that a module assigns at its top, as settings files do."""
+    found: dict[str, int] = {}
+    for statement in ast.parse(text).body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else []
+        if isinstance(statement, ast.AnnAssign):
+            targets = [statement.target]
+        found |= {one.id: statement.lineno for one in targets if isinstance(one, ast.Name)}
+    return found
+
+
+_READERS = {
+    ".json": _json_lines,
+    ".yml": _yaml_lines,
+    ".yaml": _yaml_lines,
+    ".py": _python_lines,
+}
+
+
+def lines(file: Path) -> dict[str, int]:
+    """Path to line number, from 1, of what a JSON, YAML or Python file holds; empty if unread."""
+    reader = _READERS.get(file.suffix)
+    try:
+        return reader(file.read_text(encoding="utf-8")) if reader else {}
+    except (OSError, ValueError, SyntaxError, RecursionError, yaml.YAMLError):
+        return {}
+
+
+def line_of(found: dict[str, int], path: str) -> int | None:
+    """The line of `path`, or of the innermost thing around it that is there; None: of none."""
+    while path:
+        if path in found:
+            return found[path]
+        cut = max(path.rfind("."), path.rfind("["))
+        path = path[:cut] if cut > 0 else ""
+    return None

@@ -1,0 +1,228 @@
+"""The services of a site, from each guest's `traefik_service` and its stacks' `services`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from phoenix.declaration.guests import Entry
+from phoenix.declaration.schema import RawService
+from phoenix.declaration.stacks import StackRoute
+from phoenix.site.findings import Report
+from phoenix.site.model import Host, Service, Source
+from phoenix.site.names import AGENT, CA, DASHBOARD, HOME, HOST_ZONE, LABEL, in_zone, is_name
+
+CA_PORT = 9000  # the original system's choice
+AGENT_PORT = 9001  # the Portainer agent's own default
+TRAEFIK_PORT = 443
+
+Declared = tuple[Host, Entry, tuple[StackRoute, ...]]
+
+
+def derive(declared: Sequence[Declared], domain: str, report: Report) -> tuple[Service, ...]:
+    """All services, sorted by name; every name has one owner, or it is reported."""
+    found: dict[str, Service] = {}
+    has_gateway = any("nginx" in host.roles for host, _, _ in declared)
+    for host, entry, stack_routes in declared:
+        own = [_own(host, entry, domain, report)]
+        if "traefik" in host.roles and has_gateway:
+            own += [
+                _of_traefik(host, domain, DASHBOARD, "/dashboard/", "dashboard"),
+                _of_traefik(host, domain, HOME, "/", "home"),
+            ]
+        if host.portainer_role == "agent" and not any(s and s.kind == "agent" for s in own):
+            own.append(_agent(host, entry, None, domain, report))
+        if "step_ca" in host.roles and not any(s and s.kind == "ca" for s in own):
+            own.append(_ca(host, None, domain))
+        for service in own:
+            if service:
+                _add(found, service, report)
+        for route in stack_routes:
+            made = _backend(host, route.raw, route.source, domain, report)
+            if made:
+                _add(found, made, report)
+    return tuple(found[name] for name in sorted(found))
+
+
+def _add(found: dict[str, Service], service: Service, report: Report) -> None:
+    first = found.setdefault(service.name, service)
+    if first is service:
+        return
+    place = f"{first.source.file}: {first.source.path}"
+    from_stack = service.source.file.startswith("stacks/")
+    of_guest = not first.source.file.startswith("stacks/")
+    if first.owner.name == service.owner.name and from_stack and of_guest:
+        report.warn(
+            service.source.file,
+            service.source.path,
+            f"service {service.name!r} is ignored: its guest declares it too, at {place}",
+            "keep one of the two declarations",
+        )
+        return
+    report.error(
+        service.source.file,
+        service.source.path,
+        f"duplicate service name {service.name!r}, declared first at {place}",
+        "give one of the two another name"
+        + (" by portainer_agent_hostname" if service.kind == "agent" else ""),
+    )
+
+
+def _own(host: Host, entry: Entry, domain: str, report: Report) -> Service | None:
+    """The service of the guest itself; control-plane names are told apart here."""
+    raw = entry.raw.traefik_service
+    if raw is None:
+        return None
+    file, path = entry.at("traefik_service")
+    if host.roles & {"nginx", "traefik"}:
+        what = "the gateway" if "nginx" in host.roles else "Traefik"
+        report.warn(file, path, f"ignored: {what} would be routed through itself", "remove it")
+        return None
+    is_ca = "step_ca" in host.roles
+    is_agent = host.portainer_role == "agent" and raw.name == _agent_label(entry, domain)
+    if is_ca or is_agent:
+        if raw.exposure == "gateway":
+            what = "the CA" if is_ca else "the Portainer agent"
+            report.warn(
+                file,
+                path,
+                f"{what} is reached directly, never through the gateway",
+                'remove it, or write "exposure": "direct"',
+            )
+        if is_ca and raw.name != CA:
+            report.warn(file, f"{path}.name", f"the CA is called {CA!r}", f"write {CA!r}")
+        return _ca(host, raw, domain) if is_ca else _agent(host, entry, raw, domain, report)
+    return _backend(host, raw, Source(file=file, path=path), domain, report)
+
+
+def _backend(
+    host: Host, raw: RawService, source: Source, domain: str, report: Report
+) -> Service | None:
+    fqdn = f"{raw.name}.{domain}"
+    if raw.name in _RESERVED:
+        report.error(
+            source.file,
+            f"{source.path}.name",
+            f"{raw.name!r} is reserved: {_RESERVED[raw.name]}",
+            "choose another name",
+        )
+        return None
+    if raw.port is None:
+        report.error(
+            source.file,
+            f"{source.path}.port",
+            f"route {raw.name!r} has no backend: no port",
+            f'add "port": the port on which {host.name} serves it',
+        )
+        return None
+    scheme: Literal["http", "https"] = raw.scheme or ("http" if host.kind == "lxc" else "https")
+    if scheme == "http":
+        report.warn(
+            source.file,
+            f"{source.path}.scheme" if raw.scheme else source.path,
+            f"{raw.name!r} crosses from Traefik to {host.name} in plain text",
+            'serve TLS there and write "scheme": "https"',
+        )
+    server_name = raw.server_name or (fqdn if raw.exposure == "direct" else host.fqdn)
+    if not is_name(server_name):
+        report.error(
+            source.file,
+            f"{source.path}.server_name",
+            f"{server_name!r} is no host name",
+            f"write a lower-case DNS name, or leave it out for {host.fqdn}",
+        )
+        return None
+    if raw.server_name and not in_zone(server_name, domain):
+        report.warn(
+            source.file,
+            f"{source.path}.server_name",
+            f"{server_name} is outside {domain}, so the CA issues no certificate for it",
+            f"leave it out for {host.fqdn}",
+        )
+    return Service(
+        name=raw.name,
+        fqdn=fqdn,
+        owner=host,
+        port=raw.port,
+        scheme=scheme,
+        exposure=raw.exposure,
+        server_name=server_name,
+        health_path=raw.health_path,
+        kind="backend",
+        source=source,
+    )
+
+
+_RESERVED = {
+    CA: "only the guest with role step_ca has it",
+    AGENT: "only a guest with portainer_role agent has it",
+    HOST_ZONE: "it is the zone of the host names",
+    DASHBOARD: "it is Traefik's dashboard, derived from role traefik",
+    HOME: "it is the site's start page, derived from role traefik",
+}
+
+
+def _of_traefik(
+    host: Host, domain: str, name: str, path: str, kind: Literal["dashboard", "home"]
+) -> Service:
+    """What Traefik's guest itself serves, through Traefik's port.
+
+    The start page stands behind Traefik on the guest's loopback (`phoenix.derived.home`).
+    """
+    return Service(
+        name=name,
+        fqdn=f"{name}.{domain}",
+        owner=host,
+        port=TRAEFIK_PORT,
+        scheme="https",
+        exposure="gateway",
+        server_name=host.fqdn,
+        health_path=path,
+        kind=kind,
+        source=host.source,
+    )
+
+
+def _ca(host: Host, raw: RawService | None, domain: str) -> Service:
+    return Service(
+        name=CA,
+        fqdn=f"{CA}.{domain}",
+        owner=host,
+        port=(raw and raw.port) or CA_PORT,
+        scheme="https",
+        exposure="direct",
+        server_name=f"{CA}.{domain}",
+        health_path="/health",
+        kind="ca",
+        source=host.source,
+    )
+
+
+def _agent_label(entry: Entry, domain: str) -> str:
+    name = entry.raw.portainer_agent_hostname
+    return name.removesuffix(f".{domain}") if name else AGENT
+
+
+def _agent(
+    host: Host, entry: Entry, raw: RawService | None, domain: str, report: Report
+) -> Service | None:
+    label = _agent_label(entry, domain)
+    if not LABEL.match(label) or label in _RESERVED.keys() - {AGENT}:
+        report.error(
+            *entry.at("portainer_agent_hostname"),
+            f"{label!r} is no free label in {domain}",
+            f'write "{AGENT}.{domain}", or leave it out',
+        )
+        return None
+    return Service(
+        name=label,
+        fqdn=f"{label}.{domain}",
+        owner=host,
+        port=(raw and raw.port) or AGENT_PORT,
+        scheme="https",
+        exposure="direct",
+        server_name=f"{label}.{domain}",
+        health_path="/ping",
+        kind="agent",
+        source=host.source,
+    )

@@ -1,0 +1,280 @@
+"""The stacks: `stacks/NAME/docker-compose.yml` and `phoenix.json`, as deployed on a guest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from phoenix.declaration import compose
+from phoenix.declaration.json_source import listed, read_object, validate
+from phoenix.declaration.schema import RawEnvironment, RawRule, RawService, RawStack, RawStackRef
+from phoenix.site.findings import Report
+from phoenix.site.model import Deployment, FirewallRule, Source, StackFile, Variable
+
+_HOST_RULE = re.compile(r"Host\(\s*`([^`]+)`\s*\)")
+_SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|PRIVATE|API_?KEY", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class StackRoute:
+    """A service declared by a stack: its shape as for a guest, and where it is declared."""
+
+    raw: RawService
+    source: Source
+    deployment: str
+
+
+@dataclass
+class StackCatalog:
+    """Reads each stack that is asked for; remembers which ones were."""
+
+    directory: Path
+    domain: str
+    report: Report
+    move: Callable[[Any], Any]  # re-addresses JSON data, or leaves it alone
+    used: set[str] = field(default_factory=set)
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all stacks that have a manifest."""
+        return tuple(sorted(file.parent.name for file in self.directory.glob("*/phoenix.json")))
+
+    def warn_unused(self) -> None:
+        """Warn of stacks that no guest deploys."""
+        for name in self.names():
+            if name not in self.used:
+                self.report.warn(
+                    f"stacks/{name}/phoenix.json",
+                    "",
+                    "no guest deploys this stack",
+                    "name it in a guest's docker_stacks, or remove it",
+                )
+
+    def deploy(
+        self, ref: RawStackRef, environment: str, at: Source
+    ) -> tuple[Deployment, tuple[StackRoute, ...]] | None:
+        """Resolve one entry of `docker_stacks`, declared `at`.
+
+        Returns the deployment and the services it brings; None, with the reason reported, if the
+        stack or its environment is unknown or unusable.
+        """
+        known, report = self.names(), self.report
+        if ref.name not in known:
+            have = f"known are: {listed(known)}" if known else f"none is in {self.directory}"
+            report.error(
+                at.file,
+                at.path,
+                f"unknown stack {ref.name!r}; {have}",
+                f"add stacks/{ref.name}/phoenix.json and docker-compose.yml, or correct the name",
+            )
+            return None
+        self.used.add(ref.name)
+        folder = self.directory / ref.name
+        label = f"stacks/{ref.name}/phoenix.json"
+        data = read_object(folder / "phoenix.json", label, report)
+        stack = validate(RawStack, self.move(data), label, "", report) if data else None
+        if stack is None:
+            return None
+        name = ref.environment or environment
+        if name not in stack.environments:
+            report.error(
+                at.file,
+                at.path,
+                f"stack {ref.name!r} has no environment {name!r}",
+                f"add environments.{name} to {label}, or use {listed(sorted(stack.environments))}",
+            )
+            return None
+        path = f"environments.{name}"
+        raw = validate(RawEnvironment, stack.environments[name], label, path, report)
+        compose_label = f"stacks/{ref.name}/docker-compose.yml"
+        content = compose.read(folder / "docker-compose.yml", compose_label, report)
+        if raw is None or content is None:
+            return None
+        _check_variables(raw, label, path, report)
+        _check_files(raw, folder, label, path, report)
+        values = {v.name: v.value or "" for v in raw.variables}
+        compose.check_variables(content, values, compose_label, f"{label} ({path})", report)
+        compose.check_habits(content, values, compose_label, report)
+        deployment = Deployment(
+            name=ref.name,
+            environment=name,
+            description=stack.description,
+            directory=folder,
+            variables=tuple(
+                Variable(name=v.name, value=v.value, secret=v.secret) for v in raw.variables
+            ),
+            files=tuple(
+                StackFile(source=f.source, secret=f.secret, destination=f.destination_in_container)
+                for f in raw.files
+            ),
+            ports=compose.published(content, values, compose_label, report),
+            firewall_rules=tuple(
+                firewall_rule(rule, label, f"{path}.firewall_rules[{i}]", report)
+                for i, rule in enumerate(raw.firewall_rules)
+            ),
+        )
+        return deployment, self._routes(raw, deployment, content, label, path)
+
+    def _routes(
+        self,
+        raw: RawEnvironment,
+        deployment: Deployment,
+        content: Mapping[str, Any],
+        label: str,
+        path: str,
+    ) -> tuple[StackRoute, ...]:
+        routes = []
+        for name, declared in raw.services.items():
+            here = f"{path}.services.{name}"
+            if name not in content["services"]:
+                self.report.error(
+                    label,
+                    here,
+                    f"the compose file has no service {name!r}: a route without a backend",
+                    f"use one of: {listed(content['services'])}",
+                )
+                continue
+            service, where = declared.traefik_service, f"{here}.traefik_service"
+            if service is None:
+                where = f"{here}.traefik_labels"
+                service = self._from_labels(name, declared.traefik_labels, deployment, where, label)
+            elif service.port and not _publishes(deployment, name, service.port):
+                self.report.error(
+                    label,
+                    f"{where}.port",
+                    f"compose service {name!r} publishes no port {service.port}: "
+                    "a route without a backend",
+                    f'add "{service.port}:..." to its ports, or correct the port',
+                )
+                continue
+            if service is not None:
+                source = Source(file=label, path=where)
+                routes.append(StackRoute(service, source, deployment.project))
+        if not routes and content["services"]:
+            self.report.warn(
+                label,
+                f"{path}.services",
+                "the stack declares no service, so nothing is routed to it",
+                'add services.NAME.traefik_service {"name": ..., "port": ...}',
+            )
+        return tuple(routes)
+
+    def _from_labels(
+        self, name: str, labels: tuple[str, ...], deployment: Deployment, where: str, file: str
+    ) -> RawService | None:
+        """Read the original's form: what its Traefik labels say of host, port and scheme."""
+        report, host, port, scheme = self.report, None, None, "http"  # Traefik's default scheme
+        for entry in labels:
+            key, _, value = entry.partition("=")
+            if key.endswith(".rule") and (match := _HOST_RULE.search(value)):
+                host = match[1]
+            elif key.endswith(".loadbalancer.server.port"):
+                port = value
+            elif key.endswith(".loadbalancer.server.scheme"):
+                scheme = value
+        if host is None and port is None:
+            report.error(
+                file,
+                where.rpartition(".")[0],
+                "is a route without a backend",
+                'add traefik_service {"name": ..., "port": ...}',
+            )
+            return None
+        mend = 'write traefik_service {"name": ..., "port": ..., "scheme": "https"} instead'
+        report.warn(file, where, "Traefik labels do nothing here; read as a declaration", mend)
+        if host is None or not host.endswith(f".{self.domain}"):
+            report.error(file, where, f"the rule names no host in {self.domain}", mend)
+            return None
+        number = int(port) if port and port.isdigit() else None
+        for published in deployment.ports:  # the label counts ports inside the container
+            if published.service == name and published.container_port == number:
+                number = published.host_port
+                break
+        else:
+            report.error(
+                file, where, f"no published port leads to {port}: a route without a backend", mend
+            )
+            return None
+        service = host.removesuffix(f".{self.domain}")
+        data = {"name": service, "port": number, "scheme": scheme}
+        return validate(RawService, data, file, where, report)
+
+
+def _publishes(deployment: Deployment, service: str, port: int) -> bool:
+    return any(
+        p.service == service and p.host_port == port and p.proto == "tcp" and not p.loopback
+        for p in deployment.ports
+    )
+
+
+def _check_files(raw: RawEnvironment, folder: Path, label: str, path: str, report: Report) -> None:
+    for number, file in enumerate(raw.files):
+        where = f"{path}.files[{number}]"
+        if (file.source is None) == (file.secret is None):
+            report.error(
+                label,
+                where,
+                "a file comes from a source or from a secret",
+                "give one of source (a file in the stack's folder) and secret (a secret's name)",
+            )
+        elif file.source is not None and not _inside(folder, file.source):
+            report.error(
+                label,
+                f"{where}.source",
+                f"there is no file {file.source!r} in the stack's folder",
+                f"add stacks/{folder.name}/{file.source}, or correct the name",
+            )
+        if not file.destination_in_container.startswith("/"):
+            report.error(
+                label,
+                f"{where}.destination_in_container",
+                f"{file.destination_in_container!r} is no absolute path",
+                "write the whole path in the container, beginning with /",
+            )
+
+
+def _inside(folder: Path, name: str) -> bool:
+    file = (folder / name).resolve()
+    return file.is_relative_to(folder.resolve()) and file.is_file()
+
+
+def _check_variables(raw: RawEnvironment, label: str, path: str, report: Report) -> None:
+    seen: set[str] = set()
+    for position, variable in enumerate(raw.variables):
+        here = f"{path}.variables[{position}]"
+        if variable.name in seen:
+            report.error(label, here, f"variable {variable.name} is given twice", "keep one")
+        seen.add(variable.name)
+        if (variable.value is None) == (variable.secret is None):
+            report.error(
+                label,
+                here,
+                f"variable {variable.name} needs either a value or a secret",
+                'write {"name", "value"} or {"name", "secret"}',
+            )
+        elif variable.value is not None and _SECRET_NAME.search(variable.name):
+            report.warn(
+                label,
+                here,
+                f"variable {variable.name} looks like a secret in clear text",
+                'write "secret" with the secret\'s name instead of "value"',
+            )
+
+
+def firewall_rule(raw: RawRule, file: str, path: str, report: Report) -> FirewallRule:
+    """Turn a declared rule into its typed form; a port needs a protocol that has ports."""
+    if raw.port and raw.proto not in ("tcp", "udp"):
+        report.error(
+            file, path, "has a port but no protocol with ports", 'add "proto": "tcp" or "udp"'
+        )
+    return FirewallRule(
+        direction=raw.type,
+        action=raw.action,
+        proto=raw.proto,
+        ports=raw.port,
+        source=raw.source,
+        destination=raw.dest,
+        comment=raw.comment,
+    )

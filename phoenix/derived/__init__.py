@@ -1,0 +1,1 @@
+"""What follows from a Site: routes, DNS, firewall, certificates. Pure functions."""

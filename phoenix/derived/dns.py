@@ -1,0 +1,51 @@
+"""Internal DNS: exact address records, one owner per name."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from typing import NamedTuple
+
+from phoenix.site.model import Service, Site
+from phoenix.site.names import in_zone
+
+
+class DnsRecord(NamedTuple):
+    """An A record; `name` is fully qualified without the final dot; `why` is for a reader."""
+
+    name: str
+    address: IPv4Address
+    why: str
+
+
+def records(site: Site) -> tuple[DnsRecord, ...]:
+    """All A records of the zone, sorted by name; each name once.
+
+    Exact names, no wildcard: an unknown name gets NXDOMAIN. `phoenix.declaration.load` has refused
+    names that two owners claim.
+    """
+    found = {record.name: record for record in reversed(claims(site))}
+    return tuple(found[name] for name in sorted(found))
+
+
+def claims(site: Site) -> tuple[DnsRecord, ...]:
+    """Every claim on a name, in order of declaration, before duplicates are looked for."""
+    found = [DnsRecord(h.fqdn, h.address, f"host {h.name}") for h in site.hosts]
+    for service in site.services:
+        found.append(_service(site, service))
+        own = service.server_name
+        shown = service.owner.fqdn if service.exposure == "gateway" else service.fqdn
+        if own != shown and in_zone(own, site.domain):
+            why = f"name that {service.owner.name} proves to Traefik"
+            found.append(DnsRecord(own, service.owner.address, why))
+    for host in site.guests:
+        found += [
+            DnsRecord(extra.name, extra.address, f"declared by {host.name}")
+            for extra in host.dns_records
+        ]
+    return tuple(found)
+
+
+def _service(site: Site, service: Service) -> DnsRecord:
+    if service.exposure == "gateway" and site.gateway is not None:
+        return DnsRecord(service.fqdn, site.gateway.address, f"service {service.name}, by gateway")
+    return DnsRecord(service.fqdn, service.owner.address, f"service {service.name}, directly")

@@ -1,0 +1,43 @@
+"""What Traefik routes and what the gateway answers to: services with exposure `gateway`."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from phoenix.derived import home
+from phoenix.site.model import Service, Site
+
+
+class Route(NamedTuple):
+    """One router and its backend. `url` is None for the dashboard, Traefik's `api@internal`.
+
+    `url` holds the backend's address, so that no DNS is on the data path; the certificate there
+    is verified against `server_name`. The start page is on Traefik's own loopback, without TLS.
+    """
+
+    service: Service
+    fqdn: str
+    url: str | None
+    server_name: str
+    health_path: str
+    kind: Literal["backend", "dashboard", "home"]
+
+
+def routes(site: Site) -> tuple[Route, ...]:
+    """All routes, sorted by name; dashboard and start page among them."""
+    return tuple(_route(service) for service in site.services if service.exposure == "gateway")
+
+
+def _route(service: Service) -> Route:
+    url: str | None = service.backend_url
+    kind: Literal["backend", "dashboard", "home"] = "backend"
+    if service.kind == "dashboard":
+        url, kind = None, "dashboard"
+    elif service.kind == "home":
+        url, kind = home.URL, "home"
+    return Route(service, service.fqdn, url, service.server_name, service.health_path, kind)
+
+
+def gateway_names(site: Site) -> tuple[str, ...]:
+    """Server names of the gateway, sorted: the SANs of its one certificate."""
+    return tuple(sorted(route.fqdn for route in routes(site)))

@@ -1,0 +1,1 @@
+"""How one name travels, and what declares it."""

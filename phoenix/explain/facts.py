@@ -1,0 +1,137 @@
+"""Facts about names, looked up in what is derived for the deploys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Set
+
+import yaml
+
+from phoenix.components.traefik.config import dynamic_config
+from phoenix.derived import dns, firewall
+from phoenix.derived.certificates import certificates
+from phoenix.explain.model import Certificate, Flow, Gateway, Record, Router
+from phoenix.health import checks as verification
+from phoenix.site.findings import SettingError
+from phoenix.site.model import Host, Service, Site
+
+_CHALLENGES = {
+    "webroot": "http-01 by the web server",
+    "standalone": "http-01",
+}
+
+
+def gateway(site: Site) -> Gateway | None:
+    """The way through the front door; None for a site without one."""
+    gateway, proxy = site.gateway, site.traefik
+    if gateway is None or proxy is None:
+        return None
+    return Gateway(
+        host=gateway.name,
+        address=str(gateway.address),
+        port=firewall.HTTPS,
+        proxy=proxy.name,
+        proxy_address=str(proxy.address),
+        proxy_verified=proxy.fqdn,
+    )
+
+
+def router(site: Site, service: Service) -> Router | None:
+    """The router out of the very file that Traefik reads."""
+    try:
+        routers = yaml.safe_load(dynamic_config(site)[0])["http"]["routers"]
+    except SettingError:
+        return None
+    made = routers[service.name]
+    return Router(
+        name=service.name,
+        rule=made["rule"],
+        entry_points=tuple(made["entryPoints"]),
+        middlewares=tuple(made.get("middlewares", ())),
+        target=made["service"],
+    )
+
+
+def held(site: Site, hosts: Set[Host | None], names: set[str]) -> Iterator[Certificate]:
+    """Certificates by ACME of these hosts that prove one of the names."""
+    for wanted in certificates(site):
+        if wanted.host in hosts and (names & set(wanted.sans) or wanted.host == site.traefik):
+            yield Certificate(
+                host=wanted.host.name,
+                names=wanted.sans,
+                how=f"ACME, {_CHALLENGES[wanted.challenge]}, renewed by the guest itself",
+                place=f"/etc/phoenix/tls/{wanted.name}/",
+            )
+
+
+def own(service: Service) -> Iterator[Certificate]:
+    """The certificate that a service makes for itself, without ACME."""
+    how = {
+        "ca": "made by the CA itself and renewed with each start",
+        "agent": "made by the agent at each start; who calls signs with a shared secret",
+    }.get(service.kind)
+    if how:
+        yield Certificate(host=service.owner.name, names=(service.fqdn,), how=how, place="")
+
+
+def flows_of_service(site: Site, service: Service) -> Iterator[Flow]:
+    """Along the path of a request; and the CA's look at who proves a name."""
+    chain = {site.gateway, site.traefik}
+    for one in firewall.flows(site):
+        last = one.destination == service.owner and one.port == service.port
+        through = one.destination in chain and one.port in (firewall.HTTP, firewall.HTTPS)
+        if last or (service.exposure == "gateway" and through):
+            yield flow(one)
+
+
+def flow(one: firewall.Flow) -> Flow:
+    """A flow in words."""
+    port = "" if one.port is None else f" {one.port}"
+    if one.last_port is not None:
+        port += f" to {one.last_port}"
+    return Flow(
+        source=_end(one.source),
+        destination=_end(one.destination),
+        what=f"{one.proto}{port}",
+        why=one.why,
+    )
+
+
+def _end(end: firewall.Endpoint) -> str:
+    return end.name if isinstance(end, Host) else "anyone" if end == "any" else str(end)
+
+
+def checks(site: Site, *words: str) -> tuple[str, ...]:
+    """What `deploys/verify.py` asks about these words, and who asks."""
+    wanted = re.compile("|".join(rf"(?<![\w.-]){re.escape(word)}(?![\w-])" for word in words))
+    return tuple(
+        _told(check)
+        for check in _verified(site)
+        if check.words[0] != "names_resolve"  # it has every name
+        and any(wanted.search(part) for part in (*check.words, check.hop))
+    )
+
+
+def records(site: Site, wanted: Callable[[dns.DnsRecord], bool]) -> tuple[Record, ...]:
+    """The names of internal DNS that are wanted."""
+    return tuple(
+        Record(name=one.name, address=str(one.address), why=one.why)
+        for one in dns.records(site)
+        if wanted(one)
+    )
+
+
+def checks_on(site: Site, host: Host) -> tuple[str, ...]:
+    """What is asked on a host."""
+    return tuple(_told(check) for check in _verified(site) if check.host == host.name)
+
+
+def _verified(site: Site) -> tuple[verification.Check, ...]:
+    try:
+        return verification.checks(site)
+    except SettingError:  # a site without the whole chain has no checks of it
+        return ()
+
+
+def _told(check: verification.Check) -> str:
+    return f"{check.layer} on {check.host}: {check.hop}"

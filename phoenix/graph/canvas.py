@@ -1,0 +1,207 @@
+"""What an SVG of the topology is made of: its style, boxes with text, lines with arrows.
+
+Text is measured by estimate, on the safe side, so that the picture is the same everywhere. All
+text goes through an XML writer, which escapes it.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+
+from phoenix.graph.topology import Box, Item, short
+
+PAD, LINE = 12, 18
+ROW, ROW_GAP = 44, 8
+LONGEST = 34
+_NARROW, _WIDE = "ijlt.,:;|'fr-·() ", "mwMW@%"
+
+STYLE = """
+svg.topology { --paper: #ffffff; --ink: #1b2430; --soft: #57636f; --box: #f2f5f8; --inner: #ffffff;
+  --edge: #b6c0ca; --request: #0b6bcb; --acme: #8a5a00; --names: #4d6b57; --agent: #7a3e9d;
+  --plain: #b3261e; color-scheme: light dark;
+  font-family: system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+@media (prefers-color-scheme: dark) { svg.topology { --paper: #12171d; --ink: #e8edf2;
+  --soft: #a3b0bd; --box: #1c242d; --inner: #12171d; --edge: #45525f; --request: #6cb6ff;
+  --acme: #e0b050; --names: #8fc7a3; --agent: #cf9bea; --plain: #ff8a80; } }
+.topology .paper { fill: var(--paper); }
+.topology text { fill: var(--ink); font-size: 13px; }
+.topology text.name { font-weight: 600; font-size: 14px; }
+.topology text.soft { fill: var(--soft); font-size: 12px; }
+.topology .box { fill: var(--box); stroke: var(--edge); }
+.topology .frame { fill: none; stroke: var(--edge); stroke-dasharray: 2 4; }
+.topology .row { fill: var(--inner); stroke: var(--edge); }
+.topology .link { fill: none; stroke-width: 1.4; }
+.topology .request { stroke: var(--request); stroke-width: 2; }
+.topology .plain { stroke: var(--plain); stroke-width: 2; stroke-dasharray: 7 3; }
+.topology .acme { stroke: var(--acme); stroke-dasharray: 6 4; }
+.topology .names { stroke: var(--names); stroke-dasharray: 2 3; }
+.topology .agent { stroke: var(--agent); }
+.topology .head-request { fill: var(--request); } .topology .head-plain { fill: var(--plain); }
+.topology .head-acme { fill: var(--acme); } .topology .head-names { fill: var(--names); }
+.topology .head-agent { fill: var(--agent); }
+"""
+
+
+@dataclass
+class Place:
+    """Where a box is: left, top, width, height, in pixels."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+    @property
+    def right(self) -> float:
+        """The right edge."""
+        return self.x + self.w
+
+    @property
+    def bottom(self) -> float:
+        """The lower edge."""
+        return self.y + self.h
+
+    @property
+    def middle(self) -> float:
+        """Half way down."""
+        return self.y + self.h / 2
+
+    @property
+    def centre(self) -> float:
+        """Half way across."""
+        return self.x + self.w / 2
+
+
+@dataclass
+class Canvas:
+    """What is drawn: links below boxes, so that no line ever crosses text."""
+
+    domain: str
+    links: list[ET.Element] = field(default_factory=list)
+    boxes: list[ET.Element] = field(default_factory=list)
+    rows: dict[str, Place] = field(default_factory=dict)
+
+    def link(self, kind: str, path: str, title: str) -> None:
+        """A line with an arrow at its end."""
+        made = ET.Element(
+            "path", {"class": f"link {kind}", "d": path, "marker-end": f"url(#head-{kind})"}
+        )
+        ET.SubElement(made, "title").text = printable(title)
+        self.links.append(made)
+
+    def rectangle(self, place: Place, kind: str, title: str, radius: int = 8) -> None:
+        """A rounded rectangle."""
+        made = ET.Element("rect", {
+            "class": kind, "x": number(place.x), "y": number(place.y), "width": number(place.w),
+            "height": number(place.h), "rx": str(radius),
+        })  # fmt: skip
+        ET.SubElement(made, "title").text = printable(title)
+        self.boxes.append(made)
+
+    def text(self, x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> None:
+        """One line of text; `y` is its base line."""
+        made = ET.Element("text", {"x": number(x), "y": number(y), "text-anchor": anchor})
+        if kind:
+            made.set("class", kind)
+        made.text = printable(words)
+        self.boxes.append(made)
+
+    def box(self, box: Box, place: Place) -> None:
+        """A machine with its lines and what runs on it."""
+        self.rectangle(place, "box", f"{box.name}: {', '.join(box.about)}")
+        y = place.y + PAD + 12
+        self.text(place.x + PAD, y, clipped(box.name), "name")
+        for line in box.about:
+            y += LINE
+            self.text(place.x + PAD, y, clipped(line), "soft")
+        y += PAD
+        for item in ordered(box):
+            self.item(item, Place(place.x + PAD, y, place.w - 2 * PAD, ROW))
+            y += ROW + ROW_GAP
+
+    def item(self, item: Item, place: Place) -> None:
+        """A service or stack, as a row in its box."""
+        self.rows[item.id] = place
+        proof = f"; its certificate proves {item.proof}" if item.proof else ""
+        self.rectangle(place, "row", f"{item.name}: {_notes(item, self.domain)}{proof}", 6)
+        self.text(place.x + 10, place.y + 18, clipped(item.name), "name")
+        if item.port:
+            where = f"{item.scheme} {item.port}"
+            self.text(place.right - 10, place.y + 18, where, "soft", "end")
+        notes = clipped(_notes(item, self.domain))
+        self.text(place.x + 10, place.y + 35, notes, "soft")
+
+
+def ordered(box: Box) -> list[Item]:
+    """Routed services first, the agent last: lines then do not cross in the box."""
+    return sorted(box.items, key=lambda item: (item.kind == "agent", item.kind == "stack"))
+
+
+def _notes(item: Item, domain: str) -> str:
+    """The second line of a row."""
+    stack = f"stack {item.stack}" if item.stack and item.kind != "stack" else ""
+    words = [item.about, stack]
+    if item.scheme == "http":
+        words.append("in plain text")
+    elif not any(words) and item.proof:
+        words = [f"proves {short(item.proof, domain)}"]
+    return ", ".join(word for word in words if word)
+
+
+def width_of(box: Box) -> float:
+    """How wide a box must be for all its text, in pixels."""
+    widest = max(measured_bold(clipped(box.name)), *(measured(clipped(line)) for line in box.about))
+    for item in box.items:
+        where = measured(f"{item.scheme} {item.port}") + 24 if item.port else 0
+        rows = (measured_bold(clipped(item.name)) + where, measured(clipped(_notes(item, ""))))
+        widest = max(widest, 20 + max(rows))
+    return round(widest + 2 * PAD)
+
+
+def height_of(box: Box) -> float:
+    """How high a box is with its lines and rows, in pixels."""
+    rows = len(box.items) * (ROW + ROW_GAP) + (4 if box.items else 0)
+    return 2 * PAD + 12 + LINE * len(box.about) + rows
+
+
+def measured_bold(words: str) -> float:
+    """The width of a name: bold, 14 px."""
+    return measured(words) * 14 / 12 * 1.12
+
+
+def measured(words: str) -> float:
+    """About how wide a text of 12 px is, in pixels, on the safe side."""
+    ems = 0.0
+    for character in words:
+        if character in _NARROW:
+            ems += 0.38
+        elif character in _WIDE:
+            ems += 0.95
+        elif character.isupper():
+            ems += 0.7
+        else:
+            ems += 0.61 if ord(character) < 0x2E80 else 1.05
+    return ems * 12
+
+
+def clipped(words: str) -> str:
+    """A text that fits into a box: a long one loses its middle; the <title> has it whole."""
+    if len(words) <= LONGEST:
+        return words
+    return f"{words[: LONGEST // 2]}…{words[-(LONGEST // 2 - 1) :]}"
+
+
+def printable(words: str) -> str:
+    """A text without characters that XML 1.0 does not allow."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+
+
+def path(*words: str | float) -> str:
+    """The `d` of a path: letters and numbers as in SVG."""
+    return " ".join(word if isinstance(word, str) else number(word) for word in words)
+
+
+def number(value: float) -> str:
+    """A number as it is written in SVG: short, and the same on every machine."""
+    return f"{round(value, 1):g}"

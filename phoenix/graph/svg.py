@@ -1,0 +1,255 @@
+"""The topology as one SVG without any reference to the outside: fixed columns, no layout engine.
+
+Columns: clients, gateway, proxy, guests. The name server is a bar above them, the CA one below.
+Text is measured by estimate, on the safe side, so that the picture is the same everywhere.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+
+from phoenix.graph.canvas import (
+    LINE,
+    PAD,
+    STYLE,
+    Canvas,
+    Place,
+    height_of,
+    measured,
+    measured_bold,
+    number,
+    path,
+    printable,
+    width_of,
+)
+from phoenix.graph.topology import CLIENT, Box, Link, Topology
+
+MARGIN, TITLE = 20, 21
+BOX_GAP, GAP, LANE, BAR, RISE, LEAST = 16, 96, 16, 56, 40, 560
+
+_LEGEND = (
+    ("request", "requests by TLS, names verified"),
+    ("plain", "requests in plain text"),
+    ("agent", "Portainer to its agents: TLS, signed"),
+    ("acme", "certificates, by ACME"),
+    ("names", "names, by DNS"),
+)
+
+
+@dataclass
+class _Layout:
+    """Where everything is. `frame` is around the guests, None if there are none."""
+
+    places: dict[str, Place]
+    chain: list[Box]
+    frame: Place | None
+    right: float
+    bottom: float
+
+
+def _layout(picture: Topology) -> _Layout:
+    chain = [*picture.at("client"), *picture.at("gateway"), *picture.at("proxy")]
+    guests = picture.at("guest")
+    top = MARGIN + TITLE + (BAR + RISE if picture.at("dns") else 0)
+    inner = max((width_of(box) for box in guests), default=0)
+    stack = sum(height_of(box) + BOX_GAP for box in guests) + BOX_GAP
+    body = max(stack, *(height_of(box) for box in chain))
+    places: dict[str, Place] = {}
+    x = float(MARGIN)
+    for box in chain:
+        height = height_of(box)
+        places[box.id] = Place(x, top + (body - height) / 2, width_of(box), height)
+        x = places[box.id].right + GAP
+    if not guests:
+        return _Layout(places, chain, None, x - GAP, top + body)
+    lane = LANE if any(link.kind == "agent" for link in picture.links) else 0
+    frame = Place(x, top + (body - stack) / 2, inner + 2 * BOX_GAP + lane, stack)
+    y = frame.y + BOX_GAP
+    for box in guests:
+        places[box.id] = Place(x + BOX_GAP, y, inner, height_of(box))
+        y += height_of(box) + BOX_GAP
+    return _Layout(places, chain, frame, frame.right, top + body)
+
+
+def draw(picture: Topology) -> ET.Element:
+    """The picture as an <svg> element."""
+    layout, canvas = _layout(picture), Canvas(picture.domain)
+    for box in (*layout.chain, *picture.at("guest")):
+        canvas.box(box, layout.places[box.id])
+    if layout.frame:
+        canvas.rectangle(layout.frame, "frame", "guests", 12)
+    _chain(canvas, picture, layout)
+    _fan(canvas, picture, layout)
+    _agents(canvas, picture, layout)
+    _direct(canvas, picture, layout)
+    _name_server(canvas, picture, layout)
+    _authority(canvas, picture, layout)
+    low = _legend(canvas, picture, layout)
+    return _document(canvas, picture, max(layout.right, LEAST) + MARGIN, low + MARGIN)
+
+
+def svg(picture: Topology) -> str:
+    """The picture as an SVG file."""
+    root = draw(picture)
+    root.set("xmlns", "http://www.w3.org/2000/svg")
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _document(canvas: Canvas, picture: Topology, width: float, height: float) -> ET.Element:
+    title = f"Topology of {picture.domain}"
+    root = ET.Element("svg", {
+        "class": "topology", "viewBox": path(0, 0, width, height), "width": number(width),
+        "height": number(height), "role": "img", "aria-labelledby": "topology-title topology-desc",
+    })  # fmt: skip
+    ET.SubElement(root, "title", {"id": "topology-title"}).text = printable(title)
+    ET.SubElement(root, "desc", {"id": "topology-desc"}).text = printable(described(picture))
+    ET.SubElement(root, "style").text = STYLE
+    defs = ET.SubElement(root, "defs")
+    for kind in ("request", "plain", "acme", "names", "agent"):
+        head = ET.SubElement(defs, "marker", {
+            "id": f"head-{kind}", "viewBox": "0 0 8 8", "refX": "8", "refY": "4",
+            "markerWidth": "8", "markerHeight": "8", "markerUnits": "userSpaceOnUse",
+            "orient": "auto",
+        })  # fmt: skip
+        ET.SubElement(head, "path", {"class": f"head-{kind}", "d": "M0 0 L8 4 L0 8 z"})
+    ET.SubElement(root, "rect", {"class": "paper", "width": "100%", "height": "100%"})
+    root.extend(_beneath(canvas))
+    return root
+
+
+def _beneath(canvas: Canvas) -> list[ET.Element]:
+    """Boxes, then the lines that end in their rows, then rows and text on top."""
+    large = [one for one in canvas.boxes if one.get("class") in ("box", "frame")]
+    rest = [one for one in canvas.boxes if one.get("class") not in ("box", "frame")]
+    return [*large, *canvas.links, *rest]
+
+
+def described(picture: Topology) -> str:
+    """The picture in words, for those who do not see it."""
+    said = [f"{box.name}: {', '.join(box.about)}." for box in picture.boxes]
+    for link in picture.links:
+        if link.kind == "request":
+            proof = f"verified as {link.verified}" if link.verified else "in plain text"
+            ends = (picture.title(link.source), picture.title(link.target))
+            said.append(f"{ends[0]} to {ends[1]}: {link.protocol} {link.port}, {proof}.")
+    return " ".join(said)
+
+
+def _name_server(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
+    """The bar on top, below the title; every column asks it."""
+    canvas.text(MARGIN, MARGIN + 10, picture.domain, "name")
+    x = MARGIN + measured_bold(picture.domain) + 14
+    canvas.text(x, MARGIN + 10, "names are shown without it", "soft")
+    for box in picture.at("dns"):
+        place = Place(MARGIN, MARGIN + TITLE, layout.right - MARGIN, BAR)
+        _bar(canvas, box, place, "asked by clients and every host")
+        columns = [layout.places[one.id] for one in layout.chain]
+        for one in (*columns, *([layout.frame] if layout.frame else [])):
+            line = path("M", one.centre, one.y, "V", place.bottom)
+            canvas.link("names", line, "names, by DNS")
+
+
+def _authority(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
+    """The bar below, and lines to it from those that get certificates there."""
+    for box in picture.at("ca"):
+        left = layout.places[layout.chain[1].id].x if layout.chain[1:] else MARGIN
+        place = Place(left, layout.bottom + RISE, layout.right - left, BAR)
+        _bar(canvas, box, place, *(f"{one.name} {one.scheme} {one.port}" for one in box.items))
+        askers = {link.source for link in picture.links if link.kind == "acme"}
+        ends = [layout.places[one.id] for one in layout.chain if one.id in askers]
+        if layout.frame and askers & {one.id for one in picture.at("guest")}:
+            ends.append(layout.frame)
+        for one in ends:
+            line = path("M", one.centre, one.bottom, "V", place.y)
+            canvas.link("acme", line, "certificates, by ACME")
+        layout.bottom = place.bottom
+
+
+def _bar(canvas: Canvas, box: Box, place: Place, *more: str) -> None:
+    told = ", ".join((*box.about, *more))
+    canvas.rectangle(place, "box", f"{box.name}: {told}")
+    canvas.text(place.x + PAD, place.y + 24, box.name, "name")
+    canvas.text(place.x + PAD, place.y + 42, told, "soft")
+
+
+def _chain(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
+    """Clients to gateway to proxy, labelled above and below the line."""
+    places = layout.places
+    for link in picture.links:
+        if link.kind != "request" or link.source not in places or link.target not in places:
+            continue
+        one, other = places[link.source], places[link.target]
+        title = f"{link.protocol} {link.port}, verified: {link.verified}"
+        canvas.link("request", path("M", one.right, one.middle, "H", other.x), title)
+        x = (one.right + other.x) / 2
+        canvas.text(x, one.middle - 9, f"{link.protocol} {link.port}", "soft", "middle")
+        canvas.text(x, one.middle + 19, "verified", "soft", "middle")
+
+
+def _fan(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
+    """The proxy to each service, as a fan of curves; a service's row says which port and name."""
+    for link in picture.links:
+        row = canvas.rows.get(link.target)
+        if link.kind != "request" or row is None or link.source == CLIENT:
+            continue
+        start = layout.places[link.source]
+        x, y, half = start.right, start.middle, (start.right + row.x) / 2
+        line = path("M", x, y, "C", half, y, half, row.middle, row.x, row.middle)
+        canvas.link(_kind(link), line, _told(link))
+
+
+def _agents(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
+    """Portainer to its agents, along a lane of their own at the right of the guests."""
+    for link in picture.links:
+        row = canvas.rows.get(link.target)
+        if link.kind == "agent" and row is not None:
+            start = layout.places[link.source]
+            lane = start.right + LANE
+            line = path("M", start.right, start.y + 24, "H", lane, "V", row.middle, "H", row.right)
+            canvas.link("agent", line, f"{link.protocol} {link.port}, {link.verified}")
+
+
+def _direct(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
+    """Clients to services past the gateway: below everything, and up at the guests' right."""
+    found = [
+        link
+        for link in picture.links
+        if link.kind == "request" and link.source == CLIENT and link.target in canvas.rows
+    ]
+    if not found:
+        return
+    start, low, lane = layout.places[CLIENT], layout.bottom + LANE / 2, layout.right + LANE - 4
+    for link in found:
+        row = canvas.rows[link.target]
+        line = path("M", start.centre, start.bottom, "V", low, "H", lane, "V", row.middle,
+                    "H", row.right)  # fmt: skip
+        canvas.link(_kind(link), line, f"clients, directly: {_told(link)}")
+    layout.right += LANE
+    layout.bottom += LANE
+
+
+def _kind(link: Link) -> str:
+    return "request" if link.verified else "plain"
+
+
+def _told(link: Link) -> str:
+    proof = f"verified as {link.verified}" if link.verified else "in plain text"
+    return f"{link.protocol} {link.port}, {proof}"
+
+
+def _legend(canvas: Canvas, picture: Topology, layout: _Layout) -> float:
+    """What the lines mean, below everything; gives the base line of its last row."""
+    x, y = float(MARGIN), layout.bottom + 28
+    used = {_kind(link) if link.kind == "request" else link.kind for link in picture.links}
+    for kind, words in _LEGEND:
+        if kind not in used:
+            continue
+        width = 36 + measured(words) + 14
+        if x > MARGIN and x + width > max(layout.right, LEAST):
+            x, y = float(MARGIN), y + LINE + 4
+        canvas.link(kind, path("M", x, y - 4, "h", 28), words)
+        canvas.text(x + 36, y, words, "soft")
+        x += width
+    return y

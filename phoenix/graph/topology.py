@@ -1,0 +1,212 @@
+"""The site's topology as boxes and links, for every way to draw it.
+
+Everything comes from the functions that the deploys use, so the picture is of what is deployed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from phoenix.components.step_ca.config import PORT as CA_PORT
+from phoenix.derived import dns
+from phoenix.derived.certificates import WantedCertificate, certificates
+from phoenix.derived.firewall import DNS, HTTPS
+from phoenix.site.model import Frozen, Host, Service, Site
+
+Place = Literal["client", "dns", "gateway", "proxy", "ca", "guest"]
+Kind = Literal["request", "names", "acme", "agent"]
+CLIENT, NAMES = "client", "dns"
+
+
+class Item(Frozen):
+    """What runs in a box: a service, or a stack that nothing is routed to.
+
+    `about` says in a few words what it is; `proof` is the name that its certificate proves.
+    """
+
+    id: str
+    name: str
+    kind: Literal["backend", "dashboard", "home", "ca", "agent", "stack"]
+    about: str
+    stack: str = ""
+    port: int | None = None
+    scheme: str = ""
+    proof: str = ""
+    direct: bool = False
+
+
+class Box(Frozen):
+    """A machine, or the clients. `about` are short lines: id and address, what it does."""
+
+    id: str
+    name: str
+    place: Place
+    about: tuple[str, ...]
+    items: tuple[Item, ...] = ()
+
+
+class Link(Frozen):
+    """Who connects to whom. `verified` says how the other end is proven; empty: it is not."""
+
+    source: str
+    target: str
+    kind: Kind
+    protocol: str
+    port: int
+    verified: str
+
+
+class Topology(Frozen):
+    """The whole picture; boxes in the order of the site's hosts, clients first."""
+
+    domain: str
+    boxes: tuple[Box, ...]
+    links: tuple[Link, ...]
+
+    def at(self, place: Place) -> tuple[Box, ...]:
+        """The boxes of one place, in order."""
+        return tuple(box for box in self.boxes if box.place == place)
+
+    def title(self, key: str) -> str:
+        """What the end of a link is called: a machine, or a service on one."""
+        for box in self.boxes:
+            if box.id == key:
+                return box.name
+            for item in box.items:
+                if item.id == key:
+                    return f"{item.name} on {box.name}"
+        return key
+
+
+def topology(site: Site) -> Topology:
+    """Boxes and links of a loaded site."""
+    client = Box(id=CLIENT, name="clients", place="client", about=(str(site.network),))
+    boxes = (client, *(_box(site, host) for host in site.hosts))
+    return Topology(domain=site.domain, boxes=boxes, links=tuple(_links(site)))
+
+
+def box_id(host: Host) -> str:
+    """A host's id in the picture: `dns` for the hypervisor, else by its number."""
+    return NAMES if host.vmid is None else f"guest-{host.vmid}"
+
+
+def _box(site: Site, host: Host) -> Box:
+    place: Place = "guest"
+    about = [f"{host.vmid} · {host.address}" if host.vmid else str(host.address)]
+    if host == site.hypervisor:
+        place = "dns"
+        about.append(f"internal DNS: {len(dns.records(site))} names and no other")
+    elif host == site.gateway:
+        place = "gateway"
+        about.append("Nginx, the front door")
+    elif host == site.traefik:
+        place = "proxy"
+        about.append("Traefik, routes by name")
+    elif host == site.ca:
+        place = "ca"
+        about.append("Step-CA, the root of trust")
+    else:
+        about.append(_what(host))
+    about += [_held(one) for one in certificates(site) if one.host == host]
+    return Box(
+        id=box_id(host), name=host.name, place=place, about=tuple(about),
+        items=tuple(_items(site, host)),
+    )  # fmt: skip
+
+
+def _what(host: Host) -> str:
+    """What a guest without a place of its own is, in words."""
+    if host.portainer_role == "server":
+        return "Docker host, Portainer server"
+    if host.portainer_role == "agent":
+        return "Docker host, Portainer agent"
+    return "Docker host" if "docker" in host.roles else "guest"
+
+
+def _held(wanted: WantedCertificate) -> str:
+    if wanted.name == "gateway":
+        return f"certificate: {len(wanted.sans)} names"
+    more = f" and {len(wanted.sans) - 1} more" if wanted.sans[1:] else ""
+    return f"certificate: own name{more}"
+
+
+def _items(site: Site, host: Host) -> Iterator[Item]:
+    routed: set[str] = set()
+    for service in site.services:
+        if service.owner != host:
+            continue
+        stack = service.deployment
+        routed.add(stack.name if stack else "")
+        yield Item(
+            id=f"service-{service.name}",
+            name=service.name,
+            kind=service.kind,
+            about=_about(service),
+            stack=stack.project if stack else "",
+            port=service.port,
+            scheme=service.scheme,
+            proof=service.server_name if service.scheme == "https" else "",
+            direct=service.exposure == "direct",
+        )
+    for stack in host.docker_stacks:
+        if stack.name not in routed:
+            yield Item(
+                id=f"stack-{host.vmid}-{stack.project}",
+                name=stack.project,
+                kind="stack",
+                about="stack without a route",
+                stack=stack.project,
+            )
+
+
+def _about(service: Service) -> str:
+    if service.kind == "dashboard":
+        return "dashboard, by password"
+    if service.kind == "home":
+        return "start page"
+    if service.kind == "agent":
+        return "Portainer's agent"
+    if service.kind == "ca":
+        return "ACME"
+    return "direct" if service.exposure == "direct" else ""
+
+
+def _links(site: Site) -> Iterator[Link]:
+    names = "udp and tcp"
+    for source in (CLIENT, *(box_id(host) for host in site.guests)):
+        yield Link(source=source, target=NAMES, kind="names", protocol=names, port=DNS, verified="")
+    gateway, proxy = site.gateway, site.traefik
+    if gateway and proxy:
+        yield _request(CLIENT, box_id(gateway), HTTPS, "https", "by the name asked for")
+        yield _request(box_id(gateway), box_id(proxy), HTTPS, "https", proxy.fqdn)
+    for service in site.services:
+        target = f"service-{service.name}"
+        proof = service.server_name if service.scheme == "https" else ""
+        if service.kind == "agent" and site.portainer:
+            yield Link(
+                source=box_id(site.portainer), target=target, kind="agent", protocol="https",
+                port=service.port, verified="requests signed with a shared secret",
+            )  # fmt: skip
+        elif service.kind == "backend" and service.exposure == "direct":
+            yield _request(CLIENT, target, service.port, service.scheme, proof)
+        elif service.kind == "backend" and proxy:
+            yield _request(box_id(proxy), target, service.port, service.scheme, proof)
+    if site.ca:
+        proof = f"ca.{site.domain}"
+        for wanted in certificates(site):
+            yield Link(
+                source=box_id(wanted.host), target=box_id(site.ca), kind="acme",
+                protocol="https", port=CA_PORT, verified=proof,
+            )  # fmt: skip
+
+
+def _request(source: str, target: str, port: int, scheme: str, proof: str) -> Link:
+    return Link(
+        source=source, target=target, kind="request", protocol=scheme, port=port, verified=proof
+    )
+
+
+def short(name: str, domain: str) -> str:
+    """A name without the site's domain."""
+    return name.removesuffix(f".{domain}")

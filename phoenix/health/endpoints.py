@@ -1,0 +1,59 @@
+"""Where the site's certificates are served: every TLS port that proves itself to the root."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from phoenix.components.step_ca.config import PORT as CA_PORT
+from phoenix.components.x509 import CertificateInfo
+from phoenix.derived.routes import gateway_names
+from phoenix.site.model import Host, Site
+from phoenix.site.names import in_zone
+from phoenix.site.roles import guest_with
+
+
+class Endpoint(NamedTuple):
+    """One TLS port of a host; `server_name` is what a client asks for and verifies.
+
+    `names` are all names that clients ask this port for, `server_name` among them.
+    """
+
+    host: Host
+    port: int
+    server_name: str
+    names: tuple[str, ...]
+
+    @property
+    def asked(self) -> tuple[str, int, str]:
+        """What a client needs to know: address, port, server name."""
+        return str(self.host.address), self.port, self.server_name
+
+
+class Served(NamedTuple):
+    """What an endpoint serves: `leaf` is None without a session; `fault` empty if it verifies."""
+
+    endpoint: Endpoint
+    leaf: CertificateInfo | None
+    fault: str
+
+
+def endpoints(site: Site) -> tuple[Endpoint, ...]:
+    """All of them, along a request's path: gateway, Traefik, backends; then the CA.
+
+    Portainer's agent is not among them: it makes a certificate of its own, by no CA.
+
+    Raises:
+        phoenix.roles.RoleError: the site has no gateway, Traefik or CA.
+    """
+    gateway, proxy, ca = (guest_with(site, role) for role in ("nginx", "traefik", "step_ca"))
+    names = gateway_names(site)
+    found = [Endpoint(gateway, 443, names[0], names)] if names else []
+    found.append(Endpoint(proxy, 443, proxy.fqdn, (proxy.fqdn,)))
+    for service in site.services:
+        if service.kind == "backend" and service.scheme == "https":
+            name = service.server_name
+            if in_zone(name, site.domain):
+                found.append(Endpoint(service.owner, service.port, name, (name,)))
+    ca_name = f"ca.{site.domain}"
+    found.append(Endpoint(ca, CA_PORT, ca_name, (ca_name,)))
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,79 @@
+"""The start page as HTML: no script, no inline style, everything escaped."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from phoenix.files import FOLDER
+from phoenix.health.page import Health, Page, headline
+
+STYLE = FOLDER / "components/home/style.css"
+_LAYERS = {
+    "service": "does not run as it should",
+    "dns": "names are answered wrongly",
+    "tcp": "the connection is not as it should be",
+    "tls": "identity is not proven (TLS)",
+    "certificate": "the certificate is not in order",
+    "router": "Traefik does not route it",
+    "http": "the answer is wrong",
+}
+
+
+def render(page: Page) -> str:
+    """The whole page; equal pages give equal text."""
+    template = _environment().get_template("page.html.j2")
+    return template.render(page=page, version=_version())
+
+
+@cache
+def _version() -> str:
+    """Of the style: a page is never shown with the style of another one from a browser's cache."""
+    return hashlib.sha256(STYLE.read_bytes()).hexdigest()[:12]
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER / "health"),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"moment": moment, "left": left, "iso": iso}
+    environment.globals |= {"headline": headline, "why": why}
+    return environment
+
+
+def why(health: Health) -> str:
+    """The first broken hop in words; empty where there is none."""
+    hop = health.first_broken
+    if hop is None:
+        return ""
+    return f"First broken hop, seen from {hop.host}: {hop.hop}: {_LAYERS[hop.layer]}"
+
+
+def moment(at: datetime) -> str:
+    """`24 Nov 2026, 18:40 UTC`."""
+    return f"{at.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
+
+
+def iso(at: datetime) -> str:
+    """For <time datetime=...>: `2026-11-24T18:40:00Z`."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def left(until: datetime, now: datetime) -> str:
+    """What is left: `12 days`, `23 hours`, `50 minutes`, or `expired`."""
+    rest = until - now
+    if rest <= timedelta(0):
+        return "expired"
+    for unit, size in (("day", timedelta(days=1)), ("hour", timedelta(hours=1))):
+        if rest >= 2 * size:
+            return f"{rest // size} {unit}s left"
+    return f"{rest // timedelta(minutes=1)} minutes left"

@@ -1,0 +1,1 @@
+"""Connections that the control machine makes."""

@@ -1,0 +1,171 @@
+"""Every secret of a site: what it is for, where it comes from, and whether Phoenix can change it.
+
+Names, purposes and origins only: no function here returns or shows a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from phoenix.components.portainer.config import check_password
+from phoenix.secrets.store import Origin, SecretError, SecretStore
+from phoenix.site.model import Site
+
+ADMIN_PASSWORD = "portainer_admin_password"  # noqa: S105 - a name
+AGENT_SECRET = "portainer_agent_secret"  # noqa: S105 - a name
+DASHBOARD_PASSWORD = "traefik_dashboard_password"  # noqa: S105 - a name
+
+
+@dataclass(frozen=True)
+class SecretUse:
+    """One secret: its name, what it is for, and the deploys that take a changed one to hosts.
+
+    `generated`: made by Phoenix where none is given. `by_hand`: how to change it where Phoenix
+    cannot, else empty.
+    """
+
+    name: str
+    what: str
+    deploys: tuple[str, ...] = ()
+    generated: bool = True
+    by_hand: str = ""
+
+
+@dataclass(frozen=True)
+class SecretStatus:
+    """A secret, where it comes from, and whether a change of it was begun and not ended."""
+
+    use: SecretUse
+    origin: Origin
+    changing: bool
+
+
+def uses(site: Site) -> tuple[SecretUse, ...]:
+    """Every secret that the site uses or may use, the stacks' own among them, by name."""
+    found = [
+        SecretUse(
+            DASHBOARD_PASSWORD,
+            "user admin of Traefik's dashboard",
+            ("deploys/traefik.py",),
+        ),
+        SecretUse(
+            "step_ca_password",
+            "opens the CA's keys; made on the CA's guest and known only there, unless given",
+            generated=False,
+            by_hand="the CA's keys are encrypted with it on the CA's guest: there, for each key in "
+            "/etc/step-ca/secrets, run `openssl pkey -in KEY -passin file:password -aes256 -out "
+            "KEY.new -passout file:password.new`, put the new files in place of the old ones "
+            "together, and restart step-ca",
+        ),
+        SecretUse(
+            "proxmox_api_token",
+            "the Proxmox API, where the setting proxmox_api is on",
+            generated=False,
+            by_hand="make another token on the hypervisor (`pveum user token add phoenix@pve "
+            "NAME --privsep 0`), give it instead of the old one, run deploys/proxmox.py, then "
+            "remove the old one (`pveum user token remove phoenix@pve OLD`)",
+        ),
+        SecretUse(
+            "backup_passphrase",
+            "encrypts backups where the setting backup_recipients is empty",
+            generated=False,
+            by_hand="give another one where it is given now; older backups open with the "
+            "passphrase that they were made with",
+        ),
+    ]
+    if site.portainer is not None:
+        found += [
+            SecretUse(ADMIN_PASSWORD, "user admin of Portainer", ("deploys/portainer.py",)),
+            SecretUse(
+                AGENT_SECRET,
+                "what Portainer's server and agents know of each other",
+                ("deploys/portainer.py",),
+            ),
+        ]
+    for guest in site.guests:
+        for stack in guest.docker_stacks:
+            names = [v.secret for v in stack.variables] + [f.secret for f in stack.files]
+            found += [
+                SecretUse(
+                    name.lower(),
+                    f"stack {stack.project}; what keeps a copy of it, as a database its "
+                    "password, is told by you",
+                    ("deploys/stacks.py",),
+                )
+                for name in names
+                if name is not None
+            ]
+    return tuple(sorted({use.name: use for use in reversed(found)}.values(), key=lambda u: u.name))
+
+
+def listing(site: Site, store: SecretStore) -> tuple[SecretStatus, ...]:
+    """Every secret and where it comes from.
+
+    Raises:
+        SecretError: a source that is named cannot be read.
+    """
+    return tuple(
+        SecretStatus(use, store.origin(use.name), store.begun(use.name)) for use in uses(site)
+    )
+
+
+def initialise(site: Site, store: SecretStore) -> tuple[str, ...]:
+    """Make what Phoenix generates and nobody has given; the names of those that were made."""
+    made = [s.use.name for s in listing(site, store) if s.use.generated and s.origin == "absent"]
+    for name in made:
+        store.get(name)
+    return tuple(made)
+
+
+def rotatable(names: Sequence[str], site: Site, store: SecretStore) -> tuple[SecretUse, ...]:
+    """The secrets that `names` names, if Phoenix can change each of them.
+
+    Raises:
+        SecretError: none is named, one is unknown, or must be changed by hand; says how.
+    """
+    known = {use.name: use for use in uses(site)}
+    if not names:
+        raise SecretError("secrets_rotate is missing: --data secrets_rotate=NAME,NAME")
+    for name in names:
+        use = known.get(name)
+        if use is None:
+            raise SecretError(f"there is no secret {name!r}; there are {', '.join(known)}")
+        if use.by_hand:
+            raise SecretError(f"{name} cannot be changed by Phoenix: {use.by_hand}")
+        origin = store.origin(name)
+        if origin not in ("store", "absent"):
+            raise SecretError(
+                f"{name} comes from {_PLACE[origin]}, where Phoenix cannot put a new one: change "
+                f"it there{_AFTER.get(name, '')}, and run {' and '.join(use.deploys)}"
+            )
+    return tuple(known[name] for name in dict.fromkeys(names))
+
+
+_PLACE = {
+    "environment": "the environment",
+    "file": "a file that the environment names",
+    "sops": "the SOPS file",
+}
+_AFTER = {
+    ADMIN_PASSWORD: " and in Portainer (My account, Change user password)",
+    AGENT_SECRET: " (server and agents restart one after the other)",
+}
+
+
+def propose(names: Sequence[str], store: SecretStore) -> None:
+    """Have `store` give new values of `names` from now on; kept is nothing yet.
+
+    A value may be given as the secret NAME_new, else one is generated.
+
+    Raises:
+        SettingError: a given value that its service would not take.
+    """
+    for name in names:
+        given = store.find(f"{name}_new")
+        if given is not None and name == ADMIN_PASSWORD:
+            check_password(given.get_secret_value())
+        if given is None:
+            store.propose(name)
+        else:
+            store.propose(name, given.get_secret_value)

@@ -1,0 +1,1 @@
+"""What a site is: the frozen model, its names, roles, findings and durations."""

@@ -1,0 +1,258 @@
+"""The site as the deploys see it: frozen, typed, checked. `phoenix.declaration.load` makes it."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from phoenix.site.findings import Finding
+
+Kind = Literal["hypervisor", "lxc", "vm"]
+
+
+class Frozen(BaseModel):
+    """Base of all site types: immutable, hashable, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(Frozen):
+    """Where something is declared: file and JSON path."""
+
+    file: str
+    path: str
+
+
+class Volume(Frozen):
+    """A volume mounted in a VM; `server` is the exporting host of an NFS volume."""
+
+    type: str
+    name: str
+    path: str
+    mount_point: str
+    server: IPv4Address | None
+
+
+class FirewallRule(Frozen):
+    """A declared rule. `ports` is "443", "80,443" or "8000:8010"; None peers mean anyone."""
+
+    direction: Literal["in", "out"]
+    action: Literal["ACCEPT", "DROP", "REJECT"]
+    proto: Literal["tcp", "udp", "icmp"] | None
+    ports: str | None
+    source: IPv4Network | None
+    destination: IPv4Network | None
+    comment: str
+
+
+class ExtraRecord(Frozen):
+    """An address record declared in a guest's `dns_records`, fully qualified."""
+
+    name: str
+    address: IPv4Address
+
+
+class Variable(Frozen):
+    """A variable of a stack. `value` is None where `secret` names the secret to take it from."""
+
+    name: str
+    value: str | None
+    secret: str | None
+
+
+class StackFile(Frozen):
+    """A file that a stack's services read at `destination`.
+
+    `source` is beside the manifest; where it is None, `secret` names the secret that is the
+    content.
+    """
+
+    source: str | None
+    secret: str | None
+    destination: str
+
+
+class PublishedPort(Frozen):
+    """A port of a stack's service that its host publishes."""
+
+    service: str
+    host_port: int
+    container_port: int
+    proto: str
+    loopback: bool
+
+
+class Deployment(Frozen):
+    """One stack in one environment on one guest."""
+
+    name: str
+    environment: str
+    description: str
+    directory: Path
+    variables: tuple[Variable, ...]
+    files: tuple[StackFile, ...]
+    ports: tuple[PublishedPort, ...]
+    firewall_rules: tuple[FirewallRule, ...]
+
+    @property
+    def project(self) -> str:
+        """Name of the deployed stack, unique on its guest: `NAME-ENVIRONMENT`."""
+        return f"{self.name}-{self.environment}"
+
+    @property
+    def compose_file(self) -> Path:
+        """The stack's compose file on the control machine."""
+        return self.directory / "docker-compose.yml"
+
+
+class Machine(Frozen):
+    """What a host and a template have in common. Sizes are MiB (memory) and GiB (disk)."""
+
+    name: str
+    vmid: int | None
+    kind: Kind
+    gateway: IPv4Address | None
+    mac: str | None
+    interface: str
+    bridge: str
+    nameservers: tuple[IPv4Address, ...]
+    memory_mb: int | None
+    swap_mb: int | None
+    cores: int | None
+    disk_gb: int | None
+    storage_pool: str | None
+    features: tuple[str, ...]
+    unprivileged: bool
+    start_at_boot: bool
+    boot_order: int
+    boot_delay: int
+    image: str | None
+    clone_from: int | None
+    snapshot_name: str | None
+    username: str | None
+    source: Source
+
+
+class Template(Machine):
+    """A guest that is only cloned from. `address` is None where it asks DHCP."""
+
+    address: IPv4Address | None
+    prefixlen: int | None
+
+
+class Host(Machine):
+    """A machine that Phoenix converges: the hypervisor or a running guest."""
+
+    address: IPv4Address
+    prefixlen: int
+    gateway: IPv4Address
+    roles: frozenset[str]
+    groups: tuple[str, ...]
+    fqdn: str
+    dependencies: tuple[int, ...]
+    portainer_role: Literal["server", "agent"] | None
+    portainer_environment: str
+    volumes: tuple[Volume, ...]
+    dns_records: tuple[ExtraRecord, ...]
+    firewall_enabled: bool
+    firewall_rules: tuple[FirewallRule, ...]
+    docker_stacks: tuple[Deployment, ...]
+
+
+class Service(Frozen):
+    """One HTTP service under one name. `server_name` is verified on the hop to the owner."""
+
+    name: str
+    fqdn: str
+    owner: Host
+    port: int
+    scheme: Literal["http", "https"]
+    exposure: Literal["gateway", "direct"]
+    server_name: str
+    health_path: str
+    kind: Literal["backend", "dashboard", "home", "ca", "agent"]
+    source: Source
+
+    @property
+    def backend_url(self) -> str:
+        """The owner's end of the last hop, by address: no DNS on the data path."""
+        return f"{self.scheme}://{self.owner.address}:{self.port}"
+
+    @property
+    def deployment(self) -> Deployment | None:
+        """The owner's deployment that declares it; None where a guest's entry does."""
+        for stack in self.owner.docker_stacks:
+            if (
+                self.source.file == f"stacks/{stack.name}/phoenix.json"
+                and self.source.path.startswith(f"environments.{stack.environment}.")
+            ):
+                return stack
+        return None
+
+
+class Site(Frozen):
+    """Everything declared, checked and put in order."""
+
+    domain: str
+    environment: str
+    network: IPv4Network
+    hypervisor: Host
+    guests: tuple[Host, ...]
+    templates: tuple[Template, ...]
+    services: tuple[Service, ...]
+    warnings: tuple[Finding, ...]
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """The hypervisor, then all guests, each after those it depends on."""
+        return (self.hypervisor, *self.guests)
+
+    @property
+    def ca(self) -> Host | None:
+        """The guest with role step_ca."""
+        return self._role("step_ca")
+
+    @property
+    def traefik(self) -> Host | None:
+        """The guest with role traefik."""
+        return self._role("traefik")
+
+    @property
+    def gateway(self) -> Host | None:
+        """The guest with role nginx."""
+        return self._role("nginx")
+
+    @property
+    def portainer(self) -> Host | None:
+        """The guest with role portainer."""
+        return self._role("portainer")
+
+    @property
+    def docker_hosts(self) -> tuple[Host, ...]:
+        """Guests that run Docker Engine, Portainer's own among them."""
+        return tuple(host for host in self.guests if "docker" in host.roles)
+
+    @property
+    def agents(self) -> tuple[Host, ...]:
+        """Guests that run the Portainer agent."""
+        return tuple(host for host in self.guests if host.portainer_role == "agent")
+
+    def host(self, name_or_id: str | int) -> Host:
+        """Find a host by name, by id, or by id as text. Raises KeyError if there is none."""
+        for host in self.hosts:
+            if name_or_id == host.name or str(name_or_id) == str(host.vmid):
+                return host
+        raise KeyError(f"no host {name_or_id!r}; there are {[host.name for host in self.hosts]}")
+
+    def service(self, name: str) -> Service:
+        """Find a service by its label. Raises KeyError if there is none."""
+        for service in self.services:
+            if service.name == name:
+                return service
+        raise KeyError(f"no service {name!r}; there are {[s.name for s in self.services]}")
+
+    def _role(self, role: str) -> Host | None:
+        return next((host for host in self.guests if role in host.roles), None)

@@ -1,0 +1,25 @@
+"""Guests that a component cannot do without."""
+
+from __future__ import annotations
+
+from phoenix.site.findings import SettingError
+from phoenix.site.model import Host, Site
+
+
+class RoleError(SettingError):
+    """No guest has a role that is needed."""
+
+
+def guest_with(site: Site, role: str) -> Host:
+    """The guest with `role` ("step_ca", "traefik", "nginx", "portainer").
+
+    Raises:
+        RoleError: there is none; says how to give the role to a guest.
+    """
+    for host in site.guests:
+        if role in host.roles:
+            return host
+    raise RoleError(
+        f'no guest has the role {role}: add "role": "{role}" to its entry in '
+        "phoenix_lxc_configs.json or phoenix_vm_configs.json"
+    )

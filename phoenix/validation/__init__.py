@@ -1,0 +1,1 @@
+"""The whole declaration, checked offline."""
