@@ -25,7 +25,7 @@ from phoenix.cli import (
     validate,
 )
 from phoenix.cli.exits import CommandError
-from phoenix.site.findings import ConfigError, SettingError
+from phoenix.site.findings import ConfigError, NameLookupError, SettingError
 
 app = typer.Typer(
     name="phoenix",
@@ -74,7 +74,7 @@ def main() -> None:
     """Run the command line; known errors end it with their own words and exit code 1."""
     try:
         app(standalone_mode=True, prog_name="phoenix")
-    except (CommandError, ConfigError, SettingError) as error:
+    except (CommandError, ConfigError, NameLookupError, SettingError) as error:
         output.notes().print(f"phoenix: {error}", markup=False)
         sys.exit(exits.ERROR)
     except KeyboardInterrupt:

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.text import Text
 
 from phoenix.cli import complete, exits, output, project, tables
-from phoenix.cli.exits import CommandError
 from phoenix.cli.observing import observe
 from phoenix.health import observation, paths
 from phoenix.health.diagnosis import Cause, Diagnosis, Findings, PathReport, diagnose
@@ -58,7 +57,7 @@ NameArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="[NAME]",
-        help="A service, its full name, a guest (name or id), or a stack. Default: everything.",
+        help="A service, URL, guest, component or stack. Default: everything.",
         show_default=False,
         autocompletion=complete.names,
     ),
@@ -77,12 +76,13 @@ def doctor(
     Examples:
       phoenix doctor                    every path of the site
       phoenix doctor qdrant             the paths that one service needs
+      phoenix doctor nginx              the paths through one component
       phoenix doctor 102 --json         what concerns one guest, for a script
 
     Exit code: 0 all is well, 1 something is broken or could not be asked.
     """
     site = project.load(inventory)
-    asked = _asked(site, name)
+    asked = paths.paths(site.site) if name is None else paths.select(site.site, name)
     hosts = {host.name for host in site.site.hosts}
     hosts &= {host for path in asked for host in path.hosts}
     observed, _ = observe(site, [observation.PROBES], hosts, quiet=as_json)
@@ -92,15 +92,6 @@ def doctor(
     output.emit(as_json, report, lambda console: tell(console, report))
     if not report.ok:
         raise typer.Exit(exits.ERROR)
-
-
-def _asked(site: project.Project, name: str | None) -> Sequence[paths.Path]:
-    if name is None:
-        return paths.paths(site.site)
-    try:
-        return paths.select(site.site, name)
-    except paths.UnknownNameError as error:
-        raise CommandError(str(error)) from None
 
 
 def tell(console: Console, report: Report) -> None:

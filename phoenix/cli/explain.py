@@ -45,7 +45,7 @@ NameArgument = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="A service, guest (name or id), stack, or any internal DNS name or URL.",
+        help="A service, URL, guest, component, stack, or any internal DNS name.",
         autocompletion=complete.names,
         show_default=False,
     ),

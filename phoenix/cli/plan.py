@@ -74,7 +74,7 @@ def plan(
     looked_at: list[str] = []
     cause = None
     with follow(output.notes(), quiet=True) as follower:
-        for one in targets.work(chosen, site.site, targets.components(site.root)):
+        for one in targets.work(chosen, site.site):
             request = site.request(*one.deploys, limit=one.limit, data=one.data, dry=True)
             done = run(request, listen=follower)
             changes += changes_of(done)
@@ -141,4 +141,5 @@ def tell(console: Console, plan: Plan, *, full: bool = False) -> None:
         where = f"{hosts} host{'s'[: hosts != 1]}"
         console.print(f"{steps} would change {where}. Nothing was touched.")
     elif plan.first_cause is None:
-        console.print(f"nothing to do on {len(plan.looked_at)} hosts")
+        looked_at = len(plan.looked_at)
+        console.print(f"nothing to do on {looked_at} host{'s'[: looked_at != 1]}")

@@ -13,8 +13,8 @@ TargetsArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[all|TARGET...]",
-        help="Guests (name or id), components (as nginx), or stack:NAME. Default: all.",
-        autocompletion=complete.work,
+        help="Components (as nginx), services, guests or stacks. Default: all.",
+        autocompletion=complete.targets,
         show_default=False,
     ),
 ]
@@ -29,14 +29,16 @@ def sync(
 
     Examples:
       phoenix sync                      the whole platform, in dependency order
-      phoenix sync nginx traefik        two components
+      phoenix sync nginx traefik        two components, on their hosts alone
       phoenix sync drphoenix            all that concerns one guest
+      phoenix sync qdrant               what one service needs
       phoenix sync stack:qdrant_service
+      phoenix sync guest:portainer      not the component of this name
 
     Exit code: 0 converged and verified, 1 something failed (its first cause is named).
     """
     chosen = list(target or [])
     site = project.load(inventory)
-    planned = targets.work(chosen, site.site, targets.components(site.root))
+    planned = targets.work(chosen, site.site)
     summary = converge(site, planned, f"sync {' '.join(chosen) or targets.ALL}", quiet=as_json)
     finish(summary, as_json)

@@ -1,19 +1,19 @@
-"""What `phoenix sync` and `phoenix plan` are told to work on: pure, checked before any host."""
+"""What `phoenix sync` and `phoenix plan` do for each name: pure, checked before any host."""
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from phoenix.cli.exits import CommandError
-from phoenix.site.model import Site
+from phoenix.derived.components import Component, components_of, hosts_of, in_order
+from phoenix.derived.dns import DnsRecord
+from phoenix.derived.find import Kind, Stack, choose
+from phoenix.site.findings import NameLookupError
+from phoenix.site.model import Host, Service, Site, Template
 
 ALL = "all"
-STACK = "stack:"
-_INCLUDE = re.compile(r'^local\.include\("deploys/(\w+)\.py"\)', re.MULTILINE)
+FIRST: tuple[Kind, ...] = ("component",)
+"""A name with several meanings is the component; any other meaning needs its kind before it."""
 
 
 @dataclass(frozen=True)
@@ -29,90 +29,94 @@ class Work:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def components(root: Path) -> tuple[str, ...]:
-    """The components in their order, as `deploys/all.py` includes them."""
-    return tuple(_INCLUDE.findall((root / "deploys" / "all.py").read_text()))
+def work(targets: Sequence[str], site: Site) -> list[Work]:
+    """The calls of pyinfra that converge `targets`; no target, or "all", is the whole platform.
 
+    What each kind of name (see `phoenix.derived.find`) stands for:
+        component: its deploy file, on the hosts that it changes.
+        service: the components whose output depends on it, on the hosts that carry it, then proof.
+        guest: everything, on that guest.
+        stack: its deployments alone.
+        template, record: the component that makes it: `proxmox`, `dns`.
 
-def work(targets: Sequence[str], site: Site, known: Sequence[str]) -> list[Work]:
-    """The calls that bring `targets` about; no target, or "all", is the whole platform.
-
-    A target is a component (`known`, the order they run in), a guest by name or id, or
-    `stack:NAME`. Several are done one kind after the other. A name that is both a component and
-    a guest is the component; the guest still has its id.
+    Components are done in one call, in the platform's order, then services in one, guests in one,
+    stacks in one. A host that none of them changes is not asked anything.
 
     Raises:
-        CommandError: a target matches nothing; pyinfra itself would do nothing and exit with 0.
+        NameLookupError: a target means nothing, or several things, or concerns no host.
     """
-    names = [target.strip() for target in targets]
-    if not names or ALL in names:
+    if not targets or ALL in (target.strip() for target in targets):
         return [Work(("deploys/all.py",))]
-    found_components = {name for name in names if name in known}
-    stacks = [name.removeprefix(STACK) for name in names if name.startswith(STACK)]
-    hosts = _hosts(site)
-    guests = []
-    for name in names:
-        if name in found_components or name.startswith(STACK):
-            continue
-        if name.lower() not in hosts:
-            raise CommandError(_unknown(name, [*known, *hosts, *_stack_targets(site)]))
-        guests.append(hosts[name.lower()])
-    limit = tuple(dict.fromkeys(guests))
-    made = []
-    if found_components:
-        deploys = tuple(f"deploys/{name}.py" for name in known if name in found_components)
-        made.append(Work(deploys))
-    if limit:
-        made.append(Work(("deploys/all.py",), limit))
+    chosen = [choose(site, target, first=FIRST) for target in targets]
+    components = [one for one in chosen if isinstance(one, Component)]
+    components += [_maker(one) for one in chosen if isinstance(one, Template | DnsRecord)]
+    services = [one for one in chosen if isinstance(one, Service)]
+    guests = [one for one in chosen if isinstance(one, Host)]
+    stacks = [one for one in chosen if isinstance(one, Stack)]
+    calls = []
+    if components:
+        calls.append(_components(components, site))
+    if services:
+        calls.append(_services(services, site))
+    if guests:
+        calls.append(Work(("deploys/all.py",), _names(guests)))
     if stacks:
-        made.append(_stacks(stacks, site))
-    return made
+        calls.append(_stacks(stacks))
+    return calls
 
 
 def guest(name: str, site: Site) -> str:
-    """A host's name, by name or id.
+    """A host's name, by whatever `phoenix.derived.find` takes for a guest.
 
     Raises:
-        CommandError: there is no such host.
+        NameLookupError: there is no such host.
     """
-    hosts = _hosts(site)
-    if name.lower() not in hosts:
-        raise CommandError(_unknown(name, list(hosts)))
-    return hosts[name.lower()]
+    return choose(site, name, first=(), of=("guest",)).name
 
 
-def _hosts(site: Site) -> dict[str, str]:
-    """Name in lower case, and id, to name."""
-    hosts = {host.name.lower(): host.name for host in site.hosts}
-    return hosts | {str(host.vmid): host.name for host in site.guests}
+def _maker(made: Template | DnsRecord) -> Component:
+    """The component that makes a template or a record."""
+    (component,) = in_order(["proxmox" if isinstance(made, Template) else "dns"])
+    return component
 
 
-def _stacks(names: Sequence[str], site: Site) -> Work:
-    """The named stacks, by name or as NAME-ENVIRONMENT, on the guests that deploy them."""
-    hosts, projects = [], []
-    for name in names:
-        found = [
-            (host.name, stack.project)
-            for host in site.guests
-            for stack in host.docker_stacks
-            if name in (stack.name, stack.project)
-        ]
-        if not found:
-            raise CommandError(_unknown(f"{STACK}{name}", _stack_targets(site)))
-        hosts += [host for host, _ in found]
-        projects += [project for _, project in found]
+def _components(components: Sequence[Component], site: Site) -> Work:
+    for one in components:
+        if not one.hosts(site):
+            raise NameLookupError(f"no host of this site has the component {one.name}: {one.does}")
+    hosts = [host for one in components for host in one.hosts(site)]
+    return Work(_deploys(components), _limit(hosts, site))
+
+
+def _services(services: Sequence[Service], site: Site) -> Work:
+    """Only the stacks that declare these services are deployed, where any of them does."""
+    components = [part for one in services for part in components_of(site, one)]
+    hosts = [host for one in services for host in hosts_of(site, one)]
+    projects = [one.deployment.project for one in services if one.deployment is not None]
+    data: dict[str, object] = {"stacks_only": list(dict.fromkeys(projects))} if projects else {}
+    return Work(_deploys(components), _limit(hosts, site), data)
+
+
+def _stacks(stacks: Sequence[Stack]) -> Work:
+    deployed = [one for stack in stacks for one in stack.deployed]
+    projects = [deployment.project for _, deployment in deployed]
     return Work(
         ("deploys/stacks.py",),
-        tuple(dict.fromkeys(hosts)),
+        _names(host for host, _ in deployed),
         {"stacks_only": list(dict.fromkeys(projects))},
     )
 
 
-def _stack_targets(site: Site) -> list[str]:
-    return [f"{STACK}{stack.name}" for host in site.guests for stack in host.docker_stacks]
+def _deploys(components: Iterable[Component]) -> tuple[str, ...]:
+    return tuple(one.deploy for one in in_order(one.name for one in components))
 
 
-def _unknown(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    return f"no target {name!r}.{hint} There are: {', '.join(dict.fromkeys(known))}"
+def _limit(hosts: Iterable[Host], site: Site) -> tuple[str, ...]:
+    """Hosts as pyinfra's --limit takes them, in the site's order; all of them need no limit."""
+    wanted = set(_names(hosts))
+    names = tuple(host.name for host in site.hosts if host.name in wanted)
+    return () if len(names) == len(site.hosts) else names
+
+
+def _names(hosts: Iterable[Host]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(host.name for host in hosts))

@@ -6,10 +6,10 @@ up in what is derived for the deploys; nothing is worked out a second time here.
 
 from __future__ import annotations
 
-import difflib
-
 from phoenix.derived import dns, firewall
 from phoenix.derived.certificates import certificates
+from phoenix.derived.components import Component
+from phoenix.derived.find import Meaning, Stack, find, kind_of, plain, unknown
 from phoenix.derived.routes import gateway_names, routes
 from phoenix.explain.facts import (
     checks,
@@ -23,89 +23,60 @@ from phoenix.explain.facts import (
     router,
 )
 from phoenix.explain.model import Backend, Explanation, Nowhere, Transport
-from phoenix.site.model import Deployment, Host, Service, Site, Source
+from phoenix.site.model import Host, Service, Site, Source, Template
 from phoenix.site.names import in_zone
 
 
 def explain(site: Site, name: str) -> Explanation | Nowhere:
-    """Explain a service, host (by name or id), stack, or any name in internal DNS.
+    """Explain a name, as `phoenix.derived.find` knows it.
 
-    Short names and full ones are alike; a URL counts as its host name.
+    Of several meanings the first is explained, a service before a guest; the others are named.
     """
-    asked = plain(name)
-    for look in (_as_service, _as_host, _as_template, _as_stack, _as_record):
-        found = look(site, asked)
-        if found is not None:
-            return found
-    return _nowhere(site, asked)
+    meanings = find(site, name)
+    if not meanings:
+        return _nowhere(site, name)
+    explained = _meaning(site, meanings[0])
+    others = [f"{kind_of(other)}:{other.name}" for other in meanings[1:]]
+    return explained.model_copy(update={"see_also": (*explained.see_also, *others)})
 
 
-def _means(site: Site, asked: str, full: str) -> bool:
-    """Whether what was asked is this name, with or without the site's domain."""
-    return asked in (full, full.removesuffix(f".{site.domain}"))
+def _meaning(site: Site, meaning: Meaning) -> Explanation:
+    match meaning:
+        case Service():
+            return _service(site, meaning)
+        case Host():
+            return _host(site, meaning)
+        case Template():
+            return _template(meaning)
+        case Component():
+            return _component(site, meaning)
+        case Stack():
+            return _stack(site, meaning)
+        case dns.DnsRecord():
+            return _record(site, meaning)
 
 
-def _as_service(site: Site, asked: str) -> Explanation | None:
-    for service in site.services:
-        if _means(site, asked, service.fqdn):
-            return _service(site, service)
-    return None
+def _template(one: Template) -> Explanation:
+    return Explanation(
+        name=one.name,
+        kind="template",
+        title=f"template {one.name} {one.vmid}",
+        facts=("guests are cloned from it; it never runs, so it has no name in DNS",),
+        declared=(Source(file=one.source.file, path=f"{one.source.path}.name"), one.source),
+    )
 
 
-def _as_host(site: Site, asked: str) -> Explanation | None:
-    for host in site.hosts:
-        if asked in (host.name, str(host.vmid)) or _means(site, asked, host.fqdn):
-            return _host(site, host)
-    return None
-
-
-def _as_template(site: Site, asked: str) -> Explanation | None:
-    for one in site.templates:
-        if asked in (one.name, str(one.vmid)):
-            return Explanation(
-                name=one.name, kind="template", title=f"template {one.name} {one.vmid}",
-                facts=("guests are cloned from it; it never runs, so it has no name in DNS",),
-                declared=(Source(file=one.source.file, path=f"{one.source.path}.name"), one.source),
-            )  # fmt: skip
-    return None
-
-
-def _as_stack(site: Site, asked: str) -> Explanation | None:
-    stack = asked.removeprefix("stack:")
-    for host in site.guests:
-        for position, deployed in enumerate(host.docker_stacks):
-            if stack in (deployed.name.lower(), deployed.project.lower()):
-                return _stack(site, host, position, deployed)
-    return None
-
-
-def _as_record(site: Site, asked: str) -> Explanation | None:
-    for record in dns.records(site):
-        if _means(site, asked, record.name):
-            return _record(site, record)
-    return None
-
-
-def plain(name: str) -> str:
-    """The host name that a person means: of a URL its host, lower case, without a final dot.
-
-    What no terminal should be sent is replaced.
-    """
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name.strip())
-    rest = shown.rpartition("://")[2].partition("/")[0].lower().rstrip(".")
-    host, _, port = rest.rpartition(":")
-    return host if host and port.isdigit() else rest
-
-
-def known(site: Site) -> tuple[str, ...]:
-    """Every name that can be explained, short ones first; for completion and near matches."""
-    found = [service.name for service in site.services]
-    found += [host.name for host in site.hosts]
-    found += [stack.name for host in site.guests for stack in host.docker_stacks]
-    found += [template.name for template in site.templates]
-    found += [record.name for record in dns.records(site)]
-    found += [str(host.vmid) for host in site.guests]
-    return tuple(dict.fromkeys(found))
+def _component(site: Site, one: Component) -> Explanation:
+    hosts = one.hosts(site)
+    where = ", ".join(host.name for host in hosts) or "no host of this site"
+    return Explanation(
+        name=one.name,
+        kind="component",
+        title=f"component {one.name}",
+        facts=(one.does, f"deployed by {one.deploy} on {where}", f"phoenix sync {one.name}"),
+        declared=(),
+        see_also=tuple(host.fqdn for host in hosts),
+    )
 
 
 def _service(site: Site, service: Service) -> Explanation:
@@ -141,11 +112,6 @@ def _service(site: Site, service: Service) -> Explanation:
         flows=tuple(flows_of_service(site, service)),
         checks=checks(site, *_words(service)),
         declared=_places(service),
-        see_also=tuple(
-            str(host.vmid) if host.vmid else host.fqdn
-            for host in site.hosts
-            if host.name == service.name
-        ),
     )
 
 
@@ -212,11 +178,15 @@ def _host(site: Site, host: Host) -> Explanation:
     )
 
 
-def _stack(site: Site, host: Host, position: int, stack: Deployment) -> Explanation:
+def _stack(site: Site, asked: Stack) -> Explanation:
+    host, stack = asked.deployed[0]
+    position = host.docker_stacks.index(stack)
+    elsewhere = [f"also as {one.project} on {guest.name}" for guest, one in asked.deployed[1:]]
     services = [one for one in site.services if one.owner == host and one.deployment == stack]
     secret = [one.name for one in stack.variables if one.secret]
     given = [one.name for one in stack.variables if not one.secret]
     facts = [f"environment {stack.environment} on {host.name}, deployed by Portainer"]
+    facts += elsewhere
     facts += [stack.description] if stack.description else []
     facts += [f"service {one.name} at {one.backend_url}" for one in services]
     facts += [f"variables: {', '.join(given)}"] if given else []
@@ -269,7 +239,8 @@ def _record(site: Site, record: dns.DnsRecord) -> Explanation:
     )
 
 
-def _nowhere(site: Site, asked: str) -> Nowhere:
+def _nowhere(site: Site, name: str) -> Nowhere:
+    asked = plain(name)
     full = asked if in_zone(asked, site.domain) else f"{asked}.{site.domain}"
     happens = [
         f"DNS: {site.hypervisor.name} answers NXDOMAIN for {full}: the zone has exact names only"
@@ -283,7 +254,4 @@ def _nowhere(site: Site, asked: str) -> Nowhere:
             f"gateway: {site.gateway.name} refuses the TLS handshake for it: "
             f"it knows {len(gateway_names(site))} names"
         )
-    short = asked.removesuffix(f".{site.domain}")
-    names = dict.fromkeys(name.removesuffix(f".{site.domain}") for name in known(site))
-    near = difflib.get_close_matches(short, list(names), n=3)
-    return Nowhere(name=asked, happens=tuple(happens), near=tuple(near))
+    return Nowhere(name=asked, happens=tuple(happens), near=unknown(site, name).near)

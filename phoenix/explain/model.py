@@ -8,7 +8,7 @@ from phoenix.site.model import Frozen, Source
 
 Transport = Literal["verified", "signed", "plain"]
 """TLS with a verified name; TLS whose requests are signed by a shared secret; no TLS."""
-Kind = Literal["service", "host", "template", "stack", "record"]
+Kind = Literal["service", "host", "template", "component", "stack", "record"]
 
 
 class Record(Frozen):

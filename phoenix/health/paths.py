@@ -6,7 +6,6 @@ a path is an order in which to look at their outcomes.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -14,9 +13,14 @@ from typing import Literal
 
 from phoenix.components.acme.config import TIMER
 from phoenix.components.portainer.config import AGENT_UNIT, SERVER_UNIT
+from phoenix.derived.components import Component
+from phoenix.derived.dns import DnsRecord
+from phoenix.derived.find import Meaning, Stack, find, kind_of, unknown
 from phoenix.derived.routes import Route, routes
+from phoenix.health.advice import COMPONENTS
 from phoenix.health.checks import Check, checks
-from phoenix.site.model import Deployment, Host, Service, Site
+from phoenix.site.findings import NameLookupError
+from phoenix.site.model import Deployment, Host, Service, Site, Template
 from phoenix.site.roles import guest_with
 
 Kind = Literal["request", "names", "renewal", "agent", "stack", "api", "guard"]
@@ -58,10 +62,6 @@ class Path:
         return frozenset(host for hop in self.hops for host in hop.hosts)
 
 
-class UnknownNameError(LookupError):
-    """Nothing of the site has the name; says which names are near and what there is."""
-
-
 @cache
 def paths(site: Site) -> tuple[Path, ...]:
     """All paths: requests first, then what they rest on, then what must be refused."""
@@ -73,24 +73,64 @@ def paths(site: Site) -> tuple[Path, ...]:
 
 
 def select(site: Site, name: str) -> tuple[Path, ...]:
-    """The paths that concern a service, a fully qualified name, a guest (name or id) or a stack.
+    """The paths that concern whatever has this name (see `phoenix.derived.find`), in their order.
+
+    Of a name with several meanings, as a guest and its service, the paths of all of them.
 
     Raises:
-        UnknownNameError: nothing has that name.
+        NameLookupError: nothing has that name, or no path concerns what has it.
     """
-    wanted = name.strip().lower().removeprefix("stack:")
-    hosts = {host.name.lower(): host.name for host in site.hosts}
-    hosts |= {str(host.vmid): host.name for host in site.guests}
-    hosts |= {host.fqdn: host.name for host in site.hosts}
-    chosen = [
-        path for path in paths(site) if wanted in path.about or hosts.get(wanted, "") in path.hosts
-    ]
-    if chosen:
-        return tuple(chosen)
-    known = sorted({*hosts, *(about for path in paths(site) for about in path.about)})
-    near = difflib.get_close_matches(wanted, known, n=3)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(known)}"
-    raise UnknownNameError(f"nothing here is called {name!r}. {hint}")
+    meanings = find(site, name)
+    if not meanings:
+        raise unknown(site, name)
+    chosen = {path for meaning in meanings for path in concerning(site, meaning)}
+    if not chosen:
+        what = " and ".join(f"the {kind_of(one)} {one.name}" for one in meanings)
+        raise NameLookupError(f"no request of this site depends on {what}: nothing to check")
+    return tuple(path for path in paths(site) if path in chosen)
+
+
+def concerning(site: Site, meaning: Meaning) -> tuple[Path, ...]:
+    """The paths that concern one thing.
+
+    A service or a stack: the paths about it. A guest: those in which it takes part. A component:
+    those that rest on a unit that it keeps, and where it keeps none, those in which one of its
+    hosts takes part. A record: those that look it up, else every host's way to DNS. A template
+    never runs, so there is none.
+    """
+    every = paths(site)
+    match meaning:
+        case Service():
+            return tuple(one for one in every if {meaning.name, meaning.fqdn} & one.about)
+        case Stack():
+            named = {
+                meaning.name.lower(),
+                *(stack.project.lower() for _, stack in meaning.deployed),
+            }
+            return tuple(one for one in every if named & one.about)
+        case Host():
+            about = {meaning.name.lower(), meaning.portainer_environment.lower(), meaning.fqdn}
+            return tuple(one for one in every if meaning.name in one.hosts or about & one.about)
+        case Component():
+            return tuple(one for one in every if _through(site, meaning, one))
+        case DnsRecord():
+            asks = [one for one in every if any(_resolves(c, meaning.name) for c in one.checks)]
+            return tuple(asks) or tuple(one for one in every if one.kind == "names")
+        case Template():
+            return ()
+
+
+def _through(site: Site, component: Component, path: Path) -> bool:
+    if component.name == "stacks":
+        return any(check.probe == "containers_are_well" for check in path.checks)
+    units = {unit for unit, name in COMPONENTS.items() if name == component.name}
+    if units:
+        return any(check.probe == "unit_runs" and check.subject in units for check in path.checks)
+    return any(host.name in path.hosts for host in component.hosts(site))
+
+
+def _resolves(check: Check, name: str) -> bool:
+    return check.probe == "names_resolve" and check.subject == name
 
 
 class _Checks:

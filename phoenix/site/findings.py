@@ -33,6 +33,10 @@ class SettingError(ValueError):
     """A declaration, setting or secret that cannot be used; says which, why, and the mend."""
 
 
+class NameLookupError(LookupError):
+    """An operator's word means nothing in the site, or several things; the text says what to do."""
+
+
 class ConfigError(ValueError):
     """The declaration cannot work. `findings` holds every error found, not only the first.
 

@@ -117,7 +117,7 @@ def test_a_stack_alone(site: SiteLab) -> None:
 def test_what_matches_nothing_is_an_error(site: SiteLab) -> None:
     done = site.project.phoenix("sync", "ngnix")
     assert done.returncode == 1
-    assert "no target 'ngnix'. Did you mean nginx?" in done.stderr
+    assert "nothing here is called 'ngnix'. Did you mean nginx?" in done.stderr
 
 
 # -- failures --------------------------------------------------------------------------------------
@@ -153,6 +153,30 @@ def test_a_guest_that_does_not_answer_is_the_first_cause(site: SiteLab, silent: 
         assert (found["first_cause"]["host"], found["first_cause"]["step"]) == (silent, "connect")
     others = {host["host"]: host["outcome"] for host in found["hosts"]}
     assert others[site.roles["hypervisor"]] == "unchanged", "the others go on"
+
+
+def test_a_silent_guest_is_no_failure_of_what_does_not_concern_it(
+    site: SiteLab, silent: str
+) -> None:
+    gateway = site.roles["gateway"]
+    assert silent != gateway
+    plan = site.project.phoenix("plan", "nginx", "--json")
+    assert (plan.returncode, told(plan)["looked_at"]) == (0, [gateway]), plan.stdout
+    done = site.project.phoenix("sync", "nginx", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [host["host"] for host in told(done)["hosts"]] == [gateway]
+
+
+def test_a_service_alone(site: SiteLab) -> None:
+    url = "https://qdrant.internal.thinkheads.ai/healthz"
+    summary = told(site.project.phoenix("sync", url, "--json"))
+    roles = ("hypervisor", "gateway", "traefik")
+    carrying = {"drphoenix", *(site.roles[role] for role in roles)}
+    assert {host["host"] for host in summary["hosts"]} == carrying, summary
+    assert (summary["ok"], summary["verified"]) == (True, True), summary
+    log = Path(summary["log"]).read_text()
+    assert "Stack qdrant_service-production" in log
+    assert "Stack thinkheads_ai_app" not in log
 
 
 @pytest.mark.parametrize("silent", ["ca"], indirect=True)

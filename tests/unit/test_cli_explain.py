@@ -10,7 +10,8 @@ import pytest
 
 from phoenix.cli.explain import Answer
 from phoenix.declaration.load import load_site
-from phoenix.explain.build import explain, known, plain
+from phoenix.derived.find import names, plain
+from phoenix.explain.build import explain
 from phoenix.explain.model import Explanation, Nowhere
 from phoenix.site.model import Site
 from tests.unit.project_copy import ROOT, changed, phoenix
@@ -87,7 +88,7 @@ def test_every_kind_of_name(site: Site, name: str, title: str) -> None:
 
 
 def test_every_name_that_is_offered_is_explained(site: Site) -> None:
-    nowhere = [name for name in known(site) if isinstance(explain(site, name), Nowhere)]
+    nowhere = [name for name in names(site) if isinstance(explain(site, name), Nowhere)]
     assert nowhere == []
 
 

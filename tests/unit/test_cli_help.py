@@ -14,6 +14,8 @@ import typer
 
 from phoenix.cli.app import app
 from phoenix.cli.helptext import reflowed
+from phoenix.declaration.load import load_site
+from phoenix.derived.find import names
 from tests.unit.project_copy import ROOT, phoenix
 from tests.unit.project_copy import project as project
 
@@ -119,11 +121,22 @@ def completed(words: str, cwd: Path) -> tuple[list[str], str]:
     return done.stdout.split(), done.stderr
 
 
-def test_completion_knows_the_site(project: Path) -> None:
-    assert completed("phoenix explain qd", project) == (
-        ["qdrant", "qdrant_service", "qdrant.internal.thinkheads.ai"], "",
+@pytest.mark.parametrize("verb", ["plan", "sync", "doctor", "explain"])
+def test_completion_knows_the_names_of_the_site(project: Path, verb: str) -> None:
+    zone = "internal.thinkheads.ai"
+    assert completed(f"phoenix {verb} qd", project) == (
+        ["qdrant", "qdrant_service", f"qdrant.{zone}", "qdrant_service-production"], "",
     )  # fmt: skip
-    assert completed("phoenix sync ngin", project) == (["nginx", "nginx-phoenix"], "")
+    assert completed(f"phoenix {verb} ngin", project) == (
+        ["nginx-phoenix", "nginx", f"nginx-phoenix.host.{zone}"], "",
+    )  # fmt: skip
+    every = set(completed(f"phoenix {verb} ", project)[0])
+    site = load_site(project / "inventories")
+    assert every - {"all"} == set(names(site)), "every verb offers the same names"
+    assert ("all" in every) == (verb in ("plan", "sync"))
+
+
+def test_completion_knows_the_verbs(project: Path) -> None:
     assert completed("phoenix val", project) == (["validate"], "")
 
 

@@ -42,14 +42,13 @@ def test_no_advice_is_for_a_probe_that_is_gone() -> None:
 
 
 def test_phoenix_is_told_targets_that_it_knows(site: Site) -> None:
-    known = targets.components(ROOT)
     said = {
         command for check in checks(site) for command in mend(site, check).commands
         if re.match(r"phoenix (sync|plan)\b", command)
     }  # fmt: skip
     assert len(said) > 10
     for command in said:
-        assert targets.work(command.split()[2:], site, known), command
+        assert targets.work(command.split()[2:], site), command
 
 
 def test_no_verb_is_told_that_the_command_line_does_not_have(site: Site) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from phoenix.derived.find import UnknownNameError
 from phoenix.derived.routes import routes
 from phoenix.health import paths
 from phoenix.health.checks import checks
@@ -102,7 +103,7 @@ def test_every_request_concerns_the_gateway(site: Site) -> None:
 
 
 def test_unknown_name_is_refused_with_near_ones(site: Site) -> None:
-    with pytest.raises(paths.UnknownNameError, match=r"'shp'.*Did you mean shop"):
+    with pytest.raises(UnknownNameError, match=r"'shp'.*Did you mean shop"):
         paths.select(site, "shp")
-    with pytest.raises(paths.UnknownNameError, match=r"There are: .*worker"):
+    with pytest.raises(UnknownNameError, match=r"There are: .*worker"):
         paths.select(site, "zzzzzz")

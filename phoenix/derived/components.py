@@ -1,0 +1,125 @@
+"""The components of the platform as data: their order, the hosts that each changes, what each does.
+
+A component is one file of deploys/, called like it. `deploys/all.py` runs them in this order; a
+test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from phoenix.derived.certificates import certificates
+from phoenix.site.model import Host, Service, Site
+
+
+@dataclass(frozen=True)
+class Component:
+    """One component.
+
+    Attributes:
+        name: as an operator writes it, and as its file in deploys/ is called.
+        does: what it does, in a line.
+        hosts: the hosts of a site that it changes, in the site's order.
+    """
+
+    name: str
+    does: str
+    hosts: Callable[[Site], tuple[Host, ...]]
+
+    @property
+    def deploy(self) -> str:
+        """The deploy file, relative to the project's directory."""
+        return f"deploys/{self.name}.py"
+
+
+def _all(site: Site) -> tuple[Host, ...]:
+    return site.hosts
+
+
+def _hypervisor(site: Site) -> tuple[Host, ...]:
+    return (site.hypervisor,)
+
+
+def _present(*hosts: Host | None) -> tuple[Host, ...]:
+    return tuple(host for host in hosts if host is not None)
+
+
+COMPONENTS: tuple[Component, ...] = (
+    Component("proxmox", "guests and firewall, by the Proxmox VE API", _hypervisor),
+    Component("dns", "the name server of the internal zone", _hypervisor),
+    Component("base", "packages, time zone, resolver, SSH, security updates", _all),
+    Component("step_ca", "the certificate authority", lambda site: _present(site.ca)),
+    Component("trust", "the CA's root certificate, trusted by every host", _all),
+    Component(
+        "certificates",
+        "certificates of the guests that serve TLS themselves",
+        lambda site: tuple(one.host for one in certificates(site) if one.name == "host"),
+    ),
+    Component("traefik", "the internal proxy and its routes", lambda site: _present(site.traefik)),
+    Component("home", "the start page's server", lambda site: _present(site.traefik)),
+    Component("nginx", "the gateway", lambda site: _present(site.gateway)),
+    Component("docker", "Docker Engine on the Docker hosts", lambda site: site.docker_hosts),
+    Component(
+        "portainer",
+        "Portainer's server and its agents",
+        lambda site: (*_present(site.portainer), *site.agents),
+    ),
+    Component("stacks", "the applications, deployed by Portainer", lambda site: site.agents),
+    Component("verify", "proof of every hop, from the host that makes it", _all),
+)
+"""Every component, in the order in which they are deployed."""
+
+
+def component(name: str) -> Component | None:
+    """The component of this name, None if there is none."""
+    return next((one for one in COMPONENTS if one.name == name), None)
+
+
+def in_order(names: Iterable[str]) -> tuple[Component, ...]:
+    """The components of these names, each once, in the order in which they are deployed."""
+    wanted = set(names)
+    return tuple(one for one in COMPONENTS if one.name in wanted)
+
+
+_BY_KIND: Mapping[str, tuple[str, ...]] = {
+    "backend": (),
+    "dashboard": ("traefik",),
+    "home": ("home",),
+    "ca": ("step_ca",),
+    "agent": ("portainer",),
+}
+"""The component that runs a service of each kind; a backend's is found by its owner."""
+
+
+def components_of(site: Site, service: Service) -> tuple[Component, ...]:
+    """The components whose files, containers or certificates depend on a service, in order.
+
+    The last one is `verify`: it proves what the others did.
+    """
+    names = {"proxmox", "dns", "verify", *_BY_KIND[service.kind]}  # firewall, record, proof
+    if service.exposure == "gateway":
+        names |= {"traefik", "nginx"}  # the route; the gateway's names and their certificate
+    if service.owner in component_hosts("certificates", site):
+        names.add("certificates")
+    if service.deployment is not None:
+        names.add("stacks")
+    elif service.kind == "backend" and service.owner == site.portainer:
+        names.add("portainer")
+    return in_order(names)
+
+
+def hosts_of(site: Site, service: Service) -> tuple[Host, ...]:
+    """The hosts that `components_of` a service change for its sake, in the site's order."""
+    taking_part = {site.hypervisor.name, service.owner.name}
+    if service.exposure == "gateway":
+        taking_part |= {host.name for host in _present(site.gateway, site.traefik)}
+    if service.kind == "agent":
+        taking_part |= {host.name for host in _present(site.portainer)}
+    return tuple(host for host in site.hosts if host.name in taking_part)
+
+
+def component_hosts(name: str, site: Site) -> tuple[Host, ...]:
+    """The hosts that the component of this name changes; none where there is no such component."""
+    found = component(name)
+    return found.hosts(site) if found else ()

@@ -1,0 +1,220 @@
+"""What an operator's word means in a site: one answer for every verb and for shell completion.
+
+A word is a service (label or full name), a URL, a guest (name, full name, address or id), a
+template, a component, a stack (NAME or NAME-ENVIRONMENT), or another name of internal DNS. A word
+that means several of them can be told apart by its kind: `guest:NAME`, `service:NAME`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from phoenix.derived import dns
+from phoenix.derived.components import COMPONENTS, Component
+from phoenix.site.findings import NameLookupError
+from phoenix.site.model import Deployment, Host, Service, Site, Template
+
+Kind = Literal["service", "guest", "template", "component", "stack", "record"]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack by its name, with each guest that deploys it, or by NAME-ENVIRONMENT with one."""
+
+    name: str
+    deployed: tuple[tuple[Host, Deployment], ...]
+
+
+Meaning = Service | Host | Template | Component | Stack | dns.DnsRecord
+_KINDS: dict[type[object], Kind] = {
+    Service: "service",
+    Host: "guest",
+    Template: "template",
+    Component: "component",
+    Stack: "stack",
+    dns.DnsRecord: "record",
+}
+KINDS: tuple[Kind, ...] = tuple(_KINDS.values())
+ALL_KINDS = frozenset(KINDS)
+
+
+class UnknownNameError(NameLookupError):
+    """Nothing of the site has the name; says which names are near, or which there are.
+
+    Attributes:
+        near: names that look like it, the most similar one first.
+    """
+
+    def __init__(self, name: str, near: Sequence[str], known: Sequence[str], what: str) -> None:
+        """Make the message; `what` is the kind that was looked for."""
+        self.near = tuple(near)
+        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}"
+        super().__init__(f"{what} is called {name!r}. {hint}")
+
+
+class AmbiguousNameError(NameLookupError):
+    """A name has several meanings, and they are not the same to who asks; says how to tell."""
+
+    def __init__(self, name: str, kinds: Sequence[Kind]) -> None:
+        """Make the message."""
+        self.kinds = tuple(kinds)
+        said = " and ".join(f"a {kind}" for kind in kinds)
+        ways = " or ".join(f"{kind}:{name}" for kind in kinds)
+        super().__init__(f"{name} is {said}: write {ways}")
+
+
+def kind_of(meaning: Meaning) -> Kind:
+    """What kind of thing it is."""
+    return _KINDS[type(meaning)]
+
+
+def plain(name: str) -> str:
+    """The name that a person means: of a URL its host, lower case, without port and final dot.
+
+    What no terminal should be sent is replaced.
+    """
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name.strip())
+    kind, colon, rest = shown.partition(":")
+    if colon and kind.lower() in ALL_KINDS:
+        return f"{kind.lower()}:{plain(rest)}"
+    authority = shown.rpartition("://")[2].partition("/")[0].lower().rstrip(".")
+    host, _, port = authority.rpartition(":")
+    return host if host and port.isdigit() else authority
+
+
+def find(site: Site, name: str) -> tuple[Meaning, ...]:
+    """Every meaning of a name, in the order of `KINDS`; none where nothing has that name.
+
+    Args:
+        site: what is looked through.
+        name: as an operator writes it, `KIND:NAME` and URLs among it; its case does not matter.
+
+    A record of internal DNS is a meaning only where nothing else has its name.
+    """
+    kind, asked = _split(name)
+    if not asked:
+        return ()
+    found: list[Meaning] = [
+        *(one for one in site.services if _is(site, asked, one.fqdn)),
+        *(one for one in site.hosts if _is_host(site, asked, one)),
+        *(one for one in site.templates if asked in (one.name.lower(), str(one.vmid))),
+        *(one for one in COMPONENTS if asked == one.name),
+        *_stacks(site, asked),
+    ]
+    if not found or kind == "record":
+        found += [one for one in dns.records(site) if _is(site, asked, one.name)][:1]
+    return tuple(one for one in found if kind in ("", kind_of(one)))
+
+
+def choose(site: Site, name: str, *, first: Sequence[Kind], of: Sequence[Kind] = KINDS) -> Meaning:
+    """The one meaning of a name for a verb.
+
+    Args:
+        site: what is looked through.
+        name: as for `find`.
+        first: the kinds that the verb prefers, best first, where a name has several meanings.
+        of: the kinds that the verb works with; no other meaning counts.
+
+    Raises:
+        UnknownNameError: no such kind has the name.
+        AmbiguousNameError: it has several meanings, and none is of a kind in `first`.
+    """
+    found = [one for one in find(site, name) if kind_of(one) in of]
+    if not found:
+        raise unknown(site, name, of)
+    if len(found) == 1:
+        return found[0]
+    for kind in first:
+        for one in found:
+            if kind_of(one) == kind:
+                return one
+    raise AmbiguousNameError(plain(name), [kind_of(one) for one in found])
+
+
+def unknown(site: Site, name: str, of: Sequence[Kind] = KINDS) -> UnknownNameError:
+    """The error for a name that nothing of these kinds has, with near ones of the same kinds."""
+    kind, asked = _split(name)
+    wanted = [one for one in of if kind in ("", one)] or list(of)
+    prefix = f"{kind}:" if kind else ""
+    tail = f".{site.domain}"
+    known = dict.fromkeys(f"{prefix}{one.removesuffix(tail)}" for one in names(site, wanted))
+    labels = [one for one in known if "." not in one]
+    tried = f"{prefix}{asked.removesuffix(tail)}"
+    near = difflib.get_close_matches(tried, labels if "." not in tried else list(known), n=3)
+    what = "nothing here" if set(wanted) == ALL_KINDS else f"no {' or '.join(wanted)}"
+    return UnknownNameError(name, near, labels, what)
+
+
+def names(site: Site, of: Sequence[Kind] = KINDS) -> tuple[str, ...]:
+    """Every name that `find` finds, short ones first: for completion and for near matches."""
+    short: dict[Kind, list[str]] = {
+        "service": [one.name for one in site.services],
+        "guest": [one.name for one in site.hosts],
+        "template": [one.name for one in site.templates],
+        "component": [one.name for one in COMPONENTS],
+        "stack": [stack.name for _, stack in _deployments(site)],
+        "record": [],
+    }
+    long: dict[Kind, list[str]] = {
+        "service": [one.fqdn for one in site.services],
+        "guest": [
+            *(one.fqdn for one in site.hosts),
+            *(str(one.vmid) for one in site.guests),
+            *(str(one.address) for one in site.hosts),
+        ],
+        "template": [str(one.vmid) for one in site.templates],
+        "component": [],
+        "stack": [stack.project for _, stack in _deployments(site)],
+        "record": [one.name for one in dns.records(site)],
+    }
+    ordered = [
+        name for part in (short, long) for kind in KINDS if kind in of for name in part[kind]
+    ]
+    return tuple(dict.fromkeys(ordered))
+
+
+def completions(site: Site, incomplete: str) -> list[str]:
+    """What can follow of an unfinished word: names, or names of the kind that stands before."""
+    kind, colon, begun = incomplete.lower().partition(":")
+    if colon and kind in ALL_KINDS:
+        of = [one for one in KINDS if one == kind]
+        return [f"{kind}:{name}" for name in names(site, of) if name.lower().startswith(begun)]
+    return [name for name in names(site) if name.lower().startswith(incomplete.lower())]
+
+
+def _split(name: str) -> tuple[str, str]:
+    """The kind that stands before a name, empty if none does, and the name as `plain` gives it."""
+    kind, colon, asked = plain(name).partition(":")
+    return (kind, asked) if colon and kind in ALL_KINDS else ("", plain(name))
+
+
+def _is(site: Site, asked: str, full: str) -> bool:
+    """Whether what was asked is this name, with or without the site's domain."""
+    return asked in (full, full.removesuffix(f".{site.domain}"))
+
+
+def _is_host(site: Site, asked: str, host: Host) -> bool:
+    """By name, id, address, full name, or the name of its endpoint in Portainer."""
+    ways = {host.name.lower(), host.portainer_environment.lower(), str(host.address)}
+    return asked in ways or asked == str(host.vmid) or _is(site, asked, host.fqdn)
+
+
+def _deployments(site: Site) -> Iterator[tuple[Host, Deployment]]:
+    for host in site.guests:
+        for stack in host.docker_stacks:
+            yield host, stack
+
+
+def _stacks(site: Site, asked: str) -> Iterator[Stack]:
+    """The deployments that the word means, as one stack."""
+    found = tuple(
+        (host, stack)
+        for host, stack in _deployments(site)
+        if asked in (stack.name.lower(), stack.project.lower())
+    )
+    if found:
+        by_name = asked == found[0][1].name.lower()
+        yield Stack(found[0][1].name if by_name else found[0][1].project, found)

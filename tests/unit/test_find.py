@@ -1,0 +1,224 @@
+"""One answer to what a name means: every kind of name, and what each verb does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from phoenix.cli.targets import guest, work
+from phoenix.derived.find import (
+    ALL_KINDS,
+    AmbiguousNameError,
+    UnknownNameError,
+    choose,
+    completions,
+    find,
+    kind_of,
+    names,
+    plain,
+)
+from phoenix.explain.build import explain
+from phoenix.explain.model import Explanation
+from phoenix.health.paths import select
+from phoenix.site.findings import NameLookupError
+from phoenix.site.model import Site
+from tests.unit.site_builder import lxc, minimal
+
+ZONE = "internal.thinkheads.ai"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A guest and its service have one name, a template and an extra record are there."""
+    declared = minimal()
+    declared.lxc["lxc_configs"]["150"] = lxc(
+        "wiki", None, 90, traefik_service={"name": "wiki", "port": 8443, "scheme": "https"},
+        dns_records=[{"hostname": "printer", "ip": "10.0.0.77"}],
+    )  # fmt: skip
+    declared.lxc["lxc_configs"]["900"] = lxc("copy", None, 91, is_template=True)
+    return declared.load(tmp_path)
+
+
+NAMES = {
+    "service label": ("shop", ["service", "stack"]),
+    "service full name": ("shop.{zone}", ["service"]),
+    "URL": ("https://shop.{zone}:443/health?x=1", ["service"]),
+    "guest name": ("worker", ["guest"]),
+    "guest full name": ("worker.host.{zone}", ["guest"]),
+    "guest address": ("10.0.0.24", ["guest"]),
+    "URL with an address": ("https://10.0.0.24:8000/", ["guest"]),
+    "id": ("1002", ["guest"]),
+    "hypervisor": ("{hypervisor}", ["guest"]),
+    "component": ("nginx", ["component"]),
+    "stack and environment": ("shop-production", ["stack"]),
+    "kind and name": ("stack:shop", ["stack"]),
+    "kind and id": ("guest:1002", ["guest"]),
+    "template": ("copy", ["template"]),
+    "template id": ("900", ["template"]),
+    "record": ("printer.{zone}", ["record"]),
+    "guest and service": ("wiki", ["service", "guest"]),
+    "in capitals": ("WIKI", ["service", "guest"]),
+    "service and component": ("traefik", ["service", "component"]),
+}
+
+
+def written(site: Site, key: str) -> str:
+    return NAMES[key][0].format(zone=site.domain, hypervisor=site.hypervisor.name)
+
+
+@pytest.mark.parametrize("key", NAMES)
+def test_every_kind_of_name(site: Site, key: str) -> None:
+    assert [kind_of(one) for one in find(site, written(site, key))] == NAMES[key][1]
+
+
+def _sync(site: Site, name: str) -> None:
+    (call,) = work([name], site)
+    assert call.deploys
+    known = {host.name for host in site.hosts}
+    assert set(call.limit) <= known
+
+
+def _doctor(site: Site, name: str) -> None:
+    assert select(site, name)
+
+
+def _explain(site: Site, name: str) -> None:
+    assert isinstance(explain(site, name), Explanation)
+
+
+def _renew(site: Site, name: str) -> None:
+    assert site.host(guest(name, site))
+
+
+VERBS: dict[str, Callable[[Site, str], None]] = {
+    "plan and sync": _sync,
+    "doctor": _doctor,
+    "explain": _explain,
+    "certs renew": _renew,
+}
+REFUSED = {
+    ("plan and sync", "guest and service"): "write service:wiki or guest:wiki",
+    ("plan and sync", "in capitals"): "write service:wiki or guest:wiki",
+    ("plan and sync", "service label"): "write service:shop or stack:shop",
+    ("doctor", "template"): "depends on the template copy: nothing to check",
+    ("doctor", "template id"): "depends on the template copy: nothing to check",
+}
+"""What a verb says of a kind that it does not take; every other pair works."""
+
+
+@pytest.mark.parametrize("key", NAMES)
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_takes_every_kind_of_name(site: Site, verb: str, key: str) -> None:
+    refused = REFUSED.get((verb, key), "")
+    if verb == "certs renew" and "guest" not in NAMES[key][1]:
+        refused = "no guest is called"
+    if not refused:
+        VERBS[verb](site, written(site, key))
+        return
+    with pytest.raises(NameLookupError, match=refused):
+        VERBS[verb](site, written(site, key))
+
+
+def test_what_is_offered_is_what_is_found(site: Site) -> None:
+    offered = names(site)
+    assert len(offered) == len(set(offered))
+    for name in offered:
+        assert find(site, name), name
+        explained = explain(site, name)
+        assert isinstance(explained, Explanation), name
+
+
+def test_completion_begins_with_what_was_typed(site: Site) -> None:
+    assert completions(site, "") == list(names(site))
+    assert completions(site, "WI") == ["wiki", f"wiki.{site.domain}", f"wiki.host.{site.domain}"]
+    assert completions(site, "stack:s") == ["stack:shop", "stack:shop-production"]
+    ids = {f"guest:{number}" for number in (101, 102, 103, 1001, 1002)}
+    addresses = {f"guest:{host.address}" for host in site.hosts}
+    assert set(completions(site, "guest:10")) == ids | addresses
+    assert completions(site, "nothing:") == []
+
+
+def test_the_kind_tells_two_of_one_name_apart(site: Site) -> None:
+    assert [kind_of(one) for one in find(site, "guest:wiki")] == ["guest"]
+    assert find(site, "service:wiki") == (site.service("wiki"),)
+    assert find(site, "component:wiki") == ()
+    with pytest.raises(AmbiguousNameError, match="wiki is a service and a guest: write service:"):
+        choose(site, "wiki", first=())
+    assert choose(site, "wiki", first=("guest",)) == site.host("wiki")
+
+
+def test_explain_names_the_other_meanings(site: Site) -> None:
+    found = explain(site, "wiki")
+    assert isinstance(found, Explanation)
+    assert (found.kind, found.see_also) == ("service", ("guest:wiki",))
+
+
+def test_doctor_walks_the_paths_of_every_meaning(site: Site) -> None:
+    both = {one.name for one in select(site, "wiki")}
+    service = {one.name for one in select(site, "service:wiki")}
+    its_guest = {one.name for one in select(site, "guest:wiki")}
+    assert both == service | its_guest
+    assert "wiki asks DNS" in its_guest - service
+
+
+@pytest.mark.parametrize(
+    ("component", "through", "not_through"),
+    [
+        ("nginx", "https://shop.{zone}", "stack shop-production"),
+        ("portainer", "Portainer reaches worker", "https://shop.{zone}"),
+        ("stacks", "stack shop-production", "https://wiki.{zone}"),
+        ("dns", "worker asks DNS", "Docker's API on worker"),
+        ("component:home", "https://home.{zone}", "https://shop.{zone}"),
+        ("trust", "https://shop.{zone}", ""),
+    ],
+)
+def test_doctor_of_a_component_walks_the_paths_through_it(
+    site: Site, component: str, through: str, not_through: str
+) -> None:
+    found = {one.name for one in select(site, component)}
+    assert through.format(zone=site.domain) in found, found
+    assert not_through.format(zone=site.domain) not in found
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("shp", "shop"), ("wroker", "worker"), ("stack:shp", "stack:shop"), ("ngnix", "nginx")],
+)
+def test_a_typing_error_is_told_the_near_name(site: Site, name: str, near: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"Did you mean {near}") as caught:
+        choose(site, name, first=())
+    assert near in caught.value.near
+
+
+def test_what_is_like_nothing_is_told_what_there_is(site: Site) -> None:
+    with pytest.raises(UnknownNameError, match=r"There are: .*shop.*worker.*nginx"):
+        choose(site, "zzzzzz", first=())
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", ":", "::", "stack:", "guest:", "://", "x" * 300, "\x1b["]
+)
+def test_words_that_are_no_name_mean_nothing(site: Site, name: str) -> None:
+    assert find(site, name) == ()
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("HTTPS://Shop.example:8443/a/b", "shop.example"),
+        ("shop.example.", "shop.example"),
+        (" Guest:101 ", "guest:101"),
+        ("service:https://shop.example/", "service:shop.example"),
+        ("http:8080", "http"),
+    ],
+)
+def test_plain_is_the_name_alone(word: str, name: str) -> None:
+    assert plain(word) == name
+
+
+def test_kinds_are_told_to_operators_as_they_are(site: Site) -> None:
+    with pytest.raises(UnknownNameError, match="no guest or stack is called"):
+        choose(site, "zzz", first=(), of=("guest", "stack"))
+    assert {"service", "guest", "component", "stack", "template", "record"} == ALL_KINDS
