@@ -30,7 +30,7 @@ class Found(BaseModel):
     line: int | None
     path: str
     message: str
-    mend: str
+    fix: str
 
 
 class Verdict(BaseModel):
@@ -59,7 +59,7 @@ def validate(
     """Check the whole configuration, offline: no host is asked and no secret is needed.
 
     The JSON files, stacks and settings: their shape, what clashes, what nothing reads, and all
-    that a run would refuse. Each finding has file, line, path and mend.
+    that a run would refuse. Each finding has file, line, path and fix.
 
     Examples:
       phoenix validate                      the real site
@@ -106,7 +106,7 @@ def _with_line(one: Finding, lines: dict[str, int]) -> Found:
     said = one.path.removeprefix("line ").partition(",")[0]  # of text that is no JSON at all
     line = int(said) if said.isdigit() else positions.line_of(lines, one.path)
     return Found(severity=one.severity, file=one.file, line=line, path=one.path,
-                 message=one.message, mend=one.mend)  # fmt: skip
+                 message=one.message, fix=one.fix)  # fmt: skip
 
 
 def _inventory_names(root: Path) -> list[str]:
@@ -133,7 +133,7 @@ def tell(console: Console, verdict: Verdict) -> None:
             head.append(f"  {where}" if where else "  the whole file")
             console.print(head)
             console.print(Text(f"    {found.message}"))
-            console.print(Text(f"    mend: {found.mend}", style="dim"))
+            console.print(Text(f"    fix: {found.fix}", style="dim"))
         console.print()
     errors = _count(verdict.errors, "error")
     warnings = _count(verdict.warnings, "warning")

@@ -51,7 +51,7 @@ def pinned(name: str, pins: Mapping[str, Mapping[str, Mapping[str, str]]], arch:
         pins: name -> arch (or "any") -> version, url, sha256, binary_sha256, member.
 
     Raises:
-        ArtifactError: the pin is absent or incomplete; says which key and how to mend it.
+        ArtifactError: the pin is absent or incomplete; says which key and how to fix it.
     """
     where = f"setting artifacts[{name!r}]"
     if name not in pins:

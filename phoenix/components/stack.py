@@ -22,7 +22,7 @@ SecretOf = Callable[[str], SecretStr]
 
 
 class DeploymentError(SettingError):
-    """A stack that cannot be deployed as declared; names the place and the mend."""
+    """A stack that cannot be deployed as declared; names the place and the fix."""
 
 
 @dataclass(frozen=True)

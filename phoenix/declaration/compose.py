@@ -71,7 +71,7 @@ def interpolate(text: str, values: Mapping[str, str]) -> tuple[str, tuple[str, .
 
 
 def check_variables(
-    compose: Mapping[str, Any], names: Mapping[str, str], label: str, mend_file: str, report: Report
+    compose: Mapping[str, Any], names: Mapping[str, str], label: str, fix_file: str, report: Report
 ) -> None:
     """Warn of each variable that the compose file uses and no environment declares."""
 
@@ -82,7 +82,7 @@ def check_variables(
                     label,
                     path,
                     f"variable {name} has no value",
-                    f"declare it under variables in {mend_file}, or give it a default",
+                    f"declare it under variables in {fix_file}, or give it a default",
                 )
         elif isinstance(value, dict):
             for key, item in value.items():

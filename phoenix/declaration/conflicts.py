@@ -25,7 +25,7 @@ def duplicates(entries: Sequence[Entry], hypervisor: Host, report: Report) -> No
         network = entry.raw.network_config
         address = network.ip.ip if network.ip else None
         id_key = "vmid" if entry.kind == "vm" else ""
-        for key, what, value, seen, mend in (
+        for key, what, value, seen, fix in (
             (id_key, "vmid", entry.vmid, vmids, "give one of the two a free id"),
             ("name", "host name", entry.label, names, "rename one of the two"),
             ("mac_address", "MAC address", entry.raw.mac_address, macs, "change one of the two"),
@@ -37,7 +37,7 @@ def duplicates(entries: Sequence[Entry], hypervisor: Host, report: Report) -> No
             if first != f"{entry.source.file}: {entry.source.path}":
                 path = join(entry.source.path, key) if key else entry.source.path
                 report.error(
-                    entry.source.file, path, f"duplicate {what} {value}: {first} has it", mend
+                    entry.source.file, path, f"duplicate {what} {value}: {first} has it", fix
                 )
 
 
@@ -50,15 +50,15 @@ def addresses(entries: Sequence[Entry], hypervisor: Host, network: object, repor
             continue
         address = config.ip.ip
         gateways = {hypervisor.gateway} | ({config.gw.network_address} if config.gw else set())
-        mend = f"use a free address of {network}"
+        fix = f"use a free address of {network}"
         if config.ip.network != network:
-            report.error(*where, f"{config.ip} is outside the site's network {network}", mend)
+            report.error(*where, f"{config.ip} is outside the site's network {network}", fix)
         elif address in (config.ip.network.network_address, config.ip.network.broadcast_address):
-            report.error(*where, f"{address} is the network's own or broadcast address", mend)
+            report.error(*where, f"{address} is the network's own or broadcast address", fix)
         elif address in gateways:
-            report.error(*where, f"{address} is the network's gateway", mend)
+            report.error(*where, f"{address} is the network's gateway", fix)
         elif address == hypervisor.address:
-            report.error(*where, f"{address} is the hypervisor's address", mend)
+            report.error(*where, f"{address} is the hypervisor's address", fix)
         if config.gw and config.gw.network_address not in config.ip.network:
             report.error(
                 *entry.at("network_config.gw"),

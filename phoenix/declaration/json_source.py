@@ -92,14 +92,14 @@ def validate(
         result = model.model_validate(data)
     except ValidationError as error:
         for item in error.errors(include_url=False):
-            mend = str(item.get("ctx", {}).get("mend") or _mend(item["type"], item["input"]))
-            report.error(label, join(path, *item["loc"]), item["msg"], mend)
+            fix = str(item.get("ctx", {}).get("fix") or _fix(item["type"], item["input"]))
+            report.error(label, join(path, *item["loc"]), item["msg"], fix)
         return None
     report_keys(result, label, path, report)
     return result
 
 
-def _mend(kind: str, given: Any) -> str:
+def _fix(kind: str, given: Any) -> str:
     if kind == "missing":
         return "add this key"
     return f"correct the value; given was {json.dumps(given, default=str)[:80]}"
@@ -114,8 +114,8 @@ def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None
     known = [info.alias or name for name, info in fields.items()]
     for key in model.model_extra or {}:
         close = difflib.get_close_matches(key, known, n=1)
-        mend = f"did you mean {close[0]!r}?" if close else "remove it"
-        report.warn(label, join(path, key), "unknown key, ignored", mend)
+        fix = f"did you mean {close[0]!r}?" if close else "remove it"
+        report.warn(label, join(path, key), "unknown key, ignored", fix)
     for name in sorted(model.model_fields_set):
         if name not in fields:
             continue

@@ -37,7 +37,7 @@ def load_site(
     else `site.environment` of the file, else production. `subnet` moves the whole site into
     another network of the same size, host parts kept: the lab uses it.
 
-    Raises ConfigError with all errors found, each with file, JSON path and mend. What is odd but
+    Raises ConfigError with all errors found, each with file, JSON path and fix. What is odd but
     works is in the result's `warnings`.
     """
     report = Report()

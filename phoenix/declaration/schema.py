@@ -24,8 +24,8 @@ _PORTS = re.compile(r"\d{1,5}(?::\d{1,5})?(?:,\d{1,5}(?::\d{1,5})?)*\Z")
 _OWNED_BY_GUEST = "Phoenix leaves the guest's own settings to Proxmox"
 
 
-def _problem(message: str, mend: str) -> PydanticCustomError:
-    return PydanticCustomError("phoenix", "{text}", {"text": message, "mend": mend})
+def _problem(message: str, fix: str) -> PydanticCustomError:
+    return PydanticCustomError("phoenix", "{text}", {"text": message, "fix": fix})
 
 
 def _interface(value: Any) -> Any:

@@ -182,10 +182,10 @@ class StackCatalog:
                 'add traefik_service {"name": ..., "port": ...}',
             )
             return None
-        mend = 'write traefik_service {"name": ..., "port": ..., "scheme": "https"} instead'
-        report.warn(file, where, "Traefik labels do nothing here; read as a declaration", mend)
+        fix = 'write traefik_service {"name": ..., "port": ..., "scheme": "https"} instead'
+        report.warn(file, where, "Traefik labels do nothing here; read as a declaration", fix)
         if host is None or not host.endswith(f".{self.domain}"):
-            report.error(file, where, f"the rule names no host in {self.domain}", mend)
+            report.error(file, where, f"the rule names no host in {self.domain}", fix)
             return None
         number = int(port) if port and port.isdigit() else None
         for published in deployment.ports:  # the label counts ports inside the container
@@ -194,7 +194,7 @@ class StackCatalog:
                 break
         else:
             report.error(
-                file, where, f"no published port leads to {port}: a route without a backend", mend
+                file, where, f"no published port leads to {port}: a route without a backend", fix
             )
             return None
         service = host.removesuffix(f".{self.domain}")

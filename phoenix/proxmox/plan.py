@@ -55,8 +55,8 @@ def plan(
             operators = operator_networks(config.operator_networks, client_address)
         except ValueError as error:
             place = "proxmox_operator_networks"
-            mend = 'write networks as "192.168.7.0/24"'
-            raise ConfigError([Finding(FILE, place, str(error), mend)]) from None
+            fix = 'write networks as "192.168.7.0/24"'
+            raise ConfigError([Finding(FILE, place, str(error), fix)]) from None
         made = scopes(
             site,
             node=config.node or site.hypervisor.name,

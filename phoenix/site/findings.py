@@ -1,4 +1,4 @@
-"""What is wrong with a declaration: where, why, and what mends it."""
+"""What is wrong with a declaration: where, why, and what fixes it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ class Finding:
     """One thing wrong in one place.
 
     `path` is the place inside `file`, as `lxc_configs.101.network_config.ip` or
-    `vms[1].name`; empty for the file as a whole. `mend` says what to write instead.
+    `vms[1].name`; empty for the file as a whole. `fix` says what to write instead.
     """
 
     file: str
     path: str
     message: str
-    mend: str
+    fix: str
     severity: Severity = "error"
 
     def __str__(self) -> str:
         """Render as one line of a report."""
         place = f"{self.file}: {self.path}" if self.path else self.file
-        return f"{place}: {self.message}\n    mend: {self.mend}"
+        return f"{place}: {self.message}\n    fix: {self.fix}"
 
 
 class SettingError(ValueError):
-    """A declaration, setting or secret that cannot be used; says which, why, and the mend."""
+    """A declaration, setting or secret that cannot be used; says which, why, and the fix."""
 
 
 class NameLookupError(LookupError):
@@ -62,13 +62,13 @@ class Report:
 
     findings: list[Finding] = field(default_factory=list)
 
-    def error(self, file: str, path: str, message: str, mend: str) -> None:
+    def error(self, file: str, path: str, message: str, fix: str) -> None:
         """Note something that cannot work."""
-        self._add(Finding(file, path, message, mend, "error"))
+        self._add(Finding(file, path, message, fix, "error"))
 
-    def warn(self, file: str, path: str, message: str, mend: str) -> None:
+    def warn(self, file: str, path: str, message: str, fix: str) -> None:
         """Note something that is ignored, guessed or unwise."""
-        self._add(Finding(file, path, message, mend, "warning"))
+        self._add(Finding(file, path, message, fix, "warning"))
 
     def _add(self, finding: Finding) -> None:
         if finding not in self.findings:

@@ -45,7 +45,7 @@ class Problem(NamedTuple):
 
     path: str
     message: str
-    mend: str
+    fix: str
     severity: Severity = "error"
 
     @property
@@ -72,8 +72,8 @@ def check(site: Site | None, settings: Mapping[str, Any], defaults: Mapping[str,
     for names, ask in _CHECKS:
         missing = [name for name in names if name not in settings]
         for name in missing:
-            mend = f"write it in {FOLDER}/{ALL}.py"
-            found.append(Problem(name, "the setting is missing: the deploys need it", mend))
+            fix = f"write it in {FOLDER}/{ALL}.py"
+            found.append(Problem(name, "the setting is missing: the deploys need it", fix))
         if not missing and not wrong & set(names):
             found += _asked(names[0], lambda ask=ask: list(ask(site, settings)))  # type: ignore[misc]
     found += _secrets(site, find)
@@ -84,15 +84,15 @@ def check(site: Site | None, settings: Mapping[str, Any], defaults: Mapping[str,
 
 def _asked(setting: str, ask: Callable[[], list[Problem]]) -> list[Problem]:
     """What `ask` finds; where it raises, that is the finding."""
-    mend = f"see the comments in {FOLDER}/{ALL}.py"
+    fix = f"see the comments in {FOLDER}/{ALL}.py"
     try:
         return ask()
     except ConfigError as error:
-        return [Problem(f.path, f.message, f.mend, f.severity) for f in error.findings]
+        return [Problem(f.path, f.message, f.fix, f.severity) for f in error.findings]
     except SettingError as error:
-        return [Problem(setting, str(error), mend)]
+        return [Problem(setting, str(error), fix)]
     except (TypeError, AttributeError, KeyError, ValueError, OSError) as error:
-        return [Problem(setting, f"cannot be used: {type(error).__name__}: {error}", mend)]
+        return [Problem(setting, f"cannot be used: {type(error).__name__}: {error}", fix)]
 
 
 def _types(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Problem]:
@@ -128,8 +128,8 @@ def _timezone(_site: Site, settings: Mapping[str, Any]) -> Iterator[Problem]:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         known = available_timezones()  # empty on a machine without tzdata: nothing can be said
         if known:
-            mend = f"{near(name, sorted(known))}write a name as in /usr/share/zoneinfo"
-            yield Problem("timezone", f"there is no time zone {name!r}", mend)
+            fix = f"{near(name, sorted(known))}write a name as in /usr/share/zoneinfo"
+            yield Problem("timezone", f"there is no time zone {name!r}", fix)
 
 
 def _lifetimes(site: Site, settings: Mapping[str, Any]) -> Iterator[Problem]:
@@ -164,8 +164,8 @@ def _artifacts(_site: Site, settings: Mapping[str, Any]) -> Iterator[Problem]:
     pins = settings["artifacts"]
     for name in pins:
         if name not in PROGRAMS:
-            mend = f"{near(name, PROGRAMS)}remove it"
-            yield Problem(f"artifacts.{name}", "no deploy installs it", mend, "warning")
+            fix = f"{near(name, PROGRAMS)}remove it"
+            yield Problem(f"artifacts.{name}", "no deploy installs it", fix, "warning")
     for name in PROGRAMS:
         for arch in pins.get(name) or ("any",):
             yield from _asked(f"artifacts.{name}.{arch}", lambda n=name, a=arch: _pin(n, pins, a))  # type: ignore[misc]
@@ -186,16 +186,16 @@ def _docker(_site: Site, settings: Mapping[str, Any]) -> Iterator[Problem]:
     if not settings["docker_apt_url"].startswith("https://"):
         yield Problem("docker_apt_url", "is no https:// URL", "write one: packages are run as root")
     if not _SHA256.match(settings["docker_apt_key_sha256"]):
-        mend = "write the SHA-256 of Docker's key"
-        yield Problem("docker_apt_key_sha256", "is not 64 hexadecimal digits", mend)
+        fix = "write the SHA-256 of Docker's key"
+        yield Problem("docker_apt_key_sha256", "is not 64 hexadecimal digits", fix)
 
 
 def _images(_site: Site, settings: Mapping[str, Any]) -> Iterator[Problem]:
     for name in ("portainer_image", "portainer_agent_image"):
         if not compose.is_pinned(settings[name]):
             message = f"image {settings[name]!r} is not pinned: each pull may bring another one"
-            mend = "name a version, or a digest (@sha256:...)"
-            yield Problem(name, message, mend, "warning")
+            fix = "name a version, or a digest (@sha256:...)"
+            yield Problem(name, message, fix, "warning")
 
 
 def _archives(_site: Site, settings: Mapping[str, Any]) -> Iterator[Problem]:
@@ -210,8 +210,8 @@ def _archive(reference: str, archive: Mapping[str, str]) -> list[Problem]:
     if not archive["url"].startswith(("https://", "file:///")):
         return [Problem(f"{path}.url", "is no https:// or file:/// URL", "write one of these")]
     if not _SHA256.match(archive["sha256"]):
-        mend = "write the archive's SHA-256, by sha256sum"
-        return [Problem(f"{path}.sha256", "is not 64 hexadecimal digits", mend)]
+        fix = "write the archive's SHA-256, by sha256sum"
+        return [Problem(f"{path}.sha256", "is not 64 hexadecimal digits", fix)]
     return []
 
 
@@ -220,9 +220,9 @@ def _stacks(site: Site, settings: Mapping[str, Any]) -> Iterator[Problem]:
     deployed = {stack.name for host in site.guests for stack in host.docker_stacks}
     for name in chosen:
         if name not in deployed:
-            mend = f"{near(name, sorted(deployed))}remove it"
+            fix = f"{near(name, sorted(deployed))}remove it"
             message = "no guest deploys a stack of this name"
-            yield Problem(f"stack_variables.{name}", message, mend, "warning")
+            yield Problem(f"stack_variables.{name}", message, fix, "warning")
     for host in site.guests:
         for stack in host.docker_stacks:
             path = f"stack_variables.{stack.name}"
@@ -272,8 +272,8 @@ def _proxmox(site: Site, settings: Mapping[str, Any], find: Find, home: Path) ->
         return
     made = proxmox_plan(site, settings, home=home)
     for connection in made.uncovered:
-        mend = "allow it by a rule, or by proxmox_operator_networks"
-        yield Problem("proxmox_firewall", f"no rule would allow a needed flow: {connection}", mend)
+        fix = "allow it by a rule, or by proxmox_operator_networks"
+        yield Problem("proxmox_firewall", f"no rule would allow a needed flow: {connection}", fix)
     token = proxmox_access.TOKEN
     if find(token) is None:
         yield Problem(
@@ -306,6 +306,6 @@ _CHECKS: tuple[
 
 
 def near(name: str, known: Sequence[str]) -> str:
-    """The start of a mend: what was perhaps meant; empty if nothing is close."""
+    """The start of a fix: what was perhaps meant; empty if nothing is close."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {close[0]!r}? else " if close else ""

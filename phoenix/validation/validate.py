@@ -47,7 +47,7 @@ def settings(
         for finding in placed(check(site, seen, defaults, find, home), files, names, data,
                               inventory):  # fmt: skip
             note = report.error if finding.severity == "error" else report.warn
-            note(finding.file, finding.path, finding.message, finding.mend)
+            note(finding.file, finding.path, finding.message, finding.fix)
     return tuple(report.findings)
 
 
@@ -58,8 +58,8 @@ def chain(site: Site) -> tuple[Finding, ...]:
         try:
             guest_with(site, role)
         except RoleError as error:
-            what, _, mend = str(error).partition(": ")
-            found.append(Finding(LXC_FILE, "", what, mend))
+            what, _, fix = str(error).partition(": ")
+            found.append(Finding(LXC_FILE, "", what, fix))
     return tuple(found)
 
 
@@ -109,4 +109,4 @@ def placed(
         file = owners[-1] if owners else f"{FOLDER}/{ALL}.py"
         if problem.path.startswith("secret "):
             file = "secrets"
-        yield Finding(file, problem.path, problem.message, problem.mend, problem.severity)
+        yield Finding(file, problem.path, problem.message, problem.fix, problem.severity)

@@ -66,8 +66,8 @@ def test_faulty_declaration_is_told_though_the_inventory_itself_ends(project: Pa
     lines = (project / "inventories" / VM).read_text().splitlines()
     assert error.line is not None
     assert lines[error.line - 1].strip().startswith('"ip": "10.0.0.111/24"')
-    assert error.mend == "give one a free address"
-    assert (warning.path, warning.mend) == ("vms[1].memroy_mb", "did you mean 'memory_mb'?")
+    assert error.fix == "give one a free address"
+    assert (warning.path, warning.fix) == ("vms[1].memroy_mb", "did you mean 'memory_mb'?")
     told = phoenix("validate", "-i", project / INVENTORY).stdout
     assert told.splitlines()[0] == VM
     assert f"  error  line {error.line}, vms[2].network_config.ip" in told
@@ -120,7 +120,7 @@ def test_setting_that_a_run_would_refuse(project: Path, text: str, path: str, wo
     """In the inventory's own settings file, which comes before `all`."""
     (project / "group_data" / "phoenix.py").write_text(f'"""Ours."""\n\n{text}\n')
     found = [one for one in verdict(project, code=1).findings if one.severity == "error"]
-    hits = [one for one in found if one.path == path and words in one.message + one.mend]
+    hits = [one for one in found if one.path == path and words in one.message + one.fix]
     assert len(hits) == 1, found
     assert (hits[0].file, hits[0].line) == ("group_data/phoenix.py", 3)
 
@@ -135,15 +135,15 @@ WARNINGS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "path", "mend"), WARNINGS, ids=[one[1] for one in WARNINGS])
+@pytest.mark.parametrize(("text", "path", "fix"), WARNINGS, ids=[one[1] for one in WARNINGS])
 def test_setting_that_is_unwise_or_that_nothing_reads(
-    project: Path, text: str, path: str, mend: str, monkeypatch: pytest.MonkeyPatch
+    project: Path, text: str, path: str, fix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project)
     (project / "group_data" / "phoenix.py").write_text(text + "\n")
     found = verdict(project, "--strict", code=2).findings
     assert [(one.path, one.severity) for one in found] == [(path, "warning")], found
-    assert mend in found[0].mend
+    assert fix in found[0].fix
     verdict(project, code=0)
 
 

@@ -132,7 +132,7 @@ ODDITIES = {
 @pytest.mark.parametrize(("file", "path", "message"), ODDITIES.values(), ids=ODDITIES.keys())
 def test_original_warning(original: Site, file: str, path: str, message: str) -> None:
     hits = [w for w in original.warnings if (w.file, w.path) == (file, path)]
-    assert any(message in w.message and w.mend for w in hits), (hits, len(original.warnings))
+    assert any(message in w.message and w.fix for w in hits), (hits, len(original.warnings))
 
 
 def test_nameserver_at_the_gateway_warns(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_nameserver_at_the_gateway_warns(tmp_path: Path) -> None:
     loaded = declared.load(tmp_path)
     found = problem(loaded.warnings, LXC, "lxc_configs.102.network_config")
     assert "gateway" in found.message, found
-    assert "10.0.0.13" in found.mend, found
+    assert "10.0.0.13" in found.fix, found
 
 
 def test_unknown_key_asks_did_you_mean(tmp_path: Path) -> None:

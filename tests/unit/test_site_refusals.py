@@ -1,4 +1,4 @@
-"""One bad input per refusal: the finding names the file, the JSON path and the mend."""
+"""One bad input per refusal: the finding names the file, the JSON path and the fix."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(
-    ("change", "file", "path", "message", "mend"), REFUSALS.values(), ids=REFUSALS.keys()
+    ("change", "file", "path", "message", "fix"), REFUSALS.values(), ids=REFUSALS.keys()
 )
 def test_refused(
     tmp_path: Path,
@@ -219,13 +219,13 @@ def test_refused(
     file: str,
     path: str,
     message: str,
-    mend: str,
+    fix: str,
 ) -> None:
     declared = minimal()
     change(declared)
     found = problem(declared.refused(tmp_path), file, path)
     assert message in found.message, f"message was {found.message!r}"
-    assert mend in found.mend, f"mend was {found.mend!r}"
+    assert fix in found.fix, f"fix was {found.fix!r}"
     assert found.severity == "error", found
 
 
@@ -253,7 +253,7 @@ def test_all_errors_in_one_report(tmp_path: Path) -> None:
     }, str(caught.value)
     text = str(caught.value)
     assert text.startswith("4 errors"), text
-    assert text.count("mend:") == 4, text
+    assert text.count("fix:") == 4, text
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ class Tree:
         """Refuse what the guest side could not carry out.
 
         Raises:
-            TreeError: names the component, the value and the mend.
+            TreeError: names the component, the value and the fix.
         """
         if not _COMPONENT.match(self.component):
             raise TreeError(
