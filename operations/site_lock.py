@@ -2,7 +2,7 @@
 
 flock(1) holds it there for as long as the SSH channel is open, so it goes when the run ends,
 however it ends: nothing has to judge the age of a lock that was left. Several runs of one owner
-share it: the first of them keeps it while the others come and go.
+share it while they come and go.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from phoenix.runs.lock import LockedError, Owner, parse_owner
 from phoenix.site.findings import SettingError
 
 FILE = "/run/phoenix-site.lock"
-SCRIPT = """exec 9<>"$1"
-if flock -n 9; then printf '%s' "$2" >"$1"
-elif [ "$(cat "$1")" = "$2" ]; then flock 9 </dev/null >/dev/null 2>&1 & next=$!
+SCRIPT = """exec 8>>"$1.queue" 9<>"$1"
+flock 8
+if [ "$(cat "$1")" = "$2" ] && flock -n -s 9; then :
+elif flock -n 9; then printf '%s' "$2" >"$1"; flock -s 9
 else printf held; cat "$1"; exit
 fi
+exec 8>&-
 printf mine; cat >/dev/null
-[ -z "${next-}" ] || kill "$next" 2>/dev/null
 """
 """Words: the file, the owner as JSON. Says `mine`, and holds the lock until its input ends; or says
-`held` and the owner. A second one of the same owner waits in line, and holds it after the first.
-The owner stays written when the lock is given up, and then means nothing."""
+`held` and the owner. All runs of one owner share the lock, so it is theirs until the last of them
+ends; who asks for it is served one at a time, in the queue. The owner stays written when the lock
+is given up, and then means nothing."""
 _held: list[paramiko.Channel] = []
 _asking = Lock()
 
