@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import yaml
 from pydantic import SecretStr
 
 from phoenix.components.config_tree.tree import TreeFile
-from phoenix.declaration.compose import interpolate
+from phoenix.compose import document
+from phoenix.compose.document import ComposeFileError
+from phoenix.compose.interpolation import InterpolationError, interpolate
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Deployment, Host
 
 FILES = "/etc/phoenix/stacks"
 """FILES/PROJECT/N is the N-th file of a stack on its host."""
+FILES_LABEL = "ai.thinkheads.phoenix.files"
+"""The label with the digest of a stack's files."""
 
 SecretOf = Callable[[str], SecretStr]
 
@@ -79,28 +81,28 @@ def variables(
                 f"setting stack_variables[{stack.name!r}]: the stack has no variable {name}; "
                 f"it has {', '.join(declared) or 'none'}"
             )
-    found: dict[str, str | SecretStr] = {}
+    values: dict[str, str | SecretStr] = {}
     for variable in stack.variables:
         if variable.name in overrides:
-            found[variable.name] = overrides[variable.name]
+            values[variable.name] = overrides[variable.name]
         elif variable.secret is not None:
-            found[variable.name] = secret_of(variable.secret.lower())
+            values[variable.name] = secret_of(variable.secret.lower())
         else:
-            found[variable.name] = variable.value or ""
-    return found
+            values[variable.name] = variable.value or ""
+    return values
 
 
 def files(stack: Deployment, secret_of: SecretOf) -> dict[str, TreeFile]:
     """The stack's files at their places on the host; secrets readable by root alone."""
-    found = {}
+    placed = {}
     for number, file in enumerate(stack.files):
         path = f"{FILES}/{stack.project}/{number}"
         if file.source is not None:
-            found[path] = TreeFile((stack.directory / file.source).read_bytes())
+            placed[path] = TreeFile((stack.directory / file.source).read_bytes())
         elif file.secret is not None:
             value = secret_of(file.secret.lower()).get_secret_value()
-            found[path] = TreeFile(value, mode="0600", secret=True)
-    return found
+            placed[path] = TreeFile(value, mode="0600", secret=True)
+    return placed
 
 
 def compose_file(stack: Deployment, placed: Mapping[str, TreeFile]) -> str:
@@ -108,20 +110,20 @@ def compose_file(stack: Deployment, placed: Mapping[str, TreeFile]) -> str:
 
     Compose does not notice that a mounted file has other content, so its digest becomes a label,
     which makes Compose replace the container.
+
+    Raises:
+        DeploymentError: the compose file cannot be used, or cannot take the mounts.
     """
-    text = stack.compose_file.read_text()
+    text = stack.compose_file.read_text(encoding="utf-8")
     if not placed:
         return text
-    data: dict[str, Any] = yaml.safe_load(text)
+    from phoenix.compose.rewrite import with_mounts  # ruamel.yaml, for stacks with files alone
+
     digest = hashlib.sha256("".join(file.sha256 for file in placed.values()).encode()).hexdigest()
-    for service in data["services"].values():
-        service["volumes"] = [*service.get("volumes", []), *_mounts(stack)]
-        labels = service.get("labels", {})
-        if isinstance(labels, list):
-            service["labels"] = [*labels, f"ai.thinkheads.phoenix.files={digest}"]
-        else:
-            service["labels"] = {**labels, "ai.thinkheads.phoenix.files": digest}
-    return yaml.safe_dump(data, sort_keys=False, default_flow_style=False, width=100)
+    try:
+        return with_mounts(text, _mounts(stack), (FILES_LABEL, digest))
+    except ComposeFileError as error:
+        raise DeploymentError(f"{stack.compose_file}: {error}") from None
 
 
 def _mounts(stack: Deployment) -> list[str]:
@@ -135,18 +137,24 @@ def images(stack: Deployment, values: Mapping[str, str | SecretStr]) -> tuple[st
     """References of the stack's images, variables filled in.
 
     Raises:
-        DeploymentError: an image whose reference has a variable without a value.
+        DeploymentError: a compose file that cannot be used, or an image whose reference has a
+            variable without a value.
     """
     known = {n: v.get_secret_value() if isinstance(v, SecretStr) else v for n, v in values.items()}
-    data = yaml.safe_load(stack.compose_file.read_text())
-    found = []
-    for name, service in data["services"].items():
+    try:
+        services = document.read(stack.compose_file.read_text(encoding="utf-8"))["services"]
+    except ComposeFileError as error:
+        raise DeploymentError(f"{stack.compose_file}: {error}") from None
+    references: dict[str, None] = {}
+    for name, service in services.items():
         if "image" not in service:
             continue
-        reference, missing = interpolate(str(service["image"]), known)
-        if missing:
-            raise DeploymentError(
-                f"{stack.compose_file}: services.{name}.image: no value for {', '.join(missing)}"
-            )
-        found.append(reference)
-    return tuple(dict.fromkeys(found))
+        place = f"{stack.compose_file}: services.{name}.image"
+        try:
+            reference, unset = interpolate(service["image"], known)
+        except InterpolationError as error:
+            raise DeploymentError(f"{place}: {error}") from None
+        if unset:
+            raise DeploymentError(f"{place}: no value for {', '.join(unset)}")
+        references[reference] = None
+    return tuple(references)

@@ -1,25 +1,26 @@
 """What a compose file says that the site must know: variables, published ports, images, volumes.
 
-Rules: the Compose specification, "Interpolation" and "ports".
+Rules: the Compose specification, "ports"; `phoenix.compose` reads YAML and variables.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from phoenix.compose import document
+from phoenix.compose.interpolation import (
+    InterpolationError,
+    InvalidTemplateError,
+    RequiredVariableError,
+    interpolate,
+)
 from phoenix.declaration.json_source import join
 from phoenix.site.findings import Report
 from phoenix.site.model import PublishedPort
 
-_VARIABLE = re.compile(
-    r"\$(?:(?P<escaped>\$)|(?P<bare>[A-Za-z_]\w*)"
-    r"|\{(?P<name>[A-Za-z_]\w*)(?::?(?P<operator>[-?+])(?P<word>[^}]*))?\})"
-)
 _SHORT_PORT = re.compile(
     r"(?:(?P<address>\d+(?:\.\d+){3}|\[[\da-fA-F:]+\]):)?"
     r"(?:(?P<host>\d+(?:-\d+)?):)?(?P<container>\d+(?:-\d+)?)(?:/(?P<proto>\w+))?\Z"
@@ -27,71 +28,84 @@ _SHORT_PORT = re.compile(
 
 
 def read(file: Path, label: str, report: Report) -> dict[str, Any] | None:
-    """Read a compose file that has `services`; None, with the reason in `report`, if it has not."""
+    """Read a compose file of the shape that `phoenix.compose.document.read` promises.
+
+    Args:
+        file: where it is.
+        label: what findings call it.
+        report: takes each reason why it cannot be used.
+
+    Returns:
+        Its content, no variable filled in; None if it cannot be used.
+    """
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return document.read(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         report.error(label, "", f"there is no such file: {file}", "add the stack's compose file")
-        return None
     except (OSError, UnicodeDecodeError) as error:
         report.error(label, "", f"cannot be read: {error}", "make it a readable UTF-8 file")
-        return None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        path = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        report.error(
-            label, path, f"is not valid YAML: {getattr(error, 'problem', error)}", "correct it"
-        )
-        return None
-    services = data.get("services") if isinstance(data, dict) else None
-    if not isinstance(services, dict) or not all(isinstance(s, dict) for s in services.values()):
-        report.error(label, "services", "declares no services", "write services: {NAME: {...}}")
-        return None
-    return dict(data)
-
-
-def interpolate(text: str, values: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """Fill in variables; returns the text and the names that have neither value nor default."""
-    missing: list[str] = []
-
-    def fill(match: re.Match[str]) -> str:
-        if match["escaped"]:
-            return "$"
-        name = match["bare"] or match["name"]
-        if match["operator"] == "+":
-            return match["word"] if name in values else ""
-        if name in values:
-            return values[name]
-        if match["operator"] == "-":
-            return match["word"]
-        missing.append(name)
-        return match[0]
-
-    return _VARIABLE.sub(fill, text), tuple(missing)
+    except document.ComposeFileError as error:
+        for problem in error.problems:
+            report.error(label, problem.path, problem.message, problem.fix)
+    return None
 
 
 def check_variables(
-    compose: Mapping[str, Any], names: Mapping[str, str], label: str, fix_file: str, report: Report
+    compose: Mapping[str, Any], values: Mapping[str, str], label: str, declared: str, report: Report
 ) -> None:
-    """Warn of each variable that the compose file uses and no environment declares."""
+    """Check every expression of a compose file against the variables that a stack declares.
 
-    def walk(value: Any, path: str) -> None:
-        if isinstance(value, str):
-            for name in interpolate(value, names)[1]:
+    Args:
+        compose: the file's content.
+        values: the declared variables; a secret's has any text that is not empty.
+        label: what findings call the file.
+        declared: where the variables are declared, for the fix.
+        report: takes a warning for each variable without a value, and an error for each
+            expression that Compose would refuse.
+    """
+
+    for path, text in _texts(compose, ""):
+        try:
+            unset = interpolate(text, values).unset
+        except InvalidTemplateError as error:
+            report.error(label, path, str(error), "write ${NAME}, or $$ for a literal $")
+        except RequiredVariableError as error:
+            report.error(label, path, str(error), f"declare it under variables in {declared}")
+        else:
+            for name in unset:
                 report.warn(
                     label,
                     path,
                     f"variable {name} has no value",
-                    f"declare it under variables in {fix_file}, or give it a default",
+                    f"declare it under variables in {declared}, or give it a default",
                 )
-        elif isinstance(value, dict):
-            for key, item in value.items():
-                walk(item, join(path, str(key)))
-        elif isinstance(value, list):
-            for position, item in enumerate(value):
-                walk(item, join(path, position))
 
-    walk(dict(compose), "")
+
+def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Every scalar with a `$`, and its path."""
+    if isinstance(value, str):
+        if "$" in value:
+            yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _texts(item, join(path, key))
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            yield from _texts(item, join(path, position))
+
+
+def _filled(value: object, values: Mapping[str, str]) -> str | None:
+    """A scalar with its variables filled in; None where `check_variables` reports it."""
+    try:
+        text, unset = interpolate(str(value), values)
+    except InterpolationError:
+        return None
+    return None if unset else text
+
+
+def on_host_network(service: Mapping[str, Any], values: Mapping[str, str]) -> bool:
+    """Whether a service has no network of its own, so that it publishes nothing."""
+    return _filled(service.get("network_mode", ""), values) == "host"
 
 
 def is_pinned(image: str) -> bool:
@@ -103,10 +117,10 @@ def is_pinned(image: str) -> bool:
 def check_habits(
     compose: Mapping[str, Any], values: Mapping[str, str], label: str, report: Report
 ) -> None:
-    """Warn of images that are not pinned and of volumes that something else must have made."""
+    """Warn of images that are not pinned and of volumes that must exist already."""
     for name, service in compose["services"].items():
-        image, missing = interpolate(str(service.get("image", "")), values)
-        if image and not missing and not is_pinned(image):
+        image = _filled(service.get("image", ""), values)
+        if image and not is_pinned(image):
             report.warn(
                 label,
                 f"services.{name}.image",
@@ -124,58 +138,96 @@ def check_habits(
 
 
 def published(
-    compose: Mapping[str, Any], values: Mapping[str, str], label: str, report: Report
+    compose: Mapping[str, Any],
+    values: Mapping[str, str],
+    routed: Mapping[str, int],
+    label: str,
+    report: Report,
 ) -> tuple[PublishedPort, ...]:
-    """All ports that the host publishes; a port without a fixed host side is left out."""
-    found: list[PublishedPort] = []
+    """The ports of the guest that the services take; one without a fixed host side is left out.
+
+    Args:
+        compose: the file's content.
+        values: the declared variables.
+        routed: the port to which a route leads, by service: on the host's network it is the
+            port that the service takes, and nothing else tells it.
+        label: what findings call the file.
+        report: takes entries that are no port mapping.
+    """
+    ports: list[PublishedPort] = []
     for name, service in compose["services"].items():
-        for position, entry in enumerate(service.get("ports") or ()):
+        if on_host_network(service, values):
+            if service.get("ports"):
+                report.warn(
+                    label,
+                    f"services.{name}.ports",
+                    "is ignored by Docker: network_mode host publishes nothing",
+                    "remove ports, or network_mode",
+                )
+            if name in routed:
+                port = routed[name]
+                ports.append(
+                    PublishedPort(
+                        service=name,
+                        host_port=port,
+                        container_port=port,
+                        proto="tcp",
+                        loopback=False,
+                    )
+                )
+            continue
+        for position, entry in enumerate(service.get("ports", ())):
             path = f"services.{name}.ports[{position}]"
-            found += _entry(name, entry, values, label, path, report)
-    return tuple(found)
+            ports += _entry(name, entry, values, label, path, report)
+    return tuple(ports)
 
 
 def _entry(
     service: str, entry: Any, values: Mapping[str, str], label: str, path: str, report: Report
 ) -> list[PublishedPort]:
     if isinstance(entry, dict):
-        address = str(entry.get("host_ip") or "")
-        host, container = str(entry.get("published") or ""), str(entry.get("target") or "")
+        keys = ("host_ip", "published", "target")
+        address, host, container = (str(entry.get(key, "")) for key in keys)
         proto = str(entry.get("protocol") or "tcp")
-        text = ":".join(part for part in (address, host, container) if part) + f"/{proto}"
+        address = f"[{address}]" if ":" in address and "[" not in address else address
+        raw = ":".join(part for part in (address, host, container) if part) + f"/{proto}"
     else:
-        text = str(entry)
-    text, missing = interpolate(text, values)
-    if missing:
+        raw = str(entry)
+    text = _filled(raw, values)
+    if text is None:
         return []  # reported by check_variables
     match = _SHORT_PORT.match(text)
     if not match:
-        report.error(label, path, f"{text!r} is no port mapping", 'write "HOST:CONTAINER"')
+        report.error(label, path, f"{text[:80]!r} is no port mapping", 'write "HOST:CONTAINER"')
         return []
-    if match["host"] is None:
-        return []
-    host_ports, container_ports = _span(match["host"]), _span(match["container"])
-    if len(container_ports) != len(host_ports) or max(*host_ports, *container_ports) > 65535:
+    host_ports = _span(match["host"] or match["container"])
+    container_ports = _span(match["container"])
+    if not host_ports or len(container_ports) != len(host_ports):
         report.error(
             label,
             path,
-            f"{text!r} maps ports that do not fit",
-            "use ranges of one length, <= 65535",
+            f"{text[:80]!r} maps ports that do not fit",
+            "use ports up to 65535, and ranges of one length",
         )
+        return []
+    if match["host"] is None:
         return []
     loopback = (match["address"] or "").startswith("127.") or match["address"] == "[::1]"
     return [
         PublishedPort(
             service=service,
-            host_port=host,
-            container_port=container,
+            host_port=host_port,
+            container_port=container_port,
             proto=match["proto"] or "tcp",
             loopback=loopback,
         )
-        for host, container in zip(host_ports, container_ports, strict=True)
+        for host_port, container_port in zip(host_ports, container_ports, strict=True)
+        if host_port
     ]
 
 
 def _span(text: str) -> range:
+    """The ports of `80` or `8000-8010`; empty if they are no ports or in the wrong order."""
     first, _, last = text.partition("-")
-    return range(int(first), int(last or first) + 1)
+    start, end = (int(part) if len(part) <= 5 else 65_536 for part in (first, last or first))
+    return range(start, end + 1) if end <= 65_535 else range(0)

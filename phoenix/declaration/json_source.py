@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import Path
@@ -26,9 +27,14 @@ class _Object(dict[str, Any]):
 
 def _object(pairs: list[tuple[str, Any]]) -> _Object:
     result = _Object(pairs)
-    names = [name for name, _ in pairs]
-    result.repeated = tuple(sorted({name for name in names if names.count(name) > 1}))
+    if len(result) < len(pairs):
+        uses = Counter(name for name, _ in pairs)
+        result.repeated = tuple(sorted(name for name, count in uses.items() if count > 1))
     return result
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number (RFC 8259, section 6)")
 
 
 def join(path: str, *steps: str | int) -> str:
@@ -55,7 +61,7 @@ def read_object(file: Path, label: str, report: Report) -> dict[str, Any] | None
         report.error(label, "", f"cannot be read: {error}", "make it a readable UTF-8 file")
         return None
     try:
-        data = json.loads(text, object_pairs_hook=_object)
+        data = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         report.error(
             label,
@@ -63,6 +69,12 @@ def read_object(file: Path, label: str, report: Report) -> dict[str, Any] | None
             f"is not valid JSON: {error.msg}",
             "correct the syntax there or just before it",
         )
+        return None
+    except RecursionError:
+        report.error(label, "", "is nested too deeply to be read", "write it flatter")
+        return None
+    except ValueError as error:  # an integer of more digits than Python reads, or NaN
+        report.error(label, "", f"has a number that cannot be read: {error}", "correct the number")
         return None
     if not isinstance(data, dict):
         report.error(label, "", "holds no JSON object", "write one object: { ... }")

@@ -216,7 +216,7 @@ def _vm_entries(top: RawVmFile, move: Callable[[Any], Any], report: Report) -> l
 def _id(value: Any) -> int | None:
     try:
         number = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # OverflowError: 1e400
         return None
     return number if _ID_RANGE[0] <= number <= _ID_RANGE[1] else None
 

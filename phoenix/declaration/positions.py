@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,24 +93,29 @@ def _expect(text: str, at: int, character: str) -> None:
 
 
 def _json_lines(text: str) -> dict[str, int]:
-    return {path: text.count("\n", 0, at) + 1 for path, at in json_offsets(text).items()}
+    breaks = [match.start() for match in re.finditer("\n", text)]
+    return {path: bisect_left(breaks, at) + 1 for path, at in json_offsets(text).items()}
 
 
 def _yaml_lines(text: str) -> dict[str, int]:
-    return dict(_nodes(yaml.compose(text, Loader=yaml.SafeLoader), ""))
+    return dict(_nodes(yaml.compose(text, Loader=yaml.SafeLoader), "", set()))
 
 
-def _nodes(node: yaml.Node | None, path: str) -> Iterator[tuple[str, int]]:
+def _nodes(node: yaml.Node | None, path: str, seen: set[int]) -> Iterator[tuple[str, int]]:
+    """Path and line of all within `node`; what an alias stands for is visited once."""
+    if node is None or id(node) in seen:
+        return
+    seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             inner = join(path, str(key.value))
             yield inner, key.start_mark.line + 1
-            yield from _nodes(value, inner)
+            yield from _nodes(value, inner, seen)
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
             inner = join(path, number)
             yield inner, value.start_mark.line + 1
-            yield from _nodes(value, inner)
+            yield from _nodes(value, inner, seen)
 
 
 def _python_lines(text: str) -> dict[str, int]:

@@ -15,6 +15,8 @@ from phoenix.site.findings import Report
 from phoenix.site.model import Deployment, FirewallRule, Source, StackFile, Variable
 
 _HOST_RULE = re.compile(r"Host\(\s*`([^`]+)`\s*\)")
+_ENVIRONMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")  # part of a project's name
+_NOT_KNOWN = "secret"  # stands for a value that is not known here, and is not empty
 _SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|PRIVATE|API_?KEY", re.IGNORECASE)
 
 
@@ -87,6 +89,14 @@ class StackCatalog:
             )
             return None
         path = f"environments.{name}"
+        if not _ENVIRONMENT.match(name):
+            report.error(
+                label,
+                path,
+                f"{name[:80]!r} is no name of an environment",
+                "use letters, digits, dots, underscores and inner hyphens",
+            )
+            return None
         raw = validate(RawEnvironment, stack.environments[name], label, path, report)
         compose_label = f"stacks/{ref.name}/docker-compose.yml"
         content = compose.read(folder / "docker-compose.yml", compose_label, report)
@@ -94,7 +104,9 @@ class StackCatalog:
             return None
         _check_variables(raw, label, path, report)
         _check_files(raw, folder, label, path, report)
-        values = {v.name: v.value or "" for v in raw.variables}
+        values = {
+            v.name: v.value or ("" if v.secret is None else _NOT_KNOWN) for v in raw.variables
+        }
         compose.check_variables(content, values, compose_label, f"{label} ({path})", report)
         compose.check_habits(content, values, compose_label, report)
         deployment = Deployment(
@@ -109,7 +121,7 @@ class StackCatalog:
                 StackFile(source=f.source, secret=f.secret, destination=f.destination_in_container)
                 for f in raw.files
             ),
-            ports=compose.published(content, values, compose_label, report),
+            ports=compose.published(content, values, _routed_ports(raw), compose_label, report),
             firewall_rules=tuple(
                 firewall_rule(rule, label, f"{path}.firewall_rules[{i}]", report)
                 for i, rule in enumerate(raw.firewall_rules)
@@ -165,15 +177,8 @@ class StackCatalog:
         self, name: str, labels: tuple[str, ...], deployment: Deployment, where: str, file: str
     ) -> RawService | None:
         """Read the original's form: what its Traefik labels say of host, port and scheme."""
-        report, host, port, scheme = self.report, None, None, "http"  # Traefik's default scheme
-        for entry in labels:
-            key, _, value = entry.partition("=")
-            if key.endswith(".rule") and (match := _HOST_RULE.search(value)):
-                host = match[1]
-            elif key.endswith(".loadbalancer.server.port"):
-                port = value
-            elif key.endswith(".loadbalancer.server.scheme"):
-                scheme = value
+        report = self.report
+        host, port, scheme = _read_labels(labels)
         if host is None and port is None:
             report.error(
                 file,
@@ -187,7 +192,7 @@ class StackCatalog:
         if host is None or not host.endswith(f".{self.domain}"):
             report.error(file, where, f"the rule names no host in {self.domain}", fix)
             return None
-        number = int(port) if port and port.isdigit() else None
+        number = _port_number(port)
         for published in deployment.ports:  # the label counts ports inside the container
             if published.service == name and published.container_port == number:
                 number = published.host_port
@@ -200,6 +205,40 @@ class StackCatalog:
         service = host.removesuffix(f".{self.domain}")
         data = {"name": service, "port": number, "scheme": scheme}
         return validate(RawService, data, file, where, report)
+
+
+def _read_labels(labels: tuple[str, ...]) -> tuple[str | None, str | None, str]:
+    """Host, port and scheme that Traefik labels give a service; http is Traefik's default."""
+    host, port, scheme = None, None, "http"
+    for entry in labels:
+        key, _, value = entry.partition("=")
+        if key.endswith(".rule") and (match := _HOST_RULE.search(value)):
+            host = match[1]
+        elif key.endswith(".loadbalancer.server.port"):
+            port = value
+        elif key.endswith(".loadbalancer.server.scheme"):
+            scheme = value
+    return host, port, scheme
+
+
+def _port_number(text: str | None) -> int | None:
+    """A port written in a label; None if it is none."""
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > 5:
+        return None
+    return int(text) if 0 < int(text) <= 65_535 else None
+
+
+def _routed_ports(raw: RawEnvironment) -> dict[str, int]:
+    """The port that each declared route leads to, by compose service."""
+    ports = {}
+    for name, declared in raw.services.items():
+        if declared.traefik_service is not None:
+            port = declared.traefik_service.port
+        else:
+            port = _port_number(_read_labels(declared.traefik_labels)[1])
+        if port is not None:
+            ports[name] = port
+    return ports
 
 
 def _publishes(deployment: Deployment, service: str, port: int) -> bool:
@@ -223,8 +262,8 @@ def _check_files(raw: RawEnvironment, folder: Path, label: str, path: str, repor
             report.error(
                 label,
                 f"{where}.source",
-                f"there is no file {file.source!r} in the stack's folder",
-                f"add stacks/{folder.name}/{file.source}, or correct the name",
+                f"there is no file {file.source[:80]!r} in the stack's folder",
+                f"add it to stacks/{folder.name}, or correct the name",
             )
         if not file.destination_in_container.startswith("/"):
             report.error(
@@ -236,8 +275,11 @@ def _check_files(raw: RawEnvironment, folder: Path, label: str, path: str, repor
 
 
 def _inside(folder: Path, name: str) -> bool:
-    file = (folder / name).resolve()
-    return file.is_relative_to(folder.resolve()) and file.is_file()
+    try:
+        file = (folder / name).resolve()
+        return file.is_relative_to(folder.resolve()) and file.is_file()
+    except (OSError, ValueError):  # a name too long for a file, or with NUL
+        return False
 
 
 def _check_variables(raw: RawEnvironment, label: str, path: str, report: Report) -> None:

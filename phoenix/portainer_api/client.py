@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 import requests
 from pydantic import BaseModel, SecretStr
 
+from phoenix.compose import dotenv
 from phoenix.net.https import Dial
 
 from . import errors
@@ -510,7 +511,8 @@ class PortainerClient:
 
 
 def _env_list(env: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"name": name, "value": value} for name, value in env.items()]
+    """The environment for the server, which writes NAME=VALUE lines into an env file."""
+    return [{"name": name, "value": dotenv.quote(value)} for name, value in env.items()]
 
 
 def _many(model: type[_M], found: Any) -> tuple[_M, ...]:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
+from phoenix.compose import document
+from phoenix.compose.interpolation import InterpolationError, interpolate
 
 from .errors import InvalidInputError
-
-_VARIABLE = re.compile(
-    r"\$(?:(?P<escaped>\$)|(?P<bare>[A-Za-z_]\w*)"
-    r"|\{(?P<name>[A-Za-z_]\w*)(?:(?P<op>:?-)(?P<default>[^{}$]*))?\})"
-)
 
 
 @dataclass(frozen=True)
@@ -38,20 +33,20 @@ def read_services(content: str, env: Mapping[str, str]) -> tuple[ServiceSpec, ..
 
     Services behind a profile and services scaled to zero are left out.
 
+    Args:
+        content: the compose file.
+        env: the variables of the stack.
+
     Raises:
-        InvalidInputError: not YAML, or no mapping of services.
+        InvalidInputError: a file that Compose refuses, with every reason; see
+            `phoenix.compose.document.read`.
     """
     try:
-        found = yaml.safe_load(content)
-    except yaml.YAMLError as error:
-        raise InvalidInputError(f"compose file: not YAML: {error}") from None
-    services = found.get("services") if isinstance(found, dict) else None
-    if not isinstance(services, dict) or not services:
-        raise InvalidInputError("compose file: services: give at least one service")
+        services = document.read(content)["services"]
+    except document.ComposeFileError as error:
+        raise InvalidInputError(f"compose file: {error}") from None
     completing: set[str] = set()
-    for name, body in services.items():
-        if not isinstance(body, dict):
-            raise InvalidInputError(f"compose file: services.{name}: must be a mapping")
+    for body in services.values():
         waits = body.get("depends_on")
         if isinstance(waits, dict):
             completing |= {
@@ -61,7 +56,7 @@ def read_services(content: str, env: Mapping[str, str]) -> tuple[ServiceSpec, ..
                 and rule.get("condition") == "service_completed_successfully"
             }
     return tuple(
-        ServiceSpec(str(name), _image(body, env), name in completing)
+        ServiceSpec(name, _image(body, env), name in completing)
         for name, body in services.items()
         if not body.get("profiles") and _replicas(body) != 0
     )
@@ -78,19 +73,8 @@ def _image(body: Mapping[str, Any], env: Mapping[str, str]) -> str | None:
     image = body.get("image")
     if not isinstance(image, str) or "build" in body or body.get("pull_policy") == "never":
         return None
-    unknown = False
-
-    def fill(found: re.Match[str]) -> str:
-        nonlocal unknown
-        if found["escaped"]:
-            return "$"
-        value = env.get(found["bare"] or found["name"])
-        if found["op"] and (value is None or (found["op"] == ":-" and not value)):
-            return str(found["default"])
-        unknown = unknown or value is None
-        return value or ""
-
-    filled = _VARIABLE.sub(fill, image)
-    if unknown or "$" in filled or not filled:
+    try:
+        reference, unset = interpolate(image, env)
+    except InterpolationError:
         return None
-    return filled
+    return None if unset or not reference else reference

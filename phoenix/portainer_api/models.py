@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
 
+from phoenix.compose import dotenv
+
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
@@ -144,8 +146,15 @@ class Stack(_Model):
 
     @property
     def env_mapping(self) -> dict[str, str]:
-        """The environment as a mapping, values in clear."""
-        return {item.name: item.value.get_secret_value() for item in self.env}
+        """The environment as Compose reads it from the server's env file, values in clear.
+
+        Where the file can't be read, the values as the server has them.
+        """
+        stored = {item.name: item.value.get_secret_value() for item in self.env}
+        try:
+            return dotenv.parse("".join(f"{name}={value}\n" for name, value in stored.items()))
+        except dotenv.EnvFileError:
+            return stored
 
     @property
     def failure(self) -> str:

@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from phoenix.compose import dotenv
+
 from .compose import ServiceSpec, read_services
 from .errors import InvalidInputError
 from .models import ContainerSummary, Stack, StackStatus, StackType, normalise_name
@@ -48,8 +50,9 @@ class DesiredStack:
     public: frozenset[str] = frozenset()
 
     def hidden(self, env: Mapping[str, str]) -> list[str]:
-        """The values in `env` that no text may show: an image's reference may, a password not."""
-        return [value for name, value in env.items() if name not in self.public]
+        """What no text may show of `env`: values, as they are and as the server stores them."""
+        values = [value for name, value in env.items() if name not in self.public]
+        return [*values, *(quoted for value in values if (quoted := dotenv.quote(value)) != value)]
 
     @property
     def plain_env(self) -> dict[str, str]:
@@ -79,7 +82,7 @@ def desired(
 
     Raises:
         InvalidInputError: a name compose refuses, an empty or broken file, a variable that the
-            server's env file can't carry (it's written unquoted as NAME=VALUE lines).
+            environment can't carry.
     """
     try:
         normal = normalise_name(name)
@@ -90,10 +93,9 @@ def desired(
         secret = value if isinstance(value, SecretStr) else SecretStr(value)
         if not key or any(char in key for char in "= \n\0"):
             raise InvalidInputError(f"stack {normal}: env: {key!r} is no variable name")
-        if any(char in secret.get_secret_value() for char in "\n\r\0"):
+        if "\0" in secret.get_secret_value():
             raise InvalidInputError(
-                f"stack {normal}: env.{key}: a value can't hold a line break; "
-                "ship it as a secret file"
+                f"stack {normal}: env.{key}: a value can't hold NUL; ship it as a secret file"
             )
         secrets[key] = secret
     made = DesiredStack(

@@ -195,7 +195,7 @@ def test_environments_are_equal_or_every_difference_is_named(
         ("app", "services: [", {}, "YAML"),
         ("app", "version: 3\n", {}, "services"),
         ("app", "services:\n  web: 3\n", {}, r"services\.web"),
-        ("app", FILE, {"A": "two\nlines"}, r"env\.A"),
+        ("app", FILE, {"A": "with\0NUL"}, r"env\.A"),
         ("app", FILE, {"A B": "x"}, "variable name"),
     ],
 )

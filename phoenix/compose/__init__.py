@@ -1,0 +1,1 @@
+"""Compose files as Compose itself reads them: YAML, interpolation, `.env` files. Knows no site."""

@@ -1,0 +1,281 @@
+"""A compose file's YAML as Compose reads it, and the shape that every reader may rely on.
+
+Compose parses by go-yaml: `yes`, `off`, `22:30` and dates are strings, as in YAML 1.2, and keys
+are strings. Whatever the file holds, reading it takes bounded time and memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
+
+import yaml
+
+MAX_BYTES = 1_048_576
+MAX_DEPTH = 60
+MAX_NODES = 100_000
+"""Values of one file, each alias counted as what it stands for."""
+
+_INT_DIGITS = 80  # a number of 64 bits in base two, with its prefix, is shorter
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where the wheel has it
+
+
+class Problem(NamedTuple):
+    """One thing wrong in a compose file.
+
+    Attributes:
+        path: where, as `services.web.ports[0]` or `line 3, column 5`; empty for the whole file.
+        message: what is wrong.
+        fix: what to write instead.
+    """
+
+    path: str
+    message: str
+    fix: str
+
+
+class ComposeFileError(ValueError):
+    """A file that Compose, or this program, cannot use.
+
+    Attributes:
+        problems: all that was found; never empty.
+    """
+
+    def __init__(self, *problems: Problem) -> None:
+        """Keep the problems in the order found."""
+        self.problems = problems
+        super().__init__("; ".join(f"{p.path}: {p.message}".removeprefix(": ") for p in problems))
+
+
+class _ComposeLoader(_Loader):  # type: ignore[misc]
+    """Safe, with go-yaml's rules for plain scalars in place of YAML 1.1's."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+
+
+def _integer(loader: Any, node: yaml.ScalarNode) -> int | float | str:
+    """An integer of 64 bits; a longer one is a float if it is decimal, else text."""
+    text = loader.construct_scalar(node).replace("_", "")
+    digits = text.lstrip("+-")
+    if len(digits) > 1 and digits[0] == "0" and digits[1].isdigit():
+        digits = f"0o{digits[1:]}"
+    if len(digits) <= _INT_DIGITS:
+        number = int(digits, 0)
+        if number.bit_length() <= 64:
+            return -number if text.startswith("-") else number
+    return float(text) if digits.isdigit() else str(node.value)
+
+
+def _float(loader: Any, node: yaml.ScalarNode) -> float:
+    text = loader.construct_scalar(node).lower().replace("_", "")
+    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_SCALARS = (  # go-yaml, resolve.go: the tag, its form, the first characters
+    ("bool", r"(?:true|True|TRUE|false|False|FALSE)\Z", "tTfF"),
+    ("null", r"(?:~|null|Null|NULL|)\Z", ["~", "n", "N", ""]),
+    ("merge", r"<<\Z", "<"),
+    ("int", (r"[-+]?(?:0[xX]_*[0-9a-fA-F][0-9a-fA-F_]*|0[oO]_*[0-7][0-7_]*|0[bB]_*[01][01_]*"
+     r"|0[0-7_]*|[1-9][0-9_]*)\Z"), "-+0123456789"),
+    ("float", (r"(?:[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9][0-9_]*)?"
+     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"), "-+0123456789."),
+)  # fmt: skip
+for _name, _form, _first in _SCALARS:
+    _ComposeLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_name}", re.compile(_form), list(_first)
+    )
+_ComposeLoader.add_constructor("tag:yaml.org,2002:int", _integer)
+_ComposeLoader.add_constructor("tag:yaml.org,2002:float", _float)
+
+
+def _override(loader: Any, node: yaml.Node) -> Any:
+    """`!override VALUE` in the only file there is: the value itself."""
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    return loader.construct_scalar(node)
+
+
+_ComposeLoader.add_constructor("!override", _override)
+_ComposeLoader.add_constructor("!reset", lambda _loader, _node: None)
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Read the YAML of a compose file.
+
+    Args:
+        text: the file's content.
+
+    Returns:
+        The top mapping, as written: no variable is filled in.
+
+    Raises:
+        ComposeFileError: it is no YAML mapping, or one of a size, depth or form (recursive
+            anchors, keys that are no strings, keys given twice) that Compose or this program
+            refuses.
+    """
+    if len(text) > MAX_BYTES:
+        raise ComposeFileError(
+            Problem("", f"is longer than {MAX_BYTES} characters", "split it into several stacks")
+        )
+    try:
+        _check_depth(text)
+        loader = _ComposeLoader(text)
+        try:
+            node = loader.get_single_node()
+            if node is not None:
+                _check_nodes(node)
+            data = None if node is None else loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise ComposeFileError(
+            Problem(place, f"is not valid YAML: {problem}", "correct it")
+        ) from None
+    except (ValueError, OverflowError, TypeError, AttributeError) as error:
+        if isinstance(error, ComposeFileError):
+            raise
+        raise ComposeFileError(
+            Problem("", f"has a value that cannot be read: {error}", "correct it")
+        ) from None
+    if not isinstance(data, dict):
+        raise ComposeFileError(Problem("", "holds no mapping", "write services: {NAME: {...}}"))
+    return data
+
+
+def read(text: str) -> dict[str, Any]:
+    """Read a compose file and check the shape of what this program looks at.
+
+    Afterwards `services` is a mapping, not empty, of mappings; `ports` of a service is a list,
+    `volumes` of the file and `deploy` of a service are mappings, each where it is there at all;
+    a service's `volumes` is a list, its `labels` a list or a mapping.
+
+    Raises:
+        ComposeFileError: see `parse`; or parts of other types, every one of them named.
+    """
+    data = parse(text)
+    services = data.get("services")
+    if not isinstance(services, dict) or not services:
+        raise ComposeFileError(
+            Problem("services", "declares no services", "write services: {NAME: {...}}")
+        )
+    problems = tuple(_shape(data))
+    if problems:
+        raise ComposeFileError(*problems)
+    return data
+
+
+_SERVICE_KEYS: dict[str, tuple[tuple[type, ...], str]] = {
+    "image": ((str,), 'write image: "NAME:VERSION"'),
+    "ports": ((list,), 'write a list: ports: ["HOST:CONTAINER"]'),
+    "volumes": ((list,), 'write a list: volumes: ["SOURCE:TARGET"]'),
+    "labels": ((list, dict), 'write a list ("KEY=VALUE") or a mapping'),
+    "deploy": ((dict,), "write a mapping: deploy: {replicas: 1}"),
+    "profiles": ((list,), "write a list of names"),
+    "depends_on": ((list, dict), "write a list of services, or a mapping"),
+    "network_mode": ((str,), "write host, none, bridge or service:NAME"),
+}
+
+
+def _shape(data: dict[str, Any]) -> Iterator[Problem]:
+    for key in ("volumes", "networks", "configs", "secrets"):
+        if not isinstance(data.get(key) or {}, dict):
+            yield Problem(key, "is no mapping", f"write {key}: {{NAME: {{}}}}")
+    for name, service in data["services"].items():
+        place = f"services.{name}"
+        if not isinstance(service, dict):
+            yield Problem(place, "is no mapping", "write image: and what else the service needs")
+            continue
+        for key, (types, fix) in _SERVICE_KEYS.items():
+            if key in service and not isinstance(service[key], types):
+                told = f"cannot be {_short(service[key])}"
+                yield Problem(f"{place}.{key}", told, fix)
+        labels = service.get("labels")
+        if isinstance(labels, list):
+            for number, label in enumerate(labels):
+                if not isinstance(label, str):
+                    told = f"cannot be {_short(label)}"
+                    yield Problem(f"{place}.labels[{number}]", told, 'write "KEY=VALUE"')
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return "nothing" if value is None else repr(value)[:60]
+
+
+def _too_deep(path: str) -> ComposeFileError:
+    return ComposeFileError(
+        Problem(path, f"is nested deeper than {MAX_DEPTH} levels", "write it flatter")
+    )
+
+
+def _check_depth(text: str) -> None:
+    """Refuse nesting before it is built: the parser's events need no stack, its nodes do."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_ComposeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                mark = event.start_mark
+                raise _too_deep(f"line {mark.line + 1}, column {mark.column + 1}" if mark else "")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _check_nodes(root: yaml.Node) -> None:
+    """Refuse anchors that hold themselves, aliases that multiply, and keys Compose refuses."""
+    known: dict[int, tuple[int, int] | None] = {}  # size and height; None: being measured
+
+    def measure(node: yaml.Node, path: str) -> tuple[int, int]:
+        if id(node) in known:
+            result = known[id(node)]
+            if result is None:
+                raise ComposeFileError(
+                    Problem(path, "is an anchor that holds itself", "write out what is meant")
+                )
+            return result
+        known[id(node)] = None
+        size, height = 1, 0
+        for inner, child in _children(node, path):
+            child_size, child_height = measure(child, inner)
+            size, height = size + child_size, max(height, child_height + 1)
+            if size > MAX_NODES:
+                raise ComposeFileError(
+                    Problem(
+                        path,
+                        f"stands for more than {MAX_NODES} values, aliases counted",
+                        "use fewer aliases, or split the file into several stacks",
+                    )
+                )
+            if height > MAX_DEPTH:
+                raise _too_deep(inner)
+        known[id(node)] = size, height
+        return size, height
+
+    measure(root, "")
+
+
+def _children(node: yaml.Node, path: str) -> Iterator[tuple[str, yaml.Node]]:
+    if isinstance(node, yaml.SequenceNode):
+        for number, child in enumerate(node.value):
+            yield f"{path}[{number}]", child
+    elif isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, child in node.value:
+            merge = key.tag == "tag:yaml.org,2002:merge"
+            if not merge and key.tag != "tag:yaml.org,2002:str":
+                said = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
+                raise ComposeFileError(
+                    Problem(path, f"has a key that is no string: {said[:60]}", "quote the key")
+                )
+            inner = f"{path}.{key.value}" if path else str(key.value)
+            if key.value in seen:
+                raise ComposeFileError(Problem(inner, "the key is given twice", "keep one"))
+            seen.add(key.value)
+            yield inner, child
