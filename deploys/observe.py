@@ -9,28 +9,36 @@ from facts.certificates import ServedCertificates
 from facts.containers import ComposeContainers
 from facts.portainer import PortainerState
 from facts.renewal import Renewals
-from facts.verification import Probes
+from facts.verification import Checks
 from phoenix.components.traefik.config import ROOT_CA
 from phoenix.health import observation
+from phoenix.health.served import served
 from phoenix.runs.reporter import value
 
 with settings():
-    asked = observation.questions(site(), me(), host.data.get("observe", observation.ALL))
+    asked = observation.request(site(), me(), host.data.get("observe", observation.ALL))
 
 # Nothing here may end the run: what does not answer is missing in what is told, and the rest stays.
 if asked.checks:
     faults = host.get_fact(
-        Probes, checks=["\t".join(check.words) for check in asked.checks], _ignore_errors=True
+        Checks, checks=["\t".join(check.command) for check in asked.checks], _ignore_errors=True
     )
-    value(observation.PROBES, host.name, faults)
+    value(observation.CHECKS, host.name, faults)
 if asked.endpoints:
-    served = host.get_fact(
-        ServedCertificates, endpoints=list(asked.endpoints), ca_file=ROOT_CA, _ignore_errors=True
+    answers = host.get_fact(
+        ServedCertificates,
+        endpoints=[end.asked for end in asked.endpoints],
+        ca_file=ROOT_CA,
+        _ignore_errors=True,
     )
+    records = [
+        served(end, answer.leaf, answer.fault)
+        for end, answer in zip(asked.endpoints, answers, strict=False)
+    ]
     value(
         observation.CERTIFICATES,
         host.name,
-        [observation.certificate(one.chain, one.verify_code, one.error) for one in served],
+        [record.model_dump(mode="json") for record in records],
     )
 if asked.renewals:
     found = host.get_fact(Renewals, names=list(asked.renewals), _ignore_errors=True)

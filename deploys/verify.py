@@ -1,4 +1,4 @@
-"""Prove every hop, from the guest that makes each connection; exit 1 names the first broken one."""
+"""Prove every hop, from the guest that makes each connection; exit 1 names the first cause."""
 
 from pyinfra import host
 
@@ -9,4 +9,4 @@ from operations.verification import judge, probe
 probe(name="Verify: checks", site=site())
 if "traefik" in host.groups:
     start_page(name="Verify: start page", site=site())  # before the verdict: it tells of faults
-judge(name="Verify: verdict")
+judge(name="Verify: verdict", site=site())

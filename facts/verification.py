@@ -14,15 +14,15 @@ from phoenix.files import text
 
 
 @cache
-def _probes() -> str:
+def _script() -> str:
     return text("health/probe.sh")
 
 
-class Probes(FactBase[list[str]]):
+class Checks(FactBase[list[str]]):
     """The fault of each check, empty where there is none; one round trip for all `checks`.
 
-    A check is the name of a probe and its arguments, separated by tabs. Raises FactProcessError
-    when the host prints anything but one line per check, in order.
+    A check is the name of a function of `probe.sh` and its arguments, separated by tabs. Raises
+    FactProcessError when the host prints anything but one line per check, in order.
     """
 
     @staticmethod
@@ -34,7 +34,7 @@ class Probes(FactBase[list[str]]):
     def command(self, checks: Sequence[str]) -> StringCommand:
         self._count = len(checks)
         return StringCommand(
-            "sh", "-c", shlex.quote(_probes()), "probe", *(shlex.quote(check) for check in checks)
+            "sh", "-c", shlex.quote(_script()), "probe", *(shlex.quote(check) for check in checks)
         )
 
     @override

@@ -18,12 +18,13 @@ from pyinfra.api.state import StateStage
 
 from facts.home import HomePage, HomeState
 from operations.refusal import refuse
-from operations.verification import outcomes
+from operations.verification import diagnosis, failed_hosts, outcomes
 from phoenix.components.traefik.config import ROOT_CA
 from phoenix.derived import home
-from phoenix.health.endpoints import Served, endpoints
+from phoenix.health.endpoints import endpoints
 from phoenix.health.page import Page, Stamp, build, headline
 from phoenix.health.page_html import render
+from phoenix.health.served import served
 from phoenix.runs.revision import revision
 from phoenix.site.model import Site
 
@@ -45,27 +46,35 @@ def start_page(site: Site) -> Generator[StringCommand | FunctionCommand, None, N
 
     It comes between `probe` and `judge`: the page tells of a broken site, too. A run that was
     limited to some hosts leaves it alone, as it knows nothing of the others; a host that failed
-    earlier in the run is told as one whose checks could not be made.
+    earlier in the run is told as one whose checks were not run.
     """
     if host.state.current_stage < StateStage.Execute:
         host.noop("the page is made of the checks, once they were made")
         return
-    found = outcomes()
-    failed = {one.name for one in host.state.failed_hosts}
-    left_out = [one.name for one in site.hosts if one.name not in found.keys() | failed]
+    by_host = outcomes()
+    known = by_host.keys() | set(failed_hosts())
+    left_out = [one.name for one in site.hosts if one.name not in known]
     if left_out:
         host.noop(f"the page stays: this run left out {', '.join(left_out)}")
         return
     asked = endpoints(site)
-    have = host.get_fact(HomePage, endpoints=[one.asked for one in asked], ca_file=ROOT_CA)
+    have = host.get_fact(HomePage, endpoints=[end.asked for end in asked], ca_file=ROOT_CA)
     if len(have.served) != len(asked):
         yield from refuse(
             f"{len(asked)} ports were asked for their certificate, {len(have.served)} answered"
         )
         return
-    served = [Served(end, got.leaf, got.fault) for end, got in zip(asked, have.served, strict=True)]
-    stamp = Stamp(at=datetime.now(UTC).replace(microsecond=0), by=_operator())
-    page = build(site, found, served, revision(_PROJECT), stamp)
+    page = build(
+        site,
+        [outcome for found in by_host.values() for outcome in found],
+        diagnosis(site),
+        [
+            served(end, answer.leaf, answer.fault)
+            for end, answer in zip(asked, have.served, strict=True)
+        ],
+        revision(_PROJECT),
+        Stamp(at=datetime.now(UTC).replace(microsecond=0), by=_operator()),
+    )
     if _says(have, page):
         host.noop("the page says the same already")
         return

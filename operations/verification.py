@@ -1,4 +1,4 @@
-"""Prove the whole chain, and name the first broken hop."""
+"""Prove the whole chain, and name the first cause of what is broken."""
 
 from __future__ import annotations
 
@@ -8,18 +8,38 @@ from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.state import StateStage
 
-from facts.verification import Probes
+from facts.verification import Checks
 from operations.refusal import refuse
-from phoenix.health.checks import Outcome, checks, report
+from phoenix.health.checks import Outcome, checks
+from phoenix.health.diagnosis import Diagnosis, Findings, diagnose
+from phoenix.health.paths import paths
+from phoenix.health.verdict import first_found, verdict
+from phoenix.runs.reporter import value
+from phoenix.runs.results import FIRST_CAUSE
 from phoenix.site.model import Site
 
 _outcomes: dict[str, list[Outcome]] = {}
-_sites: dict[str, Site] = {}
 
 
 def outcomes() -> dict[str, list[Outcome]]:
     """What the hosts that have made their checks in this run found, by host name."""
     return dict(_outcomes)
+
+
+def failed_hosts() -> list[str]:
+    """Names of the hosts of this run that did not answer, or failed in a step."""
+    return sorted(other.name for other in host.state.failed_hosts)
+
+
+def diagnosis(site: Site) -> Diagnosis:
+    """What the checks of this run say together."""
+    silent = {
+        name: "its checks were not run: the run failed there before"
+        for name in failed_hosts()
+        if name not in _outcomes
+    }
+    every = [outcome for found in _outcomes.values() for outcome in found]
+    return diagnose(site, paths(site), Findings(every, silent))
 
 
 @operation()
@@ -29,24 +49,26 @@ def probe(site: Site) -> Generator[FunctionCommand, None, None]:
         host.noop("checks are made when the run has changed what it has to")
         return
     mine = [check for check in checks(site) if check.host == host.name]
-    faults = host.get_fact(Probes, checks=["\t".join(check.words) for check in mine])
+    faults = host.get_fact(Checks, checks=["\t".join(check.command) for check in mine])
     if len(faults) != len(mine):
         yield from refuse(f"{len(mine)} checks were asked for, {len(faults)} answered")
         return
-    _sites[host.name] = site
     _outcomes[host.name] = [Outcome(c, fault) for c, fault in zip(mine, faults, strict=True)]
     host.noop(f"{len(mine)} checks made")
 
 
 @operation()
-def judge() -> Generator[FunctionCommand, None, None]:
-    """Fail each host whose checks found a fault: all its faults, and the first broken hop."""
+def judge(site: Site) -> Generator[FunctionCommand, None, None]:
+    """Fail each host whose checks found a fault: all its faults, and the first cause."""
     if host.state.current_stage < StateStage.Execute:
         host.noop("checks are judged when they were made")
         return
-    failed = sorted(other.name for other in host.state.failed_hosts)
-    if fault := report(_outcomes, host.name, _sites.get(host.name), failed):
-        yield from refuse(fault)
+    mine = _outcomes.get(host.name, [])
+    if any(outcome.fault for outcome in mine):
+        found = diagnosis(site)
+        if first := first_found(found):
+            value(FIRST_CAUSE, host.name, first.host)
+        yield from refuse(verdict(found, mine, failed_hosts()))
         return
-    logger.info("%s%d checks passed", host.print_prefix, len(_outcomes.get(host.name, ())))
+    logger.info("%s%d checks passed", host.print_prefix, len(mine))
     host.noop("all checks passed")

@@ -1,4 +1,4 @@
-"""`phoenix doctor`: walk each path hop by hop, and name the first broken hop and its mend."""
+"""`phoenix doctor`: walk each path hop by hop, and name the first cause and its fix."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def doctor(
     inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
     as_json: output.JsonOption = False,
 ) -> None:
-    """Check each hop of each path from the guest that makes it; name the first broken one.
+    """Check each hop of each path from the guest that makes it; name the first cause.
 
     Nothing is changed.
 
@@ -85,7 +85,7 @@ def doctor(
     asked = paths.paths(site.site) if name is None else paths.select(site.site, name)
     hosts = {host.name for host in site.site.hosts}
     hosts &= {host for path in asked for host in path.hosts}
-    observed, _ = observe(site, [observation.PROBES], hosts, quiet=as_json)
+    observed, _ = observe(site, [observation.CHECKS], hosts, quiet=as_json)
     outcomes, silent = observation.outcomes(site.site, observed, hosts)
     found = diagnose(site.site, asked, Findings(outcomes, silent))
     report = Report.of(site.name, name or "", found)
@@ -125,7 +125,7 @@ def _by_cause(report: Report) -> list[list[PathReport]]:
 
 
 def tell_cause(console: Console, cause: Cause, *, first: bool) -> None:
-    """One cause, what it breaks, and what is likely to mend it."""
+    """One cause, what it breaks, and what is likely to fix it."""
     style = "bold red" if first else "red"
     word = "first cause" if first else "also"
     console.print(Text(f"{word}: {cause.layer} on {cause.host}: {cause.hop}", style=style))
@@ -138,10 +138,10 @@ def tell_cause(console: Console, cause: Cause, *, first: bool) -> None:
         more = f" and {len(cause.breaks) - 3} more" if cause.breaks[3:] else ""
         verb = "breaks or hides" if cause.layer == "reach" else "breaks"
         lines.append(f"{verb}: {shown}{more}")
-    lines.append(f"likely mend: {cause.mend.words}")
+    lines.append(f"likely fix: {cause.fix.advice}")
     for line in lines:
         _indented(console, line)
-    for command in cause.mend.commands:
+    for command in cause.fix.commands:
         console.print(Text(f"    {command}", style="cyan"))
     console.print()
 

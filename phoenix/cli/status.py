@@ -16,8 +16,7 @@ from phoenix.cli.observing import observe
 from phoenix.cli.plan import changes_of
 from phoenix.health import observation, paths
 from phoenix.health.diagnosis import Findings, diagnose
-from phoenix.health.status import CertificateStatus, Drift, Status
-from phoenix.health.status_build import build
+from phoenix.health.status import CertificateStatus, Drift, Status, build
 from phoenix.runs.process import Finished
 from phoenix.site import duration
 
@@ -132,8 +131,8 @@ def tell_certificates(console: Console, found: Status) -> None:
         [
             (
                 one.holder,
-                one.served_at.rpartition(":")[2],
-                _names(one.names, found.domain),
+                str(one.port),
+                _names(one, found.domain),
                 _until(one.not_after, found.at),
                 _renewal(one, found.at),
                 "" if single else one.issuer,
@@ -144,9 +143,9 @@ def tell_certificates(console: Console, found: Status) -> None:
     )
 
 
-def _names(names: Sequence[str], domain: str) -> str:
-    more = f" and {len(names) - 1} more" if names[1:] else ""
-    return names[0].removesuffix(f".{domain}") + more
+def _names(one: CertificateStatus, domain: str) -> str:
+    more = f" and {len(one.other_names)} more" if one.other_names else ""
+    return one.server_name.removesuffix(f".{domain}") + more
 
 
 def _stacks(console: Console, found: Status) -> None:

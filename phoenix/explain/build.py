@@ -12,7 +12,8 @@ from phoenix.derived.components import Component
 from phoenix.derived.find import Meaning, Stack, find, kind_of, plain, unknown
 from phoenix.derived.routes import gateway_names, routes
 from phoenix.explain.facts import (
-    checks,
+    checks_of_service,
+    checks_of_stack,
     checks_on,
     flow,
     flows_of_service,
@@ -110,7 +111,7 @@ def _service(site: Site, service: Service) -> Explanation:
         ),
         certificates=(*held(site, holders, names), *own(service)),
         flows=tuple(flows_of_service(site, service)),
-        checks=checks(site, *_words(service)),
+        checks=checks_of_service(site, service),
         declared=_places(service),
     )
 
@@ -119,22 +120,6 @@ def _transport(service: Service) -> Transport:
     if service.scheme == "http":
         return "plain"
     return "signed" if service.kind == "agent" else "verified"
-
-
-def _words(service: Service) -> tuple[str, ...]:
-    """What a check of this service has in its name or words."""
-    words = {
-        "agent": (f"agent on {service.owner.name}",),
-        "ca": ("to the CA",),
-        "dashboard": ("Nginx to Traefik", f"routers/{service.name}@file"),
-        "home": ("Nginx to Traefik", f"routers/{service.name}@file", "the start page"),
-        "backend": (
-            "Nginx to Traefik",
-            f"Traefik to {service.name} on {service.owner.name}",
-            f"routers/{service.name}@file",
-        ),
-    }
-    return (service.fqdn, *words[service.kind])
 
 
 def _places(service: Service) -> tuple[Source, ...]:
@@ -205,7 +190,7 @@ def _stack(site: Site, asked: Stack) -> Explanation:
         title=f"stack {stack.project}",
         facts=tuple(facts),
         flows=tuple(flow for one in services for flow in flows_of_service(site, one)),
-        checks=checks(site, stack.project),
+        checks=checks_of_stack(site, host, stack),
         declared=(
             Source(file=host.source.file, path=path),
             Source(file=file, path=f"environments.{stack.environment}"),

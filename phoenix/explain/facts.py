@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 
 import yaml
 
@@ -11,9 +10,11 @@ from phoenix.components.traefik.config import dynamic_config
 from phoenix.derived import dns, firewall
 from phoenix.derived.certificates import certificates
 from phoenix.explain.model import Certificate, Flow, Gateway, Record, Router
-from phoenix.health import checks as verification
+from phoenix.health.checks import Check, checks
+from phoenix.health.paths import service_checks, stack_path
 from phoenix.site.findings import SettingError
-from phoenix.site.model import Host, Service, Site
+from phoenix.site.model import Deployment, Host, Service, Site
+from phoenix.site.roles import RoleError
 
 _CHALLENGES = {
     "webroot": "http-01 by the web server",
@@ -101,17 +102,6 @@ def _end(end: firewall.Endpoint) -> str:
     return end.name if isinstance(end, Host) else "anyone" if end == "any" else str(end)
 
 
-def checks(site: Site, *words: str) -> tuple[str, ...]:
-    """What `deploys/verify.py` asks about these words, and who asks."""
-    wanted = re.compile("|".join(rf"(?<![\w.-]){re.escape(word)}(?![\w-])" for word in words))
-    return tuple(
-        _told(check)
-        for check in _verified(site)
-        if check.words[0] != "names_resolve"  # it has every name
-        and any(wanted.search(part) for part in (*check.words, check.hop))
-    )
-
-
 def records(site: Site, wanted: Callable[[dns.DnsRecord], bool]) -> tuple[Record, ...]:
     """The names of internal DNS that are wanted."""
     return tuple(
@@ -122,16 +112,22 @@ def records(site: Site, wanted: Callable[[dns.DnsRecord], bool]) -> tuple[Record
 
 
 def checks_on(site: Site, host: Host) -> tuple[str, ...]:
-    """What is asked on a host."""
-    return tuple(_told(check) for check in _verified(site) if check.host == host.name)
+    """What is asked on a host; nothing on a site without the whole chain."""
+    return _titles(lambda: (check for check in checks(site) if check.host == host.name))
 
 
-def _verified(site: Site) -> tuple[verification.Check, ...]:
+def checks_of_service(site: Site, service: Service) -> tuple[str, ...]:
+    """What a request for a service rests on, and who checks it."""
+    return _titles(lambda: service_checks(site, service))
+
+
+def checks_of_stack(site: Site, host: Host, stack: Deployment) -> tuple[str, ...]:
+    """What a stack rests on, and who checks it; nothing where no Portainer is."""
+    return _titles(lambda: stack_path(site, host, stack).checks if site.portainer else ())
+
+
+def _titles(find: Callable[[], Iterable[Check]]) -> tuple[str, ...]:
     try:
-        return verification.checks(site)
-    except SettingError:  # a site without the whole chain has no checks of it
+        return tuple(check.title for check in find())
+    except RoleError:  # a site without the whole chain has no checks of it
         return ()
-
-
-def _told(check: verification.Check) -> str:
-    return f"{check.layer} on {check.host}: {check.hop}"

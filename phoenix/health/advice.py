@@ -1,4 +1,4 @@
-"""The likely mend of each kind of fault: words and commands for the operator. Pure, a table.
+"""The likely fix of each kind of fault: advice and commands for the operator. Pure, a table.
 
 Commands of `phoenix` run on the operator's machine; others are shown with the SSH that leads to
 the guest.
@@ -9,31 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Template
-from typing import TYPE_CHECKING
-
-from pydantic import BaseModel, ConfigDict
 
 from phoenix.components.portainer.config import AGENT_UNIT, SERVER_UNIT
-from phoenix.site.model import Host, Site
-
-if TYPE_CHECKING:
-    from phoenix.health.checks import Check
+from phoenix.health.checks import Check
+from phoenix.site.model import Frozen, Host, Site
 
 
-class Mend(BaseModel):
+class Fix(Frozen):
     """What is likely to help. `commands` in the order to try; the first ones only look."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    words: str
+    advice: str
     commands: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class _Advice:
+class _Template:
     """Texts with the placeholders of `_values`."""
 
-    words: str
+    advice: str
     commands: tuple[str, ...] = ()
 
 
@@ -53,19 +46,19 @@ COMPONENTS: Mapping[str, str] = {
 """The component that keeps a unit, as `phoenix sync` knows it; any other unit's: `all`."""
 
 _GUEST, _HYPERVISOR = "reach a guest", "reach the hypervisor"
-ADVICE: Mapping[str, _Advice] = {
-    _GUEST: _Advice(
+ADVICE: Mapping[str, _Template] = {
+    _GUEST: _Template(
         "the guest is down, or its SSH is: look at it from the hypervisor",
         ("$ssh", "$ssh_hypervisor $power status $vmid", "$ssh_hypervisor $power start $vmid"),
     ),
-    _HYPERVISOR: _Advice(
+    _HYPERVISOR: _Template(
         "the hypervisor is down, or its SSH is, or you are in another network", ("$ssh",)
     ),
-    "unit_runs": _Advice(
+    "unit_runs": _Template(
         "see why it ended; a sync starts it again",
-        ("$ssh journalctl -u $subject -n 30", "phoenix sync $component"),
+        ("$ssh journalctl -u $unit -n 30", "phoenix sync $component"),
     ),
-    "names_resolve": _Advice(
+    "names_resolve": _Template(
         "a record, a resolver or /etc/hosts was changed by hand, or DNS was not deployed since the "
         "declaration changed",
         (
@@ -74,98 +67,98 @@ ADVICE: Mapping[str, _Advice] = {
             "phoenix sync dns base",
         ),
     ),
-    "name_is_unknown": _Advice(
+    "name_is_unknown": _Template(
         "the resolver of $host is not ours, or answers for everything",
         ("$ssh cat /etc/resolv.conf", "phoenix sync dns base"),
     ),
-    "port_answers": _Advice(
+    "port_answers": _Template(
         "the service does not listen, or a firewall is between $host and $target",
         ("$ssh_target ss -ltn", "phoenix plan", "phoenix sync"),
     ),
-    "served_is_fresh": _Advice(
+    "served_is_fresh": _Template(
         "renew the certificate that $target serves; a service that does not load a new one needs "
         "a sync",
         ("phoenix certs list", "phoenix certs renew $target", "phoenix sync"),
     ),
-    "tls_verifies": _Advice(
+    "tls_verifies": _Template(
         "$target serves a certificate that is not of this site's CA, or not for this name; or "
         "$host does not have the root",
         ("phoenix certs list", "phoenix sync trust", "phoenix sync"),
     ),
-    "pair_fits": _Advice(
+    "pair_fits": _Template(
         "get a new certificate for $host; if that fails, the CA is the place to look",
-        ("phoenix certs renew $host", "$ssh journalctl -u phoenix-acme@$subject -n 30"),
+        ("phoenix certs renew $host", "$ssh journalctl -u phoenix-acme@$certificate -n 30"),
     ),
-    "pair_is_served": _Advice(
+    "pair_is_served": _Template(
         "the service did not load the certificate on its disk: a sync loads it",
         ("phoenix sync $guest",),
     ),
-    "keys_are_private": _Advice(
+    "keys_are_private": _Template(
         "whoever could read the key may have it: close it, and think of a new one",
         ("phoenix sync step_ca",),
     ),
-    "router_is_enabled": _Advice(
+    "router_is_enabled": _Template(
         "Traefik does not have the route, or refuses it: a sync writes it anew",
         ("phoenix plan traefik", "phoenix sync traefik"),
     ),
-    "request_gives": _Advice(
+    "request_gives": _Template(
         "every hop is well, so it is the service itself that answers so: read its log",
-        ("$ssh_target tail -n 5 /var/log/nginx/error.log", "phoenix explain $subject"),
+        ("$ssh_target tail -n 5 /var/log/nginx/error.log", "phoenix explain $name"),
     ),
-    "name_is_rejected": _Advice(
+    "name_is_rejected": _Template(
         "the gateway answers for names that nobody declared: put its configuration back",
         ("phoenix plan nginx", "phoenix sync nginx"),
     ),
-    "docker_has_no_port": _Advice(
+    "docker_has_no_port": _Template(
         "whoever reaches that port owns the host: take it out of Docker's configuration",
         ("phoenix plan docker", "phoenix sync docker"),
     ),
-    "port_is_shut": _Advice(
+    "port_is_shut": _Template(
         "the agent's guard in iptables is gone: it comes back with the agent's unit",
         (f"$ssh_target systemctl restart {AGENT_UNIT}", "phoenix sync portainer"),
     ),
-    "agent_pings": _Advice(
+    "agent_pings": _Template(
         "something else answers at the agent's port, or the agent hangs",
         (f"$ssh_target journalctl -u {AGENT_UNIT} -n 30", "phoenix sync portainer"),
     ),
-    "portainer_knows_us": _Advice(
+    "portainer_knows_us": _Template(
         "Portainer does not take our key, or does not answer: a sync makes a new key",
         (f"$ssh journalctl -u {SERVER_UNIT} -n 30", "phoenix sync portainer"),
     ),
-    "endpoint_is_up": _Advice(
+    "endpoint_is_up": _Template(
         "Portainer lost the agent, or their secrets differ: a sync introduces them again",
         ("phoenix sync portainer",),
     ),
-    "stack_is_active": _Advice(
+    "stack_is_active": _Template(
         "the stack was stopped or removed in Portainer: a sync puts it back",
-        ("phoenix plan stack:$subject", "phoenix sync stack:$subject"),
+        ("phoenix plan stack:$stack", "phoenix sync stack:$stack"),
     ),
-    "containers_are_well": _Advice(
+    "containers_are_well": _Template(
         "containers were stopped or removed, or fail: their log says why, a sync puts them back",
         (
-            "$ssh docker compose -p $subject logs --tail 20",
-            "phoenix plan stack:$subject",
-            "phoenix sync stack:$subject",
+            "$ssh docker compose -p $stack logs --tail 20",
+            "phoenix plan stack:$stack",
+            "phoenix sync stack:$stack",
         ),
     ),
 }
 """By probe; and for the operator's own way in."""
 
 
-def mend(site: Site, check: Check) -> Mend:
-    """The likely mend of a check's fault.
+def likely_fix(site: Site, check: Check) -> Fix:
+    """What is likely to fix the fault that a check found.
 
     Raises:
         KeyError: there is no advice for its probe.
     """
     if check.layer == "reach":
-        advice = ADVICE[_HYPERVISOR if check.host == site.hypervisor.name else _GUEST]
+        template = ADVICE[_HYPERVISOR if check.host == site.hypervisor.name else _GUEST]
     else:
-        advice = ADVICE[check.probe]
+        template = ADVICE[check.probe]
     values = _values(site, check)
-    return Mend(
-        words=Template(advice.words).substitute(values),
-        commands=tuple(Template(command).substitute(values) for command in advice.commands),
+    return Fix(
+        advice=Template(template.advice).substitute(values),
+        commands=tuple(Template(command).substitute(values) for command in template.commands),
     )
 
 
@@ -175,8 +168,11 @@ def _values(site: Site, check: Check) -> dict[str, str]:
     return {
         "host": host.name,
         "target": target.name,
-        "subject": check.subject,
-        "component": COMPONENTS.get(check.subject, "all"),
+        "unit": check.unit,
+        "name": check.name,
+        "certificate": check.certificate,
+        "stack": check.stack,
+        "component": COMPONENTS.get(check.unit, "all"),
         "guest": str(host.vmid or host.name),  # a name may also be a component's
         "vmid": str(target.vmid or ""),
         "power": "qm" if target.kind == "vm" else "pct",

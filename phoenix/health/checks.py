@@ -1,16 +1,18 @@
 """What must hold for a request to arrive: checks by layer, each made by the guest concerned.
 
 All of them come from the Site, as the configuration does, so that nothing is configured and not
-checked. A check is one call of a function of `phoenix/health/probe.sh` on one host.
+checked. A check is one call of a function of `phoenix/health/probe.sh` on one host. It carries what
+it is about in fields of its own; its title is for people, and nothing reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
-from phoenix.components.acme.config import PAIRS
+from phoenix.components.acme.config import PAIRS, TIMER
 from phoenix.components.portainer.config import (
     AGENT_PORT,
     AGENT_UNIT,
@@ -24,7 +26,6 @@ from phoenix.components.traefik.config import LOCAL, ROOT_CA
 from phoenix.derived import dns, home
 from phoenix.derived.certificates import certificates
 from phoenix.derived.routes import gateway_names, routes
-from phoenix.health.advice import mend
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.names import in_zone
 from phoenix.site.roles import guest_with
@@ -42,23 +43,48 @@ An expired certificate explains why TLS is refused; where there is no TLS at all
 
 @dataclass(frozen=True)
 class Check:
-    """One check of one layer, made on `host`; `words` are the probe's name and arguments.
+    """One check, made on one host.
 
-    `target` is the host that it is about, `subject` what of it: a unit, a server name, a service,
-    a certificate, an endpoint or a stack.
+    The fields from `target` on say what it is about, each empty (0) where it is about no such
+    thing: whoever wants the checks of a service, unit or endpoint looks there.
+
+    Attributes:
+        host: Name of the host that makes it.
+        layer: See `LAYERS`.
+        hop: What is checked, in a few words for people.
+        command: A function of `probe.sh` and its arguments; empty for the layer `reach`.
+        target: Name of the host that it is about.
+        port: TCP port of that host.
+        unit: systemd unit.
+        name: DNS name that is resolved, or that a certificate must prove.
+        service: Name of the one service that it is about.
+        certificate: Name of a certificate that a host gets by ACME.
+        endpoint: Name of an endpoint of Portainer.
+        stack: Name of a deployed stack, as Portainer and Docker know it.
     """
 
     host: str
     layer: Layer
     hop: str
-    words: tuple[str, ...]
+    command: tuple[str, ...]
     target: str = ""
-    subject: str = ""
+    port: int = 0
+    unit: str = ""
+    name: str = ""
+    service: str = ""
+    certificate: str = ""
+    endpoint: str = ""
+    stack: str = ""
 
     @property
     def probe(self) -> str:
-        """The function of `probe.sh`; empty for what is no probe."""
-        return self.words[0] if self.words else ""
+        """The function of `probe.sh`; empty for the layer `reach`."""
+        return self.command[0] if self.command else ""
+
+    @property
+    def title(self) -> str:
+        """What is checked and where, for people; no two checks of a site have the same."""
+        return f"{self.layer} on {self.host}: {self.hop}"
 
 
 @dataclass(frozen=True)
@@ -69,38 +95,57 @@ class Outcome:
     fault: str
 
 
+@cache
 def checks(site: Site) -> tuple[Check, ...]:
     """Every check of the site, along the path of a request within each layer."""
-    made = [*_services(site), *_names(site), *_pairs(site), *_connections(site), *_keys(site)]
-    made += [*_routers(site), *_requests(site), *_containers(site)]
-    return tuple(sorted(made, key=lambda check: LAYERS.index(check.layer)))
-
-
-def first_broken(outcomes: Sequence[Outcome]) -> Outcome | None:
-    """The fault that explains the others best: the first one of the lowest layer."""
-    broken = [outcome for outcome in outcomes if outcome.fault]
-    return min(broken, key=lambda o: LAYERS.index(o.check.layer), default=None)
+    every = [*_services(site), *_names(site), *_pairs(site), *_connections(site), *_keys(site)]
+    every += [*_routers(site), *_requests(site), *_containers(site)]
+    return tuple(sorted(every, key=lambda check: LAYERS.index(check.layer)))
 
 
 def _services(site: Site) -> Iterator[Check]:
     units = [
-        (site.hypervisor, "phoenix-dns.service", "internal DNS"),
-        (guest_with(site, "step_ca"), "step-ca.service", "the CA"),
-        (guest_with(site, "traefik"), "traefik.service", "Traefik"),
-        (guest_with(site, "nginx"), "nginx.service", "Nginx"),
-        *((host, "docker.service", "Docker") for host in site.docker_hosts),
-        *((host, AGENT_UNIT, "Portainer's agent") for host in site.agents),
-        *(
-            (wanted.host, f"phoenix-acme@{wanted.name}.timer", "renewal of the certificate")
-            for wanted in certificates(site)
-        ),
+        (site.hypervisor, "phoenix-dns.service", "internal DNS", ""),
+        (guest_with(site, "step_ca"), "step-ca.service", "the CA", ""),
+        (guest_with(site, "traefik"), "traefik.service", "Traefik", ""),
+        (guest_with(site, "nginx"), "nginx.service", "Nginx", ""),
+        *((host, "docker.service", "Docker", "") for host in site.docker_hosts),
+        *((host, AGENT_UNIT, "Portainer's agent", "") for host in site.agents),
     ]
     if site.portainer is not None:
-        units.append((site.portainer, SERVER_UNIT, "Portainer"))
-    units += [(s.owner, home.UNIT, "the start page") for s in site.services if s.kind == "home"]
-    for host, unit, what in units:
-        hop = f"{what} ({unit})"
-        yield Check(host.name, "service", hop, ("unit_runs", unit), host.name, unit)
+        units.append((site.portainer, SERVER_UNIT, "Portainer", _portainers_name(site)))
+    units += [
+        (service.owner, home.UNIT, "the start page", service.name)
+        for service in site.services
+        if service.kind == "home"
+    ]
+    for host, unit, what, service in units:
+        yield _unit(host, unit, what, service=service)
+    for certificate in certificates(site):
+        unit = f"{TIMER}{certificate.name}.timer"
+        what = "renewal of the certificate"
+        yield _unit(certificate.host, unit, what, certificate=certificate.name)
+
+
+def _unit(host: Host, unit: str, what: str, *, service: str = "", certificate: str = "") -> Check:
+    return Check(
+        *(host.name, "service", f"{what} ({unit})", ("unit_runs", unit)),
+        target=host.name, unit=unit, service=service, certificate=certificate,
+    )  # fmt: skip
+
+
+def _portainers_name(site: Site) -> str:
+    """The service as which Portainer itself is routed; empty where it is not."""
+    return next(
+        (
+            service.name
+            for service in site.services
+            if service.owner == site.portainer
+            and service.kind == "backend"
+            and service.deployment is None
+        ),
+        "",
+    )
 
 
 def _names(site: Site) -> Iterator[Check]:
@@ -109,14 +154,13 @@ def _names(site: Site) -> Iterator[Check]:
     for host in site.hosts:
         single = _names_by_themselves(site, host)
         for name in single:
-            asked = ("names_resolve", records[name])
-            yield Check(host.name, "dns", f"the name {name}", asked, server, name)
-        rest = [record for name, record in records.items() if name not in single]
-        hop = f"{len(rest)} other names"
-        yield Check(host.name, "dns", hop, ("names_resolve", *rest), server)
-        unknown = f"no-such-name.{site.domain}"
-        words = ("name_is_unknown", unknown)
-        yield Check(host.name, "dns", "an undeclared name", words, server)
+            command: tuple[str, ...] = ("names_resolve", records[name])
+            yield Check(host.name, "dns", f"the name {name}", command, target=server, name=name)
+        others = [record for name, record in records.items() if name not in single]
+        command = ("names_resolve", *others)
+        yield Check(host.name, "dns", f"{len(others)} other names", command, target=server)
+        command = ("name_is_unknown", f"no-such-name.{site.domain}")
+        yield Check(host.name, "dns", "an undeclared name", command, target=server)
 
 
 def _names_by_themselves(site: Site, host: Host) -> list[str]:
@@ -133,54 +177,74 @@ def _connections(site: Site) -> Iterator[Check]:
     ca = guest_with(site, "step_ca")
     proxy, gateway = guest_with(site, "traefik"), guest_with(site, "nginx")
     for host in site.hosts:
-        yield from _tls(host.name, f"{host.name} to the CA", ca, PORT, f"ca.{site.domain}")
-    yield from _tls(gateway.name, "Nginx to Traefik", proxy, 443, proxy.fqdn)
+        yield from _tls(host, f"{host.name} to the CA", ca, PORT, f"ca.{site.domain}")
+    yield from _tls(gateway, "Nginx to Traefik", proxy, 443, proxy.fqdn)
     for route in routes(site):
-        service = route.service
-        if service.kind == "backend":
-            yield from _backend(proxy, service)
-    for name in gateway_names(site):
-        yield from _tls(
-            site.hypervisor.name, f"a client to the gateway for {name}", gateway, 443, name
-        )
+        if route.kind == "backend":
+            yield from _backend(proxy, route.service)
+    for route in routes(site):
+        hop = f"a client to the gateway for {route.fqdn}"
+        yield from _tls(site.hypervisor, hop, gateway, 443, route.fqdn, service=route.service.name)
 
 
 def _backend(proxy: Host, service: Service) -> Iterator[Check]:
     hop = f"Traefik to {service.name} on {service.owner.name}"
+    where = (service.owner, service.port)
     if service.scheme == "https":
-        end = (service.owner, service.port, service.server_name)
-        yield from _tls(proxy.name, hop, *end, subject=service.name)
+        yield from _tls(proxy, hop, *where, service.server_name, service=service.name)
     else:
-        words = ("port_answers", str(service.owner.address), str(service.port))
-        yield Check(proxy.name, "tcp", hop, words, service.owner.name, service.name)
+        yield _port(proxy, hop, *where, service=service.name)
+
+
+def _port(
+    source: Host, hop: str, target: Host, port: int, *,
+    name: str = "", service: str = "", endpoint: str = "", probe: str = "port_answers",
+) -> Check:  # fmt: skip
+    return Check(
+        *(source.name, "tcp", hop, (probe, str(target.address), str(port))),
+        target=target.name, port=port, name=name, service=service, endpoint=endpoint,
+    )  # fmt: skip
 
 
 def _tls(
-    source: str, hop: str, target: Host, port: int, name: str, *, subject: str = ""
+    source: Host, hop: str, target: Host, port: int, name: str, *, service: str = ""
 ) -> Iterator[Check]:
-    where, about = (str(target.address), str(port)), (target.name, subject or name)
-    yield Check(source, "tcp", hop, ("port_answers", *where), *about)
-    yield Check(source, "certificate", hop, ("served_is_fresh", *where, name), *about)
-    yield Check(source, "tls", hop, ("tls_verifies", *where, name, ROOT_CA), *about)
+    where = (str(target.address), str(port), name)
+    yield _port(source, hop, target, port, name=name, service=service)
+    commands: tuple[tuple[Layer, tuple[str, ...]], ...] = (
+        ("certificate", ("served_is_fresh", *where)),
+        ("tls", ("tls_verifies", *where, ROOT_CA)),
+    )
+    for layer, command in commands:
+        yield Check(
+            *(source.name, layer, hop, command),
+            target=target.name, port=port, name=name, service=service,
+        )  # fmt: skip
 
 
 def _keys(site: Site) -> Iterator[Check]:
     ca = guest_with(site, "step_ca").name
-    words = ("keys_are_private", f"{DIRECTORY}/secrets")
-    yield Check(ca, "certificate", "the CA's keys", words, ca)
+    command = ("keys_are_private", f"{DIRECTORY}/secrets")
+    yield Check(ca, "certificate", "the CA's keys", command, target=ca)
 
 
 def _pairs(site: Site) -> Iterator[Check]:
     """Of the holders: before what others see of them, since it explains that."""
-    for wanted in certificates(site):
-        pair = f"{PAIRS}/{wanted.name}"
-        host = wanted.host
+    for certificate in certificates(site):
+        host, pair = certificate.host, f"{PAIRS}/{certificate.name}"
         hop = f"the pair {pair}"
-        about = (host.name, wanted.name)
-        yield Check(host.name, "certificate", hop, ("pair_fits", pair, *wanted.sans), *about)
+        command = ("pair_fits", pair, *certificate.sans)
+        yield Check(
+            *(host.name, "certificate", hop, command),
+            target=host.name, certificate=certificate.name,
+        )  # fmt: skip
         for port in _ports_serving(site, host):
-            words = ("pair_is_served", pair, str(host.address), str(port), wanted.sans[0])
-            yield Check(host.name, "certificate", f"{hop} on port {port}", words, *about)
+            hop_on_port = f"{hop} on port {port}"
+            command = ("pair_is_served", pair, str(host.address), str(port), certificate.sans[0])
+            yield Check(
+                *(host.name, "certificate", hop_on_port, command),
+                target=host.name, port=port, certificate=certificate.name,
+            )  # fmt: skip
 
 
 def _ports_serving(site: Site, host: Host) -> list[int]:
@@ -203,9 +267,12 @@ def _ports_serving(site: Site, host: Host) -> list[int]:
 def _routers(site: Site) -> Iterator[Check]:
     proxy = guest_with(site, "traefik")
     for route in routes(site):
-        words = ("router_is_enabled", f"http://{LOCAL}/api/http/routers/{route.service.name}@file")
-        about = (proxy.name, route.service.name)
-        yield Check(proxy.name, "router", f"the router for {route.fqdn}", words, *about)
+        name = route.service.name
+        command = ("router_is_enabled", f"http://{LOCAL}/api/http/routers/{name}@file")
+        hop = f"the router for {route.fqdn}"
+        yield Check(
+            proxy.name, "router", hop, command, target=proxy.name, name=route.fqdn, service=name
+        )
 
 
 def _requests(site: Site) -> Iterator[Check]:
@@ -215,75 +282,56 @@ def _requests(site: Site) -> Iterator[Check]:
         path = "/dashboard/" if route.kind == "dashboard" else route.health_path
         expected = "401" if route.kind == "dashboard" else "200"
         url = f"https://{route.fqdn}{path}"
-        words = ("request_gives", expected, url, ROOT_CA)
-        hop = f"{url} through gateway and Traefik"
-        yield Check(client, "http", hop, words, gateway.name, route.fqdn)
-    unknown = ("name_is_rejected", str(gateway.address), f"no-such-name.{site.domain}")
-    yield Check(client, "http", "an undeclared name at the gateway", unknown, gateway.name)
+        command: tuple[str, ...] = ("request_gives", expected, url, ROOT_CA)
+        yield Check(
+            *(client, "http", f"{url} through gateway and Traefik", command),
+            target=gateway.name, name=route.fqdn, service=route.service.name,
+        )  # fmt: skip
+    command = ("name_is_rejected", str(gateway.address), f"no-such-name.{site.domain}")
+    hop = "an undeclared name at the gateway"
+    yield Check(client, "http", hop, command, target=gateway.name)
 
 
 def _containers(site: Site) -> Iterator[Check]:
     """Docker, Portainer and the stacks: by the API where it counts, by Docker where it runs."""
     for host in site.docker_hosts:
-        words = ("docker_has_no_port",)
-        yield Check(host.name, "tcp", "Docker's API on the network", words, host.name)
+        hop = "Docker's API on the network"
+        yield Check(host.name, "tcp", hop, ("docker_has_no_port",), target=host.name)
     server = site.portainer
     if server is None:
         return
     api = (f"https://{server.fqdn}:{SERVER_PORT}/api", ROOT_CA, API_KEY_FILE)
-    knows = ("portainer_knows_us", *api)
-    yield Check(server.name, "http", "Portainer's API with our key", knows, server.name)
+    hop = "Portainer's API with our key"
+    yield Check(server.name, "http", hop, ("portainer_knows_us", *api), target=server.name)
     for agent in site.agents:
-        hop = f"Portainer to the agent on {agent.name}"
-        url = agent_url(site, agent).replace("tcp://", "https://")
-        where = (str(agent.address), str(AGENT_PORT))
+        yield from _agent(site, server, agent)
         endpoint = agent.portainer_environment
-        about = (agent.name, endpoint)
-        yield Check(server.name, "tcp", hop, ("port_answers", *where), *about)
-        yield Check(server.name, "tls", hop, ("agent_pings", url), *about)
-        hop = f"the agent on {agent.name}"
-        yield Check(site.hypervisor.name, "tcp", hop, ("port_is_shut", *where), *about)
-        up = ("endpoint_is_up", *api, endpoint)
-        yield Check(server.name, "http", f"Portainer's endpoint {endpoint}", up, *about)
+        command: tuple[str, ...] = ("endpoint_is_up", *api, endpoint)
+        hop = f"Portainer's endpoint {endpoint}"
+        yield Check(server.name, "http", hop, command, target=agent.name, endpoint=endpoint)
         for stack in agent.docker_stacks:
             name = stack.project
-            asked = ("stack_is_active", *api, endpoint, name)
-            hop = f"the stack {name} in Portainer"
-            yield Check(server.name, "http", hop, asked, agent.name, name)
-            well = ("containers_are_well", name)
-            yield Check(agent.name, "service", f"containers of {name}", well, agent.name, name)
+            command = ("stack_is_active", *api, endpoint, name)
+            yield Check(
+                *(server.name, "http", f"the stack {name} on {agent.name} in Portainer", command),
+                target=agent.name, endpoint=endpoint, stack=name,
+            )  # fmt: skip
+            command = ("containers_are_well", name)
+            yield Check(
+                *(agent.name, "service", f"containers of {name}", command),
+                target=agent.name, endpoint=endpoint, stack=name,
+            )  # fmt: skip
 
 
-def report(
-    outcomes: Mapping[str, Sequence[Outcome]],
-    host: str,
-    site: Site | None = None,
-    failed: Sequence[str] = (),
-) -> str:
-    """What to tell about `host`, a line a fault, given every host's outcomes; empty if none.
-
-    Args:
-        site: if given, the first broken hop comes with its likely mend.
-        failed: hosts that did not answer or had failed before, which may explain the faults.
-    """
-    mine = [outcome for outcome in outcomes.get(host, ()) if outcome.fault]
-    if not mine:
-        return ""
-    first = first_broken([outcome for found in outcomes.values() for outcome in found])
-    assert first is not None  # noqa: S101  # mine is not empty
-    lines = [
-        f"{outcome.check.layer}: {outcome.check.hop}: {outcome.fault}"
-        for outcome in sorted(mine, key=lambda o: LAYERS.index(o.check.layer))
-    ]
-    if first.check.host != host:
-        lines.append(f"(first broken hop: {first.check.layer} on {first.check.host})")
-    else:
-        lines[0] = f"first broken hop: {lines[0]}"
-        if site is not None:
-            advice = mend(site, first.check)
-            lines.insert(1, f"likely mend: {advice.words}: {'; '.join(advice.commands)}")
-    if failed:
-        lines.append(
-            f"(look first at {', '.join(failed)}: not all of the run came to its end there)"
-        )
-    return "\n".join(lines)
+def _agent(site: Site, server: Host, agent: Host) -> Iterator[Check]:
+    """Open to Portainer's server, shut to a host that has no business there."""
+    hop = f"Portainer to the agent on {agent.name}"
+    endpoint = agent.portainer_environment
+    yield _port(server, hop, agent, AGENT_PORT, endpoint=endpoint)
+    url = agent_url(site, agent).replace("tcp://", "https://")
+    yield Check(
+        *(server.name, "tls", hop, ("agent_pings", url)),
+        target=agent.name, port=AGENT_PORT, endpoint=endpoint,
+    )  # fmt: skip
+    hop = f"the agent on {agent.name}"
+    yield _port(site.hypervisor, hop, agent, AGENT_PORT, endpoint=endpoint, probe="port_is_shut")

@@ -1,4 +1,8 @@
-"""What is broken, and the cause that explains the rest: pure, from the outcomes of checks."""
+"""What is broken, and the cause that explains the rest: pure, from the outcomes of checks.
+
+The one place that decides these: the start page, `phoenix status`, `phoenix doctor` and the verdict
+of `deploys/verify.py` show what is found here.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from phoenix.health.advice import Fix, likely_fix
+from phoenix.health.checks import LAYERS, Check, Outcome, checks
+from phoenix.health.paths import CheckedPath, Hop
+from phoenix.site.model import Frozen, Site
 
-from phoenix.health.advice import Mend, mend
-from phoenix.health.checks import LAYERS, Check, Outcome
-from phoenix.health.paths import Hop, Path
-from phoenix.site.model import Site
-
-State = Literal["ok", "broken", "follows", "unknown"]
+HopState = Literal["ok", "broken", "follows", "unknown"]
 """`follows`: it fails as well, behind a broken hop; `unknown`: who should ask cannot be asked."""
-PathState = Literal["ok", "broken", "unknown"]
+State = Literal["ok", "broken", "unknown"]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Fault(_Model):
+class Fault(Frozen):
     """What one check found: `host` made it, `hop` says what it is about."""
 
     layer: str
@@ -35,6 +33,11 @@ class Fault(_Model):
         """Where it is, without what was seen there."""
         return f"{self.host}: {self.hop}"
 
+    @property
+    def told(self) -> str:
+        """What is wrong, in one line."""
+        return f"{self.hop}: {self.fault}"
+
 
 class Cause(Fault):
     """A fault that no other one explains. `seen_by`: all hosts that found it, `host` among them.
@@ -44,30 +47,34 @@ class Cause(Fault):
 
     seen_by: tuple[str, ...]
     breaks: tuple[str, ...]
-    mend: Mend
+    fix: Fix
 
 
-class HopReport(_Model):
+class HopReport(Frozen):
     """One hop as it was found, with its lowest fault; None where all is well."""
 
     source: str
     target: str
     what: str
-    state: State
+    state: HopState
     fault: Fault | None
 
 
-class PathReport(_Model):
-    """One path as it was found. `cause`: the fault of its first broken hop, None if all is well."""
+class PathReport(Frozen):
+    """One path as it was found. `cause`: the fault of its first broken hop, None if all is well.
+
+    A request that arrived as a whole is well, even if a host on its way does not let the operator
+    in, so that a hop is `unknown`.
+    """
 
     kind: str
     name: str
-    state: PathState
+    state: State
     cause: Fault | None
     hops: tuple[HopReport, ...]
 
 
-class Diagnosis(_Model):
+class Diagnosis(Frozen):
     """Everything found: causes with the first one first, and every path that was asked for."""
 
     causes: tuple[Cause, ...]
@@ -75,8 +82,12 @@ class Diagnosis(_Model):
 
     @property
     def first_cause(self) -> Cause | None:
-        """The one to mend first."""
+        """The one to fix first."""
         return self.causes[0] if self.causes else None
+
+    def by_path(self) -> dict[str, PathReport]:
+        """The reports by the name of their path."""
+        return {report.name: report for report in self.paths}
 
 
 @dataclass(frozen=True)
@@ -93,10 +104,15 @@ class Findings:
 
 def no_answer(host: str, reason: str) -> Outcome:
     """The outcome of a host that could not be asked."""
-    return Outcome(Check(host, "reach", "the operator's way in by SSH", (), host), reason)
+    return Outcome(Check(host, "reach", "its own checks", (), target=host), reason)
 
 
-def diagnose(site: Site, asked: Sequence[Path], found: Findings) -> Diagnosis:
+def lowest(outcomes: Iterable[Outcome]) -> Outcome | None:
+    """The fault of the lowest layer, of several the first; None where there is no fault."""
+    return min((one for one in outcomes if one.fault), key=_rank, default=None)
+
+
+def diagnose(site: Site, asked: Sequence[CheckedPath], findings: Findings) -> Diagnosis:
     """Walk the paths in order, and find the causes.
 
     On each path it is the first broken hop's lowest fault; over all paths the causes are ordered
@@ -104,24 +120,25 @@ def diagnose(site: Site, asked: Sequence[Path], found: Findings) -> Diagnosis:
     explains a certificate that expired elsewhere. What must be refused and is not explains
     nothing, and comes last.
     """
-    outcomes = found.by_check()
-    reports, causes = [], []
+    outcomes, silent = findings.by_check(), findings.silent
+    reports: list[PathReport] = []
+    causes: list[tuple[CheckedPath | None, Outcome]] = []
     for path in asked:
-        report, cause = _walk(path, outcomes, found.silent)
+        report, cause = _walk(path, outcomes, silent)
         reports.append(report)
         if cause is not None:
             causes.append((path, cause))
-    seen = {cause.check.host for _, cause in causes if cause.check.layer == "reach"}
-    on_paths = {host for path in asked for host in path.hosts}
-    lone = [no_answer(h, why) for h, why in found.silent.items() if h in on_paths - seen]
+    told = {cause.check.host for _, cause in causes if cause.check.layer == "reach"}
+    on_paths = {host for path in asked for host in path.hosts} if silent else set()
+    untold = [no_answer(host, why) for host, why in silent.items() if host in on_paths - told]
     return Diagnosis(
-        causes=_grouped(site, [*((None, one) for one in lone), *causes], found.outcomes),
+        causes=_grouped(site, [*((None, one) for one in untold), *causes]),
         paths=tuple(reports),
     )
 
 
 def _walk(
-    path: Path, outcomes: Mapping[Check, Outcome], silent: Mapping[str, str]
+    path: CheckedPath, outcomes: Mapping[Check, Outcome], silent: Mapping[str, str]
 ) -> tuple[PathReport, Outcome | None]:
     hops: list[HopReport] = []
     cause: Outcome | None = None
@@ -137,66 +154,68 @@ def _walk(
         hops.append(
             HopReport(
                 source=hop.source, target=hop.target, what=hop.what, state=state,
-                fault=_fault(fault),
+                fault=fault_of(fault),
             )
         )  # fmt: skip
     hidden = any(hop.state == "unknown" for hop in hops)
-    state_of_path: PathState = "broken" if broken else "unknown" if hidden else "ok"
+    arrived = path.kind == "request" and hops[-1].state == "ok"
+    state_of_path: State = "broken" if broken else "unknown" if hidden and not arrived else "ok"
+    if state_of_path == "ok":
+        cause = None
     report = PathReport(
-        kind=path.kind, name=path.name, state=state_of_path, cause=_fault(cause), hops=tuple(hops)
+        kind=path.kind, name=path.name, state=state_of_path, cause=fault_of(cause), hops=tuple(hops)
     )
     return report, cause
 
 
 def _judge(
     hop: Hop, outcomes: Mapping[Check, Outcome], silent: Mapping[str, str]
-) -> tuple[Outcome | None, State]:
+) -> tuple[Outcome | None, HopState]:
     """The hop's lowest fault, and its state by itself.
 
     A hop whose checks all pass is well, even if a host on it does not let the operator in.
     """
-    made = [outcomes[check] for check in hop.checks if check in outcomes]
-    faults = [outcome for outcome in made if outcome.fault]
-    if not faults and len(made) == len(hop.checks):
+    known = [outcomes[check] for check in hop.checks if check in outcomes]
+    is_broken = any(outcome.fault for outcome in known)
+    if not is_broken and len(known) == len(hop.checks):
         return None, "ok"
-    unasked = [no_answer(host, silent[host]) for host in sorted(hop.hosts & silent.keys())]
-    lowest = min([*unasked, *faults], key=_rank, default=None)
-    return lowest, "broken" if faults else "unknown"
+    not_asked = [no_answer(host, silent[host]) for host in sorted(hop.hosts & silent.keys())]
+    return lowest([*not_asked, *known]), "broken" if is_broken else "unknown"
 
 
 def _rank(outcome: Outcome) -> int:
     return LAYERS.index(outcome.check.layer)
 
 
-def _fault(outcome: Outcome | None) -> Fault | None:
+def fault_of(outcome: Outcome | None) -> Fault | None:
+    """What an outcome says, as it is told; None where there is no fault."""
     if outcome is None:
         return None
     check = outcome.check
     return Fault(layer=check.layer, host=check.host, hop=check.hop, fault=outcome.fault)
 
 
-def _grouped(
-    site: Site, found: Iterable[tuple[Path | None, Outcome]], order: Sequence[Outcome]
-) -> tuple[Cause, ...]:
+def _grouped(site: Site, causes: Sequence[tuple[CheckedPath | None, Outcome]]) -> tuple[Cause, ...]:
     """Each fault once, with all who saw it and all that it breaks; the first cause first."""
-    places = {outcome: number for number, outcome in enumerate(order)}
-    groups: dict[tuple[str, str, str], list[tuple[Path | None, Outcome]]] = {}
-    for path, outcome in found:
-        key = (outcome.check.layer, outcome.check.probe, outcome.fault)
-        if outcome.check.layer in ("reach", "service"):  # the same words of another host or unit
-            key = (*key[:2], f"{outcome.check.host} {outcome.check.hop}")
-        groups.setdefault(key, []).append((path, outcome))
+    if not causes:
+        return ()
+    places = {check: number for number, check in enumerate(checks(site))}
+    groups: dict[tuple[str, str, str], list[tuple[CheckedPath | None, Outcome]]] = {}
+    for path, outcome in causes:
+        groups.setdefault(_sameness(outcome), []).append((path, outcome))
 
-    def place(group: Sequence[tuple[Path | None, Outcome]]) -> tuple[bool, int, int]:
+    def place(outcome: Outcome) -> int:
+        return places.get(outcome.check, -1)
+
+    def rank(group: Sequence[tuple[CheckedPath | None, Outcome]]) -> tuple[bool, int, int]:
         guards_only = all(path is not None and path.kind == "guard" for path, _ in group)
-        number = min(places.get(outcome, -1) for _, outcome in group)
-        return guards_only, _rank(group[0][1]), number
+        return guards_only, _rank(group[0][1]), min(place(outcome) for _, outcome in group)
 
-    causes = []
-    for group in sorted(groups.values(), key=place):
-        first = min((outcome for _, outcome in group), key=lambda one: places.get(one, -1))
+    result = []
+    for group in sorted(groups.values(), key=rank):
+        first = min((outcome for _, outcome in group), key=place)
         check = first.check
-        causes.append(
+        result.append(
             Cause(
                 host=check.host,
                 layer=check.layer,
@@ -204,7 +223,18 @@ def _grouped(
                 fault=first.fault,
                 seen_by=tuple(dict.fromkeys(outcome.check.host for _, outcome in group)),
                 breaks=tuple(dict.fromkeys(path.name for path, _ in group if path is not None)),
-                mend=mend(site, check),
+                fix=likely_fix(site, check),
             )
         )
-    return tuple(causes)
+    return tuple(result)
+
+
+def _sameness(outcome: Outcome) -> tuple[str, str, str]:
+    """Equal for one fault as several hosts see it.
+
+    Units and ways in that are down say the same of themselves: there the host and its hop count.
+    """
+    check = outcome.check
+    if check.layer in ("reach", "service"):
+        return check.layer, check.probe, check.title
+    return check.layer, check.probe, outcome.fault

@@ -1,28 +1,24 @@
 """The start page as data: what the last verification found, for people and for programs.
 
 Pure. The page is open to everyone in the network, so it names the hop that is broken and keeps
-what the probes heard there (log lines, answers) to the run of `deploys/verify.py`.
+what the checks heard there (log lines, answers) to the run of `deploys/verify.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
 
-from phoenix.components.portainer.config import SERVER_UNIT
-from phoenix.health.checks import Check, Outcome, checks, first_broken
-from phoenix.health.endpoints import Served
+from phoenix.health.checks import Check, Outcome, checks
+from phoenix.health.diagnosis import Diagnosis, Fault, PathReport, State, fault_of, lowest
+from phoenix.health.paths import request_path
+from phoenix.health.served import Served
 from phoenix.runs.revision import Revision
-from phoenix.site.model import Frozen, Host, Service, Site
-from phoenix.site.roles import guest_with
-
-State = Literal["ok", "failing", "unknown"]
-"""`unknown`: a check could not be made, and none that was made failed."""
+from phoenix.site.model import Frozen, Service, Site
 
 
-class Hop(Frozen):
-    """A broken hop: the host that found it, the layer (`phoenix.health.checks.LAYERS`), the hop."""
+class FirstCause(Frozen):
+    """Where the fault is that explains the others, without what was heard there."""
 
     host: str
     layer: str
@@ -30,13 +26,17 @@ class Hop(Frozen):
 
 
 class Health(Frozen):
-    """What some checks say together: how many were wanted, failed, or could not be made."""
+    """What some checks say together: how many there are, how many failed or were not run.
+
+    `state` is `unknown` where checks were not run, none that was run failed, and nothing else
+    proves that all is well.
+    """
 
     state: State
     checks: int
     failed: int
-    unmade: int
-    first_broken: Hop | None
+    not_run: int
+    first_cause: FirstCause | None
 
 
 class ServiceRow(Frozen):
@@ -53,24 +53,6 @@ class ServiceRow(Frozen):
     login: bool
     health: Health
     certificate_until: datetime | None
-
-
-class CertificateRow(Frozen):
-    """What one TLS port serves. Times are UTC; without a session they and `issuer` are None.
-
-    `fault` is empty where chain and name verify to the site's root.
-    """
-
-    holder: str
-    address: str
-    port: int
-    server_name: str
-    names: tuple[str, ...]
-    issuer: str | None
-    serial: str | None
-    not_before: datetime | None
-    not_after: datetime | None
-    fault: str
 
 
 class HostRow(Frozen):
@@ -96,7 +78,7 @@ class Page(Frozen):
     environment: str
     health: Health
     services: tuple[ServiceRow, ...]
-    certificates: tuple[CertificateRow, ...]
+    certificates: tuple[Served, ...]
     hosts: tuple[HostRow, ...]
     revision: Revision
     stamp: Stamp
@@ -108,7 +90,8 @@ class Page(Frozen):
 
 def build(
     site: Site,
-    outcomes: Mapping[str, Sequence[Outcome]],
+    outcomes: Sequence[Outcome],
+    diagnosis: Diagnosis,
     served: Sequence[Served],
     revision: Revision,
     stamp: Stamp,
@@ -116,30 +99,34 @@ def build(
     """The page of a run.
 
     Args:
-        outcomes: of each host that made its checks; a host that is absent made none.
-        served: what each of `phoenix.health.endpoints.endpoints(site)` serves, in their order.
+        outcomes: Of the checks that were run, on whatever hosts.
+        diagnosis: Of these outcomes, over all paths of the site.
+        served: What the endpoints of the site serve.
 
     Raises:
-        phoenix.roles.RoleError: the site has no gateway, Traefik or CA.
+        phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
     """
-    found = {one.check: one for made in outcomes.values() for one in made}
-    wanted = checks(site)
+    by_check = {outcome.check: outcome for outcome in outcomes}
+    by_host: dict[str, list[Check]] = {host.name: [] for host in site.hosts}
+    for check in checks(site):
+        by_host[check.host].append(check)
+    reports = diagnosis.by_path()
     return Page(
         domain=site.domain,
         environment=site.environment,
-        health=_health(wanted, found),
+        health=_health(checks(site), by_check, diagnosis.first_cause),
         services=tuple(
-            _service(site, service, wanted, found, served)
+            _service(site, service, by_check, reports, served)
             for service in site.services
             if service.exposure == "gateway" and service.kind != "home"
         ),
-        certificates=tuple(_certificate(one) for one in served),
+        certificates=tuple(served),
         hosts=tuple(
             HostRow(
                 name=host.name,
                 address=str(host.address),
                 roles=tuple(sorted(host.roles)),
-                health=_health([c for c in wanted if c.host == host.name], found),
+                health=_own_health(by_host[host.name], by_check),
             )
             for host in site.hosts
         ),
@@ -151,99 +138,62 @@ def build(
 def headline(health: Health) -> str:
     """The state in words: "All 62 checks pass", "2 of 62 checks fail"."""
     total = f"{health.checks} check{'' if health.checks == 1 else 's'}"
-    if health.state == "ok":
+    if not health.failed and not health.not_run:
         return f"All {total} pass" if health.checks != 1 else "The one check passes"
     parts = []
     if health.failed:
         parts.append(f"{health.failed} of {total} fail{'s' if health.failed == 1 else ''}")
-    if health.unmade:
+    if health.not_run:
         of = "" if parts else f" of {total}"
-        parts.append(f"{health.unmade}{of} could not be made")
+        parts.append(f"{health.not_run}{of} {'was' if health.not_run == 1 else 'were'} not run")
     return ", ".join(parts)
 
 
-def _health(wanted: Iterable[Check], found: Mapping[Check, Outcome]) -> Health:
-    wanted = tuple(wanted)
-    made = [found[check] for check in wanted if check in found]
-    failed = sum(1 for one in made if one.fault)
-    first = first_broken(made)
-    hop = (
-        Hop(host=first.check.host, layer=first.check.layer, hop=first.check.hop) if first else None
+def _own_health(mine: Sequence[Check], by_check: Mapping[Check, Outcome]) -> Health:
+    """Of the checks that one host makes: the first cause is the one of the lowest layer."""
+    first = lowest(by_check[check] for check in mine if check in by_check)
+    return _health(mine, by_check, fault_of(first))
+
+
+def _health(
+    mine: Iterable[Check],
+    by_check: Mapping[Check, Outcome],
+    cause: Fault | None,
+    state: State | None = None,
+) -> Health:
+    mine = tuple(mine)
+    run = [by_check[check] for check in mine if check in by_check]
+    failed = sum(1 for outcome in run if outcome.fault)
+    not_run = len(mine) - len(run)
+    return Health(
+        state=state or ("broken" if failed else "unknown" if not_run else "ok"),
+        checks=len(mine),
+        failed=failed,
+        not_run=not_run,
+        first_cause=(
+            FirstCause(host=cause.host, layer=cause.layer, hop=cause.hop) if cause else None
+        ),
     )
-    unmade = len(wanted) - len(made)
-    state: State = "failing" if failed else "unknown" if unmade else "ok"
-    return Health(state=state, checks=len(wanted), failed=failed, unmade=unmade, first_broken=hop)
 
 
 def _service(
     site: Site,
     service: Service,
-    wanted: Sequence[Check],
-    found: Mapping[Check, Outcome],
+    by_check: Mapping[Check, Outcome],
+    reports: Mapping[str, PathReport],
     served: Sequence[Served],
 ) -> ServiceRow:
-    path = _path(site, service)
-    ends = [
-        one.leaf.not_after if one.leaf else None
-        for one in served
-        if (str(one.endpoint.host.address), str(one.endpoint.port)) in path
-    ]
-    stack = service.deployment.project if service.deployment else None
+    path = request_path(site, service)
+    report = reports[path.name]
+    on_path = {(check.target, check.port) for check in path.checks}
+    ends = [one.not_after for one in served if (one.holder, one.port) in on_path]
     login = service.kind == "dashboard"
     return ServiceRow(
         name=service.name,
         url=f"https://{service.fqdn}{service.health_path if login else '/'}",
         owner=service.owner.name,
-        stack=stack,
+        stack=service.deployment.project if service.deployment else None,
         login=login,
-        health=_health((c for c in wanted if _concerns(site, service, stack, path, c)), found),
+        health=_health(path.checks, by_check, report.cause, report.state),
         certificate_until=None if None in ends else min((e for e in ends if e), default=None),
-    )
-
-
-def _path(site: Site, service: Service) -> set[tuple[str, str]]:
-    """Address and port of each hop of a request, as the probes write them."""
-    hops: list[tuple[Host, int]] = [(guest_with(site, role), 443) for role in ("nginx", "traefik")]
-    if service.kind == "backend":
-        hops.append((service.owner, service.port))
-    return {(str(host.address), str(port)) for host, port in hops}
-
-
-def _concerns(
-    site: Site, service: Service, stack: str | None, path: set[tuple[str, str]], check: Check
-) -> bool:
-    """Whether a request for the service fails with this check."""
-    probe, *words = check.words
-    if probe == "unit_runs":
-        units = {"nginx.service": site.gateway, "traefik.service": site.traefik}
-        if service.kind == "backend":
-            units |= {"docker.service": service.owner, SERVER_UNIT: service.owner}
-        owner = units.get(words[0])
-        return owner is not None and owner.name == check.host
-    if probe in ("containers_are_well", "stack_is_active"):
-        return words[-1] == stack
-    if probe == "request_gives":
-        return words[1].startswith(f"https://{service.fqdn}/")
-    if probe == "router_is_enabled":
-        return words[0].endswith(f"/{service.name}@file")
-    if probe in ("port_answers", "tls_verifies", "served_is_fresh"):
-        # The gateway has one port for all names, and is asked for each of them.
-        others = {s.fqdn for s in site.services if s != service}
-        return (words[0], words[1]) in path and not others.intersection(words[2:])
-    return False
-
-
-def _certificate(served: Served) -> CertificateRow:
-    endpoint, leaf, fault = served
-    return CertificateRow(
-        holder=endpoint.host.name,
-        address=str(endpoint.host.address),
-        port=endpoint.port,
-        server_name=endpoint.server_name,
-        names=endpoint.names,
-        issuer=leaf and leaf.issuer_cn,
-        serial=leaf and leaf.serial,
-        not_before=leaf and leaf.not_before,
-        not_after=leaf and leaf.not_after,
-        fault=fault,
     )

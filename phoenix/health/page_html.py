@@ -13,6 +13,7 @@ from phoenix.health.page import Health, Page, headline
 
 STYLE = FOLDER / "components/home/style.css"
 _LAYERS = {
+    "reach": "its checks were not run",
     "service": "does not run as it should",
     "dns": "names are answered wrongly",
     "tcp": "the connection is not as it should be",
@@ -51,11 +52,11 @@ def _environment() -> Environment:
 
 
 def why(health: Health) -> str:
-    """The first broken hop in words; empty where there is none."""
-    hop = health.first_broken
-    if hop is None:
+    """The first cause in words; empty where there is none."""
+    cause = health.first_cause
+    if cause is None:
         return ""
-    return f"First broken hop, seen from {hop.host}: {hop.hop}: {_LAYERS[hop.layer]}"
+    return f"First cause, seen from {cause.host}: {cause.hop}: {_LAYERS[cause.layer]}"
 
 
 def moment(at: datetime) -> str:

@@ -1,26 +1,30 @@
 """The paths that requests take, hop by hop, each hop with the checks that prove it.
 
-Every check of `phoenix.health.checks.checks` is on at least one path, and no check is made here:
-a path is an order in which to look at their outcomes.
+The one place that knows which checks a request rests on: the start page, `phoenix status`,
+`phoenix doctor` and `phoenix explain` all read it here. Every check of
+`phoenix.health.checks.checks` is on at least one path, and no check is made here: a path is an
+order in which to look at their outcomes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from phoenix.components.acme.config import TIMER
 from phoenix.components.portainer.config import AGENT_UNIT, SERVER_UNIT
 from phoenix.derived.components import Component
 from phoenix.derived.dns import DnsRecord
-from phoenix.derived.find import Meaning, Stack, find, kind_of, unknown
+from phoenix.derived.find import Meaning, Stack, kind_of, unknown
+from phoenix.derived.find import find as find_name
 from phoenix.derived.routes import Route, routes
 from phoenix.health.advice import COMPONENTS
 from phoenix.health.checks import Check, checks
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Deployment, Host, Service, Site, Template
+from phoenix.site.names import CA
 from phoenix.site.roles import guest_with
 
 Kind = Literal["request", "names", "renewal", "agent", "stack", "api", "guard"]
@@ -43,18 +47,31 @@ class Hop:
 
 
 @dataclass(frozen=True)
-class Path:
-    """One way through the site. `about`: the names by which an operator means it, lower case."""
+class CheckedPath:
+    """One way through the site.
+
+    Attributes:
+        kind: What it is for.
+        name: For people; no two paths of a site have the same.
+        hops: In the order in which a request meets them.
+        about: Names by which an operator asks for it, in lower case.
+        service: Of the kind `request`: the name of the service.
+        guest: Of the kinds `agent` and `stack`: the Docker host.
+        stack: Of the kind `stack`: the deployed stack.
+    """
 
     kind: Kind
     name: str
     hops: tuple[Hop, ...]
     about: frozenset[str] = frozenset()
+    service: str = ""
+    guest: str = ""
+    stack: str = ""
 
     @property
     def checks(self) -> tuple[Check, ...]:
         """All checks of the path, each once."""
-        return tuple(dict.fromkeys(check for hop in self.hops for check in hop.checks))
+        return _checks_of(self.hops)
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -63,16 +80,69 @@ class Path:
 
 
 @cache
-def paths(site: Site) -> tuple[Path, ...]:
-    """All paths: requests first, then what they rest on, then what must be refused."""
+def paths(site: Site) -> tuple[CheckedPath, ...]:
+    """All paths: requests first, then what they rest on, then what must be refused.
+
+    Raises:
+        phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
+    """
+    find = _Checks(checks(site))
     return tuple(
         path
         for make in (_requests, _names, _renewals, _portainer, _guards)
-        for path in make(site, _Checks(checks(site)))
+        for path in make(site, find)
     )
 
 
-def select(site: Site, name: str) -> tuple[Path, ...]:
+def request_path(site: Site, service: Service) -> CheckedPath:
+    """The path of a client's request for a service behind the gateway.
+
+    Raises:
+        KeyError: the service is not behind the gateway.
+        phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
+    """
+    return _by_key(site)["request", service.name, ""]
+
+
+def agent_path(site: Site, agent: Host) -> CheckedPath:
+    """Portainer's path to the agent on a Docker host, and so to the endpoint that it is.
+
+    Raises:
+        KeyError: no agent runs there.
+    """
+    return _by_key(site)["agent", agent.name, ""]
+
+
+def stack_path(site: Site, agent: Host, stack: Deployment) -> CheckedPath:
+    """What a deployed stack rests on: its containers, and Portainer's hold on it.
+
+    Raises:
+        KeyError: it is not deployed on that host.
+    """
+    return _by_key(site)["stack", agent.name, stack.project]
+
+
+def service_checks(site: Site, service: Service) -> tuple[Check, ...]:
+    """The checks that a request for a service rests on, along its path.
+
+    Behind the gateway these are its whole path's; for the CA every host's connection to it, for
+    Portainer's agent those between it and the server. Empty for any other service that clients
+    reach directly: nothing checks that.
+
+    Raises:
+        phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
+    """
+    if service.exposure == "gateway":
+        return request_path(site, service).checks
+    if service.kind == "ca":
+        find = _Checks(checks(site))
+        return _checks_of(hop for host in site.hosts for hop in _reach_ca(site, host, find))
+    if service.kind == "agent" and service.owner in site.agents:
+        return agent_path(site, service.owner).checks
+    return ()
+
+
+def select(site: Site, name: str) -> tuple[CheckedPath, ...]:
     """The paths that concern whatever has this name (see `phoenix.derived.find`), in their order.
 
     Of a name with several meanings, as a guest and its service, the paths of all of them.
@@ -80,7 +150,7 @@ def select(site: Site, name: str) -> tuple[Path, ...]:
     Raises:
         NameLookupError: nothing has that name, or no path concerns what has it.
     """
-    meanings = find(site, name)
+    meanings = find_name(site, name)
     if not meanings:
         raise unknown(site, name)
     chosen = {path for meaning in meanings for path in concerning(site, meaning)}
@@ -90,7 +160,7 @@ def select(site: Site, name: str) -> tuple[Path, ...]:
     return tuple(path for path in paths(site) if path in chosen)
 
 
-def concerning(site: Site, meaning: Meaning) -> tuple[Path, ...]:
+def concerning(site: Site, meaning: Meaning) -> tuple[CheckedPath, ...]:
     """The paths that concern one thing.
 
     A service or a stack: the paths about it. A guest: those in which it takes part. A component:
@@ -120,103 +190,125 @@ def concerning(site: Site, meaning: Meaning) -> tuple[Path, ...]:
             return ()
 
 
-def _through(site: Site, component: Component, path: Path) -> bool:
+def _through(site: Site, component: Component, path: CheckedPath) -> bool:
     if component.name == "stacks":
         return any(check.probe == "containers_are_well" for check in path.checks)
     units = {unit for unit, name in COMPONENTS.items() if name == component.name}
     if units:
-        return any(check.probe == "unit_runs" and check.subject in units for check in path.checks)
+        return any(check.unit in units for check in path.checks)
     return any(host.name in path.hosts for host in component.hosts(site))
 
 
 def _resolves(check: Check, name: str) -> bool:
-    return check.probe == "names_resolve" and check.subject == name
+    return check.probe == "names_resolve" and check.name == name
+
+
+@cache
+def _by_key(site: Site) -> dict[tuple[Kind, str, str], CheckedPath]:
+    return {(path.kind, path.service or path.guest, path.stack): path for path in paths(site)}
+
+
+def _checks_of(hops: Iterable[Hop]) -> tuple[Check, ...]:
+    return tuple(dict.fromkeys(check for hop in hops for check in hop.checks))
 
 
 class _Checks:
     """The site's checks, found by what they are about."""
 
-    def __init__(self, made: Iterable[Check]) -> None:
-        self._made = tuple(made)
+    _FIELDS = ("probe", "host", "target", "unit", "name", "service", "certificate", "endpoint",
+               "stack")  # fmt: skip
 
-    def __call__(self, *probes: str, **fields: str) -> tuple[Check, ...]:
-        """Those of `probes` (empty: any) whose fields have these values, in their order."""
+    def __init__(self, every: Sequence[Check]) -> None:
+        self._by_field: dict[tuple[str, object], list[Check]] = defaultdict(list)
+        for check in every:
+            for field in self._FIELDS:
+                self._by_field[field, getattr(check, field)].append(check)
+
+    def __call__(self, probe: str, **fields: object) -> tuple[Check, ...]:
+        """Those of one probe whose fields have these values, in the order of `checks`."""
+        shortest = min(
+            (self._by_field.get(item, []) for item in (("probe", probe), *fields.items())), key=len
+        )
         return tuple(
             check
-            for check in self._made
-            if (not probes or check.probe in probes)
+            for check in shortest
+            if check.probe == probe
             and all(getattr(check, field) == value for field, value in fields.items())
         )
 
-    def unit(self, host: Host, *units: str) -> tuple[Check, ...]:
-        """Whether units run."""
-        return tuple(c for c in self("unit_runs", host=host.name) if c.subject in units)
+    def unit(self, host: Host, unit: str) -> tuple[Check, ...]:
+        """Whether a unit of a host runs."""
+        return self("unit_runs", host=host.name, unit=unit)
 
-    def tls(self, source: Host, target: Host, subject: str) -> tuple[Check, ...]:
-        """One connection: TCP, certificate, TLS."""
-        probes = ("port_answers", "served_is_fresh", "tls_verifies")
-        return self(*probes, host=source.name, target=target.name, subject=subject)
+    def connection(self, source: Host, target: Host, **fields: str) -> tuple[Check, ...]:
+        """One connection: TCP, certificate, TLS; `fields` say which of those between the two."""
+        return tuple(
+            check
+            for probe in ("port_answers", "served_is_fresh", "tls_verifies")
+            for check in self(probe, host=source.name, target=target.name, **fields)
+        )
 
-    def pair(self, host: Host) -> tuple[Check, ...]:
-        """A holder's certificate on disk, and that it is the one in use."""
-        return self("pair_fits", "pair_is_served", host=host.name)
+    def certificate(self, host: Host, port: int) -> tuple[Check, ...]:
+        """A holder's certificate on disk, and that it is the one in use at a port."""
+        served = [c for c in self("pair_is_served", host=host.name) if c.port == port]
+        return (*self("pair_fits", host=host.name), *served)
 
 
 # -- requests --------------------------------------------------------------------------------------
 
 
-def _requests(site: Site, find: _Checks) -> Iterator[Path]:
+def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     """A client (the hypervisor: no guest asks itself) -> gateway -> Traefik -> backend."""
     client = site.hypervisor
     gateway, proxy = guest_with(site, "nginx"), guest_with(site, "traefik")
     for route in routes(site):
-        name = route.fqdn
+        name, service = route.fqdn, route.service.name
         hops = [
             _asks_dns(site, client, find, name),
             Hop(
                 *(client.name, gateway.name, "TLS by the gateway"),
                 (
                     *find.unit(gateway, "nginx.service"),
-                    *find.pair(gateway),
-                    *find.tls(client, gateway, name),
+                    *find.certificate(gateway, 443),
+                    *find.connection(client, gateway, service=service),
                 ),
             ),
             Hop(
                 *(gateway.name, proxy.name, "TLS by Traefik"),
                 (
                     *find.unit(proxy, "traefik.service"),
-                    *find.pair(proxy),
-                    *find.tls(gateway, proxy, proxy.fqdn),
+                    *find.certificate(proxy, 443),
+                    *find.connection(gateway, proxy, name=proxy.fqdn),
                 ),
             ),
             Hop(
                 *(proxy.name, proxy.name, "Traefik's router"),
-                find("router_is_enabled", subject=route.service.name),
+                find("router_is_enabled", service=service),
             ),
-            _backend(site, route, find),
+            _backend(route, proxy, find),
             Hop(
                 *(client.name, gateway.name, "the whole request"),
-                find("request_gives", subject=name),
+                find("request_gives", service=service),
             ),
         ]
-        about = {route.service.name, name, *_stack_names(route.service)}
-        yield Path("request", f"https://{name}", tuple(h for h in hops if h.checks), _lower(about))
+        about = _lower({service, name, *_stack_names(route.service)})
+        with_checks = tuple(hop for hop in hops if hop.checks)
+        yield CheckedPath("request", f"https://{name}", with_checks, about, service=service)
 
 
-def _backend(site: Site, route: Route, find: _Checks) -> Hop:
+def _backend(route: Route, proxy: Host, find: _Checks) -> Hop:
     """Traefik to what answers: the units and containers behind it, and the connection."""
     service, owner = route.service, route.service.owner
-    proxy = guest_with(site, "traefik")
-    units = [f"phoenix-{service.name}.service"]
+    behind = [*find("unit_runs", host=owner.name, service=service.name)]
     if owner != proxy:
-        units.append("docker.service")
-    behind = [*find.unit(owner, *units)]
+        behind += find.unit(owner, "docker.service")
     if service.deployment is not None:
-        project = service.deployment.project
-        behind += find("containers_are_well", host=owner.name, subject=project)
+        stack = service.deployment.project
+        behind += find("containers_are_well", host=owner.name, stack=stack)
     if owner != proxy:
-        behind += find.pair(owner)
-        behind += find.tls(proxy, owner, service.name)
+        if service.scheme == "https":
+            behind += find.certificate(owner, service.port)
+        behind += find.connection(proxy, owner, service=service.name)
     what = f"{service.scheme} port {service.port}" if owner != proxy else "what answers"
     return Hop(proxy.name, owner.name, what, tuple(behind))
 
@@ -229,114 +321,133 @@ def _stack_names(service: Service) -> list[str]:
 # -- what requests rest on -------------------------------------------------------------------------
 
 
-def _dns_runs(site: Site, find: _Checks) -> tuple[Check, ...]:
-    return find.unit(site.hypervisor, "phoenix-dns.service")
-
-
 def _asks_dns(site: Site, host: Host, find: _Checks, name: str = "") -> Hop:
     """One name, or all of them."""
+    runs = find.unit(site.hypervisor, "phoenix-dns.service")
     if name:
-        found = find("names_resolve", host=host.name, subject=name)
+        asked = find("names_resolve", host=host.name, name=name)
     else:
-        found = find("names_resolve", "name_is_unknown", host=host.name)
+        asked = (
+            *find("names_resolve", host=host.name),
+            *find("name_is_unknown", host=host.name),
+        )
     what = "its name" if name else "names"
-    return Hop(host.name, site.hypervisor.name, what, (*_dns_runs(site, find), *found))
+    return Hop(host.name, site.hypervisor.name, what, (*runs, *asked))
 
 
-def _names(site: Site, find: _Checks) -> Iterator[Path]:
+def _names(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     for host in site.hosts:
-        yield Path("names", f"{host.name} asks DNS", (_asks_dns(site, host, find),))
+        yield CheckedPath("names", f"{host.name} asks DNS", (_asks_dns(site, host, find),))
 
 
-def _renewals(site: Site, find: _Checks) -> Iterator[Path]:
+def _reach_ca(site: Site, host: Host, find: _Checks) -> tuple[Hop, Hop]:
+    ca, name = guest_with(site, "step_ca"), f"{CA}.{site.domain}"
+    runs = find.unit(ca, "step-ca.service")
+    connects = find.connection(host, ca, name=name)
+    return (
+        _asks_dns(site, host, find, name),
+        Hop(host.name, ca.name, "TLS by the CA", (*runs, *connects)),
+    )
+
+
+def _renewals(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     """Every host can reach the CA; holders renew by it."""
-    ca = guest_with(site, "step_ca")
-    ca_name = f"ca.{site.domain}"
     on_every_path = {site.gateway, site.traefik}
     routed = {name for route in routes(site) for name in (route.service.name, route.fqdn)}
     for host in site.hosts:
-        reach = (*find.unit(ca, "step-ca.service"), *find.tls(host, ca, ca_name))
-        hops = [
-            _asks_dns(site, host, find, ca_name),
-            Hop(host.name, ca.name, "TLS by the CA", reach),
-        ]
-        about = {"ca", ca_name, *(routed if host in on_every_path else ())}
-        timers = [c for c in find("unit_runs", host=host.name) if c.subject.startswith(TIMER)]
-        for timer in timers:
-            name = timer.subject.removeprefix(TIMER).removesuffix(".timer")
-            pair = (timer, *find("pair_fits", "pair_is_served", host=host.name, subject=name))
-            hops.append(Hop(host.name, host.name, f"certificate {name}", pair))
+        hops = [*_reach_ca(site, host, find)]
+        about = {CA, f"{CA}.{site.domain}", *(routed if host in on_every_path else ())}
+        fits = find("pair_fits", host=host.name)
+        for certificate in (check.certificate for check in fits):
+            mine = {"host": host.name, "certificate": certificate}
+            proof = (
+                *find("unit_runs", **mine),
+                *find("pair_fits", **mine),
+                *find("pair_is_served", **mine),
+            )
+            hops.append(Hop(host.name, host.name, f"certificate {certificate}", proof))
             about |= {service.name for service in site.services if service.owner == host}
-        kind = "gets its certificate" if timers else "reaches the CA"
-        yield Path("renewal", f"{host.name} {kind}", tuple(hops), _lower(about))
+        kind = "gets its certificate" if fits else "reaches the CA"
+        yield CheckedPath("renewal", f"{host.name} {kind}", tuple(hops), _lower(about))
 
 
-def _portainer(site: Site, find: _Checks) -> Iterator[Path]:
+def _portainer(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     server = site.portainer
     if server is None:
         return
-    units = find.unit(server, "docker.service", SERVER_UNIT)
+    runs = (*find.unit(server, "docker.service"), *find.unit(server, SERVER_UNIT))
     api = (
         _asks_dns(site, server, find, server.fqdn),
-        Hop("operator", server.name, "API with our key", (*units, *find("portainer_knows_us"))),
+        Hop("operator", server.name, "API with our key", (*runs, *find("portainer_knows_us"))),
     )
-    yield Path("api", "operator uses Portainer's API", api, _lower({"portainer", server.fqdn}))
+    about = _lower({"portainer", server.fqdn})
+    yield CheckedPath("api", "operator uses Portainer's API", api, about)
     for agent in site.agents:
-        endpoint = agent.portainer_environment
-        runs = find.unit(agent, "docker.service", AGENT_UNIT)
-        talks = find("port_answers", "agent_pings", host=server.name, subject=endpoint)
-        names = [s.fqdn for s in site.services if s.owner == agent and s.kind == "agent"]
-        hops = (
-            *(_asks_dns(site, server, find, name) for name in names),
-            Hop(server.name, agent.name, "the agent", (*runs, *talks)),
-            *api,
-            Hop(
-                server.name,
-                agent.name,
-                f"endpoint {endpoint}",
-                find("endpoint_is_up", subject=endpoint),
-            ),
-        )
-        labels = [name.removesuffix(f".{site.domain}") for name in names]
-        about = _lower({endpoint, "portainer", *names, *labels})
-        yield Path("agent", f"Portainer reaches {agent.name}", hops, about)
+        yield _agent(site, server, agent, api, find)
         for stack in agent.docker_stacks:
-            yield _stack(site, agent, stack, api, find)
+            yield _stack(site, server, agent, stack, api, find)
 
 
-def _stack(site: Site, agent: Host, stack: Deployment, api: tuple[Hop, ...], find: _Checks) -> Path:
-    project = stack.project
-    server = guest_with(site, "portainer")
-    containers = find("containers_are_well", host=agent.name, subject=project)
+def _agent(
+    site: Site, server: Host, agent: Host, api: tuple[Hop, ...], find: _Checks
+) -> CheckedPath:
+    endpoint = agent.portainer_environment
+    runs = (*find.unit(agent, "docker.service"), *find.unit(agent, AGENT_UNIT))
+    talks = (
+        *find("port_answers", host=server.name, endpoint=endpoint),
+        *find("agent_pings", endpoint=endpoint),
+    )
+    names = [s.fqdn for s in site.services if s.owner == agent and s.kind == "agent"]
+    is_up = find("endpoint_is_up", endpoint=endpoint)
     hops = (
-        Hop(
-            *(agent.name, agent.name, "containers"),
-            (*find.unit(agent, "docker.service"), *containers),
-        ),
+        *(_asks_dns(site, server, find, name) for name in names),
+        Hop(server.name, agent.name, "the agent", (*runs, *talks)),
         *api,
-        Hop(
-            *(server.name, agent.name, "the stack in Portainer"),
-            (
-                *find("endpoint_is_up", subject=agent.portainer_environment),
-                *find("stack_is_active", subject=project),
-            ),
-        ),
+        Hop(server.name, agent.name, f"endpoint {endpoint}", is_up),
+    )
+    labels = [name.removesuffix(f".{site.domain}") for name in names]
+    about = _lower({endpoint, "portainer", *names, *labels})
+    return CheckedPath("agent", f"Portainer reaches {agent.name}", hops, about, guest=agent.name)
+
+
+def _stack(
+    site: Site, server: Host, agent: Host, stack: Deployment, api: tuple[Hop, ...], find: _Checks
+) -> CheckedPath:
+    endpoint, project = agent.portainer_environment, stack.project
+    containers = (
+        *find.unit(agent, "docker.service"),
+        *find("containers_are_well", host=agent.name, stack=project),
+    )
+    active = (
+        *find("endpoint_is_up", endpoint=endpoint),
+        *find("stack_is_active", endpoint=endpoint, stack=project),
+    )
+    hops = (
+        Hop(agent.name, agent.name, "containers", containers),
+        *api,
+        Hop(server.name, agent.name, "the stack in Portainer", active),
     )
     services = {s.name for s in site.services if s.owner == agent and s.deployment == stack}
-    return Path("stack", f"stack {project}", hops, _lower({stack.name, project, *services}))
+    return CheckedPath(
+        *("stack", f"stack {project} on {agent.name}", hops),
+        about=_lower({stack.name, project, *services}),
+        guest=agent.name,
+        stack=project,
+    )
 
 
-def _guards(_: Site, find: _Checks) -> Iterator[Path]:
+def _guards(_: Site, find: _Checks) -> Iterator[CheckedPath]:
     """What must not work, or must not be seen."""
-    for check in find("name_is_rejected", "port_is_shut", "docker_has_no_port", "keys_are_private"):
-        what = {
-            "name_is_rejected": f"undeclared names at {check.target}",
-            "port_is_shut": f"the agent on {check.target} to {check.host}",
-            "docker_has_no_port": f"Docker's API on {check.target}",
-            "keys_are_private": f"keys on {check.target}",
-        }[check.probe]
-        hop = Hop(check.host, check.target, check.hop, (check,))
-        yield Path("guard", what, (hop,))
+    what = {
+        "name_is_rejected": "undeclared names at {target}",
+        "port_is_shut": "the agent on {target} to {host}",
+        "docker_has_no_port": "Docker's API on {target}",
+        "keys_are_private": "keys on {target}",
+    }
+    for probe, words in what.items():
+        for check in find(probe):
+            name = words.format(target=check.target, host=check.host)
+            yield CheckedPath("guard", name, (Hop(check.host, check.target, check.hop, (check,)),))
 
 
 def _lower(names: Iterable[str]) -> frozenset[str]:

@@ -1,24 +1,30 @@
-"""The site at a glance, as data: what `phoenix status` shows."""
+"""The site at a glance, as data: what `phoenix status` shows. Pure.
+
+What is broken, and why, is taken from the diagnosis; this adds what only a glance shows: ends of
+certificates, their renewals, containers, drift.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from phoenix.components.acme.config import RENEW_FRACTION, TIMER
+from phoenix.components.ca_rotation import held_by
+from phoenix.derived.routes import routes
+from phoenix.health import observation
+from phoenix.health.checks import Outcome
+from phoenix.health.diagnosis import Cause, Diagnosis, Fault, State, lowest
+from phoenix.health.observation import Observed
+from phoenix.health.paths import agent_path, request_path, stack_path
+from phoenix.health.served import Served, askers
+from phoenix.health.served import served as record_of
+from phoenix.site.model import Frozen, Site
 
-from phoenix.health.diagnosis import Cause, Fault
 
-State = Literal["ok", "broken", "unknown"]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Guest(_Model):
+class Guest(Frozen):
     """One host. `drift`: steps that a run would change, None where nobody looked."""
 
     name: str
@@ -31,7 +37,7 @@ class Guest(_Model):
     drift: int | None
 
 
-class ServiceStatus(_Model):
+class ServiceStatus(Frozen):
     """One service at the gateway. `fault` is the first broken hop's, None where it is well."""
 
     name: str
@@ -41,32 +47,21 @@ class ServiceStatus(_Model):
     fault: Fault | None
 
 
-class CertificateStatus(_Model):
-    """One certificate as it is served. Times are UTC; `hours_left` is negative when it is over.
+class CertificateStatus(Served):
+    """One certificate as it is served. `hours_left` is negative when it is over.
 
-    `names` begins with the one that was asked for.
-
-    `next_renewal` is when the holder is going to ask for a new one, at the earliest; None where
-    that is not known, or where nothing is going to ask. `renewed_by`: whose rule that is.
+    `next_renewal` (UTC) is when the holder is going to ask for a new one, at the earliest; None
+    where that is not known, or where nothing is going to ask. `renewed_by`: whose rule that is.
     """
 
-    holder: str
-    served_at: str
-    names: tuple[str, ...]
-    serial: str
-    issuer: str
-    not_before: datetime | None
-    not_after: datetime | None
     hours_left: float | None
-    verified: bool
     state: State
-    fault: str
     renewed_by: str
     next_renewal: datetime | None
 
 
-class EndpointStatus(_Model):
-    """One endpoint of Portainer. `state` comes from asking the Docker behind it."""
+class EndpointStatus(Frozen):
+    """One endpoint of Portainer, and the state of Portainer's path to the Docker behind it."""
 
     name: str
     url: str
@@ -74,7 +69,7 @@ class EndpointStatus(_Model):
     fault: str
 
 
-class StackStatus(_Model):
+class StackStatus(Frozen):
     """One stack. `status` is Portainer's word, empty where it was not asked or has none.
 
     `drift`: whether a run would change it, None where nobody looked.
@@ -91,7 +86,7 @@ class StackStatus(_Model):
     drift: bool | None
 
 
-class Status(_Model):
+class Status(Frozen):
     """The whole site. `drift_unknown` says why nobody could look for drift; else empty."""
 
     site: str
@@ -108,10 +103,14 @@ class Status(_Model):
     @property
     def broken(self) -> bool:
         """Whether something is down, expired, or could not be asked."""
-        parts: Iterable[Any] = (
-            *self.guests, *self.services, *self.certificates, *self.endpoints, *self.stacks,
-        )  # fmt: skip
-        return self.first_cause is not None or any(part.state != "ok" for part in parts)
+        states = [
+            part.state
+            for parts in (
+                self.guests, self.services, self.certificates, self.endpoints, self.stacks,
+            )
+            for part in parts
+        ]  # fmt: skip
+        return self.first_cause is not None or any(state != "ok" for state in states)
 
     @property
     def drifted(self) -> bool:
@@ -133,3 +132,180 @@ class Drift:
     def count(self, host: str) -> int | None:
         """How many steps would change a host; None where that is not known."""
         return len(self.steps.get(host, ())) if self.looked and not self.unknown else None
+
+
+def build(
+    site: Site,
+    name: str,
+    observed: Observed,
+    outcomes: Sequence[Outcome],
+    diagnosis: Diagnosis,
+    drift: Drift,
+    now: datetime,
+) -> Status:
+    """The status from what came back.
+
+    Args:
+        name: The site's.
+        outcomes: Of the checks that were made.
+        diagnosis: Of these outcomes, over all paths of the site.
+        now: UTC.
+
+    Raises:
+        phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
+    """
+    return Status(
+        site=name,
+        domain=site.domain,
+        at=now,
+        guests=tuple(_guests(site, observed, outcomes, drift)),
+        services=tuple(_services(site, diagnosis)),
+        certificates=tuple(_certificates(site, observed, now)),
+        endpoints=tuple(_endpoints(site, observed, diagnosis)),
+        stacks=tuple(_stacks(site, observed, diagnosis, drift)),
+        drift_unknown=drift.unknown,
+        first_cause=diagnosis.first_cause,
+    )
+
+
+def _guests(
+    site: Site, observed: Observed, outcomes: Sequence[Outcome], drift: Drift
+) -> Iterator[Guest]:
+    """A guest is broken where a unit or container of it does not run."""
+    of_host: dict[str, list[Outcome]] = {host.name: [] for host in site.hosts}
+    for outcome in outcomes:
+        if outcome.check.layer == "service":
+            of_host[outcome.check.host].append(outcome)
+    for host in site.hosts:
+        silent = observed.silent.get(host.name, "")
+        first = lowest(of_host[host.name])
+        fault = f"{first.check.hop} {first.fault}" if first else ""
+        yield Guest(
+            name=host.name,
+            id=host.vmid,
+            address=str(host.address),
+            roles=tuple(sorted(host.roles)),
+            answers=not silent,
+            state="unknown" if silent else "broken" if fault else "ok",
+            fault=silent or fault,
+            drift=None if silent else drift.count(host.name),
+        )
+
+
+def _services(site: Site, diagnosis: Diagnosis) -> Iterator[ServiceStatus]:
+    reports = diagnosis.by_path()
+    for route in routes(site):
+        report = reports[request_path(site, route.service).name]
+        yield ServiceStatus(
+            name=route.service.name,
+            url=f"https://{route.fqdn}",
+            owner=route.service.owner.name,
+            state=report.state,
+            fault=report.cause,
+        )
+
+
+# -- certificates ----------------------------------------------------------------------------------
+
+
+def _certificates(site: Site, observed: Observed, now: datetime) -> Iterator[CertificateStatus]:
+    asked_by = askers(site)
+    for end, record in observation.served(site, observed).items():
+        silent = f"{asked_by[end]}, which asks for it, gave no answer"
+        yield _certificate(
+            site, record or record_of(end, None, silent), record is not None, observed, now
+        )
+
+
+def _certificate(
+    site: Site, record: Served, was_asked: bool, observed: Observed, now: datetime
+) -> CertificateStatus:
+    left = record.not_after - now if record.not_after else None
+    renewed_by, next_renewal = _renewal(site, record, observed)
+    state: State = "ok"
+    if not was_asked:
+        state = "unknown"
+    elif record.fault or left is None or left <= timedelta():
+        state = "broken"
+    values = record.model_dump()
+    if left is not None and left <= timedelta():
+        values["fault"] = "it has expired"
+    return CertificateStatus(
+        **values,
+        hours_left=round(left / timedelta(hours=1), 2) if left is not None else None,
+        state=state,
+        renewed_by=renewed_by,
+        next_renewal=next_renewal,
+    )
+
+
+def _renewal(site: Site, record: Served, observed: Observed) -> tuple[str, datetime | None]:
+    """Who renews it by which rule, and when that is."""
+    host = site.host(record.holder)
+    end, start = record.not_after, record.not_before
+    lifetime = end - start if end and start else timedelta()
+    names = [certificate.name for certificate in held_by(site, host)]
+    if not names and host == site.ca:
+        # ca.TLSRenewer of step-ca: with a third of the lifetime left.
+        return "step-ca", end - lifetime / 3 if end else None
+    if not names:
+        return "", None
+    unit = f"{TIMER}{names[0]}.timer"
+    timers = observed.values.get(observation.RENEWALS, {}).get(host.name)
+    if timers is None:
+        return "", None
+    look = next((timer["next_look"] for timer in timers if timer["name"] == names[0]), None)
+    if look is None or end is None:
+        return unit, None
+    return unit, max(end - lifetime / RENEW_FRACTION, datetime.fromtimestamp(look, UTC))
+
+
+# -- containers ------------------------------------------------------------------------------------
+
+
+def _endpoints(site: Site, observed: Observed, diagnosis: Diagnosis) -> Iterator[EndpointStatus]:
+    reports = diagnosis.by_path()
+    urls = {one["name"]: one["url"] for one in _portainer(site, observed).get("endpoints", ())}
+    for agent in site.agents if site.portainer else ():
+        report = reports[agent_path(site, agent).name]
+        yield EndpointStatus(
+            name=agent.portainer_environment,
+            url=urls.get(agent.portainer_environment, ""),
+            state=report.state,
+            fault=report.cause.told if report.cause else "",
+        )
+
+
+def _stacks(
+    site: Site, observed: Observed, diagnosis: Diagnosis, drift: Drift
+) -> Iterator[StackStatus]:
+    reports = diagnosis.by_path()
+    statuses = {
+        (one["name"], one["endpoint"]): one["status"]
+        for one in _portainer(site, observed).get("stacks", ())
+    }
+    for agent in site.agents if site.portainer else ():
+        containers = observed.values.get(observation.CONTAINERS, {}).get(agent.name) or ()
+        endpoint = agent.portainer_environment
+        is_known = drift.count(agent.name) is not None
+        for stack in agent.docker_stacks:
+            name = stack.project
+            report = reports[stack_path(site, agent, stack).name]
+            mine = [container for container in containers if container["project"] == name]
+            yield StackStatus(
+                name=name,
+                guest=agent.name,
+                endpoint=endpoint,
+                status=statuses.get((name, endpoint), ""),
+                containers=len(mine),
+                healthy=sum(container["healthy"] for container in mine),
+                state=report.state,
+                fault=report.cause.told if report.cause else "",
+                drift=f"Stack {name}" in drift.steps.get(agent.name, ()) if is_known else None,
+            )
+
+
+def _portainer(site: Site, observed: Observed) -> Mapping[str, Any]:
+    if site.portainer is None:
+        return {}
+    return observed.values.get(observation.PORTAINER, {}).get(site.portainer.name) or {}

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
 from phoenix.derived import firewall
-from phoenix.health import checks as verification
+from phoenix.health.checks import checks
 from phoenix.proxmox.firewall import Identity, Scope
 from phoenix.site.model import Host, Site
 from phoenix.site.roles import RoleError
@@ -31,15 +31,14 @@ def needed(site: Site) -> tuple[Connection, ...]:
 
 def _of_checks(site: Site) -> Iterator[Connection]:
     try:
-        checks = verification.checks(site)
+        every = checks(site)
     except RoleError:  # a site without the whole chain has no checks of it
         return
-    for check in checks:
-        if check.words[0] == "port_answers":
-            address, port = check.words[1:3]
-            source = site.host(check.host).address
-            target = IPv4Address(address)
-            yield Connection(source, target, "tcp", int(port), f"the check of {check.hop}")
+    addresses = {host.name: host.address for host in site.hosts}
+    for check in every:
+        if check.probe == "port_answers":
+            ends = (addresses[check.host], addresses[check.target])
+            yield Connection(*ends, "tcp", check.port, f"the check of {check.hop}")
 
 
 def _of_flows(site: Site) -> Iterator[Connection]:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Outcome = Literal["changed", "unchanged", "failed"]
+FIRST_CAUSE = "first_cause"
+"""The value that `deploys/verify.py` tells: the host whose check found the first cause."""
 _ERROR = re.compile(r"--> pyinfra error(?: in \S+ line \d+)?: (.*)$")
 _NOT_REASONS = ("Success", "No changes", "Skipped", "Connected", "Ready:", "noop:")
 
@@ -88,7 +90,7 @@ class Story(_Model):
         """The failure that explains the others best.
 
         A guest that cannot be reached explains what fails behind it; else the first that failed,
-        and among the verdicts of one step the one that names the first broken hop.
+        and among the verdicts of one step that of the host which found the first cause.
         """
         if self.unreachable:
             host, reason = next(iter(self.unreachable.items()))
@@ -97,7 +99,8 @@ class Story(_Model):
             return None
         step = self.failures[0].step
         of_step = [one for one in self.failures if one.step == step]
-        named = [one for one in of_step if any("first broken hop:" in line for line in one.reason)]
+        found_by = self.values.get(FIRST_CAUSE, {}).values()
+        named = [one for one in of_step if one.host in found_by]
         return (named or of_step)[0]
 
     # -- events ------------------------------------------------------------------------------------

@@ -196,7 +196,7 @@ def test_broken_site_says_so_and_a_mended_one_too(
         verdict = page.locator(".verdict").inner_text()
         seen("the page of a broken site", verdict)
         assert re.match(r"1 of \d+ checks fails\n", verdict), verdict
-        assert f"First broken hop, seen from {site.roles['gateway']}: " in verdict
+        assert f"First cause, seen from {site.roles['gateway']}: " in verdict
         assert TIMER in verdict
         assert "no revision" in page.locator("footer").inner_text(), "a copy is no checkout"
         page.close()

@@ -158,7 +158,7 @@ def test_wrong_agent_secret_is_refused(lab_: PortainerLab) -> None:
     run = lab_.site.project.run("deploys/verify.py")
     assert run.returncode == 1, run.explain()
     assert f"Portainer's endpoint {lab_.endpoint_name}" in run.output, run.explain()
-    assert "first broken hop: http" in run.output, run.explain()
+    assert "first cause: http" in run.output, run.explain()
 
 
 def test_changed_password_is_explained_and_nothing_is_lost(lab_: PortainerLab) -> None:

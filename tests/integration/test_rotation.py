@@ -192,12 +192,13 @@ def test_list_is_what_is_served(site: SiteLab) -> None:
     done = site.project.phoenix("certs", "list", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     listed = json.loads(done.stdout)["certificates"]
-    assert {one["served_at"] for one in listed} >= set(holders(site)), listed
-    for one in listed:
-        asker, name = holders(site)[one["served_at"]]
+    places = [f"{one['address']}:{one['port']}" for one in listed]
+    assert set(places) >= set(holders(site)), listed
+    for place, one in zip(places, listed, strict=True):
+        asker, name = holders(site)[place]
         served = site.sh(
             asker,
-            f"openssl s_client -connect {one['served_at']} -servername {name} </dev/null"
+            f"openssl s_client -connect {place} -servername {name} </dev/null"
             " 2>/dev/null | openssl x509 -noout -serial -enddate -dateopt iso_8601",
             ok=True,
         ).out

@@ -107,7 +107,7 @@ def test_unhealthy_container_is_named_and_mended(lab_: PortainerLab) -> None:
     lab_.site.sh(lab_.agent, stop, ok=True)
     lab_.eventually("it is unhealthy", lambda: lab_.one(lab_.app).health == "unhealthy")
     verify = lab_.site.project.run("deploys/verify.py")
-    first = f"first broken hop: service: containers of {lab_.app}: {container.name} running"
+    first = f"first cause: service: containers of {lab_.app}: {container.name} running"
     refused(verify, first, "(unhealthy)")
     run = lab_.site.project.run(STACKS)
     assert run.returncode == 0, run.explain()

@@ -122,9 +122,11 @@ def test_what_hands_did_is_seen_named_and_put_back(lab_: PortainerLab) -> None:
     """Verify names the stopped stack, a dry run shows both, a run mends both."""
     verify = lab_.site.project.run("deploys/verify.py")
     assert verify.returncode == 1, verify.explain()
-    first = f"first broken hop: service: containers of {lab_.app}: there are none"
+    first = f"first cause: service: containers of {lab_.app}: there are none"
     assert first in verify.output, verify.explain()
-    assert f"the stack {lab_.app} in Portainer: is 2" in verify.output, verify.explain()
+    assert f"the stack {lab_.app} on drphoenix in Portainer: is 2" in verify.output, (
+        verify.explain()
+    )
 
     before = lab_.running()
     dry, requests = lab_.sent_by(lambda: planned(lab_.site.project, STACKS))
@@ -219,7 +221,7 @@ def test_stopped_agent_is_named(lab_: PortainerLab) -> None:
     finally:
         lab_.site.sh(lab_.agent, f"systemctl start {unit}", ok=True)
     assert run.returncode == 1, run.explain()
-    first = f"first broken hop: service: Portainer's agent ({unit}): is "
+    first = f"first cause: service: Portainer's agent ({unit}): is "
     assert first in run.output, run.explain()
     lab_.assert_serving()
     lab_.eventually(

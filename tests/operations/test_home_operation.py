@@ -126,7 +126,7 @@ def test_page_is_written_when_anything_but_its_stamp_differs(
         assert len(run(site, have, states)[0]) == 1
         return
     page = written(run(site, have, states)[0])[1]
-    assert (page.health.state == "failing") == (what == "health")
+    assert (page.health.state == "broken") == (what == "health")
 
 
 def test_limited_run_leaves_the_page_of_all_hosts(

@@ -47,7 +47,7 @@ def test_all_well(site: Site) -> None:
 
 
 def stopped_proxy(check: Check) -> str:
-    if (check.host, check.subject) == ("proxy", "traefik.service"):
+    if (check.host, check.unit) == ("proxy", "traefik.service"):
         return "is inactive"
     at_proxy = check.target == "proxy" and check.probe in ("port_answers", "tls_verifies")
     return "no" if at_proxy or check.probe in ("router_is_enabled", "request_gives") else ""
@@ -82,7 +82,7 @@ def test_expired_certificate_before_tls(site: Site) -> None:
 
 def test_stopped_ca_before_the_certificate_that_expired_for_it(site: Site) -> None:
     def both(check: Check) -> str:
-        return "is inactive" if check.subject == "step-ca.service" else expired(check)
+        return "is inactive" if check.unit == "step-ca.service" else expired(check)
 
     causes = found(site, both).causes
     assert [(cause.layer, cause.host) for cause in causes] == [
@@ -93,7 +93,7 @@ def test_stopped_ca_before_the_certificate_that_expired_for_it(site: Site) -> No
 
 def test_wrong_record_is_one_cause_however_many_see_it(site: Site) -> None:
     def wrong(check: Check) -> str:
-        asked = any(word.startswith(f"shop.{site.domain}=") for word in check.words)
+        asked = any(word.startswith(f"shop.{site.domain}=") for word in check.command)
         return "shop is 10.9.9.9 here, not 10.0.0.20;" if asked else ""
 
     diagnosis = found(site, wrong)
@@ -132,7 +132,7 @@ def test_nobody_answers(site: Site) -> None:
 
 def test_two_stopped_services_are_two_causes(site: Site) -> None:
     def both(check: Check) -> str:
-        return "is inactive" if check.subject in ("docker.service", "step-ca.service") else ""
+        return "is inactive" if check.unit in ("docker.service", "step-ca.service") else ""
 
     causes = found(site, both).causes
     assert [(one.host, one.fault) for one in causes] == [
@@ -146,7 +146,7 @@ NEEDS_PORTAINER = ("portainer_knows_us", "endpoint_is_up", "stack_is_active")
 
 def test_stopped_name_server_explains_everything(site: Site) -> None:
     def no_dns(check: Check) -> str:
-        if check.subject == "phoenix-dns.service":
+        if check.unit == "phoenix-dns.service":
             return "is inactive"
         needs = (
             *NEEDS_PORTAINER,
@@ -163,10 +163,10 @@ def test_stopped_name_server_explains_everything(site: Site) -> None:
 
 def test_stopped_portainer_explains_what_is_asked_of_it(site: Site) -> None:
     def no_portainer(check: Check) -> str:
-        if (check.host, check.subject) == ("control", SERVER_UNIT):
+        if (check.host, check.unit) == ("control", SERVER_UNIT):
             return "is inactive"
         shut = check.target == "control" and check.probe in ("port_answers", "tls_verifies")
-        asked = check.probe == "request_gives" and check.subject.startswith("portainer.")
+        asked = check.probe == "request_gives" and check.service == "portainer"
         return "no" if shut or asked or check.probe in NEEDS_PORTAINER else ""
 
     causes = found(site, no_portainer).causes

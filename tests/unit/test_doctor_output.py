@@ -13,8 +13,7 @@ from phoenix.health import observation
 from phoenix.health.checks import Outcome, checks
 from phoenix.health.diagnosis import Findings, diagnose
 from phoenix.health.paths import paths, select
-from phoenix.health.status import Drift
-from phoenix.health.status_build import build
+from phoenix.health.status import Drift, build
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 from tests.unit.test_diagnosis import stopped_proxy
@@ -35,7 +34,7 @@ def report(site: Site, name: str = "", *, broken: bool = True) -> list[str]:
     return stream.getvalue().splitlines()
 
 
-def test_cause_and_mend_come_first_and_one_path_stands_for_all(site: Site) -> None:
+def test_cause_and_fix_come_first_and_one_path_stands_for_all(site: Site) -> None:
     lines = report(site)
     assert lines[0] == "first cause: service on proxy: Traefik (traefik.service)"
     assert "    phoenix sync traefik" in lines[:8]

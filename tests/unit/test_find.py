@@ -166,9 +166,9 @@ def test_doctor_walks_the_paths_of_every_meaning(site: Site) -> None:
 @pytest.mark.parametrize(
     ("component", "through", "not_through"),
     [
-        ("nginx", "https://shop.{zone}", "stack shop-production"),
+        ("nginx", "https://shop.{zone}", "stack shop-production on worker"),
         ("portainer", "Portainer reaches worker", "https://shop.{zone}"),
-        ("stacks", "stack shop-production", "https://wiki.{zone}"),
+        ("stacks", "stack shop-production on worker", "https://wiki.{zone}"),
         ("dns", "worker asks DNS", "Docker's API on worker"),
         ("component:home", "https://home.{zone}", "https://shop.{zone}"),
         ("trust", "https://shop.{zone}", ""),

@@ -14,9 +14,12 @@ from phoenix.components.x509 import CertificateInfo
 from phoenix.derived import home
 from phoenix.health import page_html
 from phoenix.health.checks import Check, Outcome, checks
-from phoenix.health.endpoints import Served, endpoints
+from phoenix.health.diagnosis import Findings, diagnose
+from phoenix.health.endpoints import endpoints
 from phoenix.health.page import Page, Stamp, build, headline
 from phoenix.health.page_html import STYLE, left, render
+from phoenix.health.paths import paths
+from phoenix.health.served import Served, served
 from phoenix.runs.revision import NONE, Revision
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
@@ -43,13 +46,14 @@ def no_fault(check: Check) -> str:
 
 def made(site: Site, fault: Callable[[Check], str] = no_fault, *, without: str = "") -> Page:
     """A page of checks that find what `fault` says; the host `without` made none."""
-    outcomes = {
-        host.name: [Outcome(c, fault(c)) for c in checks(site) if c.host == host.name]
-        for host in site.hosts
-        if host.name != without
-    }
-    served = [Served(end, leaf(20 + i), "") for i, end in enumerate(endpoints(site))]
-    return build(site, outcomes, served, Revision(commit=COMMIT, dirty=False), STAMP)
+    outcomes = [Outcome(check, fault(check)) for check in checks(site) if check.host != without]
+    records = [served(end, leaf(20 + i), "") for i, end in enumerate(endpoints(site))]
+    return page_of(site, outcomes, records, Revision(commit=COMMIT, dirty=False))
+
+
+def page_of(site: Site, outcomes: list[Outcome], records: list[Served], revision: Revision) -> Page:
+    diagnosis = diagnose(site, paths(site), Findings(outcomes))
+    return build(site, outcomes, diagnosis, records, revision, STAMP)
 
 
 def test_sound_site_says_so_and_links_every_service_but_itself(site: Site) -> None:
@@ -77,9 +81,9 @@ def test_service_s_certificates_end_with_the_first_on_its_path(site: Site) -> No
     ]  # fmt: skip
     assert {s.certificate_until for s in page.services} == {NOW + timedelta(hours=20)}
     refused = "Connection refused"
-    silent = [Served(end, None, refused) if end.port == 8000 else Served(end, leaf(9), "")
+    silent = [served(end, None, refused) if end.port == 8000 else served(end, leaf(9), "")
               for end in endpoints(site)]  # fmt: skip
-    page = build(site, {}, silent, NONE, STAMP)
+    page = page_of(site, [], silent, NONE)
     assert {s.name: s.certificate_until for s in page.services} == {
         "portainer": NOW + timedelta(hours=9),
         "shop": None,
@@ -103,25 +107,27 @@ def test_service_s_certificates_end_with_the_first_on_its_path(site: Site) -> No
         ("unit_runs", "nginx.service", {"portainer", "shop", "traefik"}),
         ("unit_runs", "phoenix-portainer.service", {"portainer"}),
         ("unit_runs", "phoenix-portainer-agent.service", set()),
-        ("unit_runs", "phoenix-dns.service", set()),
+        ("unit_runs", "phoenix-dns.service", {"portainer", "shop", "traefik"}),
+        ("unit_runs", "phoenix-acme@gateway.timer", set()),
+        ("stack_is_active", "shop-production", set()),
     ],
 )
 def test_a_fault_breaks_the_services_whose_requests_meet_it(
     site: Site, probe: str, word: str, broken: set[str]
 ) -> None:
     page = made(
-        site, lambda c: "bad" if c.words[0] == probe and word in " ".join(c.words[1:]) else ""
+        site, lambda c: "bad" if c.probe == probe and word in " ".join(c.command[1:]) else ""
     )
-    assert page.health.state == "failing", "the fault was not there"
-    assert {s.name for s in page.services if s.health.state == "failing"} == broken
+    assert page.health.state == "broken", "the fault was not there"
+    assert {s.name for s in page.services if s.health.state == "broken"} == broken
 
 
-def test_broken_site_names_the_first_broken_hop_and_keeps_what_was_heard_there(site: Site) -> None:
-    page = made(site, lambda c: "PANIC at line 7" if c.words[0] in ("request_gives",) or (
-        c.words == ("unit_runs", "nginx.service")) else "")  # fmt: skip
+def test_broken_site_names_the_first_cause_and_keeps_what_was_heard_there(site: Site) -> None:
+    page = made(site, lambda c: "PANIC at line 7" if c.probe == "request_gives" or (
+        c.unit == "nginx.service") else "")  # fmt: skip
     assert headline(page.health) == f"5 of {len(checks(site))} checks fail"
     text = render(page)
-    assert "First broken hop, seen from gateway: Nginx (nginx.service): does not run" in text
+    assert "First cause, seen from gateway: Nginx (nginx.service): does not run" in text
     assert "Not healthy" in text
     assert "PANIC" not in text + page.model_dump_json(), "log lines are not for everyone"
 
@@ -129,12 +135,15 @@ def test_broken_site_names_the_first_broken_hop_and_keeps_what_was_heard_there(s
 def test_host_that_made_no_checks_is_neither_well_nor_broken(site: Site) -> None:
     page = made(site, without="worker")
     mine = len([c for c in checks(site) if c.host == "worker"])
-    assert headline(page.health) == f"{mine} of {len(checks(site))} checks could not be made"
+    assert headline(page.health) == f"{mine} of {len(checks(site))} checks were not run"
     states = {s.name: s.health.state for s in page.services}
-    assert states == {"portainer": "ok", "shop": "unknown", "traefik": "ok"}
-    broken = made(site, lambda c: "x" if c.words[0] == "request_gives" else "", without="worker")
-    assert headline(broken.health).endswith(f" checks fail, {mine} could not be made")
-    assert "Not checked" in render(page)
+    assert states == {"portainer": "ok", "shop": "ok", "traefik": "ok"}, "a request arrived"
+    broken = made(site, lambda c: "x" if c.probe == "request_gives" else "", without="worker")
+    assert headline(broken.health).endswith(f" checks fail, {mine} were not run")
+    assert {s.health.state for s in broken.services} == {"broken"}
+    hidden = made(site, without=site.hypervisor.name)
+    assert {s.health.state for s in hidden.services} == {"unknown"}, "no request was made"
+    assert "Not checked" in render(hidden)
 
 
 def test_same_page_is_one_that_differs_in_its_stamp_alone(site: Site) -> None:
@@ -245,9 +254,9 @@ def test_text_has_the_contrast_that_wcag_asks_for(scheme: str) -> None:
     blocks = re.findall(r":root \{(.*?)\}", STYLE.read_text(), re.DOTALL)
     assert len(blocks) == len(SCHEMES), "one set of colours a scheme"
     colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", blocks[SCHEMES.index(scheme)]))
-    pairs = [(text, back) for text in ("text", "soft", "link", "ok", "failing", "unknown")
+    pairs = [(text, back) for text in ("text", "soft", "link", "ok", "broken", "unknown")
              for back in ("page", "card")]  # fmt: skip
-    pairs += [(text, f"{state}-back") for state in ("ok", "failing", "unknown")
+    pairs += [(text, f"{state}-back") for state in ("ok", "broken", "unknown")
               for text in ("text", "soft", state)]  # fmt: skip
     for text, back in pairs:
         high, low = sorted((luminance(colours[text]), luminance(colours[back])), reverse=True)

@@ -22,12 +22,12 @@ def site(tmp_path: Path) -> Site:
     return declared.load(tmp_path)
 
 
-def path(site: Site, name: str) -> paths.Path:
+def path(site: Site, name: str) -> paths.CheckedPath:
     (found,) = [one for one in paths.paths(site) if one.name == name]
     return found
 
 
-def names(found: tuple[paths.Path, ...]) -> set[str]:
+def names(found: tuple[paths.CheckedPath, ...]) -> set[str]:
     return {one.name for one in found}
 
 
@@ -61,7 +61,7 @@ def test_each_route_has_its_path_and_only_its_own_checks(site: Site) -> None:
         f"https://{fqdn}" for fqdn in fqdns
     }
     said = " ".join(
-        word for c in path(site, f"https://shop.{site.domain}").checks for word in c.words
+        word for c in path(site, f"https://shop.{site.domain}").checks for word in c.command
     )
     assert "8000" in said
     assert "8001" not in said, "another service's port"
@@ -75,7 +75,7 @@ def test_wrong_record_of_one_service_is_on_no_other_request(site: Site) -> None:
     holding = [
         one.name
         for one in paths.paths(site)
-        if any(word.startswith(record) for check in one.checks for word in check.words)
+        if any(word.startswith(record) for check in one.checks for word in check.command)
     ]
     assert f"https://shop.{site.domain}" in holding
     assert all(name.endswith("asks DNS") for name in holding[1:]), holding
@@ -84,7 +84,7 @@ def test_wrong_record_of_one_service_is_on_no_other_request(site: Site) -> None:
 @pytest.mark.parametrize("name", ["shop", "SHOP", "shop-production", "stack:shop"])
 def test_service_and_stack(site: Site, name: str) -> None:
     found = names(paths.select(site, name))
-    assert {f"https://shop.{site.domain}", "stack shop-production"} <= found
+    assert {f"https://shop.{site.domain}", "stack shop-production on worker"} <= found
     assert f"https://cart.{site.domain}" not in found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from phoenix.runs.results import Story, component_of, last_words, title_of
+from phoenix.runs.results import FIRST_CAUSE, Story, component_of, last_words, title_of
 
 STEP = "deploys/all.py | deploys/nginx.py | Nginx: configuration and service"
 VERDICT = "deploys/verify.py | Verify: verdict"
@@ -75,11 +75,13 @@ def test_a_guest_that_does_not_answer_is_the_first_cause() -> None:
     assert told.hosts == ["gateway", "traefik"]
 
 
-def test_of_several_verdicts_the_one_with_the_first_broken_hop_is_the_cause() -> None:
+def test_of_several_verdicts_that_of_the_host_with_the_first_cause_is_the_cause() -> None:
     told = story(
         connect("a"), connect("b"), step(VERDICT, "a", "b"),
-        line(VERDICT, "a", "http: a request: gives 502, not 200"), failed(VERDICT, "a"),
-        line(VERDICT, "b", "first broken hop: service: Traefik: is inactive"), failed(VERDICT, "b"),
+        line(VERDICT, "a", "http: a request: gives 502, not 200"),
+        {"event": "value", "name": FIRST_CAUSE, "host": "a", "data": "b"}, failed(VERDICT, "a"),
+        line(VERDICT, "b", "first cause: service: Traefik: is inactive"),
+        {"event": "value", "name": FIRST_CAUSE, "host": "b", "data": "b"}, failed(VERDICT, "b"),
     )  # fmt: skip
     assert told.first_cause is not None
     assert told.first_cause.host == "b"

@@ -13,10 +13,11 @@ from phoenix.components.acme.config import RENEW_FRACTION
 from phoenix.health import observation
 from phoenix.health.checks import Check
 from phoenix.health.diagnosis import Findings, diagnose
-from phoenix.health.observation import Observed, Served
+from phoenix.health.endpoints import Endpoint
+from phoenix.health.observation import Observed
 from phoenix.health.paths import paths
-from phoenix.health.status import CertificateStatus, Drift, Status
-from phoenix.health.status_build import build
+from phoenix.health.served import Served
+from phoenix.health.status import CertificateStatus, Drift, Status, build
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
@@ -33,14 +34,18 @@ def site(tmp_path: Path) -> Site:
 
 def told(site: Site, faults: Callable[[Check], str], **leaf: Any) -> dict[str, dict[str, Any]]:
     """What `deploys/observe.py` tells of a site, all hosts answering."""
-    served = Served(
-        **{"serial": "1", "issuer": "CA", "names": ("name",), "not_before": START,
-           "not_after": END, "verified": True} | leaf
-    ).model_dump(mode="json")  # fmt: skip
-    asked = {host.name: observation.questions(site, host) for host in site.hosts}
+    values = {"serial": "1", "issuer": "CA", "names": ("name",), "not_before": START,
+              "not_after": END} | leaf  # fmt: skip
+
+    def served(end: Endpoint) -> dict[str, Any]:
+        address, port, server_name = end.asked
+        place: dict[str, Any] = {"holder": end.host.name, "address": address, "port": port}
+        return Served(**place, server_name=server_name, **values).model_dump(mode="json")
+
+    asked = {host.name: observation.request(site, host) for host in site.hosts}
     return {
-        observation.PROBES: {h: [faults(c) for c in q.checks] for h, q in asked.items()},
-        observation.CERTIFICATES: {h: [served] * len(q.endpoints) for h, q in asked.items()},
+        observation.CHECKS: {h: [faults(c) for c in q.checks] for h, q in asked.items()},
+        observation.CERTIFICATES: {h: [served(e) for e in q.endpoints] for h, q in asked.items()},
         observation.RENEWALS: {
             h: [{"name": n, "next_look": int(LOOK.timestamp()), "result": ""} for n in q.renewals]
             for h, q in asked.items()
@@ -94,7 +99,8 @@ def test_all_well(site: Site) -> None:
     assert not found.drifted
     assert {guest.drift for guest in found.guests} == {0}
     assert [one.holder for one in found.certificates][:2] == ["gateway", "proxy"]
-    assert held_by(found, "authority").names == (f"ca.{site.domain}", "name")
+    authority = held_by(found, "authority")
+    assert (authority.server_name, authority.names) == (f"ca.{site.domain}", ("name",))
     assert {one.hours_left for one in found.certificates} == {20.0}
     (stack,) = found.stacks
     assert (stack.status, stack.containers, stack.healthy) == ("active", 2, 1)
@@ -124,11 +130,11 @@ def test_stopped_timer_renews_nothing(site: Site) -> None:
 
 
 def test_expired_and_unverified_certificates_are_broken(site: Site) -> None:
-    over = status(site, told(site, well, not_after=NOW - timedelta(hours=1), verified=False))
+    over = status(site, told(site, well, not_after=NOW - timedelta(hours=1), fault="no"))
     assert over.broken
     assert {(one.state, one.hours_left) for one in over.certificates} == {("broken", -1.0)}
     assert "expired" in over.certificates[0].fault
-    wrong = status(site, told(site, well, verified=False))
+    wrong = status(site, told(site, well, fault="self-signed certificate"))
     assert {one.state for one in wrong.certificates} == {"broken"}
 
 
@@ -149,7 +155,7 @@ def test_silent_guest_leaves_the_rest_known(site: Site) -> None:
 
 def test_checks_that_did_not_come_back_are_not_well(site: Site) -> None:
     values = told(site, well)
-    values[observation.PROBES]["proxy"] = []
+    values[observation.CHECKS]["proxy"] = []
     found = status(site, values)
     assert found.broken
     assert next(g for g in found.guests if g.name == "proxy").fault.startswith(

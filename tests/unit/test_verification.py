@@ -1,4 +1,4 @@
-"""What is checked follows from the site; what is told is the first broken hop."""
+"""What is checked follows from the site; what is told is the first cause."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import pytest
 
 from phoenix.components.portainer.config import AGENT_PORT
 from phoenix.derived.routes import routes
-from phoenix.health.checks import LAYERS, Check, Outcome, checks, first_broken, report
+from phoenix.health.checks import LAYERS, Outcome, checks
+from phoenix.health.diagnosis import Findings, diagnose
+from phoenix.health.paths import paths
+from phoenix.health.verdict import verdict
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
@@ -22,7 +25,7 @@ def site(tmp_path: Path) -> Site:
 
 def words(site: Site, host: str, probe: str) -> list[tuple[str, ...]]:
     return [
-        check.words[1:] for check in checks(site) if check.host == host and check.words[0] == probe
+        check.command[1:] for check in checks(site) if check.host == host and check.probe == probe
     ]
 
 
@@ -30,8 +33,8 @@ def test_every_check_is_a_probe_without_a_tab(site: Site) -> None:
     made = checks(site)
     assert len(made) > 50, len(made)
     for check in made:
-        assert f"\n{check.words[0]}() {{" in PROBES, f"probe.sh has no {check.words[0]}"
-        assert all(word and "\t" not in word for word in check.words), check
+        assert f"\n{check.probe}() {{" in PROBES, f"probe.sh has no {check.probe}"
+        assert all(word and "\t" not in word for word in check.command), check
     assert {check.host for check in made} == {host.name for host in site.hosts}
     order = [LAYERS.index(check.layer) for check in made]
     assert order == sorted(order)
@@ -69,53 +72,74 @@ def test_stacks_are_checked_in_portainer_and_in_docker(site: Site) -> None:
 
 def test_no_check_has_a_secret_in_its_words(site: Site) -> None:
     for check in checks(site):
-        assert not any("X-API-Key" in word for word in check.words), check
+        assert not any("X-API-Key" in word for word in check.command), check
 
 
-def outcome(host: str, layer: str, fault: str, hop: str = "a hop") -> Outcome:
-    (known,) = [one for one in LAYERS if one == layer]
-    return Outcome(Check(host, known, hop, ("probe",)), fault)
-
-
-def test_lowest_layer_explains_the_others() -> None:
-    http = outcome("a", "http", "502")
-    service = outcome("b", "service", "is failed", "the agent")
-    good = outcome("a", "service", "")
-    assert first_broken([http, good, service]) == service
-    assert first_broken([good]) is None
-    assert first_broken([]) is None
-
-
-def test_each_host_tells_its_own_faults_and_where_the_first_is() -> None:
-    found = {
-        "a": [outcome("a", "http", "502", "a page"), outcome("a", "tcp", "no answer", "a port")],
-        "b": [outcome("b", "service", "is failed", "the agent")],
-        "c": [outcome("c", "dns", "")],
+def told(site: Site, faults: dict[str, str], failed: tuple[str, ...] = ()) -> dict[str, str]:
+    """Each host's verdict where the checks with these titles find these faults."""
+    outcomes = [Outcome(c, faults.pop(c.title, "")) for c in checks(site) if c.host not in failed]
+    assert faults == {}, "no check has that title"
+    silent = dict.fromkeys(failed, "its checks were not run")
+    found = diagnose(site, paths(site), Findings(outcomes, silent))
+    return {
+        host.name: verdict(found, [o for o in outcomes if o.check.host == host.name], failed)
+        for host in site.hosts
     }
-    assert report(found, "b") == "first broken hop: service: the agent: is failed"
-    assert report(found, "a").splitlines() == [
-        "tcp: a port: no answer",
-        "http: a page: 502",
-        "(first broken hop: service on b)",
+
+
+TRAEFIK = "service on proxy: Traefik (traefik.service)"
+ROUTER = "router on proxy: the router for shop.internal.thinkheads.ai"
+NGINX_TO_TRAEFIK = "tcp on gateway: Nginx to Traefik"
+
+
+def test_each_host_tells_its_own_faults_and_where_the_first_is(site: Site) -> None:
+    found = told(site, {TRAEFIK: "is inactive", ROUTER: "no", NGINX_TO_TRAEFIK: "no answer"})
+    first, fix, *rest = found["proxy"].splitlines()
+    assert first == "first cause: service: Traefik (traefik.service): is inactive"
+    assert "phoenix sync traefik" in fix
+    assert rest == ["router: the router for shop.internal.thinkheads.ai: no"]
+    assert found["gateway"].splitlines() == [
+        "tcp: Nginx to Traefik: no answer",
+        "(first cause: service on proxy: Traefik (traefik.service))",
     ]
-    assert report(found, "c") == ""
-    assert report(found, "unknown") == ""
+    assert {host for host, text in found.items() if text} == {"proxy", "gateway"}
 
 
-def test_first_broken_hop_comes_with_its_mend_and_with_who_failed_before(site: Site) -> None:
-    stopped = next(c for c in checks(site) if c.subject == "traefik.service")
-    found = {
-        "proxy": [Outcome(stopped, "is inactive")],
-        "gateway": [outcome("gateway", "tcp", "no")],
-    }
-    first, mend, *rest = report(found, "proxy", site, ["worker"]).splitlines()
-    assert first.startswith("first broken hop: service: Traefik (traefik.service): is inactive")
-    assert "phoenix sync traefik" in mend
+def test_who_failed_before_is_named_beside_the_first_cause_that_a_check_found(site: Site) -> None:
+    found = told(site, {TRAEFIK: "is inactive", NGINX_TO_TRAEFIK: "no"}, failed=("worker",))
+    first, fix, *rest = found["proxy"].splitlines()
+    assert first.startswith("first cause: service: Traefik (traefik.service): is inactive")
+    assert fix.startswith("likely fix: see why it ended")
     assert rest == ["(look first at worker: not all of the run came to its end there)"]
-    assert "mend" not in report(found, "gateway", site)
+    assert "likely fix" not in found["gateway"]
 
 
-def test_certificate_that_is_over_explains_the_tls_that_is_refused() -> None:
-    tls = outcome("a", "tls", "certificate has expired")
-    expired = outcome("b", "certificate", "the certificate has expired")
-    assert first_broken([tls, expired]) == expired
+def test_certificate_that_is_over_explains_the_tls_that_is_refused(site: Site) -> None:
+    found = told(
+        site,
+        {
+            "tls on gateway: Nginx to Traefik": "certificate has expired",
+            "certificate on proxy: the pair /etc/phoenix/tls/traefik": "has expired",
+        },
+    )
+    assert found["proxy"].startswith("first cause: certificate: the pair")
+    assert "first cause: tls" not in found["gateway"]
+
+
+def test_no_two_checks_have_the_same_title(site: Site) -> None:
+    titles = [check.title for check in checks(site)]
+    assert len(set(titles)) == len(titles)
+
+
+def test_what_a_check_is_about_is_in_its_fields(site: Site) -> None:
+    by_title = {check.title: check for check in checks(site)}
+    backend = by_title["tls on proxy: Traefik to shop on worker"]
+    assert (backend.service, backend.target, backend.port) == ("shop", "worker", 8000)
+    assert backend.name == site.host("worker").fqdn
+    timer = by_title["service on gateway: renewal of the certificate (phoenix-acme@gateway.timer)"]
+    assert (timer.unit, timer.certificate) == ("phoenix-acme@gateway.timer", "gateway")
+    stack = by_title["http on control: the stack shop-production on worker in Portainer"]
+    assert (stack.stack, stack.endpoint, stack.target) == ("shop-production", "worker", "worker")
+    assert by_title["service on control: Portainer (phoenix-portainer.service)"].service == (
+        "portainer"
+    )

@@ -1,4 +1,4 @@
-"""Every fault has a mend that can be carried out."""
+"""Every fault has a fix that can be carried out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from phoenix.cli import targets
 from phoenix.cli.app import app
-from phoenix.health.advice import ADVICE, COMPONENTS, mend
+from phoenix.health.advice import ADVICE, COMPONENTS, likely_fix
 from phoenix.health.checks import LAYERS, checks
 from phoenix.health.diagnosis import no_answer
 from phoenix.site.model import Site
@@ -25,14 +25,14 @@ def site(tmp_path: Path) -> Site:
     return minimal().load(tmp_path)
 
 
-def test_every_probe_and_layer_has_a_mend(site: Site) -> None:
+def test_every_probe_and_layer_has_a_fix(site: Site) -> None:
     made = [*checks(site), *(no_answer(host.name, "").check for host in site.hosts)]
     assert {check.layer for check in made} == set(LAYERS)
     for check in made:
-        found = mend(site, check)
-        assert found.words
+        found = likely_fix(site, check)
+        assert found.advice
         assert found.commands, check
-        text = " ".join((found.words, *found.commands))
+        text = " ".join((found.advice, *found.commands))
         assert "$" not in text, text
 
 
@@ -43,7 +43,7 @@ def test_no_advice_is_for_a_probe_that_is_gone() -> None:
 
 def test_phoenix_is_told_targets_that_it_knows(site: Site) -> None:
     said = {
-        command for check in checks(site) for command in mend(site, check).commands
+        command for check in checks(site) for command in likely_fix(site, check).commands
         if re.match(r"phoenix (sync|plan)\b", command)
     }  # fmt: skip
     assert len(said) > 10
@@ -52,7 +52,7 @@ def test_phoenix_is_told_targets_that_it_knows(site: Site) -> None:
 
 
 def test_no_verb_is_told_that_the_command_line_does_not_have(site: Site) -> None:
-    said = {command for check in checks(site) for command in mend(site, check).commands
+    said = {command for check in checks(site) for command in likely_fix(site, check).commands
             if command.startswith("phoenix ")}  # fmt: skip
     assert {command.split()[1] for command in said} == {"certs", "explain", "plan", "sync"}
     for command in said:
@@ -67,15 +67,15 @@ def test_no_verb_is_told_that_the_command_line_does_not_have(site: Site) -> None
 
 
 def test_every_unit_has_its_component(site: Site) -> None:
-    units = {check.subject for check in checks(site) if check.probe == "unit_runs"}
+    units = {check.unit for check in checks(site) if check.probe == "unit_runs"}
     assert units <= COMPONENTS.keys()
 
 
 def test_guest_is_looked_at_by_its_kind(site: Site) -> None:
-    container = mend(site, no_answer("proxy", "").check).commands
-    machine = mend(site, no_answer("worker", "").check).commands
+    container = likely_fix(site, no_answer("proxy", "").check).commands
+    machine = likely_fix(site, no_answer("worker", "").check).commands
     assert f"ssh root@{site.hypervisor.address} pct status 102" in container
     assert f"ssh root@{site.hypervisor.address} qm start 1002" in machine
-    assert mend(site, no_answer(site.hypervisor.name, "").check).commands == (
+    assert likely_fix(site, no_answer(site.hypervisor.name, "").check).commands == (
         f"ssh root@{site.hypervisor.address}",
     )

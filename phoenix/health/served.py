@@ -1,0 +1,77 @@
+"""What the site's TLS endpoints serve: one record, whoever asked and wherever it is shown."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from phoenix.components.x509 import CertificateInfo
+from phoenix.health.checks import checks
+from phoenix.health.endpoints import Endpoint, endpoints
+from phoenix.site.model import Frozen, Site
+
+
+class Served(Frozen):
+    """What one TLS endpoint serves.
+
+    Attributes:
+        holder: Name of the host that serves it.
+        address: IPv4 address of that host.
+        port: TCP port.
+        server_name: What the client asks for by SNI, and verifies (RFC 6066, section 3).
+        names: SANs of the leaf; empty without a TLS session, as `issuer` and `serial` are.
+        issuer: Common name of the issuer.
+        serial: Serial number in hex.
+        not_before: UTC; None without a TLS session.
+        not_after: UTC; None without a TLS session.
+        fault: Why a client that trusts the site's root alone refuses it; empty where it verifies.
+    """
+
+    holder: str
+    address: str
+    port: int
+    server_name: str
+    names: tuple[str, ...] = ()
+    issuer: str = ""
+    serial: str = ""
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    fault: str = ""
+
+    @property
+    def other_names(self) -> tuple[str, ...]:
+        """The SANs beside the name that was asked for."""
+        return tuple(name for name in self.names if name != self.server_name)
+
+
+def served(endpoint: Endpoint, leaf: CertificateInfo | None, fault: str) -> Served:
+    """The record of what an endpoint served; `leaf` is None without a TLS session."""
+    record = Served(
+        holder=endpoint.host.name,
+        address=str(endpoint.host.address),
+        port=endpoint.port,
+        server_name=endpoint.server_name,
+        fault=fault or ("" if leaf else "no certificate"),
+    )
+    if leaf is None:
+        return record
+    return record.model_copy(
+        update={
+            "names": tuple(sorted(leaf.sans)),
+            "issuer": leaf.issuer_cn,
+            "serial": leaf.serial,
+            "not_before": leaf.not_before,
+            "not_after": leaf.not_after,
+        }
+    )
+
+
+def askers(site: Site) -> dict[Endpoint, str]:
+    """For each endpoint the host that asks it: one whose own connection leads there.
+
+    The firewall lets that host through, and it sees what a request would see.
+    """
+    first: dict[tuple[str, int], str] = {}
+    for check in checks(site):
+        if check.probe == "served_is_fresh":
+            first.setdefault((check.target, check.port), check.host)
+    return {end: first[end.host.name, end.port] for end in endpoints(site)}
