@@ -194,7 +194,8 @@ class StackCatalog:
             return None
         number = _port_number(port)
         for published in deployment.ports:  # the label counts ports inside the container
-            if published.service == name and published.container_port == number:
+            leads_there = (published.service, published.container_port) == (name, number)
+            if leads_there and not published.loopback:
                 number = published.host_port
                 break
         else:

@@ -3,8 +3,10 @@
 # empty when all is well. Every probe has a deadline, says what it saw, and changes nothing.
 export LC_ALL=C
 
-unit_runs() {
-    state=$(systemctl is-active "$1")
+unit_runs() { # UNIT: active, and not masked, or it would be gone after the next reboot
+    shown=$(systemctl show -p LoadState -p ActiveState "$1")
+    state=${shown##*ActiveState=} state=${state%%[!a-z]*}
+    case "$shown" in *LoadState=masked*) state="masked and $state" ;; esac
     [ "$state" = active ] || { echo "is $state:"; journalctl -q --no-pager -n 2 -o cat -u "$1" 2>&1; }
 }
 

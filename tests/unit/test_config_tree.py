@@ -74,6 +74,7 @@ def test_drift_of_a_file_is_a_reason(path: str, change: dict[str, str], reason: 
     [
         (UnitState("failed", "enabled", stale=False), "demo.service is failed"),
         (UnitState("active", "disabled", stale=False), "demo.service is disabled"),
+        (UnitState("active", "masked", stale=False), "demo.service is masked"),
         (
             UnitState("active", "enabled", stale=True),
             "systemd has not read the newest demo.service",

@@ -288,3 +288,11 @@ def test_endpoint_plan(found: tuple[Endpoint, ...], reasons: tuple[str, ...]) ->
 def test_endpoint_of_another_kind_is_refused() -> None:
     with pytest.raises(errors.InvalidInputError, match="type 1"):
         plan_endpoint((endpoint(Type=1),), "docker", "tcp://10.0.0.2:9001")
+
+
+def test_stack_is_matched_by_its_name_at_its_endpoint() -> None:
+    stacks = [stack(Id=1), stack(Id=2, Name="App", EndpointId=4), stack(Id=3, Name="cart")]
+    stacks.append(stack(Id=5, Type=1))
+    assert [found.id for found in sync.matching(stacks, "app", 3)] == [1]
+    assert [found.id for found in sync.matching(stacks, "app", 4)] == [2]
+    assert sync.matching(stacks, "app", 9) == ()

@@ -19,7 +19,7 @@ from phoenix.health.paths import paths
 from phoenix.health.served import Served
 from phoenix.health.status import CertificateStatus, Drift, Status, build
 from phoenix.site.model import Site
-from tests.unit.site_builder import minimal
+from tests.unit.site_builder import minimal, stack, vm
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 START, END = NOW - timedelta(hours=4), NOW + timedelta(hours=20)
@@ -102,9 +102,9 @@ def test_all_well(site: Site) -> None:
     authority = held_by(found, "authority")
     assert (authority.server_name, authority.names) == (f"ca.{site.domain}", ("name",))
     assert {one.hours_left for one in found.certificates} == {20.0}
-    (stack,) = found.stacks
-    assert (stack.status, stack.containers, stack.healthy) == ("active", 2, 1)
-    assert (stack.state, stack.drift) == ("ok", False)
+    (one,) = found.stacks
+    assert (one.status, one.containers, one.healthy) == ("active", 2, 1)
+    assert (one.state, one.drift) == ("ok", False)
 
 
 def test_next_renewal_is_the_holders_rule(site: Site) -> None:
@@ -187,6 +187,35 @@ def test_endpoint_is_asked_and_not_believed(site: Site) -> None:
     ]
     down = status(site, told(site, lambda c: "down" if c.probe == "endpoint_is_up" else ""))
     assert down.endpoints[0].state == "broken"
+
+
+def test_stacks_of_one_name_at_two_endpoints_are_two(tmp_path: Path) -> None:
+    declared = minimal()
+    manifest, compose = stack("tool", 8001)
+    manifest["environments"]["production"]["services"] = {}
+    declared.stacks["tool"] = manifest, compose
+    declared.vm["vms"][1]["docker_stacks"].append("tool")
+    declared.vm["vms"].append(
+        vm(1003, "helper", "docker", 25, portainer_role="agent", dependencies=["1001"],
+           portainer_agent_hostname="helper-agent", docker_stacks=["tool"])
+    )  # fmt: skip
+    site = declared.load(tmp_path)
+
+    def stopped_there(check: Check) -> str:
+        return "is 2" if (check.probe, check.endpoint) == ("stack_is_active", "helper") else ""
+
+    values = told(site, stopped_there)
+    values[observation.PORTAINER]["control"]["stacks"] = [
+        {"name": "tool-production", "endpoint": "worker", "status": "active"},
+        {"name": "tool-production", "endpoint": "helper", "status": "inactive"},
+    ]
+    found = status(site, values).stacks
+    assert [
+        (one.guest, one.status, one.state) for one in found if one.name != "shop-production"
+    ] == [
+        ("worker", "active", "ok"),
+        ("helper", "inactive", "broken"),
+    ]
 
 
 def test_json_has_no_secret_and_utc_times(site: Site) -> None:

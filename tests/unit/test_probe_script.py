@@ -1,0 +1,107 @@
+"""probe.sh run for real, with stand-ins for what it asks: systemd, and Portainer's API."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from phoenix.files import text
+
+API = ("https://portainer.test:9443/api", "/root.crt", "/key")
+
+
+def stand_in(folder: Path, name: str, script: str) -> None:
+    program = folder / name
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+
+
+def fault(folder: Path, *command: str, **environment: str) -> str:
+    """What one check finds, with the programs of `folder` before those of the machine."""
+    stand_in(folder, "sleep", ":")  # a fault counts when it is seen twice, a second apart
+    done = subprocess.run(
+        ["sh", "-c", text("health/probe.sh"), "probe", "\t".join(command)],
+        capture_output=True, text=True, check=True, timeout=60,
+        env={**os.environ, **environment, "PATH": f"{folder}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    number, _, found = done.stdout.rstrip("\n").partition("\t")
+    assert number == "0", done
+    return found
+
+
+SYSTEMCTL = """
+[ "$1 $6" = "show nginx.service" ] || { echo "unexpected: $*" >&2; exit 1; }
+printf 'LoadState=%s\\nActiveState=%s\\n' "$LOAD" "$ACTIVE"
+"""
+
+
+@pytest.mark.parametrize(
+    ("load", "active", "words"),
+    [
+        ("loaded", "active", ""),
+        ("loaded", "inactive", "is inactive: its last words"),
+        ("loaded", "failed", "is failed: its last words"),
+        ("loaded", "activating", "is activating: its last words"),
+        ("not-found", "inactive", "is inactive: its last words"),
+        ("masked", "inactive", "is masked and inactive: its last words"),
+        ("masked", "active", "is masked and active: its last words"),
+    ],
+)
+def test_unit_runs_only_when_it_is_active_and_will_be_after_a_reboot(
+    tmp_path: Path, load: str, active: str, words: str
+) -> None:
+    stand_in(tmp_path, "systemctl", SYSTEMCTL)
+    stand_in(tmp_path, "journalctl", "echo its last words")
+    assert fault(tmp_path, "unit_runs", "nginx.service", LOAD=load, ACTIVE=active) == words
+
+
+def portainer(folder: Path, answers: Mapping[str, object]) -> None:
+    """curl that answers as Portainer's API does at these paths."""
+    for path, answer in answers.items():
+        (folder / path.replace("/", "_")).write_text(json.dumps(answer))
+    stand_in(
+        folder,
+        "curl",
+        f"""
+        for word; do url=$word; done
+        path=${{url#{API[0]}}}; path=${{path%%\\?*}}
+        cat "{folder}/$(printf %s "$path" | tr / _)"
+    """,
+    )
+
+
+ENDPOINTS = [{"Id": 1, "Name": "first"}, {"Id": 2, "Name": "second"}]
+ACTIVE, STOPPED = 1, 2
+
+
+def stack(endpoint: int, status: int, name: str = "shop") -> dict[str, object]:
+    return {"Name": name, "EndpointId": endpoint, "Status": status}
+
+
+@pytest.mark.parametrize(
+    ("stacks", "words"),
+    [
+        ([stack(1, ACTIVE)], ""),
+        ([stack(1, ACTIVE), stack(2, STOPPED)], ""),
+        ([stack(2, ACTIVE)], "is not there"),
+        ([stack(1, STOPPED), stack(2, ACTIVE)], "is 2"),
+        ([stack(1, ACTIVE, name="cart")], "is not there"),
+    ],
+)
+def test_stack_of_another_endpoint_with_the_same_name_is_another_stack(
+    tmp_path: Path, stacks: list[dict[str, object]], words: str
+) -> None:
+    portainer(tmp_path, {"/endpoints": ENDPOINTS, "/stacks": stacks})
+    found = fault(tmp_path, "stack_is_active", *API, "first", "shop")
+    assert found.partition(" (")[0] == words
+
+
+def test_endpoint_that_portainer_does_not_have_is_told(tmp_path: Path) -> None:
+    portainer(tmp_path, {"/endpoints": ENDPOINTS, "/endpoints/2/docker/_ping": "OK"})
+    assert fault(tmp_path, "endpoint_is_up", *API, "second") == ""
+    assert fault(tmp_path, "endpoint_is_up", *API, "third") == "Portainer has no endpoint third"
