@@ -10,7 +10,7 @@ from pyinfra.api.state import StateStage
 
 from facts.verification import Checks
 from operations.refusal import refuse
-from phoenix.health.checks import Outcome, checks
+from phoenix.health.checks import Outcome, checks_by_host
 from phoenix.health.diagnosis import Diagnosis, Findings, diagnose
 from phoenix.health.paths import paths
 from phoenix.health.verdict import first_found, verdict
@@ -48,7 +48,7 @@ def probe(site: Site) -> Generator[FunctionCommand, None, None]:
     if host.state.current_stage < StateStage.Execute:
         host.noop("checks are made when the run has changed what it has to")
         return
-    mine = [check for check in checks(site) if check.host == host.name]
+    mine = checks_by_host(site)[host.name]
     faults = host.get_fact(Checks, checks=["\t".join(check.command) for check in mine])
     if len(faults) != len(mine):
         yield from refuse(f"{len(mine)} checks were asked for, {len(faults)} answered")

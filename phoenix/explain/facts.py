@@ -10,8 +10,8 @@ from phoenix.components.traefik.config import dynamic_config
 from phoenix.derived import dns, firewall
 from phoenix.derived.certificates import certificates
 from phoenix.explain.model import Certificate, Flow, Gateway, Record, Router
-from phoenix.health.checks import Check, checks
-from phoenix.health.paths import service_checks, stack_path
+from phoenix.health.checks import Check, checks_by_host
+from phoenix.health.paths import service_checks, stack_paths
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Deployment, Host, Service, Site
 from phoenix.site.roles import RoleError
@@ -113,7 +113,7 @@ def records(site: Site, wanted: Callable[[dns.DnsRecord], bool]) -> tuple[Record
 
 def checks_on(site: Site, host: Host) -> tuple[str, ...]:
     """What is asked on a host; nothing on a site without the whole chain."""
-    return _titles(lambda: (check for check in checks(site) if check.host == host.name))
+    return _titles(lambda: checks_by_host(site)[host.name])
 
 
 def checks_of_service(site: Site, service: Service) -> tuple[str, ...]:
@@ -123,7 +123,8 @@ def checks_of_service(site: Site, service: Service) -> tuple[str, ...]:
 
 def checks_of_stack(site: Site, host: Host, stack: Deployment) -> tuple[str, ...]:
     """What a stack rests on, and who checks it; nothing where no Portainer is."""
-    return _titles(lambda: stack_path(site, host, stack).checks if site.portainer else ())
+    key = host.name, stack.project
+    return _titles(lambda: stack_paths(site)[key].checks if site.portainer else ())
 
 
 def _titles(find: Callable[[], Iterable[Check]]) -> tuple[str, ...]:

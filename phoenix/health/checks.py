@@ -7,7 +7,7 @@ it is about in fields of its own; its title is for people, and nothing reads it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -101,6 +101,15 @@ def checks(site: Site) -> tuple[Check, ...]:
     every = [*_services(site), *_names(site), *_pairs(site), *_connections(site), *_keys(site)]
     every += [*_routers(site), *_requests(site), *_containers(site)]
     return tuple(sorted(every, key=lambda check: LAYERS.index(check.layer)))
+
+
+@cache
+def checks_by_host(site: Site) -> Mapping[str, tuple[Check, ...]]:
+    """The checks that each host makes, by its name, in the order of `checks`."""
+    made: dict[str, list[Check]] = {host.name: [] for host in site.hosts}
+    for check in checks(site):
+        made[check.host].append(check)
+    return {host: tuple(mine) for host, mine in made.items()}
 
 
 def _services(site: Site) -> Iterator[Check]:

@@ -9,7 +9,7 @@ from typing import Any
 from phoenix.components.ca_rotation import held_by
 from phoenix.components.portainer.config import API_KEY_FILE, SERVER_PORT
 from phoenix.components.traefik.config import ROOT_CA
-from phoenix.health.checks import Check, Outcome, checks
+from phoenix.health.checks import Check, Outcome, checks, checks_by_host
 from phoenix.health.endpoints import Endpoint, endpoints
 from phoenix.health.served import Served, askers
 from phoenix.site.model import Host, Site
@@ -57,7 +57,7 @@ def request(site: Site, host: Host, kinds: Collection[str] = ALL) -> Request:
         phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
     """
     return Request(
-        checks=checks_of(site, host.name) if CHECKS in kinds else (),
+        checks=checks_by_host(site)[host.name] if CHECKS in kinds else (),
         endpoints=(
             tuple(end for end, asker in askers(site).items() if asker == host.name)
             if CERTIFICATES in kinds
@@ -79,11 +79,6 @@ def request(site: Site, host: Host, kinds: Collection[str] = ALL) -> Request:
             else {}
         ),
     )
-
-
-def checks_of(site: Site, host: str) -> tuple[Check, ...]:
-    """The checks that a host makes."""
-    return tuple(check for check in checks(site) if check.host == host)
 
 
 def served(site: Site, observed: Observed) -> dict[Endpoint, Served | None]:
@@ -113,7 +108,7 @@ def outcomes(
     for host in site.hosts:
         if host.name not in asked or host.name in silent:
             continue
-        mine = checks_of(site, host.name)
+        mine = checks_by_host(site)[host.name]
         faults = told.get(host.name)
         if not isinstance(faults, list) or len(faults) != len(mine):
             silent[host.name] = "answers by SSH, but its checks could not be made"

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from phoenix.health.checks import Check, Outcome, checks
+from phoenix.health.checks import Check, Outcome, checks, checks_by_host
 from phoenix.health.diagnosis import Diagnosis, Fault, PathReport, State, fault_of, lowest
-from phoenix.health.paths import request_path
+from phoenix.health.paths import CheckedPath, request_paths
 from phoenix.health.served import Served
 from phoenix.runs.revision import Revision
 from phoenix.site.model import Frozen, Service, Site
@@ -107,16 +107,14 @@ def build(
         phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
     """
     by_check = {outcome.check: outcome for outcome in outcomes}
-    by_host: dict[str, list[Check]] = {host.name: [] for host in site.hosts}
-    for check in checks(site):
-        by_host[check.host].append(check)
-    reports = diagnosis.by_path()
+    by_host = checks_by_host(site)
+    reports, requests = diagnosis.by_path(), request_paths(site)
     return Page(
         domain=site.domain,
         environment=site.environment,
         health=_health(checks(site), by_check, diagnosis.first_cause),
         services=tuple(
-            _service(site, service, by_check, reports, served)
+            _service(service, requests[service.name], by_check, reports, served)
             for service in site.services
             if service.exposure == "gateway" and service.kind != "home"
         ),
@@ -177,13 +175,12 @@ def _health(
 
 
 def _service(
-    site: Site,
     service: Service,
+    path: CheckedPath,
     by_check: Mapping[Check, Outcome],
     reports: Mapping[str, PathReport],
     served: Sequence[Served],
 ) -> ServiceRow:
-    path = request_path(site, service)
     report = reports[path.name]
     on_path = {(check.target, check.port) for check in path.checks}
     ends = [one.not_after for one in served if (one.holder, one.port) in on_path]

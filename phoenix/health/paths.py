@@ -9,7 +9,7 @@ order in which to look at their outcomes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -94,32 +94,25 @@ def paths(site: Site) -> tuple[CheckedPath, ...]:
     )
 
 
-def request_path(site: Site, service: Service) -> CheckedPath:
-    """The path of a client's request for a service behind the gateway.
+def request_paths(site: Site) -> Mapping[str, CheckedPath]:
+    """The path of a client's request to each service behind the gateway, by the service's name."""
+    return {path.service: path for path in paths(site) if path.kind == "request"}
 
-    Raises:
-        KeyError: the service is not behind the gateway.
-        phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
+
+def agent_paths(site: Site) -> Mapping[str, CheckedPath]:
+    """Portainer's path to each agent, and so to the endpoint that it is, by its guest's name.
+
+    Empty where no guest is Portainer's server.
     """
-    return _by_key(site)["request", service.name, ""]
+    return {path.guest: path for path in paths(site) if path.kind == "agent"}
 
 
-def agent_path(site: Site, agent: Host) -> CheckedPath:
-    """Portainer's path to the agent on a Docker host, and so to the endpoint that it is.
+def stack_paths(site: Site) -> Mapping[tuple[str, str], CheckedPath]:
+    """What each stack rests on, by its guest's name and its own: containers, Portainer's hold.
 
-    Raises:
-        KeyError: no agent runs there.
+    Empty where no guest is Portainer's server.
     """
-    return _by_key(site)["agent", agent.name, ""]
-
-
-def stack_path(site: Site, agent: Host, stack: Deployment) -> CheckedPath:
-    """What a deployed stack rests on: its containers, and Portainer's hold on it.
-
-    Raises:
-        KeyError: it is not deployed on that host.
-    """
-    return _by_key(site)["stack", agent.name, stack.project]
+    return {(path.guest, path.stack): path for path in paths(site) if path.kind == "stack"}
 
 
 def service_checks(site: Site, service: Service) -> tuple[Check, ...]:
@@ -133,12 +126,12 @@ def service_checks(site: Site, service: Service) -> tuple[Check, ...]:
         phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
     """
     if service.exposure == "gateway":
-        return request_path(site, service).checks
+        return request_paths(site)[service.name].checks
     if service.kind == "ca":
         find = _Checks(checks(site))
         return _checks_of(hop for host in site.hosts for hop in _reach_ca(site, host, find))
-    if service.kind == "agent" and service.owner in site.agents:
-        return agent_path(site, service.owner).checks
+    if service.kind == "agent" and service.owner.name in agent_paths(site):
+        return agent_paths(site)[service.owner.name].checks
     return ()
 
 
@@ -201,11 +194,6 @@ def _through(site: Site, component: Component, path: CheckedPath) -> bool:
 
 def _resolves(check: Check, name: str) -> bool:
     return check.probe == "names_resolve" and check.name == name
-
-
-@cache
-def _by_key(site: Site) -> dict[tuple[Kind, str, str], CheckedPath]:
-    return {(path.kind, path.service or path.guest, path.stack): path for path in paths(site)}
 
 
 def _checks_of(hops: Iterable[Hop]) -> tuple[Check, ...]:

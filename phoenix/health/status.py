@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from phoenix.components.acme.config import RENEW_FRACTION, TIMER
-from phoenix.components.ca_rotation import held_by
+from phoenix.derived.certificates import certificates
 from phoenix.derived.routes import routes
 from phoenix.health import observation
 from phoenix.health.checks import Outcome
 from phoenix.health.diagnosis import Cause, Diagnosis, Fault, State, lowest
 from phoenix.health.observation import Observed
-from phoenix.health.paths import agent_path, request_path, stack_path
+from phoenix.health.paths import agent_paths, request_paths, stack_paths
 from phoenix.health.served import Served, askers
 from phoenix.health.served import served as record_of
 from phoenix.site.model import Frozen, Site
@@ -193,9 +193,9 @@ def _guests(
 
 
 def _services(site: Site, diagnosis: Diagnosis) -> Iterator[ServiceStatus]:
-    reports = diagnosis.by_path()
+    reports, requests = diagnosis.by_path(), request_paths(site)
     for route in routes(site):
-        report = reports[request_path(site, route.service).name]
+        report = reports[requests[route.service.name].name]
         yield ServiceStatus(
             name=route.service.name,
             url=f"https://{route.fqdn}",
@@ -210,18 +210,21 @@ def _services(site: Site, diagnosis: Diagnosis) -> Iterator[ServiceStatus]:
 
 def _certificates(site: Site, observed: Observed, now: datetime) -> Iterator[CertificateStatus]:
     asked_by = askers(site)
+    timers: dict[str, str] = {}
+    for certificate in certificates(site):
+        timers.setdefault(certificate.host.name, certificate.name)
     for end, record in observation.served(site, observed).items():
         silent = f"{asked_by[end]}, which asks for it, gave no answer"
-        yield _certificate(
-            site, record or record_of(end, None, silent), record is not None, observed, now
-        )
+        renewed_by = timers.get(end.host.name, "")
+        was_asked = record is not None
+        shown = record or record_of(end, None, silent)
+        yield _certificate(shown, was_asked, _renewal(site, shown, renewed_by, observed), now)
 
 
 def _certificate(
-    site: Site, record: Served, was_asked: bool, observed: Observed, now: datetime
+    record: Served, was_asked: bool, renewal: tuple[str, datetime | None], now: datetime
 ) -> CertificateStatus:
     left = record.not_after - now if record.not_after else None
-    renewed_by, next_renewal = _renewal(site, record, observed)
     state: State = "ok"
     if not was_asked:
         state = "unknown"
@@ -234,27 +237,27 @@ def _certificate(
         **values,
         hours_left=round(left / timedelta(hours=1), 2) if left is not None else None,
         state=state,
-        renewed_by=renewed_by,
-        next_renewal=next_renewal,
+        renewed_by=renewal[0],
+        next_renewal=renewal[1],
     )
 
 
-def _renewal(site: Site, record: Served, observed: Observed) -> tuple[str, datetime | None]:
-    """Who renews it by which rule, and when that is."""
-    host = site.host(record.holder)
+def _renewal(
+    site: Site, record: Served, certificate: str, observed: Observed
+) -> tuple[str, datetime | None]:
+    """Who renews it by which rule, and when. `certificate`: its name with ACME, or empty."""
     end, start = record.not_after, record.not_before
     lifetime = end - start if end and start else timedelta()
-    names = [certificate.name for certificate in held_by(site, host)]
-    if not names and host == site.ca:
+    if not certificate and site.ca is not None and record.holder == site.ca.name:
         # ca.TLSRenewer of step-ca: with a third of the lifetime left.
         return "step-ca", end - lifetime / 3 if end else None
-    if not names:
+    if not certificate:
         return "", None
-    unit = f"{TIMER}{names[0]}.timer"
-    timers = observed.values.get(observation.RENEWALS, {}).get(host.name)
+    unit = f"{TIMER}{certificate}.timer"
+    timers = observed.values.get(observation.RENEWALS, {}).get(record.holder)
     if timers is None:
         return "", None
-    look = next((timer["next_look"] for timer in timers if timer["name"] == names[0]), None)
+    look = next((timer["next_look"] for timer in timers if timer["name"] == certificate), None)
     if look is None or end is None:
         return unit, None
     return unit, max(end - lifetime / RENEW_FRACTION, datetime.fromtimestamp(look, UTC))
@@ -264,10 +267,10 @@ def _renewal(site: Site, record: Served, observed: Observed) -> tuple[str, datet
 
 
 def _endpoints(site: Site, observed: Observed, diagnosis: Diagnosis) -> Iterator[EndpointStatus]:
-    reports = diagnosis.by_path()
+    reports, agents = diagnosis.by_path(), agent_paths(site)
     urls = {one["name"]: one["url"] for one in _portainer(site, observed).get("endpoints", ())}
     for agent in site.agents if site.portainer else ():
-        report = reports[agent_path(site, agent).name]
+        report = reports[agents[agent.name].name]
         yield EndpointStatus(
             name=agent.portainer_environment,
             url=urls.get(agent.portainer_environment, ""),
@@ -279,7 +282,7 @@ def _endpoints(site: Site, observed: Observed, diagnosis: Diagnosis) -> Iterator
 def _stacks(
     site: Site, observed: Observed, diagnosis: Diagnosis, drift: Drift
 ) -> Iterator[StackStatus]:
-    reports = diagnosis.by_path()
+    reports, stacks = diagnosis.by_path(), stack_paths(site)
     statuses = {
         (one["name"], one["endpoint"]): one["status"]
         for one in _portainer(site, observed).get("stacks", ())
@@ -290,7 +293,7 @@ def _stacks(
         is_known = drift.count(agent.name) is not None
         for stack in agent.docker_stacks:
             name = stack.project
-            report = reports[stack_path(site, agent, stack).name]
+            report = reports[stacks[agent.name, name].name]
             mine = [container for container in containers if container["project"] == name]
             yield StackStatus(
                 name=name,
