@@ -33,7 +33,7 @@ def converge() -> None:
         access=access,
         wanted=made.guests,
         settings=config,
-        uncovered=made.uncovered,
+        refused=made.refused,
     )
     for wanted in made.guests:
         proxmox.guest(

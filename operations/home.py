@@ -53,7 +53,7 @@ def start_page(site: Site) -> Generator[StringCommand | FunctionCommand, None, N
         return
     by_host = outcomes()
     known = by_host.keys() | set(failed_hosts())
-    left_out = [one.name for one in site.hosts if one.name not in known]
+    left_out = [other.name for other in site.hosts if other.name not in known]
     if left_out:
         host.noop(f"the page stays: this run left out {', '.join(left_out)}")
         return
@@ -66,7 +66,7 @@ def start_page(site: Site) -> Generator[StringCommand | FunctionCommand, None, N
         return
     page = build(
         site,
-        [outcome for found in by_host.values() for outcome in found],
+        [outcome for mine in by_host.values() for outcome in mine],
         diagnosis(site),
         [
             served(end, answer.leaf, answer.fault)

@@ -82,7 +82,7 @@ def ready(
     access: ProxmoxAccess,
     wanted: Sequence[Wanted],
     settings: ProxmoxSettings,
-    uncovered: Sequence[str] = (),
+    refused: Sequence[str] = (),
 ) -> _Commands:
     """Refuse the run, before its first write, where something would stop it half-way.
 
@@ -90,10 +90,10 @@ def ready(
         access: how to reach the API.
         wanted: all guests as they shall be.
         settings: which to adopt, which images may be downloaded.
-        uncovered: connections that the firewall's rules would refuse.
+        refused: connections that the firewall's rules would refuse.
     """
     try:
-        faults = [*uncovered, *preflight(_client(access), wanted, guests.options(settings))]
+        faults = [*refused, *preflight(_client(access), wanted, guests.options(settings))]
     except ProxmoxError as error:
         faults = [str(error)]
     if faults:

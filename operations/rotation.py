@@ -156,14 +156,14 @@ def served(site: Site, phase: Phase) -> Commands:
         return
     mine = [end for end in endpoints(site) if end.host.name == host.name]
     root, wanted = STORED[len(ca.roots) - 1], signer(ca).fingerprint
-    end_of_patience = time.monotonic() + SERVED_WITHIN
+    deadline = time.monotonic() + SERVED_WITHIN
     waiting = dict.fromkeys(mine, "")
     while True:
         for end in list(waiting):
             waiting[end] = _fault(end, root, wanted)
             if not waiting[end]:
                 del waiting[end]
-        if not waiting or time.monotonic() > end_of_patience:
+        if not waiting or time.monotonic() > deadline:
             break
         time.sleep(2)
     if waiting:

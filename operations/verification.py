@@ -13,7 +13,7 @@ from operations.refusal import refuse
 from phoenix.health.checks import Outcome, checks_by_host
 from phoenix.health.diagnosis import Diagnosis, Findings, diagnose
 from phoenix.health.paths import paths
-from phoenix.health.verdict import first_found, verdict
+from phoenix.health.verdict import first_cause_found, verdict
 from phoenix.runs.reporter import value
 from phoenix.runs.results import FIRST_CAUSE
 from phoenix.site.model import Site
@@ -38,7 +38,7 @@ def diagnosis(site: Site) -> Diagnosis:
         for name in failed_hosts()
         if name not in _outcomes
     }
-    every = [outcome for found in _outcomes.values() for outcome in found]
+    every = [outcome for mine in _outcomes.values() for outcome in mine]
     return diagnose(site, paths(site), Findings(every, silent))
 
 
@@ -65,10 +65,10 @@ def judge(site: Site) -> Generator[FunctionCommand, None, None]:
         return
     mine = _outcomes.get(host.name, [])
     if any(outcome.fault for outcome in mine):
-        found = diagnosis(site)
-        if first := first_found(found):
+        result = diagnosis(site)
+        if first := first_cause_found(result):
             value(FIRST_CAUSE, host.name, first.host)
-        yield from refuse(verdict(found, mine, failed_hosts()))
+        yield from refuse(verdict(result, mine, failed_hosts()))
         return
     logger.info("%s%d checks passed", host.print_prefix, len(mine))
     host.noop("all checks passed")

@@ -41,15 +41,15 @@ class Report(BaseModel):
     paths: tuple[PathReport, ...]
 
     @classmethod
-    def of(cls, site: str, name: str, found: Diagnosis) -> Report:
+    def of(cls, site: str, name: str, diagnosis: Diagnosis) -> Report:
         """The report of a diagnosis."""
         return cls(
             site=site,
             name=name,
-            ok=not found.causes and all(path.state == "ok" for path in found.paths),
-            first_cause=found.first_cause,
-            other_causes=found.causes[1:],
-            paths=found.paths,
+            ok=not diagnosis.causes and all(path.state == "ok" for path in diagnosis.paths),
+            first_cause=diagnosis.first_cause,
+            other_causes=diagnosis.causes[1:],
+            paths=diagnosis.paths,
         )
 
 
@@ -87,8 +87,8 @@ def doctor(
     hosts &= {host for path in asked for host in path.hosts}
     observed, _ = observe(site, [observation.CHECKS], hosts, quiet=as_json)
     outcomes, silent = observation.outcomes(site.site, observed, hosts)
-    found = diagnose(site.site, asked, Findings(outcomes, silent))
-    report = Report.of(site.name, name or "", found)
+    diagnosis = diagnose(site.site, asked, Findings(outcomes, silent))
+    report = Report.of(site.name, name or "", diagnosis)
     output.emit(as_json, report, lambda console: tell(console, report))
     if not report.ok:
         raise typer.Exit(exits.ERROR)
@@ -119,7 +119,7 @@ def _by_cause(report: Report) -> list[list[PathReport]]:
     """Paths that one cause stops are told as one; those that were asked for, each by itself."""
     if report.name:
         return [[path] for path in report.paths]
-    causes = [one for one in (report.first_cause, *report.other_causes) if one is not None]
+    causes = [cause for cause in (report.first_cause, *report.other_causes) if cause]
     groups = [[path for path in report.paths if path.name in cause.breaks] for cause in causes]
     return [group for group in groups if group]
 

@@ -15,7 +15,7 @@ from phoenix.cli import complete, declared, exits, output
 from phoenix.cli.declared import Declared
 from phoenix.declaration import positions
 from phoenix.explain.build import explain as explained
-from phoenix.explain.model import Backend, Certificate, Explanation, Gateway, Nowhere, Router
+from phoenix.explain.model import Backend, Certificate, Explanation, Gateway, Router, UnknownName
 from phoenix.site.model import Source
 
 _MOST = 16
@@ -34,10 +34,10 @@ class Line(BaseModel):
 
 
 class Answer(BaseModel):
-    """What `phoenix explain` gives as JSON: `found` or, where the name leads nowhere, `nowhere`."""
+    """What `phoenix explain` gives as JSON: `explanation`, or `unknown` if nothing has the name."""
 
-    found: Explanation | None = None
-    nowhere: Nowhere | None = None
+    explanation: Explanation | None = None
+    unknown: UnknownName | None = None
     line: Line | None = None
 
 
@@ -65,24 +65,24 @@ def explain(
       phoenix explain https://app.internal.thinkheads.ai/health
       phoenix explain ca --json
 
-    Exit code: 0 the name is explained, 1 it leads nowhere (what would happen, and near names).
+    Exit code: 0 the name is explained, 1 nothing has that name (what would happen, and near names).
     """
-    found = declared.read(inventory)
-    result = explained(found.sound(), name)
-    if isinstance(result, Nowhere):
-        answer = Answer(nowhere=result)
-        output.emit(as_json, answer, lambda console: tell_nowhere(console, result))
+    project = declared.read(inventory)
+    result = explained(project.sound(), name)
+    if isinstance(result, UnknownName):
+        answer = Answer(unknown=result)
+        output.emit(as_json, answer, lambda console: tell_unknown(console, result))
         raise typer.Exit(exits.ERROR)
-    answer = Answer(found=result, line=line_of(found, result.declared))
+    answer = Answer(explanation=result, line=line_of(project, result.declared))
     output.emit(as_json, answer, lambda console: tell(console, result, answer.line))
 
 
-def line_of(found: Declared, places: Iterable[Source]) -> Line | None:
+def line_of(project: Declared, places: Iterable[Source]) -> Line | None:
     """The first of `places` that stands in its file, else what is around the first one."""
     tried = list(places)
     for exact in (True, False):
         for place in tried:
-            file = found.file(place.file)
+            file = project.file(place.file)
             lines = positions.lines(file)
             number = positions.line_of(lines, place.path)
             if number is None or (exact and place.path not in lines):
@@ -95,48 +95,53 @@ def line_of(found: Declared, places: Iterable[Source]) -> Line | None:
     return None
 
 
-def tell(console: Console, found: Explanation, line: Line | None) -> None:
+def tell(console: Console, result: Explanation, line: Line | None) -> None:
     """The explanation for a person, as a tree in the order of the way."""
-    title = Text(found.name, style="bold")
-    title.append(f"  {found.title}", style="dim")
+    title = Text(result.name, style="bold")
+    title.append(f"  {result.title}", style="dim")
     tree = Tree(title, guide_style="dim")
-    for fact in found.facts:
+    for fact in result.facts:
         tree.add(Text(fact))
-    _add(tree, "DNS", (f"{one.name} is {one.address}  ({one.why})" for one in found.records))
-    _add(tree, "gateway", _gateway(found.gateway) if found.gateway else ())
-    _add(tree, "router", _router(found.router) if found.router else ())
-    _add(tree, "backend", _backend(found.backend) if found.backend else ())
-    _add(tree, "certificates", map(_certificate, found.certificates))
-    _add(tree, "flows", (f"{f.source} to {f.destination}, {f.what}  ({f.why})"
-                         for f in found.flows))  # fmt: skip
-    _add(tree, "checks", found.checks)
+    _add(
+        tree,
+        "DNS",
+        (f"{record.name} is {record.address}  ({record.why})" for record in result.records),
+    )
+    _add(tree, "gateway", _gateway(result.gateway) if result.gateway else ())
+    _add(tree, "router", _router(result.router) if result.router else ())
+    _add(tree, "backend", _backend(result.backend) if result.backend else ())
+    _add(tree, "certificates", map(_certificate, result.certificates))
+    _add(tree, "flows", (f"{flow.source} to {flow.destination}, {flow.what}  ({flow.why})"
+                         for flow in result.flows))  # fmt: skip
+    _add(tree, "checks", result.checks)
     _add(tree, "declared", _declared(line) if line else ())
-    if found.see_also:
-        tree.add(Text(f"see also: {', '.join(found.see_also)}", style="dim"))
+    if result.see_also:
+        tree.add(Text(f"see also: {', '.join(result.see_also)}", style="dim"))
     console.print(tree, soft_wrap=False)
 
 
-def _gateway(one: Gateway) -> Iterator[str]:
-    yield f"{one.host}, {one.address}:{one.port}, by this name in SNI"
-    yield f"hands over to {one.proxy}, {one.proxy_address}, verified as {one.proxy_verified}"
+def _gateway(gateway: Gateway) -> Iterator[str]:
+    yield f"{gateway.host}, {gateway.address}:{gateway.port}, by this name in SNI"
+    proxy = f"{gateway.proxy}, {gateway.proxy_address}, verified as {gateway.proxy_verified}"
+    yield f"hands over to {proxy}"
 
 
-def _router(one: Router) -> Iterator[str]:
-    yield f"{one.name}@file in Traefik: {one.rule}, to {one.target}"
-    if one.middlewares:
-        yield f"through {', '.join(one.middlewares)}"
+def _router(router: Router) -> Iterator[str]:
+    yield f"{router.name}@file in Traefik: {router.rule}, to {router.target}"
+    if router.middlewares:
+        yield f"through {', '.join(router.middlewares)}"
 
 
-def _backend(one: Backend) -> Iterator[str]:
+def _backend(backend: Backend) -> Iterator[str]:
     ways = {
-        "verified": f"verified as {one.verified}",
+        "verified": f"verified as {backend.verified}",
         "signed": "TLS, requests signed with a shared secret",
         "plain": "in plain text",
     }
-    yield f"{one.url} on {one.host}, {ways[one.transport]}"
-    yield f"health: {one.health}"
-    if one.stack:
-        yield f"stack {one.stack}"
+    yield f"{backend.url} on {backend.host}, {ways[backend.transport]}"
+    yield f"health: {backend.health}"
+    if backend.stack:
+        yield f"stack {backend.stack}"
 
 
 def _declared(line: Line) -> Iterator[str]:
@@ -144,10 +149,12 @@ def _declared(line: Line) -> Iterator[str]:
     yield f"path {line.path}"
 
 
-def _certificate(one: Certificate) -> str:
-    names = ", ".join(one.names[:3]) + (f" and {len(one.names) - 3} more" if one.names[3:] else "")
-    place = f", in {one.place}" if one.place else ""
-    return f"{one.host}: {names}  ({one.how}{place})"
+def _certificate(certificate: Certificate) -> str:
+    names = ", ".join(certificate.names[:3]) + (
+        f" and {len(certificate.names) - 3} more" if certificate.names[3:] else ""
+    )
+    place = f", in {certificate.place}" if certificate.place else ""
+    return f"{certificate.host}: {names}  ({certificate.how}{place})"
 
 
 def _add(tree: Tree, title: str, lines: Iterable[str]) -> None:
@@ -155,16 +162,16 @@ def _add(tree: Tree, title: str, lines: Iterable[str]) -> None:
     if not told:
         return
     branch = tree.add(Text(title, style="cyan"))
-    for one in told[:_MOST]:
-        branch.add(Text(one))
+    for line in told[:_MOST]:
+        branch.add(Text(line))
     if told[_MOST:]:
         branch.add(Text(f"and {len(told) - _MOST} more, all by --json", style="dim"))
 
 
-def tell_nowhere(console: Console, nowhere: Nowhere) -> None:
-    """A name that leads nowhere: what happens to who asks, and what was perhaps meant."""
-    console.print(Text(f"{nowhere.name} leads nowhere", style="bold red"))
-    for line in nowhere.happens:
+def tell_unknown(console: Console, unknown: UnknownName) -> None:
+    """A name that nothing has: what happens to a request for it, and near names that exist."""
+    console.print(Text(f"nothing here has the name {unknown.name}", style="bold red"))
+    for line in unknown.happens:
         console.print(Text(f"  {line}"))
-    if nowhere.near:
-        console.print(Text(f"did you mean {', '.join(nowhere.near)}?"))
+    if unknown.near:
+        console.print(Text(f"did you mean {', '.join(unknown.near)}?"))

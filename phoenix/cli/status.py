@@ -40,11 +40,11 @@ def status(
 
     Exit code: 0 all is well, 1 something is down, expired or silent, 2 drift alone.
     """
-    found = look(project.load(inventory), observation.ALL, drift=drift, quiet=as_json)
-    output.emit(as_json, found, lambda console: tell(console, found))
-    if found.broken:
+    result = look(project.load(inventory), observation.ALL, drift=drift, quiet=as_json)
+    output.emit(as_json, result, lambda console: tell(console, result))
+    if result.broken:
         raise typer.Exit(exits.ERROR)
-    if found.drifted:
+    if result.drifted:
         raise typer.Exit(exits.ATTENTION)
 
 
@@ -76,7 +76,7 @@ def _drift(done: Finished) -> Drift:
     return Drift(steps, looked=True)
 
 
-def tell(console: Console, found: Status) -> None:
+def tell(console: Console, result: Status) -> None:
     """Tables for a person, the first cause at the end, where the eye is."""
     tables.show(
         console,
@@ -89,7 +89,7 @@ def tell(console: Console, found: Status) -> None:
                 _drift_words(guest.drift),
                 tables.brief(guest.fault),
             )
-            for guest in found.guests
+            for guest in result.guests
         ],
     )
     tables.show(
@@ -97,32 +97,35 @@ def tell(console: Console, found: Status) -> None:
         "services",
         ["URL", "guest", "state", "first broken hop"],
         [
-            (one.url, one.owner, tables.state(one.state), one.fault.brief if one.fault else "")
-            for one in found.services
+            (
+                *(service.url, service.owner, tables.state(service.state)),
+                service.fault.brief if service.fault else "",
+            )
+            for service in result.services
         ],
     )
-    tell_certificates(console, found)
-    if found.endpoints:
+    tell_certificates(console, result)
+    if result.endpoints:
         tables.show(
             console,
             "Portainer's endpoints",
             ["name", "URL", "state", ""],
             [
-                (one.name, one.url, tables.state(one.state), tables.brief(one.fault))
-                for one in found.endpoints
+                (end.name, end.url, tables.state(end.state), tables.brief(end.fault))
+                for end in result.endpoints
             ],
         )
-    _stacks(console, found)
-    if found.drift_unknown:
-        console.print(Text("drift is not known: " + found.drift_unknown, style="yellow"))
-    if found.first_cause is not None:
-        tell_cause(console, found.first_cause, first=True)
-    console.print(_summary(found), markup=False)
+    _stacks(console, result)
+    if result.drift_unknown:
+        console.print(Text("drift is not known: " + result.drift_unknown, style="yellow"))
+    if result.first_cause is not None:
+        tell_cause(console, result.first_cause, first=True)
+    console.print(_summary(result), markup=False)
 
 
-def tell_certificates(console: Console, found: Status) -> None:
+def tell_certificates(console: Console, result: Status) -> None:
     """The table of certificates."""
-    issuers = {one.issuer for one in found.certificates if one.issuer}
+    issuers = {certificate.issuer for certificate in result.certificates if certificate.issuer}
     single = issuers.pop() if len(issuers) == 1 else ""
     tables.show(
         console,
@@ -130,25 +133,26 @@ def tell_certificates(console: Console, found: Status) -> None:
         ["holder", "port", "for", "ends", "next renewal", "issuer", "state"],
         [
             (
-                one.holder,
-                str(one.port),
-                _names(one, found.domain),
-                _until(one.not_after, found.at),
-                _renewal(one, found.at),
-                "" if single else one.issuer,
-                tables.state(one.state) + (f": {one.fault}" if one.fault else ""),
+                certificate.holder,
+                str(certificate.port),
+                _names(certificate, result.domain),
+                _until(certificate.not_after, result.at),
+                _renewal(certificate, result.at),
+                "" if single else certificate.issuer,
+                tables.state(certificate.state)
+                + (f": {certificate.fault}" if certificate.fault else ""),
             )
-            for one in found.certificates
+            for certificate in result.certificates
         ],
     )
 
 
-def _names(one: CertificateStatus, domain: str) -> str:
-    more = f" and {len(one.other_names)} more" if one.other_names else ""
-    return one.server_name.removesuffix(f".{domain}") + more
+def _names(certificate: CertificateStatus, domain: str) -> str:
+    more = f" and {len(certificate.other_names)} more" if certificate.other_names else ""
+    return certificate.server_name.removesuffix(f".{domain}") + more
 
 
-def _stacks(console: Console, found: Status) -> None:
+def _stacks(console: Console, result: Status) -> None:
     rows = [
         (
             *(stack.name, stack.guest, stack.status or "not known"),
@@ -157,7 +161,7 @@ def _stacks(console: Console, found: Status) -> None:
             _drift_words(None if stack.drift is None else int(stack.drift)),
             tables.brief(stack.fault),
         )
-        for stack in found.stacks
+        for stack in result.stacks
     ]
     if rows:
         columns = ["name", "guest", "Portainer", "containers", "state", "drift", ""]
@@ -172,10 +176,14 @@ def _until(time: datetime | None, now: datetime) -> str:
     return f"in {duration.words(time - now)}"
 
 
-def _renewal(one: CertificateStatus, now: datetime) -> str:
-    if one.next_renewal is None:
-        return "nobody asks" if one.renewed_by.endswith(".timer") and one.not_after else ""
-    return "is due" if one.next_renewal <= now else _until(one.next_renewal, now)
+def _renewal(certificate: CertificateStatus, now: datetime) -> str:
+    if certificate.next_renewal is None:
+        return (
+            "nobody asks"
+            if certificate.renewed_by.endswith(".timer") and certificate.not_after
+            else ""
+        )
+    return "is due" if certificate.next_renewal <= now else _until(certificate.next_renewal, now)
 
 
 def _drift_words(count: int | None) -> Text:
@@ -185,10 +193,10 @@ def _drift_words(count: int | None) -> Text:
     return Text("none") if not count else Text(f"{count} step{'s'[: count > 1]}", style="yellow")
 
 
-def _summary(found: Status) -> str:
-    if found.broken:
+def _summary(result: Status) -> str:
+    if result.broken:
         return "something is broken: `phoenix doctor` shows every hop"
-    if found.drifted:
-        steps = _drift_words(sum(guest.drift or 0 for guest in found.guests))
+    if result.drifted:
+        steps = _drift_words(sum(guest.drift or 0 for guest in result.guests))
         return f"all is up; a sync would change {steps}: see `phoenix plan`"
     return "all is well"

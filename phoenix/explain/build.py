@@ -23,19 +23,19 @@ from phoenix.explain.facts import (
     records,
     router,
 )
-from phoenix.explain.model import Backend, Explanation, Nowhere, Transport
+from phoenix.explain.model import Backend, Explanation, Transport, UnknownName
 from phoenix.site.model import Host, Service, Site, Source, Template
 from phoenix.site.names import in_zone
 
 
-def explain(site: Site, name: str) -> Explanation | Nowhere:
+def explain(site: Site, name: str) -> Explanation | UnknownName:
     """Explain a name, as `phoenix.derived.find` knows it.
 
     Of several meanings the first is explained, a service before a guest; the others are named.
     """
     meanings = find(site, name)
     if not meanings:
-        return _nowhere(site, name)
+        return _unknown(site, name)
     explained = _meaning(site, meanings[0])
     others = [f"{kind_of(other)}:{other.name}" for other in meanings[1:]]
     return explained.model_copy(update={"see_also": (*explained.see_also, *others)})
@@ -57,31 +57,38 @@ def _meaning(site: Site, meaning: Meaning) -> Explanation:
             return _record(site, meaning)
 
 
-def _template(one: Template) -> Explanation:
+def _template(template: Template) -> Explanation:
     return Explanation(
-        name=one.name,
+        name=template.name,
         kind="template",
-        title=f"template {one.name} {one.vmid}",
+        title=f"template {template.name} {template.vmid}",
         facts=("guests are cloned from it; it never runs, so it has no name in DNS",),
-        declared=(Source(file=one.source.file, path=f"{one.source.path}.name"), one.source),
+        declared=(
+            Source(file=template.source.file, path=f"{template.source.path}.name"),
+            template.source,
+        ),
     )
 
 
-def _component(site: Site, one: Component) -> Explanation:
-    hosts = one.hosts(site)
+def _component(site: Site, component: Component) -> Explanation:
+    hosts = component.hosts(site)
     where = ", ".join(host.name for host in hosts) or "no host of this site"
     return Explanation(
-        name=one.name,
+        name=component.name,
         kind="component",
-        title=f"component {one.name}",
-        facts=(one.does, f"deployed by {one.deploy} on {where}", f"phoenix sync {one.name}"),
+        title=f"component {component.name}",
+        facts=(
+            component.does,
+            f"deployed by {component.deploy} on {where}",
+            f"phoenix sync {component.name}",
+        ),
         declared=(),
         see_also=tuple(host.fqdn for host in hosts),
     )
 
 
 def _service(site: Site, service: Service) -> Explanation:
-    route = next((one for one in routes(site) if one.service == service), None)
+    route = next((route for route in routes(site) if route.service == service), None)
     stack = service.deployment
     owner = service.owner
     names = {service.fqdn, service.server_name, owner.fqdn} if route else {service.fqdn}
@@ -98,7 +105,7 @@ def _service(site: Site, service: Service) -> Explanation:
         kind="service",
         title=f"service {service.name}",
         facts=(facts[service.kind],),
-        records=records(site, lambda one: one.name == service.fqdn),
+        records=records(site, lambda record: record.name == service.fqdn),
         gateway=gateway(site) if route else None,
         router=router(site, service) if route else None,
         backend=Backend(
@@ -139,7 +146,7 @@ def _places(service: Service) -> tuple[Source, ...]:
 def _host(site: Site, host: Host) -> Explanation:
     owned = [service for service in site.services if service.owner == host]
     facts = [f"{host.kind}, address {host.address}, groups {', '.join(host.groups)}"]
-    after = [str(site.host(one).name) for one in host.dependencies]
+    after = [site.host(vmid).name for vmid in host.dependencies]
     facts += [f"starts after {', '.join(after)}"] if after else []
     facts += [f"stack {stack.project}" for stack in host.docker_stacks]
     facts += [f"service {service.name} at {service.backend_url}" for service in owned]
@@ -149,13 +156,19 @@ def _host(site: Site, host: Host) -> Explanation:
         kind="host",
         title=f"host {host.name}{number}",
         facts=tuple(facts),
-        records=records(site, lambda one: one.address == host.address),
+        records=records(site, lambda record: record.address == host.address),
         certificates=(
-            *held(site, {host}, {name for one in certificates(site) for name in one.sans}),
-            *(made for service in owned for made in own(service)),
+            *held(
+                site,
+                {host},
+                {name for certificate in certificates(site) for name in certificate.sans},
+            ),
+            *(certificate for service in owned for certificate in own(service)),
         ),
         flows=tuple(
-            flow(one) for one in firewall.flows(site) if host in (one.source, one.destination)
+            flow(passage)
+            for passage in firewall.flows(site)
+            if host in (passage.source, passage.destination)
         ),
         checks=checks_on(site, host),
         declared=(Source(file=host.source.file, path=f"{host.source.path}.name"), host.source),
@@ -166,21 +179,25 @@ def _host(site: Site, host: Host) -> Explanation:
 def _stack(site: Site, asked: Stack) -> Explanation:
     host, stack = asked.deployed[0]
     position = host.docker_stacks.index(stack)
-    elsewhere = [f"also as {one.project} on {guest.name}" for guest, one in asked.deployed[1:]]
-    services = [one for one in site.services if one.owner == host and one.deployment == stack]
-    secret = [one.name for one in stack.variables if one.secret]
-    given = [one.name for one in stack.variables if not one.secret]
+    elsewhere = [f"also as {other.project} on {guest.name}" for guest, other in asked.deployed[1:]]
+    services = [
+        service
+        for service in site.services
+        if service.owner == host and service.deployment == stack
+    ]
+    secret = [variable.name for variable in stack.variables if variable.secret]
+    given = [variable.name for variable in stack.variables if not variable.secret]
     facts = [f"environment {stack.environment} on {host.name}, deployed by Portainer"]
     facts += elsewhere
     facts += [stack.description] if stack.description else []
-    facts += [f"service {one.name} at {one.backend_url}" for one in services]
+    facts += [f"service {service.name} at {service.backend_url}" for service in services]
     facts += [f"variables: {', '.join(given)}"] if given else []
     facts += [f"variables from secrets: {', '.join(secret)}"] if secret else []
-    facts += [f"file at {one.destination}" for one in stack.files]
+    facts += [f"file at {file.destination}" for file in stack.files]
     facts += [
-        f"publishes {one.host_port}/{one.proto} of {one.service}"
-        + (" on the loopback only" if one.loopback else "")
-        for one in stack.ports
+        f"publishes {port.host_port}/{port.proto} of {port.service}"
+        + (" on the loopback only" if port.loopback else "")
+        for port in stack.ports
     ]
     file = f"stacks/{stack.name}/phoenix.json"
     path = f"{host.source.path}.docker_stacks[{position}]"
@@ -189,13 +206,13 @@ def _stack(site: Site, asked: Stack) -> Explanation:
         kind="stack",
         title=f"stack {stack.project}",
         facts=tuple(facts),
-        flows=tuple(flow for one in services for flow in flows_of_service(site, one)),
+        flows=tuple(flow for service in services for flow in flows_of_service(site, service)),
         checks=checks_of_stack(site, host, stack),
         declared=(
             Source(file=host.source.file, path=path),
             Source(file=file, path=f"environments.{stack.environment}"),
         ),
-        see_also=tuple(one.fqdn for one in services),
+        see_also=tuple(service.fqdn for service in services),
     )
 
 
@@ -217,14 +234,14 @@ def _record(site: Site, record: dns.DnsRecord) -> Explanation:
         kind="record",
         title=f"name {record.name}",
         facts=(record.why,),
-        records=records(site, lambda one: one.name == record.name),
+        records=records(site, lambda other: other.name == record.name),
         certificates=tuple(held(site, {holder}, {record.name})) if holder else (),
         declared=tuple(declared),
         see_also=(holder.fqdn,) if holder else (),
     )
 
 
-def _nowhere(site: Site, name: str) -> Nowhere:
+def _unknown(site: Site, name: str) -> UnknownName:
     asked = plain(name)
     full = asked if in_zone(asked, site.domain) else f"{asked}.{site.domain}"
     happens = [
@@ -239,4 +256,4 @@ def _nowhere(site: Site, name: str) -> Nowhere:
             f"gateway: {site.gateway.name} refuses the TLS handshake for it: "
             f"it knows {len(gateway_names(site))} names"
         )
-    return Nowhere(name=asked, happens=tuple(happens), near=unknown(site, name).near)
+    return UnknownName(name=asked, happens=tuple(happens), near=unknown(site, name).near)

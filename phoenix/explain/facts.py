@@ -43,25 +43,27 @@ def router(site: Site, service: Service) -> Router | None:
         routers = yaml.safe_load(dynamic_config(site)[0])["http"]["routers"]
     except SettingError:
         return None
-    made = routers[service.name]
+    declared = routers[service.name]
     return Router(
         name=service.name,
-        rule=made["rule"],
-        entry_points=tuple(made["entryPoints"]),
-        middlewares=tuple(made.get("middlewares", ())),
-        target=made["service"],
+        rule=declared["rule"],
+        entry_points=tuple(declared["entryPoints"]),
+        middlewares=tuple(declared.get("middlewares", ())),
+        target=declared["service"],
     )
 
 
 def held(site: Site, hosts: Set[Host | None], names: set[str]) -> Iterator[Certificate]:
     """Certificates by ACME of these hosts that prove one of the names."""
-    for wanted in certificates(site):
-        if wanted.host in hosts and (names & set(wanted.sans) or wanted.host == site.traefik):
+    for certificate in certificates(site):
+        if certificate.host in hosts and (
+            names & set(certificate.sans) or certificate.host == site.traefik
+        ):
             yield Certificate(
-                host=wanted.host.name,
-                names=wanted.sans,
-                how=f"ACME, {_CHALLENGES[wanted.challenge]}, renewed by the guest itself",
-                place=f"/etc/phoenix/tls/{wanted.name}/",
+                host=certificate.host.name,
+                names=certificate.sans,
+                how=f"ACME, {_CHALLENGES[certificate.challenge]}, renewed by the guest itself",
+                place=f"/etc/phoenix/tls/{certificate.name}/",
             )
 
 
@@ -78,23 +80,23 @@ def own(service: Service) -> Iterator[Certificate]:
 def flows_of_service(site: Site, service: Service) -> Iterator[Flow]:
     """Along the path of a request; and the CA's look at who proves a name."""
     chain = {site.gateway, site.traefik}
-    for one in firewall.flows(site):
-        last = one.destination == service.owner and one.port == service.port
-        through = one.destination in chain and one.port in (firewall.HTTP, firewall.HTTPS)
+    for passage in firewall.flows(site):
+        last = passage.destination == service.owner and passage.port == service.port
+        through = passage.destination in chain and passage.port in (firewall.HTTP, firewall.HTTPS)
         if last or (service.exposure == "gateway" and through):
-            yield flow(one)
+            yield flow(passage)
 
 
-def flow(one: firewall.Flow) -> Flow:
+def flow(passage: firewall.Flow) -> Flow:
     """A flow in words."""
-    port = "" if one.port is None else f" {one.port}"
-    if one.last_port is not None:
-        port += f" to {one.last_port}"
+    port = "" if passage.port is None else f" {passage.port}"
+    if passage.last_port is not None:
+        port += f" to {passage.last_port}"
     return Flow(
-        source=_end(one.source),
-        destination=_end(one.destination),
-        what=f"{one.proto}{port}",
-        why=one.why,
+        source=_end(passage.source),
+        destination=_end(passage.destination),
+        what=f"{passage.proto}{port}",
+        why=passage.why,
     )
 
 
@@ -102,12 +104,12 @@ def _end(end: firewall.Endpoint) -> str:
     return end.name if isinstance(end, Host) else "anyone" if end == "any" else str(end)
 
 
-def records(site: Site, wanted: Callable[[dns.DnsRecord], bool]) -> tuple[Record, ...]:
-    """The names of internal DNS that are wanted."""
+def records(site: Site, matches: Callable[[dns.DnsRecord], bool]) -> tuple[Record, ...]:
+    """The records of internal DNS that match."""
     return tuple(
-        Record(name=one.name, address=str(one.address), why=one.why)
-        for one in dns.records(site)
-        if wanted(one)
+        Record(name=record.name, address=str(record.address), why=record.why)
+        for record in dns.records(site)
+        if matches(record)
     )
 
 

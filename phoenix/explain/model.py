@@ -90,8 +90,8 @@ class Explanation(Frozen):
     see_also: tuple[str, ...] = ()
 
 
-class Nowhere(Frozen):
-    """A name that leads nowhere: what would happen to who asks for it, and what was meant."""
+class UnknownName(Frozen):
+    """A name that nothing has: what happens to a request for it, and near names that exist."""
 
     name: str
     happens: tuple[str, ...]

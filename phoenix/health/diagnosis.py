@@ -109,7 +109,7 @@ def no_answer(host: str, reason: str) -> Outcome:
 
 def lowest(outcomes: Iterable[Outcome]) -> Outcome | None:
     """The fault of the lowest layer, of several the first; None where there is no fault."""
-    return min((one for one in outcomes if one.fault), key=_rank, default=None)
+    return min((outcome for outcome in outcomes if outcome.fault), key=_rank, default=None)
 
 
 def diagnose(site: Site, asked: Sequence[CheckedPath], findings: Findings) -> Diagnosis:
@@ -132,7 +132,7 @@ def diagnose(site: Site, asked: Sequence[CheckedPath], findings: Findings) -> Di
     on_paths = {host for path in asked for host in path.hosts} if silent else set()
     untold = [no_answer(host, why) for host, why in silent.items() if host in on_paths - told]
     return Diagnosis(
-        causes=_grouped(site, [*((None, one) for one in untold), *causes]),
+        causes=_grouped(site, [*((None, outcome) for outcome in untold), *causes]),
         paths=tuple(reports),
     )
 

@@ -84,8 +84,8 @@ def request(site: Site, host: Host, kinds: Collection[str] = ALL) -> Request:
 def served(site: Site, observed: Observed) -> dict[Endpoint, Served | None]:
     """What each endpoint serves; None where the host that asks for it gave no answer."""
     told = observed.values.get(CERTIFICATES, {})
-    records = [Served.model_validate(one) for of in told.values() for one in of or ()]
-    by_place = {(one.holder, one.port, one.server_name): one for one in records}
+    records = [Served.model_validate(data) for answers in told.values() for data in answers or ()]
+    by_place = {(record.holder, record.port, record.server_name): record for record in records}
     return {
         end: by_place.get((end.host.name, end.port, end.server_name)) for end in endpoints(site)
     }
@@ -94,9 +94,9 @@ def served(site: Site, observed: Observed) -> dict[Endpoint, Served | None]:
 def outcomes(
     site: Site, observed: Observed, asked: Collection[str]
 ) -> tuple[tuple[Outcome, ...], dict[str, str]]:
-    """The outcomes of all checks that were made, in the order of `checks`; and who is silent.
+    """The outcomes of all checks that were run, in the order of `checks`; and who is silent.
 
-    A host of `asked` that answers by SSH and yet did not make its checks is silent as well.
+    A host of `asked` that answers by SSH and yet did not run its checks is silent as well.
     """
     told = observed.values.get(CHECKS, {})
     silent = {
@@ -104,14 +104,16 @@ def outcomes(
         for host, why in observed.silent.items()
         if host in asked
     }
-    found: dict[Check, Outcome] = {}
+    by_check: dict[Check, Outcome] = {}
     for host in site.hosts:
         if host.name not in asked or host.name in silent:
             continue
         mine = checks_by_host(site)[host.name]
         faults = told.get(host.name)
         if not isinstance(faults, list) or len(faults) != len(mine):
-            silent[host.name] = "answers by SSH, but its checks could not be made"
+            silent[host.name] = "answers by SSH, but its checks could not be run"
             continue
-        found |= {c: Outcome(c, fault) for c, fault in zip(mine, faults, strict=True)}
-    return tuple(found[check] for check in checks(site) if check in found), silent
+        by_check |= {
+            check: Outcome(check, fault) for check, fault in zip(mine, faults, strict=True)
+        }
+    return tuple(by_check[check] for check in checks(site) if check in by_check), silent

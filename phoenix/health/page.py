@@ -56,7 +56,7 @@ class ServiceRow(Frozen):
 
 
 class HostRow(Frozen):
-    """A machine and the checks that it made itself."""
+    """A machine and the checks that it ran itself."""
 
     name: str
     address: str
@@ -183,7 +183,7 @@ def _service(
 ) -> ServiceRow:
     report = reports[path.name]
     on_path = {(check.target, check.port) for check in path.checks}
-    ends = [one.not_after for one in served if (one.holder, one.port) in on_path]
+    ends = [record.not_after for record in served if (record.holder, record.port) in on_path]
     login = service.kind == "dashboard"
     return ServiceRow(
         name=service.name,
@@ -192,5 +192,5 @@ def _service(
         stack=service.deployment.project if service.deployment else None,
         login=login,
         health=_health(path.checks, by_check, report.cause, report.state),
-        certificate_until=None if None in ends else min((e for e in ends if e), default=None),
+        certificate_until=None if None in ends else min((end for end in ends if end), default=None),
     )

@@ -148,7 +148,7 @@ def select(site: Site, name: str) -> tuple[CheckedPath, ...]:
         raise unknown(site, name)
     chosen = {path for meaning in meanings for path in concerning(site, meaning)}
     if not chosen:
-        what = " and ".join(f"the {kind_of(one)} {one.name}" for one in meanings)
+        what = " and ".join(f"the {kind_of(meaning)} {meaning.name}" for meaning in meanings)
         raise NameLookupError(f"no request of this site depends on {what}: nothing to check")
     return tuple(path for path in paths(site) if path in chosen)
 
@@ -164,21 +164,21 @@ def concerning(site: Site, meaning: Meaning) -> tuple[CheckedPath, ...]:
     every = paths(site)
     match meaning:
         case Service():
-            return tuple(one for one in every if {meaning.name, meaning.fqdn} & one.about)
+            return tuple(path for path in every if {meaning.name, meaning.fqdn} & path.about)
         case Stack():
             named = {
                 meaning.name.lower(),
                 *(stack.project.lower() for _, stack in meaning.deployed),
             }
-            return tuple(one for one in every if named & one.about)
+            return tuple(path for path in every if named & path.about)
         case Host():
             about = {meaning.name.lower(), meaning.portainer_environment.lower(), meaning.fqdn}
-            return tuple(one for one in every if meaning.name in one.hosts or about & one.about)
+            return tuple(path for path in every if meaning.name in path.hosts or about & path.about)
         case Component():
-            return tuple(one for one in every if _through(site, meaning, one))
+            return tuple(path for path in every if _through(site, meaning, path))
         case DnsRecord():
-            asks = [one for one in every if any(_resolves(c, meaning.name) for c in one.checks)]
-            return tuple(asks) or tuple(one for one in every if one.kind == "names")
+            asks = [path for path in every if any(_resolves(c, meaning.name) for c in path.checks)]
+            return tuple(asks) or tuple(path for path in every if path.kind == "names")
         case Template():
             return ()
 

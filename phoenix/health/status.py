@@ -147,7 +147,7 @@ def build(
 
     Args:
         name: The site's.
-        outcomes: Of the checks that were made.
+        outcomes: Of the checks that were run.
         diagnosis: Of these outcomes, over all paths of the site.
         now: UTC.
 
@@ -268,7 +268,8 @@ def _renewal(
 
 def _endpoints(site: Site, observed: Observed, diagnosis: Diagnosis) -> Iterator[EndpointStatus]:
     reports, agents = diagnosis.by_path(), agent_paths(site)
-    urls = {one["name"]: one["url"] for one in _portainer(site, observed).get("endpoints", ())}
+    known = _portainer(site, observed).get("endpoints", ())
+    urls = {endpoint["name"]: endpoint["url"] for endpoint in known}
     for agent in site.agents if site.portainer else ():
         report = reports[agents[agent.name].name]
         yield EndpointStatus(
@@ -284,8 +285,8 @@ def _stacks(
 ) -> Iterator[StackStatus]:
     reports, stacks = diagnosis.by_path(), stack_paths(site)
     statuses = {
-        (one["name"], one["endpoint"]): one["status"]
-        for one in _portainer(site, observed).get("stacks", ())
+        (stack["name"], stack["endpoint"]): stack["status"]
+        for stack in _portainer(site, observed).get("stacks", ())
     }
     for agent in site.agents if site.portainer else ():
         containers = observed.values.get(observation.CONTAINERS, {}).get(agent.name) or ()

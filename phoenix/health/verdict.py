@@ -8,7 +8,7 @@ from phoenix.health.checks import LAYERS, Outcome
 from phoenix.health.diagnosis import Cause, Diagnosis
 
 
-def first_found(diagnosis: Diagnosis) -> Cause | None:
+def first_cause_found(diagnosis: Diagnosis) -> Cause | None:
     """The first cause that a check found; a host that could not be asked found nothing itself."""
     return next((cause for cause in diagnosis.causes if cause.layer != "reach"), None)
 
@@ -23,7 +23,7 @@ def verdict(diagnosis: Diagnosis, outcomes: Sequence[Outcome], failed: Sequence[
             faults.
     """
     mine = [outcome for outcome in outcomes if outcome.fault]
-    first = first_found(diagnosis)
+    first = first_cause_found(diagnosis)
     if not mine or first is None:
         return ""
     place = (first.layer, first.host, first.hop)

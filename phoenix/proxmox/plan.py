@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phoenix.proxmox import access, coverage
+from phoenix.proxmox import access, connections
 from phoenix.proxmox.desired import Wanted, desired
 from phoenix.proxmox.firewall import Scope, operator_networks, scopes
 from phoenix.proxmox.settings import FILE, ProxmoxSettings, settings
@@ -19,13 +19,13 @@ from phoenix.site.model import Site
 class Plan:
     """`guests` in the order to make them; `scopes` in the order to write them.
 
-    `uncovered` are needed connections that the rules would refuse.
+    `refused` are needed connections that the rules would refuse.
     """
 
     settings: ProxmoxSettings
     guests: tuple[Wanted, ...]
     scopes: tuple[Scope, ...]
-    uncovered: tuple[str, ...]
+    refused: tuple[str, ...]
 
 
 def plan(
@@ -63,4 +63,4 @@ def plan(
             policy_out=config.firewall_out,
             operators=operators,
         )
-    return Plan(config, guests, made, coverage.uncovered(site, made) if made else ())
+    return Plan(config, guests, made, connections.refused(site, made) if made else ())

@@ -271,7 +271,7 @@ def _proxmox(site: Site, settings: Mapping[str, Any], find: Find, home: Path) ->
     if config.api == "off":
         return
     made = proxmox_plan(site, settings, home=home)
-    for connection in made.uncovered:
+    for connection in made.refused:
         fix = "allow it by a rule, or by proxmox_operator_networks"
         yield Problem("proxmox_firewall", f"no rule would allow a needed flow: {connection}", fix)
     token = proxmox_access.TOKEN

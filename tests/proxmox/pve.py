@@ -45,7 +45,7 @@ def _body(body: Any) -> dict[str, str]:
 def run(client: Client, plan: Plan, log: Callable[[str], None] = lambda _line: None) -> bool:
     """What deploys/proxmox.py does, in its order; whether anything was written."""
     options = Options(frozenset(plan.settings.adopt), plan.settings.images)
-    faults = [*plan.uncovered, *preflight(client, plan.guests, options)]
+    faults = [*plan.refused, *preflight(client, plan.guests, options)]
     assert not faults, "\n".join(faults)
     changed = False
     for guest in plan.guests:

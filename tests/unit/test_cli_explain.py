@@ -12,7 +12,7 @@ from phoenix.cli.explain import Answer
 from phoenix.declaration.load import load_site
 from phoenix.derived.find import names, plain
 from phoenix.explain.build import explain
-from phoenix.explain.model import Explanation, Nowhere
+from phoenix.explain.model import Explanation, UnknownName
 from phoenix.site.model import Site
 from tests.unit.project_copy import ROOT, changed, phoenix
 from tests.unit.project_copy import project as project
@@ -88,8 +88,8 @@ def test_every_kind_of_name(site: Site, name: str, title: str) -> None:
 
 
 def test_every_name_that_is_offered_is_explained(site: Site) -> None:
-    nowhere = [name for name in names(site) if isinstance(explain(site, name), Nowhere)]
-    assert nowhere == []
+    unexplained = [name for name in names(site) if isinstance(explain(site, name), UnknownName)]
+    assert unexplained == []
 
 
 def test_unrouted_services_have_no_gateway_and_their_own_trust(site: Site) -> None:
@@ -157,24 +157,24 @@ def test_line_follows_the_file(project: Path) -> None:
     assert (after.line, after.text) == (before.line + 2, before.text)
 
 
-def test_typo_leads_nowhere_and_tells_what_happens(project: Path) -> None:
+def test_typo_is_an_unknown_name_and_tells_what_happens(project: Path) -> None:
     done = phoenix("explain", f"qdarnt.{ZONE}", "-i", project / INVENTORY)
     assert done.exit_code == 1
     assert "NXDOMAIN" in done.stdout
     assert "refuses the TLS handshake" in done.stdout
     assert "did you mean qdrant?" in done.stdout
-    nowhere = answer(project, "example.org", code=1).nowhere
-    assert nowhere is not None
-    assert "outside internal.thinkheads.ai" in nowhere.happens[0]
+    unknown = answer(project, "example.org", code=1).unknown
+    assert unknown is not None
+    assert "outside internal.thinkheads.ai" in unknown.happens[0]
 
 
 @pytest.mark.parametrize("name", ["[red]x[/red]", "a" * 300, "", "::", "..", "x\x1b[31m", "ä"])
-def test_nasty_names_lead_nowhere_and_are_shown_as_they_are(project: Path, name: str) -> None:
+def test_nasty_names_are_unknown_and_shown_as_they_are(project: Path, name: str) -> None:
     done = phoenix("explain", "--json", "-i", project / INVENTORY, "--", name)
     assert done.exit_code == 1, done.output
-    assert json.loads(done.stdout)["nowhere"]["name"] == plain(name)
+    assert json.loads(done.stdout)["unknown"]["name"] == plain(name)
     told = phoenix("explain", "-i", project / INVENTORY, "--", name).stdout
-    assert "leads nowhere" in told
+    assert "nothing here has the name" in told
     assert "\x1b" not in told
     assert not name.startswith("[red]") or "[red]x[" in told
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phoenix.derived import firewall as flows
-from phoenix.proxmox import coverage, firewall
-from phoenix.proxmox.coverage import Connection, allowed, uncovered
+from phoenix.proxmox import connections, firewall
+from phoenix.proxmox.connections import Connection, allowed, refused
 from phoenix.proxmox.firewall import FirewallRule, Identity, Scope, next_write, operator_networks
 from phoenix.site.model import FirewallRule as DeclaredRule
 from phoenix.site.model import Host
@@ -174,7 +174,7 @@ def test_scopes_hold_exactly_the_sites_flows(declared: Declaration) -> None:
         assert rules == wanted[name], name
     assert made["the cluster"].rules == ()
     assert list(made)[-2:] == ["the node", "the cluster"], "what switches filtering on comes last"
-    assert uncovered(site, made.values()) == ()
+    assert refused(site, made.values()) == ()
 
 
 def written(peer: Any) -> str | None:
@@ -194,7 +194,7 @@ def test_a_declared_refusal_of_a_needed_flow_is_found() -> None:
         comment="oops",
     )  # fmt: skip
     broken = changed_site(site, site.traefik.vmid or 0, firewall_rules=(refusal,))
-    faults = uncovered(broken, firewall.scopes(broken, node="phoenix"))
+    faults = refused(broken, firewall.scopes(broken, node="phoenix"))
     assert faults
     assert all("is refused inbound by the rules of proxy" in fault for fault in faults), faults
     assert any("Nginx to Traefik" in fault for fault in faults), faults
@@ -234,5 +234,5 @@ def test_a_wrong_operator_network_is_an_error(value: str) -> None:
 
 def test_needed_has_every_check_of_verify() -> None:
 
-    why = {c.why for c in coverage.needed(loaded(minimal()))}
+    why = {c.why for c in connections.needed(loaded(minimal()))}
     assert "the check of Nginx to Traefik" in why, why

@@ -94,7 +94,7 @@ def _has_port(ports: str, port: int | None) -> bool:
     return False
 
 
-def uncovered(site: Site, made: Iterable[Scope]) -> tuple[str, ...]:
+def refused(site: Site, made: Iterable[Scope]) -> tuple[str, ...]:
     """Each needed connection that the rules at one of its ends refuse, with the mend."""
     by_address: dict[IPv4Address, Scope] = {}
     for scope in made:

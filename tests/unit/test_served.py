@@ -1,0 +1,78 @@
+"""What an endpoint serves is one record, asked by a host whose connection leads there."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from phoenix.components.x509 import CertificateInfo
+from phoenix.derived import firewall
+from phoenix.health.checks import checks
+from phoenix.health.endpoints import endpoints
+from phoenix.health.observation import CERTIFICATES, Observed, request
+from phoenix.health.observation import served as observed_records
+from phoenix.health.served import Served, askers, served
+from phoenix.site.model import Site
+from tests.unit.site_builder import minimal
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+LEAF = CertificateInfo(
+    "shop", ("shop.test", "cart.test"), ("10.0.0.9",), "The CA", NOW, NOW + timedelta(hours=1),
+    "ab12", "", "", is_ca=False,
+)  # fmt: skip
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return minimal().load(tmp_path)
+
+
+def test_record_of_a_leaf_has_its_names_and_times(site: Site) -> None:
+    gateway = endpoints(site)[0]
+    record = served(gateway, LEAF, "")
+    assert (record.holder, record.address, record.port) == ("gateway", "10.0.0.20", 443)
+    assert record.server_name == f"home.{site.domain}"
+    assert record.names == ("10.0.0.9", "cart.test", "shop.test")
+    assert (record.issuer, record.serial, record.fault) == ("The CA", "ab12", "")
+    assert (record.not_before, record.not_after) == (NOW, NOW + timedelta(hours=1))
+    assert Served.model_validate_json(record.model_dump_json()) == record
+
+
+def test_record_without_a_session_has_a_fault(site: Site) -> None:
+    gateway = endpoints(site)[0]
+    assert served(gateway, None, "Connection refused").fault == "Connection refused"
+    assert served(gateway, None, "").fault == "no certificate"
+    assert served(gateway, None, "").not_after is None
+
+
+def test_each_endpoint_is_asked_once_by_a_host_that_the_firewall_lets_through(site: Site) -> None:
+    asked = [(end, host.name) for host in site.hosts for end in request(site, host).endpoints]
+    assert dict(asked) == askers(site)
+    assert len(asked) == len(endpoints(site))
+    flows = {(getattr(f.source, "name", ""), f.destination, f.port) for f in firewall.flows(site)}
+    for end, name in asked:
+        assert {(name, end.host, end.port), ("", end.host, end.port)} & flows, (name, end)
+
+
+def test_every_endpoint_is_checked_for_its_name(site: Site) -> None:
+    checked = {(c.target, c.port, c.name) for c in checks(site) if c.probe == "tls_verifies"}
+    for end in endpoints(site):
+        assert {(end.host.name, end.port, name) for name in end.names} <= checked
+
+
+def test_host_that_gave_no_answer_leaves_the_others_known(site: Site) -> None:
+    asked_by = askers(site)
+    answers = {
+        host.name: [
+            served(e, LEAF, "").model_dump(mode="json") for e in request(site, host).endpoints
+        ]
+        for host in site.hosts
+        if host.name != "proxy"
+    }
+    found = observed_records(site, Observed({CERTIFICATES: answers}, {}))
+    assert {end for end, record in found.items() if record is None} == {
+        end for end, asker in asked_by.items() if asker == "proxy"
+    }
+    assert list(found) == list(endpoints(site))
