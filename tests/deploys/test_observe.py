@@ -38,7 +38,7 @@ def test_facts_alone_and_few_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyP
     done, values = observed(tmp_path, monkeypatch, {})
     assert done.operations == []
     assert max(Counter(sent.host for sent in done.sent).values()) <= 4
-    assert values["probes"].keys() == HOSTS
+    assert values["checks"].keys() == HOSTS
     assert values["portainer"] == {"portainer": None}
     assert values["containers"] == {"drphoenix": []}
     assert values["renewals"].keys() >= {"nginx-phoenix", "portainer", "drphoenix"}
@@ -53,7 +53,7 @@ def test_output_that_nobody_expects_hides_only_itself(
                                 "s_client": JUNK, "docker ps": listed},
     )  # fmt: skip
     assert done.failed == set()
-    assert values["probes"] == {host: [] for host in HOSTS}
+    assert values["checks"] == {host: [] for host in HOSTS}
     assert set(map(len, values["renewals"].values())) == {0}
     assert values["containers"]["drphoenix"][0]["name"] == "shop-web-1"
 
@@ -61,8 +61,8 @@ def test_output_that_nobody_expects_hides_only_itself(
 def test_what_is_asked_is_chosen_by_the_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done, values = observed(tmp_path, monkeypatch, {}, observe=["probes"])
-    assert values.keys() == {"probes"}
+    done, values = observed(tmp_path, monkeypatch, {}, observe=["checks"])
+    assert values.keys() == {"checks"}
     assert set(Counter(sent.host for sent in done.sent).values()) == {1}
 
 
