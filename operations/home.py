@@ -44,7 +44,7 @@ mv -f .index.html.new index.html && mv -f .home.json.new home.json
 def start_page(site: Site) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Write the page of this run's outcomes, unless the one that is there says the same.
 
-    It comes between `probe` and `judge`: the page tells of a broken site, too. A run that was
+    It comes between `run_checks` and `judge`: the page tells of a broken site, too. A run that was
     limited to some hosts leaves it alone, as it knows nothing of the others; a host that failed
     earlier in the run is told as one whose checks were not run.
     """

@@ -43,8 +43,8 @@ def diagnosis(site: Site) -> Diagnosis:
 
 
 @operation()
-def probe(site: Site) -> Generator[FunctionCommand, None, None]:
-    """Make this host's checks; nothing is changed, and nothing judged before all hosts are done."""
+def run_checks(site: Site) -> Generator[FunctionCommand, None, None]:
+    """Run this host's checks; nothing is changed, and nothing judged before all hosts are done."""
     if host.state.current_stage < StateStage.Execute:
         host.noop("checks are made when the run has changed what it has to")
         return

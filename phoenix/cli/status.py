@@ -95,7 +95,7 @@ def tell(console: Console, result: Status) -> None:
     tables.show(
         console,
         "services",
-        ["URL", "guest", "state", "first broken hop"],
+        ["URL", "guest", "state", "first cause"],
         [
             (
                 *(service.url, service.owner, tables.state(service.state)),

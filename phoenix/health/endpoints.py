@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from phoenix.components.step_ca.config import PORT as CA_PORT
-from phoenix.components.x509 import CertificateInfo
 from phoenix.derived.routes import gateway_names
 from phoenix.site.model import Host, Site
 from phoenix.site.names import in_zone
@@ -27,14 +26,6 @@ class Endpoint(NamedTuple):
     def asked(self) -> tuple[str, int, str]:
         """What a client needs to know: address, port, server name."""
         return str(self.host.address), self.port, self.server_name
-
-
-class Served(NamedTuple):
-    """What an endpoint serves: `leaf` is None without a session; `fault` empty if it verifies."""
-
-    endpoint: Endpoint
-    leaf: CertificateInfo | None
-    fault: str
 
 
 def endpoints(site: Site) -> tuple[Endpoint, ...]:

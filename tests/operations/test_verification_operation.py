@@ -1,0 +1,92 @@
+"""The verdict of a verification: who fails, with which words, and what a run is told of it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from pyinfra.api import FunctionCommand
+from pyinfra.api.state import StateStage
+from pyinfra.context import ctx_host, ctx_state
+from pyinfra_testing.util import FakeState, create_host
+
+from operations import verification
+from phoenix.health.checks import Outcome, checks_by_host
+from phoenix.runs.results import FIRST_CAUSE, Story
+from phoenix.site.model import Site
+from tests.unit.site_builder import minimal
+
+STEP = "deploys/verify.py | Verify: verdict"
+TRAEFIK, ROUTER = "Traefik (traefik.service)", "the router for shop.internal.thinkheads.ai"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return minimal().load(tmp_path_factory.mktemp("site"))
+
+
+def judged(
+    site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    faults: dict[str, str],
+    *,
+    failed: tuple[str, ...] = (),
+) -> tuple[dict[str, str], Story]:
+    """Each host's reason to fail where checks of these hops find these faults; and the story."""
+    outcomes = {
+        host: [Outcome(check, faults.get(check.hop, "")) for check in mine]
+        for host, mine in checks_by_host(site).items()
+        if host not in failed
+    }
+    story, reasons = Story(), {}
+    monkeypatch.setattr(verification, "_outcomes", outcomes)
+    monkeypatch.setattr(
+        verification, "value",
+        lambda name, host, data: story.take(
+            {"event": "value", "name": name, "host": host, "data": data}
+        ),
+    )  # fmt: skip
+    for name in outcomes:
+        state = FakeState()
+        state.current_stage = StateStage.Execute
+        state.failed_hosts = [SimpleNamespace(name=other) for other in failed]
+        host = create_host(state, name=name)
+        with ctx_state.use(state), ctx_host.use(host):
+            commands = list(verification.judge._inner(site=site))
+        if commands:
+            (command,) = commands
+            assert isinstance(command, FunctionCommand)
+            (reasons[name],) = command.args
+            story.take({"event": "line", "step": STEP, "host": name, "text": reasons[name]})
+            story.take({"event": "host_failed", "step": STEP, "host": name})
+    return reasons, story
+
+
+def test_nobody_fails_where_all_checks_pass(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons, story = judged(site, monkeypatch, {})
+    assert reasons == {}
+    assert story.values == {}
+
+
+def test_host_of_the_first_cause_is_the_run_s_first_cause(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons, story = judged(
+        site, monkeypatch, {"Nginx to Traefik": "no answer", TRAEFIK: "is inactive", ROUTER: "no"}
+    )
+    assert reasons.keys() == {"gateway", "proxy"}
+    assert reasons["proxy"].startswith(
+        f"first cause: service: {TRAEFIK}: is inactive\nlikely fix: "
+    )
+    assert f"(first cause: service on proxy: {TRAEFIK})" in reasons["gateway"]
+    assert story.values == {FIRST_CAUSE: {"gateway": "proxy", "proxy": "proxy"}}
+    assert story.failures[0].host == "gateway", "it comes first in the run"
+    assert story.first_cause is not None
+    assert story.first_cause.host == "proxy"
+
+
+def test_host_that_failed_before_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons, _ = judged(site, monkeypatch, {TRAEFIK: "is inactive"}, failed=("worker",))
+    assert reasons["proxy"].splitlines()[-1] == (
+        "(look first at worker: not all of the run came to its end there)"
+    )
