@@ -72,15 +72,25 @@ def install(packages: list[str]) -> None:
     with timed(f"apt-get install {names}"):
         for command in (
             ["apt-get", "update", "-q"],
-            ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages],
+            # Another apt-get may be at work: wait for its lock.
+            [
+                "apt-get",
+                "-o",
+                "DPkg::Lock::Timeout=600",
+                "install",
+                "-q",
+                "-y",
+                "--no-install-recommends",
+                *packages,
+            ],
         ):
             _run_or_fail(command, environment, "apt must work on this machine first.")
 
 
 def ensure_venv() -> Path:
-    """Make the virtual environment and install what requirements.txt pins, once per content."""
+    """Make the virtual environment and install what requirements-dev.txt pins, once per content."""
     python = VENV / "bin" / "python"
-    pins = ROOT / "requirements.txt"
+    pins = ROOT / "requirements-dev.txt"
     wanted = stamp([pins, ROOT / "pyproject.toml"])
     if python.exists() and STAMP.exists() and STAMP.read_text() == wanted:
         return python

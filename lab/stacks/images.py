@@ -12,9 +12,9 @@ import requests
 from docker import DockerClient  # type: ignore[import-untyped]
 from docker.errors import APIError  # type: ignore[import-untyped]
 
+from lab import portainer as emulator
 from lab.artifacts import MOUNT, place, sha256
 from lab.image import PUBLIC_IMAGE, Images, build, exists, pack
-from lab.portainer import image as emulator
 from lab.progress import say, timed
 from lab.settings import LabError, Settings, cache_directory
 

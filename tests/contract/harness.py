@@ -29,10 +29,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from lab.portainer.emulator import agent as agent_module
-from lab.portainer.emulator import server as server_module
-from lab.portainer.emulator.http import AppServer
 from phoenix.portainer_api.transport import session
+from portainer_emulator import agent as agent_module
+from portainer_emulator import server as server_module
+from portainer_emulator.http import AppServer
 from tests.contract.docker_double import DockerDouble
 
 REAL = os.environ.get("PORTAINER_URL", "")

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from lab.portainer.emulator.console import accept_key
+from portainer_emulator.console import accept_key
 from tests.contract.harness import Portainer
 
 

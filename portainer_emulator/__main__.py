@@ -1,4 +1,4 @@
-"""``python3 -m emulator server|agent``, with the real programs' own flags and environment."""
+"""``python3 -m portainer_emulator server|agent``, with the real programs' flags and environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEFAULT_VERSIONS = {"sync": "2.39.1", "async": "2.45.0"}
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="emulator")
+    parser = argparse.ArgumentParser(prog="portainer_emulator")
     parser.add_argument(
         "--mode",
         choices=sorted(DEFAULT_VERSIONS),

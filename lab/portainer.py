@@ -1,4 +1,4 @@
-"""The emulator's images: one for the server, one for the agent, with the real images' manners.
+"""Images of the Portainer emulator: one for the server, one for the agent, used like the real ones.
 
 Built on the lab's base image, no registry involved; tagged by a hash of everything that goes in.
 `lab.stacks.images` makes them into an archive that a guest's own Docker loads.
@@ -9,16 +9,15 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass
-from pathlib import Path
 
 from docker import DockerClient  # type: ignore[import-untyped]
 from docker.errors import APIError, BuildError  # type: ignore[import-untyped]
 
 from lab.image import exists, pack
 from lab.progress import timed
-from lab.settings import LabError
+from lab.settings import ROOT, LabError
 
-_EMULATOR = Path(__file__).resolve().parent / "emulator"
+_EMULATOR = ROOT / "portainer_emulator"
 _PACKAGES = ("python3", "python3-cryptography", "docker-cli", "docker-compose", "git")
 
 # Flags follow the entry point as with the real images: `docker run IMAGE --sslcert ...`. The
@@ -30,16 +29,16 @@ RUN apt-get update \\
  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends {packages} \\
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/phoenix
-COPY emulator emulator
+COPY portainer_emulator portainer_emulator
 ENV PYTHONUNBUFFERED=1
 STOPSIGNAL SIGTERM
 FROM common AS agent
 EXPOSE 9001
-ENTRYPOINT ["python3", "-m", "emulator", "agent"]
+ENTRYPOINT ["python3", "-m", "portainer_emulator", "agent"]
 FROM common AS server
 EXPOSE 9443
 VOLUME /data
-ENTRYPOINT ["python3", "-m", "emulator", "server"]
+ENTRYPOINT ["python3", "-m", "portainer_emulator", "server"]
 """
 
 
@@ -56,7 +55,7 @@ def build_context() -> bytes:
     dockerfile = _DOCKERFILE.format(packages=" ".join(_PACKAGES))
     members = {"Dockerfile": (dockerfile.encode(), 0o644)}
     for path in sorted(_EMULATOR.glob("*.py")):
-        members[f"emulator/{path.name}"] = (path.read_bytes(), 0o644)
+        members[f"{_EMULATOR.name}/{path.name}"] = (path.read_bytes(), 0o644)
     return pack(members)
 
 
