@@ -30,7 +30,7 @@ DOCKERD_DEADLINE = 60.0
 def run(*, browser: bool = False) -> Path:
     """Do what is still missing; return the virtual environment's Python.
 
-    :param browser: what the start page's test needs, too
+    :param browser: what the tests of the start page and of the topology's picture need, too
     Raises LabError, with the mend, where this machine does not allow it.
     """
     install(missing_packages(docker_answers=docker_answers(), browser=browser))
@@ -40,7 +40,7 @@ def run(*, browser: bool = False) -> Path:
 
 
 def missing_packages(*, docker_answers: bool, browser: bool = False) -> list[str]:
-    """The Debian packages that the lab needs and the machine has not; Chromium for `browser`."""
+    """The Debian packages that the lab needs and the machine has not; renderers for `browser`."""
     absent = {
         "python3-venv": not (_importable("venv") and _importable("ensurepip")),
         "mmdebstrap": not shutil.which("mmdebstrap"),
@@ -50,6 +50,7 @@ def missing_packages(*, docker_answers: bool, browser: bool = False) -> list[str
         "openssh-client": not shutil.which("ssh-keygen") or not shutil.which("ssh"),
         "ca-certificates": not Path("/etc/ssl/certs/ca-certificates.crt").exists(),
         "chromium": browser and not shutil.which("chromium"),
+        "librsvg2-bin": browser and not shutil.which("rsvg-convert"),  # draws the topology
         # certutil: Chromium trusts what NSS's database of its user holds.
         "libnss3-tools": browser and not shutil.which("certutil"),
     }

@@ -1,4 +1,4 @@
-"""What an SVG of the topology is made of: its style, boxes with text, lines with arrows.
+"""What an SVG of the topology is made of: colours, boxes with text, lines with arrows.
 
 Text is measured by estimate, on the safe side, so that the picture is the same everywhere. All
 text goes through an XML writer, which escapes it.
@@ -9,38 +9,57 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 
-from phoenix.graph.topology import Box, Item, short
+from phoenix.graph.topology import Box, Item
 
 PAD, LINE = 12, 18
 ROW, ROW_GAP = 44, 8
 LONGEST = 34
 _NARROW, _WIDE = "ijlt.,:;|'fr-·() ", "mwMW@%"
 
-STYLE = """
-svg.topology { --paper: #ffffff; --ink: #1b2430; --soft: #57636f; --box: #f2f5f8; --inner: #ffffff;
-  --edge: #b6c0ca; --request: #0b6bcb; --acme: #8a5a00; --names: #4d6b57; --agent: #7a3e9d;
-  --plain: #b3261e; color-scheme: light dark;
-  font-family: system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-@media (prefers-color-scheme: dark) { svg.topology { --paper: #12171d; --ink: #e8edf2;
-  --soft: #a3b0bd; --box: #1c242d; --inner: #12171d; --edge: #45525f; --request: #6cb6ff;
-  --acme: #e0b050; --names: #8fc7a3; --agent: #cf9bea; --plain: #ff8a80; } }
-.topology .paper { fill: var(--paper); }
-.topology text { fill: var(--ink); font-size: 13px; }
-.topology text.name { font-weight: 600; font-size: 14px; }
-.topology text.soft { fill: var(--soft); font-size: 12px; }
-.topology .box { fill: var(--box); stroke: var(--edge); }
-.topology .frame { fill: none; stroke: var(--edge); stroke-dasharray: 2 4; }
-.topology .row { fill: var(--inner); stroke: var(--edge); }
-.topology .link { fill: none; stroke-width: 1.4; }
-.topology .request { stroke: var(--request); stroke-width: 2; }
-.topology .plain { stroke: var(--plain); stroke-width: 2; stroke-dasharray: 7 3; }
-.topology .acme { stroke: var(--acme); stroke-dasharray: 6 4; }
-.topology .names { stroke: var(--names); stroke-dasharray: 2 3; }
-.topology .agent { stroke: var(--agent); }
-.topology .head-request { fill: var(--request); } .topology .head-plain { fill: var(--plain); }
-.topology .head-acme { fill: var(--acme); } .topology .head-names { fill: var(--names); }
-.topology .head-agent { fill: var(--agent); }
-"""
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif'
+LINKS = ("request", "plain", "acme", "names", "agent")
+_COLOURS = {  # name: on light paper, on dark paper
+    "paper": ("#ffffff", "#12171d"), "ink": ("#1b2430", "#e8edf2"), "soft": ("#57636f", "#a3b0bd"),
+    "box": ("#f2f5f8", "#1c242d"), "edge": ("#b6c0ca", "#45525f"),
+    "request": ("#0b6bcb", "#6cb6ff"), "plain": ("#b3261e", "#ff8a80"),
+    "acme": ("#8a5a00", "#e0b050"), "names": ("#4d6b57", "#8fc7a3"),
+    "agent": ("#7a3e9d", "#cf9bea"),
+}  # fmt: skip
+_LOOK: dict[str, dict[str, str]] = {  # class: attributes; a colour by its name
+    "paper": {"fill": "paper"},
+    "name": {"fill": "ink", "font-size": "14", "font-weight": "600"},
+    "soft": {"fill": "soft", "font-size": "12"},
+    "box": {"fill": "box", "stroke": "edge"},
+    "frame": {"fill": "none", "stroke": "edge", "stroke-dasharray": "2 4"},
+    "row": {"fill": "paper", "stroke": "edge"},
+    "request": {"fill": "none", "stroke": "request", "stroke-width": "2"},
+    "plain": {"fill": "none", "stroke": "plain", "stroke-width": "2", "stroke-dasharray": "7 3"},
+    "acme": {"fill": "none", "stroke": "acme", "stroke-width": "1.4", "stroke-dasharray": "6 4"},
+    "names": {"fill": "none", "stroke": "names", "stroke-width": "1.4", "stroke-dasharray": "2 3"},
+    "agent": {"fill": "none", "stroke": "agent", "stroke-width": "1.4"},
+    **{f"head-{kind}": {"fill": kind} for kind in LINKS},
+}
+
+
+def look(kind: str) -> dict[str, str]:
+    """The class of a shape, and how it looks on light paper.
+
+    Attributes, since not every renderer knows CSS (librsvg and Inkscape know a part, without
+    variables); `dark` is for those that do.
+    """
+    light = {key: _COLOURS[word][0] if word in _COLOURS else word
+             for key, word in _LOOK[kind].items()}  # fmt: skip
+    return {"class": kind, **light}
+
+
+def dark() -> str:
+    """The style sheet that changes the colours where dark paper is asked for."""
+    rules = []
+    for kind, attributes in _LOOK.items():
+        colours = [f"{key}: {_COLOURS[word][1]}" for key, word in attributes.items()
+                   if word in _COLOURS]  # fmt: skip
+        rules.append(f".topology .{kind} {{ {'; '.join(colours)} }}")
+    return "\n@media (prefers-color-scheme: dark) {\n" + "\n".join(rules) + "\n}\n"
 
 
 @dataclass
@@ -84,26 +103,23 @@ class Canvas:
 
     def link(self, kind: str, path: str, title: str) -> None:
         """A line with an arrow at its end."""
-        made = ET.Element(
-            "path", {"class": f"link {kind}", "d": path, "marker-end": f"url(#head-{kind})"}
-        )
+        made = ET.Element("path", {**look(kind), "d": path, "marker-end": f"url(#head-{kind})"})
         ET.SubElement(made, "title").text = printable(title)
         self.links.append(made)
 
     def rectangle(self, place: Place, kind: str, title: str, radius: int = 8) -> None:
         """A rounded rectangle."""
         made = ET.Element("rect", {
-            "class": kind, "x": number(place.x), "y": number(place.y), "width": number(place.w),
+            **look(kind), "x": number(place.x), "y": number(place.y), "width": number(place.w),
             "height": number(place.h), "rx": str(radius),
         })  # fmt: skip
         ET.SubElement(made, "title").text = printable(title)
         self.boxes.append(made)
 
-    def text(self, x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> None:
+    def text(self, x: float, y: float, words: str, kind: str, anchor: str = "start") -> None:
         """One line of text; `y` is its base line."""
-        made = ET.Element("text", {"x": number(x), "y": number(y), "text-anchor": anchor})
-        if kind:
-            made.set("class", kind)
+        made = ET.Element("text", {**look(kind), "x": number(x), "y": number(y),
+                                   "text-anchor": anchor})  # fmt: skip
         made.text = printable(words)
         self.boxes.append(made)
 
@@ -124,13 +140,12 @@ class Canvas:
         """A service or stack, as a row in its box."""
         self.rows[item.id] = place
         proof = f"; its certificate proves {item.proof}" if item.proof else ""
-        self.rectangle(place, "row", f"{item.name}: {_notes(item, self.domain)}{proof}", 6)
+        notes = item.notes(self.domain)
+        self.rectangle(place, "row", f"{item.name}: {notes}{proof}", 6)
         self.text(place.x + 10, place.y + 18, clipped(item.name), "name")
         if item.port:
-            where = f"{item.scheme} {item.port}"
-            self.text(place.right - 10, place.y + 18, where, "soft", "end")
-        notes = clipped(_notes(item, self.domain))
-        self.text(place.x + 10, place.y + 35, notes, "soft")
+            self.text(place.right - 10, place.y + 18, item.where, "soft", "end")
+        self.text(place.x + 10, place.y + 35, clipped(notes), "soft")
 
 
 def ordered(box: Box) -> list[Item]:
@@ -138,23 +153,12 @@ def ordered(box: Box) -> list[Item]:
     return sorted(box.items, key=lambda item: (item.kind == "agent", item.kind == "stack"))
 
 
-def _notes(item: Item, domain: str) -> str:
-    """The second line of a row."""
-    stack = f"stack {item.stack}" if item.stack and item.kind != "stack" else ""
-    words = [item.about, stack]
-    if item.scheme == "http":
-        words.append("in plain text")
-    elif not any(words) and item.proof:
-        words = [f"proves {short(item.proof, domain)}"]
-    return ", ".join(word for word in words if word)
-
-
 def width_of(box: Box) -> float:
     """How wide a box must be for all its text, in pixels."""
     widest = max(measured_bold(clipped(box.name)), *(measured(clipped(line)) for line in box.about))
     for item in box.items:
-        where = measured(f"{item.scheme} {item.port}") + 24 if item.port else 0
-        rows = (measured_bold(clipped(item.name)) + where, measured(clipped(_notes(item, ""))))
+        where = measured(item.where) + 24 if item.port else 0
+        rows = (measured_bold(clipped(item.name)) + where, measured(clipped(item.notes(""))))
         widest = max(widest, 20 + max(rows))
     return round(widest + 2 * PAD)
 

@@ -51,8 +51,7 @@ def _says(link: Link, domain: str) -> str:
 
 
 def _label(item: Item) -> str:
-    where = f"{item.scheme} {item.port}" if item.port else ""
-    return "\n".join(filter(None, (item.name, where, item.about)))
+    return "\n".join(filter(None, (item.name, item.where, item.about)))
 
 
 def _id(name: str) -> str:

@@ -10,12 +10,15 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
 from phoenix.graph.canvas import (
+    FONT,
     LINE,
+    LINKS,
     PAD,
-    STYLE,
     Canvas,
     Place,
+    dark,
     height_of,
+    look,
     measured,
     measured_bold,
     number,
@@ -102,19 +105,20 @@ def _document(canvas: Canvas, picture: Topology, width: float, height: float) ->
     root = ET.Element("svg", {
         "class": "topology", "viewBox": path(0, 0, width, height), "width": number(width),
         "height": number(height), "role": "img", "aria-labelledby": "topology-title topology-desc",
+        "font-family": FONT,
     })  # fmt: skip
     ET.SubElement(root, "title", {"id": "topology-title"}).text = printable(title)
     ET.SubElement(root, "desc", {"id": "topology-desc"}).text = printable(described(picture))
-    ET.SubElement(root, "style").text = STYLE
+    ET.SubElement(root, "style").text = dark()
     defs = ET.SubElement(root, "defs")
-    for kind in ("request", "plain", "acme", "names", "agent"):
+    for kind in LINKS:
         head = ET.SubElement(defs, "marker", {
             "id": f"head-{kind}", "viewBox": "0 0 8 8", "refX": "8", "refY": "4",
             "markerWidth": "8", "markerHeight": "8", "markerUnits": "userSpaceOnUse",
             "orient": "auto",
         })  # fmt: skip
-        ET.SubElement(head, "path", {"class": f"head-{kind}", "d": "M0 0 L8 4 L0 8 z"})
-    ET.SubElement(root, "rect", {"class": "paper", "width": "100%", "height": "100%"})
+        ET.SubElement(head, "path", {**look(f"head-{kind}"), "d": "M0 0 L8 4 L0 8 z"})
+    ET.SubElement(root, "rect", {**look("paper"), "width": "100%", "height": "100%"})
     root.extend(_beneath(canvas))
     return root
 

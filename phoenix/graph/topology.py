@@ -35,6 +35,21 @@ class Item(Frozen):
     proof: str = ""
     direct: bool = False
 
+    @property
+    def where(self) -> str:
+        """Scheme and port, such as "https 6333"; empty for what listens on none."""
+        return f"{self.scheme} {self.port}" if self.port else ""
+
+    def notes(self, domain: str) -> str:
+        """What a picture says below the name: one line, names without the site's domain."""
+        stack = f"stack {self.stack}" if self.stack and self.kind != "stack" else ""
+        words = [self.about, stack]
+        if self.scheme == "http":
+            words.append("in plain text")
+        elif not any(words) and self.proof:
+            words = [f"proves {short(self.proof, domain)}"]
+        return ", ".join(word for word in words if word)
+
 
 class Box(Frozen):
     """A machine, or the clients. `about` are short lines: id and address, what it does."""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import struct
+import subprocess
 import xml.etree.ElementTree as ET
+import zlib
 from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
@@ -103,6 +107,74 @@ def test_mermaid_declares_each_end_once_and_closes_each_subgraph(large: Site) ->
     assert ends <= set(ids)
     assert ends
     assert sum(line.startswith("subgraph ") for line in lines) == lines.count("end")
+
+
+def test_svg_has_literal_colours_for_renderers_that_know_little_css(large: Site) -> None:
+    """librsvg, cairosvg and Inkscape paint black what CSS variables colour."""
+    root = graph_svg.draw(topology(large))
+    assert "var(" not in ET.tostring(root, encoding="unicode")
+    for one in root.iter():
+        if one.tag in ("rect", "text", "path"):
+            look = {one.get("fill", ""), one.get("stroke", "none")}
+            assert all(re.fullmatch("none|#[0-9a-f]{6}", value) for value in look), one.attrib
+            assert look != {"none"}, one.attrib
+            assert one.tag != "text" or one.get("font-size"), one.attrib
+    sheets = [one.text or "" for one in root.iter("style")]
+    assert len(sheets) == 1
+    assert sheets[0].split("{")[0].strip() == "@media (prefers-color-scheme: dark)"
+
+
+def pixels(png: bytes) -> list[list[bytes]]:
+    """Rows of RGB or RGBA pixels of a PNG that is not interlaced (PNG specification, 9)."""
+    width, height, depth, colour, *_, interlaced = struct.unpack(">IIBBBBB", png[16:29])
+    assert (depth, interlaced, colour in (2, 6)) == (8, 0, True)
+    data, at = b"", 8
+    while at < len(png):
+        size = int.from_bytes(png[at : at + 4], "big")
+        if png[at + 4 : at + 8] == b"IDAT":
+            data += png[at + 8 : at + 8 + size]
+        at += 12 + size
+    raw, step = zlib.decompress(data), {2: 3, 6: 4}[colour]
+    above, rows = bytearray(width * step), []
+    for number in range(height):
+        start = number * (width * step + 1)
+        kind, line = raw[start], bytearray(raw[start + 1 : start + 1 + width * step])
+        if kind == 2:
+            line = bytearray((a + b) & 0xFF for a, b in zip(line, above, strict=True))
+        for i in range(len(line)) if kind in (1, 3, 4) else ():
+            left, up = (line[i - step] if i >= step else 0), above[i]
+            corner = above[i - step] if i >= step else 0
+            guess = left + up - corner
+            nearest = min((left, up, corner), key=lambda value: abs(guess - value))
+            line[i] = (line[i] + {1: left, 3: (left + up) // 2, 4: nearest}[kind]) & 0xFF
+        rows.append([bytes(line[i : i + 3]) for i in range(0, len(line), step)])
+        above = line
+    return rows
+
+
+def test_picture_is_right_in_a_renderer_without_css_variables(own: Site, tmp_path: Path) -> None:
+    if shutil.which("rsvg-convert") is None:
+        pytest.skip("rsvg-convert is not installed (Debian: librsvg2-bin); `lab test` installs it")
+    source = tmp_path / "topology.svg"
+    source.write_text(graph_svg.svg(topology(own)))
+    done = subprocess.run(["rsvg-convert", str(source)], capture_output=True, check=True)
+    rows = pixels(done.stdout)
+    root = graph_svg.draw(topology(own))
+    for one in root.iter("rect"):
+        if "x" in one.attrib and one.get("fill") != "none":
+            x, y = float(one.attrib["x"]), float(one.attrib["y"])
+            inside = rows[round(y) + 4][round(x) + 8]
+            assert inside.hex() == one.attrib["fill"][1:], one.attrib
+    assert rows[2][2].hex() == "ffffff"
+    texts = list(root.iter("text"))
+    assert len(texts) > 20
+    for one in texts:
+        x, y = round(float(one.attrib["x"])), round(float(one.attrib["y"]))
+        ink = bytes.fromhex(one.attrib["fill"][1:])
+        shift = {"start": 0, "middle": -20, "end": -40}[one.get("text-anchor", "start")]
+        place = [pixel for row in rows[y - 10 : y + 1] for pixel in row[x + shift : x + shift + 40]]
+        near = [p for p in place if max(abs(a - b) for a, b in zip(p, ink, strict=True)) < 80]
+        assert len(near) > 5, (one.text, one.attrib)
 
 
 def test_svg_stands_alone_and_tells_what_it_shows(own: Site) -> None:
