@@ -13,7 +13,7 @@ from phoenix.health.page import Health, Page, headline
 
 STYLE = FOLDER / "components/home/style.css"
 _LAYERS = {
-    "reach": "its checks were not run",
+    "reach": "were not run",
     "service": "does not run as it should",
     "dns": "names are answered wrongly",
     "tcp": "the connection is not as it should be",

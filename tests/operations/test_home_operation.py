@@ -142,8 +142,9 @@ def test_host_that_failed_in_the_run_is_told_on_the_page(
     site: Site, checked: dict[str, list[Outcome]]
 ) -> None:
     del checked["worker"]
-    page = written(run(site, NOTHING, served(site), failed=("worker",))[0])[1]
+    html, page = written(run(site, NOTHING, served(site), failed=("worker",))[0])
     assert page.health.state == "unknown"
+    assert "First cause, seen from worker: its own checks: were not run." in html
     assert {h.name: h.health.state for h in page.hosts}["worker"] == "unknown"
 
 
