@@ -9,6 +9,7 @@ from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.step_ca.config import directory_url
 from phoenix.components.traefik.config import ROOT_CA
 from phoenix.derived.certificates import WantedCertificate, certificates
+from phoenix.shell import fill
 from phoenix.site import duration
 
 FOLDER = "components/acme"
@@ -55,5 +56,5 @@ def tree(
             ),
         },
         enable=(timer,),
-        validate=f'sh -n "$ROOT{acme.PROGRAM}"',
+        validate=fill('sh -n "$ROOT"{{ program }}', program=acme.PROGRAM),
     )

@@ -9,6 +9,7 @@ from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.derived.dns import records
 from phoenix.files import render
+from phoenix.shell import fill
 
 SSHD = "/etc/ssh/sshd_config.d/10-phoenix.conf"
 UPDATES = "/etc/apt/apt.conf.d/60phoenix"
@@ -51,7 +52,9 @@ config_tree(
             server=server,
             known=known,
         ),
-        after=f"ln -sfn /usr/share/zoneinfo/{host.data.timezone} /etc/localtime",
+        after=fill(
+            "ln -sfn /usr/share/zoneinfo/{{ zone }} /etc/localtime", zone=host.data.timezone
+        ),
     ),
 )
 
@@ -66,8 +69,11 @@ config_tree(
         component="ssh",
         files={SSHD: TreeFile(render("components/base/sshd.conf"), mode="0600")},
         # sshd takes the first value it meets, and reads this file before its main one.
-        validate="mkdir -p /run/sshd; t=$(mktemp); trap 'rm -f \"$t\"' EXIT; "
-        f'cat "$ROOT{SSHD}" /etc/ssh/sshd_config >"$t"; sshd -t -f "$t"',
+        validate=fill(
+            "mkdir -p /run/sshd; t=$(mktemp) || exit 1; trap 'rm -f \"$t\"' EXIT; "
+            'cat "$ROOT"{{ sshd }} /etc/ssh/sshd_config >"$t"; sshd -t -f "$t"',
+            sshd=SSHD,
+        ),
         # A restart ends when sshd listens with these files, and sessions go on (KillMode=process);
         # a reload returns before that, so a login after it would prove nothing, or be refused.
         # systemd refuses a fifth start within ten seconds unless its count is reset.

@@ -5,12 +5,14 @@ from operations.certificates import acme_certificate
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.portainer.config import SERVER_UNIT
+from phoenix.shell import fill
 
 # Portainer reads its pair when it starts. Containers say by a label how they take a new one.
-RELOAD = (
-    f"! systemctl -q is-active {SERVER_UNIT} || systemctl restart {SERVER_UNIT};"
+RELOAD = fill(
+    "! systemctl -q is-active {{ unit }} || systemctl restart {{ unit }};"
     " ! command -v docker >/dev/null || docker ps -q"
-    " --filter label=ai.thinkheads.phoenix.certificate=restart | xargs -r docker restart"
+    " --filter label=ai.thinkheads.phoenix.certificate=restart | xargs -r docker restart",
+    unit=SERVER_UNIT,
 )
 
 certificate = acme.wanted("host")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api import DeployError
-from pyinfra.facts.server import Arch
 
+from facts.system import Machine, System
+from operations.host_state import question, read_or
 from phoenix.components.artifacts import Artifact, pinned
 from phoenix.declaration.load import load_site
 from phoenix.secrets.store import SecretStore
@@ -61,9 +62,19 @@ def pinned_program(name: str) -> Artifact:
     Raises:
         ArtifactError: see `phoenix.components.artifacts.pinned`.
     """
-    machine = host.get_fact(Arch) or ""
-    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, "unknown")
+    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine().processor, "unknown")
     return pinned(name, host.data.artifacts, arch)
+
+
+def machine() -> Machine:
+    """What kind of machine this host is.
+
+    One that cannot be asked is left out of the run by pyinfra, with the reason, and its operations
+    are never carried out; so that the other hosts' are, it is taken for a usual one here.
+    """
+    return read_or(
+        question(System), Machine("x86_64", {"ID": "debian", "VERSION_CODENAME": "stable"})
+    )
 
 
 @cache

@@ -9,6 +9,7 @@ from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.dnsmasq import config as dnsmasq
 from phoenix.derived.dns import records
 from phoenix.files import render
+from phoenix.shell import fill
 
 CONFIG = "/etc/phoenix/dnsmasq.conf"
 UNIT = "phoenix-dns.service"
@@ -37,8 +38,12 @@ if "hypervisor" in host.groups:
             },
             unit=UNIT,
             action="restart",  # dnsmasq reads its configuration only when it starts
-            validate=f'dnsmasq --test --conf-file="$ROOT{CONFIG}"',
-            health=f"dig +time=1 +tries=1 +short @{site().hypervisor.address} {a_record.name} A"
-            f" | grep -qxF {a_record.address}",
+            validate=fill('dnsmasq --test --conf-file="$ROOT"{{ config }}', config=CONFIG),
+            health=fill(
+                "dig +time=1 +tries=1 +short @{{ server }} {{ name }} A | grep -qxF {{ address }}",
+                server=site().hypervisor.address,
+                name=a_record.name,
+                address=a_record.address,
+            ),
         ),
     )

@@ -1,14 +1,14 @@
 """Docker Engine and its compose plugin on every guest of the group `docker`."""
 
 from pyinfra import host
-from pyinfra.facts.server import LinuxDistribution
 
-from deploys.context import settings, site
+from deploys.context import machine, settings, site
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.docker.config import check_source, daemon_json
 from phoenix.files import render
+from phoenix.shell import fill
 
 DAEMON = "/etc/docker/daemon.json"
 KEY = "/etc/apt/keyrings/docker.asc"
@@ -24,7 +24,7 @@ if "docker" in host.groups:
             ubuntu=["docker.io", "docker-compose-v2", "iptables", "curl"],
         )
     else:
-        system = host.get_fact(LinuxDistribution)["release_meta"]
+        system = machine().release
         config_tree(
             name="Docker: package source",
             tree=Tree(
@@ -68,7 +68,7 @@ if "docker" in host.groups:
             },
             unit="docker.service",
             action="restart",
-            validate=f'dockerd --validate --config-file "$ROOT{DAEMON}"',
+            validate=fill('dockerd --validate --config-file "$ROOT"{{ daemon }}', daemon=DAEMON),
             # live-restore is taken up by a reload, and then spares the containers the restart.
             after="systemctl try-reload-or-restart docker.service",
             health="docker info >/dev/null",

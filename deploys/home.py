@@ -12,6 +12,7 @@ from phoenix import files
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.derived import home
 from phoenix.files import render
+from phoenix.shell import fill
 
 CONFIG = "/etc/phoenix/home.conf"
 
@@ -43,10 +44,13 @@ if "traefik" in host.groups and any(service.kind == "home" for service in site()
             unit=home.UNIT,
             action="restart",
             # Its own prefix: a check must not touch the directories of the service that runs.
-            validate="t=$(mktemp -d); trap 'rm -rf \"$t\"' EXIT; "
-            f'nginx -t -q -p "$t" -e stderr -c "$ROOT{CONFIG}"',
+            validate=fill(
+                "t=$(mktemp -d) || exit 1; trap 'rm -rf \"$t\"' EXIT; "
+                'nginx -t -q -p "$t" -e stderr -c "$ROOT"{{ config }}',
+                config=CONFIG,
+            ),
             # The package's own service would serve a page of its own on every address.
             before="systemctl mask -q --now nginx.service",
-            health=f"curl -fsS --max-time 2 -o /dev/null {home.URL}/",
+            health=fill("curl -fsS --max-time 2 -o /dev/null {{ url }}/", url=home.URL),
         ),
     )

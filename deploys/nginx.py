@@ -14,6 +14,7 @@ from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.traefik.config import ROOT_CA
 from phoenix.derived.routes import gateway_names
 from phoenix.files import render
+from phoenix.shell import fill
 from phoenix.site.roles import guest_with
 
 CONFIG = "/etc/nginx/nginx.conf"
@@ -52,10 +53,13 @@ if "nginx" in host.groups and (certificate := acme.wanted("gateway")):
             },
             unit="nginx.service",
             action="reload",
-            validate=f'nginx -t -q -c "$ROOT{CONFIG}"',
+            validate=fill('nginx -t -q -c "$ROOT"{{ config }}', config=CONFIG),
             # A reload that nginx rejects leaves the old workers in charge, and systemctl content.
-            health="curl -fsS --max-time 2 http://127.0.0.1:8082/generation"
-            f" | grep -qxF {marker} || {{ echo 'the workers run another configuration'; exit 1; }}",
+            health=fill(
+                "curl -fsS --max-time 2 http://127.0.0.1:8082/generation | grep -qxF {{ marker }}"
+                " || { echo 'the workers run another configuration'; exit 1; }",
+                marker=marker,
+            ),
         ),
     )
     acme_certificate(name="Nginx: certificate", certificate=certificate.name)

@@ -1,15 +1,18 @@
 """What is there, told to `phoenix status` and `phoenix doctor`: facts only, nothing is changed."""
 
 from dataclasses import asdict
+from typing import Any
 
 from pyinfra import host
 
 from deploys.context import me, settings, site
 from facts.certificates import ServedCertificates
 from facts.containers import ComposeContainers
+from facts.host_fact import FactError
 from facts.portainer import PortainerState
 from facts.renewal import Renewals
 from facts.verification import Checks
+from operations.host_state import Question, ask_all, question
 from phoenix.components.traefik.config import ROOT_CA
 from phoenix.health import observation
 from phoenix.health.served import served
@@ -18,34 +21,40 @@ from phoenix.runs.reporter import value
 with settings():
     asked = observation.request(site(), me(), host.data.get("observe", observation.ALL))
 
-# Nothing here may end the run: what does not answer is missing in what is told, and the rest stays.
+# Nothing here may end the run: what cannot be read is told as missing, and the rest stays.
+questions: dict[str, Question[Any]] = {}
 if asked.checks:
-    faults = host.get_fact(
-        Checks, checks=["\t".join(check.command) for check in asked.checks], _ignore_errors=True
-    )
-    value(observation.CHECKS, host.name, faults)
+    commands = ["\t".join(check.command) for check in asked.checks]
+    questions[observation.CHECKS] = question(Checks, checks=commands)
 if asked.endpoints:
-    answers = host.get_fact(
-        ServedCertificates,
-        endpoints=[end.asked for end in asked.endpoints],
-        ca_file=ROOT_CA,
-        _ignore_errors=True,
-    )
-    records = [
-        served(end, answer.leaf, answer.fault)
-        for end, answer in zip(asked.endpoints, answers, strict=False)
-    ]
-    value(
-        observation.CERTIFICATES,
-        host.name,
-        [record.model_dump(mode="json") for record in records],
+    questions[observation.CERTIFICATES] = question(
+        ServedCertificates, endpoints=[end.asked for end in asked.endpoints], ca_file=ROOT_CA
     )
 if asked.renewals:
-    found = host.get_fact(Renewals, names=list(asked.renewals), _ignore_errors=True)
-    value(observation.RENEWALS, host.name, [asdict(one) for one in found])
+    questions[observation.RENEWALS] = question(Renewals, names=list(asked.renewals))
 if asked.containers:
-    containers = host.get_fact(ComposeContainers, _ignore_errors=True)
-    value(observation.CONTAINERS, host.name, [asdict(one) for one in containers])
+    questions[observation.CONTAINERS] = question(ComposeContainers)
 if asked.portainer:
-    state = host.get_fact(PortainerState, **asked.portainer, _ignore_errors=True)
-    value(observation.PORTAINER, host.name, asdict(state) if state else None)
+    questions[observation.PORTAINER] = question(PortainerState, **asked.portainer)
+
+
+def told(kind: str, found: Any) -> Any:
+    """An answer as plain JSON."""
+    if kind == observation.CHECKS:
+        return found
+    if kind == observation.CERTIFICATES:
+        return [
+            served(end, answer.leaf, answer.fault).model_dump(mode="json")
+            for end, answer in zip(asked.endpoints, found, strict=True)
+        ]
+    if kind == observation.PORTAINER:
+        return asdict(found) if found else None
+    return [asdict(one) for one in found]
+
+
+for kind, found in zip(questions, ask_all(questions.values()), strict=True):
+    if isinstance(found, FactError):
+        value(observation.UNREAD, host.name, str(found))
+        value(kind, host.name, None if kind == observation.PORTAINER else [])
+    else:
+        value(kind, host.name, told(kind, found))

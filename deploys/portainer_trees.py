@@ -18,12 +18,14 @@ from phoenix.components.portainer.config import (
 )
 from phoenix.components.traefik.config import ROOT_CA
 from phoenix.files import render
+from phoenix.shell import fill, join
 from phoenix.site.roles import guest_with
 
 # The proposed file, reading the proposed environment.
-CHECK = (
-    f'sed "s#{DIRECTORY}/#$ROOT&#" "$ROOT{DIRECTORY}/compose.yml"'
-    " | docker compose --file - config --quiet"
+CHECK = fill(
+    'd={{ directory }}; sed "s#$d/#$ROOT&#" "$ROOT$d/compose.yml"'
+    " | docker compose --file - config --quiet",
+    directory=DIRECTORY,
 )
 
 
@@ -62,9 +64,13 @@ def server() -> Tree:
         unit=SERVER_UNIT,
         action="restart",
         validate=CHECK,
-        health=f"curl -fsS --max-time 3 --cacert {ROOT_CA} --resolve "
-        f"{where.fqdn}:{SERVER_PORT}:{where.address} "
-        f"https://{where.fqdn}:{SERVER_PORT}/api/system/status | grep -q Version",
+        health=fill(
+            "curl -fsS --max-time 3 --cacert {{ root }} --resolve {{ end }}:{{ address }}"
+            " https://{{ end }}/api/system/status | grep -q Version",
+            root=ROOT_CA,
+            end=f"{where.fqdn}:{SERVER_PORT}",
+            address=where.address,
+        ),
         deadline=120,
     )
 
@@ -73,11 +79,14 @@ def agent() -> Tree:
     """The agent on this Docker host."""
     image = host.data.portainer_agent_image
     # Docker's published ports bypass the INPUT chain; this one is in front of them.
-    guard = (
-        f"DOCKER-USER -p tcp -m conntrack --ctorigdst {me().address} --ctorigdstport {AGENT_PORT} "
-        f"! --ctorigsrc {guest_with(site(), 'portainer').address} "
-        "-m comment --comment phoenix-agent -j DROP"
+    rule = fill(
+        "DOCKER-USER -p tcp -m conntrack --ctorigdst {{ agent }} --ctorigdstport {{ port }} "
+        "! --ctorigsrc {{ server }} -m comment --comment phoenix-agent -j DROP",
+        agent=me().address,
+        port=AGENT_PORT,
+        server=guest_with(site(), "portainer").address,
     )
+    guard = f"iptables -C {rule} 2>/dev/null || iptables -I {rule}"
     return Tree(
         component="portainer-agent",
         files={
@@ -89,7 +98,7 @@ def agent() -> Tree:
                     what="Portainer agent",
                     image=image,
                     directory=DIRECTORY,
-                    before=[f"/bin/sh -c 'iptables -C {guard} 2>/dev/null || iptables -I {guard}'"],
+                    before=[join("/bin/sh", "-c", guard)],
                 )
             ),
         },
@@ -98,6 +107,8 @@ def agent() -> Tree:
         validate=CHECK,
         # The agent's certificate is its own and changes with each start; its ping needs no
         # secret, and the server proves itself to it with one.
-        health=f"curl -fsSk --max-time 3 https://{me().address}:{AGENT_PORT}/ping",
+        health=fill(
+            "curl -fsSk --max-time 3 https://{{ end }}/ping", end=f"{me().address}:{AGENT_PORT}"
+        ),
         deadline=120,
     )

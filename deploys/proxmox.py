@@ -7,6 +7,7 @@ from pyinfra import host
 from deploys.context import secrets, site
 from facts.proxmox import ApiFingerprint, SshClientAddress
 from operations import guest_ssh, proxmox
+from operations.host_state import question, read_or
 from phoenix.proxmox import access as how
 from phoenix.proxmox import hostkeys
 from phoenix.proxmox.errors import ProxmoxError
@@ -17,12 +18,14 @@ from phoenix.site.findings import ConfigError
 def converge() -> None:
     """The operations in their order; each needs what those above it made."""
     data = host.data.dict()  # type: ignore[no-untyped-call]
-    made = plan(site(), data, home=Path.home(), client_address=host.get_fact(SshClientAddress))
+    made = plan(
+        site(), data, home=Path.home(), client_address=read_or(question(SshClientAddress), None)
+    )
     config = made.settings
     access = proxmox.ProxmoxAccess(
         url=how.url(config),
         token=how.token(secrets()),
-        trust=how.trust(config, lambda: host.get_fact(ApiFingerprint)),
+        trust=how.trust(config, lambda: read_or(question(ApiFingerprint), None)),
         via=host.name if config.api == "ssh" else None,
         task_seconds=config.task_seconds,
         lock_seconds=config.lock_seconds,

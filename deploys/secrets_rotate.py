@@ -40,9 +40,9 @@ if secret_names.AGENT_SECRET in names and (me() == server or me() in site().agen
     with settings():
         tree = portainer_trees.server() if me() == server else portainer_trees.agent()
     config_tree(
-        name="Agent secret: on trial at server and agents",
-        tree=replace(tree, confirm=secret_rotation.TRIAL_SECONDS),
-        trial=True,
+        name="Agent secret: new at server and agents, to be confirmed",
+        tree=replace(tree, confirm=secret_rotation.CONFIRM_SECONDS),
+        confirm_later=True,
     )
     secret_rotation.endpoints_answer(
         name="Agent secret: does the server reach the agents",

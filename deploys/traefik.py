@@ -12,6 +12,7 @@ from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.traefik import config as traefik
 from phoenix.files import render
 from phoenix.secrets.store import htpasswd
+from phoenix.shell import fill, join
 
 STATIC = "/etc/traefik/traefik.yml"
 DYNAMIC = "/etc/traefik/dynamic"
@@ -49,8 +50,13 @@ if "traefik" in host.groups and (certificate := acme.wanted("traefik")):
             },
             unit=traefik.UNIT,
             action="restart",
-            validate=f'sh "$ROOT{CHECK}" {program.directory}/program "$ROOT{STATIC}"',
-            health=f"curl -fsS --max-time 2 http://{traefik.LOCAL}/ping",
+            validate=fill(
+                'sh "$ROOT"{{ check }} {{ program }}/program "$ROOT"{{ static }}',
+                check=CHECK,
+                program=program.directory,
+                static=STATIC,
+            ),
+            health=fill("curl -fsS --max-time 2 http://{{ local }}/ping", local=traefik.LOCAL),
         ),
     )
     config_tree(
@@ -58,7 +64,7 @@ if "traefik" in host.groups and (certificate := acme.wanted("traefik")):
         tree=acme.tree(
             certificate,
             owner=traefik.USER,
-            reload=f"systemctl try-reload-or-restart {traefik.UNIT}",
+            reload=join("systemctl", "try-reload-or-restart", traefik.UNIT),
         ),
     )
     acme_certificate(name="Traefik: certificate", certificate=certificate.name)
@@ -72,7 +78,13 @@ if "traefik" in host.groups and (certificate := acme.wanted("traefik")):
             },
             unit=traefik.UNIT,
             action="reload",
-            validate=f'sh {CHECK} {program.directory}/program {STATIC} "$ROOT" {marker}',
+            validate=fill(
+                'sh {{ check }} {{ program }}/program {{ static }} "$ROOT" {{ marker }}',
+                check=CHECK,
+                program=program.directory,
+                static=STATIC,
+                marker=marker,
+            ),
             health=render(
                 "components/traefik/health.sh.j2",
                 api=f"http://{traefik.LOCAL}/api/http",

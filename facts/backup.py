@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable
-
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
+from facts.command import script
+from facts.host_fact import HostFact, asked
 from phoenix.backup.archive import BackupError
 from phoenix.backup.contents import IDENTITY_FILES, PORTAINER_KEY
 from phoenix.backup.restoring import Found, parse_found
 from phoenix.components.step_ca.config import DIRECTORY
+from phoenix.shell import Script
 
-_CA = f"""cd "$1" 2>/dev/null || exit 0
+_CA = Script(
+    "ca-here",
+    f"""cd "$1" 2>/dev/null || exit 0
 echo there
 [ -z "$(ls -A db 2>/dev/null)" ] || {{
  i=$(sha256sum {" ".join(IDENTITY_FILES)} 2>/dev/null | sha256sum); echo "identity ${{i%% *}}"; }}
 [ ! -s restored ] || echo "restored $(cat restored)"
-:"""
+:""",
+)
 
-_PORTAINER = f"""d=$(docker volume inspect -f '{{{{.Mountpoint}}}}' "$1" 2>/dev/null) || exit 0
+_PORTAINER = Script(
+    "portainer-here",
+    f"""d=$(docker volume inspect -f '{{{{.Mountpoint}}}}' "$1" 2>/dev/null) || exit 0
 [ -n "$(ls -A "$d" 2>/dev/null)" ] || exit 0
 echo there; cd "$d"
 [ ! -s {PORTAINER_KEY} ] || {{ i=$(sha256sum <{PORTAINER_KEY}); echo "identity ${{i%% *}}"; }}
 [ ! -s .phoenix-restored ] || echo "restored $(cat .phoenix-restored)"
-:"""
+:""",
+)
 
 
-class _Here(FactBase[Found]):
-    @staticmethod
+class _Here(HostFact[Found]):
     @override
-    def default() -> Found:
-        return Found()
-
-    @override
-    def process(self, output: Iterable[str]) -> Found:
+    def parse(self, lines: list[str]) -> Found:
         try:
-            return parse_found(list(output))
+            return parse_found(lines)
         except BackupError as error:
             raise FactProcessError(str(error)) from error
 
@@ -51,7 +52,7 @@ class CaHere(_Here):
 
     @override
     def command(self, directory: str = DIRECTORY) -> StringCommand:
-        return StringCommand("sh", "-c", shlex.quote(_CA), "ca-here", shlex.quote(directory))
+        return asked(script(_CA, directory))
 
 
 class PortainerHere(_Here):
@@ -59,4 +60,4 @@ class PortainerHere(_Here):
 
     @override
     def command(self, volume: str) -> StringCommand:
-        return StringCommand("sh", "-c", shlex.quote(_PORTAINER), "here", shlex.quote(volume))
+        return asked(script(_PORTAINER, volume))

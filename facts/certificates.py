@@ -10,21 +10,35 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, QuoteString, StringCommand
+from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
 
+from facts.command import script
+from facts.host_fact import HostFact, asked
 from phoenix.components.x509 import (
     CertificateError,
     CertificateInfo,
     parse_chain,
     public_key_digest,
 )
+from phoenix.shell import Script
 
 ACME_PROGRAM = "/usr/local/sbin/phoenix-acme"
 
 _CERTIFICATES = "sed -n -e '/^-----BEGIN CERTIFICATE-----/,/^-----END CERTIFICATE-----/p'"
 # s_client also prints the session's secrets, which have no business in a log: let through by name.
 _REPORT = "-e '/^ *Verify return code:/p' -e '/^ *Protocol *:/p' -e '/:error:/p'"
+# The chain in the file "$1"; with a key "$2" its owner and mode, and its public half.
+_FILE = Script(
+    "certificate-file",
+    rf"""[ -e "$1" ] || exit 0
+echo file; {_CERTIFICATES} -- "$1"
+[ -n "$2" ] || exit 0
+stat -L -c 'key %U %G 0%a' -- "$2" 2>/dev/null
+openssl pkey -in "$2" -passin pass: -pubout 2>/dev/null
+:""",
+)
+_STATUS = Script("acme-status", '[ ! -x "$1" ] || "$1" status "$2"')
 _PEM = re.compile(r"-----BEGIN (CERTIFICATE|PUBLIC KEY)-----.*?-----END \1-----", re.DOTALL)
 _VERIFY = re.compile(r"^\s*Verify return code: (\d+) \((.*)\)\s*$", re.MULTILINE)
 _PROTOCOL = re.compile(r"^\s*Protocol\s*: (TLSv[\d.]+)", re.MULTILINE)
@@ -96,77 +110,44 @@ class AcmeState:
     permissions: str
 
 
-class CertificateFile(FactBase[CertificateFileState | None]):
+class CertificateFile(HostFact[CertificateFileState | None]):
     """The chain in a PEM file and whether a private key belongs to its leaf; None: no such file.
 
     Needs openssl on the host only where `key` is given.
     """
 
-    @staticmethod
-    def default() -> CertificateFileState | None:
-        """No file."""
-        return None
-
     def command(self, path: str, key: str | None = None) -> StringCommand:
-        """One shell line; prints the chain, then the key's state and its public half."""
-        quoted = QuoteString(path)
-        parts: list[str | StringCommand | QuoteString] = [
-            *("if", "[", "-e", quoted, "];", "then", "echo", "file;"),
-            *(_CERTIFICATES, "--", quoted, ";"),
-        ]
-        if key is not None:
-            quoted_key = QuoteString(key)
-            parts += [
-                *("stat", "-L", "-c", "'key %U %G 0%a'", "--", quoted_key, "2>/dev/null;"),
-                *("openssl", "pkey", "-in", quoted_key, "-passin", "pass:", "-pubout"),
-                *("2>/dev/null", "</dev/null;"),
-            ]
-        return StringCommand(*parts, "fi", "||", "true")
+        """Prints the chain, then the key's state and its public half."""
+        return asked(script(_FILE, path, key or ""))
 
-    def process(self, output: list[str]) -> CertificateFileState | None:
+    def parse(self, lines: list[str]) -> CertificateFileState | None:
         """Parse what `command` printed; junk is a FactProcessError."""
-        return parse_certificate_file(output)
+        return parse_certificate_file(lines)
 
 
-class ServedCertificate(FactBase[ServedState]):
+class ServedCertificate(HostFact[ServedState]):
     """The chain that `address:port` serves for an SNI name, verified by the host that asks.
 
     `ca_file` alone is trusted where given, else the host's trust store. Deadline: 10 s.
     """
 
-    def requires_command(
-        self,
-        address: str,  # noqa: ARG002 - pyinfra passes it what command() gets
-        port: int,  # noqa: ARG002
-        server_name: str,  # noqa: ARG002
-        ca_file: str | None = None,  # noqa: ARG002
-    ) -> str:
-        """`openssl`."""
-        return "openssl"
-
     def command(
         self, address: str, port: int, server_name: str, ca_file: str | None = None
     ) -> StringCommand:
-        """One s_client session that sends nothing; always exits 0."""
-        trust: list[str | QuoteString] = []
-        if ca_file is not None:
-            trust = ["-CAfile", QuoteString(ca_file), "-no-CApath", "-no-CAstore"]
-        where = f"{_host(address)}:{port}"
-        return StringCommand(
-            *("timeout", "10", "openssl", "s_client", "-connect", QuoteString(where)),
-            *("-servername", QuoteString(server_name)),
-            *("-verify_hostname", QuoteString(server_name)),
-            *("-showcerts", *trust, "</dev/null", "2>&1", "|", _CERTIFICATES, _REPORT),
-        )
+        """One s_client session that sends nothing."""
+        return asked(served([(address, port, server_name)], ca_file))
 
-    def process(self, output: list[str]) -> ServedState:
+    def parse(self, lines: list[str]) -> ServedState:
         """Parse s_client's report; junk is a FactProcessError."""
-        return parse_served(output)
+        return parse_served(_reports(lines, 1)[0])
 
 
 # One s_client session for each ADDRESS:PORT<tab>NAME, all at once; "endpoint N" begins each report.
-_SERVED = rf"""
-work=$(mktemp -d); trap 'rm -rf "$work"' EXIT; trust=$1; shift; n=0
+_SERVED = Script(
+    "served",
+    rf"""command -v openssl >/dev/null || {{ echo "openssl is missing on this host"; exit 1; }}
+work=$(mktemp -d) || {{ echo "no file can be made in /tmp on this host"; exit 1; }}
+trap 'rm -rf "$work"' EXIT; trust=$1; shift; n=0
 for one; do
  n=$((n + 1)); (
   name=${{one#*$(printf '\t')}}
@@ -175,63 +156,46 @@ for one; do
    </dev/null 2>&1 | {_CERTIFICATES} {_REPORT} >"$work/$n" ) &
 done; wait
 i=0; while [ $i -lt $n ]; do i=$((i + 1)); echo "endpoint $i"; cat "$work/$i"; done
-"""
+""",
+)
 _ENDPOINT = re.compile(r"endpoint (\d+)")
 
 
-class ServedCertificates(FactBase[list[ServedState]]):
+class ServedCertificates(HostFact[list[ServedState]]):
     """`ServedCertificate` of many endpoints, in their order: one round trip, all asked at once.
 
     An endpoint is address, port and SNI name. A chain that cannot be read is that endpoint's
     `error`, so that one odd service does not hide the others.
     """
 
-    @staticmethod
-    def default() -> list[ServedState]:
-        """Nothing was asked for."""
-        return []
-
-    def requires_command(
-        self,
-        endpoints: Sequence[tuple[str, int, str]],  # noqa: ARG002
-        ca_file: str | None = None,  # noqa: ARG002
-    ) -> str:
-        """`openssl`."""
-        return "openssl"
-
     def command(
         self, endpoints: Sequence[tuple[str, int, str]], ca_file: str | None = None
     ) -> StringCommand:
-        """One shell that asks all endpoints; always exits 0."""
+        """One shell that asks all endpoints."""
         self._count = len(endpoints)
-        asked = [QuoteString(f"{_host(a)}:{port}\t{name}") for a, port, name in endpoints]
-        return StringCommand(
-            "sh", "-c", QuoteString(_SERVED), "served", QuoteString(ca_file or ""), *asked
-        )
+        return asked(served(endpoints, ca_file))
 
-    def process(self, output: list[str]) -> list[ServedState]:
+    def parse(self, lines: list[str]) -> list[ServedState]:
         """Parse the reports; one that is missing is a FactProcessError."""
-        return parse_served_all(output, self._count)
+        return parse_served_all(lines, self._count)
 
 
-class AcmeStatus(FactBase[AcmeState | None]):
+def served(endpoints: Sequence[tuple[str, int, str]], ca_file: str | None) -> StringCommand:
+    """The command that asks all endpoints; what it prints is for `parse_served_all`."""
+    words = [f"{_host(address)}:{port}\t{name}" for address, port, name in endpoints]
+    return script(_SERVED, ca_file or "", *words)
+
+
+class AcmeStatus(HostFact[AcmeState | None]):
     """The state of a certificate that `phoenix-acme` keeps; None: the script is not there yet."""
-
-    @staticmethod
-    def default() -> AcmeState | None:
-        """No script."""
-        return None
 
     def command(self, certificate: str) -> StringCommand:
         """`phoenix-acme status`, if it is installed."""
-        return StringCommand(
-            *("[", "!", "-x", ACME_PROGRAM, "]", "||"),
-            *(ACME_PROGRAM, "status", QuoteString(certificate)),
-        )
+        return asked(script(_STATUS, ACME_PROGRAM, certificate))
 
-    def process(self, output: list[str]) -> AcmeState | None:
+    def parse(self, lines: list[str]) -> AcmeState | None:
         """Parse the line of JSON; junk is a FactProcessError."""
-        return parse_acme_status(output)
+        return parse_acme_status(lines)
 
 
 def parse_certificate_file(output: Sequence[str]) -> CertificateFileState | None:
@@ -276,6 +240,16 @@ def parse_served(output: Sequence[str]) -> ServedState:
 
 def parse_served_all(output: Sequence[str], count: int) -> list[ServedState]:
     """The states from ServedCertificates' lines. Raises FactProcessError unless all are there."""
+    states = []
+    for report in _reports(output, count):
+        try:
+            states.append(parse_served(report))
+        except FactProcessError as error:
+            states.append(ServedState((), None, "", "", str(error)))
+    return states
+
+
+def _reports(output: Sequence[str], count: int) -> list[list[str]]:
     reports: list[list[str]] = []
     for line in output:
         head = _ENDPOINT.fullmatch(line)
@@ -287,13 +261,7 @@ def parse_served_all(output: Sequence[str], count: int) -> list[ServedState]:
             raise FactProcessError(f"unexpected line from the host: {line!r}")
     if len(reports) != count:
         raise FactProcessError(f"{count} endpoints were asked, {len(reports)} reported")
-    states = []
-    for report in reports:
-        try:
-            states.append(parse_served(report))
-        except FactProcessError as error:
-            states.append(ServedState((), None, "", "", str(error)))
-    return states
+    return reports
 
 
 def parse_acme_status(output: Sequence[str]) -> AcmeState | None:

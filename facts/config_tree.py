@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
+from facts.command import script
+from facts.host_fact import HostFact, asked
 from phoenix.components.config_tree.tree import TreeError, TreeState, parse_state
+from phoenix.shell import Script
 
 # A run that died may still be at work on the guest: wait for it, else its half is read.
-_SCRIPT = r"""
+_SCRIPT = Script(
+    "config-tree",
+    r"""
 b=$1; units=$2; shift 2; t=$(printf '\t')
 if [ -e "$b/lock" ]; then exec 9<"$b/lock"
  flock -s -w 120 9 || { echo "busy$t$b/lock"; exit 0; }
@@ -32,31 +36,24 @@ for u in $units; do
    case $k in ActiveState) a=$v;; UnitFileState) e=$v;; NeedDaemonReload) n=$v;; esac
   done; echo "unit$t$u$t$a$t$e$t$n"; }
 done
-:"""
+:""",
+)
 
 
-class ConfigTree(FactBase[TreeState]):
+class ConfigTree(HostFact[TreeState]):
     """State of the tree of `component`: its generation, the files at `paths`, its `units`.
 
     One round trip whatever the number of files. Raises FactProcessError on output that is
     not of the expected form and when another run has held the component for two minutes.
     """
 
-    @staticmethod
-    @override
-    def default() -> TreeState:
-        return TreeState()
-
     @override
     def command(self, base: str, units: Iterable[str], paths: Iterable[str]) -> StringCommand:
-        return StringCommand(
-            "sh", "-c", shlex.quote(_SCRIPT), "config-tree", shlex.quote(base),
-            shlex.quote(" ".join(units)), *(shlex.quote(path) for path in paths),
-        )  # fmt: skip
+        return asked(script(_SCRIPT, base, " ".join(units), *paths))
 
     @override
-    def process(self, output: Iterable[str]) -> TreeState:
+    def parse(self, lines: list[str]) -> TreeState:
         try:
-            return parse_state(list(output))
+            return parse_state(lines)
         except TreeError as error:
             raise FactProcessError(str(error)) from error

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, QuoteString, StringCommand
+from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
+from facts.command import script
+from facts.host_fact import HostFact, asked
+from phoenix.shell import Script
+
 _PROJECT = "com.docker.compose.project"
 _FORMAT = f'{{{{.Label "{_PROJECT}"}}}}\t{{{{.Names}}}}\t{{{{.State}}}}\t{{{{.Status}}}}'
+
+_SCRIPT = Script(
+    "containers", 'docker ps --all --filter "label=$1" --format "$2" 2>/dev/null || true'
+)
 
 
 @dataclass(frozen=True)
@@ -24,29 +31,17 @@ class Container:
     """It runs, and no health check says that it is not healthy yet or any more."""
 
 
-class ComposeContainers(FactBase[list[Container]]):
+class ComposeContainers(HostFact[list[Container]]):
     """Every container that belongs to a compose project; empty where Docker does not answer."""
-
-    @staticmethod
-    @override
-    def default() -> list[Container]:
-        return []
-
-    @override
-    def requires_command(self) -> str:
-        return "docker"
 
     @override
     def command(self) -> StringCommand:
-        return StringCommand(
-            *("docker", "ps", "--all", "--filter", f"label={_PROJECT}"),
-            *("--format", QuoteString(_FORMAT), "2>/dev/null", "||", "true"),
-        )
+        return asked(script(_SCRIPT, _PROJECT, _FORMAT))
 
     @override
-    def process(self, output: Iterable[str]) -> list[Container]:
+    def parse(self, lines: list[str]) -> list[Container]:
         found = []
-        for line in output:
+        for line in lines:
             parts = line.split("\t")
             if len(parts) != 4:
                 raise FactProcessError(f"unexpected answer of docker ps: {line!r}")

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
-from facts.certificates import ServedCertificates, ServedState
+from facts.certificates import ServedState, parse_served_all, served
+from facts.command import script
+from facts.host_fact import HostFact, asked
 from phoenix.derived import home
+from phoenix.shell import Script
 
 _PAGE = "start page"
-_SCRIPT = (
+_SCRIPT = Script(
+    "home-page",
     f'echo "{_PAGE}"; cd "$1" 2>/dev/null || exit 0; '
-    "sha256sum index.html 2>/dev/null; cat home.json 2>/dev/null; :"
+    "sha256sum index.html 2>/dev/null; cat home.json 2>/dev/null; :",
 )
 
 
@@ -32,37 +35,22 @@ class HomeState:
     data: str = ""
 
 
-class HomePage(FactBase[HomeState]):
+class HomePage(HostFact[HomeState]):
     """The page and its data, and `ServedCertificates` of what it tells: one round trip for all."""
-
-    @staticmethod
-    @override
-    def default() -> HomeState:
-        return HomeState([])
-
-    def requires_command(
-        self,
-        endpoints: Sequence[tuple[str, int, str]],  # noqa: ARG002
-        ca_file: str,  # noqa: ARG002
-    ) -> str:
-        """`openssl`."""
-        return "openssl"
 
     @override
     def command(self, endpoints: Sequence[tuple[str, int, str]], ca_file: str) -> StringCommand:
-        self._served = ServedCertificates()
-        served = self._served.command(endpoints, ca_file)
-        page = StringCommand("sh", "-c", shlex.quote(_SCRIPT), "home-page", home.PAGE)
-        return StringCommand(served, "&&", page)
+        self._count = len(endpoints)
+        return asked(served(endpoints, ca_file), script(_SCRIPT, home.PAGE))
 
     @override
-    def process(self, output: list[str]) -> HomeState:
+    def parse(self, lines: list[str]) -> HomeState:
         """Raises FactProcessError on output that is not of this form."""
-        if _PAGE not in output:
+        if _PAGE not in lines:
             raise FactProcessError("the host did not tell of its start page")
-        cut = output.index(_PAGE)
-        served, rest = self._served.process(output[:cut]), output[cut + 1 :]
+        cut = lines.index(_PAGE)
+        found, rest = parse_served_all(lines[:cut], self._count), lines[cut + 1 :]
         digest, _, name = rest[0].partition("  ") if rest else ("", "", "")
         if name == "index.html" and len(digest) == 64:
-            return HomeState(served, digest, "\n".join(rest[1:]))
-        return HomeState(served, "", "\n".join(rest))
+            return HomeState(found, digest, "\n".join(rest[1:]))
+        return HomeState(found, "", "\n".join(rest))

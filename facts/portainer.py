@@ -6,13 +6,26 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pyinfra.api import FactBase, QuoteString, StringCommand
+from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
+
+from facts.command import script
+from facts.host_fact import HostFact, asked
+from phoenix.shell import Script
 
 _MARK = "--phoenix--"
 # Every JSON string behind a "value" key: a stack's variables come in clear, and a fact's output
 # shows at -vvv.
 _HIDE = r's/"value": *"([^"\\]|\\.)*"/"value":"***"/g'
+_SCRIPT = Script(
+    "portainer",
+    """hide=$1 mark=$2 root=$3 header=$4; shift 4
+for url; do
+ curl --silent --fail --max-time 20 --cacert "$root" -H "$header" "$url" 2>/dev/null || break
+ echo; echo "$mark"
+done | sed -E "$hide"
+""",
+)
 _PATHS = ("/system/status", "/endpoints?excludeSnapshots=true", "/stacks")
 
 
@@ -46,7 +59,7 @@ class PortainerSummary:
     stacks: tuple[PortainerStack, ...]
 
 
-class PortainerState(FactBase[PortainerSummary | None]):
+class PortainerState(HostFact[PortainerSummary | None]):
     """Version, endpoints and stacks; None while the server or the key isn't there.
 
     Args:
@@ -55,28 +68,14 @@ class PortainerState(FactBase[PortainerSummary | None]):
         header_file: a file with the ``X-API-Key: ...`` line, so that no argv holds the key.
     """
 
-    @staticmethod
-    def default() -> PortainerSummary | None:
-        """Nothing known."""
-        return None
-
-    def requires_command(self, url: str, ca_file: str, header_file: str) -> str:  # noqa: ARG002
-        """Curl reads."""
-        return "curl"
-
     def command(self, url: str, ca_file: str, header_file: str) -> StringCommand:
         """One round trip for all three lists, values of variables hidden on the host."""
-        words: list[str | QuoteString] = ["{"]
-        for path in _PATHS:
-            words += ["curl", "--silent", "--fail", "--max-time", "20", "--cacert"]
-            words += [QuoteString(ca_file), "-H", QuoteString(f"@{header_file}")]
-            words += [QuoteString(f"{url}/api{path}"), "&&", "echo", "&&", "echo", _MARK, "&&"]
-        words += ["true;", "}", "2>/dev/null", "|", "sed", "-E", QuoteString(_HIDE)]
-        return StringCommand(*words)
+        urls = [f"{url}/api{path}" for path in _PATHS]
+        return asked(script(_SCRIPT, _HIDE, _MARK, ca_file, f"@{header_file}", *urls))
 
-    def process(self, output: list[str]) -> PortainerSummary | None:
+    def parse(self, lines: list[str]) -> PortainerSummary | None:
         """Parses what curl said; incomplete answers count as not there."""
-        parts = "\n".join(output).split(_MARK)
+        parts = "\n".join(lines).split(_MARK)
         if len(parts) <= len(_PATHS):
             return None
         try:

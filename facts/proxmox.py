@@ -5,72 +5,64 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pyinfra.api import FactBase
+from pyinfra.api import StringCommand
 
+from facts.command import script
+from facts.host_fact import HostFact, asked
 from phoenix.proxmox import hostkeys
+from phoenix.shell import Script
 
 _FINGERPRINT = re.compile(r"=((?:[0-9A-F]{2}:){31}[0-9A-F]{2})\Z", re.IGNORECASE)
 
+_API_CERTIFICATE = Script(
+    "api-certificate",
+    "f=/etc/pve/local/pveproxy-ssl.pem; test -s $f || f=/etc/pve/local/pve-ssl.pem; "
+    "openssl x509 -noout -fingerprint -sha256 -in $f 2>/dev/null || true",
+)
+_CLIENT = Script("client", 'echo "$SSH_CONNECTION"')
 
-class ApiFingerprint(FactBase[str | None]):
+
+class ApiFingerprint(HostFact[str | None]):
     """SHA-256 of the certificate that pveproxy serves on port 8006, hex with colons; None if none.
 
     pveproxy prefers a certificate of the operator's, pveproxy-ssl.pem, to the cluster's own
     (pve-docs, chapter Certificate Management).
     """
 
-    @staticmethod
-    def default() -> str | None:
-        """No certificate."""
-        return None
-
-    def command(self) -> str:
+    def command(self) -> StringCommand:
         """Read on the hypervisor by SSH, whose host key is known: no blind trust."""
-        return (
-            "f=/etc/pve/local/pveproxy-ssl.pem; test -s $f || f=/etc/pve/local/pve-ssl.pem; "
-            "openssl x509 -noout -fingerprint -sha256 -in $f 2>/dev/null || true"
-        )
+        return asked(script(_API_CERTIFICATE))
 
-    def process(self, output: list[str]) -> str | None:
+    def parse(self, lines: list[str]) -> str | None:
         """openssl writes "sha256 Fingerprint=AA:BB:..."."""
-        found = _FINGERPRINT.search("".join(output).strip())
+        found = _FINGERPRINT.search("".join(lines).strip())
         return found[1].upper() if found else None
 
 
-class SshClientAddress(FactBase[str | None]):
+class SshClientAddress(HostFact[str | None]):
     """The address from which this very SSH connection comes, as the host sees it."""
 
-    @staticmethod
-    def default() -> str | None:
-        """Not by SSH."""
-        return None
-
-    def command(self) -> str:
+    def command(self) -> StringCommand:
         """The sshd sets it: client address, client port, server address, server port."""
-        return 'echo "$SSH_CONNECTION"'
+        return asked(script(_CLIENT))
 
-    def process(self, output: list[str]) -> str | None:
+    def parse(self, lines: list[str]) -> str | None:
         """The first word."""
-        words = " ".join(output).split()
+        words = " ".join(lines).split()
         return words[0] if words else None
 
 
-class GuestHostKeys(FactBase[dict[int, frozenset[str]]]):
+class GuestHostKeys(HostFact[dict[int, frozenset[str]]]):
     """The guests' SSH host keys, "TYPE BASE64" by guest id, as the hypervisor can vouch for them.
 
     Args:
         guests: those to ask.
     """
 
-    @staticmethod
-    def default() -> dict[int, frozenset[str]]:
-        """Nothing learned."""
-        return {}
-
-    def command(self, guests: Sequence[hostkeys.Guest]) -> str:
+    def command(self, guests: Sequence[hostkeys.Guest]) -> StringCommand:
         """One command for all guests."""
-        return hostkeys.command(guests)
+        return asked(script(hostkeys.LEARN, *hostkeys.words(guests)))
 
-    def process(self, output: list[str]) -> dict[int, frozenset[str]]:
+    def parse(self, lines: list[str]) -> dict[int, frozenset[str]]:
         """Those that could be learned."""
-        return hostkeys.parse(output)
+        return hostkeys.parse(lines)

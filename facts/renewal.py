@@ -6,9 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pyinfra.api import FactBase, QuoteString, StringCommand
+from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
+
+from facts.command import command
+from facts.host_fact import HostFact, asked
 
 
 @dataclass(frozen=True)
@@ -23,31 +26,21 @@ class Renewal:
     result: str
 
 
-class Renewals(FactBase[list[Renewal]]):
+class Renewals(HostFact[list[Renewal]]):
     """The timers `phoenix-acme@NAME.timer` and their services, by systemd; one round trip."""
-
-    @staticmethod
-    @override
-    def default() -> list[Renewal]:
-        return []
-
-    @override
-    def requires_command(self, names: Sequence[str]) -> str:
-        return "systemctl"
 
     @override
     def command(self, names: Sequence[str]) -> StringCommand:
         units = [f"phoenix-acme@{name}.{kind}" for name in names for kind in ("timer", "service")]
         # --timestamp=unix does not reach this property.
-        return StringCommand(
-            *("TZ=UTC", "LC_ALL=C", "systemctl", "show"),
-            *("--property=Id,NextElapseUSecRealtime,Result", "--"),
-            *(QuoteString(unit) for unit in units),
+        properties = "--property=Id,NextElapseUSecRealtime,Result"
+        return asked(
+            command("env", "TZ=UTC", "LC_ALL=C", "systemctl", "show", properties, "--", *units)
         )
 
     @override
-    def process(self, output: Iterable[str]) -> list[Renewal]:
-        return parse(output)
+    def parse(self, lines: list[str]) -> list[Renewal]:
+        return parse(lines)
 
 
 def parse(output: Iterable[str]) -> list[Renewal]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable
-
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
+from facts.command import script
+from facts.host_fact import HostFact, asked
 from phoenix.components.step_ca.config import DIRECTORY, CaState, StepCaError, parse_state
+from phoenix.shell import Script
 
-_SCRIPT = """cd "$1" 2>/dev/null || exit 0
+_SCRIPT = Script(
+    "step-ca",
+    """cd "$1" 2>/dev/null || exit 0
 find certs secrets rotation/next -type f -printf 'mode %m %p\\n' 2>/dev/null
 k=secrets/intermediate_ca_key c=certs/intermediate_ca.crt r=certs/root_ca.crt p=secrets/password
 if pub=$(openssl pkey -in $k -passin file:$p -pubout 2>/dev/null); then echo 'yes opens'
@@ -26,27 +28,23 @@ n=rotation; if [ -s $n/kind ]; then
   if [ -e $n/switching ]; then echo 'phase switching'; else echo 'phase prepared'; fi
  fi
 fi
-:"""
+:""",
+)
 
 
-class CertificateAuthority(FactBase[CaState]):
+class CertificateAuthority(HostFact[CaState]):
     """The CA's files: modes, whether they fit together, its certificates, and any rotation.
 
     No key and no password leaves the guest. Raises FactProcessError on unexpected output.
     """
 
-    @staticmethod
-    @override
-    def default() -> CaState:
-        return CaState()
-
     @override
     def command(self, directory: str = DIRECTORY) -> StringCommand:
-        return StringCommand("sh", "-c", shlex.quote(_SCRIPT), "step-ca", shlex.quote(directory))
+        return asked(script(_SCRIPT, directory))
 
     @override
-    def process(self, output: Iterable[str]) -> CaState:
+    def parse(self, lines: list[str]) -> CaState:
         try:
-            return parse_state(list(output))
+            return parse_state(lines)
         except StepCaError as error:
             raise FactProcessError(str(error)) from error

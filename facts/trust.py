@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable
-
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
+from facts.command import script
+from facts.host_fact import HostFact, asked
 from phoenix.components.x509 import CertificateError, CertificateInfo, parse_chain
+from phoenix.shell import Script
 
-_SCRIPT = """for f in "$1"/*.crt; do [ -f "$f" ] || continue
+_SCRIPT = Script(
+    "trust",
+    """for f in "$1"/*.crt; do [ -f "$f" ] || continue
  echo "file $f"; openssl x509 -in "$f" 2>/dev/null; done
-:"""
+:""",
+)
 
 
-class LocalTrust(FactBase[dict[str, CertificateInfo]]):
+class LocalTrust(HostFact[dict[str, CertificateInfo]]):
     """Path to certificate of everything in `directory` that is a certificate.
 
     Raises FactProcessError when the host prints something else.
     """
 
-    @staticmethod
-    @override
-    def default() -> dict[str, CertificateInfo]:
-        return {}
-
     @override
     def command(self, directory: str) -> StringCommand:
-        return StringCommand("sh", "-c", shlex.quote(_SCRIPT), "trust", shlex.quote(directory))
+        return asked(script(_SCRIPT, directory))
 
     @override
-    def process(self, output: Iterable[str]) -> dict[str, CertificateInfo]:
+    def parse(self, lines: list[str]) -> dict[str, CertificateInfo]:
         blocks: dict[str, list[str]] = {}
         current: list[str] | None = None
-        for line in output:
+        for line in lines:
             if line.startswith("file "):
                 current = blocks.setdefault(line.removeprefix("file "), [])
             elif current is None:

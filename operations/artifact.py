@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 
 from pyinfra import host
-from pyinfra.api import FactBase, StringCommand, operation
+from pyinfra.api import StringCommand
 from typing_extensions import override
 
+from facts.command import script
+from facts.host_fact import HostFact, asked
 from operations.explain import because
+from operations.host_state import Question, question, read
+from operations.operation import operation
 from phoenix.components.artifacts import Artifact
+from phoenix.shell import Script
 
 # Proving the digest on every run also notices a program that was tampered with.
-_STATE = """
+_STATE = Script(
+    "artifact",
+    """
 [ "$(readlink "$2")" = "$1/program" ] && cd "$1" && sha256sum --status -c SHA256SUMS &&
  echo installed
-:"""
+:""",
+)
 
-_INSTALL = """set -eu
+_INSTALL = Script(
+    "artifact",
+    """set -eu
 umask 022; dir=$1 link=$2 url=$3 sha=$4 member=$5 binary=$6 name=${2##*/}
 mkdir -p "${dir%/*}"; t=$(mktemp -d "$dir.XXXXXX"); trap 'rm -rf "$t"' EXIT
 curl -fsSL --retry 3 --connect-timeout 15 --max-time 900 -o "$t/download" "$url"
@@ -33,39 +42,36 @@ chmod 755 "$t" "$t/program"; cd "$t"; sha256sum program >SHA256SUMS; cd /
 rm -rf "$dir"; mv -T "$t" "$dir"; ln -sfn "$dir/program" "$link.phoenix-new"
 mv -fT "$link.phoenix-new" "$link"
 ls -dt "${dir%/*}"/*/ | tail -n +3 | while read -r old; do rm -rf "$old"; done
-"""
+""",
+)
 
 
-class ArtifactInstalled(FactBase[bool]):
+class ArtifactInstalled(HostFact[bool]):
     """Whether `link` runs the program in `directory` and its digest is still the recorded one."""
-
-    @staticmethod
-    @override
-    def default() -> bool:
-        return False
 
     @override
     def command(self, directory: str, link: str) -> StringCommand:
-        return StringCommand("sh", "-c", shlex.quote(_STATE), "artifact", directory, link)
+        return asked(script(_STATE, directory, link))
 
     @override
-    def process(self, output: Iterable[str]) -> bool:
-        return "installed" in output
+    def parse(self, lines: list[str]) -> bool:
+        return "installed" in lines
 
 
-@operation()
+def _state(item: Artifact) -> Question[bool]:
+    return question(ArtifactInstalled, directory=item.directory, link=item.program)
+
+
+@operation(reads=lambda item: [_state(item)])
 def artifact(item: Artifact) -> Generator[StringCommand, None, None]:
     """Make `item.program` the pinned version. The old program stays until the new is proven.
 
     A running service keeps its old program; the component's tree names the version in its
     unit, so that a new version leads to a restart.
     """
-    if host.get_fact(ArtifactInstalled, directory=item.directory, link=item.program):
+    if read(_state(item)):
         host.noop(f"{item.name} {item.version} is installed")
         return
     because(f"installs {item.name} {item.version} from {item.url}")
     words = (item.url, item.sha256, item.member, item.binary_sha256)
-    yield StringCommand(
-        "sh", "-c", shlex.quote(_INSTALL), "artifact", item.directory, item.program,
-        *(shlex.quote(word) for word in words),
-    )  # fmt: skip
+    yield script(_INSTALL, item.directory, item.program, *words)

@@ -7,35 +7,31 @@ from __future__ import annotations
 
 import base64
 import binascii
-import shlex
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from pyinfra import host
-from pyinfra.api import FunctionCommand, StringCommand, operation
+from pyinfra.api import FunctionCommand
 from pyinfra.api.exceptions import OperationError
 
+from facts.command import script
 from facts.step_ca import CertificateAuthority
 from operations.explain import tell
-from operations.refusal import refuse
-from operations.work import command
+from operations.failure import locally, refuse
+from operations.host_state import ask, question
+from operations.operation import operation
 from phoenix import backup, files
 from phoenix.backup.contents import LIMIT_MIB
 from phoenix.secrets.store import SecretStore
+from phoenix.shell import Script
 from phoenix.site.model import Site
 
 Commands = Generator[FunctionCommand, None, None]
 
 _collected: dict[str, backup.Part] = {}
-
-
-@cache
-def _script() -> str:
-    return files.text("backup/collect.sh")
 
 
 @dataclass(frozen=True)
@@ -58,13 +54,13 @@ def collected(source: Source) -> Commands:
 
     Refused while the CA's keys are being replaced: half of a replacement is of no use later.
     """
-    if source.part == "ca" and (ca := host.get_fact(CertificateAuthority)).rotation:
+    if source.part == "ca" and (ca := ask(question(CertificateAuthority))).rotation:
         yield from refuse(
             f"the CA's {ca.rotation} is being replaced: finish that first, with "
             "`phoenix certs rotate continue`"
         )
         return
-    yield command(lambda: _collect(source))
+    yield locally(lambda: _collect(source))
 
 
 @operation()
@@ -92,15 +88,13 @@ def written(
     if not writer:
         host.noop("the backup is written once")
         return
-    yield command(lambda: _write(site, parts, directory, lock, revision, store))
+    yield locally(lambda: _write(site, parts, directory, lock, revision, store))
 
 
 def _collect(source: Source) -> None:
     words = (source.unit, str(LIMIT_MIB << 10), source.path, *source.members)
     done, output = host.run_shell_command(
-        StringCommand(
-            "sh", "-c", shlex.quote(_script()), "backup-collect", *(shlex.quote(w) for w in words)
-        ),
+        script(Script("backup-collect", files.text("backup/collect.sh")), *words),
         print_output=False,
         print_input=False,
     )

@@ -7,20 +7,34 @@ run; all decisions about a certificate are the script's, so its timer and a depl
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Generator
 
 from pyinfra import host
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import OperationValueError
 
 from facts.certificates import ACME_PROGRAM, AcmeState, AcmeStatus
+from facts.command import command, script
 from operations.explain import because, unknown
+from operations.host_state import Question, question, read
+from operations.operation import operation
+from phoenix.shell import Script
 
+# A unit and a shell command that succeeds when it is well.
+_RESTART = Script(
+    "restart",
+    'systemctl restart -- "$1" || exit 1; end=$(($(date +%s) + 30)); '
+    'until why=$(sh -c "$2" 2>&1); do '
+    '[ "$(date +%s)" -lt "$end" ] || { echo "not healthy: $why" >&2; exit 1; }; sleep 0.3; done',
+)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
-@operation()
+def _status(certificate: str) -> Question[AcmeState | None]:
+    return question(AcmeStatus, certificate=certificate)
+
+
+@operation(reads=lambda certificate: [_status(certificate)])
 def acme_certificate(*, certificate: str) -> Generator[StringCommand, None, None]:
     """Issue, install and load a certificate where anything about it is not as configured.
 
@@ -30,7 +44,7 @@ def acme_certificate(*, certificate: str) -> Generator[StringCommand, None, None
     whose owner or mode has drifted. Fails with the script's reason; the old pair then still serves.
     """
     _check_name(certificate)
-    state = host.get_fact(AcmeStatus, certificate=certificate)
+    state = read(_status(certificate))
     # No script or an unusable configuration: in the plan they are still to come; when it runs, the
     # script itself names the file and the mend.
     if state is not None and not (
@@ -42,10 +56,10 @@ def acme_certificate(*, certificate: str) -> Generator[StringCommand, None, None
         unknown("whether it is due: the host has no phoenix-acme yet")
     else:
         because(*_reasons(state))
-    yield StringCommand(ACME_PROGRAM, "ensure", certificate)
+    yield command(ACME_PROGRAM, "ensure", certificate)
 
 
-@operation()
+@operation(reads=lambda certificate: [_status(certificate)])
 def placeholder(*, certificate: str) -> Generator[StringCommand, None, None]:
     """Give a service a self-signed pair to start with, where it has none at all.
 
@@ -54,12 +68,12 @@ def placeholder(*, certificate: str) -> Generator[StringCommand, None, None]:
     `acme_certificate` replaces it; it never replaces anything itself.
     """
     _check_name(certificate)
-    state = host.get_fact(AcmeStatus, certificate=certificate)
+    state = read(_status(certificate))
     if state is not None and state.pair != "missing":
         host.noop(f"certificate {certificate} has a pair ({state.pair})")
         return
     because("there is no pair at all to start with")
-    yield StringCommand(ACME_PROGRAM, "placeholder", certificate)
+    yield command(ACME_PROGRAM, "placeholder", certificate)
 
 
 @operation(is_idempotent=False)
@@ -69,7 +83,7 @@ def renewed_now(*, certificate: str) -> Generator[StringCommand, None, None]:
     + certificate: the NAME of /etc/phoenix/acme/NAME.conf
     """
     _check_name(certificate)
-    yield StringCommand(ACME_PROGRAM, "renew", certificate)
+    yield command(ACME_PROGRAM, "renew", certificate)
 
 
 @operation(is_idempotent=False)
@@ -79,12 +93,7 @@ def restarted(*, unit: str, health: str) -> Generator[StringCommand, None, None]
     + unit: its systemd unit
     + health: shell command that succeeds when it is; it has 30 seconds
     """
-    wait = (
-        f"systemctl restart {shlex.quote(unit)} || exit 1; end=$(($(date +%s) + 30)); "
-        f"until why=$(sh -c {shlex.quote(health)} 2>&1); do "
-        '[ "$(date +%s)" -lt "$end" ] || { echo "not healthy: $why" >&2; exit 1; }; sleep 0.3; done'
-    )
-    yield StringCommand("sh", "-c", shlex.quote(wait))
+    yield script(_RESTART, unit, health)
 
 
 def _reasons(state: AcmeState) -> list[str]:

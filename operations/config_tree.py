@@ -9,64 +9,71 @@ died between swap and load is finished by the next one.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Generator
-from functools import cache
 
 from pyinfra import host, logger
-from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
-from pyinfra.api.exceptions import ConnectError
+from pyinfra.api import FunctionCommand, StringCommand
+from pyinfra.api.exceptions import ConnectError, OperationError
 from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
+from facts.command import command, script
 from facts.config_tree import ConfigTree
 from operations.explain import because, tell
+from operations.failure import locally
+from operations.host_state import Question, question, read, this_host
+from operations.operation import operation
 from phoenix import files
 from phoenix.components.config_tree.tree import Tree, TreeDiff, TreeState, compare
+from phoenix.shell import Script
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 
 
-@cache
-def _script() -> str:
-    return files.text("components/config_tree/apply.sh")
+# Unpacks the stage from standard input, then the script in it takes over.
+_RECEIVE = Script(
+    "config-tree",
+    'umask 077; mkdir -p -m 755 /var/lib/phoenix "${1%/*}" "$1" "$1/gen" && '
+    's=$(mktemp -d "$1/gen/.stage.XXXXXX") && '
+    'base64 -d | tar -xf - -C "$s" && exec sh "$s/apply" install',
+)
 
 
-@operation()
-def config_tree(tree: Tree, *, trial: bool = False) -> Commands:
+def _state(tree: Tree) -> Question[TreeState]:
+    return question(ConfigTree, base=tree.base, units=tree.all_units, paths=sorted(tree.files))
+
+
+@operation(reads=lambda tree, **_: [_state(tree)])
+def config_tree(tree: Tree, *, confirm_later: bool = False) -> Commands:
     """Make the host hold exactly `tree`, loaded by its service.
 
     Args:
         tree: the component's files, checker, unit and health check.
-        trial: leave it to a later operation to confirm the tree, within `tree.confirm` seconds.
+        confirm_later: leave it to a later operation to confirm the tree, within `tree.confirm`
+            seconds; else the tree goes back by itself.
 
     A refused or unhealthy tree fails the host with the checker's words, the old files in charge;
     so does, with `tree.confirm`, a new SSH login that fails after the change.
     """
-    state = host.get_fact(
-        ConfigTree, base=tree.base, units=tree.all_units, paths=sorted(tree.files)
-    )
+    state = read(_state(tree))
     diff = compare(tree, state)
     if not diff:
         host.noop(f"{tree.component}: {len(tree.files)} files in place, loaded")
         return
     _explain(tree, state, diff)
     if diff.files:
-        yield StringCommand("sh", "-c", shlex.quote(_receive(tree)), _stdin=tree.archive(_script()))
+        archive = tree.archive(files.text("components/config_tree/apply.sh"))
+        yield script(_RECEIVE, tree.base, stdin=archive)
     else:
-        yield StringCommand("sh", f"{tree.base}/current/apply", "load")
-    if tree.confirm and diff.files and not trial:
-        yield FunctionCommand(_prove_login, (tree,), {})
-        yield StringCommand("sh", f"{tree.base}/current/apply", "confirm")
+        yield apply(tree, "load")
+    if tree.confirm and diff.files and not confirm_later:
+        yield locally(lambda: _prove_login(tree))
+        yield apply(tree, "confirm")
 
 
-def _receive(tree: Tree) -> str:
-    """Unpack the stage from standard input, then let its own script take over."""
-    return (
-        f"umask 077; mkdir -p -m 755 /var/lib/phoenix {tree.base.rsplit('/', 1)[0]} {tree.base} "
-        f"{tree.base}/gen && s=$(mktemp -d {tree.base}/gen/.stage.XXXXXX) && "
-        'base64 -d | tar -xf - -C "$s" && exec sh "$s/apply" install'
-    )
+def apply(tree: Tree, verb: str) -> StringCommand:
+    """What has the current generation's own script do one of load, confirm and undo."""
+    return command("sh", f"{tree.base}/current/apply", verb)
 
 
 def _explain(tree: Tree, state: TreeState, diff: TreeDiff) -> None:
@@ -92,18 +99,14 @@ def _show_diff(tree: Tree, state: TreeState, diff: TreeDiff) -> None:
                 logger.info("  %s", line)
 
 
-def _prove_login(state: State, host: Host, tree: Tree) -> bool:
+def _prove_login(tree: Tree) -> None:
     """Open a second connection as the operator does; on failure go back over the first."""
-    probe = type(host.connector)(state, host)
+    second = type(host.connector)(host.state, this_host())
     try:
-        probe.connect()
-        probe.disconnect()
+        second.connect()
+        second.disconnect()
     except ConnectError as error:
-        host.run_shell_command(StringCommand("sh", f"{tree.base}/current/apply", "undo"))
-        host.log_styled(
-            f"a new SSH login fails with the new files ({error}); the previous ones are back",
-            fg="red",
-            log_func=logger.error,
-        )
-        return False
-    return True
+        host.run_shell_command(apply(tree, "undo"))
+        raise OperationError(
+            f"a new SSH login fails with the new files ({error}); the previous ones are back"
+        ) from error

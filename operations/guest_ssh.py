@@ -6,13 +6,15 @@ import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from pyinfra import host, logger
-from pyinfra.api import FunctionCommand, StringCommand, operation
-from pyinfra.api.command import QuoteString
+from pyinfra import host
+from pyinfra.api import FunctionCommand, OperationError
 from pyinfra.api.host import Host
-from pyinfra.api.state import State
 
+from facts.command import command
 from facts.proxmox import GuestHostKeys
+from operations.failure import locally
+from operations.host_state import ask_of, question, read, this_host
+from operations.operation import operation
 from phoenix.net.ssh_greeting import answers
 from phoenix.proxmox import hostkeys
 
@@ -23,7 +25,7 @@ _UNKNOWN = (
 )
 
 
-@operation()
+@operation(reads=lambda guests, *_, **__: [question(GuestHostKeys, guests=tuple(guests))])
 def reachable(
     guests: Sequence[hostkeys.Guest], known_hosts: str, seconds: float = 300
 ) -> Generator[FunctionCommand, None, None]:
@@ -39,21 +41,24 @@ def reachable(
         seconds: how long all of them together may take.
     """
     file = Path(known_hosts).expanduser()
-    learned = host.get_fact(GuestHostKeys, guests=tuple(guests))
+    learned = read(question(GuestHostKeys, guests=tuple(guests)))
     renewals = [vmid for vmid in hostkeys.shared(learned) if _is_container(guests, vmid)]
     known = all(_settled(file, guest, learned) for guest in guests)
     if known and not renewals and all(answers(guest.address) for guest in guests):
         host.noop(f"{len(guests)} guests answer by SSH, and their keys are known")
         return
 
-    def wait(state: State, host: Host) -> bool:  # noqa: ARG001 - the names pyinfra looks for
-        left = _wait(host, guests, file, time.monotonic() + seconds)
-        for guest, reason in left.items():
-            line = f"guest {guest.vmid} ({guest.name}) after {seconds:g} s: {reason}"
-            host.log_styled(line, fg="red", log_func=logger.error)
-        return not left
+    def wait() -> None:
+        left = _wait(this_host(), guests, file, time.monotonic() + seconds)
+        if left:
+            raise OperationError(
+                "\n".join(
+                    f"guest {guest.vmid} ({guest.name}) after {seconds:g} s: {reason}"
+                    for guest, reason in left.items()
+                )
+            )
 
-    yield FunctionCommand(wait, (), {})
+    yield locally(wait)
 
 
 def _wait(
@@ -98,11 +103,9 @@ def _is_container(guests: Sequence[hostkeys.Guest], vmid: int) -> bool:
 
 
 def _learn(hypervisor: Host, guests: Sequence[hostkeys.Guest]) -> dict[int, frozenset[str]]:
-    command = StringCommand("sh", "-c", QuoteString(hostkeys.command(guests)))
-    _, output = hypervisor.run_shell_command(command, print_output=False, print_input=False)
-    return hostkeys.parse(output.stdout_lines)
+    return ask_of(hypervisor, question(GuestHostKeys, guests=tuple(guests)))
 
 
 def _renew(hypervisor: Host, vmid: int) -> None:
-    command = StringCommand("pct", "exec", str(vmid), "--", "sh", "-c", QuoteString(hostkeys.RENEW))
-    hypervisor.run_shell_command(command, print_output=False, print_input=False)
+    renew = command("pct", "exec", vmid, "--", *hostkeys.RENEW.argv())
+    hypervisor.run_shell_command(renew, print_output=False, print_input=False)

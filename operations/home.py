@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import getpass
 import hashlib
-import shlex
 import socket
 from collections.abc import Generator
 from datetime import UTC, datetime
@@ -13,11 +12,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from pyinfra import host, logger
-from pyinfra.api import FunctionCommand, StringCommand, operation
+from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.state import StateStage
 
+from facts.command import script
 from facts.home import HomePage, HomeState
-from operations.refusal import refuse
+from operations.failure import refuse
+from operations.host_state import ask, question
+from operations.operation import operation
 from operations.verification import diagnosis, failed_hosts, outcomes
 from phoenix.components.traefik.config import ROOT_CA
 from phoenix.derived import home
@@ -26,18 +28,22 @@ from phoenix.health.page import Page, Stamp, build, headline
 from phoenix.health.page_html import render
 from phoenix.health.served import served
 from phoenix.runs.revision import revision
+from phoenix.shell import Script
 from phoenix.site.model import Site
 
 _PROJECT = Path(__file__).parent.parent
 
 # Two lines of base64 come in. The data is renamed last: by it the next run tells whether this one
 # was done. Each file is whole or the old one, whenever we are killed.
-_WRITE = """
+_WRITE = Script(
+    "home-page",
+    """
 umask 022; mkdir -p "$1" && cd "$1" && exec 9>.lock && flock -w 60 9 || exit 1
 read -r page && read -r data || exit 1
 printf %s "$page" | base64 -d >.index.html.new && printf %s "$data" | base64 -d >.home.json.new &&
 mv -f .index.html.new index.html && mv -f .home.json.new home.json
-"""
+""",
+)
 
 
 @operation()
@@ -58,7 +64,7 @@ def start_page(site: Site) -> Generator[StringCommand | FunctionCommand, None, N
         host.noop(f"the page stays: this run left out {', '.join(left_out)}")
         return
     asked = endpoints(site)
-    have = host.get_fact(HomePage, endpoints=[end.asked for end in asked], ca_file=ROOT_CA)
+    have = ask(question(HomePage, endpoints=[end.asked for end in asked], ca_file=ROOT_CA))
     if len(have.served) != len(asked):
         yield from refuse(
             f"{len(asked)} ports were asked for their certificate, {len(have.served)} answered"
@@ -80,9 +86,10 @@ def start_page(site: Site) -> Generator[StringCommand | FunctionCommand, None, N
         return
     logger.info("%sthe page says: %s", host.print_prefix, headline(page.health))
     lines = (render(page), page.model_dump_json() + "\n")
-    yield StringCommand(
-        *("sh", "-c", shlex.quote(_WRITE), "home-page", home.PAGE),
-        _stdin="".join(f"{base64.b64encode(text.encode()).decode()}\n" for text in lines),
+    yield script(
+        _WRITE,
+        home.PAGE,
+        stdin="".join(f"{base64.b64encode(text.encode()).decode()}\n" for text in lines),
     )
 
 

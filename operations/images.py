@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Generator, Iterable, Mapping
 
 from pyinfra import host
-from pyinfra.api import FactBase, StringCommand, operation
+from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import OperationValueError
 from typing_extensions import override
 
+from facts.command import command, script
+from facts.host_fact import HostFact, asked
 from operations.explain import because
+from operations.host_state import Question, question, read
+from operations.operation import operation
 from phoenix.components.artifacts import ArtifactError, check_archive
+from phoenix.shell import Script
 
-_STATE = """for i; do docker image inspect -f ok "$i" >/dev/null 2>&1 && echo "$i"; done
-:"""
+_STATE = Script(
+    "images",
+    """for i; do docker image inspect -f ok "$i" >/dev/null 2>&1 && echo "$i"; done
+:""",
+)
 
-_LOAD = """set -eu
+_LOAD = Script(
+    "load",
+    """set -eu
 url=$1 sha=$2 image=$3
 t=$(mktemp); trap 'rm -f "$t"' EXIT
 curl -fsSL --retry 3 --connect-timeout 15 --max-time 900 -o "$t" "$url"
@@ -25,29 +34,27 @@ echo "$sha  $t" | sha256sum --status -c - || {
 docker load -q -i "$t"
 docker image inspect "$image" >/dev/null || {
  echo "phoenix: $url does not hold the image $image" >&2; exit 3; }
-"""
+""",
+)
 
 
-class ImagesPresent(FactBase[set[str]]):
+class ImagesPresent(HostFact[set[str]]):
     """Which of the image references `images` this host's Docker has."""
-
-    @staticmethod
-    @override
-    def default() -> set[str]:
-        return set()
 
     @override
     def command(self, images: Iterable[str]) -> StringCommand:
-        return StringCommand(
-            "sh", "-c", shlex.quote(_STATE), "images", *(shlex.quote(one) for one in images)
-        )
+        return asked(script(_STATE, *images))
 
     @override
-    def process(self, output: Iterable[str]) -> set[str]:
-        return set(output)
+    def parse(self, lines: list[str]) -> set[str]:
+        return set(lines)
 
 
-@operation()
+def _state(references: Iterable[str]) -> Question[set[str]]:
+    return question(ImagesPresent, images=tuple(dict.fromkeys(references)))
+
+
+@operation(reads=lambda references, **_: [_state(references)])
 def images(
     references: Iterable[str], archives: Mapping[str, Mapping[str, str]]
 ) -> Generator[StringCommand, None, None]:
@@ -69,7 +76,7 @@ def images(
                 check_archive(reference, archive)
             except ArtifactError as error:
                 raise OperationValueError(str(error)) from error
-    present = host.get_fact(ImagesPresent, images=wanted)
+    present = read(_state(references))
     missing = [reference for reference in wanted if reference not in present]
     if not missing:
         host.noop(f"{len(wanted)} images are there")
@@ -78,8 +85,6 @@ def images(
     for reference in missing:
         if archive := archives.get(reference):
             words = (archive["url"], archive["sha256"], reference)
-            yield StringCommand(
-                "sh", "-c", shlex.quote(_LOAD), "load", *(shlex.quote(word) for word in words)
-            )
+            yield script(_LOAD, *words)
         else:
-            yield StringCommand("docker", "pull", "--quiet", shlex.quote(reference))
+            yield command("docker", "pull", "--quiet", "--", reference)

@@ -1,27 +1,26 @@
-"""Debian packages: one fact a host and run, and apt only when something is missing."""
+"""Debian packages: apt only when something is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
 from pyinfra import host
-from pyinfra.api import StringCommand, operation
-from pyinfra.api.state import StateStage
-from pyinfra.facts.deb import DebPackages
+from pyinfra.api import StringCommand
 from pyinfra.operations import apt
 
+from facts.packages import Packages
 from operations.explain import because
+from operations.host_state import question, read
+from operations.operation import operation
 
 # A person's or the system's own apt run is waited for, never killed.
 _OPTIONS = "-o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold"
 
-# What each host has, read once a run: every component asks, and only this module installs.
-_installed: dict[str, set[str]] = {}
 # Hosts whose index this run has already fetched: it is the dearest part of an installation.
 _indexed: set[str] = set()
 
 
-@operation()
+@operation(reads=lambda *_, **__: [question(Packages)])
 def packages(
     names: Sequence[str | tuple[str, ...]],
     *,
@@ -42,7 +41,6 @@ def packages(
         host.noop(f"{len(names)} packages are installed")
         return
     because(f"installs {' '.join(missing)}")
-    _installed.pop(host.name, None)
     if new_source or host.name not in _indexed:
         yield from apt.update._inner()
         if host.state.is_executing:  # the command before this line has succeeded
@@ -55,11 +53,7 @@ def packages(
 def _missing(
     names: Sequence[str | tuple[str, ...]], ubuntu: Sequence[str | tuple[str, ...]] | None
 ) -> list[str]:
-    installed = _installed.get(host.name)
-    if installed is None:
-        installed = set(host.get_fact(DebPackages))
-        if host.state.current_stage == StateStage.Execute:
-            _installed[host.name] = installed
+    installed = read(question(Packages))
     if ubuntu is not None and "ubuntu-keyring" in installed:
         names = ubuntu
     choices = [(name,) if isinstance(name, str) else name for name in names]

@@ -14,20 +14,30 @@ from threading import Lock
 from typing import NamedTuple, TypeVar
 
 from pydantic import SecretStr
-from pyinfra import host, inventory, logger, state
-from pyinfra.api import FunctionCommand, QuoteString, StringCommand, operation
+from pyinfra import host, inventory, state
+from pyinfra.api import FunctionCommand
 from pyinfra.api.exceptions import OperationError, OperationValueError
 from pyinfra.api.host import Host
-from pyinfra.api.state import State
 
+from facts.command import script
 from operations.explain import tell, unknown
+from operations.failure import locally
+from operations.operation import operation
 from operations.ssh_forward import dial_through
 from phoenix import portainer_api as api
 from phoenix.components.portainer.config import API_KEY_FILE
 from phoenix.portainer_api.setup import key_is_valid
 from phoenix.portainer_api.sync import Adopt
 from phoenix.secrets.store import htpasswd
+from phoenix.shell import Script
 
+_READ = Script("read-key", 'cat "$1" "$1.login" 2>/dev/null || true')
+_KEEP = Script(
+    "keep",
+    'set -e; umask 077; mkdir -p "$2"; IFS= read -r login; IFS= read -r header; '
+    'printf \'%s\\n\' "$login" >"$1.login"; printf \'%s\\n\' "$header" >"$1.new"; '
+    'mv "$1.new" "$1"',
+)
 _HEADER = "X-API-Key: "
 _T = TypeVar("_T")
 
@@ -102,7 +112,7 @@ def admin(
         host.noop("Portainer has an administrator and the API key works")
         return
     credentials = api.Credentials(password, username, setup_token)
-    yield _command(lambda: _set_up(access, credentials, login, ready_seconds))
+    yield locally(lambda: _set_up(access, credentials, login, ready_seconds))
 
 
 @operation()
@@ -135,7 +145,7 @@ def endpoint(
         host.noop(f"Portainer's endpoint {name} is at {url}")
         return
     tell(reasons or ())
-    yield _command(lambda: _register(access, name, url, former_names))
+    yield locally(lambda: _register(access, name, url, former_names))
 
 
 @operation()
@@ -210,22 +220,7 @@ def stack(
         host.noop(f"stack {project} is {'as desired' if present else 'absent'} on {endpoint}")
         return
     tell(f"stack {project}: {step}" for step in steps or ())
-    yield _command(lambda: _converge(access, wanted, seconds))
-
-
-def _command(work: Callable[[], None]) -> FunctionCommand:
-    """A command that runs `work`, and fails with its message instead of a traceback."""
-
-    def portainer(state: State, host: Host) -> bool:  # noqa: ARG001 - the names pyinfra looks for
-        try:
-            work()
-        except OperationError as error:
-            for line in str(error).splitlines():
-                host.log_styled(line, fg="red", log_func=logger.error)
-            return False
-        return True
-
-    return FunctionCommand(portainer, (), {})
+    yield locally(lambda: _converge(access, wanted, seconds))
 
 
 # -- at execution, on the control machine ---------------------------------------------------------
@@ -329,8 +324,7 @@ def _kept(access: PortainerAccess) -> _Kept:
 def _read(access: PortainerAccess, carrier: Host) -> _Kept:
     if not carrier.connected:
         carrier.connect(reason="to read Portainer's API key", raise_exceptions=True)
-    files = (QuoteString(access.header_file), QuoteString(f"{access.header_file}.login"))
-    command = StringCommand("cat", *files, "2>/dev/null", "||", "true")
+    command = script(_READ, access.header_file)
     _, output = carrier.run_shell_command(command, print_output=False, print_input=False)
     header, _, login = output.stdout.strip().partition("\n")
     key = SecretStr(header.removeprefix(_HEADER)) if header.startswith(_HEADER) else None
@@ -344,20 +338,13 @@ def _keep(access: PortainerAccess, key: SecretStr, login: str) -> None:
         return
     path = access.header_file
     directory = str(PurePosixPath(path).parent)
-    script = (
-        'set -e; umask 077; mkdir -p "$2"; IFS= read -r login; IFS= read -r header; '
-        'printf \'%s\\n\' "$login" >"$1.login"; printf \'%s\\n\' "$header" >"$1.new"; '
-        'mv "$1.new" "$1"'
-    )
-    command = StringCommand(
-        "sh", "-c", QuoteString(script), "keep", QuoteString(path), QuoteString(directory)
-    )
+    secret = f"{login}\n{_HEADER}{key.get_secret_value()}\n"
     _keys.pop(carrier.name, None)
     kept, _ = carrier.run_shell_command(
-        command,
+        script(_KEEP, path, directory),
         print_output=False,
         print_input=False,
-        _stdin=f"{login}\n{_HEADER}{key.get_secret_value()}\n",
+        _stdin=secret,
     )
     if not kept:
         raise OperationError(f"Portainer's API key could not be written to {path} on {access.via}")

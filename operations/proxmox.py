@@ -12,12 +12,11 @@ from functools import cache
 from typing import TypeVar
 
 from pydantic import SecretStr
-from pyinfra import host, inventory, logger
-from pyinfra.api import FunctionCommand, operation
-from pyinfra.api.host import Host
-from pyinfra.api.state import State
+from pyinfra import host, inventory
+from pyinfra.api import FunctionCommand
 
-from operations.refusal import refuse
+from operations.failure import locally, refuse
+from operations.operation import operation
 from operations.ssh_forward import dial_through
 from phoenix.proxmox import apply, guests, power
 from phoenix.proxmox.client import Client
@@ -235,16 +234,10 @@ def _do(
     for line in lines:
         _say(line)
 
-    def proxmox(state: State, host: Host) -> bool:  # noqa: ARG001 - the names pyinfra looks for
-        try:
-            work(_client(access))
-        except ProxmoxError as error:
-            for line in str(error).splitlines():
-                host.log_styled(line, fg="red", log_func=logger.error)
-            return False
-        return True
+    def make() -> None:
+        work(_client(access))
 
-    yield FunctionCommand(proxmox, (), {})
+    yield locally(make)
 
 
 @cache

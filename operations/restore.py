@@ -6,34 +6,30 @@ Thin over `phoenix.backup`, which has checked the whole backup before any host i
 from __future__ import annotations
 
 import base64
-import shlex
 from collections.abc import Generator
 from datetime import UTC, datetime
-from functools import cache
 
 from pyinfra import host
-from pyinfra.api import FunctionCommand, StringCommand, operation
+from pyinfra.api import FunctionCommand, StringCommand
 
 from facts.backup import CaHere, PortainerHere
+from facts.command import script
 from operations import trust
 from operations.explain import tell
-from operations.refusal import refuse
-from operations.work import command
+from operations.failure import locally, refuse
+from operations.host_state import ask, question
+from operations.operation import operation
 from phoenix import backup, files
 from phoenix.components.portainer.config import DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT
 from phoenix.components.step_ca.config import DIRECTORY, UNIT
 from phoenix.secrets import catalog as secret_names
 from phoenix.secrets.store import SecretStore
+from phoenix.shell import Script
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 
 KEPT = "/var/backups/phoenix/portainer"
 """Where a volume's data are kept that a backup's have replaced."""
-
-
-@cache
-def _script(name: str) -> str:
-    return files.text(f"backup/{name}")
 
 
 def ca_step(given: backup.Backup, *, replace: bool) -> backup.Step:
@@ -43,7 +39,7 @@ def ca_step(given: backup.Backup, *, replace: bool) -> backup.Step:
         BackupError: another CA stands there, and is not to be replaced.
     """
     return backup.decide(
-        host.get_fact(CaHere, directory=DIRECTORY),
+        ask(question(CaHere, directory=DIRECTORY)),
         what="the CA",
         place=DIRECTORY,
         identity=backup.ca_identity(given.parts["ca"]),
@@ -59,7 +55,7 @@ def portainer_step(given: backup.Backup, *, replace: bool) -> backup.Step:
         BackupError: another server's are there, and are not to be replaced.
     """
     return backup.decide(
-        host.get_fact(PortainerHere, volume=DATA_VOLUME),
+        ask(question(PortainerHere, volume=DATA_VOLUME)),
         what="the server",
         place=f"Docker's volume {DATA_VOLUME}",
         identity=backup.portainer_identity(given.parts["portainer"]),
@@ -106,7 +102,7 @@ def ca(given: backup.Backup, *, replace: bool) -> Commands:
         if aside:
             tell([f"what stood in {DIRECTORY} is kept in {aside}"])
 
-    yield command(end)
+    yield locally(end)
 
 
 @operation()
@@ -127,7 +123,7 @@ def portainer(given: backup.Backup, *, replace: bool) -> Commands:
     words = (DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT, _sha256(given, "portainer"), aside)
     yield _put("restore_portainer.sh", words, given.parts["portainer"])
     if aside:
-        yield command(lambda: tell([f"what {DATA_VOLUME} held is kept in {aside}"]))
+        yield locally(lambda: tell([f"what {DATA_VOLUME} held is kept in {aside}"]))
 
 
 @operation()
@@ -152,7 +148,7 @@ def secrets(given: backup.Backup, store: SecretStore, *, replace: bool) -> Comma
         if aside is not None:
             tell([f"the store that stood there is kept in {aside}"])
 
-    yield command(merge)
+    yield locally(merge)
 
 
 @operation()
@@ -173,7 +169,7 @@ def administrator(given: backup.Backup, store: SecretStore) -> Commands:
     ):
         host.noop("Portainer's password is the backup's, or is not Phoenix's to change")
         return
-    yield command(lambda: store.begin_from(name, former))
+    yield locally(lambda: store.begin_from(name, former))
 
 
 def _now() -> str:
@@ -185,8 +181,6 @@ def _sha256(given: backup.Backup, part: str) -> str:
     return entry.sha256 if entry else ""
 
 
-def _put(script: str, words: tuple[str, ...], data: bytes) -> StringCommand:
-    return StringCommand(
-        "sh", "-c", shlex.quote(_script(script)), script.partition(".")[0],
-        *(shlex.quote(word) for word in words), _stdin=base64.encodebytes(data).decode(),
-    )  # fmt: skip
+def _put(name: str, words: tuple[str, ...], data: bytes) -> StringCommand:
+    shipped = Script(name.partition(".")[0], files.text(f"backup/{name}"))
+    return script(shipped, *words, stdin=base64.encodebytes(data).decode())

@@ -7,12 +7,11 @@ host that cannot be reached stops the rotation where both roots are still truste
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Generator
 
 from pyinfra import host, logger
-from pyinfra.api import FunctionCommand, StringCommand, operation
+from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.state import StateStage
 
 from facts.certificates import (
@@ -22,9 +21,12 @@ from facts.certificates import (
     ServedCertificate,
     ServedState,
 )
+from facts.command import command, script
 from facts.trust import LocalTrust
-from operations.refusal import refuse
-from operations.step_ca import script
+from operations.failure import refuse
+from operations.host_state import ask, question
+from operations.operation import operation
+from operations.step_ca import shipped
 from operations.trust import certificate_authority, forget
 from phoenix.components.acme.config import PAIRS
 from phoenix.components.ca_rotation import (
@@ -82,7 +84,7 @@ def trust_proven(site: Site) -> Commands:
     if not _executing():
         return
     wanted = {parse_chain(pem)[0].fingerprint for pem in certificate_authority(site).roots}
-    found = host.get_fact(LocalTrust, directory=STORE)
+    found = ask(question(LocalTrust, directory=STORE))
     if missing := wanted - {info.fingerprint for info in found.values()}:
         yield from refuse(f"this host does not trust {len(missing)} of the CA's roots")
         return
@@ -131,11 +133,11 @@ def renewed(site: Site) -> Commands:
     commands = []
     for certificate in mine:
         name = certificate.name
-        pair = host.get_fact(CertificateFile, path=f"{PAIRS}/{name}/fullchain.pem")
+        pair = ask(question(CertificateFile, path=f"{PAIRS}/{name}/fullchain.pem"))
         if pair is None or wanted not in {info.fingerprint for info in pair.chain}:
-            commands.append(StringCommand(ACME_PROGRAM, "renew", name))
-        elif (state := host.get_fact(AcmeStatus, certificate=name)) is None or not state.loaded:
-            commands.append(StringCommand(ACME_PROGRAM, "ensure", name))
+            commands.append(command(ACME_PROGRAM, "renew", name))
+        elif (state := ask(question(AcmeStatus, certificate=name))) is None or not state.loaded:
+            commands.append(command(ACME_PROGRAM, "ensure", name))
     if not commands:
         host.noop(f"{len(mine)} certificates are of the present chain, and loaded")
     yield from commands
@@ -175,12 +177,14 @@ def served(site: Site, phase: Phase) -> Commands:
 
 
 def _fault(end: Endpoint, root: str, wanted: str) -> str:
-    state: ServedState = host.get_fact(
-        ServedCertificate,
-        address=str(end.host.address),
-        port=end.port,
-        server_name=end.server_name,
-        ca_file=root,
+    state: ServedState = ask(
+        question(
+            ServedCertificate,
+            address=str(end.host.address),
+            port=end.port,
+            server_name=end.server_name,
+            ca_file=root,
+        )
     )
     if state.error or state.verify_code:
         return state.error or f"not verified with the newest root alone: {state.verify_message}"
@@ -221,10 +225,7 @@ def _stopped(rotation: str, why: str) -> str:
 
 
 def _run(*words: str) -> StringCommand:
-    return StringCommand(
-        "sh", "-c", shlex.quote(script("rotate.sh")), "step-ca-rotate",
-        *(shlex.quote(word) for word in words),
-    )  # fmt: skip
+    return script(shipped("rotate.sh"), *words)
 
 
 def _executing() -> bool:

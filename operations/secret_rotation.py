@@ -10,12 +10,14 @@ import time
 from collections.abc import Generator, Sequence
 
 from pyinfra import host
-from pyinfra.api import FunctionCommand, StringCommand, operation
+from pyinfra.api import FunctionCommand
 from pyinfra.api.exceptions import OperationError
 
+from operations.config_tree import apply
 from operations.explain import tell
+from operations.failure import locally
+from operations.operation import operation
 from operations.portainer import PortainerAccess, connected, use_key
-from operations.work import command
 from phoenix import portainer_api as api
 from phoenix.components.config_tree.tree import Tree
 from phoenix.secrets.store import SecretStore
@@ -23,7 +25,7 @@ from phoenix.secrets.store import SecretStore
 Commands = Generator[FunctionCommand, None, None]
 
 PASSWORD, AGENT_SECRET = "portainer_admin_password", "portainer_agent_secret"
-TRIAL_SECONDS = 300
+CONFIRM_SECONDS = 300
 """After this time both sides go back to the former agent secret, should this run die."""
 
 _answered: dict[str, bool] = {}
@@ -38,7 +40,7 @@ def promoted(store: SecretStore, names: Sequence[str]) -> Commands:
             store.finish(name)
         tell([f"new value kept: {name}" for name in names])
 
-    yield command(finish)
+    yield locally(finish)
 
 
 @operation()
@@ -67,7 +69,7 @@ def portainer_password(
         store.finish(PASSWORD)
         tell(["Portainer's password changed" if changed else "Portainer has the new password"])
 
-    yield command(change)
+    yield locally(change)
 
 
 @operation()
@@ -96,23 +98,22 @@ def endpoints_answer(
         _answered[AGENT_SECRET] = fine
         tell([f"{name}: Docker {'answers' if fine else 'does not answer'}" for name in asked])
 
-    yield command(ask)
+    yield locally(ask)
 
 
 @operation()
 def kept_or_undone(tree: Tree, store: SecretStore) -> Commands:
-    """Keep the new agent secret in `tree`, which is on trial here, or go back to the former.
+    """Confirm the new agent secret in `tree`, or go back to the former.
 
     The former one comes back, and the host fails, unless every endpoint has answered.
     """
 
-    def settle() -> None:
+    def end() -> None:
         fine = _answered.get(AGENT_SECRET, False)
         if fine:
             store.finish(AGENT_SECRET)
-        word = "confirm" if fine else "undo"
         done, output = host.run_shell_command(
-            StringCommand("sh", f"{tree.base}/current/apply", word), print_output=False
+            apply(tree, "confirm" if fine else "undo"), print_output=False
         )
         if not fine:
             raise OperationError(
@@ -122,7 +123,7 @@ def kept_or_undone(tree: Tree, store: SecretStore) -> Commands:
         if not done:
             raise OperationError(output.stderr)
 
-    yield command(settle)
+    yield locally(end)
 
 
 def _all_answer(access: PortainerAccess, names: Sequence[str]) -> bool:

@@ -7,7 +7,6 @@ share it while they come and go.
 
 from __future__ import annotations
 
-import shlex
 from threading import Lock
 
 import paramiko
@@ -16,10 +15,13 @@ from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
 
 from phoenix.runs.lock import LockedError, Owner, parse_owner
+from phoenix.shell import Script
 from phoenix.site.findings import SettingError
 
 FILE = "/run/phoenix-site.lock"
-SCRIPT = """exec 8>>"$1.queue" 9<>"$1"
+SCRIPT = Script(
+    "lock",
+    """exec 8>>"$1.queue" 9<>"$1"
 flock 8
 if [ "$(cat "$1")" = "$2" ] && flock -n -s 9; then :
 elif flock -n 9; then printf '%s' "$2" >"$1"; flock -s 9
@@ -27,7 +29,8 @@ else printf held; cat "$1"; exit
 fi
 exec 8>&-
 printf mine; cat >/dev/null
-"""
+""",
+)
 """Words: the file, the owner as JSON. Says `mine`, and holds the lock until its input ends; or says
 `held` and the owner. All runs of one owner share the lock, so it is theirs until the last of them
 ends; who asks for it is served one at a time, in the queue. The owner stays written when the lock
@@ -58,8 +61,7 @@ def hold(hypervisor: Host, owner: Owner) -> bool:
         if transport is None:
             return False
         channel = transport.open_session()
-        words = ("sh", "-c", SCRIPT, "lock", FILE, owner.model_dump_json())
-        channel.exec_command(shlex.join(words))
+        channel.exec_command(SCRIPT.line(FILE, owner.model_dump_json()))
         said = _read(channel, 4)
         if said == "held":
             raise SiteLockedError(str(LockedError(parse_owner(_read(channel)))))

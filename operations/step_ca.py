@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Generator
 from functools import cache
 
 from pydantic import SecretStr
 from pyinfra import host
-from pyinfra.api import FunctionCommand, StringCommand, operation
+from pyinfra.api import FunctionCommand, StringCommand
 
+from facts.command import script
 from facts.step_ca import CertificateAuthority
 from operations.explain import because
-from operations.refusal import refuse
+from operations.failure import refuse
+from operations.host_state import question, read
+from operations.operation import operation
 from phoenix.components.step_ca.config import DIRECTORY, faults
 from phoenix.files import text
+from phoenix.shell import Script
 from phoenix.site.model import Site
 
 FOLDER = "components/step_ca"
 
 
 @cache
-def script(name: str) -> str:
+def shipped(name: str) -> Script:
     """A guest-side script of the CA, behind the functions that it shares with the others."""
-    return text(f"{FOLDER}/keys.sh") + text(f"{FOLDER}/{name}")
+    return Script(
+        f"step-ca-{name.removesuffix('.sh')}", text(f"{FOLDER}/keys.sh", f"{FOLDER}/{name}")
+    )
 
 
-@operation()
+@operation(reads=lambda *_, **__: [question(CertificateAuthority)])
 def initialised(
     site: Site, *, organisation: str, years: int, password: SecretStr | None = None
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
@@ -40,17 +45,13 @@ def initialised(
     The host is refused, and nothing overwritten, when files of an earlier initialisation are
     incomplete, do not fit together, or are readable by others.
     """
-    state = host.get_fact(CertificateAuthority)
+    state = read(question(CertificateAuthority))
     if state.absent:
         because(f"makes root and intermediate of {organisation}, valid for {years} years")
-        words = (
-            DIRECTORY, organisation, site.domain, str(site.network.network_address),
-            str(site.network.netmask), str(years),
-        )  # fmt: skip
-        yield StringCommand(
-            "sh", "-c", shlex.quote(script("init.sh")), "step-ca-init",
-            *(shlex.quote(word) for word in words),
-            _stdin=password.get_secret_value() if password else "\n",
+        yield script(
+            shipped("init.sh"), DIRECTORY, organisation, site.domain,
+            site.network.network_address, site.network.netmask, years,
+            stdin=password.get_secret_value() if password else "\n",
         )  # fmt: skip
         return
     if found := faults(state):

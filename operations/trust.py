@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Generator
 from threading import Lock
 
 from pyinfra import host
-from pyinfra.api import FunctionCommand, StringCommand, operation
+from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.exceptions import ConnectError, OperationError
 from pyinfra.api.state import StateStage
 
+from facts.command import command
 from facts.step_ca import CertificateAuthority
 from facts.trust import LocalTrust
 from operations.config_tree import config_tree
 from operations.explain import unknown
-from operations.refusal import refuse
+from operations.failure import refuse
+from operations.host_state import question, read, read_of
+from operations.operation import operation
 from phoenix.components.step_ca.config import CaState, faults
 from phoenix.components.trust import STORE, stale_roots, tree
 from phoenix.components.x509 import CertificateInfo, parse_chain
@@ -27,7 +29,7 @@ _silent: dict[str, str] = {}
 _asking = Lock()
 
 
-@operation()
+@operation(reads=lambda *_, **__: [question(LocalTrust, directory=STORE)])
 def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Trust the CA's present root on this host, and no earlier root of this CA.
 
@@ -48,7 +50,7 @@ def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None,
     if ca.absent:
         if host.state.current_stage <= StateStage.Prepare:
             unknown("the root certificate: the CA is yet to be made")
-            yield StringCommand("true")  # the plan for a new site: the CA is yet to be made
+            yield command("true")  # the plan for a new site: the CA is yet to be made
             return
         yield from refuse("the CA has no root certificate yet: run deploys/step_ca.py first")
         return
@@ -56,13 +58,13 @@ def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None,
         yield from refuse(f"the CA cannot be used: {'; '.join(wrong)}")
         return
     roots = [parse_chain(pem)[0] for pem in ca.roots]
-    found: dict[str, CertificateInfo] = host.get_fact(LocalTrust, directory=STORE)
+    found: dict[str, CertificateInfo] = read(question(LocalTrust, directory=STORE))
     stale = stale_roots(roots, found)
     if stale:
-        yield StringCommand("rm", "-f", "--", *(shlex.quote(path) for path in stale))
+        yield command("rm", "-f", "--", *stale)
     yield from config_tree._inner(tree(ca.roots))
     if stale:
-        yield StringCommand("update-ca-certificates", "--fresh")
+        yield command("update-ca-certificates", "--fresh")
 
 
 def certificate_authority(site: Site) -> CaState:
@@ -77,7 +79,7 @@ def certificate_authority(site: Site) -> CaState:
             raise OperationError(_silent[ca.name])
         if _known.get(ca.name, CaState()).absent:
             try:
-                _known[ca.name] = ca.get_fact(CertificateAuthority)
+                _known[ca.name] = read_of(ca, question(CertificateAuthority))
             except ConnectError as error:
                 _silent[ca.name] = f"the CA's guest {ca.name} does not answer by SSH: {error}"
                 raise OperationError(_silent[ca.name]) from None

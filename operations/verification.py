@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from pyinfra import host, logger
-from pyinfra.api import FunctionCommand, operation
+from pyinfra.api import FunctionCommand
 from pyinfra.api.state import StateStage
 
 from facts.verification import Checks
-from operations.refusal import refuse
+from operations.failure import refuse
+from operations.host_state import ask, question
+from operations.operation import operation
 from phoenix.health.checks import Outcome, checks_by_host
 from phoenix.health.diagnosis import Diagnosis, Findings, diagnose
 from phoenix.health.paths import paths
@@ -49,7 +51,7 @@ def run_checks(site: Site) -> Generator[FunctionCommand, None, None]:
         host.noop("checks are made when the run has changed what it has to")
         return
     mine = checks_by_host(site)[host.name]
-    faults = host.get_fact(Checks, checks=["\t".join(check.command) for check in mine])
+    faults = ask(question(Checks, checks=["\t".join(check.command) for check in mine]))
     if len(faults) != len(mine):
         yield from refuse(f"{len(mine)} checks were asked for, {len(faults)} answered")
         return

@@ -16,6 +16,8 @@ from phoenix.site.model import Host, Site
 
 CHECKS, CERTIFICATES, RENEWALS = "checks", "certificates", "renewals"
 CONTAINERS, PORTAINER = "containers", "portainer"
+UNREAD = "unread"
+"""Told of a host whose answer cannot be used: why."""
 ALL = (CHECKS, CERTIFICATES, RENEWALS, CONTAINERS, PORTAINER)
 """What can be asked for: the setting `observe` of `deploys/observe.py`."""
 
@@ -111,7 +113,10 @@ def outcomes(
         mine = checks_by_host(site)[host.name]
         faults = told.get(host.name)
         if not isinstance(faults, list) or len(faults) != len(mine):
-            silent[host.name] = "answers by SSH, but its checks could not be run"
+            why = observed.values.get(UNREAD, {}).get(host.name)
+            silent[host.name] = "answers by SSH, but its checks could not be run" + (
+                f": {why}" if why else ""
+            )
             continue
         by_check |= {
             check: Outcome(check, fault) for check, fault in zip(mine, faults, strict=True)

@@ -15,9 +15,12 @@ from pathlib import Path
 
 from paramiko.hostkeys import HostKeyEntry, HostKeys, InvalidHostKey
 
+from phoenix.shell import Script
 from phoenix.site.model import Host
 
-SCRIPT = r"""
+LEARN = Script(
+    "host-keys",
+    r"""
 learn() { # vmid kind address bridge
     if [ "$2" = lxc ]; then
         pct exec "$1" -- sh -c 'cat /etc/ssh/ssh_host_*_key.pub' 2>/dev/null </dev/null
@@ -35,13 +38,20 @@ learn() { # vmid kind address bridge
     bridge fdb show br "$4" 2>/dev/null | grep -i "^$mac " |
         grep -qE " dev (tap${1}i0|fwpr${1}p0) " && printf '%s\n' "$scanned"
 }
-"""
-"""Shell for the hypervisor; `command` adds one call for each guest."""
+while [ $# -gt 0 ]; do
+    echo "== $1"
+    learn "$1" "$2" "$3" "$4"
+    shift 4
+done
+:""",
+)
+"""For the hypervisor, with `words`: a line `== VMID`, then that guest's public keys."""
 
 # A clone has its template's host keys: whoever has root on one could pass for the other.
-RENEW = (
+RENEW = Script(
+    "renew-host-keys",
     "rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub && ssh-keygen -A >/dev/null && "
-    "{ systemctl try-restart ssh.service || systemctl try-restart sshd.service; }"
+    "{ systemctl try-restart ssh.service || systemctl try-restart sshd.service; }",
 )
 
 
@@ -64,13 +74,13 @@ def guests(hosts: Iterable[Host]) -> tuple[Guest, ...]:
     )
 
 
-def command(wanted: Sequence[Guest]) -> str:
-    """One shell command for all guests: a line `== VMID`, then that guest's public keys."""
-    calls = [
-        f"echo '== {guest.vmid}'; learn {guest.vmid} {guest.kind} {guest.address} {guest.bridge}"
+def words(wanted: Sequence[Guest]) -> tuple[str, ...]:
+    """The words of `LEARN`: four for each guest."""
+    return tuple(
+        word
         for guest in wanted
-    ]
-    return "\n".join([SCRIPT.strip(), *calls, "true"])
+        for word in (str(guest.vmid), guest.kind, guest.address, guest.bridge)
+    )
 
 
 def parse(lines: Iterable[str]) -> dict[int, frozenset[str]]:

@@ -21,10 +21,14 @@ from pyinfra.connectors.fake import FakeConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
 from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
 
+from facts.host_fact import BEGIN, END
 from phoenix.declaration import inventory as inventories
 
 ROOT = Path(__file__).parents[2]
-ARCH = {re.compile(r"uname -m"): "x86_64"}
+USUAL: dict[str | re.Pattern[str], Any] = {
+    re.compile(r"uname -m"): "x86_64",
+    "dpkg-query": "installed dpkg",
+}
 
 
 @dataclass
@@ -73,6 +77,7 @@ def run(
     *,
     responses: dict[str | re.Pattern[str], Any] | None = None,
     execute: bool = True,
+    noise: dict[str, str] | None = None,
     **data: object,
 ) -> Run:
     """Prepare and run `deploys/DEPLOY.py` for all six hosts of the repository's own site."""
@@ -93,13 +98,24 @@ def run(
     class Recorder(FakeConnector):
         def run_shell_command(self, command: Any, *rest: Any, **arguments: Any) -> Any:
             raw = command if isinstance(command, str) else command.get_raw_value()
-            found.sent.append(Sent(self.host.name, raw, str(arguments.get("_stdin") or "")))
-            for matcher, answer in (ARCH | (responses or {})).items():
-                hit = matcher in raw if isinstance(matcher, str) else matcher.search(raw)
-                if hit:
-                    lines = answer(raw) if callable(answer) else [answer]
-                    return True, CommandOutput([OutputLine("stdout", line) for line in lines])
-            return True, CommandOutput([])
+            stdin = str(arguments.get("_stdin") or "")
+            if raw == "sh":  # its program comes by standard input
+                raw, stdin = stdin, ""
+            found.sent.append(Sent(self.host.name, raw, stdin))
+            _, *questions = raw.split(f"echo {BEGIN}; ")
+            lines = [
+                line
+                for question in questions
+                for line in (BEGIN, *answer(question), "", f"{END} 0")
+            ] or answer(raw)
+            lines = [*filter(None, [(noise or {}).get(self.host.name)]), *lines]
+            return True, CommandOutput([OutputLine("stdout", line) for line in lines])
+
+    def answer(raw: str) -> list[str]:
+        for matcher, given in (USUAL | (responses or {})).items():
+            if matcher in raw if isinstance(matcher, str) else matcher.search(raw):
+                return list(given(raw)) if callable(given) else [given]
+        return []
 
     with (
         patch("pyinfra.api.inventory.get_execution_connectors", lambda: {"ssh": Recorder}),

@@ -206,13 +206,13 @@ def test_both_sides_of_the_agent_secret_restart_in_one_operation(tmp_path: Path)
         "secrets_rotate", tmp_path / "secrets.json", execute=False,
         secrets_rotate="portainer_agent_secret",
     )  # fmt: skip
-    trial, asked, kept, *_ = done.operations
-    assert (trial, asked, kept) == (
-        "Agent secret: on trial at server and agents",
+    changed, asked, kept, *_ = done.operations
+    assert (changed, asked, kept) == (
+        "Agent secret: new at server and agents, to be confirmed",
         "Agent secret: does the server reach the agents",
         "Agent secret: keep or undo",
     )
-    assert set(done.changed[trial]) == {SERVER, AGENT}
+    assert set(done.changed[changed]) == {SERVER, AGENT}
     assert set(done.changed[kept]) == {SERVER, AGENT}
     assert done.changed[asked] == [SERVER]
 

@@ -25,7 +25,8 @@ def test_one_guest_is_renewed_and_no_other_is_touched(
 def test_ca_makes_its_own_certificate_anew_when_it_starts(tmp_path: Path) -> None:
     (sent,) = run("certs_renew", tmp_path / "secrets.json", certs_renew=CA).sent
     assert sent.host == CA
-    assert "systemctl restart step-ca.service" in sent.command, sent.command
+    assert " restart step-ca.service " in sent.command, sent.command
+    assert 'systemctl restart -- "$1"' in sent.command, sent.command
     assert "/provisioners" in sent.command, sent.command
 
 

@@ -63,14 +63,14 @@ def test_docker_is_for_both_guests_with_one_configuration(fresh: dict[str, Run])
 
 
 def test_dockers_own_packages_come_from_a_source_with_a_pinned_key(tmp_path: Path) -> None:
-    release = ["/etc/os-release", "ID=debian", "VERSION_CODENAME=trixie", "---"]
+    release = ["x86_64", "ID=debian", "VERSION_CODENAME=trixie"]
     done = run(
         "docker",
         tmp_path / "secrets.json",
         docker_packages="docker",
         docker_apt_url="https://docker.example/linux",
         docker_apt_key_sha256="0" * 64,
-        responses={"*-release": lambda _: release},
+        responses={re.compile("uname -m"): lambda _: release},
     )
     assert done.operations == ["Docker: package source", "Docker: packages", "Docker: daemon"]
     (sources, *_) = [s.files() for s in done.sent if "docker.sources" in str(s.files())]

@@ -91,7 +91,11 @@ def test_agent_that_does_not_take_the_new_secret_brings_the_old_one_back(
 ) -> None:
     """Only the server is told the new one: what it proves is not enough."""
     before, old = stacks(lab_), lab_.site.secrets
-    variant.replace("deploys/secrets_rotate.py", "trial=True,", "trial=True, _if=[lambda: SERVER],")
+    variant.replace(
+        "deploys/secrets_rotate.py",
+        "confirm_later=True,",
+        "confirm_later=True, _if=[lambda: SERVER],",
+    )
     variant.replace(
         "deploys/secrets_rotate.py", "proven = (", "SERVER = me() == server\nproven = ("
     )

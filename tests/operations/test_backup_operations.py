@@ -137,12 +137,12 @@ def test_portainer_of_an_older_password_is_given_todays_by_the_next_run(
 
 def test_junk_from_a_host_is_no_state() -> None:
     with pytest.raises(FactProcessError, match="unexpected"):
-        CaHere().process(["surprise"])
+        CaHere().parse(["surprise"])
 
 
-def test_tree_on_trial_is_left_to_be_confirmed() -> None:
+def test_tree_is_left_to_be_confirmed_later() -> None:
     tree = Tree(component="demo", files={"/etc/demo": TreeFile("x")}, confirm=9)
-    commands = fixed(ConfigTree=TreeState()).run(config_tree, tree, trial=True)
+    commands = fixed(ConfigTree=TreeState()).run(config_tree, tree, confirm_later=True)
     assert len(commands) == 1, commands
     assert 'apply" install' in commands[0].get_raw_value()
 

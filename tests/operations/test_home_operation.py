@@ -159,13 +159,13 @@ def test_script_writes_both_files_whole(tmp_path: Path) -> None:
     lines = "".join(f"{base64.b64encode(text.encode()).decode()}\n" for text in (page, data))
     for _ in range(2):
         subprocess.run(
-            ["sh", "-c", operation._WRITE, "home-page", str(tmp_path / "new" / "home")],
+            ["sh", "-c", operation._WRITE.text, "home-page", str(tmp_path / "new" / "home")],
             input=lines, text=True, check=True,
         )  # fmt: skip
     found = {path.name: path.read_text() for path in (tmp_path / "new" / "home").iterdir()}
     assert found == {"index.html": page, "home.json": data, ".lock": ""}
     broken = subprocess.run(
-        ["sh", "-c", operation._WRITE, "home-page", str(tmp_path / "new" / "home")],
+        ["sh", "-c", operation._WRITE.text, "home-page", str(tmp_path / "new" / "home")],
         input=lines.splitlines()[0] + "\n", text=True, check=False,
     )  # fmt: skip
     assert broken.returncode != 0, "half of it came"
@@ -177,4 +177,4 @@ def test_fact_refuses_what_does_not_tell_of_page_and_ports(output: list[str]) ->
     fact = HomePage()
     fact.command([("10.0.0.20", 443, "x.example")], "/root.crt")
     with pytest.raises(FactProcessError):
-        fact.process(output)
+        fact.parse(output)

@@ -89,18 +89,18 @@ class Guest:
         self, version: str, source: Path, sha: str, member: str = "", binary: str = ""
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["sh", "-c", operation._INSTALL, "artifact", str(self.directory(version)),
+            ["sh", "-c", operation._INSTALL.text, "artifact", str(self.directory(version)),
              str(self.link), f"file://{source}", sha, member, binary],
             capture_output=True, text=True, timeout=30, check=False,
         )  # fmt: skip
 
     def installed(self, version: str) -> bool:
         done = subprocess.run(
-            ["sh", "-c", operation._STATE, "artifact", str(self.directory(version)),
+            ["sh", "-c", operation._STATE.text, "artifact", str(self.directory(version)),
              str(self.link)],
             capture_output=True, text=True, timeout=30, check=True,
         )  # fmt: skip
-        return operation.ArtifactInstalled().process(done.stdout.splitlines())
+        return operation.ArtifactInstalled().parse(done.stdout.splitlines())
 
 
 def sha256(data: bytes) -> str:

@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from facts.backup import CaHere, PortainerHere
-from operations import backup as collecting
-from operations import restore as restoring
+from phoenix import files
 from phoenix.backup import Found, ca_identity, portainer_identity
 from tests.unit.test_backup import archive
 from tests.unit.test_backup import ca as ca
@@ -106,7 +105,7 @@ def found(guest: Guest, fact: CaHere | PortainerHere, **where: str) -> Found:
 
 
 def collect(guest: Guest, *words: str) -> subprocess.CompletedProcess[str]:
-    return guest.sh(collecting._script(), UNIT, *words)
+    return guest.sh(files.text("backup/collect.sh"), UNIT, *words)
 
 
 def test_copy_is_taken_while_the_service_stands_still(guest: Guest) -> None:
@@ -160,7 +159,7 @@ def test_service_runs_again_after_the_run_was_killed(guest: Guest) -> None:
     guest.program("tar", f': >"{guest.top}/copying"; sleep 2')
     data = lay(guest.top / "data", {"x": b""})
     process = subprocess.Popen(
-        ["sh", "-c", collecting._script(), "collect", UNIT, "1000", str(data), "x"],
+        ["sh", "-c", files.text("backup/collect.sh"), "collect", UNIT, "1000", str(data), "x"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=guest.environment,
     )  # fmt: skip
     while not (guest.top / "copying").exists():
@@ -185,7 +184,7 @@ def test_copy_of_a_service_that_somebody_started_is_not_taken(guest: Guest) -> N
 
 def put_ca(guest: Guest, data: bytes, aside: str = "") -> subprocess.CompletedProcess[str]:
     return guest.sh(
-        restoring._script("restore_ca.sh"), str(guest.top / "step-ca"), UNIT,
+        files.text("backup/restore_ca.sh"), str(guest.top / "step-ca"), UNIT,
         hashlib.sha256(data).hexdigest(), aside, stdin=base64.encodebytes(data).decode(),
     )  # fmt: skip
 
@@ -221,7 +220,7 @@ def test_ca_that_arrives_damaged_changes_nothing(guest: Guest, ca: dict[str, byt
     data = archive(ca)
     cut = base64.encodebytes(data[: len(data) // 2]).decode()
     words = (str(guest.top / "step-ca"), UNIT, hashlib.sha256(data).hexdigest(), "")
-    done = guest.sh(restoring._script("restore_ca.sh"), *words, stdin=cut)
+    done = guest.sh(files.text("backup/restore_ca.sh"), *words, stdin=cut)
     assert done.returncode == 3
     assert "arrived damaged" in done.stderr
     unfit = put_ca(guest, archive({**ca, "secrets/password": b"other\n"}))
@@ -238,7 +237,7 @@ DATA = {"./portainer.key": b"key", "./compose/1/docker-compose.yml": b"services"
 def put_portainer(guest: Guest, data: bytes, aside: str = "") -> subprocess.CompletedProcess[str]:
     words = ("portainer_data", "phoenix-portainer", UNIT, hashlib.sha256(data).hexdigest(), aside)
     return guest.sh(
-        restoring._script("restore_portainer.sh"), *words,
+        files.text("backup/restore_portainer.sh"), *words,
         stdin=base64.encodebytes(data).decode(),
     )  # fmt: skip
 

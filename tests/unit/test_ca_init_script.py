@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from facts.step_ca import CertificateAuthority
-from operations.step_ca import script
-from phoenix.components.step_ca.config import faults, parse_state
+from operations.step_ca import shipped
+from phoenix.components.step_ca.config import faults
 
-SCRIPT = script("init.sh")
+SCRIPT = shipped("init.sh").text
 PASSWORD = "planted-secret with blank"
 # Nothing of this machine is changed: there is a user `step`, and owners are only noted.
 STUB = '#!/bin/sh\nprintf \'%s %s\\n\' "${0##*/}" "$*" >>"$CALLS"\n'
@@ -166,7 +166,7 @@ def state_of(directory: Path) -> list[str]:
     """What the fact and its judgement say of a CA directory."""
     command = CertificateAuthority().command(str(directory)).get_raw_value()
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
-    return faults(parse_state(done.stdout.splitlines()))
+    return faults(CertificateAuthority().process(done.stdout.splitlines()))
 
 
 def test_fact_finds_the_new_ca_sound_and_its_faults_when_it_is_not(

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from facts.step_ca import CertificateAuthority
-from operations.step_ca import script
-from phoenix.components.step_ca.config import CaState, faults, parse_state
+from operations.step_ca import shipped
+from phoenix.components.step_ca.config import CaState, faults
 from tests.unit.test_ca_init_script import initialise, openssl
 
 HURRYING_CLOCK = """#!/bin/sh
@@ -41,7 +41,7 @@ def ca(made: Path, tmp_path: Path) -> Path:
 
 def run(ca: Path, command: str, *words: str) -> subprocess.CompletedProcess[str]:
     top = ca.parent
-    text = script("rotate.sh").replace("/run/lock/phoenix-step-ca", f"{top}/lock")
+    text = shipped("rotate.sh").text.replace("/run/lock/phoenix-step-ca", f"{top}/lock")
     return subprocess.run(
         ["sh", "-c", text, "step-ca-rotate", command, str(ca), *words],
         capture_output=True, text=True, timeout=60, check=False,
@@ -64,7 +64,7 @@ def switch(ca: Path, *, stop: str = "true", health: str = "true") -> int:
 def state(ca: Path) -> CaState:
     command = CertificateAuthority().command(str(ca)).get_raw_value()
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
-    return parse_state(done.stdout.splitlines())
+    return CertificateAuthority().process(done.stdout.splitlines())
 
 
 def test_root_is_replaced_step_by_step(ca: Path) -> None:

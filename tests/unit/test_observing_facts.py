@@ -24,4 +24,4 @@ def test_junk_of_systemctl_is_told(output: list[str]) -> None:
 
 def test_junk_of_docker_is_told() -> None:
     with pytest.raises(FactProcessError, match=r"unexpected answer of docker ps: 'oops'"):
-        ComposeContainers().process(["oops"])
+        ComposeContainers().parse(["oops"])

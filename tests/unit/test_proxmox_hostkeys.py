@@ -66,7 +66,7 @@ def run_with(tmp_path: Path, programs: dict[str, str], *guests: Guest) -> dict[i
         script.write_text(f"#!/bin/sh\n{body}\n")
         script.chmod(0o755)
     done = subprocess.run(
-        ["sh", "-c", hostkeys.command(guests)], capture_output=True, text=True, check=True,
+        hostkeys.LEARN.argv(*hostkeys.words(guests)), capture_output=True, text=True, check=True,
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
     )  # fmt: skip
     return hostkeys.parse(done.stdout.splitlines())

@@ -20,7 +20,7 @@ def take(tmp_path: Path) -> Iterator[Take]:
     started: list[Holder] = []
 
     def ask(owner: str) -> Holder:
-        words = ["sh", "-c", SCRIPT, "lock", str(tmp_path / "lock"), owner]
+        words = ["sh", "-c", SCRIPT.text, "lock", str(tmp_path / "lock"), owner]
         started.append(
             subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         )

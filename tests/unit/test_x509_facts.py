@@ -59,8 +59,8 @@ def test_acme_status_reads_the_sound_line_that_the_cases_above_break() -> None:
 
 
 def test_nothing_there_is_no_error() -> None:
-    assert CertificateFile.default() is parse_certificate_file([]) is None
-    assert AcmeStatus.default() is parse_acme_status([]) is None
+    assert parse_certificate_file([]) is None
+    assert parse_acme_status([]) is None
     assert parse_served([]).error == "no certificate was served within 10 s"
 
 
@@ -68,8 +68,8 @@ def test_nothing_there_is_no_error() -> None:
 def test_arguments_are_quoted(fact: type[CertificateFile] | type[AcmeStatus]) -> None:
     assert "'a b;reboot'" in fact().command("a b;reboot").get_raw_value()
     served = ServedCertificate().command("::1", 443, "x;reboot", "/a b")
-    assert "'[::1]:443'" in served.get_raw_value()
-    assert "'x;reboot'" in served.get_raw_value()
+    assert "'[::1]:443\tx;reboot'" in served.get_raw_value()
+    assert "'/a b'" in served.get_raw_value()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ import pytest
 
 from facts.config_tree import ConfigTree
 from phoenix.components.config_tree import tree as config_tree
-from phoenix.components.config_tree.tree import Tree, TreeFile, TreeState, compare, parse_state
+from phoenix.components.config_tree.tree import Tree, TreeFile, TreeState, compare
 
 SCRIPT = Path(__file__).parents[2] / "phoenix/components/config_tree/apply.sh"
 USER = pwd.getpwuid(os.getuid()).pw_name
@@ -188,7 +188,7 @@ class TreeHost:
             },
             capture_output=True, text=True, check=True, timeout=30,
         )  # fmt: skip
-        return parse_state(done.stdout.splitlines())
+        return ConfigTree().process(done.stdout.splitlines())
 
     def converge(self, tree: Tree) -> Done | None:
         """What a run of the operation does; None where it finds nothing to do."""

@@ -9,12 +9,12 @@ import base64
 import hashlib
 import io
 import re
-import shlex
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from phoenix import shell
 from phoenix.site.findings import SettingError
 
 BASE = "/var/lib/phoenix/trees"
@@ -182,7 +182,7 @@ class Tree:
             "deadline": str(self.deadline),
             "confirm": str(self.confirm) if self.confirm else "",
         }
-        return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+        return "".join(f"{name}={shell.quote(value)}\n" for name, value in values.items())
 
     def archive(self, script: str) -> str:
         """The stage as base64 of a tar archive, to be sent on standard input."""

@@ -1,0 +1,114 @@
+"""Facts whose answer is known to be whole: nothing is ever decided on a default.
+
+pyinfra gives a fact's `default()` where the command failed, printed nothing or printed something
+else. To an operation that reads "nothing there", and it installs everything anew. So every fact
+of this project marks where its answer begins and ends, and how its command ended; an answer that
+is not whole is an error with its cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, TypeVar, cast
+
+from pyinfra.api import FactBase, StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from typing_extensions import override
+
+T = TypeVar("T")
+
+BEGIN, END = "phoenix-answer-begins", "phoenix-answer-ends"
+_LOG_IN = (
+    "the log-in prints text where an answer was expected: {line!r}. Remove what prints it from the "
+    "shell's start files on this host (/root/.bashrc, /root/.profile, /etc/profile.d, "
+    "/etc/bash.bashrc), or have it print to terminals only"
+)
+
+
+class FactError(FactProcessError):
+    """What a host was asked is not known; says why."""
+
+
+class Unknown:
+    """What pyinfra gives where it has no answer."""
+
+
+class HostFact(FactBase[T], Generic[T]):
+    """A fact whose `command` is made by `asked`, and whose `parse` gets the whole answer."""
+
+    @staticmethod
+    @override
+    def default() -> T:
+        """No value that anything could be decided on; `operations.host_state` refuses it."""
+        return cast(T, Unknown())
+
+    @override
+    def process(self, output: Iterable[str]) -> T:
+        """Raises FactError where the answer is not whole, FactProcessError where it is junk."""
+        return self.parse(whole(next(answers(output, 1))))
+
+    def parse(self, lines: list[str]) -> T:
+        """The answer as a value. Raises FactProcessError for lines of another form."""
+        raise NotImplementedError
+
+
+class Answer:
+    """What one command printed, and how it ended; `status` is None where that was not told."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.lines: list[str] = []
+        self.status: str | None = None
+
+
+def asked(*commands: StringCommand) -> StringCommand:
+    """The commands, each if the one before it succeeds, between the marks of `answers`.
+
+    They read no standard input.
+    """
+    line = " && ".join(command.get_raw_value() for command in commands)
+    # The line before the second mark ends output that ends without a line feed.
+    return StringCommand(f"echo {BEGIN}; {{ {line}; }} </dev/null; printf '\\n{END} %s\\n' $?")
+
+
+def answers(output: Iterable[str], count: int) -> Iterator[Answer]:
+    """The answers of `count` commands that were run one after the other.
+
+    Raises:
+        FactError: the host printed something outside of them, or not all of them are there.
+    """
+    found: list[Answer] = []
+    inside = False
+    for line in output:
+        if line == BEGIN and not inside:
+            found.append(Answer())
+            inside = True
+        elif inside and line.startswith(f"{END} "):
+            found[-1].status = line.removeprefix(f"{END} ")
+            if found[-1].lines[-1:] == [""]:
+                found[-1].lines.pop()
+            inside = False
+        elif inside:
+            found[-1].lines.append(line)
+        elif line.strip():
+            raise FactError(_LOG_IN.format(line=line))
+    if len(found) != count:
+        raise FactError(f"{count} answers were expected from this host, {len(found)} came")
+    return iter(found)
+
+
+def whole(answer: Answer) -> list[str]:
+    """The lines of an answer whose command ended well.
+
+    Raises:
+        FactError: it failed, or was ended before it was done.
+    """
+    if answer.status is None:
+        raise FactError("the host's answer ends in the middle: the command was ended before it was")
+    if answer.status != "0":
+        raise FactError(f"the command ended with status {answer.status}: {_last(answer.lines)}")
+    return answer.lines
+
+
+def _last(lines: Sequence[str]) -> str:
+    return lines[-1] if lines else "it printed nothing"

@@ -1,0 +1,36 @@
+"""Debian packages that a host has."""
+
+from __future__ import annotations
+
+from pyinfra.api import StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from typing_extensions import override
+
+from facts.command import script
+from facts.host_fact import HostFact, asked
+from phoenix.shell import Script
+
+# Installed, held or not: what was removed and left its configuration is not there.
+_SCRIPT = Script("packages", "dpkg-query -W -f '${db:Status-Status} ${Package}\\n'")
+
+
+class Packages(HostFact[frozenset[str]]):
+    """Names of the packages that are installed."""
+
+    @override
+    def command(self) -> StringCommand:
+        return asked(script(_SCRIPT))
+
+    @override
+    def parse(self, lines: list[str]) -> frozenset[str]:
+        """Raises FactProcessError for what dpkg-query does not print, or nothing at all."""
+        found = set()
+        for line in lines:
+            status, _, name = line.partition(" ")
+            if not name or " " in name:
+                raise FactProcessError(f"unexpected answer of dpkg-query: {line!r}")
+            if status == "installed":
+                found.add(name)
+        if not found:
+            raise FactProcessError("dpkg-query knows of no package")
+        return frozenset(found)

@@ -1,0 +1,75 @@
+"""The decorator of every operation of this project: pyinfra's, and three rules more.
+
+What an operation needs to know of its host is named where it is declared (`reads`), so that a run
+asks each host once for all its operations (`operations.host_state`). What the operation yields
+makes that knowledge old. A host whose answer cannot be used fails with the reason, and nothing is
+decided on a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, cast
+
+from pyinfra import host
+from pyinfra.api import operation as pyinfra_operation
+from pyinfra.api.command import FunctionCommand, PyinfraCommand, StringCommand
+from pyinfra.api.operation import PyinfraOperation
+from pyinfra.api.state import StateStage
+
+from facts.host_fact import FactError
+from operations import host_state
+from operations.failure import refuse
+
+P = ParamSpec("P")
+Commands = Generator[StringCommand | FunctionCommand, None, None]
+
+
+def operation(
+    *,
+    reads: Callable[..., Iterable[host_state.Question[Any]]] | None = None,
+    is_idempotent: bool = True,
+) -> Callable[[Callable[P, Generator[Any, None, None]]], PyinfraOperation[P]]:
+    """Make an operation of a generator function.
+
+    Args:
+        reads: gives the facts that it reads before its first command, from its own arguments.
+        is_idempotent: False where a second run makes the change again.
+    """
+
+    def decorate(function: Callable[P, Generator[Any, None, None]]) -> PyinfraOperation[P]:
+        @wraps(function)
+        def commands(*args: P.args, **kwargs: P.kwargs) -> Generator[PyinfraCommand, None, None]:
+            try:
+                for command in function(*args, **kwargs):
+                    host_state.changes(command)
+                    yield command
+                    host_state.changes(command)
+            except FactError as error:
+                yield from _stopped(str(error))
+
+        made = pyinfra_operation(is_idempotent=is_idempotent)(commands)
+        if reads is None:
+            return made
+        own = signature(function)
+
+        @wraps(function)
+        def declared(*args: Any, **kwargs: Any) -> Any:
+            mine = {name: value for name, value in kwargs.items() if name in own.parameters}
+            host_state.expect(reads(*args, **mine))
+            return made(*args, **kwargs)
+
+        declared._inner = commands  # type: ignore[attr-defined]  # as pyinfra's decorator has it
+        return cast(PyinfraOperation[P], declared)
+
+    return decorate
+
+
+def _stopped(reason: str) -> Generator[FunctionCommand, None, None]:
+    """Fail this host alone, also while the run is prepared."""
+    if host.state.current_stage < StateStage.Execute:
+        host_state.fail(host, reason)
+        return
+    yield from refuse(reason)

@@ -1,0 +1,25 @@
+"""One `echo` in a start file of the shell: that host stops with the cause, before any change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from facts.host_fact import BEGIN
+from tests.deploys.recorder import run
+
+
+@pytest.mark.parametrize("deploy", ["base", "step_ca", "docker"])
+@pytest.mark.parametrize("execute", [True, False])
+def test_nothing_is_decided_on_a_default(
+    deploy: str, execute: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    garbled = {"step-ca": "hello", "drphoenix": "hello"}
+    done = run(deploy, tmp_path / "secrets.json", execute=execute, noise=garbled)
+    mine = {"step_ca": {"step-ca"}, "docker": {"drphoenix"}}.get(deploy, set(garbled))
+    assert done.failed == mine
+    assert "the log-in prints text" in caplog.text
+    assert "'hello'" in caplog.text
+    changing = [s for s in done.sent if s.host in mine and BEGIN not in s.command]
+    assert changing == []

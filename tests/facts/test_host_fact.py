@@ -1,0 +1,67 @@
+"""An answer that is not whole is an error with its cause, never "nothing there"."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from facts.command import command, script
+from facts.config_tree import ConfigTree
+from facts.host_fact import BEGIN, END, FactError, answers, asked, whole
+from facts.packages import Packages
+from phoenix.shell import Script
+
+
+def sh(text: str) -> list[str]:
+    done = subprocess.run(["/bin/sh", "-c", text], capture_output=True, text=True, check=False)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("words", [["%s", "a"], ["%s\\n", "a"], ["%s\\n\\n", "a"], [""]])
+def test_output_comes_back_as_it_was(words: list[str]) -> None:
+    said = sh(asked(command("printf", *words)).get_raw_value())
+    assert whole(next(answers(said, 1))) == sh(command("printf", *words).get_raw_value())
+
+
+def test_text_of_the_log_in_is_named_with_what_to_do() -> None:
+    said = sh("echo 'Welcome to box'; " + asked(command("true")).get_raw_value())
+    with pytest.raises(FactError, match=r"log-in prints text.*'Welcome to box'.*\.bashrc"):
+        ConfigTree().process(said)
+
+
+def test_text_behind_the_answer_is_no_answer_either() -> None:
+    said = [*sh(asked(command("true")).get_raw_value()), "logout"]
+    with pytest.raises(FactError, match="log-in prints text"):
+        ConfigTree().process(said)
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ([], "1 answers were expected from this host, 0 came"),
+        ([BEGIN], "ends in the middle"),
+        ([BEGIN, "file"], "ends in the middle"),
+        ([BEGIN, "sh: 1: dpkg-query: not found", "", f"{END} 127"], "status 127: sh: 1: dpkg"),
+    ],
+)
+def test_what_is_cut_or_fails_is_an_error(output: list[str], reason: str) -> None:
+    with pytest.raises(FactError, match=reason):
+        Packages().process(output)
+
+
+def test_a_shell_that_is_killed_leaves_no_answer() -> None:
+    said = sh(asked(script(Script("dies", "echo half; kill -KILL $PPID"))).get_raw_value())
+    with pytest.raises(FactError, match="ends in the middle"):
+        ConfigTree().process(said)
+
+
+def test_a_fact_that_reads_its_input_takes_nothing_from_the_next() -> None:
+    program = "\n".join(asked(command("cat")).get_raw_value() for _ in range(2))
+    done = subprocess.run(["/bin/sh"], input=program, capture_output=True, text=True, check=True)
+    assert [whole(one) for one in answers(done.stdout.splitlines(), 2)] == [[], []]
+
+
+def test_no_package_at_all_is_no_answer() -> None:
+    with pytest.raises(Exception, match="knows of no package"):
+        Packages().process([BEGIN, "", f"{END} 0"])
