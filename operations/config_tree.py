@@ -39,11 +39,12 @@ _RECEIVE = Script(
 )
 
 
-def _state(tree: Tree) -> Question[TreeState]:
+def tree_state(tree: Tree) -> Question[TreeState]:
+    """What is asked to compare a host with `tree`."""
     return question(ConfigTree, base=tree.base, units=tree.all_units, paths=sorted(tree.files))
 
 
-@operation(reads=lambda tree, **_: [_state(tree)])
+@operation(reads=lambda tree, **_: [tree_state(tree)])
 def config_tree(tree: Tree, *, confirm_later: bool = False) -> Commands:
     """Make the host hold exactly `tree`, loaded by its service.
 
@@ -55,7 +56,7 @@ def config_tree(tree: Tree, *, confirm_later: bool = False) -> Commands:
     A refused or unhealthy tree fails the host with the checker's words, the old files in charge;
     so does, with `tree.confirm`, a new SSH login that fails after the change.
     """
-    state = read(_state(tree))
+    state = read(tree_state(tree))
     diff = compare(tree, state)
     if not diff:
         host.noop(f"{tree.component}: {len(tree.files)} files in place, loaded")

@@ -1,21 +1,23 @@
 """What a run knows of its hosts: asked in one command a host, and again when something changed.
 
-While pyinfra prepares a run, each operation says which facts it will read (`expect`). The first one
-that reads, asks its host for all of them in one SSH command. A command that an operation sends
-makes the answers of its host old; work on the control machine, which may reach any host through
-an API, those of all hosts. The next question then asks for what is still to be read, anew.
+While pyinfra prepares a run, each operation says which facts it will read (`expect`). When the
+first operation begins, every host is asked for all of them in one SSH command. A command that an
+operation sends makes the answers of its host old; work on the control machine, which may reach any
+host through an API, those of all hosts. The next question then asks for what is still to be read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any, Generic, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
+import gevent
+from gevent.lock import BoundedSemaphore
 from paramiko import SSHException
 from pyinfra.api import State, StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
@@ -63,16 +65,20 @@ class _Known:
     """What is known of one host; `waiting` counts how often each line is still to be read."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
+        # Of greenlets, which take turns in one thread: a lock of threads would stop them all.
+        self.lock = BoundedSemaphore(1)
         self.waiting: Counter[str] = Counter()
         self.answers: dict[str, Answer] = {}
         self.asked_at = 0.0
+        self.changes = 0
 
     def forget(self) -> None:
         self.answers = {}
+        self.changes += 1
 
 
 _known: WeakKeyDictionary[Host, _Known] = WeakKeyDictionary()
+_ahead: WeakSet[State] = WeakSet()
 
 
 def _of(target: Host) -> _Known:
@@ -117,15 +123,50 @@ def read_of(target: Host, wanted: Question[T]) -> T:
     line = wanted.line
     known = _of(target)
     with known.lock:
-        fresh = time.monotonic() - known.asked_at < MOST_SECONDS
-        if line not in known.answers or not fresh:
-            lines = list(dict.fromkeys([line, *known.waiting.elements()]))
-            known.answers = dict(zip(lines, _ask(target, lines), strict=True))
-            known.asked_at = time.monotonic()
+        if time.monotonic() - known.asked_at >= MOST_SECONDS:
+            known.forget()
+        if line not in known.answers:
+            _learn(target, known, line)
         if known.waiting[line] > 0:
             known.waiting[line] -= 1
         answer = known.answers[line]
     return _parsed(wanted, answer)
+
+
+def _learn(target: Host, known: _Known, *lines: str) -> None:
+    """Ask for `lines` and for what is still to be read, unless it is known."""
+    wanted = dict.fromkeys([*lines, *known.waiting.elements()])
+    missing = [line for line in wanted if line not in known.answers]
+    if not missing:
+        return
+    changes = known.changes
+    found = dict(zip(missing, _ask(target, missing), strict=True))
+    if changes == known.changes:
+        known.asked_at = known.asked_at if known.answers else time.monotonic()
+        known.answers |= found
+    else:  # the host was changed meanwhile: only who asked first may use it
+        known.answers = {line: found[line] for line in lines if line in found}
+        known.asked_at = 0.0
+
+
+def ask_ahead() -> None:
+    """Ask every host at once for what will be read, while the first operations run elsewhere.
+
+    A host that cannot be asked here is asked again, and fails, when an operation reads.
+    """
+    state = _state()
+    if state in _ahead:
+        return
+    _ahead.add(state)
+    for target in state.inventory.get_active_hosts():
+        known = _of(target)
+        if known.waiting and target.connected:
+            gevent.spawn(_ask_ahead, state, target, known)
+
+
+def _ask_ahead(state: State, target: Host, known: _Known) -> None:
+    with ctx_state.use(state), ctx_host.use(target), known.lock, contextlib.suppress(FactError):
+        _learn(target, known)
 
 
 def ask(wanted: Question[T]) -> T:

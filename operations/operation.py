@@ -42,6 +42,8 @@ def operation(
     def decorate(function: Callable[P, Generator[Any, None, None]]) -> PyinfraOperation[P]:
         @wraps(function)
         def commands(*args: P.args, **kwargs: P.kwargs) -> Generator[PyinfraCommand, None, None]:
+            if host.state.is_executing:
+                host_state.ask_ahead()
             try:
                 for command in function(*args, **kwargs):
                     host_state.changes(command)

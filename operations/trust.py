@@ -13,7 +13,7 @@ from pyinfra.api.state import StateStage
 from facts.command import command
 from facts.step_ca import CertificateAuthority
 from facts.trust import LocalTrust
-from operations.config_tree import config_tree
+from operations.config_tree import config_tree, tree_state
 from operations.explain import unknown
 from operations.failure import refuse
 from operations.host_state import question, read, read_of
@@ -24,12 +24,13 @@ from phoenix.components.x509 import CertificateInfo, parse_chain
 from phoenix.site.model import Site
 from phoenix.site.roles import guest_with
 
+_STORE = question(LocalTrust, directory=STORE)
 _known: dict[str, CaState] = {}
 _silent: dict[str, str] = {}
 _asking = Lock()
 
 
-@operation(reads=lambda *_, **__: [question(LocalTrust, directory=STORE)])
+@operation(reads=lambda *_, **__: [_STORE, tree_state(tree([""]))])
 def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Trust the CA's present root on this host, and no earlier root of this CA.
 
@@ -58,7 +59,7 @@ def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None,
         yield from refuse(f"the CA cannot be used: {'; '.join(wrong)}")
         return
     roots = [parse_chain(pem)[0] for pem in ca.roots]
-    found: dict[str, CertificateInfo] = read(question(LocalTrust, directory=STORE))
+    found: dict[str, CertificateInfo] = read(_STORE)
     stale = stale_roots(roots, found)
     if stale:
         yield command("rm", "-f", "--", *stale)

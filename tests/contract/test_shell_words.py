@@ -24,7 +24,7 @@ from facts.proxmox import GuestHostKeys
 from facts.renewal import Renewals
 from facts.step_ca import CertificateAuthority
 from facts.trust import LocalTrust
-from facts.verification import Probes
+from facts.verification import Checks
 from operations.artifact import ArtifactInstalled
 from operations.images import ImagesPresent
 from phoenix import files, shell
@@ -159,7 +159,7 @@ def commands(text: str) -> list[Any]:
         HomePage().command([end], text),
         PortainerState().command(text, text, text),
         Renewals().command([text]),
-        Probes().command([text]),
+        Checks().command([text]),
         ArtifactInstalled().command(text, text),
         ImagesPresent().command([text]),
     ]

@@ -1,0 +1,225 @@
+"""`phoenix/health/probe.sh`, run for real with stand-ins for the programs that it asks.
+
+No check passes by silence: what was not made, not ended or could not be written is a fault.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SCRIPT = (Path(__file__).parents[2] / "phoenix/health/probe.sh").read_text()
+NOT_ENDED = "this check did not come to its end"
+
+
+def _full_disk() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+@dataclass
+class Guest:
+    """A directory of stand-ins, in front of this machine's own programs."""
+
+    top: Path
+
+    def program(self, name: str, body: str) -> None:
+        path = self.top / "bin" / name
+        path.write_text(f'#!/bin/sh\necho "$@" >>{self.top}/{name}.calls\n{body}\n')
+        path.chmod(0o755)
+
+    def calls(self, name: str) -> list[str]:
+        path = self.top / f"{name}.calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def probe(self, *checks: str, full: bool = False) -> list[str]:
+        """The faults, in order; every answer must be there."""
+        done = subprocess.run(
+            ["/bin/sh", "-c", SCRIPT, "probe", *(check.replace(" ", "\t") for check in checks)],
+            env={**os.environ, "PATH": f"{self.top / 'bin'}:{os.environ['PATH']}"},
+            capture_output=True, text=True, check=True, timeout=120, restore_signals=False,
+            preexec_fn=_full_disk if full else None,
+        )  # fmt: skip
+        lines = [line.partition("\t") for line in done.stdout.splitlines()]
+        assert [number for number, _, _ in lines] == [str(i) for i in range(len(checks))]
+        return [fault for _, _, fault in lines]
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Guest:
+    (tmp_path / "bin").mkdir()
+    made = Guest(tmp_path)
+    made.program("sleep", "")  # between a first and a second try
+    return made
+
+
+def test_all_well_and_a_fault_between(guest: Guest) -> None:
+    guest.program("find", 'case "$1" in */open) echo "$1/key" ;; esac')
+    checks = ("keys_are_private /a", "keys_are_private /open", "keys_are_private /b")
+    assert guest.probe(*checks) == ["", "/open/key can be read by others", ""]
+    assert len(guest.calls("find")) == 4, "a fault counts when it is seen twice"
+
+
+def test_where_no_file_can_be_made_every_check_is_a_fault(guest: Guest) -> None:
+    guest.program("mktemp", "echo 'mktemp: No space left on device' >&2; exit 1")
+    guest.program("find", "")
+    faults = guest.probe("keys_are_private /a", "keys_are_private /b")
+    assert [fault[:27] for fault in faults] == ["this check was not made: no"] * 2
+    assert guest.calls("find") == []
+
+
+def test_what_cannot_be_written_is_a_fault(guest: Guest) -> None:
+    """As on a disk that is full: files can be made, and no byte be put into them."""
+    guest.program("find", "")
+    faults = guest.probe("keys_are_private /a", "keys_are_private /b", full=True)
+    assert all(fault.startswith(NOT_ENDED) for fault in faults), faults
+
+
+@pytest.mark.parametrize("signal", ["KILL", "TERM"])
+def test_a_check_that_is_killed_is_a_fault(guest: Guest, signal: str) -> None:
+    # `find` runs in a command substitution: its parent's parent is the check itself.
+    guest.program("find", f'read -r _ _ _ check _ </proc/$PPID/stat; kill -{signal} "$check"')
+    first, second = guest.probe("keys_are_private /a", "no_such_probe x")
+    assert first.startswith(NOT_ENDED), first
+    assert "no_such_probe: not found" in second
+
+
+def test_checks_run_side_by_side_and_not_all_at_once(guest: Guest) -> None:
+    running = guest.top / "running"
+    running.mkdir()
+    guest.program(
+        "find",
+        f"cd {running}; : >$$; ls | wc -l >>{guest.top}/most; /bin/sleep 0.1; rm $$",
+    )
+    assert guest.probe(*(f"keys_are_private /{number}" for number in range(100))) == [""] * 100
+    most = max(map(int, (guest.top / "most").read_text().split()))
+    assert 1 < most <= 32, most
+
+
+SESSION = """case $1 in
+s_client) cat <<'EOT'
+CONNECTED(00000003)
+ 0 s:CN = gw.example
+-----BEGIN CERTIFICATE-----
+-----END CERTIFICATE-----
+Verify return code: 0 (ok)
+EOT
+;;
+x509) case "$*" in *-in*) ;; *) cat >/dev/null ;; esac; echo serial=01
+ case "$*" in *-startdate*) echo 'notBefore=Jan  1 00:00:00 2020 GMT'
+  echo 'notAfter=Jan  1 00:00:00 2100 GMT' ;; esac ;;
+esac"""
+END = "10.0.0.20 443 gw.example"
+TLS = (
+    f"tls_verifies {END} /roots.pem", f"served_is_fresh {END}", "port_answers 10.0.0.20 443",
+    f"pair_is_served /pair {END}",
+)  # fmt: skip
+
+
+def test_checks_of_one_endpoint_share_a_session(guest: Guest) -> None:
+    guest.program("openssl", SESSION)
+    assert guest.probe(*TLS) == ["", "", "", ""]
+    (session,) = [call for call in guest.calls("openssl") if call.startswith("s_client")]
+    assert "-CAfile /roots.pem" in session
+    assert "-verify_hostname gw.example" in session
+
+
+def test_a_session_that_does_not_verify_is_a_fault_of_tls_alone(guest: Guest) -> None:
+    broken = SESSION.replace(
+        "Verify return code: 0 (ok)",
+        "depth=0 CN = gw.example\nverify error:num=20:unable to get local issuer certificate\n"
+        "Verify return code: 20 (unable to get local issuer certificate)",
+    )
+    guest.program("openssl", broken)
+    tls, fresh, port, _ = guest.probe(*TLS)
+    assert tls.startswith(
+        "10.0.0.20 port 443 does not prove to be gw.example: unable to get local issuer certificate"
+    ), tls
+    assert (fresh, port) == ("", "")
+    assert sum(call.startswith("s_client") for call in guest.calls("openssl")) == 2
+
+
+def test_no_session_at_all_is_no_port_and_no_tls(guest: Guest) -> None:
+    guest.program("openssl", "echo 'connect:errno=111' >&2; exit 1")
+    guest.program("bash", "exit 1")
+    tls, _, port, _ = guest.probe(*TLS)
+    assert "no TLS session" in tls
+    assert "10.0.0.20 port 443 does not answer" in port
+
+
+def dig(*answers: str) -> str:
+    return "cat <<'EOT'\n" + "\n".join(answers) + "\nEOT"
+
+
+KNOWN = (
+    ";; ->>HEADER<<- opcode: QUERY, status: NOERROR, id: 1", ";a.example.\t\tIN\tA",
+    "a.example.\t60\tIN\tA\t10.0.0.1",
+)  # fmt: skip
+UNKNOWN = (";; ->>HEADER<<- opcode: QUERY, status: NXDOMAIN, id: 2", ";no.example.\t\tIN\tA")
+NAMES = ("names_resolve a.example=10.0.0.1", "name_is_unknown no.example")
+
+
+def test_all_names_are_asked_for_at_once(guest: Guest) -> None:
+    guest.program("dig", dig(*KNOWN, *UNKNOWN))
+    assert guest.probe(*NAMES) == ["", ""]
+    (call,) = guest.calls("dig")
+    assert "a.example A no.example A" in call
+
+
+def test_a_name_server_that_says_nothing_is_a_fault_of_both(guest: Guest) -> None:
+    guest.program("dig", "echo ';; no servers could be reached'; exit 9")
+    assert guest.probe(*NAMES) == [
+        "a.example is unknown here, not 10.0.0.1;",
+        "the name server gives no answer about no.example",
+    ]
+
+
+def test_a_wrong_address_and_a_name_that_nobody_declared(guest: Guest) -> None:
+    found = "no.example.\t60\tIN\tA\t203.0.113.9"
+    guest.program("dig", dig(*KNOWN, UNKNOWN[0].replace("NXDOMAIN", "NOERROR"), UNKNOWN[1], found))
+    assert guest.probe("names_resolve a.example=10.0.0.2", NAMES[1]) == [
+        "a.example is 10.0.0.1 here, not 10.0.0.2;",
+        "no.example is NOERROR 203.0.113.9; nobody declared it",
+    ]
+
+
+def test_a_docker_that_does_not_answer_is_told(guest: Guest) -> None:
+    guest.program("docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
+    assert guest.probe("containers_are_well shop") == ["Cannot connect to the Docker daemon"]
+
+
+def test_containers_are_told_apart_by_their_project(guest: Guest) -> None:
+    guest.program("docker", "echo 'shop web running Up 2 hours'; echo 'other db exited Exited (1)'")
+    assert guest.probe(*(f"containers_are_well {name}" for name in ("shop", "other", "x"))) == [
+        "", "db exited Exited (1)", "there are none",
+    ]  # fmt: skip
+
+
+def test_requests_go_out_together_and_one_that_fails_is_made_again(guest: Guest) -> None:
+    guest.program(
+        "curl",
+        'case "$*" in *-sZ*) echo "200 https://a.example/"; echo "502 https://b.example/" ;;'
+        " *) printf 503 ;; esac",
+    )
+    good, bad = (f"request_gives 200 https://{name}.example/ /roots.pem" for name in "ab")
+    assert guest.probe(good, bad) == ["", "gives 503, not 200"]
+    assert sum("-sZ" in call for call in guest.calls("curl")) == 1
+
+
+def test_routers_are_asked_for_at_once(guest: Guest) -> None:
+    urls = [f"http://127.0.0.1:8080/api/http/routers/{name}@file" for name in "abc"]
+    guest.program(
+        "curl",
+        f"""case "$*" in
+*{urls[2]}*{urls[1]}*|*{urls[1]}*{urls[2]}*) printf '{{"status":"enabled"}}\\n{urls[0]}\\n'
+ printf '{{"status":"disabled","error":["no"]}}\\n{urls[1]}\\n' ;;
+*{urls[1]}*) printf '{{"status":"disabled","error":["no"]}}' ;;
+*) echo '404 page not found' ;; esac""",
+    )
+    assert guest.probe(*(f"router_is_enabled {url}" for url in urls)) == [
+        "", '"error":["no"]', "Traefik does not have this router",
+    ]  # fmt: skip
