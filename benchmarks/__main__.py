@@ -1,6 +1,7 @@
-"""`python -m benchmarks converge|datapath|all`: measure, print tables, exit 1 below the goals.
+"""`python -m benchmarks converge|datapath|start|all`: measure, print, exit 1 below the goals.
 
-Uses the lab `bench` unless PHOENIX_LAB_NAME says otherwise; `converge` takes that lab down first.
+`start` needs no lab. The others use the lab `bench` unless PHOENIX_LAB_NAME says otherwise;
+`converge` takes that lab down first.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 os.environ.setdefault("PHOENIX_LAB_NAME", "bench")  # before the lab reads it
 
-from benchmarks import converge, datapath
+from benchmarks import converge, datapath, start
 from lab.progress import say
 from lab.settings import LabError
 from lab.up import down
@@ -32,9 +33,9 @@ def _positive(text: str) -> int:
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", choices=("converge", "datapath", "all"))
+    parser.add_argument("what", choices=("converge", "datapath", "start", "all"))
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers there")
-    parser.add_argument("--runs", type=_positive, default=3, help="no-change runs (converge)")
+    parser.add_argument("--runs", type=_positive, default=3, help="no-change runs, or calls")
     parser.add_argument("--repeat", type=_positive, default=5, help="loads a target (datapath)")
     parser.add_argument("--seconds", type=_positive, default=4, help="of each load (datapath)")
     parser.add_argument("--connections", type=_positive, default=16, help="at once (datapath)")
@@ -50,8 +51,9 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     machine = f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, {platform.platform()}"
     result: dict[str, Any] = {"time": datetime.now(UTC).isoformat(), "machine": machine}
-    good = True
     try:
+        if options.what in ("start", "all"):
+            result["start"] = start.measure(options.runs)
         if options.what in ("converge", "all"):
             result["converge"] = converge.measure(options.runs)
         if options.what in ("datapath", "all"):
@@ -64,14 +66,21 @@ def main(arguments: list[str]) -> int:
     finally:
         if options.json:
             options.json.write_text(json.dumps(result, indent=2) + "\n")
-        if not options.keep:
+        if not options.keep and options.what != "start":
             down()
     say(machine)
-    if "converge" in result:
-        good &= converge.print_report(result["converge"])
-    if "datapath" in result:
-        good &= datapath.print_report(result["datapath"])
-    return 0 if good else 1
+    return 0 if _print_reports(result) else 1
+
+
+def _print_reports(result: dict[str, Any]) -> bool:
+    """A table for each benchmark that was made; whether every goal is met."""
+    writers = {
+        "start": start.print_report,
+        "converge": converge.print_report,
+        "datapath": datapath.print_report,
+    }
+    met = [write(result[name]) for name, write in writers.items() if name in result]
+    return all(met)
 
 
 if __name__ == "__main__":

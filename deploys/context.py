@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from ipaddress import IPv4Network
 from pathlib import Path
 
 from pyinfra import host
@@ -14,28 +13,15 @@ from pyinfra.api import DeployError
 from facts.system import Machine, System
 from operations.host_state import question, read_or
 from phoenix.components.artifacts import Artifact, pinned
-from phoenix.declaration.load import load_site
+from phoenix.declaration.inventory import site_of
 from phoenix.secrets.store import SecretStore
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Host, Site
 
 
-@cache
-def _load(inventories: str, stacks: str, environment: str, subnet: str | None) -> Site:
-    return load_site(
-        Path(inventories),
-        Path(stacks),
-        environment=environment,
-        subnet=IPv4Network(subnet) if subnet else None,
-    )
-
-
 def site() -> Site:
-    """The site that this run's inventory was made from; read once."""
-    data = host.data
-    return _load(
-        data.site_inventories, data.site_stacks, data.site_environment, data.get("site_subnet")
-    )
+    """The site that this run's inventory was made from; loaded once."""
+    return site_of(host.data.dict())  # type: ignore[no-untyped-call]
 
 
 def me() -> Host:

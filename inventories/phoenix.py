@@ -10,17 +10,13 @@ from pathlib import Path
 from phoenix.declaration import inventory as _inventory
 
 _here = Path(__file__).resolve().parent
-_site = _inventory.load(
-    _here, _here.parent / "stacks", environment=os.environ.get("PHOENIX_ENVIRONMENT", "production")
-)
-_groups = _inventory.groups(
-    _site,
-    {
+_groups = _inventory.of_directory(
+    _here,
+    _here.parent / "stacks",
+    environment=os.environ.get("PHOENIX_ENVIRONMENT", "production"),
+    data={
         "ssh_user": "root",
         "ssh_strict_host_key_checking": "yes",
-        "site_inventories": str(_here),
-        "site_stacks": str(_here.parent / "stacks"),
-        "site_environment": _site.environment,
         "site_secrets": str(Path("~/.config/phoenix/secrets.json").expanduser()),
     },
 )

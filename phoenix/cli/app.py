@@ -1,44 +1,34 @@
-"""The command `phoenix` and its verbs."""
+"""The command `phoenix`: its verbs are in phoenix.cli.verbs, one module each."""
 
 from __future__ import annotations
 
 import sys
-from importlib import metadata
 from typing import Annotated
 
 import typer
 
-from phoenix.cli import (
-    backup,
-    certs,
-    doctor,
-    exits,
-    explain,
-    graph,
-    helptext,
-    lab,
-    output,
-    plan,
-    secrets,
-    status,
-    sync,
-    validate,
-)
+from phoenix.cli import exits
 from phoenix.cli.exits import CommandError
+from phoenix.cli.verbs import LazyGroup, error_json, wants_json
 from phoenix.site.findings import ConfigError, NameLookupError, SettingError
 
 app = typer.Typer(
     name="phoenix",
+    cls=LazyGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="`phoenix VERB --help` has examples. Shell completion: `phoenix --install-completion`.",
+    epilog="Exit codes: 0 all is well, 1 broken or failed, 2 something to do (plan), drift "
+    "(status) or warnings (validate --strict), 64 wrong usage, 130 interrupted. "
+    "`phoenix VERB --help` has examples. Shell completion: `phoenix --install-completion`.",
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
         typer.echo(f"phoenix {metadata.version('phoenix')}")
         raise typer.Exit
 
@@ -55,28 +45,21 @@ def phoenix(
     """A Proxmox host as a private, encrypted application platform: what is, and what will be."""
 
 
-app.command()(validate.validate)
-app.command()(plan.plan)
-app.command()(sync.sync)
-app.command()(status.status)
-app.command()(doctor.doctor)
-app.command()(explain.explain)
-app.command()(graph.graph)
-app.command()(backup.backup)
-app.command()(backup.restore)
-app.add_typer(certs.app, name="certs")
-app.add_typer(secrets.app, name="secrets")
-app.add_typer(lab.app, name="lab")
-helptext.tidy(app)
-
-
 def main() -> None:
-    """Run the command line; known errors end it with their own words and exit code 1."""
+    """Run the command line; known errors end it with their own words and exit code 1.
+
+    With --json the error is on standard output as well, as one JSON object.
+    """
     try:
         app(standalone_mode=True, prog_name="phoenix")
     except (CommandError, ConfigError, NameLookupError, SettingError) as error:
-        output.notes().print(f"phoenix: {error}", markup=False)
-        sys.exit(exits.ERROR)
+        sys.exit(_failed(str(error), exits.ERROR))
     except KeyboardInterrupt:
-        output.notes().print("interrupted")
-        sys.exit(exits.INTERRUPTED)
+        sys.exit(_failed("interrupted", exits.INTERRUPTED))
+
+
+def _failed(message: str, code: int) -> int:
+    if wants_json(sys.argv[1:]):
+        sys.stdout.write(error_json(message, code))
+    sys.stderr.write(f"phoenix: {message}\n")
+    return code

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli import output, project
-from phoenix.cli.converge import converge, finish
-from phoenix.cli.targets import Work
+from phoenix.cli import options
 
 PartOption = Annotated[
     list[str] | None,
@@ -26,8 +24,8 @@ def backup(
         typer.Option("--recipient", "-r", help="An age or SSH public key; may be repeated."),
     ] = None,
     part: PartOption = None,
-    inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
-    as_json: output.JsonOption = False,
+    inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Back up the CA, Portainer's data and the generated secrets into one encrypted file.
 
@@ -43,6 +41,10 @@ def backup(
 
     Exit code: 0 written and proven, 1 not.
     """
+    from phoenix.cli import project
+    from phoenix.cli.converge import converge, finish
+    from phoenix.cli.targets import Work
+
     site = project.load(inventory)
     data: dict[str, object] = {"backup_to": str(to.expanduser().resolve())}
     if recipient:
@@ -65,8 +67,8 @@ def restore(
         bool,
         typer.Option("--replace", help="What is there and differs is moved aside, not refused."),
     ] = False,
-    inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
-    as_json: output.JsonOption = False,
+    inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Put a backup back, on new guests or over what is there; then run `phoenix sync`.
 
@@ -79,6 +81,10 @@ def restore(
 
     Exit code: 0 restored, 1 refused or failed; nothing that was there is lost.
     """
+    from phoenix.cli import project
+    from phoenix.cli.converge import converge, finish
+    from phoenix.cli.targets import Work
+
     site = project.load(inventory)
     data: dict[str, object] = {"restore_from": str(file.resolve())}
     if identity is not None:

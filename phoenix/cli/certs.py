@@ -6,14 +6,8 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from phoenix.cli import exits, output, project, status
-from phoenix.cli.converge import converge, finish
-from phoenix.cli.targets import Work, guest
-from phoenix.components.ca_rotation import check_renewal
-from phoenix.health import observation
-from phoenix.health.status import Status
+from phoenix.cli import complete, exits, options
 
 app = typer.Typer(
     no_args_is_help=True, help="Certificates: list them, renew one now, replace the CA's keys."
@@ -30,8 +24,8 @@ class Rotation(StrEnum):
 
 @app.command("list")
 def list_(
-    inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
-    as_json: output.JsonOption = False,
+    inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Show every certificate as it is served: for what, by whom issued, until when, renewed when.
 
@@ -41,28 +35,33 @@ def list_(
 
     Exit code: 0 all verify, 1 one is over, does not verify, or could not be asked for.
     """
+    from phoenix.cli import output, project
+    from phoenix.cli.reports import status
+    from phoenix.health import observation
+
     asked = (observation.CERTIFICATES, observation.RENEWALS)
-    found = status.look(project.load(inventory), asked, drift=False, quiet=as_json)
-    fine = all(one.state == "ok" for one in found.certificates)
-    told = {
-        "site": found.site,
-        "at": found.at.isoformat(),
-        "certificates": [one.model_dump(mode="json") for one in found.certificates],
+    seen = status.look(project.load(inventory), asked, drift=False, quiet=as_json)
+    fine = all(one.state == "ok" for one in seen.certificates)
+    answer = {
+        "site": seen.site,
+        "at": seen.at.isoformat(),
+        "certificates": [one.model_dump(mode="json") for one in seen.certificates],
     }
-    output.emit(as_json, told, lambda console: _tell(console, found))
+    output.emit(as_json, answer, lambda console: status.tell_certificates(console, seen))
     if not fine:
         raise typer.Exit(exits.ERROR)
 
 
-def _tell(console: Console, found: Status) -> None:
-    status.tell_certificates(console, found)
-
-
 @app.command()
 def renew(
-    holder: Annotated[str, typer.Argument(help="The guest that holds it, by name or id.")],
-    inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
-    as_json: output.JsonOption = False,
+    holder: Annotated[
+        str,
+        typer.Argument(
+            help="The guest that holds it: name, id or address.", autocompletion=complete.guests
+        ),
+    ],
+    inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Renew one guest's certificates now, due or not; the old ones serve until then.
 
@@ -74,6 +73,11 @@ def renew(
 
     Exit code: 0 renewed and loaded, 1 not: the old one is still served.
     """
+    from phoenix.cli import project
+    from phoenix.cli.converge import converge, finish
+    from phoenix.cli.targets import Work, guest
+    from phoenix.components.ca_rotation import check_renewal
+
     site = project.load(inventory)
     name = check_renewal(site.site, guest(holder, site.site)).name
     work = Work(("deploys/certs_renew.py",), (name,), {"certs_renew": name})
@@ -86,8 +90,8 @@ def rotate(
     prepare: Annotated[
         bool, typer.Option("--prepare", help="Stop when every host trusts the next root as well.")
     ] = False,
-    inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
-    as_json: output.JsonOption = False,
+    inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Replace the CA's intermediate, or its root, on every host, without a failed request.
 
@@ -105,6 +109,10 @@ def rotate(
 
     Exit code: 0 it is done, 1 it stopped; both chains are trusted meanwhile.
     """
+    from phoenix.cli import project
+    from phoenix.cli.converge import converge, finish
+    from phoenix.cli.targets import Work
+
     site = project.load(inventory)
     data: dict[str, object] = {"certs_rotate": what.value}
     if prepare:

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from phoenix.cli.output import DEFAULT_INVENTORY
+from phoenix.cli.options import DEFAULT_INVENTORY
+
+if TYPE_CHECKING:
+    from phoenix.derived.find import Kind
 
 
 def names(context: typer.Context, incomplete: str) -> list[str]:
-    """Every name of the site that begins so. A shell waits for this: no error, and no output."""
+    """Every name of the site that begins so."""
+    return _offered(context, incomplete)
+
+
+def _offered(
+    context: typer.Context, incomplete: str, of: Sequence[Kind] | None = None
+) -> list[str]:
+    """Names of these kinds (None: all). A shell waits for this: no error, and no output."""
     from phoenix.cli import declared
-    from phoenix.derived.find import completions
+    from phoenix.derived.find import KINDS, completions
 
     inventory = Path(context.params.get("inventory") or DEFAULT_INVENTORY)
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         try:
-            return completions(declared.read(inventory).sound(), incomplete)
+            return completions(declared.read(inventory).sound(), incomplete, of or KINDS)
         except (Exception, SystemExit):  # noqa: BLE001 - whatever an inventory's Python raises
             return []
 
@@ -28,3 +40,8 @@ def targets(context: typer.Context, incomplete: str) -> list[str]:
     """The same names, and `all`, for verbs that may be given the whole platform."""
     every = [word for word in ("all",) if word.startswith(incomplete.lower())]
     return [*every, *names(context, incomplete)]
+
+
+def guests(context: typer.Context, incomplete: str) -> list[str]:
+    """Names and ids of guests, for verbs that work with those alone."""
+    return _offered(context, incomplete, ("guest",))

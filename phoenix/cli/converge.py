@@ -15,10 +15,9 @@ from pathlib import Path
 import typer
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from phoenix.cli import exits, output, project
+from phoenix.cli import exits, output, project, tables
 from phoenix.cli.exits import CommandError
 from phoenix.cli.progress import Follower, follow
 from phoenix.cli.targets import Work
@@ -86,7 +85,7 @@ class Session:
         work = Work((), (self.site.site.hypervisor.name,), environment={lock.KEEP: "1"})
         answered = threading.Event()
         ended: list[Finished] = []
-        its, ours = os.pipe()
+        read_end, write_end = os.pipe()
 
         def hear(event: Mapping[str, object]) -> None:
             if event["event"] == "locked":
@@ -94,7 +93,7 @@ class Session:
 
         def keep() -> None:
             try:
-                ended.append(run(self._request(work), listen=hear, stdin=its))
+                ended.append(run(self._request(work), listen=hear, stdin=read_end))
             finally:
                 answered.set()
 
@@ -106,9 +105,9 @@ class Session:
             self.runs += refused
             yield not refused
         finally:
-            os.close(ours)
+            os.close(write_end)  # the run that keeps the lock ends with its input
             keeper.join()
-            os.close(its)
+            os.close(read_end)
 
     def _request(self, work: Work) -> Request:
         return self.site.request(
@@ -121,28 +120,36 @@ class Session:
 
     def summary(self, *, notes: bool = False) -> Summary:
         """What all calls did together, with what their steps said where `notes` are wanted."""
-        made = _summary(self.site.name, self.owner.command, self.runs, self.began, self.path)
-        return made.model_copy(update={"notes": _notes(self.runs)}) if notes else made
+        summary = _summary(self.site.name, self.owner.command, self.runs, self.began, self.path)
+        return summary.model_copy(update={"notes": _notes(self.runs)}) if notes else summary
 
 
 @contextmanager
 def session(site: project.Project, command: str, *, quiet: bool) -> Iterator[Session]:
-    """Hold the site's lock and a log for `command`, written as after `phoenix`.
+    """Hold the site's lock, and keep a log, while a command calls pyinfra.
+
+    Args:
+        site: the project and its inventory.
+        command: what the operator typed after `phoenix`.
+        quiet: show no progress.
+
+    Yields:
+        The session, by which the command calls pyinfra.
 
     Raises:
         CommandError: another run is at work.
     """
     notes, now = output.notes(), datetime.now(UTC)
-    owner = lock.me(f"phoenix {command}")
+    owner = lock.this_process(f"phoenix {command}")
     logs = run_log(site.state / "runs", command.split()[0], now, site.known_secrets())
     try:
         with (
-            lock.held(site.state / "lock", owner) as left,
+            lock.held(site.state / "lock", owner) as died,
             logs as (path, log),
             follow(notes, quiet=quiet) as follower,
         ):
-            if left is not None and not quiet:
-                notes.print(f"taking over from a run that died: {left}", markup=False)
+            if died is not None and not quiet:
+                notes.print(f"taking over from a run that died: {died}", markup=False)
             log.write(f"{now:%Y-%m-%d %H:%M:%S} UTC: phoenix {command}\n")
             yield Session(site, owner, follower, log, path)
     except lock.LockedError as error:
@@ -157,10 +164,20 @@ def converge(
     quiet: bool,
     notes: bool = False,
 ) -> Summary:
-    """Run `planned`, one call of pyinfra after the other, until one fails.
+    """Run pyinfra once for each part of the work, until one call fails.
 
     From a hypervisor without guests the guests come first, since pyinfra connects to every host
     before it deploys anything.
+
+    Args:
+        site: the project and its inventory.
+        planned: the calls of pyinfra, in order.
+        command: what the operator typed after `phoenix`: its first word names the log.
+        quiet: show no progress.
+        notes: the summary holds what the steps that changed something said of it.
+
+    Returns:
+        What all calls did together; `ok` is false where one failed.
 
     Raises:
         CommandError: another run is at work.
@@ -176,7 +193,7 @@ def converge(
 
 def _with_guests_first(site: project.Project, planned: Sequence[Work]) -> list[Work]:
     whole = any(one.deploys == ("deploys/all.py",) and not one.limit for one in planned)
-    if not whole or site.setting("proxmox_api", "off") == "off":
+    if not whole or site.settings.get("proxmox_api", "off") == "off":
         return list(planned)
     guests = site.site.guests
     with ThreadPoolExecutor(max_workers=len(guests) or 1) as pool:
@@ -235,14 +252,14 @@ def finish(summary: Summary, as_json: bool) -> None:
 def tell(console: Console, summary: Summary) -> None:
     """The summary for a person: hosts, then the first cause of a failure, then the log."""
     styles = {"changed": "green", "unchanged": "", "failed": "bold red"}
-    if summary.hosts:
-        table = Table("host", "outcome", "steps", "changed", box=None, padding=(0, 2, 0, 0))
-        for host in summary.hosts:
-            word = Text(host.outcome, style=styles[host.outcome])
-            names = [step.rpartition("|")[2].strip() for step in host.changed]
-            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
-            table.add_row(host.host, word, str(host.steps), shown)
-        console.print(table)
+    rows: list[tuple[tables.Cell, ...]] = []
+    for host in summary.hosts:
+        word = Text(host.outcome, style=styles[host.outcome])
+        names = [step.rpartition("|")[2].strip() for step in host.changed]
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+        rows.append((host.host, word, str(host.steps), shown))
+    if rows:
+        tables.show(console, "hosts", ["host", "outcome", "steps", "changed"], rows)
     for line in summary.notes:
         console.print(f"  {line}", markup=False)
     if summary.first_cause is not None:
@@ -252,8 +269,7 @@ def tell(console: Console, summary: Summary) -> None:
     if summary.ok:
         end = "converged" if summary.command.startswith("phoenix sync") else "done"
         end += " and verified" if summary.verified else ""
-    changes = f"{total} change{'s'[: total != 1]}"
-    said = f"{end} in {summary.seconds:.0f} s, {changes}; log: {summary.log}"
+    said = f"{end} in {summary.seconds:.0f} s, {output.count(total, 'change')}; log: {summary.log}"
     console.print(said, markup=False)
 
 

@@ -6,29 +6,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from phoenix.cli import project
 from phoenix.cli.exits import CommandError
-from phoenix.declaration.inventory import FaultyError
+from phoenix.declaration.inventory import FaultyError, stacks_of
 from phoenix.declaration.load import load_site
 from phoenix.site.findings import ConfigError, Finding
 from phoenix.site.model import Site
-
-_INSTALLED = Path(__file__).resolve().parent.parent.parent
-
-
-InventoryOption = Annotated[
-    Path,
-    typer.Option(
-        "--inventory",
-        "-i",
-        envvar="PHOENIX_INVENTORY",
-        help="The site's pyinfra inventory, or a directory with its two JSON files.",
-    ),
-]
 
 
 @dataclass(frozen=True)
@@ -102,11 +87,11 @@ def read(inventory: Path) -> Declared:
 
 
 def _directory(folder: Path) -> Declared:
-    stacks = next((p for p in (folder / "stacks", folder.parent / "stacks") if p.is_dir()), None)
-    root = folder.parent if (folder.parent / "group_data").is_dir() else _INSTALLED
+    stacks = stacks_of(folder)
+    root = folder.parent if (folder.parent / "group_data").is_dir() else project.INSTALLED
     site, error = None, None
     try:
         site = load_site(folder, stacks, environment=os.environ.get("PHOENIX_ENVIRONMENT"))
     except ConfigError as found:
         error = found
-    return Declared(root, folder.name, folder, stacks or folder / "stacks", {}, site, error)
+    return Declared(root, folder.name, folder, stacks, {}, site, error)

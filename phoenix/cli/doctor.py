@@ -2,56 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from pydantic import BaseModel, ConfigDict
-from rich.console import Console
-from rich.text import Text
 
-from phoenix.cli import complete, exits, output, project, tables
-from phoenix.cli.observing import observe
-from phoenix.health import observation, paths
-from phoenix.health.diagnosis import Cause, Diagnosis, Findings, PathReport, diagnose
-
-_MARKS = {"ok": ("ok", "green"), "broken": ("BROKEN", "bold red"),
-          "follows": ("fails too", "red"), "unknown": ("unknown", "yellow")}  # fmt: skip
-
-_KINDS = {
-    "names": "names, asked by",
-    "renewal": "the CA, asked by",
-    "api": "Portainer",
-    "agent": "its agents",
-    "stack": "stacks",
-    "guard": "kept shut",
-}
-
-
-class Report(BaseModel):
-    """What `doctor` found. `name`: what was asked about, empty for the whole site."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    site: str
-    name: str
-    ok: bool
-    first_cause: Cause | None
-    other_causes: tuple[Cause, ...]
-    paths: tuple[PathReport, ...]
-
-    @classmethod
-    def of(cls, site: str, name: str, diagnosis: Diagnosis) -> Report:
-        """The report of a diagnosis."""
-        return cls(
-            site=site,
-            name=name,
-            ok=not diagnosis.causes and all(path.state == "ok" for path in diagnosis.paths),
-            first_cause=diagnosis.first_cause,
-            other_causes=diagnosis.causes[1:],
-            paths=diagnosis.paths,
-        )
-
+from phoenix.cli import complete, exits, options
 
 NameArgument = Annotated[
     str | None,
@@ -66,8 +21,8 @@ NameArgument = Annotated[
 
 def doctor(
     name: NameArgument = None,
-    inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
-    as_json: output.JsonOption = False,
+    inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Check each hop of each path from the guest that makes it; name the first cause.
 
@@ -81,6 +36,12 @@ def doctor(
 
     Exit code: 0 all is well, 1 something is broken or could not be asked.
     """
+    from phoenix.cli import output, project
+    from phoenix.cli.observing import observe
+    from phoenix.cli.reports.doctor import Report, tell
+    from phoenix.health import observation, paths
+    from phoenix.health.diagnosis import Findings, diagnose
+
     site = project.load(inventory)
     asked = paths.paths(site.site) if name is None else paths.select(site.site, name)
     hosts = {host.name for host in site.site.hosts}
@@ -92,91 +53,3 @@ def doctor(
     output.emit(as_json, report, lambda console: tell(console, report))
     if not report.ok:
         raise typer.Exit(exits.ERROR)
-
-
-def tell(console: Console, report: Report) -> None:
-    """The causes first, then each path; hop by hop where it is not well or was asked for."""
-    if report.first_cause is not None:
-        tell_cause(console, report.first_cause, first=True)
-    for cause in report.other_causes:
-        tell_cause(console, cause, first=False)
-    well = [path for path in report.paths if path.state == "ok"]
-    for group in _by_cause(report):
-        _tell_path(console, group[0])
-        if group[1:]:
-            names = ", ".join(path.name for path in group[1:])
-            _indented(console, f"the same stops: {names}")
-            console.print()
-    if not report.name:
-        _tell_well(console, well)
-    if report.ok:
-        console.print(f"all is well: {len(well)} paths, every hop proven")
-    else:
-        console.print(f"{len(well)} of {len(report.paths)} paths are well")
-
-
-def _by_cause(report: Report) -> list[list[PathReport]]:
-    """Paths that one cause stops are told as one; those that were asked for, each by itself."""
-    if report.name:
-        return [[path] for path in report.paths]
-    causes = [cause for cause in (report.first_cause, *report.other_causes) if cause]
-    groups = [[path for path in report.paths if path.name in cause.breaks] for cause in causes]
-    return [group for group in groups if group]
-
-
-def tell_cause(console: Console, cause: Cause, *, first: bool) -> None:
-    """One cause, what it breaks, and what is likely to fix it."""
-    style = "bold red" if first else "red"
-    word = "first cause" if first else "also"
-    console.print(Text(f"{word}: {cause.layer} on {cause.host}: {cause.hop}", style=style))
-    lines = [cause.fault]
-    others = [host for host in cause.seen_by if host != cause.host]
-    if others:
-        lines.append(f"seen by {', '.join(others)} as well")
-    if cause.breaks:
-        shown = ", ".join(cause.breaks[:3])
-        more = f" and {len(cause.breaks) - 3} more" if cause.breaks[3:] else ""
-        verb = "breaks or hides" if cause.layer == "reach" else "breaks"
-        lines.append(f"{verb}: {shown}{more}")
-    lines.append(f"likely fix: {cause.fix.advice}")
-    for line in lines:
-        _indented(console, line)
-    for command in cause.fix.commands:
-        console.print(Text(f"    {command}", style="cyan"))
-    console.print()
-
-
-def _tell_path(console: Console, path: PathReport) -> None:
-    rows: list[tuple[tables.Cell, ...]] = []
-    for hop in path.hops:
-        word, style = _MARKS[hop.state]
-        where = hop.source if hop.source == hop.target else f"{hop.source} → {hop.target}"
-        fault = hop.fault.brief if hop.fault and hop.state in ("broken", "unknown") else ""
-        rows.append((Text(f"  {where}"), hop.what, Text(word, style=style), fault))
-    word, _ = _MARKS[path.state]
-    tables.show(console, f"{path.name}: {word}", ["", "", "", ""], rows)
-
-
-def _tell_well(console: Console, well: Sequence[PathReport]) -> None:
-    """Requests by name with their way; what they rest on by its kind."""
-    rows: list[tuple[tables.Cell, ...]] = []
-    for path in well:
-        if path.kind == "request":
-            way = dict.fromkeys(name for hop in path.hops for name in (hop.source, hop.target))
-            rows.append((tables.state("ok"), path.name, " → ".join(way)))
-    for kind, what in _KINDS.items():
-        names = [
-            path.hops[0].source if kind in ("names", "renewal") else path.name
-            for path in well
-            if path.kind == kind
-        ]
-        if names:
-            rows.append((tables.state("ok"), what, ", ".join(names)))
-    if rows:
-        tables.show(console, "what is well", ["", "", ""], rows)
-
-
-def _indented(console: Console, line: str) -> None:
-    width = (console.width if console.is_terminal else tables.WIDTH) - 2
-    for part in Text(line).wrap(console, width):
-        console.print(Text("  ") + part)

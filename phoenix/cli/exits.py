@@ -6,11 +6,13 @@ OK = 0
 """All is well; for `plan`: nothing to do."""
 ERROR = 1
 """Something failed or is broken, or the command cannot be carried out."""
-ATTENTION = 2
-"""For `plan`: there are changes. For `validate --strict`: warnings. Also: wrong usage (click)."""
+CHANGES = 2
+"""`plan`: there is something to do. `status`: drift alone. `validate --strict`: warnings alone."""
+USAGE = 64
+"""The command line itself is wrong (EX_USAGE of sysexits.h)."""
 INTERRUPTED = 130
 """Ended by Ctrl-C (128 + SIGINT)."""
 
 
 class CommandError(Exception):
-    """A verb cannot go on; the text says what is wrong and how to mend it."""
+    """A verb cannot go on; the text says what is wrong and how to fix it."""

@@ -9,12 +9,8 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli import declared, output
+from phoenix.cli import options
 from phoenix.cli.exits import CommandError
-from phoenix.graph import html as graph_html
-from phoenix.graph import mermaid as graph_mermaid
-from phoenix.graph import svg as graph_svg
-from phoenix.graph import topology as graphs
 
 
 class Format(StrEnum):
@@ -24,12 +20,6 @@ class Format(StrEnum):
     SVG = "svg"
     HTML = "html"
 
-
-_WRITERS = {
-    Format.MERMAID: graph_mermaid.mermaid,
-    Format.SVG: graph_svg.svg,
-    Format.HTML: graph_html.html,
-}
 
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="What to write.")]
 OutputOption = Annotated[
@@ -41,8 +31,8 @@ OutputOption = Annotated[
 def graph(
     format: FormatOption = Format.MERMAID,  # noqa: A002 - the option's name
     target: OutputOption = None,
-    inventory: declared.InventoryOption = output.DEFAULT_INVENTORY,
-    as_json: output.JsonOption = False,
+    inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Draw the topology: clients, gateway, proxy, guests, services, stacks, DNS and CA.
 
@@ -54,8 +44,12 @@ def graph(
       phoenix graph -f html -o page.html    the picture with tables below it
       phoenix graph --json                  boxes and links, for a script
     """
-    picture = graphs.topology(declared.read(inventory).sound())
-    text = picture.model_dump_json(indent=2) + "\n" if as_json else _WRITERS[format](picture)
+    from phoenix.cli import declared, output
+    from phoenix.graph import html, mermaid, svg, topology
+
+    picture = topology.topology(declared.read(inventory).sound())
+    writers = {Format.MERMAID: mermaid.mermaid, Format.SVG: svg.svg, Format.HTML: html.html}
+    text = picture.model_dump_json(indent=2) + "\n" if as_json else writers[format](picture)
     if target is None:
         sys.stdout.write(text)
         return

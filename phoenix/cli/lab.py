@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli import output, project
+from phoenix.cli import options
 from phoenix.cli.exits import CommandError
 
 app = typer.Typer(
@@ -17,7 +17,9 @@ app = typer.Typer(
 
 
 def _run(*words: str) -> None:
-    root = project.find(output.DEFAULT_INVENTORY).parent.parent
+    from phoenix.cli import project
+
+    root = project.find(options.DEFAULT_INVENTORY).parent.parent
     if not (root / "lab" / "__main__.py").is_file():
         raise CommandError(f"{root} has no lab: call this in a checkout of the project")
     done = subprocess.run([sys.executable, str(root / "lab"), *words], cwd=root, check=False)
@@ -48,7 +50,7 @@ def down() -> None:
 
 
 @app.command()
-def status(as_json: output.JsonOption = False) -> None:
+def status(as_json: options.JsonOption = False) -> None:
     """One line per host; exit code 0 if all of them are up and healthy, else 1.
 
     Examples:

@@ -34,7 +34,7 @@ def observe(
         done = run(request)
     else:
         count = len(hosts) or len(site.site.hosts)
-        with console.status(f"looking at {count} hosts"):
+        with console.status(f"looking at {output.count(count, 'host')}"):
             done = run(request)
     observed = Observed(done.story.values, done.story.unreachable)
     if done.returncode != 0 and not (observed.values or observed.silent):

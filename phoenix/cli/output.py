@@ -5,34 +5,31 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from pydantic import BaseModel
 from rich.console import Console
 
-DEFAULT_INVENTORY = Path("inventories/phoenix.py")
-
-InventoryOption = Annotated[
-    Path,
-    typer.Option(
-        "--inventory", "-i", envvar="PHOENIX_INVENTORY", help="The site's pyinfra inventory."
-    ),
-]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="One JSON object on standard output instead of words.")
-]
+WIDTH = 100
+"""Columns of what is written to a pipe or a file."""
 
 
 def console() -> Console:
-    """For a person, on standard output."""
-    return Console(highlight=False, soft_wrap=True)
+    """For a person, on standard output: `WIDTH` columns where no terminal says how many."""
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = WIDTH
+    return console
 
 
 def notes() -> Console:
     """For progress and notes: standard error, so that standard output stays a result's."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def count(number: int, noun: str) -> str:
+    """A number and what is counted, as a person writes it: `1 host`, `2 hosts`, `0 hosts`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def emit(as_json: bool, data: BaseModel | dict[str, Any], tell: Callable[[Console], None]) -> None:

@@ -93,11 +93,11 @@ class Lines:
         elif kind == "step":
             self.counted = f"{event['number']}/{event['count']}"
         elif kind == "step_done":
-            told = [f"changed {', '.join(event['changed'])}"] if event["changed"] else []
+            parts = [f"changed {', '.join(event['changed'])}"] if event["changed"] else []
             if event["unchanged"]:
-                told.append(f"{len(event['unchanged'])} unchanged")
-            if told:
-                self._say(f"{self.counted} {_label(event['step'])}: {'; '.join(told)}")
+                parts.append(f"{len(event['unchanged'])} unchanged")
+            if parts:
+                self._say(f"{self.counted} {_label(event['step'])}: {'; '.join(parts)}")
         elif kind == "host_failed":
             self._say(f"{self.counted} {_label(event['step'])}: FAILED on {event['host']}")
 

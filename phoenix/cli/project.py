@@ -8,46 +8,47 @@ import os
 import runpy
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
-
-from pydantic import SecretStr
+from typing import TYPE_CHECKING, Any
 
 from phoenix.cli.exits import CommandError
-from phoenix.declaration.load import load_site
-from phoenix.runs.logs import state_directory
-from phoenix.runs.process import Request
-from phoenix.secrets.store import SecretError, SecretStore
+from phoenix.declaration import inventory as inventories
 from phoenix.site.model import Site
 
-_INSTALLED = Path(__file__).resolve().parent.parent.parent
+if TYPE_CHECKING:  # completion needs none of these
+    from pydantic import SecretStr
+
+    from phoenix.runs.process import Request
+    from phoenix.secrets.store import SecretStore
+
+INSTALLED = Path(__file__).resolve().parent.parent.parent
+"""The project that this command was installed from."""
 
 
 @dataclass(frozen=True)
 class Project:
-    """A project directory, one of its inventories, and the data of the inventory's hosts."""
+    """A project directory, one of its inventories, and the data of the inventory's hosts.
+
+    `environment` holds the environment variables by which the inventory finds its site.
+    """
 
     root: Path
     inventory: Path
     data: Mapping[str, Any]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def site(self) -> Site:
-        """The site as the deploys see it."""
-        subnet = self.data.get("site_subnet")
-        return load_site(
-            Path(self.data["site_inventories"]),
-            Path(self.data["site_stacks"]),
-            environment=self.data["site_environment"],
-            subnet=IPv4Network(subnet) if subnet else None,
-        )
+        """The site as the deploys see it: the one that the inventory loaded."""
+        return inventories.site_of(self.data)
 
-    @property
+    @cached_property
     def secrets(self) -> SecretStore:
         """The site's secrets."""
+        from phoenix.secrets.store import SecretStore
+
         return SecretStore(Path(self.data["site_secrets"]))
 
     @property
@@ -58,27 +59,34 @@ class Project:
     @property
     def state(self) -> Path:
         """Where this machine keeps logs and lock of the site's runs."""
+        from phoenix.runs.logs import state_directory
+
         return state_directory(self.name)
 
-    def setting(self, name: str, default: Any = None) -> Any:
-        """A setting as pyinfra would find it: the inventory's, its group file's, then all's."""
-        if name in self.data:
-            return self.data[name]
-        for file in (self.inventory.name, "all.py"):
-            path = self.root / "group_data" / file
-            if path.exists():
-                found = runpy.run_path(str(path))
-                if name in found:
-                    return found[name]
-        return default
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """The settings as pyinfra would find them: the inventory's, its group file's, then all's.
+
+        A file that cannot be executed is left out: pyinfra itself says what is wrong with it.
+        """
+        from phoenix.declaration import settings
+        from phoenix.site.findings import Report
+
+        files = settings.read(self.root, Report())
+        return settings.effective(files, [self.inventory.stem], self.data)
 
     def request(self, *deploys: str, **options: Any) -> Request:
         """A call of pyinfra on this inventory; `options` as in `phoenix.runs.process.Request`."""
+        from phoenix.runs.process import Request
+
         relative = self.inventory.relative_to(self.root)
-        return Request(self.root, relative, deploys, **options)
+        environment = {**self.environment, **options.pop("environment", {})}
+        return Request(self.root, relative, deploys, environment=environment, **options)
 
     def known_secrets(self) -> list[SecretStr]:
         """Every secret that is known here without asking anybody: to be kept out of logs."""
+        from phoenix.secrets.store import SecretError
+
         try:
             return self.secrets.values()
         except SecretError as error:
@@ -91,7 +99,7 @@ def find(inventory: Path) -> Path:
     Raises:
         CommandError: there is no such file.
     """
-    for candidate in (inventory, _INSTALLED / inventory):
+    for candidate in (inventory, INSTALLED / inventory):
         if candidate.is_file():
             return candidate.resolve()
     raise CommandError(
@@ -103,22 +111,36 @@ def find(inventory: Path) -> Path:
 def load(inventory: Path) -> Project:
     """The project of an inventory whose declaration is sound.
 
+    A directory with the two JSON files will do: it is deployed by the project beside it, else by
+    the installed one.
+
     Raises:
         CommandError: the file or the declaration cannot be used; the text holds all findings.
     """
-    path = find(inventory)
+    environment = {}
+    if inventory.is_dir():
+        environment = {inventories.DIRECTORY: str(inventory.resolve())}
+        beside = inventory.resolve().parent
+        root = beside if (beside / "deploys").is_dir() else INSTALLED
+        path = find(root / "inventories" / "directory.py")
+    else:
+        path = find(inventory)
     root = path.parent.parent
-    with _importable(root), contextlib.redirect_stderr(io.StringIO()):  # `validate` tells warnings
+    with (
+        _importable(root),
+        _variables(environment),
+        contextlib.redirect_stderr(io.StringIO()),  # `validate` shows warnings
+    ):
         try:
-            found = runpy.run_path(str(path))
+            names = runpy.run_path(str(path))
         except SystemExit as error:
             raise CommandError(str(error)) from error
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
             raise CommandError(f"the inventory {path} cannot be executed: {what}") from error
-    for value in found.values():
+    for value in names.values():
         if isinstance(value, list) and value and isinstance(value[0], tuple):
-            return Project(root, path, value[0][1])
+            return Project(root, path, value[0][1], environment)
     raise CommandError(f"{path} has no hosts: it must define groups as lists of (name, data)")
 
 
@@ -133,3 +155,15 @@ def _importable(root: Path) -> Iterator[None]:
     finally:
         os.chdir(before)
         sys.path.remove(str(root))
+
+
+@contextlib.contextmanager
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    """These environment variables, and afterwards those that were there before."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli import complete, output, project, targets
-from phoenix.cli.converge import converge, finish
+from phoenix.cli import complete, options
 
 TargetsArgument = Annotated[
     list[str] | None,
@@ -22,8 +21,8 @@ TargetsArgument = Annotated[
 
 def sync(
     target: TargetsArgument = None,
-    inventory: output.InventoryOption = output.DEFAULT_INVENTORY,
-    as_json: output.JsonOption = False,
+    inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Converge the site, or the targets alone; a second run changes nothing.
 
@@ -37,6 +36,9 @@ def sync(
 
     Exit code: 0 converged and verified, 1 something failed (its first cause is named).
     """
+    from phoenix.cli import project, targets
+    from phoenix.cli.converge import converge, finish
+
     chosen = list(target or [])
     site = project.load(inventory)
     planned = targets.work(chosen, site.site)

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-WIDTH = 100
+from phoenix.cli.output import WIDTH
+
 _STYLES = {"ok": "green", "broken": "bold red", "silent": "bold red", "unknown": "yellow"}
 
 
@@ -23,18 +24,18 @@ def show(
 
     It is 100 columns wide where there is no terminal to say how wide.
     """
-    found = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
-    kept = [n for n in range(len(columns)) if any(row[n].plain for row in found)]
+    cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    kept = [n for n in range(len(columns)) if any(row[n].plain for row in cells)]
     console.print(Text(title, style="bold"))
-    made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    made.show_header = any(columns)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.show_header = any(columns)
     for number in kept:
-        made.add_column(columns[number], overflow="fold", no_wrap=number == 0)
-    for row in found:
-        made.add_row(*(row[number] for number in kept))
+        table.add_column(columns[number], overflow="fold", no_wrap=number == 0)
+    for row in cells:
+        table.add_row(*(row[number] for number in kept))
     if not console.is_terminal:
         console.width = WIDTH
-    console.print(made, soft_wrap=False)
+    console.print(table, soft_wrap=False)
     console.print()
 
 

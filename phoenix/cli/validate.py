@@ -2,59 +2,19 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
-from pydantic import BaseModel
-from rich.console import Console
-from rich.text import Text
 
-from phoenix.cli import declared, exits, output
-from phoenix.cli.declared import Declared
-from phoenix.declaration import inventory as inventories
-from phoenix.declaration import positions
-from phoenix.secrets.store import SecretStore
-from phoenix.site.findings import Finding
-from phoenix.validation import validate as validation
-
-_STYLES = {"error": "bold red", "warning": "yellow"}
-
-
-class Found(BaseModel):
-    """One finding. `line` is in `file`, from 1; null where it is about no line."""
-
-    severity: Literal["error", "warning"]
-    file: str
-    line: int | None
-    path: str
-    message: str
-    fix: str
-
-
-class Verdict(BaseModel):
-    """All findings, by file, errors first."""
-
-    inventory: str
-    errors: int
-    warnings: int
-    findings: list[Found]
-
-    def exit_code(self, *, strict: bool) -> int:
-        """1 for an error, 2 for a warning where `strict`, else 0."""
-        if self.errors:
-            return exits.ERROR
-        return exits.ATTENTION if strict and self.warnings else exits.OK
-
+from phoenix.cli import options
 
 StrictOption = Annotated[bool, typer.Option("--strict", help="Warnings end with exit code 2.")]
 
 
 def validate(
     strict: StrictOption = False,
-    inventory: declared.InventoryOption = output.DEFAULT_INVENTORY,
-    as_json: output.JsonOption = False,
+    inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Check the whole configuration, offline: no host is asked and no secret is needed.
 
@@ -68,80 +28,9 @@ def validate(
 
     Exit code: 0 nothing is wrong, 1 there are errors, 2 warnings with --strict.
     """
+    from phoenix.cli import declared, output
+    from phoenix.cli.reports.validate import look, tell
+
     verdict = look(declared.read(inventory))
     output.emit(as_json, verdict, lambda console: tell(console, verdict))
     raise typer.Exit(verdict.exit_code(strict=strict))
-
-
-def look(found: Declared) -> Verdict:
-    """Everything that can be said of a declaration and its settings."""
-    site = found.site
-    findings = list(found.findings)
-    if site is not None:
-        findings += validation.chain(site)
-    store = found.data.get("site_secrets", "~/.config/phoenix/secrets.json")
-    findings += validation.settings(
-        found.root,
-        found.name,
-        found.data,
-        groups=(*inventories.GROUPS, *_inventory_names(found.root)),
-        known=_pyinfra_settings(),
-        site=site,
-        find=SecretStore(Path(store).expanduser()).find,
-        home=Path.home(),
-    )
-    lines = cache(lambda label: positions.lines(found.file(label)))
-    files = list(dict.fromkeys(finding.file for finding in findings))
-    told = [_with_line(one, lines(one.file)) for one in findings]
-    told.sort(key=lambda one: (files.index(one.file), one.severity != "error", one.line or 0))
-    return Verdict(
-        inventory=found.name,
-        errors=sum(one.severity == "error" for one in findings),
-        warnings=sum(one.severity == "warning" for one in findings),
-        findings=told,
-    )
-
-
-def _with_line(one: Finding, lines: dict[str, int]) -> Found:
-    said = one.path.removeprefix("line ").partition(",")[0]  # of text that is no JSON at all
-    line = int(said) if said.isdigit() else positions.line_of(lines, one.path)
-    return Found(severity=one.severity, file=one.file, line=line, path=one.path,
-                 message=one.message, fix=one.fix)  # fmt: skip
-
-
-def _inventory_names(root: Path) -> list[str]:
-    """Each inventory's hosts are a group that is called like its file."""
-    return [file.stem for file in (root / "inventories").glob("*.py")]
-
-
-def _pyinfra_settings() -> frozenset[str]:
-    """Host data that pyinfra itself reads: its SSH connector's; slow to import, so only here."""
-    from pyinfra.connectors.ssh import ConnectorData
-
-    return frozenset(ConnectorData.__annotations__)
-
-
-def tell(console: Console, verdict: Verdict) -> None:
-    """The findings for a person, grouped by file, and a last line with their numbers."""
-    for file in dict.fromkeys(found.file for found in verdict.findings):
-        console.print(Text(file, style="bold"))
-        for found in (one for one in verdict.findings if one.file == file):
-            head = Text("  ")
-            head.append(found.severity, style=_STYLES[found.severity])
-            place = f"line {found.line}" if found.line else ""
-            where = ", ".join(word for word in (place, found.path) if word)
-            head.append(f"  {where}" if where else "  the whole file")
-            console.print(head)
-            console.print(Text(f"    {found.message}"))
-            console.print(Text(f"    fix: {found.fix}", style="dim"))
-        console.print()
-    errors = _count(verdict.errors, "error")
-    warnings = _count(verdict.warnings, "warning")
-    if verdict.findings:
-        console.print(f"{errors}, {warnings}")
-    else:
-        console.print(f"nothing is wrong with {verdict.inventory}: {errors}, {warnings}")
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"

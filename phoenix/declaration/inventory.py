@@ -14,6 +14,9 @@ from phoenix.site.model import Site
 
 GROUPS = ("hypervisor", "lxc", "vm", "step_ca", "traefik", "nginx", "portainer", "docker")
 
+DIRECTORY = "PHOENIX_DIRECTORY"
+"""Environment variable that names the directory of inventories/directory.py."""
+
 HostList = list[tuple[str, dict[str, Any]]]
 
 
@@ -26,12 +29,22 @@ class FaultyError(SystemExit):
         super().__init__(f"The configuration cannot be used.\n{error}")
 
 
+_Place = tuple[str, str, str, str | None]
+_loaded: dict[_Place, Site] = {}
+
+
 def load(
-    inventories: Path, stacks: Path, *, environment: str, subnet: IPv4Network | None = None
+    inventories: Path, stacks: Path, *, environment: str | None, subnet: IPv4Network | None = None
 ) -> Site:
     """The site for an inventory file; a faulty one ends the program with its findings.
 
     Warnings go to standard error: standard output belongs to pyinfra's --json.
+
+    Args:
+        inventories: the directory of the two JSON files.
+        stacks: the directory of the stacks.
+        environment: that of stacks deployed without their own; None: the declared one.
+        subnet: see `load_site`.
 
     Raises:
         FaultyError: with the report of all findings, before any host is touched.
@@ -42,7 +55,46 @@ def load(
         raise FaultyError(error, inventories, stacks) from None
     for warning in site.warnings:
         sys.stderr.write(f"warning: {warning}\n")
+    place = (str(inventories), str(stacks), site.environment, str(subnet) if subnet else None)
+    _loaded[place] = site
     return site
+
+
+def site_of(data: Mapping[str, Any]) -> Site:
+    """The site that an inventory's hosts were made from, by their data.
+
+    It is the one that the inventory loaded in this process, so that a run loads it once.
+    """
+    given = data.get("site_subnet")
+    inventories, stacks = data["site_inventories"], data["site_stacks"]
+    place = (inventories, stacks, data["site_environment"], given)
+    if place not in _loaded:
+        _loaded[place] = load_site(
+            Path(inventories),
+            Path(stacks),
+            environment=data["site_environment"],
+            subnet=IPv4Network(given) if given else None,
+        )
+    return _loaded[place]
+
+
+def stacks_of(folder: Path) -> Path:
+    """The stacks of a directory with the two JSON files: in it, else beside it."""
+    found = (folder / "stacks", folder.parent / "stacks")
+    return next((path for path in found if path.is_dir()), found[0])
+
+
+def of_directory(
+    folder: Path, stacks: Path, *, environment: str | None, data: Mapping[str, Any]
+) -> dict[str, HostList]:
+    """The groups of the site in a directory; its hosts have `data` and where the site was found."""
+    site = load(folder, stacks, environment=environment)
+    place = {
+        "site_inventories": str(folder),
+        "site_stacks": str(stacks),
+        "site_environment": site.environment,
+    }
+    return groups(site, {**data, **place})
 
 
 def groups(site: Site, data: Mapping[str, Any]) -> dict[str, HostList]:

@@ -176,13 +176,13 @@ def names(site: Site, of: Sequence[Kind] = KINDS) -> tuple[str, ...]:
     return tuple(dict.fromkeys(ordered))
 
 
-def completions(site: Site, incomplete: str) -> list[str]:
+def completions(site: Site, incomplete: str, of: Sequence[Kind] = KINDS) -> list[str]:
     """What can follow of an unfinished word: names, or names of the kind that stands before."""
     kind, colon, begun = incomplete.lower().partition(":")
-    if colon and kind in ALL_KINDS:
-        of = [one for one in KINDS if one == kind]
-        return [f"{kind}:{name}" for name in names(site, of) if name.lower().startswith(begun)]
-    return [name for name in names(site) if name.lower().startswith(incomplete.lower())]
+    if colon and kind in of:
+        found = names(site, [one for one in of if one == kind])
+        return [f"{kind}:{name}" for name in found if name.lower().startswith(begun)]
+    return [name for name in names(site, of) if name.lower().startswith(incomplete.lower())]
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -1,1 +1,1 @@
-"""pyinfra runs as the command line sees them: started, followed live, told in typed results."""
+"""pyinfra runs as the command line sees them: started, followed live, with typed results."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 OWNER = "PHOENIX_LOCK_OWNER"
-"""Environment variable in which a run is told, as JSON, for whom it is to lock the site."""
+"""Environment variable with the owner, as JSON, for whom a run is to lock the site."""
 
 KEEP = "PHOENIX_LOCK_KEEP"
 """Environment variable, set in a run that is to do nothing but keep the lock until its input ends;
@@ -58,12 +58,16 @@ class LockedError(RuntimeError):
     def __init__(self, owner: Owner | None) -> None:
         """Keep the owner, for JSON."""
         self.owner = owner
-        told = f"{owner}, for {owner.age(datetime.now(UTC))}" if owner else "somebody else"
-        super().__init__(f"another run is at work on this site: {told}. Nothing was started.")
+        holder = f"{owner}, for {owner.age(datetime.now(UTC))}" if owner else "somebody else"
+        super().__init__(f"another run is at work on this site: {holder}. Nothing was started.")
 
 
-def me(command: str) -> Owner:
-    """This process as an owner."""
+def this_process(command: str) -> Owner:
+    """This process as an owner.
+
+    Args:
+        command: what it does, as the operator typed it.
+    """
     return Owner(
         user=_user(),
         machine=socket.gethostname(),
@@ -82,10 +86,14 @@ def _user() -> str:
 
 @contextmanager
 def held(path: Path, owner: Owner) -> Iterator[Owner | None]:
-    """Hold the lock at `path` (made with its directory, mode 0600).
+    """Hold a lock for as long as the context lasts.
 
-    Yields the owner that had left its name without having given up the lock in order, None if
-    there was none: a run that died.
+    Args:
+        path: the lock's file, made with its directory (mode 0600).
+        owner: who holds it, written into the file for others to read.
+
+    Yields:
+        The owner of a run that died while it held the lock; None if there was none.
 
     Raises:
         LockedError: another process holds it.
@@ -97,10 +105,10 @@ def held(path: Path, owner: Owner) -> Iterator[Owner | None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LockedError(parse_owner(stream.read())) from None
-        left = parse_owner(stream.read())
+        died = parse_owner(stream.read())
         _write(stream.fileno(), owner.model_dump_json())
         try:
-            yield left
+            yield died
         finally:
             _write(stream.fileno(), "")
 

@@ -99,7 +99,7 @@ def run(
         with os.fdopen(read_end, encoding="utf-8", errors="replace") as stream:
             for line in stream:
                 event = json.loads(line)
-                story.take(event)
+                story.add(event)
                 if listen is not None:
                     listen(event)
 

@@ -1,4 +1,4 @@
-"""The story of one pyinfra run, told by its events: pure, and the same live and afterwards."""
+"""The course of one pyinfra run, put together from its events: pure, live and afterwards."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Step(_Model):
 
 
 class Story(_Model):
-    """What happened, in order. Feed it every event with `take`."""
+    """What happened, in order. Give it every event by `add`."""
 
     steps: list[Step] = Field(default_factory=list)
     unreachable: dict[str, str] = Field(default_factory=dict)
@@ -56,8 +56,12 @@ class Story(_Model):
     unknown: dict[str, dict[str, str]] = Field(default_factory=dict)
     log: list[str] = Field(default_factory=list, exclude=True)
 
-    def take(self, event: Mapping[str, Any]) -> None:
-        """One event of `phoenix.runs.reporter`; unknown kinds are passed over."""
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Add one event of `phoenix.runs.reporter`.
+
+        Args:
+            event: its kind under `event`, and the fields of that kind; other kinds are ignored.
+        """
         handler = getattr(self, f"_on_{event['event']}", None)
         if handler is not None:
             handler(event)
@@ -113,7 +117,7 @@ class Story(_Model):
 
     def _on_step(self, event: Mapping[str, Any]) -> None:
         self.steps.append(Step(name=event["step"]))
-        self.details.pop(event["step"], None)  # told anew by the execution
+        self.details.pop(event["step"], None)  # the execution sends them again
 
     def _on_step_done(self, event: Mapping[str, Any]) -> None:
         step = self._step(event["step"])
@@ -123,8 +127,8 @@ class Story(_Model):
 
     def _on_host_failed(self, event: Mapping[str, Any]) -> None:
         self._step(event["step"]).outcomes[event["host"]] = "failed"
-        told = self.details.get(event["step"], {}).get(event["host"], [])
-        reason = [line for line in told if line.strip() and not _is_progress(line)]
+        lines = self.details.get(event["step"], {}).get(event["host"], [])
+        reason = [line for line in lines if line.strip() and not _is_progress(line)]
         self.failures.append(Failure(host=event["host"], step=event["step"], reason=reason[-40:]))
 
     def _on_value(self, event: Mapping[str, Any]) -> None:

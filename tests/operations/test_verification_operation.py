@@ -42,7 +42,7 @@ def judged(
     monkeypatch.setattr(verification, "_outcomes", outcomes)
     monkeypatch.setattr(
         verification, "value",
-        lambda name, host, data: story.take(
+        lambda name, host, data: story.add(
             {"event": "value", "name": name, "host": host, "data": data}
         ),
     )  # fmt: skip
@@ -57,8 +57,8 @@ def judged(
             (command,) = commands
             assert isinstance(command, FunctionCommand)
             (reasons[name],) = command.args
-            story.take({"event": "line", "step": STEP, "host": name, "text": reasons[name]})
-            story.take({"event": "host_failed", "step": STEP, "host": name})
+            story.add({"event": "line", "step": STEP, "host": name, "text": reasons[name]})
+            story.add({"event": "host_failed", "step": STEP, "host": name})
     return reasons, story
 
 

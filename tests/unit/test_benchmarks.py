@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import bench_site, converge, datapath, floor, wrk
+from benchmarks import bench_site, converge, datapath, floor, start, wrk
 from benchmarks.counted_pyinfra import Traffic
 from benchmarks.report import sample, table
 from lab.settings import ROOT, LabError
@@ -196,3 +196,14 @@ def test_cpu_time_of_processes_and_their_children() -> None:
     )
     seconds = datapath.cpu_seconds(lines)
     assert seconds == pytest.approx(210 / os.sysconf("SC_CLK_TCK")), seconds
+
+
+def test_start_counts_the_process_and_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    assert start.cpu_seconds(start.Case(("--version",))) > 0
+    with pytest.raises(LabError, match="phoenix --no-such ended with 64"):
+        start.cpu_seconds(start.Case(("--no-such",)))
+    quick = {"cpu_seconds": {case.name: [0.1, 0.2, 0.9] for case in start.CASES}}
+    assert start.print_report(quick)
+    slow = {"cpu_seconds": {case.name: [0.1, 0.3, 0.4] for case in start.CASES}}
+    assert not start.print_report(slow)
+    assert capsys.readouterr().out.count("MISSED") == sum(case.goal for case in start.CASES)

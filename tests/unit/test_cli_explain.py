@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from phoenix.cli.explain import Answer
+from phoenix.cli.reports.explain import Answer
 from phoenix.declaration.load import load_site
 from phoenix.derived.find import names, plain
 from phoenix.explain.build import explain

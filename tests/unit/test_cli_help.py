@@ -103,7 +103,7 @@ def test_version() -> None:
 
 def test_usage_errors_are_no_success() -> None:
     for words in (("explain",), ("validate", "--no-such"), ("graph", "-f", "png"), ("nothing",)):
-        assert phoenix(*words).exit_code == 2, words
+        assert phoenix(*words).exit_code == 64, words
 
 
 def completed(words: str, cwd: Path) -> tuple[list[str], str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from phoenix.cli.validate import Verdict
+from phoenix.cli.reports.validate import Verdict
 from phoenix.declaration import settings as group_data
 from phoenix.site.findings import Report
 from tests.unit.project_copy import ORIGINAL, ROOT, changed, phoenix

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from phoenix.cli import doctor, status
+from phoenix.cli.reports import doctor, status
 from phoenix.health import observation
 from phoenix.health.checks import Outcome, checks
 from phoenix.health.diagnosis import Findings, diagnose

@@ -13,8 +13,8 @@ from functools import cache
 import pytest
 from rich.console import Console
 
-from phoenix.cli.doctor import Report
-from phoenix.cli.doctor import tell as tell_doctor
+from phoenix.cli.reports.doctor import Report
+from phoenix.cli.reports.doctor import tell as tell_doctor
 from phoenix.components.x509 import CertificateInfo
 from phoenix.declaration.load import load_site
 from phoenix.explain.build import explain
@@ -73,10 +73,10 @@ def summary_host(outcomes: list[Outcome], diagnosis: Diagnosis) -> tuple[str, st
     assert diagnosis.first_cause is not None
     for host in dict.fromkeys(o.check.host for o in outcomes if o.fault):
         told = verdict(diagnosis, [o for o in outcomes if o.check.host == host])
-        story.take({"event": "value", "name": FIRST_CAUSE, "host": host,
+        story.add({"event": "value", "name": FIRST_CAUSE, "host": host,
                     "data": diagnosis.first_cause.host})  # fmt: skip
-        story.take({"event": "line", "step": STEP, "host": host, "text": told})
-        story.take({"event": "host_failed", "step": STEP, "host": host})
+        story.add({"event": "line", "step": STEP, "host": host, "text": told})
+        story.add({"event": "host_failed", "step": STEP, "host": host})
     assert story.first_cause is not None
     return story.first_cause.host, story.first_cause.reason[0]
 

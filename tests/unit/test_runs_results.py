@@ -13,7 +13,7 @@ VERDICT = "deploys/verify.py | Verify: verdict"
 def story(*events: dict[str, Any]) -> Story:
     told = Story()
     for event in events:
-        told.take(event)
+        told.add(event)
     return told
 
 

@@ -1,0 +1,100 @@
+"""What it costs to start the command: help, shell completion, and the verbs that ask no host."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any, NamedTuple
+
+from benchmarks.report import sample, table
+from lab.settings import ROOT, LabError
+
+GOAL = 0.25
+"""Seconds of CPU, in user and kernel mode, for help and for completion."""
+
+
+class Case(NamedTuple):
+    """One call of `phoenix`; `typed` is a line to be completed, empty where the verb runs.
+
+    `goal`: whether it must cost `GOAL` at most.
+    """
+
+    words: tuple[str, ...] = ()
+    typed: str = ""
+    goal: bool = True
+
+    @property
+    def name(self) -> str:
+        """As an operator sees it."""
+        return f"{self.typed}<TAB>" if self.typed else f"phoenix {' '.join(self.words)}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What bash sets for completion."""
+        if not self.typed:
+            return {}
+        return {
+            "_PHOENIX_COMPLETE": "complete_bash",
+            "COMP_WORDS": self.typed,
+            "COMP_CWORD": str(len(self.typed.split(" ")) - 1),
+        }
+
+
+CASES = (
+    Case(("--help",)),
+    Case(typed="phoenix "),
+    Case(typed="phoenix sync --"),
+    Case(typed="phoenix sync ngin"),
+    Case(("explain", "qdrant"), goal=False),
+    Case(("validate",), goal=False),
+)
+
+
+def cpu_seconds(case: Case) -> float:
+    """CPU time of one call, in user and kernel mode, by what the kernel accounts to the process.
+
+    Raises:
+        LabError: the call fails.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "phoenix", *case.words],
+        cwd=ROOT,
+        env={**os.environ, "PHOENIX_INVENTORY": "inventories/phoenix.py", **case.environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise LabError(f"{case.name} ended with {process.returncode}")
+    return usage.ru_utime + usage.ru_stime
+
+
+def measure(runs: int) -> dict[str, Any]:
+    """Seconds of CPU of each case, `runs` times; in turns, after one call that counts for nothing.
+
+    Raises:
+        LabError: a call fails.
+    """
+    seconds: dict[str, list[float]] = {case.name: [] for case in CASES}
+    for case in CASES:  # Python compiles what it meets for the first time
+        cpu_seconds(case)
+    for _ in range(runs):
+        for case in CASES:
+            seconds[case.name].append(cpu_seconds(case))
+    return {"cpu_seconds": seconds}
+
+
+def print_report(result: dict[str, Any]) -> bool:
+    """Print a table; whether every goal is met."""
+    rows, good = [], True
+    for case in CASES:
+        found = sample(result["cpu_seconds"][case.name])
+        met = not case.goal or found.median <= GOAL
+        good &= met
+        goal = f"{GOAL}" if case.goal else "-"
+        rows.append((case.name, found.text(".3f"), goal, "" if met else "MISSED"))
+    print("\n" + table(("start", "CPU seconds", "goal", ""), rows))
+    return good

@@ -1,0 +1,54 @@
+"""What `phoenix secrets` shows: names and origins, never a value."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+from rich.console import Console
+
+from phoenix.cli import project, tables
+from phoenix.secrets import catalog as secret_names
+from phoenix.secrets.store import Origin
+
+_ORIGINS = {"store": "generated, kept", "absent": "not there yet"}
+
+
+class Listed(BaseModel):
+    """One secret: never its value. `changing`: a rotation was begun and not ended."""
+
+    name: str
+    what: str
+    origin: Origin
+    changing: bool
+
+
+class Listing(BaseModel):
+    """All secrets of a site, by name."""
+
+    site: str
+    store: str
+    secrets: list[Listed]
+    made: list[str] = []
+
+
+def listing(site: project.Project, made: tuple[str, ...] = ()) -> Listing:
+    """Every secret of a site; `made` are the names of those that were generated just now."""
+    found = secret_names.listing(site.site, site.secrets)
+    return Listing(
+        site=site.name,
+        store=str(site.secrets.path),
+        secrets=[
+            Listed(name=one.use.name, what=one.use.what, origin=one.origin, changing=one.changing)
+            for one in found
+        ],
+        made=list(made),
+    )
+
+
+def tell(console: Console, listing: Listing) -> None:
+    """The names for a person, in a table."""
+    rows = []
+    for one in listing.secrets:
+        origin = _ORIGINS.get(one.origin, one.origin)
+        rows.append((one.name, f"{origin}{', being changed' * one.changing}", one.what))
+    tables.show(console, "secrets", ["secret", "from", "what for"], rows)
+    console.print(f"kept in {listing.store}", markup=False)

@@ -1,0 +1,173 @@
+"""What `phoenix status` and `phoenix certs list` show: the site at a glance, in tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.text import Text
+
+from phoenix.cli import output, project, tables
+from phoenix.cli.observing import observe
+from phoenix.cli.reports.doctor import tell_cause
+from phoenix.cli.reports.plan import changes_of
+from phoenix.health import observation, paths
+from phoenix.health.diagnosis import Findings, diagnose
+from phoenix.health.status import CertificateStatus, Drift, Status, build
+from phoenix.runs.process import Finished
+from phoenix.site import duration
+
+
+def look(site: project.Project, asked: Sequence[str], *, drift: bool, quiet: bool) -> Status:
+    """Ask every host for what is `asked`, and what a run would change."""
+    planned = ("deploys/all.py",) if drift else ()
+    observed, done = observe(site, asked, (), *planned, quiet=quiet)
+    hosts = {host.name for host in site.site.hosts}
+    outcomes, silent = observation.outcomes(site.site, observed, hosts)
+    diagnosis = diagnose(site.site, paths.paths(site.site), Findings(outcomes, silent))
+    return build(
+        site.site,
+        site.name,
+        observation.Observed(observed.values, silent),
+        outcomes,
+        diagnosis,
+        _drift(done) if drift else Drift(),
+        datetime.now(UTC),
+    )
+
+
+def _drift(done: Finished) -> Drift:
+    """Per host what a run would change; not known where the plan did not come to its end."""
+    if done.results is None or (done.returncode != 0 and not done.story.unreachable):
+        return Drift(unknown="\n".join(done.last_lines) or "the plan failed", looked=True)
+    steps: dict[str, tuple[str, ...]] = {}
+    for change in changes_of(done):
+        steps[change.host] = (*steps.get(change.host, ()), change.step)
+    return Drift(steps, looked=True)
+
+
+def tell(console: Console, result: Status) -> None:
+    """Tables for a person, the first cause at the end, where the eye is."""
+    tables.show(
+        console,
+        "guests",
+        ["name", "id", "address", "state", "drift", ""],
+        [
+            (
+                *(guest.name, str(guest.id or ""), guest.address),
+                tables.state(guest.state if guest.answers else "silent"),
+                _drift_words(guest.drift),
+                tables.brief(guest.fault),
+            )
+            for guest in result.guests
+        ],
+    )
+    tables.show(
+        console,
+        "services",
+        ["URL", "guest", "state", "first cause"],
+        [
+            (
+                *(service.url, service.owner, tables.state(service.state)),
+                service.fault.brief if service.fault else "",
+            )
+            for service in result.services
+        ],
+    )
+    tell_certificates(console, result)
+    if result.endpoints:
+        tables.show(
+            console,
+            "Portainer's endpoints",
+            ["name", "URL", "state", ""],
+            [
+                (end.name, end.url, tables.state(end.state), tables.brief(end.fault))
+                for end in result.endpoints
+            ],
+        )
+    _stacks(console, result)
+    if result.drift_unknown:
+        console.print(Text("drift is not known: " + result.drift_unknown, style="yellow"))
+    if result.first_cause is not None:
+        tell_cause(console, result.first_cause, first=True)
+    console.print(_summary(result), markup=False)
+
+
+def tell_certificates(console: Console, result: Status) -> None:
+    """The table of certificates."""
+    issuers = {certificate.issuer for certificate in result.certificates if certificate.issuer}
+    single = issuers.pop() if len(issuers) == 1 else ""
+    tables.show(
+        console,
+        f"certificates, all by {single}" if single else "certificates",
+        ["holder", "port", "for", "ends", "next renewal", "issuer", "state"],
+        [
+            (
+                certificate.holder,
+                str(certificate.port),
+                _names(certificate, result.domain),
+                _until(certificate.not_after, result.at),
+                _renewal(certificate, result.at),
+                "" if single else certificate.issuer,
+                tables.state(certificate.state)
+                + (f": {certificate.fault}" if certificate.fault else ""),
+            )
+            for certificate in result.certificates
+        ],
+    )
+
+
+def _names(certificate: CertificateStatus, domain: str) -> str:
+    more = f" and {len(certificate.other_names)} more" if certificate.other_names else ""
+    return certificate.server_name.removesuffix(f".{domain}") + more
+
+
+def _stacks(console: Console, result: Status) -> None:
+    rows = [
+        (
+            *(stack.name, stack.guest, stack.status or "not known"),
+            f"{stack.healthy} of {stack.containers} well",
+            tables.state(stack.state),
+            _drift_words(None if stack.drift is None else int(stack.drift)),
+            tables.brief(stack.fault),
+        )
+        for stack in result.stacks
+    ]
+    if rows:
+        columns = ["name", "guest", "Portainer", "containers", "state", "drift", ""]
+        tables.show(console, "stacks", columns, rows)
+
+
+def _until(time: datetime | None, now: datetime) -> str:
+    if time is None:
+        return ""
+    if time <= now:
+        return f"{duration.words(now - time)} ago"
+    return f"in {duration.words(time - now)}"
+
+
+def _renewal(certificate: CertificateStatus, now: datetime) -> str:
+    if certificate.next_renewal is None:
+        return (
+            "nobody asks"
+            if certificate.renewed_by.endswith(".timer") and certificate.not_after
+            else ""
+        )
+    return "is due" if certificate.next_renewal <= now else _until(certificate.next_renewal, now)
+
+
+def _drift_words(count: int | None) -> Text:
+    """Empty where nobody looked, so that the column is left out."""
+    if count is None:
+        return Text()
+    return Text("none") if not count else Text(output.count(count, "step"), style="yellow")
+
+
+def _summary(result: Status) -> str:
+    if result.broken:
+        return "something is broken: `phoenix doctor` shows every hop"
+    if result.drifted:
+        steps = _drift_words(sum(guest.drift or 0 for guest in result.guests))
+        return f"all is up; a sync would change {steps}: see `phoenix plan`"
+    return "all is well"

@@ -1,0 +1,198 @@
+"""The verbs of `phoenix`, each imported when it is called: help and completion stay quick."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, NamedTuple, NoReturn
+
+import typer
+from typer._click import Command, Context  # typer brings its own copy of click
+from typer._click.exceptions import UsageError
+from typer.core import TyperCommand, TyperGroup
+
+from phoenix.cli import exits, helptext
+
+
+class Verb(NamedTuple):
+    """Where a verb is, and its first line of help, which is that of its docstring or group."""
+
+    module: str
+    name: str
+    summary: str
+
+
+VERBS: dict[str, Verb] = {
+    "validate": Verb(
+        "validate",
+        "validate",
+        "Check the whole configuration, offline: no host is asked and no secret is needed.",
+    ),
+    "plan": Verb(
+        "plan",
+        "plan",
+        "Show what `phoenix sync` with the same targets would change, with differences.",
+    ),
+    "sync": Verb(
+        "sync", "sync", "Converge the site, or the targets alone; a second run changes nothing."
+    ),
+    "status": Verb(
+        "status",
+        "status",
+        "Show guests, services, certificates, endpoints, stacks, and drift. Nothing is changed.",
+    ),
+    "doctor": Verb(
+        "doctor",
+        "doctor",
+        "Check each hop of each path from the guest that makes it; name the first cause.",
+    ),
+    "explain": Verb(
+        "explain",
+        "explain",
+        "Explain a name: DNS, gateway, router, backend, certificates, flows, and who declares it.",
+    ),
+    "graph": Verb(
+        "graph",
+        "graph",
+        "Draw the topology: clients, gateway, proxy, guests, services, stacks, DNS and CA.",
+    ),
+    "backup": Verb(
+        "backup",
+        "backup",
+        "Back up the CA, Portainer's data and the generated secrets into one encrypted file.",
+    ),
+    "restore": Verb(
+        "backup",
+        "restore",
+        "Put a backup back, on new guests or over what is there; then run `phoenix sync`.",
+    ),
+    "certs": Verb("certs", "app", "Certificates: list them, renew one now, replace the CA's keys."),
+    "secrets": Verb(
+        "secrets", "app", "Secrets: their names and origins, never their values; new ones."
+    ),
+    "lab": Verb("lab", "app", "The container lab: the same site without a Proxmox host."),
+}
+"""Every verb, in the order in which help shows them."""
+
+
+class LazyCommands(MutableMapping[str, Command]):
+    """The verbs by name; each is imported when it is looked up for the first time."""
+
+    def __init__(self) -> None:
+        """Know the names alone."""
+        self._loaded: dict[str, Command] = {}
+
+    def __getitem__(self, name: str) -> Command:
+        """The verb with all of its options."""
+        if name not in self._loaded:
+            self._loaded[name] = _load(name, VERBS[name])
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: Command) -> None:
+        """Replace a verb."""
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> NoReturn:
+        """The verbs are fixed."""
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a verb; nothing is imported for that."""
+        return name in VERBS
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, in the order of help."""
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(VERBS)
+
+
+def _load(name: str, verb: Verb) -> Command:
+    found = getattr(import_module(f"phoenix.cli.{verb.module}"), verb.name)
+    group = isinstance(found, typer.Typer)
+    app = found if group else typer.Typer(rich_markup_mode="rich")
+    app.pretty_exceptions_enable = False
+    if not group:
+        app.command(name)(found)
+    helptext.tidy(app)
+    command = typer.main.get_group(app) if group else _only(app)
+    command.name = name
+    return command
+
+
+def _only(app: typer.Typer) -> Command:
+    return typer.main.get_command_from_info(
+        app.registered_commands[0], pretty_exceptions_short=True, rich_markup_mode="rich"
+    )
+
+
+class LazyGroup(TyperGroup):
+    """The top of the command line.
+
+    Wrong usage ends with `exits.USAGE`, so that no script takes it for "there are changes", and
+    with --json the error is on standard output as well.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """Have every verb of `VERBS`."""
+        super().__init__(**options)
+        self.commands = LazyCommands()
+
+    def list_commands(self, ctx: Context) -> list[str]:  # noqa: ARG002
+        """The names of all verbs; nothing is imported."""
+        return list(VERBS)
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:  # noqa: ARG002
+        """A verb as the list of verbs needs it: its name and its summary, nothing imported."""
+        verb = VERBS.get(cmd_name)
+        if verb is None:
+            return None
+        return TyperCommand(cmd_name, help=verb.summary, rich_markup_mode=self.rich_markup_mode)
+
+    def resolve_command(
+        self, ctx: Context, args: list[str]
+    ) -> tuple[str | None, Command | None, list[str]]:
+        """The verb that was called, whole."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, self.commands[name] if name is not None and command else None, rest
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
+        """Run the command line."""
+        words = list(sys.argv[1:] if args is None else args)
+        self._words = words
+        return super().main(words, *more, **options)
+
+    def make_context(self, *values: Any, **options: Any) -> Context:
+        """Read the options that stand before the verb."""
+        with self._usage():
+            return super().make_context(*values, **options)
+
+    def invoke(self, ctx: Context) -> Any:
+        """Call the verb."""
+        with self._usage():
+            return super().invoke(ctx)
+
+    @contextmanager
+    def _usage(self) -> Iterator[None]:
+        try:
+            yield
+        except UsageError as error:
+            error.exit_code = exits.USAGE
+            if wants_json(getattr(self, "_words", [])):
+                sys.stdout.write(error_json(error.format_message(), exits.USAGE))
+            raise
+
+
+def wants_json(words: Sequence[str]) -> bool:
+    """Whether a command line asks for JSON."""
+    return "--json" in words[: words.index("--") if "--" in words else len(words)]
+
+
+def error_json(message: str, code: int) -> str:
+    """An error that ends the command, as the one JSON object on standard output."""
+    return json.dumps({"error": message, "exit_code": code}, indent=2) + "\n"

@@ -1,0 +1,90 @@
+"""What a pipe gets: whole words in 100 columns, and numbers with the right noun."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from phoenix.cli import converge, output
+from phoenix.cli.reports import plan, secrets
+from phoenix.runs.results import Failure
+from tests.unit.project_copy import phoenix
+from tests.unit.project_copy import project as project
+
+STEPS = [f"deploys/nginx.py | Nginx: a step with a long name, number {number}" for number in (1, 2)]
+SECRET = "a_secret_whose_name_is_long_since_it_is_a_stacks_own"
+
+
+def piped(tell: Callable[[Console], None], monkeypatch: pytest.MonkeyPatch) -> str:
+    """What `tell` writes where standard output is no terminal and says no width."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        output.emit(False, {}, tell)
+    return out.getvalue()
+
+
+def summary(*changed: str) -> converge.Summary:
+    return converge.Summary(
+        site="site", command="phoenix sync nginx", ok=True, verified=False, seconds=1.0,
+        hosts=[converge.HostSummary(host="a-guest-with-a-long-name.example", outcome="changed",
+                                    steps=12, changed=list(changed))],
+        failures=[], first_cause=None, notes=[], log="/log",
+    )  # fmt: skip
+
+
+def test_a_summary_is_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = piped(lambda console: converge.tell(console, summary(*STEPS)), monkeypatch)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= output.WIDTH
+    assert "a-guest-with-a-long-name.example" in text
+    shown = " ".join(text.split())
+    assert "Nginx: a step with a long name, number 1, " in shown, text
+    assert shown.count("a step with a long name") == 2
+
+
+def test_secrets_are_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = secrets.Listed(name=SECRET, what="what it is for " * 9, origin="absent", changing=True)
+    listing = secrets.Listing(site="site", store="/store", secrets=[listed])
+    text = piped(lambda console: secrets.tell(console, listing), monkeypatch)
+    assert SECRET in text
+    assert "…" not in text
+    assert text.count("what") == 10, "nine, and the head of the column"
+
+
+def test_an_explanation_has_100_columns_in_a_pipe(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    lines = phoenix("explain", "qdrant", "-i", project / "inventories/phoenix.py").stdout
+    assert 80 < max(map(len, lines.splitlines())) <= output.WIDTH
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 hosts"), (1, "1 host"), (2, "2 hosts")])
+def test_numbers_have_the_right_noun(
+    monkeypatch: pytest.MonkeyPatch, number: int, text: str
+) -> None:
+    assert output.count(number, "host") == text
+    looked_at = [f"host-{n}" for n in range(number)]
+    found = plan.Plan(site="s", targets=[], changes=[], looked_at=looked_at, first_cause=None)
+    assert piped(lambda console: plan.tell(console, found), monkeypatch) == (
+        f"nothing to do on {text}\n"
+    )
+
+
+def test_a_summary_counts_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = piped(lambda console: converge.tell(console, summary(STEPS[0])), monkeypatch)
+    two = piped(lambda console: converge.tell(console, summary(*STEPS)), monkeypatch)
+    assert "converged in 1 s, 1 change;" in one
+    assert "converged in 1 s, 2 changes;" in two
+
+
+def test_a_cause_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    cause = Failure(host="gateway", step="deploys/nginx.py | Nginx: files", reason=["[red]x[/red]"])
+    text = piped(lambda console: converge.tell_cause(console, cause), monkeypatch)
+    assert text == "first cause: gateway: Nginx: files\n  [red]x[/red]\n"

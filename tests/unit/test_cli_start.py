@@ -1,0 +1,184 @@
+"""What a command imports, loads and reads: nothing that it does not use, and nothing twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoenix.cli.verbs import VERBS
+from phoenix.declaration import settings
+from phoenix.declaration.load import load_site
+from phoenix.site.findings import Report
+from phoenix.site.model import Site
+from tests.unit.project_copy import ROOT, changed, phoenix
+from tests.unit.project_copy import project as project
+from tests.unit.test_cli_help import VERBS as COMMANDS
+
+_MODULES = """
+import json, sys
+from phoenix.cli.app import main
+sys.argv = ["phoenix", *json.loads(sys.argv[1])]
+try:
+    main()
+except SystemExit:
+    pass
+sys.stderr.write("\\n" + json.dumps(sorted(sys.modules)))
+"""
+SLOW = ("pyinfra", "pyinfra_cli", "gevent", "paramiko", "cryptography", "requests", "bcrypt",
+        "jinja2", "pyrage", "proxmoxer")  # fmt: skip
+
+
+SITE = ("phoenix.site.model", "phoenix.declaration", "phoenix.derived", "phoenix.health")
+"""typer itself takes pydantic to read a verb's options; these must not be needed for that."""
+
+
+def imported(*words: str, cwd: Path, environment: dict[str, str] | None = None) -> set[str]:
+    """The modules that a process has which runs `phoenix` with these words."""
+    done = subprocess.run(
+        [sys.executable, "-c", _MODULES, json.dumps(words)],
+        cwd=cwd,
+        env={"PATH": os.environ["PATH"], "HOME": str(cwd), "PYTHONPATH": str(ROOT),
+             **(environment or {})},
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    return set(json.loads(done.stderr.rpartition("\n")[2]))
+
+
+def of(modules: set[str], *packages: str) -> list[str]:
+    return sorted(
+        module for module in modules if any(f"{module}.".startswith(f"{one}.") for one in packages)
+    )
+
+
+def completing(words: str) -> dict[str, str]:
+    return {"_PHOENIX_COMPLETE": "complete_bash", "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split(" ")) - 1)}  # fmt: skip
+
+
+def test_help_imports_no_verb_and_nothing_slow(tmp_path: Path) -> None:
+    modules = imported("--help", cwd=tmp_path)
+    assert of(modules, *SLOW, "pydantic", "rich.live", "rich.progress") == []
+    assert of(modules, *(f"phoenix.cli.{verb.module}" for verb in VERBS.values())) == []
+    assert of(modules, *SITE) == []
+
+
+def test_completion_of_verbs_imports_no_verb(tmp_path: Path) -> None:
+    modules = imported(cwd=tmp_path, environment=completing("phoenix d"))
+    assert of(modules, *SLOW, *SITE, "rich", "phoenix.cli.doctor") == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_completion_of_options_imports_no_site(tmp_path: Path, verb: str) -> None:
+    modules = imported(cwd=tmp_path, environment=completing(f"phoenix {verb} --"))
+    assert of(modules, *SLOW, *SITE, "rich") == []
+
+
+@pytest.mark.parametrize("verb", ["plan", "sync", "doctor", "explain"])
+def test_completion_of_names_loads_the_site_and_nothing_slow(project: Path, verb: str) -> None:
+    modules = imported(cwd=project, environment=completing(f"phoenix {verb} ngin"))
+    assert "phoenix.declaration.load" in modules
+    assert of(modules, *SLOW, "rich", "phoenix.components", "phoenix.health") == []
+
+
+@pytest.mark.parametrize("words", [["validate"], ["explain", "qdrant"], ["graph"]])
+def test_offline_verbs_import_no_connection(project: Path, words: list[str]) -> None:
+    modules = imported(*words, cwd=project)
+    assert of(modules, "paramiko", "requests", "proxmoxer", "pyrage") == [] or words == ["validate"]
+
+
+def test_the_summaries_are_the_verbs_own() -> None:
+    for name, verb in VERBS.items():
+        assert COMMANDS.get(name) is None or COMMANDS[name].help.startswith(f"{verb.summary}\n")
+        module = __import__(f"phoenix.cli.{verb.module}", fromlist=["app"])
+        if verb.name == "app":
+            assert module.app.info.help == verb.summary
+
+
+# -- loaded once -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The directories from which a site was loaded."""
+    found: list[Path] = []
+    original = load_site
+
+    def counted(folder: Path, *values: object, **options: object) -> Site:
+        found.append(folder)
+        return original(folder, *values, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("phoenix.declaration.inventory.load_site", counted)
+    monkeypatch.setattr("phoenix.cli.declared.load_site", counted)
+    return found
+
+
+@pytest.mark.parametrize(
+    "words", [["validate"], ["explain", "qdrant"], ["graph"], ["secrets", "list"],
+              ["secrets", "rotate", "nothing"], ["certs", "renew", "nobody"], ["sync", "nobody"],
+              ["plan", "nobody"], ["doctor", "nobody"]]
+)  # fmt: skip
+def test_a_command_loads_the_site_once(project: Path, loads: list[Path], words: list[str]) -> None:
+    phoenix(*words, "-i", project / "inventories/phoenix.py")
+    assert loads == [project / "inventories"]
+
+
+def test_a_directory_is_loaded_once(project: Path, loads: list[Path]) -> None:
+    phoenix("validate", "-i", project / "inventories")
+    assert loads == [project / "inventories"]
+
+
+def test_settings_are_executed_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from phoenix.cli.project import load
+
+    reads: list[Path] = []
+    original = settings.read
+
+    def counted(root: Path, report: Report) -> tuple[settings.SettingsFile, ...]:
+        reads.append(root)
+        return original(root, report)
+
+    monkeypatch.setattr(settings, "read", counted)
+    found = load(project / "inventories/phoenix.py")
+    assert found.settings["timezone"] == found.settings["timezone"] == "America/New_York"
+    assert found.settings["ssh_user"] == "root", "the inventory's own data come first"
+    assert reads == [project]
+
+
+def test_secrets_are_one_store(project: Path) -> None:
+    from phoenix.cli.project import load
+
+    found = load(project / "inventories/phoenix.py")
+    assert found.secrets is found.secrets
+
+
+# -- a directory as the site -----------------------------------------------------------------------
+
+
+def test_every_verb_takes_a_directory(project: Path) -> None:
+    from phoenix.cli.project import load
+
+    for links in (True, False):
+        found = load(project / "inventories")
+        assert found.site.service("qdrant").owner.name == "drphoenix"
+        assert found.root == (project if links else ROOT)
+        request = found.request("deploys/dns.py", environment={"A": "b"})
+        assert str(request.inventory) == "inventories/directory.py"
+        assert request.environment == {"PHOENIX_DIRECTORY": str(project / "inventories"), "A": "b"}
+        assert "PHOENIX_DIRECTORY" not in os.environ
+        (project / "deploys").unlink(missing_ok=True)
+
+
+def test_a_faulty_directory_is_an_error_with_its_findings(project: Path) -> None:
+    def spoil(data: Any) -> None:
+        data["vms"][2]["network_config"]["ip"] = "10.0.0.111/24"
+
+    changed(project / "inventories/phoenix_vm_configs.json", spoil)
+    done = phoenix("plan", "-i", project / "inventories")
+    assert done.exit_code == 1
+    assert "vms[2].network_config.ip" in str(done.exception)
