@@ -23,7 +23,7 @@ from lab.image import pack
 from lab.progress import say
 from lab.settings import LABEL, ROOT, LabError
 from lab.state import LabState
-from phoenix.components.acme.config import PAIRS
+from phoenix.components.acme.config import CERTIFICATES
 from phoenix.components.traefik.config import ROOT_CA
 from phoenix.declaration.load import load_site
 from phoenix.site.model import Site
@@ -152,7 +152,7 @@ def _start_backend(guest: Any, port: int) -> None:
     # Masked first: Debian starts a service at installation, and this one would take port 80.
     execute(guest, f"systemctl mask nginx.service && {APT.replace('install', 'update', 1)}")
     execute(guest, f"{APT} nginx-light")
-    config = CONFIG.format(port=port, pairs=PAIRS).encode()
+    config = CONFIG.format(port=port, pairs=CERTIFICATES).encode()
     guest.put_archive("/", pack({"etc/phoenix-bench.conf": (config, 0o644)}))
     nginx = "/usr/sbin/nginx -c /etc/phoenix-bench.conf -g 'daemon off;'"
     # One may be left of a run that was killed.

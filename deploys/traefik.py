@@ -22,11 +22,11 @@ if "traefik" in host.groups and (certificate := acme.wanted("traefik")):
     with settings():
         program = pinned_program("traefik")
         routes, marker = traefik.dynamic_config(site())
-        static = traefik.static_config(site())
+        static = traefik.static_config(site(), metrics=host.data.traefik_metrics)
         password = secrets().get("traefik_dashboard_password")
     login = htpasswd(host.data.traefik_dashboard_user, password)
 
-    packages(name="Traefik: packages", names=["curl", "iproute2", "lego", "logrotate", "openssl"])
+    packages(name="Traefik: packages", names=["curl", "iproute2", "lego", "openssl"])
     artifact(name="Traefik: program", item=program)
     config_tree(
         name="Traefik: configuration and service",
@@ -35,9 +35,6 @@ if "traefik" in host.groups and (certificate := acme.wanted("traefik")):
             files={
                 STATIC: TreeFile(static),
                 CHECK: TreeFile(render("components/traefik/check.sh"), mode="0755"),
-                "/etc/logrotate.d/phoenix-traefik": TreeFile(
-                    render("components/traefik/traefik.logrotate")
-                ),
                 "/etc/sysusers.d/phoenix-traefik.conf": TreeFile(f'u {traefik.USER} - "Traefik"\n'),
                 "/etc/tmpfiles.d/phoenix-traefik.conf": TreeFile(f"d {DYNAMIC} 0755 root root\n"),
                 f"/etc/systemd/system/{traefik.UNIT}": TreeFile(

@@ -4,7 +4,8 @@ Runs inside a guest with nothing but its python3:  standin.py NAME=PORT [NAME=PO
 
 It waits for the certificate that a deploy brings, and serves a renewed one to new connections
 without a restart. Any path answers 200 with what the server saw of the request, as JSON;
-`/status/CODE` answers that status, `/slow?ms=N` waits N milliseconds.
+`/status/CODE` answers that status, `/slow?ms=N` waits N milliseconds. `/stream?key=KEY&type=TYPE`
+sends one event, then the last one when somebody asks for `/stream/continue?key=KEY`.
 """
 
 from __future__ import annotations
@@ -138,6 +139,7 @@ class Service:
     def __init__(self, name: str, certificate: Certificate) -> None:
         """Answer as `name`, with the server names that `certificate` has seen."""
         self.name, self.certificate = name, certificate
+        self._streams: dict[str, asyncio.Event] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer requests on one connection until a side has had enough."""
@@ -165,9 +167,17 @@ class Service:
             digest.update(piece)
             length += len(piece)
         status = 200
-        if request.path == "/slow":
-            wanted = parse_qs(urlsplit(request.target).query).get("ms", ["0"])[0]
-            await asyncio.sleep(min(int(wanted), MAX_SLEEP_MS) / 1000)
+        query = parse_qs(urlsplit(request.target).query)
+        key = query.get("key", [""])[0]
+        if request.path == "/stream":
+            await self._stream(writer, key, query.get("type", ["text/event-stream"])[0])
+            return
+        if request.path == "/stream/continue":
+            status = 200 if key in self._streams else 404
+            if key in self._streams:
+                self._streams[key].set()
+        elif request.path == "/slow":
+            await asyncio.sleep(min(int(query.get("ms", ["0"])[0]), MAX_SLEEP_MS) / 1000)
         elif request.path.startswith("/status/"):
             status = int(request.path.removeprefix("/status/"))
         seen: dict[str, object] = {
@@ -183,6 +193,29 @@ class Service:
             seen["body"] = {"length": length, "sha256": digest.hexdigest()}
         writer.write(response(status, json.dumps(seen).encode(), head=request.method == "HEAD"))
         await writer.drain()
+
+    async def _stream(self, writer: asyncio.StreamWriter, key: str, kind: str) -> None:
+        """Two events (WHATWG HTML, section 9.2), the second one when `key` is asked to go on.
+
+        ConnectionError where nobody asks within MAX_SLEEP_MS: the answer then stays unfinished.
+        """
+        asked = self._streams[key] = asyncio.Event()
+        try:
+            head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n"
+            writer.write(head.encode() + chunk(b"data: first\n\n"))
+            await writer.drain()
+            await asyncio.wait_for(asked.wait(), MAX_SLEEP_MS / 1000)
+        except TimeoutError:
+            raise ConnectionError("nobody asked for the rest of the stream") from None
+        finally:
+            del self._streams[key]
+        writer.write(chunk(b"data: last\n\n") + chunk(b""))
+        await writer.drain()
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a chunked body; an empty one ends it (RFC 9112, section 7.1)."""
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
 
 def response(status: int, body: bytes, *, head: bool = False) -> bytes:

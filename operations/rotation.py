@@ -28,7 +28,7 @@ from operations.host_state import ask, question
 from operations.operation import operation
 from operations.step_ca import shipped
 from operations.trust import certificate_authority, forget
-from phoenix.components.acme.config import PAIRS
+from phoenix.components.acme.config import CERTIFICATES
 from phoenix.components.ca_rotation import (
     RotationError,
     beginning,
@@ -133,7 +133,7 @@ def renewed(site: Site) -> Commands:
     commands = []
     for certificate in mine:
         name = certificate.name
-        pair = ask(question(CertificateFile, path=f"{PAIRS}/{name}/fullchain.pem"))
+        pair = ask(question(CertificateFile, path=f"{CERTIFICATES}/{name}/fullchain.pem"))
         if pair is None or wanted not in {info.fingerprint for info in pair.chain}:
             commands.append(command(ACME_PROGRAM, "renew", name))
         elif (state := ask(question(AcmeStatus, certificate=name))) is None or not state.loaded:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from phoenix.components.acme.config import PAIRS, TIMER
+from phoenix.components.acme.config import CERTIFICATES, TIMER
 from phoenix.components.portainer.config import (
     AGENT_PORT,
     AGENT_UNIT,
@@ -240,7 +240,7 @@ def _keys(site: Site) -> Iterator[Check]:
 def _pairs(site: Site) -> Iterator[Check]:
     """Of the holders: before what others see of them, since it explains that."""
     for certificate in certificates(site):
-        host, pair = certificate.host, f"{PAIRS}/{certificate.name}"
+        host, pair = certificate.host, f"{CERTIFICATES}/{certificate.name}"
         hop = f"the pair {pair}"
         command = ("pair_fits", pair, *certificate.sans)
         yield Check(

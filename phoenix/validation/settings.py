@@ -138,7 +138,7 @@ def _lifetimes(site: Site, settings: Mapping[str, Any]) -> Iterator[Problem]:
                        maximum=settings["step_ca_lifetime_maximum"], default=default)  # fmt: skip
     ca.config(site, claims)
     acme.interval(duration.parse(default))
-    traefik.static_config(site)
+    traefik.static_config(site, metrics=settings["traefik_metrics"])
     traefik.dynamic_config(site)
     yield from ()
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import re
+import uuid
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from phoenix.components.nginx.config import ACCESS_LOG, REMOVED_HEADERS
 from tests.integration.project import Project
 from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
 
@@ -93,6 +96,44 @@ def test_websocket_echo(site: SiteLab, name: str) -> None:
     assert done.out == "echo me", done.text
 
 
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/x-ndjson"])
+def test_stream_arrives_piece_by_piece(site: SiteLab, name: str, version: str, kind: str) -> None:
+    """The backend sends its last event once the client has read the first one."""
+    key = uuid.uuid4().hex
+    ask = f"curl -sSN --max-time 30 {version} --cacert {ROOT_FILE} https://{name}/stream"
+    done = site.sh(
+        "client",
+        f"{ask}'?key={key}&type={kind}' | {{ read -r event; echo \"read $event\";"
+        f" {ask}/continue?key={key} -o /dev/null -w '%{{http_code}}\\n'; cat; }}",
+    )
+    assert done.out.split("\n") == ["read data: first", "200", "", "data: last", "", ""], done.text
+
+
+def test_access_log_is_the_gateway_s_and_holds_no_query(site: SiteLab, name: str) -> None:
+    mark = uuid.uuid4().hex
+    answer = site.curl(f"https://{name}/log/{mark}?token=query-{mark}")
+    assert answer.status == 200, answer
+    found = f"grep -m 1 /log/{mark} {ACCESS_LOG}"
+    wait = f"for i in $(seq 300); do {found} && exit; sleep 0.1; done; exit 1"
+    entry = json.loads(site.sh("gateway", wait, ok=True).out)
+    seen("the log's entry", entry)
+    told = {key: entry[key] for key in ("client", "host", "method", "path", "protocol", "status")}
+    assert told == {
+        "client": site.state.client_address, "host": name, "method": "GET",
+        "path": f"/log/{mark}", "protocol": "HTTP/2.0", "status": 200,
+    }  # fmt: skip
+    assert entry["bytes"] == len(answer.body), entry
+    assert entry["seconds"] >= 0, entry
+    assert entry["upstream"] == f"{site.address('traefik')}:443", entry
+    assert datetime.fromisoformat(entry["time"]).tzinfo is not None, entry
+    for host, logs in (("gateway", "/var/log/nginx"), ("traefik", "/var/log")):
+        assert site.sh(host, f"grep -rl query-{mark} {logs}").out == "", host
+    rotated = site.sh("gateway", "logrotate --debug /etc/logrotate.conf", ok=True).text
+    assert ACCESS_LOG in rotated, rotated
+    assert "error:" not in rotated, rotated
+
+
 def test_upload_arrives_whole(site: SiteLab, name: str) -> None:
     site.sh("client", f"head -c {UPLOAD_MIB}M /dev/urandom >/root/upload", ok=True)
     digest = site.sh("client", "sha256sum </root/upload", ok=True).out.split()[0]
@@ -108,14 +149,16 @@ def test_forged_forwarding_headers_are_dropped(site: SiteLab, name: str) -> None
         f"https://{name}/",
         *("-H", f"X-Forwarded-For: {forged}", "-H", f"X-Real-Ip: {forged}"),
         *("-H", f"X_Forwarded_For: {forged}", "-H", f"Forwarded: for={forged}"),
+        *(word for header in REMOVED_HEADERS for word in ("-H", f"{header}: {forged}")),
+        *("-H", f"X-Mine: kept {forged.replace('.', '-')}"),
     )
     assert answer.status == 200, answer
     headers = json.loads(answer.body)["headers"]
     seen("what the backend got", headers)
     chain = [part.strip() for part in headers["x-forwarded-for"].split(",")]
     assert chain[0] == site.state.client_address, headers
-    trusted = {key: value for key, value in headers.items() if key != "forwarded"}
-    assert forged not in str(trusted), headers
+    assert forged not in str(headers), headers
+    assert headers["x-mine"] == f"kept {forged.replace('.', '-')}", headers
 
 
 def test_traefik_refuses_whoever_is_not_the_gateway(site: SiteLab, name: str) -> None:
@@ -128,6 +171,19 @@ def test_traefik_refuses_whoever_is_not_the_gateway(site: SiteLab, name: str) ->
     site.put("gateway", ROOT_FILE, site.sh("client", f"cat {ROOT_FILE}", ok=True).out)
     allowed = site.curl(url, *words, host="gateway")
     assert allowed.status == 200, allowed
+
+
+@pytest.mark.usefixtures("mended")
+def test_metrics_are_served_on_the_guest_where_the_setting_asks(site: SiteLab) -> None:
+    ask = "curl -sS -o /dev/null -w '%{http_code}' http://127.0.0.1:8081/metrics"
+    assert site.sh("traefik", ask, ok=True).out == "404"
+    run = site.project.run("deploys/traefik.py", data={"traefik_metrics": "True"})
+    assert run.returncode == 0, run.explain()
+    assert site.serves(site.backends[0]) == ""
+    told = site.sh("traefik", ask.replace("-o /dev/null -w '%{http_code}'", "-f"), ok=True).out
+    assert re.search(r'^traefik_entrypoint_requests_total\{.*entrypoint="websecure"', told, re.M)
+    assert "traefik_service_" not in told
+    assert "traefik_router_" not in told
 
 
 @pytest.mark.usefixtures("mended")

@@ -52,7 +52,7 @@ def test_broken_nginx_template(site: SiteLab, variant: Project) -> None:
 def test_nginx_that_passes_its_check_but_does_not_load(site: SiteLab, variant: Project) -> None:
     """Valid, but the workers never say that they run it: found by health, undone."""
     before = site.unit("gateway"), current(site, "gateway", "nginx")
-    variant.replace("phoenix/components/nginx/nginx.conf.j2", "{{ marker }}", "another one")
+    variant.replace("phoenix/components/nginx/nginx.conf.j2", "{{ generation }}", "another one")
     variant.replace("deploys/nginx.py", 'action="reload",', 'action="reload",\n deadline=2,')
     run = variant.run("deploys/nginx.py")
     refused(run, "not healthy after 2 s", "the previous configuration serves again")

@@ -131,7 +131,7 @@ def test_verdict_on_a_no_change_run(
     assert "1,000" in printed, printed
 
 
-@pytest.mark.parametrize(("full", "good"), [(6100.0, True), (5900.0, False)])
+@pytest.mark.parametrize(("full", "good"), [(8600.0, True), (8400.0, False)])
 def test_verdict_on_the_data_path(
     full: float, good: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -106,7 +106,7 @@ def outputs(site: Site) -> dict[str, Mapping[str, object]]:
         "step_ca": {site.ca.name: step_ca(site, Claims("5m", "24h", "24h"))},
         "certificates": {host: one for (host, name), one in wanted.items() if name == "host"},
         "traefik": {
-            proxy.name: (traefik.dynamic_config(site), traefik.static_config(site),
+            proxy.name: (traefik.dynamic_config(site), traefik.static_config(site, metrics=False),
                          wanted[proxy.name, "traefik"])
         },
         "nginx": {gateway.name: (routes.gateway_names(site), wanted[gateway.name, "gateway"])},

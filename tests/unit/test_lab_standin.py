@@ -178,6 +178,25 @@ def test_status_and_slow(running: Running) -> None:
     connection.close()
 
 
+def test_stream_goes_on_when_it_is_asked_to(running: Running) -> None:
+    stream, other = running.http(), running.http()
+    stream.request("GET", "/stream?key=a&type=application/x-ndjson")
+    answer = stream.getresponse()
+    assert answer.getheader("content-type") == "application/x-ndjson"
+    assert answer.readline() == b"data: first\n"
+    for key, status in (("b", 404), ("a", 200), ("a", 404)):
+        other.request("GET", f"/stream/continue?key={key}")
+        said = other.getresponse()
+        said.read()
+        assert said.status == status, key
+        if status == 200:
+            assert answer.read() == b"\ndata: last\n\n"
+    stream.request("GET", "/after")  # the stream was one whole answer
+    assert json.loads(stream.getresponse().read())["path"] == "/after"
+    stream.close()
+    other.close()
+
+
 @pytest.mark.parametrize("size", [0, 5, 200, 70_000])
 def test_websocket_echo(running: Running, size: int) -> None:
     key = base64.b64encode(b"0123456789abcdef").decode()

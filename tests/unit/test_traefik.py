@@ -20,8 +20,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return minimal().load(tmp_path_factory.mktemp("site"))
 
 
-def static(site: Site) -> Any:
-    return yaml.safe_load(traefik.static_config(site))
+def static(site: Site, *, metrics: bool = False) -> Any:
+    return yaml.safe_load(traefik.static_config(site, metrics=metrics))
 
 
 def test_every_routed_name_has_one_router_to_its_verified_backend(site: Site) -> None:
@@ -61,6 +61,34 @@ def test_the_gateway_alone_is_let_in_and_believed(site: Site) -> None:
     middlewares = yaml.safe_load(traefik.dynamic_config(site)[0])["http"]["middlewares"]
     assert middlewares["from-gateway"] == {"ipAllowList": {"sourceRange": ["10.0.0.20/32"]}}
     assert list(static(site)["entryPoints"]) == ["local", "websecure"]
+
+
+def test_dashboard_s_password_stays_at_traefik_and_old_tls_is_refused(site: Site) -> None:
+    data = yaml.safe_load(traefik.dynamic_config(site)[0])
+    login = data["http"]["middlewares"]["dashboard-login"]["basicAuth"]
+    assert login == {"usersFile": traefik.USERS_FILE, "removeHeader": True}
+    assert data["tls"]["options"] == {"default": {"minVersion": "VersionTLS12"}}
+    # X_Forwarded_For beside X-Forwarded-For (CVE-2026-88879)
+    http = static(site)["entryPoints"]["websecure"]["http"]
+    assert http["aliasHeadersStrategy"] == "delete"
+
+
+def test_a_request_is_logged_by_the_gateway_alone(site: Site) -> None:
+    assert "accessLog" not in static(site)
+
+
+def test_metrics_are_asked_for_by_a_setting_and_are_those_of_entry_points(site: Site) -> None:
+    assert "metrics" not in static(site)
+    told = static(site, metrics=True)
+    assert told.pop("metrics") == {
+        "prometheus": {
+            "entryPoint": "local",
+            "addEntryPointsLabels": True,
+            "addRoutersLabels": False,
+            "addServicesLabels": False,
+        }
+    }
+    assert told == static(site), "nothing else differs"
 
 
 def test_marker_is_in_the_configuration_and_follows_it(site: Site, tmp_path: Path) -> None:
@@ -104,10 +132,10 @@ def test_its_certificate_is_the_pair_that_the_guest_renews(site: Site) -> None:
 def test_every_backend_is_waited_for_and_the_dashboard_is_not(site: Site) -> None:
     http = yaml.safe_load(traefik.dynamic_config(site)[0])["http"]
     waiting = {name for name, router in http["routers"].items()
-               if "until-it-is-back" in router.get("middlewares", ())}  # fmt: skip
+               if traefik.RETRY in router.get("middlewares", ())}  # fmt: skip
     assert waiting == set(http["services"])
-    retry = http["middlewares"]["until-it-is-back"]["retry"]
-    assert retry["timeout"] == traefik.PATIENCE
+    retry = http["middlewares"][traefik.RETRY]["retry"]
+    assert retry["timeout"] == traefik.RETRY_TIMEOUT
 
 
 def test_site_without_a_gateway_is_told_how_to_get_one(tmp_path: Path) -> None:

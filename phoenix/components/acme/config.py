@@ -7,8 +7,8 @@ from datetime import timedelta
 from phoenix.derived.certificates import WantedCertificate
 
 PROGRAM = "/usr/local/sbin/phoenix-acme"
-PAIRS = "/etc/phoenix/tls"
-"""PAIRS/NAME/{fullchain.pem,privkey.pem} is the pair that a service reads."""
+CERTIFICATES = "/etc/phoenix/tls"
+"""CERTIFICATES/NAME/{fullchain.pem,privkey.pem}: a certificate with its chain, and its key."""
 TIMER = "phoenix-acme@"
 """TIMER + NAME + ".timer" is the unit that renews the certificate NAME."""
 RENEW_FRACTION = 3
@@ -29,11 +29,15 @@ def configuration(
     """The certificate's /etc/phoenix/acme/NAME.conf.
 
     Args:
+        wanted: its names and how the guest proves them to the CA.
         directory: URL of the ACME directory.
         root: path of the file with the trusted roots on the guest.
         owner: the user that the private key belongs to, and who alone may read it.
-        check: shell command that must accept the new pair before it is loaded.
+        check: shell command that must accept the new certificate before the service loads it.
         reload: shell command that makes the service load it.
+
+    Returns:
+        Lines NAME=VALUE, as `phoenix-acme` reads them.
     """
     challenge = f"webroot:{WEBROOT}" if wanted.challenge == "webroot" else wanted.challenge
     values = {
@@ -49,10 +53,16 @@ def configuration(
 
 
 def interval(lifetime: timedelta) -> str:
-    """When to look whether a certificate is due, as a systemd timer's calendar event.
+    """How often `phoenix-acme` checks whether a certificate is due for renewal.
 
-    About twenty-four looks in a lifetime, so that a third of it holds eight of them and the CA
-    may be away for hours of a day. systemd.time(7).
+    About twenty-four times in a lifetime. The last third of it, in which a certificate is due, then
+    has eight tries: the CA may be away for hours of a day.
+
+    Args:
+        lifetime: of the certificates that the CA issues.
+
+    Returns:
+        OnCalendar= of a systemd timer (systemd.time(7)).
     """
     seconds = lifetime.total_seconds() / 24
     if seconds >= 3600:
@@ -63,5 +73,5 @@ def interval(lifetime: timedelta) -> str:
 
 
 def _divisor(limit: int) -> int:
-    """The largest divisor of sixty not above `limit`, so that looks are evenly spaced."""
+    """The largest divisor of sixty up to `limit`: checks are then evenly spaced."""
     return max(n for n in (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30) if n <= limit)

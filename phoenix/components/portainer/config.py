@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from phoenix.components.acme.config import PAIRS
+from phoenix.components.acme.config import CERTIFICATES
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Host, Site
 
@@ -48,7 +48,7 @@ def server_compose(image: str) -> str:
             "volumes": [
                 "data:/data",
                 # The whole directory: the pair is a link that moves with each renewal.
-                f"{PAIRS}:/certificates:ro",
+                f"{CERTIFICATES}:/certificates:ro",
                 f"{DIRECTORY}/admin_password:/run/portainer/admin_password:ro",
             ],
         },

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Made by Phoenix. Traefik has no check mode, so the proposed configuration is run for a moment in
-# a network namespace of its own and asked what it makes of it.
-#   traefik-check PROGRAM STATIC            does it start with this static configuration?
-#   traefik-check PROGRAM STATIC ROOT NAME  and do all routers below ROOT work, NAME among them?
+# Made by Phoenix. Traefik has no check mode. This starts a second Traefik with the new configuration
+# in a network namespace of its own and asks its API for errors.
+#   traefik-check PROGRAM STATIC             Traefik starts with this static configuration.
+#   traefik-check PROGRAM STATIC ROOT MARKER It also loads the routes below ROOT, which hold the
+#                                            middleware MARKER, without an error.
 set -eu
 if [ "${PHOENIX_NETNS:-}" != yes ]; then
     PHOENIX_NETNS=yes exec unshare --net sh "$0" "$@"
@@ -18,10 +19,9 @@ if [ -n "$root" ]; then
             >"$work/dynamic/${file##*/}"
     done
 fi
-sed -e "s#/etc/traefik/dynamic#$work/dynamic#" -e "s#/var/log/traefik/#$work/#" \
-    "$static" >"$work/traefik.yml"
+sed "s#/etc/traefik/dynamic#$work/dynamic#" "$static" >"$work/traefik.yml"
 ip link set lo up
-# Its own end: killed with -9, this script would leave it running.
+# If this script is killed with -9, `timeout` still ends Traefik.
 timeout -k 5 60 "$program" --configFile="$work/traefik.yml" >"$work/log" 2>&1 &
 pid=$!
 api=http://127.0.0.1:8081
@@ -50,7 +50,7 @@ until curl -fsS --max-time 1 "$api/api/http/middlewares/$marker@file" >/dev/null
 done
 for kind in routers services middlewares; do
     if faults=$(curl -fsS --max-time 2 "$api/api/http/$kind" | grep -o '"error":\[[^]]*\]'); then
-        echo "Traefik finds faults in the $kind: $faults"
+        echo "Traefik reports errors in the $kind: $faults"
         exit 1
     fi
 done

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from phoenix.components.acme.config import PAIRS
+from phoenix.components.acme.config import CERTIFICATES
 from phoenix.components.trust import ROOTS
 from phoenix.derived.routes import Route, routes
 from phoenix.site.model import Site
@@ -25,11 +25,13 @@ LOCAL = "127.0.0.1:8081"
 ROOT_CA = ROOTS
 """Where `deploys/trust.py` puts the trusted roots on every host."""
 USERS_FILE = "/etc/traefik/dashboard.users"
-PATIENCE = "10s"
-"""How long a request waits for a backend that does not take it: a container's restart took 2 s, and
-4 s on a machine with sixteen times more to do than processors (measured)."""
+RETRY = "retry"
+"""The middleware that retries a request whose backend restarts."""
+RETRY_TIMEOUT = "10s"
+"""How long a request waits for a backend that refuses connections. A container's restart took 2 s,
+and 4 s on a machine with a load of sixteen per processor (measured)."""
 USER = "traefik"
-PAIR = f"{PAIRS}/traefik"
+CERTIFICATE = f"{CERTIFICATES}/traefik"
 """Its certificate, which `phoenix-acme` keeps. Not Traefik's own ACME client: that one trusts the
 roots that were there when Traefik started, renews only when due, and would need a restart for
 either; and a Traefik that starts answers before it has its certificate and routes (measured)."""
@@ -92,7 +94,10 @@ class _Headers(_Model):
 
 
 class _Retry(_Model):
-    """Again, while nothing of the request has reached the backend (Traefik 3.7 or newer)."""
+    """Retries while nothing of the request has reached the backend: also a POST is safe.
+
+    `timeout` needs Traefik 3.7 or newer.
+    """
 
     attempts: int
     initial_interval: str
@@ -118,27 +123,37 @@ def _dump(data: object) -> str:
     return yaml.safe_dump(data, sort_keys=True, default_flow_style=False, width=100)
 
 
-def static_config(site: Site) -> str:
-    """Traefik's install configuration as YAML."""
+def static_config(site: Site, *, metrics: bool) -> str:
+    """Traefik's install configuration.
+
+    It has no access log: the gateway's has each request already, and a second one costs as much
+    time as the routing itself (benchmarks/README.md).
+
+    Args:
+        site: its gateway is the one client that Traefik admits and whose forwarding headers count.
+        metrics: serve Prometheus metrics of the entry points at `http://LOCAL/metrics`. Those of
+            routers and services cost more and say less: the gateway's log has host and duration.
+
+    Returns:
+        YAML, for `traefik --configFile`.
+
+    Raises:
+        RoleError: the site has no guest with the role `nginx`.
+    """
     gateway = guest_with(site, "nginx")
+    entry_points_alone = {
+        "entryPoint": "local",
+        "addEntryPointsLabels": True,
+        "addRoutersLabels": False,
+        "addServicesLabels": False,
+    }
     return _dump(
         {
             "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
             "log": {"level": "INFO", "format": "json"},
-            "accessLog": {
-                "format": "json",
-                "filePath": "/var/log/traefik/access.log",
-                "bufferingSize": 128,
-                # The path comes with its query, where Portainer's console puts its token; the
-                # gateway's log has the path without it.
-                "fields": {
-                    "names": {"RequestPath": "drop"},
-                    "headers": {"defaultMode": "drop"},
-                },
-            },
             "api": {"dashboard": True, "insecure": False},
             "ping": {"entryPoint": "local"},
-            "metrics": {"prometheus": {"entryPoint": "local"}},
+            **({"metrics": {"prometheus": entry_points_alone}} if metrics else {}),
             "entryPoints": {
                 "local": {"address": LOCAL},
                 "websecure": {
@@ -166,9 +181,18 @@ def static_config(site: Site) -> str:
 
 
 def dynamic_config(site: Site) -> tuple[str, str]:
-    """The routing configuration as YAML, and the name of the marker middleware in it.
+    """Traefik's routing configuration, with a middleware that names this version of it.
 
-    The marker is named after the content, so that Traefik's API tells which one it runs.
+    Traefik's API tells its middlewares, so it tells which version it runs.
+
+    Args:
+        site: each routed service gets a router and, where it has a backend, a service.
+
+    Returns:
+        The YAML, and the name of the marker middleware in it, made from a hash of the content.
+
+    Raises:
+        RoleError: the site has no guest with the role `nginx`.
     """
     gateway = guest_with(site, "nginx")
     backends = [route for route in routes(site) if route.url is not None]
@@ -183,9 +207,9 @@ def dynamic_config(site: Site) -> tuple[str, str]:
                 regex="^(https?://[^/]+)/?$", replacement="${1}/dashboard/"
             )
         ),
-        # A container that restarts to take a renewed certificate costs time, not a request.
-        "until-it-is-back": _Middleware(
-            retry=_Retry(attempts=100, initial_interval="100ms", timeout=PATIENCE)
+        # A container that restarts to load a renewed certificate delays requests, none fails.
+        RETRY: _Middleware(
+            retry=_Retry(attempts=100, initial_interval="100ms", timeout=RETRY_TIMEOUT)
         ),
     }
     http = _Http(
@@ -216,8 +240,8 @@ def dynamic_config(site: Site) -> tuple[str, str]:
             "stores": {
                 "default": {
                     "defaultCertificate": {
-                        "certFile": f"{PAIR}/fullchain.pem",
-                        "keyFile": f"{PAIR}/privkey.pem",
+                        "certFile": f"{CERTIFICATE}/fullchain.pem",
+                        "keyFile": f"{CERTIFICATE}/privkey.pem",
                     }
                 }
             },
@@ -230,20 +254,18 @@ def dynamic_config(site: Site) -> tuple[str, str]:
     return _dump(data), marker
 
 
-def _routers(found: Sequence[Route]) -> dict[str, _Router]:
+def _routers(routed: Sequence[Route]) -> dict[str, _Router]:
     routers = {
         "local-api": _Router(
             rule="PathPrefix(`/api`)", entry_points=["local"], service="api@internal"
         )
     }
-    for route in found:
+    for route in routed:
         dashboard = route.service.kind == "dashboard"
         routers[route.service.name] = _Router(
             rule=f"Host(`{route.fqdn}`)",
             entry_points=["websecure"],
             service="api@internal" if dashboard else route.service.name,
-            middlewares=(
-                ["dashboard-login", "dashboard-home"] if dashboard else ["until-it-is-back"]
-            ),
+            middlewares=["dashboard-login", "dashboard-home"] if dashboard else [RETRY],
         )
     return routers

@@ -1,0 +1,216 @@
+"""The gateway's nginx.conf, read by a parser: what holds in each server and location."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import crossplane
+import pytest
+
+from phoenix.components.nginx import config as nginx
+from phoenix.components.trust import ROOTS
+from phoenix.derived.routes import gateway_names
+from phoenix.site.model import Site
+from phoenix.site.roles import guest_with
+from tests.unit.site_builder import minimal
+
+MODERN_TLS = {"TLSv1.2", "TLSv1.3"}
+"""RFC 8996 forbids the older ones."""
+
+Directives = Mapping[str, Sequence[Sequence[str]]]
+"""Name -> the arguments of each occurrence."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of nginx.conf. `directives` hold in it: a block's own replace the outer ones."""
+
+    name: str
+    arguments: tuple[str, ...]
+    directives: Directives
+    blocks: tuple[Block, ...]
+
+    def one(self, directive: str) -> list[str]:
+        """Arguments of the only occurrence that holds here."""
+        (arguments,) = self.directives[directive]
+        return list(arguments)
+
+    def find(self, name: str) -> Iterator[Block]:
+        """Blocks of this name at any depth."""
+        for block in self.blocks:
+            if block.name == name:
+                yield block
+            yield from block.find(name)
+
+    @property
+    def has_tls(self) -> bool:
+        return any("ssl" in arguments for arguments in self.directives["listen"])
+
+
+def block(name: str, arguments: Sequence[str], parsed: list[Any], outer: Directives) -> Block:
+    own: dict[str, list[list[str]]] = {}
+    for entry in parsed:
+        if "block" not in entry:
+            own.setdefault(entry["directive"], []).append(entry["args"])
+    directives = {**outer, **own}
+    blocks = tuple(
+        block(entry["directive"], entry["args"], entry["block"], directives)
+        for entry in parsed
+        if "block" in entry
+    )
+    return Block(name, tuple(arguments), directives, blocks)
+
+
+def text_of(site: Site) -> tuple[str, str]:
+    return nginx.nginx_config(
+        site, certificate="gateway", hsts_seconds=60, max_body="1m", read_timeout="9s"
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return minimal().load(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="module")
+def config(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Block:
+    path = tmp_path_factory.mktemp("nginx") / "nginx.conf"
+    path.write_text(text_of(site)[0])
+    payload = crossplane.parse(str(path))
+    assert payload["status"] == "ok", payload["errors"]
+    return block("main", (), payload["config"][0]["parsed"], {})
+
+
+@pytest.fixture(scope="module")
+def tls_servers(config: Block) -> list[Block]:
+    found = [server for server in config.find("server") if server.has_tls]
+    assert len(found) == 2, "one for the declared names, one for all others"
+    return found
+
+
+@pytest.fixture(scope="module")
+def proxied(config: Block) -> list[Block]:
+    """Locations that hand a request on."""
+    found = [place for place in config.find("location") if "proxy_pass" in place.directives]
+    assert found, "the gateway hands nothing on"
+    return found
+
+
+def test_traefik_is_verified_before_it_gets_a_request(site: Site, proxied: list[Block]) -> None:
+    traefik = guest_with(site, "traefik")
+    for place in proxied:
+        assert place.one("proxy_pass") == ["https://traefik"]
+        assert place.one("proxy_ssl_verify") == ["on"]
+        assert place.one("proxy_ssl_trusted_certificate") == [ROOTS]
+        assert place.one("proxy_ssl_name") == [traefik.fqdn]
+        assert place.one("proxy_ssl_server_name") == ["on"], "Traefik must be asked for that name"
+        assert set(place.one("proxy_ssl_protocols")) <= MODERN_TLS
+
+
+def test_upstream_is_traefik_alone(site: Site, config: Block) -> None:
+    (upstream,) = config.find("upstream")
+    assert upstream.arguments == ("traefik",)
+    targets = {arguments[0] for arguments in upstream.directives["server"]}
+    assert targets == {f"{guest_with(site, 'traefik').address}:443"}
+
+
+def test_gateway_speaks_modern_tls_alone(tls_servers: list[Block]) -> None:
+    for server in tls_servers:
+        assert set(server.one("ssl_protocols")) == MODERN_TLS
+        ciphers = server.one("ssl_ciphers")[0].split(":")
+        assert all(cipher.startswith("ECDHE-") for cipher in ciphers), "forward secrecy"
+        assert all("GCM" in cipher or "POLY1305" in cipher for cipher in ciphers), "AEAD"
+
+
+def test_names_that_nobody_declared_are_refused_in_the_handshake(
+    site: Site, tls_servers: list[Block]
+) -> None:
+    default = [s for s in tls_servers if "default_server" in chain(*s.directives["listen"])]
+    assert len(default) == 1, "without a default, the first server answers to every name"
+    assert default[0].one("ssl_reject_handshake") == ["on"]
+    assert default[0].one("server_name") == ["_"]
+    (named,) = [server for server in tls_servers if server is not default[0]]
+    assert named.one("server_name") == list(gateway_names(site))
+    assert "ssl_reject_handshake" not in named.directives
+
+
+def test_every_client_address_is_served_by_these_servers(tls_servers: list[Block]) -> None:
+    """A `listen` of its own address would have a default server of its own."""
+    addresses = {arguments[0] for s in tls_servers for arguments in s.directives["listen"]}
+    assert addresses == {"443"}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("Remote-User", "X-Remote-User", "X-Forwarded-User", "X-Forwarded-Email"),
+        *("X-Forwarded-Groups", "X-Forwarded-Preferred-Username", "X-Forwarded-Access-Token"),
+        *("X-Forwarded-Tls-Client-Cert", "X-Forwarded-Tls-Client-Cert-Info"),
+        *("Forwarded", "True-Client-IP", "Client-IP", "X-Client-IP", "CF-Connecting-IP"),
+        *("X-Forwarded-Method", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-Uri"),
+        *("X-Original-Method", "X-Original-URL", "X-Rewrite-URL", "Proxy"),
+    ],
+)
+def test_headers_that_only_a_proxy_sets_are_removed(proxied: list[Block], header: str) -> None:
+    assert header in nginx.REMOVED_HEADERS
+    for place in proxied:
+        sent = [value for name, value in place.directives["proxy_set_header"]
+                if name.lower() == header.lower()]  # fmt: skip
+        assert sent == [""], "nginx leaves a header out whose value is empty"
+
+
+def test_forwarding_headers_are_what_the_gateway_saw(proxied: list[Block], config: Block) -> None:
+    for place in proxied:
+        sent = {name: value for name, value in place.directives["proxy_set_header"] if value}
+        assert sent == {
+            "Host": "$host",
+            "X-Real-IP": "$remote_addr",
+            "X-Forwarded-For": "$remote_addr",
+            "X-Forwarded-Proto": "https",
+            "X-Forwarded-Host": "$host",
+            "X-Forwarded-Port": "443",
+            "Upgrade": "$http_upgrade",
+            "Connection": "$connection_upgrade",
+        }
+        # X_Forwarded_For: some backends read it as X-Forwarded-For. nginx drops it by default.
+        assert place.directives.get("underscores_in_headers", [["off"]]) == [["off"]]
+        assert place.directives.get("proxy_pass_request_headers", [["on"]]) == [["on"]]
+
+
+def test_answers_are_passed_on_as_they_come(proxied: list[Block]) -> None:
+    """Server-sent events: buffered, they reach an HTTP/1.1 client at the end."""
+    for place in proxied:
+        assert place.one("proxy_buffering") == ["off"]
+        assert place.one("proxy_request_buffering") == ["off"]
+
+
+def test_access_log_tells_what_a_person_looks_for_and_no_query(config: Block) -> None:
+    (http,) = config.find("http")
+    file, log_format, *_ = http.one("access_log")
+    name, escape, *lines = http.one("log_format")
+    assert (file, log_format, escape) == (nginx.ACCESS_LOG, name, "escape=json")
+    # No $request, $request_uri or $args: Portainer's console puts its token into the query. No
+    # $http_referer: it holds a whole address.
+    assert set(re.findall(r"\$(\w+)", "".join(lines))) == {
+        "time_iso8601", "remote_addr", "host", "request_method", "uri", "server_protocol",
+        "status", "body_bytes_sent", "request_time", "upstream_addr", "upstream_status",
+        "upstream_response_time", "ssl_protocol", "http_user_agent",
+    }  # fmt: skip
+    for server in config.find("server"):
+        logs = server.directives["access_log"]
+        assert logs in ([[*http.one("access_log")]], [["off"]])
+        assert logs != [["off"]] or server.directives["listen"] == [[nginx.STATUS]]
+
+
+def test_generation_follows_the_content(site: Site, tmp_path: Path) -> None:
+    text, generation = text_of(site)
+    assert generation in text
+    assert text_of(site) == (text, generation)
+    other = minimal()
+    other.vm["vms"][0]["traefik_service"]["name"] = "renamed"
+    assert text_of(other.load(tmp_path))[1] != generation
