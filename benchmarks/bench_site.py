@@ -24,7 +24,7 @@ from lab.progress import say
 from lab.settings import LABEL, ROOT, LabError
 from lab.state import LabState
 from phoenix.components.acme.config import CERTIFICATES
-from phoenix.components.traefik.config import ROOT_CA
+from phoenix.components.trust import ROOTS
 from phoenix.declaration.load import load_site
 from phoenix.site.model import Site
 from phoenix.site.roles import guest_with
@@ -196,7 +196,7 @@ def _loader(client: DockerClient, lab: LabState, site: Site) -> Iterator[Any]:
         try:
             say("load generator: wrk from Debian")
             execute(loader, f"{APT.replace('install', 'update', 1)} && {APT} wrk")
-            root = execute(gateway, f"cat {ROOT_CA}").encode()
+            root = execute(gateway, f"cat {ROOTS}").encode()
             loader.put_archive("/", pack({"root/phoenix-root.pem": (root, 0o644)}))
             yield loader
         finally:

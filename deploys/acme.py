@@ -7,7 +7,7 @@ from phoenix import files
 from phoenix.components.acme import config as acme
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.step_ca.config import directory_url
-from phoenix.components.traefik.config import ROOT_CA
+from phoenix.components.trust import ROOTS
 from phoenix.derived.certificates import WantedCertificate, certificates
 from phoenix.shell import fill
 from phoenix.site import duration
@@ -37,7 +37,7 @@ def tree(
                 acme.configuration(
                     certificate,
                     directory=directory_url(site()),
-                    root=ROOT_CA,
+                    root=ROOTS,
                     owner=owner,
                     check=check,
                     reload=reload,

@@ -13,7 +13,7 @@ from facts.portainer import PortainerState
 from facts.renewal import Renewals
 from facts.verification import Checks
 from operations.host_state import Question, ask_all, question
-from phoenix.components.traefik.config import ROOT_CA
+from phoenix.components.trust import ROOTS
 from phoenix.health import observation
 from phoenix.health.served import served
 from phoenix.runs.reporter import value
@@ -28,7 +28,7 @@ if asked.checks:
     questions[observation.CHECKS] = question(Checks, checks=commands)
 if asked.endpoints:
     questions[observation.CERTIFICATES] = question(
-        ServedCertificates, endpoints=[end.asked for end in asked.endpoints], ca_file=ROOT_CA
+        ServedCertificates, endpoints=[end.asked for end in asked.endpoints], ca_file=ROOTS
     )
 if asked.renewals:
     questions[observation.RENEWALS] = question(Renewals, names=list(asked.renewals))

@@ -16,7 +16,7 @@ from phoenix.components.portainer.config import (
     check_password,
     server_compose,
 )
-from phoenix.components.traefik.config import ROOT_CA
+from phoenix.components.trust import ROOTS
 from phoenix.files import render
 from phoenix.shell import fill, join
 from phoenix.site.roles import guest_with
@@ -67,7 +67,7 @@ def server() -> Tree:
         health=fill(
             "curl -fsS --max-time 3 --cacert {{ root }} --resolve {{ end }}:{{ address }}"
             " https://{{ end }}/api/system/status | grep -q Version",
-            root=ROOT_CA,
+            root=ROOTS,
             end=f"{where.fqdn}:{SERVER_PORT}",
             address=where.address,
         ),

@@ -10,6 +10,7 @@ from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.traefik import config as traefik
+from phoenix.components.trust import ROOTS
 from phoenix.files import render
 from phoenix.secrets.store import htpasswd
 from phoenix.shell import fill, join
@@ -87,7 +88,7 @@ if "traefik" in host.groups and (certificate := acme.wanted("traefik")):
                 api=f"http://{traefik.LOCAL}/api/http",
                 marker=marker,
                 name=me().fqdn,
-                root=traefik.ROOT_CA,
+                root=ROOTS,
             ),
         ),
     )

@@ -21,7 +21,7 @@ from operations.failure import refuse
 from operations.host_state import ask, question
 from operations.operation import operation
 from operations.verification import diagnosis, failed_hosts, outcomes
-from phoenix.components.traefik.config import ROOT_CA
+from phoenix.components.trust import ROOTS
 from phoenix.derived import home
 from phoenix.health.endpoints import endpoints
 from phoenix.health.page import Page, Stamp, build, headline
@@ -64,7 +64,7 @@ def start_page(site: Site) -> Generator[StringCommand | FunctionCommand, None, N
         host.noop(f"the page stays: this run left out {', '.join(left_out)}")
         return
     asked = endpoints(site)
-    have = ask(question(HomePage, endpoints=[end.asked for end in asked], ca_file=ROOT_CA))
+    have = ask(question(HomePage, endpoints=[end.asked for end in asked], ca_file=ROOTS))
     if len(have.served) != len(asked):
         yield from refuse(
             f"{len(asked)} ports were asked for their certificate, {len(have.served)} answered"

@@ -22,7 +22,8 @@ from phoenix.components.portainer.config import (
     agent_url,
 )
 from phoenix.components.step_ca.config import DIRECTORY, PORT
-from phoenix.components.traefik.config import LOCAL, ROOT_CA
+from phoenix.components.traefik.config import LOCAL
+from phoenix.components.trust import ROOTS
 from phoenix.derived import dns, home
 from phoenix.derived.certificates import certificates
 from phoenix.derived.routes import gateway_names, routes
@@ -222,7 +223,7 @@ def _tls(
     yield _port(source, hop, target, port, name=name, service=service)
     commands: tuple[tuple[Layer, tuple[str, ...]], ...] = (
         ("certificate", ("served_is_fresh", *where)),
-        ("tls", ("tls_verifies", *where, ROOT_CA)),
+        ("tls", ("tls_verifies", *where, ROOTS)),
     )
     for layer, command in commands:
         yield Check(
@@ -291,7 +292,7 @@ def _requests(site: Site) -> Iterator[Check]:
         path = "/dashboard/" if route.kind == "dashboard" else route.health_path
         expected = "401" if route.kind == "dashboard" else "200"
         url = f"https://{route.fqdn}{path}"
-        command: tuple[str, ...] = ("request_gives", expected, url, ROOT_CA)
+        command: tuple[str, ...] = ("request_gives", expected, url, ROOTS)
         yield Check(
             *(client, "http", f"{url} through gateway and Traefik", command),
             target=gateway.name, name=route.fqdn, service=route.service.name,
@@ -309,7 +310,7 @@ def _containers(site: Site) -> Iterator[Check]:
     server = site.portainer
     if server is None:
         return
-    api = (f"https://{server.fqdn}:{SERVER_PORT}/api", ROOT_CA, API_KEY_FILE)
+    api = (f"https://{server.fqdn}:{SERVER_PORT}/api", ROOTS, API_KEY_FILE)
     hop = "Portainer's API with our key"
     yield Check(server.name, "http", hop, ("portainer_knows_us", *api), target=server.name)
     for agent in site.agents:

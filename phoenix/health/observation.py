@@ -8,7 +8,7 @@ from typing import Any
 
 from phoenix.components.ca_rotation import held_by
 from phoenix.components.portainer.config import API_KEY_FILE, SERVER_PORT
-from phoenix.components.traefik.config import ROOT_CA
+from phoenix.components.trust import ROOTS
 from phoenix.health.checks import Check, Outcome, checks, checks_by_host
 from phoenix.health.endpoints import Endpoint, endpoints
 from phoenix.health.served import Served, askers
@@ -74,7 +74,7 @@ def request(site: Site, host: Host, kinds: Collection[str] = ALL) -> Request:
         portainer=(
             {
                 "url": f"https://{host.fqdn}:{SERVER_PORT}",
-                "ca_file": ROOT_CA,
+                "ca_file": ROOTS,
                 "header_file": API_KEY_FILE,
             }
             if PORTAINER in kinds and host == site.portainer

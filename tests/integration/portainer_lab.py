@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 
 from phoenix.components.portainer.config import API_KEY_FILE, SERVER_PORT
-from phoenix.components.traefik.config import ROOT_CA
+from phoenix.components.trust import ROOTS
 from phoenix.site.model import Deployment
 from tests.integration.project import Project, Run
 from tests.integration.site_lab import ROOT_FILE, SiteLab
@@ -128,7 +128,7 @@ class PortainerLab:
             data = f"-H 'Content-Type: application/json' --data-binary @{BODY}"
         said = self.site.sh(
             self.server,
-            f"curl -sS --max-time 120 --cacert {ROOT_CA} "
+            f"curl -sS --max-time 120 --cacert {ROOTS} "
             f"-H '{key}' -X {method} {data} -w '\\n%{{http_code}}' "
             f"'https://{name}:{SERVER_PORT}/api{path}'; rm -f {BODY}",
         )

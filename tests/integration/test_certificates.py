@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from phoenix.components.traefik.config import ROOT_CA
+from phoenix.components.trust import ROOTS
 from phoenix.derived.certificates import certificates
 from phoenix.derived.routes import gateway_names
 from tests.integration.site_lab import SiteLab, seen
@@ -94,7 +94,7 @@ def test_ca_refuses_names_outside_its_policy(site: SiteLab, name: str) -> None:
     directory = f"https://ca.{domain}:9000/acme/acme/directory"
     wanted = name.format(domain=domain)
     done = site.sh(
-        "gateway", LEGO.format(root=ROOT_CA, directory=directory, domain=domain, name=wanted)
+        "gateway", LEGO.format(root=ROOTS, directory=directory, domain=domain, name=wanted)
     )
     assert done.code != 0, done.text
     assert "rejectedIdentifier" in done.text, done.text

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from phoenix.components.traefik import config as traefik
+from phoenix.components.trust import ROOTS
 from phoenix.derived.routes import gateway_names
 from phoenix.site.model import Site
 from phoenix.site.roles import RoleError, guest_with
@@ -36,7 +37,7 @@ def test_every_routed_name_has_one_router_to_its_verified_backend(site: Site) ->
     }
     transport = http["serversTransports"]["portainer"]
     assert transport["serverName"] == f"control.host.{ZONE}"
-    assert transport["rootCAs"] == [traefik.ROOT_CA], "pydantic's alias must be Traefik's spelling"
+    assert transport["rootCAs"] == [ROOTS], "pydantic's alias must be Traefik's spelling"
     assert "insecureSkipVerify" not in str(http)
 
 

@@ -22,8 +22,6 @@ from phoenix.site.roles import guest_with
 UNIT = "traefik.service"
 LOCAL = "127.0.0.1:8081"
 """The guest's own entry point: ping, metrics and the API, for checks made on the guest."""
-ROOT_CA = ROOTS
-"""Where `deploys/trust.py` puts the trusted roots on every host."""
 USERS_FILE = "/etc/traefik/dashboard.users"
 RETRY = "retry"
 """The middleware that retries a request whose backend restarts."""
@@ -225,9 +223,7 @@ def dynamic_config(site: Site) -> tuple[str, str]:
         }
         or None,
         servers_transports={
-            route.service.name: _ServersTransport(
-                server_name=route.server_name, root_c_as=[ROOT_CA]
-            )
+            route.service.name: _ServersTransport(server_name=route.server_name, root_c_as=[ROOTS])
             for route in verified
         }
         or None,
