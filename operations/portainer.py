@@ -27,7 +27,6 @@ from operations.ssh_forward import dial_through
 from phoenix import portainer_api as api
 from phoenix.components.portainer.config import API_KEY_FILE
 from phoenix.portainer_api.setup import key_is_valid
-from phoenix.portainer_api.sync import Adopt
 from phoenix.secrets.store import htpasswd
 from phoenix.shell import Script
 
@@ -87,7 +86,6 @@ def admin(
     password: SecretStr,
     *,
     username: str = "admin",
-    setup_token: SecretStr | None = None,
     ready_seconds: float = 120.0,
 ) -> Generator[FunctionCommand, None, None]:
     """Makes sure Portainer has its administrator, and we a working API key in its file.
@@ -95,7 +93,6 @@ def admin(
     Args:
         access: how to reach it; without `via` and `api_key` there's nowhere to keep a key.
         password: the administrator's; sent once to make the key, and never again.
-        setup_token: what a 2.43+ server started without a password file printed in its log.
         ready_seconds: how long a starting server may take to answer.
     """
     if access.api_key is None and access.via is None:
@@ -111,7 +108,7 @@ def admin(
     if _look(access, settled):
         host.noop("Portainer has an administrator and the API key works")
         return
-    credentials = api.Credentials(password, username, setup_token)
+    credentials = api.Credentials(password, username)
     yield locally(lambda: _set_up(access, credentials, login, ready_seconds))
 
 
@@ -120,12 +117,10 @@ def endpoint(
     agent: str | None,
     url: str,
     access: PortainerAccess,
-    *,
-    former_names: tuple[str, ...] = (),
 ) -> Generator[FunctionCommand, None, None]:
     """Makes sure the agent at `url` (``tcp://host:9001``) is registered as `agent`, once.
 
-    An endpoint of a former name, or at the same address, is renamed; a moved one is updated.
+    An endpoint at the same address is renamed; a moved one is updated.
 
     Args:
         agent: None on a host that registers nothing, and takes part so that its own earlier
@@ -138,14 +133,14 @@ def endpoint(
 
     def pending(client: api.PortainerClient) -> tuple[str, ...]:
         use_key(client, access)
-        return api.plan_endpoint(client.endpoints(), name, url, former_names).reasons
+        return api.plan_endpoint(client.endpoints(), name, url).reasons
 
     reasons = _look(access, pending)
     if reasons == ():
         host.noop(f"Portainer's endpoint {name} is at {url}")
         return
     tell(reasons or ())
-    yield locally(lambda: _register(access, name, url, former_names))
+    yield locally(lambda: _register(access, name, url))
 
 
 @operation()
@@ -157,17 +152,14 @@ def stack(
     content: str = "",
     env: Mapping[str, str | SecretStr] | None = None,
     present: bool = True,
-    running: bool = True,
-    prune: bool = False,
-    pull: bool = False,
-    adopt: Adopt = "own",
     seconds: float = 300.0,
 ) -> Generator[FunctionCommand, None, None]:
     """Makes sure one stack is as given, its containers running and healthy.
 
     Does nothing when file, environment, state and containers are as desired. A failed update puts
-    the previous version back and fails with the containers' own log lines. Refuses git-managed
-    stacks and names that foreign containers use.
+    the previous version back and fails with the containers' own log lines. Takes over containers
+    that an earlier Portainer deployed. Refuses git-managed stacks, and names that containers of
+    others use.
 
     Args:
         project: the stack's name.
@@ -176,10 +168,6 @@ def stack(
         env: variables for its interpolation; the values of those given as SecretStr are never
             shown.
         present: False removes the stack, volumes kept.
-        running: False keeps it deployed but stopped.
-        prune: also remove containers of services that have left the file.
-        pull: pull images anew with each update.
-        adopt: "own" takes over what an earlier Portainer deployed, "any" everything, "never".
         seconds: the deadline for the deployment, and for its containers' health.
     """
     try:  # a wrong argument shows at once, reachable or not
@@ -199,10 +187,6 @@ def stack(
             found.id,
             env,
             present=present,
-            running=running,
-            prune=prune,
-            pull=pull,
-            adopt=adopt,
             public=[name for name, value in (env or {}).items() if isinstance(value, str)],
         )
 
@@ -240,10 +224,10 @@ def _set_up(
             _keep(access, made.api_key, login)
 
 
-def _register(access: PortainerAccess, name: str, url: str, former_names: tuple[str, ...]) -> None:
+def _register(access: PortainerAccess, name: str, url: str) -> None:
     with connected(access) as client:
         use_key(client, access)
-        api.ensure_endpoint(client, name, url, former_names)
+        api.ensure_endpoint(client, name, url)
 
 
 def _converge(

@@ -119,23 +119,6 @@ def guest(access: ProxmoxAccess, wanted: Wanted, settings: ProxmoxSettings) -> _
 
 
 @operation()
-def absent(access: ProxmoxAccess, vmid: int, confirm: str) -> _Commands:
-    """Remove a guest and its disks. Refused unless `confirm` is its name, and it's ours.
-
-    Args:
-        access: how to reach the API.
-        vmid: its id.
-        confirm: its name, the second question. Protection must be off, and it must be stopped.
-    """
-    yield from _do(
-        access,
-        lambda client: (f"remove guest {vmid}",) if vmid in located(client) else (),
-        lambda client: power.remove(client, power.Removal(vmid, confirm)),
-        f"there is no guest {vmid}",
-    )
-
-
-@operation()
 def running(access: ProxmoxAccess, vmid: int) -> _Commands:
     """Make a guest run.
 
@@ -150,24 +133,6 @@ def running(access: ProxmoxAccess, vmid: int) -> _Commands:
 
     work = lambda client: power.start(client, vmid)  # noqa: E731
     yield from _do(access, pending, work, f"guest {vmid} runs")
-
-
-@operation()
-def stopped(access: ProxmoxAccess, vmid: int, seconds: int = 120) -> _Commands:
-    """Make a guest not run: shut down cleanly, by force after a while.
-
-    Args:
-        access: how to reach the API.
-        vmid: its id.
-        seconds: how long the clean way may take.
-    """
-
-    def pending(client: Client) -> tuple[str, ...]:
-        found = located(client).get(vmid)
-        return (f"stop guest {vmid}",) if found and found.running else ()
-
-    work = lambda client: power.stop(client, vmid, seconds)  # noqa: E731
-    yield from _do(access, pending, work, f"guest {vmid} does not run")
 
 
 @operation()

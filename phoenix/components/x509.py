@@ -1,4 +1,4 @@
-"""What a certificate says and whether it still serves: pure functions, no host and no clock.
+"""What a certificate says: pure functions, no host and no clock.
 
 Every answer comes from `cryptography`'s parser. Times are aware UTC datetimes; fingerprints are
 lower-case hex without colons, as step-ca prints them.
@@ -6,11 +6,8 @@ lower-case hex without colons, as step-ca prints them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from fractions import Fraction
-from ipaddress import ip_address
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -21,15 +18,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 from cryptography.x509.oid import ExtensionOID, NameOID
-from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 
 class CertificateError(ValueError):
     """Input that is not the certificate or key it should be."""
-
-
-class ChainError(CertificateError):
-    """A chain that a client holding only the root would refuse."""
 
 
 @dataclass(frozen=True)
@@ -124,89 +116,6 @@ def public_key_digest(pem: str | bytes) -> str:
     except (ValueError, UnsupportedAlgorithm) as error:
         raise CertificateError(f"not a PEM public key: {error}") from error
     return _sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-
-
-def verify_chain(
-    chain: Sequence[x509.Certificate],
-    root: x509.Certificate,
-    server_name: str,
-    now: datetime,
-) -> None:
-    """Judge a chain as a strict client would: to `root` alone, for `server_name`, at `now`.
-
-    The rules are RFC 5280's with the CA/B profile, as `cryptography.x509.verification` has them.
-    Raises ChainError with the reason.
-    """
-    if not chain:
-        raise ChainError("the chain is empty")
-    builder = PolicyBuilder().store(Store([root])).time(now)
-    try:
-        verifier = builder.build_server_verifier(_subject(server_name))
-        verifier.verify(chain[0], list(chain[1:]))
-    except (VerificationError, ValueError) as error:
-        raise ChainError(f"{server_name} does not verify to the root: {error}") from error
-
-
-def due(
-    info: CertificateInfo | None,
-    wanted_sans: Collection[str],
-    now: datetime,
-    *,
-    renew_fraction: Fraction = Fraction(1, 3),
-    issuer_cn: str | None = None,
-    chain_error: str | None = None,
-) -> str | None:
-    """Why a leaf must be issued anew, or None where it may stay.
-
-    The guest's own `phoenix-acme` decides by the same rules; this is their counterpart for what is
-    read from outside (`verify`, status pages). RFC 8555 sets no time to renew: a third of the
-    lifetime left is certbot's rule since 4.0 and Let's Encrypt's advice.
-
-    Raises ValueError for a naive `now` or a fraction outside 0..1.
-    """
-    if now.tzinfo is None:
-        raise ValueError("now must be an aware datetime")
-    if not 0 < renew_fraction < 1:
-        raise ValueError(f"renew_fraction {renew_fraction} is not between 0 and 1")
-    if info is None:
-        return "missing"
-    if info.key_matches is False:
-        return "key does not match"
-    wanted = frozenset(wanted_sans)
-    if info.sans != wanted:
-        return _difference(info.sans, wanted)
-    if chain_error is not None:
-        return chain_error
-    if issuer_cn is not None and info.issuer_cn != issuer_cn:
-        return f"issued by {info.issuer_cn!r}, not by {issuer_cn!r}"
-    return _time_reason(info, now, renew_fraction)
-
-
-def _time_reason(info: CertificateInfo, now: datetime, renew_fraction: Fraction) -> str | None:
-    if now >= info.not_after:
-        return f"expired at {info.not_after.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    if now < info.not_before:
-        return f"not valid before {info.not_before.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    if info.not_after - now < info.lifetime * float(renew_fraction):
-        return f"less than {renew_fraction} of the lifetime left"
-    return None
-
-
-def _difference(found: frozenset[str], wanted: frozenset[str]) -> str:
-    missing, extra = sorted(wanted - found), sorted(found - wanted)
-    parts = [
-        f"{what} {', '.join(names)}"
-        for what, names in (("lacks", missing), ("has", extra))
-        if names
-    ]
-    return f"names differ: {' and '.join(parts)}"
-
-
-def _subject(server_name: str) -> x509.DNSName | x509.IPAddress:
-    try:
-        return x509.IPAddress(ip_address(server_name))
-    except ValueError:
-        return x509.DNSName(server_name)
 
 
 def _common_name(name: x509.Name) -> str:

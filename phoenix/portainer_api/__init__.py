@@ -30,7 +30,6 @@ from .setup import (
     plan_endpoint,
 )
 from .sync import DesiredStack, ObservedStack, Plan, desired, plan
-from .transport import dial_tcp
 
 __all__ = [
     "Access",
@@ -62,7 +61,6 @@ __all__ = [
     "converge",
     "describe",
     "desired",
-    "dial_tcp",
     "diff",
     "ensure_access",
     "ensure_endpoint",

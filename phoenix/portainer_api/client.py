@@ -6,7 +6,6 @@ asynchronous deployments, the setup token); the paths are the server's own.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -106,10 +105,9 @@ class PortainerClient:
         body: Any = None,
         form: Mapping[str, str] | None = None,
         query: Mapping[str, str | int] | None = None,
-        headers: Mapping[str, str] | None = None,
         read_seconds: float = READ_SECONDS,
     ) -> requests.Response:
-        sent = dict(headers or {})
+        sent: dict[str, str] = {}
         if not public and self._credential is not None:
             name, secret = self._credential
             sent[name] = (
@@ -194,23 +192,19 @@ class PortainerClient:
             return False
         return True
 
-    def init_admin(
-        self, username: str, password: SecretStr, *, setup_token: SecretStr | None = None
-    ) -> bool:
+    def init_admin(self, username: str, password: SecretStr) -> bool:
         """Creates the first administrator; False when there is one already (409).
 
         Raises:
             errors.SetupTokenError: the server (2.43 or newer) wants its setup token.
             errors.AdminInitTimeoutError: the five minutes have passed.
         """
-        headers = {"X-Setup-Token": setup_token.get_secret_value()} if setup_token else {}
         try:
             self._request(
                 "POST",
                 "/users/admin/init",
                 public=True,
                 body={"Username": username, "Password": password.get_secret_value()},
-                headers=headers,
             )
         except errors.ConflictError:
             return False
@@ -346,27 +340,13 @@ class PortainerClient:
             "POST", "/stacks/create/standalone/string", endpoint_id=endpoint_id, body=body
         )
 
-    def update_stack(
-        self,
-        stack: Stack,
-        content: str,
-        env: Mapping[str, str],
-        *,
-        prune: bool = False,
-        pull: bool = False,
-    ) -> Stack:
+    def update_stack(self, stack: Stack, content: str, env: Mapping[str, str]) -> Stack:
         """Replaces file and environment, whole, and deploys.
 
         Always sends the stack's own endpoint: another one would move the stack there and leave
-        its containers behind. Sends both generations of the pull flag; unknown ones are ignored.
+        its containers behind. Prunes nothing and pulls nothing: the flags for both are left out.
         """
-        body = {
-            "StackFileContent": content,
-            "Env": _env_list(env),
-            "Prune": prune,
-            "PullImage": pull,
-            "RepullImageAndRedeploy": pull,
-        }
+        body = {"StackFileContent": content, "Env": _env_list(env)}
         return self._deploying(
             "PUT", f"/stacks/{stack.id}", endpoint_id=stack.endpoint_id, body=body
         )
@@ -376,16 +356,6 @@ class PortainerClient:
         return self._deploying(
             "POST", f"/stacks/{stack.id}/start", endpoint_id=stack.endpoint_id, body=None
         )
-
-    def stop_stack(self, stack: Stack) -> None:
-        """Stops: containers and networks go, volumes stay. Already stopped counts as done."""
-        try:
-            self._deploying(
-                "POST", f"/stacks/{stack.id}/stop", endpoint_id=stack.endpoint_id, body=None
-            )
-        except errors.ApiError as error:
-            if error.status not in (400, 409) or "already inactive" not in error.message:
-                raise
 
     def delete_stack(self, stack: Stack) -> None:
         """Removes the stack and its containers; volumes stay. Already gone counts as done."""
@@ -469,12 +439,6 @@ class PortainerClient:
         self._docker(
             "POST", endpoint_id, f"/containers/{quote(container_id)}/restart", read_seconds=120.0
         )
-
-    def remove_container(self, endpoint_id: int, container_id: str) -> None:
-        """Removes one container, running or not; its named volumes stay."""
-        path = f"/containers/{quote(container_id)}"
-        with contextlib.suppress(errors.NotFoundError):  # gone already
-            self._docker("DELETE", endpoint_id, path, query={"force": 1}, read_seconds=120.0)
 
     def image_present(self, endpoint_id: int, image: str) -> bool:
         """Whether the environment's Docker already has this image."""

@@ -23,7 +23,6 @@ from .sync import (
     Refuse,
     Settle,
     Start,
-    Stop,
     Update,
     container_trouble,
     desired,
@@ -106,8 +105,6 @@ def describe(step: Plan) -> tuple[str, ...]:
             return (f"wait: {reason}",)
         case Start():
             return ("start",)
-        case Stop():
-            return ("stop",)
         case Delete():
             return ("delete (volumes kept)",)
 
@@ -209,18 +206,13 @@ class _Convergence:
             case Create():
                 return self._deploy(self._create, None)
             case Update(stack=stack):
-                done = self._deploy(lambda: self._update(stack), seen, step)
-                for container in step.remove if done else ():
-                    self.client.remove_container(stack.endpoint_id, container)
-                return done
+                return self._deploy(lambda: self._update(stack), seen, step)
             case Start(stack=stack):
                 return self._deploy(lambda: self._start(stack), None)
             case Settle(stack=stack):
                 ended = self.client.wait_deployed(stack, self.seconds, poll=self.poll)
                 if ended.status != StackStatus.ERROR:
                     self._wait_healthy(self.wanted)
-            case Stop(stack=stack):
-                self.client.stop_stack(stack)
             case Delete(stack=stack):
                 self.client.delete_stack(stack)
         return True
@@ -269,9 +261,7 @@ class _Convergence:
     def _update(self, stack: Stack) -> Stack:
         wanted = self.wanted
         try:
-            return self.client.update_stack(
-                stack, wanted.content, wanted.plain_env, prune=wanted.prune, pull=wanted.pull
-            )
+            return self.client.update_stack(stack, wanted.content, wanted.plain_env)
         except errors.UnknownOutcomeError:
             return self._reread(
                 lambda found: found.stack if _took(stack, found.stack) else None, "was not updated"
@@ -313,7 +303,7 @@ class _Convergence:
         """
         client, endpoint_id = self.client, self.wanted.endpoint_id
         for image in sorted({spec.image for spec in self.wanted.services if spec.image}):
-            if not self.wanted.pull and client.image_present(endpoint_id, image):
+            if client.image_present(endpoint_id, image):
                 continue
             reason = client.pull_image(endpoint_id, image)
             if reason is not None:
@@ -379,9 +369,7 @@ class _Convergence:
             now = self.client.wait_deployed(
                 self.client.stack(stack.id), self.seconds, poll=self.poll
             )
-            sent = self.client.update_stack(
-                now, before.content, stack.env_mapping, prune=self.wanted.prune
-            )
+            sent = self.client.update_stack(now, before.content, stack.env_mapping)
             ended = self.client.wait_deployed(sent, self.seconds, poll=self.poll)
             if ended.status == StackStatus.ERROR:
                 return False

@@ -81,6 +81,6 @@ class SetupTokenError(ApiError):
     def __str__(self) -> str:
         """One line for a person."""
         return (
-            f"{super().__str__()} Give the setup_token=... of the server's log, or start the "
-            "server with --admin-password-file."
+            f"{super().__str__()} Start the server with --admin-password-file, as "
+            "deploys/portainer.py does: it then asks for no setup token."
         )

@@ -13,11 +13,10 @@ from .models import Endpoint
 
 @dataclass(frozen=True)
 class Credentials:
-    """The administrator's name and password, and the setup token where the server wants one."""
+    """The administrator's name and password."""
 
     password: SecretStr
     username: str = "admin"
-    setup_token: SecretStr | None = None
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,7 @@ def ensure_access(
     """
     actions: list[str] = []
     if not client.admin_exists():
-        client.init_admin(
-            credentials.username, credentials.password, setup_token=credentials.setup_token
-        )
+        client.init_admin(credentials.username, credentials.password)
         actions.append(f"created administrator {credentials.username}")
     elif key_is_valid(client, known_key) and known_key is not None:
         return Access(known_key, ())
@@ -133,18 +130,14 @@ class EndpointPlan:
     reasons: tuple[str, ...]
 
 
-def plan_endpoint(
-    found: tuple[Endpoint, ...], name: str, url: str, former_names: tuple[str, ...] = ()
-) -> EndpointPlan:
-    """Matches by name, then by a former name, then by address: never a second endpoint.
+def plan_endpoint(found: tuple[Endpoint, ...], name: str, url: str) -> EndpointPlan:
+    """Matches by name, then by address: never a second endpoint.
 
     Raises:
         errors.InvalidInputError: the name belongs to an endpoint that is no agent.
     """
     by_name = {endpoint.name: endpoint for endpoint in found}
     match = by_name.get(name)
-    for former in former_names:
-        match = match or by_name.get(former)
     if match is None:
         same = [each for each in found if _address(each.url) == _address(url)]
         match = same[0] if len(same) == 1 else None
@@ -166,14 +159,14 @@ def plan_endpoint(
 
 
 def ensure_endpoint(
-    client: PortainerClient, name: str, url: str, former_names: tuple[str, ...] = ()
+    client: PortainerClient, name: str, url: str
 ) -> tuple[Endpoint, tuple[str, ...]]:
     """Registers the agent, or moves and renames what is registered; then checks it answers.
 
     Raises:
         errors.UnreachableError: registered, but its Docker doesn't answer.
     """
-    wanted = plan_endpoint(client.endpoints(), name, url, former_names)
+    wanted = plan_endpoint(client.endpoints(), name, url)
     if wanted.found is None:
         try:
             made = client.create_agent_endpoint(name, url)

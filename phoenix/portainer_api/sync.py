@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from pydantic import SecretStr
 
@@ -14,10 +13,9 @@ from .compose import ServiceSpec, read_services
 from .errors import InvalidInputError
 from .models import ContainerSummary, Stack, StackStatus, StackType, normalise_name
 
-Adopt = Literal["never", "own", "any"]
-
-# Portainer's data directory inside its container: what it deployed has a working directory there.
 PORTAINER_PROJECTS = "/data/compose/"
+"""Portainer's data directory in its container: what a Portainer deployed has its working directory
+there, so such containers without a stack are those of a server that was built anew."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +28,6 @@ class DesiredStack:
         env: variables for compose's interpolation; values never show in a repr.
         endpoint_id: the environment that runs it.
         present: False removes it; its volumes stay.
-        running: False keeps it deployed but stopped.
-        prune: also remove containers of services no longer in the file.
-        pull: pull images anew with each update.
-        adopt: which containers of this project name, unknown to Portainer, may be taken over:
-            "own" those that a Portainer deployed (a rebuilt server), "any", or "never".
         public: names of variables whose values may be shown.
     """
 
@@ -43,10 +36,6 @@ class DesiredStack:
     endpoint_id: int
     env: Mapping[str, SecretStr] = field(default_factory=dict)
     present: bool = True
-    running: bool = True
-    prune: bool = False
-    pull: bool = False
-    adopt: Adopt = "own"
     public: frozenset[str] = frozenset()
 
     def hidden(self, env: Mapping[str, str]) -> list[str]:
@@ -72,10 +61,6 @@ def desired(
     env: Mapping[str, str | SecretStr] | None = None,
     *,
     present: bool = True,
-    running: bool = True,
-    prune: bool = False,
-    pull: bool = False,
-    adopt: Adopt = "own",
     public: Iterable[str] = (),
 ) -> DesiredStack:
     """A checked `DesiredStack`.
@@ -104,10 +89,6 @@ def desired(
         endpoint_id,
         secrets,
         present,
-        running,
-        prune,
-        pull,
-        adopt,
         frozenset(public),
     )
     if present:
@@ -172,24 +153,16 @@ class Create:
 
 @dataclass(frozen=True)
 class Update:
-    """PUT, for the given reasons; then `restart` and `remove` single containers (their ids)."""
+    """PUT, for the given reasons; then `restart` single containers (their ids)."""
 
     stack: Stack
     reasons: tuple[str, ...]
     restart: tuple[str, ...] = ()
-    remove: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Start:
     """A stopped stack, otherwise as desired."""
-
-    stack: Stack
-
-
-@dataclass(frozen=True)
-class Stop:
-    """A running stack that should be stopped, otherwise as desired."""
 
     stack: Stack
 
@@ -209,7 +182,7 @@ class Delete:
     stack: Stack
 
 
-Plan = Nothing | Refuse | Create | Update | Start | Stop | Settle | Delete
+Plan = Nothing | Refuse | Create | Update | Start | Settle | Delete
 
 
 def plan(wanted: DesiredStack, seen: ObservedStack) -> Plan:
@@ -230,35 +203,21 @@ def plan(wanted: DesiredStack, seen: ObservedStack) -> Plan:
         )
     if stack.status == StackStatus.DEPLOYING:
         return Settle(stack, "a deployment is under way")
-    if not wanted.running:
-        return _plan_stopped(wanted, seen, stack)
     return _plan_running(wanted, seen, stack)
 
 
 def _plan_missing(wanted: DesiredStack, seen: ObservedStack) -> Plan:
     foreign = [
-        found
-        for found in seen.containers
-        if wanted.adopt == "never"
-        or (wanted.adopt == "own" and not found.working_dir.startswith(PORTAINER_PROJECTS))
+        found for found in seen.containers if not found.working_dir.startswith(PORTAINER_PROJECTS)
     ]
     if foreign:
         where = sorted({found.working_dir or "an unknown directory" for found in foreign})
         return Refuse(
             f"containers of a compose project {wanted.name} exist that Portainer does not know "
             f"({', '.join(sorted(found.name for found in foreign))}; started from "
-            f"{', '.join(where)}). Remove them, rename the stack, or set adopt='any'"
+            f"{', '.join(where)}). Remove them, or rename the stack"
         )
     return Create(tuple(sorted(found.name for found in seen.containers)))
-
-
-def _plan_stopped(wanted: DesiredStack, seen: ObservedStack, stack: Stack) -> Plan:
-    reasons = _content_drift(wanted, seen, stack)
-    if reasons:
-        return Update(stack, reasons)  # starts it; the next look stops it
-    if stack.status == StackStatus.INACTIVE and not seen.containers:
-        return Nothing(stack)
-    return Stop(stack)
 
 
 def _plan_running(wanted: DesiredStack, seen: ObservedStack, stack: Stack) -> Plan:
@@ -270,17 +229,11 @@ def _plan_running(wanted: DesiredStack, seen: ObservedStack, stack: Stack) -> Pl
     if stack.status == StackStatus.INACTIVE:
         # Left-over containers make "start" a 409 (issue 8357); an update starts it just as well.
         reasons += ("it is stopped",)
-    names = {service.name for service in wanted.services}
-    remove = tuple(
-        found.id for found in seen.containers if wanted.prune and found.service not in names
-    )
-    if remove:
-        reasons += ("containers of removed services remain",)
     found_wrong, restart = _container_drift(wanted, seen.containers)
     if stack.status != StackStatus.INACTIVE:
         reasons += found_wrong
     if reasons:
-        return Update(stack, reasons, restart, remove)
+        return Update(stack, reasons, restart)
     if any(found.health == "starting" for found in seen.containers):
         return Settle(stack, "containers are still starting")
     return Nothing(stack)

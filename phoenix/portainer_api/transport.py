@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from http.cookiejar import DefaultCookiePolicy
 
 import requests
 
 from phoenix.net.https import Dial, DialledAdapter, client_context
-
-
-def dial_tcp(host: str, port: int) -> Dial:
-    """A dialler to a fixed TCP address, such as the local end of a forward."""
-
-    def dial(timeout: float) -> socket.socket:
-        return socket.create_connection((host, port), timeout=timeout)
-
-    return dial
 
 
 class _NoAuth(requests.auth.AuthBase):

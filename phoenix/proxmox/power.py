@@ -1,22 +1,18 @@
-"""Starting, stopping and removing guests; snapshots before a change that may go wrong."""
+"""Starting guests; snapshots before a change that may go wrong."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-from phoenix.proxmox import values
 from phoenix.proxmox.client import Client
-from phoenix.proxmox.diff import Observed
 from phoenix.proxmox.errors import LostAnswerError, ProxmoxError, RefusedError
-from phoenix.proxmox.observe import Located, base, located, observe, snapshots
+from phoenix.proxmox.observe import Located, base, located, snapshots
 
 BEFORE = "phoenix-before"
 LIFECYCLE = "pre-configured"
 """The original's first lifecycle snapshot: the guest as made, before its software."""
-_SHUTDOWN_SECONDS = 120
 
 
 def find(client: Client, vmid: int) -> Located:
@@ -51,56 +47,6 @@ def start(client: Client, vmid: int) -> bool:
             continue
         return True
     return True
-
-
-def stop(client: Client, vmid: int, seconds: int = _SHUTDOWN_SECONDS) -> bool:
-    """Shut a guest down cleanly, by force after `seconds`; whether it ran.
-
-    Raises:
-        ProxmoxError: it did not stop.
-    """
-    found = find(client, vmid)
-    if not found.running:
-        return False
-    client.write("POST", f"{base(found)}/status/shutdown", {"timeout": seconds, "forceStop": 1})
-    return True
-
-
-@dataclass(frozen=True)
-class Removal:
-    """What was asked for when a guest is to go: its id, and its name as the second question."""
-
-    vmid: int
-    confirm: str
-
-
-def remove(client: Client, removal: Removal) -> bool:
-    """Remove a guest and its disks; whether there was one.
-
-    Raises:
-        RefusedError: `confirm` isn't its name, it's not ours, it runs, is protected, or others
-            are cloned from it.
-        ProxmoxError: the removal failed.
-    """
-    observed = observe(client, removal.vmid)
-    if observed is None:
-        return False
-    if reason := _kept(observed, removal.confirm):
-        raise RefusedError(f"guest {removal.vmid} ({observed.name}) is not removed: {reason}")
-    client.write("DELETE", base(observed), {"purge": 1})
-    return True
-
-
-def _kept(observed: Observed, confirm: str) -> str | None:
-    if confirm.lower() != observed.name.lower():
-        return f"removal must be asked for twice, by id and name, and {confirm!r} is not its name"
-    if values.boolean(observed.config.get("protection", "0")):
-        return "its protection is on. mend: turn protection off in Proxmox VE first"
-    if not observed.ours:
-        return "Phoenix did not make it (no tag phoenix). mend: remove it by hand"
-    if observed.running:
-        return "it runs. mend: stop it first"
-    return None
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import os
+import socket
 import sys
 import time
 import uuid
@@ -29,6 +30,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from phoenix.net.https import Dial
 from phoenix.portainer_api.transport import session
 from portainer_emulator import agent as agent_module
 from portainer_emulator import server as server_module
@@ -69,6 +71,15 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
         )
     )
     return files
+
+
+def dial_tcp(host: str, port: int) -> Dial:
+    """A dialler to a fixed address, in place of a forward through SSH."""
+
+    def dial(timeout: float) -> socket.socket:
+        return socket.create_connection((host, port), timeout=timeout)
+
+    return dial
 
 
 @dataclass

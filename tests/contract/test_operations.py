@@ -17,11 +17,10 @@ from pyinfra.api.operations import run_ops
 from pyinfra.context import ctx_inventory, ctx_state
 
 from operations import portainer, secret_rotation, ssh_forward
-from phoenix import portainer_api as api
 from phoenix.secrets.store import SecretStore
 from tests.contract.conftest import Start
 from tests.contract.docker_double import LOG_LINE
-from tests.contract.harness import PASSWORD
+from tests.contract.harness import PASSWORD, dial_tcp
 
 SECRET = "planted-secret-value"
 Run = Callable[..., tuple[bool, bool]]
@@ -34,7 +33,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     def run_one(op: Any, access: portainer.PortainerAccess, **kwargs: Any) -> tuple[bool, bool]:
         # The carrier is this machine: what SSH would forward is a plain connection here.
         monkeypatch.setattr(
-            portainer, "dial_through", lambda _, address, port: api.dial_tcp(address, port)
+            portainer, "dial_through", lambda _, address, port: dial_tcp(address, port)
         )
         state = State(Inventory((["@local"], {})), Config(DIFF=True))
         with ctx_state.use(state), ctx_inventory.use(state.inventory):

@@ -55,3 +55,8 @@ def run(client: Client, plan: Plan, log: Callable[[str], None] = lambda _line: N
         if not guest.template:
             changed |= power.start(client, guest.vmid)
     return changed
+
+
+def shut_down(client: Client, vmid: int) -> None:
+    """Stop a container as a person does in Proxmox VE."""
+    client.write("POST", f"nodes/{NODE}/lxc/{vmid}/status/shutdown", {"forceStop": 1})

@@ -12,7 +12,7 @@ from phoenix.proxmox.access import PRIVILEGES
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.errors import LoginError
 from phoenix.proxmox.plan import Plan
-from tests.proxmox.pve import NODE, Pve, run
+from tests.proxmox.pve import NODE, Pve, run, shut_down
 
 Planned = Callable[..., Plan]
 FILE = "ubuntu-24.04-standard_24.04-2_amd64.tar.zst"
@@ -35,7 +35,7 @@ def everything(pve: Pve, client: Client, planned: Planned) -> None:
         run(client, plan)
     with power.restore_point(client, 103, lambda _line: None):
         client.write("PUT", f"nodes/{NODE}/lxc/103/config", {"memory": 2048})
-    power.stop(client, 103)
+    shut_down(client, 103)
 
 
 def test_the_listed_privileges_suffice(pve: Pve, client: Client, planned: Planned) -> None:

@@ -262,26 +262,6 @@ def test_a_run_that_died_between_any_two_writes_is_finished(
     assert {guest.vmid for guest in plan.guests} == {900, 9000, 101, 102, 103, 1001, 1002}
 
 
-def test_removal_is_asked_for_twice_and_never_with_protection(
-    pve: Pve, client: Client, planned: Planned
-) -> None:
-    run(client, planned())
-    for change, confirm, reason in (
-        ({}, "wrong", "asked for twice"),
-        ({}, "step-ca", "it runs"),
-        ({"protection": 1}, "step-ca", "protection is on"),
-    ):
-        pve.guest(103).config.update(change)
-        with pytest.raises(RefusedError, match=reason):
-            power.remove(client, power.Removal(103, confirm))
-    assert pve.guest(103) is not None
-    del pve.guest(103).config["protection"]
-    assert power.stop(client, 103)
-    assert power.remove(client, power.Removal(103, "step-ca"))
-    assert pve.guest(103) is None
-    assert not power.remove(client, power.Removal(103, "step-ca"))
-
-
 def test_a_failed_change_goes_back_to_the_snapshot(
     pve: Pve, client: Client, planned: Planned
 ) -> None:

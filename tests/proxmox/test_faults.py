@@ -27,7 +27,7 @@ from phoenix.proxmox.errors import (
 from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.transport import Trust
 from tests.proxmox.conftest import make_client
-from tests.proxmox.pve import NODE, Pve, run
+from tests.proxmox.pve import NODE, Pve, run, shut_down
 
 Planned = Callable[..., Plan]
 
@@ -212,7 +212,7 @@ def test_a_task_that_does_not_end(
 ) -> None:
     client = make_client(fakepve_url, Trust(ca_file=fakepve_cafile), task_seconds=0.2)
     run(client, planned())
-    power.stop(client, 103)
+    shut_down(client, 103)
     pve.guest(103).start_secs = 3000
     pve.fake.time_scale = 0.001
     with pytest.raises(TaskTimeoutError, match=r"still runs after 0\.2 s"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from ipaddress import ip_address
 
 import pytest
@@ -11,19 +10,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from hypothesis import given
-from hypothesis import strategies as st
 
 from phoenix.components.x509 import (
     CertificateError,
     CertificateInfo,
-    ChainError,
-    due,
     fingerprint,
-    load_chain,
     parse_chain,
     public_key_digest,
-    verify_chain,
 )
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -158,85 +151,3 @@ def test_junk_is_a_certificate_error(text: str) -> None:
         parse_chain(text)
     with pytest.raises(CertificateError, match="not a PEM public key"):
         public_key_digest(text)
-
-
-CHAIN = load_chain(_pem(CA.leaf(KEY), CA.intermediate))
-
-
-def test_chain_verifies_to_its_root() -> None:
-    verify_chain(CHAIN, CA.root, "gw.lab.test", NOW)
-
-
-@pytest.mark.parametrize(
-    ("chain", "root", "server_name", "now"),
-    [
-        pytest.param(CHAIN, Authority("Phoenix").root, "gw.lab.test", NOW, id="other root"),
-        pytest.param(CHAIN, CA.root, "ca.lab.test", NOW, id="other name"),
-        pytest.param(CHAIN, CA.root, "10.0.0.5", NOW, id="address"),
-        pytest.param(CHAIN[:1], CA.root, "gw.lab.test", NOW, id="no intermediate"),
-        pytest.param(CHAIN, CA.root, "gw.lab.test", NOW + timedelta(days=2), id="expired"),
-        pytest.param(CHAIN, CA.root, "gw.lab.test", NOW - timedelta(days=2), id="early"),
-        pytest.param((), CA.root, "gw.lab.test", NOW, id="empty"),
-    ],
-)
-def test_chain_is_refused(
-    chain: tuple[x509.Certificate, ...], root: x509.Certificate, server_name: str, now: datetime
-) -> None:
-    with pytest.raises(ChainError):
-        verify_chain(chain, root, server_name, now)
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({}, None),
-        ({"start": NOW - timedelta(hours=16)}, None),  # exactly a third left
-        ({"start": NOW - timedelta(hours=16, seconds=1)}, "less than 1/3 of the lifetime left"),
-        ({"start": NOW - timedelta(hours=24)}, "expired at 2026-05-01 12:00:00 UTC"),
-        ({"start": NOW + timedelta(hours=1)}, "not valid before 2026-05-01 13:00:00 UTC"),
-        ({"sans": ("app.lab.test",)}, "names differ: lacks gw.lab.test"),
-        (
-            {"sans": ("app.lab.test", "old.lab.test")},
-            "names differ: lacks gw.lab.test and has old.lab.test",
-        ),
-    ],
-)
-def test_due(changes: dict[str, object], reason: str | None) -> None:
-    assert due(_info(**changes), NAMES, NOW) == reason
-
-
-def test_due_by_issuer_chain_and_key() -> None:
-    assert due(None, NAMES, NOW) == "missing"
-    assert due(_info(), NAMES, NOW, issuer_cn="Phoenix Int") is None
-    assert "not by 'New Int'" in str(due(_info(), NAMES, NOW, issuer_cn="New Int"))
-    assert due(_info(), NAMES, NOW, chain_error="no path") == "no path"
-    unmatched = parse_chain(_pem(CA.leaf(KEY)), key="other")[0]
-    assert due(unmatched, NAMES, NOW) == "key does not match"
-
-
-@given(
-    seconds=st.integers(min_value=60, max_value=90 * 86400),
-    share=st.fractions(min_value=0, max_value=1),
-    fraction=st.sampled_from([Fraction(1, 2), Fraction(1, 3), Fraction(1, 10)]),
-)
-def test_due_for_any_lifetime(seconds: int, share: Fraction, fraction: Fraction) -> None:
-    """Once due, always due: the decision changes once over a lifetime, and at the fraction."""
-    lifetime = timedelta(seconds=seconds)
-    info = _LONG
-    start = info.not_before
-    info = CertificateInfo(**{**vars(info), "not_after": start + lifetime})
-    now = start + lifetime * float(share)
-    left = (info.not_after - now) / lifetime
-    reason = due(info, NAMES, now, renew_fraction=fraction)
-    if abs(left - float(fraction)) > 1e-6:
-        assert (reason is not None) == (left < fraction), (left, reason)
-
-
-_LONG = _info()
-
-
-def test_due_refuses_a_naive_clock_and_a_silly_fraction() -> None:
-    with pytest.raises(ValueError, match="aware"):
-        due(_info(), NAMES, NOW.replace(tzinfo=None))
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        due(_info(), NAMES, NOW, renew_fraction=Fraction(3))
