@@ -7,7 +7,7 @@ from pyinfra import host
 from deploys.context import site
 from operations.portainer import PortainerAccess
 from operations.trust import certificate_authority
-from phoenix.components.portainer.config import SERVER_PORT
+from phoenix.derived import control_plane
 from phoenix.site.roles import guest_with
 
 
@@ -19,8 +19,9 @@ def portainer() -> PortainerAccess:
     """
     server = guest_with(site(), "portainer")
     return PortainerAccess(
-        url=host.data.get("portainer_url") or f"https://{server.fqdn}:{SERVER_PORT}",
+        url=host.data.get("portainer_url") or control_plane.portainer_url(site()),
         ca_pem=lambda: "".join(certificate_authority(site()).roots),
         via=server.name,
         address=str(server.address),
+        port=control_plane.portainer_port(site()),
     )

@@ -8,34 +8,34 @@ from phoenix.components.acme import config as acme
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.step_ca.config import directory_url
 from phoenix.components.trust import ROOTS
-from phoenix.derived.certificates import WantedCertificate, certificates
+from phoenix.derived.certificates import HostCertificate, certificates
 from phoenix.shell import fill
 from phoenix.site import duration
 
 FOLDER = "components/acme"
 
 
-def wanted(name: str) -> WantedCertificate | None:
-    """This host's certificate `name` ("gateway" or "host"), None where it has no such one."""
-    for certificate in certificates(site()):
-        if certificate.host.name == host.name and certificate.name == name:
-            return certificate
+def certificate(name: str) -> HostCertificate | None:
+    """This host's certificate `name` ("gateway", "traefik" or "host"); None where it has none."""
+    for one in certificates(site()):
+        if one.host.name == host.name and one.name == name:
+            return one
     return None
 
 
 def tree(
-    certificate: WantedCertificate, *, owner: str = "root", check: str = "", reload: str = ""
+    issued: HostCertificate, *, owner: str = "root", check: str = "", reload: str = ""
 ) -> Tree:
     """Program, configuration, service and timer for one certificate."""
     lifetime = duration.parse(host.data.step_ca_lifetime_default)
-    timer = f"phoenix-acme@{certificate.name}.timer"
+    timer = f"phoenix-acme@{issued.name}.timer"
     return Tree(
-        component=f"acme-{certificate.name}",
+        component=f"acme-{issued.name}",
         files={
             acme.PROGRAM: TreeFile(files.text(f"{FOLDER}/phoenix-acme"), mode="0755"),
-            f"/etc/phoenix/acme/{certificate.name}.conf": TreeFile(
+            f"/etc/phoenix/acme/{issued.name}.conf": TreeFile(
                 acme.configuration(
-                    certificate,
+                    issued,
                     directory=directory_url(site()),
                     root=ROOTS,
                     owner=owner,

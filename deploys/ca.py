@@ -1,7 +1,8 @@
 """How the CA's service is stopped and asked how it is, for the deploys that change it."""
 
-from deploys.context import me
-from phoenix.components.step_ca.config import DIRECTORY, PORT, UNIT
+from deploys.context import me, site
+from phoenix.components.step_ca.config import DIRECTORY, UNIT
+from phoenix.derived import control_plane
 from phoenix.files import render
 
 BACKUPS = "/var/backups/phoenix/step-ca"
@@ -20,6 +21,6 @@ def health(lifetime: str) -> str:
     return render(
         "components/step_ca/health.sh.j2",
         root=f"{DIRECTORY}/certs/root_ca.crt",
-        url=f"https://{me().address}:{PORT}",
+        url=f"https://{me().address}:{control_plane.ca(site()).port}",
         lifetime=lifetime,
     )

@@ -15,7 +15,7 @@ RELOAD = fill(
     unit=SERVER_UNIT,
 )
 
-certificate = acme.wanted("host")
+certificate = acme.certificate("host")
 if certificate is not None:
     packages(name="Certificate: packages", names=["lego", "openssl"])
     config_tree(name="Certificate: renewal", tree=acme.tree(certificate, reload=RELOAD))

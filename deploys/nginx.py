@@ -13,7 +13,7 @@ from phoenix.components.nginx import config as nginx
 from phoenix.files import text
 from phoenix.shell import fill
 
-if "nginx" in host.groups and (certificate := acme.wanted("gateway")):
+if "nginx" in host.groups and (certificate := acme.certificate("gateway")):
     config, generation = nginx.nginx_config(
         site(),
         certificate=certificate.name,

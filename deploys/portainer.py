@@ -10,6 +10,7 @@ from operations.config_tree import config_tree
 from operations.images import images
 from operations.packages import packages
 from phoenix.components.portainer.config import agent_url
+from phoenix.derived import control_plane
 from phoenix.site.roles import guest_with
 
 with settings():
@@ -47,6 +48,6 @@ if me() == server or me() in site().agents:
     portainer.endpoint(
         name="Portainer: endpoint",
         agent=me().portainer_environment if me() in site().agents else None,
-        url=agent_url(site(), me()) if me() in site().agents else "",
+        url=agent_url(control_plane.agent(site(), me())) if me() in site().agents else "",
         access=access(),
     )

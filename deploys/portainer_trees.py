@@ -7,17 +7,16 @@ from pyinfra import host
 from deploys.context import me, secrets, site
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.portainer.config import (
-    AGENT_PORT,
     AGENT_UNIT,
     DIRECTORY,
-    SERVER_PORT,
     SERVER_UNIT,
     agent_compose,
-    check_password,
     server_compose,
 )
 from phoenix.components.trust import ROOTS
+from phoenix.derived import control_plane
 from phoenix.files import render
+from phoenix.secrets.rules import check_portainer_password
 from phoenix.shell import fill, join
 from phoenix.site.roles import guest_with
 
@@ -39,16 +38,16 @@ def server() -> Tree:
     """The server on its own guest.
 
     Raises:
-        PortainerSettingError: Portainer would not take the administrator's password.
+        SecretError: Portainer would not take the administrator's password.
     """
     password = secrets().get("portainer_admin_password").get_secret_value()
-    check_password(password)
+    check_portainer_password(password)
     image = host.data.portainer_image
-    where = guest_with(site(), "portainer")
+    where, port = guest_with(site(), "portainer"), control_plane.portainer_port(site())
     return Tree(
         component="portainer",
         files={
-            f"{DIRECTORY}/compose.yml": TreeFile(server_compose(image)),
+            f"{DIRECTORY}/compose.yml": TreeFile(server_compose(image, port)),
             f"{DIRECTORY}/agent.env": shared_secret(),
             f"{DIRECTORY}/admin_password": TreeFile(password, mode="0600", secret=True),
             f"/etc/systemd/system/{SERVER_UNIT}": TreeFile(
@@ -68,7 +67,7 @@ def server() -> Tree:
             "curl -fsS --max-time 3 --cacert {{ root }} --resolve {{ end }}:{{ address }}"
             " https://{{ end }}/api/system/status | grep -q Version",
             root=ROOTS,
-            end=f"{where.fqdn}:{SERVER_PORT}",
+            end=f"{where.fqdn}:{port}",
             address=where.address,
         ),
         deadline=120,
@@ -78,19 +77,26 @@ def server() -> Tree:
 def agent() -> Tree:
     """The agent on this Docker host."""
     image = host.data.portainer_agent_image
-    # Docker's published ports bypass the INPUT chain; this one is in front of them.
+    service = control_plane.agent(site(), me())
+    # Docker's published ports bypass the INPUT chain; this rule is in front of them. Its words are
+    # in the order in which `iptables -S` gives them, so an earlier rule (another port or server) is
+    # told from this one.
     rule = fill(
-        "DOCKER-USER -p tcp -m conntrack --ctorigdst {{ agent }} --ctorigdstport {{ port }} "
-        "! --ctorigsrc {{ server }} -m comment --comment phoenix-agent -j DROP",
-        agent=me().address,
-        port=AGENT_PORT,
+        "DOCKER-USER -p tcp -m conntrack ! --ctorigsrc {{ server }} --ctorigdst {{ agent }} "
+        "--ctorigdstport {{ port }} -m comment --comment phoenix-agent -j DROP",
         server=guest_with(site(), "portainer").address,
+        agent=me().address,
+        port=service.port,
+    )
+    remove_earlier = (
+        'iptables -S DOCKER-USER | grep -- "--comment phoenix-agent " | grep -vxF -- '
+        f'"-A {rule}" | while read -r _ rule; do iptables -D $$rule; done'
     )
     guard = f"iptables -C {rule} 2>/dev/null || iptables -I {rule}"
     return Tree(
         component="portainer-agent",
         files={
-            f"{DIRECTORY}/compose.yml": TreeFile(agent_compose(image, me())),
+            f"{DIRECTORY}/compose.yml": TreeFile(agent_compose(image, service)),
             f"{DIRECTORY}/agent.env": shared_secret(),
             f"/etc/systemd/system/{AGENT_UNIT}": TreeFile(
                 render(
@@ -98,7 +104,7 @@ def agent() -> Tree:
                     what="Portainer agent",
                     image=image,
                     directory=DIRECTORY,
-                    before=[join("/bin/sh", "-c", guard)],
+                    before=[join("/bin/sh", "-c", line) for line in (remove_earlier, guard)],
                 )
             ),
         },
@@ -108,7 +114,7 @@ def agent() -> Tree:
         # The agent's certificate is its own and changes with each start; its ping needs no
         # secret, and the server proves itself to it with one.
         health=fill(
-            "curl -fsSk --max-time 3 https://{{ end }}/ping", end=f"{me().address}:{AGENT_PORT}"
+            "curl -fsSk --max-time 3 https://{{ end }}/ping", end=f"{me().address}:{service.port}"
         ),
         deadline=120,
     )

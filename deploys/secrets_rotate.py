@@ -15,27 +15,27 @@ from deploys.backups import words
 from deploys.context import me, secrets, settings, site
 from operations import secret_rotation
 from operations.config_tree import config_tree
-from phoenix.secrets import catalog as secret_names
+from phoenix.secrets import catalog
 
 with settings():
-    uses = secret_names.rotatable(words("secrets_rotate"), site(), secrets())
+    uses = catalog.rotatable(words("secrets_rotate"), site(), secrets())
     names = [use.name for use in uses]
-    secret_names.propose(names, secrets())
+    catalog.propose(names, secrets())
     server = site().portainer
 
-proven = (secret_names.ADMIN_PASSWORD, secret_names.AGENT_SECRET)
+proven = (catalog.ADMIN_PASSWORD, catalog.AGENT_SECRET)
 simple = [name for name in names if name not in proven]
 if simple:
     secret_rotation.promoted(
         name="Secrets: new values", store=secrets(), names=simple, _run_once=True
     )
 
-if secret_names.ADMIN_PASSWORD in names and me() == server:
+if catalog.ADMIN_PASSWORD in names and me() == server:
     secret_rotation.portainer_password(
         name="Portainer: new password", access=access(), store=secrets()
     )
 
-if secret_names.AGENT_SECRET in names and (me() == server or me() in site().agents):
+if catalog.AGENT_SECRET in names and (me() == server or me() in site().agents):
     # One operation for both sides: server and agents restart at the same time.
     with settings():
         tree = portainer_trees.server() if me() == server else portainer_trees.agent()

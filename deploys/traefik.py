@@ -19,7 +19,7 @@ STATIC = "/etc/traefik/traefik.yml"
 DYNAMIC = "/etc/traefik/dynamic"
 CHECK = "/usr/local/lib/phoenix/traefik-check"
 
-if "traefik" in host.groups and (certificate := acme.wanted("traefik")):
+if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
     with settings():
         program = pinned_program("traefik")
         routes, marker = traefik.dynamic_config(site())

@@ -8,8 +8,7 @@ from lab.image import pack
 from lab.progress import say
 from lab.settings import LabError, Settings
 from lab.state import LabState
-from phoenix.declaration.services import CA_PORT
-from phoenix.derived import routes
+from phoenix.derived import control_plane, routes
 from phoenix.site.model import Site
 
 ROOT_FILE = "/root/phoenix-root.pem"
@@ -28,7 +27,7 @@ def request(lab: LabState, settings: Settings) -> int:
     # On the CA's own loopback nobody is in between, so no trust is needed to learn the root.
     if model.ca is None:
         raise LabError("The site declares no certificate authority, so nothing can be verified.")
-    roots = f"https://127.0.0.1:{CA_PORT}/roots.pem"
+    roots = f"https://127.0.0.1:{control_plane.ca(model).port}/roots.pem"
     ca = client.containers.get(lab.container(model.ca.name))
     answer = inside.run(ca, "curl", "-fsSk", "--max-time", "10", roots)
     if answer.returncode != 0:

@@ -23,7 +23,7 @@ from operations.operation import operation
 from operations.verification import diagnosis, failed_hosts, outcomes
 from phoenix.components.trust import ROOTS
 from phoenix.derived import home
-from phoenix.health.endpoints import endpoints
+from phoenix.derived.endpoints import endpoints
 from phoenix.health.page import Page, Stamp, build, headline
 from phoenix.health.page_html import render
 from phoenix.health.served import served

@@ -27,10 +27,10 @@ from phoenix.proxmox.firewall import Scope, Write
 from phoenix.proxmox.observe import located
 from phoenix.proxmox.settings import ProxmoxSettings
 from phoenix.proxmox.transport import Endpoint, Trust, connect
+from phoenix.site.ports import PROXMOX_API
 
 _T = TypeVar("_T")
 _Commands = Generator[FunctionCommand, None, None]
-PORT = 8006
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def _do(
 def _client(access: ProxmoxAccess) -> Client:
     """One connection for a run: each new one would cost an SSH channel and a TLS handshake."""
     carrier = inventory.get_host(access.via) if access.via else None
-    dial = dial_through(carrier, "127.0.0.1", PORT) if carrier else None
+    dial = dial_through(carrier, "127.0.0.1", PROXMOX_API) if carrier else None
     api = connect(Endpoint(access.url, access.token, access.trust, dial, access.request_seconds))
     return Client(api, task_seconds=access.task_seconds, lock_seconds=access.lock_seconds, log=_say)
 

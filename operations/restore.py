@@ -22,7 +22,7 @@ from operations.operation import operation
 from phoenix import backup, files
 from phoenix.components.portainer.config import DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT
 from phoenix.components.step_ca.config import DIRECTORY, UNIT
-from phoenix.secrets import catalog as secret_names
+from phoenix.secrets import catalog
 from phoenix.secrets.store import SecretStore
 from phoenix.shell import Script
 
@@ -157,7 +157,7 @@ def administrator(given: backup.Backup, store: SecretStore) -> Commands:
 
     Noted in the store as a change that was begun, which deploys/portainer.py ends.
     """
-    name = secret_names.ADMIN_PASSWORD
+    name = catalog.ADMIN_PASSWORD
     values = backup.contents.secrets(given.parts.get("secrets", b"{}"))
     former, present = values.get(name), store.present(name)
     if (

@@ -40,7 +40,7 @@ from phoenix.components.ca_rotation import (
 from phoenix.components.step_ca.config import DIRECTORY, Phase
 from phoenix.components.trust import STORE, STORED
 from phoenix.components.x509 import parse_chain
-from phoenix.health.endpoints import Endpoint, endpoints
+from phoenix.derived.endpoints import Endpoint, endpoints
 from phoenix.site.model import Site
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]

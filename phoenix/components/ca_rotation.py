@@ -10,8 +10,8 @@ from collections.abc import Collection
 from phoenix.components.step_ca.config import CaState, Rotation, faults
 from phoenix.components.trust import family
 from phoenix.components.x509 import CertificateInfo, parse_chain
-from phoenix.derived.certificates import WantedCertificate, certificates
-from phoenix.health.endpoints import endpoints
+from phoenix.derived.certificates import HostCertificate, certificates
+from phoenix.derived.endpoints import endpoints
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Host, Site
 from phoenix.site.roles import guest_with
@@ -84,7 +84,7 @@ def signer(ca: CaState) -> CertificateInfo:
     return parse_chain(ca.intermediate)[0]
 
 
-def held_by(site: Site, host: Host) -> tuple[WantedCertificate, ...]:
+def held_by(site: Site, host: Host) -> tuple[HostCertificate, ...]:
     """The certificates that `host` gets by ACME."""
     return tuple(wanted for wanted in certificates(site) if wanted.host == host)
 

@@ -9,10 +9,10 @@ from phoenix.declaration.json_source import join
 from phoenix.declaration.order import DependencyCycleError, dependency_order
 from phoenix.derived import dns
 from phoenix.derived.certificates import certificates
+from phoenix.site import ports
 from phoenix.site.findings import Report
-from phoenix.site.model import FirewallRule, Host, Site
-
-SINGLE_ROLES = ("step_ca", "traefik", "nginx", "portainer")
+from phoenix.site.model import FirewallRule, Host, Service, Site
+from phoenix.site.roles import SINGLE_ROLES
 
 
 def duplicates(entries: Sequence[Entry], hypervisor: Host, report: Report) -> None:
@@ -144,27 +144,65 @@ def roles(guests: Sequence[Host], site_file: str, routed: bool, report: Report) 
 
 
 def host_ports(site: Site, report: Report) -> None:
-    """Refuse a port that two stacks publish on one guest, or that the guest itself needs."""
-    acme = {wanted.host.name for wanted in certificates(site) if wanted.challenge == "standalone"}
+    """Refuse a port that is wanted twice on one guest: by the guest, its services or its stacks."""
+    own = _own_services(site)
+    needed = _needed_ports(site)
     for host in site.guests:
-        taken = {(22, "tcp"): "SSH"}
-        if host.name in acme:
-            taken[80, "tcp"] = "the ACME http-01 challenge (RFC 8555, always port 80)"
-        for service in site.services:
-            if service.kind == "agent" and service.owner == host:
-                taken[service.port, "tcp"] = "the Portainer agent"
-        for stack in host.docker_stacks:
-            for port in stack.ports:
-                file = f"stacks/{stack.name}/docker-compose.yml"
-                user = f"{file} (environment {stack.environment}, service {port.service})"
-                other = taken.setdefault((port.host_port, port.proto), user)
-                if other is not user:
-                    report.error(
-                        file,
-                        f"services.{port.service}.ports",
-                        f"port {port.host_port}/{port.proto} of {host.name} is taken by {other}",
-                        "publish another host port",
-                    )
+        taken = needed[host.name]
+        for service in own.get(host.name, ()):
+            what = _WHAT.get(service.kind, f"service {service.name}")
+            key = (service.port, "tcp")
+            if key in taken:
+                report.error(
+                    host.source.file,
+                    f"{host.source.path}.traefik_service.port",
+                    f"port {service.port}/tcp of {host.name} is taken by {taken[key]}",
+                    f"write another port for {what}",
+                )
+            elif service.kind != "backend":  # a backend may be what a stack publishes
+                taken[key] = what
+        _published_ports(host, taken, report)
+
+
+def _published_ports(host: Host, taken: dict[tuple[int, str], str], report: Report) -> None:
+    for stack in host.docker_stacks:
+        for port in stack.ports:
+            file = f"stacks/{stack.name}/docker-compose.yml"
+            user = f"{file} (environment {stack.environment}, service {port.service})"
+            other = taken.setdefault((port.host_port, port.proto), user)
+            if other is not user:
+                report.error(
+                    file,
+                    f"services.{port.service}.ports",
+                    f"port {port.host_port}/{port.proto} of {host.name} is taken by {other}",
+                    "publish another host port",
+                )
+
+
+def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
+    """By guest, the ports that Phoenix itself serves there, and who serves them."""
+    found = {host.name: {(ports.SSH, "tcp"): "SSH"} for host in site.guests}
+    for wanted in certificates(site):
+        if wanted.challenge == "standalone":
+            what = "the ACME http-01 challenge (RFC 8555, always port 80)"
+            found[wanted.host.name][ports.HTTP, "tcp"] = what
+    if site.gateway:
+        found[site.gateway.name] |= {(p, "tcp"): "Nginx" for p in (ports.HTTP, ports.HTTPS)}
+    if site.traefik:
+        found[site.traefik.name][ports.HTTPS, "tcp"] = "Traefik"
+    return found
+
+
+_WHAT = {"ca": "the CA", "agent": "the Portainer agent"}
+
+
+def _own_services(site: Site) -> dict[str, list[Service]]:
+    """By guest, what its own entry declares: the CA and the agent first, as they are Phoenix's."""
+    found: dict[str, list[Service]] = {}
+    for service in sorted(site.services, key=lambda service: service.kind == "backend"):
+        if service.of_guest and service.kind in ("ca", "agent", "backend"):
+            found.setdefault(service.owner.name, []).append(service)
+    return found
 
 
 def names(site: Site, report: Report) -> None:

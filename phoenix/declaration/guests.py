@@ -11,7 +11,6 @@ from phoenix.declaration.json_source import listed
 from phoenix.declaration.schema import (
     FEATURES,
     FOREIGN_FEATURES,
-    ROLES,
     RawGuest,
     RawLxc,
     RawVm,
@@ -21,6 +20,7 @@ from phoenix.declaration.stacks import StackCatalog, StackRoute, firewall_rule
 from phoenix.site.findings import Report
 from phoenix.site.model import Deployment, ExtraRecord, Host, Source, Template, Volume
 from phoenix.site.names import HOST_ZONE, LABEL, in_zone, is_name
+from phoenix.site.roles import ROLES
 
 _ROLE_OF_PORTAINER_ROLE = {
     "primary": "portainer",

@@ -11,8 +11,9 @@ from typing import Any
 from phoenix.declaration.load import load_site
 from phoenix.site.findings import ConfigError
 from phoenix.site.model import Site
+from phoenix.site.roles import ROLES
 
-GROUPS = ("hypervisor", "lxc", "vm", "step_ca", "traefik", "nginx", "portainer", "docker")
+GROUPS = ("hypervisor", "lxc", "vm", *ROLES)
 
 DIRECTORY = "PHOENIX_DIRECTORY"
 """Environment variable that names the directory of inventories/directory.py."""

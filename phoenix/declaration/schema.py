@@ -13,8 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from phoenix.site.names import LABEL
+from phoenix.site.roles import ROLES, Role
 
-ROLES = ("step_ca", "traefik", "nginx", "portainer", "docker")
 FEATURES = (*ROLES, "base_setup", "trusted_ca", "step_cli")
 # Features of the original that only its GPU guests have; Phoenix leaves those guests' software be.
 FOREIGN_FEATURES = ("nvidia", "vllm", "ollama", "dns_server", "nat_gateway", "python_api_service")
@@ -175,7 +175,7 @@ class RawGuest(Raw):
     """What LXC and VM entries have in common."""
 
     name: str
-    role: Literal["step_ca", "traefik", "nginx", "portainer", "docker"] | None = None
+    role: Role | None = None
     features: tuple[str, ...] = ()
     portainer_role: Literal["primary", "server", "agent", "infrastructure", "none"] = "none"
     portainer_environment_name: str | None = None

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.schema import RawService
 from phoenix.declaration.stacks import StackRoute
+from phoenix.site import ports
 from phoenix.site.findings import Report
 from phoenix.site.model import Host, Service, Source
 from phoenix.site.names import AGENT, CA, DASHBOARD, HOME, HOST_ZONE, LABEL, in_zone, is_name
-
-CA_PORT = 9000  # the original system's choice
-AGENT_PORT = 9001  # the Portainer agent's own default
-TRAEFIK_PORT = 443
 
 Declared = tuple[Host, Entry, tuple[StackRoute, ...]]
 
@@ -33,7 +30,7 @@ def derive(declared: Sequence[Declared], domain: str, report: Report) -> tuple[S
         if host.portainer_role == "agent" and not any(s and s.kind == "agent" for s in own):
             own.append(_agent(host, entry, None, domain, report))
         if "step_ca" in host.roles and not any(s and s.kind == "ca" for s in own):
-            own.append(_ca(host, None, domain))
+            own.append(_ca(host, None, domain, report))
         for service in own:
             if service:
                 _add(found, service, report)
@@ -73,26 +70,70 @@ def _own(host: Host, entry: Entry, domain: str, report: Report) -> Service | Non
     raw = entry.raw.traefik_service
     if raw is None:
         return None
-    file, path = entry.at("traefik_service")
+    source = _declared_at(host)
+    if host.portainer_role == "agent" and raw.name == _agent_label(entry, domain):
+        _check_direct(raw, "the Portainer agent", source, report)
+        return _agent(host, entry, raw, domain, report)
+    if "step_ca" in host.roles:
+        _check_direct(raw, "the CA", source, report)
+        if raw.name != CA:
+            path = f"{source.path}.name"
+            report.warn(source.file, path, f"the CA is called {CA!r}", f"write {CA!r}")
+        return _ca(host, raw, domain, report)
     if host.roles & {"nginx", "traefik"}:
         what = "the gateway" if "nginx" in host.roles else "Traefik"
-        report.warn(file, path, f"ignored: {what} would be routed through itself", "remove it")
+        message = f"ignored: {what} would be routed through itself"
+        report.warn(source.file, source.path, message, "remove it")
         return None
-    is_ca = "step_ca" in host.roles
-    is_agent = host.portainer_role == "agent" and raw.name == _agent_label(entry, domain)
-    if is_ca or is_agent:
-        if raw.exposure == "gateway":
-            what = "the CA" if is_ca else "the Portainer agent"
-            report.warn(
-                file,
-                path,
-                f"{what} is reached directly, never through the gateway",
-                'remove it, or write "exposure": "direct"',
+    if "portainer" in host.roles:
+        raw = _portainer(host, raw, source, domain, report)
+    return _backend(host, raw, source, domain, report)
+
+
+def _declared_at(host: Host) -> Source:
+    return Source(file=host.source.file, path=f"{host.source.path}.traefik_service")
+
+
+def _check_direct(raw: RawService, what: str, source: Source, report: Report) -> None:
+    if raw.exposure == "gateway":
+        report.warn(
+            source.file,
+            source.path,
+            f"{what} is reached directly, never through the gateway",
+            'remove it, or write "exposure": "direct"',
+        )
+
+
+def _check_fixed(
+    raw: RawService, fixed: Mapping[str, str], what: str, source: Source, report: Report
+) -> None:
+    """Refuse keys that say of one of the site's own services what it cannot be."""
+    for key, value in fixed.items():
+        given = getattr(raw, key)
+        if key in raw.model_fields_set and given is not None and given != value:
+            report.error(
+                source.file,
+                f"{source.path}.{key}",
+                f"{given!r} cannot be: {what} always has {value!r}",
+                f"write {value!r}, or remove the key",
             )
-        if is_ca and raw.name != CA:
-            report.warn(file, f"{path}.name", f"the CA is called {CA!r}", f"write {CA!r}")
-        return _ca(host, raw, domain) if is_ca else _agent(host, entry, raw, domain, report)
-    return _backend(host, raw, Source(file=file, path=path), domain, report)
+
+
+def _portainer(
+    host: Host, raw: RawService, source: Source, domain: str, report: Report
+) -> RawService:
+    """What Portainer's own guest declares: its server speaks TLS alone, by the CA's certificate."""
+    _check_fixed(raw, {"scheme": "https"}, "Portainer", source, report)
+    update: dict[str, object] = {"scheme": "https"}
+    if raw.server_name and not in_zone(raw.server_name, domain):
+        update["server_name"] = None
+        report.error(
+            source.file,
+            f"{source.path}.server_name",
+            f"{raw.server_name!r} is outside {domain}: Portainer gets no certificate for it",
+            f"remove the key for {host.fqdn}, or write a name in {domain}",
+        )
+    return raw.model_copy(update=update)
 
 
 def _backend(
@@ -132,6 +173,13 @@ def _backend(
             f"write a lower-case DNS name, or leave it out for {host.fqdn}",
         )
         return None
+    if raw.exposure == "direct" and server_name != fqdn:
+        report.warn(
+            source.file,
+            f"{source.path}.server_name",
+            f"clients ask {host.name} for {fqdn}, and its certificate proves {server_name}",
+            'remove the key, or write "exposure": "gateway"',
+        )
     if raw.server_name and not in_zone(server_name, domain):
         report.warn(
             source.file,
@@ -173,7 +221,7 @@ def _of_traefik(
         name=name,
         fqdn=f"{name}.{domain}",
         owner=host,
-        port=TRAEFIK_PORT,
+        port=ports.HTTPS,
         scheme="https",
         exposure="gateway",
         server_name=host.fqdn,
@@ -183,19 +231,47 @@ def _of_traefik(
     )
 
 
-def _ca(host: Host, raw: RawService | None, domain: str) -> Service:
+def _ca(host: Host, raw: RawService | None, domain: str, report: Report) -> Service:
+    made = _direct(host, raw, CA, domain, "ca")
+    if raw:
+        source = _declared_at(host)
+        _check_fixed(raw, _fixed(made), "the CA", source, report)
+        if made.port < ports.UNPRIVILEGED:
+            report.error(
+                source.file,
+                f"{source.path}.port",
+                f"{made.port} cannot be: the CA runs without the privilege to listen below "
+                f"{ports.UNPRIVILEGED}",
+                f"write a port from {ports.UNPRIVILEGED} up, such as {ports.CA}",
+            )
+    return made
+
+
+def _direct(
+    host: Host, raw: RawService | None, label: str, domain: str, kind: Literal["ca", "agent"]
+) -> Service:
+    """The CA or an agent: `raw` chooses the port, all else follows from what it is."""
+    default, health = {"ca": (ports.CA, "/health"), "agent": (ports.AGENT, "/ping")}[kind]
     return Service(
-        name=CA,
-        fqdn=f"{CA}.{domain}",
+        name=label,
+        fqdn=f"{label}.{domain}",
         owner=host,
-        port=(raw and raw.port) or CA_PORT,
+        port=(raw and raw.port) or default,
         scheme="https",
         exposure="direct",
-        server_name=f"{CA}.{domain}",
-        health_path="/health",
-        kind="ca",
+        server_name=f"{label}.{domain}",
+        health_path=health,
+        kind=kind,
         source=host.source,
     )
+
+
+def _fixed(service: Service) -> dict[str, str]:
+    return {
+        "scheme": service.scheme,
+        "server_name": service.server_name,
+        "health_path": service.health_path,
+    }
 
 
 def _agent_label(entry: Entry, domain: str) -> str:
@@ -214,15 +290,7 @@ def _agent(
             f'write "{AGENT}.{domain}", or leave it out',
         )
         return None
-    return Service(
-        name=label,
-        fqdn=f"{label}.{domain}",
-        owner=host,
-        port=(raw and raw.port) or AGENT_PORT,
-        scheme="https",
-        exposure="direct",
-        server_name=f"{label}.{domain}",
-        health_path="/ping",
-        kind="agent",
-        source=host.source,
-    )
+    made = _direct(host, raw, label, domain, "agent")
+    if raw:
+        _check_fixed(raw, _fixed(made), "the Portainer agent", _declared_at(host), report)
+    return made

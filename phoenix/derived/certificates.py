@@ -11,7 +11,7 @@ from phoenix.site.names import in_zone
 Challenge = Literal["webroot", "standalone"]
 
 
-class WantedCertificate(NamedTuple):
+class HostCertificate(NamedTuple):
     """One certificate of one host. `sans` are DNS names, the first one the subject.
 
     `challenge`: http-01 (RFC 8555, section 8.3) by the web server's directory (`webroot`) or by a
@@ -24,7 +24,7 @@ class WantedCertificate(NamedTuple):
     challenge: Challenge
 
 
-def certificates(site: Site) -> tuple[WantedCertificate, ...]:
+def certificates(site: Site) -> tuple[HostCertificate, ...]:
     """All certificates got by ACME, in host order; no name is in two of them.
 
     The CA's own certificate is made by the CA itself, the agent's by the agent.
@@ -34,11 +34,11 @@ def certificates(site: Site) -> tuple[WantedCertificate, ...]:
         if host == site.gateway:
             names = gateway_names(site)
             if names:
-                found.append(WantedCertificate(host, "gateway", names, "webroot"))
+                found.append(HostCertificate(host, "gateway", names, "webroot"))
         elif host == site.traefik:
-            found.append(WantedCertificate(host, "traefik", (host.fqdn,), "standalone"))
+            found.append(HostCertificate(host, "traefik", (host.fqdn,), "standalone"))
         elif names := _served_names(site, host):
-            found.append(WantedCertificate(host, "host", names, "standalone"))
+            found.append(HostCertificate(host, "host", names, "standalone"))
     return tuple(found)
 
 

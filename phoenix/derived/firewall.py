@@ -8,11 +8,10 @@ from typing import Literal, NamedTuple
 
 from phoenix.derived.certificates import certificates
 from phoenix.site.model import FirewallRule, Host, Service, Site
+from phoenix.site.ports import DNS, HTTP, HTTPS, PROXMOX_API, SSH
 
 Endpoint = Host | IPv4Network | Literal["any"]
 Proto = Literal["tcp", "udp", "icmp"]
-
-DNS, SSH, HTTP, HTTPS, PROXMOX_API = 53, 22, 80, 443, 8006
 
 
 class Flow(NamedTuple):

@@ -14,6 +14,7 @@ from phoenix.health.checks import Check, checks_by_host
 from phoenix.health.paths import service_checks, stack_paths
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Deployment, Host, Service, Site
+from phoenix.site.ports import HTTP, HTTPS
 from phoenix.site.roles import RoleError
 
 _CHALLENGES = {
@@ -30,7 +31,7 @@ def gateway(site: Site) -> Gateway | None:
     return Gateway(
         host=gateway.name,
         address=str(gateway.address),
-        port=firewall.HTTPS,
+        port=HTTPS,
         proxy=proxy.name,
         proxy_address=str(proxy.address),
         proxy_verified=proxy.fqdn,
@@ -82,7 +83,7 @@ def flows_of_service(site: Site, service: Service) -> Iterator[Flow]:
     chain = {site.gateway, site.traefik}
     for passage in firewall.flows(site):
         last = passage.destination == service.owner and passage.port == service.port
-        through = passage.destination in chain and passage.port in (firewall.HTTP, firewall.HTTPS)
+        through = passage.destination in chain and passage.port in (HTTP, HTTPS)
         if last or (service.exposure == "gateway" and through):
             yield flow(passage)
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from phoenix.components.step_ca.config import PORT as CA_PORT
-from phoenix.derived import dns
-from phoenix.derived.certificates import WantedCertificate, certificates
-from phoenix.derived.firewall import DNS, HTTPS
+from phoenix.derived import control_plane, dns
+from phoenix.derived.certificates import HostCertificate, certificates
 from phoenix.site.model import Frozen, Host, Service, Site
+from phoenix.site.ports import DNS, HTTPS
 
 Place = Literal["client", "dns", "gateway", "proxy", "ca", "guest"]
 Kind = Literal["request", "names", "acme", "agent"]
@@ -139,7 +138,7 @@ def _what(host: Host) -> str:
     return "Docker host" if "docker" in host.roles else "guest"
 
 
-def _held(wanted: WantedCertificate) -> str:
+def _held(wanted: HostCertificate) -> str:
     if wanted.name == "gateway":
         return f"certificate: {len(wanted.sans)} names"
     more = f" and {len(wanted.sans) - 1} more" if wanted.sans[1:] else ""
@@ -208,11 +207,11 @@ def _links(site: Site) -> Iterator[Link]:
         elif service.kind == "backend" and proxy:
             yield _request(box_id(proxy), target, service.port, service.scheme, proof)
     if site.ca:
-        proof = f"ca.{site.domain}"
+        ca = control_plane.ca(site)
         for wanted in certificates(site):
             yield Link(
                 source=box_id(wanted.host), target=box_id(site.ca), kind="acme",
-                protocol="https", port=CA_PORT, verified=proof,
+                protocol="https", port=ca.port, verified=ca.server_name,
             )  # fmt: skip
 
 

@@ -13,22 +13,17 @@ from functools import cache
 from typing import Literal
 
 from phoenix.components.acme.config import CERTIFICATES, TIMER
-from phoenix.components.portainer.config import (
-    AGENT_PORT,
-    AGENT_UNIT,
-    API_KEY_FILE,
-    SERVER_PORT,
-    SERVER_UNIT,
-    agent_url,
-)
-from phoenix.components.step_ca.config import DIRECTORY, PORT
+from phoenix.components.portainer.config import AGENT_UNIT, API_KEY_FILE, SERVER_UNIT, agent_url
+from phoenix.components.step_ca.config import DIRECTORY
 from phoenix.components.traefik.config import LOCAL
 from phoenix.components.trust import ROOTS
-from phoenix.derived import dns, home
+from phoenix.derived import control_plane, dns, home
 from phoenix.derived.certificates import certificates
+from phoenix.derived.connections import connections
 from phoenix.derived.routes import gateway_names, routes
-from phoenix.site.model import Host, Service, Site
+from phoenix.site.model import Host, Site
 from phoenix.site.names import in_zone
+from phoenix.site.ports import HTTPS
 from phoenix.site.roles import guest_with
 
 Layer = Literal["reach", "service", "dns", "tcp", "certificate", "tls", "router", "http"]
@@ -123,7 +118,8 @@ def _services(site: Site) -> Iterator[Check]:
         *((host, AGENT_UNIT, "Portainer's agent", "") for host in site.agents),
     ]
     if site.portainer is not None:
-        units.append((site.portainer, SERVER_UNIT, "Portainer", _portainers_name(site)))
+        routed = control_plane.portainer(site)
+        units.append((site.portainer, SERVER_UNIT, "Portainer", routed.name if routed else ""))
     units += [
         (service.owner, home.UNIT, "the start page", service.name)
         for service in site.services
@@ -144,20 +140,6 @@ def _unit(host: Host, unit: str, what: str, *, service: str = "", certificate: s
     )  # fmt: skip
 
 
-def _portainers_name(site: Site) -> str:
-    """The service as which Portainer itself is routed; empty where it is not."""
-    return next(
-        (
-            service.name
-            for service in site.services
-            if service.owner == site.portainer
-            and service.kind == "backend"
-            and service.deployment is None
-        ),
-        "",
-    )
-
-
 def _names(site: Site) -> Iterator[Check]:
     records = {record.name: f"{record.name}={record.address}" for record in dns.records(site)}
     server = site.hypervisor.name
@@ -176,7 +158,7 @@ def _names(site: Site) -> Iterator[Check]:
 def _names_by_themselves(site: Site, host: Host) -> list[str]:
     """Names that a host's own paths begin with: another wrong record does not break those."""
     names = list(gateway_names(site)) if host == site.hypervisor else []
-    names.append(f"ca.{site.domain}")
+    names.append(control_plane.ca(site).fqdn)
     if host == site.portainer:
         names.append(host.fqdn)
         names += [service.fqdn for service in site.services if service.kind == "agent"]
@@ -184,26 +166,21 @@ def _names_by_themselves(site: Site, host: Host) -> list[str]:
 
 
 def _connections(site: Site) -> Iterator[Check]:
-    ca = guest_with(site, "step_ca")
-    proxy, gateway = guest_with(site, "traefik"), guest_with(site, "nginx")
-    for host in site.hosts:
-        yield from _tls(host, f"{host.name} to the CA", ca, PORT, f"ca.{site.domain}")
-    yield from _tls(gateway, "Nginx to Traefik", proxy, 443, proxy.fqdn)
-    for route in routes(site):
-        if route.kind == "backend":
-            yield from _backend(proxy, route.service)
-    for route in routes(site):
-        hop = f"a client to the gateway for {route.fqdn}"
-        yield from _tls(site.hypervisor, hop, gateway, 443, route.fqdn, service=route.service.name)
-
-
-def _backend(proxy: Host, service: Service) -> Iterator[Check]:
-    hop = f"Traefik to {service.name} on {service.owner.name}"
-    where = (service.owner, service.port)
-    if service.scheme == "https":
-        yield from _tls(proxy, hop, *where, service.server_name, service=service.name)
-    else:
-        yield _port(proxy, hop, *where, service=service.name)
+    for one in connections(site):
+        where = (str(one.target.address), str(one.port), one.server_name)
+        yield _port(
+            *(one.source, one.what, one.target, one.port),
+            name=one.server_name, service=one.service,
+        )  # fmt: skip
+        commands: tuple[tuple[Layer, tuple[str, ...]], ...] = (
+            ("certificate", ("served_is_fresh", *where)),
+            ("tls", ("tls_verifies", *where, ROOTS)),
+        )
+        for layer, command in commands if one.server_name else ():
+            yield Check(
+                *(one.source.name, layer, one.what, command),
+                target=one.target.name, port=one.port, name=one.server_name, service=one.service,
+            )  # fmt: skip
 
 
 def _port(
@@ -214,22 +191,6 @@ def _port(
         *(source.name, "tcp", hop, (probe, str(target.address), str(port))),
         target=target.name, port=port, name=name, service=service, endpoint=endpoint,
     )  # fmt: skip
-
-
-def _tls(
-    source: Host, hop: str, target: Host, port: int, name: str, *, service: str = ""
-) -> Iterator[Check]:
-    where = (str(target.address), str(port), name)
-    yield _port(source, hop, target, port, name=name, service=service)
-    commands: tuple[tuple[Layer, tuple[str, ...]], ...] = (
-        ("certificate", ("served_is_fresh", *where)),
-        ("tls", ("tls_verifies", *where, ROOTS)),
-    )
-    for layer, command in commands:
-        yield Check(
-            *(source.name, layer, hop, command),
-            target=target.name, port=port, name=name, service=service,
-        )  # fmt: skip
 
 
 def _keys(site: Site) -> Iterator[Check]:
@@ -260,7 +221,7 @@ def _pairs(site: Site) -> Iterator[Check]:
 def _ports_serving(site: Site, host: Host) -> list[int]:
     """Ports on which a host itself serves its pair; a stack takes a new one in its own time."""
     if host in (site.gateway, site.traefik):
-        return [443]
+        return [HTTPS]
     return sorted(
         {
             service.port
@@ -269,7 +230,7 @@ def _ports_serving(site: Site, host: Host) -> list[int]:
             and service.kind == "backend"
             and service.scheme == "https"
             and in_zone(service.server_name, site.domain)
-            and not service.source.file.startswith("stacks/")
+            and service.of_guest
         }
     )
 
@@ -310,7 +271,7 @@ def _containers(site: Site) -> Iterator[Check]:
     server = site.portainer
     if server is None:
         return
-    api = (f"https://{server.fqdn}:{SERVER_PORT}/api", ROOTS, API_KEY_FILE)
+    api = (f"{control_plane.portainer_url(site)}/api", ROOTS, API_KEY_FILE)
     hop = "Portainer's API with our key"
     yield Check(server.name, "http", hop, ("portainer_knows_us", *api), target=server.name)
     for agent in site.agents:
@@ -336,12 +297,14 @@ def _containers(site: Site) -> Iterator[Check]:
 def _agent(site: Site, server: Host, agent: Host) -> Iterator[Check]:
     """Open to Portainer's server, shut to a host that has no business there."""
     hop = f"Portainer to the agent on {agent.name}"
-    endpoint = agent.portainer_environment
-    yield _port(server, hop, agent, AGENT_PORT, endpoint=endpoint)
-    url = agent_url(site, agent).replace("tcp://", "https://")
+    endpoint, service = agent.portainer_environment, control_plane.agent(site, agent)
+    yield _port(server, hop, agent, service.port, endpoint=endpoint)
+    url = agent_url(service).replace("tcp://", "https://")
     yield Check(
         *(server.name, "tls", hop, ("agent_pings", url)),
-        target=agent.name, port=AGENT_PORT, endpoint=endpoint,
+        target=agent.name, port=service.port, endpoint=endpoint,
     )  # fmt: skip
     hop = f"the agent on {agent.name}"
-    yield _port(site.hypervisor, hop, agent, AGENT_PORT, endpoint=endpoint, probe="port_is_shut")
+    yield _port(
+        *(site.hypervisor, hop, agent, service.port), endpoint=endpoint, probe="port_is_shut"
+    )

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from phoenix.components.ca_rotation import held_by
-from phoenix.components.portainer.config import API_KEY_FILE, SERVER_PORT
+from phoenix.components.portainer.config import API_KEY_FILE
 from phoenix.components.trust import ROOTS
+from phoenix.derived import control_plane
+from phoenix.derived.endpoints import Endpoint, endpoints
 from phoenix.health.checks import Check, Outcome, checks, checks_by_host
-from phoenix.health.endpoints import Endpoint, endpoints
 from phoenix.health.served import Served, askers
 from phoenix.site.model import Host, Site
 
@@ -73,7 +74,7 @@ def request(site: Site, host: Host, kinds: Collection[str] = ALL) -> Request:
         containers=CONTAINERS in kinds and bool(host.docker_stacks),
         portainer=(
             {
-                "url": f"https://{host.fqdn}:{SERVER_PORT}",
+                "url": control_plane.portainer_url(site),
                 "ca_file": ROOTS,
                 "header_file": API_KEY_FILE,
             }

@@ -15,16 +15,18 @@ from functools import cache
 from typing import Literal
 
 from phoenix.components.portainer.config import AGENT_UNIT, SERVER_UNIT
+from phoenix.derived import control_plane
 from phoenix.derived.components import Component
 from phoenix.derived.dns import DnsRecord
 from phoenix.derived.find import Meaning, Stack, kind_of, unknown
 from phoenix.derived.find import find as find_name
-from phoenix.derived.routes import Route, routes
+from phoenix.derived.routes import routes
 from phoenix.health.advice import COMPONENTS
 from phoenix.health.checks import Check, checks
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Deployment, Host, Service, Site, Template
 from phoenix.site.names import CA
+from phoenix.site.ports import HTTPS
 from phoenix.site.roles import guest_with
 
 Kind = Literal["request", "names", "renewal", "agent", "stack", "api", "guard"]
@@ -89,13 +91,13 @@ def paths(site: Site) -> tuple[CheckedPath, ...]:
     find = _Checks(checks(site))
     return tuple(
         path
-        for make in (_requests, _names, _renewals, _portainer, _guards)
+        for make in (_requests, _direct_requests, _names, _renewals, _portainer, _guards)
         for path in make(site, find)
     )
 
 
 def request_paths(site: Site) -> Mapping[str, CheckedPath]:
-    """The path of a client's request to each service behind the gateway, by the service's name."""
+    """The path of a client's request to each service, by the gateway or direct, by its name."""
     return {path.service: path for path in paths(site) if path.kind == "request"}
 
 
@@ -119,13 +121,12 @@ def service_checks(site: Site, service: Service) -> tuple[Check, ...]:
     """The checks that a request for a service rests on, along its path.
 
     Behind the gateway these are its whole path's; for the CA every host's connection to it, for
-    Portainer's agent those between it and the server. Empty for any other service that clients
-    reach directly: nothing checks that.
+    Portainer's agent those between it and the server.
 
     Raises:
         phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
     """
-    if service.exposure == "gateway":
+    if service.name in request_paths(site):
         return request_paths(site)[service.name].checks
     if service.kind == "ca":
         find = _Checks(checks(site))
@@ -257,7 +258,7 @@ def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
                 *(client.name, gateway.name, "TLS by the gateway"),
                 (
                     *find.unit(gateway, "nginx.service"),
-                    *find.certificate(gateway, 443),
+                    *find.certificate(gateway, HTTPS),
                     *find.connection(client, gateway, service=service),
                 ),
             ),
@@ -265,7 +266,7 @@ def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
                 *(gateway.name, proxy.name, "TLS by Traefik"),
                 (
                     *find.unit(proxy, "traefik.service"),
-                    *find.certificate(proxy, 443),
+                    *find.certificate(proxy, HTTPS),
                     *find.connection(gateway, proxy, name=proxy.fqdn),
                 ),
             ),
@@ -273,7 +274,7 @@ def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
                 *(proxy.name, proxy.name, "Traefik's router"),
                 find("router_is_enabled", service=service),
             ),
-            _backend(route, proxy, find),
+            _backend(proxy, route.service, find),
             Hop(
                 *(client.name, gateway.name, "the whole request"),
                 find("request_gives", service=service),
@@ -284,21 +285,32 @@ def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
         yield CheckedPath("request", f"https://{name}", with_checks, about, service=service)
 
 
-def _backend(route: Route, proxy: Host, find: _Checks) -> Hop:
-    """Traefik to what answers: the units and containers behind it, and the connection."""
-    service, owner = route.service, route.service.owner
+def _direct_requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
+    """A client to a service that no gateway stands before."""
+    client = site.hypervisor
+    for service in site.services:
+        if service.kind == "backend" and service.exposure == "direct":
+            hops = (_asks_dns(site, client, find), _backend(client, service, find))
+            about = _lower({service.name, service.fqdn, *_stack_names(service)})
+            name = f"{service.scheme}://{service.fqdn}:{service.port}"
+            yield CheckedPath("request", name, hops, about, service=service.name)
+
+
+def _backend(source: Host, service: Service, find: _Checks) -> Hop:
+    """`source` to what answers: the units and containers behind it, and the connection."""
+    owner = service.owner
     behind = [*find("unit_runs", host=owner.name, service=service.name)]
-    if owner != proxy:
+    if owner != source:
         behind += find.unit(owner, "docker.service")
     if service.deployment is not None:
         stack = service.deployment.project
         behind += find("containers_are_well", host=owner.name, stack=stack)
-    if owner != proxy:
+    if owner != source:
         if service.scheme == "https":
             behind += find.certificate(owner, service.port)
-        behind += find.connection(proxy, owner, service=service.name)
-    what = f"{service.scheme} port {service.port}" if owner != proxy else "what answers"
-    return Hop(proxy.name, owner.name, what, tuple(behind))
+        behind += find.connection(source, owner, service=service.name)
+    what = f"{service.scheme} port {service.port}" if owner != source else "what answers"
+    return Hop(source.name, owner.name, what, tuple(behind))
 
 
 def _stack_names(service: Service) -> list[str]:
@@ -329,7 +341,8 @@ def _names(site: Site, find: _Checks) -> Iterator[CheckedPath]:
 
 
 def _reach_ca(site: Site, host: Host, find: _Checks) -> tuple[Hop, Hop]:
-    ca, name = guest_with(site, "step_ca"), f"{CA}.{site.domain}"
+    service = control_plane.ca(site)
+    ca, name = service.owner, service.fqdn
     runs = find.unit(ca, "step-ca.service")
     connects = find.connection(host, ca, name=name)
     return (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from phoenix.components.x509 import CertificateInfo
+from phoenix.derived.endpoints import Endpoint, endpoints
 from phoenix.health.checks import checks
-from phoenix.health.endpoints import Endpoint, endpoints
 from phoenix.site.model import Frozen, Site
 
 

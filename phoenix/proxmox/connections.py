@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
 from phoenix.derived import firewall
-from phoenix.health.checks import checks
+from phoenix.derived.connections import connections
 from phoenix.proxmox.firewall import Identity, Scope
 from phoenix.site.model import Host, Site
 from phoenix.site.roles import RoleError
@@ -31,14 +31,12 @@ def needed(site: Site) -> tuple[Connection, ...]:
 
 def _of_checks(site: Site) -> Iterator[Connection]:
     try:
-        every = checks(site)
+        checked = connections(site)
     except RoleError:  # a site without the whole chain has no checks of it
         return
-    addresses = {host.name: host.address for host in site.hosts}
-    for check in every:
-        if check.probe == "port_answers":
-            ends = (addresses[check.host], addresses[check.target])
-            yield Connection(*ends, "tcp", check.port, f"the check of {check.hop}")
+    for one in checked:
+        why = f"the check of {one.what}"
+        yield Connection(one.source.address, one.target.address, "tcp", one.port, why)
 
 
 def _of_flows(site: Site) -> Iterator[Connection]:

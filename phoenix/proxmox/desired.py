@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-from phoenix.declaration.schema import ROLES
 from phoenix.proxmox import values
 from phoenix.proxmox.keys import Flag, Key, Nic, Note, Number, Props, SshKeys, Tags, Text, Words
 from phoenix.proxmox.settings import FILE, GuestSettings, MountPoint, ProxmoxSettings
 from phoenix.site.findings import ConfigError, Report
 from phoenix.site.model import Host, Site, Template
+from phoenix.site.roles import ROLES
 
 Kind = Literal["lxc", "qemu"]
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from phoenix.derived import firewall
 from phoenix.site.model import Host, Site
+from phoenix.site.ports import PROXMOX_API, SSH
 
 OWN = "phoenix: "
 OPERATOR = "operator, by SSH from where this run comes from"
@@ -108,7 +109,7 @@ def _rules(
     for rule in derived:
         for identity in _identities(rule):
             found.setdefault(identity, rule.comment)
-    ports = (firewall.SSH, firewall.PROXMOX_API) if api else (firewall.SSH,)
+    ports = (SSH, PROXMOX_API) if api else (SSH,)
     for network in operators:
         for port in ports:
             identity = Identity("in", "ACCEPT", "tcp", str(port), _peer(network), None)

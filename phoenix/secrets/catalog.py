@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from phoenix.components.portainer.config import check_password
+from phoenix.secrets.rules import check_portainer_password
 from phoenix.secrets.store import Origin, SecretError, SecretStore
 from phoenix.site.model import Site
 
@@ -164,7 +164,7 @@ def propose(names: Sequence[str], store: SecretStore) -> None:
     for name in names:
         given = store.find(f"{name}_new")
         if given is not None and name == ADMIN_PASSWORD:
-            check_password(given.get_secret_value())
+            check_portainer_password(given.get_secret_value())
         if given is None:
             store.propose(name)
         else:

@@ -182,6 +182,11 @@ class Service(Frozen):
         return f"{self.scheme}://{self.owner.address}:{self.port}"
 
     @property
+    def of_guest(self) -> bool:
+        """Whether it follows from the owner's own entry, and not from one of its stacks."""
+        return self.source.file == self.owner.source.file
+
+    @property
     def deployment(self) -> Deployment | None:
         """The owner's deployment that declares it; None where a guest's entry does."""
         for stack in self.owner.docker_stacks:

@@ -1,9 +1,16 @@
-"""Guests that a component cannot do without."""
+"""The roles that a guest may have, and the guests that a component cannot do without."""
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Host, Site
+
+Role = Literal["step_ca", "traefik", "nginx", "portainer", "docker"]
+ROLES: tuple[Role, ...] = get_args(Role)
+SINGLE_ROLES: tuple[Role, ...] = ("step_ca", "traefik", "nginx", "portainer")
+"""Those that one guest of a site has at most."""
 
 
 class RoleError(SettingError):

@@ -17,7 +17,6 @@ from phoenix.components import stack as deployment
 from phoenix.components.acme import config as acme
 from phoenix.components.dnsmasq import config as dnsmasq
 from phoenix.components.docker.config import check_source
-from phoenix.components.portainer.config import check_password
 from phoenix.components.step_ca import config as ca
 from phoenix.components.traefik import config as traefik
 from phoenix.declaration import compose
@@ -26,6 +25,7 @@ from phoenix.derived import dns
 from phoenix.proxmox import access as proxmox_access
 from phoenix.proxmox.plan import plan as proxmox_plan
 from phoenix.proxmox.settings import settings as proxmox_settings
+from phoenix.secrets.rules import check_portainer_password
 from phoenix.site import duration
 from phoenix.site.findings import ConfigError, SettingError, Severity
 from phoenix.site.model import Deployment, Host, Site
@@ -261,7 +261,7 @@ def _secrets(site: Site, find: Find) -> Iterator[Problem]:
         try:
             value = find(name)
             if value is not None and name == "portainer_admin_password":
-                check_password(value.get_secret_value())
+                check_portainer_password(value.get_secret_value())
         except SettingError as error:
             yield Problem(f"secret {name}", str(error), 'see "Secrets" in README.md')
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from phoenix.declaration import settings as group_data
-from phoenix.declaration.conflicts import SINGLE_ROLES
 from phoenix.declaration.load import LXC_FILE
 from phoenix.declaration.settings import ALL, FOLDER, SettingsFile
 from phoenix.site.findings import Finding, Report
 from phoenix.site.model import Site
-from phoenix.site.roles import RoleError, guest_with
+from phoenix.site.roles import SINGLE_ROLES, RoleError, guest_with
 from phoenix.validation.settings import Find, Problem, check, near
 
 PROJECT = ("site_inventories", "site_stacks", "site_environment", "site_subnet", "site_secrets")

@@ -7,14 +7,17 @@ and in the lab (tests/integration).
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.deploys.recorder import Run, run
+from tests.deploys.recorder import ROOT, Run, run
 
 PLANTED = "planted-5ecret-of-the-test"
 SERVER, AGENT = "portainer", "drphoenix"
@@ -197,3 +200,59 @@ def test_short_administrator_password_is_refused_unseen(
     said = f"{caught.value.args} {vars(caught.value)}"
     assert "portainer_admin_password is shorter than 12 bytes" in said, said
     assert "elevenbytes" not in said, said
+
+
+def test_ports_of_the_site_are_in_what_the_guests_are_given(tmp_path: Path) -> None:
+    """Another port than the default: published, guarded, asked for health, and registered."""
+    for name in ("phoenix_lxc_configs.json", "phoenix_vm_configs.json"):
+        declared = json.loads((ROOT / "inventories" / name).read_text())
+        for guest in declared.get("vms", []):
+            if guest["vmid"] == 1001:
+                guest["traefik_service"]["port"] = 8443
+            if guest["vmid"] == 1002:
+                own = {"name": "portainer-agent", "port": 9100, "exposure": "direct"}
+                guest["traefik_service"] = own
+        (tmp_path / name).write_text(json.dumps(declared))
+    done = run("portainer", tmp_path / "secrets.json", site_inventories=str(tmp_path))
+    server, agent = (done.files(host) for host in (SERVER, AGENT))
+    compose = f"{DIRECTORY}/compose.yml"
+    assert yaml.safe_load(server[compose])["services"]["main"]["ports"] == ["8443:9443"]
+    assert yaml.safe_load(agent[compose])["services"]["main"]["ports"] == ["10.0.0.102:9100:9001"]
+    unit = agent["/etc/systemd/system/phoenix-portainer-agent.service"]
+    assert "--ctorigdstport 9100 " in unit
+    sent = "\n".join(text for one in done.sent for text in one.files().values())
+    assert "https://portainer.host.internal.thinkheads.ai:8443/api/system/status" in sent
+    assert "https://10.0.0.102:9100/ping" in sent
+
+
+def test_guard_of_the_agent_takes_the_place_of_an_earlier_one(
+    fresh: dict[str, Run], tmp_path: Path
+) -> None:
+    """Rules outlive the unit: one of another port or server would shut what is open now."""
+    unit = fresh["portainer"].files(AGENT)["/etc/systemd/system/phoenix-portainer-agent.service"]
+    prepare = [line.partition("=")[2] for line in unit.splitlines() if "ExecStartPre=" in line]
+    now = (
+        "DOCKER-USER -p tcp -m conntrack ! --ctorigsrc 10.0.0.111 --ctorigdst 10.0.0.102 "
+        "--ctorigdstport 9001 -m comment --comment phoenix-agent -j DROP"
+    )
+    rules = tmp_path / "rules"
+    theirs = "DOCKER-USER -p tcp --dport 25 -j DROP"
+    earlier = [now.replace("9001", "9100"), now.replace("10.0.0.111", "10.0.0.99")]
+    rules.write_text("".join(f"{rule}\n" for rule in (theirs, *earlier)))
+    (tmp_path / "iptables").write_text(
+        "#!/bin/sh\n"
+        f"rules={rules}; what=$1; shift\n"
+        "case $what in\n"
+        '-S) sed "s/^/-A /" $rules ;;\n'
+        '-C) grep -qxF -- "$*" $rules ;;\n'
+        '-I) echo "$*" >>$rules ;;\n'
+        '-D) grep -vxF -- "$*" $rules >$rules.new; mv $rules.new $rules ;;\n'
+        "esac\n"
+    )
+    (tmp_path / "iptables").chmod(0o755)
+    for _ in range(2):  # a second start changes nothing
+        for command in prepare:
+            words = shlex.split(command.replace("$$", "$"))  # as systemd reads them
+            path = f"{tmp_path}:{os.environ['PATH']}"
+            subprocess.run(words, env={"PATH": path}, check=True)
+        assert rules.read_text().splitlines() == [theirs, now]

@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from phoenix.components.portainer.config import API_KEY_FILE, SERVER_PORT
+from phoenix.components.portainer.config import API_KEY_FILE
 from phoenix.components.trust import ROOTS
+from phoenix.derived.control_plane import portainer_url
 from phoenix.site.model import Deployment
 from tests.integration.project import Project, Run
 from tests.integration.site_lab import ROOT_FILE, SiteLab
@@ -120,8 +121,6 @@ class PortainerLab:
         self, method: str, path: str, body: object = None, *, key: str = f"@{API_KEY_FILE}"
     ) -> tuple[int, Any]:
         """Ask the server from its own guest: status and JSON (or text)."""
-        assert self.site.site.portainer
-        name = self.site.site.portainer.fqdn
         data = ""
         if body is not None:
             self.site.put(self.server, BODY, json.dumps(body), 0o600)
@@ -130,7 +129,7 @@ class PortainerLab:
             self.server,
             f"curl -sS --max-time 120 --cacert {ROOTS} "
             f"-H '{key}' -X {method} {data} -w '\\n%{{http_code}}' "
-            f"'https://{name}:{SERVER_PORT}/api{path}'; rm -f {BODY}",
+            f"'{portainer_url(self.site.site)}/api{path}'; rm -f {BODY}",
         )
         text, _, status = said.out.rpartition("\n")
         assert status.isdigit(), said

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from phoenix.components.nginx.config import ACCESS_LOG
-from phoenix.components.portainer.config import AGENT_PORT, API_KEY_FILE
+from phoenix.components.portainer.config import API_KEY_FILE
+from phoenix.derived import control_plane
 from tests.integration.portainer_lab import ROOT_FILE, PortainerLab
 from tests.integration.site_lab import SiteLab, seen
 from tests.integration.test_secrets import logs_with
@@ -111,16 +112,17 @@ def reaches(lab_: PortainerLab, source: str, host: str, port: int) -> bool:
 
 def test_agent_answers_the_server_alone(lab_: PortainerLab) -> None:
     site, agent = lab_.site, lab_.agent
+    port = control_plane.agent(site.site, site.site.host(agent)).port
     sources = ["client", *(host for host in site.state.hosts if host != agent)]
     with ThreadPoolExecutor(len(sources)) as pool:  # who is shut out waits for a time-out
-        answers = pool.map(lambda source: reaches(lab_, source, agent, AGENT_PORT), sources)
+        answers = pool.map(lambda source: reaches(lab_, source, agent, port), sources)
     open_to = dict(zip(sources, answers, strict=True))
     assert [source for source, is_open in open_to.items() if is_open] == [lab_.server], open_to
     assert reaches(lab_, "client", agent, 8000), "the client reaches no port there: proves nothing"
     unsigned = site.sh(
         lab_.server,
         "curl -sk --max-time 20 -o /dev/null -w '%{http_code}' "
-        f"https://{site.address(agent)}:{AGENT_PORT}/containers/json",
+        f"https://{site.address(agent)}:{port}/containers/json",
     )
     assert unsigned.out == "403", unsigned
 

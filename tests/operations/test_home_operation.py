@@ -23,8 +23,8 @@ from facts.home import HomePage, HomeState
 from operations import home as operation
 from operations import verification
 from phoenix.components.x509 import CertificateInfo
+from phoenix.derived.endpoints import endpoints
 from phoenix.health.checks import Outcome, checks
-from phoenix.health.endpoints import endpoints
 from phoenix.health.page import Page
 from phoenix.health.page_html import render
 from phoenix.site.model import Site

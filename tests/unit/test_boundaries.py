@@ -8,7 +8,7 @@ import pytest
 
 from phoenix.derived import dns
 from phoenix.derived.certificates import certificates
-from phoenix.health.endpoints import endpoints
+from phoenix.derived.endpoints import endpoints
 from phoenix.site.names import in_zone
 from tests.unit.site_builder import Declaration, minimal, problem, stack
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.health.endpoints import endpoints
+from phoenix.derived.endpoints import endpoints
 from phoenix.site.roles import RoleError
 from tests.unit.site_builder import minimal
 

@@ -17,11 +17,11 @@ from phoenix.cli.reports.doctor import Report
 from phoenix.cli.reports.doctor import tell as tell_doctor
 from phoenix.components.x509 import CertificateInfo
 from phoenix.declaration.load import load_site
+from phoenix.derived.endpoints import endpoints
 from phoenix.explain.build import explain
 from phoenix.explain.model import Explanation
 from phoenix.health.checks import Check, Outcome, checks
 from phoenix.health.diagnosis import Diagnosis, Findings, diagnose
-from phoenix.health.endpoints import endpoints
 from phoenix.health.observation import Observed
 from phoenix.health.page import Page, Stamp
 from phoenix.health.page import build as build_page

@@ -12,10 +12,10 @@ import pytest
 
 from phoenix.components.x509 import CertificateInfo
 from phoenix.derived import home
+from phoenix.derived.endpoints import endpoints
 from phoenix.health import page_html
 from phoenix.health.checks import Check, Outcome, checks
 from phoenix.health.diagnosis import Findings, diagnose
-from phoenix.health.endpoints import endpoints
 from phoenix.health.page import Page, Stamp, build, headline
 from phoenix.health.page_html import STYLE, left, render
 from phoenix.health.paths import paths

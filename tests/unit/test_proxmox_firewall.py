@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phoenix.derived import firewall as flows
+from phoenix.health.checks import checks
 from phoenix.proxmox import connections, firewall
 from phoenix.proxmox.connections import Connection, allowed, refused
 from phoenix.proxmox.firewall import FirewallRule, Identity, Scope, next_write, operator_networks
@@ -234,5 +235,14 @@ def test_a_wrong_operator_network_is_an_error(value: str) -> None:
 
 def test_needed_has_every_check_of_verify() -> None:
 
-    why = {c.why for c in connections.needed(loaded(minimal()))}
-    assert "the check of Nginx to Traefik" in why, why
+    site = loaded(minimal())
+    needed = connections.needed(site)
+    assert "the check of Nginx to Traefik" in {connection.why for connection in needed}
+    known = {(str(c.source), str(c.destination), str(c.port)) for c in needed}
+    made = {
+        (str(site.host(check.host).address), *check.command[1:])
+        for check in checks(site)
+        if check.probe == "port_answers"
+    }
+    assert len(made) > 5, made
+    assert {one for one in made if one[0] != one[1]} <= known

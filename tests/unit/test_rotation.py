@@ -17,7 +17,7 @@ from phoenix.components.ca_rotation import (
     unproven,
 )
 from phoenix.components.step_ca.config import CaState, faults
-from phoenix.health.endpoints import endpoints
+from phoenix.derived.endpoints import endpoints
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 from tests.unit.test_step_ca import FILES, sound

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from phoenix.declaration import inventory
-from phoenix.secrets import catalog as secret_names
+from phoenix.secrets import catalog
 from phoenix.secrets.store import SecretError, SecretStore
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Site
@@ -30,13 +30,13 @@ def test_every_secret_is_listed_with_its_origin_and_without_its_value(
     site: Site, tmp_path: Path
 ) -> None:
     given = store(tmp_path, PHOENIX_SECRET_PROXMOX_API_TOKEN=PLANTED)
-    made = secret_names.initialise(site, given)
+    made = catalog.initialise(site, given)
     assert set(made) == {
         "portainer_admin_password", "portainer_agent_secret", "traefik_dashboard_password",
         "thinkheads_ai_app_database_pass",
     }  # fmt: skip
-    assert secret_names.initialise(site, given) == ()
-    found = secret_names.listing(site, given)
+    assert catalog.initialise(site, given) == ()
+    found = catalog.listing(site, given)
     assert {status.use.name: status.origin for status in found} == {
         **dict.fromkeys(made, "store"),
         "proxmox_api_token": "environment",
@@ -63,14 +63,14 @@ def test_what_cannot_be_changed_is_refused_with_the_way(
     site: Site, tmp_path: Path, names: list[str], message: str
 ) -> None:
     with pytest.raises(SecretError, match=message):
-        secret_names.rotatable(names, site, store(tmp_path))
+        catalog.rotatable(names, site, store(tmp_path))
 
 
 def test_secret_from_elsewhere_is_refused_with_what_to_do(site: Site, tmp_path: Path) -> None:
     name = "portainer_admin_password"
     given = store(tmp_path, PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD=PLANTED)
     with pytest.raises(SecretError, match=r"from the environment.*and in Portainer") as caught:
-        secret_names.rotatable([name], site, given)
+        catalog.rotatable([name], site, given)
     assert "run deploys/portainer.py" in str(caught.value)
     assert PLANTED not in str(caught.value)
 
@@ -79,10 +79,10 @@ def test_uses_come_once_and_a_given_value_is_taken(site: Site, tmp_path: Path) -
     name = "portainer_admin_password"
     given = store(tmp_path, PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD_NEW=PLANTED)
     given.get(name)
-    uses = secret_names.rotatable([name, name], site, given)
+    uses = catalog.rotatable([name, name], site, given)
     assert [use.name for use in uses] == [name]
-    secret_names.propose([name], given)
+    catalog.propose([name], given)
     assert given.find(name) == SecretStr(PLANTED)
     short = store(tmp_path, PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD_NEW="elevenbytes")
     with pytest.raises(SettingError, match="shorter than 12 bytes"):
-        secret_names.propose([name], short)
+        catalog.propose([name], short)

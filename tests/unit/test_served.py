@@ -9,8 +9,8 @@ import pytest
 
 from phoenix.components.x509 import CertificateInfo
 from phoenix.derived import firewall
+from phoenix.derived.endpoints import endpoints
 from phoenix.health.checks import checks
-from phoenix.health.endpoints import endpoints
 from phoenix.health.observation import CERTIFICATES, Observed, request
 from phoenix.health.observation import served as observed_records
 from phoenix.health.served import Served, askers, served

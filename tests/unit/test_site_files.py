@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from phoenix.declaration.load import load_site
-from phoenix.derived import certificates as certificates_wanted
 from phoenix.derived import dns, firewall, routes
+from phoenix.derived.certificates import certificates
 from phoenix.site.findings import Finding
 from phoenix.site.model import Host, Site
 from tests.unit.site_builder import LXC, VM, lxc, minimal, problem
@@ -210,7 +210,7 @@ def test_routes(own: Site) -> None:
 
 def test_certificates(own: Site) -> None:
     found = [(c.host.vmid, c.name, c.sans, c.challenge)
-             for c in certificates_wanted.certificates(own)]  # fmt: skip
+             for c in certificates(own)]  # fmt: skip
     assert found == [
         (101, "gateway", routes.gateway_names(own), "webroot"),
         (102, "traefik", (f"traefik-internal.host.{ZONE}",), "standalone"),

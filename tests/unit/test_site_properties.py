@@ -11,8 +11,8 @@ from typing import Any
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from phoenix.derived import certificates as certificates_wanted
 from phoenix.derived import dns, firewall, routes
+from phoenix.derived.certificates import certificates
 from phoenix.site.model import Host, Site
 from tests.unit.site_builder import Declaration, lxc, stack, vm
 
@@ -100,7 +100,7 @@ def test_no_name_has_two_owners(declared: Declaration) -> None:
     for record in dns.claims(made):
         claimed.setdefault(record.name, set()).add(str(record.address))
     assert all(len(addresses) == 1 for addresses in claimed.values()), claimed
-    sans = Counter(n for c in certificates_wanted.certificates(made) for n in c.sans)
+    sans = Counter(n for c in certificates(made) for n in c.sans)
     assert all(count == 1 for count in sans.values()), sans
     assert len({s.name for s in made.services}) == len(made.services), made.services
 
@@ -113,11 +113,11 @@ def test_every_routed_name_is_served_end_to_end(declared: Declaration) -> None:
     assert gateway is not None
     assert traefik is not None
     flows = {(f.source, f.destination, f.proto, f.port) for f in firewall.flows(made)}
-    certificates = certificates_wanted.certificates(made)
+    held = certificates(made)
     for route in routes.routes(made):
         found = [r for r in dns.records(made) if r.name == route.fqdn]
         assert [r.address for r in found] == [gateway.address], (route, found)
-        holders = [c.host for c in certificates if route.fqdn in c.sans]
+        holders = [c.host for c in held if route.fqdn in c.sans]
         assert holders == [gateway], (route, holders)
         assert (gateway, traefik, "tcp", 443) in flows, flows
         if route.kind in ("dashboard", "home"):  # Traefik's own, and on its own loopback
@@ -125,7 +125,7 @@ def test_every_routed_name_is_served_end_to_end(declared: Declaration) -> None:
         owner = route.service.owner
         assert (traefik, owner, "tcp", route.service.port) in flows, (route, flows)
         if route.service.scheme == "https":
-            provers = [c.host for c in certificates if route.server_name in c.sans]
+            provers = [c.host for c in held if route.server_name in c.sans]
             assert provers == [owner], (route, provers)
 
 
@@ -135,7 +135,7 @@ def test_every_certificate_can_be_validated(declared: Declaration) -> None:
     made = loaded(declared)
     flows = {(f.source, f.destination, f.port) for f in firewall.flows(made)}
     records = {r.name: r.address for r in dns.records(made)}
-    for wanted in certificates_wanted.certificates(made):
+    for wanted in certificates(made):
         assert (made.ca, wanted.host, 80) in flows, wanted
         assert {records.get(name) for name in wanted.sans} == {wanted.host.address}, wanted
 
@@ -187,5 +187,5 @@ def test_loading_is_deterministic(declared: Declaration) -> None:
     with tempfile.TemporaryDirectory() as folder:
         first, second = declared.load(Path(folder)), declared.load(Path(folder))
     assert first == second
-    for derive in (dns.records, routes.routes, firewall.flows, certificates_wanted.certificates):
+    for derive in (dns.records, routes.routes, firewall.flows, certificates):
         assert derive(first) == derive(second), derive

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from phoenix.components.acme.config import RENEW_FRACTION
+from phoenix.derived.endpoints import Endpoint
 from phoenix.health import observation
 from phoenix.health.checks import Check
 from phoenix.health.diagnosis import Findings, diagnose
-from phoenix.health.endpoints import Endpoint
 from phoenix.health.observation import Observed
 from phoenix.health.paths import paths
 from phoenix.health.served import Served

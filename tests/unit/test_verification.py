@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.components.portainer.config import AGENT_PORT
 from phoenix.derived.routes import routes
 from phoenix.health.checks import LAYERS, Outcome, checks
 from phoenix.health.diagnosis import Findings, diagnose
@@ -51,11 +50,11 @@ def test_every_route_is_asked_for_and_has_its_router(site: Site) -> None:
 
 def test_agent_is_open_to_the_server_and_shut_to_others(site: Site) -> None:
     worker = str(site.host("worker").address)
-    where = (worker, str(AGENT_PORT))
+    where = (worker, "9001")
     assert where in words(site, "control", "port_answers")
     assert words(site, site.hypervisor.name, "port_is_shut") == [where]
     assert words(site, "control", "agent_pings") == [
-        (f"https://portainer-agent.{site.domain}:{AGENT_PORT}",)
+        (f"https://portainer-agent.{site.domain}:9001",)
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from phoenix.derived.certificates import WantedCertificate
+from phoenix.derived.certificates import HostCertificate
 
 PROGRAM = "/usr/local/sbin/phoenix-acme"
 CERTIFICATES = "/etc/phoenix/tls"
@@ -18,7 +18,7 @@ WEBROOT = "/var/lib/phoenix-acme-webroot"
 
 
 def configuration(
-    wanted: WantedCertificate,
+    certificate: HostCertificate,
     *,
     directory: str,
     root: str,
@@ -39,9 +39,11 @@ def configuration(
     Returns:
         Lines NAME=VALUE, as `phoenix-acme` reads them.
     """
-    challenge = f"webroot:{WEBROOT}" if wanted.challenge == "webroot" else wanted.challenge
+    challenge = (
+        f"webroot:{WEBROOT}" if certificate.challenge == "webroot" else certificate.challenge
+    )
     values = {
-        "DOMAINS": " ".join(wanted.sans),
+        "DOMAINS": " ".join(certificate.sans),
         "DIRECTORY": directory,
         "ROOT": root,
         "CHALLENGE": challenge,

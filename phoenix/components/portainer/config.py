@@ -11,40 +11,42 @@ from typing import Any
 import yaml
 
 from phoenix.components.acme.config import CERTIFICATES
-from phoenix.site.findings import SettingError
-from phoenix.site.model import Host, Site
+from phoenix.site.model import Service
 
 DIRECTORY = "/etc/phoenix/portainer"
 """Compose file, password file and environment on the host."""
 API_KEY_FILE = "/etc/phoenix/portainer-api.header"
 """The deploys' API key on the server's guest, as a header line for `curl -H @FILE`."""
-SERVER_PORT, AGENT_PORT = 9443, 9001
+INSIDE = {"server": 9443, "agent": 9001}
+"""Where each listens in its container; the guest publishes it on the port of its service."""
 SERVER_UNIT, AGENT_UNIT = "phoenix-portainer.service", "phoenix-portainer-agent.service"
 SERVER_PROJECT, DATA_VOLUME = "phoenix-portainer", "portainer_data"
 """The server's compose project, and the Docker volume with all that it knows."""
-SHORTEST_PASSWORD = 12
-"""Portainer's own rule for the administrator (InternalAuthSettings, in bytes)."""
 
 
-class PortainerSettingError(SettingError):
-    """A setting that Portainer would refuse, or worse, accept and lock."""
+def server_compose(image: str, port: int) -> str:
+    """The server: HTTPS only, with the host's certificate and an administrator from a file.
 
+    Args:
+        image: reference of Portainer's image.
+        port: the guest's port that it is published on.
 
-def server_compose(image: str) -> str:
-    """The server: HTTPS only, with the host's certificate and an administrator from a file."""
+    Returns:
+        The compose file as YAML.
+    """
     return _dump(
         SERVER_PROJECT,
         {
             "image": image,
             "container_name": "portainer",
             "command": [
-                "--bind-https", f":{SERVER_PORT}",
+                "--bind-https", f":{INSIDE['server']}",
                 "--http-disabled",
                 "--sslcert", "/certificates/host/fullchain.pem",
                 "--sslkey", "/certificates/host/privkey.pem",
                 "--admin-password-file", "/run/portainer/admin_password",
             ],
-            "ports": [f"{SERVER_PORT}:{SERVER_PORT}"],
+            "ports": [f"{port}:{INSIDE['server']}"],
             "volumes": [
                 "data:/data",
                 # The whole directory: the pair is a link that moves with each renewal.
@@ -56,14 +58,22 @@ def server_compose(image: str) -> str:
     )  # fmt: skip
 
 
-def agent_compose(image: str, host: Host) -> str:
-    """The agent: it hands the host's Docker to whoever knows AGENT_SECRET."""
+def agent_compose(image: str, service: Service) -> str:
+    """The agent: it hands the host's Docker to whoever knows AGENT_SECRET.
+
+    Args:
+        image: reference of the agent's image.
+        service: the agent's service: its guest's address and port are published.
+
+    Returns:
+        The compose file as YAML.
+    """
     return _dump(
         "phoenix-portainer-agent",
         {
             "image": image,
             "container_name": "portainer_agent",
-            "ports": [f"{host.address}:{AGENT_PORT}:{AGENT_PORT}"],
+            "ports": [f"{service.owner.address}:{service.port}:{INSIDE['agent']}"],
             "volumes": [
                 "/var/run/docker.sock:/var/run/docker.sock",
                 "/var/lib/docker/volumes:/var/lib/docker/volumes",
@@ -87,22 +97,6 @@ def _dump(project: str, service: dict[str, Any], volumes: dict[str, Any]) -> str
     return yaml.safe_dump(data, sort_keys=True, default_flow_style=False, width=100)
 
 
-def agent_url(site: Site, host: Host) -> str:
-    """Where Portainer finds the agent of `host`: its own name, never through the gateway."""
-    for service in site.services:
-        if service.kind == "agent" and service.owner == host:
-            return f"tcp://{service.fqdn}:{service.port}"
-    raise PortainerSettingError(f"{host.name} has no Portainer agent: portainer_role is not agent")
-
-
-def check_password(password: str) -> None:
-    """Refuse an administrator's password that Portainer would not take.
-
-    Raises:
-        PortainerSettingError: it is too short; the message does not hold it.
-    """
-    if len(password.encode()) < SHORTEST_PASSWORD:
-        raise PortainerSettingError(
-            f"secret portainer_admin_password is shorter than {SHORTEST_PASSWORD} bytes: "
-            "Portainer refuses such an administrator"
-        )
+def agent_url(service: Service) -> str:
+    """Where Portainer finds an agent: under the agent's own name, never through the gateway."""
+    return f"tcp://{service.fqdn}:{service.port}"

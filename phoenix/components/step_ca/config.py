@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from phoenix.components.artifacts import version_tuple
+from phoenix.derived.control_plane import ca
 from phoenix.site import duration
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Site
-from phoenix.site.roles import guest_with
 
-PORT = 9000
 ACME = "acme"
 """Name of the ACME provisioner; part of the directory's URL."""
 UNIT = "step-ca.service"
@@ -44,7 +43,8 @@ class StepCaError(SettingError):
 
 def directory_url(site: Site) -> str:
     """URL of the ACME directory (RFC 8555, section 7.1.1)."""
-    return f"https://ca.{site.domain}:{PORT}/acme/{ACME}/directory"
+    service = ca(site)
+    return f"https://{service.fqdn}:{service.port}/acme/{ACME}/directory"
 
 
 def check_version(version: str) -> None:
@@ -89,14 +89,14 @@ class Claims:
 
 def config(site: Site, claims: Claims) -> str:
     """The CA's ca.json, sorted and stable."""
-    ca = guest_with(site, "step_ca")
+    service = ca(site)
     data = {
         "root": f"{DIRECTORY}/certs/root_ca.crt",
         "crt": f"{DIRECTORY}/certs/intermediate_ca.crt",
         "key": f"{DIRECTORY}/secrets/intermediate_ca_key",
-        "address": f":{PORT}",
-        "dnsNames": [f"ca.{site.domain}", ca.fqdn, "localhost",
-                     str(ca.address), "127.0.0.1"],
+        "address": f":{service.port}",
+        "dnsNames": [service.fqdn, service.owner.fqdn, "localhost",
+                     str(service.owner.address), "127.0.0.1"],
         "logger": {"format": "json"},
         "db": {"type": "badgerv2", "dataSource": f"{DIRECTORY}/db"},
         "authority": {
@@ -105,7 +105,7 @@ def config(site: Site, claims: Claims) -> str:
             "policy": {
                 "x509": {
                     "allow": {"dns": [f"*.{site.domain}", f"*.host.{site.domain}"]},
-                    "deny": {"dns": [f"ca.{site.domain}"]},
+                    "deny": {"dns": [service.fqdn]},
                     "allowWildcardNames": False,
                 }
             },

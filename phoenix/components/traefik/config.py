@@ -17,6 +17,7 @@ from phoenix.components.acme.config import CERTIFICATES
 from phoenix.components.trust import ROOTS
 from phoenix.derived.routes import Route, routes
 from phoenix.site.model import Site
+from phoenix.site.ports import HTTPS
 from phoenix.site.roles import guest_with
 
 UNIT = "traefik.service"
@@ -155,7 +156,7 @@ def static_config(site: Site, *, metrics: bool) -> str:
             "entryPoints": {
                 "local": {"address": LOCAL},
                 "websecure": {
-                    "address": ":443",
+                    "address": f":{HTTPS}",
                     "forwardedHeaders": {"trustedIPs": [f"{gateway.address}/32"]},
                     "http": {
                         "tls": {},

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from phoenix.components.step_ca.config import PORT as CA_PORT
+from phoenix.derived import control_plane
 from phoenix.derived.routes import gateway_names
 from phoenix.site.model import Host, Site
 from phoenix.site.names import in_zone
+from phoenix.site.ports import HTTPS
 from phoenix.site.roles import guest_with
 
 
@@ -34,17 +35,17 @@ def endpoints(site: Site) -> tuple[Endpoint, ...]:
     Portainer's agent is not among them: it makes a certificate of its own, by no CA.
 
     Raises:
-        phoenix.roles.RoleError: the site has no gateway, Traefik or CA.
+        phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
     """
-    gateway, proxy, ca = (guest_with(site, role) for role in ("nginx", "traefik", "step_ca"))
+    gateway, proxy = (guest_with(site, role) for role in ("nginx", "traefik"))
+    ca = control_plane.ca(site)
     names = gateway_names(site)
-    found = [Endpoint(gateway, 443, names[0], names)] if names else []
-    found.append(Endpoint(proxy, 443, proxy.fqdn, (proxy.fqdn,)))
+    found = [Endpoint(gateway, HTTPS, names[0], names)] if names else []
+    found.append(Endpoint(proxy, HTTPS, proxy.fqdn, (proxy.fqdn,)))
     for service in site.services:
         if service.kind == "backend" and service.scheme == "https":
             name = service.server_name
             if in_zone(name, site.domain):
                 found.append(Endpoint(service.owner, service.port, name, (name,)))
-    ca_name = f"ca.{site.domain}"
-    found.append(Endpoint(ca, CA_PORT, ca_name, (ca_name,)))
+    found.append(Endpoint(ca.owner, ca.port, ca.server_name, (ca.server_name,)))
     return tuple(dict.fromkeys(found))

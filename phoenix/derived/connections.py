@@ -1,0 +1,62 @@
+"""The TCP connections that requests and renewals consist of: who connects, to whom, to prove what.
+
+The checks of `phoenix.health.checks` make each of them, and no firewall rule may refuse one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from phoenix.derived import control_plane
+from phoenix.derived.routes import routes
+from phoenix.site.model import Host, Service, Site
+from phoenix.site.ports import HTTPS
+from phoenix.site.roles import guest_with
+
+
+class Connection(NamedTuple):
+    """One TCP connection from `source` to `target`.
+
+    `server_name` is what the certificate there must prove; empty is a connection without TLS.
+    `service` is the one that only this connection serves; empty where it serves several.
+    """
+
+    source: Host
+    target: Host
+    port: int
+    server_name: str
+    what: str
+    service: str = ""
+
+
+def connections(site: Site) -> tuple[Connection, ...]:
+    """All of them, the renewals' first, then along the path of a request from its end.
+
+    Raises:
+        phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
+    """
+    return tuple(_connections(site))
+
+
+def _connections(site: Site) -> Iterator[Connection]:
+    ca, client = control_plane.ca(site), site.hypervisor
+    proxy, gateway = guest_with(site, "traefik"), guest_with(site, "nginx")
+    for host in site.hosts:
+        yield Connection(host, ca.owner, ca.port, ca.fqdn, f"{host.name} to the CA")
+    yield Connection(gateway, proxy, HTTPS, proxy.fqdn, "Nginx to Traefik")
+    for route in routes(site):
+        if route.service.kind == "backend":
+            yield _to_backend(proxy, "Traefik", route.service)
+    for service in site.services:
+        if service.kind == "backend" and service.exposure == "direct":
+            yield _to_backend(client, "a client", service)
+    for route in routes(site):
+        what = f"a client to the gateway for {route.fqdn}"
+        yield Connection(client, gateway, HTTPS, route.fqdn, what, route.service.name)
+
+
+def _to_backend(source: Host, who: str, service: Service) -> Connection:
+    proven = service.server_name if service.scheme == "https" else ""
+    what = f"{who} to {service.name} on {service.owner.name}"
+    return Connection(source, service.owner, service.port, proven, what, service.name)

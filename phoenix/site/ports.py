@@ -1,0 +1,21 @@
+"""Ports that a protocol fixes, and the ports of the site's own services where none is declared."""
+
+from __future__ import annotations
+
+DNS = 53
+"""RFC 1035, section 4.2."""
+SSH = 22
+HTTP = 80
+"""RFC 9110, section 4.2.1; the ACME http-01 challenge uses it too (RFC 8555, section 8.3)."""
+HTTPS = 443
+"""RFC 9110, section 4.2.2."""
+PROXMOX_API = 8006
+UNPRIVILEGED = 1024
+"""The first port that a process without privileges may listen on (ip(7))."""
+
+CA = 9000
+"""The CA's, unless `traefik_service.port` of its guest says otherwise."""
+PORTAINER = 9443
+"""Portainer's, unless `traefik_service.port` of its guest says otherwise."""
+AGENT = 9001
+"""A Portainer agent's, unless a `traefik_service` with the agent's name says otherwise."""
