@@ -1,4 +1,4 @@
-"""A fake Proxmox VE with the original's storages and images, and a client that talks to it."""
+"""A fake Proxmox VE with the declared storages and images, and a client that talks to it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,9 @@ from typer.testing import CliRunner, Result
 from phoenix.cli.app import app
 
 ROOT = Path(__file__).parents[2]
-ORIGINAL = ROOT.parent / "shared" / "data" / "original"
+INHERITED = ROOT / "tests" / "data" / "inherited"
+"""A site as the system before Phoenix wrote them: keys that nothing reads, ids as text and as
+numbers, roles to be inferred, templates and clones, stacks by name and as objects."""
 
 
 def copied(folder: Path) -> Path:

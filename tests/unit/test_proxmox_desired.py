@@ -1,4 +1,4 @@
-"""What each guest shall be: the original files' values, and everything odd warned of by name."""
+"""What each guest shall be: declared values, and everything odd warned of by name."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from phoenix.proxmox.diff import Observed, compare
 from phoenix.proxmox.settings import GuestSettings, ProxmoxSettings
 from phoenix.site.findings import ConfigError
 from phoenix.site.model import Site
+from tests.unit.project_copy import INHERITED
 
-ORIGINAL = Path(__file__).parents[3] / "shared" / "data" / "original"
 KEY = "ssh-ed25519 AAAA me"
 
 
 @pytest.fixture(scope="module")
-def original() -> Site:
-    if not ORIGINAL.is_dir():
-        pytest.skip(f"the original's data is not here: {ORIGINAL}")
-    return load_site(ORIGINAL)
+def inherited() -> Site:
+    return load_site(INHERITED)
 
 
 @pytest.fixture(scope="module")
@@ -39,83 +37,85 @@ def written(guest: Wanted) -> dict[str, str]:
     return {key: want.written(None) for key, want in {**guest.keys, **guest.fixed}.items()}
 
 
-def test_the_originals_container_101(original: Site) -> None:
-    guest = by_id(original)[101]
+def test_a_container(inherited: Site) -> None:
+    guest = by_id(inherited)[301]
     found = written(guest)
     found.pop("description")
     assert found == {
-        "hostname": "nginx-phoenix",
-        "memory": "4096",
-        "swap": "512",
-        "cores": "4",
-        "net0": "name=eth0,bridge=vmbr0,firewall=1,hwaddr=52:54:00:67:89:B3,ip=10.0.0.153/24,"
-        "gw=10.0.0.1",
-        "nameserver": found["nameserver"],
-        "searchdomain": "internal.thinkheads.ai",
+        "hostname": "quay-gate",
+        "memory": "1024",
+        "swap": "256",
+        "cores": "2",
+        "net0": "name=eth0,bridge=vmbr2,firewall=1,hwaddr=02:00:5E:00:53:04,ip=172.20.5.20/24,"
+        "gw=172.20.5.1",
+        "nameserver": "172.20.5.2",
+        "searchdomain": "in.harbour.example",
         "onboot": "1",
-        "startup": "order=2,up=5",
+        "startup": "order=2,up=7",
         "tags": "nginx;phoenix",
         "features": "nesting=1",
         "unprivileged": "1",
     }
-    assert (guest.storage, guest.disk_gb) == ("quickOS-lxc-disks", 32)
-    assert guest.origin == Clone(900, "final-form")
-    assert guest.node == "phoenix"
+    assert (guest.storage, guest.disk_gb) == ("dock-lxc", 12)
+    assert guest.origin == Clone(500, "as-built")
+    assert guest.node == "harbour"
 
 
-def test_the_originals_vm_1001(original: Site) -> None:
-    guest = by_id(original)[1001]
+def test_a_vm(inherited: Site) -> None:
+    guest = by_id(inherited, ProxmoxSettings(vm_user=None))[3001]
     found = written(guest)
     found.pop("description")
     assert found == {
-        "name": "portainer",
-        "memory": "8192",
-        "cores": "4",
-        "net0": "virtio,bridge=vmbr0,firewall=1",
-        "ipconfig0": "ip=10.0.0.111/24,gw=10.0.0.1",
-        "nameserver": "10.0.0.13",
-        "searchdomain": "internal.thinkheads.ai",
+        "name": "bosun",
+        "memory": "3072",
+        "cores": "2",
+        "net0": "virtio,bridge=vmbr2,firewall=1",
+        "ipconfig0": "ip=172.20.5.31/24,gw=172.20.5.1",
+        "nameserver": "172.20.5.2",
+        "searchdomain": "in.harbour.example",
         "onboot": "1",
-        "startup": "order=4,up=2",
-        "tags": found["tags"],
+        "startup": "order=4,up=6",
+        "tags": "docker;phoenix;portainer",
         "agent": "1",
-        "ciuser": "phoenix_user",
+        "ciuser": "crew",
         "sshkeys": "ssh-ed25519%20AAAA%20me",
     }
     assert (guest.storage, guest.disk_gb, guest.origin) == (
-        "quickOS-vm-disks", 32, Clone(9000, "initial_clean_state"),
+        "dock-vm", 20, Clone(9500, "pristine"),
     )  # fmt: skip
 
 
-def test_the_originals_templates_come_before_what_is_cloned_from_them(original: Site) -> None:
-    order = list(by_id(original))
-    guests = by_id(original)
-    archive = "ubuntu-24.04-standard_24.04-2_amd64.tar.zst"
-    assert guests[900].origin == Archive(f"local:vztmpl/{archive}", archive)
-    image = "noble-server-cloudimg-amd64"
-    assert guests[9000].origin == CloudImage(f"local:import/{image}.qcow2", f"{image}.img")
-    for guest in guests.values():
-        if isinstance(guest.origin, Clone):
-            assert order.index(guest.origin.source) < order.index(guest.vmid), order
-    assert guests[9000].disk_gb is None, "a clone can't be smaller than its template"
+def test_templates_come_before_what_is_cloned_from_them(inherited: Site) -> None:
+    guests = by_id(inherited)
+    order = list(guests)
+    archive = "debian-13-standard_13.1-1_amd64.tar.zst"
+    assert guests[500].origin == Archive(f"local:vztmpl/{archive}", archive)
+    image = "debian-13-generic-amd64"
+    assert guests[9500].origin == CloudImage(f"local:import/{image}.qcow2", f"{image}.img")
+    clones = [guest for guest in guests.values() if isinstance(guest.origin, Clone)]
+    assert len(clones) == 9
+    for guest in clones:
+        assert isinstance(guest.origin, Clone)
+        assert order.index(guest.origin.source) < order.index(guest.vmid), order
+    assert guests[9500].disk_gb is None, "a clone can't be smaller than its template"
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "lxc_configs.101.id_maps",
-        "lxc_configs.801.gpu_assignment",
-        "lxc_configs.101.mount_points",
-        "lxc_configs.101.pct_options",
-        "lxc_configs.101.lxc_options",
-        "lxc_configs.801.zfs_volumes",
-        "lxc_configs.900.enable_lifecycle_snapshots",
-        "lxc_configs.103.apparmor_profile",
+        "lxc_configs.301.id_maps",
+        "lxc_configs.401.gpu_assignment",
+        "lxc_configs.301.mount_points",
+        "lxc_configs.301.pct_options",
+        "lxc_configs.301.lxc_options",
+        "lxc_configs.401.zfs_volumes",
+        "lxc_configs.500.enable_lifecycle_snapshots",
+        "lxc_configs.303.apparmor_profile",
         "vms[1].volumes[0]",
     ],
 )
-def test_what_is_not_carried_over_is_warned_of_by_name(original: Site, path: str) -> None:
-    warned = {finding.path for finding in original.warnings}
+def test_what_is_not_carried_over_is_warned_of_by_name(inherited: Site, path: str) -> None:
+    warned = {finding.path for finding in inherited.warnings}
     assert path in warned, sorted(warned)
 
 
@@ -155,24 +155,24 @@ def seen(guest: Wanted, **config: str) -> Observed:
     )  # fmt: skip
 
 
-def test_a_guest_as_declared_has_no_difference(original: Site) -> None:
-    for guest in by_id(original).values():
+def test_a_guest_as_declared_has_no_difference(inherited: Site) -> None:
+    for guest in by_id(inherited).values():
         if guest.kind == "lxc":
             found = compare(guest, seen(guest))
             assert not found, (guest.label, found)
 
 
-def test_what_cannot_be_changed_later_is_refused(original: Site) -> None:
-    guest = by_id(original)[103]
+def test_what_cannot_be_changed_later_is_refused(inherited: Site) -> None:
+    guest = by_id(inherited)[303]
     found = compare(guest, seen(guest, unprivileged="0"))
     assert len(found.refusals) == 1, found
     assert "unprivileged is 0 and can't be changed" in found.refusals[0]
 
 
-def test_differences_are_typed_and_shown(original: Site) -> None:
-    guest = by_id(original)[103]
+def test_differences_are_typed_and_shown(inherited: Site) -> None:
+    guest = by_id(inherited)[303]
     found = compare(guest, seen(guest, memory="512", rootfs="pool:disk,size=8G", cpulimit="2"))
-    assert found.lines == ("memory: 512 -> 1024", "rootfs: 8 GiB -> 16 GiB"), found
+    assert found.lines == ("memory: 512 -> 896", "rootfs: 8 GiB -> 14 GiB"), found
     larger = compare(guest, seen(guest, rootfs="pool:disk,size=64G"))
     assert not larger
     assert "never shrunk" in larger.remarks[0]

@@ -1,4 +1,4 @@
-"""The original's files load with warnings, ours without; what is derived from each."""
+"""Files of the system before Phoenix load with warnings, ours without; what follows from each."""
 
 from __future__ import annotations
 
@@ -13,18 +13,15 @@ from phoenix.derived import dns, firewall, routes
 from phoenix.derived.certificates import certificates
 from phoenix.site.findings import Finding
 from phoenix.site.model import Host, Site
+from tests.unit.project_copy import INHERITED, ROOT
 from tests.unit.site_builder import LXC, VM, lxc, minimal, problem
 
-ROOT = Path(__file__).parents[2]
-ORIGINAL = ROOT.parent / "shared" / "data" / "original"
 ZONE = "internal.thinkheads.ai"
 
 
 @pytest.fixture(scope="module")
-def original() -> Site:
-    if not ORIGINAL.is_dir():
-        pytest.skip(f"the original's files are not at {ORIGINAL}")
-    return load_site(ORIGINAL)
+def inherited() -> Site:
+    return load_site(INHERITED)
 
 
 @pytest.fixture(scope="module")
@@ -66,73 +63,85 @@ def test_own_stacks_deploy_in_each_environment(tmp_path: Path, environment: str)
     assert secrets == ["DATABASE_PASS"], stacks
 
 
-def test_own_keeps_the_originals_real_values(own: Site, original: Site) -> None:
-    keep = ("name", "address", "mac", "memory_mb", "cores", "disk_gb", "boot_order", "kind",
-            "dependencies", "storage_pool", "clone_from", "gateway", "fqdn", "groups")  # fmt: skip
-    for host in own.hosts:
-        other = original.host(host.name)
-        assert {k: getattr(host, k) for k in keep} == {k: getattr(other, k) for k in keep}
-
-
-def test_original_hosts_and_templates(original: Site) -> None:
-    assert [h.vmid for h in original.hosts] == [
-        None, 103, 101, 102, 1001, 1002, 801, 802, 914, 917,
-    ]  # fmt: skip
-    assert [t.vmid for t in original.templates] == [900, 901, 910, 911, 912, 9000]
-    assert original.host(802).name == "granite-3-3-8b-fp8"
-
-
-def test_original_services(original: Site) -> None:
-    found = {s.name: (s.owner.vmid, s.port, s.scheme, s.exposure) for s in original.services}
+def test_own_keeps_the_values_of_the_machines(own: Site) -> None:
+    """MAC, memory, cores, disk and storage of guests that were there before Phoenix."""
+    found = {
+        host.vmid: (host.mac, host.memory_mb, host.cores, host.disk_gb, host.storage_pool,
+                    host.clone_from, host.boot_order, host.dependencies)
+        for host in own.guests
+    }  # fmt: skip
+    lxc, vms = "quickOS-lxc-disks", "quickOS-vm-disks"
     assert found == {
-        "ca": (103, 9000, "https", "direct"),
-        "granite-3b": (802, 8000, "http", "gateway"),
-        "granite-embedding": (801, 8000, "http", "gateway"),
-        "home": (102, 443, "https", "gateway"),
-        "llamacpp": (917, 8081, "http", "gateway"),
-        "ollama": (914, 11434, "http", "gateway"),
-        "portainer": (1001, 9443, "https", "gateway"),
-        "portainer-agent": (1002, 9001, "https", "direct"),
-        "qdrant": (1002, 6333, "http", "gateway"),
-        "traefik": (102, 443, "https", "gateway"),
+        103: ("52:54:00:AA:BB:CA", 1024, 2, 16, lxc, 900, 1, ()),
+        101: ("52:54:00:67:89:B3", 4096, 4, 32, lxc, 900, 2, (103,)),
+        102: ("52:54:00:AA:BB:CB", 2048, 2, 16, lxc, 900, 3, (103,)),
+        1001: (None, 8192, 4, 32, vms, 9000, 4, (102,)),
+        1002: (None, 4096, 4, 64, vms, 9000, 5, (1001,)),
+    }
+
+
+def test_inherited_hosts_and_templates(inherited: Site) -> None:
+    assert [h.vmid for h in inherited.hosts] == [None, 303, 301, 302, 3001, 3002, 401, 414]
+    assert [t.vmid for t in inherited.templates] == [500, 501, 510, 9500]
+    assert inherited.host(401).name == "tide-model-2-1"
+    # Ids are text in one place and numbers in the next.
+    assert inherited.host(302).dependencies == (303, 301)
+    assert [t.clone_from for t in inherited.templates] == [None, 500, 501, None]
+    assert {h.clone_from for h in inherited.guests if h.kind == "vm"} == {9500}
+    stacks = [(s.name, s.environment) for s in inherited.host(3002).docker_stacks]
+    assert stacks == [("chart_store", "production"), ("log_book", "production")]
+
+
+def test_inherited_services(inherited: Site) -> None:
+    found = {s.name: (s.owner.vmid, s.port, s.scheme, s.exposure) for s in inherited.services}
+    assert found == {
+        "agent": (3002, 9001, "https", "direct"),
+        "ca": (303, 9000, "https", "direct"),
+        "charts": (3002, 7333, "http", "gateway"),
+        "home": (302, 443, "https", "gateway"),
+        "horn": (414, 7700, "http", "gateway"),
+        "portainer": (3001, 9443, "https", "gateway"),
+        "tides": (401, 8200, "http", "gateway"),
+        "traefik": (302, 443, "https", "gateway"),
     }
 
 
 ODDITIES = {
     "unused key": (LXC, "nvidia_repo_url", "not used"),
-    "inferred gateway": (LXC, "lxc_configs.101.portainer_role", "role 'nginx' is inferred"),
+    "unknown key": (LXC, "site.network", "unknown key"),
+    "inferred gateway": (LXC, "lxc_configs.301.portainer_role", "role 'nginx' is inferred"),
     "inferred portainer": (VM, "vms[1].portainer_role", "role 'portainer' is inferred"),
-    "gateway through itself": (LXC, "lxc_configs.101.traefik_service", "through itself"),
-    "routed ca": (LXC, "lxc_configs.103.traefik_service", "the CA is reached directly"),
+    "gateway through itself": (LXC, "lxc_configs.301.traefik_service", "through itself"),
+    "routed ca": (LXC, "lxc_configs.303.traefik_service", "the CA is reached directly"),
     "routed agent": (VM, "vms[2].traefik_service", "the Portainer agent is reached directly"),
-    "plain text": (LXC, "lxc_configs.914.traefik_service", "in plain text"),
-    "dots in a name": (LXC, "lxc_configs.802.name", "'granite-3-3-8b-fp8'"),
-    "same rule": (LXC, "lxc_configs.103.firewall.rules[2]", "same rule as"),
-    "same rule again": (LXC, "lxc_configs.103.firewall.rules[3]", "firewall.rules[1]"),
-    "rule of stack and guest": ("stacks/qdrant_service/phoenix.json",
+    "plain text": (LXC, "lxc_configs.414.traefik_service", "in plain text"),
+    "dots in a name": (LXC, "lxc_configs.401.name", "'tide-model-2-1'"),
+    "same rule": (LXC, "lxc_configs.303.firewall.rules[2]", "same rule as"),
+    "same rule again": (LXC, "lxc_configs.303.firewall.rules[3]", "firewall.rules[1]"),
+    "rule of stack and guest": ("stacks/chart_store/phoenix.json",
                                 "environments.production.firewall_rules[0]", "same rule as"),
     "rule for anyone": (VM, "vms[2].firewall.rules[4]", "admits anyone"),
-    "service of guest and stack": ("stacks/portainer_service/phoenix.json",
+    "service of guest and stack": ("stacks/bosun_service/phoenix.json",
                                    "environments.production.services.portainer.traefik_labels",
                                    "its guest declares it too"),
-    "no service": ("stacks/thinkheads_ai_app/phoenix.json", "environments.production.services",
+    "no service": ("stacks/log_book/phoenix.json", "environments.production.services",
                    "declares no service"),
-    "undefined variable": ("stacks/thinkheads_ai_app/docker-compose.yml",
-                           "services.thinkheads_ai_app.ports[0]", "API_PORT has no value"),
-    "latest": ("stacks/qdrant_service/docker-compose.yml", "services.qdrant.image", "not pinned"),
-    "external volume": ("stacks/qdrant_service/docker-compose.yml", "volumes.qdrant_data_nfs",
+    "undefined variable": ("stacks/log_book/docker-compose.yml",
+                           "services.log_book.ports[0]", "BOOK_PORT has no value"),
+    "latest": ("stacks/chart_store/docker-compose.yml", "services.charts.image", "not pinned"),
+    "external volume": ("stacks/chart_store/docker-compose.yml", "volumes.chart_files",
                         "external"),
-    "gpu": (LXC, "lxc_configs.801.gpu_assignment", "no GPU"),
-    "gpu feature": (LXC, "lxc_configs.914.features[0]", "does not manage 'nvidia'"),
-    "nfs": (VM, "vms[1].volumes[1]", "NFS volume 'vm-step-ca-certs'"),
-    "id map": (LXC, "lxc_configs.101.id_maps", "not used"),
+    "gpu": (LXC, "lxc_configs.401.gpu_assignment", "no GPU"),
+    "gpu feature": (LXC, "lxc_configs.414.features[0]", "does not manage 'nvidia'"),
+    "nfs": (VM, "vms[1].volumes[1]", "NFS volume 'ca-certs'"),
+    "id map": (LXC, "lxc_configs.301.id_maps", "not used"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("file", "path", "message"), ODDITIES.values(), ids=ODDITIES.keys())
-def test_original_warning(original: Site, file: str, path: str, message: str) -> None:
-    hits = [w for w in original.warnings if (w.file, w.path) == (file, path)]
-    assert any(message in w.message and w.fix for w in hits), (hits, len(original.warnings))
+def test_inherited_warning(inherited: Site, file: str, path: str, message: str) -> None:
+    hits = [w for w in inherited.warnings if (w.file, w.path) == (file, path)]
+    assert any(message in w.message and w.fix for w in hits), (hits, len(inherited.warnings))
 
 
 def test_nameserver_at_the_gateway_warns(tmp_path: Path) -> None:
@@ -172,12 +181,12 @@ def test_site_object_overrides(tmp_path: Path) -> None:
     assert all(r.name.endswith(".lab.test") for r in dns.records(loaded)), dns.records(loaded)
 
 
-def test_lab_subnet_moves_the_original(original: Site) -> None:
-    moved = load_site(ORIGINAL, subnet=IPv4Network("172.31.7.0/24"))
+def test_lab_subnet_moves_every_address(inherited: Site) -> None:
+    moved = load_site(INHERITED, subnet=IPv4Network("172.31.7.0/24"))
     text = moved.model_dump_json(exclude={"warnings"})
-    assert "10.0.0." not in text.replace('"comment":"', ""), "an old address is left"
-    assert moved.host(101).address == IPv4Address("172.31.7.153")
-    assert len(moved.warnings) == len(original.warnings)
+    assert "172.20.5." not in text, "an old address is left"
+    assert moved.host(301).address == IPv4Address("172.31.7.20")
+    assert len(moved.warnings) == len(inherited.warnings)
 
 
 def test_records(own: Site) -> None:
