@@ -11,7 +11,7 @@ from pathlib import Path
 
 from docker.errors import DockerException  # type: ignore[import-untyped]
 
-from lab import inside, preflight, request, state
+from lab import inside, pace, preflight, request, state
 from lab.progress import say, timed
 from lab.settings import ROOT, LabError, from_environment
 from lab.up import down, status, up
@@ -113,6 +113,12 @@ def test(arguments: Sequence[str]) -> int:
     for command in checks:
         say(f"{Path(command[0]).name} {' '.join(command[1:])}")
         failed = failed or _run(command)
+    fast, arguments = "--fast" in arguments, [word for word in arguments if word != "--fast"]
+    if fast:
+        arguments = ["-m", "not lab", *arguments]
+    else:
+        os.environ[pace.VARIABLE] = str(pace.patience())
+        say(f"deadlines of the lab's tests: {os.environ[pace.VARIABLE]} times a quiet machine's")
     # Two labs side by side, a file to the one that is free: they wait more than they compute.
     pytest = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile"]
     result = _run([*pytest, *arguments])

@@ -10,6 +10,7 @@ import pytest
 with patch("gevent.monkey.patch_all"):
     import pyinfra_cli  # noqa: F401
 
+_DEADLINE = re.compile(r"DeadlineError: (.+)|Failed: (Timeout \(.+)")
 _DIFFERS_BY_PROCESS = re.compile(r"set\(\{| at 0x[0-9a-f]+")
 
 
@@ -21,3 +22,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     unstable = [item.nodeid for item in items if _DIFFERS_BY_PROCESS.search(item.nodeid)]
     if unstable:
         raise pytest.UsageError("give these tests `ids`:\n" + "\n".join(unstable))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Which deadlines were met, below all else: a busy machine is no fault of the code."""
+    found = []
+    for kind in ("error", "failed"):
+        for report in terminalreporter.stats.get(kind, ()):
+            said = _DEADLINE.search(str(report.longrepr))
+            if said:
+                found.append(f"{report.nodeid}: {said[1] or said[2]}")
+    if found:
+        terminalreporter.section("deadlines that passed")
+        for line in dict.fromkeys(found):
+            terminalreporter.write_line(line)

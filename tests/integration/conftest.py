@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,15 +27,60 @@ NAME = "-".join(
                   os.environ.get("PYTEST_XDIST_WORKER")))
 )  # fmt: skip
 HERE = Path(__file__).parent
+DOWN = pytest.StashKey[str]()
+"""Why this process's lab is not up."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.lab)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Each test's deadline follows the machine; what fixtures wait for has its own deadlines."""
+    for item in session.items:
+        if item.path.is_relative_to(HERE):
             given = item.get_closest_marker("timeout")
-            seconds = given.args[0] if given else 300
-            item.add_marker(pytest.mark.timeout(seconds * projects.PATIENCE), append=False)
+            seconds = (given.args[0] if given else 300) * projects.patience()
+            item.add_marker(pytest.mark.timeout(seconds, func_only=True), append=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests of a lab that did not come up are not run: its first test has failed for all."""
+    if item.path.is_relative_to(HERE) and (reason := item.session.stash.get(DOWN, None)):
+        pytest.skip(f"not run: {reason}")
+
+
+@contextmanager
+def coming_up(session: pytest.Session) -> Iterator[None]:
+    """Around what brings up lab and site: note a failure, so that it is told once.
+
+    Raises:
+        pytest.skip.Exception: a test of another worker has failed for its lab already.
+    """
+    try:
+        yield
+    except pytest.skip.Exception:
+        raise
+    except (Exception, pytest.fail.Exception) as error:
+        reason = f"{NAME}: {str(error).splitlines()[0]}"
+        session.stash[DOWN] = reason
+        if not first_to_fail(os.environ.get("PYTEST_XDIST_TESTRUNUID")):
+            pytest.skip(f"not run, and a test of another lab has failed for it: {reason}")
+        raise
+
+
+def first_to_fail(run: str | None) -> bool:
+    """Whether no other of xdist's workers has failed for its lab in this run of the tests."""
+    if run is None:
+        return True
+    try:
+        (Path(tempfile.gettempdir()) / f"phoenix-lab-down-{run}").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +98,21 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def lab(settings: Settings, environment: dict[str, str]) -> Iterator[state.LabState]:
+def lab(
+    settings: Settings, environment: dict[str, str], request: pytest.FixtureRequest
+) -> Iterator[state.LabState]:
     """The lab is up. One that the tests brought up goes down with them, unless
     PHOENIX_TEST_LAB_KEEP is set."""
+    was_up = state.load(settings) is not None
+    with coming_up(request.session):
+        found = _bring_up(settings, environment)
+    yield found
+    if not was_up and not os.environ.get("PHOENIX_TEST_LAB_KEEP"):
+        down = [sys.executable, "lab", "down"]
+        subprocess.run(down, cwd=ROOT, env=environment, capture_output=True, check=True)
+
+
+def _bring_up(settings: Settings, environment: dict[str, str]) -> state.LabState:
     try:
         bootstrap.ensure_docker()
         preflight.connect()
@@ -61,7 +120,6 @@ def lab(settings: Settings, environment: dict[str, str]) -> Iterator[state.LabSt
         if os.environ.get("CI"):
             pytest.fail(f"CI must run these tests, and there is no Docker Engine: {error}")
         pytest.skip(f"no Docker Engine can be had: {error}")
-    was_up = state.load(settings) is not None
     up = subprocess.run(
         [sys.executable, "lab", "up"],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
@@ -69,10 +127,7 @@ def lab(settings: Settings, environment: dict[str, str]) -> Iterator[state.LabSt
     assert up.returncode == 0, f"the lab does not come up:\n{up.stdout}{up.stderr}"
     found = state.load(settings)
     assert found is not None, f"`lab up` left no state in {settings.directory}"
-    yield found
-    if not was_up and not os.environ.get("PHOENIX_TEST_LAB_KEEP"):
-        down = [sys.executable, "lab", "down"]
-        subprocess.run(down, cwd=ROOT, env=environment, capture_output=True, check=True)
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -82,9 +137,12 @@ def project(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def fresh_plan(lab: state.LabState, project: Project) -> FreshPlan | None:
+def fresh_plan(
+    lab: state.LabState, project: Project, request: pytest.FixtureRequest
+) -> FreshPlan | None:
     """What `phoenix plan` says of a lab in which nothing was deployed; None if something was."""
-    return fresh.plan(preflight.connect(), lab, project)
+    with coming_up(request.session):
+        return fresh.plan(preflight.connect(), lab, project)
 
 
 @pytest.fixture(scope="session")
@@ -93,10 +151,12 @@ def site(
     settings: Settings,
     project: Project,
     fresh_plan: FreshPlan | None,
+    request: pytest.FixtureRequest,
 ) -> SiteLab:
     """The whole site, converged once by `deploys/all.py`; its root certificate on the client."""
-    run = project.run("deploys/all.py")
-    assert run.returncode == 0, f"the site does not converge:\n{run.explain()}"
+    with coming_up(request.session):
+        run = project.run("deploys/all.py")
+        assert run.returncode == 0, f"the site does not converge:\n{run.explain()}"
     found = SiteLab(preflight.connect(), settings, lab, lab_site(settings), project)
     root = found.sh("ca", "cat /etc/step-ca/certs/root_ca.crt", ok=True).out
     found.put("client", ROOT_FILE, root)

@@ -8,19 +8,35 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lab import pace
 from lab.settings import ROOT
 
-PATIENCE = float(os.environ.get("PHOENIX_TEST_PATIENCE") or 1)
-"""What every deadline is multiplied by: for a machine that has much else to do."""
-RUN_DEADLINE = 300 * PATIENCE
-COMMAND_DEADLINE = 600 * PATIENCE
+RUN_SECONDS = 300
+"""How long one run of pyinfra may take, and how long it may be silent, on a quiet machine."""
+COMMAND_SECONDS = 600
+patience = cache(pace.patience)
+"""What every deadline is multiplied by, measured once in each process."""
 COPIED = ("config.py", "deploys", "facts", "group_data", "inventories", "operations", "phoenix",
           "stacks")  # fmt: skip
+
+
+class DeadlineError(AssertionError):
+    """Something had no end in time. The summary at the end of the tests names each."""
+
+
+def missed(what: str, seconds: float, said: str = "") -> DeadlineError:
+    """The error for `what`; the text tells how the deadline came about."""
+    return DeadlineError(
+        f"{what} had no end in {seconds:.0f} s ({patience():g} times a quiet machine's; "
+        f"{pace.VARIABLE} sets another factor)\n{said}"
+    )
 
 
 @dataclass(frozen=True)
@@ -88,16 +104,20 @@ class Project:
         self, *words: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """The command `phoenix` on the lab's inventory; logs and locks of its own."""
-        return subprocess.run(
-            [sys.executable, "-m", "phoenix", *words],
-            cwd=self.path,
-            env=self.command_environment | dict(environment or {}),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=COMMAND_DEADLINE,
-        )
+        seconds = COMMAND_SECONDS * patience()
+        try:
+            return subprocess.run(
+                [sys.executable, "-m", "phoenix", *words],
+                cwd=self.path,
+                env=self.command_environment | dict(environment or {}),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=seconds,
+            )
+        except subprocess.TimeoutExpired:
+            raise missed(f"phoenix {' '.join(words)}", seconds) from None
 
     @property
     def command_environment(self) -> dict[str, str]:
@@ -124,7 +144,7 @@ class Project:
                 stderr=errors,
                 start_new_session=True,
             )
-        return Started(process, out, log)
+        return Started(process, out, log, f"pyinfra {' '.join(arguments[:2])}")
 
     def run(
         self,
@@ -150,14 +170,24 @@ class Started:
     process: subprocess.Popen[bytes]
     out: Path
     log: Path
+    what: str = "pyinfra"
 
     def finish(self) -> Run:
-        """Wait for its end."""
-        try:
-            self.process.wait(RUN_DEADLINE)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise AssertionError(f"no end after {RUN_DEADLINE} s:\n{self._text()}") from None
+        """Wait for its end: for as long as it goes on telling of steps, and then a while.
+
+        Raises:
+            DeadlineError: it told nothing for RUN_SECONDS, or had no end in four times that.
+        """
+        seconds = RUN_SECONDS * patience()
+        started, told, size = time.monotonic(), time.monotonic(), -1
+        while not self.ends_within(1):
+            now = time.monotonic()
+            if (grown := self.log.stat().st_size) != size:
+                told, size = now, grown
+            if now - told > seconds or now - started > 4 * seconds:
+                self.kill()
+                late = 4 * seconds if now - told <= seconds else seconds
+                raise missed(self.what, late, self._text())
         return Run(self.process.returncode, self._text(), self._results())
 
     def ends_within(self, seconds: float) -> bool:

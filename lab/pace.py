@@ -1,0 +1,47 @@
+"""How much slower than a quiet one this machine is: what the tests' deadlines are multiplied by."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+VARIABLE = "PHOENIX_TEST_PATIENCE"
+WORK = (
+    "import hashlib, json\nfor _ in range(60): hashlib.sha256(json.dumps([*range(40000)]).encode())"
+)
+QUIET_SECONDS = 0.5
+"""What `WORK` takes, twice side by side, on two quiet cores: 0.38 s measured, rounded up."""
+LEAST, MOST = 2.0, 12.0
+"""A machine may get busy after the start: no deadline is shorter than twice what a quiet one needs.
+And one that is slower than `MOST` has another fault."""
+
+
+def patience() -> float:
+    """The factor: PHOENIX_TEST_PATIENCE where it is set, else measured now.
+
+    Raises:
+        ValueError: the variable is no number above 0.
+    """
+    given = os.environ.get(VARIABLE)
+    if not given:
+        return factor(measured())
+    number = float(given)
+    if number <= 0:
+        raise ValueError(f"{VARIABLE}={given} is not above 0")
+    return number
+
+
+def factor(seconds: float) -> float:
+    """The factor for a machine on which `WORK` took that long."""
+    return round(min(max(LEAST, LEAST * seconds / QUIET_SECONDS), MOST), 1)
+
+
+def measured() -> float:
+    """Seconds for `WORK` in two processes side by side, as two labs run in the tests."""
+    start = time.monotonic()
+    workers = [subprocess.Popen([sys.executable, "-c", WORK]) for _ in range(2)]
+    for worker in workers:
+        worker.wait()
+    return time.monotonic() - start

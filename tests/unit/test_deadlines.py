@@ -1,0 +1,79 @@
+"""Deadlines follow the machine, a lab that is not there is one failure, and the end says why."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab import pace
+from tests.unit.project_copy import ROOT
+
+
+def run_pytest(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PHOENIX_", "PYTEST_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words],
+        cwd=ROOT, env=kept | environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_factor_grows_with_the_time_that_the_machine_needs() -> None:
+    assert pace.factor(0.1) == pace.LEAST
+    assert pace.factor(pace.QUIET_SECONDS) == pace.LEAST
+    assert pace.factor(2 * pace.QUIET_SECONDS) == 2 * pace.LEAST
+    assert pace.factor(1000) == pace.MOST
+
+
+def test_the_environment_sets_the_factor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "measured", lambda: pytest.fail("measured though it was given"))
+    monkeypatch.setenv(pace.VARIABLE, "2.5")
+    assert pace.patience() == 2.5
+    monkeypatch.setenv(pace.VARIABLE, "0")
+    with pytest.raises(ValueError, match="not above 0"):
+        pace.patience()
+    monkeypatch.setattr(pace, "measured", lambda: 3 * pace.QUIET_SECONDS)
+    monkeypatch.delenv(pace.VARIABLE)
+    assert pace.patience() == 3 * pace.LEAST
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_lab_that_does_not_come_up_is_one_failure(tmp_path: Path, workers: str) -> None:
+    done = run_pytest(
+        "-n", workers, "--dist", "loadfile", "tests/integration/test_chain.py",
+        "tests/integration/test_refusals.py",
+        CI="1", DOCKER_HOST=f"unix://{tmp_path}/none.sock", PHOENIX_TEST_PATIENCE="1",
+        TMPDIR=str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    counted = re.search(r"(\d+) skipped, 1 error in", done.stdout)
+    assert counted, done.stdout
+    assert int(counted[1]) > 10
+    assert "failed" not in done.stdout.splitlines()[-1]
+    assert "not run: " in done.stdout
+    assert f"No Docker Engine answers at DOCKER_HOST=unix://{tmp_path}/none.sock" in done.stdout
+
+
+def test_the_end_names_the_deadlines_that_passed(tmp_path: Path) -> None:
+    (tmp_path / "test_late.py").write_text(
+        "import time\n"
+        "import pytest\n"
+        "from tests.integration.project import missed\n\n"
+        "def test_run():\n    raise missed('pyinfra deploys/all.py', 600, 'its last words')\n\n"
+        "@pytest.mark.timeout(0.2, func_only=True)\n"
+        "def test_slow():\n    time.sleep(30)\n\n"
+        "def test_wrong():\n    assert 1 == 2\n"
+    )
+    done = run_pytest(str(tmp_path), "-p", "tests.conftest", "--rootdir", str(tmp_path),
+                      PHOENIX_TEST_PATIENCE="2", PYTHONPATH=str(ROOT))  # fmt: skip
+    assert done.returncode == 1
+    _, _, told = done.stdout.partition("deadlines that passed")
+    lines = [line for line in told.splitlines() if "::" in line and not line.startswith("FAILED")]
+    assert len(lines) == 2, done.stdout
+    said = "pyinfra deploys/all.py had no end in 600 s (2 times a quiet machine's; "
+    assert lines[0].endswith(f"test_run: {said}PHOENIX_TEST_PATIENCE sets another factor)")
+    assert "test_slow: Timeout (>0.2s)" in lines[1]
