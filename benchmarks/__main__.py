@@ -1,7 +1,7 @@
-"""`python -m benchmarks converge|datapath|start|all`: measure, print, exit 1 below the goals.
+"""`python -m benchmarks converge|datapath|declare|start|all`: measure; exit 1 below the goals.
 
-`start` needs no lab. The others use the lab `bench` unless PHOENIX_LAB_NAME says otherwise;
-`converge` takes that lab down first.
+`declare` and `start` need no lab. The others use the lab `bench` unless PHOENIX_LAB_NAME says
+otherwise; `converge` takes that lab down first.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import os
 import platform
 import signal
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("PHOENIX_LAB_NAME", "bench")  # before the lab reads it
 
-from benchmarks import converge, datapath, start
+from benchmarks import converge, datapath, declare, start
 from lab.progress import say
 from lab.settings import LabError
 from lab.up import down
@@ -33,10 +34,12 @@ def _positive(text: str) -> int:
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", choices=("converge", "datapath", "start", "all"))
+    parser.add_argument("what", choices=("converge", "datapath", "declare", "start", "all"))
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers there")
     parser.add_argument("--runs", type=_positive, default=3, help="no-change runs, or calls")
-    parser.add_argument("--repeat", type=_positive, default=5, help="loads a target (datapath)")
+    parser.add_argument(
+        "--repeat", type=_positive, default=5, help="datapath: loads; declare: runs"
+    )
     parser.add_argument("--seconds", type=_positive, default=4, help="of each load (datapath)")
     parser.add_argument("--connections", type=_positive, default=16, help="at once (datapath)")
     parser.add_argument("--keep", action="store_true", help="leave the lab up afterwards")
@@ -51,22 +54,25 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     machine = f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, {platform.platform()}"
     result: dict[str, Any] = {"time": datetime.now(UTC).isoformat(), "machine": machine}
+    measures: dict[str, Callable[[], dict[str, Any]]] = {
+        "declare": lambda: declare.measure(options.repeat),
+        "start": lambda: start.measure(options.runs),
+        "converge": lambda: converge.measure(options.runs),
+        "datapath": lambda: datapath.measure(
+            connections=options.connections, seconds=options.seconds, repeat=options.repeat
+        ),
+    }
+    asked = tuple(measures) if options.what == "all" else (options.what,)
     try:
-        if options.what in ("start", "all"):
-            result["start"] = start.measure(options.runs)
-        if options.what in ("converge", "all"):
-            result["converge"] = converge.measure(options.runs)
-        if options.what in ("datapath", "all"):
-            result["datapath"] = datapath.measure(
-                connections=options.connections, seconds=options.seconds, repeat=options.repeat
-            )
+        for name in asked:
+            result[name] = measures[name]()
     except LabError as error:
         print(f"\nbenchmarks: {error}", file=sys.stderr)
         return 1
     finally:
         if options.json:
             options.json.write_text(json.dumps(result, indent=2) + "\n")
-        if not options.keep and options.what != "start":
+        if not options.keep and not set(asked) <= {"declare", "start"}:
             down()
     say(machine)
     return 0 if _print_reports(result) else 1
@@ -75,6 +81,7 @@ def main(arguments: list[str]) -> int:
 def _print_reports(result: dict[str, Any]) -> bool:
     """A table for each benchmark that was made; whether every goal is met."""
     writers = {
+        "declare": declare.print_report,
         "start": start.print_report,
         "converge": converge.print_report,
         "datapath": datapath.print_report,

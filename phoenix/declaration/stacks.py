@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,19 @@ class StackCatalog:
     move: Callable[[Any], Any]  # re-addresses JSON data, or leaves it alone
     used: set[str] = field(default_factory=set)
 
+    @cached_property
     def names(self) -> tuple[str, ...]:
-        """Names of all stacks that have a manifest."""
+        """Names of all stacks that have a manifest, sorted; listed once."""
         return tuple(sorted(file.parent.name for file in self.directory.glob("*/phoenix.json")))
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """The names, to look one up."""
+        return frozenset(self.names)
 
     def warn_unused(self) -> None:
         """Warn of stacks that no guest deploys."""
-        for name in self.names():
+        for name in self.names:
             if name not in self.used:
                 self.report.warn(
                     f"stacks/{name}/phoenix.json",
@@ -62,9 +69,15 @@ class StackCatalog:
         Returns the deployment and the services it brings; None, with the reason reported, if the
         stack or its environment is unknown or unusable.
         """
-        known, report = self.names(), self.report
-        if ref.name not in known:
-            have = f"known are: {listed(known)}" if known else f"none is in {self.directory}"
+        report = self.report
+        if ref.name not in self.known:
+            have = (
+                f"known are: {listed(self.names[:20])}"
+                if self.names
+                else (f"none is in {self.directory}")
+            )
+            if len(self.names) > 20:
+                have += f" and {len(self.names) - 20} more"
             report.error(
                 at.file,
                 at.path,

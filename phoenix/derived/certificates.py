@@ -31,11 +31,11 @@ def certificates(site: Site) -> tuple[HostCertificate, ...]:
     """
     found = []
     for host in site.guests:
-        if host == site.gateway:
+        if host is site.gateway:
             names = gateway_names(site)
             if names:
                 found.append(HostCertificate(host, "gateway", names, "webroot"))
-        elif host == site.traefik:
+        elif host is site.traefik:
             found.append(HostCertificate(host, "traefik", (host.fqdn,), "standalone"))
         elif names := _served_names(site, host):
             found.append(HostCertificate(host, "host", names, "standalone"))
@@ -46,8 +46,8 @@ def _served_names(site: Site, host: Host) -> tuple[str, ...]:
     """The host's own name first, then names that its TLS services prove; empty if it has none."""
     served = [
         service.server_name
-        for service in site.services
-        if service.owner == host and service.scheme == "https" and service.kind == "backend"
+        for service in site.services_of(host)
+        if service.scheme == "https" and service.kind == "backend"
     ]
     if not served and host.portainer_role is None:
         return ()

@@ -128,7 +128,7 @@ def _declared_peer(rule: FirewallRule) -> IPv4Network | None:
 
 
 def _declared(site: Site) -> Iterator[Flow]:
-    by_address = {IPv4Network(host.address): host for host in site.hosts}
+    by_address = {host.alone: host for host in site.hosts}
     for host in site.guests:
         for rule in _declared_rules(host):
             if rule.action != "ACCEPT":
@@ -153,7 +153,7 @@ def _spans(ports: str | None) -> Iterator[tuple[int | None, int | None]]:
 
 def _peer(end: Endpoint) -> IPv4Network | None:
     if isinstance(end, Host):
-        return IPv4Network(end.address)
+        return end.alone
     return end if isinstance(end, IPv4Network) else None
 
 

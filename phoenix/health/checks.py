@@ -143,26 +143,30 @@ def _unit(host: Host, unit: str, what: str, *, service: str = "", certificate: s
 def _names(site: Site) -> Iterator[Check]:
     records = {record.name: f"{record.name}={record.address}" for record in dns.records(site)}
     server = site.hypervisor.name
+    others: dict[tuple[str, ...], tuple[str, ...]] = {}  # most hosts ask for the same names
     for host in site.hosts:
         single = _names_by_themselves(site, host)
         for name in single:
             command: tuple[str, ...] = ("names_resolve", records[name])
             yield Check(host.name, "dns", f"the name {name}", command, target=server, name=name)
-        others = [record for name, record in records.items() if name not in single]
-        command = ("names_resolve", *others)
-        yield Check(host.name, "dns", f"{len(others)} other names", command, target=server)
+        if single not in others:
+            left_out = set(single)
+            rest = (record for name, record in records.items() if name not in left_out)
+            others[single] = ("names_resolve", *rest)
+        hop = f"{len(records) - len(single)} other names"
+        yield Check(host.name, "dns", hop, others[single], target=server)
         command = ("name_is_unknown", f"no-such-name.{site.domain}")
         yield Check(host.name, "dns", "an undeclared name", command, target=server)
 
 
-def _names_by_themselves(site: Site, host: Host) -> list[str]:
+def _names_by_themselves(site: Site, host: Host) -> tuple[str, ...]:
     """Names that a host's own paths begin with: another wrong record does not break those."""
     names = list(gateway_names(site)) if host == site.hypervisor else []
     names.append(control_plane.ca(site).fqdn)
     if host == site.portainer:
         names.append(host.fqdn)
         names += [service.fqdn for service in site.services if service.kind == "agent"]
-    return list(dict.fromkeys(names))
+    return tuple(dict.fromkeys(names))
 
 
 def _connections(site: Site) -> Iterator[Check]:
@@ -225,9 +229,8 @@ def _ports_serving(site: Site, host: Host) -> list[int]:
     return sorted(
         {
             service.port
-            for service in site.services
-            if service.owner == host
-            and service.kind == "backend"
+            for service in site.services_of(host)
+            if service.kind == "backend"
             and service.scheme == "https"
             and in_zone(service.server_name, site.domain)
             and service.of_guest

@@ -61,6 +61,7 @@ class Report:
     """Collects findings while a site is loaded; the same finding is kept once."""
 
     findings: list[Finding] = field(default_factory=list)
+    _known: set[Finding] = field(default_factory=set)
 
     def error(self, file: str, path: str, message: str, fix: str) -> None:
         """Note something that cannot work."""
@@ -71,7 +72,8 @@ class Report:
         self._add(Finding(file, path, message, fix, "warning"))
 
     def _add(self, finding: Finding) -> None:
-        if finding not in self.findings:
+        if finding not in self._known:
+            self._known.add(finding)
             self.findings.append(finding)
 
     @property

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import override
 
 from phoenix.site.findings import Finding
 
+_Item = TypeVar("_Item")
 Kind = Literal["hypervisor", "lxc", "vm"]
 
 
@@ -17,6 +21,34 @@ class Frozen(BaseModel):
     """Base of all site types: immutable, hashable, no unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @override
+    def __copy__(self) -> Self:
+        """Copy the fields; what `cached_property` derived from them is derived anew."""
+        copied = super().__copy__()
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
+
+
+class Named(Frozen):
+    """Something told apart by its name, so that comparing is cheap where the names differ."""
+
+    name: str
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same object, or of the same type and equal in all fields."""
+        if self is other:
+            return True
+        if isinstance(other, Named) and self.name != other.name:
+            return False
+        return super().__eq__(other)
+
+    @override
+    def __hash__(self) -> int:
+        """By the name alone."""
+        return hash(self.name)
 
 
 class Source(Frozen):
@@ -85,10 +117,9 @@ class PublishedPort(Frozen):
     loopback: bool
 
 
-class Deployment(Frozen):
+class Deployment(Named):
     """One stack in one environment on one guest."""
 
-    name: str
     environment: str
     description: str
     directory: Path
@@ -108,10 +139,9 @@ class Deployment(Frozen):
         return self.directory / "docker-compose.yml"
 
 
-class Machine(Frozen):
+class Machine(Named):
     """What a host and a template have in common. Sizes are MiB (memory) and GiB (disk)."""
 
-    name: str
     vmid: int | None
     kind: Kind
     gateway: IPv4Address | None
@@ -161,11 +191,20 @@ class Host(Machine):
     firewall_rules: tuple[FirewallRule, ...]
     docker_stacks: tuple[Deployment, ...]
 
+    @cached_property
+    def alone(self) -> IPv4Network:
+        """The network of its one address, as firewall rules name a peer."""
+        return IPv4Network(self.address)
 
-class Service(Frozen):
+    @cached_property
+    def stacks_by_name(self) -> Mapping[str, tuple[Deployment, ...]]:
+        """Its deployments: of one stack there may be several, in different environments."""
+        return _grouped((stack.name, stack) for stack in self.docker_stacks)
+
+
+class Service(Named):
     """One HTTP service under one name. `server_name` is verified on the hop to the owner."""
 
-    name: str
     fqdn: str
     owner: Host
     port: int
@@ -189,11 +228,11 @@ class Service(Frozen):
     @property
     def deployment(self) -> Deployment | None:
         """The owner's deployment that declares it; None where a guest's entry does."""
-        for stack in self.owner.docker_stacks:
-            if (
-                self.source.file == f"stacks/{stack.name}/phoenix.json"
-                and self.source.path.startswith(f"environments.{stack.environment}.")
-            ):
+        folder, _, file = self.source.file.rpartition("/")
+        if not folder.startswith("stacks/") or file != "phoenix.json":
+            return None
+        for stack in self.owner.stacks_by_name.get(folder.removeprefix("stacks/"), ()):
+            if self.source.path.startswith(f"environments.{stack.environment}."):
                 return stack
         return None
 
@@ -210,7 +249,12 @@ class Site(Frozen):
     services: tuple[Service, ...]
     warnings: tuple[Finding, ...]
 
-    @property
+    @override
+    def __hash__(self) -> int:
+        """Cheap: sites are keys of caches."""
+        return hash((self.domain, self.environment, self.network, len(self.services)))
+
+    @cached_property
     def hosts(self) -> tuple[Host, ...]:
         """The hypervisor, then all guests, each after those it depends on."""
         return (self.hypervisor, *self.guests)
@@ -235,29 +279,80 @@ class Site(Frozen):
         """The guest with role portainer."""
         return self._role("portainer")
 
-    @property
+    @cached_property
     def docker_hosts(self) -> tuple[Host, ...]:
         """Guests that run Docker Engine, Portainer's own among them."""
         return tuple(host for host in self.guests if "docker" in host.roles)
 
-    @property
+    @cached_property
     def agents(self) -> tuple[Host, ...]:
         """Guests that run the Portainer agent."""
         return tuple(host for host in self.guests if host.portainer_role == "agent")
 
-    def host(self, name_or_id: str | int) -> Host:
-        """Find a host by name, by id, or by id as text. Raises KeyError if there is none."""
+    @cached_property
+    def hosts_by_key(self) -> Mapping[str, Host]:
+        """Every host by its name, and by its id as text."""
+        keys: dict[str, Host] = {}
         for host in self.hosts:
-            if name_or_id == host.name or str(name_or_id) == str(host.vmid):
-                return host
-        raise KeyError(f"no host {name_or_id!r}; there are {[host.name for host in self.hosts]}")
+            keys.setdefault(host.name, host)
+            if host.vmid is not None:
+                keys.setdefault(str(host.vmid), host)
+        return keys
+
+    @cached_property
+    def services_by_name(self) -> Mapping[str, Service]:
+        """Every service by its label."""
+        return {service.name: service for service in reversed(self.services)}
+
+    @cached_property
+    def services_by_owner(self) -> Mapping[str, tuple[Service, ...]]:
+        """Services by the name of the host that serves them, each in the order of `services`."""
+        return _grouped((service.owner.name, service) for service in self.services)
+
+    @cached_property
+    def first_with_role(self) -> Mapping[str, Host]:
+        """The first guest of each role that any guest has."""
+        holders: dict[str, Host] = {}
+        for host in self.guests:
+            for role in host.roles:
+                holders.setdefault(role, host)
+        return holders
+
+    def host(self, name_or_id: str | int) -> Host:
+        """Find a host.
+
+        Args:
+            name_or_id: its name, its id, or its id as text.
+
+        Raises:
+            KeyError: there is none.
+        """
+        host = self.hosts_by_key.get(str(name_or_id))
+        if host is None:
+            raise KeyError(f"no host {name_or_id!r}; there are {[h.name for h in self.hosts]}")
+        return host
 
     def service(self, name: str) -> Service:
-        """Find a service by its label. Raises KeyError if there is none."""
-        for service in self.services:
-            if service.name == name:
-                return service
-        raise KeyError(f"no service {name!r}; there are {[s.name for s in self.services]}")
+        """Find a service by its label.
+
+        Raises:
+            KeyError: there is none.
+        """
+        service = self.services_by_name.get(name)
+        if service is None:
+            raise KeyError(f"no service {name!r}; there are {[s.name for s in self.services]}")
+        return service
+
+    def services_of(self, host: Host) -> tuple[Service, ...]:
+        """The services that `host` serves, in the order of `services`."""
+        return self.services_by_owner.get(host.name, ())
 
     def _role(self, role: str) -> Host | None:
-        return next((host for host in self.guests if role in host.roles), None)
+        return self.first_with_role.get(role)
+
+
+def _grouped(pairs: Iterable[tuple[str, _Item]]) -> dict[str, tuple[_Item, ...]]:
+    groups: dict[str, list[_Item]] = {}
+    for key, item in pairs:
+        groups.setdefault(key, []).append(item)
+    return {key: tuple(items) for key, items in groups.items()}

@@ -23,9 +23,9 @@ def guest_with(site: Site, role: str) -> Host:
     Raises:
         RoleError: there is none; says how to give the role to a guest.
     """
-    for host in site.guests:
-        if role in host.roles:
-            return host
+    host = site.first_with_role.get(role)
+    if host is not None:
+        return host
     raise RoleError(
         f'no guest has the role {role}: add "role": "{role}" to its entry in '
         "phoenix_lxc_configs.json or phoenix_vm_configs.json"

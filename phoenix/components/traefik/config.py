@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -118,8 +119,12 @@ class _Http(_Model):
     middlewares: dict[str, _Middleware]
 
 
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml where the wheel has it
+
+
 def _dump(data: object) -> str:
-    return yaml.safe_dump(data, sort_keys=True, default_flow_style=False, width=100)
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=True, default_flow_style=False, width=100)
+    return text
 
 
 def static_config(site: Site, *, metrics: bool) -> str:
@@ -196,6 +201,7 @@ def dynamic_config(site: Site) -> tuple[str, str]:
     gateway = guest_with(site, "nginx")
     backends = [route for route in routes(site) if route.url is not None]
     verified = [route for route in backends if route.url and route.url.startswith("https:")]
+    verified_names = {route.service.name for route in verified}
     middlewares = {
         "from-gateway": _Middleware(
             ip_allow_list=_IPAllowList(source_range=[f"{gateway.address}/32"])
@@ -217,7 +223,9 @@ def dynamic_config(site: Site) -> tuple[str, str]:
             route.service.name: _Service(
                 load_balancer=_LoadBalancer(
                     servers=[_Server(url=route.url)],
-                    servers_transport=route.service.name if route in verified else None,
+                    servers_transport=(
+                        route.service.name if route.service.name in verified_names else None
+                    ),
                 )
             )
             for route in backends
