@@ -76,14 +76,18 @@ def references(
     """
     known, templates = set(known), set(templates)
     for entry in entries:
-        for position, wanted in enumerate(entry.raw.dependencies):
+        for position, dependency in enumerate(entry.raw.dependencies):
             where = entry.at(f"dependencies[{position}]")
-            if wanted not in known:
+            if dependency not in known:
                 report.error(
-                    *where, f"no guest has id {wanted}", "declare that guest, or remove the entry"
+                    *where,
+                    f"no guest has id {dependency}",
+                    "declare that guest, or remove the entry",
                 )
-            elif wanted in templates and entry.vmid not in templates:
-                report.error(*where, f"guest {wanted} is a template and never runs", "remove it")
+            elif dependency in templates and entry.vmid not in templates:
+                report.error(
+                    *where, f"guest {dependency} is a template and never runs", "remove it"
+                )
         source = entry.clone_from
         if source is not None and source not in known:
             key = "clone_from_ctid" if entry.kind == "lxc" else "clone_from_vmid"
@@ -181,16 +185,16 @@ def _published_ports(host: Host, taken: dict[tuple[int, str], str], report: Repo
 
 def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
     """By guest, the ports that Phoenix itself serves there, and who serves them."""
-    found = {host.name: {(ports.SSH, "tcp"): "SSH"} for host in site.guests}
-    for wanted in certificates(site):
-        if wanted.challenge == "standalone":
+    needed = {host.name: {(ports.SSH, "tcp"): "SSH"} for host in site.guests}
+    for certificate in certificates(site):
+        if certificate.challenge == "standalone":
             what = "the ACME http-01 challenge (RFC 8555, always port 80)"
-            found[wanted.host.name][ports.HTTP, "tcp"] = what
+            needed[certificate.host.name][ports.HTTP, "tcp"] = what
     if site.gateway:
-        found[site.gateway.name] |= {(p, "tcp"): "Nginx" for p in (ports.HTTP, ports.HTTPS)}
+        needed[site.gateway.name] |= {(p, "tcp"): "Nginx" for p in (ports.HTTP, ports.HTTPS)}
     if site.traefik:
-        found[site.traefik.name][ports.HTTPS, "tcp"] = "Traefik"
-    return found
+        needed[site.traefik.name][ports.HTTPS, "tcp"] = "Traefik"
+    return needed
 
 
 _WHAT = {"ca": "the CA", "agent": "the Portainer agent"}
@@ -198,11 +202,11 @@ _WHAT = {"ca": "the CA", "agent": "the Portainer agent"}
 
 def _own_services(site: Site) -> dict[str, list[Service]]:
     """By guest, what its own entry declares: the CA and the agent first, as they are Phoenix's."""
-    found: dict[str, list[Service]] = {}
+    by_guest: dict[str, list[Service]] = {}
     for service in sorted(site.services, key=lambda service: service.kind == "backend"):
         if service.of_guest and service.kind in ("ca", "agent", "backend"):
-            found.setdefault(service.owner.name, []).append(service)
-    return found
+            by_guest.setdefault(service.owner.name, []).append(service)
+    return by_guest
 
 
 def names(site: Site, report: Report) -> None:

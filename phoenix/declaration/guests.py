@@ -18,7 +18,7 @@ from phoenix.declaration.schema import (
 )
 from phoenix.declaration.stacks import StackCatalog, StackRoute, firewall_rule
 from phoenix.site.findings import Report
-from phoenix.site.model import Deployment, ExtraRecord, Host, Source, Template, Volume
+from phoenix.site.model import Deployment, ExtraRecord, Host, Source, Template
 from phoenix.site.names import HOST_ZONE, LABEL, in_zone, is_name
 from phoenix.site.roles import ROLES
 
@@ -52,9 +52,9 @@ class Entry:
 
     def roles(self) -> frozenset[str]:
         """Roles by `role`, by features, and by the original's `portainer_role`."""
-        found = {self.raw.role} | set(self.raw.features)
-        found.add(_ROLE_OF_PORTAINER_ROLE.get(self.raw.portainer_role))
-        return frozenset(role for role in found if role in ROLES)
+        roles = {self.raw.role} | set(self.raw.features)
+        roles.add(_ROLE_OF_PORTAINER_ROLE.get(self.raw.portainer_role))
+        return frozenset(role for role in roles if role in ROLES)
 
     def at(self, key: str) -> tuple[str, str]:
         """File and path of a key of this entry."""
@@ -106,17 +106,17 @@ def _machine(entry: Entry, defaults: RawVmDefaults, report: Report) -> dict[str,
 def _nameservers(entry: Entry, report: Report) -> tuple[IPv4Address, ...]:
     net = entry.raw.network_config
     key = "nameservers" if net.nameservers else "nameserver"
-    found = []
+    addresses = []
     for text in re.split(r"[\s,]+", net.nameservers or net.nameserver or ""):
         try:
-            found += [IPv4Address(text)] if text else []
+            addresses += [IPv4Address(text)] if text else []
         except ValueError:
             report.error(
                 *entry.at(f"network_config.{key}"),
                 f"{text!r} is no IPv4 address",
                 'write addresses as "10.0.0.13"',
             )
-    return tuple(found)
+    return tuple(addresses)
 
 
 def template(entry: Entry, defaults: RawVmDefaults, report: Report) -> Template:
@@ -155,6 +155,7 @@ def host(
             'write its address and prefix length, as "10.0.0.5/24"',
         )
     _check_features(entry, report)
+    _check_volumes(entry, report)
     deployments: list[Deployment] = []
     routes: list[StackRoute] = []
     for position, ref in enumerate(raw.docker_stacks):
@@ -176,7 +177,7 @@ def host(
     shared = _machine(entry, defaults, report)
     shared["gateway"] = shared["gateway"] or hypervisor.gateway
     shared["nameservers"] = shared["nameservers"] or (hypervisor.address,)
-    made = Host(
+    guest = Host(
         **shared,
         name=entry.label,
         address=interface.ip,
@@ -187,7 +188,6 @@ def host(
         dependencies=dependencies,
         portainer_role=portainer_role,
         portainer_environment=raw.portainer_environment_name or entry.label,
-        volumes=_volumes(entry, report),
         dns_records=_dns_records(entry, domain, report),
         firewall_enabled=raw.firewall.enabled,
         firewall_rules=tuple(
@@ -196,7 +196,7 @@ def host(
         ),
         docker_stacks=tuple(deployments),
     )
-    return made, tuple(routes)
+    return guest, tuple(routes)
 
 
 def _check_name(entry: Entry, report: Report) -> bool:
@@ -238,12 +238,11 @@ def _check_features(entry: Entry, report: Report) -> None:
             report.warn(*entry.at(key), "only a guest with an agent has one", "remove it")
 
 
-def _volumes(entry: Entry, report: Report) -> tuple[Volume, ...]:
-    found = []
+def _check_volumes(entry: Entry, report: Report) -> None:
     for position, raw in enumerate(entry.raw.volumes):
         file, path = entry.at(f"volumes[{position}]")
         try:
-            server = IPv4Address(raw.server) if raw.server else None
+            _ = IPv4Address(raw.server) if raw.server else None
         except ValueError:
             report.error(
                 file, f"{path}.server", f"{raw.server!r} is no IPv4 address", "write an address"
@@ -257,20 +256,10 @@ def _volumes(entry: Entry, report: Report) -> tuple[Volume, ...]:
                 "and ships no CA files over NFS",
                 "remove it",
             )
-        found.append(
-            Volume(
-                type=raw.type,
-                name=raw.name,
-                path=raw.path,
-                mount_point=raw.mount_point,
-                server=server,
-            )
-        )
-    return tuple(found)
 
 
 def _dns_records(entry: Entry, domain: str, report: Report) -> tuple[ExtraRecord, ...]:
-    found = []
+    records = []
     for position, raw in enumerate(entry.raw.dns_records):
         file, path = entry.at(f"dns_records[{position}]")
         name = raw.hostname if "." in raw.hostname else f"{raw.hostname}.{domain}"
@@ -282,5 +271,5 @@ def _dns_records(entry: Entry, domain: str, report: Report) -> tuple[ExtraRecord
         elif raw.ip.prefixlen != 32:
             report.error(file, f"{path}.ip", "is a network", "write one address")
         else:
-            found.append(ExtraRecord(name=name, address=raw.ip.network_address))
-    return tuple(found)
+            records.append(ExtraRecord(name=name, address=raw.ip.network_address))
+    return tuple(records)

@@ -32,13 +32,20 @@ def load_site(
 ) -> Site:
     """Load, check and derive the site.
 
-    `inventories` holds the two JSON files. `stacks` defaults to the folder of that name inside
-    `inventories`, else beside it. `environment` is that of stacks deployed without their own;
-    else `site.environment` of the file, else production. `subnet` moves the whole site into
-    another network of the same size, host parts kept: the lab uses it.
+    Args:
+        inventories: the directory with the two JSON files.
+        stacks: the directory of the stacks; by default `stacks` inside `inventories`, else beside
+            it.
+        environment: that of stacks deployed without their own; else `site.environment` of the
+            file, else production.
+        subnet: the network to move the whole site into, of the same size, host parts kept: the
+            lab uses it.
 
-    Raises ConfigError with all errors found, each with file, JSON path and fix. What is odd but
-    works is in the result's `warnings`.
+    Returns:
+        The site; what is odd but works is in its `warnings`.
+
+    Raises:
+        ConfigError: what cannot work: every error found, each with file, JSON path and fix.
     """
     report = Report()
     lxc_data = read_object(inventories / LXC_FILE, LXC_FILE, report)
@@ -47,7 +54,7 @@ def load_site(
     vm_top = validate(RawVmFile, vm_data, VM_FILE, "", report) if vm_data is not None else None
     if top is None or vm_top is None:
         raise ConfigError(report.errors)
-    move = _mover(top.site, subnet, report)
+    move = _readdressing(top.site, subnet, report)
     raw_site = top.site
     if subnet:
         raw_site = RawSite.model_validate(move(raw_site.model_dump(mode="json")))
@@ -69,7 +76,7 @@ def load_site(
         inventories / "stacks",
     )
     catalog = StackCatalog(folder, raw_site.domain, report, move)
-    made = []
+    declared = []
     for vmid in order:
         entry = running[vmid]
         result = guests.host(
@@ -83,20 +90,20 @@ def load_site(
             report=report,
         )
         if result:
-            made.append((result[0], entry, result[1]))
+            declared.append((result[0], entry, result[1]))
     catalog.warn_unused()
-    found = services.derive(made, raw_site.domain, report)
+    site_services = services.derive(declared, raw_site.domain, report)
     site = Site(
         domain=raw_site.domain,
         environment=environment or raw_site.environment or ENVIRONMENT,
         network=network,
         hypervisor=hypervisor,
-        guests=tuple(host for host, _, _ in made),
+        guests=tuple(host for host, _, _ in declared),
         templates=tuple(guests.template(e, vm_top.vm_defaults, report) for e in templates),
-        services=found,
+        services=site_services,
         warnings=(),
     )
-    routed = any(s.kind == "backend" and s.exposure == "gateway" for s in found)
+    routed = any(s.kind == "backend" and s.exposure == "gateway" for s in site_services)
     conflicts.roles(site.guests, LXC_FILE, routed, report)
     conflicts.host_ports(site, report)
     conflicts.names(site, report)
@@ -106,7 +113,7 @@ def load_site(
     return site.model_copy(update={"warnings": report.warnings})
 
 
-def _mover(raw: RawSite, subnet: IPv4Network | None, report: Report) -> Callable[[Any], Any]:
+def _readdressing(raw: RawSite, subnet: IPv4Network | None, report: Report) -> Callable[[Any], Any]:
     """The function that re-addresses JSON data into `subnet`; the identity if there is none."""
     if subnet is None:
         return lambda data: data
@@ -181,7 +188,6 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network]:
         dependencies=(),
         portainer_role=None,
         portainer_environment=config.name,
-        volumes=(),
         dns_records=(),
         firewall_enabled=True,
         firewall_rules=(),
@@ -191,7 +197,7 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network]:
 
 
 def _lxc_entries(top: RawLxcFile, move: Callable[[Any], Any], report: Report) -> list[Entry]:
-    found = []
+    entries = []
     for key, data in top.lxc_configs.items():
         path = join("lxc_configs", key)
         vmid = _id(key)
@@ -199,18 +205,18 @@ def _lxc_entries(top: RawLxcFile, move: Callable[[Any], Any], report: Report) ->
             report.error(LXC_FILE, path, f"{key!r} is no guest id", "use a number from 100 up")
         raw = validate(RawLxc, move(data), LXC_FILE, path, report)
         if raw and vmid is not None:
-            found.append(Entry(vmid, "lxc", raw, Source(file=LXC_FILE, path=path)))
-    return found
+            entries.append(Entry(vmid, "lxc", raw, Source(file=LXC_FILE, path=path)))
+    return entries
 
 
 def _vm_entries(top: RawVmFile, move: Callable[[Any], Any], report: Report) -> list[Entry]:
-    found = []
+    entries = []
     for position, data in enumerate(top.vms):
         path = join("vms", position)
         raw = validate(RawVm, move(data), VM_FILE, path, report)
         if raw:
-            found.append(Entry(raw.vmid, "vm", raw, Source(file=VM_FILE, path=path)))
-    return found
+            entries.append(Entry(raw.vmid, "vm", raw, Source(file=VM_FILE, path=path)))
+    return entries
 
 
 def _id(value: Any) -> int | None:

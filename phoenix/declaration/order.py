@@ -19,9 +19,15 @@ class DependencyCycleError(ValueError):
 def dependency_order(
     dependencies: Mapping[int, tuple[int, ...]], boot_order: Mapping[int, int]
 ) -> tuple[int, ...]:
-    """Put all ids in order; `dependencies` maps each to those that come first.
+    """Put all ids in order.
 
-    Raises DependencyCycleError, with the smallest id of the cycle first.
+    Args:
+        dependencies: maps each id to those that come before it.
+        boot_order: of each id; the lower one first where dependencies leave a choice, then the
+            lower id.
+
+    Raises:
+        DependencyCycleError: guests wait for each other; its cycle begins with the smallest id.
     """
     sorter = TopologicalSorter({guest: sorted(set(dependencies[guest])) for guest in dependencies})
     try:

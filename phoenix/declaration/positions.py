@@ -29,11 +29,11 @@ def json_offsets(text: str) -> dict[str, int]:
     Raises:
         ValueError: the text is no JSON.
     """
-    found: dict[str, int] = {}
-    end = _value(text, _space(text, 0), "", found)
+    offsets: dict[str, int] = {}
+    end = _value(text, _space(text, 0), "", offsets)
     if _space(text, end) != len(text):
         raise json.JSONDecodeError("Extra data", text, end)
-    return found
+    return offsets
 
 
 def json_text(text: str, path: str) -> str:
@@ -51,9 +51,9 @@ def json_text(text: str, path: str) -> str:
     return " ".join(line.strip() for line in text[start:end].splitlines())
 
 
-def _value(text: str, at: int, path: str, found: dict[str, int]) -> int:
+def _value(text: str, at: int, path: str, offsets: dict[str, int]) -> int:
     """Note the value at `at` and all within it; gives the offset behind it."""
-    found.setdefault(path, at)
+    offsets.setdefault(path, at)
     opening = text[at : at + 1]
     if opening not in ("{", "["):
         return _DECODER.raw_decode(text, at)[1]
@@ -74,8 +74,8 @@ def _value(text: str, at: int, path: str, found: dict[str, int]) -> int:
         else:
             inner = number
         inner_path = join(path, inner)
-        found[inner_path] = start
-        at = _space(text, _value(text, at, inner_path, found))
+        offsets[inner_path] = start
+        at = _space(text, _value(text, at, inner_path, offsets))
         if text[at : at + 1] == closing:
             return at + 1
         _expect(text, at, ",")
@@ -120,13 +120,15 @@ def _nodes(node: yaml.Node | None, path: str, seen: set[int]) -> Iterator[tuple[
 
 def _python_lines(text: str) -> dict[str, int]:
     """Names that a module assigns at its top, as settings files do."""
-    found: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     for statement in ast.parse(text).body:
         targets = statement.targets if isinstance(statement, ast.Assign) else []
         if isinstance(statement, ast.AnnAssign):
             targets = [statement.target]
-        found |= {one.id: statement.lineno for one in targets if isinstance(one, ast.Name)}
-    return found
+        numbers |= {
+            target.id: statement.lineno for target in targets if isinstance(target, ast.Name)
+        }
+    return numbers
 
 
 _READERS = {
@@ -146,11 +148,11 @@ def lines(file: Path) -> dict[str, int]:
         return {}
 
 
-def line_of(found: dict[str, int], path: str) -> int | None:
+def line_of(numbers: dict[str, int], path: str) -> int | None:
     """The line of `path`, or of the innermost thing around it that is there; None: of none."""
     while path:
-        if path in found:
-            return found[path]
+        if path in numbers:
+            return numbers[path]
         cut = max(path.rfind("."), path.rfind("["))
         path = path[:cut] if cut > 0 else ""
     return None

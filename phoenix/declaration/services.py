@@ -18,7 +18,7 @@ Declared = tuple[Host, Entry, tuple[StackRoute, ...]]
 
 def derive(declared: Sequence[Declared], domain: str, report: Report) -> tuple[Service, ...]:
     """All services, sorted by name; every name has one owner, or it is reported."""
-    found: dict[str, Service] = {}
+    services: dict[str, Service] = {}
     has_gateway = any("nginx" in host.roles for host, _, _ in declared)
     for host, entry, stack_routes in declared:
         own = [_own(host, entry, domain, report)]
@@ -33,16 +33,16 @@ def derive(declared: Sequence[Declared], domain: str, report: Report) -> tuple[S
             own.append(_ca(host, None, domain, report))
         for service in own:
             if service:
-                _add(found, service, report)
+                _add(services, service, report)
         for route in stack_routes:
-            made = _backend(host, route.raw, route.source, domain, report)
-            if made:
-                _add(found, made, report)
-    return tuple(found[name] for name in sorted(found))
+            backend = _backend(host, route.raw, route.source, domain, report)
+            if backend:
+                _add(services, backend, report)
+    return tuple(services[name] for name in sorted(services))
 
 
-def _add(found: dict[str, Service], service: Service, report: Report) -> None:
-    first = found.setdefault(service.name, service)
+def _add(services: dict[str, Service], service: Service, report: Report) -> None:
+    first = services.setdefault(service.name, service)
     if first is service:
         return
     place = f"{first.source.file}: {first.source.path}"
@@ -232,19 +232,19 @@ def _of_traefik(
 
 
 def _ca(host: Host, raw: RawService | None, domain: str, report: Report) -> Service:
-    made = _direct(host, raw, CA, domain, "ca")
+    service = _direct(host, raw, CA, domain, "ca")
     if raw:
         source = _declared_at(host)
-        _check_fixed(raw, _fixed(made), "the CA", source, report)
-        if made.port < ports.UNPRIVILEGED:
+        _check_fixed(raw, _fixed(service), "the CA", source, report)
+        if service.port < ports.UNPRIVILEGED:
             report.error(
                 source.file,
                 f"{source.path}.port",
-                f"{made.port} cannot be: the CA runs without the privilege to listen below "
+                f"{service.port} cannot be: the CA runs without the privilege to listen below "
                 f"{ports.UNPRIVILEGED}",
                 f"write a port from {ports.UNPRIVILEGED} up, such as {ports.CA}",
             )
-    return made
+    return service
 
 
 def _direct(
@@ -290,7 +290,7 @@ def _agent(
             f'write "{AGENT}.{domain}", or leave it out',
         )
         return None
-    made = _direct(host, raw, label, domain, "agent")
+    service = _direct(host, raw, label, domain, "agent")
     if raw:
-        _check_fixed(raw, _fixed(made), "the Portainer agent", _declared_at(host), report)
-    return made
+        _check_fixed(raw, _fixed(service), "the Portainer agent", _declared_at(host), report)
+    return service

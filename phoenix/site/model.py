@@ -58,16 +58,6 @@ class Source(Frozen):
     path: str
 
 
-class Volume(Frozen):
-    """A volume mounted in a VM; `server` is the exporting host of an NFS volume."""
-
-    type: str
-    name: str
-    path: str
-    mount_point: str
-    server: IPv4Address | None
-
-
 class FirewallRule(Frozen):
     """A declared rule. `ports` is "443", "80,443" or "8000:8010"; None peers mean anyone."""
 
@@ -185,7 +175,6 @@ class Host(Machine):
     dependencies: tuple[int, ...]
     portainer_role: Literal["server", "agent"] | None
     portainer_environment: str
-    volumes: tuple[Volume, ...]
     dns_records: tuple[ExtraRecord, ...]
     firewall_enabled: bool
     firewall_rules: tuple[FirewallRule, ...]
