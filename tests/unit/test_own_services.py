@@ -7,6 +7,7 @@ is told to the operator must then say the same.
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from phoenix.components.nginx.config import nginx_config
 from phoenix.components.portainer.config import agent_compose, agent_url, server_compose
 from phoenix.components.step_ca.config import Claims, config, directory_url
 from phoenix.components.traefik.config import dynamic_config, static_config
@@ -399,3 +401,16 @@ def test_traefik_listens_where_the_gateway_the_firewall_and_the_checks_look(tmp_
         "endpoints": served(site, "proxy"),
     }
     assert ways == {way: {443} for way in ways}
+
+
+def test_nginx_listens_where_clients_the_firewall_and_the_checks_look(tmp_path: Path) -> None:
+    site = minimal().load(tmp_path)
+    text, _ = nginx_config(
+        site, certificate="gateway", hsts_seconds=0, max_body="1m", read_timeout="9s"
+    )
+    listens = {int(port) for port in re.findall(r"^ *listen (\d+)[ ;]", text, re.MULTILINE)}
+    (upstream,) = set(re.findall(rf"^ *server {site.host('proxy').address}:(\d+) ", text, re.M))
+    to_gateway = {f.port for f in firewall.flows(site) if f.destination == site.gateway}
+    assert listens == to_gateway - {22} == {80, 443}
+    assert (served(site, "gateway"), asked(site, "gateway")) == ({443}, {443})
+    assert {int(upstream)} == served(site, "proxy")
