@@ -81,8 +81,8 @@ def site_of(data: Mapping[str, Any]) -> Site:
 
 def stacks_of(folder: Path) -> Path:
     """The stacks of a directory with the two JSON files: in it, else beside it."""
-    found = (folder / "stacks", folder.parent / "stacks")
-    return next((path for path in found if path.is_dir()), found[0])
+    choices = (folder / "stacks", folder.parent / "stacks")
+    return next((path for path in choices if path.is_dir()), choices[0])
 
 
 def of_directory(
@@ -103,8 +103,8 @@ def groups(site: Site, data: Mapping[str, Any]) -> dict[str, HostList]:
 
     pyinfra takes a host's data from its first mention, so each mention carries all of it.
     """
-    found: dict[str, HostList] = {group: [] for group in GROUPS}
+    members: dict[str, HostList] = {group: [] for group in GROUPS}
     for host in site.hosts:
         for group in host.groups:
-            found[group].append((host.name, {"ssh_hostname": str(host.address), **data}))
-    return found
+            members[group].append((host.name, {"ssh_hostname": str(host.address), **data}))
+    return members
