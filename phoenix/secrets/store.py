@@ -33,6 +33,10 @@ Origin = Literal["environment", "file", "sops", "store", "absent"]
 _NEXT = ".next"  # no name has a dot, so none is taken for a candidate
 
 
+_Version = tuple[int, int, int]
+"""A file's inode, time of change in ns, and size: another one holds other content."""
+
+
 class SecretError(SettingError):
     """A secret that is missing or cannot be read; the message never holds a secret."""
 
@@ -54,6 +58,7 @@ class SecretStore:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     _sops: dict[str, str] | None = field(default=None, repr=False)
     _proposed: dict[str, SecretStr] = field(default_factory=dict, repr=False)
+    _read: tuple[_Version, dict[str, str]] | None = field(default=None, repr=False)
 
     def get(self, name: str, generate: Callable[[], str] = _generate) -> SecretStr:
         """The secret `name`; generated and kept (file mode 0600) if there is none yet.
@@ -175,12 +180,17 @@ class SecretStore:
         return self._sops
 
     def _stored(self) -> dict[str, str]:
+        """The store's content; read again only when the file is another one than before."""
         try:
-            if self.path.stat().st_mode & 0o077:
+            state = self.path.stat()
+            if state.st_mode & 0o077:
                 raise SecretError(f"{self.path} is readable by others: chmod 600 {self.path}")
-            return _strings(self.path.read_text(), str(self.path))
+            version = (state.st_ino, state.st_mtime_ns, state.st_size)
+            if self._read is None or self._read[0] != version:
+                self._read = (version, _strings(self.path.read_text(), str(self.path)))
         except FileNotFoundError:
             return {}
+        return dict(self._read[1])
 
     def _write(self, stored: dict[str, str], path: Path | None = None) -> None:
         path = path or self.path

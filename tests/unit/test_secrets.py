@@ -49,6 +49,29 @@ def _found(tmp_path: Path, environment: dict[str, str]) -> str:
     return found.get_secret_value()
 
 
+def test_the_store_is_read_once_and_again_when_it_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = store(tmp_path)
+    one.get("first")
+    reads: list[Path] = []
+    original = Path.read_text
+
+    def counted(path: Path) -> str:
+        reads.append(path)
+        return original(path)
+
+    monkeypatch.setattr(Path, "read_text", counted)
+    for _ in range(3):
+        one.find("first")
+        one.values()
+    assert len(reads) == 1
+    second = store(tmp_path).get("second")  # another process adds one
+    assert one.find("second") == second
+    one.get("third")
+    assert one.find("second") == second, "what others added is kept"
+
+
 def test_find_makes_nothing(tmp_path: Path) -> None:
     assert store(tmp_path).find("name") is None
     assert list(tmp_path.iterdir()) == []
