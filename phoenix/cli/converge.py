@@ -25,7 +25,7 @@ from phoenix.net.ssh_greeting import answers
 from phoenix.runs import lock
 from phoenix.runs.logs import Log, run_log
 from phoenix.runs.process import Finished, Request, run
-from phoenix.runs.results import Failure, Outcome, component_of
+from phoenix.runs.results import Failure, Outcome
 
 
 class HostSummary(BaseModel):
@@ -120,7 +120,7 @@ class Session:
 
     def summary(self, *, notes: bool = False) -> Summary:
         """What all calls did together, with what their steps said where `notes` are wanted."""
-        summary = _summary(self.site.name, self.owner.command, self.runs, self.began, self.path)
+        summary = summarise(self.site.name, self.owner.command, self.runs, self.began, self.path)
         return summary.model_copy(update={"notes": _notes(self.runs)}) if notes else summary
 
 
@@ -202,7 +202,10 @@ def _with_guests_first(site: project.Project, planned: Sequence[Work]) -> list[W
     return [Work(("deploys/proxmox.py",), (site.site.hypervisor.name,)), *planned]
 
 
-def _summary(site: str, command: str, runs: Sequence[Finished], began: float, log: Path) -> Summary:
+def summarise(
+    site: str, command: str, runs: Sequence[Finished], began: float, log: Path
+) -> Summary:
+    """What several calls of pyinfra did together; `began` is of `time.monotonic`."""
     stories = [one.story for one in runs]
     hosts = []
     for name in dict.fromkeys(name for story in stories for name in story.hosts):
@@ -223,7 +226,9 @@ def _summary(site: str, command: str, runs: Sequence[Finished], began: float, lo
         site=site,
         command=command,
         ok=all(one.returncode == 0 for one in runs),
-        verified=any(component_of(step.name) == "verify" for one in stories for step in one.steps),
+        verified=any(
+            step.name.endswith("Verify: verdict") for one in stories for step in one.steps
+        ),
         seconds=round(time.monotonic() - began, 1),
         hosts=hosts,
         failures=failures,

@@ -39,8 +39,9 @@ def work(targets: Sequence[str], site: Site) -> list[Work]:
         stack: its deployments alone.
         template, record: the component that makes it: `proxmox`, `dns`.
 
-    Components are done in one call, in the platform's order, then services in one, guests in one,
-    stacks in one. A host that none of them changes is not asked anything.
+    Components are done first, in the platform's order, one call for each stage of it; then
+    services likewise, guests in one call, stacks in one. A host that none of them changes is not
+    contacted.
 
     Raises:
         NameLookupError: a target means nothing, or several things, or concerns no host.
@@ -53,11 +54,7 @@ def work(targets: Sequence[str], site: Site) -> list[Work]:
     services = [one for one in chosen if isinstance(one, Service)]
     guests = [one for one in chosen if isinstance(one, Host)]
     stacks = [one for one in chosen if isinstance(one, Stack)]
-    calls = []
-    if components:
-        calls.append(_components(components, site))
-    if services:
-        calls.append(_services(services, site))
+    calls = [*_components(components, site), *_services(services, site)]
     if guests:
         calls.append(Work(("deploys/all.py",), _names(guests)))
     if stacks:
@@ -80,21 +77,33 @@ def _maker(made: Template | DnsRecord) -> Component:
     return component
 
 
-def _components(components: Sequence[Component], site: Site) -> Work:
+def _components(components: Sequence[Component], site: Site) -> list[Work]:
     for one in components:
         if not one.hosts(site):
             raise NameLookupError(f"no host of this site has the component {one.name}: {one.does}")
-    hosts = [host for one in components for host in one.hosts(site)]
-    return Work(_deploys(components), _limit(hosts, site))
+    return _staged(components, site.hosts, site, {})
 
 
-def _services(services: Sequence[Service], site: Site) -> Work:
+def _services(services: Sequence[Service], site: Site) -> list[Work]:
     """Only the stacks that declare these services are deployed, where any of them does."""
     components = [part for one in services for part in components_of(site, one)]
     hosts = [host for one in services for host in hosts_of(site, one)]
     projects = [one.deployment.project for one in services if one.deployment is not None]
     data: dict[str, object] = {"stacks_only": list(dict.fromkeys(projects))} if projects else {}
-    return Work(_deploys(components), _limit(hosts, site), data)
+    return _staged(components, hosts, site, data)
+
+
+def _staged(
+    components: Sequence[Component], hosts: Sequence[Host], site: Site, data: dict[str, object]
+) -> list[Work]:
+    """A call for each stage of the components, on those of `hosts` that its components change."""
+    calls = []
+    names = set(_names(hosts))
+    for stage in sorted({one.stage for one in components}):
+        parts = [one for one in components if one.stage == stage]
+        taking_part = [h for one in parts for h in one.hosts(site) if h.name in names]
+        calls.append(Work(_deploys(parts), _limit(taking_part, site), dict(data)))
+    return calls
 
 
 def _stacks(stacks: Sequence[Stack]) -> Work:

@@ -21,11 +21,14 @@ class Component:
         name: as an operator writes it, and as its file in deploys/ is called.
         does: what it does, in a line.
         hosts: the hosts of a site that it changes, in the site's order.
+        stage: it may rest on what components of an earlier stage do on other hosts. pyinfra keeps
+            the order of operations on each host alone, so a stage needs a call of its own.
     """
 
     name: str
     does: str
     hosts: Callable[[Site], tuple[Host, ...]]
+    stage: int = 2
 
     @property
     def deploy(self) -> str:
@@ -46,11 +49,11 @@ def _present(*hosts: Host | None) -> tuple[Host, ...]:
 
 
 COMPONENTS: tuple[Component, ...] = (
-    Component("proxmox", "guests and firewall, by the Proxmox VE API", _hypervisor),
-    Component("dns", "the name server of the internal zone", _hypervisor),
-    Component("base", "packages, time zone, resolver, SSH, security updates", _all),
-    Component("step_ca", "the certificate authority", lambda site: _present(site.ca)),
-    Component("trust", "the CA's root certificate, trusted by every host", _all),
+    Component("proxmox", "guests and firewall, by the Proxmox VE API", _hypervisor, 0),
+    Component("dns", "the name server of the internal zone", _hypervisor, 0),
+    Component("base", "packages, time zone, resolver, SSH, security updates", _all, 1),
+    Component("step_ca", "the certificate authority", lambda site: _present(site.ca), 1),
+    Component("trust", "the CA's root certificate, trusted by every host", _all, 1),
     Component(
         "certificates",
         "certificates of the guests that serve TLS themselves",

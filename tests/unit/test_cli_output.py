@@ -12,7 +12,8 @@ from rich.console import Console
 
 from phoenix.cli import converge, output
 from phoenix.cli.reports import plan, secrets
-from phoenix.runs.results import Failure
+from phoenix.runs.process import Finished
+from phoenix.runs.results import Failure, Story
 from tests.unit.project_copy import phoenix
 from tests.unit.project_copy import project as project
 
@@ -88,3 +89,15 @@ def test_a_cause_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     cause = Failure(host="gateway", step="deploys/nginx.py | Nginx: files", reason=["[red]x[/red]"])
     text = piped(lambda console: converge.tell_cause(console, cause), monkeypatch)
     assert text == "first cause: gateway: Nginx: files\n  [red]x[/red]\n"
+
+
+@pytest.mark.parametrize("step", ["Verify: verdict", "deploys/verify.py | Verify: verdict"])
+def test_a_run_that_was_verified_says_so(project: Path, step: str) -> None:
+    """Whether verify was included by another deploy or called by itself."""
+    story = Story()
+    story.add({"event": "step", "step": step, "number": 1, "count": 1, "hosts": ["a"]})
+    finished = Finished(0, story, None, ())
+    assert converge.summarise("site", "phoenix sync qdrant", [finished], 0.0, project).verified
+    story.steps.clear()
+    story.add({"event": "step", "step": "Nginx: files", "number": 1, "count": 1, "hosts": ["a"]})
+    assert not converge.summarise("site", "phoenix sync nginx", [finished], 0.0, project).verified

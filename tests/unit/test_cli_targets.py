@@ -26,8 +26,17 @@ def test_everything(site: Site, targets: list[str]) -> None:
 
 
 def test_components_run_in_the_platforms_order_on_their_hosts_alone(site: Site) -> None:
-    assert work(["nginx", "dns"], site) == [
-        Work(("deploys/dns.py", "deploys/nginx.py"), ("phoenix", "nginx-phoenix"))
+    assert work(["nginx", "traefik"], site) == [
+        Work(("deploys/traefik.py", "deploys/nginx.py"), ("nginx-phoenix", "traefik-internal"))
+    ]
+
+
+def test_what_others_rest_on_is_done_on_every_host_before_them(site: Site) -> None:
+    """pyinfra orders operations by host: a certificate would be asked for before its record."""
+    assert work(["nginx", "trust", "dns", "step_ca"], site) == [
+        Work(("deploys/dns.py",), ("phoenix",)),
+        Work(("deploys/step_ca.py", "deploys/trust.py")),
+        Work(("deploys/nginx.py",), ("nginx-phoenix",)),
     ]
 
 
@@ -62,13 +71,12 @@ def test_guests_and_components_are_both_done(site: Site) -> None:
     "name", ["qdrant", "service:qdrant", "https://qdrant.internal.thinkheads.ai/healthz"]
 )
 def test_a_service_is_what_it_needs_on_the_hosts_that_carry_it(site: Site, name: str) -> None:
-    parts = ("proxmox", "dns", "certificates", "traefik", "nginx", "stacks", "verify")
+    carrying = ("phoenix", "nginx-phoenix", "traefik-internal", "drphoenix")
+    data: dict[str, object] = {"stacks_only": ["qdrant_service-production"]}
+    parts = ("certificates", "traefik", "nginx", "stacks", "verify")
     assert work([name], site) == [
-        Work(
-            tuple(f"deploys/{part}.py" for part in parts),
-            ("phoenix", "nginx-phoenix", "traefik-internal", "drphoenix"),
-            {"stacks_only": ["qdrant_service-production"]},
-        )
+        Work(("deploys/proxmox.py", "deploys/dns.py"), ("phoenix",), data),
+        Work(tuple(f"deploys/{part}.py" for part in parts), carrying, data),
     ]
 
 

@@ -86,6 +86,11 @@ def test_the_others_are_on_every_host(site: Site) -> None:
     ]  # fmt: skip
 
 
+def test_stages_follow_the_order() -> None:
+    assert [one.stage for one in COMPONENTS] == sorted(one.stage for one in COMPONENTS)
+    assert {one.name for one in COMPONENTS if one.stage == 0} == {"proxmox", "dns"}
+
+
 # -- what a service needs --------------------------------------------------------------------------
 
 

@@ -81,7 +81,9 @@ def tell(console: Console, plan: Plan, *, full: bool = False) -> None:
     for host in dict.fromkeys(change.host for change in plan.changes):
         console.print(Text(host, style="bold"))
         for change in (one for one in plan.changes if one.host == host):
-            console.print(Text(f"  {change.component}: {change.step}", style="yellow"))
+            console.print(
+                Text(f"  {': '.join(filter(None, (change.component, change.step)))}", "yellow")
+            )
             for line in change.details[:most]:
                 bare = line.strip()
                 style = _MARKS.get(bare[:1], "") if line.startswith("  ") else ""
