@@ -27,10 +27,22 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from importlib import metadata
-
-        typer.echo(f"phoenix {metadata.version('phoenix')}")
+        typer.echo(_release())
         raise typer.Exit
+
+
+def _release() -> str:
+    """The release; in a checkout the revision too, which tells what came after the release."""
+    from importlib import metadata
+
+    from phoenix.place import PROJECT
+    from phoenix.runs.revision import revision
+
+    release, found = f"phoenix {metadata.version('phoenix')}", revision(PROJECT)
+    if found.commit is None:
+        return release
+    changed = ", with changes since" if found.dirty else ""
+    return f"{release} (revision {found.commit[:12]}{changed})"
 
 
 @app.callback()

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from phoenix.cli.app import app
 from phoenix.cli.helptext import reflowed
 from phoenix.declaration.load import load_site
 from phoenix.derived.find import names
+from phoenix.runs.revision import NONE, Revision
 from tests.unit.project_copy import ROOT, phoenix
 from tests.unit.project_copy import project as project
 
@@ -99,6 +101,18 @@ def test_version() -> None:
     done = phoenix("--version")
     assert done.exit_code == 0
     assert done.stdout.startswith("phoenix 0.")
+
+
+def test_version_names_the_revision_of_a_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    for found, said in (
+        (Revision(commit="0123456789abcdef", dirty=False), " (revision 0123456789ab)\n"),
+        (Revision(commit="0123456789abcdef", dirty=True),
+         " (revision 0123456789ab, with changes since)\n"),
+        (NONE, "\n"),
+    ):  # fmt: skip
+        monkeypatch.setattr("phoenix.runs.revision.revision", lambda _root, found=found: found)
+        version = phoenix("--version").stdout
+        assert version == f"phoenix {metadata.version('phoenix')}{said}"
 
 
 def test_usage_errors_are_no_success() -> None:

@@ -1,0 +1,12 @@
+"""Where the project's own folders are: deploys/, operations/, facts/ and the example site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+CHECKOUT = not (_PACKAGE / "project").is_dir()
+PROJECT = _PACKAGE.parent if CHECKOUT else _PACKAGE / "project"
+"""Beside this package in a checkout, inside it where a wheel was installed (see setup.py)."""
+EXAMPLE = PROJECT if CHECKOUT else PROJECT / "example"
+"""A site to begin with: inventories/, stacks/ and group_data/."""
