@@ -9,4 +9,9 @@ CHECKOUT = not (_PACKAGE / "project").is_dir()
 PROJECT = _PACKAGE.parent if CHECKOUT else _PACKAGE / "project"
 """Beside this package in a checkout, inside it where a wheel was installed (see setup.py)."""
 EXAMPLE = PROJECT if CHECKOUT else PROJECT / "example"
-"""A site to begin with: inventories/, stacks/ and group_data/."""
+"""A site to begin with: inventories/ and stacks/."""
+
+
+def deploys_of(root: Path) -> Path:
+    """Where pyinfra runs for the site in `root`: there if it has deploys of its own, else ours."""
+    return root if (root / "deploys").is_dir() else PROJECT

@@ -12,6 +12,7 @@ from phoenix.cli import project
 from phoenix.cli.exits import CommandError
 from phoenix.declaration.inventory import FaultyError, stacks_of
 from phoenix.declaration.load import load_site
+from phoenix.place import PROJECT
 from phoenix.site.findings import ConfigError, Finding
 from phoenix.site.model import Site
 
@@ -88,7 +89,7 @@ def read(inventory: Path) -> Declared:
 
 def _directory(folder: Path) -> Declared:
     stacks = stacks_of(folder)
-    root = folder.parent if (folder.parent / "group_data").is_dir() else project.INSTALLED
+    root = folder.parent if (folder.parent / "group_data").is_dir() else PROJECT
     site, error = None, None
     try:
         site = load_site(folder, stacks, environment=os.environ.get("PHOENIX_ENVIRONMENT"))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from phoenix.cli.exits import CommandError
 from phoenix.declaration import inventory as inventories
+from phoenix.place import CHECKOUT, EXAMPLE, PROJECT, deploys_of
 from phoenix.site.model import Site
 
 if TYPE_CHECKING:  # completion needs none of these
@@ -23,13 +24,10 @@ if TYPE_CHECKING:  # completion needs none of these
     from phoenix.runs.process import Request
     from phoenix.secrets.store import SecretStore
 
-INSTALLED = Path(__file__).resolve().parent.parent.parent
-"""The project that this command was installed from."""
-
 
 @dataclass(frozen=True)
 class Project:
-    """A project directory, one of its inventories, and the data of the inventory's hosts.
+    """A site's folder, one of its inventories, and the data of the inventory's hosts.
 
     `environment` holds the environment variables by which the inventory finds its site.
     """
@@ -79,9 +77,13 @@ class Project:
         """A call of pyinfra on this inventory; `options` as in `phoenix.runs.process.Request`."""
         from phoenix.runs.process import Request
 
-        relative = self.inventory.relative_to(self.root)
         environment = {**self.environment, **options.pop("environment", {})}
-        return Request(self.root, relative, deploys, environment=environment, **options)
+        code = deploys_of(self.root)
+        if code == self.root:
+            inventory = self.inventory.relative_to(self.root)
+            return Request(code, inventory, deploys, environment=environment, **options)
+        return Request(code, self.inventory, deploys, environment=environment, site=self.root,
+                       **options)  # fmt: skip
 
     def known_secrets(self) -> list[SecretStr]:
         """Every secret that is known here without asking anybody: to be kept out of logs."""
@@ -94,17 +96,19 @@ class Project:
 
 
 def find(inventory: Path) -> Path:
-    """The inventory file: as given, else in the project that this command was installed from.
+    """The inventory file: as given, else in the checkout that this command was installed from.
 
     Raises:
         CommandError: there is no such file.
     """
-    for candidate in (inventory, INSTALLED / inventory):
+    # A wheel's example site is nobody's: an empty folder does not stand for it.
+    for candidate in (inventory, *([PROJECT / inventory] if CHECKOUT else [])):
         if candidate.is_file():
             return candidate.resolve()
+    example = "" if CHECKOUT else f"; {EXAMPLE} is an example to copy"
     raise CommandError(
-        f"there is no inventory {inventory}: call this in the project's directory, or name the "
-        "file with --inventory"
+        f"there is no inventory {inventory}: call this in the site's directory, or name the file "
+        f"with --inventory{example}"
     )
 
 
@@ -121,8 +125,7 @@ def load(inventory: Path) -> Project:
     if inventory.is_dir():
         environment = {inventories.DIRECTORY: str(inventory.resolve())}
         beside = inventory.resolve().parent
-        root = beside if (beside / "deploys").is_dir() else INSTALLED
-        path = find(root / "inventories" / "directory.py")
+        path = find(deploys_of(beside) / "inventories" / "directory.py")
     else:
         path = find(inventory)
     root = path.parent.parent

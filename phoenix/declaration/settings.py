@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phoenix.place import deploys_of
 from phoenix.site.findings import Report
 
 FOLDER = "group_data"
@@ -36,7 +37,9 @@ def read(root: Path, report: Report) -> tuple[SettingsFile, ...]:
     They are Python and are executed, as pyinfra does at the start of each run.
     """
     found = []
-    for file in sorted((root / FOLDER).glob("*.py")):
+    # A site's folder without deploys has the defaults of the installed project below its own.
+    folders = dict.fromkeys((deploys_of(root), root))
+    for file in (file for folder in folders for file in sorted((folder / FOLDER).glob("*.py"))):
         label = f"{FOLDER}/{file.name}"
         try:
             imported = _imported(file.read_text(encoding="utf-8"))
@@ -71,7 +74,7 @@ def asked_for(root: Path) -> frozenset[str]:
     """Names of the settings that the project's code reads from a host's data."""
     found: set[str] = set()
     for folder in ("deploys", "operations", "facts"):
-        for file in (root / folder).glob("*.py"):
+        for file in (deploys_of(root) / folder).glob("*.py"):
             found |= {a or b for a, b in _READ.findall(file.read_text(encoding="utf-8"))}
     return frozenset(found)
 

@@ -22,8 +22,10 @@ Listener = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True)
 class Request:
-    """One call of pyinfra. Paths of deploys are relative to `root`, the project's directory.
+    """One call of pyinfra. Paths of deploys are relative to `root`, the folder with the deploys.
 
+    `site`: the folder of the inventory where it is another one. The inventory imports from it, and
+    its group_data goes above that of `root`.
     `limit`: host and group names; empty is every host. `data` overrides settings. `dry`: plan
     only, with differences. `environment` is added to this process's own.
     """
@@ -35,6 +37,7 @@ class Request:
     data: Mapping[str, Any] = field(default_factory=dict)
     dry: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    site: Path | None = None
 
     def words(self) -> list[str]:
         """The command, for the child that also sends events."""
@@ -44,8 +47,18 @@ class Request:
         for key, setting in self.data.items():
             text = setting if isinstance(setting, str) else json.dumps(setting)
             words += ["--data", f"{key}={text}"]
+        if self.site is not None:
+            words += ["--group-data", str(self.site / "group_data")]
         words += ["--dry", "--diff"] if self.dry else ["-y"]
         return [*words, "--json"]
+
+    def variables(self) -> dict[str, str]:
+        """The environment of the process."""
+        found = {**os.environ, **self.environment}
+        if self.site is not None:
+            path = [str(self.site), *filter(None, [found.get("PYTHONPATH")])]
+            found["PYTHONPATH"] = os.pathsep.join(path)
+        return found
 
 
 @dataclass(frozen=True)
@@ -78,7 +91,7 @@ def run(
     story = Story()
     lines: list[str] = []
     read_end, write_end = os.pipe()
-    environment = {**os.environ, **request.environment, CHANNEL: str(write_end)}
+    environment = request.variables() | {CHANNEL: str(write_end)}
     process = subprocess.Popen(
         request.words(),
         cwd=request.root,
