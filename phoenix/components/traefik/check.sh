@@ -21,8 +21,9 @@ if [ -n "$root" ]; then
 fi
 sed "s#/etc/traefik/dynamic#$work/dynamic#" "$static" >"$work/traefik.yml"
 ip link set lo up
-# If this script is killed with -9, `timeout` still ends Traefik.
-timeout -k 5 60 "$program" --configFile="$work/traefik.yml" >"$work/log" 2>&1 &
+# If this script is killed with -9, `timeout` still ends Traefik. It is longer than all tries below
+# take on a busy machine (100 of 1.2 s), else Traefik seems to have ended by itself.
+timeout -k 5 180 "$program" --configFile="$work/traefik.yml" >"$work/log" 2>&1 &
 pid=$!
 api=http://127.0.0.1:8081
 tries=0
