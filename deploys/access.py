@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pyinfra import host
-
-from deploys.context import site
+from deploys.context import settings, site
 from operations.portainer import PortainerAccess
 from operations.trust import certificate_authority
 from phoenix.derived import control_plane
@@ -19,7 +17,7 @@ def portainer() -> PortainerAccess:
     """
     server = guest_with(site(), "portainer")
     return PortainerAccess(
-        url=host.data.get("portainer_url") or control_plane.portainer_url(site()),
+        url=settings().portainer_url or control_plane.portainer_url(site()),
         ca_pem=lambda: "".join(certificate_authority(site()).roots),
         via=server.name,
         address=str(server.address),

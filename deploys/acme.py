@@ -2,7 +2,7 @@
 
 from pyinfra import host
 
-from deploys.context import site
+from deploys.context import settings, site
 from phoenix import files
 from phoenix.components.acme import config as acme
 from phoenix.components.config_tree.tree import Tree, TreeFile
@@ -27,7 +27,7 @@ def tree(
     issued: HostCertificate, *, owner: str = "root", check: str = "", reload: str = ""
 ) -> Tree:
     """Program, configuration, service and timer for one certificate."""
-    lifetime = duration.parse(host.data.step_ca_lifetime_default)
+    lifetime = duration.parse(settings().step_ca_lifetime_default)
     timer = f"phoenix-acme@{issued.name}.timer"
     return Tree(
         component=f"acme-{issued.name}",

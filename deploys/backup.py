@@ -12,7 +12,7 @@ from pathlib import Path
 from pyinfra import host
 
 from deploys import backups
-from deploys.context import me, pinned_program, secrets, settings, site
+from deploys.context import me, pinned_program, secrets, setting_errors, settings, site
 from operations import backup
 from phoenix.backup import BackupError
 from phoenix.backup.contents import CA_MEMBERS
@@ -20,7 +20,7 @@ from phoenix.components.portainer.config import DATA_VOLUME, SERVER_UNIT
 from phoenix.components.step_ca.config import DIRECTORY, UNIT
 from phoenix.site.roles import guest_with
 
-with settings():
+with setting_errors():
     ca = guest_with(site(), "step_ca")
     parts = backups.parts("backup_parts")
     if site().portainer is None:
@@ -30,7 +30,7 @@ with settings():
         raise BackupError("backup_to is missing: --data backup_to=DIRECTORY on this machine")
 
 if me() == ca and "ca" in parts:
-    with settings():
+    with setting_errors():
         program = pinned_program("step-ca")
     backup.collected(
         name="Backup: the CA",
@@ -40,7 +40,7 @@ if me() == site().portainer and "portainer" in parts:
     backup.collected(
         name="Backup: Portainer",
         source=backup.Source(
-            "portainer", SERVER_UNIT, DATA_VOLUME, (".",), host.data.portainer_image
+            "portainer", SERVER_UNIT, DATA_VOLUME, (".",), settings().portainer_image
         ),
     )
 if me() in (ca, site().portainer):

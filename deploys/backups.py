@@ -8,9 +8,10 @@ from pathlib import Path
 
 from pyinfra import host
 
-from deploys.context import secrets, site
+from deploys.context import secrets, settings, site
 from phoenix import backup
 from phoenix.runs import revision as revisions
+from phoenix.secrets.catalog import BACKUP_PASSPHRASE
 
 
 def words(setting: str) -> tuple[str, ...]:
@@ -55,7 +56,7 @@ def seal() -> backup.Seal:
     Raises:
         BackupError: see `phoenix.backup.seal`.
     """
-    return backup.seal(_split(host.data.backup_recipients), secrets().find("backup_passphrase"))
+    return backup.seal(settings().backup_recipients, secrets().find(BACKUP_PASSPHRASE))
 
 
 def opened() -> backup.Backup:
@@ -73,7 +74,7 @@ def opened() -> backup.Backup:
 
 @cache
 def _opened(source: Path, identity: Path | None) -> backup.Backup:
-    passphrase = secrets().find("backup_passphrase")
+    passphrase = secrets().find(BACKUP_PASSPHRASE)
     found = backup.load(source.expanduser(), backup.opener(identity, passphrase))
     backup.check(found, site())
     return found

@@ -3,7 +3,7 @@
 from pyinfra import host
 from pyinfra.api import DeployError
 
-from deploys.context import me, site
+from deploys.context import me, settings, site
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
@@ -28,12 +28,12 @@ server = site().hypervisor.address
 known = records(site())[0]
 files = {
     UPDATES: TreeFile(render("components/base/apt.conf")),
-    "/etc/timezone": TreeFile(f"{host.data.timezone}\n"),
+    "/etc/timezone": TreeFile(f"{settings().timezone}\n"),
     "/etc/resolv.conf": TreeFile(
         render(
             "components/base/resolv.conf.j2",
             domain=site().domain,
-            servers=[str(server), *host.data.resolver_fallback],
+            servers=[str(server), *settings().resolver_fallback],
         )
     ),
 }
@@ -48,12 +48,12 @@ config_tree(
         validate=render(
             "components/base/validate.sh.j2",
             updates=UPDATES,
-            timezone=host.data.timezone,
+            timezone=settings().timezone,
             server=server,
             known=known,
         ),
         after=fill(
-            "ln -sfn /usr/share/zoneinfo/{{ zone }} /etc/localtime", zone=host.data.timezone
+            "ln -sfn /usr/share/zoneinfo/{{ zone }} /etc/localtime", zone=settings().timezone
         ),
     ),
 )
@@ -78,6 +78,6 @@ config_tree(
         # a reload returns before that, so a login after it would prove nothing, or be refused.
         # systemd refuses a fifth start within ten seconds unless its count is reset.
         after="systemctl reset-failed ssh.service 2>/dev/null; systemctl try-restart ssh.service",
-        confirm=host.data.ssh_confirm_seconds,
+        confirm=settings().ssh_confirm_seconds,
     ),
 )

@@ -6,12 +6,12 @@ The CA's own is made anew by the CA when it starts.
 from pyinfra import host
 
 from deploys import ca
-from deploys.context import settings, site
+from deploys.context import setting_errors, settings, site
 from operations.certificates import renewed_now, restarted
 from phoenix.components.ca_rotation import check_renewal, held_by
 from phoenix.components.step_ca.config import UNIT
 
-with settings():
+with setting_errors():
     guest = check_renewal(site(), str(host.data.get("certs_renew")))
 
 if host.name == guest.name:
@@ -21,5 +21,5 @@ if host.name == guest.name:
         restarted(
             name="Certificate: renewed",
             unit=UNIT,
-            health=ca.health(host.data.step_ca_lifetime_default),
+            health=ca.health(settings().step_ca_lifetime_default),
         )

@@ -11,14 +11,14 @@ clients can be given the next one before it is used.
 from pyinfra import host
 
 from deploys import ca
-from deploys.context import settings, site
+from deploys.context import setting_errors, settings, site
 from operations import rotation
 from operations.trust import root_trusted
 from phoenix.components.ca_rotation import check_asked
 from phoenix.components.step_ca.config import UNIT
 
 asked = host.data.get("certs_rotate")
-with settings():
+with setting_errors():
     check_asked(asked)
 
 if "step_ca" in host.groups:
@@ -26,8 +26,8 @@ if "step_ca" in host.groups:
         name="Rotation: next keys",
         site=site(),
         asked=str(asked),
-        organisation=host.data.step_ca_organisation,
-        years=host.data.step_ca_years,
+        organisation=settings().step_ca_organisation,
+        years=settings().step_ca_years,
     )
 root_trusted(name="Rotation: present and next root trusted", site=site())
 rotation.trust_proven(name="Rotation: trust is proven", site=site())
@@ -38,7 +38,7 @@ if not host.data.get("certs_rotate_prepare"):
             site=site(),
             unit=UNIT,
             stop=ca.stop(),
-            health=ca.health(host.data.step_ca_lifetime_default),
+            health=ca.health(settings().step_ca_lifetime_default),
         )
     rotation.renewed(name="Rotation: certificates of the new chain", site=site())
     rotation.served(name="Rotation: the new chain is served", site=site(), phase="switched")

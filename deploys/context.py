@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -9,13 +10,18 @@ from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api import DeployError
+from pyinfra.api.host import Host as PyinfraHost
+from pyinfra.connectors.ssh import ConnectorData
+from pyinfra.context import ctx_host
 
 from facts.system import Machine, System
 from operations.host_state import question, read_or
 from phoenix.components.artifacts import Artifact, pinned
+from phoenix.declaration import group_data
 from phoenix.declaration.inventory import site_of
+from phoenix.declaration.settings import Settings, read, unknown
 from phoenix.secrets.store import SecretStore
-from phoenix.site.findings import SettingError
+from phoenix.site.findings import ConfigError, Report, SettingError
 from phoenix.site.model import Host, Site
 
 
@@ -29,12 +35,44 @@ def me() -> Host:
     return site().host(host.name)
 
 
+def settings() -> Settings:
+    """This host's settings, typed and checked; a name that nothing reads is warned of once.
+
+    Raises:
+        DeployError: a setting has a wrong value; names the file, the setting and the fix.
+    """
+    return _settings(ctx_host.get())  # type: ignore[no-untyped-call]
+
+
+@cache
+def _settings(one: PyinfraHost) -> Settings:
+    data = one.data.dict()  # type: ignore[no-untyped-call]
+    for name, fix in unknown(data, ConnectorData.__annotations__):
+        _warn_unknown(name, fix)
+    found, findings = read(data)
+    if not findings:
+        return found
+    files = group_data.read(Path(data["site_inventories"]).parent, Report())
+    override = one.inventory.get_override_data()  # type: ignore[no-untyped-call]
+    places = group_data.HostSettings((
+        *(file for name in (group_data.ALL, *one.groups) for file in files if file.group == name),
+        group_data.SettingsFile("the inventory", "", one.inventory.get_host_data(one.name)),
+        group_data.SettingsFile("--data", "", override),
+    ))  # fmt: skip
+    raise DeployError(str(ConfigError(map(places.place, findings))))
+
+
+@cache
+def _warn_unknown(name: str, fix: str) -> None:
+    sys.stderr.write(f"warning: no code reads the setting {name}: {fix}\n")
+
+
 @contextmanager
-def settings() -> Iterator[None]:
+def setting_errors() -> Iterator[None]:
     """Settings that cannot be used end the run here with their own words, not a traceback.
 
     Raises:
-        DeployError: in place of phoenix.findings.SettingError, before any host is touched.
+        DeployError: in place of phoenix.site.findings.SettingError, before any host is touched.
     """
     try:
         yield
@@ -49,7 +87,7 @@ def pinned_program(name: str) -> Artifact:
         ArtifactError: see `phoenix.components.artifacts.pinned`.
     """
     arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine().processor, "unknown")
-    return pinned(name, host.data.artifacts, arch)
+    return pinned(name, settings().artifacts, arch)
 
 
 def machine() -> Machine:

@@ -2,7 +2,7 @@
 
 from pyinfra import host
 
-from deploys.context import settings, site
+from deploys.context import setting_errors, settings, site
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
@@ -18,12 +18,12 @@ if "hypervisor" in host.groups:
     # dnsmasq-base is the program without Debian's service, which would listen everywhere and
     # which Proxmox's own networking may be using.
     packages(name="DNS: packages", names=["dnsmasq-base", "bind9-dnsutils"])
-    with settings():
+    with setting_errors():
         config = dnsmasq.config(
             site(),
             records(site()),
-            host.data.dns_upstreams,
-            stop_rebind=host.data.dns_stop_rebind,
+            settings().dns_upstreams,
+            stop_rebind=settings().dns_stop_rebind,
         )
     a_record = records(site())[0]
     config_tree(

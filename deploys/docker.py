@@ -6,7 +6,7 @@ from deploys.context import machine, settings, site
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
-from phoenix.components.docker.config import check_source, daemon_json
+from phoenix.components.docker.config import daemon_json
 from phoenix.files import render
 from phoenix.shell import fill
 
@@ -14,9 +14,7 @@ DAEMON = "/etc/docker/daemon.json"
 KEY = "/etc/apt/keyrings/docker.asc"
 
 if "docker" in host.groups:
-    source = host.data.docker_packages
-    with settings():
-        check_source(source)
+    source = settings().docker_packages
     if source == "distribution":
         packages(
             name="Docker: packages",
@@ -33,7 +31,7 @@ if "docker" in host.groups:
                     "/etc/apt/sources.list.d/docker.sources": TreeFile(
                         render(
                             "components/docker/docker.sources.j2",
-                            url=host.data.docker_apt_url,
+                            url=settings().docker_apt_url,
                             distribution=system["ID"],
                             release=system["VERSION_CODENAME"],
                             key=KEY,
@@ -43,8 +41,8 @@ if "docker" in host.groups:
                 before=render(
                     "components/docker/apt-key.sh.j2",
                     key=KEY,
-                    url=f"{host.data.docker_apt_url}/{system['ID']}/gpg",
-                    sha256=host.data.docker_apt_key_sha256,
+                    url=f"{settings().docker_apt_url}/{system['ID']}/gpg",
+                    sha256=settings().docker_apt_key_sha256,
                 ),
             ),
         )
@@ -61,8 +59,8 @@ if "docker" in host.groups:
                 DAEMON: TreeFile(
                     daemon_json(
                         site(),
-                        log_size=host.data.docker_log_size,
-                        log_files=host.data.docker_log_files,
+                        log_size=settings().docker_log_size,
+                        log_files=settings().docker_log_files,
                     )
                 )
             },

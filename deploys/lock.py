@@ -6,13 +6,13 @@ import sys
 
 from pyinfra import inventory
 
-from deploys.context import settings, site
+from deploys.context import setting_errors, site
 from operations.site_lock import hold
 from phoenix.runs.lock import KEEP, OWNER, parse_owner
 from phoenix.runs.reporter import report
 
 if owner := parse_owner(os.environ.get(OWNER, "")):
-    with settings():
+    with setting_errors():
         held = hold(inventory.get_host(site().hypervisor.name), owner)
     if held and KEEP in os.environ:
         report("locked")

@@ -3,7 +3,7 @@
 from pyinfra import host
 
 from deploys import acme
-from deploys.context import site
+from deploys.context import settings, site
 from operations.certificates import acme_certificate, placeholder
 from operations.config_tree import config_tree
 from operations.packages import packages
@@ -17,9 +17,9 @@ if "nginx" in host.groups and (certificate := acme.certificate("gateway")):
     config, generation = nginx.nginx_config(
         site(),
         certificate=certificate.name,
-        hsts_seconds=host.data.nginx_hsts_seconds,
-        max_body=host.data.nginx_max_body,
-        read_timeout=host.data.nginx_read_timeout,
+        hsts_seconds=settings().nginx_hsts_seconds,
+        max_body=settings().nginx_max_body,
+        read_timeout=settings().nginx_read_timeout,
     )
 
     packages(name="Nginx: packages", names=["nginx", "lego", "logrotate", "openssl", "curl"])

@@ -5,7 +5,7 @@ from typing import Any
 
 from pyinfra import host
 
-from deploys.context import me, settings, site
+from deploys.context import me, setting_errors, site
 from facts.certificates import ServedCertificates
 from facts.containers import ComposeContainers
 from facts.host_fact import FactError
@@ -18,7 +18,7 @@ from phoenix.health import observation
 from phoenix.health.served import served
 from phoenix.runs.reporter import value
 
-with settings():
+with setting_errors():
     asked = observation.request(site(), me(), host.data.get("observe", observation.ALL))
 
 # Nothing here may end the run: what cannot be read is told as missing, and the rest stays.

@@ -1,32 +1,31 @@
 """Portainer: the server on its own guest, an agent on every Docker host, the two introduced."""
 
-from pyinfra import host
-
 from deploys import portainer_trees
 from deploys.access import portainer as access
-from deploys.context import me, secrets, settings, site
+from deploys.context import me, secrets, setting_errors, settings, site
 from operations import portainer, secret_rotation
 from operations.config_tree import config_tree
 from operations.images import images
 from operations.packages import packages
 from phoenix.components.portainer.config import agent_url
 from phoenix.derived import control_plane
+from phoenix.secrets.catalog import ADMIN_PASSWORD
 from phoenix.site.roles import guest_with
 
-with settings():
+with setting_errors():
     server = guest_with(site(), "portainer")
 
 if me() == server:
-    with settings():
-        if unfinished := secrets().begun("portainer_admin_password"):
-            secrets().propose("portainer_admin_password")
+    with setting_errors():
+        if unfinished := secrets().begun(ADMIN_PASSWORD):
+            secrets().propose(ADMIN_PASSWORD)
         tree = portainer_trees.server()
-        password = secrets().get("portainer_admin_password")
+        password = secrets().get(ADMIN_PASSWORD)
     packages(name="Portainer: packages", names=["jq", "curl"])
     images(
         name="Portainer: image",
-        references=[host.data.portainer_image],
-        archives=host.data.image_archives,
+        references=[settings().portainer_image],
+        archives=settings().image_archives,
     )
     config_tree(name="Portainer: server", tree=tree)
     if unfinished:
@@ -38,8 +37,8 @@ if me() == server:
 if me() in site().agents:
     images(
         name="Portainer agent: image",
-        references=[host.data.portainer_agent_image],
-        archives=host.data.image_archives,
+        references=[settings().portainer_agent_image],
+        archives=settings().image_archives,
     )
     config_tree(name="Portainer agent", tree=portainer_trees.agent())
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pyinfra import host
-
-from deploys.context import me, secrets, site
+from deploys.context import me, secrets, settings, site
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.portainer.config import (
     AGENT_UNIT,
@@ -16,6 +14,7 @@ from phoenix.components.portainer.config import (
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
 from phoenix.files import render
+from phoenix.secrets.catalog import ADMIN_PASSWORD, AGENT_SECRET
 from phoenix.secrets.rules import check_portainer_password
 from phoenix.shell import fill, join
 from phoenix.site.roles import guest_with
@@ -30,7 +29,7 @@ CHECK = fill(
 
 def shared_secret() -> TreeFile:
     """What server and agent know and nobody else: without it the first caller owns the agent."""
-    value = secrets().get("portainer_agent_secret").get_secret_value()
+    value = secrets().get(AGENT_SECRET).get_secret_value()
     return TreeFile(f"AGENT_SECRET={value}\n", mode="0600", secret=True)
 
 
@@ -40,9 +39,9 @@ def server() -> Tree:
     Raises:
         SecretError: Portainer would not take the administrator's password.
     """
-    password = secrets().get("portainer_admin_password").get_secret_value()
+    password = secrets().get(ADMIN_PASSWORD).get_secret_value()
     check_portainer_password(password)
-    image = host.data.portainer_image
+    image = settings().portainer_image
     where, port = guest_with(site(), "portainer"), control_plane.portainer_port(site())
     return Tree(
         component="portainer",
@@ -76,7 +75,7 @@ def server() -> Tree:
 
 def agent() -> Tree:
     """The agent on this Docker host."""
-    image = host.data.portainer_agent_image
+    image = settings().portainer_agent_image
     service = control_plane.agent(site(), me())
     # Docker's published ports bypass the INPUT chain; this rule is in front of them. Its words are
     # in the order in which `iptables -S` gives them, so an earlier rule (another port or server) is

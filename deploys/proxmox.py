@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pyinfra import host
 
-from deploys.context import secrets, site
+from deploys.context import secrets, settings, site
 from facts.proxmox import ApiFingerprint, SshClientAddress
 from operations import guest_ssh, proxmox
 from operations.host_state import question, read_or
@@ -17,11 +17,14 @@ from phoenix.site.findings import ConfigError
 
 def converge() -> None:
     """The operations in their order; each needs what those above it made."""
-    data = host.data.dict()  # type: ignore[no-untyped-call]
+    config = settings().proxmox
     made = plan(
-        site(), data, home=Path.home(), client_address=read_or(question(SshClientAddress), None)
+        site(),
+        config,
+        ssh_key=host.data.get("ssh_key"),
+        home=Path.home(),
+        client_address=read_or(question(SshClientAddress), None),
     )
-    config = made.settings
     access = proxmox.ProxmoxAccess(
         url=how.url(config),
         token=how.token(secrets()),
@@ -63,7 +66,7 @@ def converge() -> None:
 
 
 if "hypervisor" in host.groups:
-    if host.data.get("proxmox_api", "off") == "off":
+    if settings().proxmox.api == "off":
         reason = 'guests and firewall are left alone: proxmox_api is "off"'
         proxmox.off(name="Proxmox: guests and firewall", reason=reason)
     else:

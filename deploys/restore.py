@@ -12,12 +12,12 @@ moved aside.
 from pyinfra import local
 
 from deploys import backups
-from deploys.context import me, secrets, settings, site
+from deploys.context import me, secrets, setting_errors, site
 from operations import restore
 from phoenix.backup import BackupError
 from phoenix.site.roles import guest_with
 
-with settings():
+with setting_errors():
     given = backups.opened()
     replace = backups.flag("restore_replace")
     parts = [name for name in backups.parts("restore_parts") if name in given.parts]

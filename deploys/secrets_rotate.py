@@ -12,12 +12,12 @@ from pyinfra import local
 from deploys import portainer_trees
 from deploys.access import portainer as access
 from deploys.backups import words
-from deploys.context import me, secrets, settings, site
+from deploys.context import me, secrets, setting_errors, site
 from operations import secret_rotation
 from operations.config_tree import config_tree
 from phoenix.secrets import catalog
 
-with settings():
+with setting_errors():
     uses = catalog.rotatable(words("secrets_rotate"), site(), secrets())
     names = [use.name for use in uses]
     catalog.propose(names, secrets())
@@ -37,7 +37,7 @@ if catalog.ADMIN_PASSWORD in names and me() == server:
 
 if catalog.AGENT_SECRET in names and (me() == server or me() in site().agents):
     # One operation for both sides: server and agents restart at the same time.
-    with settings():
+    with setting_errors():
         tree = portainer_trees.server() if me() == server else portainer_trees.agent()
     config_tree(
         name="Agent secret: new at server and agents, to be confirmed",

@@ -3,7 +3,7 @@
 from pyinfra import host
 
 from deploys.access import portainer as access
-from deploys.context import me, secrets, settings, site
+from deploys.context import me, secrets, setting_errors, settings, site
 from operations import portainer
 from operations.config_tree import config_tree
 from operations.images import images
@@ -11,9 +11,9 @@ from phoenix.components import stack as deployment
 from phoenix.components.config_tree.tree import Tree
 
 if me() in site().agents:
-    with settings():
+    with setting_errors():
         stacks = [
-            deployment.prepare(stack, host.data.stack_variables.get(stack.name, {}), secrets().get)
+            deployment.prepare(stack, settings().stack_variables.get(stack.name, {}), secrets().get)
             for stack in me().docker_stacks
             if stack.project in host.data.get("stacks_only", [stack.project])
         ]
@@ -22,10 +22,10 @@ if me() in site().agents:
         reference
         for prepared in stacks
         for reference in prepared.images
-        if reference in host.data.image_archives
+        if reference in settings().image_archives
     ]
     if archived:
-        images(name="Stacks: images", references=archived, archives=host.data.image_archives)
+        images(name="Stacks: images", references=archived, archives=settings().image_archives)
     for prepared in stacks:
         if prepared.files:
             config_tree(
@@ -44,8 +44,8 @@ if me() in site().agents:
             content=prepared.compose,
             env=prepared.variables,
         )
-    for project in () if host.data.get("stacks_only") else host.data.stacks_prune:
-        with settings():
+    for project in () if host.data.get("stacks_only") else settings().stacks_prune:
+        with setting_errors():
             deployment.check_prune(project, me())
         portainer.stack(
             name=f"Stack {project} is gone",

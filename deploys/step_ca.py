@@ -3,36 +3,34 @@
 from pyinfra import host
 
 from deploys import ca
-from deploys.context import pinned_program, secrets, settings, site
+from deploys.context import pinned_program, secrets, setting_errors, settings, site
 from operations import step_ca
 from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
-from phoenix.components.step_ca.config import DIRECTORY, UNIT, Claims, check_version, config
+from phoenix.components.step_ca.config import DIRECTORY, UNIT, check_version, config
+from phoenix.components.step_ca.config import claims as claims_of
 from phoenix.files import render
+from phoenix.secrets.catalog import CA_PASSWORD
 
 CONFIG = f"{DIRECTORY}/config/ca.json"
 
 if "step_ca" in host.groups:
-    with settings():
+    with setting_errors():
         program = pinned_program("step-ca")
         check_version(program.version)
-        claims = Claims(
-            minimum=host.data.step_ca_lifetime_minimum,
-            maximum=host.data.step_ca_lifetime_maximum,
-            default=host.data.step_ca_lifetime_default,
-        )
+        claims = claims_of(settings())
         ca_json = config(site(), claims)
-        password = secrets().find("step_ca_password")
+        password = secrets().find(CA_PASSWORD)
 
     packages(name="Step-CA: packages", names=["openssl", "curl", "ca-certificates"])
     artifact(name="Step-CA: program", item=program)
     step_ca.initialised(
         name="Step-CA: keys and certificates",
         site=site(),
-        organisation=host.data.step_ca_organisation,
-        years=host.data.step_ca_years,
+        organisation=settings().step_ca_organisation,
+        years=settings().step_ca_years,
         password=password,
     )
     config_tree(

@@ -3,7 +3,7 @@
 from pyinfra import host
 
 from deploys import acme
-from deploys.context import me, pinned_program, secrets, settings, site
+from deploys.context import me, pinned_program, secrets, setting_errors, settings, site
 from operations.artifact import artifact
 from operations.certificates import acme_certificate
 from operations.config_tree import config_tree
@@ -12,6 +12,7 @@ from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.traefik import config as traefik
 from phoenix.components.trust import ROOTS
 from phoenix.files import render
+from phoenix.secrets.catalog import DASHBOARD_PASSWORD
 from phoenix.secrets.store import htpasswd
 from phoenix.shell import fill, join
 
@@ -20,12 +21,12 @@ DYNAMIC = "/etc/traefik/dynamic"
 CHECK = "/usr/local/lib/phoenix/traefik-check"
 
 if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
-    with settings():
+    with setting_errors():
         program = pinned_program("traefik")
         routes, marker = traefik.dynamic_config(site())
-        static = traefik.static_config(site(), metrics=host.data.traefik_metrics)
-        password = secrets().get("traefik_dashboard_password")
-    login = htpasswd(host.data.traefik_dashboard_user, password)
+        static = traefik.static_config(site(), metrics=settings().traefik_metrics)
+        password = secrets().get(DASHBOARD_PASSWORD)
+    login = htpasswd(settings().traefik_dashboard_user, password)
 
     packages(name="Traefik: packages", names=["curl", "iproute2", "lego", "openssl"])
     artifact(name="Traefik: program", item=program)

@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from lab.settings import LabError, Settings
-from phoenix.proxmox.access import TOKEN
+from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox.desired import Archive, CloudImage, desired
-from phoenix.proxmox.settings import ProxmoxSettings
+from phoenix.secrets.catalog import PROXMOX_TOKEN
 from phoenix.secrets.store import SecretStore
 from phoenix.site.model import Site
 
@@ -92,7 +92,9 @@ def host_data(site: Site) -> dict[str, object]:
 def token(settings: Settings) -> str:
     """The API token of this lab, made once and kept among its secrets, where the deploys look."""
     store = SecretStore(settings.directory / "secrets.json", environment={})
-    return store.get(TOKEN, lambda: f"phoenix@pve!lab={secrets.token_hex(16)}").get_secret_value()
+    return store.get(
+        PROXMOX_TOKEN, lambda: f"phoenix@pve!lab={secrets.token_hex(16)}"
+    ).get_secret_value()
 
 
 def _server_settings(settings: Settings, site: Site) -> bytes:

@@ -13,13 +13,13 @@ from docker import DockerClient  # type: ignore[import-untyped]
 from docker.errors import NotFound  # type: ignore[import-untyped]
 from docker.types import IPAMConfig, IPAMPool  # type: ignore[import-untyped]
 
-from group_data import all as pins
 from lab import artifacts, containers, image, inside, keys, preflight, proxmox, state
 from lab.guests import Guest, from_site, lab_site
 from lab.progress import say, timed
 from lab.settings import (
     BRIDGE_HOST_PART,
     LABEL,
+    ROOT,
     SPEC_LABEL,
     LabError,
     Settings,
@@ -27,6 +27,7 @@ from lab.settings import (
     from_environment,
 )
 from lab.stacks import images as stack_images
+from phoenix.declaration import group_data
 
 
 def up(settings: Settings | None = None, guests: Sequence[Guest] | None = None) -> state.LabState:
@@ -80,7 +81,8 @@ def up(settings: Settings | None = None, guests: Sequence[Guest] | None = None) 
 
 
 def upstream_images() -> dict[str, str]:
-    """The images that a real site runs, as group_data pins them."""
+    """The images that a real site runs, as the project's settings pin them."""
+    pins = group_data.load(ROOT, "inventories/lab.py")
     return {"portainer": pins.portainer_image, "portainer-agent": pins.portainer_agent_image}
 
 

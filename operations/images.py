@@ -15,6 +15,7 @@ from operations.explain import because
 from operations.host_state import Question, question, read
 from operations.operation import operation
 from phoenix.components.artifacts import ArtifactError, check_archive
+from phoenix.declaration.settings import ImageArchive
 from phoenix.shell import Script
 
 _STATE = Script(
@@ -56,7 +57,7 @@ def _state(references: Iterable[str]) -> Question[set[str]]:
 
 @operation(reads=lambda references, **_: [_state(references)])
 def images(
-    references: Iterable[str], archives: Mapping[str, Mapping[str, str]]
+    references: Iterable[str], archives: Mapping[str, ImageArchive]
 ) -> Generator[StringCommand, None, None]:
     """Have every image of `references`: an archive's where one is named, else the registry's.
 

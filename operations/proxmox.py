@@ -18,6 +18,7 @@ from pyinfra.api import FunctionCommand
 from operations.failure import locally, refuse
 from operations.operation import operation
 from operations.ssh_forward import dial_through
+from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox import apply, guests, power
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.converge import pending_steps, preflight
@@ -25,7 +26,6 @@ from phoenix.proxmox.desired import Wanted
 from phoenix.proxmox.errors import ProxmoxError
 from phoenix.proxmox.firewall import Scope, Write
 from phoenix.proxmox.observe import located
-from phoenix.proxmox.settings import ProxmoxSettings
 from phoenix.proxmox.transport import Endpoint, Trust, connect
 from phoenix.site.ports import PROXMOX_API
 

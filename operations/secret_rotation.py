@@ -20,11 +20,11 @@ from operations.operation import operation
 from operations.portainer import PortainerAccess, connected, use_key
 from phoenix import portainer_api as api
 from phoenix.components.config_tree.tree import Tree
+from phoenix.secrets.catalog import ADMIN_PASSWORD, AGENT_SECRET
 from phoenix.secrets.store import SecretStore
 
 Commands = Generator[FunctionCommand, None, None]
 
-PASSWORD, AGENT_SECRET = "portainer_admin_password", "portainer_agent_secret"
 CONFIRM_SECONDS = 300
 """After this time both sides go back to the former agent secret, should this run die."""
 
@@ -61,12 +61,12 @@ def portainer_password(
     """
 
     def change() -> None:
-        old, new = store.present(PASSWORD), store.propose(PASSWORD)
-        store.begin(PASSWORD)
+        old, new = store.present(ADMIN_PASSWORD), store.propose(ADMIN_PASSWORD)
+        store.begin(ADMIN_PASSWORD)
         with connected(access) as client:
             client.wait_ready(ready_seconds)
             changed = api.ensure_password(client, username, old, new)
-        store.finish(PASSWORD)
+        store.finish(ADMIN_PASSWORD)
         tell(["Portainer's password changed" if changed else "Portainer has the new password"])
 
     yield locally(change)

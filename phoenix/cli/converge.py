@@ -193,7 +193,7 @@ def converge(
 
 def _with_guests_first(site: project.Project, planned: Sequence[Work]) -> list[Work]:
     whole = any(one.deploys == ("deploys/all.py",) and not one.limit for one in planned)
-    if not whole or site.settings.get("proxmox_api", "off") == "off":
+    if not whole or site.settings.proxmox.api == "off":
         return list(planned)
     guests = site.site.guests
     with ThreadPoolExecutor(max_workers=len(guests) or 1) as pool:

@@ -33,6 +33,7 @@ def plan(
 
     chosen = list(target or [])
     site = project.load(inventory)
+    site.tell_warnings()
     changes: list[Change] = []
     looked_at: list[str] = []
     cause = None

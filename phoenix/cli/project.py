@@ -21,8 +21,11 @@ from phoenix.site.model import Site
 if TYPE_CHECKING:  # completion needs none of these
     from pydantic import SecretStr
 
+    from phoenix.declaration.group_data import SettingsFile
+    from phoenix.declaration.settings import Settings
     from phoenix.runs.process import Request
     from phoenix.secrets.store import SecretStore
+    from phoenix.site.findings import Report
 
 
 @dataclass(frozen=True)
@@ -62,16 +65,53 @@ class Project:
         return state_directory(self.name)
 
     @cached_property
-    def settings(self) -> Mapping[str, Any]:
-        """The settings as pyinfra would find them: the inventory's, its group file's, then all's.
-
-        A file that cannot be executed is left out: pyinfra itself says what is wrong with it.
-        """
-        from phoenix.declaration import settings
+    def _settings_report(self) -> Report:
         from phoenix.site.findings import Report
 
-        files = settings.read(self.root, Report())
-        return settings.effective(files, [self.inventory.stem], self.data)
+        return Report()
+
+    @cached_property
+    def _settings_files(self) -> tuple[SettingsFile, ...]:
+        """The files in group_data, executed once; what is wrong with one is in the report."""
+        from phoenix.declaration import group_data
+
+        return group_data.read(self.root, self._settings_report)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The hypervisor's settings, as a run sees them.
+
+        Raises:
+            CommandError: a settings file or a setting that cannot be used; with file and fix.
+        """
+        from phoenix.declaration import group_data
+        from phoenix.site.findings import ConfigError
+
+        relative = str(self.inventory.relative_to(self.root))
+        groups = self.site.hypervisor.groups
+        host = group_data.of_host(self._settings_files, relative, groups, self.data)
+        try:
+            self._settings_report.raise_errors()
+            return group_data.checked(host)
+        except ConfigError as error:
+            raise CommandError(f"{error}\n`phoenix validate` says all that is wrong") from None
+
+    def tell_warnings(self) -> None:
+        """Say on standard error what is ignored: of the declaration, and settings nothing reads."""
+        from phoenix.cli import output
+        from phoenix.declaration import group_data
+        from phoenix.declaration.settings import unknown
+        from phoenix.site.findings import Report
+
+        relative = str(self.inventory.relative_to(self.root))
+        report = Report()
+        places = (*self._settings_files, group_data.SettingsFile(relative, "", self.data))
+        for place in places:
+            own = [name for name in place.values if not name.startswith("ssh_")]  # pyinfra's
+            for name, fix in unknown(own):
+                report.warn(place.label, name, "no code reads this setting", fix)
+        for warning in (*self.site.warnings, *report.warnings):
+            output.notes().print(f"warning: {warning}", markup=False)
 
     def request(self, *deploys: str, **options: Any) -> Request:
         """A call of pyinfra on this inventory; `options` as in `phoenix.runs.process.Request`."""

@@ -31,6 +31,11 @@ VERBS: dict[str, Verb] = {
         "validate",
         "Check the whole configuration, offline: no host is asked and no secret is needed.",
     ),
+    "schema": Verb(
+        "schema",
+        "schema",
+        "Show the JSON Schema of the site's files, by which editors complete and check them.",
+    ),
     "plan": Verb(
         "plan",
         "plan",

@@ -6,8 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from phoenix.declaration.settings import ImageArchive
 from phoenix.site.findings import SettingError
 
+Pins = Mapping[str, Mapping[str, Mapping[str, object]]]
+"""The setting `artifacts`: name -> arch (or "any") -> `phoenix.declaration.settings.Pin`."""
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _URL = re.compile(r"(https://|file:///)[^\s'\"]+\Z")
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+~-]*\Z")
@@ -44,7 +47,7 @@ class Artifact:
         return f"/usr/local/bin/{self.name}"
 
 
-def pinned(name: str, pins: Mapping[str, Mapping[str, Mapping[str, str]]], arch: str) -> Artifact:
+def pinned(name: str, pins: Pins, arch: str) -> Artifact:
     """The artifact `name` for `arch` ("amd64" or "arm64") out of the setting `artifacts`.
 
     Args:
@@ -62,7 +65,7 @@ def pinned(name: str, pins: Mapping[str, Mapping[str, Mapping[str, str]]], arch:
         raise ArtifactError(f"{where}[{arch!r}] is missing: there are pins for {sorted(by_arch)}")
     where = f"{where}[{arch!r}]"
     try:
-        artifact = Artifact(name, **pin)
+        artifact = Artifact(name, **{key: str(value) for key, value in pin.items()})
     except TypeError as error:
         raise ArtifactError(f"{where}: {error}") from error
     if not _VERSION.match(artifact.version):
@@ -75,7 +78,7 @@ def pinned(name: str, pins: Mapping[str, Mapping[str, Mapping[str, str]]], arch:
     return artifact
 
 
-def check_archive(reference: str, archive: Mapping[str, str]) -> None:
+def check_archive(reference: str, archive: ImageArchive) -> None:
     """Refuse an entry of the setting `image_archives` that proves nothing.
 
     Raises:

@@ -12,8 +12,9 @@ from phoenix.components.config_tree.tree import TreeFile
 from phoenix.compose import document
 from phoenix.compose.document import ComposeFileError
 from phoenix.compose.interpolation import InterpolationError, interpolate
+from phoenix.declaration.stacks import value_fault
 from phoenix.site.findings import SettingError
-from phoenix.site.model import Deployment, Host
+from phoenix.site.model import Deployment, Host, Variable
 
 FILES = "/etc/phoenix/stacks"
 """FILES/PROJECT/N is the N-th file of a stack on its host."""
@@ -72,7 +73,8 @@ def variables(
     """The stack's variables: declared, replaced by the setting `stack_variables`, or secret.
 
     Raises:
-        DeploymentError: the setting names a variable that the stack does not declare.
+        DeploymentError: the setting names a variable that the stack does not declare, or a value
+            has a null character; the message holds no value.
     """
     declared = [variable.name for variable in stack.variables]
     for name in overrides:
@@ -89,7 +91,24 @@ def variables(
             values[variable.name] = secret_of(variable.secret.lower())
         else:
             values[variable.name] = variable.value or ""
+        _check_value(stack, variable, values[variable.name])
     return values
+
+
+def _check_value(stack: Deployment, variable: Variable, value: str | SecretStr) -> None:
+    """Refuse a value that no environment variable can hold.
+
+    Raises:
+        DeploymentError: it has a null character; the message does not hold it.
+    """
+    plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if fault := value_fault(plain):
+        secret = isinstance(value, SecretStr)
+        origin = f"secret {(variable.secret or '').lower()}" if secret else "its value"
+        message, fix = fault
+        raise DeploymentError(
+            f"stack {stack.project}, variable {variable.name}: {origin} {message}: {fix}"
+        )
 
 
 def files(stack: Deployment, secret_of: SecretOf) -> dict[str, TreeFile]:

@@ -127,7 +127,12 @@ def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None
     for key in model.model_extra or {}:
         close = difflib.get_close_matches(key, known, n=1)
         fix = f"did you mean {close[0]!r}?" if close else "remove it"
-        report.warn(label, join(path, key), "unknown key, ignored", fix)
+        if refused := getattr(model, "refuse_unknown", ""):
+            if not close:
+                fix += f" (known are {listed(known)}); the service itself must ask who may enter"
+            report.error(label, join(path, key), refused, fix)
+        else:
+            report.warn(label, join(path, key), "unknown key, ignored", fix)
     for name in sorted(model.model_fields_set):
         if name not in fields:
             continue

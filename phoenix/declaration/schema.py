@@ -1,16 +1,24 @@
 """The shape of the JSON files, as written: what each key may hold, before anything is derived.
 
-Accepts the original system's files unchanged. A key marked `unused` is known and ignored.
+Accepts the original system's files unchanged. A key marked `unused` is known and ignored. The
+descriptions are what editors show (`phoenix schema`) and what docs/reference.md says.
 """
 
 from __future__ import annotations
 
 import re
 from ipaddress import IPv4Interface, IPv4Network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError, core_schema
 
 from phoenix.site.names import LABEL
 from phoenix.site.roles import ROLES, Role
@@ -20,7 +28,8 @@ FEATURES = (*ROLES, "base_setup", "trusted_ca", "step_cli")
 FOREIGN_FEATURES = ("nvidia", "vllm", "ollama", "dns_server", "nat_gateway", "python_api_service")
 
 _MAC = re.compile(r"(?:[0-9A-F]{2}:){5}[0-9A-F]{2}\Z")
-_PORTS = re.compile(r"\d{1,5}(?::\d{1,5})?(?:,\d{1,5}(?::\d{1,5})?)*\Z")
+_PORTS_PATTERN = r"\d{1,5}(?::\d{1,5})?(?:,\d{1,5}(?::\d{1,5})?)*"
+_PORTS = re.compile(rf"{_PORTS_PATTERN}\Z")
 _OWNED_BY_GUEST = "Phoenix leaves the guest's own settings to Proxmox"
 
 
@@ -73,18 +82,86 @@ def _label(value: Any) -> Any:
     )
 
 
-Interface = Annotated[IPv4Interface | None, BeforeValidator(_interface)]
-Mac = Annotated[str, BeforeValidator(_mac)]
-NetworkText = Annotated[IPv4Network, BeforeValidator(_network)]
-Ports = Annotated[str, BeforeValidator(_ports)]
-Label = Annotated[str, BeforeValidator(_label)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-GuestId = Annotated[int, Field(ge=100, le=999_999_999)]  # Proxmox VE's own limits
+_QUAD = r"\d{1,3}(\.\d{1,3}){3}"
+
+
+class _Each:
+    """A value that is kept as written and checked later against `model`, entry by entry.
+
+    So that one wrong entry hides no other. For the JSON Schema it is that model.
+    """
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self.model = model
+
+    def __get_pydantic_json_schema__(
+        self, _schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return handler(self.model.__pydantic_core_schema__)
+
+
+def _text_or_number(minimum: int, maximum: int) -> WithJsonSchema:
+    """The original system writes some numbers as text."""
+    number = {"type": "integer", "minimum": minimum, "maximum": maximum}
+    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": r"^\d+$"}]})
+
+
+Interface = Annotated[
+    IPv4Interface | None,
+    BeforeValidator(_interface),
+    WithJsonSchema(
+        {"anyOf": [{"const": "dhcp"}, {"type": "string", "pattern": rf"^{_QUAD}/\d{{1,2}}$"}]}
+    ),
+]
+Mac = Annotated[
+    str,
+    BeforeValidator(_mac),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"}),
+]
+NetworkText = Annotated[
+    IPv4Network,
+    BeforeValidator(_network),
+    WithJsonSchema({"type": "string", "pattern": rf"^{_QUAD}(/\d{{1,2}})?$"}),
+]
+Ports = Annotated[
+    str,
+    BeforeValidator(_ports),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 65535},
+                {"type": "string", "pattern": f"^{_PORTS_PATTERN}$"},
+            ]
+        }
+    ),
+]
+Label = Annotated[
+    str,
+    BeforeValidator(_label),
+    WithJsonSchema({"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}),
+]
+Port = Annotated[int, Field(ge=1, le=65535), _text_or_number(1, 65535)]
+GuestId = Annotated[  # Proxmox VE's own limits
+    int, Field(ge=100, le=999_999_999), _text_or_number(100, 999_999_999)
+]
+Feature = Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(FEATURES)})]
 
 
 def unused(reason: str) -> Any:
     """Declare a key that is known and ignored, with the reason."""
-    return Field(default=None, json_schema_extra={"unused": reason})
+    return Field(
+        default=None,
+        description=f"Not used: {reason}.",
+        json_schema_extra={"unused": reason, "deprecated": True},
+    )
+
+
+def _schema_key() -> Any:
+    return Field(
+        default=None,
+        alias="$schema",
+        description="Path of the JSON Schema by which an editor completes and checks this file.",
+    )
 
 
 class Raw(BaseModel):
@@ -92,124 +169,289 @@ class Raw(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
+    refuse_unknown: ClassVar[str] = ""
+    """Why an unknown key is an error; empty where it is ignored with a warning."""
+
 
 class RawRule(Raw):
     """One firewall rule, as Proxmox VE's `pve-firewall` knows it."""
 
-    type: Literal["in", "out"]
-    action: Literal["ACCEPT", "DROP", "REJECT"]
-    proto: Literal["tcp", "udp", "icmp"] | None = None
-    port: Ports | None = None
-    source: NetworkText | None = None
-    dest: NetworkText | None = None
-    comment: str = ""
+    type: Literal["in", "out"] = Field(description="Direction, seen from the guest.")
+    action: Literal["ACCEPT", "DROP", "REJECT"] = Field(description="What happens to a match.")
+    proto: Literal["tcp", "udp", "icmp"] | None = Field(
+        default=None, description="Protocol; every one where it is left out."
+    )
+    port: Ports | None = Field(
+        default=None,
+        description="Destination ports, lists and ranges; needs `proto` tcp or udp.",
+        examples=["443", "80,443", "8000:8010"],
+    )
+    source: NetworkText | None = Field(
+        default=None,
+        description="Address or network that connections come from; any where it is left out.",
+        examples=["10.0.0.0/24"],
+    )
+    dest: NetworkText | None = Field(
+        default=None,
+        description="Address or network that connections go to; any where it is left out.",
+        examples=["10.0.0.13"],
+    )
+    comment: str = Field(default="", description="Shown beside the rule in Proxmox VE.")
 
 
 class RawFirewall(Raw):
-    """A guest's firewall block."""
+    """A guest's firewall. What the site's own flows need is added by itself."""
 
-    enabled: bool = True
-    rules: tuple[RawRule, ...] = ()
+    enabled: bool = Field(default=True, description="Whether the guest's firewall is on.")
+    rules: tuple[RawRule, ...] = Field(
+        default=(), description="Rules beside those that follow from the site's services."
+    )
 
 
 class RawService(Raw):
-    """`traefik_service`: one HTTP service. Without `name` or `port` it has no backend."""
+    """One HTTP service. DNS, route, certificate, firewall and checks follow from it.
 
-    name: Label
-    port: Port | None = None
-    scheme: Literal["http", "https"] | None = None
-    exposure: Literal["gateway", "direct"] = "gateway"
-    server_name: str | None = None
-    health_path: str = Field(default="/", pattern=r"^/\S*$")
+    Without a port it has no backend. A key that is not named here is an error: a route without
+    what it asks for may be open to everyone.
+    """
+
+    refuse_unknown: ClassVar[str] = (
+        "Phoenix does not carry this key out: a route without what it asks for may be open to "
+        "everyone"
+    )
+
+    name: Label = Field(
+        description="Label of its name: https://NAME.DOMAIN.", examples=["wiki", "portainer"]
+    )
+    port: Port | None = Field(
+        default=None,
+        description="TCP port on which the guest serves it. It has no backend without one.",
+        examples=[8443],
+    )
+    scheme: Literal["http", "https"] | None = Field(
+        default=None,
+        description="How Traefik speaks to it. Left out: https for a VM and a stack, http for a "
+        "container. http crosses between two guests in plain text.",
+    )
+    exposure: Literal["gateway", "direct"] = Field(
+        default="gateway",
+        description="`gateway`: through Nginx and Traefik. `direct`: its name leads to the guest "
+        "itself.",
+    )
+    server_name: str | None = Field(
+        default=None,
+        description="Name that its certificate has; left out: the guest's host name.",
+        examples=["drphoenix.host.internal.thinkheads.ai"],
+    )
+    health_path: str = Field(
+        default="/",
+        pattern=r"^/\S*$",
+        description="Path that the checks ask for, at the backend and through the gateway.",
+        examples=["/healthz"],
+    )
 
 
 class RawNetwork(Raw):
-    """A guest's one network interface. `nameservers` (LXC) and `nameserver` (VM) mean the same."""
+    """A guest's one network interface."""
 
-    name: str = "eth0"
-    bridge: str | None = None
-    ip: Interface
-    gw: NetworkText | None = None
-    nameservers: str | None = None
-    nameserver: str | None = None
+    name: str = Field(default="eth0", description="Name of the interface inside the guest.")
+    bridge: str | None = Field(
+        default=None,
+        description="Bridge of the hypervisor; left out: `network_bridge`, else vmbr0.",
+        examples=["vmbr0"],
+    )
+    ip: Interface = Field(
+        description="Its IPv4 address with prefix length; `dhcp` for templates alone.",
+        examples=["10.0.0.153/24"],
+    )
+    gw: NetworkText | None = Field(
+        default=None,
+        description="Default gateway; left out: the site's.",
+        examples=["10.0.0.1"],
+    )
+    nameservers: str | None = Field(
+        default=None,
+        description="Name servers with blanks or commas between (containers); left out: the "
+        "hypervisor. The same as `nameserver`.",
+        examples=["10.0.0.13"],
+    )
+    nameserver: str | None = Field(
+        default=None,
+        description="Name servers with blanks or commas between (VMs); left out: the hypervisor. "
+        "The same as `nameservers`.",
+        examples=["10.0.0.13"],
+    )
 
 
 class RawStackRef(Raw):
     """One deployed stack; a bare string is its name, in the site's environment."""
 
-    name: str
-    environment: str | None = None
+    name: str = Field(description="The stack's folder in stacks/.", examples=["qdrant_service"])
+    environment: str | None = Field(
+        default=None,
+        description="Which of its environments; left out: the site's.",
+        examples=["production"],
+    )
 
 
 def _stack_ref(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-StackRef = Annotated[RawStackRef, BeforeValidator(_stack_ref)]
+class _StringOr:
+    """In JSON a bare string will do as well."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(schema)]}
+
+
+StackRef = Annotated[RawStackRef, BeforeValidator(_stack_ref), _StringOr()]
 
 
 class RawDnsRecord(Raw):
     """One more address record that a guest brings."""
 
-    hostname: str
-    ip: NetworkText
+    hostname: str = Field(
+        description="A label, or a whole name in the site's domain.", examples=["printer"]
+    )
+    ip: NetworkText = Field(description="The address it leads to.", examples=["10.0.0.60"])
 
 
 class RawVolume(Raw):
     """A volume that a VM mounts."""
 
-    type: str
-    name: str
-    path: str
-    mount_point: str
-    server: str | None = None
+    type: str = Field(
+        description="Kind of volume. `nfs` is not mounted: each guest keeps its data itself.",
+        examples=["nfs"],
+    )
+    name: str = Field(description="Its name.")
+    path: str = Field(description="Where it is on its server.")
+    mount_point: str = Field(description="Where it would be mounted.")
+    server: str | None = Field(default=None, description="Address of its server.")
 
 
 class RawUser(Raw):
     """The login user of a VM."""
 
-    username: str
+    username: str = Field(
+        description="Made by cloud-init where the setting proxmox_vm_user is None.",
+        examples=["phoenix_user"],
+    )
 
 
 class RawGuest(Raw):
     """What LXC and VM entries have in common."""
 
-    name: str
-    role: Role | None = None
-    features: tuple[str, ...] = ()
-    portainer_role: Literal["primary", "server", "agent", "infrastructure", "none"] = "none"
-    portainer_environment_name: str | None = None
-    portainer_agent_hostname: str | None = None
-    dependencies: tuple[int, ...] = ()
-    start_at_boot: bool = False
-    boot_order: int = Field(default=0, ge=0)
-    boot_delay: int = Field(default=0, ge=0)
-    is_template: bool = False
-    template_snapshot_name: str | None = None
-    memory_mb: int | None = Field(default=None, ge=16)
-    cores: int | None = Field(default=None, ge=1)
-    storage_pool: str | None = None
-    mac_address: Mac | None = None
-    network_config: RawNetwork
-    traefik_service: RawService | None = None
-    docker_stacks: tuple[StackRef, ...] = ()
-    dns_records: tuple[RawDnsRecord, ...] = ()
-    volumes: tuple[RawVolume, ...] = ()
-    user_config: RawUser | None = None
-    firewall: RawFirewall = RawFirewall()
+    name: str = Field(
+        description="Its name in Proxmox VE; in lower case its host name: "
+        "NAME.host.DOMAIN. Letters, digits and inner hyphens.",
+        examples=["Nginx-Phoenix"],
+    )
+    role: Role | None = Field(
+        default=None,
+        description="What Phoenix makes of it: the CA, the proxy, the gateway, the control plane, "
+        "a Docker host. Left out: a guest that others may be routed to, without software of ours.",
+    )
+    features: tuple[Feature, ...] = Field(
+        default=(),
+        description="Further roles, and the original system's features, which every host has.",
+        examples=[["base_setup", "trusted_ca", "docker"]],
+    )
+    portainer_role: Literal["primary", "server", "agent", "infrastructure", "none"] = Field(
+        default="none",
+        description="`agent`: Portainer deploys stacks on it. `primary` and `server` mean role "
+        "portainer, `infrastructure` role nginx.",
+    )
+    portainer_environment_name: str | None = Field(
+        default=None,
+        description="Its name in Portainer; left out: its host name. Agents alone.",
+        examples=["drphoenix"],
+    )
+    portainer_agent_hostname: str | None = Field(
+        default=None,
+        description="Name by which Portainer reaches its agent; left out: portainer-agent.DOMAIN.",
+        examples=["portainer-agent.internal.thinkheads.ai"],
+    )
+    dependencies: tuple[Annotated[int, _text_or_number(100, 999_999_999)], ...] = Field(
+        default=(),
+        description="Ids of guests that must be made before it.",
+        examples=[["102", 103]],
+    )
+    start_at_boot: bool = Field(
+        default=False, description="Whether Proxmox VE starts it with the hypervisor."
+    )
+    boot_order: int = Field(default=0, ge=0, description="Its place in the order of start.")
+    boot_delay: int = Field(
+        default=0, ge=0, description="Seconds to wait before the next guest is started."
+    )
+    is_template: bool = Field(
+        default=False, description="It is only there to be cloned, and never runs."
+    )
+    template_snapshot_name: str | None = Field(
+        default=None,
+        description="Snapshot from which others are cloned; it marks a template.",
+        examples=["final-form"],
+    )
+    memory_mb: int | None = Field(
+        default=None, ge=16, description="Memory in MiB.", examples=[4096]
+    )
+    cores: int | None = Field(default=None, ge=1, description="Number of CPU cores.", examples=[4])
+    storage_pool: str | None = Field(
+        default=None,
+        description="Storage of its disk; left out: that of what it is cloned from, or "
+        "`vm_defaults`.",
+        examples=["quickOS-lxc-disks"],
+    )
+    mac_address: Mac | None = Field(
+        default=None,
+        description="Hardware address of its interface; left out: Proxmox VE chooses one.",
+        examples=["52:54:00:67:89:B3"],
+    )
+    network_config: RawNetwork = Field(description="Its network interface.")
+    traefik_service: RawService | None = Field(
+        default=None,
+        description="The HTTP service that it serves.",
+        examples=[{"name": "wiki", "port": 8443, "scheme": "https"}],
+    )
+    docker_stacks: tuple[StackRef, ...] = Field(
+        default=(),
+        description="Stacks that Portainer deploys on it; agents alone.",
+        examples=[["qdrant_service", {"name": "shop", "environment": "testing"}]],
+    )
+    dns_records: tuple[RawDnsRecord, ...] = Field(
+        default=(), description="Further address records."
+    )
+    volumes: tuple[RawVolume, ...] = Field(
+        default=(), description="Volumes of the original system; none is mounted."
+    )
+    user_config: RawUser | None = Field(default=None, description="Its login user (VMs).")
+    firewall: RawFirewall = Field(
+        default=RawFirewall(), description="Its firewall, beside what its services need."
+    )
     trigger_sync_on_completion: bool | None = unused("every run converges all components")
     tests: Any = unused("checks are derived from the services")
     health_check: Any = unused("checks are derived from the services")
 
 
 class RawLxc(RawGuest):
-    """One entry of `lxc_configs`; its id is the key."""
+    """One entry of `lxc_configs`: a container; its id is the key."""
 
-    template: str | None = None
-    clone_from_ctid: GuestId | None = None
-    swap_mb: int = Field(default=512, ge=0)
-    storage_size_gb: int | None = Field(default=None, ge=1)
-    unprivileged: bool = True
+    template: str | None = Field(
+        default=None,
+        description="Container template that it is made from, by file name or path.",
+        examples=["ubuntu-24.04-standard_24.04-2_amd64.tar.zst"],
+    )
+    clone_from_ctid: GuestId | None = Field(
+        default=None, description="Id of the container that it is cloned from.", examples=["900"]
+    )
+    swap_mb: int = Field(default=512, ge=0, description="Swap in MiB.")
+    storage_size_gb: int | None = Field(
+        default=None, ge=1, description="Size of its root disk in GiB; it only ever grows.",
+        examples=[32],
+    )  # fmt: skip
+    unprivileged: bool = Field(default=True, description="Run it without root of the hypervisor.")
     gpu_assignment: str | None = unused("Phoenix passes no GPU through")
     application_script: Any = unused("a guest's software comes from its role")
     apparmor_profile: Any = unused(_OWNED_BY_GUEST)
@@ -226,98 +468,174 @@ class RawLxc(RawGuest):
 
 
 class RawVm(RawGuest):
-    """One entry of `vms`."""
+    """One entry of `vms`: a virtual machine."""
 
-    vmid: GuestId
-    template_image: str | None = None
-    clone_from_vmid: GuestId | None = None
-    disk_size_gb: int | None = Field(default=None, ge=1)
-    network_bridge: str | None = None
+    vmid: GuestId = Field(description="Its id in Proxmox VE.", examples=[1002])
+    template_image: str | None = Field(
+        default=None,
+        description="Cloud image that it is made from, by file name or path.",
+        examples=["noble-server-cloudimg-amd64.img"],
+    )
+    clone_from_vmid: GuestId | None = Field(
+        default=None, description="Id of the VM that it is cloned from.", examples=[9000]
+    )
+    disk_size_gb: int | None = Field(
+        default=None, ge=1, description="Size of its disk in GiB; it only ever grows.",
+        examples=[64],
+    )  # fmt: skip
+    network_bridge: str | None = Field(
+        default=None,
+        description="Bridge of the hypervisor; left out: that of `vm_defaults`.",
+        examples=["vmbr0"],
+    )
     snapshots: Any = unused(_OWNED_BY_GUEST)
     qm_options: Any = unused(_OWNED_BY_GUEST)
     count: Any = unused("each VM has its own entry")
 
 
 class RawHypervisor(Raw):
-    """`site.hypervisor`: the Proxmox VE node."""
+    """The Proxmox VE node. It carries the internal name server."""
 
-    name: Label = "phoenix"
-    ip: Interface = IPv4Interface("10.0.0.13/24")
-    gateway: NetworkText = IPv4Network("10.0.0.1/32")
+    name: Label = Field(default="phoenix", description="Its name, in Proxmox VE as well.")
+    ip: Interface = Field(
+        default=IPv4Interface("10.0.0.13/24"),
+        description="Its IPv4 address with prefix length: the site's network.",
+    )
+    gateway: NetworkText = Field(
+        default=IPv4Network("10.0.0.1/32"), description="The network's router."
+    )
 
 
 class RawVariable(Raw):
     """A stack's variable: a plain `value`, or the name of the `secret` that holds it."""
 
-    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    value: str | None = None
-    secret: str | None = None
+    name: str = Field(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="Its name in the compose file.",
+        examples=["QDRANT_HTTP_PORT"],
+    )
+    value: str | None = Field(
+        default=None,
+        description="Its value, which reaches the container as it is. The setting stack_variables "
+        "replaces it.",
+        examples=["6333"],
+        json_schema_extra={"pattern": r"^[^\u0000]*$"},
+    )
+    secret: str | None = Field(
+        default=None,
+        description="Name of the secret that it is taken from, instead of `value`.",
+        examples=["THINKHEADS_AI_APP_DATABASE_PASS"],
+    )
 
 
 class RawFile(Raw):
-    """A file that a stack's services read: `source` beside the manifest, or a `secret`'s value."""
+    """A file that all services of a stack see, read-only."""
 
-    source: str | None = None
-    secret: str | None = None
-    destination_in_container: str
+    source: str | None = Field(
+        default=None,
+        description="A file in the stack's folder.",
+        examples=["config/app.toml"],
+    )
+    secret: str | None = Field(
+        default=None, description="Name of the secret that is its content, instead of `source`."
+    )
+    destination_in_container: str = Field(
+        description="Its whole path in the containers.", examples=["/etc/app/app.toml"]
+    )
 
 
 class RawStackService(Raw):
     """A compose service that has a route: ours, or by the original's Traefik labels."""
 
-    traefik_service: RawService | None = None
-    traefik_labels: tuple[str, ...] = ()
+    traefik_service: RawService | None = Field(
+        default=None,
+        description="Its route; `port` is the one that the compose file publishes.",
+        examples=[{"name": "qdrant", "port": 6333, "scheme": "https", "health_path": "/healthz"}],
+    )
+    traefik_labels: tuple[str, ...] = Field(
+        default=(),
+        description="The original's form of a route, as KEY=VALUE. A label that Phoenix does not "
+        "carry out is an error; better write `traefik_service`.",
+        examples=[["traefik.http.routers.shop.rule=Host(`shop.internal.thinkheads.ai`)"]],
+    )
 
 
 class RawEnvironment(Raw):
     """One environment of a stack."""
 
-    variables: tuple[RawVariable, ...] = ()
-    files: tuple[RawFile, ...] = ()
-    services: dict[str, RawStackService] = {}
-    firewall_rules: tuple[RawRule, ...] = ()
+    variables: tuple[RawVariable, ...] = Field(
+        default=(), description="Values of the compose file's variables."
+    )
+    files: tuple[RawFile, ...] = Field(default=(), description="Files that its services read.")
+    services: dict[str, RawStackService] = Field(
+        default={}, description="Routes, by the compose file's service."
+    )
+    firewall_rules: tuple[RawRule, ...] = Field(
+        default=(), description="Firewall rules of the guest beside those of its routes."
+    )
 
 
 class RawStack(Raw):
-    """`stacks/NAME/phoenix.json`; the environments are validated when used."""
+    """A stack's manifest beside its docker-compose.yml."""
 
-    description: str = ""
-    environments: dict[str, Any]
+    schema_: Any = _schema_key()
+    description: str = Field(default="", description="What it is, for people.")
+    environments: dict[str, Annotated[Any, _Each(RawEnvironment)]] = Field(
+        description="Each way to deploy it, by name."
+    )
 
 
 class RawSite(Raw):
-    """`site`: what holds for all guests. The defaults are the original system's values."""
+    """What holds for all guests. The defaults are the original system's values."""
 
-    domain: str = "internal.thinkheads.ai"
-    environment: str | None = None
-    hypervisor: RawHypervisor = RawHypervisor()
+    domain: str = Field(
+        default="internal.thinkheads.ai",
+        description="Internal domain of all names, in lower case and with a dot.",
+    )
+    environment: str | None = Field(
+        default=None,
+        description="Environment of stacks that are deployed without their own; left out: "
+        "production.",
+        examples=["production"],
+    )
+    hypervisor: RawHypervisor = Field(default=RawHypervisor(), description="The Proxmox VE node.")
 
 
 class RawLxcFile(Raw):
-    """The top of phoenix_lxc_configs.json; the entries are validated one by one."""
+    """The site and its containers."""
 
-    schema_: Any = Field(default=None, alias="$schema")
-    site: RawSite = RawSite()
-    lxc_configs: dict[str, Any] = {}
+    schema_: Any = _schema_key()
+    site: RawSite = Field(default=RawSite(), description="What holds for all guests.")
+    lxc_configs: dict[str, Annotated[Any, _Each(RawLxc)]] = Field(
+        default={},
+        description="Containers, by id.",
+        json_schema_extra={"propertyNames": {"pattern": "^[1-9][0-9]{2,8}$"}},
+    )
     nvidia_driver_version: Any = unused("Phoenix installs no GPU driver")
     nvidia_repo_url: Any = unused("Phoenix installs no GPU driver")
     nvidia_runfile_url: Any = unused("Phoenix installs no GPU driver")
 
 
 class RawVmDefaults(Raw):
-    """`vm_defaults`: what a VM has where its entry is silent."""
+    """What a VM has where its entry is silent."""
 
-    cores: int = 2
-    memory_mb: int = 4096
-    disk_size_gb: int = 50
-    storage_pool: str | None = None
-    network_bridge: str = "vmbr0"
+    cores: int = Field(default=2, description="Number of CPU cores.")
+    memory_mb: int = Field(default=4096, description="Memory in MiB.")
+    disk_size_gb: int = Field(default=50, description="Size of the disk in GiB.")
+    storage_pool: str | None = Field(
+        default=None, description="Storage of the disk.", examples=["quickOS-vm-disks"]
+    )
+    network_bridge: str = Field(default="vmbr0", description="Bridge of the hypervisor.")
     template: Any = unused("each VM names the template it is cloned from")
 
 
 class RawVmFile(Raw):
-    """The top of phoenix_vm_configs.json; the entries are validated one by one."""
+    """The site's virtual machines."""
 
-    schema_: Any = Field(default=None, alias="$schema")
-    vm_defaults: RawVmDefaults = RawVmDefaults()
-    vms: tuple[Any, ...] = ()
+    schema_: Any = _schema_key()
+    vm_defaults: RawVmDefaults = Field(
+        default=RawVmDefaults(), description="What a VM has where its entry is silent."
+    )
+    vms: tuple[Annotated[Any, _Each(RawVm)], ...] = Field(
+        default=(), description="Virtual machines."
+    )

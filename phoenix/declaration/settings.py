@@ -1,87 +1,583 @@
-"""The settings as pyinfra finds them: `group_data/GROUP.py`, read without pyinfra.
+"""Every setting of a site: name, type, default, unit, and what it is for.
 
-pyinfra takes every top-level name of such a file that is not imported; a host has those of its
-groups, then those of `all` (https://docs.pyinfra.com/en/3.x/inventory-data.html).
+This model owns the defaults. A site's `group_data/*.py` and inventory data hold only what it
+changes (`phoenix.declaration.group_data`). `docs/reference.md` and the JSON Schema are made from
+it. Rules that need the site, or more than one setting, are in `phoenix.validation.settings`.
 """
 
 from __future__ import annotations
 
-import ast
 import re
-import runpy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
+from typing import Annotated, Any, Literal
 
-from phoenix.place import deploys_of
-from phoenix.site.findings import Report
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    IPvAnyAddress,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
+from typing_extensions import TypedDict
+
+from phoenix.declaration import pins
+from phoenix.declaration.json_source import join
+from phoenix.declaration.pins import Pin
+from phoenix.site import duration
+from phoenix.site.findings import ConfigError, Finding, SettingError
 
 FOLDER = "group_data"
-ALL = "all"
-_READ = re.compile(r"\bhost\.data\.(?:get\(\s*[\"'](\w+)[\"']|(?!get\b|dict\b)(\w+))")
+PROXMOX = "proxmox_"
+"""Settings of this prefix are the fields of `ProxmoxSettings`."""
 
 
-@dataclass(frozen=True)
-class SettingsFile:
-    """One file of settings. `label` is what findings call it; `values` are its settings."""
+class _Form:
+    """Text of one form: what a value that has another form is told, and the fix."""
 
-    label: str
-    group: str
-    values: Mapping[str, Any]
+    def __init__(self, pattern: str, message: str, fix: str) -> None:
+        self.pattern, self.message, self.fix = f"^(?:{pattern})$", message, fix
+        self._form = re.compile(rf"(?:{pattern})\Z")
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "pattern": self.pattern}
+
+    def _check(self, value: str) -> str:
+        if not self._form.match(value):
+            text = f"{value!r} {self.message}"
+            raise PydanticCustomError("phoenix", "{text}", {"text": text, "fix": self.fix})
+        return value
 
 
-def read(root: Path, report: Report) -> tuple[SettingsFile, ...]:
-    """All settings files of a project, sorted by name; one that fails is reported and left out.
+def _duration(value: str) -> str:
+    try:
+        duration.parse(value)
+    except SettingError as error:
+        message, _, fix = str(error).partition(": ")
+        raise PydanticCustomError("phoenix", "{text}", {"text": message, "fix": fix}) from None
+    return value
 
-    They are Python and are executed, as pyinfra does at the start of each run.
+
+def _listed(value: Any) -> Any:
+    """`--data` gives a list as text with commas."""
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+def _by_id(value: Any) -> Any:
+    return (
+        {int(key) if str(key).isdigit() else key: item for key, item in value.items()}
+        if isinstance(value, dict)
+        else value
+    )
+
+
+GoDuration = Annotated[
+    StrictStr,
+    AfterValidator(_duration),
+    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(h|m|s))+$"}),
+]
+Texts = tuple[StrictStr, ...]
+_size = _Form(r"\d+[kmgKMG]?", "is no size", "write for example 10m or 512m")
+_time = _Form(r"(?:\d+(?:ms|[smhdwMy])?\s*)+", "is no time", "write for example 300s")
+_sha256 = _Form(r"[0-9a-f]{64}", "is not 64 hexadecimal digits", "write what sha256sum prints")
+_https = _Form(r"https://\S+", "is no https:// URL", "write one: packages are run as root")
+_fetch = _Form(r"(?:https://|file:///)\S+", "is no https:// or file:/// URL", "write one of these")
+Size = Annotated[StrictStr, _size]
+NginxTime = Annotated[StrictStr, _time]
+Sha256 = Annotated[StrictStr, _sha256]
+HttpsUrl = Annotated[StrictStr, _https]
+FetchUrl = Annotated[StrictStr, _fetch]
+
+
+class ImageArchive(TypedDict, total=False):
+    """A container image as an archive (docker save). Both are needed."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    url: Annotated[FetchUrl, Field(description="https:// or file:/// URL of the archive.")]
+    sha256: Annotated[Sha256, Field(description="SHA-256 of the archive.")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MountPoint(_Strict):
+    """A volume of its own in a container: made when absent, never removed or shrunk."""
+
+    path: StrictStr = Field(
+        pattern=r"^/[^\s,=]+$", description="Where it is mounted.", examples=["/srv"]
+    )
+    storage: StrictStr = Field(description="Storage that holds it.", examples=["local-lvm"])
+    size_gb: StrictInt = Field(ge=1, description="Size in GiB.", examples=[32])
+    backup: StrictBool = Field(default=True, description="Whether Proxmox's backups include it.")
+
+
+class Image(_Strict):
+    """Where the hypervisor itself can download an image, and the digest that it must have."""
+
+    url: StrictStr = Field(pattern=r"^https?://\S+$", description="Where it is downloaded.")
+    sha256: StrictStr = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the image.")
+
+
+class GuestSettings(_Strict):
+    """What one guest has beside its entry in the JSON files."""
+
+    node: StrictStr | None = Field(default=None, description="Node where it is made.")
+    vlan: StrictInt | None = Field(default=None, ge=1, le=4094, description="VLAN tag.")
+    features: Mapping[str, StrictStr] = Field(
+        default={}, description="Container features beside `proxmox_lxc_features`."
+    )
+    mount_points: tuple[MountPoint, ...] = Field(default=(), description="Its further volumes.")
+    tags: Texts = Field(default=(), description="Tags in Proxmox VE.")
+    protection: StrictBool | None = Field(default=None, description="Protect it from removal.")
+    replicate_to: Texts = Field(default=(), description="Nodes that its volumes are copied to.")
+
+
+class ProxmoxSettings(_Strict):
+    """The settings named `proxmox_`, without that prefix (deploys/proxmox.py)."""
+
+    api: StrictStr = Field(
+        default="off",
+        pattern=r"^(off|ssh|https://\S+)$",
+        description='`"off"`: guests and firewall are left alone. `"ssh"`: the hypervisor\'s API '
+        "through our SSH connection to it. Else its URL. On, it needs the secret "
+        "`proxmox_api_token`.",
+        examples=["ssh", "https://phoenix.example:8006"],
+    )
+    fingerprint: StrictStr | None = Field(
+        default=None,
+        pattern=r"^([0-9A-Fa-f]{2}:?){32}$",
+        description="SHA-256 fingerprint by which the API's certificate is verified. Where "
+        "this and `proxmox_ca_file` are None, it is read on the hypervisor by SSH.",
+    )
+    ca_file: StrictStr | None = Field(
+        default=None,
+        description="File with the CA by which the API's certificate is verified.",
+        examples=["~/pve-root-ca.pem"],
+    )
+    node: StrictStr | None = Field(
+        default=None,
+        description="Node where new guests are made; None: the one named as the hypervisor.",
+        examples=["pve2"],
+    )
+    template_storage: StrictStr = Field(
+        default="local", description="Storage of container templates (vztmpl)."
+    )
+    image_storage: StrictStr = Field(
+        default="local", description="Storage of disk images (import)."
+    )
+    images: Mapping[str, Image] = Field(
+        default={},
+        description="Images that the hypervisor may download when they are absent, by the file "
+        "name in the JSON files.",
+        examples=[{"noble-server-cloudimg-amd64.img": {"url": "https://...", "sha256": "..."}}],
+    )
+    adopt: tuple[StrictInt, ...] = Field(
+        default=(),
+        description="Ids of guests made by hand that Phoenix may change into what is declared. "
+        "Others that differ are refused, with the difference shown; none is ever rebuilt.",
+        examples=[[101, 102]],
+    )
+    vm_user: StrictStr | None = Field(
+        default="root",
+        description="Login user that cloud-init makes in new VMs: root, since the inventory logs "
+        "in as root. None: the one that each VM's entry names.",
+    )
+    ssh_keys: Texts = Field(
+        default=(),
+        description="Public keys that new guests accept; empty: the one beside the key that "
+        "pyinfra uses.",
+        examples=[["ssh-ed25519 AAAA... me@desk"]],
+    )
+    lxc_features: Mapping[str, StrictStr] = Field(
+        default={"nesting": "1"},
+        description="Features of every container. systemd of Debian 12 and Ubuntu 24.04 needs "
+        "nesting.",
+    )
+    guests: Annotated[Mapping[int, GuestSettings], BeforeValidator(_by_id)] = Field(
+        default={},
+        description="What a guest has beside its entry in the JSON files, by id.",
+        examples=[{1002: {"mount_points": [
+            {"path": "/srv", "storage": "local-lvm", "size_gb": 32}
+        ]}}],
+    )  # fmt: skip
+    firewall: StrictBool = Field(
+        default=True,
+        description="Write the firewall of cluster, node and guests from the site's flows. Rules "
+        "of others stay.",
+    )
+    firewall_out: Literal["ACCEPT", "DROP"] = Field(
+        default="ACCEPT",
+        description="What happens to connections that guests open. `DROP` lets them out only where "
+        "a flow says so: not to Debian's mirrors, either.",
+    )
+    operator_networks: Texts = Field(
+        default=(),
+        description="Networks from which SSH and the API stay open, beside the site's own and the "
+        "address we come from.",
+        examples=[["192.168.7.0/24"]],
+    )
+    ha_group: StrictStr | None = Field(
+        default=None, description="An existing high-availability group of Proxmox VE 8."
+    )
+    replication_schedule: StrictStr = Field(
+        default="*/15", description="How often volumes are replicated (a calendar event)."
+    )
+    snapshot_before_change: StrictBool = Field(
+        default=False,
+        description="Take a snapshot around each change of an existing guest, and go back to it "
+        "when the change fails.",
+    )
+    lifecycle_snapshots: StrictBool = Field(
+        default=False,
+        description='Take the original system\'s snapshot "pre-configured" of each new guest.',
+    )
+    task_seconds: StrictInt = Field(
+        default=900, ge=1, description="How long one task of Proxmox VE may take, in seconds."
+    )
+    lock_seconds: StrictInt = Field(
+        default=120, ge=0, description="How long a guest's lock is waited for, in seconds."
+    )
+    request_seconds: StrictInt = Field(
+        default=30, ge=1, description="How long one request to the API may take, in seconds."
+    )
+    ssh_seconds: StrictInt = Field(
+        default=300, ge=1, description="How long all guests' SSH is waited for, in seconds."
+    )
+
+    def guest(self, vmid: int | None) -> GuestSettings:
+        """The settings of one guest; all defaults where none are given."""
+        return self.guests.get(vmid or 0, GuestSettings())
+
+
+class Settings(_Strict):
+    """All settings of one host. Those named `proxmox_X` are `proxmox.X`."""
+
+    dns_upstreams: Texts = Field(
+        default=("9.9.9.9", "149.112.112.112"),
+        description="Resolvers that the internal name server asks for everything outside the "
+        "site's own domain: IPv4 addresses, at least one.",
+    )
+    dns_stop_rebind: StrictBool = Field(
+        default=True,
+        description="Drop private addresses in their answers (DNS rebinding). Turn it off only "
+        "where such answers are meant, as behind an upstream with internal zones of its own.",
+    )
+    resolver_fallback: tuple[IPvAnyAddress, ...] = Field(
+        default=(),
+        description="Further name servers in every host's resolv.conf, asked when ours is silent. "
+        'A public resolver answers "no such name" for internal names, and learns what they are.',
+        examples=[["10.0.0.1"]],
+    )
+    timezone: StrictStr = Field(
+        default="Etc/UTC",
+        description="Time zone of every host, as in /usr/share/zoneinfo.",
+        examples=["Europe/Berlin"],
+    )
+    step_ca_lifetime_minimum: GoDuration = Field(
+        default="5m", description="Shortest lifetime of a leaf certificate that the CA signs."
+    )
+    step_ca_lifetime_maximum: GoDuration = Field(
+        default="24h", description="Longest lifetime of a leaf certificate that the CA signs."
+    )
+    step_ca_lifetime_default: GoDuration = Field(
+        default="24h",
+        description="Lifetime of leaf certificates. Each holder renews with a third left.",
+        examples=["24h", "1h30m"],
+    )
+    step_ca_organisation: StrictStr = Field(
+        default="Phoenix",
+        min_length=1,
+        description="O and the start of CN of root and intermediate. Read when they are made.",
+        examples=["ThinkHeads"],
+    )
+    step_ca_years: StrictInt = Field(
+        default=10,
+        ge=1,
+        description="Lifetime of root and intermediate in years. Read when they are made.",
+    )
+    nginx_hsts_seconds: StrictInt = Field(
+        default=31536000,
+        ge=0,
+        description="How long browsers insist on HTTPS (HSTS), in seconds; 0: no such header.",
+    )
+    nginx_max_body: Size = Field(
+        default="512m", description="Largest request body that the gateway takes."
+    )
+    nginx_read_timeout: NginxTime = Field(
+        default="300s", description="How long the gateway waits for a backend between two reads."
+    )
+    traefik_dashboard_user: StrictStr = Field(
+        default="admin",
+        pattern=r"^[^:\s]+$",
+        description="Login name of Traefik's dashboard; its password is a secret.",
+    )
+    traefik_metrics: StrictBool = Field(
+        default=False,
+        description="Prometheus metrics of Traefik's entry points at http://127.0.0.1:8081/metrics "
+        "on its guest. They cost CPU time with each request.",
+    )
+    ssh_confirm_seconds: StrictInt = Field(
+        default=120,
+        ge=1,
+        description="Seconds in which a new SSH login must succeed after a change to sshd, else "
+        "the change is undone.",
+    )
+    artifacts: Mapping[str, Mapping[str, Pin]] = Field(
+        default=pins.ARTIFACTS,
+        description="Programs that are no Debian packages: name, architecture (`amd64`, `arm64`, "
+        "or `any`), pin. Any URL that the guests can reach will do: the digests decide.",
+    )
+    docker_packages: Literal["distribution", "docker"] = Field(
+        default="distribution",
+        description="Docker Engine's packages: Debian's or Ubuntu's (`distribution`), or Docker's "
+        "own (`docker`).",
+    )
+    docker_apt_url: HttpsUrl = Field(
+        default="https://download.docker.com/linux",
+        description="Package source where `docker_packages` is `docker`.",
+    )
+    docker_apt_key_sha256: Sha256 = Field(
+        default=pins.DOCKER_APT_KEY_SHA256,
+        description="SHA-256 of the key that signs that package source.",
+    )
+    docker_log_size: Size = Field(
+        default="10m", description="Size at which a container's log begins another file."
+    )
+    docker_log_files: StrictInt = Field(
+        default=5, ge=1, description="Number of log files that are kept of a container."
+    )
+    portainer_image: StrictStr = Field(
+        default=pins.PORTAINER_IMAGE,
+        description="Image of Portainer's server, by tag or digest (NAME@sha256:...).",
+    )
+    portainer_agent_image: StrictStr = Field(
+        default=pins.PORTAINER_AGENT_IMAGE,
+        description="Image of Portainer's agent, by tag or digest.",
+    )
+    portainer_url: StrictStr | None = Field(
+        default=None,
+        pattern=r"^https://\S+$",
+        description="URL at which this machine reaches Portainer's API itself; None: through SSH "
+        "to Portainer's guest.",
+        examples=["https://portainer.internal.example.com"],
+    )
+    image_archives: Mapping[str, ImageArchive] = Field(
+        default={},
+        description="Archives (docker save) for sites without a registry, by image reference.",
+        examples=[{"example/app:1.0": {"url": "file:///srv/app.tar", "sha256": "..."}}],
+    )
+    stack_variables: Mapping[str, Mapping[str, StrictStr]] = Field(
+        default={},
+        description="Values that replace those of stacks/NAME/phoenix.json: stack, variable, "
+        "value.",
+        examples=[{"qdrant_service": {"QDRANT_LOG_LEVEL": "DEBUG"}}],
+    )
+    stacks_prune: Texts = Field(
+        default=(),
+        description="Stacks (NAME-ENVIRONMENT) to remove from Portainer; their volumes stay. A "
+        "stack that merely left the configuration goes on running.",
+        examples=[["old_app-production"]],
+    )
+    backup_recipients: Annotated[Texts, BeforeValidator(_listed)] = Field(
+        default=(),
+        description="To whom backups are encrypted: age recipients or SSH public keys of type "
+        "ed25519. Empty: with the passphrase in the secret `backup_passphrase`.",
+        examples=[["age1..."]],
+    )
+    proxmox: ProxmoxSettings = Field(default=ProxmoxSettings(), description="See `proxmox_`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        gathered = {k: v for k, v in data.items() if not k.startswith(PROXMOX)}
+        own = {k.removeprefix(PROXMOX): v for k, v in data.items() if k.startswith(PROXMOX)}
+        return gathered | ({"proxmox": own} if own else {})
+
+
+class SiteData(_Strict):
+    """What an inventory gives each host so that the deploys find the site; no setting."""
+
+    site_inventories: StrictStr = Field(description="Directory of the two JSON files.")
+    site_stacks: StrictStr = Field(description="Directory of the stacks.")
+    site_environment: StrictStr = Field(description="Environment of stacks without their own.")
+    site_subnet: StrictStr | None = Field(
+        default=None, description="Network that the whole site is moved into (the lab)."
+    )
+    site_secrets: StrictStr = Field(description="File where generated secrets are kept.")
+
+
+class RunArguments(_Strict):
+    """What single deploys are told by `--data NAME=VALUE`; the command `phoenix` gives these."""
+
+    certs_rotate: Any = Field(
+        default=None, description="deploys/certs_rotate.py: `root`, `intermediate` or `continue`."
+    )
+    certs_rotate_prepare: Any = Field(
+        default=None,
+        description="deploys/certs_rotate.py: `true` ends it when all hosts trust both roots.",
+    )
+    certs_renew: Any = Field(default=None, description="deploys/certs_renew.py: the guest.")
+    secrets_rotate: Any = Field(
+        default=None, description="deploys/secrets_rotate.py: names with commas."
+    )
+    backup_to: Any = Field(default=None, description="deploys/backup.py: directory here.")
+    backup_parts: Any = Field(
+        default=None, description="deploys/backup.py: of `ca,portainer,secrets`; all by default."
+    )
+    restore_from: Any = Field(default=None, description="deploys/restore.py: the backup's file.")
+    restore_identity: Any = Field(
+        default=None, description="deploys/restore.py: file with the private key that opens it."
+    )
+    restore_parts: Any = Field(
+        default=None, description="deploys/restore.py: of `ca,portainer,secrets`; all by default."
+    )
+    restore_replace: Any = Field(
+        default=None, description="deploys/restore.py: `true` moves others' data aside."
+    )
+    stacks_only: Any = Field(
+        default=None, description="deploys/stacks.py: the stacks (NAME-ENVIRONMENT) to look at."
+    )
+    observe: Any = Field(default=None, description="deploys/observe.py: kinds of observations.")
+
+
+def fields() -> dict[str, FieldInfo]:
+    """Every setting by the name that group_data gives it, in the order of the reference."""
+    own = {name: info for name, info in Settings.model_fields.items() if name != "proxmox"}
+    return own | {f"{PROXMOX}{name}": i for name, i in ProxmoxSettings.model_fields.items()}
+
+
+def known() -> frozenset[str]:
+    """Every name in a host's data that Phoenix reads: settings, site data, run arguments."""
+    return frozenset({*fields(), *SiteData.model_fields, *RunArguments.model_fields})
+
+
+def near(name: str, names: Iterable[str]) -> str:
+    """The start of a fix: what was perhaps meant; empty if nothing is close.
+
+    Names are compared word by word as well, so that a word left out makes little difference.
     """
-    found = []
-    # A site's folder without deploys has the defaults of the installed project below its own.
-    folders = dict.fromkeys((deploys_of(root), root))
-    for file in (file for folder in folders for file in sorted((folder / FOLDER).glob("*.py"))):
-        label = f"{FOLDER}/{file.name}"
-        try:
-            imported = _imported(file.read_text(encoding="utf-8"))
-            values = runpy.run_path(str(file))
-        except Exception as error:  # noqa: BLE001 - whatever somebody's Python raises
-            line = getattr(error, "lineno", None)
-            report.error(
-                label,
-                f"line {line}" if line else "",
-                f"cannot be read: {type(error).__name__}: {error}",
-                "correct the file: pyinfra executes it at the start of each run",
-            )
-            continue
-        own = {k: v for k, v in values.items() if not k.startswith("__") and k not in imported}
-        found.append(SettingsFile(label, file.stem, own))
-    return tuple(found)
+    score, meant = max(((_likeness(name, one), one) for one in sorted(names)), default=(0.0, ""))
+    return f"did you mean {meant!r}? else " if score >= _CLOSE else ""
 
 
-def effective(
-    files: Sequence[SettingsFile], groups: Sequence[str], data: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What a host of `groups` sees: `data` of its inventory before its groups' before `all`."""
-    made: dict[str, Any] = {}
-    for group in (ALL, *groups):
-        for file in files:
-            if file.group == group:
-                made |= file.values
-    return made | dict(data)
+_CLOSE = 0.65
+"""From this likeness on, of 1 for the same, a name is taken for a slip of the pen."""
 
 
-def asked_for(root: Path) -> frozenset[str]:
-    """Names of the settings that the project's code reads from a host's data."""
-    found: set[str] = set()
-    for folder in ("deploys", "operations", "facts"):
-        for file in (deploys_of(root) / folder).glob("*.py"):
-            found |= {a or b for a, b in _READ.findall(file.read_text(encoding="utf-8"))}
-    return frozenset(found)
+def _likeness(given: str, known: str) -> float:
+    whole = SequenceMatcher(None, given, known).ratio()
+    words = [
+        max(SequenceMatcher(None, word, other).ratio() for other in known.split("_"))
+        for word in given.split("_")
+    ]
+    return 0.3 * whole + 0.7 * sum(words) / len(words)
 
 
-def _imported(text: str) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {(one.asname or one.name).partition(".")[0] for one in node.names}
-    return names
+def unknown(names: Iterable[str], others: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """Names of settings that nothing reads, each with the fix.
+
+    Args:
+        names: as group_data and inventories give them. Those with a leading underscore are
+            pyinfra's global arguments or private.
+        others: what pyinfra itself reads.
+    """
+    all_known = {*known(), *others}
+    return [
+        (name, f"{near(name, all_known)}remove it")
+        for name in names
+        if name not in all_known and not name.startswith("_")
+    ]
+
+
+def read(data: Mapping[str, Any]) -> tuple[Settings, tuple[Finding, ...]]:
+    """The settings in a host's data, and what is wrong with them.
+
+    Args:
+        data: of which the settings are taken; a wrong one counts as its default in the result.
+
+    Returns:
+        Findings have `group_data` as their file; the one in which a setting stands is named by
+        `phoenix.declaration.group_data.HostSettings.place`.
+    """
+    names = fields()
+    own = {k: v for k, v in data.items() if k in names or k.startswith(PROXMOX)}
+    try:
+        return Settings.model_validate(own), ()
+    except ValidationError as error:
+        findings = tuple(_finding(item) for item in error.errors(include_url=False))
+    wrong = {name_of(one.path) for one in findings}
+    return Settings.model_validate({k: v for k, v in own.items() if k not in wrong}), findings
+
+
+def parse(data: Mapping[str, Any]) -> Settings:
+    """The settings in a host's data.
+
+    Raises:
+        ConfigError: each setting that has a wrong value, with the fix.
+    """
+    settings, findings = read(data)
+    if findings:
+        raise ConfigError(findings)
+    return settings
+
+
+def name_of(path: str) -> str:
+    """The setting that a finding's path begins with: `artifacts` of `artifacts.traefik.url`."""
+    return re.split(r"[.\[]", path, maxsplit=1)[0]
+
+
+_FIXES = {
+    "bool_type": "write True or False",
+    "int_type": "write a whole number",
+    "string_type": "write text",
+    "tuple_type": "write a list",
+    "dict_type": "write a dictionary",
+    "mapping_type": "write a dictionary",
+    "ip_any_address": "write an IP address",
+}
+
+
+def _finding(error: ErrorDetails) -> Finding:
+    location: Sequence[str | int] = error["loc"]
+    if location and location[0] == "proxmox":
+        location = (f"{PROXMOX}{location[1]}", *location[2:]) if location[1:] else location
+    steps = [step for step in location if step != "[key]"]
+    if steps[0] == f"{PROXMOX}guests":  # ids are keys, no positions
+        steps[1:2] = map(str, steps[1:2])
+    path = join("", *steps)
+    context = error.get("ctx", {})
+    if error["type"] == "phoenix":
+        return Finding(FOLDER, path, error["msg"], str(context["fix"]))
+    if error["type"] == "extra_forbidden":
+        hint = near(str(location[-1]), fields()) if len(location) == 1 else ""
+        return Finding(FOLDER, path, "no code reads this: it is not permitted", f"{hint}remove it")
+    given = repr(error["input"])
+    given = given if len(given) <= 80 else f"{given[:77]}..."
+    fix = _FIXES.get(error["type"], "see docs/reference.md")
+    if error["type"] == "greater_than_equal":
+        fix = f"write a number from {context['ge']} up"
+    if error["type"] == "literal_error":
+        fix = f"write {context['expected']}"
+    return Finding(FOLDER, path, f"is {given}: {error['msg']}", fix)

@@ -9,16 +9,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from phoenix.declaration import compose
+from phoenix.declaration import compose, traefik_labels
 from phoenix.declaration.json_source import listed, read_object, validate
 from phoenix.declaration.schema import RawEnvironment, RawRule, RawService, RawStack, RawStackRef
 from phoenix.site.findings import Report
 from phoenix.site.model import Deployment, FirewallRule, Source, StackFile, Variable
 
-_HOST_RULE = re.compile(r"Host\(\s*`([^`]+)`\s*\)")
 _ENVIRONMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")  # part of a project's name
 _NOT_KNOWN = "secret"  # stands for a value that is not known here, and is not empty
 _SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|PRIVATE|API_?KEY", re.IGNORECASE)
+
+
+def value_fault(value: str) -> tuple[str, str] | None:
+    """Why a stack's variable cannot have this value, and the fix; None where it can.
+
+    Every other text, line breaks included, reaches a container as it is (phoenix.compose.dotenv).
+    """
+    if "\0" not in value:
+        return None
+    return (
+        "has a null character, which no environment variable can hold",
+        "ship it as a file of the stack (`files` in its phoenix.json)",
+    )
 
 
 @dataclass(frozen=True)
@@ -161,6 +173,7 @@ class StackCatalog:
                     f"use one of: {listed(content['services'])}",
                 )
                 continue
+            self._check_compose_labels(name, content["services"][name], label)
             service, where = declared.traefik_service, f"{here}.traefik_service"
             if service is None:
                 where = f"{here}.traefik_labels"
@@ -186,12 +199,25 @@ class StackCatalog:
             )
         return tuple(routes)
 
+    def _check_compose_labels(self, name: str, service: Mapping[str, Any], label: str) -> None:
+        """Refuse a routed service whose compose file has Traefik labels that mean more."""
+        labels = service.get("labels")
+        for refused in traefik_labels.read(traefik_labels.of_compose(service)).refused:
+            place = f".{refused.key}" if isinstance(labels, dict) else f"[{refused.position}]"
+            file = label.replace("phoenix.json", "docker-compose.yml")
+            path = f"services.{name}.labels{place}"
+            self.report.error(file, path, refused.message, refused.fix)
+
     def _from_labels(
         self, name: str, labels: tuple[str, ...], deployment: Deployment, where: str, file: str
     ) -> RawService | None:
         """Read the original's form: what its Traefik labels say of host, port and scheme."""
-        report = self.report
-        host, port, scheme = _read_labels(labels)
+        report, found = self.report, traefik_labels.read(labels)
+        for refused in found.refused:
+            report.error(file, f"{where}[{refused.position}]", refused.message, refused.fix)
+        if found.refused:
+            return None
+        host, port, scheme = found.host, found.port, found.scheme
         if host is None and port is None:
             report.error(
                 file,
@@ -221,20 +247,6 @@ class StackCatalog:
         return validate(RawService, data, file, where, report)
 
 
-def _read_labels(labels: tuple[str, ...]) -> tuple[str | None, str | None, str]:
-    """Host, port and scheme that Traefik labels give a service; http is Traefik's default."""
-    host, port, scheme = None, None, "http"
-    for entry in labels:
-        key, _, value = entry.partition("=")
-        if key.endswith(".rule") and (match := _HOST_RULE.search(value)):
-            host = match[1]
-        elif key.endswith(".loadbalancer.server.port"):
-            port = value
-        elif key.endswith(".loadbalancer.server.scheme"):
-            scheme = value
-    return host, port, scheme
-
-
 def _port_number(text: str | None) -> int | None:
     """A port written in a label; None if it is none."""
     if text is None or not text.isascii() or not text.isdigit() or len(text) > 5:
@@ -249,7 +261,7 @@ def _routed_ports(raw: RawEnvironment) -> dict[str, int]:
         if declared.traefik_service is not None:
             port = declared.traefik_service.port
         else:
-            port = _port_number(_read_labels(declared.traefik_labels)[1])
+            port = _port_number(traefik_labels.read(declared.traefik_labels).port)
         if port is not None:
             ports[name] = port
     return ports
@@ -310,6 +322,8 @@ def _check_variables(raw: RawEnvironment, label: str, path: str, report: Report)
                 f"variable {variable.name} needs either a value or a secret",
                 'write {"name", "value"} or {"name", "secret"}',
             )
+        elif variable.value is not None and (fault := value_fault(variable.value)):
+            report.error(label, f"{here}.value", f"variable {variable.name} {fault[0]}", fault[1])
         elif variable.value is not None and _SECRET_NAME.search(variable.name):
             report.warn(
                 label,

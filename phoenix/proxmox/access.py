@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox.errors import LoginError, ProxmoxError
-from phoenix.proxmox.settings import ProxmoxSettings
 from phoenix.proxmox.transport import Trust
+from phoenix.secrets.catalog import PROXMOX_TOKEN
 from phoenix.secrets.store import SecretStore
 
-TOKEN = "proxmox_api_token"  # noqa: S105 - a secret's name
 PRIVILEGES = (
     "Datastore.AllocateSpace",  # disks of new guests
     "Datastore.AllocateTemplate",  # images to download
@@ -53,12 +53,12 @@ def token(secrets: SecretStore) -> SecretStr:
     Raises:
         LoginError: none is given.
     """
-    found = secrets.find(TOKEN)
+    found = secrets.find(PROXMOX_TOKEN)
     if found is None:
         raise LoginError(
-            f"no secret {TOKEN}: make a token in Proxmox VE (the README lists its privileges) and "
-            f"give it as PHOENIX_SECRET_{TOKEN.upper()} or in the SOPS file, in the form "
-            "USER@REALM!ID=SECRET"
+            f"no secret {PROXMOX_TOKEN}: make a token in Proxmox VE (the README lists its "
+            f"privileges) and give it as PHOENIX_SECRET_{PROXMOX_TOKEN.upper()} or in the SOPS "
+            "file, in the form USER@REALM!ID=SECRET"
         )
     return found
 

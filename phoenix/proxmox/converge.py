@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from phoenix.declaration.settings import Image
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.desired import Archive, Clone, CloudImage, Wanted
 from phoenix.proxmox.diff import Difference, Growth, Observed, verdict
@@ -24,7 +25,6 @@ from phoenix.proxmox.observe import (
     snapshots,
     volume_exists,
 )
-from phoenix.proxmox.settings import Image
 
 _ROUNDS = 12
 _SURPRISES = 3  # lost answers, and changes by others, before we give up

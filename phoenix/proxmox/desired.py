@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
+from phoenix.declaration.settings import FOLDER, GuestSettings, MountPoint, ProxmoxSettings
 from phoenix.proxmox import values
 from phoenix.proxmox.keys import Flag, Key, Nic, Note, Number, Props, SshKeys, Tags, Text, Words
-from phoenix.proxmox.settings import FILE, GuestSettings, MountPoint, ProxmoxSettings
 from phoenix.site.findings import ConfigError, Report
 from phoenix.site.model import Host, Site, Template
 from phoenix.site.roles import ROLES
@@ -91,7 +91,7 @@ def desired(
     for vmid in settings.guests:
         if vmid not in known:
             report.error(
-                FILE, f"proxmox_guests[{vmid}]", "no guest has this id",
+                FOLDER, f"proxmox_guests[{vmid}]", "no guest has this id",
                 f"use one of {sorted(v for v in known if v)}",
             )  # fmt: skip
     keys = tuple(dict.fromkeys(key.strip() for key in ssh_keys if key.strip()))
@@ -130,7 +130,7 @@ def _wanted(
     lxc = guest.kind == "lxc"
     if not lxc and (own.mount_points or own.features):
         report.error(
-            FILE, f"proxmox_guests[{vmid}]", "features and mount_points are for containers",
+            FOLDER, f"proxmox_guests[{vmid}]", "features and mount_points are for containers",
             "remove them: a VM has its disk_size_gb",
         )  # fmt: skip
     keys = _common_keys(guest, site, own, report)
@@ -162,7 +162,7 @@ def _common_keys(
         values.join_tags(tags)
     except ValueError as error:
         place = f"proxmox_guests[{guest.vmid}].tags"
-        report.error(FILE, place, str(error), "write another tag")
+        report.error(FOLDER, place, str(error), "write another tag")
     keys: dict[str, Key] = {
         "description": Note(f"{MARK}: {guest.source.file}, {guest.source.path}", MARK),
         "tags": Tags(tags, OWNED_TAGS),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.converge import Options, converge, next_step
 from phoenix.proxmox.desired import Wanted
 from phoenix.proxmox.observe import observe
 from phoenix.proxmox.power import lifecycle_snapshot, restore_point
-from phoenix.proxmox.settings import ProxmoxSettings
 
 
 def options(settings: ProxmoxSettings) -> Options:

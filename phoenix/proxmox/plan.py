@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from phoenix.declaration.settings import FOLDER, ProxmoxSettings
 from phoenix.proxmox import access, connections
 from phoenix.proxmox.desired import Wanted, desired
 from phoenix.proxmox.firewall import Scope, operator_networks, scopes
-from phoenix.proxmox.settings import FILE, ProxmoxSettings, settings
 from phoenix.site.findings import ConfigError, Finding
 from phoenix.site.model import Site
 
@@ -30,8 +28,9 @@ class Plan:
 
 def plan(
     site: Site,
-    data: Mapping[str, Any],
+    config: ProxmoxSettings,
     *,
+    ssh_key: str | None,
     home: Path,
     client_address: str | None = None,
 ) -> Plan:
@@ -39,15 +38,15 @@ def plan(
 
     Args:
         site: the site.
-        data: the hypervisor's host data: settings named proxmox_, and ssh_key.
+        config: the hypervisor's settings named proxmox_.
+        ssh_key: the private key that pyinfra uses, None for its default.
         home: where the operator's own public keys are.
         client_address: from where our SSH comes; it's never locked out.
 
     Raises:
         ConfigError: a setting that can't work, by name.
     """
-    config = settings(data)
-    keys = access.public_keys(config, data.get("ssh_key"), home)
+    keys = access.public_keys(config, ssh_key, home)
     guests = desired(site, config, keys)
     made: tuple[Scope, ...] = ()
     if config.firewall:
@@ -56,7 +55,7 @@ def plan(
         except ValueError as error:
             place = "proxmox_operator_networks"
             fix = 'write networks as "192.168.7.0/24"'
-            raise ConfigError([Finding(FILE, place, str(error), fix)]) from None
+            raise ConfigError([Finding(FOLDER, place, str(error), fix)]) from None
         made = scopes(
             site,
             node=config.node or site.hypervisor.name,

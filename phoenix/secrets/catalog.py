@@ -1,20 +1,37 @@
 """Every secret of a site: what it is for, where it comes from, and whether Phoenix can change it.
 
+The only list of secrets: deploys, checks, the command line and docs/reference.md read this one.
 Names, purposes and origins only: no function here returns or shows a value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from phoenix.secrets.rules import check_portainer_password
+from phoenix.declaration.stacks import value_fault
+from phoenix.secrets.rules import SHORTEST_PORTAINER_PASSWORD, check_portainer_password
 from phoenix.secrets.store import Origin, SecretError, SecretStore
 from phoenix.site.model import Site
 
 ADMIN_PASSWORD = "portainer_admin_password"  # noqa: S105 - a name
 AGENT_SECRET = "portainer_agent_secret"  # noqa: S105 - a name
 DASHBOARD_PASSWORD = "traefik_dashboard_password"  # noqa: S105 - a name
+CA_PASSWORD = "step_ca_password"  # noqa: S105 - a name
+PROXMOX_TOKEN = "proxmox_api_token"  # noqa: S105 - a name
+BACKUP_PASSPHRASE = "backup_passphrase"  # noqa: S105 - a name
+
+
+def _any_value(_value: str) -> None:
+    """Take every value."""
+
+
+def _of_variable(name: str) -> Callable[[str], None]:
+    def check(value: str) -> None:
+        if fault := value_fault(value):
+            raise SecretError(f"secret {name} {fault[0]}: {fault[1]}")
+
+    return check
 
 
 @dataclass(frozen=True)
@@ -22,7 +39,7 @@ class SecretUse:
     """One secret: its name, what it is for, and the deploys that take a changed one to hosts.
 
     `generated`: made by Phoenix where none is given. `by_hand`: how to change it where Phoenix
-    cannot, else empty.
+    cannot, else empty. `check` raises SettingError for a value that cannot be used.
     """
 
     name: str
@@ -30,6 +47,53 @@ class SecretUse:
     deploys: tuple[str, ...] = ()
     generated: bool = True
     by_hand: str = ""
+    check: Callable[[str], None] = _any_value
+
+
+PLATFORM = (
+    SecretUse(
+        DASHBOARD_PASSWORD,
+        "user of Traefik's dashboard (setting traefik_dashboard_user)",
+        ("deploys/traefik.py",),
+    ),
+    SecretUse(
+        ADMIN_PASSWORD,
+        f"user admin of Portainer, {SHORTEST_PORTAINER_PASSWORD} bytes or more",
+        ("deploys/portainer.py",),
+        check=check_portainer_password,
+    ),
+    SecretUse(
+        AGENT_SECRET,
+        "what Portainer's server and agents know of each other",
+        ("deploys/portainer.py",),
+    ),
+    SecretUse(
+        CA_PASSWORD,
+        "opens the CA's keys; made on the CA's guest and known only there, unless given",
+        generated=False,
+        by_hand="the CA's keys are encrypted with it on the CA's guest: there, for each key in "
+        "/etc/step-ca/secrets, run `openssl pkey -in KEY -passin file:password -aes256 -out "
+        "KEY.new -passout file:password.new`, put the new files in place of the old ones "
+        "together, and restart step-ca",
+    ),
+    SecretUse(
+        PROXMOX_TOKEN,
+        "the Proxmox API, where the setting proxmox_api is on",
+        generated=False,
+        by_hand="make another token on the hypervisor (`pveum user token add phoenix@pve "
+        "NAME --privsep 0`), give it instead of the old one, run deploys/proxmox.py, then "
+        "remove the old one (`pveum user token remove phoenix@pve OLD`)",
+    ),
+    SecretUse(
+        BACKUP_PASSPHRASE,
+        "encrypts backups where the setting backup_recipients is empty",
+        generated=False,
+        by_hand="give another one where it is given now; older backups open with the "
+        "passphrase that they were made with",
+    ),
+)
+"""The secrets of the platform itself, whatever a site declares."""
+_OF_PORTAINER = (ADMIN_PASSWORD, AGENT_SECRET)
 
 
 @dataclass(frozen=True)
@@ -43,59 +107,22 @@ class SecretStatus:
 
 def uses(site: Site) -> tuple[SecretUse, ...]:
     """Every secret that the site uses or may use, the stacks' own among them, by name."""
-    found = [
-        SecretUse(
-            DASHBOARD_PASSWORD,
-            "user admin of Traefik's dashboard",
-            ("deploys/traefik.py",),
-        ),
-        SecretUse(
-            "step_ca_password",
-            "opens the CA's keys; made on the CA's guest and known only there, unless given",
-            generated=False,
-            by_hand="the CA's keys are encrypted with it on the CA's guest: there, for each key in "
-            "/etc/step-ca/secrets, run `openssl pkey -in KEY -passin file:password -aes256 -out "
-            "KEY.new -passout file:password.new`, put the new files in place of the old ones "
-            "together, and restart step-ca",
-        ),
-        SecretUse(
-            "proxmox_api_token",
-            "the Proxmox API, where the setting proxmox_api is on",
-            generated=False,
-            by_hand="make another token on the hypervisor (`pveum user token add phoenix@pve "
-            "NAME --privsep 0`), give it instead of the old one, run deploys/proxmox.py, then "
-            "remove the old one (`pveum user token remove phoenix@pve OLD`)",
-        ),
-        SecretUse(
-            "backup_passphrase",
-            "encrypts backups where the setting backup_recipients is empty",
-            generated=False,
-            by_hand="give another one where it is given now; older backups open with the "
-            "passphrase that they were made with",
-        ),
-    ]
-    if site.portainer is not None:
+    found = [use for use in PLATFORM if site.portainer is not None or use.name not in _OF_PORTAINER]
+    stacks = [stack for guest in site.guests for stack in guest.docker_stacks]
+    of_variables = {v.secret.lower() for stack in stacks for v in stack.variables if v.secret}
+    for stack in stacks:
+        names = [v.secret for v in stack.variables] + [f.secret for f in stack.files]
         found += [
-            SecretUse(ADMIN_PASSWORD, "user admin of Portainer", ("deploys/portainer.py",)),
             SecretUse(
-                AGENT_SECRET,
-                "what Portainer's server and agents know of each other",
-                ("deploys/portainer.py",),
-            ),
+                name.lower(),
+                f"stack {stack.project}; what keeps a copy of it, as a database its password, is "
+                "told by you",
+                ("deploys/stacks.py",),
+                check=_of_variable(name.lower()) if name.lower() in of_variables else _any_value,
+            )
+            for name in names
+            if name is not None
         ]
-    for guest in site.guests:
-        for stack in guest.docker_stacks:
-            names = [v.secret for v in stack.variables] + [f.secret for f in stack.files]
-            found += [
-                SecretUse(
-                    name.lower(),
-                    f"stack {stack.project}; what keeps a copy of it, as a database its "
-                    "password, is told by you",
-                    ("deploys/stacks.py",),
-                )
-                for name in names
-                if name is not None
-            ]
     return tuple(sorted({use.name: use for use in reversed(found)}.values(), key=lambda u: u.name))
 
 

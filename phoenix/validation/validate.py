@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from phoenix.declaration import settings as group_data
+from phoenix.declaration import group_data
+from phoenix.declaration import settings as model
+from phoenix.declaration.group_data import ALL, SettingsFile
 from phoenix.declaration.load import LXC_FILE
-from phoenix.declaration.settings import ALL, FOLDER, SettingsFile
+from phoenix.declaration.settings import FOLDER, near
 from phoenix.site.findings import Finding, Report
 from phoenix.site.model import Site
 from phoenix.site.roles import SINGLE_ROLES, RoleError, guest_with
-from phoenix.validation.settings import Find, Problem, check, near
-
-PROJECT = ("site_inventories", "site_stacks", "site_environment", "site_subnet", "site_secrets")
-"""Host data that inventories give to the project itself."""
+from phoenix.validation.settings import Find, check, check_secrets
 
 
 def settings(
@@ -30,23 +29,26 @@ def settings(
         data: of the inventory's hosts.
         groups: names that settings files may have: the inventory's groups, and all inventories.
         known: settings that pyinfra itself reads.
-        site: None where the declaration is faulty; then only names and types are looked at.
+        site: None where the declaration is faulty; then only names and types are checked.
         find: tells a secret that was given or made before.
         home: where the operator's public keys are, for new guests.
     """
     report = Report()
     files = group_data.read(root, report)
-    known = {*known, *group_data.asked_for(root)}
-    unused(files, data, label=inventory, groups=groups, known=known, report=report)
-    defaults = next((dict(file.values) for file in files if file.group == ALL), {})
-    own, written = Path(inventory).stem, {file.group for file in files}
-    each = [(own, *host.groups) for host in site.hosts] if site else [(own,)]
+    unread(files, data, label=inventory, groups=groups, known=known, report=report)
+    written = {file.group for file in files}
+    each = [host.groups for host in site.hosts] if site else [()]
     for names in dict.fromkeys(tuple(one for one in names if one in written) for names in each):
-        seen = group_data.effective(files, names, data)
-        for finding in placed(check(site, seen, defaults, find, home), files, names, data,
-                              inventory):  # fmt: skip
-            note = report.error if finding.severity == "error" else report.warn
-            note(finding.file, finding.path, finding.message, finding.fix)
+        host = group_data.of_host(files, inventory, names, data)
+        chosen, findings = model.read(host.data)
+        wrong = {model.name_of(one.path) for one in findings}
+        if site is not None:
+            findings += check(site, chosen, wrong=wrong, ssh_key=data.get("ssh_key"), home=home)
+            findings += tuple(check_secrets(site, chosen, find))
+        for finding in findings:
+            placed = host.place(finding) if finding.file == FOLDER else finding
+            note = report.error if placed.severity == "error" else report.warn
+            note(placed.file, placed.path, placed.message, placed.fix)
     return tuple(report.findings)
 
 
@@ -62,7 +64,7 @@ def chain(site: Site) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def unused(
+def unread(
     files: Sequence[SettingsFile],
     data: Mapping[str, Any],
     *,
@@ -76,10 +78,9 @@ def unused(
     Args:
         data: of the inventory's hosts; `label` is what findings call the inventory.
         groups: names that a settings file may have, beside `all`.
-        known: names of settings beside those of `group_data/all.py`.
+        known: names of settings that pyinfra itself reads.
     """
     groups = [ALL, *groups]
-    names = {*known, *PROJECT, *(key for f in files if f.group == ALL for key in f.values)}
     for file in files:
         if file.group not in groups:
             hint = near(file.group, groups)
@@ -87,25 +88,8 @@ def unused(
                 file.label, "", f"no group is called {file.group!r}, so nothing reads this file",
                 f"{hint}name it after one of: {', '.join(sorted(groups))}",
             )  # fmt: skip
-    places = [(f.label, f.values) for f in files if f.group != ALL] + [(label, data)]
+    places = [(file.label, file.values) for file in files] + [(label, data)]
     for place, values in places:
-        for key in values:
-            if key not in names and not key.startswith("_"):
-                hint = near(key, sorted(names))
-                report.warn(place, key, "no code reads this setting", f"{hint}remove it")
-
-
-def placed(
-    problems: Iterable[Problem], files: Sequence[SettingsFile], groups: Sequence[str],
-    data: Mapping[str, Any], label: str,
-) -> Iterator[Finding]:  # fmt: skip
-    """Each problem as a finding, in the file that gives the setting its value."""
-    for problem in problems:
-        owners = [f.label for g in (ALL, *groups) for f in files if f.group == g
-                  and problem.setting in f.values]  # fmt: skip
-        if problem.setting in data:
-            owners.append(label)
-        file = owners[-1] if owners else f"{FOLDER}/{ALL}.py"
-        if problem.path.startswith("secret "):
-            file = "secrets"
-        yield Finding(file, problem.path, problem.message, problem.fix, problem.severity)
+        for name, fix in model.unknown(values, known):
+            if not name.startswith(model.PROXMOX):  # an error, found with the wrong values
+                report.warn(place, name, "no code reads this setting", fix)

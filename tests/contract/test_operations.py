@@ -17,6 +17,7 @@ from pyinfra.api.operations import run_ops
 from pyinfra.context import ctx_inventory, ctx_state
 
 from operations import portainer, secret_rotation, ssh_forward
+from phoenix.secrets.catalog import ADMIN_PASSWORD
 from phoenix.secrets.store import SecretStore
 from tests.contract.conftest import Start
 from tests.contract.docker_double import LOG_LINE
@@ -101,7 +102,7 @@ def test_password_changes_in_portainer_before_it_counts_in_the_store(
     caplog.set_level(logging.DEBUG)
     server = fresh()
     access = portainer.PortainerAccess(server.url, server.ca.read_text())
-    name, path = secret_rotation.PASSWORD, tmp_path / "secrets.json"
+    name, path = ADMIN_PASSWORD, tmp_path / "secrets.json"
     SecretStore(path, {}).merge({name: PASSWORD})
     store = SecretStore(path, {})
     new = store.propose(name).get_secret_value()

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from lab.proxmox_server import Hypervisor, furnish
 from phoenix.declaration.load import load_site
+from phoenix.declaration.settings import parse
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.plan import Plan, plan
 from phoenix.proxmox.transport import Endpoint, Trust, connect
@@ -71,6 +72,8 @@ def make_client(url: str, trust: Trust, token: str | None = None, **more: Any) -
 @pytest.fixture
 def planned(site: Site, tmp_path: Path) -> Callable[..., Plan]:
     def make(changed: Site | None = None, **data: Any) -> Plan:
-        return plan(changed or site, {"proxmox_ssh_keys": (KEY,), **data}, home=tmp_path)
+        chosen = {"proxmox_ssh_keys": (KEY,), "proxmox_vm_user": None, **data}
+        config = parse(chosen).proxmox
+        return plan(changed or site, config, ssh_key=None, home=tmp_path)
 
     return make

@@ -21,10 +21,10 @@ from phoenix.runs.revision import NONE, Revision
 from tests.unit.project_copy import ROOT, phoenix
 from tests.unit.project_copy import project as project
 
-NO_SITE = {"lab up", "lab down", "lab status", "lab shell"}
-"""Verbs about the lab itself: it has one inventory."""
-NO_JSON = {"lab up", "lab down", "lab shell"}
-"""Verbs that hand over to another program."""
+NO_SITE = {"lab up", "lab down", "lab status", "lab shell", "schema"}
+"""Verbs about the lab itself, which has one inventory, and about every site's files."""
+NO_JSON = {"lab up", "lab down", "lab shell", "schema"}
+"""Verbs that hand over to another program, and the one whose words are JSON already."""
 
 
 def verbs(command: Any = None, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from phoenix.cli.verbs import VERBS
-from phoenix.declaration import settings
+from phoenix.declaration import group_data
 from phoenix.declaration.load import load_site
 from phoenix.site.findings import Report
 from phoenix.site.model import Site
@@ -137,16 +137,20 @@ def test_settings_are_executed_once(project: Path, monkeypatch: pytest.MonkeyPat
     from phoenix.cli.project import load
 
     reads: list[Path] = []
-    original = settings.read
+    original = group_data.read
 
-    def counted(root: Path, report: Report) -> tuple[settings.SettingsFile, ...]:
+    def counted(root: Path, report: Report) -> tuple[group_data.SettingsFile, ...]:
         reads.append(root)
         return original(root, report)
 
-    monkeypatch.setattr(settings, "read", counted)
-    found = load(project / "inventories/phoenix.py")
-    assert found.settings["timezone"] == found.settings["timezone"] == "America/New_York"
-    assert found.settings["ssh_user"] == "root", "the inventory's own data come first"
+    monkeypatch.setattr(group_data, "read", counted)
+    file = project / "inventories/phoenix.py"
+    file.write_text(file.read_text().replace('"ssh_user"', '"proxmox_node": "pve2", "ssh_user"'))
+    (project / "group_data/phoenix.py").write_text('proxmox_node = "pve1"\n')
+    found = load(file)
+    found.tell_warnings()
+    assert found.settings.timezone == found.settings.timezone == "America/New_York"
+    assert found.settings.proxmox.node == "pve2", "the inventory's own data come first"
     assert reads == [project]
 
 

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from phoenix.cli.reports.validate import Verdict
-from phoenix.declaration import settings as group_data
-from phoenix.site.findings import Report
-from tests.unit.project_copy import INHERITED, ROOT, changed, phoenix
+from tests.unit.project_copy import INHERITED, changed, phoenix
 from tests.unit.project_copy import project as project
 from tests.unit.site_builder import LXC, VM
 
@@ -44,13 +42,11 @@ def test_files_of_the_earlier_system_are_accepted_with_warnings(
 
 
 def test_a_directory_will_do_and_has_the_settings_of_its_project(project: Path) -> None:
-    (project / "group_data" / "all.py").write_text("dns_upstreams = []\ndns_stop_rebind = True\n")
+    (project / "group_data" / "all.py").write_text("dns_upstreams = []\n")
     done = phoenix("validate", "--json", "-i", project / "inventories")
     assert done.exit_code == 1, done.output
     found = json.loads(done.stdout)["findings"]
-    assert ("dns_upstreams", 1) in [(one["path"], one["line"]) for one in found], found
-    missing = [one["path"] for one in found if "is missing" in one["message"]]
-    assert {"artifacts", "timezone", "portainer_image"} <= set(missing), found
+    assert [(one["path"], one["line"]) for one in found] == [("dns_upstreams", 1)], found
 
 
 def test_faulty_declaration_is_told_though_the_inventory_itself_ends(project: Path) -> None:
@@ -130,7 +126,7 @@ WARNINGS = [
     ('ssh_usr = "root"', "ssh_usr", "did you mean 'ssh_user'?"),
     ('portainer_image = "portainer/portainer-ce"', "portainer_image", "name a version"),
     ('stack_variables = {"qdrant": {}}', "stack_variables.qdrant", "'qdrant_service'?"),
-    ('artifacts = {**__import__("runpy").run_path("group_data/all.py")["artifacts"], "nginx": {}}',
+    ('from phoenix.declaration.pins import ARTIFACTS\nartifacts = {**ARTIFACTS, "nginx": {}}',
      "artifacts.nginx", "remove it"),
 ]  # fmt: skip
 
@@ -206,6 +202,24 @@ def test_secret_is_checked_and_never_shown(project: Path, monkeypatch: pytest.Mo
     assert not home.exists(), "nothing is made, secrets least of all"
 
 
+def test_value_that_no_variable_can_hold_is_found_and_not_shown(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = project.parent / "secret"
+    secret.write_bytes(b"hush\0hush")
+    monkeypatch.setenv("PHOENIX_SECRET_THINKHEADS_AI_APP_DATABASE_PASS_FILE", str(secret))
+    done = phoenix("validate", "-i", project / INVENTORY)
+    assert done.exit_code == 1, done.output
+    assert "secret thinkheads_ai_app_database_pass has a null character" in done.stdout
+    assert "hush" not in done.output
+    monkeypatch.delenv("PHOENIX_SECRET_THINKHEADS_AI_APP_DATABASE_PASS_FILE")
+    text = 'stack_variables = {"qdrant_service": {"QDRANT_LOG_LEVEL": "a\\0b"}}\n'
+    (project / "group_data" / "phoenix.py").write_text(text)
+    (found,) = verdict(project, code=1).findings
+    assert (found.file, found.line) == ("group_data/phoenix.py", 1)
+    assert "QDRANT_LOG_LEVEL: its value has a null character" in found.message
+
+
 def test_proxmox_is_well_with_its_token(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHOENIX_SECRET_PROXMOX_API_TOKEN", "phoenix@pve!x=1")
     (project / "group_data" / "phoenix.py").write_text('proxmox_api = "ssh"\n')
@@ -223,12 +237,3 @@ def test_absent_inventory_is_told_with_the_mend() -> None:
     done = phoenix("validate", "-i", "/nowhere/site.py")
     assert done.exit_code == 1
     assert "there is no inventory /nowhere/site.py" in str(done.exception)
-
-
-def test_every_setting_of_ours_is_read_by_some_code() -> None:
-    read = group_data.asked_for(ROOT)
-    report = Report()
-    ours = next(one for one in group_data.read(ROOT, report) if one.group == group_data.ALL)
-    assert report.findings == []
-    unread = {n for n in ours.values if n not in read and not n.startswith("proxmox_")}
-    assert unread == set()

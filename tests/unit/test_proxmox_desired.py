@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from phoenix.declaration.load import load_site
+from phoenix.declaration.settings import GuestSettings, ProxmoxSettings
 from phoenix.proxmox.desired import Archive, Clone, CloudImage, Wanted, desired
 from phoenix.proxmox.diff import Observed, compare
-from phoenix.proxmox.settings import GuestSettings, ProxmoxSettings
 from phoenix.site.findings import ConfigError
 from phoenix.site.model import Site
 from tests.unit.project_copy import INHERITED
@@ -29,7 +29,7 @@ def site() -> Site:
 
 
 def by_id(site: Site, settings: ProxmoxSettings | None = None) -> dict[int, Wanted]:
-    found = desired(site, settings or ProxmoxSettings(), [KEY])
+    found = desired(site, settings or ProxmoxSettings(vm_user=None), [KEY])
     return {guest.vmid: guest for guest in found}
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phoenix.declaration.settings import parse
 from phoenix.proxmox import values
 from phoenix.proxmox.keys import Flag, Key, Nic, Note, Number, Props, SshKeys, Tags, Text, Words
-from phoenix.proxmox.settings import settings
 from phoenix.site.findings import ConfigError
 
 MAC = "52:54:00:AA:BB:CA"
@@ -120,6 +120,6 @@ def test_wrong_settings_are_named() -> None:
         "proxmox_typo": 1, "unrelated": object(),
     }  # fmt: skip
     with pytest.raises(ConfigError) as caught:
-        settings(data)
+        parse(data)
     places = {finding.path for finding in caught.value.findings}
     assert places == {"proxmox_api", "proxmox_guests.101.vlan", "proxmox_typo"}, caught.value

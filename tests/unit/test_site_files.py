@@ -156,13 +156,13 @@ def test_nameserver_at_the_gateway_warns(tmp_path: Path) -> None:
 def test_unknown_key_asks_did_you_mean(tmp_path: Path) -> None:
     declared = minimal()
     declared.lxc["lxc_configs"]["102"]["dependancies"] = ["103"]
-    declared.vm["vms"][0]["traefik_service"]["schema"] = "https"
+    declared.vm["vms"][0]["network_config"]["brigde"] = "vmbr1"
     loaded = declared.load(tmp_path)
     assert loaded.warnings == (
         Finding(LXC, "lxc_configs.102.dependancies", "unknown key, ignored",
                 "did you mean 'dependencies'?", "warning"),
-        Finding(VM, "vms[0].traefik_service.schema", "unknown key, ignored",
-                "did you mean 'scheme'?", "warning"),
+        Finding(VM, "vms[0].network_config.brigde", "unknown key, ignored",
+                "did you mean 'bridge'?", "warning"),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from phoenix.cli import project, tables
-from phoenix.secrets import catalog as secret_names
+from phoenix.secrets import catalog
 from phoenix.secrets.store import Origin
 
 _ORIGINS = {"store": "generated, kept", "absent": "not there yet"}
@@ -32,7 +32,7 @@ class Listing(BaseModel):
 
 def listing(site: project.Project, made: tuple[str, ...] = ()) -> Listing:
     """Every secret of a site; `made` are the names of those that were generated just now."""
-    found = secret_names.listing(site.site, site.secrets)
+    found = catalog.listing(site.site, site.secrets)
     return Listing(
         site=site.name,
         store=str(site.secrets.path),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from phoenix.components.artifacts import version_tuple
+from phoenix.declaration.settings import Settings
 from phoenix.derived.control_plane import ca
 from phoenix.site import duration
 from phoenix.site.findings import SettingError
@@ -85,6 +86,19 @@ class Claims:
                 "settings step_ca_lifetime_minimum <= _default <= _maximum do not hold: "
                 f"{self.minimum}, {self.default}, {self.maximum}"
             )
+
+
+def claims(settings: Settings) -> Claims:
+    """The lifetimes that the settings give.
+
+    Raises:
+        StepCaError: they contradict each other.
+    """
+    return Claims(
+        minimum=settings.step_ca_lifetime_minimum,
+        maximum=settings.step_ca_lifetime_maximum,
+        default=settings.step_ca_lifetime_default,
+    )
 
 
 def config(site: Site, claims: Claims) -> str:

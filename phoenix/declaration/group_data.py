@@ -1,0 +1,134 @@
+"""Where settings stand: `group_data/*.py` and inventory data, read as pyinfra reads them.
+
+pyinfra takes every top-level name of such a file that is not imported. Of a setting that stands in
+several places the nearest to the host counts: inventory data, the file named after the inventory,
+the files of its groups (a later group of the inventory before an earlier one), `all.py`
+(https://docs.pyinfra.com/en/3.x/inventory-data.html; pyinfra_cli.inventory).
+"""
+
+from __future__ import annotations
+
+import ast
+import runpy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from phoenix.declaration import settings as model
+from phoenix.declaration.settings import FOLDER, Settings, name_of
+from phoenix.place import deploys_of
+from phoenix.site.findings import ConfigError, Finding, Report
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class SettingsFile:
+    """One file of settings. `label` is what findings call it; `values` are its settings."""
+
+    label: str
+    group: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class HostSettings:
+    """All places from which one host takes its settings, the farthest first."""
+
+    places: tuple[SettingsFile, ...]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the host sees, by pyinfra's precedence."""
+        return {name: value for place in self.places for name, value in place.values.items()}
+
+    def place(self, finding: Finding) -> Finding:
+        """The finding, with the file in which its setting stands; `all.py` where none has it."""
+        setting = name_of(finding.path)
+        owners = [place.label for place in self.places if setting in place.values]
+        return replace(finding, file=owners[-1] if owners else f"{FOLDER}/{ALL}.py")
+
+
+def read(root: Path, report: Report) -> tuple[SettingsFile, ...]:
+    """All settings files of a project, sorted by name; one that fails is reported and left out.
+
+    They are Python and are executed, as pyinfra does at the start of each run.
+    """
+    found = []
+    # A site's folder without deploys has the settings of the installed project below its own.
+    folders = dict.fromkeys((deploys_of(root), root))
+    for file in (file for folder in folders for file in sorted((folder / FOLDER).glob("*.py"))):
+        label = f"{FOLDER}/{file.name}"
+        try:
+            imported = _imported(file.read_text(encoding="utf-8"))
+            values = runpy.run_path(str(file))
+        except Exception as error:  # noqa: BLE001 - whatever somebody's Python raises
+            line = getattr(error, "lineno", None)
+            report.error(
+                label,
+                f"line {line}" if line else "",
+                f"cannot be read: {type(error).__name__}: {error}",
+                "correct the file: pyinfra executes it at the start of each run",
+            )
+            continue
+        exported = values.get("__all__", [name for name in values if name not in imported])
+        own = {k: v for k, v in values.items() if k in exported and not k.startswith("__")}
+        found.append(SettingsFile(label, file.stem, own))
+    return tuple(found)
+
+
+def of_host(
+    files: Sequence[SettingsFile],
+    inventory: str,
+    groups: Sequence[str],
+    data: Mapping[str, Any],
+) -> HostSettings:
+    """Where a host takes its settings from.
+
+    Args:
+        inventory: its inventory relative to the project, as "inventories/phoenix.py".
+        groups: the host's, in the order in which the inventory defines them.
+        data: the host's in the inventory.
+    """
+    names = (ALL, *groups, Path(inventory).stem)
+    places = [file for name in names for file in files if file.group == name]
+    return HostSettings((*places, SettingsFile(inventory, "", data)))
+
+
+def load(
+    root: Path, inventory: str, groups: Sequence[str] = (), data: Mapping[str, Any] | None = None
+) -> Settings:
+    """The settings of one host of a project, checked.
+
+    Args:
+        root: the project's directory; the others as for `of_host`.
+
+    Raises:
+        ConfigError: a file that cannot be read, or a wrong setting, with file and fix.
+    """
+    report = Report()
+    host = of_host(read(root, report), inventory, groups, data or {})
+    report.raise_errors()
+    return checked(host)
+
+
+def checked(host: HostSettings) -> Settings:
+    """The settings of one host.
+
+    Raises:
+        ConfigError: a setting has a wrong value; with the file in which it stands, and the fix.
+    """
+    settings, findings = model.read(host.data)
+    if findings:
+        raise ConfigError(map(host.place, findings))
+    return settings
+
+
+def _imported(text: str) -> set[str]:
+    return {name for node in ast.parse(text).body for name in _names(node)}
+
+
+def _names(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        yield from ((one.asname or one.name).partition(".")[0] for one in node.names)

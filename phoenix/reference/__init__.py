@@ -1,0 +1,1 @@
+"""What may be written, from the models: JSON Schema for editors, docs/reference.md for people."""

@@ -1,0 +1,204 @@
+"""Settings: one typed model, found where pyinfra finds them, checked with file, name and fix."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyinfra.api import Config, Inventory, State
+from pyinfra.connectors.ssh import ConnectorData
+from pyinfra.context import ctx_state
+from pyinfra_cli.inventory import make_inventory
+
+from phoenix.cli import project as cli_project
+from phoenix.declaration import group_data, settings
+from phoenix.declaration.settings import RunArguments, Settings, SiteData
+from phoenix.site.findings import ConfigError, Report
+from tests.unit.project_copy import ROOT, changed, phoenix
+from tests.unit.project_copy import project as project
+from tests.unit.site_builder import VM
+
+INVENTORY = "inventories/phoenix.py"
+FILES = {
+    "all": 'timezone = "all"\nnginx_max_body = "1m"\ndns_upstreams = ["9.9.9.9"]\n',
+    "lxc": 'timezone = "lxc"\nstep_ca_years = 3\nnginx_max_body = "2m"\n',
+    "nginx": 'import os\ntimezone = "nginx"\nstep_ca_years = 4\n__all__ = ["timezone"]\n',
+    "docker": 'from os import sep\ntimezone = "docker"\ndocker_log_files = 7\n',
+    "phoenix": "ssh_confirm_seconds = 9\nstep_ca_years = 5\n",
+}
+
+
+def test_values_are_those_that_pyinfra_gives_each_host(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in FILES.items():
+        (project / "group_data" / f"{name}.py").write_text(text)
+    inventory = project / INVENTORY
+    inventory.write_text(
+        inventory.read_text().replace('"ssh_user"', '"docker_log_files": 1, "ssh_user"')
+    )
+    monkeypatch.chdir(project)
+    with ctx_state.use(State(Inventory.empty(), Config())):
+        made = make_inventory(INVENTORY, cwd=str(project))
+    files = group_data.read(project, Report())
+    hosts = list(made)
+    assert len(hosts) == 6
+    for host in hosts:
+        groups = [name for name in host.groups if name != Path(INVENTORY).stem]
+        own = made.get_host_data(host.name)
+        seen = group_data.of_host(files, INVENTORY, groups, own).data
+        assert seen == host.data.dict(), host.name
+    gateway = made.get_host("nginx-phoenix").data
+    assert (gateway.timezone, gateway.step_ca_years, gateway.nginx_max_body) == ("nginx", 5, "2m")
+
+
+def test_a_setting_s_file_is_the_one_whose_value_counts(project: Path) -> None:
+    for name in ("all", "nginx", "phoenix"):
+        (project / "group_data" / f"{name}.py").write_text("nginx_max_body = 1\n")
+    with pytest.raises(ConfigError) as caught:
+        group_data.load(project, INVENTORY, ("lxc", "nginx"))
+    (fault,) = caught.value.findings
+    assert (fault.file, fault.path, fault.fix) == (
+        "group_data/phoenix.py", "nginx_max_body", "write text",
+    )  # fmt: skip
+    (project / "group_data" / "phoenix.py").write_text("")
+    with pytest.raises(ConfigError, match=r"group_data/nginx\.py: nginx_max_body: is 1"):
+        group_data.load(project, INVENTORY, ("lxc", "nginx"))
+    with pytest.raises(ConfigError, match=r"inventories/phoenix\.py: nginx_max_body: is 2"):
+        group_data.load(project, INVENTORY, ("lxc", "nginx"), {"nginx_max_body": 2})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("stack_prune", "stacks_prune"),
+        ("treafik_user", "traefik_dashboard_user"),
+        ("dns_upstream", "dns_upstreams"),
+        ("ssh_usr", "ssh_user"),
+    ],
+)
+@pytest.mark.parametrize("file", ["all", "nginx", "phoenix"])
+def test_misspelt_setting_is_found_in_every_file(
+    project: Path, file: str, name: str, meant: str
+) -> None:
+    place = project / "group_data" / f"{file}.py"
+    place.write_text(f"\n{name} = 1\n")
+    done = phoenix("validate", "--strict", "-i", project / INVENTORY)
+    assert done.exit_code == 2, done.output
+    assert f"group_data/{file}.py\n  warning  line 2, {name}" in done.stdout
+    assert f"did you mean '{meant}'?" in done.stdout
+
+
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({"timezone": 5}, "timezone", "write text"),
+    ({"dns_stop_rebind": "no"}, "dns_stop_rebind", "write True or False"),
+    ({"dns_stop_rebind": 0}, "dns_stop_rebind", "write True or False"),
+    ({"docker_log_files": True}, "docker_log_files", "write a whole number"),
+    ({"docker_log_files": "5"}, "docker_log_files", "write a whole number"),
+    ({"docker_log_files": 0}, "docker_log_files", "write a number from 1 up"),
+    ({"nginx_hsts_seconds": -1}, "nginx_hsts_seconds", "write a number from 0 up"),
+    ({"dns_upstreams": "9.9.9.9"}, "dns_upstreams", "write a list"),
+    ({"dns_upstreams": ["9.9.9.9", 8]}, "dns_upstreams[1]", "write text"),
+    ({"artifacts": []}, "artifacts", "write a dictionary"),
+    ({"artifacts": {"traefik": {"amd64": {"sha": "1"}}}}, "artifacts.traefik.amd64.sha", "remove"),
+    ({"stack_variables": {"a": {"B": 1}}}, "stack_variables.a.B", "write text"),
+    ({"docker_packages": "snap"}, "docker_packages", "write 'distribution' or 'docker'"),
+    ({"docker_apt_url": "http://x"}, "docker_apt_url", "packages are run as root"),
+    ({"step_ca_lifetime_default": "1 day"}, "step_ca_lifetime_default", "write for example 24h"),
+    ({"proxmox_ssh_seconds": "5"}, "proxmox_ssh_seconds", "write a whole number"),
+    ({"proxmox_guests": {101: {"vlan": 5000}}}, "proxmox_guests.101.vlan", "docs/reference.md"),
+    ({"proxmox_fierwall": True}, "proxmox_fierwall", "did you mean 'proxmox_firewall'?"),
+]
+
+
+@pytest.mark.parametrize(("data", "path", "fix"), WRONG, ids=[str(one[0]) for one in WRONG])
+def test_wrong_value_is_named_with_its_fix_and_counts_as_the_default(
+    data: dict[str, Any], path: str, fix: str
+) -> None:
+    found, findings = settings.read({**data, "step_ca_years": 7, "unrelated": object()})
+    (fault,) = findings
+    assert (fault.path, fault.severity) == (path, "error")
+    assert fix in fault.fix
+    assert found == Settings(step_ca_years=7)
+    with pytest.raises(ConfigError):
+        settings.parse(data)
+
+
+def test_a_list_may_be_a_tuple_and_data_gives_recipients_with_commas() -> None:
+    found = settings.parse({"dns_upstreams": ("1.1.1.1",), "backup_recipients": "age1a, age1b"})
+    assert (found.dns_upstreams, found.backup_recipients) == (("1.1.1.1",), ("age1a", "age1b"))
+
+
+def test_all_py_holds_what_the_site_changes_and_nothing_else() -> None:
+    report = Report()
+    (ours,) = [one for one in group_data.read(ROOT, report) if one.group == group_data.ALL]
+    assert report.findings == []
+    defaults = Settings()
+    repeated = {name for name, value in ours.values.items() if getattr(defaults, name) == value}
+    assert repeated == set()
+
+
+def test_every_setting_is_explained() -> None:
+    bare = {name for name, info in settings.fields().items() if not info.description}
+    assert bare == set()
+
+
+def attributes(*folders: str) -> Iterator[str]:
+    for folder in folders:
+        for file in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Attribute):
+                    yield node.attr
+
+
+def test_every_setting_is_read_by_some_code() -> None:
+    own = set(Settings.model_fields)
+    assert own - set(attributes("deploys", "phoenix/components")) == set()
+    proxmox = set(settings.ProxmoxSettings.model_fields)
+    assert proxmox - set(attributes("deploys", "operations", "phoenix/proxmox")) == set()
+
+
+def host_data() -> Iterator[tuple[str, str]]:
+    """Every name that code takes from a host's data by itself, and where."""
+    for folder in ("deploys", "operations", "facts"):
+        for file in (ROOT / folder).glob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "host.data.get":
+                    if isinstance(node.args[0], ast.Constant):
+                        yield file.name, str(node.args[0].value)
+                elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "host.data":
+                    yield file.name, node.attr
+
+
+def test_settings_are_read_through_the_model_alone() -> None:
+    """What is left is what a run or an inventory tells, all of it declared."""
+    declared = {*SiteData.model_fields, *RunArguments.model_fields, *ConnectorData.__annotations__}
+    seen = set(host_data())
+    assert seen
+    assert {one for one in seen if one[1] not in {*declared, "get", "dict"}} == set()
+
+
+def test_plan_and_sync_tell_what_is_ignored(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "group_data" / "nginx.py").write_text("nginx_max_bdy = '1m'\nssh_port = 22\n")
+    changed(project / "inventories" / VM, lambda data: data["vms"][1].update(memroy_mb=5))
+    cli_project.load(project / INVENTORY).tell_warnings()
+    said = capsys.readouterr().err
+    assert "warning: group_data/nginx.py: nginx_max_bdy: no code reads this setting" in said
+    assert f"warning: {VM}: vms[1].memroy_mb: unknown key, ignored" in said
+    assert said.count("warning: ") == 2
+
+
+@pytest.mark.parametrize("verb", ["plan", "sync"])
+def test_a_run_begins_with_the_warnings(
+    project: Path, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are told before any host is: here no target is known, so the run ends there."""
+    told: list[Path] = []
+    monkeypatch.setattr(cli_project.Project, "tell_warnings", lambda self: told.append(self.root))
+    assert phoenix(verb, "no-such-target", "-i", project / INVENTORY).exit_code == 1
+    assert told == [project]
