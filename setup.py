@@ -15,7 +15,7 @@ from setuptools.command.build_py import build_py
 PROJECT = ("config.py", "deploys", "facts", "group_data/all.py", "inventories/directory.py",
            "operations")  # fmt: skip
 EXAMPLE = ("inventories/phoenix.py", "inventories/phoenix_lxc_configs.json",
-           "inventories/phoenix_vm_configs.json", "stacks")  # fmt: skip
+           "inventories/phoenix_vm_configs.json", "inventories/schema", "stacks")  # fmt: skip
 COPIES = ((".", PROJECT), ("example", EXAMPLE))
 
 
