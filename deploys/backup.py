@@ -12,7 +12,7 @@ from pathlib import Path
 from pyinfra import host
 
 from deploys import backups
-from deploys.context import me, pinned_program, secrets, setting_errors, settings, site
+from deploys.context import pinned_program, secrets, setting_errors, settings, site, site_host
 from operations import backup
 from phoenix.backup import BackupError
 from phoenix.backup.contents import CA_MEMBERS
@@ -29,21 +29,21 @@ with setting_errors():
     if not host.data.get("backup_to"):
         raise BackupError("backup_to is missing: --data backup_to=DIRECTORY on this machine")
 
-if me() == ca and "ca" in parts:
+if site_host() == ca and "ca" in parts:
     with setting_errors():
         program = pinned_program("step-ca")
     backup.collected(
         name="Backup: the CA",
         source=backup.Source("ca", UNIT, DIRECTORY, CA_MEMBERS, f"step-ca {program.version}"),
     )
-if me() == site().portainer and "portainer" in parts:
+if site_host() == site().portainer and "portainer" in parts:
     backup.collected(
         name="Backup: Portainer",
         source=backup.Source(
             "portainer", SERVER_UNIT, DATA_VOLUME, (".",), settings().portainer_image
         ),
     )
-if me() in (ca, site().portainer):
+if site_host() in (ca, site().portainer):
     backup.written(
         name="Backup: encrypted file",
         site=site(),
@@ -52,5 +52,5 @@ if me() in (ca, site().portainer):
         lock=seal,
         revision=backups.revision(),
         store=secrets(),
-        writer=me() == ca,
+        writer=site_host() == ca,
     )

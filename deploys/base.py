@@ -3,7 +3,7 @@
 from pyinfra import host
 from pyinfra.api import DeployError
 
-from deploys.context import me, settings, site
+from deploys.context import settings, site, site_host
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
@@ -15,7 +15,7 @@ SSHD = "/etc/ssh/sshd_config.d/10-phoenix.conf"
 UPDATES = "/etc/apt/apt.conf.d/60phoenix"
 
 # An LXC guest has its host's clock; a machine of its own keeps its own.
-time_keeper = [] if me().kind == "lxc" else [("systemd-timesyncd", "chrony", "ntpsec")]
+time_keeper = [] if site_host().kind == "lxc" else [("systemd-timesyncd", "chrony", "ntpsec")]
 packages(
     name="Base: packages",
     names=[
@@ -37,7 +37,7 @@ files = {
         )
     ),
 }
-if me().kind == "lxc":
+if site_host().kind == "lxc":
     # Proxmox VE writes a container's resolv.conf at each start unless this file stands beside it.
     files["/etc/.pve-ignore.resolv.conf"] = TreeFile("")
 config_tree(

@@ -1,6 +1,6 @@
 """How the CA's service is stopped and asked how it is, for the deploys that change it."""
 
-from deploys.context import me, site
+from deploys.context import site, site_host
 from phoenix.components.step_ca.config import DIRECTORY, UNIT
 from phoenix.derived import control_plane
 from phoenix.files import render
@@ -21,6 +21,6 @@ def health(lifetime: str) -> str:
     return render(
         "components/step_ca/health.sh.j2",
         root=f"{DIRECTORY}/certs/root_ca.crt",
-        url=f"https://{me().address}:{control_plane.ca(site()).port}",
+        url=f"https://{site_host().address}:{control_plane.ca(site()).port}",
         lifetime=lifetime,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,13 +26,18 @@ from phoenix.secrets.store import SecretStore
 from phoenix.site.findings import ConfigError, Report, SettingError
 from phoenix.site.model import Host, Site
 
+# pyinfra tells operations apart by inspect.stack(), and inspect looks through all loaded modules
+# for each file of the stack that belongs to none, as a deploy does: a sixth of a run's CPU time.
+for _file in Path(__file__).parent.glob("*.py"):
+    inspect.modulesbyfile.setdefault(os.path.normcase(_file.absolute()), "__main__")
+
 
 def site() -> Site:
     """The site that this run's inventory was made from; loaded once."""
     return site_of(host.data.dict())  # type: ignore[no-untyped-call]
 
 
-def me() -> Host:
+def site_host() -> Host:
     """This host in the site."""
     return site().host(host.name)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pyinfra import host
 
-from deploys.context import me, setting_errors, site
+from deploys.context import setting_errors, site, site_host
 from facts.certificates import ServedCertificates
 from facts.containers import ComposeContainers
 from facts.host_fact import FactError
@@ -19,7 +19,7 @@ from phoenix.health.served import served
 from phoenix.runs.reporter import value
 
 with setting_errors():
-    asked = observation.request(site(), me(), host.data.get("observe", observation.ALL))
+    asked = observation.request(site(), site_host(), host.data.get("observe", observation.ALL))
 
 # Nothing here may end the run: what cannot be read is told as missing, and the rest stays.
 questions: dict[str, Question[Any]] = {}

@@ -2,7 +2,7 @@
 
 from deploys import portainer_trees
 from deploys.access import portainer as access
-from deploys.context import me, secrets, setting_errors, settings, site
+from deploys.context import secrets, setting_errors, settings, site, site_host
 from operations import portainer, secret_rotation
 from operations.config_tree import config_tree
 from operations.images import images
@@ -15,7 +15,7 @@ from phoenix.site.roles import guest_with
 with setting_errors():
     server = guest_with(site(), "portainer")
 
-if me() == server:
+if site_host() == server:
     with setting_errors():
         if unfinished := secrets().begun(ADMIN_PASSWORD):
             secrets().propose(ADMIN_PASSWORD)
@@ -34,7 +34,7 @@ if me() == server:
         )
     portainer.admin(name="Portainer: administrator and API key", access=access(), password=password)
 
-if me() in site().agents:
+if site_host() in site().agents:
     images(
         name="Portainer agent: image",
         references=[settings().portainer_agent_image],
@@ -42,11 +42,13 @@ if me() in site().agents:
     )
     config_tree(name="Portainer agent", tree=portainer_trees.agent())
 
-if me() == server or me() in site().agents:
+if site_host() == server or site_host() in site().agents:
     # Made by the agent's host when both are ready: an operation waits for all that take part.
     portainer.endpoint(
         name="Portainer: endpoint",
-        agent=me().portainer_environment if me() in site().agents else None,
-        url=agent_url(control_plane.agent(site(), me())) if me() in site().agents else "",
+        agent=site_host().portainer_environment if site_host() in site().agents else None,
+        url=agent_url(control_plane.agent(site(), site_host()))
+        if site_host() in site().agents
+        else "",
         access=access(),
     )

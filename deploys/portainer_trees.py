@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploys.context import me, secrets, settings, site
+from deploys.context import secrets, settings, site, site_host
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.portainer.config import (
     AGENT_UNIT,
@@ -76,15 +76,16 @@ def server() -> Tree:
 def agent() -> Tree:
     """The agent on this Docker host."""
     image = settings().portainer_agent_image
-    service = control_plane.agent(site(), me())
+    service = control_plane.agent(site(), site_host())
     # Docker's published ports bypass the INPUT chain; this rule is in front of them. Its words are
     # in the order in which `iptables -S` gives them, so an earlier rule (another port or server) is
     # told from this one.
     rule = fill(
         "DOCKER-USER -p tcp -m conntrack ! --ctorigsrc {{ server }} --ctorigdst {{ agent }} "
-        "--ctorigdstport {{ port }} -m comment --comment phoenix-agent -j DROP",
+        "--ctorigdstport {{ port }} -m comment --comment phoenix-agent "
+        "-j REJECT --reject-with tcp-reset",
         server=guest_with(site(), "portainer").address,
-        agent=me().address,
+        agent=site_host().address,
         port=service.port,
     )
     remove_earlier = (
@@ -113,7 +114,8 @@ def agent() -> Tree:
         # The agent's certificate is its own and changes with each start; its ping needs no
         # secret, and the server proves itself to it with one.
         health=fill(
-            "curl -fsSk --max-time 3 https://{{ end }}/ping", end=f"{me().address}:{service.port}"
+            "curl -fsSk --max-time 3 https://{{ end }}/ping",
+            end=f"{site_host().address}:{service.port}",
         ),
         deadline=120,
     )

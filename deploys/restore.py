@@ -12,7 +12,7 @@ moved aside.
 from pyinfra import local
 
 from deploys import backups
-from deploys.context import me, secrets, setting_errors, site
+from deploys.context import secrets, setting_errors, site, site_host
 from operations import restore
 from phoenix.backup import BackupError
 from phoenix.site.roles import guest_with
@@ -26,18 +26,18 @@ with setting_errors():
             raise BackupError(f"restore_parts: the backup has no part {name}")
     ca = guest_with(site(), "step_ca")
     # All refusals come here, before the first change: with -y no operation is looked at before.
-    if me() == ca and "secrets" in parts:
+    if site_host() == ca and "secrets" in parts:
         restore.secrets_to_take(given, secrets(), replace=replace)
-    if me() == ca and "ca" in parts:
+    if site_host() == ca and "ca" in parts:
         restore.ca_step(given, replace=replace)
-    if me() == site().portainer and "portainer" in parts:
+    if site_host() == site().portainer and "portainer" in parts:
         restore.portainer_step(given, replace=replace)
 
-if me() == ca and "secrets" in parts:
+if site_host() == ca and "secrets" in parts:
     restore.secrets(
         name="Restore: generated secrets", given=given, store=secrets(), replace=replace
     )
-if me() == ca and "ca" in parts:
+if site_host() == ca and "ca" in parts:
     restore.ca(name="Restore: the CA", given=given, replace=replace)
 
 # What the two need around them; nothing of it changes where it stands already.
@@ -49,7 +49,7 @@ if "ca" in parts:  # else a lost CA would be made anew here
     local.include("deploys/trust.py")
 if "portainer" in parts:
     local.include("deploys/docker.py")
-    if me() == site().portainer:
+    if site_host() == site().portainer:
         restore.portainer(name="Restore: Portainer", given=given, replace=replace)
         if "secrets" not in parts:
             restore.administrator(

@@ -12,7 +12,7 @@ from pyinfra import local
 from deploys import portainer_trees
 from deploys.access import portainer as access
 from deploys.backups import words
-from deploys.context import me, secrets, setting_errors, site
+from deploys.context import secrets, setting_errors, site, site_host
 from operations import secret_rotation
 from operations.config_tree import config_tree
 from phoenix.secrets import catalog
@@ -30,15 +30,15 @@ if simple:
         name="Secrets: new values", store=secrets(), names=simple, _run_once=True
     )
 
-if catalog.ADMIN_PASSWORD in names and me() == server:
+if catalog.ADMIN_PASSWORD in names and site_host() == server:
     secret_rotation.portainer_password(
         name="Portainer: new password", access=access(), store=secrets()
     )
 
-if catalog.AGENT_SECRET in names and (me() == server or me() in site().agents):
+if catalog.AGENT_SECRET in names and (site_host() == server or site_host() in site().agents):
     # One operation for both sides: server and agents restart at the same time.
     with setting_errors():
-        tree = portainer_trees.server() if me() == server else portainer_trees.agent()
+        tree = portainer_trees.server() if site_host() == server else portainer_trees.agent()
     config_tree(
         name="Agent secret: new at server and agents, to be confirmed",
         tree=replace(tree, confirm=secret_rotation.CONFIRM_SECONDS),
@@ -47,7 +47,9 @@ if catalog.AGENT_SECRET in names and (me() == server or me() in site().agents):
     secret_rotation.endpoints_answer(
         name="Agent secret: does the server reach the agents",
         access=access(),
-        names=[agent.portainer_environment for agent in site().agents] if me() == server else None,
+        names=[agent.portainer_environment for agent in site().agents]
+        if site_host() == server
+        else None,
     )
     secret_rotation.kept_or_undone(name="Agent secret: keep or undo", tree=tree, store=secrets())
 

@@ -3,18 +3,18 @@
 from pyinfra import host
 
 from deploys.access import portainer as access
-from deploys.context import me, secrets, setting_errors, settings, site
+from deploys.context import secrets, setting_errors, settings, site, site_host
 from operations import portainer
 from operations.config_tree import config_tree
 from operations.images import images
 from phoenix.components import stack as deployment
 from phoenix.components.config_tree.tree import Tree
 
-if me() in site().agents:
+if site_host() in site().agents:
     with setting_errors():
         stacks = [
             deployment.prepare(stack, settings().stack_variables.get(stack.name, {}), secrets().get)
-            for stack in me().docker_stacks
+            for stack in site_host().docker_stacks
             if stack.project in host.data.get("stacks_only", [stack.project])
         ]
     # Images that come as archives must be there first; Portainer pulls the others itself.
@@ -39,18 +39,18 @@ if me() in site().agents:
         portainer.stack(
             name=f"Stack {prepared.stack.project}",
             project=prepared.stack.project,
-            endpoint=me().portainer_environment,
+            endpoint=site_host().portainer_environment,
             access=access(),
             content=prepared.compose,
             env=prepared.variables,
         )
     for project in () if host.data.get("stacks_only") else settings().stacks_prune:
         with setting_errors():
-            deployment.check_prune(project, me())
+            deployment.check_prune(project, site_host())
         portainer.stack(
             name=f"Stack {project} is gone",
             project=project,
-            endpoint=me().portainer_environment,
+            endpoint=site_host().portainer_environment,
             access=access(),
             present=False,
         )

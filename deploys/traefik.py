@@ -3,7 +3,7 @@
 from pyinfra import host
 
 from deploys import acme
-from deploys.context import me, pinned_program, secrets, setting_errors, settings, site
+from deploys.context import pinned_program, secrets, setting_errors, settings, site, site_host
 from operations.artifact import artifact
 from operations.certificates import acme_certificate
 from operations.config_tree import config_tree
@@ -88,7 +88,7 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
                 "components/traefik/health.sh.j2",
                 api=f"http://{traefik.LOCAL}/api/http",
                 marker=marker,
-                name=me().fqdn,
+                name=site_host().fqdn,
                 root=ROOTS,
             ),
         ),

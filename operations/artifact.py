@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from facts.command import script
 from facts.host_fact import HostFact, asked
-from operations.explain import because
+from operations.explain import log_reasons
 from operations.host_state import Question, question, read
 from operations.operation import operation
 from phoenix.components.artifacts import Artifact
@@ -72,6 +72,6 @@ def artifact(item: Artifact) -> Generator[StringCommand, None, None]:
     if read(_state(item)):
         host.noop(f"{item.name} {item.version} is installed")
         return
-    because(f"installs {item.name} {item.version} from {item.url}")
+    log_reasons(f"installs {item.name} {item.version} from {item.url}")
     words = (item.url, item.sha256, item.member, item.binary_sha256)
     yield script(_INSTALL, item.directory, item.program, *words)

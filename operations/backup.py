@@ -19,7 +19,7 @@ from pyinfra.api.exceptions import OperationError
 
 from facts.command import script
 from facts.step_ca import CertificateAuthority
-from operations.explain import tell
+from operations.explain import log_lines
 from operations.failure import locally, refuse
 from operations.host_state import ask, question
 from operations.operation import operation
@@ -105,7 +105,7 @@ def _collect(source: Source) -> None:
     except binascii.Error:
         raise OperationError(f"the copy of {source.path} arrived damaged: run again") from None
     _collected[source.part] = backup.Part(source.part, host.name, source.program, data)
-    tell([f"{source.unit} paused for the copy and runs again; {len(data) >> 10} KiB read"])
+    log_lines([f"{source.unit} paused for the copy and runs again; {len(data) >> 10} KiB read"])
 
 
 def _write(
@@ -128,7 +128,7 @@ def _write(
     made = backup.make(site, found, created=datetime.now(UTC), revision=revision)
     path = backup.save(made, directory, lock, lambda written: backup.check(written, site))
     sizes = ", ".join(f"{part.name} {(part.size + 1023) >> 10} KiB" for part in made.manifest.parts)
-    tell(
+    log_lines(
         [
             f"backup written and proven: {path}",
             f"holds {sizes}; encrypted for {lock.what}, without which nobody can open it",

@@ -15,7 +15,7 @@ from pyinfra.api.exceptions import OperationValueError
 
 from facts.certificates import ACME_PROGRAM, AcmeState, AcmeStatus
 from facts.command import command, script
-from operations.explain import because, unknown
+from operations.explain import log_reasons, unknown_before_run
 from operations.host_state import Question, question, read
 from operations.operation import operation
 from phoenix.shell import Script
@@ -53,9 +53,9 @@ def acme_certificate(*, certificate: str) -> Generator[StringCommand, None, None
         host.noop(f"certificate {certificate} (serial {state.serial}) is valid and loaded")
         return
     if state is None:
-        unknown("whether it is due: the host has no phoenix-acme yet")
+        unknown_before_run("whether it is due: the host has no phoenix-acme yet")
     else:
-        because(*_reasons(state))
+        log_reasons(*_reasons(state))
     yield command(ACME_PROGRAM, "ensure", certificate)
 
 
@@ -72,7 +72,7 @@ def placeholder(*, certificate: str) -> Generator[StringCommand, None, None]:
     if state is not None and state.pair != "missing":
         host.noop(f"certificate {certificate} has a pair ({state.pair})")
         return
-    because("there is no pair at all to start with")
+    log_reasons("there is no pair at all to start with")
     yield command(ACME_PROGRAM, "placeholder", certificate)
 
 

@@ -19,7 +19,7 @@ from pyinfra.operations.util.files import generate_color_diff
 
 from facts.command import command, script
 from facts.config_tree import ConfigTree
-from operations.explain import because, tell
+from operations.explain import log_lines, log_reasons
 from operations.failure import locally
 from operations.host_state import Question, question, read, this_host
 from operations.operation import operation
@@ -81,11 +81,11 @@ def _explain(tree: Tree, state: TreeState, diff: TreeDiff) -> None:
     if host.state.config.DIFF:
         _show_diff(tree, state, diff)
     else:
-        because(*(f"{path} {why}" for path, why in diff.files.items()), *diff.load)
+        log_reasons(*(f"{path} {why}" for path, why in diff.files.items()), *diff.load)
 
 
 def _show_diff(tree: Tree, state: TreeState, diff: TreeDiff) -> None:
-    tell(diff.load)
+    log_lines(diff.load)
     for path, why in diff.files.items():
         logger.info("%s%s %s", host.print_prefix, path, why)
         file = tree.files.get(path)

@@ -9,19 +9,19 @@ from pyinfra import host, logger
 from phoenix.runs.reporter import connected, report
 
 
-def because(*reasons: str) -> None:
+def log_reasons(*reasons: str) -> None:
     """Say why this operation changes this host; silent in a plan without differences."""
     if host.state.config.DIFF or host.state.is_executing:
-        tell(reasons)
+        log_lines(reasons)
 
 
-def tell(lines: Iterable[str]) -> None:
+def log_lines(lines: Iterable[str]) -> None:
     """Log lines as this host's."""
     for line in lines:
         logger.info("%s%s", host.print_prefix, line)
 
 
-def unknown(reason: str) -> None:
+def unknown_before_run(reason: str) -> None:
     """Say what about this operation can only be known while running, for `phoenix plan`."""
     if connected() and not host.state.is_executing and host.current_op_hash:
         names = host.state.get_op_meta(host.current_op_hash).names

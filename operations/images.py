@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from facts.command import command, script
 from facts.host_fact import HostFact, asked
-from operations.explain import because
+from operations.explain import log_reasons
 from operations.host_state import Question, question, read
 from operations.operation import operation
 from phoenix.components.artifacts import ArtifactError, check_archive
@@ -82,7 +82,7 @@ def images(
     if not missing:
         host.noop(f"{len(wanted)} images are there")
         return
-    because(*(f"fetches {reference}" for reference in missing))
+    log_reasons(*(f"fetches {reference}" for reference in missing))
     for reference in missing:
         if archive := archives.get(reference):
             words = (archive["url"], archive["sha256"], reference)

@@ -9,7 +9,7 @@ from pyinfra.api import StringCommand
 from pyinfra.operations import apt
 
 from facts.packages import Packages
-from operations.explain import because
+from operations.explain import log_reasons
 from operations.host_state import question, read
 from operations.operation import operation
 
@@ -40,7 +40,7 @@ def packages(
     if not missing:
         host.noop(f"{len(names)} packages are installed")
         return
-    because(f"installs {' '.join(missing)}")
+    log_reasons(f"installs {' '.join(missing)}")
     if new_source or host.name not in _indexed:
         yield from apt.update._inner()
         if host.state.is_executing:  # the command before this line has succeeded

@@ -20,7 +20,7 @@ from pyinfra.api.exceptions import OperationError, OperationValueError
 from pyinfra.api.host import Host
 
 from facts.command import script
-from operations.explain import tell, unknown
+from operations.explain import log_lines, unknown_before_run
 from operations.failure import locally
 from operations.operation import operation
 from operations.ssh_forward import dial_through
@@ -139,7 +139,7 @@ def endpoint(
     if reasons == ():
         host.noop(f"Portainer's endpoint {name} is at {url}")
         return
-    tell(reasons or ())
+    log_lines(reasons or ())
     yield locally(lambda: _register(access, name, url))
 
 
@@ -196,14 +196,14 @@ def stack(
         seen = api.observe(client, target.name, target.endpoint_id)
         steps = api.describe(api.plan(target, seen))
         if steps and state.config.DIFF:
-            tell(api.diff(target, seen))
+            log_lines(api.diff(target, seen))
         return steps
 
     steps = _look(access, pending)
     if steps == ():
         host.noop(f"stack {project} is {'as desired' if present else 'absent'} on {endpoint}")
         return
-    tell(f"stack {project}: {step}" for step in steps or ())
+    log_lines(f"stack {project}: {step}" for step in steps or ())
     yield locally(lambda: _converge(access, wanted, seconds))
 
 
@@ -219,7 +219,7 @@ def _set_up(
         if access.api_key is None and _kept(access).login != login:
             known = None  # log in, and so find out whether the password is Portainer's
         made = api.ensure_access(client, credentials, known)
-        tell(made.actions)
+        log_lines(made.actions)
         if made.actions:
             _keep(access, made.api_key, login)
 
@@ -237,7 +237,7 @@ def _converge(
 ) -> None:
     with connected(access) as client:
         use_key(client, access)
-        api.converge(client, wanted(client), seconds=seconds, log=lambda line: tell([line]))
+        api.converge(client, wanted(client), seconds=seconds, log=lambda line: log_lines([line]))
 
 
 def _look(access: PortainerAccess, read: Callable[[api.PortainerClient], _T]) -> _T | None:
@@ -250,7 +250,7 @@ def _look(access: PortainerAccess, read: Callable[[api.PortainerClient], _T]) ->
         with connected(access) as client:
             return read(client)
     except OperationError as error:
-        unknown(f"what Portainer has: it can't be asked yet ({error})")
+        unknown_before_run(f"what Portainer has: it can't be asked yet ({error})")
         return None
 
 

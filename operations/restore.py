@@ -15,7 +15,7 @@ from pyinfra.api import FunctionCommand, StringCommand
 from facts.backup import CaHere, PortainerHere
 from facts.command import script
 from operations import trust
-from operations.explain import tell
+from operations.explain import log_lines
 from operations.failure import locally, refuse
 from operations.host_state import ask, question
 from operations.operation import operation
@@ -100,7 +100,7 @@ def ca(given: backup.Backup, *, replace: bool) -> Commands:
     def end() -> None:
         trust.forget()  # another root may stand there now
         if aside:
-            tell([f"what stood in {DIRECTORY} is kept in {aside}"])
+            log_lines([f"what stood in {DIRECTORY} is kept in {aside}"])
 
     yield locally(end)
 
@@ -123,7 +123,7 @@ def portainer(given: backup.Backup, *, replace: bool) -> Commands:
     words = (DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT, _sha256(given, "portainer"), aside)
     yield _put("restore_portainer.sh", words, given.parts["portainer"])
     if aside:
-        yield locally(lambda: tell([f"what {DATA_VOLUME} held is kept in {aside}"]))
+        yield locally(lambda: log_lines([f"what {DATA_VOLUME} held is kept in {aside}"]))
 
 
 @operation()
@@ -144,9 +144,9 @@ def secrets(given: backup.Backup, store: SecretStore, *, replace: bool) -> Comma
 
     def merge() -> None:
         aside = store.merge(backup.contents.secrets(given.parts["secrets"]))
-        tell([f"{store.path}: {', '.join(names)} taken from the backup"])
+        log_lines([f"{store.path}: {', '.join(names)} taken from the backup"])
         if aside is not None:
-            tell([f"the store that stood there is kept in {aside}"])
+            log_lines([f"the store that stood there is kept in {aside}"])
 
     yield locally(merge)
 

@@ -14,7 +14,7 @@ from pyinfra.api import FunctionCommand
 from pyinfra.api.exceptions import OperationError
 
 from operations.config_tree import apply
-from operations.explain import tell
+from operations.explain import log_lines
 from operations.failure import locally
 from operations.operation import operation
 from operations.portainer import PortainerAccess, connected, use_key
@@ -38,7 +38,7 @@ def promoted(store: SecretStore, names: Sequence[str]) -> Commands:
     def finish() -> None:
         for name in names:
             store.finish(name)
-        tell([f"new value kept: {name}" for name in names])
+        log_lines([f"new value kept: {name}" for name in names])
 
     yield locally(finish)
 
@@ -67,7 +67,7 @@ def portainer_password(
             client.wait_ready(ready_seconds)
             changed = api.ensure_password(client, username, old, new)
         store.finish(ADMIN_PASSWORD)
-        tell(["Portainer's password changed" if changed else "Portainer has the new password"])
+        log_lines(["Portainer's password changed" if changed else "Portainer has the new password"])
 
     yield locally(change)
 
@@ -96,7 +96,7 @@ def endpoints_answer(
         while not (fine := _all_answer(access, asked)) and time.monotonic() < deadline:
             time.sleep(1)
         _answered[AGENT_SECRET] = fine
-        tell([f"{name}: Docker {'answers' if fine else 'does not answer'}" for name in asked])
+        log_lines([f"{name}: Docker {'answers' if fine else 'does not answer'}" for name in asked])
 
     yield locally(ask)
 

@@ -11,7 +11,7 @@ from pyinfra.api import FunctionCommand, StringCommand
 
 from facts.command import script
 from facts.step_ca import CertificateAuthority
-from operations.explain import because
+from operations.explain import log_reasons
 from operations.failure import refuse
 from operations.host_state import question, read
 from operations.operation import operation
@@ -47,7 +47,7 @@ def initialised(
     """
     state = read(question(CertificateAuthority))
     if state.absent:
-        because(f"makes root and intermediate of {organisation}, valid for {years} years")
+        log_reasons(f"makes root and intermediate of {organisation}, valid for {years} years")
         yield script(
             shipped("init.sh"), DIRECTORY, organisation, site.domain,
             site.network.network_address, site.network.netmask, years,

@@ -14,7 +14,7 @@ from facts.command import command
 from facts.step_ca import CertificateAuthority
 from facts.trust import LocalTrust
 from operations.config_tree import config_tree, tree_state
-from operations.explain import unknown
+from operations.explain import unknown_before_run
 from operations.failure import refuse
 from operations.host_state import question, read, read_of
 from operations.operation import operation
@@ -43,14 +43,14 @@ def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None,
         ca = certificate_authority(site)
     except OperationError as error:
         if not host.state.is_executing:
-            unknown(str(error))
+            unknown_before_run(str(error))
             host.noop("is decided when the CA answers")
             return
         yield from refuse(str(error))
         return
     if ca.absent:
         if host.state.current_stage <= StateStage.Prepare:
-            unknown("the root certificate: the CA is yet to be made")
+            unknown_before_run("the root certificate: the CA is yet to be made")
             yield command("true")  # the plan for a new site: the CA is yet to be made
             return
         yield from refuse("the CA has no root certificate yet: run deploys/step_ca.py first")

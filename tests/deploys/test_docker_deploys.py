@@ -112,7 +112,12 @@ def test_agent_is_guarded_before_it_starts(fresh: dict[str, Run]) -> None:
     guard, start = unit.index("ExecStartPre="), unit.index("ExecStart=")
     assert guard < start, unit
     rule = unit[guard:start]
-    for words in ("DOCKER-USER", "--ctorigdstport 9001", "! --ctorigsrc 10.0.0.", "-j DROP"):
+    for words in (
+        "DOCKER-USER",
+        "--ctorigdstport 9001",
+        "! --ctorigsrc 10.0.0.",
+        "-j REJECT --reject-with tcp-reset",
+    ):
         assert words in rule, rule
 
 
@@ -233,7 +238,7 @@ def test_guard_of_the_agent_takes_the_place_of_an_earlier_one(
     prepare = [line.partition("=")[2] for line in unit.splitlines() if "ExecStartPre=" in line]
     now = (
         "DOCKER-USER -p tcp -m conntrack ! --ctorigsrc 10.0.0.111 --ctorigdst 10.0.0.102 "
-        "--ctorigdstport 9001 -m comment --comment phoenix-agent -j DROP"
+        "--ctorigdstport 9001 -m comment --comment phoenix-agent -j REJECT --reject-with tcp-reset"
     )
     rules = tmp_path / "rules"
     theirs = "DOCKER-USER -p tcp --dport 25 -j DROP"

@@ -97,7 +97,7 @@ def test_agent_that_does_not_take_the_new_secret_brings_the_old_one_back(
         "confirm_later=True, _if=[lambda: SERVER],",
     )
     variant.replace(
-        "deploys/secrets_rotate.py", "proven = (", "SERVER = me() == server\nproven = ("
+        "deploys/secrets_rotate.py", "proven = (", "SERVER = site_host() == server\nproven = ("
     )
     variant.replace(
         "operations/secret_rotation.py", "seconds: float = 90.0", "seconds: float = 3.0"

@@ -29,7 +29,7 @@ each_path() { # GENERATION FUNCTION: FUNCTION MODE USER GROUP SHA256 KIND PATH f
     done <"$1/manifest"
 }
 
-settle() { # owner and mode, and proof that what arrived is what was sent
+prove_file() { # owner and mode, and proof that what arrived is what was sent
     file="$gen/root$6"
     [ "$(sha256sum <"$file" | cut -d' ' -f1)" = "$4" ] || { say "$6 arrived damaged; run again"; exit 3; }
     chown -- "$2:$3" "$file" || { say "$6: no such user or group: $2:$3"; exit 3; }
@@ -47,7 +47,7 @@ keep_replaced() { # PATH: what a person or a package has there now, before it is
     mv -T -- "$base/replaced$1.part" "$base/replaced$1"
 }
 
-place() { # one file of the current generation appears at its place on the host
+put_in_place() { # one file of the current generation appears at its place on the host
     mkdir -p -- "$(dirname -- "$6")"
     if [ "$5" = C ]; then  # systemd wants its units as files of their own, not as links
         cp -p -- "$base/current/root$6" "$6.phoenix-new"
@@ -57,7 +57,7 @@ place() { # one file of the current generation appears at its place on the host
     mv -fT -- "$6.phoenix-new" "$6"
 }
 
-vacate() { # PATH: give the place back to whoever had it
+give_back() { # PATH: give the place back to whoever had it
     if [ -e "$base/replaced$1" ] || [ -L "$base/replaced$1" ]; then
         cp -a -- "$base/replaced$1" "$1.phoenix-new" && mv -fT -- "$1.phoenix-new" "$1"
     else
@@ -78,10 +78,10 @@ activate() { # GENERATION: the one atomic step is the rename of `current`
     mv -f "$base/paths.new" "$base/paths"
     ln -sfn "gen/${1##*/}" "$base/current.new"
     mv -fT "$base/current.new" "$base/current"
-    each_path "$1" place
+    each_path "$1" put_in_place
     while IFS="$tab" read -r kind path; do
         is_in "$1" "$path" && continue
-        vacate "$path"
+        give_back "$path"
         [ "$kind" = L ] || systemctl daemon-reload
     done <"$base/paths"
     : >"$base/paths.new"
@@ -96,7 +96,7 @@ system_files() { # directories and units that this generation declares
 }
 
 deactivate() { # no earlier generation: leave the host as it was
-    while IFS="$tab" read -r kind path; do vacate "$path"; done <"$base/paths"
+    while IFS="$tab" read -r kind path; do give_back "$path"; done <"$base/paths"
     rm -f "$base/current" "$base/paths"
     systemctl daemon-reload
 }
@@ -135,7 +135,7 @@ healthy() {
     done
 }
 
-settled() { # the current generation is proven: say so, and drop what nobody will go back to
+mark_loaded() { # the current generation is proven: say so, and drop what nobody will go back to
     basename -- "$(readlink "$base/current")" >"$base/loaded.new"
     mv -f "$base/loaded.new" "$base/loaded"
     keep="$(readlink "$base/current") $(readlink "$base/previous" 2>/dev/null || true)"
@@ -152,14 +152,14 @@ settled() { # the current generation is proven: say so, and drop what nobody wil
     done
 }
 
-back() { # the old service goes on as if nothing had happened
+roll_back() { # the old service goes on as if nothing had happened
     old=$(readlink "$base/previous" 2>/dev/null || true)
     if [ -n "$old" ] && [ -d "$base/$old" ]; then
         say "putting the previous generation back"
         activate "$base/$old"
         gen="$base/$old"
         . "$gen/params"
-        if load; then settled; say "the previous configuration serves again"; else
+        if load; then mark_loaded; say "the previous configuration serves again"; else
             say "THE PREVIOUS GENERATION DOES NOT COME UP EITHER"; fi
     else
         say "there was no earlier generation: leaving the host as it was"
@@ -189,7 +189,7 @@ install)
     find "$gen/root" -type d -exec chmod 755 {} +
     users=$(cut -f6 "$gen/manifest" | grep '^/etc/sysusers.d/' || true)
     for one in $users; do systemd-sysusers "$gen/root$one"; done
-    each_path "$gen" settle
+    each_path "$gen" prove_file
     if [ -n "$validate" ]; then
         if ! said=$(run "$validate" 2>&1); then
             printf '%s\n' "$said" >&2
@@ -214,35 +214,35 @@ install)
         if [ -n "$now" ]; then  # it may have stopped the service
             gen="$base/$now"
             . "$gen/params"
-            if load; then settled; fi
+            if load; then mark_loaded; fi
         fi
         exit 3
     fi
     activate "$gen"
-    if ! load; then back; exit 5; fi
+    if ! load; then roll_back; exit 5; fi
     if [ -n "$confirm" ]; then
         systemctl stop "$undo_timer.timer" 2>/dev/null || true
         systemd-run -q --collect --unit="$undo_timer" --on-active="$confirm" sh "$gen/apply" undo
     else
-        settled
+        mark_loaded
     fi
     ;;
 load)
     now=$(readlink "$base/current")
     if ! load; then
         # A generation that was proven is not at fault when its service fails later.
-        if [ "${now##*/}" != "$(cat "$base/loaded" 2>/dev/null || true)" ]; then back; fi
+        if [ "${now##*/}" != "$(cat "$base/loaded" 2>/dev/null || true)" ]; then roll_back; fi
         exit 5
     fi
-    settled
+    mark_loaded
     ;;
 confirm)
     systemctl stop "$undo_timer.timer" 2>/dev/null || true
-    settled
+    mark_loaded
     ;;
 undo)
     if [ "$(readlink "$base/current")" = "gen/${gen##*/}" ] &&
-        [ "$(cat "$base/loaded" 2>/dev/null || true)" != "${gen##*/}" ]; then back; fi
+        [ "$(cat "$base/loaded" 2>/dev/null || true)" != "${gen##*/}" ]; then roll_back; fi
     ;;
 *) say "unknown command: $1"; exit 2 ;;
 esac
