@@ -9,13 +9,11 @@ from __future__ import annotations
 import base64
 import grp
 import hashlib
-import io
 import os
 import pwd
 import shutil
 import signal
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -146,8 +144,7 @@ class TreeHost:
         (self.base / "gen").mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=".stage.", dir=self.base / "gen"))
         data = base64.b64decode(tree.archive(SCRIPT.read_text()))
-        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-            tar.extractall(stage, filter="data")
+        subprocess.run(["tar", "-xf", "-", "-C", str(stage)], input=data, check=True)
         return stage
 
     def run(self, script: Path, verb: str, *, kill_at: int = 0, stderr: int | None = None) -> Done:
