@@ -12,9 +12,9 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-PROJECT = ("config.py", "deploys", "facts", "group_data/all.py", "inventories/directory.py",
+PROJECT = ("config.py", "deploys", "facts", "inventories/directory.py",
            "operations")  # fmt: skip
-EXAMPLE = ("inventories/phoenix.py", "inventories/phoenix_lxc_configs.json",
+EXAMPLE = ("group_data/all.py", "inventories/phoenix.py", "inventories/phoenix_lxc_configs.json",
            "inventories/phoenix_vm_configs.json", "inventories/schema", "stacks")  # fmt: skip
 COPIES = ((".", PROJECT), ("example", EXAMPLE))
 

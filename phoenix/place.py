@@ -9,7 +9,7 @@ CHECKOUT = not (_PACKAGE / "project").is_dir()
 PROJECT = _PACKAGE.parent if CHECKOUT else _PACKAGE / "project"
 """Beside this package in a checkout, inside it where a wheel was installed (see setup.py)."""
 EXAMPLE = PROJECT if CHECKOUT else PROJECT / "example"
-"""A site to begin with: inventories/ and stacks/."""
+"""A site to begin with: inventories/, stacks/ and group_data/."""
 
 
 def deploys_of(root: Path) -> Path:
