@@ -1,0 +1,86 @@
+"""README and docs/ say what is true: links, verbs, settings, messages, packages."""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+from pyinfra.connectors.sshuserclient import client as pyinfra_ssh_client
+from typer.main import get_command
+
+from phoenix.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("C*.md")])
+TROUBLE = ROOT / "docs/troubleshooting.md"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)|src=\"([^\"]+)\"", page.read_text())
+    for link in (first or second for first, second in links):
+        if not link.startswith(("http://", "https://")):
+            assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_verbs_exist(page: Path) -> None:
+    group = get_command(app)
+    known = set(group.list_commands(None))  # type: ignore[attr-defined,arg-type]
+    for verb in re.findall(r"(?:^|`|\$ )phoenix ([a-z]+)\b", page.read_text(), re.M):
+        assert verb in known, verb
+
+
+def test_the_table_of_changes_names_real_settings() -> None:
+    text = (ROOT / "README.md").read_text()
+    table = text[text.index("## What it changes") : text.index("## Try it")]
+    named = set(re.findall(r"`([a-z]+_[a-z_]+)`", table)) | {"timezone"}
+    settings = runpy.run_path(str(ROOT / "group_data/all.py"))
+    assert named <= settings.keys(), named - settings.keys()
+    assert len(named) >= 10
+
+
+def printed() -> str:
+    """Every text of the program's own source, in one."""
+    texts = [
+        path.read_text()
+        for folder in ("phoenix", "operations", "deploys", "facts")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix in {".sh", ".j2", ""}
+    ]
+    sources = [
+        Path(str(pyinfra_ssh_client.__file__))
+    ]  # its messages reach the operator as they are
+    for folder in ("phoenix", "operations", "deploys", "facts"):
+        sources += (ROOT / folder).rglob("*.py")
+    for path in sources:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                texts.append(
+                    "".join(
+                        str(part.value) if isinstance(part, ast.Constant) else "\0"
+                        for part in node.values
+                    )
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(texts)
+
+
+def test_messages_in_the_table_are_printed() -> None:
+    quoted = re.findall(r"^\| `([^`]+)` \|", TROUBLE.read_text(), re.M)
+    assert len(quoted) >= 8
+    source = printed()
+    for message in quoted:
+        for piece in re.split(r"\s*\.\.\.\s*|/etc/step-ca|\.\.\./", message):
+            assert piece.strip(" :/") in source, piece
+
+
+def test_every_package_is_in_the_picture() -> None:
+    picture = (ROOT / "docs/packages.svg").read_text()
+    shown = set(re.findall(r'font-size="15" font-weight="bold"[^>]*>([\w.]+)<', picture))
+    packages = {path.parent.name for path in (ROOT / "phoenix").glob("*/__init__.py")}
+    assert shown == packages | {"files.py"}
