@@ -53,7 +53,7 @@ def printed() -> str:
     ]
     sources = [
         Path(str(pyinfra_ssh_client.__file__))
-    ]  # its messages reach the operator as they are
+    ]  # operators see its words
     for folder in ("phoenix", "operations", "deploys", "facts"):
         sources += (ROOT / folder).rglob("*.py")
     for path in sources:
