@@ -19,8 +19,8 @@ COPIED = (
 )  # fmt: skip
 _NEW = re.compile(r"^`(?P<path>[\w/]+\.py)`\n\n```python\n(?P<text>.*?)^```$", re.M | re.S)
 _ADDED = re.compile(
-    r"^In `(?P<path>[\w/]+\.py)`, after\n\n```python\n(?P<after>.*?)^```\n\nadd\n\n"
-    r"```python\n(?P<text>.*?)^```$",
+    r"^In `(?P<path>[\w/]+\.py)`, after\n\n```text\n(?P<after>.*?)^```\n\nadd\n\n"
+    r"```text\n(?P<text>.*?)^```$",
     re.M | re.S,
 )
 

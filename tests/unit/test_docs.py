@@ -53,9 +53,7 @@ def printed() -> str:
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and path.suffix in {".sh", ".j2", ""}
     ]
-    sources = [
-        Path(str(pyinfra_ssh_client.__file__))
-    ]  # operators see its words
+    sources = [Path(str(pyinfra_ssh_client.__file__))]  # operators see its words
     for folder in ("phoenix", "operations", "deploys", "facts"):
         sources += (ROOT / folder).rglob("*.py")
     for path in sources:
