@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import SecretStr
 from pyinfra import host, inventory
@@ -20,7 +20,7 @@ from operations.operation import operation
 from operations.ssh_forward import dial_through
 from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox import apply, guests, power
-from phoenix.proxmox.client import Client
+from phoenix.proxmox.client import Client, ReadOnce
 from phoenix.proxmox.converge import pending_steps, preflight
 from phoenix.proxmox.desired import Wanted
 from phoenix.proxmox.errors import ProxmoxError
@@ -92,7 +92,7 @@ def ready(
         refused: connections that the firewall's rules would refuse.
     """
     try:
-        faults = [*refused, *preflight(_client(access), wanted, guests.options(settings))]
+        faults = [*refused, *preflight(_reader(access), wanted, guests.options(settings))]
     except ProxmoxError as error:
         faults = [str(error)]
     if faults:
@@ -189,7 +189,7 @@ def _do(
 ) -> _Commands:
     """Look; do nothing, or `work`. What can't be done fails the host with its reason."""
     try:
-        lines = pending(_client(access))
+        lines = pending(_reader(access))
     except ProxmoxError as error:
         yield from refuse(str(error))
         return
@@ -200,18 +200,36 @@ def _do(
         _say(line)
 
     def make() -> None:
-        work(_client(access))
+        try:
+            work(_client(access))
+        finally:
+            _reader(access).forget()
 
     yield locally(make)
 
 
-@cache
 def _client(access: ProxmoxAccess) -> Client:
+    return _clients(access)[0]
+
+
+def _reader(access: ProxmoxAccess) -> ReadOnce:
+    """For comparing: all operations of a run look at the same guests, storages and rules."""
+    reader = _clients(access)[1]
+    if not host.state.is_executing:
+        reader.forget()
+    return reader
+
+
+@cache
+def _clients(access: ProxmoxAccess) -> tuple[Client, ReadOnce]:
     """One connection for a run: each new one would cost an SSH channel and a TLS handshake."""
     carrier = inventory.get_host(access.via) if access.via else None
     dial = dial_through(carrier, "127.0.0.1", PROXMOX_API) if carrier else None
     api = connect(Endpoint(access.url, access.token, access.trust, dial, access.request_seconds))
-    return Client(api, task_seconds=access.task_seconds, lock_seconds=access.lock_seconds, log=_say)
+    options: dict[str, Any] = {
+        "task_seconds": access.task_seconds, "lock_seconds": access.lock_seconds, "log": _say,
+    }  # fmt: skip
+    return Client(api, **options), ReadOnce(api, **options)
 
 
 def _say(line: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
 import requests
@@ -203,3 +204,49 @@ def _explained(what: str, error: ResourceException) -> ProxmoxError:
     if _LOCKED.search(said):
         return LockedError(text)
     return ProxmoxError(text)
+
+
+class ReadOnce(Client):
+    """A client that compares: what it has read is not asked again until `forget`.
+
+    It writes nothing and waits for nothing, as what it knows would be old.
+    """
+
+    def __init__(
+        self,
+        api: ProxmoxAPI,
+        *,
+        seconds: float = 30,
+        clock: Callable[[], float] = time.monotonic,
+        **options: Any,
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            api: as of `Client`, and `options` are its others.
+            seconds: how long an answer is used; somebody else may change something meanwhile.
+            clock: the present time in seconds.
+        """
+        super().__init__(api, clock=clock, **options)
+        self._seconds = seconds
+        self._answers: dict[str, tuple[float, Any]] = {}
+
+    def get(self, path: str, **params: Any) -> Any:
+        """`Client.get`, or what it gave before. Raises what that raises; no error is kept."""
+        key = f"{path} {sorted(params.items())}"
+        now = self._clock()
+        if key not in self._answers or now - self._answers[key][0] > self._seconds:
+            self._answers[key] = (now, super().get(path, **params))
+        return deepcopy(self._answers[key][1])
+
+    def write(self, method: str, path: str, data: Mapping[str, Any] | None = None) -> None:
+        """Not by this client.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f"{method} {path}: a client that reads once must not write {data}")
+
+    def forget(self) -> None:
+        """Ask anew from now on."""
+        self._answers.clear()
