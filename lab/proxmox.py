@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from lab.settings import LabError, Settings
 from phoenix.declaration.settings import ProxmoxSettings
-from phoenix.proxmox.desired import Archive, CloudImage, desired
+from phoenix.proxmox.desired import Archive, CloudImage, desired_guests
 from phoenix.secrets.catalog import PROXMOX_TOKEN
 from phoenix.secrets.store import SecretStore
 from phoenix.site.model import Site
@@ -101,7 +101,7 @@ def _server_settings(settings: Settings, site: Site) -> bytes:
     """A node with every storage, and every image, that the site's guests ask for."""
     storages: dict[str, set[str]] = {"local": {"vztmpl", "import"}}
     images: dict[str, int] = {}
-    for guest in desired(site, ProxmoxSettings()):
+    for guest in desired_guests(site, ProxmoxSettings()):
         if guest.storage:
             content = "rootdir" if guest.kind == "lxc" else "images"
             storages.setdefault(guest.storage, set()).add(content)

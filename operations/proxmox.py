@@ -22,7 +22,7 @@ from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox import apply, guests, power
 from phoenix.proxmox.client import Client, ReadOnce
 from phoenix.proxmox.converge import pending_steps, preflight
-from phoenix.proxmox.desired import Wanted
+from phoenix.proxmox.desired import DesiredGuest
 from phoenix.proxmox.errors import ProxmoxError
 from phoenix.proxmox.firewall import Scope, Write
 from phoenix.proxmox.observe import located
@@ -79,7 +79,7 @@ def refused(reason: str) -> _Commands:
 @operation()
 def ready(
     access: ProxmoxAccess,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[DesiredGuest],
     settings: ProxmoxSettings,
     refused: Sequence[str] = (),
 ) -> _Commands:
@@ -102,7 +102,7 @@ def ready(
 
 
 @operation()
-def guest(access: ProxmoxAccess, wanted: Wanted, settings: ProxmoxSettings) -> _Commands:
+def guest(access: ProxmoxAccess, wanted: DesiredGuest, settings: ProxmoxSettings) -> _Commands:
     """Make one guest be there and configured as declared; it's neither started nor stopped.
 
     Args:
@@ -153,7 +153,7 @@ def firewall(access: ProxmoxAccess, scopes: Sequence[Scope]) -> _Commands:
 
 @operation()
 def cluster(
-    access: ProxmoxAccess, wanted: Sequence[Wanted], settings: ProxmoxSettings
+    access: ProxmoxAccess, wanted: Sequence[DesiredGuest], settings: ProxmoxSettings
 ) -> _Commands:
     """Put guests under high availability and replication where settings say so.
 
@@ -170,12 +170,12 @@ def cluster(
 
     def work(client: Client) -> None:
         for write in writes(client):
-            _say(write.what)
+            _say(write.summary)
             client.write(write.method, write.path, write.data)
 
     yield from _do(
         access,
-        lambda client: tuple(write.what for write in writes(client)),
+        lambda client: tuple(write.summary for write in writes(client)),
         work,
         "high availability and replication are as declared",
     )

@@ -53,14 +53,14 @@ def token(secrets: SecretStore) -> SecretStr:
     Raises:
         LoginError: none is given.
     """
-    found = secrets.find(PROXMOX_TOKEN)
-    if found is None:
+    secret = secrets.find(PROXMOX_TOKEN)
+    if secret is None:
         raise LoginError(
             f"no secret {PROXMOX_TOKEN}: make a token in Proxmox VE (the README lists its "
             f"privileges) and give it as PHOENIX_SECRET_{PROXMOX_TOKEN.upper()} or in the SOPS "
             "file, in the form USER@REALM!ID=SECRET"
         )
-    return found
+    return secret
 
 
 def trust(settings: ProxmoxSettings, learn: Callable[[], str | None]) -> Trust:
@@ -77,7 +77,7 @@ def trust(settings: ProxmoxSettings, learn: Callable[[], str | None]) -> Trust:
     if fingerprint is None:
         raise ProxmoxError(
             "the hypervisor has no certificate in /etc/pve/local: is it Proxmox VE, and may our "
-            "user read it? mend: log in as root, or set proxmox_fingerprint or proxmox_ca_file"
+            "user read it? fix: log in as root, or set proxmox_fingerprint or proxmox_ca_file"
         )
     return Trust(fingerprint=fingerprint)
 

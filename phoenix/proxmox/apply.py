@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from phoenix.proxmox.client import Client
-from phoenix.proxmox.desired import Wanted
+from phoenix.proxmox.desired import DesiredGuest
 from phoenix.proxmox.errors import ChangedError, LostAnswerError, ProxmoxError
 from phoenix.proxmox.firewall import Scope, Write, next_write, options_write
 from phoenix.proxmox.observe import Located, located
 
-_SURPRISES = 3  # lost answers, and changes by others, before we give up
-_LIMIT = 2000  # writes to one scope: far more than any site has rules
+_MAX_FAILURES = 3  # lost answers, and changes by others, before we give up
+_MAX_WRITES = 2000  # writes to one scope: far more than any site has rules
 
 
-def placed(scopes: Iterable[Scope], found: dict[int, Located]) -> tuple[Scope, ...]:
+def placed(scopes: Iterable[Scope], locations: dict[int, Located]) -> tuple[Scope, ...]:
     """Scopes with each guest's node filled in; a guest that isn't there yet is left out."""
-    made = []
+    placed_scopes = []
     for scope in scopes:
         if scope.vmid is None:
-            made.append(scope)
-        elif scope.vmid in found:
-            path = scope.path.format(node=found[scope.vmid].node)
-            made.append(Scope(scope.name, path, scope.options, scope.rules, scope.vmid))
-    return tuple(made)
+            placed_scopes.append(scope)
+        elif scope.vmid in locations:
+            path = scope.path.format(node=locations[scope.vmid].node)
+            placed_scopes.append(Scope(scope.name, path, scope.options, scope.rules, scope.vmid))
+    return tuple(placed_scopes)
 
 
 def next_of(client: Client, scope: Scope) -> Write | None:
@@ -47,43 +47,45 @@ def apply(client: Client, scopes: Iterable[Scope], log: Callable[[str], None]) -
     """
     changed, lost = False, 0
     for scope in placed(scopes, located(client)):
-        for _ in range(_LIMIT):
+        for _ in range(_MAX_WRITES):
             write = next_of(client, scope)
             if write is None:
                 break
-            log(write.what)
+            log(write.summary)
             try:
                 client.write(write.method, write.path, write.data)
             except (LostAnswerError, ChangedError):
                 lost += 1
-                if lost == _SURPRISES:
+                if lost == _MAX_FAILURES:
                     raise
             changed = True
         else:
-            raise ProxmoxError(f"the firewall of {scope.name} does not settle")
+            raise ProxmoxError(
+                f"the firewall of {scope.name} still differs after {_MAX_WRITES} writes"
+            )
     return changed
 
 
 def pending(client: Client, scopes: Iterable[Scope]) -> tuple[str, ...]:
     """A line for each scope that isn't as it shall be: its next write."""
-    waiting = placed(scopes, located(client))
-    return tuple(write.what for scope in waiting if (write := next_of(client, scope)))
+    current = placed(scopes, located(client))
+    return tuple(write.summary for scope in current if (write := next_of(client, scope)))
 
 
 def cluster_writes(
-    client: Client, guests: Sequence[Wanted], ha_group: str | None, schedule: str
+    client: Client, guests: Sequence[DesiredGuest], ha_group: str | None, schedule: str
 ) -> tuple[Write, ...]:
     """HA resources and replication jobs that are declared and absent; none is ever removed."""
     writes: list[Write] = []
     running = [guest for guest in guests if not guest.template]
     if ha_group:
-        known = {row.get("sid") for row in client.get("cluster/ha/resources")}
+        managed_ids = {row.get("sid") for row in client.get("cluster/ha/resources")}
         for guest in running:
             sid = f"{'ct' if guest.kind == 'lxc' else 'vm'}:{guest.vmid}"
-            if sid not in known:
+            if sid not in managed_ids:
                 data = {"sid": sid, "group": ha_group, "state": "started"}
-                what = f"let HA group {ha_group} manage {guest.label}"
-                writes.append(Write("POST", "cluster/ha/resources", data, what))
+                summary = f"let HA group {ha_group} manage {guest.label}"
+                writes.append(Write("POST", "cluster/ha/resources", data, summary))
     if any(guest.replicate_to for guest in running):
         jobs = list(client.get("cluster/replication"))
         for guest in running:
@@ -100,6 +102,6 @@ def cluster_writes(
                     "schedule": schedule,
                 }
                 free += 1
-                what = f"replicate {guest.label} to {target}"
-                writes.append(Write("POST", "cluster/replication", data, what))
+                summary = f"replicate {guest.label} to {target}"
+                writes.append(Write("POST", "cluster/replication", data, summary))
     return tuple(writes)

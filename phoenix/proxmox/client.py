@@ -25,14 +25,14 @@ from phoenix.proxmox.errors import (
 
 _UPID = re.compile(r"UPID:(?P<node>[^:]+):[^:]+:[^:]+:[^:]+:(?P<type>[^:]*):(?P<id>[^:]*):")
 _LOCKED = re.compile(r"can't lock file|is locked|got timeout|unable to acquire lock", re.IGNORECASE)
-# Of pveproxy: the node behind it is gone, or its own worker is (AnyEvent::HTTP's 59x).
-_PASSING = frozenset({502, 503, 504, 595, 596, 597, 598, 599})
+# Temporary errors of pveproxy: the node or its own worker is gone (AnyEvent::HTTP's 59x).
+_TEMPORARY = frozenset({502, 503, 504, 595, 596, 597, 598, 599})
 _READ_TRIES = 5
 _LOG_LINES = 12
 
 
 class Client:
-    """The API with patience: reads are tried again, locks are waited for, tasks are followed.
+    """The API, with retries: it reads again after an error, waits for locks, follows tasks.
 
     Args:
         api: from `phoenix.proxmox.transport.connect`.
@@ -81,12 +81,12 @@ class Client:
 
         Raises:
             LostAnswerError: sent, but whether it happened is unknown.
-        ChangedError: what was read before is no longer so; nothing was written.
-            LockedError, QuorumError, TaskFailedError, TaskTimeoutError, LoginError: as they say.
+            ChangedError: the configuration changed since it was read; nothing was written.
+            LockedError, QuorumError, TaskFailedError, TaskTimeoutError, LoginError: see each class.
             ProxmoxError: the API refused it, with its reason.
         """
         deadline = self._clock() + self._lock_seconds
-        told = False
+        logged = False
         while True:
             try:
                 answer = self._send(method, path, data or {})
@@ -96,13 +96,13 @@ class Client:
             except LockedError as error:
                 if self._clock() >= deadline:
                     raise LockedError(
-                        f"{error}\n  it stayed locked for {self._lock_seconds:g} s. mend: wait "
+                        f"{error}\n  it stayed locked for {self._lock_seconds:g} s. fix: wait "
                         "for that task (a backup?) to end and run again; if none runs, the lock "
                         "is a left-over: `qm unlock ID` or `pct unlock ID` on the hypervisor"
                     ) from None
-                if not told:
+                if not logged:
                     self._log(f"waiting for a lock: {error}")
-                    told = True
+                    logged = True
                 self._sleep(2.0)
 
     def follow(self, upid: str) -> None:
@@ -117,14 +117,14 @@ class Client:
         if not parts:
             raise ProxmoxError(f"{upid!r} is no task id")
         path = f"nodes/{parts['node']}/tasks/{upid}"
-        what = f"task {parts['type']} {parts['id']}".strip()
+        task = f"task {parts['type']} {parts['id']}".strip()
         deadline = self._clock() + self._task_seconds
         pause = 0.1
         while (status := self.get(f"{path}/status")).get("status") != "stopped":
             if self._clock() >= deadline:
                 raise TaskTimeoutError(
-                    f"{what} still runs after {self._task_seconds:g} s and was left running "
-                    f"({upid}). mend: look at its log in Proxmox VE, then run again; or raise "
+                    f"{task} still runs after {self._task_seconds:g} s and was left running "
+                    f"({upid}). fix: look at its log in Proxmox VE, then run again; or raise "
                     "proxmox_task_seconds"
                 )
             self._sleep(pause)
@@ -133,10 +133,10 @@ class Client:
         if result == "OK":
             return
         if result.startswith("WARNINGS"):
-            self._log(f"{what} ended with {result}:\n{self._task_log(path)}")
+            self._log(f"{task} ended with {result}:\n{self._task_log(path)}")
             return
         kind = LockedError if _LOCKED.search(result) else TaskFailedError
-        raise kind(f"{what} failed: {result}\n{self._task_log(path)}")
+        raise kind(f"{task} failed: {result}\n{self._task_log(path)}")
 
     def _task_log(self, path: str) -> str:
         try:
@@ -148,25 +148,25 @@ class Client:
 
     def _send(self, method: str, path: str, values: Mapping[str, Any]) -> Any:
         resource = self._api(path.strip("/"))
-        what = f"{method} /{path.strip('/')}"
+        request = f"{method} /{path.strip('/')}"
         try:
             answer = getattr(resource, method.lower())(**dict(values))
         except ResourceException as error:
-            raise _explained(what, error) from None
+            raise _refusal(request, error) from None
         except requests.exceptions.SSLError as error:
             raise UnreachableError(
-                f"{what}: the API's certificate is not the expected one: {error}. mend: check "
+                f"{request}: the API's certificate is not the expected one: {error}. fix: check "
                 "proxmox_fingerprint or proxmox_ca_file against the hypervisor's certificate"
             ) from None
         except requests.exceptions.RequestException as error:
             if method == "GET" or _never_sent(error):
-                raise UnreachableError(f"{what}: no answer: {_reason(error)}") from None
+                raise UnreachableError(f"{request}: no answer: {_reason(error)}") from None
             raise LostAnswerError(
-                f"{what} was sent and its answer lost ({_reason(error)}). mend: run again: the "
+                f"{request} was sent and its answer lost ({_reason(error)}). fix: run again: the "
                 "next run looks at what is there and goes on from it"
             ) from None
         if isinstance(answer, dict) and isinstance(answer.get("errors"), bytes):
-            raise ProxmoxError(f"{what}: the answer is no JSON: is this Proxmox VE's API?")
+            raise ProxmoxError(f"{request}: the answer is no JSON: is this Proxmox VE's API?")
         return answer
 
 
@@ -180,28 +180,32 @@ def _reason(error: requests.exceptions.RequestException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _explained(what: str, error: ResourceException) -> ProxmoxError:
+def _refusal(request: str, error: ResourceException) -> ProxmoxError:
     """The API's refusal as one of our errors, with its own words and the fields it names."""
     fields = error.errors if isinstance(error.errors, dict) else {}
-    said = "; ".join([str(error.content).strip(), *(f"{k}: {v}" for k, v in fields.items())])
-    text = f"{what}: {error.status_code} {said}"
+    reason = "; ".join([str(error.content).strip(), *(f"{k}: {v}" for k, v in fields.items())])
+    text = f"{request}: {error.status_code} {reason}"
     if error.status_code == 401:
-        return LoginError(f"{text}. mend: check the secret proxmox_api_token")
+        return LoginError(f"{text}. fix: check the secret proxmox_api_token")
     if error.status_code == 403:
         return LoginError(
-            f"{text}. mend: give the token's user the privileges that the README lists"
+            f"{text}. fix: give the token's user the privileges that the README lists"
         )
-    if "quorum" in said:
+    if "quorum" in reason:
         return QuorumError(
-            f"{text}. mend: bring the cluster's other nodes back (`pvecm status`), then run again"
+            f"{text}. fix: bring the cluster's other nodes back (`pvecm status`), then run again"
         )
-    if error.status_code in _PASSING and not what.startswith("GET ") and error.status_code != 595:
-        return LostAnswerError(f"{text}. mend: run again: the next run looks at what is there")
-    if error.status_code in _PASSING:
-        return UnreachableError(f"{text}. mend: see whether the node is up, then run again")
-    if "detected modified configuration" in said or "checksum mismatch" in said:
-        return ChangedError(f"{text} mend: run again")
-    if _LOCKED.search(said):
+    if (
+        error.status_code in _TEMPORARY
+        and not request.startswith("GET ")
+        and error.status_code != 595
+    ):
+        return LostAnswerError(f"{text}. fix: run again: the next run looks at what is there")
+    if error.status_code in _TEMPORARY:
+        return UnreachableError(f"{text}. fix: see whether the node is up, then run again")
+    if "detected modified configuration" in reason or "checksum mismatch" in reason:
+        return ChangedError(f"{text}. fix: run again")
+    if _LOCKED.search(reason):
         return LockedError(text)
     return ProxmoxError(text)
 

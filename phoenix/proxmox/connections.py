@@ -25,8 +25,8 @@ class Connection(NamedTuple):
 
 def needed(site: Site) -> tuple[Connection, ...]:
     """What the derived flows and the checks of `verify` need, each once."""
-    found = dict.fromkeys((*_of_checks(site), *_of_flows(site)))
-    return tuple(connection for connection in found if connection.source != connection.destination)
+    unique = dict.fromkeys((*_of_checks(site), *_of_flows(site)))
+    return tuple(connection for connection in unique if connection.source != connection.destination)
 
 
 def _of_checks(site: Site) -> Iterator[Connection]:
@@ -34,9 +34,11 @@ def _of_checks(site: Site) -> Iterator[Connection]:
         checked = connections(site)
     except RoleError:  # a site without the whole chain has no checks of it
         return
-    for one in checked:
-        why = f"the check of {one.what}"
-        yield Connection(one.source.address, one.target.address, "tcp", one.port, why)
+    for connection in checked:
+        why = f"the check of {connection.what}"
+        yield Connection(
+            connection.source.address, connection.target.address, "tcp", connection.port, why
+        )
 
 
 def _of_flows(site: Site) -> Iterator[Connection]:
@@ -53,8 +55,8 @@ def _address(end: firewall.Endpoint, site: Site) -> IPv4Address | None:
     if isinstance(end, IPv4Network):
         if end.prefixlen == 32:
             return end.network_address
-        taken = {host.address for host in site.hosts}
-        return next((address for address in end.hosts() if address not in taken), None)
+        host_addresses = {host.address for host in site.hosts}
+        return next((address for address in end.hosts() if address not in host_addresses), None)
     return IPv4Address("192.0.2.1")  # anyone: an address for documentation (RFC 5737)
 
 
@@ -92,10 +94,10 @@ def _has_port(ports: str, port: int | None) -> bool:
     return False
 
 
-def refused(site: Site, made: Iterable[Scope]) -> tuple[str, ...]:
-    """Each needed connection that the rules at one of its ends refuse, with the mend."""
+def refused(site: Site, scopes: Iterable[Scope]) -> tuple[str, ...]:
+    """Each needed connection that the rules at one of its ends refuse, with the fix."""
     by_address: dict[IPv4Address, Scope] = {}
-    for scope in made:
+    for scope in scopes:
         host = _host_of(site, scope)
         if host is not None:
             by_address[host.address] = scope
@@ -110,7 +112,7 @@ def refused(site: Site, made: Iterable[Scope]) -> tuple[str, ...]:
             faults.append(
                 f"{connection.why}: {connection.source} to {connection.destination} "
                 f"{connection.proto}{port} is refused {direction}bound by the rules of "
-                f"{rules.name}. mend: change the rule declared in firewall.rules of its entry "
+                f"{rules.name}. fix: change the rule declared in firewall.rules of its entry "
                 "that refuses it"
             )
     return tuple(faults)

@@ -49,10 +49,10 @@ class Clone:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DesiredGuest:
     """One guest as it shall be. Sizes: GiB. `keys` are compared, `fixed` can't be changed later.
 
-    `place` is its entry in the JSON files, for messages.
+    `declared_in` is its entry in the JSON files, for messages.
     """
 
     vmid: int
@@ -67,7 +67,7 @@ class Wanted:
     fixed: Mapping[str, Key]
     mount_points: tuple[MountPoint, ...]
     ssh_keys: tuple[str, ...]
-    place: str
+    declared_in: str
     replicate_to: tuple[str, ...] = ()
 
     @property
@@ -76,9 +76,9 @@ class Wanted:
         return f"{'container' if self.kind == 'lxc' else 'VM'} {self.vmid} ({self.name})"
 
 
-def desired(
+def desired_guests(
     site: Site, settings: ProxmoxSettings, ssh_keys: Iterable[str] = ()
-) -> tuple[Wanted, ...]:
+) -> tuple[DesiredGuest, ...]:
     """Every guest in the order to make them: templates that are needed, then guests in site order.
 
     `ssh_keys` are public keys, OpenSSH's one-line form, that new guests accept.
@@ -87,44 +87,44 @@ def desired(
         ConfigError: a setting that can't work for its guest.
     """
     report = Report()
-    known = {guest.vmid for guest in (*site.guests, *site.templates)}
+    ids = {guest.vmid for guest in (*site.guests, *site.templates)}
     for vmid in settings.guests:
-        if vmid not in known:
+        if vmid not in ids:
             report.error(
                 FOLDER, f"proxmox_guests[{vmid}]", "no guest has this id",
-                f"use one of {sorted(v for v in known if v)}",
+                f"use one of {sorted(v for v in ids if v)}",
             )  # fmt: skip
     keys = tuple(dict.fromkeys(key.strip() for key in ssh_keys if key.strip()))
-    guests: tuple[Host | Template, ...] = (*_used_templates(site), *site.guests)
-    made = tuple(_wanted(guest, site, settings, keys, report) for guest in guests)
+    declared: tuple[Host | Template, ...] = (*_used_templates(site), *site.guests)
+    desired = tuple(_guest(guest, site, settings, keys, report) for guest in declared)
     report.raise_errors()
-    return made
+    return desired
 
 
 def _used_templates(site: Site) -> tuple[Template, ...]:
     """The templates that a running guest is cloned from, each after its own source."""
     by_id = {template.vmid: template for template in site.templates}
-    found: dict[int | None, Template] = {}
+    templates: dict[int | None, Template] = {}
 
     def take(vmid: int | None) -> None:
         template = by_id.get(vmid)
-        if template is not None and vmid not in found:
+        if template is not None and vmid not in templates:
             if template.clone_from != vmid:
                 take(template.clone_from)
-            found[vmid] = template
+            templates[vmid] = template
 
     for guest in site.guests:
         take(guest.clone_from)
-    return tuple(found.values())
+    return tuple(templates.values())
 
 
-def _wanted(
+def _guest(
     guest: Host | Template,
     site: Site,
     settings: ProxmoxSettings,
     ssh_keys: tuple[str, ...],
     report: Report,
-) -> Wanted:
+) -> DesiredGuest:
     vmid = guest.vmid or 0
     own = settings.guest(vmid)
     lxc = guest.kind == "lxc"
@@ -135,7 +135,7 @@ def _wanted(
         )  # fmt: skip
     keys = _common_keys(guest, site, own, report)
     keys |= _lxc_keys(guest, settings, own) if lxc else _vm_keys(guest, settings, ssh_keys)
-    return Wanted(
+    return DesiredGuest(
         vmid=vmid,
         kind="lxc" if lxc else "qemu",
         name=guest.name,
@@ -149,7 +149,7 @@ def _wanted(
         fixed={"unprivileged": Flag(guest.unprivileged)} if lxc else {},
         mount_points=own.mount_points,
         ssh_keys=ssh_keys,
-        place=f"{guest.source.file}: {guest.source.path}",
+        declared_in=f"{guest.source.file}: {guest.source.path}",
         replicate_to=own.replicate_to,
     )
 
@@ -161,8 +161,8 @@ def _common_keys(
     try:
         values.join_tags(tags)
     except ValueError as error:
-        place = f"proxmox_guests[{guest.vmid}].tags"
-        report.error(FOLDER, place, str(error), "write another tag")
+        path = f"proxmox_guests[{guest.vmid}].tags"
+        report.error(FOLDER, path, str(error), "write another tag")
     keys: dict[str, Key] = {
         "description": Note(f"{MARK}: {guest.source.file}, {guest.source.path}", MARK),
         "tags": Tags(tags, OWNED_TAGS),
@@ -216,22 +216,22 @@ def _vm_keys(
 def _address(guest: Host | Template) -> dict[str, str]:
     if guest.address is None:
         return {"ip": "dhcp"}
-    found = {"ip": f"{guest.address}/{guest.prefixlen}"}
+    settings = {"ip": f"{guest.address}/{guest.prefixlen}"}
     if guest.gateway:
-        found["gw"] = str(guest.gateway)
-    return found
+        settings["gw"] = str(guest.gateway)
+    return settings
 
 
 def _nic(guest: Host | Template, vlan: int | None) -> Nic:
     enabled = isinstance(guest, Host) and guest.firewall_enabled
-    found = {"bridge": guest.bridge, "firewall": str(int(enabled))}
+    properties = {"bridge": guest.bridge, "firewall": str(int(enabled))}
     if guest.mac:
-        found["hwaddr"] = guest.mac
+        properties["hwaddr"] = guest.mac
     if vlan:
-        found["tag"] = str(vlan)
+        properties["tag"] = str(vlan)
     if guest.kind == "lxc":
-        return Nic({"name": guest.interface, **found, **_address(guest)})
-    return Nic(found, model="virtio")
+        return Nic({"name": guest.interface, **properties, **_address(guest)})
+    return Nic(properties, model="virtio")
 
 
 def _origin(
@@ -251,4 +251,13 @@ def _origin(
     return CloudImage(f"{settings.image_storage}:import/{name}", path.name)
 
 
-__all__ = ["MARK", "TAG", "Archive", "Clone", "CloudImage", "ConfigError", "Wanted", "desired"]
+__all__ = [
+    "MARK",
+    "TAG",
+    "Archive",
+    "Clone",
+    "CloudImage",
+    "ConfigError",
+    "DesiredGuest",
+    "desired_guests",
+]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from phoenix.proxmox import values
-from phoenix.proxmox.desired import MARK, TAG, Kind, Wanted
+from phoenix.proxmox.desired import MARK, TAG, DesiredGuest, Kind
 from phoenix.proxmox.keys import Note, Tags
 
 GIB = 1024**3
@@ -32,7 +32,7 @@ class Observed:
     digest: str | None = None
 
     @property
-    def ours(self) -> bool:
+    def managed(self) -> bool:
         """Whether Phoenix made or adopted it: by tag, or by the start of its description."""
         marked = self.config.get("description", "").strip().startswith(MARK)
         return marked or TAG in values.tags(self.config.get("tags", ""))
@@ -85,48 +85,48 @@ class Difference:
     @property
     def substantial(self) -> tuple[str, ...]:
         """The differences that are more than our own marks."""
-        kept = [c for c in self.changes if c.key not in ("tags", "description")]
-        return tuple(map(str, (*kept, *self.growths)))
+        changes = [c for c in self.changes if c.key not in ("tags", "description")]
+        return tuple(map(str, (*changes, *self.growths)))
 
 
-def compare(wanted: Wanted, observed: Observed) -> Difference:
+def compare(desired: DesiredGuest, observed: Observed) -> Difference:
     """The difference of the keys that we own; a template is never changed once it is one."""
-    if wanted.kind != observed.kind:
+    if desired.kind != observed.kind:
         reason = (
             f"there is a {observed.kind} guest {observed.vmid} ({observed.name}) on "
-            f"{observed.node}, and {wanted.place} declares a {wanted.kind} guest"
+            f"{observed.node}, and {desired.declared_in} declares a {desired.kind} guest"
         )
         return Difference(refusals=(reason,))
-    if wanted.template and (observed.template or not observed.ours):
+    if desired.template and (observed.template or not observed.managed):
         return Difference()
     refusals = [
         f"{key} is {observed.config.get(key, '0')} and can't be changed after creation; "
         f"declared: {want.written(None)}"
-        for key, want in wanted.fixed.items()
+        for key, want in desired.fixed.items()
         if not want.holds(observed.config.get(key))
     ]
     changes = [
         Change(key, observed.config.get(key), want.written(observed.config.get(key)))
-        for key, want in wanted.keys.items()
+        for key, want in desired.keys.items()
         if not want.holds(observed.config.get(key))
     ]
-    changes += _mounts(wanted, observed)
-    growths, remarks = _disk(wanted, observed)
-    if observed.node != wanted.node:
-        remarks.append(f"it is on node {observed.node}, not {wanted.node}, and managed there")
+    changes += _mounts(desired, observed)
+    growths, remarks = _disk(desired, observed)
+    if observed.node != desired.node:
+        remarks.append(f"it is on node {observed.node}, not {desired.node}, and managed there")
     return Difference(tuple(changes), tuple(growths), tuple(refusals), tuple(remarks))
 
 
-def _mounts(wanted: Wanted, observed: Observed) -> Iterator[Change]:
+def _mounts(desired: DesiredGuest, observed: Observed) -> Iterator[Change]:
     """Mount points by their path inside; a new one gets the first free index."""
-    taken = {
+    mounts = {
         key: values.parse(value, "volume")
         for key, value in observed.config.items()
         if key.startswith("mp") and key[2:].isdigit()
     }
-    paths = {found.get("mp", "").rstrip("/") for found in taken.values()}
-    used = set(taken)
-    for mount in wanted.mount_points:
+    paths = {properties.get("mp", "").rstrip("/") for properties in mounts.values()}
+    used = set(mounts)
+    for mount in desired.mount_points:
         if mount.path.rstrip("/") in paths:
             continue
         key = next(f"mp{n}" for n in range(256) if f"mp{n}" not in used)
@@ -150,12 +150,12 @@ def disk_key(observed: Observed) -> str | None:
     return next((key for key in order.split(";") if key in disks), disks[0] if disks else None)
 
 
-def _disk(wanted: Wanted, observed: Observed) -> tuple[list[Growth], list[str]]:
-    disks: list[tuple[str | None, int | None]] = [(disk_key(observed), wanted.disk_gb)]
-    for mount in wanted.mount_points:
+def _disk(desired: DesiredGuest, observed: Observed) -> tuple[list[Growth], list[str]]:
+    disks: list[tuple[str | None, int | None]] = [(disk_key(observed), desired.disk_gb)]
+    for mount in desired.mount_points:
         for key, value in observed.config.items():
-            found = values.parse(value, "volume") if key.startswith("mp") else {}
-            if found.get("mp", "").rstrip("/") == mount.path.rstrip("/"):
+            properties = values.parse(value, "volume") if key.startswith("mp") else {}
+            if properties.get("mp", "").rstrip("/") == mount.path.rstrip("/"):
                 disks.append((key, mount.size_gb))
     growths: list[Growth] = []
     remarks: list[str] = []
@@ -163,35 +163,35 @@ def _disk(wanted: Wanted, observed: Observed) -> tuple[list[Growth], list[str]]:
         text = values.parse(observed.config.get(disk or "", ""), "volume").get("size")
         if disk is None or size is None or text is None:
             continue
-        now = values.size_bytes(text)
-        if now < size * GIB:
-            growths.append(Growth(disk, now / GIB, size))
-        elif now > size * GIB:
+        current = values.size_bytes(text)
+        if current < size * GIB:
+            growths.append(Growth(disk, current / GIB, size))
+        elif current > size * GIB:
             remarks.append(
-                f"{disk} has {now / GIB:g} GiB, {size} GiB are declared: a disk is never shrunk"
+                f"{disk} has {current / GIB:g} GiB, {size} GiB are declared: a disk is never shrunk"
             )
     return growths, remarks
 
 
-def verdict(wanted: Wanted, observed: Observed, adopt: bool) -> Difference:
+def verdict(desired: DesiredGuest, observed: Observed, adopt: bool) -> Difference:
     """`compare`, with the refusals for a guest that a person made.
 
     A guest that isn't ours is adopted where `adopt` says so, or where nothing but our marks
     differs; a different name is another guest, and never touched unless adopted by its id.
     """
-    found = compare(wanted, observed)
-    if observed.ours or adopt or wanted.template or found.refusals:
-        return found
-    differing = found.substantial
+    difference = compare(desired, observed)
+    if observed.managed or adopt or desired.template or difference.refusals:
+        return difference
+    differing = difference.substantial
     if not differing:
-        return found
-    shown = "\n".join(f"  {line}" for line in differing)
+        return difference
+    lines = "\n".join(f"  {line}" for line in differing)
     reason = (
-        f"it was not made by Phoenix and differs from {wanted.place}:\n{shown}\n"
-        f"  mend: change the entry or the guest; or add {wanted.vmid} to proxmox_adopt in "
+        f"it was not made by Phoenix and differs from {desired.declared_in}:\n{lines}\n"
+        f"  fix: change the entry or the guest; or add {desired.vmid} to proxmox_adopt in "
         "group_data, and Phoenix makes exactly these changes"
     )
-    return Difference(refusals=(reason,), remarks=found.remarks)
+    return Difference(refusals=(reason,), remarks=difference.remarks)
 
 
 __all__ = ["Change", "Difference", "Growth", "Note", "Observed", "Tags", "compare", "verdict"]

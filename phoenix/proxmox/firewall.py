@@ -60,7 +60,7 @@ class Write(NamedTuple):
     method: str
     path: str
     data: Mapping[str, Any]
-    what: str
+    summary: str
 
 
 def scopes(
@@ -77,7 +77,7 @@ def scopes(
     """
     derived = firewall.rules(site)
     extra = [net for net in operators if not net.subnet_of(site.network)]
-    made = [
+    ordered = [
         Scope(
             name=guest.name,
             path=f"nodes/{{node}}/{'lxc' if guest.kind == 'lxc' else 'qemu'}/{guest.vmid}/firewall",
@@ -88,12 +88,12 @@ def scopes(
         for guest in site.guests
     ]
     hypervisor = _rules(derived[site.hypervisor.name], extra, api=True)
-    made.append(Scope("the node", f"nodes/{node}/firewall", {"enable": "1"}, hypervisor))
+    ordered.append(Scope("the node", f"nodes/{node}/firewall", {"enable": "1"}, hypervisor))
     # The cluster's rules act on every node; ours are in the node's own scope. Its `enable` is the
     # switch of everything, so it comes when all rules are there.
     options = {"enable": "1", "policy_in": "DROP", "policy_out": "ACCEPT"}
-    made.append(Scope("the cluster", "cluster/firewall", options, ()))
-    return tuple(made)
+    ordered.append(Scope("the cluster", "cluster/firewall", options, ()))
+    return tuple(ordered)
 
 
 def _guest_options(guest: Host, policy_out: str) -> dict[str, str]:
@@ -105,17 +105,17 @@ def _guest_options(guest: Host, policy_out: str) -> dict[str, str]:
 def _rules(
     derived: Iterable[firewall.Rule], operators: Iterable[IPv4Network], api: bool = False
 ) -> tuple[FirewallRule, ...]:
-    found: dict[Identity, str] = {}
+    comments: dict[Identity, str] = {}
     for rule in derived:
         for identity in _identities(rule):
-            found.setdefault(identity, rule.comment)
+            comments.setdefault(identity, rule.comment)
     ports = (SSH, PROXMOX_API) if api else (SSH,)
     for network in operators:
         for port in ports:
             identity = Identity("in", "ACCEPT", "tcp", str(port), _peer(network), None)
-            found.setdefault(identity, OPERATOR)
-    made = [FirewallRule(identity, comment) for identity, comment in found.items()]
-    return tuple(sorted(made, key=lambda rule: rule.identity.action == "ACCEPT"))
+            comments.setdefault(identity, OPERATOR)
+    rules = [FirewallRule(identity, comment) for identity, comment in comments.items()]
+    return tuple(sorted(rules, key=lambda rule: rule.identity.action == "ACCEPT"))
 
 
 def _identities(rule: firewall.Rule) -> list[Identity]:
@@ -147,32 +147,32 @@ def options_write(scope: Scope, current: Mapping[str, Any]) -> Write | None:
     }
     if not data:
         return None
-    shown = ", ".join(f"{key}={value}" for key, value in data.items())
-    return Write("PUT", f"{scope.path}/options", data, f"firewall of {scope.name}: {shown}")
+    settings = ", ".join(f"{key}={value}" for key, value in data.items())
+    return Write("PUT", f"{scope.path}/options", data, f"firewall of {scope.name}: {settings}")
 
 
-def _option_holds(key: str, wanted: str, current: str) -> bool:
+def _option_holds(key: str, desired: str, current: str) -> bool:
     if key == "enable":  # the cluster keeps the time at which it was switched on
-        return (current not in ("", "0")) == (wanted != "0")
-    return wanted == current
+        return (current not in ("", "0")) == (desired != "0")
+    return desired == current
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A rule that is there."""
+    """One rule as it is on the hypervisor; `managed`: its comment says that it is ours."""
 
     pos: int
     identity: Identity | None
     enabled: bool
     comment: str
-    ours: bool
+    managed: bool
 
 
 def placed(row: Mapping[str, Any]) -> Placed:
     """A rule as the API shows it; `identity` is None where it has what ours never have."""
     comment = str(row.get("comment", "")).strip()
     plain = not any(row.get(key) for key in ("macro", "iface", "sport", "icmp-type", "log"))
-    known = row.get("type") in ("in", "out")
+    has_direction = row.get("type") in ("in", "out")
     identity = Identity(
         str(row.get("type")),
         str(row.get("action")),
@@ -183,10 +183,10 @@ def placed(row: Mapping[str, Any]) -> Placed:
     )
     return Placed(
         pos=int(row["pos"]),
-        identity=identity if plain and known else None,
+        identity=identity if plain and has_direction else None,
         enabled=str(row.get("enable", 0)) not in ("0", ""),
         comment=comment.removeprefix(OWN.strip()).strip(),
-        ours=comment.startswith(OWN.strip()),
+        managed=comment.startswith(OWN.strip()),
     )
 
 
@@ -199,11 +199,11 @@ def _address(text: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class _Sorted:
-    """The rules of a scope by what is to become of them."""
+    """The rules of a scope: current, stale and missing ones."""
 
     scope: Scope
     digest: str | None
-    kept: Mapping[Identity, Placed]
+    current: Mapping[Identity, Placed]
     stale: tuple[Placed, ...]
     missing: tuple[Identity, ...]
     comments: Mapping[Identity, str]
@@ -211,52 +211,52 @@ class _Sorted:
     @property
     def refusals(self) -> list[Placed]:
         """Refusals that stay."""
-        return [rule for identity, rule in self.kept.items() if not _accepts(identity)]
+        return [rule for identity, rule in self.current.items() if not _accepts(identity)]
 
     @property
     def permissions(self) -> list[Placed]:
         """Permissions that stay."""
-        return [rule for identity, rule in self.kept.items() if _accepts(identity)]
+        return [rule for identity, rule in self.current.items() if _accepts(identity)]
 
     @property
     def floor(self) -> int:
-        """The position of the last refusal of ours that acts, a stale one too; -1 if none does."""
+        """The position of our last enabled refusal, stale ones too; -1 if there is none."""
         stale = [rule for rule in self.stale if not _accepts(rule.identity)]
         return max((rule.pos for rule in (*self.refusals, *stale) if rule.enabled), default=-1)
 
 
 def next_write(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> Write | None:
-    """The next single write that brings a scope's rules closer; None when they're as wanted.
+    """The next single write that brings a scope's rules closer; None when they are as desired.
 
     In an order that never lets through what neither the old nor the new rules allow, and never
     cuts off what both allow: refusals first, new permissions before old ones go, old refusals
     last. Deciding anew after each write makes it safe against a change by someone else.
     """
-    found = _sorted(scope, rows)
+    sorted_rules = _sorted(scope, rows)
     for step in (_refusals, _permissions, _comments, _removals):
-        if write := step(found):
+        if write := step(sorted_rules):
             return write
     return None
 
 
 def _sorted(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> _Sorted:
-    wanted = {rule.identity: rule.comment for rule in scope.rules}
-    kept: dict[Identity, Placed] = {}
+    desired = {rule.identity: rule.comment for rule in scope.rules}
+    current: dict[Identity, Placed] = {}
     stale: list[Placed] = []
     for rule in map(placed, rows):
-        if not rule.ours:
+        if not rule.managed:
             continue
-        if rule.identity in wanted and rule.identity not in kept:
-            kept[rule.identity] = rule
+        if rule.identity in desired and rule.identity not in current:
+            current[rule.identity] = rule
         else:
             stale.append(rule)
     return _Sorted(
         scope=scope,
         digest=next((str(row["digest"]) for row in rows if "digest" in row), None),
-        kept=kept,
+        current=current,
         stale=tuple(stale),
-        missing=tuple(identity for identity in wanted if identity not in kept),
-        comments=wanted,
+        missing=tuple(identity for identity in desired if identity not in current),
+        comments=desired,
     )
 
 
@@ -264,56 +264,56 @@ def _accepts(identity: Identity | None) -> bool:
     return identity is None or identity.action == "ACCEPT"
 
 
-def _refusals(found: _Sorted) -> Write | None:
+def _refusals(rules: _Sorted) -> Write | None:
     """Those that are missing, off, or below a permission that stays: at the top and at once."""
-    for identity in found.missing:
+    for identity in rules.missing:
         if not _accepts(identity):
-            return _added(found.scope, identity, found.comments[identity], enabled=True)
-    for rule in found.refusals:
+            return _added(rules.scope, identity, rules.comments[identity], enabled=True)
+    for rule in rules.refusals:
         if not rule.enabled:
-            return _edit(found, rule, {"enable": 1}, "enable")
-    first = min((rule.pos for rule in found.permissions if rule.enabled), default=None)
-    for rule in found.refusals:
+            return _edit(rules, rule, {"enable": 1}, "enable")
+    first = min((rule.pos for rule in rules.permissions if rule.enabled), default=None)
+    for rule in rules.refusals:
         if first is not None and rule.pos > first:
-            return _edit(found, rule, {"moveto": 0}, "move to the top")
+            return _edit(rules, rule, {"moveto": 0}, "move to the top")
     return None
 
 
-def _permissions(found: _Sorted) -> Write | None:
+def _permissions(rules: _Sorted) -> Write | None:
     """One that is off comes below all refusals before it's switched on."""
-    for rule in found.permissions:
-        if not rule.enabled and rule.pos < found.floor:
-            return _edit(found, rule, {"moveto": found.floor + 1}, "move below the refusals")
+    for rule in rules.permissions:
+        if not rule.enabled and rule.pos < rules.floor:
+            return _edit(rules, rule, {"moveto": rules.floor + 1}, "move below the refusals")
         if not rule.enabled:
-            return _edit(found, rule, {"enable": 1}, "enable")
-    for identity in found.missing:
+            return _edit(rules, rule, {"enable": 1}, "enable")
+    for identity in rules.missing:
         # It goes in at the top: where refusals stand, without effect at first.
-        comment = found.comments[identity]
-        return _added(found.scope, identity, comment, enabled=found.floor < 0)
+        comment = rules.comments[identity]
+        return _added(rules.scope, identity, comment, enabled=rules.floor < 0)
     return None
 
 
-def _comments(found: _Sorted) -> Write | None:
-    for identity, rule in found.kept.items():
-        if rule.comment != found.comments[identity]:
-            return _edit(found, rule, {"comment": OWN + found.comments[identity]}, "comment")
+def _comments(rules: _Sorted) -> Write | None:
+    for identity, rule in rules.current.items():
+        if rule.comment != rules.comments[identity]:
+            return _edit(rules, rule, {"comment": OWN + rules.comments[identity]}, "comment")
     return None
 
 
-def _removals(found: _Sorted) -> Write | None:
+def _removals(rules: _Sorted) -> Write | None:
     """Old permissions, then old refusals."""
-    for rule in sorted(found.stale, key=lambda rule: not _accepts(rule.identity)):
-        path = f"{found.scope.path}/rules/{rule.pos}"
-        data = {"digest": found.digest} if found.digest else {}
-        shown = f"firewall of {found.scope.name}: remove {_shown(rule.identity)}"
-        return Write("DELETE", path, data, shown)
+    for rule in sorted(rules.stale, key=lambda rule: not _accepts(rule.identity)):
+        path = f"{rules.scope.path}/rules/{rule.pos}"
+        data = {"digest": rules.digest} if rules.digest else {}
+        summary = f"firewall of {rules.scope.name}: remove {_described(rule.identity)}"
+        return Write("DELETE", path, data, summary)
     return None
 
 
-def _edit(found: _Sorted, rule: Placed, data: Mapping[str, Any], verb: str) -> Write:
-    guarded = {**data, "digest": found.digest} if found.digest else dict(data)
-    shown = f"firewall of {found.scope.name}: {verb} {_shown(rule.identity)}"
-    return Write("PUT", f"{found.scope.path}/rules/{rule.pos}", guarded, shown)
+def _edit(rules: _Sorted, rule: Placed, data: Mapping[str, Any], verb: str) -> Write:
+    guarded = {**data, "digest": rules.digest} if rules.digest else dict(data)
+    summary = f"firewall of {rules.scope.name}: {verb} {_described(rule.identity)}"
+    return Write("PUT", f"{rules.scope.path}/rules/{rule.pos}", guarded, summary)
 
 
 def _added(scope: Scope, identity: Identity, comment: str, *, enabled: bool) -> Write:
@@ -330,17 +330,17 @@ def _added(scope: Scope, identity: Identity, comment: str, *, enabled: bool) -> 
         "dest": identity.destination,
     }
     data |= {key: value for key, value in fields.items() if value is not None}
-    shown = f"firewall of {scope.name}: add {_shown(identity)}"
-    return Write("POST", f"{scope.path}/rules", data, shown)
+    summary = f"firewall of {scope.name}: add {_described(identity)}"
+    return Write("POST", f"{scope.path}/rules", data, summary)
 
 
-def _shown(identity: Identity | None) -> str:
+def _described(identity: Identity | None) -> str:
     if identity is None:
         return "a rule that someone changed"
     peer = identity.source or identity.destination or "anyone"
-    what = "/".join(part for part in (identity.proto, identity.ports) if part) or "anything"
+    traffic = "/".join(part for part in (identity.proto, identity.ports) if part) or "anything"
     way = "from" if identity.direction == "in" else "to"
-    return f"{identity.direction} {identity.action} {what} {way} {peer}"
+    return f"{identity.direction} {identity.action} {traffic} {way} {peer}"
 
 
 def operator_networks(texts: Iterable[str], client_address: str | None) -> list[IPv4Network]:
@@ -349,13 +349,13 @@ def operator_networks(texts: Iterable[str], client_address: str | None) -> list[
     Raises:
         ValueError: one is no IPv4 network.
     """
-    found = []
+    networks = []
     for text in texts:
         try:
-            found.append(IPv4Network(text, strict=False))
+            networks.append(IPv4Network(text, strict=False))
         except ValueError:
             raise ValueError(f"{text} is no IPv4 network") from None
     if client_address:
         with contextlib.suppress(ValueError):  # by IPv6, which these rules leave alone
-            found.append(IPv4Network(IPv4Address(client_address)))
-    return found
+            networks.append(IPv4Network(IPv4Address(client_address)))
+    return networks

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.converge import Options, converge, next_step
-from phoenix.proxmox.desired import Wanted
+from phoenix.proxmox.desired import DesiredGuest
 from phoenix.proxmox.observe import observe
 from phoenix.proxmox.power import lifecycle_snapshot, restore_point
 
@@ -18,7 +18,7 @@ def options(settings: ProxmoxSettings) -> Options:
 
 
 def make(
-    client: Client, wanted: Wanted, settings: ProxmoxSettings, log: Callable[[str], None]
+    client: Client, desired: DesiredGuest, settings: ProxmoxSettings, log: Callable[[str], None]
 ) -> bool:
     """Make one guest as declared, without starting or stopping it; whether anything was written.
 
@@ -28,18 +28,18 @@ def make(
     Raises:
         ProxmoxError: with the reason; the next run goes on from what is there.
     """
-    before = observe(client, wanted.vmid)
-    if next_step(client, wanted, options(settings)) is None:
+    before = observe(client, desired.vmid)
+    if next_step(client, desired, options(settings)) is None:
         return False
-    if settings.snapshot_before_change and before is not None and not wanted.template:
-        with restore_point(client, wanted.vmid, log):
-            changed = converge(client, wanted, options(settings), log)
+    if settings.snapshot_before_change and before is not None and not desired.template:
+        with restore_point(client, desired.vmid, log):
+            changed = converge(client, desired, options(settings), log)
     else:
-        changed = converge(client, wanted, options(settings), log)
-    if settings.lifecycle_snapshots and before is None and not wanted.template:
-        lifecycle_snapshot(client, wanted.vmid)
-    after = observe(client, wanted.vmid)
+        changed = converge(client, desired, options(settings), log)
+    if settings.lifecycle_snapshots and before is None and not desired.template:
+        lifecycle_snapshot(client, desired.vmid)
+    after = observe(client, desired.vmid)
     if after is not None and after.running and after.pending:
         keys = ", ".join(after.pending)
-        log(f"{wanted.label}: {keys} will take effect when it is started the next time")
+        log(f"{desired.label}: {keys} will take effect when it is started the next time")
     return changed

@@ -74,25 +74,25 @@ def guests(hosts: Iterable[Host]) -> tuple[Guest, ...]:
     )
 
 
-def words(wanted: Sequence[Guest]) -> tuple[str, ...]:
+def words(targets: Sequence[Guest]) -> tuple[str, ...]:
     """The words of `LEARN`: four for each guest."""
     return tuple(
         word
-        for guest in wanted
+        for guest in targets
         for word in (str(guest.vmid), guest.kind, guest.address, guest.bridge)
     )
 
 
 def parse(lines: Iterable[str]) -> dict[int, frozenset[str]]:
     """Public keys, "TYPE BASE64", by guest id; what is no key is left out."""
-    found: dict[int, set[str]] = {}
+    keys_by_id: dict[int, set[str]] = {}
     current: set[str] = set()
     for line in lines:
         if line.startswith("== "):
-            current = found.setdefault(int(line[3:]), set())
+            current = keys_by_id.setdefault(int(line[3:]), set())
         elif _is_key(words := line.split()[:2]):
             current.add(" ".join(words))
-    return {vmid: frozenset(keys) for vmid, keys in found.items()}
+    return {vmid: frozenset(keys) for vmid, keys in keys_by_id.items()}
 
 
 def _is_key(words: Sequence[str]) -> bool:
@@ -106,12 +106,12 @@ def _is_key(words: Sequence[str]) -> bool:
 
 def shared(keys: dict[int, frozenset[str]]) -> tuple[int, ...]:
     """Guests that have a key of another one, all but the first of each key: clones."""
-    seen: set[str] = set()
+    earlier: set[str] = set()
     twice = []
     for vmid, own in sorted(keys.items()):
-        if own & seen:
+        if own & earlier:
             twice.append(vmid)
-        seen |= own
+        earlier |= own
     return tuple(twice)
 
 
@@ -131,13 +131,13 @@ def remember(file: Path, address: str, keys: Iterable[str]) -> None:
         OSError: the file can't be written.
     """
     lines = file.read_text().splitlines() if file.exists() else []
-    kept = [left for line in lines if (left := _without(line, address)) is not None]
-    kept += [f"{address} {key}" for key in sorted(keys)]
+    others = [rest for line in lines if (rest := _without(line, address)) is not None]
+    others += [f"{address} {key}" for key in sorted(keys)]
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = file.with_name(f"{file.name}.phoenix")
-    new.write_text("\n".join(kept) + "\n")
-    new.chmod(0o600)
-    new.replace(file)
+    temporary = file.with_name(f"{file.name}.phoenix")
+    temporary.write_text("\n".join(others) + "\n")
+    temporary.chmod(0o600)
+    temporary.replace(file)
 
 
 def _entries(file: Path) -> list[HostKeyEntry]:
@@ -160,8 +160,8 @@ def _without(line: str, address: str) -> str | None:
     entry = _entry(line)
     if entry is None or not _names(entry, address):
         return line
-    others = [name for name in entry.hostnames or () if not _is(name, address)]
-    return " ".join([",".join(others), *line.split()[1:]]) if others else None
+    other_names = [name for name in entry.hostnames or () if not _is(name, address)]
+    return " ".join([",".join(other_names), *line.split()[1:]]) if other_names else None
 
 
 def _names(entry: HostKeyEntry, address: str) -> bool:

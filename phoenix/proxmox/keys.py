@@ -67,8 +67,8 @@ class Text:
 
     def holds(self, current: str | None) -> bool:
         """Compare without outer blanks."""
-        ours, theirs = self.value.strip(), (current or "").strip()
-        return ours == theirs if self.case else ours.lower() == theirs.lower()
+        desired, observed = self.value.strip(), (current or "").strip()
+        return desired == observed if self.case else desired.lower() == observed.lower()
 
     def written(self, current: str | None) -> str:  # noqa: ARG002
         """The text."""
@@ -99,13 +99,13 @@ class Props:
 
     def holds(self, current: str | None) -> bool:
         """Compare our properties."""
-        found = values.parse(current or "", self.default_key)
-        return all(_same(found.get(key), value) for key, value in self.value.items())
+        properties = values.parse(current or "", self.default_key)
+        return all(_same(properties.get(key), value) for key, value in self.value.items())
 
     def written(self, current: str | None) -> str:
         """The string with our properties put in."""
-        found = values.parse(current or "", self.default_key)
-        return values.join({**found, **self.value}, self.default_key)
+        properties = values.parse(current or "", self.default_key)
+        return values.join({**properties, **self.value}, self.default_key)
 
 
 @dataclass(frozen=True)
@@ -117,15 +117,15 @@ class Nic:
 
     def holds(self, current: str | None) -> bool:
         """Compare our properties, a MAC in either case."""
-        found = values.parse_nic(current or "")
-        return bool(found) and all(_same(found.get(k), v) for k, v in self.value.items())
+        card = values.parse_nic(current or "")
+        return bool(card) and all(_same(card.get(k), v) for k, v in self.value.items())
 
     def written(self, current: str | None) -> str:
         """The card with our properties put in; its model and MAC stay where we name none."""
-        found = values.parse_nic(current or "")
-        if self.model and "model" not in found:
-            found = {"model": self.model, **found}
-        return values.join_nic({**found, **self.value})
+        card = values.parse_nic(current or "")
+        if self.model and "model" not in card:
+            card = {"model": self.model, **card}
+        return values.join_nic({**card, **self.value})
 
 
 @dataclass(frozen=True)
@@ -156,10 +156,10 @@ class SshKeys:
 
     def written(self, current: str | None) -> str:
         """Theirs, then ours that were missing."""
-        theirs = values.ssh_keys(current or "")
-        known = _bare(theirs)
-        ours = [key for key in self.value if not _bare([key]) <= known]
-        return values.join_ssh_keys([*theirs, *ours])
+        present = values.ssh_keys(current or "")
+        present_bodies = _bare(present)
+        missing = [key for key in self.value if not _bare([key]) <= present_bodies]
+        return values.join_ssh_keys([*present, *missing])
 
 
 @dataclass(frozen=True)
@@ -179,12 +179,12 @@ class Note:
         return self.value
 
 
-def _same(current: str | None, wanted: str) -> bool:
+def _same(current: str | None, desired: str) -> bool:
     if current is None:
         return False
-    if {current.lower(), wanted.lower()} <= {"0", "1", "yes", "no", "on", "off", "true", "false"}:
-        return values.boolean(current) == values.boolean(wanted)
-    return current.lower() == wanted.lower()
+    if {current.lower(), desired.lower()} <= {"0", "1", "yes", "no", "on", "off", "true", "false"}:
+        return values.boolean(current) == values.boolean(desired)
+    return current.lower() == desired.lower()
 
 
 def _bare(keys: Iterable[str]) -> frozenset[tuple[str, ...]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from phoenix.proxmox.client import Client
-from phoenix.proxmox.desired import Archive, CloudImage, Wanted
+from phoenix.proxmox.desired import Archive, CloudImage, DesiredGuest
 from phoenix.proxmox.diff import GIB, Observed
 from phoenix.proxmox.errors import QuorumError
 
@@ -38,9 +38,9 @@ def located(client: Client) -> dict[int, Located]:
     }
 
 
-def base(found: Located | Observed) -> str:
+def base(guest: Located | Observed) -> str:
     """The API's path of a guest."""
-    return f"nodes/{found.node}/{found.kind}/{found.vmid}"
+    return f"nodes/{guest.node}/{guest.kind}/{guest.vmid}"
 
 
 def observe(client: Client, vmid: int) -> Observed | None:
@@ -48,15 +48,15 @@ def observe(client: Client, vmid: int) -> Observed | None:
 
     Changes that wait for a restart count as made: writing them again would change nothing.
     """
-    found = located(client).get(vmid)
-    return read(client, found) if found else None
+    location = located(client).get(vmid)
+    return read(client, location) if location else None
 
 
-def read(client: Client, found: Located) -> Observed:
+def read(client: Client, location: Located) -> Observed:
     """The configuration of a guest whose place is known."""
-    path = base(found)
-    now: Mapping[str, object] = client.get(f"{path}/config")
-    config = {str(key): str(value) for key, value in now.items()}
+    path = base(location)
+    settings: Mapping[str, object] = client.get(f"{path}/config")
+    config = {str(key): str(value) for key, value in settings.items()}
     pending = []
     for row in client.get(f"{path}/pending"):
         key = str(row.get("key", ""))
@@ -68,12 +68,12 @@ def read(client: Client, found: Located) -> Observed:
             pending.append(key)
     digest = config.pop("digest", None)
     return Observed(
-        vmid=found.vmid,
-        kind="lxc" if found.kind == "lxc" else "qemu",
-        node=found.node,
-        name=found.name,
-        running=found.running,
-        template=found.template or config.get("template") == "1",
+        vmid=location.vmid,
+        kind="lxc" if location.kind == "lxc" else "qemu",
+        node=location.node,
+        name=location.name,
+        running=location.running,
+        template=location.template or config.get("template") == "1",
         lock=config.pop("lock", None),
         config=config,
         pending=tuple(pending),
@@ -81,9 +81,9 @@ def read(client: Client, found: Located) -> Observed:
     )
 
 
-def snapshots(client: Client, found: Located | Observed) -> tuple[str, ...]:
+def snapshots(client: Client, guest: Located | Observed) -> tuple[str, ...]:
     """The names of a guest's snapshots, oldest first."""
-    rows = client.get(f"{base(found)}/snapshot")
+    rows = client.get(f"{base(guest)}/snapshot")
     real = [row for row in rows if row.get("name") != "current"]
     return tuple(row["name"] for row in sorted(real, key=lambda row: row.get("snaptime", 0)))
 
@@ -101,19 +101,19 @@ def check_quorum(client: Client) -> None:
     for row in client.get("cluster/status"):
         if row.get("type") == "cluster" and not int(row.get("quorate", 1)):
             raise QuorumError(
-                f"the cluster {row.get('name')} has no quorum, so nothing can be changed. mend: "
+                f"the cluster {row.get('name')} has no quorum, so nothing can be changed. fix: "
                 "bring its other nodes back (`pvecm status`), then run again"
             )
 
 
-def check_storages(client: Client, wanted: Iterable[Wanted]) -> tuple[str, ...]:
-    """What is wrong with the storages that guests to be made need: absent, unfit, or full.
+def check_storages(client: Client, new_guests: Iterable[DesiredGuest]) -> tuple[str, ...]:
+    """What is wrong with the storages that new guests need: absent, unfit, or full.
 
-    Sizes are summed per storage: a run that would fill it half-way doesn't begin.
+    The largest disk must fit: a run that would fill the storage half-way does not start.
     """
     faults: list[str] = []
-    needs: dict[tuple[str, str], list[Wanted]] = {}
-    for guest in wanted:
+    needs: dict[tuple[str, str], list[DesiredGuest]] = {}
+    for guest in new_guests:
         if guest.storage:
             needs.setdefault((guest.node, guest.storage), []).append(guest)
     rows_of: dict[str, dict[str, dict[str, object]]] = {}
@@ -121,20 +121,21 @@ def check_storages(client: Client, wanted: Iterable[Wanted]) -> tuple[str, ...]:
         if node not in rows_of:
             rows_of[node] = {row["storage"]: row for row in client.get(f"nodes/{node}/storage")}
         row = rows_of[node].get(storage)
-        who = ", ".join(guest.place for guest in guests)
+        declared_by = ", ".join(guest.declared_in for guest in guests)
         if row is None:
-            known = ", ".join(sorted(rows_of[node]))
+            names = ", ".join(sorted(rows_of[node]))
             faults.append(
-                f"node {node} has no storage {storage!r} (it has {known}), which {who} declare. "
-                "mend: make it in Proxmox VE (Datacenter, Storage), or change storage_pool"
+                f"node {node} has no storage {storage!r} (it has {names}), which "
+                f"{declared_by} declare. fix: create it in Proxmox VE (Datacenter, Storage), or "
+                "change storage_pool"
             )
             continue
         content = str(row.get("content", "")).split(",")
         for kind, needed in (("lxc", "rootdir"), ("qemu", "images")):
             if any(guest.kind == kind for guest in guests) and needed not in content:
                 faults.append(
-                    f"storage {storage!r} of node {node} does not take {needed}, which {who} "
-                    f"need. mend: add the content type {needed} to it in Proxmox VE"
+                    f"storage {storage!r} of node {node} does not take {needed}, which "
+                    f"{declared_by} need. fix: add the content type {needed} to it in Proxmox VE"
                 )
         # A storage may be thin, so the sum of all sizes may exceed it; one guest's never.
         largest = max((guest.disk_gb or 0 for guest in guests), default=0)
@@ -142,25 +143,25 @@ def check_storages(client: Client, wanted: Iterable[Wanted]) -> tuple[str, ...]:
         if isinstance(free, int) and row.get("total") and free < largest * GIB:
             faults.append(
                 f"storage {storage!r} of node {node} has {free / GIB:.1f} GiB free, and one guest "
-                f"of {who} needs {largest} GiB. mend: free space, or change storage_pool"
+                f"of {declared_by} needs {largest} GiB. fix: free space, or change storage_pool"
             )
     return tuple(faults)
 
 
 def check_images(
-    client: Client, wanted: Iterable[Wanted], downloadable: Iterable[str]
+    client: Client, new_guests: Iterable[DesiredGuest], downloadable: Iterable[str]
 ) -> tuple[str, ...]:
     """Images that neither are on their storage nor can be downloaded by setting."""
-    known = set(downloadable)
+    downloads = set(downloadable)
     faults = []
-    for guest in wanted:
+    for guest in new_guests:
         origin = guest.origin
-        if not isinstance(origin, Archive | CloudImage) or origin.file in known:
+        if not isinstance(origin, Archive | CloudImage) or origin.file in downloads:
             continue
         if not volume_exists(client, guest.node, origin.volume):
             faults.append(
-                f"{guest.place}: {origin.volume} is not there. mend: put it there (Proxmox VE: "
-                f"the storage's content), or give proxmox_images[{origin.file!r}] a url and a "
+                f"{guest.declared_in}: {origin.volume} is not there. fix: put it there (in Proxmox "
+                f"VE: the storage's content), or give proxmox_images[{origin.file!r}] a url and a "
                 "sha256 in group_data, and the hypervisor downloads it"
             )
     return tuple(faults)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from phoenix.declaration.settings import FOLDER, ProxmoxSettings
 from phoenix.proxmox import access, connections
-from phoenix.proxmox.desired import Wanted, desired
+from phoenix.proxmox.desired import DesiredGuest, desired_guests
 from phoenix.proxmox.firewall import Scope, operator_networks, scopes
 from phoenix.site.findings import ConfigError, Finding
 from phoenix.site.model import Site
@@ -21,7 +21,7 @@ class Plan:
     """
 
     settings: ProxmoxSettings
-    guests: tuple[Wanted, ...]
+    guests: tuple[DesiredGuest, ...]
     scopes: tuple[Scope, ...]
     refused: tuple[str, ...]
 
@@ -47,19 +47,24 @@ def plan(
         ConfigError: a setting that can't work, by name.
     """
     keys = access.public_keys(config, ssh_key, home)
-    guests = desired(site, config, keys)
-    made: tuple[Scope, ...] = ()
+    guests = desired_guests(site, config, keys)
+    firewall_scopes: tuple[Scope, ...] = ()
     if config.firewall:
         try:
             operators = operator_networks(config.operator_networks, client_address)
         except ValueError as error:
-            place = "proxmox_operator_networks"
+            setting = "proxmox_operator_networks"
             fix = 'write networks as "192.168.7.0/24"'
-            raise ConfigError([Finding(FOLDER, place, str(error), fix)]) from None
-        made = scopes(
+            raise ConfigError([Finding(FOLDER, setting, str(error), fix)]) from None
+        firewall_scopes = scopes(
             site,
             node=config.node or site.hypervisor.name,
             policy_out=config.firewall_out,
             operators=operators,
         )
-    return Plan(config, guests, made, connections.refused(site, made) if made else ())
+    return Plan(
+        config,
+        guests,
+        firewall_scopes,
+        connections.refused(site, firewall_scopes) if firewall_scopes else (),
+    )

@@ -21,10 +21,10 @@ def find(client: Client, vmid: int) -> Located:
     Raises:
         RefusedError: there is none.
     """
-    found = located(client).get(vmid)
-    if found is None:
+    location = located(client).get(vmid)
+    if location is None:
         raise RefusedError(f"there is no guest {vmid}")
-    return found
+    return location
 
 
 def start(client: Client, vmid: int) -> bool:
@@ -34,13 +34,13 @@ def start(client: Client, vmid: int) -> bool:
         ProxmoxError: it did not start, with the task's log.
     """
     for attempt in (1, 2, 3):
-        found = find(client, vmid)
-        if found.running:
+        guest = find(client, vmid)
+        if guest.running:
             return attempt > 1
-        if found.template:
+        if guest.template:
             raise RefusedError(f"guest {vmid} is a template, and a template never runs")
         try:
-            client.write("POST", f"{base(found)}/status/start")
+            client.write("POST", f"{base(guest)}/status/start")
         except LostAnswerError:
             if attempt == 3:
                 raise
@@ -57,8 +57,8 @@ def restore_point(client: Client, vmid: int, log: Callable[[str], None]) -> Iter
         ProxmoxError: the snapshot can't be made (then nothing is changed), or the change failed
             (then the message says whether the guest was put back).
     """
-    found = find(client, vmid)
-    path = f"{base(found)}/snapshot"
+    guest = find(client, vmid)
+    path = f"{base(guest)}/snapshot"
     name = f"{BEFORE}-{int(time.time())}"
     client.write("POST", path, {"snapname": name, "description": "before a change by Phoenix"})
     try:
@@ -67,13 +67,13 @@ def restore_point(client: Client, vmid: int, log: Callable[[str], None]) -> Iter
         log(f"guest {vmid}: going back to snapshot {name}")
         try:
             client.write("POST", f"{path}/{name}/rollback")
-            if found.running:
+            if guest.running:
                 start(client, vmid)
             client.write("DELETE", f"{path}/{name}")
         except ProxmoxError as second:
             raise ProxmoxError(
                 f"{failure}\nand guest {vmid} could not be put back: {second}\n"
-                f"mend: roll back to snapshot {name} by hand"
+                f"fix: roll back to snapshot {name} by hand"
             ) from failure
         raise type(failure)(f"{failure}\nguest {vmid} was put back as it was") from failure
     client.write("DELETE", f"{path}/{name}")
@@ -81,8 +81,8 @@ def restore_point(client: Client, vmid: int, log: Callable[[str], None]) -> Iter
 
 def lifecycle_snapshot(client: Client, vmid: int, name: str = LIFECYCLE) -> bool:
     """Take the snapshot `name` where a guest has none of that name; whether it was taken."""
-    found = find(client, vmid)
-    if found.template or name in snapshots(client, found):
+    guest = find(client, vmid)
+    if guest.template or name in snapshots(client, guest):
         return False
-    client.write("POST", f"{base(found)}/snapshot", {"snapname": name})
+    client.write("POST", f"{base(guest)}/snapshot", {"snapname": name})
     return True

@@ -25,44 +25,44 @@ _TAG = re.compile(r"[a-z0-9_][a-z0-9_\-+.]*\Z")
 
 def parse(text: str, default_key: str = "") -> Properties:
     """The properties of a string; a part without "=" belongs to `default_key`."""
-    found: Properties = {}
+    properties: Properties = {}
     for part in str(text).split(","):
         key, equals, value = part.partition("=")
         if equals:
-            found[key.strip()] = value
+            properties[key.strip()] = value
         elif part.strip():
-            found[default_key] = part.strip()
-    return found
+            properties[default_key] = part.strip()
+    return properties
 
 
 def join(properties: Mapping[str, str], default_key: str = "") -> str:
     """One string of properties; the one of `default_key` goes first, without its key."""
     first = [properties[default_key]] if default_key in properties else []
-    rest = [f"{key}={value}" for key, value in properties.items() if key != default_key]
-    return ",".join(first + rest)
+    pairs = [f"{key}={value}" for key, value in properties.items() if key != default_key]
+    return ",".join(first + pairs)
 
 
 def parse_nic(text: str) -> Properties:
     """A network card's properties; a VM's `virtio=MAC` becomes `model` and `hwaddr`."""
-    found = parse(text, "model")
+    properties = parse(text, "model")
     for model in NIC_MODELS:
-        if model in found:
-            found = {"model": model, "hwaddr": found.pop(model), **found}
-    if "macaddr" in found:
-        found["hwaddr"] = found.pop("macaddr")
-    if "hwaddr" in found:
-        found["hwaddr"] = found["hwaddr"].upper()
-    return found
+        if model in properties:
+            properties = {"model": model, "hwaddr": properties.pop(model), **properties}
+    if "macaddr" in properties:
+        properties["hwaddr"] = properties.pop("macaddr")
+    if "hwaddr" in properties:
+        properties["hwaddr"] = properties["hwaddr"].upper()
+    return properties
 
 
 def join_nic(properties: Mapping[str, str]) -> str:
     """The string of a network card; a VM's card (it has a `model`) leads with `model=MAC`."""
-    rest = dict(properties)
-    model = rest.pop("model", None)
+    others = dict(properties)
+    model = others.pop("model", None)
     if model is None:
-        return join(rest)
-    mac = rest.pop("hwaddr", None)
-    return ",".join([f"{model}={mac}" if mac else model, *([join(rest)] if rest else [])])
+        return join(others)
+    mac = others.pop("hwaddr", None)
+    return ",".join([f"{model}={mac}" if mac else model, *([join(others)] if others else [])])
 
 
 def size_bytes(text: str) -> int:
@@ -71,10 +71,10 @@ def size_bytes(text: str) -> int:
     Raises:
         ValueError: no size.
     """
-    found = _SIZE.match(str(text))
-    if not found:
+    match = _SIZE.match(str(text))
+    if not match:
         raise ValueError(f"{text!r} is no size: Proxmox VE writes 32G or 512M")
-    return int(float(found[1]) * _UNITS[found[2]])
+    return int(float(match[1]) * _UNITS[match[2]])
 
 
 def boolean(text: object) -> bool:
@@ -87,16 +87,16 @@ def tags(text: str) -> frozenset[str]:
     return frozenset(tag.lower() for tag in re.split(r"[;,\s]+", str(text)) if tag)
 
 
-def join_tags(found: Iterable[str]) -> str:
+def join_tags(names: Iterable[str]) -> str:
     """Tags as Proxmox VE stores them: sorted, with semicolons.
 
     Raises:
         ValueError: one is no tag.
     """
-    for tag in found:
+    for tag in names:
         if not _TAG.match(tag):
             raise ValueError(f"{tag!r} is no tag: use a-z, 0-9, _ - + . and no dot in front")
-    return ";".join(sorted(found))
+    return ";".join(sorted(names))
 
 
 def ssh_keys(text: str) -> tuple[str, ...]:

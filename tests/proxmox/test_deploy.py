@@ -132,7 +132,7 @@ def test_a_fault_is_a_reason_and_a_non_zero_exit(
         settings["guests"], reason = {101: {"vlan": 9999}}, "proxmox_guests.101.vlan"
     elif fault == "template":
         pve.fake.storages["local"]["volumes"].clear()
-        reason = "is not there. mend"
+        reason = "is not there. fix: "
     elif fault == "task":
         pve.fake.fail("POST", f"/nodes/{NODE}/lxc/900/template", 500, "zfs error: out of space")
         reason = "zfs error: out of space"

@@ -120,7 +120,7 @@ def test_a_flaky_network(pve: Pve, client: Client, planned: Planned, seed: int) 
             break
         except ProxmoxError as error:
             reasons.append(str(error))
-    unclear = [r for r in reasons if "mend" not in r and "no answer" not in r]
+    unclear = [r for r in reasons if "fix: " not in r and "no answer" not in r]
     assert not unclear, unclear
     pve.fake.flaky_network()
     finishes(pve, client, planned)

@@ -8,7 +8,7 @@ import pytest
 
 from phoenix.declaration.load import load_site
 from phoenix.declaration.settings import GuestSettings, ProxmoxSettings
-from phoenix.proxmox.desired import Archive, Clone, CloudImage, Wanted, desired
+from phoenix.proxmox.desired import Archive, Clone, CloudImage, DesiredGuest, desired_guests
 from phoenix.proxmox.diff import Observed, compare
 from phoenix.site.findings import ConfigError
 from phoenix.site.model import Site
@@ -28,12 +28,12 @@ def site() -> Site:
     return load_site(root / "inventories", root / "stacks")
 
 
-def by_id(site: Site, settings: ProxmoxSettings | None = None) -> dict[int, Wanted]:
-    found = desired(site, settings or ProxmoxSettings(vm_user=None), [KEY])
+def by_id(site: Site, settings: ProxmoxSettings | None = None) -> dict[int, DesiredGuest]:
+    found = desired_guests(site, settings or ProxmoxSettings(vm_user=None), [KEY])
     return {guest.vmid: guest for guest in found}
 
 
-def written(guest: Wanted) -> dict[str, str]:
+def written(guest: DesiredGuest) -> dict[str, str]:
     return {key: want.written(None) for key, want in {**guest.keys, **guest.fixed}.items()}
 
 
@@ -147,7 +147,7 @@ def test_settings_that_cannot_work_are_refused(site: Site) -> None:
     }, caught.value  # fmt: skip
 
 
-def seen(guest: Wanted, **config: str) -> Observed:
+def seen(guest: DesiredGuest, **config: str) -> Observed:
     return Observed(
         vmid=guest.vmid, kind=guest.kind, node=guest.node, name=guest.name, running=True,
         template=False, lock=None,

@@ -143,7 +143,7 @@ def test_rules_of_others_stay_and_any_disorder_is_mended(
     settle(rows, scope(after))
     assert [r for r in rows if r in theirs] == order
     placed = [firewall.placed({**r, "pos": n}) for n, r in enumerate(rows)]
-    ours_now = [p for p in placed if p.ours]
+    ours_now = [p for p in placed if p.managed]
     assert {p.identity for p in ours_now} == set(after)
     assert len(ours_now) == len(after)
     assert all(p.enabled for p in ours_now)
