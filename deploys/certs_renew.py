@@ -8,14 +8,14 @@ from pyinfra import host
 from deploys import ca
 from deploys.context import setting_errors, settings, site
 from operations.certificates import renewed_now, restarted
-from phoenix.components.ca_rotation import check_renewal, held_by
+from phoenix.components.ca_rotation import certificates_of, check_renewal
 from phoenix.components.step_ca.config import UNIT
 
 with setting_errors():
     guest = check_renewal(site(), str(host.data.get("certs_renew")))
 
 if host.name == guest.name:
-    for certificate in held_by(site(), guest):
+    for certificate in certificates_of(site(), guest):
         renewed_now(name="Certificate: renewed", certificate=certificate.name)
     if "step_ca" in host.groups:
         restarted(

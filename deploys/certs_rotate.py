@@ -14,12 +14,12 @@ from deploys import ca
 from deploys.context import setting_errors, settings, site
 from operations import rotation
 from operations.trust import root_trusted
-from phoenix.components.ca_rotation import check_asked
+from phoenix.components.ca_rotation import check_setting
 from phoenix.components.step_ca.config import UNIT
 
 asked = host.data.get("certs_rotate")
 with setting_errors():
-    check_asked(asked)
+    check_setting(asked)
 
 if "step_ca" in host.groups:
     rotation.prepared(

@@ -28,7 +28,7 @@ if asked.checks:
     questions[observation.CHECKS] = question(Checks, checks=commands)
 if asked.endpoints:
     questions[observation.CERTIFICATES] = question(
-        ServedCertificates, endpoints=[end.asked for end in asked.endpoints], ca_file=ROOTS
+        ServedCertificates, endpoints=[end.target for end in asked.endpoints], ca_file=ROOTS
     )
 if asked.renewals:
     questions[observation.RENEWALS] = question(Renewals, names=list(asked.renewals))

@@ -17,7 +17,7 @@ with setting_errors():
 
 if site_host() == server:
     with setting_errors():
-        if unfinished := secrets().begun(ADMIN_PASSWORD):
+        if unfinished := secrets().is_changing(ADMIN_PASSWORD):
             secrets().propose(ADMIN_PASSWORD)
         tree = portainer_trees.server()
         password = secrets().get(ADMIN_PASSWORD)

@@ -64,7 +64,7 @@ def start_page(site: Site) -> Generator[StringCommand | FunctionCommand, None, N
         host.noop(f"the page stays: this run left out {', '.join(left_out)}")
         return
     asked = endpoints(site)
-    have = ask(question(HomePage, endpoints=[end.asked for end in asked], ca_file=ROOTS))
+    have = ask(question(HomePage, endpoints=[end.target for end in asked], ca_file=ROOTS))
     if len(have.served) != len(asked):
         yield from refuse(
             f"{len(asked)} ports were asked for their certificate, {len(have.served)} answered"

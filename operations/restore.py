@@ -163,7 +163,7 @@ def administrator(given: backup.Backup, store: SecretStore) -> Commands:
     if (
         former is None
         or present is None
-        or store.begun(name)
+        or store.is_changing(name)
         or present.get_secret_value() == former
         or store.origin(name) != "store"
     ):

@@ -32,7 +32,7 @@ from phoenix.components.acme.config import CERTIFICATES
 from phoenix.components.ca_rotation import (
     RotationError,
     beginning,
-    held_by,
+    certificates_of,
     next_name,
     signer,
     unproven,
@@ -129,7 +129,7 @@ def renewed(site: Site) -> Commands:
     if ca.phase != "switched":
         host.noop("no certificate is out of date")
         return
-    wanted, mine = signer(ca).fingerprint, held_by(site, site.host(host.name))
+    wanted, mine = signer(ca).fingerprint, certificates_of(site, site.host(host.name))
     commands = []
     for certificate in mine:
         name = certificate.name

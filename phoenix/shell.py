@@ -54,10 +54,10 @@ def fill(text: str, **values: object) -> str:
         KeyError: a value is missing or not used.
         ShellError: see `quote`.
     """
-    named = set(_VALUE.findall(text))
-    if named != values.keys():
-        raise KeyError(f"the text names {sorted(named)}, the values are {sorted(values)}")
-    return _VALUE.sub(lambda found: quote(values[found[1]]), text)
+    names = set(_VALUE.findall(text))
+    if names != values.keys():
+        raise KeyError(f"the text names {sorted(names)}, the values are {sorted(values)}")
+    return _VALUE.sub(lambda match: quote(values[match[1]]), text)
 
 
 @dataclass(frozen=True)

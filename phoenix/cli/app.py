@@ -25,8 +25,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(_release())
         raise typer.Exit
 
@@ -38,11 +38,11 @@ def _release() -> str:
     from phoenix.place import PROJECT
     from phoenix.runs.revision import revision
 
-    release, found = f"phoenix {metadata.version('phoenix')}", revision(PROJECT)
-    if found.commit is None:
+    release, checkout = f"phoenix {metadata.version('phoenix')}", revision(PROJECT)
+    if checkout.commit is None:
         return release
-    changed = ", with changes since" if found.dirty else ""
-    return f"{release} (revision {found.commit[:12]}{changed})"
+    changed = ", with changes since" if checkout.dirty else ""
+    return f"{release} (revision {checkout.commit[:12]}{changed})"
 
 
 @app.callback()

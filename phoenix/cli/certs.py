@@ -39,15 +39,17 @@ def list_(
     from phoenix.cli.reports import status
     from phoenix.health import observation
 
-    asked = (observation.CERTIFICATES, observation.RENEWALS)
-    seen = status.look(project.load(inventory), asked, drift=False, quiet=as_json)
-    fine = all(one.state == "ok" for one in seen.certificates)
+    kinds = (observation.CERTIFICATES, observation.RENEWALS)
+    observed = status.status_of(project.load(inventory), kinds, drift=False, quiet=as_json)
+    fine = all(certificate.state == "ok" for certificate in observed.certificates)
     answer = {
-        "site": seen.site,
-        "at": seen.at.isoformat(),
-        "certificates": [one.model_dump(mode="json") for one in seen.certificates],
+        "site": observed.site,
+        "at": observed.at.isoformat(),
+        "certificates": [
+            certificate.model_dump(mode="json") for certificate in observed.certificates
+        ],
     }
-    output.emit(as_json, answer, lambda console: status.tell_certificates(console, seen))
+    output.emit(as_json, answer, lambda console: status.print_certificates(console, observed))
     if not fine:
         raise typer.Exit(exits.ERROR)
 

@@ -77,7 +77,7 @@ class Session:
         return self.runs[-1]
 
     @contextmanager
-    def kept(self) -> Iterator[bool]:
+    def hold_lock(self) -> Iterator[bool]:
         """Keep the hypervisor's lock between calls too, by a run that does nothing else.
 
         Yields whether the site is free for us; where it is not, the summary says why.
@@ -101,7 +101,7 @@ class Session:
         keeper.start()
         try:
             answered.wait()
-            refused = [one for one in ended if one.returncode != 0]
+            refused = [finished for finished in ended if finished.returncode != 0]
             self.runs += refused
             yield not refused
         finally:
@@ -144,7 +144,7 @@ def session(site: project.Project, command: str, *, quiet: bool) -> Iterator[Ses
     logs = run_log(site.state / "runs", command.split()[0], now, site.known_secrets())
     try:
         with (
-            lock.held(site.state / "lock", owner) as died,
+            lock.hold(site.state / "lock", owner) as died,
             logs as (path, log),
             follow(notes, quiet=quiet) as follower,
         ):
@@ -184,15 +184,15 @@ def converge(
     """
     with session(site, command, quiet=quiet) as calls:
         works = _with_guests_first(site, planned)
-        with calls.kept() if len(works) > 1 else nullcontext(enter_result=True) as free:
-            for one in works if free else ():
-                if calls.call(one).returncode != 0:
+        with calls.hold_lock() if len(works) > 1 else nullcontext(enter_result=True) as free:
+            for work in works if free else ():
+                if calls.call(work).returncode != 0:
                     break
         return calls.summary(notes=notes)
 
 
 def _with_guests_first(site: project.Project, planned: Sequence[Work]) -> list[Work]:
-    whole = any(one.deploys == ("deploys/all.py",) and not one.limit for one in planned)
+    whole = any(work.deploys == ("deploys/all.py",) and not work.limit for work in planned)
     if not whole or site.settings.proxmox.api == "off":
         return list(planned)
     guests = site.site.guests
@@ -206,13 +206,13 @@ def summarise(
     site: str, command: str, runs: Sequence[Finished], began: float, log: Path
 ) -> Summary:
     """What several calls of pyinfra did together; `began` is of `time.monotonic`."""
-    stories = [one.story for one in runs]
+    stories = [run.story for run in runs]
     hosts = []
     for name in dict.fromkeys(name for story in stories for name in story.hosts):
-        found = [story.outcome(name) for story in stories]
+        outcomes = [story.outcome(name) for story in stories]
         changed = [step for story in stories for step, host in story.changed if host == name]
         steps = sum(name in step.outcomes for story in stories for step in story.steps)
-        worst = next((o for o in ("failed", "changed", "unchanged") if o in found), None)
+        worst = next((o for o in ("failed", "changed", "unchanged") if o in outcomes), None)
         if worst is not None:
             hosts.append(HostSummary(host=name, outcome=worst, steps=steps, changed=changed))
     failures = [failure for story in stories for failure in story.failures]
@@ -225,9 +225,9 @@ def summarise(
     return Summary(
         site=site,
         command=command,
-        ok=all(one.returncode == 0 for one in runs),
+        ok=all(run.returncode == 0 for run in runs),
         verified=any(
-            step.name.endswith("Verify: verdict") for one in stories for step in one.steps
+            step.name.endswith("Verify: verdict") for story in stories for step in story.steps
         ),
         seconds=round(time.monotonic() - began, 1),
         hosts=hosts,
@@ -241,44 +241,44 @@ def summarise(
 def _notes(runs: Sequence[Finished]) -> list[str]:
     return [
         f"{host}: {line}"
-        for one in runs
-        for name, host in one.story.changed
-        for line in one.story.details.get(name, {}).get(host, ())
+        for run in runs
+        for name, host in run.story.changed
+        for line in run.story.details.get(name, {}).get(host, ())
     ]
 
 
 def finish(summary: Summary, as_json: bool) -> None:
     """Show a summary, and end the verb with exit code 1 where something failed."""
-    output.emit(as_json, summary, lambda console: tell(console, summary))
+    output.emit(as_json, summary, lambda console: print_summary(console, summary))
     if not summary.ok:
         raise typer.Exit(exits.ERROR)
 
 
-def tell(console: Console, summary: Summary) -> None:
+def print_summary(console: Console, summary: Summary) -> None:
     """The summary for a person: hosts, then the first cause of a failure, then the log."""
     styles = {"changed": "green", "unchanged": "", "failed": "bold red"}
     rows: list[tuple[tables.Cell, ...]] = []
     for host in summary.hosts:
         word = Text(host.outcome, style=styles[host.outcome])
         names = [step.rpartition("|")[2].strip() for step in host.changed]
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
-        rows.append((host.host, word, str(host.steps), shown))
+        names_shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+        rows.append((host.host, word, str(host.steps), names_shown))
     if rows:
         tables.show(console, "hosts", ["host", "outcome", "steps", "changed"], rows)
     for line in summary.notes:
         console.print(f"  {line}", markup=False)
     if summary.first_cause is not None:
-        tell_cause(console, summary.first_cause)
+        print_cause(console, summary.first_cause)
     total = sum(len(host.changed) for host in summary.hosts)
     end = "FAILED"
     if summary.ok:
         end = "converged" if summary.command.startswith("phoenix sync") else "done"
         end += " and verified" if summary.verified else ""
-    said = f"{end} in {summary.seconds:.0f} s, {output.count(total, 'change')}; log: {summary.log}"
-    console.print(said, markup=False)
+    text = f"{end} in {summary.seconds:.0f} s, {output.count(total, 'change')}; log: {summary.log}"
+    console.print(text, markup=False)
 
 
-def tell_cause(console: Console, cause: Failure) -> None:
+def print_cause(console: Console, cause: Failure) -> None:
     """The first cause of a failure, before anything else that went wrong."""
     where = f"{cause.host}: {cause.step.rpartition('|')[2].strip()}" if cause.host else "the run"
     console.print(Text(f"first cause: {where}", style="bold red"))

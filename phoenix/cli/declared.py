@@ -75,7 +75,7 @@ def read(inventory: Path) -> Declared:
     root = path.parent.parent
     name = str(path.relative_to(root))
     try:
-        found = project.load(inventory)
+        loaded = project.load(inventory)
     except CommandError as error:
         if not isinstance(error.__cause__, FaultyError):
             raise
@@ -83,8 +83,8 @@ def read(inventory: Path) -> Declared:
         return Declared(
             root, name, faulty.inventories, faulty.stacks, {}, site=None, error=faulty.error
         )
-    inventories, stacks = Path(found.data["site_inventories"]), Path(found.data["site_stacks"])
-    return Declared(root, name, inventories, stacks, found.data, site=found.site, error=None)
+    inventories, stacks = Path(loaded.data["site_inventories"]), Path(loaded.data["site_stacks"])
+    return Declared(root, name, inventories, stacks, loaded.data, site=loaded.site, error=None)
 
 
 def _directory(folder: Path) -> Declared:
@@ -93,6 +93,6 @@ def _directory(folder: Path) -> Declared:
     site, error = None, None
     try:
         site = load_site(folder, stacks, environment=os.environ.get("PHOENIX_ENVIRONMENT"))
-    except ConfigError as found:
-        error = found
+    except ConfigError as faulty:
+        error = faulty
     return Declared(root, folder.name, folder, stacks, {}, site, error)

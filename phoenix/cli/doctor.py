@@ -38,18 +38,18 @@ def doctor(
     """
     from phoenix.cli import output, project
     from phoenix.cli.observing import observe
-    from phoenix.cli.reports.doctor import Report, tell
+    from phoenix.cli.reports.doctor import Report, print_report
     from phoenix.health import observation, paths
     from phoenix.health.diagnosis import Findings, diagnose
 
     site = project.load(inventory)
-    asked = paths.paths(site.site) if name is None else paths.select(site.site, name)
+    chosen = paths.paths(site.site) if name is None else paths.select(site.site, name)
     hosts = {host.name for host in site.site.hosts}
-    hosts &= {host for path in asked for host in path.hosts}
+    hosts &= {host for path in chosen for host in path.hosts}
     observed, _ = observe(site, [observation.CHECKS], hosts, quiet=as_json)
     outcomes, silent = observation.outcomes(site.site, observed, hosts)
-    diagnosis = diagnose(site.site, asked, Findings(outcomes, silent))
+    diagnosis = diagnose(site.site, chosen, Findings(outcomes, silent))
     report = Report.of(site.name, name or "", diagnosis)
-    output.emit(as_json, report, lambda console: tell(console, report))
+    output.emit(as_json, report, lambda console: print_report(console, report))
     if not report.ok:
         raise typer.Exit(exits.ERROR)

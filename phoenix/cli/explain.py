@@ -35,7 +35,7 @@ def explain(
     Exit code: 0 the name is explained, 1 nothing has that name (what would happen, and near names).
     """
     from phoenix.cli import declared, output
-    from phoenix.cli.reports.explain import Answer, line_of, tell, tell_unknown
+    from phoenix.cli.reports.explain import Answer, line_of, print_explanation, print_unknown
     from phoenix.explain.build import explain as explained
     from phoenix.explain.model import UnknownName
 
@@ -43,7 +43,7 @@ def explain(
     result = explained(project.sound(), name)
     if isinstance(result, UnknownName):
         answer = Answer(unknown=result)
-        output.emit(as_json, answer, lambda console: tell_unknown(console, result))
+        output.emit(as_json, answer, lambda console: print_unknown(console, result))
         raise typer.Exit(exits.ERROR)
     answer = Answer(explanation=result, line=line_of(project, result.declared))
-    output.emit(as_json, answer, lambda console: tell(console, result, answer.line))
+    output.emit(as_json, answer, lambda console: print_explanation(console, result, answer.line))

@@ -22,9 +22,9 @@ def _run(*words: str) -> None:
     root = project.find(options.DEFAULT_INVENTORY).parent.parent
     if not (root / "lab" / "__main__.py").is_file():
         raise CommandError(f"{root} has no lab: call this in a checkout of the project")
-    done = subprocess.run([sys.executable, str(root / "lab"), *words], cwd=root, check=False)
-    if done.returncode:
-        raise typer.Exit(done.returncode)
+    process = subprocess.run([sys.executable, str(root / "lab"), *words], cwd=root, check=False)
+    if process.returncode:
+        raise typer.Exit(process.returncode)
 
 
 @app.command()

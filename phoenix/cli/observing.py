@@ -31,12 +31,12 @@ def observe(
     )
     console = output.notes()
     if quiet or not console.is_terminal:
-        done = run(request)
+        finished = run(request)
     else:
         count = len(hosts) or len(site.site.hosts)
         with console.status(f"looking at {output.count(count, 'host')}"):
-            done = run(request)
-    observed = Observed(done.story.values, done.story.unreachable)
-    if done.returncode != 0 and not (observed.values or observed.silent):
-        raise CommandError("the run could not be carried out:\n" + "\n".join(done.last_lines))
-    return observed, done
+            finished = run(request)
+    observed = Observed(finished.story.values, finished.story.unreachable)
+    if finished.returncode != 0 and not (observed.values or observed.silent):
+        raise CommandError("the run could not be carried out:\n" + "\n".join(finished.last_lines))
+    return observed, finished

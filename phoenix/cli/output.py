@@ -32,10 +32,12 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def emit(as_json: bool, data: BaseModel | dict[str, Any], tell: Callable[[Console], None]) -> None:
-    """Give `data` as JSON, or let `tell` say it to a person."""
+def emit(
+    as_json: bool, data: BaseModel | dict[str, Any], print_text: Callable[[Console], None]
+) -> None:
+    """Give `data` as JSON, or let `print_text` write it for a person."""
     if not as_json:
-        tell(console())
+        print_text(console())
         return
     plain = data.model_dump(mode="json") if isinstance(data, BaseModel) else data
     sys.stdout.write(json.dumps(plain, indent=2, default=str) + "\n")

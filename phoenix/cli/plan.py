@@ -28,28 +28,28 @@ def plan(
     """
     from phoenix.cli import output, project, targets
     from phoenix.cli.progress import follow
-    from phoenix.cli.reports.plan import Change, Plan, cause_of, changes_of, tell
+    from phoenix.cli.reports.plan import Change, Plan, cause_of, changes_of, print_plan
     from phoenix.runs.process import run
 
     chosen = list(target or [])
     site = project.load(inventory)
-    site.tell_warnings()
+    site.print_warnings()
     changes: list[Change] = []
     looked_at: list[str] = []
     cause = None
     with follow(output.notes(), quiet=True) as follower:
-        for one in targets.work(chosen, site.site):
-            request = site.request(*one.deploys, limit=one.limit, data=one.data, dry=True)
-            done = run(request, listen=follower)
-            changes += changes_of(done)
-            looked_at += done.story.connected
-            cause = cause or cause_of(done)
-    shown = Plan(
+        for work in targets.work(chosen, site.site):
+            request = site.request(*work.deploys, limit=work.limit, data=work.data, dry=True)
+            finished = run(request, listen=follower)
+            changes += changes_of(finished)
+            looked_at += finished.story.connected
+            cause = cause or cause_of(finished)
+    result = Plan(
         site=site.name,
         targets=chosen or [targets.ALL],
         changes=changes,
         looked_at=sorted(set(looked_at)),
         first_cause=cause,
     )
-    output.emit(as_json, shown, lambda console: tell(console, shown, full=full))
-    raise typer.Exit(shown.exit_code)
+    output.emit(as_json, result, lambda console: print_plan(console, result, full=full))
+    raise typer.Exit(result.exit_code)

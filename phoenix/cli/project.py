@@ -96,7 +96,7 @@ class Project:
         except ConfigError as error:
             raise CommandError(f"{error}\n`phoenix validate` says all that is wrong") from None
 
-    def tell_warnings(self) -> None:
+    def print_warnings(self) -> None:
         """Say on standard error what is ignored: of the declaration, and settings nothing reads."""
         from phoenix.cli import output
         from phoenix.declaration import group_data

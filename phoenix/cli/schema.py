@@ -53,4 +53,4 @@ def schema(
     if len(kinds) == 1:
         sys.stdout.write(json_schema.text(json_schema.SCHEMAS[kinds[0]]()))
     else:
-        sys.stdout.write(json_schema.text({one: json_schema.SCHEMAS[one]() for one in kinds}))
+        sys.stdout.write(json_schema.text({kind: json_schema.SCHEMAS[kind]() for kind in kinds}))

@@ -30,7 +30,7 @@ def list_(
     from phoenix.cli.reports import secrets as reports
 
     listing = reports.listing(project.load(inventory))
-    output.emit(as_json, listing, lambda console: reports.tell(console, listing))
+    output.emit(as_json, listing, lambda console: reports.print_listing(console, listing))
 
 
 @app.command()
@@ -48,14 +48,14 @@ def init(
     from phoenix.secrets import catalog
 
     site = project.load(inventory)
-    made = catalog.initialise(site.site, site.secrets)
-    listing = reports.listing(site, made)
+    generated = catalog.initialise(site.site, site.secrets)
+    listing = reports.listing(site, generated)
 
-    def say(console: Console) -> None:
-        reports.tell(console, listing)
-        console.print(f"made: {', '.join(made) or 'none, all were there'}")
+    def print_names(console: Console) -> None:
+        reports.print_listing(console, listing)
+        console.print(f"generated: {', '.join(generated) or 'none, all were there'}")
 
-    output.emit(as_json, listing, say)
+    output.emit(as_json, listing, print_names)
 
 
 @app.command()

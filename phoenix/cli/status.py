@@ -29,11 +29,11 @@ def status(
     Exit code: 0 all is well, 1 something is down, expired or silent, 2 drift alone.
     """
     from phoenix.cli import output, project
-    from phoenix.cli.reports.status import look, tell
+    from phoenix.cli.reports.status import print_status, status_of
     from phoenix.health import observation
 
-    result = look(project.load(inventory), observation.ALL, drift=drift, quiet=as_json)
-    output.emit(as_json, result, lambda console: tell(console, result))
+    result = status_of(project.load(inventory), observation.ALL, drift=drift, quiet=as_json)
+    output.emit(as_json, result, lambda console: print_status(console, result))
     if result.broken:
         raise typer.Exit(exits.ERROR)
     if result.drifted:

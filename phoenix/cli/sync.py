@@ -41,7 +41,7 @@ def sync(
 
     chosen = list(target or [])
     site = project.load(inventory)
-    site.tell_warnings()
+    site.print_warnings()
     planned = targets.work(chosen, site.site)
     summary = converge(site, planned, f"sync {' '.join(chosen) or targets.ALL}", quiet=as_json)
     finish(summary, as_json)

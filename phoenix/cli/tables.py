@@ -25,14 +25,14 @@ def show(
     It is 100 columns wide where there is no terminal to say how wide.
     """
     cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
-    kept = [n for n in range(len(columns)) if any(row[n].plain for row in cells)]
+    filled = [n for n in range(len(columns)) if any(row[n].plain for row in cells)]
     console.print(Text(title, style="bold"))
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.show_header = any(columns)
-    for number in kept:
+    for number in filled:
         table.add_column(columns[number], overflow="fold", no_wrap=number == 0)
     for row in cells:
-        table.add_row(*(row[number] for number in kept))
+        table.add_row(*(row[number] for number in filled))
     if not console.is_terminal:
         console.width = WIDTH
     console.print(table, soft_wrap=False)

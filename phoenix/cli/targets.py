@@ -49,11 +49,11 @@ def work(targets: Sequence[str], site: Site) -> list[Work]:
     if not targets or ALL in (target.strip() for target in targets):
         return [Work(("deploys/all.py",))]
     chosen = [choose(site, target, first=FIRST) for target in targets]
-    components = [one for one in chosen if isinstance(one, Component)]
-    components += [_maker(one) for one in chosen if isinstance(one, Template | DnsRecord)]
-    services = [one for one in chosen if isinstance(one, Service)]
-    guests = [one for one in chosen if isinstance(one, Host)]
-    stacks = [one for one in chosen if isinstance(one, Stack)]
+    components = [target for target in chosen if isinstance(target, Component)]
+    components += [_maker(target) for target in chosen if isinstance(target, Template | DnsRecord)]
+    services = [target for target in chosen if isinstance(target, Service)]
+    guests = [target for target in chosen if isinstance(target, Host)]
+    stacks = [target for target in chosen if isinstance(target, Stack)]
     calls = [*_components(components, site), *_services(services, site)]
     if guests:
         calls.append(Work(("deploys/all.py",), _names(guests)))
@@ -71,24 +71,28 @@ def guest(name: str, site: Site) -> str:
     return choose(site, name, first=(), of=("guest",)).name
 
 
-def _maker(made: Template | DnsRecord) -> Component:
+def _maker(target: Template | DnsRecord) -> Component:
     """The component that makes a template or a record."""
-    (component,) = in_order(["proxmox" if isinstance(made, Template) else "dns"])
+    (component,) = in_order(["proxmox" if isinstance(target, Template) else "dns"])
     return component
 
 
 def _components(components: Sequence[Component], site: Site) -> list[Work]:
-    for one in components:
-        if not one.hosts(site):
-            raise NameLookupError(f"no host of this site has the component {one.name}: {one.does}")
+    for component in components:
+        if not component.hosts(site):
+            raise NameLookupError(
+                f"no host of this site has the component {component.name}: {component.does}"
+            )
     return _staged(components, site.hosts, site, {})
 
 
 def _services(services: Sequence[Service], site: Site) -> list[Work]:
     """Only the stacks that declare these services are deployed, where any of them does."""
-    components = [part for one in services for part in components_of(site, one)]
-    hosts = [host for one in services for host in hosts_of(site, one)]
-    projects = [one.deployment.project for one in services if one.deployment is not None]
+    components = [part for service in services for part in components_of(site, service)]
+    hosts = [host for service in services for host in hosts_of(site, service)]
+    projects = [
+        service.deployment.project for service in services if service.deployment is not None
+    ]
     data: dict[str, object] = {"stacks_only": list(dict.fromkeys(projects))} if projects else {}
     return _staged(components, hosts, site, data)
 
@@ -99,15 +103,15 @@ def _staged(
     """A call for each stage of the components, on those of `hosts` that its components change."""
     calls = []
     names = set(_names(hosts))
-    for stage in sorted({one.stage for one in components}):
-        parts = [one for one in components if one.stage == stage]
-        taking_part = [h for one in parts for h in one.hosts(site) if h.name in names]
+    for stage in sorted({component.stage for component in components}):
+        parts = [component for component in components if component.stage == stage]
+        taking_part = [h for component in parts for h in component.hosts(site) if h.name in names]
         calls.append(Work(_deploys(parts), _limit(taking_part, site), dict(data)))
     return calls
 
 
 def _stacks(stacks: Sequence[Stack]) -> Work:
-    deployed = [one for stack in stacks for one in stack.deployed]
+    deployed = [deployment for stack in stacks for deployment in stack.deployed]
     projects = [deployment.project for _, deployment in deployed]
     return Work(
         ("deploys/stacks.py",),
@@ -117,13 +121,15 @@ def _stacks(stacks: Sequence[Stack]) -> Work:
 
 
 def _deploys(components: Iterable[Component]) -> tuple[str, ...]:
-    return tuple(one.deploy for one in in_order(one.name for one in components))
+    return tuple(
+        component.deploy for component in in_order(component.name for component in components)
+    )
 
 
 def _limit(hosts: Iterable[Host], site: Site) -> tuple[str, ...]:
     """Hosts as pyinfra's --limit takes them, in the site's order; all of them need no limit."""
-    wanted = set(_names(hosts))
-    names = tuple(host.name for host in site.hosts if host.name in wanted)
+    limited = set(_names(hosts))
+    names = tuple(host.name for host in site.hosts if host.name in limited)
     return () if len(names) == len(site.hosts) else names
 
 

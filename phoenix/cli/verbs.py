@@ -118,12 +118,12 @@ class LazyCommands(MutableMapping[str, Command]):
 
 
 def _load(name: str, verb: Verb) -> Command:
-    found = getattr(import_module(f"phoenix.cli.{verb.module}"), verb.name)
-    group = isinstance(found, typer.Typer)
-    app = found if group else typer.Typer(rich_markup_mode="rich")
+    handler = getattr(import_module(f"phoenix.cli.{verb.module}"), verb.name)
+    group = isinstance(handler, typer.Typer)
+    app = handler if group else typer.Typer(rich_markup_mode="rich")
     app.pretty_exceptions_enable = False
     if not group:
-        app.command(name)(found)
+        app.command(name)(handler)
     helptext.tidy(app)
     command = typer.main.get_group(app) if group else _only(app)
     command.name = name

@@ -16,7 +16,7 @@ from phoenix.site.findings import SettingError
 from phoenix.site.model import Host, Site
 from phoenix.site.roles import guest_with
 
-ASKED = ("root", "intermediate", "continue")
+CHOICES = ("root", "intermediate", "continue")
 """What the setting `certs_rotate` may be; `continue` never begins anything."""
 
 
@@ -24,44 +24,44 @@ class RotationError(SettingError):
     """A rotation or renewal that was asked for and cannot be; says what can."""
 
 
-def check_asked(asked: object) -> None:
+def check_setting(setting: object) -> None:
     """Refuse a setting `certs_rotate` that means nothing.
 
     Raises:
         RotationError: names what may be written.
     """
-    if asked not in ASKED:
+    if setting not in CHOICES:
         raise RotationError(
-            f"setting certs_rotate is {asked!r}: write --data certs_rotate=root, intermediate, or "
-            "continue (go on with what was begun, and begin nothing)"
+            f"setting certs_rotate is {setting!r}: write --data certs_rotate=root, "
+            "intermediate, or continue (go on with what was begun, and begin nothing)"
         )
 
 
-def beginning(asked: str, ca: CaState) -> Rotation:
-    """What a run that was asked for `asked` begins; empty where it goes on, or has nothing to do.
+def beginning(step: str, ca: CaState) -> Rotation:
+    """What a run that was asked for `step` begins; empty where it goes on, or has nothing to do.
 
     Raises:
         RotationError: another rotation is under way, or the CA is not in a state to begin one.
     """
     if ca.rotation:
-        if asked not in (ca.rotation, "continue"):
+        if step not in (ca.rotation, "continue"):
             raise RotationError(
                 f"the {ca.rotation} is being replaced (phase {ca.phase}): finish that first, with "
                 "--data certs_rotate=continue"
             )
         return ""
-    if asked == "continue":
+    if step == "continue":
         return ""
     if ca.absent:
         raise RotationError("there is no CA yet: run deploys/all.py first")
     if wrong := faults(ca):
         raise RotationError(f"the CA cannot be used: {'; '.join(wrong)}")
-    if asked == "intermediate" and "secrets/root_ca_key" not in ca.modes:
+    if step == "intermediate" and "secrets/root_ca_key" not in ca.modes:
         raise RotationError(
             "the root's key signs the next intermediate, and is not on the CA's guest: put it back "
             "as /etc/step-ca/secrets/root_ca_key (mode 0600, owner root), and take it away after"
         )
-    return "root" if asked == "root" else "intermediate"
+    return "root" if step == "root" else "intermediate"
 
 
 def next_name(name: str) -> str:
@@ -84,9 +84,9 @@ def signer(ca: CaState) -> CertificateInfo:
     return parse_chain(ca.intermediate)[0]
 
 
-def held_by(site: Site, host: Host) -> tuple[HostCertificate, ...]:
+def certificates_of(site: Site, host: Host) -> tuple[HostCertificate, ...]:
     """The certificates that `host` gets by ACME."""
-    return tuple(wanted for wanted in certificates(site) if wanted.host == host)
+    return tuple(certificate for certificate in certificates(site) if certificate.host == host)
 
 
 def unproven(site: Site, proven: Collection[str], *, serving: bool = False) -> list[str]:
@@ -104,7 +104,7 @@ def check_renewal(site: Site, guest: str) -> Host:
     Raises:
         RotationError: it holds none; names those that do.
     """
-    holders = {wanted.host.name: wanted.host for wanted in certificates(site)}
+    holders = {certificate.host.name: certificate.host for certificate in certificates(site)}
     ca = guest_with(site, "step_ca")
     holders[ca.name] = ca
     if guest not in holders:

@@ -159,7 +159,9 @@ def images(stack: Deployment, values: Mapping[str, str | SecretStr]) -> tuple[st
         DeploymentError: a compose file that cannot be used, or an image whose reference has a
             variable without a value.
     """
-    known = {n: v.get_secret_value() if isinstance(v, SecretStr) else v for n, v in values.items()}
+    plain_values = {
+        n: v.get_secret_value() if isinstance(v, SecretStr) else v for n, v in values.items()
+    }
     try:
         services = document.read(stack.compose_file.read_text(encoding="utf-8"))["services"]
     except ComposeFileError as error:
@@ -170,7 +172,7 @@ def images(stack: Deployment, values: Mapping[str, str | SecretStr]) -> tuple[st
             continue
         place = f"{stack.compose_file}: services.{name}.image"
         try:
-            reference, unset = interpolate(service["image"], known)
+            reference, unset = interpolate(service["image"], plain_values)
         except InterpolationError as error:
             raise DeploymentError(f"{place}: {error}") from None
         if unset:

@@ -47,20 +47,20 @@ def family(name: str) -> str:
 
 
 def stale_roots(
-    roots: Sequence[CertificateInfo], found: Mapping[str, CertificateInfo]
+    roots: Sequence[CertificateInfo], installed: Mapping[str, CertificateInfo]
 ) -> list[str]:
-    """Paths of earlier roots of this CA among the certificates `found` in a trust store.
+    """Paths of earlier roots of this CA among the certificates `installed` in a trust store.
 
     An earlier root has the same common name but for its number, or stands in a file that Phoenix
     or the system before it has put there, and is none of `roots`.
     """
-    known = {root.fingerprint for root in roots}
+    declared = {root.fingerprint for root in roots}
     families = {family(root.subject_cn) for root in roots}
     return sorted(
         path
-        for path, info in found.items()
+        for path, info in installed.items()
         if path not in STORED
-        and info.fingerprint not in known
+        and info.fingerprint not in declared
         and (
             family(info.subject_cn) in families
             or PurePosixPath(path).name.startswith(("phoenix", "thinkheads"))

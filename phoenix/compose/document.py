@@ -193,14 +193,14 @@ def _shape(data: dict[str, Any]) -> Iterator[Problem]:
             continue
         for key, (types, fix) in _SERVICE_KEYS.items():
             if key in service and not isinstance(service[key], types):
-                told = f"cannot be {_short(service[key])}"
-                yield Problem(f"{place}.{key}", told, fix)
+                message = f"cannot be {_short(service[key])}"
+                yield Problem(f"{place}.{key}", message, fix)
         labels = service.get("labels")
         if isinstance(labels, list):
             for number, label in enumerate(labels):
                 if not isinstance(label, str):
-                    told = f"cannot be {_short(label)}"
-                    yield Problem(f"{place}.labels[{number}]", told, 'write "KEY=VALUE"')
+                    message = f"cannot be {_short(label)}"
+                    yield Problem(f"{place}.labels[{number}]", message, 'write "KEY=VALUE"')
 
 
 def _short(value: Any) -> str:
@@ -230,17 +230,17 @@ def _check_depth(text: str) -> None:
 
 def _check_nodes(root: yaml.Node) -> None:
     """Refuse anchors that hold themselves, aliases that multiply, and keys Compose refuses."""
-    known: dict[int, tuple[int, int] | None] = {}  # size and height; None: being measured
+    measured: dict[int, tuple[int, int] | None] = {}  # size and height; None: being measured
 
     def measure(node: yaml.Node, path: str) -> tuple[int, int]:
-        if id(node) in known:
-            result = known[id(node)]
+        if id(node) in measured:
+            result = measured[id(node)]
             if result is None:
                 raise ComposeFileError(
                     Problem(path, "is an anchor that holds itself", "write out what is meant")
                 )
             return result
-        known[id(node)] = None
+        measured[id(node)] = None
         size, height = 1, 0
         for inner, child in _children(node, path):
             child_size, child_height = measure(child, inner)
@@ -255,7 +255,7 @@ def _check_nodes(root: yaml.Node) -> None:
                 )
             if height > MAX_DEPTH:
                 raise _too_deep(inner)
-        known[id(node)] = size, height
+        measured[id(node)] = size, height
         return size, height
 
     measure(root, "")
@@ -266,16 +266,16 @@ def _children(node: yaml.Node, path: str) -> Iterator[tuple[str, yaml.Node]]:
         for number, child in enumerate(node.value):
             yield f"{path}[{number}]", child
     elif isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
+        names: set[str] = set()
         for key, child in node.value:
             merge = key.tag == "tag:yaml.org,2002:merge"
             if not merge and key.tag != "tag:yaml.org,2002:str":
-                said = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
+                text = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
                 raise ComposeFileError(
-                    Problem(path, f"has a key that is no string: {said[:60]}", "quote the key")
+                    Problem(path, f"has a key that is no string: {text[:60]}", "quote the key")
                 )
             inner = f"{path}.{key.value}" if path else str(key.value)
-            if key.value in seen:
+            if key.value in names:
                 raise ComposeFileError(Problem(inner, "the key is given twice", "keep one"))
-            seen.add(key.value)
+            names.add(key.value)
             yield inner, child

@@ -45,8 +45,8 @@ def parse(text: str, outer: Mapping[str, str] = _NOTHING) -> dict[str, str]:
         EnvFileError: a name with other characters, a quote without its end, or a value that
             cannot be interpolated.
     """
-    found: dict[str, str] = {}
-    known = ChainMap(dict(outer), found)
+    values: dict[str, str] = {}
+    scope = ChainMap(dict(outer), values)
     at = 1 if text.startswith("\ufeff") else 0
     while (at := _statement(text, at)) < len(text):
         start = at
@@ -60,17 +60,17 @@ def parse(text: str, outer: Mapping[str, str] = _NOTHING) -> dict[str, str]:
             raise _refused(text, start, f"{name!r} is no variable name")
         if text[at : at + 1] in ("", "\n"):
             if name in outer and at < len(text):  # compose-go asks for the line break
-                found[name] = outer[name]
+                values[name] = outer[name]
             continue
         at += 1
         while text[at : at + 1] and text[at] in _BLANK:
             at += 1
         value, literal, at = _value(text, at)
         try:
-            found[name] = value if literal else interpolate(value, known).text
+            values[name] = value if literal else interpolate(value, scope).text
         except InterpolationError as error:
             raise _refused(text, start, f"{name}: {error}") from None
-    return found
+    return values
 
 
 def quote(value: str) -> str:

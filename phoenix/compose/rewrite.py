@@ -68,8 +68,8 @@ def with_mounts(text: str, mounts: Sequence[str], label: tuple[str, str]) -> str
 
 
 def _lost(reason: str) -> ComposeFileError:
-    told = f"cannot take the stack's files: {' '.join(reason.split())[:200]}"
-    return ComposeFileError(Problem("services", told, "write the file without anchors and tags"))
+    message = f"cannot take the stack's files: {' '.join(reason.split())[:200]}"
+    return ComposeFileError(Problem("services", message, "write the file without anchors and tags"))
 
 
 def _expected(services: dict[str, Any], mounts: Sequence[str], label: tuple[str, str]) -> None:
@@ -111,15 +111,15 @@ def _add(data: Mapping[str, Any], mounts: Sequence[str], label: tuple[str, str])
 def _uses(data: Any) -> Counter[int]:
     """How many lists and mappings hold each list and mapping, by its id."""
     uses: Counter[int] = Counter()
-    seen: set[int] = set()
+    visited: set[int] = set()
     pending = [data]
     while pending:
         holder = pending.pop()
-        if id(holder) in seen:
+        if id(holder) in visited:
             continue
-        seen.add(id(holder))
+        visited.add(id(holder))
         parts = holder.values() if isinstance(holder, dict) else holder
-        held = [part for part in parts if isinstance(part, dict | list)]
-        uses.update(map(id, held))
-        pending += held
+        children = [part for part in parts if isinstance(part, dict | list)]
+        uses.update(map(id, children))
+        pending += children
     return uses

@@ -25,7 +25,7 @@ def duplicates(entries: Sequence[Entry], hypervisor: Host, report: Report) -> No
         network = entry.raw.network_config
         address = network.ip.ip if network.ip else None
         id_key = "vmid" if entry.kind == "vm" else ""
-        for key, what, value, seen, fix in (
+        for key, what, value, owners, fix in (
             (id_key, "vmid", entry.vmid, vmids, "give one of the two a free id"),
             ("name", "host name", entry.label, names, "rename one of the two"),
             ("mac_address", "MAC address", entry.raw.mac_address, macs, "change one of the two"),
@@ -33,7 +33,7 @@ def duplicates(entries: Sequence[Entry], hypervisor: Host, report: Report) -> No
         ):
             if value is None:
                 continue
-            first = seen.setdefault(value, f"{entry.source.file}: {entry.source.path}")
+            first = owners.setdefault(value, f"{entry.source.file}: {entry.source.path}")
             if first != f"{entry.source.file}: {entry.source.path}":
                 path = join(entry.source.path, key) if key else entry.source.path
                 report.error(
@@ -68,17 +68,17 @@ def addresses(entries: Sequence[Entry], hypervisor: Host, network: object, repor
 
 
 def references(
-    entries: Sequence[Entry], known: Iterable[int], templates: Iterable[int], report: Report
+    entries: Sequence[Entry], vmids: Iterable[int], templates: Iterable[int], report: Report
 ) -> None:
     """Refuse a dependency or clone source that no file declares, or that never runs.
 
-    `known` has all declared ids, those of unusable entries too, so that one mistake is one error.
+    `vmids` has all declared ids, those of unusable entries too, so that one mistake is one error.
     """
-    known, templates = set(known), set(templates)
+    vmids, templates = set(vmids), set(templates)
     for entry in entries:
         for position, dependency in enumerate(entry.raw.dependencies):
             where = entry.at(f"dependencies[{position}]")
-            if dependency not in known:
+            if dependency not in vmids:
                 report.error(
                     *where,
                     f"no guest has id {dependency}",
@@ -89,7 +89,7 @@ def references(
                     *where, f"guest {dependency} is a template and never runs", "remove it"
                 )
         source = entry.clone_from
-        if source is not None and source not in known:
+        if source is not None and source not in vmids:
             key = "clone_from_ctid" if entry.kind == "lxc" else "clone_from_vmid"
             report.error(
                 *entry.at(key), f"no guest has id {source}", "declare that template, or correct it"
@@ -152,28 +152,28 @@ def host_ports(site: Site, report: Report) -> None:
     own = _own_services(site)
     needed = _needed_ports(site)
     for host in site.guests:
-        taken = needed[host.name]
+        ports = needed[host.name]
         for service in own.get(host.name, ()):
             what = _WHAT.get(service.kind, f"service {service.name}")
             key = (service.port, "tcp")
-            if key in taken:
+            if key in ports:
                 report.error(
                     host.source.file,
                     f"{host.source.path}.traefik_service.port",
-                    f"port {service.port}/tcp of {host.name} is taken by {taken[key]}",
+                    f"port {service.port}/tcp of {host.name} is taken by {ports[key]}",
                     f"write another port for {what}",
                 )
             elif service.kind != "backend":  # a backend may be what a stack publishes
-                taken[key] = what
-        _published_ports(host, taken, report)
+                ports[key] = what
+        _published_ports(host, ports, report)
 
 
-def _published_ports(host: Host, taken: dict[tuple[int, str], str], report: Report) -> None:
+def _published_ports(host: Host, ports: dict[tuple[int, str], str], report: Report) -> None:
     for stack in host.docker_stacks:
         for port in stack.ports:
             file = f"stacks/{stack.name}/docker-compose.yml"
             user = f"{file} (environment {stack.environment}, service {port.service})"
-            other = taken.setdefault((port.host_port, port.proto), user)
+            other = ports.setdefault((port.host_port, port.proto), user)
             if other is not user:
                 report.error(
                     file,
@@ -259,12 +259,12 @@ def resolvers(site: Site, report: Report) -> None:
 def firewall_rules(site: Site, report: Report) -> None:
     """Warn of rules given twice, and of rules that admit anyone past the gateway."""
     for host in site.guests:
-        seen: dict[object, str] = {}
+        places: dict[object, str] = {}
         for place, path, rule in _rules_of(host):
             key = (rule.direction, rule.action, rule.proto, rule.ports, rule.source,
                    rule.destination)  # fmt: skip
             here = f"{place}: {path}"
-            first = seen.setdefault(key, here)
+            first = places.setdefault(key, here)
             if first != here:
                 report.warn(place, path, f"same rule as {first}", "remove one of the two")
             elif rule.direction == "in" and rule.action == "ACCEPT" and rule.source is None:

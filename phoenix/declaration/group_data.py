@@ -55,7 +55,7 @@ def read(root: Path, report: Report) -> tuple[SettingsFile, ...]:
 
     They are Python and are executed, as pyinfra does at the start of each run.
     """
-    found = []
+    result = []
     # A site's folder without deploys has the settings of the installed project below its own.
     folders = dict.fromkeys((deploys_of(root), root))
     for file in (file for folder in folders for file in sorted((folder / FOLDER).glob("*.py"))):
@@ -74,8 +74,8 @@ def read(root: Path, report: Report) -> tuple[SettingsFile, ...]:
             continue
         exported = values.get("__all__", [name for name in values if name not in imported])
         own = {k: v for k, v in values.items() if k in exported and not k.startswith("__")}
-        found.append(SettingsFile(label, file.stem, own))
-    return tuple(found)
+        result.append(SettingsFile(label, file.stem, own))
+    return tuple(result)
 
 
 def of_host(
@@ -131,4 +131,4 @@ def _imported(text: str) -> set[str]:
 
 def _names(node: ast.stmt) -> Iterator[str]:
     if isinstance(node, ast.Import | ast.ImportFrom):
-        yield from ((one.asname or one.name).partition(".")[0] for one in node.names)
+        yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)

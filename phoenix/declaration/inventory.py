@@ -66,15 +66,15 @@ def site_of(data: Mapping[str, Any]) -> Site:
 
     It is the one that the inventory loaded in this process, so that a run loads it once.
     """
-    given = data.get("site_subnet")
+    subnet = data.get("site_subnet")
     inventories, stacks = data["site_inventories"], data["site_stacks"]
-    place = (inventories, stacks, data["site_environment"], given)
+    place = (inventories, stacks, data["site_environment"], subnet)
     if place not in _loaded:
         _loaded[place] = load_site(
             Path(inventories),
             Path(stacks),
             environment=data["site_environment"],
-            subnet=IPv4Network(given) if given else None,
+            subnet=IPv4Network(subnet) if subnet else None,
         )
     return _loaded[place]
 

@@ -111,10 +111,10 @@ def validate(
     return result
 
 
-def _fix(kind: str, given: Any) -> str:
+def _fix(kind: str, value: Any) -> str:
     if kind == "missing":
         return "add this key"
-    return f"correct the value; given was {json.dumps(given, default=str)[:80]}"
+    return f"correct the value; given was {json.dumps(value, default=str)[:80]}"
 
 
 def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None:
@@ -123,13 +123,13 @@ def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None
     A field is known but left alone if its `json_schema_extra` has `unused`, the reason.
     """
     fields = type(model).model_fields
-    known = [info.alias or name for name, info in fields.items()]
+    keys = [info.alias or name for name, info in fields.items()]
     for key in model.model_extra or {}:
-        close = difflib.get_close_matches(key, known, n=1)
+        close = difflib.get_close_matches(key, keys, n=1)
         fix = f"did you mean {close[0]!r}?" if close else "remove it"
         if refused := getattr(model, "refuse_unknown", ""):
             if not close:
-                fix += f" (known are {listed(known)}); the service itself must ask who may enter"
+                fix += f" (known are {listed(keys)}); the service itself must ask who may enter"
             report.error(label, join(path, key), refused, fix)
         else:
             report.warn(label, join(path, key), "unknown key, ignored", fix)

@@ -101,21 +101,21 @@ def _yaml_lines(text: str) -> dict[str, int]:
     return dict(_nodes(yaml.compose(text, Loader=yaml.SafeLoader), "", set()))
 
 
-def _nodes(node: yaml.Node | None, path: str, seen: set[int]) -> Iterator[tuple[str, int]]:
+def _nodes(node: yaml.Node | None, path: str, visited: set[int]) -> Iterator[tuple[str, int]]:
     """Path and line of all within `node`; what an alias stands for is visited once."""
-    if node is None or id(node) in seen:
+    if node is None or id(node) in visited:
         return
-    seen.add(id(node))
+    visited.add(id(node))
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             inner = join(path, str(key.value))
             yield inner, key.start_mark.line + 1
-            yield from _nodes(value, inner, seen)
+            yield from _nodes(value, inner, visited)
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
             inner = join(path, number)
             yield inner, value.start_mark.line + 1
-            yield from _nodes(value, inner, seen)
+            yield from _nodes(value, inner, visited)
 
 
 def _python_lines(text: str) -> dict[str, int]:

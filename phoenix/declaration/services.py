@@ -108,14 +108,14 @@ def _check_fixed(
     raw: RawService, fixed: Mapping[str, str], what: str, source: Source, report: Report
 ) -> None:
     """Refuse keys that say of one of the site's own services what it cannot be."""
-    for key, value in fixed.items():
-        given = getattr(raw, key)
-        if key in raw.model_fields_set and given is not None and given != value:
+    for key, fixed_value in fixed.items():
+        value = getattr(raw, key)
+        if key in raw.model_fields_set and value is not None and value != fixed_value:
             report.error(
                 source.file,
                 f"{source.path}.{key}",
-                f"{given!r} cannot be: {what} always has {value!r}",
-                f"write {value!r}, or remove the key",
+                f"{value!r} cannot be: {what} always has {fixed_value!r}",
+                f"write {fixed_value!r}, or remove the key",
             )
 
 

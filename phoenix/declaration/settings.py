@@ -478,19 +478,21 @@ def near(name: str, names: Iterable[str]) -> str:
 
     Names are compared word by word as well, so that a word left out makes little difference.
     """
-    score, meant = max(((_likeness(name, one), one) for one in sorted(names)), default=(0.0, ""))
-    return f"did you mean {meant!r}? else " if score >= _CLOSE else ""
+    score, closest = max(
+        ((_likeness(name, candidate), candidate) for candidate in sorted(names)), default=(0.0, "")
+    )
+    return f"did you mean {closest!r}? else " if score >= _CLOSE else ""
 
 
 _CLOSE = 0.65
 """From this likeness on, of 1 for the same, a name is taken for a slip of the pen."""
 
 
-def _likeness(given: str, known: str) -> float:
-    whole = SequenceMatcher(None, given, known).ratio()
+def _likeness(written: str, declared: str) -> float:
+    whole = SequenceMatcher(None, written, declared).ratio()
     words = [
-        max(SequenceMatcher(None, word, other).ratio() for other in known.split("_"))
-        for word in given.split("_")
+        max(SequenceMatcher(None, word, other).ratio() for other in declared.split("_"))
+        for word in written.split("_")
     ]
     return 0.3 * whole + 0.7 * sum(words) / len(words)
 
@@ -527,7 +529,7 @@ def read(data: Mapping[str, Any]) -> tuple[Settings, tuple[Finding, ...]]:
         return Settings.model_validate(own), ()
     except ValidationError as error:
         findings = tuple(_finding(item) for item in error.errors(include_url=False))
-    wrong = {name_of(one.path) for one in findings}
+    wrong = {name_of(finding.path) for finding in findings}
     return Settings.model_validate({k: v for k, v in own.items() if k not in wrong}), findings
 
 
@@ -573,11 +575,11 @@ def _finding(error: ErrorDetails) -> Finding:
     if error["type"] == "extra_forbidden":
         hint = near(str(location[-1]), fields()) if len(location) == 1 else ""
         return Finding(FOLDER, path, "no code reads this: it is not permitted", f"{hint}remove it")
-    given = repr(error["input"])
-    given = given if len(given) <= 80 else f"{given[:77]}..."
+    value = repr(error["input"])
+    value = value if len(value) <= 80 else f"{value[:77]}..."
     fix = _FIXES.get(error["type"], "see docs/reference.md")
     if error["type"] == "greater_than_equal":
         fix = f"write a number from {context['ge']} up"
     if error["type"] == "literal_error":
         fix = f"write {context['expected']}"
-    return Finding(FOLDER, path, f"is {given}: {error['msg']}", fix)
+    return Finding(FOLDER, path, f"is {value}: {error['msg']}", fix)

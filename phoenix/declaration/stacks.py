@@ -58,7 +58,7 @@ class StackCatalog:
         return tuple(sorted(file.parent.name for file in self.directory.glob("*/phoenix.json")))
 
     @cached_property
-    def known(self) -> frozenset[str]:
+    def name_set(self) -> frozenset[str]:
         """The names, to look one up."""
         return frozenset(self.names)
 
@@ -82,7 +82,7 @@ class StackCatalog:
         stack or its environment is unknown or unusable.
         """
         report = self.report
-        if ref.name not in self.known:
+        if ref.name not in self.name_set:
             have = (
                 f"known are: {listed(self.names[:20])}"
                 if self.names
@@ -212,12 +212,12 @@ class StackCatalog:
         self, name: str, labels: tuple[str, ...], deployment: Deployment, where: str, file: str
     ) -> RawService | None:
         """Read the original's form: what its Traefik labels say of host, port and scheme."""
-        report, found = self.report, traefik_labels.read(labels)
-        for refused in found.refused:
+        report, declared = self.report, traefik_labels.read(labels)
+        for refused in declared.refused:
             report.error(file, f"{where}[{refused.position}]", refused.message, refused.fix)
-        if found.refused:
+        if declared.refused:
             return None
-        host, port, scheme = found.host, found.port, found.scheme
+        host, port, scheme = declared.host, declared.port, declared.scheme
         if host is None and port is None:
             report.error(
                 file,
@@ -309,12 +309,12 @@ def _inside(folder: Path, name: str) -> bool:
 
 
 def _check_variables(raw: RawEnvironment, label: str, path: str, report: Report) -> None:
-    seen: set[str] = set()
+    names: set[str] = set()
     for position, variable in enumerate(raw.variables):
         here = f"{path}.variables[{position}]"
-        if variable.name in seen:
+        if variable.name in names:
             report.error(label, here, f"variable {variable.name} is given twice", "keep one")
-        seen.add(variable.name)
+        names.add(variable.name)
         if (variable.value is None) == (variable.secret is None):
             report.error(
                 label,

@@ -52,7 +52,7 @@ def read(labels: Iterable[str]) -> Labels:
         Host, port and scheme (http where no label says it: Traefik's default), and every label
         that is not carried out.
     """
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     refused: list[Refused] = []
     for position, entry in enumerate(labels):
         key, _, value = entry.partition("=")
@@ -60,14 +60,14 @@ def read(labels: Iterable[str]) -> Labels:
         if not name.startswith(PREFIX):
             continue
         what, message, fix = _meaning(name, value.strip())
-        if what and found.setdefault(what, value.strip()) != value.strip():
+        if what and result.setdefault(what, value.strip()) != value.strip():
             message = f"a second {what} for one service: only one route is carried out"
             fix = "declare the other route as a service of its own, by traefik_service"
         if message:
             refused.append(Refused(position, key, message, fix))
-    rule = _RULE.match(found.get("rule", ""))
+    rule = _RULE.match(result.get("rule", ""))
     host = (rule[1] or rule[2]) if rule else None
-    return Labels(host, found.get("port"), found.get("scheme", "http"), tuple(refused))
+    return Labels(host, result.get("port"), result.get("scheme", "http"), tuple(refused))
 
 
 def of_compose(service: Mapping[str, Any]) -> Iterator[str]:

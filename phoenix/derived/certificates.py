@@ -29,17 +29,17 @@ def certificates(site: Site) -> tuple[HostCertificate, ...]:
 
     The CA's own certificate is made by the CA itself, the agent's by the agent.
     """
-    found = []
+    result = []
     for host in site.guests:
         if host is site.gateway:
             names = gateway_names(site)
             if names:
-                found.append(HostCertificate(host, "gateway", names, "webroot"))
+                result.append(HostCertificate(host, "gateway", names, "webroot"))
         elif host is site.traefik:
-            found.append(HostCertificate(host, "traefik", (host.fqdn,), "standalone"))
+            result.append(HostCertificate(host, "traefik", (host.fqdn,), "standalone"))
         elif names := _served_names(site, host):
-            found.append(HostCertificate(host, "host", names, "standalone"))
-    return tuple(found)
+            result.append(HostCertificate(host, "host", names, "standalone"))
+    return tuple(result)
 
 
 def _served_names(site: Site, host: Host) -> tuple[str, ...]:

@@ -57,7 +57,9 @@ COMPONENTS: tuple[Component, ...] = (
     Component(
         "certificates",
         "certificates of the guests that serve TLS themselves",
-        lambda site: tuple(one.host for one in certificates(site) if one.name == "host"),
+        lambda site: tuple(
+            certificate.host for certificate in certificates(site) if certificate.name == "host"
+        ),
     ),
     Component("traefik", "the internal proxy and its routes", lambda site: _present(site.traefik)),
     Component("home", "the start page's server", lambda site: _present(site.traefik)),
@@ -76,13 +78,13 @@ COMPONENTS: tuple[Component, ...] = (
 
 def component(name: str) -> Component | None:
     """The component of this name, None if there is none."""
-    return next((one for one in COMPONENTS if one.name == name), None)
+    return next((component_ for component_ in COMPONENTS if component_.name == name), None)
 
 
 def in_order(names: Iterable[str]) -> tuple[Component, ...]:
     """The components of these names, each once, in the order in which they are deployed."""
-    wanted = set(names)
-    return tuple(one for one in COMPONENTS if one.name in wanted)
+    chosen = set(names)
+    return tuple(component for component in COMPONENTS if component.name in chosen)
 
 
 _BY_KIND: Mapping[str, tuple[str, ...]] = {
@@ -124,5 +126,5 @@ def hosts_of(site: Site, service: Service) -> tuple[Host, ...]:
 
 def component_hosts(name: str, site: Site) -> tuple[Host, ...]:
     """The hosts that the component of this name changes; none where there is no such component."""
-    found = component(name)
-    return found.hosts(site) if found else ()
+    part = component(name)
+    return part.hosts(site) if part else ()

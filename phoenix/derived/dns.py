@@ -23,26 +23,26 @@ def records(site: Site) -> tuple[DnsRecord, ...]:
     Exact names, no wildcard: an unknown name gets NXDOMAIN. `phoenix.declaration.load` has refused
     names that two owners claim.
     """
-    found = {record.name: record for record in reversed(claims(site))}
-    return tuple(found[name] for name in sorted(found))
+    by_name = {record.name: record for record in reversed(claims(site))}
+    return tuple(by_name[name] for name in sorted(by_name))
 
 
 def claims(site: Site) -> tuple[DnsRecord, ...]:
     """Every claim on a name, in order of declaration, before duplicates are looked for."""
-    found = [DnsRecord(h.fqdn, h.address, f"host {h.name}") for h in site.hosts]
+    claimed = [DnsRecord(h.fqdn, h.address, f"host {h.name}") for h in site.hosts]
     for service in site.services:
-        found.append(_service(site, service))
+        claimed.append(_service(site, service))
         own = service.server_name
-        shown = service.owner.fqdn if service.exposure == "gateway" else service.fqdn
-        if own != shown and in_zone(own, site.domain):
+        target = service.owner.fqdn if service.exposure == "gateway" else service.fqdn
+        if own != target and in_zone(own, site.domain):
             why = f"name that {service.owner.name} proves to Traefik"
-            found.append(DnsRecord(own, service.owner.address, why))
+            claimed.append(DnsRecord(own, service.owner.address, why))
     for host in site.guests:
-        found += [
+        claimed += [
             DnsRecord(extra.name, extra.address, f"declared by {host.name}")
             for extra in host.dns_records
         ]
-    return tuple(found)
+    return tuple(claimed)
 
 
 def _service(site: Site, service: Service) -> DnsRecord:

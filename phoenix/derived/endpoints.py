@@ -24,7 +24,7 @@ class Endpoint(NamedTuple):
     names: tuple[str, ...]
 
     @property
-    def asked(self) -> tuple[str, int, str]:
+    def target(self) -> tuple[str, int, str]:
         """What a client needs to know: address, port, server name."""
         return str(self.host.address), self.port, self.server_name
 
@@ -40,12 +40,12 @@ def endpoints(site: Site) -> tuple[Endpoint, ...]:
     gateway, proxy = (guest_with(site, role) for role in ("nginx", "traefik"))
     ca = control_plane.ca(site)
     names = gateway_names(site)
-    found = [Endpoint(gateway, HTTPS, names[0], names)] if names else []
-    found.append(Endpoint(proxy, HTTPS, proxy.fqdn, (proxy.fqdn,)))
+    result = [Endpoint(gateway, HTTPS, names[0], names)] if names else []
+    result.append(Endpoint(proxy, HTTPS, proxy.fqdn, (proxy.fqdn,)))
     for service in site.services:
         if service.kind == "backend" and service.scheme == "https":
             name = service.server_name
             if in_zone(name, site.domain):
-                found.append(Endpoint(service.owner, service.port, name, (name,)))
-    found.append(Endpoint(ca.owner, ca.port, ca.server_name, (ca.server_name,)))
-    return tuple(dict.fromkeys(found))
+                result.append(Endpoint(service.owner, service.port, name, (name,)))
+    result.append(Endpoint(ca.owner, ca.port, ca.server_name, (ca.server_name,)))
+    return tuple(dict.fromkeys(result))

@@ -48,10 +48,10 @@ class UnknownNameError(NameLookupError):
         near: names that look like it, the most similar one first.
     """
 
-    def __init__(self, name: str, near: Sequence[str], known: Sequence[str], what: str) -> None:
+    def __init__(self, name: str, near: Sequence[str], existing: Sequence[str], what: str) -> None:
         """Make the message; `what` is the kind that was looked for."""
         self.near = tuple(near)
-        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}"
+        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(existing)}"
         super().__init__(f"{what} is called {name!r}. {hint}")
 
 
@@ -61,9 +61,9 @@ class AmbiguousNameError(NameLookupError):
     def __init__(self, name: str, kinds: Sequence[Kind]) -> None:
         """Make the message."""
         self.kinds = tuple(kinds)
-        said = " and ".join(f"a {kind}" for kind in kinds)
+        meanings = " and ".join(f"a {kind}" for kind in kinds)
         ways = " or ".join(f"{kind}:{name}" for kind in kinds)
-        super().__init__(f"{name} is {said}: write {ways}")
+        super().__init__(f"{name} is {meanings}: write {ways}")
 
 
 def kind_of(meaning: Meaning) -> Kind:
@@ -76,11 +76,11 @@ def plain(name: str) -> str:
 
     What no terminal should be sent is replaced.
     """
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name.strip())
-    kind, colon, rest = shown.partition(":")
+    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name.strip())
+    kind, colon, rest = printable.partition(":")
     if colon and kind.lower() in ALL_KINDS:
         return f"{kind.lower()}:{plain(rest)}"
-    authority = shown.rpartition("://")[2].partition("/")[0].lower().rstrip(".")
+    authority = printable.rpartition("://")[2].partition("/")[0].lower().rstrip(".")
     host, _, port = authority.rpartition(":")
     return host if host and port.isdigit() else authority
 
@@ -94,19 +94,23 @@ def find(site: Site, name: str) -> tuple[Meaning, ...]:
 
     A record of internal DNS is a meaning only where nothing else has its name.
     """
-    kind, asked = _split(name)
-    if not asked:
+    kind, query = _split(name)
+    if not query:
         return ()
-    found: list[Meaning] = [
-        *(one for one in site.services if _is(site, asked, one.fqdn)),
-        *(one for one in site.hosts if _is_host(site, asked, one)),
-        *(one for one in site.templates if asked in (one.name.lower(), str(one.vmid))),
-        *(one for one in COMPONENTS if asked == one.name),
-        *_stacks(site, asked),
+    meanings: list[Meaning] = [
+        *(service for service in site.services if _is(site, query, service.fqdn)),
+        *(host for host in site.hosts if _is_host(site, query, host)),
+        *(
+            template
+            for template in site.templates
+            if query in (template.name.lower(), str(template.vmid))
+        ),
+        *(component for component in COMPONENTS if query == component.name),
+        *_stacks(site, query),
     ]
-    if not found or kind == "record":
-        found += [one for one in dns.records(site) if _is(site, asked, one.name)][:1]
-    return tuple(one for one in found if kind in ("", kind_of(one)))
+    if not meanings or kind == "record":
+        meanings += [record for record in dns.records(site) if _is(site, query, record.name)][:1]
+    return tuple(meaning for meaning in meanings if kind in ("", kind_of(meaning)))
 
 
 def choose(site: Site, name: str, *, first: Sequence[Kind], of: Sequence[Kind] = KINDS) -> Meaning:
@@ -122,53 +126,55 @@ def choose(site: Site, name: str, *, first: Sequence[Kind], of: Sequence[Kind] =
         UnknownNameError: no such kind has the name.
         AmbiguousNameError: it has several meanings, and none is of a kind in `first`.
     """
-    found = [one for one in find(site, name) if kind_of(one) in of]
-    if not found:
+    meanings = [meaning for meaning in find(site, name) if kind_of(meaning) in of]
+    if not meanings:
         raise unknown(site, name, of)
-    if len(found) == 1:
-        return found[0]
+    if len(meanings) == 1:
+        return meanings[0]
     for kind in first:
-        for one in found:
-            if kind_of(one) == kind:
-                return one
-    raise AmbiguousNameError(plain(name), [kind_of(one) for one in found])
+        for meaning in meanings:
+            if kind_of(meaning) == kind:
+                return meaning
+    raise AmbiguousNameError(plain(name), [kind_of(meaning) for meaning in meanings])
 
 
 def unknown(site: Site, name: str, of: Sequence[Kind] = KINDS) -> UnknownNameError:
     """The error for a name that nothing of these kinds has, with near ones of the same kinds."""
-    kind, asked = _split(name)
-    wanted = [one for one in of if kind in ("", one)] or list(of)
+    kind, query = _split(name)
+    kinds = [candidate for candidate in of if kind in ("", candidate)] or list(of)
     prefix = f"{kind}:" if kind else ""
     tail = f".{site.domain}"
-    known = dict.fromkeys(f"{prefix}{one.removesuffix(tail)}" for one in names(site, wanted))
-    labels = [one for one in known if "." not in one]
-    tried = f"{prefix}{asked.removesuffix(tail)}"
-    near = difflib.get_close_matches(tried, labels if "." not in tried else list(known), n=3)
-    what = "nothing here" if set(wanted) == ALL_KINDS else f"no {' or '.join(wanted)}"
+    existing = dict.fromkeys(
+        f"{prefix}{full_name.removesuffix(tail)}" for full_name in names(site, kinds)
+    )
+    labels = [short_name for short_name in existing if "." not in short_name]
+    tried = f"{prefix}{query.removesuffix(tail)}"
+    near = difflib.get_close_matches(tried, labels if "." not in tried else list(existing), n=3)
+    what = "nothing here" if set(kinds) == ALL_KINDS else f"no {' or '.join(kinds)}"
     return UnknownNameError(name, near, labels, what)
 
 
 def names(site: Site, of: Sequence[Kind] = KINDS) -> tuple[str, ...]:
     """Every name that `find` finds, short ones first: for completion and for near matches."""
     short: dict[Kind, list[str]] = {
-        "service": [one.name for one in site.services],
-        "guest": [one.name for one in site.hosts],
-        "template": [one.name for one in site.templates],
-        "component": [one.name for one in COMPONENTS],
+        "service": [service.name for service in site.services],
+        "guest": [host.name for host in site.hosts],
+        "template": [template.name for template in site.templates],
+        "component": [component.name for component in COMPONENTS],
         "stack": [stack.name for _, stack in _deployments(site)],
         "record": [],
     }
     long: dict[Kind, list[str]] = {
-        "service": [one.fqdn for one in site.services],
+        "service": [service.fqdn for service in site.services],
         "guest": [
-            *(one.fqdn for one in site.hosts),
-            *(str(one.vmid) for one in site.guests),
-            *(str(one.address) for one in site.hosts),
+            *(host.fqdn for host in site.hosts),
+            *(str(guest.vmid) for guest in site.guests),
+            *(str(host.address) for host in site.hosts),
         ],
-        "template": [str(one.vmid) for one in site.templates],
+        "template": [str(template.vmid) for template in site.templates],
         "component": [],
         "stack": [stack.project for _, stack in _deployments(site)],
-        "record": [one.name for one in dns.records(site)],
+        "record": [record.name for record in dns.records(site)],
     }
     ordered = [
         name for part in (short, long) for kind in KINDS if kind in of for name in part[kind]
@@ -178,28 +184,28 @@ def names(site: Site, of: Sequence[Kind] = KINDS) -> tuple[str, ...]:
 
 def completions(site: Site, incomplete: str, of: Sequence[Kind] = KINDS) -> list[str]:
     """What can follow of an unfinished word: names, or names of the kind that stands before."""
-    kind, colon, begun = incomplete.lower().partition(":")
+    kind, colon, start = incomplete.lower().partition(":")
     if colon and kind in of:
-        found = names(site, [one for one in of if one == kind])
-        return [f"{kind}:{name}" for name in found if name.lower().startswith(begun)]
+        of_kind = names(site, [candidate for candidate in of if candidate == kind])
+        return [f"{kind}:{name}" for name in of_kind if name.lower().startswith(start)]
     return [name for name in names(site, of) if name.lower().startswith(incomplete.lower())]
 
 
 def _split(name: str) -> tuple[str, str]:
     """The kind that stands before a name, empty if none does, and the name as `plain` gives it."""
-    kind, colon, asked = plain(name).partition(":")
-    return (kind, asked) if colon and kind in ALL_KINDS else ("", plain(name))
+    kind, colon, query = plain(name).partition(":")
+    return (kind, query) if colon and kind in ALL_KINDS else ("", plain(name))
 
 
-def _is(site: Site, asked: str, full: str) -> bool:
+def _is(site: Site, query: str, full: str) -> bool:
     """Whether what was asked is this name, with or without the site's domain."""
-    return asked in (full, full.removesuffix(f".{site.domain}"))
+    return query in (full, full.removesuffix(f".{site.domain}"))
 
 
-def _is_host(site: Site, asked: str, host: Host) -> bool:
+def _is_host(site: Site, query: str, host: Host) -> bool:
     """By name, id, address, full name, or the name of its endpoint in Portainer."""
     ways = {host.name.lower(), host.portainer_environment.lower(), str(host.address)}
-    return asked in ways or asked == str(host.vmid) or _is(site, asked, host.fqdn)
+    return query in ways or query == str(host.vmid) or _is(site, query, host.fqdn)
 
 
 def _deployments(site: Site) -> Iterator[tuple[Host, Deployment]]:
@@ -208,13 +214,13 @@ def _deployments(site: Site) -> Iterator[tuple[Host, Deployment]]:
             yield host, stack
 
 
-def _stacks(site: Site, asked: str) -> Iterator[Stack]:
+def _stacks(site: Site, query: str) -> Iterator[Stack]:
     """The deployments that the word means, as one stack."""
-    found = tuple(
+    deployments = tuple(
         (host, stack)
         for host, stack in _deployments(site)
-        if asked in (stack.name.lower(), stack.project.lower())
+        if query in (stack.name.lower(), stack.project.lower())
     )
-    if found:
-        by_name = asked == found[0][1].name.lower()
-        yield Stack(found[0][1].name if by_name else found[0][1].project, found)
+    if deployments:
+        by_name = query == deployments[0][1].name.lower()
+        yield Stack(deployments[0][1].name if by_name else deployments[0][1].project, deployments)

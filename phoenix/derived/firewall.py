@@ -49,11 +49,11 @@ class Rule(NamedTuple):
 
 def flows(site: Site) -> tuple[Flow, ...]:
     """All flows that the site needs or declares, each once; derived ones first."""
-    found: dict[tuple[object, ...], Flow] = {}
+    by_key: dict[tuple[object, ...], Flow] = {}
     for flow in (*_derived(site), *_declared(site)):
         if _peer(flow.source) != _peer(flow.destination):  # a host needs no rule to reach itself
-            found.setdefault(flow.key, flow)
-    return tuple(found.values())
+            by_key.setdefault(flow.key, flow)
+    return tuple(by_key.values())
 
 
 def rules(site: Site) -> dict[str, tuple[Rule, ...]]:
@@ -70,7 +70,7 @@ def rules(site: Site) -> dict[str, tuple[Rule, ...]]:
             result[flow.destination.name].append(_rule(flow, "in", flow.source))
         if isinstance(flow.source, Host):
             result[flow.source.name].append(_rule(flow, "out", flow.destination))
-    return {name: tuple(dict.fromkeys(made)) for name, made in result.items()}
+    return {name: tuple(dict.fromkeys(host_rules)) for name, host_rules in result.items()}
 
 
 def _derived(site: Site) -> Iterator[Flow]:
@@ -114,8 +114,8 @@ def _base(site: Site) -> Iterator[Flow]:
 def _certificates(site: Site) -> Iterator[Flow]:
     if site.ca is None:
         return
-    for wanted in certificates(site):
-        yield Flow(site.ca, wanted.host, "tcp", HTTP, "CA validates names by http-01")
+    for certificate in certificates(site):
+        yield Flow(site.ca, certificate.host, "tcp", HTTP, "CA validates names by http-01")
 
 
 def _declared_rules(host: Host) -> tuple[FirewallRule, ...]:

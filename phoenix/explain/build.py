@@ -12,13 +12,13 @@ from phoenix.derived.components import Component
 from phoenix.derived.find import Meaning, Stack, find, kind_of, plain, unknown
 from phoenix.derived.routes import gateway_names, routes
 from phoenix.explain.facts import (
+    acme_certificates,
     checks_of_service,
     checks_of_stack,
     checks_on,
     flow,
     flows_of_service,
     gateway,
-    held,
     own,
     records,
     router,
@@ -116,7 +116,7 @@ def _service(site: Site, service: Service) -> Explanation:
             health=service.health_path,
             stack=stack.project if stack else "",
         ),
-        certificates=(*held(site, holders, names), *own(service)),
+        certificates=(*acme_certificates(site, holders, names), *own(service)),
         flows=tuple(flows_of_service(site, service)),
         checks=checks_of_service(site, service),
         declared=_places(service),
@@ -158,7 +158,7 @@ def _host(site: Site, host: Host) -> Explanation:
         facts=tuple(facts),
         records=records(site, lambda record: record.address == host.address),
         certificates=(
-            *held(
+            *acme_certificates(
                 site,
                 {host},
                 {name for certificate in certificates(site) for name in certificate.sans},
@@ -176,22 +176,24 @@ def _host(site: Site, host: Host) -> Explanation:
     )
 
 
-def _stack(site: Site, asked: Stack) -> Explanation:
-    host, stack = asked.deployed[0]
+def _stack(site: Site, requested: Stack) -> Explanation:
+    host, stack = requested.deployed[0]
     position = host.docker_stacks.index(stack)
-    elsewhere = [f"also as {other.project} on {guest.name}" for guest, other in asked.deployed[1:]]
+    elsewhere = [
+        f"also as {other.project} on {guest.name}" for guest, other in requested.deployed[1:]
+    ]
     services = [
         service
         for service in site.services
         if service.owner == host and service.deployment == stack
     ]
     secret = [variable.name for variable in stack.variables if variable.secret]
-    given = [variable.name for variable in stack.variables if not variable.secret]
+    variables = [variable.name for variable in stack.variables if not variable.secret]
     facts = [f"environment {stack.environment} on {host.name}, deployed by Portainer"]
     facts += elsewhere
     facts += [stack.description] if stack.description else []
     facts += [f"service {service.name} at {service.backend_url}" for service in services]
-    facts += [f"variables: {', '.join(given)}"] if given else []
+    facts += [f"variables: {', '.join(variables)}"] if variables else []
     facts += [f"variables from secrets: {', '.join(secret)}"] if secret else []
     facts += [f"file at {file.destination}" for file in stack.files]
     facts += [
@@ -235,25 +237,25 @@ def _record(site: Site, record: dns.DnsRecord) -> Explanation:
         title=f"name {record.name}",
         facts=(record.why,),
         records=records(site, lambda other: other.name == record.name),
-        certificates=tuple(held(site, {holder}, {record.name})) if holder else (),
+        certificates=tuple(acme_certificates(site, {holder}, {record.name})) if holder else (),
         declared=tuple(declared),
         see_also=(holder.fqdn,) if holder else (),
     )
 
 
 def _unknown(site: Site, name: str) -> UnknownName:
-    asked = plain(name)
-    full = asked if in_zone(asked, site.domain) else f"{asked}.{site.domain}"
+    query = plain(name)
+    full = query if in_zone(query, site.domain) else f"{query}.{site.domain}"
     happens = [
         f"DNS: {site.hypervisor.name} answers NXDOMAIN for {full}: the zone has exact names only"
     ]
-    if "." in asked and not in_zone(asked, site.domain):
+    if "." in query and not in_zone(query, site.domain):
         happens = [
-            f"DNS: {asked} is outside {site.domain}: the setting dns_upstreams is asked about it"
+            f"DNS: {query} is outside {site.domain}: the setting dns_upstreams is asked about it"
         ]
     if site.gateway:
         happens.append(
             f"gateway: {site.gateway.name} refuses the TLS handshake for it: "
             f"it knows {len(gateway_names(site))} names"
         )
-    return UnknownName(name=asked, happens=tuple(happens), near=unknown(site, name).near)
+    return UnknownName(name=query, happens=tuple(happens), near=unknown(site, name).near)

@@ -54,7 +54,9 @@ def router(site: Site, service: Service) -> Router | None:
     )
 
 
-def held(site: Site, hosts: Set[Host | None], names: set[str]) -> Iterator[Certificate]:
+def acme_certificates(
+    site: Site, hosts: Set[Host | None], names: set[str]
+) -> Iterator[Certificate]:
     """Certificates by ACME of these hosts that prove one of the names."""
     for certificate in certificates(site):
         if certificate.host in hosts and (

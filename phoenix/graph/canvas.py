@@ -103,25 +103,25 @@ class Canvas:
 
     def link(self, kind: str, path: str, title: str) -> None:
         """A line with an arrow at its end."""
-        made = ET.Element("path", {**look(kind), "d": path, "marker-end": f"url(#head-{kind})"})
-        ET.SubElement(made, "title").text = printable(title)
-        self.links.append(made)
+        element = ET.Element("path", {**look(kind), "d": path, "marker-end": f"url(#head-{kind})"})
+        ET.SubElement(element, "title").text = printable(title)
+        self.links.append(element)
 
     def rectangle(self, place: Place, kind: str, title: str, radius: int = 8) -> None:
         """A rounded rectangle."""
-        made = ET.Element("rect", {
+        element = ET.Element("rect", {
             **look(kind), "x": number(place.x), "y": number(place.y), "width": number(place.w),
             "height": number(place.h), "rx": str(radius),
         })  # fmt: skip
-        ET.SubElement(made, "title").text = printable(title)
-        self.boxes.append(made)
+        ET.SubElement(element, "title").text = printable(title)
+        self.boxes.append(element)
 
     def text(self, x: float, y: float, words: str, kind: str, anchor: str = "start") -> None:
         """One line of text; `y` is its base line."""
-        made = ET.Element("text", {**look(kind), "x": number(x), "y": number(y),
+        element = ET.Element("text", {**look(kind), "x": number(x), "y": number(y),
                                    "text-anchor": anchor})  # fmt: skip
-        made.text = printable(words)
-        self.boxes.append(made)
+        element.text = printable(words)
+        self.boxes.append(element)
 
     def box(self, box: Box, place: Place) -> None:
         """A machine with its lines and what runs on it."""

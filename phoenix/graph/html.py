@@ -64,7 +64,7 @@ def _machines(picture: Topology) -> Iterable[tuple[str, ...]]:
 
 def _links(picture: Topology) -> Iterable[tuple[str, ...]]:
     kinds = list(_WORDS)
-    for link in sorted(picture.links, key=lambda one: kinds.index(one.kind)):
+    for link in sorted(picture.links, key=lambda link: kinds.index(link.kind)):
         ends = (picture.title(link.source), picture.title(link.target))
         proof = link.verified or ("in plain text" if link.kind == "request" else "")
         yield _WORDS[link.kind], *ends, f"{link.protocol} {link.port}", proof

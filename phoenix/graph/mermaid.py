@@ -34,8 +34,8 @@ def mermaid(picture: Topology) -> str:
     for link in picture.links:
         if link.kind == "names" and link.source != CLIENT:
             continue
-        says = _text(_says(link, picture.domain))
-        lines.append(f"    {_id(link.source)} {_ARROWS[link.kind]}|{says}| {_id(link.target)}")
+        label = _text(_says(link, picture.domain))
+        lines.append(f"    {_id(link.source)} {_ARROWS[link.kind]}|{label}| {_id(link.target)}")
     return "\n".join(lines) + "\n"
 
 

@@ -125,20 +125,20 @@ def _document(canvas: Canvas, picture: Topology, width: float, height: float) ->
 
 def _beneath(canvas: Canvas) -> list[ET.Element]:
     """Boxes, then the lines that end in their rows, then rows and text on top."""
-    large = [one for one in canvas.boxes if one.get("class") in ("box", "frame")]
-    rest = [one for one in canvas.boxes if one.get("class") not in ("box", "frame")]
+    large = [element for element in canvas.boxes if element.get("class") in ("box", "frame")]
+    rest = [element for element in canvas.boxes if element.get("class") not in ("box", "frame")]
     return [*large, *canvas.links, *rest]
 
 
 def described(picture: Topology) -> str:
     """The picture in words, for those who do not see it."""
-    said = [f"{box.name}: {', '.join(box.about)}." for box in picture.boxes]
+    sentences = [f"{box.name}: {', '.join(box.about)}." for box in picture.boxes]
     for link in picture.links:
         if link.kind == "request":
             proof = f"verified as {link.verified}" if link.verified else "in plain text"
             ends = (picture.title(link.source), picture.title(link.target))
-            said.append(f"{ends[0]} to {ends[1]}: {link.protocol} {link.port}, {proof}.")
-    return " ".join(said)
+            sentences.append(f"{ends[0]} to {ends[1]}: {link.protocol} {link.port}, {proof}.")
+    return " ".join(sentences)
 
 
 def _name_server(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
@@ -149,33 +149,33 @@ def _name_server(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
     for box in picture.at("dns"):
         place = Place(MARGIN, MARGIN + TITLE, layout.right - MARGIN, BAR)
         _bar(canvas, box, place, "asked by clients and every host")
-        columns = [layout.places[one.id] for one in layout.chain]
-        for one in (*columns, *([layout.frame] if layout.frame else [])):
-            line = path("M", one.centre, one.y, "V", place.bottom)
+        columns = [layout.places[box.id] for box in layout.chain]
+        for column in (*columns, *([layout.frame] if layout.frame else [])):
+            line = path("M", column.centre, column.y, "V", place.bottom)
             canvas.link("names", line, "names, by DNS")
 
 
 def _authority(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
     """The bar below, and lines to it from those that get certificates there."""
     for box in picture.at("ca"):
-        left = layout.places[layout.chain[1].id].x if layout.chain[1:] else MARGIN
-        place = Place(left, layout.bottom + RISE, layout.right - left, BAR)
-        _bar(canvas, box, place, *(f"{one.name} {one.scheme} {one.port}" for one in box.items))
+        left_edge = layout.places[layout.chain[1].id].x if layout.chain[1:] else MARGIN
+        place = Place(left_edge, layout.bottom + RISE, layout.right - left_edge, BAR)
+        _bar(canvas, box, place, *(f"{item.name} {item.scheme} {item.port}" for item in box.items))
         askers = {link.source for link in picture.links if link.kind == "acme"}
-        ends = [layout.places[one.id] for one in layout.chain if one.id in askers]
-        if layout.frame and askers & {one.id for one in picture.at("guest")}:
+        ends = [layout.places[asker.id] for asker in layout.chain if asker.id in askers]
+        if layout.frame and askers & {guest.id for guest in picture.at("guest")}:
             ends.append(layout.frame)
-        for one in ends:
-            line = path("M", one.centre, one.bottom, "V", place.y)
+        for end in ends:
+            line = path("M", end.centre, end.bottom, "V", place.y)
             canvas.link("acme", line, "certificates, by ACME")
         layout.bottom = place.bottom
 
 
 def _bar(canvas: Canvas, box: Box, place: Place, *more: str) -> None:
-    told = ", ".join((*box.about, *more))
-    canvas.rectangle(place, "box", f"{box.name}: {told}")
+    details = ", ".join((*box.about, *more))
+    canvas.rectangle(place, "box", f"{box.name}: {details}")
     canvas.text(place.x + PAD, place.y + 24, box.name, "name")
-    canvas.text(place.x + PAD, place.y + 42, told, "soft")
+    canvas.text(place.x + PAD, place.y + 42, details, "soft")
 
 
 def _chain(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
@@ -184,12 +184,12 @@ def _chain(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
     for link in picture.links:
         if link.kind != "request" or link.source not in places or link.target not in places:
             continue
-        one, other = places[link.source], places[link.target]
+        source, other = places[link.source], places[link.target]
         title = f"{link.protocol} {link.port}, verified: {link.verified}"
-        canvas.link("request", path("M", one.right, one.middle, "H", other.x), title)
-        x = (one.right + other.x) / 2
-        canvas.text(x, one.middle - 9, f"{link.protocol} {link.port}", "soft", "middle")
-        canvas.text(x, one.middle + 19, "verified", "soft", "middle")
+        canvas.link("request", path("M", source.right, source.middle, "H", other.x), title)
+        x = (source.right + other.x) / 2
+        canvas.text(x, source.middle - 9, f"{link.protocol} {link.port}", "soft", "middle")
+        canvas.text(x, source.middle + 19, "verified", "soft", "middle")
 
 
 def _fan(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
@@ -217,15 +217,15 @@ def _agents(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
 
 def _direct(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
     """Clients to services past the gateway: below everything, and up at the guests' right."""
-    found = [
+    links = [
         link
         for link in picture.links
         if link.kind == "request" and link.source == CLIENT and link.target in canvas.rows
     ]
-    if not found:
+    if not links:
         return
     start, low, lane = layout.places[CLIENT], layout.bottom + LANE / 2, layout.right + LANE - 4
-    for link in found:
+    for link in links:
         row = canvas.rows[link.target]
         line = path("M", start.centre, start.bottom, "V", low, "H", lane, "V", row.middle,
                     "H", row.right)  # fmt: skip

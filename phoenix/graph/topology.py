@@ -122,7 +122,7 @@ def _box(site: Site, host: Host) -> Box:
         about.append("Step-CA, the root of trust")
     else:
         about.append(_what(host))
-    about += [_held(one) for one in certificates(site) if one.host == host]
+    about += [_held(certificate) for certificate in certificates(site) if certificate.host == host]
     return Box(
         id=box_id(host), name=host.name, place=place, about=tuple(about),
         items=tuple(_items(site, host)),
@@ -138,10 +138,10 @@ def _what(host: Host) -> str:
     return "Docker host" if "docker" in host.roles else "guest"
 
 
-def _held(wanted: HostCertificate) -> str:
-    if wanted.name == "gateway":
-        return f"certificate: {len(wanted.sans)} names"
-    more = f" and {len(wanted.sans) - 1} more" if wanted.sans[1:] else ""
+def _held(certificate: HostCertificate) -> str:
+    if certificate.name == "gateway":
+        return f"certificate: {len(certificate.sans)} names"
+    more = f" and {len(certificate.sans) - 1} more" if certificate.sans[1:] else ""
     return f"certificate: own name{more}"
 
 
@@ -208,9 +208,9 @@ def _links(site: Site) -> Iterator[Link]:
             yield _request(box_id(proxy), target, service.port, service.scheme, proof)
     if site.ca:
         ca = control_plane.ca(site)
-        for wanted in certificates(site):
+        for certificate in certificates(site):
             yield Link(
-                source=box_id(wanted.host), target=box_id(site.ca), kind="acme",
+                source=box_id(certificate.host), target=box_id(site.ca), kind="acme",
                 protocol="https", port=ca.port, verified=ca.server_name,
             )  # fmt: skip
 

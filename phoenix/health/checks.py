@@ -102,10 +102,10 @@ def checks(site: Site) -> tuple[Check, ...]:
 @cache
 def checks_by_host(site: Site) -> Mapping[str, tuple[Check, ...]]:
     """The checks that each host makes, by its name, in the order of `checks`."""
-    made: dict[str, list[Check]] = {host.name: [] for host in site.hosts}
+    by_host: dict[str, list[Check]] = {host.name: [] for host in site.hosts}
     for check in checks(site):
-        made[check.host].append(check)
-    return {host: tuple(mine) for host, mine in made.items()}
+        by_host[check.host].append(check)
+    return {host: tuple(mine) for host, mine in by_host.items()}
 
 
 def _services(site: Site) -> Iterator[Check]:
@@ -170,20 +170,21 @@ def _names_by_themselves(site: Site, host: Host) -> tuple[str, ...]:
 
 
 def _connections(site: Site) -> Iterator[Check]:
-    for one in connections(site):
-        where = (str(one.target.address), str(one.port), one.server_name)
+    for connection in connections(site):
+        where = (str(connection.target.address), str(connection.port), connection.server_name)
         yield _port(
-            *(one.source, one.what, one.target, one.port),
-            name=one.server_name, service=one.service,
+            *(connection.source, connection.what, connection.target, connection.port),
+            name=connection.server_name, service=connection.service,
         )  # fmt: skip
         commands: tuple[tuple[Layer, tuple[str, ...]], ...] = (
             ("certificate", ("served_is_fresh", *where)),
             ("tls", ("tls_verifies", *where, ROOTS)),
         )
-        for layer, command in commands if one.server_name else ():
+        for layer, command in commands if connection.server_name else ():
             yield Check(
-                *(one.source.name, layer, one.what, command),
-                target=one.target.name, port=one.port, name=one.server_name, service=one.service,
+                *(connection.source.name, layer, connection.what, command),
+                target=connection.target.name, port=connection.port,
+                name=connection.server_name, service=connection.service,
             )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ class Fault(Frozen):
         return f"{self.host}: {self.hop}"
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """What is wrong, in one line."""
         return f"{self.hop}: {self.fault}"
 
@@ -112,7 +112,7 @@ def lowest(outcomes: Iterable[Outcome]) -> Outcome | None:
     return min((outcome for outcome in outcomes if outcome.fault), key=_rank, default=None)
 
 
-def diagnose(site: Site, asked: Sequence[CheckedPath], findings: Findings) -> Diagnosis:
+def diagnose(site: Site, walked: Sequence[CheckedPath], findings: Findings) -> Diagnosis:
     """Walk the paths in order, and find the causes.
 
     On each path it is the first broken hop's lowest fault; over all paths the causes are ordered
@@ -123,14 +123,14 @@ def diagnose(site: Site, asked: Sequence[CheckedPath], findings: Findings) -> Di
     outcomes, silent = findings.by_check(), findings.silent
     reports: list[PathReport] = []
     causes: list[tuple[CheckedPath | None, Outcome]] = []
-    for path in asked:
+    for path in walked:
         report, cause = _walk(path, outcomes, silent)
         reports.append(report)
         if cause is not None:
             causes.append((path, cause))
-    told = {cause.check.host for _, cause in causes if cause.check.layer == "reach"}
-    on_paths = {host for path in asked for host in path.hosts} if silent else set()
-    untold = [no_answer(host, why) for host, why in silent.items() if host in on_paths - told]
+    causing = {cause.check.host for _, cause in causes if cause.check.layer == "reach"}
+    on_paths = {host for path in walked for host in path.hosts} if silent else set()
+    untold = [no_answer(host, why) for host, why in silent.items() if host in on_paths - causing]
     return Diagnosis(
         causes=_grouped(site, [*((None, outcome) for outcome in untold), *causes]),
         paths=tuple(reports),
@@ -175,12 +175,12 @@ def _judge(
 
     A hop whose checks all pass is well, even if a host on it does not let the operator in.
     """
-    known = [outcomes[check] for check in hop.checks if check in outcomes]
-    is_broken = any(outcome.fault for outcome in known)
-    if not is_broken and len(known) == len(hop.checks):
+    observed = [outcomes[check] for check in hop.checks if check in outcomes]
+    is_broken = any(outcome.fault for outcome in observed)
+    if not is_broken and len(observed) == len(hop.checks):
         return None, "ok"
     not_asked = [no_answer(host, silent[host]) for host in sorted(hop.hosts & silent.keys())]
-    return lowest([*not_asked, *known]), "broken" if is_broken else "unknown"
+    return lowest([*not_asked, *observed]), "broken" if is_broken else "unknown"
 
 
 def _rank(outcome: Outcome) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from phoenix.components.ca_rotation import held_by
+from phoenix.components.ca_rotation import certificates_of
 from phoenix.components.portainer.config import API_KEY_FILE
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
@@ -67,7 +67,7 @@ def request(site: Site, host: Host, kinds: Collection[str] = ALL) -> Request:
             else ()
         ),
         renewals=(
-            tuple(certificate.name for certificate in held_by(site, host))
+            tuple(certificate.name for certificate in certificates_of(site, host))
             if RENEWALS in kinds
             else ()
         ),
@@ -86,8 +86,10 @@ def request(site: Site, host: Host, kinds: Collection[str] = ALL) -> Request:
 
 def served(site: Site, observed: Observed) -> dict[Endpoint, Served | None]:
     """What each endpoint serves; None where the host that asks for it gave no answer."""
-    told = observed.values.get(CERTIFICATES, {})
-    records = [Served.model_validate(data) for answers in told.values() for data in answers or ()]
+    observed_hosts = observed.values.get(CERTIFICATES, {})
+    records = [
+        Served.model_validate(data) for answers in observed_hosts.values() for data in answers or ()
+    ]
     by_place = {(record.holder, record.port, record.server_name): record for record in records}
     return {
         end: by_place.get((end.host.name, end.port, end.server_name)) for end in endpoints(site)
@@ -95,24 +97,24 @@ def served(site: Site, observed: Observed) -> dict[Endpoint, Served | None]:
 
 
 def outcomes(
-    site: Site, observed: Observed, asked: Collection[str]
+    site: Site, observed: Observed, hosts: Collection[str]
 ) -> tuple[tuple[Outcome, ...], dict[str, str]]:
     """The outcomes of all checks that were run, in the order of `checks`; and who is silent.
 
-    A host of `asked` that answers by SSH and yet did not run its checks is silent as well.
+    A host of `hosts` that answers by SSH and yet did not run its checks is silent as well.
     """
-    told = observed.values.get(CHECKS, {})
+    results = observed.values.get(CHECKS, {})
     silent = {
         host: f"does not answer by SSH: {why}"
         for host, why in observed.silent.items()
-        if host in asked
+        if host in hosts
     }
     by_check: dict[Check, Outcome] = {}
     for host in site.hosts:
-        if host.name not in asked or host.name in silent:
+        if host.name not in hosts or host.name in silent:
             continue
         mine = checks_by_host(site)[host.name]
-        faults = told.get(host.name)
+        faults = results.get(host.name)
         if not isinstance(faults, list) or len(faults) != len(mine):
             why = observed.values.get(UNREAD, {}).get(host.name)
             silent[host.name] = "answers by SSH, but its checks could not be run" + (

@@ -167,11 +167,11 @@ def concerning(site: Site, meaning: Meaning) -> tuple[CheckedPath, ...]:
         case Service():
             return tuple(path for path in every if {meaning.name, meaning.fqdn} & path.about)
         case Stack():
-            named = {
+            concerned = {
                 meaning.name.lower(),
                 *(stack.project.lower() for _, stack in meaning.deployed),
             }
-            return tuple(path for path in every if named & path.about)
+            return tuple(path for path in every if concerned & path.about)
         case Host():
             about = {meaning.name.lower(), meaning.portainer_environment.lower(), meaning.fqdn}
             return tuple(path for path in every if meaning.name in path.hosts or about & path.about)
@@ -325,14 +325,14 @@ def _asks_dns(site: Site, host: Host, find: _Checks, name: str = "") -> Hop:
     """One name, or all of them."""
     runs = find.unit(site.hypervisor, "phoenix-dns.service")
     if name:
-        asked = find("names_resolve", host=host.name, name=name)
+        checks = find("names_resolve", host=host.name, name=name)
     else:
-        asked = (
+        checks = (
             *find("names_resolve", host=host.name),
             *find("name_is_unknown", host=host.name),
         )
     what = "its name" if name else "names"
-    return Hop(host.name, site.hypervisor.name, what, (*runs, *asked))
+    return Hop(host.name, site.hypervisor.name, what, (*runs, *checks))
 
 
 def _names(site: Site, find: _Checks) -> Iterator[CheckedPath]:

@@ -217,25 +217,25 @@ def _certificates(site: Site, observed: Observed, now: datetime) -> Iterator[Cer
         silent = f"{asked_by[end]}, which asks for it, gave no answer"
         renewed_by = timers.get(end.host.name, "")
         was_asked = record is not None
-        shown = record or record_of(end, None, silent)
-        yield _certificate(shown, was_asked, _renewal(site, shown, renewed_by, observed), now)
+        served = record or record_of(end, None, silent)
+        yield _certificate(served, was_asked, _renewal(site, served, renewed_by, observed), now)
 
 
 def _certificate(
     record: Served, was_asked: bool, renewal: tuple[str, datetime | None], now: datetime
 ) -> CertificateStatus:
-    left = record.not_after - now if record.not_after else None
+    remaining = record.not_after - now if record.not_after else None
     state: State = "ok"
     if not was_asked:
         state = "unknown"
-    elif record.fault or left is None or left <= timedelta():
+    elif record.fault or remaining is None or remaining <= timedelta():
         state = "broken"
     values = record.model_dump()
-    if left is not None and left <= timedelta():
+    if remaining is not None and remaining <= timedelta():
         values["fault"] = "it has expired"
     return CertificateStatus(
         **values,
-        hours_left=round(left / timedelta(hours=1), 2) if left is not None else None,
+        hours_left=round(remaining / timedelta(hours=1), 2) if remaining is not None else None,
         state=state,
         renewed_by=renewal[0],
         next_renewal=renewal[1],
@@ -268,15 +268,15 @@ def _renewal(
 
 def _endpoints(site: Site, observed: Observed, diagnosis: Diagnosis) -> Iterator[EndpointStatus]:
     reports, agents = diagnosis.by_path(), agent_paths(site)
-    known = _portainer(site, observed).get("endpoints", ())
-    urls = {endpoint["name"]: endpoint["url"] for endpoint in known}
+    endpoints = _portainer(site, observed).get("endpoints", ())
+    urls = {endpoint["name"]: endpoint["url"] for endpoint in endpoints}
     for agent in site.agents if site.portainer else ():
         report = reports[agents[agent.name].name]
         yield EndpointStatus(
             name=agent.portainer_environment,
             url=urls.get(agent.portainer_environment, ""),
             state=report.state,
-            fault=report.cause.told if report.cause else "",
+            fault=report.cause.summary if report.cause else "",
         )
 
 
@@ -304,7 +304,7 @@ def _stacks(
                 containers=len(mine),
                 healthy=sum(container["healthy"] for container in mine),
                 state=report.state,
-                fault=report.cause.told if report.cause else "",
+                fault=report.cause.summary if report.cause else "",
                 drift=f"Stack {name}" in drift.steps.get(agent.name, ()) if is_known else None,
             )
 

@@ -38,12 +38,12 @@ def stack() -> dict[str, Any]:
 
 def settings() -> dict[str, Any]:
     """Of all settings as one object, by the names that group_data gives them."""
-    made = _schema(Settings, "group_data and inventory data")
-    proxmox = made["$defs"].pop("ProxmoxSettings")
-    del made["properties"]["proxmox"]
-    made["properties"] |= {f"{PROXMOX}{k}": v for k, v in proxmox["properties"].items()}
-    made["description"] = "All settings of one host."
-    return made
+    schema = _schema(Settings, "group_data and inventory data")
+    proxmox = schema["$defs"].pop("ProxmoxSettings")
+    del schema["properties"]["proxmox"]
+    schema["properties"] |= {f"{PROXMOX}{k}": v for k, v in proxmox["properties"].items()}
+    schema["description"] = "All settings of one host."
+    return schema
 
 
 SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -67,12 +67,12 @@ def text(schema: dict[str, Any]) -> str:
 def write(folder: Path, kinds: list[str]) -> list[Path]:
     """Write the schemas of `kinds` into `folder`, which is made; gives the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    paths = []
     for kind in kinds:
         file = folder / file_name(kind)
         file.write_text(text(SCHEMAS[kind]()), encoding="utf-8")
-        written.append(file)
-    return written
+        paths.append(file)
+    return paths
 
 
 def of_model(model: type[BaseModel]) -> dict[str, Any]:
@@ -81,13 +81,13 @@ def of_model(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _schema(model: type[BaseModel], title: str) -> dict[str, Any]:
-    made = model.model_json_schema(by_alias=True)
-    definitions = made.pop("$defs", {})
+    schema = model.model_json_schema(by_alias=True)
+    definitions = schema.pop("$defs", {})
     plain = {plain_name(name): _tidy(definition) for name, definition in definitions.items()}
     return {
         "$schema": GenerateJsonSchema.schema_dialect,
         "title": title,
-        **{key: value for key, value in _tidy(made).items() if key != "title"},
+        **{key: value for key, value in _tidy(schema).items() if key != "title"},
         "$defs": dict(sorted(plain.items())),
     }
 
@@ -103,18 +103,20 @@ def _tidy(value: Any) -> Any:
         return [_tidy(item) for item in value]
     if not isinstance(value, dict):
         return value
-    made = {key: _tidy(item) for key, item in value.items() if not _is_noise(key, item)}
-    if "properties" in made:
+    result = {key: _tidy(item) for key, item in value.items() if not _is_noise(key, item)}
+    if "properties" in result:
         # Keys of `properties` are names, of which one may be "title".
-        made["properties"] = {key: _tidy(item) for key, item in value["properties"].items()}
-        made["additionalProperties"] = False
-    if isinstance(made.get("$ref"), str):
-        head, _, name = made["$ref"].rpartition("/")
-        made["$ref"] = f"{head}/{plain_name(name)}"
-    if isinstance(made.get("default"), dict):
-        made["default"] = {key: item for key, item in made["default"].items() if item is not None}
-    made.pop("unused", None)
-    return made
+        result["properties"] = {key: _tidy(item) for key, item in value["properties"].items()}
+        result["additionalProperties"] = False
+    if isinstance(result.get("$ref"), str):
+        head, _, name = result["$ref"].rpartition("/")
+        result["$ref"] = f"{head}/{plain_name(name)}"
+    if isinstance(result.get("default"), dict):
+        result["default"] = {
+            key: item for key, item in result["default"].items() if item is not None
+        }
+    result.pop("unused", None)
+    return result
 
 
 def _is_noise(key: str, item: Any) -> bool:

@@ -61,7 +61,7 @@ SECTIONS = (
     Section("`services.NAME`", shapes.RawStackService),
 )
 
-_TITLES = {json_schema.plain_name(one.model.__name__): one.title for one in SECTIONS}
+_TITLES = {json_schema.plain_name(section.model.__name__): section.title for section in SECTIONS}
 _ABOUT_SETTINGS = """\
 Python names in `group_data/all.py` (all hosts), `group_data/GROUP.py` (the hosts of a group) or an
 inventory's data. Of several the nearest to the host counts: inventory data, the file named after
@@ -97,21 +97,21 @@ def page() -> str:
 
 
 def _section(section: Section) -> str:
-    made = json_schema.of_model(section.model)
+    schema = json_schema.of_model(section.model)
     skipped = section.but.model_fields if section.but else {}
     left_out = {info.alias or name for name, info in skipped.items()}
-    required = made.get("required", ())
+    required = schema.get("required", ())
     rows: list[tuple[str, ...]] = []
     ignored: list[tuple[str, ...]] = []
     long: list[str] = []
-    for key, value in made["properties"].items():
+    for key, value in schema["properties"].items():
         if key in left_out:
             continue
         if value.get("deprecated"):
             ignored.append((f"`{key}`", value["description"].removeprefix("Not used: ")))
             continue
-        rows.append(_row(key, value, required, made, long))
-    text = [f"{'#' * section.level} {section.title}\n", f"{made['description']}\n"]
+        rows.append(_row(key, value, required, schema, long))
+    text = [f"{'#' * section.level} {section.title}\n", f"{schema['description']}\n"]
     text += [_table(("key", "what it may be", "default", "meaning"), rows), *long]
     if ignored:
         text += ["Known from the original system, and not used:\n", _table(("key", "why"), ignored)]
@@ -129,11 +129,11 @@ def _row(
     elif value.get("default") not in (None, [], {}, "") and not of_object:
         default = _code(value["default"])
         if len(default) > _LONGEST_DEFAULT:
-            shown = json.dumps(value["default"], indent=2, ensure_ascii=False)
-            long.append(f"The default of `{key}`:\n\n```json\n{shown}\n```\n")
+            whole_default = json.dumps(value["default"], indent=2, ensure_ascii=False)
+            long.append(f"The default of `{key}`:\n\n```json\n{whole_default}\n```\n")
             default = "see below"
     meaning = str(value.get("description") or _resolved(value, whole).get("description", ""))
-    if examples := [_code(one) for one in value.get("examples", ())]:
+    if examples := [_code(example) for example in value.get("examples", ())]:
         meaning += f" For example {', '.join(examples)}."
     return f"`{key}`", words(value, whole), default, meaning
 
@@ -154,10 +154,10 @@ def words(value: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
         return f"object, see {title}"
     value = _resolved(value, whole)
     if "anyOf" in value:
-        kinds = [words(one, whole) for one in value["anyOf"] if one.get("type") != "null"]
+        kinds = [words(option, whole) for option in value["anyOf"] if option.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))
     if "const" in value or "enum" in value:
-        return ", ".join(f"`{one}`" for one in value.get("enum", [value.get("const")]))
+        return ", ".join(f"`{choice}`" for choice in value.get("enum", [value.get("const")]))
     kind = value.get("type")
     if kind == "array":
         return f"list of {words(value['items'], whole)}"
@@ -178,8 +178,8 @@ def _limits(value: Mapping[str, Any]) -> str:
 def _resolved(value: Mapping[str, Any], whole: Mapping[str, Any]) -> Mapping[str, Any]:
     if "$ref" not in value:
         return value
-    found = whole["$defs"][str(value["$ref"]).rpartition("/")[2]]
-    return {**found, **{k: v for k, v in value.items() if k != "$ref"}}
+    definition = whole["$defs"][str(value["$ref"]).rpartition("/")[2]]
+    return {**definition, **{k: v for k, v in value.items() if k != "$ref"}}
 
 
 def _settings() -> str:

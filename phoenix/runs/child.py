@@ -76,8 +76,8 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Send one."""
         text = record.getMessage()
-        bare = _STYLE.sub("", text)
-        found = _HOST.match(bare)
+        plain = _STYLE.sub("", text)
+        match = _HOST.match(plain)
         host: Host | None = ctx_host.get()  # type: ignore[no-untyped-call]
         step = ""
         if host is not None:
@@ -86,9 +86,9 @@ class _Lines(logging.Handler):
         report(
             "line",
             level=record.levelname.lower(),
-            host=found[1] if found else (host.name if host is not None else ""),
+            host=match[1] if match else (host.name if host is not None else ""),
             step=step,
-            text=found[2] if found else bare.strip("\n"),
+            text=match[2] if match else plain.strip("\n"),
             executing=_stage() >= StateStage.Execute,
         )
 

@@ -85,7 +85,7 @@ def _user() -> str:
 
 
 @contextmanager
-def held(path: Path, owner: Owner) -> Iterator[Owner | None]:
+def hold(path: Path, owner: Owner) -> Iterator[Owner | None]:
     """Hold a lock for as long as the context lasts.
 
     Args:

@@ -37,16 +37,16 @@ class Redacted:
     def __init__(self, stream: IO[str], secrets: Iterable[SecretStr]) -> None:
         """Write to `stream`; `secrets` never appear in it."""
         self._stream = stream
-        found = {secret.get_secret_value() for secret in secrets}
+        values = {secret.get_secret_value() for secret in secrets}
         # The longest first: one may be part of another.
-        self._secrets = sorted((s for s in found if len(s) >= _SHORTEST), key=len, reverse=True)
+        self._secrets = sorted((s for s in values if len(s) >= _SHORTEST), key=len, reverse=True)
 
     def write(self, text: str, /) -> None:
         """Write whole lines."""
-        bare = _STYLE.sub("", text)
+        plain = _STYLE.sub("", text)
         for secret in self._secrets:
-            bare = bare.replace(secret, "*MASKED*")
-        self._stream.write(bare)
+            plain = plain.replace(secret, "*MASKED*")
+        self._stream.write(plain)
         self._stream.flush()
 
 

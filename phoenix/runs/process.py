@@ -54,11 +54,11 @@ class Request:
 
     def variables(self) -> dict[str, str]:
         """The environment of the process."""
-        found = {**os.environ, **self.environment}
+        variables = {**os.environ, **self.environment}
         if self.site is not None:
-            path = [str(self.site), *filter(None, [found.get("PYTHONPATH")])]
-            found["PYTHONPATH"] = os.pathsep.join(path)
-        return found
+            path = [str(self.site), *filter(None, [variables.get("PYTHONPATH")])]
+            variables["PYTHONPATH"] = os.pathsep.join(path)
+        return variables
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _wait(process: subprocess.Popen[str]) -> bool:
 
 def _results(text: str) -> Mapping[str, Any] | None:
     try:
-        found = json.loads(text)
+        results = json.loads(text)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return results if isinstance(results, dict) else None

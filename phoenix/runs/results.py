@@ -68,16 +68,16 @@ class Story(_Model):
 
     def outcome(self, host: str) -> Outcome | None:
         """The worst that happened on a host; None where it took no part."""
-        found = {step.outcomes[host] for step in self.steps if host in step.outcomes}
-        if host in self.unreachable or any(one.host == host for one in self.failures):
+        outcomes = {step.outcomes[host] for step in self.steps if host in step.outcomes}
+        if host in self.unreachable or any(failure.host == host for failure in self.failures):
             return "failed"
-        return next((one for one in ("changed", "unchanged") if one in found), None)
+        return next((outcome for outcome in ("changed", "unchanged") if outcome in outcomes), None)
 
     @property
     def hosts(self) -> list[str]:
         """Every host that took part or should have."""
-        found = [*self.connected, *self.unreachable]
-        return list(dict.fromkeys(found))
+        hosts = [*self.connected, *self.unreachable]
+        return list(dict.fromkeys(hosts))
 
     @property
     def changed(self) -> list[tuple[str, str]]:
@@ -102,10 +102,10 @@ class Story(_Model):
         if not self.failures:
             return None
         step = self.failures[0].step
-        of_step = [one for one in self.failures if one.step == step]
+        of_step = [failure for failure in self.failures if failure.step == step]
         found_by = self.values.get(FIRST_CAUSE, {}).values()
-        named = [one for one in of_step if one.host in found_by]
-        return (named or of_step)[0]
+        of_cause = [failure for failure in of_step if failure.host in found_by]
+        return (of_cause or of_step)[0]
 
     # -- events ------------------------------------------------------------------------------------
 
@@ -168,8 +168,8 @@ def _is_progress(line: str) -> bool:
 
 def last_words(lines: Iterable[str], most: int = 12) -> list[str]:
     """Why a run ended before it had any result: pyinfra's error, else the end of its log."""
-    kept = [line.rstrip() for line in lines if line.strip() and "Disconnecting" not in line]
-    for number, line in enumerate(kept):
-        if found := _ERROR.search(line):
-            return [found[1], *kept[number + 1 :]]
-    return kept[-most:]
+    words = [line.rstrip() for line in lines if line.strip() and "Disconnecting" not in line]
+    for number, line in enumerate(words):
+        if match := _ERROR.search(line):
+            return [match[1], *words[number + 1 :]]
+    return words[-most:]

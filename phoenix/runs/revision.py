@@ -38,7 +38,7 @@ def revision(root: Path) -> Revision:
 
 
 def _git(root: Path, *words: str) -> str:
-    done = subprocess.run(
+    process = subprocess.run(
         ["git", "-C", str(root), *words],
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -46,4 +46,4 @@ def _git(root: Path, *words: str) -> str:
         check=True,
         timeout=_SECONDS,
     )
-    return done.stdout
+    return process.stdout

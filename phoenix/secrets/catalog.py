@@ -107,12 +107,14 @@ class SecretStatus:
 
 def uses(site: Site) -> tuple[SecretUse, ...]:
     """Every secret that the site uses or may use, the stacks' own among them, by name."""
-    found = [use for use in PLATFORM if site.portainer is not None or use.name not in _OF_PORTAINER]
+    secrets = [
+        use for use in PLATFORM if site.portainer is not None or use.name not in _OF_PORTAINER
+    ]
     stacks = [stack for guest in site.guests for stack in guest.docker_stacks]
     of_variables = {v.secret.lower() for stack in stacks for v in stack.variables if v.secret}
     for stack in stacks:
         names = [v.secret for v in stack.variables] + [f.secret for f in stack.files]
-        found += [
+        secrets += [
             SecretUse(
                 name.lower(),
                 f"stack {stack.project}; what keeps a copy of it, as a database its password, is "
@@ -123,7 +125,9 @@ def uses(site: Site) -> tuple[SecretUse, ...]:
             for name in names
             if name is not None
         ]
-    return tuple(sorted({use.name: use for use in reversed(found)}.values(), key=lambda u: u.name))
+    return tuple(
+        sorted({use.name: use for use in reversed(secrets)}.values(), key=lambda u: u.name)
+    )
 
 
 def listing(site: Site, store: SecretStore) -> tuple[SecretStatus, ...]:
@@ -133,16 +137,18 @@ def listing(site: Site, store: SecretStore) -> tuple[SecretStatus, ...]:
         SecretError: a source that is named cannot be read.
     """
     return tuple(
-        SecretStatus(use, store.origin(use.name), store.begun(use.name)) for use in uses(site)
+        SecretStatus(use, store.origin(use.name), store.is_changing(use.name)) for use in uses(site)
     )
 
 
 def initialise(site: Site, store: SecretStore) -> tuple[str, ...]:
     """Make what Phoenix generates and nobody has given; the names of those that were made."""
-    made = [s.use.name for s in listing(site, store) if s.use.generated and s.origin == "absent"]
-    for name in made:
+    generated = [
+        s.use.name for s in listing(site, store) if s.use.generated and s.origin == "absent"
+    ]
+    for name in generated:
         store.get(name)
-    return tuple(made)
+    return tuple(generated)
 
 
 def rotatable(names: Sequence[str], site: Site, store: SecretStore) -> tuple[SecretUse, ...]:
@@ -151,13 +157,13 @@ def rotatable(names: Sequence[str], site: Site, store: SecretStore) -> tuple[Sec
     Raises:
         SecretError: none is named, one is unknown, or must be changed by hand; says how.
     """
-    known = {use.name: use for use in uses(site)}
+    by_name = {use.name: use for use in uses(site)}
     if not names:
         raise SecretError("secrets_rotate is missing: --data secrets_rotate=NAME,NAME")
     for name in names:
-        use = known.get(name)
+        use = by_name.get(name)
         if use is None:
-            raise SecretError(f"there is no secret {name!r}; there are {', '.join(known)}")
+            raise SecretError(f"there is no secret {name!r}; there are {', '.join(by_name)}")
         if use.by_hand:
             raise SecretError(f"{name} cannot be changed by Phoenix: {use.by_hand}")
         origin = store.origin(name)
@@ -166,7 +172,7 @@ def rotatable(names: Sequence[str], site: Site, store: SecretStore) -> tuple[Sec
                 f"{name} comes from {_PLACE[origin]}, where Phoenix cannot put a new one: change "
                 f"it there{_AFTER.get(name, '')}, and run {' and '.join(use.deploys)}"
             )
-    return tuple(known[name] for name in dict.fromkeys(names))
+    return tuple(by_name[name] for name in dict.fromkeys(names))
 
 
 _PLACE = {
@@ -189,10 +195,10 @@ def propose(names: Sequence[str], store: SecretStore) -> None:
         SettingError: a given value that its service would not take.
     """
     for name in names:
-        given = store.find(f"{name}_new")
-        if given is not None and name == ADMIN_PASSWORD:
-            check_portainer_password(given.get_secret_value())
-        if given is None:
+        value = store.find(f"{name}_new")
+        if value is not None and name == ADMIN_PASSWORD:
+            check_portainer_password(value.get_secret_value())
+        if value is None:
             store.propose(name)
         else:
-            store.propose(name, given.get_secret_value)
+            store.propose(name, value.get_secret_value)

@@ -66,9 +66,9 @@ class SecretStore:
         Raises:
             SecretError: the given source cannot be read, or the name is not a plain word.
         """
-        given = self.find(name)
-        if given is not None:
-            return given
+        value = self.find(name)
+        if value is not None:
+            return value
         stored = self._stored()
         stored[name] = generate()
         self._write(stored)
@@ -105,11 +105,11 @@ class SecretStore:
         generated. Nothing is kept before `begin`, so that a plan that is not run leaves nothing.
         """
         if name not in self._proposed:
-            begun = self._stored().get(name + _NEXT)
-            self._proposed[name] = SecretStr(begun or generate())
+            candidate = self._stored().get(name + _NEXT)
+            self._proposed[name] = SecretStr(candidate or generate())
         return self._proposed[name]
 
-    def begun(self, name: str) -> bool:
+    def is_changing(self, name: str) -> bool:
         """Whether a change of `name` was begun and not ended; one given elsewhere has none."""
         return name + _NEXT in self._stored() and self.origin(name) in ("store", "absent")
 
@@ -167,11 +167,11 @@ class SecretStore:
         Raises:
             SecretError: a source cannot be read.
         """
-        found = [*self._stored().values(), *self._from_sops().values()]
-        for name, given in self.environment.items():
-            if name.startswith("PHOENIX_SECRET_") and given:
-                found.append(_content(name, given) if name.endswith("_FILE") else given)
-        return [SecretStr(value) for value in found if value]
+        values = [*self._stored().values(), *self._from_sops().values()]
+        for name, value in self.environment.items():
+            if name.startswith("PHOENIX_SECRET_") and value:
+                values.append(_content(name, value) if name.endswith("_FILE") else value)
+        return [SecretStr(value) for value in values if value]
 
     def _from_sops(self) -> dict[str, str]:
         if self._sops is None:
@@ -212,7 +212,7 @@ def _content(variable: str, file: str) -> str:
 
 def _decrypt(file: str) -> dict[str, str]:
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["sops", "--decrypt", "--output-type", "json", file],
             capture_output=True, text=True, check=True, timeout=60,
         )  # fmt: skip
@@ -221,7 +221,7 @@ def _decrypt(file: str) -> dict[str, str]:
     except subprocess.SubprocessError as error:
         reason = getattr(error, "stderr", None) or "timed out"
         raise SecretError(f"sops cannot decrypt {file}: {reason}") from error
-    return _strings(done.stdout, file)
+    return _strings(process.stdout, file)
 
 
 def _strings(text: str, source: str) -> dict[str, str]:

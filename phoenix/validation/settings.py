@@ -47,14 +47,14 @@ def check(
         ssh_key: the private key that pyinfra uses, as the inventory names it.
         home: where the operator's public keys are, for new guests.
     """
-    found: list[Finding] = []
+    findings: list[Finding] = []
     wrong = frozenset(wrong)
     for names, rule in _RULES:
         if not wrong & set(names):
-            found += _asked(names[0], lambda rule=rule: rule(site, settings))  # type: ignore[misc]
+            findings += _asked(names[0], lambda rule=rule: rule(site, settings))  # type: ignore[misc]
     if not any(name.startswith("proxmox_") for name in wrong):
-        found += _asked("proxmox_api", lambda: _proxmox(site, settings, ssh_key, home))
-    return tuple(dict.fromkeys(found))
+        findings += _asked("proxmox_api", lambda: _proxmox(site, settings, ssh_key, home))
+    return tuple(dict.fromkeys(findings))
 
 
 def problem(path: str, message: str, fix: str, severity: Severity = "error") -> Finding:
@@ -86,9 +86,9 @@ def _timezone(_site: Site, settings: Settings) -> Iterator[Finding]:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        known = available_timezones()  # empty on a machine without tzdata: nothing can be said
-        if known:
-            fix = f"{near(name, known)}write a name as in /usr/share/zoneinfo"
+        zones = available_timezones()  # empty on a machine without tzdata: nothing can be said
+        if zones:
+            fix = f"{near(name, zones)}write a name as in /usr/share/zoneinfo"
             yield problem("timezone", f"there is no time zone {name!r}", fix)
 
 
@@ -164,10 +164,10 @@ def _stacks(site: Site, settings: Settings) -> Iterator[Finding]:
 
 
 def _prepared(stack: Deployment, overrides: Mapping[str, str]) -> list[Finding]:
-    made = deployment.prepare(stack, overrides, lambda _name: _DUMMY)
+    prepared = deployment.prepare(stack, overrides, lambda _name: _DUMMY)
     return [
         problem(f"stack_variables.{stack.name}", *_unpinned(image), "warning")
-        for image in made.images
+        for image in prepared.images
         if overrides and not compose.is_pinned(image)  # without them the declaration was warned of
     ]
 
@@ -180,8 +180,8 @@ def _pruned(project: str, host: Host) -> list[Finding]:
 def _proxmox(site: Site, settings: Settings, ssh_key: str | None, home: Path) -> Iterator[Finding]:
     if settings.proxmox.api == "off":
         return
-    made = proxmox_plan(site, settings.proxmox, ssh_key=ssh_key, home=home)
-    for connection in made.refused:
+    plan = proxmox_plan(site, settings.proxmox, ssh_key=ssh_key, home=home)
+    for connection in plan.refused:
         fix = "allow it by a rule, or by proxmox_operator_networks"
         yield problem("proxmox_firewall", f"no rule would allow a needed flow: {connection}", fix)
 

@@ -19,7 +19,7 @@ from phoenix.validation.settings import Find, check, check_secrets
 
 def settings(
     root: Path, inventory: str, data: Mapping[str, Any], *, groups: Iterable[str],
-    known: Iterable[str], site: Site | None, find: Find, home: Path,
+    pyinfra_settings: Iterable[str], site: Site | None, find: Find, home: Path,
 ) -> tuple[Finding, ...]:  # fmt: skip
     """What is wrong with the settings of a project.
 
@@ -28,20 +28,29 @@ def settings(
         inventory: its inventory relative to `root`, as "inventories/phoenix.py".
         data: of the inventory's hosts.
         groups: names that settings files may have: the inventory's groups, and all inventories.
-        known: settings that pyinfra itself reads.
+        pyinfra_settings: settings that pyinfra itself reads.
         site: None where the declaration is faulty; then only names and types are checked.
         find: tells a secret that was given or made before.
         home: where the operator's public keys are, for new guests.
     """
     report = Report()
     files = group_data.read(root, report)
-    unread(files, data, label=inventory, groups=groups, known=known, report=report)
-    written = {file.group for file in files}
+    unread(
+        files,
+        data,
+        label=inventory,
+        groups=groups,
+        pyinfra_settings=pyinfra_settings,
+        report=report,
+    )
+    groups_with_file = {file.group for file in files}
     each = [host.groups for host in site.hosts] if site else [()]
-    for names in dict.fromkeys(tuple(one for one in names if one in written) for names in each):
+    for names in dict.fromkeys(
+        tuple(group for group in names if group in groups_with_file) for names in each
+    ):
         host = group_data.of_host(files, inventory, names, data)
         chosen, findings = model.read(host.data)
-        wrong = {model.name_of(one.path) for one in findings}
+        wrong = {model.name_of(finding.path) for finding in findings}
         if site is not None:
             findings += check(site, chosen, wrong=wrong, ssh_key=data.get("ssh_key"), home=home)
             findings += tuple(check_secrets(site, chosen, find))
@@ -54,14 +63,14 @@ def settings(
 
 def chain(site: Site) -> tuple[Finding, ...]:
     """Roles that no guest has: without the whole chain the deploys refuse the site."""
-    found = []
+    findings = []
     for role in SINGLE_ROLES:
         try:
             guest_with(site, role)
         except RoleError as error:
             what, _, fix = str(error).partition(": ")
-            found.append(Finding(LXC_FILE, "", what, fix))
-    return tuple(found)
+            findings.append(Finding(LXC_FILE, "", what, fix))
+    return tuple(findings)
 
 
 def unread(
@@ -70,7 +79,7 @@ def unread(
     *,
     label: str,
     groups: Iterable[str],
-    known: Iterable[str],
+    pyinfra_settings: Iterable[str],
     report: Report,
 ) -> None:
     """Warn of settings that no code reads, and of files that no group reads.
@@ -78,7 +87,7 @@ def unread(
     Args:
         data: of the inventory's hosts; `label` is what findings call the inventory.
         groups: names that a settings file may have, beside `all`.
-        known: names of settings that pyinfra itself reads.
+        pyinfra_settings: names of settings that pyinfra itself reads.
     """
     groups = [ALL, *groups]
     for file in files:
@@ -90,6 +99,6 @@ def unread(
             )  # fmt: skip
     places = [(file.label, file.values) for file in files] + [(label, data)]
     for place, values in places:
-        for name, fix in model.unknown(values, known):
+        for name, fix in model.unknown(values, pyinfra_settings):
             if not name.startswith(model.PROXMOX):  # an error, found with the wrong values
                 report.warn(place, name, "no code reads this setting", fix)

@@ -126,7 +126,7 @@ def test_portainer_of_an_older_password_is_given_todays_by_the_next_run(
     command.function(None, None)
     assert json.loads(path.read_text()) == {name: "older-5ecret", f"{name}.next": "todays-5ecret"}
     # What deploys/portainer.py does with a change that was begun.
-    assert store.begun(name)
+    assert store.is_changing(name)
     assert store.propose(name).get_secret_value() == "todays-5ecret"
     assert fixed().run(restore.administrator, older, store) == []
     store.finish(name)

@@ -15,7 +15,7 @@ from pyinfra.api.state import StateStage
 
 from facts.certificates import AcmeState, CertificateFileState, ServedState
 from operations import rotation
-from phoenix.components.ca_rotation import held_by
+from phoenix.components.ca_rotation import certificates_of
 from phoenix.components.step_ca.config import CaState
 from phoenix.components.x509 import parse_chain
 from phoenix.site.model import Site
@@ -124,7 +124,7 @@ def test_trust_is_seen_in_the_store(site: Site, monkeypatch: pytest.MonkeyPatch)
 def test_old_certificates_are_renewed_and_new_ones_left(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert [wanted.name for wanted in held_by(site, site.host("proxy"))] == ["traefik"]
+    assert [wanted.name for wanted in certificates_of(site, site.host("proxy"))] == ["traefik"]
     old = CertificateFileState(parse_chain(pem(FIRST.root) + pem(FIRST.intermediate)), None)
     new = CertificateFileState(parse_chain(pem(SECOND.root) + pem(SECOND.intermediate)), None)
     for state in (old, None):

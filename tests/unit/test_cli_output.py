@@ -40,7 +40,7 @@ def summary(*changed: str) -> converge.Summary:
 
 
 def test_a_summary_is_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = piped(lambda console: converge.tell(console, summary(*STEPS)), monkeypatch)
+    text = piped(lambda console: converge.print_summary(console, summary(*STEPS)), monkeypatch)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= output.WIDTH
     assert "a-guest-with-a-long-name.example" in text
@@ -52,7 +52,7 @@ def test_a_summary_is_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_secrets_are_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     listed = secrets.Listed(name=SECRET, what="what it is for " * 9, origin="absent", changing=True)
     listing = secrets.Listing(site="site", store="/store", secrets=[listed])
-    text = piped(lambda console: secrets.tell(console, listing), monkeypatch)
+    text = piped(lambda console: secrets.print_listing(console, listing), monkeypatch)
     assert SECRET in text
     assert "…" not in text
     assert text.count("what") == 10, "nine, and the head of the column"
@@ -73,21 +73,21 @@ def test_numbers_have_the_right_noun(
     assert output.count(number, "host") == text
     looked_at = [f"host-{n}" for n in range(number)]
     found = plan.Plan(site="s", targets=[], changes=[], looked_at=looked_at, first_cause=None)
-    assert piped(lambda console: plan.tell(console, found), monkeypatch) == (
+    assert piped(lambda console: plan.print_plan(console, found), monkeypatch) == (
         f"nothing to do on {text}\n"
     )
 
 
 def test_a_summary_counts_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = piped(lambda console: converge.tell(console, summary(STEPS[0])), monkeypatch)
-    two = piped(lambda console: converge.tell(console, summary(*STEPS)), monkeypatch)
+    one = piped(lambda console: converge.print_summary(console, summary(STEPS[0])), monkeypatch)
+    two = piped(lambda console: converge.print_summary(console, summary(*STEPS)), monkeypatch)
     assert "converged in 1 s, 1 change;" in one
     assert "converged in 1 s, 2 changes;" in two
 
 
 def test_a_cause_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     cause = Failure(host="gateway", step="deploys/nginx.py | Nginx: files", reason=["[red]x[/red]"])
-    text = piped(lambda console: converge.tell_cause(console, cause), monkeypatch)
+    text = piped(lambda console: converge.print_cause(console, cause), monkeypatch)
     assert text == "first cause: gateway: Nginx: files\n  [red]x[/red]\n"
 
 

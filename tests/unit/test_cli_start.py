@@ -148,7 +148,7 @@ def test_settings_are_executed_once(project: Path, monkeypatch: pytest.MonkeyPat
     file.write_text(file.read_text().replace('"ssh_user"', '"proxmox_node": "pve2", "ssh_user"'))
     (project / "group_data/phoenix.py").write_text('proxmox_node = "pve1"\n')
     found = load(file)
-    found.tell_warnings()
+    found.print_warnings()
     assert found.settings.timezone == found.settings.timezone == "America/New_York"
     assert found.settings.proxmox.node == "pve2", "the inventory's own data come first"
     assert reads == [project]

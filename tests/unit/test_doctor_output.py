@@ -30,7 +30,7 @@ def report(site: Site, name: str = "", *, broken: bool = True) -> list[str]:
     asked = select(site, name) if name else paths(site)
     found = diagnose(site, asked, Findings(made))
     stream = io.StringIO()
-    doctor.tell(Console(file=stream), doctor.Report.of("a site", name, found))
+    doctor.print_report(Console(file=stream), doctor.Report.of("a site", name, found))
     return stream.getvalue().splitlines()
 
 
@@ -66,7 +66,7 @@ def test_status_of_a_broken_site(site: Site) -> None:
         site, "a site", observation.Observed(values, quiet), outcomes, diagnosis, drift, NOW
     )
     stream = io.StringIO()
-    status.tell(Console(file=stream), found)
+    status.print_status(Console(file=stream), found)
     text = stream.getvalue()
     assert max(map(len, text.splitlines())) <= 100
     (worker,) = [line for line in text.splitlines() if line.startswith("worker  ")][:1]

@@ -14,7 +14,7 @@ ZONE = "internal.thinkheads.ai"
 
 
 def test_gateway_traefik_backends_and_ca_with_the_names_they_prove(tmp_path: Path) -> None:
-    found = [(*one.asked, len(one.names)) for one in endpoints(minimal().load(tmp_path))]
+    found = [(*one.target, len(one.names)) for one in endpoints(minimal().load(tmp_path))]
     assert found == [
         ("10.0.0.20", 443, f"home.{ZONE}", 4),
         ("10.0.0.21", 443, f"proxy.host.{ZONE}", 1),

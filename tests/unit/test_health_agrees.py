@@ -13,8 +13,7 @@ from functools import cache
 import pytest
 from rich.console import Console
 
-from phoenix.cli.reports.doctor import Report
-from phoenix.cli.reports.doctor import tell as tell_doctor
+from phoenix.cli.reports.doctor import Report, print_report
 from phoenix.components.x509 import CertificateInfo
 from phoenix.declaration.load import load_site
 from phoenix.derived.endpoints import endpoints
@@ -167,5 +166,5 @@ def test_doctor_prints_the_cause_that_it_reports() -> None:
     outcomes = [Outcome(check, FAULT if check == failing else "") for check in checks(site)]
     found = diagnose(site, paths(site), Findings(outcomes))
     stream = io.StringIO()
-    tell_doctor(Console(file=stream), Report.of("a site", "", found))
+    print_report(Console(file=stream), Report.of("a site", "", found))
     assert stream.getvalue().startswith(f"first cause: {failing.title}\n")

@@ -10,9 +10,9 @@ from phoenix.components import trust
 from phoenix.components.ca_rotation import (
     RotationError,
     beginning,
-    check_asked,
+    certificates_of,
     check_renewal,
-    held_by,
+    check_setting,
     next_name,
     unproven,
 )
@@ -31,7 +31,7 @@ def site(tmp_path: Path) -> Site:
 @pytest.mark.parametrize("asked", [None, "", "both", 1])
 def test_only_what_means_something_may_be_asked(asked: object) -> None:
     with pytest.raises(RotationError, match="write --data certs_rotate=root, intermediate, or"):
-        check_asked(asked)
+        check_setting(asked)
 
 
 def test_what_begins_and_what_goes_on() -> None:
@@ -76,7 +76,7 @@ def test_every_verified_backend_must_serve_the_new_chain(site: Site) -> None:
     } <= found, found
     assert any(port == 9000 and name == f"ca.{zone}" for _, port, name in found), found
     for host in site.hosts:
-        if held_by(site, host):
+        if certificates_of(site, host):
             assert host.name in {name for name, _, _ in found}, f"{host.name} is never proven"
 
 

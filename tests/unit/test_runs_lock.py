@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.runs.lock import LockedError, Owner, held, parse_owner, this_process
+from phoenix.runs.lock import LockedError, Owner, hold, parse_owner, this_process
 
 HOLDER = """
 import sys, time, pathlib
-from phoenix.runs.lock import held, this_process
-with held(pathlib.Path(sys.argv[1]), this_process("phoenix sync all")):
+from phoenix.runs.lock import hold, this_process
+with hold(pathlib.Path(sys.argv[1]), this_process("phoenix sync all")):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -40,7 +40,7 @@ def holder(path: Path) -> subprocess.Popen[str]:
 def test_a_second_run_is_told_who_holds_it_and_since_when(path: Path) -> None:
     process = holder(path)
     try:
-        with pytest.raises(LockedError) as caught, held(path, this_process("second")):
+        with pytest.raises(LockedError) as caught, hold(path, this_process("second")):
             pytest.fail("two runs at once")
         said = str(caught.value)
         assert f"(process {process.pid}): phoenix sync all, for " in said, said
@@ -55,10 +55,10 @@ def test_a_lock_of_a_dead_process_is_taken_over_and_told(path: Path) -> None:
     process = holder(path)
     process.kill()
     process.wait()
-    with held(path, this_process("second")) as left:
+    with hold(path, this_process("second")) as left:
         assert left is not None
         assert left.pid == process.pid
-    with held(path, this_process("third")) as left:
+    with hold(path, this_process("third")) as left:
         assert left is None, "the second gave it up in order"
 
 
@@ -67,7 +67,7 @@ def test_only_one_of_many_gets_it(path: Path) -> None:
 
     def attempt(number: int) -> bool:
         try:
-            with held(path, this_process(str(number))):
+            with hold(path, this_process(str(number))):
                 return release.wait(60)
         except LockedError:
             return False
@@ -80,7 +80,7 @@ def test_only_one_of_many_gets_it(path: Path) -> None:
 
 
 def test_it_is_closed_to_others(path: Path) -> None:
-    with held(path, this_process("one")):
+    with hold(path, this_process("one")):
         assert path.stat().st_mode & 0o777 == 0o600
 
 

@@ -180,14 +180,14 @@ def test_a_proposed_value_counts_in_this_process_and_is_kept_only_when_begun(
     changing.begin("one")
     assert kept(tmp_path) == {"one": old, "one.next": new}
     # The process that began it was killed: the next one goes on with the same candidate.
-    assert not store(tmp_path, PHOENIX_SECRET_ONE="given").begun("one")
+    assert not store(tmp_path, PHOENIX_SECRET_ONE="given").is_changing("one")
     other = store(tmp_path)
-    assert other.begun("one")
+    assert other.is_changing("one")
     assert other.get("one").get_secret_value() == old
     assert other.propose("one").get_secret_value() == new
     other.finish("one")
     assert kept(tmp_path) == {"one": new}
-    assert not other.begun("one")
+    assert not other.is_changing("one")
     assert PLANTED not in repr(store(tmp_path, PHOENIX_SECRET_ONE=PLANTED))
 
 

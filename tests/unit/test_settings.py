@@ -186,7 +186,7 @@ def test_plan_and_sync_tell_what_is_ignored(
 ) -> None:
     (project / "group_data" / "nginx.py").write_text("nginx_max_bdy = '1m'\nssh_port = 22\n")
     changed(project / "inventories" / VM, lambda data: data["vms"][1].update(memroy_mb=5))
-    cli_project.load(project / INVENTORY).tell_warnings()
+    cli_project.load(project / INVENTORY).print_warnings()
     said = capsys.readouterr().err
     assert "warning: group_data/nginx.py: nginx_max_bdy: no code reads this setting" in said
     assert f"warning: {VM}: vms[1].memroy_mb: unknown key, ignored" in said
@@ -199,6 +199,6 @@ def test_a_run_begins_with_the_warnings(
 ) -> None:
     """They are told before any host is: here no target is known, so the run ends there."""
     told: list[Path] = []
-    monkeypatch.setattr(cli_project.Project, "tell_warnings", lambda self: told.append(self.root))
+    monkeypatch.setattr(cli_project.Project, "print_warnings", lambda self: told.append(self.root))
     assert phoenix(verb, "no-such-target", "-i", project / INVENTORY).exit_code == 1
     assert told == [project]

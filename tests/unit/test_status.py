@@ -38,7 +38,7 @@ def told(site: Site, faults: Callable[[Check], str], **leaf: Any) -> dict[str, d
               "not_after": END} | leaf  # fmt: skip
 
     def served(end: Endpoint) -> dict[str, Any]:
-        address, port, server_name = end.asked
+        address, port, server_name = end.target
         place: dict[str, Any] = {"holder": end.host.name, "address": address, "port": port}
         return Served(**place, server_name=server_name, **values).model_dump(mode="json")
 

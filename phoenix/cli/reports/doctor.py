@@ -49,12 +49,12 @@ class Report(BaseModel):
         )
 
 
-def tell(console: Console, report: Report) -> None:
+def print_report(console: Console, report: Report) -> None:
     """The causes first, then each path; hop by hop where it is not well or was asked for."""
     if report.first_cause is not None:
-        tell_cause(console, report.first_cause, first=True)
+        print_cause(console, report.first_cause, first=True)
     for cause in report.other_causes:
-        tell_cause(console, cause, first=False)
+        print_cause(console, cause, first=False)
     well = [path for path in report.paths if path.state == "ok"]
     for group in _by_cause(report):
         _tell_path(console, group[0])
@@ -79,7 +79,7 @@ def _by_cause(report: Report) -> list[list[PathReport]]:
     return [group for group in groups if group]
 
 
-def tell_cause(console: Console, cause: Cause, *, first: bool) -> None:
+def print_cause(console: Console, cause: Cause, *, first: bool) -> None:
     """One cause, what it breaks, and what is likely to fix it."""
     style = "bold red" if first else "red"
     word = "first cause" if first else "also"
@@ -89,10 +89,10 @@ def tell_cause(console: Console, cause: Cause, *, first: bool) -> None:
     if others:
         lines.append(f"seen by {', '.join(others)} as well")
     if cause.breaks:
-        shown = ", ".join(cause.breaks[:3])
+        broken = ", ".join(cause.breaks[:3])
         more = f" and {len(cause.breaks) - 3} more" if cause.breaks[3:] else ""
         verb = "breaks or hides" if cause.layer == "reach" else "breaks"
-        lines.append(f"{verb}: {shown}{more}")
+        lines.append(f"{verb}: {broken}{more}")
     lines.append(f"likely fix: {cause.fix.advice}")
     for line in lines:
         _indented(console, line)

@@ -48,14 +48,14 @@ def line_of(project: Declared, places: Iterable[Source]) -> Line | None:
             if number is None or (exact and place.path not in lines):
                 continue
             text = file.read_text(encoding="utf-8")
-            shown = positions.json_text(text, place.path) if exact else ""
-            if not shown or len(shown) > _LONGEST:
-                shown = text.split("\n")[number - 1].strip()
-            return Line(file=place.file, path=place.path, line=number, text=shown)
+            excerpt = positions.json_text(text, place.path) if exact else ""
+            if not excerpt or len(excerpt) > _LONGEST:
+                excerpt = text.split("\n")[number - 1].strip()
+            return Line(file=place.file, path=place.path, line=number, text=excerpt)
     return None
 
 
-def tell(console: Console, result: Explanation, line: Line | None) -> None:
+def print_explanation(console: Console, result: Explanation, line: Line | None) -> None:
     """The explanation for a person, as a tree in the order of the way."""
     title = Text(result.name, style="bold")
     title.append(f"  {result.title}", style="dim")
@@ -118,17 +118,17 @@ def _certificate(certificate: Certificate) -> str:
 
 
 def _add(tree: Tree, title: str, lines: Iterable[str]) -> None:
-    shown = list(lines)
-    if not shown:
+    rows = list(lines)
+    if not rows:
         return
     branch = tree.add(Text(title, style="cyan"))
-    for line in shown[:_MOST]:
+    for line in rows[:_MOST]:
         branch.add(Text(line))
-    if shown[_MOST:]:
-        branch.add(Text(f"and {len(shown) - _MOST} more, all by --json", style="dim"))
+    if rows[_MOST:]:
+        branch.add(Text(f"and {len(rows) - _MOST} more, all by --json", style="dim"))
 
 
-def tell_unknown(console: Console, unknown: UnknownName) -> None:
+def print_unknown(console: Console, unknown: UnknownName) -> None:
     """A name that nothing has: what happens to a request for it, and near names that exist."""
     console.print(Text(f"nothing here has the name {unknown.name}", style="bold red"))
     for line in unknown.happens:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from phoenix.cli import exits, output
-from phoenix.cli.converge import tell_cause
+from phoenix.cli.converge import print_cause
 from phoenix.runs.process import Finished
 from phoenix.runs.results import Failure, component_of, title_of
 
@@ -47,35 +47,35 @@ class Plan(BaseModel):
         return exits.CHANGES if self.changes else exits.OK
 
 
-def cause_of(done: Finished) -> Failure | None:
+def cause_of(finished: Finished) -> Failure | None:
     """Why a dry run failed; None where it did not."""
-    if done.story.first_cause is not None:
-        return done.story.first_cause
-    if done.returncode != 0 or done.results is None:
-        return Failure(host="", step="", reason=list(done.last_lines))
+    if finished.story.first_cause is not None:
+        return finished.story.first_cause
+    if finished.returncode != 0 or finished.results is None:
+        return Failure(host="", step="", reason=list(finished.last_lines))
     return None
 
 
-def changes_of(done: Finished) -> list[Change]:
+def changes_of(finished: Finished) -> list[Change]:
     """What a dry run found to do, in the order of the run."""
-    found: list[Change] = []
-    for step in (done.results or {}).get("plan", ()):
+    changes: list[Change] = []
+    for step in (finished.results or {}).get("plan", ()):
         name = step["name"]
-        unknown = done.story.unknown.get(name, {})
-        found += [
+        unknown = finished.story.unknown.get(name, {})
+        changes += [
             Change(
                 host=host,
                 component=component_of(name),
                 step=title_of(name),
-                details=done.story.details.get(name, {}).get(host, []),
+                details=finished.story.details.get(name, {}).get(host, []),
                 unknown=unknown.get(host, ""),
             )
             for host in (*step["hosts_with_change"], *step["hosts_with_conditional_change"])
         ]
-    return found
+    return changes
 
 
-def tell(console: Console, plan: Plan, *, full: bool = False) -> None:
+def print_plan(console: Console, plan: Plan, *, full: bool = False) -> None:
     """The plan for a person: each host, its components, its steps, and their differences."""
     most = None if full else _SHOWN
     for host in dict.fromkeys(change.host for change in plan.changes):
@@ -85,15 +85,15 @@ def tell(console: Console, plan: Plan, *, full: bool = False) -> None:
                 Text(f"  {': '.join(filter(None, (change.component, change.step)))}", "yellow")
             )
             for line in change.details[:most]:
-                bare = line.strip()
-                style = _MARKS.get(bare[:1], "") if line.startswith("  ") else ""
+                stripped = line.strip()
+                style = _MARKS.get(stripped[:1], "") if line.startswith("  ") else ""
                 console.print(Text(f"      {line}", style=style))
-            if left := len(change.details[most:] if most else []):
-                console.print(Text(f"      … {left} more lines (--full shows them)", "dim"))
+            if hidden := len(change.details[most:] if most else []):
+                console.print(Text(f"      … {hidden} more lines (--full shows them)", "dim"))
             if change.unknown:
                 console.print(Text(f"      known only while running: {change.unknown}", "magenta"))
     if plan.first_cause is not None:
-        tell_cause(console, plan.first_cause)
+        print_cause(console, plan.first_cause)
     hosts = len({change.host for change in plan.changes})
     if plan.changes:
         steps = output.count(len(plan.changes), "step")

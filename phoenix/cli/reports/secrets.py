@@ -27,28 +27,33 @@ class Listing(BaseModel):
     site: str
     store: str
     secrets: list[Listed]
-    made: list[str] = []
+    generated: list[str] = []
 
 
-def listing(site: project.Project, made: tuple[str, ...] = ()) -> Listing:
-    """Every secret of a site; `made` are the names of those that were generated just now."""
-    found = catalog.listing(site.site, site.secrets)
+def listing(site: project.Project, generated: tuple[str, ...] = ()) -> Listing:
+    """Every secret of a site; `generated` are the names of those that were generated just now."""
+    statuses = catalog.listing(site.site, site.secrets)
     return Listing(
         site=site.name,
         store=str(site.secrets.path),
         secrets=[
-            Listed(name=one.use.name, what=one.use.what, origin=one.origin, changing=one.changing)
-            for one in found
+            Listed(
+                name=secret.use.name,
+                what=secret.use.what,
+                origin=secret.origin,
+                changing=secret.changing,
+            )
+            for secret in statuses
         ],
-        made=list(made),
+        generated=list(generated),
     )
 
 
-def tell(console: Console, listing: Listing) -> None:
+def print_listing(console: Console, listing: Listing) -> None:
     """The names for a person, in a table."""
     rows = []
-    for one in listing.secrets:
-        origin = _ORIGINS.get(one.origin, one.origin)
-        rows.append((one.name, f"{origin}{', being changed' * one.changing}", one.what))
+    for secret in listing.secrets:
+        origin = _ORIGINS.get(secret.origin, secret.origin)
+        rows.append((secret.name, f"{origin}{', being changed' * secret.changing}", secret.what))
     tables.show(console, "secrets", ["secret", "from", "what for"], rows)
     console.print(f"kept in {listing.store}", markup=False)

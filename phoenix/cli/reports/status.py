@@ -10,7 +10,7 @@ from rich.text import Text
 
 from phoenix.cli import output, project, tables
 from phoenix.cli.observing import observe
-from phoenix.cli.reports.doctor import tell_cause
+from phoenix.cli.reports.doctor import print_cause
 from phoenix.cli.reports.plan import changes_of
 from phoenix.health import observation, paths
 from phoenix.health.diagnosis import Findings, diagnose
@@ -19,10 +19,10 @@ from phoenix.runs.process import Finished
 from phoenix.site import duration
 
 
-def look(site: project.Project, asked: Sequence[str], *, drift: bool, quiet: bool) -> Status:
-    """Ask every host for what is `asked`, and what a run would change."""
+def status_of(site: project.Project, kinds: Sequence[str], *, drift: bool, quiet: bool) -> Status:
+    """Ask every host for these `kinds` of facts, and what a run would change."""
     planned = ("deploys/all.py",) if drift else ()
-    observed, done = observe(site, asked, (), *planned, quiet=quiet)
+    observed, finished = observe(site, kinds, (), *planned, quiet=quiet)
     hosts = {host.name for host in site.site.hosts}
     outcomes, silent = observation.outcomes(site.site, observed, hosts)
     diagnosis = diagnose(site.site, paths.paths(site.site), Findings(outcomes, silent))
@@ -32,22 +32,22 @@ def look(site: project.Project, asked: Sequence[str], *, drift: bool, quiet: boo
         observation.Observed(observed.values, silent),
         outcomes,
         diagnosis,
-        _drift(done) if drift else Drift(),
+        _drift(finished) if drift else Drift(),
         datetime.now(UTC),
     )
 
 
-def _drift(done: Finished) -> Drift:
+def _drift(finished: Finished) -> Drift:
     """Per host what a run would change; not known where the plan did not come to its end."""
-    if done.results is None or (done.returncode != 0 and not done.story.unreachable):
-        return Drift(unknown="\n".join(done.last_lines) or "the plan failed", looked=True)
+    if finished.results is None or (finished.returncode != 0 and not finished.story.unreachable):
+        return Drift(unknown="\n".join(finished.last_lines) or "the plan failed", looked=True)
     steps: dict[str, tuple[str, ...]] = {}
-    for change in changes_of(done):
+    for change in changes_of(finished):
         steps[change.host] = (*steps.get(change.host, ()), change.step)
     return Drift(steps, looked=True)
 
 
-def tell(console: Console, result: Status) -> None:
+def print_status(console: Console, result: Status) -> None:
     """Tables for a person, the first cause at the end, where the eye is."""
     tables.show(
         console,
@@ -75,7 +75,7 @@ def tell(console: Console, result: Status) -> None:
             for service in result.services
         ],
     )
-    tell_certificates(console, result)
+    print_certificates(console, result)
     if result.endpoints:
         tables.show(
             console,
@@ -90,11 +90,11 @@ def tell(console: Console, result: Status) -> None:
     if result.drift_unknown:
         console.print(Text("drift is not known: " + result.drift_unknown, style="yellow"))
     if result.first_cause is not None:
-        tell_cause(console, result.first_cause, first=True)
+        print_cause(console, result.first_cause, first=True)
     console.print(_summary(result), markup=False)
 
 
-def tell_certificates(console: Console, result: Status) -> None:
+def print_certificates(console: Console, result: Status) -> None:
     """The table of certificates."""
     issuers = {certificate.issuer for certificate in result.certificates if certificate.issuer}
     single = issuers.pop() if len(issuers) == 1 else ""

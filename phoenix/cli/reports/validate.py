@@ -47,40 +47,46 @@ class Verdict(BaseModel):
         return exits.CHANGES if strict and self.warnings else exits.OK
 
 
-def look(found: Declared) -> Verdict:
+def verdict_of(declaration: Declared) -> Verdict:
     """Everything that can be said of a declaration and its settings."""
-    site = found.site
-    findings = list(found.findings)
+    site = declaration.site
+    findings = list(declaration.findings)
     if site is not None:
         findings += validation.chain(site)
-    store = found.data.get("site_secrets", "~/.config/phoenix/secrets.json")
+    store = declaration.data.get("site_secrets", "~/.config/phoenix/secrets.json")
     findings += validation.settings(
-        found.root,
-        found.name,
-        found.data,
-        groups=(*inventories.GROUPS, *_inventory_names(found.root)),
-        known=_pyinfra_settings(),
+        declaration.root,
+        declaration.name,
+        declaration.data,
+        groups=(*inventories.GROUPS, *_inventory_names(declaration.root)),
+        pyinfra_settings=_pyinfra_settings(),
         site=site,
         find=SecretStore(Path(store).expanduser()).find,
         home=Path.home(),
     )
-    lines = cache(lambda label: positions.lines(found.file(label)))
+    lines = cache(lambda label: positions.lines(declaration.file(label)))
     files = list(dict.fromkeys(finding.file for finding in findings))
-    placed = [_with_line(one, lines(one.file)) for one in findings]
-    placed.sort(key=lambda one: (files.index(one.file), one.severity != "error", one.line or 0))
+    placed = [_with_line(finding, lines(finding.file)) for finding in findings]
+    placed.sort(
+        key=lambda finding: (
+            files.index(finding.file),
+            finding.severity != "error",
+            finding.line or 0,
+        )
+    )
     return Verdict(
-        inventory=found.name,
-        errors=sum(one.severity == "error" for one in findings),
-        warnings=sum(one.severity == "warning" for one in findings),
+        inventory=declaration.name,
+        errors=sum(finding.severity == "error" for finding in findings),
+        warnings=sum(finding.severity == "warning" for finding in findings),
         findings=placed,
     )
 
 
-def _with_line(one: Finding, lines: dict[str, int]) -> Found:
-    said = one.path.removeprefix("line ").partition(",")[0]  # of text that is no JSON at all
-    line = int(said) if said.isdigit() else positions.line_of(lines, one.path)
-    return Found(severity=one.severity, file=one.file, line=line, path=one.path,
-                 message=one.message, fix=one.fix)  # fmt: skip
+def _with_line(finding: Finding, lines: dict[str, int]) -> Found:
+    number = finding.path.removeprefix("line ").partition(",")[0]  # of text that is no JSON at all
+    line = int(number) if number.isdigit() else positions.line_of(lines, finding.path)
+    return Found(severity=finding.severity, file=finding.file, line=line, path=finding.path,
+                 message=finding.message, fix=finding.fix)  # fmt: skip
 
 
 def _inventory_names(root: Path) -> list[str]:
@@ -95,19 +101,19 @@ def _pyinfra_settings() -> frozenset[str]:
     return frozenset(ConnectorData.__annotations__)
 
 
-def tell(console: Console, verdict: Verdict) -> None:
+def print_verdict(console: Console, verdict: Verdict) -> None:
     """The findings for a person, grouped by file, and a last line with their numbers."""
-    for file in dict.fromkeys(found.file for found in verdict.findings):
+    for file in dict.fromkeys(finding.file for finding in verdict.findings):
         console.print(Text(file, style="bold"))
-        for found in (one for one in verdict.findings if one.file == file):
+        for finding in (each for each in verdict.findings if each.file == file):
             head = Text("  ")
-            head.append(found.severity, style=_STYLES[found.severity])
-            place = f"line {found.line}" if found.line else ""
-            where = ", ".join(word for word in (place, found.path) if word)
+            head.append(finding.severity, style=_STYLES[finding.severity])
+            place = f"line {finding.line}" if finding.line else ""
+            where = ", ".join(word for word in (place, finding.path) if word)
             head.append(f"  {where}" if where else "  the whole file")
             console.print(head)
-            console.print(Text(f"    {found.message}"))
-            console.print(Text(f"    fix: {found.fix}", style="dim"))
+            console.print(Text(f"    {finding.message}"))
+            console.print(Text(f"    fix: {finding.fix}", style="dim"))
         console.print()
     errors = output.count(verdict.errors, "error")
     warnings = output.count(verdict.warnings, "warning")

@@ -73,7 +73,7 @@ class Claims:
         """Check what step-ca itself checks only when it starts.
 
         Raises:
-            StepCaError: names the setting and the mend.
+            StepCaError: names the setting and the fix.
         """
         values = {}
         for name in ("minimum", "maximum", "default"):
@@ -166,8 +166,8 @@ class CaState:
     @property
     def roots(self) -> tuple[str, ...]:
         """The roots to be trusted, as PEM, oldest first: one, or two while it is replaced."""
-        found = (self.earlier, self.root, self.later)
-        return tuple(dict.fromkeys(pem for pem in found if pem))
+        roots = (self.earlier, self.root, self.later)
+        return tuple(dict.fromkeys(pem for pem in roots if pem))
 
     @property
     def absent(self) -> bool:
@@ -176,32 +176,32 @@ class CaState:
 
 
 def faults(state: CaState) -> list[str]:
-    """Why an initialised CA cannot be used, each with its mend; empty when it can."""
-    mend = (
+    """Why an initialised CA cannot be used, each with its fix; empty when it can."""
+    fix = (
         f"restore {DIRECTORY} from a backup, or, to start a new CA that every host must trust "
         f"anew, move {DIRECTORY} away"
     )
     if state.phase == "switching":
-        mend = "finish it with deploys/certs_rotate.py --data certs_rotate=continue"
-        return [f"the exchange of the CA's keys was interrupted: {mend}"]
+        fix = "finish it with deploys/certs_rotate.py --data certs_rotate=continue"
+        return [f"the exchange of the CA's keys was interrupted: {fix}"]
     missing = [what for path, what in FILES.items() if path not in state.modes]
     if missing:
-        return [f"{DIRECTORY} is half initialised: {', '.join(missing)} missing; {mend}"]
-    found = []
+        return [f"{DIRECTORY} is half initialised: {', '.join(missing)} missing; {fix}"]
+    result = []
     for path, mode in sorted(state.modes.items()):
         private = path.startswith("secrets/") or path.endswith("_key")
         if private and int(mode, 8) & 0o077:
-            found.append(
+            result.append(
                 f"{DIRECTORY}/{path} has mode {mode}: it may have been read by others; "
                 f"chmod 600 it, and rotate the CA unless you know who could log in"
             )
     if not state.opens:
-        found.append(f"secrets/password does not open secrets/intermediate_ca_key; {mend}")
+        result.append(f"secrets/password does not open secrets/intermediate_ca_key; {fix}")
     elif not state.matches:
-        found.append(f"secrets/intermediate_ca_key is not the key of the certificate; {mend}")
+        result.append(f"secrets/intermediate_ca_key is not the key of the certificate; {fix}")
     if not state.chains:
-        found.append(f"certs/intermediate_ca.crt is not signed by certs/root_ca.crt; {mend}")
-    return found
+        result.append(f"certs/intermediate_ca.crt is not signed by certs/root_ca.crt; {fix}")
+    return result
 
 
 def parse_state(lines: list[str]) -> CaState:
