@@ -171,7 +171,7 @@ def stack(
         seconds: the deadline for the deployment, and for its containers' health.
     """
     try:  # a wrong argument shows at once, reachable or not
-        api.desired(project, content, 0, env, present=present)
+        api.desired_stack(project, content, 0, env, present=present)
     except api.InvalidInputError as error:
         raise OperationValueError(str(error)) from None
 
@@ -181,7 +181,7 @@ def stack(
             raise api.InvalidInputError(
                 f"stack {project}: Portainer has no endpoint {endpoint}: run deploys/portainer.py"
             )
-        return api.desired(
+        return api.desired_stack(
             project,
             content,
             found.id,

@@ -1,7 +1,7 @@
 """HTTPS for requests that trusts one TLS context and nothing else, over any byte stream.
 
-The name in the URL is the name the certificate must carry; how the bytes get there is the dialler's
-business. So the same verified URL works straight and through an SSH forward.
+The name in the URL is the name the certificate must carry; `Dial` opens the connection. So the
+same verified URL works directly and through an SSH forward.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Dial = Callable[[float], socket.socket]
 """Opens the byte stream to a server; the argument is the connect time-out in seconds."""
 
 
-class DialledAdapter(HTTPAdapter):
+class HttpsAdapter(HTTPAdapter):
     """Trusts `context` alone; requests' own bundle of public roots stays out.
 
     Args:
@@ -33,7 +33,7 @@ class DialledAdapter(HTTPAdapter):
     def __init__(
         self, context: ssl.SSLContext, dial: Dial | None, *, fingerprint: str | None = None
     ) -> None:
-        """Keep what the pool is made of; it is made by requests, in the base class."""
+        """Keep the arguments of the pool; requests creates the pool in the base class."""
         self._context = context
         self._dial = dial
         self._fingerprint = fingerprint
@@ -75,7 +75,7 @@ def client_context() -> ssl.SSLContext:
 
 
 def _pool_class(dial: Dial) -> type[HTTPSConnectionPool]:
-    class DialledConnection(HTTPSConnection):
+    class StreamConnection(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
             seconds = self.timeout if isinstance(self.timeout, int | float) else 10.0
             try:
@@ -83,7 +83,7 @@ def _pool_class(dial: Dial) -> type[HTTPSConnectionPool]:
             except OSError as error:
                 raise NewConnectionError(self, f"cannot reach {self.host}: {error}") from error
 
-    class DialledPool(HTTPSConnectionPool):
-        ConnectionCls = DialledConnection
+    class StreamPool(HTTPSConnectionPool):
+        ConnectionCls = StreamConnection
 
-    return DialledPool
+    return StreamPool

@@ -1,4 +1,4 @@
-"""Whether an SSH server is there at all, asked without logging in."""
+"""Whether an SSH server answers at an address, without logging in."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from .setup import (
     ensure_password,
     plan_endpoint,
 )
-from .sync import DesiredStack, ObservedStack, Plan, desired, plan
+from .sync import DesiredStack, ObservedStack, Plan, desired_stack, plan
 
 __all__ = [
     "Access",
@@ -60,7 +60,7 @@ __all__ = [
     "UnreachableError",
     "converge",
     "describe",
-    "desired",
+    "desired_stack",
     "diff",
     "ensure_access",
     "ensure_endpoint",

@@ -107,10 +107,10 @@ class PortainerClient:
         query: Mapping[str, str | int] | None = None,
         read_seconds: float = READ_SECONDS,
     ) -> requests.Response:
-        sent: dict[str, str] = {}
+        headers: dict[str, str] = {}
         if not public and self._credential is not None:
             name, secret = self._credential
-            sent[name] = (
+            headers[name] = (
                 f"Bearer {secret.get_secret_value()}"
                 if name == "Authorization"
                 else secret.get_secret_value()
@@ -126,7 +126,7 @@ class PortainerClient:
                 # (None, value) is a multipart field without a file name: what the server parses
                 files=None if form is None else {k: (None, v) for k, v in form.items()},
                 params=query,
-                headers=sent,
+                headers=headers,
                 timeout=(CONNECT_SECONDS, read_seconds),
                 allow_redirects=False,
             )
@@ -160,10 +160,10 @@ class PortainerClient:
     def status(self) -> SystemStatus:
         """The server's version; public, and the readiness probe (2.1 of the reference)."""
         try:
-            found = self._json("GET", "/system/status", public=True)
+            body = self._json("GET", "/system/status", public=True)
         except errors.NotFoundError:  # very old servers
-            found = self._json("GET", "/status", public=True)
-        return SystemStatus.model_validate(found)
+            body = self._json("GET", "/status", public=True)
+        return SystemStatus.model_validate(body)
 
     def wait_ready(self, seconds: float) -> SystemStatus:
         """Polls `status` until the server answers.
@@ -222,13 +222,13 @@ class PortainerClient:
         Call it once per process: the server bans an address for an hour after more than ten
         logins in one second.
         """
-        found = self._json(
+        body = self._json(
             "POST",
             "/auth",
             public=True,
             body={"username": username, "password": password.get_secret_value()},
         )
-        self._credential = ("Authorization", SecretStr(str(found["jwt"])))
+        self._credential = ("Authorization", SecretStr(str(body["jwt"])))
 
     def whoami(self) -> User:
         """The user of the credential in use; the cheapest check that it's valid."""
@@ -249,21 +249,21 @@ class PortainerClient:
         """Revokes one key."""
         self._request("DELETE", f"/users/{user_id}/tokens/{key_id}")
 
-    def change_password(self, user_id: int, old: SecretStr, new: SecretStr) -> None:
+    def change_password(self, user_id: int, current: SecretStr, new: SecretStr) -> None:
         """Changes a user's password; the user's tokens end with it, API keys stay.
 
         Raises:
-            errors.ApiError: 403, `old` is not the password; 400, `new` is too short.
+            errors.ApiError: 403, `current` is not the password; 400, `new` is too short.
         """
-        body = {"password": old.get_secret_value(), "newPassword": new.get_secret_value()}
+        body = {"password": current.get_secret_value(), "newPassword": new.get_secret_value()}
         self._request("PUT", f"/users/{user_id}/passwd", body=body)
 
     # -- environments ---------------------------------------------------------------------------
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """All environments, without their snapshots."""
-        found = self._json("GET", "/endpoints", query={"excludeSnapshots": "true"})
-        return _many(Endpoint, found)
+        rows = self._json("GET", "/endpoints", query={"excludeSnapshots": "true"})
+        return _many(Endpoint, rows)
 
     def endpoint(self, endpoint_id: int) -> Endpoint:
         """One environment."""
@@ -272,7 +272,7 @@ class PortainerClient:
 
     def endpoint_named(self, name: str) -> Endpoint | None:
         """The environment of exactly this name: names are unique, URLs aren't."""
-        return next((found for found in self.endpoints() if found.name == name), None)
+        return next((endpoint for endpoint in self.endpoints() if endpoint.name == name), None)
 
     def create_agent_endpoint(self, name: str, url: str, *, group_id: int = 1) -> Endpoint:
         """Registers an agent, ``tcp://host:9001``. The server pings it and takes a snapshot.
@@ -371,14 +371,14 @@ class PortainerClient:
                 raise
 
     def _deploying(self, method: str, path: str, *, endpoint_id: int, body: Any) -> Stack:
-        found = self._json(
+        row = self._json(
             method,
             path,
             query={"endpointId": endpoint_id},
             body=body,
             read_seconds=self.deploy_seconds,
         )
-        return Stack.model_validate(found)
+        return Stack.model_validate(row)
 
     def wait_deployed(self, stack: Stack, seconds: float, *, poll: float = 1.0) -> Stack:
         """Follows an asynchronous deployment to its end; a synchronous answer is the end.
@@ -479,8 +479,8 @@ def _env_list(env: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"name": name, "value": dotenv.quote(value)} for name, value in env.items()]
 
 
-def _many(model: type[_M], found: Any) -> tuple[_M, ...]:
-    return tuple(model.model_validate(item) for item in found or ())
+def _many(model: type[_M], rows: Any) -> tuple[_M, ...]:
+    return tuple(model.model_validate(item) for item in rows or ())
 
 
 def _cause(error: BaseException) -> str:

@@ -50,8 +50,8 @@ def read_services(content: str, env: Mapping[str, str]) -> tuple[ServiceSpec, ..
         waits = body.get("depends_on")
         if isinstance(waits, dict):
             completing |= {
-                other
-                for other, rule in waits.items()
+                dependency
+                for dependency, rule in waits.items()
                 if isinstance(rule, dict)
                 and rule.get("condition") == "service_completed_successfully"
             }

@@ -1,4 +1,4 @@
-"""Brings one stack to its desired state through the client, and proves it by its containers.
+"""Brings one stack to its desired state through the client, and checks its containers.
 
 Portainer's stack status is a flag of its database; only running, healthy containers count here.
 """
@@ -21,11 +21,11 @@ from .sync import (
     ObservedStack,
     Plan,
     Refuse,
-    Settle,
     Start,
     Update,
+    Wait,
     container_trouble,
-    desired,
+    desired_stack,
     env_changes,
     matching,
     plan,
@@ -57,8 +57,8 @@ class StackFailedError(errors.PortainerError):
         self.logs = tuple(logs)
         self.restored = restored
         after = {
-            True: "The previous version has been put back and runs.",
-            False: "Putting the previous version back FAILED too: the stack needs a person.",
+            True: "The previous version has been restored and runs.",
+            False: "Restoring the previous version FAILED too: the stack needs a person.",
             None: "",
         }[restored]
         text = [f"stack {name}: {reason}", *(f"    {line}" for line in self.logs), after]
@@ -85,7 +85,7 @@ def observe(client: PortainerClient, name: str, endpoint_id: int) -> ObservedSta
         try:
             content = client.stack_file(matches[0].id)
         except errors.ApiError as error:
-            if error.status != 500:  # 500: the data directory lost it; an update writes it anew
+            if error.status != 500:  # 500: the file is lost; an update writes it again
                 raise
     return ObservedStack(matches, content, client.containers(endpoint_id, name))
 
@@ -101,7 +101,7 @@ def describe(step: Plan) -> tuple[str, ...]:
             return (f"create, adopting {', '.join(adopted)}" if adopted else "create",)
         case Update(reasons=reasons):
             return tuple(f"update: {reason}" for reason in reasons)
-        case Settle(reason=reason):
+        case Wait(reason=reason):
             return (f"wait: {reason}",)
         case Start():
             return ("start",)
@@ -109,25 +109,25 @@ def describe(step: Plan) -> tuple[str, ...]:
             return ("delete (volumes kept)",)
 
 
-def diff(wanted: DesiredStack, seen: ObservedStack) -> list[str]:
+def diff(desired: DesiredStack, observed: ObservedStack) -> list[str]:
     """A unified diff of the file and the names of changed variables; values masked."""
-    after = wanted.content if wanted.present else ""
+    after = desired.content if desired.present else ""
     lines = list(
         difflib.unified_diff(
-            (seen.content or "").splitlines(),
+            (observed.content or "").splitlines(),
             after.splitlines(),
             "deployed",
             "desired",
             lineterm="",
         )
     )
-    stack = seen.stack
+    stack = observed.stack
     before = stack.env_mapping if stack else {}
     lines += [
         f"env {change} (value masked)"
-        for change in env_changes(before, wanted.plain_env if wanted.present else {})
+        for change in env_changes(before, desired.plain_env if desired.present else {})
     ]
-    hidden = [*wanted.hidden(wanted.plain_env), *wanted.hidden(before)]
+    hidden = [*desired.hidden(desired.plain_env), *desired.hidden(before)]
     return [mask(line, hidden) for line in lines]
 
 
@@ -141,7 +141,7 @@ def mask(text: str, secrets: Iterable[str]) -> str:
 
 def converge(
     client: PortainerClient,
-    wanted: DesiredStack,
+    desired: DesiredStack,
     *,
     seconds: float = 300.0,
     poll: float = 1.0,
@@ -159,31 +159,31 @@ def converge(
         StackFailedError: the deployment failed; says whether the old version runs again.
         errors.PortainerError: the server can't be reached, or refuses.
     """
-    return _Convergence(client, wanted, seconds, poll, log).run()
+    return _Convergence(client, desired, seconds, poll, log).run()
 
 
 class _Convergence:
     def __init__(
         self,
         client: PortainerClient,
-        wanted: DesiredStack,
+        desired: DesiredStack,
         seconds: float,
         poll: float,
         log: Log,
     ) -> None:
         self.client = client
-        self.wanted = wanted
+        self.desired = desired
         self.seconds = seconds
         self.poll = poll
         self.log = log
-        self.hidden = wanted.hidden(wanted.plain_env)
+        self.hidden = desired.hidden(desired.plain_env)
 
     def run(self) -> Outcome:
         actions: list[str] = []
         deployed = 0
         for _ in range(_MAX_STEPS):
-            seen = observe(self.client, self.wanted.name, self.wanted.endpoint_id)
-            step = plan(self.wanted, seen)
+            observed = observe(self.client, self.desired.name, self.desired.endpoint_id)
+            step = plan(self.desired, observed)
             words = describe(step)
             match step:
                 case Nothing():
@@ -191,28 +191,30 @@ class _Convergence:
                 case Refuse(reason=reason):
                     raise RefusedError(reason)
                 case Create() | Update() | Start() if deployed == 2:
-                    raise self._failure(f"does not settle: still wants to {'; '.join(words)}", None)
+                    raise self._failure(
+                        f"still differs after 2 deployments: {'; '.join(words)}", None
+                    )
                 case Create() | Update() | Start():
                     deployed += 1
             for line in words:
-                self.log(f"stack {self.wanted.name}: {line}")
-            if self._take(step, seen):
+                self.log(f"stack {self.desired.name}: {line}")
+            if self._take(step, observed):
                 actions += words
-        raise self._failure("does not settle", None)
+        raise self._failure(f"still differs after {_MAX_STEPS} steps", None)
 
-    def _take(self, step: Plan, seen: ObservedStack) -> bool:
+    def _take(self, step: Plan, observed: ObservedStack) -> bool:
         """Takes one step; False when somebody else was first and the state must be read again."""
         match step:
             case Create():
                 return self._deploy(self._create, None)
             case Update(stack=stack):
-                return self._deploy(lambda: self._update(stack), seen, step)
+                return self._deploy(lambda: self._update(stack), observed, step)
             case Start(stack=stack):
                 return self._deploy(lambda: self._start(stack), None)
-            case Settle(stack=stack):
+            case Wait(stack=stack):
                 ended = self.client.wait_deployed(stack, self.seconds, poll=self.poll)
                 if ended.status != StackStatus.ERROR:
-                    self._wait_healthy(self.wanted)
+                    self._wait_healthy(self.desired)
             case Delete(stack=stack):
                 self.client.delete_stack(stack)
         return True
@@ -225,7 +227,7 @@ class _Convergence:
         before: ObservedStack | None,
         update: Update | None = None,
     ) -> bool:
-        """Sends, follows to the end, checks the containers; puts `before` back on failure."""
+        """Sends, follows to the end, checks the containers; restores `before` on failure."""
         self._fetch_images()
         try:
             stack = self.client.wait_deployed(send(), self.seconds, poll=self.poll)
@@ -233,13 +235,13 @@ class _Convergence:
                 raise _DeploymentFailedError(stack.failure or "Portainer gives no reason")
             for container in update.restart if update else ():
                 self._restart(container)
-            self._wait_healthy(self.wanted)
+            self._wait_healthy(self.desired)
         except errors.ConflictError as error:
-            # Somebody else deploys or was first with the name: read again, decide again, once.
-            found = observe(self.client, self.wanted.name, self.wanted.endpoint_id)
-            if found.stack is None:
+            # Somebody else deploys, or took the name: observe and plan again.
+            observed = observe(self.client, self.desired.name, self.desired.endpoint_id)
+            if observed.stack is None:
                 raise self._failure(str(error), None) from None
-            self.client.wait_deployed(found.stack, self.seconds, poll=self.poll)
+            self.client.wait_deployed(observed.stack, self.seconds, poll=self.poll)
             return False
         except (errors.ApiError, errors.UnknownOutcomeError, _DeploymentFailedError) as error:
             if isinstance(error, errors.ApiError) and error.status != 500:
@@ -250,21 +252,22 @@ class _Convergence:
         return True
 
     def _create(self) -> Stack:
-        wanted = self.wanted
+        desired = self.desired
         try:
             return self.client.create_stack(
-                wanted.endpoint_id, wanted.name, wanted.content, wanted.plain_env
+                desired.endpoint_id, desired.name, desired.content, desired.plain_env
             )
         except errors.UnknownOutcomeError:
-            return self._reread(lambda found: found.stack, "was not created")
+            return self._reread(lambda observed: observed.stack, "was not created")
 
     def _update(self, stack: Stack) -> Stack:
-        wanted = self.wanted
+        desired = self.desired
         try:
-            return self.client.update_stack(stack, wanted.content, wanted.plain_env)
+            return self.client.update_stack(stack, desired.content, desired.plain_env)
         except errors.UnknownOutcomeError:
             return self._reread(
-                lambda found: found.stack if _took(stack, found.stack) else None, "was not updated"
+                lambda observed: observed.stack if _was_updated(stack, observed.stack) else None,
+                "was not updated",
             )
 
     def _start(self, stack: Stack) -> Stack:
@@ -272,37 +275,37 @@ class _Convergence:
             return self.client.start_stack(stack)
         except errors.UnknownOutcomeError:
             return self._reread(
-                lambda found: (
-                    found.stack
-                    if found.stack and found.stack.status != StackStatus.INACTIVE
+                lambda observed: (
+                    observed.stack
+                    if observed.stack and observed.stack.status != StackStatus.INACTIVE
                     else None
                 ),
                 "was not started",
             )
 
-    def _reread(self, done: Callable[[ObservedStack], Stack | None], otherwise: str) -> Stack:
-        """After a lost answer the server keeps working: look until it shows, never send again."""
+    def _reread(self, result: Callable[[ObservedStack], Stack | None], otherwise: str) -> Stack:
+        """Polls for the result of a request whose answer was lost; never sends it again."""
         deadline = self.client.clock() + self.seconds
-        self.log(f"stack {self.wanted.name}: no answer; reading the state instead of asking again")
+        self.log(f"stack {self.desired.name}: no answer; reading the state instead of asking again")
         while True:
-            found = done(observe(self.client, self.wanted.name, self.wanted.endpoint_id))
-            if found is not None:
-                return found
+            stack = result(observe(self.client, self.desired.name, self.desired.endpoint_id))
+            if stack is not None:
+                return stack
             if self.client.clock() >= deadline:
                 raise errors.UnknownOutcomeError(f"no answer, and it {otherwise} in time")
             self.client.sleep(self.poll)
 
     def _restart(self, container: str) -> None:
         with contextlib.suppress(errors.NotFoundError):  # the deployment has replaced it
-            self.client.restart_container(self.wanted.endpoint_id, container)
+            self.client.restart_container(self.desired.endpoint_id, container)
 
     def _fetch_images(self) -> None:
         """Pulls what is missing first, so that a wrong reference touches no running container.
 
         Portainer before 2.45 answers a failed update by taking the whole project down (8008).
         """
-        client, endpoint_id = self.client, self.wanted.endpoint_id
-        for image in sorted({spec.image for spec in self.wanted.services if spec.image}):
+        client, endpoint_id = self.client, self.desired.endpoint_id
+        for image in sorted({spec.image for spec in self.desired.services if spec.image}):
             if client.image_present(endpoint_id, image):
                 continue
             reason = client.pull_image(endpoint_id, image)
@@ -311,7 +314,7 @@ class _Convergence:
                     f"image {image} cannot be pulled: {reason}. No container was touched", None
                 )
 
-    def _wait_healthy(self, wanted: DesiredStack) -> None:
+    def _wait_healthy(self, desired: DesiredStack) -> None:
         """Waits until every service runs and is healthy, twice in a row.
 
         Raises:
@@ -320,7 +323,7 @@ class _Convergence:
         deadline = self.client.clock() + self.seconds
         good = 0
         while True:
-            waiting, broken = self._trouble(wanted)
+            waiting, broken = self._trouble(desired)
             if broken:
                 raise _DeploymentFailedError("; ".join(broken))
             good = 0 if waiting else good + 1
@@ -332,20 +335,22 @@ class _Convergence:
                 )
             self.client.sleep(self.poll)
 
-    def _trouble(self, wanted: DesiredStack) -> tuple[list[str], list[str]]:
-        """What still may come right, and what won't."""
-        containers = self.client.containers(wanted.endpoint_id, wanted.name)
+    def _trouble(self, desired: DesiredStack) -> tuple[list[str], list[str]]:
+        """Problems that may pass by waiting, and problems that will not."""
+        containers = self.client.containers(desired.endpoint_id, desired.name)
         waiting: list[str] = []
         broken: list[str] = []
-        for service in wanted.services:
-            own = [found for found in containers if found.service == service.name]
+        for service in desired.services:
+            own = [container for container in containers if container.service == service.name]
             if not own:
                 waiting.append(f"service {service.name} has no container")
-            for found in own:
-                trouble = container_trouble(found, completes=service.completes)
-                if trouble is None and found.health == "starting":
-                    waiting.append(f"container {found.name} is starting")
-                elif trouble and (found.health == "unhealthy" or found.state in ("exited", "dead")):
+            for container in own:
+                trouble = container_trouble(container, completes=service.completes)
+                if trouble is None and container.health == "starting":
+                    waiting.append(f"container {container.name} is starting")
+                elif trouble and (
+                    container.health == "unhealthy" or container.state in ("exited", "dead")
+                ):
                     broken.append(trouble)
                 elif trouble:
                     waiting.append(trouble)
@@ -354,23 +359,25 @@ class _Convergence:
     # -- failure -------------------------------------------------------------------------------
 
     def _restore(self, before: ObservedStack) -> bool | None:
-        """Puts the previous file and environment back; True when they run and are healthy."""
+        """Restores the previous file and environment; True when they run and are healthy."""
         stack = before.stack
         if stack is None or before.content is None:
             return None
         if stack.status != StackStatus.ACTIVE:
             return None  # the previous version didn't run either
-        unchanged = before.content == self.wanted.content
-        if unchanged and stack.env_mapping == self.wanted.plain_env:
+        unchanged = before.content == self.desired.content
+        if unchanged and stack.env_mapping == self.desired.plain_env:
             return None
-        self.log(f"stack {stack.name}: failed; putting the previous version back")
+        self.log(f"stack {stack.name}: failed; restoring the previous version")
         try:
-            previous = desired(stack.name, before.content, stack.endpoint_id, stack.env_mapping)
-            now = self.client.wait_deployed(
+            previous = desired_stack(
+                stack.name, before.content, stack.endpoint_id, stack.env_mapping
+            )
+            current = self.client.wait_deployed(
                 self.client.stack(stack.id), self.seconds, poll=self.poll
             )
-            sent = self.client.update_stack(now, before.content, stack.env_mapping)
-            ended = self.client.wait_deployed(sent, self.seconds, poll=self.poll)
+            update = self.client.update_stack(current, before.content, stack.env_mapping)
+            ended = self.client.wait_deployed(update, self.seconds, poll=self.poll)
             if ended.status == StackStatus.ERROR:
                 return False
             self._wait_healthy(previous)
@@ -380,17 +387,19 @@ class _Convergence:
         return True
 
     def _logs(self) -> list[str]:
-        """The last lines of each container that isn't well."""
+        """The last log lines of each container with a problem."""
         lines: list[str] = []
         try:
-            completes = {spec.name: spec.completes for spec in self.wanted.services}
-            containers = self.client.containers(self.wanted.endpoint_id, self.wanted.name)
-            for found in containers:
-                trouble = container_trouble(found, completes=completes.get(found.service, False))
-                if trouble is None and found.health != "starting":
+            completes = {spec.name: spec.completes for spec in self.desired.services}
+            containers = self.client.containers(self.desired.endpoint_id, self.desired.name)
+            for container in containers:
+                trouble = container_trouble(
+                    container, completes=completes.get(container.service, False)
+                )
+                if trouble is None and container.health != "starting":
                     continue
-                tail = self.client.container_logs(self.wanted.endpoint_id, found.id, LOG_LINES)
-                lines += [f"{found.name} | {line}" for line in tail]
+                tail = self.client.container_logs(self.desired.endpoint_id, container.id, LOG_LINES)
+                lines += [f"{container.name} | {line}" for line in tail]
         except errors.PortainerError as error:
             lines.append(f"(logs unavailable: {error})")
         return lines
@@ -399,7 +408,7 @@ class _Convergence:
         self, reason: str, restored: bool | None, logs: Iterable[str] = ()
     ) -> StackFailedError:
         return StackFailedError(
-            self.wanted.name,
+            self.desired.name,
             mask(reason, self.hidden),
             [mask(line, self.hidden) for line in logs],
             restored,
@@ -410,8 +419,9 @@ class _DeploymentFailedError(errors.PortainerError):
     """The deployment ended badly, by Portainer's status or by its containers."""
 
 
-def _took(before: Stack, now: Stack | None) -> bool:
-    """Whether the server has taken an update: it moved the date or is (or ended) deploying."""
-    return now is not None and (
-        now.updated != before.updated or now.status in (StackStatus.DEPLOYING, StackStatus.ERROR)
+def _was_updated(before: Stack, after: Stack | None) -> bool:
+    """Whether the server accepted an update: its date changed, or it deploys, or it failed."""
+    return after is not None and (
+        after.updated != before.updated
+        or after.status in (StackStatus.DEPLOYING, StackStatus.ERROR)
     )

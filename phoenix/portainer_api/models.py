@@ -201,8 +201,8 @@ class ContainerSummary(_Model):
     @property
     def exit_code(self) -> int | None:
         """The exit code of a container that ended, else None."""
-        found = re.match(r"Exited \((\d+)\)", self.status)
-        return int(found.group(1)) if found else None
+        match = re.match(r"Exited \((\d+)\)", self.status)
+        return int(match.group(1)) if match else None
 
 
 def normalise_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""First contact: an administrator, an API key made once, the agent's endpoint."""
+"""The first set-up: an administrator, an API key, the agent's endpoint."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def ensure_access(
     """Makes sure there is an administrator and a key that works; the client uses it afterwards.
 
     Logs in only when `known_key` is missing or refused, and then once. Keys of the same
-    description are revoked: the server doesn't keep descriptions unique, and a lost key is waste.
+    description are revoked: the server doesn't keep descriptions unique, and a lost key
+    stays valid.
 
     Raises:
         errors.AuthenticationError: the administrator's password is another one.
@@ -80,19 +81,19 @@ def ensure_access(
         if key.description == description:
             client.delete_api_key(user.id, key.id)
             actions.append("revoked an API key that was lost")
-    made = client.create_api_key(user.id, credentials.password, description)
-    client.use_api_key(made.raw)
-    actions.append("made an API key")
-    return Access(made.raw, tuple(actions))
+    new_key = client.create_api_key(user.id, credentials.password, description)
+    client.use_api_key(new_key.raw)
+    actions.append("created an API key")
+    return Access(new_key.raw, tuple(actions))
 
 
 def ensure_password(
-    client: PortainerClient, username: str, old: SecretStr | None, new: SecretStr
+    client: PortainerClient, username: str, current: SecretStr | None, new: SecretStr
 ) -> bool:
     """Gives the user the password `new`, and proves it by logging in; whether it had another.
 
-    The one that works is found out by logging in, so a change that was cut off is finished. A
-    server without an administrator is left alone: it gets one with the new password.
+    Logging in shows which password works, so an interrupted change is finished. A server without an
+    administrator is not changed: it gets one with the new password.
 
     Raises:
         errors.InvalidInputError: neither password is the user's.
@@ -102,12 +103,12 @@ def ensure_password(
         return False
     if _logs_in(client, username, new):
         return False
-    if old is None or not _logs_in(client, username, old):
+    if current is None or not _logs_in(client, username, current):
         raise errors.InvalidInputError(
             f"neither the present nor the new password of {username} logs in to Portainer: give "
             "the one that it has, or set one with Portainer's helper-reset-password container"
         )
-    client.change_password(client.whoami().id, old, new)
+    client.change_password(client.whoami().id, current, new)
     client.login(username, new)
     return True
 
@@ -126,20 +127,20 @@ def _logs_in(client: PortainerClient, username: str, password: SecretStr) -> boo
 class EndpointPlan:
     """What an endpoint needs: None and no reasons when it is as desired."""
 
-    found: Endpoint | None
+    registered: Endpoint | None
     reasons: tuple[str, ...]
 
 
-def plan_endpoint(found: tuple[Endpoint, ...], name: str, url: str) -> EndpointPlan:
+def plan_endpoint(endpoints: tuple[Endpoint, ...], name: str, url: str) -> EndpointPlan:
     """Matches by name, then by address: never a second endpoint.
 
     Raises:
         errors.InvalidInputError: the name belongs to an endpoint that is no agent.
     """
-    by_name = {endpoint.name: endpoint for endpoint in found}
+    by_name = {endpoint.name: endpoint for endpoint in endpoints}
     match = by_name.get(name)
     if match is None:
-        same = [each for each in found if _address(each.url) == _address(url)]
+        same = [candidate for candidate in endpoints if _address(candidate.url) == _address(url)]
         match = same[0] if len(same) == 1 else None
     if match is None:
         return EndpointPlan(None, (f"register {name} at {url}",))
@@ -166,33 +167,33 @@ def ensure_endpoint(
     Raises:
         errors.UnreachableError: registered, but its Docker doesn't answer.
     """
-    wanted = plan_endpoint(client.endpoints(), name, url)
-    if wanted.found is None:
+    endpoint_plan = plan_endpoint(client.endpoints(), name, url)
+    if endpoint_plan.registered is None:
         try:
-            made = client.create_agent_endpoint(name, url)
+            endpoint = client.create_agent_endpoint(name, url)
         except errors.UnknownOutcomeError:
-            found = client.endpoint_named(name)
-            if found is None:
+            created = client.endpoint_named(name)
+            if created is None:
                 raise
-            made = found
-        return made, wanted.reasons
-    if not wanted.reasons:
-        return wanted.found, ()
+            endpoint = created
+        return endpoint, endpoint_plan.reasons
+    if not endpoint_plan.reasons:
+        return endpoint_plan.registered, ()
     client.update_endpoint(
-        wanted.found.id,
+        endpoint_plan.registered.id,
         Name=name,
         URL=url,
         TLS=True,
         TLSSkipVerify=True,
         TLSSkipClientVerify=True,
     )
-    fresh = client.snapshot_endpoint(wanted.found.id)
+    fresh = client.snapshot_endpoint(endpoint_plan.registered.id)
     if not client.docker_ping(fresh.id):
         raise errors.UnreachableError(
             f"endpoint {name}: the agent at {url} does not answer Portainer; check that it runs, "
             "that its AGENT_SECRET is the server's, and that port 9001 is open to the server"
         )
-    return fresh, wanted.reasons
+    return fresh, endpoint_plan.reasons
 
 
 def _address(url: str) -> str:

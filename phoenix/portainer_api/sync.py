@@ -14,8 +14,8 @@ from .errors import InvalidInputError
 from .models import ContainerSummary, Stack, StackStatus, StackType, normalise_name
 
 PORTAINER_PROJECTS = "/data/compose/"
-"""Portainer's data directory in its container: what a Portainer deployed has its working directory
-there, so such containers without a stack are those of a server that was built anew."""
+"""Portainer's data directory in its container: containers that Portainer deployed have their
+working directory there. Such containers without a stack come from a server that was rebuilt."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class DesiredStack:
         return read_services(self.content, self.plain_env)
 
 
-def desired(
+def desired_stack(
     name: str,
     content: str,
     endpoint_id: int,
@@ -139,7 +139,7 @@ class Nothing:
 
 @dataclass(frozen=True)
 class Refuse:
-    """Not ours to touch, or not decidable; a person has to act."""
+    """Phoenix must not change it, or cannot decide; a person has to act."""
 
     reason: str
 
@@ -168,8 +168,8 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Settle:
-    """Under way already: wait, then look again; send nothing."""
+class Wait:
+    """A deployment is running already: wait, then observe again; send nothing."""
 
     stack: Stack
     reason: str
@@ -182,72 +182,74 @@ class Delete:
     stack: Stack
 
 
-Plan = Nothing | Refuse | Create | Update | Start | Settle | Delete
+Plan = Nothing | Refuse | Create | Update | Start | Wait | Delete
 
 
-def plan(wanted: DesiredStack, seen: ObservedStack) -> Plan:
-    """The next step from `seen` to `wanted`."""
-    if len(seen.matches) > 1:
-        ids = ", ".join(str(stack.id) for stack in seen.matches)
-        return Refuse(f"Portainer has several stacks named {wanted.name} (ids {ids}): remove all "
+def plan(desired: DesiredStack, observed: ObservedStack) -> Plan:
+    """The next step from `observed` to `desired`."""
+    if len(observed.matches) > 1:
+        ids = ", ".join(str(stack.id) for stack in observed.matches)
+        return Refuse(f"Portainer has several stacks named {desired.name} (ids {ids}): remove all "
                       "but one in Portainer")  # fmt: skip
-    stack = seen.stack
-    if not wanted.present:
+    stack = observed.stack
+    if not desired.present:
         return Nothing(None) if stack is None else Delete(stack)
     if stack is None:
-        return _plan_missing(wanted, seen)
+        return _plan_missing(desired, observed)
     if stack.git_managed:
         return Refuse(
-            f"stack {wanted.name} is managed from a git repository; an update would detach it. "
+            f"stack {desired.name} is managed from a git repository; an update would detach it. "
             "Remove it in Portainer, or take it out of this configuration"
         )
     if stack.status == StackStatus.DEPLOYING:
-        return Settle(stack, "a deployment is under way")
-    return _plan_running(wanted, seen, stack)
+        return Wait(stack, "a deployment is under way")
+    return _plan_running(desired, observed, stack)
 
 
-def _plan_missing(wanted: DesiredStack, seen: ObservedStack) -> Plan:
+def _plan_missing(desired: DesiredStack, observed: ObservedStack) -> Plan:
     foreign = [
-        found for found in seen.containers if not found.working_dir.startswith(PORTAINER_PROJECTS)
+        container
+        for container in observed.containers
+        if not container.working_dir.startswith(PORTAINER_PROJECTS)
     ]
     if foreign:
-        where = sorted({found.working_dir or "an unknown directory" for found in foreign})
+        where = sorted({container.working_dir or "an unknown directory" for container in foreign})
         return Refuse(
-            f"containers of a compose project {wanted.name} exist that Portainer does not know "
-            f"({', '.join(sorted(found.name for found in foreign))}; started from "
+            f"containers of a compose project {desired.name} exist that Portainer does not know "
+            f"({', '.join(sorted(container.name for container in foreign))}; started from "
             f"{', '.join(where)}). Remove them, or rename the stack"
         )
-    return Create(tuple(sorted(found.name for found in seen.containers)))
+    return Create(tuple(sorted(container.name for container in observed.containers)))
 
 
-def _plan_running(wanted: DesiredStack, seen: ObservedStack, stack: Stack) -> Plan:
-    reasons = _content_drift(wanted, seen, stack)
+def _plan_running(desired: DesiredStack, observed: ObservedStack, stack: Stack) -> Plan:
+    reasons = _content_drift(desired, observed, stack)
     if stack.status == StackStatus.ERROR:
         reasons += (f"the last deployment failed: {stack.failure or 'no reason given'}",)
-    if stack.status == StackStatus.INACTIVE and not reasons and not seen.containers:
+    if stack.status == StackStatus.INACTIVE and not reasons and not observed.containers:
         return Start(stack)
     if stack.status == StackStatus.INACTIVE:
         # Left-over containers make "start" a 409 (issue 8357); an update starts it just as well.
         reasons += ("it is stopped",)
-    found_wrong, restart = _container_drift(wanted, seen.containers)
+    container_reasons, restart = _container_drift(desired, observed.containers)
     if stack.status != StackStatus.INACTIVE:
-        reasons += found_wrong
+        reasons += container_reasons
     if reasons:
         return Update(stack, reasons, restart)
-    if any(found.health == "starting" for found in seen.containers):
-        return Settle(stack, "containers are still starting")
+    if any(container.health == "starting" for container in observed.containers):
+        return Wait(stack, "containers are still starting")
     return Nothing(stack)
 
 
 def _content_drift(
-    wanted: DesiredStack, seen: ObservedStack, stack: Stack
+    desired: DesiredStack, observed: ObservedStack, stack: Stack
 ) -> tuple[str, ...]:  # fmt: skip
     reasons: list[str] = []
-    if seen.content is None:
+    if observed.content is None:
         reasons.append("the server has lost the compose file")
-    elif seen.content != wanted.content:
+    elif observed.content != desired.content:
         reasons.append("the compose file differs")
-    reasons += [f"env: {change}" for change in env_changes(stack.env_mapping, wanted.plain_env)]
+    reasons += [f"env: {change}" for change in env_changes(stack.env_mapping, desired.plain_env)]
     return tuple(reasons)
 
 
@@ -264,28 +266,28 @@ def env_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str
 
 
 def _container_drift(
-    wanted: DesiredStack, containers: tuple[ContainerSummary, ...]
+    desired: DesiredStack, containers: tuple[ContainerSummary, ...]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What is wrong with the containers, and the ids of those that only a restart mends."""
+    """What is wrong with the containers, and the ids of those that only a restart fixes."""
     reasons: list[str] = []
     restart: list[str] = []
-    for service in wanted.services:
-        own = [found for found in containers if found.service == service.name]
+    for service in desired.services:
+        own = [container for container in containers if container.service == service.name]
         if not own:
             reasons.append(f"service {service.name} has no container")
-        for found in own:
-            trouble = container_trouble(found, completes=service.completes)
+        for container in own:
+            trouble = container_trouble(container, completes=service.completes)
             if trouble:
                 reasons.append(trouble)
-                if found.health == "unhealthy":
-                    restart.append(found.id)
+                if container.health == "unhealthy":
+                    restart.append(container.id)
     return tuple(reasons), tuple(restart)
 
 
-def container_trouble(found: ContainerSummary, *, completes: bool) -> str | None:
+def container_trouble(container: ContainerSummary, *, completes: bool) -> str | None:
     """Why a container isn't as it should be; None when it is, or is still starting."""
-    if found.state == "exited" and found.exit_code == 0 and completes:
+    if container.state == "exited" and container.exit_code == 0 and completes:
         return None
-    if found.state != "running":
-        return f"container {found.name} is {found.state or 'gone'} ({found.status})"
-    return f"container {found.name} is unhealthy" if found.health == "unhealthy" else None
+    if container.state != "running":
+        return f"container {container.name} is {container.state or 'gone'} ({container.status})"
+    return f"container {container.name} is unhealthy" if container.health == "unhealthy" else None

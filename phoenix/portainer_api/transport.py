@@ -6,7 +6,7 @@ from http.cookiejar import DefaultCookiePolicy
 
 import requests
 
-from phoenix.net.https import Dial, DialledAdapter, client_context
+from phoenix.net.https import Dial, HttpsAdapter, client_context
 
 
 class _NoAuth(requests.auth.AuthBase):
@@ -27,10 +27,10 @@ def session(ca_pem: str, dial: Dial | None = None) -> requests.Session:
     """
     context = client_context()
     context.load_verify_locations(cadata=ca_pem)
-    made = requests.Session()
-    made.trust_env = False
-    made.auth = _NoAuth()
-    made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    made.mount("https://", DialledAdapter(context, dial))
-    made.adapters.pop("http://")  # no plaintext, not even after a redirect
-    return made
+    requests_session = requests.Session()
+    requests_session.trust_env = False
+    requests_session.auth = _NoAuth()
+    requests_session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    requests_session.mount("https://", HttpsAdapter(context, dial))
+    requests_session.adapters.pop("http://")  # no plaintext, not even after a redirect
+    return requests_session

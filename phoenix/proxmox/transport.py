@@ -15,7 +15,7 @@ import requests
 from proxmoxer import ProxmoxAPI  # type: ignore[import-untyped]
 from pydantic import SecretStr
 
-from phoenix.net.https import Dial, DialledAdapter, client_context
+from phoenix.net.https import Dial, HttpsAdapter, client_context
 from phoenix.proxmox.errors import LoginError, ProxmoxError
 
 _TOKEN = re.compile(r"(?P<user>[^@!=\s]+@[^@!=\s]+)!(?P<id>[^!=\s]+)=(?P<secret>\S+)\Z")
@@ -45,14 +45,14 @@ class Endpoint:
     seconds: float = 30.0
 
 
-def _adapter(trust: Trust, dial: Dial | None) -> DialledAdapter:
+def _adapter(trust: Trust, dial: Dial | None) -> HttpsAdapter:
     context = client_context()
     if not trust.fingerprint:
         context.load_verify_locations(cafile=trust.ca_file)
-        return DialledAdapter(context, dial)
+        return HttpsAdapter(context, dial)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return DialledAdapter(context, dial, fingerprint=trust.fingerprint.replace(":", "").lower())
+    return HttpsAdapter(context, dial, fingerprint=trust.fingerprint.replace(":", "").lower())
 
 
 def connect(endpoint: Endpoint) -> ProxmoxAPI:

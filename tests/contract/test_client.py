@@ -35,7 +35,7 @@ class Site:
     def wanted(self, name: str = "app", content: str | None = None, **more: object) -> object:
         text = self.server.compose() if content is None else content
         env = more.pop("env", {"PASSWORD": SECRET})
-        return api.desired(name, text, self.endpoint.id, env, **more)  # type: ignore[arg-type]
+        return api.desired_stack(name, text, self.endpoint.id, env, **more)  # type: ignore[arg-type]
 
     def converge(self, wanted: object, seconds: float = 10.0) -> api.Outcome:
         assert isinstance(wanted, api.DesiredStack)
@@ -247,7 +247,7 @@ def test_rebuilt_server_adopts_without_touching_containers(fresh: Start) -> None
     client = connect(data)
     api.ensure_access(client, CREDENTIALS, None)
     endpoint, _ = api.ensure_endpoint(client, "drphoenix", old.server.agent_url)
-    wanted = api.desired("app", old.server.compose(), endpoint.id, {"PASSWORD": SECRET})
+    wanted = api.desired_stack("app", old.server.compose(), endpoint.id, {"PASSWORD": SECRET})
     outcome = api.converge(client, wanted, seconds=10, poll=0.02)
     assert outcome.actions == ("create, adopting app-web-1",)
     assert new.ids() == before, "adopted, not recreated"
@@ -273,7 +273,7 @@ def test_absent_is_deleted_once(site: Site) -> None:
 def test_lost_answer_reads_the_state_and_never_posts_again(site: Site) -> None:
     impatient = connect(site.server, api_key=site.access.api_key, deploy_seconds=0.3)
     for content in (site.server.compose(slow="1.2"), site.server.compose(slow="1.1")):
-        wanted = api.desired("slow", content, site.endpoint.id)
+        wanted = api.desired_stack("slow", content, site.endpoint.id)
         started, posted = time.monotonic(), impatient.posted
         api.converge(impatient, wanted, seconds=20, poll=0.05, log=site.lines.append)
         assert impatient.posted == posted + 1, site.lines

@@ -145,7 +145,7 @@ def test_failed_update_fails_the_host_and_shows_the_logs(
     with pytest.raises(Exception, match="No hosts remaining"):
         run(portainer.stack, access, **bad)
     assert LOG_LINE in caplog.text, caplog.text
-    assert "The previous version has been put back and runs." in caplog.text
+    assert "The previous version has been restored and runs." in caplog.text
     assert "Traceback" not in caplog.text
     assert run(portainer.stack, access, **good) == (False, False)
 

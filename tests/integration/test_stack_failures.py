@@ -60,7 +60,7 @@ def test_compose_file_that_docker_refuses(lab_: PortainerLab, variant: Project) 
     """Refused by Compose itself, after the server has taken it: the old version comes back."""
     variant.replace(COMPOSE, "    init: true\n", '    init: true\n    network_mode: "host:no"\n')
     run = variant.run(STACKS)
-    refused(run, f"stack {lab_.app}:", "The previous version has been put back and runs")
+    refused(run, f"stack {lab_.app}:", "The previous version has been restored and runs")
     assert lab_.stack_file(lab_.app) == (lab_.site.project.path / COMPOSE).read_text()
     lab_.assert_serving()
     again = lab_.site.project.run(STACKS)
@@ -88,7 +88,7 @@ def test_version_that_does_not_come_up(
     name = f"{lab_.app}-thinkheads_ai_app-1"
     refused(
         run, f"stack {lab_.app}:", reason, f"{name} | {LAST_WORDS}",
-        "The previous version has been put back and runs",
+        "The previous version has been restored and runs",
     )  # fmt: skip
     assert lab_.site.secrets["thinkheads_ai_app_database_pass"] not in run.output
     assert lab_.one(lab_.app).image == before.image

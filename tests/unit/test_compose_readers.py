@@ -16,7 +16,7 @@ from phoenix.portainer_api.client import _env_list
 from phoenix.portainer_api.compose import read_services
 from phoenix.portainer_api.errors import InvalidInputError
 from phoenix.portainer_api.models import Stack
-from phoenix.portainer_api.sync import desired, env_changes
+from phoenix.portainer_api.sync import desired_stack, env_changes
 from phoenix.site.model import Deployment, PublishedPort
 from tests.unit.site_builder import Declaration, minimal, problem
 
@@ -135,7 +135,7 @@ def test_variables_reach_compose_byte_for_byte(known: dict[str, str]) -> None:
     row = {"Id": 1, "Name": "shop", "Type": 2, "EndpointId": 1, "Status": 1}
     stored = Stack.model_validate(row | {"Env": _env_list(known)})
     assert stored.env_mapping == known
-    wanted = desired("shop", "services: {web: {image: x}}", 1, known)
+    wanted = desired_stack("shop", "services: {web: {image: x}}", 1, known)
     assert env_changes(stored.env_mapping, wanted.plain_env) == []
 
 
@@ -147,11 +147,11 @@ def test_a_value_that_arrives_changed_is_a_change(stored: str, arrives: str) -> 
     row = {"Id": 1, "Name": "shop", "Type": 2, "EndpointId": 1, "Status": 1}
     found = Stack.model_validate(row | {"Env": [{"name": "A", "value": stored}]}).env_mapping
     assert found.get("A") == arrives
-    wanted = desired("shop", "services: {web: {image: x}}", 1, {"A": stored})
+    wanted = desired_stack("shop", "services: {web: {image: x}}", 1, {"A": stored})
     assert env_changes(found, wanted.plain_env) != []
 
 
 def test_no_text_shows_a_value_as_the_server_stores_it() -> None:
-    wanted = desired("shop", "services: {web: {image: x}}", 1, {"A": SecretStr('it\'s "so"')})
+    wanted = desired_stack("shop", "services: {web: {image: x}}", 1, {"A": SecretStr('it\'s "so"')})
     (item,) = _env_list(wanted.plain_env)
     assert item["value"] in wanted.hidden(wanted.plain_env)

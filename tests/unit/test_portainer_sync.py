@@ -43,7 +43,7 @@ def seen(found: Stack | None, *containers: ContainerSummary, content: str | None
 
 
 def wanted(content: str = FILE, **more: Any) -> sync.DesiredStack:
-    return sync.desired("app", content, 3, more.pop("env", None), **more)
+    return sync.desired_stack("app", content, 3, more.pop("env", None), **more)
 
 
 SETTLED = sync.Nothing(stack())
@@ -71,13 +71,13 @@ SETTLED = sync.Nothing(stack())
         pytest.param(
             wanted(),
             seen(stack(Status=3), container()),
-            sync.Settle(stack(Status=3), "a deployment is under way"),
+            sync.Wait(stack(Status=3), "a deployment is under way"),
             id="deploying",
         ),
         pytest.param(
             wanted(),
             seen(stack(), container(status="Up 2 seconds (health: starting)")),
-            sync.Settle(stack(), "containers are still starting"),
+            sync.Wait(stack(), "containers are still starting"),
             id="starting",
         ),
         pytest.param(
@@ -185,7 +185,7 @@ def test_environments_are_equal_or_every_difference_is_named(
 )
 def test_bad_input_is_refused(name: str, content: str, env: dict[str, str], word: str) -> None:
     with pytest.raises(errors.InvalidInputError, match=word):
-        sync.desired(name, content, 3, env)
+        sync.desired_stack(name, content, 3, env)
 
 
 @given(st.text())
