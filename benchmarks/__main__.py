@@ -62,9 +62,9 @@ def main(arguments: list[str]) -> int:
             connections=options.connections, seconds=options.seconds, repeat=options.repeat
         ),
     }
-    asked = tuple(measures) if options.what == "all" else (options.what,)
+    names = tuple(measures) if options.what == "all" else (options.what,)
     try:
-        for name in asked:
+        for name in names:
             result[name] = measures[name]()
     except LabError as error:
         print(f"\nbenchmarks: {error}", file=sys.stderr)
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
     finally:
         if options.json:
             options.json.write_text(json.dumps(result, indent=2) + "\n")
-        if not options.keep and not set(asked) <= {"declare", "start"}:
+        if not options.keep and not set(names) <= {"declare", "start"}:
             down()
     say(machine)
     return 0 if _print_reports(result) else 1

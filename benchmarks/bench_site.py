@@ -75,20 +75,23 @@ class Bench:
 def declare(directory: Path, port: int, owner: str) -> Path:
     """Copy inventories and stacks into `directory` and declare the service on guest `owner`.
 
-    :return: the copied lab inventory
-    Raises LabError where there is no such guest or it already declares a service of its own.
+    Returns:
+        The copied lab inventory.
+
+    Raises:
+        LabError: there is no such guest or it already declares a service of its own.
     """
     for name in ("inventories", "stacks"):
         shutil.copytree(ROOT / name, directory / name, dirs_exist_ok=True)
     path = directory / GUEST_FILE
     data = json.loads(path.read_text())
-    found = [guest for guest in data["vms"] if guest["name"] == owner]
-    if len(found) != 1 or "traefik_service" in found[0]:
+    owners = [guest for guest in data["vms"] if guest["name"] == owner]
+    if len(owners) != 1 or "traefik_service" in owners[0]:
         raise LabError(
             f"{GUEST_FILE}: the benchmark puts its service on the guest {owner!r}, which must be "
             "there once and without a traefik_service."
         )
-    found[0]["traefik_service"] = {"name": SERVICE, "port": port, "scheme": "https"}
+    owners[0]["traefik_service"] = {"name": SERVICE, "port": port, "scheme": "https"}
     path.write_text(json.dumps(data, indent=2))
     return directory / "inventories/lab.py"
 
@@ -103,8 +106,8 @@ def backend_guest(site: Site) -> str:
 
 def free_port(site: Site, owner: str) -> int:
     """The first port from 18443 on that no declared service of the guest has."""
-    taken = {service.port for service in site.services if service.owner.name == owner}
-    return next(port for port in range(18443, 65536) if port not in taken)
+    used = {service.port for service in site.services if service.owner.name == owner}
+    return next(port for port in range(18443, 65536) if port not in used)
 
 
 @contextmanager

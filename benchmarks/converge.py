@@ -46,12 +46,13 @@ class Run:
 def changed_operations(output: str) -> int:
     """How many operations of a pyinfra run changed something, from the last line of its table.
 
-    Raises ValueError where there is no such line or an operation failed.
+    Raises:
+        ValueError: there is no such line or an operation failed.
     """
-    found = _TOTAL.search(_COLOUR.sub("", output))
-    if found is None:
+    match = _TOTAL.search(_COLOUR.sub("", output))
+    if match is None:
         raise ValueError(f"pyinfra printed no grand total; its last words:\n{output[-1500:]}")
-    _hosts, success, errors, _same = (0 if cell == "-" else int(cell) for cell in found.groups())
+    _hosts, success, errors, _same = (0 if cell == "-" else int(cell) for cell in match.groups())
     if errors:
         raise ValueError(f"{errors} operations failed:\n{output[-1500:]}")
     return success
@@ -62,8 +63,11 @@ def converge(
 ) -> Run:
     """Run deploys on the lab and count.
 
-    :param inventory: by default the project's own inventories/lab.py
-    Raises LabError, with pyinfra's last words, where the run does not succeed.
+    Args:
+        inventory: by default the project's own inventories/lab.py.
+
+    Raises:
+        LabError: with pyinfra's last words, where the run does not succeed.
     """
     inventory = inventory or ROOT / "inventories/lab.py"
     with tempfile.TemporaryDirectory() as scratch:
@@ -88,15 +92,16 @@ def converge(
 
 
 def last_words(output: str) -> str:
-    """The end of what pyinfra said before its table of results: there the failures are."""
-    said = [line for line in output.partition("--> Results:")[0].splitlines() if line.strip()]
-    return "\n".join(line for line in said[-40:] if not line.endswith("No changes"))
+    """The end of pyinfra's output before its table of results: it holds the failures."""
+    lines = [line for line in output.partition("--> Results:")[0].splitlines() if line.strip()]
+    return "\n".join(line for line in lines[-40:] if not line.endswith("No changes"))
 
 
 def by_name(counts: Counts, hosts: dict[str, str]) -> dict[str, Traffic]:
     """Traffic by host name, of every host; LabError where a connection went to none of them.
 
-    :param hosts: name -> address
+    Args:
+        hosts: name -> address.
     """
     strangers = set(counts) - set(hosts.values())
     if strangers:
@@ -107,8 +112,11 @@ def by_name(counts: Counts, hosts: dict[str, str]) -> dict[str, Traffic]:
 def measure(repeat: int) -> dict[str, Any]:
     """Fresh lab, one fresh run, then `repeat` times: a no-change run, verify alone, the floor.
 
-    :return: runs by kind, ready for JSON
-    Raises LabError where a run fails.
+    Returns:
+        Runs by kind, ready for JSON.
+
+    Raises:
+        LabError: a run fails.
     """
     down()
     lab = up()
@@ -121,8 +129,8 @@ def measure(repeat: int) -> dict[str, Any]:
         seconds, counts = floor.measure(lab)
         runs.setdefault("floor", []).append(Run(seconds, by_name(counts, lab.hosts)))
     return {
-        kind: [asdict(run) | {"total": asdict(run.total)} for run in found]
-        for kind, found in runs.items()
+        kind: [asdict(run) | {"total": asdict(run.total)} for run in kind_runs]
+        for kind, kind_runs in runs.items()
     }
 
 
@@ -131,7 +139,7 @@ def print_report(result: dict[str, Any]) -> bool:
     base = _medians(result["floor"])
     rows = []
     for kind, runs in result.items():
-        now = _medians(runs)
+        medians = _medians(runs)
         seconds = sample([run["seconds"] for run in runs])
         rows.append(
             (
@@ -139,10 +147,10 @@ def print_report(result: dict[str, Any]) -> bool:
                 str(len(runs)),
                 seconds.text(".2f") if len(runs) > 1 else f"{seconds.median:.2f}",
                 f"{seconds.median / base['seconds']:.1f}",
-                f"{now['commands']:,.0f}",
-                f"{now['commands'] / base['commands']:.1f}",
-                f"{now['bytes']:,.0f}",
-                f"{now['bytes'] / base['bytes']:.1f}",
+                f"{medians['commands']:,.0f}",
+                f"{medians['commands'] / base['commands']:.1f}",
+                f"{medians['bytes']:,.0f}",
+                f"{medians['bytes'] / base['bytes']:.1f}",
                 f"{max(run['changed'] for run in runs)}",
             )
         )
@@ -163,7 +171,7 @@ def _per_host(result: dict[str, Any]) -> str:
             row.append(f"{median(one['sent'] for one in traffic):,.0f}")
             row.append(f"{median(one['received'] for one in traffic):,.0f}")
         rows.append(row)
-    head = ["host", *(f"{kind}: {what}" for kind in kinds for what in ("commands", "out", "in"))]
+    head = ["host", *(f"{kind}: {label}" for kind in kinds for label in ("commands", "out", "in"))]
     return "\n\n".join(
         table(
             [head[0], *head[first : first + 6]], [[row[0], *row[first : first + 6]] for row in rows]

@@ -63,7 +63,8 @@ class CountedSocket:
 def install(counts: Counts) -> Callable[[], None]:
     """Count every SSH connection that paramiko opens from now on, by address of the peer.
 
-    :return: what puts paramiko back as it was
+    Returns:
+        What puts paramiko back as it was.
     """
     import paramiko  # only after pyinfra_cli, whose gevent patches must come first
 
@@ -81,13 +82,13 @@ def install(counts: Counts) -> Callable[[], None]:
             self, CountedSocket(sock, traffic), *args, **options
         )
 
-    def counted(name: str, what: str) -> Callable[..., Any]:
+    def counted(name: str, counter: str) -> Callable[..., Any]:
         original = originals[paramiko.Channel, name]
 
         @functools.wraps(original)
         def request(self: Any, *args: Any, **options: Any) -> Any:
             traffic = self.get_transport().phoenix_traffic
-            setattr(traffic, what, getattr(traffic, what) + 1)
+            setattr(traffic, counter, getattr(traffic, counter) + 1)
             return original(self, *args, **options)
 
         return request
@@ -122,8 +123,8 @@ def main(arguments: list[str]) -> None:
     try:
         pyinfra()
     finally:
-        found = {address: asdict(traffic) for address, traffic in counts.items()}
-        output.write_text(json.dumps(found))
+        totals = {address: asdict(traffic) for address, traffic in counts.items()}
+        output.write_text(json.dumps(totals))
 
 
 if __name__ == "__main__":

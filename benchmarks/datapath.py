@@ -42,10 +42,15 @@ def targets(bench: Bench) -> dict[str, tuple[str, str | None]]:
 def measure(*, connections: int, seconds: int, repeat: int) -> dict[str, Any]:
     """Bring the lab up with the trivial backend, load every target `repeat` times, clean up.
 
-    :param connections: open at once, of one wrk thread
-    :param seconds: of each load
-    :return: settings, and loads by mode and target, ready for JSON
-    Raises LabError where a target does not answer, or an answer is not 200.
+    Args:
+        connections: open at once, of one wrk thread.
+        seconds: of each load.
+
+    Returns:
+        Settings, and loads by mode and target, ready for JSON.
+
+    Raises:
+        LabError: a target does not answer, or an answer is not 200.
     """
     lab: LabState = up()
     loads: dict[str, dict[str, list[dict[str, Any]]]] = {}
@@ -96,8 +101,8 @@ def load_with_cpu(
     before = {role: cpu(guest) for role, guest in bench.spenders.items()}
     result = load(bench, name, connections, seconds, keep_alive=keep_alive)
     spent = {role: cpu(guest) - before[role] for role, guest in bench.spenders.items()}
-    each = {role: seconds * 1e6 / result.requests for role, seconds in spent.items()}
-    return asdict(result) | {"cpu": each}
+    microseconds = {role: seconds * 1e6 / result.requests for role, seconds in spent.items()}
+    return asdict(result) | {"cpu": microseconds}
 
 
 def cpu(container: Any) -> float:
@@ -121,7 +126,8 @@ def cpu_seconds(stats: str) -> float:
 def ratios(loads: Mapping[str, Sequence[Mapping[str, float]]], name: str, base: str) -> list[float]:
     """Rate of `name` over that of `base`, by repetition: neighbours in time are compared."""
     return [
-        one["rate"] / other["rate"] for one, other in zip(loads[name], loads[base], strict=True)
+        result["rate"] / reference["rate"]
+        for result, reference in zip(loads[name], loads[base], strict=True)
     ]
 
 

@@ -36,10 +36,10 @@ def measure(repeat: int) -> dict[str, Any]:
 
 def _run(folder: str) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.declare", folder]
-    done = subprocess.run(
+    result = subprocess.run(
         command, check=True, capture_output=True, text=True, env=os.environ, cwd=_ROOT
     )
-    pairs = (line.rsplit(maxsplit=1) for line in done.stdout.splitlines())
+    pairs = (line.rsplit(maxsplit=1) for line in result.stdout.splitlines())
     return {step: float(seconds) for step, seconds in pairs}
 
 
@@ -94,7 +94,7 @@ def print_report(result: dict[str, Any]) -> bool:
     rows = [
         _row(step, [sizes[size][step] for size in sizes]) for step in next(iter(sizes.values()))
     ]
-    totals = [sum(each.values()) for each in sizes.values()]
+    totals = [sum(phases.values()) for phases in sizes.values()]
     rows.append(_row("all", totals))
     head = ["CPU seconds", *(f"{size} services" for size in sizes), "growth a service"]
     print(f"\n{table(head, rows)}")
@@ -106,7 +106,7 @@ def print_report(result: dict[str, Any]) -> bool:
 
 
 def _row(name: str, seconds: Sequence[float]) -> list[str]:
-    return [name, *(f"{each:.4f}" for each in seconds), f"{_growth(seconds):.2f}"]
+    return [name, *(f"{value:.4f}" for value in seconds), f"{_growth(seconds):.2f}"]
 
 
 def _growth(seconds: Sequence[float]) -> float:

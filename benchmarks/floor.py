@@ -31,18 +31,21 @@ def transferred(log: str) -> tuple[int, int]:
     """Bytes sent and received, from the last words of `ssh -v`.
 
     OpenSSH counts the packets as they are on the wire, without the two version lines.
-    Raises ValueError where the log has no such line.
+
+    Raises:
+        ValueError: the log has no such line.
     """
-    found = _TRANSFERRED.search(log)
-    if found is None:
+    match = _TRANSFERRED.search(log)
+    if match is None:
         raise ValueError(f"ssh -v did not say what it transferred:\n{log[-500:]}")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def measure(lab: LabState) -> tuple[float, Counts]:
     """Read every host's state; return the wall time in seconds and the traffic by address.
 
-    Raises LabError where a host cannot be read.
+    Raises:
+        LabError: a host cannot be read.
     """
     began = time.monotonic()
     with ThreadPoolExecutor(max_workers=len(lab.hosts)) as pool:

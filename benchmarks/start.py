@@ -91,10 +91,10 @@ def print_report(result: dict[str, Any]) -> bool:
     """Print a table; whether every goal is met."""
     rows, good = [], True
     for case in CASES:
-        found = sample(result["cpu_seconds"][case.name])
-        met = not case.goal or found.median <= GOAL
+        measured = sample(result["cpu_seconds"][case.name])
+        met = not case.goal or measured.median <= GOAL
         good &= met
         goal = f"{GOAL}" if case.goal else "-"
-        rows.append((case.name, found.text(".3f"), goal, "" if met else "MISSED"))
+        rows.append((case.name, measured.text(".3f"), goal, "" if met else "MISSED"))
     print("\n" + table(("start", "CPU seconds", "goal", ""), rows))
     return good

@@ -22,7 +22,8 @@ _SCRIPT = Script(
 class LocalTrust(HostFact[dict[str, CertificateInfo]]):
     """Path to certificate of everything in `directory` that is a certificate.
 
-    Raises FactProcessError when the host prints something else.
+    Raises:
+        FactProcessError: the host prints something else.
     """
 
     @override

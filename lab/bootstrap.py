@@ -30,8 +30,11 @@ DOCKERD_DEADLINE = 60.0
 def run(*, browser: bool = False) -> Path:
     """Do what is still missing; return the virtual environment's Python.
 
-    :param browser: what the tests of the start page and of the topology's picture need, too
-    Raises LabError, with the mend, where this machine does not allow it.
+    Args:
+        browser: what the tests of the start page and of the topology's picture need, too.
+
+    Raises:
+        LabError: this machine does not allow it; says the fix.
     """
     install(missing_packages(docker_answers=docker_answers(), browser=browser))
     python = ensure_venv()
@@ -92,8 +95,8 @@ def ensure_venv() -> Path:
     """Make the virtual environment and install what requirements-dev.txt pins, once per content."""
     python = VENV / "bin" / "python"
     pins = ROOT / "requirements-dev.txt"
-    wanted = stamp([pins, ROOT / "pyproject.toml"])
-    if python.exists() and STAMP.exists() and STAMP.read_text() == wanted:
+    content_stamp = stamp([pins, ROOT / "pyproject.toml"])
+    if python.exists() and STAMP.exists() and STAMP.read_text() == content_stamp:
         return python
     if not python.exists():
         with timed(f"virtual environment {VENV}"):
@@ -109,7 +112,7 @@ def ensure_venv() -> Path:
         _run_or_fail([*pip, *arguments], dict(os.environ), advice)
         # The command `phoenix`; what it needs is installed already.
         _run_or_fail([*pip, "--no-deps", "-e", str(ROOT)], dict(os.environ), advice)
-    STAMP.write_text(wanted)
+    STAMP.write_text(content_stamp)
     return python
 
 
@@ -125,7 +128,8 @@ def stamp(files: list[Path]) -> str:
 def docker_answers() -> bool:
     """Whether a Docker Engine answers: the one in DOCKER_HOST, else this machine's own.
 
-    Raises LabError where one is there but not for us.
+    Raises:
+        LabError: a Docker Engine runs, and this user may not use it.
     """
     host = os.environ.get("DOCKER_HOST", "")
     if host and not host.startswith("unix://"):
@@ -213,7 +217,7 @@ def _path() -> str:
 
 
 def _run_or_fail(command: list[str], environment: dict[str, str], advice: str) -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         command,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -221,8 +225,8 @@ def _run_or_fail(command: list[str], environment: dict[str, str], advice: str) -
         text=True,
         check=False,
     )
-    if done.returncode != 0:
-        tail = "\n".join((done.stdout + done.stderr).splitlines()[-10:])
+    if result.returncode != 0:
+        tail = "\n".join((result.stdout + result.stderr).splitlines()[-10:])
         raise LabError(f"`{' '.join(command[:4])} ...` failed. {advice} Its last lines:\n{tail}")
 
 

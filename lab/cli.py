@@ -19,8 +19,12 @@ from phoenix.site.findings import ConfigError
 
 
 def main(arguments: Sequence[str], usage: str) -> int:
-    """Run one command; returns the exit status. Raises LabError with what is wrong."""
-    command, *rest = arguments
+    """Run one command; returns the exit status.
+
+    Raises:
+        LabError: says what is wrong.
+    """
+    command, *options = arguments
     without_arguments: dict[str, Callable[[], int]] = {
         "up": bring_up,
         "down": take_down,
@@ -28,14 +32,14 @@ def main(arguments: Sequence[str], usage: str) -> int:
         "run": run,
     }
     try:
-        if command in without_arguments and not rest:
+        if command in without_arguments and not options:
             return without_arguments[command]()
-        if command == "status" and rest == ["--json"]:
+        if command == "status" and options == ["--json"]:
             return tell_status(as_json=True)
-        if command == "shell" and len(rest) == 1:
-            return shell(rest[0])
+        if command == "shell" and len(options) == 1:
+            return shell(options[0])
         if command == "test":
-            return test(rest)
+            return test(options)
     except ConfigError as error:
         raise LabError(f"the site's declaration cannot be used:\n{error}") from None
     except DockerException as error:
@@ -74,9 +78,9 @@ def shell(host: str) -> int:
     lab = state.load()
     if lab is None:
         raise LabError("The lab is not up: python3 lab up")
-    known = [*lab.hosts, "client"]
-    if host not in known:
-        raise LabError(f"There is no host {host!r}. There are: {', '.join(known)}")
+    names = [*lab.hosts, "client"]
+    if host not in names:
+        raise LabError(f"There is no host {host!r}. There are: {', '.join(names)}")
     if host == "client":
         container = preflight.connect().containers.get(lab.client)
         if container.status != "running":
@@ -117,7 +121,7 @@ def test(arguments: Sequence[str]) -> int:
     if fast:
         arguments = ["-m", "not lab", *arguments]
     else:
-        os.environ[pace.VARIABLE] = str(pace.patience())
+        os.environ[pace.VARIABLE] = str(pace.deadline_factor())
         say(f"deadlines of the lab's tests: {os.environ[pace.VARIABLE]} times a quiet machine's")
     # Two labs side by side, a file to the one that is free: they wait more than they compute.
     pytest = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile"]

@@ -22,7 +22,7 @@ from lab.image import Images, pack
 from lab.progress import say
 from lab.settings import CLIENT, CLIENT_HOST_PART, LABEL, SPEC_LABEL, LabError, Settings
 
-HERE = Path(__file__).resolve().parent
+DIRECTORY = Path(__file__).resolve().parent
 BOOT_DEADLINE = 120.0
 JOURNAL_LINES = 25
 FAILED_UNITS = ["systemctl", "--failed", "--no-legend", "--plain"]
@@ -59,7 +59,8 @@ def guest_plan(
 ) -> Plan:
     """How a guest is run: real systemd, sshd with the lab's keys, Docker's rights if nested.
 
-    :param more: further files to put in, path -> content and mode
+    Args:
+        more: further files to put in, path -> content and mode.
     """
     volumes = [
         "/sys/fs/cgroup:/sys/fs/cgroup:rw",
@@ -178,9 +179,11 @@ def _create(client: DockerClient, plan: Plan, settings: Settings, digest: str) -
 def wait_until_ready(client: DockerClient, plan: Plan, settings: Settings) -> None:
     """Wait until systemd is up and sshd answers, or say what failed.
 
-    The first time, no unit may have failed. Later that is the deploys' affair: the next run of
-    theirs may be the mend, so it is only said. Raises LabError with the host's journal after
-    BOOT_DEADLINE seconds.
+    The first time, no unit may have failed. Later a failed unit is only reported: the next deploy
+    may fix it.
+
+    Raises:
+        LabError: not ready within BOOT_DEADLINE seconds; with the host's journal.
     """
     container = client.containers.get(settings.container(plan.host))
     deadline = time.monotonic() + BOOT_DEADLINE
@@ -242,9 +245,9 @@ def remove_all(client: DockerClient, settings: Settings) -> list[str]:
         container.remove(force=True, v=True)
         removed.append(str(container.name))
 
-    found = client.containers.list(all=True, filters=own)
+    own_containers = client.containers.list(all=True, filters=own)
     with ThreadPoolExecutor(max_workers=8) as pool:
-        list(pool.map(remove, found))
+        list(pool.map(remove, own_containers))
     for volume in client.volumes.list(filters=own):
         volume.remove(force=True)
         removed.append(str(volume.name))
@@ -254,6 +257,6 @@ def remove_all(client: DockerClient, settings: Settings) -> list[str]:
     return removed
 
 
-def announce(plan: Plan, what: str) -> None:
+def announce(plan: Plan, action: str) -> None:
     """One progress line on a host."""
-    say(f"  {plan.host:<18} {plan.address:<15} {what}")
+    say(f"  {plan.host:<18} {plan.address:<15} {action}")

@@ -34,8 +34,9 @@ def lab_site(settings: Settings) -> Site:
 def from_site(settings: Settings) -> list[Guest]:
     """The hosts of the project's own site.
 
-    Raises LabError where one takes an address that the lab keeps for itself, and
-    phoenix.findings.ConfigError where the site itself is wrong.
+    Raises:
+        LabError: a host has an address that the lab reserves.
+        ConfigError: the site itself is wrong.
     """
     model = lab_site(settings)
     guests = []
@@ -49,13 +50,13 @@ def from_site(settings: Settings) -> list[Guest]:
 
 def check_addresses(guests: Iterable[Guest], settings: Settings) -> None:
     """Raise LabError where a guest has the bridge's or the client's address."""
-    kept = {
+    reserved = {
         settings.subnet[BRIDGE_HOST_PART]: "this machine's side of the bridge",
         settings.subnet[CLIENT_HOST_PART]: "the client container",
     }
     for guest in guests:
-        if guest.address in kept:
+        if guest.address in reserved:
             raise LabError(
                 f"{guest.name} has the address {guest.address}, which the lab keeps for "
-                f"{kept[guest.address]}: give the guest another one in the inventory."
+                f"{reserved[guest.address]}: give the guest another one in the inventory."
             )

@@ -28,7 +28,7 @@ RELEASE = "trixie"
 PUBLIC_IMAGE = f"debian:{RELEASE}"
 GUEST = Path(__file__).resolve().parent / "guest"
 # Seconds of silence from a registry after which the lab builds its own root file system.
-PULL_PATIENCE = 20
+PULL_TIMEOUT = 20
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,13 @@ class Images:
 
 
 def ensure(client: DockerClient) -> Images:
-    """Return the two images, building what is absent. Raises LabError with the build's last lines.
+    """Return the two images, building what is absent.
 
-    :param client: a connected Docker client
+    Args:
+        client: a connected Docker client.
+
+    Raises:
+        LabError: with the build's last lines.
     """
     context = build_context(apt.files())
     digest = hashlib.sha256(context).hexdigest()[:16]
@@ -67,7 +71,8 @@ def exists(client: DockerClient, tag: str) -> bool:
 def build_context(apt_files: dict[str, bytes]) -> bytes:
     """The Docker build context as a tar archive: equal input gives equal bytes, so it hashes.
 
-    :param apt_files: absolute path in the image -> content
+    Args:
+        apt_files: absolute path in the image -> content.
     """
     members = {"Dockerfile": ((GUEST / "Dockerfile").read_bytes(), 0o644)}
     for path in sorted((GUEST / "files").rglob("*")):
@@ -113,16 +118,16 @@ def rootfs(client: DockerClient) -> str:
 
 def _pull() -> bool:
     say(f"pulling {PUBLIC_IMAGE} (PHOENIX_LAB_PULL=0 skips this)")
-    impatient = from_env(timeout=PULL_PATIENCE)
+    client = from_env(timeout=PULL_TIMEOUT)
     try:
-        for event in impatient.api.pull("debian", tag=RELEASE, stream=True, decode=True):
+        for event in client.api.pull("debian", tag=RELEASE, stream=True, decode=True):
             if "error" in event:
                 raise DockerException(event["error"])
     except (DockerException, requests.RequestException) as error:
         say(f"no registry answers, so the image is built here: {str(error)[:160]}")
         return False
     finally:
-        impatient.close()
+        client.close()
     return True
 
 
@@ -130,11 +135,11 @@ def _bootstrap(client: DockerClient, tag: str) -> None:
     with tempfile.TemporaryDirectory(prefix="phoenix-lab-") as directory:
         archive = Path(directory) / "rootfs.tar"
         command = ["mmdebstrap", "--quiet", "--variant=minbase", RELEASE, str(archive)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode != 0:
             raise LabError(
                 f"mmdebstrap could not make a Debian {RELEASE}; its last lines:\n"
-                + "\n".join(done.stderr.splitlines()[-8:])
+                + "\n".join(result.stderr.splitlines()[-8:])
                 + "\nCheck that `apt-get update` works on this machine."
             )
         name, _, version = tag.partition(":")
@@ -144,7 +149,8 @@ def _bootstrap(client: DockerClient, tag: str) -> None:
 def build(client: DockerClient, context: bytes, tag: str, target: str, source: str) -> None:
     """Build one stage of a context as `tag`, on the image `source`.
 
-    Raises LabError with the build's last lines.
+    Raises:
+        LabError: with the build's last lines.
     """
     lines: list[str] = []
     arguments = {"ROOTFS": source} | apt.proxy_variables()

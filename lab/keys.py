@@ -36,7 +36,8 @@ def host_key(settings: Settings, host: str) -> Path:
 def write_known_hosts(settings: Settings, hosts: Mapping[str, str]) -> Path:
     """Write the known_hosts file (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT") and return its path.
 
-    :param hosts: host name -> IPv4 address
+    Args:
+        hosts: host name -> IPv4 address.
     """
     lines = []
     for host, address in hosts.items():

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-VARIABLE = "PHOENIX_TEST_PATIENCE"
+VARIABLE = "PHOENIX_TEST_DEADLINE_FACTOR"
 WORK = (
     "import hashlib, json\nfor _ in range(60): hashlib.sha256(json.dumps([*range(40000)]).encode())"
 )
@@ -18,18 +18,18 @@ LEAST, MOST = 2.0, 12.0
 And one that is slower than `MOST` has another fault."""
 
 
-def patience() -> float:
-    """The factor: PHOENIX_TEST_PATIENCE where it is set, else measured now.
+def deadline_factor() -> float:
+    """The factor: PHOENIX_TEST_DEADLINE_FACTOR where it is set, else measured now.
 
     Raises:
         ValueError: the variable is no number above 0.
     """
-    given = os.environ.get(VARIABLE)
-    if not given:
+    setting = os.environ.get(VARIABLE)
+    if not setting:
         return factor(measured())
-    number = float(given)
+    number = float(setting)
     if number <= 0:
-        raise ValueError(f"{VARIABLE}={given} is not above 0")
+        raise ValueError(f"{VARIABLE}={setting} is not above 0")
     return number
 
 

@@ -93,8 +93,8 @@ def _build(client: DockerClient, context: bytes, tag: str, target: str, base_tag
             rm=True,
         )
     except BuildError as error:
-        said = "".join(str(step.get("stream", "")) for step in error.build_log)
-        last = "\n".join(said.splitlines()[-15:])
+        output = "".join(str(step.get("stream", "")) for step in error.build_log)
+        last = "\n".join(output.splitlines()[-15:])
         raise LabError(f"image {tag} cannot be built: {error}\n{last}") from None
     except APIError as error:
         raise LabError(f"image {tag} cannot be built: {error}") from None

@@ -1,4 +1,4 @@
-"""What a machine may lack for the lab, each said plainly before anything is built."""
+"""Checks of what a machine may lack for the lab, before anything is built."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ CAPABILITIES = {"NET_ADMIN": 12, "SYS_PTRACE": 19, "SYS_ADMIN": 21}
 
 
 def connect() -> DockerClient:
-    """A client of this machine's Docker Engine; raises LabError where there is none."""
+    """A client of this machine's Docker Engine.
+
+    Raises:
+        LabError: no Docker Engine answers, or it is another machine's.
+    """
     try:
         client = from_env(timeout=600)
         client.ping()
@@ -53,9 +57,9 @@ def check(client: DockerClient, settings: Settings, *, images_present: bool) -> 
     if not client.containers.list(filters=own):
         limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
         problems.append(inotify_problem(inotify_instances(Path("/proc")), limit))
-    found = [problem for problem in problems if problem]
-    if found:
-        raise LabError("This machine cannot carry the lab:\n- " + "\n- ".join(found))
+    faults = [problem for problem in problems if problem]
+    if faults:
+        raise LabError("This machine cannot carry the lab:\n- " + "\n- ".join(faults))
 
 
 def disk_problem(directory: Path, needed: int) -> str | None:
@@ -99,8 +103,8 @@ def cgroup_problem(root: Path) -> str | None:
 def capability_problem(status: str) -> str | None:
     """A capability that Docker cannot hand on, by the text of its /proc/PID/status."""
     line = next(line for line in status.splitlines() if line.startswith("CapBnd:"))
-    held = int(line.split()[1], 16)
-    missing = [name for name, number in CAPABILITIES.items() if not held >> number & 1]
+    capabilities = int(line.split()[1], 16)
+    missing = [name for name, number in CAPABILITIES.items() if not capabilities >> number & 1]
     if not missing:
         return None
     return (
@@ -121,11 +125,11 @@ def inotify_problem(used: int, limit: int) -> str | None:
 
 def inotify_instances(proc: Path) -> int:
     """How many are open in the processes that this one can look at (inotify(7))."""
-    found = 0
+    count = 0
     for link in proc.glob("[0-9]*/fd/*"):
         with contextlib.suppress(OSError):  # it has just ended, or is another user's
-            found += str(link.readlink()) == "anon_inode:inotify"
-    return found
+            count += str(link.readlink()) == "anon_inode:inotify"
+    return count
 
 
 def subnet_problem(client: DockerClient, settings: Settings) -> str | None:
@@ -140,9 +144,9 @@ def subnet_problem(client: DockerClient, settings: Settings) -> str | None:
         if network.name == settings.network:
             own_bridge = f"br-{network.id[:12]}"
             continue
-        for other in ranges:
-            if other.overlaps(settings.subnet):
-                return _clash(settings, f"the Docker network {network.name!r} ({other})")
+        for subnet in ranges:
+            if subnet.overlaps(settings.subnet):
+                return _clash(settings, f"the Docker network {network.name!r} ({subnet})")
     for device, route in routes(Path("/proc/net/route").read_text()):
         if device != own_bridge and route.overlaps(settings.subnet):
             return _clash(settings, f"the route {route} through {device}")
@@ -155,21 +159,21 @@ def routes(table: str) -> list[tuple[str, IPv4Network]]:
     Addresses there are hexadecimal in the machine's byte order (little-endian, as Debian's
     supported machines are).
     """
-    found = []
+    networks = []
     for line in table.splitlines()[1:]:
-        device, destination, *rest = line.split()
+        device, destination, *fields = line.split()
         address = socket.inet_ntoa(bytes.fromhex(destination)[::-1])
-        mask = socket.inet_ntoa(bytes.fromhex(rest[5])[::-1])
+        mask = socket.inet_ntoa(bytes.fromhex(fields[5])[::-1])
         network = IPv4Network(f"{address}/{mask}", strict=False)
         if network.prefixlen:
-            found.append((device, network))
-    return found
+            networks.append((device, network))
+    return networks
 
 
-def _clash(settings: Settings, other: str) -> str:
+def _clash(settings: Settings, taken_by: str) -> str:
     return (
-        f"the lab's network {settings.subnet} overlaps {other}: set PHOENIX_LAB_SUBNET to a free "
-        "/24, for instance 198.19.90.0/24, or take the other down."
+        f"the lab's network {settings.subnet} overlaps {taken_by}. Set PHOENIX_LAB_SUBNET to a "
+        "free /24, for instance 198.19.90.0/24, or remove the other network."
     )
 
 

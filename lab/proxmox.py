@@ -123,44 +123,44 @@ def _server_settings(settings: Settings, site: Site) -> bytes:
 
 def _library() -> bytes:
     """fakepve and what it needs, without compiled modules, as an importable archive."""
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     for distribution in _distributions("fakepve"):
         for file in distribution.files or ():
             path = Path(str(distribution.locate_file(file)))
-            wanted = ".." not in file.parts and "__pycache__" not in file.parts
+            is_source = ".." not in file.parts and "__pycache__" not in file.parts
             if (
-                wanted
+                is_source
                 and path.suffix not in (".so", ".pyc", ".pyi", ".pyx", ".c")
                 and path.is_file()
             ):
-                found[str(file)] = path.read_bytes()
+                contents[str(file)] = path.read_bytes()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in sorted(found.items()):
+        for name, content in sorted(contents.items()):
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
 def _distributions(name: str) -> list[importlib.metadata.Distribution]:
     """A package and all that it requires here; the extras of others are left out."""
-    waiting, found = [name], {}
+    waiting, distributions = [name], {}
     while waiting:
-        wanted = waiting.pop()
-        if wanted in found:
+        distribution_name = waiting.pop()
+        if distribution_name in distributions:
             continue
         try:
-            found[wanted] = importlib.metadata.distribution(wanted)
+            distributions[distribution_name] = importlib.metadata.distribution(distribution_name)
         except importlib.metadata.PackageNotFoundError:
-            if wanted == name:
+            if distribution_name == name:
                 raise LabError(
                     f"{name} is absent: run `.venv/bin/pip install -e '.[dev]'`."
                 ) from None
             continue  # for another Python or system than this one
-        for requirement in found[wanted].requires or ():
+        for requirement in distributions[distribution_name].requires or ():
             match = _NAME.match(requirement)
             if match and "extra ==" not in requirement:
                 waiting.append(match[0].lower().replace("_", "-"))
-    return list(found.values())
+    return list(distributions.values())
 
 
 def _certificate(settings: Settings) -> tuple[bytes, bytes]:
@@ -168,7 +168,7 @@ def _certificate(settings: Settings) -> tuple[bytes, bytes]:
     certificate, key = settings.directory / _CERTIFICATE, settings.directory / _KEY
     if not (certificate.exists() and key.exists()):
         settings.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        made = ec.generate_private_key(ec.SECP256R1())
+        private_key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "phoenix lab")])
         now = datetime.datetime.now(datetime.UTC)
         address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
@@ -176,16 +176,16 @@ def _certificate(settings: Settings) -> tuple[bytes, bytes]:
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(name)
-            .public_key(made.public_key())
+            .public_key(private_key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(hours=1))
             .not_valid_after(now + _LIFETIME)
             .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-            .sign(made, hashes.SHA256())
+            .sign(private_key, hashes.SHA256())
         )
         key.touch(mode=0o600)
         key.write_bytes(
-            made.private_bytes(
+            private_key.private_bytes(
                 serialization.Encoding.PEM,
                 serialization.PrivateFormat.PKCS8,
                 serialization.NoEncryption(),

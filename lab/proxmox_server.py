@@ -34,8 +34,8 @@ class Hypervisor(FakePve):  # type: ignore[misc]
         self._check_lock(vm)
 
         async def body() -> None:
-            kept = [p for p in vm.config[values["disk"]].split(",") if not p.startswith("size=")]
-            vm.config[values["disk"]] = ",".join([*kept, f"size={values['size']}"])
+            others = [p for p in vm.config[values["disk"]].split(",") if not p.startswith("size=")]
+            vm.config[values["disk"]] = ",".join([*others, f"size={values['size']}"])
 
         return await self.task(vm.node, "resize", vm.vmid, user, body, vm=vm)
 
@@ -49,8 +49,8 @@ def furnish(pve: FakePve, settings: dict[str, Any]) -> None:
         existing = pve.storages.setdefault(
             storage, {"type": "zfspool", "active": 1, "files": set(), "content": ""}
         )
-        known = [kind for kind in re.split(r"[\s,]+", existing["content"]) if kind]
-        existing["content"] = ",".join(dict.fromkeys([*known, *content]))
+        kinds = [kind for kind in re.split(r"[\s,]+", existing["content"]) if kind]
+        existing["content"] = ",".join(dict.fromkeys([*kinds, *content]))
         existing |= {"avail": 900 * GIB, "total": 1000 * GIB}
     for volume, size in settings["images"].items():
         storage, _, path = volume.partition(":")

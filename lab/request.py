@@ -19,10 +19,11 @@ _CURL = ("curl", "-sS", "-o", "/dev/null", "--max-time", "20", "-w", _REPORT)
 def request(lab: LabState, settings: Settings) -> int:
     """Ask for every routed service by name, trusting the root alone; print what came.
 
-    :return: 0 if each answered as it should over a verified connection, else 1
+    Returns:
+        0 if each answered as it should over a verified connection, else 1.
     """
     model = lab_site(settings)
-    wanted = expectations(model)
+    expected = expectations(model)
     client = preflight.connect()
     # On the CA's own loopback nobody is in between, so no trust is needed to learn the root.
     if model.ca is None:
@@ -36,12 +37,12 @@ def request(lab: LabState, settings: Settings) -> int:
     visitor.put_archive("/", pack({ROOT_FILE: (answer.stdout.encode(), 0o644)}))
     say(f"a client that is no host of the site, and trusts {ROOT_FILE} alone:")
     failures = 0
-    for url, status in wanted.items():
+    for url, status in expected.items():
         result = inside.run(visitor, *_CURL, "--cacert", ROOT_FILE, url)
-        said = (result.stdout + result.stderr).strip()
-        good = result.returncode == 0 and f" {status}," in said
+        output = (result.stdout + result.stderr).strip()
+        good = result.returncode == 0 and f" {status}," in output
         failures += not good
-        print(f"  {url:<66} {said}{'' if good else f'   FAILED, expected {status}'}")
+        print(f"  {url:<66} {output}{'' if good else f'   FAILED, expected {status}'}")
     return 1 if failures else 0
 
 
@@ -50,11 +51,11 @@ def expectations(model: Site) -> dict[str, int]:
 
     The dashboard asks for a login, so it answers 401 to somebody who has none.
     """
-    found = {
+    statuses = {
         f"https://{route.fqdn}{'/dashboard/' if route.kind == 'dashboard' else route.health_path}":
             401 if route.kind == "dashboard" else 200
         for route in routes.routes(model)
     }  # fmt: skip
-    if not found:
+    if not statuses:
         raise LabError("The site routes no service, so there is nothing to ask for.")
-    return found
+    return statuses

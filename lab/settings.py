@@ -26,7 +26,7 @@ BRIDGE_HOST_PART = 254
 
 
 class LabError(Exception):
-    """The lab cannot go on; the text says what is wrong and how to mend it."""
+    """The lab cannot go on; the text says what is wrong and how to fix it."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,18 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
             f"PHOENIX_LAB_NAME={name!r} is not usable: give 1 to 20 of a-z, 0-9 and '-', "
             "beginning and ending with a letter or digit."
         )
-    wanted = environment.get("PHOENIX_LAB_SUBNET")
-    if not wanted:
+    setting = environment.get("PHOENIX_LAB_SUBNET")
+    if not setting:
         return Settings(name, subnet_for(name))
     try:
-        subnet = IPv4Network(wanted)
+        subnet = IPv4Network(setting)
     except ValueError as error:
-        raise LabError(f"PHOENIX_LAB_SUBNET={wanted!r}: {error}. Example: 198.19.90.0/24") from None
+        raise LabError(
+            f"PHOENIX_LAB_SUBNET={setting!r}: {error}. Example: 198.19.90.0/24"
+        ) from None
     if subnet.prefixlen != 24:
         raise LabError(
-            f"PHOENIX_LAB_SUBNET={wanted!r}: the site is a /24, so the lab needs one too. "
+            f"PHOENIX_LAB_SUBNET={setting!r}: the site is a /24, so the lab needs one too. "
             f"Example: {subnet.network_address}/24"
         )
     return Settings(name, subnet)

@@ -124,12 +124,12 @@ async def body_chunks(request: Request, reader: asyncio.StreamReader) -> AsyncIt
         while (await reader.readline()).strip():  # trailers
             pass
         return
-    left = int(request.headers.get("content-length", "0"))
-    while left:
-        piece = await reader.read(min(left, 65536))
+    remaining = int(request.headers.get("content-length", "0"))
+    while remaining:
+        piece = await reader.read(min(remaining, 65536))
         if not piece:
             raise ConnectionError("the client stopped in the middle of its upload")
-        left -= len(piece)
+        remaining -= len(piece)
         yield piece
 
 
@@ -180,7 +180,7 @@ class Service:
             await asyncio.sleep(min(int(query.get("ms", ["0"])[0]), MAX_SLEEP_MS) / 1000)
         elif request.path.startswith("/status/"):
             status = int(request.path.removeprefix("/status/"))
-        seen: dict[str, object] = {
+        observed: dict[str, object] = {
             "service": self.name,
             "path": request.target,
             "method": request.method,
@@ -190,8 +190,8 @@ class Service:
             ),
         }
         if length:
-            seen["body"] = {"length": length, "sha256": digest.hexdigest()}
-        writer.write(response(status, json.dumps(seen).encode(), head=request.method == "HEAD"))
+            observed["body"] = {"length": length, "sha256": digest.hexdigest()}
+        writer.write(response(status, json.dumps(observed).encode(), head=request.method == "HEAD"))
         await writer.drain()
 
     async def _stream(self, writer: asyncio.StreamWriter, key: str, kind: str) -> None:
@@ -199,12 +199,12 @@ class Service:
 
         ConnectionError where nobody asks within MAX_SLEEP_MS: the answer then stays unfinished.
         """
-        asked = self._streams[key] = asyncio.Event()
+        continued = self._streams[key] = asyncio.Event()
         try:
             head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n"
             writer.write(head.encode() + chunk(b"data: first\n\n"))
             await writer.drain()
-            await asyncio.wait_for(asked.wait(), MAX_SLEEP_MS / 1000)
+            await asyncio.wait_for(continued.wait(), MAX_SLEEP_MS / 1000)
         except TimeoutError:
             raise ConnectionError("nobody asked for the rest of the stream") from None
         finally:
@@ -289,8 +289,9 @@ async def run(
 ) -> None:
     """Wait for the certificate, then serve every service until cancelled.
 
-    :param services: name -> TCP port
-    :param service: what answers, made with a name and the certificate
+    Args:
+        services: name -> TCP port.
+        service: what answers, made with a name and the certificate.
     """
     while not certificate.refresh():
         await asyncio.sleep(POLL_SECONDS)

@@ -44,7 +44,8 @@ class LabState:
 def load(settings: Settings | None = None) -> LabState | None:
     """Read the state of the lab that the environment names; None where it was never brought up.
 
-    Raises LabError where the file is there but damaged.
+    Raises:
+        LabError: the file is there but damaged.
     """
     settings = settings or from_environment()
     path = settings.directory / FILE

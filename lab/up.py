@@ -1,4 +1,4 @@
-"""Bring a lab up, take it down, tell how it is."""
+"""Bring a lab up, take it down, show its status."""
 
 from __future__ import annotations
 
@@ -31,11 +31,14 @@ from phoenix.declaration import group_data
 
 
 def up(settings: Settings | None = None, guests: Sequence[Guest] | None = None) -> state.LabState:
-    """Bring the lab up: what runs as it should is kept, the rest is made.
+    """Bring the lab up: keep what is up to date, create the rest.
 
-    :param settings: which lab; by default what the environment says
-    :param guests: the hosts; by default those of the project's site
-    Raises LabError, which says what is wrong and how to mend it.
+    Args:
+        settings: which lab; by default what the environment says.
+        guests: the hosts; by default those of the project's site.
+
+    Raises:
+        LabError: says what is wrong and how to fix it.
     """
     settings = settings or from_environment()
     hosts = list(from_site(settings) if guests is None else guests)
@@ -132,21 +135,21 @@ def _start(
     visitor: containers.Plan,
     network_id: str,
 ) -> None:
-    wanted = {settings.container(plan.host) for plan in [*plans, visitor]}
+    desired = {settings.container(plan.host) for plan in [*plans, visitor]}
     own = {"label": f"{LABEL}={settings.name}"}
     for container in client.containers.list(all=True, filters=own):
-        if container.name not in wanted:
+        if container.name not in desired:
             container.remove(force=True, v=True)
             say(f"  removed {container.name}: the site has no such host any more")
 
     def bring(plan: containers.Plan) -> LabError | None:
         try:
-            what = containers.ensure(client, plan, settings, network_id)
+            action = containers.ensure(client, plan, settings, network_id)
             if plan is not visitor:
                 containers.wait_until_ready(client, plan, settings)
         except LabError as error:
             return error
-        containers.announce(plan, what)
+        containers.announce(plan, action)
         return None
 
     everyone = [*plans, visitor]
@@ -195,8 +198,8 @@ def _locked(settings: Settings) -> Iterator[None]:
     for directory in (settings.directory.parent, settings.directory):
         directory.mkdir(mode=0o700, exist_ok=True)
         directory.chmod(0o700)
-    what = f"another command is at work on lab {settings.name!r}"
-    with _flock(settings.directory / "lock", what):
+    reason = f"another command is at work on lab {settings.name!r}"
+    with _flock(settings.directory / "lock", reason):
         yield
 
 
@@ -210,11 +213,11 @@ def _one_builder() -> Iterator[None]:
 
 
 @contextmanager
-def _flock(path: Path, what: str) -> Iterator[None]:
+def _flock(path: Path, reason: str) -> Iterator[None]:
     with path.open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"{what}: waiting for it")
+            say(f"{reason}: waiting for it")
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield

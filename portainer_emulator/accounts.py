@@ -165,7 +165,7 @@ class Accounts:
         cookie = f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict"
         return json_answer({"jwt": token}, headers={"Set-Cookie": cookie})
 
-    def me(self, request: Request) -> Answer:
+    def current_user(self, request: Request) -> Answer:
         """GET /users/me."""
         hidden = {key: value for key, value in request.user.items() if key != "Password"}
         return json_answer(hidden)
@@ -175,9 +175,9 @@ class Accounts:
         self.limiter.check(request.client)
         body = request.json()
         old, new = body.get("password"), body.get("newpassword")
-        for value, what in ((old, "Invalid current password"), (new, "Invalid new password")):
+        for value, message in ((old, "Invalid current password"), (new, "Invalid new password")):
             if not isinstance(value, str) or not value:
-                raise HttpError(400, "Invalid request payload", what)
+                raise HttpError(400, "Invalid request payload", message)
         with self.store.lock:
             user = self.store.find("users", int(request.args["id"]))
             if user is None:

@@ -74,7 +74,7 @@ class Compose:
             env = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
             env["DOCKER_HOST"] = docker_host
             try:
-                done = subprocess.run(
+                result = subprocess.run(
                     command + words,
                     cwd=directory or "/",
                     env=env,
@@ -86,8 +86,8 @@ class Compose:
                 )
             except (OSError, subprocess.TimeoutExpired) as error:
                 raise ComposeError(str(error)) from None
-        if done.returncode != 0:
-            raise ComposeError(done.stderr.strip() or f"compose ended with {done.returncode}")
+        if result.returncode != 0:
+            raise ComposeError(result.stderr.strip() or f"compose ended with {result.returncode}")
 
     @contextmanager
     def _docker_host(self, row: Row) -> Iterator[str]:

@@ -98,11 +98,11 @@ class _Frames:
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self.held = b""
+        self.buffer = b""
 
     def feed(self, data: bytes) -> bytes | None:
         """The payload of all whole frames; None once the client closes. Answers pings."""
-        self.held += data
+        self.buffer += data
         payload = b""
         while (frame := self._take()) is not None:
             opcode, body = frame
@@ -116,20 +116,20 @@ class _Frames:
         return payload
 
     def _take(self) -> tuple[int, bytes] | None:
-        held = self.held
-        if len(held) < 2:
+        buffer = self.buffer
+        if len(buffer) < 2:
             return None
-        if not held[1] & 0x80:  # clients must mask (RFC 6455, 5.1)
+        if not buffer[1] & 0x80:  # clients must mask (RFC 6455, 5.1)
             return _CLOSE, b""
-        size, at = held[1] & 0x7F, 2
+        size, at = buffer[1] & 0x7F, 2
         extended = {126: 2, 127: 8}.get(size, 0)
         if extended:
-            size = int.from_bytes(held[2 : 2 + extended], "big")
+            size = int.from_bytes(buffer[2 : 2 + extended], "big")
             at += extended
         end = at + 4 + size
-        if len(held) < end:
+        if len(buffer) < end:
             return None
-        mask = held[at : at + 4]
-        body = bytes(byte ^ mask[i % 4] for i, byte in enumerate(held[at + 4 : end]))
-        self.held = held[end:]
-        return held[0] & 0x0F, body
+        mask = buffer[at : at + 4]
+        body = bytes(byte ^ mask[i % 4] for i, byte in enumerate(buffer[at + 4 : end]))
+        self.buffer = buffer[end:]
+        return buffer[0] & 0x0F, body

@@ -57,15 +57,15 @@ class Environments:
         """GET /endpoints."""
         rows = self.store.rows("endpoints")
         name = request.query.get("name")
-        found = [row for row in rows if name is None or row["Name"] == name]
-        counts = {"X-Total-Count": str(len(found)), "X-Total-Available": str(len(rows))}
+        matches = [row for row in rows if name is None or row["Name"] == name]
+        counts = {"X-Total-Count": str(len(matches)), "X-Total-Available": str(len(rows))}
         bare = request.query.get("excludeSnapshots") == "true"
-        return json_answer([_shown(row, bare) for row in found], headers=counts)
+        return json_answer([_public(row, bare) for row in matches], headers=counts)
 
     def show(self, request: Request) -> Answer:
         """GET /endpoints/{id}."""
         bare = request.query.get("excludeSnapshot") == "true"
-        return json_answer(_shown(self.get(int(request.args["id"])), bare))
+        return json_answer(_public(self.get(int(request.args["id"])), bare))
 
     def create(self, request: Request) -> Answer:
         """POST /endpoints: multipart; the agent is pinged and a snapshot taken first."""
@@ -97,8 +97,10 @@ class Environments:
         row, body = self.get(int(request.args["id"])), request.json()
         name = body.get("name")
         with self.store.lock:
-            taken = [r for r in self.store.rows("endpoints") if r["Name"] == name and r is not row]
-            if taken:
+            duplicates = [
+                r for r in self.store.rows("endpoints") if r["Name"] == name and r is not row
+            ]
+            if duplicates:
                 raise HttpError(409, _NOT_UNIQUE)
             for field, key in (("Name", "name"), ("URL", "url"), ("PublicURL", "publicurl"),
                                ("GroupId", "groupid"), ("TagIds", "tagids")):  # fmt: skip
@@ -193,10 +195,10 @@ class Environments:
             OSError: Docker can't be asked.
         """
         filters = quote(json.dumps({"label": [f"com.docker.compose.project={project}"]}))
-        status, found = self.call(row, "GET", f"/containers/json?all=1&filters={filters}")
+        status, containers = self.call(row, "GET", f"/containers/json?all=1&filters={filters}")
         if status != 200:
             raise OSError(f"Docker answered {status}")
-        return found or []
+        return containers or []
 
     def _ping(self, url: str, tls: bool) -> str:
         """The agent's version, by ``GET /ping`` with three seconds to answer."""
@@ -261,5 +263,5 @@ def _row(name: str, kind: int, form: dict[str, str], tls: bool) -> Row:
     }
 
 
-def _shown(row: Row, bare: bool) -> Row:
+def _public(row: Row, bare: bool) -> Row:
     return {**row, "Snapshots": []} if bare else row

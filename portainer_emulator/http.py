@@ -203,12 +203,12 @@ def body_chunks(handler: Handler, *, framed: bool = False) -> Any:
                 yield data
             if size == 0:
                 return
-    left = int(handler.headers.get("Content-Length") or 0)
-    while left:
-        data = handler.rfile.read1(min(left, 65536))
+    remaining = int(handler.headers.get("Content-Length") or 0)
+    while remaining:
+        data = handler.rfile.read1(min(remaining, 65536))
         if not data:
             return
-        left -= len(data)
+        remaining -= len(data)
         yield data
 
 

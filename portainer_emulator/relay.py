@@ -106,9 +106,9 @@ def _send_head(upstream: socket.socket, handler: Handler, extra: dict[str, str])
         while b"\r\n" not in head and (data := upstream.recv(65536)):
             head += data
         if head:
-            status, _, rest = head.partition(b"\r\n")
+            status, _, headers = head.partition(b"\r\n")
             added = "".join(f"{name}: {value}\r\n" for name, value in extra.items()).encode()
-            handler.wfile.write(status + b"\r\n" + added + rest)
+            handler.wfile.write(status + b"\r\n" + added + headers)
 
 
 def buffered(handler: Handler) -> bytes:
@@ -122,48 +122,48 @@ def buffered(handler: Handler) -> bytes:
 
 
 def duplex(
-    left: socket.socket,
-    right: socket.socket,
+    client: socket.socket,
+    server: socket.socket,
     first: bytes = b"",
-    to_right: Callable[[bytes], bytes | None] = lambda data: data,
-    to_left: Callable[[bytes], bytes | None] = lambda data: data,
+    to_server: Callable[[bytes], bytes | None] = lambda data: data,
+    to_client: Callable[[bytes], bytes | None] = lambda data: data,
 ) -> None:
-    """Copies both ways, in one thread, until `right` ends.
+    """Copies both ways, in one thread, until `server` ends.
 
     Args:
-        first: bytes of `left` that were read before.
-        to_right, to_left: rewrite a piece; None ends the copy.
+        first: bytes of `client` that were read before.
+        to_server, to_client: rewrite a piece; None ends the copy.
 
-    An end of `left` is passed on where `right` can be half-closed; TLS can't in Python.
+    An end of `client` is passed on where `server` can be half-closed; TLS can't in Python.
     """
-    reading = [left, right]
+    reading = [client, server]
     waiting: float | None = None
     with contextlib.suppress(OSError):
-        if first and (changed := to_right(first)):
-            _send(right, changed)
+        if first and (changed := to_server(first)):
+            _send(server, changed)
         while True:
-            ready = _ready(reading, waiting)
-            if not ready:
+            readable = _readable(reading, waiting)
+            if not readable:
                 return
-            for sock in ready:
+            for sock in readable:
                 data = _receive(sock)
                 if data is None:
                     continue
                 if not data:
-                    if sock is right:
+                    if sock is server:
                         return
-                    reading, waiting = [right], _pass_end_on(right)
+                    reading, waiting = [server], _pass_end_on(server)
                     break
-                changed = (to_right if sock is left else to_left)(data)
+                changed = (to_server if sock is client else to_client)(data)
                 if changed is None:
                     return
-                _send(right if sock is left else left, changed)
+                _send(server if sock is client else client, changed)
 
 
-def _ready(reading: list[socket.socket], seconds: float | None) -> list[socket.socket]:
+def _readable(reading: list[socket.socket], seconds: float | None) -> list[socket.socket]:
     """The sockets with something to read; what TLS has decrypted already comes first."""
-    held = [sock for sock in reading if isinstance(sock, ssl.SSLSocket) and sock.pending()]
-    return list(held) or select.select(reading, [], [], seconds)[0]
+    buffered = [sock for sock in reading if isinstance(sock, ssl.SSLSocket) and sock.pending()]
+    return list(buffered) or select.select(reading, [], [], seconds)[0]
 
 
 def _pass_end_on(sock: socket.socket) -> float | None:

@@ -91,7 +91,7 @@ class Portainer:
             route("POST", "/api/auth", accounts.login),
         ]
         private = [
-            route("GET", "/api/users/me", accounts.me),
+            route("GET", "/api/users/me", accounts.current_user),
             route("PUT", "/api/users/{id}/passwd", accounts.change_password),
             route("GET", "/api/users/{id}/tokens", accounts.keys),
             route("POST", "/api/users/{id}/tokens", accounts.create_key),

@@ -70,17 +70,17 @@ class Stacks:
         bad = HttpError(400, "Invalid query parameter: filters", "Invalid filters")
         try:
             filters = json.loads(request.query.get("filters") or "{}")
-            wanted = filters.get("EndpointID", 0)
+            endpoint_id = filters.get("EndpointID", 0)
         except (ValueError, AttributeError):
             raise bad from None
-        if not isinstance(wanted, int) or isinstance(wanted, bool):
+        if not isinstance(endpoint_id, int) or isinstance(endpoint_id, bool):
             raise bad
-        rows = [r for r in self.store.rows("stacks") if wanted in (0, r["EndpointId"])]
-        return json_answer([self._shown(row) for row in rows])
+        rows = [r for r in self.store.rows("stacks") if endpoint_id in (0, r["EndpointId"])]
+        return json_answer([self._public(row) for row in rows])
 
     def show(self, request: Request) -> Answer:
         """GET /stacks/{id}."""
-        return json_answer(self._shown(self._get(request)))
+        return json_answer(self._public(self._get(request)))
 
     def file(self, request: Request) -> Answer:
         """GET /stacks/{id}/file: byte for byte what was sent."""
@@ -91,7 +91,7 @@ class Stacks:
             raise HttpError(500, "Unable to retrieve Compose file from disk", str(error)) from None
         return json_answer({"StackFileContent": content})
 
-    def _shown(self, row: Row) -> Row:
+    def _public(self, row: Row) -> Row:
         new = {"DeploymentStartStatus", "DeploymentStatus"}
         return {k: v for k, v in row.items() if self.asynchronous or k not in new}
 
@@ -152,7 +152,7 @@ class Stacks:
                 self.store.save()
         if self.asynchronous:
             self._later(row, lambda: self._up(row, endpoint))
-            return json_answer(self._shown(row))
+            return json_answer(self._public(row))
         try:
             self._up(row, endpoint)
         except ComposeError as error:
@@ -162,17 +162,17 @@ class Stacks:
         with self.store.lock:
             self.store.rows("stacks").append(row)
             self.store.save()
-        return json_answer(self._shown(row))
+        return json_answer(self._public(row))
 
     def _check_unique(self, name: str, endpoint: Row) -> None:
         rows = [row for row in self.store.rows("stacks") if row["Name"].lower() == name]
         unique = not any(row["EndpointId"] == endpoint["Id"] for row in rows)
         try:
-            taken = bool(self.environments.project_containers(endpoint, name))
+            occupied = bool(self.environments.project_containers(endpoint, name))
         except OSError as error:
             raise HttpError(500, "Unable to check for name collision", str(error)) from None
         # Containers alone, without any stack of the name, are deployed over (source 2.23).
-        if (not unique or taken) and rows:
+        if (not unique or occupied) and rows:
             raise HttpError(409, f"A stack with the normalized name '{name}' already exists")
 
     def _new_row(
@@ -246,7 +246,7 @@ class Stacks:
                 raise HttpError(500, str(error), str(error)) from None
             row |= fresh
             self._touch(row)
-        return json_answer(self._shown(row))
+        return json_answer(self._public(row))
 
     def _update_later(
         self, row: Row, endpoint: Row, content: str, env: list[Row] | None, flags: dict[str, bool]
@@ -275,7 +275,7 @@ class Stacks:
                 raise
 
         self._later(row, deploy)
-        return json_answer(self._shown(row))
+        return json_answer(self._public(row))
 
     def _touch(self, row: Row) -> None:
         """An update detaches from git and moves the date."""
@@ -293,10 +293,10 @@ class Stacks:
         if self.asynchronous and row["Status"] != INACTIVE:
             raise HttpError(409, "Stack is already active")
         try:
-            taken = self.environments.project_containers(endpoint, row["Name"])
+            leftovers = self.environments.project_containers(endpoint, row["Name"])
         except OSError as error:
             raise HttpError(500, "Unable to check for name collision", str(error)) from None
-        if taken:
+        if leftovers:
             raise HttpError(409, f"A stack with the name '{row['Name']}' is already running")
         if row["Status"] == ACTIVE:
             raise HttpError(400, "Stack is already active")
@@ -311,7 +311,7 @@ class Stacks:
                 raise HttpError(500, "Unable to start stack", str(error)) from None
             row["Status"] = ACTIVE
             self.store.save()
-        return json_answer(self._shown(row))
+        return json_answer(self._public(row))
 
     def stop(self, request: Request) -> Answer:
         """POST /stacks/{id}/stop."""
@@ -322,7 +322,7 @@ class Stacks:
         self._down(row, endpoint, "Unable to stop stack")
         row["Status"] = INACTIVE
         self.store.save()
-        return json_answer(self._shown(row))
+        return json_answer(self._public(row))
 
     def delete(self, request: Request) -> Answer:
         """DELETE /stacks/{id}; a missing endpointId is endpoint 0, which doesn't exist."""
@@ -404,12 +404,12 @@ class Stacks:
 
 def _env(body: Row) -> list[Row] | None:
     """The payload's environment; absent and null are the same, and wipe."""
-    found = body.get("env")
-    if found is None:
+    pairs = body.get("env")
+    if pairs is None:
         return None
-    good = isinstance(found, list) and all(
-        isinstance(pair, dict) and isinstance(pair.get("name"), str) for pair in found
+    good = isinstance(pairs, list) and all(
+        isinstance(pair, dict) and isinstance(pair.get("name"), str) for pair in pairs
     )
     if not good:
         raise HttpError(400, "Invalid request payload", "json: cannot unmarshal into field .Env")
-    return [{"name": pair["name"], "value": str(pair.get("value", ""))} for pair in found]
+    return [{"name": pair["name"], "value": str(pair.get("value", ""))} for pair in pairs]

@@ -61,8 +61,8 @@ class Store:
 
     def rows(self, table: str) -> list[Row]:
         """A table; change its rows under `lock` and `save`."""
-        found: list[Row] = self.data[table]
-        return found
+        rows: list[Row] = self.data[table]
+        return rows
 
     def find(self, table: str, row_id: int, key: str = "Id") -> Row | None:
         """One row."""

@@ -13,12 +13,12 @@ from docker import DockerClient  # type: ignore[import-untyped]
 from docker.errors import APIError  # type: ignore[import-untyped]
 
 from lab import portainer as emulator
-from lab.artifacts import MOUNT, place, sha256
+from lab.artifacts import MOUNT, link_or_copy, sha256
 from lab.image import PUBLIC_IMAGE, Images, build, exists, pack
 from lab.progress import say, timed
 from lab.settings import LabError, Settings, cache_directory
 
-_HERE = Path(__file__).resolve().parent
+_DIRECTORY = Path(__file__).resolve().parent
 _DOCKERFILE = """\
 ARG ROOTFS
 FROM $ROOTFS AS app
@@ -53,8 +53,11 @@ def ensure(
 ) -> Published:
     """Make and publish what is absent.
 
-    :param upstream: role -> upstream's pinned reference, for the roles that have one
-    Raises LabError where an image cannot be built or saved.
+    Args:
+        upstream: role -> upstream's pinned reference, for the roles that have one.
+
+    Raises:
+        LabError: an image cannot be built or saved.
     """
     references: dict[str, str] = {}
     real = []
@@ -65,8 +68,8 @@ def ensure(
                 references[role] = reference
                 real.append(role)
     if "portainer" not in references or "portainer-agent" not in references:
-        made = emulator.build(client, images.base)
-        references |= {"portainer": made.server, "portainer-agent": made.agent}
+        built = emulator.build(client, images.base)
+        references |= {"portainer": built.server, "portainer-agent": built.agent}
         real = [role for role in real if not role.startswith("portainer")]
     context = _context()
     digest = hashlib.sha256(images.base.encode() + b"\0" + context).hexdigest()[:16]
@@ -82,7 +85,7 @@ def ensure(
 
 def _context() -> bytes:
     names = ("__init__.py", "standin.py", "stacks/__init__.py", "stacks/qdrant.py")
-    files = {f"lab/{name}": ((_HERE.parent / name).read_bytes(), 0o644) for name in names}
+    files = {f"lab/{name}": ((_DIRECTORY.parent / name).read_bytes(), 0o644) for name in names}
     return pack({"Dockerfile": (_DOCKERFILE.encode(), 0o644), **files})
 
 
@@ -107,20 +110,20 @@ def _publish(
         "docker": [references[role] for role in ("portainer-agent", "qdrant", "app")],
     }
     archives: dict[str, dict[str, str]] = {}
-    for share, wanted in shares.items():
-        ids = [client.images.get(reference).id for reference in wanted]
-        digest = hashlib.sha256("\n".join([*wanted, *ids]).encode()).hexdigest()[:16]
+    for share, share_references in shares.items():
+        ids = [client.images.get(reference).id for reference in share_references]
+        digest = hashlib.sha256("\n".join([*share_references, *ids]).encode()).hexdigest()[:16]
         archive = cache_directory() / f"images-{share}-{digest}.tar"
         if not archive.exists():
             with timed(f"archive {archive.name}"):
-                _save(client, wanted, archive)
-            for old in archive.parent.glob(f"images-{share}-*.tar"):
-                if old != archive:
-                    old.unlink()
+                _save(client, share_references, archive)
+            for outdated in archive.parent.glob(f"images-{share}-*.tar"):
+                if outdated != archive:
+                    outdated.unlink()
         target = settings.directory / "artifacts" / archive.name
-        place(archive, target)
+        link_or_copy(archive, target)
         entry = {"url": f"file://{MOUNT}/{archive.name}", "sha256": sha256(target)}
-        archives |= dict.fromkeys(wanted, entry)
+        archives |= dict.fromkeys(share_references, entry)
     return archives
 
 

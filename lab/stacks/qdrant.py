@@ -40,24 +40,28 @@ def answer_to(method: str, path: str, body: bytes, store: Path = STORE) -> tuple
         return 200, f"{path[1:]} check passed"
     if path == "/":
         return 200, json.dumps({"title": "qdrant - vector search engine", "version": "stand-in"})
-    kept: dict[str, object] = json.loads(store.read_text()) if store.exists() else {}
+    collections: dict[str, object] = json.loads(store.read_text()) if store.exists() else {}
     if path == _COLLECTIONS and method == "GET":
-        return 200, _result({"collections": [{"name": name} for name in sorted(kept)]})
+        return 200, _result({"collections": [{"name": name} for name in sorted(collections)]})
     name = path.removeprefix(f"{_COLLECTIONS}/")
     if not path.startswith(f"{_COLLECTIONS}/") or not name or "/" in name:
         return 404, ""
     if method == "GET":
-        return (200, _result(kept[name])) if name in kept else (404, _error(f"{name} not found"))
+        return (
+            (200, _result(collections[name]))
+            if name in collections
+            else (404, _error(f"{name} not found"))
+        )
     if method == "PUT":
-        if name in kept:
+        if name in collections:
             return 409, _error(f"Collection `{name}` already exists!")
-        kept[name] = json.loads(body or b"{}")
+        collections[name] = json.loads(body or b"{}")
     elif method == "DELETE":
-        kept.pop(name, None)
+        collections.pop(name, None)
     else:
         return 405, ""
     fresh = store.with_suffix(".new")
-    fresh.write_text(json.dumps(kept))
+    fresh.write_text(json.dumps(collections))
     fresh.replace(store)
     return 200, _result(True)
 

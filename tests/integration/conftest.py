@@ -42,7 +42,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     for item in session.items:
         if item.path.is_relative_to(HERE):
             given = item.get_closest_marker("timeout")
-            seconds = (given.args[0] if given else 300) * projects.patience()
+            seconds = (given.args[0] if given else 300) * projects.deadline_factor()
             item.add_marker(pytest.mark.timeout(seconds, func_only=True), append=False)
 
 

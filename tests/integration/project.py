@@ -21,7 +21,7 @@ from lab.settings import ROOT
 RUN_SECONDS = 300
 """How long one run of pyinfra may take, and how long it may be silent, on a quiet machine."""
 COMMAND_SECONDS = 600
-patience = cache(pace.patience)
+deadline_factor = cache(pace.deadline_factor)
 """What every deadline is multiplied by, measured once in each process."""
 COPIED = ("config.py", "deploys", "facts", "group_data", "inventories", "operations", "phoenix",
           "stacks")  # fmt: skip
@@ -34,7 +34,7 @@ class DeadlineError(AssertionError):
 def missed(what: str, seconds: float, said: str = "") -> DeadlineError:
     """The error for `what`; the text tells how the deadline came about."""
     return DeadlineError(
-        f"{what} had no end in {seconds:.0f} s ({patience():g} times a quiet machine's; "
+        f"{what} had no end in {seconds:.0f} s ({deadline_factor():g} times a quiet machine's; "
         f"{pace.VARIABLE} sets another factor)\n{said}"
     )
 
@@ -104,7 +104,7 @@ class Project:
         self, *words: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """The command `phoenix` on the lab's inventory; logs and locks of its own."""
-        seconds = COMMAND_SECONDS * patience()
+        seconds = COMMAND_SECONDS * deadline_factor()
         try:
             return subprocess.run(
                 [sys.executable, "-m", "phoenix", *words],
@@ -178,7 +178,7 @@ class Started:
         Raises:
             DeadlineError: it told nothing for RUN_SECONDS, or had no end in four times that.
         """
-        seconds = RUN_SECONDS * patience()
+        seconds = RUN_SECONDS * deadline_factor()
         started, told, size = time.monotonic(), time.monotonic(), -1
         while not self.ends_within(1):
             now = time.monotonic()

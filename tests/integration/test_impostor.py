@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from phoenix.components.acme.config import CERTIFICATES
-from tests.integration.project import patience
+from tests.integration.project import deadline_factor
 from tests.integration.site_lab import SiteLab, seen
 
 SERVER = (Path(__file__).parent / "impostor.py").read_text()
@@ -69,7 +69,7 @@ def impostor(site: SiteLab, make_pair: Callable[[SiteLab], None]) -> Iterator[No
         site.sh("traefik", f"systemctl stop {UNIT}.service; rm -rf {FOLDER}")
         site.sh("traefik", "systemctl start traefik.service", ok=True)
         # Traefik listens before it has its routes.
-        end = time.monotonic() + 30 * patience()
+        end = time.monotonic() + 30 * deadline_factor()
         while answers := [found for route in site.backends if (found := site.serves(route))]:
             assert time.monotonic() < end, answers
             time.sleep(0.2)

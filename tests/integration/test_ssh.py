@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.integration.project import Project, patience
+from tests.integration.project import Project, deadline_factor
 from tests.integration.site_lab import SiteLab
 
 DROP_IN = "phoenix/components/base/sshd.conf"
@@ -16,7 +16,7 @@ LIVE = "/etc/ssh/sshd_config.d/10-phoenix.conf"
 
 def can_log_in(site: SiteLab, host: str) -> None:
     """A server that has just been told to read its files anew may need a moment for it."""
-    end = time.monotonic() + 30 * patience()
+    end = time.monotonic() + 30 * deadline_factor()
     while (done := site.ssh(host)).returncode != 0:
         assert time.monotonic() < end, done.stderr
         time.sleep(0.5)

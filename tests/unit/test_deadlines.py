@@ -32,13 +32,13 @@ def test_factor_grows_with_the_time_that_the_machine_needs() -> None:
 def test_the_environment_sets_the_factor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "measured", lambda: pytest.fail("measured though it was given"))
     monkeypatch.setenv(pace.VARIABLE, "2.5")
-    assert pace.patience() == 2.5
+    assert pace.deadline_factor() == 2.5
     monkeypatch.setenv(pace.VARIABLE, "0")
     with pytest.raises(ValueError, match="not above 0"):
-        pace.patience()
+        pace.deadline_factor()
     monkeypatch.setattr(pace, "measured", lambda: 3 * pace.QUIET_SECONDS)
     monkeypatch.delenv(pace.VARIABLE)
-    assert pace.patience() == 3 * pace.LEAST
+    assert pace.deadline_factor() == 3 * pace.LEAST
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
@@ -46,7 +46,7 @@ def test_a_lab_that_does_not_come_up_is_one_failure(tmp_path: Path, workers: str
     done = run_pytest(
         "-n", workers, "--dist", "loadfile", "tests/integration/test_chain.py",
         "tests/integration/test_refusals.py",
-        CI="1", DOCKER_HOST=f"unix://{tmp_path}/none.sock", PHOENIX_TEST_PATIENCE="1",
+        CI="1", DOCKER_HOST=f"unix://{tmp_path}/none.sock", PHOENIX_TEST_DEADLINE_FACTOR="1",
         TMPDIR=str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
@@ -69,11 +69,11 @@ def test_the_end_names_the_deadlines_that_passed(tmp_path: Path) -> None:
         "def test_wrong():\n    assert 1 == 2\n"
     )
     done = run_pytest(str(tmp_path), "-p", "tests.conftest", "--rootdir", str(tmp_path),
-                      PHOENIX_TEST_PATIENCE="2", PYTHONPATH=str(ROOT))  # fmt: skip
+                      PHOENIX_TEST_DEADLINE_FACTOR="2", PYTHONPATH=str(ROOT))  # fmt: skip
     assert done.returncode == 1
     _, _, told = done.stdout.partition("deadlines that passed")
     lines = [line for line in told.splitlines() if "::" in line and not line.startswith("FAILED")]
     assert len(lines) == 2, done.stdout
     said = "pyinfra deploys/all.py had no end in 600 s (2 times a quiet machine's; "
-    assert lines[0].endswith(f"test_run: {said}PHOENIX_TEST_PATIENCE sets another factor)")
+    assert lines[0].endswith(f"test_run: {said}PHOENIX_TEST_DEADLINE_FACTOR sets another factor)")
     assert "test_slow: Timeout (>0.2s)" in lines[1]
