@@ -25,7 +25,7 @@ with setting_errors():
     parts = backups.parts("backup_parts")
     if site().portainer is None:
         parts = tuple(name for name in parts if name != "portainer")
-    seal = backups.seal()
+    cipher = backups.cipher()
     if not host.data.get("backup_to"):
         raise BackupError("backup_to is missing: --data backup_to=DIRECTORY on this machine")
 
@@ -49,7 +49,7 @@ if site_host() in (ca, site().portainer):
         site=site(),
         parts=parts,
         directory=Path(host.data.backup_to).expanduser(),
-        lock=seal,
+        cipher=cipher,
         revision=backups.revision(),
         store=secrets(),
         writer=site_host() == ca,

@@ -1,4 +1,4 @@
-"""What deploys/backup.py and restore.py are told by `--data`, and the backup that was opened."""
+"""The `--data` settings of deploys/backup.py and restore.py, and the backup to restore."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def parts(setting: str) -> tuple[str, ...]:
     Raises:
         BackupError: there is no such part.
     """
-    named = words(setting)
-    for name in named:
+    names = words(setting)
+    for name in names:
         if name not in backup.PARTS:
             raise backup.BackupError(
                 f"{setting}: there is no part {name!r}; there are {', '.join(backup.PARTS)}"
             )
-    return tuple(name for name in backup.PARTS if name in named or not named)
+    return tuple(name for name in backup.PARTS if name in names or not names)
 
 
 def flag(setting: str) -> bool:
@@ -50,13 +50,13 @@ def flag(setting: str) -> bool:
     return bool(value)
 
 
-def seal() -> backup.Seal:
+def cipher() -> backup.Cipher:
     """How this site's backups are encrypted.
 
     Raises:
-        BackupError: see `phoenix.backup.seal`.
+        BackupError: see `phoenix.backup.cipher`.
     """
-    return backup.seal(settings().backup_recipients, secrets().find(BACKUP_PASSPHRASE))
+    return backup.cipher(settings().backup_recipients, secrets().find(BACKUP_PASSPHRASE))
 
 
 def opened() -> backup.Backup:
@@ -75,9 +75,9 @@ def opened() -> backup.Backup:
 @cache
 def _opened(source: Path, identity: Path | None) -> backup.Backup:
     passphrase = secrets().find(BACKUP_PASSPHRASE)
-    found = backup.load(source.expanduser(), backup.opener(identity, passphrase))
-    backup.check(found, site())
-    return found
+    loaded = backup.load(source.expanduser(), backup.decryptor(identity, passphrase))
+    backup.check(loaded, site())
+    return loaded
 
 
 @cache

@@ -18,27 +18,27 @@ from phoenix.backup import BackupError
 from phoenix.site.roles import guest_with
 
 with setting_errors():
-    given = backups.opened()
+    loaded = backups.opened()
     replace = backups.flag("restore_replace")
-    parts = [name for name in backups.parts("restore_parts") if name in given.parts]
+    parts = [name for name in backups.parts("restore_parts") if name in loaded.parts]
     for name in backups.words("restore_parts"):
-        if name not in given.parts:
+        if name not in loaded.parts:
             raise BackupError(f"restore_parts: the backup has no part {name}")
     ca = guest_with(site(), "step_ca")
     # All refusals come here, before the first change: with -y no operation is looked at before.
     if site_host() == ca and "secrets" in parts:
-        restore.secrets_to_take(given, secrets(), replace=replace)
+        restore.secrets_to_take(loaded, secrets(), replace=replace)
     if site_host() == ca and "ca" in parts:
-        restore.ca_step(given, replace=replace)
+        restore.ca_step(loaded, replace=replace)
     if site_host() == site().portainer and "portainer" in parts:
-        restore.portainer_step(given, replace=replace)
+        restore.portainer_step(loaded, replace=replace)
 
 if site_host() == ca and "secrets" in parts:
     restore.secrets(
-        name="Restore: generated secrets", given=given, store=secrets(), replace=replace
+        name="Restore: generated secrets", loaded=loaded, store=secrets(), replace=replace
     )
 if site_host() == ca and "ca" in parts:
-    restore.ca(name="Restore: the CA", given=given, replace=replace)
+    restore.ca(name="Restore: the CA", loaded=loaded, replace=replace)
 
 # What the two need around them; nothing of it changes where it stands already.
 if "ca" in parts or "portainer" in parts:
@@ -50,8 +50,8 @@ if "ca" in parts:  # else a lost CA would be made anew here
 if "portainer" in parts:
     local.include("deploys/docker.py")
     if site_host() == site().portainer:
-        restore.portainer(name="Restore: Portainer", given=given, replace=replace)
+        restore.portainer(name="Restore: Portainer", loaded=loaded, replace=replace)
         if "secrets" not in parts:
             restore.administrator(
-                name="Restore: Portainer's password", given=given, store=secrets()
+                name="Restore: Portainer's password", loaded=loaded, store=secrets()
             )

@@ -1,4 +1,4 @@
-"""What stands where a backup's parts would be put back, and whose it is."""
+"""The data at the places that a backup is restored to, and their identity."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from facts.command import script
 from facts.host_fact import HostFact, asked
 from phoenix.backup.archive import BackupError
 from phoenix.backup.contents import IDENTITY_FILES, PORTAINER_KEY
-from phoenix.backup.restoring import Found, parse_found
+from phoenix.backup.restoring import PresentData, parse_present_data
 from phoenix.components.step_ca.config import DIRECTORY
 from phoenix.shell import Script
 
@@ -35,16 +35,16 @@ echo there; cd "$d"
 )
 
 
-class _Here(HostFact[Found]):
+class _PresentDataFact(HostFact[PresentData]):
     @override
-    def parse(self, lines: list[str]) -> Found:
+    def parse(self, lines: list[str]) -> PresentData:
         try:
-            return parse_found(lines)
+            return parse_present_data(lines)
         except BackupError as error:
             raise FactProcessError(str(error)) from error
 
 
-class CaHere(_Here):
+class CaData(_PresentDataFact):
     """Whether the CA's directory is there, which CA it is, and which backup it came from.
 
     Its identity is that of `phoenix.backup.contents.ca_identity`, given only beside a database.
@@ -55,7 +55,7 @@ class CaHere(_Here):
         return asked(script(_CA, directory))
 
 
-class PortainerHere(_Here):
+class PortainerData(_PresentDataFact):
     """Whether the Docker volume holds data, of which server, and which backup they came from."""
 
     @override

@@ -1,4 +1,4 @@
-"""Backups: parts are read from their guests, and become one proven file on the control machine.
+"""Backups: parts are read from their guests, and become one verified file on the control machine.
 
 Everything passes through this process's memory. Give operations a ``name=``.
 """
@@ -38,7 +38,7 @@ _collected: dict[str, backup.Part] = {}
 class Source:
     """Where a part is: `path` is a directory or a Docker volume, `members` what of it is taken.
 
-    `unit` stands still meanwhile; `program` is what wrote the data, with its version.
+    `unit` is stopped meanwhile; `program` is what wrote the data, with its version.
     """
 
     part: Literal["ca", "portainer"]
@@ -68,37 +68,37 @@ def written(
     site: Site,
     parts: Sequence[str],
     directory: Path,
-    lock: backup.Seal,
+    cipher: backup.Cipher,
     *,
     revision: str = "",
     store: SecretStore | None = None,
     writer: bool = True,
 ) -> Commands:
-    """Write what was collected into one new encrypted file, and prove it.
+    """Write what was collected into one new encrypted file, and verify it.
 
     Args:
         parts: the parts that must be in it.
         directory: where the file is made, on the control machine.
-        lock: to whom it is encrypted.
+        cipher: how it is encrypted.
         revision: the project's git commit.
-        store: the generated secrets, part "secrets" where they are asked for.
+        store: the generated secrets, part "secrets" where `parts` names it.
         writer: False on a host that writes nothing, and takes part so that its own part is read
             before the other writes.
     """
     if not writer:
         host.noop("the backup is written once")
         return
-    yield locally(lambda: _write(site, parts, directory, lock, revision, store))
+    yield locally(lambda: _write(site, parts, directory, cipher, revision, store))
 
 
 def _collect(source: Source) -> None:
     words = (source.unit, str(LIMIT_MIB << 10), source.path, *source.members)
-    done, output = host.run_shell_command(
+    succeeded, output = host.run_shell_command(
         script(Script("backup-collect", files.text("backup/collect.sh")), *words),
         print_output=False,
         print_input=False,
     )
-    if not done:
+    if not succeeded:
         raise OperationError(output.stderr or f"the copy of {source.path} failed")
     try:
         data = base64.b64decode("".join(output.stdout_lines), validate=True)
@@ -112,25 +112,27 @@ def _write(
     site: Site,
     parts: Sequence[str],
     directory: Path,
-    lock: backup.Seal,
+    cipher: backup.Cipher,
     revision: str,
     store: SecretStore | None,
 ) -> None:
-    found = [_collected[name] for name in parts if name in _collected]
+    collected_parts = [_collected[name] for name in parts if name in _collected]
     absent = [name for name in parts if name != "secrets" and name not in _collected]
     if absent:
         raise OperationError(
             f"no backup was written: {', '.join(absent)} could not be read (see above), or --limit "
             "leaves its guest out; backup_parts names the parts to take"
         )
-    if store is not None and "secrets" in parts and (kept := store.dump()) is not None:
-        found.append(backup.Part("secrets", "control machine", "phoenix", kept))
-    made = backup.make(site, found, created=datetime.now(UTC), revision=revision)
-    path = backup.save(made, directory, lock, lambda written: backup.check(written, site))
-    sizes = ", ".join(f"{part.name} {(part.size + 1023) >> 10} KiB" for part in made.manifest.parts)
+    if store is not None and "secrets" in parts and (dump := store.dump()) is not None:
+        collected_parts.append(backup.Part("secrets", "control machine", "phoenix", dump))
+    new_backup = backup.make(site, collected_parts, created=datetime.now(UTC), revision=revision)
+    path = backup.save(new_backup, directory, cipher, lambda saved: backup.check(saved, site))
+    sizes = ", ".join(
+        f"{part.name} {(part.size + 1023) >> 10} KiB" for part in new_backup.manifest.parts
+    )
     log_lines(
         [
-            f"backup written and proven: {path}",
-            f"holds {sizes}; encrypted for {lock.what}, without which nobody can open it",
+            f"backup written and verified: {path}",
+            f"holds {sizes}; encrypted for {cipher.description}, without which nobody can open it",
         ]
     )

@@ -1,4 +1,4 @@
-"""A backup's parts put back: look at what is there, compare, put or leave alone.
+"""Restore a backup's parts: observe the data on the host, compare, restore or keep.
 
 Thin over `phoenix.backup`, which has checked the whole backup before any host is asked.
 """
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand
 
-from facts.backup import CaHere, PortainerHere
+from facts.backup import CaData, PortainerData
 from facts.command import script
 from operations import trust
 from operations.explain import log_lines
@@ -28,113 +28,117 @@ from phoenix.shell import Script
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 
-KEPT = "/var/backups/phoenix/portainer"
-"""Where a volume's data are kept that a backup's have replaced."""
+PREVIOUS_DATA = "/var/backups/phoenix/portainer"
+"""Where the data are kept that a backup replaced in a volume."""
 
 
-def ca_step(given: backup.Backup, *, replace: bool) -> backup.Step:
+def ca_step(loaded: backup.Backup, *, replace: bool) -> backup.Step:
     """What is to be done with the CA on this guest; asks it.
 
     Raises:
-        BackupError: another CA stands there, and is not to be replaced.
+        BackupError: another CA is there, and `replace` is off.
     """
     return backup.decide(
-        ask(question(CaHere, directory=DIRECTORY)),
-        what="the CA",
-        place=DIRECTORY,
-        identity=backup.ca_identity(given.parts["ca"]),
-        sha256=_sha256(given, "ca"),
+        ask(question(CaData, directory=DIRECTORY)),
+        part="the CA",
+        location=DIRECTORY,
+        identity=backup.ca_identity(loaded.parts["ca"]),
+        sha256=_sha256(loaded, "ca"),
         replace=replace,
     )
 
 
-def portainer_step(given: backup.Backup, *, replace: bool) -> backup.Step:
+def portainer_step(loaded: backup.Backup, *, replace: bool) -> backup.Step:
     """What is to be done with Portainer's data on this guest; asks it.
 
     Raises:
-        BackupError: another server's are there, and are not to be replaced.
+        BackupError: another server's data are there, and `replace` is off.
     """
     return backup.decide(
-        ask(question(PortainerHere, volume=DATA_VOLUME)),
-        what="the server",
-        place=f"Docker's volume {DATA_VOLUME}",
-        identity=backup.portainer_identity(given.parts["portainer"]),
-        sha256=_sha256(given, "portainer"),
+        ask(question(PortainerData, volume=DATA_VOLUME)),
+        part="the server",
+        location=f"Docker's volume {DATA_VOLUME}",
+        identity=backup.portainer_identity(loaded.parts["portainer"]),
+        sha256=_sha256(loaded, "portainer"),
         replace=replace,
     )
 
 
-def secrets_to_take(given: backup.Backup, store: SecretStore, *, replace: bool) -> list[str]:
+def secrets_to_take(loaded: backup.Backup, store: SecretStore, *, replace: bool) -> list[str]:
     """Names of the backup's secrets that the store lacks, or has with another value.
 
     Raises:
-        BackupError: it has another value of one, and is not to be replaced.
+        BackupError: it has another value of one, and `replace` is off.
     """
-    added, other = store.differences(backup.contents.secrets(given.parts["secrets"]))
-    if other and not replace:
+    added, changed = store.differences(backup.contents.secrets(loaded.parts["secrets"]))
+    if changed and not replace:
         raise backup.BackupError(
-            f"{store.path} has other values of {', '.join(other)} than the backup, and nothing was "
-            "changed: give restore_replace=true to take the backup's (the file is kept beside it), "
-            "or leave secrets out of restore_parts"
+            f"{store.path} has other values of {', '.join(changed)} than the backup. "
+            "Nothing was changed. fix: give restore_replace=true to take the backup's (the former "
+            "file is kept), or leave secrets out of restore_parts"
         )
-    return [*added, *other]
+    return [*added, *changed]
 
 
 @operation()
-def ca(given: backup.Backup, *, replace: bool) -> Commands:
+def ca(loaded: backup.Backup, *, replace: bool) -> Commands:
     """Put the CA's keys, certificates and database on this guest, unless this CA is there.
 
-    Another CA is refused, or with `replace` moved aside.
+    Another CA is refused, or with `replace` kept beside it.
     """
     try:
-        step = ca_step(given, replace=replace)
+        step = ca_step(loaded, replace=replace)
     except backup.BackupError as error:
         yield from refuse(str(error))
         return
     if step == "keep":
         host.noop(f"the backup's CA is in {DIRECTORY}, with a database no older than the backup's")
         return
-    aside = f"{DIRECTORY}.before-{_now()}" if step == "replace" else ""
-    yield _put("restore_ca.sh", (DIRECTORY, UNIT, _sha256(given, "ca"), aside), given.parts["ca"])
+    previous = f"{DIRECTORY}.before-{_now()}" if step == "replace" else ""
+    yield _put(
+        "restore_ca.sh", (DIRECTORY, UNIT, _sha256(loaded, "ca"), previous), loaded.parts["ca"]
+    )
 
     def end() -> None:
-        trust.forget()  # another root may stand there now
-        if aside:
-            log_lines([f"what stood in {DIRECTORY} is kept in {aside}"])
+        trust.forget()  # the root may be another one now
+        if previous:
+            log_lines([f"the former {DIRECTORY} is kept in {previous}"])
 
     yield locally(end)
 
 
 @operation()
-def portainer(given: backup.Backup, *, replace: bool) -> Commands:
+def portainer(loaded: backup.Backup, *, replace: bool) -> Commands:
     """Put Portainer's data into its volume, unless this server's data are there.
 
-    Another server's are refused, or with `replace` moved aside.
+    Another server's are refused, or with `replace` copied to PREVIOUS_DATA.
     """
     try:
-        step = portainer_step(given, replace=replace)
+        step = portainer_step(loaded, replace=replace)
     except backup.BackupError as error:
         yield from refuse(str(error))
         return
     if step == "keep":
         host.noop(f"the backup's server has its data in {DATA_VOLUME}")
         return
-    aside = f"{KEPT}/before-{_now()}" if step == "replace" else ""
-    words = (DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT, _sha256(given, "portainer"), aside)
-    yield _put("restore_portainer.sh", words, given.parts["portainer"])
-    if aside:
-        yield locally(lambda: log_lines([f"what {DATA_VOLUME} held is kept in {aside}"]))
+    previous = f"{PREVIOUS_DATA}/before-{_now()}" if step == "replace" else ""
+    words = (DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT, _sha256(loaded, "portainer"), previous)
+    yield _put("restore_portainer.sh", words, loaded.parts["portainer"])
+    if previous:
+        yield locally(
+            lambda: log_lines([f"the former data of {DATA_VOLUME} are kept in {previous}"])
+        )
 
 
 @operation()
-def secrets(given: backup.Backup, store: SecretStore, *, replace: bool) -> Commands:
-    """Put the generated secrets back into the store on the control machine.
+def secrets(loaded: backup.Backup, store: SecretStore, *, replace: bool) -> Commands:
+    """Restore the generated secrets into the store on the control machine.
 
-    Those that are missing are added; where one has another value the run is refused, or with
-    `replace` the store that stood there is kept beside it.
+    Missing ones are added. Where one has another value the run is refused, or with `replace` the
+    former store is kept beside the new one.
     """
     try:
-        names = secrets_to_take(given, store, replace=replace)
+        names = secrets_to_take(loaded, store, replace=replace)
     except backup.BackupError as error:
         yield from refuse(str(error))
         return
@@ -143,22 +147,22 @@ def secrets(given: backup.Backup, store: SecretStore, *, replace: bool) -> Comma
         return
 
     def merge() -> None:
-        aside = store.merge(backup.contents.secrets(given.parts["secrets"]))
+        previous = store.merge(backup.contents.secrets(loaded.parts["secrets"]))
         log_lines([f"{store.path}: {', '.join(names)} taken from the backup"])
-        if aside is not None:
-            log_lines([f"the store that stood there is kept in {aside}"])
+        if previous is not None:
+            log_lines([f"the former store is kept in {previous}"])
 
     yield locally(merge)
 
 
 @operation()
-def administrator(given: backup.Backup, store: SecretStore) -> Commands:
-    """Have a Portainer that was put back take today's password, where the backup's is another.
+def administrator(loaded: backup.Backup, store: SecretStore) -> Commands:
+    """Give a restored Portainer today's password, where the backup's is another.
 
-    Noted in the store as a change that was begun, which deploys/portainer.py ends.
+    The store notes a started change, which deploys/portainer.py finishes.
     """
     name = catalog.ADMIN_PASSWORD
-    values = backup.contents.secrets(given.parts.get("secrets", b"{}"))
+    values = backup.contents.secrets(loaded.parts.get("secrets", b"{}"))
     former, present = values.get(name), store.present(name)
     if (
         former is None
@@ -176,8 +180,8 @@ def _now() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
 
 
-def _sha256(given: backup.Backup, part: str) -> str:
-    entry = given.manifest.entry(part)
+def _sha256(loaded: backup.Backup, part: str) -> str:
+    entry = loaded.manifest.entry(part)
     return entry.sha256 if entry else ""
 
 

@@ -81,7 +81,7 @@ class Backup:
 
 def make(site: Site, parts: Iterable[Part], *, created: datetime, revision: str = "") -> Backup:
     """Put parts together and describe them."""
-    given = tuple(parts)
+    all_parts = tuple(parts)
     try:
         own = version("phoenix")
     except PackageNotFoundError:  # run from a checkout that is not installed
@@ -95,7 +95,7 @@ def make(site: Site, parts: Iterable[Part], *, created: datetime, revision: str 
             sha256=hashlib.sha256(part.data).hexdigest(),
             size=len(part.data),
         )
-        for part in given
+        for part in all_parts
     )
     manifest = Manifest(
         format=1,
@@ -106,7 +106,7 @@ def make(site: Site, parts: Iterable[Part], *, created: datetime, revision: str 
         revision=revision,
         parts=entries,
     )
-    return Backup(manifest, {part.name: part.data for part in given})
+    return Backup(manifest, {part.name: part.data for part in all_parts})
 
 
 def pack(backup: Backup) -> bytes:
@@ -142,15 +142,17 @@ def unpack(data: bytes) -> Backup:
     try:
         manifest = Manifest.model_validate_json(members.pop(_MANIFEST, b""))
     except ValidationError as error:
-        wrong = ", ".join(".".join(map(str, one["loc"])) or "manifest" for one in error.errors())
+        wrong = ", ".join(
+            ".".join(map(str, error_at["loc"])) or "manifest" for error_at in error.errors()
+        )
         raise BackupError(
             f"the backup's manifest cannot be used ({wrong}): it is not of this format; "
             "restore it with the version of Phoenix that made it"
         ) from None
-    found = {name.removeprefix("parts/"): content for name, content in members.items()}
-    if set(found) != {entry.name for entry in manifest.parts}:
+    parts = {name.removeprefix("parts/"): content for name, content in members.items()}
+    if set(parts) != {entry.name for entry in manifest.parts}:
         raise BackupError("the backup is damaged: its parts are not those of its manifest")
     for entry in manifest.parts:
-        if hashlib.sha256(found[entry.name]).hexdigest() != entry.sha256:
+        if hashlib.sha256(parts[entry.name]).hexdigest() != entry.sha256:
             raise BackupError(f"the backup is damaged: part {entry.name} has another sha256")
-    return Backup(manifest, found)
+    return Backup(manifest, parts)

@@ -1,7 +1,7 @@
-"""What a backup's parts hold: checked before anything is put on a host.
+"""What a backup's parts hold: checked before anything is written to a host.
 
-age encrypts and does not sign, so whoever knows a recipient could have written the file: nothing
-in a part is taken for granted.
+age encrypts and does not sign, so whoever knows a recipient could have written the file: check
+every part.
 """
 
 from __future__ import annotations
@@ -87,12 +87,12 @@ def secrets(data: bytes) -> dict[str, str]:
         BackupError: not a flat object of strings; the message quotes nothing of it.
     """
     try:
-        found = json.loads(data)
+        values = json.loads(data)
     except ValueError:
-        found = None
-    if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
+        values = None
+    if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
         raise BackupError("part secrets: not one flat object of strings")
-    return found
+    return values
 
 
 def _files(data: bytes, part: str, below: tuple[str, ...]) -> dict[str, bytes]:
@@ -101,7 +101,7 @@ def _files(data: bytes, part: str, below: tuple[str, ...]) -> dict[str, bytes]:
     Raises:
         BackupError: unreadable, too large, or an entry that a copy of data has no use for.
     """
-    found: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     size = 0
     try:
         with (
@@ -118,14 +118,14 @@ def _files(data: bytes, part: str, below: tuple[str, ...]) -> dict[str, bytes]:
                 if below and (not path.parts or path.parts[0] not in below):
                     raise BackupError(f"part {part}: unexpected entry {info.name!r}")
                 if info.isreg() and (content := tar.extractfile(info)) is not None:
-                    found[str(path)] = content.read()
+                    files[str(path)] = content.read()
                 elif not (info.isdir() or _is_inner_link(info)):
                     raise BackupError(
                         f"part {part}: {info.name!r} is no file, directory or link within"
                     )
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise BackupError(f"part {part} cannot be read: {error}") from None
-    return found
+    return files
 
 
 def _is_inner_link(info: tarfile.TarInfo) -> bool:
@@ -134,7 +134,7 @@ def _is_inner_link(info: tarfile.TarInfo) -> bool:
 
 
 def _check_ca(files: Mapping[str, bytes], now: datetime) -> None:
-    missing = [what for path, what in FILES.items() if not files.get(path)]
+    missing = [title for path, title in FILES.items() if not files.get(path)]
     if not any(path.startswith("db/") for path in files):
         missing.append("the database")
     if missing:

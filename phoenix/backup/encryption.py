@@ -18,55 +18,55 @@ from pyrage import ssh, x25519
 
 from phoenix.backup.archive import BackupError
 
-HOW = (
+RECIPIENT_FIX = (
     "make a key with `age-keygen -o KEY` (or take an SSH key of type ed25519) and put its public "
     "half into the setting backup_recipients, or give a passphrase as the secret "
     "backup_passphrase (PHOENIX_SECRET_BACKUP_PASSPHRASE)"
 )
-"""How an operator comes by something to encrypt to."""
+"""How an operator gets a key to encrypt to."""
 _PRIVATE = re.compile(r"AGE-SECRET-KEY-|-----BEGIN", re.IGNORECASE)
 _HEADER = b"age-encryption.org/v1\n"
 
-Opener = Callable[[bytes], bytes]
-"""Decrypts a whole file. Raises BackupError with the reason and the mend."""
+Decrypt = Callable[[bytes], bytes]
+"""Decrypts a whole file. Raises BackupError with the reason and the fix."""
 
 
 @dataclass(frozen=True)
-class Seal:
-    """How a backup is encrypted, and how what was written is opened again to prove it."""
+class Cipher:
+    """How a backup is encrypted, and how the written file is decrypted again to verify it."""
 
     encrypt: Callable[[bytes], bytes]
-    open: Opener
-    what: str
+    decrypt: Decrypt
+    description: str
 
 
-def seal(recipients: Sequence[str], passphrase: SecretStr | None) -> Seal:
-    """The seal for `recipients`, or for `passphrase` where there are none.
+def cipher(recipients: Sequence[str], passphrase: SecretStr | None) -> Cipher:
+    """The cipher for `recipients`, or for `passphrase` where there are none.
 
-    A further recipient is made for each backup, and its identity never leaves this process and
-    ends with it: by it a file is proven to decrypt though no identity of the operator is at hand.
+    Each backup gets one more recipient, whose identity exists in this process alone. With it the
+    written file is decrypted again, without an identity of the operator.
 
     Raises:
-        BackupError: neither is given, or a recipient cannot be used; says which, and the mend.
+        BackupError: neither is given, or a recipient cannot be used; says which, and the fix.
     """
     if recipients:
         keys = [_recipient(text, position) for position, text in enumerate(recipients, 1)]
         proof = x25519.Identity.generate()
         keys.append(proof.to_public())
         count = f"{len(recipients)} recipient{'' if len(recipients) == 1 else 's'}"
-        return Seal(
-            lambda data: pyrage.encrypt(data, keys), lambda data: _open(data, [proof]), count
+        return Cipher(
+            lambda data: pyrage.encrypt(data, keys), lambda data: _decrypt(data, [proof]), count
         )
     if passphrase is None:
-        raise BackupError(f"nobody could open the backup: {HOW}")
+        raise BackupError(f"nobody could open the backup: {RECIPIENT_FIX}")
     word = passphrase.get_secret_value()
-    return Seal(
-        lambda data: by_passphrase.encrypt(data, word), opener(None, passphrase), "a passphrase"
+    return Cipher(
+        lambda data: by_passphrase.encrypt(data, word), decryptor(None, passphrase), "a passphrase"
     )
 
 
-def opener(identity: Path | None, passphrase: SecretStr | None) -> Opener:
-    """What opens a backup: the identity in a file, or a passphrase.
+def decryptor(identity: Path | None, passphrase: SecretStr | None) -> Decrypt:
+    """What decrypts a backup: the identity in a file, or a passphrase.
 
     Args:
         identity: a file of `age-keygen`, or an SSH private key without a passphrase.
@@ -75,8 +75,8 @@ def opener(identity: Path | None, passphrase: SecretStr | None) -> Opener:
         BackupError: neither is given, or the file holds no identity.
     """
     if identity is not None:
-        held = _identities(identity)
-        return lambda data: _open(data, held)
+        identities = _identities(identity)
+        return lambda data: _decrypt(data, identities)
     if passphrase is None:
         raise BackupError(
             "nothing is given to open the backup with: name the file of your age identity or SSH "
@@ -84,7 +84,7 @@ def opener(identity: Path | None, passphrase: SecretStr | None) -> Opener:
             "(PHOENIX_SECRET_BACKUP_PASSPHRASE)"
         )
     word = passphrase.get_secret_value()
-    return lambda data: _open_by_passphrase(data, word)
+    return lambda data: _decrypt_by_passphrase(data, word)
 
 
 def _recipient(text: str, position: int) -> x25519.Recipient | ssh.Recipient:
@@ -112,7 +112,7 @@ def _identities(path: Path) -> list[x25519.Identity | ssh.Identity]:
         data = path.read_bytes()
     except OSError as error:
         raise BackupError(f"restore_identity: {error}") from None
-    no = BackupError(
+    no_identity = BackupError(
         f"restore_identity: {path} holds no identity: it must be a file of age-keygen "
         "(AGE-SECRET-KEY-1...) or an SSH private key that has no passphrase"
     )
@@ -120,27 +120,27 @@ def _identities(path: Path) -> list[x25519.Identity | ssh.Identity]:
         if data.lstrip().startswith(b"-----BEGIN"):
             return [ssh.Identity.from_buffer(data)]
         lines = [line.strip() for line in data.decode().splitlines()]
-        found = [x25519.Identity.from_str(line) for line in lines if line and line[0] != "#"]
+        identities = [x25519.Identity.from_str(line) for line in lines if line and line[0] != "#"]
     except (pyrage.IdentityError, UnicodeDecodeError):
-        raise no from None
-    if not found:
-        raise no
-    return list(found)
+        raise no_identity from None
+    if not identities:
+        raise no_identity
+    return list(identities)
 
 
-def _open(data: bytes, identities: Sequence[x25519.Identity | ssh.Identity]) -> bytes:
-    if _with_passphrase(data):
+def _decrypt(encrypted: bytes, identities: Sequence[x25519.Identity | ssh.Identity]) -> bytes:
+    if _with_passphrase(encrypted):
         raise BackupError(
             "the backup was made with a passphrase: give it as the secret backup_passphrase "
             "(PHOENIX_SECRET_BACKUP_PASSPHRASE), and no restore_identity"
         )
     try:
-        return bytes(pyrage.decrypt(data, identities))
+        return bytes(pyrage.decrypt(encrypted, identities))
     except pyrage.DecryptError as error:
         raise BackupError(_why(error, "the identity")) from None
 
 
-def _open_by_passphrase(data: bytes, word: str) -> bytes:
+def _decrypt_by_passphrase(data: bytes, word: str) -> bytes:
     if not _with_passphrase(data):
         raise BackupError(
             "the backup was made for recipients: name the file with the identity of one of them "

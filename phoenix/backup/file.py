@@ -1,4 +1,4 @@
-"""Backup files on the control machine: written whole and proven, or not at all; never replaced."""
+"""Backup files on the control machine: written whole and verified, or not at all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from phoenix.backup.archive import Backup, BackupError, pack, unpack
-from phoenix.backup.encryption import Opener, Seal
+from phoenix.backup.encryption import Cipher, Decrypt
 
 
 def file_name(domain: str, created: datetime) -> str:
@@ -17,14 +17,14 @@ def file_name(domain: str, created: datetime) -> str:
     return f"phoenix-{domain}-{created:%Y%m%dT%H%M%SZ}.age"
 
 
-def save(backup: Backup, directory: Path, lock: Seal, prove: Callable[[Backup], None]) -> Path:
-    """Encrypt a backup into a new file, mode 0600, and prove it before it gets its name.
+def save(backup: Backup, directory: Path, cipher: Cipher, verify: Callable[[Backup], None]) -> Path:
+    """Encrypt a backup into a new file, mode 0600, and verify it before it gets its name.
 
-    What was written is read back from the disk, decrypted, compared with its manifest and given
-    to `prove`; only then does the file appear under its name.
+    The file is read back from the disk, decrypted, compared with its manifest and passed to
+    `verify`. Only then does it get its name. An existing file is never replaced.
 
     Raises:
-        BackupError: it cannot be written, does not prove, or the name is taken.
+        BackupError: it cannot be written or verified, or the name is taken.
     """
     manifest = backup.manifest
     target = directory / file_name(manifest.domain, manifest.created)
@@ -34,10 +34,10 @@ def save(backup: Backup, directory: Path, lock: Seal, prove: Callable[[Backup], 
         part = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(lock.encrypt(pack(backup)))
+                file.write(cipher.encrypt(pack(backup)))
                 file.flush()
                 os.fsync(file.fileno())
-            prove(load(part, lock.open))
+            verify(load(part, cipher.decrypt))
             target.hardlink_to(part)  # unlike a rename it fails where there is one already
         finally:
             part.unlink(missing_ok=True)
@@ -49,17 +49,17 @@ def save(backup: Backup, directory: Path, lock: Seal, prove: Callable[[Backup], 
     return target
 
 
-def load(path: Path, unlock: Opener) -> Backup:
+def load(path: Path, decrypt: Decrypt) -> Backup:
     """Read, decrypt and check a backup file.
 
     Raises:
-        BackupError: see `unpack` and `opener`; or the file cannot be read.
+        BackupError: see `unpack` and `decryptor`; or the file cannot be read.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise BackupError(f"the backup cannot be read: {error}") from None
-    return unpack(unlock(data))
+    return unpack(decrypt(data))
 
 
 def _sync(directory: Path) -> None:

@@ -1,19 +1,19 @@
-# Put a backup's CA in its place. Runs as
-#   sh -c SCRIPT restore-ca DIRECTORY UNIT SHA256 ASIDE
-# with the part, base64 of tar.gz with that digest, on standard input. It is unpacked and proven
-# aside and appears with one rename; what stood there before is moved to ASIDE, or, where that is
-# empty, is not to be replaced.
+# Restore a backup's CA. Runs as
+#   sh -c SCRIPT restore-ca DIRECTORY UNIT SHA256 PREVIOUS
+# with the part, base64 of tar.gz with that digest, on standard input. It is unpacked and verified
+# beside DIRECTORY, and gets that name by one rename. A former DIRECTORY is moved to PREVIOUS; where
+# PREVIOUS is empty, it is not replaced.
 set -eu
 umask 077
-directory=$1 unit=$2 sha=$3 aside=$4
+directory=$1 unit=$2 sha=$3 previous=$4
 die() { echo "phoenix: $*" >&2; exit 3; }
-if [ -e "$directory" ] && [ -z "$aside" ]; then
+if [ -e "$directory" ] && [ -z "$previous" ]; then
     die "$directory exists already; nothing was changed"
 fi
 part=$(mktemp "${PHOENIX_MEMORY:-/run}/phoenix-restore.XXXXXX") # in memory
 new=
 trap 'rm -rf "$part" "$new"' EXIT
-trap '' HUP INT PIPE # the run that sent us may die; what is begun is ended here
+trap '' HUP INT PIPE # the run that sent us may die; this script finishes
 base64 -d >"$part"
 [ "$(sha256sum <"$part" | cut -d' ' -f1)" = "$sha" ] || die "the part arrived damaged; run again"
 id step >/dev/null 2>&1 || # as step_ca_init.sh does
@@ -29,6 +29,6 @@ openssl pkey -in "$new/secrets/intermediate_ca_key" -passin "file:$new/secrets/p
 sync
 if [ -e "$directory" ]; then
     systemctl stop "$unit" 2>/dev/null || true
-    mv -T "$directory" "$aside"
+    mv -T "$directory" "$previous"
 fi
 mv -T "$new" "$directory"

@@ -1,4 +1,4 @@
-"""Whether a part of a backup is to be put on its guest: what is there decides."""
+"""Whether to restore a part of a backup on its guest: the data there decide."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ Step = Literal["put", "replace", "keep"]
 
 
 @dataclass(frozen=True)
-class Found:
-    """What stands where a part would go.
+class PresentData:
+    """The data at the place that a part is restored to.
 
-    `identity` tells whose data they are (see `phoenix.backup.contents`), empty where that cannot
-    be told; `restored` is the sha256 of the part that was put there last.
+    Attributes:
+        present: whether there are any.
+        identity: of which CA or server they are (see `phoenix.backup.contents`); empty if unknown.
+        restored: the sha256 of the part that was restored there last; empty if none was.
     """
 
     present: bool = False
@@ -24,30 +26,36 @@ class Found:
 
 
 def decide(
-    found: Found, *, what: str, place: str, identity: str, sha256: str, replace: bool
+    present_data: PresentData,
+    *,
+    part: str,
+    location: str,
+    identity: str,
+    sha256: str,
+    replace: bool,
 ) -> Step:
     """What to do with one part.
 
-    Nothing there: put. The same CA or the same server: its data are newer than the backup's, so
-    they stay. With `replace` the backup's come in their place, over the same one's only once.
+    No data there: put. The same CA or the same server: its data are newer than the backup's, so
+    keep them. With `replace`: replace them, but those of the same part only once.
 
     Raises:
-        BackupError: others' data are there, and they are not to be replaced.
+        BackupError: data of another CA or server are there, and `replace` is off.
     """
-    if not found.present:
+    if not present_data.present:
         return "put"
-    same = found.identity == identity
-    if replace and not (same and found.restored == sha256):
+    same = present_data.identity == identity
+    if replace and not (same and present_data.restored == sha256):
         return "replace"
     if same:
         return "keep"
     raise BackupError(
-        f"{place} holds something else than {what} of the backup, and nothing was changed: give "
-        "restore_replace=true to put the backup's in its place (what is there is kept beside it)"
+        f"{location} holds something else than {part} of the backup. Nothing was changed. "
+        "fix: give restore_replace=true to restore over it (the present data are kept beside it)"
     )
 
 
-def parse_found(lines: list[str]) -> Found:
+def parse_present_data(lines: list[str]) -> PresentData:
     """Read what the facts of `facts.backup` print: `there`, `identity WORD`, `restored SHA256`.
 
     Raises:
@@ -62,4 +70,4 @@ def parse_found(lines: list[str]) -> Found:
                 words[key] = value
             case _:
                 raise BackupError(f"unexpected line from the host: {line!r}")
-    return Found(present, words["identity"], words["restored"])
+    return PresentData(present, words["identity"], words["restored"])

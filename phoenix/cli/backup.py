@@ -39,7 +39,7 @@ def backup(
       phoenix backup --to /mnt/usb -r age1...
       PHOENIX_SECRET_BACKUP_PASSPHRASE_FILE=~/pass phoenix backup
 
-    Exit code: 0 written and proven, 1 not.
+    Exit code: 0 written and verified, 1 not.
     """
     from phoenix.cli import project
     from phoenix.cli.converge import converge, finish

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from facts.backup import CaHere, PortainerHere
+from facts.backup import CaData, PortainerData
 from facts.certificates import AcmeStatus, CertificateFile, ServedCertificates
 from facts.command import command, script
 from facts.config_tree import ConfigTree
@@ -151,8 +151,8 @@ def commands(text: str) -> list[Any]:
         ConfigTree().command(text, [text], [text]),
         CertificateAuthority().command(text),
         LocalTrust().command(text),
-        CaHere().command(text),
-        PortainerHere().command(text),
+        CaData().command(text),
+        PortainerData().command(text),
         CertificateFile().command(text, text),
         AcmeStatus().command(text),
         ServedCertificates().command([end], text),

@@ -52,7 +52,7 @@ def file(
     ]
     made = backup.make(site, parts, created=CREATED)
     place = tmp_path_factory.mktemp("backups")
-    return backup.save(made, place, backup.seal([keys[1]], None), lambda _: None)
+    return backup.save(made, place, backup.cipher([keys[1]], None), lambda _: None)
 
 
 def restored(file: Path, keys: tuple[Path, str], tmp_path: Path, **data: Any) -> Run:

@@ -14,11 +14,11 @@ from pyinfra.api import FunctionCommand, OperationError
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.state import StateStage
 
-from facts.backup import CaHere
+from facts.backup import CaData
 from operations import backup as collecting
 from operations import restore
 from operations.config_tree import config_tree
-from phoenix.backup import Backup, Found, ca_identity, portainer_identity
+from phoenix.backup import Backup, PresentData, ca_identity, portainer_identity
 from phoenix.components.config_tree.tree import Tree, TreeFile, TreeState
 from phoenix.components.step_ca.config import CaState
 from phoenix.secrets.store import SecretStore
@@ -48,20 +48,20 @@ def identity(given: Backup, part: str) -> str:
     return (ca_identity if part == "ca" else portainer_identity)(given.parts[part])
 
 
-def finding(fact: str, state: Found, stage: StateStage = StateStage.Prepare) -> Fixed:
+def finding(fact: str, state: PresentData, stage: StateStage = StateStage.Prepare) -> Fixed:
     """A host on which this is found."""
     facts: dict[str, Any] = {fact: state}
     return fixed(stage, **facts)
 
 
-CASES = [("ca", restore.ca, "CaHere"), ("portainer", restore.portainer, "PortainerHere")]
+CASES = [("ca", restore.ca, "CaData"), ("portainer", restore.portainer, "PortainerData")]
 
 
 @pytest.mark.parametrize(("part", "operation", "fact"), CASES)
 def test_part_is_put_where_nothing_is_with_the_data_on_standard_input(
     given: Backup, part: str, operation: Any, fact: str
 ) -> None:
-    command, *rest = finding(fact, Found()).run(operation, given, replace=False)
+    command, *rest = finding(fact, PresentData()).run(operation, given, replace=False)
     raw, data = command.get_raw_value(), given.parts[part]
     assert hashlib.sha256(data).hexdigest() in raw
     assert base64.b64decode(command.connector_arguments["_stdin"]) == data
@@ -75,10 +75,10 @@ def test_part_is_put_where_nothing_is_with_the_data_on_standard_input(
 def test_own_data_stay_and_others_are_refused(
     given: Backup, part: str, operation: Any, fact: str
 ) -> None:
-    own = finding(fact, Found(True, identity(given, part)))
+    own = finding(fact, PresentData(True, identity(given, part)))
     assert own.run(operation, given, replace=False) == []
     assert "the backup's" in own.host.noop_description
-    other = Found(True, "other")
+    other = PresentData(True, "other")
     with pytest.raises(OperationError, match=r"holds something else.*restore_replace=true"):
         finding(fact, other).run(operation, given, replace=False)
     commands = finding(fact, other, StateStage.Execute).run(operation, given, replace=False)
@@ -89,11 +89,11 @@ def test_own_data_stay_and_others_are_refused(
 def test_replacement_is_asked_for_and_done_once(
     given: Backup, part: str, operation: Any, fact: str
 ) -> None:
-    command, told = finding(fact, Found(True, "other")).run(operation, given, replace=True)
+    command, told = finding(fact, PresentData(True, "other")).run(operation, given, replace=True)
     assert re.search(r"/\S*before-\d{8}T\d{6}Z$", command.get_raw_value())
     assert isinstance(told, FunctionCommand)
     sha256 = hashlib.sha256(given.parts[part]).hexdigest()
-    done = Found(True, identity(given, part), sha256)
+    done = PresentData(True, identity(given, part), sha256)
     assert finding(fact, done).run(operation, given, replace=True) == []
 
 
@@ -137,7 +137,7 @@ def test_portainer_of_an_older_password_is_given_todays_by_the_next_run(
 
 def test_junk_from_a_host_is_no_state() -> None:
     with pytest.raises(FactProcessError, match="unexpected"):
-        CaHere().parse(["surprise"])
+        CaData().parse(["surprise"])
 
 
 def test_tree_is_left_to_be_confirmed_later() -> None:

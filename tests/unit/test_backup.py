@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from phoenix import backup
 from phoenix.backup import contents
 from phoenix.backup.archive import BackupError, Part, make, pack, unpack
-from phoenix.backup.restoring import Found, decide, parse_found
+from phoenix.backup.restoring import PresentData, decide, parse_present_data
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
@@ -237,7 +237,7 @@ def test_saved_file_opens_with_each_recipients_identity_alone(
     mine, public = key_file(tmp_path)
     ssh = tmp_path / "ssh"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(ssh)], check=True)
-    lock = backup.seal([public, ssh.with_suffix(".pub").read_text()], None)
+    lock = backup.cipher([public, ssh.with_suffix(".pub").read_text()], None)
     given, proven = whole(site, ca), list[backup.Backup]()
     path = backup.save(given, tmp_path / "new", lock, proven.append)
     assert path.name == f"phoenix-{site.domain}-20261124T120001Z.age"
@@ -245,33 +245,33 @@ def test_saved_file_opens_with_each_recipients_identity_alone(
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
     assert proven == [given]
     for identity in (mine, ssh):
-        assert backup.load(path, backup.opener(identity, None)) == given
+        assert backup.load(path, backup.decryptor(identity, None)) == given
     other, _ = key_file(tmp_path, "other")
     with pytest.raises(BackupError, match="was made for another one"):
-        backup.load(path, backup.opener(other, None))
+        backup.load(path, backup.decryptor(other, None))
     with pytest.raises(BackupError, match="as restore_identity"):
-        backup.load(path, backup.opener(None, SecretStr(PLANTED)))
+        backup.load(path, backup.decryptor(None, SecretStr(PLANTED)))
     with pytest.raises(BackupError, match="is there already"):
         backup.save(given, tmp_path / "new", lock, proven.append)
 
 
 def test_passphrase_opens_and_another_does_not(site: Site, tmp_path: Path) -> None:
     given = made(site, secrets=b"{}")
-    path = backup.save(given, tmp_path, backup.seal([], SecretStr(PLANTED)), lambda _: None)
-    assert backup.load(path, backup.opener(None, SecretStr(PLANTED))) == given
+    path = backup.save(given, tmp_path, backup.cipher([], SecretStr(PLANTED)), lambda _: None)
+    assert backup.load(path, backup.decryptor(None, SecretStr(PLANTED))) == given
     with pytest.raises(BackupError, match="the passphrase does not open the backup"):
-        backup.load(path, backup.opener(None, SecretStr("other")))
+        backup.load(path, backup.decryptor(None, SecretStr("other")))
     mine, _ = key_file(tmp_path)
     with pytest.raises(BackupError, match="was made with a passphrase"):
-        backup.load(path, backup.opener(mine, None))
+        backup.load(path, backup.decryptor(mine, None))
 
 
 def test_every_cut_and_changed_byte_is_found(site: Site, tmp_path: Path) -> None:
     mine, public = key_file(tmp_path)
     path = backup.save(
-        made(site, secrets=b"{}"), tmp_path, backup.seal([public], None), lambda _: None
+        made(site, secrets=b"{}"), tmp_path, backup.cipher([public], None), lambda _: None
     )
-    good, unlock = path.read_bytes(), backup.opener(mine, None)
+    good, unlock = path.read_bytes(), backup.decryptor(mine, None)
     for bad in (
         b"", b"junk", good[:10], good[:60], good[: len(good) // 2], good[:-1],
         good[:-9] + bytes([good[-9] ^ 1]) + good[-8:],
@@ -288,7 +288,9 @@ def test_unproven_file_gets_no_name(site: Site, tmp_path: Path) -> None:
         raise BackupError("not this one")
 
     with pytest.raises(BackupError, match="not this one"):
-        backup.save(made(site, secrets=b"{}"), tmp_path / "to", backup.seal([public], None), refuse)
+        backup.save(
+            made(site, secrets=b"{}"), tmp_path / "to", backup.cipher([public], None), refuse
+        )
     assert list((tmp_path / "to").iterdir()) == []
 
 
@@ -298,23 +300,23 @@ def test_recipients_and_identities_that_cannot_be_used_are_named_and_unseen(
     mine, public = key_file(tmp_path)
     private = mine.read_text().splitlines()[1]
     with pytest.raises(BackupError, match="entry 2, is a private key") as caught:
-        backup.seal([public, private], None)
+        backup.cipher([public, private], None)
     assert private[:30] not in str(caught.value)
     with pytest.raises(BackupError, match="entry 1: 'age1nonsense' is neither"):
-        backup.seal(["age1nonsense"], None)
+        backup.cipher(["age1nonsense"], None)
     with pytest.raises(BackupError, match=r"age-keygen.*PHOENIX_SECRET_BACKUP_PASSPHRASE"):
-        backup.seal([], None)
+        backup.cipher([], None)
     with pytest.raises(BackupError, match="nothing is given to open"):
-        backup.opener(None, None)
+        backup.decryptor(None, None)
     mine.chmod(0o644)
     with pytest.raises(BackupError, match="chmod 600"):
-        backup.opener(mine, None)
+        backup.decryptor(mine, None)
     locked = tmp_path / "locked"
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "word", "-f", str(locked)], check=True
     )
     with pytest.raises(BackupError, match="no passphrase"):
-        backup.opener(locked, None)
+        backup.decryptor(locked, None)
 
 
 # -- what to do with a part --------------------------------------------------------------------
@@ -323,30 +325,32 @@ def test_recipients_and_identities_that_cannot_be_used_are_named_and_unseen(
 @pytest.mark.parametrize(
     ("found", "replacing", "step"),
     [
-        (Found(), False, "put"),
-        (Found(), True, "put"),
-        (Found(True, "mine"), False, "keep"),
-        (Found(True, "mine"), True, "replace"),
-        (Found(True, "other"), True, "replace"),
-        (Found(True, "mine", "sha"), True, "keep"),
-        (Found(True, "mine", "sha"), False, "keep"),
-        (Found(True, "other", "sha"), True, "replace"),
-        (Found(True, "other", "older"), True, "replace"),
+        (PresentData(), False, "put"),
+        (PresentData(), True, "put"),
+        (PresentData(True, "mine"), False, "keep"),
+        (PresentData(True, "mine"), True, "replace"),
+        (PresentData(True, "other"), True, "replace"),
+        (PresentData(True, "mine", "sha"), True, "keep"),
+        (PresentData(True, "mine", "sha"), False, "keep"),
+        (PresentData(True, "other", "sha"), True, "replace"),
+        (PresentData(True, "other", "older"), True, "replace"),
     ],
 )
-def test_step(found: Found, replacing: bool, step: str) -> None:
-    words = {"what": "the CA", "place": "/x", "identity": "mine", "sha256": "sha"}
+def test_step(found: PresentData, replacing: bool, step: str) -> None:
+    words = {"part": "the CA", "location": "/x", "identity": "mine", "sha256": "sha"}
     assert decide(found, replace=replacing, **words) == step
 
 
-@pytest.mark.parametrize("found", [Found(True), Found(True, "other"), Found(True, "other", "sha")])
-def test_other_data_are_refused(found: Found) -> None:
+@pytest.mark.parametrize(
+    "found", [PresentData(True), PresentData(True, "other"), PresentData(True, "other", "sha")]
+)
+def test_other_data_are_refused(found: PresentData) -> None:
     with pytest.raises(BackupError, match=r"/x holds something else.*restore_replace=true"):
-        decide(found, what="the CA", place="/x", identity="mine", sha256="sha", replace=False)
+        decide(found, part="the CA", location="/x", identity="mine", sha256="sha", replace=False)
 
 
 def test_state_of_a_host_is_read_and_junk_refused() -> None:
-    assert parse_found([]) == Found()
-    assert parse_found(["there", "identity a", "restored b"]) == Found(True, "a", "b")
+    assert parse_present_data([]) == PresentData()
+    assert parse_present_data(["there", "identity a", "restored b"]) == PresentData(True, "a", "b")
     with pytest.raises(BackupError, match="unexpected line"):
-        parse_found(["there", "surprise"])
+        parse_present_data(["there", "surprise"])

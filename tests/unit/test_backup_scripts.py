@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from facts.backup import CaHere, PortainerHere
+from facts.backup import CaData, PortainerData
 from phoenix import files
-from phoenix.backup import Found, ca_identity, portainer_identity
+from phoenix.backup import PresentData, ca_identity, portainer_identity
 from tests.unit.test_backup import archive
 from tests.unit.test_backup import ca as ca
 
@@ -93,7 +93,7 @@ def lay(directory: Path, files: dict[str, bytes]) -> Path:
     return directory
 
 
-def found(guest: Guest, fact: CaHere | PortainerHere, **where: str) -> Found:
+def found(guest: Guest, fact: CaData | PortainerData, **where: str) -> PresentData:
     command = fact.command(**where).get_raw_value()
     said = subprocess.run(
         ["sh", "-c", command], capture_output=True, text=True, env=guest.environment, check=True
@@ -192,18 +192,18 @@ def put_ca(guest: Guest, data: bytes, aside: str = "") -> subprocess.CompletedPr
 def test_ca_appears_whole_and_is_known_again(guest: Guest, ca: dict[str, bytes]) -> None:
     data, place = archive(ca), guest.top / "step-ca"
     where = {"directory": str(place)}
-    assert found(guest, CaHere(), **where) == Found()
+    assert found(guest, CaData(), **where) == PresentData()
     done = put_ca(guest, data)
     assert done.returncode == 0, done.stderr
     sha256 = hashlib.sha256(data).hexdigest()
-    assert found(guest, CaHere(), **where) == Found(True, ca_identity(data), sha256)
+    assert found(guest, CaData(), **where) == PresentData(True, ca_identity(data), sha256)
     assert (place / "db/000000.vlog").read_bytes() == ca["db/000000.vlog"]
     assert guest.left == []
     again = put_ca(guest, data)
     assert again.returncode == 3
     assert "exists already; nothing was changed" in again.stderr
     (place / "db/000000.vlog").unlink()
-    assert found(guest, CaHere(), **where).identity == "", "without a database it is another"
+    assert found(guest, CaData(), **where).identity == "", "without a database it is another"
 
 
 def test_ca_in_the_way_is_kept_beside(guest: Guest, ca: dict[str, bytes]) -> None:
@@ -244,12 +244,12 @@ def put_portainer(guest: Guest, data: bytes, aside: str = "") -> subprocess.Comp
 
 def test_empty_volume_gets_the_data_of_its_server(guest: Guest) -> None:
     guest.volume.mkdir(parents=True)
-    assert found(guest, PortainerHere(), volume="v") == Found()
+    assert found(guest, PortainerData(), volume="v") == PresentData()
     done = put_portainer(guest, archive(DATA))
     assert done.returncode == 0, done.stderr
     sha256 = hashlib.sha256(archive(DATA)).hexdigest()
     identity = portainer_identity(archive(DATA))
-    here = found(guest, PortainerHere(), volume="v")
+    here = found(guest, PortainerData(), volume="v")
     assert here.present
     assert here.identity == identity
     assert here.restored
