@@ -46,7 +46,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"moment": moment, "left": left, "iso": iso}
+    environment.filters |= {"moment": moment, "time_left": time_left, "iso": iso}
     environment.globals |= {"headline": headline, "why": why}
     return environment
 
@@ -69,7 +69,7 @@ def iso(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def left(until: datetime, now: datetime) -> str:
+def time_left(until: datetime, now: datetime) -> str:
     """What is left: `12 days`, `23 hours`, `50 minutes`, or `expired`."""
     rest = until - now
     if rest <= timedelta(0):

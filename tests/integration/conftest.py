@@ -1,4 +1,4 @@
-"""One lab and one converged site for all integration tests; a test that breaks it mends it."""
+"""One lab and one converged site for all integration tests; a test that breaks it repairs it."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def variant(site: SiteLab, request: pytest.FixtureRequest) -> Project:
 
 
 @pytest.fixture(scope="module")
-def mended(site: SiteLab) -> Iterator[None]:
+def repaired(site: SiteLab) -> Iterator[None]:
     """After the module, a whole run of the unchanged project must succeed: the state is back."""
     yield
     run = site.project.run("deploys/all.py")

@@ -173,7 +173,7 @@ def test_traefik_refuses_whoever_is_not_the_gateway(site: SiteLab, name: str) ->
     assert allowed.status == 200, allowed
 
 
-@pytest.mark.usefixtures("mended")
+@pytest.mark.usefixtures("repaired")
 def test_metrics_are_served_on_the_guest_where_the_setting_asks(site: SiteLab) -> None:
     ask = "curl -sS -o /dev/null -w '%{http_code}' http://127.0.0.1:8081/metrics"
     assert site.sh("traefik", ask, ok=True).out == "404"
@@ -186,7 +186,7 @@ def test_metrics_are_served_on_the_guest_where_the_setting_asks(site: SiteLab) -
     assert "traefik_router_" not in told
 
 
-@pytest.mark.usefixtures("mended")
+@pytest.mark.usefixtures("repaired")
 def test_backend_with_another_name_is_refused(site: SiteLab, variant: Project) -> None:
     wrong = next(route for route in site.backends if route.service.name == "app")
     other = next(route for route in site.backends if route.service.name != "app")

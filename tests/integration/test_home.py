@@ -181,7 +181,7 @@ def test_browser_without_the_root_sees_no_page(
             page.goto(url)
 
 
-def test_broken_site_says_so_and_a_mended_one_too(
+def test_broken_site_says_so_and_a_repaired_one_too(
     site: SiteLab, url: str, commit: str, browser: Browser
 ) -> None:
     """The verdict fails the run; the page is written all the same, and again by the next run."""

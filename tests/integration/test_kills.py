@@ -42,7 +42,7 @@ def with_another_route(project: Project) -> Project:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.usefixtures("mended")
+@pytest.mark.usefixtures("repaired")
 def test_killed_runs_are_finished_by_the_next(site: SiteLab, variant: Project) -> None:
     seen("PHOENIX_TEST_SEED", SEED)
     chance = random.Random(SEED)  # noqa: S311 - not for a secret

@@ -88,7 +88,7 @@ def by_hand(site: SiteLab) -> Iterator[str]:
     site.sh("gateway", f"f=$(readlink -f {path}) && sed -i s/4000/4096/ $f", ok=True)
 
 
-def test_a_change_by_hand_is_shown_and_mended(site: SiteLab, by_hand: str) -> None:
+def test_a_change_by_hand_is_shown_and_repaired(site: SiteLab, by_hand: str) -> None:
     plan = site.project.phoenix("plan", "nginx")
     assert plan.returncode == 2, plan.stderr
     assert f"{by_hand} has other content" in plan.stdout

@@ -182,8 +182,8 @@ def test_changed_password_is_explained_and_nothing_is_lost(lab_: PortainerLab) -
         assert "quite-another-password" not in run.output, run.explain()
     finally:
         site.sh(lab_.server, f"mv {API_KEY_FILE}.kept {API_KEY_FILE}", ok=True)
-        mend = site.project.run("deploys/portainer.py")
-    assert mend.returncode == 0, mend.explain()
+        repair_run = site.project.run("deploys/portainer.py")
+    assert repair_run.returncode == 0, repair_run.explain()
     assert (lab_.get("/stacks"), lab_.get("/endpoints?excludeSnapshots=true")) == rows
     for project in (lab_.qdrant, lab_.app):
         assert lab_.containers(project) == before[project]

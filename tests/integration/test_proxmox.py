@@ -35,7 +35,7 @@ def test_guests_are_there_as_declared(site: SiteLab) -> None:
         assert f"ip={host.address}/{host.prefixlen}" in network, config
 
 
-@pytest.mark.usefixtures("mended")
+@pytest.mark.usefixtures("repaired")
 def test_one_change_touches_one_guest(site: SiteLab, variant: Project) -> None:
     declared = variant.json(VMS)
     entry = next(vm for vm in declared["vms"] if vm["vmid"] == 1002)

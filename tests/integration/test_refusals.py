@@ -9,7 +9,7 @@ import pytest
 from tests.integration.project import Project, Run
 from tests.integration.site_lab import SiteLab
 
-pytestmark = pytest.mark.usefixtures("mended")
+pytestmark = pytest.mark.usefixtures("repaired")
 TREES = "/var/lib/phoenix/trees"
 KEY = "/etc/phoenix/tls/gateway/privkey.pem"
 
@@ -113,13 +113,13 @@ def test_certificate_that_does_not_match_its_key(site: SiteLab) -> None:
     refused(run, "key values mismatch", "nothing was changed")
     assert (site.unit("gateway"), site.workers(), current(site, "gateway", "nginx")) == before
     assert site.serves(site.backends[0]) == ""
-    mend = site.project.run("deploys/nginx.py")
-    assert mend.returncode == 0, mend.explain()
-    assert ("Nginx: certificate", site.roles["gateway"]) in mend.changes, mend.explain()
+    repair_run = site.project.run("deploys/nginx.py")
+    assert repair_run.returncode == 0, repair_run.explain()
+    assert ("Nginx: certificate", site.roles["gateway"]) in repair_run.changes, repair_run.explain()
 
 
 def test_declaration_that_cannot_work(site: SiteLab, variant: Project) -> None:
-    """File, JSON path and mend, before any host is touched."""
+    """File, JSON path and fix, before any host is touched."""
     file = "inventories/phoenix_lxc_configs.json"
     declared = variant.json(file)
     guests = declared["lxc_configs"]

@@ -57,7 +57,7 @@ def logs_with(site: SiteLab, host: str, needle: str) -> str:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.usefixtures("mended")
+@pytest.mark.usefixtures("repaired")
 def test_dashboard_password_leaks_nowhere(site: SiteLab) -> None:
     planted = f"it-{secrets.token_hex(16)}"
     hashed = htpasswd("admin", SecretStr(planted)).strip()

@@ -34,7 +34,7 @@ def test_passwords_are_refused(site: SiteLab) -> None:
         can_log_in(site, host)
 
 
-@pytest.mark.usefixtures("mended")
+@pytest.mark.usefixtures("repaired")
 def test_broken_drop_in_never_goes_live(site: SiteLab, variant: Project) -> None:
     before = site.units_of("gateway", ["ssh.service"]), site.sh("gateway", f"cat {LIVE}", ok=True)
     variant.replace(DROP_IN, "MaxAuthTries 4", "MaxAuthTries many")
@@ -47,7 +47,7 @@ def test_broken_drop_in_never_goes_live(site: SiteLab, variant: Project) -> None
     can_log_in(site, "gateway")
 
 
-@pytest.mark.usefixtures("mended")
+@pytest.mark.usefixtures("repaired")
 @pytest.mark.parametrize("first", [False, True], ids=["a change", "the first deploy"])
 def test_drop_in_that_locks_out_is_undone(site: SiteLab, variant: Project, *, first: bool) -> None:
     """Valid for sshd, so only the proof by a new login can find it."""
@@ -66,7 +66,7 @@ def test_drop_in_that_locks_out_is_undone(site: SiteLab, variant: Project, *, fi
     assert good.returncode == 0, good.explain()
 
 
-@pytest.mark.usefixtures("mended")
+@pytest.mark.usefixtures("repaired")
 def test_lock_out_is_undone_without_the_operator(site: SiteLab, variant: Project) -> None:
     """The control machine vanishes after the change: the guest goes back by itself."""
     before = site.sh("gateway", f"cat {LIVE}", ok=True).out

@@ -100,7 +100,7 @@ def test_version_that_does_not_come_up(
     assert again.changes == [], again.explain()
 
 
-def test_unhealthy_container_is_named_and_mended(lab_: PortainerLab) -> None:
+def test_unhealthy_container_is_named_and_repaired(lab_: PortainerLab) -> None:
     """It hangs (SIGSTOP): verify names it, a run restarts it."""
     container = lab_.one(lab_.app)
     stop = f"docker exec {container.name} sh -c 'kill -STOP $(pgrep -f [l]ab.standin)'"
@@ -112,7 +112,7 @@ def test_unhealthy_container_is_named_and_mended(lab_: PortainerLab) -> None:
     run = lab_.site.project.run(STACKS)
     assert run.returncode == 0, run.explain()
     assert [name for name, _ in run.changes if lab_.app in name], run.explain()
-    mended = lab_.one(lab_.app)
-    assert mended.health == "healthy"
-    assert mended.started != container.started
+    restarted = lab_.one(lab_.app)
+    assert restarted.health == "healthy"
+    assert restarted.started != container.started
     lab_.assert_serving()

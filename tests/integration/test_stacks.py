@@ -119,7 +119,7 @@ def plan_of(run: Run) -> dict[str, list[str]]:
 
 @pytest.mark.usefixtures("drift")
 def test_what_hands_did_is_seen_named_and_put_back(lab_: PortainerLab) -> None:
-    """Verify names the stopped stack, a dry run shows both, a run mends both."""
+    """Verify names the stopped stack, a dry run shows both, a run fixes both."""
     verify = lab_.site.project.run("deploys/verify.py")
     assert verify.returncode == 1, verify.explain()
     first = f"first cause: service: containers of {lab_.app}: there are none"

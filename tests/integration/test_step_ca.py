@@ -38,7 +38,7 @@ def damaged(site: SiteLab, command: str) -> Iterator[None]:
 
 
 def explained(run: Run, reason: str) -> None:
-    """Exit code 1 and the reason with its mend; nothing else."""
+    """Exit code 1 and the reason with its fix; nothing else."""
     assert run.returncode == 1, run.explain()
     assert reason in run.output, run.explain()
     assert "restore /etc/step-ca from a backup" in run.output, run.explain()
@@ -62,9 +62,9 @@ def test_damaged_ca_is_explained_and_left_alone(site: SiteLab, command: str, rea
         explained(run, reason)
         assert fingerprint(site) == state, "a file of the CA was touched"
         assert site.unit("ca") == before
-    mend = site.project.run("deploys/step_ca.py")
-    assert mend.returncode == 0, mend.explain()
-    assert mend.changes == []
+    repair_run = site.project.run("deploys/step_ca.py")
+    assert repair_run.returncode == 0, repair_run.explain()
+    assert repair_run.changes == []
     assert site.unit("ca") == before
 
 
@@ -89,7 +89,7 @@ def test_old_step_ca_is_refused(site: SiteLab, variant: Project) -> None:
     assert site.unit("ca") == before
 
 
-@pytest.mark.usefixtures("mended")
+@pytest.mark.usefixtures("repaired")
 def test_database_is_backed_up_before_a_change(site: SiteLab) -> None:
     backups = "/var/backups/phoenix/step-ca"
     before = site.sh("ca", f"ls {backups} 2>/dev/null").out.split()

@@ -46,25 +46,25 @@ def compose_command() -> tuple[str, ...] | None:
     for words in (("docker", "compose"), ("docker-compose",)):
         if program := shutil.which(words[0]):
             words = (program, *words[1:])
-            done = subprocess.run([*words, "version", "--short"], capture_output=True, text=True)
-            if done.returncode == 0 and done.stdout.strip().lstrip("v") >= "2":
+            process = subprocess.run([*words, "version", "--short"], capture_output=True, text=True)
+            if process.returncode == 0 and process.stdout.strip().lstrip("v") >= "2":
                 return words
     return None
 
 
 def compose_environment(
-    folder: Path, written: Mapping[str, str], env_file: str
+    folder: Path, source: Mapping[str, str], env_file: str
 ) -> dict[str, str | None]:
     """What `docker compose config` makes of the environment of one service."""
     command = compose_command()
     assert command is not None
-    service = {"image": "example/web:1", "environment": dict(written)}
+    service = {"image": "example/web:1", "environment": dict(source)}
     (folder / "docker-compose.yml").write_text(json.dumps({"services": {"web": service}}))
     (folder / "stack.env").write_text(env_file)
-    done = subprocess.run(
+    process = subprocess.run(
         [*command, "--env-file", "stack.env", "config", "--format", "json"],
         cwd=folder, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "HOME": "/"},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    result: dict[str, str | None] = json.loads(done.stdout)["services"]["web"]["environment"]
+    assert process.returncode == 0, process.stderr
+    result: dict[str, str | None] = json.loads(process.stdout)["services"]["web"]["environment"]
     return {name: text and text.replace("$$", "$") for name, text in result.items()}

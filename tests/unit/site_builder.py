@@ -99,6 +99,6 @@ def minimal() -> Declaration:
 def problem(findings: tuple[Finding, ...], file: str, path: str) -> Finding:
     """The one finding at `file` and `path`; fails, showing all, if there is none or several."""
     hits = [f for f in findings if (f.file, f.path) == (file, path)]
-    seen = "\n".join(map(str, findings))
-    assert len(hits) == 1, f"wanted one finding at {file}: {path}; saw:\n{seen}"
+    shown = "\n".join(map(str, findings))
+    assert len(hits) == 1, f"wanted one finding at {file}: {path}; saw:\n{shown}"
     return hits[0]

@@ -14,9 +14,9 @@ from tests.unit.site_builder import minimal
 
 def test_configuration_of_the_gateway(tmp_path: Path) -> None:
     site = minimal().load(tmp_path)
-    wanted = next(c for c in certificates(site) if c.name == "gateway")
+    certificate = next(c for c in certificates(site) if c.name == "gateway")
     text = acme.configuration(
-        wanted, directory="https://ca/acme", root="/root.crt", check="nginx -t", reload="x y"
+        certificate, directory="https://ca/acme", root="/root.crt", check="nginx -t", reload="x y"
     )
     values = dict(line.split("=", 1) for line in text.splitlines())
     assert values == {
@@ -31,14 +31,14 @@ def test_configuration_of_the_gateway(tmp_path: Path) -> None:
 
 
 def test_guests_prove_their_own_names_themselves(tmp_path: Path) -> None:
-    wanted = next(c for c in certificates(minimal().load(tmp_path)) if c.name == "host")
-    text = acme.configuration(wanted, directory="d", root="r")
+    certificate = next(c for c in certificates(minimal().load(tmp_path)) if c.name == "host")
+    text = acme.configuration(certificate, directory="d", root="r")
     assert "CHALLENGE=standalone\n" in text, text
-    assert f"DOMAINS={wanted.host.fqdn}\n" in text, text
+    assert f"DOMAINS={certificate.host.fqdn}\n" in text, text
 
 
 @pytest.mark.parametrize(
-    ("lifetime", "want"),
+    ("lifetime", "expected"),
     [
         (timedelta(hours=24), "hourly"),
         (timedelta(days=90), "hourly"),
@@ -50,12 +50,12 @@ def test_guests_prove_their_own_names_themselves(tmp_path: Path) -> None:
     ],
 )
 def test_looks_come_often_enough_and_are_a_calendar_that_systemd_reads(
-    lifetime: timedelta, want: str
+    lifetime: timedelta, expected: str
 ) -> None:
     event = acme.interval(lifetime)
-    assert event == want
-    done = subprocess.run(
+    assert event == expected
+    process = subprocess.run(
         ["systemd-analyze", "calendar", "--iterations=2", event],
         capture_output=True, text=True, check=False, timeout=10,
     )  # fmt: skip
-    assert done.returncode == 0, done
+    assert process.returncode == 0, process

@@ -116,9 +116,9 @@ class Host:
     def fault(self, kind: str) -> None:
         (self.ca / "fault").write_text(kind)
 
-    def lifetime(self, *, age: int, left: int) -> None:
+    def lifetime(self, *, age: int, remaining: int) -> None:
         (self.ca / "age").write_text(str(age))
-        (self.ca / "left").write_text(str(left))
+        (self.ca / "left").write_text(str(remaining))
 
     def write_config(self, **changes: str) -> None:
         self.config.update(changes)
@@ -184,7 +184,7 @@ def host(tmp_path: Path) -> Host:
              "-out", host.ca / f"{name}.crt"],
             check=True, capture_output=True,
         )  # fmt: skip
-    host.lifetime(age=60, left=86400)
+    host.lifetime(age=60, remaining=86400)
     host.write_config(
         DOMAINS="app.lab.test gw.lab.test",
         DIRECTORY="https://ca.lab.test/acme/acme/directory",
@@ -240,7 +240,7 @@ def test_new_name_is_issued_and_two_versions_are_kept(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "left", "reason"),
+    ("age", "remaining", "reason"),
     [
         (60, 29, "less than 1/3 of the lifetime left"),
         (100, 200, ""),
@@ -248,9 +248,9 @@ def test_new_name_is_issued_and_two_versions_are_kept(host: Host) -> None:
         (180, 85, "less than 1/3 of the lifetime left"),
     ],
 )
-def test_due_by_share_of_lifetime(host: Host, age: int, left: int, reason: str) -> None:
+def test_due_by_share_of_lifetime(host: Host, age: int, remaining: int, reason: str) -> None:
     host.run()
-    host.lifetime(age=age, left=left)
+    host.lifetime(age=age, remaining=remaining)
     # The script refuses to install an expired certificate, so lay this one by hand.
     work = host.base / "by-hand"
     work.mkdir()
@@ -290,7 +290,7 @@ def test_bad_answer_of_the_ca_leaves_the_old_pair(host: Host, fault: str, messag
 
 
 def test_expired_answer_is_refused(host: Host) -> None:
-    host.lifetime(age=60, left=-1)
+    host.lifetime(age=60, remaining=-1)
     _, err = host.run(code=1)
     assert "refused: expired" in err, err
     assert not host.link.exists()

@@ -26,13 +26,13 @@ def site(tmp_path: Path) -> Site:
 
 
 def test_every_probe_and_layer_has_a_fix(site: Site) -> None:
-    made = [*checks(site), *(no_answer(host.name, "").check for host in site.hosts)]
-    assert {check.layer for check in made} == set(LAYERS)
-    for check in made:
-        found = likely_fix(site, check)
-        assert found.advice
-        assert found.commands, check
-        text = " ".join((found.advice, *found.commands))
+    site_checks = [*checks(site), *(no_answer(host.name, "").check for host in site.hosts)]
+    assert {check.layer for check in site_checks} == set(LAYERS)
+    for check in site_checks:
+        fix = likely_fix(site, check)
+        assert fix.advice
+        assert fix.commands, check
+        text = " ".join((fix.advice, *fix.commands))
         assert "$" not in text, text
 
 
@@ -42,28 +42,28 @@ def test_no_advice_is_for_a_probe_that_is_gone() -> None:
 
 
 def test_phoenix_is_told_targets_that_it_knows(site: Site) -> None:
-    said = {
+    commands = {
         command for check in checks(site) for command in likely_fix(site, check).commands
         if re.match(r"phoenix (sync|plan)\b", command)
     }  # fmt: skip
-    assert len(said) > 10
-    for command in said:
+    assert len(commands) > 10
+    for command in commands:
         assert targets.work(command.split()[2:], site), command
 
 
 def test_no_verb_is_told_that_the_command_line_does_not_have(site: Site) -> None:
-    said = {command for check in checks(site) for command in likely_fix(site, check).commands
+    advised = {command for check in checks(site) for command in likely_fix(site, check).commands
             if command.startswith("phoenix ")}  # fmt: skip
-    assert {command.split()[1] for command in said} == {"certs", "explain", "plan", "sync"}
-    for command in said:
-        found: object = typer.main.get_command(app)
+    assert {command.split()[1] for command in advised} == {"certs", "explain", "plan", "sync"}
+    for command in advised:
+        command_object: object = typer.main.get_command(app)
         for word in command.split()[1:]:
-            commands = getattr(found, "commands", None)
+            commands = getattr(command_object, "commands", None)
             if commands is None:
                 break
             assert word in commands, command
-            found = commands[word]
-        assert not hasattr(found, "commands"), f"{command} does nothing by itself"
+            command_object = commands[word]
+        assert not hasattr(command_object, "commands"), f"{command} does nothing by itself"
 
 
 def test_every_unit_has_its_component(site: Site) -> None:

@@ -95,12 +95,12 @@ class Guest:
         )  # fmt: skip
 
     def installed(self, version: str) -> bool:
-        done = subprocess.run(
+        process = subprocess.run(
             ["sh", "-c", operation._STATE.text, "artifact", str(self.directory(version)),
              str(self.link)],
             capture_output=True, text=True, timeout=30, check=True,
         )  # fmt: skip
-        return operation.ArtifactInstalled().parse(done.stdout.splitlines())
+        return operation.ArtifactInstalled().parse(process.stdout.splitlines())
 
 
 def sha256(data: bytes) -> str:
@@ -117,14 +117,14 @@ def test_member_of_an_archive_is_installed_and_upgraded(guest: Guest) -> None:
         text = f"#!/bin/sh\necho {version}\n"
         archive = guest.archive(text)
         assert not guest.installed(version)
-        done = guest.install(version, archive, sha256(archive.read_bytes()), "tool-dir/tool")
-        assert done.returncode == 0, done
+        result = guest.install(version, archive, sha256(archive.read_bytes()), "tool-dir/tool")
+        assert result.returncode == 0, result
         assert guest.installed(version)
         assert subprocess.check_output([str(guest.link)], text=True) == f"{version}\n"
         os.utime(guest.directory(version), (int(version), int(version)))
-    kept = sorted(path.name for path in (guest.top / "opt/tool").iterdir())
-    assert "3" in kept, kept
-    assert len(kept) == 2, kept
+    installed = sorted(path.name for path in (guest.top / "opt/tool").iterdir())
+    assert "3" in installed, installed
+    assert len(installed) == 2, installed
 
 
 def test_wrong_digests_leave_the_old_program(guest: Guest) -> None:
@@ -133,10 +133,10 @@ def test_wrong_digests_leave_the_old_program(guest: Guest) -> None:
     new.write_text("#!/bin/sh\necho new\n")
     assert guest.install("1", old, sha256(old.read_bytes())).returncode == 0
     for digests in (("0" * 64, ""), ("", "0" * 64), (sha256(new.read_bytes()), "0" * 64)):
-        done = guest.install("2", new, digests[0], "", digests[1])
-        assert done.returncode == 3, done
-        assert "is not what was pinned" in done.stderr, done.stderr
-        assert sha256(new.read_bytes()) in done.stderr, "it says what it got"
+        result = guest.install("2", new, digests[0], "", digests[1])
+        assert result.returncode == 3, result
+        assert "is not what was pinned" in result.stderr, result.stderr
+        assert sha256(new.read_bytes()) in result.stderr, "it says what it got"
     assert subprocess.check_output([str(guest.link)], text=True) == "old\n"
     assert guest.installed("1")
     assert [path.name for path in (guest.top / "opt/tool").iterdir()] == ["1"]

@@ -76,6 +76,6 @@ def test_name_outside_the_zone_is_in_no_certificate(tmp_path: Path) -> None:
 def test_extra_record_outside_the_zone_is_refused(tmp_path: Path, hostname: str) -> None:
     declared = minimal()
     declared.vm["vms"][1]["dns_records"] = [{"hostname": hostname, "ip": "10.0.0.77"}]
-    found = problem(declared.refused(tmp_path), "phoenix_vm_configs.json",
+    finding = problem(declared.refused(tmp_path), "phoenix_vm_configs.json",
                     "vms[1].dns_records[0].hostname")  # fmt: skip
-    assert "is no name in internal.thinkheads.ai" in found.message
+    assert "is no name in internal.thinkheads.ai" in finding.message

@@ -39,8 +39,8 @@ def initialise(top: Path, stdin: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> Path:
     top = tmp_path_factory.mktemp("ca")
-    done = initialise(top, f"{PASSWORD}\n")
-    assert done.returncode == 0, done
+    result = initialise(top, f"{PASSWORD}\n")
+    assert result.returncode == 0, result
     return top / "step-ca"
 
 
@@ -51,8 +51,8 @@ def openssl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_files_and_modes(ca: Path) -> None:
-    found = {str(path.relative_to(ca)): oct(path.stat().st_mode & 0o777) for path in ca.rglob("*")}
-    assert found == {
+    modes = {str(path.relative_to(ca)): oct(path.stat().st_mode & 0o777) for path in ca.rglob("*")}
+    assert modes == {
         "certs": "0o755",
         "certs/root_ca.crt": "0o644",
         "certs/intermediate_ca.crt": "0o644",
@@ -73,14 +73,14 @@ def test_chain_and_extensions(ca: Path) -> None:
     verified = openssl("verify", "-x509_strict", "-CAfile", root, intermediate)
     assert verified.returncode == 0, verified
     text = openssl("x509", "-in", root, "-noout", "-text").stdout
-    for want in ("CA:TRUE, pathlen:1", "Certificate Sign, CRL Sign", "prime256v1",
+    for expected in ("CA:TRUE, pathlen:1", "Certificate Sign, CRL Sign", "prime256v1",
                  "Subject: O = Example, CN = Example Internal Root CA"):  # fmt: skip
-        assert want in text, text
+        assert expected in text, text
     text = openssl("x509", "-in", intermediate, "-noout", "-text").stdout
-    for want in ("CA:TRUE, pathlen:0", "X509v3 Name Constraints: critical",
+    for expected in ("CA:TRUE, pathlen:0", "X509v3 Name Constraints: critical",
                  "DNS:internal.example.org", "DNS:localhost", "IP:10.0.0.0/255.255.255.0",
                  "CN = Example Internal Intermediate CA"):  # fmt: skip
-        assert want in text, text
+        assert expected in text, text
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_intermediate_can_pass_for_names_of_this_network_alone(
     ca: Path, tmp_path: Path, san: str, accepted: bool
 ) -> None:
     (tmp_path / "ext").write_text(f"subjectAltName={san}\n")
-    made = openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+    csr = openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                    "-subj", "/", "-keyout", tmp_path / "key", "-out", tmp_path / "csr")  # fmt: skip
-    assert made.returncode == 0, made
+    assert csr.returncode == 0, csr
     signed = openssl("x509", "-req", "-in", tmp_path / "csr", "-days", "1", "-set_serial", "1",
                      "-CA", ca / "certs/intermediate_ca.crt", "-extfile", tmp_path / "ext",
                      "-CAkey", ca / "secrets/intermediate_ca_key",
@@ -127,19 +127,19 @@ def test_keys_are_encrypted_with_the_given_password_which_is_in_no_argument(ca: 
 
 
 def test_empty_line_makes_a_password(tmp_path: Path) -> None:
-    done = initialise(tmp_path, "\n")
-    assert done.returncode == 0, done
+    result = initialise(tmp_path, "\n")
+    assert result.returncode == 0, result
     password = (tmp_path / "step-ca/secrets/password").read_text()
     assert len(bytes.fromhex(password)) == 32, password
-    assert password.strip() not in done.stdout + done.stderr + (tmp_path / "calls").read_text()
+    assert password.strip() not in result.stdout + result.stderr + (tmp_path / "calls").read_text()
 
 
 def test_existing_directory_is_refused_and_untouched(tmp_path: Path) -> None:
     (tmp_path / "step-ca").mkdir()
     (tmp_path / "step-ca/kept").write_text("mine")
-    done = initialise(tmp_path, "\n")
-    assert done.returncode == 3, done
-    assert "exists already; nothing was changed" in done.stderr, done.stderr
+    result = initialise(tmp_path, "\n")
+    assert result.returncode == 3, result
+    assert "exists already; nothing was changed" in result.stderr, result.stderr
     assert [path.name for path in (tmp_path / "step-ca").iterdir()] == ["kept"]
     assert not (tmp_path / "calls").exists(), (tmp_path / "calls").read_text()
 
@@ -149,24 +149,24 @@ def test_failure_half_way_leaves_nothing_and_the_next_run_succeeds(tmp_path: Pat
     broken = tmp_path / "host/bin"
     broken.mkdir(parents=True)
     (tmp_path / "host/step-ca.new.dead").mkdir()  # of a run that was killed
-    done = subprocess.run(
+    process = subprocess.run(
         ["sh", "-c", SCRIPT, "step-ca-init", str(tmp_path / "host/step-ca"), "Example",
          "not a domain\n[oops", "10.0.0.0", "999.0.0.0", "10"],
         input="\n", capture_output=True, text=True, timeout=60, check=False,
         env={**os.environ, "PATH": f"{tmp_path / 'stubs/bin'}:{os.environ['PATH']}",
              "CALLS": str(tmp_path / "calls")},
     )  # fmt: skip
-    assert done.returncode != 0, done
-    assert [path.name for path in (tmp_path / "host").iterdir()] == ["bin"], done
-    done = initialise(tmp_path / "host", "\n")
-    assert done.returncode == 0, done
+    assert process.returncode != 0, process
+    assert [path.name for path in (tmp_path / "host").iterdir()] == ["bin"], process
+    process = initialise(tmp_path / "host", "\n")
+    assert process.returncode == 0, process
 
 
 def state_of(directory: Path) -> list[str]:
     """What the fact and its judgement say of a CA directory."""
     command = CertificateAuthority().command(str(directory)).get_raw_value()
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
-    return faults(CertificateAuthority().process(done.stdout.splitlines()))
+    process = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    return faults(CertificateAuthority().process(process.stdout.splitlines()))
 
 
 def test_fact_finds_the_new_ca_sound_and_its_faults_when_it_is_not(

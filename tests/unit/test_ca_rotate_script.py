@@ -23,10 +23,10 @@ CALLED = '#!/bin/sh\nprintf \'%s %s\\n\' "${0##*/}" "$*" >>"$CALLS"\n'
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    top = tmp_path_factory.mktemp("made")
-    done = initialise(top, "the password\n")
-    assert done.returncode == 0, done
+def initialised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    top = tmp_path_factory.mktemp("initialised")
+    result = initialise(top, "the password\n")
+    assert result.returncode == 0, result
     for name in ("systemctl", "journalctl"):
         (top / "bin" / name).write_text(CALLED)
         (top / "bin" / name).chmod(0o755)
@@ -34,8 +34,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def ca(made: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made, tmp_path / "host")
+def ca(initialised: Path, tmp_path: Path) -> Path:
+    shutil.copytree(initialised, tmp_path / "host")
     return tmp_path / "host/step-ca"
 
 
@@ -57,14 +57,14 @@ def prepare(ca: Path, kind: str) -> subprocess.CompletedProcess[str]:
 
 
 def switch(ca: Path, *, stop: str = "true", health: str = "true") -> int:
-    done = run(ca, "switch", "step-ca.service", stop, health)
-    return done.returncode
+    result = run(ca, "switch", "step-ca.service", stop, health)
+    return result.returncode
 
 
 def state(ca: Path) -> CaState:
     command = CertificateAuthority().command(str(ca)).get_raw_value()
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
-    return CertificateAuthority().process(done.stdout.splitlines())
+    process = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    return CertificateAuthority().process(process.stdout.splitlines())
 
 
 def test_root_is_replaced_step_by_step(ca: Path) -> None:
@@ -92,9 +92,9 @@ def test_root_is_replaced_step_by_step(ca: Path) -> None:
     assert verified.returncode == 0, verified
     subject = openssl("x509", "-in", ca / "certs/root_ca.crt", "-noout", "-subject").stdout
     assert "CN = Example Internal Root CA 2" in subject, subject
-    kept = sorted(str(path.relative_to(ca / "retired")).partition("/")[2]
+    retired = sorted(str(path.relative_to(ca / "retired")).partition("/")[2]
                   for path in (ca / "retired").rglob("*") if path.is_file())  # fmt: skip
-    assert kept == ["certs/intermediate_ca.crt", "certs/root_ca.crt",
+    assert retired == ["certs/intermediate_ca.crt", "certs/root_ca.crt",
                     "secrets/intermediate_ca_key", "secrets/root_ca_key"]  # fmt: skip
     for key in ca.rglob("*_key"):
         assert key.stat().st_mode & 0o777 == 0o600, key
@@ -111,23 +111,23 @@ def test_intermediate_is_replaced_under_the_same_root(ca: Path) -> None:
     assert after.intermediate != before.intermediate
     assert faults(after) == []
     text = openssl("x509", "-in", ca / "certs/intermediate_ca.crt", "-noout", "-text").stdout
-    for want in (
+    for expected in (
         "CA:TRUE, pathlen:0",
         "Name Constraints: critical",
         "DNS:internal.example.org",
         "IP:10.0.0.0/255.255.255.0",
         "CN = Example Internal Intermediate CA 2",
     ):
-        assert want in text, text
+        assert expected in text, text
 
 
 def test_root_key_of_another_root_is_refused_and_nothing_begins(ca: Path) -> None:
     other = ("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out")
     openssl(*other, ca / "secrets/root_ca_key")
     before = state(ca)
-    done = prepare(ca, "intermediate")
-    assert done.returncode == 3, done
-    assert "is it this root's key?" in done.stderr, done
+    result = prepare(ca, "intermediate")
+    assert result.returncode == 3, result
+    assert "is it this root's key?" in result.stderr, result
     assert state(ca) == before
 
 
@@ -141,9 +141,9 @@ def test_ca_that_does_not_run_with_the_next_keys_goes_on_with_the_present_ones(c
     (ca.parent / "bin/date").write_text(HURRYING_CLOCK)
     (ca.parent / "bin/date").chmod(0o755)
     assert switch(ca, health=health) == 5
-    found = state(ca)
-    assert (found.root, found.intermediate) == (before.root, before.intermediate)
-    assert (found.phase, faults(found)) == ("prepared", [])
+    state_now = state(ca)
+    assert (state_now.root, state_now.intermediate) == (before.root, before.intermediate)
+    assert (state_now.phase, faults(state_now)) == ("prepared", [])
 
 
 def test_exchange_that_was_killed_half_way_is_finished(ca: Path) -> None:

@@ -19,8 +19,8 @@ def run(
     monkeypatch.setattr("sys.argv", ["phoenix", *words])
     with pytest.raises(SystemExit) as ended:
         main()
-    told = capsys.readouterr()
-    return ended.value.code, told.out, told.err
+    output = capsys.readouterr()
+    return ended.value.code, output.out, output.err
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_an_error_is_json_on_standard_output(
 ) -> None:
     monkeypatch.chdir(project)
     ended, out, err = run([*words, "--json"], monkeypatch, capsys)
-    found = json.loads(out)
-    assert ended == code == found["exit_code"]
-    assert message in found["error"]
+    data = json.loads(out)
+    assert ended == code == data["exit_code"]
+    assert message in data["error"]
     assert err, "a person who looks is told as well"
     ended, out, err = run(words, monkeypatch, capsys)
     assert (ended, out) == (code, "")

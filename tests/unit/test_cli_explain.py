@@ -27,36 +27,48 @@ def site() -> Site:
     return load_site(ROOT / "inventories")
 
 
-def found(site: Site, name: str) -> Explanation:
+def explained(site: Site, name: str) -> Explanation:
     result = explain(site, name)
     assert isinstance(result, Explanation), result
     return result
 
 
 def answer(project: Path, name: str, code: int = 0) -> Answer:
-    done = phoenix("explain", name, "--json", "-i", project / INVENTORY)
-    assert done.exit_code == code, done.output
-    return Answer.model_validate(json.loads(done.stdout), extra="forbid")
+    result = phoenix("explain", name, "--json", "-i", project / INVENTORY)
+    assert result.exit_code == code, result.output
+    return Answer.model_validate(json.loads(result.stdout), extra="forbid")
 
 
 def test_routed_service_goes_through_gateway_and_proxy_to_its_container(site: Site) -> None:
-    one = found(site, "qdrant")
-    assert [(r.name, r.address) for r in one.records] == [(f"qdrant.{ZONE}", "10.0.0.153")]
-    assert one.gateway is not None
-    assert (one.gateway.address, one.gateway.proxy_address) == ("10.0.0.153", "10.0.0.12")
-    assert one.gateway.proxy_verified == f"traefik-internal.host.{ZONE}"
-    assert one.router is not None
-    assert (one.router.rule, one.router.target) == (f"Host(`qdrant.{ZONE}`)", "qdrant")
-    assert one.backend is not None
-    assert one.backend.url == "https://10.0.0.102:6333"
-    assert one.backend.verified == f"drphoenix.host.{ZONE}"
-    assert one.backend.stack == "qdrant_service-production"
-    assert [c.host for c in one.certificates] == ["nginx-phoenix", "traefik-internal", "drphoenix"]
-    assert ("traefik-internal", "drphoenix", "tcp 6333") in [
-        (f.source, f.destination, f.what) for f in one.flows
+    explanation = explained(site, "qdrant")
+    assert [(r.name, r.address) for r in explanation.records] == [(f"qdrant.{ZONE}", "10.0.0.153")]
+    assert explanation.gateway is not None
+    assert (explanation.gateway.address, explanation.gateway.proxy_address) == (
+        "10.0.0.153",
+        "10.0.0.12",
+    )
+    assert explanation.gateway.proxy_verified == f"traefik-internal.host.{ZONE}"
+    assert explanation.router is not None
+    assert (explanation.router.rule, explanation.router.target) == (
+        f"Host(`qdrant.{ZONE}`)",
+        "qdrant",
+    )
+    assert explanation.backend is not None
+    assert explanation.backend.url == "https://10.0.0.102:6333"
+    assert explanation.backend.verified == f"drphoenix.host.{ZONE}"
+    assert explanation.backend.stack == "qdrant_service-production"
+    assert [c.host for c in explanation.certificates] == [
+        "nginx-phoenix",
+        "traefik-internal",
+        "drphoenix",
     ]
-    assert "tls on traefik-internal: Traefik to qdrant on drphoenix" in one.checks
-    assert not any("app." in check or "portainer" in check for check in one.checks), one.checks
+    assert ("traefik-internal", "drphoenix", "tcp 6333") in [
+        (f.source, f.destination, f.what) for f in explanation.flows
+    ]
+    assert "tls on traefik-internal: Traefik to qdrant on drphoenix" in explanation.checks
+    assert not any("app." in check or "portainer" in check for check in explanation.checks), (
+        explanation.checks
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,7 +77,7 @@ def test_routed_service_goes_through_gateway_and_proxy_to_its_container(site: Si
      f"qdrant.{ZONE}:443"],
 )  # fmt: skip
 def test_a_name_is_one_however_it_is_written(site: Site, name: str) -> None:
-    assert found(site, name) == found(site, "qdrant")
+    assert explained(site, name) == explained(site, "qdrant")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +96,7 @@ def test_a_name_is_one_however_it_is_written(site: Site, name: str) -> None:
     ],
 )
 def test_every_kind_of_name(site: Site, name: str, title: str) -> None:
-    assert found(site, name).title == title
+    assert explained(site, name).title == title
 
 
 def test_every_name_that_is_offered_is_explained(site: Site) -> None:
@@ -93,9 +105,9 @@ def test_every_name_that_is_offered_is_explained(site: Site) -> None:
 
 
 def test_unrouted_services_have_no_gateway_and_their_own_trust(site: Site) -> None:
-    ca, agent = found(site, "ca"), found(site, "portainer-agent")
-    for one in (ca, agent):
-        assert (one.gateway, one.router) == (None, None)
+    ca, agent = explained(site, "ca"), explained(site, "portainer-agent")
+    for explanation in (ca, agent):
+        assert (explanation.gateway, explanation.router) == (None, None)
     assert ca.backend is not None
     assert agent.backend is not None
     assert (ca.backend.transport, ca.backend.verified) == ("verified", f"ca.{ZONE}")
@@ -108,7 +120,7 @@ def test_service_in_plain_text_says_so(tmp_path: Path) -> None:
     declared.lxc["lxc_configs"]["150"] = lxc(
         "wiki", None, 90, traefik_service={"name": "wiki", "port": 80, "scheme": "http"}
     )
-    backend = found(declared.load(tmp_path), "wiki").backend
+    backend = explained(declared.load(tmp_path), "wiki").backend
     assert backend is not None
     assert (backend.transport, backend.verified) == ("plain", "")
 
@@ -116,9 +128,9 @@ def test_service_in_plain_text_says_so(tmp_path: Path) -> None:
 def test_extra_names_are_explained_by_who_declares_them(tmp_path: Path) -> None:
     declared = minimal()
     declared.vm["vms"][1]["dns_records"] = [{"hostname": "printer", "ip": "10.0.0.77"}]
-    one = found(declared.load(tmp_path), "printer")
-    assert (one.kind, one.records[0].address) == ("record", "10.0.0.77")
-    assert one.declared[0].path == "vms[1].dns_records[0]"
+    explanation = explained(declared.load(tmp_path), "printer")
+    assert (explanation.kind, explanation.records[0].address) == ("record", "10.0.0.77")
+    assert explanation.declared[0].path == "vms[1].dns_records[0]"
 
 
 @pytest.mark.parametrize(
@@ -158,11 +170,11 @@ def test_line_follows_the_file(project: Path) -> None:
 
 
 def test_typo_is_an_unknown_name_and_tells_what_happens(project: Path) -> None:
-    done = phoenix("explain", f"qdarnt.{ZONE}", "-i", project / INVENTORY)
-    assert done.exit_code == 1
-    assert "NXDOMAIN" in done.stdout
-    assert "refuses the TLS handshake" in done.stdout
-    assert "did you mean qdrant?" in done.stdout
+    result = phoenix("explain", f"qdarnt.{ZONE}", "-i", project / INVENTORY)
+    assert result.exit_code == 1
+    assert "NXDOMAIN" in result.stdout
+    assert "refuses the TLS handshake" in result.stdout
+    assert "did you mean qdrant?" in result.stdout
     unknown = answer(project, "example.org", code=1).unknown
     assert unknown is not None
     assert "outside internal.thinkheads.ai" in unknown.happens[0]
@@ -170,13 +182,13 @@ def test_typo_is_an_unknown_name_and_tells_what_happens(project: Path) -> None:
 
 @pytest.mark.parametrize("name", ["[red]x[/red]", "a" * 300, "", "::", "..", "x\x1b[31m", "ä"])
 def test_nasty_names_are_unknown_and_shown_as_they_are(project: Path, name: str) -> None:
-    done = phoenix("explain", "--json", "-i", project / INVENTORY, "--", name)
-    assert done.exit_code == 1, done.output
-    assert json.loads(done.stdout)["unknown"]["name"] == plain(name)
-    told = phoenix("explain", "-i", project / INVENTORY, "--", name).stdout
-    assert "nothing here has the name" in told
-    assert "\x1b" not in told
-    assert not name.startswith("[red]") or "[red]x[" in told
+    result = phoenix("explain", "--json", "-i", project / INVENTORY, "--", name)
+    assert result.exit_code == 1, result.output
+    assert json.loads(result.stdout)["unknown"]["name"] == plain(name)
+    text = phoenix("explain", "-i", project / INVENTORY, "--", name).stdout
+    assert "nothing here has the name" in text
+    assert "\x1b" not in text
+    assert not name.startswith("[red]") or "[red]x[" in text
 
 
 def test_faulty_declaration_is_an_error_with_its_findings(project: Path) -> None:
@@ -184,14 +196,14 @@ def test_faulty_declaration_is_an_error_with_its_findings(project: Path) -> None
         data["vms"][2]["network_config"]["ip"] = "10.0.0.111/24"
 
     changed(project / "inventories" / VM, spoil)
-    done = phoenix("explain", "qdrant", "-i", project / INVENTORY)
-    assert done.exit_code == 1
-    assert "vms[2].network_config.ip" in str(done.exception)
-    assert "phoenix validate" in str(done.exception)
+    result = phoenix("explain", "qdrant", "-i", project / INVENTORY)
+    assert result.exit_code == 1
+    assert "vms[2].network_config.ip" in str(result.exception)
+    assert "phoenix validate" in str(result.exception)
 
 
 def test_words_for_a_person(project: Path) -> None:
-    told = phoenix("explain", "qdrant", "-i", project / INVENTORY).stdout
+    text = phoenix("explain", "qdrant", "-i", project / INVENTORY).stdout
     for part in ("DNS", "gateway", "router", "backend", "certificates", "flows", "declared"):
-        assert f"─ {part}\n" in told, told
-    assert max(map(len, told.splitlines())) <= 100
+        assert f"─ {part}\n" in text, text
+    assert max(map(len, text.splitlines())) <= 100

@@ -38,22 +38,24 @@ def own() -> Site:
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """Four more Docker hosts with three stacks each, a long name, plain text, a direct service."""
-    made = minimal()
+    declaration = minimal()
     for number in range(4):
         names = [f"app-{number}{letter}" for letter in "abc"]
         if number == 2:
             names[1] = "a-rather-long-service-name-that-somebody-chose-to-keep-to-the-end"[:63]
-        made.stacks |= {name: stack(name, 8100 + 10 * number + i) for i, name in enumerate(names)}
-        made.vm["vms"].append(vm(
+        declaration.stacks |= {
+            name: stack(name, 8100 + 10 * number + i) for i, name in enumerate(names)
+        }
+        declaration.vm["vms"].append(vm(
             1100 + number, f"docker-host-number-{number}", "docker", 60 + number,
             portainer_role="agent", docker_stacks=names,
             portainer_agent_hostname=f"portainer-agent-{number}.internal.thinkheads.ai",
         ))  # fmt: skip
     plain = {"name": "wiki", "port": 80, "scheme": "http"}
     direct = {"name": "metrics", "port": 9100, "scheme": "https", "exposure": "direct"}
-    made.lxc["lxc_configs"]["150"] = lxc("wiki", None, 90, traefik_service=plain)
-    made.lxc["lxc_configs"]["151"] = lxc("meter", None, 91, traefik_service=direct)
-    return made.load(tmp_path_factory.mktemp("large"))
+    declaration.lxc["lxc_configs"]["150"] = lxc("wiki", None, 90, traefik_service=plain)
+    declaration.lxc["lxc_configs"]["151"] = lxc("meter", None, 91, traefik_service=direct)
+    return declaration.load(tmp_path_factory.mktemp("large"))
 
 
 @pytest.fixture
@@ -91,8 +93,8 @@ def test_every_service_is_reached_by_a_flow_that_the_firewall_lets_through(large
         target = boxes.get(link.target) or owners[link.target]
         assert (boxes[link.source], target, link.port) in allowed, link
     drawn = {link.target for link in picture.links if link.kind == "request"}
-    wanted = {f"service-{r.service.name}" for r in routes.routes(large) if r.kind == "backend"}
-    assert wanted <= drawn
+    expected = {f"service-{r.service.name}" for r in routes.routes(large) if r.kind == "backend"}
+    assert expected <= drawn
     assert {host.name for host in large.hosts} <= set(boxes.values())
 
 
@@ -113,13 +115,13 @@ def test_svg_has_literal_colours_for_renderers_that_know_little_css(large: Site)
     """librsvg, cairosvg and Inkscape paint black what CSS variables colour."""
     root = graph_svg.draw(topology(large))
     assert "var(" not in ET.tostring(root, encoding="unicode")
-    for one in root.iter():
-        if one.tag in ("rect", "text", "path"):
-            look = {one.get("fill", ""), one.get("stroke", "none")}
-            assert all(re.fullmatch("none|#[0-9a-f]{6}", value) for value in look), one.attrib
-            assert look != {"none"}, one.attrib
-            assert one.tag != "text" or one.get("font-size"), one.attrib
-    sheets = [one.text or "" for one in root.iter("style")]
+    for element in root.iter():
+        if element.tag in ("rect", "text", "path"):
+            look = {element.get("fill", ""), element.get("stroke", "none")}
+            assert all(re.fullmatch("none|#[0-9a-f]{6}", value) for value in look), element.attrib
+            assert look != {"none"}, element.attrib
+            assert element.tag != "text" or element.get("font-size"), element.attrib
+    sheets = [element.text or "" for element in root.iter("style")]
     assert len(sheets) == 1
     assert sheets[0].split("{")[0].strip() == "@media (prefers-color-scheme: dark)"
 
@@ -142,11 +144,13 @@ def pixels(png: bytes) -> list[list[bytes]]:
         if kind == 2:
             line = bytearray((a + b) & 0xFF for a, b in zip(line, above, strict=True))
         for i in range(len(line)) if kind in (1, 3, 4) else ():
-            left, up = (line[i - step] if i >= step else 0), above[i]
+            left_pixel, up = (line[i - step] if i >= step else 0), above[i]
             corner = above[i - step] if i >= step else 0
-            guess = left + up - corner
-            nearest = min((left, up, corner), key=lambda value: abs(guess - value))
-            line[i] = (line[i] + {1: left, 3: (left + up) // 2, 4: nearest}[kind]) & 0xFF
+            guess = left_pixel + up - corner
+            nearest = min((left_pixel, up, corner), key=lambda value: abs(guess - value))
+            line[i] = (
+                line[i] + {1: left_pixel, 3: (left_pixel + up) // 2, 4: nearest}[kind]
+            ) & 0xFF
         rows.append([bytes(line[i : i + 3]) for i in range(0, len(line), step)])
         above = line
     return rows
@@ -157,24 +161,24 @@ def test_picture_is_right_in_a_renderer_without_css_variables(own: Site, tmp_pat
         pytest.skip("rsvg-convert is not installed (Debian: librsvg2-bin); `lab test` installs it")
     source = tmp_path / "topology.svg"
     source.write_text(graph_svg.svg(topology(own)))
-    done = subprocess.run(["rsvg-convert", str(source)], capture_output=True, check=True)
-    rows = pixels(done.stdout)
+    process = subprocess.run(["rsvg-convert", str(source)], capture_output=True, check=True)
+    rows = pixels(process.stdout)
     root = graph_svg.draw(topology(own))
-    for one in root.iter("rect"):
-        if "x" in one.attrib and one.get("fill") != "none":
-            x, y = float(one.attrib["x"]), float(one.attrib["y"])
+    for element in root.iter("rect"):
+        if "x" in element.attrib and element.get("fill") != "none":
+            x, y = float(element.attrib["x"]), float(element.attrib["y"])
             inside = rows[round(y) + 4][round(x) + 8]
-            assert inside.hex() == one.attrib["fill"][1:], one.attrib
+            assert inside.hex() == element.attrib["fill"][1:], element.attrib
     assert rows[2][2].hex() == "ffffff"
     texts = list(root.iter("text"))
     assert len(texts) > 20
-    for one in texts:
-        x, y = round(float(one.attrib["x"])), round(float(one.attrib["y"]))
-        ink = bytes.fromhex(one.attrib["fill"][1:])
-        shift = {"start": 0, "middle": -20, "end": -40}[one.get("text-anchor", "start")]
+    for element in texts:
+        x, y = round(float(element.attrib["x"])), round(float(element.attrib["y"]))
+        ink = bytes.fromhex(element.attrib["fill"][1:])
+        shift = {"start": 0, "middle": -20, "end": -40}[element.get("text-anchor", "start")]
         place = [pixel for row in rows[y - 10 : y + 1] for pixel in row[x + shift : x + shift + 40]]
         near = [p for p in place if max(abs(a - b) for a, b in zip(p, ink, strict=True)) < 80]
-        assert len(near) > 5, (one.text, one.attrib)
+        assert len(near) > 5, (element.text, element.attrib)
 
 
 def test_svg_stands_alone_and_tells_what_it_shows(own: Site) -> None:
@@ -182,11 +186,13 @@ def test_svg_stands_alone_and_tells_what_it_shows(own: Site) -> None:
     root = ET.fromstring(text)  # noqa: S314 - we wrote it
     assert root.get("role") == "img"
     labels = str(root.get("aria-labelledby")).split()
-    told = {
-        str(one.get("id")): one.text for one in root if one.tag in (f"{SVG}title", f"{SVG}desc")
+    words_of_picture = {
+        str(element.get("id")): element.text
+        for element in root
+        if element.tag in (f"{SVG}title", f"{SVG}desc")
     }
-    assert sorted(told) == sorted(labels)
-    assert "qdrant on drphoenix: https 6333, verified as drphoenix.host" in str(told)
+    assert sorted(words_of_picture) == sorted(labels)
+    assert "qdrant on drphoenix: https 6333, verified as drphoenix.host" in str(words_of_picture)
     assert "prefers-color-scheme: dark" in text
     assert re.findall(r"(?:href|src|@import|url\((?!#head-))", text) == []
     assert re.findall(r"https?://(?!www\.w3\.org/2000/svg)", text) == []
@@ -204,15 +210,22 @@ def test_no_two_texts_overlap_and_all_are_in_the_picture(
         words, bold = text.text or "", text.get("class") == "name"
         long = measured_bold(words) if bold else measured(words)
         x, y = float(text.get("x", 0)), float(text.get("y", 0))
-        left = x - long * {"start": 0, "middle": 0.5, "end": 1}[text.get("text-anchor", "start")]
-        assert left >= 0, words
-        assert left + long <= width, words
+        left_edge = (
+            x - long * {"start": 0, "middle": 0.5, "end": 1}[text.get("text-anchor", "start")]
+        )
+        assert left_edge >= 0, words
+        assert left_edge + long <= width, words
         assert 12 <= y <= height, words
-        boxes.append((left, y - 11, left + long, y + 3, words))
+        boxes.append((left_edge, y - 11, left_edge + long, y + 3, words))
     assert len(boxes) > 20
-    for one, other in combinations(boxes, 2):
-        apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
-        assert apart, (one, other)
+    for first, other in combinations(boxes, 2):
+        apart = (
+            first[2] <= other[0]
+            or other[2] <= first[0]
+            or first[3] <= other[1]
+            or other[3] <= first[1]
+        )
+        assert apart, (first, other)
 
 
 def test_same_site_same_bytes(own: Site) -> None:
@@ -244,7 +257,7 @@ def test_page_has_a_strict_policy_and_no_script_or_link(own: Site) -> None:
 
 def test_no_text_escapes_its_place(nasty: Topology) -> None:
     root = ET.fromstring(graph_svg.svg(nasty))  # noqa: S314 - that it parses is the test
-    assert {one.tag for one in root.iter()} == {
+    assert {element.tag for element in root.iter()} == {
         f"{SVG}{tag}"
         for tag in ("svg", "title", "desc", "style", "defs", "marker", "path", "rect", "text")
     }
@@ -259,9 +272,9 @@ def test_no_text_escapes_its_place(nasty: Topology) -> None:
 
 
 def test_site_of_one_host_is_drawn_too(tmp_path: Path) -> None:
-    bare = minimal()
-    bare.lxc, bare.vm, bare.stacks = {"lxc_configs": {}}, {"vms": []}, {}
-    picture = topology(bare.load(tmp_path))
+    declaration = minimal()
+    declaration.lxc, declaration.vm, declaration.stacks = {"lxc_configs": {}}, {"vms": []}, {}
+    picture = topology(declaration.load(tmp_path))
     ET.fromstring(graph_svg.svg(picture))  # noqa: S314
     assert "phoenix" in graph_mermaid.mermaid(picture)
 
@@ -272,25 +285,25 @@ def test_site_of_one_host_is_drawn_too(tmp_path: Path) -> None:
 )
 def test_formats(tmp_path: Path, words: tuple[str, ...], begins: str) -> None:
     inventory = ("-i", ROOT / "inventories/phoenix.py")
-    shown = phoenix("graph", *words, *inventory)
-    assert shown.exit_code == 0, shown.output
-    assert shown.stdout.startswith(begins)
-    done = phoenix("graph", *words, *inventory, "-o", tmp_path / "picture")
-    assert (done.exit_code, done.stdout) == (0, "")
-    assert (tmp_path / "picture").read_text() == shown.stdout
+    text = phoenix("graph", *words, *inventory)
+    assert text.exit_code == 0, text.output
+    assert text.stdout.startswith(begins)
+    result = phoenix("graph", *words, *inventory, "-o", tmp_path / "picture")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert (tmp_path / "picture").read_text() == text.stdout
 
 
 def test_json_is_the_picture_as_data(own: Site) -> None:
-    done = phoenix("graph", "--json", "-i", ROOT / "inventories/phoenix.py")
-    assert Topology.model_validate(json.loads(done.stdout)) == topology(own)
+    result = phoenix("graph", "--json", "-i", ROOT / "inventories/phoenix.py")
+    assert Topology.model_validate(json.loads(result.stdout)) == topology(own)
 
 
 def test_unwritable_output_is_an_error() -> None:
-    done = phoenix("graph", "-i", ROOT / "inventories/phoenix.py", "-o", "/nowhere/picture.svg")
-    assert done.exit_code == 1
-    assert "cannot write /nowhere/picture.svg" in str(done.exception)
+    result = phoenix("graph", "-i", ROOT / "inventories/phoenix.py", "-o", "/nowhere/picture.svg")
+    assert result.exit_code == 1
+    assert "cannot write /nowhere/picture.svg" in str(result.exception)
 
 
 def test_the_readme_s_picture_is_up_to_date(own: Site) -> None:
-    mend = "phoenix graph -f svg -o docs/topology.svg"
-    assert (ROOT / "docs/topology.svg").read_text() == graph_svg.svg(topology(own)), mend
+    fix = "phoenix graph -f svg -o docs/topology.svg"
+    assert (ROOT / "docs/topology.svg").read_text() == graph_svg.svg(topology(own)), fix

@@ -34,8 +34,8 @@ def verbs(command: Any = None, name: str = "") -> Iterator[tuple[str, Any]]:
     if inner is None:
         yield name, command
         return
-    for key, one in inner.items():
-        yield from verbs(one, f"{name} {key}".strip())
+    for key, subcommand in inner.items():
+        yield from verbs(subcommand, f"{name} {key}".strip())
 
 
 VERBS = dict(verbs())
@@ -59,9 +59,9 @@ def test_every_verb_has_the_common_options(name: str) -> None:
 
 @pytest.mark.parametrize("name", VERBS)
 def test_help_has_examples_that_fit(name: str) -> None:
-    done = phoenix(*name.split(), "--help", environment={"COLUMNS": "80", "TERM": "dumb"})
-    assert done.exit_code == 0, done.output
-    lines = done.stdout.splitlines()
+    result = phoenix(*name.split(), "--help", environment={"COLUMNS": "80", "TERM": "dumb"})
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     start = next(i for i, line in enumerate(lines) if line.strip() == "Examples:")
     assert lines[start - 1].strip() == "", "a blank line stands before the examples"
@@ -98,21 +98,23 @@ def test_prose_flows_and_examples_stay() -> None:
 
 
 def test_version() -> None:
-    done = phoenix("--version")
-    assert done.exit_code == 0
-    assert done.stdout.startswith("phoenix 0.")
+    result = phoenix("--version")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("phoenix 0.")
 
 
 def test_version_names_the_revision_of_a_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
-    for found, said in (
+    for revision, expected in (
         (Revision(commit="0123456789abcdef", dirty=False), " (revision 0123456789ab)\n"),
         (Revision(commit="0123456789abcdef", dirty=True),
          " (revision 0123456789ab, with changes since)\n"),
         (NONE, "\n"),
     ):  # fmt: skip
-        monkeypatch.setattr("phoenix.runs.revision.revision", lambda _root, found=found: found)
+        monkeypatch.setattr(
+            "phoenix.runs.revision.revision", lambda _root, revision=revision: revision
+        )
         version = phoenix("--version").stdout
-        assert version == f"phoenix {metadata.version('phoenix')}{said}"
+        assert version == f"phoenix {metadata.version('phoenix')}{expected}"
 
 
 def test_usage_errors_are_no_success() -> None:
@@ -127,12 +129,12 @@ def completed(words: str, cwd: Path) -> tuple[list[str], str]:
         "_PHOENIX_COMPLETE": "complete_bash", "COMP_WORDS": words,
         "COMP_CWORD": str(len(words.split(" ")) - 1),
     }  # fmt: skip
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "phoenix"], cwd=cwd, env=environment, capture_output=True,
         text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done
-    return done.stdout.split(), done.stderr
+    assert process.returncode == 0, process
+    return process.stdout.split(), process.stderr
 
 
 @pytest.mark.parametrize("verb", ["plan", "sync", "doctor", "explain"])

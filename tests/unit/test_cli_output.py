@@ -21,12 +21,12 @@ STEPS = [f"deploys/nginx.py | Nginx: a step with a long name, number {number}" f
 SECRET = "a_secret_whose_name_is_long_since_it_is_a_stacks_own"
 
 
-def piped(tell: Callable[[Console], None], monkeypatch: pytest.MonkeyPatch) -> str:
+def piped(print_text: Callable[[Console], None], monkeypatch: pytest.MonkeyPatch) -> str:
     """What `tell` writes where standard output is no terminal and says no width."""
     monkeypatch.delenv("COLUMNS", raising=False)
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        output.emit(False, {}, tell)
+        output.emit(False, {}, print_text)
     return out.getvalue()
 
 
@@ -44,9 +44,9 @@ def test_a_summary_is_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= output.WIDTH
     assert "a-guest-with-a-long-name.example" in text
-    shown = " ".join(text.split())
-    assert "Nginx: a step with a long name, number 1, " in shown, text
-    assert shown.count("a step with a long name") == 2
+    on_one_line = " ".join(text.split())
+    assert "Nginx: a step with a long name, number 1, " in on_one_line, text
+    assert on_one_line.count("a step with a long name") == 2
 
 
 def test_secrets_are_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,16 +72,18 @@ def test_numbers_have_the_right_noun(
 ) -> None:
     assert output.count(number, "host") == text
     looked_at = [f"host-{n}" for n in range(number)]
-    found = plan.Plan(site="s", targets=[], changes=[], looked_at=looked_at, first_cause=None)
-    assert piped(lambda console: plan.print_plan(console, found), monkeypatch) == (
+    empty_plan = plan.Plan(site="s", targets=[], changes=[], looked_at=looked_at, first_cause=None)
+    assert piped(lambda console: plan.print_plan(console, empty_plan), monkeypatch) == (
         f"nothing to do on {text}\n"
     )
 
 
 def test_a_summary_counts_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = piped(lambda console: converge.print_summary(console, summary(STEPS[0])), monkeypatch)
+    singular = piped(
+        lambda console: converge.print_summary(console, summary(STEPS[0])), monkeypatch
+    )
     two = piped(lambda console: converge.print_summary(console, summary(*STEPS)), monkeypatch)
-    assert "converged in 1 s, 1 change;" in one
+    assert "converged in 1 s, 1 change;" in singular
     assert "converged in 1 s, 2 changes;" in two
 
 

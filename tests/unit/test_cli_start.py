@@ -40,19 +40,21 @@ SITE = ("phoenix.site.model", "phoenix.declaration", "phoenix.derived", "phoenix
 
 def imported(*words: str, cwd: Path, environment: dict[str, str] | None = None) -> set[str]:
     """The modules that a process has which runs `phoenix` with these words."""
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", _MODULES, json.dumps(words)],
         cwd=cwd,
         env={"PATH": os.environ["PATH"], "HOME": str(cwd), "PYTHONPATH": str(ROOT),
              **(environment or {})},
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
-    return set(json.loads(done.stderr.rpartition("\n")[2]))
+    return set(json.loads(process.stderr.rpartition("\n")[2]))
 
 
 def of(modules: set[str], *packages: str) -> list[str]:
     return sorted(
-        module for module in modules if any(f"{module}.".startswith(f"{one}.") for one in packages)
+        module
+        for module in modules
+        if any(f"{module}.".startswith(f"{package}.") for package in packages)
     )
 
 
@@ -106,16 +108,16 @@ def test_the_summaries_are_the_verbs_own() -> None:
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The directories from which a site was loaded."""
-    found: list[Path] = []
+    files_found: list[Path] = []
     original = load_site
 
     def counted(folder: Path, *values: object, **options: object) -> Site:
-        found.append(folder)
+        files_found.append(folder)
         return original(folder, *values, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("phoenix.declaration.inventory.load_site", counted)
     monkeypatch.setattr("phoenix.cli.declared.load_site", counted)
-    return found
+    return files_found
 
 
 @pytest.mark.parametrize(
@@ -147,18 +149,18 @@ def test_settings_are_executed_once(project: Path, monkeypatch: pytest.MonkeyPat
     file = project / "inventories/phoenix.py"
     file.write_text(file.read_text().replace('"ssh_user"', '"proxmox_node": "pve2", "ssh_user"'))
     (project / "group_data/phoenix.py").write_text('proxmox_node = "pve1"\n')
-    found = load(file)
-    found.print_warnings()
-    assert found.settings.timezone == found.settings.timezone == "America/New_York"
-    assert found.settings.proxmox.node == "pve2", "the inventory's own data come first"
+    loaded = load(file)
+    loaded.print_warnings()
+    assert loaded.settings.timezone == loaded.settings.timezone == "America/New_York"
+    assert loaded.settings.proxmox.node == "pve2", "the inventory's own data come first"
     assert reads == [project]
 
 
 def test_secrets_are_one_store(project: Path) -> None:
     from phoenix.cli.project import load
 
-    found = load(project / "inventories/phoenix.py")
-    assert found.secrets is found.secrets
+    loaded = load(project / "inventories/phoenix.py")
+    assert loaded.secrets is loaded.secrets
 
 
 # -- a directory as the site -----------------------------------------------------------------------
@@ -168,10 +170,10 @@ def test_every_verb_takes_a_directory(project: Path) -> None:
     from phoenix.cli.project import load
 
     for links in (True, False):
-        found = load(project / "inventories")
-        assert found.site.service("qdrant").owner.name == "drphoenix"
-        assert found.root == (project if links else ROOT)
-        request = found.request("deploys/dns.py", environment={"A": "b"})
+        loaded = load(project / "inventories")
+        assert loaded.site.service("qdrant").owner.name == "drphoenix"
+        assert loaded.root == (project if links else ROOT)
+        request = loaded.request("deploys/dns.py", environment={"A": "b"})
         assert str(request.inventory) == "inventories/directory.py"
         assert request.environment == {"PHOENIX_DIRECTORY": str(project / "inventories"), "A": "b"}
         assert "PHOENIX_DIRECTORY" not in os.environ
@@ -183,6 +185,6 @@ def test_a_faulty_directory_is_an_error_with_its_findings(project: Path) -> None
         data["vms"][2]["network_config"]["ip"] = "10.0.0.111/24"
 
     changed(project / "inventories/phoenix_vm_configs.json", spoil)
-    done = phoenix("plan", "-i", project / "inventories")
-    assert done.exit_code == 1
-    assert "vms[2].network_config.ip" in str(done.exception)
+    result = phoenix("plan", "-i", project / "inventories")
+    assert result.exit_code == 1
+    assert "vms[2].network_config.ip" in str(result.exception)

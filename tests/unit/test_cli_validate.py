@@ -17,15 +17,15 @@ INVENTORY = "inventories/phoenix.py"
 
 
 def verdict(project: Path, *words: str, code: int) -> Verdict:
-    done = phoenix("validate", "--json", "-i", project / INVENTORY, *words)
-    assert done.exit_code == code, done.output
-    return Verdict.model_validate(json.loads(done.stdout), extra="forbid")
+    result = phoenix("validate", "--json", "-i", project / INVENTORY, *words)
+    assert result.exit_code == code, result.output
+    return Verdict.model_validate(json.loads(result.stdout), extra="forbid")
 
 
 def test_nothing_is_wrong_with_the_real_site(project: Path) -> None:
     assert verdict(project, "--strict", code=0).findings == []
-    done = phoenix("validate", "-i", project / INVENTORY)
-    assert done.stdout.splitlines() == [
+    result = phoenix("validate", "-i", project / INVENTORY)
+    assert result.stdout.splitlines() == [
         "nothing is wrong with inventories/phoenix.py: 0 errors, 0 warnings"
     ]
 
@@ -34,19 +34,21 @@ def test_nothing_is_wrong_with_the_real_site(project: Path) -> None:
 def test_files_of_the_earlier_system_are_accepted_with_warnings(
     words: tuple[str, ...], code: int
 ) -> None:
-    done = phoenix("validate", "-i", INHERITED, *words)
-    assert done.exit_code == code, done.output
-    last = done.stdout.splitlines()[-1]
+    result = phoenix("validate", "-i", INHERITED, *words)
+    assert result.exit_code == code, result.output
+    last = result.stdout.splitlines()[-1]
     assert last.startswith("0 errors, "), last
-    assert "not used: Phoenix passes no GPU through" in done.stdout
+    assert "not used: Phoenix passes no GPU through" in result.stdout
 
 
 def test_a_directory_will_do_and_has_the_settings_of_its_project(project: Path) -> None:
     (project / "group_data" / "all.py").write_text("dns_upstreams = []\n")
-    done = phoenix("validate", "--json", "-i", project / "inventories")
-    assert done.exit_code == 1, done.output
-    found = json.loads(done.stdout)["findings"]
-    assert [(one["path"], one["line"]) for one in found] == [("dns_upstreams", 1)], found
+    result = phoenix("validate", "--json", "-i", project / "inventories")
+    assert result.exit_code == 1, result.output
+    findings = json.loads(result.stdout)["findings"]
+    assert [(finding["path"], finding["line"]) for finding in findings] == [("dns_upstreams", 1)], (
+        findings
+    )
 
 
 def test_faulty_declaration_is_told_though_the_inventory_itself_ends(project: Path) -> None:
@@ -55,33 +57,33 @@ def test_faulty_declaration_is_told_though_the_inventory_itself_ends(project: Pa
         data["vms"][1]["memroy_mb"] = 5
 
     changed(project / "inventories" / VM, spoil)
-    found = verdict(project, code=1)
-    assert (found.errors, found.warnings) == (1, 1), found
-    error, warning = found.findings
+    report = verdict(project, code=1)
+    assert (report.errors, report.warnings) == (1, 1), report
+    error, warning = report.findings
     assert (error.file, error.path) == (VM, "vms[2].network_config.ip")
     lines = (project / "inventories" / VM).read_text().splitlines()
     assert error.line is not None
     assert lines[error.line - 1].strip().startswith('"ip": "10.0.0.111/24"')
     assert error.fix == "give one a free address"
     assert (warning.path, warning.fix) == ("vms[1].memroy_mb", "did you mean 'memory_mb'?")
-    told = phoenix("validate", "-i", project / INVENTORY).stdout
-    assert told.splitlines()[0] == VM
-    assert f"  error  line {error.line}, vms[2].network_config.ip" in told
-    assert told.splitlines()[-1] == "1 error, 1 warning"
+    output = phoenix("validate", "-i", project / INVENTORY).stdout
+    assert output.splitlines()[0] == VM
+    assert f"  error  line {error.line}, vms[2].network_config.ip" in output
+    assert output.splitlines()[-1] == "1 error, 1 warning"
 
 
 def test_text_that_is_no_json_is_told_with_its_line(project: Path) -> None:
     (project / "inventories" / LXC).write_text('{\n  "lxc_configs": {,}\n}')
-    found = verdict(project, code=1).findings[0]
-    assert (found.file, found.line) == (LXC, 2), found
+    finding = verdict(project, code=1).findings[0]
+    assert (finding.file, finding.line) == (LXC, 2), finding
 
 
 def test_fault_in_a_stack_has_the_compose_file_s_line(project: Path) -> None:
     file = project / "stacks/qdrant_service/docker-compose.yml"
     file.write_text(file.read_text().replace("${QDRANT_IMAGE}", "qdrant/qdrant"))
-    found = verdict(project, "--strict", code=2).findings
-    images = [one for one in found if one.path == "services.qdrant.image"]
-    assert len(images) == 1, found
+    findings = verdict(project, "--strict", code=2).findings
+    images = [finding for finding in findings if finding.path == "services.qdrant.image"]
+    assert len(images) == 1, findings
     assert images[0].line is not None
     assert 'image: "qdrant/qdrant"' in file.read_text().splitlines()[images[0].line - 1]
 
@@ -115,9 +117,15 @@ FAULTS = [
 def test_setting_that_a_run_would_refuse(project: Path, text: str, path: str, words: str) -> None:
     """In the inventory's own settings file, which comes before `all`."""
     (project / "group_data" / "phoenix.py").write_text(f'"""Ours."""\n\n{text}\n')
-    found = [one for one in verdict(project, code=1).findings if one.severity == "error"]
-    hits = [one for one in found if one.path == path and words in one.message + one.fix]
-    assert len(hits) == 1, found
+    errors = [
+        finding for finding in verdict(project, code=1).findings if finding.severity == "error"
+    ]
+    hits = [
+        finding
+        for finding in errors
+        if finding.path == path and words in finding.message + finding.fix
+    ]
+    assert len(hits) == 1, errors
     assert (hits[0].file, hits[0].line) == ("group_data/phoenix.py", 3)
 
 
@@ -131,15 +139,17 @@ WARNINGS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "path", "fix"), WARNINGS, ids=[one[1] for one in WARNINGS])
+@pytest.mark.parametrize(("text", "path", "fix"), WARNINGS, ids=[case[1] for case in WARNINGS])
 def test_setting_that_is_unwise_or_that_nothing_reads(
     project: Path, text: str, path: str, fix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project)
     (project / "group_data" / "phoenix.py").write_text(text + "\n")
-    found = verdict(project, "--strict", code=2).findings
-    assert [(one.path, one.severity) for one in found] == [(path, "warning")], found
-    assert fix in found[0].fix
+    findings = verdict(project, "--strict", code=2).findings
+    assert [(finding.path, finding.severity) for finding in findings] == [(path, "warning")], (
+        findings
+    )
+    assert fix in findings[0].fix
     verdict(project, code=0)
 
 
@@ -151,8 +161,8 @@ def test_settings_pyinfra_reads_and_private_names_are_no_typos(project: Path) ->
 
 def test_settings_of_a_group_are_those_of_its_guests_alone(project: Path) -> None:
     (project / "group_data" / "traefik.py").write_text('step_ca_lifetime_default = "soon"\n')
-    found = verdict(project, code=1).findings
-    assert [one.file for one in found] == ["group_data/traefik.py"], found
+    findings = verdict(project, code=1).findings
+    assert [finding.file for finding in findings] == ["group_data/traefik.py"], findings
 
 
 def test_the_nearest_value_counts_and_is_blamed(project: Path) -> None:
@@ -171,13 +181,17 @@ def test_the_nearest_value_counts_and_is_blamed(project: Path) -> None:
 def test_file_that_no_group_reads_and_one_that_fails(project: Path) -> None:
     (project / "group_data" / "trafik.py").write_text("x = 1\n")
     (project / "group_data" / "nginx.py").write_text("x = (\n")
-    found = verdict(project, code=1).findings
-    said = {(one.file, one.severity, one.line) for one in found if one.path != "x"}
-    assert said == {
+    findings = verdict(project, code=1).findings
+    reported = {
+        (finding.file, finding.severity, finding.line)
+        for finding in findings
+        if finding.path != "x"
+    }
+    assert reported == {
         ("group_data/trafik.py", "warning", None),
         ("group_data/nginx.py", "error", 1),
-    }, found
-    assert "did you mean 'traefik'?" in str(found)
+    }, findings
+    assert "did you mean 'traefik'?" in str(findings)
 
 
 def test_missing_role_is_found(project: Path) -> None:
@@ -186,18 +200,20 @@ def test_missing_role_is_found(project: Path) -> None:
         data["vms"][1]["role"] = "docker"
 
     changed(project / "inventories" / VM, without_portainer)
-    found = verdict(project, code=1).findings
-    assert any("no guest has the role portainer" in one.message for one in found), found
+    findings = verdict(project, code=1).findings
+    assert any("no guest has the role portainer" in finding.message for finding in findings), (
+        findings
+    )
 
 
 def test_secret_is_checked_and_never_shown(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD", "hush-hush")
     monkeypatch.setenv("PHOENIX_SECRET_STEP_CA_PASSWORD_FILE", "/no/such/file")
-    done = phoenix("validate", "-i", project / INVENTORY)
-    assert done.exit_code == 1, done.output
-    assert "shorter than 12 bytes" in done.stdout
-    assert "PHOENIX_SECRET_STEP_CA_PASSWORD_FILE" in done.stdout
-    assert "hush-hush" not in done.output
+    result = phoenix("validate", "-i", project / INVENTORY)
+    assert result.exit_code == 1, result.output
+    assert "shorter than 12 bytes" in result.stdout
+    assert "PHOENIX_SECRET_STEP_CA_PASSWORD_FILE" in result.stdout
+    assert "hush-hush" not in result.output
     home = project.parent / "home"
     assert not home.exists(), "nothing is made, secrets least of all"
 
@@ -208,16 +224,16 @@ def test_value_that_no_variable_can_hold_is_found_and_not_shown(
     secret = project.parent / "secret"
     secret.write_bytes(b"hush\0hush")
     monkeypatch.setenv("PHOENIX_SECRET_THINKHEADS_AI_APP_DATABASE_PASS_FILE", str(secret))
-    done = phoenix("validate", "-i", project / INVENTORY)
-    assert done.exit_code == 1, done.output
-    assert "secret thinkheads_ai_app_database_pass has a null character" in done.stdout
-    assert "hush" not in done.output
+    result = phoenix("validate", "-i", project / INVENTORY)
+    assert result.exit_code == 1, result.output
+    assert "secret thinkheads_ai_app_database_pass has a null character" in result.stdout
+    assert "hush" not in result.output
     monkeypatch.delenv("PHOENIX_SECRET_THINKHEADS_AI_APP_DATABASE_PASS_FILE")
     text = 'stack_variables = {"qdrant_service": {"QDRANT_LOG_LEVEL": "a\\0b"}}\n'
     (project / "group_data" / "phoenix.py").write_text(text)
-    (found,) = verdict(project, code=1).findings
-    assert (found.file, found.line) == ("group_data/phoenix.py", 1)
-    assert "QDRANT_LOG_LEVEL: its value has a null character" in found.message
+    (finding,) = verdict(project, code=1).findings
+    assert (finding.file, finding.line) == ("group_data/phoenix.py", 1)
+    assert "QDRANT_LOG_LEVEL: its value has a null character" in finding.message
 
 
 def test_proxmox_is_well_with_its_token(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,12 +244,12 @@ def test_proxmox_is_well_with_its_token(project: Path, monkeypatch: pytest.Monke
 
 def test_inventory_that_fails_is_told_without_a_traceback(project: Path) -> None:
     (project / INVENTORY).write_text("import no_such_module\n")
-    done = phoenix("validate", "-i", project / INVENTORY)
-    assert done.exit_code == 1
-    assert "cannot be executed: ModuleNotFoundError" in str(done.exception)
+    result = phoenix("validate", "-i", project / INVENTORY)
+    assert result.exit_code == 1
+    assert "cannot be executed: ModuleNotFoundError" in str(result.exception)
 
 
-def test_absent_inventory_is_told_with_the_mend() -> None:
-    done = phoenix("validate", "-i", "/nowhere/site.py")
-    assert done.exit_code == 1
-    assert "there is no inventory /nowhere/site.py" in str(done.exception)
+def test_absent_inventory_is_reported_with_the_fix() -> None:
+    result = phoenix("validate", "-i", "/nowhere/site.py")
+    assert result.exit_code == 1
+    assert "there is no inventory /nowhere/site.py" in str(result.exception)

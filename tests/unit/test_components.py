@@ -28,7 +28,7 @@ def site(tmp_path: Path) -> Site:
 
 def included(file: Path) -> list[str]:
     """What a deploy file includes, each as `local.include("...")` at its top level."""
-    found = []
+    included_files = []
     for statement in ast.parse(file.read_text()).body:
         match statement:
             case ast.Expr(
@@ -37,24 +37,24 @@ def included(file: Path) -> list[str]:
                     args=[ast.Constant(value=str(name))],
                 )
             ):
-                found.append(name)
+                included_files.append(name)
             case ast.Expr(value=ast.Constant()) | ast.ImportFrom():
                 pass
             case _:
                 raise AssertionError(f"{file}, line {statement.lineno}: no line of a list")
-    return found
+    return included_files
 
 
 def test_the_list_is_that_of_the_whole_deploy_in_its_order() -> None:
-    assert included(ROOT / "deploys/all.py") == [one.deploy for one in COMPONENTS]
-    for one in COMPONENTS:
-        assert (ROOT / one.deploy).is_file(), one.name
+    assert included(ROOT / "deploys/all.py") == [component.deploy for component in COMPONENTS]
+    for part in COMPONENTS:
+        assert (ROOT / part.deploy).is_file(), part.name
 
 
 def test_each_says_what_it_does_in_a_line() -> None:
-    for one in COMPONENTS:
-        assert one.does, one.name
-        assert len(f"{one.name}: {one.does}") < 80, one.name
+    for part in COMPONENTS:
+        assert part.does, part.name
+        assert len(f"{part.name}: {part.does}") < 80, part.name
     assert component("nginx") == in_order(["nginx"])[0]
     assert component("ngnix") is None
 
@@ -75,20 +75,25 @@ def test_each_says_what_it_does_in_a_line() -> None:
     ],
 )
 def test_hosts_of_a_component(site: Site, name: str, hosts: str) -> None:
-    (one,) = in_order([name])
+    (component,) = in_order([name])
     expected = hosts.replace("hypervisor", site.hypervisor.name).split()
-    assert sorted(host.name for host in one.hosts(site)) == sorted(expected)
+    assert sorted(host.name for host in component.hosts(site)) == sorted(expected)
 
 
 def test_the_others_are_on_every_host(site: Site) -> None:
-    assert [one.name for one in COMPONENTS if one.hosts(site) == site.hosts] == [
+    assert [component.name for component in COMPONENTS if component.hosts(site) == site.hosts] == [
         "base", "trust", "verify",
     ]  # fmt: skip
 
 
 def test_stages_follow_the_order() -> None:
-    assert [one.stage for one in COMPONENTS] == sorted(one.stage for one in COMPONENTS)
-    assert {one.name for one in COMPONENTS if one.stage == 0} == {"proxmox", "dns"}
+    assert [component.stage for component in COMPONENTS] == sorted(
+        case.stage for case in COMPONENTS
+    )
+    assert {component.name for component in COMPONENTS if component.stage == 0} == {
+        "proxmox",
+        "dns",
+    }
 
 
 # -- what a service needs --------------------------------------------------------------------------
@@ -100,7 +105,10 @@ def outputs(site: Site) -> dict[str, Mapping[str, object]]:
     assert gateway is not None
     assert proxy is not None
     assert site.ca is not None
-    wanted = {(one.host.name, one.name): (one.sans, one.challenge) for one in certificates(site)}
+    expected = {
+        (certificate.host.name, certificate.name): (certificate.sans, certificate.challenge)
+        for certificate in certificates(site)
+    }
     return {
         "proxmox": {site.hypervisor.name: firewall.rules(site)},
         "dns": {
@@ -109,14 +117,19 @@ def outputs(site: Site) -> dict[str, Mapping[str, object]]:
             )
         },
         "step_ca": {site.ca.name: step_ca(site, Claims("5m", "24h", "24h"))},
-        "certificates": {host: one for (host, name), one in wanted.items() if name == "host"},
+        "certificates": {
+            host: certificate
+            for (host, name), certificate in expected.items() if name == "host"
+        },
         "traefik": {
             proxy.name: (traefik.dynamic_config(site), traefik.static_config(site, metrics=False),
-                         wanted[proxy.name, "traefik"])
+                         expected[proxy.name, "traefik"])
         },
-        "nginx": {gateway.name: (routes.gateway_names(site), wanted[gateway.name, "gateway"])},
+        "nginx": {gateway.name: (routes.gateway_names(site), expected[gateway.name, "gateway"])},
         "stacks": {
-            host.name: [(one.project, one.variables, one.files) for one in host.docker_stacks]
+            host.name: [
+                (stack.project, stack.variables, stack.files) for stack in host.docker_stacks
+            ]
             for host in site.agents
         },
     }  # fmt: skip
@@ -152,7 +165,7 @@ def test_whatever_changes_with_a_service_is_deployed_with_it(tmp_path: Path, sch
         if old[name].get(host) != new[name].get(host)
     }
     service = after.service("wiki")
-    parts = {one.name for one in components_of(after, service)}
+    parts = {component.name for component in components_of(after, service)}
     hosts = {host.name for host in hosts_of(after, service)}
     assert {"dns", "traefik", "nginx", "proxmox"} <= {name for name, _ in changed}, changed
     assert {name for name, _ in changed} <= parts
@@ -167,7 +180,7 @@ def test_whatever_changes_with_a_service_is_deployed_with_it(tmp_path: Path, sch
 def test_the_component_that_runs_a_service_is_among_them(
     site: Site, service: str, part: str
 ) -> None:
-    found = site.service(service)
-    assert part in {one.name for one in components_of(site, found)}
-    owner: Host = found.owner
-    assert owner in hosts_of(site, found)
+    found_service = site.service(service)
+    assert part in {component.name for component in components_of(site, found_service)}
+    owner: Host = found_service.owner
+    assert owner in hosts_of(site, found_service)

@@ -90,9 +90,9 @@ def test_hostile_file_is_a_finding(tmp_path: Path, text: str, path: str, message
     (tmp_path / "stacks/shop/docker-compose.yml").write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_site(tmp_path)
-    found = problem(caught.value.findings, "stacks/shop/docker-compose.yml", path)
-    assert message in found.message, found
-    assert found.fix, found
+    finding = problem(caught.value.findings, "stacks/shop/docker-compose.yml", path)
+    assert message in finding.message, finding
+    assert finding.fix, finding
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,9 @@ def test_hostile_manifest_is_a_finding(
 ) -> None:
     declared = minimal()
     declared.stacks["shop"][0]["environments"]["production"] |= change
-    found = problem(declared.refused(tmp_path), "stacks/shop/phoenix.json", path)
-    assert message in found.message, found
-    assert len(str(found)) < 400, found
+    finding = problem(declared.refused(tmp_path), "stacks/shop/phoenix.json", path)
+    assert message in finding.message, finding
+    assert len(str(finding)) < 400, finding
 
 
 def test_environment_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
@@ -120,10 +120,10 @@ def test_environment_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
     environments = declared.stacks["shop"][0]["environments"]
     environments["../../etc"] = environments["production"]
     declared.vm["vms"][1]["docker_stacks"] = [{"name": "shop", "environment": "../../etc"}]
-    found = problem(
+    finding = problem(
         declared.refused(tmp_path), "stacks/shop/phoenix.json", "environments.../../etc"
     )
-    assert "no name of an environment" in found.message, found
+    assert "no name of an environment" in finding.message, finding
 
 
 @pytest.mark.parametrize(
@@ -180,11 +180,11 @@ MOUNT, LABEL = "/etc/phoenix/stacks/shop/0:/etc/app.conf:ro", ("phoenix.files", 
 
 def test_rewriting_adds_mounts_and_label_and_keeps_the_rest() -> None:
     text = with_mounts(WRITTEN, [MOUNT], LABEL)
-    for kept in ("# the shop", "# what customers see", "# pinned", "# kept", "- 2223:22",
+    for original in ("# the shop", "# what customers see", "# pinned", "# kept", "- 2223:22",
                  "TLS: yes, CACHE: off, AT: 22:30, MODE: 0600", '"example/web:1"',
                  "123456789012345678901234567890", "command: >\n      serve\n      --all\n",
                  "<<: *common", "copy: *api"):  # fmt: skip
-        assert kept in text, text
+        assert original in text, text
     before, after = document.read(WRITTEN), document.read(text)
     assert list(after["services"]) == list(before["services"])
     for name, service in after["services"].items():

@@ -80,10 +80,10 @@ def test_a_harmless_value_is_written_as_it_is(value: str) -> None:
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(texts=st.lists(AWKWARD, min_size=60, max_size=120))
 def test_compose_itself_reads_the_same(texts: list[str]) -> None:
-    known = {f"KEY{number}": text for number, text in enumerate(texts)}
-    env_file = "".join(f"{name}={quote(value)}\n" for name, value in known.items())
+    outer = {f"KEY{number}": text for number, text in enumerate(texts)}
+    env_file = "".join(f"{name}={quote(value)}\n" for name, value in outer.items())
     with tempfile.TemporaryDirectory() as folder:
-        theirs = compose_environment(
-            Path(folder), {name: f"<${{{name}}}>" for name in known}, env_file
+        by_compose = compose_environment(
+            Path(folder), {name: f"<${{{name}}}>" for name in outer}, env_file
         )
-    assert {name: f"<{value}>" for name, value in known.items()} == theirs
+    assert {name: f"<{value}>" for name, value in outer.items()} == by_compose

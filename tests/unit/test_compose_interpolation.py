@@ -104,20 +104,20 @@ def test_required_variable(text: str, name: str, reason: str) -> None:
     assert name in str(caught.value)
 
 
-@given(text=st.text("$aA{}:-+? 1\n", max_size=60), known=values)
-def test_any_text_is_filled_in_or_refused(text: str, known: dict[str, str]) -> None:
+@given(text=st.text("$aA{}:-+? 1\n", max_size=60), values=values)
+def test_any_text_is_filled_in_or_refused(text: str, values: dict[str, str]) -> None:
     try:
-        result = interpolate(text, known)
+        result = interpolate(text, values)
     except InterpolationError:
         return
-    assert not set(result.unset) & set(known)
+    assert not set(result.unset) & set(values)
     if "$" not in text:
         assert result == (text, ())
 
 
-@given(text=st.text(), known=values)
-def test_an_escaped_text_is_itself(text: str, known: dict[str, str]) -> None:
-    assert interpolate(text.replace("$", "$$"), known) == (text, ())
+@given(text=st.text(), values=values)
+def test_an_escaped_text_is_itself(text: str, values: dict[str, str]) -> None:
+    assert interpolate(text.replace("$", "$$"), values) == (text, ())
 
 
 @given(value=st.text(), default=st.text("ab$", max_size=4))
@@ -127,9 +127,9 @@ def test_a_value_is_never_read_again(value: str, default: str) -> None:
     assert interpolate(f"${{A:-{escaped}}}", {"A": value}).text == (value or default)
 
 
-@given(text=templates, known=values)
-def test_defaults_make_every_accepted_template_complete(text: str, known: dict[str, str]) -> None:
-    everything = dict.fromkeys(NAMES, "") | known
+@given(text=templates, values=values)
+def test_defaults_make_every_accepted_template_complete(text: str, values: dict[str, str]) -> None:
+    everything = dict.fromkeys(NAMES, "") | values
     assert interpolate(text, everything).unset == ()
 
 
@@ -149,10 +149,10 @@ def test_a_long_line_of_expressions_is_read() -> None:
 
 @pytest.mark.skipif(compose_command() is None, reason="Compose v2 is not on this machine")
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-@given(texts=st.lists(templates, min_size=60, max_size=120), known=values)
-def test_compose_itself_gives_the_same(texts: list[str], known: dict[str, str]) -> None:
-    written = {f"KEY{number}": f"<{text}>" for number, text in enumerate(texts)}
-    env_file = "".join(f"{name}={dotenv.quote(value)}\n" for name, value in known.items())
+@given(texts=st.lists(templates, min_size=60, max_size=120), values=values)
+def test_compose_itself_gives_the_same(texts: list[str], values: dict[str, str]) -> None:
+    source = {f"KEY{number}": f"<{text}>" for number, text in enumerate(texts)}
+    env_file = "".join(f"{name}={dotenv.quote(value)}\n" for name, value in values.items())
     with tempfile.TemporaryDirectory() as folder:
-        theirs = compose_environment(Path(folder), written, env_file)
-    assert {name: interpolate(text, known).text for name, text in written.items()} == theirs
+        by_compose = compose_environment(Path(folder), source, env_file)
+    assert {name: interpolate(text, values).text for name, text in source.items()} == by_compose

@@ -24,21 +24,21 @@ SHOP = "stacks/shop/docker-compose.yml"
 
 
 def declared(variables: dict[str, str] | None = None, **web: Any) -> Declaration:
-    made = minimal()
-    made.stacks["shop"][1]["services"]["web"] |= web
-    production = made.stacks["shop"][0]["environments"]["production"]
+    declaration = minimal()
+    declaration.stacks["shop"][1]["services"]["web"] |= web
+    production = declaration.stacks["shop"][0]["environments"]["production"]
     production["variables"] = [{"name": k, "value": v} for k, v in (variables or {}).items()]
-    return made
+    return declaration
 
 
-def shop(made: Declaration, folder: Path) -> Deployment:
-    (host,) = made.load(folder).agents
-    (found,) = host.docker_stacks
-    return found
+def shop(declaration: Declaration, folder: Path) -> Deployment:
+    (host,) = declaration.load(folder).agents
+    (deployment,) = host.docker_stacks
+    return deployment
 
 
 @pytest.mark.parametrize(
-    ("written", "tag", "image"),
+    ("image_as_written", "tag", "image"),
     [
         ("a/web:${TAG:-1.0}", "", "a/web:1.0"),
         ("a/web:${TAG-1.0}", "", "a/web:"),
@@ -49,11 +49,11 @@ def shop(made: Declaration, folder: Path) -> Deployment:
     ],
 )
 def test_every_reader_sees_the_same_image(
-    tmp_path: Path, written: str, tag: str, image: str
+    tmp_path: Path, image_as_written: str, tag: str, image: str
 ) -> None:
-    found = shop(declared({"TAG": tag}, image=written), tmp_path)
-    assert deployment.images(found, {"TAG": tag}) == (image,)
-    (spec,) = read_services(found.compose_file.read_text(), {"TAG": tag})
+    prepared_stack = shop(declared({"TAG": tag}, image=image_as_written), tmp_path)
+    assert deployment.images(prepared_stack, {"TAG": tag}) == (image,)
+    (spec,) = read_services(prepared_stack.compose_file.read_text(), {"TAG": tag})
     assert spec.image == image
 
 
@@ -87,38 +87,38 @@ def test_ports_are_no_numbers_of_base_sixty(tmp_path: Path) -> None:
 
 
 def test_a_route_to_a_service_on_the_hosts_network_needs_no_published_port(tmp_path: Path) -> None:
-    made = declared(network_mode="host")
-    made.stacks["shop"][1]["services"]["web"].pop("ports")
-    found = shop(made, tmp_path)
-    assert found.ports == (
+    declaration = declared(network_mode="host")
+    declaration.stacks["shop"][1]["services"]["web"].pop("ports")
+    deployment = shop(declaration, tmp_path)
+    assert deployment.ports == (
         PublishedPort(service="web", host_port=8000, container_port=8000, proto="tcp",
                       loopback=False),
     )  # fmt: skip
 
 
 def test_the_port_of_a_service_on_the_hosts_network_is_taken(tmp_path: Path) -> None:
-    made = declared(network_mode="host", ports=["8000:8000"])
-    made.stacks["more"] = (
-        made.stacks["shop"][0] | {},
+    declaration = declared(network_mode="host", ports=["8000:8000"])
+    declaration.stacks["more"] = (
+        declaration.stacks["shop"][0] | {},
         {"services": {"web": {"image": "a/b:1", "ports": ["8000:80"]}}},
     )
-    made.vm["vms"][1]["docker_stacks"] = ["shop", "more"]
-    findings = made.refused(tmp_path)
-    taken = problem(findings, "stacks/more/docker-compose.yml", "services.web.ports")
-    assert "port 8000/tcp of worker is taken" in taken.message
+    declaration.vm["vms"][1]["docker_stacks"] = ["shop", "more"]
+    findings = declaration.refused(tmp_path)
+    finding = problem(findings, "stacks/more/docker-compose.yml", "services.web.ports")
+    assert "port 8000/tcp of worker is taken" in finding.message
 
 
 def test_ports_on_the_hosts_network_are_told_to_be_ignored(tmp_path: Path) -> None:
     site = declared(network_mode="host").load(tmp_path)
-    found = problem(site.warnings, SHOP, "services.web.ports")
-    assert "network_mode host publishes nothing" in found.message
+    finding = problem(site.warnings, SHOP, "services.web.ports")
+    assert "network_mode host publishes nothing" in finding.message
 
 
 def test_a_secret_satisfies_a_required_variable(tmp_path: Path) -> None:
-    made = declared(command="serve ${KEY:?say it}")
-    production = made.stacks["shop"][0]["environments"]["production"]
+    declaration = declared(command="serve ${KEY:?say it}")
+    production = declaration.stacks["shop"][0]["environments"]["production"]
     production["variables"] = [{"name": "KEY", "secret": "SHOP_KEY"}]
-    assert made.load(tmp_path).warnings == ()
+    assert declaration.load(tmp_path).warnings == ()
 
 
 def test_portainers_reader_names_what_is_wrong() -> None:
@@ -129,14 +129,14 @@ def test_portainers_reader_names_what_is_wrong() -> None:
 AWKWARD = st.text(st.sampled_from(list("ab \\'\"$#{}=\n\r\t:-")), max_size=10)
 
 
-@given(known=st.dictionaries(st.sampled_from(["A", "B", "C"]), AWKWARD))
-def test_variables_reach_compose_byte_for_byte(known: dict[str, str]) -> None:
+@given(values=st.dictionaries(st.sampled_from(["A", "B", "C"]), AWKWARD))
+def test_variables_reach_compose_byte_for_byte(values: dict[str, str]) -> None:
     """The server writes NAME=VALUE lines from what it stores, and Compose reads them."""
     row = {"Id": 1, "Name": "shop", "Type": 2, "EndpointId": 1, "Status": 1}
-    stored = Stack.model_validate(row | {"Env": _env_list(known)})
-    assert stored.env_mapping == known
-    wanted = desired_stack("shop", "services: {web: {image: x}}", 1, known)
-    assert env_changes(stored.env_mapping, wanted.plain_env) == []
+    stored = Stack.model_validate(row | {"Env": _env_list(values)})
+    assert stored.env_mapping == values
+    desired = desired_stack("shop", "services: {web: {image: x}}", 1, values)
+    assert env_changes(stored.env_mapping, desired.plain_env) == []
 
 
 @pytest.mark.parametrize(
@@ -145,13 +145,15 @@ def test_variables_reach_compose_byte_for_byte(known: dict[str, str]) -> None:
 )
 def test_a_value_that_arrives_changed_is_a_change(stored: str, arrives: str) -> None:
     row = {"Id": 1, "Name": "shop", "Type": 2, "EndpointId": 1, "Status": 1}
-    found = Stack.model_validate(row | {"Env": [{"name": "A", "value": stored}]}).env_mapping
-    assert found.get("A") == arrives
-    wanted = desired_stack("shop", "services: {web: {image: x}}", 1, {"A": stored})
-    assert env_changes(found, wanted.plain_env) != []
+    variables = Stack.model_validate(row | {"Env": [{"name": "A", "value": stored}]}).env_mapping
+    assert variables.get("A") == arrives
+    desired = desired_stack("shop", "services: {web: {image: x}}", 1, {"A": stored})
+    assert env_changes(variables, desired.plain_env) != []
 
 
 def test_no_text_shows_a_value_as_the_server_stores_it() -> None:
-    wanted = desired_stack("shop", "services: {web: {image: x}}", 1, {"A": SecretStr('it\'s "so"')})
-    (item,) = _env_list(wanted.plain_env)
-    assert item["value"] in wanted.hidden(wanted.plain_env)
+    desired = desired_stack(
+        "shop", "services: {web: {image: x}}", 1, {"A": SecretStr('it\'s "so"')}
+    )
+    (item,) = _env_list(desired.plain_env)
+    assert item["value"] in desired.hidden(desired.plain_env)

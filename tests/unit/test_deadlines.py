@@ -15,10 +15,12 @@ from tests.unit.project_copy import ROOT
 
 
 def run_pytest(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PHOENIX_", "PYTEST_"))}
+    other_variables = {
+        k: v for k, v in os.environ.items() if not k.startswith(("PHOENIX_", "PYTEST_"))
+    }
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words],
-        cwd=ROOT, env=kept | environment, capture_output=True, text=True, check=False,
+        cwd=ROOT, env=other_variables | environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
@@ -43,19 +45,19 @@ def test_the_environment_sets_the_factor(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_lab_that_does_not_come_up_is_one_failure(tmp_path: Path, workers: str) -> None:
-    done = run_pytest(
+    result = run_pytest(
         "-n", workers, "--dist", "loadfile", "tests/integration/test_chain.py",
         "tests/integration/test_refusals.py",
         CI="1", DOCKER_HOST=f"unix://{tmp_path}/none.sock", PHOENIX_TEST_DEADLINE_FACTOR="1",
         TMPDIR=str(tmp_path),
     )  # fmt: skip
-    assert done.returncode == 1, done.stdout + done.stderr
-    counted = re.search(r"(\d+) skipped, 1 error in", done.stdout)
-    assert counted, done.stdout
+    assert result.returncode == 1, result.stdout + result.stderr
+    counted = re.search(r"(\d+) skipped, 1 error in", result.stdout)
+    assert counted, result.stdout
     assert int(counted[1]) > 10
-    assert "failed" not in done.stdout.splitlines()[-1]
-    assert "not run: " in done.stdout
-    assert f"No Docker Engine answers at DOCKER_HOST=unix://{tmp_path}/none.sock" in done.stdout
+    assert "failed" not in result.stdout.splitlines()[-1]
+    assert "not run: " in result.stdout
+    assert f"No Docker Engine answers at DOCKER_HOST=unix://{tmp_path}/none.sock" in result.stdout
 
 
 def test_the_end_names_the_deadlines_that_passed(tmp_path: Path) -> None:
@@ -68,12 +70,12 @@ def test_the_end_names_the_deadlines_that_passed(tmp_path: Path) -> None:
         "def test_slow():\n    time.sleep(30)\n\n"
         "def test_wrong():\n    assert 1 == 2\n"
     )
-    done = run_pytest(str(tmp_path), "-p", "tests.conftest", "--rootdir", str(tmp_path),
+    result = run_pytest(str(tmp_path), "-p", "tests.conftest", "--rootdir", str(tmp_path),
                       PHOENIX_TEST_DEADLINE_FACTOR="2", PYTHONPATH=str(ROOT))  # fmt: skip
-    assert done.returncode == 1
-    _, _, told = done.stdout.partition("deadlines that passed")
-    lines = [line for line in told.splitlines() if "::" in line and not line.startswith("FAILED")]
-    assert len(lines) == 2, done.stdout
-    said = "pyinfra deploys/all.py had no end in 600 s (2 times a quiet machine's; "
-    assert lines[0].endswith(f"test_run: {said}PHOENIX_TEST_DEADLINE_FACTOR sets another factor)")
+    assert result.returncode == 1
+    _, _, output = result.stdout.partition("deadlines that passed")
+    lines = [line for line in output.splitlines() if "::" in line and not line.startswith("FAILED")]
+    assert len(lines) == 2, result.stdout
+    line = "pyinfra deploys/all.py had no end in 600 s (2 times a quiet machine's; "
+    assert lines[0].endswith(f"test_run: {line}PHOENIX_TEST_DEADLINE_FACTOR sets another factor)")
     assert "test_slow: Timeout (>0.2s)" in lines[1]

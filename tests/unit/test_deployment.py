@@ -25,18 +25,18 @@ def secret_of(name: str) -> SecretStr:
 
 def shop(folder: Path, compose: dict[str, Any] | None = None, **environment: Any) -> Deployment:
     """The builder's one stack, with `environment` added to production."""
-    made = minimal()
+    declaration = minimal()
     manifest, file = stack("shop", 8000)
     manifest["environments"]["production"] |= environment
     file["services"]["web"] |= compose or {}
-    made.stacks["shop"] = (manifest, file)
+    declaration.stacks["shop"] = (manifest, file)
     (folder / "stacks/shop").mkdir(parents=True)
     for entry in environment.get("files", ()):
         if "source" in entry:
             (folder / "stacks/shop" / entry["source"]).write_text("content of the file\n")
-    (worker,) = made.load(folder).agents
-    (found,) = worker.docker_stacks
-    return found
+    (worker,) = declaration.load(folder).agents
+    (deployment,) = worker.docker_stacks
+    return deployment
 
 
 VARIABLES = [
@@ -46,8 +46,8 @@ VARIABLES = [
 
 
 def test_variables_are_declared_replaced_or_secret(tmp_path: Path) -> None:
-    made = shop(tmp_path, variables=VARIABLES)
-    filled = deployment.variables(made, {"TAG": "1.3"}, secret_of)
+    prepared = shop(tmp_path, variables=VARIABLES)
+    filled = deployment.variables(prepared, {"TAG": "1.3"}, secret_of)
     assert filled["TAG"] == "1.3"
     secret = filled["LOGIN_PASS"]
     assert isinstance(secret, SecretStr), "only then is it hidden everywhere"
@@ -56,17 +56,17 @@ def test_variables_are_declared_replaced_or_secret(tmp_path: Path) -> None:
 
 
 def test_setting_for_an_unknown_variable_is_refused(tmp_path: Path) -> None:
-    made = shop(tmp_path, variables=VARIABLES)
+    prepared = shop(tmp_path, variables=VARIABLES)
     with pytest.raises(DeploymentError) as caught:
-        deployment.variables(made, {"TGA": "1.3"}, secret_of)
+        deployment.variables(prepared, {"TGA": "1.3"}, secret_of)
     for word in ("stack_variables['shop']", "TGA", "TAG, LOGIN_PASS"):
         assert word in str(caught.value)
 
 
 def test_compose_file_without_files_is_byte_for_byte_as_written(tmp_path: Path) -> None:
-    made = shop(tmp_path)
-    prepared = deployment.prepare(made, {}, secret_of)
-    assert prepared.compose == made.compose_file.read_text()
+    unchanged = shop(tmp_path)
+    prepared = deployment.prepare(unchanged, {}, secret_of)
+    assert prepared.compose == unchanged.compose_file.read_text()
     assert prepared.files == {}
 
 
@@ -100,29 +100,29 @@ def test_changed_file_changes_a_label_so_that_compose_replaces_the_container(
     first = prepare(tmp_path / "a", labels=labels)
     same = prepare(tmp_path / "b", labels=labels)
     assert first.compose == same.compose
-    made = shop(tmp_path / "c", {"labels": labels}, files=FILES)
-    (made.directory / "app.conf").write_text("other content\n")
-    other = deployment.prepare(made, {}, secret_of)
-    kept = [json.dumps(yaml.safe_load(one.compose)["services"]["web"]["labels"])
-            for one in (first, other)]  # fmt: skip
-    assert kept[0] != kept[1]
-    assert all("mine" in one for one in kept), kept
+    prepared = shop(tmp_path / "c", {"labels": labels}, files=FILES)
+    (prepared.directory / "app.conf").write_text("other content\n")
+    other = deployment.prepare(prepared, {}, secret_of)
+    labels_kept = [json.dumps(yaml.safe_load(prepared.compose)["services"]["web"]["labels"])
+            for prepared in (first, other)]  # fmt: skip
+    assert labels_kept[0] != labels_kept[1]
+    assert all("mine" in labels for labels in labels_kept), labels_kept
 
 
 def test_images_are_filled_in_once_each(tmp_path: Path) -> None:
-    made = shop(tmp_path, {"image": "example/web:${TAG}"}, variables=VARIABLES)
-    assert deployment.images(made, {"TAG": "1.3"}) == ("example/web:1.3",)
+    prepared = shop(tmp_path, {"image": "example/web:${TAG}"}, variables=VARIABLES)
+    assert deployment.images(prepared, {"TAG": "1.3"}) == ("example/web:1.3",)
     with pytest.raises(DeploymentError, match=r"services\.web\.image: no value for TAG"):
-        deployment.images(made, {})
+        deployment.images(prepared, {})
 
 
 def test_the_repositorys_own_stacks_prepare_in_every_environment() -> None:
     root = Path(__file__).parents[2]
     for environment in ("production", "testing", "development"):
         site = inventory.load(root / "inventories", root / "stacks", environment=environment)
-        made = [each for host in site.agents for each in host.docker_stacks]
-        assert len(made) >= 2, environment
-        for each in made:
+        deployments = [each for host in site.agents for each in host.docker_stacks]
+        assert len(deployments) >= 2, environment
+        for each in deployments:
             prepared = deployment.prepare(each, {}, secret_of)
             assert prepared.images, each.project
             assert all(":" in image for image in prepared.images), prepared.images

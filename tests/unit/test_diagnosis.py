@@ -23,15 +23,15 @@ def site(tmp_path: Path) -> Site:
     return minimal().load(tmp_path)
 
 
-def found(
+def diagnosed(
     site: Site, faults: Broken, silent: dict[str, str] | None = None, name: str = ""
 ) -> Diagnosis:
     """The diagnosis where `faults` says what each check finds, and `silent` are not asked."""
-    made = [
+    outcomes = [
         Outcome(check, faults(check)) for check in checks(site) if check.host not in (silent or {})
     ]
-    asked = select(site, name) if name else paths(site)
-    return diagnose(site, asked, Findings(made, silent or {}))
+    chosen = select(site, name) if name else paths(site)
+    return diagnose(site, chosen, Findings(outcomes, silent or {}))
 
 
 def states(diagnosis: Diagnosis, name: str) -> list[str]:
@@ -40,7 +40,7 @@ def states(diagnosis: Diagnosis, name: str) -> list[str]:
 
 
 def test_all_well(site: Site) -> None:
-    diagnosis = found(site, lambda check: "")
+    diagnosis = diagnosed(site, lambda check: "")
     assert diagnosis.first_cause is None
     assert {path.state for path in diagnosis.paths} == {"ok"}
     assert {path.cause for path in diagnosis.paths} == {None}
@@ -54,7 +54,7 @@ def stopped_proxy(check: Check) -> str:
 
 
 def test_stopped_service_before_what_it_breaks(site: Site) -> None:
-    diagnosis = found(site, stopped_proxy)
+    diagnosis = diagnosed(site, stopped_proxy)
     first = diagnosis.first_cause
     assert first is not None
     assert (first.layer, first.host, first.fault) == ("service", "proxy", "is inactive")
@@ -74,7 +74,7 @@ def expired(check: Check) -> str:
 
 
 def test_expired_certificate_before_tls(site: Site) -> None:
-    first = found(site, expired).first_cause
+    first = diagnosed(site, expired).first_cause
     assert first is not None
     assert (first.layer, first.host) == ("certificate", "gateway")
     assert "expired" in first.fault
@@ -84,7 +84,7 @@ def test_stopped_ca_before_the_certificate_that_expired_for_it(site: Site) -> No
     def both(check: Check) -> str:
         return "is inactive" if check.unit == "step-ca.service" else expired(check)
 
-    causes = found(site, both).causes
+    causes = diagnosed(site, both).causes
     assert [(cause.layer, cause.host) for cause in causes] == [
         ("service", "authority"),
         ("certificate", "gateway"),
@@ -93,10 +93,10 @@ def test_stopped_ca_before_the_certificate_that_expired_for_it(site: Site) -> No
 
 def test_wrong_record_is_one_cause_however_many_see_it(site: Site) -> None:
     def wrong(check: Check) -> str:
-        asked = any(word.startswith(f"shop.{site.domain}=") for word in check.command)
-        return "shop is 10.9.9.9 here, not 10.0.0.20;" if asked else ""
+        concerned = any(word.startswith(f"shop.{site.domain}=") for word in check.command)
+        return "shop is 10.9.9.9 here, not 10.0.0.20;" if concerned else ""
 
-    diagnosis = found(site, wrong)
+    diagnosis = diagnosed(site, wrong)
     (cause,) = diagnosis.causes
     assert (cause.layer, cause.host) == ("dns", site.hypervisor.name)
     assert set(cause.seen_by) == {host.name for host in site.hosts}
@@ -108,16 +108,16 @@ def test_unreachable_guest_before_faults_of_those_who_need_it(site: Site) -> Non
     def behind(check: Check) -> str:
         return "no answer" if check.target == "worker" and check.layer in ("tcp", "tls") else ""
 
-    diagnosis = found(site, behind, {"worker": "does not answer by SSH"})
-    assert [(one.layer, one.host) for one in diagnosis.causes] == [("reach", "worker")]
+    diagnosis = diagnosed(site, behind, {"worker": "does not answer by SSH"})
+    assert [(cause.layer, cause.host) for cause in diagnosis.causes] == [("reach", "worker")]
     assert states(diagnosis, f"https://shop.{site.domain}")[4:] == ["broken", "ok"]
     (path,) = [path for path in diagnosis.paths if path.name == "worker asks DNS"]
     assert path.state == "unknown"
 
 
 def test_silent_guest_that_works_hides_a_hop_and_breaks_none(site: Site) -> None:
-    diagnosis = found(site, lambda check: "", {"proxy": "does not answer by SSH"})
-    assert [(one.layer, one.host) for one in diagnosis.causes] == [("reach", "proxy")]
+    diagnosis = diagnosed(site, lambda check: "", {"proxy": "does not answer by SSH"})
+    assert [(cause.layer, cause.host) for cause in diagnosis.causes] == [("reach", "proxy")]
     assert states(diagnosis, f"https://shop.{site.domain}") == [
         "ok", "ok", "unknown", "unknown", "unknown", "ok",
     ]  # fmt: skip
@@ -125,7 +125,7 @@ def test_silent_guest_that_works_hides_a_hop_and_breaks_none(site: Site) -> None
 
 
 def test_nobody_answers(site: Site) -> None:
-    diagnosis = found(site, lambda check: "", {host.name: "no" for host in site.hosts})
+    diagnosis = diagnosed(site, lambda check: "", {host.name: "no" for host in site.hosts})
     assert {cause.host for cause in diagnosis.causes} == {host.name for host in site.hosts}
     assert {path.state for path in diagnosis.paths} == {"unknown"}
 
@@ -134,8 +134,8 @@ def test_two_stopped_services_are_two_causes(site: Site) -> None:
     def both(check: Check) -> str:
         return "is inactive" if check.unit in ("docker.service", "step-ca.service") else ""
 
-    causes = found(site, both).causes
-    assert [(one.host, one.fault) for one in causes] == [
+    causes = diagnosed(site, both).causes
+    assert [(cause.host, cause.fault) for cause in causes] == [
         ("authority", "is inactive"),
         ("worker", "is inactive"),
     ]
@@ -157,8 +157,8 @@ def test_stopped_name_server_explains_everything(site: Site) -> None:
         )
         return "no name server" if check.probe in needs else ""
 
-    causes = found(site, no_dns).causes
-    assert [(one.layer, one.host) for one in causes] == [("service", site.hypervisor.name)]
+    causes = diagnosed(site, no_dns).causes
+    assert [(cause.layer, cause.host) for cause in causes] == [("service", site.hypervisor.name)]
 
 
 def test_stopped_portainer_explains_what_is_asked_of_it(site: Site) -> None:
@@ -166,11 +166,11 @@ def test_stopped_portainer_explains_what_is_asked_of_it(site: Site) -> None:
         if (check.host, check.unit) == ("control", SERVER_UNIT):
             return "is inactive"
         shut = check.target == "control" and check.probe in ("port_answers", "tls_verifies")
-        asked = check.probe == "request_gives" and check.service == "portainer"
-        return "no" if shut or asked or check.probe in NEEDS_PORTAINER else ""
+        concerned = check.probe == "request_gives" and check.service == "portainer"
+        return "no" if shut or concerned or check.probe in NEEDS_PORTAINER else ""
 
-    causes = found(site, no_portainer).causes
-    assert [(one.layer, one.host, one.hop) for one in causes] == [
+    causes = diagnosed(site, no_portainer).causes
+    assert [(cause.layer, cause.host, cause.hop) for cause in causes] == [
         ("service", "control", f"Portainer ({SERVER_UNIT})")
     ]
 
@@ -181,11 +181,11 @@ def test_open_door_is_told_and_explains_nothing(site: Site) -> None:
             return "Docker listens on the network"
         return "502" if check.probe == "request_gives" else ""
 
-    causes = found(site, odd).causes
+    causes = diagnosed(site, odd).causes
     assert causes[0].layer == "http"
     assert causes[-1].fault == "Docker listens on the network"
 
 
 def test_only_what_was_asked_about_is_told(site: Site) -> None:
-    assert found(site, stopped_proxy, name="stack:shop").first_cause is not None
-    assert found(site, stopped_proxy, name="authority").first_cause is None
+    assert diagnosed(site, stopped_proxy, name="stack:shop").first_cause is not None
+    assert diagnosed(site, stopped_proxy, name="authority").first_cause is None

@@ -15,11 +15,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 def test_exact_records_and_explicit_upstreams(site: Site) -> None:
     lines = dnsmasq.config(site, records(site), ["9.9.9.9", "1.1.1.1"]).splitlines()
-    found = {line.removeprefix("host-record=") for line in lines if line.startswith("host-record")}
-    assert found == {f"{record.name},{record.address}" for record in records(site)}
-    for want in ("no-resolv", "no-hosts", "bind-interfaces", "listen-address=10.0.0.13",
+    host_records = {
+        line.removeprefix("host-record=") for line in lines if line.startswith("host-record")
+    }
+    assert host_records == {f"{record.name},{record.address}" for record in records(site)}
+    for expected in ("no-resolv", "no-hosts", "bind-interfaces", "listen-address=10.0.0.13",
                  "local=/internal.thinkheads.ai/", "stop-dns-rebind"):  # fmt: skip
-        assert want in lines, lines
+        assert expected in lines, lines
     assert [line for line in lines if line.startswith("server=")] == [
         "server=9.9.9.9",
         "server=1.1.1.1",

@@ -29,20 +29,20 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_verbs_exist(page: Path) -> None:
     group = get_command(app)
-    known = set(group.list_commands(None))  # type: ignore[attr-defined]
+    existing = set(group.list_commands(None))  # type: ignore[attr-defined]
     for verb in re.findall(r"(?:^|`|\$ )phoenix ([a-z]+)\b", page.read_text(), re.M):
-        assert verb in known, verb
+        assert verb in existing, verb
 
 
 def test_the_table_of_changes_names_real_settings() -> None:
     text = (ROOT / "README.md").read_text()
     table = text[text.index("## What it changes") : text.index("## Try it")]
-    named = set(re.findall(r"`([a-z]+_[a-z_]+)`", table)) | {"timezone"}
+    names = set(re.findall(r"`([a-z]+_[a-z_]+)`", table)) | {"timezone"}
     settings = Settings.model_fields.keys() | {
         f"proxmox_{name}" for name in ProxmoxSettings.model_fields
     }
-    assert named <= settings, named - settings
-    assert len(named) >= 10
+    assert names <= settings, names - settings
+    assert len(names) >= 10
 
 
 def printed() -> str:
@@ -81,10 +81,10 @@ def test_messages_in_the_table_are_printed() -> None:
 
 def test_every_package_is_in_the_picture() -> None:
     picture = (ROOT / "docs/packages.svg").read_text()
-    shown = set(re.findall(r'font-size="15" font-weight="bold"[^>]*>([\w.]+)<', picture))
+    packages_shown = set(re.findall(r'font-size="15" font-weight="bold"[^>]*>([\w.]+)<', picture))
     packages = {path.parent.name for path in (ROOT / "phoenix").glob("*/__init__.py")}
-    assert shown - packages == {"files.py"}
-    assert shown >= packages
+    assert packages_shown - packages == {"files.py"}
+    assert packages_shown >= packages
     page = (ROOT / "docs/architecture.md").read_text()
     for path in (ROOT / "phoenix").glob("*.py"):
         assert path.name[0] == "_" or f"`{path.name}`" in page, path.name

@@ -17,7 +17,7 @@ from phoenix.health.status import Drift, build
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 from tests.unit.test_diagnosis import stopped_proxy
-from tests.unit.test_status import NOW, told
+from tests.unit.test_status import NOW, answers_of
 
 
 @pytest.fixture
@@ -26,11 +26,11 @@ def site(tmp_path: Path) -> Site:
 
 
 def report(site: Site, name: str = "", *, broken: bool = True) -> list[str]:
-    made = [Outcome(c, stopped_proxy(c) if broken else "") for c in checks(site)]
-    asked = select(site, name) if name else paths(site)
-    found = diagnose(site, asked, Findings(made))
+    outcomes = [Outcome(c, stopped_proxy(c) if broken else "") for c in checks(site)]
+    chosen = select(site, name) if name else paths(site)
+    diagnosis = diagnose(site, chosen, Findings(outcomes))
     stream = io.StringIO()
-    doctor.print_report(Console(file=stream), doctor.Report.of("a site", name, found))
+    doctor.print_report(Console(file=stream), doctor.Report.of("a site", name, diagnosis))
     return stream.getvalue().splitlines()
 
 
@@ -56,17 +56,17 @@ def test_a_name_is_told_hop_by_hop_even_when_well(site: Site) -> None:
 def test_status_of_a_broken_site(site: Site) -> None:
     hosts = {host.name for host in site.hosts}
     silent = {"worker": "No route to host " * 20}
-    values = told(site, stopped_proxy)
+    values = answers_of(site, stopped_proxy)
     values = {kind: {h: v for h, v in of.items() if h != "worker"} for kind, of in values.items()}
     observed = observation.Observed(values, silent)
     outcomes, quiet = observation.outcomes(site, observed, hosts)
     diagnosis = diagnose(site, paths(site), Findings(outcomes, quiet))
     drift = Drift({"proxy": ("Traefik: configuration and service",)}, looked=True)
-    found = build(
+    site_status = build(
         site, "a site", observation.Observed(values, quiet), outcomes, diagnosis, drift, NOW
     )
     stream = io.StringIO()
-    status.print_status(Console(file=stream), found)
+    status.print_status(Console(file=stream), site_status)
     text = stream.getvalue()
     assert max(map(len, text.splitlines())) <= 100
     (worker,) = [line for line in text.splitlines() if line.startswith("worker  ")][:1]

@@ -19,8 +19,8 @@ def test_reads_what_go_writes(text: str, seconds: int) -> None:
 @given(st.integers(0, 99), st.integers(0, 59), st.integers(1, 59))
 def test_parts_add_up(hours: int, minutes: int, seconds: int) -> None:
     text = f"{hours}h{minutes}m{seconds}s"
-    want = timedelta(hours=hours, minutes=minutes, seconds=seconds)
-    assert duration.parse(text) == want, text
+    expected = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    assert duration.parse(text) == expected, text
 
 
 @pytest.mark.parametrize("text", ["", "24", "h", "1d", "-1h", "1h 30m", "24h\n", "0s", "1h30"])
@@ -30,7 +30,7 @@ def test_refuses_and_says_how_to_write_it(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "said"),
+    ("length", "words"),
     [
         (timedelta(days=3, hours=4, minutes=59), "3 days 4 h"),
         (timedelta(days=1), "1 day"),
@@ -40,5 +40,5 @@ def test_refuses_and_says_how_to_write_it(text: str) -> None:
         (-timedelta(hours=1), "0 min"),
     ],
 )
-def test_words_for_a_person(length: timedelta, said: str) -> None:
-    assert duration.words(length) == said
+def test_words_for_a_person(length: timedelta, words: str) -> None:
+    assert duration.words(length) == words

@@ -14,8 +14,10 @@ ZONE = "internal.thinkheads.ai"
 
 
 def test_gateway_traefik_backends_and_ca_with_the_names_they_prove(tmp_path: Path) -> None:
-    found = [(*one.target, len(one.names)) for one in endpoints(minimal().load(tmp_path))]
-    assert found == [
+    served = [
+        (*endpoint.target, len(endpoint.names)) for endpoint in endpoints(minimal().load(tmp_path))
+    ]
+    assert served == [
         ("10.0.0.20", 443, f"home.{ZONE}", 4),
         ("10.0.0.21", 443, f"proxy.host.{ZONE}", 1),
         ("10.0.0.23", 9443, f"control.host.{ZONE}", 1),
@@ -31,12 +33,12 @@ def test_port_without_a_certificate_of_the_ca_is_none(
     declared = minimal()
     manifest, _ = declared.stacks["shop"]
     manifest["environments"]["production"]["services"]["web"]["traefik_service"] |= change
-    assert 8000 not in {one.port for one in endpoints(declared.load(tmp_path))}
+    assert 8000 not in {endpoint.port for endpoint in endpoints(declared.load(tmp_path))}
 
 
 def test_site_without_a_gateway_is_told_how_to_get_one(tmp_path: Path) -> None:
-    bare = minimal()
-    bare.lxc["lxc_configs"]["101"] |= {"role": None, "name": "plain"}
-    bare.stacks, bare.vm = {}, {"vms": []}
+    declaration = minimal()
+    declaration.lxc["lxc_configs"]["101"] |= {"role": None, "name": "plain"}
+    declaration.stacks, declaration.vm = {}, {"vms": []}
     with pytest.raises(RoleError, match='add "role": "nginx"'):
-        endpoints(bare.load(tmp_path))
+        endpoints(declaration.load(tmp_path))

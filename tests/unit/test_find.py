@@ -64,22 +64,22 @@ NAMES = {
 }
 
 
-def written(site: Site, key: str) -> str:
+def as_written(site: Site, key: str) -> str:
     return NAMES[key][0].format(zone=site.domain, hypervisor=site.hypervisor.name)
 
 
 @pytest.mark.parametrize("key", NAMES)
 def test_every_kind_of_name(site: Site, key: str) -> None:
-    assert [kind_of(one) for one in find(site, written(site, key))] == NAMES[key][1]
+    assert [kind_of(meaning) for meaning in find(site, as_written(site, key))] == NAMES[key][1]
 
 
 def _sync(site: Site, name: str) -> None:
     calls = work([name], site)
     assert calls
-    known = {host.name for host in site.hosts}
+    host_names = {host.name for host in site.hosts}
     for call in calls:
         assert call.deploys
-        assert set(call.limit) <= known
+        assert set(call.limit) <= host_names
 
 
 def _doctor(site: Site, name: str) -> None:
@@ -117,10 +117,10 @@ def test_every_verb_takes_every_kind_of_name(site: Site, verb: str, key: str) ->
     if verb == "certs renew" and "guest" not in NAMES[key][1]:
         refused = "no guest is called"
     if not refused:
-        VERBS[verb](site, written(site, key))
+        VERBS[verb](site, as_written(site, key))
         return
     with pytest.raises(NameLookupError, match=refused):
-        VERBS[verb](site, written(site, key))
+        VERBS[verb](site, as_written(site, key))
 
 
 def test_what_is_offered_is_what_is_found(site: Site) -> None:
@@ -143,7 +143,7 @@ def test_completion_begins_with_what_was_typed(site: Site) -> None:
 
 
 def test_the_kind_tells_two_of_one_name_apart(site: Site) -> None:
-    assert [kind_of(one) for one in find(site, "guest:wiki")] == ["guest"]
+    assert [kind_of(meaning) for meaning in find(site, "guest:wiki")] == ["guest"]
     assert find(site, "service:wiki") == (site.service("wiki"),)
     assert find(site, "component:wiki") == ()
     with pytest.raises(AmbiguousNameError, match="wiki is a service and a guest: write service:"):
@@ -152,15 +152,15 @@ def test_the_kind_tells_two_of_one_name_apart(site: Site) -> None:
 
 
 def test_explain_names_the_other_meanings(site: Site) -> None:
-    found = explain(site, "wiki")
-    assert isinstance(found, Explanation)
-    assert (found.kind, found.see_also) == ("service", ("guest:wiki",))
+    explanation = explain(site, "wiki")
+    assert isinstance(explanation, Explanation)
+    assert (explanation.kind, explanation.see_also) == ("service", ("guest:wiki",))
 
 
 def test_doctor_walks_the_paths_of_every_meaning(site: Site) -> None:
-    both = {one.name for one in select(site, "wiki")}
-    service = {one.name for one in select(site, "service:wiki")}
-    its_guest = {one.name for one in select(site, "guest:wiki")}
+    both = {path.name for path in select(site, "wiki")}
+    service = {path.name for path in select(site, "service:wiki")}
+    its_guest = {path.name for path in select(site, "guest:wiki")}
     assert both == service | its_guest
     assert "wiki asks DNS" in its_guest - service
 
@@ -179,9 +179,9 @@ def test_doctor_walks_the_paths_of_every_meaning(site: Site) -> None:
 def test_doctor_of_a_component_walks_the_paths_through_it(
     site: Site, component: str, through: str, not_through: str
 ) -> None:
-    found = {one.name for one in select(site, component)}
-    assert through.format(zone=site.domain) in found, found
-    assert not_through.format(zone=site.domain) not in found
+    path_names = {path.name for path in select(site, component)}
+    assert through.format(zone=site.domain) in path_names, path_names
+    assert not_through.format(zone=site.domain) not in path_names
 
 
 @pytest.mark.parametrize(

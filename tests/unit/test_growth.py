@@ -37,11 +37,11 @@ def calls(work: Callable[[], object]) -> int:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    made = {}
+    folder_of = {}
     for size in (SMALL, LARGE):
-        made[size] = tmp_path_factory.mktemp(f"site{size}")
-        synthetic.write(made[size], size)
-    return made
+        folder_of[size] = tmp_path_factory.mktemp(f"site{size}")
+        synthetic.write(folder_of[size], size)
+    return folder_of
 
 
 def test_synthetic_site_loads_without_a_warning(folders: dict[int, Path]) -> None:
@@ -106,9 +106,9 @@ def test_hosts_compare_by_value_and_hash_alike(folders: dict[int, Path]) -> None
     first, second = load_site(folders[SMALL]), load_site(folders[SMALL])
     assert first == second
     assert hash(first) == hash(second)
-    (one, *_), (other, *_) = first.guests, second.guests
-    assert one == other
-    assert hash(one) == hash(other)
+    (guest, *_), (other, *_) = first.guests, second.guests
+    assert guest == other
+    assert hash(guest) == hash(other)
     changed: Host = other.model_copy(update={"cores": 99})
-    assert one != changed
-    assert one != one.name
+    assert guest != changed
+    assert guest != guest.name

@@ -46,9 +46,9 @@ def example() -> Site:
 
 @cache
 def explained(name: str) -> frozenset[str]:
-    found = explain(example(), name)
-    assert isinstance(found, Explanation), name
-    return frozenset(found.checks)
+    explanation = explain(example(), name)
+    assert isinstance(explanation, Explanation), name
+    return frozenset(explanation.checks)
 
 
 def routed(site: Site) -> list[Service]:
@@ -71,10 +71,10 @@ def summary_host(outcomes: list[Outcome], diagnosis: Diagnosis) -> tuple[str, st
     story = Story()
     assert diagnosis.first_cause is not None
     for host in dict.fromkeys(o.check.host for o in outcomes if o.fault):
-        told = verdict(diagnosis, [o for o in outcomes if o.check.host == host])
+        verdicts = verdict(diagnosis, [o for o in outcomes if o.check.host == host])
         story.add({"event": "value", "name": FIRST_CAUSE, "host": host,
                     "data": diagnosis.first_cause.host})  # fmt: skip
-        story.add({"event": "line", "step": STEP, "host": host, "text": told})
+        story.add({"event": "line", "step": STEP, "host": host, "text": verdicts})
         story.add({"event": "host_failed", "step": STEP, "host": host})
     assert story.first_cause is not None
     return story.first_cause.host, story.first_cause.reason[0]
@@ -93,12 +93,12 @@ def test_one_fault_is_told_alike_everywhere(failing: Check) -> None:
     page, status = page_of(site, outcomes, diagnosis), status_of(site, outcomes, diagnosis)
     services = {service.name: service for service in routed(site)}
     on_page = {services[row.name].fqdn for row in page.services if row.health.state == "broken"}
-    shown = {services[row.name].fqdn for row in page.services}
+    shown_names = {services[row.name].fqdn for row in page.services}
     in_status = {services[row.name].fqdn for row in status.services if row.state == "broken"}
     by_explain = {
         service.fqdn for service in services.values() if failing.title in explained(service.name)
     }
-    assert on_page == broken & shown
+    assert on_page == broken & shown_names
     assert in_status == broken
     assert by_explain == broken
     assert {row.name for row in page.services if row.health.failed} == {
@@ -164,7 +164,7 @@ def test_doctor_prints_the_cause_that_it_reports() -> None:
     site = example()
     failing = next(check for check in checks(site) if check.unit == "traefik.service")
     outcomes = [Outcome(check, FAULT if check == failing else "") for check in checks(site)]
-    found = diagnose(site, paths(site), Findings(outcomes))
+    diagnosis = diagnose(site, paths(site), Findings(outcomes))
     stream = io.StringIO()
-    print_report(Console(file=stream), Report.of("a site", "", found))
+    print_report(Console(file=stream), Report.of("a site", "", diagnosis))
     assert stream.getvalue().startswith(f"first cause: {failing.title}\n")

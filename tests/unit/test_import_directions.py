@@ -18,7 +18,7 @@ PACKAGES = ("phoenix", "deploys", "operations", "facts", "lab")
 
 def lint(project: Path) -> tuple[int, str]:
     """What import-linter says of a project: its exit code and its report on one line."""
-    done = subprocess.run(
+    process = subprocess.run(
         [Path(sys.executable).parent / "lint-imports", "--no-cache", "--no-logo"],
         cwd=project,
         env=os.environ | {"PYTHONPATH": str(project), "COLUMNS": "1000"},
@@ -26,12 +26,12 @@ def lint(project: Path) -> tuple[int, str]:
         text=True,
         check=False,
     )
-    return done.returncode, " ".join((done.stdout + done.stderr).split())
+    return process.returncode, " ".join((process.stdout + process.stderr).split())
 
 
 def test_imports_go_down_the_layers_alone() -> None:
-    code, said = lint(ROOT)
-    assert code == 0, said
+    code, output = lint(ROOT)
+    assert code == 0, output
 
 
 @pytest.fixture(scope="module")
@@ -79,29 +79,29 @@ def test_import_against_the_layers_is_reported(
 ) -> None:
     path = spoilt / file
     path.write_text(f"{path.read_text()}\nimport {imported}\n")
-    code, said = lint(spoilt)
-    assert code == 1, said
-    assert f"{importer} is not allowed to import {layer}" in said, said
+    code, output = lint(spoilt)
+    assert code == 1, output
+    assert f"{importer} is not allowed to import {layer}" in output, output
 
 
 def test_cycle_in_a_package_is_reported(spoilt: Path) -> None:
     path = spoilt / "phoenix/derived/routes.py"
     path.write_text(f"{path.read_text()}\nimport phoenix.derived.firewall\n")
-    code, said = lint(spoilt)
-    assert code == 1, said
-    assert "No cycles are allowed in phoenix.derived" in said, said
+    code, output = lint(spoilt)
+    assert code == 1, output
+    assert "No cycles are allowed in phoenix.derived" in output, output
 
 
 def test_package_without_a_place_in_the_layers_is_reported(spoilt: Path) -> None:
     (spoilt / "phoenix/novel.py").write_text("")
-    code, said = lint(spoilt)
-    assert code == 1, said
-    assert "novel" in said, said
+    code, output = lint(spoilt)
+    assert code == 1, output
+    assert "novel" in output, output
 
 
 def test_unspoilt_copy_keeps_every_contract(spoilt: Path) -> None:
-    code, said = lint(spoilt)
-    assert code == 0, said
+    code, output = lint(spoilt)
+    assert code == 0, output
 
 
 # -- files -----------------------------------------------------------------------------------------

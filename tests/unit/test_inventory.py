@@ -55,15 +55,15 @@ def test_site_moves_to_another_subnet_as_a_whole() -> None:
 
 
 def test_real_inventory_needs_no_network_and_no_secret(tmp_path: Path) -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "pyinfra", "inventories/phoenix.py", "debug-inventory"],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
     )  # fmt: skip
-    assert done.returncode == 0, done
-    shown = done.stdout + done.stderr
+    assert process.returncode == 0, process
+    text = process.stdout + process.stderr
     for name in ("phoenix", "drphoenix", "ssh_strict_host_key_checking"):
-        assert name in shown, shown
+        assert name in text, text
     assert list(tmp_path.iterdir()) == [], "it writes nothing"
 
 
@@ -74,7 +74,7 @@ def test_warnings_reach_the_person_and_leave_standard_output_alone(
     declared.lxc["lxc_configs"]["101"]["memroy_mb"] = 512
     declared.load(tmp_path)
     inventory.load(tmp_path, tmp_path / "stacks", environment="production")
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "memroy_mb" in said.err, said.err
-    assert "memory_mb" in said.err, said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "memroy_mb" in output.err, output.err
+    assert "memory_mb" in output.err, output.err

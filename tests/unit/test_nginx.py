@@ -35,7 +35,7 @@ class Block:
     directives: Directives
     blocks: tuple[Block, ...]
 
-    def one(self, directive: str) -> list[str]:
+    def only(self, directive: str) -> list[str]:
         """Arguments of the only occurrence that holds here."""
         (arguments,) = self.directives[directive]
         return list(arguments)
@@ -88,28 +88,28 @@ def config(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Block:
 
 @pytest.fixture(scope="module")
 def tls_servers(config: Block) -> list[Block]:
-    found = [server for server in config.find("server") if server.has_tls]
-    assert len(found) == 2, "one for the declared names, one for all others"
-    return found
+    servers = [server for server in config.find("server") if server.has_tls]
+    assert len(servers) == 2, "one for the declared names, one for all others"
+    return servers
 
 
 @pytest.fixture(scope="module")
 def proxied(config: Block) -> list[Block]:
     """Locations that hand a request on."""
-    found = [place for place in config.find("location") if "proxy_pass" in place.directives]
-    assert found, "the gateway hands nothing on"
-    return found
+    locations = [place for place in config.find("location") if "proxy_pass" in place.directives]
+    assert locations, "the gateway hands nothing on"
+    return locations
 
 
 def test_traefik_is_verified_before_it_gets_a_request(site: Site, proxied: list[Block]) -> None:
     traefik = guest_with(site, "traefik")
     for place in proxied:
-        assert place.one("proxy_pass") == ["https://traefik"]
-        assert place.one("proxy_ssl_verify") == ["on"]
-        assert place.one("proxy_ssl_trusted_certificate") == [ROOTS]
-        assert place.one("proxy_ssl_name") == [traefik.fqdn]
-        assert place.one("proxy_ssl_server_name") == ["on"], "Traefik must be asked for that name"
-        assert set(place.one("proxy_ssl_protocols")) <= MODERN_TLS
+        assert place.only("proxy_pass") == ["https://traefik"]
+        assert place.only("proxy_ssl_verify") == ["on"]
+        assert place.only("proxy_ssl_trusted_certificate") == [ROOTS]
+        assert place.only("proxy_ssl_name") == [traefik.fqdn]
+        assert place.only("proxy_ssl_server_name") == ["on"], "Traefik must be asked for that name"
+        assert set(place.only("proxy_ssl_protocols")) <= MODERN_TLS
 
 
 def test_upstream_is_traefik_alone(site: Site, config: Block) -> None:
@@ -121,8 +121,8 @@ def test_upstream_is_traefik_alone(site: Site, config: Block) -> None:
 
 def test_gateway_speaks_modern_tls_alone(tls_servers: list[Block]) -> None:
     for server in tls_servers:
-        assert set(server.one("ssl_protocols")) == MODERN_TLS
-        ciphers = server.one("ssl_ciphers")[0].split(":")
+        assert set(server.only("ssl_protocols")) == MODERN_TLS
+        ciphers = server.only("ssl_ciphers")[0].split(":")
         assert all(cipher.startswith("ECDHE-") for cipher in ciphers), "forward secrecy"
         assert all("GCM" in cipher or "POLY1305" in cipher for cipher in ciphers), "AEAD"
 
@@ -132,11 +132,11 @@ def test_names_that_nobody_declared_are_refused_in_the_handshake(
 ) -> None:
     default = [s for s in tls_servers if "default_server" in chain(*s.directives["listen"])]
     assert len(default) == 1, "without a default, the first server answers to every name"
-    assert default[0].one("ssl_reject_handshake") == ["on"]
-    assert default[0].one("server_name") == ["_"]
-    (named,) = [server for server in tls_servers if server is not default[0]]
-    assert named.one("server_name") == list(gateway_names(site))
-    assert "ssl_reject_handshake" not in named.directives
+    assert default[0].only("ssl_reject_handshake") == ["on"]
+    assert default[0].only("server_name") == ["_"]
+    (named_server,) = [server for server in tls_servers if server is not default[0]]
+    assert named_server.only("server_name") == list(gateway_names(site))
+    assert "ssl_reject_handshake" not in named_server.directives
 
 
 def test_every_client_address_is_served_by_these_servers(tls_servers: list[Block]) -> None:
@@ -159,15 +159,15 @@ def test_every_client_address_is_served_by_these_servers(tls_servers: list[Block
 def test_headers_that_only_a_proxy_sets_are_removed(proxied: list[Block], header: str) -> None:
     assert header in nginx.REMOVED_HEADERS
     for place in proxied:
-        sent = [value for name, value in place.directives["proxy_set_header"]
+        headers = [value for name, value in place.directives["proxy_set_header"]
                 if name.lower() == header.lower()]  # fmt: skip
-        assert sent == [""], "nginx leaves a header out whose value is empty"
+        assert headers == [""], "nginx leaves a header out whose value is empty"
 
 
 def test_forwarding_headers_are_what_the_gateway_saw(proxied: list[Block], config: Block) -> None:
     for place in proxied:
-        sent = {name: value for name, value in place.directives["proxy_set_header"] if value}
-        assert sent == {
+        headers = {name: value for name, value in place.directives["proxy_set_header"] if value}
+        assert headers == {
             "Host": "$host",
             "X-Real-IP": "$remote_addr",
             "X-Forwarded-For": "$remote_addr",
@@ -185,14 +185,14 @@ def test_forwarding_headers_are_what_the_gateway_saw(proxied: list[Block], confi
 def test_answers_are_passed_on_as_they_come(proxied: list[Block]) -> None:
     """Server-sent events: buffered, they reach an HTTP/1.1 client at the end."""
     for place in proxied:
-        assert place.one("proxy_buffering") == ["off"]
-        assert place.one("proxy_request_buffering") == ["off"]
+        assert place.only("proxy_buffering") == ["off"]
+        assert place.only("proxy_request_buffering") == ["off"]
 
 
 def test_access_log_tells_what_a_person_looks_for_and_no_query(config: Block) -> None:
     (http,) = config.find("http")
-    file, log_format, *_ = http.one("access_log")
-    name, escape, *lines = http.one("log_format")
+    file, log_format, *_ = http.only("access_log")
+    name, escape, *lines = http.only("log_format")
     assert (file, log_format, escape) == (nginx.ACCESS_LOG, name, "escape=json")
     # No $request, $request_uri or $args: Portainer's console puts its token into the query. No
     # $http_referer: it holds a whole address.
@@ -203,7 +203,7 @@ def test_access_log_tells_what_a_person_looks_for_and_no_query(config: Block) ->
     }  # fmt: skip
     for server in config.find("server"):
         logs = server.directives["access_log"]
-        assert logs in ([[*http.one("access_log")]], [["off"]])
+        assert logs in ([[*http.only("access_log")]], [["off"]])
         assert logs != [["off"]] or server.directives["listen"] == [[nginx.STATUS]]
 
 

@@ -40,16 +40,16 @@ CA, AGENT, PORTAINER = "authority", "worker", "control"  # the guests of `minima
 
 def declared(service: str, **keys: Any) -> Declaration:
     """The minimal site in which an own service's guest has these keys in its traefik_service."""
-    made = minimal()
+    declaration = minimal()
     guest, base = {
-        "ca": (made.lxc["lxc_configs"]["103"], {"name": "ca", "exposure": "direct"}),
-        "portainer": (made.vm["vms"][0], made.vm["vms"][0]["traefik_service"]),
-        "agent": (made.vm["vms"][1], {"name": "portainer-agent", "exposure": "direct"}),
-        "nginx": (made.lxc["lxc_configs"]["101"], {"name": "door", "port": 443}),
-        "traefik": (made.lxc["lxc_configs"]["102"], {"name": "proxy", "port": 443}),
+        "ca": (declaration.lxc["lxc_configs"]["103"], {"name": "ca", "exposure": "direct"}),
+        "portainer": (declaration.vm["vms"][0], declaration.vm["vms"][0]["traefik_service"]),
+        "agent": (declaration.vm["vms"][1], {"name": "portainer-agent", "exposure": "direct"}),
+        "nginx": (declaration.lxc["lxc_configs"]["101"], {"name": "door", "port": 443}),
+        "traefik": (declaration.lxc["lxc_configs"]["102"], {"name": "proxy", "port": 443}),
     }[service]
     guest["traefik_service"] = base | keys
-    return made
+    return declaration
 
 
 def load(folder: Path, service: str, **keys: Any) -> Site:
@@ -61,17 +61,17 @@ def load(folder: Path, service: str, **keys: Any) -> Site:
 # -- what each part of Phoenix says ----------------------------------------------------------------
 
 
-def asked(site: Site, host: str) -> set[int]:
+def ports_checked(site: Site, host: str) -> set[int]:
     """Ports of a host that checks connect to, by address or by one of its names."""
     address = str(site.host(host).address)
-    found = set()
+    ports = set()
     for check in checks(site):
         words = [word for word in check.command if word]
-        found |= {int(port) for one, port in pairwise(words) if one == address and port.isdigit()}
+        ports |= {int(port) for word, port in pairwise(words) if word == address and port.isdigit()}
         urls = [urlsplit(word) for word in words if word.startswith("https://")]
         about = {site.host(host).fqdn, *(s.fqdn for s in site.services if s.owner.name == host)}
-        found |= {url.port for url in urls if url.port and url.hostname in about}
-    return found
+        ports |= {url.port for url in urls if url.port and url.hostname in about}
+    return ports
 
 
 def admitted(site: Site, host: str) -> set[int]:
@@ -85,18 +85,18 @@ def admitted(site: Site, host: str) -> set[int]:
 
 
 def backend(site: Site, name: str) -> Backend:
-    found = explain(site, name)
-    assert isinstance(found, Explanation)
-    assert found.backend is not None
-    return found.backend
+    explanation = explain(site, name)
+    assert isinstance(explanation, Explanation)
+    assert explanation.backend is not None
+    return explanation.backend
 
 
-def told(site: Site, name: str) -> set[int | None]:
+def ports_explained(site: Site, name: str) -> set[int | None]:
     """Ports in the explanation of a service: its backend's, and its flows' at the owner."""
-    found = explain(site, name)
-    assert isinstance(found, Explanation)
+    explanation = explain(site, name)
+    assert isinstance(explanation, Explanation)
     owner = site.service(name).owner.name
-    flows = {int(f.what.split()[1]) for f in found.flows if f.destination == owner}
+    flows = {int(f.what.split()[1]) for f in explanation.flows if f.destination == owner}
     return {urlsplit(backend(site, name).url).port, *(flows - {80})}
 
 
@@ -136,9 +136,9 @@ def test_port_of_the_ca_is_one_for_all(tmp_path: Path, port: int) -> None:
         "listens": {int(settings["address"].removeprefix(":"))},
         "ACME directory": {urlsplit(directory_url(site)).port},
         "firewall": admitted(site, CA),
-        "checks": asked(site, CA),
+        "checks": ports_checked(site, CA),
         "endpoints": served(site, CA),
-        "explain": told(site, "ca"),
+        "explain": ports_explained(site, "ca"),
         "graph": drawn(site, "ca"),
     }
     assert ways == {way: {port} for way in ways}
@@ -153,8 +153,8 @@ def test_port_of_the_agent_is_one_for_all(tmp_path: Path, port: int) -> None:
         "listens": published(agent_compose("example/agent:1", service)),
         "Portainer's URL of it": {urlsplit(agent_url(service)).port},
         "firewall": admitted(site, AGENT),
-        "checks": asked(site, AGENT) - {8000},
-        "explain": told(site, "portainer-agent"),
+        "checks": ports_checked(site, AGENT) - {8000},
+        "explain": ports_explained(site, "portainer-agent"),
         "graph": drawn(site, "portainer-agent"),
     }
     assert ways == {way: {port} for way in ways}
@@ -172,9 +172,9 @@ def test_port_of_portainer_is_one_for_all(tmp_path: Path, port: int, exposure: s
         "API": {urlsplit(control_plane.portainer_url(site)).port},
         "status": {urlsplit(request(site, site.host(PORTAINER)).portainer["url"]).port},
         "firewall": {*admitted(site, PORTAINER)},
-        "checks": {*asked(site, PORTAINER)},
+        "checks": {*ports_checked(site, PORTAINER)},
         "endpoints": {*served(site, PORTAINER)},
-        "explain": told(site, "portainer"),
+        "explain": ports_explained(site, "portainer"),
         "graph": drawn(site, "portainer"),
     }
     if exposure == "gateway":
@@ -183,9 +183,9 @@ def test_port_of_portainer_is_one_for_all(tmp_path: Path, port: int, exposure: s
 
 
 def test_portainer_without_a_route_has_its_default_port(tmp_path: Path) -> None:
-    made = minimal()
-    del made.vm["vms"][0]["traefik_service"]
-    site = made.load(tmp_path)
+    declaration = minimal()
+    del declaration.vm["vms"][0]["traefik_service"]
+    site = declaration.load(tmp_path)
     assert control_plane.portainer_url(site) == f"https://control.host.{ZONE}:9443"
 
 
@@ -193,31 +193,33 @@ def test_direct_portainer_is_reached_by_clients_and_not_by_traefik(tmp_path: Pat
     site = load(tmp_path, "portainer", exposure="direct")
     fqdn = f"portainer.{ZONE}"
     owner = site.host(PORTAINER)
-    flows = [one for one in firewall.flows(site) if (one.destination, one.port) == (owner, 9443)]
-    assert [one.source for one in flows] == [site.network]
+    flows = [
+        flow for flow in firewall.flows(site) if (flow.destination, flow.port) == (owner, 9443)
+    ]
+    assert [flow.source for flow in flows] == [site.network]
     assert {r.address for r in dns.records(site) if r.name == fqdn} == {owner.address}
     assert fqdn not in gateway_names(site)
     assert fqdn not in dynamic_config(site)[0]
-    (own,) = [wanted.sans for wanted in certificates(site) if wanted.host == owner]
+    (own,) = [certificate.sans for certificate in certificates(site) if certificate.host == owner]
     assert fqdn in own
-    made = {(c.host, c.probe) for c in checks(site) if c.service == "portainer" and c.port}
-    assert made == {
+    probes = {(c.host, c.probe) for c in checks(site) if c.service == "portainer" and c.port}
+    assert probes == {
         (site.hypervisor.name, probe)
         for probe in ("port_answers", "served_is_fresh", "tls_verifies")
     }
-    (path,) = [one for one in paths.paths(site) if one.name == f"https://{fqdn}:9443"]
+    (path,) = [path_ for path_ in paths.paths(site) if path_.name == f"https://{fqdn}:9443"]
     assert {c for c in checks(site) if c.service == "portainer" and c.port} <= set(path.checks)
     links = {x.source for x in topology(site).links if x.target == "service-portainer"}
     assert links == {"client"}
-    found = explain(site, "portainer")
-    assert isinstance(found, Explanation)
-    assert (found.gateway, found.router) == (None, None)
-    assert any("a client to portainer" in check for check in found.checks), found.checks
+    explanation = explain(site, "portainer")
+    assert isinstance(explanation, Explanation)
+    assert (explanation.gateway, explanation.router) == (None, None)
+    assert any("a client to portainer" in check for check in explanation.checks), explanation.checks
 
 
 def test_name_of_portainer_is_one_for_all(tmp_path: Path) -> None:
     site = load(tmp_path, "portainer", name="boxes")
-    everything = said(site)
+    everything = all_texts(site)
     assert f"portainer.{ZONE}" not in everything
     for part in (dns.records(site), gateway_names(site), dynamic_config(site), checks(site)):
         assert f"boxes.{ZONE}" in str(part)
@@ -225,13 +227,13 @@ def test_name_of_portainer_is_one_for_all(tmp_path: Path) -> None:
 
 
 def test_name_of_the_agent_is_one_for_all(tmp_path: Path) -> None:
-    made = declared("agent", name="spy", port=9100)
-    made.vm["vms"][1]["portainer_agent_hostname"] = f"spy.{ZONE}"
-    site = made.load(tmp_path)
+    declaration = declared("agent", name="spy", port=9100)
+    declaration.vm["vms"][1]["portainer_agent_hostname"] = f"spy.{ZONE}"
+    site = declaration.load(tmp_path)
     assert site.warnings == ()
     service = control_plane.agent(site, site.host(AGENT))
     assert agent_url(service) == f"tcp://spy.{ZONE}:9100"
-    assert f"portainer-agent.{ZONE}" not in said(site)
+    assert f"portainer-agent.{ZONE}" not in all_texts(site)
     assert f"spy.{ZONE}" in str(dns.records(site))
     assert f"https://spy.{ZONE}:9100" in str(checks(site))
     assert backend(site, "spy").url == f"https://{site.host(AGENT).address}:9100"
@@ -246,7 +248,9 @@ def test_another_service_of_an_agents_guest_leaves_the_agent_alone(tmp_path: Pat
 def test_server_name_of_portainer_is_one_for_all(tmp_path: Path) -> None:
     name = f"control-plane.{ZONE}"
     site = load(tmp_path, "portainer", server_name=name)
-    (own,) = [wanted.sans for wanted in certificates(site) if wanted.host.name == PORTAINER]
+    (own,) = [
+        certificate.sans for certificate in certificates(site) if certificate.host.name == PORTAINER
+    ]
     transports = yaml.safe_load(dynamic_config(site)[0])["http"]["serversTransports"]
     verified = [c for c in checks(site) if c.probe == "tls_verifies" and c.target == PORTAINER]
     assert name in own
@@ -272,15 +276,15 @@ def test_health_path_of_portainer_is_one_for_all(tmp_path: Path) -> None:
 
 def test_portainer_on_a_container_speaks_tls_too(tmp_path: Path) -> None:
     """A container's services are plain HTTP where nothing is said; Portainer has no such port."""
-    made = minimal()
-    entry = made.vm["vms"].pop(0) | {"traefik_service": {"name": "portainer", "port": 9443}}
-    made.lxc["lxc_configs"][str(entry.pop("vmid"))] = entry
-    site = made.load(tmp_path)
+    declaration = minimal()
+    entry = declaration.vm["vms"].pop(0) | {"traefik_service": {"name": "portainer", "port": 9443}}
+    declaration.lxc["lxc_configs"][str(entry.pop("vmid"))] = entry
+    site = declaration.load(tmp_path)
     assert traefik_url(site, "portainer").startswith("https://")
     assert site.warnings == ()
 
 
-def said(site: Site) -> str:
+def all_texts(site: Site) -> str:
     """All that is derived of a site, as one text."""
     parts: tuple[object, ...] = (
         site.services, dns.records(site), firewall.flows(site), certificates(site),
@@ -327,8 +331,8 @@ CARRIED_OUT = {
 
 
 def test_each_key_of_each_own_service_is_walked() -> None:
-    wanted = {(s, key) for s in ("ca", "portainer", "agent") for key in RawService.model_fields}
-    assert wanted == {*REFUSED, *WARNED, *CARRIED_OUT}
+    expected = {(s, key) for s in ("ca", "portainer", "agent") for key in RawService.model_fields}
+    assert expected == {*REFUSED, *WARNED, *CARRIED_OUT}
 
 
 @pytest.mark.parametrize(("service", "key"), REFUSED)
@@ -336,9 +340,9 @@ def test_refused(tmp_path: Path, service: str, key: str) -> None:
     value, message, fix = REFUSED[service, key]
     file, path = PLACES[service]
     findings = declared(service, **{key: value}).refused(tmp_path)
-    found = problem(findings, file, f"{path}.traefik_service.{key}")
-    assert message in found.message
-    assert fix in found.fix
+    finding = problem(findings, file, f"{path}.traefik_service.{key}")
+    assert message in finding.message
+    assert fix in finding.fix
 
 
 @pytest.mark.parametrize(("service", "key"), WARNED)
@@ -346,9 +350,9 @@ def test_warned_of(tmp_path: Path, service: str, key: str) -> None:
     value, message = WARNED[service, key]
     file, path = PLACES[service]
     site = declared(service, **{key: value}).load(tmp_path)
-    (found,) = site.warnings
-    assert (found.file, found.path.removesuffix(f".{key}")) == (file, f"{path}.traefik_service")
-    assert message in found.message
+    (warning,) = site.warnings
+    assert (warning.file, warning.path.removesuffix(f".{key}")) == (file, f"{path}.traefik_service")
+    assert message in warning.message
     assert site.service("ca").fqdn == f"ca.{ZONE}"
     assert site.service("portainer-agent").exposure == site.service("ca").exposure == "direct"
 
@@ -359,30 +363,32 @@ def test_gateway_and_traefik_have_no_key_at_all(
     tmp_path: Path, service: str, keys: dict[str, Any]
 ) -> None:
     site = declared(service, **keys).load(tmp_path)
-    (found,) = site.warnings
+    (warning,) = site.warnings
     file, path = PLACES[service]
-    assert (found.file, found.path) == (file, f"{path}.traefik_service")
-    assert "through itself" in found.message
+    assert (warning.file, warning.path) == (file, f"{path}.traefik_service")
+    assert "through itself" in warning.message
     assert site.services == minimal().load(tmp_path).services
 
 
 def test_direct_service_that_proves_another_name_than_clients_ask_for(tmp_path: Path) -> None:
-    made = declared("portainer", exposure="direct", server_name=OTHER)
-    (found,) = made.load(tmp_path).warnings
-    assert found.path == "vms[0].traefik_service.server_name"
-    assert f"its certificate proves {OTHER}" in found.message
+    declaration = declared("portainer", exposure="direct", server_name=OTHER)
+    (warning,) = declaration.load(tmp_path).warnings
+    assert warning.path == "vms[0].traefik_service.server_name"
+    assert f"its certificate proves {OTHER}" in warning.message
 
 
 def test_two_services_of_a_guest_cannot_share_a_port(tmp_path: Path) -> None:
-    made = declared("agent", name="web", port=9001, scheme="https", exposure="gateway")
-    found = problem(made.refused(tmp_path), VM, "vms[1].traefik_service.port")
-    assert "taken by the Portainer agent" in found.message
+    declaration = declared("agent", name="web", port=9001, scheme="https", exposure="gateway")
+    finding = problem(declaration.refused(tmp_path), VM, "vms[1].traefik_service.port")
+    assert "taken by the Portainer agent" in finding.message
 
 
 def test_stack_cannot_publish_the_port_that_the_agent_was_given(tmp_path: Path) -> None:
-    made = declared("agent", port=8000)
-    found = problem(made.refused(tmp_path), "stacks/shop/docker-compose.yml", "services.web.ports")
-    assert "taken by the Portainer agent" in found.message
+    declaration = declared("agent", port=8000)
+    finding = problem(
+        declaration.refused(tmp_path), "stacks/shop/docker-compose.yml", "services.web.ports"
+    )
+    assert "taken by the Portainer agent" in finding.message
     assert declared("agent", port=8001).load(tmp_path / "other").service("shop").port == 8000
 
 
@@ -397,7 +403,7 @@ def test_traefik_listens_where_the_gateway_the_firewall_and_the_checks_look(tmp_
     ways = {
         "listens": {int(listens.removeprefix(":"))},
         "firewall": admitted(site, "proxy"),
-        "checks": asked(site, "proxy"),
+        "checks": ports_checked(site, "proxy"),
         "endpoints": served(site, "proxy"),
     }
     assert ways == {way: {443} for way in ways}
@@ -412,5 +418,5 @@ def test_nginx_listens_where_clients_the_firewall_and_the_checks_look(tmp_path: 
     (upstream,) = set(re.findall(rf"^ *server {site.host('proxy').address}:(\d+) ", text, re.M))
     to_gateway = {f.port for f in firewall.flows(site) if f.destination == site.gateway}
     assert listens == to_gateway - {22} == {80, 443}
-    assert (served(site, "gateway"), asked(site, "gateway")) == ({443}, {443})
+    assert (served(site, "gateway"), ports_checked(site, "gateway")) == ({443}, {443})
     assert {int(upstream)} == served(site, "proxy")

@@ -17,7 +17,7 @@ from phoenix.health import page_html
 from phoenix.health.checks import Check, Outcome, checks
 from phoenix.health.diagnosis import Findings, diagnose
 from phoenix.health.page import Page, Stamp, build, headline
-from phoenix.health.page_html import STYLE, left, render
+from phoenix.health.page_html import STYLE, render, time_left
 from phoenix.health.paths import paths
 from phoenix.health.served import Served, served
 from phoenix.runs.revision import NONE, Revision
@@ -44,7 +44,9 @@ def no_fault(check: Check) -> str:
     return ""
 
 
-def made(site: Site, fault: Callable[[Check], str] = no_fault, *, without: str = "") -> Page:
+def checked_page(
+    site: Site, fault: Callable[[Check], str] = no_fault, *, without: str = ""
+) -> Page:
     """A page of checks that find what `fault` says; the host `without` made none."""
     outcomes = [Outcome(check, fault(check)) for check in checks(site) if check.host != without]
     records = [served(end, leaf(20 + i), "") for i, end in enumerate(endpoints(site))]
@@ -57,7 +59,7 @@ def page_of(site: Site, outcomes: list[Outcome], records: list[Served], revision
 
 
 def test_sound_site_says_so_and_links_every_service_but_itself(site: Site) -> None:
-    page = made(site)
+    page = checked_page(site)
     total = len(checks(site))
     assert headline(page.health) == f"All {total} checks pass"
     assert [(s.name, s.url, s.stack) for s in page.services] == [
@@ -75,7 +77,7 @@ def test_sound_site_says_so_and_links_every_service_but_itself(site: Site) -> No
 
 
 def test_service_s_certificates_end_with_the_first_on_its_path(site: Site) -> None:
-    page = made(site)
+    page = checked_page(site)
     assert [(c.holder, c.port) for c in page.certificates] == [
         ("gateway", 443), ("proxy", 443), ("control", 9443), ("worker", 8000), ("authority", 9000),
     ]  # fmt: skip
@@ -115,7 +117,7 @@ def test_service_s_certificates_end_with_the_first_on_its_path(site: Site) -> No
 def test_a_fault_breaks_the_services_whose_requests_meet_it(
     site: Site, probe: str, word: str, broken: set[str]
 ) -> None:
-    page = made(
+    page = checked_page(
         site, lambda c: "bad" if c.probe == probe and word in " ".join(c.command[1:]) else ""
     )
     assert page.health.state == "broken", "the fault was not there"
@@ -123,7 +125,7 @@ def test_a_fault_breaks_the_services_whose_requests_meet_it(
 
 
 def test_broken_site_names_the_first_cause_and_keeps_what_was_heard_there(site: Site) -> None:
-    page = made(site, lambda c: "PANIC at line 7" if c.probe == "request_gives" or (
+    page = checked_page(site, lambda c: "PANIC at line 7" if c.probe == "request_gives" or (
         c.unit == "nginx.service") else "")  # fmt: skip
     assert headline(page.health) == f"5 of {len(checks(site))} checks fail"
     text = render(page)
@@ -133,25 +135,27 @@ def test_broken_site_names_the_first_cause_and_keeps_what_was_heard_there(site: 
 
 
 def test_host_that_made_no_checks_is_neither_well_nor_broken(site: Site) -> None:
-    page = made(site, without="worker")
+    page = checked_page(site, without="worker")
     mine = len([c for c in checks(site) if c.host == "worker"])
     assert headline(page.health) == f"{mine} of {len(checks(site))} checks were not run"
     states = {s.name: s.health.state for s in page.services}
     assert states == {"portainer": "ok", "shop": "ok", "traefik": "ok"}, "a request arrived"
-    broken = made(site, lambda c: "x" if c.probe == "request_gives" else "", without="worker")
+    broken = checked_page(
+        site, lambda c: "x" if c.probe == "request_gives" else "", without="worker"
+    )
     assert headline(broken.health).endswith(f" checks fail, {mine} were not run")
     assert {s.health.state for s in broken.services} == {"broken"}
-    hidden = made(site, without=site.hypervisor.name)
+    hidden = checked_page(site, without=site.hypervisor.name)
     assert {s.health.state for s in hidden.services} == {"unknown"}, "no request was made"
     assert "Not checked" in render(hidden)
 
 
 def test_same_page_is_one_that_differs_in_its_stamp_alone(site: Site) -> None:
-    page = made(site)
+    page = checked_page(site)
     later = page.model_copy(update={"stamp": Stamp(at=NOW + timedelta(days=1), by="bob@desk")})
     assert page.same_as(later)
     assert Page.model_validate_json(page.model_dump_json()) == page
-    assert not page.same_as(made(site, lambda c: "x" if c.layer == "http" else ""))
+    assert not page.same_as(checked_page(site, lambda c: "x" if c.layer == "http" else ""))
     assert not page.same_as(page.model_copy(update={"revision": NONE}))
     renewed = [c.model_copy(update={"serial": "cd"}) for c in page.certificates]
     assert not page.same_as(page.model_copy(update={"certificates": tuple(renewed)}))
@@ -180,17 +184,17 @@ class Seen(HTMLParser):
 
 
 def test_page_needs_nothing_that_its_policy_forbids(site: Site) -> None:
-    seen = Seen(render(made(site)))
-    names = {name for name, _ in seen.tags}
+    parsed = Seen(render(checked_page(site)))
+    names = {name for name, _ in parsed.tags}
     assert not names & {"script", "style", "iframe", "form", "object", "base"}, names
-    attributes = {key for _, found in seen.tags for key in found}
+    attributes = {key for _, attrs in parsed.tags for key in attrs}
     assert not {key for key in attributes if key == "style" or key.startswith("on")}, attributes
-    loaded = [found[key] or "" for tag, found in seen.tags for key in ("src", "href")
-              if key in found and tag != "a"]  # fmt: skip
+    loaded = [attrs[key] or "" for tag, attrs in parsed.tags for key in ("src", "href")
+              if key in attrs and tag != "a"]  # fmt: skip
     assert loaded, "no style, no icon"
-    assert all(one.startswith(("/", "#")) for one in loaded), loaded
-    assert ("html", {"lang": "en"}) in seen.tags
-    assert [found["name"] for tag, found in seen.tags if tag == "meta" and "name" in found] == [
+    assert all(url.startswith(("/", "#")) for url in loaded), loaded
+    assert ("html", {"lang": "en"}) in parsed.tags
+    assert [attrs["name"] for tag, attrs in parsed.tags if tag == "meta" and "name" in attrs] == [
         "viewport", "color-scheme", "robots",
     ]  # fmt: skip
     assert "script-src" not in home.CONTENT_SECURITY_POLICY
@@ -199,7 +203,7 @@ def test_page_needs_nothing_that_its_policy_forbids(site: Site) -> None:
 
 def test_nasty_names_stay_text(site: Site) -> None:
     nasty = '"><script>alert(1)</script>&'
-    page = made(site)
+    page = checked_page(site)
     page = page.model_copy(
         update={
             "domain": nasty,
@@ -219,11 +223,11 @@ def test_nasty_names_stay_text(site: Site) -> None:
 
 
 def test_style_is_asked_for_by_its_content(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    (style,) = re.findall(r'href="(/style\.css\?\w{12})"', render(made(site)))
+    (style,) = re.findall(r'href="(/style\.css\?\w{12})"', render(checked_page(site)))
     monkeypatch.setattr(page_html, "STYLE", Path(__file__))
     page_html._version.cache_clear()
     try:
-        assert style not in render(made(site))
+        assert style not in render(checked_page(site))
     finally:
         page_html._version.cache_clear()
 
@@ -239,7 +243,7 @@ def test_style_is_asked_for_by_its_content(site: Site, monkeypatch: pytest.Monke
     ],
 )
 def test_what_is_left_is_told_in_the_unit_that_fits(rest: timedelta, words: str) -> None:
-    assert left(NOW + rest, NOW) == words
+    assert time_left(NOW + rest, NOW) == words
 
 
 def luminance(colour: str) -> float:
@@ -265,8 +269,8 @@ def test_text_has_the_contrast_that_wcag_asks_for(scheme: str) -> None:
 
 
 def test_long_names_may_break_after_their_dots_and_are_escaped_all_the_same(site: Site) -> None:
-    text = render(made(site))
+    text = render(checked_page(site))
     assert "proxy.<wbr>host.<wbr>internal.<wbr>thinkheads.<wbr>ai" in text
-    page = made(site)
+    page = checked_page(site)
     odd = [c.model_copy(update={"server_name": "<b>.<i>"}) for c in page.certificates]
     assert "&lt;b&gt;.<wbr>&lt;i&gt;" in render(page.model_copy(update={"certificates": odd}))

@@ -23,29 +23,29 @@ def site(tmp_path: Path) -> Site:
 
 
 def path(site: Site, name: str) -> paths.CheckedPath:
-    (found,) = [one for one in paths.paths(site) if one.name == name]
-    return found
+    (match,) = [path_ for path_ in paths.paths(site) if path_.name == name]
+    return match
 
 
-def names(found: tuple[paths.CheckedPath, ...]) -> set[str]:
-    return {one.name for one in found}
+def names(checked: tuple[paths.CheckedPath, ...]) -> set[str]:
+    return {path_.name for path_ in checked}
 
 
 def test_every_check_is_on_a_path_and_no_path_makes_its_own(site: Site) -> None:
-    on_paths = {check for one in paths.paths(site) for check in one.checks}
+    on_paths = {check for path_ in paths.paths(site) for check in path_.checks}
     assert on_paths == set(checks(site))
 
 
 def test_names_are_unique_and_hops_have_checks(site: Site) -> None:
-    found = paths.paths(site)
-    assert len(names(found)) == len(found)
-    assert [(one.name, hop) for one in found for hop in one.hops if not hop.checks] == []
+    all_paths = paths.paths(site)
+    assert len(names(all_paths)) == len(all_paths)
+    assert [(path_.name, hop) for path_ in all_paths for hop in path_.hops if not hop.checks] == []
 
 
 def test_request_goes_hop_by_hop(site: Site) -> None:
     client = site.hypervisor.name
-    found = path(site, f"https://shop.{site.domain}")
-    assert [(hop.source, hop.target) for hop in found.hops] == [
+    request_path = path(site, f"https://shop.{site.domain}")
+    assert [(hop.source, hop.target) for hop in request_path.hops] == [
         (client, client),
         (client, "gateway"),
         ("gateway", "proxy"),
@@ -57,25 +57,25 @@ def test_request_goes_hop_by_hop(site: Site) -> None:
 
 def test_each_route_has_its_path_and_only_its_own_checks(site: Site) -> None:
     fqdns = {route.fqdn for route in routes(site)}
-    assert names(tuple(one for one in paths.paths(site) if one.kind == "request")) == {
+    assert names(tuple(path_ for path_ in paths.paths(site) if path_.kind == "request")) == {
         f"https://{fqdn}" for fqdn in fqdns
     }
-    said = " ".join(
+    words = " ".join(
         word for c in path(site, f"https://shop.{site.domain}").checks for word in c.command
     )
-    assert "8000" in said
-    assert "8001" not in said, "another service's port"
+    assert "8000" in words
+    assert "8001" not in words, "another service's port"
     for other in fqdns - {f"shop.{site.domain}"}:
-        assert f"{other}=" not in said, "another service's record"
-        assert f"https://{other}" not in said
+        assert f"{other}=" not in words, "another service's record"
+        assert f"https://{other}" not in words
 
 
 def test_wrong_record_of_one_service_is_on_no_other_request(site: Site) -> None:
     record = f"shop.{site.domain}="
     holding = [
-        one.name
-        for one in paths.paths(site)
-        if any(word.startswith(record) for check in one.checks for word in check.command)
+        path_.name
+        for path_ in paths.paths(site)
+        if any(word.startswith(record) for check in path_.checks for word in check.command)
     ]
     assert f"https://shop.{site.domain}" in holding
     assert all(name.endswith("asks DNS") for name in holding[1:]), holding
@@ -83,23 +83,23 @@ def test_wrong_record_of_one_service_is_on_no_other_request(site: Site) -> None:
 
 @pytest.mark.parametrize("name", ["shop", "SHOP", "shop-production", "stack:shop"])
 def test_service_and_stack(site: Site, name: str) -> None:
-    found = names(paths.select(site, name))
-    assert {f"https://shop.{site.domain}", "stack shop-production on worker"} <= found
-    assert f"https://cart.{site.domain}" not in found
+    chosen = names(paths.select(site, name))
+    assert {f"https://shop.{site.domain}", "stack shop-production on worker"} <= chosen
+    assert f"https://cart.{site.domain}" not in chosen
 
 
 @pytest.mark.parametrize("name", ["worker", "1002", "worker.host.internal.test"])
 def test_guest_by_name_id_or_full_name(site: Site, name: str) -> None:
-    found = paths.select(site, name.replace("internal.test", site.domain))
+    chosen = paths.select(site, name.replace("internal.test", site.domain))
     assert {f"https://shop.{site.domain}", "worker asks DNS", "Portainer reaches worker"} <= names(
-        found
+        chosen
     )
-    assert all("worker" in one.hosts or "worker" in one.about for one in found)
+    assert all("worker" in path_.hosts or "worker" in path_.about for path_ in chosen)
 
 
 def test_every_request_concerns_the_gateway(site: Site) -> None:
-    found = paths.select(site, "gateway")
-    assert {f"https://{route.fqdn}" for route in routes(site)} <= names(found)
+    chosen = paths.select(site, "gateway")
+    assert {f"https://{route.fqdn}" for route in routes(site)} <= names(chosen)
 
 
 def test_unknown_name_is_refused_with_near_ones(site: Site) -> None:

@@ -23,14 +23,14 @@ VALUES = st.recursive(
 
 
 def every(value: Any, path: str = "") -> dict[str, Any]:
-    found = {path: value}
+    nodes = {path: value}
     if isinstance(value, dict):
         for key, item in value.items():
-            found |= every(item, join(path, key))
+            nodes |= every(item, join(path, key))
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            found |= every(item, join(path, number))
-    return found
+            nodes |= every(item, join(path, number))
+    return nodes
 
 
 @given(VALUES, st.sampled_from([None, 0, 2, "\t"]), st.booleans())
@@ -41,12 +41,12 @@ def test_every_path_is_found_where_its_text_is(value: Any, indent: Any, ascii_on
     assert offsets.keys() == expected.keys()
     decoder = json.JSONDecoder()
     for path, at in offsets.items():
-        found, end = decoder.raw_decode(text, at)
+        parsed, end = decoder.raw_decode(text, at)
         if path and not path.endswith("]"):  # the key stands there, and its value behind the colon
-            assert path.endswith(found), (path, text[at:])
+            assert path.endswith(parsed), (path, text[at:])
             rest = text[end:].lstrip().removeprefix(":").lstrip()
-            found, _ = decoder.raw_decode(rest)
-        assert found == expected[path], (path, text[at:])
+            parsed, _ = decoder.raw_decode(rest)
+        assert parsed == expected[path], (path, text[at:])
 
 
 @given(st.text(alphabet='{}[]",:01 \n\\ntrue.e-', max_size=14))
@@ -72,12 +72,12 @@ def test_lines_of_json_yaml_and_python(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_has_the_line_of_what_is_around_it(tmp_path: Path) -> None:
-    found = {"": 1, "vms": 3, "vms[1]": 9, "vms[1].name": 11}
-    assert line_of(found, "vms[1].name") == 11
-    assert line_of(found, "vms[1].firewall.rules[0]") == 9
-    assert line_of(found, "vms[7].name") == 3
-    assert line_of(found, "") is None
-    assert line_of(found, "line 4, column 2") is None
+    lines = {"": 1, "vms": 3, "vms[1]": 9, "vms[1].name": 11}
+    assert line_of(lines, "vms[1].name") == 11
+    assert line_of(lines, "vms[1].firewall.rules[0]") == 9
+    assert line_of(lines, "vms[7].name") == 3
+    assert line_of(lines, "") is None
+    assert line_of(lines, "line 4, column 2") is None
 
 
 @pytest.mark.parametrize("text", ["{", "\xff", "[" * 2_000, "a: [", ""])

@@ -38,13 +38,13 @@ class Guest:
 
     def probe(self, *checks: str, full: bool = False) -> list[str]:
         """The faults, in order; every answer must be there."""
-        done = subprocess.run(
+        process = subprocess.run(
             ["/bin/sh", "-c", SCRIPT, "probe", *(check.replace(" ", "\t") for check in checks)],
             env={**os.environ, "PATH": f"{self.top / 'bin'}:{os.environ['PATH']}"},
             capture_output=True, text=True, check=True, timeout=120, restore_signals=False,
             preexec_fn=_full_disk if full else None,
         )  # fmt: skip
-        lines = [line.partition("\t") for line in done.stdout.splitlines()]
+        lines = [line.partition("\t") for line in process.stdout.splitlines()]
         assert [number for number, _, _ in lines] == [str(i) for i in range(len(checks))]
         return [fault for _, _, fault in lines]
 
@@ -52,9 +52,9 @@ class Guest:
 @pytest.fixture
 def guest(tmp_path: Path) -> Guest:
     (tmp_path / "bin").mkdir()
-    made = Guest(tmp_path)
-    made.program("sleep", "")  # between a first and a second try
-    return made
+    guest = Guest(tmp_path)
+    guest.program("sleep", "")  # between a first and a second try
+    return guest
 
 
 def test_all_well_and_a_fault_between(guest: Guest) -> None:
@@ -179,8 +179,8 @@ def test_a_name_server_that_says_nothing_is_a_fault_of_both(guest: Guest) -> Non
 
 
 def test_a_wrong_address_and_a_name_that_nobody_declared(guest: Guest) -> None:
-    found = "no.example.\t60\tIN\tA\t203.0.113.9"
-    guest.program("dig", dig(*KNOWN, UNKNOWN[0].replace("NXDOMAIN", "NOERROR"), UNKNOWN[1], found))
+    answer = "no.example.\t60\tIN\tA\t203.0.113.9"
+    guest.program("dig", dig(*KNOWN, UNKNOWN[0].replace("NXDOMAIN", "NOERROR"), UNKNOWN[1], answer))
     assert guest.probe("names_resolve a.example=10.0.0.2", NAMES[1]) == [
         "a.example is 10.0.0.1 here, not 10.0.0.2;",
         "no.example is NOERROR 203.0.113.9; nobody declared it",

@@ -24,14 +24,14 @@ def stand_in(folder: Path, name: str, script: str) -> None:
 def fault(folder: Path, *command: str, **environment: str) -> str:
     """What one check finds, with the programs of `folder` before those of the machine."""
     stand_in(folder, "sleep", ":")  # a fault counts when it is seen twice, a second apart
-    done = subprocess.run(
+    process = subprocess.run(
         ["sh", "-c", text("health/probe.sh"), "probe", "\t".join(command)],
         capture_output=True, text=True, check=True, timeout=60,
         env={**os.environ, **environment, "PATH": f"{folder}:{os.environ['PATH']}"},
     )  # fmt: skip
-    number, _, found = done.stdout.rstrip("\n").partition("\t")
-    assert number == "0", done
-    return found
+    number, _, message = process.stdout.rstrip("\n").partition("\t")
+    assert number == "0", process
+    return message
 
 
 SYSTEMCTL = """
@@ -97,8 +97,8 @@ def test_stack_of_another_endpoint_with_the_same_name_is_another_stack(
     tmp_path: Path, stacks: list[dict[str, object]], words: str
 ) -> None:
     portainer(tmp_path, {"/endpoints": ENDPOINTS, "/stacks": stacks})
-    found = fault(tmp_path, "stack_is_active", *API, "first", "shop")
-    assert found.partition(" (")[0] == words
+    message = fault(tmp_path, "stack_is_active", *API, "first", "shop")
+    assert message.partition(" (")[0] == words
 
 
 def test_endpoint_that_portainer_does_not_have_is_told(tmp_path: Path) -> None:

@@ -17,22 +17,22 @@ OUTSIDE = re.compile(r"(?<![\w.}/])/(work|home|Users)/|\.\./shared|shared/(data|
 
 def texts() -> list[Path]:
     """The project's text files, without what tools and builds leave behind."""
-    found = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
+    files = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
     for folder in FOLDERS:
-        found += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
-    kept = (path for path in found if "__pycache__" not in path.parts)
-    return [path for path in kept if path.suffix not in {".png", ".pyc", ".log"}]
+        files += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+    sources = (path for path in files if "__pycache__" not in path.parts)
+    return [path for path in sources if path.suffix not in {".png", ".pyc", ".log"}]
 
 
 def test_no_file_refers_to_a_place_outside_the_project() -> None:
-    found = []
+    offences = []
     for path in texts():
         if path == Path(__file__).resolve():
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             if OUTSIDE.search(line):
-                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}")
-    assert found == []
+                offences.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}")
+    assert offences == []
 
 
 @pytest.mark.parametrize("line", ["see /work/x.md", "'../shared'", "in shared/data/original"])

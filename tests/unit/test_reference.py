@@ -31,9 +31,9 @@ MODELS = {"lxc": shapes.RawLxcFile, "vm": shapes.RawVmFile, "stack": shapes.RawS
 
 def faults(kind: str, data: Any) -> list[tuple[str, str]]:
     """JSON path and message of what an editor marks."""
-    made = json_schema.SCHEMAS[kind]()
-    Draft202012Validator.check_schema(made)
-    return [(e.json_path, e.message) for e in Draft202012Validator(made).iter_errors(data)]
+    schema = json_schema.SCHEMAS[kind]()
+    Draft202012Validator.check_schema(schema)
+    return [(e.json_path, e.message) for e in Draft202012Validator(schema).iter_errors(data)]
 
 
 @pytest.mark.parametrize("kind", json_schema.SCHEMAS)
@@ -51,18 +51,18 @@ def test_shipped_page_is_what_the_models_give() -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_file_names_its_schema_and_keeps_to_it(name: str) -> None:
     data = json.loads((ROOT / name).read_text())
-    named = (ROOT / name).parent / data["$schema"]
+    schema_file = (ROOT / name).parent / data["$schema"]
     expected = ROOT / json_schema.FOLDER / json_schema.file_name(SHIPPED[name])
-    assert named.resolve() == expected
+    assert schema_file.resolve() == expected
     assert faults(SHIPPED[name], data) == []
 
 
 def test_declarations_of_the_tests_keep_to_the_schemas(tmp_path: Path) -> None:
-    made = minimal()
-    assert made.load(tmp_path).warnings == ()
-    assert faults("lxc", made.lxc) == []
-    assert faults("vm", made.vm) == []
-    assert faults("stack", made.stacks["shop"][0]) == []
+    declaration = minimal()
+    assert declaration.load(tmp_path).warnings == ()
+    assert faults("lxc", declaration.lxc) == []
+    assert faults("vm", declaration.vm) == []
+    assert faults("stack", declaration.stacks["shop"][0]) == []
 
 
 def site_files() -> dict[str, Any]:
@@ -148,18 +148,21 @@ def test_what_the_schema_takes_the_loader_takes_as_well() -> None:
 
 
 def test_unused_keys_are_struck_out_with_the_reason() -> None:
-    made = json_schema.lxc()["properties"]["nvidia_repo_url"]
-    assert made == {"deprecated": True, "description": "Not used: Phoenix installs no GPU driver."}
+    key_schema = json_schema.lxc()["properties"]["nvidia_repo_url"]
+    assert key_schema == {
+        "deprecated": True,
+        "description": "Not used: Phoenix installs no GPU driver.",
+    }
 
 
 def shape_classes(of: type[shapes.Raw] = shapes.Raw) -> Iterator[type[shapes.Raw]]:
-    for one in of.__subclasses__():
-        yield one
-        yield from shape_classes(one)
+    for subclass in of.__subclasses__():
+        yield subclass
+        yield from shape_classes(subclass)
 
 
 def test_every_key_is_explained_and_every_example_is_valid() -> None:
-    seen = 0
+    count = 0
     models: list[type[BaseModel]] = [
         *shape_classes(), settings.Settings, settings.ProxmoxSettings, settings.GuestSettings,
         settings.MountPoint, settings.Image,
@@ -178,8 +181,8 @@ def test_every_key_is_explained_and_every_example_is_valid() -> None:
                     part = {**whole["properties"][key], "$defs": whole["$defs"]}
                     plain = json.loads(json.dumps(example))
                     assert list(Draft202012Validator(part).iter_errors(plain)) == [], (key, example)
-                    seen += 1
-    assert seen > 30
+                    count += 1
+    assert count > 30
 
 
 def test_page_has_every_key_of_every_shape_every_setting_and_every_secret() -> None:
@@ -193,9 +196,9 @@ def test_page_has_every_key_of_every_shape_every_setting_and_every_secret() -> N
 
 
 def test_settings_schema_is_flat_and_has_their_defaults() -> None:
-    made = json_schema.settings()
-    assert list(made["properties"]) == list(settings.fields())
-    assert made["properties"]["proxmox_ssh_seconds"]["default"] == 300
+    schema = json_schema.settings()
+    assert list(schema["properties"]) == list(settings.fields())
+    assert schema["properties"]["proxmox_ssh_seconds"]["default"] == 300
     good = {"timezone": "Europe/Berlin", "proxmox_api": "ssh", "docker_log_files": 2}
     assert faults("settings", good) == []
     wrong = {"tiemzone": "x", "timezone": 1, "docker_log_files": "2", "nginx_max_body": "512 MB",
@@ -205,15 +208,15 @@ def test_settings_schema_is_flat_and_has_their_defaults() -> None:
 
 
 def test_command_shows_one_and_writes_all(tmp_path: Path) -> None:
-    done = phoenix("schema", "vm")
-    assert (done.exit_code, done.stdout) == (0, json_schema.text(json_schema.vm()))
+    result = phoenix("schema", "vm")
+    assert (result.exit_code, result.stdout) == (0, json_schema.text(json_schema.vm()))
     assert set(json.loads(phoenix("schema").stdout)) == set(json_schema.SCHEMAS)
     assert phoenix("schema", "--markdown").stdout == markdown.page()
-    done = phoenix("schema", "--out", tmp_path / "new")
-    assert done.exit_code == 0, done.output
+    result = phoenix("schema", "--out", tmp_path / "new")
+    assert result.exit_code == 0, result.output
     shipped = {file.name: file.read_text() for file in (ROOT / json_schema.FOLDER).iterdir()}
     assert {file.name: file.read_text() for file in (tmp_path / "new").iterdir()} == shipped
-    done = phoenix("schema", "lxc", "--out", tmp_path / "one")
+    result = phoenix("schema", "lxc", "--out", tmp_path / "one")
     assert [file.name for file in (tmp_path / "one").iterdir()] == ["lxc.schema.json"]
     assert phoenix("schema", "no-such").exit_code != 0
 

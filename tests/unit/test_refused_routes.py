@@ -32,30 +32,30 @@ PORT = "traefik.http.services.shop.loadbalancer.server.port=8000"
     ],
 )
 def test_unknown_key_of_a_route_is_an_error(tmp_path: Path, key: str, value: Any) -> None:
-    made = minimal()
-    made.vm["vms"][0]["traefik_service"][key] = value
-    made.stacks["shop"][0]["environments"]["production"]["services"]["web"]["traefik_service"][
-        key
-    ] = value
-    found = made.refused(tmp_path)
+    declaration = minimal()
+    declaration.vm["vms"][0]["traefik_service"][key] = value
+    declaration.stacks["shop"][0]["environments"]["production"]["services"]["web"][
+        "traefik_service"
+    ][key] = value
+    findings = declaration.refused(tmp_path)
     for file, path in ((VM, "vms[0].traefik_service"), (SHOP, f"{WEB}.traefik_service")):
-        fault = problem(found, file, f"{path}.{key}")
+        fault = problem(findings, file, f"{path}.{key}")
         assert "may be open to everyone" in fault.message
         assert "the service itself must ask" in fault.fix
 
 
 def test_misspelt_key_of_a_route_is_an_error_with_the_right_one(tmp_path: Path) -> None:
-    made = minimal()
-    made.vm["vms"][0]["traefik_service"]["schema"] = "https"
-    fault = problem(made.refused(tmp_path), VM, "vms[0].traefik_service.schema")
+    declaration = minimal()
+    declaration.vm["vms"][0]["traefik_service"]["schema"] = "https"
+    fault = problem(declaration.refused(tmp_path), VM, "vms[0].traefik_service.schema")
     assert fault.fix == "did you mean 'scheme'?"
 
 
 def labelled(*labels: str) -> Declaration:
-    made = minimal()
-    services = made.stacks["shop"][0]["environments"]["production"]["services"]
+    declaration = minimal()
+    services = declaration.stacks["shop"][0]["environments"]["production"]["services"]
     services["web"] = {"traefik_labels": list(labels)}
-    return made
+    return declaration
 
 
 def test_labels_that_say_what_phoenix_does_are_read(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_labels_that_say_what_phoenix_does_are_read(tmp_path: Path) -> None:
         "org.example.owner=me",
     )
     site = labelled(*plain).load(tmp_path)
-    (service,) = [one for one in site.services if one.name == "shop"]
+    (service,) = [candidate for candidate in site.services if candidate.name == "shop"]
     assert (service.port, service.scheme) == (8000, "https")
 
 
@@ -93,35 +93,37 @@ def test_labels_that_say_what_phoenix_does_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_label_that_is_not_carried_out_is_refused(tmp_path: Path, label: str, message: str) -> None:
-    found = labelled(RULE, PORT, label).refused(tmp_path / "labels")
-    fault = problem(found, SHOP, f"{WEB}.traefik_labels[2]")
+    of_labels = labelled(RULE, PORT, label).refused(tmp_path / "labels")
+    fault = problem(of_labels, SHOP, f"{WEB}.traefik_labels[2]")
     assert message in fault.message
     assert fault.fix
 
 
 def test_label_of_a_routed_service_s_compose_file_is_refused_as_well(tmp_path: Path) -> None:
-    made = minimal()
-    web = made.stacks["shop"][1]["services"]["web"]
+    declaration = minimal()
+    web = declaration.stacks["shop"][1]["services"]["web"]
     web["labels"] = {"traefik.http.routers.shop.middlewares": "auth"}
-    found = made.refused(tmp_path / "mapping")
-    problem(found, COMPOSE, "services.web.labels.traefik.http.routers.shop.middlewares")
+    of_mapping = declaration.refused(tmp_path / "mapping")
+    problem(of_mapping, COMPOSE, "services.web.labels.traefik.http.routers.shop.middlewares")
     web["labels"] = ["traefik.enable=true", "traefik.http.routers.shop.middlewares=auth"]
-    problem(made.refused(tmp_path / "list"), COMPOSE, "services.web.labels[1]")
+    problem(declaration.refused(tmp_path / "list"), COMPOSE, "services.web.labels[1]")
     web["labels"] = {"traefik.enable": True, "mine": 1}
-    assert made.load(tmp_path / "plain").warnings == ()
+    assert declaration.load(tmp_path / "plain").warnings == ()
 
 
 def test_labels_are_read_without_regard_to_case() -> None:
-    found = traefik_labels.read(["TRAEFIK.HTTP.routers.a.RULE=Host(`b.c`)"])
-    assert (found.host, found.refused) == ("b.c", ())
+    declared_keys = traefik_labels.read(["TRAEFIK.HTTP.routers.a.RULE=Host(`b.c`)"])
+    assert (declared_keys.host, declared_keys.refused) == ("b.c", ())
 
 
 @pytest.mark.parametrize("value", ["a\0b", "\0", "-----BEGIN KEY-----\nx\0\n"])
 def test_variable_with_a_null_character_is_found_offline(tmp_path: Path, value: str) -> None:
-    made = minimal()
-    environment = made.stacks["shop"][0]["environments"]["production"]
+    declaration = minimal()
+    environment = declaration.stacks["shop"][0]["environments"]["production"]
     environment["variables"] = [{"name": "KEY", "value": value}]
-    fault = problem(made.refused(tmp_path), SHOP, "environments.production.variables[0].value")
+    fault = problem(
+        declaration.refused(tmp_path), SHOP, "environments.production.variables[0].value"
+    )
     assert "null character" in fault.message
     assert "files" in fault.fix
 
@@ -149,8 +151,8 @@ def test_null_character_from_a_setting_or_a_secret_is_refused_without_its_value(
 
 @pytest.mark.parametrize("value", ["a\nb", "a\rb", "-----BEGIN KEY-----\nx\n"])
 def test_variable_of_several_lines_is_no_fault(tmp_path: Path, value: str) -> None:
-    made = minimal()
-    environment = made.stacks["shop"][0]["environments"]["production"]
+    declaration = minimal()
+    environment = declaration.stacks["shop"][0]["environments"]["production"]
     environment["variables"] = [{"name": "TEXT", "value": value}]
-    (worker,) = made.load(tmp_path).agents
+    (worker,) = declaration.load(tmp_path).agents
     assert worker.docker_stacks[0].variables[0].value == value

@@ -54,6 +54,10 @@ def test_links_and_folders_exist(document: str) -> None:
 
 def test_pre_commit_downloads_nothing() -> None:
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
-    assert {one["repo"] for one in hooks} == {"local"}
-    assert {hook["language"] for one in hooks for hook in one["hooks"]} == {"system"}
-    assert [hook["id"] for one in hooks for hook in one["hooks"]] == ["ruff", "ruff-format", "mypy"]
+    assert {repository["repo"] for repository in hooks} == {"local"}
+    assert {hook["language"] for repository in hooks for hook in repository["hooks"]} == {"system"}
+    assert [hook["id"] for repository in hooks for hook in repository["hooks"]] == [
+        "ruff",
+        "ruff-format",
+        "mypy",
+    ]

@@ -18,7 +18,7 @@ DEV = [Requirement(text) for text in PROJECT["optional-dependencies"]["dev"]]
 
 def pins(file: str) -> dict[str, tuple[str, frozenset[str]]]:
     """Name -> version and hashes of a pinned file."""
-    found: dict[str, tuple[str, frozenset[str]]] = {}
+    pins: dict[str, tuple[str, frozenset[str]]] = {}
     text = (ROOT / file).read_text().replace("\\\n", " ")
     for line in text.splitlines():
         if not line or line.startswith(("#", " ")):
@@ -26,21 +26,23 @@ def pins(file: str) -> dict[str, tuple[str, frozenset[str]]]:
         match = re.match(r"(\S+)==(\S+) +--hash", line)
         assert match, f"{file}: no pin with a hash: {line[:80]}"
         name, version = match.groups()
-        found[canonicalize_name(name)] = version, frozenset(re.findall(r"sha256:\w{64}", line))
-    return found
+        pins[canonicalize_name(name)] = version, frozenset(re.findall(r"sha256:\w{64}", line))
+    return pins
 
 
 OPERATORS, EVERYTHING = pins("requirements.txt"), pins("requirements-dev.txt")
 
 
 @pytest.mark.parametrize(
-    ("file", "wanted"),
+    ("file", "requirements"),
     [("requirements.txt", RUNTIME), ("requirements-dev.txt", RUNTIME + DEV)],
     ids=["operators", "dev"],
 )
-def test_each_requirement_is_pinned_within_its_range(file: str, wanted: list[Requirement]) -> None:
+def test_each_requirement_is_pinned_within_its_range(
+    file: str, requirements: list[Requirement]
+) -> None:
     pinned = pins(file)
-    for requirement in wanted:
+    for requirement in requirements:
         name = canonicalize_name(requirement.name)
         assert name in pinned, f"{requirement}: not in {file}; make it anew as CONTRIBUTING.md says"
         assert requirement.specifier.contains(pinned[name][0]), f"{file}: {name} {pinned[name][0]}"

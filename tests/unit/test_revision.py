@@ -12,10 +12,10 @@ from phoenix.runs.revision import NONE, Revision, revision
 
 def git(folder: Path, *words: str) -> str:
     author = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-    done = subprocess.run(
+    process = subprocess.run(
         ["git", "-C", str(folder), *author, *words], capture_output=True, text=True, check=True
     )
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 @pytest.fixture

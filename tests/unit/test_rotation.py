@@ -28,10 +28,10 @@ def site(tmp_path: Path) -> Site:
     return minimal().load(tmp_path)
 
 
-@pytest.mark.parametrize("asked", [None, "", "both", 1])
-def test_only_what_means_something_may_be_asked(asked: object) -> None:
+@pytest.mark.parametrize("setting", [None, "", "both", 1])
+def test_only_what_means_something_may_be_asked(setting: object) -> None:
     with pytest.raises(RotationError, match="write --data certs_rotate=root, intermediate, or"):
-        check_setting(asked)
+        check_setting(setting)
 
 
 def test_what_begins_and_what_goes_on() -> None:
@@ -44,7 +44,7 @@ def test_what_begins_and_what_goes_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "state", "message"),
+    ("setting", "state", "message"),
     [
         ("intermediate", sound(), "put it back as /etc/step-ca/secrets/root_ca_key"),
         ("root", sound(opens=False, matches=False), "password does not open"),
@@ -52,11 +52,11 @@ def test_what_begins_and_what_goes_on() -> None:
         ("intermediate", sound(rotation="root", phase="switched"), "the root is being replaced"),
     ],
 )
-def test_what_cannot_begin_is_refused_with_its_mend(
-    asked: str, state: CaState, message: str
+def test_what_cannot_begin_is_refused_with_its_fix(
+    setting: str, state: CaState, message: str
 ) -> None:
     with pytest.raises(RotationError, match=message):
-        beginning(asked, state)
+        beginning(setting, state)
 
 
 @pytest.mark.parametrize(
@@ -68,16 +68,16 @@ def test_successors_have_names_of_their_own(name: str, successor: str) -> None:
 
 
 def test_every_verified_backend_must_serve_the_new_chain(site: Site) -> None:
-    found = {(end.host.name, end.port, end.server_name) for end in endpoints(site)}
+    served = {(end.host.name, end.port, end.server_name) for end in endpoints(site)}
     zone = site.domain
     assert {
         (site.host("proxy").name, 443, f"proxy.host.{zone}"),
         (site.host("control").name, 9443, f"control.host.{zone}"),
-    } <= found, found
-    assert any(port == 9000 and name == f"ca.{zone}" for _, port, name in found), found
+    } <= served, served
+    assert any(port == 9000 and name == f"ca.{zone}" for _, port, name in served), served
     for host in site.hosts:
         if certificates_of(site, host):
-            assert host.name in {name for name, _, _ in found}, f"{host.name} is never proven"
+            assert host.name in {name for name, _, _ in served}, f"{host.name} is never proven"
 
 
 def test_hosts_that_took_no_part_are_missed(site: Site) -> None:
@@ -105,18 +105,18 @@ def test_roots_are_trusted_oldest_first_and_each_once() -> None:
 
 
 def test_interrupted_exchange_is_no_damage_and_says_how_it_is_finished() -> None:
-    (said,) = faults(sound(matches=False, phase="switching"))
-    assert "certs_rotate=continue" in said, said
+    (fault,) = faults(sound(matches=False, phase="switching"))
+    assert "certs_rotate=continue" in fault, fault
 
 
 def test_next_keys_that_others_can_read_are_a_fault() -> None:
-    (said,) = faults(sound(modes=FILES | {"rotation/next/secrets/root_ca_key": "640"}))
-    assert "rotation/next/secrets/root_ca_key has mode 640" in said, said
+    (fault,) = faults(sound(modes=FILES | {"rotation/next/secrets/root_ca_key": "640"}))
+    assert "rotation/next/secrets/root_ca_key has mode 640" in fault, fault
 
 
 def test_one_file_per_root_in_the_store_and_all_of_them_for_services() -> None:
-    one, two = trust.tree(("A\n",)), trust.tree(("A\n", "B\n"))
-    assert {path: file.data for path, file in one.files.items()} == {
+    one_root, two = trust.tree(("A\n",)), trust.tree(("A\n", "B\n"))
+    assert {path: file.data for path, file in one_root.files.items()} == {
         trust.ROOTS: b"A\n",
         trust.STORED[0]: b"A\n",
     }

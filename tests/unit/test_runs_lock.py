@@ -42,8 +42,8 @@ def test_a_second_run_is_told_who_holds_it_and_since_when(path: Path) -> None:
     try:
         with pytest.raises(LockedError) as caught, hold(path, this_process("second")):
             pytest.fail("two runs at once")
-        said = str(caught.value)
-        assert f"(process {process.pid}): phoenix sync all, for " in said, said
+        message = str(caught.value)
+        assert f"(process {process.pid}): phoenix sync all, for " in message, message
         assert caught.value.owner is not None
         assert caught.value.owner.pid == process.pid
     finally:
@@ -55,11 +55,11 @@ def test_a_lock_of_a_dead_process_is_taken_over_and_told(path: Path) -> None:
     process = holder(path)
     process.kill()
     process.wait()
-    with hold(path, this_process("second")) as left:
-        assert left is not None
-        assert left.pid == process.pid
-    with hold(path, this_process("third")) as left:
-        assert left is None, "the second gave it up in order"
+    with hold(path, this_process("second")) as died:
+        assert died is not None
+        assert died.pid == process.pid
+    with hold(path, this_process("third")) as died:
+        assert died is None, "the second gave it up in order"
 
 
 def test_only_one_of_many_gets_it(path: Path) -> None:

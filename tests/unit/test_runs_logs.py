@@ -25,9 +25,9 @@ def test_old_logs_go(tmp_path: Path) -> None:
     for number in range(KEPT + 5):
         (tmp_path / f"2025-01-01T00-00-{number:02d}Z-sync-1.log").write_text("")
     with run_log(tmp_path, "sync", NOW, ()) as (path, _):
-        left = sorted(tmp_path.glob("*.log"))
-    assert len(left) == KEPT
-    assert left[-1] == path
+        logs = sorted(tmp_path.glob("*.log"))
+    assert len(logs) == KEPT
+    assert logs[-1] == path
 
 
 def test_state_follows_the_xdg_specification(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,10 @@ VERDICT = "deploys/verify.py | Verify: verdict"
 
 
 def story(*events: dict[str, Any]) -> Story:
-    told = Story()
+    run_story = Story()
     for event in events:
-        told.add(event)
-    return told
+        run_story.add(event)
+    return run_story
 
 
 def connect(host: str, *, reason: str = "") -> dict[str, Any]:
@@ -25,7 +25,7 @@ def step(name: str, *hosts: str) -> dict[str, Any]:
     return {"event": "step", "step": name, "number": 1, "count": 2, "hosts": list(hosts)}
 
 
-def done(name: str, changed: list[str], unchanged: list[str]) -> dict[str, Any]:
+def step_end(name: str, changed: list[str], unchanged: list[str]) -> dict[str, Any]:
     return {"event": "step_done", "step": name, "changed": changed, "unchanged": unchanged}
 
 
@@ -39,18 +39,18 @@ def failed(name: str, host: str) -> dict[str, Any]:
 
 
 def test_outcomes_are_the_worst_of_a_host() -> None:
-    told = story(
+    run_story = story(
         connect("a"), connect("b"), connect("c"),
-        step("one.py | One", "a", "b"), done("one.py | One", ["a"], ["b"]),
-        step("two.py | Two", "a", "b"), done("two.py | Two", [], ["a", "b"]),
+        step("one.py | One", "a", "b"), step_end("one.py | One", ["a"], ["b"]),
+        step("two.py | Two", "a", "b"), step_end("two.py | Two", [], ["a", "b"]),
     )  # fmt: skip
-    assert [told.outcome(host) for host in ("a", "b", "c")] == ["changed", "unchanged", None]
-    assert told.changed == [("one.py | One", "a")]
-    assert told.first_cause is None
+    assert [run_story.outcome(host) for host in ("a", "b", "c")] == ["changed", "unchanged", None]
+    assert run_story.changed == [("one.py | One", "a")]
+    assert run_story.first_cause is None
 
 
 def test_a_failure_has_the_words_of_its_own_step_alone() -> None:
-    told = story(
+    run_story = story(
         connect("gateway"),
         line(STEP, "gateway", "said while it was prepared"),
         step(STEP, "gateway"),
@@ -59,43 +59,43 @@ def test_a_failure_has_the_words_of_its_own_step_alone() -> None:
         line(STEP, "gateway", "Success"),
         failed(STEP, "gateway"),
     )
-    assert told.first_cause is not None
-    assert told.first_cause.reason == ["nginx: [emerg] unexpected end of file"]
-    assert told.outcome("gateway") == "failed"
+    assert run_story.first_cause is not None
+    assert run_story.first_cause.reason == ["nginx: [emerg] unexpected end of file"]
+    assert run_story.outcome("gateway") == "failed"
 
 
 def test_a_guest_that_does_not_answer_is_the_first_cause() -> None:
-    told = story(
+    run_story = story(
         connect("traefik", reason="timed out"),
         connect("gateway"),
         step(STEP, "gateway"), line(STEP, "gateway", "502"), failed(STEP, "gateway"),
     )  # fmt: skip
-    assert told.first_cause is not None
-    assert (told.first_cause.host, told.first_cause.reason) == ("traefik", ["timed out"])
-    assert told.hosts == ["gateway", "traefik"]
+    assert run_story.first_cause is not None
+    assert (run_story.first_cause.host, run_story.first_cause.reason) == ("traefik", ["timed out"])
+    assert run_story.hosts == ["gateway", "traefik"]
 
 
 def test_of_several_verdicts_that_of_the_host_with_the_first_cause_is_the_cause() -> None:
-    told = story(
+    run_story = story(
         connect("a"), connect("b"), step(VERDICT, "a", "b"),
         line(VERDICT, "a", "http: a request: gives 502, not 200"),
         {"event": "value", "name": FIRST_CAUSE, "host": "a", "data": "b"}, failed(VERDICT, "a"),
         line(VERDICT, "b", "first cause: service: Traefik: is inactive"),
         {"event": "value", "name": FIRST_CAUSE, "host": "b", "data": "b"}, failed(VERDICT, "b"),
     )  # fmt: skip
-    assert told.first_cause is not None
-    assert told.first_cause.host == "b"
-    assert len(told.failures) == 2
+    assert run_story.first_cause is not None
+    assert run_story.first_cause.host == "b"
+    assert len(run_story.failures) == 2
 
 
 def test_values_and_unknowns_are_kept_by_host() -> None:
-    told = story(
+    run_story = story(
         {"event": "value", "name": "probes", "host": "a", "data": [1]},
         {"event": "unknown", "step": STEP, "host": "a", "reason": "no CA yet"},
         {"event": "something a later version sends"},
     )
-    assert told.values == {"probes": {"a": [1]}}
-    assert told.unknown == {STEP: {"a": "no CA yet"}}
+    assert run_story.values == {"probes": {"a": [1]}}
+    assert run_story.unknown == {STEP: {"a": "no CA yet"}}
 
 
 def test_names_of_steps() -> None:

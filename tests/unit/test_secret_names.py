@@ -29,24 +29,26 @@ def store(tmp_path: Path, **environment: str) -> SecretStore:
 def test_every_secret_is_listed_with_its_origin_and_without_its_value(
     site: Site, tmp_path: Path
 ) -> None:
-    given = store(tmp_path, PHOENIX_SECRET_PROXMOX_API_TOKEN=PLANTED)
-    made = catalog.initialise(site, given)
-    assert set(made) == {
+    secret_store = store(tmp_path, PHOENIX_SECRET_PROXMOX_API_TOKEN=PLANTED)
+    generated = catalog.initialise(site, secret_store)
+    assert set(generated) == {
         "portainer_admin_password", "portainer_agent_secret", "traefik_dashboard_password",
         "thinkheads_ai_app_database_pass",
     }  # fmt: skip
-    assert catalog.initialise(site, given) == ()
-    found = catalog.listing(site, given)
-    assert {status.use.name: status.origin for status in found} == {
-        **dict.fromkeys(made, "store"),
+    assert catalog.initialise(site, secret_store) == ()
+    statuses = catalog.listing(site, secret_store)
+    assert {status.use.name: status.origin for status in statuses} == {
+        **dict.fromkeys(generated, "store"),
         "proxmox_api_token": "environment",
         "step_ca_password": "absent",
         "backup_passphrase": "absent",
     }
-    assert [status.use.name for status in found] == sorted(status.use.name for status in found)
-    values = [PLANTED, *(given.get(name).get_secret_value() for name in made)]
-    assert not any(value in repr(found) for value in values)
-    assert all(status.use.what for status in found)
+    assert [status.use.name for status in statuses] == sorted(
+        status.use.name for status in statuses
+    )
+    values = [PLANTED, *(secret_store.get(name).get_secret_value() for name in generated)]
+    assert not any(value in repr(statuses) for value in values)
+    assert all(status.use.what for status in statuses)
 
 
 @pytest.mark.parametrize(
@@ -68,21 +70,21 @@ def test_what_cannot_be_changed_is_refused_with_the_way(
 
 def test_secret_from_elsewhere_is_refused_with_what_to_do(site: Site, tmp_path: Path) -> None:
     name = "portainer_admin_password"
-    given = store(tmp_path, PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD=PLANTED)
+    secret_store = store(tmp_path, PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD=PLANTED)
     with pytest.raises(SecretError, match=r"from the environment.*and in Portainer") as caught:
-        catalog.rotatable([name], site, given)
+        catalog.rotatable([name], site, secret_store)
     assert "run deploys/portainer.py" in str(caught.value)
     assert PLANTED not in str(caught.value)
 
 
 def test_uses_come_once_and_a_given_value_is_taken(site: Site, tmp_path: Path) -> None:
     name = "portainer_admin_password"
-    given = store(tmp_path, PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD_NEW=PLANTED)
-    given.get(name)
-    uses = catalog.rotatable([name, name], site, given)
+    secret_store = store(tmp_path, PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD_NEW=PLANTED)
+    secret_store.get(name)
+    uses = catalog.rotatable([name, name], site, secret_store)
     assert [use.name for use in uses] == [name]
-    catalog.propose([name], given)
-    assert given.find(name) == SecretStr(PLANTED)
+    catalog.propose([name], secret_store)
+    assert secret_store.find(name) == SecretStr(PLANTED)
     short = store(tmp_path, PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD_NEW="elevenbytes")
     with pytest.raises(SettingError, match="shorter than 12 bytes"):
         catalog.propose([name], short)

@@ -30,30 +30,30 @@ def test_generated_once_and_kept_for_the_owner_alone(tmp_path: Path) -> None:
 
 
 def test_order_of_the_sources(tmp_path: Path, sops: Callable[[str], Path]) -> None:
-    kept = store(tmp_path)
-    assert kept.get("name", lambda: "from store").get_secret_value() == "from store"
+    secret_store = store(tmp_path)
+    assert secret_store.get("name", lambda: "from store").get_secret_value() == "from store"
     file = tmp_path / "file"
     file.write_text("from file\n")
-    given = {"PHOENIX_SOPS_FILE": str(sops(json.dumps({"name": "from sops"})))}
-    assert _found(tmp_path, given) == "from sops"
-    given["PHOENIX_SECRET_NAME_FILE"] = str(file)
-    assert _found(tmp_path, given) == "from file"
-    given["PHOENIX_SECRET_NAME"] = "from environment"
-    assert _found(tmp_path, given) == "from environment"
+    environment = {"PHOENIX_SOPS_FILE": str(sops(json.dumps({"name": "from sops"})))}
+    assert _found(tmp_path, environment) == "from sops"
+    environment["PHOENIX_SECRET_NAME_FILE"] = str(file)
+    assert _found(tmp_path, environment) == "from file"
+    environment["PHOENIX_SECRET_NAME"] = "from environment"
+    assert _found(tmp_path, environment) == "from environment"
     assert json.loads((tmp_path / "deep/secrets.json").read_text()) == {"name": "from store"}
 
 
 def _found(tmp_path: Path, environment: dict[str, str]) -> str:
-    found = store(tmp_path, **environment).find("name")
-    assert found is not None
-    return found.get_secret_value()
+    secret = store(tmp_path, **environment).find("name")
+    assert secret is not None
+    return secret.get_secret_value()
 
 
 def test_the_store_is_read_once_and_again_when_it_is_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = store(tmp_path)
-    one.get("first")
+    secret_store = store(tmp_path)
+    secret_store.get("first")
     reads: list[Path] = []
     original = Path.read_text
 
@@ -63,13 +63,13 @@ def test_the_store_is_read_once_and_again_when_it_is_another(
 
     monkeypatch.setattr(Path, "read_text", counted)
     for _ in range(3):
-        one.find("first")
-        one.values()
+        secret_store.find("first")
+        secret_store.values()
     assert len(reads) == 1
     second = store(tmp_path).get("second")  # another process adds one
-    assert one.find("second") == second
-    one.get("third")
-    assert one.find("second") == second, "what others added is kept"
+    assert secret_store.find("second") == second
+    secret_store.get("third")
+    assert secret_store.find("second") == second, "what others added is kept"
 
 
 def test_find_makes_nothing(tmp_path: Path) -> None:
@@ -105,26 +105,26 @@ def _refusal(tmp_path: Path, **environment: str) -> str:
 def test_unreadable_sources_are_named_without_their_content(
     tmp_path: Path, sops: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = _refusal(tmp_path, PHOENIX_SECRET_NAME_FILE=str(tmp_path / "absent"))
-    assert "PHOENIX_SECRET_NAME_FILE" in said, said
-    assert str(tmp_path / "absent") in said, said
+    message = _refusal(tmp_path, PHOENIX_SECRET_NAME_FILE=str(tmp_path / "absent"))
+    assert "PHOENIX_SECRET_NAME_FILE" in message, message
+    assert str(tmp_path / "absent") in message, message
     for text in (f'{{"name": "{PLANTED}"', f'["{PLANTED}"]', f'{{"name": {{"x": "{PLANTED}"}}}}'):
-        said = _refusal(tmp_path, PHOENIX_SOPS_FILE=str(sops(text)))
-        assert "must hold one flat object of strings" in said, said
-        assert PLANTED not in said, said
-    said = _refusal(tmp_path, PHOENIX_SOPS_FILE=str(tmp_path / "locked"))
-    assert "cannot decrypt" in said, said
-    assert "no key" in said, said
+        message = _refusal(tmp_path, PHOENIX_SOPS_FILE=str(sops(text)))
+        assert "must hold one flat object of strings" in message, message
+        assert PLANTED not in message, message
+    message = _refusal(tmp_path, PHOENIX_SOPS_FILE=str(tmp_path / "locked"))
+    assert "cannot decrypt" in message, message
+    assert "no key" in message, message
     monkeypatch.setenv("PATH", str(tmp_path))
-    said = _refusal(tmp_path, PHOENIX_SOPS_FILE=str(tmp_path / "any"))
-    assert "sops is not installed here" in said, said
+    message = _refusal(tmp_path, PHOENIX_SOPS_FILE=str(tmp_path / "any"))
+    assert "sops is not installed here" in message, message
 
 
 def test_store_that_others_can_read_is_refused(tmp_path: Path) -> None:
     store(tmp_path).get("name")
     (tmp_path / "deep/secrets.json").chmod(0o640)
-    said = _refusal(tmp_path)
-    assert f"chmod 600 {tmp_path / 'deep/secrets.json'}" in said, said
+    message = _refusal(tmp_path)
+    assert f"chmod 600 {tmp_path / 'deep/secrets.json'}" in message, message
 
 
 @pytest.mark.parametrize("name", ["", "A", "a-b", "a/b", "1a", "a\n"])
@@ -136,8 +136,8 @@ def test_names_that_are_no_words_are_refused(tmp_path: Path, name: str) -> None:
 def test_secret_shows_itself_nowhere() -> None:
     secret = SecretStr(PLANTED)
     assert secret.get_secret_value() == PLANTED
-    for shown in (str(secret), repr(secret), f"{secret}", f"{[secret]}", "%s" % secret):  # noqa: UP031
-        assert PLANTED not in shown, shown
+    for text in (str(secret), repr(secret), f"{secret}", f"{[secret]}", "%s" % secret):  # noqa: UP031
+        assert PLANTED not in text, text
 
 
 @pytest.mark.parametrize("password", ["short", "with blank ü", "x" * 100])
@@ -156,9 +156,9 @@ def test_htpasswd_is_stable_and_opens_with_the_password_alone(password: str) -> 
 # -- changing secrets --------------------------------------------------------------------------
 
 
-def kept(tmp_path: Path) -> dict[str, str]:
-    found: dict[str, str] = json.loads((tmp_path / "deep/secrets.json").read_text())
-    return found
+def stored(tmp_path: Path) -> dict[str, str]:
+    data: dict[str, str] = json.loads((tmp_path / "deep/secrets.json").read_text())
+    return data
 
 
 def test_a_proposed_value_counts_in_this_process_and_is_kept_only_when_begun(
@@ -170,15 +170,15 @@ def test_a_proposed_value_counts_in_this_process_and_is_kept_only_when_begun(
     assert new != old
     assert changing.propose("one").get_secret_value() == new, "each host is told the same"
     for look in (changing.find, changing.get, changing.propose):
-        found = look("one")
-        assert found is not None
-        assert found.get_secret_value() == new
+        secret = look("one")
+        assert secret is not None
+        assert secret.get_secret_value() == new
     present = changing.present("one")
     assert present is not None
     assert present.get_secret_value() == old
-    assert kept(tmp_path) == {"one": old}
+    assert stored(tmp_path) == {"one": old}
     changing.begin("one")
-    assert kept(tmp_path) == {"one": old, "one.next": new}
+    assert stored(tmp_path) == {"one": old, "one.next": new}
     # The process that began it was killed: the next one goes on with the same candidate.
     assert not store(tmp_path, PHOENIX_SECRET_ONE="given").is_changing("one")
     other = store(tmp_path)
@@ -186,7 +186,7 @@ def test_a_proposed_value_counts_in_this_process_and_is_kept_only_when_begun(
     assert other.get("one").get_secret_value() == old
     assert other.propose("one").get_secret_value() == new
     other.finish("one")
-    assert kept(tmp_path) == {"one": new}
+    assert stored(tmp_path) == {"one": new}
     assert not other.is_changing("one")
     assert PLANTED not in repr(store(tmp_path, PHOENIX_SECRET_ONE=PLANTED))
 
@@ -199,15 +199,15 @@ def test_candidates_are_no_secrets_of_their_own(tmp_path: Path) -> None:
 def test_origins(tmp_path: Path, sops: Callable[[str], Path]) -> None:
     store(tmp_path).get("stored")
     (tmp_path / "file").write_text("x")
-    given = store(
+    secret_store = store(
         tmp_path,
         PHOENIX_SECRET_GIVEN="x",
         PHOENIX_SECRET_READ_FILE=str(tmp_path / "file"),
         PHOENIX_SOPS_FILE=str(sops(json.dumps({"locked": "x"}))),
     )
     names = ("given", "read", "locked", "stored", "nowhere")
-    found = [given.origin(name) for name in names]
-    assert found == ["environment", "file", "sops", "store", "absent"]
+    origins = [secret_store.origin(name) for name in names]
+    assert origins == ["environment", "file", "sops", "store", "absent"]
 
 
 def test_merge_adds_what_is_missing_and_keeps_a_store_that_differs(tmp_path: Path) -> None:
@@ -221,5 +221,5 @@ def test_merge_adds_what_is_missing_and_keeps_a_store_that_differs(tmp_path: Pat
     assert aside is not None
     assert json.loads(aside.read_text()) == {"one": "a", "two": "b"}
     assert aside.stat().st_mode & 0o777 == 0o600
-    assert kept(tmp_path) == {"one": "other", "two": "b", "three": "c"}
-    assert json.loads(target.dump() or b"") == kept(tmp_path)
+    assert stored(tmp_path) == {"one": "other", "two": "b", "three": "c"}
+    assert json.loads(target.dump() or b"") == stored(tmp_path)

@@ -48,11 +48,11 @@ def test_record_without_a_session_has_a_fault(site: Site) -> None:
 
 
 def test_each_endpoint_is_asked_once_by_a_host_that_the_firewall_lets_through(site: Site) -> None:
-    asked = [(end, host.name) for host in site.hosts for end in request(site, host).endpoints]
-    assert dict(asked) == askers(site)
-    assert len(asked) == len(endpoints(site))
+    requests = [(end, host.name) for host in site.hosts for end in request(site, host).endpoints]
+    assert dict(requests) == askers(site)
+    assert len(requests) == len(endpoints(site))
     flows = {(getattr(f.source, "name", ""), f.destination, f.port) for f in firewall.flows(site)}
-    for end, name in asked:
+    for end, name in requests:
         assert {(name, end.host, end.port), ("", end.host, end.port)} & flows, (name, end)
 
 
@@ -71,8 +71,8 @@ def test_host_that_gave_no_answer_leaves_the_others_known(site: Site) -> None:
         for host in site.hosts
         if host.name != "proxy"
     }
-    found = observed_records(site, Observed({CERTIFICATES: answers}, {}))
-    assert {end for end, record in found.items() if record is None} == {
+    records = observed_records(site, Observed({CERTIFICATES: answers}, {}))
+    assert {end for end, record in records.items() if record is None} == {
         end for end, asker in asked_by.items() if asker == "proxy"
     }
-    assert list(found) == list(endpoints(site))
+    assert list(records) == list(endpoints(site))

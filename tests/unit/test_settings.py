@@ -42,16 +42,16 @@ def test_values_are_those_that_pyinfra_gives_each_host(
     )
     monkeypatch.chdir(project)
     with ctx_state.use(State(Inventory.empty(), Config())):
-        made = make_inventory(INVENTORY, cwd=str(project))
+        pyinfra_inventory = make_inventory(INVENTORY, cwd=str(project))
     files = group_data.read(project, Report())
-    hosts = list(made)
+    hosts = list(pyinfra_inventory)
     assert len(hosts) == 6
     for host in hosts:
         groups = [name for name in host.groups if name != Path(INVENTORY).stem]
-        own = made.get_host_data(host.name)
-        seen = group_data.of_host(files, INVENTORY, groups, own).data
-        assert seen == host.data.dict(), host.name
-    gateway = made.get_host("nginx-phoenix").data
+        own = pyinfra_inventory.get_host_data(host.name)
+        values = group_data.of_host(files, INVENTORY, groups, own).data
+        assert values == host.data.dict(), host.name
+    gateway = pyinfra_inventory.get_host("nginx-phoenix").data
     assert (gateway.timezone, gateway.step_ca_years, gateway.nginx_max_body) == ("nginx", 5, "2m")
 
 
@@ -72,7 +72,7 @@ def test_a_setting_s_file_is_the_one_whose_value_counts(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"),
+    ("name", "suggestion"),
     [
         ("stack_prune", "stacks_prune"),
         ("treafik_user", "traefik_dashboard_user"),
@@ -82,14 +82,14 @@ def test_a_setting_s_file_is_the_one_whose_value_counts(project: Path) -> None:
 )
 @pytest.mark.parametrize("file", ["all", "nginx", "phoenix"])
 def test_misspelt_setting_is_found_in_every_file(
-    project: Path, file: str, name: str, meant: str
+    project: Path, file: str, name: str, suggestion: str
 ) -> None:
     place = project / "group_data" / f"{file}.py"
     place.write_text(f"\n{name} = 1\n")
-    done = phoenix("validate", "--strict", "-i", project / INVENTORY)
-    assert done.exit_code == 2, done.output
-    assert f"group_data/{file}.py\n  warning  line 2, {name}" in done.stdout
-    assert f"did you mean '{meant}'?" in done.stdout
+    result = phoenix("validate", "--strict", "-i", project / INVENTORY)
+    assert result.exit_code == 2, result.output
+    assert f"group_data/{file}.py\n  warning  line 2, {name}" in result.stdout
+    assert f"did you mean '{suggestion}'?" in result.stdout
 
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [
@@ -114,36 +114,36 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("data", "path", "fix"), WRONG, ids=[str(one[0]) for one in WRONG])
+@pytest.mark.parametrize(("data", "path", "fix"), WRONG, ids=[str(case[0]) for case in WRONG])
 def test_wrong_value_is_named_with_its_fix_and_counts_as_the_default(
     data: dict[str, Any], path: str, fix: str
 ) -> None:
-    found, findings = settings.read({**data, "step_ca_years": 7, "unrelated": object()})
+    chosen, findings = settings.read({**data, "step_ca_years": 7, "unrelated": object()})
     (fault,) = findings
     assert (fault.path, fault.severity) == (path, "error")
     assert fix in fault.fix
-    assert found == Settings(step_ca_years=7)
+    assert chosen == Settings(step_ca_years=7)
     with pytest.raises(ConfigError):
         settings.parse(data)
 
 
 def test_a_list_may_be_a_tuple_and_data_gives_recipients_with_commas() -> None:
-    found = settings.parse({"dns_upstreams": ("1.1.1.1",), "backup_recipients": "age1a, age1b"})
-    assert (found.dns_upstreams, found.backup_recipients) == (("1.1.1.1",), ("age1a", "age1b"))
+    chosen = settings.parse({"dns_upstreams": ("1.1.1.1",), "backup_recipients": "age1a, age1b"})
+    assert (chosen.dns_upstreams, chosen.backup_recipients) == (("1.1.1.1",), ("age1a", "age1b"))
 
 
 def test_all_py_holds_what_the_site_changes_and_nothing_else() -> None:
     report = Report()
-    (ours,) = [one for one in group_data.read(ROOT, report) if one.group == group_data.ALL]
+    (all_py,) = [file for file in group_data.read(ROOT, report) if file.group == group_data.ALL]
     assert report.findings == []
     defaults = Settings()
-    repeated = {name for name, value in ours.values.items() if getattr(defaults, name) == value}
+    repeated = {name for name, value in all_py.values.items() if getattr(defaults, name) == value}
     assert repeated == set()
 
 
 def test_every_setting_is_explained() -> None:
-    bare = {name for name, info in settings.fields().items() if not info.description}
-    assert bare == set()
+    unexplained = {name for name, info in settings.fields().items() if not info.description}
+    assert unexplained == set()
 
 
 def attributes(*folders: str) -> Iterator[str]:
@@ -176,9 +176,9 @@ def host_data() -> Iterator[tuple[str, str]]:
 def test_settings_are_read_through_the_model_alone() -> None:
     """What is left is what a run or an inventory tells, all of it declared."""
     declared = {*SiteData.model_fields, *RunArguments.model_fields, *ConnectorData.__annotations__}
-    seen = set(host_data())
-    assert seen
-    assert {one for one in seen if one[1] not in {*declared, "get", "dict"}} == set()
+    reads = set(host_data())
+    assert reads
+    assert {read for read in reads if read[1] not in {*declared, "get", "dict"}} == set()
 
 
 def test_plan_and_sync_tell_what_is_ignored(
@@ -187,10 +187,10 @@ def test_plan_and_sync_tell_what_is_ignored(
     (project / "group_data" / "nginx.py").write_text("nginx_max_bdy = '1m'\nssh_port = 22\n")
     changed(project / "inventories" / VM, lambda data: data["vms"][1].update(memroy_mb=5))
     cli_project.load(project / INVENTORY).print_warnings()
-    said = capsys.readouterr().err
-    assert "warning: group_data/nginx.py: nginx_max_bdy: no code reads this setting" in said
-    assert f"warning: {VM}: vms[1].memroy_mb: unknown key, ignored" in said
-    assert said.count("warning: ") == 2
+    output = capsys.readouterr().err
+    assert "warning: group_data/nginx.py: nginx_max_bdy: no code reads this setting" in output
+    assert f"warning: {VM}: vms[1].memroy_mb: unknown key, ignored" in output
+    assert output.count("warning: ") == 2
 
 
 @pytest.mark.parametrize("verb", ["plan", "sync"])
@@ -198,7 +198,9 @@ def test_a_run_begins_with_the_warnings(
     project: Path, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are told before any host is: here no target is known, so the run ends there."""
-    told: list[Path] = []
-    monkeypatch.setattr(cli_project.Project, "print_warnings", lambda self: told.append(self.root))
+    warned: list[Path] = []
+    monkeypatch.setattr(
+        cli_project.Project, "print_warnings", lambda self: warned.append(self.root)
+    )
     assert phoenix(verb, "no-such-target", "-i", project / INVENTORY).exit_code == 1
-    assert told == [project]
+    assert warned == [project]

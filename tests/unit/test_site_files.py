@@ -43,8 +43,8 @@ def test_own_hosts(own: Site) -> None:
         ("drphoenix", 1002, "10.0.0.102", ("vm", "docker")),
     ]
     assert [t.vmid for t in own.templates] == [900, 9000]
-    found = (own.ca, own.traefik, own.gateway, own.portainer)
-    assert [h.vmid for h in found if h] == [103, 102, 101, 1001], found
+    hosts_by_role = (own.ca, own.traefik, own.gateway, own.portainer)
+    assert [h.vmid for h in hosts_by_role if h] == [103, 102, 101, 1001], hosts_by_role
     assert own.host("101") is own.host(101) is own.host("nginx-phoenix")
 
 
@@ -65,13 +65,13 @@ def test_own_stacks_deploy_in_each_environment(tmp_path: Path, environment: str)
 
 def test_own_keeps_the_values_of_the_machines(own: Site) -> None:
     """MAC, memory, cores, disk and storage of guests that were there before Phoenix."""
-    found = {
+    machines = {
         host.vmid: (host.mac, host.memory_mb, host.cores, host.disk_gb, host.storage_pool,
                     host.clone_from, host.boot_order, host.dependencies)
         for host in own.guests
     }  # fmt: skip
     lxc, vms = "quickOS-lxc-disks", "quickOS-vm-disks"
-    assert found == {
+    assert machines == {
         103: ("52:54:00:AA:BB:CA", 1024, 2, 16, lxc, 900, 1, ()),
         101: ("52:54:00:67:89:B3", 4096, 4, 32, lxc, 900, 2, (103,)),
         102: ("52:54:00:AA:BB:CB", 2048, 2, 16, lxc, 900, 3, (103,)),
@@ -93,8 +93,8 @@ def test_inherited_hosts_and_templates(inherited: Site) -> None:
 
 
 def test_inherited_services(inherited: Site) -> None:
-    found = {s.name: (s.owner.vmid, s.port, s.scheme, s.exposure) for s in inherited.services}
-    assert found == {
+    services = {s.name: (s.owner.vmid, s.port, s.scheme, s.exposure) for s in inherited.services}
+    assert services == {
         "agent": (3002, 9001, "https", "direct"),
         "ca": (303, 9000, "https", "direct"),
         "charts": (3002, 7333, "http", "gateway"),
@@ -148,9 +148,9 @@ def test_nameserver_at_the_gateway_warns(tmp_path: Path) -> None:
     declared = minimal()
     declared.lxc["lxc_configs"]["102"]["network_config"]["nameservers"] = "10.0.0.20"
     loaded = declared.load(tmp_path)
-    found = problem(loaded.warnings, LXC, "lxc_configs.102.network_config")
-    assert "gateway" in found.message, found
-    assert "10.0.0.13" in found.fix, found
+    finding = problem(loaded.warnings, LXC, "lxc_configs.102.network_config")
+    assert "gateway" in finding.message, finding
+    assert "10.0.0.13" in finding.fix, finding
 
 
 def test_unknown_key_asks_did_you_mean(tmp_path: Path) -> None:
@@ -190,10 +190,10 @@ def test_lab_subnet_moves_every_address(inherited: Site) -> None:
 
 
 def test_records(own: Site) -> None:
-    found = {r.name: str(r.address) for r in dns.records(own)}
+    records = {r.name: str(r.address) for r in dns.records(own)}
     routed = ("app", "home", "portainer", "qdrant", "traefik")
     gateway = dict.fromkeys((f"{n}.{ZONE}" for n in routed), "10.0.0.153")
-    assert found == gateway | {
+    assert records == gateway | {
         f"ca.{ZONE}": "10.0.0.10",
         f"portainer-agent.{ZONE}": "10.0.0.102",
         f"drphoenix.host.{ZONE}": "10.0.0.102",
@@ -206,9 +206,11 @@ def test_records(own: Site) -> None:
 
 
 def test_routes(own: Site) -> None:
-    found = [(r.service.name, r.url, r.server_name, r.health_path) for r in routes.routes(own)]
+    site_routes = [
+        (r.service.name, r.url, r.server_name, r.health_path) for r in routes.routes(own)
+    ]
     worker = f"drphoenix.host.{ZONE}"
-    assert found == [
+    assert site_routes == [
         ("app", "https://10.0.0.102:8000", worker, "/health"),
         ("home", "http://127.0.0.1:8083", f"traefik-internal.host.{ZONE}", "/"),
         ("portainer", "https://10.0.0.111:9443", f"portainer.host.{ZONE}", "/api/system/status"),
@@ -218,9 +220,9 @@ def test_routes(own: Site) -> None:
 
 
 def test_certificates(own: Site) -> None:
-    found = [(c.host.vmid, c.name, c.sans, c.challenge)
+    site_certificates = [(c.host.vmid, c.name, c.sans, c.challenge)
              for c in certificates(own)]  # fmt: skip
-    assert found == [
+    assert site_certificates == [
         (101, "gateway", routes.gateway_names(own), "webroot"),
         (102, "traefik", (f"traefik-internal.host.{ZONE}",), "standalone"),
         (1001, "host", (f"portainer.host.{ZONE}",), "standalone"),
@@ -237,15 +239,15 @@ def end(endpoint: firewall.Endpoint) -> str:
 
 def test_flows_between_guests(own: Site) -> None:
     lan = "10.0.0.0/24"
-    found = {(end(f.source), end(f.destination), f.proto, f.port) for f in firewall.flows(own)}
+    flows = {(end(f.source), end(f.destination), f.proto, f.port) for f in firewall.flows(own)}
     guests = [h.name for h in own.guests]
-    wanted = {(g, "phoenix", p, 53) for g in [*guests, lan] for p in ("udp", "tcp")}
-    wanted |= {(lan, h.name, "tcp", 22) for h in own.hosts} | {(lan, "phoenix", "tcp", 8006)}
-    wanted |= {(h.name, "step-ca", "tcp", 9000) for h in own.hosts if h.name != "step-ca"}
+    expected = {(g, "phoenix", p, 53) for g in [*guests, lan] for p in ("udp", "tcp")}
+    expected |= {(lan, h.name, "tcp", 22) for h in own.hosts} | {(lan, "phoenix", "tcp", 8006)}
+    expected |= {(h.name, "step-ca", "tcp", 9000) for h in own.hosts if h.name != "step-ca"}
     holders = ("nginx-phoenix", "traefik-internal", "portainer", "drphoenix")
-    wanted |= {("step-ca", holder, "tcp", 80) for holder in holders}
-    wanted |= {(lan, "nginx-phoenix", "tcp", port) for port in (80, 443)}
-    wanted |= {
+    expected |= {("step-ca", holder, "tcp", 80) for holder in holders}
+    expected |= {(lan, "nginx-phoenix", "tcp", port) for port in (80, 443)}
+    expected |= {
         ("nginx-phoenix", "traefik-internal", "tcp", 443),
         ("traefik-internal", "portainer", "tcp", 9443),
         ("traefik-internal", "drphoenix", "tcp", 8000),
@@ -253,16 +255,16 @@ def test_flows_between_guests(own: Site) -> None:
         ("portainer", "drphoenix", "tcp", 9001),
         (lan, "drphoenix", "tcp", 6334),
     }
-    assert found == wanted, f"missing {wanted - found}; too many {found - wanted}"
+    assert flows == expected, f"missing {expected - flows}; too many {flows - expected}"
 
 
 def test_both_ends_of_a_flow_have_a_rule(own: Site) -> None:
-    made = firewall.rules(own)
+    rules = firewall.rules(own)
     portainer, worker = own.host(1001), own.host(1002)
     why = "Portainer to its agent"
     there, back = IPv4Network(worker.address), IPv4Network(portainer.address)
-    assert firewall.Rule("out", "ACCEPT", "tcp", "9001", there, why) in made["portainer"]
-    assert firewall.Rule("in", "ACCEPT", "tcp", "9001", back, why) in made["drphoenix"]
+    assert firewall.Rule("out", "ACCEPT", "tcp", "9001", there, why) in rules["portainer"]
+    assert firewall.Rule("in", "ACCEPT", "tcp", "9001", back, why) in rules["drphoenix"]
 
 
 def test_declared_rules_are_kept_and_refusals_come_first(tmp_path: Path) -> None:
@@ -273,9 +275,9 @@ def test_declared_rules_are_kept_and_refusals_come_first(tmp_path: Path) -> None
         {"type": "in", "action": "DROP", "proto": "tcp", "port": "22", "source": "10.0.0.99"},
     ]  # fmt: skip
     declared.lxc["lxc_configs"]["200"] = lxc("extra", None, 40, firewall={"rules": rules})
-    made = firewall.rules(declared.load(tmp_path))
-    first, *rest = made["extra"]
-    assert (first.action, first.ports, str(first.peer)) == ("DROP", "22", "10.0.0.99/32"), made
-    kept = [(r.ports, str(r.peer)) for r in rest if r.comment == "declared"]
-    assert kept == [("80", "10.0.0.21/32"), ("9000:9010", "10.0.0.21/32")], rest
-    assert [r.ports for r in made["proxy"] if r.comment == "declared"] == ["80", "9000:9010"]
+    of_guest = firewall.rules(declared.load(tmp_path))
+    first, *rest = of_guest["extra"]
+    assert (first.action, first.ports, str(first.peer)) == ("DROP", "22", "10.0.0.99/32"), of_guest
+    declared_rules = [(r.ports, str(r.peer)) for r in rest if r.comment == "declared"]
+    assert declared_rules == [("80", "10.0.0.21/32"), ("9000:9010", "10.0.0.21/32")], rest
+    assert [r.ports for r in of_guest["proxy"] if r.comment == "declared"] == ["80", "9000:9010"]

@@ -43,8 +43,8 @@ def declarations(draw: st.DrawFn) -> Declaration:
 
     def common(position: int) -> dict[str, Any]:
         earlier = draw(st.sets(st.sampled_from(vmids[:position]))) if position else set()
-        written = [draw(st.sampled_from([vmid, str(vmid)])) for vmid in sorted(earlier)]
-        more: dict[str, Any] = {"dependencies": written, "boot_order": draw(st.integers(0, 9))}
+        dependencies = [draw(st.sampled_from([vmid, str(vmid)])) for vmid in sorted(earlier)]
+        more: dict[str, Any] = {"dependencies": dependencies, "boot_order": draw(st.integers(0, 9))}
         if position >= 3 and draw(st.booleans()):
             more["traefik_service"] = {
                 "name": next(services),
@@ -73,11 +73,11 @@ def declarations(draw: st.DrawFn) -> Declaration:
     machines.append(vm(vmids[4], names[4], "docker", hosts[4], **agent))
     for position in range(5, count):
         if draw(st.booleans()):
-            made = lxc(names[position], None, hosts[position], **common(position))
-            containers[str(vmids[position])] = made
+            entry = lxc(names[position], None, hosts[position], **common(position))
+            containers[str(vmids[position])] = entry
         else:
-            made = vm(vmids[position], names[position], None, hosts[position], **common(position))
-            machines.append(made)
+            entry = vm(vmids[position], names[position], None, hosts[position], **common(position))
+            machines.append(entry)
     keys = draw(st.permutations(sorted(containers)))
     return Declaration(
         {"lxc_configs": {key: containers[key] for key in keys}},
@@ -97,30 +97,30 @@ FEW = settings(max_examples=60, deadline=None)
 @FEW
 @given(declarations())
 def test_no_name_has_two_owners(declared: Declaration) -> None:
-    made = loaded(declared)
-    event(f"{len(made.services)} services")
+    site = loaded(declared)
+    event(f"{len(site.services)} services")
     claimed: dict[str, set[str]] = {}
-    for record in dns.claims(made):
+    for record in dns.claims(site):
         claimed.setdefault(record.name, set()).add(str(record.address))
     assert all(len(addresses) == 1 for addresses in claimed.values()), claimed
-    sans = Counter(n for c in certificates(made) for n in c.sans)
+    sans = Counter(n for c in certificates(site) for n in c.sans)
     assert all(count == 1 for count in sans.values()), sans
-    assert len({s.name for s in made.services}) == len(made.services), made.services
+    assert len({s.name for s in site.services}) == len(site.services), site.services
 
 
 @FEW
 @given(declarations())
 def test_every_routed_name_is_served_end_to_end(declared: Declaration) -> None:
-    made = loaded(declared)
-    gateway, traefik = made.gateway, made.traefik
+    site = loaded(declared)
+    gateway, traefik = site.gateway, site.traefik
     assert gateway is not None
     assert traefik is not None
-    flows = {(f.source, f.destination, f.proto, f.port) for f in firewall.flows(made)}
-    held = certificates(made)
-    for route in routes.routes(made):
-        found = [r for r in dns.records(made) if r.name == route.fqdn]
-        assert [r.address for r in found] == [gateway.address], (route, found)
-        holders = [c.host for c in held if route.fqdn in c.sans]
+    flows = {(f.source, f.destination, f.proto, f.port) for f in firewall.flows(site)}
+    site_certificates = certificates(site)
+    for route in routes.routes(site):
+        records = [r for r in dns.records(site) if r.name == route.fqdn]
+        assert [r.address for r in records] == [gateway.address], (route, records)
+        holders = [c.host for c in site_certificates if route.fqdn in c.sans]
         assert holders == [gateway], (route, holders)
         assert (gateway, traefik, "tcp", 443) in flows, flows
         if route.kind in ("dashboard", "home"):  # Traefik's own, and on its own loopback
@@ -128,30 +128,32 @@ def test_every_routed_name_is_served_end_to_end(declared: Declaration) -> None:
         owner = route.service.owner
         assert (traefik, owner, "tcp", route.service.port) in flows, (route, flows)
         if route.service.scheme == "https":
-            provers = [c.host for c in held if route.server_name in c.sans]
+            provers = [c.host for c in site_certificates if route.server_name in c.sans]
             assert provers == [owner], (route, provers)
 
 
 @FEW
 @given(declarations())
 def test_every_certificate_can_be_validated(declared: Declaration) -> None:
-    made = loaded(declared)
-    flows = {(f.source, f.destination, f.port) for f in firewall.flows(made)}
-    records = {r.name: r.address for r in dns.records(made)}
-    for wanted in certificates(made):
-        assert (made.ca, wanted.host, 80) in flows, wanted
-        assert {records.get(name) for name in wanted.sans} == {wanted.host.address}, wanted
+    site = loaded(declared)
+    flows = {(f.source, f.destination, f.port) for f in firewall.flows(site)}
+    records = {r.name: r.address for r in dns.records(site)}
+    for certificate in certificates(site):
+        assert (site.ca, certificate.host, 80) in flows, certificate
+        assert {records.get(name) for name in certificate.sans} == {certificate.host.address}, (
+            certificate
+        )
 
 
 @FEW
 @given(declarations())
 def test_order_respects_dependencies(declared: Declaration) -> None:
-    made = loaded(declared)
-    place = {host.vmid: position for position, host in enumerate(made.hosts)}
-    assert made.hosts[0] is made.hypervisor
-    written = [*declared.lxc["lxc_configs"].items(), *((v["vmid"], v) for v in declared.vm["vms"])]
-    assert len(place) == len(written) + 1, place
-    for vmid, data in written:
+    site = loaded(declared)
+    place = {host.vmid: position for position, host in enumerate(site.hosts)}
+    assert site.hosts[0] is site.hypervisor
+    entries = [*declared.lxc["lxc_configs"].items(), *((v["vmid"], v) for v in declared.vm["vms"])]
+    assert len(place) == len(entries) + 1, place
+    for vmid, data in entries:
         for before in data["dependencies"]:
             assert place[int(before)] < place[int(vmid)], (before, vmid, place)
 
@@ -159,9 +161,9 @@ def test_order_respects_dependencies(declared: Declaration) -> None:
 @FEW
 @given(declarations())
 def test_each_flow_has_a_rule_at_both_ends(declared: Declaration) -> None:
-    made = loaded(declared)
-    rules = firewall.rules(made)
-    for flow in firewall.flows(made):
+    site = loaded(declared)
+    rules = firewall.rules(site)
+    for flow in firewall.flows(site):
         for here, direction in ((flow.destination, "in"), (flow.source, "out")):
             if isinstance(here, Host):
                 hits = [r for r in rules[here.name] if r.direction == direction

@@ -223,18 +223,18 @@ def test_refused(
 ) -> None:
     declared = minimal()
     change(declared)
-    found = problem(declared.refused(tmp_path), file, path)
-    assert message in found.message, f"message was {found.message!r}"
-    assert fix in found.fix, f"fix was {found.fix!r}"
-    assert found.severity == "error", found
+    finding = problem(declared.refused(tmp_path), file, path)
+    assert message in finding.message, f"message was {finding.message!r}"
+    assert fix in finding.fix, f"fix was {finding.fix!r}"
+    assert finding.severity == "error", finding
 
 
 def test_dependency_on_a_template(tmp_path: Path) -> None:
     declared = minimal()
     declared.lxc["lxc_configs"]["900"] = lxc("base", None, 90, is_template=True)
     declared.lxc["lxc_configs"]["103"]["dependencies"] = ["900"]
-    found = problem(declared.refused(tmp_path), LXC, "lxc_configs.103.dependencies[0]")
-    assert "template" in found.message, found
+    finding = problem(declared.refused(tmp_path), LXC, "lxc_configs.103.dependencies[0]")
+    assert "template" in finding.message, finding
 
 
 def test_all_errors_in_one_report(tmp_path: Path) -> None:
@@ -269,8 +269,8 @@ def test_malformed_file(tmp_path: Path, text: str, path: str, message: str) -> N
     (tmp_path / LXC).write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_site(tmp_path)
-    found = problem(tuple(f for f in caught.value.findings if f.path == path), LXC, path)
-    assert message in found.message, found
+    finding = problem(tuple(f for f in caught.value.findings if f.path == path), LXC, path)
+    assert message in finding.message, finding
 
 
 def test_missing_files_are_both_named(tmp_path: Path) -> None:
@@ -284,10 +284,10 @@ def test_malformed_compose_file(tmp_path: Path) -> None:
     (tmp_path / "stacks/shop/docker-compose.yml").write_text("services:\n  web: [\n")
     with pytest.raises(ConfigError) as caught:
         load_site(tmp_path)
-    found = problem(caught.value.findings, SHOP_COMPOSE, "line 3, column 1")
-    assert "is not valid YAML" in found.message, found
+    finding = problem(caught.value.findings, SHOP_COMPOSE, "line 3, column 1")
+    assert "is not valid YAML" in finding.message, finding
 
 
 def test_subnet_of_another_size(tmp_path: Path) -> None:
-    found = minimal().refused(tmp_path, subnet=IPv4Network("172.30.0.0/25"))
-    assert "not of the size" in problem(found, "subnet", "").message, found
+    findings = minimal().refused(tmp_path, subnet=IPv4Network("172.30.0.0/25"))
+    assert "not of the size" in problem(findings, "subnet", "").message, findings

@@ -32,7 +32,9 @@ def site(tmp_path: Path) -> Site:
     return minimal().load(tmp_path)
 
 
-def told(site: Site, faults: Callable[[Check], str], **leaf: Any) -> dict[str, dict[str, Any]]:
+def answers_of(
+    site: Site, faults: Callable[[Check], str], **leaf: Any
+) -> dict[str, dict[str, Any]]:
     """What `deploys/observe.py` tells of a site, all hosts answering."""
     values = {"serial": "1", "issuer": "CA", "names": ("name",), "not_before": START,
               "not_after": END} | leaf  # fmt: skip
@@ -42,13 +44,15 @@ def told(site: Site, faults: Callable[[Check], str], **leaf: Any) -> dict[str, d
         place: dict[str, Any] = {"holder": end.host.name, "address": address, "port": port}
         return Served(**place, server_name=server_name, **values).model_dump(mode="json")
 
-    asked = {host.name: observation.request(site, host) for host in site.hosts}
+    requests = {host.name: observation.request(site, host) for host in site.hosts}
     return {
-        observation.CHECKS: {h: [faults(c) for c in q.checks] for h, q in asked.items()},
-        observation.CERTIFICATES: {h: [served(e) for e in q.endpoints] for h, q in asked.items()},
+        observation.CHECKS: {h: [faults(c) for c in q.checks] for h, q in requests.items()},
+        observation.CERTIFICATES: {
+            h: [served(e) for e in q.endpoints] for h, q in requests.items()
+        },
         observation.RENEWALS: {
             h: [{"name": n, "next_look": int(LOOK.timestamp()), "result": ""} for n in q.renewals]
-            for h, q in asked.items()
+            for h, q in requests.items()
         },
         observation.CONTAINERS: {
             "worker": [
@@ -77,44 +81,51 @@ def status(
     drift: Drift | None = None,
 ) -> Status:
     hosts = {host.name for host in site.hosts}
-    kept = {kind: {h: v for h, v in of.items() if h not in (silent or {})}
+    answering = {kind: {h: v for h, v in of.items() if h not in (silent or {})}
             for kind, of in values.items()}  # fmt: skip
-    observed = Observed(kept, silent or {})
+    observed = Observed(answering, silent or {})
     outcomes, quiet = observation.outcomes(site, observed, hosts)
     diagnosis = diagnose(site, paths(site), Findings(outcomes, quiet))
-    return build(site, "a site", Observed(kept, quiet), outcomes, diagnosis, drift or Drift(), NOW)
+    return build(
+        site, "a site", Observed(answering, quiet), outcomes, diagnosis, drift or Drift(), NOW
+    )
 
 
 def well(check: Check) -> str:
     return ""
 
 
-def held_by(found: Status, holder: str) -> CertificateStatus:
-    return next(one for one in found.certificates if one.holder == holder)
+def held_by(site_status: Status, holder: str) -> CertificateStatus:
+    return next(
+        certificate for certificate in site_status.certificates if certificate.holder == holder
+    )
 
 
 def test_all_well(site: Site) -> None:
-    found = status(site, told(site, well), drift=Drift(looked=True))
-    assert not found.broken
-    assert not found.drifted
-    assert {guest.drift for guest in found.guests} == {0}
-    assert [one.holder for one in found.certificates][:2] == ["gateway", "proxy"]
-    authority = held_by(found, "authority")
+    site_status = status(site, answers_of(site, well), drift=Drift(looked=True))
+    assert not site_status.broken
+    assert not site_status.drifted
+    assert {guest.drift for guest in site_status.guests} == {0}
+    assert [certificate.holder for certificate in site_status.certificates][:2] == [
+        "gateway",
+        "proxy",
+    ]
+    authority = held_by(site_status, "authority")
     assert (authority.server_name, authority.names) == (f"ca.{site.domain}", ("name",))
-    assert {one.hours_left for one in found.certificates} == {20.0}
-    (one,) = found.stacks
-    assert (one.status, one.containers, one.healthy) == ("active", 2, 1)
-    assert (one.state, one.drift) == ("ok", False)
+    assert {certificate.hours_left for certificate in site_status.certificates} == {20.0}
+    (stack,) = site_status.stacks
+    assert (stack.status, stack.containers, stack.healthy) == ("active", 2, 1)
+    assert (stack.state, stack.drift) == ("ok", False)
 
 
 def test_next_renewal_is_the_holders_rule(site: Site) -> None:
-    found = status(site, told(site, well))
+    site_status = status(site, answers_of(site, well))
     third = END - timedelta(hours=8)
-    assert held_by(found, "gateway").next_renewal == third
-    assert held_by(found, "gateway").renewed_by == "phoenix-acme@gateway.timer"
-    assert held_by(found, "authority").next_renewal == third
+    assert held_by(site_status, "gateway").next_renewal == third
+    assert held_by(site_status, "gateway").renewed_by == "phoenix-acme@gateway.timer"
+    assert held_by(site_status, "authority").next_renewal == third
     late = NOW - timedelta(hours=20)
-    due = status(site, told(site, well, not_before=late, not_after=NOW + timedelta(hours=4)))
+    due = status(site, answers_of(site, well, not_before=late, not_after=NOW + timedelta(hours=4)))
     assert held_by(due, "gateway").next_renewal == LOOK, "it is due: at the timer's next look"
 
 
@@ -123,69 +134,74 @@ def test_fraction_is_the_scripts() -> None:
 
 
 def test_stopped_timer_renews_nothing(site: Site) -> None:
-    values = told(site, well)
+    values = answers_of(site, well)
     values[observation.RENEWALS]["gateway"][0]["next_look"] = None
-    found = held_by(status(site, values), "gateway")
-    assert (found.next_renewal, found.renewed_by) == (None, "phoenix-acme@gateway.timer")
+    certificate = held_by(status(site, values), "gateway")
+    assert (certificate.next_renewal, certificate.renewed_by) == (
+        None,
+        "phoenix-acme@gateway.timer",
+    )
 
 
 def test_expired_and_unverified_certificates_are_broken(site: Site) -> None:
-    over = status(site, told(site, well, not_after=NOW - timedelta(hours=1), fault="no"))
+    over = status(site, answers_of(site, well, not_after=NOW - timedelta(hours=1), fault="no"))
     assert over.broken
-    assert {(one.state, one.hours_left) for one in over.certificates} == {("broken", -1.0)}
+    assert {(certificate.state, certificate.hours_left) for certificate in over.certificates} == {
+        ("broken", -1.0)
+    }
     assert "expired" in over.certificates[0].fault
-    wrong = status(site, told(site, well, fault="self-signed certificate"))
-    assert {one.state for one in wrong.certificates} == {"broken"}
+    wrong = status(site, answers_of(site, well, fault="self-signed certificate"))
+    assert {certificate.state for certificate in wrong.certificates} == {"broken"}
 
 
 def test_silent_guest_leaves_the_rest_known(site: Site) -> None:
-    found = status(site, told(site, well), silent={"gateway": "no route"})
-    assert found.broken
-    guests = {guest.name: guest for guest in found.guests}
+    site_status = status(site, answers_of(site, well), silent={"gateway": "no route"})
+    assert site_status.broken
+    guests = {guest.name: guest for guest in site_status.guests}
     assert (guests["gateway"].answers, guests["gateway"].state) == (False, "unknown")
     assert guests["gateway"].fault == "does not answer by SSH: no route"
     assert guests["worker"].state == "ok"
     # The client's own requests passed: the services are well, though a hop is hidden.
-    assert {service.state for service in found.services} == {"ok"}
-    assert held_by(found, "proxy").state == "unknown", "the gateway asks for it"
-    assert held_by(found, "gateway").next_renewal is None
-    assert found.first_cause is not None
-    assert found.first_cause.layer == "reach"
+    assert {service.state for service in site_status.services} == {"ok"}
+    assert held_by(site_status, "proxy").state == "unknown", "the gateway asks for it"
+    assert held_by(site_status, "gateway").next_renewal is None
+    assert site_status.first_cause is not None
+    assert site_status.first_cause.layer == "reach"
 
 
 def test_checks_that_did_not_come_back_are_not_well(site: Site) -> None:
-    values = told(site, well)
+    values = answers_of(site, well)
     values[observation.CHECKS]["proxy"] = []
-    found = status(site, values)
-    assert found.broken
-    assert next(g for g in found.guests if g.name == "proxy").fault.startswith(
+    site_status = status(site, values)
+    assert site_status.broken
+    assert next(g for g in site_status.guests if g.name == "proxy").fault.startswith(
         "answers by SSH, but"
     )
 
 
 def test_drift_of_a_stack_and_its_guest(site: Site) -> None:
     drift = Drift({"worker": ("Stack shop-production",)}, looked=True)
-    found = status(site, told(site, well), drift=drift)
-    assert (found.broken, found.drifted) == (False, True)
-    assert found.stacks[0].drift is True
-    assert {guest.name: guest.drift for guest in found.guests}["worker"] == 1
+    site_status = status(site, answers_of(site, well), drift=drift)
+    assert (site_status.broken, site_status.drifted) == (False, True)
+    assert site_status.stacks[0].drift is True
+    assert {guest.name: guest.drift for guest in site_status.guests}["worker"] == 1
 
 
 def test_drift_that_nobody_knows_is_none(site: Site) -> None:
     for drift in (Drift(), Drift(unknown="the plan failed", looked=True)):
-        found = status(site, told(site, well), drift=drift)
-        assert {guest.drift for guest in found.guests} == {None}
-        assert found.stacks[0].drift is None
-        assert not found.drifted
+        site_status = status(site, answers_of(site, well), drift=drift)
+        assert {guest.drift for guest in site_status.guests} == {None}
+        assert site_status.stacks[0].drift is None
+        assert not site_status.drifted
 
 
 def test_endpoint_is_asked_and_not_believed(site: Site) -> None:
     """Portainer's own word (`up`) is as old as its last snapshot."""
-    found = status(site, told(site, well))
-    assert [(one.name, one.url, one.state) for one in found.endpoints] == [
-        ("worker", "tcp://w:9001", "ok")
-    ]
-    down = status(site, told(site, lambda c: "down" if c.probe == "endpoint_is_up" else ""))
+    site_status = status(site, answers_of(site, well))
+    assert [
+        (endpoint.name, endpoint.url, endpoint.state) for endpoint in site_status.endpoints
+    ] == [("worker", "tcp://w:9001", "ok")]
+    down = status(site, answers_of(site, lambda c: "down" if c.probe == "endpoint_is_up" else ""))
     assert down.endpoints[0].state == "broken"
 
 
@@ -204,14 +220,16 @@ def test_stacks_of_one_name_at_two_endpoints_are_two(tmp_path: Path) -> None:
     def stopped_there(check: Check) -> str:
         return "is 2" if (check.probe, check.endpoint) == ("stack_is_active", "helper") else ""
 
-    values = told(site, stopped_there)
+    values = answers_of(site, stopped_there)
     values[observation.PORTAINER]["control"]["stacks"] = [
         {"name": "tool-production", "endpoint": "worker", "status": "active"},
         {"name": "tool-production", "endpoint": "helper", "status": "inactive"},
     ]
-    found = status(site, values).stacks
+    stacks = status(site, values).stacks
     assert [
-        (one.guest, one.status, one.state) for one in found if one.name != "shop-production"
+        (stack.guest, stack.status, stack.state)
+        for stack in stacks
+        if stack.name != "shop-production"
     ] == [
         ("worker", "active", "ok"),
         ("helper", "inactive", "broken"),
@@ -219,6 +237,6 @@ def test_stacks_of_one_name_at_two_endpoints_are_two(tmp_path: Path) -> None:
 
 
 def test_json_has_no_secret_and_utc_times(site: Site) -> None:
-    text = status(site, told(site, well)).model_dump_json()
+    text = status(site, answers_of(site, well)).model_dump_json()
     assert '"not_after":"2026-11-25T08:00:00Z"' in text
     assert "X-API-Key" not in text

@@ -90,10 +90,10 @@ def test_sound_and_absent_states() -> None:
 
 
 @pytest.mark.parametrize("path", FILES)
-def test_half_finished_initialisation_is_named_with_its_mend(path: str) -> None:
-    (found,) = faults(sound(modes={k: v for k, v in FILES.items() if k != path}))
-    assert "half initialised" in found
-    assert "restore /etc/step-ca from a backup" in found
+def test_half_finished_initialisation_is_named_with_its_fix(path: str) -> None:
+    (fault,) = faults(sound(modes={k: v for k, v in FILES.items() if k != path}))
+    assert "half initialised" in fault
+    assert "restore /etc/step-ca from a backup" in fault
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,9 @@ def test_half_finished_initialisation_is_named_with_its_mend(path: str) -> None:
     ],
 )
 def test_each_fault_is_found_alone(change: dict[str, object], message: str) -> None:
-    found = faults(sound(**change))
-    assert len(found) == 1, found
-    assert message in found[0], found
+    site_faults = faults(sound(**change))
+    assert len(site_faults) == 1, site_faults
+    assert message in site_faults[0], site_faults
 
 
 def test_parse_refuses_other_output() -> None:

@@ -51,7 +51,7 @@ def test_missing_variable_is_an_error(name: str, left_out: str) -> None:
 def test_shell_is_shell(name: str, tmp_path: Path) -> None:
     text = (FOLDER / name).read_text() if name in PLAIN else render(name, **variables(name))
     (tmp_path / "script").write_text(text)
-    done = subprocess.run(
+    process = subprocess.run(
         ["sh", "-n", str(tmp_path / "script")], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done
+    assert process.returncode == 0, process

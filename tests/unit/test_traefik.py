@@ -80,8 +80,8 @@ def test_a_request_is_logged_by_the_gateway_alone(site: Site) -> None:
 
 def test_metrics_are_asked_for_by_a_setting_and_are_those_of_entry_points(site: Site) -> None:
     assert "metrics" not in static(site)
-    told = static(site, metrics=True)
-    assert told.pop("metrics") == {
+    static_config = static(site, metrics=True)
+    assert static_config.pop("metrics") == {
         "prometheus": {
             "entryPoint": "local",
             "addEntryPointsLabels": True,
@@ -89,7 +89,7 @@ def test_metrics_are_asked_for_by_a_setting_and_are_those_of_entry_points(site: 
             "addServicesLabels": False,
         }
     }
-    assert told == static(site), "nothing else differs"
+    assert static_config == static(site), "nothing else differs"
 
 
 def test_marker_is_in_the_configuration_and_follows_it(site: Site, tmp_path: Path) -> None:
@@ -102,10 +102,10 @@ def test_marker_is_in_the_configuration_and_follows_it(site: Site, tmp_path: Pat
 
 
 def test_site_without_backends_has_no_empty_sections(tmp_path: Path) -> None:
-    bare = minimal()
-    bare.stacks = {}
-    bare.vm = {"vms": []}
-    http = yaml.safe_load(traefik.dynamic_config(bare.load(tmp_path))[0])["http"]
+    declaration = minimal()
+    declaration.stacks = {}
+    declaration.vm = {"vms": []}
+    http = yaml.safe_load(traefik.dynamic_config(declaration.load(tmp_path))[0])["http"]
     assert "serversTransports" not in http, "Traefik refuses empty sections"
     assert {"home", "traefik"} <= set(http["routers"]), http["routers"]
 
@@ -140,10 +140,10 @@ def test_every_backend_is_waited_for_and_the_dashboard_is_not(site: Site) -> Non
 
 
 def test_site_without_a_gateway_is_told_how_to_get_one(tmp_path: Path) -> None:
-    bare = minimal()
-    del bare.lxc["lxc_configs"]["101"]["role"]
-    bare.stacks, bare.vm = {}, {"vms": []}
-    bare.lxc["lxc_configs"]["101"]["name"] = "plain"
-    site = bare.load(tmp_path)
+    declaration = minimal()
+    del declaration.lxc["lxc_configs"]["101"]["role"]
+    declaration.stacks, declaration.vm = {}, {"vms": []}
+    declaration.lxc["lxc_configs"]["101"]["name"] = "plain"
+    site = declaration.load(tmp_path)
     with pytest.raises(RoleError, match='add "role": "nginx" to its entry'):
         guest_with(site, "nginx")

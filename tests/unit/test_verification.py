@@ -29,22 +29,22 @@ def words(site: Site, host: str, probe: str) -> list[tuple[str, ...]]:
 
 
 def test_every_check_is_a_probe_without_a_tab(site: Site) -> None:
-    made = checks(site)
-    assert len(made) > 50, len(made)
-    for check in made:
+    site_checks = checks(site)
+    assert len(site_checks) > 50, len(site_checks)
+    for check in site_checks:
         assert f"\n{check.probe}() {{" in PROBES, f"probe.sh has no {check.probe}"
         assert all(word and "\t" not in word for word in check.command), check
-    assert {check.host for check in made} == {host.name for host in site.hosts}
-    order = [LAYERS.index(check.layer) for check in made]
+    assert {check.host for check in site_checks} == {host.name for host in site.hosts}
+    order = [LAYERS.index(check.layer) for check in site_checks]
     assert order == sorted(order)
 
 
 def test_every_route_is_asked_for_and_has_its_router(site: Site) -> None:
-    asked = {url for _, url, _ in words(site, site.hypervisor.name, "request_gives")}
-    routers = " ".join(str(one) for one in words(site, "proxy", "router_is_enabled"))
+    urls = {url for _, url, _ in words(site, site.hypervisor.name, "request_gives")}
+    routers = " ".join(str(command) for command in words(site, "proxy", "router_is_enabled"))
     assert len(routes(site)) >= 3
     for route in routes(site):
-        assert any(url.startswith(f"https://{route.fqdn}/") for url in asked), (route.fqdn, asked)
+        assert any(url.startswith(f"https://{route.fqdn}/") for url in urls), (route.fqdn, urls)
         assert f"/{route.service.name}@file" in routers, routers
 
 
@@ -60,7 +60,7 @@ def test_agent_is_open_to_the_server_and_shut_to_others(site: Site) -> None:
 
 def test_stacks_are_checked_in_portainer_and_in_docker(site: Site) -> None:
     active = words(site, "control", "stack_is_active")
-    assert [one[-2:] for one in active] == [
+    assert [command[-2:] for command in active] == [
         (site.host("worker").portainer_environment, "shop-production")
     ]
     assert words(site, "worker", "containers_are_well") == [("shop-production",)]
@@ -74,14 +74,14 @@ def test_no_check_has_a_secret_in_its_words(site: Site) -> None:
         assert not any("X-API-Key" in word for word in check.command), check
 
 
-def told(site: Site, faults: dict[str, str], failed: tuple[str, ...] = ()) -> dict[str, str]:
+def verdicts_of(site: Site, faults: dict[str, str], failed: tuple[str, ...] = ()) -> dict[str, str]:
     """Each host's verdict where the checks with these titles find these faults."""
     outcomes = [Outcome(c, faults.pop(c.title, "")) for c in checks(site) if c.host not in failed]
     assert faults == {}, "no check has that title"
     silent = dict.fromkeys(failed, "its checks were not run")
-    found = diagnose(site, paths(site), Findings(outcomes, silent))
+    diagnosis = diagnose(site, paths(site), Findings(outcomes, silent))
     return {
-        host.name: verdict(found, [o for o in outcomes if o.check.host == host.name], failed)
+        host.name: verdict(diagnosis, [o for o in outcomes if o.check.host == host.name], failed)
         for host in site.hosts
     }
 
@@ -92,37 +92,41 @@ NGINX_TO_TRAEFIK = "tcp on gateway: Nginx to Traefik"
 
 
 def test_each_host_tells_its_own_faults_and_where_the_first_is(site: Site) -> None:
-    found = told(site, {TRAEFIK: "is inactive", ROUTER: "no", NGINX_TO_TRAEFIK: "no answer"})
-    first, fix, *rest = found["proxy"].splitlines()
+    verdicts = verdicts_of(
+        site, {TRAEFIK: "is inactive", ROUTER: "no", NGINX_TO_TRAEFIK: "no answer"}
+    )
+    first, fix, *rest = verdicts["proxy"].splitlines()
     assert first == "first cause: service: Traefik (traefik.service): is inactive"
     assert "phoenix sync traefik" in fix
     assert rest == ["router: the router for shop.internal.thinkheads.ai: no"]
-    assert found["gateway"].splitlines() == [
+    assert verdicts["gateway"].splitlines() == [
         "tcp: Nginx to Traefik: no answer",
         "(first cause: service on proxy: Traefik (traefik.service))",
     ]
-    assert {host for host, text in found.items() if text} == {"proxy", "gateway"}
+    assert {host for host, text in verdicts.items() if text} == {"proxy", "gateway"}
 
 
 def test_who_failed_before_is_named_beside_the_first_cause_that_a_check_found(site: Site) -> None:
-    found = told(site, {TRAEFIK: "is inactive", NGINX_TO_TRAEFIK: "no"}, failed=("worker",))
-    first, fix, *rest = found["proxy"].splitlines()
+    verdicts = verdicts_of(
+        site, {TRAEFIK: "is inactive", NGINX_TO_TRAEFIK: "no"}, failed=("worker",)
+    )
+    first, fix, *rest = verdicts["proxy"].splitlines()
     assert first.startswith("first cause: service: Traefik (traefik.service): is inactive")
     assert fix.startswith("likely fix: see why it ended")
     assert rest == ["(look first at worker: not all of the run came to its end there)"]
-    assert "likely fix" not in found["gateway"]
+    assert "likely fix" not in verdicts["gateway"]
 
 
 def test_certificate_that_is_over_explains_the_tls_that_is_refused(site: Site) -> None:
-    found = told(
+    verdicts = verdicts_of(
         site,
         {
             "tls on gateway: Nginx to Traefik": "certificate has expired",
             "certificate on proxy: the pair /etc/phoenix/tls/traefik": "has expired",
         },
     )
-    assert found["proxy"].startswith("first cause: certificate: the pair")
-    assert "first cause: tls" not in found["gateway"]
+    assert verdicts["proxy"].startswith("first cause: certificate: the pair")
+    assert "first cause: tls" not in verdicts["gateway"]
 
 
 def test_no_two_checks_have_the_same_title(site: Site) -> None:

@@ -25,9 +25,9 @@ IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc")
 def copies() -> dict[str, str]:
     """What setup.py puts into the wheel from beside phoenix/, and where."""
     with mock.patch.object(setuptools, "setup"):
-        found = runpy.run_path(str(ROOT / "setup.py"))
+        setup_module = runpy.run_path(str(ROOT / "setup.py"))
     places = {".": "phoenix/project", "example": "phoenix/project/example"}
-    return {name: places[folder] for folder, names in found["COPIES"] for name in names}
+    return {name: places[folder] for folder, names in setup_module["COPIES"] for name in names}
 
 
 def run(*words: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -48,28 +48,28 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(ROOT / name, source / name, ignore=IGNORED)
         else:
             shutil.copy(ROOT / name, source / name)
-    done = run(
+    result = run(
         sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index",
         "--wheel-dir", source / "made", source, cwd=source,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    (found,) = (source / "made").glob("*.whl")
-    return found
+    assert result.returncode == 0, result.stdout + result.stderr
+    (wheel_file,) = (source / "made").glob("*.whl")
+    return wheel_file
 
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clean environment's Python: it has the wheel, and sees what the wheel needs."""
     folder = tmp_path_factory.mktemp("clean")
-    made = run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)
-    assert made.returncode == 0, made.stderr
+    environment = run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)
+    assert environment.returncode == 0, environment.stderr
     interpreter = folder / "venv" / "bin" / "python"
     (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
-    done = run(
+    process = run(
         sys.executable, "-m", "pip", "--python", interpreter, "install", "--no-deps", "--no-index",
         wheel, cwd=folder,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
     # Python reads no .pth file of a directory that is named so: the checkout stays unseen.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return interpreter
@@ -89,7 +89,7 @@ def test_wheel_holds_every_file_and_installs_one_name(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     code = {name for name in names if not PurePosixPath(name).parts[0].endswith(".dist-info")}
     assert {PurePosixPath(name).parts[0] for name in code} == {"phoenix"}
-    wanted = {
+    expected = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "phoenix").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
@@ -97,8 +97,8 @@ def test_wheel_holds_every_file_and_installs_one_name(wheel: Path) -> None:
     for name, place in copies().items():
         for path in [ROOT / name, *(ROOT / name).rglob("*")]:
             if path.is_file() and "__pycache__" not in path.parts:
-                wanted.add(f"{place}/{path.relative_to(ROOT).as_posix()}")
-    assert code == wanted
+                expected.add(f"{place}/{path.relative_to(ROOT).as_posix()}")
+    assert code == expected
     # pyinfra runs in phoenix/project: what the example site sets is nobody else's setting.
     assert not any(name.startswith("phoenix/project/group_data") for name in code)
 
@@ -112,11 +112,11 @@ def test_offline_verbs_on_a_site_folder(python: Path, folder: Path) -> None:
     for verb in ("validate", "explain", "graph", "plan", "sync", "status"):
         assert run(phoenix, verb, "--help", cwd=folder).returncode == 0, verb
     for inventory in ((), ("-i", "inventories/phoenix.py"), ("-i", "inventories")):
-        done = run(phoenix, "validate", "--json", *inventory, cwd=folder)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert json.loads(done.stdout)["errors"] == 0, done.stdout
+        result = run(phoenix, "validate", "--json", *inventory, cwd=folder)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert json.loads(result.stdout)["errors"] == 0, result.stdout
         # As in the checkout: nothing that the code reads is told to be unread.
-        assert "no code reads this setting" not in done.stdout, done.stdout
+        assert "no code reads this setting" not in result.stdout, result.stdout
     explained = run(phoenix, "explain", "qdrant", cwd=folder)
     assert (explained.returncode, "drphoenix" in explained.stdout) == (0, True), explained.stderr
     graph = run(phoenix, "graph", "-f", "svg", "-o", "site.svg", cwd=folder)
@@ -125,11 +125,11 @@ def test_offline_verbs_on_a_site_folder(python: Path, folder: Path) -> None:
 
 
 def test_an_empty_folder_is_told_where_an_example_is(python: Path, tmp_path: Path) -> None:
-    done = run(python.with_name("phoenix"), "validate", cwd=tmp_path)
-    assert done.returncode == 1
-    words = "".join(done.stderr.split())
-    assert "thereisnoinventoryinventories/phoenix.py" in words, done.stderr
-    assert f"{python.parents[1]}/lib" in words, done.stderr
+    result = run(python.with_name("phoenix"), "validate", cwd=tmp_path)
+    assert result.returncode == 1
+    words = "".join(result.stderr.split())
+    assert "thereisnoinventoryinventories/phoenix.py" in words, result.stderr
+    assert f"{python.parents[1]}/lib" in words, result.stderr
 
 
 def test_plan_starts_pyinfra_on_the_site_of_the_folder(python: Path, folder: Path) -> None:
@@ -150,13 +150,13 @@ def test_plan_starts_pyinfra_on_the_site_of_the_folder(python: Path, folder: Pat
         (folder / "group_data").mkdir()
         (folder / "group_data" / "all.py").write_text("dns_upstreams = 1 / 0\n")
         broken = run(*plan, cwd=folder, XDG_STATE_HOME="state")
-    said = refused.stdout + refused.stderr
-    assert refused.returncode == 1, said
-    assert f"Unable to connect to port {port} on 127.0.0.1" in said, said
-    assert "nginx-phoenix" in said, said
-    said = broken.stdout + broken.stderr
-    assert broken.returncode == 1, said
-    assert "division by zero" in said, said
+    output = refused.stdout + refused.stderr
+    assert refused.returncode == 1, output
+    assert f"Unable to connect to port {port} on 127.0.0.1" in output, output
+    assert "nginx-phoenix" in output, output
+    output = broken.stdout + broken.stderr
+    assert broken.returncode == 1, output
+    assert "division by zero" in output, output
 
 
 def test_every_module_of_the_deploys_is_importable(python: Path, tmp_path: Path) -> None:
@@ -174,6 +174,6 @@ def test_every_module_of_the_deploys_is_importable(python: Path, tmp_path: Path)
         "    assert Path(found.__file__).is_relative_to(PROJECT), found\n"
         "print(len(names))\n"
     )
-    done = run(python, "-c", code, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 20
+    result = run(python, "-c", code, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) > 20
