@@ -69,8 +69,9 @@ def _write_stack(folder: Path, number: int) -> None:
     route = {"name": _stack_name(number), "port": port, "scheme": "https"}
     rule = {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": str(port),
             "source": str(_address(3))}  # fmt: skip
+    key = f"{_stack_name(number)}_KEY".replace("-", "_").upper()
     environment = {
-        "variables": [{"name": "TAG", "value": "1.2"}, {"name": "KEY", "secret": "SHOP_KEY"}],
+        "variables": [{"name": "TAG", "value": "1.2"}, {"name": "KEY", "secret": key}],
         "services": {"web": {"traefik_service": route}},
         "firewall_rules": [rule],
     }

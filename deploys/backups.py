@@ -11,7 +11,7 @@ from pyinfra import host
 from deploys.context import secrets, settings, site
 from phoenix import backup
 from phoenix.runs import revision as revisions
-from phoenix.secrets.catalog import BACKUP_PASSPHRASE
+from phoenix.site.secret_names import BACKUP_PASSPHRASE
 
 
 def words(setting: str) -> tuple[str, ...]:

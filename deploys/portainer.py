@@ -9,8 +9,8 @@ from operations.images import images
 from operations.packages import packages
 from phoenix.components.portainer.config import agent_url
 from phoenix.derived import control_plane
-from phoenix.secrets.catalog import ADMIN_PASSWORD
 from phoenix.site.roles import guest_with
+from phoenix.site.secret_names import ADMIN_PASSWORD
 
 with setting_errors():
     server = guest_with(site(), "portainer")

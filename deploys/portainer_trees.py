@@ -14,10 +14,10 @@ from phoenix.components.portainer.config import (
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
 from phoenix.files import render
-from phoenix.secrets.catalog import ADMIN_PASSWORD, AGENT_SECRET
 from phoenix.secrets.rules import check_portainer_password
 from phoenix.shell import fill, join
 from phoenix.site.roles import guest_with
+from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET
 
 # The proposed file, reading the proposed environment.
 CHECK = fill(

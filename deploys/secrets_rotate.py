@@ -16,6 +16,7 @@ from deploys.context import secrets, setting_errors, site, site_host
 from operations import secret_rotation
 from operations.config_tree import config_tree
 from phoenix.secrets import catalog
+from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET
 
 with setting_errors():
     uses = catalog.rotatable(words("secrets_rotate"), site(), secrets())
@@ -23,19 +24,19 @@ with setting_errors():
     catalog.propose(names, secrets())
     server = site().portainer
 
-proven = (catalog.ADMIN_PASSWORD, catalog.AGENT_SECRET)
+proven = (ADMIN_PASSWORD, AGENT_SECRET)
 simple = [name for name in names if name not in proven]
 if simple:
     secret_rotation.promoted(
         name="Secrets: new values", store=secrets(), names=simple, _run_once=True
     )
 
-if catalog.ADMIN_PASSWORD in names and site_host() == server:
+if ADMIN_PASSWORD in names and site_host() == server:
     secret_rotation.portainer_password(
         name="Portainer: new password", access=access(), store=secrets()
     )
 
-if catalog.AGENT_SECRET in names and (site_host() == server or site_host() in site().agents):
+if AGENT_SECRET in names and (site_host() == server or site_host() in site().agents):
     # One operation for both sides: server and agents restart at the same time.
     with setting_errors():
         tree = portainer_trees.server() if site_host() == server else portainer_trees.agent()

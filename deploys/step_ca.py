@@ -12,7 +12,7 @@ from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.step_ca.config import DIRECTORY, UNIT, check_version, config
 from phoenix.components.step_ca.config import claims as claims_of
 from phoenix.files import render
-from phoenix.secrets.catalog import CA_PASSWORD
+from phoenix.site.secret_names import CA_PASSWORD
 
 CONFIG = f"{DIRECTORY}/config/ca.json"
 

@@ -12,9 +12,9 @@ from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.traefik import config as traefik
 from phoenix.components.trust import ROOTS
 from phoenix.files import render
-from phoenix.secrets.catalog import DASHBOARD_PASSWORD
 from phoenix.secrets.store import htpasswd
 from phoenix.shell import fill, join
+from phoenix.site.secret_names import DASHBOARD_PASSWORD
 
 STATIC = "/etc/traefik/traefik.yml"
 DYNAMIC = "/etc/traefik/dynamic"

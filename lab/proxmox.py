@@ -26,9 +26,9 @@ from cryptography.x509.oid import NameOID
 from lab.settings import LabError, Settings
 from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox.desired import Archive, CloudImage, desired_guests
-from phoenix.secrets.catalog import PROXMOX_TOKEN
 from phoenix.secrets.store import SecretStore
 from phoenix.site.model import Site
+from phoenix.site.secret_names import PROXMOX_TOKEN
 
 PORT = 8006
 UNIT = "phoenix-lab-proxmox.service"

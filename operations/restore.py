@@ -22,9 +22,9 @@ from operations.operation import operation
 from phoenix import backup, files
 from phoenix.components.portainer.config import DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT
 from phoenix.components.step_ca.config import DIRECTORY, UNIT
-from phoenix.secrets import catalog
 from phoenix.secrets.store import SecretStore
 from phoenix.shell import Script
+from phoenix.site.secret_names import ADMIN_PASSWORD
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 
@@ -161,7 +161,7 @@ def administrator(loaded: backup.Backup, store: SecretStore) -> Commands:
 
     The store notes a started change, which deploys/portainer.py finishes.
     """
-    name = catalog.ADMIN_PASSWORD
+    name = ADMIN_PASSWORD
     values = backup.contents.secrets(loaded.parts.get("secrets", b"{}"))
     former, present = values.get(name), store.present(name)
     if (

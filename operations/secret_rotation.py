@@ -20,8 +20,8 @@ from operations.operation import operation
 from operations.portainer import PortainerAccess, connected, use_key
 from phoenix import portainer_api as api
 from phoenix.components.config_tree.tree import Tree
-from phoenix.secrets.catalog import ADMIN_PASSWORD, AGENT_SECRET
 from phoenix.secrets.store import SecretStore
+from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET
 
 Commands = Generator[FunctionCommand, None, None]
 

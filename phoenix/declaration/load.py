@@ -92,6 +92,7 @@ def load_site(
         if result:
             declared.append((result[0], entry, result[1]))
     catalog.warn_unused()
+    catalog.secrets.check(report)
     site_services = services.derive(declared, raw_site.domain, report)
     site = Site(
         domain=raw_site.domain,

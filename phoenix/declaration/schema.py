@@ -583,6 +583,11 @@ class RawStack(Raw):
     environments: dict[str, Annotated[Any, _Each(RawEnvironment)]] = Field(
         description="Each way to deploy it, by name."
     )
+    shared_secrets: dict[str, list[str]] = Field(
+        default={},
+        description="Secrets of this stack that other stacks may name, and which stacks.",
+        examples=[{"SHOP_API_TOKEN": ["billing"]}],
+    )
 
 
 class RawSite(Raw):

@@ -12,6 +12,7 @@ from typing import Any
 from phoenix.declaration import compose, traefik_labels
 from phoenix.declaration.json_source import listed, read_object, validate
 from phoenix.declaration.schema import RawEnvironment, RawRule, RawService, RawStack, RawStackRef
+from phoenix.declaration.stack_secrets import NamedSecret, StackSecrets
 from phoenix.site.findings import Report
 from phoenix.site.model import Deployment, FirewallRule, Source, StackFile, Variable
 
@@ -61,6 +62,11 @@ class StackCatalog:
     def name_set(self) -> frozenset[str]:
         """The names, to look one up."""
         return frozenset(self.names)
+
+    @cached_property
+    def secrets(self) -> StackSecrets:
+        """The secrets that the deployed stacks name; `check` it when all were asked for."""
+        return StackSecrets(self.names)
 
     def warn_unused(self) -> None:
         """Warn of stacks that no guest deploys."""
@@ -129,6 +135,16 @@ class StackCatalog:
             return None
         _check_variables(raw, label, path, report)
         _check_files(raw, folder, label, path, report)
+        self.secrets.share(ref.name, stack.shared_secrets)
+        named = [
+            *((one.secret, f"variables[{i}]") for i, one in enumerate(raw.variables)),
+            *((one.secret, f"files[{i}]") for i, one in enumerate(raw.files)),
+        ]
+        self.secrets.named += [
+            NamedSecret(ref.name, secret.lower(), label, f"{path}.{place}.secret")
+            for secret, place in named
+            if secret is not None
+        ]
         values = {
             v.name: v.value or ("" if v.secret is None else _NOT_KNOWN) for v in raw.variables
         }

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox.errors import LoginError, ProxmoxError
 from phoenix.proxmox.transport import Trust
-from phoenix.secrets.catalog import PROXMOX_TOKEN
 from phoenix.secrets.store import SecretStore
+from phoenix.site.secret_names import PROXMOX_TOKEN
 
 PRIVILEGES = (
     "Datastore.AllocateSpace",  # disks of new guests

@@ -13,13 +13,15 @@ from phoenix.declaration.stacks import value_fault
 from phoenix.secrets.rules import SHORTEST_PORTAINER_PASSWORD, check_portainer_password
 from phoenix.secrets.store import Origin, SecretError, SecretStore
 from phoenix.site.model import Site
-
-ADMIN_PASSWORD = "portainer_admin_password"  # noqa: S105 - a name
-AGENT_SECRET = "portainer_agent_secret"  # noqa: S105 - a name
-DASHBOARD_PASSWORD = "traefik_dashboard_password"  # noqa: S105 - a name
-CA_PASSWORD = "step_ca_password"  # noqa: S105 - a name
-PROXMOX_TOKEN = "proxmox_api_token"  # noqa: S105 - a name
-BACKUP_PASSPHRASE = "backup_passphrase"  # noqa: S105 - a name
+from phoenix.site.secret_names import (
+    ADMIN_PASSWORD,
+    AGENT_SECRET,
+    BACKUP_PASSPHRASE,
+    CA_PASSWORD,
+    DASHBOARD_PASSWORD,
+    NEW,
+    PROXMOX_TOKEN,
+)
 
 
 def _any_value(_value: str) -> None:
@@ -195,7 +197,7 @@ def propose(names: Sequence[str], store: SecretStore) -> None:
         SettingError: a given value that its service would not take.
     """
     for name in names:
-        value = store.find(f"{name}_new")
+        value = store.find(name + NEW)
         if value is not None and name == ADMIN_PASSWORD:
             check_portainer_password(value.get_secret_value())
         if value is None:

@@ -10,7 +10,6 @@ import base64
 import hashlib
 import json
 import os
-import re
 import secrets
 import subprocess
 import tempfile
@@ -24,9 +23,7 @@ import bcrypt
 from pydantic import SecretStr
 
 from phoenix.site.findings import SettingError
-
-_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
-
+from phoenix.site.secret_names import is_secret_name
 
 Origin = Literal["environment", "file", "sops", "store", "absent"]
 """Where a secret comes from; "absent": nowhere yet."""
@@ -83,7 +80,7 @@ class SecretStore:
         return self._look(name)[0]
 
     def _look(self, name: str) -> tuple[Origin, SecretStr | None]:
-        if not _NAME.match(name):
+        if not is_secret_name(name):
             raise SecretError(f"{name!r} is not a secret's name: use a-z, 0-9 and underscores")
         variable = f"PHOENIX_SECRET_{name.upper()}"
         if value := self.environment.get(variable):

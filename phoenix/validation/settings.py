@@ -26,6 +26,7 @@ from phoenix.secrets import catalog
 from phoenix.site import duration
 from phoenix.site.findings import ConfigError, Finding, SettingError, Severity
 from phoenix.site.model import Deployment, Host, Site
+from phoenix.site.secret_names import PROXMOX_TOKEN
 
 PROGRAMS = ("step-ca", "traefik")
 REFERENCE = "see docs/reference.md"
@@ -214,7 +215,7 @@ def check_secrets(site: Site, settings: Settings, find: Find) -> Iterator[Findin
         except SettingError as error:
             yield Finding("secrets", path, str(error), fix)
             continue
-        if use.name == catalog.PROXMOX_TOKEN and value is None and settings.proxmox.api != "off":
+        if use.name == PROXMOX_TOKEN and value is None and settings.proxmox.api != "off":
             message = f"is on, but there is no secret {use.name}, which is never generated"
             fix = f"give PHOENIX_SECRET_{use.name.upper()}, or turn the setting off"
             yield problem("proxmox_api", message, fix)

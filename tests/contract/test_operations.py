@@ -17,8 +17,8 @@ from pyinfra.api.operations import run_ops
 from pyinfra.context import ctx_inventory, ctx_state
 
 from operations import portainer, secret_rotation, ssh_forward
-from phoenix.secrets.catalog import ADMIN_PASSWORD
 from phoenix.secrets.store import SecretStore
+from phoenix.site.secret_names import ADMIN_PASSWORD
 from tests.contract.conftest import Start
 from tests.contract.docker_double import LOG_LINE
 from tests.contract.harness import PASSWORD, dial_tcp

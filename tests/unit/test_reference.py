@@ -225,7 +225,7 @@ def literal_secrets() -> Iterator[str]:
     """Where code asks a store of secrets for a name that it writes out itself."""
     for folder in ("deploys", "operations", "facts", "phoenix", "lab"):
         for file in (ROOT / folder).rglob("*.py"):
-            if file.name == "catalog.py":
+            if file == ROOT / "phoenix/site/secret_names.py":
                 continue
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.Constant) and node.value in NAMES:
@@ -235,5 +235,5 @@ def literal_secrets() -> Iterator[str]:
 NAMES = {use.name for use in catalog.PLATFORM}
 
 
-def test_names_of_secrets_stand_in_the_catalog_alone() -> None:
+def test_names_of_secrets_stand_in_one_module_alone() -> None:
     assert list(literal_secrets()) == []

@@ -1,0 +1,129 @@
+"""Whose each secret of a stack is: no stack names one of the platform or of another stack.
+
+A secret belongs to the stack that names it. One whose name begins with a stack's name and an
+underscore belongs to that stack, whoever else names it. Another stack gets it only where the owner
+lists that stack in `shared_secrets`; where no name tells the owner, each must list the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from phoenix.declaration.json_source import listed
+from phoenix.site.findings import Report
+from phoenix.site.secret_names import NEW, PLATFORM, is_secret_name
+
+
+@dataclass(frozen=True)
+class NamedSecret:
+    """One place of a stack's `phoenix.json` that names a secret; `name` is in lower case."""
+
+    stack: str
+    name: str
+    file: str
+    path: str
+
+
+@dataclass
+class StackSecrets:
+    """What the deployed stacks name, and what each of them shares.
+
+    Attributes:
+        stacks: names of all stacks that have a manifest.
+        shared: for each stack, its secrets (in lower case) and the stacks that may name them.
+    """
+
+    stacks: Iterable[str]
+    named: list[NamedSecret] = field(default_factory=list)
+    shared: dict[str, Mapping[str, frozenset[str]]] = field(default_factory=dict)
+
+    def share(self, stack: str, shared: Mapping[str, Iterable[str]]) -> None:
+        """Note what a stack's manifest says in `shared_secrets`."""
+        self.shared[stack] = {name.lower(): frozenset(to) for name, to in shared.items()}
+
+    def check(self, report: Report) -> None:
+        """Refuse each secret that is not its stack's to name.
+
+        Args:
+            report: where the findings go, each with the file and the path that names the secret.
+        """
+        users: dict[str, set[str]] = {}
+        for one in self.named:
+            users.setdefault(one.name, set()).add(one.stack)
+        prefixes = {f"{stack.lower().replace('-', '_')}_": stack for stack in self.stacks}
+        for one in dict.fromkeys(self.named):
+            if not is_secret_name(one.name):
+                report.error(
+                    one.file,
+                    one.path,
+                    f"{one.name[:80]!r} is not a secret's name",
+                    "use letters, digits and underscores, beginning with a letter",
+                )
+            elif (bare := one.name.removesuffix(NEW)) in PLATFORM:
+                report.error(
+                    one.file,
+                    one.path,
+                    f"secret {one.name.upper()} is the platform's, and no stack may have it: "
+                    f"whoever has the containers of {one.stack} would have {bare}",
+                    f"name a secret of the stack's own, as {_own_name(one)}",
+                )
+            else:
+                self._check_owner(one, users, prefixes, report)
+
+    def _check_owner(
+        self,
+        one: NamedSecret,
+        users: Mapping[str, set[str]],
+        prefixes: Mapping[str, str],
+        report: Report,
+    ) -> None:
+        owner = _owner(one.name, prefixes)
+        if owner == one.stack:
+            return
+        # NAME_new is what the next rotation of NAME takes: it is NAME's owner's.
+        same = users[one.name] | users.get(one.name.removesuffix(NEW), set())
+        others = [owner] if owner is not None else sorted(same - {one.stack})
+        refusing = [other for other in others if not self._may(one, other, by_name=owner == other)]
+        if not refusing:
+            return
+        sharing = f'"shared_secrets": {{"{one.name.upper()}": ["{one.stack}"]}}'
+        shown = listed(refusing[:5]) + (
+            f" and {more} more" if (more := len(refusing) - 5) > 0 else ""
+        )
+        if owner is None:
+            fix = (
+                f"name a secret of its own, as {_own_name(one)}; or, where one value is to be "
+                f"known to them all, write {sharing} in the phoenix.json of each of the others, "
+                f"and the others' names likewise in {one.file}"
+            )
+        else:
+            fix = (
+                f"name a secret of its own, as {_own_name(one)}; or have its owner share it: "
+                f"write {sharing} in stacks/{owner}/phoenix.json"
+            )
+        report.error(
+            one.file,
+            one.path,
+            f"secret {one.name.upper()} is that of stack {shown}, not shared with {one.stack}",
+            fix,
+        )
+
+    def _may(self, one: NamedSecret, other: str, *, by_name: bool) -> bool:
+        """Whether `other`, the owner by its name or not, shares the secret with `one`'s stack."""
+        shared = one.stack in self._shared_with(other, one.name)
+        return shared and (by_name or other in self._shared_with(one.stack, one.name))
+
+    def _shared_with(self, owner: str, name: str) -> frozenset[str]:
+        return self.shared.get(owner, {}).get(name, frozenset())
+
+
+def _owner(name: str, prefixes: Mapping[str, str]) -> str | None:
+    """The stack whose name the secret's begins with; of several the longest."""
+    ends = [position + 1 for position, letter in enumerate(name) if letter == "_"]
+    return next((prefixes[name[:end]] for end in reversed(ends) if name[:end] in prefixes), None)
+
+
+def _own_name(one: NamedSecret) -> str:
+    """A name that begins with the stack's: `CRM_DATABASE_PASS` for `DATABASE_PASS`."""
+    return f"{one.stack.replace('-', '_')}_{one.name}".upper()

@@ -1,0 +1,31 @@
+"""Names of secrets: the platform's own, and what may be a name."""
+
+from __future__ import annotations
+
+import re
+
+ADMIN_PASSWORD = "portainer_admin_password"  # noqa: S105 - a name
+AGENT_SECRET = "portainer_agent_secret"  # noqa: S105 - a name
+DASHBOARD_PASSWORD = "traefik_dashboard_password"  # noqa: S105 - a name
+CA_PASSWORD = "step_ca_password"  # noqa: S105 - a name
+PROXMOX_TOKEN = "proxmox_api_token"  # noqa: S105 - a name
+BACKUP_PASSPHRASE = "backup_passphrase"  # noqa: S105 - a name
+
+PLATFORM = (
+    ADMIN_PASSWORD,
+    AGENT_SECRET,
+    DASHBOARD_PASSWORD,
+    CA_PASSWORD,
+    PROXMOX_TOKEN,
+    BACKUP_PASSPHRASE,
+)
+"""Secrets that no stack may name."""
+NEW = "_new"
+"""NAME + NEW is a value that is given for the rotation of NAME."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether `name` can be the name of a secret; a declaration's is in lower case here."""
+    return bool(_NAME.match(name))
