@@ -23,7 +23,7 @@ from lab.image import pack
 from lab.progress import say
 from lab.settings import LABEL, ROOT, LabError
 from lab.state import LabState
-from phoenix.components.acme.config import CERTIFICATES
+from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.trust import ROOTS
 from phoenix.declaration.load import load_site
 from phoenix.site.model import Site

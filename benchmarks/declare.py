@@ -48,13 +48,13 @@ _ROOT = Path(__file__).parents[1]
 
 def steps(folder: Path) -> dict[str, float]:
     """CPU seconds of each step on the site in `folder`."""
-    from phoenix.components.dnsmasq.config import config as dnsmasq_config
-    from phoenix.components.traefik.config import dynamic_config
+    from phoenix.components.dnsmasq.dnsmasq_conf import config as dnsmasq_config
+    from phoenix.components.traefik.traefik_yml import dynamic_config
     from phoenix.declaration import positions
     from phoenix.declaration.load import LXC_FILE, load_site
     from phoenix.derived import certificates, dns, firewall, routes
     from phoenix.health.checks import checks
-    from phoenix.validation.validate import chain
+    from phoenix.validation.project import chain
 
     seconds: dict[str, float] = {}
 

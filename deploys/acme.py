@@ -4,9 +4,9 @@ from pyinfra import host
 
 from deploys.context import settings, site
 from phoenix import files
-from phoenix.components.acme import config as acme
+from phoenix.components.acme import phoenix_acme_conf as acme
 from phoenix.components.config_tree.tree import Tree, TreeFile
-from phoenix.components.step_ca.config import directory_url
+from phoenix.components.step_ca.authority import directory_url
 from phoenix.components.trust import ROOTS
 from phoenix.derived.certificates import HostCertificate, certificates
 from phoenix.shell import fill

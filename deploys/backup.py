@@ -16,8 +16,8 @@ from deploys.context import pinned_program, secrets, setting_errors, settings, s
 from operations import backup
 from phoenix.backup import BackupError
 from phoenix.backup.contents import CA_MEMBERS
-from phoenix.components.portainer.config import DATA_VOLUME, SERVER_UNIT
-from phoenix.components.step_ca.config import DIRECTORY, UNIT
+from phoenix.components.portainer.compose_files import DATA_VOLUME, SERVER_UNIT
+from phoenix.components.step_ca.authority import DIRECTORY, UNIT
 from phoenix.site.roles import guest_with
 
 with setting_errors():

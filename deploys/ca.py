@@ -1,7 +1,7 @@
 """How the CA's service is stopped and asked how it is, for the deploys that change it."""
 
 from deploys.context import site, site_host
-from phoenix.components.step_ca.config import DIRECTORY, UNIT
+from phoenix.components.step_ca.authority import DIRECTORY, UNIT
 from phoenix.derived import control_plane
 from phoenix.files import render
 

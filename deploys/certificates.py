@@ -4,7 +4,7 @@ from deploys import acme
 from operations.certificates import acme_certificate
 from operations.config_tree import config_tree
 from operations.packages import packages
-from phoenix.components.portainer.config import SERVER_UNIT
+from phoenix.components.portainer.compose_files import SERVER_UNIT
 from phoenix.shell import fill
 
 # Portainer reads its pair when it starts. Containers say by a label how they take a new one.

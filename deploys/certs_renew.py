@@ -9,7 +9,7 @@ from deploys import ca
 from deploys.context import setting_errors, settings, site
 from operations.certificates import renewed_now, restarted
 from phoenix.components.ca_rotation import certificates_of, check_renewal
-from phoenix.components.step_ca.config import UNIT
+from phoenix.components.step_ca.authority import UNIT
 
 with setting_errors():
     guest = check_renewal(site(), str(host.data.get("certs_renew")))

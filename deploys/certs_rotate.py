@@ -15,7 +15,7 @@ from deploys.context import setting_errors, settings, site
 from operations import rotation
 from operations.trust import root_trusted
 from phoenix.components.ca_rotation import check_setting
-from phoenix.components.step_ca.config import UNIT
+from phoenix.components.step_ca.authority import UNIT
 
 asked = host.data.get("certs_rotate")
 with setting_errors():

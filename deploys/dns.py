@@ -6,7 +6,7 @@ from deploys.context import setting_errors, settings, site
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
-from phoenix.components.dnsmasq import config as dnsmasq
+from phoenix.components.dnsmasq import dnsmasq_conf as dnsmasq
 from phoenix.derived.dns import records
 from phoenix.files import render
 from phoenix.shell import fill

@@ -6,7 +6,7 @@ from deploys.context import machine, settings, site
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
-from phoenix.components.docker.config import daemon_json
+from phoenix.components.docker.daemon_json import daemon_json
 from phoenix.files import render
 from phoenix.shell import fill
 

@@ -7,9 +7,9 @@ from deploys.context import settings, site
 from operations.certificates import acme_certificate, placeholder
 from operations.config_tree import config_tree
 from operations.packages import packages
-from phoenix.components.acme.config import WEBROOT
+from phoenix.components.acme.phoenix_acme_conf import WEBROOT
 from phoenix.components.config_tree.tree import Tree, TreeFile
-from phoenix.components.nginx import config as nginx
+from phoenix.components.nginx import nginx_conf as nginx
 from phoenix.files import text
 from phoenix.shell import fill
 

@@ -7,7 +7,7 @@ from operations import portainer, secret_rotation
 from operations.config_tree import config_tree
 from operations.images import images
 from operations.packages import packages
-from phoenix.components.portainer.config import agent_url
+from phoenix.components.portainer.compose_files import agent_url
 from phoenix.derived import control_plane
 from phoenix.site.roles import guest_with
 from phoenix.site.secret_names import ADMIN_PASSWORD

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deploys.context import secrets, settings, site, site_host
 from phoenix.components.config_tree.tree import Tree, TreeFile
-from phoenix.components.portainer.config import (
+from phoenix.components.portainer.compose_files import (
     AGENT_UNIT,
     DIRECTORY,
     SERVER_UNIT,

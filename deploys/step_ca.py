@@ -9,8 +9,8 @@ from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
-from phoenix.components.step_ca.config import DIRECTORY, UNIT, check_version, config
-from phoenix.components.step_ca.config import claims as claims_of
+from phoenix.components.step_ca.authority import DIRECTORY, UNIT, check_version, config
+from phoenix.components.step_ca.authority import claims as claims_of
 from phoenix.files import render
 from phoenix.site.secret_names import CA_PASSWORD
 

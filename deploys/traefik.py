@@ -9,7 +9,7 @@ from operations.certificates import acme_certificate
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
-from phoenix.components.traefik import config as traefik
+from phoenix.components.traefik import traefik_yml as traefik
 from phoenix.components.trust import ROOTS
 from phoenix.files import render
 from phoenix.secrets.store import htpasswd

@@ -11,7 +11,7 @@ from facts.host_fact import HostFact, asked
 from phoenix.backup.archive import BackupError
 from phoenix.backup.contents import IDENTITY_FILES, PORTAINER_KEY
 from phoenix.backup.restoring import PresentData, parse_present_data
-from phoenix.components.step_ca.config import DIRECTORY
+from phoenix.components.step_ca.authority import DIRECTORY
 from phoenix.shell import Script
 
 _CA = Script(

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from facts.command import script
 from facts.host_fact import HostFact, asked
-from phoenix.components.step_ca.config import DIRECTORY, CaState, StepCaError, parse_state
+from phoenix.components.step_ca.authority import DIRECTORY, CaState, StepCaError, parse_state
 from phoenix.shell import Script
 
 _SCRIPT = Script(

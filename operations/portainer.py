@@ -25,7 +25,7 @@ from operations.failure import locally
 from operations.operation import operation
 from operations.ssh_forward import dial_through
 from phoenix import portainer_api as api
-from phoenix.components.portainer.config import API_KEY_FILE
+from phoenix.components.portainer.compose_files import API_KEY_FILE
 from phoenix.portainer_api.setup import key_is_valid
 from phoenix.secrets.store import htpasswd
 from phoenix.shell import Script

@@ -28,7 +28,7 @@ from operations.host_state import ask, question
 from operations.operation import operation
 from operations.step_ca import shipped
 from operations.trust import certificate_authority, forget
-from phoenix.components.acme.config import CERTIFICATES
+from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.ca_rotation import (
     RotationError,
     beginning,
@@ -37,7 +37,7 @@ from phoenix.components.ca_rotation import (
     signer,
     unproven,
 )
-from phoenix.components.step_ca.config import DIRECTORY, Phase
+from phoenix.components.step_ca.authority import DIRECTORY, Phase
 from phoenix.components.trust import STORE, STORED
 from phoenix.components.x509 import parse_chain
 from phoenix.derived.endpoints import Endpoint, endpoints

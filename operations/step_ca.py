@@ -15,7 +15,7 @@ from operations.explain import log_reasons
 from operations.failure import refuse
 from operations.host_state import question, read
 from operations.operation import operation
-from phoenix.components.step_ca.config import DIRECTORY, faults
+from phoenix.components.step_ca.authority import DIRECTORY, faults
 from phoenix.files import text
 from phoenix.shell import Script
 from phoenix.site.model import Site

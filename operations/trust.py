@@ -18,7 +18,7 @@ from operations.explain import unknown_before_run
 from operations.failure import refuse
 from operations.host_state import question, read, read_of
 from operations.operation import operation
-from phoenix.components.step_ca.config import CaState, faults
+from phoenix.components.step_ca.authority import CaState, faults
 from phoenix.components.trust import STORE, stale_roots, tree
 from phoenix.components.x509 import CertificateInfo, parse_chain
 from phoenix.site.model import Site

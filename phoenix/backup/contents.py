@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from phoenix.backup.archive import Backup, BackupError
-from phoenix.components.step_ca.config import FILES
+from phoenix.components.step_ca.authority import FILES
 from phoenix.components.x509 import CertificateError, load_chain
 from phoenix.site.model import Site
 

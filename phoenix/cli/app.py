@@ -1,4 +1,4 @@
-"""The command `phoenix`: its verbs are in phoenix.cli.verbs, one module each."""
+"""The command `phoenix`: its verbs are in phoenix.cli.commands, one module each."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from phoenix.cli import exits
+from phoenix.cli.commands import LazyGroup, error_json, wants_json
 from phoenix.cli.exits import CommandError
-from phoenix.cli.verbs import LazyGroup, error_json, wants_json
 from phoenix.site.findings import ConfigError, NameLookupError, SettingError
 
 app = typer.Typer(

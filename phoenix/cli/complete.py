@@ -25,13 +25,13 @@ def _offered(
     context: typer.Context, incomplete: str, of: Sequence[Kind] | None = None
 ) -> list[str]:
     """Names of these kinds (None: all). A shell waits for this: no error, and no output."""
-    from phoenix.cli import declared
+    from phoenix.cli import offline
     from phoenix.derived.find import KINDS, completions
 
     inventory = Path(context.params.get("inventory") or DEFAULT_INVENTORY)
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         try:
-            return completions(declared.read(inventory).sound(), incomplete, of or KINDS)
+            return completions(offline.read(inventory).sound(), incomplete, of or KINDS)
         except (Exception, SystemExit):  # noqa: BLE001 - whatever an inventory's Python raises
             return []
 

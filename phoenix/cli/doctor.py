@@ -37,7 +37,7 @@ def doctor(
     Exit code: 0 all is well, 1 something is broken or could not be asked.
     """
     from phoenix.cli import output, project
-    from phoenix.cli.observing import observe
+    from phoenix.cli.observe_hosts import observe
     from phoenix.cli.reports.doctor import Report, print_report
     from phoenix.health import observation, paths
     from phoenix.health.diagnosis import Findings, diagnose

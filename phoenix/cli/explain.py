@@ -34,12 +34,12 @@ def explain(
 
     Exit code: 0 the name is explained, 1 nothing has that name (what would happen, and near names).
     """
-    from phoenix.cli import declared, output
+    from phoenix.cli import offline, output
     from phoenix.cli.reports.explain import Answer, line_of, print_explanation, print_unknown
-    from phoenix.explain.build import explain as explained
+    from phoenix.explain.explanation import explain as explained
     from phoenix.explain.model import UnknownName
 
-    project = declared.read(inventory)
+    project = offline.read(inventory)
     result = explained(project.sound(), name)
     if isinstance(result, UnknownName):
         answer = Answer(unknown=result)

@@ -44,10 +44,10 @@ def graph(
       phoenix graph -f html -o page.html    the picture with tables below it
       phoenix graph --json                  boxes and links, for a script
     """
-    from phoenix.cli import declared, output
+    from phoenix.cli import offline, output
     from phoenix.graph import html, mermaid, svg, topology
 
-    picture = topology.topology(declared.read(inventory).sound())
+    picture = topology.topology(offline.read(inventory).sound())
     writers = {Format.MERMAID: mermaid.mermaid, Format.SVG: svg.svg, Format.HTML: html.html}
     text = picture.model_dump_json(indent=2) + "\n" if as_json else writers[format](picture)
     if target is None:

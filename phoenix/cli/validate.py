@@ -28,9 +28,9 @@ def validate(
 
     Exit code: 0 nothing is wrong, 1 there are errors, 2 warnings with --strict.
     """
-    from phoenix.cli import declared, output
+    from phoenix.cli import offline, output
     from phoenix.cli.reports.validate import print_verdict, verdict_of
 
-    verdict = verdict_of(declared.read(inventory))
+    verdict = verdict_of(offline.read(inventory))
     output.emit(as_json, verdict, lambda console: print_verdict(console, verdict))
     raise typer.Exit(verdict.exit_code(strict=strict))

@@ -1,13 +1,13 @@
 """Replacing the CA's intermediate or root: what must hold before the next step.
 
-The state is on the CA's guest (`components.step_ca.config.CaState`): any run goes on from it.
+The state is on the CA's guest (`components.step_ca.authority.CaState`): any run goes on from it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from phoenix.components.step_ca.config import CaState, Rotation, faults
+from phoenix.components.step_ca.authority import CaState, Rotation, faults
 from phoenix.components.trust import family
 from phoenix.components.x509 import CertificateInfo, parse_chain
 from phoenix.derived.certificates import HostCertificate, certificates

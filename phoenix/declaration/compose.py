@@ -17,7 +17,7 @@ from phoenix.compose.interpolation import (
     RequiredVariableError,
     interpolate,
 )
-from phoenix.declaration.json_source import join
+from phoenix.declaration.json_errors import join
 from phoenix.site.findings import Report
 from phoenix.site.model import PublishedPort
 

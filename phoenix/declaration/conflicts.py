@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from phoenix.declaration.guests import Entry
-from phoenix.declaration.json_source import join
+from phoenix.declaration.json_errors import join
 from phoenix.declaration.order import DependencyCycleError, dependency_order
 from phoenix.derived import dns
 from phoenix.derived.certificates import certificates

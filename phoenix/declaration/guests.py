@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, Literal
 
-from phoenix.declaration.json_source import listed
-from phoenix.declaration.schema import (
+from phoenix.declaration.json_errors import listed
+from phoenix.declaration.json_keys import (
     FEATURES,
     FOREIGN_FEATURES,
     RawGuest,

@@ -9,8 +9,8 @@ from typing import Any
 
 from phoenix.declaration import conflicts, guests, services
 from phoenix.declaration.guests import Entry
-from phoenix.declaration.json_source import join, read_object, readdress, validate
-from phoenix.declaration.schema import RawLxc, RawLxcFile, RawSite, RawVm, RawVmFile
+from phoenix.declaration.json_errors import join, read_object, readdress, validate
+from phoenix.declaration.json_keys import RawLxc, RawLxcFile, RawSite, RawVm, RawVmFile
 from phoenix.declaration.stacks import StackCatalog
 from phoenix.site.findings import ConfigError, Report
 from phoenix.site.model import Host, Site, Source

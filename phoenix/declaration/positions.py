@@ -1,6 +1,6 @@
 """On which line of a file something is declared: JSON paths to line numbers.
 
-Paths are those of `phoenix.declaration.json_source.join`, as findings have them. A file that does
+Paths are those of `phoenix.declaration.json_errors.join`, as findings have them. A file that does
 not parse has no positions; who reads it for its content has already said why.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from phoenix.declaration.json_source import join
+from phoenix.declaration.json_errors import join
 
 _SPACE = re.compile(r"[ \t\n\r]*")  # RFC 8259, section 2
 _DECODER = json.JSONDecoder()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from phoenix.declaration.guests import Entry
-from phoenix.declaration.schema import RawService
+from phoenix.declaration.json_keys import RawService
 from phoenix.declaration.stacks import StackRoute
 from phoenix.site import ports
 from phoenix.site.findings import Report

@@ -2,7 +2,7 @@
 
 This model owns the defaults. A site's `group_data/*.py` and inventory data hold only what it
 changes (`phoenix.declaration.group_data`). `docs/reference.md` and the JSON Schema are made from
-it. Rules that need the site, or more than one setting, are in `phoenix.validation.settings`.
+it. Rules that need the site, or more than one setting, are in `phoenix.validation.setting_values`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
 from typing_extensions import TypedDict
 
 from phoenix.declaration import pins
-from phoenix.declaration.json_source import join
+from phoenix.declaration.json_errors import join
 from phoenix.declaration.pins import Pin
 from phoenix.site import duration
 from phoenix.site.findings import ConfigError, Finding, SettingError

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from phoenix.declaration.json_source import listed
+from phoenix.declaration.json_errors import listed
 from phoenix.site.findings import Report
 from phoenix.site.secret_names import NEW, PLATFORM, is_secret_name
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from phoenix.declaration import compose, traefik_labels
-from phoenix.declaration.json_source import listed, read_object, validate
-from phoenix.declaration.schema import RawEnvironment, RawRule, RawService, RawStack, RawStackRef
+from phoenix.declaration.json_errors import listed, read_object, validate
+from phoenix.declaration.json_keys import RawEnvironment, RawRule, RawService, RawStack, RawStackRef
 from phoenix.declaration.stack_secrets import NamedSecret, StackSecrets
 from phoenix.site.findings import Report
 from phoenix.site.model import Deployment, FirewallRule, Source, StackFile, Variable

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Set
 
 import yaml
 
-from phoenix.components.traefik.config import dynamic_config
+from phoenix.components.traefik.traefik_yml import dynamic_config
 from phoenix.derived import dns, firewall
 from phoenix.derived.certificates import certificates
 from phoenix.explain.model import Certificate, Flow, Gateway, Record, Router

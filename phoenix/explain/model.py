@@ -1,4 +1,4 @@
-"""The shapes of an explanation: what `phoenix.explain.build` finds out about one name."""
+"""The shapes of an explanation: what `phoenix.explain.explanation` finds out about one name."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Template
 
-from phoenix.components.portainer.config import AGENT_UNIT, SERVER_UNIT
+from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.health.checks import Check
 from phoenix.site.model import Frozen, Host, Site
 

@@ -12,10 +12,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from phoenix.components.acme.config import CERTIFICATES, TIMER
-from phoenix.components.portainer.config import AGENT_UNIT, API_KEY_FILE, SERVER_UNIT, agent_url
-from phoenix.components.step_ca.config import DIRECTORY
-from phoenix.components.traefik.config import LOCAL
+from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, TIMER
+from phoenix.components.portainer.compose_files import (
+    AGENT_UNIT,
+    API_KEY_FILE,
+    SERVER_UNIT,
+    agent_url,
+)
+from phoenix.components.step_ca.authority import DIRECTORY
+from phoenix.components.traefik.traefik_yml import LOCAL
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane, dns, home
 from phoenix.derived.certificates import certificates

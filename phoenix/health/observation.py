@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from phoenix.components.ca_rotation import certificates_of
-from phoenix.components.portainer.config import API_KEY_FILE
+from phoenix.components.portainer.compose_files import API_KEY_FILE
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
 from phoenix.derived.endpoints import Endpoint, endpoints

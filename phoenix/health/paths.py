@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from phoenix.components.portainer.config import AGENT_UNIT, SERVER_UNIT
+from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.derived import control_plane
 from phoenix.derived.components import Component
 from phoenix.derived.dns import DnsRecord

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from phoenix.components.acme.config import RENEW_FRACTION, TIMER
+from phoenix.components.acme.phoenix_acme_conf import RENEW_FRACTION, TIMER
 from phoenix.derived.certificates import certificates
 from phoenix.derived.routes import routes
 from phoenix.health import observation

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from phoenix.declaration.schema import RawLxcFile, RawStack, RawVmFile
+from phoenix.declaration.json_keys import RawLxcFile, RawStack, RawVmFile
 from phoenix.declaration.settings import PROXMOX, Settings
 
 FOLDER = Path("inventories/schema")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from phoenix.declaration import schema as shapes
+from phoenix.declaration import json_keys as shapes
 from phoenix.declaration import settings
 from phoenix.reference import json_schema
 from phoenix.secrets import catalog

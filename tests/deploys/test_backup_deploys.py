@@ -13,7 +13,7 @@ import pytest
 
 from operations import trust
 from phoenix import backup
-from phoenix.components.step_ca.config import FILES
+from phoenix.components.step_ca.authority import FILES
 from phoenix.declaration import inventory
 from phoenix.secrets.store import SecretStore
 from tests.deploys.recorder import ROOT, Run, run

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from phoenix.components.portainer.config import API_KEY_FILE
+from phoenix.components.portainer.compose_files import API_KEY_FILE
 from phoenix.components.trust import ROOTS
 from phoenix.derived.control_plane import portainer_url
 from phoenix.site.model import Deployment

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.components.nginx.config import ACCESS_LOG, REMOVED_HEADERS
+from phoenix.components.nginx.nginx_conf import ACCESS_LOG
+from phoenix.components.nginx.removed_headers import REMOVED_HEADERS
 from tests.integration.project import Project
 from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
 

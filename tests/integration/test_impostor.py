@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.components.acme.config import CERTIFICATES
+from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from tests.integration.project import deadline_factor
 from tests.integration.site_lab import SiteLab, seen
 

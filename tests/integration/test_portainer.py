@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.components.nginx.config import ACCESS_LOG
-from phoenix.components.portainer.config import API_KEY_FILE
+from phoenix.components.nginx.nginx_conf import ACCESS_LOG
+from phoenix.components.portainer.compose_files import API_KEY_FILE
 from phoenix.derived import control_plane
 from tests.integration.portainer_lab import ROOT_FILE, PortainerLab
 from tests.integration.site_lab import SiteLab, seen

@@ -74,7 +74,7 @@ def test_nginx_that_passes_its_check_but_does_not_load(site: SiteLab, variant: P
 )
 def test_bad_route(site: SiteLab, variant: Project, old: str, new: str, reason: str) -> None:
     before = site.unit("traefik"), current(site, "traefik", "traefik-routes")
-    variant.replace("phoenix/components/traefik/config.py", old, new)
+    variant.replace("phoenix/components/traefik/traefik_yml.py", old, new)
     run = variant.run("deploys/traefik.py")
     refused(run, reason, "nothing was changed")
     assert (site.unit("traefik"), current(site, "traefik", "traefik-routes")) == before
@@ -84,7 +84,7 @@ def test_bad_route(site: SiteLab, variant: Project, old: str, new: str, reason: 
 def test_bad_static_traefik_configuration(site: SiteLab, variant: Project) -> None:
     before = site.unit("traefik"), current(site, "traefik", "traefik")
     variant.replace(
-        "phoenix/components/traefik/config.py",
+        "phoenix/components/traefik/traefik_yml.py",
         '"checkNewVersion": False',
         '"chckNewVersion": False',
     )
@@ -96,7 +96,9 @@ def test_bad_static_traefik_configuration(site: SiteLab, variant: Project) -> No
 @pytest.mark.usefixtures("still_serving")
 def test_broken_dns_configuration(site: SiteLab, variant: Project) -> None:
     before = site.unit("hypervisor"), current(site, "hypervisor", "dns")
-    variant.replace("phoenix/components/dnsmasq/config.py", '"domain-needed"', '"domain-neded"')
+    variant.replace(
+        "phoenix/components/dnsmasq/dnsmasq_conf.py", '"domain-needed"', '"domain-neded"'
+    )
     run = variant.run("deploys/dns.py")
     refused(run, "bad option", "nothing was changed")
     assert (site.unit("hypervisor"), current(site, "hypervisor", "dns")) == before

@@ -105,7 +105,7 @@ def test_password_of_a_fresh_ca_leaks_nowhere(site: SiteLab, variant: Project) -
     directory = "/root/ca-of-a-test"
     planted = f"it-{secrets.token_hex(16)}"
     variant.replace(
-        "phoenix/components/step_ca/config.py",
+        "phoenix/components/step_ca/authority.py",
         'DIRECTORY = "/etc/step-ca"',
         f'DIRECTORY = "{directory}"',
     )

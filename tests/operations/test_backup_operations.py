@@ -20,7 +20,7 @@ from operations import restore
 from operations.config_tree import config_tree
 from phoenix.backup import Backup, PresentData, ca_identity, portainer_identity
 from phoenix.components.config_tree.tree import Tree, TreeFile, TreeState
-from phoenix.components.step_ca.config import CaState
+from phoenix.components.step_ca.authority import CaState
 from phoenix.secrets.store import SecretStore
 from phoenix.site.model import Site
 from tests.operations.test_tree_operations import Fixed, fixed

@@ -16,7 +16,7 @@ from pyinfra.api.state import StateStage
 from facts.certificates import AcmeState, CertificateFileState, ServedState
 from operations import rotation
 from phoenix.components.ca_rotation import certificates_of
-from phoenix.components.step_ca.config import CaState
+from phoenix.components.step_ca.authority import CaState
 from phoenix.components.x509 import parse_chain
 from phoenix.site.model import Site
 from tests.operations.test_tree_operations import Fixed, fixed

@@ -20,7 +20,7 @@ from operations.packages import packages
 from operations.step_ca import initialised
 from phoenix.components.artifacts import Artifact
 from phoenix.components.config_tree.tree import FileState, Tree, TreeFile, TreeState
-from phoenix.components.step_ca.config import CaState
+from phoenix.components.step_ca.authority import CaState
 from phoenix.components.trust import stale_roots
 from tests.unit.site_builder import minimal
 

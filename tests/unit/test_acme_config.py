@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.components.acme import config as acme
+from phoenix.components.acme import phoenix_acme_conf as acme
 from phoenix.derived.certificates import certificates
 from phoenix.derived.routes import gateway_names
 from tests.unit.site_builder import minimal

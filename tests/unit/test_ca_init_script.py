@@ -10,7 +10,7 @@ import pytest
 
 from facts.step_ca import CertificateAuthority
 from operations.step_ca import shipped
-from phoenix.components.step_ca.config import faults
+from phoenix.components.step_ca.authority import faults
 
 SCRIPT = shipped("init.sh").text
 PASSWORD = "planted-secret with blank"

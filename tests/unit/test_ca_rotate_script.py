@@ -11,7 +11,7 @@ import pytest
 
 from facts.step_ca import CertificateAuthority
 from operations.step_ca import shipped
-from phoenix.components.step_ca.config import CaState, faults
+from phoenix.components.step_ca.authority import CaState, faults
 from tests.unit.test_ca_init_script import initialise, openssl
 
 HURRYING_CLOCK = """#!/bin/sh

@@ -11,7 +11,7 @@ import pytest
 from phoenix.cli.reports.explain import Answer
 from phoenix.declaration.load import load_site
 from phoenix.derived.find import names, plain
-from phoenix.explain.build import explain
+from phoenix.explain.explanation import explain
 from phoenix.explain.model import Explanation, UnknownName
 from phoenix.site.model import Site
 from tests.unit.project_copy import ROOT, changed, phoenix

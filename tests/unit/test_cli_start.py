@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from phoenix.cli.verbs import VERBS
+from phoenix.cli.commands import VERBS
 from phoenix.declaration import group_data
 from phoenix.declaration.load import load_site
 from phoenix.site.findings import Report
@@ -116,7 +116,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         return original(folder, *values, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("phoenix.declaration.inventory.load_site", counted)
-    monkeypatch.setattr("phoenix.cli.declared.load_site", counted)
+    monkeypatch.setattr("phoenix.cli.offline.load_site", counted)
     return files_found
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.components.dnsmasq import config as dnsmasq
-from phoenix.components.step_ca.config import Claims
-from phoenix.components.step_ca.config import config as step_ca
-from phoenix.components.traefik import config as traefik
+from phoenix.components.dnsmasq import dnsmasq_conf as dnsmasq
+from phoenix.components.step_ca.authority import Claims
+from phoenix.components.step_ca.authority import config as step_ca
+from phoenix.components.traefik import traefik_yml as traefik
 from phoenix.derived import dns, firewall, routes
 from phoenix.derived.certificates import certificates
 from phoenix.derived.components import COMPONENTS, component, components_of, hosts_of, in_order

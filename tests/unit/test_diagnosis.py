@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.components.portainer.config import SERVER_UNIT
+from phoenix.components.portainer.compose_files import SERVER_UNIT
 from phoenix.derived.routes import routes
 from phoenix.health.checks import Check, Outcome, checks
 from phoenix.health.diagnosis import Diagnosis, Findings, diagnose

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from phoenix.components.dnsmasq import config as dnsmasq
+from phoenix.components.dnsmasq import dnsmasq_conf as dnsmasq
 from phoenix.derived.dns import records
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal

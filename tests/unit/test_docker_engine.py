@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.components.docker.config import daemon_json
+from phoenix.components.docker.daemon_json import daemon_json
 from tests.unit.site_builder import minimal
 
 

@@ -88,3 +88,13 @@ def test_every_package_is_in_the_picture() -> None:
     page = (ROOT / "docs/architecture.md").read_text()
     for path in (ROOT / "phoenix").glob("*.py"):
         assert path.name[0] == "_" or f"`{path.name}`" in page, path.name
+
+
+def test_each_task_names_one_file_that_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    section = text[text.index("## Where is it?") : text.index("## Releases")]
+    rows = re.findall(r"^\| ([A-Z][^|]+) \| (.+) \|$", section, re.M)
+    assert len(rows) == 10
+    for task, cell in rows:
+        (path,) = re.findall(r"`([^`]+)`", cell)
+        assert (ROOT / path).is_file(), f"{task}: {path}"

@@ -19,7 +19,7 @@ from phoenix.derived.find import (
     names,
     plain,
 )
-from phoenix.explain.build import explain
+from phoenix.explain.explanation import explain
 from phoenix.explain.model import Explanation
 from phoenix.health.paths import select
 from phoenix.site.findings import NameLookupError

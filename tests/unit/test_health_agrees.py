@@ -17,7 +17,7 @@ from phoenix.cli.reports.doctor import Report, print_report
 from phoenix.components.x509 import CertificateInfo
 from phoenix.declaration.load import load_site
 from phoenix.derived.endpoints import endpoints
-from phoenix.explain.build import explain
+from phoenix.explain.explanation import explain
 from phoenix.explain.model import Explanation
 from phoenix.health.checks import Check, Outcome, checks
 from phoenix.health.diagnosis import Diagnosis, Findings, diagnose

@@ -64,7 +64,7 @@ AGAINST = [
     ("phoenix/secrets/store.py", "phoenix.components.trust", "phoenix.secrets",
      "phoenix.components"),
     ("phoenix/proxmox/plan.py", "phoenix.health.checks", "phoenix.proxmox", "phoenix.health"),
-    ("phoenix/graph/svg.py", "phoenix.explain.build", "phoenix.graph", "phoenix.explain"),
+    ("phoenix/graph/svg.py", "phoenix.explain.explanation", "phoenix.graph", "phoenix.explain"),
     ("phoenix/files.py", "lab.settings", "phoenix", "lab"),
     ("phoenix/cli/app.py", "deploys.context", "phoenix", "deploys"),
     ("facts/home.py", "operations.refusal", "facts", "operations"),

@@ -16,16 +16,16 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from phoenix.components.nginx.config import nginx_config
-from phoenix.components.portainer.config import agent_compose, agent_url, server_compose
-from phoenix.components.step_ca.config import Claims, config, directory_url
-from phoenix.components.traefik.config import dynamic_config, static_config
-from phoenix.declaration.schema import RawService
+from phoenix.components.nginx.nginx_conf import nginx_config
+from phoenix.components.portainer.compose_files import agent_compose, agent_url, server_compose
+from phoenix.components.step_ca.authority import Claims, config, directory_url
+from phoenix.components.traefik.traefik_yml import dynamic_config, static_config
+from phoenix.declaration.json_keys import RawService
 from phoenix.derived import control_plane, dns, firewall
 from phoenix.derived.certificates import certificates
 from phoenix.derived.endpoints import endpoints
 from phoenix.derived.routes import gateway_names
-from phoenix.explain.build import explain
+from phoenix.explain.explanation import explain
 from phoenix.explain.model import Backend, Explanation
 from phoenix.graph.topology import topology
 from phoenix.health import paths

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from phoenix.components.portainer.config import (
+from phoenix.components.portainer.compose_files import (
     agent_compose,
     agent_url,
     server_compose,

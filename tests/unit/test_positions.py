@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoenix.declaration.json_source import join
+from phoenix.declaration.json_errors import join
 from phoenix.declaration.positions import json_offsets, line_of, lines
 
 # Keys without the characters of paths, so that each path has one meaning.

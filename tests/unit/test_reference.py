@@ -12,9 +12,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, TypeAdapter
 
-from phoenix.declaration import schema as shapes
+from phoenix.declaration import json_keys as shapes
 from phoenix.declaration import settings
-from phoenix.declaration.json_source import validate
+from phoenix.declaration.json_errors import validate
 from phoenix.reference import json_schema, markdown
 from phoenix.secrets import catalog
 from phoenix.site.findings import Report

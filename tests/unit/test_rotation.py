@@ -16,7 +16,7 @@ from phoenix.components.ca_rotation import (
     next_name,
     unproven,
 )
-from phoenix.components.step_ca.config import CaState, faults
+from phoenix.components.step_ca.authority import CaState, faults
 from phoenix.derived.endpoints import endpoints
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from phoenix.components.acme.config import RENEW_FRACTION
+from phoenix.components.acme.phoenix_acme_conf import RENEW_FRACTION
 from phoenix.derived.endpoints import Endpoint
 from phoenix.health import observation
 from phoenix.health.checks import Check

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from phoenix.components.step_ca.config import (
+from phoenix.components.step_ca.authority import (
     CaState,
     Claims,
     StepCaError,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from phoenix.components.traefik import config as traefik
+from phoenix.components.traefik import traefik_yml as traefik
 from phoenix.components.trust import ROOTS
 from phoenix.derived.routes import gateway_names
 from phoenix.site.model import Site

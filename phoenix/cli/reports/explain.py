@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from phoenix.cli.declared import Declared
+from phoenix.cli.offline import Declared
 from phoenix.declaration import positions
 from phoenix.explain.model import Backend, Certificate, Explanation, Gateway, Router, UnknownName
 from phoenix.site.model import Source

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from phoenix.cli import output, project, tables
-from phoenix.cli.observing import observe
+from phoenix.cli.observe_hosts import observe
 from phoenix.cli.reports.doctor import print_cause
 from phoenix.cli.reports.plan import changes_of
 from phoenix.health import observation, paths

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.text import Text
 
 from phoenix.cli import exits, output
-from phoenix.cli.declared import Declared
+from phoenix.cli.offline import Declared
 from phoenix.declaration import inventory as inventories
 from phoenix.declaration import positions
 from phoenix.secrets.store import SecretStore
 from phoenix.site.findings import Finding
-from phoenix.validation import validate as validation
+from phoenix.validation import project as validation
 
 _STYLES = {"error": "bold red", "warning": "yellow"}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from phoenix.components.acme.config import CERTIFICATES
+from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.site.model import Service
 
 DIRECTORY = "/etc/phoenix/portainer"

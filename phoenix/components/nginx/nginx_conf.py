@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 
-from phoenix.components.acme.config import CERTIFICATES, WEBROOT
+from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, WEBROOT
+from phoenix.components.nginx.removed_headers import REMOVED_HEADERS
 from phoenix.components.trust import ROOTS
 from phoenix.derived.routes import gateway_names
 from phoenix.files import render
@@ -19,37 +20,6 @@ ACCESS_LOG = "/var/log/nginx/access.log"
 """JSON, one request a line: the one access log of a request on its way to a backend."""
 STATUS = "127.0.0.1:8082"
 """For checks made on the guest: `/generation` and `/status`."""
-
-REMOVED_HEADERS = (
-    # Who a user is: a backend believes it of its proxy.
-    "Remote-User",
-    "X-Remote-User",
-    "X-Forwarded-User",
-    "X-Forwarded-Groups",
-    "X-Forwarded-Email",
-    "X-Forwarded-Preferred-Username",
-    "X-Forwarded-Access-Token",
-    "X-Forwarded-Tls-Client-Cert",
-    "X-Forwarded-Tls-Client-Cert-Info",
-    # Where a client is: the gateway tells it in X-Forwarded-For and X-Real-IP.
-    "Forwarded",
-    "True-Client-IP",
-    "Client-IP",
-    "X-Client-IP",
-    "CF-Connecting-IP",
-    # What was asked for: a backend that believes it checks one path and serves another.
-    "X-Forwarded-Method",
-    "X-Forwarded-Prefix",
-    "X-Forwarded-Server",
-    "X-Forwarded-Uri",
-    "X-Original-Method",
-    "X-Original-URL",
-    "X-Rewrite-URL",
-    # Becomes the variable HTTP_PROXY of a CGI program (https://httpoxy.org/).
-    "Proxy",
-)
-"""Request headers that only a proxy sets. The gateway sets none of them and takes them off a
-client's request (RFC 7239, section 8.1)."""
 
 
 def nginx_config(

@@ -14,7 +14,7 @@ from phoenix.declaration.settings import FOLDER, near
 from phoenix.site.findings import Finding, Report
 from phoenix.site.model import Site
 from phoenix.site.roles import SINGLE_ROLES, RoleError, guest_with
-from phoenix.validation.settings import Find, check, check_secrets
+from phoenix.validation.setting_values import Find, check, check_secrets
 
 
 def settings(

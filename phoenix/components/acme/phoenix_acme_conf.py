@@ -29,7 +29,7 @@ def configuration(
     """The certificate's /etc/phoenix/acme/NAME.conf.
 
     Args:
-        wanted: its names and how the guest proves them to the CA.
+        certificate: its names and how the guest proves them to the CA.
         directory: URL of the ACME directory.
         root: path of the file with the trusted roots on the guest.
         owner: the user that the private key belongs to, and who alone may read it.

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from phoenix.components.acme.config import CERTIFICATES
+from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.trust import ROOTS
 from phoenix.derived.routes import Route, routes
 from phoenix.site.model import Site

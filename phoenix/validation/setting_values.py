@@ -14,10 +14,10 @@ from pydantic import SecretStr
 
 from phoenix.components import artifacts
 from phoenix.components import stack as deployment
-from phoenix.components.acme import config as acme
-from phoenix.components.dnsmasq import config as dnsmasq
-from phoenix.components.step_ca import config as ca
-from phoenix.components.traefik import config as traefik
+from phoenix.components.acme import phoenix_acme_conf as acme
+from phoenix.components.dnsmasq import dnsmasq_conf as dnsmasq
+from phoenix.components.step_ca import authority as ca
+from phoenix.components.traefik import traefik_yml as traefik
 from phoenix.declaration import compose
 from phoenix.declaration.settings import FOLDER, ImageArchive, Settings, near
 from phoenix.derived import dns
