@@ -17,13 +17,13 @@ from phoenix.shell import Script
 
 @cache
 def _script() -> Script:
-    return Script("probe", text("health/probe.sh"))
+    return Script("checks", text("health/checks.sh"))
 
 
 class Checks(HostFact[list[str]]):
     """The fault of each check, empty where there is none; one round trip for all `checks`.
 
-    A check is the name of a function of `probe.sh` and its arguments, separated by tabs. Raises
+    A check is the name of a function of `checks.sh` and its arguments, separated by tabs. Raises
     FactProcessError when the host prints anything but one line per check, in order.
     """
 

@@ -47,7 +47,9 @@ class Declared:
             CommandError: the declaration is faulty; the text holds all errors.
         """
         if self.site is None:
-            raise CommandError(f"{self.error}\n`phoenix validate` says the same with line numbers")
+            raise CommandError(
+                f"{self.error}\n`phoenix validate` shows the same errors with line numbers"
+            )
         return self.site
 
     def file(self, label: str) -> Path:

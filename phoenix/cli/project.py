@@ -94,7 +94,7 @@ class Project:
             self._settings_report.raise_errors()
             return group_data.checked(host)
         except ConfigError as error:
-            raise CommandError(f"{error}\n`phoenix validate` says all that is wrong") from None
+            raise CommandError(f"{error}\n`phoenix validate` lists all errors") from None
 
     def print_warnings(self) -> None:
         """Say on standard error what is ignored: of the declaration, and settings nothing reads."""

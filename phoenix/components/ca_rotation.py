@@ -33,7 +33,7 @@ def check_setting(setting: object) -> None:
     if setting not in CHOICES:
         raise RotationError(
             f"setting certs_rotate is {setting!r}: write --data certs_rotate=root, "
-            "intermediate, or continue (go on with what was begun, and begin nothing)"
+            "intermediate, or continue (finish an interrupted rotation, and start none)"
         )
 
 
@@ -59,7 +59,7 @@ def beginning(step: str, ca: CaState) -> Rotation:
     if step == "intermediate" and "secrets/root_ca_key" not in ca.modes:
         raise RotationError(
             "the root's key signs the next intermediate, and is not on the CA's guest: put it back "
-            "as /etc/step-ca/secrets/root_ca_key (mode 0600, owner root), and take it away after"
+            "as /etc/step-ca/secrets/root_ca_key (mode 0600, owner root), and remove it afterwards"
         )
     return "root" if step == "root" else "intermediate"
 

@@ -63,7 +63,7 @@ def check_prune(project: str, host: Host) -> None:
     if project in {stack.project for stack in host.docker_stacks}:
         raise DeploymentError(
             f"setting stacks_prune names {project}, which {host.name} declares in its "
-            "docker_stacks: take it out of one of the two"
+            "docker_stacks: remove it from one of the two"
         )
 
 

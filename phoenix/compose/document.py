@@ -144,7 +144,7 @@ def parse(text: str) -> dict[str, Any]:
             Problem("", f"has a value that cannot be read: {error}", "correct it")
         ) from None
     if not isinstance(data, dict):
-        raise ComposeFileError(Problem("", "holds no mapping", "write services: {NAME: {...}}"))
+        raise ComposeFileError(Problem("", "is not a mapping", "write services: {NAME: {...}}"))
     return data
 
 
@@ -185,11 +185,11 @@ _SERVICE_KEYS: dict[str, tuple[tuple[type, ...], str]] = {
 def _shape(data: dict[str, Any]) -> Iterator[Problem]:
     for key in ("volumes", "networks", "configs", "secrets"):
         if not isinstance(data.get(key) or {}, dict):
-            yield Problem(key, "is no mapping", f"write {key}: {{NAME: {{}}}}")
+            yield Problem(key, "is not a mapping", f"write {key}: {{NAME: {{}}}}")
     for name, service in data["services"].items():
         place = f"services.{name}"
         if not isinstance(service, dict):
-            yield Problem(place, "is no mapping", "write image: and what else the service needs")
+            yield Problem(place, "is not a mapping", "write image: and what else the service needs")
             continue
         for key, (types, fix) in _SERVICE_KEYS.items():
             if key in service and not isinstance(service[key], types):
@@ -211,7 +211,7 @@ def _short(value: Any) -> str:
 
 def _too_deep(path: str) -> ComposeFileError:
     return ComposeFileError(
-        Problem(path, f"is nested deeper than {MAX_DEPTH} levels", "write it flatter")
+        Problem(path, f"is nested deeper than {MAX_DEPTH} levels", "nest it less deeply")
     )
 
 
@@ -237,7 +237,7 @@ def _check_nodes(root: yaml.Node) -> None:
             result = measured[id(node)]
             if result is None:
                 raise ComposeFileError(
-                    Problem(path, "is an anchor that holds itself", "write out what is meant")
+                    Problem(path, "is an anchor that contains itself", "write the values out")
                 )
             return result
         measured[id(node)] = None
@@ -272,10 +272,10 @@ def _children(node: yaml.Node, path: str) -> Iterator[tuple[str, yaml.Node]]:
             if not merge and key.tag != "tag:yaml.org,2002:str":
                 text = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
                 raise ComposeFileError(
-                    Problem(path, f"has a key that is no string: {text[:60]}", "quote the key")
+                    Problem(path, f"has a key that is not a string: {text[:60]}", "quote the key")
                 )
             inner = f"{path}.{key.value}" if path else str(key.value)
             if key.value in names:
-                raise ComposeFileError(Problem(inner, "the key is given twice", "keep one"))
+                raise ComposeFileError(Problem(inner, "the key appears twice", "keep one"))
             names.add(key.value)
             yield inner, child

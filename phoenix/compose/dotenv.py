@@ -57,7 +57,7 @@ def parse(text: str, outer: Mapping[str, str] = _NOTHING) -> dict[str, str]:
         name = match[0].rstrip() if match else ""
         at = match.end() if match else at
         if not all(c.isalpha() or c.isnumeric() or c in "_.-[]" for c in name):
-            raise _refused(text, start, f"{name!r} is no variable name")
+            raise _refused(text, start, f"{name!r} is not a variable name")
         if text[at : at + 1] in ("", "\n"):
             if name in outer and at < len(text):  # compose-go asks for the line break
                 values[name] = outer[name]

@@ -198,7 +198,7 @@ def _entry(
         return []  # reported by check_variables
     match = _SHORT_PORT.match(text)
     if not match:
-        report.error(label, path, f"{text[:80]!r} is no port mapping", 'write "HOST:CONTAINER"')
+        report.error(label, path, f"{text[:80]!r} is not a port mapping", 'write "HOST:CONTAINER"')
         return []
     host_ports = _span(match["host"] or match["container"])
     container_ports = _span(match["container"])
@@ -206,7 +206,7 @@ def _entry(
         report.error(
             label,
             path,
-            f"{text[:80]!r} maps ports that do not fit",
+            f"{text[:80]!r} maps ports out of range, or ranges of different lengths",
             "use ports up to 65535, and ranges of one length",
         )
         return []

@@ -113,7 +113,7 @@ def _nameservers(entry: Entry, report: Report) -> tuple[IPv4Address, ...]:
         except ValueError:
             report.error(
                 *entry.at(f"network_config.{key}"),
-                f"{text!r} is no IPv4 address",
+                f"{text!r} is not an IPv4 address",
                 'write addresses as "10.0.0.13"',
             )
     return tuple(addresses)
@@ -204,14 +204,14 @@ def _check_name(entry: Entry, report: Report) -> bool:
     if not LABEL.match(entry.label):
         report.error(
             *where,
-            f"{entry.raw.name!r} is no host name label (RFC 1123)",
+            f"{entry.raw.name!r} is not a host name label (RFC 1123)",
             "use 1 to 63 letters, digits and inner hyphens",
         )
         return False
     if "." in entry.raw.name:
         report.warn(
             *where,
-            f"{entry.raw.name!r} is no single label; the host is called {entry.label!r}",
+            f"{entry.raw.name!r} is not a single label; the host is called {entry.label!r}",
             f"write {entry.label!r}",
         )
     return True
@@ -245,7 +245,7 @@ def _check_volumes(entry: Entry, report: Report) -> None:
             _ = IPv4Address(raw.server) if raw.server else None
         except ValueError:
             report.error(
-                file, f"{path}.server", f"{raw.server!r} is no IPv4 address", "write an address"
+                file, f"{path}.server", f"{raw.server!r} is not an IPv4 address", "write an address"
             )
             continue
         if raw.type == "nfs":
@@ -265,7 +265,7 @@ def _dns_records(entry: Entry, domain: str, report: Report) -> tuple[ExtraRecord
         name = raw.hostname if "." in raw.hostname else f"{raw.hostname}.{domain}"
         if not is_name(name) or not in_zone(name, domain):
             report.error(
-                file, f"{path}.hostname", f"{raw.hostname!r} is no name in {domain}",
+                file, f"{path}.hostname", f"{raw.hostname!r} is not a name in {domain}",
                 "use a lower-case label",
             )  # fmt: skip
         elif raw.ip.prefixlen != 32:

@@ -34,7 +34,7 @@ def _object(pairs: list[tuple[str, Any]]) -> _Object:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number (RFC 8259, section 6)")
+    raise ValueError(f"{name} is not a JSON number (RFC 8259, section 6)")
 
 
 def join(path: str, *steps: str | int) -> str:
@@ -71,13 +71,13 @@ def read_object(file: Path, label: str, report: Report) -> dict[str, Any] | None
         )
         return None
     except RecursionError:
-        report.error(label, "", "is nested too deeply to be read", "write it flatter")
+        report.error(label, "", "is nested too deeply to be read", "nest it less deeply")
         return None
     except ValueError as error:  # an integer of more digits than Python reads, or NaN
         report.error(label, "", f"has a number that cannot be read: {error}", "correct the number")
         return None
     if not isinstance(data, dict):
-        report.error(label, "", "holds no JSON object", "write one object: { ... }")
+        report.error(label, "", "is not a JSON object", "write one object: { ... }")
         return None
     _report_repeated(data, label, "", report)
     return data
@@ -87,7 +87,7 @@ def _report_repeated(value: Any, label: str, path: str, report: Report) -> None:
     if isinstance(value, _Object):
         for key in value.repeated:
             report.error(
-                label, join(path, key), "the key is given twice", "keep one, or use another key"
+                label, join(path, key), "the key appears twice", "keep one, or use another key"
             )
         for key, item in value.items():
             _report_repeated(item, label, join(path, key), report)

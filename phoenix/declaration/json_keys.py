@@ -45,7 +45,9 @@ def _interface(value: Any) -> Any:
             return IPv4Interface(value)
     except (TypeError, ValueError):
         pass
-    raise _problem(f"{value!r} is no IPv4 address with prefix length", 'write it as "10.0.0.5/24"')
+    raise _problem(
+        f"{value!r} is not an IPv4 address with prefix length", 'write it as "10.0.0.5/24"'
+    )
 
 
 def _mac(value: Any) -> Any:
@@ -61,7 +63,7 @@ def _network(value: Any) -> Any:
         return IPv4Network(value, strict=False)
     except (TypeError, ValueError) as error:
         raise _problem(
-            f"{value!r} is no IPv4 address or network", 'write "10.0.0.5" or "10.0.0.0/24"'
+            f"{value!r} is not an IPv4 address or network", 'write "10.0.0.5" or "10.0.0.0/24"'
         ) from error
 
 
@@ -77,7 +79,7 @@ def _label(value: Any) -> Any:
     if isinstance(value, str) and LABEL.match(value):
         return value
     raise _problem(
-        f"{value!r} is no host name label (RFC 1123)",
+        f"{value!r} is not a host name label (RFC 1123)",
         "use 1 to 63 lower-case letters, digits and inner hyphens",
     )
 

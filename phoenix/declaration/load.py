@@ -138,7 +138,7 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network]:
     config, path = raw.hypervisor, "site.hypervisor"
     if not is_name(raw.domain) or "." not in raw.domain:
         report.error(
-            LXC_FILE, "site.domain", f"{raw.domain!r} is no domain name",
+            LXC_FILE, "site.domain", f"{raw.domain!r} is not a domain name",
             "write a lower-case DNS name with a dot, as internal.example.com",
         )  # fmt: skip
     interface = config.ip
@@ -149,7 +149,7 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network]:
     gateway = config.gateway.network_address
     if gateway not in network or gateway == interface.ip:
         report.error(
-            LXC_FILE, f"{path}.gateway", f"{gateway} is no other address of {network}",
+            LXC_FILE, f"{path}.gateway", f"{gateway} is not a usable router address of {network}",
             "write the router's address in that network",
         )  # fmt: skip
     if interface.ip in (network.network_address, network.broadcast_address):
@@ -203,7 +203,7 @@ def _lxc_entries(top: RawLxcFile, move: Callable[[Any], Any], report: Report) ->
         path = join("lxc_configs", key)
         vmid = _id(key)
         if vmid is None:
-            report.error(LXC_FILE, path, f"{key!r} is no guest id", "use a number from 100 up")
+            report.error(LXC_FILE, path, f"{key!r} is not a guest id", "use a number from 100 up")
         raw = validate(RawLxc, move(data), LXC_FILE, path, report)
         if raw and vmid is not None:
             entries.append(Entry(vmid, "lxc", raw, Source(file=LXC_FILE, path=path)))

@@ -114,7 +114,7 @@ def _check_fixed(
             report.error(
                 source.file,
                 f"{source.path}.{key}",
-                f"{value!r} cannot be: {what} always has {fixed_value!r}",
+                f"{value!r} is not possible: {what} always has {fixed_value!r}",
                 f"write {fixed_value!r}, or remove the key",
             )
 
@@ -169,7 +169,7 @@ def _backend(
         report.error(
             source.file,
             f"{source.path}.server_name",
-            f"{server_name!r} is no host name",
+            f"{server_name!r} is not a host name",
             f"write a lower-case DNS name, or leave it out for {host.fqdn}",
         )
         return None
@@ -240,7 +240,7 @@ def _ca(host: Host, raw: RawService | None, domain: str, report: Report) -> Serv
             report.error(
                 source.file,
                 f"{source.path}.port",
-                f"{service.port} cannot be: the CA runs without the privilege to listen below "
+                f"{service.port} is not possible: the CA has no privilege to listen below "
                 f"{ports.UNPRIVILEGED}",
                 f"write a port from {ports.UNPRIVILEGED} up, such as {ports.CA}",
             )
@@ -286,7 +286,7 @@ def _agent(
     if not LABEL.match(label) or label in _RESERVED.keys() - {AGENT}:
         report.error(
             *entry.at("portainer_agent_hostname"),
-            f"{label!r} is no free label in {domain}",
+            f"{label!r} is not a free label in {domain}",
             f'write "{AGENT}.{domain}", or leave it out',
         )
         return None

@@ -124,7 +124,7 @@ class StackCatalog:
             report.error(
                 label,
                 path,
-                f"{name[:80]!r} is no name of an environment",
+                f"{name[:80]!r} is not an environment name",
                 "use letters, digits, dots, underscores and inner hyphens",
             )
             return None
@@ -311,7 +311,7 @@ def _check_files(raw: RawEnvironment, folder: Path, label: str, path: str, repor
             report.error(
                 label,
                 f"{where}.destination_in_container",
-                f"{file.destination_in_container!r} is no absolute path",
+                f"{file.destination_in_container!r} is not an absolute path",
                 "write the whole path in the container, beginning with /",
             )
 
@@ -329,7 +329,7 @@ def _check_variables(raw: RawEnvironment, label: str, path: str, report: Report)
     for position, variable in enumerate(raw.variables):
         here = f"{path}.variables[{position}]"
         if variable.name in names:
-            report.error(label, here, f"variable {variable.name} is given twice", "keep one")
+            report.error(label, here, f"variable {variable.name} appears twice", "keep one")
         names.add(variable.name)
         if (variable.value is None) == (variable.secret is None):
             report.error(

@@ -142,19 +142,19 @@ ADVICE: Mapping[str, _Template] = {
         ),
     ),
 }
-"""By probe; and for the operator's own way in."""
+"""By function of `checks.sh`; `reach` is the operator's own way in."""
 
 
 def likely_fix(site: Site, check: Check) -> Fix:
     """What is likely to fix the fault that a check found.
 
     Raises:
-        KeyError: there is no advice for its probe.
+        KeyError: there is no advice for its function.
     """
     if check.layer == "reach":
         template = ADVICE[_HYPERVISOR if check.host == site.hypervisor.name else _GUEST]
     else:
-        template = ADVICE[check.probe]
+        template = ADVICE[check.function]
     values = _values(site, check)
     return Fix(
         advice=Template(template.advice).substitute(values),

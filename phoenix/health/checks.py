@@ -1,8 +1,8 @@
 """What must hold for a request to arrive: checks by layer, each made by the guest concerned.
 
-All of them come from the Site, as the configuration does, so that nothing is configured and not
-checked. A check is one call of a function of `phoenix/health/probe.sh` on one host. It carries what
-it is about in fields of its own; its title is for people, and nothing reads it.
+All of them come from the Site, as the configuration does, so nothing is configured and not checked.
+A check is one call of a function of `phoenix/health/checks.sh` on one host. Its fields say what it
+is about. Its title is for people, and nothing reads it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Check:
         host: Name of the host that makes it.
         layer: See `LAYERS`.
         hop: What is checked, in a few words for people.
-        command: A function of `probe.sh` and its arguments; empty for the layer `reach`.
+        command: A function of `checks.sh` and its arguments; empty for the layer `reach`.
         target: Name of the host that it is about.
         port: TCP port of that host.
         unit: systemd unit.
@@ -78,8 +78,8 @@ class Check:
     stack: str = ""
 
     @property
-    def probe(self) -> str:
-        """The function of `probe.sh`; empty for the layer `reach`."""
+    def function(self) -> str:
+        """The function of `checks.sh`; empty for the layer `reach`."""
         return self.command[0] if self.command else ""
 
     @property
@@ -195,10 +195,10 @@ def _connections(site: Site) -> Iterator[Check]:
 
 def _port(
     source: Host, hop: str, target: Host, port: int, *,
-    name: str = "", service: str = "", endpoint: str = "", probe: str = "port_answers",
+    name: str = "", service: str = "", endpoint: str = "", function: str = "port_answers",
 ) -> Check:  # fmt: skip
     return Check(
-        *(source.name, "tcp", hop, (probe, str(target.address), str(port))),
+        *(source.name, "tcp", hop, (function, str(target.address), str(port))),
         target=target.name, port=port, name=name, service=service, endpoint=endpoint,
     )  # fmt: skip
 
@@ -315,5 +315,5 @@ def _agent(site: Site, server: Host, agent: Host) -> Iterator[Check]:
     )  # fmt: skip
     hop = f"the agent on {agent.name}"
     yield _port(
-        *(site.hypervisor, hop, agent, service.port), endpoint=endpoint, probe="port_is_shut"
+        *(site.hypervisor, hop, agent, service.port), endpoint=endpoint, function="port_is_shut"
     )

@@ -236,5 +236,5 @@ def _sameness(outcome: Outcome) -> tuple[str, str, str]:
     """
     check = outcome.check
     if check.layer in ("reach", "service"):
-        return check.layer, check.probe, check.title
-    return check.layer, check.probe, outcome.fault
+        return check.layer, check.function, check.title
+    return check.layer, check.function, outcome.fault

@@ -186,7 +186,7 @@ def concerning(site: Site, meaning: Meaning) -> tuple[CheckedPath, ...]:
 
 def _through(site: Site, component: Component, path: CheckedPath) -> bool:
     if component.name == "stacks":
-        return any(check.probe == "containers_are_well" for check in path.checks)
+        return any(check.function == "containers_are_well" for check in path.checks)
     units = {unit for unit, name in COMPONENTS.items() if name == component.name}
     if units:
         return any(check.unit in units for check in path.checks)
@@ -194,7 +194,7 @@ def _through(site: Site, component: Component, path: CheckedPath) -> bool:
 
 
 def _resolves(check: Check, name: str) -> bool:
-    return check.probe == "names_resolve" and check.name == name
+    return check.function == "names_resolve" and check.name == name
 
 
 def _checks_of(hops: Iterable[Hop]) -> tuple[Check, ...]:
@@ -204,7 +204,7 @@ def _checks_of(hops: Iterable[Hop]) -> tuple[Check, ...]:
 class _Checks:
     """The site's checks, found by what they are about."""
 
-    _FIELDS = ("probe", "host", "target", "unit", "name", "service", "certificate", "endpoint",
+    _FIELDS = ("function", "host", "target", "unit", "name", "service", "certificate", "endpoint",
                "stack")  # fmt: skip
 
     def __init__(self, every: Sequence[Check]) -> None:
@@ -213,15 +213,16 @@ class _Checks:
             for field in self._FIELDS:
                 self._by_field[field, getattr(check, field)].append(check)
 
-    def __call__(self, probe: str, **fields: object) -> tuple[Check, ...]:
-        """Those of one probe whose fields have these values, in the order of `checks`."""
+    def __call__(self, function: str, **fields: object) -> tuple[Check, ...]:
+        """Those of one function whose fields have these values, in the order of `checks`."""
         shortest = min(
-            (self._by_field.get(item, []) for item in (("probe", probe), *fields.items())), key=len
+            (self._by_field.get(item, []) for item in (("function", function), *fields.items())),
+            key=len,
         )
         return tuple(
             check
             for check in shortest
-            if check.probe == probe
+            if check.function == function
             and all(getattr(check, field) == value for field, value in fields.items())
         )
 
@@ -233,8 +234,8 @@ class _Checks:
         """One connection: TCP, certificate, TLS; `fields` say which of those between the two."""
         return tuple(
             check
-            for probe in ("port_answers", "served_is_fresh", "tls_verifies")
-            for check in self(probe, host=source.name, target=target.name, **fields)
+            for function in ("port_answers", "served_is_fresh", "tls_verifies")
+            for check in self(function, host=source.name, target=target.name, **fields)
         )
 
     def certificate(self, host: Host, port: int) -> tuple[Check, ...]:
@@ -445,8 +446,8 @@ def _guards(_: Site, find: _Checks) -> Iterator[CheckedPath]:
         "docker_has_no_port": "Docker's API on {target}",
         "keys_are_private": "keys on {target}",
     }
-    for probe, words in what.items():
-        for check in find(probe):
+    for function, words in what.items():
+        for check in find(function):
             name = words.format(target=check.target, host=check.host)
             yield CheckedPath("guard", name, (Hop(check.host, check.target, check.hop, (check,)),))
 

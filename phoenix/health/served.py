@@ -72,6 +72,6 @@ def askers(site: Site) -> dict[Endpoint, str]:
     """
     first: dict[tuple[str, int], str] = {}
     for check in checks(site):
-        if check.probe == "served_is_fresh":
+        if check.function == "served_is_fresh":
             first.setdefault((check.target, check.port), check.host)
     return {end: first[end.host.name, end.port] for end in endpoints(site)}

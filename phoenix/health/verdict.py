@@ -39,7 +39,5 @@ def verdict(diagnosis: Diagnosis, outcomes: Sequence[Outcome], failed: Sequence[
     if first.host != mine[0].check.host:
         lines.append(f"(first cause: {first.layer} on {first.host}: {first.hop})")
     if failed:
-        lines.append(
-            f"(look first at {', '.join(failed)}: not all of the run came to its end there)"
-        )
+        lines.append(f"(look first at {', '.join(failed)}: the run did not finish there)")
     return "\n".join(lines)

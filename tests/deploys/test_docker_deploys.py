@@ -182,7 +182,7 @@ def test_images_from_archives_are_checked_by_digest(tmp_path: Path) -> None:
         (
             "stacks",
             {"stacks_prune": ["qdrant_service-production"]},
-            "take it out of one of the two",
+            "remove it from one of the two",
         ),
     ],
 )

@@ -201,7 +201,7 @@ def test_pruned_by_name_alone_and_its_volume_stays(lab_: PortainerLab, variant: 
 
     both = variant.run(STACKS, data={"stacks_prune": json.dumps([name])})
     assert both.returncode == 1, both.explain()
-    assert "take it out of one of the two" in both.output, both.explain()
+    assert "remove it from one of the two" in both.output, both.explain()
     assert lab_.one(name) == container
 
     pruned = site.project.run(STACKS, data={"stacks_prune": json.dumps([name])})

@@ -88,5 +88,5 @@ def test_host_of_the_first_cause_is_the_run_s_first_cause(
 def test_host_that_failed_before_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     reasons, _ = judged(site, monkeypatch, {TRAEFIK: "is inactive"}, failed=("worker",))
     assert reasons["proxy"].splitlines()[-1] == (
-        "(look first at worker: not all of the run came to its end there)"
+        "(look first at worker: the run did not finish there)"
     )

@@ -17,7 +17,7 @@ from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
 ROOT = Path(__file__).parents[2]
-PROBES = (ROOT / "phoenix/health/probe.sh").read_text()
+SCRIPT = (ROOT / "phoenix/health/checks.sh").read_text()
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def site(tmp_path: Path) -> Site:
     return minimal().load(tmp_path)
 
 
-def test_every_probe_and_layer_has_a_fix(site: Site) -> None:
+def test_every_function_and_layer_has_a_fix(site: Site) -> None:
     site_checks = [*checks(site), *(no_answer(host.name, "").check for host in site.hosts)]
     assert {check.layer for check in site_checks} == set(LAYERS)
     for check in site_checks:
@@ -36,9 +36,9 @@ def test_every_probe_and_layer_has_a_fix(site: Site) -> None:
         assert "$" not in text, text
 
 
-def test_no_advice_is_for_a_probe_that_is_gone() -> None:
-    for probe in ADVICE:
-        assert probe.startswith("reach ") or f"\n{probe}() {{" in PROBES, probe
+def test_no_advice_is_for_a_function_that_is_gone() -> None:
+    for function in ADVICE:
+        assert function.startswith("reach ") or f"\n{function}() {{" in SCRIPT, function
 
 
 def test_phoenix_is_told_targets_that_it_knows(site: Site) -> None:
@@ -67,7 +67,7 @@ def test_no_verb_is_told_that_the_command_line_does_not_have(site: Site) -> None
 
 
 def test_every_unit_has_its_component(site: Site) -> None:
-    units = {check.unit for check in checks(site) if check.probe == "unit_runs"}
+    units = {check.unit for check in checks(site) if check.function == "unit_runs"}
     assert units <= COMPONENTS.keys()
 
 

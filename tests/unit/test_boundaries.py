@@ -78,4 +78,4 @@ def test_extra_record_outside_the_zone_is_refused(tmp_path: Path, hostname: str)
     declared.vm["vms"][1]["dns_records"] = [{"hostname": hostname, "ip": "10.0.0.77"}]
     finding = problem(declared.refused(tmp_path), "phoenix_vm_configs.json",
                     "vms[1].dns_records[0].hostname")  # fmt: skip
-    assert "is no name in internal.thinkheads.ai" in finding.message
+    assert "is not a name in internal.thinkheads.ai" in finding.message

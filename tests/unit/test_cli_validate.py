@@ -106,7 +106,7 @@ FAULTS = [
     ('image_archives = {"a:1": {"url": "ftp://x", "sha256": "0"}}', "image_archives.a:1.url", "//"),
     ('stack_variables = {"qdrant_service": {"QDRANT": "1"}}', "stack_variables.qdrant_service",
      "no variable QDRANT"),
-    ('stacks_prune = ["qdrant_service-production"]', "stacks_prune[0]", "take it out of one"),
+    ('stacks_prune = ["qdrant_service-production"]', "stacks_prune[0]", "remove it from one"),
     ('proxmox_firewall_out = "ALLOW"', "proxmox_firewall_out", "ACCEPT"),
     ("proxmox_fierwall = True", "proxmox_fierwall", "not permitted"),
     ('proxmox_api = "ssh"', "proxmox_api", "no secret proxmox_api_token"),

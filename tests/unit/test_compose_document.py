@@ -44,24 +44,24 @@ SERVICES = "services:\n  web:\n    image: example/web:1\n"
 HOSTILE = {
     "alias bomb": (BOMB + SERVICES, "a4", "more than"),
     "merge bomb": (MERGE_BOMB + SERVICES, "a5.<<", "more than"),
-    "recursive anchor": ("x: &x [*x]\n" + SERVICES, "x[0]", "holds itself"),
-    "recursive merge": ("x: &x {<<: *x}\n" + SERVICES, "x.<<", "holds itself"),
+    "recursive anchor": ("x: &x [*x]\n" + SERVICES, "x[0]", "contains itself"),
+    "recursive merge": ("x: &x {<<: *x}\n" + SERVICES, "x.<<", "contains itself"),
     "deep nesting": ("x: " + "[" * 100_000, "line 1, column 63", "nested deeper"),
     "deep aliases": ("a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 90))
                      + SERVICES, "a59", "nested deeper"),
     "long file": (SERVICES + "#" * document.MAX_BYTES, "", "is longer than"),
-    "integer service name": ("services:\n  1: {image: x:1}\n", "services", "no string: 1"),
-    "list as a key": ("? [a]\n: b\n" + SERVICES, "", "no string: a list"),
-    "key given twice": (SERVICES + "    image: b:1\n", "services.web.image", "given twice"),
+    "integer service name": ("services:\n  1: {image: x:1}\n", "services", "not a string: 1"),
+    "list as a key": ("? [a]\n: b\n" + SERVICES, "", "not a string: a list"),
+    "key given twice": (SERVICES + "    image: b:1\n", "services.web.image", "appears twice"),
     "services as a list": ("services: [web]\n", "services", "declares no services"),
     "services as text": ("services: web\n", "services", "declares no services"),
     "no services": ("services: {}\n", "services", "declares no services"),
-    "service as text": ("services: {web: x}\n", "services.web", "is no mapping"),
+    "service as text": ("services: {web: x}\n", "services.web", "is not a mapping"),
     "ports as a number": (SERVICES + "    ports: 6333\n", "services.web.ports", "cannot be 6333"),
     "volumes as text": (SERVICES + "    volumes: x\n", "services.web.volumes", "cannot be 'x'"),
     "labels as a number": (SERVICES + "    labels: 1\n", "services.web.labels", "cannot be 1"),
     "label as a number": (SERVICES + "    labels: [1]\n", "services.web.labels[0]", "cannot be 1"),
-    "volumes of the file": (SERVICES + "volumes: x\n", "volumes", "is no mapping"),
+    "volumes of the file": (SERVICES + "volumes: x\n", "volumes", "is not a mapping"),
     "image as a list": ("services: {web: {image: [x]}}\n", "services.web.image",
                         "cannot be a list"),
     "python object": ("x: !!python/object:os.system []\n" + SERVICES, "line 1, column 4",
@@ -69,14 +69,15 @@ HOSTILE = {
     "bad explicit number": ("x: !!int abc\n" + SERVICES, "", "cannot be read"),
     "NUL": (SERVICES + "x: \"a\0b\"\n", "", "is not valid YAML"),
     "huge range": (SERVICES + "    ports: ['1-999999999:1-999999999']\n", "services.web.ports[0]",
-                   "do not fit"),
+                   "out of range, or ranges of different lengths"),
     "backward range": (SERVICES + "    ports: ['90-80:90-80']\n", "services.web.ports[0]",
-                       "do not fit"),
+                       "out of range, or ranges of different lengths"),
     "float as a port": (SERVICES + "    ports: [1e40]\n", "services.web.ports[0]",
-                        "no port mapping"),
-    "list as a port": (SERVICES + "    ports: [[1]]\n", "services.web.ports[0]", "no port mapping"),
+                        "is not a port mapping"),
+    "list as a port": (SERVICES + "    ports: [[1]]\n", "services.web.ports[0]",
+                       "is not a port mapping"),
     "list in a port": (SERVICES + "    ports: [{target: [1], published: 2}]\n",
-                       "services.web.ports[0]", "no port mapping"),
+                       "services.web.ports[0]", "is not a port mapping"),
     "invalid expression": (SERVICES + "    command: '${'\n", "services.web.command",
                            "invalid expression"),
     "required variable": (SERVICES + "    command: '${KEY:?say it}'\n", "services.web.command",
@@ -123,7 +124,7 @@ def test_environment_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
     finding = problem(
         declared.refused(tmp_path), "stacks/shop/phoenix.json", "environments.../../etc"
     )
-    assert "no name of an environment" in finding.message, finding
+    assert "is not an environment name" in finding.message, finding
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_environment_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
     [
         ('{"a": ' * 100_000, "nested too deeply"),
         ('{"a": ' + "9" * 5000 + "}", "number that cannot be read"),
-        ('{"a": NaN}', "no JSON number"),
+        ('{"a": NaN}', "is not a JSON number"),
         ('{"lxc_configs": {"101": {"name": "a", "vmid": 1e400}}}', ""),
     ],
     ids=["deep", "digits", "NaN", "1e400"],

@@ -49,8 +49,8 @@ def test_all_well(site: Site) -> None:
 def stopped_proxy(check: Check) -> str:
     if (check.host, check.unit) == ("proxy", "traefik.service"):
         return "is inactive"
-    at_proxy = check.target == "proxy" and check.probe in ("port_answers", "tls_verifies")
-    return "no" if at_proxy or check.probe in ("router_is_enabled", "request_gives") else ""
+    at_proxy = check.target == "proxy" and check.function in ("port_answers", "tls_verifies")
+    return "no" if at_proxy or check.function in ("router_is_enabled", "request_gives") else ""
 
 
 def test_stopped_service_before_what_it_breaks(site: Site) -> None:
@@ -66,11 +66,11 @@ def test_stopped_service_before_what_it_breaks(site: Site) -> None:
 
 
 def expired(check: Check) -> str:
-    if check.probe == "pair_fits" and check.host == "gateway":
+    if check.function == "pair_fits" and check.host == "gateway":
         return "the certificate has expired"
-    if check.target == "gateway" and check.probe in ("served_is_fresh", "tls_verifies"):
+    if check.target == "gateway" and check.function in ("served_is_fresh", "tls_verifies"):
         return "expired"
-    return "refused" if check.probe == "request_gives" else ""
+    return "refused" if check.function == "request_gives" else ""
 
 
 def test_expired_certificate_before_tls(site: Site) -> None:
@@ -155,7 +155,7 @@ def test_stopped_name_server_explains_everything(site: Site) -> None:
             "agent_pings",
             "request_gives",
         )
-        return "no name server" if check.probe in needs else ""
+        return "no name server" if check.function in needs else ""
 
     causes = diagnosed(site, no_dns).causes
     assert [(cause.layer, cause.host) for cause in causes] == [("service", site.hypervisor.name)]
@@ -165,9 +165,9 @@ def test_stopped_portainer_explains_what_is_asked_of_it(site: Site) -> None:
     def no_portainer(check: Check) -> str:
         if (check.host, check.unit) == ("control", SERVER_UNIT):
             return "is inactive"
-        shut = check.target == "control" and check.probe in ("port_answers", "tls_verifies")
-        concerned = check.probe == "request_gives" and check.service == "portainer"
-        return "no" if shut or concerned or check.probe in NEEDS_PORTAINER else ""
+        shut = check.target == "control" and check.function in ("port_answers", "tls_verifies")
+        concerned = check.function == "request_gives" and check.service == "portainer"
+        return "no" if shut or concerned or check.function in NEEDS_PORTAINER else ""
 
     causes = diagnosed(site, no_portainer).causes
     assert [(cause.layer, cause.host, cause.hop) for cause in causes] == [
@@ -177,9 +177,9 @@ def test_stopped_portainer_explains_what_is_asked_of_it(site: Site) -> None:
 
 def test_open_door_is_told_and_explains_nothing(site: Site) -> None:
     def odd(check: Check) -> str:
-        if check.probe == "docker_has_no_port" and check.host == "worker":
+        if check.function == "docker_has_no_port" and check.host == "worker":
             return "Docker listens on the network"
-        return "502" if check.probe == "request_gives" else ""
+        return "502" if check.function == "request_gives" else ""
 
     causes = diagnosed(site, odd).causes
     assert causes[0].layer == "http"

@@ -37,8 +37,8 @@ def test_rebinding_guard_can_be_turned_off(site: Site) -> None:
     ("upstreams", "message"),
     [
         ([], "setting dns_upstreams is empty"),
-        (["dns.example.org"], "'dns.example.org' is no IPv4 address"),
-        (["9.9.9.9\nserver=/evil/6.6.6.6"], "is no IPv4 address"),
+        (["dns.example.org"], "'dns.example.org' is not an IPv4 address"),
+        (["9.9.9.9\nserver=/evil/6.6.6.6"], "is not an IPv4 address"),
         (["9.9.9.9", "10.0.0.13"], "10.0.0.13 is this server: a loop"),
     ],
 )

@@ -202,10 +202,10 @@ def test_direct_portainer_is_reached_by_clients_and_not_by_traefik(tmp_path: Pat
     assert fqdn not in dynamic_config(site)[0]
     (own,) = [certificate.sans for certificate in certificates(site) if certificate.host == owner]
     assert fqdn in own
-    probes = {(c.host, c.probe) for c in checks(site) if c.service == "portainer" and c.port}
-    assert probes == {
-        (site.hypervisor.name, probe)
-        for probe in ("port_answers", "served_is_fresh", "tls_verifies")
+    functions = {(c.host, c.function) for c in checks(site) if c.service == "portainer" and c.port}
+    assert functions == {
+        (site.hypervisor.name, function)
+        for function in ("port_answers", "served_is_fresh", "tls_verifies")
     }
     (path,) = [path_ for path_ in paths.paths(site) if path_.name == f"https://{fqdn}:9443"]
     assert {c for c in checks(site) if c.service == "portainer" and c.port} <= set(path.checks)
@@ -252,7 +252,7 @@ def test_server_name_of_portainer_is_one_for_all(tmp_path: Path) -> None:
         certificate.sans for certificate in certificates(site) if certificate.host.name == PORTAINER
     ]
     transports = yaml.safe_load(dynamic_config(site)[0])["http"]["serversTransports"]
-    verified = [c for c in checks(site) if c.probe == "tls_verifies" and c.target == PORTAINER]
+    verified = [c for c in checks(site) if c.function == "tls_verifies" and c.target == PORTAINER]
     assert name in own
     assert transports["portainer"]["serverName"] == name
     assert {check.command[3] for check in verified} == {name}
@@ -268,7 +268,7 @@ def test_health_path_of_portainer_is_one_for_all(tmp_path: Path) -> None:
     (asked_for,) = [
         c.command[2]
         for c in checks(site)
-        if c.probe == "request_gives" and c.service == "portainer"
+        if c.function == "request_gives" and c.service == "portainer"
     ]
     assert asked_for == f"https://portainer.{ZONE}/api/status"
     assert backend(site, "portainer").health == "/api/status"
@@ -310,7 +310,7 @@ REFUSED: dict[tuple[str, str], tuple[Any, str, str]] = {
     ("ca", "scheme"): ("http", "the CA always has 'https'", "remove the key"),
     ("ca", "server_name"): (OTHER, f"the CA always has 'ca.{ZONE}'", "remove the key"),
     ("ca", "health_path"): ("/live", "the CA always has '/health'", "remove the key"),
-    ("ca", "port"): (443, "without the privilege to listen below 1024", "such as 9000"),
+    ("ca", "port"): (443, "has no privilege to listen below 1024", "such as 9000"),
     ("agent", "scheme"): ("http", "agent always has 'https'", "remove the key"),
     ("agent", "server_name"): (OTHER, f"'portainer-agent.{ZONE}'", "remove the key"),
     ("agent", "health_path"): ("/live", "agent always has '/ping'", "remove the key"),

@@ -98,7 +98,7 @@ def test_service_s_certificates_end_with_the_first_on_its_path(site: Site) -> No
 
 
 @pytest.mark.parametrize(
-    ("probe", "word", "broken"),
+    ("function", "word", "broken"),
     [
         ("request_gives", "https://shop.", {"shop"}),
         ("router_is_enabled", "/shop@file", {"shop"}),
@@ -115,17 +115,17 @@ def test_service_s_certificates_end_with_the_first_on_its_path(site: Site) -> No
     ],
 )
 def test_a_fault_breaks_the_services_whose_requests_meet_it(
-    site: Site, probe: str, word: str, broken: set[str]
+    site: Site, function: str, word: str, broken: set[str]
 ) -> None:
     page = checked_page(
-        site, lambda c: "bad" if c.probe == probe and word in " ".join(c.command[1:]) else ""
+        site, lambda c: "bad" if c.function == function and word in " ".join(c.command[1:]) else ""
     )
     assert page.health.state == "broken", "the fault was not there"
     assert {s.name for s in page.services if s.health.state == "broken"} == broken
 
 
 def test_broken_site_names_the_first_cause_and_keeps_what_was_heard_there(site: Site) -> None:
-    page = checked_page(site, lambda c: "PANIC at line 7" if c.probe == "request_gives" or (
+    page = checked_page(site, lambda c: "PANIC at line 7" if c.function == "request_gives" or (
         c.unit == "nginx.service") else "")  # fmt: skip
     assert headline(page.health) == f"5 of {len(checks(site))} checks fail"
     text = render(page)
@@ -141,7 +141,7 @@ def test_host_that_made_no_checks_is_neither_well_nor_broken(site: Site) -> None
     states = {s.name: s.health.state for s in page.services}
     assert states == {"portainer": "ok", "shop": "ok", "traefik": "ok"}, "a request arrived"
     broken = checked_page(
-        site, lambda c: "x" if c.probe == "request_gives" else "", without="worker"
+        site, lambda c: "x" if c.function == "request_gives" else "", without="worker"
     )
     assert headline(broken.health).endswith(f" checks fail, {mine} were not run")
     assert {s.health.state for s in broken.services} == {"broken"}

@@ -242,7 +242,7 @@ def test_needed_has_every_check_of_verify() -> None:
     made = {
         (str(site.host(check.host).address), *check.command[1:])
         for check in checks(site)
-        if check.probe == "port_answers"
+        if check.function == "port_answers"
     }
     assert len(made) > 5, made
     assert {one for one in made if one[0] != one[1]} <= known

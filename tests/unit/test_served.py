@@ -57,7 +57,7 @@ def test_each_endpoint_is_asked_once_by_a_host_that_the_firewall_lets_through(si
 
 
 def test_every_endpoint_is_checked_for_its_name(site: Site) -> None:
-    checked = {(c.target, c.port, c.name) for c in checks(site) if c.probe == "tls_verifies"}
+    checked = {(c.target, c.port, c.name) for c in checks(site) if c.function == "tls_verifies"}
     for end in endpoints(site):
         assert {(end.host.name, end.port, name) for name in end.names} <= checked
 

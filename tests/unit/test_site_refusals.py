@@ -163,7 +163,7 @@ REFUSALS = {
                        "vms[0].traefik_service.server_name",
                        "two owners claim portainer.internal.", "leave server_name out"),
     "bad server name": (route("server_name", "*.internal.thinkheads.ai"), VM,
-                        "vms[0].traefik_service.server_name", "no host name", "leave it out"),
+                        "vms[0].traefik_service.server_name", "is not a host name", "leave it out"),
     "unknown stack": (edit("vm", "vms", 1, "docker_stacks", to=["shop", {"name": "shap"}]), VM,
                       "vms[1].docker_stacks[1]", "unknown stack 'shap'; known are: shop",
                       "stacks/shap/phoenix.json"),
@@ -173,14 +173,14 @@ REFUSALS = {
     "stack twice": (edit("vm", "vms", 1, "docker_stacks", to=["shop", {"name": "shop"}]), VM,
                     "vms[1].docker_stacks[1]", "deployed twice", "keep one"),
     "bad id": (lambda d: d.lxc["lxc_configs"].update({"web": lxc("web", None, 30)}), LXC,
-               "lxc_configs.web", "no guest id", "number"),
+               "lxc_configs.web", "is not a guest id", "number"),
     "bad mac": (guest("102", "mac_address", "52-54-00-00-00-14"), LXC,
                 "lxc_configs.102.mac_address", "no MAC", "52:54:00"),
     "missing key": (lambda d: d.lxc["lxc_configs"]["102"].pop("name"), LXC, "lxc_configs.102.name",
                     "required", "add"),
     "bad rule source": (guest("102", "firewall", {"rules": [
         {"type": "in", "action": "ACCEPT", "source": "lan"}]}), LXC,
-        "lxc_configs.102.firewall.rules[0].source", "no IPv4", "10.0.0.0/24"),
+        "lxc_configs.102.firewall.rules[0].source", "is not an IPv4", "10.0.0.0/24"),
     "bad rule port": (guest("102", "firewall", {"rules": [
         {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "80;443"}]}), LXC,
         "lxc_configs.102.firewall.rules[0].port", "names no port", "80,443"),
@@ -194,19 +194,19 @@ REFUSALS = {
         "two owners claim shop.internal.thinkheads.ai", "rename"),
     "foreign record": (edit("vm", "vms", 1, "dns_records", to=[
         {"hostname": "www.example.com", "ip": "10.0.0.24"}]), VM,
-        "vms[1].dns_records[0].hostname", "no name in", "label"),
+        "vms[1].dns_records[0].hostname", "is not a name in", "label"),
     "hypervisor's gateway": (hypervisor(ip="10.0.0.13/24", gateway="10.1.0.1"), LXC,
                              "site.hypervisor.gateway", "10.1.0.1", "router"),
     "hypervisor by dhcp": (hypervisor(ip="dhcp"), LXC, "site.hypervisor.ip", "fixed address",
                            "10.0.0.13/24"),
     "bad domain": (lambda d: d.lxc.update(site={"domain": "Internal"}), LXC, "site.domain",
-                   "no domain name", "lower-case"),
+                   "is not a domain name", "lower-case"),
     "variable without value": (edit("stacks", "shop", 0, "environments", "production", "variables",
                                     to=[{"name": "A"}]), SHOP,
                                "environments.production.variables[0]", "value or a secret",
                                '"secret"'),
     "bad port mapping": (publish("http:80"), SHOP_COMPOSE, "services.web.ports[1]",
-                         "no port mapping", "HOST:CONTAINER"),
+                         "is not a port mapping", "HOST:CONTAINER"),
 }  # fmt: skip
 
 
@@ -260,7 +260,7 @@ def test_all_errors_in_one_report(tmp_path: Path) -> None:
     ("text", "path", "message"),
     [
         ('{\n  "a": 1,\n}', "line 3, column 1", "is not valid JSON"),
-        ("[]", "", "holds no JSON object"),
+        ("[]", "", "is not a JSON object"),
         ('{"lxc_configs": {"101": {"name": 1, "name": 2}}}', "lxc_configs.101.name", "twice"),
     ],
 )

@@ -201,7 +201,9 @@ def test_endpoint_is_asked_and_not_believed(site: Site) -> None:
     assert [
         (endpoint.name, endpoint.url, endpoint.state) for endpoint in site_status.endpoints
     ] == [("worker", "tcp://w:9001", "ok")]
-    down = status(site, answers_of(site, lambda c: "down" if c.probe == "endpoint_is_up" else ""))
+    down = status(
+        site, answers_of(site, lambda c: "down" if c.function == "endpoint_is_up" else "")
+    )
     assert down.endpoints[0].state == "broken"
 
 
@@ -218,7 +220,7 @@ def test_stacks_of_one_name_at_two_endpoints_are_two(tmp_path: Path) -> None:
     site = declared.load(tmp_path)
 
     def stopped_there(check: Check) -> str:
-        return "is 2" if (check.probe, check.endpoint) == ("stack_is_active", "helper") else ""
+        return "is 2" if (check.function, check.endpoint) == ("stack_is_active", "helper") else ""
 
     values = answers_of(site, stopped_there)
     values[observation.PORTAINER]["control"]["stacks"] = [

@@ -14,7 +14,7 @@ from phoenix.health.verdict import verdict
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
-PROBES = (Path(__file__).parents[2] / "phoenix/health/probe.sh").read_text()
+SCRIPT = (Path(__file__).parents[2] / "phoenix/health/checks.sh").read_text()
 
 
 @pytest.fixture
@@ -22,17 +22,19 @@ def site(tmp_path: Path) -> Site:
     return minimal().load(tmp_path)
 
 
-def words(site: Site, host: str, probe: str) -> list[tuple[str, ...]]:
+def words(site: Site, host: str, function: str) -> list[tuple[str, ...]]:
     return [
-        check.command[1:] for check in checks(site) if check.host == host and check.probe == probe
+        check.command[1:]
+        for check in checks(site)
+        if check.host == host and check.function == function
     ]
 
 
-def test_every_check_is_a_probe_without_a_tab(site: Site) -> None:
+def test_every_check_is_a_function_of_the_script_without_a_tab(site: Site) -> None:
     site_checks = checks(site)
     assert len(site_checks) > 50, len(site_checks)
     for check in site_checks:
-        assert f"\n{check.probe}() {{" in PROBES, f"probe.sh has no {check.probe}"
+        assert f"\n{check.function}() {{" in SCRIPT, f"checks.sh has no {check.function}"
         assert all(word and "\t" not in word for word in check.command), check
     assert {check.host for check in site_checks} == {host.name for host in site.hosts}
     order = [LAYERS.index(check.layer) for check in site_checks]
@@ -113,7 +115,7 @@ def test_who_failed_before_is_named_beside_the_first_cause_that_a_check_found(si
     first, fix, *rest = verdicts["proxy"].splitlines()
     assert first.startswith("first cause: service: Traefik (traefik.service): is inactive")
     assert fix.startswith("likely fix: see why it ended")
-    assert rest == ["(look first at worker: not all of the run came to its end there)"]
+    assert rest == ["(look first at worker: the run did not finish there)"]
     assert "likely fix" not in verdicts["gateway"]
 
 

@@ -33,7 +33,9 @@ def config(
         try:
             address = IPv4Address(upstream)
         except ValueError as error:
-            raise DnsmasqError(f"setting dns_upstreams: {upstream!r} is no IPv4 address") from error
+            raise DnsmasqError(
+                f"setting dns_upstreams: {upstream!r} is not an IPv4 address"
+            ) from error
         if address == own:
             raise DnsmasqError(f"setting dns_upstreams: {upstream} is this server: a loop")
     lines = [

@@ -1,4 +1,4 @@
-"""probe.sh run for real, with stand-ins for what it asks: systemd, and Portainer's API."""
+"""checks.sh run for real, with stand-ins for what it asks: systemd, and Portainer's API."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fault(folder: Path, *command: str, **environment: str) -> str:
     """What one check finds, with the programs of `folder` before those of the machine."""
     stand_in(folder, "sleep", ":")  # a fault counts when it is seen twice, a second apart
     process = subprocess.run(
-        ["sh", "-c", text("health/probe.sh"), "probe", "\t".join(command)],
+        ["sh", "-c", text("health/checks.sh"), "checks", "\t".join(command)],
         capture_output=True, text=True, check=True, timeout=60,
         env={**os.environ, **environment, "PATH": f"{folder}:{os.environ['PATH']}"},
     )  # fmt: skip

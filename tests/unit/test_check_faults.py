@@ -1,4 +1,4 @@
-"""`phoenix/health/probe.sh`, run for real with stand-ins for the programs that it asks.
+"""`phoenix/health/checks.sh`, run for real with stand-ins for the programs that it asks.
 
 No check passes by silence: what was not made, not ended or could not be written is a fault.
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = (Path(__file__).parents[2] / "phoenix/health/probe.sh").read_text()
-NOT_ENDED = "this check did not come to its end"
+SCRIPT = (Path(__file__).parents[2] / "phoenix/health/checks.sh").read_text()
+NOT_ENDED = "this check did not finish"
 
 
 def _full_disk() -> None:
@@ -36,10 +36,10 @@ class Guest:
         path = self.top / f"{name}.calls"
         return path.read_text().splitlines() if path.exists() else []
 
-    def probe(self, *checks: str, full: bool = False) -> list[str]:
+    def run_checks(self, *checks: str, full: bool = False) -> list[str]:
         """The faults, in order; every answer must be there."""
         process = subprocess.run(
-            ["/bin/sh", "-c", SCRIPT, "probe", *(check.replace(" ", "\t") for check in checks)],
+            ["/bin/sh", "-c", SCRIPT, "checks", *(check.replace(" ", "\t") for check in checks)],
             env={**os.environ, "PATH": f"{self.top / 'bin'}:{os.environ['PATH']}"},
             capture_output=True, text=True, check=True, timeout=120, restore_signals=False,
             preexec_fn=_full_disk if full else None,
@@ -60,22 +60,22 @@ def guest(tmp_path: Path) -> Guest:
 def test_all_well_and_a_fault_between(guest: Guest) -> None:
     guest.program("find", 'case "$1" in */open) echo "$1/key" ;; esac')
     checks = ("keys_are_private /a", "keys_are_private /open", "keys_are_private /b")
-    assert guest.probe(*checks) == ["", "/open/key can be read by others", ""]
+    assert guest.run_checks(*checks) == ["", "/open/key can be read by others", ""]
     assert len(guest.calls("find")) == 4, "a fault counts when it is seen twice"
 
 
 def test_where_no_file_can_be_made_every_check_is_a_fault(guest: Guest) -> None:
     guest.program("mktemp", "echo 'mktemp: No space left on device' >&2; exit 1")
     guest.program("find", "")
-    faults = guest.probe("keys_are_private /a", "keys_are_private /b")
-    assert [fault[:27] for fault in faults] == ["this check was not made: no"] * 2
+    faults = guest.run_checks("keys_are_private /a", "keys_are_private /b")
+    assert [fault[:26] for fault in faults] == ["this check was not run: no"] * 2
     assert guest.calls("find") == []
 
 
 def test_what_cannot_be_written_is_a_fault(guest: Guest) -> None:
     """As on a disk that is full: files can be made, and no byte be put into them."""
     guest.program("find", "")
-    faults = guest.probe("keys_are_private /a", "keys_are_private /b", full=True)
+    faults = guest.run_checks("keys_are_private /a", "keys_are_private /b", full=True)
     assert all(fault.startswith(NOT_ENDED) for fault in faults), faults
 
 
@@ -83,9 +83,9 @@ def test_what_cannot_be_written_is_a_fault(guest: Guest) -> None:
 def test_a_check_that_is_killed_is_a_fault(guest: Guest, signal: str) -> None:
     # `find` runs in a command substitution: its parent's parent is the check itself.
     guest.program("find", f'read -r _ _ _ check _ </proc/$PPID/stat; kill -{signal} "$check"')
-    first, second = guest.probe("keys_are_private /a", "no_such_probe x")
+    first, second = guest.run_checks("keys_are_private /a", "no_such_check x")
     assert first.startswith(NOT_ENDED), first
-    assert "no_such_probe: not found" in second
+    assert "no_such_check: not found" in second
 
 
 def test_checks_run_side_by_side_and_not_all_at_once(guest: Guest) -> None:
@@ -95,7 +95,7 @@ def test_checks_run_side_by_side_and_not_all_at_once(guest: Guest) -> None:
         "find",
         f"cd {running}; : >$$; ls | wc -l >>{guest.top}/most; /bin/sleep 0.1; rm $$",
     )
-    assert guest.probe(*(f"keys_are_private /{number}" for number in range(100))) == [""] * 100
+    assert guest.run_checks(*(f"keys_are_private /{number}" for number in range(100))) == [""] * 100
     most = max(map(int, (guest.top / "most").read_text().split()))
     assert 1 < most <= 32, most
 
@@ -122,7 +122,7 @@ TLS = (
 
 def test_checks_of_one_endpoint_share_a_session(guest: Guest) -> None:
     guest.program("openssl", SESSION)
-    assert guest.probe(*TLS) == ["", "", "", ""]
+    assert guest.run_checks(*TLS) == ["", "", "", ""]
     (session,) = [call for call in guest.calls("openssl") if call.startswith("s_client")]
     assert "-CAfile /roots.pem" in session
     assert "-verify_hostname gw.example" in session
@@ -135,7 +135,7 @@ def test_a_session_that_does_not_verify_is_a_fault_of_tls_alone(guest: Guest) ->
         "Verify return code: 20 (unable to get local issuer certificate)",
     )
     guest.program("openssl", broken)
-    tls, fresh, port, _ = guest.probe(*TLS)
+    tls, fresh, port, _ = guest.run_checks(*TLS)
     assert tls.startswith(
         "10.0.0.20 port 443 does not prove to be gw.example: unable to get local issuer certificate"
     ), tls
@@ -146,7 +146,7 @@ def test_a_session_that_does_not_verify_is_a_fault_of_tls_alone(guest: Guest) ->
 def test_no_session_at_all_is_no_port_and_no_tls(guest: Guest) -> None:
     guest.program("openssl", "echo 'connect:errno=111' >&2; exit 1")
     guest.program("bash", "exit 1")
-    tls, _, port, _ = guest.probe(*TLS)
+    tls, _, port, _ = guest.run_checks(*TLS)
     assert "no TLS session" in tls
     assert "10.0.0.20 port 443 does not answer" in port
 
@@ -165,14 +165,14 @@ NAMES = ("names_resolve a.example=10.0.0.1", "name_is_unknown no.example")
 
 def test_all_names_are_asked_for_at_once(guest: Guest) -> None:
     guest.program("dig", dig(*KNOWN, *UNKNOWN))
-    assert guest.probe(*NAMES) == ["", ""]
+    assert guest.run_checks(*NAMES) == ["", ""]
     (call,) = guest.calls("dig")
     assert "a.example A no.example A" in call
 
 
 def test_a_name_server_that_says_nothing_is_a_fault_of_both(guest: Guest) -> None:
     guest.program("dig", "echo ';; no servers could be reached'; exit 9")
-    assert guest.probe(*NAMES) == [
+    assert guest.run_checks(*NAMES) == [
         "a.example is unknown here, not 10.0.0.1;",
         "the name server gives no answer about no.example",
     ]
@@ -181,7 +181,7 @@ def test_a_name_server_that_says_nothing_is_a_fault_of_both(guest: Guest) -> Non
 def test_a_wrong_address_and_a_name_that_nobody_declared(guest: Guest) -> None:
     answer = "no.example.\t60\tIN\tA\t203.0.113.9"
     guest.program("dig", dig(*KNOWN, UNKNOWN[0].replace("NXDOMAIN", "NOERROR"), UNKNOWN[1], answer))
-    assert guest.probe("names_resolve a.example=10.0.0.2", NAMES[1]) == [
+    assert guest.run_checks("names_resolve a.example=10.0.0.2", NAMES[1]) == [
         "a.example is 10.0.0.1 here, not 10.0.0.2;",
         "no.example is NOERROR 203.0.113.9; nobody declared it",
     ]
@@ -189,12 +189,13 @@ def test_a_wrong_address_and_a_name_that_nobody_declared(guest: Guest) -> None:
 
 def test_a_docker_that_does_not_answer_is_told(guest: Guest) -> None:
     guest.program("docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
-    assert guest.probe("containers_are_well shop") == ["Cannot connect to the Docker daemon"]
+    assert guest.run_checks("containers_are_well shop") == ["Cannot connect to the Docker daemon"]
 
 
 def test_containers_are_told_apart_by_their_project(guest: Guest) -> None:
     guest.program("docker", "echo 'shop web running Up 2 hours'; echo 'other db exited Exited (1)'")
-    assert guest.probe(*(f"containers_are_well {name}" for name in ("shop", "other", "x"))) == [
+    checks = [f"containers_are_well {name}" for name in ("shop", "other", "x")]
+    assert guest.run_checks(*checks) == [
         "", "db exited Exited (1)", "there are none",
     ]  # fmt: skip
 
@@ -206,7 +207,7 @@ def test_requests_go_out_together_and_one_that_fails_is_made_again(guest: Guest)
         " *) printf 503 ;; esac",
     )
     good, bad = (f"request_gives 200 https://{name}.example/ /roots.pem" for name in "ab")
-    assert guest.probe(good, bad) == ["", "gives 503, not 200"]
+    assert guest.run_checks(good, bad) == ["", "gives 503, not 200"]
     assert sum("-sZ" in call for call in guest.calls("curl")) == 1
 
 
@@ -220,6 +221,6 @@ def test_routers_are_asked_for_at_once(guest: Guest) -> None:
 *{urls[1]}*) printf '{{"status":"disabled","error":["no"]}}' ;;
 *) echo '404 page not found' ;; esac""",
     )
-    assert guest.probe(*(f"router_is_enabled {url}" for url in urls)) == [
+    assert guest.run_checks(*(f"router_is_enabled {url}" for url in urls)) == [
         "", '"error":["no"]', "Traefik does not have this router",
     ]  # fmt: skip

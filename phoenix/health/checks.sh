@@ -1,20 +1,20 @@
-# Probes for deploys/verify.py. Called as `sh -c PROBES probe TAB-SEPARATED-CHECK...`; each check is
-# a function below and its arguments. Up to $most of them run at once. Prints "NUMBER<tab>FAULT" for
-# each in order, the fault empty when all is well; a check that did not come to its end is a fault.
-# Every probe has a deadline, says what it saw, and changes nothing.
-# What several checks look at (a TLS session, the answers of DNS, ...) is asked for once: `once`.
+# The checks of deploys/verify.py. Called as `sh -c CHECKS checks TAB-SEPARATED-CHECK...`. Each check is
+# a function below and its arguments. Up to $parallel of them run at once. Prints "NUMBER<tab>FAULT"
+# for each in order; the fault is empty when all is well. A check that does not finish is a fault.
+# Every check has a deadline, says what it saw, and changes nothing.
+# `once` shares what several checks need: a TLS session, the answers of DNS, and so on.
 export LC_ALL=C
 
-most=32
-again=  # set when a check is made for the second time: it then asks by itself
+parallel=32
+retry=  # set when a check runs for the second time: it then shares nothing with others
 tab=$(printf '\t')
 newline='
 '
 
-once() { # KEY COMMAND...: prints what the command prints, which is run for the first one who asks
+once() { # KEY COMMAND...: prints the output of the command, which runs once for all callers
     key=$work/shared.$1
     shift
-    if [ -n "$again" ]; then "$@" 2>&1; return; fi
+    if [ -n "$retry" ]; then "$@" 2>&1; return; fi
     [ -e "$key.ended" ] || (
         flock 8 || exit 1
         [ -e "$key.ended" ] || { "$@" >"$key" 2>&1; echo "$?" >"$key.ended"; }
@@ -22,8 +22,8 @@ once() { # KEY COMMAND...: prints what the command prints, which is run for the 
     cat "$key" && read -r ended <"$key.ended" && return "$ended"
 }
 
-words_of() { # PROBE: what follows its name in all checks that were asked for, a line each
-    rest=$asked
+words_of() { # FUNCTION: its arguments in each check of this run, a line each
+    rest=$checks
     while [ -n "$rest" ]; do
         line=${rest%%"$newline"*} rest=${rest#*"$newline"}
         case "$line" in "$1$tab"*) printf '%s\n' "${line#*"$tab"}" ;; esac
@@ -31,20 +31,20 @@ words_of() { # PROBE: what follows its name in all checks that were asked for, a
 }
 
 unit_runs() { # UNIT: active, and not masked, or it would be gone after the next reboot
-    shown=$(systemctl show -p LoadState -p ActiveState "$1")
-    state=${shown##*ActiveState=} state=${state%%[!a-z]*}
-    case "$shown" in *LoadState=masked*) state="masked and $state" ;; esac
+    properties=$(systemctl show -p LoadState -p ActiveState "$1")
+    state=${properties##*ActiveState=} state=${state%%[!a-z]*}
+    case "$properties" in *LoadState=masked*) state="masked and $state" ;; esac
     [ "$state" = active ] || { echo "is $state:"; journalctl -q --no-pager -n 2 -o cat -u "$1" 2>&1; }
 }
 
 look_up() { # NAME...: "NAME STATUS ADDRESS..." of each that the name server answers about
     set -- $(printf '%s A ' "$@")
     timeout 20 dig +noall +comments +question +answer +time=2 +tries=2 "$@" 2>&1 | awk '
-        function tell() { if (name != "") print name, status, found; name = found = "" }
-        /status: / { tell(); status = $0; sub(/.*status: /, "", status); sub(/,.*/, "", status) }
+        function flush() { if (name != "") print name, status, addresses; name = addresses = "" }
+        /status: / { flush(); status = $0; sub(/.*status: /, "", status); sub(/,.*/, "", status) }
         /^;[^; ]/ { name = tolower(substr($1, 2)); sub(/\.$/, "", name) }
-        /^[^;]/ && $4 == "A" { found = found (found == "" ? "" : " ") $5 }
-        END { tell() }'
+        /^[^;]/ && $4 == "A" { addresses = addresses (addresses == "" ? "" : " ") $5 }
+        END { flush() }'
 }
 
 all_names() { # every name that a check of this run asks about
@@ -53,40 +53,40 @@ all_names() { # every name that a check of this run asks about
 }
 
 looked_up() { # NAME...
-    if [ -n "$again" ]; then look_up "$@"; else once names look_up $(all_names); fi
+    if [ -n "$retry" ]; then look_up "$@"; else once names look_up $(all_names); fi
 }
 
 names_resolve() { # NAME=ADDRESS...
-    wanted=$*
+    expected=$*
     set -- $(printf '%s ' "$@" | sed 's/=[^ ]*//g')
     answers=$(looked_up "$@")
     # What programs see before DNS; 127.0.1.1 is Debian's way to give a host its own name.
-    printf '%s\n' "$answers" | awk -v wanted="$wanted" '
-        BEGIN { count = split(wanted, pairs, " ")
+    printf '%s\n' "$answers" | awk -v expected="$expected" '
+        BEGIN { count = split(expected, pairs, " ")
             for (i = 1; i <= count; i++) { at = index(pairs[i], "=")
-                names[i] = substr(pairs[i], 1, at - 1); want[names[i]] = substr(pairs[i], at + 1) } }
-        FILENAME == "-" { name = $1; sub(/^[^ ]* [^ ]* ?/, ""); got[name] = $0; next }
+                names[i] = substr(pairs[i], 1, at - 1); address_of[names[i]] = substr(pairs[i], at + 1) } }
+        FILENAME == "-" { name = $1; sub(/^[^ ]* [^ ]* ?/, ""); answered[name] = $0; next }
         { sub(/#.*/, ""); split($0, w, " ")
-            for (i = 2; i in w; i++) if (w[i] in want && w[1] != want[w[i]] && w[1] != "127.0.1.1")
-                hosts = hosts w[i] " is " w[1] " in /etc/hosts, not " want[w[i]] ";\n" }
+            for (i = 2; i in w; i++) if (w[i] in address_of && w[1] != address_of[w[i]] && w[1] != "127.0.1.1")
+                hosts = hosts w[i] " is " w[1] " in /etc/hosts, not " address_of[w[i]] ";\n" }
         END { for (i = 1; i <= count; i++) { name = names[i]
-                if (got[tolower(name)] != want[name])
-                    print name " is " (got[tolower(name)] == "" ? "unknown" : got[tolower(name)]) \
-                        " here, not " want[name] ";" }
+                if (answered[tolower(name)] != address_of[name])
+                    print name " is " (answered[tolower(name)] == "" ? "unknown" : answered[tolower(name)]) \
+                        " here, not " address_of[name] ";" }
             printf "%s", hosts }' - /etc/hosts
 }
 
 name_is_unknown() {
-    got=$(looked_up "$1" | awk -v n="$1" '$1 == tolower(n)')
-    case "$got" in
+    answer=$(looked_up "$1" | awk -v n="$1" '$1 == tolower(n)')
+    case "$answer" in
     "$1 NXDOMAIN "* | "$1 NXDOMAIN" | "$1 NOERROR " | "$1 NOERROR") ;;
     '') echo "the name server gives no answer about $1" ;;
-    *) echo "$1 is ${got#* }; nobody declared it" ;;
+    *) echo "$1 is ${answer#* }; nobody declared it" ;;
     esac
 }
 
 port_answers() { # ADDRESS PORT
-    if [ -z "$again" ]; then  # a TLS session with it is asked for all the same
+    if [ -z "$retry" ]; then  # a TLS session with it is asked for all the same
         name=$(words_of tls_verifies | sed -n "s/^$1$tab$2$tab\([^$tab]*\).*/\1/p" | head -n 1)
         [ -z "$name" ] || case "$(session "$1" "$2" "$name")" in *CONNECTED*) return ;; esac
     fi
@@ -107,12 +107,12 @@ session() { # ADDRESS PORT NAME: what a client of the site's root sees
 
 tls_verifies() { # ADDRESS PORT NAME ROOT: chain to the root, and the name
     root=$4
-    said=$(session "$1" "$2" "$3")
-    case "$said" in *'Verify return code: 0 (ok)'*) return ;; esac
-    why=$(printf '%s\n' "$said" | awk '/^depth=/ {at = $0} sub(/^verify error:num=[0-9]*:/, "") {
+    output=$(session "$1" "$2" "$3")
+    case "$output" in *'Verify return code: 0 (ok)'*) return ;; esac
+    why=$(printf '%s\n' "$output" | awk '/^depth=/ {at = $0} sub(/^verify error:num=[0-9]*:/, "") {
         print $0 (at ~ /^depth=[1-9]/ ? " (" at ")" : ""); exit}')
-    serves=$(printf '%s\n' "$said" | sed -n 's/^ *0 s:/subject /p' | head -n 1)
-    names=$(printf '%s\n' "$said" | openssl x509 -noout -ext subjectAltName 2>/dev/null | tail -n 1)
+    serves=$(printf '%s\n' "$output" | sed -n 's/^ *0 s:/subject /p' | head -n 1)
+    names=$(printf '%s\n' "$output" | openssl x509 -noout -ext subjectAltName 2>/dev/null | tail -n 1)
     echo "$1 port $2 does not prove to be $3: ${why:-no TLS session}; serves ${serves:-nothing} $names"
 }
 
@@ -127,15 +127,15 @@ leaf() { # ADDRESS PORT NAME: serial number and dates of what is served
 
 served_is_fresh() { # ADDRESS PORT NAME: at least a tenth of its life left, so renewal works
     # Where there is no session, tls_verifies says so.
-    said=$(once "leaf.$1.$2.$3" leaf "$@") || return
+    output=$(once "leaf.$1.$2.$3" leaf "$@") || return
     lifetime <<EOT
-$said
+$output
 EOT
-    left=$((end - $(date +%s)))
-    if [ "$left" -le 0 ]; then
+    remaining=$((end - $(date +%s)))
+    if [ "$remaining" -le 0 ]; then
         echo "the certificate that $1 port $2 serves for $3 has expired: $(date -u -d "@$end" '+%F %H:%M UTC')"
-    elif [ $((left * 10)) -le $((end - start)) ]; then
-        echo "the certificate for $3 ends in $((left / 60)) minutes of $(((end - start) / 60)): it is not being renewed"
+    elif [ $((remaining * 10)) -le $((end - start)) ]; then
+        echo "the certificate for $3 ends in $((remaining / 60)) minutes of $(((end - start) / 60)): it is not being renewed"
     fi
 }
 
@@ -147,18 +147,18 @@ keys_are_private() {
 pair_fits() { # PAIR NAME...: key and certificate belong together, and carry exactly these names
     pair=$1
     shift
-    said=$(openssl x509 -in "$pair/fullchain.pem" -noout -pubkey -startdate -enddate \
+    output=$(openssl x509 -in "$pair/fullchain.pem" -noout -pubkey -startdate -enddate \
         -ext subjectAltName 2>/dev/null)
-    cert=$(printf '%s\n' "$said" | sed -n '/^-----BEGIN/,/^-----END/p')
+    cert=$(printf '%s\n' "$output" | sed -n '/^-----BEGIN/,/^-----END/p')
     [ -n "$cert" ] || { echo "$pair/fullchain.pem is missing or no certificate"; return; }
     [ "$cert" = "$(openssl pkey -in "$pair/privkey.pem" -pubout 2>/dev/null)" ] ||
         { echo "$pair/privkey.pem is not the key of the certificate"; return; }
-    have=$(printf '%s\n' "$said" | grep -A 1 '^X509v3 Subject Alternative Name' | sed 1d | tr -d ' ' |
+    names_in_it=$(printf '%s\n' "$output" | grep -A 1 '^X509v3 Subject Alternative Name' | sed 1d | tr -d ' ' |
         tr , '\n' | sed 's/^[^:]*://' | sort)
-    [ "$have" = "$(printf '%s\n' "$@" | sort)" ] ||
-        { echo "the certificate is for $(echo $have), not $*"; return; }
+    [ "$names_in_it" = "$(printf '%s\n' "$@" | sort)" ] ||
+        { echo "the certificate is for $(echo $names_in_it), not $*"; return; }
     lifetime <<EOT
-$said
+$output
 EOT
     [ "$end" -gt "$(date +%s)" ] || {
         unit=phoenix-acme@${pair##*/}.service
@@ -178,13 +178,13 @@ pair_is_served() { # PAIR ADDRESS PORT NAME: the service has loaded what is on d
 }
 
 router_is_enabled() { # URL
-    if [ -n "$again" ]; then said=$(curl -sS --max-time 5 "$1" 2>&1); else
-        said=$(once routers routers $(words_of router_is_enabled) | sed -n "s|^$1$tab||p")
+    if [ -n "$retry" ]; then output=$(curl -sS --max-time 5 "$1" 2>&1); else
+        output=$(once routers routers $(words_of router_is_enabled) | sed -n "s|^$1$tab||p")
     fi
-    case "$said" in
+    case "$output" in
     *'"status":"enabled"'*) ;;
     *'404 page not found'* | '') echo "Traefik does not have this router" ;;
-    *) echo "$said" | grep -o '"error":\[[^]]*\]' || echo "$said" | cut -c 1-200 ;;
+    *) echo "$output" | grep -o '"error":\[[^]]*\]' || echo "$output" | cut -c 1-200 ;;
     esac
 }
 
@@ -194,15 +194,15 @@ routers() { # URL...: "URL<tab>ANSWER" of each
 }
 
 request_gives() { # STATUS URL ROOT
-    if [ -z "$again" ]; then
-        said=$(once requests requests $(words_of request_gives | cut -f 2) | sed -n "s|^\([0-9]*\) $2\$|\1|p")
-        [ "$said" != "$1" ] || return
+    if [ -z "$retry" ]; then
+        output=$(once requests requests $(words_of request_gives | cut -f 2) | sed -n "s|^\([0-9]*\) $2\$|\1|p")
+        [ "$output" != "$1" ] || return
     fi
-    said=$(curl -sS -o /dev/null -w '%{http_code}' --max-time 15 --cacert "$3" "$2" 2>&1)
-    [ "$said" = "$1" ] || echo "gives $said, not $1"
+    output=$(curl -sS -o /dev/null -w '%{http_code}' --max-time 15 --cacert "$3" "$2" 2>&1)
+    [ "$output" = "$1" ] || echo "gives $output, not $1"
 }
 
-requests() { # URL...: "STATUS URL" of each; what fails is asked again by its own check
+requests() { # URL...: "STATUS URL" of each; the check of a failed one asks again
     for url; do
         shift
         set -- "$@" -o /dev/null "$url"
@@ -225,7 +225,7 @@ port_is_shut() { # ADDRESS PORT: closed to this host, which has no business ther
     if timeout 3 bash -c ": </dev/tcp/$1/$2" 2>/dev/null; then echo "$1 port $2 is open to this host"; fi
 }
 
-agent_pings() { # the agent's certificate is its own; a ping tells that an agent it is
+agent_pings() { # the agent makes its own certificate, so only the header of a ping identifies it
     headers=$(curl -sSk -o /dev/null -D - --max-time 5 "$1/ping" 2>&1)
     case "$headers" in *[Pp]ortainer-[Aa]gent:*) ;; *) echo "no agent answers at $1: $headers" ;; esac
 }
@@ -235,7 +235,7 @@ api() { # URL ROOT KEYFILE PATH
 }
 
 portainer_knows_us() { # URL ROOT KEYFILE
-    said=$(api "$1" "$2" "$3" /users/me) || echo "the API key is refused: $(echo "$said" | cut -c 1-200)"
+    output=$(api "$1" "$2" "$3" /users/me) || echo "the API key is refused: $(echo "$output" | cut -c 1-200)"
 }
 
 endpoint_id() { # URL ROOT KEYFILE NAME
@@ -246,7 +246,7 @@ endpoint_id() { # URL ROOT KEYFILE NAME
 endpoint_is_up() { # URL ROOT KEYFILE NAME: by asking the Docker behind it; its Status is stale
     id=$(endpoint_id "$1" "$2" "$3" "$4" 2>&1)
     case "$id" in '' | *[!0-9]*) echo "Portainer has no endpoint $4 $id"; return ;; esac
-    said=$(api "$1" "$2" "$3" "/endpoints/$id/docker/_ping") || echo "the Docker behind it does not answer: $said"
+    output=$(api "$1" "$2" "$3" "/endpoints/$id/docker/_ping") || echo "the Docker behind it does not answer: $output"
 }
 
 stack_is_active() { # URL ROOT KEYFILE ENDPOINT STACK
@@ -265,7 +265,7 @@ containers_are_well() { # PROJECT
     printf '%s\n' "$all" | awk '$2 != "running" || /unhealthy/' | head -n 3
 }
 
-make() { # NUMBER CHECK: its words in, "what it said" and a last line "." out: without it nobody knows
+run_check() { # NUMBER CHECK: writes its output, and "." as the last line when it has finished
     number=$1
     set -f
     IFS=$tab
@@ -277,45 +277,45 @@ make() { # NUMBER CHECK: its words in, "what it said" and a last line "." out: w
     [ "$first" != . ] || return
     # A busy machine misses a deadline now and then: a fault counts when it is seen twice.
     sleep 1
-    again=1
+    retry=1
     { "$@"; echo .; } >"$work/$number" 2>&1
 }
 
-tell() { # NUMBER
+print_fault() { # NUMBER: "NUMBER<tab>FAULT" of a check that ran
     first=
     [ ! -e "$work/$1" ] || read -r first <"$work/$1"
     if [ "$first" = . ]; then printf '%s\t\n' "$1"; return; fi
-    said=$(tr '\n\t' '  ' <"$work/$1" 2>/dev/null)
-    case "$said" in
-    *' . ') said=${said%. } ;;
-    *) said="this check did not come to its end (is /tmp full, or memory?): $said" ;;
+    output=$(tr '\n\t' '  ' <"$work/$1" 2>/dev/null)
+    case "$output" in
+    *' . ') output=${output%. } ;;
+    *) output="this check did not finish (is /tmp or memory full?): $output" ;;
     esac
-    printf '%s\t%s\n' "$1" "$(printf '%s' "$said" | cut -c 1-500 | sed 's/ *$//')"
+    printf '%s\t%s\n' "$1" "$(printf '%s' "$output" | cut -c 1-500 | sed 's/ *$//')"
 }
 
 # /run is in memory: a full disk makes no check impossible.
-work=$(mktemp -d -p /run phoenix-probe.XXXXXX 2>/dev/null) || work=$(mktemp -d) || {
+work=$(mktemp -d -p /run phoenix-checks.XXXXXX 2>/dev/null) || work=$(mktemp -d) || {
     number=0
     for check; do
-        printf '%s\t%s\n' "$number" "this check was not made: no file can be made in /run or /tmp"
+        printf '%s\t%s\n' "$number" "this check was not run: no file can be created in /run or /tmp"
         number=$((number + 1))
     done
     exit 0
 }
 trap 'rm -rf "$work"' EXIT
-asked=
-for check; do asked=$asked$check$newline; done
+checks=
+for check; do checks=$checks$check$newline; done
 root=$(words_of tls_verifies | head -n 1)
 root=${root##*"$tab"}
 mkfifo "$work/turns" && exec 3<>"$work/turns" || exit 1
 turn=0
-while [ "$turn" -lt "$most" ]; do echo >&3; turn=$((turn + 1)); done
+while [ "$turn" -lt "$parallel" ]; do echo >&3; turn=$((turn + 1)); done
 number=0
 for check; do
     read -r turn <&3
-    { (make "$number" "$check"); echo >&3; } &
+    { (run_check "$number" "$check"); echo >&3; } &
     number=$((number + 1))
 done
 wait
 turn=0
-while [ "$turn" -lt "$number" ]; do tell "$turn"; turn=$((turn + 1)); done
+while [ "$turn" -lt "$number" ]; do print_fault "$turn"; turn=$((turn + 1)); done
