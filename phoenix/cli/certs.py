@@ -88,7 +88,7 @@ def renew(
 
 @app.command()
 def rotate(
-    what: Annotated[Rotation, typer.Argument(help="What to replace, or what was begun.")],
+    what: Annotated[Rotation, typer.Argument(help="What to replace, or what is being replaced.")],
     prepare: Annotated[
         bool, typer.Option("--prepare", help="Stop when every host trusts the next root as well.")
     ] = False,
@@ -98,10 +98,10 @@ def rotate(
     """Replace the CA's intermediate, or its root, on every host, without a failed request.
 
     For a new root every host trusts both until all of them are proven to trust and to serve the
-    new chain; then the old one goes. It can be stopped at any moment; `continue` goes on with what
-    was begun.
+    new chain; then the old one goes. It can be stopped at any moment; `continue` finishes
+    an interrupted replacement.
 
-    Clients that are no hosts of the site must be given the new root by you. With --prepare it stops
+    You must give the new root to clients that are not hosts of the site. With --prepare it stops
     before the new root is used: both are then in /etc/phoenix/roots.pem on every host.
 
     Examples:

@@ -83,24 +83,24 @@ class Session:
         Yields whether the site is free for us; where it is not, the summary says why.
         """
         work = Work((), (self.site.site.hypervisor.name,), environment={lock.KEEP: "1"})
-        answered = threading.Event()
+        lock_answered = threading.Event()
         ended: list[Finished] = []
         read_end, write_end = os.pipe()
 
         def hear(event: Mapping[str, object]) -> None:
             if event["event"] == "locked":
-                answered.set()
+                lock_answered.set()
 
         def keep() -> None:
             try:
                 ended.append(run(self._request(work), listen=hear, stdin=read_end))
             finally:
-                answered.set()
+                lock_answered.set()
 
         keeper = threading.Thread(target=keep)
         keeper.start()
         try:
-            answered.wait()
+            lock_answered.wait()
             refused = [finished for finished in ended if finished.returncode != 0]
             self.runs += refused
             yield not refused

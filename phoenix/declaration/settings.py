@@ -468,7 +468,7 @@ def fields() -> dict[str, FieldInfo]:
     return own | {f"{PROXMOX}{name}": i for name, i in ProxmoxSettings.model_fields.items()}
 
 
-def known() -> frozenset[str]:
+def data_names() -> frozenset[str]:
     """Every name in a host's data that Phoenix reads: settings, site data, run arguments."""
     return frozenset({*fields(), *SiteData.model_fields, *RunArguments.model_fields})
 
@@ -505,7 +505,7 @@ def unknown(names: Iterable[str], others: Iterable[str] = ()) -> list[tuple[str,
             pyinfra's global arguments or private.
         others: what pyinfra itself reads.
     """
-    all_known = {*known(), *others}
+    all_known = {*data_names(), *others}
     return [
         (name, f"{near(name, all_known)}remove it")
         for name in names

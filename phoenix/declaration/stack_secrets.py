@@ -35,7 +35,7 @@ class StackSecrets:
     """
 
     stacks: Iterable[str]
-    named: list[NamedSecret] = field(default_factory=list)
+    references: list[NamedSecret] = field(default_factory=list)
     shared: dict[str, Mapping[str, frozenset[str]]] = field(default_factory=dict)
 
     def share(self, stack: str, shared: Mapping[str, Iterable[str]]) -> None:
@@ -49,70 +49,73 @@ class StackSecrets:
             report: where the findings go, each with the file and the path that names the secret.
         """
         users: dict[str, set[str]] = {}
-        for one in self.named:
-            users.setdefault(one.name, set()).add(one.stack)
+        for secret in self.references:
+            users.setdefault(secret.name, set()).add(secret.stack)
         prefixes = {f"{stack.lower().replace('-', '_')}_": stack for stack in self.stacks}
-        for one in dict.fromkeys(self.named):
-            if not is_secret_name(one.name):
+        for secret in dict.fromkeys(self.references):
+            if not is_secret_name(secret.name):
                 report.error(
-                    one.file,
-                    one.path,
-                    f"{one.name[:80]!r} is not a secret's name",
+                    secret.file,
+                    secret.path,
+                    f"{secret.name[:80]!r} is not a secret's name",
                     "use letters, digits and underscores, beginning with a letter",
                 )
-            elif (bare := one.name.removesuffix(NEW)) in PLATFORM:
+            elif (platform_secret := secret.name.removesuffix(NEW)) in PLATFORM:
                 report.error(
-                    one.file,
-                    one.path,
-                    f"secret {one.name.upper()} is the platform's, and no stack may have it: "
-                    f"whoever has the containers of {one.stack} would have {bare}",
-                    f"name a secret of the stack's own, as {_own_name(one)}",
+                    secret.file,
+                    secret.path,
+                    f"secret {secret.name.upper()} is the platform's, and no stack may have it: "
+                    f"whoever has the containers of {secret.stack} would have {platform_secret}",
+                    f"name a secret of the stack's own, as {_own_name(secret)}",
                 )
             else:
-                self._check_owner(one, users, prefixes, report)
+                self._check_owner(secret, users, prefixes, report)
 
     def _check_owner(
         self,
-        one: NamedSecret,
+        secret: NamedSecret,
         users: Mapping[str, set[str]],
         prefixes: Mapping[str, str],
         report: Report,
     ) -> None:
-        owner = _owner(one.name, prefixes)
-        if owner == one.stack:
+        owner = _owner(secret.name, prefixes)
+        if owner == secret.stack:
             return
         # NAME_new is what the next rotation of NAME takes: it is NAME's owner's.
-        same = users[one.name] | users.get(one.name.removesuffix(NEW), set())
-        others = [owner] if owner is not None else sorted(same - {one.stack})
-        refusing = [other for other in others if not self._may(one, other, by_name=owner == other)]
+        same = users[secret.name] | users.get(secret.name.removesuffix(NEW), set())
+        others = [owner] if owner is not None else sorted(same - {secret.stack})
+        refusing = [
+            other for other in others if not self._may(secret, other, by_name=owner == other)
+        ]
         if not refusing:
             return
-        sharing = f'"shared_secrets": {{"{one.name.upper()}": ["{one.stack}"]}}'
-        shown = listed(refusing[:5]) + (
+        sharing = f'"shared_secrets": {{"{secret.name.upper()}": ["{secret.stack}"]}}'
+        owners = listed(refusing[:5]) + (
             f" and {more} more" if (more := len(refusing) - 5) > 0 else ""
         )
         if owner is None:
             fix = (
-                f"name a secret of its own, as {_own_name(one)}; or, where one value is to be "
+                f"name a secret of its own, as {_own_name(secret)}; or, where one value is to be "
                 f"known to them all, write {sharing} in the phoenix.json of each of the others, "
-                f"and the others' names likewise in {one.file}"
+                f"and the others' names likewise in {secret.file}"
             )
         else:
             fix = (
-                f"name a secret of its own, as {_own_name(one)}; or have its owner share it: "
+                f"name a secret of its own, as {_own_name(secret)}; or have its owner share it: "
                 f"write {sharing} in stacks/{owner}/phoenix.json"
             )
         report.error(
-            one.file,
-            one.path,
-            f"secret {one.name.upper()} is that of stack {shown}, not shared with {one.stack}",
+            secret.file,
+            secret.path,
+            f"secret {secret.name.upper()} is that of stack {owners}, "
+            f"not shared with {secret.stack}",
             fix,
         )
 
-    def _may(self, one: NamedSecret, other: str, *, by_name: bool) -> bool:
+    def _may(self, secret: NamedSecret, other: str, *, by_name: bool) -> bool:
         """Whether `other`, the owner by its name or not, shares the secret with `one`'s stack."""
-        shared = one.stack in self._shared_with(other, one.name)
-        return shared and (by_name or other in self._shared_with(one.stack, one.name))
+        shared = secret.stack in self._shared_with(other, secret.name)
+        return shared and (by_name or other in self._shared_with(secret.stack, secret.name))
 
     def _shared_with(self, owner: str, name: str) -> frozenset[str]:
         return self.shared.get(owner, {}).get(name, frozenset())
@@ -124,6 +127,6 @@ def _owner(name: str, prefixes: Mapping[str, str]) -> str | None:
     return next((prefixes[name[:end]] for end in reversed(ends) if name[:end] in prefixes), None)
 
 
-def _own_name(one: NamedSecret) -> str:
+def _own_name(secret: NamedSecret) -> str:
     """A name that begins with the stack's: `CRM_DATABASE_PASS` for `DATABASE_PASS`."""
-    return f"{one.stack.replace('-', '_')}_{one.name}".upper()
+    return f"{secret.stack.replace('-', '_')}_{secret.name}".upper()

@@ -136,13 +136,13 @@ class StackCatalog:
         _check_variables(raw, label, path, report)
         _check_files(raw, folder, label, path, report)
         self.secrets.share(ref.name, stack.shared_secrets)
-        named = [
-            *((one.secret, f"variables[{i}]") for i, one in enumerate(raw.variables)),
-            *((one.secret, f"files[{i}]") for i, one in enumerate(raw.files)),
+        secrets = [
+            *((variable.secret, f"variables[{i}]") for i, variable in enumerate(raw.variables)),
+            *((file.secret, f"files[{i}]") for i, file in enumerate(raw.files)),
         ]
-        self.secrets.named += [
+        self.secrets.references += [
             NamedSecret(ref.name, secret.lower(), label, f"{path}.{place}.secret")
-            for secret, place in named
+            for secret, place in secrets
             if secret is not None
         ]
         values = {

@@ -100,7 +100,7 @@ _OF_PORTAINER = (ADMIN_PASSWORD, AGENT_SECRET)
 
 @dataclass(frozen=True)
 class SecretStatus:
-    """A secret, where it comes from, and whether a change of it was begun and not ended."""
+    """A secret, where it comes from, and whether a change of it is unfinished."""
 
     use: SecretUse
     origin: Origin

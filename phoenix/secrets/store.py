@@ -98,8 +98,8 @@ class SecretStore:
     def propose(self, name: str, generate: Callable[[], str] = _generate) -> SecretStr:
         """What `name` is to become: for this process `find` and `get` give it from now on.
 
-        It is the candidate of a change that was begun and not ended, if there is one, else
-        generated. Nothing is kept before `begin`, so that a plan that is not run leaves nothing.
+        It is the candidate of an unfinished change, if there is one, else generated. Nothing
+        is kept before `begin`, so that a plan that is not run leaves nothing.
         """
         if name not in self._proposed:
             candidate = self._stored().get(name + _NEXT)
@@ -107,7 +107,7 @@ class SecretStore:
         return self._proposed[name]
 
     def is_changing(self, name: str) -> bool:
-        """Whether a change of `name` was begun and not ended; one given elsewhere has none."""
+        """Whether a change of `name` is unfinished; a secret that is given elsewhere has none."""
         return name + _NEXT in self._stored() and self.origin(name) in ("store", "absent")
 
     def present(self, name: str) -> SecretStr | None:

@@ -50,7 +50,9 @@ def test_a_summary_is_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_secrets_are_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = secrets.Listed(name=SECRET, what="what it is for " * 9, origin="absent", changing=True)
+    listed = secrets.SecretRow(
+        name=SECRET, what="what it is for " * 9, origin="absent", changing=True
+    )
     listing = secrets.Listing(site="site", store="/store", secrets=[listed])
     text = piped(lambda console: secrets.print_listing(console, listing), monkeypatch)
     assert SECRET in text

@@ -80,7 +80,7 @@ def print_plan(console: Console, plan: Plan, *, full: bool = False) -> None:
     most = None if full else _SHOWN
     for host in dict.fromkeys(change.host for change in plan.changes):
         console.print(Text(host, style="bold"))
-        for change in (one for one in plan.changes if one.host == host):
+        for change in (candidate for candidate in plan.changes if candidate.host == host):
             console.print(
                 Text(f"  {': '.join(filter(None, (change.component, change.step)))}", "yellow")
             )

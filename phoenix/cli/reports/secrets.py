@@ -12,8 +12,8 @@ from phoenix.secrets.store import Origin
 _ORIGINS = {"store": "generated, kept", "absent": "not there yet"}
 
 
-class Listed(BaseModel):
-    """One secret: never its value. `changing`: a rotation was begun and not ended."""
+class SecretRow(BaseModel):
+    """One secret: never its value. `changing`: a rotation was started and not finished."""
 
     name: str
     what: str
@@ -26,7 +26,7 @@ class Listing(BaseModel):
 
     site: str
     store: str
-    secrets: list[Listed]
+    secrets: list[SecretRow]
     generated: list[str] = []
 
 
@@ -37,7 +37,7 @@ def listing(site: project.Project, generated: tuple[str, ...] = ()) -> Listing:
         site=site.name,
         store=str(site.secrets.path),
         secrets=[
-            Listed(
+            SecretRow(
                 name=secret.use.name,
                 what=secret.use.what,
                 origin=secret.origin,

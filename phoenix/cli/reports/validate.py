@@ -21,7 +21,7 @@ from phoenix.validation import project as validation
 _STYLES = {"error": "bold red", "warning": "yellow"}
 
 
-class Found(BaseModel):
+class LocatedFinding(BaseModel):
     """One finding. `line` is in `file`, from 1; null where it is about no line."""
 
     severity: Literal["error", "warning"]
@@ -38,7 +38,7 @@ class Verdict(BaseModel):
     inventory: str
     errors: int
     warnings: int
-    findings: list[Found]
+    findings: list[LocatedFinding]
 
     def exit_code(self, *, strict: bool) -> int:
         """1 for an error, 2 for a warning where `strict`, else 0."""
@@ -82,11 +82,13 @@ def verdict_of(declaration: Declared) -> Verdict:
     )
 
 
-def _with_line(finding: Finding, lines: dict[str, int]) -> Found:
+def _with_line(finding: Finding, lines: dict[str, int]) -> LocatedFinding:
     number = finding.path.removeprefix("line ").partition(",")[0]  # of text that is no JSON at all
     line = int(number) if number.isdigit() else positions.line_of(lines, finding.path)
-    return Found(severity=finding.severity, file=finding.file, line=line, path=finding.path,
-                 message=finding.message, fix=finding.fix)  # fmt: skip
+    return LocatedFinding(
+        severity=finding.severity, file=finding.file, line=line, path=finding.path,
+        message=finding.message, fix=finding.fix,
+    )  # fmt: skip
 
 
 def _inventory_names(root: Path) -> list[str]:
