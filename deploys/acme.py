@@ -17,9 +17,9 @@ FOLDER = "components/acme"
 
 def certificate(name: str) -> HostCertificate | None:
     """This host's certificate `name` ("gateway", "traefik" or "host"); None where it has none."""
-    for one in certificates(site()):
-        if one.host.name == host.name and one.name == name:
-            return one
+    for candidate in certificates(site()):
+        if candidate.host.name == host.name and candidate.name == name:
+            return candidate
     return None
 
 

@@ -82,5 +82,5 @@ def _opened(source: Path, identity: Path | None) -> backup.Backup:
 
 @cache
 def revision() -> str:
-    """The commit that this project's directory is at, empty where that cannot be told."""
+    """The commit that this project's directory is at, empty if unknown."""
     return revisions.revision(Path(__file__).parents[1]).commit or ""

@@ -25,7 +25,7 @@ packages(
 )  # fmt: skip
 
 server = site().hypervisor.address
-known = records(site())[0]
+known_name = records(site())[0]
 files = {
     UPDATES: TreeFile(render("components/base/apt.conf")),
     "/etc/timezone": TreeFile(f"{settings().timezone}\n"),
@@ -50,7 +50,7 @@ config_tree(
             updates=UPDATES,
             timezone=settings().timezone,
             server=server,
-            known=known,
+            known=known_name,
         ),
         after=fill(
             "ln -sfn /usr/share/zoneinfo/{{ zone }} /etc/localtime", zone=settings().timezone

@@ -17,15 +17,15 @@ from operations.trust import root_trusted
 from phoenix.components.ca_rotation import check_setting
 from phoenix.components.step_ca.authority import UNIT
 
-asked = host.data.get("certs_rotate")
+request = host.data.get("certs_rotate")
 with setting_errors():
-    check_setting(asked)
+    check_setting(request)
 
 if "step_ca" in host.groups:
     rotation.prepared(
         name="Rotation: next keys",
         site=site(),
-        asked=str(asked),
+        request=str(request),
         organisation=settings().step_ca_organisation,
         years=settings().step_ca_years,
     )

@@ -52,18 +52,18 @@ def settings() -> Settings:
 
 
 @cache
-def _settings(one: PyinfraHost) -> Settings:
-    data = one.data.dict()  # type: ignore[no-untyped-call]
+def _settings(this: PyinfraHost) -> Settings:
+    data = this.data.dict()  # type: ignore[no-untyped-call]
     for name, fix in unknown(data, ConnectorData.__annotations__):
         _warn_unknown(name, fix)
-    found, findings = read(data)
+    typed, findings = read(data)
     if not findings:
-        return found
+        return typed
     files = group_data.read(Path(data["site_inventories"]).parent, Report())
-    override = one.inventory.get_override_data()  # type: ignore[no-untyped-call]
+    override = this.inventory.get_override_data()  # type: ignore[no-untyped-call]
     places = group_data.HostSettings((
-        *(file for name in (group_data.ALL, *one.groups) for file in files if file.group == name),
-        group_data.SettingsFile("the inventory", "", one.inventory.get_host_data(one.name)),
+        *(file for name in (group_data.ALL, *this.groups) for file in files if file.group == name),
+        group_data.SettingsFile("the inventory", "", this.inventory.get_host_data(this.name)),
         group_data.SettingsFile("--data", "", override),
     ))  # fmt: skip
     raise DeployError(str(ConfigError(map(places.place, findings))))

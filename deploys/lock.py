@@ -13,7 +13,7 @@ from phoenix.runs.reporter import report
 
 if owner := parse_owner(os.environ.get(OWNER, "")):
     with setting_errors():
-        held = hold(inventory.get_host(site().hypervisor.name), owner)
-    if held and KEEP in os.environ:
+        locked = hold(inventory.get_host(site().hypervisor.name), owner)
+    if locked and KEEP in os.environ:
         report("locked")
         select.select([sys.stdin], [], [])  # nothing is sent: it ends with the command

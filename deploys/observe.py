@@ -1,4 +1,4 @@
-"""What is there, told to `phoenix status` and `phoenix doctor`: facts only, nothing is changed."""
+"""The facts for `phoenix status` and `phoenix doctor`; changes nothing."""
 
 from dataclasses import asdict
 from typing import Any
@@ -19,42 +19,42 @@ from phoenix.health.served import served
 from phoenix.runs.reporter import value
 
 with setting_errors():
-    asked = observation.request(site(), site_host(), host.data.get("observe", observation.ALL))
+    request = observation.request(site(), site_host(), host.data.get("observe", observation.ALL))
 
-# Nothing here may end the run: what cannot be read is told as missing, and the rest stays.
+# Nothing here may end the run: a fact that cannot be read is reported as missing.
 questions: dict[str, Question[Any]] = {}
-if asked.checks:
-    commands = ["\t".join(check.command) for check in asked.checks]
+if request.checks:
+    commands = ["\t".join(check.command) for check in request.checks]
     questions[observation.CHECKS] = question(Checks, checks=commands)
-if asked.endpoints:
+if request.endpoints:
     questions[observation.CERTIFICATES] = question(
-        ServedCertificates, endpoints=[end.target for end in asked.endpoints], ca_file=ROOTS
+        ServedCertificates, endpoints=[end.target for end in request.endpoints], ca_file=ROOTS
     )
-if asked.renewals:
-    questions[observation.RENEWALS] = question(Renewals, names=list(asked.renewals))
-if asked.containers:
+if request.renewals:
+    questions[observation.RENEWALS] = question(Renewals, names=list(request.renewals))
+if request.containers:
     questions[observation.CONTAINERS] = question(ComposeContainers)
-if asked.portainer:
-    questions[observation.PORTAINER] = question(PortainerState, **asked.portainer)
+if request.portainer:
+    questions[observation.PORTAINER] = question(PortainerState, **request.portainer)
 
 
-def told(kind: str, found: Any) -> Any:
+def as_json(kind: str, fact_value: Any) -> Any:
     """An answer as plain JSON."""
     if kind == observation.CHECKS:
-        return found
+        return fact_value
     if kind == observation.CERTIFICATES:
         return [
             served(end, answer.leaf, answer.fault).model_dump(mode="json")
-            for end, answer in zip(asked.endpoints, found, strict=True)
+            for end, answer in zip(request.endpoints, fact_value, strict=True)
         ]
     if kind == observation.PORTAINER:
-        return asdict(found) if found else None
-    return [asdict(one) for one in found]
+        return asdict(fact_value) if fact_value else None
+    return [asdict(item) for item in fact_value]
 
 
-for kind, found in zip(questions, ask_all(questions.values()), strict=True):
-    if isinstance(found, FactError):
-        value(observation.UNREAD, host.name, str(found))
+for kind, fact_value in zip(questions, ask_all(questions.values()), strict=True):
+    if isinstance(fact_value, FactError):
+        value(observation.UNREAD, host.name, str(fact_value))
         value(kind, host.name, None if kind == observation.PORTAINER else [])
     else:
-        value(kind, host.name, told(kind, found))
+        value(kind, host.name, as_json(kind, fact_value))

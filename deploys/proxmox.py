@@ -18,7 +18,7 @@ from phoenix.site.findings import ConfigError
 def converge() -> None:
     """The operations in their order; each needs what those above it made."""
     config = settings().proxmox
-    made = plan(
+    desired = plan(
         site(),
         config,
         ssh_key=host.data.get("ssh_key"),
@@ -37,24 +37,22 @@ def converge() -> None:
     proxmox.ready(
         name="Proxmox: nothing stands in the way",
         access=access,
-        wanted=made.guests,
+        desired=desired.guests,
         settings=config,
-        refused=made.refused,
+        refused=desired.refused,
     )
-    for wanted in made.guests:
-        proxmox.guest(
-            name=f"Proxmox: {wanted.label}", access=access, wanted=wanted, settings=config
-        )
-    if made.scopes:  # before a new guest runs for the first time
-        proxmox.firewall(name="Proxmox: firewall", access=access, scopes=made.scopes)
-    for wanted in made.guests:
-        if not wanted.template:
-            proxmox.running(name=f"Proxmox: {wanted.label} runs", access=access, vmid=wanted.vmid)
-    if config.ha_group or any(wanted.replicate_to for wanted in made.guests):
+    for guest in desired.guests:
+        proxmox.guest(name=f"Proxmox: {guest.label}", access=access, desired=guest, settings=config)
+    if desired.scopes:  # before a new guest runs for the first time
+        proxmox.firewall(name="Proxmox: firewall", access=access, scopes=desired.scopes)
+    for guest in desired.guests:
+        if not guest.template:
+            proxmox.running(name=f"Proxmox: {guest.label} runs", access=access, vmid=guest.vmid)
+    if config.ha_group or any(guest.replicate_to for guest in desired.guests):
         proxmox.cluster(
             name="Proxmox: high availability and replication",
             access=access,
-            wanted=made.guests,
+            desired=desired.guests,
             settings=config,
         )
     guest_ssh.reachable(

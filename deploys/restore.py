@@ -44,7 +44,7 @@ if site_host() == ca and "ca" in parts:
 if "ca" in parts or "portainer" in parts:
     local.include("deploys/dns.py")
     local.include("deploys/base.py")
-if "ca" in parts:  # else a lost CA would be made anew here
+if "ca" in parts:  # else a lost CA would be created again here
     local.include("deploys/step_ca.py")
     local.include("deploys/trust.py")
 if "portainer" in parts:

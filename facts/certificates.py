@@ -14,7 +14,7 @@ from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
 
 from facts.command import script
-from facts.host_fact import HostFact, asked
+from facts.host_fact import HostFact, marked
 from phoenix.components.x509 import (
     CertificateError,
     CertificateInfo,
@@ -118,7 +118,7 @@ class CertificateFile(HostFact[CertificateFileState | None]):
 
     def command(self, path: str, key: str | None = None) -> StringCommand:
         """Prints the chain, then the key's state and its public half."""
-        return asked(script(_FILE, path, key or ""))
+        return marked(script(_FILE, path, key or ""))
 
     def parse(self, lines: list[str]) -> CertificateFileState | None:
         """Parse what `command` printed; junk is a FactProcessError."""
@@ -135,7 +135,7 @@ class ServedCertificate(HostFact[ServedState]):
         self, address: str, port: int, server_name: str, ca_file: str | None = None
     ) -> StringCommand:
         """One s_client session that sends nothing."""
-        return asked(served([(address, port, server_name)], ca_file))
+        return marked(served([(address, port, server_name)], ca_file))
 
     def parse(self, lines: list[str]) -> ServedState:
         """Parse s_client's report; junk is a FactProcessError."""
@@ -173,7 +173,7 @@ class ServedCertificates(HostFact[list[ServedState]]):
     ) -> StringCommand:
         """One shell that asks all endpoints."""
         self._count = len(endpoints)
-        return asked(served(endpoints, ca_file))
+        return marked(served(endpoints, ca_file))
 
     def parse(self, lines: list[str]) -> list[ServedState]:
         """Parse the reports; one that is missing is a FactProcessError."""
@@ -191,7 +191,7 @@ class AcmeStatus(HostFact[AcmeState | None]):
 
     def command(self, certificate: str) -> StringCommand:
         """`phoenix-acme status`, if it is installed."""
-        return asked(script(_STATUS, ACME_PROGRAM, certificate))
+        return marked(script(_STATUS, ACME_PROGRAM, certificate))
 
     def parse(self, lines: list[str]) -> AcmeState | None:
         """Parse the line of JSON; junk is a FactProcessError."""
@@ -210,8 +210,10 @@ def parse_certificate_file(output: Sequence[str]) -> CertificateFileState | None
     try:
         public_key = next((public_key_digest(pem) for kind, pem in blocks if kind != _CERT), None)
         # A key file that is there and cannot be read is a mismatch, not an open question.
-        wanted = public_key if public_key is not None or stat is None else "unreadable"
-        chain = parse_chain("\n".join(pem for kind, pem in blocks if kind == _CERT), key=wanted)
+        expected_key = public_key if public_key is not None or stat is None else "unreadable"
+        chain = parse_chain(
+            "\n".join(pem for kind, pem in blocks if kind == _CERT), key=expected_key
+        )
     except CertificateError as error:
         raise FactProcessError(f"the certificate file cannot be used: {error}") from error
     key = KeyFile(stat[1], stat[2], stat[3], public_key is not None) if stat else None

@@ -9,7 +9,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, asked
+from facts.host_fact import HostFact, marked
 from phoenix.components.config_tree.tree import TreeError, TreeState, parse_state
 from phoenix.shell import Script
 
@@ -49,7 +49,7 @@ class ConfigTree(HostFact[TreeState]):
 
     @override
     def command(self, base: str, units: Iterable[str], paths: Iterable[str]) -> StringCommand:
-        return asked(script(_SCRIPT, base, " ".join(units), *paths))
+        return marked(script(_SCRIPT, base, " ".join(units), *paths))
 
     @override
     def parse(self, lines: list[str]) -> TreeState:

@@ -9,7 +9,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, asked
+from facts.host_fact import HostFact, marked
 from phoenix.shell import Script
 
 _PROJECT = "com.docker.compose.project"
@@ -36,16 +36,16 @@ class ComposeContainers(HostFact[list[Container]]):
 
     @override
     def command(self) -> StringCommand:
-        return asked(script(_SCRIPT, _PROJECT, _FORMAT))
+        return marked(script(_SCRIPT, _PROJECT, _FORMAT))
 
     @override
     def parse(self, lines: list[str]) -> list[Container]:
-        found = []
+        containers = []
         for line in lines:
             parts = line.split("\t")
             if len(parts) != 4:
                 raise FactProcessError(f"unexpected answer of docker ps: {line!r}")
             project, name, state, status = parts
             starting = "(unhealthy)" in status or "(health: starting)" in status
-            found.append(Container(project, name, state, state == "running" and not starting))
-        return found
+            containers.append(Container(project, name, state, state == "running" and not starting))
+        return containers

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from facts.certificates import ServedState, parse_served_all, served
 from facts.command import script
-from facts.host_fact import HostFact, asked
+from facts.host_fact import HostFact, marked
 from phoenix.derived import home
 from phoenix.shell import Script
 
@@ -41,16 +41,16 @@ class HomePage(HostFact[HomeState]):
     @override
     def command(self, endpoints: Sequence[tuple[str, int, str]], ca_file: str) -> StringCommand:
         self._count = len(endpoints)
-        return asked(served(endpoints, ca_file), script(_SCRIPT, home.PAGE))
+        return marked(served(endpoints, ca_file), script(_SCRIPT, home.PAGE))
 
     @override
     def parse(self, lines: list[str]) -> HomeState:
         """Raises FactProcessError on output that is not of this form."""
         if _PAGE not in lines:
-            raise FactProcessError("the host did not tell of its start page")
+            raise FactProcessError("the host's answer lacks the start page")
         cut = lines.index(_PAGE)
-        found, rest = parse_served_all(lines[:cut], self._count), lines[cut + 1 :]
-        digest, _, name = rest[0].partition("  ") if rest else ("", "", "")
+        served, lines_after = parse_served_all(lines[:cut], self._count), lines[cut + 1 :]
+        digest, _, name = lines_after[0].partition("  ") if lines_after else ("", "", "")
         if name == "index.html" and len(digest) == 64:
-            return HomeState(found, digest, "\n".join(rest[1:]))
-        return HomeState(found, "", "\n".join(rest))
+            return HomeState(served, digest, "\n".join(lines_after[1:]))
+        return HomeState(served, "", "\n".join(lines_after))

@@ -1,7 +1,7 @@
 """Facts whose answer is known to be whole: nothing is ever decided on a default.
 
 pyinfra gives a fact's `default()` where the command failed, printed nothing or printed something
-else. To an operation that reads "nothing there", and it installs everything anew. So every fact
+else. An operation reads that as "nothing there", and installs everything again. So every fact
 of this project marks where its answer begins and ends, and how its command ended; an answer that
 is not whole is an error with its cause.
 """
@@ -26,15 +26,15 @@ _LOG_IN = (
 
 
 class FactError(FactProcessError):
-    """What a host was asked is not known; says why."""
+    """A host's answer is missing or unusable; says why."""
 
 
 class Unknown:
-    """What pyinfra gives where it has no answer."""
+    """The value of a fact that has no answer."""
 
 
 class HostFact(FactBase[T], Generic[T]):
-    """A fact whose `command` is made by `asked`, and whose `parse` gets the whole answer."""
+    """A fact whose `command` is built by `marked`, and whose `parse` gets the whole answer."""
 
     @staticmethod
     @override
@@ -45,7 +45,7 @@ class HostFact(FactBase[T], Generic[T]):
     @override
     def process(self, output: Iterable[str]) -> T:
         """Raises FactError where the answer is not whole, FactProcessError where it is junk."""
-        return self.parse(whole(next(answers(output, 1))))
+        return self.parse(complete_lines(next(answers(output, 1))))
 
     def parse(self, lines: list[str]) -> T:
         """The answer as a value. Raises FactProcessError for lines of another form."""
@@ -53,7 +53,7 @@ class HostFact(FactBase[T], Generic[T]):
 
 
 class Answer:
-    """What one command printed, and how it ended; `status` is None where that was not told."""
+    """What one command printed, and how it ended; `status` is None where it is unknown."""
 
     def __init__(self) -> None:
         """Nothing yet."""
@@ -61,7 +61,7 @@ class Answer:
         self.status: str | None = None
 
 
-def asked(*commands: StringCommand) -> StringCommand:
+def marked(*commands: StringCommand) -> StringCommand:
     """The commands, each if the one before it succeeds, between the marks of `answers`.
 
     They read no standard input.
@@ -77,34 +77,34 @@ def answers(output: Iterable[str], count: int) -> Iterator[Answer]:
     Raises:
         FactError: the host printed something outside of them, or not all of them are there.
     """
-    found: list[Answer] = []
+    results: list[Answer] = []
     inside = False
     for line in output:
         if line == BEGIN and not inside:
-            found.append(Answer())
+            results.append(Answer())
             inside = True
         elif inside and line.startswith(f"{END} "):
-            found[-1].status = line.removeprefix(f"{END} ")
-            if found[-1].lines[-1:] == [""]:
-                found[-1].lines.pop()
+            results[-1].status = line.removeprefix(f"{END} ")
+            if results[-1].lines[-1:] == [""]:
+                results[-1].lines.pop()
             inside = False
         elif inside:
-            found[-1].lines.append(line)
+            results[-1].lines.append(line)
         elif line.strip():
             raise FactError(_LOG_IN.format(line=line))
-    if len(found) != count:
-        raise FactError(f"{count} answers were expected from this host, {len(found)} came")
-    return iter(found)
+    if len(results) != count:
+        raise FactError(f"{count} answers were expected from this host, {len(results)} came")
+    return iter(results)
 
 
-def whole(answer: Answer) -> list[str]:
+def complete_lines(answer: Answer) -> list[str]:
     """The lines of an answer whose command ended well.
 
     Raises:
-        FactError: it failed, or was ended before it was done.
+        FactError: it failed, or was killed.
     """
     if answer.status is None:
-        raise FactError("the host's answer ends in the middle: the command was ended before it was")
+        raise FactError("the host's answer ends in the middle: the command was killed")
     if answer.status != "0":
         raise FactError(f"the command ended with status {answer.status}: {_last(answer.lines)}")
     return answer.lines

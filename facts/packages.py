@@ -7,7 +7,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, asked
+from facts.host_fact import HostFact, marked
 from phoenix.shell import Script
 
 # Installed, held or not: what was removed and left its configuration is not there.
@@ -19,18 +19,18 @@ class Packages(HostFact[frozenset[str]]):
 
     @override
     def command(self) -> StringCommand:
-        return asked(script(_SCRIPT))
+        return marked(script(_SCRIPT))
 
     @override
     def parse(self, lines: list[str]) -> frozenset[str]:
         """Raises FactProcessError for what dpkg-query does not print, or nothing at all."""
-        found = set()
+        names = set()
         for line in lines:
             status, _, name = line.partition(" ")
             if not name or " " in name:
                 raise FactProcessError(f"unexpected answer of dpkg-query: {line!r}")
             if status == "installed":
-                found.add(name)
-        if not found:
+                names.add(name)
+        if not names:
             raise FactProcessError("dpkg-query knows of no package")
-        return frozenset(found)
+        return frozenset(names)

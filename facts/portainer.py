@@ -10,7 +10,7 @@ from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
 
 from facts.command import script
-from facts.host_fact import HostFact, asked
+from facts.host_fact import HostFact, marked
 from phoenix.shell import Script
 
 _MARK = "--phoenix--"
@@ -71,7 +71,7 @@ class PortainerState(HostFact[PortainerSummary | None]):
     def command(self, url: str, ca_file: str, header_file: str) -> StringCommand:
         """One round trip for all three lists, values of variables hidden on the host."""
         urls = [f"{url}/api{path}" for path in _PATHS]
-        return asked(script(_SCRIPT, _HIDE, _MARK, ca_file, f"@{header_file}", *urls))
+        return marked(script(_SCRIPT, _HIDE, _MARK, ca_file, f"@{header_file}", *urls))
 
     def parse(self, lines: list[str]) -> PortainerSummary | None:
         """Parses what curl said; incomplete answers count as not there."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pyinfra.api import StringCommand
 
 from facts.command import script
-from facts.host_fact import HostFact, asked
+from facts.host_fact import HostFact, marked
 from phoenix.proxmox import hostkeys
 from phoenix.shell import Script
 
@@ -31,12 +31,12 @@ class ApiFingerprint(HostFact[str | None]):
 
     def command(self) -> StringCommand:
         """Read on the hypervisor by SSH, whose host key is known: no blind trust."""
-        return asked(script(_API_CERTIFICATE))
+        return marked(script(_API_CERTIFICATE))
 
     def parse(self, lines: list[str]) -> str | None:
         """openssl writes "sha256 Fingerprint=AA:BB:..."."""
-        found = _FINGERPRINT.search("".join(lines).strip())
-        return found[1].upper() if found else None
+        match = _FINGERPRINT.search("".join(lines).strip())
+        return match[1].upper() if match else None
 
 
 class SshClientAddress(HostFact[str | None]):
@@ -44,7 +44,7 @@ class SshClientAddress(HostFact[str | None]):
 
     def command(self) -> StringCommand:
         """The sshd sets it: client address, client port, server address, server port."""
-        return asked(script(_CLIENT))
+        return marked(script(_CLIENT))
 
     def parse(self, lines: list[str]) -> str | None:
         """The first word."""
@@ -61,7 +61,7 @@ class GuestHostKeys(HostFact[dict[int, frozenset[str]]]):
 
     def command(self, guests: Sequence[hostkeys.Guest]) -> StringCommand:
         """One command for all guests."""
-        return asked(script(hostkeys.LEARN, *hostkeys.words(guests)))
+        return marked(script(hostkeys.LEARN, *hostkeys.words(guests)))
 
     def parse(self, lines: list[str]) -> dict[int, frozenset[str]]:
         """Those that could be learned."""

@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import command
-from facts.host_fact import HostFact, asked
+from facts.host_fact import HostFact, marked
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Renewals(HostFact[list[Renewal]]):
         units = [f"phoenix-acme@{name}.{kind}" for name in names for kind in ("timer", "service")]
         # --timestamp=unix does not reach this property.
         properties = "--property=Id,NextElapseUSecRealtime,Result"
-        return asked(
+        return marked(
             command("env", "TZ=UTC", "LC_ALL=C", "systemctl", "show", properties, "--", *units)
         )
 

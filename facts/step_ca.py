@@ -1,4 +1,4 @@
-"""What stands on the certificate authority's guest."""
+"""The state of the certificate authority on its guest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, asked
+from facts.host_fact import HostFact, marked
 from phoenix.components.step_ca.authority import DIRECTORY, CaState, StepCaError, parse_state
 from phoenix.shell import Script
 
@@ -40,7 +40,7 @@ class CertificateAuthority(HostFact[CaState]):
 
     @override
     def command(self, directory: str = DIRECTORY) -> StringCommand:
-        return asked(script(_SCRIPT, directory))
+        return marked(script(_SCRIPT, directory))
 
     @override
     def parse(self, lines: list[str]) -> CaState:

@@ -9,7 +9,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, asked
+from facts.host_fact import HostFact, marked
 from phoenix.shell import Script
 
 _SCRIPT = Script("system", "uname -m; cat /etc/os-release")
@@ -28,7 +28,7 @@ class System(HostFact[Machine]):
 
     @override
     def command(self) -> StringCommand:
-        return asked(script(_SCRIPT))
+        return marked(script(_SCRIPT))
 
     @override
     def parse(self, lines: list[str]) -> Machine:

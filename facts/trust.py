@@ -7,7 +7,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, asked
+from facts.host_fact import HostFact, marked
 from phoenix.components.x509 import CertificateError, CertificateInfo, parse_chain
 from phoenix.shell import Script
 
@@ -28,7 +28,7 @@ class LocalTrust(HostFact[dict[str, CertificateInfo]]):
 
     @override
     def command(self, directory: str) -> StringCommand:
-        return asked(script(_SCRIPT, directory))
+        return marked(script(_SCRIPT, directory))
 
     @override
     def parse(self, lines: list[str]) -> dict[str, CertificateInfo]:

@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, asked
+from facts.host_fact import HostFact, marked
 from phoenix.files import text
 from phoenix.shell import Script
 
@@ -30,7 +30,7 @@ class Checks(HostFact[list[str]]):
     @override
     def command(self, checks: Sequence[str]) -> StringCommand:
         self._count = len(checks)
-        return asked(script(_script(), *checks))
+        return marked(script(_script(), *checks))
 
     @override
     def parse(self, lines: list[str]) -> list[str]:

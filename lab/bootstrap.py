@@ -143,7 +143,7 @@ def docker_answers() -> bool:
     except PermissionError:
         raise LabError(
             f"No permission for {path}: run this as root, or join its group "
-            "(`usermod -aG docker USER`, then log in anew)."
+            "(`usermod -aG docker USER`, then log in again)."
         ) from None
     except OSError:
         if host:

@@ -9,7 +9,7 @@ from pyinfra.api import StringCommand
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, asked
+from facts.host_fact import HostFact, marked
 from operations.explain import log_reasons
 from operations.host_state import Question, question, read
 from operations.operation import operation
@@ -51,7 +51,7 @@ class ArtifactInstalled(HostFact[bool]):
 
     @override
     def command(self, directory: str, link: str) -> StringCommand:
-        return asked(script(_STATE, directory, link))
+        return marked(script(_STATE, directory, link))
 
     @override
     def parse(self, lines: list[str]) -> bool:

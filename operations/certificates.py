@@ -46,7 +46,7 @@ def acme_certificate(*, certificate: str) -> Generator[StringCommand, None, None
     _check_name(certificate)
     state = read(_status(certificate))
     # No script or an unusable configuration: in the plan they are still to come; when it runs, the
-    # script itself names the file and the mend.
+    # script itself names the file and the fix.
     if state is not None and not (
         state.error or state.due or not state.loaded or state.permissions != "ok"
     ):
@@ -97,10 +97,10 @@ def restarted(*, unit: str, health: str) -> Generator[StringCommand, None, None]
 
 
 def _reasons(state: AcmeState) -> list[str]:
-    found = [state.error, f"due: {state.due}" if state.due else ""]
-    found += [] if state.loaded else ["the service has not loaded it"]
-    found += [] if state.permissions == "ok" else ["owner or mode of its key has drifted"]
-    return [reason for reason in found if reason]
+    reasons = [state.error, f"due: {state.due}" if state.due else ""]
+    reasons += [] if state.loaded else ["the service has not loaded it"]
+    reasons += [] if state.permissions == "ok" else ["owner or mode of its key has drifted"]
+    return [reason for reason in reasons if reason]
 
 
 def _check_name(certificate: str) -> None:

@@ -94,9 +94,9 @@ def _show_diff(tree: Tree, state: TreeState, diff: TreeDiff) -> None:
         if file.secret:
             logger.info("  a secret: not shown")
         else:
-            have = (host.get_fact(FileContents, path=path) or []) if path in state.files else []
+            current = (host.get_fact(FileContents, path=path) or []) if path in state.files else []
             want = file.data.decode(errors="replace").splitlines(keepends=True)
-            for line in generate_color_diff([f"{line}\n" for line in have], want):
+            for line in generate_color_diff([f"{line}\n" for line in current], want):
                 logger.info("  %s", line)
 
 

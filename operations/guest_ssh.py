@@ -21,7 +21,7 @@ from phoenix.proxmox import hostkeys
 _PAUSE = 3.0
 _UNKNOWN = (
     "its host key can't be learned through the hypervisor: neither its guest agent nor the bridge "
-    "vouches for it. mend: install qemu-guest-agent in it, or add its key to known_hosts by hand"
+    "vouches for it. fix: install qemu-guest-agent in it, or add its key to known_hosts by hand"
 )
 
 
@@ -43,18 +43,18 @@ def reachable(
     file = Path(known_hosts).expanduser()
     learned = read(question(GuestHostKeys, guests=tuple(guests)))
     renewals = [vmid for vmid in hostkeys.shared(learned) if _is_container(guests, vmid)]
-    known = all(_settled(file, guest, learned) for guest in guests)
-    if known and not renewals and all(answers(guest.address) for guest in guests):
+    all_known = all(_key_is_known(file, guest, learned) for guest in guests)
+    if all_known and not renewals and all(answers(guest.address) for guest in guests):
         host.noop(f"{len(guests)} guests answer by SSH, and their keys are known")
         return
 
     def wait() -> None:
-        left = _wait(this_host(), guests, file, time.monotonic() + seconds)
-        if left:
+        unreachable = _wait(this_host(), guests, file, time.monotonic() + seconds)
+        if unreachable:
             raise OperationError(
                 "\n".join(
                     f"guest {guest.vmid} ({guest.name}) after {seconds:g} s: {reason}"
-                    for guest, reason in left.items()
+                    for guest, reason in unreachable.items()
                 )
             )
 
@@ -64,38 +64,38 @@ def reachable(
 def _wait(
     hypervisor: Host, guests: Sequence[hostkeys.Guest], file: Path, deadline: float
 ) -> dict[hostkeys.Guest, str]:
-    """The guests that weren't settled by the deadline, and why."""
-    left = dict.fromkeys(guests, "not asked in time")
+    """The guests that were not reachable by the deadline, and why."""
+    pending = dict.fromkeys(guests, "not checked in time")
     renewed: set[int] = set()
-    while left and time.monotonic() < deadline:
+    while pending and time.monotonic() < deadline:
         keys = _learn(hypervisor, guests)
         for guest in guests:
             if guest.kind == "lxc" and guest.vmid in set(hostkeys.shared(keys)) - renewed:
-                hypervisor.log(f"{guest.name} has the SSH host keys of another: making its own")
+                hypervisor.log(f"{guest.name} has the SSH host keys of another: creating its own")
                 _renew(hypervisor, guest.vmid)
                 renewed.add(guest.vmid)
-                left[guest] = "its new host keys were not read in time"
+                pending[guest] = "its new host keys were not read in time"
         if renewed & set(hostkeys.shared(keys)):
             keys = _learn(hypervisor, guests)
-        for guest in tuple(left):
+        for guest in tuple(pending):
             if not answers(guest.address):
-                left[guest] = f"nothing answers on {guest.address}:22"
+                pending[guest] = f"nothing answers on {guest.address}:22"
                 continue
             if keys.get(guest.vmid):
                 hostkeys.remember(file, guest.address, keys[guest.vmid])
-            left[guest] = _UNKNOWN
-            if _settled(file, guest, keys):
-                del left[guest]
-        if left:
+            pending[guest] = _UNKNOWN
+            if _key_is_known(file, guest, keys):
+                del pending[guest]
+        if pending:
             time.sleep(_PAUSE)
-    return left
+    return pending
 
 
-def _settled(file: Path, guest: hostkeys.Guest, keys: dict[int, frozenset[str]]) -> bool:
-    """Whether what we know is what the hypervisor says; known at all, where it can't say."""
-    have = hostkeys.known(file, guest.address)
-    told = keys.get(guest.vmid, frozenset())
-    return have == told if told else bool(have)
+def _key_is_known(file: Path, guest: hostkeys.Guest, keys: dict[int, frozenset[str]]) -> bool:
+    """Whether known_hosts has the keys that the hypervisor reports, or any if it reports none."""
+    known = hostkeys.known(file, guest.address)
+    reported = keys.get(guest.vmid, frozenset())
+    return known == reported if reported else bool(known)
 
 
 def _is_container(guests: Sequence[hostkeys.Guest], vmid: int) -> bool:

@@ -1,4 +1,4 @@
-"""The start page: what this run's verification found, for whoever opens it."""
+"""The start page: the outcomes of this run's checks."""
 
 from __future__ import annotations
 
@@ -55,19 +55,22 @@ def start_page(site: Site) -> Generator[StringCommand | FunctionCommand, None, N
     earlier in the run is told as one whose checks were not run.
     """
     if host.state.current_stage < StateStage.Execute:
-        host.noop("the page is made of the checks, once they were made")
+        host.noop("the page is written after the checks")
         return
     by_host = outcomes()
-    known = by_host.keys() | set(failed_hosts())
-    left_out = [other.name for other in site.hosts if other.name not in known]
+    reached = by_host.keys() | set(failed_hosts())
+    left_out = [member.name for member in site.hosts if member.name not in reached]
     if left_out:
         host.noop(f"the page stays: this run left out {', '.join(left_out)}")
         return
-    asked = endpoints(site)
-    have = ask(question(HomePage, endpoints=[end.target for end in asked], ca_file=ROOTS))
-    if len(have.served) != len(asked):
+    site_endpoints = endpoints(site)
+    present = ask(
+        question(HomePage, endpoints=[end.target for end in site_endpoints], ca_file=ROOTS)
+    )
+    if len(present.served) != len(site_endpoints):
         yield from refuse(
-            f"{len(asked)} ports were asked for their certificate, {len(have.served)} answered"
+            f"{len(site_endpoints)} ports were asked for their certificate, "
+            f"{len(present.served)} answered"
         )
         return
     page = build(
@@ -76,12 +79,12 @@ def start_page(site: Site) -> Generator[StringCommand | FunctionCommand, None, N
         diagnosis(site),
         [
             served(end, answer.leaf, answer.fault)
-            for end, answer in zip(asked, have.served, strict=True)
+            for end, answer in zip(site_endpoints, present.served, strict=True)
         ],
         revision(_PROJECT),
         Stamp(at=datetime.now(UTC).replace(microsecond=0), by=_operator()),
     )
-    if _says(have, page):
+    if _is_current(present, page):
         host.noop("the page says the same already")
         return
     logger.info("%sthe page says: %s", host.print_prefix, headline(page.health))
@@ -101,11 +104,11 @@ def _operator() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def _says(have: HomeState, page: Page) -> bool:
+def _is_current(present: HomeState, page: Page) -> bool:
     """Whether the host's page is whole, made by this project's template, and says what we would."""
     try:
-        old = Page.model_validate_json(have.data)
+        present_page = Page.model_validate_json(present.data)
     except ValidationError:
         return False
-    whole = hashlib.sha256(render(old).encode()).hexdigest() == have.sha256
-    return whole and page.same_as(old)
+    unchanged = hashlib.sha256(render(present_page).encode()).hexdigest() == present.sha256
+    return unchanged and page.same_as(present_page)

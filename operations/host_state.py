@@ -1,4 +1,4 @@
-"""What a run knows of its hosts: asked in one command a host, and again when something changed.
+"""The facts that a run has of its hosts: read in one command a host, and again after a change.
 
 While pyinfra prepares a run, each operation says which facts it will read (`expect`). When the
 first operation begins, every host is asked for all of them in one SSH command. A command that an
@@ -27,7 +27,7 @@ from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, ctx_state
 
 from facts.command import command
-from facts.host_fact import Answer, FactError, HostFact, Unknown, answers, whole
+from facts.host_fact import Answer, FactError, HostFact, Unknown, answers, complete_lines
 from operations.failure import say
 
 T = TypeVar("T")
@@ -45,10 +45,10 @@ class Question(Generic[T]):
 
     @property
     def command(self) -> StringCommand:
-        """What asks it, between its marks."""
-        made = self.fact().command(**self.arguments)
-        assert isinstance(made, StringCommand)  # noqa: S101  # the type of HostFact's commands
-        return made
+        """The command that reads the fact, between its marks."""
+        result = self.fact().command(**self.arguments)
+        assert isinstance(result, StringCommand)  # noqa: S101  # the type of HostFact's commands
+        return result
 
     @property
     def line(self) -> str:
@@ -61,8 +61,8 @@ def question(fact: type[HostFact[T]], **arguments: Any) -> Question[T]:
     return Question(fact, arguments)
 
 
-class _Known:
-    """What is known of one host; `waiting` counts how often each line is still to be read."""
+class _HostState:
+    """The answers of one host; `waiting` counts how often each line is still to be read."""
 
     def __init__(self) -> None:
         # Of greenlets, which take turns in one thread: a lock of threads would stop them all.
@@ -77,41 +77,41 @@ class _Known:
         self.changes += 1
 
 
-_known: WeakKeyDictionary[Host, _Known] = WeakKeyDictionary()
+_host_states: WeakKeyDictionary[Host, _HostState] = WeakKeyDictionary()
 _ahead: WeakSet[State] = WeakSet()
 
 
-def _of(target: Host) -> _Known:
-    return _known.setdefault(target, _Known())
+def _state_of(target: Host) -> _HostState:
+    return _host_states.setdefault(target, _HostState())
 
 
 def expect(questions: Iterable[Question[Any]]) -> None:
-    """This host will be asked these; called while the run is prepared."""
-    _of(this_host()).waiting.update(one.line for one in questions)
+    """Announce facts that this host will be asked for; called while the run is prepared."""
+    _state_of(this_host()).waiting.update(query.line for query in questions)
 
 
-def read(wanted: Question[T]) -> T:
+def read(query: Question[T]) -> T:
     """A fact of this host, as of its last change by this run.
 
     Raises:
         FactError: the host's answer is not whole, or not of the expected form.
     """
-    return read_of(this_host(), wanted)
+    return read_of(this_host(), query)
 
 
-def read_or(wanted: Question[T], otherwise: T) -> T:
+def read_or(query: Question[T], otherwise: T) -> T:
     """`read` for a deploy; where the answer cannot be used the host is left out of the run.
 
     Its deploys go on to their end all the same, with `otherwise`, and none of its operations runs.
     """
     try:
-        return read(wanted)
+        return read(query)
     except FactError as error:
         fail(this_host(), str(error))
         return otherwise
 
 
-def read_of(target: Host, wanted: Question[T]) -> T:
+def read_of(target: Host, query: Question[T]) -> T:
     """`read`, of another host: for what one host has to know of another.
 
     Raises:
@@ -119,34 +119,34 @@ def read_of(target: Host, wanted: Question[T]) -> T:
         ConnectError: it does not answer by SSH.
     """
     if not _state().is_executing:
-        return _once(target, wanted)
-    line = wanted.line
-    known = _of(target)
-    with known.lock:
-        if time.monotonic() - known.asked_at >= MOST_SECONDS:
-            known.forget()
-        if line not in known.answers:
-            _learn(target, known, line)
-        if known.waiting[line] > 0:
-            known.waiting[line] -= 1
-        answer = known.answers[line]
-    return _parsed(wanted, answer)
+        return _once(target, query)
+    line = query.line
+    host_state = _state_of(target)
+    with host_state.lock:
+        if time.monotonic() - host_state.asked_at >= MOST_SECONDS:
+            host_state.forget()
+        if line not in host_state.answers:
+            _learn(target, host_state, line)
+        if host_state.waiting[line] > 0:
+            host_state.waiting[line] -= 1
+        answer = host_state.answers[line]
+    return _parsed(query, answer)
 
 
-def _learn(target: Host, known: _Known, *lines: str) -> None:
+def _learn(target: Host, host_state: _HostState, *lines: str) -> None:
     """Ask for `lines` and for what is still to be read, unless it is known."""
-    wanted = dict.fromkeys([*lines, *known.waiting.elements()])
-    missing = [line for line in wanted if line not in known.answers]
+    lines_to_read = dict.fromkeys([*lines, *host_state.waiting.elements()])
+    missing = [line for line in lines_to_read if line not in host_state.answers]
     if not missing:
         return
-    changes = known.changes
-    found = dict(zip(missing, _ask(target, missing), strict=True))
-    if changes == known.changes:
-        known.asked_at = known.asked_at if known.answers else time.monotonic()
-        known.answers |= found
+    changes = host_state.changes
+    new_answers = dict(zip(missing, _ask(target, missing), strict=True))
+    if changes == host_state.changes:
+        host_state.asked_at = host_state.asked_at if host_state.answers else time.monotonic()
+        host_state.answers |= new_answers
     else:  # the host was changed meanwhile: only who asked first may use it
-        known.answers = {line: found[line] for line in lines if line in found}
-        known.asked_at = 0.0
+        host_state.answers = {line: new_answers[line] for line in lines if line in new_answers}
+        host_state.asked_at = 0.0
 
 
 def ask_ahead() -> None:
@@ -159,64 +159,69 @@ def ask_ahead() -> None:
         return
     _ahead.add(state)
     for target in state.inventory.get_active_hosts():
-        known = _of(target)
-        if known.waiting and target.connected:
-            gevent.spawn(_ask_ahead, state, target, known)
+        host_state = _state_of(target)
+        if host_state.waiting and target.connected:
+            gevent.spawn(_ask_ahead, state, target, host_state)
 
 
-def _ask_ahead(state: State, target: Host, known: _Known) -> None:
-    with ctx_state.use(state), ctx_host.use(target), known.lock, contextlib.suppress(FactError):
-        _learn(target, known)
+def _ask_ahead(state: State, target: Host, host_state: _HostState) -> None:
+    with (
+        ctx_state.use(state),
+        ctx_host.use(target),
+        host_state.lock,
+        contextlib.suppress(FactError),
+    ):
+        _learn(target, host_state)
 
 
-def ask(wanted: Question[T]) -> T:
+def ask(query: Question[T]) -> T:
     """A fact of this host as it is now, whatever is known.
 
     Raises:
         FactError: as for `read`.
     """
-    return ask_of(this_host(), wanted)
+    return ask_of(this_host(), query)
 
 
-def ask_of(target: Host, wanted: Question[T]) -> T:
+def ask_of(target: Host, query: Question[T]) -> T:
     """`ask`, of another host.
 
     Raises:
         FactError, ConnectError: as for `read_of`.
     """
     if not _state().is_executing:
-        return _once(target, wanted)
-    (answer,) = _ask(target, [wanted.line])
-    return _parsed(wanted, answer)
+        return _once(target, query)
+    (answer,) = _ask(target, [query.line])
+    return _parsed(query, answer)
 
 
 def ask_all(questions: Iterable[Question[Any]]) -> list[Any]:
     """Facts of this host as they are now, in one command; a FactError in the place of a bad one."""
-    wanted = list(questions)
-    if not wanted:
+    queries = list(questions)
+    if not queries:
         return []
     try:
-        given = _ask(this_host(), [one.line for one in wanted])
+        results = _ask(this_host(), [query.line for query in queries])
     except FactError as error:
-        return [error] * len(wanted)
-    found: list[Any] = []
-    for one, answer in zip(wanted, given, strict=True):
+        return [error] * len(queries)
+    values: list[Any] = []
+    for query, answer in zip(queries, results, strict=True):
         try:
-            found.append(_parsed(one, answer))
+            values.append(_parsed(query, answer))
         except FactError as error:
-            found.append(error)
-    return found
+            values.append(error)
+    return values
 
 
-def changes(sent: PyinfraCommand) -> None:
-    """A command is about to run, or has run: what was known may be no more."""
+def changes(sent_command: PyinfraCommand) -> None:
+    """A command is about to run, or has run: drop the answers that it may change."""
     if not _state().is_executing:
         return
-    if isinstance(sent, FunctionCommand):
-        for known in list(_known.values()):
-            known.forget()
+    if isinstance(sent_command, FunctionCommand):
+        for host_state in list(_host_states.values()):
+            host_state.forget()
     else:
-        _of(this_host()).forget()
+        _state_of(this_host()).forget()
 
 
 def fail(target: Host, reason: str) -> None:
@@ -227,33 +232,34 @@ def fail(target: Host, reason: str) -> None:
 
 
 def this_host() -> Host:
-    """Pyinfra's `host` stands for whichever host is in turn; as a key it must be the host."""
-    found: Host = ctx_host.get()  # type: ignore[no-untyped-call]
-    return found
+    """The host that is in turn; pyinfra's `host` is a proxy, and cannot be a key."""
+    current: Host = ctx_host.get()  # type: ignore[no-untyped-call]
+    return current
 
 
 def _state() -> State:
-    found: State = ctx_state.get()  # type: ignore[no-untyped-call]
-    return found
+    current: State = ctx_state.get()  # type: ignore[no-untyped-call]
+    return current
 
 
-def _once(target: Host, wanted: Question[T]) -> T:
+def _once(target: Host, query: Question[T]) -> T:
     """While the run is prepared the host may lack everything, and pyinfra asks."""
     if target in getattr(_state(), "failed_hosts", ()):
         raise FactError(f"{target.name} has failed before")
-    found: T = target.get_fact(wanted.fact, **wanted.arguments)
-    if isinstance(found, Unknown):
-        raise FactError(f"{wanted.fact.name} is not known")
-    return found
+    value: T = target.get_fact(query.fact, **query.arguments)
+    if isinstance(value, Unknown):
+        raise FactError(f"{query.fact.name} is not known")
+    return value
 
 
-def _parsed(wanted: Question[T], answer: Answer) -> T:
-    fact = wanted.fact()
-    fact.command(**wanted.arguments)  # a fact may keep from here what it checks its answer by
+def _parsed(query: Question[T], answer: Answer) -> T:
+    fact = query.fact()
+    # A fact may keep from here what it checks its answer by.
+    fact.command(**query.arguments)
     try:
-        return fact.parse(whole(answer))
+        return fact.parse(complete_lines(answer))
     except FactProcessError as error:
-        raise FactError(f"{wanted.fact.name}: {error}") from error
+        raise FactError(f"{query.fact.name}: {error}") from error
 
 
 def _ask(target: Host, lines: list[str]) -> list[Answer]:
@@ -264,7 +270,7 @@ def _ask(target: Host, lines: list[str]) -> list[Answer]:
         ConnectError: the host does not answer by SSH.
     """
     if not target.connected:
-        target.connect(reason="to ask what is there", raise_exceptions=True)
+        target.connect(reason="to read its state", raise_exceptions=True)
     state = _state()
     arguments, _ = pop_global_arguments(state, target, {})
     connector = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}

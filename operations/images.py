@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import OperationValueError
 from typing_extensions import override
 
 from facts.command import command, script
-from facts.host_fact import HostFact, asked
+from facts.host_fact import HostFact, marked
 from operations.explain import log_reasons
 from operations.host_state import Question, question, read
 from operations.operation import operation
@@ -44,7 +44,7 @@ class ImagesPresent(HostFact[set[str]]):
 
     @override
     def command(self, images: Iterable[str]) -> StringCommand:
-        return asked(script(_STATE, *images))
+        return marked(script(_STATE, *images))
 
     @override
     def parse(self, lines: list[str]) -> set[str]:
@@ -69,8 +69,8 @@ def images(
     Raises:
         OperationValueError: an archive without url or sha256.
     """
-    wanted = tuple(dict.fromkeys(references))
-    for reference in wanted:
+    distinct = tuple(dict.fromkeys(references))
+    for reference in distinct:
         archive = archives.get(reference)
         if archive is not None:
             try:
@@ -78,9 +78,9 @@ def images(
             except ArtifactError as error:
                 raise OperationValueError(str(error)) from error
     present = read(_state(references))
-    missing = [reference for reference in wanted if reference not in present]
+    missing = [reference for reference in distinct if reference not in present]
     if not missing:
-        host.noop(f"{len(wanted)} images are there")
+        host.noop(f"{len(distinct)} images are there")
         return
     log_reasons(*(f"fetches {reference}" for reference in missing))
     for reference in missing:

@@ -52,16 +52,16 @@ def operation(
             except FactError as error:
                 yield from _stopped(str(error))
 
-        made = pyinfra_operation(is_idempotent=is_idempotent)(commands)
+        decorated = pyinfra_operation(is_idempotent=is_idempotent)(commands)
         if reads is None:
-            return made
+            return decorated
         own = signature(function)
 
         @wraps(function)
         def declared(*args: Any, **kwargs: Any) -> Any:
             mine = {name: value for name, value in kwargs.items() if name in own.parameters}
             host_state.expect(reads(*args, **mine))
-            return made(*args, **kwargs)
+            return decorated(*args, **kwargs)
 
         declared._inner = commands  # type: ignore[attr-defined]  # as pyinfra's decorator has it
         return cast(PyinfraOperation[P], declared)

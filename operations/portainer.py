@@ -31,7 +31,7 @@ from phoenix.secrets.store import htpasswd
 from phoenix.shell import Script
 
 _READ = Script("read-key", 'cat "$1" "$1.login" 2>/dev/null || true')
-_KEEP = Script(
+_STORE = Script(
     "keep",
     'set -e; umask 077; mkdir -p "$2"; IFS= read -r login; IFS= read -r header; '
     'printf \'%s\\n\' "$login" >"$1.login"; printf \'%s\\n\' "$header" >"$1.new"; '
@@ -41,14 +41,14 @@ _HEADER = "X-API-Key: "
 _T = TypeVar("_T")
 
 
-class _Kept(NamedTuple):
-    """What stands beside the server: our API key, and a hash of the password it was made with."""
+class _StoredKey(NamedTuple):
+    """Our API key as stored beside the server, and a hash of the password it was created with."""
 
     key: SecretStr | None
     login: str
 
 
-_keys: dict[str, _Kept] = {}
+_keys: dict[str, _StoredKey] = {}
 _reading = Lock()
 
 
@@ -99,13 +99,13 @@ def admin(
         raise OperationValueError("give access.api_key, or access.via for a host to keep it on")
     login = htpasswd(username, password).strip()
 
-    def settled(client: api.PortainerClient) -> bool:
+    def is_set_up(client: api.PortainerClient) -> bool:
         # A password that has changed here is tried, though the key would work without it: else
         # nobody would notice that Portainer still has the old one.
-        same = access.api_key is not None or _kept(access).login == login
+        same = access.api_key is not None or _stored_key(access).login == login
         return same and client.admin_exists() and key_is_valid(client, _known_key(access))
 
-    if _look(access, settled):
+    if _look(access, is_set_up):
         host.noop("Portainer has an administrator and the API key works")
         return
     credentials = api.Credentials(password, username)
@@ -175,16 +175,16 @@ def stack(
     except api.InvalidInputError as error:
         raise OperationValueError(str(error)) from None
 
-    def wanted(client: api.PortainerClient) -> api.DesiredStack:
-        found = client.endpoint_named(endpoint)
-        if found is None:
+    def desired(client: api.PortainerClient) -> api.DesiredStack:
+        registered = client.endpoint_named(endpoint)
+        if registered is None:
             raise api.InvalidInputError(
                 f"stack {project}: Portainer has no endpoint {endpoint}: run deploys/portainer.py"
             )
         return api.desired_stack(
             project,
             content,
-            found.id,
+            registered.id,
             env,
             present=present,
             public=[name for name, value in (env or {}).items() if isinstance(value, str)],
@@ -192,11 +192,11 @@ def stack(
 
     def pending(client: api.PortainerClient) -> tuple[str, ...]:
         use_key(client, access)
-        target = wanted(client)
-        seen = api.observe(client, target.name, target.endpoint_id)
-        steps = api.describe(api.plan(target, seen))
+        target = desired(client)
+        observed = api.observe(client, target.name, target.endpoint_id)
+        steps = api.describe(api.plan(target, observed))
         if steps and state.config.DIFF:
-            log_lines(api.diff(target, seen))
+            log_lines(api.diff(target, observed))
         return steps
 
     steps = _look(access, pending)
@@ -204,7 +204,7 @@ def stack(
         host.noop(f"stack {project} is {'as desired' if present else 'absent'} on {endpoint}")
         return
     log_lines(f"stack {project}: {step}" for step in steps or ())
-    yield locally(lambda: _converge(access, wanted, seconds))
+    yield locally(lambda: _converge(access, desired, seconds))
 
 
 # -- at execution, on the control machine ---------------------------------------------------------
@@ -215,13 +215,13 @@ def _set_up(
 ) -> None:
     with connected(access) as client:
         client.wait_ready(seconds)
-        known = _known_key(access)
-        if access.api_key is None and _kept(access).login != login:
-            known = None  # log in, and so find out whether the password is Portainer's
-        made = api.ensure_access(client, credentials, known)
-        log_lines(made.actions)
-        if made.actions:
-            _keep(access, made.api_key, login)
+        api_key = _known_key(access)
+        if access.api_key is None and _stored_key(access).login != login:
+            api_key = None  # log in, and so find out whether the password is Portainer's
+        result = api.ensure_access(client, credentials, api_key)
+        log_lines(result.actions)
+        if result.actions:
+            _store_key(access, result.api_key, login)
 
 
 def _register(access: PortainerAccess, name: str, url: str) -> None:
@@ -232,12 +232,12 @@ def _register(access: PortainerAccess, name: str, url: str) -> None:
 
 def _converge(
     access: PortainerAccess,
-    wanted: Callable[[api.PortainerClient], api.DesiredStack],
+    desired: Callable[[api.PortainerClient], api.DesiredStack],
     seconds: float,
 ) -> None:
     with connected(access) as client:
         use_key(client, access)
-        api.converge(client, wanted(client), seconds=seconds, log=lambda line: log_lines([line]))
+        api.converge(client, desired(client), seconds=seconds, log=lambda line: log_lines([line]))
 
 
 def _look(access: PortainerAccess, read: Callable[[api.PortainerClient], _T]) -> _T | None:
@@ -288,34 +288,34 @@ def use_key(client: api.PortainerClient, access: PortainerAccess) -> None:
 
 def _known_key(access: PortainerAccess) -> SecretStr | None:
     """The given key, or the kept one."""
-    return access.api_key or _kept(access).key
+    return access.api_key or _stored_key(access).key
 
 
-def _kept(access: PortainerAccess) -> _Kept:
+def _stored_key(access: PortainerAccess) -> _StoredKey:
     """What is kept beside the server; read once a run, without printing at any verbosity."""
     carrier = access.carrier()
     if carrier is None:
-        return _Kept(None, "")
+        return _StoredKey(None, "")
     with _reading:
         if carrier.name not in _keys:
-            found = _read(access, carrier)
-            if found.key is None:
-                return found
-            _keys[carrier.name] = found
+            stored = _read(access, carrier)
+            if stored.key is None:
+                return stored
+            _keys[carrier.name] = stored
         return _keys[carrier.name]
 
 
-def _read(access: PortainerAccess, carrier: Host) -> _Kept:
+def _read(access: PortainerAccess, carrier: Host) -> _StoredKey:
     if not carrier.connected:
         carrier.connect(reason="to read Portainer's API key", raise_exceptions=True)
     command = script(_READ, access.header_file)
     _, output = carrier.run_shell_command(command, print_output=False, print_input=False)
     header, _, login = output.stdout.strip().partition("\n")
     key = SecretStr(header.removeprefix(_HEADER)) if header.startswith(_HEADER) else None
-    return _Kept(key, login.strip())
+    return _StoredKey(key, login.strip())
 
 
-def _keep(access: PortainerAccess, key: SecretStr, login: str) -> None:
+def _store_key(access: PortainerAccess, key: SecretStr, login: str) -> None:
     """Write key and hash, both 0600; the key last, so that a key is never without its hash."""
     carrier = access.carrier()
     if carrier is None:
@@ -324,11 +324,11 @@ def _keep(access: PortainerAccess, key: SecretStr, login: str) -> None:
     directory = str(PurePosixPath(path).parent)
     secret = f"{login}\n{_HEADER}{key.get_secret_value()}\n"
     _keys.pop(carrier.name, None)
-    kept, _ = carrier.run_shell_command(
-        script(_KEEP, path, directory),
+    stored, _ = carrier.run_shell_command(
+        script(_STORE, path, directory),
         print_output=False,
         print_input=False,
         _stdin=secret,
     )
-    if not kept:
+    if not stored:
         raise OperationError(f"Portainer's API key could not be written to {path} on {access.via}")

@@ -71,7 +71,7 @@ def refused(reason: str) -> _Commands:
     """Fail this host: what is declared can't be planned.
 
     Args:
-        reason: what is wrong, where, and the mend.
+        reason: what is wrong, where, and the fix.
     """
     yield from refuse(reason)
 
@@ -79,7 +79,7 @@ def refused(reason: str) -> _Commands:
 @operation()
 def ready(
     access: ProxmoxAccess,
-    wanted: Sequence[DesiredGuest],
+    desired: Sequence[DesiredGuest],
     settings: ProxmoxSettings,
     refused: Sequence[str] = (),
 ) -> _Commands:
@@ -87,12 +87,12 @@ def ready(
 
     Args:
         access: how to reach the API.
-        wanted: all guests as they shall be.
+        desired: all guests as they shall be.
         settings: which to adopt, which images may be downloaded.
         refused: connections that the firewall's rules would refuse.
     """
     try:
-        faults = [*refused, *preflight(_reader(access), wanted, guests.options(settings))]
+        faults = [*refused, *preflight(_reader(access), desired, guests.options(settings))]
     except ProxmoxError as error:
         faults = [str(error)]
     if faults:
@@ -102,19 +102,19 @@ def ready(
 
 
 @operation()
-def guest(access: ProxmoxAccess, wanted: DesiredGuest, settings: ProxmoxSettings) -> _Commands:
+def guest(access: ProxmoxAccess, desired: DesiredGuest, settings: ProxmoxSettings) -> _Commands:
     """Make one guest be there and configured as declared; it's neither started nor stopped.
 
     Args:
         access: how to reach the API.
-        wanted: the guest, from `phoenix.proxmox.desired`.
+        desired: the guest, from `phoenix.proxmox.desired`.
         settings: adoption, images, snapshots.
     """
     yield from _do(
         access,
-        lambda client: pending_steps(client, wanted, guests.options(settings)),
-        lambda client: guests.make(client, wanted, settings, _say),
-        f"{wanted.label} is as declared",
+        lambda client: pending_steps(client, desired, guests.options(settings)),
+        lambda client: guests.make(client, desired, settings, _say),
+        f"{desired.label} is as declared",
     )
 
 
@@ -128,8 +128,8 @@ def running(access: ProxmoxAccess, vmid: int) -> _Commands:
     """
 
     def pending(client: Client) -> tuple[str, ...]:
-        found = located(client).get(vmid)
-        return () if found and found.running else (f"start guest {vmid}",)
+        location = located(client).get(vmid)
+        return () if location and location.running else (f"start guest {vmid}",)
 
     work = lambda client: power.start(client, vmid)  # noqa: E731
     yield from _do(access, pending, work, f"guest {vmid} runs")
@@ -153,19 +153,19 @@ def firewall(access: ProxmoxAccess, scopes: Sequence[Scope]) -> _Commands:
 
 @operation()
 def cluster(
-    access: ProxmoxAccess, wanted: Sequence[DesiredGuest], settings: ProxmoxSettings
+    access: ProxmoxAccess, desired: Sequence[DesiredGuest], settings: ProxmoxSettings
 ) -> _Commands:
     """Put guests under high availability and replication where settings say so.
 
     Args:
         access: how to reach the API.
-        wanted: all guests as they shall be.
+        desired: all guests as they shall be.
         settings: the HA group, and the replication's schedule.
     """
 
     def writes(client: Client) -> tuple[Write, ...]:
         return apply.cluster_writes(
-            client, wanted, settings.ha_group, settings.replication_schedule
+            client, desired, settings.ha_group, settings.replication_schedule
         )
 
     def work(client: Client) -> None:
@@ -185,7 +185,7 @@ def _do(
     access: ProxmoxAccess,
     pending: Callable[[Client], Sequence[str]],
     work: Callable[[Client], object],
-    settled: str,
+    unchanged: str,
 ) -> _Commands:
     """Look; do nothing, or `work`. What can't be done fails the host with its reason."""
     try:
@@ -194,7 +194,7 @@ def _do(
         yield from refuse(str(error))
         return
     if not lines:
-        host.noop(settled)
+        host.noop(unchanged)
         return
     for line in lines:
         _say(line)

@@ -1,4 +1,4 @@
-"""Replacing the CA's intermediate or root, one proven step after the other.
+"""Replace the CA's intermediate or root, one verified step after the other.
 
 Each operation looks at the state on the CA's guest and at what the hosts prove in this very run;
 none trusts what an earlier run saw. So a run that was killed is finished by the next one, and a
@@ -45,29 +45,34 @@ from phoenix.site.model import Site
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 SERVED_WITHIN = 150
-"""Seconds in which a service takes a renewed certificate: Qdrant looks once a minute."""
+"""Seconds in which a service loads a renewed certificate: Qdrant looks once a minute."""
 
 _trusting: set[str] = set()
 _serving: set[str] = set()
 
 
 @operation()
-def prepared(site: Site, asked: str, *, organisation: str, years: int) -> Commands:
-    """Make the CA's next keys, aside: the first step, unless a rotation is under way.
+def prepared(site: Site, request: str, *, organisation: str, years: int) -> Commands:
+    """Create the CA's next keys beside the present ones: the first step of a rotation.
 
     Args:
-        asked: "root", "intermediate" or "continue"; see `phoenix.components.ca_rotation.beginning`.
+        request: "root", "intermediate" or "continue"; see
+            `phoenix.components.ca_rotation.beginning`.
         organisation: O of the subjects, and the start of the root's common name.
         years: lifetime; an intermediate ends with its root at the latest.
     """
     ca = certificate_authority(site)
     try:
-        kind = beginning(asked, ca)
+        kind = beginning(request, ca)
     except RotationError as error:
         yield from refuse(str(error))
         return
     if not kind:
-        host.noop(f"rotation of the {ca.rotation}: {ca.phase}" if ca.rotation else "none is begun")
+        host.noop(
+            f"rotation of the {ca.rotation}: {ca.phase}"
+            if ca.rotation
+            else "no rotation is under way"
+        )
         return
     words = (
         "prepare", DIRECTORY, kind, organisation, next_name(parse_chain(ca.root)[0].subject_cn),
@@ -80,16 +85,16 @@ def prepared(site: Site, asked: str, *, organisation: str, years: int) -> Comman
 
 @operation()
 def trust_proven(site: Site) -> Commands:
-    """See that this host trusts each root of the CA; needed of every host before the next step."""
+    """Check that this host trusts each root of the CA; the next step needs that of every host."""
     if not _executing():
         return
-    wanted = {parse_chain(pem)[0].fingerprint for pem in certificate_authority(site).roots}
-    found = ask(question(LocalTrust, directory=STORE))
-    if missing := wanted - {info.fingerprint for info in found.values()}:
+    expected = {parse_chain(pem)[0].fingerprint for pem in certificate_authority(site).roots}
+    trusted = ask(question(LocalTrust, directory=STORE))
+    if missing := expected - {info.fingerprint for info in trusted.values()}:
         yield from refuse(f"this host does not trust {len(missing)} of the CA's roots")
         return
     _trusting.add(host.name)
-    host.noop(f"{len(wanted)} of the CA's roots are trusted")
+    host.noop(f"{len(expected)} of the CA's roots are trusted")
 
 
 @operation()
@@ -129,12 +134,12 @@ def renewed(site: Site) -> Commands:
     if ca.phase != "switched":
         host.noop("no certificate is out of date")
         return
-    wanted, mine = signer(ca).fingerprint, certificates_of(site, site.host(host.name))
+    issuer, mine = signer(ca).fingerprint, certificates_of(site, site.host(host.name))
     commands = []
     for certificate in mine:
         name = certificate.name
         pair = ask(question(CertificateFile, path=f"{CERTIFICATES}/{name}/fullchain.pem"))
-        if pair is None or wanted not in {info.fingerprint for info in pair.chain}:
+        if pair is None or issuer not in {info.fingerprint for info in pair.chain}:
             commands.append(command(ACME_PROGRAM, "renew", name))
         elif (state := ask(question(AcmeStatus, certificate=name))) is None or not state.loaded:
             commands.append(command(ACME_PROGRAM, "ensure", name))
@@ -145,7 +150,7 @@ def renewed(site: Site) -> Commands:
 
 @operation()
 def served(site: Site, phase: Phase) -> Commands:
-    """See that this host's ports serve the CA's present chain, to a client of the newest root.
+    """Check that this host's ports serve the CA's present chain, to a client of the newest root.
 
     Args:
         phase: of the rotation, in which that must hold: "switched", or "" when all is done.
@@ -154,15 +159,15 @@ def served(site: Site, phase: Phase) -> Commands:
         return
     ca = certificate_authority(site)
     if ca.phase != phase:
-        host.noop("nothing is to be proven yet")
+        host.noop("nothing to check yet")
         return
     mine = [end for end in endpoints(site) if end.host.name == host.name]
-    root, wanted = STORED[len(ca.roots) - 1], signer(ca).fingerprint
+    root, issuer = STORED[len(ca.roots) - 1], signer(ca).fingerprint
     deadline = time.monotonic() + SERVED_WITHIN
     waiting = dict.fromkeys(mine, "")
     while True:
         for end in list(waiting):
-            waiting[end] = _fault(end, root, wanted)
+            waiting[end] = _fault(end, root, issuer)
             if not waiting[end]:
                 del waiting[end]
         if not waiting or time.monotonic() > deadline:
@@ -176,7 +181,7 @@ def served(site: Site, phase: Phase) -> Commands:
     host.noop(f"{len(mine)} ports serve the CA's present chain")
 
 
-def _fault(end: Endpoint, root: str, wanted: str) -> str:
+def _fault(end: Endpoint, root: str, issuer: str) -> str:
     state: ServedState = ask(
         question(
             ServedCertificate,
@@ -188,16 +193,16 @@ def _fault(end: Endpoint, root: str, wanted: str) -> str:
     )
     if state.error or state.verify_code:
         return state.error or f"not verified with the newest root alone: {state.verify_message}"
-    if wanted not in {info.fingerprint for info in state.chain}:
+    if issuer not in {info.fingerprint for info in state.chain}:
         return "still serves a certificate of the earlier intermediate"
     return ""
 
 
 @operation()
 def finished(site: Site) -> Commands:
-    """Nothing of the earlier chain is needed, when every host was proven in this run.
+    """Remove the earlier chain, once every host passed the checks of this run.
 
-    What is trusted after it is the newest root alone.
+    From then on hosts trust the newest root alone.
     """
     if not _executing():
         return
@@ -229,8 +234,8 @@ def _run(*words: str) -> StringCommand:
 
 
 def _executing() -> bool:
-    """Whether the run is past its plan; where not, says that this is seen when it is."""
+    """Whether the run executes; while it is prepared, say that the decision comes later."""
     if host.state.current_stage >= StateStage.Execute:
         return True
-    host.noop("is decided when the steps before it are done")
+    host.noop("is decided after the steps before it")
     return False

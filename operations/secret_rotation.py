@@ -1,4 +1,4 @@
-"""Secrets changed where they are known: kept as a candidate, changed, proven, then promoted.
+"""Change secrets in the services that know them: candidate, change, check, then promotion.
 
 The generated secrets' store says how far a change has come, and the services which value they
 take, so a run that was killed is finished by the next. Give operations a ``name=``.
@@ -26,14 +26,14 @@ from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET
 Commands = Generator[FunctionCommand, None, None]
 
 CONFIRM_SECONDS = 300
-"""After this time both sides go back to the former agent secret, should this run die."""
+"""Seconds after which both sides return to the former agent secret if this run dies."""
 
-_answered: dict[str, bool] = {}
+_endpoints_reached: dict[str, bool] = {}
 
 
 @operation()
 def promoted(store: SecretStore, names: Sequence[str]) -> Commands:
-    """From now on the proposed values are the secrets `names`; their hosts converge to them."""
+    """Promote the proposed values of the secrets `names`; their hosts converge to them."""
 
     def finish() -> None:
         for name in names:
@@ -51,7 +51,7 @@ def portainer_password(
     username: str = "admin",
     ready_seconds: float = 120.0,
 ) -> Commands:
-    """Give Portainer's administrator the proposed password, and prove that it logs in.
+    """Give Portainer's administrator the proposed password, and check that it logs in.
 
     Args:
         access: how to reach the API.
@@ -61,11 +61,11 @@ def portainer_password(
     """
 
     def change() -> None:
-        old, new = store.present(ADMIN_PASSWORD), store.propose(ADMIN_PASSWORD)
+        current, new = store.present(ADMIN_PASSWORD), store.propose(ADMIN_PASSWORD)
         store.begin(ADMIN_PASSWORD)
         with connected(access) as client:
             client.wait_ready(ready_seconds)
-            changed = api.ensure_password(client, username, old, new)
+            changed = api.ensure_password(client, username, current, new)
         store.finish(ADMIN_PASSWORD)
         log_lines(["Portainer's password changed" if changed else "Portainer has the new password"])
 
@@ -76,7 +76,7 @@ def portainer_password(
 def endpoints_answer(
     access: PortainerAccess, names: Sequence[str] | None, *, seconds: float = 90.0
 ) -> Commands:
-    """Find out whether the server reaches the Docker of every endpoint of `names`.
+    """Check whether the server reaches the Docker of every endpoint of `names`.
 
     It never fails: `kept_or_undone` acts on the answer, on all hosts.
 
@@ -86,17 +86,22 @@ def endpoints_answer(
         seconds: how long the answers may take.
     """
     if names is None:
-        host.noop("the server asks")
+        host.noop("the server checks the endpoints")
         return
-    asked = names
+    endpoint_names = names
 
     def ask() -> None:
-        _answered[AGENT_SECRET] = False
+        _endpoints_reached[AGENT_SECRET] = False
         deadline = time.monotonic() + seconds
-        while not (fine := _all_answer(access, asked)) and time.monotonic() < deadline:
+        while not (fine := _all_answer(access, endpoint_names)) and time.monotonic() < deadline:
             time.sleep(1)
-        _answered[AGENT_SECRET] = fine
-        log_lines([f"{name}: Docker {'answers' if fine else 'does not answer'}" for name in asked])
+        _endpoints_reached[AGENT_SECRET] = fine
+        log_lines(
+            [
+                f"{name}: Docker {'answers' if fine else 'does not answer'}"
+                for name in endpoint_names
+            ]
+        )
 
     yield locally(ask)
 
@@ -109,10 +114,10 @@ def kept_or_undone(tree: Tree, store: SecretStore) -> Commands:
     """
 
     def end() -> None:
-        fine = _answered.get(AGENT_SECRET, False)
+        fine = _endpoints_reached.get(AGENT_SECRET, False)
         if fine:
             store.finish(AGENT_SECRET)
-        done, output = host.run_shell_command(
+        succeeded, output = host.run_shell_command(
             apply(tree, "confirm" if fine else "undo"), print_output=False
         )
         if not fine:
@@ -120,7 +125,7 @@ def kept_or_undone(tree: Tree, store: SecretStore) -> Commands:
                 "with the new agent secret the server does not reach every agent: the former one "
                 f"is back ({tree.component}), and nothing else was changed\n{output.stderr}"
             )
-        if not done:
+        if not succeeded:
             raise OperationError(output.stderr)
 
     yield locally(end)
@@ -130,7 +135,7 @@ def _all_answer(access: PortainerAccess, names: Sequence[str]) -> bool:
     try:
         with connected(access) as client:
             use_key(client, access)
-            found = {endpoint.name: endpoint.id for endpoint in client.endpoints()}
-            return all(name in found and client.docker_ping(found[name]) for name in names)
+            ids = {endpoint.name: endpoint.id for endpoint in client.endpoints()}
+            return all(name in ids and client.docker_ping(ids[name]) for name in names)
     except OperationError:  # the server is starting, or the agent refuses its signature
         return False

@@ -1,7 +1,7 @@
-"""One run at a time for one site, whoever starts it from wherever: a lock on the hypervisor.
+"""One run at a time for one site, from any machine: a lock on the hypervisor.
 
 flock(1) holds it there for as long as the SSH channel is open, so it goes when the run ends,
-however it ends: nothing has to judge the age of a lock that was left. Several runs of one owner
+however it ends: there are no stale locks. Several runs of one owner
 share it while they come and go.
 """
 
@@ -33,9 +33,9 @@ printf mine; cat >/dev/null
 )
 """Words: the file, the owner as JSON. Says `mine`, and holds the lock until its input ends; or says
 `held` and the owner. All runs of one owner share the lock, so it is theirs until the last of them
-ends; who asks for it is served one at a time, in the queue. The owner stays written when the lock
-is given up, and then means nothing."""
-_held: list[paramiko.Channel] = []
+ends. Requests wait in the queue, one at a time. The owner stays in the file after the lock is
+released, and then means nothing."""
+_channels: list[paramiko.Channel] = []
 _asking = Lock()
 
 
@@ -46,7 +46,8 @@ class SiteLockedError(SettingError):
 def hold(hypervisor: Host, owner: Owner) -> bool:
     """Take the lock once for this process and keep it to its end.
 
-    A hypervisor that does not answer is told and gone past: a site that is down can be mended.
+    A hypervisor that does not answer gives a warning only: a site that is down can
+    still be fixed.
 
     Returns:
         Whether it is held.
@@ -55,19 +56,19 @@ def hold(hypervisor: Host, owner: Owner) -> bool:
         SiteLockedError: another run holds it; says who, and since when.
     """
     with _asking:  # all hosts come here at the same time
-        if _held:
+        if _channels:
             return True
         transport = _transport(hypervisor)
         if transport is None:
             return False
         channel = transport.open_session()
         channel.exec_command(SCRIPT.line(FILE, owner.model_dump_json()))
-        said = _read(channel, 4)
-        if said == "held":
+        state = _read(channel, 4)
+        if state == "held":
             raise SiteLockedError(str(LockedError(parse_owner(_read(channel)))))
-        if said != "mine":
+        if state != "mine":
             raise SiteLockedError(f"the site cannot be locked at {FILE} on {hypervisor.name}")
-        _held.append(channel)
+        _channels.append(channel)
         return True
 
 
@@ -84,7 +85,7 @@ def _transport(hypervisor: Host) -> paramiko.Transport | None:
 
 
 def _read(channel: paramiko.Channel, most: int = 65536) -> str:
-    found = b""
-    while len(found) < most and (piece := channel.recv(most - len(found))):
-        found += piece
-    return found.decode(errors="replace")
+    data = b""
+    while len(data) < most and (piece := channel.recv(most - len(data))):
+        data += piece
+    return data.decode(errors="replace")

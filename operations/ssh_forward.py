@@ -19,11 +19,11 @@ _PIECE = 32768
 
 
 def dial_through(host: Host, address: str, port: int) -> Dial:
-    """A dialler to `address`:`port` as seen from `host`, connecting to `host` where needed.
+    """A `Dial` to `address`:`port` as seen from `host`; connects to `host` where needed.
 
     The host may be outside ``--limit``: it only carries the bytes.
 
-    Raises (from the dialler):
+    Raises (when it is called):
         OSError: no SSH connection, or the host can't reach the address.
     """
 
@@ -53,7 +53,7 @@ def dial_transport(
         )
     except paramiko.SSHException as error:
         raise OSError(f"SSH forward to {address}:{port}: {error}") from None
-    ours, theirs = socket.socketpair()
+    local, remote = socket.socketpair()
 
     def pump(read: Callable[[int], bytes], write: Callable[[bytes], object]) -> None:
         with contextlib.suppress(OSError, EOFError):
@@ -62,9 +62,9 @@ def dial_transport(
         # Either end finishes both: HTTP needs no half-closed connection.
         channel.close()
         with contextlib.suppress(OSError):
-            theirs.shutdown(socket.SHUT_RDWR)
+            remote.shutdown(socket.SHUT_RDWR)
 
-    for ends in ((theirs.recv, channel.sendall), (channel.recv, theirs.sendall)):
+    for ends in ((remote.recv, channel.sendall), (channel.recv, remote.sendall)):
         threading.Thread(target=pump, args=ends, daemon=True).start()
-    ours.settimeout(timeout)
-    return ours
+    local.settimeout(timeout)
+    return local

@@ -54,7 +54,7 @@ def initialised(
             stdin=password.get_secret_value() if password else "\n",
         )  # fmt: skip
         return
-    if found := faults(state):
-        yield from refuse("the CA on this guest cannot be used: " + "; ".join(found))
+    if problems := faults(state):
+        yield from refuse("the CA on this guest cannot be used: " + "; ".join(problems))
         return
     host.noop("the CA's keys and certificates are there and fit together")

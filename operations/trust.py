@@ -25,7 +25,7 @@ from phoenix.site.model import Site
 from phoenix.site.roles import guest_with
 
 _STORE = question(LocalTrust, directory=STORE)
-_known: dict[str, CaState] = {}
+_states: dict[str, CaState] = {}
 _silent: dict[str, str] = {}
 _asking = Lock()
 
@@ -50,17 +50,17 @@ def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None,
         return
     if ca.absent:
         if host.state.current_stage <= StateStage.Prepare:
-            unknown_before_run("the root certificate: the CA is yet to be made")
-            yield command("true")  # the plan for a new site: the CA is yet to be made
+            unknown_before_run("the root certificate: the CA does not exist yet")
+            yield command("true")  # the plan for a new site: there is no CA yet
             return
         yield from refuse("the CA has no root certificate yet: run deploys/step_ca.py first")
         return
-    if ca.phase != "switching" and (wrong := faults(ca)):
-        yield from refuse(f"the CA cannot be used: {'; '.join(wrong)}")
+    if ca.phase != "switching" and (problems := faults(ca)):
+        yield from refuse(f"the CA cannot be used: {'; '.join(problems)}")
         return
     roots = [parse_chain(pem)[0] for pem in ca.roots]
-    found: dict[str, CertificateInfo] = read(_STORE)
-    stale = stale_roots(roots, found)
+    present: dict[str, CertificateInfo] = read(_STORE)
+    stale = stale_roots(roots, present)
     if stale:
         yield command("rm", "-f", "--", *stale)
     yield from config_tree._inner(tree(ca.roots))
@@ -69,7 +69,7 @@ def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None,
 
 
 def certificate_authority(site: Site) -> CaState:
-    """What stands on the CA's guest; asked once a run, and again while there is no CA yet.
+    """The CA's state on its guest; read once a run, and again while there is no CA yet.
 
     Raises:
         OperationError: the guest does not answer.
@@ -78,16 +78,16 @@ def certificate_authority(site: Site) -> CaState:
     with _asking:  # all hosts come here at the same time
         if ca.name in _silent:
             raise OperationError(_silent[ca.name])
-        if _known.get(ca.name, CaState()).absent:
+        if _states.get(ca.name, CaState()).absent:
             try:
-                _known[ca.name] = read_of(ca, question(CertificateAuthority))
+                _states[ca.name] = read_of(ca, question(CertificateAuthority))
             except ConnectError as error:
                 _silent[ca.name] = f"the CA's guest {ca.name} does not answer by SSH: {error}"
                 raise OperationError(_silent[ca.name]) from None
-        return _known[ca.name]
+        return _states[ca.name]
 
 
 def forget() -> None:
-    """Ask the CA's guest anew: what stands there was changed within this run."""
+    """Read the CA's guest again from now on: this run changed its state."""
     with _asking:
-        _known.clear()
+        _states.clear()

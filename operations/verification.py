@@ -1,4 +1,4 @@
-"""Prove the whole chain, and name the first cause of what is broken."""
+"""Check the whole chain, and name the first cause of a fault."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _outcomes: dict[str, list[Outcome]] = {}
 
 
 def outcomes() -> dict[str, list[Outcome]]:
-    """What the hosts that have made their checks in this run found, by host name."""
+    """The outcomes of the hosts whose checks ran in this run, by host name."""
     return dict(_outcomes)
 
 
 def failed_hosts() -> list[str]:
     """Names of the hosts of this run that did not answer, or failed in a step."""
-    return sorted(other.name for other in host.state.failed_hosts)
+    return sorted(failed.name for failed in host.state.failed_hosts)
 
 
 def diagnosis(site: Site) -> Diagnosis:
@@ -48,22 +48,22 @@ def diagnosis(site: Site) -> Diagnosis:
 def run_checks(site: Site) -> Generator[FunctionCommand, None, None]:
     """Run this host's checks; nothing is changed, and nothing judged before all hosts are done."""
     if host.state.current_stage < StateStage.Execute:
-        host.noop("checks are made when the run has changed what it has to")
+        host.noop("the checks run after all changes")
         return
     mine = checks_by_host(site)[host.name]
     faults = ask(question(Checks, checks=["\t".join(check.command) for check in mine]))
     if len(faults) != len(mine):
-        yield from refuse(f"{len(mine)} checks were asked for, {len(faults)} answered")
+        yield from refuse(f"{len(mine)} checks were requested, {len(faults)} answered")
         return
     _outcomes[host.name] = [Outcome(c, fault) for c, fault in zip(mine, faults, strict=True)]
-    host.noop(f"{len(mine)} checks made")
+    host.noop(f"{len(mine)} checks run")
 
 
 @operation()
 def judge(site: Site) -> Generator[FunctionCommand, None, None]:
     """Fail each host whose checks found a fault: all its faults, and the first cause."""
     if host.state.current_stage < StateStage.Execute:
-        host.noop("checks are judged when they were made")
+        host.noop("the outcomes are judged after the checks")
         return
     mine = _outcomes.get(host.name, [])
     if any(outcome.fault for outcome in mine):

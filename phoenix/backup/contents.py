@@ -32,7 +32,7 @@ from phoenix.site.model import Site
 LIMIT_MIB = 128
 """Largest size of one part before it is compressed: it passes through memory on its way."""
 CA_MEMBERS = ("certs", "secrets", "db")
-"""What of the CA's directory is kept; its configuration is rendered anew by each run."""
+"""The parts of the CA's directory that a backup holds; each run renders its configuration."""
 IDENTITY_FILES = ("certs/root_ca.crt", "certs/intermediate_ca.crt", "secrets/intermediate_ca_key")
 """Files that make a CA the one it is; the root's key may be kept elsewhere."""
 PORTAINER_KEY = "portainer.key"

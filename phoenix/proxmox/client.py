@@ -252,5 +252,5 @@ class ReadOnce(Client):
         raise TypeError(f"{method} {path}: a client that reads once must not write {data}")
 
     def forget(self) -> None:
-        """Ask anew from now on."""
+        """Read again from now on."""
         self._answers.clear()

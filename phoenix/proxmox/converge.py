@@ -235,7 +235,7 @@ def _download(
 
 
 def _clone(client: Client, desired: DesiredGuest, origin: Clone) -> Step:
-    """A full clone: it does not depend on its template, which may be created anew."""
+    """A full clone: it does not depend on its template, which may be created again."""
     source = observe(client, origin.source)
     if source is None:
         raise RefusedError(

@@ -169,7 +169,7 @@ class Placed:
 
 
 def placed(row: Mapping[str, Any]) -> Placed:
-    """A rule as the API shows it; `identity` is None where it has what ours never have."""
+    """A rule as the API shows it; `identity` is None where it has fields that we never write."""
     comment = str(row.get("comment", "")).strip()
     plain = not any(row.get(key) for key in ("macro", "iface", "sport", "icmp-type", "log"))
     has_direction = row.get("type") in ("in", "out")

@@ -22,7 +22,7 @@ def make(
 ) -> bool:
     """Make one guest as declared, without starting or stopping it; whether anything was written.
 
-    With `snapshot_before_change`, an existing guest is put back where its change fails. With
+    With `snapshot_before_change`, an existing guest is rolled back where its change fails. With
     `lifecycle_snapshots`, a new one gets its first snapshot.
 
     Raises:

@@ -1,8 +1,8 @@
-"""How one key of a guest's configuration is compared and written: by value, our part of it only.
+"""How to compare and write one key of a guest's configuration: by value, and only our part of it.
 
-Each type answers two questions about the current string (None where the key is absent):
-`holds`, whether it already says what we want, and `written`, the whole new string, which keeps
-whatever a person put beside our part.
+Each type answers two questions about the current string (None where the key is absent): `holds`,
+whether it already has the desired value, and `written`, the whole new string. That keeps what a
+person put beside our part.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from phoenix.proxmox import values
 
 
 class Key(Protocol):
-    """What we want of one key."""
+    """The desired value of one key."""
 
     def holds(self, current: str | None) -> bool:
-        """Whether `current` already says it."""
+        """Whether `current` already has the desired value."""
 
     def written(self, current: str | None) -> str:
         """The string to send instead of `current`."""
@@ -136,11 +136,11 @@ class Tags:
     owned: frozenset[str]
 
     def holds(self, current: str | None) -> bool:
-        """Compare those that are ours."""
+        """Compare the tags that Phoenix gives."""
         return values.tags(current or "") & (self.owned | self.value) == self.value
 
     def written(self, current: str | None) -> str:
-        """Theirs and ours."""
+        """The tags of others and of Phoenix."""
         return values.join_tags((values.tags(current or "") - self.owned) | self.value)
 
 
@@ -155,7 +155,7 @@ class SshKeys:
         return _bare(self.value) <= _bare(values.ssh_keys(current or ""))
 
     def written(self, current: str | None) -> str:
-        """Theirs, then ours that were missing."""
+        """The present keys, then the missing ones."""
         present = values.ssh_keys(current or "")
         present_bodies = _bare(present)
         missing = [key for key in self.value if not _bare([key]) <= present_bodies]

@@ -55,7 +55,7 @@ def restore_point(client: Client, vmid: int, log: Callable[[str], None]) -> Iter
 
     Raises:
         ProxmoxError: the snapshot can't be made (then nothing is changed), or the change failed
-            (then the message says whether the guest was put back).
+            (then the message says whether the guest was rolled back).
     """
     guest = find(client, vmid)
     path = f"{base(guest)}/snapshot"
@@ -72,10 +72,10 @@ def restore_point(client: Client, vmid: int, log: Callable[[str], None]) -> Iter
             client.write("DELETE", f"{path}/{name}")
         except ProxmoxError as second:
             raise ProxmoxError(
-                f"{failure}\nand guest {vmid} could not be put back: {second}\n"
+                f"{failure}\nand guest {vmid} could not be rolled back: {second}\n"
                 f"fix: roll back to snapshot {name} by hand"
             ) from failure
-        raise type(failure)(f"{failure}\nguest {vmid} was put back as it was") from failure
+        raise type(failure)(f"{failure}\nguest {vmid} was rolled back") from failure
     client.write("DELETE", f"{path}/{name}")
 
 

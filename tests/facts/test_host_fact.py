@@ -8,7 +8,7 @@ import pytest
 
 from facts.command import command, script
 from facts.config_tree import ConfigTree
-from facts.host_fact import BEGIN, END, FactError, answers, asked, whole
+from facts.host_fact import BEGIN, END, FactError, answers, complete_lines, marked
 from facts.packages import Packages
 from phoenix.shell import Script
 
@@ -20,18 +20,18 @@ def sh(text: str) -> list[str]:
 
 @pytest.mark.parametrize("words", [["%s", "a"], ["%s\\n", "a"], ["%s\\n\\n", "a"], [""]])
 def test_output_comes_back_as_it_was(words: list[str]) -> None:
-    said = sh(asked(command("printf", *words)).get_raw_value())
-    assert whole(next(answers(said, 1))) == sh(command("printf", *words).get_raw_value())
+    said = sh(marked(command("printf", *words)).get_raw_value())
+    assert complete_lines(next(answers(said, 1))) == sh(command("printf", *words).get_raw_value())
 
 
 def test_text_of_the_log_in_is_named_with_what_to_do() -> None:
-    said = sh("echo 'Welcome to box'; " + asked(command("true")).get_raw_value())
+    said = sh("echo 'Welcome to box'; " + marked(command("true")).get_raw_value())
     with pytest.raises(FactError, match=r"log-in prints text.*'Welcome to box'.*\.bashrc"):
         ConfigTree().process(said)
 
 
 def test_text_behind_the_answer_is_no_answer_either() -> None:
-    said = [*sh(asked(command("true")).get_raw_value()), "logout"]
+    said = [*sh(marked(command("true")).get_raw_value()), "logout"]
     with pytest.raises(FactError, match="log-in prints text"):
         ConfigTree().process(said)
 
@@ -51,15 +51,15 @@ def test_what_is_cut_or_fails_is_an_error(output: list[str], reason: str) -> Non
 
 
 def test_a_shell_that_is_killed_leaves_no_answer() -> None:
-    said = sh(asked(script(Script("dies", "echo half; kill -KILL $PPID"))).get_raw_value())
+    said = sh(marked(script(Script("dies", "echo half; kill -KILL $PPID"))).get_raw_value())
     with pytest.raises(FactError, match="ends in the middle"):
         ConfigTree().process(said)
 
 
 def test_a_fact_that_reads_its_input_takes_nothing_from_the_next() -> None:
-    program = "\n".join(asked(command("cat")).get_raw_value() for _ in range(2))
+    program = "\n".join(marked(command("cat")).get_raw_value() for _ in range(2))
     done = subprocess.run(["/bin/sh"], input=program, capture_output=True, text=True, check=True)
-    assert [whole(one) for one in answers(done.stdout.splitlines(), 2)] == [[], []]
+    assert [complete_lines(one) for one in answers(done.stdout.splitlines(), 2)] == [[], []]
 
 
 def test_no_package_at_all_is_no_answer() -> None:

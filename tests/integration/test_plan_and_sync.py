@@ -52,7 +52,7 @@ def test_it_says_what_only_the_run_can_know(plan_of_nothing: FreshPlan) -> None:
     plan = told(plan_of_nothing.done)
     unknown = {change["component"]: change["unknown"] for change in plan["changes"]
                if change["unknown"]}  # fmt: skip
-    assert "the CA is yet to be made" in unknown["trust"], unknown
+    assert "the CA does not exist yet" in unknown["trust"], unknown
     assert "phoenix-acme" in unknown["certificates"], unknown
     assert "Portainer" in unknown["stacks"], unknown
 

@@ -97,7 +97,7 @@ def on_disk(commands: list[Any]) -> HomeState:
 def test_nothing_is_asked_or_written_while_a_run_is_prepared(site: Site) -> None:
     commands, reason, asked = run(site, NOTHING, [], stage=StateStage.Prepare)
     assert (commands, asked) == ([], [])
-    assert "once they were made" in reason
+    assert "after the checks" in reason
 
 
 def test_first_page_is_written_by_standard_input_and_the_second_run_leaves_it(site: Site) -> None:

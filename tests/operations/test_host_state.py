@@ -18,7 +18,7 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 from pyinfra.context import ctx_state
 
 from facts.command import command
-from facts.host_fact import BEGIN, END, HostFact, asked
+from facts.host_fact import BEGIN, END, HostFact, marked
 from operations import host_state
 from operations.failure import locally
 from operations.host_state import Question, question, read
@@ -29,7 +29,7 @@ HOSTS = ("left", "right")
 
 class Word(HostFact[str]):
     def command(self, word: str) -> StringCommand:
-        return asked(command("echo", word))
+        return marked(command("echo", word))
 
     def parse(self, lines: list[str]) -> str:
         return lines[0]

@@ -273,7 +273,7 @@ def test_a_failed_change_goes_back_to_the_snapshot(
             client.write("PUT", f"nodes/{NODE}/lxc/103/config", {"memory": 4096})
             raise RefusedError("broken")
 
-    with pytest.raises(RefusedError, match="put back"):
+    with pytest.raises(RefusedError, match="rolled back"):
         change_and_fail()
     after = pve.guest(103)
     assert (after.config["memory"], after.status) == (before["memory"], "running"), after.config
@@ -302,7 +302,7 @@ def test_a_snapshot_around_a_change_and_one_of_a_new_guest(
     ]  # fmt: skip
     power.start(client, 103)
     pve.fake.fail("PUT", f"/nodes/{NODE}/lxc/103/config", 500, "no such device")
-    with pytest.raises(ProxmoxError, match=r"no such device(?s:.)*was put back as it was"):
+    with pytest.raises(ProxmoxError, match=r"no such device(?s:.)*was rolled back"):
         make(planned())
     assert list(pve.guest(103).snapshots) == ["pre-configured"]
     assert pve.guest(103).status == "running"

@@ -71,7 +71,7 @@ def test_a_clone_gets_its_own_keys(hypervisor: Hypervisor, tmp_path: Path) -> No
     assert wait(hypervisor, file) == {}
     assert hypervisor.renewed == [102]
     assert hostkeys.known(file, "10.0.0.21") == {B}
-    assert hypervisor.said == ["proxy has the SSH host keys of another: making its own"]
+    assert hypervisor.said == ["proxy has the SSH host keys of another: creating its own"]
 
 
 def test_a_key_that_nobody_vouches_for_is_never_taken(
