@@ -40,7 +40,7 @@ class Run:
     def total(self) -> Traffic:
         """The traffic of all hosts together."""
         every = [asdict(traffic) for traffic in self.hosts.values()]
-        return Traffic(**{key: sum(one[key] for one in every) for key in asdict(Traffic())})
+        return Traffic(**{key: sum(traffic[key] for traffic in every) for key in asdict(Traffic())})
 
 
 def changed_operations(output: str) -> int:
@@ -166,10 +166,10 @@ def _per_host(result: dict[str, Any]) -> str:
     for host in result["floor"][0]["hosts"]:
         row = [host]
         for kind in kinds:
-            traffic = [run["hosts"][host] for run in result[kind]]
-            row.append(f"{median(one['commands'] + one['subsystems'] for one in traffic):,.0f}")
-            row.append(f"{median(one['sent'] for one in traffic):,.0f}")
-            row.append(f"{median(one['received'] for one in traffic):,.0f}")
+            runs = [run["hosts"][host] for run in result[kind]]
+            row.append(f"{median(run['commands'] + run['subsystems'] for run in runs):,.0f}")
+            row.append(f"{median(run['sent'] for run in runs):,.0f}")
+            row.append(f"{median(run['received'] for run in runs):,.0f}")
         rows.append(row)
     head = ["host", *(f"{kind}: {label}" for kind in kinds for label in ("commands", "out", "in"))]
     return "\n\n".join(

@@ -149,12 +149,12 @@ class Request:
             HttpError: 400, empty or broken.
         """
         try:
-            found = json.loads(self.body) if self.body else None
+            fields = json.loads(self.body) if self.body else None
         except ValueError as error:
             raise HttpError(400, "Invalid request payload", str(error)) from None
-        if not isinstance(found, dict):
+        if not isinstance(fields, dict):
             raise HttpError(400, "Invalid request payload", "EOF")
-        return {str(key).lower(): value for key, value in found.items()}
+        return {str(key).lower(): value for key, value in fields.items()}
 
     def form(self) -> dict[str, str]:
         """The text fields of a multipart or urlencoded body."""

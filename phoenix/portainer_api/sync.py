@@ -23,7 +23,7 @@ class DesiredStack:
     """One stack as it should be.
 
     Attributes:
-        name: normalised by Portainer's rule when made with `desired`.
+        name: normalised by Portainer's rule when created by `desired_stack`.
         content: the compose file, byte for byte.
         env: variables for compose's interpolation; values never show in a repr.
         endpoint_id: the environment that runs it.
@@ -83,7 +83,7 @@ def desired_stack(
                 f"stack {normal}: env.{key}: a value can't hold NUL; ship it as a secret file"
             )
         secrets[key] = secret
-    made = DesiredStack(
+    stack = DesiredStack(
         normal,
         content,
         endpoint_id,
@@ -93,10 +93,10 @@ def desired_stack(
     )
     if present:
         try:
-            _ = made.services
+            _ = stack.services
         except InvalidInputError as error:
             raise InvalidInputError(f"stack {normal}: {error}") from None
-    return made
+    return stack
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def apply(client: Client, scopes: Iterable[Scope], log: Callable[[str], None]) -
     Raises:
         ProxmoxError: with the reason; the next run goes on from what is there.
     """
-    changed, lost = False, 0
+    changed, failures = False, 0
     for scope in placed(scopes, located(client)):
         for _ in range(_MAX_WRITES):
             write = next_of(client, scope)
@@ -55,8 +55,8 @@ def apply(client: Client, scopes: Iterable[Scope], log: Callable[[str], None]) -
             try:
                 client.write(write.method, write.path, write.data)
             except (LostAnswerError, ChangedError):
-                lost += 1
-                if lost == _MAX_FAILURES:
+                failures += 1
+                if failures == _MAX_FAILURES:
                     raise
             changed = True
         else:

@@ -211,10 +211,7 @@ def _refusal(request: str, error: ResourceException) -> ProxmoxError:
 
 
 class ReadOnce(Client):
-    """A client that compares: what it has read is not asked again until `forget`.
-
-    It writes nothing and waits for nothing, as what it knows would be old.
-    """
+    """A client for comparisons: it keeps each answer until `forget`, and never writes."""
 
     def __init__(
         self,
@@ -227,8 +224,8 @@ class ReadOnce(Client):
         """Nothing is read yet.
 
         Args:
-            api: as of `Client`, and `options` are its others.
-            seconds: how long an answer is used; somebody else may change something meanwhile.
+            api: as for `Client`; `options` are its other arguments.
+            seconds: how long an answer is kept; somebody else may change something meanwhile.
             clock: the present time in seconds.
         """
         super().__init__(api, clock=clock, **options)
@@ -236,7 +233,11 @@ class ReadOnce(Client):
         self._answers: dict[str, tuple[float, Any]] = {}
 
     def get(self, path: str, **params: Any) -> Any:
-        """`Client.get`, or what it gave before. Raises what that raises; no error is kept."""
+        """`Client.get`, or its earlier answer; errors are not kept.
+
+        Raises:
+            ProxmoxError: as `Client.get`.
+        """
         key = f"{path} {sorted(params.items())}"
         now = self._clock()
         if key not in self._answers or now - self._answers[key][0] > self._seconds:
@@ -244,7 +245,7 @@ class ReadOnce(Client):
         return deepcopy(self._answers[key][1])
 
     def write(self, method: str, path: str, data: Mapping[str, Any] | None = None) -> None:
-        """Not by this client.
+        """Refuse: this client never writes.
 
         Raises:
             TypeError: always.

@@ -22,13 +22,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def portainer(mode: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portainer]:
     """A server with its administrator, shared by a module: tests use names of their own."""
     if mode == "real":
-        found = real()
-        yield found
-        found.clean()
+        server = real()
+        yield server
+        server.clean()
         return
     directory = tmp_path_factory.mktemp(mode)
-    with emulator(directory, asynchronous=mode == "async") as found:
-        yield found
+    with emulator(directory, asynchronous=mode == "async") as server:
+        yield server
 
 
 @pytest.fixture

@@ -139,9 +139,9 @@ class DockerDouble:
             for name, service in services.items():
                 self.service_up(ask, name, service)
             if ask["prune"]:
-                for found in self.of(ask["project"]):
-                    if found["Labels"]["com.docker.compose.service"] not in services:
-                        del self.containers[found["Id"]]
+                for container in self.of(ask["project"]):
+                    if container["Labels"]["com.docker.compose.service"] not in services:
+                        del self.containers[container["Id"]]
         return 200, b"done"
 
     def service_up(self, ask: dict[str, Any], name: str, service: dict[str, Any]) -> None:
@@ -154,8 +154,8 @@ class DockerDouble:
             if old[0]["State"] != "running":
                 old[0].update(State="running", Status="Up 1 second (healthy)")
             return
-        for found in old:
-            del self.containers[found["Id"]]
+        for container in old:
+            del self.containers[container["Id"]]
         labels = service.get("labels", {})
         state, status = "running", "Up 1 second (healthy)"
         if "double.unhealthy" in labels:
@@ -203,6 +203,6 @@ class DockerDouble:
 
     def down(self, project: str) -> tuple[int, Any]:
         with self.lock:
-            for found in self.of(project):
-                del self.containers[found["Id"]]
+            for container in self.of(project):
+                del self.containers[container["Id"]]
         return 200, b"done"

@@ -74,7 +74,7 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
 
 
 def dial_tcp(host: str, port: int) -> Dial:
-    """A dialler to a fixed address, in place of a forward through SSH."""
+    """A `Dial` to a fixed address, in place of a forward through SSH."""
 
     def dial(timeout: float) -> socket.socket:
         return socket.create_connection((host, port), timeout=timeout)
@@ -184,15 +184,15 @@ class Portainer:
     def stack(self, stack_id: int) -> dict[str, Any]:
         answer = self.admin("GET", f"/stacks/{stack_id}")
         assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
+        stack: dict[str, Any] = answer.json()
+        return stack
 
     def settle(self, stack_id: int) -> dict[str, Any]:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            found = self.stack(stack_id)
-            if found["Status"] != 3:
-                return found
+            stack = self.stack(stack_id)
+            if stack["Status"] != 3:
+                return stack
             time.sleep(0.02)
         raise AssertionError(f"stack {stack_id} is still deploying")
 
@@ -205,8 +205,8 @@ class Portainer:
             "filters": f'{{"label":["com.docker.compose.project={project}"]}}',
         }
         path = f"/endpoints/{self.endpoint()}/docker/containers/json"
-        found: list[dict[str, Any]] = self.admin("GET", path, params=query).json()
-        return found
+        containers: list[dict[str, Any]] = self.admin("GET", path, params=query).json()
+        return containers
 
     def clean(self) -> None:
         """Removes what the tests made: a real server is somebody's."""

@@ -77,9 +77,9 @@ def test_api_key_lives_only_by_password_and_shows_once(portainer: Portainer) -> 
     me = portainer.admin("GET", "/users/me").json()
     assert "Password" not in me or not me["Password"], sorted(me)
     path, ask = f"/users/{me['Id']}/tokens", {"password": PASSWORD, "description": "contract"}
-    made = portainer.admin("POST", path, json=ask)
-    assert made.status_code == 201, made.text
-    raw, row = made.json()["rawAPIKey"], made.json()["apiKey"]
+    created = portainer.admin("POST", path, json=ask)
+    assert created.status_code == 201, created.text
+    raw, row = created.json()["rawAPIKey"], created.json()["apiKey"]
     assert raw.startswith("ptr_"), "no key"
     by_key = {"X-API-Key": raw}
     assert portainer.call("GET", "/users/me", headers=by_key).json()["Username"] == USER

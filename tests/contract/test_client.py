@@ -32,17 +32,17 @@ class Site:
         self.endpoint, _ = api.ensure_endpoint(self.client, "drphoenix", server.agent_url)
         self.lines: list[str] = []
 
-    def wanted(self, name: str = "app", content: str | None = None, **more: object) -> object:
+    def desired(self, name: str = "app", content: str | None = None, **more: object) -> object:
         text = self.server.compose() if content is None else content
         env = more.pop("env", {"PASSWORD": SECRET})
         return api.desired_stack(name, text, self.endpoint.id, env, **more)  # type: ignore[arg-type]
 
-    def converge(self, wanted: object, seconds: float = 10.0) -> api.Outcome:
-        assert isinstance(wanted, api.DesiredStack)
-        return api.converge(self.client, wanted, seconds=seconds, poll=0.02, log=self.lines.append)
+    def converge(self, desired: object, seconds: float = 10.0) -> api.Outcome:
+        assert isinstance(desired, api.DesiredStack)
+        return api.converge(self.client, desired, seconds=seconds, poll=0.02, log=self.lines.append)
 
     def ids(self, name: str = "app") -> list[str]:
-        return [found.id for found in self.client.containers(self.endpoint.id, name)]
+        return [container.id for container in self.client.containers(self.endpoint.id, name)]
 
 
 def connect(server: Portainer, **more: object) -> api.PortainerClient:
@@ -51,9 +51,9 @@ def connect(server: Portainer, **more: object) -> api.PortainerClient:
 
 @pytest.fixture
 def site(fresh: Start) -> Iterator[Site]:
-    found = Site(fresh(agent_secret="agent secret"))
-    yield found
-    found.client.close()
+    fresh_site = Site(fresh(agent_secret="agent secret"))
+    yield fresh_site
+    fresh_site.client.close()
 
 
 def test_password_is_changed_once_and_a_cut_off_change_is_finished(fresh: Start) -> None:
@@ -150,133 +150,133 @@ def test_endpoint_moves_and_renames_without_a_second_one(site: Site) -> None:
 
 
 def test_create_then_nothing(site: Site) -> None:
-    assert site.converge(site.wanted()).actions == ("create",)
+    assert site.converge(site.desired()).actions == ("create",)
     before, posted = site.ids(), site.client.posted
-    assert site.converge(site.wanted()).changed is False
+    assert site.converge(site.desired()).changed is False
     assert (site.ids(), site.client.posted) == (before, posted), "no request that changes"
 
 
 def test_one_variable_changes_one_stack(site: Site) -> None:
-    site.converge(site.wanted())
-    site.converge(site.wanted("other"))
+    site.converge(site.desired())
+    site.converge(site.desired("other"))
     other = site.ids("other")
-    outcome = site.converge(site.wanted(env={"PASSWORD": "rotated-value", "NEW": "x"}))
+    outcome = site.converge(site.desired(env={"PASSWORD": "rotated-value", "NEW": "x"}))
     assert outcome.actions == ("update: env: NEW added", "update: env: PASSWORD changed")
     assert site.ids("other") == other
-    assert site.converge(site.wanted(env={"NEW": "x", "PASSWORD": "rotated-value"})).actions == ()
+    assert site.converge(site.desired(env={"NEW": "x", "PASSWORD": "rotated-value"})).actions == ()
 
 
 def test_changes_by_hand_are_put_back(site: Site) -> None:
-    wanted = site.wanted()
-    site.converge(wanted)
+    desired = site.desired()
+    site.converge(desired)
     stack = site.client.stacks(site.endpoint.id)[0]
     site.client.update_stack(stack, site.server.compose(service="byhand"), {})
     site.server.settle(stack.id)
-    assert isinstance(wanted, api.DesiredStack)
-    seen = api.observe(site.client, "app", site.endpoint.id)
-    shown = "\n".join(api.diff(wanted, seen))
+    assert isinstance(desired, api.DesiredStack)
+    observed = api.observe(site.client, "app", site.endpoint.id)
+    shown = "\n".join(api.diff(desired, observed))
     assert "-  byhand:" in shown, shown
     assert "+  web:" in shown, shown
     assert "env PASSWORD added" in shown, shown
     assert SECRET not in shown
-    assert site.converge(wanted).changed
-    assert site.converge(wanted).changed is False
+    assert site.converge(desired).changed
+    assert site.converge(desired).changed is False
 
 
 def test_stopped_and_lost_containers_are_drift(site: Site) -> None:
-    wanted = site.wanted()
-    site.converge(wanted)
+    desired = site.desired()
+    site.converge(desired)
     stop = f"/stacks/{site.client.stacks()[0].id}/stop?endpointId={site.endpoint.id}"
     assert site.server.admin("POST", stop).status_code == 200
-    assert site.converge(wanted).actions == ("start",)
+    assert site.converge(desired).actions == ("start",)
     site.double.down("app")
-    assert site.converge(wanted).actions == ("update: service web has no container",)
+    assert site.converge(desired).actions == ("update: service web has no container",)
     site.double.of("app")[0].update(State="exited", Status="Exited (137) 1 second ago")
-    assert "exited" in site.converge(wanted).actions[0]
+    assert "exited" in site.converge(desired).actions[0]
     site.double.of("app")[0].update(Status="Up 1 minute (unhealthy)")
-    assert site.converge(wanted).actions == ("update: container app-web-1 is unhealthy",)
-    assert site.converge(wanted).changed is False
+    assert site.converge(desired).actions == ("update: container app-web-1 is unhealthy",)
+    assert site.converge(desired).changed is False
 
 
 def test_missing_image_touches_no_container(site: Site) -> None:
-    site.converge(site.wanted())
+    site.converge(site.desired())
     before, posted = site.ids(), site.client.posted
     with pytest.raises(api.StackFailedError, match=r"cannot be pulled.*No container was touched"):
-        site.converge(site.wanted(content=site.server.compose("reg.invalid/missing:2")))
+        site.converge(site.desired(content=site.server.compose("reg.invalid/missing:2")))
     assert site.ids() == before
     assert site.client.posted == posted + 1, "one pull, no deployment"
 
 
 @pytest.mark.parametrize("fault", ["unhealthy", "crash"])
 def test_failed_update_is_put_back_with_the_logs_shown(site: Site, fault: str) -> None:
-    site.converge(site.wanted())
+    site.converge(site.desired())
     with pytest.raises(api.StackFailedError) as caught:
-        site.converge(site.wanted(content=site.server.compose(**{fault: "yes"})))
+        site.converge(site.desired(content=site.server.compose(**{fault: "yes"})))
     error = caught.value
     assert error.restored is True, str(error)
     assert any(LOG_LINE in line for line in error.logs), str(error)
     assert SECRET not in str(error) + "".join(site.lines), str(error)
     assert "***" in str(error), "the log held the secret, and it was masked"
-    assert site.converge(site.wanted()).changed is False, "the old version runs, by the old file"
+    assert site.converge(site.desired()).changed is False, "the old version runs, by the old file"
 
 
 def test_failed_deployment_itself_is_put_back(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The image exists when looked for, and compose fails all the same."""
-    site.converge(site.wanted())
+    site.converge(site.desired())
     monkeypatch.setattr(api.PortainerClient, "image_present", lambda *_: True)
     with pytest.raises(api.StackFailedError, match="manifest") as caught:
-        site.converge(site.wanted(content=site.server.compose("reg.invalid/missing:2")))
+        site.converge(site.desired(content=site.server.compose("reg.invalid/missing:2")))
     assert caught.value.restored is True, str(caught.value)
-    assert site.converge(site.wanted()).changed is False
+    assert site.converge(site.desired()).changed is False
 
 
 def test_foreign_containers_are_refused(site: Site) -> None:
     site.double.add("app", "web", "/srv/by-hand")
     before = site.ids()
     with pytest.raises(api.RefusedError, match="/srv/by-hand"):
-        site.converge(site.wanted())
+        site.converge(site.desired())
     assert site.ids() == before
 
 
 def test_rebuilt_server_adopts_without_touching_containers(fresh: Start) -> None:
     old = Site(fresh(agent_secret="agent secret"))
-    old.converge(old.wanted())
+    old.converge(old.desired())
     before = old.ids()
     new = Site(old.server)  # the same agent; now a server from nothing
     data = fresh(agent_secret="agent secret")
     client = connect(data)
     api.ensure_access(client, CREDENTIALS, None)
     endpoint, _ = api.ensure_endpoint(client, "drphoenix", old.server.agent_url)
-    wanted = api.desired_stack("app", old.server.compose(), endpoint.id, {"PASSWORD": SECRET})
-    outcome = api.converge(client, wanted, seconds=10, poll=0.02)
+    desired = api.desired_stack("app", old.server.compose(), endpoint.id, {"PASSWORD": SECRET})
+    outcome = api.converge(client, desired, seconds=10, poll=0.02)
     assert outcome.actions == ("create, adopting app-web-1",)
     assert new.ids() == before, "adopted, not recreated"
 
 
 def test_git_managed_is_refused(site: Site, tmp_path: Path) -> None:
-    site.converge(site.wanted())
+    site.converge(site.desired())
     assert site.server.server is not None
     row = site.server.server.store.rows("stacks")[0]
     row["GitConfig"] = {"URL": "https://git.invalid/x"}
     with pytest.raises(api.RefusedError, match="git"):
-        site.converge(site.wanted(content=site.server.compose(service="new")))
+        site.converge(site.desired(content=site.server.compose(service="new")))
 
 
 def test_absent_is_deleted_once(site: Site) -> None:
-    site.converge(site.wanted())
-    gone = site.wanted(present=False)
+    site.converge(site.desired())
+    gone = site.desired(present=False)
     assert site.converge(gone).actions == ("delete (volumes kept)",)
     assert site.ids() == []
     assert site.converge(gone).changed is False
 
 
 def test_lost_answer_reads_the_state_and_never_posts_again(site: Site) -> None:
-    impatient = connect(site.server, api_key=site.access.api_key, deploy_seconds=0.3)
+    short_deadline = connect(site.server, api_key=site.access.api_key, deploy_seconds=0.3)
     for content in (site.server.compose(slow="1.2"), site.server.compose(slow="1.1")):
-        wanted = api.desired_stack("slow", content, site.endpoint.id)
-        started, posted = time.monotonic(), impatient.posted
-        api.converge(impatient, wanted, seconds=20, poll=0.05, log=site.lines.append)
-        assert impatient.posted == posted + 1, site.lines
+        desired = api.desired_stack("slow", content, site.endpoint.id)
+        started, posted = time.monotonic(), short_deadline.posted
+        api.converge(short_deadline, desired, seconds=20, poll=0.05, log=site.lines.append)
+        assert short_deadline.posted == posted + 1, site.lines
         assert time.monotonic() - started > 1, "it waited for the deployment"
         time.sleep(1.0)  # UpdateDate counts whole seconds
     told = [line for line in site.lines if "instead of asking again" in line]
@@ -284,11 +284,11 @@ def test_lost_answer_reads_the_state_and_never_posts_again(site: Site) -> None:
 
 
 def test_secrets_show_nowhere(site: Site) -> None:
-    wanted = site.wanted()
-    site.converge(wanted)
+    desired = site.desired()
+    site.converge(desired)
     stack = site.client.stacks()[0]
     key = site.access.api_key.get_secret_value()
-    shown = " ".join([repr(wanted), repr(stack), str(stack), repr(site.client), *site.lines,
+    shown = " ".join([repr(desired), repr(stack), str(stack), repr(site.client), *site.lines,
                       repr(site.access), repr(CREDENTIALS), str(vars(site.client))])  # fmt: skip
     for secret in (SECRET, key, PASSWORD):
         assert secret not in shown, "a secret shows in a repr or a log line"

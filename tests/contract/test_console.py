@@ -28,17 +28,17 @@ def test_exec_session_echoes_and_closes(portainer: Portainer) -> None:
     portainer.create(name, portainer.compose())
     container = portainer.containers(name)[0]["Id"]
     endpoint = portainer.endpoint()
-    made = portainer.admin(
+    created = portainer.admin(
         "POST", f"/endpoints/{endpoint}/docker/containers/{container}/exec", json={"Cmd": ["sh"]}
     )
-    assert made.status_code == 201, made.text
+    assert created.status_code == 201, created.text
     parts = urlsplit(portainer.url)
     context = ssl.create_default_context(cafile=str(portainer.ca))
     key = base64.b64encode(os.urandom(16)).decode()
     raw = socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10)
     with context.wrap_socket(raw, server_hostname=parts.hostname) as sock:
         sock.sendall(
-            f"GET /api/websocket/exec?endpointId={endpoint}&id={made.json()['Id']}"
+            f"GET /api/websocket/exec?endpointId={endpoint}&id={created.json()['Id']}"
             f"&token={portainer.token} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
@@ -56,7 +56,7 @@ def test_exec_session_echoes_and_closes(portainer: Portainer) -> None:
             assert stream.read(2 + 5 + len(word))[2:] == b"echo:" + word
         sock.sendall(masked(b"\x03\xe8", 8))
         assert stream.read(4) == b"\x88\x02\x03\xe8", "a close frame answers a close frame"
-    assert any(seen.endswith("/start") for seen in double.requests)
+    assert any(observed.endswith("/start") for observed in double.requests)
 
 
 def test_without_a_token_it_is_401(portainer: Portainer) -> None:

@@ -10,11 +10,11 @@ from tests.contract.harness import Portainer
 
 
 def test_agent_is_registered_by_multipart(portainer: Portainer) -> None:
-    found = portainer.admin("GET", f"/endpoints/{portainer.endpoint()}").json()
-    assert found["Type"] == 2, found
-    assert found["Agent"]["Version"], found
-    assert found["TLSConfig"]["TLS"] is True, found
-    assert found["TLSConfig"]["TLSSkipVerify"] is True, found
+    actual = portainer.admin("GET", f"/endpoints/{portainer.endpoint()}").json()
+    assert actual["Type"] == 2, actual
+    assert actual["Agent"]["Version"], actual
+    assert actual["TLSConfig"]["TLS"] is True, actual
+    assert actual["TLSConfig"]["TLSSkipVerify"] is True, actual
 
 
 def test_name_is_unique_and_address_is_not(portainer: Portainer) -> None:
@@ -43,8 +43,8 @@ def test_tls_without_skip_flags_wants_files(portainer: Portainer) -> None:
 
 def test_update_keeps_absent_fields_and_tests_nothing(portainer: Portainer) -> None:
     name = f"contract-{uuid.uuid4().hex[:8]}"
-    made = portainer.register(name, portainer.agent_url).json()
-    path = f"/endpoints/{made['Id']}"
+    created = portainer.register(name, portainer.agent_url).json()
+    path = f"/endpoints/{created['Id']}"
     moved = portainer.admin("PUT", path, json={"URL": "tcp://127.0.0.1:1"})
     assert (moved.status_code, moved.json()["Name"]) == (200, name), moved.text
     assert portainer.admin("GET", path).json()["Status"] == 1, "stale until a snapshot"

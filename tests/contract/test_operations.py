@@ -91,7 +91,7 @@ def test_from_nothing_to_a_stack_and_no_change(
     assert "env PASSWORD changed (value masked)" in caplog.text, caplog.text
     with pytest.raises(Exception, match="No hosts remaining"):  # though the key still works
         run(portainer.admin, access, password=SecretStr(f"changed {PASSWORD}"))
-    assert "helper-reset-password" in caplog.text, "the mend is not named"
+    assert "helper-reset-password" in caplog.text, "the fix is not named"
     assert header.read_text().strip().endswith(raw), "the key that works was lost"
     assert run(portainer.admin, access, password=SecretStr(PASSWORD)) == (False, False)
 

@@ -125,12 +125,12 @@ def test_the_rule_sees_what_it_forbids(text: str) -> None:
 
 
 def test_commands_of_pyinfra_are_made_in_two_files_only() -> None:
-    made = {
+    created = {
         str(path.relative_to(ROOT))
         for path in sources("phoenix", "operations", "facts", "deploys")
         if "StringCommand(" in path.read_text()
     }
-    assert made == HELPERS
+    assert created == HELPERS
 
 
 HOSTILE = (
@@ -189,10 +189,10 @@ def test_helpers_give_back_the_very_words(text: str, tmp_path: Path) -> None:
         (command("printf", "%s\\0", text, "end").get_raw_value(), [text, "end"]),
         (filled, [text, f"pre{text}post"]),
     ):
-        done = subprocess.run(
+        result = subprocess.run(
             ["/bin/sh", "-c", line], capture_output=True, text=True, check=True, cwd=tmp_path
         )
-        assert done.stdout.split("\0")[:-1] == expected, line
+        assert result.stdout.split("\0")[:-1] == expected, line
 
 
 def test_a_word_with_nul_is_refused_and_a_value_that_nobody_names_too() -> None:

@@ -23,10 +23,10 @@ def emulated(portainer: Portainer) -> Portainer:
 
 def test_create_stores_the_file_byte_for_byte_and_runs(portainer: Portainer) -> None:
     content = EXACT.format(image=portainer.image)
-    made = portainer.create("Contract " + (name := portainer.name()) + "!", content)
-    assert made.status_code == 200, made.text
-    assert made.json()["Status"] == (3 if portainer.asynchronous else 1), made.text
-    stack = portainer.stack(made.json()["Id"])
+    created = portainer.create("Contract " + (name := portainer.name()) + "!", content)
+    assert created.status_code == 200, created.text
+    assert created.json()["Status"] == (3 if portainer.asynchronous else 1), created.text
+    stack = portainer.stack(created.json()["Id"])
     assert (stack["Name"], stack["Type"], stack["Status"]) == (f"contract{name}", 2, 1)
     assert stack["EndpointId"] == portainer.endpoint()
     assert portainer.file(stack["Id"]) == content
@@ -73,8 +73,8 @@ def test_external_project_is_deployed_over(portainer: Portainer) -> None:
     assert double is not None
     name = portainer.name()
     double.add(name, "web", "/srv/by-hand")
-    made = portainer.create(name, portainer.compose())
-    assert made.status_code == 200, made.text
+    created = portainer.create(name, portainer.compose())
+    assert created.status_code == 200, created.text
     assert len(portainer.containers(name)) == 1
 
 
@@ -239,13 +239,13 @@ def test_update_detaches_from_git(portainer: Portainer, tmp_path: Path) -> None:
         ["-c", "user.name=t", "-c", "user.email=t@invalid", "commit", "-qm", "x"],
     ):
         subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
-    made = portainer.admin(
+    created = portainer.admin(
         "POST",
         f"/stacks/create/standalone/repository?endpointId={portainer.endpoint()}",
         json={"Name": portainer.name(), "RepositoryURL": f"file://{tmp_path}"},
     )
-    assert made.status_code == 200, made.text
-    stack_id = made.json()["Id"]
+    assert created.status_code == 200, created.text
+    stack_id = created.json()["Id"]
     assert portainer.settle(stack_id)["GitConfig"]["URL"] == f"file://{tmp_path}"
     portainer.update(stack_id, portainer.compose())
     assert portainer.stack(stack_id)["GitConfig"] is None

@@ -44,12 +44,12 @@ class Sent:
         if "base64 -d | tar" not in self.command:
             return {}
         with tarfile.open(fileobj=io.BytesIO(base64.b64decode(self.stdin))) as tar:
-            found = {}
+            files = {}
             for info in tar:
                 content = tar.extractfile(info)
                 assert content is not None, info.name
-                found[info.name.removeprefix("root")] = content.read().decode()
-            return found
+                files[info.name.removeprefix("root")] = content.read().decode()
+            return files
 
 
 @dataclass
@@ -93,7 +93,7 @@ def run(
         "fake_delay_jitter": 0,
         **data,
     }
-    found = Run()
+    recorded = Run()
 
     class Recorder(FakeConnector):
         def run_shell_command(self, command: Any, *rest: Any, **arguments: Any) -> Any:
@@ -101,7 +101,7 @@ def run(
             stdin = str(arguments.get("_stdin") or "")
             if raw == "sh":  # its program comes by standard input
                 raw, stdin = stdin, ""
-            found.sent.append(Sent(self.host.name, raw, stdin))
+            recorded.sent.append(Sent(self.host.name, raw, stdin))
             _, *questions = raw.split(f"echo {BEGIN}; ")
             lines = [
                 line
@@ -135,19 +135,19 @@ def run(
             _load(state, ROOT / "deploys" / f"{deploy}.py")
             for op_hash in state.get_op_order():
                 name = next(iter(state.get_op_meta(op_hash).names))
-                found.operations.append(name)
-                found.changed[name] = [
+                recorded.operations.append(name)
+                recorded.changed[name] = [
                     host.name
                     for host in state.inventory
                     if op_hash in state.ops[host]
                     and state.ops[host][op_hash].operation_meta.will_change
                 ]
             if execute:
-                found.sent.clear()
+                recorded.sent.clear()
                 state.set_stage(StateStage.Execute)
                 run_ops(state)
-            found.failed = {host.name for host in state.failed_hosts}
-    return found
+            recorded.failed = {host.name for host in state.failed_hosts}
+    return recorded
 
 
 def _load(state: State, file: Path) -> None:

@@ -52,10 +52,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def in_copy(project: Path, *words: str) -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", *words], cwd=project, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_its_own_test_passes_and_the_two_lists_agree(project: Path) -> None:

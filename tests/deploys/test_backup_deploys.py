@@ -50,9 +50,9 @@ def file(
         backup.Part("portainer", SERVER, "portainer 1", archive({"./portainer.key": b"key"})),
         backup.Part("secrets", "here", "phoenix", json.dumps({"one": PLANTED}).encode()),
     ]
-    made = backup.make(site, parts, created=CREATED)
+    created = backup.make(site, parts, created=CREATED)
     place = tmp_path_factory.mktemp("backups")
-    return backup.save(made, place, backup.cipher([keys[1]], None), lambda _: None)
+    return backup.save(created, place, backup.cipher([keys[1]], None), lambda _: None)
 
 
 def restored(file: Path, keys: tuple[Path, str], tmp_path: Path, **data: Any) -> Run:
@@ -74,13 +74,15 @@ def test_backup_reads_both_guests_and_writes_nothing_incomplete(
 ) -> None:
     """The recorder answers with nothing, which is no copy."""
     to = tmp_path / "to"
-    done = run("backup", tmp_path / "secrets.json", backup_to=str(to), backup_recipients=[keys[1]])
-    assert done.operations == ["Backup: the CA", "Backup: Portainer", "Backup: encrypted file"]
-    asked = {sent.host: sent.command for sent in done.sent if "backup-collect" in sent.command}
+    result = run(
+        "backup", tmp_path / "secrets.json", backup_to=str(to), backup_recipients=[keys[1]]
+    )
+    assert result.operations == ["Backup: the CA", "Backup: Portainer", "Backup: encrypted file"]
+    asked = {sent.host: sent.command for sent in result.sent if "backup-collect" in sent.command}
     assert set(asked) == {CA, SERVER}
     assert asked[CA].endswith("step-ca.service 131072 /etc/step-ca certs secrets db")
     assert asked[SERVER].endswith("phoenix-portainer.service 131072 portainer_data .")
-    assert done.failed == {CA}
+    assert result.failed == {CA}
     assert not to.exists() or list(to.iterdir()) == []
 
 
@@ -115,16 +117,16 @@ def test_restore_puts_each_part_in_its_place(
     state = [f"mode 600 {name}" for name in FILES]
     state += ["yes opens", "yes matches", "yes chains", *(f"root {line}" for line in root)]
     answers = {"find certs secrets rotation": lambda _: state}
-    done = restored(file, keys, tmp_path, responses=answers)
-    assert own(done, "Restore: ") == [
+    result = restored(file, keys, tmp_path, responses=answers)
+    assert own(result, "Restore: ") == [
         "Restore: generated secrets", "Restore: the CA", "Restore: Portainer",
     ]  # fmt: skip
-    names = [name.rpartition(" | ")[2] for name in done.operations]
+    names = [name.rpartition(" | ")[2] for name in result.operations]
     assert names.index("Restore: the CA") < names.index("Step-CA: keys and certificates")
     assert names.index("Docker: daemon") < names.index("Restore: Portainer")
-    puts = {s.host: s for s in done.sent if " restore_" in s.command}
+    puts = {s.host: s for s in result.sent if " restore_" in s.command}
     assert set(puts) == {CA, SERVER}
-    for sent in done.sent:
+    for sent in result.sent:
         assert PLANTED not in sent.command + sent.stdin
     store = tmp_path / "store/secrets.json"
     assert json.loads(store.read_text()) == {"one": PLANTED}
@@ -134,10 +136,10 @@ def test_restore_puts_each_part_in_its_place(
 def test_restore_without_the_ca_makes_no_new_one(
     file: Path, keys: tuple[Path, str], tmp_path: Path
 ) -> None:
-    done = restored(file, keys, tmp_path, restore_parts="portainer")
-    assert own(done, "Restore: ") == ["Restore: Portainer", "Restore: Portainer's password"]
-    assert not any("step_ca" in name or "trust" in name for name in done.operations)
-    assert not any("step-ca-init" in sent.command for sent in done.sent)
+    result = restored(file, keys, tmp_path, restore_parts="portainer")
+    assert own(result, "Restore: ") == ["Restore: Portainer", "Restore: Portainer's password"]
+    assert not any("step_ca" in name or "trust" in name for name in result.operations)
+    assert not any("step-ca-init" in sent.command for sent in result.sent)
 
 
 @pytest.mark.parametrize(
@@ -193,28 +195,28 @@ def test_a_change_goes_where_the_secret_is_known(
     tmp_path: Path, name: str, operations: list[str], hosts: set[str]
 ) -> None:
     store = tmp_path / "secrets.json"
-    done = run("secrets_rotate", store, execute=False, secrets_rotate=name)
-    assert done.operations[: len(operations)] == operations
-    touched = {host for name in done.operations[1:] for host in done.changed[name]}
-    assert touched <= hosts, done.changed
+    result = run("secrets_rotate", store, execute=False, secrets_rotate=name)
+    assert result.operations[: len(operations)] == operations
+    touched = {host for name in result.operations[1:] for host in result.changed[name]}
+    assert touched <= hosts, result.changed
     kept = json.loads(store.read_text()) if store.exists() else {}
     assert not any(key.startswith(name) for key in kept), "a plan that is not run keeps nothing"
 
 
 def test_both_sides_of_the_agent_secret_restart_in_one_operation(tmp_path: Path) -> None:
-    done = run(
+    result = run(
         "secrets_rotate", tmp_path / "secrets.json", execute=False,
         secrets_rotate="portainer_agent_secret",
     )  # fmt: skip
-    changed, asked, kept, *_ = done.operations
+    changed, asked, kept, *_ = result.operations
     assert (changed, asked, kept) == (
         "Agent secret: new at server and agents, to be confirmed",
         "Agent secret: does the server reach the agents",
         "Agent secret: keep or undo",
     )
-    assert set(done.changed[changed]) == {SERVER, AGENT}
-    assert set(done.changed[kept]) == {SERVER, AGENT}
-    assert done.changed[asked] == [SERVER]
+    assert set(result.changed[changed]) == {SERVER, AGENT}
+    assert set(result.changed[kept]) == {SERVER, AGENT}
+    assert result.changed[asked] == [SERVER]
 
 
 def test_secrets_that_cannot_be_changed_end_the_run(tmp_path: Path) -> None:
@@ -229,6 +231,6 @@ def test_secrets_that_cannot_be_changed_end_the_run(tmp_path: Path) -> None:
 def refused(attempt: Callable[[], Run], message: str) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
         attempt()
-    said = f"{caught.value.args} {vars(caught.value)}"
-    assert message in said.replace('"', "'").replace("\\'", "'"), said
-    assert PLANTED not in said
+    output = f"{caught.value.args} {vars(caught.value)}"
+    assert message in output.replace('"', "'").replace("\\'", "'"), output
+    assert PLANTED not in output

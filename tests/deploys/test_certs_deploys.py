@@ -16,8 +16,8 @@ from tests.deploys.test_deploys import CA, NGINX, TRAEFIK
 def test_one_guest_is_renewed_and_no_other_is_touched(
     tmp_path: Path, guest: str, certificate: str
 ) -> None:
-    done = run("certs_renew", tmp_path / "secrets.json", certs_renew=guest)
-    assert [(sent.host, sent.command) for sent in done.sent] == [
+    result = run("certs_renew", tmp_path / "secrets.json", certs_renew=guest)
+    assert [(sent.host, sent.command) for sent in result.sent] == [
         (guest, f"/usr/local/sbin/phoenix-acme renew {certificate}")
     ]
 
@@ -47,8 +47,8 @@ def test_what_means_nothing_ends_the_run_before_a_host_is_touched(
 
 
 def test_steps_of_a_rotation_are_barriers_in_this_order(tmp_path: Path) -> None:
-    done = run("certs_rotate", tmp_path / "secrets.json", certs_rotate="continue", execute=False)
-    assert done.operations == [
+    result = run("certs_rotate", tmp_path / "secrets.json", certs_rotate="continue", execute=False)
+    assert result.operations == [
         "Rotation: next keys",
         "Rotation: present and next root trusted",
         "Rotation: trust is proven",
@@ -63,8 +63,8 @@ def test_steps_of_a_rotation_are_barriers_in_this_order(tmp_path: Path) -> None:
 
 def test_a_prepared_rotation_ends_before_the_next_root_is_used(tmp_path: Path) -> None:
     data: dict[str, Any] = {"certs_rotate": "continue", "certs_rotate_prepare": True}
-    done = run("certs_rotate", tmp_path / "secrets.json", execute=False, **data)
-    assert done.operations == [
+    result = run("certs_rotate", tmp_path / "secrets.json", execute=False, **data)
+    assert result.operations == [
         "Rotation: next keys",
         "Rotation: present and next root trusted",
         "Rotation: trust is proven",

@@ -68,21 +68,21 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
 def test_operations_come_in_order_and_touch_their_own_hosts_alone(
     fresh: dict[str, Run], component: str
 ) -> None:
-    done = fresh[component]
-    assert done.operations == ORDER[component]
-    assert not done.failed, done.failed
-    assert {sent.host for sent in done.sent} == HOSTS[component]
+    result = fresh[component]
+    assert result.operations == ORDER[component]
+    assert not result.failed, result.failed
+    assert {sent.host for sent in result.sent} == HOSTS[component]
 
 
 def test_base_runs_everywhere_and_proves_a_login_after_sshd(fresh: dict[str, Run]) -> None:
-    done = fresh["base"]
-    assert {sent.host for sent in done.sent} == {
+    result = fresh["base"]
+    assert {sent.host for sent in result.sent} == {
         "phoenix", NGINX, TRAEFIK, CA, "portainer", "drphoenix",
     }  # fmt: skip
-    for host in {sent.host for sent in done.sent}:
-        commands = [sent.command for sent in done.sent if sent.host == host]
+    for host in {sent.host for sent in result.sent}:
+        commands = [sent.command for sent in result.sent if sent.host == host]
         assert commands[-1] == "sh /var/lib/phoenix/trees/ssh/current/apply confirm", commands[-2:]
-    ssh = next(s for s in done.sent if "/etc/ssh/sshd_config.d/10-phoenix.conf" in s.files())
+    ssh = next(s for s in result.sent if "/etc/ssh/sshd_config.d/10-phoenix.conf" in s.files())
     assert "PasswordAuthentication no\n" in ssh.files()["/etc/ssh/sshd_config.d/10-phoenix.conf"]
     assert "\nconfirm=120\n" in ssh.files()["params"], "undone unless a login succeeds"
 
@@ -170,7 +170,7 @@ def test_converged_trees_are_left_alone(
         assert not sent, sent
 
 
-def test_hosts_without_a_ca_are_refused_trust_with_the_mend(
+def test_hosts_without_a_ca_are_refused_trust_with_the_fix(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(PyinfraError, match="No hosts remaining"):
@@ -193,6 +193,6 @@ def test_bad_settings_end_the_run_before_a_host_is_touched(
 ) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
         run(component, tmp_path / "secrets.json", **change)
-    said = f"{caught.value.args} {vars(caught.value)}"
-    assert message in said.replace('"', "'").replace("\\'", "'"), said
-    assert PLANTED not in said, said
+    output = f"{caught.value.args} {vars(caught.value)}"
+    assert message in output.replace('"', "'").replace("\\'", "'"), output
+    assert PLANTED not in output, output

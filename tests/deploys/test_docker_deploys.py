@@ -52,22 +52,22 @@ def hosts(done: Run) -> set[str]:
 
 
 def test_docker_is_for_both_guests_with_one_configuration(fresh: dict[str, Run]) -> None:
-    done = fresh["docker"]
-    assert done.operations == ["Docker: packages", "Docker: daemon"]
-    assert hosts(done) == {SERVER, AGENT}
-    assert not done.failed
-    files = {host: done.files(host)["/etc/docker/daemon.json"] for host in (SERVER, AGENT)}
+    result = fresh["docker"]
+    assert result.operations == ["Docker: packages", "Docker: daemon"]
+    assert hosts(result) == {SERVER, AGENT}
+    assert not result.failed
+    files = {host: result.files(host)["/etc/docker/daemon.json"] for host in (SERVER, AGENT)}
     assert files[SERVER] == files[AGENT]
     assert "hosts" not in json.loads(files[AGENT])
-    installs = [sent.command for sent in done.sent if " install " in sent.command]
+    installs = [sent.command for sent in result.sent if " install " in sent.command]
     assert len(installs) == 2, installs
     assert all("docker.io" in one for one in installs), installs
-    assert "dockerd --validate" in str([s.files() for s in done.sent]), "used without a check"
+    assert "dockerd --validate" in str([s.files() for s in result.sent]), "used without a check"
 
 
 def test_dockers_own_packages_come_from_a_source_with_a_pinned_key(tmp_path: Path) -> None:
     release = ["x86_64", "ID=debian", "VERSION_CODENAME=trixie"]
-    done = run(
+    result = run(
         "docker",
         tmp_path / "secrets.json",
         docker_packages="docker",
@@ -75,8 +75,8 @@ def test_dockers_own_packages_come_from_a_source_with_a_pinned_key(tmp_path: Pat
         docker_apt_key_sha256="0" * 64,
         responses={re.compile("uname -m"): lambda _: release},
     )
-    assert done.operations == ["Docker: package source", "Docker: packages", "Docker: daemon"]
-    (sources, *_) = [s.files() for s in done.sent if "docker.sources" in str(s.files())]
+    assert result.operations == ["Docker: package source", "Docker: packages", "Docker: daemon"]
+    (sources, *_) = [s.files() for s in result.sent if "docker.sources" in str(s.files())]
     text = sources["/etc/apt/sources.list.d/docker.sources"]
     for words in ("https://docker.example/linux/debian", "trixie", "Signed-By: /etc/apt/keyrings/"):
         assert words in text, text
@@ -85,14 +85,14 @@ def test_dockers_own_packages_come_from_a_source_with_a_pinned_key(tmp_path: Pat
 
 
 def test_portainer_comes_in_order_on_its_own_hosts(fresh: dict[str, Run]) -> None:
-    done = fresh["portainer"]
-    assert hosts(done) == {SERVER, AGENT}
-    order = [name for name in done.operations if SERVER in done.changed[name]]
+    result = fresh["portainer"]
+    assert hosts(result) == {SERVER, AGENT}
+    order = [name for name in result.operations if SERVER in result.changed[name]]
     assert order == [
         "Portainer: packages", "Portainer: image", "Portainer: server",
         "Portainer: administrator and API key",
     ]  # fmt: skip
-    order = [name for name in done.operations if AGENT in done.changed[name]]
+    order = [name for name in result.operations if AGENT in result.changed[name]]
     assert order == ["Portainer agent: image", "Portainer agent", "Portainer: endpoint"]
 
 
@@ -122,31 +122,31 @@ def test_agent_is_guarded_before_it_starts(fresh: dict[str, Run]) -> None:
 
 
 def test_secrets_are_in_their_own_files_alone(fresh: dict[str, Run]) -> None:
-    found = set()
-    for name, done in fresh.items():
-        for sent in done.sent:
+    actual = set()
+    for name, result in fresh.items():
+        for sent in result.sent:
             assert PLANTED not in sent.command, (name, sent.command)
             files = sent.files()
             manifest = files.pop("manifest", "")
             holding = {path for path, content in files.items() if PLANTED in content}
-            found |= holding
+            actual |= holding
             for path in holding:
                 (line,) = [row for row in manifest.splitlines() if row.endswith(f"\t{path}")]
                 assert line.split("\t")[:3] == ["600", "root", "root"], line
-    assert found == SECRET_FILES
+    assert actual == SECRET_FILES
 
 
 def test_both_sides_get_the_same_agent_secret(fresh: dict[str, Run]) -> None:
-    done = fresh["portainer"]
+    result = fresh["portainer"]
     for host in (SERVER, AGENT):
-        assert done.files(host)[f"{DIRECTORY}/agent.env"] == f"AGENT_SECRET={PLANTED}\n"
+        assert result.files(host)[f"{DIRECTORY}/agent.env"] == f"AGENT_SECRET={PLANTED}\n"
 
 
-def test_without_a_ca_nothing_is_sent_to_portainer_and_the_mend_is_told(
+def test_without_a_ca_nothing_is_sent_to_portainer_and_the_fix_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    done = run("stacks", tmp_path / "secrets.json")
-    assert done.failed == {AGENT}
+    result = run("stacks", tmp_path / "secrets.json")
+    assert result.failed == {AGENT}
     assert "run deploys/step_ca.py" in caplog.text, caplog.text
     assert PLANTED not in caplog.text
 
@@ -191,9 +191,9 @@ def test_bad_settings_end_the_run_before_a_host_is_touched(
 ) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
         run(component, tmp_path / "secrets.json", **change)
-    said = f"{caught.value.args} {vars(caught.value)}"
-    assert message in said.replace('"', "'").replace("\\'", "'"), said
-    assert PLANTED not in said, said
+    output = f"{caught.value.args} {vars(caught.value)}"
+    assert message in output.replace('"', "'").replace("\\'", "'"), output
+    assert PLANTED not in output, output
 
 
 def test_short_administrator_password_is_refused_unseen(
@@ -202,9 +202,9 @@ def test_short_administrator_password_is_refused_unseen(
     monkeypatch.setenv("PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD", "elevenbytes")
     with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
         run("portainer", tmp_path / "secrets.json")
-    said = f"{caught.value.args} {vars(caught.value)}"
-    assert "portainer_admin_password is shorter than 12 bytes" in said, said
-    assert "elevenbytes" not in said, said
+    output = f"{caught.value.args} {vars(caught.value)}"
+    assert "portainer_admin_password is shorter than 12 bytes" in output, output
+    assert "elevenbytes" not in output, output
 
 
 def test_ports_of_the_site_are_in_what_the_guests_are_given(tmp_path: Path) -> None:
@@ -218,14 +218,14 @@ def test_ports_of_the_site_are_in_what_the_guests_are_given(tmp_path: Path) -> N
                 own = {"name": "portainer-agent", "port": 9100, "exposure": "direct"}
                 guest["traefik_service"] = own
         (tmp_path / name).write_text(json.dumps(declared))
-    done = run("portainer", tmp_path / "secrets.json", site_inventories=str(tmp_path))
-    server, agent = (done.files(host) for host in (SERVER, AGENT))
+    result = run("portainer", tmp_path / "secrets.json", site_inventories=str(tmp_path))
+    server, agent = (result.files(host) for host in (SERVER, AGENT))
     compose = f"{DIRECTORY}/compose.yml"
     assert yaml.safe_load(server[compose])["services"]["main"]["ports"] == ["8443:9443"]
     assert yaml.safe_load(agent[compose])["services"]["main"]["ports"] == ["10.0.0.102:9100:9001"]
     unit = agent["/etc/systemd/system/phoenix-portainer-agent.service"]
     assert "--ctorigdstport 9100 " in unit
-    sent = "\n".join(text for one in done.sent for text in one.files().values())
+    sent = "\n".join(text for one in result.sent for text in one.files().values())
     assert "https://portainer.host.internal.thinkheads.ai:8443/api/system/status" in sent
     assert "https://10.0.0.102:9100/ping" in sent
 
@@ -241,9 +241,9 @@ def test_guard_of_the_agent_takes_the_place_of_an_earlier_one(
         "--ctorigdstport 9001 -m comment --comment phoenix-agent -j REJECT --reject-with tcp-reset"
     )
     rules = tmp_path / "rules"
-    theirs = "DOCKER-USER -p tcp --dport 25 -j DROP"
+    foreign = "DOCKER-USER -p tcp --dport 25 -j DROP"
     earlier = [now.replace("9001", "9100"), now.replace("10.0.0.111", "10.0.0.99")]
-    rules.write_text("".join(f"{rule}\n" for rule in (theirs, *earlier)))
+    rules.write_text("".join(f"{rule}\n" for rule in (foreign, *earlier)))
     (tmp_path / "iptables").write_text(
         "#!/bin/sh\n"
         f"rules={rules}; what=$1; shift\n"
@@ -260,4 +260,4 @@ def test_guard_of_the_agent_takes_the_place_of_an_earlier_one(
             words = shlex.split(command.replace("$$", "$"))  # as systemd reads them
             path = f"{tmp_path}:{os.environ['PATH']}"
             subprocess.run(words, env={"PATH": path}, check=True)
-        assert rules.read_text().splitlines() == [theirs, now]
+        assert rules.read_text().splitlines() == [foreign, now]

@@ -16,10 +16,10 @@ def test_nothing_is_decided_on_a_default(
     deploy: str, execute: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     garbled = {"step-ca": "hello", "drphoenix": "hello"}
-    done = run(deploy, tmp_path / "secrets.json", execute=execute, noise=garbled)
+    result = run(deploy, tmp_path / "secrets.json", execute=execute, noise=garbled)
     mine = {"step_ca": {"step-ca"}, "docker": {"drphoenix"}}.get(deploy, set(garbled))
-    assert done.failed == mine
+    assert result.failed == mine
     assert "the log-in prints text" in caplog.text
     assert "'hello'" in caplog.text
-    changing = [s for s in done.sent if s.host in mine and BEGIN not in s.command]
+    changing = [s for s in result.sent if s.host in mine and BEGIN not in s.command]
     assert changing == []

@@ -20,8 +20,8 @@ def test_a_run_loads_the_site_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return load_site(*places, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("phoenix.declaration.inventory.load_site", counted)
-    done = run("dns", tmp_path, execute=False)
-    assert done.operations
+    result = run("dns", tmp_path, execute=False)
+    assert result.operations
     assert len(loads) == 1
 
 

@@ -24,20 +24,20 @@ def observed(
     """A run, and the values that it told by kind and host."""
     read, write = os.pipe()
     patch.setenv(CHANNEL, str(write))
-    done = run("observe", tmp_path / "secrets.json", responses=responses, execute=False, **data)
+    result = run("observe", tmp_path / "secrets.json", responses=responses, execute=False, **data)
     os.close(write)
     with os.fdopen(read) as stream:
         events = [json.loads(line) for line in stream]
     values: dict[str, dict[str, Any]] = {}
     for event in events:
         values.setdefault(event["name"], {})[event["host"]] = event["data"]
-    return done, values
+    return result, values
 
 
 def test_facts_alone_and_few_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done, values = observed(tmp_path, monkeypatch, {})
-    assert done.operations == []
-    assert set(Counter(sent.host for sent in done.sent).values()) == {1}
+    result, values = observed(tmp_path, monkeypatch, {})
+    assert result.operations == []
+    assert set(Counter(sent.host for sent in result.sent).values()) == {1}
     assert values["checks"].keys() == HOSTS
     assert values["portainer"] == {"portainer": None}
     assert values["containers"] == {"drphoenix": []}
@@ -48,11 +48,11 @@ def test_output_that_nobody_expects_hides_only_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = "shop-production\tshop-web-1\trunning\tUp 2 hours"
-    done, values = observed(
+    result, values = observed(
         tmp_path, monkeypatch, {PROBES: JUNK, "systemctl show --property": JUNK,
                                 "s_client": JUNK, "docker ps": listed},
     )  # fmt: skip
-    assert done.failed == set()
+    assert result.failed == set()
     assert values["checks"] == {host: [] for host in HOSTS}
     assert values["unread"].keys() == HOSTS
     assert set(map(len, values["renewals"].values())) == {0}
@@ -62,12 +62,12 @@ def test_output_that_nobody_expects_hides_only_itself(
 def test_what_is_asked_is_chosen_by_the_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done, values = observed(tmp_path, monkeypatch, {}, observe=["checks"])
+    result, values = observed(tmp_path, monkeypatch, {}, observe=["checks"])
     assert values.keys() == {"checks"}
-    assert set(Counter(sent.host for sent in done.sent).values()) == {1}
+    assert set(Counter(sent.host for sent in result.sent).values()) == {1}
 
 
 def test_no_secret_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done, _ = observed(tmp_path, monkeypatch, {})
+    result, _ = observed(tmp_path, monkeypatch, {})
     assert not (tmp_path / "secrets.json").exists()
-    assert [sent.stdin for sent in done.sent if sent.stdin] == []
+    assert [sent.stdin for sent in result.sent if sent.stdin] == []

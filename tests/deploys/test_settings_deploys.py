@@ -13,11 +13,11 @@ from tests.deploys.recorder import run
 def test_wrong_type_ends_the_run_with_file_setting_and_fix(tmp_path: Path) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
         run("dns", tmp_path / "secrets.json", timezone=5, dns_stop_rebind="no")
-    said = f"{caught.value.args} {vars(caught.value)}"
-    assert "group_data/all.py: timezone: is 5" in said
-    assert "write text" in said
-    assert "dns_stop_rebind" in said
-    assert "write True or False" in said
+    output = f"{caught.value.args} {vars(caught.value)}"
+    assert "group_data/all.py: timezone: is 5" in output
+    assert "write text" in output
+    assert "dns_stop_rebind" in output
+    assert "write True or False" in output
 
 
 def test_unknown_setting_is_warned_of_once(
@@ -25,6 +25,6 @@ def test_unknown_setting_is_warned_of_once(
 ) -> None:
     context._warn_unknown.cache_clear()
     run("dns", tmp_path / "secrets.json", treafik_dashboard_user="me")
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     warning = "no code reads the setting treafik_dashboard_user: did you mean 'traefik_dashboard"
-    assert said.count(warning) == 1, said
+    assert output.count(warning) == 1, output

@@ -29,8 +29,8 @@ class AgentAnswer:
         connection.close()
 
     def json(self) -> dict[str, str]:
-        found: dict[str, str] = json.loads(self.text)
-        return found
+        body: dict[str, str] = json.loads(self.text)
+        return body
 
 
 def test_agent_wants_a_signature_except_for_ping(fresh: Start) -> None:

@@ -29,9 +29,9 @@ def masked(data: bytes, opcode: int = BINARY) -> bytes:
 
 @pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours, theirs
+    server, client = socket.socketpair()
+    with server, client:
+        yield server, client
 
 
 def test_accept_key_is_the_example_of_the_rfc() -> None:

@@ -14,26 +14,26 @@ from phoenix.shell import Script
 
 
 def sh(text: str) -> list[str]:
-    done = subprocess.run(["/bin/sh", "-c", text], capture_output=True, text=True, check=False)
-    return done.stdout.splitlines()
+    result = subprocess.run(["/bin/sh", "-c", text], capture_output=True, text=True, check=False)
+    return result.stdout.splitlines()
 
 
 @pytest.mark.parametrize("words", [["%s", "a"], ["%s\\n", "a"], ["%s\\n\\n", "a"], [""]])
 def test_output_comes_back_as_it_was(words: list[str]) -> None:
-    said = sh(marked(command("printf", *words)).get_raw_value())
-    assert complete_lines(next(answers(said, 1))) == sh(command("printf", *words).get_raw_value())
+    output = sh(marked(command("printf", *words)).get_raw_value())
+    assert complete_lines(next(answers(output, 1))) == sh(command("printf", *words).get_raw_value())
 
 
 def test_text_of_the_log_in_is_named_with_what_to_do() -> None:
-    said = sh("echo 'Welcome to box'; " + marked(command("true")).get_raw_value())
+    output = sh("echo 'Welcome to box'; " + marked(command("true")).get_raw_value())
     with pytest.raises(FactError, match=r"log-in prints text.*'Welcome to box'.*\.bashrc"):
-        ConfigTree().process(said)
+        ConfigTree().process(output)
 
 
 def test_text_behind_the_answer_is_no_answer_either() -> None:
-    said = [*sh(marked(command("true")).get_raw_value()), "logout"]
+    output = [*sh(marked(command("true")).get_raw_value()), "logout"]
     with pytest.raises(FactError, match="log-in prints text"):
-        ConfigTree().process(said)
+        ConfigTree().process(output)
 
 
 @pytest.mark.parametrize(
@@ -51,15 +51,15 @@ def test_what_is_cut_or_fails_is_an_error(output: list[str], reason: str) -> Non
 
 
 def test_a_shell_that_is_killed_leaves_no_answer() -> None:
-    said = sh(marked(script(Script("dies", "echo half; kill -KILL $PPID"))).get_raw_value())
+    output = sh(marked(script(Script("dies", "echo half; kill -KILL $PPID"))).get_raw_value())
     with pytest.raises(FactError, match="ends in the middle"):
-        ConfigTree().process(said)
+        ConfigTree().process(output)
 
 
 def test_a_fact_that_reads_its_input_takes_nothing_from_the_next() -> None:
     program = "\n".join(marked(command("cat")).get_raw_value() for _ in range(2))
-    done = subprocess.run(["/bin/sh"], input=program, capture_output=True, text=True, check=True)
-    assert [complete_lines(one) for one in answers(done.stdout.splitlines(), 2)] == [[], []]
+    result = subprocess.run(["/bin/sh"], input=program, capture_output=True, text=True, check=True)
+    assert [complete_lines(one) for one in answers(result.stdout.splitlines(), 2)] == [[], []]
 
 
 def test_no_package_at_all_is_no_answer() -> None:

@@ -93,8 +93,8 @@ def test_replacement_is_asked_for_and_done_once(
     assert re.search(r"/\S*before-\d{8}T\d{6}Z$", command.get_raw_value())
     assert isinstance(told, FunctionCommand)
     sha256 = hashlib.sha256(given.parts[part]).hexdigest()
-    done = PresentData(True, identity(given, part), sha256)
-    assert finding(fact, done).run(operation, given, replace=True) == []
+    restored = PresentData(True, identity(given, part), sha256)
+    assert finding(fact, restored).run(operation, given, replace=True) == []
 
 
 def test_secrets_are_added_kept_or_refused(given: Backup, tmp_path: Path) -> None:

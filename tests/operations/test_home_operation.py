@@ -42,10 +42,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 @pytest.fixture(autouse=True)
 def checked(site: Site, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Outcome]]:
     """All hosts have made their checks, and all are well."""
-    found = {host.name: [Outcome(c, "") for c in checks(site) if c.host == host.name]
+    actual = {host.name: [Outcome(c, "") for c in checks(site) if c.host == host.name]
              for host in site.hosts}  # fmt: skip
-    monkeypatch.setattr(verification, "_outcomes", found)
-    return found
+    monkeypatch.setattr(verification, "_outcomes", actual)
+    return actual
 
 
 def served(site: Site, serial: str = "ab12") -> list[ServedState]:
@@ -162,8 +162,8 @@ def test_script_writes_both_files_whole(tmp_path: Path) -> None:
             ["sh", "-c", operation._WRITE.text, "home-page", str(tmp_path / "new" / "home")],
             input=lines, text=True, check=True,
         )  # fmt: skip
-    found = {path.name: path.read_text() for path in (tmp_path / "new" / "home").iterdir()}
-    assert found == {"index.html": page, "home.json": data, ".lock": ""}
+    actual = {path.name: path.read_text() for path in (tmp_path / "new" / "home").iterdir()}
+    assert actual == {"index.html": page, "home.json": data, ".lock": ""}
     broken = subprocess.run(
         ["sh", "-c", operation._WRITE.text, "home-page", str(tmp_path / "new" / "home")],
         input=lines.splitlines()[0] + "\n", text=True, check=False,

@@ -84,13 +84,13 @@ def state_of(site: Site) -> Iterator[State]:
 
 def reading(site: Site, word: str, change: str = "", *, work: bool = False) -> Any:
     """An operation that reads `word`, and changes its host where `change` is one."""
-    wanted: Question[str] = question(Word, word=word)
+    desired: Question[str] = question(Word, word=word)
 
-    @operation(reads=lambda: [wanted])
+    @operation(reads=lambda: [desired])
     def read_word() -> Generator[Any, None, None]:
         from pyinfra import host
 
-        site.read[host.name].append(read(wanted))
+        site.read[host.name].append(read(desired))
         if change == host.name:
             yield locally(lambda: None) if work else command("change", word)
 
@@ -163,11 +163,11 @@ def test_a_bad_answer_fails_the_operation_that_needs_it(site: Site) -> None:
 
             raise FactProcessError(f"unexpected {lines[0]}")
 
-    wanted: Question[str] = question(Picky, word="odd")
+    desired: Question[str] = question(Picky, word="odd")
 
-    @operation(reads=lambda: [wanted])
+    @operation(reads=lambda: [desired])
     def picky() -> Generator[Any, None, None]:
-        read(wanted)
+        read(desired)
         yield command("change", "on a default")
 
     def ended() -> set[str]:

@@ -62,9 +62,9 @@ def here(monkeypatch: pytest.MonkeyPatch, ca: CaState, name: str = "proxy", **fa
     monkeypatch.setattr(rotation, "certificate_authority", lambda _: ca)
     monkeypatch.setattr(rotation, "SERVED_WITHIN", 0)
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    made = fixed(StateStage.Execute, **facts)
-    made.host.name = name
-    return made
+    created = fixed(StateStage.Execute, **facts)
+    created.host.name = name
+    return created
 
 
 def refused(commands: list[Any]) -> str:
@@ -93,9 +93,9 @@ def test_next_keys_are_made_once(site: Site, monkeypatch: pytest.MonkeyPatch) ->
 def test_ca_waits_for_every_host(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     ca = here(monkeypatch, PREPARED)
     rotation._trusting |= {host.name for host in site.hosts} - {"worker"}
-    said = refused(ca.run(rotation.switched, site, **SWITCH))
-    assert "not proven to trust the next root: ['worker']" in said, said
-    assert "both roots stay trusted" in said, said
+    output = refused(ca.run(rotation.switched, site, **SWITCH))
+    assert "not proven to trust the next root: ['worker']" in output, output
+    assert "both roots stay trusted" in output, output
     rotation._trusting.add("worker")
     (command,) = ca.run(rotation.switched, site, **SWITCH)
     assert command.get_raw_value().endswith("switch /etc/step-ca step-ca.service STOP HEALTH")
@@ -124,15 +124,15 @@ def test_trust_is_seen_in_the_store(site: Site, monkeypatch: pytest.MonkeyPatch)
 def test_old_certificates_are_renewed_and_new_ones_left(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert [wanted.name for wanted in certificates_of(site, site.host("proxy"))] == ["traefik"]
+    assert [desired.name for desired in certificates_of(site, site.host("proxy"))] == ["traefik"]
     old = CertificateFileState(parse_chain(pem(FIRST.root) + pem(FIRST.intermediate)), None)
     new = CertificateFileState(parse_chain(pem(SECOND.root) + pem(SECOND.intermediate)), None)
     for state in (old, None):
         (command,) = here(monkeypatch, SWITCHED, CertificateFile=state).run(rotation.renewed, site)
         assert command.get_raw_value() == "/usr/local/sbin/phoenix-acme renew traefik"
     loaded = AcmeState("", "", "issued", "1", 0, loaded=True, permissions="ok")
-    done = here(monkeypatch, SWITCHED, CertificateFile=new, AcmeStatus=loaded)
-    assert done.run(rotation.renewed, site) == []
+    result = here(monkeypatch, SWITCHED, CertificateFile=new, AcmeStatus=loaded)
+    assert result.run(rotation.renewed, site) == []
     assert here(monkeypatch, PREPARED, CertificateFile=old).run(rotation.renewed, site) == []
     # A run that died after it had put the new one there, and before the service took it up.
     half = here(
@@ -170,8 +170,8 @@ def test_earlier_root_is_dropped_when_every_host_is_proven(
     everyone = {host.name for host in site.hosts}
     rotation._trusting |= everyone
     rotation._serving |= everyone - {"worker"}
-    said = refused(ca.run(rotation.finished, site))
-    assert "not proven to trust and serve the new chain: ['worker']" in said, said
+    output = refused(ca.run(rotation.finished, site))
+    assert "not proven to trust and serve the new chain: ['worker']" in output, output
     rotation._serving.add("worker")
     (command,) = ca.run(rotation.finished, site)
     assert command.get_raw_value().endswith("step-ca-rotate finish /etc/step-ca")

@@ -146,17 +146,17 @@ def test_earlier_roots_of_this_ca_are_stale_and_foreign_ones_stay() -> None:
         return SimpleNamespace(subject_cn=name, fingerprint=print_)
 
     folder = "/usr/local/share/ca-certificates"
-    found = {
+    actual = {
         f"{folder}/phoenix-root-ca.crt": info("Root", "old"),
         f"{folder}/renamed.crt": info("Root", "old"),
         f"{folder}/copy.crt": info("Root", "new"),
         f"{folder}/thinkheads-ca.crt": info("Other", "old"),
         f"{folder}/company.crt": info("Company Root", "x"),
     }
-    assert stale_roots([info("Root", "new")], found) == [
+    assert stale_roots([info("Root", "new")], actual) == [
         f"{folder}/renamed.crt",
         f"{folder}/thinkheads-ca.crt",
     ]
     both = [info("Root", "old"), info("Root 2", "new")]
-    assert stale_roots(both, found) == [], "both are trusted now"
-    assert f"{folder}/renamed.crt" in stale_roots([info("Root 2", "newest")], found)
+    assert stale_roots(both, actual) == [], "both are trusted now"
+    assert f"{folder}/renamed.crt" in stale_roots([info("Root 2", "newest")], actual)

@@ -36,31 +36,31 @@ def changed_site(site: Site, vmid: int, **update: Any) -> Site:
 def test_from_nothing_to_five_guests_and_then_no_write(
     site: Site, pve: Pve, client: Client, planned: Planned
 ) -> None:
-    said: list[str] = []
-    assert run(client, planned(), said.append)
+    output: list[str] = []
+    assert run(client, planned(), output.append)
     made = [path for _, path, _ in pve.writes() if path.endswith("/status/start")]
     started = [int(path.split("/")[3]) for path in made]
     assert started == [guest.vmid for guest in site.guests], made
     for guest in site.guests:
-        found = pve.guest(guest.vmid)
-        seen = (guest.name, found.status, found.config)
-        net = values.parse_nic(found.config["net0"])
-        assert found.status == "running", seen
-        assert guest.mac in (None, net["hwaddr"]), seen
-        assert (net["bridge"], net["firewall"]) == (guest.bridge, "1"), seen
-        assert int(found.config["memory"]) == guest.memory_mb, seen
-        assert int(found.config["cores"]) == guest.cores, seen
-        startup = values.parse(found.config["startup"])
-        assert startup == {"order": str(guest.boot_order), "up": str(guest.boot_delay)}, seen
-        address = net if guest.kind == "lxc" else values.parse(found.config["ipconfig0"])
-        assert address["ip"] == f"{guest.address}/{guest.prefixlen}", seen
-        assert address["gw"] == str(guest.gateway), seen
-        disk = found.config["rootfs" if guest.kind == "lxc" else "scsi0"]
-        assert values.parse(disk, "volume")["size"] == f"{guest.disk_gb}G", seen
-        assert disk.startswith(f"{guest.storage_pool}:"), seen
+        actual = pve.guest(guest.vmid)
+        observed = (guest.name, actual.status, actual.config)
+        net = values.parse_nic(actual.config["net0"])
+        assert actual.status == "running", observed
+        assert guest.mac in (None, net["hwaddr"]), observed
+        assert (net["bridge"], net["firewall"]) == (guest.bridge, "1"), observed
+        assert int(actual.config["memory"]) == guest.memory_mb, observed
+        assert int(actual.config["cores"]) == guest.cores, observed
+        startup = values.parse(actual.config["startup"])
+        assert startup == {"order": str(guest.boot_order), "up": str(guest.boot_delay)}, observed
+        address = net if guest.kind == "lxc" else values.parse(actual.config["ipconfig0"])
+        assert address["ip"] == f"{guest.address}/{guest.prefixlen}", observed
+        assert address["gw"] == str(guest.gateway), observed
+        disk = actual.config["rootfs" if guest.kind == "lxc" else "scsi0"]
+        assert values.parse(disk, "volume")["size"] == f"{guest.disk_gb}G", observed
+        assert disk.startswith(f"{guest.storage_pool}:"), observed
         if guest.kind == "vm":
-            assert unquote(found.config["sshkeys"]) == KEY, seen
-            assert found.config["ciuser"] == guest.username, seen
+            assert unquote(actual.config["sshkeys"]) == KEY, observed
+            assert actual.config["ciuser"] == guest.username, observed
     assert pve.guest(900).template
     assert pve.guest(9000).template
     pve.forget()
@@ -169,8 +169,8 @@ def test_a_disk_never_shrinks(site: Site, pve: Pve, client: Client, planned: Pla
 def test_mount_points_are_made_once_and_grown(pve: Pve, client: Client, planned: Planned) -> None:
     mount = {"path": "/data", "storage": "quickOS-lxc-disks", "size_gb": 5}
     run(client, planned(proxmox_guests={103: {"mount_points": (mount,)}}))
-    made = values.parse(pve.guest(103).config["mp0"], "volume")
-    assert (made["mp"], made["size"], made["backup"]) == ("/data", "5G", "1"), made
+    started = values.parse(pve.guest(103).config["mp0"], "volume")
+    assert (started["mp"], started["size"], started["backup"]) == ("/data", "5G", "1"), started
     pve.forget()
     assert not run(client, planned(proxmox_guests={103: {"mount_points": (mount,)}}))
     run(client, planned(proxmox_guests={103: {"mount_points": ({**mount, "size_gb": 9},)}}))
@@ -187,23 +187,23 @@ def test_a_guest_made_by_hand_is_refused_with_the_difference_or_adopted(
         "rootfs": "quickOS-lxc-disks:subvol-103-disk-0,size=16G",
     }  # fmt: skip
     pve.fake.add_ct(103, "Step-CA", node=NODE, status="running", config=config)
-    wanted = next(guest for guest in plan.guests if guest.vmid == 103)
+    desired = next(guest for guest in plan.guests if guest.vmid == 103)
     faults = preflight(client, plan.guests, Options())
     assert len(faults) == 1, faults
     assert "memory: 2048 -> 1024" in faults[0], faults[0]
     assert "bridge=vmbr1" in faults[0]
     assert "proxmox_adopt" in faults[0]
     with pytest.raises(RefusedError):
-        converge(client, wanted, Options())
+        converge(client, desired, Options())
     assert pve.writes() == []
     adopting = Options(adopt=frozenset({103}))
-    assert converge(client, wanted, adopting)
+    assert converge(client, desired, adopting)
     assert not [m for m, _, _ in pve.writes() if m in ("POST", "DELETE")], pve.writes()
     after = pve.guest(103)
     assert values.parse_nic(after.config["net0"])["bridge"] == "vmbr0"
     assert (after.status, after.config["memory"]) == ("running", 1024)
     pve.forget()
-    assert not converge(client, wanted, Options()), "once adopted, it is ours"
+    assert not converge(client, desired, Options()), "once adopted, it is ours"
 
 
 def test_an_equal_guest_made_by_hand_needs_no_leave(

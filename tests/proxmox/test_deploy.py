@@ -98,25 +98,25 @@ def test_from_nothing_to_running_and_no_change_after(
 ) -> None:
     project = Project(tmp_path, moved, api=fakepve_url, ca_file=fakepve_cafile)
     first = project.run("-vvv", "--diff", token=TOKEN)
-    said = first.stdout + first.stderr
-    assert first.returncode == 0, said[-4000:]
+    output = first.stdout + first.stderr
+    assert first.returncode == 0, output[-4000:]
     assert {guest.vmid for guest in moved.guests} <= {
         g.vmid for g in [*pve.fake.cts, *pve.fake.vms]
     }
-    assert all(pve.guest(guest.vmid).status == "running" for guest in moved.guests), said[-4000:]
-    assert SECRET not in said
+    assert all(pve.guest(guest.vmid).status == "running" for guest in moved.guests), output[-4000:]
+    assert SECRET not in output
     pve.forget()
     second = project.run(token=TOKEN)
-    said = second.stdout + second.stderr
-    assert second.returncode == 0, said[-4000:]
-    assert pve.writes() == [], said[-4000:]
+    output = second.stdout + second.stderr
+    assert second.returncode == 0, output[-4000:]
+    assert pve.writes() == [], output[-4000:]
 
 
 def test_off_is_a_message_and_nothing_else(tmp_path: Path, moved: Site, pve: Pve) -> None:
-    done = Project(tmp_path, moved).run("-v")
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    assert 'proxmox_api is "off"' in said, said
+    result = Project(tmp_path, moved).run("-v")
+    output = result.stdout + result.stderr
+    assert result.returncode == 0, output
+    assert 'proxmox_api is "off"' in output, output
     assert pve.fake.requests == []
 
 
@@ -139,10 +139,10 @@ def test_a_fault_is_a_reason_and_a_non_zero_exit(
     else:
         pve.fake.add_ct(103, "step-ca", node=NODE, config={"memory": 64})
         reason = "memory: 64 -> 1024"
-    done = Project(tmp_path, moved, **settings).run(token=token)
-    said = done.stdout + done.stderr
-    assert done.returncode != 0, said
-    assert reason in said, said
-    assert "Traceback" not in said, said
+    result = Project(tmp_path, moved, **settings).run(token=token)
+    output = result.stdout + result.stderr
+    assert result.returncode != 0, output
+    assert reason in output, output
+    assert "Traceback" not in output, output
     if fault != "task":
         assert pve.writes() == []

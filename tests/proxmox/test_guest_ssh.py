@@ -34,17 +34,17 @@ class Hypervisor:
 
 @pytest.fixture
 def hypervisor(monkeypatch: pytest.MonkeyPatch) -> Hypervisor:
-    made = Hypervisor({101: frozenset({A}), 102: frozenset({B}), 1001: frozenset({C})})
+    fake = Hypervisor({101: frozenset({A}), 102: frozenset({B}), 1001: frozenset({C})})
 
     def renew(host: Any, vmid: int) -> None:
-        made.renewed.append(vmid)
-        made.keys[vmid] = frozenset({B if vmid == 102 else A})
+        fake.renewed.append(vmid)
+        fake.keys[vmid] = frozenset({B if vmid == 102 else A})
 
-    monkeypatch.setattr(guest_ssh, "_learn", lambda _host, _guests: dict(made.keys))
+    monkeypatch.setattr(guest_ssh, "_learn", lambda _host, _guests: dict(fake.keys))
     monkeypatch.setattr(guest_ssh, "_renew", renew)
     monkeypatch.setattr(guest_ssh, "answers", lambda _address: True)
     monkeypatch.setattr(guest_ssh, "_PAUSE", 0.01)
-    return made
+    return fake
 
 
 def wait(hypervisor: Hypervisor, file: Path, seconds: float = 0.2) -> dict[Guest, str]:

@@ -13,16 +13,16 @@ from phoenix.proxmox.errors import ProxmoxError
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    made: list[str] = []
+    created: list[str] = []
 
     def send(_: Client, method: str, path: str, values: Mapping[str, Any]) -> Any:
-        made.append(f"{method} {path} {dict(values)}")
-        if path == "broken" and len(made) == 1:
+        created.append(f"{method} {path} {dict(values)}")
+        if path == "broken" and len(created) == 1:
             raise ProxmoxError("no")
-        return [{"vmid": len(made)}]
+        return [{"vmid": len(created)}]
 
     monkeypatch.setattr(Client, "_send", send)
-    return made
+    return created
 
 
 def test_equal_questions_are_asked_once_until_something_changed(sent: list[str]) -> None:

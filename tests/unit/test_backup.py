@@ -61,10 +61,10 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """A CA made by openssl, with a database that is none."""
     top = tmp_path_factory.mktemp("ca")
     subprocess.run(["sh", "-ec", OPENSSL], cwd=top, check=True, capture_output=True)
-    found = {
+    actual = {
         str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()
     }
-    return {**found, "db/000000.vlog": b"accounts"}
+    return {**actual, "db/000000.vlog": b"accounts"}
 
 
 @pytest.fixture
@@ -97,18 +97,18 @@ def test_what_is_packed_is_unpacked_with_what_it_says_of_itself(
     site: Site, ca: Mapping[str, bytes]
 ) -> None:
     given = whole(site, ca)
-    found = unpack(pack(given))
-    assert found == given
-    entry = found.manifest.entry("portainer")
+    actual = unpack(pack(given))
+    assert actual == given
+    entry = actual.manifest.entry("portainer")
     assert entry is not None
     assert (entry.host, entry.program, entry.size) == (
         "guest",
         "program 1",
         len(given.parts["portainer"]),
     )
-    assert (found.manifest.domain, found.manifest.revision) == (site.domain, "abc")
-    backup.check(found, site)
-    assert PLANTED not in repr(found)
+    assert (actual.manifest.domain, actual.manifest.revision) == (site.domain, "abc")
+    backup.check(actual, site)
+    assert PLANTED not in repr(actual)
 
 
 @pytest.mark.parametrize(
@@ -212,12 +212,12 @@ def test_identity_is_that_of_keys_and_certificates_as_sha256sum_sees_them(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
     words = " ".join(contents.IDENTITY_FILES)
-    said = subprocess.check_output(
+    output = subprocess.check_output(
         ["sh", "-c", f"sha256sum {words} | sha256sum"], cwd=tmp_path, text=True
     )
-    assert backup.ca_identity(archive(ca)) == said.split()[0]
+    assert backup.ca_identity(archive(ca)) == output.split()[0]
     newer = {**ca, "db/000000.vlog": b"more accounts"}
-    assert backup.ca_identity(archive(newer)) == said.split()[0]
+    assert backup.ca_identity(archive(newer)) == output.split()[0]
 
 
 # -- encryption and files ----------------------------------------------------------------------

@@ -95,10 +95,10 @@ def lay(directory: Path, files: dict[str, bytes]) -> Path:
 
 def found(guest: Guest, fact: CaData | PortainerData, **where: str) -> PresentData:
     command = fact.command(**where).get_raw_value()
-    said = subprocess.run(
+    output = subprocess.run(
         ["sh", "-c", command], capture_output=True, text=True, env=guest.environment, check=True
     )
-    return fact.process(said.stdout.splitlines())
+    return fact.process(output.stdout.splitlines())
 
 
 # -- collecting --------------------------------------------------------------------------------
@@ -110,9 +110,9 @@ def collect(guest: Guest, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_copy_is_taken_while_the_service_stands_still(guest: Guest) -> None:
     data = lay(guest.top / "data", {"db/log": b"accounts", "certs/c": b"C", "other": b"no"})
-    done = collect(guest, "1000", str(data), "certs", "db")
-    assert done.returncode == 0, done.stderr
-    copy = base64.b64decode(done.stdout)
+    result = collect(guest, "1000", str(data), "certs", "db")
+    assert result.returncode == 0, result.stderr
+    copy = base64.b64decode(result.stdout)
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(copy))) as tar:
         assert {info.name for info in tar if info.isreg()} == {"certs/c", "db/log"}
     assert guest.runs
@@ -140,17 +140,17 @@ def test_what_cannot_be_copied_is_told_before_the_service_is_stopped(
     guest: Guest, limit: str, member: str, message: str
 ) -> None:
     data = lay(guest.top / "data", {"x": b"data"})
-    done = collect(guest, limit, str(data), member)
-    assert done.returncode == 3, done.stderr
-    assert message in done.stderr
-    assert done.stdout == ""
+    result = collect(guest, limit, str(data), member)
+    assert result.returncode == 3, result.stderr
+    assert message in result.stderr
+    assert result.stdout == ""
     assert "stop demo" not in "".join(guest.calls if (guest.top / "calls").exists() else [])
 
 
 def test_service_runs_again_after_a_copy_that_failed(guest: Guest) -> None:
     guest.program("tar", "exit 2")
-    done = collect(guest, "1000", str(lay(guest.top / "data", {"x": b""})), "x")
-    assert done.returncode != 0
+    result = collect(guest, "1000", str(lay(guest.top / "data", {"x": b""})), "x")
+    assert result.returncode != 0
     assert guest.runs
     assert guest.left == []
 
@@ -173,10 +173,10 @@ def test_service_runs_again_after_the_run_was_killed(guest: Guest) -> None:
 
 def test_copy_of_a_service_that_somebody_started_is_not_taken(guest: Guest) -> None:
     guest.program("tar", "systemctl start demo")
-    done = collect(guest, "1000", str(lay(guest.top / "data", {"x": b""})), "x")
-    assert done.returncode == 3
-    assert "was started meanwhile" in done.stderr
-    assert done.stdout == ""
+    result = collect(guest, "1000", str(lay(guest.top / "data", {"x": b""})), "x")
+    assert result.returncode == 3
+    assert "was started meanwhile" in result.stderr
+    assert result.stdout == ""
 
 
 # -- the CA ------------------------------------------------------------------------------------
@@ -193,8 +193,8 @@ def test_ca_appears_whole_and_is_known_again(guest: Guest, ca: dict[str, bytes])
     data, place = archive(ca), guest.top / "step-ca"
     where = {"directory": str(place)}
     assert found(guest, CaData(), **where) == PresentData()
-    done = put_ca(guest, data)
-    assert done.returncode == 0, done.stderr
+    result = put_ca(guest, data)
+    assert result.returncode == 0, result.stderr
     sha256 = hashlib.sha256(data).hexdigest()
     assert found(guest, CaData(), **where) == PresentData(True, ca_identity(data), sha256)
     assert (place / "db/000000.vlog").read_bytes() == ca["db/000000.vlog"]
@@ -209,8 +209,8 @@ def test_ca_appears_whole_and_is_known_again(guest: Guest, ca: dict[str, bytes])
 def test_ca_in_the_way_is_kept_beside(guest: Guest, ca: dict[str, bytes]) -> None:
     place = lay(guest.top / "step-ca", {"certs/root_ca.crt": b"another"})
     kept = guest.top / "step-ca.before"
-    done = put_ca(guest, archive(ca), str(kept))
-    assert done.returncode == 0, done.stderr
+    result = put_ca(guest, archive(ca), str(kept))
+    assert result.returncode == 0, result.stderr
     assert not guest.runs, "its configuration comes with the next operation"
     assert (kept / "certs/root_ca.crt").read_bytes() == b"another"
     assert (place / "certs/root_ca.crt").read_bytes() == ca["certs/root_ca.crt"]
@@ -220,9 +220,9 @@ def test_ca_that_arrives_damaged_changes_nothing(guest: Guest, ca: dict[str, byt
     data = archive(ca)
     cut = base64.encodebytes(data[: len(data) // 2]).decode()
     words = (str(guest.top / "step-ca"), UNIT, hashlib.sha256(data).hexdigest(), "")
-    done = guest.sh(files.text("backup/restore_ca.sh"), *words, stdin=cut)
-    assert done.returncode == 3
-    assert "arrived damaged" in done.stderr
+    result = guest.sh(files.text("backup/restore_ca.sh"), *words, stdin=cut)
+    assert result.returncode == 3
+    assert "arrived damaged" in result.stderr
     unfit = put_ca(guest, archive({**ca, "secrets/password": b"other\n"}))
     assert unfit.returncode != 0
     assert list(guest.top.glob("step-ca*")) == []
@@ -245,8 +245,8 @@ def put_portainer(guest: Guest, data: bytes, aside: str = "") -> subprocess.Comp
 def test_empty_volume_gets_the_data_of_its_server(guest: Guest) -> None:
     guest.volume.mkdir(parents=True)
     assert found(guest, PortainerData(), volume="v") == PresentData()
-    done = put_portainer(guest, archive(DATA))
-    assert done.returncode == 0, done.stderr
+    result = put_portainer(guest, archive(DATA))
+    assert result.returncode == 0, result.stderr
     sha256 = hashlib.sha256(archive(DATA)).hexdigest()
     identity = portainer_identity(archive(DATA))
     here = found(guest, PortainerData(), volume="v")
@@ -266,8 +266,8 @@ def test_data_in_the_way_are_kept_and_the_server_runs_again(guest: Guest) -> Non
     assert "holds data already; nothing was changed" in refused.stderr
     assert (guest.volume / "portainer.key").read_bytes() == b"another"
     kept = guest.top / "kept/before"
-    done = put_portainer(guest, archive(DATA), str(kept))
-    assert done.returncode == 0, done.stderr
+    result = put_portainer(guest, archive(DATA), str(kept))
+    assert result.returncode == 0, result.stderr
     assert (guest.volume / "portainer.key").read_bytes() == b"key"
     assert (kept / "portainer.key").read_bytes() == b"another"
     assert guest.runs

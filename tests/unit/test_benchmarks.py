@@ -98,8 +98,10 @@ def test_changes_are_read_from_the_grand_total() -> None:
 
 
 def test_the_reason_of_a_failure_is_shown() -> None:
-    said = "[a] No changes\n\n[b] Error: tcp: 10.0.0.1 port 8000 does not answer\n\n--> Results:\n"
-    why = converge.last_words(said + GRAND_TOTAL.format(1, 1))
+    output = (
+        "[a] No changes\n\n[b] Error: tcp: 10.0.0.1 port 8000 does not answer\n\n--> Results:\n"
+    )
+    why = converge.last_words(output + GRAND_TOTAL.format(1, 1))
     assert why == "[b] Error: tcp: 10.0.0.1 port 8000 does not answer", why
 
 
@@ -150,9 +152,9 @@ def test_verdict_on_the_data_path(
 
 @given(st.lists(st.floats(0, 1e9), min_size=1))
 def test_a_sample_lies_within_its_range(values: list[float]) -> None:
-    found = sample(values)
-    assert found.low <= found.median <= found.high, found
-    assert {found.low, found.high} <= set(values), found
+    actual = sample(values)
+    assert actual.low <= actual.median <= actual.high, actual
+    assert {actual.low, actual.high} <= set(values), actual
 
 
 @given(st.lists(st.lists(st.text("abc 1", max_size=9), min_size=3, max_size=3), max_size=5))

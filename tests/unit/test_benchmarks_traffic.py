@@ -63,9 +63,9 @@ def _ssh_server() -> Iterator[int]:
 
 @pytest.fixture
 def counts() -> Iterator[Counts]:
-    found: Counts = {}
-    restore = install(found)
-    yield found
+    actual: Counts = {}
+    restore = install(actual)
+    yield actual
     restore()
 
 
@@ -100,23 +100,23 @@ def test_a_counted_socket_agrees_with_the_kernel() -> None:
     traffic = Traffic()
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        socket.create_connection(listener.getsockname()) as ours,
+        socket.create_connection(listener.getsockname()) as own,
     ):
-        theirs, _ = listener.accept()
-        counted = CountedSocket(ours, traffic)
+        foreign, _ = listener.accept()
+        counted = CountedSocket(own, traffic)
         for size in (1, 5000, 70_000):
             left = size
             while left:
                 left -= counted.send(b"a" * left)
             while left < size:
-                left += len(theirs.recv(65536))
-        theirs.sendall(b"b" * 30_000)
+                left += len(foreign.recv(65536))
+        foreign.sendall(b"b" * 30_000)
         while traffic.received < 30_000:
             counted.recv(4096)
-        theirs.close()
-        assert counted.fileno() == ours.fileno()
+        foreign.close()
+        assert counted.fileno() == own.fileno()
         assert (traffic.sent, traffic.received) == (75_001, 30_000)
-        kernel = _kernel(ours)
+        kernel = _kernel(own)
     # The connection's own SYN counts as one byte acknowledged, its FIN as one received.
     assert kernel[0] - traffic.sent in (0, 1), (kernel, traffic)
     assert kernel[1] - traffic.received in (0, 1), (kernel, traffic)

@@ -27,10 +27,10 @@ def make(tmp_path: Path, subnet: str = "198.19.77.0/24") -> Settings:
 
 
 def test_default_lab_has_its_fixed_network() -> None:
-    found = settings.from_environment({})
-    assert (found.name, str(found.subnet)) == ("lab", "198.19.77.0/24"), found
-    assert found.container("step-ca") == "phoenix-lab-step-ca"
-    assert found.directory == settings.ROOT / ".lab" / "lab"
+    actual = settings.from_environment({})
+    assert (actual.name, str(actual.subnet)) == ("lab", "198.19.77.0/24"), actual
+    assert actual.container("step-ca") == "phoenix-lab-step-ca"
+    assert actual.directory == settings.ROOT / ".lab" / "lab"
 
 
 @given(st.from_regex(r"[a-z0-9]{1,20}", fullmatch=True).filter(lambda name: name != "lab"))
@@ -179,11 +179,11 @@ def test_a_guest_may_not_have_the_labs_own_addresses(tmp_path: Path, part: int) 
 
 def test_guests_are_the_sites_hosts() -> None:
     where = settings.from_environment({})
-    found = {guest.name: guest for guest in guests.from_site(where)}
-    assert {"phoenix", "step-ca", "traefik-internal", "nginx-phoenix"} < set(found), list(found)
-    assert {guest.name for guest in found.values() if guest.nested} == {"portainer", "drphoenix"}
-    assert [guest.name for guest in found.values() if guest.serves_dns] == ["phoenix"]
-    assert all(guest.address in where.subnet for guest in found.values()), found
+    actual = {guest.name: guest for guest in guests.from_site(where)}
+    assert {"phoenix", "step-ca", "traefik-internal", "nginx-phoenix"} < set(actual), list(actual)
+    assert {guest.name for guest in actual.values() if guest.nested} == {"portainer", "drphoenix"}
+    assert [guest.name for guest in actual.values() if guest.serves_dns] == ["phoenix"]
+    assert all(guest.address in where.subnet for guest in actual.values()), actual
 
 
 def test_apt_proxies_are_carried_over() -> None:

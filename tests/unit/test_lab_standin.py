@@ -136,13 +136,13 @@ def test_it_tells_what_it_saw_and_keeps_the_connection(running: Running) -> None
     for number in range(3):
         connection.request("GET", f"/any/path?n={number}", headers={"X-Real-Ip": "198.19.77.250"})
         answer = connection.getresponse()
-        seen = json.loads(answer.read())
-        assert answer.status == 200, seen
-        assert seen["service"] == "qdrant", seen
-        assert seen["path"] == f"/any/path?n={number}", seen
-        assert seen["method"] == "GET", seen
-        assert seen["headers"]["x-real-ip"] == "198.19.77.250", seen
-        assert seen["tls_server_name"] == NAME, seen
+        observed = json.loads(answer.read())
+        assert answer.status == 200, observed
+        assert observed["service"] == "qdrant", observed
+        assert observed["path"] == f"/any/path?n={number}", observed
+        assert observed["method"] == "GET", observed
+        assert observed["headers"]["x-real-ip"] == "198.19.77.250", observed
+        assert observed["tls_server_name"] == NAME, observed
     assert connection.sock is first, "the connection was not kept"
     connection.close()
 
@@ -156,9 +156,9 @@ def test_uploads_are_measured(running: Running, chunked: bool) -> None:
         connection.request("PUT", "/up", body=pieces, encode_chunked=True)
     else:
         connection.request("PUT", "/up", body=body)
-    seen = json.loads(connection.getresponse().read())
+    observed = json.loads(connection.getresponse().read())
     expected = {"length": len(body), "sha256": hashlib.sha256(body).hexdigest()}
-    assert seen["body"] == expected, seen
+    assert observed["body"] == expected, observed
     connection.request("GET", "/after")
     assert json.loads(connection.getresponse().read())["path"] == "/after"
     connection.close()
@@ -186,9 +186,9 @@ def test_stream_goes_on_when_it_is_asked_to(running: Running) -> None:
     assert answer.readline() == b"data: first\n"
     for key, status in (("b", 404), ("a", 200), ("a", 404)):
         other.request("GET", f"/stream/continue?key={key}")
-        said = other.getresponse()
-        said.read()
-        assert said.status == status, key
+        output = other.getresponse()
+        output.read()
+        assert output.status == status, key
         if status == 200:
             assert answer.read() == b"\ndata: last\n\n"
     stream.request("GET", "/after")  # the stream was one whole answer

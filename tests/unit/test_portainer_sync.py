@@ -222,8 +222,8 @@ def test_services_that_do_not_start_are_left_out() -> None:
         "services:\n  a: {image: x}\n  b: {image: x, profiles: [debug]}\n"
         "  c: {image: x, scale: 0}\n  d: {image: x, deploy: {replicas: 0}}\n  e: {build: .}\n"
     )
-    found = read_services(content, {})
-    assert [(spec.name, spec.image) for spec in found] == [("a", "x"), ("e", None)]
+    match = read_services(content, {})
+    assert [(spec.name, spec.image) for spec in match] == [("a", "x"), ("e", None)]
 
 
 def frame(kind: int, data: bytes) -> bytes:
@@ -277,6 +277,6 @@ def test_endpoint_of_another_kind_is_refused() -> None:
 def test_stack_is_matched_by_its_name_at_its_endpoint() -> None:
     stacks = [stack(Id=1), stack(Id=2, Name="App", EndpointId=4), stack(Id=3, Name="cart")]
     stacks.append(stack(Id=5, Type=1))
-    assert [found.id for found in sync.matching(stacks, "app", 3)] == [1]
-    assert [found.id for found in sync.matching(stacks, "app", 4)] == [2]
+    assert [match.id for match in sync.matching(stacks, "app", 3)] == [1]
+    assert [match.id for match in sync.matching(stacks, "app", 4)] == [2]
     assert sync.matching(stacks, "app", 9) == ()

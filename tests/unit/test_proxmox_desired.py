@@ -29,8 +29,8 @@ def site() -> Site:
 
 
 def by_id(site: Site, settings: ProxmoxSettings | None = None) -> dict[int, DesiredGuest]:
-    found = desired_guests(site, settings or ProxmoxSettings(vm_user=None), [KEY])
-    return {guest.vmid: guest for guest in found}
+    actual = desired_guests(site, settings or ProxmoxSettings(vm_user=None), [KEY])
+    return {guest.vmid: guest for guest in actual}
 
 
 def written(guest: DesiredGuest) -> dict[str, str]:
@@ -39,9 +39,9 @@ def written(guest: DesiredGuest) -> dict[str, str]:
 
 def test_a_container(inherited: Site) -> None:
     guest = by_id(inherited)[301]
-    found = written(guest)
-    found.pop("description")
-    assert found == {
+    actual = written(guest)
+    actual.pop("description")
+    assert actual == {
         "hostname": "quay-gate",
         "memory": "1024",
         "swap": "256",
@@ -63,9 +63,9 @@ def test_a_container(inherited: Site) -> None:
 
 def test_a_vm(inherited: Site) -> None:
     guest = by_id(inherited, ProxmoxSettings(vm_user=None))[3001]
-    found = written(guest)
-    found.pop("description")
-    assert found == {
+    actual = written(guest)
+    actual.pop("description")
+    assert actual == {
         "name": "bosun",
         "memory": "3072",
         "cores": "2",
@@ -125,10 +125,10 @@ def test_settings_of_one_guest(site: Site) -> None:
         102: GuestSettings(features={"keyctl": "1"}),
     }
     guests = by_id(site, ProxmoxSettings(guests=own))
-    found = written(guests[101])
+    actual = written(guests[101])
     assert guests[101].node == "second"
-    assert "tag=12" in found["net0"].split(",")
-    assert (found["tags"], found["protection"]) == ("edge;nginx;phoenix", "1")
+    assert "tag=12" in actual["net0"].split(",")
+    assert (actual["tags"], actual["protection"]) == ("edge;nginx;phoenix", "1")
     assert written(guests[102])["features"] == "nesting=1,keyctl=1"
     assert "tag=" not in written(guests[102])["net0"]
 
@@ -158,21 +158,21 @@ def seen(guest: DesiredGuest, **config: str) -> Observed:
 def test_a_guest_as_declared_has_no_difference(inherited: Site) -> None:
     for guest in by_id(inherited).values():
         if guest.kind == "lxc":
-            found = compare(guest, seen(guest))
-            assert not found, (guest.label, found)
+            actual = compare(guest, seen(guest))
+            assert not actual, (guest.label, actual)
 
 
 def test_what_cannot_be_changed_later_is_refused(inherited: Site) -> None:
     guest = by_id(inherited)[303]
-    found = compare(guest, seen(guest, unprivileged="0"))
-    assert len(found.refusals) == 1, found
-    assert "unprivileged is 0 and can't be changed" in found.refusals[0]
+    actual = compare(guest, seen(guest, unprivileged="0"))
+    assert len(actual.refusals) == 1, actual
+    assert "unprivileged is 0 and can't be changed" in actual.refusals[0]
 
 
 def test_differences_are_typed_and_shown(inherited: Site) -> None:
     guest = by_id(inherited)[303]
-    found = compare(guest, seen(guest, memory="512", rootfs="pool:disk,size=8G", cpulimit="2"))
-    assert found.lines == ("memory: 512 -> 896", "rootfs: 8 GiB -> 14 GiB"), found
+    actual = compare(guest, seen(guest, memory="512", rootfs="pool:disk,size=8G", cpulimit="2"))
+    assert actual.lines == ("memory: 512 -> 896", "rootfs: 8 GiB -> 14 GiB"), actual
     larger = compare(guest, seen(guest, rootfs="pool:disk,size=64G"))
     assert not larger
     assert "never shrunk" in larger.remarks[0]

@@ -49,19 +49,19 @@ PACKETS = [
 
 
 def scope(rules: dict[Identity, str]) -> Scope:
-    made = [FirewallRule(i, comment) for i, comment in rules.items()]
-    made.sort(key=lambda rule: rule.identity.action == "ACCEPT")
+    built = [FirewallRule(i, comment) for i, comment in rules.items()]
+    built.sort(key=lambda rule: rule.identity.action == "ACCEPT")
     options = {"enable": "1", "policy_in": "DROP", "policy_out": "DROP"}
-    return Scope("test", "firewall", options, tuple(made))
+    return Scope("test", "firewall", options, tuple(built))
 
 
 def row(found: Identity, comment: str, enable: int = 1) -> dict[str, Any]:
-    made = {
+    built = {
         "type": found.direction, "action": found.action, "proto": found.proto,
         "dport": found.ports, "source": found.source, "dest": found.destination,
         "enable": enable, "comment": comment,
     }  # fmt: skip
-    return {key: value for key, value in made.items() if value is not None}
+    return {key: value for key, value in built.items() if value is not None}
 
 
 def perform(rows: list[dict[str, Any]], write: firewall.Write) -> None:
@@ -85,13 +85,13 @@ def perform(rows: list[dict[str, Any]], write: firewall.Write) -> None:
 
 def verdicts(rows: list[dict[str, Any]]) -> list[tuple[bool, bool]]:
     """For each packet, whether it may come in and go out."""
-    found = [firewall.placed({**r, "pos": n}) for n, r in enumerate(rows)]
-    live = [rule.identity for rule in found if rule.enabled and rule.identity]
-    made = Scope(
+    placed = [firewall.placed({**r, "pos": n}) for n, r in enumerate(rows)]
+    live = [rule.identity for rule in placed if rule.enabled and rule.identity]
+    built = Scope(
         "now", "", {"enable": "1", "policy_in": "DROP", "policy_out": "DROP"},
         tuple(FirewallRule(i, "") for i in live),
     )  # fmt: skip
-    return [(allowed(made, "in", p), allowed(made, "out", p)) for p in PACKETS]
+    return [(allowed(built, "in", p), allowed(built, "out", p)) for p in PACKETS]
 
 
 def settle(rows: list[dict[str, Any]], wanted: Scope) -> list[list[tuple[bool, bool]]]:
@@ -122,26 +122,26 @@ def test_no_moment_is_open_or_cut_off(
                 if was[end] == will[end]:
                     assert now[end] == was[end], (packet, before, after)
     placed = [firewall.placed({**r, "pos": n}) for n, r in enumerate(rows)]
-    seen = {p.identity: p.comment for p in placed if p.enabled}
-    assert (seen, len(placed)) == (after, len(after))
+    observed = {p.identity: p.comment for p in placed if p.enabled}
+    assert (observed, len(placed)) == (after, len(after))
 
 
 @settings(max_examples=100, deadline=None)
 @given(before=RULES, after=RULES, chance=st.randoms(use_true_random=False))
-def test_rules_of_others_stay_and_any_disorder_is_mended(
+def test_rules_of_others_stay_and_any_disorder_is_fixed(
     before: dict[Identity, str], after: dict[Identity, str], chance: random.Random
 ) -> None:
-    theirs: list[dict[str, Any]] = [
+    foreign: list[dict[str, Any]] = [
         {"type": "in", "action": "ACCEPT", "macro": "Ping", "enable": 1},
         {"type": "group", "action": "web", "enable": 1},
         {"type": "in", "action": "DROP", "proto": "tcp", "dport": "25", "comment": "no mail"},
     ]
-    ours = [row(i, f"phoenix: {c}", chance.getrandbits(1)) for i, c in before.items()]
-    rows = [dict(r) for r in (*theirs, *ours, *ours[:2])]
+    own = [row(i, f"phoenix: {c}", chance.getrandbits(1)) for i, c in before.items()]
+    rows = [dict(r) for r in (*foreign, *own, *own[:2])]
     chance.shuffle(rows)
-    order = [r for r in rows if r in theirs]
+    order = [r for r in rows if r in foreign]
     settle(rows, scope(after))
-    assert [r for r in rows if r in theirs] == order
+    assert [r for r in rows if r in foreign] == order
     placed = [firewall.placed({**r, "pos": n}) for n, r in enumerate(rows)]
     ours_now = [p for p in placed if p.managed]
     assert {p.identity for p in ours_now} == set(after)
@@ -153,9 +153,9 @@ def test_rules_of_others_stay_and_any_disorder_is_mended(
 @given(declared=declarations())
 def test_scopes_hold_exactly_the_sites_flows(declared: Declaration) -> None:
     site = loaded(declared)
-    made = {s.name: s for s in firewall.scopes(site, node="phoenix", policy_out="DROP")}
-    by_host = {host.name: made.get(host.name, made["the node"]) for host in site.hosts}
-    wanted: dict[str, set[tuple[object, ...]]] = {name: set() for name in by_host}
+    built = {s.name: s for s in firewall.scopes(site, node="phoenix", policy_out="DROP")}
+    by_host = {host.name: built.get(host.name, built["the node"]) for host in site.hosts}
+    desired: dict[str, set[tuple[object, ...]]] = {name: set() for name in by_host}
     for flow in flows.flows(site):
         ports = None if flow.port is None else str(flow.port)
         if flow.last_port:
@@ -165,17 +165,17 @@ def test_scopes_hold_exactly_the_sites_flows(declared: Declaration) -> None:
             ("out", flow.source, flow.destination),
         ):
             if isinstance(end, Host):
-                wanted[end.name].add((direction, flow.proto, ports, written(peer)))
+                desired[end.name].add((direction, flow.proto, ports, written(peer)))
     for name, found in by_host.items():
         rules = {
             (r.identity.direction, r.identity.proto, r.identity.ports,
              r.identity.source or r.identity.destination)
             for r in found.rules
         }  # fmt: skip
-        assert rules == wanted[name], name
-    assert made["the cluster"].rules == ()
-    assert list(made)[-2:] == ["the node", "the cluster"], "what switches filtering on comes last"
-    assert refused(site, made.values()) == ()
+        assert rules == desired[name], name
+    assert built["the cluster"].rules == ()
+    assert list(built)[-2:] == ["the node", "the cluster"], "what switches filtering on comes last"
+    assert refused(site, built.values()) == ()
 
 
 def written(peer: Any) -> str | None:
@@ -205,12 +205,12 @@ def test_the_operators_own_path_is_kept() -> None:
 
     site = loaded(minimal())
     networks = operator_networks(["192.168.7.0/24"], "203.0.113.9")
-    for found in firewall.scopes(site, node="phoenix", operators=networks):
-        if found.name == "the cluster":
+    for scope in firewall.scopes(site, node="phoenix", operators=networks):
+        if scope.name == "the cluster":
             continue
         for source in ("192.168.7.20", "203.0.113.9"):
             ssh = Connection(IPv4Address(source), IPv4Address("10.0.0.1"), "tcp", 22, "")
-            assert allowed(found, "in", ssh), (found.name, source)
+            assert allowed(scope, "in", ssh), (scope.name, source)
     node = next(
         s for s in firewall.scopes(site, node="p", operators=networks) if s.name == "the node"
     )
@@ -223,8 +223,8 @@ def test_a_guest_with_its_firewall_off_is_left_open_and_its_rules_alone() -> Non
 
     site = loaded(minimal())
     open_site = changed_site(site, 103, firewall_enabled=False)
-    found = next(s for s in firewall.scopes(open_site, node="phoenix") if s.vmid == 103)
-    assert (dict(found.options), found.rules) == ({"enable": "0"}, ())
+    scope = next(s for s in firewall.scopes(open_site, node="phoenix") if s.vmid == 103)
+    assert (dict(scope.options), scope.rules) == ({"enable": "0"}, ())
 
 
 @pytest.mark.parametrize("value", ["10.0.0.0/33", "the office"])
@@ -239,10 +239,10 @@ def test_needed_has_every_check_of_verify() -> None:
     needed = connections.needed(site)
     assert "the check of Nginx to Traefik" in {connection.why for connection in needed}
     known = {(str(c.source), str(c.destination), str(c.port)) for c in needed}
-    made = {
+    built = {
         (str(site.host(check.host).address), *check.command[1:])
         for check in checks(site)
         if check.function == "port_answers"
     }
-    assert len(made) > 5, made
-    assert {one for one in made if one[0] != one[1]} <= known
+    assert len(built) > 5, built
+    assert {one for one in built if one[0] != one[1]} <= known

@@ -24,7 +24,7 @@ VM = Guest(1001, "vm", "control", "10.0.0.23", "vmbr0")
 
 
 def test_only_keys_are_taken() -> None:
-    found = hostkeys.parse(
+    actual = hostkeys.parse(
         [
             "== 101",
             f"{A} root@template",
@@ -34,7 +34,7 @@ def test_only_keys_are_taken() -> None:
             "== 103",
         ]
     )
-    assert found == {101: frozenset({A}), 102: frozenset(), 103: frozenset()}
+    assert actual == {101: frozenset({A}), 102: frozenset(), 103: frozenset()}
 
 
 def test_clones_share_keys() -> None:
@@ -65,11 +65,11 @@ def run_with(tmp_path: Path, programs: dict[str, str], *guests: Guest) -> dict[i
         script = tmp_path / name
         script.write_text(f"#!/bin/sh\n{body}\n")
         script.chmod(0o755)
-    done = subprocess.run(
+    result = subprocess.run(
         hostkeys.LEARN.argv(*hostkeys.words(guests)), capture_output=True, text=True, check=True,
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
     )  # fmt: skip
-    return hostkeys.parse(done.stdout.splitlines())
+    return hostkeys.parse(result.stdout.splitlines())
 
 
 def test_a_containers_key_is_read_inside_it(tmp_path: Path) -> None:

@@ -30,14 +30,14 @@ def test_network_cards_survive_a_round_trip(found: dict[str, str]) -> None:
 
 
 def test_a_vms_card_leads_with_model_and_mac() -> None:
-    found = values.parse_nic("virtio=bc:24:11:00:00:01,bridge=vmbr0,tag=5")
-    assert found == {
+    actual = values.parse_nic("virtio=bc:24:11:00:00:01,bridge=vmbr0,tag=5")
+    assert actual == {
         "model": "virtio",
         "hwaddr": "BC:24:11:00:00:01",
         "bridge": "vmbr0",
         "tag": "5",
     }
-    assert values.join_nic(found) == "virtio=BC:24:11:00:00:01,bridge=vmbr0,tag=5"
+    assert values.join_nic(actual) == "virtio=BC:24:11:00:00:01,bridge=vmbr0,tag=5"
     assert values.parse_nic("model=virtio,macaddr=bc:24:11:00:00:01")["hwaddr"].startswith("BC")
 
 
