@@ -1,6 +1,6 @@
 """Renew the certificates of one guest now (--data certs_renew=GUEST), whether they are due or not.
 
-The CA's own is made anew by the CA when it starts.
+The CA creates its own again when it starts.
 """
 
 from pyinfra import host

@@ -45,5 +45,5 @@ if not host.data.get("certs_rotate_prepare"):
     if "step_ca" in host.groups:
         rotation.finished(name="Rotation: every host is on the new chain", site=site())
     root_trusted(name="Rotation: the newest root alone trusted", site=site())
-    # Docker has read its trust store anew, and what it runs for the site is back.
+    # Docker has reloaded its trust store, and its containers run again.
     rotation.served(name="Rotation: all ports serve it still", site=site(), phase="")

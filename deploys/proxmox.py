@@ -16,7 +16,7 @@ from phoenix.site.findings import ConfigError
 
 
 def converge() -> None:
-    """The operations in their order; each needs what those above it made."""
+    """The operations in their order; each needs the results of those above it."""
     config = settings().proxmox
     desired = plan(
         site(),

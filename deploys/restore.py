@@ -1,4 +1,4 @@
-"""Put a backup back, after a loss or over what is there. Then run deploys/all.py.
+"""Restore a backup, after a loss or over present data. Then run deploys/all.py.
 
     pyinfra INVENTORY deploys/restore.py -y --data restore_from=FILE.age
         [--data restore_identity=KEY] [--data restore_parts=ca,portainer,secrets]

@@ -52,7 +52,7 @@ def start_page(site: Site) -> Generator[StringCommand | FunctionCommand, None, N
 
     It comes between `run_checks` and `judge`: the page tells of a broken site, too. A run that was
     limited to some hosts leaves it alone, as it knows nothing of the others; a host that failed
-    earlier in the run is told as one whose checks were not run.
+    earlier in the run appears with checks that were not run.
     """
     if host.state.current_stage < StateStage.Execute:
         host.noop("the page is written after the checks")

@@ -266,7 +266,7 @@ def _ask(target: Host, lines: list[str]) -> list[Answer]:
     """The answers of one command that runs all of `lines`, one after the other.
 
     Raises:
-        FactError: they cannot be told apart, or the connection broke.
+        FactError: the answers cannot be separated, or the connection broke.
         ConnectError: the host does not answer by SSH.
     """
     if not target.connected:

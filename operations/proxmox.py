@@ -87,7 +87,7 @@ def ready(
 
     Args:
         access: how to reach the API.
-        desired: all guests as they shall be.
+        desired: the desired guests.
         settings: which to adopt, which images may be downloaded.
         refused: connections that the firewall's rules would refuse.
     """
@@ -103,7 +103,7 @@ def ready(
 
 @operation()
 def guest(access: ProxmoxAccess, desired: DesiredGuest, settings: ProxmoxSettings) -> _Commands:
-    """Make one guest be there and configured as declared; it's neither started nor stopped.
+    """Create or configure one guest as declared, without starting or stopping it.
 
     Args:
         access: how to reach the API.
@@ -159,7 +159,7 @@ def cluster(
 
     Args:
         access: how to reach the API.
-        desired: all guests as they shall be.
+        desired: the desired guests.
         settings: the HA group, and the replication's schedule.
     """
 

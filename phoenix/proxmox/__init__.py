@@ -1,4 +1,5 @@
 """The hypervisor: guests, firewall and boot order through the Proxmox VE API, free of pyinfra.
 
-`desired` says what should be, `diff` compares it with what is, `converge` writes the difference.
+`desired` computes the desired state, `diff` compares it with the observed one, `converge` writes
+the difference.
 """

@@ -15,7 +15,7 @@ _MAX_WRITES = 2000  # writes to one scope: far more than any site has rules
 
 
 def placed(scopes: Iterable[Scope], locations: dict[int, Located]) -> tuple[Scope, ...]:
-    """Scopes with each guest's node filled in; a guest that isn't there yet is left out."""
+    """Scopes with each guest's node filled in; absent guests are left out."""
     placed_scopes = []
     for scope in scopes:
         if scope.vmid is None:
@@ -37,13 +37,13 @@ def next_of(client: Client, scope: Scope) -> Write | None:
 
 
 def apply(client: Client, scopes: Iterable[Scope], log: Callable[[str], None]) -> bool:
-    """Make all scopes as they shall be, in their order; whether anything was written.
+    """Bring all scopes to their desired state, in their order; whether anything was written.
 
     The order of `scopes` makes it safe to stop anywhere: what switches filtering on comes after
     the rules that keep the operator's SSH and all flows open.
 
     Raises:
-        ProxmoxError: with the reason; the next run goes on from what is there.
+        ProxmoxError: with the reason; the next run continues from the observed state.
     """
     changed, failures = False, 0
     for scope in placed(scopes, located(client)):
@@ -67,7 +67,7 @@ def apply(client: Client, scopes: Iterable[Scope], log: Callable[[str], None]) -
 
 
 def pending(client: Client, scopes: Iterable[Scope]) -> tuple[str, ...]:
-    """A line for each scope that isn't as it shall be: its next write."""
+    """A line for each scope that differs: its next write."""
     current = placed(scopes, located(client))
     return tuple(write.summary for scope in current if (write := next_of(client, scope)))
 

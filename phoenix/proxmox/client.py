@@ -163,7 +163,7 @@ class Client:
                 raise UnreachableError(f"{request}: no answer: {_reason(error)}") from None
             raise LostAnswerError(
                 f"{request} was sent and its answer lost ({_reason(error)}). fix: run again: the "
-                "next run looks at what is there and goes on from it"
+                "next run reads the state and continues from it"
             ) from None
         if isinstance(answer, dict) and isinstance(answer.get("errors"), bytes):
             raise ProxmoxError(f"{request}: the answer is no JSON: is this Proxmox VE's API?")
@@ -181,7 +181,7 @@ def _reason(error: requests.exceptions.RequestException) -> str:
 
 
 def _refusal(request: str, error: ResourceException) -> ProxmoxError:
-    """The API's refusal as one of our errors, with its own words and the fields it names."""
+    """The API's refusal as one of our errors, with the API's reason and the fields it names."""
     fields = error.errors if isinstance(error.errors, dict) else {}
     reason = "; ".join([str(error.content).strip(), *(f"{k}: {v}" for k, v in fields.items())])
     text = f"{request}: {error.status_code} {reason}"
@@ -200,7 +200,7 @@ def _refusal(request: str, error: ResourceException) -> ProxmoxError:
         and not request.startswith("GET ")
         and error.status_code != 595
     ):
-        return LostAnswerError(f"{text}. fix: run again: the next run looks at what is there")
+        return LostAnswerError(f"{text}. fix: run again: the next run reads the state first")
     if error.status_code in _TEMPORARY:
         return UnreachableError(f"{text}. fix: see whether the node is up, then run again")
     if "detected modified configuration" in reason or "checksum mismatch" in reason:

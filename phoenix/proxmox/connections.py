@@ -49,7 +49,7 @@ def _of_flows(site: Site) -> Iterator[Connection]:
 
 
 def _address(end: firewall.Endpoint, site: Site) -> IPv4Address | None:
-    """An address that stands for one end; of a network the first one that no host has."""
+    """An example address for one end; of a network the first one that no host has."""
     if isinstance(end, Host):
         return end.address
     if isinstance(end, IPv4Network):

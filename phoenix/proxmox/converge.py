@@ -56,7 +56,7 @@ def next_step(client: Client, desired: DesiredGuest, options: Options) -> Step |
     """The next write that brings a guest closer; None when it is as declared.
 
     Raises:
-        RefusedError: what is there isn't ours to change, or can't become what is declared.
+        RefusedError: Phoenix must not change the guest, or it can't become what is declared.
         ProxmoxError: the state can't be read.
     """
     observed = observe(client, desired.vmid)
@@ -144,7 +144,7 @@ def converge(
     """Make one guest as declared, without starting or stopping it; whether anything was written.
 
     Raises:
-        ProxmoxError: with the reason; the next run goes on from what is there.
+        ProxmoxError: with the reason; the next run continues from the observed state.
     """
     changed, failures, last = False, 0, ""
     for _ in range(_MAX_WRITES):

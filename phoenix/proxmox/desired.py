@@ -1,4 +1,4 @@
-"""From the Site to what each guest shall be on the hypervisor."""
+"""The desired state of each guest on the hypervisor, from the Site."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from phoenix.site.roles import ROLES
 Kind = Literal["lxc", "qemu"]
 
 TAG = "phoenix"
-"""The tag, and MARK the start of the description, by which we know a guest as ours."""
+"""The tag, and MARK the start of the description, by which we recognise a managed guest."""
 MARK = "Managed by Phoenix"
-# Tags that we alone give: one that a guest no longer should have is taken away again.
+# Tags that Phoenix alone sets, and removes from a guest that should not have them.
 OWNED_TAGS = frozenset({TAG, *ROLES})
 _IMAGE_SUFFIXES = {".img": ".qcow2"}
 
@@ -50,7 +50,7 @@ class Clone:
 
 @dataclass(frozen=True)
 class DesiredGuest:
-    """One guest as it shall be. Sizes: GiB. `keys` are compared, `fixed` can't be changed later.
+    """The desired state of one guest. Sizes: GiB. `keys` are compared; `fixed` can't change later.
 
     `declared_in` is its entry in the JSON files, for messages.
     """
@@ -72,7 +72,7 @@ class DesiredGuest:
 
     @property
     def label(self) -> str:
-        """How messages call it."""
+        """Its name in messages."""
         return f"{'container' if self.kind == 'lxc' else 'VM'} {self.vmid} ({self.name})"
 
 

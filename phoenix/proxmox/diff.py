@@ -1,4 +1,4 @@
-"""What is, compared with what should be: a typed difference, and from it the smallest write."""
+"""The difference of the observed and the desired state, and from it the smallest write."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Growth(NamedTuple):
 
 @dataclass(frozen=True)
 class Difference:
-    """What is to be written, what can't be (`refusals`), and what is only to be said."""
+    """What to write, what can't be written (`refusals`), and what only to report (`remarks`)."""
 
     changes: tuple[Change, ...] = ()
     growths: tuple[Growth, ...] = ()
@@ -84,7 +84,7 @@ class Difference:
 
     @property
     def substantial(self) -> tuple[str, ...]:
-        """The differences that are more than our own marks."""
+        """The differences apart from our tag and description."""
         changes = [c for c in self.changes if c.key not in ("tags", "description")]
         return tuple(map(str, (*changes, *self.growths)))
 

@@ -230,7 +230,7 @@ def next_write(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> Write | None:
 
     In an order that never lets through what neither the old nor the new rules allow, and never
     cuts off what both allow: refusals first, new permissions before old ones go, old refusals
-    last. Deciding anew after each write makes it safe against a change by someone else.
+    last. Each write is decided on fresh rules, so a change by someone else does no harm.
     """
     sorted_rules = _sorted(scope, rows)
     for step in (_refusals, _permissions, _comments, _removals):

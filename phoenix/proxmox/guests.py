@@ -1,4 +1,4 @@
-"""One guest from whatever it is to what is declared, with the snapshots that settings ask for."""
+"""Bring one guest to its declared state, with the snapshots that settings ask for."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def make(
     `lifecycle_snapshots`, a new one gets its first snapshot.
 
     Raises:
-        ProxmoxError: with the reason; the next run goes on from what is there.
+        ProxmoxError: with the reason; the next run continues from the observed state.
     """
     before = observe(client, desired.vmid)
     if next_step(client, desired, options(settings)) is None:

@@ -67,7 +67,7 @@ class Guest:
 
 
 def guests(hosts: Iterable[Host]) -> tuple[Guest, ...]:
-    """The site's guests as this module wants them."""
+    """The site's guests as this module needs them."""
     return tuple(
         Guest(host.vmid or 0, host.kind, host.name, str(host.address), host.bridge)
         for host in hosts

@@ -1,4 +1,4 @@
-"""Reading what is: guests, storages, volumes, the cluster's health."""
+"""Read the observed state: guests, storages, volumes, the cluster's health."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def observe(client: Client, vmid: int) -> Observed | None:
 
 
 def read(client: Client, location: Located) -> Observed:
-    """The configuration of a guest whose place is known."""
+    """The configuration of a guest whose location is known."""
     path = base(location)
     settings: Mapping[str, object] = client.get(f"{path}/config")
     config = {str(key): str(value) for key, value in settings.items()}

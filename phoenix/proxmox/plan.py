@@ -1,4 +1,4 @@
-"""Everything that the hypervisor shall be, from the Site and the settings, before any request."""
+"""The desired state of the hypervisor, from the Site and the settings, before any request."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def plan(
     home: Path,
     client_address: str | None = None,
 ) -> Plan:
-    """What shall be.
+    """The desired state.
 
     Args:
         site: the site.
         config: the hypervisor's settings named proxmox_.
         ssh_key: the private key that pyinfra uses, None for its default.
         home: where the operator's own public keys are.
-        client_address: from where our SSH comes; it's never locked out.
+        client_address: the address that our SSH comes from; it is never locked out.
 
     Raises:
         ConfigError: a setting that can't work, by name.

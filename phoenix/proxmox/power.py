@@ -12,7 +12,7 @@ from phoenix.proxmox.observe import Located, base, located, snapshots
 
 BEFORE = "phoenix-before"
 LIFECYCLE = "pre-configured"
-"""The original's first lifecycle snapshot: the guest as made, before its software."""
+"""The first lifecycle snapshot: the guest as created, before its software."""
 
 
 def find(client: Client, vmid: int) -> Located:
@@ -51,7 +51,7 @@ def start(client: Client, vmid: int) -> bool:
 
 @contextmanager
 def restore_point(client: Client, vmid: int, log: Callable[[str], None]) -> Iterator[None]:
-    """A snapshot around a change: removed when it went well, gone back to when it failed.
+    """A snapshot around a change: removed after success, rolled back to after a failure.
 
     Raises:
         ProxmoxError: the snapshot can't be made (then nothing is changed), or the change failed
@@ -64,7 +64,7 @@ def restore_point(client: Client, vmid: int, log: Callable[[str], None]) -> Iter
     try:
         yield
     except ProxmoxError as failure:
-        log(f"guest {vmid}: going back to snapshot {name}")
+        log(f"guest {vmid}: rolling back to snapshot {name}")
         try:
             client.write("POST", f"{path}/{name}/rollback")
             if guest.running:

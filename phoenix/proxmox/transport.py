@@ -1,6 +1,6 @@
 """HTTPS to the Proxmox VE API: verified by a CA or by the certificate's fingerprint, any way there.
 
-proxmoxer speaks the API; this gives its session an adapter that trusts exactly what it is told,
+proxmoxer speaks the API; this gives its session an adapter that trusts exactly what `Trust` says,
 and that can send its bytes through an SSH forward.
 """
 
@@ -56,7 +56,7 @@ def _adapter(trust: Trust, dial: Dial | None) -> HttpsAdapter:
 
 
 def connect(endpoint: Endpoint) -> ProxmoxAPI:
-    """proxmoxer's API object; nothing is sent yet.
+    """proxmoxer's API object; sends no request yet.
 
     Raises:
         LoginError: the token isn't of the form USER@REALM!ID=SECRET.
