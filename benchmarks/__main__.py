@@ -47,7 +47,7 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure what is asked for; 0: goals met, 1: a goal missed or a run failed."""
+    """Run the named measures; 0: goals met, 1: a goal missed or a run failed."""
     options = _arguments(arguments)
     # What was put up is taken down again on any end that can be noticed.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _print_reports(result: dict[str, Any]) -> bool:
-    """A table for each benchmark that was made; whether every goal is met."""
+    """Print a table for each benchmark that ran; return whether every goal is met."""
     writers = {
         "declare": declare.print_report,
         "start": start.print_report,

@@ -39,7 +39,7 @@ Counts = dict[str, Traffic]
 
 
 class CountedSocket:
-    """A socket that adds what passes through it to a Traffic; all else is the socket's own."""
+    """A socket that adds its bytes to a Traffic."""
 
     def __init__(self, inner: Any, traffic: Traffic) -> None:
         self._inner, self._traffic = inner, traffic
@@ -64,7 +64,7 @@ def install(counts: Counts) -> Callable[[], None]:
     """Count every SSH connection that paramiko opens from now on, by address of the peer.
 
     Returns:
-        What puts paramiko back as it was.
+        A function that restores paramiko.
     """
     import paramiko  # only after pyinfra_cli, whose gevent patches must come first
 

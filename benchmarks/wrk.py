@@ -1,4 +1,4 @@
-"""The load generator: wrk's command line and what it prints."""
+"""The load generator: wrk's command line and output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One encrypted file with what the site cannot make again: CA, Portainer's data, secrets.
+"""One encrypted file with what the site cannot create again: CA, Portainer's data, secrets.
 
     pyinfra INVENTORY deploys/backup.py -y --data backup_to=DIRECTORY
         [--data backup_recipients=age1...,ssh-ed25519...] [--data backup_parts=ca,portainer,secrets]

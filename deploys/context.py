@@ -1,4 +1,4 @@
-"""What every deploy needs to know: the site, this host in it, secrets."""
+"""The context of every deploy: the site, this host in it, its settings, the secrets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ for _file in Path(__file__).parent.glob("*.py"):
 
 
 def site() -> Site:
-    """The site that this run's inventory was made from; loaded once."""
+    """The site of this run's inventory; loaded once."""
     return site_of(host.data.dict())  # type: ignore[no-untyped-call]
 
 
@@ -98,7 +98,7 @@ def pinned_program(name: str) -> Artifact:
 
 
 def machine() -> Machine:
-    """What kind of machine this host is.
+    """The processor and the distribution of this host.
 
     One that cannot be asked is left out of the run by pyinfra, with the reason, and its operations
     are never carried out; so that the other hosts' are, it is taken for a usual one here.

@@ -28,7 +28,7 @@ CHECK = fill(
 
 
 def shared_secret() -> TreeFile:
-    """What server and agent know and nobody else: without it the first caller owns the agent."""
+    """The secret of server and agent: without it the first caller owns the agent."""
     value = secrets().get(AGENT_SECRET).get_secret_value()
     return TreeFile(f"AGENT_SECRET={value}\n", mode="0600", secret=True)
 

@@ -1,4 +1,4 @@
-"""Prove every hop, from the guest that makes each connection; exit 1 names the first cause."""
+"""Check every hop, from the guest that makes each connection; exit 1 names the first cause."""
 
 from pyinfra import host
 

@@ -1,1 +1,1 @@
-"""What is: thin, typed facts over pure parse functions."""
+"""Facts, the observed state of a host: thin and typed, over pure parse functions."""

@@ -1,4 +1,4 @@
-"""Certificate state: of a file, of what a port serves, of one that `phoenix-acme` keeps.
+"""The state of certificates: in a file, served by a port, kept by `phoenix-acme`.
 
 A private key never leaves its host: the commands print certificates, public keys and modes alone.
 """
@@ -69,7 +69,7 @@ class CertificateFileState:
 
 @dataclass(frozen=True)
 class ServedState:
-    """What a port served. `verify_code` is OpenSSL's X509_V_* (0: verified, 62: other name).
+    """The certificate of a port. `verify_code` is OpenSSL's X509_V_* (0: verified, 62: other name).
 
     With no TLS session `chain` is empty and `error` holds the reason.
     """
@@ -95,7 +95,7 @@ class ServedState:
 
 @dataclass(frozen=True)
 class AcmeState:
-    """What `phoenix-acme status` says; `not_after` is seconds since 1970.
+    """The state that `phoenix-acme status` reports; `not_after` is seconds since 1970.
 
     pair: missing, placeholder or issued. due: why `ensure` would issue, or empty. permissions: ok
     or drifted. error: why the configuration cannot be used, or empty.
@@ -121,7 +121,7 @@ class CertificateFile(HostFact[CertificateFileState | None]):
         return marked(script(_FILE, path, key or ""))
 
     def parse(self, lines: list[str]) -> CertificateFileState | None:
-        """Parse what `command` printed; junk is a FactProcessError."""
+        """Parse the output of `command`; junk is a FactProcessError."""
         return parse_certificate_file(lines)
 
 
@@ -181,7 +181,7 @@ class ServedCertificates(HostFact[list[ServedState]]):
 
 
 def served(endpoints: Sequence[tuple[str, int, str]], ca_file: str | None) -> StringCommand:
-    """The command that asks all endpoints; what it prints is for `parse_served_all`."""
+    """The command that asks all endpoints; `parse_served_all` reads its output."""
     words = [f"{_host(address)}:{port}\t{name}" for address, port, name in endpoints]
     return script(_SERVED, ca_file or "", *words)
 
@@ -199,7 +199,11 @@ class AcmeStatus(HostFact[AcmeState | None]):
 
 
 def parse_certificate_file(output: Sequence[str]) -> CertificateFileState | None:
-    """The state from CertificateFile's lines. Raises FactProcessError for a file with no chain."""
+    """The state from CertificateFile's lines.
+
+    Raises:
+        FactProcessError: the file holds no chain.
+    """
     if not output:
         return None
     text = "\n".join(output)
@@ -221,7 +225,11 @@ def parse_certificate_file(output: Sequence[str]) -> CertificateFileState | None
 
 
 def parse_served(output: Sequence[str]) -> ServedState:
-    """The state from s_client's lines. Raises FactProcessError for an unreadable chain."""
+    """The state from s_client's lines.
+
+    Raises:
+        FactProcessError: the chain is unreadable.
+    """
     text = "\n".join(output)
     blocks = [pem for kind, pem in _blocks(text) if kind == _CERT]
     if not blocks:
@@ -241,7 +249,11 @@ def parse_served(output: Sequence[str]) -> ServedState:
 
 
 def parse_served_all(output: Sequence[str], count: int) -> list[ServedState]:
-    """The states from ServedCertificates' lines. Raises FactProcessError unless all are there."""
+    """The states from ServedCertificates' lines.
+
+    Raises:
+        FactProcessError: an endpoint's state is missing.
+    """
     states = []
     for report in _reports(output, count):
         try:
@@ -267,7 +279,11 @@ def _reports(output: Sequence[str], count: int) -> list[list[str]]:
 
 
 def parse_acme_status(output: Sequence[str]) -> AcmeState | None:
-    """The state from one line of JSON. Raises FactProcessError for anything else."""
+    """The state from one line of JSON.
+
+    Raises:
+        FactProcessError: the output is something else.
+    """
     if not output:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a host has of one component's configuration tree."""
+"""The state of one component's configuration tree on a host."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ done
 class ConfigTree(HostFact[TreeState]):
     """State of the tree of `component`: its generation, the files at `paths`, its `units`.
 
-    One round trip whatever the number of files. Raises FactProcessError on output that is
+    One round trip whatever the number of files. A FactProcessError means output that is
     not of the expected form and when another run has held the component for two minutes.
     """
 

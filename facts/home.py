@@ -1,4 +1,4 @@
-"""The start page that a host has, and what it is made of: the certificates that hosts serve."""
+"""The start page of a host, and its data: the certificates that hosts serve."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SCRIPT = Script(
 
 @dataclass(frozen=True)
 class HomeState:
-    """What is there: SHA-256 of index.html in hex, empty without it; home.json as it is.
+    """The page: SHA-256 of index.html in hex, empty without it; home.json as it is.
 
     `served` is what `ServedCertificates` found, endpoint by endpoint.
     """
@@ -36,7 +36,7 @@ class HomeState:
 
 
 class HomePage(HostFact[HomeState]):
-    """The page and its data, and `ServedCertificates` of what it tells: one round trip for all."""
+    """The page and its data, and the certificates that it shows: one round trip for all."""
 
     @override
     def command(self, endpoints: Sequence[tuple[str, int, str]], ca_file: str) -> StringCommand:
@@ -45,7 +45,11 @@ class HomePage(HostFact[HomeState]):
 
     @override
     def parse(self, lines: list[str]) -> HomeState:
-        """Raises FactProcessError on output that is not of this form."""
+        """The state from the output.
+
+        Raises:
+            FactProcessError: the output is not of this form.
+        """
         if _PAGE not in lines:
             raise FactProcessError("the host's answer lacks the start page")
         cut = lines.index(_PAGE)

@@ -44,11 +44,20 @@ class HostFact(FactBase[T], Generic[T]):
 
     @override
     def process(self, output: Iterable[str]) -> T:
-        """Raises FactError where the answer is not whole, FactProcessError where it is junk."""
+        """The value of the one answer in the output.
+
+        Raises:
+            FactError: the answer is not complete.
+            FactProcessError: it is not of the expected form.
+        """
         return self.parse(complete_lines(next(answers(output, 1))))
 
     def parse(self, lines: list[str]) -> T:
-        """The answer as a value. Raises FactProcessError for lines of another form."""
+        """The answer as a value.
+
+        Raises:
+            FactProcessError: the lines are of another form.
+        """
         raise NotImplementedError
 
 

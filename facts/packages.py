@@ -23,7 +23,11 @@ class Packages(HostFact[frozenset[str]]):
 
     @override
     def parse(self, lines: list[str]) -> frozenset[str]:
-        """Raises FactProcessError for what dpkg-query does not print, or nothing at all."""
+        """The packages from dpkg-query's output.
+
+        Raises:
+            FactProcessError: the output is empty, or not of dpkg-query's form.
+        """
         names = set()
         for line in lines:
             status, _, name = line.partition(" ")

@@ -1,4 +1,4 @@
-"""What Portainer holds, read on its own host with curl; for showing drift."""
+"""Portainer's state, read on its own host with curl; shows drift."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class PortainerState(HostFact[PortainerSummary | None]):
         return marked(script(_SCRIPT, _HIDE, _MARK, ca_file, f"@{header_file}", *urls))
 
     def parse(self, lines: list[str]) -> PortainerSummary | None:
-        """Parses what curl said; incomplete answers count as not there."""
+        """Parses curl's output; incomplete answers count as absent."""
         parts = "\n".join(lines).split(_MARK)
         if len(parts) <= len(_PATHS):
             return None

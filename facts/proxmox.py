@@ -1,4 +1,4 @@
-"""What only the hypervisor itself can tell: its API's certificate, who we are, guests' keys."""
+"""Facts of the hypervisor: its API's certificate, our address, its guests' host keys."""
 
 from __future__ import annotations
 

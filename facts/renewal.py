@@ -44,7 +44,11 @@ class Renewals(HostFact[list[Renewal]]):
 
 
 def parse(output: Iterable[str]) -> list[Renewal]:
-    """The renewals from blocks of KEY=VALUE. Raises FactProcessError for anything else."""
+    """The renewals from blocks of KEY=VALUE.
+
+    Raises:
+        FactProcessError: the output is something else.
+    """
     looks: dict[str, int | None] = {}
     results: dict[str, str] = {}
     for block in "\n".join(output).split("\n\n"):

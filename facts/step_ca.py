@@ -35,7 +35,7 @@ fi
 class CertificateAuthority(HostFact[CaState]):
     """The CA's files: modes, whether they fit together, its certificates, and any rotation.
 
-    No key and no password leaves the guest. Raises FactProcessError on unexpected output.
+    No key and no password leaves the guest. Unexpected output is a FactProcessError.
     """
 
     @override

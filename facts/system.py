@@ -1,4 +1,4 @@
-"""What kind of machine a host is."""
+"""The processor and the distribution of a host."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ class System(HostFact[Machine]):
 
     @override
     def parse(self, lines: list[str]) -> Machine:
-        """Raises FactProcessError where the first line is no processor's name."""
+        """The machine from the output.
+
+        Raises:
+            FactProcessError: the first line is no processor's name.
+        """
         if not lines or not lines[0].replace("_", "").isalnum():
             raise FactProcessError(f"uname -m gave no processor: {lines[:1]!r}")
         pairs = [line.partition("=") for line in lines[1:] if "=" in line]

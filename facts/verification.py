@@ -1,4 +1,4 @@
-"""What a host finds when it checks the connections that it makes."""
+"""The outcomes of a host's checks of its own connections."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ DOCKERD_DEADLINE = 60.0
 
 
 def run(*, browser: bool = False) -> Path:
-    """Do what is still missing; return the virtual environment's Python.
+    """Install what is missing; return the virtual environment's Python.
 
     Args:
         browser: what the tests of the start page and of the topology's picture need, too.
@@ -117,7 +117,7 @@ def ensure_venv() -> Path:
 
 
 def stamp(files: list[Path]) -> str:
-    """A hash of files that may be absent and of the Python version: what the packages hang on."""
+    """A hash of files that may be absent and of the Python version: the packages depend on both."""
     digest = hashlib.sha256(sys.version.encode())
     for path in files:
         content = path.read_bytes() if path.exists() else b""

@@ -1,4 +1,4 @@
-"""One guest as a container: what it is made of, and how it is made, checked and removed."""
+"""One guest as a container: its plan, and how to create, check and remove it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def guest_plan(
         "Tmpfs": {"/run": "", "/run/lock": "", "/tmp": "exec,mode=1777"},  # noqa: S108
     }
     if guest.nested:
-        # What the command line calls systempaths=unconfined: runc inside mounts a /proc anew.
+        # What the command line calls systempaths=unconfined: runc inside mounts its own /proc.
         host_config |= {"MaskedPaths": [], "ReadonlyPaths": []}
     files = _files(guest, settings) | dict(more or {})
     return Plan(guest.name, str(guest.address), images.base, host_config, files)
@@ -123,7 +123,7 @@ def discard_outdated(client: DockerClient, plan: Plan, settings: Settings, netwo
     same = existing.labels.get(SPEC_LABEL) == _spec(client, plan, network_id)
     if not same or existing.status not in ("running", "exited"):
         existing.remove(force=True, v=True)
-        # A guest made anew starts from nothing, so its named volumes go as well.
+        # A recreated guest starts from nothing, so its named volumes go as well.
         for volume in client.volumes.list(filters={"label": f"{LABEL}={settings.name}"}):
             if volume.name == f"{name}-docker":
                 volume.remove(force=True)

@@ -40,7 +40,7 @@ class Images:
 
 
 def ensure(client: DockerClient) -> Images:
-    """Return the two images, building what is absent.
+    """Return the two images, building absent ones.
 
     Args:
         client: a connected Docker client.
@@ -104,7 +104,7 @@ def pack(members: dict[str, tuple[bytes, int]]) -> bytes:
 
 
 def rootfs(client: DockerClient) -> str:
-    """A plain Debian image: the public one, pulled or present, else one made by mmdebstrap."""
+    """A plain Debian image: the public one, pulled or present, else one built by mmdebstrap."""
     own = f"phoenix-lab-rootfs:{RELEASE}"
     for tag in (PUBLIC_IMAGE, own):
         if exists(client, tag):

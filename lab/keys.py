@@ -1,4 +1,4 @@
-"""SSH keys of a lab: made once, kept under `.lab/NAME` (0700), never anywhere else."""
+"""SSH keys of a lab: created once, kept under `.lab/NAME` (0700), never anywhere else."""
 
 from __future__ import annotations
 

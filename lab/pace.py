@@ -1,4 +1,4 @@
-"""How much slower than a quiet one this machine is: what the tests' deadlines are multiplied by."""
+"""The factor of the tests' deadlines: how much slower this machine is than a quiet one."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def hand_on() -> dict[str, str]:
 
 @contextmanager
 def timed(text: str) -> Iterator[None]:
-    """Say what begins, then how long it took; silent on the way out if it failed."""
+    """Print what starts, then how long it took; nothing at the end if it failed."""
     say(f"{text} ...")
     began = time.monotonic()
     yield

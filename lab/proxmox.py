@@ -90,7 +90,7 @@ def host_data(site: Site) -> dict[str, object]:
 
 
 def token(settings: Settings) -> str:
-    """The API token of this lab, made once and kept among its secrets, where the deploys look."""
+    """The API token of this lab, created once and kept among its secrets, for the deploys."""
     store = SecretStore(settings.directory / "secrets.json", environment={})
     return store.get(
         PROXMOX_TOKEN, lambda: f"phoenix@pve!lab={secrets.token_hex(16)}"
@@ -122,7 +122,7 @@ def _server_settings(settings: Settings, site: Site) -> bytes:
 
 
 def _library() -> bytes:
-    """fakepve and what it needs, without compiled modules, as an importable archive."""
+    """fakepve and its dependencies, without compiled modules, as an importable archive."""
     contents: dict[str, bytes] = {}
     for distribution in _distributions("fakepve"):
         for file in distribution.files or ():
@@ -142,7 +142,7 @@ def _library() -> bytes:
 
 
 def _distributions(name: str) -> list[importlib.metadata.Distribution]:
-    """A package and all that it requires here; the extras of others are left out."""
+    """A package and its installed dependencies; the extras of others are left out."""
     waiting, distributions = [name], {}
     while waiting:
         distribution_name = waiting.pop()
@@ -164,7 +164,7 @@ def _distributions(name: str) -> list[importlib.metadata.Distribution]:
 
 
 def _certificate(settings: Settings) -> tuple[bytes, bytes]:
-    """The API's certificate and key, made once for a lab: the deploys pin its fingerprint."""
+    """The API's certificate and key, created once for a lab: the deploys pin its fingerprint."""
     certificate, key = settings.directory / _CERTIFICATE, settings.directory / _KEY
     if not (certificate.exists() and key.exists()):
         settings.directory.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -88,6 +88,6 @@ def subnet_for(name: str) -> IPv4Network:
 
 
 def cache_directory() -> Path:
-    """Where what is dear to build is kept between labs."""
+    """The directory of build results that all labs share."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "phoenix-lab"

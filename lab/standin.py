@@ -142,7 +142,7 @@ class Service:
         self._streams: dict[str, asyncio.Event] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer requests on one connection until a side has had enough."""
+        """Answer requests on one connection until one side closes it."""
         with suppress(
             ConnectionError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
         ):
@@ -249,7 +249,7 @@ async def echo_websocket(
 
 
 def accept_value(key: str) -> str:
-    """What proves to a client that its nonce was read (RFC 6455, section 4.2.2, step 5.4)."""
+    """The Sec-WebSocket-Accept of a client's key (RFC 6455, section 4.2.2, step 5.4)."""
     digest = hashlib.sha1(f"{key}{WEBSOCKET_GUID}".encode(), usedforsecurity=False).digest()
     return base64.b64encode(digest).decode()
 

@@ -1,4 +1,4 @@
-"""What a lab is made of, for inventories, tests and benchmarks: `.lab/NAME/lab.json`."""
+"""The state of a lab, for inventories, tests and benchmarks: `.lab/NAME/lab.json`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What should be: fact, compare, then yield or noop."""
+"""Operations: read a fact, compare it with the desired state, then yield commands or a noop."""

@@ -1,4 +1,4 @@
-"""Install a pinned program: fetched by the guest, proven by digest, switched by one link."""
+"""Install a pinned program: fetched by the guest, verified by digest, switched by one link."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _state(item: Artifact) -> Question[bool]:
 
 @operation(reads=lambda item: [_state(item)])
 def artifact(item: Artifact) -> Generator[StringCommand, None, None]:
-    """Make `item.program` the pinned version. The old program stays until the new is proven.
+    """Make `item.program` the pinned version. The old program stays until the new one is verified.
 
     A running service keeps its old program; the component's tree names the version in its
     unit, so that a new version leads to a restart.

@@ -36,7 +36,7 @@ _collected: dict[str, backup.Part] = {}
 
 @dataclass(frozen=True)
 class Source:
-    """Where a part is: `path` is a directory or a Docker volume, `members` what of it is taken.
+    """Where a part is: `path` is a directory or a Docker volume, `members` the parts of it to copy.
 
     `unit` is stopped meanwhile; `program` is what wrote the data, with its version.
     """
@@ -74,7 +74,7 @@ def written(
     store: SecretStore | None = None,
     writer: bool = True,
 ) -> Commands:
-    """Write what was collected into one new encrypted file, and verify it.
+    """Write the collected parts into one new encrypted file, and verify it.
 
     Args:
         parts: the parts that must be in it.

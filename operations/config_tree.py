@@ -40,7 +40,7 @@ _RECEIVE = Script(
 
 
 def tree_state(tree: Tree) -> Question[TreeState]:
-    """What is asked to compare a host with `tree`."""
+    """The question whose answer compares a host with `tree`."""
     return question(ConfigTree, base=tree.base, units=tree.all_units, paths=sorted(tree.files))
 
 
@@ -73,7 +73,7 @@ def config_tree(tree: Tree, *, confirm_later: bool = False) -> Commands:
 
 
 def apply(tree: Tree, verb: str) -> StringCommand:
-    """What has the current generation's own script do one of load, confirm and undo."""
+    """The command by which the current generation's own script does load, confirm or undo."""
     return command("sh", f"{tree.base}/current/apply", verb)
 
 

@@ -1,4 +1,4 @@
-"""What an operation says of a change: why in a plan with differences, and again while it runs."""
+"""The reasons that an operation gives for a change, in a plan with differences and in the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def log_lines(lines: Iterable[str]) -> None:
 
 
 def unknown_before_run(reason: str) -> None:
-    """Say what about this operation can only be known while running, for `phoenix plan`."""
+    """Report what only the run can know about this operation, for `phoenix plan`."""
     if connected() and not host.state.is_executing and host.current_op_hash:
         names = host.state.get_op_meta(host.current_op_hash).names
         report("unknown", step=next(iter(names), ""), host=host.name, reason=reason)

@@ -105,7 +105,7 @@ def _operator() -> str:
 
 
 def _is_current(present: HomeState, page: Page) -> bool:
-    """Whether the host's page is whole, made by this project's template, and says what we would."""
+    """Whether the host's page is complete, from this project's template, and up to date."""
     try:
         present_page = Page.model_validate_json(present.data)
     except ValidationError:

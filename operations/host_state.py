@@ -112,7 +112,7 @@ def read_or(query: Question[T], otherwise: T) -> T:
 
 
 def read_of(target: Host, query: Question[T]) -> T:
-    """`read`, of another host: for what one host has to know of another.
+    """`read`, of another host.
 
     Raises:
         FactError: as for `read`.
@@ -134,7 +134,7 @@ def read_of(target: Host, query: Question[T]) -> T:
 
 
 def _learn(target: Host, host_state: _HostState, *lines: str) -> None:
-    """Ask for `lines` and for what is still to be read, unless it is known."""
+    """Ask for `lines`, and for all that is still to be read, unless the answers are known."""
     lines_to_read = dict.fromkeys([*lines, *host_state.waiting.elements()])
     missing = [line for line in lines_to_read if line not in host_state.answers]
     if not missing:
@@ -150,7 +150,7 @@ def _learn(target: Host, host_state: _HostState, *lines: str) -> None:
 
 
 def ask_ahead() -> None:
-    """Ask every host at once for what will be read, while the first operations run elsewhere.
+    """Ask all hosts at once for the facts to come, while the first operations run elsewhere.
 
     A host that cannot be asked here is asked again, and fails, when an operation reads.
     """

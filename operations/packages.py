@@ -27,14 +27,14 @@ def packages(
     ubuntu: Sequence[str | tuple[str, ...]] | None = None,
     new_source: bool = False,
 ) -> Generator[StringCommand, None, None]:
-    """Install what is missing of `names`; a tuple is satisfied by any of its members.
+    """Install the missing packages of `names`; a tuple is satisfied by any of its members.
 
     The first of a tuple's members is the one installed when none is there. Versions are left
     to the distribution and to unattended security updates.
 
     Args:
         ubuntu: what to take instead of `names` where Ubuntu cuts its packages differently.
-        new_source: a source may have been added in this run, so fetch the index anew.
+        new_source: a source may have been added in this run, so fetch the index again.
     """
     missing = _missing(names, ubuntu)
     if not missing:

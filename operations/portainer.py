@@ -1,6 +1,6 @@
-"""Portainer as it should be: its administrator and key, its endpoints, its stacks.
+"""Portainer's desired state: its administrator and key, its endpoints, its stacks.
 
-Thin over `phoenix.portainer_api`: look, compare, do nothing or converge. Everything runs on the
+Thin over `phoenix.portainer_api`: observe, compare, do nothing or converge. Everything runs on the
 control machine; SSH carries the API, so no host needs a client. Give operations a ``name=``.
 """
 
@@ -241,7 +241,7 @@ def _converge(
 
 
 def _look(access: PortainerAccess, read: Callable[[api.PortainerClient], _T]) -> _T | None:
-    """What `read` finds; None while Portainer isn't there yet, as before its own deploy ran.
+    """The result of `read`; None while Portainer is absent, as before its own deploy ran.
 
     In a dry run of a fresh site there's no server, no endpoint and no key: that's a change to
     come, not an error. At execution the command behind it says what is wrong.
@@ -276,7 +276,7 @@ def use_key(client: api.PortainerClient, access: PortainerAccess) -> None:
     """Have `client` send the key that is kept beside the server.
 
     Raises:
-        OperationError: there is none; says how it is made.
+        OperationError: there is none; says how to create it.
     """
     key = _known_key(access)
     if key is None:
@@ -292,7 +292,7 @@ def _known_key(access: PortainerAccess) -> SecretStr | None:
 
 
 def _stored_key(access: PortainerAccess) -> _StoredKey:
-    """What is kept beside the server; read once a run, without printing at any verbosity."""
+    """The key stored beside the server; read once a run, and never printed at any verbosity."""
     carrier = access.carrier()
     if carrier is None:
         return _StoredKey(None, "")

@@ -1,6 +1,6 @@
-"""The hypervisor as it should be: its guests, their power, its firewall.
+"""The hypervisor's desired state: its guests, their power, its firewall.
 
-Thin over `phoenix.proxmox`: look, compare, do nothing or converge. Run these on the hypervisor's
+Thin over `phoenix.proxmox`: observe, compare, do nothing or converge. Run these on the hypervisor's
 host: SSH to it carries the API. Give operations a ``name=``.
 """
 
@@ -68,7 +68,7 @@ def off(reason: str) -> _Commands:
 
 @operation()
 def refused(reason: str) -> _Commands:
-    """Fail this host: what is declared can't be planned.
+    """Fail this host: its declaration can't be planned.
 
     Args:
         reason: what is wrong, where, and the fix.
@@ -187,7 +187,7 @@ def _do(
     work: Callable[[Client], object],
     unchanged: str,
 ) -> _Commands:
-    """Look; do nothing, or `work`. What can't be done fails the host with its reason."""
+    """Observe, then do nothing or `work`. An error fails the host with its reason."""
     try:
         lines = pending(_reader(access))
     except ProxmoxError as error:

@@ -33,7 +33,7 @@ PREVIOUS_DATA = "/var/backups/phoenix/portainer"
 
 
 def ca_step(loaded: backup.Backup, *, replace: bool) -> backup.Step:
-    """What is to be done with the CA on this guest; asks it.
+    """The step for the CA on this guest; reads its state.
 
     Raises:
         BackupError: another CA is there, and `replace` is off.
@@ -49,7 +49,7 @@ def ca_step(loaded: backup.Backup, *, replace: bool) -> backup.Step:
 
 
 def portainer_step(loaded: backup.Backup, *, replace: bool) -> backup.Step:
-    """What is to be done with Portainer's data on this guest; asks it.
+    """The step for Portainer's data on this guest; reads their state.
 
     Raises:
         BackupError: another server's data are there, and `replace` is off.

@@ -35,7 +35,7 @@ def shipped(name: str) -> Script:
 def initialised(
     site: Site, *, organisation: str, years: int, password: SecretStr | None = None
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
-    """Make root and intermediate on this guest, once; never touch what is already there.
+    """Create root and intermediate on this guest, once; never change existing ones.
 
     Args:
         organisation: O of both subjects, and the start of their common names.

@@ -34,7 +34,7 @@ def failed_hosts() -> list[str]:
 
 
 def diagnosis(site: Site) -> Diagnosis:
-    """What the checks of this run say together."""
+    """The diagnosis from all checks of this run."""
     silent = {
         name: "its checks were not run: the run failed there before"
         for name in failed_hosts()

@@ -161,7 +161,7 @@ def duplex(
 
 
 def _readable(reading: list[socket.socket], seconds: float | None) -> list[socket.socket]:
-    """The sockets with something to read; what TLS has decrypted already comes first."""
+    """The sockets with something to read; those with bytes that TLS has decrypted come first."""
     buffered = [sock for sock in reading if isinstance(sock, ssl.SSLSocket) and sock.pending()]
     return list(buffered) or select.select(reading, [], [], seconds)[0]
 

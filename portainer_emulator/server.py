@@ -1,4 +1,4 @@
-"""The server: routes, and what wraps all of them (the lock, authentication)."""
+"""The server: routes, and the lock and authentication around all of them."""
 
 from __future__ import annotations
 

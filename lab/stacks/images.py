@@ -51,7 +51,7 @@ class Published:
 def ensure(
     client: DockerClient, settings: Settings, images: Images, upstream: dict[str, str]
 ) -> Published:
-    """Make and publish what is absent.
+    """Build and publish absent images.
 
     Args:
         upstream: role -> upstream's pinned reference, for the roles that have one.

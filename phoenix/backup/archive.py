@@ -1,4 +1,4 @@
-"""What a backup is before it is encrypted: a tar of parts, and a manifest that vouches for them."""
+"""A backup before it is encrypted: a tar of parts, and a manifest with their digests."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ PARTS = {
     "portainer": "Portainer's data",
     "secrets": "the generated secrets",
 }
-"""Every part that there is, and what it is."""
+"""The parts of a backup, each with its title."""
 _MANIFEST = "manifest.json"
 
 
 class BackupError(SettingError):
-    """A backup that cannot be made, read or used; the message holds no secret."""
+    """A backup cannot be created, read or used; the message holds no secret."""
 
 
 class _Model(BaseModel):
@@ -46,7 +46,7 @@ class PartEntry(_Model):
 
 
 class Manifest(_Model):
-    """What a backup says of itself. `revision` is the project's git commit, empty if unknown."""
+    """The description of a backup. `revision` is the project's git commit, empty if unknown."""
 
     format: Literal[1]
     domain: str
@@ -73,7 +73,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Backup:
-    """A manifest and the parts that it vouches for."""
+    """A manifest and the parts that it describes."""
 
     manifest: Manifest
     parts: Mapping[str, bytes] = field(repr=False)

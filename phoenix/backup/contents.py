@@ -1,4 +1,4 @@
-"""What a backup's parts hold: checked before anything is written to a host.
+"""The contents of a backup's parts, checked before anything is written to a host.
 
 age encrypts and does not sign, so whoever knows a recipient could have written the file: check
 every part.

@@ -34,7 +34,7 @@ def decide(
     sha256: str,
     replace: bool,
 ) -> Step:
-    """What to do with one part.
+    """The step for one part.
 
     No data there: put. The same CA or the same server: its data are newer than the backup's, so
     keep them. With `replace`: replace them, but those of the same part only once.
@@ -56,7 +56,7 @@ def decide(
 
 
 def parse_present_data(lines: list[str]) -> PresentData:
-    """Read what the facts of `facts.backup` print: `there`, `identity WORD`, `restored SHA256`.
+    """Parse the output of the facts of `facts.backup`: `there`, `identity WORD`, `restored SHA256`.
 
     Raises:
         BackupError: a line is not of that form.

@@ -1,4 +1,4 @@
-"""What a compose file says about the containers to expect. Reading only: compose itself deploys."""
+"""The containers to expect from a compose file. Reads only: compose itself deploys."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _replicas(body: Mapping[str, Any]) -> Any:
 
 
 def _image(body: Mapping[str, Any], env: Mapping[str, str]) -> str | None:
-    """The image a deployment would have to pull; None where this can't be told for certain."""
+    """The image a deployment would have to pull; None where that is uncertain."""
     image = body.get("image")
     if not isinstance(image, str) or "build" in body or body.get("pull_policy") == "never":
         return None

@@ -67,7 +67,7 @@ class StackFailedError(errors.PortainerError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `converge` did: one phrase per step; empty when the stack was as desired."""
+    """The steps that `converge` took, a phrase each; empty when the stack was as desired."""
 
     actions: tuple[str, ...]
 
@@ -300,7 +300,7 @@ class _Convergence:
             self.client.restart_container(self.desired.endpoint_id, container)
 
     def _fetch_images(self) -> None:
-        """Pulls what is missing first, so that a wrong reference touches no running container.
+        """Pulls missing images first, so that a wrong reference touches no running container.
 
         Portainer before 2.45 answers a failed update by taking the whole project down (8008).
         """

@@ -1,4 +1,4 @@
-"""What can go wrong between us and Portainer, as types a caller can tell apart."""
+"""The errors of Portainer's API, each a type of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class PortainerError(Exception):
 
 
 class InvalidInputError(PortainerError):
-    """What was asked for can't work; found before any request was made."""
+    """The input can't work; raised before any request is sent."""
 
 
 class UnreachableError(PortainerError):

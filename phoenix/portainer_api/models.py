@@ -1,4 +1,4 @@
-"""What Portainer and the Docker Engine answer, as frozen typed models.
+"""The answers of Portainer and the Docker Engine, as frozen typed models.
 
 Field names follow Python; aliases are Portainer's own. Unknown fields are ignored: servers from
 2.21 to 2.45 differ, and new ones add fields.
@@ -84,7 +84,7 @@ class TlsConfig(_Model):
 
 
 class Agent(_Model):
-    """What the last snapshot learned about the agent."""
+    """The agent, as of the last snapshot."""
 
     version: str = Field(default="", alias="Version")
 

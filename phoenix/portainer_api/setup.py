@@ -21,7 +21,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Access:
-    """What `ensure_access` left: a valid key and what it had to do for it."""
+    """The result of `ensure_access`: a valid key, and the actions that were needed."""
 
     api_key: SecretStr
     actions: tuple[str, ...]
@@ -90,7 +90,7 @@ def ensure_access(
 def ensure_password(
     client: PortainerClient, username: str, current: SecretStr | None, new: SecretStr
 ) -> bool:
-    """Gives the user the password `new`, and proves it by logging in; whether it had another.
+    """Gives the user the password `new`, and checks it by logging in. Returns whether it changed.
 
     Logging in shows which password works, so an interrupted change is finished. A server without an
     administrator is not changed: it gets one with the new password.
@@ -125,7 +125,12 @@ def _logs_in(client: PortainerClient, username: str, password: SecretStr) -> boo
 
 @dataclass(frozen=True)
 class EndpointPlan:
-    """What an endpoint needs: None and no reasons when it is as desired."""
+    """The changes that an endpoint needs.
+
+    Attributes:
+        registered: the endpoint as Portainer has it; None where it is absent.
+        reasons: the changes; empty when it is as desired.
+    """
 
     registered: Endpoint | None
     reasons: tuple[str, ...]

@@ -39,7 +39,7 @@ class DesiredStack:
     public: frozenset[str] = frozenset()
 
     def hidden(self, env: Mapping[str, str]) -> list[str]:
-        """What no text may show of `env`: values, as they are and as the server stores them."""
+        """The values of `env` that no text may show, as they are and as the server stores them."""
         values = [value for name, value in env.items() if name not in self.public]
         return [*values, *(quoted for value in values if (quoted := dotenv.quote(value)) != value)]
 
@@ -101,7 +101,7 @@ def desired_stack(
 
 @dataclass(frozen=True)
 class ObservedStack:
-    """What Portainer and Docker know of the name on the endpoint.
+    """The state of the stack in Portainer and Docker.
 
     Attributes:
         matches: the compose stacks of this name on this endpoint; one, or none.
@@ -254,7 +254,7 @@ def _content_drift(
 
 
 def env_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """What changes between two environments: names only, never a value."""
+    """The changes between two environments: names only, never a value."""
     changes = [f"{name} added" for name in sorted(after.keys() - before.keys())]
     changes += [f"{name} removed" for name in sorted(before.keys() - after.keys())]
     changes += [
@@ -268,7 +268,7 @@ def env_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str
 def _container_drift(
     desired: DesiredStack, containers: tuple[ContainerSummary, ...]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What is wrong with the containers, and the ids of those that only a restart fixes."""
+    """The faults of the containers, and the ids of those that only a restart fixes."""
     reasons: list[str] = []
     restart: list[str] = []
     for service in desired.services:
