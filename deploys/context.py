@@ -22,7 +22,7 @@ from phoenix.components.artifacts import Artifact, pinned
 from phoenix.declaration import group_data
 from phoenix.declaration.inventory import site_of
 from phoenix.declaration.settings import Settings, read, unknown
-from phoenix.secrets.store import SecretStore
+from phoenix.secrets.store import SecretStore, of_inventory
 from phoenix.site.findings import ConfigError, Report, SettingError
 from phoenix.site.model import Host, Site
 
@@ -108,11 +108,13 @@ def machine() -> Machine:
     )
 
 
-@cache
-def _store(path: str) -> SecretStore:
-    return SecretStore(Path(path))
+_stores: dict[tuple[str, str | None], SecretStore] = {}
 
 
 def secrets() -> SecretStore:
     """The site's secrets; none is read until it is asked for."""
-    return _store(host.data.site_secrets)
+    data = host.data.dict()  # type: ignore[no-untyped-call]
+    place = (data["site_secrets"], data.get("site_sops"))
+    if place not in _stores:
+        _stores[place] = of_inventory(data)
+    return _stores[place]

@@ -3,6 +3,7 @@
 from deploys import portainer_trees
 from deploys.access import portainer as access
 from deploys.context import secrets, setting_errors, settings, site, site_host
+from deploys.site_secrets import secret
 from operations import portainer, secret_rotation
 from operations.config_tree import config_tree
 from operations.images import images
@@ -20,7 +21,7 @@ if site_host() == server:
         if unfinished := secrets().is_changing(ADMIN_PASSWORD):
             secrets().propose(ADMIN_PASSWORD)
         tree = portainer_trees.server()
-        password = secrets().get(ADMIN_PASSWORD)
+        password = secret(ADMIN_PASSWORD)
     packages(name="Portainer: packages", names=["jq", "curl"])
     images(
         name="Portainer: image",
@@ -35,12 +36,14 @@ if site_host() == server:
     portainer.admin(name="Portainer: administrator and API key", access=access(), password=password)
 
 if site_host() in site().agents:
+    with setting_errors():
+        agent_tree = portainer_trees.agent()
     images(
         name="Portainer agent: image",
         references=[settings().portainer_agent_image],
         archives=settings().image_archives,
     )
-    config_tree(name="Portainer agent", tree=portainer_trees.agent())
+    config_tree(name="Portainer agent", tree=agent_tree)
 
 if site_host() == server or site_host() in site().agents:
     # Made by the agent's host when both are ready: an operation waits for all that take part.

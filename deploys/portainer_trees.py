@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from deploys.context import secrets, settings, site, site_host
+from deploys.context import settings, site, site_host
+from deploys.site_secrets import secret
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.portainer.compose_files import (
+    AGENT_ENVIRONMENT,
     AGENT_UNIT,
     DIRECTORY,
+    PASSWORD_FILE,
     SERVER_UNIT,
     agent_compose,
     server_compose,
@@ -29,7 +32,7 @@ CHECK = fill(
 
 def shared_secret() -> TreeFile:
     """The secret of server and agent: without it the first caller owns the agent."""
-    value = secrets().get(AGENT_SECRET).get_secret_value()
+    value = secret(AGENT_SECRET).get_secret_value()
     return TreeFile(f"AGENT_SECRET={value}\n", mode="0600", secret=True)
 
 
@@ -39,7 +42,7 @@ def server() -> Tree:
     Raises:
         SecretError: Portainer would not take the administrator's password.
     """
-    password = secrets().get(ADMIN_PASSWORD).get_secret_value()
+    password = secret(ADMIN_PASSWORD).get_secret_value()
     check_portainer_password(password)
     image = settings().portainer_image
     where, port = guest_with(site(), "portainer"), control_plane.portainer_port(site())
@@ -47,8 +50,8 @@ def server() -> Tree:
         component="portainer",
         files={
             f"{DIRECTORY}/compose.yml": TreeFile(server_compose(image, port)),
-            f"{DIRECTORY}/agent.env": shared_secret(),
-            f"{DIRECTORY}/admin_password": TreeFile(password, mode="0600", secret=True),
+            AGENT_ENVIRONMENT: shared_secret(),
+            PASSWORD_FILE: TreeFile(password, mode="0600", secret=True),
             f"/etc/systemd/system/{SERVER_UNIT}": TreeFile(
                 render(
                     "components/portainer/compose.service.j2",
@@ -97,7 +100,7 @@ def agent() -> Tree:
         component="portainer-agent",
         files={
             f"{DIRECTORY}/compose.yml": TreeFile(agent_compose(image, service)),
-            f"{DIRECTORY}/agent.env": shared_secret(),
+            AGENT_ENVIRONMENT: shared_secret(),
             f"/etc/systemd/system/{AGENT_UNIT}": TreeFile(
                 render(
                     "components/portainer/compose.service.j2",

@@ -3,7 +3,8 @@
 from pyinfra import host
 
 from deploys.access import portainer as access
-from deploys.context import secrets, setting_errors, settings, site, site_host
+from deploys.context import setting_errors, settings, site, site_host
+from deploys.site_secrets import secret
 from operations import portainer
 from operations.config_tree import config_tree
 from operations.images import images
@@ -13,7 +14,7 @@ from phoenix.components.config_tree.tree import Tree
 if site_host() in site().agents:
     with setting_errors():
         stacks = [
-            deployment.prepare(stack, settings().stack_variables.get(stack.name, {}), secrets().get)
+            deployment.prepare(stack, settings().stack_variables.get(stack.name, {}), secret)
             for stack in site_host().docker_stacks
             if stack.project in host.data.get("stacks_only", [stack.project])
         ]

@@ -3,7 +3,8 @@
 from pyinfra import host
 
 from deploys import acme
-from deploys.context import pinned_program, secrets, setting_errors, settings, site, site_host
+from deploys.context import pinned_program, setting_errors, settings, site, site_host
+from deploys.site_secrets import secret
 from operations.artifact import artifact
 from operations.certificates import acme_certificate
 from operations.config_tree import config_tree
@@ -25,7 +26,7 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
         program = pinned_program("traefik")
         routes, marker = traefik.dynamic_config(site())
         static = traefik.static_config(site(), metrics=settings().traefik_metrics)
-        password = secrets().get(DASHBOARD_PASSWORD)
+        password = secret(DASHBOARD_PASSWORD)
     login = htpasswd(settings().traefik_dashboard_user, password)
 
     packages(name="Traefik: packages", names=["curl", "iproute2", "lego", "openssl"])

@@ -18,6 +18,7 @@ _groups = _inventory.of_directory(
         "ssh_user": "root",
         "ssh_strict_host_key_checking": "yes",
         "site_secrets": str(Path("~/.config/phoenix/secrets.json").expanduser()),
+        "site_sops": str(_here.parent / "secrets.sops.json"),
     },
 )
 

@@ -207,6 +207,39 @@ def stack(
     yield locally(lambda: _converge(access, desired, seconds))
 
 
+def stack_variables(
+    access: PortainerAccess, stacks: Mapping[str, str]
+) -> dict[str, frozenset[str] | None]:
+    """The names of the variables that Portainer keeps for deployed stacks; no value leaves it.
+
+    Args:
+        access: how to reach the API; the kept key logs in.
+        stacks: the environment that each stack, by its name, belongs to.
+
+    Returns:
+        For each stack its variables' names, none where it has no such stack; None for all where
+        Portainer cannot be asked, as before its own deploy ran.
+    """
+    try:
+        with connected(access) as client:
+            use_key(client, access)
+            endpoints = {endpoint.name: endpoint.id for endpoint in client.endpoints()}
+            return {
+                name: _variables(client, name, endpoints.get(environment))
+                for name, environment in stacks.items()
+            }
+    except OperationError:
+        return dict.fromkeys(stacks)
+
+
+def _variables(client: api.PortainerClient, name: str, endpoint: int | None) -> frozenset[str]:
+    if endpoint is None:
+        return frozenset()
+    normal = api.normalise_name(name)
+    found = api.observe(client, normal, endpoint).matches
+    return frozenset(variable for stack in found for variable in stack.env_mapping)
+
+
 # -- at execution, on the control machine ---------------------------------------------------------
 
 

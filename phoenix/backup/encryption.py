@@ -14,9 +14,11 @@ from pathlib import Path
 import pyrage  # type: ignore[import-untyped]
 from pydantic import SecretStr
 from pyrage import passphrase as by_passphrase
-from pyrage import ssh, x25519
+from pyrage import x25519
 
 from phoenix.backup.archive import BackupError
+from phoenix.secrets import age
+from phoenix.secrets.errors import SecretError
 
 RECIPIENT_FIX = (
     "make a key with `age-keygen -o KEY` (or take an SSH key of type ed25519) and put its public "
@@ -24,7 +26,6 @@ RECIPIENT_FIX = (
     "backup_passphrase (PHOENIX_SECRET_BACKUP_PASSPHRASE)"
 )
 """How an operator gets a key to encrypt to."""
-_PRIVATE = re.compile(r"AGE-SECRET-KEY-|-----BEGIN", re.IGNORECASE)
 _HEADER = b"age-encryption.org/v1\n"
 
 Decrypt = Callable[[bytes], bytes]
@@ -87,48 +88,21 @@ def decryptor(identity: Path | None, passphrase: SecretStr | None) -> Decrypt:
     return lambda data: _decrypt_by_passphrase(data, word)
 
 
-def _recipient(text: str, position: int) -> x25519.Recipient | ssh.Recipient:
-    words = text.strip()
-    if _PRIVATE.search(words):
-        raise BackupError(
-            f"setting backup_recipients, entry {position}, is a private key: take it out, and give "
-            "the public half (`age-keygen -y KEY`, or the .pub file)"
-        )
+def _recipient(text: str, position: int) -> age.Recipient:
     try:
-        if words.startswith("ssh-"):
-            return ssh.Recipient.from_str(words)
-        return x25519.Recipient.from_str(words)
-    except pyrage.RecipientError as error:
-        raise BackupError(
-            f"setting backup_recipients, entry {position}: {words[:40]!r} is neither an age "
-            f"recipient (age1...) nor an SSH public key of type ed25519 or rsa ({error})"
-        ) from None
+        return age.recipient(text, f"setting backup_recipients, entry {position}")
+    except SecretError as error:
+        raise BackupError(str(error)) from None
 
 
-def _identities(path: Path) -> list[x25519.Identity | ssh.Identity]:
+def _identities(path: Path) -> list[age.Identity]:
     try:
-        if path.stat().st_mode & 0o077:
-            raise BackupError(f"restore_identity: {path} is readable by others: chmod 600 {path}")
-        data = path.read_bytes()
-    except OSError as error:
-        raise BackupError(f"restore_identity: {error}") from None
-    no_identity = BackupError(
-        f"restore_identity: {path} holds no identity: it must be a file of age-keygen "
-        "(AGE-SECRET-KEY-1...) or an SSH private key that has no passphrase"
-    )
-    try:
-        if data.lstrip().startswith(b"-----BEGIN"):
-            return [ssh.Identity.from_buffer(data)]
-        lines = [line.strip() for line in data.decode().splitlines()]
-        identities = [x25519.Identity.from_str(line) for line in lines if line and line[0] != "#"]
-    except (pyrage.IdentityError, UnicodeDecodeError):
-        raise no_identity from None
-    if not identities:
-        raise no_identity
-    return list(identities)
+        return age.identities(path, "restore_identity")
+    except SecretError as error:
+        raise BackupError(str(error)) from None
 
 
-def _decrypt(encrypted: bytes, identities: Sequence[x25519.Identity | ssh.Identity]) -> bytes:
+def _decrypt(encrypted: bytes, identities: Sequence[age.Identity]) -> bytes:
     if _with_passphrase(encrypted):
         raise BackupError(
             "the backup was made with a passphrase: give it as the secret backup_passphrase "

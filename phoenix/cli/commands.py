@@ -76,7 +76,9 @@ VERBS: dict[str, Verb] = {
     ),
     "certs": Verb("certs", "app", "Certificates: list them, renew one now, replace the CA's keys."),
     "secrets": Verb(
-        "secrets", "app", "Secrets: their names and origins, never their values; new ones."
+        "secrets",
+        "app",
+        "Secrets: their names and origins, never their values; handed to others; new ones.",
     ),
     "lab": Verb("lab", "app", "The container lab: the same site without a Proxmox host."),
 }

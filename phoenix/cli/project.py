@@ -48,9 +48,9 @@ class Project:
     @cached_property
     def secrets(self) -> SecretStore:
         """The site's secrets."""
-        from phoenix.secrets.store import SecretStore
+        from phoenix.secrets.store import of_inventory
 
-        return SecretStore(Path(self.data["site_secrets"]))
+        return of_inventory(self.data)
 
     @property
     def name(self) -> str:
@@ -127,7 +127,7 @@ class Project:
 
     def known_secrets(self) -> list[SecretStr]:
         """Every secret that is known here without asking anybody: to be kept out of logs."""
-        from phoenix.secrets.store import SecretError
+        from phoenix.secrets.errors import SecretError
 
         try:
             return self.secrets.values()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from phoenix.cli import options
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 app = typer.Typer(
-    no_args_is_help=True, help="Secrets: their names and origins, never their values; new ones."
+    no_args_is_help=True,
+    help="Secrets: their names and origins, never their values; handed to others; new ones.",
 )
 
 
@@ -38,24 +37,68 @@ def init(
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Make every secret that Phoenix generates and nobody has given; they are kept mode 0600.
+    """Keep the site's secrets in a SOPS file that a team shares through git.
+
+    Makes what is missing: an age key of yours (~/.config/sops/age/keys.txt), .sops.yaml, and the
+    encrypted file with the secrets that this machine has. Values that nobody has yet are made by
+    the first sync. It needs the program sops.
 
     Examples:
       phoenix secrets init
     """
     from phoenix.cli import output, project
-    from phoenix.cli.reports import secrets as reports
-    from phoenix.secrets import catalog
+    from phoenix.cli.reports import secret_files as reports
 
-    site = project.load(inventory)
-    generated = catalog.initialise(site.site, site.secrets)
-    listing = reports.listing(site, generated)
+    report = reports.start(project.load(inventory))
+    output.emit(as_json, report, lambda console: reports.print_started(console, report))
 
-    def print_names(console: Console) -> None:
-        reports.print_listing(console, listing)
-        console.print(f"generated: {', '.join(generated) or 'none, all were there'}")
 
-    output.emit(as_json, listing, print_names)
+@app.command()
+def export(
+    to: Annotated[list[str], typer.Option("--to", help="Public age key of who may read it.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("phoenix-secrets.age"),
+    inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Write every secret that this machine knows into a file for another operator.
+
+    It is encrypted by age to the keys given. The other operator's key is shown by `phoenix secrets
+    init` or `age-keygen -y`.
+
+    Examples:
+      phoenix secrets export --to age1...
+    """
+    from phoenix.cli import output, project
+    from phoenix.cli.reports import secret_files as reports
+
+    report = reports.export(project.load(inventory), to, out)
+    output.emit(as_json, report, lambda console: reports.print_handed(console, report))
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A file of `phoenix secrets export`.")],
+    identity: Annotated[
+        Path | None, typer.Option(help="Your age key. Default: where SOPS looks for it.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Also take values that differ from those here.")
+    ] = False,
+    inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Take over the secrets that another operator exported for you.
+
+    They are kept in the site's SOPS file where there is one, else in this machine's store.
+
+    Examples:
+      phoenix secrets import phoenix-secrets.age
+    """
+    from phoenix.cli import output, project
+    from phoenix.cli.reports import secret_files as reports
+
+    report = reports.import_(project.load(inventory), file, identity, replace=replace)
+    output.emit(as_json, report, lambda console: reports.print_handed(console, report))
 
 
 @app.command()

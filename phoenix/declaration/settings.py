@@ -426,6 +426,11 @@ class SiteData(_Strict):
         default=None, description="Network that the whole site is moved into (the lab)."
     )
     site_secrets: StrictStr = Field(description="File where generated secrets are kept.")
+    site_sops: StrictStr | None = Field(
+        default=None,
+        description="SOPS file with the site's secrets, used where it is there: a team shares it "
+        "through git. PHOENIX_SOPS_FILE names another one.",
+    )
 
 
 class RunArguments(_Strict):

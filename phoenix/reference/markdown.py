@@ -71,7 +71,8 @@ found by `phoenix validate` and told by each run.
 _ABOUT_SECRETS = """\
 A secret NAME is taken from the first of these that has it: `PHOENIX_SECRET_NAME` in the
 environment, the file that `PHOENIX_SECRET_NAME_FILE` names, the SOPS file that `PHOENIX_SOPS_FILE`
-names, the inventory's `site_secrets`.
+or the inventory's `site_sops` names, the inventory's `site_secrets`. "Generated": by the first
+sync, and only where the site does not hold it yet.
 """
 _ABOUT_SITE_DATA = """\
 Where the deploys find the site; an inventory of your own has them as `inventories/phoenix.py` does.

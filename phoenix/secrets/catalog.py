@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from phoenix.declaration.stacks import value_fault
+from phoenix.secrets.errors import SecretError
 from phoenix.secrets.rules import SHORTEST_PORTAINER_PASSWORD, check_portainer_password
-from phoenix.secrets.store import Origin, SecretError, SecretStore
+from phoenix.secrets.store import KEPT, Origin, SecretStore
 from phoenix.site.model import Site
 from phoenix.site.secret_names import (
     ADMIN_PASSWORD,
@@ -143,16 +144,6 @@ def listing(site: Site, store: SecretStore) -> tuple[SecretStatus, ...]:
     )
 
 
-def initialise(site: Site, store: SecretStore) -> tuple[str, ...]:
-    """Make what Phoenix generates and nobody has given; the names of those that were made."""
-    generated = [
-        s.use.name for s in listing(site, store) if s.use.generated and s.origin == "absent"
-    ]
-    for name in generated:
-        store.get(name)
-    return tuple(generated)
-
-
 def rotatable(names: Sequence[str], site: Site, store: SecretStore) -> tuple[SecretUse, ...]:
     """The secrets that `names` names, if Phoenix can change each of them.
 
@@ -169,7 +160,7 @@ def rotatable(names: Sequence[str], site: Site, store: SecretStore) -> tuple[Sec
         if use.by_hand:
             raise SecretError(f"{name} cannot be changed by Phoenix: {use.by_hand}")
         origin = store.origin(name)
-        if origin not in ("store", "absent"):
+        if origin not in KEPT:
             raise SecretError(
                 f"{name} comes from {_PLACE[origin]}, where Phoenix cannot put a new one: change "
                 f"it there{_AFTER.get(name, '')}, and run {' and '.join(use.deploys)}"
@@ -180,7 +171,6 @@ def rotatable(names: Sequence[str], site: Site, store: SecretStore) -> tuple[Sec
 _PLACE = {
     "environment": "the environment",
     "file": "a file that the environment names",
-    "sops": "the SOPS file",
 }
 _AFTER = {
     ADMIN_PASSWORD: " and in Portainer (My account, Change user password)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phoenix.secrets.store import SecretError
+from phoenix.secrets.errors import SecretError
 
 SHORTEST_PORTAINER_PASSWORD = 12
 """In bytes: Portainer's own rule for the administrator (InternalAuthSettings)."""

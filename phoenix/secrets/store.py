@@ -11,31 +11,31 @@ import hashlib
 import json
 import os
 import secrets
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import bcrypt
 from pydantic import SecretStr
 
-from phoenix.site.findings import SettingError
+from phoenix.secrets import sops
+from phoenix.secrets.errors import SecretError, flat_strings
 from phoenix.site.secret_names import is_secret_name
 
 Origin = Literal["environment", "file", "sops", "store", "absent"]
 """Where a secret comes from; "absent": nowhere yet."""
+DEFAULT = "~/.config/phoenix/secrets.json"
+"""The store of an inventory that names none."""
+KEPT = ("store", "sops", "absent")
+"""Origins of secrets that Phoenix can change: a new value is written where the old one was."""
 _NEXT = ".next"  # no name has a dot, so none is taken for a candidate
 
 
 _Version = tuple[int, int, int]
 """A file's inode, time of change in ns, and size: another one holds other content."""
-
-
-class SecretError(SettingError):
-    """A secret that is missing or cannot be read; the message never holds a secret."""
 
 
 def _generate() -> str:
@@ -47,18 +47,28 @@ class SecretStore:
     """The secrets of one site.
 
     Looked up in this order: PHOENIX_SECRET_NAME in the environment; the file that
-    PHOENIX_SECRET_NAME_FILE names; the SOPS file that PHOENIX_SOPS_FILE names (decrypted by the
-    `sops` program into memory only); the store at `path`, to which what is generated is added.
+    PHOENIX_SECRET_NAME_FILE names; the SOPS file (decrypted into memory only); the store at
+    `path`. What is generated or imported is added to the SOPS file where there is one, else to the
+    store.
+
+    Attributes:
+        path: the store, one machine's own file.
+        team_file: the SOPS file of the site, used where it is there; PHOENIX_SOPS_FILE names
+            another one.
     """
 
     path: Path
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
-    _sops: dict[str, str] | None = field(default=None, repr=False)
+    team_file: Path | None = None
+    _sops: tuple[Path, _Version | None, dict[str, str]] | None = field(default=None, repr=False)
     _proposed: dict[str, SecretStr] = field(default_factory=dict, repr=False)
+    _made: dict[str, SecretStr] = field(default_factory=dict, repr=False)
     _read: tuple[_Version, dict[str, str]] | None = field(default=None, repr=False)
 
     def get(self, name: str, generate: Callable[[], str] = _generate) -> SecretStr:
-        """The secret `name`; generated and kept (file mode 0600) if there is none yet.
+        """The secret `name`; generated if there is none, the same for all of this process.
+
+        Nothing is kept before `keep`, so that a plan that is not run leaves nothing.
 
         Raises:
             SecretError: the given source cannot be read, or the name is not a plain word.
@@ -66,10 +76,28 @@ class SecretStore:
         value = self.find(name)
         if value is not None:
             return value
-        stored = self._stored()
-        stored[name] = generate()
-        self._write(stored)
-        return SecretStr(stored[name])
+        if name not in self._made:
+            self._made[name] = SecretStr(generate())
+        return self._made[name]
+
+    def keep(self, name: str) -> bool:
+        """Keep what `get` has generated, before it is known elsewhere.
+
+        Returns:
+            Whether it was kept just now; False where it was kept or given before.
+
+        Raises:
+            SecretError: meanwhile another process has kept another value.
+        """
+        made = self._made.pop(name, None)
+        if made is None:
+            return False
+        if self.origin(name) != "absent":
+            raise SecretError(
+                f"secret {name} was made elsewhere while this run was prepared: run it again"
+            )
+        self._put({name: made.get_secret_value()})
+        return True
 
     def find(self, name: str) -> SecretStr | None:
         """The secret `name` if one was given or made before, else None."""
@@ -108,7 +136,7 @@ class SecretStore:
 
     def is_changing(self, name: str) -> bool:
         """Whether a change of `name` is unfinished; a secret that is given elsewhere has none."""
-        return name + _NEXT in self._stored() and self.origin(name) in ("store", "absent")
+        return name + _NEXT in self._stored() and self.origin(name) in KEPT
 
     def present(self, name: str) -> SecretStr | None:
         """The value before the change that is proposed."""
@@ -123,39 +151,80 @@ class SecretStore:
 
         For a service that was put back to an earlier state, and knows the former value again.
         """
-        stored = self._stored()
-        present = stored.get(name + _NEXT) or stored[name]
-        self._write({**stored, name: former, name + _NEXT: present})
+        candidate = self._stored().get(name + _NEXT)
+        if candidate is None:
+            value = self.present(name)
+            assert value is not None  # noqa: S101  # the caller compared it with the former one
+            candidate = value.get_secret_value()
+        self._write({**self._stored(), name + _NEXT: candidate})
+        self._put({name: former})
 
     def finish(self, name: str) -> None:
         """The proposed value is the secret from now on."""
+        self._put({name: self._proposed[name].get_secret_value()})
         stored = self._stored()
-        stored.pop(name + _NEXT, None)
-        stored[name] = self._proposed[name].get_secret_value()
-        self._write(stored)
+        if stored.pop(name + _NEXT, None) is not None:
+            self._write(stored)
+
+    # -- where secrets are kept -----------------------------------------------------------------
+
+    @property
+    def sops_file(self) -> Path | None:
+        """The SOPS file in use."""
+        if given := self.environment.get("PHOENIX_SOPS_FILE"):
+            return Path(given)
+        return self.team_file if self.team_file is not None and self.team_file.exists() else None
+
+    @property
+    def place(self) -> Path:
+        """The file to which secrets are added."""
+        return self.sops_file or self.path
+
+    def _put(self, values: Mapping[str, str]) -> None:
+        """Keep `values`: in the store those that it has, the others in `place`."""
+        file, stored = self.sops_file, self._stored()
+        shared = self._from_sops() if file is not None else {}
+        local = {
+            name: value
+            for name, value in values.items()
+            if file is None or (name in stored and name not in shared)
+        }
+        others = {name: value for name, value in values.items() if name not in local}
+        if file is not None and others:
+            sops.rewrite(file, shared | others)
+        if local:
+            self._write(stored | local)
 
     # -- the store as a whole -------------------------------------------------------------------
 
+    def of_this_machine(self) -> dict[str, str]:
+        """What the store holds, candidates of changes included."""
+        return self._stored()
+
+    def kept(self) -> dict[str, str]:
+        """What the store and the SOPS file hold, candidates of changes included."""
+        return self._stored() | self._from_sops()
+
     def dump(self) -> bytes | None:
-        """The store's content as JSON, None where there is no store."""
-        stored = self._stored()
-        return json.dumps(stored, indent=2, sort_keys=True).encode() if stored else None
+        """What is kept as JSON, None where nothing is."""
+        kept = self.kept()
+        return json.dumps(kept, indent=2, sort_keys=True).encode() if kept else None
 
     def differences(self, values: Mapping[str, str]) -> tuple[list[str], list[str]]:
-        """Names of `values` that the store lacks, and those that it has with another value."""
-        stored = self._stored()
-        added = sorted(name for name in values if name not in stored)
-        other = sorted(name for name in values if stored.get(name, values[name]) != values[name])
+        """Names of `values` that are not kept here, and those that are with another value."""
+        kept = self.kept()
+        added = sorted(name for name in values if name not in kept)
+        other = sorted(name for name in values if kept.get(name, values[name]) != values[name])
         return added, other
 
     def merge(self, values: Mapping[str, str]) -> Path | None:
         """Take `values` over; a store that has others is first kept beside it, under this path."""
         stored = self._stored()
         aside = None
-        if self.differences(values)[1]:
+        if any(stored.get(name, value) != value for name, value in values.items()):
             aside = self.path.with_name(f"{self.path.name}.before-{time.strftime('%Y%m%dT%H%M%S')}")
             self._write(stored, aside)
-        self._write({**stored, **values})
+        self._put(values)
         return aside
 
     def values(self) -> list[SecretStr]:
@@ -171,10 +240,14 @@ class SecretStore:
         return [SecretStr(value) for value in values if value]
 
     def _from_sops(self) -> dict[str, str]:
-        if self._sops is None:
-            file = self.environment.get("PHOENIX_SOPS_FILE")
-            self._sops = _decrypt(file) if file else {}
-        return self._sops
+        """What the SOPS file holds; decrypted again only when it is another one than before."""
+        file = self.sops_file
+        if file is None:
+            return {}
+        version = _version(file.stat()) if file.exists() else None
+        if self._sops is None or self._sops[:2] != (file, version):
+            self._sops = (file, version, sops.decrypt(file))
+        return dict(self._sops[2])
 
     def _stored(self) -> dict[str, str]:
         """The store's content; read again only when the file is another one than before."""
@@ -182,9 +255,9 @@ class SecretStore:
             state = self.path.stat()
             if state.st_mode & 0o077:
                 raise SecretError(f"{self.path} is readable by others: chmod 600 {self.path}")
-            version = (state.st_ino, state.st_mtime_ns, state.st_size)
+            version = _version(state)
             if self._read is None or self._read[0] != version:
-                self._read = (version, _strings(self.path.read_text(), str(self.path)))
+                self._read = (version, flat_strings(self.path.read_text(), str(self.path)))
         except FileNotFoundError:
             return {}
         return dict(self._read[1])
@@ -200,6 +273,10 @@ class SecretStore:
         Path(temporary).replace(path)
 
 
+def _version(state: os.stat_result) -> _Version:
+    return state.st_ino, state.st_mtime_ns, state.st_size
+
+
 def _content(variable: str, file: str) -> str:
     try:
         return Path(file).read_text().rstrip("\n")
@@ -207,29 +284,15 @@ def _content(variable: str, file: str) -> str:
         raise SecretError(f"{variable}: {error}") from error
 
 
-def _decrypt(file: str) -> dict[str, str]:
-    try:
-        process = subprocess.run(
-            ["sops", "--decrypt", "--output-type", "json", file],
-            capture_output=True, text=True, check=True, timeout=60,
-        )  # fmt: skip
-    except FileNotFoundError as error:
-        raise SecretError("PHOENIX_SOPS_FILE is set, but sops is not installed here") from error
-    except subprocess.SubprocessError as error:
-        reason = getattr(error, "stderr", None) or "timed out"
-        raise SecretError(f"sops cannot decrypt {file}: {reason}") from error
-    return _strings(process.stdout, file)
+def of_inventory(data: Mapping[str, Any]) -> SecretStore:
+    """The secrets of the site whose hosts have this data.
 
-
-def _strings(text: str, source: str) -> dict[str, str]:
-    try:
-        data = json.loads(text)
-    except ValueError:
-        data = None
-    if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()):
-        # The parser's own message would quote the text, secrets and all.
-        raise SecretError(f"{source} must hold one flat object of strings") from None
-    return data
+    Args:
+        data: what the inventory gives each host: `site_secrets`, and `site_sops` where it has one.
+    """
+    team_file = data.get("site_sops")
+    path = Path(data.get("site_secrets") or DEFAULT).expanduser()
+    return SecretStore(path, team_file=Path(team_file).expanduser() if team_file else None)
 
 
 def htpasswd(user: str, password: SecretStr) -> str:

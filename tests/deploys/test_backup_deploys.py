@@ -203,7 +203,10 @@ def test_a_change_goes_where_the_secret_is_known(
     assert not any(key.startswith(name) for key in kept), "a plan that is not run keeps nothing"
 
 
-def test_both_sides_of_the_agent_secret_restart_in_one_operation(tmp_path: Path) -> None:
+def test_both_sides_of_the_agent_secret_restart_in_one_operation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD", PLANTED)
     result = run(
         "secrets_rotate", tmp_path / "secrets.json", execute=False,
         secrets_rotate="portainer_agent_secret",

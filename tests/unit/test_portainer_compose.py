@@ -13,8 +13,8 @@ from phoenix.components.portainer.compose_files import (
     server_compose,
 )
 from phoenix.derived.control_plane import agent
+from phoenix.secrets.errors import SecretError
 from phoenix.secrets.rules import check_portainer_password
-from phoenix.secrets.store import SecretError
 from tests.unit.site_builder import minimal
 
 

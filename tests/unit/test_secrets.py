@@ -9,7 +9,8 @@ import bcrypt
 import pytest
 from pydantic import SecretStr
 
-from phoenix.secrets.store import SecretError, SecretStore, htpasswd
+from phoenix.secrets.errors import SecretError
+from phoenix.secrets.store import SecretStore, htpasswd
 
 PLANTED = "planted-5ecret"
 
@@ -18,11 +19,18 @@ def store(tmp_path: Path, **environment: str) -> SecretStore:
     return SecretStore(tmp_path / "deep/secrets.json", environment)
 
 
+def made(secret_store: SecretStore, name: str, value: str | None = None) -> str:
+    """A secret that is generated, and kept as a run does it."""
+    generated = secret_store.get(name, lambda: value) if value else secret_store.get(name)
+    secret_store.keep(name)
+    return generated.get_secret_value()
+
+
 def test_generated_once_and_kept_for_the_owner_alone(tmp_path: Path) -> None:
-    first = store(tmp_path).get("one").get_secret_value()
+    first = made(store(tmp_path), "one")
     assert len(first) >= 32, first
     assert store(tmp_path).get("one").get_secret_value() == first
-    assert store(tmp_path).get("two").get_secret_value() != first
+    assert made(store(tmp_path), "two") != first
     path = tmp_path / "deep/secrets.json"
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
@@ -31,7 +39,7 @@ def test_generated_once_and_kept_for_the_owner_alone(tmp_path: Path) -> None:
 
 def test_order_of_the_sources(tmp_path: Path, sops: Callable[[str], Path]) -> None:
     secret_store = store(tmp_path)
-    assert secret_store.get("name", lambda: "from store").get_secret_value() == "from store"
+    assert made(secret_store, "name", "from store") == "from store"
     file = tmp_path / "file"
     file.write_text("from file\n")
     environment = {"PHOENIX_SOPS_FILE": str(sops(json.dumps({"name": "from sops"})))}
@@ -53,7 +61,7 @@ def test_the_store_is_read_once_and_again_when_it_is_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret_store = store(tmp_path)
-    secret_store.get("first")
+    made(secret_store, "first")
     reads: list[Path] = []
     original = Path.read_text
 
@@ -66,10 +74,32 @@ def test_the_store_is_read_once_and_again_when_it_is_another(
         secret_store.find("first")
         secret_store.values()
     assert len(reads) == 1
-    second = store(tmp_path).get("second")  # another process adds one
+    second = SecretStr(made(store(tmp_path), "second"))  # another process adds one
     assert secret_store.find("second") == second
-    secret_store.get("third")
+    made(secret_store, "third")
     assert secret_store.find("second") == second, "what others added is kept"
+
+
+def test_what_is_generated_is_kept_only_when_asked(tmp_path: Path) -> None:
+    secret_store = store(tmp_path)
+    value = secret_store.get("one")
+    assert secret_store.get("one") == value, "each host is told the same"
+    assert secret_store.find("one") is None
+    assert list(tmp_path.iterdir()) == [], "a plan leaves nothing"
+    assert value.get_secret_value() not in repr(secret_store)
+    assert secret_store.keep("one") is True
+    assert secret_store.keep("one") is False
+    assert secret_store.find("one") == value
+    assert store(tmp_path).find("one") == value
+
+
+def test_value_that_another_process_kept_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    slow = store(tmp_path)
+    slow.get("one")
+    first = made(store(tmp_path), "one")
+    with pytest.raises(SecretError, match="one was made elsewhere"):
+        slow.keep("one")
+    assert stored(tmp_path) == {"one": first}
 
 
 def test_find_makes_nothing(tmp_path: Path) -> None:
@@ -121,7 +151,7 @@ def test_unreadable_sources_are_named_without_their_content(
 
 
 def test_store_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    store(tmp_path).get("name")
+    made(store(tmp_path), "name")
     (tmp_path / "deep/secrets.json").chmod(0o640)
     message = _refusal(tmp_path)
     assert f"chmod 600 {tmp_path / 'deep/secrets.json'}" in message, message
@@ -164,7 +194,7 @@ def stored(tmp_path: Path) -> dict[str, str]:
 def test_a_proposed_value_counts_in_this_process_and_is_kept_only_when_begun(
     tmp_path: Path,
 ) -> None:
-    old = store(tmp_path).get("one").get_secret_value()
+    old = made(store(tmp_path), "one")
     changing = store(tmp_path)
     new = changing.propose("one").get_secret_value()
     assert new != old
@@ -197,7 +227,7 @@ def test_candidates_are_no_secrets_of_their_own(tmp_path: Path) -> None:
 
 
 def test_origins(tmp_path: Path, sops: Callable[[str], Path]) -> None:
-    store(tmp_path).get("stored")
+    made(store(tmp_path), "stored")
     (tmp_path / "file").write_text("x")
     secret_store = store(
         tmp_path,

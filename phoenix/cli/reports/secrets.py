@@ -9,7 +9,7 @@ from phoenix.cli import project, tables
 from phoenix.secrets import catalog
 from phoenix.secrets.store import Origin
 
-_ORIGINS = {"store": "generated, kept", "absent": "not there yet"}
+_ORIGINS = {"store": "generated, kept", "absent": "not there yet", "sops": "SOPS"}
 
 
 class SecretRow(BaseModel):
@@ -27,15 +27,14 @@ class Listing(BaseModel):
     site: str
     store: str
     secrets: list[SecretRow]
-    generated: list[str] = []
 
 
-def listing(site: project.Project, generated: tuple[str, ...] = ()) -> Listing:
-    """Every secret of a site; `generated` are the names of those that were generated just now."""
+def listing(site: project.Project) -> Listing:
+    """Every secret of a site."""
     statuses = catalog.listing(site.site, site.secrets)
     return Listing(
         site=site.name,
-        store=str(site.secrets.path),
+        store=str(site.secrets.place),
         secrets=[
             SecretRow(
                 name=secret.use.name,
@@ -45,7 +44,6 @@ def listing(site: project.Project, generated: tuple[str, ...] = ()) -> Listing:
             )
             for secret in statuses
         ],
-        generated=list(generated),
     )
 
 

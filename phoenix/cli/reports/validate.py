@@ -14,7 +14,7 @@ from phoenix.cli import exits, output
 from phoenix.cli.offline import Declared
 from phoenix.declaration import inventory as inventories
 from phoenix.declaration import positions
-from phoenix.secrets.store import SecretStore
+from phoenix.secrets.store import of_inventory
 from phoenix.site.findings import Finding
 from phoenix.validation import project as validation
 
@@ -53,7 +53,6 @@ def verdict_of(declaration: Declared) -> Verdict:
     findings = list(declaration.findings)
     if site is not None:
         findings += validation.chain(site)
-    store = declaration.data.get("site_secrets", "~/.config/phoenix/secrets.json")
     findings += validation.settings(
         declaration.root,
         declaration.name,
@@ -61,7 +60,7 @@ def verdict_of(declaration: Declared) -> Verdict:
         groups=(*inventories.GROUPS, *_inventory_names(declaration.root)),
         pyinfra_settings=_pyinfra_settings(),
         site=site,
-        find=SecretStore(Path(store).expanduser()).find,
+        find=of_inventory(declaration.data).find,
         home=Path.home(),
     )
     lines = cache(lambda label: positions.lines(declaration.file(label)))

@@ -15,6 +15,10 @@ from phoenix.site.model import Service
 
 DIRECTORY = "/etc/phoenix/portainer"
 """Compose file, password file and environment on the host."""
+PASSWORD_FILE = f"{DIRECTORY}/admin_password"
+"""The administrator's password on the server's guest."""
+AGENT_ENVIRONMENT = f"{DIRECTORY}/agent.env"
+"""The secret that server and agents share, on the guest of each."""
 API_KEY_FILE = "/etc/phoenix/portainer-api.header"
 """The deploys' API key on the server's guest, as a header line for `curl -H @FILE`."""
 INSIDE = {"server": 9443, "agent": 9001}
@@ -51,7 +55,7 @@ def server_compose(image: str, port: int) -> str:
                 "data:/data",
                 # The whole directory: the pair is a link that moves with each renewal.
                 f"{CERTIFICATES}:/certificates:ro",
-                f"{DIRECTORY}/admin_password:/run/portainer/admin_password:ro",
+                f"{PASSWORD_FILE}:/run/portainer/admin_password:ro",
             ],
         },
         {"data": {"name": DATA_VOLUME}},
@@ -86,7 +90,7 @@ def agent_compose(image: str, service: Service) -> str:
 def _dump(project: str, service: dict[str, Any], volumes: dict[str, Any]) -> str:
     common = {
         "init": True,
-        "env_file": [f"{DIRECTORY}/agent.env"],
+        "env_file": [AGENT_ENVIRONMENT],
         "pull_policy": "missing",
         "restart": "no",
         "security_opt": ["no-new-privileges:true"],

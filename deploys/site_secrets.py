@@ -1,0 +1,87 @@
+"""The one place where a deploy asks for a secret that Phoenix makes where there is none."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from pydantic import SecretStr
+from pyinfra import inventory
+from pyinfra.api import State
+from pyinfra.api.exceptions import ConnectError
+from pyinfra.context import ctx_state
+
+from deploys.access import portainer as access
+from deploys.context import secrets, site
+from facts.held_secrets import HeldSecrets
+from facts.host_fact import FactError
+from operations import portainer
+from operations import secrets as operations
+from operations.host_state import question, read_of
+from phoenix.components import held_secrets
+from phoenix.components.held_secrets import Found, Trace
+from phoenix.secrets import catalog
+from phoenix.secrets.errors import SecretError
+
+
+def secret(name: str) -> SecretStr:
+    """The secret `name`; made where neither this machine nor the site has it.
+
+    A new value is kept by a step of the run, before the first that takes it to a host; so a plan
+    keeps nothing.
+
+    Args:
+        name: as the catalog has it.
+
+    Returns:
+        Its value: given, kept, or to be kept.
+
+    Raises:
+        SecretError: the site holds secrets that this machine lacks, or a guest that would tell
+            cannot be asked. Each is named, with the way to get it.
+    """
+    value = secrets().find(name)
+    if value is not None:
+        return value
+    held = _held(ctx_state.get())  # type: ignore[no-untyped-call]
+    if held:
+        raise held_secrets.refusal(held)
+    operations.kept(name=f"Secrets: {name}", secret=name, store=secrets())
+    return secrets().get(name)
+
+
+@cache
+def _held(_run: State) -> tuple[Trace, ...]:
+    """Where the site shows secrets that this machine lacks; asked once a run, of all guests."""
+    absent = {
+        use.name
+        for use in catalog.uses(site())
+        if use.generated and secrets().origin(use.name) == "absent"
+    }
+    wanted = [trace for trace in held_secrets.traces(site()) if trace.secret in absent]
+    guests = dict.fromkeys(trace.guest for trace in wanted)
+    found = {guest: _found(guest, wanted) for guest in guests}
+    return held_secrets.shown(wanted, found, _variables(wanted))
+
+
+def _found(guest: str, wanted: list[Trace]) -> Found:
+    paths = tuple(dict.fromkeys(one.path for one in wanted if one.guest == guest and one.path))
+    try:
+        return read_of(inventory.get_host(guest), question(HeldSecrets, paths=paths))
+    except (ConnectError, FactError) as error:
+        names = ", ".join(sorted({one.secret for one in wanted if one.guest == guest}))
+        raise SecretError(
+            f"this machine lacks {names}, and {guest} does not tell whether the site holds it "
+            f"({error}): new values could replace those in use, so nothing was changed. Make "
+            f"{guest} answer, or import the secrets (`phoenix secrets import FILE`)"
+        ) from None
+
+
+def _variables(wanted: list[Trace]) -> dict[str, frozenset[str] | None]:
+    """What Portainer keeps for each project whose variables are wanted."""
+    places = {one.project: one.guest for one in wanted if one.project}
+    if not places or site().portainer is None:
+        return {}
+    environments = {
+        project: site().host(guest).portainer_environment for project, guest in places.items()
+    }
+    return portainer.stack_variables(access(), environments)

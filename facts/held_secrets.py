@@ -1,0 +1,44 @@
+"""Whether a guest shows that it was given secrets; no secret is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyinfra.api import StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from typing_extensions import override
+
+from facts.command import script
+from facts.host_fact import HostFact, marked
+from phoenix.components.held_secrets import Found
+from phoenix.shell import Script
+
+_LABEL = "com.docker.compose.project"
+_HELD = Script(
+    "held-secrets",
+    """label=$1; shift
+for path; do [ ! -e "$path" ] || printf 'path %s\\n' "$path"; done
+command -v docker >/dev/null 2>&1 || exit 0
+docker ps --all --filter "label=$label" --format "project {{.Label \\"$label\\"}}\"""",
+)
+
+
+class HeldSecrets(HostFact[Found]):
+    """Which of these files are there, and which compose projects have containers.
+
+    An engine that is installed and does not answer makes the answer unknown, not empty.
+    """
+
+    @override
+    def command(self, paths: Sequence[str]) -> StringCommand:
+        return marked(script(_HELD, _LABEL, *paths))
+
+    @override
+    def parse(self, lines: list[str]) -> Found:
+        found: dict[str, dict[str, None]] = {"path": {}, "project": {}}
+        for line in filter(None, lines):
+            kind, _, value = line.partition(" ")
+            if kind not in found:
+                raise FactProcessError(f"unexpected answer: {line!r}")
+            found[kind][value] = None
+        return Found(tuple(found["path"]), tuple(found["project"]))

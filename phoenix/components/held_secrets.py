@@ -1,0 +1,117 @@
+"""Which secrets a deployed site holds: told by what its components have on their guests.
+
+A secret that the site holds is never made anew by a machine that lacks it: the new value would
+replace one that applications, data and other operators rely on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from phoenix.components.portainer.compose_files import AGENT_ENVIRONMENT, PASSWORD_FILE
+from phoenix.components.stack import FILES
+from phoenix.components.traefik.traefik_yml import USERS_FILE
+from phoenix.secrets.errors import SecretError
+from phoenix.site.model import Host, Site
+from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET, DASHBOARD_PASSWORD
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Where a guest that was given a secret shows it.
+
+    Attributes:
+        secret: the secret's name.
+        guest: the guest's name in the site.
+        path: a file that holds it, or what was made of it; empty for a variable.
+        project: the compose project that has it as a variable; empty for a file.
+        variable: the variable's name.
+    """
+
+    secret: str
+    guest: str
+    path: str = ""
+    project: str = ""
+    variable: str = ""
+
+    def __str__(self) -> str:
+        """The place for a person."""
+        what = self.path or f"stack {self.project}, variable {self.variable}"
+        return f"{self.guest}: {what}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a guest that was asked has: files of `Trace.path`, and compose projects."""
+
+    paths: tuple[str, ...]
+    projects: tuple[str, ...]
+
+
+def traces(site: Site) -> tuple[Trace, ...]:
+    """Every place where the site shows that it was given a generated secret."""
+    return tuple(_traces(site))
+
+
+def _traces(site: Site) -> Iterator[Trace]:
+    for guest in site.guests:
+        if "traefik" in guest.groups:
+            yield Trace(DASHBOARD_PASSWORD, guest.name, USERS_FILE)
+        if guest == site.portainer:
+            yield Trace(ADMIN_PASSWORD, guest.name, PASSWORD_FILE)
+        if guest == site.portainer or guest in site.agents:
+            yield Trace(AGENT_SECRET, guest.name, AGENT_ENVIRONMENT)
+        yield from _of_stacks(guest)
+
+
+def _of_stacks(guest: Host) -> Iterator[Trace]:
+    for stack in guest.docker_stacks:
+        for number, file in enumerate(stack.files):
+            if file.secret is not None:
+                path = f"{FILES}/{stack.project}/{number}"
+                yield Trace(file.secret.lower(), guest.name, path)
+        for one in stack.variables:
+            if one.secret is not None:
+                yield Trace(
+                    one.secret.lower(), guest.name, project=stack.project, variable=one.name
+                )
+
+
+def shown(
+    wanted: Iterable[Trace],
+    found: Mapping[str, Found],
+    variables: Mapping[str, frozenset[str] | None],
+) -> tuple[Trace, ...]:
+    """Those of `wanted` that the guests show.
+
+    Args:
+        wanted: where secrets would show.
+        found: what each guest has, by its name.
+        variables: for each project, the names of the variables that Portainer keeps for it; None
+            where Portainer cannot be asked, and the project's containers alone tell.
+    """
+    return tuple(one for one in wanted if _shows(one, found[one.guest], variables))
+
+
+def _shows(one: Trace, found: Found, variables: Mapping[str, frozenset[str] | None]) -> bool:
+    if one.path:
+        return one.path in found.paths
+    kept = variables.get(one.project)
+    # A stack that runs and cannot be asked for its variables has had them: that is the safe answer.
+    return one.project in found.projects if kept is None else one.variable in kept
+
+
+def refusal(held: Iterable[Trace]) -> SecretError:
+    """The error that names each secret that the site holds and this machine lacks."""
+    places: dict[str, list[str]] = {}
+    for one in held:
+        places.setdefault(one.secret, []).append(str(one))
+    lines = [f"  {name} ({'; '.join(where)})" for name, where in sorted(places.items())]
+    return SecretError(
+        "the site holds secrets that this machine lacks, and nothing was changed: new values would "
+        "replace those in use.\n" + "\n".join(lines) + "\nGet them from an operator who has them: "
+        "`phoenix secrets export --to YOUR_AGE_KEY` there and `phoenix secrets import FILE` here, "
+        "the site's SOPS file (PHOENIX_SOPS_FILE), or PHOENIX_SECRET_NAME in the environment. One "
+        "that nobody has any more: `phoenix secrets rotate NAME`"
+    )

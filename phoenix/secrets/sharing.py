@@ -1,0 +1,165 @@
+"""The secrets of a site handed from one operator to another, or to a team."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from phoenix.secrets import age, catalog, sops
+from phoenix.secrets.errors import SecretError, flat_strings
+from phoenix.secrets.store import SecretStore
+from phoenix.site.model import Site
+
+FILE_NAME = "secrets.sops.json"
+"""A project's SOPS file, where the inventory names none."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """What `start` did.
+
+    Attributes:
+        file: the SOPS file.
+        key: the file with this person's age key.
+        recipient: its public half, which others may know.
+        made: those of the files that were made now.
+        moved: names of the secrets that the new file holds.
+    """
+
+    file: Path
+    key: Path
+    recipient: str
+    made: tuple[Path, ...]
+    moved: tuple[str, ...]
+
+
+def start(site: Site, store: SecretStore, file: Path, key: Path) -> Started:
+    """Have the site's secrets in a SOPS file from now on: those that this machine keeps.
+
+    What is there already stays as it is: the key, the rules in `.sops.yaml`, the file. No value is
+    generated: the first sync does that, when it has asked the site what it holds.
+
+    Args:
+        site: whose secrets go into the file.
+        store: where they are kept until now.
+        file: the SOPS file to make.
+        key: where this person's age key is, or is to be.
+
+    Raises:
+        SecretError: sops is not installed or refuses, or the key cannot be used.
+    """
+    if shutil.which("sops") is None:
+        raise SecretError(f"sops is not installed here: {sops.INSTALL}")
+    recipient = age.public_key(key)
+    made = []
+    if recipient is None:
+        recipient = age.make_key(key)
+        made.append(key)
+    moved: tuple[str, ...] = ()
+    if not file.exists():
+        rules = file.with_name(sops.CONFIG)
+        made += [file] if rules.exists() else [rules, file]
+        kept = store.of_this_machine()
+        values = {use.name: kept[use.name] for use in catalog.uses(site) if use.name in kept}
+        sops.create(file, values, recipient)
+        moved = tuple(values)
+    return Started(file, key, recipient, tuple(made), moved)
+
+
+def export(
+    site_name: str, site: Site, store: SecretStore, to: Sequence[str]
+) -> tuple[bytes, tuple[str, ...]]:
+    """An age file with every secret of the site that this machine knows.
+
+    Args:
+        site_name: what `import_` compares, so that no site gets another's.
+        site: whose secrets.
+        store: where they are looked up, with all its sources.
+        to: age public keys of those who may read it.
+
+    Returns:
+        The file, as text of age, and the names of the secrets in it.
+
+    Raises:
+        SecretError: there is none, a source cannot be read, or a recipient cannot be used.
+    """
+    values = {}
+    for use in catalog.uses(site):
+        value = store.present(use.name)
+        if value is not None:
+            values[use.name] = value.get_secret_value()
+    if not values:
+        raise SecretError("this machine knows no secret of the site: there is nothing to export")
+    text = json.dumps({"site": site_name, "secrets": json.dumps(values, sort_keys=True)})
+    return age.encrypt(text.encode(), to), tuple(values)
+
+
+def read(file: Path, site_name: str, key: Path) -> dict[str, str]:
+    """The secrets in a file of `export`.
+
+    Args:
+        file: the file.
+        site_name: the site that they must be of.
+        key: the file with this person's private age key.
+
+    Raises:
+        SecretError: it cannot be read or decrypted, or is another site's.
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise SecretError(f"the secrets cannot be read: {error}") from None
+    found = flat_strings(age.decrypt(data, key, str(file)).decode(errors="replace"), str(file))
+    if found.keys() != {"site", "secrets"}:
+        raise SecretError(f"{file} holds no secrets of `secrets export`")
+    if found["site"] != site_name:
+        raise SecretError(f"{file} holds the secrets of {found['site']}, and this is {site_name}")
+    return flat_strings(found["secrets"], str(file))
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What `import_` took: names that were new or replaced here; `aside` keeps a former store."""
+
+    taken: tuple[str, ...]
+    aside: Path | None
+
+
+def import_(values: dict[str, str], store: SecretStore, *, replace: bool) -> Imported:
+    """Keep secrets from another operator: in the SOPS file where there is one, else in the store.
+
+    Args:
+        values: the secrets by name.
+        store: where they are kept.
+        replace: take those over that are kept here with another value.
+
+    Raises:
+        SecretError: some are kept with another value, and `replace` is not given.
+    """
+    added, other = store.differences(values)
+    if other and not replace:
+        raise SecretError(
+            f"{store.place} has other values of {', '.join(other)}, and nothing was changed: find "
+            "out which the site has, and give --replace to take those of the file"
+        )
+    taken = (*added, *other)
+    aside = store.merge({name: values[name] for name in taken}) if taken else None
+    return Imported(taken, aside)
+
+
+def write_private(file: Path, data: bytes) -> None:
+    """Write a new file that its owner alone can read.
+
+    Raises:
+        SecretError: it is there already, or cannot be written.
+    """
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise SecretError(f"the file cannot be written: {error}") from None
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(data)

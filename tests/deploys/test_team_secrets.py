@@ -1,0 +1,121 @@
+"""What the site holds is never made anew by a machine that lacks it; a plan keeps nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoenix.components.portainer.compose_files import AGENT_ENVIRONMENT, PASSWORD_FILE
+from phoenix.components.traefik.traefik_yml import USERS_FILE
+from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET, DASHBOARD_PASSWORD
+from tests.deploys.recorder import run
+
+QUESTION = "held-secrets"
+APP, APP_SECRET = "thinkheads_ai_app-production", "thinkheads_ai_app_database_pass"
+GIVEN = (ADMIN_PASSWORD, AGENT_SECRET, DASHBOARD_PASSWORD, APP_SECRET)
+HOLDS: dict[str, tuple[str, str]] = {
+    # what a guest has: the deploy that would make it anew, and the secret
+    f"path {USERS_FILE}": ("traefik", DASHBOARD_PASSWORD),
+    f"path {PASSWORD_FILE}": ("portainer", ADMIN_PASSWORD),
+    f"path {AGENT_ENVIRONMENT}": ("portainer", AGENT_SECRET),
+    f"project {APP}": ("stacks", APP_SECRET),
+}
+
+
+def deployed(*lines: str) -> dict[Any, Any]:
+    """Guests that have these: each file where it was asked for, projects where Docker is."""
+
+    def answer(asked: str) -> list[str]:
+        return [line for line in lines if line.startswith("project ") or line[5:] in asked]
+
+    return {QUESTION: answer}
+
+
+def refusal(attempt: Callable[[], object]) -> str:
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
+        attempt()
+    return f"{caught.value.args} {vars(caught.value)}"
+
+
+@pytest.mark.parametrize("held", HOLDS)
+@pytest.mark.parametrize("execute", [False, True], ids=["plan", "sync"])
+def test_secret_that_the_site_holds_is_refused_by_name(
+    tmp_path: Path, held: str, *, execute: bool
+) -> None:
+    deploy, name = HOLDS[held]
+    store = tmp_path / "secrets.json"
+    said = refusal(lambda: run(deploy, store, responses=deployed(held), execute=execute))
+    assert "the site holds secrets that this machine lacks" in said, said
+    assert name in said, said
+    assert "phoenix secrets import FILE" in said, said
+    assert list(tmp_path.iterdir()) == [], "nothing is made"
+
+
+def test_all_of_them_are_named_at_once(tmp_path: Path) -> None:
+    said = refusal(lambda: run("traefik", tmp_path / "s.json", responses=deployed(*HOLDS)))
+    assert [name for name in GIVEN if name not in said] == [], said
+
+
+def test_secret_of_another_guest_is_known_to_a_deploy_that_does_not_touch_it(
+    tmp_path: Path,
+) -> None:
+    """A new agent's host has nothing yet: the server shows that there is a secret."""
+    only_server: dict[Any, Any] = {
+        QUESTION: lambda asked: [f"path {AGENT_ENVIRONMENT}"] * (PASSWORD_FILE in asked)
+    }
+    said = refusal(lambda: run("portainer", tmp_path / "s.json", responses=only_server))
+    assert AGENT_SECRET in said, said
+
+
+def test_guest_that_does_not_tell_is_no_proof_of_a_fresh_site(tmp_path: Path) -> None:
+    responses: dict[Any, Any] = {QUESTION: "Cannot connect to the Docker daemon"}
+    said = refusal(lambda: run("traefik", tmp_path / "s.json", responses=responses))
+    assert "does not tell whether the site holds it" in said, said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_machine_that_has_them_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in GIVEN:
+        monkeypatch.setenv(f"PHOENIX_SECRET_{name.upper()}", "planted-5ecret-long")
+    done = run("traefik", tmp_path / "s.json", responses=deployed(*HOLDS), execute=False)
+    assert not any(QUESTION in sent.command for sent in done.sent)
+
+
+def test_imported_store_deploys(tmp_path: Path) -> None:
+    store = tmp_path / "secrets.json"
+    store.write_text(json.dumps(dict.fromkeys(GIVEN, "imported-5ecret-long")))
+    store.chmod(0o600)
+    done = run("portainer", store, responses=deployed(*HOLDS))
+    assert "imported-5ecret-long" in done.files("portainer")[AGENT_ENVIRONMENT]
+
+
+def test_plan_of_a_fresh_site_keeps_nothing_and_says_what_will_be_made(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    done = run("traefik", tmp_path / "secrets.json", execute=False)
+    assert list(tmp_path.iterdir()) == []
+    assert done.changed[f"Secrets: {DASHBOARD_PASSWORD}"] == ["traefik-internal"]
+
+
+@pytest.mark.parametrize("deploy", ["traefik", "portainer", "stacks"])
+def test_first_deployment_keeps_a_secret_before_a_host_gets_it(tmp_path: Path, deploy: str) -> None:
+    store = tmp_path / "secrets.json"
+    done = run(deploy, store)
+    made = json.loads(store.read_text())
+    wanted = {name for what, name in HOLDS.values() if what == deploy}
+    assert set(made) == wanted
+    assert store.stat().st_mode & 0o777 == 0o600
+    names = done.operations
+    last = max(names.index(f"Secrets: {name}") for name in wanted)
+    first = {"traefik": "Traefik: routes", "portainer": "Portainer: server",
+             "stacks": f"Stack {APP}"}[deploy]  # fmt: skip
+    assert last < names.index(first), names
+    again = run(deploy, store, responses=deployed(*HOLDS))
+    assert json.loads(store.read_text()) == made
+    assert not [name for name in again.operations if name.startswith("Secrets: ")]
