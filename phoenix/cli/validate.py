@@ -8,7 +8,8 @@ import typer
 
 from phoenix.cli import options
 
-StrictOption = Annotated[bool, typer.Option("--strict", help="Warnings end with exit code 2.")]
+_STRICT = "What nothing reads is an error; a warning ends with exit code 2."
+StrictOption = Annotated[bool, typer.Option("--strict", help=_STRICT)]
 
 
 def validate(
@@ -26,11 +27,12 @@ def validate(
       phoenix validate --strict             for a commit hook: warnings count
       phoenix validate -i some/directory    two JSON files and their stacks
 
-    Exit code: 0 nothing is wrong, 1 there are errors, 2 warnings with --strict.
+    Exit code: 0 nothing is wrong, 1 there are errors (with --strict also a key or setting that
+    nothing reads), 2 warnings with --strict.
     """
     from phoenix.cli import offline, output
     from phoenix.cli.reports.validate import print_verdict, verdict_of
 
-    verdict = verdict_of(offline.read(inventory))
+    verdict = verdict_of(offline.read(inventory), strict=strict)
     output.emit(as_json, verdict, lambda console: print_verdict(console, verdict))
     raise typer.Exit(verdict.exit_code(strict=strict))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
 import yaml
@@ -102,6 +103,30 @@ _ComposeLoader.add_constructor("!override", _override)
 _ComposeLoader.add_constructor("!reset", lambda _loader, _node: None)
 
 
+@contextmanager
+def _loaded(text: str) -> Iterator[tuple[Any, yaml.Node | None]]:
+    """A loader and the node of its one document."""
+    _check_depth(text)
+    loader = _ComposeLoader(text)
+    try:
+        yield loader, loader.get_single_node()
+    finally:
+        loader.dispose()
+
+
+def nodes(text: str) -> yaml.Node | None:
+    """The YAML of a compose file as nodes, which know their lines; nothing is checked but depth.
+
+    Raises:
+        ValueError: it is no YAML, or nested deeper than `MAX_DEPTH`.
+    """
+    try:
+        with _loaded(text) as (_, node):
+            return node
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+
+
 def parse(text: str) -> dict[str, Any]:
     """Read the YAML of a compose file.
 
@@ -121,15 +146,10 @@ def parse(text: str) -> dict[str, Any]:
             Problem("", f"is longer than {MAX_BYTES} characters", "split it into several stacks")
         )
     try:
-        _check_depth(text)
-        loader = _ComposeLoader(text)
-        try:
-            node = loader.get_single_node()
+        with _loaded(text) as (loader, node):
             if node is not None:
                 _check_nodes(node)
             data = None if node is None else loader.construct_document(node)
-        finally:
-            loader.dispose()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -17,13 +17,14 @@ from phoenix.compose.interpolation import (
     RequiredVariableError,
     interpolate,
 )
-from phoenix.declaration.json_errors import join
+from phoenix.declaration.json_errors import join, meant, read_text
 from phoenix.site.findings import Report
 from phoenix.site.model import PublishedPort
 
 _SHORT_PORT = re.compile(
     r"(?:(?P<address>\d+(?:\.\d+){3}|\[[\da-fA-F:]+\]):)?"
-    r"(?:(?P<host>\d+(?:-\d+)?):)?(?P<container>\d+(?:-\d+)?)(?:/(?P<proto>\w+))?\Z"
+    r"(?:(?P<host>\d+(?:-\d+)?):)?(?P<container>\d+(?:-\d+)?)(?:/(?P<proto>\w+))?\Z",
+    re.ASCII,
 )
 
 
@@ -38,12 +39,9 @@ def read(file: Path, label: str, report: Report) -> dict[str, Any] | None:
     Returns:
         Its content, no variable filled in; None if it cannot be used.
     """
+    text = read_text(file, label, "add the stack's compose file", report)
     try:
-        return document.read(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        report.error(label, "", f"there is no such file: {file}", "add the stack's compose file")
-    except (OSError, UnicodeDecodeError) as error:
-        report.error(label, "", f"cannot be read: {error}", "make it a readable UTF-8 file")
+        return None if text is None else document.read(text)
     except document.ComposeFileError as error:
         for problem in error.problems:
             report.error(label, problem.path, problem.message, problem.fix)
@@ -135,6 +133,211 @@ def check_habits(
                 "is external: it must exist before the stack is deployed",
                 "let compose own a named volume: remove `external`",
             )
+
+
+_KEYS = frozenset(
+    [
+        "annotations",
+        "attach",
+        "blkio_config",
+        "build",
+        "cap_add",
+        "cap_drop",
+        "cgroup",
+        "cgroup_parent",
+        "command",
+        "configs",
+        "container_name",
+        "cpu_count",
+        "cpu_percent",
+        "cpu_period",
+        "cpu_quota",
+        "cpu_rt_period",
+        "cpu_rt_runtime",
+        "cpu_shares",
+        "cpus",
+        "cpuset",
+        "credential_spec",
+        "depends_on",
+        "deploy",
+        "develop",
+        "device_cgroup_rules",
+        "devices",
+        "dns",
+        "dns_opt",
+        "dns_search",
+        "domainname",
+        "entrypoint",
+        "env_file",
+        "environment",
+        "expose",
+        "extends",
+        "external_links",
+        "extra_hosts",
+        "gpus",
+        "group_add",
+        "healthcheck",
+        "hostname",
+        "image",
+        "init",
+        "ipc",
+        "isolation",
+        "label_file",
+        "labels",
+        "links",
+        "logging",
+        "mac_address",
+        "mem_limit",
+        "mem_reservation",
+        "mem_swappiness",
+        "memswap_limit",
+        "models",
+        "network_mode",
+        "networks",
+        "oom_kill_disable",
+        "oom_score_adj",
+        "pid",
+        "pids_limit",
+        "platform",
+        "ports",
+        "post_start",
+        "pre_stop",
+        "privileged",
+        "profiles",
+        "provider",
+        "pull_policy",
+        "read_only",
+        "restart",
+        "runtime",
+        "scale",
+        "secrets",
+        "security_opt",
+        "shm_size",
+        "stdin_open",
+        "stop_grace_period",
+        "stop_signal",
+        "storage_opt",
+        "sysctls",
+        "tmpfs",
+        "tty",
+        "ulimits",
+        "use_api_socket",
+        "user",
+        "userns_mode",
+        "uts",
+        "volumes",
+        "volumes_from",
+        "working_dir",
+    ]
+)
+"""Keys of a service (the Compose specification, "Services top-level element")."""
+_TOP_KEYS = frozenset(
+    [
+        "configs",
+        "include",
+        "models",
+        "name",
+        "networks",
+        "secrets",
+        "services",
+        "version",
+        "volumes",
+    ]
+)
+_HEALTH_KEYS = frozenset(
+    ["disable", "interval", "retries", "start_interval", "start_period", "test", "timeout"]
+)
+
+
+def check_keys(compose: Mapping[str, Any], label: str, report: Report) -> None:
+    """Warn of keys that the Compose specification does not have: Compose refuses such a file.
+
+    A key that begins with `x-` is an extension, and anybody's.
+    """
+    places: list[tuple[str, Mapping[str, Any], frozenset[str]]] = [("", compose, _TOP_KEYS)]
+    for name, service in compose["services"].items():
+        places.append((f"services.{name}", service, _KEYS))
+        if isinstance(service.get("healthcheck"), dict):
+            places.append((f"services.{name}.healthcheck", service["healthcheck"], _HEALTH_KEYS))
+    for path, holder, known in places:
+        for key in holder:
+            if key not in known and not key.startswith("x-"):
+                message = "unknown key, refused by Compose"
+                report.unread(label, join(path, key), message, meant(key, known))
+
+
+def check_files(
+    compose: Mapping[str, Any], values: Mapping[str, str], label: str, declared: str, report: Report
+) -> None:
+    """Refuse what a stack reads beside its compose file: only that file goes to Docker's host.
+
+    Docker makes an empty directory where a bind mount's source is absent.
+
+    Args:
+        compose: the file's content.
+        values: the declared variables.
+        label: what findings call the file.
+        declared: where the stack's own files are declared, for the fix.
+        report: takes the errors.
+    """
+    ship = f"declare the file under files in {declared}: it is then on the host, and mounted"
+    for path, message, fix in (
+        *_files_of_the_whole(compose, ship),
+        *(
+            found
+            for name, service in compose["services"].items()
+            for found in _files_of_service(service, f"services.{name}", values, declared, ship)
+        ),
+    ):
+        report.error(label, path, message, fix)
+
+
+_ELSEWHERE = "other files do not reach the host"
+
+
+def _files_of_the_whole(compose: Mapping[str, Any], ship: str) -> Iterator[tuple[str, str, str]]:
+    """Path, message and fix of what is beside the services."""
+    if "include" in compose:
+        yield "include", _ELSEWHERE, "write what it includes into this file"
+    for kind in ("configs", "secrets"):
+        for name, item in (compose.get(kind) or {}).items():
+            file = item.get("file") if isinstance(item, dict) else None
+            if file is not None and not str(file).startswith(("/", "$")):
+                message = f"the file {str(file)[:80]!r} does not reach the host"
+                yield f"{kind}.{name}.file", message, ship
+
+
+def _files_of_service(
+    service: Mapping[str, Any], place: str, values: Mapping[str, str], declared: str, ship: str
+) -> Iterator[tuple[str, str, str]]:
+    """Path, message and fix of what one service reads."""
+    named = f"declare its variables under variables in {declared}, and name them in `environment`"
+    for key, fix in (
+        ("env_file", named),
+        ("label_file", "write the labels under `labels`"),
+        ("build", "build the image elsewhere, and name it in `image`"),
+    ):
+        if service.get(key):
+            yield f"{place}.{key}", "the files that it names do not reach the host", fix
+    if isinstance(service.get("extends"), dict) and "file" in service["extends"]:
+        yield f"{place}.extends.file", _ELSEWHERE, "write what it extends into this file"
+    for position, mount in enumerate(service.get("volumes", ())):
+        source = _bind_source(mount, values)
+        if source is not None and source[:1] in (".", "~"):
+            message = f"{source[:80]!r} is not on the host: Docker would mount an empty directory"
+            fix = f"{ship}; for data name a volume, for a path of the host begin with /"
+            yield f"{place}.volumes[{position}]", message, fix
+
+
+def _bind_source(mount: Any, values: Mapping[str, str]) -> str | None:
+    """The path that a mount binds, variables filled in; None where it is none or not known."""
+    if isinstance(mount, dict):
+        if mount.get("type") != "bind":
+            return None
+        source = _filled(mount.get("source", ""), values)
+        return f"./{source}" if source and source[0] not in "./~" else source
+    text = _filled(mount, values)
+    return text.partition(":")[0] if text and ":" in text else None
 
 
 def published(

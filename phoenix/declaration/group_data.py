@@ -63,7 +63,7 @@ def read(root: Path, report: Report) -> tuple[SettingsFile, ...]:
         try:
             imported = _imported(file.read_text(encoding="utf-8"))
             values = runpy.run_path(str(file))
-        except Exception as error:  # noqa: BLE001 - whatever somebody's Python raises
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever somebody's Python raises
             line = getattr(error, "lineno", None)
             report.error(
                 label,

@@ -122,6 +122,12 @@ def _nameservers(entry: Entry, report: Report) -> tuple[IPv4Address, ...]:
 def template(entry: Entry, defaults: RawVmDefaults, report: Report) -> Template:
     """Make a Template."""
     interface = entry.raw.network_config.ip
+    if not is_name(entry.raw.name.lower()):
+        report.error(
+            *entry.at("name"),
+            f"{entry.raw.name!r} is no host name (RFC 1123)",
+            "use letters, digits and inner hyphens",
+        )
     return Template(
         **_machine(entry, defaults, report),
         name=entry.raw.name.lower(),
@@ -197,6 +203,14 @@ def host(
         docker_stacks=tuple(deployments),
     )
     return guest, tuple(routes)
+
+
+def check(entry: Entry, report: Report) -> None:
+    """Report what is wrong with an entry by itself, whatever the site is."""
+    _check_name(entry, report)
+    _check_features(entry, report)
+    _check_volumes(entry, report)
+    _nameservers(entry, report)
 
 
 def _check_name(entry: Entry, report: Report) -> bool:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from phoenix.site.findings import Report
 
 _QUAD = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
+MAX_BYTES = 16 * 1024 * 1024
+MAX_DEPTH = 60
+_TOO_DEEP = (f"is nested too deeply: more than {MAX_DEPTH} levels", "nest it less deeply")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -47,18 +51,38 @@ def join(path: str, *steps: str | int) -> str:
     return path
 
 
+def read_text(file: Path, label: str, fix: str, report: Report) -> str | None:
+    """Read a file that a person writes: a regular one, in UTF-8, of a size that fits its purpose.
+
+    Args:
+        file: where it is.
+        label: what findings call it.
+        fix: what to do where there is none.
+        report: takes the reason why it cannot be read; then None is returned.
+    """
+    try:
+        state = file.stat()
+        if not stat.S_ISREG(state.st_mode):  # a pipe or a device may never end
+            report.error(label, "", "is no regular file", "put a file there")
+        elif state.st_size > MAX_BYTES:
+            fix = "remove what does not belong there"
+            report.error(label, "", f"is longer than {MAX_BYTES} bytes", fix)
+        else:
+            return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        report.error(label, "", f"there is no such file: {file}", fix)
+    except (OSError, UnicodeDecodeError) as error:
+        report.error(label, "", f"cannot be read: {error}", "make it a readable UTF-8 file")
+    return None
+
+
 def read_object(file: Path, label: str, report: Report) -> dict[str, Any] | None:
     """Read one JSON object from `file`, called `label` in findings.
 
     Returns None, with the reason in `report`, if the file cannot be read as a JSON object.
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        report.error(label, "", f"there is no such file: {file}", "create it or correct the path")
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        report.error(label, "", f"cannot be read: {error}", "make it a readable UTF-8 file")
+    text = read_text(file, label, "create it or correct the path", report)
+    if text is None:
         return None
     try:
         data = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
@@ -71,7 +95,7 @@ def read_object(file: Path, label: str, report: Report) -> dict[str, Any] | None
         )
         return None
     except RecursionError:
-        report.error(label, "", "is nested too deeply to be read", "nest it less deeply")
+        report.error(label, "", *_TOO_DEEP)
         return None
     except ValueError as error:  # an integer of more digits than Python reads, or NaN
         report.error(label, "", f"has a number that cannot be read: {error}", "correct the number")
@@ -79,8 +103,23 @@ def read_object(file: Path, label: str, report: Report) -> dict[str, Any] | None
     if not isinstance(data, dict):
         report.error(label, "", "is not a JSON object", "write one object: { ... }")
         return None
+    if _depth_exceeds(data, MAX_DEPTH):
+        report.error(label, "", *_TOO_DEEP)
+        return None
     _report_repeated(data, label, "", report)
     return data
+
+
+def _depth_exceeds(data: Any, depth: int) -> bool:
+    level = [data]
+    for _ in range(depth):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+    return bool(level)
 
 
 def _report_repeated(value: Any, label: str, path: str, report: Report) -> None:
@@ -106,15 +145,43 @@ def validate(
         for item in error.errors(include_url=False):
             fix = str(item.get("ctx", {}).get("fix") or _fix(item["type"], item["input"]))
             report.error(label, join(path, *item["loc"]), item["msg"], fix)
+        _report_unknown(model, data, label, path, report)
         return None
     report_keys(result, label, path, report)
     return result
+
+
+def _report_unknown(
+    model: type[BaseModel], data: Any, label: str, path: str, report: Report
+) -> None:
+    """Warn of unknown keys of data that the model refuses: they may explain the missing ones."""
+    if not isinstance(data, dict):
+        return
+    fields = {info.alias or name: info for name, info in model.model_fields.items()}
+    for key, value in data.items():
+        where = join(path, key)
+        if key not in fields:
+            report.unread(label, where, "unknown key, ignored", meant(key, fields))
+        else:
+            inner = fields[key].annotation
+            for part in (inner, *get_args(inner)):
+                if isinstance(part, type) and issubclass(part, BaseModel):
+                    _report_unknown(part, value, label, where, report)
 
 
 def _fix(kind: str, value: Any) -> str:
     if kind == "missing":
         return "add this key"
     return f"correct the value; given was {json.dumps(value, default=str)[:80]}"
+
+
+_REMOVE = "remove it"
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The fix for a key that nothing reads: the known one that it is like, else to remove it."""
+    close = difflib.get_close_matches(name[:100], list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else _REMOVE
 
 
 def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None:
@@ -125,14 +192,13 @@ def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None
     fields = type(model).model_fields
     keys = [info.alias or name for name, info in fields.items()]
     for key in model.model_extra or {}:
-        close = difflib.get_close_matches(key, keys, n=1)
-        fix = f"did you mean {close[0]!r}?" if close else "remove it"
+        fix = meant(key, keys)
         if refused := getattr(model, "refuse_unknown", ""):
-            if not close:
+            if fix == _REMOVE:
                 fix += f" (known are {listed(keys)}); the service itself must ask who may enter"
             report.error(label, join(path, key), refused, fix)
         else:
-            report.warn(label, join(path, key), "unknown key, ignored", fix)
+            report.unread(label, join(path, key), "unknown key, ignored", fix)
     for name in sorted(model.model_fields_set):
         if name not in fields:
             continue

@@ -18,8 +18,21 @@ from pydantic import (
     GetJsonSchemaHandler,
     WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import core_schema
 
+from phoenix.declaration.forms import (
+    ContainerPath,
+    EndpointName,
+    ImageFile,
+    InterfaceName,
+    Line,
+    SnapshotName,
+    StorageName,
+    UrlPath,
+    UserName,
+    problem,
+    told,
+)
 from phoenix.site.names import LABEL
 from phoenix.site.roles import ROLES, Role
 
@@ -28,63 +41,64 @@ FEATURES = (*ROLES, "base_setup", "trusted_ca", "step_cli")
 FOREIGN_FEATURES = ("nvidia", "vllm", "ollama", "dns_server", "nat_gateway", "python_api_service")
 
 _MAC = re.compile(r"(?:[0-9A-F]{2}:){5}[0-9A-F]{2}\Z")
-_PORTS_PATTERN = r"\d{1,5}(?::\d{1,5})?(?:,\d{1,5}(?::\d{1,5})?)*"
+_PORTS_PATTERN = r"[0-9]{1,5}(?::[0-9]{1,5})?(?:,[0-9]{1,5}(?::[0-9]{1,5})?)*"
 _PORTS = re.compile(rf"{_PORTS_PATTERN}\Z")
+_MANY = 99_999_999  # more of anything is a slip: MiB, GiB, seconds, places in an order
 _OWNED_BY_GUEST = "Phoenix leaves the guest's own settings to Proxmox"
-
-
-def _problem(message: str, fix: str) -> PydanticCustomError:
-    return PydanticCustomError("phoenix", "{text}", {"text": message, "fix": fix})
 
 
 def _interface(value: Any) -> Any:
     if value == "dhcp":
         return None
     try:
-        if "/" in value:
+        if isinstance(value, str) and "/" in value:
             return IPv4Interface(value)
-    except (TypeError, ValueError):
+    except ValueError:
         pass
-    raise _problem(
-        f"{value!r} is not an IPv4 address with prefix length", 'write it as "10.0.0.5/24"'
+    raise problem(
+        f"{told(value)} is not an IPv4 address with prefix length", 'write it as "10.0.0.5/24"'
     )
 
 
 def _mac(value: Any) -> Any:
     if isinstance(value, str) and _MAC.match(value.upper()):
         if int(value[:2], 16) & 1:
-            raise _problem(f"{value!r} is a multicast address", "clear the lowest bit of byte one")
+            raise problem(
+                f"{told(value)} is a multicast address", "clear the lowest bit of byte one"
+            )
         return value.upper()
-    raise _problem(f"{value!r} is no MAC address", 'write six bytes as "52:54:00:12:34:56"')
+    raise problem(f"{told(value)} is no MAC address", 'write six bytes as "52:54:00:12:34:56"')
 
 
 def _network(value: Any) -> Any:
     try:
-        return IPv4Network(value, strict=False)
-    except (TypeError, ValueError) as error:
-        raise _problem(
-            f"{value!r} is not an IPv4 address or network", 'write "10.0.0.5" or "10.0.0.0/24"'
-        ) from error
+        if isinstance(value, str):  # a number would be taken for the address of that value
+            return IPv4Network(value, strict=False)
+    except ValueError:
+        pass
+    raise problem(
+        f"{told(value)} is not an IPv4 address or network", 'write "10.0.0.5" or "10.0.0.0/24"'
+    )
 
 
 def _ports(value: Any) -> Any:
     text = str(value)
     numbers = [int(n) for n in re.split("[,:]", text)] if _PORTS.match(text) else [0]
     if not all(1 <= n <= 65535 for n in numbers):
-        raise _problem(f"{value!r} names no port", 'write "443", "80,443" or "8000:8010"')
+        raise problem(f"{told(value)} names no port", 'write "443", "80,443" or "8000:8010"')
     return text
 
 
 def _label(value: Any) -> Any:
     if isinstance(value, str) and LABEL.match(value):
         return value
-    raise _problem(
-        f"{value!r} is not a host name label (RFC 1123)",
+    raise problem(
+        f"{told(value)} is not a host name label (RFC 1123)",
         "use 1 to 63 lower-case letters, digits and inner hyphens",
     )
 
 
-_QUAD = r"\d{1,3}(\.\d{1,3}){3}"
+_QUAD = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
 
 
 class _Each:
@@ -105,14 +119,14 @@ class _Each:
 def _text_or_number(minimum: int, maximum: int) -> WithJsonSchema:
     """The original system writes some numbers as text."""
     number = {"type": "integer", "minimum": minimum, "maximum": maximum}
-    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": r"^\d+$"}]})
+    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": r"^[0-9]+$"}]})
 
 
 Interface = Annotated[
     IPv4Interface | None,
     BeforeValidator(_interface),
     WithJsonSchema(
-        {"anyOf": [{"const": "dhcp"}, {"type": "string", "pattern": rf"^{_QUAD}/\d{{1,2}}$"}]}
+        {"anyOf": [{"const": "dhcp"}, {"type": "string", "pattern": rf"^{_QUAD}/[0-9]{{1,2}}$"}]}
     ),
 ]
 Mac = Annotated[
@@ -123,7 +137,7 @@ Mac = Annotated[
 NetworkText = Annotated[
     IPv4Network,
     BeforeValidator(_network),
-    WithJsonSchema({"type": "string", "pattern": rf"^{_QUAD}(/\d{{1,2}})?$"}),
+    WithJsonSchema({"type": "string", "pattern": rf"^{_QUAD}(/[0-9]{{1,2}})?$"}),
 ]
 Ports = Annotated[
     str,
@@ -146,7 +160,7 @@ Port = Annotated[int, Field(ge=1, le=65535), _text_or_number(1, 65535)]
 GuestId = Annotated[  # Proxmox VE's own limits
     int, Field(ge=100, le=999_999_999), _text_or_number(100, 999_999_999)
 ]
-Feature = Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(FEATURES)})]
+Feature = Annotated[Line, WithJsonSchema({"type": "string", "enum": sorted(FEATURES)})]
 
 
 def unused(reason: str) -> Any:
@@ -198,7 +212,7 @@ class RawRule(Raw):
         description="Address or network that connections go to; any where it is left out.",
         examples=["10.0.0.13"],
     )
-    comment: str = Field(default="", description="Shown beside the rule in Proxmox VE.")
+    comment: Line = Field(default="", description="Shown beside the rule in Proxmox VE.")
 
 
 class RawFirewall(Raw):
@@ -240,14 +254,13 @@ class RawService(Raw):
         description="`gateway`: through Nginx and Traefik. `direct`: its name leads to the guest "
         "itself.",
     )
-    server_name: str | None = Field(
+    server_name: Line | None = Field(
         default=None,
         description="Name that its certificate has; left out: the guest's host name.",
         examples=["drphoenix.host.internal.thinkheads.ai"],
     )
-    health_path: str = Field(
+    health_path: UrlPath = Field(
         default="/",
-        pattern=r"^/\S*$",
         description="Path that the checks ask for, at the backend and through the gateway.",
         examples=["/healthz"],
     )
@@ -256,8 +269,10 @@ class RawService(Raw):
 class RawNetwork(Raw):
     """A guest's one network interface."""
 
-    name: str = Field(default="eth0", description="Name of the interface inside the guest.")
-    bridge: str | None = Field(
+    name: InterfaceName = Field(
+        default="eth0", description="Name of the interface inside the guest."
+    )
+    bridge: InterfaceName | None = Field(
         default=None,
         description="Bridge of the hypervisor; left out: `network_bridge`, else vmbr0.",
         examples=["vmbr0"],
@@ -271,13 +286,13 @@ class RawNetwork(Raw):
         description="Default gateway; left out: the site's.",
         examples=["10.0.0.1"],
     )
-    nameservers: str | None = Field(
+    nameservers: Line | None = Field(
         default=None,
         description="Name servers with blanks or commas between (containers); left out: the "
         "hypervisor. The same as `nameserver`.",
         examples=["10.0.0.13"],
     )
-    nameserver: str | None = Field(
+    nameserver: Line | None = Field(
         default=None,
         description="Name servers with blanks or commas between (VMs); left out: the hypervisor. "
         "The same as `nameservers`.",
@@ -288,8 +303,8 @@ class RawNetwork(Raw):
 class RawStackRef(Raw):
     """One deployed stack; a bare string is its name, in the site's environment."""
 
-    name: str = Field(description="The stack's folder in stacks/.", examples=["qdrant_service"])
-    environment: str | None = Field(
+    name: Line = Field(description="The stack's folder in stacks/.", examples=["qdrant_service"])
+    environment: Line | None = Field(
         default=None,
         description="Which of its environments; left out: the site's.",
         examples=["production"],
@@ -315,7 +330,7 @@ StackRef = Annotated[RawStackRef, BeforeValidator(_stack_ref), _StringOr()]
 class RawDnsRecord(Raw):
     """One more address record that a guest brings."""
 
-    hostname: str = Field(
+    hostname: Line = Field(
         description="A label, or a whole name in the site's domain.", examples=["printer"]
     )
     ip: NetworkText = Field(description="The address it leads to.", examples=["10.0.0.60"])
@@ -324,20 +339,20 @@ class RawDnsRecord(Raw):
 class RawVolume(Raw):
     """A volume that a VM mounts."""
 
-    type: str = Field(
+    type: Line = Field(
         description="Kind of volume. `nfs` is not mounted: each guest keeps its data itself.",
         examples=["nfs"],
     )
-    name: str = Field(description="Its name.")
-    path: str = Field(description="Where it is on its server.")
-    mount_point: str = Field(description="Where it would be mounted.")
-    server: str | None = Field(default=None, description="Address of its server.")
+    name: Line = Field(description="Its name.")
+    path: Line = Field(description="Where it is on its server.")
+    mount_point: Line = Field(description="Where it would be mounted.")
+    server: Line | None = Field(default=None, description="Address of its server.")
 
 
 class RawUser(Raw):
     """The login user of a VM."""
 
-    username: str = Field(
+    username: UserName = Field(
         description="Made by cloud-init where the setting proxmox_vm_user is None.",
         examples=["phoenix_user"],
     )
@@ -346,7 +361,7 @@ class RawUser(Raw):
 class RawGuest(Raw):
     """What LXC and VM entries have in common."""
 
-    name: str = Field(
+    name: Line = Field(
         description="Its name in Proxmox VE; in lower case its host name: "
         "NAME.host.DOMAIN. Letters, digits and inner hyphens.",
         examples=["Nginx-Phoenix"],
@@ -366,12 +381,12 @@ class RawGuest(Raw):
         description="`agent`: Portainer deploys stacks on it. `primary` and `server` mean role "
         "portainer, `infrastructure` role nginx.",
     )
-    portainer_environment_name: str | None = Field(
+    portainer_environment_name: EndpointName | None = Field(
         default=None,
         description="Its name in Portainer; left out: its host name. Agents alone.",
         examples=["drphoenix"],
     )
-    portainer_agent_hostname: str | None = Field(
+    portainer_agent_hostname: Line | None = Field(
         default=None,
         description="Name by which Portainer reaches its agent; left out: portainer-agent.DOMAIN.",
         examples=["portainer-agent.internal.thinkheads.ai"],
@@ -384,23 +399,27 @@ class RawGuest(Raw):
     start_at_boot: bool = Field(
         default=False, description="Whether Proxmox VE starts it with the hypervisor."
     )
-    boot_order: int = Field(default=0, ge=0, description="Its place in the order of start.")
+    boot_order: int = Field(
+        default=0, ge=0, le=_MANY, description="Its place in the order of start."
+    )
     boot_delay: int = Field(
-        default=0, ge=0, description="Seconds to wait before the next guest is started."
+        default=0, ge=0, le=_MANY, description="Seconds to wait before the next guest is started."
     )
     is_template: bool = Field(
         default=False, description="It is only there to be cloned, and never runs."
     )
-    template_snapshot_name: str | None = Field(
+    template_snapshot_name: SnapshotName | None = Field(
         default=None,
         description="Snapshot from which others are cloned; it marks a template.",
         examples=["final-form"],
     )
     memory_mb: int | None = Field(
-        default=None, ge=16, description="Memory in MiB.", examples=[4096]
+        default=None, ge=16, le=_MANY, description="Memory in MiB.", examples=[4096]
     )
-    cores: int | None = Field(default=None, ge=1, description="Number of CPU cores.", examples=[4])
-    storage_pool: str | None = Field(
+    cores: int | None = Field(
+        default=None, ge=1, le=8192, description="Number of CPU cores.", examples=[4]
+    )
+    storage_pool: StorageName | None = Field(
         default=None,
         description="Storage of its disk; left out: that of what it is cloned from, or "
         "`vm_defaults`.",
@@ -440,7 +459,7 @@ class RawGuest(Raw):
 class RawLxc(RawGuest):
     """One entry of `lxc_configs`: a container; its id is the key."""
 
-    template: str | None = Field(
+    template: ImageFile | None = Field(
         default=None,
         description="Container template that it is made from, by file name or path.",
         examples=["ubuntu-24.04-standard_24.04-2_amd64.tar.zst"],
@@ -448,13 +467,13 @@ class RawLxc(RawGuest):
     clone_from_ctid: GuestId | None = Field(
         default=None, description="Id of the container that it is cloned from.", examples=["900"]
     )
-    swap_mb: int = Field(default=512, ge=0, description="Swap in MiB.")
+    swap_mb: int = Field(default=512, ge=0, le=_MANY, description="Swap in MiB.")
     storage_size_gb: int | None = Field(
-        default=None, ge=1, description="Size of its root disk in GiB; it only ever grows.",
-        examples=[32],
+        default=None, ge=1, le=_MANY, examples=[32],
+        description="Size of its root disk in GiB; it only ever grows.",
     )  # fmt: skip
     unprivileged: bool = Field(default=True, description="Run it without root of the hypervisor.")
-    gpu_assignment: str | None = unused("Phoenix passes no GPU through")
+    gpu_assignment: Any = unused("Phoenix passes no GPU through")
     application_script: Any = unused("a guest's software comes from its role")
     apparmor_profile: Any = unused(_OWNED_BY_GUEST)
     apparmor_manages_nesting: Any = unused(_OWNED_BY_GUEST)
@@ -473,7 +492,7 @@ class RawVm(RawGuest):
     """One entry of `vms`: a virtual machine."""
 
     vmid: GuestId = Field(description="Its id in Proxmox VE.", examples=[1002])
-    template_image: str | None = Field(
+    template_image: ImageFile | None = Field(
         default=None,
         description="Cloud image that it is made from, by file name or path.",
         examples=["noble-server-cloudimg-amd64.img"],
@@ -482,10 +501,10 @@ class RawVm(RawGuest):
         default=None, description="Id of the VM that it is cloned from.", examples=[9000]
     )
     disk_size_gb: int | None = Field(
-        default=None, ge=1, description="Size of its disk in GiB; it only ever grows.",
+        default=None, ge=1, le=_MANY, description="Size of its disk in GiB; it only ever grows.",
         examples=[64],
     )  # fmt: skip
-    network_bridge: str | None = Field(
+    network_bridge: InterfaceName | None = Field(
         default=None,
         description="Bridge of the hypervisor; left out: that of `vm_defaults`.",
         examples=["vmbr0"],
@@ -523,7 +542,7 @@ class RawVariable(Raw):
         examples=["6333"],
         json_schema_extra={"pattern": r"^[^\u0000]*$"},
     )
-    secret: str | None = Field(
+    secret: Line | None = Field(
         default=None,
         description="Name of the secret that it is taken from, instead of `value`.",
         examples=["THINKHEADS_AI_APP_DATABASE_PASS"],
@@ -533,15 +552,15 @@ class RawVariable(Raw):
 class RawFile(Raw):
     """A file that all services of a stack see, read-only."""
 
-    source: str | None = Field(
+    source: Line | None = Field(
         default=None,
         description="A file in the stack's folder.",
         examples=["config/app.toml"],
     )
-    secret: str | None = Field(
+    secret: Line | None = Field(
         default=None, description="Name of the secret that is its content, instead of `source`."
     )
-    destination_in_container: str = Field(
+    destination_in_container: ContainerPath = Field(
         description="Its whole path in the containers.", examples=["/etc/app/app.toml"]
     )
 
@@ -554,7 +573,7 @@ class RawStackService(Raw):
         description="Its route; `port` is the one that the compose file publishes.",
         examples=[{"name": "qdrant", "port": 6333, "scheme": "https", "health_path": "/healthz"}],
     )
-    traefik_labels: tuple[str, ...] = Field(
+    traefik_labels: tuple[Line, ...] = Field(
         default=(),
         description="The original's form of a route, as KEY=VALUE. A label that Phoenix does not "
         "carry out is an error; better write `traefik_service`.",
@@ -581,7 +600,7 @@ class RawStack(Raw):
     """A stack's manifest beside its docker-compose.yml."""
 
     schema_: Any = _schema_key()
-    description: str = Field(default="", description="What it is, for people.")
+    description: Line = Field(default="", description="What it is, for people.")
     environments: dict[str, Annotated[Any, _Each(RawEnvironment)]] = Field(
         description="Each way to deploy it, by name."
     )
@@ -595,11 +614,11 @@ class RawStack(Raw):
 class RawSite(Raw):
     """What holds for all guests. The defaults are the original system's values."""
 
-    domain: str = Field(
+    domain: Line = Field(
         default="internal.thinkheads.ai",
         description="Internal domain of all names, in lower case and with a dot.",
     )
-    environment: str | None = Field(
+    environment: Line | None = Field(
         default=None,
         description="Environment of stacks that are deployed without their own; left out: "
         "production.",
@@ -612,7 +631,9 @@ class RawLxcFile(Raw):
     """The site and its containers."""
 
     schema_: Any = _schema_key()
-    site: RawSite = Field(default=RawSite(), description="What holds for all guests.")
+    site: Annotated[Any, _Each(RawSite)] = Field(
+        default={}, description="What holds for all guests."
+    )
     lxc_configs: dict[str, Annotated[Any, _Each(RawLxc)]] = Field(
         default={},
         description="Containers, by id.",
@@ -626,13 +647,13 @@ class RawLxcFile(Raw):
 class RawVmDefaults(Raw):
     """What a VM has where its entry is silent."""
 
-    cores: int = Field(default=2, description="Number of CPU cores.")
-    memory_mb: int = Field(default=4096, description="Memory in MiB.")
-    disk_size_gb: int = Field(default=50, description="Size of the disk in GiB.")
-    storage_pool: str | None = Field(
+    cores: int = Field(default=2, ge=1, le=8192, description="Number of CPU cores.")
+    memory_mb: int = Field(default=4096, ge=16, le=_MANY, description="Memory in MiB.")
+    disk_size_gb: int = Field(default=50, ge=1, le=_MANY, description="Size of the disk in GiB.")
+    storage_pool: StorageName | None = Field(
         default=None, description="Storage of the disk.", examples=["quickOS-vm-disks"]
     )
-    network_bridge: str = Field(default="vmbr0", description="Bridge of the hypervisor.")
+    network_bridge: InterfaceName = Field(default="vmbr0", description="Bridge of the hypervisor.")
     template: Any = unused("each VM names the template it is cloned from")
 
 
@@ -640,8 +661,8 @@ class RawVmFile(Raw):
     """The site's virtual machines."""
 
     schema_: Any = _schema_key()
-    vm_defaults: RawVmDefaults = Field(
-        default=RawVmDefaults(), description="What a VM has where its entry is silent."
+    vm_defaults: Annotated[Any, _Each(RawVmDefaults)] = Field(
+        default={}, description="What a VM has where its entry is silent."
     )
     vms: tuple[Annotated[Any, _Each(RawVm)], ...] = Field(
         default=(), description="Virtual machines."

@@ -8,9 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from phoenix.declaration import conflicts, guests, services
+from phoenix.declaration.forms import told
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join, read_object, readdress, validate
-from phoenix.declaration.json_keys import RawLxc, RawLxcFile, RawSite, RawVm, RawVmFile
+from phoenix.declaration.json_keys import (
+    RawLxc,
+    RawLxcFile,
+    RawSite,
+    RawVm,
+    RawVmDefaults,
+    RawVmFile,
+)
 from phoenix.declaration.stacks import StackCatalog
 from phoenix.site.findings import ConfigError, Report
 from phoenix.site.model import Host, Site, Source
@@ -20,6 +28,7 @@ LXC_FILE = "phoenix_lxc_configs.json"
 VM_FILE = "phoenix_vm_configs.json"
 ENVIRONMENT = "production"
 _FIXED = ("needs a fixed address", 'write it with prefix length, as "10.0.0.13/24"')
+_LONGEST_DOMAIN = 180  # with a label of 63 and HOST_ZONE in front, a name has 253 at most
 _ID_RANGE = (100, 999_999_999)  # Proxmox VE's own limits
 
 
@@ -52,16 +61,25 @@ def load_site(
     vm_data = read_object(inventories / VM_FILE, VM_FILE, report)
     top = validate(RawLxcFile, lxc_data, LXC_FILE, "", report) if lxc_data is not None else None
     vm_top = validate(RawVmFile, vm_data, VM_FILE, "", report) if vm_data is not None else None
-    if top is None or vm_top is None:
-        raise ConfigError(report.errors)
-    move = _readdressing(top.site, subnet, report)
-    raw_site = top.site
-    if subnet:
-        raw_site = RawSite.model_validate(move(raw_site.model_dump(mode="json")))
-    hypervisor, network = _hypervisor(raw_site, report)
-    report.raise_errors()
+    folder = stacks or next(
+        (path for path in (inventories / "stacks", inventories.parent / "stacks") if path.is_dir()),
+        inventories / "stacks",
+    )
+    raw_site = validate(RawSite, top.site, LXC_FILE, "site", report) if top else None
+    place = _place(raw_site, subnet, report) if raw_site else None
+    defaults = (
+        validate(RawVmDefaults, vm_top.vm_defaults, VM_FILE, "vm_defaults", report)
+        if vm_top
+        else None
+    )
+    if raw_site is None or place is None or top is None or vm_top is None or defaults is None:
+        # Not the whole of it can be compared; what is wrong in each part is told all the same.
+        _check_parts(top, vm_top, StackCatalog(folder, RawSite().domain, report, _same), report)
+        raise ConfigError(report.errors, report.warnings)
+    hypervisor, network, move = place
 
     entries = (*_lxc_entries(top, move, report), *_vm_entries(vm_top, move, report))
+    whole = len(entries) == len(top.lxc_configs) + len(vm_top.vms)
     cloned = frozenset(entry.clone_from for entry in entries)
     templates = [entry for entry in entries if guests.is_template(entry, cloned)]
     running = {entry.vmid: entry for entry in entries if entry not in templates}
@@ -71,10 +89,6 @@ def load_site(
     conflicts.references(entries, declared_ids, [entry.vmid for entry in templates], report)
     order = conflicts.order(running, report)
 
-    folder = stacks or next(
-        (path for path in (inventories / "stacks", inventories.parent / "stacks") if path.is_dir()),
-        inventories / "stacks",
-    )
     catalog = StackCatalog(folder, raw_site.domain, report, move)
     declared = []
     for vmid in order:
@@ -85,13 +99,15 @@ def load_site(
             environment=environment or raw_site.environment or ENVIRONMENT,
             hypervisor=hypervisor,
             dependencies=tuple(d for d in dict.fromkeys(entry.raw.dependencies) if d in running),
-            defaults=vm_top.vm_defaults,
+            defaults=defaults,
             catalog=catalog,
             report=report,
         )
         if result:
             declared.append((result[0], entry, result[1]))
-    catalog.warn_unused()
+    if whole:
+        catalog.warn_unused()
+    catalog.check_others()
     catalog.secrets.check(report)
     site_services = services.derive(declared, raw_site.domain, report)
     site = Site(
@@ -100,12 +116,13 @@ def load_site(
         network=network,
         hypervisor=hypervisor,
         guests=tuple(host for host, _, _ in declared),
-        templates=tuple(guests.template(e, vm_top.vm_defaults, report) for e in templates),
+        templates=tuple(guests.template(e, defaults, report) for e in templates),
         services=site_services,
         warnings=(),
     )
     routed = any(s.kind == "backend" and s.exposure == "gateway" for s in site_services)
-    conflicts.roles(site.guests, LXC_FILE, routed, report)
+    whole = whole and len(declared) == len(running)  # else a role may be that of a faulty guest
+    conflicts.roles(site.guests, LXC_FILE, routed and whole, report)
     conflicts.host_ports(site, report)
     conflicts.names(site, report)
     conflicts.resolvers(site, report)
@@ -114,13 +131,37 @@ def load_site(
     return site.model_copy(update={"warnings": report.warnings})
 
 
+def _same(data: Any) -> Any:
+    return data
+
+
+def _place(
+    raw: RawSite, subnet: IPv4Network | None, report: Report
+) -> tuple[Host, IPv4Network, Callable[[Any], Any]] | None:
+    """The hypervisor, the site's network, and what re-addresses; None with the reason reported."""
+    before = len(report.errors)
+    move = _readdressing(raw, subnet, report)
+    if subnet and move is not _same:
+        raw = RawSite.model_validate(move(raw.model_dump(mode="json")))
+    made = _hypervisor(raw, report)
+    return (*made, move) if made and len(report.errors) == before else None
+
+
+def _check_parts(
+    top: RawLxcFile | None, vm_top: RawVmFile | None, catalog: StackCatalog, report: Report
+) -> None:
+    """Report what is wrong in each entry and stack by itself."""
+    entries = [*(_lxc_entries(top, _same, report) if top else ())]
+    entries += _vm_entries(vm_top, _same, report) if vm_top else ()
+    for entry in entries:
+        guests.check(entry, report)
+    catalog.check_others()
+
+
 def _readdressing(raw: RawSite, subnet: IPv4Network | None, report: Report) -> Callable[[Any], Any]:
     """The function that re-addresses JSON data into `subnet`; the identity if there is none."""
-    if subnet is None:
-        return lambda data: data
-    if raw.hypervisor.ip is None:
-        report.error(LXC_FILE, "site.hypervisor.ip", *_FIXED)
-        raise ConfigError(report.errors)
+    if subnet is None or raw.hypervisor.ip is None:  # reported by `_hypervisor`
+        return _same
     old = raw.hypervisor.ip.network
     if subnet.prefixlen != old.prefixlen:
         report.error(
@@ -129,22 +170,23 @@ def _readdressing(raw: RawSite, subnet: IPv4Network | None, report: Report) -> C
             f"{subnet} is not of the size of the site's network {old}",
             f"choose a network with prefix length {old.prefixlen}",
         )
-        report.raise_errors()
+        return _same
     new = subnet
     return lambda data: readdress(data, old, new)
 
 
-def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network]:
+def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None:
     config, path = raw.hypervisor, "site.hypervisor"
-    if not is_name(raw.domain) or "." not in raw.domain:
+    if not is_name(raw.domain) or "." not in raw.domain or len(raw.domain) > _LONGEST_DOMAIN:
         report.error(
             LXC_FILE, "site.domain", f"{raw.domain!r} is not a domain name",
-            "write a lower-case DNS name with a dot, as internal.example.com",
+            f"write a lower-case DNS name with a dot, as internal.example.com, of at most "
+            f"{_LONGEST_DOMAIN} characters",
         )  # fmt: skip
     interface = config.ip
     if interface is None:
         report.error(LXC_FILE, f"{path}.ip", *_FIXED)
-        raise ConfigError(report.errors)
+        return None
     network = interface.network
     gateway = config.gateway.network_address
     if gateway not in network or gateway == interface.ip:
@@ -203,7 +245,9 @@ def _lxc_entries(top: RawLxcFile, move: Callable[[Any], Any], report: Report) ->
         path = join("lxc_configs", key)
         vmid = _id(key)
         if vmid is None:
-            report.error(LXC_FILE, path, f"{key!r} is not a guest id", "use a number from 100 up")
+            report.error(
+                LXC_FILE, path, f"{told(key)} is not a guest id", "use a number from 100 up"
+            )
         raw = validate(RawLxc, move(data), LXC_FILE, path, report)
         if raw and vmid is not None:
             entries.append(Entry(vmid, "lxc", raw, Source(file=LXC_FILE, path=path)))
@@ -221,10 +265,10 @@ def _vm_entries(top: RawVmFile, move: Callable[[Any], Any], report: Report) -> l
 
 
 def _id(value: Any) -> int | None:
-    try:
-        number = int(value)
-    except (TypeError, ValueError, OverflowError):  # OverflowError: 1e400
+    text = str(value) if isinstance(value, (int, str)) else ""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_ID_RANGE[1]))):
         return None
+    number = int(text)
     return number if _ID_RANGE[0] <= number <= _ID_RANGE[1] else None
 
 

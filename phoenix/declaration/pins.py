@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Final
 
-from pydantic import ConfigDict, Field, StrictStr
+from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
+
+from phoenix.declaration.forms import StrictLine
 
 
 class Pin(TypedDict, total=False):
@@ -14,15 +16,15 @@ class Pin(TypedDict, total=False):
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
-    version: Annotated[StrictStr, Field(description="The program's version.", examples=["3.7.15"])]
+    version: Annotated[StrictLine, Field(description="The program's version.", examples=["3.7.15"])]
     url: Annotated[
-        StrictStr,
+        StrictLine,
         Field(description="What each guest downloads: https://, or file:/// for what it has."),
     ]
-    sha256: Annotated[StrictStr, Field(description="SHA-256 of the download, 64 hex digits.")]
-    binary_sha256: Annotated[StrictStr, Field(description="SHA-256 of the program in it.")]
+    sha256: Annotated[StrictLine, Field(description="SHA-256 of the download, 64 hex digits.")]
+    binary_sha256: Annotated[StrictLine, Field(description="SHA-256 of the program in it.")]
     member: Annotated[
-        StrictStr,
+        StrictLine,
         Field(description="Path of the program in a tar archive; leave it out for a bare program."),
     ]
 

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import yaml
 
-from phoenix.declaration.json_errors import join
+from phoenix.compose import document
+from phoenix.declaration.json_errors import join, read_text
+from phoenix.site.findings import Report
 
 _SPACE = re.compile(r"[ \t\n\r]*")  # RFC 8259, section 2
 _DECODER = json.JSONDecoder()
@@ -98,7 +100,7 @@ def _json_lines(text: str) -> dict[str, int]:
 
 
 def _yaml_lines(text: str) -> dict[str, int]:
-    return dict(_nodes(yaml.compose(text, Loader=yaml.SafeLoader), "", set()))
+    return dict(_nodes(document.nodes(text), "", set()))
 
 
 def _nodes(node: yaml.Node | None, path: str, visited: set[int]) -> Iterator[tuple[str, int]]:
@@ -143,8 +145,9 @@ def lines(file: Path) -> dict[str, int]:
     """Path to line number, from 1, of what a JSON, YAML or Python file holds; empty if unread."""
     reader = _READERS.get(file.suffix)
     try:
-        return reader(file.read_text(encoding="utf-8")) if reader else {}
-    except (OSError, ValueError, SyntaxError, RecursionError, yaml.YAMLError):
+        text = read_text(file, "", "", Report()) if reader else None
+        return reader(text) if reader and text is not None else {}
+    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return {}
 
 

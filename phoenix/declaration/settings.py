@@ -18,8 +18,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
     IPvAnyAddress,
     StrictBool,
     StrictInt,
@@ -29,10 +27,19 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
+from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict
 
 from phoenix.declaration import pins
+from phoenix.declaration.forms import (
+    Form,
+    ImageFile,
+    SnapshotName,
+    StorageName,
+    StrictLine,
+    UserName,
+    problem,
+)
 from phoenix.declaration.json_errors import join
 from phoenix.declaration.pins import Pin
 from phoenix.site import duration
@@ -43,36 +50,12 @@ PROXMOX = "proxmox_"
 """Settings of this prefix are the fields of `ProxmoxSettings`."""
 
 
-class _Form:
-    """Text of one form: what a value that has another form is told, and the fix."""
-
-    def __init__(self, pattern: str, message: str, fix: str) -> None:
-        self.pattern, self.message, self.fix = f"^(?:{pattern})$", message, fix
-        self._form = re.compile(rf"(?:{pattern})\Z")
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        return core_schema.no_info_after_validator_function(self._check, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {**handler(schema), "pattern": self.pattern}
-
-    def _check(self, value: str) -> str:
-        if not self._form.match(value):
-            text = f"{value!r} {self.message}"
-            raise PydanticCustomError("phoenix", "{text}", {"text": text, "fix": self.fix})
-        return value
-
-
 def _duration(value: str) -> str:
     try:
         duration.parse(value)
     except SettingError as error:
         message, _, fix = str(error).partition(": ")
-        raise PydanticCustomError("phoenix", "{text}", {"text": message, "fix": fix}) from None
+        raise problem(message, fix) from None
     return value
 
 
@@ -90,21 +73,49 @@ def _by_id(value: Any) -> Any:
 
 
 GoDuration = Annotated[
-    StrictStr,
+    StrictLine,
     AfterValidator(_duration),
-    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(h|m|s))+$"}),
+    WithJsonSchema({"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(h|m|s))+$"}),
 ]
-Texts = tuple[StrictStr, ...]
-_size = _Form(r"\d+[kmgKMG]?", "is no size", "write for example 10m or 512m")
-_time = _Form(r"(?:\d+(?:ms|[smhdwMy])?\s*)+", "is no time", "write for example 300s")
-_sha256 = _Form(r"[0-9a-f]{64}", "is not 64 hexadecimal digits", "write what sha256sum prints")
-_https = _Form(r"https://\S+", "is no https:// URL", "write one: packages are run as root")
-_fetch = _Form(r"(?:https://|file:///)\S+", "is no https:// or file:/// URL", "write one of these")
-Size = Annotated[StrictStr, _size]
-NginxTime = Annotated[StrictStr, _time]
-Sha256 = Annotated[StrictStr, _sha256]
-HttpsUrl = Annotated[StrictStr, _https]
-FetchUrl = Annotated[StrictStr, _fetch]
+Texts = tuple[StrictLine, ...]
+_size = Form(r"[0-9]{1,12}[kmgKMG]?", "is no size", "write for example 10m or 512m")
+# nginx reads more than one unit, as 1h30m (https://nginx.org/en/docs/syntax.html)
+_time = Form(
+    r"[0-9]{1,9}|(?:[0-9]{1,9}(?:ms|[smhdwMy])){1,8}", "is no time", "write for example 300s"
+)
+_sha256 = Form(r"[0-9a-f]{64}", "is not 64 hexadecimal digits", "write what sha256sum prints")
+_https = Form(r"https://\S+", "is no https:// URL", "write one: packages are run as root")
+_fetch = Form(r"(?:https://|file:///)\S+", "is no https:// or file:/// URL", "write one of these")
+Size = Annotated[StrictLine, _size]
+NginxTime = Annotated[StrictLine, _time]
+Sha256 = Annotated[StrictLine, _sha256]
+HttpsUrl = Annotated[StrictLine, _https]
+FetchUrl = Annotated[StrictLine, _fetch]
+Node = Annotated[
+    StrictLine,
+    Form(
+        r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?",
+        "is not the name of a node in Proxmox VE",
+        "write its host name without the domain, as pve2",
+    ),
+]
+Property = Annotated[
+    StrictLine,
+    Form(
+        r"[A-Za-z0-9_/][A-Za-z0-9_./:;@+-]*",  # pct.conf(5): properties are separated by commas
+        "cannot be in a property string of Proxmox VE",
+        "write one value, without blanks, commas and =",
+    ),
+]
+ImageReference = Annotated[
+    StrictLine,
+    Form(
+        r"[A-Za-z0-9][A-Za-z0-9._/:@-]*",
+        "is not an image reference",
+        "write [REGISTRY/]NAME:VERSION, or NAME@sha256:...",
+        longest=500,
+    ),
+]
 
 
 class ImageArchive(TypedDict, total=False):
@@ -123,10 +134,10 @@ class _Strict(BaseModel):
 class MountPoint(_Strict):
     """A volume of its own in a container: made when absent, never removed or shrunk."""
 
-    path: StrictStr = Field(
+    path: StrictLine = Field(
         pattern=r"^/[^\s,=]+$", description="Where it is mounted.", examples=["/srv"]
     )
-    storage: StrictStr = Field(description="Storage that holds it.", examples=["local-lvm"])
+    storage: StorageName = Field(description="Storage that holds it.", examples=["local-lvm"])
     size_gb: StrictInt = Field(ge=1, description="Size in GiB.", examples=[32])
     backup: StrictBool = Field(default=True, description="Whether Proxmox's backups include it.")
 
@@ -134,28 +145,30 @@ class MountPoint(_Strict):
 class Image(_Strict):
     """Where the hypervisor itself can download an image, and the digest that it must have."""
 
-    url: StrictStr = Field(pattern=r"^https?://\S+$", description="Where it is downloaded.")
-    sha256: StrictStr = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the image.")
+    url: StrictLine = Field(pattern=r"^https?://\S+$", description="Where it is downloaded.")
+    sha256: StrictLine = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the image.")
 
 
 class GuestSettings(_Strict):
     """What one guest has beside its entry in the JSON files."""
 
-    node: StrictStr | None = Field(default=None, description="Node where it is made.")
+    node: Node | None = Field(default=None, description="Node where it is made.")
     vlan: StrictInt | None = Field(default=None, ge=1, le=4094, description="VLAN tag.")
-    features: Mapping[str, StrictStr] = Field(
+    features: Mapping[Property, Property] = Field(
         default={}, description="Container features beside `proxmox_lxc_features`."
     )
     mount_points: tuple[MountPoint, ...] = Field(default=(), description="Its further volumes.")
     tags: Texts = Field(default=(), description="Tags in Proxmox VE.")
     protection: StrictBool | None = Field(default=None, description="Protect it from removal.")
-    replicate_to: Texts = Field(default=(), description="Nodes that its volumes are copied to.")
+    replicate_to: tuple[Node, ...] = Field(
+        default=(), description="Nodes that its volumes are copied to."
+    )
 
 
 class ProxmoxSettings(_Strict):
     """The settings named `proxmox_`, without that prefix (deploys/proxmox.py)."""
 
-    api: StrictStr = Field(
+    api: StrictLine = Field(
         default="off",
         pattern=r"^(off|ssh|https://\S+)$",
         description='`"off"`: guests and firewall are left alone. `"ssh"`: the hypervisor\'s API '
@@ -163,29 +176,29 @@ class ProxmoxSettings(_Strict):
         "`proxmox_api_token`.",
         examples=["ssh", "https://phoenix.example:8006"],
     )
-    fingerprint: StrictStr | None = Field(
+    fingerprint: StrictLine | None = Field(
         default=None,
         pattern=r"^([0-9A-Fa-f]{2}:?){32}$",
         description="SHA-256 fingerprint by which the API's certificate is verified. Where "
         "this and `proxmox_ca_file` are None, it is read on the hypervisor by SSH.",
     )
-    ca_file: StrictStr | None = Field(
+    ca_file: StrictLine | None = Field(
         default=None,
         description="File with the CA by which the API's certificate is verified.",
         examples=["~/pve-root-ca.pem"],
     )
-    node: StrictStr | None = Field(
+    node: Node | None = Field(
         default=None,
         description="Node where new guests are made; None: the one named as the hypervisor.",
         examples=["pve2"],
     )
-    template_storage: StrictStr = Field(
+    template_storage: StorageName = Field(
         default="local", description="Storage of container templates (vztmpl)."
     )
-    image_storage: StrictStr = Field(
+    image_storage: StorageName = Field(
         default="local", description="Storage of disk images (import)."
     )
-    images: Mapping[str, Image] = Field(
+    images: Mapping[ImageFile, Image] = Field(
         default={},
         description="Images that the hypervisor may download when they are absent, by the file "
         "name in the JSON files.",
@@ -197,7 +210,7 @@ class ProxmoxSettings(_Strict):
         "Others that differ are refused, with the difference shown; none is ever rebuilt.",
         examples=[[101, 102]],
     )
-    vm_user: StrictStr | None = Field(
+    vm_user: UserName | None = Field(
         default="root",
         description="Login user that cloud-init makes in new VMs: root, since the inventory logs "
         "in as root. None: the one that each VM's entry names.",
@@ -208,7 +221,7 @@ class ProxmoxSettings(_Strict):
         "pyinfra uses.",
         examples=[["ssh-ed25519 AAAA... me@desk"]],
     )
-    lxc_features: Mapping[str, StrictStr] = Field(
+    lxc_features: Mapping[Property, Property] = Field(
         default={"nesting": "1"},
         description="Features of every container. systemd of Debian 12 and Ubuntu 24.04 needs "
         "nesting.",
@@ -236,10 +249,10 @@ class ProxmoxSettings(_Strict):
         "address we come from.",
         examples=[["192.168.7.0/24"]],
     )
-    ha_group: StrictStr | None = Field(
+    ha_group: SnapshotName | None = Field(
         default=None, description="An existing high-availability group of Proxmox VE 8."
     )
-    replication_schedule: StrictStr = Field(
+    replication_schedule: StrictLine = Field(
         default="*/15", description="How often volumes are replicated (a calendar event)."
     )
     snapshot_before_change: StrictBool = Field(
@@ -288,7 +301,7 @@ class Settings(_Strict):
         'A public resolver answers "no such name" for internal names, and learns what they are.',
         examples=[["10.0.0.1"]],
     )
-    timezone: StrictStr = Field(
+    timezone: StrictLine = Field(
         default="Etc/UTC",
         description="Time zone of every host, as in /usr/share/zoneinfo.",
         examples=["Europe/Berlin"],
@@ -304,7 +317,7 @@ class Settings(_Strict):
         description="Lifetime of leaf certificates. Each holder renews with a third left.",
         examples=["24h", "1h30m"],
     )
-    step_ca_organisation: StrictStr = Field(
+    step_ca_organisation: StrictLine = Field(
         default="Phoenix",
         min_length=1,
         description="O and the start of CN of root and intermediate. Read when they are made.",
@@ -326,7 +339,7 @@ class Settings(_Strict):
     nginx_read_timeout: NginxTime = Field(
         default="300s", description="How long the gateway waits for a backend between two reads."
     )
-    traefik_dashboard_user: StrictStr = Field(
+    traefik_dashboard_user: StrictLine = Field(
         default="admin",
         pattern=r"^[^:\s]+$",
         description="Login name of Traefik's dashboard; its password is a secret.",
@@ -366,22 +379,22 @@ class Settings(_Strict):
     docker_log_files: StrictInt = Field(
         default=5, ge=1, description="Number of log files that are kept of a container."
     )
-    portainer_image: StrictStr = Field(
+    portainer_image: ImageReference = Field(
         default=pins.PORTAINER_IMAGE,
         description="Image of Portainer's server, by tag or digest (NAME@sha256:...).",
     )
-    portainer_agent_image: StrictStr = Field(
+    portainer_agent_image: ImageReference = Field(
         default=pins.PORTAINER_AGENT_IMAGE,
         description="Image of Portainer's agent, by tag or digest.",
     )
-    portainer_url: StrictStr | None = Field(
+    portainer_url: StrictLine | None = Field(
         default=None,
         pattern=r"^https://\S+$",
         description="URL at which this machine reaches Portainer's API itself; None: through SSH "
         "to Portainer's guest.",
         examples=["https://portainer.internal.example.com"],
     )
-    image_archives: Mapping[str, ImageArchive] = Field(
+    image_archives: Mapping[ImageReference, ImageArchive] = Field(
         default={},
         description="Archives (docker save) for sites without a registry, by image reference.",
         examples=[{"example/app:1.0": {"url": "file:///srv/app.tar", "sha256": "..."}}],
@@ -419,14 +432,14 @@ class Settings(_Strict):
 class SiteData(_Strict):
     """What an inventory gives each host so that the deploys find the site; no setting."""
 
-    site_inventories: StrictStr = Field(description="Directory of the two JSON files.")
-    site_stacks: StrictStr = Field(description="Directory of the stacks.")
-    site_environment: StrictStr = Field(description="Environment of stacks without their own.")
-    site_subnet: StrictStr | None = Field(
+    site_inventories: StrictLine = Field(description="Directory of the two JSON files.")
+    site_stacks: StrictLine = Field(description="Directory of the stacks.")
+    site_environment: StrictLine = Field(description="Environment of stacks without their own.")
+    site_subnet: StrictLine | None = Field(
         default=None, description="Network that the whole site is moved into (the lab)."
     )
-    site_secrets: StrictStr = Field(description="File where generated secrets are kept.")
-    site_sops: StrictStr | None = Field(
+    site_secrets: StrictLine = Field(description="File where generated secrets are kept.")
+    site_sops: StrictLine | None = Field(
         default=None,
         description="SOPS file with the site's secrets, used where it is there: a team shares it "
         "through git. PHOENIX_SOPS_FILE names another one.",

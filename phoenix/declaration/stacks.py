@@ -16,7 +16,7 @@ from phoenix.declaration.stack_secrets import NamedSecret, StackSecrets
 from phoenix.site.findings import Report
 from phoenix.site.model import Deployment, FirewallRule, Source, StackFile, Variable
 
-_ENVIRONMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")  # part of a project's name
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z")  # part of a project's name
 _NOT_KNOWN = "secret"  # stands for a value that is not known here, and is not empty
 _SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|PRIVATE|API_?KEY", re.IGNORECASE)
 
@@ -52,6 +52,7 @@ class StackCatalog:
     report: Report
     move: Callable[[Any], Any]  # re-addresses JSON data, or leaves it alone
     used: set[str] = field(default_factory=set)
+    checked: set[tuple[str, str]] = field(default_factory=set)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -78,6 +79,18 @@ class StackCatalog:
                     "no guest deploys this stack",
                     "name it in a guest's docker_stacks, or remove it",
                 )
+
+    def check_others(self) -> None:
+        """Report what is wrong with stacks and environments that nobody deploys, or not now."""
+        for name in self.names:
+            label = f"stacks/{name}/phoenix.json"
+            data = read_object(self.directory / name / "phoenix.json", label, self.report)
+            stack = validate(RawStack, data, label, "", self.report) if data is not None else None
+            for environment in stack.environments if stack else ():
+                if (name, environment) not in self.checked:
+                    at = Source(file=label, path=f"environments.{environment}")
+                    ref = RawStackRef.model_construct(name=name, environment=environment)
+                    self.deploy(ref, environment, at)
 
     def deploy(
         self, ref: RawStackRef, environment: str, at: Source
@@ -107,7 +120,7 @@ class StackCatalog:
         folder = self.directory / ref.name
         label = f"stacks/{ref.name}/phoenix.json"
         data = read_object(folder / "phoenix.json", label, report)
-        stack = validate(RawStack, self.move(data), label, "", report) if data else None
+        stack = validate(RawStack, self.move(data), label, "", report) if data is not None else None
         if stack is None:
             return None
         name = ref.environment or environment
@@ -120,21 +133,26 @@ class StackCatalog:
             )
             return None
         path = f"environments.{name}"
-        if not _ENVIRONMENT.match(name):
-            report.error(
-                label,
-                path,
-                f"{name[:80]!r} is not an environment name",
-                "use letters, digits, dots, underscores and inner hyphens",
-            )
-            return None
+        for what, word, where in (("a stack", ref.name, ""), ("an environment", name, path)):
+            if not _NAME.match(word):
+                report.error(
+                    label,
+                    where,
+                    f"{word[:80]!r} is not {what} name",
+                    "use letters, digits, dots, underscores and inner hyphens",
+                )
+                return None
+        self.checked.add((ref.name, name))
         raw = validate(RawEnvironment, stack.environments[name], label, path, report)
         compose_label = f"stacks/{ref.name}/docker-compose.yml"
         content = compose.read(folder / "docker-compose.yml", compose_label, report)
+        if content is not None:
+            compose.check_keys(content, compose_label, report)
+        if raw is not None:
+            _check_variables(raw, label, path, report)
+            _check_files(raw, folder, label, path, report)
         if raw is None or content is None:
             return None
-        _check_variables(raw, label, path, report)
-        _check_files(raw, folder, label, path, report)
         self.secrets.share(ref.name, stack.shared_secrets)
         secrets = [
             *((variable.secret, f"variables[{i}]") for i, variable in enumerate(raw.variables)),
@@ -150,6 +168,7 @@ class StackCatalog:
         }
         compose.check_variables(content, values, compose_label, f"{label} ({path})", report)
         compose.check_habits(content, values, compose_label, report)
+        compose.check_files(content, values, compose_label, f"{label} ({path})", report)
         deployment = Deployment(
             name=ref.name,
             environment=name,

@@ -178,7 +178,7 @@ pair_is_served() { # PAIR ADDRESS PORT NAME: the service has loaded what is on d
 }
 
 router_is_enabled() { # URL
-    if [ -n "$retry" ]; then output=$(curl -sS --max-time 5 "$1" 2>&1); else
+    if [ -n "$retry" ]; then output=$(curl -sSg --max-time 5 "$1" 2>&1); else
         output=$(once routers routers $(words_of router_is_enabled) | sed -n "s|^$1$tab||p")
     fi
     case "$output" in
@@ -189,7 +189,7 @@ router_is_enabled() { # URL
 }
 
 routers() { # URL...: "URL<tab>ANSWER" of each
-    timeout 20 curl -sS --max-time 5 -w '\n%{url}\n' "$@" 2>&1 | awk -v OFS="$tab" '
+    timeout 20 curl -sSg --max-time 5 -w '\n%{url}\n' "$@" 2>&1 | awk -v OFS="$tab" '
         /^http:/ { print $0, answer; answer = ""; next } { answer = answer $0 }'
 }
 
@@ -198,7 +198,7 @@ request_gives() { # STATUS URL ROOT
         output=$(once requests requests $(words_of request_gives | cut -f 2) | sed -n "s|^\([0-9]*\) $2\$|\1|p")
         [ "$output" != "$1" ] || return
     fi
-    output=$(curl -sS -o /dev/null -w '%{http_code}' --max-time 15 --cacert "$3" "$2" 2>&1)
+    output=$(curl -sSg -o /dev/null -w '%{http_code}' --max-time 15 --cacert "$3" "$2" 2>&1)
     [ "$output" = "$1" ] || echo "gives $output, not $1"
 }
 
@@ -207,7 +207,7 @@ requests() { # URL...: "STATUS URL" of each; the check of a failed one asks agai
         shift
         set -- "$@" -o /dev/null "$url"
     done
-    curl -sZ --parallel-max 50 -w '%{http_code} %{url}\n' --max-time 15 --cacert "$root" "$@" 2>/dev/null
+    curl -sZg --parallel-max 50 -w '%{http_code} %{url}\n' --max-time 15 --cacert "$root" "$@" 2>/dev/null
 }
 
 name_is_rejected() { # ADDRESS NAME

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paramiko.hostkeys import HostKeyEntry, HostKeys, InvalidHostKey
+from paramiko.ssh_exception import SSHException
 
 from phoenix.shell import Script
 from phoenix.site.model import Host
@@ -130,18 +131,23 @@ def remember(file: Path, address: str, keys: Iterable[str]) -> None:
     Raises:
         OSError: the file can't be written.
     """
-    lines = file.read_text().splitlines() if file.exists() else []
+    lines = _lines(file)
     others = [rest for line in lines if (rest := _without(line, address)) is not None]
     others += [f"{address} {key}" for key in sorted(keys)]
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = file.with_name(f"{file.name}.phoenix")
-    temporary.write_text("\n".join(others) + "\n")
+    temporary.write_text("\n".join(others) + "\n", errors="surrogateescape")
     temporary.chmod(0o600)
     temporary.replace(file)
 
 
+def _lines(file: Path) -> list[str]:
+    """The lines; bytes that are no text, in a comment or in what is broken, are kept."""
+    return file.read_text(errors="surrogateescape").splitlines() if file.exists() else []
+
+
 def _entries(file: Path) -> list[HostKeyEntry]:
-    lines = file.read_text().splitlines() if file.exists() else []
+    lines = _lines(file)
     return [entry for line in lines if (entry := _entry(line)) is not None]
 
 
@@ -151,7 +157,7 @@ def _entry(line: str) -> HostKeyEntry | None:
         return None
     try:
         return HostKeyEntry.from_line(line)
-    except InvalidHostKey:
+    except (InvalidHostKey, SSHException, ValueError):
         return None
 
 
@@ -170,5 +176,8 @@ def _names(entry: HostKeyEntry, address: str) -> bool:
 
 def _is(name: str, address: str) -> bool:
     if name.startswith("|1|"):
-        return HostKeys.hash_host(address, name) == name
+        try:
+            return HostKeys.hash_host(address, name) == name
+        except (ValueError, IndexError):  # a salt that is none
+            return False
     return name == address

@@ -77,9 +77,15 @@ def connect(endpoint: Endpoint) -> ProxmoxAPI:
         adapter = _adapter(endpoint.trust, endpoint.dial)
     except OSError as error:
         raise ProxmoxError(f"proxmox_ca_file {endpoint.trust.ca_file}: {error}") from error
-    where = urlsplit(endpoint.url)
+    try:
+        where = urlsplit(endpoint.url)
+        port = where.port or 8006
+    except ValueError as error:
+        raise ProxmoxError(
+            f"proxmox_api: {endpoint.url!r} is no URL ({error}): write https://NAME:8006"
+        ) from None
     api = ProxmoxAPI(
-        where.hostname, port=where.port or 8006, user=parts["user"], token_name=parts["id"],
+        where.hostname, port=port, user=parts["user"], token_name=parts["id"],
         token_value=parts["secret"], timeout=endpoint.seconds, verify_ssl=True,
     )  # fmt: skip
     # proxmoxer has no public way to its session, and no other hook for a transport.

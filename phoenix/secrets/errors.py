@@ -23,7 +23,7 @@ def flat_strings(text: str, source: str) -> dict[str, str]:
     """
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()):
         # The parser's own message would quote the text, secrets and all.

@@ -257,7 +257,7 @@ class SecretStore:
                 raise SecretError(f"{self.path} is readable by others: chmod 600 {self.path}")
             version = _version(state)
             if self._read is None or self._read[0] != version:
-                self._read = (version, flat_strings(self.path.read_text(), str(self.path)))
+                self._read = (version, flat_strings(_text(self.path), str(self.path)))
         except FileNotFoundError:
             return {}
         return dict(self._read[1])
@@ -277,11 +277,21 @@ def _version(state: os.stat_result) -> _Version:
     return state.st_ino, state.st_mtime_ns, state.st_size
 
 
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "it is no UTF-8 text" if isinstance(error, ValueError) else str(error)
+        raise SecretError(f"{file} cannot be read: {reason}") from None
+
+
 def _content(variable: str, file: str) -> str:
     try:
-        return Path(file).read_text().rstrip("\n")
-    except OSError as error:
-        raise SecretError(f"{variable}: {error}") from error
+        return _text(Path(file)).rstrip("\n")
+    except (FileNotFoundError, SecretError) as error:
+        raise SecretError(f"{variable}: {error}") from None
 
 
 def of_inventory(data: Mapping[str, Any]) -> SecretStore:

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from phoenix.site.findings import SettingError
 
-_PART = re.compile(r"(\d+(?:\.\d+)?)(h|m|s)")
+_PART = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(h|m|s)")
+_LONGEST = 290 * 365 * 24 * 3600  # what an int64 of nanoseconds holds, about 292 years
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
@@ -19,8 +20,8 @@ def parse(text: str) -> timedelta:
     """
     parts = _PART.findall(text)
     seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text or seconds <= 0:
-        raise SettingError(f"{text!r} is not a duration: write for example 24h, 1h30m or 90s")
+    if "".join(number + unit for number, unit in parts) != text or not 0 < seconds <= _LONGEST:
+        raise SettingError(f"{text[:80]!r} is not a duration: write for example 24h, 1h30m or 90s")
     return timedelta(seconds=seconds)
 
 

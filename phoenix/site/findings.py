@@ -7,6 +7,19 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Severity = Literal["error", "warning"]
+_LONGEST = 500
+
+
+def visible(text: str) -> str:
+    """Text of a file as a terminal may show it: on one line, its control characters written out.
+
+    What is longer than a person reads is cut.
+    """
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}... ({len(text)} characters)"
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 @dataclass(frozen=True, order=True)
@@ -22,6 +35,13 @@ class Finding:
     message: str
     fix: str
     severity: Severity = "error"
+    unread: bool = field(default=False, compare=False)
+    """Whether it is about a key or setting that nothing reads, so perhaps a slip of the pen."""
+
+    def __post_init__(self) -> None:
+        """Take text of a faulty file as `visible` writes it."""
+        for name in ("file", "path", "message", "fix"):
+            object.__setattr__(self, name, visible(getattr(self, name)))
 
     def __str__(self) -> str:
         """Render as one line of a report."""
@@ -65,13 +85,18 @@ class Report:
 
     def error(self, file: str, path: str, message: str, fix: str) -> None:
         """Note something that cannot work."""
-        self._add(Finding(file, path, message, fix, "error"))
+        self.add(Finding(file, path, message, fix, "error"))
 
     def warn(self, file: str, path: str, message: str, fix: str) -> None:
         """Note something that is ignored, guessed or unwise."""
-        self._add(Finding(file, path, message, fix, "warning"))
+        self.add(Finding(file, path, message, fix, "warning"))
 
-    def _add(self, finding: Finding) -> None:
+    def unread(self, file: str, path: str, message: str, fix: str) -> None:
+        """Warn of a key, setting or file that nothing reads: under --strict an error."""
+        self.add(Finding(file, path, message, fix, "warning", unread=True))
+
+    def add(self, finding: Finding) -> None:
+        """Note a finding that was made elsewhere."""
         if finding not in self._known:
             self._known.add(finding)
             self.findings.append(finding)

@@ -51,13 +51,11 @@ def settings(
         host = group_data.of_host(files, inventory, names, data)
         chosen, findings = model.read(host.data)
         wrong = {model.name_of(finding.path) for finding in findings}
+        findings += check(site, chosen, wrong=wrong, ssh_key=data.get("ssh_key"), home=home)
         if site is not None:
-            findings += check(site, chosen, wrong=wrong, ssh_key=data.get("ssh_key"), home=home)
             findings += tuple(check_secrets(site, chosen, find))
         for finding in findings:
-            placed = host.place(finding) if finding.file == FOLDER else finding
-            note = report.error if placed.severity == "error" else report.warn
-            note(placed.file, placed.path, placed.message, placed.fix)
+            report.add(host.place(finding) if finding.file == FOLDER else finding)
     return tuple(report.findings)
 
 
@@ -93,7 +91,7 @@ def unread(
     for file in files:
         if file.group not in groups:
             hint = near(file.group, groups)
-            report.warn(
+            report.unread(
                 file.label, "", f"no group is called {file.group!r}, so nothing reads this file",
                 f"{hint}name it after one of: {', '.join(sorted(groups))}",
             )  # fmt: skip
@@ -101,4 +99,4 @@ def unread(
     for place, values in places:
         for name, fix in model.unknown(values, pyinfra_settings):
             if not name.startswith(model.PROXMOX):  # an error, found with the wrong values
-                report.warn(place, name, "no code reads this setting", fix)
+                report.unread(place, name, "no code reads this setting", fix)

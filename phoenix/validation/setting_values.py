@@ -37,12 +37,12 @@ Find = Callable[[str], SecretStr | None]
 
 
 def check(
-    site: Site, settings: Settings, *, wrong: Iterable[str], ssh_key: str | None, home: Path
+    site: Site | None, settings: Settings, *, wrong: Iterable[str], ssh_key: str | None, home: Path
 ) -> tuple[Finding, ...]:
     """Everything that a run with these settings would refuse or that is unwise.
 
     Args:
-        site: the site.
+        site: the site; None where the declaration is faulty: then rules that need none are asked.
         settings: as one host sees them.
         wrong: names of settings that were found wrong already: no rule on them is checked.
         ssh_key: the private key that pyinfra uses, as the inventory names it.
@@ -50,6 +50,11 @@ def check(
     """
     findings: list[Finding] = []
     wrong = frozenset(wrong)
+    for names, own_rule in _RULES_WITHOUT_SITE:
+        if not wrong & set(names):
+            findings += _asked(names[0], lambda rule=own_rule: rule(settings))  # type: ignore[misc]
+    if site is None:
+        return tuple(dict.fromkeys(findings))
     for names, rule in _RULES:
         if not wrong & set(names):
             findings += _asked(names[0], lambda rule=rule: rule(site, settings))  # type: ignore[misc]
@@ -82,7 +87,7 @@ def _dns(site: Site, settings: Settings) -> Iterator[Finding]:
     yield from ()
 
 
-def _timezone(_site: Site, settings: Settings) -> Iterator[Finding]:
+def _timezone(settings: Settings) -> Iterator[Finding]:
     name = settings.timezone
     try:
         ZoneInfo(name)
@@ -101,7 +106,7 @@ def _lifetimes(site: Site, settings: Settings) -> Iterator[Finding]:
     yield from ()
 
 
-def _artifacts(_site: Site, settings: Settings) -> Iterator[Finding]:
+def _artifacts(settings: Settings) -> Iterator[Finding]:
     pins = settings.artifacts
     for name in pins:
         if name not in PROGRAMS:
@@ -119,7 +124,7 @@ def _pin(name: str, pins: artifacts.Pins, arch: str) -> list[Finding]:
     return []
 
 
-def _images(_site: Site, settings: Settings) -> Iterator[Finding]:
+def _images(settings: Settings) -> Iterator[Finding]:
     images = {
         "portainer_image": settings.portainer_image,
         "portainer_agent_image": settings.portainer_agent_image,
@@ -136,7 +141,7 @@ def _unpinned(image: str) -> tuple[str, str]:
     )
 
 
-def _archives(_site: Site, settings: Settings) -> Iterator[Finding]:
+def _archives(settings: Settings) -> Iterator[Finding]:
     for reference, archive in settings.image_archives.items():
         path = f"image_archives.{reference}"
         yield from _asked(path, lambda r=reference, a=archive: _archive(r, a))  # type: ignore[misc]
@@ -187,16 +192,18 @@ def _proxmox(site: Site, settings: Settings, ssh_key: str | None, home: Path) ->
         yield problem("proxmox_firewall", f"no rule would allow a needed flow: {connection}", fix)
 
 
+_RULES_WITHOUT_SITE: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[Finding]]], ...] = (
+    (("timezone",), _timezone),
+    (("artifacts",), _artifacts),
+    (("portainer_image", "portainer_agent_image"), _images),
+    (("image_archives",), _archives),
+)
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Site, Settings], Iterator[Finding]]], ...] = (
     (("dns_upstreams", "dns_stop_rebind"), _dns),
-    (("timezone",), _timezone),
     (
         ("step_ca_lifetime_default", "step_ca_lifetime_minimum", "step_ca_lifetime_maximum"),
         _lifetimes,
     ),
-    (("artifacts",), _artifacts),
-    (("portainer_image", "portainer_agent_image"), _images),
-    (("image_archives",), _archives),
     (("stack_variables", "stacks_prune"), _stacks),
 )
 

@@ -100,11 +100,13 @@ def test_hostile_file_is_a_finding(tmp_path: Path, text: str, path: str, message
     ("change", "path", "message"),
     [
         ({"files": [{"source": "a\0b", "destination_in_container": "/x"}]},
+         "environments.production.files[0].source", "control character"),
+        ({"files": [{"source": "x" * 900, "destination_in_container": "/x"}]},
          "environments.production.files[0].source", "there is no file"),
         ({"files": [{"source": "x" * 5000, "destination_in_container": "/x"}]},
-         "environments.production.files[0].source", "there is no file"),
+         "environments.production.files[0].source", "has 5000 characters"),
     ],
-    ids=["NUL", "long name"],
+    ids=["NUL", "long name", "longer name"],
 )  # fmt: skip
 def test_hostile_manifest_is_a_finding(
     tmp_path: Path, change: dict[str, Any], path: str, message: str

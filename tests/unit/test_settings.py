@@ -87,8 +87,8 @@ def test_misspelt_setting_is_found_in_every_file(
     place = project / "group_data" / f"{file}.py"
     place.write_text(f"\n{name} = 1\n")
     result = phoenix("validate", "--strict", "-i", project / INVENTORY)
-    assert result.exit_code == 2, result.output
-    assert f"group_data/{file}.py\n  warning  line 2, {name}" in result.stdout
+    assert result.exit_code == 1, result.output
+    assert f"group_data/{file}.py\n  error  line 2, {name}" in result.stdout
     assert f"did you mean '{suggestion}'?" in result.stdout
 
 

@@ -261,7 +261,7 @@ def test_all_errors_in_one_report(tmp_path: Path) -> None:
     [
         ('{\n  "a": 1,\n}', "line 3, column 1", "is not valid JSON"),
         ("[]", "", "is not a JSON object"),
-        ('{"lxc_configs": {"101": {"name": 1, "name": 2}}}', "lxc_configs.101.name", "twice"),
+        ('{"lxc_configs": {"101": {"name": "a", "name": "b"}}}', "lxc_configs.101.name", "twice"),
     ],
 )
 def test_malformed_file(tmp_path: Path, text: str, path: str, message: str) -> None:

@@ -50,8 +50,8 @@ def test_dashboard_asks_for_a_login_and_the_open_api_is_local(site: Site) -> Non
         for name, router in routers.items()
         if router["service"] == "api@internal" and "dashboard-login" not in str(router)
     ]
-    assert open_api == ["local-api"]
-    assert routers["local-api"]["entryPoints"] == ["local"]
+    assert open_api == ["local_api"]
+    assert routers["local_api"]["entryPoints"] == ["local"]
     assert static(site)["entryPoints"]["local"]["address"].startswith("127.0.0.1:")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -47,8 +48,13 @@ class Verdict(BaseModel):
         return exits.CHANGES if strict and self.warnings else exits.OK
 
 
-def verdict_of(declaration: Declared) -> Verdict:
-    """Everything that can be said of a declaration and its settings."""
+def verdict_of(declaration: Declared, *, strict: bool = False) -> Verdict:
+    """Everything that can be said of a declaration and its settings.
+
+    Args:
+        declaration: sound or not.
+        strict: what nothing reads is an error.
+    """
     site = declaration.site
     findings = list(declaration.findings)
     if site is not None:
@@ -63,6 +69,10 @@ def verdict_of(declaration: Declared) -> Verdict:
         find=of_inventory(declaration.data).find,
         home=Path.home(),
     )
+    findings = [
+        replace(finding, severity="error") if strict and finding.unread else finding
+        for finding in findings
+    ]
     lines = cache(lambda label: positions.lines(declaration.file(label)))
     files = list(dict.fromkeys(finding.file for finding in findings))
     placed = [_with_line(finding, lines(finding.file)) for finding in findings]
@@ -102,19 +112,34 @@ def _pyinfra_settings() -> frozenset[str]:
     return frozenset(ConnectorData.__annotations__)
 
 
+def _print_group(console: Console, places: list[LocatedFinding]) -> None:
+    """One message with every place where it holds: many in few words."""
+    first = places[0]
+    head = Text("  ")
+    head.append(first.severity, style=_STYLES[first.severity])
+    head.append(f"  {_place(first)}" if len(places) == 1 else f"  in {len(places)} places")
+    console.print(head)
+    console.print(Text(f"    {first.message}"))
+    console.print(Text(f"    fix: {first.fix}", style="dim"))
+    for file in dict.fromkeys(found.file for found in places if len(places) > 1):
+        where = "; ".join(_place(found) for found in places if found.file == file)
+        console.print(Text(f"    {where}" if file == first.file else f"    {file}: {where}"))
+
+
+def _place(finding: LocatedFinding) -> str:
+    line = f"line {finding.line}" if finding.line else ""
+    return ", ".join(word for word in (line, finding.path) if word) or "the whole file"
+
+
 def print_verdict(console: Console, verdict: Verdict) -> None:
-    """The findings for a person, grouped by file, and a last line with their numbers."""
-    for file in dict.fromkeys(finding.file for finding in verdict.findings):
+    """The findings for a person, by file and the same ones together, and their numbers."""
+    groups: dict[tuple[str, str, str], list[LocatedFinding]] = {}
+    for finding in verdict.findings:
+        groups.setdefault((finding.severity, finding.message, finding.fix), []).append(finding)
+    for file in dict.fromkeys(places[0].file for places in groups.values()):
         console.print(Text(file, style="bold"))
-        for finding in (each for each in verdict.findings if each.file == file):
-            head = Text("  ")
-            head.append(finding.severity, style=_STYLES[finding.severity])
-            place = f"line {finding.line}" if finding.line else ""
-            where = ", ".join(word for word in (place, finding.path) if word)
-            head.append(f"  {where}" if where else "  the whole file")
-            console.print(head)
-            console.print(Text(f"    {finding.message}"))
-            console.print(Text(f"    fix: {finding.fix}", style="dim"))
+        for places in (group for group in groups.values() if group[0].file == file):
+            _print_group(console, places)
         console.print()
     errors = output.count(verdict.errors, "error")
     warnings = output.count(verdict.warnings, "warning")

@@ -6,6 +6,7 @@ Directives follow https://nginx.org/en/docs/dirindex.html.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, WEBROOT
 from phoenix.components.nginx.removed_headers import REMOVED_HEADERS
@@ -18,8 +19,21 @@ from phoenix.site.roles import guest_with
 CONFIG = "/etc/nginx/nginx.conf"
 ACCESS_LOG = "/var/log/nginx/access.log"
 """JSON, one request a line: the one access log of a request on its way to a backend."""
+_POINTER = 8  # bytes, on every processor that Phoenix has programs for
 STATUS = "127.0.0.1:8082"
 """For checks made on the guest: `/generation` and `/status`."""
+
+
+def hash_bucket(names: Iterable[str]) -> int:
+    """The value of `server_names_hash_bucket_size` in bytes that the longest name needs.
+
+    An entry is a pointer, the length and the name, padded to a pointer's size, and a bucket ends
+    with a pointer (nginx: ngx_hash.c, NGX_HASH_ELT_SIZE). nginx refuses to start with less. It
+    counts in lines of the processor's cache, so that the value is a power of two from 64 up.
+    """
+    longest = max(map(len, names), default=0)
+    needed = _POINTER + -(-(longest + 2) // _POINTER) * _POINTER + _POINTER
+    return max(64, 1 << (needed - 1).bit_length())
 
 
 def nginx_config(
@@ -45,6 +59,7 @@ def nginx_config(
         "access_log": ACCESS_LOG,
         "certificate": f"{CERTIFICATES}/{certificate}",
         "names": gateway_names(site),
+        "hash_bucket": hash_bucket(gateway_names(site)),
         "removed_headers": REMOVED_HEADERS,
         "status": STATUS,
         "traefik_address": traefik.address,

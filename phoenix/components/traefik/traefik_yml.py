@@ -25,6 +25,8 @@ UNIT = "traefik.service"
 LOCAL = "127.0.0.1:8081"
 """The guest's own entry point: ping, metrics and the API, for checks made on the guest."""
 USERS_FILE = "/etc/traefik/dashboard.users"
+LOCAL_ROUTER = "local_api"
+"""The router of Traefik's own API; the underscore keeps it apart from every service's name."""
 RETRY = "retry"
 """The middleware that retries a request whose backend restarts."""
 RETRY_TIMEOUT = "10s"
@@ -261,7 +263,7 @@ def dynamic_config(site: Site) -> tuple[str, str]:
 
 def _routers(routed: Sequence[Route]) -> dict[str, _Router]:
     routers = {
-        "local-api": _Router(
+        LOCAL_ROUTER: _Router(
             rule="PathPrefix(`/api`)", entry_points=["local"], service="api@internal"
         )
     }

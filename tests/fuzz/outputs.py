@@ -1,0 +1,95 @@
+"""Every text that Phoenix makes of a site and its settings without asking a host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from pydantic import SecretStr
+
+from phoenix.components import stack as deployment
+from phoenix.components.acme import phoenix_acme_conf as acme
+from phoenix.components.dnsmasq import dnsmasq_conf as dnsmasq
+from phoenix.components.docker import daemon_json as docker
+from phoenix.components.nginx import nginx_conf as nginx
+from phoenix.components.portainer import compose_files as portainer
+from phoenix.components.step_ca import authority as step_ca
+from phoenix.components.traefik import traefik_yml as traefik
+from phoenix.declaration.settings import Settings
+from phoenix.derived import control_plane, dns
+from phoenix.derived.certificates import certificates
+from phoenix.files import render
+from phoenix.health.checks import checks
+from phoenix.proxmox import firewall, hostkeys
+from phoenix.proxmox.desired import desired_guests
+from phoenix.site.findings import SettingError
+from phoenix.site.model import Site
+from phoenix.site.roles import SINGLE_ROLES, guest_with
+
+SECRET = SecretStr("a-secret")
+
+
+def outputs(site: Site, settings: Settings | None = None) -> dict[str, str]:
+    """Files, one word a line for command lines, and Proxmox VE's strings, by name."""
+    chosen = settings or Settings()
+    made = {"dnsmasq.conf": dnsmasq.config(site, dns.records(site), chosen.dns_upstreams)}
+    try:
+        for role in SINGLE_ROLES:
+            guest_with(site, role)
+    except SettingError:
+        return made
+    made["nginx.conf"] = nginx.nginx_config(
+        site, certificate="gateway", hsts_seconds=chosen.nginx_hsts_seconds,
+        max_body=chosen.nginx_max_body, read_timeout=chosen.nginx_read_timeout,
+    )[0]  # fmt: skip
+    made["traefik.yml"] = traefik.static_config(site, metrics=True)
+    made["routes.yml"] = traefik.dynamic_config(site)[0]
+    made["ca.json"] = step_ca.config(site, step_ca.claims(chosen))
+    made["daemon.json"] = docker.daemon_json(
+        site, log_size=chosen.docker_log_size, log_files=chosen.docker_log_files
+    )
+    made["portainer.yml"] = portainer.server_compose(chosen.portainer_image, 9443)
+    made["traefik.service"] = render(
+        "components/traefik/traefik.service.j2", program="/p", config="/c"
+    )
+    for agent in site.agents:
+        service = control_plane.agent(site, agent)
+        image = chosen.portainer_agent_image
+        made[f"agent {agent.name}"] = portainer.agent_compose(image, service)
+    for certificate in certificates(site):
+        name = f"{certificate.host.name} {certificate.name}.conf"
+        made[name] = acme.configuration(
+            certificate, directory=step_ca.directory_url(site), root="/r"
+        )
+    made |= _stacks(site)
+    made |= _proxmox(site, chosen)
+    made["probe words"] = "\n".join(word for check in checks(site) for word in check.command)
+    made["timer"] = acme.interval(timedelta(hours=24))
+    return made
+
+
+def _stacks(site: Site) -> Iterator[tuple[str, str]]:
+    for host in site.guests:
+        for stack in host.docker_stacks:
+            try:
+                made = deployment.prepare(stack, {}, lambda _name: SECRET)
+            except SettingError:  # what `phoenix validate` refuses
+                continue
+            yield f"{stack.project} compose", made.compose
+            yield f"{stack.project} names", "\n".join([stack.project, *made.images])
+
+
+def _proxmox(site: Site, settings: Settings) -> Iterator[tuple[str, str]]:
+    key = "ssh-ed25519 AAAA a"
+    for guest in desired_guests(site, settings.proxmox, [key]):
+        for name, value in {**guest.keys, **guest.fixed}.items():
+            yield f"PVE {guest.vmid} {name}", value.written(None)
+        yield (
+            f"PVE {guest.vmid} words",
+            "\n".join(map(str, (guest.node, guest.name, guest.storage, guest.origin))),
+        )
+    for scope in firewall.scopes(site, node="pve"):
+        for number, rule in enumerate(scope.rules):
+            yield f"rule {scope.name} {number}", f"{rule.identity} {rule.comment}"
+    words = hostkeys.words(hostkeys.guests(site.guests))
+    yield "host key words", "\n".join(words)
