@@ -12,6 +12,7 @@ from string import Template
 
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.health.checks import Check
+from phoenix.net.ssh_faults import FAULTS, said_in
 from phoenix.site.model import Frozen, Host, Site
 
 
@@ -145,13 +146,21 @@ ADVICE: Mapping[str, _Template] = {
 """By function of `checks.sh`; `reach` is the operator's own way in."""
 
 
-def likely_fix(site: Site, check: Check) -> Fix:
+def likely_fix(site: Site, check: Check, fault: str = "") -> Fix:
     """What is likely to fix the fault that a check found.
+
+    Args:
+        site: the site of the check.
+        check: the one that found it.
+        fault: what it said. A failure to connect names its own cause, and so its own fix.
 
     Raises:
         KeyError: there is no advice for its function.
     """
-    if check.layer == "reach":
+    said = said_in(fault) if check.layer == "reach" else None
+    if said and (cause := FAULTS[said]).commands:
+        template = _Template(cause.fix, _reachable(site, check, cause.commands))
+    elif check.layer == "reach":
         template = ADVICE[_HYPERVISOR if check.host == site.hypervisor.name else _GUEST]
     else:
         template = ADVICE[check.function]
@@ -162,12 +171,19 @@ def likely_fix(site: Site, check: Check) -> Fix:
     )
 
 
+def _reachable(site: Site, check: Check, commands: tuple[str, ...]) -> tuple[str, ...]:
+    """The commands without those by the hypervisor, where the hypervisor is who is silent."""
+    own = check.host == site.hypervisor.name
+    return tuple(one for one in commands if not (own and "$ssh_hypervisor" in one))
+
+
 def _values(site: Site, check: Check) -> dict[str, str]:
     hosts = {host.name: host for host in site.hosts}
     host, target = hosts[check.host], hosts.get(check.target, hosts[check.host])
     return {
         "host": host.name,
         "target": target.name,
+        "address": str(target.address),
         "unit": check.unit,
         "name": check.name,
         "certificate": check.certificate,

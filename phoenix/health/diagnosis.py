@@ -223,7 +223,7 @@ def _grouped(site: Site, causes: Sequence[tuple[CheckedPath | None, Outcome]]) -
                 fault=first.fault,
                 seen_by=tuple(dict.fromkeys(outcome.check.host for _, outcome in group)),
                 breaks=tuple(dict.fromkeys(path.name for path, _ in group if path is not None)),
-                fix=likely_fix(site, check),
+                fix=likely_fix(site, check, first.fault),
             )
         )
     return tuple(result)

@@ -16,6 +16,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 from pyinfra.context import ctx_host, ctx_state
 
+from phoenix.net.ssh_faults import sentence
 from phoenix.runs.reporter import report
 
 _HOST = re.compile(r"^\s*\[([^\]]+)\]\s*(.*)$", re.DOTALL)
@@ -33,8 +34,9 @@ class Events(BaseStateCallback):
     @staticmethod
     def host_connect_error(state: State, host: Host, error: Exception) -> None:
         """A host did not; `error` says why."""
-        reason = str(error.args[0]) if error.args else repr(error)
-        report("connect", host=host.name, ok=False, reason=_STYLE.sub("", reason))
+        reason = _STYLE.sub("", sentence(error))
+        address = host.data.get("ssh_hostname") or host.name
+        report("connect", host=host.name, ok=False, reason=reason, address=address)
 
     @staticmethod
     def operation_start(state: State, op_hash: str) -> None:

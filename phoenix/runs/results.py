@@ -8,9 +8,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from phoenix.net.ssh_faults import told
+
 Outcome = Literal["changed", "unchanged", "failed"]
 FIRST_CAUSE = "first_cause"
 """The value that `deploys/verify.py` tells: the host whose check found the first cause."""
+CONNECT = "connect"
+"""The step of a failure to connect: no step of a deploy."""
 _ERROR = re.compile(r"--> pyinfra error(?: in \S+ line \d+)?: (.*)$")
 _NOT_REASONS = ("Success", "No changes", "Skipped", "Connected", "Ready:", "noop:")
 
@@ -49,6 +53,7 @@ class Story(_Model):
 
     steps: list[Step] = Field(default_factory=list)
     unreachable: dict[str, str] = Field(default_factory=dict)
+    addresses: dict[str, str] = Field(default_factory=dict)
     connected: list[str] = Field(default_factory=list)
     failures: list[Failure] = Field(default_factory=list)
     values: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -93,12 +98,13 @@ class Story(_Model):
     def first_cause(self) -> Failure | None:
         """The failure that explains the others best.
 
-        A guest that cannot be reached explains what fails behind it; else the first that failed,
+        A guest that cannot be reached explains what fails behind it, and the reason names all
+        that cannot be, by cause and with each cause's fix; else the first that failed,
         and among the verdicts of one step that of the host which found the first cause.
         """
         if self.unreachable:
-            host, reason = next(iter(self.unreachable.items()))
-            return Failure(host=host, step="connect", reason=[reason])
+            reason = told(self.unreachable, self.addresses)
+            return Failure(host=next(iter(self.unreachable)), step=CONNECT, reason=reason)
         if not self.failures:
             return None
         step = self.failures[0].step
@@ -114,6 +120,7 @@ class Story(_Model):
             self.connected.append(event["host"])
         else:
             self.unreachable[event["host"]] = event["reason"]
+            self.addresses[event["host"]] = event.get("address", "")
 
     def _on_step(self, event: Mapping[str, Any]) -> None:
         self.steps.append(Step(name=event["step"]))
