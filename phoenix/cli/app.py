@@ -64,7 +64,9 @@ def main() -> None:
     """
     try:
         app(standalone_mode=True, prog_name="phoenix")
-    except (CommandError, ConfigError, NameLookupError, SettingError) as error:
+    except CommandError as error:
+        sys.exit(_failed(str(error), error.code))
+    except (ConfigError, NameLookupError, SettingError) as error:
         sys.exit(_failed(str(error), exits.ERROR))
     except KeyboardInterrupt:
         sys.exit(_failed("interrupted", exits.INTERRUPTED))

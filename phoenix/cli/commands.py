@@ -188,6 +188,8 @@ class LazyGroup(TyperGroup):
     def _usage(self) -> Iterator[None]:
         try:
             yield
+        except KeyboardInterrupt:  # typer would end the command without a word
+            raise exits.StoppedError("interrupted") from None
         except UsageError as error:
             error.exit_code = exits.USAGE
             if wants_json(getattr(self, "_words", [])):

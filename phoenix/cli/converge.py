@@ -18,14 +18,15 @@ from rich.console import Console
 from rich.text import Text
 
 from phoenix.cli import exits, output, project, tables
-from phoenix.cli.exits import CommandError
+from phoenix.cli.exits import CommandError, StoppedError
 from phoenix.cli.progress import Follower, follow
 from phoenix.cli.targets import Work
 from phoenix.net.ssh_greeting import answers
 from phoenix.runs import lock
 from phoenix.runs.logs import Log, run_log
 from phoenix.runs.process import Finished, Request, run
-from phoenix.runs.results import Failure, Outcome
+from phoenix.runs.process import StoppedError as RunStoppedError
+from phoenix.runs.results import Failure, Outcome, title_of
 
 
 class HostSummary(BaseModel):
@@ -73,7 +74,11 @@ class Session:
 
     def call(self, work: Work) -> Finished:
         """One call, followed and logged; the run locks the site on the hypervisor as well."""
-        self.runs.append(run(self._request(work), listen=self.follower, log=self.log))
+        try:
+            self.runs.append(run(self._request(work), listen=self.follower, log=self.log))
+        except RunStoppedError as error:
+            self.runs.append(error.finished)
+            raise
         return self.runs[-1]
 
     @contextmanager
@@ -138,6 +143,7 @@ def session(site: project.Project, command: str, *, quiet: bool) -> Iterator[Ses
 
     Raises:
         CommandError: another run is at work.
+        StoppedError: Ctrl-C ended it.
     """
     notes, now = output.notes(), datetime.now(UTC)
     owner = lock.this_process(f"phoenix {command}")
@@ -151,7 +157,13 @@ def session(site: project.Project, command: str, *, quiet: bool) -> Iterator[Ses
             if died is not None and not quiet:
                 notes.print(f"taking over from a run that died: {died}", markup=False)
             log.write(f"{now:%Y-%m-%d %H:%M:%S} UTC: phoenix {command}\n")
-            yield Session(site, owner, follower, log, path)
+            calls = Session(site, owner, follower, log, path)
+            try:
+                yield calls
+            except KeyboardInterrupt:
+                said = interrupted(calls.runs, command, path)
+                log.write(f"{said}\n")
+                raise StoppedError(said) from None
     except lock.LockedError as error:
         raise CommandError(str(error)) from None
 
@@ -236,6 +248,23 @@ def summarise(
         notes=[],
         log=str(log),
     )
+
+
+def interrupted(runs: Sequence[Finished], command: str, log: Path) -> str:
+    """What an interrupted command did until then, and how to go on."""
+    changed = [one for run in runs for one in run.story.changed]
+    finished = sum(bool(step.outcomes) for run in runs for step in run.story.steps)
+    lines = [f"interrupted: {output.count(finished, 'step')} had ended, "
+             + (f"{output.count(len(changed), 'change')} stay:" if changed
+                else "and nothing was changed")]  # fmt: skip
+    lines += [f"  {host}: {title_of(step)}" for step, host in changed]
+    lines += [
+        f"  under way on {', '.join(one.hosts)}: {one.title} (it may have begun)"
+        for run in runs
+        for one in run.story.steps[-1:]
+        if not one.outcomes
+    ]
+    return "\n".join([*lines, f"`phoenix {command}` again goes on from there; log: {log}"])
 
 
 def _notes(runs: Sequence[Finished]) -> list[str]:

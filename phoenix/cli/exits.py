@@ -16,3 +16,11 @@ INTERRUPTED = 130
 
 class CommandError(Exception):
     """A verb cannot go on; the text says what is wrong and how to fix it."""
+
+    code = ERROR
+
+
+class StoppedError(CommandError):
+    """Ctrl-C ended a verb; the text says what was done until then."""
+
+    code = INTERRUPTED

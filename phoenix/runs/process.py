@@ -71,6 +71,15 @@ class Finished:
     last_lines: tuple[str, ...]
 
 
+class StoppedError(KeyboardInterrupt):
+    """An interrupt ended a run; `finished` is how far it came."""
+
+    def __init__(self, finished: Finished) -> None:
+        """Keep what was done."""
+        self.finished = finished
+        super().__init__()
+
+
 def run(
     request: Request,
     *,
@@ -85,8 +94,8 @@ def run(
         log: where pyinfra's own words go, line by line.
         stdin: a file descriptor that becomes its standard input.
 
-    An interrupt (Ctrl-C) reaches pyinfra as well; its end is waited for, then KeyboardInterrupt
-    is raised again.
+    Raises:
+        StoppedError: an interrupt (Ctrl-C). It reaches pyinfra as well, and its end is waited for.
     """
     story = Story()
     lines: list[str] = []
@@ -132,9 +141,12 @@ def run(
     interrupted = _wait(process)
     for worker in workers:
         worker.join()
+    finished = Finished(
+        process.returncode, story, _results("".join(output)), tuple(last_words(lines))
+    )
     if interrupted:
-        raise KeyboardInterrupt
-    return Finished(process.returncode, story, _results("".join(output)), tuple(last_words(lines)))
+        raise StoppedError(finished)
+    return finished
 
 
 def _wait(process: subprocess.Popen[str]) -> bool:

@@ -32,9 +32,10 @@ class Failure(_Model):
 
 
 class Step(_Model):
-    """One operation of the run. `outcomes` by host; a host that is still at work has none."""
+    """One operation of the run on `hosts`. `outcomes` by host; one still at work has none."""
 
     name: str
+    hosts: list[str] = Field(default_factory=list)
     outcomes: dict[str, Outcome] = Field(default_factory=dict)
 
     @property
@@ -123,7 +124,7 @@ class Story(_Model):
             self.addresses[event["host"]] = event.get("address", "")
 
     def _on_step(self, event: Mapping[str, Any]) -> None:
-        self.steps.append(Step(name=event["step"]))
+        self.steps.append(Step(name=event["step"], hosts=event["hosts"]))
         self.details.pop(event["step"], None)  # the execution sends them again
 
     def _on_step_done(self, event: Mapping[str, Any]) -> None:
