@@ -1,8 +1,9 @@
-"""The decorator of every operation of this project: pyinfra's, and three rules more.
+"""The decorator of every operation of this project: pyinfra's, and four rules more.
 
 What an operation needs to know of its host is named where it is declared (`reads`), so that a run
 asks each host once for all its operations (`operations.host_state`). What the operation yields
-makes that knowledge old. A host whose answer cannot be used fails with the reason, and nothing is
+makes that knowledge old. Before the first change of a run the site's lock is taken, also by plain
+pyinfra. A host whose answer cannot be used fails with the reason, and nothing is
 decided on a default.
 """
 
@@ -20,7 +21,7 @@ from pyinfra.api.operation import PyinfraOperation
 from pyinfra.api.state import StateStage
 
 from facts.host_fact import FactError
-from operations import host_state
+from operations import host_state, site_lock
 from operations.failure import refuse
 
 P = ParamSpec("P")
@@ -43,6 +44,11 @@ def operation(
         @wraps(function)
         def commands(*args: P.args, **kwargs: P.kwargs) -> Generator[PyinfraCommand, None, None]:
             if host.state.is_executing:
+                try:
+                    site_lock.for_this_run()
+                except site_lock.SiteLockedError as error:
+                    yield from refuse(str(error))
+                    return
                 host_state.ask_ahead()
             try:
                 for command in function(*args, **kwargs):

@@ -7,14 +7,26 @@ share it while they come and go.
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
 from threading import Lock
 
 import paramiko
-from pyinfra import logger
+import pyinfra
+from pyinfra import inventory, logger
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
+from pyinfra.api.state import BaseStateCallback, State, StateStage
 
-from phoenix.runs.lock import LockedError, Owner, parse_owner
+from phoenix.derived.components import deploys_components
+from phoenix.runs import history
+from phoenix.runs.lock import KEEP, OWNER, LockedError, Owner, parse_owner, this_process
+from phoenix.runs.reporter import value
+from phoenix.runs.revision import revision
 from phoenix.shell import Script
 from phoenix.site.findings import SettingError
 
@@ -27,15 +39,39 @@ if [ "$(cat "$1")" = "$2" ] && flock -n -s 9; then :
 elif flock -n 9; then printf '%s' "$2" >"$1"; flock -s 9
 else printf held; cat "$1"; exit
 fi
-exec 8>&-
-printf mine; cat >/dev/null
+flock -u 8
+printf mine
+grep -sF "$4" "$3" | tail -n 1
+echo
+IFS= read -r start || exit 0
+end=$(cat)
+flock 8
+umask 077
+mkdir -p "${3%/*}"
+printf '{"start":%s,"end":%s,"ended":"%s"}\\n' "$start" "${end:-null}" \\
+  "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >>"$3"
+chmod 600 "$3"
+if [ "$(wc -l <"$3")" -gt $(($5 * 2)) ]; then
+  tail -n "$5" "$3" >"$3.new" && mv "$3.new" "$3"
+fi
 """,
 )
-"""Words: the file, the owner as JSON. Says `mine`, and holds the lock until its input ends; or says
-`held` and the owner. All runs of one owner share the lock, so it is theirs until the last of them
-ends. Requests wait in the queue, one at a time. The owner stays in the file after the lock is
-released, and then means nothing."""
+"""Words: the lock's file, the owner as JSON, the history's file, what marks a deployment in it, and
+how many runs it keeps.
+
+Says `mine` and the last deployment's line, and holds the lock until its input ends; or says `held`
+and the owner. All runs of one owner share the lock, so it is theirs until the last of them ends.
+Requests wait in the queue, one at a time. The owner stays in the file after the lock is released,
+and then means nothing.
+
+The first line of its input is the run for the history, what follows is how the run ended. A run
+that dies sends no end, and is in the history without one."""
+_SECONDS = 10.0
 _channels: list[paramiko.Channel] = []
+_MOST = 4 * 1024 * 1024  # bytes of a history
+_tried: list[Owner] = []
+_told: list[Host] = []
+_refused: list[SiteLockedError] = []
 _asking = Lock()
 
 
@@ -43,8 +79,29 @@ class SiteLockedError(SettingError):
     """Another run is at work on this site, or the lock cannot be taken."""
 
 
+def for_this_run() -> None:
+    """Take the lock for a run of pyinfra that nobody took it for, before its first change.
+
+    Raises:
+        SiteLockedError: another run holds it, or what is deployed is newer than this checkout.
+    """
+    if _tried or not pyinfra.is_cli:
+        return
+    group = inventory.get_group("hypervisor") if "hypervisor" in inventory.groups else []
+    if group:
+        owner = parse_owner(os.environ.get(OWNER, "")) or this_process(_command())
+        hold(group[0], owner)
+
+
+def _command() -> str:
+    """This process as the operator called it: files and hosts alone, since data may be secret."""
+    words = sys.argv[1:]
+    limits = [f"--limit {word}" for option, word in pairwise(words) if option in ("--limit", "-l")]
+    return " ".join(["pyinfra", *(word for word in words if word.endswith(".py")), *limits])
+
+
 def hold(hypervisor: Host, owner: Owner) -> bool:
-    """Take the lock once for this process and keep it to its end.
+    """Take the lock once for this process and keep it to its end; the history tells of the run.
 
     A hypervisor that does not answer gives a warning only: a site that is down can
     still be fixed.
@@ -53,23 +110,119 @@ def hold(hypervisor: Host, owner: Owner) -> bool:
         Whether it is held.
 
     Raises:
-        SiteLockedError: another run holds it; says who, and since when.
+        SiteLockedError: another run holds it; says who, and since when. Or what is deployed is of
+            a revision that this checkout does not have.
     """
     with _asking:  # all hosts come here at the same time
-        if _channels:
-            return True
-        transport = _transport(hypervisor)
-        if transport is None:
-            return False
-        channel = transport.open_session()
-        channel.exec_command(SCRIPT.line(FILE, owner.model_dump_json()))
-        state = _read(channel, 4)
-        if state == "held":
-            raise SiteLockedError(str(LockedError(parse_owner(_read(channel)))))
-        if state != "mine":
-            raise SiteLockedError(f"the site cannot be locked at {FILE} on {hypervisor.name}")
-        _channels.append(channel)
-        return True
+        if _refused:
+            raise _refused[0]
+        if not _tried:
+            _tried.append(owner)
+            try:
+                _take(hypervisor, owner)
+            except SiteLockedError as error:
+                _refused.append(error)
+                raise
+        return bool(_channels)
+
+
+def _take(hypervisor: Host, owner: Owner) -> None:
+    transport = _transport(hypervisor)
+    if transport is None:
+        return
+    channel = transport.open_session()
+    words = (FILE, owner.model_dump_json(), history.FILE, history.DEPLOYS, str(history.KEPT))
+    channel.exec_command(SCRIPT.line(*words))
+    state = _read(channel, 4)
+    if state == "held":
+        raise SiteLockedError(str(LockedError(parse_owner(_read(channel)))))
+    if state != "mine":
+        raise SiteLockedError(f"the site cannot be locked at {FILE} on {hypervisor.name}")
+    root = checkout(hypervisor)
+    start = history.started(owner, revision(root), deploys=deploys_components(owner.command))
+    last = history.deployed(history.parse([_line(channel)]))
+    if start.deploys and not history.older_allowed():
+        reason = history.behind(root, revision(root), last)
+        if reason:
+            channel.close()  # the lock is free again, and the history does not tell of this
+            raise SiteLockedError(
+                f"{reason}; or replace it on purpose: phoenix sync --older, or {history.OLDER}=1 "
+                "for pyinfra. Nothing was started."
+            )
+    _channels.append(channel)
+    _keep_history(hypervisor, channel, start)
+
+
+def checkout(one: Host) -> Path:
+    """The folder of the site's files: what is deployed is of its revision."""
+    return Path(one.data.get("site_inventories") or ".").parent
+
+
+class _Begins(BaseStateCallback):
+    """Tells the history of the run when its first step begins: until then nothing is deployed."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+
+    def operation_start(self, *_: object) -> None:  # type: ignore[override]
+        """A step begins."""
+        self._tell()
+
+
+def _keep_history(hypervisor: Host, channel: paramiko.Channel, start: history.Start) -> None:
+    """Send the run's beginning with its first step, and its end before the connection goes."""
+    if KEEP in os.environ:
+        return  # it does nothing but hold the lock
+    told: list[bool] = []
+
+    def begin(*, deploys: bool = start.deploys) -> None:
+        if not told:
+            told.append(deploys)
+            _send(channel, start.model_copy(update={"deploys": deploys}).model_dump_json())
+
+    def end() -> None:
+        begin(deploys=False)
+        _send(channel, _end(hypervisor.state).model_dump_json())
+        channel.shutdown_write()
+        channel.settimeout(_SECONDS)
+        with suppress(OSError):
+            channel.recv(1)  # nothing comes but the script's end: it has written
+
+    disconnect = hypervisor.connector.disconnect
+
+    def last_words() -> None:
+        with suppress(OSError, EOFError, paramiko.SSHException):
+            end()
+        disconnect()
+
+    hypervisor.connector.disconnect = last_words  # type: ignore[method-assign]
+    if hypervisor.state.is_executing:
+        begin()
+    else:
+        hypervisor.state.add_callback_handler(_Begins(begin))  # type: ignore[no-untyped-call]
+
+
+def _send(channel: paramiko.Channel, line: str) -> None:
+    with suppress(OSError):  # a hypervisor that went down is no reason to fail the others
+        channel.sendall(f"{line}\n".encode())
+
+
+def _end(state: State) -> history.End:
+    """How the run came out, at the moment when it leaves its hosts."""
+    changed: dict[str, int] = {}
+    for host in state.inventory:
+        for op_hash in state.ops[host]:
+            meta = state.ops[host][op_hash].operation_meta
+            if meta.is_complete() and meta.did_succeed() and meta.did_change():
+                changed[host.name] = changed.get(host.name, 0) + 1
+    failed = sorted(host.name for host in state.failed_hosts)
+    finished = state.current_stage >= StateStage.Disconnect
+    return history.End(
+        result="failed" if failed else "ok" if finished else "stopped",
+        changed=sum(changed.values()),
+        hosts=sorted(changed),
+        failed=failed,
+    )
 
 
 def _transport(hypervisor: Host) -> paramiko.Transport | None:
@@ -78,14 +231,41 @@ def _transport(hypervisor: Host) -> paramiko.Transport | None:
         try:
             hypervisor.connect(reason="to lock the site", raise_exceptions=True)
         except ConnectError as error:
-            logger.warning("no lock against runs of other machines: %s", error)
+            logger.warning("neither lock nor history of the site: %s", error)
             return None
     client = getattr(hypervisor.connector, "client", None)
     return client.get_transport() if client is not None else None
 
 
 def _read(channel: paramiko.Channel, most: int = 65536) -> str:
-    data = b""
-    while len(data) < most and (piece := channel.recv(most - len(data))):
-        data += piece
-    return data.decode(errors="replace")
+    found = b""
+    while len(found) < most and (piece := channel.recv(most - len(found))):
+        found += piece
+    return found.decode(errors="replace")
+
+
+def _line(channel: paramiko.Channel) -> str:
+    found = ""
+    while not found.endswith("\n") and (piece := _read(channel, 1)):
+        found += piece
+    return found
+
+
+def tell_history(hypervisor: Host, wanted: str) -> None:
+    """Tell who started this process the lines of the history, once; nothing is changed.
+
+    Args:
+        hypervisor: it is connected to where it was not yet.
+        wanted: `all` runs, or the `last` deployment.
+    """
+    with _asking:
+        if _told:
+            return
+        _told.append(hypervisor)
+        transport = _transport(hypervisor)
+        if transport is None:
+            return
+        channel = transport.open_session()
+        channel.exec_command(history.READ.line(history.FILE, wanted, history.DEPLOYS))
+        found = _read(channel, _MOST)
+        value(history.TOLD, hypervisor.name, found.splitlines())

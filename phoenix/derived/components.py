@@ -128,3 +128,16 @@ def component_hosts(name: str, site: Site) -> tuple[Host, ...]:
     """The hosts that the component of this name changes; none where there is no such component."""
     part = component(name)
     return part.hosts(site) if part else ()
+
+
+def deploys_components(command: str) -> bool:
+    """Whether a command deploys the declaration or a part of it.
+
+    Args:
+        command: as an operator typed it: `phoenix sync ...`, or `pyinfra` with deploy files.
+    """
+    words = command.split()
+    if words[:1] == ["phoenix"]:
+        return words[1:2] == ["sync"]
+    files = [one.deploy for one in COMPONENTS if one.name != "verify"]
+    return any(word.endswith((*files, "deploys/all.py")) for word in words)

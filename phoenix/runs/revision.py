@@ -37,6 +37,19 @@ def revision(root: Path) -> Revision:
     return Revision(commit=commit, dirty=bool(changes))
 
 
+def contains(root: Path, commit: str) -> bool | None:
+    """Whether the checkout at `root` has a commit in its history; None if it does not know it."""
+    try:
+        _git(root, "cat-file", "-e", f"{commit}^{{commit}}")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    try:
+        _git(root, "merge-base", "--is-ancestor", commit, "HEAD")
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
+
+
 def _git(root: Path, *words: str) -> str:
     process = subprocess.run(
         ["git", "-C", str(root), *words],
