@@ -8,10 +8,12 @@ wrapping State.init. Everything else is pyinfra as it is.
 from pyinfra_cli.main import main  # isort: skip
 
 import logging
+import os
 import re
 from typing import Any
 
 import pyinfra
+import pyinfra_cli.util
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 from pyinfra.context import ctx_host, ctx_state
@@ -104,6 +106,26 @@ def _name(state: State, op_hash: str) -> str:
     return next(iter(state.op_meta[op_hash].names), "") if op_hash in state.op_meta else ""
 
 
+def _name_steps() -> None:
+    """Have each step named after its deploy file, also where nothing includes that file.
+
+    pyinfra does so for included files alone, and then a run of one component could not tell whose
+    steps they are.
+    """
+    execute = pyinfra_cli.util.exec_file
+
+    def named(filename: str, *arguments: Any, **options: Any) -> Any:
+        host: Host = ctx_host.get()  # type: ignore[no-untyped-call]
+        before = host.current_deploy_name
+        host.current_deploy_name = before or os.path.relpath(filename)
+        try:
+            return execute(filename, *arguments, **options)
+        finally:
+            host.current_deploy_name = before
+
+    pyinfra_cli.util.exec_file = named
+
+
 def _attach() -> None:
     initialise = State.init
 
@@ -111,6 +133,7 @@ def _attach() -> None:
         initialise(self, *arguments, **options)
         self.add_callback_handler(Events())  # type: ignore[no-untyped-call]
 
+    _name_steps()
     State.init = init  # type: ignore[method-assign]
     pyinfra.logger.addHandler(_Lines())
 
