@@ -54,6 +54,13 @@ VERBS: dict[str, Verb] = {
         "doctor",
         "Check each hop of each path from the guest that makes it; name the first cause.",
     ),
+    "history": Verb(
+        "history",
+        "history",
+        "Show who ran what on this site, from which revision, when, and with what result.",
+    ),
+    "logs": Verb("logs", "logs", "Show the log of a component, stack, service or guest."),
+    "exec": Verb("exec", "exec_", "Run a command on the host that a name stands for."),
     "explain": Verb(
         "explain",
         "explain",

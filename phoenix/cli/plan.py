@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,39 +18,28 @@ def plan(
     full: Annotated[
         bool, typer.Option("--full", help="Show differences to their end, however long.")
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Keep the plan in this file, for `phoenix sync FILE`."),
+    ] = None,
 ) -> None:
     """Show what `phoenix sync` with the same targets would change, with differences.
 
     Examples:
       phoenix plan                      the whole platform
       phoenix plan nginx --json         one component, for a script
+      phoenix plan --out change.json    then: phoenix sync change.json
 
     Exit code: 0 nothing to do, 2 there are changes, 1 a host could not be looked at.
     """
     from phoenix.cli import output, project, targets
-    from phoenix.cli.progress import follow
-    from phoenix.cli.reports.plan import Change, Plan, cause_of, changes_of, print_plan
-    from phoenix.runs.process import run
+    from phoenix.cli.reports.plan import make_plan, print_plan, write_plan
 
     chosen = list(target or [])
     site = project.load(inventory)
     site.print_warnings()
-    changes: list[Change] = []
-    looked_at: list[str] = []
-    cause = None
-    with follow(output.notes(), quiet=True) as follower:
-        for work in targets.work(chosen, site.site):
-            request = site.request(*work.deploys, limit=work.limit, data=work.data, dry=True)
-            finished = run(request, listen=follower)
-            changes += changes_of(finished)
-            looked_at += finished.story.connected
-            cause = cause or cause_of(finished)
-    result = Plan(
-        site=site.name,
-        targets=chosen or [targets.ALL],
-        changes=changes,
-        looked_at=sorted(set(looked_at)),
-        first_cause=cause,
-    )
+    result = make_plan(site, chosen, targets.work(chosen, site.site))
+    if out is not None:
+        write_plan(result, out)
     output.emit(as_json, result, lambda console: print_plan(console, result, full=full))
     raise typer.Exit(result.exit_code)

@@ -32,13 +32,15 @@ if TYPE_CHECKING:  # completion needs none of these
 class Project:
     """A site's folder, one of its inventories, and the data of the inventory's hosts.
 
-    `environment` holds the environment variables by which the inventory finds its site.
+    `environment` holds the environment variables by which the inventory finds its site; `hosts` the
+    data of each host.
     """
 
     root: Path
     inventory: Path
     data: Mapping[str, Any]
     environment: Mapping[str, str] = field(default_factory=dict)
+    hosts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def site(self) -> Site:
@@ -181,9 +183,15 @@ def load(inventory: Path) -> Project:
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
             raise CommandError(f"the inventory {path} cannot be executed: {what}") from error
-    for value in names.values():
-        if isinstance(value, list) and value and isinstance(value[0], tuple):
-            return Project(root, path, value[0][1], environment)
+    groups = [
+        value
+        for value in names.values()
+        if isinstance(value, list) and value and isinstance(value[0], tuple)
+    ]
+    if groups:
+        # pyinfra takes a host's data from its first mention.
+        hosts = {name: data for group in reversed(groups) for name, data in group}
+        return Project(root, path, groups[0][0][1], environment, hosts)
     raise CommandError(f"{path} has no hosts: it must define groups as lists of (name, data)")
 
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phoenix.cli import complete, options
+from phoenix.cli import complete, exits, options
+from phoenix.cli.exits import CommandError
+
+if TYPE_CHECKING:
+    from phoenix.cli.project import Project
+    from phoenix.cli.reports.plan import Plan
+    from phoenix.cli.targets import Work
 
 TargetsArgument = Annotated[
     list[str] | None,
@@ -23,8 +33,17 @@ def sync(
     target: TargetsArgument = None,
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="In a terminal too: show no plan, do not ask.")
+    ] = False,
+    older: Annotated[
+        bool, typer.Option("--older", help="Replace what is deployed by an older revision.")
+    ] = False,
 ) -> None:
     """Converge the site, or the targets alone; a second run changes nothing.
+
+    In a terminal it shows the plan first and asks. Elsewhere (a script, cron, --json) it does not.
+    A plan that was kept by `phoenix plan --out` is applied only while it is still true.
 
     Examples:
       phoenix sync                      the whole platform, in dependency order
@@ -34,14 +53,70 @@ def sync(
       phoenix sync stack:qdrant_service
       phoenix sync guest:portainer      not the component of this name
 
-    Exit code: 0 converged and verified, 1 something failed (its first cause is named).
+      phoenix sync change.json          a plan that was kept by plan --out
+
+    Exit code: 0 converged and verified, 1 something failed (its first cause is named), 2 you were
+    asked and did not want it.
     """
     from phoenix.cli import project, targets
     from phoenix.cli.converge import converge, finish
+    from phoenix.cli.reports.plan import read_plan
+    from phoenix.runs.history import OLDER
 
     chosen = list(target or [])
     site = project.load(inventory)
     site.print_warnings()
+    kept = read_plan(Path(chosen[0]), site) if _is_plan(chosen) else None
+    if kept is not None:
+        chosen = kept.targets
     planned = targets.work(chosen, site.site)
-    summary = converge(site, planned, f"sync {' '.join(chosen) or targets.ALL}", quiet=as_json)
-    finish(summary, as_json)
+    ask = in_terminal() and not (yes or as_json)
+    if kept is not None or ask:
+        _agree(site, chosen, planned, kept, ask=ask)
+    if older:
+        planned = [replace(one, environment={**one.environment, OLDER: "1"}) for one in planned]
+    command = f"sync {' '.join(chosen) or targets.ALL}"
+    finish(converge(site, planned, command, quiet=as_json), as_json)
+
+
+def in_terminal() -> bool:
+    """Whether there is a person to ask."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _is_plan(chosen: Sequence[str]) -> bool:
+    """Whether the one target is a file that `phoenix plan --out` wrote: no name ends so."""
+    return len(chosen) == 1 and chosen[0].endswith(".json")
+
+
+def _agree(
+    site: Project, chosen: Sequence[str], planned: Sequence[Work], kept: Plan | None, *, ask: bool
+) -> None:
+    """Show the plan, hold a kept one against it, and ask.
+
+    Raises:
+        CommandError: the plan cannot be made, or is another one than was kept.
+        typer.Exit: the operator does not want it.
+    """
+    from phoenix.cli import output
+    from phoenix.cli.reports.plan import differences, make_plan, print_plan
+
+    now = make_plan(site, chosen, planned)
+    if kept is not None and now.first_cause is None and (found := differences(kept, now)):
+        raise CommandError(
+            "the site or its declaration has changed since the plan was made, so it is not "
+            "applied. Make a new one. The difference:\n" + "\n".join(f"  {line}" for line in found)
+        )
+    if kept is not None and now.first_cause is not None:
+        where = "\n".join(f"  {line}" for line in now.first_cause.reason)
+        raise CommandError(
+            f"the plan cannot be held against {now.first_cause.host or 'the site'}, so it is not "
+            f"applied:\n{where}"
+        )
+    if not ask:
+        return
+    print_plan(output.console(), now)
+    to_do = now.changes or now.first_cause is not None or now.older
+    if to_do and not typer.confirm("Apply it?", default=False):
+        typer.echo("Nothing was changed.")
+        raise typer.Exit(exits.CHANGES)

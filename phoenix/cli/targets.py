@@ -71,6 +71,30 @@ def guest(name: str, site: Site) -> str:
     return choose(site, name, first=(), of=("guest",)).name
 
 
+def host_of(name: str, site: Site) -> str:
+    """The one host that a name stands for: a guest, or where a service, stack or component is.
+
+    Raises:
+        NameLookupError: there is none, or there are several.
+    """
+    of: tuple[Kind, ...] = ("guest", "service", "component", "stack")
+    match choose(site, name, first=("guest",), of=of):
+        case Host() as host:
+            hosts: tuple[str, ...] = (host.name,)
+        case Service() as service:
+            hosts = (service.owner.name,)
+        case Component() as component:
+            hosts = _names(component.hosts(site))
+        case Stack() as stack:
+            hosts = _names(host for host, _ in stack.deployed)
+        case _:
+            hosts = ()
+    if len(hosts) != 1:
+        where = ", ".join(hosts) or "no host"
+        raise NameLookupError(f"{name} is on {where}: name the one host that you mean")
+    return hosts[0]
+
+
 def _maker(target: Template | DnsRecord) -> Component:
     """The component that makes a template or a record."""
     (component,) = in_order(["proxmox" if isinstance(target, Template) else "dns"])

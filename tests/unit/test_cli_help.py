@@ -23,7 +23,7 @@ from tests.unit.project_copy import project as project
 
 NO_SITE = {"lab up", "lab down", "lab status", "lab shell", "schema"}
 """Verbs about the lab itself, which has one inventory, and about every site's files."""
-NO_JSON = {"lab up", "lab down", "lab shell", "schema"}
+NO_JSON = {"lab up", "lab down", "lab shell", "schema", "logs", "exec"}
 """Verbs that hand over to another program, and the one whose words are JSON already."""
 
 

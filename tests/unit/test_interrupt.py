@@ -49,7 +49,8 @@ def test_a_run_that_is_interrupted_hands_over_what_it_did(
 ) -> None:
     """pyinfra's part is played by a process that reports a step and then waits for Ctrl-C."""
     plays = (
-        "import json, os, sys, time\n"
+        "import json, os, signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "send = lambda **event: os.write(int(os.environ['PHOENIX_EVENTS']),"
         " (json.dumps(event) + chr(10)).encode())\n"
         "send(event='step', step='a.py | A', number=1, count=1, hosts=['gateway'])\n"
@@ -65,8 +66,13 @@ def test_a_run_that_is_interrupted_hands_over_what_it_did(
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     request = Request(tmp_path, tmp_path / "none.py", ("a.py",))
-    with pytest.raises(StoppedError) as stopped:
-        process.run(request, listen=hear)
+    # A shell starts what is in its background with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(StoppedError) as stopped:
+            process.run(request, listen=hear)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert stopped.value.finished.story.changed == [("a.py | A", "gateway")]
 
 
@@ -101,7 +107,7 @@ def test_other_verbs_say_it_too(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("phoenix.cli.observing.run", stop)
+    monkeypatch.setattr("phoenix.cli.observe_hosts.run", stop)
     monkeypatch.setattr("sys.argv", ["phoenix", "doctor", "--json"])
     with pytest.raises(SystemExit) as ended:
         command.main()

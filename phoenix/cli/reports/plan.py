@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import difflib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 from rich.text import Text
 
-from phoenix.cli import exits, output
+from phoenix.cli import exits, output, project
 from phoenix.cli.converge import print_cause
-from phoenix.runs.process import Finished
+from phoenix.cli.exits import CommandError
+from phoenix.cli.reports.history import DEPLOY as HISTORY
+from phoenix.cli.reports.history import lines_of
+from phoenix.cli.targets import ALL, Work
+from phoenix.runs.history import behind, deployed, parse, unnamed
+from phoenix.runs.process import Finished, run
 from phoenix.runs.results import Failure, component_of, title_of
+from phoenix.runs.revision import revision
 
 _SHOWN = 30
 _MARKS = {"+": "green", "-": "red", "@": "cyan"}
@@ -29,7 +40,11 @@ class Change(BaseModel):
 
 
 class Plan(BaseModel):
-    """Everything that a run would do, by host in the order of the run."""
+    """Everything that a run would do, by host in the order of the run.
+
+    `deployed`: what the site's history cannot say of what is deployed. `older`: why this checkout
+    must not replace it; both are empty where there is nothing to say.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,6 +53,8 @@ class Plan(BaseModel):
     changes: list[Change]
     looked_at: list[str]
     first_cause: Failure | None
+    deployed: str = ""
+    older: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -45,6 +62,92 @@ class Plan(BaseModel):
         if self.first_cause is not None:
             return exits.ERROR
         return exits.CHANGES if self.changes else exits.OK
+
+
+def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work]) -> Plan:
+    """Look at the hosts by a dry run of each call, and touch nothing.
+
+    Args:
+        site: the project and its inventory.
+        chosen: the targets as the operator named them; none is the whole platform.
+        works: the calls of pyinfra that converge them.
+    """
+    changes: list[Change] = []
+    looked_at: list[str] = []
+    cause, last = None, None
+    for number, work in enumerate(works):
+        # The history is asked for once, last, so that its host does not come before the others.
+        more = () if number else (HISTORY,)
+        request = site.request(*work.deploys, *more, limit=work.limit, data=work.data, dry=True)
+        finished = run(request)
+        changes += changes_of(finished)
+        looked_at += finished.story.connected
+        cause = cause or cause_of(finished)
+        last = last or deployed(parse(lines_of(finished) or ()))
+    folder = Path(site.data["site_inventories"]).parent
+    return Plan(
+        site=site.name,
+        targets=list(chosen) or [ALL],
+        changes=changes,
+        looked_at=sorted(set(looked_at)),
+        first_cause=cause,
+        deployed=unnamed(last),
+        older=behind(folder, revision(folder), last),
+    )
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Keep a plan in a file (0600) for `phoenix sync FILE`.
+
+    Raises:
+        CommandError: the plan is not whole, or the file cannot be written.
+    """
+    if plan.first_cause is not None:
+        raise CommandError("the plan is not kept: a host could not be looked at")
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(plan.model_dump_json(indent=2) + "\n")
+    except OSError as error:
+        raise CommandError(f"the plan cannot be kept in {path}: {error.strerror}") from None
+
+
+def read_plan(path: Path, site: project.Project) -> Plan:
+    """A plan that `phoenix plan --out` kept.
+
+    Raises:
+        CommandError: the file cannot be read, is no plan, or is one of another site.
+    """
+    try:
+        kept = Plan.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise CommandError(f"the plan {path} cannot be read: {error.strerror}") from None
+    except ValidationError:
+        raise CommandError(
+            f"{path} is no plan of this release: make one by `phoenix plan --out {path}`"
+        ) from None
+    if kept.site != site.name:
+        raise CommandError(f"{path} is a plan for {kept.site}, and this is {site.name}")
+    return kept
+
+
+def differences(kept: Plan, now: Plan) -> list[str]:
+    """What would be done now and was not planned (+), and what was planned and is not (-)."""
+    return [
+        line.rstrip("\n")
+        for line in difflib.unified_diff(_lines(kept), _lines(now), "planned", "now", lineterm="")
+    ]
+
+
+def _lines(plan: Plan) -> list[str]:
+    return [
+        line
+        for change in plan.changes
+        for line in (
+            f"{change.host}: {change.component}: {change.step}",
+            *(f"    {detail}" for detail in change.details),
+        )
+    ]
 
 
 def cause_of(finished: Finished) -> Failure | None:
@@ -94,6 +197,8 @@ def print_plan(console: Console, plan: Plan, *, full: bool = False) -> None:
                 console.print(Text(f"      known only while running: {change.unknown}", "magenta"))
     if plan.first_cause is not None:
         print_cause(console, plan.first_cause)
+    for notice in filter(None, (plan.deployed, plan.older)):
+        console.print(Text(f"note: {notice}", style="yellow"))
     hosts = len({change.host for change in plan.changes})
     if plan.changes:
         steps = output.count(len(plan.changes), "step")

@@ -1,0 +1,45 @@
+"""`phoenix logs`: the journal of a component's units, or the logs of a stack's containers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from phoenix.cli import complete, exits, options
+
+
+def logs(
+    name: Annotated[
+        str,
+        typer.Argument(help="A component, stack, service or guest.", autocompletion=complete.names),
+    ],
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")
+    ] = False,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, help="So many of the last lines.")
+    ] = 100,
+    inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
+) -> None:
+    """Show the log of a component, stack, service or guest.
+
+    Of several hosts each line begins with its host. It is read by ssh(1), as you would.
+
+    Examples:
+      phoenix logs nginx                the journal of its units
+      phoenix logs stack:qdrant_service -f
+      phoenix logs guest:portainer -n 500
+
+    Exit code: 0 shown, else that of ssh or of the command on the host.
+    """
+    from phoenix.cli import project
+    from phoenix.cli.ssh import run_each, ssh_words
+    from phoenix.derived.logs import logs as logs_of
+
+    site = project.load(inventory)
+    found = logs_of(site.site, name, lines=lines, follow=follow)
+    commands = {one.host.name: ssh_words(site, one.host.name, one.command) for one in found}
+    code = run_each(commands)
+    if code != exits.OK:
+        raise typer.Exit(code)

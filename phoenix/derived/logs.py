@@ -1,0 +1,96 @@
+"""Whose log an operator means by a name: the command that shows it, and the hosts it is on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from phoenix.derived.components import Component, components_of
+from phoenix.derived.find import Kind, Stack, choose
+from phoenix.site.findings import NameLookupError
+from phoenix.site.model import Host, Service, Site
+
+UNITS: Mapping[str, tuple[str, ...]] = {
+    "dns": ("phoenix-dns.service",),
+    "base": ("ssh.service", "unattended-upgrades.service", "apt-daily-upgrade.service"),
+    "step_ca": ("step-ca.service",),
+    "certificates": ("phoenix-acme@*",),
+    "traefik": ("traefik.service", "phoenix-acme@*"),
+    "home": ("phoenix-home.service",),
+    "nginx": ("nginx.service", "phoenix-acme@*"),
+    "docker": ("docker.service",),
+    "portainer": ("phoenix-portainer*",),
+}
+"""The units of each component that has any, as journalctl -u takes them."""
+FIRST: tuple[Kind, ...] = ("component", "stack", "service", "guest")
+
+
+@dataclass(frozen=True)
+class Log:
+    """One log: on which host, and the command that shows it."""
+
+    host: Host
+    command: tuple[str, ...]
+
+
+def logs(site: Site, name: str, *, lines: int, follow: bool) -> tuple[Log, ...]:
+    """The logs that a name stands for.
+
+    Args:
+        site: where the name is looked up, as `phoenix.derived.find` finds it.
+        name: a component (the journal of its units), a stack (its containers), a service (that of
+            what runs it) or a guest (its whole journal).
+        lines: so many of the last ones.
+        follow: go on with what comes.
+
+    Raises:
+        NameLookupError: nothing has the name, or what has it writes no log.
+    """
+    of: tuple[Kind, ...] = ("service", "guest", "component", "stack")
+    match choose(site, name, first=FIRST, of=of):
+        case Stack(deployed=deployed):
+            return tuple(
+                Log(host, _containers(stack.project, lines, follow=follow))
+                for host, stack in deployed
+            )
+        case Component() as one:
+            return _of_component(one, one.hosts(site), lines, follow=follow)
+        case Service(deployment=None) as one:
+            names = {component.name for component in components_of(site, one)}
+            units = next((UNITS[name] for name in _RUN if name in names), ())
+            return (Log(one.owner, _journal(units, lines, follow=follow)),)
+        case Service() as one if one.deployment is not None:
+            command = _containers(one.deployment.project, lines, follow=follow)
+            return (Log(one.owner, command),)
+        case Host() as host:
+            return (Log(host, _journal((), lines, follow=follow)),)
+    raise NameLookupError(f"{name} writes no log")
+
+
+_RUN = ("step_ca", "home", "portainer", "traefik")
+"""The components that run a service of their own, in the order in which one is taken for it; a
+gateway's service has Traefik among its components as well."""
+
+
+def _of_component(
+    one: Component, hosts: tuple[Host, ...], lines: int, *, follow: bool
+) -> tuple[Log, ...]:
+    units = UNITS.get(one.name)
+    if units is None:
+        has = ", ".join(UNITS)
+        raise NameLookupError(f"the component {one.name} has no unit, and so no log. Of: {has}")
+    if not hosts:
+        raise NameLookupError(f"no host of this site has the component {one.name}")
+    return tuple(Log(host, _journal(units, lines, follow=follow)) for host in hosts)
+
+
+def _journal(units: tuple[str, ...], lines: int, *, follow: bool) -> tuple[str, ...]:
+    """journalctl(1) of units; of none: everything."""
+    chosen = [word for unit in units for word in ("-u", unit)]
+    return ("journalctl", "--no-pager", *chosen, "-n", str(lines), *(["-f"] if follow else []))
+
+
+def _containers(project: str, lines: int, *, follow: bool) -> tuple[str, ...]:
+    """The containers' logs of a compose project, found by its name alone."""
+    tail = ("--tail", str(lines), *(["--follow"] if follow else []))
+    return ("docker", "compose", "-p", project, "logs", "--timestamps", *tail)

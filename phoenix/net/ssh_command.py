@@ -1,0 +1,39 @@
+"""OpenSSH's own client for a host of the inventory: what an operator would type. Pure.
+
+Terminals, streams and exit codes are then those of ssh(1), and so are the files in ~/.ssh.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_YES_NO = {True: "yes", False: "no"}
+
+
+def ssh_command(
+    name: str, data: Mapping[str, Any], command: Sequence[str], *, terminal: bool = False
+) -> list[str]:
+    """The words of ssh(1) that run a command on a host, with the way in that pyinfra uses.
+
+    Args:
+        name: of the host; its address where `data` has no other.
+        data: of the host in the inventory: `ssh_hostname`, `ssh_user`, `ssh_port`, `ssh_key`,
+            `ssh_known_hosts_file`, `ssh_strict_host_key_checking`, `ssh_allow_agent`.
+        command: the words; each arrives as it is.
+        terminal: whether the command gets one.
+    """
+    words = ["ssh", "-t" if terminal else "-T", "-o", "BatchMode=yes"]
+    if port := data.get("ssh_port"):
+        words += ["-p", str(port)]
+    if key := data.get("ssh_key"):
+        words += ["-i", str(key), "-o", "IdentitiesOnly=yes"]
+    if known := data.get("ssh_known_hosts_file"):
+        words += ["-o", f"UserKnownHostsFile={known}"]
+    strict = data.get("ssh_strict_host_key_checking")
+    if strict is not None:
+        words += ["-o", f"StrictHostKeyChecking={_YES_NO.get(strict, strict)}"]
+    if user := data.get("ssh_user"):
+        words += ["-l", str(user)]
+    return [*words, "--", str(data.get("ssh_hostname") or name), shlex.join(command)]

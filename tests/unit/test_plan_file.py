@@ -1,0 +1,195 @@
+"""`phoenix plan --out FILE` and `phoenix sync FILE`; the question in a terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoenix.cli import app as command
+from phoenix.cli import converge, exits
+from phoenix.cli.reports import plan as reports
+from phoenix.runs.history import TOLD, End, Entry, Start
+from phoenix.runs.process import Finished, Request
+from phoenix.runs.results import Story
+from tests.unit.project_copy import project as project
+from tests.unit.test_history import NOW
+
+STEP = "deploys/nginx.py | Nginx: configuration"
+
+
+class Site:
+    """A site as runs see it: what a dry run would find, and which calls changed it."""
+
+    def __init__(self) -> None:
+        self.details = ["-     worker_connections 4000;"]
+        self.history: list[str] = []
+        self.silent = ""
+        self.synced: list[Request] = []
+
+    def look(self, request: Request, **_: Any) -> Finished:
+        story = Story()
+        assert request.dry
+        story.add({"event": "connect", "host": "nginx", "ok": not self.silent,
+                   "reason": self.silent})  # fmt: skip
+        story.add({"event": "value", "name": TOLD, "host": "phoenix", "data": self.history})
+        for text in self.details:
+            story.add({"event": "line", "step": STEP, "host": "nginx", "text": text})
+        step = {"name": STEP, "hosts_with_change": ["nginx"] if self.details else [],
+                "hosts_with_conditional_change": []}  # fmt: skip
+        return Finished(0, story, {"plan": [step]}, ())
+
+    def sync(self, request: Request, **_: Any) -> Finished:
+        assert not request.dry
+        self.synced.append(request)
+        return Finished(0, Story(), {}, ())
+
+
+@pytest.fixture
+def site(project: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    made = Site()
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("XDG_STATE_HOME", str(project / "state"))
+    monkeypatch.setattr(reports, "run", made.look)
+    monkeypatch.setattr(converge, "run", made.sync)
+    return made
+
+
+@pytest.fixture
+def phoenix(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    def call(*words: str) -> tuple[object, str, str]:
+        monkeypatch.setattr("sys.argv", ["phoenix", *words])
+        with pytest.raises(SystemExit) as ended:
+            command.main()
+        told = capsys.readouterr()
+        return ended.value.code or 0, told.out, told.err
+
+    return call
+
+
+def test_a_kept_plan_is_applied_to_its_own_targets(
+    site: Site, phoenix: Any, tmp_path: Path
+) -> None:
+    kept = tmp_path / "change.json"
+    code, _, _ = phoenix("plan", "nginx", "--out", str(kept))
+    assert code == exits.CHANGES
+    assert kept.stat().st_mode & 0o777 == 0o600
+    code, _, err = phoenix("sync", str(kept))
+    assert code == 0, err
+    (request,) = site.synced
+    assert request.deploys == ("deploys/lock.py", "deploys/nginx.py")
+
+
+def test_a_plan_that_is_no_longer_true_is_refused_with_the_difference(
+    site: Site, phoenix: Any, tmp_path: Path
+) -> None:
+    kept = tmp_path / "change.json"
+    phoenix("plan", "nginx", "--out", str(kept))
+    site.details = ["-     worker_connections 9999;"]
+    code, out, err = phoenix("sync", str(kept), "--json")
+    assert code == exits.ERROR
+    assert "worker_connections 4000" in err
+    assert "worker_connections 9999" in json.loads(out)["error"]
+    assert site.synced == []
+
+
+def test_a_host_that_is_silent_now_is_refused_with_its_cause(
+    site: Site, phoenix: Any, tmp_path: Path
+) -> None:
+    kept = tmp_path / "change.json"
+    phoenix("plan", "nginx", "--out", str(kept))
+    site.silent = "Could not connect (timed out)"
+    code, _, err = phoenix("sync", str(kept))
+    assert (code, site.synced) == (exits.ERROR, [])
+    assert "does not answer in time" in err
+
+
+def test_a_plan_with_a_silent_host_is_not_kept(site: Site, phoenix: Any, tmp_path: Path) -> None:
+    site.silent = "Could not connect (timed out)"
+    code, _, err = phoenix("plan", "nginx", "--out", str(tmp_path / "change.json"))
+    assert code == exits.ERROR
+    assert "not kept" in err
+    assert not (tmp_path / "change.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "cannot be read"), ("{}", "is no plan"), ("garbage", "is no plan")],
+)
+@pytest.mark.usefixtures("site")
+def test_a_file_that_is_no_plan(
+    phoenix: Any, tmp_path: Path, content: str | None, words: str
+) -> None:
+    file = tmp_path / "change.json"
+    if content is not None:
+        file.write_text(content)
+    code, _, err = phoenix("sync", str(file))
+    assert code == exits.ERROR
+    assert words in err
+
+
+@pytest.mark.usefixtures("site")
+def test_a_plan_of_another_site(phoenix: Any, tmp_path: Path) -> None:
+    kept = tmp_path / "change.json"
+    phoenix("plan", "nginx", "--out", str(kept))
+    kept.write_text(json.dumps(json.loads(kept.read_text()) | {"site": "another"}))
+    code, _, err = phoenix("sync", str(kept))
+    assert code == exits.ERROR
+    assert "is a plan for another" in err
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phoenix.cli.sync.in_terminal", lambda: True)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_is_shown_the_plan_and_asked(
+    site: Site, phoenix: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [False, True]
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: answers.pop(0))
+    code, out, _ = phoenix("sync", "nginx")
+    assert (code, site.synced) == (exits.CHANGES, [])
+    assert "worker_connections 4000" in out
+    assert "Nothing was changed." in out
+    code, _, _ = phoenix("sync", "nginx")
+    assert (code, len(site.synced)) == (0, 1)
+    code, out, _ = phoenix("sync", "nginx", "-y")
+    assert (code, len(site.synced)) == (0, 2), "not asked again: there is no third answer"
+    assert "worker_connections" not in out
+
+
+@pytest.mark.usefixtures("terminal")
+def test_nothing_to_do_is_not_asked(
+    site: Site, phoenix: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.details = []
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: pytest.fail("asked"))
+    assert phoenix("sync", "nginx")[0] == 0
+
+
+def test_a_script_is_not_asked(site: Site, phoenix: Any) -> None:
+    assert phoenix("sync", "nginx")[0] == 0
+    assert len(site.synced) == 1
+
+
+def test_older_is_said_to_the_run_alone(site: Site, phoenix: Any) -> None:
+    assert phoenix("sync", "nginx", "--older")[0] == 0
+    assert phoenix("sync", "nginx")[0] == 0
+    assert [one.environment.get("PHOENIX_OLDER") for one in site.synced] == ["1", None]
+
+
+def test_a_plan_says_what_is_deployed_and_not_committed(site: Site, phoenix: Any) -> None:
+    entry = Entry(
+        start=Start(run="1", user="ann", machine="desk", command="phoenix sync", commit="c" * 40,
+                    dirty=True, deploys=True, began=NOW),
+        end=End(result="ok", changed=1, hosts=[], failed=[]), ended=NOW,
+    )  # fmt: skip
+    site.history = [entry.model_dump_json()]
+    code, out, _ = phoenix("plan", "nginx")
+    assert code == exits.CHANGES
+    assert "not committed, by ann@desk" in out
+    assert "not committed" in json.loads(phoenix("plan", "nginx", "--json")[1])["deployed"]
