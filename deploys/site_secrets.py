@@ -77,11 +77,11 @@ def _found(guest: str, wanted: list[Trace]) -> Found:
 
 
 def _variables(wanted: list[Trace]) -> dict[str, frozenset[str] | None]:
-    """What Portainer keeps for each project whose variables are wanted."""
-    places = {one.project: one.guest for one in wanted if one.project}
-    if not places or site().portainer is None:
-        return {}
+    """What Portainer keeps for each project on an agent's host whose variables are wanted."""
+    agents = {guest.name: guest.portainer_environment for guest in site().agents}
     environments = {
-        project: site().host(guest).portainer_environment for project, guest in places.items()
+        one.project: agents[one.guest] for one in wanted if one.project and one.guest in agents
     }
+    if not environments or site().portainer is None:
+        return {}
     return portainer.stack_variables(access(), environments)

@@ -217,8 +217,8 @@ def stack_variables(
         stacks: the environment that each stack, by its name, belongs to.
 
     Returns:
-        For each stack its variables' names, none where it has no such stack; None for all where
-        Portainer cannot be asked, as before its own deploy ran.
+        For each stack its variables' names; None where Portainer has no such stack, as one that was
+        built anew, or cannot be asked, as before its own deploy ran.
     """
     try:
         with connected(access) as client:
@@ -232,12 +232,15 @@ def stack_variables(
         return dict.fromkeys(stacks)
 
 
-def _variables(client: api.PortainerClient, name: str, endpoint: int | None) -> frozenset[str]:
+def _variables(
+    client: api.PortainerClient, name: str, endpoint: int | None
+) -> frozenset[str] | None:
     if endpoint is None:
-        return frozenset()
+        return None
     normal = api.normalise_name(name)
     found = api.observe(client, normal, endpoint).matches
-    return frozenset(variable for stack in found for variable in stack.env_mapping)
+    names = frozenset(variable for stack in found for variable in stack.env_mapping)
+    return names if found else None
 
 
 # -- at execution, on the control machine ---------------------------------------------------------

@@ -89,7 +89,7 @@ def shown(
         wanted: where secrets would show.
         found: what each guest has, by its name.
         variables: for each project, the names of the variables that Portainer keeps for it; None
-            where Portainer cannot be asked, and the project's containers alone tell.
+            where Portainer does not tell, and the project's containers alone do.
     """
     return tuple(one for one in wanted if _shows(one, found[one.guest], variables))
 

@@ -51,8 +51,33 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     return run_one
 
 
+def variables_of(
+    access: portainer.PortainerAccess, stacks: dict[str, str], patch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """What `stack_variables` is told on @local."""
+    patch.setattr(portainer, "dial_through", lambda _, address, port: dial_tcp(address, port))
+    state = State(Inventory((["@local"], {})), Config())
+    with ctx_state.use(state), ctx_inventory.use(state.inventory):
+        connect_all(state)
+        try:
+            return dict(portainer.stack_variables(access, stacks))
+        finally:
+            disconnect_all(state)
+
+
+def test_variables_are_not_known_where_portainer_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nowhere = portainer.PortainerAccess("https://localhost:1", "", via="@local")
+    assert variables_of(nowhere, {"app": "drphoenix"}, monkeypatch) == {"app": None}
+
+
 def test_from_nothing_to_a_stack_and_no_change(
-    fresh: Start, run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    fresh: Start,
+    run: Run,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     server = fresh(admin_password=None, setup_token="", agent_secret="agent secret")
@@ -82,6 +107,10 @@ def test_from_nothing_to_a_stack_and_no_change(
         for op, kwargs in steps:
             got = run(op, access, **kwargs)
             assert got == expected, (op, got, caplog.text)
+    stacks = {"app": "drphoenix", "other": "drphoenix", "third": "no such environment"}
+    assert variables_of(access, stacks, monkeypatch) == {
+        "app": {"PASSWORD"}, "other": None, "third": None,
+    }  # fmt: skip
     assert header.stat().st_mode & 0o777 == 0o600
     raw = header.read_text().removeprefix("X-API-Key: ").strip()
     changed = {**steps[2][1], "env": {"PASSWORD": SecretStr("rotated-value")}}

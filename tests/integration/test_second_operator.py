@@ -1,0 +1,81 @@
+"""A second operator's machine without the secrets: refused, then handed them, then in agreement."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from phoenix.secrets import age
+from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET, DASHBOARD_PASSWORD
+from tests.integration.project import Project
+from tests.integration.site_lab import SiteLab
+
+pytestmark = pytest.mark.timeout(900)
+HELD = (ADMIN_PASSWORD, AGENT_SECRET, DASHBOARD_PASSWORD, "thinkheads_ai_app_database_pass")
+STATE = {  # what a new value would change
+    "traefik": "sha256sum /etc/traefik/dashboard.users",
+    "portainer": "sha256sum /etc/phoenix/portainer/agent.env /etc/phoenix/portainer/admin_password",
+    "drphoenix": "sha256sum /etc/phoenix/portainer/agent.env; docker ps -q --no-trunc | sort",
+}
+
+
+@pytest.fixture
+def second(variant: Project, tmp_path: Path) -> tuple[Project, Path]:
+    """The same project on a machine that has no store yet, and where its store would be."""
+    store = tmp_path / "second" / "secrets.json"
+    variant.replace(
+        "inventories/lab.py", 'str(_lab.ssh_key.parent / "secrets.json")', repr(str(store))
+    )
+    return variant, store
+
+
+def test_machine_without_the_secrets_is_refused_until_it_has_them(
+    site: SiteLab, second: tuple[Project, Path], tmp_path: Path
+) -> None:
+    project, store = second
+    before = {host: site.sh(host, command, ok=True).out for host, command in STATE.items()}
+    for verb in ("plan", "sync"):
+        done = project.phoenix(verb, "--json")
+        assert done.returncode == 1, done.stdout
+        said = done.stdout + done.stderr
+        assert "the site holds secrets that this machine lacks" in said, said
+        assert [name for name in HELD if name not in said] == [], said
+        assert not store.exists(), f"{verb} made secrets"
+    after = {host: site.sh(host, command, ok=True).out for host, command in STATE.items()}
+    assert after == before
+
+    key, file = tmp_path / "keys.txt", tmp_path / "handed.age"
+    public = age.make_key(key)
+    handed = site.project.phoenix("secrets", "export", "--to", public, "--out", str(file))
+    assert handed.returncode == 0, handed.stderr
+    words = ("secrets", "import", str(file), "--identity", str(key))
+    taken = project.phoenix(*words)
+    assert taken.returncode == 0, taken.stderr
+    for name in HELD:
+        assert json.loads(store.read_text())[name] == site.secrets[name]
+        assert site.secrets[name] not in handed.stdout + taken.stdout + file.read_text()
+    plan = project.phoenix("plan", "--json")
+    assert (plan.returncode, json.loads(plan.stdout)["changes"]) == (0, []), plan.stdout
+
+
+def test_new_secret_of_a_stack_that_runs_is_made(
+    site: SiteLab, second: tuple[Project, Path]
+) -> None:
+    """Portainer tells which variables a stack has: only those are held."""
+    project, store = second
+    store.parent.mkdir(mode=0o700)
+    store.write_text(json.dumps(site.secrets))
+    store.chmod(0o600)
+    manifest = "stacks/qdrant_service/phoenix.json"
+    content = project.json(manifest)
+    for environment in content["environments"].values():
+        variables = environment.setdefault("variables", [])
+        variables.append({"name": "PHOENIX_IT_KEY", "secret": "QDRANT_SERVICE_IT_KEY"})
+    project.write_json(manifest, content)
+    plan = project.phoenix("plan", "stack:qdrant_service", "--json")
+    assert plan.returncode == 2, plan.stdout + plan.stderr
+    changes = json.loads(plan.stdout)["changes"]
+    assert any("qdrant_service_it_key" in change["step"] for change in changes), changes
+    assert json.loads(store.read_text()) == site.secrets, "a plan keeps nothing"

@@ -1,0 +1,71 @@
+"""Which secrets a site holds, by what its guests and Portainer show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from phoenix.components import held_secrets
+from phoenix.components.held_secrets import Found, Trace
+from phoenix.site.secret_names import PLATFORM
+from tests.unit.site_builder import minimal
+
+NOTHING = Found((), ())
+RUNS = Found((), ("shop-production",))
+VARIABLE = Trace("db_pass", "worker", project="shop-production", variable="DB")
+
+
+def test_every_generated_secret_has_its_places(tmp_path: Path) -> None:
+    declared = minimal()
+    production = declared.stacks["shop"][0]["environments"]["production"]
+    production["variables"] = [{"name": "DB", "secret": "DB_PASS"}, {"name": "A", "value": "b"}]
+    entry = {"secret": "SHOP_KEY", "destination_in_container": "/key"}
+    production["files"] = [entry]
+    declared.stacks["shop"][1]["services"]["web"]["environment"] = {"D": "${DB}", "A": "${A}"}
+    found = held_secrets.traces(declared.load(tmp_path))
+    assert {(one.secret, one.guest) for one in found} == {
+        ("traefik_dashboard_password", "proxy"),
+        ("portainer_admin_password", "control"),
+        ("portainer_agent_secret", "control"),
+        ("portainer_agent_secret", "worker"),
+        ("db_pass", "worker"),
+        ("shop_key", "worker"),
+    }
+    assert VARIABLE in found
+    assert {one.path for one in found if one.secret == "shop_key"} == {
+        "/etc/phoenix/stacks/shop-production/0"
+    }
+    assert {one.secret for one in found if one.secret in PLATFORM} | {"db_pass", "shop_key"} == {
+        one.secret for one in found
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "variables", "held"),
+    [
+        (NOTHING, {}, False),
+        (RUNS, {}, True),
+        (RUNS, {"shop-production": None}, True),
+        (RUNS, {"shop-production": frozenset({"DB"})}, True),
+        (NOTHING, {"shop-production": frozenset({"DB"})}, True),
+        (RUNS, {"shop-production": frozenset({"OTHER"})}, False),  # a new one of an old stack
+        (Found((), ("other",)), {}, False),
+    ],
+)
+def test_variable_of_a_stack(
+    found: Found, variables: dict[str, frozenset[str] | None], *, held: bool
+) -> None:
+    assert held_secrets.shown([VARIABLE], {"worker": found}, variables) == (VARIABLE,) * held
+
+
+def test_file_is_held_where_it_is() -> None:
+    one = Trace("a", "worker", path="/x")
+    assert held_secrets.shown([one], {"worker": Found(("/x",), ())}, {}) == (one,)
+    assert held_secrets.shown([one], {"worker": RUNS}, {}) == ()
+
+
+def test_refusal_names_each_secret_once_with_its_places() -> None:
+    said = str(held_secrets.refusal([VARIABLE, Trace("a", "proxy", "/x"), Trace("a", "b", "/y")]))
+    assert "  a (proxy: /x; b: /y)\n" in said
+    assert "  db_pass (worker: stack shop-production, variable DB)\n" in said
