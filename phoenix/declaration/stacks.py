@@ -53,6 +53,7 @@ class StackCatalog:
     move: Callable[[Any], Any]  # re-addresses JSON data, or leaves it alone
     used: set[str] = field(default_factory=set)
     checked: set[tuple[str, str]] = field(default_factory=set)
+    _manifests: dict[str, RawStack | None] = field(default_factory=dict)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -84,13 +85,24 @@ class StackCatalog:
         """Report what is wrong with stacks and environments that nobody deploys, or not now."""
         for name in self.names:
             label = f"stacks/{name}/phoenix.json"
-            data = read_object(self.directory / name / "phoenix.json", label, self.report)
-            stack = validate(RawStack, data, label, "", self.report) if data is not None else None
+            stack = self._manifest(name)
             for environment in stack.environments if stack else ():
                 if (name, environment) not in self.checked:
                     at = Source(file=label, path=f"environments.{environment}")
                     ref = RawStackRef.model_construct(name=name, environment=environment)
                     self.deploy(ref, environment, at)
+
+    def _manifest(self, name: str) -> RawStack | None:
+        """A stack's manifest, read once; None with the reason reported."""
+        if name not in self._manifests:
+            label = f"stacks/{name}/phoenix.json"
+            data = read_object(self.directory / name / "phoenix.json", label, self.report)
+            self._manifests[name] = (
+                None
+                if data is None
+                else validate(RawStack, self.move(data), label, "", self.report)
+            )
+        return self._manifests[name]
 
     def deploy(
         self, ref: RawStackRef, environment: str, at: Source
@@ -119,8 +131,7 @@ class StackCatalog:
         self.used.add(ref.name)
         folder = self.directory / ref.name
         label = f"stacks/{ref.name}/phoenix.json"
-        data = read_object(folder / "phoenix.json", label, report)
-        stack = validate(RawStack, self.move(data), label, "", report) if data is not None else None
+        stack = self._manifest(ref.name)
         if stack is None:
             return None
         name = ref.environment or environment
