@@ -27,6 +27,7 @@ from .sync import (
     container_trouble,
     desired_stack,
     env_changes,
+    env_values,
     matching,
     plan,
 )
@@ -110,7 +111,10 @@ def describe(step: Plan) -> tuple[str, ...]:
 
 
 def diff(desired: DesiredStack, observed: ObservedStack) -> list[str]:
-    """A unified diff of the file and the names of changed variables; values masked."""
+    """A unified diff of the file, and the changed variables: plain values shown, secrets masked.
+
+    What is a secret is declared: every variable that is not in `desired.public`.
+    """
     after = desired.content if desired.present else ""
     lines = list(
         difflib.unified_diff(
@@ -123,10 +127,14 @@ def diff(desired: DesiredStack, observed: ObservedStack) -> list[str]:
     )
     stack = observed.stack
     before = stack.env_mapping if stack else {}
-    lines += [
-        f"env {change} (value masked)"
-        for change in env_changes(before, desired.plain_env if desired.present else {})
+    wanted = desired.plain_env if desired.present else {}
+    public = desired.public
+    shown = [{name: v for name, v in env.items() if name in public} for env in (before, wanted)]
+    masked = [
+        {name: v for name, v in env.items() if name not in public} for env in (before, wanted)
     ]
+    lines += env_values(*shown)
+    lines += [f"env {change} (value masked)" for change in env_changes(*masked)]
     hidden = [*desired.hidden(desired.plain_env), *desired.hidden(before)]
     return [mask(line, hidden) for line in lines]
 

@@ -265,6 +265,16 @@ def env_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str
     return changes
 
 
+def env_values(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """The changes between two environments of plain variables, with both values."""
+    names = sorted(before.keys() | after.keys())
+    return [
+        f"env {name}: {before.get(name, '(none)')} -> {after.get(name, '(none)')}"
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
 def _container_drift(
     desired: DesiredStack, containers: tuple[ContainerSummary, ...]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.desired import DesiredGuest
 from phoenix.proxmox.errors import ChangedError, LostAnswerError, ProxmoxError
-from phoenix.proxmox.firewall import Scope, Write, next_write, options_write
+from phoenix.proxmox.firewall import Scope, Write, differences, next_write, options_write
 from phoenix.proxmox.observe import Located, located
 
 _MAX_FAILURES = 3  # lost answers, and changes by others, before we give up
@@ -67,9 +67,14 @@ def apply(client: Client, scopes: Iterable[Scope], log: Callable[[str], None]) -
 
 
 def pending(client: Client, scopes: Iterable[Scope]) -> tuple[str, ...]:
-    """A line for each scope that differs: its next write."""
-    current = placed(scopes, located(client))
-    return tuple(write.summary for scope in current if (write := next_of(client, scope)))
+    """Every change that the scopes need: rules that are added, removed or edited, and options."""
+    lines: list[str] = []
+    for scope in placed(scopes, located(client)):
+        if scope.rules:
+            lines += differences(scope, client.get(f"{scope.path}/rules"))
+        if write := options_write(scope, client.get(f"{scope.path}/options")):
+            lines.append(write.summary)
+    return tuple(lines)
 
 
 def cluster_writes(

@@ -239,6 +239,27 @@ def next_write(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> Write | None:
     return None
 
 
+def differences(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every change of a scope's rules, for a plan: what is added, what is removed, what is edited.
+
+    Args:
+        scope: its desired rules.
+        rows: its rules as Proxmox VE has them; those of others are none of ours.
+
+    Returns:
+        A line a rule. Where only edits are left, the first of them: the later ones follow from it.
+    """
+    rules = _sorted(scope, rows)
+    lines = [
+        _added(scope, identity, rules.comments[identity], enabled=True).summary
+        for identity in rules.missing
+    ]
+    lines += [_removed(rules, rule).summary for rule in rules.stale]
+    if not lines and (write := next_write(scope, rows)):
+        lines.append(write.summary)
+    return lines
+
+
 def _sorted(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> _Sorted:
     desired = {rule.identity: rule.comment for rule in scope.rules}
     current: dict[Identity, Placed] = {}
@@ -303,11 +324,15 @@ def _comments(rules: _Sorted) -> Write | None:
 def _removals(rules: _Sorted) -> Write | None:
     """Old permissions, then old refusals."""
     for rule in sorted(rules.stale, key=lambda rule: not _accepts(rule.identity)):
-        path = f"{rules.scope.path}/rules/{rule.pos}"
-        data = {"digest": rules.digest} if rules.digest else {}
-        summary = f"firewall of {rules.scope.name}: remove {_described(rule.identity)}"
-        return Write("DELETE", path, data, summary)
+        return _removed(rules, rule)
     return None
+
+
+def _removed(rules: _Sorted, rule: Placed) -> Write:
+    path = f"{rules.scope.path}/rules/{rule.pos}"
+    data = {"digest": rules.digest} if rules.digest else {}
+    summary = f"firewall of {rules.scope.name}: remove {_described(rule.identity)}"
+    return Write("DELETE", path, data, summary)
 
 
 def _edit(rules: _Sorted, rule: Placed, data: Mapping[str, Any], verb: str) -> Write:

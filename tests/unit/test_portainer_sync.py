@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from phoenix.portainer_api import errors, sync
 from phoenix.portainer_api.compose import read_services
-from phoenix.portainer_api.converge import mask
+from phoenix.portainer_api.converge import diff, mask
 from phoenix.portainer_api.dockerlogs import demultiplex
 from phoenix.portainer_api.models import ContainerSummary, Endpoint, Stack, normalise_name
 from phoenix.portainer_api.setup import plan_endpoint
@@ -169,6 +170,25 @@ def test_environments_are_equal_or_every_difference_is_named(
     assert (changes == []) == (before == after), changes
     differing = {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)}
     assert {change.split()[0] for change in changes} == differing
+
+
+def test_a_plan_shows_both_versions_of_an_image_and_no_secret() -> None:
+    """What is secret is declared: each variable that the caller did not call public."""
+    before = {"IMAGE": "app:1.0", "PASS": "old-secret", "GONE": "unknown-secret", "SAME": "x"}
+    desired = sync.desired_stack(
+        "app", FILE, 1,
+        {"IMAGE": "app:1.1", "PASS": SecretStr("new-secret"), "LEVEL": "debug", "SAME": "x"},
+        public=["IMAGE", "LEVEL", "SAME"],
+    )  # fmt: skip
+    observed = seen(
+        stack(Env=[{"name": name, "value": value} for name, value in before.items()]), container()
+    )
+    lines = diff(desired, observed)
+    assert "env IMAGE: app:1.0 -> app:1.1" in lines
+    assert "env LEVEL: (none) -> debug" in lines
+    assert "env PASS changed (value masked)" in lines
+    assert "env GONE removed (value masked)" in lines
+    assert not any("secret" in line or "SAME" in line for line in lines), lines
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,22 @@ def test_rules_of_others_stay_and_any_disorder_is_fixed(
     assert all(p.enabled for p in ours_now)
 
 
+@settings(max_examples=150, deadline=None)
+@given(before=RULES, after=RULES)
+def test_a_plan_names_every_rule_that_is_added_or_removed(
+    before: dict[Identity, str], after: dict[Identity, str]
+) -> None:
+    rows = [
+        {**row(found, firewall.OWN + comment), "pos": number}
+        for number, (found, comment) in enumerate(before.items())
+    ]
+    lines = firewall.differences(scope(after), rows)
+    added, removed = after.keys() - before.keys(), before.keys() - after.keys()
+    assert sum(": add " in line for line in lines) == len(added)
+    assert sum(": remove " in line for line in lines) == len(removed)
+    assert (lines == []) == (next_write(scope(after), rows) is None)
+
+
 @settings(max_examples=40, deadline=None)
 @given(declared=declarations())
 def test_scopes_hold_exactly_the_sites_flows(declared: Declaration) -> None:
