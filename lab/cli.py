@@ -99,7 +99,9 @@ def run() -> int:
     """The first README command: lab, whole deploy, and a request that proves it."""
     lab = up()
     with timed("pyinfra inventories/lab.py deploys/all.py"):
-        status_code = _run([_tool("pyinfra"), "inventories/lab.py", "deploys/all.py", "-y"])
+        # A lab is deployed from whatever branch is at hand, one after the other.
+        words = [_tool("pyinfra"), "inventories/lab.py", "deploys/all.py", "-y"]
+        status_code = _run(words, PHOENIX_OLDER="1")
     if status_code != 0:
         say(f"the deploy failed with status {status_code}")
         return status_code
@@ -133,9 +135,9 @@ def _tool(name: str) -> str:
     return str(Path(sys.prefix) / "bin" / name)
 
 
-def _run(command: Sequence[str]) -> int:
+def _run(command: Sequence[str], **variables: str) -> int:
     sys.stdout.flush()
     # The tools call each other by name (pyinfra, traefik): they are the environment's own.
     path = f"{Path(sys.prefix) / 'bin'}:{os.environ.get('PATH', '')}"
-    environment = os.environ | {"PATH": path}
+    environment = os.environ | {"PATH": path} | variables
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
