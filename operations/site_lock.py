@@ -41,8 +41,7 @@ else printf held; cat "$1"; exit
 fi
 flock -u 8
 printf mine
-grep -sF "$4" "$3" | tail -n 1
-echo
+printf '%s\\n' "$(grep -sF "$4" "$3" | tail -n 1)"
 IFS= read -r start || exit 0
 end=$(cat)
 flock 8
@@ -186,7 +185,8 @@ def _keep_history(hypervisor: Host, channel: paramiko.Channel, start: history.St
         channel.shutdown_write()
         channel.settimeout(_SECONDS)
         with suppress(OSError):
-            channel.recv(1)  # nothing comes but the script's end: it has written
+            while channel.recv(4096):  # until the script has ended, and so has written
+                pass
 
     disconnect = hypervisor.connector.disconnect
 

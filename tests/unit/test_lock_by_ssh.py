@@ -1,0 +1,160 @@
+"""The lock and the history over a real SSH connection, as a run of pyinfra uses them."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import paramiko
+import pytest
+from paramiko.common import AUTH_SUCCESSFUL, OPEN_SUCCEEDED
+from pyinfra.api.state import StateStage
+
+from operations import site_lock
+from phoenix.runs import history
+from phoenix.runs.lock import this_process
+from phoenix.runs.revision import Revision
+
+KEY = paramiko.ECDSAKey.generate()
+
+
+class Server(paramiko.ServerInterface):
+    """Runs each command on this machine."""
+
+    def check_auth_none(self, username: str) -> int:
+        return AUTH_SUCCESSFUL
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "none"
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        threading.Thread(target=_carry, args=(channel, command), daemon=True).start()
+        return True
+
+
+def _carry(channel: paramiko.Channel, command: bytes) -> None:
+    process = subprocess.Popen(
+        ["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    )
+    assert process.stdin
+    assert process.stdout
+
+    def out() -> None:
+        assert process.stdout
+        while piece := process.stdout.read(4096):
+            channel.sendall(piece)
+        channel.send_exit_status(process.wait())
+        channel.close()
+
+    threading.Thread(target=out, daemon=True).start()
+    while piece := channel.recv(4096):
+        process.stdin.write(piece)
+    process.stdin.close()
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Any]]:
+    """A run of pyinfra with its own connection to the hypervisor, which is this machine."""
+    monkeypatch.setattr(site_lock, "FILE", str(tmp_path / "lock"))
+    monkeypatch.setattr(history, "FILE", str(tmp_path / "lib/history.jsonl"))
+    clients: list[paramiko.Transport] = []
+
+    def connect() -> Any:
+        for name in ("_channels", "_tried", "_refused", "_told"):
+            monkeypatch.setattr(site_lock, name, [])  # each run is a process of its own
+        ours, theirs = socket.socketpair()
+        server = paramiko.Transport(theirs)
+        server.add_server_key(KEY)
+        server.start_server(event=threading.Event(), server=Server())
+        transport = paramiko.Transport(ours)
+        transport.connect()
+        transport.auth_none("root")
+        clients.extend((transport, server))
+        state = SimpleNamespace(
+            is_executing=True, inventory=[], ops={}, failed_hosts=set(),
+            current_stage=StateStage.Disconnect,
+        )  # fmt: skip
+        connector = SimpleNamespace(
+            client=SimpleNamespace(get_transport=lambda: transport), disconnect=transport.close
+        )
+        data = {"site_inventories": str(tmp_path / "site/inventories")}
+        return SimpleNamespace(
+            name="hypervisor", connected=True, data=data, connector=connector, state=state
+        )
+
+    yield connect
+    for one in clients:
+        one.close()
+
+
+OWNER = this_process("phoenix sync all")
+
+
+def remembered(folder: Path) -> list[history.Entry]:
+    return history.parse((folder / "lib/history.jsonl").read_text().splitlines())
+
+
+def test_a_run_is_remembered_before_its_connection_goes(
+    run: Callable[[], Any], tmp_path: Path
+) -> None:
+    hypervisor = run()
+    assert site_lock.hold(hypervisor, OWNER)
+    hypervisor.connector.disconnect()
+    (entry,) = remembered(tmp_path)
+    assert (entry.start.command, entry.start.deploys) == ("phoenix sync all", True)
+    assert entry.end.result == "ok"
+
+
+def test_a_run_that_stops_half_way_says_so(run: Callable[[], Any], tmp_path: Path) -> None:
+    hypervisor = run()
+    assert site_lock.hold(hypervisor, OWNER)
+    hypervisor.state.current_stage = StateStage.Execute
+    hypervisor.connector.disconnect()
+    assert remembered(tmp_path)[0].end.result == "stopped"
+
+
+def test_a_second_run_is_refused_on_each_of_its_hosts(run: Callable[[], Any]) -> None:
+    assert site_lock.hold(run(), OWNER)
+    second = run()
+    other = this_process("pyinfra deploys/all.py").model_copy(update={"user": "somebody"})
+    for _ in range(2):
+        with pytest.raises(site_lock.SiteLockedError, match="phoenix sync all"):
+            site_lock.hold(second, other)
+
+
+def test_an_older_checkout_is_refused_and_leaves_the_lock_free(
+    run: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site_lock, "revision", lambda _: Revision(commit="a" * 40, dirty=False))
+    first = run()
+    assert site_lock.hold(first, OWNER)
+    first.connector.disconnect()
+    monkeypatch.setattr(site_lock, "revision", lambda _: Revision(commit="b" * 40, dirty=False))
+    older = OWNER.model_copy(update={"user": "older"})
+    with pytest.raises(site_lock.SiteLockedError, match="--older"):
+        site_lock.hold(run(), older)
+    assert len(remembered(tmp_path)) == 1, "nothing was started"
+    monkeypatch.setenv(history.OLDER, "1")
+    third = run()
+    assert site_lock.hold(third, older)
+    third.connector.disconnect()
+    assert remembered(tmp_path)[-1].start.commit == "b" * 40
+
+
+def test_the_history_is_told(run: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run()
+    assert site_lock.hold(first, OWNER)
+    first.connector.disconnect()
+    told: list[Any] = []
+    monkeypatch.setattr(site_lock, "value", lambda *found: told.append(found))
+    for wanted in ("all", "last"):
+        site_lock.tell_history(run(), wanted)
+    assert [len(history.parse(lines)) for _, _, lines in told] == [1, 1]
