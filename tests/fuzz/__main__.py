@@ -140,6 +140,8 @@ def main(arguments: list[str]) -> int:
     seed = 0 if options.fixed else int(start)
     while any(left.values()) and time.time() < start + options.seconds:
         for target in [name for name in targets if left[name]]:
+            if time.time() > start + options.seconds:
+                break
             seed += 1
             size = min(BATCHES.get(target, BATCH), left[target])
             left[target] -= size
