@@ -7,7 +7,7 @@ are strings. Whatever the file holds, reading it takes bounded time and memory.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
@@ -188,6 +188,12 @@ def read(text: str) -> dict[str, Any]:
     if problems:
         raise ComposeFileError(*problems)
     return data
+
+
+def is_started(service: Mapping[str, Any]) -> bool:
+    """Whether `compose up` starts a service: not behind a profile, and not scaled to zero."""
+    replicas = (service.get("deploy") or {}).get("replicas", service.get("scale"))
+    return not service.get("profiles") and replicas != 0
 
 
 _SERVICE_KEYS: dict[str, tuple[tuple[type, ...], str]] = {

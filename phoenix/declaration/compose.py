@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from phoenix.compose import document
 from phoenix.compose.interpolation import (
@@ -23,9 +24,10 @@ from phoenix.site.model import PublishedPort
 
 _SHORT_PORT = re.compile(
     r"(?:(?P<address>\d+(?:\.\d+){3}|\[[\da-fA-F:]+\]):)?"
-    r"(?:(?P<host>\d+(?:-\d+)?):)?(?P<container>\d+(?:-\d+)?)(?:/(?P<proto>\w+))?\Z",
-    re.ASCII,
+    r"(?:(?P<host>\d+(?:-\d+)?):)?(?P<container>\d+(?:-\d+)?)(?:/(?P<proto>tcp|udp|sctp))?\Z",
+    re.ASCII | re.IGNORECASE,
 )
+_ALL_ADDRESSES = IPv4Address("0.0.0.0")  # noqa: S104 - what a file may say, not a socket
 
 
 def read(file: Path, label: str, report: Report) -> dict[str, Any] | None:
@@ -101,9 +103,13 @@ def _filled(value: object, values: Mapping[str, str]) -> str | None:
     return None if unset else text
 
 
-def on_host_network(service: Mapping[str, Any], values: Mapping[str, str]) -> bool:
-    """Whether a service has no network of its own, so that it publishes nothing."""
-    return _filled(service.get("network_mode", ""), values) == "host"
+def network_without_ports(service: Mapping[str, Any], values: Mapping[str, str]) -> str:
+    """The network mode of a service that has no network of its own, so that it publishes nothing.
+
+    Empty for every other service.
+    """
+    mode = _filled(service.get("network_mode", ""), values) or ""
+    return mode if re.match(r"(?:host|none)\Z|(?:service|container):", mode) else ""
 
 
 def is_pinned(image: str) -> bool:
@@ -359,15 +365,15 @@ def published(
     """
     ports: list[PublishedPort] = []
     for name, service in compose["services"].items():
-        if on_host_network(service, values):
+        if mode := network_without_ports(service, values):
             if service.get("ports"):
                 report.warn(
                     label,
                     f"services.{name}.ports",
-                    "is ignored by Docker: network_mode host publishes nothing",
+                    f"is ignored or refused by Docker: network_mode {mode} publishes nothing",
                     "remove ports, or network_mode",
                 )
-            if name in routed:
+            if mode == "host" and name in routed:
                 port = routed[name]
                 ports.append(
                     PublishedPort(
@@ -375,7 +381,6 @@ def published(
                         host_port=port,
                         container_port=port,
                         proto="tcp",
-                        loopback=False,
                     )
                 )
             continue
@@ -400,7 +405,8 @@ def _entry(
     if text is None:
         return []  # reported by check_variables
     match = _SHORT_PORT.match(text)
-    if not match:
+    published_on = _address(match["address"]) if match else None
+    if not match or published_on is False:
         report.error(label, path, f"{text[:80]!r} is not a port mapping", 'write "HOST:CONTAINER"')
         return []
     host_ports = _span(match["host"] or match["container"])
@@ -415,18 +421,26 @@ def _entry(
         return []
     if match["host"] is None:
         return []
-    loopback = (match["address"] or "").startswith("127.") or match["address"] == "[::1]"
     return [
         PublishedPort(
             service=service,
             host_port=host_port,
             container_port=container_port,
-            proto=match["proto"] or "tcp",
-            loopback=loopback,
+            proto=(match["proto"] or "tcp").lower(),
+            address=published_on,
         )
         for host_port, container_port in zip(host_ports, container_ports, strict=True)
         if host_port
     ]
+
+
+def _address(text: str | None) -> IPv4Address | IPv6Address | Literal[False] | None:
+    """The address that a port is published on; None is every IPv4 one, False is no address."""
+    try:
+        address = ip_address(text.strip("[]")) if text else _ALL_ADDRESSES
+    except ValueError:
+        return False
+    return None if address == _ALL_ADDRESSES else address
 
 
 def _span(text: str) -> range:

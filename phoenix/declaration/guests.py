@@ -166,7 +166,9 @@ def host(
     routes: list[StackRoute] = []
     for position, ref in enumerate(raw.docker_stacks):
         file, path = entry.at(f"docker_stacks[{position}]")
-        result = catalog.deploy(ref, environment, Source(file=file, path=path))
+        result = catalog.deploy(
+            ref, environment, Source(file=file, path=path), interface and interface.ip
+        )
         if result and result[0].project in [d.project for d in deployments]:
             report.error(file, path, f"{result[0].project} is deployed twice", "keep one entry")
         elif result:

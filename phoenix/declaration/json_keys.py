@@ -116,6 +116,13 @@ class _Each:
         return handler(self.model.__pydantic_core_schema__)
 
 
+def _number(value: Any) -> Any:
+    """Refuse true and false, which Python takes for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("is no number")
+    return value
+
+
 def _text_or_number(minimum: int, maximum: int) -> WithJsonSchema:
     """The original system writes some numbers as text."""
     number = {"type": "integer", "minimum": minimum, "maximum": maximum}
@@ -156,7 +163,7 @@ Label = Annotated[
     BeforeValidator(_label),
     WithJsonSchema({"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}),
 ]
-Port = Annotated[int, Field(ge=1, le=65535), _text_or_number(1, 65535)]
+Port = Annotated[int, Field(ge=1, le=65535), BeforeValidator(_number), _text_or_number(1, 65535)]
 GuestId = Annotated[  # Proxmox VE's own limits
     int, Field(ge=100, le=999_999_999), _text_or_number(100, 999_999_999)
 ]

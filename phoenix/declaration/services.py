@@ -11,7 +11,17 @@ from phoenix.declaration.stacks import StackRoute
 from phoenix.site import ports
 from phoenix.site.findings import Report
 from phoenix.site.model import Host, Service, Source
-from phoenix.site.names import AGENT, CA, DASHBOARD, HOME, HOST_ZONE, LABEL, in_zone, is_name
+from phoenix.site.names import (
+    AGENT,
+    CA,
+    DASHBOARD,
+    HOME,
+    HOST_ZONE,
+    LABEL,
+    has_policy,
+    in_zone,
+    is_name,
+)
 
 Declared = tuple[Host, Entry, tuple[StackRoute, ...]]
 
@@ -158,10 +168,11 @@ def _backend(
         return None
     scheme: Literal["http", "https"] = raw.scheme or ("http" if host.kind == "lxc" else "https")
     if scheme == "http":
+        client = "Traefik" if raw.exposure == "gateway" else "clients"
         report.warn(
             source.file,
             f"{source.path}.scheme" if raw.scheme else source.path,
-            f"{raw.name!r} crosses from Traefik to {host.name} in plain text",
+            f"{raw.name!r} crosses from {client} to {host.name} in plain text",
             'serve TLS there and write "scheme": "https"',
         )
     server_name = raw.server_name or (fqdn if raw.exposure == "direct" else host.fqdn)
@@ -171,6 +182,14 @@ def _backend(
             f"{source.path}.server_name",
             f"{server_name!r} is not a host name",
             f"write a lower-case DNS name, or leave it out for {host.fqdn}",
+        )
+        return None
+    if in_zone(server_name, domain) and not has_policy(server_name, domain):
+        report.error(
+            source.file,
+            f"{source.path}.server_name",
+            f"the CA's policy refuses {server_name}: it lies more than one label below {domain}",
+            f"write a name such as {raw.name}.{domain}, or leave it out for {host.fqdn}",
         )
         return None
     if raw.exposure == "direct" and server_name != fqdn:

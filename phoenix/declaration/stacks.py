@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+from phoenix.compose import document
 from phoenix.declaration import compose, traefik_labels
 from phoenix.declaration.json_errors import listed, read_object, validate
 from phoenix.declaration.json_keys import RawEnvironment, RawRule, RawService, RawStack, RawStackRef
@@ -90,7 +92,7 @@ class StackCatalog:
                 if (name, environment) not in self.checked:
                     at = Source(file=label, path=f"environments.{environment}")
                     ref = RawStackRef.model_construct(name=name, environment=environment)
-                    self.deploy(ref, environment, at)
+                    self.deploy(ref, environment, at, None)
 
     def _manifest(self, name: str) -> RawStack | None:
         """A stack's manifest, read once; None with the reason reported."""
@@ -105,9 +107,11 @@ class StackCatalog:
         return self._manifests[name]
 
     def deploy(
-        self, ref: RawStackRef, environment: str, at: Source
+        self, ref: RawStackRef, environment: str, at: Source, address: IPv4Address | None
     ) -> tuple[Deployment, tuple[StackRoute, ...]] | None:
-        """Resolve one entry of `docker_stacks`, declared `at`.
+        """Resolve one entry of `docker_stacks`, declared `at`, for the guest with this `address`.
+
+        `address` is None where no guest deploys it, or the guest has none.
 
         Returns the deployment and the services it brings; None, with the reason reported, if the
         stack or its environment is unknown or unusable.
@@ -198,13 +202,14 @@ class StackCatalog:
                 for i, rule in enumerate(raw.firewall_rules)
             ),
         )
-        return deployment, self._routes(raw, deployment, content, label, path)
+        return deployment, self._routes(raw, deployment, content, address, label, path)
 
     def _routes(
         self,
         raw: RawEnvironment,
         deployment: Deployment,
         content: Mapping[str, Any],
+        address: IPv4Address | None,
         label: str,
         path: str,
     ) -> tuple[StackRoute, ...]:
@@ -219,12 +224,22 @@ class StackCatalog:
                     f"use one of: {listed(content['services'])}",
                 )
                 continue
+            if not document.is_started(content["services"][name]):
+                self.report.error(
+                    label,
+                    here,
+                    f"compose service {name!r} is not started, as it has a profile or no replicas: "
+                    "a route without a backend",
+                    "remove profiles, scale or deploy.replicas from it, or remove the route",
+                )
+                continue
             self._check_compose_labels(name, content["services"][name], label)
             service, where = declared.traefik_service, f"{here}.traefik_service"
             if service is None:
                 where = f"{here}.traefik_labels"
-                service = self._from_labels(name, declared.traefik_labels, deployment, where, label)
-            elif service.port and not _publishes(deployment, name, service.port):
+                labels = declared.traefik_labels
+                service = self._from_labels(name, labels, deployment, address, where, label)
+            elif service.port and not _publishes(deployment, name, service.port, address):
                 self.report.error(
                     label,
                     f"{where}.port",
@@ -255,7 +270,13 @@ class StackCatalog:
             self.report.error(file, path, refused.message, refused.fix)
 
     def _from_labels(
-        self, name: str, labels: tuple[str, ...], deployment: Deployment, where: str, file: str
+        self,
+        name: str,
+        labels: tuple[str, ...],
+        deployment: Deployment,
+        address: IPv4Address | None,
+        where: str,
+        file: str,
     ) -> RawService | None:
         """Read the original's form: what its Traefik labels say of host, port and scheme."""
         report, declared = self.report, traefik_labels.read(labels)
@@ -280,7 +301,7 @@ class StackCatalog:
         number = _port_number(port)
         for published in deployment.ports:  # the label counts ports inside the container
             leads_there = (published.service, published.container_port) == (name, number)
-            if leads_there and not published.loopback:
+            if leads_there and published.answers_at(address):
                 number = published.host_port
                 break
         else:
@@ -313,9 +334,11 @@ def _routed_ports(raw: RawEnvironment) -> dict[str, int]:
     return ports
 
 
-def _publishes(deployment: Deployment, service: str, port: int) -> bool:
+def _publishes(
+    deployment: Deployment, service: str, port: int, address: IPv4Address | None
+) -> bool:
     return any(
-        p.service == service and p.host_port == port and p.proto == "tcp" and not p.loopback
+        p.service == service and p.host_port == port and p.answers_at(address)
         for p in deployment.ports
     )
 

@@ -8,6 +8,7 @@ that means several of them can be told apart by its kind: `guest:NAME`, `service
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -74,13 +75,18 @@ def kind_of(meaning: Meaning) -> Kind:
 def plain(name: str) -> str:
     """The name that a person means: of a URL its host, lower case, without port and final dot.
 
+    A URL's host stands after `//` and the user, before the path, query or fragment (RFC 3986, 3.2).
+
     What no terminal should be sent is replaced.
     """
     printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name.strip())
     kind, colon, rest = printable.partition(":")
     if colon and kind.lower() in ALL_KINDS:
         return f"{kind.lower()}:{plain(rest)}"
-    authority = printable.rpartition("://")[2].partition("/")[0].lower().rstrip(".")
+    scheme, slashes, rest = printable.partition("//")
+    url = slashes and (not scheme or scheme.endswith(":"))
+    authority = re.split("[/?#]" if url else "/", rest if url else printable, maxsplit=1)[0]
+    authority = (authority.rpartition("@")[2] if url else authority).lower().rstrip(".")
     host, _, port = authority.rpartition(":")
     return host if host and port.isdigit() else authority
 

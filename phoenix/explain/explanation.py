@@ -198,7 +198,7 @@ def _stack(site: Site, requested: Stack) -> Explanation:
     facts += [f"file at {file.destination}" for file in stack.files]
     facts += [
         f"publishes {port.host_port}/{port.proto} of {port.service}"
-        + (" on the loopback only" if port.loopback else "")
+        + (f" on {port.address} only" if port.address else "")
         for port in stack.ports
     ]
     file = f"stacks/{stack.name}/phoenix.json"

@@ -58,14 +58,8 @@ def read_services(content: str, env: Mapping[str, str]) -> tuple[ServiceSpec, ..
     return tuple(
         ServiceSpec(name, _image(body, env), name in completing)
         for name, body in services.items()
-        if not body.get("profiles") and _replicas(body) != 0
+        if document.is_started(body)
     )
-
-
-def _replicas(body: Mapping[str, Any]) -> Any:
-    deploy = body.get("deploy")
-    in_deploy = deploy.get("replicas") if isinstance(deploy, dict) else None
-    return body.get("scale") if in_deploy is None else in_deploy
 
 
 def _image(body: Mapping[str, Any], env: Mapping[str, str]) -> str | None:

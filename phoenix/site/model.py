@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
@@ -98,13 +98,27 @@ class StackFile(Frozen):
 
 
 class PublishedPort(Frozen):
-    """A port of a stack's service that its host publishes."""
+    """A port of a stack's service that its host publishes.
+
+    `address` is the one address that it is published on; None: every IPv4 address of the host.
+    """
 
     service: str
     host_port: int
     container_port: int
     proto: str
-    loopback: bool
+    address: IPv4Address | IPv6Address | None = None
+
+    def answers_at(self, address: IPv4Address | None) -> bool:
+        """Whether TCP connections to the host's `address` reach it.
+
+        Where that is None, no host is known: any IPv4 address but the loopback may be the host's.
+        """
+        if self.proto != "tcp" or self.address is None:
+            return self.proto == "tcp"
+        if address is None:
+            return self.address.version == 4 and not self.address.is_loopback
+        return self.address == address
 
 
 class Deployment(Named):
@@ -221,7 +235,7 @@ class Service(Named):
         if not folder.startswith("stacks/") or file != "phoenix.json":
             return None
         for stack in self.owner.stacks_by_name.get(folder.removeprefix("stacks/"), ()):
-            if self.source.path.startswith(f"environments.{stack.environment}."):
+            if self.source.path.startswith(f"environments.{stack.environment}.services."):
                 return stack
         return None
 

@@ -19,6 +19,16 @@ def is_name(name: str) -> bool:
     return len(name) <= 253 and all(LABEL.match(label) for label in name.split("."))
 
 
+def policy(zone: str) -> tuple[str, str]:
+    """The names that the site's CA issues certificates for; `*` stands for one label (step-ca)."""
+    return f"*.{zone}", f"*.{HOST_ZONE}.{zone}"
+
+
+def has_policy(name: str, zone: str) -> bool:
+    """Whether the CA's policy admits a name."""
+    return f"*.{name.partition('.')[2]}" in policy(zone)
+
+
 def in_zone(name: str, zone: str) -> bool:
     """Whether `name` lies below `zone`."""
     return name.endswith(f".{zone}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from phoenix.derived import dns
 from phoenix.derived.certificates import certificates
 from phoenix.derived.endpoints import endpoints
+from phoenix.site.findings import ConfigError
 from phoenix.site.names import in_zone
-from tests.unit.site_builder import Declaration, minimal, problem, stack
+from tests.unit.site_builder import VM, Declaration, minimal, problem, stack
 
 MANIFEST = "stacks/shop/phoenix.json"
 SERVICE = "environments.production.services.web"
@@ -27,9 +29,16 @@ def labelled(declared: Declaration) -> None:
     ]
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "[::1]"])
+ELSEWHERE = [
+    *("127.0.0.1", "127.8.8.8", "[::1]", "[0:0:0:0:0:0:0:1]"),
+    *("[::]", "[fd00::24]"),  # Traefik asks the guest's IPv4 address
+    *("10.0.0.25", "172.17.0.1"),
+]
+
+
+@pytest.mark.parametrize("address", ELSEWHERE)
 @pytest.mark.parametrize("form", ["traefik_service", "traefik_labels"])
-def test_port_that_is_published_on_loopback_is_no_backend(
+def test_port_that_is_published_elsewhere_is_no_backend(
     tmp_path: Path, address: str, form: str
 ) -> None:
     declared = minimal()
@@ -41,11 +50,94 @@ def test_port_that_is_published_on_loopback_is_no_backend(
     assert "a route without a backend" in problem(findings, MANIFEST, place).message
 
 
-def test_port_that_is_published_to_all_is_a_backend(tmp_path: Path) -> None:
-    """So that the refusals above are for the loopback alone."""
+@pytest.mark.parametrize("published", ["0.0.0.0:8000:8000", "10.0.0.24:8000:8000", "8000:8000/TCP"])
+def test_port_that_is_published_to_all_is_a_backend(tmp_path: Path, published: str) -> None:
+    """So that the refusals above are for the address alone."""
     declared = minimal()
-    declared.stacks["shop"] = stack("shop", 8000, published="0.0.0.0:8000:8000")
+    declared.stacks["shop"] = stack("shop", 8000, published=published)
     assert {s.port for s in declared.load(tmp_path).services if s.name == "shop"} == {8000}
+
+
+@pytest.mark.parametrize(("address", "faults"), [("127.0.0.1", 1), ("[::]", 1), ("10.0.0.77", 0)])
+def test_stack_that_no_guest_deploys_may_publish_on_any_guest_s_address(
+    tmp_path: Path, address: str, faults: int
+) -> None:
+    declared = minimal()
+    declared.stacks["other"] = stack("other", 8000, published=f"{address}:8000:8000")
+    try:
+        findings = declared.load(tmp_path).warnings
+    except ConfigError as error:
+        findings = error.findings
+    assert sum("a route without a backend" in finding.message for finding in findings) == faults
+
+
+@pytest.mark.parametrize("published", ["999.1.1.1:8000:8000", "\uff18000:8000", "8000:8000/foo"])
+def test_port_that_compose_refuses_is_refused(tmp_path: Path, published: str) -> None:
+    declared = minimal()
+    declared.stacks["shop"] = stack("shop", 8000, published=published)
+    finding = problem(declared.refused(tmp_path), "stacks/shop/docker-compose.yml",
+                    "services.web.ports[0]")  # fmt: skip
+    assert "is not a port mapping" in finding.message
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        *({"profiles": ["debug"]}, {"scale": 0}, {"deploy": {"replicas": 0}}),
+        *({"network_mode": "none"}, {"network_mode": "service:db"}),
+    ],
+    ids=repr,
+)
+def test_service_that_does_not_run_or_has_no_ports_is_no_backend(
+    tmp_path: Path, keys: dict[str, object]
+) -> None:
+    declared = minimal()
+    declared.stacks["shop"][1]["services"]["web"] |= keys
+    findings = [f for f in declared.refused(tmp_path) if f.file == MANIFEST]
+    assert len(findings) == 1
+    assert "a route without a backend" in findings[0].message
+    assert findings[0].path.startswith(SERVICE)
+
+
+@pytest.mark.parametrize("port", [True, False])
+def test_a_port_is_no_truth(tmp_path: Path, port: bool) -> None:
+    declared = minimal()
+    manifest, _ = declared.stacks["shop"]
+    manifest["environments"]["production"]["services"]["web"]["traefik_service"]["port"] = port
+    finding = problem(declared.refused(tmp_path), MANIFEST, f"{SERVICE}.traefik_service.port")
+    assert "is no number" in finding.message
+
+
+@pytest.mark.parametrize("of", ["stack", "portainer"])
+@pytest.mark.parametrize("below", ["a.b", "a.b.host"])
+def test_name_that_the_ca_s_policy_refuses_is_refused(tmp_path: Path, of: str, below: str) -> None:
+    declared = minimal()
+    manifest, _ = declared.stacks["shop"]
+    services = manifest["environments"]["production"]["services"]
+    file, path, route = {
+        "stack": (MANIFEST, f"{SERVICE}.traefik_service", services["web"]["traefik_service"]),
+        "portainer": (VM, "vms[0].traefik_service", declared.vm["vms"][0]["traefik_service"]),
+    }[of]
+    route["server_name"] = f"{below}.internal.thinkheads.ai"
+    finding = problem(declared.refused(tmp_path), file, f"{path}.server_name")
+    assert "the CA's policy refuses" in finding.message
+
+
+def test_service_is_of_its_own_environment(tmp_path: Path) -> None:
+    """One environment's name begins with the other's."""
+    declared = minimal()
+    manifest, compose = declared.stacks["shop"]
+    compose["services"]["web"]["ports"] = ["${PORT}:8000"]
+    first = manifest["environments"]["production"]
+    first["variables"] = [{"name": "PORT", "value": "8000"}]
+    second = manifest["environments"]["production.eu"] = deepcopy(first)
+    second["variables"][0]["value"] = "8001"
+    second["services"]["web"]["traefik_service"] |= {"name": "shop-eu", "port": 8001}
+    refs = ["shop", {"name": "shop", "environment": "production.eu"}]
+    declared.vm["vms"][1]["docker_stacks"] = refs
+    site = declared.load(tmp_path)
+    deployments = {s.name: s.deployment.project for s in site.services if s.deployment}
+    assert deployments == {"shop": "shop-production", "shop-eu": "shop-production.eu"}
 
 
 FOREIGN = "worker.example.org"

@@ -214,6 +214,12 @@ def test_words_that_are_no_name_mean_nothing(site: Site, name: str) -> None:
         (" Guest:101 ", "guest:101"),
         ("service:https://shop.example/", "service:shop.example"),
         ("http:8080", "http"),
+        ("https://shop.example?page=1", "shop.example"),
+        ("https://shop.example#top", "shop.example"),
+        ("https://ann:word@shop.example:8443/", "shop.example"),
+        ("//shop.example/", "shop.example"),
+        ("https://shop.example./?next=https://other.example/", "shop.example"),
+        ("shop.example:443/a//b", "shop.example"),
     ],
 )
 def test_plain_is_the_name_alone(word: str, name: str) -> None:

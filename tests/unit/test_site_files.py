@@ -267,17 +267,18 @@ def test_both_ends_of_a_flow_have_a_rule(own: Site) -> None:
     assert firewall.Rule("in", "ACCEPT", "tcp", "9001", back, why) in rules["drphoenix"]
 
 
-def test_declared_rules_are_kept_and_refusals_come_first(tmp_path: Path) -> None:
+@pytest.mark.parametrize("refusal", ["DROP", "REJECT"])
+def test_declared_rules_are_kept_and_refusals_come_first(tmp_path: Path, refusal: str) -> None:
     declared = minimal()
     rules = [
         {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "80,9000:9010",
          "source": "10.0.0.21"},
-        {"type": "in", "action": "DROP", "proto": "tcp", "port": "22", "source": "10.0.0.99"},
+        {"type": "in", "action": refusal, "proto": "tcp", "port": "22", "source": "10.0.0.99"},
     ]  # fmt: skip
     declared.lxc["lxc_configs"]["200"] = lxc("extra", None, 40, firewall={"rules": rules})
     of_guest = firewall.rules(declared.load(tmp_path))
     first, *rest = of_guest["extra"]
-    assert (first.action, first.ports, str(first.peer)) == ("DROP", "22", "10.0.0.99/32"), of_guest
+    assert (first.action, first.ports, str(first.peer)) == (refusal, "22", "10.0.0.99/32"), of_guest
     declared_rules = [(r.ports, str(r.peer)) for r in rest if r.comment == "declared"]
     assert declared_rules == [("80", "10.0.0.21/32"), ("9000:9010", "10.0.0.21/32")], rest
     assert [r.ports for r in of_guest["proxy"] if r.comment == "declared"] == ["80", "9000:9010"]

@@ -47,6 +47,11 @@ def test_policy_allows_the_zone_and_never_the_ca_s_own_name(site: Site) -> None:
     assert directory_url(site).startswith(f"https://{data['dnsNames'][0]}{data['address']}/")
 
 
+def test_ca_refuses_old_tls(site: Site) -> None:
+    tls = json.loads(config(site, Claims("5m", "24h", "24h")))["tls"]
+    assert tls == {"minVersion": 1.2, "maxVersion": 1.3, "renegotiation": False}
+
+
 def test_no_secret_is_in_the_configuration(site: Site) -> None:
     assert "password" not in config(site, Claims("5m", "24h", "24h"))
 

@@ -16,6 +16,7 @@ from phoenix.derived.control_plane import ca
 from phoenix.site import duration
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Site
+from phoenix.site.names import policy
 
 ACME = "acme"
 """Name of the ACME provisioner; part of the directory's URL."""
@@ -118,7 +119,7 @@ def config(site: Site, claims: Claims) -> str:
             # A star matches one label, so guests' names need a line of their own.
             "policy": {
                 "x509": {
-                    "allow": {"dns": [f"*.{site.domain}", f"*.host.{site.domain}"]},
+                    "allow": {"dns": list(policy(site.domain))},
                     "deny": {"dns": [service.fqdn]},
                     "allowWildcardNames": False,
                 }
