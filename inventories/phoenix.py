@@ -1,7 +1,7 @@
 """The real site: the Proxmox host `phoenix` and its five guests.
 
 What they are stands in phoenix_lxc_configs.json and phoenix_vm_configs.json beside this file.
-Log-in: root by key, with the host keys in ~/.ssh/known_hosts (see "The real site" in README.md).
+Log-in: root by key, with the host keys in ~/.ssh/known_hosts (see "Your site" in README.md).
 """
 
 import os

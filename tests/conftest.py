@@ -4,6 +4,7 @@ import re
 from unittest.mock import patch
 
 import pytest
+from hypothesis import settings
 
 # pyinfra's command line makes greenlets of all threads when it is imported, for the whole process
 # and for good; servers that tests run in threads would stand still. Nothing here needs that.
@@ -11,6 +12,10 @@ with patch("gevent.monkey.patch_all"):
     import pyinfra_cli  # noqa: F401
 
 _DEADLINE = re.compile(r"DeadlineError: (.+)|Failed: (Timeout \(.+)")
+# No test times anything: a busy machine makes no example wrong.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
 _DIFFERS_BY_PROCESS = re.compile(r"set\(\{| at 0x[0-9a-f]+")
 
 

@@ -274,6 +274,14 @@ def firewall_rules(site: Site, report: Report) -> None:
                     f"admits anyone to {host.name}, past the gateway",
                     "remove it, as needed flows are derived, or write a source",
                 )
+            for key_name, peer in (("source", rule.source), ("dest", rule.destination)):
+                if peer is not None and peer.is_private and not peer.overlaps(site.network):
+                    report.warn(
+                        place,
+                        f"{path}.{key_name}",
+                        f"{peer} is a private network that is not the site's, {site.network}",
+                        "correct it, or keep it where that network reaches the site by a router",
+                    )
 
 
 def _rules_of(host: Host) -> Iterable[tuple[str, str, FirewallRule]]:

@@ -197,6 +197,8 @@ def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None
             if fix == _REMOVE:
                 fix += f" (known are {listed(keys)}); the service itself must ask who may enter"
             report.error(label, join(path, key), refused, fix)
+        elif fix != _REMOVE and (misspelt := getattr(model, "refuse_misspelt", "")):
+            report.error(label, join(path, key), misspelt, fix)
         else:
             report.unread(label, join(path, key), "unknown key, ignored", fix)
     for name in sorted(model.model_fields_set):

@@ -194,6 +194,8 @@ class Raw(BaseModel):
 
     refuse_unknown: ClassVar[str] = ""
     """Why an unknown key is an error; empty where it is ignored with a warning."""
+    refuse_misspelt: ClassVar[str] = ""
+    """Why a key that is like a known one is an error; empty where it is ignored with a warning."""
 
 
 class RawRule(Raw):
@@ -524,6 +526,10 @@ class RawVm(RawGuest):
 class RawHypervisor(Raw):
     """The Proxmox VE node. It carries the internal name server."""
 
+    refuse_misspelt: ClassVar[str] = (
+        "nothing reads this key, and the default would hold for the whole site"
+    )
+
     name: Label = Field(default="phoenix", description="Its name, in Proxmox VE as well.")
     ip: Interface = Field(
         default=IPv4Interface("10.0.0.13/24"),
@@ -619,7 +625,14 @@ class RawStack(Raw):
 
 
 class RawSite(Raw):
-    """What holds for all guests. The defaults are the original system's values."""
+    """What holds for all guests. The defaults are the original system's values.
+
+    A misspelt key is an error: its default would hold for the whole site.
+    """
+
+    refuse_misspelt: ClassVar[str] = (
+        "nothing reads this key, and the default would hold for the whole site"
+    )
 
     domain: Line = Field(
         default="internal.thinkheads.ai",

@@ -214,7 +214,7 @@ def check_secrets(site: Site, settings: Settings, find: Find) -> Iterator[Findin
     No finding holds a value. Their file is "secrets".
     """
     for use in catalog.uses(site):
-        path, fix = f"secret {use.name}", 'see "Secrets" in README.md'
+        path, fix = f"secret {use.name}", "see docs/secrets.md"
         try:
             value = find(use.name)
             if value is not None:

@@ -291,3 +291,22 @@ def test_malformed_compose_file(tmp_path: Path) -> None:
 def test_subnet_of_another_size(tmp_path: Path) -> None:
     findings = minimal().refused(tmp_path, subnet=IPv4Network("172.30.0.0/25"))
     assert "not of the size" in problem(findings, "subnet", "").message, findings
+
+
+@pytest.mark.parametrize("misspelt", [("domian",), ("hypervisor", "getaway")])
+def test_a_misspelt_key_of_the_site_is_refused(tmp_path: Path, misspelt: tuple[str, ...]) -> None:
+    declared = minimal()
+    declared.lxc["site"] = {"hypervisor": {"name": "phoenix", "ip": "10.0.0.13/24"}}
+    edit("lxc", "site", *misspelt, to="10.0.0.1")(declared)
+    (finding,) = declared.refused(tmp_path)
+    assert finding.path == ".".join(("site", *misspelt))
+    assert "did you mean" in finding.fix
+
+
+def test_a_rule_of_another_private_network_is_told(tmp_path: Path) -> None:
+    rule = {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "22"}
+    declared = minimal()
+    rules = [rule | {"source": "192.168.7.0/24"}, rule | {"source": "10.0.0.0/24"}]
+    guest("101", "firewall", {"rules": rules})(declared)
+    warnings = [w for w in declared.load(tmp_path).warnings if "is not the site's" in w.message]
+    assert [w.path for w in warnings] == ["lxc_configs.101.firewall.rules[0].source"]
