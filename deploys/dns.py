@@ -7,6 +7,7 @@ from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.dnsmasq import dnsmasq_conf as dnsmasq
+from phoenix.components.restart import restart_without_end
 from phoenix.derived.dns import records
 from phoenix.files import render
 from phoenix.shell import fill
@@ -35,6 +36,7 @@ if "hypervisor" in host.groups:
                 f"/etc/systemd/system/{UNIT}": TreeFile(
                     render("components/dnsmasq/phoenix-dns.service")
                 ),
+                **restart_without_end(UNIT),
             },
             unit=UNIT,
             action="restart",  # dnsmasq reads its configuration only when it starts

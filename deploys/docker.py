@@ -7,6 +7,7 @@ from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.docker.daemon_json import daemon_json
+from phoenix.components.restart import restart_without_end
 from phoenix.files import render
 from phoenix.shell import fill
 
@@ -62,7 +63,8 @@ if "docker" in host.groups:
                         log_size=settings().docker_log_size,
                         log_files=settings().docker_log_files,
                     )
-                )
+                ),
+                **restart_without_end("docker.service"),
             },
             unit="docker.service",
             action="restart",

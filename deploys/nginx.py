@@ -10,6 +10,7 @@ from operations.packages import packages
 from phoenix.components.acme.phoenix_acme_conf import WEBROOT
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.nginx import nginx_conf as nginx
+from phoenix.components.restart import restart_without_end
 from phoenix.files import text
 from phoenix.shell import fill
 
@@ -38,6 +39,7 @@ if "nginx" in host.groups and (certificate := acme.certificate("gateway")):
                 nginx.CONFIG: TreeFile(config),
                 "/etc/logrotate.d/nginx": TreeFile(text("components/nginx/nginx.logrotate")),
                 "/etc/tmpfiles.d/phoenix-nginx.conf": TreeFile(f"d {WEBROOT} 0755 root root\n"),
+                **restart_without_end("nginx.service"),
             },
             unit="nginx.service",
             action="reload",

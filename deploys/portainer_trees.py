@@ -14,6 +14,7 @@ from phoenix.components.portainer.compose_files import (
     agent_compose,
     server_compose,
 )
+from phoenix.components.restart import restart_without_end
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
 from phoenix.files import render
@@ -61,6 +62,7 @@ def server() -> Tree:
                     before=[],
                 )
             ),
+            **restart_without_end(SERVER_UNIT),
         },
         unit=SERVER_UNIT,
         action="restart",
@@ -110,6 +112,7 @@ def agent() -> Tree:
                     before=[join("/bin/sh", "-c", line) for line in (remove_earlier, guard)],
                 )
             ),
+            **restart_without_end(AGENT_UNIT),
         },
         unit=AGENT_UNIT,
         action="restart",

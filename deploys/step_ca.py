@@ -9,6 +9,7 @@ from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.restart import restart_without_end
 from phoenix.components.step_ca.authority import DIRECTORY, UNIT, check_version, config
 from phoenix.components.step_ca.authority import claims as claims_of
 from phoenix.files import render
@@ -47,6 +48,7 @@ if "step_ca" in host.groups:
                         config=CONFIG,
                     )
                 ),
+                **restart_without_end(UNIT),
             },
             unit=UNIT,
             action="restart",

@@ -10,6 +10,7 @@ from operations.certificates import acme_certificate
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.restart import restart_without_end
 from phoenix.components.traefik import traefik_yml as traefik
 from phoenix.components.trust import ROOTS
 from phoenix.files import render
@@ -47,6 +48,7 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
                         config=STATIC,
                     )
                 ),
+                **restart_without_end(traefik.UNIT),
             },
             unit=traefik.UNIT,
             action="restart",

@@ -160,3 +160,17 @@ def _load(state: State, file: Path) -> None:
     for host in state.inventory.get_active_hosts():
         with ctx_config.use(state.config.copy()), ctx_host.use(host):
             exec(code, {"__file__": str(file), "__name__": "deploy"})  # noqa: S102
+
+
+def assert_restarts_without_an_end(done: Run, host: str) -> None:
+    """Every service of the trees that `host` was sent has the one drop-in, and no other rule."""
+    sent = [one.files() for one in done.sent if one.host == host and one.files()]
+    found = [re.search(r"^unit='?([^'\n]+\.service)", files["params"], re.M) for files in sent]
+    units = {match[1] for match in found if match}
+    assert units, "no tree has a service"
+    files = done.files(host)
+    for unit in units:
+        lines = files[f"/etc/systemd/system/{unit}.d/restart.conf"].splitlines()
+        assert {"Restart=always", "StartLimitIntervalSec=0"} <= set(lines), (unit, lines)
+        own = files.get(f"/etc/systemd/system/{unit}", "")
+        assert not re.search(r"^(Restart|StartLimit)", own, re.M), own

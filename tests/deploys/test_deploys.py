@@ -10,7 +10,7 @@ import pytest
 import yaml
 from pyinfra.api.exceptions import PyinfraError
 
-from tests.deploys.recorder import Run, run
+from tests.deploys.recorder import Run, assert_restarts_without_an_end, run
 
 PLANTED = "planted-5ecret-of-the-test"
 NGINX, TRAEFIK, CA = "nginx-phoenix", "traefik-internal", "step-ca"
@@ -123,6 +123,12 @@ def test_names_agree_between_dns_gateway_proxy_and_certificate(fresh: dict[str, 
     dns = fresh["dns"].files("phoenix")["/etc/phoenix/dnsmasq.conf"]
     for name in routed:
         assert re.search(rf"^host-record={re.escape(name)},", dns, re.M), name
+
+
+@pytest.mark.parametrize("component", [name for name in COMPONENTS if name != "certificates"])
+def test_every_service_restarts_without_an_end(fresh: dict[str, Run], component: str) -> None:
+    for host in HOSTS[component]:
+        assert_restarts_without_an_end(fresh[component], host)
 
 
 def settled(done: Run) -> dict[str, list[str]]:

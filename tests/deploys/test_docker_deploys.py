@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploys.recorder import ROOT, Run, run
+from tests.deploys.recorder import ROOT, Run, assert_restarts_without_an_end, run
 
 PLANTED = "planted-5ecret-of-the-test"
 SERVER, AGENT = "portainer", "drphoenix"
@@ -105,6 +105,28 @@ def test_server_and_agent_run_the_pinned_images(fresh: dict[str, Run]) -> None:
         assert re.fullmatch(r"\d+\.\d+\.\d+", tag), main["image"]
         pulled = [s.command for s in fresh["portainer"].sent if "docker pull" in s.command]
         assert any(command.endswith(main["image"]) for command in pulled), pulled
+
+
+@pytest.mark.parametrize("component", ["docker", "portainer"])
+@pytest.mark.parametrize("host", [SERVER, AGENT])
+def test_docker_and_portainer_restart_without_an_end(
+    fresh: dict[str, Run], component: str, host: str
+) -> None:
+    assert_restarts_without_an_end(fresh[component], host)
+
+
+@pytest.mark.parametrize(
+    ("host", "unit"),
+    [(SERVER, "phoenix-portainer.service"), (AGENT, "phoenix-portainer-agent.service")],
+)
+def test_portainer_is_not_given_up_when_docker_fails_to_start(
+    fresh: dict[str, Run], host: str, unit: str
+) -> None:
+    """systemd never restarts a service whose start was cancelled for what it Requires=."""
+    lines = fresh["portainer"].files(host)[f"/etc/systemd/system/{unit}"].splitlines()
+    assert not [line for line in lines if line.startswith(("Requires=", "BindsTo="))]
+    assert {"Wants=docker.service", "PartOf=docker.service"} <= set(lines)
+    assert "WantedBy=multi-user.target docker.service" in lines
 
 
 def test_agent_is_guarded_before_it_starts(fresh: dict[str, Run]) -> None:
