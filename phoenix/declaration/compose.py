@@ -22,6 +22,7 @@ from phoenix.declaration.json_errors import join, meant, read_text
 from phoenix.site.findings import Report
 from phoenix.site.model import PublishedPort
 
+_PORTAINER = ("portainer/portainer-ce", "portainer/portainer-ee", "portainer/portainer")
 _SHORT_PORT = re.compile(
     r"(?:(?P<address>\d+(?:\.\d+){3}|\[[\da-fA-F:]+\]):)?"
     r"(?:(?P<host>\d+(?:-\d+)?):)?(?P<container>\d+(?:-\d+)?)(?:/(?P<proto>tcp|udp|sctp))?\Z",
@@ -118,12 +119,27 @@ def is_pinned(image: str) -> bool:
     return "@sha256:" in image or tag not in ("", "latest")
 
 
+def images(compose: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, str]:
+    """The image of each service; empty where it names none that is known here."""
+    return {
+        name: _filled(service.get("image", ""), values) or ""
+        for name, service in compose["services"].items()
+    }
+
+
+def is_portainer(image: str) -> bool:
+    """Whether an image is that of Portainer's server, in any edition and from any registry."""
+    repository = image.partition("@")[0]
+    if ":" in repository.rpartition("/")[2]:
+        repository = repository.rpartition(":")[0]
+    return "/".join(repository.split("/")[-2:]) in _PORTAINER
+
+
 def check_habits(
     compose: Mapping[str, Any], values: Mapping[str, str], label: str, report: Report
 ) -> None:
     """Warn of images that are not pinned and of volumes that must exist already."""
-    for name, service in compose["services"].items():
-        image = _filled(service.get("image", ""), values)
+    for name, image in images(compose, values).items():
         if image and not is_pinned(image):
             report.warn(
                 label,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join
 from phoenix.declaration.order import DependencyCycleError, dependency_order
-from phoenix.derived import dns
+from phoenix.derived import control_plane, dns
 from phoenix.derived.certificates import certificates
 from phoenix.site import ports
 from phoenix.site.findings import Report
@@ -124,10 +124,17 @@ def order(entries: Mapping[int, Entry], report: Report) -> tuple[int, ...]:
     return result
 
 
-def roles(guests: Sequence[Host], site_file: str, routed: bool, report: Report) -> None:
-    """Refuse two guests in a role of which there is one, and routes without those who serve them.
+def roles(
+    guests: Sequence[Host], site_file: str, *, routed: bool, whole: bool, report: Report
+) -> None:
+    """Refuse two guests in a role of which there is one, and what needs a role that none has.
 
-    `routed`: whether a service with exposure gateway is declared.
+    Args:
+        guests: the running guests.
+        site_file: the file that a missing role is reported at.
+        routed: whether a service with exposure gateway is declared.
+        whole: whether `guests` are all that are declared; a faulty one may have the role.
+        report: takes the errors.
     """
     for role in SINGLE_ROLES:
         holders = [host for host in guests if role in host.roles]
@@ -138,12 +145,25 @@ def roles(guests: Sequence[Host], site_file: str, routed: bool, report: Report) 
                 f"a second guest with role {role!r}; {holders[0].name} has it",
                 "give the role to one guest only",
             )
-        if routed and not holders and role != "portainer":
+        if role == "portainer" and whole and not holders:
+            _agents_without_server(guests, report)
+        if role != "portainer" and whole and routed and not holders:
             report.error(
                 site_file,
                 "",
                 f"services are routed, but no guest has role {role!r}",
                 f'write "role": "{role}" in the entry of the guest that is to have it',
+            )
+
+
+def _agents_without_server(guests: Sequence[Host], report: Report) -> None:
+    for host in guests:
+        if host.portainer_role == "agent":
+            report.error(
+                host.source.file,
+                f"{host.source.path}.portainer_role",
+                f"no guest has the role portainer, so nothing would use the agent of {host.name}",
+                'write "role": "portainer" in the entry of the guest that is to have it',
             )
 
 
@@ -154,7 +174,9 @@ def host_ports(site: Site, report: Report) -> None:
     for host in site.guests:
         ports = needed[host.name]
         for service in own.get(host.name, ()):
-            what = _WHAT.get(service.kind, f"service {service.name}")
+            of_portainer = service.kind == "backend" and host is site.portainer
+            named = "Portainer" if of_portainer else f"service {service.name}"
+            what = _WHAT.get(service.kind, named)
             key = (service.port, "tcp")
             if key in ports:
                 report.error(
@@ -163,7 +185,7 @@ def host_ports(site: Site, report: Report) -> None:
                     f"port {service.port}/tcp of {host.name} is taken by {ports[key]}",
                     f"write another port for {what}",
                 )
-            elif service.kind != "backend":  # a backend may be what a stack publishes
+            elif service.kind != "backend" or of_portainer:  # else it may be what a stack publishes
                 ports[key] = what
         _published_ports(host, ports, report)
 
@@ -191,9 +213,16 @@ def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
             what = "the ACME http-01 challenge (RFC 8555, always port 80)"
             needed[certificate.host.name][ports.HTTP, "tcp"] = what
     if site.gateway:
-        needed[site.gateway.name] |= {(p, "tcp"): "Nginx" for p in (ports.HTTP, ports.HTTPS)}
+        nginx = (ports.HTTP, ports.HTTPS, ports.NGINX_STATUS)
+        needed[site.gateway.name] |= {(port, "tcp"): "Nginx" for port in nginx}
     if site.traefik:
-        needed[site.traefik.name][ports.HTTPS, "tcp"] = "Traefik"
+        needed[site.traefik.name] |= {
+            (ports.HTTPS, "tcp"): "Traefik",
+            (ports.TRAEFIK_LOCAL, "tcp"): "Traefik",
+            (ports.HOME, "tcp"): "the start page",
+        }
+    if site.portainer and control_plane.portainer(site) is None:
+        needed[site.portainer.name][ports.PORTAINER, "tcp"] = "Portainer"
     return needed
 
 

@@ -121,6 +121,12 @@ def _nameservers(entry: Entry, report: Report) -> tuple[IPv4Address, ...]:
 
 def template(entry: Entry, defaults: RawVmDefaults, report: Report) -> Template:
     """Make a Template."""
+    for position, ref in enumerate(entry.raw.docker_stacks):
+        report.error(
+            *entry.at(f"docker_stacks[{position}]"),
+            f"{ref.name} would never be deployed: {entry.raw.name} is a template and never runs",
+            "name the stack in docker_stacks of a guest that runs",
+        )
     interface = entry.raw.network_config.ip
     if not is_name(entry.raw.name.lower()):
         report.error(
@@ -162,6 +168,12 @@ def host(
         )
     _check_features(entry, report)
     _check_volumes(entry, report)
+    roles = entry.roles()
+    portainer_role: Literal["server", "agent"] | None = None
+    if "portainer" in roles:
+        portainer_role = "server"
+    elif raw.portainer_role == "agent":
+        portainer_role = "agent"
     deployments: list[Deployment] = []
     routes: list[StackRoute] = []
     for position, ref in enumerate(raw.docker_stacks):
@@ -169,19 +181,21 @@ def host(
         result = catalog.deploy(
             ref, environment, Source(file=file, path=path), interface and interface.ip
         )
-        if result and result[0].project in [d.project for d in deployments]:
-            report.error(file, path, f"{result[0].project} is deployed twice", "keep one entry")
-        elif result:
-            deployments.append(result[0])
-            routes += result[1]
+        if result is None:
+            continue
+        deployment, stack_routes = result
+        if deployment.project in [d.project for d in deployments]:
+            report.error(file, path, f"{deployment.project} is deployed twice", "keep one entry")
+        elif portainer_role == "server" and catalog.is_portainer(deployment):
+            _portainer_stack(entry, deployment, Source(file=file, path=path), report)
+            routes += [route for route in stack_routes if _is_own(entry, route, report)]
+        else:
+            if portainer_role != "agent":
+                report.error(file, path, *_no_agent(entry, deployment))
+            deployments.append(deployment)
+            routes += stack_routes
     if interface is None or not usable:
         return None
-    roles = entry.roles()
-    portainer_role: Literal["server", "agent"] | None = None
-    if "portainer" in roles:
-        portainer_role = "server"
-    elif raw.portainer_role == "agent":
-        portainer_role = "agent"
     shared = _machine(entry, defaults, report)
     shared["gateway"] = shared["gateway"] or hypervisor.gateway
     shared["nameservers"] = shared["nameservers"] or (hypervisor.address,)
@@ -205,6 +219,46 @@ def host(
         docker_stacks=tuple(deployments),
     )
     return guest, tuple(routes)
+
+
+def _no_agent(entry: Entry, deployment: Deployment) -> tuple[str, str]:
+    """Why Portainer deploys no stack on a guest without its agent, and the fix."""
+    what = f"{deployment.project} would never be deployed: {entry.label} has no Portainer agent"
+    if "portainer" in entry.roles():
+        return (
+            f"{what}, as it is Portainer's own guest",
+            'name the stack in docker_stacks of a guest with "portainer_role": "agent"',
+        )
+    docker = ""
+    if "docker" not in entry.roles():
+        docker = ' and the feature "docker"' if entry.raw.role else ' and "role": "docker"'
+    fix = f'write "portainer_role": "agent"{docker} in the entry of {entry.label}'
+    return what, f"{fix}, or name the stack at a guest with an agent"
+
+
+def _portainer_stack(entry: Entry, deployment: Deployment, at: Source, report: Report) -> None:
+    """Tell that a stack which is Portainer itself is left to Portainer's component."""
+    report.warn(
+        at.file,
+        at.path,
+        f"{deployment.project} is not deployed: it is Portainer itself, which Phoenix runs on "
+        f"{entry.label}. The stack's variables, files and firewall rules are not used",
+        "remove the entry and the stack's folder",
+    )
+
+
+def _is_own(entry: Entry, route: StackRoute, report: Report) -> bool:
+    """Whether a route of the stack that is Portainer is the guest's own, refused if it is not."""
+    own = entry.raw.traefik_service
+    if own is not None and own.name == route.raw.name:
+        return True
+    report.error(
+        route.source.file,
+        route.source.path,
+        f"service {route.raw.name!r} would lead to a Portainer that is not deployed",
+        f"declare Portainer as traefik_service of {entry.label}, and remove the stack",
+    )
+    return False
 
 
 def check(entry: Entry, report: Report) -> None:
@@ -247,6 +301,12 @@ def _check_features(entry: Entry, report: Report) -> None:
             *entry.at("portainer_role"),
             f"role {inferred!r} is inferred from portainer_role {raw.portainer_role!r}",
             f'write "role": "{inferred}"',
+        )
+    if raw.portainer_role == "agent" and "portainer" in entry.roles():
+        report.error(
+            *entry.at("portainer_role"),
+            f"{entry.label} has role portainer, so it gets Portainer's server and no agent",
+            'write "portainer_role": "server", or give the agent to another guest',
         )
     agent_keys = ("portainer_agent_hostname", "portainer_environment_name")
     for key in agent_keys:

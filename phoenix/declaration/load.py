@@ -122,7 +122,7 @@ def load_site(
     )
     routed = any(s.kind == "backend" and s.exposure == "gateway" for s in site_services)
     whole = whole and len(declared) == len(running)  # else a role may be that of a faulty guest
-    conflicts.roles(site.guests, LXC_FILE, routed and whole, report)
+    conflicts.roles(site.guests, LXC_FILE, routed=routed, whole=whole, report=report)
     conflicts.host_ports(site, report)
     conflicts.names(site, report)
     conflicts.resolvers(site, report)

@@ -55,6 +55,7 @@ class StackCatalog:
     move: Callable[[Any], Any]  # re-addresses JSON data, or leaves it alone
     used: set[str] = field(default_factory=set)
     checked: set[tuple[str, str]] = field(default_factory=set)
+    images: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by project
     _manifests: dict[str, RawStack | None] = field(default_factory=dict)
 
     @cached_property
@@ -93,6 +94,11 @@ class StackCatalog:
                     at = Source(file=label, path=f"environments.{environment}")
                     ref = RawStackRef.model_construct(name=name, environment=environment)
                     self.deploy(ref, environment, at, None)
+
+    def is_portainer(self, deployment: Deployment) -> bool:
+        """Whether a stack that `deploy` returned is Portainer's server, and nothing else."""
+        images = self.images[deployment.project]
+        return images != () and all(map(compose.is_portainer, images))
 
     def _manifest(self, name: str) -> RawStack | None:
         """A stack's manifest, read once; None with the reason reported."""
@@ -183,6 +189,7 @@ class StackCatalog:
         }
         compose.check_variables(content, values, compose_label, f"{label} ({path})", report)
         compose.check_habits(content, values, compose_label, report)
+        self.images[f"{ref.name}-{name}"] = tuple(compose.images(content, values).values())
         compose.check_files(content, values, compose_label, f"{label} ({path})", report)
         deployment = Deployment(
             name=ref.name,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-ADDRESS = "127.0.0.1:8083"
+from phoenix.site.ports import HOME
+
+ADDRESS = f"127.0.0.1:{HOME}"
 """Where it is served to the guest's own Traefik: no guest is in between, so no TLS is needed."""
 URL = f"http://{ADDRESS}"
 UNIT = "phoenix-home.service"

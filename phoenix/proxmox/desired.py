@@ -133,6 +133,8 @@ def _guest(
             FOLDER, f"proxmox_guests[{vmid}]", "features and mount_points are for containers",
             "remove them: a VM has its disk_size_gb",
         )  # fmt: skip
+    if lxc and isinstance(guest, Host) and guest.roles & {"docker", "portainer"}:
+        _check_docker_container(guest, {**settings.lxc_features, **own.features}, report)
     keys = _common_keys(guest, site, own, report)
     keys |= _lxc_keys(guest, settings, own) if lxc else _vm_keys(guest, settings, ssh_keys)
     return DesiredGuest(
@@ -152,6 +154,23 @@ def _guest(
         declared_in=f"{guest.source.file}: {guest.source.path}",
         replicate_to=own.replicate_to,
     )
+
+
+def _check_docker_container(guest: Host, features: Mapping[str, str], report: Report) -> None:
+    """Refuse a container that Docker Engine cannot run in.
+
+    Source: `keyctl` and `nesting` in pct(1), https://pve.proxmox.com/pve-docs/pct.1.html.
+    """
+    needed = ("nesting", "keyctl") if guest.unprivileged else ("nesting",)
+    missing = {name: "1" for name in needed if not values.boolean(features.get(name))}
+    if missing:
+        setting = {guest.vmid: {"features": dict(features) | missing}}
+        report.error(
+            FOLDER, f"proxmox_guests[{guest.vmid}].features",
+            f"{guest.name} ({guest.source.file}: {guest.source.path}) is to run Docker in a "
+            f"container, which has no {' and no '.join(missing)}",
+            f"make it a VM, or write proxmox_guests = {setting}",
+        )  # fmt: skip
 
 
 def _common_keys(

@@ -10,6 +10,12 @@ HTTP = 80
 HTTPS = 443
 """RFC 9110, section 4.2.2."""
 PROXMOX_API = 8006
+TRAEFIK_LOCAL = 8081
+"""Where Traefik answers checks that are made on its own guest: loopback alone."""
+NGINX_STATUS = 8082
+"""Where Nginx answers checks that are made on its own guest: loopback alone."""
+HOME = 8083
+"""Where the start page is served to the guest's own Traefik: loopback alone."""
 UNPRIVILEGED = 1024
 """The first port that a process without privileges may listen on (ip(7))."""
 

@@ -13,6 +13,7 @@ from phoenix.proxmox.diff import Observed, compare
 from phoenix.site.findings import ConfigError
 from phoenix.site.model import Site
 from tests.unit.project_copy import INHERITED
+from tests.unit.site_builder import lxc, minimal
 
 KEY = "ssh-ed25519 AAAA me"
 
@@ -145,6 +146,36 @@ def test_settings_that_cannot_work_are_refused(site: Site) -> None:
     assert places == {
         "proxmox_guests[4711]", "proxmox_guests[101].tags", "proxmox_guests[1001]"
     }, caught.value  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("unprivileged", "features", "missing"),
+    [
+        (True, {}, "has no nesting and no keyctl"),
+        (True, {"nesting": "1"}, "has no keyctl"),
+        (True, {"nesting": "0", "keyctl": "1"}, "has no nesting"),
+        (False, {}, "has no nesting"),
+        (True, {"nesting": "yes", "keyctl": "1"}, None),
+        (False, {"nesting": "1"}, None),
+    ],
+)
+def test_docker_in_a_container_needs_its_features(
+    tmp_path: Path, unprivileged: bool, features: dict[str, str], missing: str | None
+) -> None:
+    declared = minimal()
+    worker = lxc("worker", "docker", 24, portainer_role="agent", docker_stacks=["shop"])
+    declared.vm["vms"].pop()
+    declared.lxc["lxc_configs"]["104"] = worker | {"unprivileged": unprivileged}
+    site = declared.load(tmp_path)
+    settings = ProxmoxSettings(lxc_features={}, guests={104: GuestSettings(features=features)})
+    if missing is None:
+        desired_guests(site, settings, [KEY])
+        return
+    with pytest.raises(ConfigError) as caught:
+        desired_guests(site, settings, [KEY])
+    (finding,) = (f for f in caught.value.findings if f.path == "proxmox_guests[104].features")
+    assert finding.message.endswith(f"container, which {missing}")
+    assert "make it a VM, or write proxmox_guests = {104: {'features': {" in finding.fix
 
 
 def seen(guest: DesiredGuest, **config: str) -> Observed:

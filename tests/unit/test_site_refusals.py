@@ -71,6 +71,53 @@ def hypervisor(**config: Any) -> Callable[[Declaration], None]:
     return lambda declared: declared.lxc.update({"site": {"hypervisor": config}})
 
 
+def vm_key(position: int, **keys: Any) -> Callable[[Declaration], None]:
+    """Set keys of a VM; None removes one."""
+
+    def change(declared: Declaration) -> None:
+        entry = declared.vm["vms"][position]
+        for key, value in keys.items():
+            entry[key] = value
+            if value is None:
+                del entry[key]
+
+    return change
+
+
+def all_of(*changes: Callable[[Declaration], None]) -> Callable[[Declaration], None]:
+    def change(declared: Declaration) -> None:
+        for one in changes:
+            one(declared)
+
+    return change
+
+
+def portainer_stack(name: str, more: dict[str, Any]) -> Callable[[Declaration], None]:
+    """Portainer as a stack on its own guest, as the original system had it, and `more` services."""
+
+    def change(declared: Declaration) -> None:
+        manifest, compose = stack(name, 9443)
+        compose["services"]["web"]["image"] = "portainer/portainer-ce:2.39.1"
+        compose["services"] |= more
+        declared.stacks["ui"] = (manifest, compose)
+        declared.vm["vms"][0]["docker_stacks"] = ["ui"]
+
+    return change
+
+
+def also_docker(position: str, published: str) -> Callable[[Declaration], None]:
+    """Move the agent and its stack to the guest of another component."""
+
+    def change(declared: Declaration) -> None:
+        declared.vm["vms"].pop()
+        entry = declared.lxc["lxc_configs"][position]
+        entry |= {"features": ["docker"], "portainer_role": "agent", "docker_stacks": ["shop"]}
+        entry["dependencies"] = ["103"] if position != "103" else []
+        publish(published)(declared)
+
+    return change
+
+
 def agent_twice(declared: Declaration) -> None:
     declared.vm["vms"].append(vm(1003, "second", "docker", 25, portainer_role="agent",
                                    dependencies=[1002]))  # fmt: skip
@@ -102,6 +149,55 @@ REFUSALS = {
                     "another host port"),
     "port of acme": (publish("80:8080"), SHOP_COMPOSE, "services.web.ports",
                      "http-01", "another host port"),
+    "port of portainer": (all_of(vm_key(0, docker_stacks=["shop"]), publish("9443:80")),
+                          SHOP_COMPOSE, "services.web.ports",
+                          "port 9443/tcp of control is taken by Portainer", "another host port"),
+    "port of portainer, no service of its own": (
+        all_of(vm_key(0, docker_stacks=["shop"], traefik_service=None), publish("9443:80")),
+        SHOP_COMPOSE, "services.web.ports", "taken by Portainer", "another host port"),
+    "port of portainer, another one": (
+        all_of(vm_key(0, docker_stacks=["shop"]), route("port", 8443), publish("8443:80")),
+        SHOP_COMPOSE, "services.web.ports", "port 8443/tcp of control is taken by Portainer",
+        "another host port"),
+    "port of the ca": (also_docker("103", "9000:80"), SHOP_COMPOSE, "services.web.ports",
+                       "port 9000/tcp of authority is taken by the CA", "another host port"),
+    "port of traefik": (also_docker("102", "443:80"), SHOP_COMPOSE, "services.web.ports",
+                        "taken by Traefik", "another host port"),
+    "port of traefik's checks": (also_docker("102", "8081:80"), SHOP_COMPOSE,
+                                 "services.web.ports", "taken by Traefik", "another host port"),
+    "port of the start page": (also_docker("102", "8083:80"), SHOP_COMPOSE, "services.web.ports",
+                               "taken by the start page", "another host port"),
+    "port of nginx's status": (also_docker("101", "8082:80"), SHOP_COMPOSE, "services.web.ports",
+                               "taken by Nginx", "another host port"),
+    "stack on portainer's guest": (vm_key(0, docker_stacks=["shop"]), VM,
+                                   "vms[0].docker_stacks[0]", "it is Portainer's own guest",
+                                   'of a guest with "portainer_role": "agent"'),
+    "stack without an agent": (vm_key(1, portainer_role=None), VM, "vms[1].docker_stacks[0]",
+                               "shop-production would never be deployed: worker has no",
+                               'write "portainer_role": "agent" in the entry of worker'),
+    "stack, agent said to be none": (vm_key(1, portainer_role="none"), VM,
+                                     "vms[1].docker_stacks[0]", "worker has no Portainer agent",
+                                     'write "portainer_role": "agent"'),
+    "stack without docker": (guest("102", "docker_stacks", ["shop"]), LXC,
+                             "lxc_configs.102.docker_stacks[0]", "proxy has no Portainer agent",
+                             '"portainer_role": "agent" and the feature "docker"'),
+    "stack, no role at all": (vm_key(1, portainer_role=None, role=None), VM,
+                              "vms[1].docker_stacks[0]", "worker has no Portainer agent",
+                              '"portainer_role": "agent" and "role": "docker"'),
+    "stack on a template": (vm_key(1, is_template=True), VM, "vms[1].docker_stacks[0]",
+                            "worker is a template and never runs", "a guest that runs"),
+    "agent on portainer's guest": (vm_key(0, portainer_role="agent"), VM, "vms[0].portainer_role",
+                                   "Portainer's server and no agent",
+                                   '"portainer_role": "server"'),
+    "agent without a server": (vm_key(0, role=None, traefik_service=None), VM,
+                               "vms[1].portainer_role", "no guest has the role portainer",
+                               '"role": "portainer"'),
+    "portainer and more as a stack": (portainer_stack("ui", {"db": {"image": "example/db:1"}}), VM,
+                                      "vms[0].docker_stacks[0]", "it is Portainer's own guest",
+                                      '"portainer_role": "agent"'),
+    "portainer as a stack, another name": (portainer_stack("ui", {}), "stacks/ui/phoenix.json",
+                                           ROUTE, "a Portainer that is not deployed",
+                                           "traefik_service of control"),
     "missing dependency": (guest("101", "dependencies", ["777"]), LXC,
                            "lxc_configs.101.dependencies[0]", "no guest has id 777", "declare"),
     "missing clone source": (guest("101", "clone_from_ctid", "900"), LXC,
@@ -227,6 +323,17 @@ def test_refused(
     assert message in finding.message, f"message was {finding.message!r}"
     assert fix in finding.fix, f"fix was {finding.fix!r}"
     assert finding.severity == "error", finding
+
+
+def test_portainer_as_a_stack_of_its_own_guest_is_told(tmp_path: Path) -> None:
+    """The original system's form: Phoenix runs Portainer itself, so nothing of it is deployed."""
+    declared = minimal()
+    portainer_stack("portainer", {})(declared)
+    site = declared.load(tmp_path)
+    finding = problem(site.warnings, VM, "vms[0].docker_stacks[0]")
+    assert "ui-production is not deployed: it is Portainer itself" in finding.message
+    assert "remove the entry" in finding.fix
+    assert site.host("control").docker_stacks == ()
 
 
 def test_dependency_on_a_template(tmp_path: Path) -> None:

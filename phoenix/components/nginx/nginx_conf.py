@@ -14,13 +14,14 @@ from phoenix.components.trust import ROOTS
 from phoenix.derived.routes import gateway_names
 from phoenix.files import render
 from phoenix.site.model import Site
+from phoenix.site.ports import NGINX_STATUS
 from phoenix.site.roles import guest_with
 
 CONFIG = "/etc/nginx/nginx.conf"
 ACCESS_LOG = "/var/log/nginx/access.log"
 """JSON, one request a line: the one access log of a request on its way to a backend."""
 _POINTER = 8  # bytes, on every processor that Phoenix has programs for
-STATUS = "127.0.0.1:8082"
+STATUS = f"127.0.0.1:{NGINX_STATUS}"
 """For checks made on the guest: `/generation` and `/status`."""
 
 

@@ -18,11 +18,11 @@ from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.trust import ROOTS
 from phoenix.derived.routes import Route, routes
 from phoenix.site.model import Site
-from phoenix.site.ports import HTTPS
+from phoenix.site.ports import HTTPS, TRAEFIK_LOCAL
 from phoenix.site.roles import guest_with
 
 UNIT = "traefik.service"
-LOCAL = "127.0.0.1:8081"
+LOCAL = f"127.0.0.1:{TRAEFIK_LOCAL}"
 """The guest's own entry point: ping, metrics and the API, for checks made on the guest."""
 USERS_FILE = "/etc/traefik/dashboard.users"
 LOCAL_ROUTER = "local_api"
