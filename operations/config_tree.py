@@ -30,12 +30,26 @@ from phoenix.shell import Script
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 
 
+_APPLY = "components/config_tree/apply.sh"
+
 # Unpacks the stage from standard input, then the script in it takes over.
 _RECEIVE = Script(
     "config-tree",
     'umask 077; mkdir -p -m 755 /var/lib/phoenix "${1%/*}" "$1" "$1/gen" && '
     's=$(mktemp -d "$1/gen/.stage.XXXXXX") && '
     'base64 -d | tar -xf - -C "$s" && exec sh "$s/apply" install',
+)
+
+
+# The script travels with the command: a power cut may have emptied the one of the generation. Where
+# another generation is current by now (an undo that nobody confirmed in time), its own one runs.
+_LOAD = Script(
+    "config-tree",
+    'umask 077; c=$(readlink "$1/current") || exit 1; '
+    'case "${c##*/}" in "$2".*) base64 -d | tar -xf - -C "$1/$c" || exit 1 ;; esac; '
+    '[ -s "$1/$c/apply" ] || '
+    '{ echo "phoenix: $1/$c/apply is empty: rm $1/current, then run again" >&2; exit 1; }; '
+    'exec sh "$1/$c/apply" load',
 )
 
 
@@ -63,17 +77,21 @@ def config_tree(tree: Tree, *, confirm_later: bool = False) -> Commands:
         return
     _explain(tree, state, diff)
     if diff.files:
-        archive = tree.archive(files.text("components/config_tree/apply.sh"))
-        yield script(_RECEIVE, tree.base, stdin=archive)
+        yield script(_RECEIVE, tree.base, stdin=tree.archive(files.text(_APPLY)))
     else:
-        yield apply(tree, "load")
+        yield load(tree)
     if tree.confirm and diff.files and not confirm_later:
         yield locally(lambda: _prove_login(tree))
         yield apply(tree, "confirm")
 
 
+def load(tree: Tree) -> StringCommand:
+    """The command by which the service takes the current generation, whose files are `tree`'s."""
+    return script(_LOAD, tree.base, tree.id, stdin=tree.control(files.text(_APPLY)))
+
+
 def apply(tree: Tree, verb: str) -> StringCommand:
-    """The command by which the current generation's own script does load, confirm or undo."""
+    """The command by which the current generation's own script does confirm or undo."""
     return command("sh", f"{tree.base}/current/apply", verb)
 
 
@@ -107,7 +125,8 @@ def _prove_login(tree: Tree) -> None:
         second.connect()
         second.disconnect()
     except ConnectError as error:
-        host.run_shell_command(apply(tree, "undo"))
+        succeeded, output = host.run_shell_command(apply(tree, "undo"))
         raise OperationError(
-            f"a new SSH login fails with the new files ({error}); the previous ones are back"
+            f"a new SSH login fails with the new files ({error}); "
+            + ("the previous ones are back" if succeeded else f"they stay: {output.stderr}")
         ) from error

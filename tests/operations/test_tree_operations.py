@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
+import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -75,7 +78,10 @@ def test_missing_tree_goes_by_standard_input_in_one_command() -> None:
 def test_unloaded_tree_is_loaded_and_not_sent_again() -> None:
     state = TreeState("g", None, settled(TREE).files, frozenset(TREE.files), {})
     (command,) = fixed(ConfigTree=state).run(config_tree, TREE)
-    assert command.get_raw_value() == "sh /var/lib/phoenix/trees/demo/current/apply load"
+    assert command.get_raw_value().endswith(f" /var/lib/phoenix/trees/demo {TREE.id}")
+    sent = base64.b64decode(command.connector_arguments["_stdin"])
+    with tarfile.open(fileobj=io.BytesIO(sent)) as tar:
+        assert sorted(tar.getnames()) == ["apply", "id", "manifest", "params"]
 
 
 def test_confirmed_tree_is_proven_by_a_login_before_it_is_kept() -> None:

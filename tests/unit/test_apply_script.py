@@ -328,6 +328,141 @@ def test_late_undo_of_an_earlier_generation_touches_nothing(machine: TreeHost) -
     assert machine.served == "config three\n"
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("reload.fails", "its reload failed, so demo.service is restarted"),
+        ("reload.ignored", "its reload did not load the new files, so demo.service is restarted"),
+    ],
+)
+def test_a_reload_that_does_not_work_becomes_one_restart(
+    machine: TreeHost, fault: str, words: str
+) -> None:
+    """As after `rm -rf /tmp/*`: a unit with PrivateTmp= fails each reload with 226/NAMESPACE."""
+    serves_it = f'cmp -s "$FAKE/served" {machine.config} || {{ echo "an earlier one"; exit 1; }}'
+    how: dict[str, object] = {"action": "reload", "health": serves_it}
+    assert machine.install(machine.tree("one", **how)).code == 0
+    (machine.top / "fake" / fault).touch()
+    machine.forget_log()
+    done = machine.install(machine.tree("two", **how))
+    assert done.code == 0, done
+    assert words in done.stderr, done.stderr
+    assert machine.served == "config two\n"
+    assert machine.log.count("systemctl restart -- demo.service") == 1, machine.log
+    assert machine.converge(machine.tree("two", **how)) is None
+
+
+def test_a_restart_after_a_failed_reload_that_fails_too_is_rolled_back(machine: TreeHost) -> None:
+    machine.install(machine.tree("one", action="reload"))
+    machine.forget_log()
+    done = machine.install(machine.tree("crash", action="reload"))
+    assert done.code == 5, done
+    assert "systemctl restart demo.service failed" in done.stderr, done.stderr
+    assert machine.served == "config one\n"
+    assert machine.log.count("systemctl restart -- demo.service") == 1, machine.log
+
+
+def _previous_after(machine: TreeHost) -> Path:
+    """Generation "one", to which a bad "two" would go back."""
+    assert machine.install(machine.tree("one")).code == 0
+    return (machine.base / "current").resolve()
+
+
+@pytest.mark.parametrize("tampered", ["config", "manifest", "params", "gone"])
+def test_a_tampered_generation_is_not_put_back(machine: TreeHost, tampered: str) -> None:
+    one = _previous_after(machine)
+    config = Path(f"{one}/root{machine.config}")
+    if tampered == "config":
+        config.write_text("config planted\n")
+    elif tampered == "gone":
+        config.unlink()
+    else:
+        (one / tampered).write_text("")
+    done = machine.install(machine.tree("bad"))
+    assert done.code == 5, done
+    what = str(machine.config) if tampered in ("config", "gone") else tampered
+    assert f"NOT PUT BACK: changed since it was proven: {what}" in done.stderr, done.stderr
+    assert "the previous configuration serves again" not in done.stderr
+    assert machine.config.read_text() == "config bad\n", "the new files stay"
+    assert machine.served != "config planted\n"
+    assert machine.install(machine.tree("three")).code == 0
+    assert machine.served == "config three\n"
+
+
+def test_a_file_that_both_generations_have_is_copied_again(machine: TreeHost) -> None:
+    one = _previous_after(machine)
+    Path(f"{one}/root{machine.other}").write_text("planted\n")
+    Path(f"{one}/root{machine.config}").chmod(0o666)
+    files = {
+        machine.config: "config bad\n", machine.other: "other one\n",
+        machine.unit: "[Unit] one\n",
+    }  # fmt: skip
+    done = machine.install(machine.tree("", files=files))
+    assert done.code == 5, done
+    assert f"{machine.other} of the previous generation was changed: copied again" in done.stderr
+    assert "the previous configuration serves again" in done.stderr, done.stderr
+    assert machine.other.read_text() == "other one\n"
+    assert machine.faults() == []
+    assert machine.converge(machine.tree("one")) is None
+
+
+def test_an_undo_that_cannot_go_back_fails(machine: TreeHost) -> None:
+    one = _previous_after(machine)
+    assert machine.install(machine.tree("two", confirm=7)).code == 0
+    Path(f"{one}/root{machine.config}").write_text("config planted\n")
+    done = machine.again("undo")
+    assert done.code == 5, done
+    assert "NOT PUT BACK" in done.stderr, done.stderr
+    assert machine.config.read_text() == "config two\n"
+
+
+@pytest.mark.parametrize("emptied", ["apply", "params", "manifest"])
+def test_a_generation_emptied_by_a_power_cut_is_finished(machine: TreeHost, emptied: str) -> None:
+    one, two = machine.tree("one"), machine.tree("two")
+    assert machine.install(one).code == 0
+    assert machine.install(two).code == 0
+    current = (machine.base / "current").resolve()
+    (current / emptied).write_text("")
+    (machine.base / "loaded").unlink()
+    (machine.top / "fake/active.demo.service").unlink()
+    (machine.top / "fake/served").unlink()
+    done = machine.converge(two)
+    assert done is not None
+    assert done.code == 0, done
+    assert machine.served == "config two\n"
+    assert (current / emptied).read_text() != ""
+    assert machine.converge(two) is None
+
+
+def test_an_empty_script_of_another_generation_is_no_success(machine: TreeHost) -> None:
+    assert machine.install(machine.tree("one")).code == 0
+    (machine.base / "current/apply").write_text("")
+    done = machine.load(machine.tree("two"))
+    assert done.code == 1, done
+    assert "apply is empty" in done.stderr, done.stderr
+
+
+def test_what_is_written_is_on_the_disk_before_the_swap(machine: TreeHost) -> None:
+    """A stand-in for sync notes what is current when it is called, and for which files."""
+    assert machine.install(machine.tree("one")).code == 0
+    before = machine.current
+    program = machine.top / "bin/sync"
+    program.write_text(
+        '#!/bin/sh\nshift\nc=$(readlink "$TREE/current")\n'
+        'for f; do echo "${c##*/} $f" >>"$FAKE/synced"; done\n'
+    )
+    program.chmod(0o755)
+    machine.environment["TREE"] = str(machine.base)
+    assert machine.install(machine.tree("two")).code == 0
+    after = machine.current
+    synced = (machine.top / "fake/synced").read_text().splitlines()
+    new = machine.base / "gen" / after
+    for path in (new, *(p for p in new.rglob("*") if p.is_file() and p.name != "pid")):
+        assert f"{before} {path}" in synced, (path, synced)
+    for path in (f"{machine.unit}.phoenix-new", machine.base / "loaded.new", machine.base):
+        assert f"{after} {path}" in synced, (path, synced)
+
+
 def test_second_run_waits_for_the_first(machine: TreeHost) -> None:
     machine.install(machine.tree("one"))
     stage = machine.stage(machine.tree("two"))

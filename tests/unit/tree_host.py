@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from facts.config_tree import ConfigTree
+from operations.config_tree import load
 from phoenix.components.config_tree import tree as config_tree
 from phoenix.components.config_tree.tree import Tree, TreeFile, TreeState, compare
 
@@ -46,7 +47,13 @@ case $verb in
     enable) : >"$FAKE/enabled.$unit" ;;
     disable) rm -f "$FAKE/enabled.$unit" ;;
     stop) rm -f "$FAKE/active.$unit" ;;
-    start|restart|reload-or-restart)
+    reload|reload-or-restart)
+        if [ -e "$FAKE/reload.fails" ] || grep -q crash "$FAKE/config" 2>/dev/null; then
+            echo "Job for $unit failed" >&2; exit 1
+        fi
+        if [ -e "$FAKE/reload.ignored" ]; then exit 0; fi
+        cat "$FAKE/config" >"$FAKE/served" 2>/dev/null || rm -f "$FAKE/served" ;;
+    start|restart)
         if grep -q crash "$FAKE/config" 2>/dev/null; then
             rm -f "$FAKE/active.$unit"; echo "Job for $unit failed" >&2; exit 1
         fi
@@ -192,7 +199,21 @@ class TreeHost:
         diff = compare(tree, self.state(tree))
         if not diff:
             return None
-        return self.install(tree) if diff.files else self.again("load")
+        return self.install(tree) if diff.files else self.load(tree)
+
+    def load(self, tree: Tree) -> Done:
+        """By the very command that the operation sends."""
+        command = load(tree)
+        done = subprocess.run(
+            ["sh", "-c", command.get_raw_value()],
+            input=command.connector_arguments["_stdin"],
+            env={
+                **os.environ, "FAKE": str(self.top / "fake"),
+                "PATH": f"{self.top / 'bin'}:{os.environ['PATH']}", **self.environment,
+            },
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return Done(done.returncode, done.stderr)
 
     def contents(self) -> dict[str, str]:
         """Path below etc to what a reader finds there."""

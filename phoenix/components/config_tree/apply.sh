@@ -1,14 +1,16 @@
 #!/bin/sh
 # Guest side of operations.config_tree. It arrives inside the staged generation and is run as
 #   sh STAGE/apply install      prove the stage, activate it, load it; put the old one back on failure
-#   sh GENERATION/apply load    the generation is current, but the service has not loaded it: finish
+#   sh GENERATION/apply load    the generation is current, but the service has not loaded it: finish;
+#                               this script, params and manifest arrive again ahead of it
 #   sh GENERATION/apply confirm the operator can still log in: keep the generation
 #   sh GENERATION/apply undo    nobody confirmed in time: put the previous generation back
 # Layout of $base:  gen/ID.XXXXXX/{root/,manifest,params,apply}   current -> gen/...   previous -> gen/...
 #   paths    every place on the host that a generation has ever occupied
 #   loaded   name of the generation that the service is known to run
 #   replaced/ what stood at a path before the first generation took it
-# Every step either leaves the last good generation in charge or is finished by the next run.
+# Every step either leaves the last good generation in charge or is finished by the next run. What is
+# renamed into place is on the disk before, so that a power cut leaves no empty file under its name.
 set -eu
 umask 022
 trap '' HUP INT PIPE  # the run that sent us may die; what is begun is ended here
@@ -29,9 +31,13 @@ each_path() { # GENERATION FUNCTION: FUNCTION MODE USER GROUP SHA256 KIND PATH f
     done <"$1/manifest"
 }
 
+is_sent() { # FILE SHA256
+    [ "$(sha256sum -- "$1" 2>/dev/null | cut -d' ' -f1)" = "$2" ]
+}
+
 prove_file() { # owner and mode, and proof that what arrived is what was sent
     file="$gen/root$6"
-    [ "$(sha256sum <"$file" | cut -d' ' -f1)" = "$4" ] || { say "$6 arrived damaged; run again"; exit 3; }
+    is_sent "$file" "$4" || { say "$6 arrived damaged; run again"; exit 3; }
     chown -- "$2:$3" "$file" || { say "$6: no such user or group: $2:$3"; exit 3; }
     chmod -- "$1" "$file"
 }
@@ -51,6 +57,7 @@ put_in_place() { # one file of the current generation appears at its place on th
     mkdir -p -- "$(dirname -- "$6")"
     if [ "$5" = C ]; then  # systemd wants its units as files of their own, not as links
         cp -p -- "$base/current/root$6" "$6.phoenix-new"
+        sync -- "$6.phoenix-new"
     else
         ln -sfn -- "$base/current/root$6" "$6.phoenix-new"
     fi
@@ -75,9 +82,11 @@ activate() { # GENERATION: the one atomic step is the rename of `current`
     { cat "$base/paths" 2>/dev/null || true; } >"$base/paths.new"
     each_path "$1" register
     sort -u "$base/paths.new" -o "$base/paths.new"
+    sync -- "$base/paths.new"
     mv -f "$base/paths.new" "$base/paths"
     ln -sfn "gen/${1##*/}" "$base/current.new"
     mv -fT "$base/current.new" "$base/current"
+    sync -- "$base"
     each_path "$1" put_in_place
     while IFS="$tab" read -r kind path; do
         is_in "$1" "$path" && continue
@@ -101,7 +110,14 @@ deactivate() { # no earlier generation: leave the host as it was
     systemctl daemon-reload
 }
 
+restart_once() { # WHY: instead of a reload that did not work
+    say "$1, so $unit is restarted"
+    verb=restart
+    systemctl restart -- "$unit" || { say "systemctl restart $unit failed"; return 1; }
+}
+
 load() { # the service takes the current files, and answers
+    verb=
     system_files || { say "systemd does not take the new files"; return 1; }
     if [ -n "$after" ]; then run "$after" || { say "failed: $after"; return 1; }; fi
     for one in $enable; do
@@ -111,10 +127,15 @@ load() { # the service takes the current files, and answers
         systemctl reset-failed -- "$unit" 2>/dev/null || true
         if [ "$action" = reload ]; then verb=reload-or-restart; else verb=restart; fi
         systemctl is-active -q -- "$unit" || verb=start
-        systemctl "$verb" -- "$unit" || { say "systemctl $verb $unit failed"; return 1; }
+        if ! systemctl "$verb" -- "$unit"; then
+            if [ "$verb" != reload-or-restart ]; then say "systemctl $verb $unit failed"; return 1; fi
+            restart_once "its reload failed" || return 1
+        fi
         systemctl enable -q -- "$unit"
     fi
-    healthy
+    if healthy; then return 0; fi
+    [ "$verb" = reload-or-restart ] || return 1
+    restart_once "its reload did not load the new files" && healthy
 }
 
 healthy() {
@@ -137,6 +158,7 @@ healthy() {
 
 mark_loaded() { # the current generation is proven: say so, and drop what nobody will go back to
     basename -- "$(readlink "$base/current")" >"$base/loaded.new"
+    sync -- "$base/loaded.new"
     mv -f "$base/loaded.new" "$base/loaded"
     keep="$(readlink "$base/current") $(readlink "$base/previous" 2>/dev/null || true)"
     for one in "$base"/gen/*; do
@@ -152,9 +174,39 @@ mark_loaded() { # the current generation is proven: say so, and drop what nobody
     done
 }
 
-roll_back() { # the old service goes on as if nothing had happened
+compare_with_manifest() { # one file of $base/$old; what the new generation has too is copied from it
+    file="$base/$old/root$6"
+    if ! is_sent "$file" "$4"; then
+        same=$(awk -F "$tab" -v sha="$4" '$4 == sha { print $6; exit }' "$gen/manifest")
+        if [ -z "$same" ] || ! is_sent "$gen/root$same" "$4"; then changed="$changed $6"; return 0; fi
+        say "$6 of the previous generation was changed: copied again"
+        mkdir -p -- "$(dirname -- "$file")"
+        rm -rf -- "$file"
+        cp -- "$gen/root$same" "$file"
+    fi
+    { chown -- "$2:$3" "$file" && chmod -- "$1" "$file"; } || changed="$changed $6"
+}
+
+is_whole() { # the generation $base/$old is what it was when it was proven, or is so again
+    changed=
+    id=${old##*/}
+    id=${id%%.*}  # the first digits of the manifest's own SHA-256
+    [ -s "$base/$old/params" ] || changed=" params"
+    case "$(sha256sum <"$base/$old/manifest")" in
+    "$id"*) each_path "$base/$old" compare_with_manifest ;;
+    *) changed="$changed manifest" ;;
+    esac
+    [ -z "$changed" ]
+}
+
+roll_back() { # the old service goes on as if nothing had happened; fails when it cannot
     old=$(readlink "$base/previous" 2>/dev/null || true)
     if [ -n "$old" ] && [ -d "$base/$old" ]; then
+        if ! is_whole; then
+            say "THE PREVIOUS GENERATION IS NOT PUT BACK: changed since it was proven:$changed"
+            say "the new files stay in place, not proven; remove the cause above, then run again"
+            return 1
+        fi
         say "putting the previous generation back"
         activate "$base/$old"
         gen="$base/$old"
@@ -202,6 +254,8 @@ install)
     new="$base/gen/$id.${gen##*.}"
     mv -T -- "$gen" "$new"
     gen=$new
+    find "$gen" -exec sync -- {} +
+    sync -- "$base/gen"
     now=$(readlink "$base/current" 2>/dev/null || true)
     if [ -n "$now" ] && [ "${now##*/}" = "$(cat "$base/loaded" 2>/dev/null || true)" ]; then
         ln -sfn "$now" "$base/previous.new"  # only a generation that was proven is worth going back to
@@ -219,7 +273,7 @@ install)
         exit 3
     fi
     activate "$gen"
-    if ! load; then roll_back; exit 5; fi
+    if ! load; then roll_back || true; exit 5; fi
     if [ -n "$confirm" ]; then
         systemctl stop "$undo_timer.timer" 2>/dev/null || true
         systemd-run -q --collect --unit="$undo_timer" --on-active="$confirm" sh "$gen/apply" undo
@@ -231,7 +285,7 @@ load)
     now=$(readlink "$base/current")
     if ! load; then
         # A generation that was proven is not at fault when its service fails later.
-        if [ "${now##*/}" != "$(cat "$base/loaded" 2>/dev/null || true)" ]; then roll_back; fi
+        if [ "${now##*/}" != "$(cat "$base/loaded" 2>/dev/null || true)" ]; then roll_back || true; fi
         exit 5
     fi
     mark_loaded
@@ -242,7 +296,7 @@ confirm)
     ;;
 undo)
     if [ "$(readlink "$base/current")" = "gen/${gen##*/}" ] &&
-        [ "$(cat "$base/loaded" 2>/dev/null || true)" != "${gen##*/}" ]; then roll_back; fi
+        [ "$(cat "$base/loaded" 2>/dev/null || true)" != "${gen##*/}" ]; then roll_back || exit 5; fi
     ;;
 *) say "unknown command: $1"; exit 2 ;;
 esac

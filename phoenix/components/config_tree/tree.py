@@ -186,20 +186,33 @@ class Tree:
 
     def archive(self, script: str) -> str:
         """The stage as base64 of a tar archive, to be sent on standard input."""
-        buffer = io.BytesIO()
-        members = {
+        files = {f"root{path}": file.data for path, file in self.files.items()}
+        return _archive(self._control(script) | files)
+
+    def control(self, script: str) -> str:
+        """What is no file of the component: `archive` without them, for a generation that stands.
+
+        A power cut may have emptied the ones there, and their checks may be of an earlier release.
+        """
+        return _archive(self._control(script))
+
+    def _control(self, script: str) -> dict[str, bytes]:
+        return {
             "apply": script.encode(),
             "params": self.params().encode(),
             "manifest": self.manifest().encode(),
             "id": f"{self.id}\n".encode(),
         }
-        members |= {f"root{path}": file.data for path, file in self.files.items()}
-        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for name, data in sorted(members.items()):
-                info = tarfile.TarInfo(name)
-                info.size, info.mode = len(data), 0o600
-                tar.addfile(info, io.BytesIO(data))
-        return base64.encodebytes(buffer.getvalue()).decode()
+
+
+def _archive(members: Mapping[str, bytes]) -> str:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, data in sorted(members.items()):
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(data), 0o600
+            tar.addfile(info, io.BytesIO(data))
+    return base64.encodebytes(buffer.getvalue()).decode()
 
 
 @dataclass(frozen=True)
