@@ -340,16 +340,15 @@ def test_a_reload_that_does_not_work_becomes_one_restart(
 ) -> None:
     """As after `rm -rf /tmp/*`: a unit with PrivateTmp= fails each reload with 226/NAMESPACE."""
     serves_it = f'cmp -s "$FAKE/served" {machine.config} || {{ echo "an earlier one"; exit 1; }}'
-    how: dict[str, object] = {"action": "reload", "health": serves_it}
-    assert machine.install(machine.tree("one", **how)).code == 0
+    assert machine.install(machine.tree("one", action="reload", health=serves_it)).code == 0
     (machine.top / "fake" / fault).touch()
     machine.forget_log()
-    done = machine.install(machine.tree("two", **how))
+    done = machine.install(machine.tree("two", action="reload", health=serves_it))
     assert done.code == 0, done
     assert words in done.stderr, done.stderr
     assert machine.served == "config two\n"
     assert machine.log.count("systemctl restart -- demo.service") == 1, machine.log
-    assert machine.converge(machine.tree("two", **how)) is None
+    assert machine.converge(machine.tree("two", action="reload", health=serves_it)) is None
 
 
 def test_a_restart_after_a_failed_reload_that_fails_too_is_rolled_back(machine: TreeHost) -> None:
@@ -459,8 +458,8 @@ def test_what_is_written_is_on_the_disk_before_the_swap(machine: TreeHost) -> No
     new = machine.base / "gen" / after
     for path in (new, *(p for p in new.rglob("*") if p.is_file() and p.name != "pid")):
         assert f"{before} {path}" in synced, (path, synced)
-    for path in (f"{machine.unit}.phoenix-new", machine.base / "loaded.new", machine.base):
-        assert f"{after} {path}" in synced, (path, synced)
+    for place in (f"{machine.unit}.phoenix-new", machine.base / "loaded.new", machine.base):
+        assert f"{after} {place}" in synced, (place, synced)
 
 
 def test_second_run_waits_for_the_first(machine: TreeHost) -> None:

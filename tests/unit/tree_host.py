@@ -206,7 +206,7 @@ class TreeHost:
         command = load(tree)
         done = subprocess.run(
             ["sh", "-c", command.get_raw_value()],
-            input=command.connector_arguments["_stdin"],
+            input=str(command.connector_arguments["_stdin"]),
             env={
                 **os.environ, "FAKE": str(self.top / "fake"),
                 "PATH": f"{self.top / 'bin'}:{os.environ['PATH']}", **self.environment,
