@@ -51,9 +51,14 @@ class Entry:
         return raw.clone_from_ctid if isinstance(raw, RawLxc) else raw.clone_from_vmid
 
     def roles(self) -> frozenset[str]:
-        """Roles by `role`, by features, and by the original's `portainer_role`."""
+        """Roles by `role`, by features, and by the original's `portainer_role`.
+
+        Portainer's server runs in a container, so its guest is a Docker host.
+        """
         roles = {self.raw.role} | set(self.raw.features)
         roles.add(_ROLE_OF_PORTAINER_ROLE.get(self.raw.portainer_role))
+        if "portainer" in roles:
+            roles.add("docker")
         return frozenset(role for role in roles if role in ROLES)
 
     def at(self, key: str) -> tuple[str, str]:

@@ -133,7 +133,7 @@ def _guest(
             FOLDER, f"proxmox_guests[{vmid}]", "features and mount_points are for containers",
             "remove them: a VM has its disk_size_gb",
         )  # fmt: skip
-    if lxc and isinstance(guest, Host) and guest.roles & {"docker", "portainer"}:
+    if lxc and isinstance(guest, Host) and "docker" in guest.roles:
         _check_docker_container(guest, {**settings.lxc_features, **own.features}, report)
     keys = _common_keys(guest, site, own, report)
     keys |= _lxc_keys(guest, settings, own) if lxc else _vm_keys(guest, settings, ssh_keys)

@@ -69,7 +69,7 @@ def test_each_says_what_it_does_in_a_line() -> None:
         ("traefik", "proxy"),
         ("home", "proxy"),
         ("nginx", "gateway"),
-        ("docker", "worker"),
+        ("docker", "control worker"),
         ("portainer", "control worker"),
         ("stacks", "worker"),
     ],

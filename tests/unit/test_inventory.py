@@ -27,7 +27,7 @@ def test_every_group_is_there_and_every_mention_carries_all_data(tmp_path: Path)
         "traefik": ["proxy"],
         "nginx": ["gateway"],
         "portainer": ["control"],
-        "docker": ["worker"],
+        "docker": ["control", "worker"],
     }
     for hosts in groups.values():
         for name, data in hosts:

@@ -66,9 +66,10 @@ def test_stacks_are_checked_in_portainer_and_in_docker(site: Site) -> None:
         (site.host("worker").portainer_environment, "shop-production")
     ]
     assert words(site, "worker", "containers_are_well") == [("shop-production",)]
-    assert [host.name for host in site.docker_hosts] == ["worker"]
-    assert words(site, "worker", "docker_has_no_port") == [()]
-    assert ("docker.service",) in words(site, "worker", "unit_runs")
+    assert [host.name for host in site.docker_hosts] == ["control", "worker"]
+    for host in site.docker_hosts:
+        assert words(site, host.name, "docker_has_no_port") == [()]
+        assert ("docker.service",) in words(site, host.name, "unit_runs")
 
 
 def test_no_check_has_a_secret_in_its_words(site: Site) -> None:
