@@ -24,7 +24,12 @@ def certificate(name: str) -> HostCertificate | None:
 
 
 def tree(
-    issued: HostCertificate, *, owner: str = "root", check: str = "", reload: str = ""
+    issued: HostCertificate,
+    *,
+    owner: str = "root",
+    check: str = "",
+    reload: str = "",
+    restart: str = "",
 ) -> Tree:
     """Program, configuration, service and timer for one certificate."""
     lifetime = duration.parse(settings().step_ca_lifetime_default)
@@ -41,6 +46,7 @@ def tree(
                     owner=owner,
                     check=check,
                     reload=reload,
+                    restart=restart,
                 )
             ),
             "/etc/systemd/system/phoenix-acme@.service": TreeFile(
@@ -48,6 +54,9 @@ def tree(
             ),
             "/etc/systemd/system/phoenix-acme@.timer": TreeFile(
                 files.text(f"{FOLDER}/phoenix-acme@.timer")
+            ),
+            f"/etc/systemd/system/phoenix-acme@{issued.name}.service.d/retry.conf": TreeFile(
+                acme.retry(lifetime)
             ),
             f"/etc/systemd/system/{timer}.d/interval.conf": TreeFile(
                 "[Timer]\nOnCalendar=\n"

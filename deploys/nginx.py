@@ -26,7 +26,12 @@ if "nginx" in host.groups and (certificate := acme.certificate("gateway")):
     packages(name="Nginx: packages", names=["nginx", "lego", "logrotate", "openssl", "curl"])
     config_tree(
         name="Nginx: renewal",
-        tree=acme.tree(certificate, check="nginx -t -q", reload="systemctl reload nginx.service"),
+        tree=acme.tree(
+            certificate,
+            check="nginx -t -q",
+            reload="systemctl reload nginx.service",
+            restart="systemctl restart nginx.service",
+        ),
     )
     # Nginx does not start without a certificate, and the CA proves its names through Nginx:
     # the first start is made with one that nobody trusts.

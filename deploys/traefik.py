@@ -67,6 +67,7 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
             certificate,
             owner=traefik.USER,
             reload=join("systemctl", "try-reload-or-restart", traefik.UNIT),
+            restart=join("systemctl", "try-restart", traefik.UNIT),
         ),
     )
     acme_certificate(name="Traefik: certificate", certificate=certificate.name)

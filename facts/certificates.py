@@ -98,7 +98,8 @@ class AcmeState:
     """The state that `phoenix-acme status` reports; `not_after` is seconds since 1970.
 
     pair: missing, placeholder or issued. due: why `ensure` would issue, or empty. permissions: ok
-    or drifted. error: why the configuration cannot be used, or empty.
+    or drifted. error: why the configuration cannot be used, or empty. failure: when and why the
+    last renewal failed, in the words of the ACME client; empty where it did not, or nobody knows.
     """
 
     error: str
@@ -108,6 +109,7 @@ class AcmeState:
     not_after: int | None
     loaded: bool
     permissions: str
+    failure: str = ""
 
 
 class CertificateFile(HostFact[CertificateFileState | None]):
@@ -298,6 +300,7 @@ def parse_acme_status(output: Sequence[str]) -> AcmeState | None:
             not_after=None if data["not_after"] is None else int(data["not_after"]),
             loaded=data["loaded"] is True,
             permissions=str(data["permissions"]),
+            failure=str(data.get("failure", "")),  # the program there may be of an earlier release
         )
     except (ValueError, KeyError, TypeError) as error:
         raise FactProcessError(f"phoenix-acme status gave no usable answer: {error!r}") from error

@@ -1,4 +1,4 @@
-"""When the timers of a guest's certificates fire, and how their last run ended."""
+"""When the timers of a guest's certificates fire, and why their last renewal failed."""
 
 from __future__ import annotations
 
@@ -10,33 +10,39 @@ from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
-from facts.command import command
+from facts.command import script
 from facts.host_fact import HostFact, marked
+from phoenix.shell import Script
+
+# --timestamp=unix does not reach this property.
+_SCRIPT = Script(
+    "renewals",
+    "export TZ=UTC LC_ALL=C; for n; do "
+    'systemctl show --property=Id,NextElapseUSecRealtime -- "phoenix-acme@$n.timer" || exit 1; '
+    'f=/var/lib/phoenix-acme/$n/failure; [ ! -s "$f" ] || echo "Failure=$(head -n 1 "$f")"; '
+    "echo; done",
+)
 
 
 @dataclass(frozen=True)
 class Renewal:
     """One certificate's timer. `next_look` is seconds since 1970, None where it will not fire.
 
-    `result` is systemd's of the last run: `success`, `exit-code`, `timeout`, ...
+    `failure` says when and why the last renewal failed, as `phoenix-acme` noted it; empty where it
+    did not.
     """
 
     name: str
     next_look: int | None
-    result: str
+    failure: str
 
 
 class Renewals(HostFact[list[Renewal]]):
-    """The timers `phoenix-acme@NAME.timer` and their services, by systemd; one round trip."""
+    """The timers `phoenix-acme@NAME.timer`, and what their programs noted; one round trip."""
 
     @override
     def command(self, names: Sequence[str]) -> StringCommand:
-        units = [f"phoenix-acme@{name}.{kind}" for name in names for kind in ("timer", "service")]
-        # --timestamp=unix does not reach this property.
-        properties = "--property=Id,NextElapseUSecRealtime,Result"
-        return marked(
-            command("env", "TZ=UTC", "LC_ALL=C", "systemctl", "show", properties, "--", *units)
-        )
+        return marked(script(_SCRIPT, *names))
 
     @override
     def parse(self, lines: list[str]) -> list[Renewal]:
@@ -49,19 +55,16 @@ def parse(output: Iterable[str]) -> list[Renewal]:
     Raises:
         FactProcessError: the output is something else.
     """
-    looks: dict[str, int | None] = {}
-    results: dict[str, str] = {}
+    renewals = []
     for block in "\n".join(output).split("\n\n"):
         values = dict(line.partition("=")[::2] for line in block.strip().splitlines())
         prefix, _, unit = values.get("Id", "").partition("@")
         name, _, kind = unit.rpartition(".")
-        if prefix != "phoenix-acme":
+        if (prefix, kind) != ("phoenix-acme", "timer"):
             raise FactProcessError(f"unexpected answer of systemctl: {block!r}")
-        if kind == "timer":
-            looks[name] = _seconds(values.get("NextElapseUSecRealtime", ""))
-        else:
-            results[name] = values.get("Result", "")
-    return [Renewal(name, look, results.get(name, "")) for name, look in looks.items()]
+        look = _seconds(values.get("NextElapseUSecRealtime", ""))
+        renewals.append(Renewal(name, look, values.get("Failure", "")))
+    return renewals
 
 
 def _seconds(text: str) -> int | None:

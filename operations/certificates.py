@@ -48,7 +48,7 @@ def acme_certificate(*, certificate: str) -> Generator[StringCommand, None, None
     # No script or an unusable configuration: in the plan they are still to come; when it runs, the
     # script itself names the file and the fix.
     if state is not None and not (
-        state.error or state.due or not state.loaded or state.permissions != "ok"
+        state.error or state.due or state.failure or not state.loaded or state.permissions != "ok"
     ):
         host.noop(f"certificate {certificate} (serial {state.serial}) is valid and loaded")
         return
@@ -98,6 +98,7 @@ def restarted(*, unit: str, health: str) -> Generator[StringCommand, None, None]
 
 def _reasons(state: AcmeState) -> list[str]:
     reasons = [state.error, f"due: {state.due}" if state.due else ""]
+    reasons += [f"the last renewal failed: {state.failure}"] if state.failure else []
     reasons += [] if state.loaded else ["the service has not loaded it"]
     reasons += [] if state.permissions == "ok" else ["owner or mode of its key has drifted"]
     return [reason for reason in reasons if reason]

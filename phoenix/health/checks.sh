@@ -160,13 +160,14 @@ pair_fits() { # PAIR NAME...: key and certificate belong together, and carry exa
     lifetime <<EOT
 $output
 EOT
-    [ "$end" -gt "$(date +%s)" ] || {
-        unit=phoenix-acme@${pair##*/}.service
-        why=
-        [ "$(systemctl show -P Result "$unit")" = success ] ||
-            why="; its renewal failed: $(journalctl -q --no-pager -n 1 -o cat -u "$unit" -t phoenix-acme)"
-        echo "the certificate has expired: $(date -u -d "@$end" '+%F %H:%M UTC')$why"
-    }
+    ends=$(date -u -d "@$end" '+%F %H:%M UTC')
+    # Of phoenix-acme: it is there from a failed try on, until one succeeds.
+    failure=$(cat "${PHOENIX_ACME_VAR:-/var/lib/phoenix-acme}/${pair##*/}/failure" 2>/dev/null)
+    if [ "$end" -le "$(date +%s)" ]; then
+        echo "the certificate has expired: $ends${failure:+; its renewal failed: $failure}"
+    elif [ -n "$failure" ]; then
+        echo "the last renewal failed: $failure (the certificate ends $ends)"
+    fi
 }
 
 pair_is_served() { # PAIR ADDRESS PORT NAME: the service has loaded what is on disk

@@ -222,7 +222,7 @@ def _certificates(site: Site, observed: Observed, now: datetime) -> Iterator[Cer
 
 
 def _certificate(
-    record: Served, was_asked: bool, renewal: tuple[str, datetime | None], now: datetime
+    record: Served, was_asked: bool, renewal: tuple[str, datetime | None, str], now: datetime
 ) -> CertificateStatus:
     remaining = record.not_after - now if record.not_after else None
     state: State = "ok"
@@ -233,6 +233,9 @@ def _certificate(
     values = record.model_dump()
     if remaining is not None and remaining <= timedelta():
         values["fault"] = "it has expired"
+    elif state == "ok" and renewal[2]:
+        state = "broken"
+        values["fault"] = f"the last renewal failed: {renewal[2]}"
     return CertificateStatus(
         **values,
         hours_left=round(remaining / timedelta(hours=1), 2) if remaining is not None else None,
@@ -244,23 +247,29 @@ def _certificate(
 
 def _renewal(
     site: Site, record: Served, certificate: str, observed: Observed
-) -> tuple[str, datetime | None]:
-    """Who renews it by which rule, and when. `certificate`: its name with ACME, or empty."""
+) -> tuple[str, datetime | None, str]:
+    """Who renews it by which rule, when, and why that failed the last time.
+
+    `certificate`: its name with ACME, or empty.
+    """
     end, start = record.not_after, record.not_before
     lifetime = end - start if end and start else timedelta()
     if not certificate and site.ca is not None and record.holder == site.ca.name:
         # ca.TLSRenewer of step-ca: with a third of the lifetime left.
-        return "step-ca", end - lifetime / 3 if end else None
+        return "step-ca", end - lifetime / 3 if end else None, ""
     if not certificate:
-        return "", None
+        return "", None, ""
     unit = f"{TIMER}{certificate}.timer"
     timers = observed.values.get(observation.RENEWALS, {}).get(record.holder)
     if timers is None:
-        return "", None
-    look = next((timer["next_look"] for timer in timers if timer["name"] == certificate), None)
-    if look is None or end is None:
-        return unit, None
-    return unit, max(end - lifetime / RENEW_FRACTION, datetime.fromtimestamp(look, UTC))
+        return "", None, ""
+    timer = next((timer for timer in timers if timer["name"] == certificate), None)
+    if timer is None:
+        return unit, None, ""
+    if timer["next_look"] is None or end is None:
+        return unit, None, timer["failure"]
+    look = datetime.fromtimestamp(timer["next_look"], UTC)
+    return unit, max(end - lifetime / RENEW_FRACTION, look), timer["failure"]
 
 
 # -- containers ------------------------------------------------------------------------------------

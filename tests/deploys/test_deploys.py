@@ -131,6 +131,22 @@ def test_every_service_restarts_without_an_end(fresh: dict[str, Run], component:
         assert_restarts_without_an_end(fresh[component], host)
 
 
+@pytest.mark.parametrize(
+    ("component", "host", "name", "restart"),
+    [
+        ("nginx", NGINX, "gateway", "systemctl restart nginx.service"),
+        ("traefik", TRAEFIK, "traefik", "systemctl try-restart traefik.service"),
+    ],
+)
+def test_renewals_have_a_way_when_a_reload_fails_and_are_tried_again(
+    fresh: dict[str, Run], component: str, host: str, name: str, restart: str
+) -> None:
+    files = fresh[component].files(host)
+    assert f"RESTART={restart}" in files[f"/etc/phoenix/acme/{name}.conf"].splitlines()
+    retry = files[f"/etc/systemd/system/phoenix-acme@{name}.service.d/retry.conf"]
+    assert "RestartMaxDelaySec=900s" in retry.splitlines(), retry
+
+
 def settled(done: Run) -> dict[str, list[str]]:
     """Answers to the tree fact, by base directory, of hosts on which `done` has succeeded."""
     answers = {}

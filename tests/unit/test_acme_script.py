@@ -10,6 +10,7 @@ import grp
 import json
 import os
 import pwd
+import re
 import signal
 import stat
 import subprocess
@@ -336,6 +337,57 @@ def test_failed_reload_is_tried_again(host: Host) -> None:
     assert host.run()[0] == "reloaded\n"
     assert (host.orders, host.reloads) == (1, 1)
     assert host.run()[0] == "unchanged\n"
+
+
+def test_failed_renewal_is_told_by_status_until_one_succeeds(host: Host) -> None:
+    host.run()
+    assert host.status()["failure"] == ""
+    host.fault("down")
+    host.run("renew", code=1)
+    failure = str(host.status()["failure"])
+    assert re.match(r"20\d\d-\d\d-\d\d \d\d:\d\d UTC: ", failure), failure
+    assert "gave no certificate for app.lab.test gw.lab.test" in failure, failure
+    assert "Could not create client: connection refused" in failure, "the client's own words"
+    (host.ca / "fault").unlink()
+    host.run("renew")
+    assert host.status()["failure"] == ""
+
+
+def test_a_failure_is_over_when_a_later_run_finds_all_well(host: Host) -> None:
+    host.run()
+    host.fault("down")
+    host.run("renew", code=1)
+    assert host.run()[0] == "unchanged\n"
+    assert host.status()["failure"] == ""
+
+
+def test_renewal_that_is_ended_from_outside_is_a_failure(host: Host) -> None:
+    host.run()
+    host.write_config(CHECK=f"touch {host.base}/hung; sleep 2")
+    process = host.start("renew")
+    _await(host.base / "hung")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert "it was ended from outside" in str(host.status()["failure"])
+
+
+def test_failed_reload_becomes_a_restart(host: Host) -> None:
+    host.write_config(
+        RELOAD="echo 226/NAMESPACE; false", RESTART=f"echo restart >> {host.base}/reloads"
+    )
+    _, err = host.run()
+    assert "226/NAMESPACE" in err, err
+    assert "the reload failed, so the service is restarted" in err, err
+    assert host.status()["loaded"] is True
+    assert host.reloads == 1
+
+
+def test_failed_restart_after_a_failed_reload_is_no_success(host: Host) -> None:
+    host.write_config(RELOAD="false", RESTART="echo no such unit; false")
+    _, err = host.run(code=1)
+    assert "RESTART" in err, err
+    assert host.status()["loaded"] is False
+    assert "installed but not loaded" in str(host.status()["failure"])
 
 
 @pytest.mark.parametrize("stage", ["CHECK", "RELOAD"])

@@ -105,3 +105,29 @@ def test_endpoint_that_portainer_does_not_have_is_told(tmp_path: Path) -> None:
     portainer(tmp_path, {"/endpoints": ENDPOINTS, "/endpoints/2/docker/_ping": "OK"})
     assert fault(tmp_path, "endpoint_is_up", *API, "second") == ""
     assert fault(tmp_path, "endpoint_is_up", *API, "third") == "Portainer has no endpoint third"
+
+
+def issued(folder: Path) -> Path:
+    """A pair for a.test that is valid for another day, and the place of phoenix-acme's notes."""
+    pair = folder / "tls/gateway"
+    pair.mkdir(parents=True)
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "1", "-subj", "/", "-addext", "subjectAltName=DNS:a.test",
+         "-keyout", pair / "privkey.pem", "-out", pair / "fullchain.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (folder / "var/gateway").mkdir(parents=True)
+    return pair
+
+
+def test_a_renewal_that_failed_is_a_fault_while_the_certificate_is_still_valid(
+    tmp_path: Path,
+) -> None:
+    pair = issued(tmp_path)
+    where = {"PHOENIX_ACME_VAR": str(tmp_path / "var")}
+    assert fault(tmp_path, "pair_fits", str(pair), "a.test", **where) == ""
+    note = "2026-11-24 18:05 UTC: https://ca gave no certificate for a.test: port 80 refused"
+    (tmp_path / "var/gateway/failure").write_text(note + "\n")
+    found = fault(tmp_path, "pair_fits", str(pair), "a.test", **where)
+    assert found.startswith(f"the last renewal failed: {note} (the certificate ends "), found

@@ -51,7 +51,7 @@ def answers_of(
             h: [served(e) for e in q.endpoints] for h, q in requests.items()
         },
         observation.RENEWALS: {
-            h: [{"name": n, "next_look": int(LOOK.timestamp()), "result": ""} for n in q.renewals]
+            h: [{"name": n, "next_look": int(LOOK.timestamp()), "failure": ""} for n in q.renewals]
             for h, q in requests.items()
         },
         observation.CONTAINERS: {
@@ -99,6 +99,18 @@ def held_by(site_status: Status, holder: str) -> CertificateStatus:
     return next(
         certificate for certificate in site_status.certificates if certificate.holder == holder
     )
+
+
+def test_a_failed_renewal_is_told_while_the_certificate_is_still_valid(site: Site) -> None:
+    answers = answers_of(site, well)
+    note = "2026-11-24 18:05 UTC: port 80 refused"
+    (renewal,) = answers[observation.RENEWALS]["gateway"]
+    renewal["failure"] = note
+    certificate = held_by(status(site, answers), "gateway")
+    assert (certificate.state, certificate.fault) == (
+        "broken", f"the last renewal failed: {note}",
+    )  # fmt: skip
+    assert held_by(status(site, answers), "proxy").state == "ok"
 
 
 def test_all_well(site: Site) -> None:

@@ -25,6 +25,7 @@ def configuration(
     owner: str = "root",
     check: str = "",
     reload: str = "",
+    restart: str = "",
 ) -> str:
     """The certificate's /etc/phoenix/acme/NAME.conf.
 
@@ -35,6 +36,7 @@ def configuration(
         owner: the user that the private key belongs to, and who alone may read it.
         check: shell command that must accept the new certificate before the service loads it.
         reload: shell command that makes the service load it.
+        restart: shell command that does so where `reload` fails; empty for none.
 
     Returns:
         Lines NAME=VALUE, as `phoenix-acme` reads them.
@@ -50,6 +52,7 @@ def configuration(
         "KEY_OWNER": owner,
         "CHECK": check,
         "RELOAD": reload,
+        "RESTART": restart,
     }
     return "".join(f"{name}={value}\n" for name, value in values.items())
 
@@ -72,6 +75,23 @@ def interval(lifetime: timedelta) -> str:
     if seconds >= 60:
         return f"*:0/{_divisor(int(seconds // 60))}"
     return f"*:*:0/{_divisor(max(5, int(seconds)))}"
+
+
+def retry(lifetime: timedelta) -> str:
+    """When systemd runs a `phoenix-acme` again that failed: soon, then at growing intervals.
+
+    From a 720th of the lifetime (two minutes for 24 hours, which is also the longest) to a 96th of
+    it. systemd before 254 does not know the growth, and stays at the first interval.
+
+    Args:
+        lifetime: of the certificates that the CA issues.
+
+    Returns:
+        A drop-in for the service (systemd.service(5)).
+    """
+    first = int(min(max(5.0, lifetime.total_seconds() / 720), 120))
+    longest = int(min(max(first, lifetime.total_seconds() / 96), 900))
+    return f"[Service]\nRestartSec={first}s\nRestartSteps=4\nRestartMaxDelaySec={longest}s\n"
 
 
 def _divisor(limit: int) -> int:
