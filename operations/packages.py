@@ -8,13 +8,39 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.operations import apt
 
+from facts.command import script
 from facts.packages import Packages
 from operations.explain import log_reasons
 from operations.host_state import question, read
 from operations.operation import operation
+from phoenix.shell import Script
 
 # A person's or the system's own apt run is waited for, never killed.
 _OPTIONS = "-o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold"
+
+# apt-get refuses to work behind a dpkg that was killed. A person's own apt run looks the same until
+# it ends, but holds dpkg's lock: it is waited for.
+_FINISH = Script(
+    "finish-dpkg",
+    """
+end=$(($(date +%s) + 300))
+interrupted() {
+    if find "$1/updates" -name '[0-9]*' 2>/dev/null | grep -q .; then return; fi
+    dpkg-query -W -f '${db:Status-Status}\n' |
+        grep -qE '^(unpacked|half-configured|triggers-awaited|triggers-pending)$'
+}
+while interrupted "$1"; do
+    said=$(DEBIAN_FRONTEND=noninteractive dpkg --force-confold --configure -a 2>&1 </dev/null) && {
+        echo "phoenix: an interrupted dpkg was finished"
+        exit 0
+    }
+    case "$said" in *lock*) [ "$(date +%s)" -ge "$end" ] || { sleep 2; continue; } ;; esac
+    printf '%s\n' "$said" "phoenix: an interrupted dpkg cannot be finished: the cause is above" >&2
+    exit 1
+done
+""",
+)
+_DPKG = "/var/lib/dpkg"
 
 # Hosts whose index this run has already fetched: it is the dearest part of an installation.
 _indexed: set[str] = set()
@@ -30,7 +56,7 @@ def packages(
     """Install the missing packages of `names`; a tuple is satisfied by any of its members.
 
     The first of a tuple's members is the one installed when none is there. Versions are left
-    to the distribution and to unattended security updates.
+    to the distribution and to unattended security updates. An interrupted dpkg is finished first.
 
     Args:
         ubuntu: what to take instead of `names` where Ubuntu cuts its packages differently.
@@ -41,6 +67,7 @@ def packages(
         host.noop(f"{len(names)} packages are installed")
         return
     log_reasons(f"installs {' '.join(missing)}")
+    yield script(_FINISH, _DPKG)
     if new_source or host.name not in _indexed:
         yield from apt.update._inner()
         if host.state.is_executing:  # the command before this line has succeeded

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
+import shlex
+import subprocess
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,6 +117,63 @@ def test_any_of_a_tuple_will_do_and_apt_runs_only_for_what_is_missing() -> None:
     here = fixed(Packages=frozenset({"curl", "chrony"}))
     assert here.run(packages, names) == []
     assert here.host.noop_description == "2 packages are installed"
+
+
+def finish_dpkg(folder: Path, *, state: str, dpkg: str) -> subprocess.CompletedProcess[str]:
+    """The command ahead of apt, run with a dpkg that does `dpkg` and packages in `state`."""
+    commands = fixed(Packages=frozenset({"dpkg"}), DebPackages={}).run(packages, ["curl"])
+    words = shlex.split(commands[0].get_raw_value())
+    assert words[-1] == "/var/lib/dpkg", "it comes before everything of apt"
+    (folder / "updates").mkdir(exist_ok=True)
+    (folder / "state").write_text(f"{state}\n")
+    for name, text in {
+        "dpkg": f'echo "$*" >>{folder}/calls; {dpkg}',
+        "dpkg-query": f"cat {folder}/state",
+        "sleep": f"rm -f {folder}/busy",
+    }.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    return subprocess.run(
+        [*words[:-1], str(folder)],
+        env={"PATH": f"{folder}:{os.environ['PATH']}"},
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("sign", ["unpacked", "half-configured", "updates"])
+def test_an_interrupted_dpkg_is_finished_before_apt(tmp_path: Path, sign: str) -> None:
+    if sign == "updates":
+        (tmp_path / "updates").mkdir()
+        (tmp_path / "updates/0001").touch()
+    state = "installed" if sign == "updates" else sign
+    done = finish_dpkg(tmp_path, state=state, dpkg="exit 0")
+    assert done.returncode == 0, done
+    assert (tmp_path / "calls").read_text() == "--force-confold --configure -a\n"
+    assert "an interrupted dpkg was finished" in done.stdout
+
+
+def test_a_sound_dpkg_is_left_alone(tmp_path: Path) -> None:
+    assert finish_dpkg(tmp_path, state="installed", dpkg="exit 0").returncode == 0
+    assert not (tmp_path / "calls").exists()
+
+
+def test_a_dpkg_that_works_for_somebody_else_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "busy").touch()
+    locked = "dpkg: error: dpkg frontend lock was locked by another process with pid 7"
+    done = finish_dpkg(
+        tmp_path,
+        state="unpacked",
+        dpkg=f'[ ! -e {tmp_path}/busy ] || {{ echo "{locked}" >&2; exit 2; }}',
+    )
+    assert done.returncode == 0, done
+    assert len((tmp_path / "calls").read_text().splitlines()) == 2
+
+
+def test_a_dpkg_that_cannot_be_finished_stops_the_host_with_its_words(tmp_path: Path) -> None:
+    done = finish_dpkg(tmp_path, state="unpacked", dpkg="echo 'post-installation: no'; exit 1")
+    assert done.returncode == 1, done
+    assert "post-installation: no" in done.stderr
+    assert "cannot be finished" in done.stderr
 
 
 @pytest.mark.parametrize("password", [None, PLANTED])
