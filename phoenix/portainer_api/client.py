@@ -35,6 +35,7 @@ from .transport import session
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0  # endpoint creation pings and snapshots before it answers
+AGENT_SECONDS = 60.0  # an agent whose Docker daemon restarts is away for some of it
 DEPLOY_SECONDS = 930.0  # the server gives a deployment 15 minutes; synchronous ones hold the answer
 
 _AGENT_TYPE = 2
@@ -411,12 +412,25 @@ class PortainerClient:
         query: Mapping[str, str | int] | None = None,
         read_seconds: float = READ_SECONDS,
     ) -> requests.Response:
-        return self._request(
-            method,
-            f"/endpoints/{endpoint_id}/docker{path}",
-            query=query,
-            read_seconds=read_seconds,
-        )
+        """Ask the Docker Engine of an endpoint, through its agent.
+
+        A question (GET) that the server cannot hand to the agent (502, 503, 504) is asked again for
+        `AGENT_SECONDS`: the agent is away for a moment when its Docker daemon restarts.
+        """
+        deadline = self.clock() + AGENT_SECONDS
+        while True:
+            try:
+                return self._request(
+                    method,
+                    f"/endpoints/{endpoint_id}/docker{path}",
+                    query=query,
+                    read_seconds=read_seconds,
+                )
+            except errors.ApiError as error:
+                away = method == "GET" and error.status in (502, 503, 504)
+                if not away or self.clock() >= deadline:
+                    raise
+            self.sleep(1.0)
 
     def containers(self, endpoint_id: int, project: str) -> tuple[ContainerSummary, ...]:
         """The containers of one compose project, stopped ones too."""

@@ -83,7 +83,7 @@ def test_no_secret_of_a_first_start_leaks(lab_: PortainerLab, rebuilt: Rebuilt) 
     site = lab_.site
     key = site.sh(lab_.server, "cut -d' ' -f2 /etc/phoenix/portainer-api.header", ok=True).out
     assert key.startswith("ptr_"), key
-    assert "made an API key" in run.output, run.explain()
+    assert "created an API key" in run.output, run.explain()
     assert any("--admin-password-file" in line for line in lines), "the sampler saw no server"
     seen("command lines sampled", len(lines))
     for what in (key.strip(), *(site.secrets[name] for name in SECRETS)):
