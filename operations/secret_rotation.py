@@ -123,7 +123,12 @@ def kept_or_undone(tree: Tree, store: SecretStore) -> Commands:
         if not fine:
             raise OperationError(
                 "with the new agent secret the server does not reach every agent: the former one "
-                f"is back ({tree.component}), and nothing else was changed\n{output.stderr}"
+                + (
+                    f"is back ({tree.component}), and nothing else was changed"
+                    if succeeded
+                    else f"could not be put back ({tree.component})"
+                )
+                + f"\n{output.stderr}"
             )
         if not succeeded:
             raise OperationError(output.stderr)
