@@ -60,8 +60,11 @@ def _duration(value: str) -> str:
 
 
 def _listed(value: Any) -> Any:
-    """`--data` gives a list as text with commas."""
-    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+    """`--data` gives a list as text with commas; a key read from its file ends with a line break."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)):
+        return value
+    return tuple(part.strip() if isinstance(part, str) else part for part in parts)
 
 
 def _by_id(value: Any) -> Any:
@@ -215,7 +218,7 @@ class ProxmoxSettings(_Strict):
         description="Login user that cloud-init makes in new VMs: root, since the inventory logs "
         "in as root. None: the one that each VM's entry names.",
     )
-    ssh_keys: Texts = Field(
+    ssh_keys: Annotated[Texts, BeforeValidator(_listed)] = Field(
         default=(),
         description="Public keys that new guests accept; empty: the one beside the key that "
         "pyinfra uses.",

@@ -110,8 +110,8 @@ deactivate() { # no earlier generation: leave the host as it was
     systemctl daemon-reload
 }
 
-restart_once() { # WHY: instead of a reload that did not work
-    say "$1, so $unit is restarted"
+restart_once() { # instead of a reload that failed
+    say "its reload failed, so $unit is restarted"
     verb=restart
     systemctl restart -- "$unit" || { say "systemctl restart $unit failed"; return 1; }
 }
@@ -129,13 +129,12 @@ load() { # the service takes the current files, and answers
         systemctl is-active -q -- "$unit" || verb=start
         if ! systemctl "$verb" -- "$unit"; then
             if [ "$verb" != reload-or-restart ]; then say "systemctl $verb $unit failed"; return 1; fi
-            restart_once "its reload failed" || return 1
+            restart_once || return 1
         fi
         systemctl enable -q -- "$unit"
     fi
-    if healthy; then return 0; fi
-    [ "$verb" = reload-or-restart ] || return 1
-    restart_once "its reload did not load the new files" && healthy
+    # No restart here: it would cut requests, and files that do not come up healthy are rolled back.
+    healthy
 }
 
 healthy() {
