@@ -60,7 +60,7 @@ def _duration(value: str) -> str:
 
 
 def _listed(value: Any) -> Any:
-    """`--data` gives a list as text with commas; a key read from its file ends with a line break."""
+    """`--data` gives a list as text with commas; a key from its file ends with a line break."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)):
         return value

@@ -88,11 +88,13 @@ def deployed(site: SiteLab, variant: Project) -> Iterator[Project]:
     git(variant, "add", "-A")
     git(variant, "commit", "-qm", "one")
     git(variant, "commit", "-qm", "two", "--allow-empty")
-    done = variant.phoenix("sync", "dns", "--json")
-    assert done.returncode == 0, done.stderr
-    assert last_run(site).start.commit == git(variant, "rev-parse", "HEAD")
-    yield variant
-    site.sh("hypervisor", f"rm -f {FILE}", ok=True)  # for the checkouts of other tests
+    try:
+        done = variant.phoenix("sync", "dns", "--json")
+        assert done.returncode == 0, done.stderr
+        assert last_run(site).start.commit == git(variant, "rev-parse", "HEAD")
+        yield variant
+    finally:  # for the checkouts of other tests
+        site.sh("hypervisor", f"rm -f {FILE}", ok=True)
 
 
 def test_an_older_checkout_is_told_and_refused(deployed: Project) -> None:
