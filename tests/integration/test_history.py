@@ -16,6 +16,7 @@ from tests.integration.project import Project
 from tests.integration.site_lab import SiteLab
 
 ANYTHING = "deploys/dns.py"
+HOLDER = "/run/phoenix-test-holder"
 
 
 def last_run(site: SiteLab) -> Entry:
@@ -56,11 +57,16 @@ def somebody(site: SiteLab) -> Iterator[str]:
     owner = this_process("phoenix sync all").model_copy(update={"user": "somebody"})
     text = owner.model_dump_json()
     container = site.docker.containers.get(site.state.container(site.roles["hypervisor"]))
-    hold = f"printf %s '{text}' >{LOCK}; exec flock {LOCK} sleep 600"
+    hold = (
+        f"exec 9<>{LOCK}; flock 9; printf %s '{text}' >{LOCK}; echo $$ >{HOLDER}.new;"
+        f" mv {HOLDER}.new {HOLDER}; exec sleep 600"
+    )
     container.exec_run(["sh", "-c", hold], detach=True)
-    site.sh("hypervisor", f"until ! flock -n {LOCK} true; do sleep 0.02; done", ok=True)
-    yield owner.user
-    site.sh("hypervisor", f"fuser -k {LOCK} >/dev/null 2>&1; true", ok=True)
+    site.sh("hypervisor", f"until [ -e {HOLDER} ]; do sleep 0.02; done", ok=True)
+    try:
+        yield owner.user
+    finally:
+        site.sh("hypervisor", f"kill $(cat {HOLDER}); rm {HOLDER}; flock {LOCK} true", ok=True)
 
 
 def test_a_second_operator_by_pyinfra_is_refused(site: SiteLab, somebody: str) -> None:
