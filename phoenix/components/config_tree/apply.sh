@@ -112,12 +112,10 @@ deactivate() { # no earlier generation: leave the host as it was
 
 restart_once() { # instead of a reload that failed
     say "its reload failed, so $unit is restarted"
-    verb=restart
     systemctl restart -- "$unit" || { say "systemctl restart $unit failed"; return 1; }
 }
 
 load() { # the service takes the current files, and answers
-    verb=
     system_files || { say "systemd does not take the new files"; return 1; }
     if [ -n "$after" ]; then run "$after" || { say "failed: $after"; return 1; }; fi
     for one in $enable; do
