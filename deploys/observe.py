@@ -7,12 +7,13 @@ from pyinfra import host
 
 from deploys.context import setting_errors, site, site_host
 from facts.certificates import ServedCertificates
-from facts.containers import ComposeContainers
+from facts.containers import ComposeProjects
 from facts.host_fact import FactError
 from facts.portainer import PortainerState
 from facts.renewal import Renewals
 from facts.verification import Checks
 from operations.host_state import Question, ask_all, question
+from phoenix.components.docker.projects import to_json
 from phoenix.components.trust import ROOTS
 from phoenix.health import observation
 from phoenix.health.served import served
@@ -33,7 +34,7 @@ if request.endpoints:
 if request.renewals:
     questions[observation.RENEWALS] = question(Renewals, names=list(request.renewals))
 if request.containers:
-    questions[observation.CONTAINERS] = question(ComposeContainers)
+    questions[observation.CONTAINERS] = question(ComposeProjects)
 if request.portainer:
     questions[observation.PORTAINER] = question(PortainerState, **request.portainer)
 
@@ -47,6 +48,8 @@ def as_json(kind: str, fact_value: Any) -> Any:
             served(end, answer.leaf, answer.fault).model_dump(mode="json")
             for end, answer in zip(request.endpoints, fact_value, strict=True)
         ]
+    if kind == observation.CONTAINERS:
+        return to_json(fact_value)
     if kind == observation.PORTAINER:
         return asdict(fact_value) if fact_value else None
     return [asdict(item) for item in fact_value]
@@ -55,6 +58,7 @@ def as_json(kind: str, fact_value: Any) -> Any:
 for kind, fact_value in zip(questions, ask_all(questions.values()), strict=True):
     if isinstance(fact_value, FactError):
         value(observation.UNREAD, host.name, str(fact_value))
-        value(kind, host.name, None if kind == observation.PORTAINER else [])
+        missing = kind in (observation.PORTAINER, observation.CONTAINERS)
+        value(kind, host.name, None if missing else [])
     else:
         value(kind, host.name, as_json(kind, fact_value))

@@ -1,8 +1,6 @@
-"""Containers of compose projects, as Docker lists them."""
+"""Compose projects, as Docker lists their containers and volumes."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
@@ -10,42 +8,80 @@ from typing_extensions import override
 
 from facts.command import script
 from facts.host_fact import HostFact, marked
+from phoenix.components.docker.projects import ComposeProject, ProjectsError, read
 from phoenix.shell import Script
 
 _PROJECT = "com.docker.compose.project"
-_FORMAT = f'{{{{.Label "{_PROJECT}"}}}}\t{{{{.Names}}}}\t{{{{.State}}}}\t{{{{.Status}}}}'
 
+
+def _label(name: str) -> str:
+    return f'{{{{json (index .Config.Labels "{name}")}}}}'
+
+
+# One JSON array a line. What a stopped container publishes is in its HostConfig alone.
+_CONTAINER = (
+    '["container",'
+    + ",".join(
+        (
+            _label(_PROJECT),
+            _label("com.docker.compose.service"),
+            _label("com.docker.compose.project.working_dir"),
+            _label("com.docker.compose.project.config_files"),
+            "{{json .Name}}",
+            "{{json .State.Status}}",
+            '{{if .State.Health}}{{json .State.Health.Status}}{{else}}""{{end}}',
+            "{{json .Created}}",
+            "{{json .Config.Image}}",
+            '[null{{range .Mounts}}{{if eq .Type "volume"}},{{json .}}{{end}}{{end}}]',
+            "{{json .HostConfig.PortBindings}}",
+        )
+    )
+    + "]"
+)
+_VOLUME = f'["volume",{{{{json (index .Labels "{_PROJECT}")}}}},{{{{json .Name}}}},{{{{json .Mountpoint}}}},'  # noqa: E501
+
+# What goes between the list and the look is asked for again. Without Docker there are no projects;
+# a Docker that does not answer is an error.
 _SCRIPT = Script(
-    "containers", 'docker ps --all --filter "label=$1" --format "$2" 2>/dev/null || true'
+    "containers",
+    r"""
+label=$1; container=$2; volume=$3; sizes=$4
+command -v docker >/dev/null || exit 0
+for look in 1 2 3; do
+ out=; c=$(docker ps --all --quiet --filter "label=$label" 2>&1) || { echo "$c"; exit 1; }
+ [ -z "$c" ] || out=$(docker inspect --format "$container" $c 2>&1) || continue
+ v=$(docker volume ls --quiet --filter "label=$label" 2>&1) || { echo "$v"; exit 1; }
+ vs=; [ -z "$v" ] || vs=$(docker volume inspect --format "$volume" $v 2>&1) || continue
+ [ -z "$out" ] || printf '%s\n' "$out"
+ [ -z "$vs" ] || printf '%s\n' "$vs" | while IFS= read -r line; do
+  size=null
+  if [ -n "$sizes" ]; then
+   d=${line%\",}; d=${d##*\"}
+   size=$(du -sk -- "$d" 2>/dev/null | cut -f1); : "${size:=null}"
+  fi
+  printf '%s%s]\n' "$line" "$size"
+ done
+ exit 0
+done
+echo "its containers change faster than they can be listed: $out $vs"; exit 1
+""",
 )
 
 
-@dataclass(frozen=True)
-class Container:
-    """One container, running or not. `state` is Docker's (`running`, `exited`, ...)."""
+class ComposeProjects(HostFact[list[ComposeProject]]):
+    """Every compose project of a host, whoever deployed it; none where Docker is not installed.
 
-    project: str
-    name: str
-    state: str
-    healthy: bool
-    """It runs, and no health check says that it is not healthy yet or any more."""
-
-
-class ComposeContainers(HostFact[list[Container]]):
-    """Every container that belongs to a compose project; empty where Docker does not answer."""
+    Args:
+        sizes: measure the volumes that Compose made as well, which reads their directories.
+    """
 
     @override
-    def command(self) -> StringCommand:
-        return marked(script(_SCRIPT, _PROJECT, _FORMAT))
+    def command(self, sizes: bool = False) -> StringCommand:
+        return marked(script(_SCRIPT, _PROJECT, _CONTAINER, _VOLUME, "sizes" if sizes else ""))
 
     @override
-    def parse(self, lines: list[str]) -> list[Container]:
-        containers = []
-        for line in lines:
-            parts = line.split("\t")
-            if len(parts) != 4:
-                raise FactProcessError(f"unexpected answer of docker ps: {line!r}")
-            project, name, state, status = parts
-            starting = "(unhealthy)" in status or "(health: starting)" in status
-            containers.append(Container(project, name, state, state == "running" and not starting))
-        return containers
+    def parse(self, lines: list[str]) -> list[ComposeProject]:
+        try:
+            return read(lines)
+        except ProjectsError as error:
+            raise FactProcessError(str(error)) from None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from phoenix.components.ca_rotation import certificates_of
+from phoenix.components.docker.projects import ComposeProject, from_json
 from phoenix.components.portainer.compose_files import API_KEY_FILE
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
@@ -31,7 +32,8 @@ class Request:
         checks: Checks to make.
         endpoints: TLS endpoints to ask for their certificate.
         renewals: Names of certificates whose timer is looked at.
-        containers: Whether the containers of stacks are listed.
+        containers: Whether compose projects are listed. Every host is asked, since Docker may have
+            been declared on it once.
         portainer: Arguments of the fact that asks Portainer's API.
     """
 
@@ -71,7 +73,7 @@ def request(site: Site, host: Host, kinds: Collection[str] = ALL) -> Request:
             if RENEWALS in kinds
             else ()
         ),
-        containers=CONTAINERS in kinds and bool(host.docker_stacks),
+        containers=CONTAINERS in kinds,
         portainer=(
             {
                 "url": control_plane.portainer_url(site),
@@ -82,6 +84,12 @@ def request(site: Site, host: Host, kinds: Collection[str] = ALL) -> Request:
             else {}
         ),
     )
+
+
+def projects(observed: Observed, host: str) -> tuple[ComposeProject, ...] | None:
+    """The compose projects of a host; None where it did not tell."""
+    answer = observed.values.get(CONTAINERS, {}).get(host)
+    return None if answer is None else from_json(answer)
 
 
 def served(site: Site, observed: Observed) -> dict[Endpoint, Served | None]:

@@ -298,20 +298,23 @@ def _stacks(
         for stack in _portainer(site, observed).get("stacks", ())
     }
     for agent in site.agents if site.portainer else ():
-        containers = observed.values.get(observation.CONTAINERS, {}).get(agent.name) or ()
+        projects = {
+            project.name: project.containers
+            for project in observation.projects(observed, agent.name) or ()
+        }
         endpoint = agent.portainer_environment
         is_known = drift.count(agent.name) is not None
         for stack in agent.docker_stacks:
             name = stack.project
             report = reports[stacks[agent.name, name].name]
-            mine = [container for container in containers if container["project"] == name]
+            mine = projects.get(name, ())
             yield StackStatus(
                 name=name,
                 guest=agent.name,
                 endpoint=endpoint,
                 status=statuses.get((name, endpoint), ""),
                 containers=len(mine),
-                healthy=sum(container["healthy"] for container in mine),
+                healthy=sum(container.healthy for container in mine),
                 state=report.state,
                 fault=report.cause.summary if report.cause else "",
                 drift=f"Stack {name}" in drift.steps.get(agent.name, ()) if is_known else None,

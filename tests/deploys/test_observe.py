@@ -40,14 +40,14 @@ def test_facts_alone_and_few_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert set(Counter(sent.host for sent in result.sent).values()) == {1}
     assert values["checks"].keys() == HOSTS
     assert values["portainer"] == {"portainer": None}
-    assert values["containers"] == {"drphoenix": []}
+    assert values["containers"] == {key: [] for key in HOSTS}
     assert values["renewals"].keys() >= {"nginx-phoenix", "portainer", "drphoenix"}
 
 
 def test_output_that_nobody_expects_hides_only_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listed = "shop-production\tshop-web-1\trunning\tUp 2 hours"
+    listed = '["volume","shop-production","shop-production_data","/var/lib/docker/volumes/d",null]'
     result, values = observed(
         tmp_path, monkeypatch, {PROBES: JUNK, "systemctl show --property": JUNK,
                                 "s_client": JUNK, "docker ps": listed},
@@ -56,7 +56,7 @@ def test_output_that_nobody_expects_hides_only_itself(
     assert values["checks"] == {host: [] for host in HOSTS}
     assert values["unread"].keys() == HOSTS
     assert set(map(len, values["renewals"].values())) == {0}
-    assert values["containers"]["drphoenix"][0]["name"] == "shop-web-1"
+    assert values["containers"]["drphoenix"][0]["name"] == "shop-production"
 
 
 def test_what_is_asked_is_chosen_by_the_setting(

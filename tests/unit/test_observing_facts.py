@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pyinfra.api.exceptions import FactProcessError
 
-from facts.containers import ComposeContainers
+from facts.containers import ComposeProjects
 from facts.renewal import parse
 
 
@@ -23,5 +23,5 @@ def test_junk_of_systemctl_is_told(output: list[str]) -> None:
 
 
 def test_junk_of_docker_is_told() -> None:
-    with pytest.raises(FactProcessError, match=r"unexpected answer of docker ps: 'oops'"):
-        ComposeContainers().parse(["oops"])
+    with pytest.raises(FactProcessError, match=r"unexpected answer of docker: 'oops'"):
+        ComposeProjects().parse(["oops"])

@@ -32,6 +32,19 @@ def site(tmp_path: Path) -> Site:
     return minimal().load(tmp_path)
 
 
+def project(name: str, **states: str) -> dict[str, Any]:
+    """What a host tells of a compose project with these containers."""
+    containers = [
+        {"name": one, "service": one, "image": "i", "state": state, "healthy": state == "running",
+         "created": START}
+        for one, state in states.items()
+    ]  # fmt: skip
+    return {
+        "name": name, "deployer": "portainer", "working_dir": "/data/compose/1",
+        "containers": containers, "volumes": (), "ports": (),
+    }  # fmt: skip
+
+
 def answers_of(
     site: Site, faults: Callable[[Check], str], **leaf: Any
 ) -> dict[str, dict[str, Any]]:
@@ -56,9 +69,8 @@ def answers_of(
         },
         observation.CONTAINERS: {
             "worker": [
-                {"project": "shop-production", "name": "a", "state": "running", "healthy": True},
-                {"project": "shop-production", "name": "b", "state": "exited", "healthy": False},
-                {"project": "else", "name": "c", "state": "running", "healthy": True},
+                project("shop-production", a="running", b="exited"),
+                project("else", c="running"),
             ]
         },
         observation.PORTAINER: {

@@ -1,0 +1,216 @@
+"""Compose projects of a Docker host: what each has there, and who deployed it. Pure.
+
+`facts.containers` reads them. Docker's labels tell a project's containers and volumes, whoever
+deployed it (https://docs.docker.com/reference/compose-file/; labels com.docker.compose.*).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from phoenix.portainer_api.sync import PORTAINER_PROJECTS
+
+Deployer = Literal["portainer", "phoenix", "hand"]
+"""Portainer's server (its stacks), Phoenix by `docker compose`, or a person by hand."""
+
+PHOENIX_PROJECTS = ("/etc/phoenix/", "/var/lib/phoenix/")
+"""Where the compose files are that Phoenix itself runs."""
+_ANONYMOUS = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class ProjectsError(ValueError):
+    """Docker's answer is not of the expected form."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """A published port. `address` is empty, or 0.0.0.0 or ::, where every address has it."""
+
+    address: str
+    host_port: int
+    container_port: int
+    proto: str
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A named volume.
+
+    Attributes:
+        name: Docker's name of it.
+        directory: where its content is on the host; empty where Docker does not tell.
+        size_kib: KiB on the disk, None where nobody measured it.
+        own: it has the label of its project, so that Compose made it for that project.
+    """
+
+    name: str
+    directory: str
+    own: bool
+    size_kib: int | None = None
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container, running or not.
+
+    Attributes:
+        name: its name.
+        service: the service of its project.
+        image: its image as the compose file names it.
+        state: Docker's word (`running`, `exited`, ...).
+        healthy: it runs, and no health check says that it is not healthy yet or any more.
+        created: when it was made, UTC.
+    """
+
+    name: str
+    service: str
+    image: str
+    state: str
+    healthy: bool
+    created: datetime
+
+
+@dataclass(frozen=True)
+class ComposeProject:
+    """One compose project; without containers it is what is left of one: its volumes.
+
+    Attributes:
+        name: the project's name.
+        deployer: who deployed it; None where it has no container that tells.
+        working_dir: the directory of its compose file, as its deployer saw it.
+        containers: all of them, by name.
+        volumes: named volumes that its containers use or that Compose made for it, by name.
+        ports: what its containers publish, in order.
+    """
+
+    name: str
+    deployer: Deployer | None
+    working_dir: str
+    containers: tuple[Container, ...]
+    volumes: tuple[Volume, ...]
+    ports: tuple[Port, ...]
+
+    @property
+    def running(self) -> bool:
+        """Whether a container of it runs."""
+        return any(container.state == "running" for container in self.containers)
+
+    @property
+    def since(self) -> datetime | None:
+        """When its oldest container was made, UTC; None where it has none."""
+        return min((container.created for container in self.containers), default=None)
+
+
+_TIME = TypeAdapter(datetime)
+_AS_JSON = TypeAdapter(tuple[ComposeProject, ...])
+
+
+def to_json(projects: Iterable[ComposeProject]) -> Any:
+    """The projects as values of JSON."""
+    return _AS_JSON.dump_python(tuple(projects), mode="json")
+
+
+def from_json(value: Any) -> tuple[ComposeProject, ...]:
+    """The projects of what `to_json` gave.
+
+    Raises:
+        pydantic.ValidationError: it is of another form.
+    """
+    return _AS_JSON.validate_python(value)
+
+
+def read(lines: Iterable[str]) -> list[ComposeProject]:
+    """The projects of a host, by name, from the lines of `facts.containers.ComposeProjects`.
+
+    Raises:
+        ProjectsError: a line is of another form; names it.
+    """
+    found: dict[str, _Found] = {}
+    for line in lines:
+        try:
+            kind, project, *values = json.loads(line)
+            found.setdefault(project, _Found()).add(kind, values)
+        except (ValueError, TypeError, KeyError, ValidationError):
+            raise ProjectsError(f"unexpected answer of docker: {line!r}") from None
+    return [found[name].project(name) for name in sorted(found)]
+
+
+class _Found:
+    """What the lines so far told of one project."""
+
+    def __init__(self) -> None:
+        self.directories: list[tuple[str, str]] = []
+        self.containers: list[Container] = []
+        self.volumes: dict[str, Volume] = {}
+        self.ports: set[Port] = set()
+
+    def add(self, kind: str, values: list[Any]) -> None:
+        """One line without its project: of a container, or of a volume."""
+        if kind == "volume":
+            name, directory, size = values
+            self._volume(Volume(name=name, directory=directory, own=True, size_kib=size))
+            return
+        if kind != "container":
+            raise ValueError(kind)
+        service, directory, files, name, state, health, created, image, mounts, bindings = values
+        self.directories.append((directory or "", files or ""))
+        self.containers.append(
+            Container(
+                name=name.removeprefix("/"),
+                service=service or "",
+                image=image,
+                state=state,
+                healthy=state == "running" and health not in {"starting", "unhealthy"},
+                created=_TIME.validate_python(created),
+            )
+        )
+        for mount in mounts[1:]:
+            self._volume(Volume(name=mount["Name"], directory=mount["Source"], own=False))
+        for inside, places in (bindings or {}).items():
+            number, _, proto = inside.partition("/")
+            for place in places or ():
+                if place["HostPort"]:
+                    self.ports.add(
+                        Port(
+                            address=place["HostIp"],
+                            host_port=int(place["HostPort"]),
+                            container_port=int(number),
+                            proto=proto,
+                        )
+                    )
+
+    def _volume(self, volume: Volume) -> None:
+        if _ANONYMOUS.match(volume.name):
+            return
+        known = self.volumes.get(volume.name)
+        if known is None or volume.own:
+            self.volumes[volume.name] = volume
+
+    def project(self, name: str) -> ComposeProject:
+        """The project as a whole."""
+        directory = next((place for place, _ in self.directories), "")
+        return ComposeProject(
+            name=name,
+            deployer=_deployer(*self.directories[0]) if self.directories else None,
+            working_dir=directory,
+            containers=tuple(sorted(self.containers, key=lambda container: container.name)),
+            volumes=tuple(self.volumes[volume] for volume in sorted(self.volumes)),
+            ports=tuple(sorted(self.ports, key=lambda p: (p.host_port, p.proto, p.address))),
+        )
+
+
+def _deployer(directory: str, files: str) -> Deployer:
+    """Who deployed a project, by the places of its compose files."""
+    places = [directory, *files.split(",")]
+    if any(place.startswith(PORTAINER_PROJECTS) for place in places):
+        return "portainer"
+    if any(place.startswith(PHOENIX_PROJECTS) for place in places):
+        return "phoenix"
+    return "hand"
