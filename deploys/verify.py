@@ -1,12 +1,21 @@
-"""Check every hop, from the guest that makes each connection; exit 1 names the first cause."""
+"""Check every hop, from the guest that makes each connection; exit 1 names the first cause.
+
+`--data verify_only=["nginx"]` makes the checks of what is named alone (see phoenix.health.proof).
+"""
 
 from pyinfra import host
 
-from deploys.context import site
+from deploys.context import setting_errors, site
 from operations.home import start_page
 from operations.verification import judge, run_checks
+from phoenix.health.checks import checks
+from phoenix.health.proof import ONLY, proof
 
-run_checks(name="Verify: checks", site=site())
-if "traefik" in host.groups:
+with setting_errors():
+    only = host.data.get(ONLY)
+    wanted = checks(site()) if only is None else proof(site(), only)
+
+run_checks(name="Verify: checks", wanted=wanted)
+if "traefik" in host.groups and only is None:
     start_page(name="Verify: start page", site=site())  # before the verdict: it tells of faults
 judge(name="Verify: verdict", site=site())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand
@@ -12,12 +12,12 @@ from facts.verification import Checks
 from operations.failure import refuse
 from operations.host_state import ask, question
 from operations.operation import operation
-from phoenix.health.checks import Outcome, checks_by_host
+from phoenix.health.checks import Check, Outcome
 from phoenix.health.diagnosis import Diagnosis, Findings, diagnose
 from phoenix.health.paths import paths
 from phoenix.health.verdict import first_cause_found, verdict
 from phoenix.runs.reporter import value
-from phoenix.runs.results import FIRST_CAUSE
+from phoenix.runs.results import FIRST_CAUSE, PROVEN
 from phoenix.site.model import Site
 
 _outcomes: dict[str, list[Outcome]] = {}
@@ -45,12 +45,19 @@ def diagnosis(site: Site) -> Diagnosis:
 
 
 @operation()
-def run_checks(site: Site) -> Generator[FunctionCommand, None, None]:
-    """Run this host's checks; nothing is changed, and nothing judged before all hosts are done."""
+def run_checks(wanted: Sequence[Check]) -> Generator[FunctionCommand, None, None]:
+    """Run this host's checks; nothing is changed, and nothing judged before all hosts are done.
+
+    Args:
+        wanted: the checks of this run, of all hosts.
+    """
     if host.state.current_stage < StateStage.Execute:
         host.noop("the checks run after all changes")
         return
-    mine = checks_by_host(site)[host.name]
+    mine = [check for check in wanted if check.host == host.name]
+    if not mine:
+        host.noop("no check of this run is made here")
+        return
     faults = ask(question(Checks, checks=["\t".join(check.command) for check in mine]))
     if len(faults) != len(mine):
         yield from refuse(f"{len(mine)} checks were requested, {len(faults)} answered")
@@ -66,6 +73,10 @@ def judge(site: Site) -> Generator[FunctionCommand, None, None]:
         host.noop("the outcomes are judged after the checks")
         return
     mine = _outcomes.get(host.name, [])
+    if not mine:
+        host.noop("no check of this run was made here")
+        return
+    value(PROVEN, host.name, len(mine))
     if any(outcome.fault for outcome in mine):
         result = diagnosis(site)
         if first := first_cause_found(result):

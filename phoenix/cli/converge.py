@@ -26,7 +26,7 @@ from phoenix.runs import lock
 from phoenix.runs.logs import Log, run_log
 from phoenix.runs.process import Finished, Request, run
 from phoenix.runs.process import StoppedError as RunStoppedError
-from phoenix.runs.results import Failure, Outcome, title_of
+from phoenix.runs.results import PROVEN, Failure, Outcome, title_of
 
 
 class HostSummary(BaseModel):
@@ -41,8 +41,8 @@ class HostSummary(BaseModel):
 class Summary(BaseModel):
     """What a command did to the site.
 
-    `seconds`: wall time. `log`: the file with pyinfra's own words. `verified`: every hop was
-    proven as well, as the whole platform's run does at its end. `notes`: what the steps that
+    `seconds`: wall time. `log`: the file with pyinfra's own words. `verified`: the checks
+    of what it touched were made at its end, and passed. `notes`: what the steps that
     changed something said of it, where the command is about that.
     """
 
@@ -238,9 +238,8 @@ def summarise(
         site=site,
         command=command,
         ok=all(run.returncode == 0 for run in runs),
-        verified=any(
-            step.name.endswith("Verify: verdict") for story in stories for step in story.steps
-        ),
+        verified=all(run.returncode == 0 for run in runs)
+        and any(sum(story.values.get(PROVEN, {}).values()) > 0 for story in stories),
         seconds=round(time.monotonic() - began, 1),
         hosts=hosts,
         failures=failures,
@@ -303,6 +302,8 @@ def print_summary(console: Console, summary: Summary) -> None:
     if summary.ok:
         end = "converged" if summary.command.startswith("phoenix sync") else "done"
         end += " and verified" if summary.verified else ""
+        if end == "converged":
+            console.print("not verified: no check is about this alone; `phoenix doctor` makes all")
     text = f"{end} in {summary.seconds:.0f} s, {output.count(total, 'change')}; log: {summary.log}"
     console.print(text, markup=False)
 

@@ -43,12 +43,13 @@ def sync(
     """Converge the site, or the targets alone; a second run changes nothing.
 
     In a terminal it shows the plan first and asks. Elsewhere (a script, cron, --json) it does not.
-    A plan that was kept by `phoenix plan --out` is applied only while it is still true.
+    A plan that was kept by `phoenix plan --out` is applied only while it is still true. It ends
+    with the checks of what it touched.
 
     Examples:
       phoenix sync                      the whole platform, in dependency order
       phoenix sync nginx traefik        two components, on their hosts alone
-      phoenix sync drphoenix            all that concerns one guest
+      phoenix sync drphoenix            a guest, and what its services need
       phoenix sync qdrant               what one service needs
       phoenix sync stack:qdrant_service
       phoenix sync guest:portainer      not the component of this name

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from phoenix.derived.components import Component, components_of, hosts_of, in_order
+from phoenix.derived.components import COMPONENTS, Component, components_of, hosts_of, in_order
 from phoenix.derived.dns import DnsRecord
 from phoenix.derived.find import Kind, Stack, choose
+from phoenix.health.proof import ONLY, provers, word
 from phoenix.site.findings import NameLookupError
-from phoenix.site.model import Host, Service, Site, Template
+from phoenix.site.model import Deployment, Host, Service, Site, Template
+from phoenix.site.roles import RoleError
 
 ALL = "all"
+VERIFY = "deploys/verify.py"
 FIRST: tuple[Kind, ...] = ("component",)
 """A name with several meanings is the component; any other meaning needs its kind before it."""
 
@@ -34,14 +37,14 @@ def work(targets: Sequence[str], site: Site) -> list[Work]:
 
     What each kind of name (see `phoenix.derived.find`) stands for:
         component: its deploy file, on the hosts that it changes.
-        service: the components whose output depends on it, on the hosts that carry it, then proof.
-        guest: everything, on that guest.
-        stack: its deployments alone.
+        service: the components whose output depends on it, on the hosts that carry it.
+        stack: its deployments, and what each of its services needs.
+        guest: everything on that guest, and what each of its services needs elsewhere.
         template, record: the component that makes it: `proxmox`, `dns`.
 
     Components are done first, in the platform's order, one call for each stage of it; then
-    services likewise, guests in one call, stacks in one. A host that none of them changes is not
-    contacted.
+    services and stacks likewise, then guests in one call. The last call proves what was touched
+    (see `phoenix.health.proof`). A host that neither changes nor proves is not contacted.
 
     Raises:
         NameLookupError: a target means nothing, or several things, or concerns no host.
@@ -49,17 +52,45 @@ def work(targets: Sequence[str], site: Site) -> list[Work]:
     if not targets or ALL in (target.strip() for target in targets):
         return [Work(("deploys/all.py",))]
     chosen = [choose(site, target, first=FIRST) for target in targets]
-    components = [target for target in chosen if isinstance(target, Component)]
-    components += [_maker(target) for target in chosen if isinstance(target, Template | DnsRecord)]
-    services = [target for target in chosen if isinstance(target, Service)]
-    guests = [target for target in chosen if isinstance(target, Host)]
-    stacks = [target for target in chosen if isinstance(target, Stack)]
-    calls = [*_components(components, site), *_services(services, site)]
-    if guests:
-        calls.append(Work(("deploys/all.py",), _names(guests)))
-    if stacks:
-        calls.append(_stacks(stacks))
-    return calls
+    touched = [_maker(target) if isinstance(target, Template | DnsRecord) else target
+               for target in chosen]  # fmt: skip
+    components = [target for target in touched if isinstance(target, Component)]
+    services = [target for target in touched if isinstance(target, Service)]
+    guests = [target for target in touched if isinstance(target, Host)]
+    stacks = [target for target in touched if isinstance(target, Stack)]
+    calls = [
+        *_components(components, site),
+        *_services(services, stacks, site),
+        *_guests(guests, site),
+    ]
+    return _proven(calls, [word(target) for target in touched], site)
+
+
+def _proven(calls: list[Work], touched: Sequence[str], site: Site) -> list[Work]:
+    """The calls, and proof of what they touched: by the last one, or where that cannot be by one
+    more.
+
+    It can be where nothing else would change on the hosts that prove. Of some things there is no
+    proof, as of a site that has no gateway yet: then the run says that it is not verified.
+    """
+    if any(VERIFY in call.deploys and not call.limit for call in calls):
+        return calls  # every hop is asked for
+    try:
+        proving = provers(site, touched)
+    except RoleError:
+        return calls
+    if not proving:
+        return calls
+    data: dict[str, object] = {ONLY: list(dict.fromkeys(touched))}
+    last = calls[-1]
+    changed_by_it = [part for part in COMPONENTS if part.deploy in last.deploys]
+    others = [site.host(name) for name in proving if last.limit and name not in last.limit]
+    changing = any(host in part.hosts(site) for part in changed_by_it for host in others)
+    if not changed_by_it or changing:
+        return [*calls, Work((VERIFY,), _limit(map(site.host, proving), site), data)]
+    limit = _limit(map(site.host, (*last.limit, *proving)), site) if last.limit else ()
+    return [*calls[:-1], replace(last, deploys=(*last.deploys, VERIFY), limit=limit,
+                                 data={**last.data, **data})]  # fmt: skip
 
 
 def guest(name: str, site: Site) -> str:
@@ -110,15 +141,41 @@ def _components(components: Sequence[Component], site: Site) -> list[Work]:
     return _staged(components, site.hosts, site, {})
 
 
-def _services(services: Sequence[Service], site: Site) -> list[Work]:
-    """Only the stacks that declare these services are deployed, where any of them does."""
-    components = [part for service in services for part in components_of(site, service)]
-    hosts = [host for service in services for host in hosts_of(site, service)]
-    projects = [
-        service.deployment.project for service in services if service.deployment is not None
-    ]
+def _services(services: Sequence[Service], stacks: Sequence[Stack], site: Site) -> list[Work]:
+    """Only the stacks that are meant, or declare these services, are deployed."""
+    deployed = [one for stack in stacks for one in stack.deployed]
+    every = [*services, *(one for host, stack in deployed for one in _of_stack(site, host, stack))]
+    components = [part for service in every for part in components_of(site, service)]
+    hosts = [host for service in every for host in hosts_of(site, service)]
+    components += in_order(["stacks"] if deployed else [])
+    hosts += [host for host, _ in deployed]
+    projects = [deployment.project for _, deployment in deployed]
+    projects += [one.deployment.project for one in services if one.deployment is not None]
     data: dict[str, object] = {"stacks_only": list(dict.fromkeys(projects))} if projects else {}
-    return _staged(components, hosts, site, data)
+    without_proof = [part for part in components if part.deploy != VERIFY]
+    return _staged(without_proof, hosts, site, data)
+
+
+def _of_stack(site: Site, host: Host, stack: Deployment) -> list[Service]:
+    return [one for one in site.services_of(host) if one.deployment == stack]
+
+
+def _guests(guests: Sequence[Host], site: Site) -> list[Work]:
+    """All of each guest, after its records and what other guests have for its services."""
+    if not guests:
+        return []
+    before = in_order(["proxmox", "dns"])
+    elsewhere = [site.hypervisor]
+    for service in (one for guest in guests for one in site.services_of(guest)):
+        if service.exposure == "gateway":
+            before = (*before, *in_order(["traefik", "nginx"]))
+            elsewhere += [host for host in hosts_of(site, service) if host != service.owner]
+    whole = set(_names(guests))
+    elsewhere = [host for host in elsewhere if host.name not in whole]
+    return [
+        *_staged(in_order(part.name for part in before), elsewhere, site, {}),
+        Work(("deploys/all.py",), _limit(guests, site), {}),
+    ]
 
 
 def _staged(
@@ -130,18 +187,9 @@ def _staged(
     for stage in sorted({component.stage for component in components}):
         parts = [component for component in components if component.stage == stage]
         taking_part = [h for component in parts for h in component.hosts(site) if h.name in names]
-        calls.append(Work(_deploys(parts), _limit(taking_part, site), dict(data)))
+        if taking_part:
+            calls.append(Work(_deploys(parts), _limit(taking_part, site), dict(data)))
     return calls
-
-
-def _stacks(stacks: Sequence[Stack]) -> Work:
-    deployed = [deployment for stack in stacks for deployment in stack.deployed]
-    projects = [deployment.project for _, deployment in deployed]
-    return Work(
-        ("deploys/stacks.py",),
-        _names(host for host, _ in deployed),
-        {"stacks_only": list(dict.fromkeys(projects))},
-    )
 
 
 def _deploys(components: Iterable[Component]) -> tuple[str, ...]:

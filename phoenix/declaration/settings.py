@@ -480,6 +480,10 @@ class RunArguments(_Strict):
     stacks_only: Any = Field(
         default=None, description="deploys/stacks.py: the stacks (NAME-ENVIRONMENT) to look at."
     )
+    verify_only: Any = Field(
+        default=None,
+        description="deploys/verify.py: what to prove, as `stack:NAME`; every hop by default.",
+    )
     observe: Any = Field(default=None, description="deploys/observe.py: kinds of observations.")
 
 

@@ -13,6 +13,8 @@ from phoenix.net.ssh_faults import told
 Outcome = Literal["changed", "unchanged", "failed"]
 FIRST_CAUSE = "first_cause"
 """The value that `deploys/verify.py` tells: the host whose check found the first cause."""
+PROVEN = "proven"
+"""The value that `deploys/verify.py` tells: how many checks each host made."""
 CONNECT = "connect"
 """The step of a failure to connect: no step of a deploy."""
 _ERROR = re.compile(r"--> pyinfra error(?: in \S+ line \d+)?: (.*)$")

@@ -105,10 +105,14 @@ def test_a_change_by_hand_is_shown_and_repaired(site: SiteLab, by_hand: str) -> 
         assert secret not in log.read_text()
 
 
-def test_a_stack_alone(site: SiteLab) -> None:
+def test_a_stack_with_what_its_services_need(site: SiteLab) -> None:
+    """Portainer takes part since it proves its hold on the stack; nothing else is left out."""
     summary = told(site.project.phoenix("sync", "stack:qdrant_service", "--json"))
-    (host,) = summary["hosts"]
-    assert (host["host"], host["outcome"]) == ("drphoenix", "unchanged"), summary
+    roles = ("hypervisor", "gateway", "traefik")
+    carrying = {"drphoenix", "portainer", *(site.roles[role] for role in roles)}
+    outcomes = {host["host"]: host["outcome"] for host in summary["hosts"]}
+    assert outcomes == dict.fromkeys(carrying, "unchanged"), summary
+    assert (summary["ok"], summary["verified"]) == (True, True), summary
     log = Path(summary["log"]).read_text()
     assert "Stack qdrant_service-production" in log
     assert "thinkheads_ai_app" not in log
@@ -165,7 +169,8 @@ def test_a_silent_guest_is_no_failure_of_what_does_not_concern_it(
     assert (plan.returncode, told(plan)["looked_at"]) == (0, looked_at), plan.stdout
     done = site.project.phoenix("sync", "nginx", "--json")
     assert done.returncode == 0, done.stderr
-    assert [host["host"] for host in told(done)["hosts"]] == [gateway]
+    assert sorted(host["host"] for host in told(done)["hosts"]) == looked_at
+    assert told(done)["verified"]
 
 
 def test_a_service_alone(site: SiteLab) -> None:

@@ -12,7 +12,7 @@ from pyinfra_testing.util import FakeState, create_host
 
 from operations import verification
 from phoenix.health.checks import Outcome, checks_by_host
-from phoenix.runs.results import FIRST_CAUSE, Story
+from phoenix.runs.results import FIRST_CAUSE, PROVEN, Story
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
@@ -65,7 +65,9 @@ def judged(
 def test_nobody_fails_where_all_checks_pass(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     reasons, story = judged(site, monkeypatch, {})
     assert reasons == {}
-    assert story.values == {}
+    assert story.values == {
+        PROVEN: {host: len(mine) for host, mine in checks_by_host(site).items()}
+    }
 
 
 def test_host_of_the_first_cause_is_the_run_s_first_cause(
@@ -79,7 +81,7 @@ def test_host_of_the_first_cause_is_the_run_s_first_cause(
         f"first cause: service: {TRAEFIK}: is inactive\nlikely fix: "
     )
     assert f"(first cause: service on proxy: {TRAEFIK})" in reasons["gateway"]
-    assert story.values == {FIRST_CAUSE: {"gateway": "proxy", "proxy": "proxy"}}
+    assert story.values[FIRST_CAUSE] == {"gateway": "proxy", "proxy": "proxy"}
     assert story.failures[0].host == "gateway", "it comes first in the run"
     assert story.first_cause is not None
     assert story.first_cause.host == "proxy"

@@ -13,7 +13,7 @@ from rich.console import Console
 from phoenix.cli import converge, output
 from phoenix.cli.reports import plan, secrets
 from phoenix.runs.process import Finished
-from phoenix.runs.results import Failure, Story
+from phoenix.runs.results import PROVEN, Failure, Story
 from tests.unit.project_copy import phoenix
 from tests.unit.project_copy import project as project
 
@@ -95,13 +95,27 @@ def test_a_cause_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert text == "first cause: gateway: Nginx: files\n  [red]x[/red]\n"
 
 
-@pytest.mark.parametrize("step", ["Verify: verdict", "deploys/verify.py | Verify: verdict"])
-def test_a_run_that_was_verified_says_so(project: Path, step: str) -> None:
-    """Whether verify was included by another deploy or called by itself."""
+@pytest.mark.parametrize(
+    ("checks", "returncode", "verified"), [(3, 0, True), (0, 0, False), (3, 1, False)]
+)
+def test_only_a_run_whose_checks_were_made_and_passed_is_verified(
+    project: Path, checks: int, returncode: int, verified: bool
+) -> None:
     story = Story()
-    story.add({"event": "step", "step": step, "number": 1, "count": 1, "hosts": ["a"]})
-    finished = Finished(0, story, None, ())
-    assert converge.summarise("site", "phoenix sync qdrant", [finished], 0.0, project).verified
-    story.steps.clear()
-    story.add({"event": "step", "step": "Nginx: files", "number": 1, "count": 1, "hosts": ["a"]})
-    assert not converge.summarise("site", "phoenix sync nginx", [finished], 0.0, project).verified
+    story.add({"event": "step", "step": "Verify: verdict", "number": 1, "count": 1, "hosts": ["a"]})
+    if checks:
+        story.add({"event": "value", "name": PROVEN, "host": "a", "data": checks})
+    runs = [Finished(0, Story(), None, ()), Finished(returncode, story, None, ())]
+    done = converge.summarise("site", "phoenix sync nginx", runs, 0.0, project)
+    assert done.verified is verified
+
+
+def test_a_sync_that_nothing_proves_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = piped(lambda console: converge.print_summary(console, summary()), monkeypatch)
+    assert (
+        "not verified: no check is about this alone; `phoenix doctor` makes all\nconverged" in text
+    )
+    proven = summary().model_copy(update={"verified": True})
+    text = piped(lambda console: converge.print_summary(console, proven), monkeypatch)
+    assert "converged and verified in 1 s" in text
+    assert "not verified" not in text

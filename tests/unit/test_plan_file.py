@@ -79,7 +79,7 @@ def test_a_kept_plan_is_applied_to_its_own_targets(
     code, _, err = phoenix("sync", str(kept))
     assert code == 0, err
     (request,) = site.synced
-    assert request.deploys == ("deploys/lock.py", "deploys/nginx.py")
+    assert request.deploys == ("deploys/lock.py", "deploys/nginx.py", "deploys/verify.py")
 
 
 def test_a_plan_that_is_no_longer_true_is_refused_with_the_difference(
