@@ -26,7 +26,7 @@ from phoenix.runs import lock
 from phoenix.runs.logs import Log, run_log
 from phoenix.runs.process import Finished, Request, run
 from phoenix.runs.process import StoppedError as RunStoppedError
-from phoenix.runs.results import PROVEN, Failure, Outcome, title_of
+from phoenix.runs.results import CONNECT, PROVEN, Failure, Outcome, first_cause_of, title_of
 
 
 class HostSummary(BaseModel):
@@ -228,7 +228,7 @@ def summarise(
         if worst is not None:
             hosts.append(HostSummary(host=name, outcome=worst, steps=steps, changed=changed))
     failures = [failure for story in stories for failure in story.failures]
-    first = next((story.first_cause for story in stories if story.first_cause), None)
+    first = first_cause_of(stories)
     last = runs[-1] if runs else None
     if (
         first is None and last is not None and last.returncode != 0
@@ -310,7 +310,9 @@ def print_summary(console: Console, summary: Summary) -> None:
 
 def print_cause(console: Console, cause: Failure) -> None:
     """The first cause of a failure, before anything else that went wrong."""
-    where = f"{cause.host}: {cause.step.rpartition('|')[2].strip()}" if cause.host else "the run"
+    where = f"{cause.host}: {title_of(cause.step)}" if cause.host else "the run"
+    if cause.step == CONNECT:  # of one host or of several: the reason names each
+        where = "no connection by SSH"
     console.print(Text(f"first cause: {where}", style="bold red"))
     for line in cause.reason:
         console.print(f"  {line}", markup=False)

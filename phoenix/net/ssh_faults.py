@@ -220,7 +220,7 @@ def by_cause(reasons: Mapping[str, str]) -> list[tuple[Cause, list[str]]]:
 
 
 def told(reasons: Mapping[str, str], addresses: Mapping[str, str]) -> list[str]:
-    """Everybody who cannot be reached, a group for each cause with its fix.
+    """Everybody who cannot be reached, a group for each cause with its fix for each of them.
 
     Args:
         reasons: a sentence by host.
@@ -231,7 +231,8 @@ def told(reasons: Mapping[str, str], addresses: Mapping[str, str]) -> list[str]:
         lines.append(f"{', '.join(hosts)}: {FAULTS[cause].says}")
         own = dict.fromkeys(_own(reasons[host]) for host in hosts)
         lines += [f"  {one}" for one in own if one]
-        lines += [f"  {line}" for line in fix_of(FAULTS[cause].says, addresses.get(hosts[0], ""))]
+        fixes = (fix_of(FAULTS[cause].says, addresses.get(host, "")) for host in hosts)
+        lines += dict.fromkeys(f"  {line}" for fix in fixes for line in fix)
     return lines
 
 

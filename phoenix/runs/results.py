@@ -105,9 +105,11 @@ class Story(_Model):
         that cannot be, by cause and with each cause's fix; else the first that failed,
         and among the verdicts of one step that of the host which found the first cause.
         """
-        if self.unreachable:
-            reason = told(self.unreachable, self.addresses)
-            return Failure(host=next(iter(self.unreachable)), step=CONNECT, reason=reason)
+        return first_cause_of([self])
+
+    @property
+    def first_failure(self) -> Failure | None:
+        """The step that failed first; of a verdict, the host whose check found the first cause."""
         if not self.failures:
             return None
         step = self.failures[0].step
@@ -159,6 +161,17 @@ class Story(_Model):
                 return step
         self.steps.append(Step(name=name))
         return self.steps[-1]
+
+
+def first_cause_of(stories: Iterable[Story]) -> Failure | None:
+    """The first cause of several runs of one command; see `Story.first_cause`."""
+    every = list(stories)
+    unreachable = {host: why for story in every for host, why in story.unreachable.items()}
+    if unreachable:
+        addresses = {host: one for story in every for host, one in story.addresses.items()}
+        reason = told(unreachable, addresses)
+        return Failure(host=next(iter(unreachable)), step=CONNECT, reason=reason)
+    return next((story.first_failure for story in every if story.first_failure), None)
 
 
 def component_of(name: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 from phoenix.cli import app as command
 from phoenix.cli import converge, exits
 from phoenix.cli.reports import plan as reports
+from phoenix.net.ssh_faults import FAULTS
 from phoenix.runs.history import TOLD, End, Entry, Start
 from phoenix.runs.process import Finished, Request
 from phoenix.runs.results import Story
@@ -193,3 +194,53 @@ def test_a_plan_says_what_is_deployed_and_not_committed(site: Site, phoenix: Any
     assert code == exits.CHANGES
     assert "not committed, by ann@desk" in out
     assert "not committed" in json.loads(phoenix("plan", "nginx", "--json")[1])["deployed"]
+
+
+def test_every_silent_host_of_every_call_is_named_with_its_fix(
+    site: Site, phoenix: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first call is of the hypervisor, the second of gateway and proxy."""
+    reasons = {
+        "phoenix": FAULTS["no_route"].says,
+        "nginx-phoenix": FAULTS["unknown_host_key"].says,
+        "traefik-internal": FAULTS["unknown_host_key"].says,
+    }
+
+    def look(request: Request, **_: Any) -> Finished:
+        story = Story()
+        for number, (host, reason) in enumerate(reasons.items()):
+            if host in request.limit:
+                story.add({"event": "connect", "host": host, "ok": False, "reason": reason,
+                           "address": f"10.0.0.{number}"})  # fmt: skip
+        return Finished(1, story, None, ())
+
+    monkeypatch.setattr(reports, "run", look)
+    code, out, _ = phoenix("plan", "dns", "nginx", "traefik")
+    assert code == exits.ERROR
+    assert out.startswith("first cause: no connection by SSH\n")
+    assert f"phoenix: {FAULTS['no_route'].says}" in out
+    assert f"nginx-phoenix, traefik-internal: {FAULTS['unknown_host_key'].says}" in out
+    for address in ("10.0.0.1", "10.0.0.2"):
+        assert f"ssh-keyscan -t ed25519 {address} | ssh-keygen -lf -" in out
+
+
+def test_what_two_calls_find_is_counted_once(site: Site, phoenix: Any) -> None:
+    """A guest's services have routes on the gateway, whose own component is a target too."""
+    code, out, _ = phoenix("plan", "nginx", "drphoenix")
+    assert code == exits.CHANGES
+    assert "1 step would change 1 host. Nothing was touched." in out, out
+
+
+def test_what_only_the_run_can_know_is_counted_by_itself(
+    site: Site, phoenix: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(request: Request, **options: Any) -> Finished:
+        found = site.look(request, **options)
+        found.story.add({"event": "unknown", "step": STEP, "host": "nginx", "reason": "no root"})
+        return found
+
+    monkeypatch.setattr(reports, "run", look)
+    code, out, _ = phoenix("plan", "nginx")
+    assert code == exits.CHANGES
+    assert "known only while running: no root" in out
+    assert "1 step may: only the run can know. Nothing was touched." in out

@@ -19,7 +19,7 @@ from phoenix.cli.reports.history import lines_of
 from phoenix.cli.targets import ALL, Work
 from phoenix.runs.history import behind, deployed, parse, unnamed
 from phoenix.runs.process import Finished, run
-from phoenix.runs.results import Failure, component_of, title_of
+from phoenix.runs.results import Failure, component_of, first_cause_of, title_of
 from phoenix.runs.revision import revision
 
 _SHOWN = 30
@@ -72,25 +72,24 @@ def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work
         chosen: the targets as the operator named them; none is the whole platform.
         works: the calls of pyinfra that converge them.
     """
-    changes: list[Change] = []
-    looked_at: list[str] = []
-    cause, last = None, None
+    changes: dict[str, Change] = {}  # what two calls find is done by the first of them
+    runs: list[Finished] = []
+    last = None
     for number, work in enumerate(works):
         # The history is asked for once, last, so that its host does not come before the others.
         more = () if number else (HISTORY,)
         request = site.request(*work.deploys, *more, limit=work.limit, data=work.data, dry=True)
         finished = run(request)
-        changes += changes_of(finished)
-        looked_at += finished.story.connected
-        cause = cause or cause_of(finished)
+        changes |= {change.model_dump_json(): change for change in changes_of(finished)}
+        runs.append(finished)
         last = last or deployed(parse(lines_of(finished) or ()))
     folder = Path(site.data["site_inventories"]).parent
     return Plan(
         site=site.name,
         targets=list(chosen) or [ALL],
-        changes=changes,
-        looked_at=sorted(set(looked_at)),
-        first_cause=cause,
+        changes=list(changes.values()),
+        looked_at=sorted({host for finished in runs for host in finished.story.connected}),
+        first_cause=cause_of(runs),
         deployed=unnamed(last),
         older=behind(folder, revision(folder), last),
     )
@@ -150,12 +149,13 @@ def _lines(plan: Plan) -> list[str]:
     ]
 
 
-def cause_of(finished: Finished) -> Failure | None:
-    """Why a dry run failed; None where it did not."""
-    if finished.story.first_cause is not None:
-        return finished.story.first_cause
-    if finished.returncode != 0 or finished.results is None:
-        return Failure(host="", step="", reason=list(finished.last_lines))
+def cause_of(runs: Sequence[Finished]) -> Failure | None:
+    """Why dry runs failed, None where they did not; hosts that any of them did not reach first."""
+    if cause := first_cause_of([finished.story for finished in runs]):
+        return cause
+    for finished in runs:
+        if finished.returncode != 0 or finished.results is None:
+            return Failure(host="", step="", reason=list(finished.last_lines))
     return None
 
 
@@ -199,10 +199,17 @@ def print_plan(console: Console, plan: Plan, *, full: bool = False) -> None:
         print_cause(console, plan.first_cause)
     for notice in filter(None, (plan.deployed, plan.older)):
         console.print(Text(f"note: {notice}", style="yellow"))
-    hosts = len({change.host for change in plan.changes})
     if plan.changes:
-        steps = output.count(len(plan.changes), "step")
-        where = output.count(hosts, "host")
-        console.print(f"{steps} would change {where}. Nothing was touched.")
+        console.print(f"{_counted(plan.changes)}. Nothing was touched.")
     elif plan.first_cause is None:
         console.print(f"nothing to do on {output.count(len(plan.looked_at), 'host')}")
+
+
+def _counted(changes: Sequence[Change]) -> str:
+    """How much would change; apart, how much only the run can know."""
+    hosts = [change.host for change in changes if not change.unknown]
+    where = output.count(len(set(hosts)), "host")
+    counts = [f"{output.count(len(hosts), 'step')} would change {where}"] if hosts else []
+    if open_ := len(changes) - len(hosts):
+        counts.append(f"{output.count(open_, 'step')} may: only the run can know")
+    return ", ".join(counts)
