@@ -4,14 +4,14 @@ from pyinfra import host
 
 from deploys.context import machine, settings, site
 from operations.config_tree import config_tree
+from operations.docker import daemon
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
-from phoenix.components.docker.daemon_json import daemon_json
+from phoenix.components.docker.daemon_json import DAEMON, declared
 from phoenix.components.restart import restart_without_end
 from phoenix.files import render
 from phoenix.shell import fill
 
-DAEMON = "/etc/docker/daemon.json"
 KEY = "/etc/apt/keyrings/docker.asc"
 
 if "docker" in host.groups:
@@ -52,20 +52,11 @@ if "docker" in host.groups:
             names=["docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin", "curl"],
             new_source=True,
         )
-    config_tree(
+    daemon(
         name="Docker: daemon",
         tree=Tree(
             component="docker",
-            files={
-                DAEMON: TreeFile(
-                    daemon_json(
-                        site(),
-                        log_size=settings().docker_log_size,
-                        log_files=settings().docker_log_files,
-                    )
-                ),
-                **restart_without_end("docker.service"),
-            },
+            files=restart_without_end("docker.service"),
             unit="docker.service",
             action="restart",
             validate=fill('dockerd --validate --config-file "$ROOT"{{ daemon }}', daemon=DAEMON),
@@ -74,4 +65,5 @@ if "docker" in host.groups:
             health="docker info >/dev/null",
             deadline=60,
         ),
+        wanted=declared(site(), settings()),
     )

@@ -46,6 +46,11 @@ if "nginx" in host.groups and (certificate := acme.certificate("gateway")):
                 "/etc/tmpfiles.d/phoenix-nginx.conf": TreeFile(f"d {WEBROOT} 0755 root root\n"),
                 **restart_without_end("nginx.service"),
             },
+            supersedes=(
+                "/etc/nginx/conf.d/*.conf",
+                "/etc/nginx/sites-enabled/*",
+                "/etc/nginx/modules-enabled/*.conf",
+            ),
             unit="nginx.service",
             action="reload",
             validate=fill('nginx -t -q -c "$ROOT"{{ config }}', config=nginx.CONFIG),

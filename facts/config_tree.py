@@ -17,7 +17,17 @@ from phoenix.shell import Script
 _SCRIPT = Script(
     "config-tree",
     r"""
-b=$1; units=$2; shift 2; t=$(printf '\t')
+b=$1; units=$2; others=$3; shift 3; t=$(printf '\t')
+# As the package brought it: a conffile (dpkg's status), any other file of it, one that ucf manages.
+brought() {
+ f=$(readlink -f "$1"); [ -s "$f" ] || return 0; m=$(md5sum <"$f"); m=${m%% *}
+ grep -qF " $f $m" /var/lib/dpkg/status || grep -qxF "$m  $f" /var/lib/ucf/hashfile ||
+ grep -qsxF "$m  ${f#/}" /var/lib/dpkg/info/*.md5sums
+} 2>/dev/null
+ours() {
+ case $(readlink "$1") in "$b"/*) return 0;; esac
+ grep -qsxF -e "L$t$1" -e "C$t$1" "$b/paths"
+}
 if [ -e "$b/lock" ]; then exec 9<"$b/lock"
  flock -s -w 120 9 || { echo "busy$t$b/lock"; exit 0; }
 fi
@@ -27,8 +37,12 @@ for p; do
  if [ -f "$p" ]; then
   s=$(sha256sum <"$p"); o=$(stat -Lc "%a$t%U$t%G" "$p")
   echo "file$t$p$t$(readlink "$p")$t$o$t${s%% *}"
+  ours "$p" || brought "$p" || echo "foreign$t$p"
  fi
 done
+if [ ! -e "$b/current" ]; then for p in $others; do
+ if [ -f "$p" ]; then brought "$p" || echo "superseded$t$p"; fi
+done; fi
 if [ -e "$b/paths" ]; then while read -r k p; do echo "occupied$t$p"; done <"$b/paths"; fi
 for u in $units; do
  systemctl show "$u" -p ActiveState -p UnitFileState -p NeedDaemonReload | {
@@ -43,13 +57,23 @@ done
 class ConfigTree(HostFact[TreeState]):
     """State of the tree of `component`: its generation, the files at `paths`, its `units`.
 
+    Of `paths` it tells which Phoenix did not write, and of the patterns `supersedes`, before the
+    first generation, which files exist; files that are as their Debian package brought them are
+    left out of both.
+
     One round trip whatever the number of files. A FactProcessError means output that is
     not of the expected form and when another run has held the component for two minutes.
     """
 
     @override
-    def command(self, base: str, units: Iterable[str], paths: Iterable[str]) -> StringCommand:
-        return marked(script(_SCRIPT, base, " ".join(units), *paths))
+    def command(
+        self,
+        base: str,
+        units: Iterable[str],
+        paths: Iterable[str],
+        supersedes: Iterable[str] = (),
+    ) -> StringCommand:
+        return marked(script(_SCRIPT, base, " ".join(units), " ".join(supersedes), *paths))
 
     @override
     def parse(self, lines: list[str]) -> TreeState:

@@ -25,6 +25,7 @@ from operations.host_state import Question, question, read, this_host
 from operations.operation import operation
 from phoenix import files
 from phoenix.components.config_tree.tree import Tree, TreeDiff, TreeState, compare
+from phoenix.runs.reporter import taken_over
 from phoenix.shell import Script
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
@@ -55,7 +56,13 @@ _LOAD = Script(
 
 def tree_state(tree: Tree) -> Question[TreeState]:
     """The question whose answer compares a host with `tree`."""
-    return question(ConfigTree, base=tree.base, units=tree.all_units, paths=sorted(tree.files))
+    return question(
+        ConfigTree,
+        base=tree.base,
+        units=tree.all_units,
+        paths=sorted(tree.files),
+        supersedes=tree.supersedes,
+    )
 
 
 @operation(reads=lambda tree, **_: [tree_state(tree)])
@@ -78,6 +85,11 @@ def config_tree(tree: Tree, *, confirm_later: bool = False) -> Commands:
     _explain(tree, state, diff)
     if diff.files:
         yield script(_RECEIVE, tree.base, stdin=tree.archive(files.text(_APPLY)))
+        if host.state.is_executing:  # the command before this line has succeeded
+            for path in diff.replaced:
+                taken_over(host.name, path, kept=tree.kept(path))
+            for path in diff.superseded:
+                taken_over(host.name, path)
     else:
         yield load(tree)
     if tree.confirm and diff.files and not confirm_later:
@@ -99,11 +111,16 @@ def _explain(tree: Tree, state: TreeState, diff: TreeDiff) -> None:
     if host.state.config.DIFF:
         _show_diff(tree, state, diff)
     else:
-        log_reasons(*(f"{path} {why}" for path, why in diff.files.items()), *diff.load)
+        reasons = (f"{path} {why}" for path, why in diff.files.items())
+        log_reasons(*reasons, *_no_longer_read(diff), *diff.load)
+
+
+def _no_longer_read(diff: TreeDiff) -> list[str]:
+    return [f"{path} stays, and is no longer read" for path in diff.superseded]
 
 
 def _show_diff(tree: Tree, state: TreeState, diff: TreeDiff) -> None:
-    log_lines(diff.load)
+    log_lines([*diff.load, *_no_longer_read(diff)])
     for path, why in diff.files.items():
         logger.info("%s%s %s", host.print_prefix, path, why)
         file = tree.files.get(path)

@@ -56,7 +56,7 @@ def operation(
                     yield command
                     host_state.changes(command)
             except FactError as error:
-                yield from _stopped(str(error))
+                yield from stop_host(str(error))
 
         decorated = pyinfra_operation(is_idempotent=is_idempotent)(commands)
         if reads is None:
@@ -75,8 +75,8 @@ def operation(
     return decorate
 
 
-def _stopped(reason: str) -> Generator[FunctionCommand, None, None]:
-    """Fail this host alone, also while the run is prepared."""
+def stop_host(reason: str) -> Generator[FunctionCommand, None, None]:
+    """Fail this host alone with `reason`, also while the run is prepared."""
     if host.state.current_stage < StateStage.Execute:
         host_state.fail(host, reason)
         return

@@ -26,7 +26,15 @@ from phoenix.runs import lock
 from phoenix.runs.logs import Log, run_log
 from phoenix.runs.process import Finished, Request, run
 from phoenix.runs.process import StoppedError as RunStoppedError
-from phoenix.runs.results import CONNECT, PROVEN, Failure, Outcome, first_cause_of, title_of
+from phoenix.runs.results import (
+    CONNECT,
+    PROVEN,
+    Failure,
+    Outcome,
+    TakenOver,
+    first_cause_of,
+    title_of,
+)
 
 
 class HostSummary(BaseModel):
@@ -43,7 +51,8 @@ class Summary(BaseModel):
 
     `seconds`: wall time. `log`: the file with pyinfra's own words. `verified`: the checks
     of what it touched were made at its end, and passed. `notes`: what the steps that
-    changed something said of it, where the command is about that.
+    changed something said of it, where the command is about that. `taken_over`: files that Phoenix
+    did not write and whose place it took.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -57,6 +66,7 @@ class Summary(BaseModel):
     failures: list[Failure]
     first_cause: Failure | None
     notes: list[str]
+    taken_over: list[TakenOver]
     log: str
 
 
@@ -245,6 +255,7 @@ def summarise(
         failures=failures,
         first_cause=first,
         notes=[],
+        taken_over=[one for story in stories for one in story.taken_over],
         log=str(log),
     )
 
@@ -295,6 +306,8 @@ def print_summary(console: Console, summary: Summary) -> None:
         tables.show(console, "hosts", ["host", "outcome", "steps", "changed"], rows)
     for line in summary.notes:
         console.print(f"  {line}", markup=False)
+    for line in _taken_over(summary.taken_over):
+        console.print(line, markup=False)
     if summary.first_cause is not None:
         print_cause(console, summary.first_cause)
     total = sum(len(host.changed) for host in summary.hosts)
@@ -306,6 +319,19 @@ def print_summary(console: Console, summary: Summary) -> None:
             console.print("not verified: no check is about this alone; `phoenix doctor` makes all")
     text = f"{end} in {summary.seconds:.0f} s, {output.count(total, 'change')}; log: {summary.log}"
     console.print(text, markup=False)
+
+
+def _taken_over(files: Sequence[TakenOver]) -> list[str]:
+    """One line for each place, whatever the number of its hosts."""
+    hosts: dict[tuple[str, str], list[str]] = {}
+    for file in files:
+        hosts.setdefault((file.path, file.kept), []).append(file.host)
+    return [
+        f"{path} was not of Phoenix: kept as {kept} on {', '.join(names)}"
+        if kept
+        else f"{path} is no longer read on {', '.join(names)}"
+        for (path, kept), names in hosts.items()
+    ]
 
 
 def print_cause(console: Console, cause: Failure) -> None:

@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     IPvAnyAddress,
+    IPvAnyNetwork,
     StrictBool,
     StrictInt,
     StrictStr,
@@ -143,6 +144,50 @@ class MountPoint(_Strict):
     storage: StorageName = Field(description="Storage that holds it.", examples=["local-lvm"])
     size_gb: StrictInt = Field(ge=1, description="Size in GiB.", examples=[32])
     backup: StrictBool = Field(default=True, description="Whether Proxmox's backups include it.")
+
+
+class AddressPool(_Strict):
+    """A range of addresses that Docker takes its networks from."""
+
+    base: IPvAnyNetwork = Field(description="The range.", examples=["172.30.0.0/16"])
+    size: StrictInt = Field(
+        ge=1, le=128, description="Prefix length of each network.", examples=[24]
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> AddressPool:
+        if not self.base.prefixlen <= self.size <= self.base.max_prefixlen:
+            raise problem(
+                f"size {self.size} is no part of {self.base}",
+                f"write a prefix length from {self.base.prefixlen} to {self.base.max_prefixlen}",
+            )
+        return self
+
+
+class ContainerRuntime(_Strict):
+    """An OCI runtime that containers may ask for: by its program, or by its shim."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    path: StrictLine | None = Field(
+        default=None, pattern=r"^/\S+$", description="Program.", examples=["/usr/bin/crun"]
+    )
+    runtime_args: tuple[StrictLine, ...] | None = Field(
+        default=None, alias="runtimeArgs", description="Its arguments."
+    )
+    runtime_type: StrictLine | None = Field(
+        default=None,
+        alias="runtimeType",
+        description="Shim of containerd.",
+        examples=["io.containerd.runsc.v1"],
+    )
+    options: Mapping[StrictStr, Any] | None = Field(default=None, description="The shim's options.")
+
+    @model_validator(mode="after")
+    def _one(self) -> ContainerRuntime:
+        if (self.path is None) == (self.runtime_type is None):
+            raise problem("needs path or runtimeType, and not both", "write one of them")
+        return self
 
 
 class Image(_Strict):
@@ -381,6 +426,48 @@ class Settings(_Strict):
     )
     docker_log_files: StrictInt = Field(
         default=5, ge=1, description="Number of log files that are kept of a container."
+    )
+    docker_log_driver: StrictLine | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-z0-9._/:-]*$",
+        description="Log driver of containers; None: the one in the daemon.json that was there "
+        "before Phoenix, else `local`.",
+        examples=["journald"],
+    )
+    docker_log_options: Mapping[StrictLine, StrictLine] = Field(
+        default={},
+        description="Further options of the log driver (log-opts).",
+        examples=[{"compress": "true"}],
+    )
+    docker_data_root: StrictLine | None = Field(
+        default=None,
+        pattern=r"^/[^\s,\"\\]*[^\s,\"\\/]$",
+        description="Directory of images, containers and volumes (data-root); None: the one in the "
+        "daemon.json that was there before Phoenix, else /var/lib/docker. Data are never moved: "
+        "another directory is refused while dockerd has any in the present one.",
+        examples=["/srv/docker"],
+    )
+    docker_address_pools: tuple[AddressPool, ...] = Field(
+        default=(),
+        description="Where Docker takes the addresses of its networks (default-address-pools). "
+        "Empty, as the settings below: what the daemon.json before Phoenix had.",
+        examples=[[{"base": "172.30.0.0/16", "size": 24}]],
+    )
+    docker_registry_mirrors: Annotated[Texts, BeforeValidator(_listed)] = Field(
+        default=(),
+        description="Mirrors of Docker Hub (registry-mirrors), as URLs.",
+        examples=[["https://mirror.example"]],
+    )
+    docker_insecure_registries: Annotated[Texts, BeforeValidator(_listed)] = Field(
+        default=(),
+        description="Registries without TLS, or with a certificate of an unknown CA "
+        "(insecure-registries): HOST[:PORT] or a network.",
+        examples=[["registry.example:5000"]],
+    )
+    docker_runtimes: Mapping[StrictLine, ContainerRuntime] = Field(
+        default={},
+        description="OCI runtimes that containers may ask for (runtimes), by name.",
+        examples=[{"crun": {"path": "/usr/bin/crun"}}],
     )
     portainer_image: ImageReference = Field(
         default=pins.PORTAINER_IMAGE,

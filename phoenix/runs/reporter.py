@@ -36,3 +36,12 @@ def report(event: str, **fields: object) -> None:
 def value(name: str, host: str, data: object) -> None:
     """Tell what was found on a host: `data` is plain JSON."""
     report("value", name=name, host=host, data=data)
+
+
+def taken_over(host: str, path: str, *, kept: str = "") -> None:
+    """Tell that a file of a person or a program is no longer used, for the summary of the run.
+
+    Args:
+        kept: where it is kept on the host; empty where it stays at `path`.
+    """
+    report("taken_over", host=host, path=path, kept=kept)

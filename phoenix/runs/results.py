@@ -51,6 +51,17 @@ class Step(_Model):
         return title_of(self.name)
 
 
+class TakenOver(_Model):
+    """A file that Phoenix did not write and whose place it took.
+
+    `kept` is where it is on the host; empty where it stays at `path` and is no longer read.
+    """
+
+    host: str
+    path: str
+    kept: str
+
+
 class Story(_Model):
     """What happened, in order. Give it every event by `add`."""
 
@@ -62,6 +73,7 @@ class Story(_Model):
     values: dict[str, dict[str, Any]] = Field(default_factory=dict)
     details: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
     unknown: dict[str, dict[str, str]] = Field(default_factory=dict)
+    taken_over: list[TakenOver] = Field(default_factory=list)
     log: list[str] = Field(default_factory=list, exclude=True)
 
     def add(self, event: Mapping[str, Any]) -> None:
@@ -148,6 +160,9 @@ class Story(_Model):
 
     def _on_unknown(self, event: Mapping[str, Any]) -> None:
         self.unknown.setdefault(event["step"], {})[event["host"]] = event["reason"]
+
+    def _on_taken_over(self, event: Mapping[str, Any]) -> None:
+        self.taken_over.append(TakenOver(**{k: v for k, v in event.items() if k != "event"}))
 
     def _on_line(self, event: Mapping[str, Any]) -> None:
         self.log.append(event["text"])

@@ -45,9 +45,7 @@ def outputs(site: Site, settings: Settings | None = None) -> dict[str, str]:
     made["traefik.yml"] = traefik.static_config(site, metrics=True)
     made["routes.yml"] = traefik.dynamic_config(site)[0]
     made["ca.json"] = step_ca.config(site, step_ca.claims(chosen))
-    made["daemon.json"] = docker.daemon_json(
-        site, log_size=chosen.docker_log_size, log_files=chosen.docker_log_files
-    )
+    made["daemon.json"] = docker.merge(docker.declared(site, chosen), docker.DaemonState()).daemon
     made["portainer.yml"] = portainer.server_compose(chosen.portainer_image, 9443)
     made["traefik.service"] = render(
         "components/traefik/traefik.service.j2", program="/p", config="/c"

@@ -20,6 +20,7 @@ from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_host, ctx_state
 from pyinfra_testing.util import FakeState, create_host
 
+from operations import host_state
 from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
@@ -226,3 +227,29 @@ def test_earlier_roots_of_this_ca_are_stale_and_foreign_ones_stay() -> None:
     both = [info("Root", "old"), info("Root 2", "new")]
     assert stale_roots(both, actual) == [], "both are trusted now"
     assert f"{folder}/renamed.crt" in stale_roots([info("Root 2", "newest")], actual)
+
+
+def test_what_was_taken_over_is_told_after_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        "operations.config_tree.taken_over", lambda _, path, kept="": told.append((path, kept))
+    )
+    have = FileState("644", "root", "root", "0" * 64)
+    state = TreeState(
+        files={"/etc/demo": have}, foreign=frozenset({"/etc/demo"}), superseded=("/etc/old",)
+    )
+    monkeypatch.setattr("operations.config_tree.read", lambda _: state)
+    monkeypatch.setattr(host_state, "ask_ahead", lambda: None)
+    monkeypatch.setattr(host_state, "changes", lambda _: None)
+    here = fixed(StateStage.Execute)
+    here.state.is_executing = True
+    with ctx_state.use(here.state), ctx_host.use(here.host):
+        commands = config_tree._inner(TREE)
+        next(commands)
+        assert told == [], "the command has yet to run"
+        assert list(commands) == []
+    kept = "/var/lib/phoenix/trees/demo/replaced/etc/demo"
+    assert told == [("/etc/demo", kept), ("/etc/old", "")]
+    told.clear()
+    fixed(ConfigTree=state).run(config_tree, TREE)
+    assert told == [], "a plan takes nothing over"

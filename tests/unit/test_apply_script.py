@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import subprocess
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.components.config_tree.tree import TreeFile
+from phoenix.components.config_tree.tree import TreeFile, compare
 from tests.unit.tree_host import GROUP, USER, TreeHost, killed, make_host
 
 STRIDE = int(os.environ.get("PHOENIX_KILL_STRIDE", "4"))
@@ -201,6 +202,50 @@ def test_what_a_person_changed_between_two_stays_is_what_comes_back(machine: Tre
     machine.install(with_it)
     machine.install(without)
     assert not machine.other.exists(), machine.other.read_text()
+
+
+def test_a_file_of_another_hand_is_told_and_kept(machine: TreeHost) -> None:
+    tree = machine.tree("one")
+    machine.config.write_text("a person's\n")
+    machine.other.write_text("as the package brought it\n")
+    md5 = hashlib.md5(machine.other.read_bytes()).hexdigest()  # noqa: S324  # dpkg's own
+    status = machine.top / "dpkg/status"
+    status.parent.mkdir()
+    status.write_text(f"Conffiles:\n {machine.other} {md5}\n")
+    state = machine.state(tree)
+    assert state.foreign == {str(machine.config)}
+    diff = compare(tree, state)
+    assert diff.replaced == (str(machine.config),)
+    kept = f"{machine.base}/replaced{machine.config}"
+    assert diff.files[str(machine.config)] == (
+        f"replaces a file that Phoenix did not write; kept as {kept}"
+    )
+    assert diff.files[str(machine.other)] == "has other content"
+    assert machine.install(tree).code == 0
+    assert Path(kept).read_text() == "a person's\n"
+    assert machine.state(tree).foreign == frozenset()
+    machine.config.unlink()
+    machine.config.write_text("edited while Phoenix had it\n")
+    later = compare(tree, machine.state(tree))
+    assert (later.replaced, list(later.files)) == ((), [str(machine.config)])
+
+
+@pytest.mark.parametrize("same", ["empty", "equal"])
+def test_a_file_with_nothing_to_lose_is_not_told(machine: TreeHost, same: str) -> None:
+    tree = machine.tree("one")
+    machine.config.write_text("" if same == "empty" else "config one\n")
+    assert compare(tree, machine.state(tree)).replaced == ()
+
+
+def test_what_the_service_no_longer_reads_is_told_once(machine: TreeHost) -> None:
+    site = machine.top / "etc/demo/sites/a-person"
+    site.parent.mkdir()
+    site.write_text("server {}\n")
+    tree = machine.tree("one", supersedes=(f"{site.parent}/*", f"{machine.top}/nothing/*"))
+    assert compare(tree, machine.state(tree)).superseded == (str(site),)
+    assert machine.install(tree).code == 0
+    assert machine.state(tree).superseded == ()
+    assert site.exists()
 
 
 def test_damaged_upload_is_refused(machine: TreeHost) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from phoenix.cli import converge, output
 from phoenix.cli.reports import plan, secrets
 from phoenix.runs.process import Finished
-from phoenix.runs.results import PROVEN, Failure, Story
+from phoenix.runs.results import PROVEN, Failure, Story, TakenOver
 from tests.unit.project_copy import phoenix
 from tests.unit.project_copy import project as project
 
@@ -35,7 +35,7 @@ def summary(*changed: str) -> converge.Summary:
         site="site", command="phoenix sync nginx", ok=True, verified=False, seconds=1.0,
         hosts=[converge.HostSummary(host="a-guest-with-a-long-name.example", outcome="changed",
                                     steps=12, changed=list(changed))],
-        failures=[], first_cause=None, notes=[], log="/log",
+        failures=[], first_cause=None, notes=[], taken_over=[], log="/log",
     )  # fmt: skip
 
 
@@ -47,6 +47,25 @@ def test_a_summary_is_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     on_one_line = " ".join(text.split())
     assert "Nginx: a step with a long name, number 1, " in on_one_line, text
     assert on_one_line.count("a step with a long name") == 2
+
+
+def test_files_of_another_hand_are_told_in_one_line_for_all_hosts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = summary().model_copy(
+        update={
+            "taken_over": [
+                TakenOver(host="a", path="/etc/resolv.conf", kept="/var/kept/etc/resolv.conf"),
+                TakenOver(host="b", path="/etc/resolv.conf", kept="/var/kept/etc/resolv.conf"),
+                TakenOver(host="b", path="/etc/nginx/sites-enabled/x", kept=""),
+            ]
+        }
+    )
+    text = piped(lambda console: converge.print_summary(console, told), monkeypatch)
+    on_one_line = " ".join(text.split())
+    said = "/etc/resolv.conf was not of Phoenix: kept as /var/kept/etc/resolv.conf on a, b"
+    assert said in on_one_line, text
+    assert "/etc/nginx/sites-enabled/x is no longer read on b" in on_one_line, text
 
 
 def test_secrets_are_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,9 +183,11 @@ class TreeHost:
 
     def state(self, tree: Tree) -> TreeState:
         """What the fact finds."""
-        command = ConfigTree().command(tree.base, tree.all_units, sorted(tree.files))
+        command = ConfigTree().command(
+            tree.base, tree.all_units, sorted(tree.files), tree.supersedes
+        )
         done = subprocess.run(
-            ["sh", "-c", command.get_raw_value()],
+            ["sh", "-c", command.get_raw_value().replace("/var/lib/dpkg", f"{self.top}/dpkg")],
             env={
                 **os.environ, "FAKE": str(self.top / "fake"),
                 "PATH": f"{self.top / 'bin'}:{os.environ['PATH']}",

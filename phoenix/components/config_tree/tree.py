@@ -83,6 +83,10 @@ class TreeState:
     files: Mapping[str, FileState] = field(default_factory=dict)
     occupied: frozenset[str] = frozenset()
     units: Mapping[str, UnitState] = field(default_factory=dict)
+    foreign: frozenset[str] = frozenset()
+    """Paths with a file that a person or a program put there, and Phoenix did not."""
+    superseded: tuple[str, ...] = ()
+    """Files that the service reads now, and with the first generation no longer."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ class Tree:
     `after` behind it, `health` repeatedly until it succeeds or `deadline` seconds pass.
     `action` is "reload" or "restart" of `unit`; `enable` are further units to enable and start.
     `confirm` seconds: go back unless the operator confirms in time (0: no confirmation).
+    `supersedes` are patterns of files that the service's configuration of before Phoenix reads, and
+    this one does not.
     """
 
     component: str
@@ -107,6 +113,7 @@ class Tree:
     health: str = ""
     deadline: int = 30
     confirm: int = 0
+    supersedes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what the guest side could not carry out.
@@ -137,6 +144,10 @@ class Tree:
     def base(self) -> str:
         """The component's directory on the guest."""
         return f"{BASE}/{self.component}"
+
+    def kept(self, path: str) -> str:
+        """Where what stood at `path` before the first generation is kept on the guest."""
+        return f"{self.base}/replaced{path}"
 
     @property
     def id(self) -> str:
@@ -223,6 +234,10 @@ class TreeDiff:
     """Path to reason: these make a new generation necessary."""
     load: tuple[str, ...]
     """Reasons why the current generation, though in place, has yet to be loaded."""
+    replaced: tuple[str, ...] = ()
+    """Paths of files that Phoenix did not write: they are kept aside (`Tree.kept`)."""
+    superseded: tuple[str, ...] = ()
+    """Files that stay where they are, and are no longer read."""
 
     def __bool__(self) -> bool:
         """Whether there is anything to do."""
@@ -232,14 +247,22 @@ class TreeDiff:
 def compare(tree: Tree, state: TreeState) -> TreeDiff:
     """What a run has to do, in words that an operator can check."""
     files = {}
+    replaced = []
     for path, want in sorted(tree.files.items()):
         reason = _file_reason(tree, path, want, state.files.get(path))
+        if reason and path in state.foreign and state.files[path].sha256 != want.sha256:
+            replaced.append(path)
+            reason = f"replaces a file that Phoenix did not write; kept as {tree.kept(path)}"
         if reason:
             files[path] = reason
     for path in sorted(state.occupied - set(tree.files)):
         files[path] = "is no longer part of the component"
     if state.current is None:
         files = files or {next(iter(sorted(tree.files))): "was not put there by Phoenix"}
+    return TreeDiff(files, _load_reasons(tree, state), tuple(replaced), state.superseded)
+
+
+def _load_reasons(tree: Tree, state: TreeState) -> tuple[str, ...]:
     load = []
     if state.current is not None and state.loaded != state.current:
         load.append("the current generation was never loaded")
@@ -251,7 +274,7 @@ def compare(tree: Tree, state: TreeState) -> TreeDiff:
             load.append(f"{unit} is {have.enabled}")
         if have is not None and have.stale:
             load.append(f"systemd has not read the newest {unit}")
-    return TreeDiff(files, tuple(load))
+    return tuple(load)
 
 
 def _file_reason(tree: Tree, path: str, want: TreeFile, have: FileState | None) -> str:
@@ -277,6 +300,8 @@ def parse_state(lines: list[str]) -> TreeState:
     files: dict[str, FileState] = {}
     occupied: set[str] = set()
     units: dict[str, UnitState] = {}
+    foreign: set[str] = set()
+    superseded: list[str] = []
     for line in lines:
         match line.split("\t"):
             case ["busy", holder]:
@@ -287,8 +312,20 @@ def parse_state(lines: list[str]) -> TreeState:
                 files[path] = FileState(mode, user, group, sha256, link or None)
             case ["occupied", path]:
                 occupied.add(path)
+            case ["foreign", path]:
+                foreign.add(path)
+            case ["superseded", path]:
+                superseded.append(path)
             case ["unit", name, active, enabled, stale]:
                 units[name] = UnitState(active, enabled, stale == "yes")
             case _:
                 raise TreeError(f"unexpected line from the host: {line!r}")
-    return TreeState(names.get("current"), names.get("loaded"), files, frozenset(occupied), units)
+    return TreeState(
+        names.get("current"),
+        names.get("loaded"),
+        files,
+        frozenset(occupied),
+        units,
+        frozenset(foreign),
+        tuple(superseded),
+    )

@@ -3,20 +3,170 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+from phoenix.declaration.settings import Settings
+from phoenix.site.findings import SettingError
 from phoenix.site.model import Site
 
+DAEMON = "/etc/docker/daemon.json"
+KEPT = "/etc/phoenix/docker/kept.json"
+"""What a person's or a program's daemon.json had in it when Phoenix took its place."""
+DATA_ROOT = "/var/lib/docker"
+"""Where dockerd has images and volumes unless it is told otherwise."""
 
-def daemon_json(site: Site, *, log_size: str, log_files: int) -> str:
-    """The daemon.json of every Docker host: internal names, bounded logs, containers that live on.
+_FILES = ("local", "json-file")
+"""Log drivers that bound their files by max-size and max-file."""
+_DROPPED = ("hosts", "tls", "tlsverify", "tlscacert", "tlscert", "tlskey", "iptables")
+"""What Phoenix never keeps: Docker's API listens on the local socket alone, and the agent's guard
+is a rule in a chain that Docker makes."""
 
-    No `hosts`: the API listens on the local socket alone.
+
+class DaemonError(SettingError):
+    """A daemon.json that cannot be merged, or would hide what dockerd holds."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the site wants of dockerd.
+
+    `needed` wins over everything, `chosen` (settings that the site gives) over what was there
+    before Phoenix, and that over `defaults`.
     """
-    data = {
-        "dns": [str(site.hypervisor.address)],
-        "dns-search": [site.domain],
-        "live-restore": True,
-        "log-driver": "local",
-        "log-opts": {"max-size": log_size, "max-file": str(log_files)},
+
+    needed: Mapping[str, Any]
+    chosen: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DaemonState:
+    """What a host has: as `facts.docker.DockerDaemon` reads it.
+
+    `present` is the text of daemon.json, and `foreign` whether Phoenix did not write it. `kept` is
+    the text of `KEPT`. `data_root` is where dockerd has its data, `used` whether there are any.
+    """
+
+    present: str = ""
+    foreign: bool = False
+    kept: str = ""
+    data_root: str = DATA_ROOT
+    used: bool = False
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The daemon.json to write, what is kept of the one before Phoenix, and that in words."""
+
+    daemon: str
+    kept: str
+    words: Sequence[str] = field(default=())
+
+
+def declared(site: Site, settings: Settings) -> Declared:
+    """What the site and its settings want of every Docker host."""
+    given = settings.model_fields_set
+    sizes = {
+        "max-size": (settings.docker_log_size, "docker_log_size"),
+        "max-file": (str(settings.docker_log_files), "docker_log_files"),
     }
+    chosen = {
+        "data-root": settings.docker_data_root,
+        "default-address-pools": [
+            {"base": str(pool.base), "size": pool.size} for pool in settings.docker_address_pools
+        ],
+        "registry-mirrors": list(settings.docker_registry_mirrors),
+        "insecure-registries": list(settings.docker_insecure_registries),
+        "runtimes": {
+            name: runtime.model_dump(exclude_none=True, by_alias=True)
+            for name, runtime in settings.docker_runtimes.items()
+        },
+        "log-driver": settings.docker_log_driver,
+        "log-opts": {name: value for name, (value, setting) in sizes.items() if setting in given}
+        | dict(settings.docker_log_options),
+    }
+    return Declared(
+        needed={
+            "dns": [str(site.hypervisor.address)],
+            "dns-search": [site.domain],
+            "live-restore": True,
+        },
+        chosen={key: value for key, value in chosen.items() if value},
+        defaults={
+            "log-driver": _FILES[0],
+            "log-opts": {name: value for name, (value, _) in sizes.items()},
+        },
+    )
+
+
+def merge(wanted: Declared, state: DaemonState) -> Merged:
+    """The daemon.json of one host: the site's, with what a person had in it before Phoenix.
+
+    Raises:
+        DaemonError: the file before is no JSON object, or the result would have dockerd look for
+            its images and volumes in another place than they are in. Says how to go on.
+    """
+    kept = _read(state.present, DAEMON) if state.foreign else _read(state.kept, KEPT)
+    data = {key: value for key, value in kept.items() if key not in _DROPPED}
+    data |= {**wanted.chosen, **_logs(wanted, kept), **wanted.needed}
+    data["dns-search"] = list(dict.fromkeys([*data["dns-search"], *_texts(kept, "dns-search")]))
+    root = data.get("data-root", DATA_ROOT)
+    if state.used and root != state.data_root:
+        raise DaemonError(
+            f"dockerd has its images and volumes in {state.data_root}, and would look for them in "
+            f'{root}, where they are not: set docker_data_root = "{state.data_root}"; or stop '
+            f"docker.service and docker.socket, move {state.data_root} to {root}, and run again"
+        )
+    return Merged(_text(data), _text(kept) if kept else "", _words(kept, data))
+
+
+def _logs(wanted: Declared, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Driver and options together: a driver refuses, at a container's start, another's options."""
+    before = kept.get("log-driver") or ("json-file" if kept.get("log-opts") else None)
+    driver = wanted.chosen.get("log-driver") or before or wanted.defaults["log-driver"]
+    options = dict(wanted.defaults["log-opts"]) if driver in _FILES else {}
+    if driver == before:
+        options |= kept.get("log-opts") or {}
+    options |= wanted.chosen.get("log-opts") or {}
+    return {"log-driver": driver} | ({"log-opts": options} if options else {})
+
+
+def _words(kept: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
+    same = sorted(key for key, value in kept.items() if data.get(key) == value)
+    added = sorted(key for key in kept if key in data and key not in same)
+    dropped = sorted(key for key in kept if key not in data)
+    return [
+        f"of the {DAEMON} that Phoenix did not write, {what}: {', '.join(keys)}"
+        for what, keys in (
+            ("kept", same),
+            ("changed, since Phoenix needs or a setting says otherwise", added),
+            ("left out, since it opens Docker's API or its firewall", dropped),
+        )
+        if keys
+    ]
+
+
+def _read(text: str, path: str) -> dict[str, Any]:
+    if not text.strip():
+        return {}
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DaemonError(f"{path} is no JSON ({error}): correct it or move it away") from None
+    if not isinstance(data, dict):
+        raise DaemonError(f"{path} is no JSON object: correct it or move it away")
+    opts = data.get("log-opts")
+    if opts is not None and not isinstance(opts, dict):
+        raise DaemonError(f"{path}: log-opts is no object: correct it or move it away")
+    return data
+
+
+def _texts(data: Mapping[str, Any], key: str) -> list[str]:
+    value = data.get(key)
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
+
+
+def _text(data: Mapping[str, Any]) -> str:
     return json.dumps(data, indent=2, sort_keys=True) + "\n"

@@ -1,0 +1,54 @@
+"""What configures dockerd on a host, and where its data are."""
+
+from __future__ import annotations
+
+from pyinfra.api import StringCommand
+from typing_extensions import override
+
+from facts.command import script
+from facts.host_fact import HostFact, marked
+from phoenix.components.docker.daemon_json import DAEMON, DATA_ROOT, KEPT, DaemonState
+from phoenix.shell import Script
+
+# dockerd makes its directories when it starts for the first time, so it is asked what is in them.
+_SCRIPT = Script(
+    "docker-daemon",
+    r"""d=$1 k=$2 root=$3 b=$4; t=$(printf '\t')
+if [ -f "$d" ]; then
+ sed 's/^/present /' "$d"; echo
+ case $(readlink "$d") in "$b"/*) ;; *)
+  grep -qsxF -e "L$t$d" "$b/paths" || echo 'foreign yes' ;; esac
+ r=$(tr -d '\n' <"$d" | sed -n 's/.*"data-root"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p')
+ root=${r:-$root}
+fi
+[ ! -f "$k" ] || { sed 's/^/kept /' "$k"; echo; }
+echo "data-root $root"
+set -- "$root/containers" "$root/volumes" "$root"/image/*/imagedb/content/sha256
+found=$(find "$@" -mindepth 1 -maxdepth 1 ! -name metadata.db ! -name backingFsBlockDev 2>/dev/null)
+[ -z "$found" ] || echo 'used yes'
+:""",
+)
+
+
+class DockerDaemon(HostFact[DaemonState]):
+    """The daemon.json of a host, what is kept of an earlier one, and where dockerd has its data."""
+
+    @override
+    def command(self, base: str) -> StringCommand:
+        return marked(script(_SCRIPT, DAEMON, KEPT, DATA_ROOT, base))
+
+    @override
+    def parse(self, lines: list[str]) -> DaemonState:
+        """What the script says; a line of a file follows the word for the file."""
+        texts: dict[str, list[str]] = {}
+        for line in lines:
+            if line:
+                word, _, rest = line.partition(" ")
+                texts.setdefault(word, []).append(rest)
+        return DaemonState(
+            present="\n".join(texts.get("present", ())),
+            foreign="foreign" in texts,
+            kept="\n".join(texts.get("kept", ())),
+            data_root="".join(texts.get("data-root", (DATA_ROOT,))),
+            used="used" in texts,
+        )

@@ -1,0 +1,64 @@
+"""Docker Engine's configuration on a host that may have had one before."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+
+from pyinfra.api import FunctionCommand, StringCommand
+
+from facts.docker import DockerDaemon
+from operations.config_tree import config_tree, tree_state
+from operations.explain import log_reasons
+from operations.host_state import Question, question, read
+from operations.operation import operation, stop_host
+from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.docker.daemon_json import (
+    DAEMON,
+    KEPT,
+    DaemonError,
+    DaemonState,
+    Declared,
+    Merged,
+    merge,
+)
+
+_NOTHING = Merged("", "{}\n")
+"""With each path that the files may have."""
+
+
+def _state(tree: Tree) -> Question[DaemonState]:
+    return question(DockerDaemon, base=tree.base)
+
+
+def _paths(tree: Tree, merged: Merged) -> Tree:
+    """The whole tree; what a person had in the file may be a password of a proxy."""
+    mode = "0600" if merged.kept else "0644"
+    files = {DAEMON: TreeFile(merged.daemon, mode=mode)}
+    if merged.kept:
+        files[KEPT] = TreeFile(merged.kept, mode=mode)
+    return replace(tree, files={**tree.files, **files})
+
+
+@operation(reads=lambda tree, **_: [_state(tree), tree_state(_paths(tree, _NOTHING))])
+def daemon(
+    tree: Tree, *, wanted: Declared
+) -> Generator[StringCommand | FunctionCommand, None, None]:
+    """Make dockerd run with the site's daemon.json, and with what was in it before Phoenix.
+
+    Args:
+        tree: the component's other files, its unit, checker and health check.
+        wanted: what the site wants in daemon.json.
+
+    The host is refused, and nothing changed, where the file before cannot be read or the result
+    would have dockerd leave its images and volumes.
+    """
+    state = read(_state(tree))
+    try:
+        merged = merge(wanted, state)
+    except DaemonError as error:
+        yield from stop_host(str(error))
+        return
+    if state.foreign:
+        log_reasons(*merged.words)
+    yield from config_tree._inner(_paths(tree, merged))
