@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deploys.context import settings, site
 from operations.portainer import PortainerAccess
-from operations.trust import certificate_authority
+from operations.trust import roots_of
 from phoenix.derived import control_plane
 from phoenix.site.roles import guest_with
 
@@ -18,7 +18,7 @@ def portainer() -> PortainerAccess:
     server = guest_with(site(), "portainer")
     return PortainerAccess(
         url=settings().portainer_url or control_plane.portainer_url(site()),
-        ca_pem=lambda: "".join(certificate_authority(site()).roots),
+        ca_pem=lambda: roots_of(site(), server.name),
         via=server.name,
         address=str(server.address),
         port=control_plane.portainer_port(site()),

@@ -17,6 +17,7 @@ from pyinfra.connectors.ssh import ConnectorData
 from pyinfra.context import ctx_host
 
 from facts.system import Machine, System
+from operations.connection import watch_all
 from operations.host_state import question, read_or
 from phoenix.components.artifacts import Artifact, pinned
 from phoenix.declaration import group_data
@@ -33,7 +34,8 @@ for _file in Path(__file__).parent.glob("*.py"):
 
 
 def site() -> Site:
-    """The site of this run's inventory; loaded once."""
+    """The site of this run's inventory; loaded once. From here on hosts that go silent are left."""
+    watch_all(host.state)
     return site_of(host.data.dict())  # type: ignore[no-untyped-call]
 
 

@@ -8,6 +8,7 @@ from deploys.site_secrets import secret
 from operations import portainer
 from operations.config_tree import config_tree
 from operations.images import images
+from operations.isolation import part
 from phoenix.components import stack as deployment
 from phoenix.components.config_tree.tree import Tree
 
@@ -29,29 +30,32 @@ if site_host() in site().agents:
         images(name="Stacks: images", references=archived, archives=settings().image_archives)
     for prepared in stacks:
         if prepared.files:
-            config_tree(
-                name=f"Stacks: files of {prepared.stack.project}",
-                tree=Tree(
-                    component=f"stack-{prepared.stack.project.replace('_', '-')}",
-                    files=prepared.files,
-                ),
-            )
+            with part(prepared.stack.project):
+                config_tree(
+                    name=f"Stacks: files of {prepared.stack.project}",
+                    tree=Tree(
+                        component=f"stack-{prepared.stack.project.replace('_', '-')}",
+                        files=prepared.files,
+                    ),
+                )
     for prepared in stacks:
-        portainer.stack(
-            name=f"Stack {prepared.stack.project}",
-            project=prepared.stack.project,
-            endpoint=site_host().portainer_environment,
-            access=access(),
-            content=prepared.compose,
-            env=prepared.variables,
-        )
+        with part(prepared.stack.project):
+            portainer.stack(
+                name=f"Stack {prepared.stack.project}",
+                project=prepared.stack.project,
+                endpoint=site_host().portainer_environment,
+                access=access(),
+                content=prepared.compose,
+                env=prepared.variables,
+            )
     for project in () if host.data.get("stacks_only") else settings().stacks_prune:
         with setting_errors():
             deployment.check_prune(project, site_host())
-        portainer.stack(
-            name=f"Stack {project} is gone",
-            project=project,
-            endpoint=site_host().portainer_environment,
-            access=access(),
-            present=False,
-        )
+        with part(project):
+            portainer.stack(
+                name=f"Stack {project} is gone",
+                project=project,
+                endpoint=site_host().portainer_environment,
+                access=access(),
+                present=False,
+            )

@@ -3,4 +3,4 @@
 from deploys.context import site
 from operations.trust import root_trusted
 
-root_trusted(name="Trust: internal root", site=site())
+root_trusted(name="Trust: internal root", site=site(), keep=True)

@@ -10,6 +10,7 @@ from operations.home import start_page
 from operations.verification import judge, run_checks
 from phoenix.health.checks import checks
 from phoenix.health.proof import ONLY, proof
+from phoenix.runs.results import VERDICT
 
 with setting_errors():
     only = host.data.get(ONLY)
@@ -18,4 +19,4 @@ with setting_errors():
 run_checks(name="Verify: checks", wanted=wanted)
 if "traefik" in host.groups and only is None:
     start_page(name="Verify: start page", site=site())  # before the verdict: it tells of faults
-judge(name="Verify: verdict", site=site())
+judge(name=VERDICT, site=site())

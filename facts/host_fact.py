@@ -29,6 +29,10 @@ class FactError(FactProcessError):
     """A host's answer is missing or unusable; says why."""
 
 
+class ConversationError(FactError):
+    """Nothing that the host answers can be used: its log-in garbles it, or its connection broke."""
+
+
 class Unknown:
     """The value of a fact that has no answer."""
 
@@ -84,7 +88,7 @@ def answers(output: Iterable[str], count: int) -> Iterator[Answer]:
     """The answers of `count` commands that were run one after the other.
 
     Raises:
-        FactError: the host printed something outside of them, or not all of them are there.
+        ConversationError: the host printed something outside of them, or not all are there.
     """
     results: list[Answer] = []
     inside = False
@@ -100,9 +104,11 @@ def answers(output: Iterable[str], count: int) -> Iterator[Answer]:
         elif inside:
             results[-1].lines.append(line)
         elif line.strip():
-            raise FactError(_LOG_IN.format(line=line))
+            raise ConversationError(_LOG_IN.format(line=line))
     if len(results) != count:
-        raise FactError(f"{count} answers were expected from this host, {len(results)} came")
+        raise ConversationError(
+            f"{count} answers were expected from this host, {len(results)} came"
+        )
     return iter(results)
 
 

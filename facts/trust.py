@@ -17,6 +17,7 @@ _SCRIPT = Script(
  echo "file $f"; openssl x509 -in "$f" 2>/dev/null; done
 :""",
 )
+_READ = Script("roots", '[ ! -e "$1" ] || cat "$1"')
 
 
 class LocalTrust(HostFact[dict[str, CertificateInfo]]):
@@ -45,3 +46,15 @@ class LocalTrust(HostFact[dict[str, CertificateInfo]]):
             return {path: parse_chain("\n".join(pem))[0] for path, pem in blocks.items() if pem}
         except CertificateError as error:
             raise FactProcessError(str(error)) from error
+
+
+class TrustedRoots(HostFact[str]):
+    """The roots in `path`, PEM, oldest first; empty where there is no such file."""
+
+    @override
+    def command(self, path: str) -> StringCommand:
+        return marked(script(_READ, path))
+
+    @override
+    def parse(self, lines: list[str]) -> str:
+        return "".join(f"{line}\n" for line in lines)

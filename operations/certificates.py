@@ -34,14 +34,15 @@ def _status(certificate: str) -> Question[AcmeState | None]:
     return question(AcmeStatus, certificate=certificate)
 
 
-@operation(reads=lambda certificate: [_status(certificate)])
+@operation(reads=lambda certificate: [_status(certificate)], stops=False)
 def acme_certificate(*, certificate: str) -> Generator[StringCommand, None, None]:
     """Issue, install and load a certificate where anything about it is not as configured.
 
     + certificate: the NAME of /etc/phoenix/acme/NAME.conf
 
     Also finishes what an earlier run left: a pair that was installed and never loaded, or a key
-    whose owner or mode has drifted. Fails with the script's reason; the old pair then still serves.
+    whose owner or mode has drifted. Fails with the script's reason; the old pair then still serves,
+    so the steps that follow are done.
     """
     _check_name(certificate)
     state = read(_status(certificate))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 from pyinfra import host
@@ -15,10 +15,12 @@ from facts.proxmox import GuestHostKeys
 from operations.failure import locally
 from operations.host_state import ask_of, question, read, this_host
 from operations.operation import operation
+from operations.proxmox import started
 from phoenix.net.ssh_greeting import answers
 from phoenix.proxmox import hostkeys
 
 _PAUSE = 3.0
+_RUNNING_SECONDS = 5.0
 _UNKNOWN = (
     "its host key can't be learned through the hypervisor: neither its guest agent nor the bridge "
     "vouches for it. fix: install qemu-guest-agent in it, or add its key to known_hosts by hand"
@@ -38,7 +40,8 @@ def reachable(
     Args:
         guests: those to wait for.
         known_hosts: the file on the control machine that pyinfra verifies hosts by.
-        seconds: how long all of them together may take.
+        seconds: how long guests that this run has started may take, all of them together. One
+            that was running already has `_RUNNING_SECONDS`: it is silent, and does not boot.
     """
     file = Path(known_hosts).expanduser()
     learned = read(question(GuestHostKeys, guests=tuple(guests)))
@@ -49,11 +52,15 @@ def reachable(
         return
 
     def wait() -> None:
-        unreachable = _wait(this_host(), guests, file, time.monotonic() + seconds)
+        began = time.monotonic()
+        unreachable = _wait(this_host(), guests, file, {
+            guest: began + (seconds if guest.vmid in started() else min(seconds, _RUNNING_SECONDS))
+            for guest in guests
+        })  # fmt: skip
         if unreachable:
             raise OperationError(
                 "\n".join(
-                    f"guest {guest.vmid} ({guest.name}) after {seconds:g} s: {reason}"
+                    f"guest {guest.vmid} ({guest.name}): {reason}"
                     for guest, reason in unreachable.items()
                 )
             )
@@ -62,12 +69,15 @@ def reachable(
 
 
 def _wait(
-    hypervisor: Host, guests: Sequence[hostkeys.Guest], file: Path, deadline: float
+    hypervisor: Host,
+    guests: Sequence[hostkeys.Guest],
+    file: Path,
+    deadlines: Mapping[hostkeys.Guest, float],
 ) -> dict[hostkeys.Guest, str]:
-    """The guests that were not reachable by the deadline, and why."""
+    """The guests that were not reachable by their deadlines, and why."""
     pending = dict.fromkeys(guests, "not checked in time")
     renewed: set[int] = set()
-    while pending and time.monotonic() < deadline:
+    while any(time.monotonic() < deadlines[guest] for guest in pending):
         keys = _learn(hypervisor, guests)
         for guest in guests:
             if guest.kind == "lxc" and guest.vmid in set(hostkeys.shared(keys)) - renewed:

@@ -46,7 +46,7 @@ mv -f .index.html.new index.html && mv -f .home.json.new home.json
 )
 
 
-@operation()
+@operation(stops=False)
 def start_page(site: Site) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Write the page of this run's outcomes, unless the one that is there says the same.
 

@@ -27,7 +27,16 @@ from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, ctx_state
 
 from facts.command import command
-from facts.host_fact import Answer, FactError, HostFact, Unknown, answers, complete_lines
+from facts.host_fact import (
+    Answer,
+    ConversationError,
+    FactError,
+    HostFact,
+    Unknown,
+    answers,
+    complete_lines,
+)
+from operations.connection import connect, is_gone
 from operations.failure import say
 
 T = TypeVar("T")
@@ -266,11 +275,10 @@ def _ask(target: Host, lines: list[str]) -> list[Answer]:
     """The answers of one command that runs all of `lines`, one after the other.
 
     Raises:
-        FactError: the answers cannot be separated, or the connection broke.
+        ConversationError: the answers cannot be separated, or the connection broke.
         ConnectError: the host does not answer by SSH.
     """
-    if not target.connected:
-        target.connect(reason="to read its state", raise_exceptions=True)
+    connect(target, "to read its state")
     state = _state()
     arguments, _ = pop_global_arguments(state, target, {})
     connector = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
@@ -282,5 +290,7 @@ def _ask(target: Host, lines: list[str]) -> list[Answer]:
             **(connector | {"_stdin": "\n".join(lines) + "\n"}),
         )
     except (TimeoutError, OSError, SSHException) as error:
-        raise FactError(f"the connection broke while the host was asked: {error}") from error
+        raise ConversationError(f"the connection broke while it was asked: {error}") from error
+    if is_gone(target):
+        raise ConversationError("the connection broke while it was asked")
     return list(answers(output.stdout_lines, len(lines)))

@@ -1,10 +1,10 @@
-"""The decorator of every operation of this project: pyinfra's, and four rules more.
+"""The decorator of every operation of this project: pyinfra's, and five rules more.
 
 What an operation needs to know of its host is named where it is declared (`reads`), so that a run
 asks each host once for all its operations (`operations.host_state`). What the operation yields
 makes that knowledge old. Before the first change of a run the site's lock is taken, also by plain
 pyinfra. A host whose answer cannot be used fails with the reason, and nothing is
-decided on a default.
+decided on a default. A step that fails stops what needs it alone (`operations.isolation`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pyinfra.api.command import FunctionCommand, PyinfraCommand, StringCommand
 from pyinfra.api.operation import PyinfraOperation
 from pyinfra.api.state import StateStage
 
-from facts.host_fact import FactError
-from operations import host_state, site_lock
+from facts.host_fact import ConversationError, FactError
+from operations import host_state, isolation, site_lock
 from operations.failure import refuse
 
 P = ParamSpec("P")
@@ -32,21 +32,27 @@ def operation(
     *,
     reads: Callable[..., Iterable[host_state.Question[Any]]] | None = None,
     is_idempotent: bool = True,
+    stops: bool = True,
 ) -> Callable[[Callable[P, Generator[Any, None, None]]], PyinfraOperation[P]]:
     """Make an operation of a generator function.
 
     Args:
         reads: gives the facts that it reads before its first command, from its own arguments.
         is_idempotent: False where a second run makes the change again.
+        stops: whether its failure stops the later steps of its part on the same host.
     """
 
     def decorate(function: Callable[P, Generator[Any, None, None]]) -> PyinfraOperation[P]:
         @wraps(function)
         def commands(*args: P.args, **kwargs: P.kwargs) -> Generator[PyinfraCommand, None, None]:
             if host.state.is_executing:
+                if reason := isolation.stopped(host_state.this_host()):
+                    yield from refuse(reason)
+                    return
                 try:
                     site_lock.for_this_run()
                 except site_lock.SiteLockedError as error:
+                    isolation.leave(host_state.this_host())
                     yield from refuse(str(error))
                     return
                 host_state.ask_ahead()
@@ -56,18 +62,21 @@ def operation(
                     yield command
                     host_state.changes(command)
             except FactError as error:
-                yield from stop_host(str(error))
+                yield from stop_host(error)
 
         decorated = pyinfra_operation(is_idempotent=is_idempotent)(commands)
-        if reads is None:
-            return decorated
         own = signature(function)
 
         @wraps(function)
         def declared(*args: Any, **kwargs: Any) -> Any:
-            mine = {name: value for name, value in kwargs.items() if name in own.parameters}
-            host_state.expect(reads(*args, **mine))
-            return decorated(*args, **kwargs)
+            if reads is not None:
+                mine = {name: value for name, value in kwargs.items() if name in own.parameters}
+                host_state.expect(reads(*args, **mine))
+            meta = decorated(*args, **kwargs)
+            isolation.declared(
+                host.state, host_state.this_host(), host.op_hash_order[-1], stops=stops
+            )
+            return meta
 
         declared._inner = commands  # type: ignore[attr-defined]  # as pyinfra's decorator has it
         return cast(PyinfraOperation[P], declared)
@@ -75,9 +84,11 @@ def operation(
     return decorate
 
 
-def stop_host(reason: str) -> Generator[FunctionCommand, None, None]:
+def stop_host(reason: str | FactError) -> Generator[FunctionCommand, None, None]:
     """Fail this host alone with `reason`, also while the run is prepared."""
     if host.state.current_stage < StateStage.Execute:
-        host_state.fail(host, reason)
+        host_state.fail(host, str(reason))
         return
-    yield from refuse(reason)
+    if isinstance(reason, ConversationError):
+        isolation.leave(host_state.this_host())
+    yield from refuse(str(reason))

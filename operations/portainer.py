@@ -16,10 +16,11 @@ from typing import NamedTuple, TypeVar
 from pydantic import SecretStr
 from pyinfra import host, inventory, state
 from pyinfra.api import FunctionCommand
-from pyinfra.api.exceptions import OperationError, OperationValueError
+from pyinfra.api.exceptions import ConnectError, OperationError, OperationValueError
 from pyinfra.api.host import Host
 
 from facts.command import script
+from operations.connection import connect
 from operations.explain import log_lines, unknown_before_run
 from operations.failure import locally
 from operations.operation import operation
@@ -342,8 +343,12 @@ def _stored_key(access: PortainerAccess) -> _StoredKey:
 
 
 def _read(access: PortainerAccess, carrier: Host) -> _StoredKey:
-    if not carrier.connected:
-        carrier.connect(reason="to read Portainer's API key", raise_exceptions=True)
+    try:
+        connect(carrier, "to read Portainer's API key")
+    except ConnectError as error:
+        raise OperationError(
+            f"Portainer's guest {carrier.name} does not answer by SSH: {error}"
+        ) from None
     command = script(_READ, access.header_file)
     _, output = carrier.run_shell_command(command, print_output=False, print_input=False)
     header, _, login = output.stdout.strip().partition("\n")

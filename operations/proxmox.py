@@ -30,6 +30,7 @@ from phoenix.proxmox.transport import Endpoint, Trust, connect
 from phoenix.site.ports import PROXMOX_API
 
 _T = TypeVar("_T")
+_started: set[int] = set()
 _Commands = Generator[FunctionCommand, None, None]
 
 
@@ -131,8 +132,16 @@ def running(access: ProxmoxAccess, vmid: int) -> _Commands:
         location = located(client).get(vmid)
         return () if location and location.running else (f"start guest {vmid}",)
 
-    work = lambda client: power.start(client, vmid)  # noqa: E731
+    def work(client: Client) -> None:
+        power.start(client, vmid)
+        _started.add(vmid)
+
     yield from _do(access, pending, work, f"guest {vmid} runs")
+
+
+def started() -> frozenset[int]:
+    """The ids of the guests that this run has started: they are booting."""
+    return frozenset(_started)
 
 
 @operation()

@@ -22,6 +22,7 @@ from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 
+from operations import connection
 from phoenix.derived.components import deploys_components
 from phoenix.runs import history
 from phoenix.runs.lock import KEEP, OWNER, LockedError, Owner, parse_owner, this_process
@@ -227,14 +228,13 @@ def _end(state: State) -> history.End:
 
 def _transport(hypervisor: Host) -> paramiko.Transport | None:
     """The SSH connection to the hypervisor; None where there is none."""
-    if not hypervisor.connected:
-        try:
-            hypervisor.connect(reason="to lock the site", raise_exceptions=True)
-        except ConnectError as error:
-            logger.warning("neither lock nor history of the site: %s", error)
-            return None
-    client = getattr(hypervisor.connector, "client", None)
-    return client.get_transport() if client is not None else None
+    try:
+        connection.connect(hypervisor, "to lock the site")
+    except ConnectError as error:
+        logger.warning("neither lock nor history of the site: %s", error)
+        return None
+    connection.watch(hypervisor)
+    return connection.transport(hypervisor)
 
 
 def _read(channel: paramiko.Channel, most: int = 65536) -> str:

@@ -11,8 +11,10 @@ import threading
 from collections.abc import Callable
 
 import paramiko
+from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
 
+from operations import connection
 from phoenix.net.https import Dial
 
 _PIECE = 32768
@@ -28,10 +30,11 @@ def dial_through(host: Host, address: str, port: int) -> Dial:
     """
 
     def dial(timeout: float) -> socket.socket:
-        if not host.connected:
-            host.connect(reason="to reach an API through it", raise_exceptions=True)
-        client = getattr(host.connector, "client", None)
-        transport = client.get_transport() if client is not None else None
+        try:
+            connection.connect(host, "to reach an API through it")
+        except ConnectError as error:
+            raise OSError(f"{host.name} does not answer by SSH: {error}") from None
+        transport = connection.transport(host)
         if transport is None:
             raise OSError(f"{host.name} has no SSH connection to forward through")
         return dial_transport(transport, address, port, timeout)

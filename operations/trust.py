@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Generator
 from threading import Lock
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.exceptions import ConnectError, OperationError
 from pyinfra.api.state import StateStage
 
 from facts.command import command
+from facts.host_fact import FactError
 from facts.step_ca import CertificateAuthority
-from facts.trust import LocalTrust
+from facts.trust import LocalTrust, TrustedRoots
 from operations.config_tree import config_tree, tree_state
 from operations.explain import unknown_before_run
 from operations.failure import refuse
 from operations.host_state import question, read, read_of
 from operations.operation import operation
 from phoenix.components.step_ca.authority import CaState, faults
-from phoenix.components.trust import STORE, stale_roots, tree
+from phoenix.components.trust import ROOTS, STORE, STORED, stale_roots, tree
 from phoenix.components.x509 import CertificateInfo, parse_chain
 from phoenix.site.model import Site
 from phoenix.site.roles import guest_with
@@ -31,13 +32,18 @@ _asking = Lock()
 
 
 @operation(reads=lambda *_, **__: [_STORE, tree_state(tree([""]))])
-def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None, None]:
+def root_trusted(
+    site: Site, *, keep: bool = False
+) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Trust the CA's present root on this host, and no earlier root of this CA.
 
     While the root is replaced (operations.rotation) both are trusted. They are read from the CA's
     own guest over SSH, whose host key is known: no unverified download.
 
-    The host is refused while the CA has no usable root, or does not answer.
+    The host is refused while the CA does not answer, or cannot be used.
+
+    Args:
+        keep: then a host that trusts a root already keeps it instead, and the run warns of it.
     """
     try:
         ca = certificate_authority(site)
@@ -46,7 +52,7 @@ def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None,
             unknown_before_run(str(error))
             host.noop("is decided when the CA answers")
             return
-        yield from refuse(str(error))
+        yield from _kept_or_refused(str(error), keep=keep)
         return
     if ca.absent:
         if host.state.current_stage <= StateStage.Prepare:
@@ -56,7 +62,7 @@ def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None,
         yield from refuse("the CA has no root certificate yet: run deploys/step_ca.py first")
         return
     if ca.phase != "switching" and (problems := faults(ca)):
-        yield from refuse(f"the CA cannot be used: {'; '.join(problems)}")
+        yield from _kept_or_refused(f"the CA cannot be used: {'; '.join(problems)}", keep=keep)
         return
     roots = [parse_chain(pem)[0] for pem in ca.roots]
     present: dict[str, CertificateInfo] = read(_STORE)
@@ -68,11 +74,41 @@ def root_trusted(site: Site) -> Generator[StringCommand | FunctionCommand, None,
         yield command("update-ca-certificates", "--fresh")
 
 
+def _kept_or_refused(reason: str, *, keep: bool) -> Generator[FunctionCommand, None, None]:
+    """Keep the root that this host trusts, with a warning; else refuse the host."""
+    if keep:
+        if set(STORED) & read(_STORE).keys():
+            logger.warning("%skeeps the root that it trusts: %s", host.print_prefix, reason)
+            host.noop("the root that it trusts is kept")
+            return
+        reason = f"this host trusts no root of the CA yet, and {reason}"
+    yield from refuse(reason)
+
+
+def roots_of(site: Site, keeper: str) -> str:
+    """The trusted roots (PEM): of the CA, else of a host that has them while the CA is silent.
+
+    Args:
+        keeper: name of that host.
+
+    Raises:
+        OperationError: neither the CA nor that host answers.
+    """
+    try:
+        return "".join(certificate_authority(site).roots)
+    except OperationError as silent:
+        try:
+            keeping = host.state.inventory.get_host(keeper)
+            return read_of(keeping, question(TrustedRoots, path=ROOTS))
+        except (ConnectError, FactError):
+            raise silent from None
+
+
 def certificate_authority(site: Site) -> CaState:
     """The CA's state on its guest; read once a run, and again while there is no CA yet.
 
     Raises:
-        OperationError: the guest does not answer.
+        OperationError: the guest does not answer, or not so that it can be used.
     """
     ca = host.state.inventory.get_host(guest_with(site, "step_ca").name)
     with _asking:  # all hosts come here at the same time
@@ -83,6 +119,9 @@ def certificate_authority(site: Site) -> CaState:
                 _states[ca.name] = read_of(ca, question(CertificateAuthority))
             except ConnectError as error:
                 _silent[ca.name] = f"the CA's guest {ca.name} does not answer by SSH: {error}"
+                raise OperationError(_silent[ca.name]) from None
+            except FactError as error:
+                _silent[ca.name] = f"the CA's guest {ca.name} gives no usable answer: {error}"
                 raise OperationError(_silent[ca.name]) from None
         return _states[ca.name]
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,13 +28,17 @@ from phoenix.runs.process import Finished, Request, run
 from phoenix.runs.process import StoppedError as RunStoppedError
 from phoenix.runs.results import (
     CONNECT,
+    NOT_DONE,
     PROVEN,
+    VERDICT,
     Failure,
     Outcome,
     TakenOver,
     first_cause_of,
     title_of,
 )
+
+_MOST_OTHERS = 12
 
 
 class HostSummary(BaseModel):
@@ -116,7 +120,10 @@ class Session:
         keeper.start()
         try:
             lock_answered.wait()
-            refused = [finished for finished in ended if finished.returncode != 0]
+            name = self.site.site.hypervisor.name
+            refused = [one for one in ended if one.returncode != 0]
+            if any(name in one.story.unreachable for one in refused):
+                refused = []  # each run warns of it; a site without its hypervisor can be fixed
             self.runs += refused
             yield not refused
         finally:
@@ -186,7 +193,10 @@ def converge(
     quiet: bool,
     notes: bool = False,
 ) -> Summary:
-    """Run pyinfra once for each part of the work, until one call fails.
+    """Run pyinfra once for each part of the work.
+
+    A part that fails stops no other one, which finds out itself whether it needs what failed. Where
+    one is refused as a whole, as the site's lock or a setting does it, none follows.
 
     From a hypervisor without guests the guests come first, since pyinfra connects to every host
     before it deploys anything.
@@ -208,9 +218,15 @@ def converge(
         works = _with_guests_first(site, planned)
         with calls.hold_lock() if len(works) > 1 else nullcontext(enter_result=True) as free:
             for work in works if free else ():
-                if calls.call(work).returncode != 0:
+                finished = calls.call(work)
+                if finished.returncode != 0 and _was_refused(finished):
                     break
         return calls.summary(notes=notes)
+
+
+def _was_refused(finished: Finished) -> bool:
+    """Whether a run ended before its first step although hosts answered: so would the next one."""
+    return bool(finished.story.connected) and not finished.story.steps
 
 
 def _with_guests_first(site: project.Project, planned: Sequence[Work]) -> list[Work]:
@@ -221,7 +237,10 @@ def _with_guests_first(site: project.Project, planned: Sequence[Work]) -> list[W
     with ThreadPoolExecutor(max_workers=len(guests) or 1) as pool:
         if all(pool.map(answers, [str(guest.address) for guest in guests])):
             return list(planned)
-    return [Work(("deploys/proxmox.py",), (site.site.hypervisor.name,)), *planned]
+    first = Work(("deploys/proxmox.py",), (site.site.hypervisor.name,))
+    # Guests that started have had their time by then.
+    waited = {"proxmox_ssh_seconds": 1}
+    return [first, *(replace(work, data={**work.data, **waited}) for work in planned)]
 
 
 def summarise(
@@ -310,6 +329,8 @@ def print_summary(console: Console, summary: Summary) -> None:
         console.print(line, markup=False)
     if summary.first_cause is not None:
         print_cause(console, summary.first_cause)
+    for line in _others(summary):
+        console.print(line, markup=False)
     total = sum(len(host.changed) for host in summary.hosts)
     end = "FAILED"
     if summary.ok:
@@ -332,6 +353,22 @@ def _taken_over(files: Sequence[TakenOver]) -> list[str]:
         else f"{path} is no longer read on {', '.join(names)}"
         for (path, kept), names in hosts.items()
     ]
+
+
+def _others(summary: Summary) -> list[str]:
+    """What else failed, a line a step: not what a failed step stopped, nor the verdicts."""
+    lines: list[str] = []
+    for failure in summary.failures:
+        reason = next((line.strip() for line in failure.reason if line.strip()), "no reason given")
+        follows = reason.startswith(NOT_DONE) or title_of(failure.step) == VERDICT
+        if failure == summary.first_cause or follows:
+            continue
+        lines.append(f"  {failure.host}: {title_of(failure.step)}: {reason}")
+    lines = list(dict.fromkeys(lines))
+    left = len(lines) - _MOST_OTHERS
+    if left > 0:
+        lines = [*lines[:_MOST_OTHERS], f"  and {left} more: see the log"]
+    return ["failed as well:", *lines] if lines else []
 
 
 def print_cause(console: Console, cause: Failure) -> None:

@@ -159,7 +159,7 @@ def _load(state: State, file: Path) -> None:
     code = compile(file.read_text(), str(file), "exec")
     for host in state.inventory.get_active_hosts():
         with ctx_config.use(state.config.copy()), ctx_host.use(host):
-            exec(code, {"__file__": str(file), "__name__": "deploy"})  # noqa: S102
+            exec(code, {"__file__": str(file)})  # noqa: S102
 
 
 def assert_restarts_without_an_end(done: Run, host: str) -> None:

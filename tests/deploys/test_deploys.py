@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-from pyinfra.api.exceptions import PyinfraError
 
 from tests.deploys.recorder import Run, assert_restarts_without_an_end, run
 
@@ -195,8 +194,7 @@ def test_converged_trees_are_left_alone(
 def test_hosts_without_a_ca_are_refused_trust_with_the_fix(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(PyinfraError, match="No hosts remaining"):
-        run("trust", tmp_path / "secrets.json")
+    assert len(run("trust", tmp_path / "secrets.json").failed) == 6
     assert "run deploys/step_ca.py first" in caplog.text, caplog.text
 
 

@@ -20,17 +20,20 @@ from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_host, ctx_state
 from pyinfra_testing.util import FakeState, create_host
 
-from operations import host_state
+from operations import host_state, trust
 from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
 from operations.step_ca import initialised
+from operations.trust import root_trusted
 from phoenix.components.artifacts import Artifact
 from phoenix.components.config_tree.tree import FileState, Tree, TreeFile, TreeState
 from phoenix.components.step_ca.authority import CaState
-from phoenix.components.trust import stale_roots
+from phoenix.components.trust import STORED, stale_roots
 from tests.unit.site_builder import minimal
+from tests.unit.test_step_ca import FILES, sound
 
+OPEN_KEY = FILES | {"secrets/intermediate_ca_key": "644"}
 PLANTED = "planted-5ecret"
 TREE = Tree(
     component="demo",
@@ -253,3 +256,29 @@ def test_what_was_taken_over_is_told_after_the_command(monkeypatch: pytest.Monke
     told.clear()
     fixed(ConfigTree=state).run(config_tree, TREE)
     assert told == [], "a plan takes nothing over"
+
+
+def test_a_host_keeps_its_root_while_the_ca_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A CA key that others may read stopped the repair of every host."""
+    site = minimal().load(tmp_path)
+    monkeypatch.setattr(trust, "certificate_authority", lambda _: sound(modes=OPEN_KEY))
+    has_root = {STORED[0]: object()}
+    for stage in (StateStage.Prepare, StateStage.Execute):
+        here = fixed(stage, LocalTrust=has_root)
+        assert here.run(root_trusted, site, keep=True) == []
+        assert here.host.noop_description == "the root that it trusts is kept"
+    assert "keeps the root that it trusts: the CA cannot be used: " in caplog.text
+    assert "has mode 644" in caplog.text
+
+
+@pytest.mark.parametrize(("keep", "has_root"), [(True, False), (False, True)])
+def test_a_host_without_a_root_is_refused_and_so_is_each_while_the_root_is_replaced(
+    keep: bool, has_root: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = minimal().load(tmp_path)
+    monkeypatch.setattr(trust, "certificate_authority", lambda _: sound(modes=OPEN_KEY))
+    here = fixed(StateStage.Execute, LocalTrust={STORED[0]: object()} if has_root else {})
+    (command,) = here.run(root_trusted, site, keep=keep)
+    assert "has mode 644" in str(command.args)

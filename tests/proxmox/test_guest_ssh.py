@@ -48,7 +48,8 @@ def hypervisor(monkeypatch: pytest.MonkeyPatch) -> Hypervisor:
 
 
 def wait(hypervisor: Hypervisor, file: Path, seconds: float = 0.2) -> dict[Guest, str]:
-    return guest_ssh._wait(hypervisor, GUESTS, file, time.monotonic() + seconds)  # type: ignore[arg-type]
+    deadlines = dict.fromkeys(GUESTS, time.monotonic() + seconds)
+    return guest_ssh._wait(hypervisor, GUESTS, file, deadlines)  # type: ignore[arg-type]
 
 
 def test_keys_are_learned(hypervisor: Hypervisor, tmp_path: Path) -> None:

@@ -1,0 +1,102 @@
+"""SSH connections that go silent during a run: they are closed, so that nobody waits for them.
+
+A host that hangs, or whose network is gone, keeps a command waiting for ever: TCP has nothing to
+send again, and pyinfra sets no deadline. So each connection is asked now and then whether it lives
+(RFC 4254, section 4: an SSH server answers any global request), as ServerAliveInterval of ssh(1)
+does. How long a command itself takes does not matter.
+"""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary, WeakSet
+
+import gevent
+import paramiko
+from gevent.lock import BoundedSemaphore
+from pyinfra.api import State
+from pyinfra.api.exceptions import ConnectError
+from pyinfra.api.host import Host
+
+from operations.failure import say
+
+PAUSE = 10.0
+"""Seconds between two requests."""
+SECONDS = 20.0
+"""How long an answer may take: more than what a full SSH window takes on a slow line."""
+SILENT = "it hangs, or the network to it is gone: SSH has not answered"
+"""Begins what is told of such a host."""
+
+_watched: WeakSet[paramiko.Transport] = WeakSet()
+_states: WeakSet[State] = WeakSet()
+_unreachable: WeakKeyDictionary[Host, ConnectError] = WeakKeyDictionary()
+_connecting: WeakKeyDictionary[Host, BoundedSemaphore] = WeakKeyDictionary()
+
+
+def transport(host: Host) -> paramiko.Transport | None:
+    """The SSH connection of a host; None where it has none."""
+    client = getattr(getattr(host, "connector", None), "client", None)
+    found: paramiko.Transport | None = client.get_transport() if client is not None else None
+    return found
+
+
+def connect(host: Host, reason: str) -> None:
+    """Connect to a host that is needed by others, if it is not connected to yet.
+
+    One that does not answer is tried once a run: all who need it wait for the same try.
+
+    Args:
+        reason: what for, for the log.
+
+    Raises:
+        ConnectError: it does not answer.
+    """
+    if host.connected:
+        return
+    with _connecting.setdefault(host, BoundedSemaphore(1)):
+        if host.connected:
+            return
+        if host in _unreachable:
+            raise _unreachable[host]
+        try:
+            host.connect(reason=reason, raise_exceptions=True)
+        except ConnectError as error:
+            _unreachable[host] = error
+            raise
+    watch(host)
+
+
+def watch_all(state: State) -> None:
+    """Watch the connections of all hosts of a run from now on; a second call does nothing."""
+    if state in _states:
+        return
+    _states.add(state)
+    for host in state.inventory.get_active_hosts():
+        watch(host)
+
+
+def watch(host: Host) -> None:
+    """Close the connection of a host when it goes silent."""
+    found = transport(host)
+    if found is not None and found not in _watched:
+        _watched.add(found)
+        gevent.spawn(_watch, host, found)
+
+
+def _watch(host: Host, found: paramiko.Transport) -> None:
+    gevent.sleep(PAUSE)
+    while found.is_active():
+        try:
+            with gevent.Timeout(SECONDS, exception=TimeoutError):
+                found.global_request("keepalive@openssh.com")
+        except TimeoutError:
+            say(host, f"{SILENT} for {SECONDS:g} s, so its connection is closed")
+            found.close()
+        except (OSError, EOFError, paramiko.SSHException):
+            return
+        gevent.sleep(PAUSE)
+
+
+def is_gone(host: Host) -> bool:
+    """Whether a host had an SSH connection that no longer carries anything."""
+    found = transport(host)
+    return found is not None and not found.is_active()
