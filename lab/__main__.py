@@ -30,7 +30,9 @@ environment:
 
 def main(arguments: list[str]) -> int:
     """Run one command; returns the exit status."""
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    # Of `test` the words after it are pytest's.
+    asked = arguments[:1] if arguments[:1] == ["test"] else arguments
+    if not arguments or arguments[0] == "help" or {"-h", "--help"} & set(asked):
         print(USAGE)
         return 0 if arguments else 2
     fast = arguments[0] == "test" and "--fast" in arguments

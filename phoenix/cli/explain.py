@@ -39,6 +39,8 @@ def explain(
     from phoenix.explain.explanation import explain as explained
     from phoenix.explain.model import UnknownName
 
+    if not name.strip():
+        raise typer.BadParameter("it is empty", param_hint="NAME")
     project = offline.read(inventory)
     result = explained(project.sound(), name)
     if isinstance(result, UnknownName):

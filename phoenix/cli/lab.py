@@ -32,7 +32,6 @@ def up() -> None:
     """Bring the lab up; what runs as it should is kept. Its inventory is inventories/lab.py.
 
     Examples:
-
       phoenix lab up && phoenix sync -i inventories/lab.py
     """
     _run("up")
@@ -43,7 +42,6 @@ def down() -> None:
     """Remove the lab's containers, volumes and network; keys and caches stay.
 
     Examples:
-
       phoenix lab down
     """
     _run("down")
@@ -54,7 +52,6 @@ def status(as_json: options.JsonOption = False) -> None:
     """One line per host; exit code 0 if all of them are up and healthy, else 1.
 
     Examples:
-
       phoenix lab status --json
     """
     _run("status", *(["--json"] if as_json else []))
@@ -62,12 +59,11 @@ def status(as_json: options.JsonOption = False) -> None:
 
 @app.command()
 def shell(
-    host: Annotated[str, typer.Argument(help="A host of the lab, or `client`.")],
+    host: Annotated[str, typer.Argument(metavar="HOST", help="A host of the lab, or `client`.")],
 ) -> None:
     """A root shell on a host, by SSH as the deploys log in, or on the client.
 
     Examples:
-
       phoenix lab shell step-ca
     """
     _run("shell", host)

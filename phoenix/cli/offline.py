@@ -12,7 +12,6 @@ from phoenix.cli import project
 from phoenix.cli.exits import CommandError
 from phoenix.declaration.inventory import FaultyError, stacks_of
 from phoenix.declaration.load import load_site
-from phoenix.place import PROJECT
 from phoenix.site.findings import ConfigError, Finding
 from phoenix.site.model import Site
 
@@ -65,8 +64,7 @@ def read(inventory: Path) -> Declared:
     """The declaration of an inventory file, or of a directory that holds the two JSON files.
 
     Of a directory the stacks are in its own `stacks` or in that beside it, the environment is that
-    of PHOENIX_ENVIRONMENT, else the declared one, and the settings are those of the project beside
-    it, else of the installed one.
+    of PHOENIX_ENVIRONMENT, else the declared one, and the settings are in the group_data beside it.
 
     Raises:
         CommandError: there is no such inventory, or it cannot be executed.
@@ -91,10 +89,9 @@ def read(inventory: Path) -> Declared:
 
 def _directory(folder: Path) -> Declared:
     stacks = stacks_of(folder)
-    root = folder.parent if (folder.parent / "group_data").is_dir() else PROJECT
     site, error = None, None
     try:
         site = load_site(folder, stacks, environment=os.environ.get("PHOENIX_ENVIRONMENT"))
     except ConfigError as faulty:
         error = faulty
-    return Declared(root, folder.name, folder, stacks, {}, site, error)
+    return Declared(folder.parent, folder.name, folder, stacks, {}, site, error)

@@ -60,6 +60,12 @@ class Project:
         return f"{self.site.domain}-{self.site.hypervisor.address}"
 
     @property
+    def label(self) -> str:
+        """What findings call the inventory: its path in the site's folder, where it is in it."""
+        inside = self.inventory.is_relative_to(self.root)
+        return str(self.inventory.relative_to(self.root) if inside else self.inventory)
+
+    @property
     def state(self) -> Path:
         """Where this machine keeps logs and lock of the site's runs."""
         from phoenix.runs.logs import state_directory
@@ -89,9 +95,8 @@ class Project:
         from phoenix.declaration import group_data
         from phoenix.site.findings import ConfigError
 
-        relative = str(self.inventory.relative_to(self.root))
         groups = self.site.hypervisor.groups
-        host = group_data.of_host(self._settings_files, relative, groups, self.data)
+        host = group_data.of_host(self._settings_files, self.label, groups, self.data)
         try:
             self._settings_report.raise_errors()
             return group_data.checked(host)
@@ -105,9 +110,8 @@ class Project:
         from phoenix.declaration.settings import unknown
         from phoenix.site.findings import Report
 
-        relative = str(self.inventory.relative_to(self.root))
         report = Report()
-        places = (*self._settings_files, group_data.SettingsFile(relative, "", self.data))
+        places = (*self._settings_files, group_data.SettingsFile(self.label, "", self.data))
         for place in places:
             own = [name for name in place.values if not name.startswith("ssh_")]  # pyinfra's
             for name, fix in unknown(own):
@@ -158,7 +162,7 @@ def load(inventory: Path) -> Project:
     """The project of an inventory whose declaration is sound.
 
     A directory with the two JSON files will do: it is deployed by the project beside it, else by
-    the installed one.
+    the installed one. Its settings are in the group_data beside it.
 
     Raises:
         CommandError: the file or the declaration cannot be used; the text holds all findings.
@@ -167,12 +171,12 @@ def load(inventory: Path) -> Project:
     if inventory.is_dir():
         environment = {inventories.DIRECTORY: str(inventory.resolve())}
         beside = inventory.resolve().parent
-        path = find(deploys_of(beside) / "inventories" / "directory.py")
+        path, root = find(deploys_of(beside) / "inventories" / "directory.py"), beside
     else:
         path = find(inventory)
-    root = path.parent.parent
+        root = path.parent.parent
     with (
-        _importable(root),
+        _importable(path.parent.parent),
         _variables(environment),
         contextlib.redirect_stderr(io.StringIO()),  # `validate` shows warnings
     ):

@@ -8,6 +8,8 @@ before anything is made of it.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, StrictStr
@@ -37,12 +39,15 @@ class Form:
         fix: what to write instead.
         longest: the most characters that are taken.
         general: a field's own pattern stands in the JSON Schema instead of this one.
+        words: those of the values that are words, to tell which of them was perhaps meant.
     """
 
     def __init__(
-        self, pattern: str, message: str, fix: str, *, longest: int = 4096, general: bool = False
-    ) -> None:
+        self, pattern: str, message: str, fix: str, *, longest: int = 4096, general: bool = False,
+        words: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         """Keep it, compiled."""
+        self.words = tuple(words)
         self.pattern, self.message, self.fix = f"^(?:{pattern})$", message, fix
         self.longest, self.general = longest, general
         self._form = re.compile(rf"(?:{pattern})\Z")
@@ -65,7 +70,9 @@ class Form:
             fix = f"write at most {self.longest} characters"
             raise problem(f"{told(value)} has {len(value)} characters", fix)
         if not self._form.match(value):
-            raise problem(f"{told(value)} {self.message}", self.fix)
+            near = get_close_matches(value.lower(), self.words, n=1)
+            hint = f"did you mean {near[0]!r}? else " if near else ""
+            raise problem(f"{told(value)} {self.message}", f"{hint}{self.fix}")
         return value
 
 

@@ -17,7 +17,6 @@ from typing import Any
 
 from phoenix.declaration import settings as model
 from phoenix.declaration.settings import FOLDER, Settings, name_of
-from phoenix.place import deploys_of
 from phoenix.site.findings import ConfigError, Finding, Report
 
 ALL = "all"
@@ -56,19 +55,18 @@ def read(root: Path, report: Report) -> tuple[SettingsFile, ...]:
     They are Python and are executed, as pyinfra does at the start of each run.
     """
     result = []
-    # A site's folder without deploys has the settings of the installed project below its own.
-    folders = dict.fromkeys((deploys_of(root), root))
-    for file in (file for folder in folders for file in sorted((folder / FOLDER).glob("*.py"))):
+    for file in sorted((root / FOLDER).glob("*.py")):
         label = f"{FOLDER}/{file.name}"
         try:
             imported = _imported(file.read_text(encoding="utf-8"))
             values = runpy.run_path(str(file))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever somebody's Python raises
             line = getattr(error, "lineno", None)
+            words = error.msg if isinstance(error, SyntaxError) else error  # without the line again
             report.error(
                 label,
                 f"line {line}" if line else "",
-                f"cannot be read: {type(error).__name__}: {error}",
+                f"cannot be read: {type(error).__name__}: {words}",
                 "correct the file: pyinfra executes it at the start of each run",
             )
             continue

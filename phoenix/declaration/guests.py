@@ -218,7 +218,7 @@ def host(
         dns_records=_dns_records(entry, domain, report),
         firewall_enabled=raw.firewall.enabled,
         firewall_rules=tuple(
-            firewall_rule(rule, *entry.at(f"firewall.rules[{i}]"), report)
+            firewall_rule(rule, *entry.at(f"firewall.rules[{i}]"), report, catalog.network)
             for i, rule in enumerate(raw.firewall.rules)
         ),
         docker_stacks=tuple(deployments),

@@ -40,6 +40,9 @@ FEATURES = (*ROLES, "base_setup", "trusted_ca", "step_cli")
 # Features of the original that only its GPU guests have; Phoenix leaves those guests' software be.
 FOREIGN_FEATURES = ("nvidia", "vllm", "ollama", "dns_server", "nat_gateway", "python_api_service")
 
+SITE = "site"
+"""The peer of a firewall rule that is the site's own network, whichever that is."""
+
 _MAC = re.compile(r"(?:[0-9A-F]{2}:){5}[0-9A-F]{2}\Z")
 _PORTS_PATTERN = r"[0-9]{1,5}(?::[0-9]{1,5})?(?:,[0-9]{1,5}(?::[0-9]{1,5})?)*"
 _PORTS = re.compile(rf"{_PORTS_PATTERN}\Z")
@@ -70,15 +73,20 @@ def _mac(value: Any) -> Any:
     raise problem(f"{told(value)} is no MAC address", 'write six bytes as "52:54:00:12:34:56"')
 
 
-def _network(value: Any) -> Any:
+def _network(value: Any, more: str = "") -> Any:
     try:
         if isinstance(value, str):  # a number would be taken for the address of that value
             return IPv4Network(value, strict=False)
     except ValueError:
         pass
     raise problem(
-        f"{told(value)} is not an IPv4 address or network", 'write "10.0.0.5" or "10.0.0.0/24"'
+        f"{told(value)} is not an IPv4 address or network",
+        f'write "10.0.0.5" or "10.0.0.0/24"{more}',
     )
+
+
+def _peer(value: Any) -> Any:
+    return value if value == SITE else _network(value, f', or "{SITE}" for the site\'s network')
 
 
 def _ports(value: Any) -> Any:
@@ -143,8 +151,15 @@ Mac = Annotated[
 ]
 NetworkText = Annotated[
     IPv4Network,
-    BeforeValidator(_network),
+    BeforeValidator(lambda value: _network(value)),
     WithJsonSchema({"type": "string", "pattern": rf"^{_QUAD}(/[0-9]{{1,2}})?$"}),
+]
+PeerText = Annotated[
+    IPv4Network | Literal["site"],
+    BeforeValidator(_peer),
+    WithJsonSchema(
+        {"anyOf": [{"const": "site"}, {"type": "string", "pattern": rf"^{_QUAD}(/[0-9]{{1,2}})?$"}]}
+    ),
 ]
 Ports = Annotated[
     str,
@@ -211,15 +226,17 @@ class RawRule(Raw):
         description="Destination ports, lists and ranges; needs `proto` tcp or udp.",
         examples=["443", "80,443", "8000:8010"],
     )
-    source: NetworkText | None = Field(
+    source: PeerText | None = Field(
         default=None,
-        description="Address or network that connections come from; any where it is left out.",
-        examples=["10.0.0.0/24"],
+        description="Address or network that connections come from, `site` for the site's own "
+        "network; any where it is left out.",
+        examples=["site", "10.0.0.0/24"],
     )
-    dest: NetworkText | None = Field(
+    dest: PeerText | None = Field(
         default=None,
-        description="Address or network that connections go to; any where it is left out.",
-        examples=["10.0.0.13"],
+        description="Address or network that connections go to, `site` for the site's own "
+        "network; any where it is left out.",
+        examples=["site", "10.0.0.13"],
     )
     comment: Line = Field(default="", description="Shown beside the rule in Proxmox VE.")
 

@@ -89,7 +89,7 @@ def load_site(
     conflicts.references(entries, declared_ids, [entry.vmid for entry in templates], report)
     order = conflicts.order(running, report)
 
-    catalog = StackCatalog(folder, raw_site.domain, report, move)
+    catalog = StackCatalog(folder, raw_site.domain, report, move, network)
     declared = []
     for vmid in order:
         entry = running[vmid]

@@ -122,6 +122,41 @@ ImageReference = Annotated[
 ]
 
 
+ProxmoxApi = Annotated[
+    StrictLine,
+    Form(
+        r"off|ssh|https://\S+",
+        "is no way to the API of Proxmox VE",
+        'write "off", "ssh", or its URL as "https://phoenix.example:8006"',
+        words=("off", "ssh"),
+    ),
+]
+Fingerprint = Annotated[
+    StrictLine,
+    Form(
+        r"(?:[0-9A-Fa-f]{2}:?){32}",
+        "is no SHA-256 fingerprint",
+        "write the 32 bytes that Proxmox VE shows for its certificate, as AB:CD:...",
+    ),
+]
+LoginName = Annotated[
+    StrictLine,  # RFC 7617, section 2: a colon ends the user's name
+    Form(r"[^:\s]+", "is no login name", "write it without blanks and colons"),
+]
+PortainerUrl = Annotated[
+    StrictLine, Form(r"https://\S+", "is no https:// URL", "write the URL of Portainer itself")
+]
+MountPath = Annotated[
+    StrictLine,  # pct.conf(5): properties are separated by commas
+    Form(
+        r"/[^\s,=]+", "is no path for a volume", "write it from / on, without blanks, commas and ="
+    ),
+]
+ImageUrl = Annotated[
+    StrictLine, Form(r"https?://\S+", "is no URL of an image", "write it with http:// or https://")
+]
+
+
 class ImageArchive(TypedDict, total=False):
     """A container image as an archive (docker save). Both are needed."""
 
@@ -138,9 +173,7 @@ class _Strict(BaseModel):
 class MountPoint(_Strict):
     """A volume of its own in a container: made when absent, never removed or shrunk."""
 
-    path: StrictLine = Field(
-        pattern=r"^/[^\s,=]+$", description="Where it is mounted.", examples=["/srv"]
-    )
+    path: MountPath = Field(description="Where it is mounted.", examples=["/srv"])
     storage: StorageName = Field(description="Storage that holds it.", examples=["local-lvm"])
     size_gb: StrictInt = Field(ge=1, description="Size in GiB.", examples=[32])
     backup: StrictBool = Field(default=True, description="Whether Proxmox's backups include it.")
@@ -193,8 +226,8 @@ class ContainerRuntime(_Strict):
 class Image(_Strict):
     """Where the hypervisor itself can download an image, and the digest that it must have."""
 
-    url: StrictLine = Field(pattern=r"^https?://\S+$", description="Where it is downloaded.")
-    sha256: StrictLine = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the image.")
+    url: ImageUrl = Field(description="Where it is downloaded.")
+    sha256: Sha256 = Field(description="SHA-256 of the image.")
 
 
 class GuestSettings(_Strict):
@@ -216,17 +249,15 @@ class GuestSettings(_Strict):
 class ProxmoxSettings(_Strict):
     """The settings named `proxmox_`, without that prefix (deploys/proxmox.py)."""
 
-    api: StrictLine = Field(
+    api: ProxmoxApi = Field(
         default="off",
-        pattern=r"^(off|ssh|https://\S+)$",
         description='`"off"`: guests and firewall are left alone. `"ssh"`: the hypervisor\'s API '
         "through our SSH connection to it. Else its URL. On, it needs the secret "
         "`proxmox_api_token`.",
         examples=["ssh", "https://phoenix.example:8006"],
     )
-    fingerprint: StrictLine | None = Field(
+    fingerprint: Fingerprint | None = Field(
         default=None,
-        pattern=r"^([0-9A-Fa-f]{2}:?){32}$",
         description="SHA-256 fingerprint by which the API's certificate is verified. Where "
         "this and `proxmox_ca_file` are None, it is read on the hypervisor by SSH.",
     )
@@ -387,9 +418,8 @@ class Settings(_Strict):
     nginx_read_timeout: NginxTime = Field(
         default="300s", description="How long the gateway waits for a backend between two reads."
     )
-    traefik_dashboard_user: StrictLine = Field(
+    traefik_dashboard_user: LoginName = Field(
         default="admin",
-        pattern=r"^[^:\s]+$",
         description="Login name of Traefik's dashboard; its password is a secret.",
     )
     traefik_metrics: StrictBool = Field(
@@ -477,9 +507,8 @@ class Settings(_Strict):
         default=pins.PORTAINER_AGENT_IMAGE,
         description="Image of Portainer's agent, by tag or digest.",
     )
-    portainer_url: StrictLine | None = Field(
+    portainer_url: PortainerUrl | None = Field(
         default=None,
-        pattern=r"^https://\S+$",
         description="URL at which this machine reaches Portainer's API itself; None: through SSH "
         "to Portainer's guest.",
         examples=["https://portainer.internal.example.com"],
@@ -588,10 +617,13 @@ def data_names() -> frozenset[str]:
 def near(name: str, names: Iterable[str]) -> str:
     """The start of a fix: what was perhaps meant; empty if nothing is close.
 
-    Names are compared word by word as well, so that a word left out makes little difference.
+    Names are compared word by word as well, so that a word left out makes little difference. Case
+    makes none.
     """
+    lower = name.lower()
     score, closest = max(
-        ((_likeness(name, candidate), candidate) for candidate in sorted(names)), default=(0.0, "")
+        ((_likeness(lower, candidate.lower()), candidate) for candidate in sorted(names)),
+        default=(0.0, ""),
     )
     return f"did you mean {closest!r}? else " if score >= _CLOSE else ""
 
@@ -619,10 +651,23 @@ def unknown(names: Iterable[str], others: Iterable[str] = ()) -> list[tuple[str,
     """
     all_known = {*data_names(), *others}
     return [
-        (name, f"{near(name, all_known)}remove it")
+        (name, _SECRETS if _is_secret(name) else f"{near(name, all_known)}remove it")
         for name in names
         if name not in all_known and not name.startswith("_")
     ]
+
+
+_SECRETS = (
+    "remove it, and change the secret if this file was ever shared: secrets belong in the SOPS "
+    "file of `phoenix secrets init`, or in PHOENIX_SECRET_NAME in the environment (docs/secrets.md)"
+)
+_SECRET = re.compile(r"(?:^|_)(?:password|passphrase|passwd|secret|token|api_?key)$")
+
+
+def _is_secret(name: str) -> bool:
+    """Whether the name is one of a secret: the platform's own, or what people call theirs."""
+    lower = name.lower()
+    return lower.startswith("phoenix_secret_") or bool(_SECRET.search(lower))
 
 
 def read(data: Mapping[str, Any]) -> tuple[Settings, tuple[Finding, ...]]:

@@ -6,14 +6,21 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
 from phoenix.compose import document
 from phoenix.declaration import compose, traefik_labels
 from phoenix.declaration.json_errors import listed, read_object, validate
-from phoenix.declaration.json_keys import RawEnvironment, RawRule, RawService, RawStack, RawStackRef
+from phoenix.declaration.json_keys import (
+    SITE,
+    RawEnvironment,
+    RawRule,
+    RawService,
+    RawStack,
+    RawStackRef,
+)
 from phoenix.declaration.stack_secrets import NamedSecret, StackSecrets
 from phoenix.site.findings import Report
 from phoenix.site.model import Deployment, FirewallRule, Source, StackFile, Variable
@@ -53,6 +60,7 @@ class StackCatalog:
     domain: str
     report: Report
     move: Callable[[Any], Any]  # re-addresses JSON data, or leaves it alone
+    network: IPv4Network | None = None  # the site's, where there is one
     used: set[str] = field(default_factory=set)
     checked: set[tuple[str, str]] = field(default_factory=set)
     images: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by project
@@ -205,7 +213,7 @@ class StackCatalog:
             ),
             ports=compose.published(content, values, _routed_ports(raw), compose_label, report),
             firewall_rules=tuple(
-                firewall_rule(rule, label, f"{path}.firewall_rules[{i}]", report)
+                firewall_rule(rule, label, f"{path}.firewall_rules[{i}]", report, self.network)
                 for i, rule in enumerate(raw.firewall_rules)
             ),
         )
@@ -409,8 +417,18 @@ def _check_variables(raw: RawEnvironment, label: str, path: str, report: Report)
             )
 
 
-def firewall_rule(raw: RawRule, file: str, path: str, report: Report) -> FirewallRule:
-    """Turn a declared rule into its typed form; a port needs a protocol that has ports."""
+def firewall_rule(
+    raw: RawRule, file: str, path: str, report: Report, network: IPv4Network | None
+) -> FirewallRule:
+    """Turn a declared rule into its typed form; a port needs a protocol that has ports.
+
+    Args:
+        raw: the rule.
+        file: where it stands, and `path` in it.
+        path: see `file`.
+        report: takes what is wrong with it.
+        network: the site's, for which a rule may say "site"; None where there is no site yet.
+    """
     if raw.port and raw.proto not in ("tcp", "udp"):
         report.error(
             file, path, "has a port but no protocol with ports", 'add "proto": "tcp" or "udp"'
@@ -420,7 +438,7 @@ def firewall_rule(raw: RawRule, file: str, path: str, report: Report) -> Firewal
         action=raw.action,
         proto=raw.proto,
         ports=raw.port,
-        source=raw.source,
-        destination=raw.dest,
+        source=network if raw.source == SITE else raw.source,
+        destination=network if raw.dest == SITE else raw.dest,
         comment=raw.comment,
     )

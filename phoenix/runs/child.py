@@ -10,9 +10,12 @@ from pyinfra_cli.main import main  # isort: skip
 import logging
 import os
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import pyinfra
+import pyinfra_cli.inventory
 import pyinfra_cli.util
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State, StateStage
@@ -126,6 +129,21 @@ def _name_steps() -> None:
     pyinfra_cli.util.exec_file = named
 
 
+def _only_own_settings() -> None:
+    """Have a site with a folder of its own take its settings from there alone.
+
+    pyinfra reads the group_data of its working directory as well, which is the checkout's with the
+    deploys, and that is of another site.
+    """
+    read = pyinfra_cli.inventory._get_group_data
+    others = str(Path.cwd() / "group_data")
+
+    def of_the_site(folder: str) -> Any:
+        return {} if folder == others else read(folder)
+
+    pyinfra_cli.inventory._get_group_data = of_the_site
+
+
 def _attach() -> None:
     initialise = State.init
 
@@ -134,6 +152,8 @@ def _attach() -> None:
         self.add_callback_handler(Events())  # type: ignore[no-untyped-call]
 
     _name_steps()
+    if "--group-data" in sys.argv:
+        _only_own_settings()
     State.init = init  # type: ignore[method-assign]
     pyinfra.logger.addHandler(_Lines())
 

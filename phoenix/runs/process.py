@@ -25,7 +25,7 @@ class Request:
     """One call of pyinfra. Paths of deploys are relative to `root`, the folder with the deploys.
 
     `site`: the folder of the inventory where it is another one. The inventory imports from it, and
-    its group_data goes above that of `root`.
+    its group_data takes the place of that of `root`, which is of another site.
     `limit`: host and group names; empty is every host. `data` overrides settings. `dry`: plan
     only, with differences. `environment` is added to this process's own.
     """

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from phoenix.cli import exits
 from phoenix.cli.reports.explain import Answer
 from phoenix.declaration.load import load_site
 from phoenix.derived.find import names, plain
@@ -141,7 +142,7 @@ def test_extra_names_are_explained_by_who_declares_them(tmp_path: Path) -> None:
          "environments.production.services.qdrant.traefik_service", '"traefik_service": {'),
         ("ca", LXC, "lxc_configs.103.role", '"role": "step_ca"'),
         ("traefik", LXC, "lxc_configs.102.role", '"role": "traefik"'),
-        ("portainer-agent", VM, "vms[2].portainer_agent_hostname", '"portainer_agent_hostname"'),
+        ("portainer-agent", VM, "vms[2].portainer_role", '"portainer_role": "agent"'),
         ("1002", VM, "vms[2].name", '"name": "drphoenix"'),
         ("phoenix", LXC, "site.hypervisor.name", '"name": "phoenix"'),
         ("qdrant_service", VM, "vms[2].docker_stacks[0]", '{ "name": "qdrant_service"'),
@@ -180,7 +181,24 @@ def test_typo_is_an_unknown_name_and_tells_what_happens(project: Path) -> None:
     assert "outside internal.thinkheads.ai" in unknown.happens[0]
 
 
-@pytest.mark.parametrize("name", ["[red]x[/red]", "a" * 300, "", "::", "..", "x\x1b[31m", "ä"])
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_wrong_usage(project: Path, name: str) -> None:
+    result = phoenix("explain", "-i", project / INVENTORY, name)
+    assert result.exit_code == exits.USAGE
+    assert "Invalid value for NAME: it is empty" in result.output
+
+
+def test_a_name_of_the_agent_is_the_line_that_declares_it(project: Path) -> None:
+    def name_it(data: Any) -> None:
+        data["vms"][2]["portainer_agent_hostname"] = "agent-two.internal.thinkheads.ai"
+
+    changed(project / "inventories" / VM, name_it)
+    line = answer(project, "agent-two").line
+    assert line is not None
+    assert line.path == "vms[2].portainer_agent_hostname"
+
+
+@pytest.mark.parametrize("name", ["[red]x[/red]", "a" * 300, "::", "..", "x\x1b[31m", "ä"])
 def test_nasty_names_are_unknown_and_shown_as_they_are(project: Path, name: str) -> None:
     result = phoenix("explain", "--json", "-i", project / INVENTORY, "--", name)
     assert result.exit_code == 1, result.output

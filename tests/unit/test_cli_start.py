@@ -172,9 +172,10 @@ def test_every_verb_takes_a_directory(project: Path) -> None:
     for links in (True, False):
         loaded = load(project / "inventories")
         assert loaded.site.service("qdrant").owner.name == "drphoenix"
-        assert loaded.root == (project if links else ROOT)
+        assert loaded.root == project
         request = loaded.request("deploys/dns.py", environment={"A": "b"})
-        assert str(request.inventory) == "inventories/directory.py"
+        assert (request.root, request.site) == ((project, None) if links else (ROOT, project))
+        assert request.root / request.inventory == request.root / "inventories/directory.py"
         assert request.environment == {"PHOENIX_DIRECTORY": str(project / "inventories"), "A": "b"}
         assert "PHOENIX_DIRECTORY" not in os.environ
         (project / "deploys").unlink(missing_ok=True)

@@ -204,3 +204,48 @@ def test_a_run_begins_with_the_warnings(
     )
     assert phoenix(verb, "no-such-target", "-i", project / INVENTORY).exit_code == 1
     assert warned == [project]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message", "fix"),
+    [
+        ("proxmox_api", "shh", "'shh' is no way to the API of Proxmox VE",
+         ('did you mean \'ssh\'? else write "off", "ssh", or its URL as '
+          '"https://phoenix.example:8006"')),
+        ("proxmox_api", "http://a:8006", "'http://a:8006' is no way to the API of Proxmox VE",
+         'write "off", "ssh", or its URL as "https://phoenix.example:8006"'),
+        ("proxmox_fingerprint", "AB:CD", "'AB:CD' is no SHA-256 fingerprint",
+         "write the 32 bytes that Proxmox VE shows for its certificate, as AB:CD:..."),
+        ("traefik_dashboard_user", "a:b", "'a:b' is no login name",
+         "write it without blanks and colons"),
+        ("portainer_url", "portainer", "'portainer' is no https:// URL",
+         "write the URL of Portainer itself"),
+    ],
+)  # fmt: skip
+def test_a_wrong_form_is_told_in_words(name: str, value: str, message: str, fix: str) -> None:
+    """No regular expression, and not "see the reference"."""
+    _, (finding,) = settings.read({name: value})
+    assert (finding.path, finding.message, finding.fix) == (name, message, fix)
+
+
+def test_a_setting_in_another_case_is_near() -> None:
+    ((name, fix),) = settings.unknown(["TIMEZONE"])
+    assert (name, fix) == ("TIMEZONE", "did you mean 'timezone'? else remove it")
+
+
+@pytest.mark.parametrize(
+    "name", ["traefik_dashboard_password", "SHOP_API_TOKEN", "PHOENIX_SECRET_X", "db_secret"]
+)
+def test_a_secret_among_settings_is_told_where_secrets_belong(name: str) -> None:
+    ((_, fix),) = settings.unknown([name])
+    assert "phoenix secrets init" in fix
+    assert "docs/secrets.md" in fix
+    assert "did you mean" not in fix
+
+
+def test_a_file_that_is_no_python_is_told_its_line_once(project: Path) -> None:
+    (project / "group_data" / "nginx.py").write_text("x = 1\ny = (\n")
+    result = phoenix("validate", "-i", project / INVENTORY)
+    assert result.exit_code == 1
+    assert result.output.count("line 2") == 1, result.output
+    assert "SyntaxError: '(' was never closed\n" in result.output

@@ -282,3 +282,46 @@ def test_declared_rules_are_kept_and_refusals_come_first(tmp_path: Path, refusal
     declared_rules = [(r.ports, str(r.peer)) for r in rest if r.comment == "declared"]
     assert declared_rules == [("80", "10.0.0.21/32"), ("9000:9010", "10.0.0.21/32")], rest
     assert [r.ports for r in of_guest["proxy"] if r.comment == "declared"] == ["80", "9000:9010"]
+
+
+def test_a_rule_may_name_the_site_s_own_network(tmp_path: Path) -> None:
+    """So that a stack's rules hold in every site, and where the lab moves them."""
+    declared = minimal()
+    rules = [
+        {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "7000", "source": "site"},
+        {"type": "out", "action": "ACCEPT", "proto": "udp", "port": "53", "dest": "site"},
+    ]
+    declared.stacks["shop"][0]["environments"]["production"]["firewall_rules"] = rules
+    declared.lxc["lxc_configs"]["101"]["firewall"] = {"rules": rules[:1]}
+    for subnet in (None, IPv4Network("172.30.5.0/24")):
+        loaded = declared.load(tmp_path / str(bool(subnet)), subnet=subnet)
+        network = subnet or IPv4Network("10.0.0.0/24")
+        assert loaded.warnings == ()
+        (stack,) = loaded.host("worker").docker_stacks
+        assert [(r.source, r.destination) for r in stack.firewall_rules] == [
+            (network, None),
+            (None, network),
+        ]
+        rule = next(r for r in firewall.rules(loaded)["gateway"] if r.ports == "7000")
+        assert rule.peer == network
+
+
+def test_a_wrong_peer_of_a_rule_is_told_of_the_word(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.lxc["lxc_configs"]["101"]["firewall"] = {
+        "rules": [{"type": "in", "action": "ACCEPT", "source": "sight"}]
+    }
+    found = problem(declared.refused(tmp_path), LXC, "lxc_configs.101.firewall.rules[0].source")
+    assert found.message == "'sight' is not an IPv4 address or network"
+    assert found.fix == ('write "10.0.0.5" or "10.0.0.0/24", or "site" for the site\'s network')
+
+
+def test_the_examples_work_in_another_network(tmp_path: Path) -> None:
+    """A newcomer changes the addresses and nothing else."""
+    for name in (LXC, VM):
+        text = (ROOT / "inventories" / name).read_text()
+        (tmp_path / name).write_text(text.replace("10.0.0.", "192.168.7."))
+    loaded = load_site(tmp_path, ROOT / "stacks")
+    assert loaded.warnings == ()
+    assert {str(host.gateway) for host in loaded.guests} == {"192.168.7.1"}
+    assert {host.nameservers for host in loaded.guests} == {(loaded.hypervisor.address,)}

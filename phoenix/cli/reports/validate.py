@@ -128,6 +128,8 @@ def _print_group(console: Console, places: list[LocatedFinding]) -> None:
 
 def _place(finding: LocatedFinding) -> str:
     line = f"line {finding.line}" if finding.line else ""
+    if line and finding.path.partition(",")[0] == line:  # the place itself is that line
+        line = ""
     return ", ".join(word for word in (line, finding.path) if word) or "the whole file"
 
 
