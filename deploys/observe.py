@@ -3,24 +3,32 @@
 from dataclasses import asdict
 from typing import Any
 
+from pydantic import TypeAdapter
 from pyinfra import host
 
 from deploys.context import setting_errors, site, site_host
 from facts.certificates import ServedCertificates
 from facts.containers import ComposeProjects
 from facts.host_fact import FactError
+from facts.leftovers import PlacedByPhoenix, Register, TaggedGuests
 from facts.portainer import PortainerState
 from facts.renewal import Renewals
 from facts.verification import Checks
 from operations.host_state import Question, ask_all, question
 from phoenix.components.docker.projects import to_json
 from phoenix.components.trust import ROOTS
-from phoenix.health import observation
+from phoenix.health import observation, undeclared
 from phoenix.health.served import served
 from phoenix.runs.reporter import value
 
 with setting_errors():
     request = observation.request(site(), site_host(), host.data.get("observe", observation.ALL))
+
+LEFT: dict[str, TypeAdapter[Any]] = {
+    observation.PLACED: undeclared.PLACED,
+    observation.REGISTER: undeclared.REGISTER,
+    observation.GUESTS: undeclared.GUESTS,
+}
 
 # Nothing here may end the run: a fact that cannot be read is reported as missing.
 questions: dict[str, Question[Any]] = {}
@@ -37,6 +45,12 @@ if request.containers:
     questions[observation.CONTAINERS] = question(ComposeProjects)
 if request.portainer:
     questions[observation.PORTAINER] = question(PortainerState, **request.portainer)
+if request.placed:
+    questions[observation.PLACED] = question(PlacedByPhoenix)
+if request.register:
+    questions[observation.REGISTER] = question(Register)
+if request.guests:
+    questions[observation.GUESTS] = question(TaggedGuests)
 
 
 def as_json(kind: str, fact_value: Any) -> Any:
@@ -50,6 +64,8 @@ def as_json(kind: str, fact_value: Any) -> Any:
         ]
     if kind == observation.CONTAINERS:
         return to_json(fact_value)
+    if kind in (observation.PLACED, observation.REGISTER, observation.GUESTS):
+        return LEFT[kind].dump_python(fact_value, mode="json")
     if kind == observation.PORTAINER:
         return asdict(fact_value) if fact_value else None
     return [asdict(item) for item in fact_value]
@@ -58,7 +74,6 @@ def as_json(kind: str, fact_value: Any) -> Any:
 for kind, fact_value in zip(questions, ask_all(questions.values()), strict=True):
     if isinstance(fact_value, FactError):
         value(observation.UNREAD, host.name, str(fact_value))
-        missing = kind in (observation.PORTAINER, observation.CONTAINERS)
-        value(kind, host.name, None if missing else [])
+        value(kind, host.name, None if kind in observation.LEFT else [])
     else:
         value(kind, host.name, as_json(kind, fact_value))

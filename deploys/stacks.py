@@ -11,6 +11,7 @@ from operations.images import images
 from operations.isolation import part
 from phoenix.components import stack as deployment
 from phoenix.components.config_tree.tree import Tree
+from phoenix.derived.components import stack_tree
 
 if site_host() in site().agents:
     with setting_errors():
@@ -34,7 +35,7 @@ if site_host() in site().agents:
                 config_tree(
                     name=f"Stacks: files of {prepared.stack.project}",
                     tree=Tree(
-                        component=f"stack-{prepared.stack.project.replace('_', '-')}",
+                        component=stack_tree(prepared.stack.project),
                         files=prepared.files,
                     ),
                 )

@@ -23,6 +23,8 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 
 from operations import connection
+from phoenix.declaration.inventory import site_of
+from phoenix.derived import register
 from phoenix.derived.components import deploys_components
 from phoenix.runs import history
 from phoenix.runs.lock import KEEP, OWNER, LockedError, Owner, parse_owner, this_process
@@ -178,6 +180,8 @@ def _keep_history(hypervisor: Host, channel: paramiko.Channel, start: history.St
     def begin(*, deploys: bool = start.deploys) -> None:
         if not told:
             told.append(deploys)
+            if deploys:
+                _register(hypervisor)
             _send(channel, start.model_copy(update={"deploys": deploys}).model_dump_json())
 
     def end() -> None:
@@ -201,6 +205,29 @@ def _keep_history(hypervisor: Host, channel: paramiko.Channel, start: history.St
         begin()
     else:
         hypervisor.state.add_callback_handler(_Begins(begin))  # type: ignore[no-untyped-call]
+
+
+def _register(hypervisor: Host) -> None:
+    """Add what the declaration deploys to the site's register, before the first step."""
+    transport = _transport(hypervisor)
+    if transport is None:
+        return
+    site = site_of(hypervisor.data.dict())  # type: ignore[no-untyped-call]
+    try:
+        channel = transport.open_session(timeout=_SECONDS)
+        channel.settimeout(_SECONDS)
+        channel.exec_command(register.ADD.line(register.FILE))
+        channel.sendall("".join(f"{one.line}\n" for one in register.entries(site)).encode())
+        channel.shutdown_write()
+        said = _read(channel)
+        code = channel.recv_exit_status()
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        said, code = str(error), 1
+    if code:
+        logger.warning(
+            "%s on %s cannot be written, so what leaves the declaration later may not be told: %s",
+            register.FILE, hypervisor.name, said.strip() or f"status {code}",
+        )  # fmt: skip
 
 
 def _send(channel: paramiko.Channel, line: str) -> None:

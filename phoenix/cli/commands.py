@@ -47,7 +47,7 @@ VERBS: dict[str, Verb] = {
     "status": Verb(
         "status",
         "status",
-        "Show guests, services, certificates, endpoints, stacks, and drift. Nothing is changed.",
+        "Show guests, services, certificates, endpoints, stacks, drift, and what is undeclared.",
     ),
     "doctor": Verb(
         "doctor",

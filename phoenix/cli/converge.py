@@ -19,8 +19,12 @@ from rich.text import Text
 
 from phoenix.cli import exits, output, project, tables
 from phoenix.cli.exits import CommandError, StoppedError
+from phoenix.cli.observe_hosts import OBSERVE
 from phoenix.cli.progress import Follower, follow
 from phoenix.cli.targets import Work
+from phoenix.cli.undeclared import of_run, print_undeclared, was_asked
+from phoenix.health.observation import LEFT
+from phoenix.health.undeclared import Undeclared
 from phoenix.net.ssh_greeting import answers
 from phoenix.runs import lock
 from phoenix.runs.logs import Log, run_log
@@ -56,7 +60,8 @@ class Summary(BaseModel):
     `seconds`: wall time. `log`: the file with pyinfra's own words. `verified`: the checks
     of what it touched were made at its end, and passed. `notes`: what the steps that
     changed something said of it, where the command is about that. `taken_over`: files that Phoenix
-    did not write and whose place it took.
+    did not write and whose place it took. `undeclared`: what runs and is declared nowhere, where
+    the whole platform was converged; no sync removes it.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -72,6 +77,7 @@ class Summary(BaseModel):
     notes: list[str]
     taken_over: list[TakenOver]
     log: str
+    undeclared: Undeclared = Undeclared()
 
 
 @dataclass
@@ -143,6 +149,8 @@ class Session:
     def summary(self, *, notes: bool = False) -> Summary:
         """What all calls did together, with what their steps said where `notes` are wanted."""
         summary = summarise(self.site.name, self.owner.command, self.runs, self.began, self.path)
+        for finished in filter(was_asked, self.runs):
+            summary = summary.model_copy(update={"undeclared": of_run(self.site, finished)})
         return summary.model_copy(update={"notes": _notes(self.runs)}) if notes else summary
 
 
@@ -218,7 +226,7 @@ def converge(
         works = _with_guests_first(site, planned)
         with calls.hold_lock() if len(works) > 1 else nullcontext(enter_result=True) as free:
             for work in works if free else ():
-                finished = calls.call(work)
+                finished = calls.call(with_look(work))
                 if finished.returncode != 0 and _was_refused(finished):
                     break
         return calls.summary(notes=notes)
@@ -227,6 +235,13 @@ def converge(
 def _was_refused(finished: Finished) -> bool:
     """Whether a run ended before its first step although hosts answered: so would the next one."""
     return bool(finished.story.connected) and not finished.story.steps
+
+
+def with_look(work: Work) -> Work:
+    """A call for the whole platform also looks for what runs and is not declared."""
+    if work.deploys != ("deploys/all.py",) or work.limit:
+        return work
+    return replace(work, deploys=(OBSERVE, *work.deploys), data={**work.data, "observe": LEFT})
 
 
 def _with_guests_first(site: project.Project, planned: Sequence[Work]) -> list[Work]:
@@ -323,6 +338,7 @@ def print_summary(console: Console, summary: Summary) -> None:
         rows.append((host.host, word, str(host.steps), names_shown))
     if rows:
         tables.show(console, "hosts", ["host", "outcome", "steps", "changed"], rows)
+    print_undeclared(console, summary.undeclared)
     for line in summary.notes:
         console.print(f"  {line}", markup=False)
     for line in _taken_over(summary.taken_over):

@@ -39,17 +39,22 @@ def doctor(
     from phoenix.cli import output, project
     from phoenix.cli.observe_hosts import observe
     from phoenix.cli.reports.doctor import Report, print_report
+    from phoenix.cli.undeclared import of_observed
     from phoenix.health import observation, paths
     from phoenix.health.diagnosis import Findings, diagnose
+    from phoenix.health.undeclared import Undeclared
 
     site = project.load(inventory)
     chosen = paths.paths(site.site) if name is None else paths.select(site.site, name)
     hosts = {host.name for host in site.site.hosts}
     hosts &= {host for path in chosen for host in path.hosts}
-    observed, _ = observe(site, [observation.CHECKS], hosts, quiet=as_json)
+    # What is declared nowhere is told with the whole site, and is no fault.
+    kinds = [observation.CHECKS, *(observation.LEFT if name is None else ())]
+    observed, _ = observe(site, kinds, hosts, quiet=as_json)
     outcomes, silent = observation.outcomes(site.site, observed, hosts)
     diagnosis = diagnose(site.site, chosen, Findings(outcomes, silent))
-    report = Report.of(site.name, name or "", diagnosis)
+    left = of_observed(site, observed) if name is None else Undeclared()
+    report = Report.of(site.name, name or "", diagnosis, left)
     output.emit(as_json, report, lambda console: print_report(console, report))
     if not report.ok:
         raise typer.Exit(exits.ERROR)

@@ -30,7 +30,8 @@ def plan(
       phoenix plan nginx --json         one component, for a script
       phoenix plan --out change.json    then: phoenix sync change.json
 
-    Exit code: 0 nothing to do, 2 there are changes, 1 a host could not be looked at.
+    Exit code: 0 nothing to do, 2 there are changes or things declared nowhere, 1 a host
+    could not be looked at.
     """
     from phoenix.cli import output, project, targets
     from phoenix.cli.reports.plan import make_plan, print_plan, write_plan

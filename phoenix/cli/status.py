@@ -19,14 +19,17 @@ def status(
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Show guests, services, certificates, endpoints, stacks, and drift. Nothing is changed.
+    """Show guests, services, certificates, endpoints, stacks, drift, and what is undeclared.
+
+    Nothing is changed.
 
     Examples:
       phoenix status                    everything
       phoenix status --no-drift         a quick look
       phoenix status --json             for a script; times are UTC
 
-    Exit code: 0 all is well, 1 something is down, expired or silent, 2 drift alone.
+    Exit code: 0 all is well, 1 something is down, expired or silent, 2 drift or
+    something that is declared nowhere, alone.
     """
     from phoenix.cli import output, project
     from phoenix.cli.reports.status import print_status, status_of
@@ -36,5 +39,5 @@ def status(
     output.emit(as_json, result, lambda console: print_status(console, result))
     if result.broken:
         raise typer.Exit(exits.ERROR)
-    if result.drifted:
+    if result.drifted or result.undeclared.running:
         raise typer.Exit(exits.CHANGES)

@@ -21,6 +21,9 @@ class Component:
         name: as an operator writes it, and as its file in deploys/ is called.
         does: what it does, in a line.
         hosts: the hosts of a site that it changes, in the site's order.
+        trees: the configuration trees that it keeps on each of its hosts, by the name of
+            `Tree.component`; None: one that is called like the component, with hyphens. Trees that
+            only some of its hosts have are told by `trees_of`.
         stage: it may rest on what components of an earlier stage do on other hosts. pyinfra keeps
             the order of operations on each host alone, so a stage needs a call of its own.
     """
@@ -29,6 +32,7 @@ class Component:
     does: str
     hosts: Callable[[Site], tuple[Host, ...]]
     stage: int = 2
+    trees: tuple[str, ...] | None = None
 
     @property
     def deploy(self) -> str:
@@ -49,9 +53,11 @@ def _present(*hosts: Host | None) -> tuple[Host, ...]:
 
 
 COMPONENTS: tuple[Component, ...] = (
-    Component("proxmox", "guests and firewall, by the Proxmox VE API", _hypervisor, 0),
+    Component("proxmox", "guests and firewall, by the Proxmox VE API", _hypervisor, 0, ()),
     Component("dns", "the name server of the internal zone", _hypervisor, 0),
-    Component("base", "packages, time zone, resolver, SSH, security updates", _all, 1),
+    Component(
+        "base", "packages, time zone, resolver, SSH, security updates", _all, 1, ("base", "ssh")
+    ),
     Component("step_ca", "the certificate authority", lambda site: _present(site.ca), 1),
     Component("trust", "the CA's root certificate, trusted by every host", _all, 1),
     Component(
@@ -60,8 +66,14 @@ COMPONENTS: tuple[Component, ...] = (
         lambda site: tuple(
             certificate.host for certificate in certificates(site) if certificate.name == "host"
         ),
+        trees=(),
     ),
-    Component("traefik", "the internal proxy and its routes", lambda site: _present(site.traefik)),
+    Component(
+        "traefik",
+        "the internal proxy and its routes",
+        lambda site: _present(site.traefik),
+        trees=("traefik", "traefik-routes"),
+    ),
     Component("home", "the start page's server", lambda site: _present(site.traefik)),
     Component("nginx", "the gateway", lambda site: _present(site.gateway)),
     Component("docker", "Docker Engine on the Docker hosts", lambda site: site.docker_hosts),
@@ -69,11 +81,49 @@ COMPONENTS: tuple[Component, ...] = (
         "portainer",
         "Portainer's server and its agents",
         lambda site: (*_present(site.portainer), *site.agents),
+        trees=(),
     ),
-    Component("stacks", "the applications, deployed by Portainer", lambda site: site.agents),
-    Component("verify", "proof of every hop, from the host that makes it", _all),
+    Component(
+        "stacks", "the applications, deployed by Portainer", lambda site: site.agents, trees=()
+    ),
+    Component("verify", "proof of every hop, from the host that makes it", _all, trees=()),
 )
 """Every component, in the order in which they are deployed."""
+
+
+CERTIFICATE, STACK = "acme-", "stack-"
+"""What the trees of certificates and of stacks' files begin with."""
+SERVER, AGENT = "portainer", "portainer-agent"
+"""The trees of Portainer's server and agent."""
+
+
+def stack_tree(project: str) -> str:
+    """The name of the tree with a stack's files."""
+    return f"{STACK}{project.replace('_', '-')}"
+
+
+def trees_of(site: Site, host: Host) -> frozenset[str]:
+    """The configuration trees that a host may have: of its components, certificates and stacks."""
+    names = {
+        tree
+        for component_ in COMPONENTS
+        if host in component_.hosts(site)
+        for tree in (
+            (component_.name.replace("_", "-"),) if component_.trees is None else component_.trees
+        )
+    }
+    names |= {
+        f"{CERTIFICATE}{certificate.name}"
+        for certificate in certificates(site)
+        if certificate.host == host
+    }
+    if host in site.docker_hosts:
+        names.add("docker-apt")  # with the setting docker_packages
+    if host == site.portainer:
+        names.add(SERVER)
+    if host in site.agents:
+        names.add(AGENT)
+    return frozenset(names | {stack_tree(stack.project) for stack in host.docker_stacks})
 
 
 def component(name: str) -> Component | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,15 +12,20 @@ from phoenix.components.portainer.compose_files import API_KEY_FILE
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
 from phoenix.derived.endpoints import Endpoint, endpoints
+from phoenix.health import undeclared
 from phoenix.health.checks import Check, Outcome, checks, checks_by_host
 from phoenix.health.served import Served, askers
+from phoenix.health.undeclared import Seen
 from phoenix.site.model import Host, Site
 
 CHECKS, CERTIFICATES, RENEWALS = "checks", "certificates", "renewals"
 CONTAINERS, PORTAINER = "containers", "portainer"
+PLACED, REGISTER, GUESTS = "placed", "register", "guests"
 UNREAD = "unread"
 """Told of a host whose answer cannot be used: why."""
-ALL = (CHECKS, CERTIFICATES, RENEWALS, CONTAINERS, PORTAINER)
+LEFT = (CONTAINERS, PORTAINER, PLACED, REGISTER, GUESTS)
+"""What tells of things that run and are not declared (`health.undeclared`)."""
+ALL = (CHECKS, CERTIFICATES, RENEWALS, *LEFT)
 """What can be asked for: the setting `observe` of `deploys/observe.py`."""
 
 
@@ -35,6 +40,9 @@ class Request:
         containers: Whether compose projects are listed. Every host is asked, since Docker may have
             been declared on it once.
         portainer: Arguments of the fact that asks Portainer's API.
+        placed: Whether what Phoenix has put there is listed.
+        register: Whether the site's register is read.
+        guests: Whether Proxmox VE is asked for the guests with our tag.
     """
 
     checks: tuple[Check, ...] = ()
@@ -42,6 +50,9 @@ class Request:
     renewals: tuple[str, ...] = ()
     containers: bool = False
     portainer: Mapping[str, str] = field(default_factory=dict)
+    placed: bool = False
+    register: bool = False
+    guests: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,9 @@ def request(site: Site, host: Host, kinds: Collection[str] = ALL) -> Request:
             if PORTAINER in kinds and host == site.portainer
             else {}
         ),
+        placed=PLACED in kinds,
+        register=REGISTER in kinds and host == site.hypervisor,
+        guests=GUESTS in kinds and host == site.hypervisor,
     )
 
 
@@ -90,6 +104,43 @@ def projects(observed: Observed, host: str) -> tuple[ComposeProject, ...] | None
     """The compose projects of a host; None where it did not tell."""
     answer = observed.values.get(CONTAINERS, {}).get(host)
     return None if answer is None else from_json(answer)
+
+
+def seen(site: Site, observed: Observed, kept: Set[str], used: Set[str]) -> Seen:
+    """What was seen of things that may not be declared; a host that told nothing is in `unknown`.
+
+    Args:
+        site: the site.
+        observed: what its hosts told, of the kinds `LEFT`.
+        kept: names of the secrets that the store or the SOPS file has.
+        used: names of those that the site uses.
+    """
+    values, unread = observed.values, observed.values.get(UNREAD, {})
+    told = {host.name: projects(observed, host.name) for host in site.hosts}
+    placed = {host: answer for host, answer in values.get(PLACED, {}).items() if answer is not None}
+    of_hypervisor = site.hypervisor.name
+    register = values.get(REGISTER, {}).get(of_hypervisor)
+    guests = values.get(GUESTS, {}).get(of_hypervisor)
+    portainer = values.get(PORTAINER, {}).get(site.portainer.name) if site.portainer else None
+    unknown = [
+        f"{host.name}: {observed.silent.get(host.name) or unread.get(host.name) or 'not asked'}"
+        for host in site.hosts
+        if told[host.name] is None or host.name not in placed
+        or (host == site.hypervisor and (register is None or guests is None))
+    ]  # fmt: skip
+    if site.portainer and portainer is None and site.portainer.name not in observed.silent:
+        unknown.append("Portainer's API gives no answer")
+    return Seen(
+        projects={host: of_host for host, of_host in told.items() if of_host is not None},
+        placed={host: undeclared.PLACED.validate_python(a) for host, a in placed.items()},
+        register=undeclared.REGISTER.validate_python(register or ()),
+        guests=undeclared.GUESTS.validate_python(guests or ()),
+        endpoints=[one["name"] for one in portainer["endpoints"]] if portainer else None,
+        stacks=[(one["name"], one["endpoint"]) for one in portainer["stacks"]] if portainer else (),
+        kept=kept,
+        used=used,
+        unknown=unknown,
+    )
 
 
 def served(site: Site, observed: Observed) -> dict[Endpoint, Served | None]:

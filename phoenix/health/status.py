@@ -21,6 +21,7 @@ from phoenix.health.observation import Observed
 from phoenix.health.paths import agent_paths, request_paths, stack_paths
 from phoenix.health.served import Served, askers
 from phoenix.health.served import served as record_of
+from phoenix.health.undeclared import NOTHING, Undeclared
 from phoenix.site.model import Frozen, Site
 
 
@@ -87,7 +88,10 @@ class StackStatus(Frozen):
 
 
 class Status(Frozen):
-    """The whole site. `drift_unknown` says why nobody could look for drift; else empty."""
+    """The whole site. `undeclared`: what runs and is not declared.
+
+    `drift_unknown` says why nobody could look for drift; else empty.
+    """
 
     site: str
     domain: str
@@ -99,6 +103,7 @@ class Status(Frozen):
     stacks: tuple[StackStatus, ...]
     drift_unknown: str
     first_cause: Cause | None
+    undeclared: Undeclared = Undeclared()
 
     @property
     def broken(self) -> bool:
@@ -142,6 +147,7 @@ def build(
     diagnosis: Diagnosis,
     drift: Drift,
     now: datetime,
+    left: Undeclared = NOTHING,
 ) -> Status:
     """The status from what came back.
 
@@ -150,6 +156,7 @@ def build(
         outcomes: Of the checks that were run.
         diagnosis: Of these outcomes, over all paths of the site.
         now: UTC.
+        left: What runs and is declared nowhere.
 
     Raises:
         phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
@@ -165,6 +172,7 @@ def build(
         stacks=tuple(_stacks(site, observed, diagnosis, drift)),
         drift_unknown=drift.unknown,
         first_cause=diagnosis.first_cause,
+        undeclared=left,
     )
 
 

@@ -12,6 +12,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import yaml
+
 from phoenix.secrets.errors import SecretError, flat_strings
 
 CONFIG = ".sops.yaml"
@@ -36,6 +38,19 @@ def decrypt(file: Path) -> dict[str, str]:
         SecretError: sops is not installed, or cannot decrypt it; says why.
     """
     return flat_strings(_run(file, "--decrypt", "--output-type", "json", str(file)), str(file))
+
+
+def names(file: Path) -> frozenset[str]:
+    """The names in a SOPS file, which stand there in clear; empty where its form has no names.
+
+    Args:
+        file: one flat object, encrypted; JSON or YAML.
+    """
+    try:
+        top = yaml.safe_load(file.read_bytes())  # JSON is YAML
+    except (OSError, yaml.YAMLError):
+        return frozenset()
+    return frozenset(top) - {"sops"} if isinstance(top, dict) else frozenset()
 
 
 def create(file: Path, values: Mapping[str, str], recipient: str) -> None:

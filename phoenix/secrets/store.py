@@ -205,6 +205,33 @@ class SecretStore:
         """What the store and the SOPS file hold, candidates of changes included."""
         return self._stored() | self._from_sops()
 
+    def kept_names(self) -> frozenset[str]:
+        """The names of all that is kept; a SOPS file has them in clear, and is not decrypted."""
+        names = set(self._stored())
+        if self.sops_file is not None and self.sops_file.exists():
+            names |= sops.names(self.sops_file)
+        return frozenset(names)
+
+    def forget(self, name: str) -> bool:
+        """Remove a secret from the store and the SOPS file, the candidate of a change too.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            SecretError: a file cannot be read or written.
+        """
+        gone, found = {name, name + _NEXT}, False
+        stored = self._stored()
+        if gone & stored.keys():
+            self._write({key: value for key, value in stored.items() if key not in gone})
+            found = True
+        file, shared = self.sops_file, self._from_sops()
+        if file is not None and gone & shared.keys():
+            sops.rewrite(file, {key: value for key, value in shared.items() if key not in gone})
+            found = True
+        return found
+
     def dump(self) -> bytes | None:
         """What is kept as JSON, None where nothing is."""
         kept = self.kept()

@@ -16,11 +16,20 @@ from paramiko.common import AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 from pyinfra.api.state import StateStage
 
 from operations import site_lock
+from phoenix.derived import register
 from phoenix.runs import history
 from phoenix.runs.lock import this_process
 from phoenix.runs.revision import Revision
+from tests.unit.site_builder import minimal
 
 KEY = paramiko.ECDSAKey.generate()
+
+
+class Data(dict[str, Any]):
+    """Of a host, as pyinfra has it."""
+
+    def dict(self) -> dict[str, Any]:
+        return {**self}
 
 
 class Server(paramiko.ServerInterface):
@@ -65,6 +74,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[]
     """A run of pyinfra with its own connection to the hypervisor, which is this machine."""
     monkeypatch.setattr(site_lock, "FILE", str(tmp_path / "lock"))
     monkeypatch.setattr(history, "FILE", str(tmp_path / "lib/history.jsonl"))
+    monkeypatch.setattr(register, "FILE", str(tmp_path / "lib/register"))
+    minimal().load(tmp_path / "site/inventories")
     clients: list[paramiko.Transport] = []
 
     def connect() -> Any:
@@ -85,7 +96,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[]
         connector = SimpleNamespace(
             client=SimpleNamespace(get_transport=lambda: transport), disconnect=transport.close
         )
-        data = {"site_inventories": str(tmp_path / "site/inventories")}
+        data = Data(
+            site_inventories=str(tmp_path / "site/inventories"),
+            site_stacks=str(tmp_path / "site/inventories/stacks"),
+            site_environment="production",
+        )
         return SimpleNamespace(
             name="hypervisor", connected=True, data=data, connector=connector, state=state
         )
@@ -111,6 +126,24 @@ def test_a_run_is_remembered_before_its_connection_goes(
     (entry,) = remembered(tmp_path)
     assert (entry.start.command, entry.start.deploys) == ("phoenix sync all", True)
     assert entry.end.result == "ok"
+
+
+def test_a_run_that_deploys_adds_its_declaration_to_the_register(
+    run: Callable[[], Any], tmp_path: Path
+) -> None:
+    looking = run()
+    site_lock.hold(looking, this_process("phoenix secrets rotate portainer_agent_secret"))
+    looking.connector.disconnect()
+    assert not (tmp_path / "lib/register").exists()
+    hypervisor = run()
+    site_lock.hold(hypervisor, OWNER)
+    hypervisor.connector.disconnect()
+    entries = register.parse((tmp_path / "lib/register").read_text().splitlines())
+    assert {(entry.kind, entry.name) for entry in entries} >= {
+        ("stack", "shop-production"),
+        ("endpoint", "worker"),
+        ("host", "control"),
+    }
 
 
 def test_a_run_that_stops_half_way_says_so(run: Callable[[], Any], tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from phoenix.cli import output, tables
+from phoenix.cli.undeclared import words
 from phoenix.health.diagnosis import Cause, Diagnosis, PathReport
+from phoenix.health.undeclared import NOTHING, Undeclared
 
 _MARKS = {"ok": ("ok", "green"), "broken": ("BROKEN", "bold red"),
           "follows": ("fails too", "red"), "unknown": ("unknown", "yellow")}  # fmt: skip
@@ -35,9 +37,10 @@ class Report(BaseModel):
     first_cause: Cause | None
     other_causes: tuple[Cause, ...]
     paths: tuple[PathReport, ...]
+    undeclared: Undeclared = Undeclared()
 
     @classmethod
-    def of(cls, site: str, name: str, diagnosis: Diagnosis) -> Report:
+    def of(cls, site: str, name: str, diagnosis: Diagnosis, left: Undeclared = NOTHING) -> Report:
         """The report of a diagnosis."""
         return cls(
             site=site,
@@ -46,6 +49,7 @@ class Report(BaseModel):
             first_cause=diagnosis.first_cause,
             other_causes=diagnosis.causes[1:],
             paths=diagnosis.paths,
+            undeclared=left,
         )
 
 
@@ -64,6 +68,8 @@ def print_report(console: Console, report: Report) -> None:
             console.print()
     if not report.name:
         _tell_well(console, well)
+    if left := words(report.undeclared):
+        console.print(f"no fault, but there {left}: `phoenix status` has the commands")
     if report.ok:
         console.print(f"all is well: {output.count(len(well), 'path')}, every hop proven")
     else:

@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.text import Text
 
 from phoenix.cli import exits, output, project
-from phoenix.cli.converge import print_cause
+from phoenix.cli.converge import print_cause, with_look
 from phoenix.cli.exits import CommandError
 from phoenix.cli.reports.history import DEPLOY as HISTORY
 from phoenix.cli.reports.history import lines_of
 from phoenix.cli.targets import ALL, Work
+from phoenix.cli.undeclared import of_run, print_undeclared, was_asked, words
+from phoenix.health.undeclared import Undeclared
 from phoenix.runs.history import behind, deployed, parse, unnamed
 from phoenix.runs.process import Finished, run
 from phoenix.runs.results import Failure, component_of, first_cause_of, title_of
@@ -42,6 +44,7 @@ class Change(BaseModel):
 class Plan(BaseModel):
     """Everything that a run would do, by host in the order of the run.
 
+    `undeclared`: what runs and is declared nowhere, where the whole platform was looked at.
     `deployed`: what the site's history cannot say of what is deployed. `older`: why this checkout
     must not replace it; both are empty where there is nothing to say.
     """
@@ -55,13 +58,17 @@ class Plan(BaseModel):
     first_cause: Failure | None
     deployed: str = ""
     older: str = ""
+    undeclared: Undeclared = Undeclared()
 
     @property
     def exit_code(self) -> int:
-        """1 if a host could not be looked at, 2 if there is something to do, else 0."""
+        """1 if a host could not be looked at, 2 if there is something to do or not declared, or 0.
+
+        The plan of a target tells of what is declared alone.
+        """
         if self.first_cause is not None:
             return exits.ERROR
-        return exits.CHANGES if self.changes else exits.OK
+        return exits.CHANGES if self.changes or self.undeclared.running else exits.OK
 
 
 def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work]) -> Plan:
@@ -75,11 +82,17 @@ def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work
     changes: dict[str, Change] = {}  # what two calls find is done by the first of them
     runs: list[Finished] = []
     last = None
+    left = Undeclared()
     for number, work in enumerate(works):
         # The history is asked for once, last, so that its host does not come before the others.
         more = () if number else (HISTORY,)
-        request = site.request(*work.deploys, *more, limit=work.limit, data=work.data, dry=True)
+        looking = with_look(work)
+        request = site.request(
+            *looking.deploys, *more, limit=work.limit, data=looking.data, dry=True
+        )
         finished = run(request)
+        if was_asked(finished):
+            left = of_run(site, finished)
         changes |= {change.model_dump_json(): change for change in changes_of(finished)}
         runs.append(finished)
         last = last or deployed(parse(lines_of(finished) or ()))
@@ -92,6 +105,7 @@ def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work
         first_cause=cause_of(runs),
         deployed=unnamed(last),
         older=behind(folder, revision(folder), last),
+        undeclared=left,
     )
 
 
@@ -195,6 +209,7 @@ def print_plan(console: Console, plan: Plan, *, full: bool = False) -> None:
                 console.print(Text(f"      … {hidden} more lines (--full shows them)", "dim"))
             if change.unknown:
                 console.print(Text(f"      known only while running: {change.unknown}", "magenta"))
+    print_undeclared(console, plan.undeclared)
     if plan.first_cause is not None:
         print_cause(console, plan.first_cause)
     for notice in filter(None, (plan.deployed, plan.older)):
@@ -202,7 +217,9 @@ def print_plan(console: Console, plan: Plan, *, full: bool = False) -> None:
     if plan.changes:
         console.print(f"{_counted(plan.changes)}. Nothing was touched.")
     elif plan.first_cause is None:
-        console.print(f"nothing to do on {output.count(len(plan.looked_at), 'host')}")
+        where = output.count(len(plan.looked_at), "host")
+        left = words(plan.undeclared)
+        console.print(f"nothing to do on {where}" + (f"; there {left}" if left else ""))
 
 
 def _counted(changes: Sequence[Change]) -> str:

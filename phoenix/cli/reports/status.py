@@ -12,9 +12,11 @@ from phoenix.cli import output, project, tables
 from phoenix.cli.observe_hosts import observe
 from phoenix.cli.reports.doctor import print_cause
 from phoenix.cli.reports.plan import changes_of
+from phoenix.cli.undeclared import of_observed, print_undeclared, words
 from phoenix.health import observation, paths
 from phoenix.health.diagnosis import Findings, diagnose
 from phoenix.health.status import CertificateStatus, Drift, Status, build
+from phoenix.health.undeclared import Undeclared
 from phoenix.runs.process import Finished
 from phoenix.site import duration
 
@@ -23,6 +25,7 @@ def status_of(site: project.Project, kinds: Sequence[str], *, drift: bool, quiet
     """Ask every host for these `kinds` of facts, and what a run would change."""
     planned = ("deploys/all.py",) if drift else ()
     observed, finished = observe(site, kinds, (), *planned, quiet=quiet)
+    looked = set(observation.LEFT) <= set(kinds)
     hosts = {host.name for host in site.site.hosts}
     outcomes, silent = observation.outcomes(site.site, observed, hosts)
     diagnosis = diagnose(site.site, paths.paths(site.site), Findings(outcomes, silent))
@@ -34,6 +37,7 @@ def status_of(site: project.Project, kinds: Sequence[str], *, drift: bool, quiet
         diagnosis,
         _drift(finished) if drift else Drift(),
         datetime.now(UTC),
+        of_observed(site, observed) if looked else Undeclared(),
     )
 
 
@@ -87,6 +91,7 @@ def print_status(console: Console, result: Status) -> None:
             ],
         )
     _stacks(console, result)
+    print_undeclared(console, result.undeclared, kept=True)
     if result.drift_unknown:
         console.print(Text("drift is not known: " + result.drift_unknown, style="yellow"))
     if result.first_cause is not None:
@@ -167,7 +172,12 @@ def _drift_words(count: int | None) -> Text:
 def _summary(result: Status) -> str:
     if result.broken:
         return "something is broken: `phoenix doctor` shows every hop"
+    left = words(result.undeclared)
     if result.drifted:
         steps = _drift_words(sum(guest.drift or 0 for guest in result.guests))
-        return f"all is up; a sync would change {steps}: see `phoenix plan`"
+        return f"all is up; a sync would change {steps}: see `phoenix plan`" + (
+            f"; and there {left}" if left else ""
+        )
+    if left:
+        return f"all that is declared is well; there {left}"
     return "all is well"

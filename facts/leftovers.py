@@ -1,0 +1,95 @@
+"""What Phoenix has put on a host, whether it is declared there or not; and the site's register."""
+
+from __future__ import annotations
+
+import json
+
+from pyinfra.api import StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from typing_extensions import override
+
+from facts.command import script
+from facts.host_fact import HostFact, marked
+from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
+from phoenix.components.config_tree.tree import BASE
+from phoenix.derived.register import FILE, Entry, RegisterError, parse
+from phoenix.health.undeclared import Placed, TaggedGuest
+from phoenix.proxmox import values
+from phoenix.proxmox.desired import TAG
+from phoenix.shell import Script
+
+_PLACED = Script(
+    "placed",
+    """for t in "$1"/*/current; do
+ [ ! -L "$t" ] || { t=${t%/current}; printf 'tree\\t%s\\n' "${t##*/}"; }
+done
+for t in "$2"/*.d; do
+ [ ! -d "$t" ] || { t=${t%.d}; printf 'certificate\\t%s\\n' "${t##*/}"; }
+done
+""",
+)
+_REGISTER = Script("register", '[ ! -e "$1" ] || cat "$1"')
+# root needs no token there. A hypervisor without Proxmox VE has no guests.
+_GUESTS = Script(
+    "guests",
+    "command -v pvesh >/dev/null || { echo '[]'; exit 0; }\n"
+    "pvesh get /cluster/resources --type vm --output-format json",
+)
+
+
+class PlacedByPhoenix(HostFact[Placed]):
+    """The configuration trees and certificates of a host."""
+
+    @override
+    def command(self) -> StringCommand:
+        return marked(script(_PLACED, BASE, CERTIFICATES))
+
+    @override
+    def parse(self, lines: list[str]) -> Placed:
+        found: dict[str, list[str]] = {"tree": [], "certificate": []}
+        for line in lines:
+            kind, tab, name = line.partition("\t")
+            if kind not in found or not tab:
+                raise FactProcessError(f"unexpected answer: {line!r}")
+            found[kind].append(name)
+        return Placed(tuple(found["tree"]), tuple(found["certificate"]))
+
+
+class Register(HostFact[tuple[Entry, ...]]):
+    """What Phoenix was ever told to deploy on the site; the hypervisor keeps it."""
+
+    @override
+    def command(self) -> StringCommand:
+        return marked(script(_REGISTER, FILE))
+
+    @override
+    def parse(self, lines: list[str]) -> tuple[Entry, ...]:
+        try:
+            return parse(lines)
+        except RegisterError as error:
+            raise FactProcessError(str(error)) from None
+
+
+class TaggedGuests(HostFact[tuple[TaggedGuest, ...]]):
+    """The guests of the cluster that have Phoenix' tag."""
+
+    @override
+    def command(self) -> StringCommand:
+        return marked(script(_GUESTS))
+
+    @override
+    def parse(self, lines: list[str]) -> tuple[TaggedGuest, ...]:
+        try:
+            return tuple(
+                TaggedGuest(
+                    int(row["vmid"]),
+                    str(row["type"]),
+                    str(row["node"]),
+                    str(row.get("name", "")),
+                    row.get("status") == "running",
+                )
+                for row in json.loads("\n".join(lines))
+                if TAG in values.tags(row.get("tags") or "")
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FactProcessError(f"pvesh's answer is not understood: {error!r}") from None

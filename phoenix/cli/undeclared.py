@@ -1,0 +1,68 @@
+"""What `plan`, `status`, `sync` and `doctor` tell of things that run and are declared nowhere."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+from phoenix.cli import output, project, tables
+from phoenix.health import observation
+from phoenix.health.undeclared import KINDS, Item, Undeclared, undeclared
+from phoenix.runs.process import Finished
+from phoenix.secrets import catalog
+from phoenix.secrets.errors import SecretError
+
+
+def of_run(site: project.Project, finished: Finished) -> Undeclared:
+    """What a run's hosts told of things that are not declared; they were asked for `LEFT`."""
+    observed = observation.Observed(finished.story.values, finished.story.unreachable)
+    return of_observed(site, observed)
+
+
+def of_observed(site: project.Project, observed: observation.Observed) -> Undeclared:
+    """What hosts told of things that are not declared; they were asked for `LEFT`."""
+    unreadable: tuple[str, ...] = ()
+    try:
+        kept = site.secrets.kept_names()
+    except SecretError as error:
+        kept, unreadable = frozenset(), (f"kept secrets: {error}",)
+    used = frozenset(use.name for use in catalog.uses(site.site))
+    found = undeclared(site.site, observation.seen(site.site, observed, kept, used))
+    return found.model_copy(update={"unknown": (*found.unknown, *unreadable)})
+
+
+def was_asked(finished: Finished) -> bool:
+    """Whether a run asked its hosts for what may not be declared."""
+    return observation.PLACED in finished.story.values
+
+
+def print_undeclared(console: Console, found: Undeclared, *, kept: bool = False) -> None:
+    """The things by kind, each with the command that removes it; nothing where there are none.
+
+    Args:
+        kept: also what an earlier removal left on purpose.
+    """
+    items = found.items if kept else found.running
+    if items:
+        tables.show(
+            console,
+            "running or left here, and declared nowhere",
+            ["", "on", "since (UTC)", "holds", "what removes it"],
+            [_row(item) for kind in KINDS for item in items if item.kind == kind],
+        )
+    for line in found.unknown:
+        console.print(Text(f"not looked at for what is undeclared: {line}", style="yellow"))
+
+
+def _row(item: Item) -> tuple[tables.Cell, ...]:
+    since = f"{item.since:%Y-%m-%d %H:%M}" if item.since else ""
+    name = Text(f"{item.kind} {item.name}", style="" if item.kept else "yellow")
+    return name, item.host, since, "; ".join(item.holds), Text(item.command, style="cyan")
+
+
+def words(found: Undeclared) -> str:
+    """How many things there are, in a line; empty where there are none."""
+    if not found.running:
+        return ""
+    verb = "is" if len(found.running) == 1 else "are"
+    return f"{verb} {output.count(len(found.running), 'thing')} that {verb} declared nowhere"

@@ -1,0 +1,112 @@
+"""The register of what Phoenix was ever told to deploy on a site: how ours is told from a person's.
+
+The hypervisor keeps it, a line for each host, stack and endpoint that a run deployed. Each run that
+deploys adds its declaration's lines before its first step (`operations.site_lock`); `phoenix
+remove` takes away those of what it removed. What runs on the site, is in the register and is not
+declared any more was Phoenix' doing. What was never in it is a person's, and is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+from phoenix.shell import Script
+from phoenix.site.model import Host, Site
+
+FILE = "/var/lib/phoenix/register"
+"""On the hypervisor, mode 0600; lines of words with tabs between."""
+
+ADD = Script(
+    "register",
+    """umask 077; mkdir -p "${1%/*}" && exec 7>>"$1.lock" && flock 7 || exit 1
+{ cat "$1" 2>/dev/null; cat; } | LC_ALL=C sort -u >"$1.new" && mv "$1.new" "$1"
+""",
+)
+"""Word: the file. Its input: lines to add."""
+DROP = Script(
+    "register",
+    """[ -e "$1" ] || exit 0
+umask 077; exec 7>>"$1.lock" && flock 7 || exit 1
+grep -vxFf - "$1" >"$1.new"; [ $? -le 1 ] && mv "$1.new" "$1"
+""",
+)
+"""Word: the file. Its input: lines to take away, whole ones."""
+
+
+class RegisterError(ValueError):
+    """A line of the register is of another form."""
+
+
+EntryKind = Literal["host", "stack", "endpoint", "secret"]
+_KINDS = TypeAdapter(EntryKind)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that was deployed.
+
+    Attributes:
+        kind: what it is.
+        name: of a host its name, of a stack its project, of an endpoint its name in Portainer, of a
+            secret the name by which a stack asks for it; never its value.
+        host: the name of the host that it is on; of a host its own.
+        address: the host's, IPv4.
+        vmid: the host's id on Proxmox VE; None for one that has none.
+    """
+
+    kind: EntryKind
+    name: str
+    host: str
+    address: str
+    vmid: int | None
+
+    @property
+    def line(self) -> str:
+        """The entry as a line of the register."""
+        vmid = "-" if self.vmid is None else str(self.vmid)
+        return "\t".join((self.kind, self.name, self.host, self.address, vmid))
+
+
+def entries(site: Site) -> tuple[Entry, ...]:
+    """What a site declares, as the register keeps it: its guests, and what is of each."""
+    return tuple(
+        Entry(kind, name, host.name, str(host.address), host.vmid)
+        for host in site.guests
+        for kind, name in _of_host(site, host)
+    )
+
+
+def _of_host(site: Site, host: Host) -> Iterator[tuple[EntryKind, str]]:
+    yield "host", host.name
+    if host in site.agents:
+        yield "endpoint", host.portainer_environment
+    for stack in host.docker_stacks:
+        yield "stack", stack.project
+        secrets = [one.secret for one in stack.variables] + [one.secret for one in stack.files]
+        for name in filter(None, secrets):
+            yield "secret", name.lower()
+
+
+def parse(lines: Iterable[str]) -> tuple[Entry, ...]:
+    """The entries of a register.
+
+    Raises:
+        RegisterError: a line is of another form; names it and the fix.
+    """
+    return tuple(_entry(line) for line in lines if line)
+
+
+def _entry(line: str) -> Entry:
+    try:
+        kind, name, host, address, vmid = line.split("\t")
+        number = None if vmid == "-" else int(vmid)
+        return Entry(_KINDS.validate_python(kind), name, host, str(IPv4Address(address)), number)
+    except ValueError:
+        raise RegisterError(
+            f"{FILE} on the hypervisor has the line {line!r}, which is of another form: remove it"
+        ) from None

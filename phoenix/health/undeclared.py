@@ -1,0 +1,453 @@
+"""What runs on the site and is declared nowhere. Pure: a site and what was seen, in; things, out.
+
+Ours and a person's are told apart by what Phoenix alone leaves: a line in the register
+(`derived.register`) for hosts, stacks and endpoints; a configuration tree for components and
+certificates; the tag for guests of Proxmox VE. What has none of these is a person's: it is never
+told as undeclared, and never removed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from pydantic import TypeAdapter
+
+from phoenix.components.docker.projects import ComposeProject
+from phoenix.components.portainer.compose_files import SERVER_PROJECT
+from phoenix.derived.components import (
+    AGENT,
+    CERTIFICATE,
+    SERVER,
+    STACK,
+    stack_tree,
+    trees_of,
+)
+from phoenix.derived.find import find
+from phoenix.derived.register import Entry
+from phoenix.portainer_api.models import normalise_name
+from phoenix.site.model import Frozen, Host, Site
+
+Kind = Literal[
+    "stack", "volumes", "component", "certificate", "endpoint", "host", "guest", "secret"
+]
+KINDS: Mapping[Kind, str] = {
+    "stack": "stacks",
+    "component": "components",
+    "certificate": "certificates and their renewal",
+    "endpoint": "endpoints in Portainer",
+    "host": "hosts",
+    "guest": "guests of Proxmox VE",
+    "volumes": "kept volumes",
+    "secret": "kept secrets",
+}
+"""Every kind, in the order in which a person reads of them."""
+KEPT: frozenset[Kind] = frozenset({"volumes", "secret"})
+"""What was left on purpose, so that data and what opens them stay: told, and no fault."""
+_PLATFORM = {SERVER_PROJECT: SERVER, "phoenix-portainer-agent": AGENT}
+
+
+class Item(Frozen):
+    """One thing that is there and is not declared.
+
+    Attributes:
+        kind: what it is.
+        name: its own name.
+        host: the host that it is on; a host's own address; empty for what is on none.
+        since: when it was made there, UTC; None where nothing tells.
+        holds: what it has, in words: containers, open ports, volumes.
+        command: the one command that removes it.
+        address: of a host that is no longer declared, where it was reached; else empty.
+        vmid: of a guest of Proxmox VE its id; of a host, that of its guest; else None.
+        endpoints: names of Portainer's endpoints that go with it.
+        kept: left on purpose by an earlier removal.
+    """
+
+    kind: Kind
+    name: str
+    host: str
+    since: datetime | None = None
+    holds: tuple[str, ...] = ()
+    command: str = ""
+    address: str = ""
+    vmid: int | None = None
+    endpoints: tuple[str, ...] = ()
+    kept: bool = False
+
+
+class Foreign(Frozen):
+    """A compose project on a host of the site that Phoenix did not deploy."""
+
+    project: str
+    host: str
+    deployer: str
+    containers: int
+
+
+class Undeclared(Frozen):
+    """All of it. `unknown`: for each host that could not be looked at, why."""
+
+    items: tuple[Item, ...] = ()
+    foreign: tuple[Foreign, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def running(self) -> tuple[Item, ...]:
+        """Those that were not kept on purpose: `plan` and `status` end with 2 for them."""
+        return tuple(item for item in self.items if not item.kept)
+
+
+NOTHING = Undeclared()
+
+
+class Move(NamedTuple):
+    """A stack of ours that runs on one host and is declared on another, where it does not run."""
+
+    project: str
+    source: Host
+    target: Host
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Names of the configuration trees and of the certificates that a host has."""
+
+    trees: tuple[str, ...] = ()
+    certificates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TaggedGuest:
+    """A guest of Proxmox VE with our tag. `kind` is `lxc` or `qemu`."""
+
+    vmid: int
+    kind: str
+    node: str
+    name: str
+    running: bool
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a site.
+
+    Attributes:
+        projects: compose projects of each host that told.
+        placed: what Phoenix has put on each host that told.
+        register: what it was ever told to deploy.
+        guests: guests of Proxmox VE with our tag.
+        endpoints: names of Portainer's endpoints; None where it was not asked or did not tell.
+        stacks: Portainer's stacks by name and the name of their endpoint.
+        kept: names of the secrets that the store or the SOPS file has.
+        used: names of those that the site uses.
+        unknown: why a host, or Portainer, told nothing.
+    """
+
+    projects: Mapping[str, Sequence[ComposeProject]] = field(default_factory=dict)
+    placed: Mapping[str, Placed] = field(default_factory=dict)
+    register: Sequence[Entry] = ()
+    guests: Sequence[TaggedGuest] = ()
+    endpoints: Sequence[str] | None = None
+    stacks: Sequence[tuple[str, str]] = ()
+    kept: Set[str] = frozenset()
+    used: Set[str] = frozenset()
+    unknown: Sequence[str] = ()
+
+
+PLACED = TypeAdapter(Placed)
+REGISTER = TypeAdapter(tuple[Entry, ...])
+GUESTS = TypeAdapter(tuple[TaggedGuest, ...])
+
+
+def undeclared(site: Site, seen: Seen) -> Undeclared:
+    """What is there and not declared, by kind, host and name, each with its command."""
+    items = [
+        *_stacks(site, seen),
+        *_placed(site, seen),
+        *(hosts := list(_hosts(site, seen))),
+        *_endpoints(site, seen),
+        *_guests(site, seen, {host.vmid for host in hosts}),
+        *(
+            Item(kind="secret", name=name, host="", kept=True)
+            for name in sorted(_registered(seen, "secret"))
+            if name in seen.kept and name not in seen.used
+        ),
+    ]
+    order = list(KINDS)
+    items.sort(key=lambda item: (order.index(item.kind), item.host, item.name))
+    return Undeclared(
+        items=tuple(_with_commands(site, items)),
+        foreign=tuple(_foreign(site, seen)),
+        unknown=tuple(seen.unknown),
+    )
+
+
+def moves(site: Site, seen: Seen) -> tuple[Move, ...]:
+    """The stacks that move: of ours, running where they are not declared, and not where they are.
+
+    A stack that runs where it is declared does not move: another copy of it is undeclared.
+    """
+    found: list[Move] = []
+    targets: set[tuple[str, str]] = set()
+    for source in site.hosts:
+        for project in seen.projects.get(source.name, ()):
+            if not project.containers or not _is_ours(project, seen):
+                continue
+            if _declares(source, project.name):
+                continue
+            for target in site.hosts:
+                if not _declares(target, project.name) or (project.name, target.name) in targets:
+                    continue
+                # Where it cannot be told whether the target has it, nothing is said to move.
+                there = seen.projects.get(target.name)
+                if there is None or any(one.name == project.name and one.containers
+                                        for one in there):  # fmt: skip
+                    continue
+                targets.add((project.name, target.name))
+                found.append(Move(project.name, source, target))
+                break
+    return tuple(found)
+
+
+def select(found: Undeclared, word: str) -> tuple[Item, ...]:
+    """The things that a word means: NAME, NAME@HOST, and KIND: before either.
+
+    An id of a guest, and an address of a host, will do for its name.
+    """
+    kind, colon, rest = word.strip().partition(":")
+    if not colon or kind not in KINDS:
+        kind, rest = "", word.strip()
+    name, _, host = rest.partition("@")
+    return tuple(
+        item
+        for item in found.items
+        if kind in ("", item.kind)
+        and name.lower() in (item.name.lower(), item.address, str(item.vmid))
+        and host.lower() in ("", item.host.lower())
+    )
+
+
+# -- one kind after the other ----------------------------------------------------------------------
+
+
+def _declares(host: Host, project: str) -> bool:
+    return project in {normalise_name(stack.project) for stack in host.docker_stacks}
+
+
+def _is_ours(project: ComposeProject, seen: Seen) -> bool:
+    """Whether Phoenix deployed it: it is in the register, and nobody started it by hand since."""
+    if project.name in _PLATFORM:
+        return False
+    return project.deployer == "phoenix" or (
+        project.deployer != "hand" and project.name in _registered(seen, "stack")
+    )
+
+
+def _registered(seen: Seen, kind: str) -> dict[str, Entry]:
+    """The entries of a kind by their name as Portainer and Docker have it."""
+    return {
+        normalise_name(entry.name) if kind == "stack" else entry.name: entry
+        for entry in seen.register
+        if entry.kind == kind
+    }
+
+
+def _stacks(site: Site, seen: Seen) -> Iterator[Item]:
+    moving = {(move.project, move.source.name) for move in moves(site, seen)}
+    found = [item for item in _running(site, seen) if (item.name, item.host) not in moving]
+    places = moving | {(item.name, item.host) for item in found if item.kind == "stack"}
+    yield from found
+    in_portainer = list(_in_portainer(site, seen, places))
+    yield from in_portainer
+    places |= {(item.name, item.host) for item in in_portainer}
+    trees = {(stack_tree(name), host) for name, host in places}
+    for host in site.hosts:
+        for tree in seen.placed.get(host.name, Placed()).trees:
+            declared = tree in trees_of(site, host) or (tree, host.name) in trees
+            if tree.startswith(STACK) and not declared:
+                name = tree.removeprefix(STACK)
+                yield Item(kind="stack", name=name, host=host.name, holds=("its files",))
+
+
+def _running(site: Site, seen: Seen) -> Iterator[Item]:
+    """Projects of ours with containers, or with volumes that an earlier removal kept."""
+    for host in site.hosts:
+        trees = seen.placed.get(host.name, Placed()).trees
+        for project in seen.projects.get(host.name, ()):
+            if _declares(host, project.name) or not _is_ours(project, seen):
+                continue
+            if project.containers:
+                files = ("its files",) if stack_tree(project.name) in trees else ()
+                yield Item(
+                    kind="stack",
+                    name=project.name,
+                    host=host.name,
+                    since=project.since,
+                    holds=(*_holds(project), *files),
+                )
+            elif project.volumes:
+                volumes = tuple(f"volume {volume.name}" for volume in project.volumes)
+                yield Item(
+                    kind="volumes", name=project.name, host=host.name, holds=volumes, kept=True
+                )
+
+
+def _in_portainer(site: Site, seen: Seen, places: Set[tuple[str, str]]) -> Iterator[Item]:
+    """Stacks of ours that only Portainer still knows; `places` are told already."""
+    environments = {host.portainer_environment: host for host in site.docker_hosts}
+    projects = _registered(seen, "stack")
+    for name, endpoint in seen.stacks:
+        if name not in projects:
+            continue
+        owner = environments.get(endpoint)
+        if owner is None and endpoint not in (seen.endpoints or ()):
+            yield Item(kind="stack", name=name, host="", holds=("in Portainer, on no endpoint",))
+        elif owner and not _declares(owner, name) and (name, owner.name) not in places:
+            holds = ("in Portainer, without containers",)
+            yield Item(kind="stack", name=name, host=owner.name, holds=holds)
+
+
+def _holds(project: ComposeProject) -> tuple[str, ...]:
+    count = len(project.containers)
+    running = sum(container.state == "running" for container in project.containers)
+    ports = dict.fromkeys(f"{port.host_port}/{port.proto}" for port in project.ports)
+    words = [f"{count} container{'s' * (count != 1)}, {running} running"]
+    if ports:
+        words.append(f"port{'s' * (len(ports) != 1)} {', '.join(ports)}")
+    words += [f"volume {volume.name}" for volume in project.volumes]
+    return tuple(words)
+
+
+def _placed(site: Site, seen: Seen) -> Iterator[Item]:
+    """Components and certificates whose host should not have them (any more)."""
+    for host in site.hosts:
+        placed = seen.placed.get(host.name, Placed())
+        declared = trees_of(site, host)
+        running = {
+            _PLATFORM[project.name]: project
+            for project in seen.projects.get(host.name, ())
+            if project.name in _PLATFORM and project.containers
+        }
+        kept = [f"{CERTIFICATE}{name}" for name in placed.certificates]
+        for tree in dict.fromkeys((*placed.trees, *kept, *running)):
+            if tree in declared or tree.startswith(STACK):
+                continue
+            project = running.get(tree)
+            yield Item(
+                kind="certificate" if tree.startswith(CERTIFICATE) else "component",
+                name=tree,
+                host=host.name,
+                since=project.since if project else None,
+                holds=_holds(project) if project else (),
+            )
+
+
+def _is_declared(site: Site, entry: Entry) -> bool:
+    """Whether the machine of an entry is still a guest of the site, whatever its name is now."""
+    return any(
+        str(host.address) == entry.address or (entry.vmid is not None and host.vmid == entry.vmid)
+        for host in site.hosts
+    )
+
+
+def _hosts(site: Site, seen: Seen) -> Iterator[Item]:
+    """Hosts of earlier declarations; a host that got a new id or address before is told once."""
+    tagged = {guest.vmid: guest for guest in seen.guests}
+    gone: dict[object, Entry] = {}
+    for entry in seen.register:
+        if entry.kind == "host" and not _is_declared(site, entry):
+            gone[entry.address if entry.vmid is None else entry.vmid] = entry
+    for entry in gone.values():
+        guest = tagged.get(entry.vmid) if entry.vmid is not None else None
+        endpoints = _endpoints_of(entry, seen)
+        holds = [f"endpoint {name} in Portainer" for name in endpoints]
+        holds += [f"stack {name}" for name, endpoint in seen.stacks if endpoint in endpoints]
+        if guest is not None:
+            holds.append(_guest_words(guest))
+        yield Item(
+            kind="host",
+            name=entry.name,
+            host=entry.address,
+            address=entry.address,
+            vmid=guest.vmid if guest else None,
+            endpoints=tuple(endpoints),
+            holds=tuple(holds),
+        )
+
+
+def _endpoints_of(host: Entry, seen: Seen) -> list[str]:
+    """The endpoints that Portainer still has of a registered host."""
+    names = {
+        entry.name
+        for entry in seen.register
+        if entry.kind == "endpoint"
+        and (entry.address == host.address or (host.vmid is not None and entry.vmid == host.vmid))
+    }
+    return [name for name in seen.endpoints or () if name in names]
+
+
+def _endpoints(site: Site, seen: Seen) -> Iterator[Item]:
+    """Endpoints that we registered of hosts that are declared without them."""
+    declared = {host.portainer_environment for host in site.agents}
+    registered = _registered(seen, "endpoint")
+    for name in seen.endpoints or ():
+        entry = registered.get(name)
+        if entry is None or name in declared or not _is_declared(site, entry):
+            continue
+        holds = tuple(f"stack {stack}" for stack, endpoint in seen.stacks if endpoint == name)
+        yield Item(kind="endpoint", name=name, host="", endpoints=(name,), holds=holds)
+
+
+def _guests(site: Site, seen: Seen, told: Set[int | None]) -> Iterator[Item]:
+    declared = {guest.vmid for guest in (*site.guests, *site.templates)}
+    for guest in seen.guests:
+        if guest.vmid in declared or guest.vmid in told:
+            continue
+        yield Item(
+            kind="guest",
+            name=guest.name or str(guest.vmid),
+            host=guest.node,
+            vmid=guest.vmid,
+            holds=(_guest_words(guest),),
+        )
+
+
+def _guest_words(guest: TaggedGuest) -> str:
+    kind = "container" if guest.kind == "lxc" else "VM"
+    return f"{kind} {guest.vmid} on {guest.node}, {'running' if guest.running else 'stopped'}"
+
+
+def _foreign(site: Site, seen: Seen) -> Iterator[Foreign]:
+    for host in site.hosts:
+        for project in seen.projects.get(host.name, ()):
+            if (
+                not project.containers
+                or project.name in _PLATFORM
+                or _declares(host, project.name)
+                or _is_ours(project, seen)
+            ):
+                continue
+            yield Foreign(
+                project=project.name,
+                host=host.name,
+                deployer=project.deployer or "",
+                containers=len(project.containers),
+            )
+
+
+def _with_commands(site: Site, items: Iterable[Item]) -> Iterator[Item]:
+    """Each with the shortest name that means it alone, and nothing that is declared."""
+    listed = list(items)
+    by_name = Counter(item.name.lower() for item in listed)
+    by_place = Counter((item.name.lower(), item.host) for item in listed)
+    for item in listed:
+        word = item.name
+        if by_name[item.name.lower()] > 1 or find(site, item.name):
+            word = f"{item.name}@{item.host}" if item.host else f"{item.kind}:{item.name}"
+            if by_place[item.name.lower(), item.host] > 1:
+                word = f"{item.kind}:{item.name}@{item.host}"
+        more = " --volumes" if item.kind == "volumes" else ""
+        yield item.model_copy(update={"command": f"phoenix remove {word}{more}"})

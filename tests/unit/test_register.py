@@ -1,0 +1,37 @@
+"""The register on the hypervisor, as its shell keeps it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from phoenix.derived.register import ADD, DROP
+from phoenix.shell import Script
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "lib" / "register"
+
+
+def run(script: Script, file: Path, *lines: str) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    subprocess.run([*script.argv(file)], input=text, text=True, check=True)
+
+
+def test_lines_are_added_once_and_taken_away_whole(file: Path) -> None:
+    run(ADD, file, "stack\tb", "host\ta")
+    run(ADD, file, "host\ta", "host\tab")
+    assert file.read_text() == "host\ta\nhost\tab\nstack\tb\n"
+    assert file.stat().st_mode & 0o777 == 0o600
+    run(DROP, file, "host\ta", "host\t", "never there")
+    assert file.read_text() == "host\tab\nstack\tb\n"
+    run(DROP, file, "host\tab", "stack\tb")
+    assert file.read_text() == ""
+
+
+def test_nothing_is_taken_from_a_register_that_is_not_there(file: Path) -> None:
+    run(DROP, file, "host\ta")
+    assert not file.exists()

@@ -1,0 +1,301 @@
+"""What runs and is declared nowhere: ours is told with its command, a person's is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from phoenix.components.docker.projects import (
+    ComposeProject,
+    Container,
+    Deployer,
+    Port,
+    Volume,
+)
+from phoenix.derived import register
+from phoenix.derived.register import Entry
+from phoenix.health.undeclared import (
+    Item,
+    Placed,
+    Seen,
+    TaggedGuest,
+    moves,
+    select,
+    undeclared,
+)
+from phoenix.site.model import Site
+from tests.unit.site_builder import minimal, stack, vm
+
+MADE = datetime(2026, 11, 26, 4, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return two_workers(tmp_path)
+
+
+def two_workers(folder: Path, *, stacks: Sequence[str] = ("shop",)) -> Site:
+    """The five guests and one Docker host more, `spare`, which has `stacks`' second half."""
+    declaration = minimal()
+    declaration.vm["vms"][1]["docker_stacks"] = [name for name in stacks if name == "shop"]
+    declaration.vm["vms"].append(
+        vm(1003, "spare", "docker", 25, portainer_role="agent", dependencies=["1001"],
+           docker_stacks=[name for name in stacks if name != "shop"],
+           portainer_agent_hostname="spare-agent")
+    )  # fmt: skip
+    declaration.stacks["blog"] = stack("blog", 8100)
+    return declaration.load(folder / "-".join(("site", *stacks)))
+
+
+def project(
+    name: str, deployer: Deployer | None = "portainer", *, containers: int = 1, volumes: int = 0
+) -> ComposeProject:
+    made = tuple(
+        Container(f"{name}-web-{number}", "web", "example/web:1", "running", True, MADE)
+        for number in range(containers)
+    )
+    kept = tuple(Volume(f"{name}_v{number}", f"/v{number}", True) for number in range(volumes))
+    ports = (Port("", 8100, 80, "tcp"), Port("::", 8100, 80, "tcp")) if containers else ()
+    return ComposeProject(
+        name, deployer if containers else None, "/data/compose/1", made, kept, ports
+    )
+
+
+def seen(site: Site, former: Site | None = None, **more: object) -> Seen:
+    """Of a site whose register has what it and `former` declare."""
+    entries = dict.fromkeys(
+        (*register.entries(site), *(register.entries(former) if former else ()))
+    )
+    everything = Seen(
+        projects={host.name: () for host in site.hosts},
+        placed={host.name: Placed() for host in site.hosts},
+        register=tuple(entries),
+        endpoints=[host.portainer_environment for host in site.agents],
+    )
+    return replace(everything, **more)  # type: ignore[arg-type]
+
+
+def with_projects(of: Seen, **projects: Sequence[ComposeProject]) -> Seen:
+    return replace(of, projects={**of.projects, **projects})
+
+
+def told(site: Site, of: Seen) -> dict[str, Item]:
+    return {item.command: item for item in undeclared(site, of).items}
+
+
+def test_what_is_declared_is_not_told(site: Site) -> None:
+    of = with_projects(seen(site), worker=[project("shop-production")])
+    of = replace(
+        of,
+        placed={
+            "worker": Placed(("base", "ssh", "trust", "docker", "portainer-agent", "acme-host"),
+                             ("host",)),
+            "gateway": Placed(("nginx", "acme-gateway"), ("gateway",)),
+        },
+        guests=[TaggedGuest(1002, "qemu", "pve", "worker", True)],
+        stacks=[("shop-production", "worker")],
+    )  # fmt: skip
+    found = undeclared(site, of)
+    assert (found.items, found.foreign) == ((), ())
+
+
+def test_a_removed_stack_is_told_with_what_it_holds(site: Site, tmp_path: Path) -> None:
+    former = two_workers(tmp_path, stacks=("shop", "blog"))
+    of = with_projects(
+        seen(site, former), spare=[project("blog-production", containers=2, volumes=1)]
+    )
+    (item,) = undeclared(site, of).items
+    assert (item.kind, item.name, item.host, item.since) == (
+        "stack", "blog-production", "spare", MADE,
+    )  # fmt: skip
+    assert item.holds == ("2 containers, 2 running", "port 8100/tcp", "volume blog-production_v0")
+    assert item.command == "phoenix remove blog-production"
+    assert not item.kept
+
+
+def test_what_a_person_started_is_not_ours(site: Site, tmp_path: Path) -> None:
+    former = two_workers(tmp_path, stacks=("shop", "blog"))
+    of = with_projects(
+        seen(site, former),
+        spare=[project("blog-production", "hand"), project("pihole", "portainer")],
+        worker=[project("old", None, containers=0, volumes=1)],
+    )
+    found = undeclared(site, of)
+    assert found.items == ()
+    assert [(one.project, one.host, one.deployer) for one in found.foreign] == [
+        ("blog-production", "spare", "hand"),
+        ("pihole", "spare", "portainer"),
+    ]
+
+
+def test_kept_volumes_are_told_and_no_fault(site: Site, tmp_path: Path) -> None:
+    former = two_workers(tmp_path, stacks=("shop", "blog"))
+    of = with_projects(
+        seen(site, former), spare=[project("blog-production", containers=0, volumes=1)]
+    )
+    found = undeclared(site, of)
+    (item,) = found.items
+    assert (item.kind, item.kept, found.running) == ("volumes", True, ())
+    assert item.command == "phoenix remove blog-production --volumes"
+
+
+def test_a_stack_that_is_declared_elsewhere_moves(site: Site, tmp_path: Path) -> None:
+    now = two_workers(tmp_path, stacks=("shop", "blog"))
+    of = with_projects(seen(now), worker=[project("blog-production"), project("shop-production")])
+    assert [(m.project, m.source.name, m.target.name) for m in moves(now, of)] == [
+        ("blog-production", "worker", "spare")
+    ]
+    assert undeclared(now, of).items == ()
+
+
+def test_a_second_copy_does_not_move_and_its_command_names_the_host(tmp_path: Path) -> None:
+    now = two_workers(tmp_path, stacks=("shop", "blog"))
+    copies = {"worker": [project("blog-production")], "spare": [project("blog-production")]}
+    of = with_projects(seen(now), **copies)
+    assert moves(now, of) == ()
+    assert told(now, of).keys() == {"phoenix remove blog-production@worker"}
+
+
+def test_nothing_is_said_to_move_to_a_host_that_does_not_tell(tmp_path: Path) -> None:
+    now = two_workers(tmp_path, stacks=("shop", "blog"))
+    of = with_projects(seen(now), worker=[project("blog-production")])
+    silent = replace(of, projects={k: v for k, v in of.projects.items() if k != "spare"})
+    assert moves(now, silent) == ()
+
+
+def test_a_stack_without_containers_is_told_by_portainer(site: Site, tmp_path: Path) -> None:
+    former = two_workers(tmp_path, stacks=("shop", "blog"))
+    of = replace(
+        seen(site, former),
+        stacks=[("blog-production", "spare"), ("by-a-person", "spare"),
+                ("shop-production", "missing endpoint 7")],
+    )  # fmt: skip
+    assert [(item.name, item.host) for item in undeclared(site, of).items] == [
+        ("shop-production", ""),
+        ("blog-production", "spare"),
+    ]
+
+
+def test_files_and_containers_of_a_stack_are_one_thing(site: Site, tmp_path: Path) -> None:
+    former = two_workers(tmp_path, stacks=("shop", "blog"))
+    of = replace(
+        with_projects(seen(site, former), spare=[project("blog-production")]),
+        placed={"spare": Placed(("stack-blog-production",))},
+        stacks=[("blog-production", "spare")],
+    )
+    (item,) = undeclared(site, of).items
+    assert item.holds[-1] == "its files"
+    alone = replace(seen(site, former), placed={"spare": Placed(("stack-blog-production",))})
+    assert [one.holds for one in undeclared(site, alone).items] == [("its files",)]
+
+
+def test_a_host_that_lost_its_agent(tmp_path: Path) -> None:
+    former = two_workers(tmp_path)
+    declaration = minimal()
+    declaration.vm["vms"].append(vm(1003, "spare", None, 25))
+    now = declaration.load(tmp_path / "now")
+    of = replace(
+        with_projects(seen(now, former), spare=[project("phoenix-portainer-agent", "phoenix")]),
+        placed={"spare": Placed(("base", "docker", "portainer-agent", "acme-host"), ("host",))},
+        endpoints=["worker", "spare", "a-persons"],
+        stacks=[("blog-production", "spare")],
+    )
+    found = told(now, of)
+    assert [(item.kind, item.name) for item in found.values()] == [
+        ("component", "docker"),
+        ("component", "portainer-agent"),
+        ("certificate", "acme-host"),
+        ("endpoint", "spare"),
+    ]
+    assert "phoenix remove portainer-agent@spare" in found
+    # These names are declared as something else: their commands say which one is meant.
+    assert {"phoenix remove docker@spare", "phoenix remove endpoint:spare"} <= found.keys()
+
+
+def test_a_certificate_outlives_its_timer(site: Site) -> None:
+    of = replace(seen(site), placed={"control": Placed((), ("host", "gateway"))})
+    (item,) = undeclared(site, of).items
+    assert (item.kind, item.name, item.host) == ("certificate", "acme-gateway", "control")
+
+
+def test_a_removed_host_with_its_endpoint_and_guest(tmp_path: Path) -> None:
+    former = two_workers(tmp_path, stacks=("shop", "blog"))
+    now = minimal().load(tmp_path / "now")
+    of = replace(
+        seen(now, former),
+        endpoints=["worker", "spare"],
+        stacks=[("blog-production", "spare")],
+        guests=[TaggedGuest(1003, "qemu", "pve", "spare", True)],
+    )
+    (item,) = undeclared(now, of).items
+    assert (item.kind, item.name, item.address, item.vmid) == ("host", "spare", "10.0.0.25", 1003)
+    assert item.endpoints == ("spare",)
+    assert item.holds == (
+        "endpoint spare in Portainer", "stack blog-production", "VM 1003 on pve, running",
+    )  # fmt: skip
+    assert item.command == "phoenix remove spare"
+    assert [select(undeclared(now, of), word) for word in ("1003", "10.0.0.25", "host:spare")] == [
+        (item,)
+    ] * 3
+
+
+def test_a_renamed_or_moved_host_is_the_same_machine(site: Site) -> None:
+    worker = site.host("worker")
+    for entry in (
+        Entry("host", "before", "before", str(worker.address), 77),
+        Entry("host", "before", "before", "10.9.9.9", worker.vmid),
+    ):
+        of = replace(seen(site), register=(*register.entries(site), entry))
+        assert undeclared(site, of).items == ()
+
+
+def test_a_guest_with_our_tag_that_nobody_declared(site: Site) -> None:
+    of = replace(seen(site), guests=[TaggedGuest(900, "lxc", "pve2", "scratch", False)])
+    (item,) = undeclared(site, of).items
+    assert (item.kind, item.host, item.holds) == (
+        "guest", "pve2", ("container 900 on pve2, stopped",),
+    )  # fmt: skip
+
+
+def test_secrets_of_removed_stacks_alone(site: Site) -> None:
+    entry = Entry("secret", "blog_password", "spare", "10.0.0.25", 1003)
+    of = replace(
+        seen(site),
+        register=(*register.entries(site), entry),
+        kept=frozenset({"blog_password", "of_another_site", "shop_password"}),
+        used=frozenset({"shop_password"}),
+    )
+    (item,) = undeclared(site, of).items
+    assert (item.kind, item.name, item.kept) == ("secret", "blog_password", True)
+
+
+def test_select_tells_hosts_and_kinds_apart(tmp_path: Path) -> None:
+    now = two_workers(tmp_path, stacks=())
+    former = two_workers(tmp_path, stacks=("shop", "blog"))
+    of = with_projects(
+        seen(now, former),
+        worker=[project("shop-production")],
+        spare=[project("shop-production"), project("blog-production")],
+    )
+    found = undeclared(now, of)
+    assert [item.host for item in select(found, "shop-production")] == ["spare", "worker"]
+    assert [item.host for item in select(found, "Shop-Production@worker")] == ["worker"]
+    assert [item.host for item in select(found, "stack:shop-production@spare")] == ["spare"]
+    assert select(found, "volumes:shop-production") == ()
+    assert [item.command for item in found.items] == [
+        "phoenix remove blog-production",
+        "phoenix remove shop-production@spare",
+        "phoenix remove shop-production@worker",
+    ]
+
+
+def test_the_register_reads_what_it_writes(site: Site) -> None:
+    entries = register.entries(site)
+    assert register.parse(entry.line for entry in entries) == entries
+    assert {(e.kind, e.name) for e in entries} >= {("stack", "shop-production"), ("host", "worker")}
+    with pytest.raises(register.RegisterError, match=r"the line 'stack\\tx'"):
+        register.parse(["stack\tx"])
