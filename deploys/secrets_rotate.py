@@ -2,12 +2,13 @@
 
     pyinfra INVENTORY deploys/secrets_rotate.py -y --data secrets_rotate=NAME,NAME
 
+`--data secrets_lost=true` also makes those that this machine lacks, as nobody has them any more.
 Portainer's password and the agent secret are proven to work before the old ones are forgotten.
 """
 
 from dataclasses import replace
 
-from pyinfra import local
+from pyinfra import host, local
 
 from deploys import portainer_trees
 from deploys.access import portainer as access
@@ -19,7 +20,8 @@ from phoenix.secrets import catalog
 from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET
 
 with setting_errors():
-    uses = catalog.rotatable(words("secrets_rotate"), site(), secrets())
+    lost = host.data.get("secrets_lost") in (True, "true")
+    uses = catalog.rotatable(words("secrets_rotate"), site(), secrets(), lost=lost)
     names = [use.name for use in uses]
     catalog.propose(names, secrets())
     server = site().portainer

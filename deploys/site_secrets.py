@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from pydantic import SecretStr
-from pyinfra import inventory
+from pyinfra import inventory, logger
 from pyinfra.api import State
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.context import ctx_state
@@ -14,13 +14,15 @@ from deploys.access import portainer as access
 from deploys.context import secrets, site
 from facts.held_secrets import HeldSecrets
 from facts.host_fact import FactError
+from facts.secret_record import SecretRecord
 from operations import portainer
 from operations import secrets as operations
 from operations.host_state import question, read_of
 from phoenix.components import held_secrets
 from phoenix.components.held_secrets import Found, Trace
-from phoenix.secrets import catalog
+from phoenix.secrets import catalog, record
 from phoenix.secrets.errors import SecretError
+from phoenix.secrets.record import Record
 
 
 def secret(name: str) -> SecretStr:
@@ -36,17 +38,52 @@ def secret(name: str) -> SecretStr:
         Its value: given, kept, or to be kept.
 
     Raises:
-        SecretError: the site holds secrets that this machine lacks, or a guest that would tell
-            cannot be asked. Each is named, with the way to get it.
+        SecretError: the site holds secrets that this machine lacks or has older values of, or a
+            guest that would tell cannot be asked. Each is named, with the way to get it.
     """
     value = secrets().find(name)
     if value is not None:
+        known = _record(ctx_state.get())  # type: ignore[no-untyped-call]
+        if known is not None:
+            _refuse_older(known)
+        operations.remember(name, value)
         return value
     held = _held(ctx_state.get())  # type: ignore[no-untyped-call]
     if held:
         raise held_secrets.refusal(held)
     operations.kept(name=f"Secrets: {name}", secret=name, store=secrets())
+    operations.remember(name, secrets().get(name))
     return secrets().get(name)
+
+
+@cache
+def _record(_run: State) -> Record | None:
+    """What the site remembers of its secrets; asked once a run. None where it does not tell."""
+    hypervisor = inventory.get_host(site().hypervisor.name)
+    try:
+        return record.parse(read_of(hypervisor, question(SecretRecord)))
+    except (ConnectError, FactError) as error:
+        logger.warning(
+            "%s does not tell which secrets the site has (%s): that this machine has older ones "
+            "would not be noticed", hypervisor.name, error,
+        )  # fmt: skip
+        return None
+
+
+def _refuse_older(known: Record) -> None:
+    """End the run where this machine has older values than the site, each named.
+
+    Raises:
+        SecretError: see `phoenix.secrets.record.refusal`.
+    """
+    values = {use.name: secrets().find(use.name) for use in catalog.uses(site())}
+    older = [
+        name
+        for name, value in values.items()
+        if value is not None and known.age(name, value.get_secret_value()) == "older"
+    ]
+    if older:
+        raise record.refusal(known, older)
 
 
 @cache

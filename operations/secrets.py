@@ -3,14 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from datetime import UTC, datetime
 
-from pyinfra import host
+from pydantic import SecretStr
+from pyinfra import host, logger
 from pyinfra.api import FunctionCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import StateStage
 
+from facts.command import script
+from operations import site_lock
 from operations.explain import log_lines, log_reasons
 from operations.failure import locally
 from operations.operation import operation
+from phoenix.runs.lock import this_process
+from phoenix.secrets import record
 from phoenix.secrets.store import SecretStore
+
+_used: dict[tuple[str, str], SecretStr] = {}
+"""The values that this run gives to hosts, by secret and host."""
+
+
+def remember(secret: str, value: SecretStr) -> None:
+    """Have the site remember the digest of a value that this run gives to this host."""
+    if not _used:
+        site_lock.at_end(_remember)
+    _used[secret, host.name] = value
+
+
+def _remember(hypervisor: Host) -> None:
+    """Write the digests of what was given to hosts that did not fail, where they are new."""
+    state = hypervisor.state
+    if state.current_stage < StateStage.Disconnect:
+        return  # it was interrupted: what was given is not known
+    failed = {one.name for one in state.failed_hosts}
+    given = {name: value for (name, where), value in _used.items() if where not in failed}
+    read, output = hypervisor.run_shell_command(script(record.READ, record.FILE))
+    before = record.parse(output.stdout)
+    owner = this_process("")
+    now, after = datetime.now(UTC).replace(microsecond=0), before
+    for name, value in given.items():
+        by = f"{owner.user}@{owner.machine}"
+        after = after.with_value(name, value.get_secret_value(), now, by)
+    written = read
+    if read and after != before:
+        text = after.model_dump_json() + "\n"
+        written, _ = hypervisor.run_shell_command(script(record.WRITE, record.FILE), _stdin=text)
+    if not written:
+        logger.warning("the site could not be told which secrets it has (%s)", record.FILE)
 
 
 @operation()

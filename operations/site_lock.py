@@ -75,6 +75,7 @@ _tried: list[Owner] = []
 _told: list[Host] = []
 _refused: list[SiteLockedError] = []
 _asking = Lock()
+_at_end: list[Callable[[Host], None]] = []
 
 
 class SiteLockedError(SettingError):
@@ -155,6 +156,11 @@ def _take(hypervisor: Host, owner: Owner) -> None:
     _keep_history(hypervisor, channel, start)
 
 
+def at_end(work: Callable[[Host], None]) -> None:
+    """Have `work` done at the end of this run, with the hypervisor, while the lock is held."""
+    _at_end.append(work)
+
+
 def checkout(one: Host) -> Path:
     """The folder of the site's files: what is deployed is of its revision."""
     return Path(one.data.get("site_inventories") or ".").parent
@@ -185,6 +191,9 @@ def _keep_history(hypervisor: Host, channel: paramiko.Channel, start: history.St
             _send(channel, start.model_copy(update={"deploys": deploys}).model_dump_json())
 
     def end() -> None:
+        for work in _at_end:
+            with suppress(OSError, EOFError, paramiko.SSHException, SettingError):
+                work(hypervisor)
         begin(deploys=False)
         _send(channel, _end(hypervisor.state).model_dump_json())
         channel.shutdown_write()

@@ -104,13 +104,16 @@ def import_(
 @app.command()
 def rotate(
     name: Annotated[list[str], typer.Argument(help="Secrets; see `phoenix secrets list`.")],
+    lost: Annotated[
+        bool, typer.Option("--lost", help="Also make those that nobody has any more.")
+    ] = False,
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
     """Change secrets everywhere at once; the new ones are proven before the old are forgotten.
 
     The new value is generated, or taken from the secret NAME_new where that is given. A run that
-    died is finished by the next.
+    died is finished by the next. One that this machine does not have is refused.
 
     Examples:
       phoenix secrets rotate portainer_admin_password
@@ -124,7 +127,9 @@ def rotate(
     from phoenix.secrets import catalog
 
     site = project.load(inventory)
-    catalog.rotatable(name, site.site, site.secrets)  # before any host is touched
-    work = Work(("deploys/secrets_rotate.py",), (), {"secrets_rotate": ",".join(name)})
+    catalog.rotatable(name, site.site, site.secrets, lost=lost)  # before any host is touched
+    data: dict[str, object] = {"secrets_rotate": ",".join(name)}
+    data |= {"secrets_lost": "true"} if lost else {}
+    work = Work(("deploys/secrets_rotate.py",), (), data)
     summary = converge(site, [work], f"secrets rotate {' '.join(name)}", quiet=as_json, notes=True)
     finish(summary, as_json)

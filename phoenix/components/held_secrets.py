@@ -25,8 +25,9 @@ class Trace:
         secret: the secret's name.
         guest: the guest's name in the site.
         path: a file that holds it, or what was made of it; empty for a variable.
-        project: the compose project that has it as a variable; empty for a file.
+        project: the compose project of a stack's file or variable; else empty.
         variable: the variable's name.
+        file: where the stack's containers read the file; empty for any other.
     """
 
     secret: str
@@ -34,10 +35,14 @@ class Trace:
     path: str = ""
     project: str = ""
     variable: str = ""
+    file: str = ""
 
     def __str__(self) -> str:
         """The place for a person."""
-        what = self.path or f"stack {self.project}, variable {self.variable}"
+        what = self.path
+        if self.project:
+            part = f"file {self.file}" if self.file else f"variable {self.variable}"
+            what = f"stack {self.project}, {part}"
         return f"{self.guest}: {what}"
 
 
@@ -70,7 +75,10 @@ def _of_stacks(guest: Host) -> Iterator[Trace]:
         for number, file in enumerate(stack.files):
             if file.secret is not None:
                 path = f"{FILES}/{stack.project}/{number}"
-                yield Trace(file.secret.lower(), guest.name, path)
+                yield Trace(
+                    file.secret.lower(), guest.name, path,
+                    project=stack.project, file=file.destination,
+                )  # fmt: skip
         for one in stack.variables:
             if one.secret is not None:
                 yield Trace(
@@ -113,5 +121,5 @@ def refusal(held: Iterable[Trace]) -> SecretError:
         "replace those in use.\n" + "\n".join(lines) + "\nGet them from an operator who has them: "
         "`phoenix secrets export --to YOUR_AGE_KEY` there and `phoenix secrets import FILE` here, "
         "the site's SOPS file (PHOENIX_SOPS_FILE), or PHOENIX_SECRET_NAME in the environment. One "
-        "that nobody has any more: `phoenix secrets rotate NAME`"
+        "that nobody has any more: `phoenix secrets rotate --lost NAME`"
     )

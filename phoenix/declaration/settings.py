@@ -579,6 +579,10 @@ class RunArguments(_Strict):
     secrets_rotate: Any = Field(
         default=None, description="deploys/secrets_rotate.py: names with commas."
     )
+    secrets_lost: Any = Field(
+        default=None,
+        description="deploys/secrets_rotate.py: `true` makes secrets that nobody has any more.",
+    )
     backup_to: Any = Field(default=None, description="deploys/backup.py: directory here.")
     backup_parts: Any = Field(
         default=None, description="deploys/backup.py: of `ca,portainer,secrets`; all by default."

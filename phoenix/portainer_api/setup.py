@@ -80,7 +80,9 @@ def ensure_access(
     for key in client.api_keys(user.id):
         if key.description == description:
             client.delete_api_key(user.id, key.id)
-            actions.append("revoked an API key that was lost")
+            actions.append(
+                "revoked our former API key, which the server no longer takes or its guest lost"
+            )
     new_key = client.create_api_key(user.id, credentials.password, description)
     client.use_api_key(new_key.raw)
     actions.append("created an API key")

@@ -144,11 +144,20 @@ def listing(site: Site, store: SecretStore) -> tuple[SecretStatus, ...]:
     )
 
 
-def rotatable(names: Sequence[str], site: Site, store: SecretStore) -> tuple[SecretUse, ...]:
+def rotatable(
+    names: Sequence[str], site: Site, store: SecretStore, *, lost: bool = False
+) -> tuple[SecretUse, ...]:
     """The secrets that `names` names, if Phoenix can change each of them.
 
+    Args:
+        names: of the secrets.
+        site: whose secrets.
+        store: where this machine has them.
+        lost: make those that this machine does not have, too: nobody has them any more.
+
     Raises:
-        SecretError: none is named, one is unknown, or must be changed by hand; says how.
+        SecretError: none is named, one is unknown, is not on this machine, or must be changed by
+            hand; says how.
     """
     by_name = {use.name: use for use in uses(site)}
     if not names:
@@ -160,6 +169,14 @@ def rotatable(names: Sequence[str], site: Site, store: SecretStore) -> tuple[Sec
         if use.by_hand:
             raise SecretError(f"{name} cannot be changed by Phoenix: {use.by_hand}")
         origin = store.origin(name)
+        if origin == "absent" and not lost:
+            raise SecretError(
+                f"this machine does not have {name}, so there is nothing to change. If the site "
+                "has it, get it from an operator who has it: `phoenix secrets export --to "
+                "YOUR_AGE_KEY` there and `phoenix secrets import FILE` here. A site that was never "
+                "synced gets it by the first sync. If nobody has it any more: `phoenix secrets "
+                f"rotate --lost {name}`"
+            )
         if origin not in KEPT:
             raise SecretError(
                 f"{name} comes from {_PLACE[origin]}, where Phoenix cannot put a new one: change "

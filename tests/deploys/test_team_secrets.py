@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from phoenix.components.portainer.compose_files import AGENT_ENVIRONMENT, PASSWORD_FILE
 from phoenix.components.traefik.traefik_yml import USERS_FILE
+from phoenix.secrets.record import Record
 from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET, DASHBOARD_PASSWORD
 from tests.deploys.recorder import run
 
@@ -119,3 +121,60 @@ def test_first_deployment_keeps_a_secret_before_a_host_gets_it(tmp_path: Path, d
     again = run(deploy, store, responses=deployed(*HOLDS))
     assert json.loads(store.read_text()) == made
     assert not [name for name in again.operations if name.startswith("Secrets: ")]
+
+
+# -- older values ----------------------------------------------------------------------------------
+
+RECORD = "/var/lib/phoenix/secrets.json"
+LONG_AGO, LATER = datetime(2026, 1, 2, 3, 4, tzinfo=UTC), datetime(2026, 5, 6, 7, 8, tzinfo=UTC)
+
+
+def machine(tmp_path: Path, value: str) -> Path:
+    """A machine's store in which every secret of the site has this value."""
+    file = tmp_path / "secrets.json"
+    file.write_text(json.dumps(dict.fromkeys(GIVEN, value)))
+    file.chmod(0o600)
+    return file
+
+
+def remembered(*values: str) -> dict[Any, Any]:
+    """A site that was given these values of the dashboard's password, the last one now."""
+    known = Record()
+    for value, when in zip(values, (LONG_AGO, LATER), strict=False):
+        known = known.with_value(DASHBOARD_PASSWORD, value, when, "ada@desk")
+    return {RECORD: known.model_dump_json()}
+
+
+@pytest.mark.parametrize("execute", [False, True], ids=["plan", "sync"])
+def test_older_value_than_the_site_has_is_refused_with_how_to_get_it(
+    tmp_path: Path, *, execute: bool
+) -> None:
+    store = machine(tmp_path, "the-former-value")
+    responses = remembered("the-former-value", "the-newer-value")
+    said = refusal(lambda: run("traefik", store, responses=responses, execute=execute))
+    assert "this machine has older values of secrets than the site" in said
+    assert f"{DASHBOARD_PASSWORD}: the site has another one since 2026-05-06 07:08 UTC" in said
+    assert "by ada@desk" in said
+    assert "phoenix secrets import FILE --replace" in said
+    assert "-value" not in said.replace("older values", ""), "no value is told"
+
+
+def test_older_value_of_a_secret_that_another_component_uses_is_told_too(tmp_path: Path) -> None:
+    """So that one run names all of them."""
+    store = machine(tmp_path, "the-former-value")
+    said = refusal(lambda: run("stacks", store, responses=remembered("the-former-value", "newer")))
+    assert DASHBOARD_PASSWORD in said
+
+
+@pytest.mark.parametrize("values", [("mine",), ("former", "mine"), ("former", "other"), ()])
+def test_the_site_s_own_value_and_one_that_it_never_had_are_deployed(
+    tmp_path: Path, values: tuple[str, ...]
+) -> None:
+    done = run("traefik", machine(tmp_path, "mine"), responses=remembered(*values), execute=False)
+    assert done.operations
+
+
+def test_a_record_that_cannot_be_read_is_no_proof(tmp_path: Path) -> None:
+    responses: dict[Any, Any] = {RECORD: "not JSON"}
+    said = refusal(lambda: run("traefik", machine(tmp_path, "mine"), responses=responses))
+    assert "is no record of secrets" in said

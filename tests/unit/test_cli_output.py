@@ -70,7 +70,7 @@ def test_files_of_another_hand_are_told_in_one_line_for_all_hosts(
 
 def test_secrets_are_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     listed = secrets.SecretRow(
-        name=SECRET, what="what it is for " * 9, origin="absent", changing=True
+        name=SECRET, what="what it is for " * 9, origin="absent", changing=True, generated=True
     )
     listing = secrets.Listing(site="site", store="/store", secrets=[listed])
     text = piped(lambda console: secrets.print_listing(console, listing), monkeypatch)

@@ -69,3 +69,17 @@ def test_refusal_names_each_secret_once_with_its_places() -> None:
     said = str(held_secrets.refusal([VARIABLE, Trace("a", "proxy", "/x"), Trace("a", "b", "/y")]))
     assert "  a (proxy: /x; b: /y)\n" in said
     assert "  db_pass (worker: stack shop-production, variable DB)\n" in said
+
+
+def test_a_secret_file_of_a_stack_is_told_by_its_name(tmp_path: Path) -> None:
+    """Not as /etc/phoenix/stacks/shop-production/1, its place among the stack's files."""
+    declared = minimal()
+    files = [{"secret": name, "destination_in_container": f"/run/{name.lower()}"}
+             for name in ("SHOP_KEY", "SHOP_TOKEN")]  # fmt: skip
+    declared.stacks["shop"][0]["environments"]["production"]["files"] = files
+    wanted = held_secrets.traces(declared.load(tmp_path))
+    told = {one.secret: str(one) for one in wanted if one.project}
+    assert told == {
+        "shop_key": "worker: stack shop-production, file /run/shop_key",
+        "shop_token": "worker: stack shop-production, file /run/shop_token",
+    }

@@ -84,6 +84,7 @@ def test_uses_come_once_and_a_given_value_is_taken(site: Site, tmp_path: Path) -
     name = "portainer_admin_password"
     secret_store = store(tmp_path, PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD_NEW=PLANTED)
     secret_store.get(name)
+    secret_store.keep(name)
     uses = catalog.rotatable([name, name], site, secret_store)
     assert [use.name for use in uses] == [name]
     catalog.propose([name], secret_store)
@@ -91,3 +92,16 @@ def test_uses_come_once_and_a_given_value_is_taken(site: Site, tmp_path: Path) -
     short = store(tmp_path, PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD_NEW="elevenbytes")
     with pytest.raises(SettingError, match="shorter than 12 bytes"):
         catalog.propose([name], short)
+
+
+def test_a_secret_that_this_machine_does_not_have_is_made_only_where_it_is_lost(
+    site: Site, tmp_path: Path
+) -> None:
+    """Another operator has it: a new value would be one more that only this machine knows."""
+    name, empty = "traefik_dashboard_password", store(tmp_path)
+    with pytest.raises(SecretError, match=f"this machine does not have {name}") as caught:
+        catalog.rotatable([name], site, empty)
+    assert "phoenix secrets import FILE" in str(caught.value)
+    assert f"phoenix secrets rotate --lost {name}" in str(caught.value)
+    assert [use.name for use in catalog.rotatable([name], site, empty, lost=True)] == [name]
+    assert empty.kept() == {}

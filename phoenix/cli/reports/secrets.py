@@ -9,16 +9,27 @@ from phoenix.cli import project, tables
 from phoenix.secrets import catalog
 from phoenix.secrets.store import Origin
 
-_ORIGINS = {"store": "generated, kept", "absent": "not there yet", "sops": "SOPS"}
+_ORIGINS = {"store": "generated, kept", "sops": "SOPS"}
 
 
 class SecretRow(BaseModel):
-    """One secret: never its value. `changing`: a rotation was started and not finished."""
+    """One secret: never its value. `changing`: a rotation was started and not finished.
+
+    `generated`: Phoenix makes one where neither this machine nor the site has it.
+    """
 
     name: str
     what: str
     origin: Origin
     changing: bool
+    generated: bool
+
+    @property
+    def where(self) -> str:
+        """Where it comes from, for a person."""
+        if self.origin == "absent":
+            return "not on this machine" if self.generated else "not given"
+        return _ORIGINS.get(self.origin, self.origin)
 
 
 class Listing(BaseModel):
@@ -41,6 +52,7 @@ def listing(site: project.Project) -> Listing:
                 what=secret.use.what,
                 origin=secret.origin,
                 changing=secret.changing,
+                generated=secret.use.generated,
             )
             for secret in statuses
         ],
@@ -49,9 +61,17 @@ def listing(site: project.Project) -> Listing:
 
 def print_listing(console: Console, listing: Listing) -> None:
     """The names for a person, in a table."""
-    rows = []
-    for secret in listing.secrets:
-        origin = _ORIGINS.get(secret.origin, secret.origin)
-        rows.append((secret.name, f"{origin}{', being changed' * secret.changing}", secret.what))
+    rows = [
+        (one.name, f"{one.where}{', being changed' * one.changing}", one.what)
+        for one in listing.secrets
+    ]
     tables.show(console, "secrets", ["secret", "from", "what for"], rows)
+    absent = [one for one in listing.secrets if one.origin == "absent"]
+    if any(one.generated for one in absent):
+        console.print(
+            "not on this machine: a new site's first sync makes it; one that the site has "
+            "already comes by\n  phoenix secrets import", markup=False,
+        )  # fmt: skip
+    if not all(one.generated for one in absent):
+        console.print("not given: give it where you need it; none is made on this machine")
     console.print(f"kept in {listing.store}", markup=False)
