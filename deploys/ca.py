@@ -1,4 +1,4 @@
-"""How the CA's service is stopped and asked how it is, for the deploys that change it."""
+"""How the CA's service is stopped, copied and asked how it is, for the deploys that change it."""
 
 from deploys.context import site, site_host
 from phoenix.components.step_ca.authority import DIRECTORY, UNIT
@@ -10,7 +10,18 @@ BACKUPS = "/var/backups/phoenix/step-ca"
 
 def stop() -> str:
     """Shell command that stops it and keeps a copy of its database."""
-    return render("components/step_ca/backup.sh.j2", unit=UNIT, directory=DIRECTORY, to=BACKUPS)
+    return _backup("stopped")
+
+
+def copy() -> str:
+    """Shell program that keeps a copy of its database while it runs, where it has changed."""
+    return _backup("idle")
+
+
+def _backup(when: str) -> str:
+    return render(
+        "components/step_ca/backup.sh.j2", unit=UNIT, directory=DIRECTORY, to=BACKUPS, when=when
+    )
 
 
 def health(lifetime: str) -> str:

@@ -10,12 +10,14 @@ from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.restart import restart_without_end
-from phoenix.components.step_ca.authority import DIRECTORY, UNIT, check_version, config
+from phoenix.components.step_ca.authority import COPIES, DIRECTORY, UNIT, check_version, config
 from phoenix.components.step_ca.authority import claims as claims_of
+from phoenix.derived import control_plane
 from phoenix.files import render
 from phoenix.site.secret_names import CA_PASSWORD
 
 CONFIG = f"{DIRECTORY}/config/ca.json"
+COPY = "/usr/local/lib/phoenix/ca-copy"
 
 if "step_ca" in host.groups:
     with setting_errors():
@@ -34,6 +36,12 @@ if "step_ca" in host.groups:
         years=settings().step_ca_years,
         password=password,
     )
+    step_ca.database_opens(
+        name="Step-CA: database",
+        unit=UNIT,
+        port=control_plane.ca(site()).port,
+        copies=ca.BACKUPS,
+    )
     config_tree(
         name="Step-CA: configuration and service",
         tree=Tree(
@@ -49,8 +57,16 @@ if "step_ca" in host.groups:
                     )
                 ),
                 **restart_without_end(UNIT),
+                COPY: TreeFile(ca.copy(), mode="0755"),
+                f"/etc/systemd/system/{COPIES.removesuffix('.timer')}.service": TreeFile(
+                    render("components/step_ca/phoenix-ca-copy.service.j2", unit=UNIT, program=COPY)
+                ),
+                f"/etc/systemd/system/{COPIES}": TreeFile(
+                    render("components/step_ca/phoenix-ca-copy.timer")
+                ),
             },
             unit=UNIT,
+            enable=(COPIES,),
             action="restart",
             validate=render(
                 "components/step_ca/validate.sh.j2", program=program.directory, config=CONFIG

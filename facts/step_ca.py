@@ -8,7 +8,14 @@ from typing_extensions import override
 
 from facts.command import script
 from facts.host_fact import HostFact, marked
-from phoenix.components.step_ca.authority import DIRECTORY, CaState, StepCaError, parse_state
+from phoenix.components.step_ca.authority import (
+    DATABASE,
+    DIRECTORY,
+    CaState,
+    StepCaError,
+    parse_state,
+)
+from phoenix.files import text
 from phoenix.shell import Script
 
 _SCRIPT = Script(
@@ -48,3 +55,19 @@ class CertificateAuthority(HostFact[CaState]):
             return parse_state(lines)
         except StepCaError as error:
             raise FactProcessError(str(error)) from error
+
+
+class CaDatabase(HostFact[str]):
+    """Why the CA cannot open its database, in its own words; empty where it can.
+
+    A CA that does not run for another reason is none of this.
+    """
+
+    @override
+    def command(self, unit: str, port: int, directory: str = DIRECTORY) -> StringCommand:
+        program = f'{text(DATABASE)}database_fault "$1" "$2" "$3" || :\n'
+        return marked(script(Script("step-ca-database", program), directory, unit, str(port)))
+
+    @override
+    def parse(self, lines: list[str]) -> str:
+        return " ".join(line for line in lines if line)

@@ -11,13 +11,14 @@ from typing_extensions import override
 
 from facts.command import script
 from facts.host_fact import HostFact, marked
+from phoenix.components.step_ca.authority import DATABASE
 from phoenix.files import text
 from phoenix.shell import Script
 
 
 @cache
 def _script() -> Script:
-    return Script("checks", text("health/checks.sh"))
+    return Script("checks", text(DATABASE, "health/checks.sh"))
 
 
 class Checks(HostFact[list[str]]):

@@ -10,13 +10,14 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand
 
 from facts.command import script
-from facts.step_ca import CertificateAuthority
+from facts.step_ca import CaDatabase, CertificateAuthority
 from operations.explain import log_reasons
 from operations.failure import refuse
 from operations.host_state import question, read
 from operations.operation import operation
-from phoenix.components.step_ca.authority import DIRECTORY, faults
+from phoenix.components.step_ca.authority import DATABASE, DIRECTORY, faults
 from phoenix.files import text
+from phoenix.runs.reporter import tell
 from phoenix.shell import Script
 from phoenix.site.model import Site
 
@@ -58,3 +59,33 @@ def initialised(
         yield from refuse("the CA on this guest cannot be used: " + "; ".join(problems))
         return
     host.noop("the CA's keys and certificates are there and fit together")
+
+
+@operation(reads=lambda unit, port, **_: [question(CaDatabase, unit=unit, port=port)])
+def database_opens(
+    *, unit: str, port: int, copies: str
+) -> Generator[StringCommand | FunctionCommand, None, None]:
+    """Give the CA a database that it opens, where it cannot open the one that it has.
+
+    That one is kept below `copies`. In its place comes the first of these that the CA starts
+    with: the same without its torn end, the copies there, an empty one. A client whose account the
+    CA no longer knows registers anew by itself (components/acme/phoenix-acme).
+
+    Args:
+        unit: the CA's systemd unit.
+        port: where it serves.
+        copies: directory of the copies of the database.
+    """
+    fault = read(question(CaDatabase, unit=unit, port=port))
+    if not fault:
+        host.noop("nothing is wrong with the CA's database")
+        return
+    log_reasons(
+        f"the CA cannot open its database: {fault}",
+        f"it is kept below {copies}; in its place comes the first of these that the CA opens: the "
+        "same without its torn end, the latest copy, an empty one",
+    )
+    program = Script("step-ca-repair", text(DATABASE, f"{FOLDER}/repair.sh"))
+    yield script(program, DIRECTORY, unit, port, copies)
+    if host.state.is_executing:  # the command before this line has succeeded
+        tell(host.name, f"the CA opens its database again; the torn one is kept below {copies}")

@@ -58,8 +58,8 @@ class Summary(BaseModel):
     """What a command did to the site.
 
     `seconds`: wall time. `log`: the file with pyinfra's own words. `verified`: the checks
-    of what it touched were made at its end, and passed. `notes`: what the steps that
-    changed something said of it, where the command is about that. `taken_over`: files that Phoenix
+    of what it touched were made at its end, and passed. `notes`: what a person should know; where
+    the command is about that, all that the changing steps said. `taken_over`: files that Phoenix
     did not write and whose place it took. `undeclared`: what runs and is declared nowhere, where
     the whole platform was converged; no sync removes it.
     """
@@ -151,7 +151,8 @@ class Session:
         summary = summarise(self.site.name, self.owner.command, self.runs, self.began, self.path)
         for finished in filter(was_asked, self.runs):
             summary = summary.model_copy(update={"undeclared": of_run(self.site, finished)})
-        return summary.model_copy(update={"notes": _notes(self.runs)}) if notes else summary
+        said = _notes(self.runs) if notes else []
+        return summary.model_copy(update={"notes": [*summary.notes, *said]})
 
 
 @contextmanager
@@ -288,7 +289,7 @@ def summarise(
         hosts=hosts,
         failures=failures,
         first_cause=first,
-        notes=[],
+        notes=[line for story in stories for line in story.told],
         taken_over=[one for story in stories for one in story.taken_over],
         log=str(log),
     )

@@ -144,6 +144,14 @@ ADVICE: Mapping[str, _Template] = {
     ),
 }
 """By function of `checks.sh`; `reach` is the operator's own way in."""
+DATABASE = "cannot open its database"
+"""What the check of the CA says where its unit does not run for that."""
+_TORN = _Template(
+    "its files are torn, by a power cut or a full disk: a sync keeps them aside and puts the same "
+    "without its torn end in their place, or the latest copy, or an empty database; clients "
+    "register anew by themselves",
+    ("$ssh df -h /etc/step-ca", "phoenix sync step_ca"),
+)
 
 
 def likely_fix(site: Site, check: Check, fault: str = "") -> Fix:
@@ -163,7 +171,7 @@ def likely_fix(site: Site, check: Check, fault: str = "") -> Fix:
     elif check.layer == "reach":
         template = ADVICE[_HYPERVISOR if check.host == site.hypervisor.name else _GUEST]
     else:
-        template = ADVICE[check.function]
+        template = _TORN if fault.startswith(DATABASE) else ADVICE[check.function]
     values = _values(site, check)
     return Fix(
         advice=Template(template.advice).substitute(values),

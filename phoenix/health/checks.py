@@ -19,7 +19,7 @@ from phoenix.components.portainer.compose_files import (
     SERVER_UNIT,
     agent_url,
 )
-from phoenix.components.step_ca.authority import DIRECTORY
+from phoenix.components.step_ca.authority import DIRECTORY, UNIT
 from phoenix.components.traefik.traefik_yml import LOCAL
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane, dns, home
@@ -116,7 +116,7 @@ def checks_by_host(site: Site) -> Mapping[str, tuple[Check, ...]]:
 def _services(site: Site) -> Iterator[Check]:
     units = [
         (site.hypervisor, "phoenix-dns.service", "internal DNS", ""),
-        (guest_with(site, "step_ca"), "step-ca.service", "the CA", ""),
+        (guest_with(site, "step_ca"), UNIT, "the CA", ""),
         (guest_with(site, "traefik"), "traefik.service", "Traefik", ""),
         (guest_with(site, "nginx"), "nginx.service", "Nginx", ""),
         *((host, "docker.service", "Docker", "") for host in site.docker_hosts),
@@ -130,17 +130,22 @@ def _services(site: Site) -> Iterator[Check]:
         for service in site.services
         if service.kind == "home"
     ]
+    ca = control_plane.ca(site)
+    words = {UNIT: ("ca_database_opens", DIRECTORY, UNIT, str(ca.port))}
     for host, unit, what, service in units:
-        yield _unit(host, unit, what, service=service)
+        yield _unit(host, unit, what, *words.get(unit, ()), service=service)
     for certificate in certificates(site):
         unit = f"{TIMER}{certificate.name}.timer"
         what = "renewal of the certificate"
         yield _unit(certificate.host, unit, what, certificate=certificate.name)
 
 
-def _unit(host: Host, unit: str, what: str, *, service: str = "", certificate: str = "") -> Check:
+def _unit(
+    host: Host, unit: str, what: str, *why: str, service: str = "", certificate: str = ""
+) -> Check:
+    """`why`: a function of its own, with arguments, that tells why the unit does not run."""
     return Check(
-        *(host.name, "service", f"{what} ({unit})", ("unit_runs", unit)),
+        *(host.name, "service", f"{what} ({unit})", ("unit_runs", unit, *why)),
         target=host.name, unit=unit, service=service, certificate=certificate,
     )  # fmt: skip
 

@@ -30,11 +30,20 @@ words_of() { # FUNCTION: its arguments in each check of this run, a line each
     done
 }
 
-unit_runs() { # UNIT: active, and not masked, or it would be gone after the next reboot
+unit_runs() { # UNIT [FUNCTION WORD...]: active, and not masked, or it would be gone after a reboot
+    if [ $# -gt 1 ]; then  # what it says itself of why it does not run comes first
+        said=$(shift; "$@")
+        [ -z "$said" ] || { printf '%s\n' "$said"; return; }
+    fi
     properties=$(systemctl show -p LoadState -p ActiveState "$1")
     state=${properties##*ActiveState=} state=${state%%[!a-z]*}
     case "$properties" in *LoadState=masked*) state="masked and $state" ;; esac
     [ "$state" = active ] || { echo "is $state:"; journalctl -q --no-pager -n 2 -o cat -u "$1" 2>&1; }
+}
+
+ca_database_opens() { # DIRECTORY UNIT PORT
+    fault=$(database_fault "$@")
+    [ -z "$fault" ] || echo "cannot open its database: $fault"
 }
 
 look_up() { # NAME...: "NAME STATUS ADDRESS..." of each that the name server answers about

@@ -45,3 +45,8 @@ def taken_over(host: str, path: str, *, kept: str = "") -> None:
         kept: where it is kept on the host; empty where it stays at `path`.
     """
     report("taken_over", host=host, path=path, kept=kept)
+
+
+def tell(host: str, text: str) -> None:
+    """Tell what a person should know of this run, for its summary."""
+    report("told", host=host, text=text)

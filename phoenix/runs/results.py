@@ -78,6 +78,7 @@ class Story(_Model):
     details: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
     unknown: dict[str, dict[str, str]] = Field(default_factory=dict)
     taken_over: list[TakenOver] = Field(default_factory=list)
+    told: list[str] = Field(default_factory=list)
     log: list[str] = Field(default_factory=list, exclude=True)
 
     def add(self, event: Mapping[str, Any]) -> None:
@@ -164,6 +165,9 @@ class Story(_Model):
 
     def _on_unknown(self, event: Mapping[str, Any]) -> None:
         self.unknown.setdefault(event["step"], {})[event["host"]] = event["reason"]
+
+    def _on_told(self, event: Mapping[str, Any]) -> None:
+        self.told.append(f"{event['host']}: {event['text']}")
 
     def _on_taken_over(self, event: Mapping[str, Any]) -> None:
         self.taken_over.append(TakenOver(**{k: v for k, v in event.items() if k != "event"}))

@@ -20,6 +20,7 @@ ORDER = {
         "Step-CA: packages",
         "Step-CA: program",
         "Step-CA: keys and certificates",
+        "Step-CA: database",
         "Step-CA: configuration and service",
     ],
     "certificates": ["Certificate: packages", "Certificate: renewal", "Certificate: issue"],

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from phoenix.components.step_ca.authority import COPIES
 from tests.integration.project import Project, Run
 from tests.integration.site_lab import SiteLab, seen
 
@@ -101,3 +102,61 @@ def test_database_is_backed_up_before_a_change(site: SiteLab) -> None:
     held = site.sh("ca", f"ls {backups}/{new[0]}; stat -c %a {backups}", ok=True).out
     assert "MANIFEST" in held, held
     assert held.rstrip().endswith("700"), held
+
+
+TORN = {
+    "its last write is torn": "truncate -s -17 db/000000.vlog",
+    "empty": ": >db/000000.vlog",
+    "garbage": "head -c 400 /dev/urandom >db/MANIFEST",
+    "gone": "rm -r db",
+}
+
+
+@pytest.mark.usefixtures("repaired")
+@pytest.mark.parametrize("how", TORN)
+def test_a_torn_database_is_told_and_repaired_by_a_sync(site: SiteLab, how: str) -> None:
+    """Chaos 12: step-ca never started again, and no copy of its database existed."""
+    backups = "/var/backups/phoenix/step-ca"
+    converged = site.project.phoenix("sync", "-y", "step_ca")
+    assert converged.returncode == 0, converged
+    copied = site.sh("ca", f"systemctl start {COPIES.replace('timer', 'service')}; ls {backups}")
+    assert copied.out.split(), copied
+    before = set(site.sh("ca", f"ls -d {backups}/torn-* 2>/dev/null").out.split())
+    site.sh(
+        "ca",
+        f"systemctl kill -s KILL step-ca; systemctl stop step-ca; cd {DIRECTORY} && {TORN[how]};"
+        " systemctl reset-failed step-ca; systemctl start step-ca; sleep 1",
+    )
+    doctor = site.project.phoenix("doctor")
+    said = " ".join(doctor.stdout.split())
+    seen("doctor said", doctor.stdout[:1500])
+    assert doctor.returncode == 1, doctor
+    assert "cannot open its database: " in said, doctor.stdout
+    assert "a sync keeps them aside" in said, doctor.stdout
+    assert "phoenix sync step_ca" in said, doctor.stdout
+    plan = site.project.phoenix("plan", "step_ca")
+    assert "it is kept below /var/backups/phoenix/step-ca" in " ".join(plan.stdout.split()), plan
+    sync = site.project.phoenix("sync", "-y", "step_ca")
+    assert sync.returncode == 0, sync.stdout + sync.stderr
+    assert "the CA opens its database again" in sync.stdout, sync.stdout
+    if how != "gone":
+        after = set(site.sh("ca", f"ls -d {backups}/torn-*", ok=True).out.split())
+        assert len(after - before) == 1, (before, after)
+    for holder in ("gateway", "traefik"):
+        renewed = site.project.phoenix("certs", "renew", site.roles[holder])
+        assert renewed.returncode == 0, renewed.stdout + renewed.stderr
+    assert site.project.phoenix("doctor").returncode == 0
+    assert site.project.phoenix("plan", "step_ca").returncode == 0
+
+
+@pytest.mark.usefixtures("repaired")
+def test_clients_register_anew_where_the_database_is_empty(site: SiteLab) -> None:
+    site.sh(
+        "ca",
+        f"systemctl stop step-ca; cd {DIRECTORY} && rm -r db"
+        " && install -d -m 700 -o step -g step db; systemctl start step-ca",
+        ok=True,
+    )
+    for holder in ("gateway", "traefik"):
+        renewed = site.project.phoenix("certs", "renew", site.roles[holder])
+        assert renewed.returncode == 0, renewed.stdout + renewed.stderr

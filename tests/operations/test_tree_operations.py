@@ -24,7 +24,7 @@ from operations import host_state, trust
 from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
-from operations.step_ca import initialised
+from operations.step_ca import database_opens, initialised
 from operations.trust import root_trusted
 from phoenix.components.artifacts import Artifact
 from phoenix.components.config_tree.tree import FileState, Tree, TreeFile, TreeState
@@ -282,3 +282,10 @@ def test_a_host_without_a_root_is_refused_and_so_is_each_while_the_root_is_repla
     here = fixed(StateStage.Execute, LocalTrust={STORED[0]: object()} if has_root else {})
     (command,) = here.run(root_trusted, site, keep=keep)
     assert "has mode 644" in str(command.args)
+
+
+def test_a_database_that_opens_is_left_alone_and_a_torn_one_repaired() -> None:
+    words = {"unit": "step-ca.service", "port": 9000, "copies": "/var/backups/x"}
+    assert fixed(CaDatabase="").run(database_opens, **words) == []
+    (command,) = fixed(CaDatabase="truncate required").run(database_opens, **words)
+    assert command.get_raw_value().endswith("/etc/step-ca step-ca.service 9000 /var/backups/x")

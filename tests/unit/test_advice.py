@@ -71,6 +71,14 @@ def test_every_unit_has_its_component(site: Site) -> None:
     assert units <= COMPONENTS.keys()
 
 
+def test_a_torn_database_is_told_and_a_sync_is_what_helps(site: Site) -> None:
+    (check,) = [check for check in checks(site) if check.unit == "step-ca.service"]
+    torn = likely_fix(site, check, "cannot open its database: Value log truncate required")
+    assert "keeps them aside" in torn.advice
+    assert torn.commands[-1] == "phoenix sync step_ca"
+    assert "keeps them aside" not in likely_fix(site, check, "is failed: no key").advice
+
+
 def test_guest_is_looked_at_by_its_kind(site: Site) -> None:
     container = likely_fix(site, no_answer("proxy", "").check).commands
     machine = likely_fix(site, no_answer("worker", "").check).commands

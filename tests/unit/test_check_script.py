@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from phoenix.components.step_ca.authority import DATABASE
 from phoenix.files import text
 
 API = ("https://portainer.test:9443/api", "/root.crt", "/key")
@@ -25,7 +26,7 @@ def fault(folder: Path, *command: str, **environment: str) -> str:
     """What one check finds, with the programs of `folder` before those of the machine."""
     stand_in(folder, "sleep", ":")  # a fault counts when it is seen twice, a second apart
     process = subprocess.run(
-        ["sh", "-c", text("health/checks.sh"), "checks", "\t".join(command)],
+        ["sh", "-c", text(DATABASE, "health/checks.sh"), "checks", "\t".join(command)],
         capture_output=True, text=True, check=True, timeout=60,
         env={**os.environ, **environment, "PATH": f"{folder}:{os.environ['PATH']}"},
     )  # fmt: skip
@@ -35,7 +36,7 @@ def fault(folder: Path, *command: str, **environment: str) -> str:
 
 
 SYSTEMCTL = """
-[ "$1 $6" = "show nginx.service" ] || { echo "unexpected: $*" >&2; exit 1; }
+[ "$1 $6" = "show ${UNIT:-nginx.service}" ] || { echo "unexpected: $*" >&2; exit 1; }
 printf 'LoadState=%s\\nActiveState=%s\\n' "$LOAD" "$ACTIVE"
 """
 
@@ -58,6 +59,53 @@ def test_unit_runs_only_when_it_is_active_and_will_be_after_a_reboot(
     stand_in(tmp_path, "systemctl", SYSTEMCTL)
     stand_in(tmp_path, "journalctl", "echo its last words")
     assert fault(tmp_path, "unit_runs", "nginx.service", LOAD=load, ACTIVE=active) == words
+
+
+TORN = (
+    "Error opening database of Type badgerv2 with source /etc/step-ca/db: error opening Badger "
+    "database: During db.vlog.open: Value log truncate required to run DB."
+)
+
+
+@pytest.mark.parametrize(
+    ("log", "answers", "words"),
+    [
+        (TORN, False, f"cannot open its database: {TORN}"),
+        (f"Serving HTTPS on :9000 ...\\n{TORN}", False, f"cannot open its database: {TORN}"),
+        ("opening Badger database: manifest has bad magic", False,
+         "cannot open its database: opening Badger database: manifest has bad magic"),
+        # It was given another one since, or it does not run for another reason.
+        (f"{TORN}\\nServing HTTPS on :9000 ...", False, ""),
+        (TORN, True, ""),
+        ("error opening database of Type badgerv2: mkdir: permission denied", False, ""),
+        ("error opening database of Type badgerv2: no space left on device", False, ""),
+    ],
+)  # fmt: skip
+def test_a_ca_that_cannot_open_its_database_says_so(
+    tmp_path: Path, log: str, answers: bool, words: str
+) -> None:
+    stand_in(tmp_path, "systemctl", SYSTEMCTL)
+    stand_in(tmp_path, "curl", f"exit {int(not answers)}")
+    stand_in(tmp_path, "journalctl", f"printf '%b\\n' '{log}'")
+    (tmp_path / "ca/certs").mkdir(parents=True)
+    directory = str(tmp_path / "ca")
+    more = ("ca_database_opens", directory, "step-ca.service", "9000")
+
+    def said() -> str:
+        return fault(
+            tmp_path,
+            "unit_runs",
+            "step-ca.service",
+            *more,
+            LOAD="loaded",
+            ACTIVE="activating",
+            UNIT="step-ca.service",
+        )
+
+    other = "is activating: " + log.replace("\\n", " ")
+    assert said() == (other if answers else f"cannot open its database: {directory}/db is missing")
+    (tmp_path / "ca/db").mkdir()
+    assert said() == (words or other)
 
 
 def portainer(folder: Path, answers: Mapping[str, object]) -> None:

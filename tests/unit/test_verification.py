@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from phoenix.components.step_ca.authority import DATABASE
 from phoenix.derived.routes import routes
+from phoenix.files import text
 from phoenix.health.checks import LAYERS, Outcome, checks
 from phoenix.health.diagnosis import Findings, diagnose
 from phoenix.health.paths import paths
@@ -14,7 +16,7 @@ from phoenix.health.verdict import verdict
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
-SCRIPT = (Path(__file__).parents[2] / "phoenix/health/checks.sh").read_text()
+SCRIPT = text(DATABASE, "health/checks.sh")
 
 
 @pytest.fixture

@@ -21,7 +21,11 @@ from phoenix.site.names import policy
 ACME = "acme"
 """Name of the ACME provisioner; part of the directory's URL."""
 UNIT = "step-ca.service"
+COPIES = "phoenix-ca-copy.timer"
+"""When its database is copied."""
 DIRECTORY = "/etc/step-ca"
+DATABASE = "components/step_ca/database.sh"
+"""Shell functions that tell whether the CA opens its database; a path for `phoenix.files`."""
 OLDEST = (0, 20)
 """Older versions read authority.policy and ignore it: any name would be issued (measured)."""
 FILES = {
