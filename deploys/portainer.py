@@ -8,13 +8,11 @@ from operations import portainer, secret_rotation
 from operations.config_tree import config_tree
 from operations.images import images
 from operations.packages import packages
-from phoenix.components.portainer.compose_files import agent_url
+from phoenix.components.portainer.compose_files import LOCAL_URL, agent_url
 from phoenix.derived import control_plane
-from phoenix.site.roles import guest_with
 from phoenix.site.secret_names import ADMIN_PASSWORD
 
-with setting_errors():
-    server = guest_with(site(), "portainer")
+server = site().portainer
 
 if site_host() == server:
     with setting_errors():
@@ -46,12 +44,14 @@ if site_host() in site().agents:
     config_tree(name="Portainer agent", tree=agent_tree)
 
 if site_host() == server or site_host() in site().agents:
+    if site_host() != server:
+        url = agent_url(control_plane.agent(site(), site_host()))
+    else:
+        url = LOCAL_URL if portainer_trees.deploys_here() else ""
     # Made by the agent's host when both are ready: an operation waits for all that take part.
     portainer.endpoint(
         name="Portainer: endpoint",
-        agent=site_host().portainer_environment if site_host() in site().agents else None,
-        url=agent_url(control_plane.agent(site(), site_host()))
-        if site_host() in site().agents
-        else "",
+        agent=site_host().portainer_environment if url else None,
+        url=url,
         access=access(),
     )

@@ -16,7 +16,7 @@ from phoenix.components.portainer.compose_files import (
 )
 from phoenix.components.restart import restart_without_end
 from phoenix.components.trust import ROOTS
-from phoenix.derived import control_plane
+from phoenix.derived import control_plane, deployments
 from phoenix.files import render
 from phoenix.secrets.rules import check_portainer_password
 from phoenix.shell import fill, join
@@ -37,6 +37,11 @@ def shared_secret() -> TreeFile:
     return TreeFile(f"AGENT_SECRET={value}\n", mode="0600", secret=True)
 
 
+def deploys_here() -> bool:
+    """Whether the server deploys stacks on its own guest."""
+    return guest_with(site(), "portainer") in deployments.environments(site())
+
+
 def server() -> Tree:
     """The server on its own guest.
 
@@ -50,7 +55,9 @@ def server() -> Tree:
     return Tree(
         component="portainer",
         files={
-            f"{DIRECTORY}/compose.yml": TreeFile(server_compose(image, port)),
+            f"{DIRECTORY}/compose.yml": TreeFile(
+                server_compose(image, port, deploys_here=deploys_here())
+            ),
             AGENT_ENVIRONMENT: shared_secret(),
             PASSWORD_FILE: TreeFile(password, mode="0600", secret=True),
             f"/etc/systemd/system/{SERVER_UNIT}": TreeFile(

@@ -15,11 +15,14 @@ from deploys.context import secrets, site
 from facts.held_secrets import HeldSecrets
 from facts.host_fact import FactError
 from facts.secret_record import SecretRecord
-from operations import portainer
 from operations import secrets as operations
+from operations.compose_host import HostStacks
 from operations.host_state import question, read_of
+from operations.portainer import PortainerStacks
+from operations.stacks import variables
 from phoenix.components import held_secrets
 from phoenix.components.held_secrets import Found, Trace
+from phoenix.derived import deployments
 from phoenix.secrets import catalog, record
 from phoenix.secrets.errors import SecretError
 from phoenix.secrets.record import Record
@@ -113,12 +116,18 @@ def _found(guest: str, wanted: list[Trace]) -> Found:
         ) from None
 
 
-def _variables(wanted: list[Trace]) -> dict[str, frozenset[str] | None]:
-    """What Portainer keeps for each project on an agent's host whose variables are wanted."""
-    agents = {guest.name: guest.portainer_environment for guest in site().agents}
-    environments = {
-        one.project: agents[one.guest] for one in wanted if one.project and one.guest in agents
-    }
-    if not environments or site().portainer is None:
-        return {}
-    return portainer.stack_variables(access(), environments)
+def _variables(wanted: list[Trace]) -> held_secrets.Variables:
+    """What is kept for each project whose variables are wanted, where its host deploys it."""
+    kept: dict[tuple[str, str], frozenset[str] | None] = {}
+    for one in wanted:
+        place = one.guest, one.project
+        if not one.project or place in kept:
+            continue
+        guest = site().host(one.guest)
+        stacks = (
+            PortainerStacks(access(), guest.portainer_environment)
+            if deployments.by_portainer(site(), guest)
+            else HostStacks(guest.name)
+        )
+        kept[place] = variables(stacks, one.project)
+    return kept

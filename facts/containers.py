@@ -34,6 +34,7 @@ _CONTAINER = (
             "{{json .Config.Image}}",
             '[null{{range .Mounts}}{{if eq .Type "volume"}},{{json .}}{{end}}{{end}}]',
             "{{json .HostConfig.PortBindings}}",
+            "{{json .State.ExitCode}}",
         )
     )
     + "]"

@@ -74,14 +74,15 @@ class Answer:
         self.status: str | None = None
 
 
-def marked(*commands: StringCommand) -> StringCommand:
+def marked(*commands: StringCommand, reads_input: bool = False) -> StringCommand:
     """The commands, each if the one before it succeeds, between the marks of `answers`.
 
-    They read no standard input.
+    They read no standard input, unless `reads_input` says so.
     """
     line = " && ".join(command.get_raw_value() for command in commands)
+    source = "" if reads_input else " </dev/null"
     # The line before the second mark ends output that ends without a line feed.
-    return StringCommand(f"echo {BEGIN}; {{ {line}; }} </dev/null; printf '\\n{END} %s\\n' $?")
+    return StringCommand(f"echo {BEGIN}; {{ {line}; }}{source}; printf '\\n{END} %s\\n' $?")
 
 
 def answers(output: Iterable[str], count: int) -> Iterator[Answer]:

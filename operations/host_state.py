@@ -24,6 +24,7 @@ from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.command import FunctionCommand, PyinfraCommand
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.host import Host
+from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import ctx_host, ctx_state
 
 from facts.command import command
@@ -278,19 +279,36 @@ def _ask(target: Host, lines: list[str]) -> list[Answer]:
         ConversationError: the answers cannot be separated, or the connection broke.
         ConnectError: the host does not answer by SSH.
     """
+    output = run(target, command("sh"), "\n".join(lines) + "\n")
+    return list(answers(output.stdout_lines, len(lines)))
+
+
+def run(target: Host, line: StringCommand, stdin: str, *, is_secret: bool = False) -> CommandOutput:
+    """What a command says that is run on a host at once, outside of any operation.
+
+    Args:
+        target: the host; it is connected to where it is not.
+        line: the command.
+        stdin: what it reads; a line feed is added where none ends it.
+        is_secret: neither the command nor its output is ever shown.
+
+    Raises:
+        ConversationError: the connection broke.
+        ConnectError: the host does not answer by SSH.
+    """
     connect(target, "to read its state")
     state = _state()
     arguments, _ = pop_global_arguments(state, target, {})
     connector = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
     try:
         _, output = target.run_shell_command(
-            command("sh"),
-            print_output=state.print_fact_output,
-            print_input=state.print_fact_input,
-            **(connector | {"_stdin": "\n".join(lines) + "\n"}),
+            line,
+            print_output=state.print_fact_output and not is_secret,
+            print_input=state.print_fact_input and not is_secret,
+            **(connector | {"_stdin": stdin}),
         )
     except (TimeoutError, OSError, SSHException) as error:
         raise ConversationError(f"the connection broke while it was asked: {error}") from error
     if is_gone(target):
         raise ConversationError("the connection broke while it was asked")
-    return list(answers(output.stdout_lines, len(lines)))
+    return output

@@ -14,12 +14,13 @@ from threading import Lock
 from typing import NamedTuple, TypeVar
 
 from pydantic import SecretStr
-from pyinfra import host, inventory, state
+from pyinfra import host, inventory
 from pyinfra.api import FunctionCommand
 from pyinfra.api.exceptions import ConnectError, OperationError, OperationValueError
 from pyinfra.api.host import Host
 
 from facts.command import script
+from operations import stacks
 from operations.connection import connect
 from operations.explain import log_lines, unknown_before_run
 from operations.failure import locally
@@ -119,13 +120,16 @@ def endpoint(
     url: str,
     access: PortainerAccess,
 ) -> Generator[FunctionCommand, None, None]:
-    """Makes sure the agent at `url` (``tcp://host:9001``) is registered as `agent`, once.
+    """Makes sure the Docker at `url` is registered as `agent`, once.
 
     An endpoint at the same address is renamed; a moved one is updated.
 
     Args:
         agent: None on a host that registers nothing, and takes part so that its own earlier
             operations are done before the others register.
+        url: ``tcp://host:9001`` of an agent, or ``unix:///var/run/docker.sock``, the server's own
+            Docker.
+        access: how to reach the API.
     """
     if agent is None:
         host.noop("the agents' hosts register themselves")
@@ -171,77 +175,42 @@ def stack(
         present: False removes the stack, volumes kept.
         seconds: the deadline for the deployment, and for its containers' health.
     """
-    try:  # a wrong argument shows at once, reachable or not
-        api.desired_stack(project, content, 0, env, present=present)
-    except api.InvalidInputError as error:
-        raise OperationValueError(str(error)) from None
-
-    def desired(client: api.PortainerClient) -> api.DesiredStack:
-        registered = client.endpoint_named(endpoint)
-        if registered is None:
-            raise api.InvalidInputError(
-                f"stack {project}: Portainer has no endpoint {endpoint}: run deploys/portainer.py"
-            )
-        return api.desired_stack(
-            project,
-            content,
-            registered.id,
-            env,
-            present=present,
-            public=[name for name, value in (env or {}).items() if isinstance(value, str)],
-        )
-
-    def pending(client: api.PortainerClient) -> tuple[str, ...]:
-        use_key(client, access)
-        target = desired(client)
-        observed = api.observe(client, target.name, target.endpoint_id)
-        steps = api.describe(api.plan(target, observed))
-        if steps and state.config.DIFF:
-            log_lines(api.diff(target, observed))
-        return steps
-
-    steps = _look(access, pending)
-    if steps == ():
-        host.noop(f"stack {project} is {'as desired' if present else 'absent'} on {endpoint}")
-        return
-    log_lines(f"stack {project}: {step}" for step in steps or ())
-    yield locally(lambda: _converge(access, desired, seconds))
+    yield from stacks.converged(
+        project,
+        PortainerStacks(access, endpoint),
+        content=content,
+        env=env,
+        present=present,
+        seconds=seconds,
+    )
 
 
-def stack_variables(
-    access: PortainerAccess, stacks: Mapping[str, str]
-) -> dict[str, frozenset[str] | None]:
-    """The names of the variables that Portainer keeps for deployed stacks; no value leaves it.
+@dataclass(frozen=True)
+class PortainerStacks:
+    """The stacks of one environment of Portainer."""
 
-    Args:
-        access: how to reach the API; the kept key logs in.
-        stacks: the environment that each stack, by its name, belongs to.
+    access: PortainerAccess
+    endpoint: str
 
-    Returns:
-        For each stack its variables' names; None where Portainer has no such stack, as one that was
-        built anew, or cannot be asked, as before its own deploy ran.
-    """
-    try:
-        with connected(access) as client:
-            use_key(client, access)
-            endpoints = {endpoint.name: endpoint.id for endpoint in client.endpoints()}
-            return {
-                name: _variables(client, name, endpoints.get(environment))
-                for name, environment in stacks.items()
-            }
-    except OperationError:
-        return dict.fromkeys(stacks)
+    def __str__(self) -> str:
+        """The place for a person."""
+        return self.endpoint
 
+    @contextmanager
+    def opened(self) -> Iterator[tuple[api.PortainerClient, int]]:
+        """A client with our key, and the environment's number.
 
-def _variables(
-    client: api.PortainerClient, name: str, endpoint: int | None
-) -> frozenset[str] | None:
-    if endpoint is None:
-        return None
-    normal = api.normalise_name(name)
-    found = api.observe(client, normal, endpoint).matches
-    names = frozenset(variable for stack in found for variable in stack.env_mapping)
-    return names if found else None
+        Raises:
+            OperationError: Portainer cannot be asked, or has no such environment.
+        """
+        with connected(self.access) as client:
+            use_key(client, self.access)
+            registered = client.endpoint_named(self.endpoint)
+            if registered is None:
+                raise OperationError(
+                    f"Portainer has no endpoint {self.endpoint}: run deploys/portainer.py"
+                )
+            yield client, registered.id
 
 
 # -- at execution, on the control machine ---------------------------------------------------------
@@ -265,16 +234,6 @@ def _register(access: PortainerAccess, name: str, url: str) -> None:
     with connected(access) as client:
         use_key(client, access)
         api.ensure_endpoint(client, name, url)
-
-
-def _converge(
-    access: PortainerAccess,
-    desired: Callable[[api.PortainerClient], api.DesiredStack],
-    seconds: float,
-) -> None:
-    with connected(access) as client:
-        use_key(client, access)
-        api.converge(client, desired(client), seconds=seconds, log=lambda line: log_lines([line]))
 
 
 def _look(access: PortainerAccess, read: Callable[[api.PortainerClient], _T]) -> _T | None:

@@ -54,6 +54,10 @@ class Found:
     projects: tuple[str, ...]
 
 
+Variables = Mapping[tuple[str, str], frozenset[str] | None]
+"""By guest and project, the names of a deployed stack's variables; None where nobody tells."""
+
+
 def traces(site: Site) -> tuple[Trace, ...]:
     """Every place where the site shows that it was given a generated secret."""
     return tuple(_traces(site))
@@ -89,23 +93,23 @@ def _of_stacks(guest: Host) -> Iterator[Trace]:
 def shown(
     wanted: Iterable[Trace],
     found: Mapping[str, Found],
-    variables: Mapping[str, frozenset[str] | None],
+    variables: Variables,
 ) -> tuple[Trace, ...]:
     """Those of `wanted` that the guests show.
 
     Args:
         wanted: where secrets would show.
         found: what each guest has, by its name.
-        variables: for each project, the names of the variables that Portainer keeps for it; None
-            where Portainer does not tell, and the project's containers alone do.
+        variables: by guest and project, the names of the variables that are kept for it where it
+            is deployed; None where nobody tells, and the project's containers alone do.
     """
     return tuple(one for one in wanted if _shows(one, found[one.guest], variables))
 
 
-def _shows(one: Trace, found: Found, variables: Mapping[str, frozenset[str] | None]) -> bool:
+def _shows(one: Trace, found: Found, variables: Variables) -> bool:
     if one.path:
         return one.path in found.paths
-    kept = variables.get(one.project)
+    kept = variables.get((one.guest, one.project))
     # A stack that runs and cannot be asked for its variables has had them: that is the safe answer.
     return one.project in found.projects if kept is None else one.variable in kept
 

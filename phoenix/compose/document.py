@@ -13,6 +13,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import yaml
 
+from phoenix.compose.interpolation import InterpolationError, interpolate
+
 MAX_BYTES = 1_048_576
 MAX_DEPTH = 60
 MAX_NODES = 100_000
@@ -194,6 +196,56 @@ def is_started(service: Mapping[str, Any]) -> bool:
     """Whether `compose up` starts a service: not behind a profile, and not scaled to zero."""
     replicas = (service.get("deploy") or {}).get("replicas", service.get("scale"))
     return not service.get("profiles") and replicas != 0
+
+
+def completing(services: Mapping[str, Any], values: Mapping[str, str]) -> frozenset[str]:
+    """The services whose container is as it should be also when it has ended with code 0.
+
+    Those that others wait for with `service_completed_successfully`; and those that Docker does not
+    start again after success (`restart` absent, `no` or `on-failure`: Compose specification,
+    "restart"), unless they serve: publish a port, or have a health check.
+
+    Args:
+        services: as `read` gives them.
+        values: the stack's variables.
+    """
+    waited_for: dict[str, set[str]] = {}
+    for body in services.values():
+        waits = body.get("depends_on")
+        for name, rule in waits.items() if isinstance(waits, dict) else ():
+            if isinstance(rule, dict):
+                waited_for.setdefault(name, set()).add(str(rule.get("condition")))
+    return frozenset(
+        name
+        for name, body in services.items()
+        if "service_completed_successfully" in waited_for.get(name, ())
+        or (
+            _ends(body, values)
+            and not body.get("ports")
+            and not _is_checked(body)
+            and "service_healthy" not in waited_for.get(name, ())
+        )
+    )
+
+
+def _ends(service: Mapping[str, Any], values: Mapping[str, str]) -> bool:
+    """Whether Docker leaves its container alone after it ended with code 0."""
+    policy = service.get("restart")
+    if policy is None:
+        policy = (service.get("deploy") or {}).get("restart_policy") or {}
+        policy = policy.get("condition", "any") if policy else "no"
+    try:
+        text, _ = interpolate(str(policy), values)
+    except InterpolationError:
+        return False
+    return text in ("", "no", "none") or text.partition(":")[0] == "on-failure"
+
+
+def _is_checked(service: Mapping[str, Any]) -> bool:
+    check = service.get("healthcheck")
+    if not isinstance(check, dict) or check.get("disable"):
+        return False
+    return check.get("test") not in ("NONE", ["NONE"])
 
 
 _SERVICE_KEYS: dict[str, tuple[tuple[type, ...], str]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address
 
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join
@@ -172,37 +173,75 @@ def host_ports(site: Site, report: Report) -> None:
     own = _own_services(site)
     needed = _needed_ports(site)
     for host in site.guests:
-        ports = needed[host.name]
+        taken = _Taken(needed[host.name])
         for service in own.get(host.name, ()):
             of_portainer = service.kind == "backend" and host is site.portainer
             named = "Portainer" if of_portainer else f"service {service.name}"
             what = _WHAT.get(service.kind, named)
-            key = (service.port, "tcp")
-            if key in ports:
+            address = host.address if service.kind == "agent" else None
+            other = taken.by(service.port, "tcp", address)
+            if other:
                 report.error(
                     host.source.file,
                     f"{host.source.path}.traefik_service.port",
-                    f"port {service.port}/tcp of {host.name} is taken by {ports[key]}",
+                    f"port {service.port}/tcp of {host.name} is taken by {other}",
                     f"write another port for {what}",
                 )
             elif service.kind != "backend" or of_portainer:  # else it may be what a stack publishes
-                ports[key] = what
-        _published_ports(host, ports, report)
+                taken.add(service.port, "tcp", address, what)
+        _published_ports(host, taken, report)
 
 
-def _published_ports(host: Host, ports: dict[tuple[int, str], str], report: Report) -> None:
+def _published_ports(host: Host, taken: _Taken, report: Report) -> None:
     for stack in host.docker_stacks:
         for port in stack.ports:
             file = f"stacks/{stack.name}/docker-compose.yml"
             user = f"{file} (environment {stack.environment}, service {port.service})"
-            other = ports.setdefault((port.host_port, port.proto), user)
-            if other is not user:
+            other = taken.by(port.host_port, port.proto, port.address)
+            if other is None:
+                taken.add(port.host_port, port.proto, port.address, user)
+            elif other != user:
                 report.error(
                     file,
                     f"services.{port.service}.ports",
                     f"port {port.host_port}/{port.proto} of {host.name} is taken by {other}",
                     "publish another host port",
                 )
+
+
+class _Taken:
+    """The ports of one guest, each with the address that it is taken on and by whom.
+
+    None stands for every address. Two may have one port on different addresses alone (ip(7)).
+    """
+
+    def __init__(self, needed: Mapping[tuple[int, str], str]) -> None:
+        self._ports: dict[tuple[int, str], list[tuple[_Address, str]]] = {}
+        loopback = IPv4Address("127.0.0.1")
+        for (port, proto), what in needed.items():
+            self.add(port, proto, loopback if port in _ON_LOOPBACK else None, what)
+
+    def add(self, port: int, proto: str, address: _Address, what: str) -> None:
+        """Take a port."""
+        self._ports.setdefault((port, proto), []).append((address, what))
+
+    def by(self, port: int, proto: str, address: _Address) -> str | None:
+        """Who has the port on this address, or on all; None where it is free."""
+        for other, what in self._ports.get((port, proto), ()):
+            if _overlap(address, other):
+                return what
+        return None
+
+
+_Address = IPv4Address | IPv6Address | None
+_ON_LOOPBACK = (ports.TRAEFIK_LOCAL, ports.NGINX_STATUS, ports.HOME)
+
+
+def _overlap(one: _Address, other: _Address) -> bool:
+    """Whether two sockets with one port would share an address; None and `::` are all."""
+    if one is None or other is None or one == other:
+        return True
+    return one.version == other.version and (one.is_unspecified or other.is_unspecified)
 
 
 def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:

@@ -195,8 +195,8 @@ def host(
             _portainer_stack(entry, deployment, Source(file=file, path=path), report)
             routes += [route for route in stack_routes if _is_own(entry, route, report)]
         else:
-            if portainer_role != "agent":
-                report.error(file, path, *_no_agent(entry, deployment))
+            if "docker" not in roles:
+                report.error(file, path, *_no_docker(entry, deployment))
             deployments.append(deployment)
             routes += stack_routes
     if interface is None or not usable:
@@ -226,19 +226,13 @@ def host(
     return guest, tuple(routes)
 
 
-def _no_agent(entry: Entry, deployment: Deployment) -> tuple[str, str]:
-    """Why Portainer deploys no stack on a guest without its agent, and the fix."""
-    what = f"{deployment.project} would never be deployed: {entry.label} has no Portainer agent"
-    if "portainer" in entry.roles():
-        return (
-            f"{what}, as it is Portainer's own guest",
-            'name the stack in docker_stacks of a guest with "portainer_role": "agent"',
-        )
-    docker = ""
-    if "docker" not in entry.roles():
-        docker = ' and the feature "docker"' if entry.raw.role else ' and "role": "docker"'
-    fix = f'write "portainer_role": "agent"{docker} in the entry of {entry.label}'
-    return what, f"{fix}, or name the stack at a guest with an agent"
+def _no_docker(entry: Entry, deployment: Deployment) -> tuple[str, str]:
+    """Why no stack can be deployed on a guest without Docker, and the fix."""
+    key = 'the feature "docker"' if entry.raw.role else '"role": "docker"'
+    return (
+        f"{deployment.project} would never be deployed: {entry.label} has no Docker",
+        f"write {key} in the entry of {entry.label}, or name the stack at a Docker host",
+    )
 
 
 def _portainer_stack(entry: Entry, deployment: Deployment, at: Source, report: Report) -> None:
@@ -315,8 +309,11 @@ def _check_features(entry: Entry, report: Report) -> None:
         )
     agent_keys = ("portainer_agent_hostname", "portainer_environment_name")
     for key in agent_keys:
-        if getattr(raw, key) and raw.portainer_role != "agent":
-            report.warn(*entry.at(key), "only a guest with an agent has one", "remove it")
+        if not getattr(raw, key) or raw.portainer_role == "agent":
+            continue
+        if key == "portainer_environment_name" and "portainer" in entry.roles():
+            continue  # of its own Docker, where it has stacks
+        report.warn(*entry.at(key), "only a guest with an agent has one", "remove it")
 
 
 def _check_volumes(entry: Entry, report: Report) -> None:

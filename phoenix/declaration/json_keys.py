@@ -404,12 +404,13 @@ class RawGuest(Raw):
     )
     portainer_role: Literal["primary", "server", "agent", "infrastructure", "none"] = Field(
         default="none",
-        description="`agent`: Portainer deploys stacks on it. `primary` and `server` mean role "
-        "portainer, `infrastructure` role nginx.",
+        description="`agent`: Portainer deploys its stacks, through an agent. `primary` and "
+        "`server` mean role portainer, `infrastructure` role nginx.",
     )
     portainer_environment_name: EndpointName | None = Field(
         default=None,
-        description="Its name in Portainer; left out: its host name. Agents alone.",
+        description="Its name in Portainer; left out: its host name. Of guests with an agent, and "
+        "of Portainer's own.",
         examples=["drphoenix"],
     )
     portainer_agent_hostname: Line | None = Field(
@@ -464,7 +465,8 @@ class RawGuest(Raw):
     )
     docker_stacks: tuple[StackRef, ...] = Field(
         default=(),
-        description="Stacks that Portainer deploys on it; agents alone.",
+        description="Stacks that are deployed on it: by Portainer where it has Portainer's agent "
+        "or is Portainer's own guest, else by its own compose, over SSH. It needs Docker.",
         examples=[["qdrant_service", {"name": "shop", "environment": "testing"}]],
     )
     dns_records: tuple[RawDnsRecord, ...] = Field(

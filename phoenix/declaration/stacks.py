@@ -216,6 +216,7 @@ class StackCatalog:
                 firewall_rule(rule, label, f"{path}.firewall_rules[{i}]", report, self.network)
                 for i, rule in enumerate(raw.firewall_rules)
             ),
+            completing=tuple(sorted(document.completing(content["services"], values))),
         )
         return deployment, self._routes(raw, deployment, content, address, label, path)
 

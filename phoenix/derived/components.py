@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from phoenix.derived.certificates import certificates
+from phoenix.derived.deployments import stack_hosts
 from phoenix.site.model import Host, Service, Site
 
 
@@ -83,9 +84,7 @@ COMPONENTS: tuple[Component, ...] = (
         lambda site: (*_present(site.portainer), *site.agents),
         trees=(),
     ),
-    Component(
-        "stacks", "the applications, deployed by Portainer", lambda site: site.agents, trees=()
-    ),
+    Component("stacks", "the applications on the Docker hosts", stack_hosts, trees=()),
     Component("verify", "proof of every hop, from the host that makes it", _all, trees=()),
 )
 """Every component, in the order in which they are deployed."""

@@ -83,7 +83,7 @@ def entries(site: Site) -> tuple[Entry, ...]:
 
 def _of_host(site: Site, host: Host) -> Iterator[tuple[EntryKind, str]]:
     yield "host", host.name
-    if host in site.agents:
+    if host in environments(site):
         yield "endpoint", host.portainer_environment
     for stack in host.docker_stacks:
         yield "stack", stack.project

@@ -127,9 +127,9 @@ def checks_of_service(site: Site, service: Service) -> tuple[str, ...]:
 
 
 def checks_of_stack(site: Site, host: Host, stack: Deployment) -> tuple[str, ...]:
-    """What a stack rests on, and who checks it; nothing where no Portainer is."""
+    """What a stack rests on, and who checks it."""
     key = host.name, stack.project
-    return _titles(lambda: stack_paths(site)[key].checks if site.portainer else ())
+    return _titles(lambda: stack_paths(site)[key].checks)
 
 
 def _titles(find: Callable[[], Iterable[Check]]) -> tuple[str, ...]:

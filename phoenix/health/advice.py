@@ -135,7 +135,8 @@ ADVICE: Mapping[str, _Template] = {
         ("phoenix plan stack:$stack", "phoenix sync stack:$stack"),
     ),
     "containers_are_well": _Template(
-        "containers were stopped or removed, or fail: their log says why, a sync puts them back",
+        "containers were stopped or removed, or end again and again: their log says why, a sync "
+        "puts them back",
         (
             "$ssh docker compose -p $stack logs --tail 20",
             "phoenix plan stack:$stack",

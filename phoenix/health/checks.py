@@ -22,7 +22,7 @@ from phoenix.components.portainer.compose_files import (
 from phoenix.components.step_ca.authority import DIRECTORY, UNIT
 from phoenix.components.traefik.traefik_yml import LOCAL
 from phoenix.components.trust import ROOTS
-from phoenix.derived import control_plane, dns, home
+from phoenix.derived import control_plane, deployments, dns, home
 from phoenix.derived.certificates import certificates
 from phoenix.derived.connections import connections
 from phoenix.derived.routes import gateway_names, routes
@@ -282,29 +282,32 @@ def _containers(site: Site) -> Iterator[Check]:
     for host in site.docker_hosts:
         hop = "Docker's API on the network"
         yield Check(host.name, "tcp", hop, ("docker_has_no_port",), target=host.name)
+    for host, stack, _ in deployments.placed(site):
+        command: tuple[str, ...] = ("containers_are_well", stack.project, *stack.completing)
+        yield Check(
+            *(host.name, "service", f"containers of {stack.project}", command),
+            target=host.name, stack=stack.project,
+            endpoint=host.portainer_environment if deployments.by_portainer(site, host) else "",
+        )  # fmt: skip
     server = site.portainer
     if server is None:
         return
     api = (f"{control_plane.portainer_url(site)}/api", ROOTS, API_KEY_FILE)
     hop = "Portainer's API with our key"
     yield Check(server.name, "http", hop, ("portainer_knows_us", *api), target=server.name)
-    for agent in site.agents:
-        yield from _agent(site, server, agent)
-        endpoint = agent.portainer_environment
-        command: tuple[str, ...] = ("endpoint_is_up", *api, endpoint)
+    for host in deployments.environments(site):
+        if host != server:
+            yield from _agent(site, server, host)
+        endpoint = host.portainer_environment
+        command = ("endpoint_is_up", *api, endpoint)
         hop = f"Portainer's endpoint {endpoint}"
-        yield Check(server.name, "http", hop, command, target=agent.name, endpoint=endpoint)
-        for stack in agent.docker_stacks:
+        yield Check(server.name, "http", hop, command, target=host.name, endpoint=endpoint)
+        for stack in host.docker_stacks:
             name = stack.project
             command = ("stack_is_active", *api, endpoint, name)
             yield Check(
-                *(server.name, "http", f"the stack {name} on {agent.name} in Portainer", command),
-                target=agent.name, endpoint=endpoint, stack=name,
-            )  # fmt: skip
-            command = ("containers_are_well", name)
-            yield Check(
-                *(agent.name, "service", f"containers of {name}", command),
-                target=agent.name, endpoint=endpoint, stack=name,
+                *(server.name, "http", f"the stack {name} on {host.name} in Portainer", command),
+                target=host.name, endpoint=endpoint, stack=name,
             )  # fmt: skip
 
 

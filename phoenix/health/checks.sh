@@ -266,13 +266,35 @@ stack_is_active() { # URL ROOT KEYFILE ENDPOINT STACK
     [ "$status" = 1 ] || echo "is ${status:-not there} (1 is active, 2 stopped, 3 deploying, 4 failed)"
 }
 
-containers_are_well() { # PROJECT
-    all=$(once containers docker ps -a --filter label=com.docker.compose.project \
-        --format '{{.Label "com.docker.compose.project"}} {{.Names}} {{.State}} {{.Status}}') ||
+containers_are_well() { # PROJECT SERVICE...: of those services a container may have ended with code 0
+    all=$(once containers docker ps -a --filter label=com.docker.compose.project --format \
+        '{{.Label "com.docker.compose.project"}} {{.Label "com.docker.compose.service"}} {{.Names}} {{.State}} {{.Status}}') ||
         { printf '%s\n' "$all" | head -n 3; return; }
     all=$(printf '%s\n' "$all" | sed -n "s/^$1 //p")
     [ -n "$all" ] || { echo "there are none"; return; }
-    printf '%s\n' "$all" | awk '$2 != "running" || /unhealthy/' | head -n 3
+    shift
+    bad=$(printf '%s\n' "$all" | awk -v completing=" $* " '
+        index(completing, " " $1 " ") && /^[^ ]+ [^ ]+ exited Exited \(0\)/ { next }
+        $3 != "running" || /unhealthy/ { sub(/^[^ ]+ /, ""); print }')
+    [ -z "$bad" ] || { printf '%s\n' "$bad" | head -n 3; return; }
+    # Those alone that have not run for ten minutes: after that they are steady.
+    young=$(printf '%s\n' "$all" | awk '/ running Up (Less|About a minute|[0-9]+ second|[0-9] minutes)/ { print $2 }')
+    [ -z "$young" ] || restarts_are_over $young
+}
+
+# Which of them Docker started again, and do not run steadily since: for ten seconds, and where
+# their runs so far were short for thrice as long. phoenix/portainer_api/models.py, `steady_after`.
+restarts_are_over() { # CONTAINER...
+    docker inspect --format '{{.Name}} {{.RestartCount}} {{.Created}} {{.State.StartedAt}}' "$@" 2>/dev/null |
+        while read -r name restarts created started; do
+            [ "$restarts" -gt 0 ] || continue
+            created=$(date -d "$created" +%s) started=$(date -d "$started" +%s) || continue
+            up=$(($(date +%s) - started)) each=$(((started - created) / restarts)) after=10
+            if [ "$each" -le 600 ] && [ $((3 * each)) -gt 10 ]; then after=$((3 * each)); fi
+            [ "$after" -le 600 ] || after=600
+            [ "$up" -ge "$after" ] ||
+                echo "${name#/} ends again and again: Docker has restarted it $restarts times, the last time $up s ago"
+        done | head -n 3
 }
 
 run_check() { # NUMBER CHECK: writes its output, and "." as the last line when it has finished

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Literal
 
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
-from phoenix.derived import control_plane
+from phoenix.derived import control_plane, deployments
 from phoenix.derived.components import Component
 from phoenix.derived.dns import DnsRecord
 from phoenix.derived.find import Meaning, Stack, kind_of, unknown
@@ -102,7 +102,7 @@ def request_paths(site: Site) -> Mapping[str, CheckedPath]:
 
 
 def agent_paths(site: Site) -> Mapping[str, CheckedPath]:
-    """Portainer's path to each agent, and so to the endpoint that it is, by its guest's name.
+    """Portainer's path to each of its environments, by the guest's name: agents, and its own.
 
     Empty where no guest is Portainer's server.
     """
@@ -110,10 +110,7 @@ def agent_paths(site: Site) -> Mapping[str, CheckedPath]:
 
 
 def stack_paths(site: Site) -> Mapping[tuple[str, str], CheckedPath]:
-    """What each stack rests on, by its guest's name and its own: containers, Portainer's hold.
-
-    Empty where no guest is Portainer's server.
-    """
+    """What each stack rests on, by its guest's name and its own: containers, Portainer's hold."""
     return {(path.guest, path.stack): path for path in paths(site) if path.kind == "stack"}
 
 
@@ -375,6 +372,9 @@ def _renewals(site: Site, find: _Checks) -> Iterator[CheckedPath]:
 
 def _portainer(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     server = site.portainer
+    for host, stack, way in deployments.placed(site):
+        if server is None or way == "compose":
+            yield _stack(site, host, stack, (_containers(host, stack, find),))
     if server is None:
         return
     runs = (*find.unit(server, "docker.service"), *find.unit(server, SERVER_UNIT))
@@ -384,10 +384,19 @@ def _portainer(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     )
     about = _lower({"portainer", server.fqdn})
     yield CheckedPath("api", "operator uses Portainer's API", api, about)
-    for agent in site.agents:
-        yield _agent(site, server, agent, api, find)
-        for stack in agent.docker_stacks:
-            yield _stack(site, server, agent, stack, api, find)
+    for host in deployments.environments(site):
+        if host == server:
+            endpoint = host.portainer_environment
+            is_up = find("endpoint_is_up", endpoint=endpoint)
+            answers = Hop(server.name, host.name, f"endpoint {endpoint}", is_up)
+            about = _lower({endpoint, "portainer"})
+            name = f"Portainer reaches Docker on {host.name}, its own guest"
+            yield CheckedPath("agent", name, (*api, answers), about, guest=host.name)
+        else:
+            yield _agent(site, server, host, api, find)
+        for stack in host.docker_stacks:
+            hops = (_containers(host, stack, find), *api, _held(server, host, stack, find))
+            yield _stack(site, host, stack, hops)
 
 
 def _agent(
@@ -412,29 +421,30 @@ def _agent(
     return CheckedPath("agent", f"Portainer reaches {agent.name}", hops, about, guest=agent.name)
 
 
-def _stack(
-    site: Site, server: Host, agent: Host, stack: Deployment, api: tuple[Hop, ...], find: _Checks
-) -> CheckedPath:
-    endpoint, project = agent.portainer_environment, stack.project
+def _containers(host: Host, stack: Deployment, find: _Checks) -> Hop:
     containers = (
-        *find.unit(agent, "docker.service"),
-        *find("containers_are_well", host=agent.name, stack=project),
+        *find.unit(host, "docker.service"),
+        *find("containers_are_well", host=host.name, stack=stack.project),
     )
+    return Hop(host.name, host.name, "containers", containers)
+
+
+def _held(server: Host, host: Host, stack: Deployment, find: _Checks) -> Hop:
+    endpoint = host.portainer_environment
     active = (
         *find("endpoint_is_up", endpoint=endpoint),
-        *find("stack_is_active", endpoint=endpoint, stack=project),
+        *find("stack_is_active", endpoint=endpoint, stack=stack.project),
     )
-    hops = (
-        Hop(agent.name, agent.name, "containers", containers),
-        *api,
-        Hop(server.name, agent.name, "the stack in Portainer", active),
-    )
-    services = {s.name for s in site.services if s.owner == agent and s.deployment == stack}
+    return Hop(server.name, host.name, "the stack in Portainer", active)
+
+
+def _stack(site: Site, host: Host, stack: Deployment, hops: tuple[Hop, ...]) -> CheckedPath:
+    services = {s.name for s in site.services if s.owner == host and s.deployment == stack}
     return CheckedPath(
-        *("stack", f"stack {project} on {agent.name}", hops),
-        about=_lower({stack.name, project, *services}),
-        guest=agent.name,
-        stack=project,
+        *("stack", f"stack {stack.project} on {host.name}", hops),
+        about=_lower({stack.name, stack.project, *services}),
+        guest=host.name,
+        stack=stack.project,
     )
 
 

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from phoenix.components.acme.phoenix_acme_conf import RENEW_FRACTION, TIMER
+from phoenix.components.docker.projects import Container
+from phoenix.derived import deployments
 from phoenix.derived.certificates import certificates
 from phoenix.derived.routes import routes
 from phoenix.health import observation
@@ -22,7 +24,7 @@ from phoenix.health.paths import agent_paths, request_paths, stack_paths
 from phoenix.health.served import Served, askers
 from phoenix.health.served import served as record_of
 from phoenix.health.undeclared import NOTHING, Undeclared
-from phoenix.site.model import Frozen, Site
+from phoenix.site.model import Deployment, Frozen, Site
 
 
 class Guest(Frozen):
@@ -73,12 +75,15 @@ class EndpointStatus(Frozen):
 class StackStatus(Frozen):
     """One stack. `status` is Portainer's word, empty where it was not asked or has none.
 
+    `endpoint`: the environment in Portainer; empty where the host's own compose deploys it.
+    `way`: what deploys it, as `phoenix.derived.deployments.Way` has it.
     `drift`: whether a run would change it, None where nobody looked.
     """
 
     name: str
     guest: str
     endpoint: str
+    way: deployments.Way
     status: str
     containers: int
     healthy: int
@@ -287,11 +292,11 @@ def _endpoints(site: Site, observed: Observed, diagnosis: Diagnosis) -> Iterator
     reports, agents = diagnosis.by_path(), agent_paths(site)
     endpoints = _portainer(site, observed).get("endpoints", ())
     urls = {endpoint["name"]: endpoint["url"] for endpoint in endpoints}
-    for agent in site.agents if site.portainer else ():
-        report = reports[agents[agent.name].name]
+    for host in deployments.environments(site):
+        report = reports[agents[host.name].name]
         yield EndpointStatus(
-            name=agent.portainer_environment,
-            url=urls.get(agent.portainer_environment, ""),
+            name=host.portainer_environment,
+            url=urls.get(host.portainer_environment, ""),
             state=report.state,
             fault=report.cause.summary if report.cause else "",
         )
@@ -305,28 +310,31 @@ def _stacks(
         (stack["name"], stack["endpoint"]): stack["status"]
         for stack in _portainer(site, observed).get("stacks", ())
     }
-    for agent in site.agents if site.portainer else ():
-        projects = {
-            project.name: project.containers
-            for project in observation.projects(observed, agent.name) or ()
-        }
-        endpoint = agent.portainer_environment
-        is_known = drift.count(agent.name) is not None
-        for stack in agent.docker_stacks:
-            name = stack.project
-            report = reports[stacks[agent.name, name].name]
-            mine = projects.get(name, ())
-            yield StackStatus(
-                name=name,
-                guest=agent.name,
-                endpoint=endpoint,
-                status=statuses.get((name, endpoint), ""),
-                containers=len(mine),
-                healthy=sum(container.healthy for container in mine),
-                state=report.state,
-                fault=report.cause.summary if report.cause else "",
-                drift=f"Stack {name}" in drift.steps.get(agent.name, ()) if is_known else None,
-            )
+    for host, stack, way in deployments.placed(site):
+        endpoint = "" if way == "compose" else host.portainer_environment
+        is_known = drift.count(host.name) is not None
+        name = stack.project
+        report = reports[stacks[host.name, name].name]
+        projects = observation.projects(observed, host.name) or ()
+        mine = next((one.containers for one in projects if one.name == name), ())
+        yield StackStatus(
+            name=name,
+            guest=host.name,
+            endpoint=endpoint,
+            way=way,
+            status=statuses.get((name, endpoint), ""),
+            containers=len(mine),
+            healthy=sum(_is_well(container, stack) for container in mine),
+            state=report.state,
+            fault=report.cause.summary if report.cause else "",
+            drift=f"Stack {name}" in drift.steps.get(host.name, ()) if is_known else None,
+        )
+
+
+def _is_well(container: Container, stack: Deployment) -> bool:
+    """Whether it runs healthily, or has ended with code 0 as it may."""
+    done = container.exit_code == 0 and container.service in stack.completing
+    return container.healthy or done
 
 
 def _portainer(site: Site, observed: Observed) -> Mapping[str, Any]:

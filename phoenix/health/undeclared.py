@@ -26,6 +26,7 @@ from phoenix.derived.components import (
     stack_tree,
     trees_of,
 )
+from phoenix.derived.deployments import environments
 from phoenix.derived.find import find
 from phoenix.derived.register import Entry
 from phoenix.portainer_api.models import normalise_name
@@ -297,12 +298,12 @@ def _running(site: Site, seen: Seen) -> Iterator[Item]:
 
 def _in_portainer(site: Site, seen: Seen, places: Set[tuple[str, str]]) -> Iterator[Item]:
     """Stacks of ours that only Portainer still knows; `places` are told already."""
-    environments = {host.portainer_environment: host for host in site.docker_hosts}
+    owners = {host.portainer_environment: host for host in site.docker_hosts}
     projects = _registered(seen, "stack")
     for name, endpoint in seen.stacks:
         if name not in projects:
             continue
-        owner = environments.get(endpoint)
+        owner = owners.get(endpoint)
         if owner is None and endpoint not in (seen.endpoints or ()):
             yield Item(kind="stack", name=name, host="", holds=("in Portainer, on no endpoint",))
         elif owner and not _declares(owner, name) and (name, owner.name) not in places:
@@ -391,7 +392,7 @@ def _endpoints_of(host: Entry, seen: Seen) -> list[str]:
 
 def _endpoints(site: Site, seen: Seen) -> Iterator[Item]:
     """Endpoints that we registered of hosts that are declared without them."""
-    declared = {host.portainer_environment for host in site.agents}
+    declared = {host.portainer_environment for host in environments(site)}
     registered = _registered(seen, "endpoint")
     for name in seen.endpoints or ():
         entry = registered.get(name)

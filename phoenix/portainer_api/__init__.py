@@ -6,7 +6,8 @@ Free of pyinfra. Credentials are `pydantic.SecretStr` throughout, so no repr or 
 from phoenix.net.https import Dial
 
 from .client import PortainerClient
-from .converge import Outcome, RefusedError, StackFailedError, converge, describe, diff, observe
+from .converge import Outcome, RefusedError, StackFailedError, converge, describe, diff
+from .engine import StackEngine
 from .errors import (
     AdminInitTimeoutError,
     ApiError,
@@ -53,6 +54,7 @@ __all__ = [
     "RefusedError",
     "SetupTokenError",
     "Stack",
+    "StackEngine",
     "StackFailedError",
     "StackStatus",
     "SystemStatus",
@@ -66,7 +68,6 @@ __all__ = [
     "ensure_endpoint",
     "ensure_password",
     "normalise_name",
-    "observe",
     "plan",
     "plan_endpoint",
 ]

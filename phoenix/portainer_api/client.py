@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 from pydantic import BaseModel, SecretStr
@@ -19,11 +19,9 @@ from phoenix.compose import dotenv
 from phoenix.net.https import Dial
 
 from . import errors
-from .dockerlogs import demultiplex
+from .docker import DEPLOY_SECONDS, READ_SECONDS, DockerEngine
 from .models import (
-    PROJECT_LABEL,
     ApiKey,
-    ContainerSummary,
     Endpoint,
     NewApiKey,
     Stack,
@@ -31,18 +29,17 @@ from .models import (
     SystemStatus,
     User,
 )
+from .sync import ObservedStack, matching
 from .transport import session
 
 CONNECT_SECONDS = 10.0
-READ_SECONDS = 60.0  # endpoint creation pings and snapshots before it answers
 AGENT_SECONDS = 60.0  # an agent whose Docker daemon restarts is away for some of it
-DEPLOY_SECONDS = 930.0  # the server gives a deployment 15 minutes; synchronous ones hold the answer
 
-_AGENT_TYPE = 2
+_LOCAL_TYPE, _AGENT_TYPE = 1, 2  # EndpointCreationType, and Type of what it makes
 _M = TypeVar("_M", bound=BaseModel)
 
 
-class PortainerClient:
+class PortainerClient(DockerEngine):
     """One Portainer server.
 
     Args:
@@ -106,9 +103,10 @@ class PortainerClient:
         body: Any = None,
         form: Mapping[str, str] | None = None,
         query: Mapping[str, str | int] | None = None,
+        headers: Mapping[str, str] | None = None,
         read_seconds: float = READ_SECONDS,
     ) -> requests.Response:
-        headers: dict[str, str] = {}
+        headers = dict(headers or {})
         if not public and self._credential is not None:
             name, secret = self._credential
             headers[name] = (
@@ -295,6 +293,24 @@ class PortainerClient:
             self._json("POST", "/endpoints", form=form, read_seconds=120.0)
         )
 
+    def create_local_endpoint(self, name: str, url: str) -> Endpoint:
+        """Registers the Docker behind a socket in the server's own container.
+
+        Args:
+            name: the environment's.
+            url: ``unix:///PATH``.
+        """
+        form = {
+            "Name": name,
+            "EndpointCreationType": str(_LOCAL_TYPE),
+            "URL": url,
+            "GroupID": "1",
+            "ContainerEngine": "docker",
+        }
+        return Endpoint.model_validate(
+            self._json("POST", "/endpoints", form=form, read_seconds=120.0)
+        )
+
     def update_endpoint(self, endpoint_id: int, **changes: str | int | bool) -> Endpoint:
         """Changes the given fields (`Name`, `URL`, `TLS`...) and keeps the rest; tests nothing."""
         path = f"/endpoints/{endpoint_id}"
@@ -316,6 +332,25 @@ class PortainerClient:
         return True
 
     # -- stacks ---------------------------------------------------------------------------------
+
+    def observe(self, name: str, endpoint_id: int) -> ObservedStack:
+        """Reads the stack of this (normalised) name, its file and its containers."""
+        matches = matching(self.stacks(endpoint_id), name, endpoint_id)
+        content: str | None = None
+        if len(matches) == 1 and not matches[0].git_managed:
+            try:
+                content = self.stack_file(matches[0].id)
+            except errors.ApiError as error:
+                if error.status != 500:  # 500: the file is lost; an update writes it again
+                    raise
+        return ObservedStack(matches, content, self.containers(endpoint_id, name))
+
+    def current(self, stack: Stack) -> Stack:
+        """The stack, read again."""
+        return self.stack(stack.id)
+
+    def keep_good(self, stack: Stack) -> None:
+        """Nothing: the server keeps one version, which is the one that was deployed last."""
 
     def stacks(self, endpoint_id: int | None = None) -> tuple[Stack, ...]:
         """All stacks, or the compose stacks of one environment."""
@@ -410,8 +445,9 @@ class PortainerClient:
         path: str,
         *,
         query: Mapping[str, str | int] | None = None,
+        headers: Mapping[str, str] | None = None,
         read_seconds: float = READ_SECONDS,
-    ) -> requests.Response:
+    ) -> bytes:
         """Ask the Docker Engine of an endpoint, through its agent.
 
         A question (GET) that the server cannot hand to the agent (502, 503, 504) is asked again for
@@ -424,68 +460,14 @@ class PortainerClient:
                     method,
                     f"/endpoints/{endpoint_id}/docker{path}",
                     query=query,
+                    headers=headers,
                     read_seconds=read_seconds,
-                )
+                ).content
             except errors.ApiError as error:
                 away = method == "GET" and error.status in (502, 503, 504)
                 if not away or self.clock() >= deadline:
                     raise
             self.sleep(1.0)
-
-    def containers(self, endpoint_id: int, project: str) -> tuple[ContainerSummary, ...]:
-        """The containers of one compose project, stopped ones too."""
-        filters = json.dumps({"label": [f"{PROJECT_LABEL}={project}"]})
-        answer = self._docker(
-            "GET", endpoint_id, "/containers/json", query={"all": 1, "filters": filters}
-        )
-        return _many(ContainerSummary, answer.json())
-
-    def container_logs(self, endpoint_id: int, container_id: str, lines: int = 20) -> list[str]:
-        """The last `lines` lines of both streams."""
-        query: dict[str, str | int] = {"stdout": 1, "stderr": 1, "tail": lines}
-        answer = self._docker(
-            "GET", endpoint_id, f"/containers/{quote(container_id)}/logs", query=query
-        )
-        return demultiplex(answer.content)[-lines:]
-
-    def restart_container(self, endpoint_id: int, container_id: str) -> None:
-        """Restarts one container: compose never touches an unhealthy one by itself."""
-        self._docker(
-            "POST", endpoint_id, f"/containers/{quote(container_id)}/restart", read_seconds=120.0
-        )
-
-    def image_present(self, endpoint_id: int, image: str) -> bool:
-        """Whether the environment's Docker already has this image."""
-        try:
-            self._docker("GET", endpoint_id, f"/images/{quote(image, safe='/:@')}/json")
-        except errors.NotFoundError:
-            return False
-        return True
-
-    def pull_image(self, endpoint_id: int, image: str) -> str | None:
-        """Pulls an image; returns Docker's reason when it can't, None when it's there.
-
-        Docker answers a pull with 200 and a stream of JSON lines; a failure may be a status or
-        the ``error`` of the last line.
-        """
-        try:
-            answer = self._docker(
-                "POST",
-                endpoint_id,
-                "/images/create",
-                query={"fromImage": image},
-                read_seconds=self.deploy_seconds,
-            )
-        except errors.ApiError as error:
-            return error.message or f"HTTP {error.status}"
-        for line in answer.text.splitlines():
-            try:
-                step = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(step, dict) and step.get("error"):
-                return str(step["error"])
-        return None
 
 
 def _env_list(env: Mapping[str, str]) -> list[dict[str, str]]:

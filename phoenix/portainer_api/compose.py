@@ -19,8 +19,7 @@ class ServiceSpec:
     Attributes:
         name: its key in the file.
         image: the interpolated reference; None when built, or not decidable here.
-        completes: another service waits for it with ``service_completed_successfully``, so its
-            container is meant to end with code 0.
+        completes: its container may end with code 0; see `phoenix.compose.document.completing`.
     """
 
     name: str
@@ -45,16 +44,7 @@ def read_services(content: str, env: Mapping[str, str]) -> tuple[ServiceSpec, ..
         services = document.read(content)["services"]
     except document.ComposeFileError as error:
         raise InvalidInputError(f"compose file: {error}") from None
-    completing: set[str] = set()
-    for body in services.values():
-        waits = body.get("depends_on")
-        if isinstance(waits, dict):
-            completing |= {
-                dependency
-                for dependency, rule in waits.items()
-                if isinstance(rule, dict)
-                and rule.get("condition") == "service_completed_successfully"
-            }
+    completing = document.completing(services, env)
     return tuple(
         ServiceSpec(name, _image(body, env), name in completing)
         for name, body in services.items()

@@ -1,4 +1,4 @@
-"""Brings one stack to its desired state through the client, and checks its containers.
+"""Brings one stack to its desired state through an engine, and checks its containers.
 
 Portainer's stack status is a flag of its database; only running, healthy containers count here.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from . import errors
-from .client import PortainerClient
+from .engine import StackEngine
 from .models import Stack, StackStatus
 from .sync import (
     Create,
@@ -28,8 +28,8 @@ from .sync import (
     desired_stack,
     env_changes,
     env_values,
-    matching,
     plan,
+    unproven,
 )
 
 LOG_LINES = 15
@@ -76,19 +76,6 @@ class Outcome:
     def changed(self) -> bool:
         """Whether anything was sent."""
         return bool(self.actions)
-
-
-def observe(client: PortainerClient, name: str, endpoint_id: int) -> ObservedStack:
-    """Reads the stack of this (normalised) name, its file and its containers."""
-    matches = matching(client.stacks(endpoint_id), name, endpoint_id)
-    content: str | None = None
-    if len(matches) == 1 and not matches[0].git_managed:
-        try:
-            content = client.stack_file(matches[0].id)
-        except errors.ApiError as error:
-            if error.status != 500:  # 500: the file is lost; an update writes it again
-                raise
-    return ObservedStack(matches, content, client.containers(endpoint_id, name))
 
 
 def describe(step: Plan) -> tuple[str, ...]:
@@ -148,7 +135,7 @@ def mask(text: str, secrets: Iterable[str]) -> str:
 
 
 def converge(
-    client: PortainerClient,
+    client: StackEngine,
     desired: DesiredStack,
     *,
     seconds: float = 300.0,
@@ -173,7 +160,7 @@ def converge(
 class _Convergence:
     def __init__(
         self,
-        client: PortainerClient,
+        client: StackEngine,
         desired: DesiredStack,
         seconds: float,
         poll: float,
@@ -190,7 +177,7 @@ class _Convergence:
         actions: list[str] = []
         deployed = 0
         for _ in range(_MAX_STEPS):
-            observed = observe(self.client, self.desired.name, self.desired.endpoint_id)
+            observed = self._observe()
             step = plan(self.desired, observed)
             words = describe(step)
             match step:
@@ -223,9 +210,13 @@ class _Convergence:
                 ended = self.client.wait_deployed(stack, self.seconds, poll=self.poll)
                 if ended.status != StackStatus.ERROR:
                     self._wait_healthy(self.desired)
+                    self.client.keep_good(ended)
             case Delete(stack=stack):
                 self.client.delete_stack(stack)
         return True
+
+    def _observe(self) -> ObservedStack:
+        return self.client.observe(self.desired.name, self.desired.endpoint_id)
 
     # -- one deployment ------------------------------------------------------------------------
 
@@ -240,18 +231,19 @@ class _Convergence:
         try:
             stack = self.client.wait_deployed(send(), self.seconds, poll=self.poll)
             if stack.status == StackStatus.ERROR:
-                raise _DeploymentFailedError(stack.failure or "Portainer gives no reason")
+                raise errors.DeploymentFailedError(stack.failure or "Portainer gives no reason")
             for container in update.restart if update else ():
                 self._restart(container)
             self._wait_healthy(self.desired)
+            self.client.keep_good(stack)
         except errors.ConflictError as error:
             # Somebody else deploys, or took the name: observe and plan again.
-            observed = observe(self.client, self.desired.name, self.desired.endpoint_id)
+            observed = self._observe()
             if observed.stack is None:
                 raise self._failure(str(error), None) from None
             self.client.wait_deployed(observed.stack, self.seconds, poll=self.poll)
             return False
-        except (errors.ApiError, errors.UnknownOutcomeError, _DeploymentFailedError) as error:
+        except (errors.ApiError, errors.UnknownOutcomeError, errors.DeploymentFailedError) as error:
             if isinstance(error, errors.ApiError) and error.status != 500:
                 raise  # refused before anything was deployed
             logs = self._logs()  # before the old version replaces what failed
@@ -296,7 +288,7 @@ class _Convergence:
         deadline = self.client.clock() + self.seconds
         self.log(f"stack {self.desired.name}: no answer; reading the state instead of asking again")
         while True:
-            stack = result(observe(self.client, self.desired.name, self.desired.endpoint_id))
+            stack = result(self._observe())
             if stack is not None:
                 return stack
             if self.client.clock() >= deadline:
@@ -326,19 +318,19 @@ class _Convergence:
         """Waits until every service runs and is healthy, twice in a row.
 
         Raises:
-            _DeploymentFailedError: unhealthy or ended for good, or not healthy in time.
+            errors.DeploymentFailedError: unhealthy or ended for good, or not healthy in time.
         """
         deadline = self.client.clock() + self.seconds
         good = 0
         while True:
             waiting, broken = self._trouble(desired)
             if broken:
-                raise _DeploymentFailedError("; ".join(broken))
+                raise errors.DeploymentFailedError("; ".join(broken))
             good = 0 if waiting else good + 1
             if good == 2:
                 return
             if self.client.clock() >= deadline:
-                raise _DeploymentFailedError(
+                raise errors.DeploymentFailedError(
                     f"not healthy within {self.seconds:g} s: {'; '.join(waiting) or 'unsteady'}"
                 )
             self.client.sleep(self.poll)
@@ -356,6 +348,10 @@ class _Convergence:
                 trouble = container_trouble(container, completes=service.completes)
                 if trouble is None and container.health == "starting":
                     waiting.append(f"container {container.name} is starting")
+                elif trouble is None and unproven(container):
+                    waiting.append(
+                        f"container {container.name} runs for {container.up_seconds} s alone"
+                    )
                 elif trouble and (
                     container.health == "unhealthy" or container.state in ("exited", "dead")
                 ):
@@ -368,27 +364,23 @@ class _Convergence:
 
     def _restore(self, before: ObservedStack) -> bool | None:
         """Restores the previous file and environment; True when they run and are healthy."""
-        stack = before.stack
-        if stack is None or before.content is None:
-            return None
-        if stack.status != StackStatus.ACTIVE:
+        stack, good = before.stack, before.restorable
+        if stack is None or good is None:
             return None  # the previous version didn't run either
-        unchanged = before.content == self.desired.content
-        if unchanged and stack.env_mapping == self.desired.plain_env:
+        if good.content == self.desired.content and good.env == self.desired.plain_env:
             return None
         self.log(f"stack {stack.name}: failed; restoring the previous version")
         try:
-            previous = desired_stack(
-                stack.name, before.content, stack.endpoint_id, stack.env_mapping
-            )
+            previous = desired_stack(stack.name, good.content, stack.endpoint_id, good.env)
             current = self.client.wait_deployed(
-                self.client.stack(stack.id), self.seconds, poll=self.poll
+                self.client.current(stack), self.seconds, poll=self.poll
             )
-            update = self.client.update_stack(current, before.content, stack.env_mapping)
+            update = self.client.update_stack(current, good.content, good.env)
             ended = self.client.wait_deployed(update, self.seconds, poll=self.poll)
             if ended.status == StackStatus.ERROR:
                 return False
             self._wait_healthy(previous)
+            self.client.keep_good(ended)
         except errors.PortainerError as error:
             self.log(f"stack {stack.name}: {mask(str(error), self.hidden)}")
             return False
@@ -404,7 +396,7 @@ class _Convergence:
                 trouble = container_trouble(
                     container, completes=completes.get(container.service, False)
                 )
-                if trouble is None and container.health != "starting":
+                if trouble is None and container.health != "starting" and not unproven(container):
                     continue
                 tail = self.client.container_logs(self.desired.endpoint_id, container.id, LOG_LINES)
                 lines += [f"{container.name} | {line}" for line in tail]
@@ -421,10 +413,6 @@ class _Convergence:
             [mask(line, self.hidden) for line in logs],
             restored,
         )
-
-
-class _DeploymentFailedError(errors.PortainerError):
-    """The deployment ended badly, by Portainer's status or by its containers."""
 
 
 def _was_updated(before: Stack, after: Stack | None) -> bool:

@@ -23,6 +23,10 @@ class UnknownOutcomeError(PortainerError):
     """
 
 
+class DeploymentFailedError(PortainerError):
+    """A deployment ended badly, by its engine's words or by its containers."""
+
+
 class ApiError(PortainerError):
     """Portainer answered with an error.
 

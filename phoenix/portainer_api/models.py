@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from enum import IntEnum
 from typing import Annotated, Any
 
@@ -162,6 +163,27 @@ class Stack(_Model):
         return self.steps[-1].message if self.steps else ""
 
 
+class ContainerRun(_Model):
+    """The present run of a container; None where Docker does not tell."""
+
+    started: datetime | None = Field(default=None, alias="StartedAt")
+
+
+class ContainerDetails(_Model):
+    """What ``GET /containers/{id}/json`` adds: how often Docker started it again, and when."""
+
+    restarts: int = Field(default=0, alias="RestartCount")
+    created: datetime | None = Field(default=None, alias="Created")
+    run: ContainerRun = Field(default_factory=ContainerRun, alias="State")
+
+
+STEADY_SECONDS = 10
+"""A run of so long is no crash: after it Docker's own delay between restarts begins anew too."""
+WATCHED_SECONDS = 600
+"""A container that has run for so long is not asked how often it was restarted."""
+_UP = re.compile(r"Up (?:(Less than a second)|(\d+) seconds?|About a (minute)|(\d+) minutes)\b")
+
+
 class ContainerSummary(_Model):
     """One row of Docker's ``GET /containers/json``."""
 
@@ -173,6 +195,7 @@ class ContainerSummary(_Model):
     labels: Annotated[
         Mapping[str, str], BeforeValidator(lambda value: {} if value is None else value)
     ] = Field(default_factory=dict, alias="Labels")
+    details: ContainerDetails = Field(default_factory=ContainerDetails)
 
     @property
     def name(self) -> str:
@@ -203,6 +226,46 @@ class ContainerSummary(_Model):
         """The exit code of a container that ended, else None."""
         match = re.match(r"Exited \((\d+)\)", self.status)
         return int(match.group(1)) if match else None
+
+    @property
+    def up_seconds(self) -> int | None:
+        """For how long it runs, as exactly as Docker's status tells; None where it does not run.
+
+        Docker counts, so no other clock takes part.
+        """
+        if self.state != "running":
+            return None
+        match = _UP.match(self.status)
+        if match is None:
+            return 3600
+        instant, seconds, minute, minutes = match.groups()
+        return 0 if instant else 60 if minute else int(seconds or 0) + 60 * int(minutes or 0)
+
+    @property
+    def is_young(self) -> bool:
+        """Whether it runs, and not for long."""
+        up = self.up_seconds
+        return up is not None and up < WATCHED_SECONDS
+
+    @property
+    def steady_after(self) -> int:
+        """How many seconds it must run to have shown that it does not crash.
+
+        `STEADY_SECONDS`; thrice as long as its runs lasted so far, where Docker had to start it
+        again and they were short.
+        """
+        restarts, run = self.details.restarts, self.details.run
+        if not restarts or self.details.created is None or run.started is None:
+            return STEADY_SECONDS
+        each = (run.started - self.details.created).total_seconds() / restarts
+        watched = 3 * each if each <= WATCHED_SECONDS else 0
+        return int(min(WATCHED_SECONDS, max(STEADY_SECONDS, watched)))
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it has run for that long."""
+        up = self.up_seconds
+        return up is not None and up >= self.steady_after
 
 
 def normalise_name(name: str) -> str:

@@ -141,8 +141,13 @@ class EndpointPlan:
 def plan_endpoint(endpoints: tuple[Endpoint, ...], name: str, url: str) -> EndpointPlan:
     """Matches by name, then by address: never a second endpoint.
 
+    Args:
+        endpoints: what Portainer has.
+        name: what it is to be called.
+        url: ``tcp://host:9001`` of an agent, or ``unix:///PATH`` of the server's own Docker.
+
     Raises:
-        errors.InvalidInputError: the name belongs to an endpoint that is no agent.
+        errors.InvalidInputError: the name belongs to an endpoint of another type.
     """
     by_name = {endpoint.name: endpoint for endpoint in endpoints}
     match = by_name.get(name)
@@ -151,9 +156,10 @@ def plan_endpoint(endpoints: tuple[Endpoint, ...], name: str, url: str) -> Endpo
         match = same[0] if len(same) == 1 else None
     if match is None:
         return EndpointPlan(None, (f"register {name} at {url}",))
-    if match.type != 2:
+    kind, what = (1, "Docker socket") if _is_local(url) else (2, "Docker agent")
+    if match.type != kind:
         raise errors.InvalidInputError(
-            f"Portainer's environment {match.name} is of type {match.type}, no Docker agent: "
+            f"Portainer's environment {match.name} is of type {match.type}, no {what}: "
             "rename it in Portainer, or give this endpoint another name"
         )
     reasons: list[str] = []
@@ -161,7 +167,7 @@ def plan_endpoint(endpoints: tuple[Endpoint, ...], name: str, url: str) -> Endpo
         reasons.append(f"rename {match.name} to {name}")
     if _address(match.url) != _address(url):
         reasons.append(f"move {name} from {match.url} to {url}")
-    if not (match.tls.tls and match.tls.skip_verify):
+    if not _is_local(url) and not (match.tls.tls and match.tls.skip_verify):
         reasons.append("set the TLS flags an agent needs")
     return EndpointPlan(match, tuple(reasons))
 
@@ -169,7 +175,7 @@ def plan_endpoint(endpoints: tuple[Endpoint, ...], name: str, url: str) -> Endpo
 def ensure_endpoint(
     client: PortainerClient, name: str, url: str
 ) -> tuple[Endpoint, tuple[str, ...]]:
-    """Registers the agent, or moves and renames what is registered; then checks it answers.
+    """Registers the Docker at `url`, or moves and renames what is registered; checks it answers.
 
     Raises:
         errors.UnreachableError: registered, but its Docker doesn't answer.
@@ -177,7 +183,10 @@ def ensure_endpoint(
     endpoint_plan = plan_endpoint(client.endpoints(), name, url)
     if endpoint_plan.registered is None:
         try:
-            endpoint = client.create_agent_endpoint(name, url)
+            create = (
+                client.create_local_endpoint if _is_local(url) else client.create_agent_endpoint
+            )
+            endpoint = create(name, url)
         except errors.UnknownOutcomeError:
             created = client.endpoint_named(name)
             if created is None:
@@ -186,21 +195,27 @@ def ensure_endpoint(
         return endpoint, endpoint_plan.reasons
     if not endpoint_plan.reasons:
         return endpoint_plan.registered, ()
-    client.update_endpoint(
-        endpoint_plan.registered.id,
-        Name=name,
-        URL=url,
-        TLS=True,
-        TLSSkipVerify=True,
-        TLSSkipClientVerify=True,
-    )
+    tls = {} if _is_local(url) else dict.fromkeys(_AGENT_TLS, True)
+    client.update_endpoint(endpoint_plan.registered.id, Name=name, URL=url, **tls)
     fresh = client.snapshot_endpoint(endpoint_plan.registered.id)
     if not client.docker_ping(fresh.id):
+        if _is_local(url):
+            raise errors.UnreachableError(
+                f"endpoint {name}: Docker does not answer Portainer at {url}: check that its "
+                "container has that socket, and that docker.service runs"
+            )
         raise errors.UnreachableError(
             f"endpoint {name}: the agent at {url} does not answer Portainer; check that it runs, "
             "that its AGENT_SECRET is the server's, and that port 9001 is open to the server"
         )
     return fresh, endpoint_plan.reasons
+
+
+_AGENT_TLS = ("TLS", "TLSSkipVerify", "TLSSkipClientVerify")
+
+
+def _is_local(url: str) -> bool:
+    return url.startswith("unix://")
 
 
 def _address(url: str) -> str:

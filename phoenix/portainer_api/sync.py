@@ -16,6 +16,8 @@ from .models import ContainerSummary, Stack, StackStatus, StackType, normalise_n
 PORTAINER_PROJECTS = "/data/compose/"
 """Portainer's data directory in its container: containers that Portainer deployed have their
 working directory there. Such containers without a stack come from a server that was rebuilt."""
+HOST_PROJECTS = "/etc/phoenix/compose/"
+"""Where stacks that are deployed without Portainer have their directories on their host."""
 
 
 @dataclass(frozen=True)
@@ -100,18 +102,38 @@ def desired_stack(
 
 
 @dataclass(frozen=True)
+class Version:
+    """A compose file and the variables that it was deployed with, in clear: never shown."""
+
+    content: str
+    env: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class ObservedStack:
-    """The state of the stack in Portainer and Docker.
+    """The state of the stack in its engine and in Docker.
 
     Attributes:
         matches: the compose stacks of this name on this endpoint; one, or none.
-        content: the first match's stored file; None when the server has lost it.
+        content: the first match's stored file; None when it is lost.
         containers: the project's containers, stopped ones too.
+        good: the last version that was seen to run, where the engine keeps one.
     """
 
     matches: tuple[Stack, ...] = ()
     content: str | None = None
     containers: tuple[ContainerSummary, ...] = ()
+    good: Version | None = None
+
+    @property
+    def restorable(self) -> Version | None:
+        """The version to go back to where the next one fails; None where none is known to run."""
+        if self.good is not None:
+            return self.good
+        stack = self.stack
+        if stack is None or self.content is None or stack.status != StackStatus.ACTIVE:
+            return None
+        return Version(self.content, stack.env_mapping)
 
     @property
     def stack(self) -> Stack | None:
@@ -210,12 +232,12 @@ def _plan_missing(desired: DesiredStack, observed: ObservedStack) -> Plan:
     foreign = [
         container
         for container in observed.containers
-        if not container.working_dir.startswith(PORTAINER_PROJECTS)
+        if not container.working_dir.startswith((PORTAINER_PROJECTS, HOST_PROJECTS))
     ]
     if foreign:
         where = sorted({container.working_dir or "an unknown directory" for container in foreign})
         return Refuse(
-            f"containers of a compose project {desired.name} exist that Portainer does not know "
+            f"containers of a compose project {desired.name} exist that nothing here has deployed "
             f"({', '.join(sorted(container.name for container in foreign))}; started from "
             f"{', '.join(where)}). Remove them, or rename the stack"
         )
@@ -300,4 +322,16 @@ def container_trouble(container: ContainerSummary, *, completes: bool) -> str | 
         return None
     if container.state != "running":
         return f"container {container.name} is {container.state or 'gone'} ({container.status})"
-    return f"container {container.name} is unhealthy" if container.health == "unhealthy" else None
+    if container.health == "unhealthy":
+        return f"container {container.name} is unhealthy"
+    if container.details.restarts and not container.is_steady:
+        return (
+            f"container {container.name} ends again and again: Docker has restarted it "
+            f"{container.details.restarts} times, the last time {container.up_seconds} s ago"
+        )
+    return None
+
+
+def unproven(container: ContainerSummary) -> bool:
+    """Whether it runs, has no health check, and not for long enough to count as steady."""
+    return container.state == "running" and not container.health and not container.is_steady

@@ -131,6 +131,8 @@ class Deployment(Named):
     files: tuple[StackFile, ...]
     ports: tuple[PublishedPort, ...]
     firewall_rules: tuple[FirewallRule, ...]
+    completing: tuple[str, ...] = ()
+    """Services whose container may have ended with code 0: it is then done, and not down."""
 
     @property
     def project(self) -> str:

@@ -115,7 +115,8 @@ class DockerDouble:
             return 204, b""
         if action == "/exec":
             return 201, {"Id": "e" * 64}
-        return 200, container
+        run = {"StartedAt": container.get("StartedAt")}
+        return 200, container | {"State": run, "RestartCount": container.get("RestartCount", 0)}
 
     def echo(self, handler: BaseHTTPRequestHandler) -> None:
         """An exec session that says what it hears."""

@@ -173,7 +173,7 @@ def test_changes_by_hand_are_put_back(site: Site) -> None:
     site.client.update_stack(stack, site.server.compose(service="byhand"), {})
     site.server.settle(stack.id)
     assert isinstance(desired, api.DesiredStack)
-    observed = api.observe(site.client, "app", site.endpoint.id)
+    observed = site.client.observe("app", site.endpoint.id)
     shown = "\n".join(api.diff(desired, observed))
     assert "-  byhand:" in shown, shown
     assert "+  web:" in shown, shown

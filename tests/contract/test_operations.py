@@ -17,6 +17,7 @@ from pyinfra.api.operations import run_ops
 from pyinfra.context import ctx_inventory, ctx_state
 
 from operations import portainer, secret_rotation, ssh_forward
+from operations.stacks import variables
 from phoenix.secrets.store import SecretStore
 from phoenix.site.secret_names import ADMIN_PASSWORD
 from tests.contract.conftest import Start
@@ -54,13 +55,16 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 def variables_of(
     access: portainer.PortainerAccess, stacks: dict[str, str], patch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
-    """What `stack_variables` is told on @local."""
+    """What `operations.stacks.variables` is told on @local."""
     patch.setattr(portainer, "dial_through", lambda _, address, port: dial_tcp(address, port))
     state = State(Inventory((["@local"], {})), Config())
     with ctx_state.use(state), ctx_inventory.use(state.inventory):
         connect_all(state)
         try:
-            return dict(portainer.stack_variables(access, stacks))
+            return {
+                project: variables(portainer.PortainerStacks(access, environment), project)
+                for project, environment in stacks.items()
+            }
         finally:
             disconnect_all(state)
 

@@ -46,15 +46,19 @@ def test_every_generated_secret_has_its_places(tmp_path: Path) -> None:
     [
         (NOTHING, {}, False),
         (RUNS, {}, True),
-        (RUNS, {"shop-production": None}, True),
-        (RUNS, {"shop-production": frozenset({"DB"})}, True),
-        (NOTHING, {"shop-production": frozenset({"DB"})}, True),
-        (RUNS, {"shop-production": frozenset({"OTHER"})}, False),  # a new one of an old stack
-        (Found((), ("other",)), {}, False),
+        (RUNS, {("worker", "shop-production"): None}, True),
+        (RUNS, {("worker", "shop-production"): frozenset({"DB"})}, True),
+        (NOTHING, {("worker", "shop-production"): frozenset({"DB"})}, True),
+        (
+            RUNS,
+            {("worker", "shop-production"): frozenset({"OTHER"})},
+            False,
+        ),  # a new one of an old stack
+        (Found((), ("other",)), {}, False),  # and above: a new variable of an old stack
     ],
 )
 def test_variable_of_a_stack(
-    found: Found, variables: dict[str, frozenset[str] | None], *, held: bool
+    found: Found, variables: held_secrets.Variables, *, held: bool
 ) -> None:
     assert held_secrets.shown([VARIABLE], {"worker": found}, variables) == (VARIABLE,) * held
 

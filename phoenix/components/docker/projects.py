@@ -67,6 +67,7 @@ class Container:
         state: Docker's word (`running`, `exited`, ...).
         healthy: it runs, and no health check says that it is not healthy yet or any more.
         created: when it was made, UTC.
+        exit_code: of one that has ended.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Container:
     state: str
     healthy: bool
     created: datetime
+    exit_code: int | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,9 @@ class _Found:
             return
         if kind != "container":
             raise ValueError(kind)
-        service, directory, files, name, state, health, created, image, mounts, bindings = values
+        service, directory, files, name, state, health, created, image, mounts, bindings, code = (
+            values
+        )
         self.directories.append((directory or "", files or ""))
         self.containers.append(
             Container(
@@ -169,6 +173,7 @@ class _Found:
                 state=state,
                 healthy=state == "running" and health not in {"starting", "unhealthy"},
                 created=_TIME.validate_python(created),
+                exit_code=code if state == "exited" else None,
             )
         )
         for mount in mounts[1:]:

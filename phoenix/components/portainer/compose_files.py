@@ -28,12 +28,18 @@ SERVER_PROJECT, DATA_VOLUME = "phoenix-portainer", "portainer_data"
 """The server's compose project, and the Docker volume with all that it knows."""
 
 
-def server_compose(image: str, port: int) -> str:
+LOCAL_URL = "unix:///var/run/docker.sock"
+"""The Docker of the server's own guest, as Portainer reaches it."""
+_SOCKET = "/var/run/docker.sock:/var/run/docker.sock"
+
+
+def server_compose(image: str, port: int, *, deploys_here: bool = False) -> str:
     """The server: HTTPS only, with the host's certificate and an administrator from a file.
 
     Args:
         image: reference of Portainer's image.
         port: the guest's port that it is published on.
+        deploys_here: whether it deploys stacks on its own guest, and so has that Docker's socket.
 
     Returns:
         The compose file as YAML.
@@ -56,6 +62,7 @@ def server_compose(image: str, port: int) -> str:
                 # The whole directory: the pair is a link that moves with each renewal.
                 f"{CERTIFICATES}:/certificates:ro",
                 f"{PASSWORD_FILE}:/run/portainer/admin_password:ro",
+                *([_SOCKET] if deploys_here else []),
             ],
         },
         {"data": {"name": DATA_VOLUME}},
@@ -79,7 +86,7 @@ def agent_compose(image: str, service: Service) -> str:
             "container_name": "portainer_agent",
             "ports": [f"{service.owner.address}:{service.port}:{INSIDE['agent']}"],
             "volumes": [
-                "/var/run/docker.sock:/var/run/docker.sock",
+                _SOCKET,
                 "/var/lib/docker/volumes:/var/lib/docker/volumes",
             ],
         },

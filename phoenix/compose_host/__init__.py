@@ -1,0 +1,1 @@
+"""Stacks that compose deploys on their own host, without Portainer."""
