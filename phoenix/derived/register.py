@@ -15,6 +15,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
+from phoenix.derived.deployments import environments
 from phoenix.shell import Script
 from phoenix.site.model import Host, Site
 
