@@ -98,6 +98,8 @@ def compose(services: str) -> dict[str, Any]:
     return services_
 
 
+AFTER = "  two: {{image: b, depends_on: {{one: {{condition: service_{}}}}}}}\n"
+ALWAYS = "  one: {image: a, restart: always}\n"
 COMPLETING = {
     "restart absent": ("  one: {image: a}\n", True),
     "no": ('  one: {image: a, restart: "no"}\n', True),
@@ -113,15 +115,8 @@ COMPLETING = {
     "serves": ("  one: {image: a, ports: ['80:80']}\n", False),
     "is checked": ("  one: {image: a, healthcheck: {test: [CMD, x]}}\n", False),
     "check turned off": ("  one: {image: a, healthcheck: {disable: true}}\n", True),
-    "waited for": (
-        "  one: {image: a, restart: always}\n"
-        "  two: {image: b, depends_on: {one: {condition: service_completed_successfully}}}\n",
-        True,
-    ),
-    "waited for to be healthy": (
-        "  one: {image: a}\n  two: {image: b, depends_on: {one: {condition: service_healthy}}}\n",
-        False,
-    ),
+    "waited for": (ALWAYS + AFTER.format("completed_successfully"), True),
+    "waited for to be healthy": ("  one: {image: a}\n" + AFTER.format("healthy"), False),
 }
 
 
