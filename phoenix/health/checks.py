@@ -25,10 +25,9 @@ from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane, deployments, dns, home
 from phoenix.derived.certificates import certificates
 from phoenix.derived.connections import connections
+from phoenix.derived.endpoints import endpoints
 from phoenix.derived.routes import gateway_names, routes
 from phoenix.site.model import Host, Site
-from phoenix.site.names import in_zone
-from phoenix.site.ports import HTTPS
 from phoenix.site.roles import guest_with
 
 Layer = Literal["reach", "service", "dns", "tcp", "certificate", "tls", "router", "http"]
@@ -216,6 +215,10 @@ def _keys(site: Site) -> Iterator[Check]:
 
 def _pairs(site: Site) -> Iterator[Check]:
     """Of the holders: before what others see of them, since it explains that."""
+    ports: dict[str, set[int]] = {}
+    for end in endpoints(site):
+        if not end.by_stack:  # a stack loads a new certificate in its own time
+            ports.setdefault(end.host.name, set()).add(end.port)
     for certificate in certificates(site):
         host, pair = certificate.host, f"{CERTIFICATES}/{certificate.name}"
         hop = f"the pair {pair}"
@@ -224,29 +227,13 @@ def _pairs(site: Site) -> Iterator[Check]:
             *(host.name, "certificate", hop, command),
             target=host.name, certificate=certificate.name,
         )  # fmt: skip
-        for port in _ports_serving(site, host):
+        for port in sorted(ports.get(host.name, ())):
             hop_on_port = f"{hop} on port {port}"
             command = ("pair_is_served", pair, str(host.address), str(port), certificate.sans[0])
             yield Check(
                 *(host.name, "certificate", hop_on_port, command),
                 target=host.name, port=port, certificate=certificate.name,
             )  # fmt: skip
-
-
-def _ports_serving(site: Site, host: Host) -> list[int]:
-    """Ports on which a host itself serves its pair; a stack takes a new one in its own time."""
-    if host in (site.gateway, site.traefik):
-        return [HTTPS]
-    return sorted(
-        {
-            service.port
-            for service in site.services_of(host)
-            if service.kind == "backend"
-            and service.scheme == "https"
-            and in_zone(service.server_name, site.domain)
-            and service.of_guest
-        }
-    )
 
 
 def _routers(site: Site) -> Iterator[Check]:
