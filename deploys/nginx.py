@@ -23,6 +23,14 @@ if "nginx" in host.groups and (certificate := acme.certificate("gateway")):
         read_timeout=settings().nginx_read_timeout,
     )
 
+    # A reload that nginx rejects leaves the old workers in charge, and systemctl content.
+    runs_this_configuration = fill(
+        "curl -fsS --max-time 2 {{ url }} | grep -qxF {{ generation }}"
+        " || { echo 'the workers run another configuration'; exit 1; }",
+        url=f"http://{nginx.STATUS}/generation",
+        generation=generation,
+    )
+
     packages(name="Nginx: packages", names=["nginx", "lego", "logrotate", "openssl", "curl"])
     config_tree(
         name="Nginx: renewal",
@@ -54,13 +62,21 @@ if "nginx" in host.groups and (certificate := acme.certificate("gateway")):
             unit="nginx.service",
             action="reload",
             validate=fill('nginx -t -q -c "$ROOT"{{ config }}', config=nginx.CONFIG),
-            # A reload that nginx rejects leaves the old workers in charge, and systemctl content.
-            health=fill(
-                "curl -fsS --max-time 2 {{ url }} | grep -qxF {{ generation }}"
-                " || { echo 'the workers run another configuration'; exit 1; }",
-                url=f"http://{nginx.STATUS}/generation",
-                generation=generation,
-            ),
+            health=runs_this_configuration,
+        ),
+    )
+    config_tree(
+        name="Nginx: sandbox",
+        tree=Tree(
+            component="nginx-sandbox",
+            files={
+                "/etc/systemd/system/nginx.service.d/sandbox.conf": TreeFile(
+                    text("components/nginx/sandbox.conf")
+                )
+            },
+            unit="nginx.service",
+            action="restart",  # a reload keeps the sandbox that it was started in
+            health=runs_this_configuration,
         ),
     )
     acme_certificate(name="Nginx: certificate", certificate=certificate.name)

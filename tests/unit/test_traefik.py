@@ -68,7 +68,11 @@ def test_dashboard_s_password_stays_at_traefik_and_old_tls_is_refused(site: Site
     data = yaml.safe_load(traefik.dynamic_config(site)[0])
     login = data["http"]["middlewares"]["dashboard-login"]["basicAuth"]
     assert login == {"usersFile": traefik.USERS_FILE, "removeHeader": True}
-    assert data["tls"]["options"] == {"default": {"minVersion": "VersionTLS12"}}
+    offered = data["tls"]["options"]["default"]
+    assert offered["minVersion"] == "VersionTLS12"
+    suites = offered["cipherSuites"]
+    assert all(s.startswith("TLS_ECDHE_") for s in suites), "forward secrecy"
+    assert all("_GCM_" in s or "_POLY1305_" in s for s in suites), "AEAD, no CBC"
     # X_Forwarded_For beside X-Forwarded-For (CVE-2026-88879)
     http = static(site)["entryPoints"]["websecure"]["http"]
     assert http["aliasHeadersStrategy"] == "delete"

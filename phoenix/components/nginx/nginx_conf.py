@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, WEBROOT
 from phoenix.components.nginx.removed_headers import REMOVED_HEADERS
 from phoenix.components.trust import ROOTS
-from phoenix.derived.routes import gateway_names
+from phoenix.derived import control_plane
+from phoenix.derived.routes import gateway_names, routes
 from phoenix.files import render
 from phoenix.site.model import Site
 from phoenix.site.ports import NGINX_STATUS
@@ -56,10 +57,13 @@ def nginx_config(
         RoleError: the site has no guest with the role `traefik`.
     """
     traefik = guest_with(site, "traefik")
+    portainer = control_plane.portainer(site) if site.portainer else None
     values = {
         "access_log": ACCESS_LOG,
         "certificate": f"{CERTIFICATES}/{certificate}",
         "names": gateway_names(site),
+        "portainer_names": [r.fqdn for r in routes(site) if r.service == portainer],
+        "dashboard_names": [r.fqdn for r in routes(site) if r.kind == "dashboard"],
         "hash_bucket": hash_bucket(gateway_names(site)),
         "removed_headers": REMOVED_HEADERS,
         "status": STATUS,
