@@ -110,6 +110,10 @@ ADVICE: Mapping[str, _Template] = {
         "the gateway answers for names that nobody declared: put its configuration back",
         ("phoenix plan nginx", "phoenix sync nginx"),
     ),
+    "serves_no_stranger": _Template(
+        "$target lets in who is not the gateway: put its list of certificates back",
+        ("phoenix plan admission", "phoenix sync admission"),
+    ),
     "docker_has_no_port": _Template(
         "whoever reaches that port owns the host: take it out of Docker's configuration",
         ("phoenix plan docker", "phoenix sync docker"),

@@ -262,6 +262,9 @@ def _requests(site: Site) -> Iterator[Check]:
     command = ("name_is_rejected", str(gateway.address), f"no-such-name.{site.domain}")
     hop = "an undeclared name at the gateway"
     yield Check(client, "http", hop, command, target=gateway.name)
+    proxy = guest_with(site, "traefik")
+    command = ("serves_no_stranger", str(proxy.address), proxy.fqdn)
+    yield Check(client, "http", "Traefik for a stranger", command, target=proxy.name)
 
 
 def _containers(site: Site) -> Iterator[Check]:

@@ -235,6 +235,11 @@ port_is_shut() { # ADDRESS PORT: closed to this host, which has no business ther
     if timeout 3 bash -c ": </dev/tcp/$1/$2" 2>/dev/null; then echo "$1 port $2 is open to this host"; fi
 }
 
+serves_no_stranger() { # ADDRESS NAME: without the gateway's certificate nobody gets an answer
+    answer=$(curl -sSk -o /dev/null -w '%{http_code}' --max-time 5 --resolve "$2:443:$1" "https://$2/" 2>&1)
+    case "$answer" in *000) ;; *) echo "$1 answers ${answer##* } to this host, which shows no certificate" ;; esac
+}
+
 agent_pings() { # the agent makes its own certificate, so only the header of a ping identifies it
     headers=$(curl -sSk -o /dev/null -D - --max-time 5 "$1/ping" 2>&1)
     case "$headers" in *[Pp]ortainer-[Aa]gent:*) ;; *) echo "no agent answers at $1: $headers" ;; esac

@@ -452,6 +452,7 @@ def _guards(_: Site, find: _Checks) -> Iterator[CheckedPath]:
     """What must not work, or must not be seen."""
     what = {
         "name_is_rejected": "undeclared names at {target}",
+        "serves_no_stranger": "{target} to {host}",
         "port_is_shut": "the agent on {target} to {host}",
         "docker_has_no_port": "Docker's API on {target}",
         "keys_are_private": "keys on {target}",

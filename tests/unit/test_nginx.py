@@ -69,8 +69,9 @@ def block(name: str, arguments: Sequence[str], parsed: list[Any], outer: Directi
 
 def text_of(site: Site) -> tuple[str, str]:
     return nginx.nginx_config(
-        site, certificate="gateway", hsts_seconds=60, max_body="1m", read_timeout="9s"
-    )
+        site, certificate="gateway", client_certificate="ab" * 32,
+        hsts_seconds=60, max_body="1m", read_timeout="9s",
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,12 @@ def test_traefik_is_verified_before_it_gets_a_request(site: Site, proxied: list[
         assert place.only("proxy_ssl_name") == [traefik.fqdn]
         assert place.only("proxy_ssl_server_name") == ["on"], "Traefik must be asked for that name"
         assert set(place.only("proxy_ssl_protocols")) <= MODERN_TLS
+
+
+def test_traefik_is_shown_the_gateway_s_own_certificate(proxied: list[Block]) -> None:
+    for location in proxied:
+        assert location.only("proxy_ssl_certificate") == [nginx.CLIENT_CERTIFICATE]
+        assert location.only("proxy_ssl_certificate_key") == [nginx.CLIENT_CERTIFICATE]
 
 
 def test_upstream_is_traefik_alone(site: Site, config: Block) -> None:
