@@ -19,7 +19,7 @@ from phoenix.components.portainer.compose_files import (
     SERVER_UNIT,
     agent_url,
 )
-from phoenix.components.step_ca.authority import DIRECTORY, UNIT
+from phoenix.components.step_ca.authority import DIRECTORY, UNIT, directory_url
 from phoenix.components.traefik.traefik_yml import LOCAL
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane, deployments, dns, home
@@ -39,6 +39,10 @@ LAYERS: tuple[Layer, ...] = (
 `reach` is the operator's own way in: a host that does not answer explains what fails behind it.
 An expired certificate explains why TLS is refused; where there is no TLS at all, `tls` says so.
 """
+
+
+PLACES = ("/", "/tmp", "/run", "/var", "/var/log", "/var/lib/docker", "/etc")  # noqa: S108
+"""Directories whose file systems must not be full or read-only; absent ones count as well."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +93,29 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check found: `fault` is empty when all is well."""
+    """What a check found: `fault` is empty when all is well; `warning` is what will be one."""
 
     check: Check
     fault: str
+    warning: str = ""
+
+
+def heard(check: Check, said: str) -> Outcome:
+    """The outcome of a check that `checks.sh` made: there "~" begins a warning."""
+    return Outcome(check, "", said[1:]) if said.startswith("~") else Outcome(check, said)
 
 
 @cache
 def checks(site: Site) -> tuple[Check, ...]:
     """Every check of the site, along the path of a request within each layer."""
-    every = [*_services(site), *_names(site), *_pairs(site), *_connections(site), *_keys(site)]
+    every = [
+        *_rooms(site),
+        *_services(site),
+        *_names(site),
+        *_pairs(site),
+        *_connections(site),
+        *_keys(site),
+    ]
     every += [*_routers(site), *_requests(site), *_containers(site)]
     return tuple(sorted(every, key=lambda check: LAYERS.index(check.layer)))
 
@@ -110,6 +127,13 @@ def checks_by_host(site: Site) -> Mapping[str, tuple[Check, ...]]:
     for check in checks(site):
         by_host[check.host].append(check)
     return {host: tuple(mine) for host, mine in by_host.items()}
+
+
+def _rooms(site: Site) -> Iterator[Check]:
+    """Before the services, which fail where a disk is full."""
+    for host in site.hosts:
+        command = ("has_room", *PLACES)
+        yield Check(host.name, "service", "room on its disks", command, target=host.name)
 
 
 def _services(site: Site) -> Iterator[Check]:
@@ -209,8 +233,11 @@ def _port(
 
 def _keys(site: Site) -> Iterator[Check]:
     ca = guest_with(site, "step_ca").name
-    command = ("keys_are_private", f"{DIRECTORY}/secrets")
+    command: tuple[str, ...] = ("keys_are_private", f"{DIRECTORY}/secrets")
     yield Check(ca, "certificate", "the CA's keys", command, target=ca)
+    command = ("acme_answers", directory_url(site), ROOTS)
+    name = control_plane.ca(site).fqdn
+    yield Check(ca, "http", "orders by ACME", command, target=ca, name=name)
 
 
 def _pairs(site: Site) -> Iterator[Check]:
