@@ -302,6 +302,9 @@ def _claimant(site: Site, name: str) -> tuple[str, str]:
             if record.name == name:
                 return host.source.file, f"{host.source.path}.dns_records[{position}]"
     for service in site.services:
+        if name in service.aliases:
+            return service.source.file, f"{service.source.path}.aliases"
+    for service in site.services:
         if service.fqdn == name:
             return service.source.file, f"{service.source.path}.name"
     return site.hypervisor.source.file, site.hypervisor.source.path

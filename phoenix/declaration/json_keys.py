@@ -280,6 +280,11 @@ class RawService(Raw):
         description="`gateway`: through Nginx and Traefik. `direct`: its name leads to the guest "
         "itself.",
     )
+    aliases: tuple[Label, ...] = Field(
+        default=(),
+        description="Labels of further names that it has, beside `name`.",
+        examples=[["docs"]],
+    )
     server_name: Line | None = Field(
         default=None,
         description="Name that its certificate has; left out: the guest's host name.",

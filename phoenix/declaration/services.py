@@ -48,7 +48,33 @@ def derive(declared: Sequence[Declared], domain: str, report: Report) -> tuple[S
             backend = _backend(host, route.raw, route.source, domain, report)
             if backend:
                 _add(services, backend, report)
+    _check_aliases(services, domain, report)
     return tuple(services[name] for name in sorted(services))
+
+
+def _check_aliases(services: dict[str, Service], domain: str, report: Report) -> None:
+    """Every further name has one owner, as every name has; one that has not is taken out."""
+    owners = {service.fqdn: service for service in services.values()}
+    for name, service in services.items():
+        free = []
+        for alias in service.aliases:
+            label = alias.removesuffix(f".{domain}")
+            first = owners.setdefault(alias, service)
+            if label in _RESERVED:
+                message = f"{label!r} is reserved: {_RESERVED[label]}"
+            elif first.name != name:
+                message = (
+                    f"{label!r} is a name of the service {first.name!r}, declared at "
+                    f"{first.source.file}: {first.source.path}"
+                )
+            elif alias == service.fqdn:
+                message = f"{label!r} is the service's own name"
+            else:
+                free.append(alias)
+                continue
+            place = f"{service.source.path}.aliases"
+            report.error(service.source.file, place, message, "choose another name, or remove it")
+        services[name] = service.model_copy(update={"aliases": tuple(free)})
 
 
 def _add(services: dict[str, Service], service: Service, report: Report) -> None:
@@ -118,6 +144,13 @@ def _check_fixed(
     raw: RawService, fixed: Mapping[str, str], what: str, source: Source, report: Report
 ) -> None:
     """Refuse keys that say of one of the site's own services what it cannot be."""
+    if raw.aliases and what != "Portainer":
+        report.error(
+            source.file,
+            f"{source.path}.aliases",
+            f"{what} has one name alone: its certificate is not made for others",
+            "remove the key",
+        )
     for key, fixed_value in fixed.items():
         value = getattr(raw, key)
         if key in raw.model_fields_set and value is not None and value != fixed_value:
@@ -217,6 +250,7 @@ def _backend(
         health_path=raw.health_path,
         kind="backend",
         source=source,
+        aliases=tuple(f"{label}.{domain}" for label in dict.fromkeys(raw.aliases)),
     )
 
 

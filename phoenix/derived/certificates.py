@@ -51,5 +51,11 @@ def _served_names(site: Site, host: Host) -> tuple[str, ...]:
     ]
     if not served and host.portainer_role is None:
         return ()
+    served += [
+        alias
+        for service in site.services_of(host)
+        if service.scheme == "https" and service.exposure == "direct"
+        for alias in service.aliases
+    ]
     others = {n for n in served if n != host.fqdn and in_zone(n, site.domain)}
     return (host.fqdn, *sorted(others))

@@ -51,9 +51,13 @@ def _connections(site: Site) -> Iterator[Connection]:
     for service in site.services:
         if service.kind == "backend" and service.exposure == "direct":
             yield _to_backend(client, "a client", service)
+            for alias in service.aliases if service.scheme == "https" else ():
+                what = f"a client to {service.name} as {alias}"
+                yield Connection(client, service.owner, service.port, alias, what, service.name)
     for route in routes(site):
-        what = f"a client to the gateway for {route.fqdn}"
-        yield Connection(client, gateway, HTTPS, route.fqdn, what, route.service.name)
+        for name in route.names:
+            what = f"a client to the gateway for {name}"
+            yield Connection(client, gateway, HTTPS, name, what, route.service.name)
 
 
 def _to_backend(source: Host, who: str, service: Service) -> Connection:

@@ -31,7 +31,7 @@ def claims(site: Site) -> tuple[DnsRecord, ...]:
     """Every claim on a name, in order of declaration, before duplicates are looked for."""
     claimed = [DnsRecord(h.fqdn, h.address, f"host {h.name}") for h in site.hosts]
     for service in site.services:
-        claimed.append(_service(site, service))
+        claimed += [_service(site, service, name) for name in service.names]
         own = service.server_name
         target = service.owner.fqdn if service.exposure == "gateway" else service.fqdn
         if own != target and in_zone(own, site.domain):
@@ -45,7 +45,7 @@ def claims(site: Site) -> tuple[DnsRecord, ...]:
     return tuple(claimed)
 
 
-def _service(site: Site, service: Service) -> DnsRecord:
+def _service(site: Site, service: Service, name: str) -> DnsRecord:
     if service.exposure == "gateway" and site.gateway is not None:
-        return DnsRecord(service.fqdn, site.gateway.address, f"service {service.name}, by gateway")
-    return DnsRecord(service.fqdn, service.owner.address, f"service {service.name}, directly")
+        return DnsRecord(name, site.gateway.address, f"service {service.name}, by gateway")
+    return DnsRecord(name, service.owner.address, f"service {service.name}, directly")

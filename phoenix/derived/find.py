@@ -104,7 +104,11 @@ def find(site: Site, name: str) -> tuple[Meaning, ...]:
     if not query:
         return ()
     meanings: list[Meaning] = [
-        *(service for service in site.services if _is(site, query, service.fqdn)),
+        *(
+            service
+            for service in site.services
+            if any(_is(site, query, name) for name in service.names)
+        ),
         *(host for host in site.hosts if _is_host(site, query, host)),
         *(
             template
@@ -163,7 +167,11 @@ def unknown(site: Site, name: str, of: Sequence[Kind] = KINDS) -> UnknownNameErr
 def names(site: Site, of: Sequence[Kind] = KINDS) -> tuple[str, ...]:
     """Every name that `find` finds, short ones first: for completion and for near matches."""
     short: dict[Kind, list[str]] = {
-        "service": [service.name for service in site.services],
+        "service": [
+            name.removesuffix(f".{site.domain}")
+            for service in site.services
+            for name in service.names
+        ],
         "guest": [host.name for host in site.hosts],
         "template": [template.name for template in site.templates],
         "component": [component.name for component in COMPONENTS],
@@ -171,7 +179,7 @@ def names(site: Site, of: Sequence[Kind] = KINDS) -> tuple[str, ...]:
         "record": [],
     }
     long: dict[Kind, list[str]] = {
-        "service": [service.fqdn for service in site.services],
+        "service": [name for service in site.services for name in service.names],
         "guest": [
             *(host.fqdn for host in site.hosts),
             *(str(guest.vmid) for guest in site.guests),

@@ -22,6 +22,11 @@ class Route(NamedTuple):
     health_path: str
     kind: Literal["backend", "dashboard", "home"]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that it is asked by: `fqdn`, then the service's aliases."""
+        return self.service.names
+
 
 def routes(site: Site) -> tuple[Route, ...]:
     """All routes, sorted by name; dashboard and start page among them."""
@@ -40,4 +45,4 @@ def _route(service: Service) -> Route:
 
 def gateway_names(site: Site) -> tuple[str, ...]:
     """Server names of the gateway, sorted: the SANs of its one certificate."""
-    return tuple(sorted(route.fqdn for route in routes(site)))
+    return tuple(sorted(name for route in routes(site) for name in route.names))

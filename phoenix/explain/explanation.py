@@ -91,7 +91,7 @@ def _service(site: Site, service: Service) -> Explanation:
     route = next((route for route in routes(site) if route.service == service), None)
     stack = service.deployment
     owner = service.owner
-    names = {service.fqdn, service.server_name, owner.fqdn} if route else {service.fqdn}
+    names = {*service.names, service.server_name, owner.fqdn} if route else {*service.names}
     facts = {
         "backend": f"served by {owner.name}",
         "dashboard": f"the dashboard of {owner.name}, for who knows its password",
@@ -104,8 +104,11 @@ def _service(site: Site, service: Service) -> Explanation:
         name=service.fqdn,
         kind="service",
         title=f"service {service.name}",
-        facts=(facts[service.kind],),
-        records=records(site, lambda record: record.name == service.fqdn),
+        facts=(
+            facts[service.kind],
+            *([f"also called {', '.join(service.aliases)}"] if service.aliases else ()),
+        ),
+        records=records(site, lambda record: record.name in service.names),
         gateway=gateway(site) if route else None,
         router=router(site, service) if route else None,
         backend=Backend(

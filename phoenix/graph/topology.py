@@ -156,7 +156,7 @@ def _items(site: Site, host: Host) -> Iterator[Item]:
             id=f"service-{service.name}",
             name=service.name,
             kind=service.kind,
-            about=_about(service),
+            about=_about(service, site.domain),
             stack=stack.project if stack else "",
             port=service.port,
             scheme=service.scheme,
@@ -174,7 +174,7 @@ def _items(site: Site, host: Host) -> Iterator[Item]:
             )
 
 
-def _about(service: Service) -> str:
+def _about(service: Service, domain: str) -> str:
     if service.kind == "dashboard":
         return "dashboard, by password"
     if service.kind == "home":
@@ -183,7 +183,9 @@ def _about(service: Service) -> str:
         return "Portainer's agent"
     if service.kind == "ca":
         return "ACME"
-    return "direct" if service.exposure == "direct" else ""
+    words = ["direct"] if service.exposure == "direct" else []
+    words += [f"also {short(alias, domain)}" for alias in service.aliases]
+    return ", ".join(words)
 
 
 def _links(site: Site) -> Iterator[Link]:

@@ -280,12 +280,13 @@ def _requests(site: Site) -> Iterator[Check]:
     for route in routes(site):
         path = "/dashboard/" if route.kind == "dashboard" else route.health_path
         expected = "401" if route.kind == "dashboard" else "200"
-        url = f"https://{route.fqdn}{path}"
-        command: tuple[str, ...] = ("request_gives", expected, url, ROOTS)
-        yield Check(
-            *(client, "http", f"{url} through gateway and Traefik", command),
-            target=gateway.name, name=route.fqdn, service=route.service.name,
-        )  # fmt: skip
+        for name in route.names:
+            url = f"https://{name}{path}"
+            command: tuple[str, ...] = ("request_gives", expected, url, ROOTS)
+            yield Check(
+                *(client, "http", f"{url} through gateway and Traefik", command),
+                target=gateway.name, name=name, service=route.service.name,
+            )  # fmt: skip
     command = ("name_is_rejected", str(gateway.address), f"no-such-name.{site.domain}")
     hop = "an undeclared name at the gateway"
     yield Check(client, "http", hop, command, target=gateway.name)

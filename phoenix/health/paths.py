@@ -251,7 +251,7 @@ def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     for route in routes(site):
         name, service = route.fqdn, route.service.name
         hops = [
-            _asks_dns(site, client, find, name),
+            _asks_dns(site, client, find, *route.names),
             Hop(
                 *(client.name, gateway.name, "TLS by the gateway"),
                 (
@@ -278,7 +278,7 @@ def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
                 find("request_gives", service=service),
             ),
         ]
-        about = _lower({service, name, *_stack_names(route.service)})
+        about = _lower({service, *_labels(route.service), *_stack_names(route.service)})
         with_checks = tuple(hop for hop in hops if hop.checks)
         yield CheckedPath("request", f"https://{name}", with_checks, about, service=service)
 
@@ -289,7 +289,7 @@ def _direct_requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     for service in site.services:
         if service.kind == "backend" and service.exposure == "direct":
             hops = (_asks_dns(site, client, find), _backend(client, service, find))
-            about = _lower({service.name, service.fqdn, *_stack_names(service)})
+            about = _lower({service.name, *_labels(service), *_stack_names(service)})
             name = f"{service.scheme}://{service.fqdn}:{service.port}"
             yield CheckedPath("request", name, hops, about, service=service.name)
 
@@ -311,6 +311,12 @@ def _backend(source: Host, service: Service, find: _Checks) -> Hop:
     return Hop(source.name, owner.name, what, tuple(behind))
 
 
+def _labels(service: Service) -> set[str]:
+    """Every name of a service, with and without the domain."""
+    tail = service.fqdn.removeprefix(service.name)
+    return {*service.names, *(name.removesuffix(tail) for name in service.names)}
+
+
 def _stack_names(service: Service) -> list[str]:
     stack = service.deployment
     return [stack.name, stack.project] if stack else []
@@ -319,17 +325,19 @@ def _stack_names(service: Service) -> list[str]:
 # -- what requests rest on -------------------------------------------------------------------------
 
 
-def _asks_dns(site: Site, host: Host, find: _Checks, name: str = "") -> Hop:
-    """One name, or all of them."""
+def _asks_dns(site: Site, host: Host, find: _Checks, *names: str) -> Hop:
+    """Some names, or all of them where none is given."""
     runs = find.unit(site.hypervisor, "phoenix-dns.service")
-    if name:
-        checks = find("names_resolve", host=host.name, name=name)
+    if names:
+        checks = tuple(
+            check for name in names for check in find("names_resolve", host=host.name, name=name)
+        )
     else:
         checks = (
             *find("names_resolve", host=host.name),
             *find("name_is_unknown", host=host.name),
         )
-    what = "its name" if name else "names"
+    what = "names" if len(names) != 1 else "its name"
     return Hop(host.name, site.hypervisor.name, what, (*runs, *checks))
 
 

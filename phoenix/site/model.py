@@ -208,7 +208,10 @@ class Host(Machine):
 
 
 class Service(Named):
-    """One HTTP service under one name. `server_name` is verified on the hop to the owner."""
+    """One HTTP service. `server_name` is verified on the hop to the owner.
+
+    `aliases` are further names that clients ask for, fully qualified as `fqdn`.
+    """
 
     fqdn: str
     owner: Host
@@ -219,6 +222,12 @@ class Service(Named):
     health_path: str
     kind: Literal["backend", "dashboard", "home", "ca", "agent"]
     source: Source
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that clients ask for, the service's own first."""
+        return (self.fqdn, *self.aliases)
 
     @property
     def backend_url(self) -> str:

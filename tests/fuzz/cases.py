@@ -80,8 +80,9 @@ def site_files() -> dict[str, Any]:
         "portainer_environment_name": "docker 2", "user_config": {"username": "debian"},
         "portainer_agent_hostname": "portainer-agent.internal.thinkheads.ai",
         "network_bridge": "vmbr0", "template_image": "a.img",
-        "traefik_service": {"name": "tool", "port": 8500, "scheme": "https", "health_path": "/a",
-                            "exposure": "gateway", "server_name": "tools.internal.thinkheads.ai"},
+        "traefik_service": {"name": "tool", "aliases": ["kit"], "port": 8500, "scheme": "https",
+                            "health_path": "/a", "exposure": "gateway",
+                            "server_name": "tools.internal.thinkheads.ai"},
     }  # fmt: skip
     agent["network_config"] |= {"name": "eth0", "bridge": "vmbr0", "nameserver": "10.0.0.13"}
     for folder in sorted((ROOT / "stacks").iterdir()):

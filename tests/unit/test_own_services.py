@@ -274,6 +274,12 @@ def test_health_path_of_portainer_is_one_for_all(tmp_path: Path) -> None:
     assert backend(site, "portainer").health == "/api/status"
 
 
+def test_further_names_of_portainer(tmp_path: Path) -> None:
+    site = declared("portainer", aliases=["docks"]).load(tmp_path)
+    assert f"docks.{ZONE}" in gateway_names(site)
+    assert f"docks.{ZONE}" in {record.name for record in dns.records(site)}
+
+
 def test_portainer_on_a_container_speaks_tls_too(tmp_path: Path) -> None:
     """A container's services are plain HTTP where nothing is said; Portainer has no such port."""
     declaration = minimal()
@@ -310,6 +316,8 @@ REFUSED: dict[tuple[str, str], tuple[Any, str, str]] = {
     ("ca", "scheme"): ("http", "the CA always has 'https'", "remove the key"),
     ("ca", "server_name"): (OTHER, f"the CA always has 'ca.{ZONE}'", "remove the key"),
     ("ca", "health_path"): ("/live", "the CA always has '/health'", "remove the key"),
+    ("ca", "aliases"): (["pki"], "the CA has one name alone", "remove the key"),
+    ("agent", "aliases"): (["docks"], "agent has one name alone", "remove the key"),
     ("ca", "port"): (443, "has no privilege to listen below 1024", "such as 9000"),
     ("agent", "scheme"): ("http", "agent always has 'https'", "remove the key"),
     ("agent", "server_name"): (OTHER, f"'portainer-agent.{ZONE}'", "remove the key"),
@@ -326,7 +334,7 @@ WARNED: dict[tuple[str, str], tuple[Any, str]] = {
 }
 CARRIED_OUT = {
     ("agent", "name"),  # with portainer_agent_hostname
-    *(("portainer", key) for key in ("name", "exposure", "health_path")),
+    *(("portainer", key) for key in ("name", "exposure", "health_path", "aliases")),
 }
 
 

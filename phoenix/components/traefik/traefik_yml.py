@@ -326,7 +326,7 @@ def _routers(routed: Sequence[Route]) -> dict[str, _Router]:
     for route in routed:
         dashboard = route.service.kind == "dashboard"
         routers[route.service.name] = _Router(
-            rule=f"Host(`{route.fqdn}`)",
+            rule=" || ".join(f"Host(`{name}`)" for name in route.names),
             entry_points=["websecure"],
             service="api@internal" if dashboard else route.service.name,
             middlewares=["dashboard-login", "dashboard-home"] if dashboard else [RETRY],
