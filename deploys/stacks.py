@@ -1,49 +1,33 @@
 """The application stacks, on the Docker hosts that declare them.
 
-Portainer deploys them where it can; on a host without it the host's own compose does, over SSH.
+Portainer deploys them where it can; on a host without it the host's own compose does, over SSH. A
+stack that has its data on another host is not started: deploys/moves.py moves it.
 """
 
 from pyinfra import host
 
+from deploys import stack_parts
 from deploys.access import portainer as access
 from deploys.context import setting_errors, settings, site, site_host
-from deploys.site_secrets import secret
-from operations import compose_host, portainer
-from operations.config_tree import config_tree
-from operations.images import images
+from operations import compose_host, moves, portainer
 from operations.isolation import part
 from phoenix.components import stack as deployment
-from phoenix.components.config_tree.tree import Tree
+from phoenix.components.move.decision import Stays
 from phoenix.derived import deployments
-from phoenix.derived.components import stack_tree
 
 if site_host() in deployments.stack_hosts(site()):
     by_portainer = deployments.by_portainer(site(), site_host())
-    with setting_errors():
-        stacks = [
-            deployment.prepare(stack, settings().stack_variables.get(stack.name, {}), secret)
-            for stack in site_host().docker_stacks
-            if stack.project in host.data.get("stacks_only", [stack.project])
-        ]
-    # Images that come as archives must be there first; what deploys pulls the others itself.
-    archived = [
-        reference
-        for prepared in stacks
-        for reference in prepared.images
-        if reference in settings().image_archives
-    ]
-    if archived:
-        images(name="Stacks: images", references=archived, archives=settings().image_archives)
-    for prepared in stacks:
-        if prepared.files:
-            with part(prepared.stack.project):
-                config_tree(
-                    name=f"Stacks: files of {prepared.stack.project}",
-                    tree=Tree(
-                        component=stack_tree(prepared.stack.project),
-                        files=prepared.files,
-                    ),
-                )
+    outlook = stack_parts.refuse_moves(stack_parts.wanted())
+    stacks = stack_parts.prepared(
+        [stack for stack in stack_parts.wanted() if outlook.decisions[stack.project] == Stays()]
+    )
+    for project in sorted(outlook.partial):
+        with part(project):
+            moves.begun_anew(name=f"Stack {project}: a partial copy goes", project=project)
+    for project in sorted(outlook.halted):
+        with part(project):
+            moves.taken_back(name=f"Stack {project} stays here", project=project)
+    stack_parts.images_and_files(stacks)
     for prepared in stacks:
         with part(prepared.stack.project):
             if by_portainer:
@@ -77,8 +61,5 @@ if site_host() in deployments.stack_hosts(site()):
                 )
             else:
                 compose_host.stack(
-                    name=f"Stack {project} is gone",
-                    project=project,
-                    on=host.name,
-                    present=False,
+                    name=f"Stack {project} is gone", project=project, on=host.name, present=False
                 )

@@ -18,6 +18,10 @@ from phoenix.secrets.store import htpasswd
 from phoenix.shell import fill, join
 from phoenix.site.secret_names import DASHBOARD_PASSWORD
 
+STATIC = "/etc/traefik/traefik.yml"
+DYNAMIC = "/etc/traefik/dynamic"
+CHECK = "/usr/local/lib/phoenix/traefik-check"
+
 if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
     with setting_errors():
         program = pinned_program("traefik")
@@ -33,17 +37,15 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
         tree=Tree(
             component="traefik",
             files={
-                traefik.STATIC: TreeFile(static),
-                traefik.CHECK: TreeFile(render("components/traefik/check.sh"), mode="0755"),
+                STATIC: TreeFile(static),
+                CHECK: TreeFile(render("components/traefik/check.sh"), mode="0755"),
                 "/etc/sysusers.d/phoenix-traefik.conf": TreeFile(f'u {traefik.USER} - "Traefik"\n'),
-                "/etc/tmpfiles.d/phoenix-traefik.conf": TreeFile(
-                    f"d {traefik.DYNAMIC} 0755 root root\n"
-                ),
+                "/etc/tmpfiles.d/phoenix-traefik.conf": TreeFile(f"d {DYNAMIC} 0755 root root\n"),
                 f"/etc/systemd/system/{traefik.UNIT}": TreeFile(
                     render(
                         "components/traefik/traefik.service.j2",
                         program=f"{program.directory}/program",
-                        config=traefik.STATIC,
+                        config=STATIC,
                     )
                 ),
                 **restart_without_end(traefik.UNIT),
@@ -52,9 +54,9 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
             action="restart",
             validate=fill(
                 'sh "$ROOT"{{ check }} {{ program }}/program "$ROOT"{{ static }}',
-                check=traefik.CHECK,
+                check=CHECK,
                 program=program.directory,
-                static=traefik.STATIC,
+                static=STATIC,
             ),
             health=fill("curl -fsS --max-time 2 http://{{ local }}/ping", local=traefik.LOCAL),
         ),
@@ -74,16 +76,16 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
         tree=Tree(
             component="traefik-routes",
             files={
-                f"{traefik.DYNAMIC}/phoenix.yml": TreeFile(routes),
+                f"{DYNAMIC}/phoenix.yml": TreeFile(routes),
                 traefik.USERS_FILE: TreeFile(login, mode="0640", group=traefik.USER, secret=True),
             },
             unit=traefik.UNIT,
             action="reload",
             validate=fill(
                 'sh {{ check }} {{ program }}/program {{ static }} "$ROOT" {{ marker }}',
-                check=traefik.CHECK,
+                check=CHECK,
                 program=program.directory,
-                static=traefik.STATIC,
+                static=STATIC,
                 marker=marker,
             ),
             health=render(

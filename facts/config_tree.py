@@ -73,9 +73,7 @@ class ConfigTree(HostFact[TreeState]):
         paths: Iterable[str],
         supersedes: Iterable[str] = (),
     ) -> StringCommand:
-        return marked(
-            script(_SCRIPT, base, " ".join(units), " ".join(supersedes), *paths), seconds=180
-        )
+        return marked(script(_SCRIPT, base, " ".join(units), " ".join(supersedes), *paths))
 
     @override
     def parse(self, lines: list[str]) -> TreeState:

@@ -1,10 +1,11 @@
-"""The decorator of every operation of this project: pyinfra's, and five rules more.
+"""The decorator of every operation of this project: pyinfra's, and six rules more.
 
 What an operation needs to know of its host is named where it is declared (`reads`), so that a run
 asks each host once for all its operations (`operations.host_state`). What the operation yields
 makes that knowledge old. Before the first change of a run the site's lock is taken, also by plain
-pyinfra. A host whose answer cannot be used fails with the reason, and nothing is
-decided on a default. A step that fails stops what needs it alone (`operations.isolation`).
+pyinfra. A run that must not begin (`operations.run_refused`) ends at its first operation, on every
+host. A host whose answer cannot be used fails with the reason, and nothing is decided on a default.
+A step that fails stops what needs it alone (`operations.isolation`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pyinfra.api.operation import PyinfraOperation
 from pyinfra.api.state import StateStage
 
 from facts.host_fact import ConversationError, FactError
-from operations import host_state, isolation, site_lock
+from operations import host_state, isolation, run_refused, site_lock
 from operations.failure import refuse
 
 P = ParamSpec("P")
@@ -46,14 +47,8 @@ def operation(
         @wraps(function)
         def commands(*args: P.args, **kwargs: P.kwargs) -> Generator[PyinfraCommand, None, None]:
             if host.state.is_executing:
-                if reason := isolation.stopped(host_state.this_host()):
+                if reason := _why_not():
                     yield from refuse(reason)
-                    return
-                try:
-                    site_lock.for_this_run()
-                except site_lock.SiteLockedError as error:
-                    isolation.leave(host_state.this_host())
-                    yield from refuse(str(error))
                     return
                 host_state.ask_ahead()
             try:
@@ -82,6 +77,22 @@ def operation(
         return cast(PyinfraOperation[P], declared)
 
     return decorate
+
+
+def _why_not() -> str:
+    """Why this host must not begin the operation that is in turn; empty where it may."""
+    this = host_state.this_host()
+    if reason := run_refused.reason():
+        isolation.leave(this)
+        return reason
+    if reason := isolation.stopped(this):
+        return reason
+    try:
+        site_lock.for_this_run()
+    except site_lock.SiteLockedError as error:
+        isolation.leave(this)
+        return str(error)
+    return ""
 
 
 def stop_host(reason: str | FactError) -> Generator[FunctionCommand, None, None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -38,6 +38,7 @@ from phoenix.runs.results import (
     Failure,
     Outcome,
     TakenOver,
+    component_of,
     first_cause_of,
     title_of,
 )
@@ -146,12 +147,12 @@ class Session:
             environment={lock.OWNER: self.owner.model_dump_json(), **work.environment},
         )
 
-    def summary(self, *, notes: bool = False) -> Summary:
+    def summary(self, *, notes: bool | Collection[str] = False) -> Summary:
         """What all calls did together, with what their steps said where `notes` are wanted."""
         summary = summarise(self.site.name, self.owner.command, self.runs, self.began, self.path)
         for finished in filter(was_asked, self.runs):
             summary = summary.model_copy(update={"undeclared": of_run(self.site, finished)})
-        said = _notes(self.runs) if notes else []
+        said = _notes(self.runs, None if notes is True else notes) if notes else []
         return summary.model_copy(update={"notes": [*summary.notes, *said]})
 
 
@@ -200,7 +201,7 @@ def converge(
     command: str,
     *,
     quiet: bool,
-    notes: bool = False,
+    notes: bool | Collection[str] = False,
 ) -> Summary:
     """Run pyinfra once for each part of the work.
 
@@ -215,7 +216,8 @@ def converge(
         planned: the calls of pyinfra, in order.
         command: what the operator typed after `phoenix`: its first word names the log.
         quiet: show no progress.
-        notes: the summary holds what the steps that changed something said of it.
+        notes: the summary holds what the steps that changed something said of it; of these deploy
+            files alone (as `moves`), where they are named.
 
     Returns:
         What all calls did together; `ok` is false where one failed.
@@ -312,11 +314,12 @@ def interrupted(runs: Sequence[Finished], command: str, log: Path) -> str:
     return "\n".join([*lines, f"`phoenix {command}` again goes on from there; log: {log}"])
 
 
-def _notes(runs: Sequence[Finished]) -> list[str]:
+def _notes(runs: Sequence[Finished], of: Collection[str] | None) -> list[str]:
     return [
         f"{host}: {line}"
         for run in runs
         for name, host in run.story.changed
+        if of is None or component_of(name) in of
         for line in run.story.details.get(name, {}).get(host, ())
     ]
 

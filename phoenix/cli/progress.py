@@ -16,6 +16,8 @@ from rich.text import Text
 
 from phoenix.runs.results import component_of, title_of
 
+_PAUSE = 5.0
+"""Seconds between two lines about one long step."""
 _STYLES = {"changed": "green", "unchanged": "dim", "failed": "bold red", "unreachable": "bold red"}
 
 
@@ -57,6 +59,8 @@ class LiveTable:
             for outcome in ("changed", "unchanged"):
                 for name in event[outcome]:
                     self.hosts[name].state = outcome
+        elif kind == "progress" and event["host"] in self.hosts:
+            self.hosts[event["host"]].step = event["text"]
         elif kind == "host_failed":
             self.hosts[event["host"]].state = "failed"
 
@@ -84,6 +88,7 @@ class Lines:
     clock: Callable[[], float] = time.monotonic
     began: float = field(default_factory=time.monotonic)
     counted: str = ""
+    told: float = 0.0
 
     def __call__(self, event: Mapping[str, Any], /) -> None:
         """Take one event."""
@@ -98,6 +103,9 @@ class Lines:
                 parts.append(f"{len(event['unchanged'])} unchanged")
             if parts:
                 self._say(f"{self.counted} {_label(event['step'])}: {'; '.join(parts)}")
+        elif kind == "progress" and self.clock() - self.told >= _PAUSE:
+            self.told = self.clock()
+            self._say(f"{self.counted} {event['host']}: {event['text']}")
         elif kind == "host_failed":
             self._say(f"{self.counted} {_label(event['step'])}: FAILED on {event['host']}")
 

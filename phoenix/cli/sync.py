@@ -39,12 +39,29 @@ def sync(
     older: Annotated[
         bool, typer.Option("--older", help="Replace what is deployed by an older revision.")
     ] = False,
+    move: Annotated[
+        bool, typer.Option("--move", help="Move stacks to the hosts that declare them, with data.")
+    ] = False,
+    new: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--new",
+            metavar="STACK",
+            help="Start this stack without the data that it has on another host, as when that host "
+            "is lost; may be given again.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Converge the site, or the targets alone; a second run changes nothing.
 
     In a terminal it shows the plan first and asks. Elsewhere (a script, cron, --json) it does not.
     A plan that was kept by `phoenix plan --out` is applied only while it is still true. It ends
     with the checks of what it touched.
+
+    A stack that is declared on another host than the one it runs on is not started there: it would
+    be empty. --move stops it, copies its volumes, starts and proves it on the new host, and then
+    removes it on the old one, where its volumes stay. If that fails, the old copy runs again.
 
     Examples:
       phoenix sync                      the whole platform, in dependency order
@@ -55,6 +72,7 @@ def sync(
       phoenix sync guest:portainer      not the component of this name
 
       phoenix sync change.json          a plan that was kept by plan --out
+      phoenix sync --move               stacks that change their host, with data
 
     Exit code: 0 converged and verified, 1 something failed (its first cause is named), 2 you were
     asked and did not want it.
@@ -62,6 +80,7 @@ def sync(
     from phoenix.cli import project, targets
     from phoenix.cli.converge import converge, finish
     from phoenix.cli.reports.plan import read_plan
+    from phoenix.components.move.decision import NEW
     from phoenix.runs.history import OLDER
 
     chosen = list(target or [])
@@ -70,14 +89,18 @@ def sync(
     kept = read_plan(Path(chosen[0]), site) if _is_plan(chosen) else None
     if kept is not None:
         chosen = kept.targets
-    planned = targets.work(chosen, site.site)
+    environment = {**({OLDER: "1"} if older else {}), **({NEW: ",".join(new)} if new else {})}
+    planned = [
+        replace(one, environment={**one.environment, **environment})
+        for one in targets.work(chosen, site.site)
+    ]
     ask = in_terminal() and not (yes or as_json)
     if kept is not None or ask:
-        _agree(site, chosen, planned, kept, ask=ask)
-    if older:
-        planned = [replace(one, environment={**one.environment, OLDER: "1"}) for one in planned]
-    command = f"sync {' '.join(chosen) or targets.ALL}"
-    finish(converge(site, planned, command, quiet=as_json), as_json)
+        move = _agree(site, chosen, planned, kept, ask=ask, move=move)
+    planned = targets.with_moves(planned, site.site, move=move)
+    command = f"sync {' '.join(chosen) or targets.ALL}" + (" --move" if move else "")
+    notes = ("moves", "moved") if move else ()
+    finish(converge(site, planned, command, quiet=as_json, notes=notes), as_json)
 
 
 def in_terminal() -> bool:
@@ -91,9 +114,18 @@ def _is_plan(chosen: Sequence[str]) -> bool:
 
 
 def _agree(
-    site: Project, chosen: Sequence[str], planned: Sequence[Work], kept: Plan | None, *, ask: bool
-) -> None:
+    site: Project,
+    chosen: Sequence[str],
+    planned: Sequence[Work],
+    kept: Plan | None,
+    *,
+    ask: bool,
+    move: bool,
+) -> bool:
     """Show the plan, hold a kept one against it, and ask.
+
+    Returns:
+        Whether stacks that change their host are to be moved: as was given, or is the answer.
 
     Raises:
         CommandError: the plan cannot be made, or is another one than was kept.
@@ -115,9 +147,14 @@ def _agree(
             f"applied:\n{where}"
         )
     if not ask:
-        return
+        return move
     print_plan(output.console(), now)
     to_do = now.changes or now.first_cause is not None or now.older
     if to_do and not typer.confirm("Apply it?", default=False):
         typer.echo("Nothing was changed.")
         raise typer.Exit(exits.CHANGES)
+    if now.moves and not move:
+        for sentence in now.moves:
+            typer.echo(sentence)
+        move = typer.confirm("Move with all data, as --move does?", default=False)
+    return move

@@ -15,6 +15,8 @@ from phoenix.site.roles import RoleError
 
 ALL = "all"
 VERIFY = "deploys/verify.py"
+STACKS_ONLY = "stacks_only"
+"""The data of a run that names the stacks that it is about; without it: all of each host."""
 FIRST: tuple[Kind, ...] = ("component",)
 """A name with several meanings is the component; any other meaning needs its kind before it."""
 
@@ -64,6 +66,33 @@ def work(targets: Sequence[str], site: Site) -> list[Work]:
         *_guests(guests, site),
     ]
     return _proven(calls, [word(target) for target in touched], site)
+
+
+def with_moves(calls: Sequence[Work], site: Site, *, move: bool) -> list[Work]:
+    """The calls, and before and after them what a stack that changes its host needs.
+
+    Asked to `move`: first the moves, up to the proof of each new copy on its host, so that no route
+    leads to it before; last the end on the old hosts, when all is proven. Not asked: a run of
+    several calls is refused before its first one, and not in the middle.
+    """
+    deploying = [
+        call for call in calls if {"deploys/all.py", "deploys/stacks.py"} & {*call.deploys}
+    ]
+    every = _names(site.docker_hosts)
+    limit = tuple(
+        name for name in every if any(not call.limit or name in call.limit for call in deploying)
+    )
+    if not limit:
+        return list(calls)
+    only = [call.data[STACKS_ONLY] for call in deploying if STACKS_ONLY in call.data]
+    data = {STACKS_ONLY: only[0]} if only and len(only) == len(deploying) else {}
+    if move:
+        return [
+            Work(("deploys/moves.py",), limit, data),
+            *calls,
+            Work(("deploys/moved.py",), every),
+        ]
+    return [Work(("deploys/unmoved.py",), limit, data), *calls] if len(calls) > 1 else list(calls)
 
 
 def _proven(calls: list[Work], touched: Sequence[str], site: Site) -> list[Work]:
@@ -151,7 +180,7 @@ def _services(services: Sequence[Service], stacks: Sequence[Stack], site: Site) 
     hosts += [host for host, _ in deployed]
     projects = [deployment.project for _, deployment in deployed]
     projects += [one.deployment.project for one in services if one.deployment is not None]
-    data: dict[str, object] = {"stacks_only": list(dict.fromkeys(projects))} if projects else {}
+    data: dict[str, object] = {STACKS_ONLY: list(dict.fromkeys(projects))} if projects else {}
     without_proof = [part for part in components if part.deploy != VERIFY]
     return _staged(without_proof, hosts, site, data)
 

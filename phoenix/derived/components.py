@@ -76,18 +76,7 @@ COMPONENTS: tuple[Component, ...] = (
         trees=("traefik", "traefik-routes"),
     ),
     Component("home", "the start page's server", lambda site: _present(site.traefik)),
-    Component(
-        "nginx",
-        "the gateway",
-        lambda site: _present(site.gateway),
-        trees=("nginx", "nginx-sandbox"),
-    ),
-    Component(
-        "admission",
-        "Traefik lets the gateway alone in, by its certificate",
-        lambda site: _present(site.traefik, site.gateway),
-        trees=(),
-    ),
+    Component("nginx", "the gateway", lambda site: _present(site.gateway)),
     Component("docker", "Docker Engine on the Docker hosts", lambda site: site.docker_hosts),
     Component(
         "portainer",
@@ -103,7 +92,7 @@ COMPONENTS: tuple[Component, ...] = (
 
 CERTIFICATE, STACK = "acme-", "stack-"
 """What the trees of certificates and of stacks' files begin with."""
-SERVER, AGENT, ADMISSION = "portainer", "portainer-agent", "traefik-admission"
+SERVER, AGENT = "portainer", "portainer-agent"
 """The trees of Portainer's server and agent."""
 
 
@@ -129,8 +118,6 @@ def trees_of(site: Site, host: Host) -> frozenset[str]:
     }
     if host in site.docker_hosts:
         names.add("docker-apt")  # with the setting docker_packages
-    if host == site.traefik and site.gateway is not None:
-        names.add(ADMISSION)
     if host == site.portainer:
         names.add(SERVER)
     if host in site.agents:
@@ -202,4 +189,4 @@ def deploys_components(command: str) -> bool:
     if words[:1] == ["phoenix"]:
         return words[1:2] == ["sync"]
     files = [one.deploy for one in COMPONENTS if one.name != "verify"]
-    return any(word.endswith((*files, "deploys/all.py")) for word in words)
+    return any(word.endswith((*files, "deploys/all.py", "deploys/moves.py")) for word in words)

@@ -82,6 +82,20 @@ def entries(site: Site) -> tuple[Entry, ...]:
     )
 
 
+def lost(known: Iterable[Entry], site: Site) -> dict[str, tuple[str, ...]]:
+    """Hosts that the site no longer has, by the stacks that were deployed on them.
+
+    One whose address another host has was renamed, or has made room.
+    """
+    names = {host.name for host in site.hosts}
+    addresses = {str(host.address) for host in site.hosts}
+    found: dict[str, tuple[str, ...]] = {}
+    for one in known:
+        if one.kind == "stack" and one.host not in names and one.address not in addresses:
+            found[one.name] = (*found.get(one.name, ()), one.host)
+    return found
+
+
 def _of_host(site: Site, host: Host) -> Iterator[tuple[EntryKind, str]]:
     yield "host", host.name
     if host in environments(site):

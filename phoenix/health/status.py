@@ -108,7 +108,6 @@ class Status(Frozen):
     stacks: tuple[StackStatus, ...]
     drift_unknown: str
     first_cause: Cause | None
-    warnings: tuple[Fault, ...]
     undeclared: Undeclared = Undeclared()
 
     @property
@@ -178,7 +177,6 @@ def build(
         stacks=tuple(_stacks(site, observed, diagnosis, drift)),
         drift_unknown=drift.unknown,
         first_cause=diagnosis.first_cause,
-        warnings=diagnosis.warnings,
         undeclared=left,
     )
 

@@ -68,3 +68,26 @@ def test_quiet_says_nothing() -> None:
         for event in events():
             follower(event)
     assert out.getvalue() == ""
+
+
+def test_a_long_step_tells_how_far_it_is() -> None:
+    now = [0.0]
+    out = io.StringIO()
+    lines = Lines(Console(file=out, width=200), clock=lambda: now[0], began=0.0)
+    table = LiveTable(clock=lambda: now[0], began=0.0)
+    for event in events():
+        table(event)
+        lines(event)
+    before = len(out.getvalue().splitlines())
+    for second in range(5, 16):
+        now[0] = float(second)
+        event = {"event": "progress", "host": "gateway", "text": f"{second} of 20 MiB copied"}
+        table(event)
+        lines(event)
+    told = out.getvalue().splitlines()[before:]
+    assert told == [
+        "[   5.0s] 4/9 gateway: 5 of 20 MiB copied",
+        "[  10.0s] 4/9 gateway: 10 of 20 MiB copied",
+        "[  15.0s] 4/9 gateway: 15 of 20 MiB copied",
+    ]
+    assert "15 of 20 MiB copied" in drawn(table)

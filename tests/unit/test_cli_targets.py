@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from phoenix.cli.targets import Work, guest, work
+from phoenix.cli.targets import Work, guest, with_moves, work
 from phoenix.declaration.load import load_site
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Site
@@ -204,3 +204,41 @@ def test_what_matches_nothing_is_an_error(site: Site, name: str, hint: str) -> N
         work(["dns", name], site)
     assert repr(name) in str(caught.value)
     assert hint in str(caught.value)
+
+
+def test_asked_to_move_the_moves_come_first_and_the_end_last(site: Site) -> None:
+    calls = work([], site)
+    docker = ("portainer", "drphoenix")
+    assert with_moves(calls, site, move=True) == [
+        Work(("deploys/moves.py",), docker),
+        *calls,
+        Work(("deploys/moved.py",), docker),
+    ]
+
+
+def test_of_a_stack_that_one_alone_moves(site: Site) -> None:
+    calls = work(["stack:qdrant_service"], site)
+    first, *between, last = with_moves(calls, site, move=True)
+    only: dict[str, object] = {"stacks_only": ["qdrant_service-production"]}
+    assert first == Work(("deploys/moves.py",), ("drphoenix",), only)
+    assert between == calls
+    assert last.deploys == ("deploys/moved.py",)
+
+
+def test_not_asked_a_run_of_several_calls_is_refused_before_the_first(site: Site) -> None:
+    calls = work(["qdrant"], site)
+    assert len(calls) > 1
+    first, *others = with_moves(calls, site, move=False)
+    assert first.deploys == ("deploys/unmoved.py",)
+    assert first.limit == ("drphoenix",)
+    assert others == calls
+
+
+@pytest.mark.parametrize("targets", [[], ["nginx"], ["dns", "traefik"]])
+def test_a_run_that_refuses_by_itself_or_starts_no_stack_is_as_it_was(
+    site: Site, targets: list[str]
+) -> None:
+    calls = work(targets, site)
+    assert with_moves(calls, site, move=False) == calls
+    if targets:
+        assert with_moves(calls, site, move=True) == calls

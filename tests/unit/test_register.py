@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.derived.register import ADD, DROP
+from phoenix.derived.register import ADD, DROP, Entry, lost
 from phoenix.shell import Script
+from tests.unit.site_builder import minimal
 
 
 @pytest.fixture
@@ -35,3 +36,16 @@ def test_lines_are_added_once_and_taken_away_whole(file: Path) -> None:
 def test_nothing_is_taken_from_a_register_that_is_not_there(file: Path) -> None:
     run(DROP, file, "host\ta")
     assert not file.exists()
+
+
+def test_stacks_of_hosts_that_the_site_no_longer_has(tmp_path: Path) -> None:
+    site = minimal().load(tmp_path)
+    here = site.guests[0]
+    entries = (
+        Entry("stack", "shop", "gone", "10.0.0.200", 7),
+        Entry("stack", "shop", "gone too", "10.0.0.201", 8),
+        Entry("host", "gone", "gone", "10.0.0.200", 7),
+        Entry("stack", "here", here.name, "10.0.0.202", 9),  # it has another address now
+        Entry("stack", "renamed", "old-name", str(here.address), 9),
+    )
+    assert lost(entries, site) == {"shop": ("gone", "gone too")}

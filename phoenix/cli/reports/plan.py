@@ -18,6 +18,7 @@ from phoenix.cli.reports.history import DEPLOY as HISTORY
 from phoenix.cli.reports.history import lines_of
 from phoenix.cli.targets import ALL, Work
 from phoenix.cli.undeclared import of_run, print_undeclared, was_asked, words
+from phoenix.components.move.decision import PENDING
 from phoenix.health.undeclared import Undeclared
 from phoenix.runs.history import behind, deployed, parse, unnamed
 from phoenix.runs.process import Finished, run
@@ -46,7 +47,8 @@ class Plan(BaseModel):
 
     `undeclared`: what runs and is declared nowhere, where the whole platform was looked at.
     `deployed`: what the site's history cannot say of what is deployed. `older`: why this checkout
-    must not replace it; both are empty where there is nothing to say.
+    must not replace it; both are empty where there is nothing to say. `moves`: stacks that change
+    their host, which `phoenix sync` does with --move alone.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -59,6 +61,7 @@ class Plan(BaseModel):
     deployed: str = ""
     older: str = ""
     undeclared: Undeclared = Undeclared()
+    moves: list[str] = []
 
     @property
     def exit_code(self) -> int:
@@ -88,7 +91,12 @@ def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work
         more = () if number else (HISTORY,)
         looking = with_look(work)
         request = site.request(
-            *looking.deploys, *more, limit=work.limit, data=looking.data, dry=True
+            *looking.deploys,
+            *more,
+            limit=work.limit,
+            data=looking.data,
+            environment=work.environment,
+            dry=True,
         )
         finished = run(request)
         if was_asked(finished):
@@ -97,6 +105,7 @@ def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work
         runs.append(finished)
         last = last or deployed(parse(lines_of(finished) or ()))
     folder = Path(site.data["site_inventories"]).parent
+    pending = [run.story.values.get(PENDING, {}) for run in runs]
     return Plan(
         site=site.name,
         targets=list(chosen) or [ALL],
@@ -106,6 +115,7 @@ def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work
         deployed=unnamed(last),
         older=behind(folder, revision(folder), last),
         undeclared=left,
+        moves=list(dict.fromkeys(m for told in pending for mine in told.values() for m in mine)),
     )
 
 

@@ -1,0 +1,87 @@
+"""The parts of a Docker host's stacks that several deploys use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyinfra import host
+
+from deploys.access import portainer as access
+from deploys.context import setting_errors, settings, site, site_host
+from deploys.site_secrets import secret
+from operations import moves
+from operations.compose_host import HostStacks
+from operations.config_tree import config_tree
+from operations.images import images
+from operations.isolation import part
+from operations.portainer import PortainerStacks
+from operations.stacks import Stacks
+from phoenix.components import stack as deployment
+from phoenix.components.config_tree.tree import Tree
+from phoenix.components.move.decision import Moves, Refused
+from phoenix.components.stack import Prepared
+from phoenix.derived import deployments
+from phoenix.derived.components import stack_tree
+from phoenix.site.model import Deployment, Host
+
+
+def wanted() -> list[Deployment]:
+    """This host's stacks; where the run is about some of them (`stacks_only`), those."""
+    return [
+        stack
+        for stack in site_host().docker_stacks
+        if stack.project in host.data.get("stacks_only", [stack.project])
+    ]
+
+
+def prepared(stacks: Sequence[Deployment]) -> list[Prepared]:
+    """Stacks with everything filled in."""
+    with setting_errors():
+        return [
+            deployment.prepare(stack, settings().stack_variables.get(stack.name, {}), secret)
+            for stack in stacks
+        ]
+
+
+def engine(target: Host) -> Stacks:
+    """What deploys the stacks of a Docker host."""
+    if deployments.by_portainer(site(), target):
+        return PortainerStacks(access(), target.portainer_environment)
+    return HostStacks(target.name)
+
+
+def outlook(stacks: Sequence[Deployment]) -> moves.Outlook:
+    """What becomes of stacks that this host declares."""
+    return moves.outlook(site(), [stack.project for stack in stacks])
+
+
+def images_and_files(stacks: Sequence[Prepared]) -> None:
+    """Images that come as archives, and the stacks' files; what deploys pulls the other images."""
+    archived = [
+        reference
+        for one in stacks
+        for reference in one.images
+        if reference in settings().image_archives
+    ]
+    if archived:
+        images(name="Stacks: images", references=archived, archives=settings().image_archives)
+    for one in stacks:
+        if one.files:
+            with part(one.stack.project):
+                config_tree(
+                    name=f"Stacks: files of {one.stack.project}",
+                    tree=Tree(
+                        component=stack_tree(one.stack.project),
+                        files=one.files,
+                    ),
+                )
+
+
+def refuse_moves(stacks: Sequence[Deployment]) -> moves.Outlook:
+    """What becomes of the stacks; a run that was not asked to move one is refused as a whole."""
+    found = outlook(stacks)
+    for project, decision in found.decisions.items():
+        if isinstance(decision, Moves | Refused):
+            with part(project):
+                moves.not_begun(name=decision.title, decision=decision)
+    return found

@@ -1,0 +1,212 @@
+"""Whether a stack may start on the host that declares it, or moves there, or is refused. Pure.
+
+A stack that is new on its host starts empty. It must not where the data are on another host: there
+it runs, is stopped, or has left its volumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from phoenix.components.docker.projects import ComposeProject, Volume
+from phoenix.components.move.steps import Phase
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A move to a host that has not ended: from which host, and how far it came."""
+
+    source: str
+    phase: Phase
+
+
+@dataclass(frozen=True)
+class HostState:
+    """What one Docker host has.
+
+    Attributes:
+        projects: its compose projects, by name.
+        arriving: moves to it that have not ended, by project.
+        left: projects that a move stopped on it.
+    """
+
+    projects: Mapping[str, ComposeProject] = field(default_factory=dict)
+    arriving: Mapping[str, Unfinished] = field(default_factory=dict)
+    left: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Stays:
+    """It is here, or nowhere: it may start."""
+
+
+@dataclass(frozen=True)
+class Moves:
+    """It moves here from `source`.
+
+    Attributes:
+        phase: how far it came already; None where it begins.
+        volumes: what it has there, as far as Docker's labels tell.
+    """
+
+    project: str
+    source: str
+    target: str
+    phase: Phase | None = None
+    volumes: tuple[Volume, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """The one plan item."""
+        moves = "moves" if self.phase is None else "has not finished its move"
+        return f"stack {self.project} {moves} from {self.source} to {self.target} ({self.data})"
+
+    @property
+    def title(self) -> str:
+        """The name of the step."""
+        return f"S{self.sentence[1:]}"
+
+    @property
+    def data(self) -> str:
+        """The volumes and their size in words."""
+        if not self.volumes:
+            return "no volumes"
+        names = ", ".join(volume.name for volume in self.volumes)
+        known = [volume.size_kib for volume in self.volumes if volume.size_kib is not None]
+        size = f", {-(-sum(known) // 1024)} MiB" if len(known) == len(self.volumes) else ""
+        return f"{'volumes' if len(self.volumes) > 1 else 'volume'}: {names}{size}"
+
+    @property
+    def refusal(self) -> str:
+        """Why a run that was not asked to move it does not begin, and the ways on."""
+        return (
+            f"{self.sentence}, and without its data it would start there empty. Nothing was "
+            f"changed. fix: `phoenix sync --move` moves it with its data (plain pyinfra: "
+            f"deploys/moves.py); `phoenix sync --new {self.project}` starts it on {self.target} "
+            f"without them"
+        )
+
+
+@dataclass(frozen=True)
+class Refused:
+    """It is not known where its data are, or two hosts have some."""
+
+    project: str
+    target: str
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """The name of the step."""
+        return f"Stack {self.project} is not started"
+
+    @property
+    def refusal(self) -> str:
+        """The reason, and the ways on."""
+        return (
+            f"stack {self.project} is not started on {self.target}: {self.reason}. Nothing was "
+            f"changed. To start it without earlier data all the same, as when a host is lost for "
+            f"good: `phoenix sync --new {self.project}` (plain pyinfra: {NEW}={self.project})"
+        )
+
+
+Decision = Stays | Moves | Refused
+
+NEW = "PHOENIX_NEW"
+"""Environment variable: names of stacks, with commas, that start without the data of another
+host."""
+PENDING = "pending_moves"
+"""The value that a run tells of a host: the sentences of the moves that it was not asked for."""
+
+
+def decide(
+    project: str,
+    here: str,
+    states: Mapping[str, HostState | str],
+    lost: Collection[str] = (),
+) -> Decision:
+    """What becomes of a stack on the host that declares it.
+
+    Args:
+        project: its name on the host.
+        here: the host that declares it.
+        states: of it, and of every other Docker host that does not declare a stack of this name;
+            a text says why a host could not be asked.
+        lost: hosts that it was once deployed on and that are no more in the declaration.
+
+    Returns:
+        Where Docker does not answer here, as before its deploy has started it, only a stack that
+        runs elsewhere moves: what else is here is not known.
+    """
+    mine = states[here]
+    others = {name: state for name, state in states.items() if name != here}
+    if isinstance(mine, str):
+        running = _running(project, others)
+        return _from(project, here, running) if running else Stays()
+    arriving = mine.arriving.get(project)
+    if arriving is not None and arriving.phase != "proven":
+        return _resumed(project, here, arriving, others)
+    own = mine.projects.get(project)
+    if own is not None and (own.running or own.containers):
+        running = [] if own.running else _running(project, others)
+        return _from(project, here, running) if running else Stays()
+    if running := _running(project, others):
+        return _from(project, here, running)
+    silent = {name: why for name, why in others.items() if isinstance(why, str)}
+    if silent:
+        told = "; ".join(f"{name} does not answer ({why})" for name, why in silent.items())
+        return Refused(project, here, f"{told}, so whether it has run there cannot be known")
+    found = [(name, state.projects[project]) for name, state in others.items()
+             if isinstance(state, HostState) and project in state.projects]  # fmt: skip
+    stopped = [one for one in found if one[1].containers]
+    if stopped:
+        return _from(project, here, stopped)
+    if own is not None:
+        return Stays()
+    if left := [one for one in found if one[1].volumes]:
+        return _from(project, here, left)
+    if lost:
+        where = " and ".join(lost)
+        return Refused(project, here, f"it was deployed on {where}, which this site no longer "
+                       "declares: declare it again, without stacks, to move it")  # fmt: skip
+    return Stays()
+
+
+def _running(
+    project: str, others: Mapping[str, HostState | str]
+) -> list[tuple[str, ComposeProject]]:
+    return [
+        (name, state.projects[project])
+        for name, state in others.items()
+        if isinstance(state, HostState)
+        and project in state.projects
+        and state.projects[project].running
+    ]
+
+
+def _from(project: str, here: str, found: list[tuple[str, ComposeProject]]) -> Decision:
+    if len(found) > 1:
+        where = " and ".join(name for name, _ in found)
+        return Refused(project, here, f"{where} have it, and only one can be moved: remove the "
+                       f"other one there (phoenix remove {project})")  # fmt: skip
+    source, one = found[0]
+    return Moves(project, source, here, volumes=one.volumes)
+
+
+def _resumed(
+    project: str, here: str, arriving: Unfinished, others: Mapping[str, HostState | str]
+) -> Decision:
+    source = arriving.source
+    state = others.get(source)
+    if state is None:
+        return Refused(project, here, f"its move from {source} has not ended, and {source} is no "
+                       "Docker host of this site: declare it again")  # fmt: skip
+    if isinstance(state, str):
+        return Refused(project, here, f"its move from {source} has not ended, and {source} does "
+                       f"not answer ({state})")  # fmt: skip
+    there = state.projects.get(project)
+    volumes = there.volumes if there else ()
+    # It went back, and has written since: what was copied is old.
+    phase: Phase = "copying" if there is not None and there.running else arriving.phase
+    return Moves(project, source, here, phase=phase, volumes=volumes)

@@ -1,0 +1,164 @@
+"""Stacks that change their host, in whole deploys: what is refused, planned and done about each."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
+
+from facts.host_fact import FactError
+from operations import moves, run_refused
+from phoenix.components.docker.projects import ComposeProject, Container, Volume
+from phoenix.components.move.decision import NEW, HostState, Unfinished
+from tests.deploys.recorder import Run, run
+
+OLD, NEW_HOST = "portainer", "drphoenix"
+STACK, OTHER = "qdrant_service-production", "thinkheads_ai_app-production"
+SENTENCE = f"tack {STACK} moves from {OLD} to {NEW_HOST} (volume: {STACK}_data, 5 MiB)"
+
+
+def copy(name: str, *, running: bool = True) -> HostState:
+    state = "running" if running else "exited"
+    container = Container("c", "web", "i:1", state, running, datetime(2026, 1, 1, tzinfo=UTC))
+    volume = Volume(f"{name}_data", "/v", own=True, size_kib=5000)
+    return HostState({name: ComposeProject(name, "portainer", "", (container,), (volume,), ())})
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> dict[str, HostState | Exception]:
+    """What the Docker hosts have; a test changes it."""
+    hosts: dict[str, HostState | Exception] = {OLD: HostState(), NEW_HOST: HostState()}
+
+    def read(target: Host, *, sizes: bool) -> HostState:
+        found = hosts[target.name]
+        if isinstance(found, Exception):
+            raise found
+        assert sizes or target.name in hosts
+        return found
+
+    monkeypatch.setattr(moves, "_read_state", read)
+    monkeypatch.setattr(moves, "_states", {})
+    monkeypatch.setattr(moves, "_pending", [])
+    monkeypatch.setattr(run_refused, "_reasons", {})
+    for name in ("PORTAINER_ADMIN_PASSWORD", "PORTAINER_AGENT_SECRET", "STEP_CA_PASSWORD",
+                 "TRAEFIK_DASHBOARD_PASSWORD", "THINKHEADS_AI_APP_DATABASE_PASS"):  # fmt: skip
+        monkeypatch.setenv(f"PHOENIX_SECRET_{name}", "planted-5ecret-of-the-test")
+    return hosts
+
+
+def titles(done: Run) -> list[str]:
+    return [name.rpartition("|")[2].strip() for name in done.operations]
+
+
+def test_a_run_that_is_not_asked_to_move_it_sends_nothing_to_any_host(
+    world: dict[str, HostState | Exception], tmp_path: Path
+) -> None:
+    world[OLD] = copy(STACK)
+    done = run("stacks", tmp_path / "secrets.json")
+    step = next(name for name in done.changed if SENTENCE in name)
+    assert done.changed[step] == [NEW_HOST]
+    assert f"Stack {STACK}" not in titles(done), "it would be started as well"
+    assert done.sent == []
+    assert done.failed >= {NEW_HOST}
+
+
+def test_the_whole_platform_is_refused_on_every_host(
+    world: dict[str, HostState | Exception],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world[OLD] = copy(STACK)
+    with pytest.raises(PyinfraError, match="No hosts remaining"):
+        run("all", tmp_path / "secrets.json")
+    refused = {record.message for record in caplog.records if SENTENCE in record.message}
+    assert len(refused) == 6, refused
+    assert not any("executed 1" in record.message for record in caplog.records)
+
+
+def test_where_it_is_here_nothing_is_refused(
+    world: dict[str, HostState | Exception], tmp_path: Path
+) -> None:
+    world[NEW_HOST] = copy(STACK)
+    done = run("stacks", tmp_path / "secrets.json", execute=False)
+    assert {f"Stack {STACK}", f"Stack {OTHER}"} <= set(titles(done))
+    assert run_refused.reason() == ""
+
+
+def test_a_silent_host_refuses_with_the_way_on(
+    world: dict[str, HostState | Exception], tmp_path: Path
+) -> None:
+    world[OLD] = FactError("no route")
+    done = run("stacks", tmp_path / "secrets.json")
+    assert f"Stack {STACK} is not started" in titles(done)
+    assert done.sent == []
+    assert f"{OLD} does not answer (no route)" in run_refused.reason()
+    assert f"phoenix sync --new {STACK}" in run_refused.reason()
+
+
+def test_of_several_stacks_those_that_were_named_are_started_new(
+    world: dict[str, HostState | Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world[OLD] = copy(STACK)
+    monkeypatch.setenv(NEW, f"other, {STACK}")
+    done = run("stacks", tmp_path / "secrets.json", execute=False)
+    assert f"Stack {STACK}" in titles(done)
+    assert run_refused.reason() == ""
+
+
+def test_a_partial_copy_goes_before_it_is_started_new(
+    world: dict[str, HostState | Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world[OLD] = copy(STACK, running=False)
+    world[NEW_HOST] = HostState({}, {STACK: Unfinished(OLD, "copying")})
+    monkeypatch.setenv(NEW, STACK)
+    done = titles(run("stacks", tmp_path / "secrets.json", execute=False))
+    assert done.index(f"Stack {STACK}: a partial copy goes") < done.index(f"Stack {STACK}")
+
+
+def test_a_stack_that_a_move_stopped_and_that_stays_gets_its_policies_back(
+    world: dict[str, HostState | Exception], tmp_path: Path
+) -> None:
+    stopped = copy(STACK, running=False)
+    world[NEW_HOST] = HostState(stopped.projects, {}, frozenset({STACK}))
+    done = titles(run("stacks", tmp_path / "secrets.json", execute=False))
+    assert done.index(f"Stack {STACK} stays here") < done.index(f"Stack {STACK}")
+
+
+def test_asked_to_move_it_does_and_touches_no_other_stack(
+    world: dict[str, HostState | Exception], tmp_path: Path
+) -> None:
+    world[OLD] = copy(STACK)
+    done = run("moves", tmp_path / "secrets.json", execute=False)
+    assert [name for name in titles(done) if "tack " in name] == [f"S{SENTENCE}"]
+    assert run_refused.reason() == ""
+
+
+def test_asked_to_move_without_anything_to_move_there_is_no_step(
+    world: dict[str, HostState | Exception], tmp_path: Path
+) -> None:
+    world[NEW_HOST] = HostState({**copy(STACK).projects, **copy(OTHER).projects})
+    assert run("moves", tmp_path / "secrets.json", execute=False).operations == []
+
+
+@pytest.mark.parametrize(
+    ("arriving", "expected"),
+    [
+        (Unfinished(OLD, "proven"), [f"Stack {STACK} is on {NEW_HOST}"]),
+        (Unfinished(OLD, "started"), []),
+        (Unfinished("elsewhere", "proven"), []),
+    ],
+)
+def test_the_old_copy_goes_when_the_new_one_is_proven(
+    world: dict[str, HostState | Exception],
+    tmp_path: Path,
+    arriving: Unfinished,
+    expected: list[str],
+) -> None:
+    world[OLD] = copy(STACK, running=False)
+    world[NEW_HOST] = HostState(copy(STACK).projects, {STACK: arriving})
+    done = run("moved", tmp_path / "secrets.json", execute=False)
+    assert titles(done) == expected
+    assert list(done.changed.values()) == [[OLD]] * len(expected)

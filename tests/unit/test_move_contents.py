@@ -1,0 +1,106 @@
+"""What of a stack is copied from its old host, and whether it fits on the new one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from phoenix.components.move.contents import Contents, ContentsError, Place, read
+from phoenix.components.move.space import fits
+
+DATA = "/var/lib/docker/volumes/shop_data/_data"
+LABELS = {"com.docker.compose.project": "shop", "com.docker.compose.volume": "data"}
+
+
+def lines(*rows: list[object]) -> Contents:
+    return read(json.dumps(row) for row in rows)
+
+
+def bind(source: str, *, writes: bool) -> dict[str, object]:
+    return {"Type": "bind", "Source": source, "Destination": "/d", "RW": writes}
+
+
+def test_named_volumes_are_copied_with_their_labels() -> None:
+    found = lines(
+        ["container", "/shop-web-1", [{"Type": "volume", "Name": "shop_data", "Source": DATA}]],
+        ["volume", "shop_data", "local", None, LABELS, DATA],
+        ["volume", "outside", "local", {}, None, "/o"],
+    )
+    assert found.places == (
+        Place("volume", "shop_data", DATA, tuple(f"{k}={v}" for k, v in LABELS.items())),
+        Place("volume", "outside", "/o"),
+    )
+    assert (found.notes, found.faults) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("driver", "options"),
+    [("nfs", None), ("local", {"type": "nfs", "device": ":/export"}), ("local", {"device": "/x"})],
+)
+def test_data_that_are_elsewhere_are_not_copied(driver: str, options: object) -> None:
+    found = lines(["volume", "shop_data", driver, options, LABELS, DATA])
+    assert found.places == ()
+    assert "the volume shop_data is not copied: its data are elsewhere" in found.notes[0]
+
+
+def test_anonymous_volumes_are_told() -> None:
+    found = lines(["volume", "ab" * 32, "local", None, {}, DATA])
+    assert found.places == ()
+    assert found.notes[0].startswith("the anonymous volume abababababab is not copied")
+
+
+def test_a_volume_that_another_stack_writes_to_is_a_fault() -> None:
+    found = lines(
+        [
+            "user",
+            "/other-web-1",
+            [{"Type": "volume", "Name": "shop_data"}, bind("/x", writes=True)],
+        ],
+        ["volume", "shop_data", "local", None, LABELS, DATA],
+    )
+    assert found.faults == (
+        "other-web-1 runs and uses the volume shop_data as well: stop it first",
+    )
+
+
+def test_directories_that_containers_write_to_are_copied_once() -> None:
+    found = lines(
+        ["container", "/a", [bind("/srv/shop", writes=True), bind("/srv/shop/sub", writes=True)]],
+        ["container", "/b", [bind("/srv/shop", writes=True), bind("/srv/certs", writes=False)]],
+    )
+    assert found.places == (Place("directory", "/srv/shop", "/srv/shop"),)
+    assert found.notes == ("/srv/certs is mounted read-only, and is not copied",)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/var/run/docker.sock", "/etc/phoenix/tls", "/proc", "/sys/fs/cgroup", "/dev/dri",
+     "/var/lib/docker/volumes"],
+)  # fmt: skip
+def test_what_every_host_has_is_not_copied(path: str) -> None:
+    assert lines(["container", "/a", [bind(path, writes=True)]]) == Contents((), (), ())
+
+
+def test_a_name_like_a_directory_of_the_host_is_none() -> None:
+    assert lines(["container", "/a", [bind("/etcetera", writes=True)]]).places != ()
+
+
+@pytest.mark.parametrize(
+    "line", ["", "null", "[]", '["container"]', '["volume", "x"]', "docker: no"]
+)
+def test_an_answer_of_another_form_is_named(line: str) -> None:
+    with pytest.raises(ContentsError, match="unexpected answer of docker"):
+        read([line])
+
+
+def test_all_copies_of_one_file_system_must_fit_together() -> None:
+    gib = 1 << 30
+    free = [f"/dev/vda1 {2 * gib}", f"/dev/vda1 {2 * gib}", f"/dev/mapper/a b {9 * gib}"]
+    assert fits([gib // 2, gib // 2, gib], free) == ""
+    fault = fits([gib, gib, gib], free)
+    assert fault == "2214 MiB are needed on /dev/vda1, and 2048 MiB are free"
+
+
+def test_nothing_needs_no_room() -> None:
+    assert fits([], []) == ""

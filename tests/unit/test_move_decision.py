@@ -1,0 +1,174 @@
+"""Whether a stack may start on its host, moves there, or is refused: each state of two hosts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from phoenix.components.docker.projects import ComposeProject, Container, Volume
+from phoenix.components.move.decision import (
+    Decision,
+    HostState,
+    Moves,
+    Refused,
+    Stays,
+    Unfinished,
+    decide,
+)
+from phoenix.components.move.steps import Phase
+
+NAME = "shop-production"
+DAY = datetime(2026, 1, 1, tzinfo=UTC)
+VOLUME = Volume("shop-production_data", "/v/data", own=True, size_kib=2048)
+
+
+def project(*states: str, volumes: tuple[Volume, ...] = (VOLUME,)) -> ComposeProject:
+    containers = tuple(
+        Container(f"c{number}", "web", "i:1", state, state == "running", DAY)
+        for number, state in enumerate(states)
+    )
+    return ComposeProject(NAME, "portainer", "", containers, volumes, ())
+
+
+def has(*states: str, volumes: tuple[Volume, ...] = (VOLUME,)) -> HostState:
+    return HostState({NAME: project(*states, volumes=volumes)})
+
+
+def arriving(phase: Phase, state: HostState | None = None) -> HostState:
+    return HostState(state.projects if state else {}, {NAME: Unfinished("a", phase)})
+
+
+NOTHING = HostState()
+RUNS, STOPPED, LEFT = has("running"), has("exited"), has()
+
+
+def outcome(here: HostState, **others: HostState | str) -> Decision:
+    return decide(NAME, "b", {"b": here, **others})
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        (NOTHING, NOTHING),
+        (RUNS, NOTHING),
+        (RUNS, STOPPED),
+        (RUNS, RUNS),  # it is told as undeclared there; here it goes on
+        (RUNS, "no route"),
+        (STOPPED, NOTHING),
+        (STOPPED, STOPPED),
+        (STOPPED, "no route"),
+        (LEFT, NOTHING),
+        (LEFT, LEFT),  # somebody took its containers away, here where it is at home
+        (NOTHING, has(volumes=())),
+        (arriving("proven", RUNS), STOPPED),
+    ],
+)
+def test_it_may_start(here: HostState, there: HostState | str) -> None:
+    assert outcome(here, a=there) == Stays()
+
+
+@pytest.mark.parametrize("here", [NOTHING, STOPPED, LEFT])
+def test_it_moves_from_where_it_runs(here: HostState) -> None:
+    assert outcome(here, a=RUNS, c=NOTHING) == Moves(NAME, "a", "b", None, (VOLUME,))
+
+
+@pytest.mark.parametrize("there", [STOPPED, LEFT])
+def test_data_of_a_stopped_or_removed_stack_are_not_left_behind(there: HostState) -> None:
+    assert outcome(NOTHING, a=there) == Moves(NAME, "a", "b", None, (VOLUME,))
+
+
+@pytest.mark.parametrize("there", [NOTHING, STOPPED, LEFT, "no route"])
+def test_docker_that_is_down_here_is_no_reason_to_refuse(there: HostState | str) -> None:
+    assert decide(NAME, "b", {"b": "no daemon", "a": there}) == Stays()
+
+
+def test_docker_that_is_down_here_hides_no_stack_that_runs_elsewhere() -> None:
+    found = decide(NAME, "b", {"b": "no daemon", "a": RUNS})
+    assert isinstance(found, Moves)
+
+
+def test_a_silent_host_elsewhere_does_not_hide_where_it_runs() -> None:
+    assert outcome(NOTHING, a=RUNS, c="no route") == Moves(NAME, "a", "b", None, (VOLUME,))
+
+
+@pytest.mark.parametrize("there", [NOTHING, LEFT, STOPPED])
+def test_a_silent_host_may_have_it(there: HostState) -> None:
+    found = outcome(NOTHING, a=there, c="no route")
+    assert isinstance(found, Refused)
+    assert "c does not answer (no route)" in found.refusal
+    assert f"phoenix sync --new {NAME}" in found.refusal
+    assert "PHOENIX_NEW=" in found.refusal
+
+
+@pytest.mark.parametrize("there", [RUNS, STOPPED, LEFT])
+def test_of_two_hosts_that_have_it_none_is_chosen(there: HostState) -> None:
+    found = outcome(NOTHING, a=there, c=there)
+    assert isinstance(found, Refused)
+    assert "a and c have it" in found.refusal
+
+
+@pytest.mark.parametrize("phase", ["copying", "copied", "started"])
+def test_a_move_that_was_killed_is_gone_on_with(phase: Phase) -> None:
+    found = outcome(arriving(phase), a=STOPPED)
+    assert isinstance(found, Moves)
+    assert found.phase == phase
+    assert found.sentence.startswith(f"stack {NAME} has not finished its move from a to b")
+
+
+def test_a_copy_is_old_when_the_old_stack_runs_again() -> None:
+    found = outcome(arriving("copied"), a=RUNS)
+    assert isinstance(found, Moves)
+    assert found.phase == "copying"
+
+
+@pytest.mark.parametrize("state", ["no route", None])
+def test_a_partial_copy_never_starts_without_its_old_host(state: str | None) -> None:
+    others: dict[str, HostState | str] = {} if state is None else {"a": state}
+    found = outcome(arriving("copying"), **others)
+    assert isinstance(found, Refused)
+    assert "its move from a has not ended" in found.refusal
+
+
+def test_started_and_killed_it_is_not_taken_for_proven() -> None:
+    found = outcome(arriving("started", RUNS), a=STOPPED)
+    assert isinstance(found, Moves)
+    assert found.phase == "started"
+
+
+def test_the_sentence_names_hosts_volumes_and_size() -> None:
+    second = Volume("shop-production_logs", "/v/logs", own=True, size_kib=100)
+    both = has("running", volumes=(VOLUME, second))
+    found = outcome(NOTHING, a=both)
+    assert isinstance(found, Moves)
+    assert found.sentence == (
+        f"stack {NAME} moves from a to b "
+        "(volumes: shop-production_data, shop-production_logs, 3 MiB)"
+    )
+    assert found.refusal.startswith(found.sentence)
+    assert "phoenix sync --move" in found.refusal
+
+
+def test_without_volumes_it_moves_by_the_same_rule() -> None:
+    found = outcome(NOTHING, a=has("running", volumes=()))
+    assert isinstance(found, Moves)
+    assert found.sentence.endswith("(no volumes)")
+
+
+def test_a_size_that_nobody_measured_is_not_told() -> None:
+    unknown = Volume("v", "/v", own=False)
+    found = outcome(NOTHING, a=has("running", volumes=(VOLUME, unknown)))
+    assert isinstance(found, Moves)
+    assert "MiB" not in found.sentence
+
+
+def test_a_host_that_left_the_declaration_may_have_it() -> None:
+    found = decide(NAME, "b", {"b": NOTHING}, ["a"])
+    assert isinstance(found, Refused)
+    assert "it was deployed on a, which this site no longer declares" in found.refusal
+    assert f"phoenix sync --new {NAME}" in found.refusal
+
+
+@pytest.mark.parametrize("here", [RUNS, STOPPED, LEFT])
+def test_a_host_that_left_the_declaration_is_no_matter_where_it_is_here(here: HostState) -> None:
+    assert decide(NAME, "b", {"b": here}, ["a"]) == Stays()
