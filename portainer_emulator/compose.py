@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,10 +70,11 @@ class Compose:
             command += ["-f", str(directory / FILE)]
             if (directory / ENV_FILE).exists():
                 command += ["--env-file", str(directory / ENV_FILE)]
-        with self._docker_host(row) as docker_host:
+        with self._docker_host(row) as docker_host, tempfile.TemporaryDirectory() as config:
+            Path(config, "config.json").write_text(self.environments.registries.docker_config())
             # Nothing of our own environment reaches compose's interpolation, AGENT_SECRET least.
             env = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-            env["DOCKER_HOST"] = docker_host
+            env |= {"DOCKER_HOST": docker_host, "DOCKER_CONFIG": config}
             try:
                 result = subprocess.run(
                     command + words,

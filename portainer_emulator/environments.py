@@ -7,13 +7,17 @@ import http.client
 import json
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from .console import serve_exec
 from .http import NOT_IN_DATABASE, Answer, HttpError, Request, json_answer
+from .registries import Registries
 from .relay import connect_agent, connect_unix, relay
 from .signing import DEFAULT_MESSAGE, sign
 from .store import Row, Store
@@ -21,6 +25,7 @@ from .store import Row, Store
 _NO_ENDPOINT = "Unable to find an environment with the specified identifier inside the database"
 _NOT_UNIQUE = "Name is not unique"
 _LOCAL, _AGENT = 1, 2
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass
@@ -35,6 +40,7 @@ class Environments:
     store: Store
     key: ec.EllipticCurvePrivateKey
     secret: str
+    registries: Registries
 
     def signature(self) -> dict[str, str]:
         """The headers an agent wants."""
@@ -139,18 +145,23 @@ class Environments:
         target = "/" + request.args["path"]
         if request.query_string:
             target += "?" + request.query_string
-        return self._forward(request, row, target)
+        pulls = request.method == "POST" and request.args["path"].endswith("images/create")
+        login = self.registries.put_credentials(request) if pulls else {}
+        return self._forward(request, row, target, login)
 
     def websocket(self, request: Request) -> Answer | None:
         """GET /websocket/exec: handed to the agent, which owns the session."""
         row = self.get(request.number("endpointId"))
         if row["Type"] != _AGENT:
-            raise HttpError(501, "The emulator's console goes through an agent")
+            serve_exec(request, row["URL"].removeprefix("unix://"))
+            return None
         return self._forward(
             request, row, f"/websocket/exec?id={quote(request.query.get('id', ''))}"
         )
 
-    def _forward(self, request: Request, row: Row, target: str) -> Answer | None:
+    def _forward(
+        self, request: Request, row: Row, target: str, more: Mapping[str, str] = _NO_HEADERS
+    ) -> Answer | None:
         try:
             upstream, headers = self._open(row)
         except OSError as error:
@@ -159,7 +170,7 @@ class Environments:
             raise HttpError(
                 500, "Unable to proxy the request via the Docker socket", str(error)
             ) from None
-        relay(request.handler, upstream, target, headers)
+        relay(request.handler, upstream, target, headers | dict(more))
         return None
 
     # -- talking to Docker ---------------------------------------------------------------------

@@ -13,6 +13,7 @@ from .accounts import Accounts
 from .compose import Compose
 from .environments import Environments
 from .http import Answer, App, AppServer, HttpError, Request, Route, find_route, json_answer, route
+from .registries import Registries
 from .signing import load_or_make_key
 from .stacks import Stacks
 from .store import Store
@@ -67,8 +68,9 @@ class Portainer:
         self.accounts = Accounts(self.store, token or None, settings.admin_seconds)
         if settings.admin_password is not None and not self.store.rows("users"):
             self.accounts.create_admin("admin", settings.admin_password)
+        self.registries = Registries(self.store)
         self.environments = Environments(
-            self.store, load_or_make_key(settings.data), settings.agent_secret
+            self.store, load_or_make_key(settings.data), settings.agent_secret, self.registries
         )
         self.stacks = Stacks(
             self.store,
@@ -104,6 +106,10 @@ class Portainer:
             route("POST", "/api/endpoints/{id}/snapshot", environments.snapshot),
             route("ANY", "/api/endpoints/{id}/docker/{path*}", environments.proxy),
             route("GET", "/api/websocket/exec", environments.websocket),
+            route("GET", "/api/registries", self.registries.index),
+            route("POST", "/api/registries", self.registries.create),
+            route("PUT", "/api/registries/{id}", self.registries.update),
+            route("DELETE", "/api/registries/{id}", self.registries.delete),
             route("GET", "/api/stacks", stacks.index),
             route("POST", "/api/stacks/create/standalone/string", stacks.create),
             route(

@@ -61,7 +61,7 @@ class Store:
 
     def rows(self, table: str) -> list[Row]:
         """A table; change its rows under `lock` and `save`."""
-        rows: list[Row] = self.data[table]
+        rows: list[Row] = self.data.setdefault(table, [])
         return rows
 
     def find(self, table: str, row_id: int, key: str = "Id") -> Row | None:

@@ -6,6 +6,7 @@ It goes the CLI's way (DOCKER_HOST, so the signing proxy, TLS and the agent) wit
 import http.client
 import json
 import os
+import socket
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,10 +30,14 @@ body = {
     "prune": "--remove-orphans" in words,
     "recreate": "--force-recreate" in words,
     "pull": "--pull" in words,
+    "config": Path(os.environ["DOCKER_CONFIG"], "config.json").read_text(),
 }
 action = "up" if "up" in words else "down"
 host = urlsplit(os.environ["DOCKER_HOST"])
-connection = http.client.HTTPConnection(host.hostname or "", host.port, timeout=60)
+connection = http.client.HTTPConnection(host.hostname or "docker", host.port, timeout=60)
+if host.scheme == "unix":
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(host.path)
 connection.request("POST", f"/double/{action}", json.dumps(body))
 answer = connection.getresponse()
 text = answer.read().decode()
