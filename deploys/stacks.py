@@ -4,6 +4,9 @@ Portainer deploys them where it can; on a host without it the host's own compose
 stack that has its data on another host is not started: deploys/moves.py moves it.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from pyinfra import host
 
 from deploys import stack_parts
@@ -16,7 +19,11 @@ from phoenix.components.move.decision import Stays
 from phoenix.derived import deployments
 
 if site_host() in deployments.stack_hosts(site()):
-    by_portainer = deployments.by_portainer(site(), site_host())
+    deploy: Callable[..., object] = compose_host.stack
+    where: dict[str, Any] = {"on": host.name}
+    if deployments.by_portainer(site(), site_host()):
+        deploy = portainer.stack
+        where = {"endpoint": site_host().portainer_environment, "access": access()}
     outlook = stack_parts.refuse_moves(stack_parts.wanted())
     stacks = stack_parts.prepared(
         [stack for stack in stack_parts.wanted() if outlook.decisions[stack.project] == Stays()]
@@ -30,36 +37,15 @@ if site_host() in deployments.stack_hosts(site()):
     stack_parts.images_and_files(stacks)
     for prepared in stacks:
         with part(prepared.stack.project):
-            if by_portainer:
-                portainer.stack(
-                    name=f"Stack {prepared.stack.project}",
-                    project=prepared.stack.project,
-                    endpoint=site_host().portainer_environment,
-                    access=access(),
-                    content=prepared.compose,
-                    env=prepared.variables,
-                )
-            else:
-                compose_host.stack(
-                    name=f"Stack {prepared.stack.project}",
-                    project=prepared.stack.project,
-                    on=host.name,
-                    content=prepared.compose,
-                    env=prepared.variables,
-                )
+            deploy(
+                name=f"Stack {prepared.stack.project}",
+                project=prepared.stack.project,
+                content=prepared.compose,
+                env=prepared.variables,
+                **where,
+            )
     for project in () if host.data.get("stacks_only") else settings().stacks_prune:
         with setting_errors():
             deployment.check_prune(project, site_host())
         with part(project):
-            if by_portainer:
-                portainer.stack(
-                    name=f"Stack {project} is gone",
-                    project=project,
-                    endpoint=site_host().portainer_environment,
-                    access=access(),
-                    present=False,
-                )
-            else:
-                compose_host.stack(
-                    name=f"Stack {project} is gone", project=project, on=host.name, present=False
-                )
+            deploy(name=f"Stack {project} is gone", project=project, present=False, **where)

@@ -80,8 +80,14 @@ def run(
     noise: dict[str, str] | None = None,
     **data: object,
 ) -> Run:
-    """Prepare and run `deploys/DEPLOY.py` for all six hosts of the repository's own site."""
-    site = inventories.load(ROOT / "inventories", ROOT / "stacks", environment="production")
+    """Prepare and run `deploys/DEPLOY.py` for all hosts of a site, the repository's own by default.
+
+    `site_inventories` and `site_stacks` among `data` name another one.
+    """
+    folders = [
+        Path(str(data.get(f"site_{name}", ROOT / name))) for name in ("inventories", "stacks")
+    ]
+    site = inventories.load(*folders, environment="production")
     settings = runpy.run_path(str(ROOT / "group_data/all.py"))
     settings = {key: value for key, value in settings.items() if not key.startswith("__")}
     settings |= {

@@ -81,9 +81,9 @@ def test_version_that_does_not_come_up(
     command = f'    command: ["sh", "-c", "echo {LAST_WORDS} >&2; {behaviour}"]\n'
     variant.replace(COMPOSE, "    init: true\n", f"    init: true\n{command}")
     variant.replace(COMPOSE, SLOW, QUICK)
-    given = "            env=prepared.variables,\n"
+    given = "                env=prepared.variables,\n"
     if behaviour == "exit 7":  # Docker starts it again and again: only a deadline ends that
-        variant.replace(STACKS, given, f"{given}            seconds=15,\n")
+        variant.replace(STACKS, given, f"{given}                seconds=15,\n")
     run = variant.run(STACKS)
     name = f"{lab_.app}-thinkheads_ai_app-1"
     refused(

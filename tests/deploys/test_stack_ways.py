@@ -1,0 +1,90 @@
+"""Sites whose stacks are deployed in other ways than by an agent, as whole deploys."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from phoenix.components.portainer.compose_files import DIRECTORY
+from tests.deploys.recorder import Run, run
+from tests.unit.site_builder import Declaration, minimal
+from tests.unit.test_deployments import on_portainers_guest, without_agent, without_portainer
+
+SECRET = "a-secret-of-this-test"
+STACK = "shop-production"
+
+
+@pytest.fixture(autouse=True)
+def given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PORTAINER_ADMIN_PASSWORD", "PORTAINER_AGENT_SECRET", "DB_PASS"):
+        monkeypatch.setenv(f"PHOENIX_SECRET_{name}", SECRET)
+
+
+def deployed(folder: Path, change: Callable[[Declaration], None], deploy: str) -> Run:
+    declared = minimal()
+    production = declared.stacks["shop"][0]["environments"]["production"]
+    production["variables"] = [{"name": "DB", "secret": "DB_PASS"}]
+    declared.stacks["shop"][1]["services"]["web"]["environment"] = {"DB": "${DB}"}
+    change(declared)
+    declared.load(folder)
+    return run(
+        deploy, folder / "secrets.json",
+        site_inventories=str(folder), site_stacks=str(folder / "stacks"),
+    )  # fmt: skip
+
+
+def server_volumes(done: Run) -> list[str]:
+    compose = yaml.safe_load(done.files("control")[f"{DIRECTORY}/compose.yml"])
+    volumes: list[str] = compose["services"]["main"]["volumes"]
+    return volumes
+
+
+def test_the_socket_is_in_portainers_container_for_stacks_on_its_guest_alone(
+    tmp_path: Path,
+) -> None:
+    for number, (change, has) in enumerate(((lambda _: None, False), (on_portainers_guest, True))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        done = deployed(folder, change, "portainer")
+        assert any("docker.sock" in one for one in server_volumes(done)) is has
+        on_server = [name for name in done.operations if "control" in done.changed[name]]
+        assert ("Portainer: endpoint" in on_server) is has, on_server
+
+
+def test_a_stack_on_portainers_guest_is_portainers(tmp_path: Path) -> None:
+    done = deployed(tmp_path, on_portainers_guest, "stacks")
+    assert done.changed == {f"Stack {STACK}": ["control"]}
+    assert not [one for one in done.sent if "compose-host" in one.command]
+
+
+@pytest.mark.parametrize("change", [without_agent, without_portainer])
+def test_a_host_without_agent_is_given_its_stack_by_ssh(
+    tmp_path: Path, change: Callable[[Declaration], None]
+) -> None:
+    done = deployed(tmp_path, change, "stacks")
+    assert done.changed == {f"Stack {STACK}": ["worker"]}
+    asked = [one for one in done.sent if "compose-host" in one.command]
+    assert asked, "nothing was asked of the host"
+    assert {one.host for one in asked} == {"worker"}
+    assert not [one for one in done.sent if SECRET in one.command]
+    assert not [
+        one for one in done.sent if base64.b64encode(SECRET.encode()).decode() in one.command
+    ]
+
+
+@pytest.mark.parametrize("change", [without_portainer, without_agent, on_portainers_guest])
+def test_every_component_works_on_every_site(
+    tmp_path: Path, change: Callable[[Declaration], None]
+) -> None:
+    """Prepared as a whole: no deploy asks for a guest that the site does not have."""
+    for deploy in ("docker", "portainer", "stacks", "verify", "observe", "proxmox", "dns"):
+        done = deployed(tmp_path, change, deploy)
+        assert not done.failed or deploy in ("stacks", "portainer", "verify"), (deploy, done.failed)
+
+
+def test_a_site_without_portainer_gets_none(tmp_path: Path) -> None:
+    assert deployed(tmp_path, without_portainer, "portainer").operations == []
