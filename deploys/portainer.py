@@ -8,6 +8,7 @@ from operations import portainer, secret_rotation
 from operations.config_tree import config_tree
 from operations.images import images
 from operations.packages import packages
+from phoenix.components import registries
 from phoenix.components.portainer.compose_files import LOCAL_URL, agent_url
 from phoenix.derived import control_plane
 from phoenix.site.secret_names import ADMIN_PASSWORD
@@ -32,6 +33,9 @@ if site_host() == server:
             name="Portainer: password, a change that was begun", access=access(), store=secrets()
         )
     portainer.admin(name="Portainer: administrator and API key", access=access(), password=password)
+    with setting_errors():
+        logins = registries.logins(settings().registries, secrets().find)
+    portainer.registries(name="Portainer: registries", access=access(), logins=logins)
 
 if site_host() in site().agents:
     with setting_errors():

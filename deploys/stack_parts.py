@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pyinfra import host
 
 from deploys.access import portainer as access
-from deploys.context import setting_errors, settings, site, site_host
+from deploys.context import secrets, setting_errors, settings, site, site_host
 from deploys.site_secrets import secret
 from operations import moves
 from operations.compose_host import HostStacks
@@ -16,6 +16,7 @@ from operations.images import images
 from operations.isolation import part
 from operations.portainer import PortainerStacks
 from operations.stacks import Stacks
+from phoenix.components import registries
 from phoenix.components import stack as deployment
 from phoenix.components.config_tree.tree import Tree
 from phoenix.components.move.decision import Moves, Refused
@@ -56,7 +57,14 @@ def outlook(stacks: Sequence[Deployment]) -> moves.Outlook:
 
 
 def images_and_files(stacks: Sequence[Prepared]) -> None:
-    """Images that come as archives, and the stacks' files; what deploys pulls the other images."""
+    """Images that come as archives, and the stacks' files; what deploys pulls the other images.
+
+    A host whose own compose deploys gets the registries' log-ins; Portainer has its own.
+    """
+    if not deployments.by_portainer(site(), site_host()):
+        with setting_errors():
+            logins = registries.tree(registries.logins(settings().registries, secrets().find))
+        config_tree(name="Stacks: registries", tree=logins)
     archived = [
         reference
         for one in stacks

@@ -6,7 +6,7 @@ control machine; SSH carries the API, so no host needs a client. Give operations
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -39,6 +39,9 @@ _STORE = Script(
     'printf \'%s\\n\' "$login" >"$1.login"; printf \'%s\\n\' "$header" >"$1.new"; '
     'mv "$1.new" "$1"',
 )
+_LOGINS = ".registries"
+_READ_FILE = Script("read-logins", 'cat "$1" 2>/dev/null || true')
+_STORE_FILE = Script("keep-logins", 'set -e; umask 077; cat >"$1.new"; mv "$1.new" "$1"')
 _HEADER = "X-API-Key: "
 _T = TypeVar("_T")
 
@@ -112,6 +115,49 @@ def admin(
         return
     credentials = api.Credentials(password, username)
     yield locally(lambda: _set_up(access, credentials, login, ready_seconds))
+
+
+@operation()
+def registries(
+    access: PortainerAccess, logins: Sequence[api.Login]
+) -> Generator[FunctionCommand, None, None]:
+    """Makes sure Portainer logs in to the declared registries, and to no other that was declared.
+
+    Portainer never tells a password, so hashes of those that it was given are kept beside its key.
+
+    Args:
+        access: how to reach it.
+        logins: the declared log-ins.
+    """
+    hashes = {one.registry: htpasswd(one.username, one.password).strip() for one in logins}
+
+    def plan(client: api.PortainerClient) -> api.RegistryPlan:
+        use_key(client, access)
+        sent = _sent_logins(access) if logins else {}
+        return api.plan_registries(client.registries(), logins, sent, hashes)
+
+    planned = _look(access, plan)
+    if planned is not None and not planned.reasons:
+        host.noop("Portainer has the declared registries")
+        return
+    if planned is None and not logins:
+        host.noop("no registry is declared")
+        return
+    log_lines(planned.reasons if planned else ())
+
+    def converge() -> None:
+        with connected(access) as client:
+            steps = plan(client)
+            for row in steps.delete:
+                client.delete_registry(row.id)
+            for row, login in steps.update:
+                client.update_registry(row.id, login)
+            for login in steps.create:
+                client.create_registry(login)
+            lines = "".join(f"{name} {hashes[name]}\n" for name in sorted(hashes))
+            _keep_logins(access, lines)
+
+    yield locally(converge)
 
 
 @operation()
@@ -313,6 +359,33 @@ def _read(access: PortainerAccess, carrier: Host) -> _StoredKey:
     header, _, login = output.stdout.strip().partition("\n")
     key = SecretStr(header.removeprefix(_HEADER)) if header.startswith(_HEADER) else None
     return _StoredKey(key, login.strip())
+
+
+def _sent_logins(access: PortainerAccess) -> dict[str, str]:
+    """By registry, the hash of the log-in that Portainer was given last."""
+    carrier = access.carrier()
+    if carrier is None:
+        return {}
+    connect(carrier, "to read which registries Portainer was given")
+    command = script(_READ_FILE, access.header_file + _LOGINS)
+    _, output = carrier.run_shell_command(command, print_output=False, print_input=False)
+    return {
+        name: login
+        for name, space, login in (line.partition(" ") for line in output.stdout.splitlines())
+        if space
+    }
+
+
+def _keep_logins(access: PortainerAccess, lines: str) -> None:
+    carrier = access.carrier()
+    if carrier is None:
+        return
+    command = script(_STORE_FILE, access.header_file + _LOGINS)
+    stored, _ = carrier.run_shell_command(
+        command, print_output=False, print_input=False, _stdin=lines or "\n"
+    )
+    if not stored:
+        raise OperationError(f"the registries' log-ins could not be noted on {access.via}")
 
 
 def _store_key(access: PortainerAccess, key: SecretStr, login: str) -> None:

@@ -47,8 +47,7 @@ written() { # FILE: standard input, whole or not at all
 
 work=$(mktemp -p /run phoenix-compose.XXXXXX 2>/dev/null) || work=$(mktemp) || exit 1
 trap 'rm -f "$work"' EXIT
-config=$root/.docker # the declared registries; else what a person has logged in to
-[ -f "$config/config.json" ] || config=${HOME:-/root}/.docker
+config=$root/.docker # with the declared registries' log-ins
 project=${1:-}
 case "$verb" in
 observe) # PROJECT PATH: state, files, the last good files, when; the answer to PATH of Docker's API

@@ -45,6 +45,7 @@ from phoenix.declaration.json_errors import join
 from phoenix.declaration.pins import Pin
 from phoenix.site import duration
 from phoenix.site.findings import ConfigError, Finding, SettingError
+from phoenix.site.secret_names import is_secret_name
 
 FOLDER = "group_data"
 PROXMOX = "proxmox_"
@@ -168,6 +169,38 @@ class ImageArchive(TypedDict, total=False):
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _secret_name(value: str) -> str:
+    if not is_secret_name(value):
+        raise problem(
+            f"{value!r} is not the name of a secret",
+            "use lower-case letters, digits and underscores, as in registry_password",
+        )
+    return value
+
+
+def _registry_name(value: str) -> str:
+    if not _REGISTRY.fullmatch(value):
+        raise problem(
+            f"{value!r} is no registry",
+            'write it as image references do: "registry.example.com:5000", or "docker.io"',
+        )
+    return value
+
+
+_REGISTRY = re.compile(
+    r"docker\.io|localhost(?::\d{1,5})?|[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d{1,5})?|[a-z0-9-]+:\d{1,5}"
+)
+
+
+class Registry(_Strict):
+    """The log-in to a private registry."""
+
+    username: StrictLine = Field(description="Who logs in.")
+    secret: Annotated[StrictStr, AfterValidator(_secret_name)] = Field(
+        description="Name of the secret that is the password or token. It is given, never made."
+    )
 
 
 class MountPoint(_Strict):
@@ -517,6 +550,12 @@ class Settings(_Strict):
         default={},
         description="Archives (docker save) for sites without a registry, by image reference.",
         examples=[{"example/app:1.0": {"url": "file:///srv/app.tar", "sha256": "..."}}],
+    )
+    registries: Mapping[Annotated[StrictStr, AfterValidator(_registry_name)], Registry] = Field(
+        default={},
+        description="Private registries that stacks' images come from, by the name that image "
+        "references have (`docker.io` for Docker Hub): who logs in, and the secret to do it with.",
+        examples=[{"registry.example.com": {"username": "ci", "secret": "registry_password"}}],
     )
     stack_variables: Mapping[str, Mapping[str, StrictStr]] = Field(
         default={},

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from phoenix.derived.certificates import certificates
-from phoenix.derived.deployments import stack_hosts
+from phoenix.derived.deployments import stack_hosts, way
 from phoenix.site.model import Host, Service, Site
 
 
@@ -118,6 +118,8 @@ def trees_of(site: Site, host: Host) -> frozenset[str]:
     }
     if host in site.docker_hosts:
         names.add("docker-apt")  # with the setting docker_packages
+        if way(site, host) == "compose":
+            names.add("registries")
     if host == site.portainer:
         names.add(SERVER)
     if host in site.agents:

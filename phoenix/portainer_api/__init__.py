@@ -22,6 +22,7 @@ from .errors import (
     UnreachableError,
 )
 from .models import ContainerSummary, Endpoint, Stack, StackStatus, SystemStatus, normalise_name
+from .registries import Login, RegistryPlan, plan_registries
 from .setup import (
     Access,
     Credentials,
@@ -44,6 +45,7 @@ __all__ = [
     "Dial",
     "Endpoint",
     "InvalidInputError",
+    "Login",
     "NotFoundError",
     "ObservedStack",
     "Outcome",
@@ -52,6 +54,7 @@ __all__ = [
     "PortainerError",
     "RateLimitedError",
     "RefusedError",
+    "RegistryPlan",
     "SetupTokenError",
     "Stack",
     "StackEngine",
@@ -70,4 +73,5 @@ __all__ = [
     "normalise_name",
     "plan",
     "plan_endpoint",
+    "plan_registries",
 ]

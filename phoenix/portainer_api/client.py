@@ -6,6 +6,7 @@ asynchronous deployments, the setup token); the paths are the server's own.
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 
 import requests
 from pydantic import BaseModel, SecretStr
+from typing_extensions import override
 
 from phoenix.compose import dotenv
 from phoenix.net.https import Dial
@@ -24,17 +26,20 @@ from .models import (
     ApiKey,
     Endpoint,
     NewApiKey,
+    Registry,
     Stack,
     StackStatus,
     SystemStatus,
     User,
 )
+from .registries import HUB, Login, registry_of
 from .sync import ObservedStack, matching
 from .transport import session
 
 CONNECT_SECONDS = 10.0
 AGENT_SECONDS = 60.0  # an agent whose Docker daemon restarts is away for some of it
 
+_CUSTOM_TYPE, _HUB_TYPE = 3, 6  # Type of a registry
 _LOCAL_TYPE, _AGENT_TYPE = 1, 2  # EndpointCreationType, and Type of what it makes
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -76,6 +81,7 @@ class PortainerClient(DockerEngine):
         self.sleep = sleep
         self._session = session(ca_pem, dial)
         self._credential: tuple[str, SecretStr] | None = None
+        self._logins: dict[str, int] | None = None
         self.posted = 0  # changing requests sent, for tests and benchmarks
         if api_key is not None:
             self.use_api_key(api_key)
@@ -331,6 +337,39 @@ class PortainerClient(DockerEngine):
             raise
         return True
 
+    # -- registries -----------------------------------------------------------------------------
+
+    def registries(self) -> tuple[Registry, ...]:
+        """All registries, without passwords."""
+        return _many(Registry, self._json("GET", "/registries"))
+
+    def create_registry(self, login: Login) -> Registry:
+        """Registers a registry with its log-in."""
+        kind = _HUB_TYPE if login.registry == HUB else _CUSTOM_TYPE
+        body = _registry_body(login) | {"Type": kind}
+        return Registry.model_validate(self._json("POST", "/registries", body=body))
+
+    def update_registry(self, registry_id: int, login: Login) -> Registry:
+        """Replaces the log-in of a registry."""
+        path = f"/registries/{registry_id}"
+        return Registry.model_validate(self._json("PUT", path, body=_registry_body(login)))
+
+    def delete_registry(self, registry_id: int) -> None:
+        """Forgets a registry and its log-in."""
+        self._request("DELETE", f"/registries/{registry_id}")
+
+    @override
+    def _registry_headers(self, image: str) -> Mapping[str, str]:
+        """The number of the image's registry: the server puts the log-in in its place."""
+        if self._logins is None:
+            rows = self.registries()
+            self._logins = {row.url: row.id for row in reversed(rows) if row.authentication}
+        number = self._logins.get(registry_of(image))
+        if number is None:
+            return {}
+        text = json.dumps({"registryId": number})
+        return {"X-Registry-Auth": base64.b64encode(text.encode()).decode()}
+
     # -- stacks ---------------------------------------------------------------------------------
 
     def observe(self, name: str, endpoint_id: int) -> ObservedStack:
@@ -468,6 +507,17 @@ class PortainerClient(DockerEngine):
                 if not away or self.clock() >= deadline:
                     raise
             self.sleep(1.0)
+
+
+def _registry_body(login: Login) -> dict[str, Any]:
+    return {
+        "Name": login.name,
+        "URL": login.registry,
+        "BaseURL": "",
+        "Authentication": True,
+        "Username": login.username,
+        "Password": login.password.get_secret_value(),
+    }
 
 
 def _env_list(env: Mapping[str, str]) -> list[dict[str, str]]:

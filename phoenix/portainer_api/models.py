@@ -103,6 +103,16 @@ class Endpoint(_Model):
     agent: Agent = Field(default_factory=Agent, alias="Agent")
 
 
+class Registry(_Model):
+    """A registry; the server never tells its password."""
+
+    id: int = Field(alias="Id")
+    name: str = Field(alias="Name")
+    url: str = Field(alias="URL")
+    authentication: bool = Field(default=False, alias="Authentication")
+    username: str = Field(default="", alias="Username")
+
+
 class EnvVar(_Model):
     """One variable of a stack; its value counts as a secret."""
 

@@ -196,6 +196,7 @@ def _settings() -> str:
     for title, name in (
         ("A pin: `artifacts.NAME.ARCHITECTURE`", "Pin"),
         ("`image_archives.REFERENCE`", "ImageArchive"),
+        ("`registries.NAME`", "Registry"),
         ("`proxmox_images.FILE`", "Image"),
         ("`proxmox_guests.ID`", "GuestSettings"),
         ("`proxmox_guests.ID.mount_points[]`", "MountPoint"),

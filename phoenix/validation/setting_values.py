@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import SecretStr
 
-from phoenix.components import artifacts
+from phoenix.components import artifacts, registries
 from phoenix.components import stack as deployment
 from phoenix.components.acme import phoenix_acme_conf as acme
 from phoenix.components.dnsmasq import dnsmasq_conf as dnsmasq
@@ -213,6 +213,9 @@ def check_secrets(site: Site, settings: Settings, find: Find) -> Iterator[Findin
 
     No finding holds a value. Their file is "secrets".
     """
+    for name, registry in settings.registries.items():
+        if find(registry.secret) is None:
+            yield problem(f"registries.{name}", *registries.lacking(registry))
     for use in catalog.uses(site):
         path, fix = f"secret {use.name}", "see docs/secrets.md"
         try:

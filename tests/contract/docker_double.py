@@ -27,6 +27,7 @@ class DockerDouble:
         self.containers: dict[str, dict[str, Any]] = {}
         self.requests: list[str] = []
         self.pulled: list[str] = []
+        self.registry_auth: list[str] = []
         self.lock = threading.Lock()
         double = self
 
@@ -63,6 +64,8 @@ class DockerDouble:
         path = re.sub(r"^/v1\.\d+", "", unquote(parts.path))
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         self.requests.append(f"{handler.command} {path}")
+        if path == "/images/create":
+            self.registry_auth.append(handler.headers.get("X-Registry-Auth") or "")
         if path.startswith("/exec/") and path.endswith("/start"):
             self.echo(handler)
             return

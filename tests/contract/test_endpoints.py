@@ -56,6 +56,40 @@ def test_update_keeps_absent_fields_and_tests_nothing(portainer: Portainer) -> N
     assert portainer.admin("DELETE", path).status_code == 404
 
 
+def test_the_servers_own_docker_is_registered_by_its_socket(portainer: Portainer) -> None:
+    """Type 1: no agent, no TLS; and what cannot be reached is stored by nobody."""
+    if portainer.double is None:
+        pytest.skip("a real server's container may have no socket")
+    url = f"unix://{portainer.directory}/docker.sock"
+    name = f"contract-{uuid.uuid4().hex[:8]}"
+    kind = {"EndpointCreationType": "1", "TLS": "", "TLSSkipVerify": "", "TLSSkipClientVerify": ""}
+    made = portainer.register(name, url, **kind)
+    assert made.status_code == 200, made.text
+    row = made.json()
+    assert (row["Type"], row["URL"], row["TLSConfig"]["TLS"]) == (1, url, False), row
+    base = f"/endpoints/{row['Id']}/docker"
+    assert portainer.admin("GET", f"{base}/_ping").text == "OK"
+    other = portainer.register(f"{name}-2", "unix:///nonexistent.sock", **kind)
+    assert other.status_code == 500, other.text
+    assert other.json()["message"] == "Unable to initiate communications with environment"
+    content = portainer.compose()
+    project = portainer.name()
+    stack = portainer.admin(
+        "POST",
+        f"/stacks/create/standalone/string?endpointId={row['Id']}",
+        json={"Name": project, "StackFileContent": content, "Env": []},
+    )
+    assert stack.status_code == 200, stack.text
+    portainer.settle(stack.json()["Id"])
+    filters = f'{{"label":["com.docker.compose.project={project}"]}}'
+    query = {"all": "1", "filters": filters}
+    listed = portainer.admin("GET", f"{base}/containers/json", params=query).json()
+    assert [one["State"] for one in listed] == ["running"], listed
+    gone = portainer.admin("DELETE", f"/stacks/{stack.json()['Id']}?endpointId={row['Id']}")
+    assert gone.status_code == 204, gone.text
+    assert portainer.admin("DELETE", f"/endpoints/{row['Id']}").status_code == 204
+
+
 def test_docker_proxy_passes_answers_through(portainer: Portainer) -> None:
     base = f"/endpoints/{portainer.endpoint()}/docker"
     assert portainer.admin("GET", f"{base}/_ping").text == "OK"
