@@ -24,6 +24,7 @@ from lab.progress import say
 from lab.settings import LABEL, ROOT, LabError
 from lab.state import LabState
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
+from phoenix.components.traefik import traefik_yml
 from phoenix.components.trust import ROOTS
 from phoenix.declaration.load import load_site
 from phoenix.site.model import Site
@@ -33,6 +34,9 @@ SERVICE = "bench"
 SPENDERS = ("nginx", "traefik", "backend")
 ANSWER = "ok\n"
 UNIT = "phoenix-bench-backend"
+OPEN_FILE = f"{traefik_yml.DYNAMIC}/phoenix-bench.yml"
+"""A second way to the service, by a name for which Traefik asks for no client certificate: wrk has
+none to show. All else is as for the gateway."""
 GUEST_FILE = "inventories/phoenix_vm_configs.json"
 APT = "DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends"
 CONFIG = """\
@@ -65,7 +69,7 @@ class Bench:
 
     site: Site
     service_fqdn: str
-    traefik_fqdn: str
+    open_fqdn: str
     backend_fqdn: str
     backend_port: int
     loader: Any
@@ -129,11 +133,12 @@ def running(client: DockerClient, lab: LabState) -> Iterator[Bench]:
             converge(lab, inventory=inventory)
         with _loader(client, lab, site) as loader:
             hosts = [guest_with(site, "nginx").name, guest_with(site, "traefik").name, owner]
+            _open_way(client.containers.get(lab.container(guest_with(site, "traefik").name)), site)
             guests = [client.containers.get(lab.container(host)) for host in hosts]
             yield Bench(
                 site=site,
                 service_fqdn=f"{SERVICE}.{site.domain}",
-                traefik_fqdn=guest_with(site, "traefik").fqdn,
+                open_fqdn=_open_fqdn(site),
                 backend_fqdn=site.host(owner).fqdn,
                 backend_port=port,
                 loader=loader,
@@ -142,6 +147,7 @@ def running(client: DockerClient, lab: LabState) -> Iterator[Bench]:
     finally:
         say("back to the platform as declared")
         _stop_backend(guest)
+        _close_way(client.containers.get(lab.container(guest_with(original, "traefik").name)))
         converge(lab)
 
 
@@ -149,6 +155,30 @@ def _load(root: Path, lab: LabState) -> Site:
     return load_site(
         root / "inventories", root / "stacks", environment="production", subnet=lab.subnet
     )
+
+
+def _open_fqdn(site: Site) -> str:
+    return f"{SERVICE}-open.{site.domain}"
+
+
+def _open_way(guest: Any, site: Site) -> None:
+    router = {
+        "rule": f"Host(`{_open_fqdn(site)}`)",
+        "entryPoints": ["websecure"],
+        "service": SERVICE,
+        "middlewares": [traefik_yml.RETRY],
+        "tls": {"options": "bench"},
+    }
+    config = {
+        "http": {"routers": {"bench-open": router}},
+        "tls": {"options": {"bench": traefik_yml.TLS}},
+    }
+    guest.put_archive("/", pack({OPEN_FILE[1:]: (json.dumps(config).encode(), 0o644)}))
+    execute(guest, f"systemctl reload {traefik_yml.UNIT}; sleep 2")
+
+
+def _close_way(guest: Any) -> None:
+    execute(guest, f"rm -f {OPEN_FILE}; systemctl reload {traefik_yml.UNIT}")
 
 
 def _start_backend(guest: Any, port: int) -> None:
@@ -200,6 +230,8 @@ def _loader(client: DockerClient, lab: LabState, site: Site) -> Iterator[Any]:
             say("load generator: wrk from Debian")
             execute(loader, f"{APT.replace('install', 'update', 1)} && {APT} wrk")
             root = execute(gateway, f"cat {ROOTS}").encode()
+            entry = f"{guest_with(site, 'traefik').address} {_open_fqdn(site)}"
+            execute(loader, f"echo {entry} >>/etc/hosts")
             loader.put_archive("/", pack({"root/phoenix-root.pem": (root, 0o644)}))
             yield loader
         finally:

@@ -25,13 +25,9 @@ class Load:
     errors: int
 
 
-def command(
-    url: str, *, connections: int, seconds: int, host: str | None = None, keep_alive: bool = True
-) -> list[str]:
-    """One thread of wrk. TLS asks for the name in `url`; `host` is another Host header."""
-    headers = [f"Host: {host}"] if host else []
-    headers += [] if keep_alive else ["Connection: close"]
-    options = [word for header in headers for word in ("-H", header)]
+def command(url: str, *, connections: int, seconds: int, keep_alive: bool = True) -> list[str]:
+    """One thread of wrk. TLS asks for the name in `url`."""
+    options = [] if keep_alive else ["-H", "Connection: close"]
     return [
         *("wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "--latency"),
         *options,

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pyinfra import host
 
-from deploys.context import setting_errors, site, site_host
+from deploys.context import setting_errors, settings, site, site_host
 from facts.certificates import ServedCertificates
 from facts.containers import ComposeProjects
 from facts.host_fact import FactError
@@ -34,7 +34,11 @@ LEFT: dict[str, TypeAdapter[Any]] = {
 questions: dict[str, Question[Any]] = {}
 if request.checks:
     commands = ["\t".join(check.command) for check in request.checks]
-    questions[observation.CHECKS] = question(Checks, checks=commands)
+    questions[observation.CHECKS] = question(
+        Checks,
+        checks=commands,
+        room=(settings().room_warning_percent, settings().room_least_percent),
+    )
 if request.endpoints:
     questions[observation.CERTIFICATES] = question(
         ServedCertificates, endpoints=[end.target for end in request.endpoints], ca_file=ROOTS

@@ -67,6 +67,7 @@ def server() -> Tree:
                     image=image,
                     directory=DIRECTORY,
                     before=[],
+                    capabilities="",
                 )
             ),
             **restart_without_end(SERVER_UNIT),
@@ -117,6 +118,7 @@ def agent() -> Tree:
                     image=image,
                     directory=DIRECTORY,
                     before=[join("/bin/sh", "-c", line) for line in (remove_earlier, guard)],
+                    capabilities="CAP_NET_ADMIN CAP_NET_RAW",  # of iptables
                 )
             ),
             **restart_without_end(AGENT_UNIT),

@@ -17,7 +17,7 @@ from deploys.context import secrets, setting_errors, site, site_host
 from operations import secret_rotation
 from operations.config_tree import config_tree
 from phoenix.secrets import catalog
-from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET
+from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET, GATEWAY_CERTIFICATE
 
 with setting_errors():
     lost = host.data.get("secrets_lost") in (True, "true")
@@ -26,7 +26,7 @@ with setting_errors():
     catalog.propose(names, secrets())
     server = site().portainer
 
-proven = (ADMIN_PASSWORD, AGENT_SECRET)
+proven = (ADMIN_PASSWORD, AGENT_SECRET, GATEWAY_CERTIFICATE)
 simple = [name for name in names if name not in proven]
 if simple:
     secret_rotation.promoted(

@@ -55,8 +55,9 @@ def secret(name: str) -> SecretStr:
     if held:
         raise held_secrets.refusal(held)
     operations.kept(name=f"Secrets: {name}", secret=name, store=secrets())
-    operations.remember(name, secrets().get(name))
-    return secrets().get(name)
+    value = secrets().get(name, catalog.generator(name))
+    operations.remember(name, value)
+    return value
 
 
 @cache

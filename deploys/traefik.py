@@ -18,10 +18,6 @@ from phoenix.secrets.store import htpasswd
 from phoenix.shell import fill, join
 from phoenix.site.secret_names import DASHBOARD_PASSWORD
 
-STATIC = "/etc/traefik/traefik.yml"
-DYNAMIC = "/etc/traefik/dynamic"
-CHECK = "/usr/local/lib/phoenix/traefik-check"
-
 if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
     with setting_errors():
         program = pinned_program("traefik")
@@ -37,15 +33,17 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
         tree=Tree(
             component="traefik",
             files={
-                STATIC: TreeFile(static),
-                CHECK: TreeFile(render("components/traefik/check.sh"), mode="0755"),
+                traefik.STATIC: TreeFile(static),
+                traefik.CHECK: TreeFile(render("components/traefik/check.sh"), mode="0755"),
                 "/etc/sysusers.d/phoenix-traefik.conf": TreeFile(f'u {traefik.USER} - "Traefik"\n'),
-                "/etc/tmpfiles.d/phoenix-traefik.conf": TreeFile(f"d {DYNAMIC} 0755 root root\n"),
+                "/etc/tmpfiles.d/phoenix-traefik.conf": TreeFile(
+                    f"d {traefik.DYNAMIC} 0755 root root\n"
+                ),
                 f"/etc/systemd/system/{traefik.UNIT}": TreeFile(
                     render(
                         "components/traefik/traefik.service.j2",
                         program=f"{program.directory}/program",
-                        config=STATIC,
+                        config=traefik.STATIC,
                     )
                 ),
                 **restart_without_end(traefik.UNIT),
@@ -54,9 +52,9 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
             action="restart",
             validate=fill(
                 'sh "$ROOT"{{ check }} {{ program }}/program "$ROOT"{{ static }}',
-                check=CHECK,
+                check=traefik.CHECK,
                 program=program.directory,
-                static=STATIC,
+                static=traefik.STATIC,
             ),
             health=fill("curl -fsS --max-time 2 http://{{ local }}/ping", local=traefik.LOCAL),
         ),
@@ -76,16 +74,16 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
         tree=Tree(
             component="traefik-routes",
             files={
-                f"{DYNAMIC}/phoenix.yml": TreeFile(routes),
+                f"{traefik.DYNAMIC}/phoenix.yml": TreeFile(routes),
                 traefik.USERS_FILE: TreeFile(login, mode="0640", group=traefik.USER, secret=True),
             },
             unit=traefik.UNIT,
             action="reload",
             validate=fill(
                 'sh {{ check }} {{ program }}/program {{ static }} "$ROOT" {{ marker }}',
-                check=CHECK,
+                check=traefik.CHECK,
                 program=program.directory,
-                static=STATIC,
+                static=traefik.STATIC,
                 marker=marker,
             ),
             health=render(

@@ -5,7 +5,7 @@
 
 from pyinfra import host
 
-from deploys.context import setting_errors, site
+from deploys.context import setting_errors, settings, site
 from operations.home import start_page
 from operations.verification import judge, run_checks
 from phoenix.health.checks import checks
@@ -16,7 +16,11 @@ with setting_errors():
     only = host.data.get(ONLY)
     wanted = checks(site()) if only is None else proof(site(), only)
 
-run_checks(name="Verify: checks", wanted=wanted)
+run_checks(
+    name="Verify: checks",
+    wanted=wanted,
+    room=(settings().room_warning_percent, settings().room_least_percent),
+)
 if "traefik" in host.groups and only is None:
     start_page(name="Verify: start page", site=site())  # before the verdict: it tells of faults
 judge(name=VERDICT, site=site())

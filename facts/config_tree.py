@@ -73,7 +73,9 @@ class ConfigTree(HostFact[TreeState]):
         paths: Iterable[str],
         supersedes: Iterable[str] = (),
     ) -> StringCommand:
-        return marked(script(_SCRIPT, base, " ".join(units), " ".join(supersedes), *paths))
+        return marked(
+            script(_SCRIPT, base, " ".join(units), " ".join(supersedes), *paths), seconds=180
+        )
 
     @override
     def parse(self, lines: list[str]) -> TreeState:

@@ -74,12 +74,22 @@ class Answer:
         self.status: str | None = None
 
 
-def marked(*commands: StringCommand, reads_input: bool = False) -> StringCommand:
+FACT_SECONDS = 90
+"""How long a command of a fact may take: what it asks may hang, and then its host is left."""
+_KILLED = ("124", "137")  # of timeout(1)
+
+
+def marked(
+    *commands: StringCommand, reads_input: bool = False, seconds: int = FACT_SECONDS
+) -> StringCommand:
     """The commands, each if the one before it succeeds, between the marks of `answers`.
 
-    They read no standard input, unless `reads_input` says so.
+    Args:
+        reads_input: whether they read standard input.
+        seconds: how long each may take, before it is ended.
     """
-    line = " && ".join(command.get_raw_value() for command in commands)
+    ended = f"timeout -k 5 {seconds} "
+    line = " && ".join(ended + command.get_raw_value() for command in commands)
     source = "" if reads_input else " </dev/null"
     # The line before the second mark ends output that ends without a line feed.
     return StringCommand(f"echo {BEGIN}; {{ {line}; }}{source}; printf '\\n{END} %s\\n' $?")
@@ -121,6 +131,8 @@ def complete_lines(answer: Answer) -> list[str]:
     """
     if answer.status is None:
         raise FactError("the host's answer ends in the middle: the command was killed")
+    if answer.status in _KILLED:
+        raise FactError("the command did not end in time and was killed: what it asks hangs")
     if answer.status != "0":
         raise FactError(f"the command ended with status {answer.status}: {_last(answer.lines)}")
     return answer.lines

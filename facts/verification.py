@@ -24,14 +24,15 @@ def _script() -> Script:
 class Checks(HostFact[list[str]]):
     """The fault of each check, empty where there is none; one round trip for all `checks`.
 
-    A check is the name of a function of `checks.sh` and its arguments, separated by tabs. Raises
-    FactProcessError when the host prints anything but one line per check, in order.
+    A check is the name of a function of `checks.sh` and its arguments, separated by tabs. With less
+    than the first of `room`, in percent, of a file system free comes a warning, which begins with
+    "~"; with less than the second, a fault. Raises FactProcessError when the host prints anything
+    but one line per check, in order.
     """
 
     @override
-    def command(self, checks: Sequence[str]) -> StringCommand:
-        self._count = len(checks)
-        return marked(script(_script(), *checks))
+    def command(self, checks: Sequence[str], room: tuple[int, int] = (15, 5)) -> StringCommand:
+        return marked(script(_script(), f"{room[0]} {room[1]}", *checks), seconds=300)
 
     @override
     def parse(self, lines: list[str]) -> list[str]:

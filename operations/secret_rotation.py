@@ -32,6 +32,17 @@ _endpoints_reached: dict[str, bool] = {}
 
 
 @operation()
+def begun(store: SecretStore, names: Sequence[str]) -> Commands:
+    """Keep the proposed values of the secrets `names` beside the present ones."""
+
+    def begin() -> None:
+        for name in names:
+            store.begin(name)
+
+    yield locally(begin)
+
+
+@operation()
 def promoted(store: SecretStore, names: Sequence[str]) -> Commands:
     """Promote the proposed values of the secrets `names`; their hosts converge to them."""
 

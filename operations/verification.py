@@ -12,7 +12,7 @@ from facts.verification import Checks
 from operations.failure import refuse
 from operations.host_state import ask, question
 from operations.operation import operation
-from phoenix.health.checks import Check, Outcome
+from phoenix.health.checks import Check, Outcome, heard
 from phoenix.health.diagnosis import Diagnosis, Findings, diagnose
 from phoenix.health.paths import paths
 from phoenix.health.verdict import first_cause_found, verdict
@@ -45,11 +45,14 @@ def diagnosis(site: Site) -> Diagnosis:
 
 
 @operation()
-def run_checks(wanted: Sequence[Check]) -> Generator[FunctionCommand, None, None]:
+def run_checks(
+    wanted: Sequence[Check], room: tuple[int, int]
+) -> Generator[FunctionCommand, None, None]:
     """Run this host's checks; nothing is changed, and nothing judged before all hosts are done.
 
     Args:
         wanted: the checks of this run, of all hosts.
+        room: percent of a file system with less of which free comes a warning, then a fault.
     """
     if host.state.current_stage < StateStage.Execute:
         host.noop("the checks run after all changes")
@@ -58,11 +61,11 @@ def run_checks(wanted: Sequence[Check]) -> Generator[FunctionCommand, None, None
     if not mine:
         host.noop("no check of this run is made here")
         return
-    faults = ask(question(Checks, checks=["\t".join(check.command) for check in mine]))
+    faults = ask(question(Checks, checks=["\t".join(check.command) for check in mine], room=room))
     if len(faults) != len(mine):
         yield from refuse(f"{len(mine)} checks were requested, {len(faults)} answered")
         return
-    _outcomes[host.name] = [Outcome(c, fault) for c, fault in zip(mine, faults, strict=True)]
+    _outcomes[host.name] = [heard(c, said) for c, said in zip(mine, faults, strict=True)]
     host.noop(f"{len(mine)} checks run")
 
 
@@ -77,6 +80,11 @@ def judge(site: Site) -> Generator[FunctionCommand, None, None]:
         host.noop("no check of this run was made here")
         return
     value(PROVEN, host.name, len(mine))
+    for outcome in mine:
+        if outcome.warning:
+            logger.warning(
+                "%swarning: %s: %s", host.print_prefix, outcome.check.hop, outcome.warning
+            )
     if any(outcome.fault for outcome in mine):
         result = diagnosis(site)
         if first := first_cause_found(result):

@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from phoenix.components.nginx.nginx_conf import CLIENT_CERTIFICATE
 from phoenix.components.portainer.compose_files import AGENT_ENVIRONMENT, PASSWORD_FILE
 from phoenix.components.stack import FILES
 from phoenix.components.traefik.traefik_yml import USERS_FILE
 from phoenix.secrets.errors import SecretError
 from phoenix.site.model import Host, Site
-from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET, DASHBOARD_PASSWORD
+from phoenix.site.secret_names import (
+    ADMIN_PASSWORD,
+    AGENT_SECRET,
+    DASHBOARD_PASSWORD,
+    GATEWAY_CERTIFICATE,
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,8 @@ def _traces(site: Site) -> Iterator[Trace]:
     for guest in site.guests:
         if "traefik" in guest.groups:
             yield Trace(DASHBOARD_PASSWORD, guest.name, USERS_FILE)
+        if guest == site.gateway:
+            yield Trace(GATEWAY_CERTIFICATE, guest.name, CLIENT_CERTIFICATE)
         if guest == site.portainer:
             yield Trace(ADMIN_PASSWORD, guest.name, PASSWORD_FILE)
         if guest == site.portainer or guest in site.agents:

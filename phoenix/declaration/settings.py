@@ -466,6 +466,18 @@ class Settings(_Strict):
         description="Seconds in which a new SSH login must succeed after a change to sshd, else "
         "the change is undone.",
     )
+    room_warning_percent: StrictInt = Field(
+        default=15,
+        ge=0,
+        le=100,
+        description="With less of a file system free, in bytes or in files, the checks warn of it.",
+    )
+    room_least_percent: StrictInt = Field(
+        default=5,
+        ge=0,
+        le=100,
+        description="With less of a file system free the checks fail.",
+    )
     artifacts: Mapping[str, Mapping[str, Pin]] = Field(
         default=pins.ARTIFACTS,
         description="Programs that are no Debian packages: name, architecture (`amd64`, `arm64`, "

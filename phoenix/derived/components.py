@@ -76,7 +76,18 @@ COMPONENTS: tuple[Component, ...] = (
         trees=("traefik", "traefik-routes"),
     ),
     Component("home", "the start page's server", lambda site: _present(site.traefik)),
-    Component("nginx", "the gateway", lambda site: _present(site.gateway)),
+    Component(
+        "nginx",
+        "the gateway",
+        lambda site: _present(site.gateway),
+        trees=("nginx", "nginx-sandbox"),
+    ),
+    Component(
+        "admission",
+        "Traefik lets the gateway alone in, by its certificate",
+        lambda site: _present(site.traefik, site.gateway),
+        trees=(),
+    ),
     Component("docker", "Docker Engine on the Docker hosts", lambda site: site.docker_hosts),
     Component(
         "portainer",
@@ -92,7 +103,7 @@ COMPONENTS: tuple[Component, ...] = (
 
 CERTIFICATE, STACK = "acme-", "stack-"
 """What the trees of certificates and of stacks' files begin with."""
-SERVER, AGENT = "portainer", "portainer-agent"
+SERVER, AGENT, ADMISSION = "portainer", "portainer-agent", "traefik-admission"
 """The trees of Portainer's server and agent."""
 
 
@@ -120,6 +131,8 @@ def trees_of(site: Site, host: Host) -> frozenset[str]:
         names.add("docker-apt")  # with the setting docker_packages
         if way(site, host) == "compose":
             names.add("registries")
+    if host == site.traefik and site.gateway is not None:
+        names.add(ADMISSION)
     if host == site.portainer:
         names.add(SERVER)
     if host in site.agents:

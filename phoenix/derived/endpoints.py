@@ -15,13 +15,15 @@ from phoenix.site.roles import guest_with
 class Endpoint(NamedTuple):
     """One TLS port of a host; `server_name` is what a client asks for and verifies.
 
-    `names` are all names that clients ask this port for, `server_name` among them.
+    `names` are all names that clients ask this port for, `server_name` among them. `by_stack`: a
+    stack's container serves it, and loads a new certificate in its own time.
     """
 
     host: Host
     port: int
     server_name: str
     names: tuple[str, ...]
+    by_stack: bool = False
 
     @property
     def target(self) -> tuple[str, int, str]:
@@ -46,6 +48,7 @@ def endpoints(site: Site) -> tuple[Endpoint, ...]:
         if service.kind == "backend" and service.scheme == "https":
             name = service.server_name
             if in_zone(name, site.domain):
-                result.append(Endpoint(service.owner, service.port, name, (name,)))
+                by_stack = not service.of_guest
+                result.append(Endpoint(service.owner, service.port, name, (name,), by_stack))
     result.append(Endpoint(ca.owner, ca.port, ca.server_name, (ca.server_name,)))
     return tuple(dict.fromkeys(result))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from string import Template
 
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
+from phoenix.components.step_ca.authority import DIRECTORY
 from phoenix.health.checks import Check
 from phoenix.net.ssh_faults import FAULTS, said_in
 from phoenix.site.model import Frozen, Host, Site
@@ -55,8 +56,28 @@ ADVICE: Mapping[str, _Template] = {
     _HYPERVISOR: _Template(
         "the hypervisor is down, or its SSH is, or you are in another network", ("$ssh",)
     ),
+    "has_room": _Template(
+        "free some of it: logs, packages and images that nobody needs; read-only means that the "
+        "disk or its file system is at fault",
+        (
+            "$ssh df -h",
+            "$ssh df -i",
+            "$ssh du -xhd 3 --threshold=200M /var",
+            "$ssh journalctl --vacuum-size=200M",
+            "$ssh apt-get clean",
+        ),
+    ),
+    "acme_answers": _Template(
+        "the CA serves TLS and gives no certificates: its disk is full, or its database is at "
+        "fault",
+        (
+            "$ssh df -h /etc/step-ca",
+            "$ssh journalctl -u step-ca.service -n 30",
+            "phoenix sync step_ca",
+        ),
+    ),
     "unit_runs": _Template(
-        "see why it ended; a sync starts it again",
+        "see why it ended or hangs; a sync starts it again",
         ("$ssh journalctl -u $unit -n 30", "phoenix sync $component"),
     ),
     "names_resolve": _Template(
@@ -95,8 +116,13 @@ ADVICE: Mapping[str, _Template] = {
         ("phoenix sync $guest",),
     ),
     "keys_are_private": _Template(
-        "whoever could read the key may have it: close it, and think of a new one",
-        ("phoenix sync step_ca",),
+        "whoever could read the key may have it: close it, then replace it unless you know who "
+        "could log in",
+        (
+            f"$ssh chmod -R go= {DIRECTORY}/secrets",
+            "phoenix sync step_ca",
+            "phoenix certs rotate intermediate",
+        ),
     ),
     "router_is_enabled": _Template(
         "Traefik does not have the route, or refuses it: a sync writes it anew",
@@ -109,6 +135,10 @@ ADVICE: Mapping[str, _Template] = {
     "name_is_rejected": _Template(
         "the gateway answers for names that nobody declared: put its configuration back",
         ("phoenix plan nginx", "phoenix sync nginx"),
+    ),
+    "serves_no_stranger": _Template(
+        "$target lets in who is not the gateway: put its list of certificates back",
+        ("phoenix plan admission", "phoenix sync admission"),
     ),
     "docker_has_no_port": _Template(
         "whoever reaches that port owns the host: take it out of Docker's configuration",

@@ -19,16 +19,15 @@ from phoenix.components.portainer.compose_files import (
     SERVER_UNIT,
     agent_url,
 )
-from phoenix.components.step_ca.authority import DIRECTORY, UNIT
+from phoenix.components.step_ca.authority import DIRECTORY, UNIT, directory_url
 from phoenix.components.traefik.traefik_yml import LOCAL
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane, deployments, dns, home
 from phoenix.derived.certificates import certificates
 from phoenix.derived.connections import connections
+from phoenix.derived.endpoints import endpoints
 from phoenix.derived.routes import gateway_names, routes
 from phoenix.site.model import Host, Site
-from phoenix.site.names import in_zone
-from phoenix.site.ports import HTTPS
 from phoenix.site.roles import guest_with
 
 Layer = Literal["reach", "service", "dns", "tcp", "certificate", "tls", "router", "http"]
@@ -40,6 +39,10 @@ LAYERS: tuple[Layer, ...] = (
 `reach` is the operator's own way in: a host that does not answer explains what fails behind it.
 An expired certificate explains why TLS is refused; where there is no TLS at all, `tls` says so.
 """
+
+
+PLACES = ("/", "/tmp", "/run", "/var", "/var/log", "/var/lib/docker", "/etc")  # noqa: S108
+"""Directories whose file systems must not be full or read-only; absent ones count as well."""
 
 
 @dataclass(frozen=True)
@@ -90,16 +93,29 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check found: `fault` is empty when all is well."""
+    """What a check found: `fault` is empty when all is well; `warning` is what will be one."""
 
     check: Check
     fault: str
+    warning: str = ""
+
+
+def heard(check: Check, said: str) -> Outcome:
+    """The outcome of a check that `checks.sh` made: there "~" begins a warning."""
+    return Outcome(check, "", said[1:]) if said.startswith("~") else Outcome(check, said)
 
 
 @cache
 def checks(site: Site) -> tuple[Check, ...]:
     """Every check of the site, along the path of a request within each layer."""
-    every = [*_services(site), *_names(site), *_pairs(site), *_connections(site), *_keys(site)]
+    every = [
+        *_rooms(site),
+        *_services(site),
+        *_names(site),
+        *_pairs(site),
+        *_connections(site),
+        *_keys(site),
+    ]
     every += [*_routers(site), *_requests(site), *_containers(site)]
     return tuple(sorted(every, key=lambda check: LAYERS.index(check.layer)))
 
@@ -111,6 +127,13 @@ def checks_by_host(site: Site) -> Mapping[str, tuple[Check, ...]]:
     for check in checks(site):
         by_host[check.host].append(check)
     return {host: tuple(mine) for host, mine in by_host.items()}
+
+
+def _rooms(site: Site) -> Iterator[Check]:
+    """Before the services, which fail where a disk is full."""
+    for host in site.hosts:
+        command = ("has_room", *PLACES)
+        yield Check(host.name, "service", "room on its disks", command, target=host.name)
 
 
 def _services(site: Site) -> Iterator[Check]:
@@ -210,12 +233,19 @@ def _port(
 
 def _keys(site: Site) -> Iterator[Check]:
     ca = guest_with(site, "step_ca").name
-    command = ("keys_are_private", f"{DIRECTORY}/secrets")
+    command: tuple[str, ...] = ("keys_are_private", f"{DIRECTORY}/secrets")
     yield Check(ca, "certificate", "the CA's keys", command, target=ca)
+    command = ("acme_answers", directory_url(site), ROOTS)
+    name = control_plane.ca(site).fqdn
+    yield Check(ca, "http", "orders by ACME", command, target=ca, name=name)
 
 
 def _pairs(site: Site) -> Iterator[Check]:
     """Of the holders: before what others see of them, since it explains that."""
+    ports: dict[str, set[int]] = {}
+    for end in endpoints(site):
+        if not end.by_stack:  # a stack loads a new certificate in its own time
+            ports.setdefault(end.host.name, set()).add(end.port)
     for certificate in certificates(site):
         host, pair = certificate.host, f"{CERTIFICATES}/{certificate.name}"
         hop = f"the pair {pair}"
@@ -224,29 +254,13 @@ def _pairs(site: Site) -> Iterator[Check]:
             *(host.name, "certificate", hop, command),
             target=host.name, certificate=certificate.name,
         )  # fmt: skip
-        for port in _ports_serving(site, host):
+        for port in sorted(ports.get(host.name, ())):
             hop_on_port = f"{hop} on port {port}"
             command = ("pair_is_served", pair, str(host.address), str(port), certificate.sans[0])
             yield Check(
                 *(host.name, "certificate", hop_on_port, command),
                 target=host.name, port=port, certificate=certificate.name,
             )  # fmt: skip
-
-
-def _ports_serving(site: Site, host: Host) -> list[int]:
-    """Ports on which a host itself serves its pair; a stack takes a new one in its own time."""
-    if host in (site.gateway, site.traefik):
-        return [HTTPS]
-    return sorted(
-        {
-            service.port
-            for service in site.services_of(host)
-            if service.kind == "backend"
-            and service.scheme == "https"
-            and in_zone(service.server_name, site.domain)
-            and service.of_guest
-        }
-    )
 
 
 def _routers(site: Site) -> Iterator[Check]:
@@ -276,6 +290,9 @@ def _requests(site: Site) -> Iterator[Check]:
     command = ("name_is_rejected", str(gateway.address), f"no-such-name.{site.domain}")
     hop = "an undeclared name at the gateway"
     yield Check(client, "http", hop, command, target=gateway.name)
+    proxy = guest_with(site, "traefik")
+    command = ("serves_no_stranger", str(proxy.address), proxy.fqdn)
+    yield Check(client, "http", "Traefik for a stranger", command, target=proxy.name)
 
 
 def _containers(site: Site) -> Iterator[Check]:

@@ -1,7 +1,10 @@
-# The checks of deploys/verify.py. Called as `sh -c CHECKS checks TAB-SEPARATED-CHECK...`. Each check is
-# a function below and its arguments. Up to $parallel of them run at once. Prints "NUMBER<tab>FAULT"
-# for each in order; the fault is empty when all is well. A check that does not finish is a fault.
+# The checks of deploys/verify.py. Called as `sh -c CHECKS checks "WARNING LEAST" TAB-SEPARATED-CHECK...`.
+# Each check is a function below and its arguments. Up to $parallel of them run at once. Prints
+# "NUMBER<tab>FAULT" for each in order; the fault is empty when all is well, and "~" begins a warning.
+# A function says `well` where it has proven that all is well. One that says nothing was not made: a
+# program was killed, or could not start, and that is a fault, as is a check that does not finish.
 # Every check has a deadline, says what it saw, and changes nothing.
+# WARNING and LEAST are percent of a file system: with less free comes a warning, then a fault.
 # `once` shares what several checks need: a TLS session, the answers of DNS, and so on.
 export LC_ALL=C
 
@@ -10,6 +13,17 @@ retry=  # set when a check runs for the second time: it then shares nothing with
 tab=$(printf '\t')
 newline='
 '
+
+well() { echo +; }
+
+hangs="accepts the connection and then says nothing: it hangs"
+
+reason_of() { # OUTPUT of curl: what it means, where its own words do not say it
+    case "$1" in
+    *'curl: (28) '*'out after '*) echo "$hangs (${1#*curl: (28) })" ;;
+    *) printf '%s\n' "$1" | cut -c 1-200 ;;
+    esac
+}
 
 once() { # KEY COMMAND...: prints the output of the command, which runs once for all callers
     key=$work/shared.$1
@@ -30,20 +44,62 @@ words_of() { # FUNCTION: its arguments in each check of this run, a line each
     done
 }
 
-unit_runs() { # UNIT [FUNCTION WORD...]: active, and not masked, or it would be gone after a reboot
+unit_runs() { # UNIT [FUNCTION WORD...]: active, not stopped by a signal, and not masked, or a reboot would end it
     if [ $# -gt 1 ]; then  # what it says itself of why it does not run comes first
         said=$(shift; "$@")
-        [ -z "$said" ] || { printf '%s\n' "$said"; return; }
+        [ "$said" = + ] || { printf '%s\n' "$said"; return; }
     fi
-    properties=$(systemctl show -p LoadState -p ActiveState "$1")
+    properties=$(timeout 20 systemctl show -p LoadState -p ActiveState -p MainPID "$1" 2>&1)
     state=${properties##*ActiveState=} state=${state%%[!a-z]*}
-    case "$properties" in *LoadState=masked*) state="masked and $state" ;; esac
-    [ "$state" = active ] || { echo "is $state:"; journalctl -q --no-pager -n 2 -o cat -u "$1" 2>&1; }
+    main=${properties##*MainPID=} main=${main%%[!0-9]*}
+    case "$properties" in
+    *LoadState=masked*) state="masked and $state" ;;
+    *ActiveState=*) ;;
+    *) echo "systemd does not answer: $properties"; return ;;
+    esac
+    [ "$state" = active ] ||
+        { echo "is $state:"; timeout 20 journalctl -q --no-pager -n 2 -o cat -u "$1" 2>&1; return; }
+    for process in ${main#0} $(cat "/proc/${main:-0}/task/${main:-0}/children" 2>/dev/null); do
+        case "$(sed -n 's/^State:[[:space:]]*//p' "/proc/$process/status" 2>/dev/null)" in
+        [Tt]*) echo "is active, and hangs: its process $process is stopped (SIGSTOP, or a debugger)"; return ;;
+        esac
+    done
+    well
+}
+
+has_room() { # PATH...: none of their file systems is full, in bytes or in files, or read-only
+    for path; do
+        shift
+        [ ! -d "$path" ] || set -- "$@" "$path"
+    done
+    { timeout 10 df -P "$@"; timeout 10 df -Pi "$@"; sed 's/^/mount /' /proc/self/mounts; } 2>/dev/null |
+        awk -v low="${free% *}" -v least="${free#* }" '
+        $1 == "mount" { read_only[$3] = $5 ~ /^ro(,|$)/; next }
+        $1 == "Filesystem" { what = ++tables == 1 ? "room" : "room for files"; next }
+        { places[$6] = 1 }
+        $3 + $4 == 0 || ($6, what) in told { next }
+        { told[$6, what] = 1; left = 100 * $4 / ($3 + $4)
+          words = sprintf("%s has %.0f%% of its %s left; ", $6, left, what)
+          if (left < least) fault = fault words; else if (left < low) warning = warning words }
+        END { for (place in places) { count++; if (read_only[place]) fault = fault place " is read-only; " }
+              if (tables < 2 || !count) print "df gives no answer"
+              else if (fault != "") print fault; else if (warning != "") print "~" warning; else print "+" }'
+}
+
+acme_answers() { # URL ROOT: the directory, and a nonce, which the CA writes to its disk (RFC 8555, 7.2)
+    place=$(curl -sS --fail --max-time 10 --cacert "$2" "$1" 2>&1) ||
+        { echo "the CA gives no ACME directory: $(reason_of "$place")"; return; }
+    nonce=$(printf '%s' "$place" | tr ',{}' '\n\n\n' | sed -n 's/^ *"newNonce" *: *"\(.*\)".*/\1/p')
+    answer=$(curl -sSI --max-time 10 --cacert "$2" "${nonce:-$1}" 2>&1)
+    case "$answer" in
+    *[Rr][Ee][Pp][Ll][Aa][Yy]-[Nn][Oo][Nn][Cc][Ee]:*) well ;;
+    *) echo "the CA takes no ACME orders: no nonce, but $(reason_of "$(printf '%s' "$answer" | tr -d '\r' | head -n 1)")" ;;
+    esac
 }
 
 ca_database_opens() { # DIRECTORY UNIT PORT
     fault=$(database_fault "$@")
-    [ -z "$fault" ] || echo "cannot open its database: $fault"
+    if [ -z "$fault" ]; then well; else echo "cannot open its database: $fault"; fi
 }
 
 look_up() { # NAME...: "NAME STATUS ADDRESS..." of each that the name server answers about
@@ -79,28 +135,36 @@ names_resolve() { # NAME=ADDRESS...
             for (i = 2; i in w; i++) if (w[i] in address_of && w[1] != address_of[w[i]] && w[1] != "127.0.1.1")
                 hosts = hosts w[i] " is " w[1] " in /etc/hosts, not " address_of[w[i]] ";\n" }
         END { for (i = 1; i <= count; i++) { name = names[i]
-                if (answered[tolower(name)] != address_of[name])
-                    print name " is " (answered[tolower(name)] == "" ? "unknown" : answered[tolower(name)]) \
+                if (answered[tolower(name)] == address_of[name]) answers_well++
+                else print name " is " (answered[tolower(name)] == "" ? "unknown" : answered[tolower(name)]) \
                         " here, not " address_of[name] ";" }
-            printf "%s", hosts }' - /etc/hosts
+            printf "%s", hosts
+            if (answers_well == count && hosts == "") print "+" }' - /etc/hosts
 }
 
 name_is_unknown() {
     answer=$(looked_up "$1" | awk -v n="$1" '$1 == tolower(n)')
     case "$answer" in
-    "$1 NXDOMAIN "* | "$1 NXDOMAIN" | "$1 NOERROR " | "$1 NOERROR") ;;
+    "$1 NXDOMAIN "* | "$1 NXDOMAIN" | "$1 NOERROR " | "$1 NOERROR") well ;;
     '') echo "the name server gives no answer about $1" ;;
     *) echo "$1 is ${answer#* }; nobody declared it" ;;
     esac
 }
 
 port_answers() { # ADDRESS PORT
-    if [ -z "$retry" ]; then  # a TLS session with it is asked for all the same
-        name=$(words_of tls_verifies | sed -n "s/^$1$tab$2$tab\([^$tab]*\).*/\1/p" | head -n 1)
-        [ -z "$name" ] || case "$(session "$1" "$2" "$name")" in *CONNECTED*) return ;; esac
+    # A TLS session with it is asked for all the same.
+    name=$(words_of tls_verifies | sed -n "s/^$1$tab$2$tab\([^$tab]*\).*/\1/p" | head -n 1)
+    if [ -n "$name" ]; then
+        output=$(session "$1" "$2" "$name")
+        ended=$?
+        case "$output" in *CONNECTED*)
+            if [ "$ended" = 124 ]; then echo "$1 port $2 $hangs"; else well; fi
+            return ;;
+        esac
     fi
-    timeout 5 bash -c ": </dev/tcp/$1/$2" 2>/dev/null ||
+    if timeout 5 bash -c ": </dev/tcp/$1/$2" 2>/dev/null; then well; else
         echo "$1 port $2 does not answer: is the service running, does a firewall stand between?"
+    fi
 }
 
 s_client() { # ADDRESS PORT NAME [options]: one TLS session that sends nothing
@@ -117,7 +181,7 @@ session() { # ADDRESS PORT NAME: what a client of the site's root sees
 tls_verifies() { # ADDRESS PORT NAME ROOT: chain to the root, and the name
     root=$4
     output=$(session "$1" "$2" "$3")
-    case "$output" in *'Verify return code: 0 (ok)'*) return ;; esac
+    case "$output" in *'Verify return code: 0 (ok)'*) well; return ;; esac
     why=$(printf '%s\n' "$output" | awk '/^depth=/ {at = $0} sub(/^verify error:num=[0-9]*:/, "") {
         print $0 (at ~ /^depth=[1-9]/ ? " (" at ")" : ""); exit}')
     serves=$(printf '%s\n' "$output" | sed -n 's/^ *0 s:/subject /p' | head -n 1)
@@ -136,7 +200,7 @@ leaf() { # ADDRESS PORT NAME: serial number and dates of what is served
 
 served_is_fresh() { # ADDRESS PORT NAME: at least a tenth of its life left, so renewal works
     # Where there is no session, tls_verifies says so.
-    output=$(once "leaf.$1.$2.$3" leaf "$@") || return
+    output=$(once "leaf.$1.$2.$3" leaf "$@") || { well; return; }
     lifetime <<EOT
 $output
 EOT
@@ -145,12 +209,16 @@ EOT
         echo "the certificate that $1 port $2 serves for $3 has expired: $(date -u -d "@$end" '+%F %H:%M UTC')"
     elif [ $((remaining * 10)) -le $((end - start)) ]; then
         echo "the certificate for $3 ends in $((remaining / 60)) minutes of $(((end - start) / 60)): it is not being renewed"
+    else
+        well
     fi
 }
 
 keys_are_private() {
-    open=$(find "$1" -type f -perm /077 | head -n 1)
-    [ -z "$open" ] || echo "$open can be read by others"
+    files=$(timeout 10 find "$1" -type f -printf '%m %p\n' 2>&1) && [ -n "$files" ] ||
+        { echo "no key can be looked at: $files"; return; }
+    open=$(printf '%s\n' "$files" | sed -n '/^[0-7]*00 /!s/^[0-7]* //p' | head -n 1)
+    if [ -n "$open" ]; then echo "$open can be read by others"; else well; fi
 }
 
 pair_fits() { # PAIR NAME...: key and certificate belong together, and carry exactly these names
@@ -176,15 +244,18 @@ EOT
         echo "the certificate has expired: $ends${failure:+; its renewal failed: $failure}"
     elif [ -n "$failure" ]; then
         echo "the last renewal failed: $failure (the certificate ends $ends)"
+    else
+        well
     fi
 }
 
 pair_is_served() { # PAIR ADDRESS PORT NAME: the service has loaded what is on disk
     file=$(openssl x509 -in "$1/fullchain.pem" -noout -serial 2>/dev/null)
     shift
-    served=$(once "leaf.$1.$2.$3" leaf "$@") || return
+    served=$(once "leaf.$1.$2.$3" leaf "$@") || { well; return; }  # tls_verifies tells of it
     served=${served%%"$newline"*}
-    [ "$file" = "$served" ] || echo "port $2 serves ${served:-nothing}, the file is ${file:-missing}"
+    [ -z "$file" ] || [ "$file" != "$served" ] || { well; return; }
+    echo "port $2 serves ${served:-nothing}, the file is ${file:-missing}"
 }
 
 router_is_enabled() { # URL
@@ -192,7 +263,7 @@ router_is_enabled() { # URL
         output=$(once routers routers $(words_of router_is_enabled) | sed -n "s|^$1$tab||p")
     fi
     case "$output" in
-    *'"status":"enabled"'*) ;;
+    *'"status":"enabled"'*) well ;;
     *'404 page not found'* | '') echo "Traefik does not have this router" ;;
     *) echo "$output" | grep -o '"error":\[[^]]*\]' || echo "$output" | cut -c 1-200 ;;
     esac
@@ -206,10 +277,10 @@ routers() { # URL...: "URL<tab>ANSWER" of each
 request_gives() { # STATUS URL ROOT
     if [ -z "$retry" ]; then
         output=$(once requests requests $(words_of request_gives | cut -f 2) | sed -n "s|^\([0-9]*\) $2\$|\1|p")
-        [ "$output" != "$1" ] || return
+        [ "$output" != "$1" ] || { well; return; }
     fi
     output=$(curl -sSg -o /dev/null -w '%{http_code}' --max-time 15 --cacert "$3" "$2" 2>&1)
-    [ "$output" = "$1" ] || echo "gives $output, not $1"
+    if [ "$output" = "$1" ]; then well; else echo "gives $(reason_of "$output"), not $1"; fi
 }
 
 requests() { # URL...: "STATUS URL" of each; the check of a failed one asks again
@@ -221,23 +292,39 @@ requests() { # URL...: "STATUS URL" of each; the check of a failed one asks agai
 }
 
 name_is_rejected() { # ADDRESS NAME
-    if curl -sk -o /dev/null --max-time 5 --resolve "$2:443:$1" "https://$2/"; then
-        echo "the gateway answers for $2, which nobody declared"
-    fi
+    curl -sk -o /dev/null --max-time 5 --resolve "$2:443:$1" "https://$2/"
+    ended=$?
+    case "$ended" in
+    0) echo "the gateway answers for $2, which nobody declared" ;;
+    7 | 28 | 35 | 52 | 55 | 56) well ;;  # it refuses, or answers to nobody, which others tell
+    *) echo "it could not be tried: curl ended with $ended" ;;
+    esac
 }
 
 docker_has_no_port() {
-    open=$(ss -Hltn 'sport = :2375 or sport = :2376')
-    [ -z "$open" ] || echo "Docker listens on the network: $open"
+    open=$(timeout 10 ss -Hltn 'sport = :2375 or sport = :2376' 2>&1) ||
+        { echo "the ports could not be listed: $open"; return; }
+    if [ -n "$open" ]; then echo "Docker listens on the network: $open"; else well; fi
 }
 
 port_is_shut() { # ADDRESS PORT: closed to this host, which has no business there
-    if timeout 3 bash -c ": </dev/tcp/$1/$2" 2>/dev/null; then echo "$1 port $2 is open to this host"; fi
+    timeout 3 bash -c ": </dev/tcp/$1/$2" 2>/dev/null
+    ended=$?
+    case "$ended" in
+    0) echo "$1 port $2 is open to this host" ;;
+    1 | 124) well ;;  # refused, or no answer
+    *) echo "it could not be tried: bash ended with $ended" ;;
+    esac
+}
+
+serves_no_stranger() { # ADDRESS NAME: without the gateway's certificate nobody gets an answer
+    answer=$(curl -sSk -o /dev/null -w '%{http_code}' --max-time 5 --resolve "$2:443:$1" "https://$2/" 2>&1)
+    case "$answer" in *000) ;; *) echo "$1 answers ${answer##* } to this host, which shows no certificate" ;; esac
 }
 
 agent_pings() { # the agent makes its own certificate, so only the header of a ping identifies it
     headers=$(curl -sSk -o /dev/null -D - --max-time 5 "$1/ping" 2>&1)
-    case "$headers" in *[Pp]ortainer-[Aa]gent:*) ;; *) echo "no agent answers at $1: $headers" ;; esac
+    case "$headers" in *[Pp]ortainer-[Aa]gent:*) well ;; *) echo "no agent answers at $1: $(reason_of "$headers")" ;; esac
 }
 
 api() { # URL ROOT KEYFILE PATH
@@ -245,7 +332,12 @@ api() { # URL ROOT KEYFILE PATH
 }
 
 portainer_knows_us() { # URL ROOT KEYFILE
-    output=$(api "$1" "$2" "$3" /users/me) || echo "the API key is refused: $(echo "$output" | cut -c 1-200)"
+    output=$(api "$1" "$2" "$3" /users/me)
+    case "$?" in
+    0) well ;;
+    22) echo "the API key is refused: $(reason_of "$output")" ;;
+    *) echo "Portainer does not answer: $(reason_of "$output")" ;;
+    esac
 }
 
 endpoint_id() { # URL ROOT KEYFILE NAME
@@ -256,45 +348,56 @@ endpoint_id() { # URL ROOT KEYFILE NAME
 endpoint_is_up() { # URL ROOT KEYFILE NAME: by asking the Docker behind it; its Status is stale
     id=$(endpoint_id "$1" "$2" "$3" "$4" 2>&1)
     case "$id" in '' | *[!0-9]*) echo "Portainer has no endpoint $4 $id"; return ;; esac
-    output=$(api "$1" "$2" "$3" "/endpoints/$id/docker/_ping") || echo "the Docker behind it does not answer: $output"
+    if output=$(api "$1" "$2" "$3" "/endpoints/$id/docker/_ping"); then well; else
+        echo "the Docker behind it does not answer: $(reason_of "$output")"
+    fi
 }
 
 stack_is_active() { # URL ROOT KEYFILE ENDPOINT STACK
     id=$(endpoint_id "$1" "$2" "$3" "$4" 2>&1)
     status=$(once stacks api "$1" "$2" "$3" /stacks | jq -r --arg n "$5" --argjson e "${id:-0}" \
         '.[] | select(.Name == $n and .EndpointId == $e) | .Status' 2>&1)
-    [ "$status" = 1 ] || echo "is ${status:-not there} (1 is active, 2 stopped, 3 deploying, 4 failed)"
+    [ "$status" != 1 ] || { well; return; }
+    echo "is ${status:-not there} (1 is active, 2 stopped, 3 deploying, 4 failed)"
 }
 
 containers_are_well() { # PROJECT SERVICE...: of those services a container may have ended with code 0
-    all=$(once containers docker ps -a --filter label=com.docker.compose.project --format \
+    all=$(once containers timeout 20 docker ps -a --filter label=com.docker.compose.project --format \
         '{{.Label "com.docker.compose.project"}} {{.Label "com.docker.compose.service"}} {{.Names}} {{.State}} {{.Status}}') ||
-        { printf '%s\n' "$all" | head -n 3; return; }
+        { echo "Docker does not list its containers:"; printf '%s\n' "$all" | head -n 3; return; }
     all=$(printf '%s\n' "$all" | sed -n "s/^$1 //p")
     [ -n "$all" ] || { echo "there are none"; return; }
     shift
     bad=$(printf '%s\n' "$all" | awk -v completing=" $* " '
         index(completing, " " $1 " ") && /^[^ ]+ [^ ]+ exited Exited \(0\)/ { next }
-        $3 != "running" || /unhealthy/ { sub(/^[^ ]+ /, ""); print }')
-    [ -z "$bad" ] || { printf '%s\n' "$bad" | head -n 3; return; }
+        $3 != "running" || /unhealthy/ { sub(/^[^ ]+ /, ""); print; bad++ }
+        END { if (!bad) print "+" }')
+    [ "$bad" = + ] || { printf '%s\n' "$bad" | head -n 3; return; }
     # Those alone that have not run for ten minutes: after that they are steady.
-    young=$(printf '%s\n' "$all" | awk '/ running Up (Less|About a minute|[0-9]+ second|[0-9] minutes)/ { print $2 }')
-    [ -z "$young" ] || restarts_are_over $young
+    young=$(printf '%s\n' "$all" | awk '/ running Up (Less|About a minute|[0-9]+ second|[0-9] minutes)/ { print $2 } END { print "+" }')
+    case "$young" in
+    +) well ;;
+    *+) restarts_are_over ${young%+} ;;
+    esac
 }
 
 # Which of them Docker started again, and do not run steadily since: for ten seconds, and where
 # their runs so far were short for thrice as long. phoenix/portainer_api/models.py, `steady_after`.
 restarts_are_over() { # CONTAINER...
-    docker inspect --format '{{.Name}} {{.RestartCount}} {{.Created}} {{.State.StartedAt}}' "$@" 2>/dev/null |
+    runs=$(timeout 20 docker inspect --format '{{.Name}} {{.RestartCount}} {{.Created}} {{.State.StartedAt}}' "$@" 2>&1) ||
+        { echo "Docker does not tell of restarts: $runs"; return; }
+    again=$(printf '%s\n' "$runs" |
         while read -r name restarts created started; do
             [ "$restarts" -gt 0 ] || continue
-            created=$(date -d "$created" +%s) started=$(date -d "$started" +%s) || continue
+            created=$(date -d "$created" +%s) started=$(date -d "$started" +%s) ||
+                { echo "${name#/} was started at no time that can be read"; continue; }
             up=$(($(date +%s) - started)) each=$(((started - created) / restarts)) after=10
             if [ "$each" -le 600 ] && [ $((3 * each)) -gt 10 ]; then after=$((3 * each)); fi
             [ "$after" -le 600 ] || after=600
             [ "$up" -ge "$after" ] ||
                 echo "${name#/} ends again and again: Docker has restarted it $restarts times, the last time $up s ago"
-        done | head -n 3
+        done)
+    if [ -z "$again" ]; then well; else printf '%s\n' "$again" | head -n 3; fi
 }
 
 run_check() { # NUMBER CHECK: writes its output, and "." as the last line when it has finished
@@ -306,7 +409,7 @@ run_check() { # NUMBER CHECK: writes its output, and "." as the last line when i
     set +f
     { "$@"; echo .; } >"$work/$number" 2>&1
     read -r first <"$work/$number"
-    [ "$first" != . ] || return
+    [ "$first" != + ] || return
     # A busy machine misses a deadline now and then: a fault counts when it is seen twice.
     sleep 1
     retry=1
@@ -316,30 +419,40 @@ run_check() { # NUMBER CHECK: writes its output, and "." as the last line when i
 print_fault() { # NUMBER: "NUMBER<tab>FAULT" of a check that ran
     first=
     [ ! -e "$work/$1" ] || read -r first <"$work/$1"
-    if [ "$first" = . ]; then printf '%s\t\n' "$1"; return; fi
     output=$(tr '\n\t' '  ' <"$work/$1" 2>/dev/null)
     case "$output" in
+    '+ . ') output= ;;
+    '. ') output="this check could not be made: it says nothing (is memory full, was a program killed?)" ;;
     *' . ') output=${output%. } ;;
     *) output="this check did not finish (is /tmp or memory full?): $output" ;;
     esac
-    printf '%s\t%s\n' "$1" "$(printf '%s' "$output" | cut -c 1-500 | sed 's/ *$//')"
+    short=$(printf '%s' "$output" | cut -c 1-500 | sed 's/ *$//')
+    printf '%s\t%s\n' "$1" "${short:-$output}"
 }
 
-# /run is in memory: a full disk makes no check impossible.
-work=$(mktemp -d -p /run phoenix-checks.XXXXXX 2>/dev/null) || work=$(mktemp -d) || {
+none_made() { # REASON: the fault of every check
     number=0
-    for check; do
-        printf '%s\t%s\n' "$number" "this check was not run: no file can be created in /run or /tmp"
+    while [ "$number" -lt "$count" ]; do
+        printf '%s\tthis check was not run: %s\n' "$number" "$1"
         number=$((number + 1))
     done
     exit 0
+}
+
+free=$1  # of a file system, in percent: WARNING LEAST
+shift
+count=$#
+# /run is in memory: a full disk makes no check impossible.
+work=$(mktemp -d -p /run phoenix-checks.XXXXXX 2>/dev/null) || work=$(mktemp -d) || {
+    none_made "no file can be created in /run or /tmp (are they full or read-only?)"
 }
 trap 'rm -rf "$work"' EXIT
 checks=
 for check; do checks=$checks$check$newline; done
 root=$(words_of tls_verifies | head -n 1)
 root=${root##*"$tab"}
-mkfifo "$work/turns" && exec 3<>"$work/turns" || exit 1
+mkfifo "$work/turns" || none_made "no file can be created in $work"
+exec 3<>"$work/turns"
 turn=0
 while [ "$turn" -lt "$parallel" ]; do echo >&3; turn=$((turn + 1)); done
 number=0

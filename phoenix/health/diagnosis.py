@@ -75,10 +75,14 @@ class PathReport(Frozen):
 
 
 class Diagnosis(Frozen):
-    """Everything found: causes with the first one first, and every path that was asked for."""
+    """Everything found: causes with the first one first, and every path that was asked for.
+
+    `warnings` are what checks on these paths found that will be a fault; they break nothing yet.
+    """
 
     causes: tuple[Cause, ...]
     paths: tuple[PathReport, ...]
+    warnings: tuple[Fault, ...] = ()
 
     @property
     def first_cause(self) -> Cause | None:
@@ -134,6 +138,16 @@ def diagnose(site: Site, walked: Sequence[CheckedPath], findings: Findings) -> D
     return Diagnosis(
         causes=_grouped(site, [*((None, outcome) for outcome in untold), *causes]),
         paths=tuple(reports),
+        warnings=_warnings(walked, findings.outcomes),
+    )
+
+
+def _warnings(walked: Sequence[CheckedPath], outcomes: Sequence[Outcome]) -> tuple[Fault, ...]:
+    on_paths = {check for path in walked for check in path.checks}
+    return tuple(
+        Fault(layer=one.check.layer, host=one.check.host, hop=one.check.hop, fault=one.warning)
+        for one in outcomes
+        if one.warning and one.check in on_paths
     )
 
 

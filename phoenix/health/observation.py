@@ -13,7 +13,7 @@ from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
 from phoenix.derived.endpoints import Endpoint, endpoints
 from phoenix.health import undeclared
-from phoenix.health.checks import Check, Outcome, checks, checks_by_host
+from phoenix.health.checks import Check, Outcome, checks, checks_by_host, heard
 from phoenix.health.served import Served, askers
 from phoenix.health.undeclared import Seen
 from phoenix.site.model import Host, Site
@@ -180,7 +180,5 @@ def outcomes(
                 f": {why}" if why else ""
             )
             continue
-        by_check |= {
-            check: Outcome(check, fault) for check, fault in zip(mine, faults, strict=True)
-        }
+        by_check |= {check: heard(check, said) for check, said in zip(mine, faults, strict=True)}
     return tuple(by_check[check] for check in checks(site) if check in by_check), silent

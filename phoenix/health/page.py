@@ -64,6 +64,13 @@ class HostRow(Frozen):
     health: Health
 
 
+class Place(Frozen):
+    """What a check is about, without what was heard there."""
+
+    host: str
+    hop: str
+
+
 class Stamp(Frozen):
     """When the run looked (UTC), and who started it, as user@host."""
 
@@ -82,6 +89,7 @@ class Page(Frozen):
     hosts: tuple[HostRow, ...]
     revision: Revision
     stamp: Stamp
+    warnings: tuple[Place, ...] = ()
 
     def same_as(self, other: Page) -> bool:
         """Whether both tell the same, whenever and by whomever it was seen."""
@@ -130,6 +138,7 @@ def build(
         ),
         revision=revision,
         stamp=stamp,
+        warnings=tuple(Place(host=one.host, hop=one.hop) for one in diagnosis.warnings),
     )
 
 

@@ -29,7 +29,7 @@ from phoenix.site.names import CA
 from phoenix.site.ports import HTTPS
 from phoenix.site.roles import guest_with
 
-Kind = Literal["request", "names", "renewal", "agent", "stack", "api", "guard"]
+Kind = Literal["request", "room", "names", "renewal", "agent", "stack", "api", "guard"]
 """What a path is for; `guard`: something that must be refused."""
 
 
@@ -91,7 +91,7 @@ def paths(site: Site) -> tuple[CheckedPath, ...]:
     find = _Checks(checks(site))
     return tuple(
         path
-        for make in (_requests, _direct_requests, _names, _renewals, _portainer, _guards)
+        for make in (_requests, _direct_requests, _rooms, _names, _renewals, _portainer, _guards)
         for path in make(site, find)
     )
 
@@ -341,12 +341,18 @@ def _asks_dns(site: Site, host: Host, find: _Checks, *names: str) -> Hop:
     return Hop(host.name, site.hypervisor.name, what, (*runs, *checks))
 
 
+def _rooms(site: Site, find: _Checks) -> Iterator[CheckedPath]:
+    for host in site.hosts:
+        hop = Hop(host.name, host.name, "room on its disks", find("has_room", host=host.name))
+        yield CheckedPath("room", f"room on {host.name}", (hop,))
+
+
 def _names(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     for host in site.hosts:
         yield CheckedPath("names", f"{host.name} asks DNS", (_asks_dns(site, host, find),))
 
 
-def _reach_ca(site: Site, host: Host, find: _Checks) -> tuple[Hop, Hop]:
+def _reach_ca(site: Site, host: Host, find: _Checks) -> tuple[Hop, Hop, Hop]:
     service = control_plane.ca(site)
     ca, name = service.owner, service.fqdn
     runs = find.unit(ca, "step-ca.service")
@@ -354,6 +360,7 @@ def _reach_ca(site: Site, host: Host, find: _Checks) -> tuple[Hop, Hop]:
     return (
         _asks_dns(site, host, find, name),
         Hop(host.name, ca.name, "TLS by the CA", (*runs, *connects)),
+        Hop(host.name, ca.name, "orders by ACME", find("acme_answers", host=ca.name)),
     )
 
 
@@ -460,6 +467,7 @@ def _guards(_: Site, find: _Checks) -> Iterator[CheckedPath]:
     """What must not work, or must not be seen."""
     what = {
         "name_is_rejected": "undeclared names at {target}",
+        "serves_no_stranger": "{target} to {host}",
         "port_is_shut": "the agent on {target} to {host}",
         "docker_has_no_port": "Docker's API on {target}",
         "keys_are_private": "keys on {target}",

@@ -115,6 +115,7 @@ _FUNCTIONS = {
     "keys_are_private": "step_ca",
     "router_is_enabled": "traefik",
     "name_is_rejected": "nginx",
+    "serves_no_stranger": "admission",
     "docker_has_no_port": "docker",
     "port_is_shut": "portainer",
     "portainer_knows_us": "portainer",

@@ -108,6 +108,7 @@ class Status(Frozen):
     stacks: tuple[StackStatus, ...]
     drift_unknown: str
     first_cause: Cause | None
+    warnings: tuple[Fault, ...]
     undeclared: Undeclared = Undeclared()
 
     @property
@@ -177,6 +178,7 @@ def build(
         stacks=tuple(_stacks(site, observed, diagnosis, drift)),
         drift_unknown=drift.unknown,
         first_cause=diagnosis.first_cause,
+        warnings=diagnosis.warnings,
         undeclared=left,
     )
 

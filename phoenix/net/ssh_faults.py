@@ -29,6 +29,7 @@ Cause = Literal[
     "no_name",
     "no_ssh",
     "closed",
+    "hangs",
     "other",
 ]
 
@@ -113,6 +114,12 @@ FAULTS: Mapping[Cause, Fault] = {
         "sshd limits logins (MaxStartups), has blocked this address, or is being restarted",
         ("ssh -v root@$address true",),
     ),
+    "hangs": Fault(
+        "it accepts the connection and then says nothing",
+        "it hangs, or has no memory: look at it from the hypervisor; sshd also cuts a login that "
+        "offers too many keys of an agent (then name one by ssh_key)",
+        ("ssh -v root@$address true", "$ssh_hypervisor $power status $vmid"),
+    ),
     "other": Fault("it cannot be reached by SSH", "look at the host from the hypervisor"),
 }  # fmt: skip
 
@@ -128,7 +135,8 @@ _TEXTS: tuple[tuple[str, Cause], ...] = (
     (r"timed out", "timeout"),
     (r"could not resolve|name or service not known|name resolution", "no_name"),
     (r"protocol banner|indecipherable protocol|not an ssh|incompatible version", "no_ssh"),
-    (r"connection (reset|dropped|lost|closed)|eof error|no existing session", "closed"),
+    (r"connection (reset|dropped|lost|closed)|eof error", "closed"),
+    (r"no existing session", "hangs"),
 )  # fmt: skip
 _ERRNOS: Mapping[int, Cause] = {
     errno.ECONNREFUSED: "refused",

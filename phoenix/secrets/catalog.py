@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from phoenix.declaration.stacks import value_fault
+from phoenix.secrets import client_certificate
 from phoenix.secrets.errors import SecretError
 from phoenix.secrets.rules import SHORTEST_PORTAINER_PASSWORD, check_portainer_password
-from phoenix.secrets.store import KEPT, Origin, SecretStore
+from phoenix.secrets.store import KEPT, Origin, SecretStore, random_text
 from phoenix.site.model import Site
 from phoenix.site.secret_names import (
     ADMIN_PASSWORD,
@@ -20,6 +21,7 @@ from phoenix.site.secret_names import (
     BACKUP_PASSPHRASE,
     CA_PASSWORD,
     DASHBOARD_PASSWORD,
+    GATEWAY_CERTIFICATE,
     NEW,
     PROXMOX_TOKEN,
 )
@@ -27,6 +29,13 @@ from phoenix.site.secret_names import (
 
 def _any_value(_value: str) -> None:
     """Take every value."""
+
+
+def _client_certificate(value: str) -> None:
+    try:
+        client_certificate.certificate_in(value)
+    except SecretError as error:
+        raise SecretError(f"secret {GATEWAY_CERTIFICATE}: {error}") from None
 
 
 def _of_variable(name: str) -> Callable[[str], None]:
@@ -41,8 +50,8 @@ def _of_variable(name: str) -> Callable[[str], None]:
 class SecretUse:
     """One secret: its name, what it is for, and the deploys that take a changed one to hosts.
 
-    `generated`: made by Phoenix where none is given. `by_hand`: how to change it where Phoenix
-    cannot, else empty. `check` raises SettingError for a value that cannot be used.
+    `generated`: made by Phoenix where none is given, by `generate`. `by_hand`: how to change it
+    where Phoenix cannot, else empty. `check` raises SettingError for a value that cannot be used.
     """
 
     name: str
@@ -51,6 +60,7 @@ class SecretUse:
     generated: bool = True
     by_hand: str = ""
     check: Callable[[str], None] = _any_value
+    generate: Callable[[], str] = random_text
 
 
 PLATFORM = (
@@ -58,6 +68,13 @@ PLATFORM = (
         DASHBOARD_PASSWORD,
         "user of Traefik's dashboard (setting traefik_dashboard_user)",
         ("deploys/traefik.py",),
+    ),
+    SecretUse(
+        GATEWAY_CERTIFICATE,
+        "certificate and key by which the gateway proves itself to Traefik, as PEM",
+        ("deploys/admission.py",),
+        check=_client_certificate,
+        generate=client_certificate.generate,
     ),
     SecretUse(
         ADMIN_PASSWORD,
@@ -204,10 +221,21 @@ def propose(names: Sequence[str], store: SecretStore) -> None:
         SettingError: a given value that its service would not take.
     """
     for name in names:
+        use = _platform(name)
         value = store.find(name + NEW)
-        if value is not None and name == ADMIN_PASSWORD:
-            check_portainer_password(value.get_secret_value())
+        if value is not None:
+            use.check(value.get_secret_value())
         if value is None:
-            store.propose(name)
+            store.propose(name, use.generate)
         else:
             store.propose(name, value.get_secret_value)
+
+
+def generator(name: str) -> Callable[[], str]:
+    """How a value of the secret `name` is made."""
+    return _platform(name).generate
+
+
+def _platform(name: str) -> SecretUse:
+    """The platform's own secret of this name; a stack's has no rule of its own here."""
+    return next((use for use in PLATFORM if use.name == name), SecretUse(name, ""))

@@ -38,7 +38,8 @@ _Version = tuple[int, int, int]
 """A file's inode, time of change in ns, and size: another one holds other content."""
 
 
-def _generate() -> str:
+def random_text() -> str:
+    """A value that nobody guesses: 256 random bits, in letters, digits, - and _."""
     return secrets.token_urlsafe(32)
 
 
@@ -65,7 +66,7 @@ class SecretStore:
     _made: dict[str, SecretStr] = field(default_factory=dict, repr=False)
     _read: tuple[_Version, dict[str, str]] | None = field(default=None, repr=False)
 
-    def get(self, name: str, generate: Callable[[], str] = _generate) -> SecretStr:
+    def get(self, name: str, generate: Callable[[], str] = random_text) -> SecretStr:
         """The secret `name`; generated if there is none, the same for all of this process.
 
         Nothing is kept before `keep`, so that a plan that is not run leaves nothing.
@@ -123,7 +124,7 @@ class SecretStore:
 
     # -- a secret that is being changed ---------------------------------------------------------
 
-    def propose(self, name: str, generate: Callable[[], str] = _generate) -> SecretStr:
+    def propose(self, name: str, generate: Callable[[], str] = random_text) -> SecretStr:
         """What `name` is to become: for this process `find` and `get` give it from now on.
 
         It is the candidate of an unfinished change, if there is one, else generated. Nothing
@@ -137,6 +138,10 @@ class SecretStore:
     def is_changing(self, name: str) -> bool:
         """Whether a change of `name` is unfinished; a secret that is given elsewhere has none."""
         return name + _NEXT in self._stored() and self.origin(name) in KEPT
+
+    def is_proposed(self, name: str) -> bool:
+        """Whether this process has proposed another value of `name`."""
+        return name in self._proposed
 
     def present(self, name: str) -> SecretStr | None:
         """The value before the change that is proposed."""

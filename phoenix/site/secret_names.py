@@ -7,6 +7,7 @@ import re
 ADMIN_PASSWORD = "portainer_admin_password"  # noqa: S105 - a name
 AGENT_SECRET = "portainer_agent_secret"  # noqa: S105 - a name
 DASHBOARD_PASSWORD = "traefik_dashboard_password"  # noqa: S105 - a name
+GATEWAY_CERTIFICATE = "gateway_client_certificate"
 CA_PASSWORD = "step_ca_password"  # noqa: S105 - a name
 PROXMOX_TOKEN = "proxmox_api_token"  # noqa: S105 - a name
 BACKUP_PASSPHRASE = "backup_passphrase"  # noqa: S105 - a name
@@ -15,6 +16,7 @@ PLATFORM = (
     ADMIN_PASSWORD,
     AGENT_SECRET,
     DASHBOARD_PASSWORD,
+    GATEWAY_CERTIFICATE,
     CA_PASSWORD,
     PROXMOX_TOKEN,
     BACKUP_PASSPHRASE,

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
+from phoenix.secrets import client_certificate
 from tests.deploys.recorder import Run, assert_restarts_without_an_end, run
 
 PLANTED = "planted-5ecret-of-the-test"
+GATEWAY_CERTIFICATE = client_certificate.generate()
 NGINX, TRAEFIK, CA = "nginx-phoenix", "traefik-internal", "step-ca"
 
 ORDER = {
@@ -38,6 +40,7 @@ ORDER = {
         "Nginx: renewal",
         "Nginx: certificate to start with",
         "Nginx: configuration and service",
+        "Nginx: sandbox",
         "Nginx: certificate",
     ],
 }
@@ -58,6 +61,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("TRAEFIK_DASHBOARD_PASSWORD", "STEP_CA_PASSWORD"):
             patch.setenv(f"PHOENIX_SECRET_{name}", PLANTED)
+        patch.setenv("PHOENIX_SECRET_GATEWAY_CLIENT_CERTIFICATE", GATEWAY_CERTIFICATE)
         return {
             name: run(name, tmp_path_factory.mktemp(name) / "secrets.json")
             for name in [*COMPONENTS, "base"]
@@ -174,6 +178,7 @@ def test_converged_trees_are_left_alone(
 ) -> None:
     for name in ("TRAEFIK_DASHBOARD_PASSWORD", "STEP_CA_PASSWORD"):
         monkeypatch.setenv(f"PHOENIX_SECRET_{name}", PLANTED)
+    monkeypatch.setenv("PHOENIX_SECRET_GATEWAY_CLIENT_CERTIFICATE", GATEWAY_CERTIFICATE)
     answers = settled(fresh[component])
     again = run(
         component,

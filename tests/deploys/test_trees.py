@@ -13,6 +13,7 @@ import pytest
 
 from phoenix.declaration import inventory as inventories
 from phoenix.derived.components import trees_of
+from phoenix.secrets import client_certificate
 from tests.deploys.recorder import ROOT, run
 
 SECRETS = ("TRAEFIK_DASHBOARD_PASSWORD", "PORTAINER_ADMIN_PASSWORD", "PORTAINER_AGENT_SECRET",
@@ -27,13 +28,20 @@ def test_every_tree_belongs_to_a_component_of_its_host(
 ) -> None:
     for name in SECRETS:
         monkeypatch.setenv(f"PHOENIX_SECRET_{name}", "planted-5ecret-of-the-test")
+    presented = client_certificate.generate()
+    monkeypatch.setenv("PHOENIX_SECRET_GATEWAY_CLIENT_CERTIFICATE", presented)
+    known = client_certificate.certificate_in(presented)
     site = inventories.load(ROOT / "inventories", ROOT / "stacks", environment="production")
     placed: dict[str, set[str]] = {host.name: set() for host in site.hosts}
-    for deploy in ("dns", "base", "step_ca", "certificates", "traefik", "home", "nginx", "docker",
-                   "portainer"):  # fmt: skip
+    for deploy in ("dns", "base", "step_ca", "certificates", "traefik", "home", "nginx",
+                   "admission", "docker", "portainer"):  # fmt: skip
         settings: dict[str, Any] = DOCKERS_OWN if deploy == "docker" else {}
         done = run(deploy, tmp_path / f"{deploy}.json", **settings,
-                   responses={re.compile("uname -m"): lambda _: RELEASE})  # fmt: skip
+                   responses={
+                       re.compile("uname -m"): lambda _: RELEASE,
+                       re.compile("client-certificate"):
+                           lambda _: [client_certificate.fingerprint(known)],
+                   })  # fmt: skip
         for sent in done.sent:
             params = sent.files().get("params", "")
             for component in re.findall(r"^component='?([a-z0-9-]+)", params, re.M):

@@ -51,7 +51,8 @@ def test_what_is_cut_or_fails_is_an_error(output: list[str], reason: str) -> Non
 
 
 def test_a_shell_that_is_killed_leaves_no_answer() -> None:
-    output = sh(marked(script(Script("dies", "echo half; kill -KILL $PPID"))).get_raw_value())
+    dies = Script("dies", "echo half; read -r _ _ _ shell _ </proc/$PPID/stat; kill -KILL $shell")
+    output = sh(marked(script(dies)).get_raw_value())
     with pytest.raises(FactError, match="ends in the middle"):
         ConfigTree().process(output)
 
@@ -65,3 +66,9 @@ def test_a_fact_that_reads_its_input_takes_nothing_from_the_next() -> None:
 def test_no_package_at_all_is_no_answer() -> None:
     with pytest.raises(Exception, match="knows of no package"):
         Packages().process([BEGIN, "", f"{END} 0"])
+
+
+def test_a_command_that_hangs_is_ended_and_told() -> None:
+    output = sh(marked(script(Script("hangs", "exec sleep 60")), seconds=1).get_raw_value())
+    with pytest.raises(FactError, match="did not end in time and was killed: what it asks hangs"):
+        ConfigTree().process(output)

@@ -39,8 +39,9 @@ def outputs(site: Site, settings: Settings | None = None) -> dict[str, str]:
     except SettingError:
         return made
     made["nginx.conf"] = nginx.nginx_config(
-        site, certificate="gateway", hsts_seconds=chosen.nginx_hsts_seconds,
-        max_body=chosen.nginx_max_body, read_timeout=chosen.nginx_read_timeout,
+        site, certificate="gateway", client_certificate="ab" * 32,
+        hsts_seconds=chosen.nginx_hsts_seconds, max_body=chosen.nginx_max_body,
+        read_timeout=chosen.nginx_read_timeout,
     )[0]  # fmt: skip
     made["traefik.yml"] = traefik.static_config(site, metrics=True)
     made["routes.yml"] = traefik.dynamic_config(site)[0]

@@ -46,7 +46,7 @@ class Site:
         self.read: dict[str, list[str]] = {name: [] for name in HOSTS}
 
     def answer(self, host: str, program: str) -> list[str]:
-        words = [part.split("; }")[0] for part in program.split("{ echo ")[1:]]
+        words = [part.split("; }")[0] for part in program.split("{ timeout -k 5 90 echo ")[1:]]
         if not words:
             self.changed[host].append(program)
             return []

@@ -34,6 +34,7 @@ def test_configuration_of_the_gateway(tmp_path: Path) -> None:
         "CHECK": "nginx -t",
         "RELOAD": "x y",
         "RESTART": "x z",
+        "RENEW_FRACTION": "3",
     }
 
 

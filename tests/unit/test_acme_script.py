@@ -196,6 +196,7 @@ def host(tmp_path: Path) -> Host:
         KEY_MODE="0600",
         CHECK=f"test -s {host.link}/fullchain.pem",
         RELOAD=f"echo reload >> {tmp_path}/reloads",
+        RENEW_FRACTION="3",
     )
     return host
 
@@ -501,6 +502,7 @@ def test_order_has_a_deadline(host: Host) -> None:
         ("CHALLENGE", "dns", "CHALLENGE must be"),
         ("KEY_MODE", "0644", "KEY_MODE must be"),
         ("RENEW_FRACTION", "1", "RENEW_FRACTION must be"),
+        ("RENEW_FRACTION", "", "RENEW_FRACTION must be"),
         ("TYPO", "x", "not a known KEY=VALUE"),
     ],
 )

@@ -61,12 +61,9 @@ def test_what_is_no_report_is_refused() -> None:
 
 
 def test_wrk_command() -> None:
-    words = wrk.command("https://t/", connections=8, seconds=3, host="s", keep_alive=False)
+    words = wrk.command("https://t/", connections=8, seconds=3, keep_alive=False)
     assert words[-1] == "https://t/", words
-    assert [words[n + 1] for n, word in enumerate(words) if word == "-H"] == [
-        "Host: s",
-        "Connection: close",
-    ]
+    assert words[words.index("-H") + 1] == "Connection: close"
     assert {"-c8", "-d3s", "--latency"} <= set(words), words
     assert "-H" not in wrk.command("https://t/", connections=8, seconds=3)
 

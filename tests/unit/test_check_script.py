@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ def fault(folder: Path, *command: str, **environment: str) -> str:
     """What one check finds, with the programs of `folder` before those of the machine."""
     stand_in(folder, "sleep", ":")  # a fault counts when it is seen twice, a second apart
     process = subprocess.run(
-        ["sh", "-c", text(DATABASE, "health/checks.sh"), "checks", "\t".join(command)],
+        ["sh", "-c", text(DATABASE, "health/checks.sh"), "checks", "15 5", "\t".join(command)],
         capture_output=True, text=True, check=True, timeout=60,
         env={**os.environ, **environment, "PATH": f"{folder}:{os.environ['PATH']}"},
     )  # fmt: skip
@@ -36,8 +37,8 @@ def fault(folder: Path, *command: str, **environment: str) -> str:
 
 
 SYSTEMCTL = """
-[ "$1 $6" = "show ${UNIT:-nginx.service}" ] || { echo "unexpected: $*" >&2; exit 1; }
-printf 'LoadState=%s\\nActiveState=%s\\n' "$LOAD" "$ACTIVE"
+[ "$1 $8" = "show ${UNIT:-nginx.service}" ] || { echo "unexpected: $*" >&2; exit 1; }
+printf 'MainPID=%s\\nLoadState=%s\\nActiveState=%s\\n' "${MAIN:-0}" "$LOAD" "$ACTIVE"
 """
 
 
@@ -179,3 +180,105 @@ def test_a_renewal_that_failed_is_a_fault_while_the_certificate_is_still_valid(
     (tmp_path / "var/gateway/failure").write_text(note + "\n")
     found = fault(tmp_path, "pair_fits", str(pair), "a.test", **where)
     assert found.startswith(f"the last renewal failed: {note} (the certificate ends "), found
+
+
+def test_a_service_whose_process_is_stopped_hangs(tmp_path: Path) -> None:
+    """systemd calls it active; its certificate and its answers are not at fault."""
+    stand_in(tmp_path, "systemctl", SYSTEMCTL)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        state = {"LOAD": "loaded", "ACTIVE": "active", "MAIN": str(process.pid)}
+        assert fault(tmp_path, "unit_runs", "nginx.service", **state) == ""
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        found = fault(tmp_path, "unit_runs", "nginx.service", **state)
+        process.kill()
+    assert found == (
+        f"is active, and hangs: its process {process.pid} is stopped (SIGSTOP, or a debugger)"
+    )
+
+
+def table(what: str, *rows: tuple[str, int, int]) -> str:
+    head = f"Filesystem {what} Used Available Capacity Mounted on"
+    lines = [f"/dev/x 100 {used} {left} 0% {place}" for place, used, left in rows]
+    return "\n".join([head, *lines])
+
+
+@pytest.mark.parametrize(
+    ("room", "files", "words"),
+    [
+        ([("/", 50, 50)], [("/", 80, 20)], ""),
+        ([("/", 90, 10)], [("/", 50, 50)], "~/ has 10% of its room left;"),
+        ([("/", 50, 50)], [("/", 99, 1)], "/ has 1% of its room for files left;"),
+        ([("/", 97, 3), ("/var", 90, 10)], [("/", 0, 0), ("/var", 1, 9)],
+         "/ has 3% of its room left;"),
+        ([], [], "df gives no answer"),
+    ],
+)  # fmt: skip
+def test_room_is_warned_of_before_it_is_a_fault(
+    tmp_path: Path,
+    room: list[tuple[str, int, int]],
+    files: list[tuple[str, int, int]],
+    words: str,
+) -> None:
+    bytes_, inodes = table("1024-blocks", *room), table("Inodes", *files)
+    stand_in(tmp_path, "df", f"case $1 in -P) echo '{bytes_}' ;; -Pi) echo '{inodes}' ;; esac")
+    assert fault(tmp_path, "has_room", "/", "/no/such/place") == words
+
+
+def test_a_read_only_disk_is_a_fault(tmp_path: Path) -> None:
+    """/proc is mounted everywhere: `sed` tells of it as of a read-only root."""
+    bytes_, inodes = table("1024-blocks", ("/", 1, 99)), table("Inodes", ("/", 1, 99))
+    stand_in(tmp_path, "df", f"case $1 in -P) echo '{bytes_}' ;; -Pi) echo '{inodes}' ;; esac")
+    stand_in(
+        tmp_path, "sed",
+        'case "$2" in */mounts) echo "mount /dev/x / ext4 ro,relatime 0 0" ;;'
+        ' *) exec /bin/sed "$@" ;; esac',
+    )  # fmt: skip
+    assert fault(tmp_path, "has_room", "/") == "/ is read-only;"
+
+
+DIRECTORY = '{"newNonce":"https://ca/acme/new-nonce","newOrder":"https://ca/acme/new-order"}'
+
+
+@pytest.mark.parametrize(
+    ("nonce", "words"),
+    [
+        ("HTTP/2 200\nReplay-Nonce: abc", ""),
+        ("HTTP/2 500 \ncontent-length: 0", "the CA takes no ACME orders: no nonce, but HTTP/2 500"),
+        ("curl: (28) Operation timed out after 10001 milliseconds with 0 bytes received",
+         "the CA takes no ACME orders: no nonce, but accepts the connection and then says nothing"),
+    ],
+)  # fmt: skip
+def test_a_ca_that_gives_no_nonce_takes_no_orders(tmp_path: Path, nonce: str, words: str) -> None:
+    """With its disk full step-ca answers /health, and no client gets a certificate."""
+    stand_in(
+        tmp_path, "curl",
+        f'for word; do url=$word; done; case $url in */new-nonce) echo "{nonce}" ;; '
+        f"*) echo '{DIRECTORY}' ;; esac",
+    )  # fmt: skip
+    found = fault(tmp_path, "acme_answers", "https://ca/acme/acme/directory", "/root.crt")
+    assert found.startswith(words.rstrip()), found
+    assert bool(found) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("check", "killed"),
+    [
+        (("keys_are_private", "/etc"), "find"),
+        (("docker_has_no_port",), "ss"),
+        (("port_is_shut", "127.0.0.1", "1"), "bash"),
+        (("name_is_rejected", "127.0.0.1", "x.test"), "curl"),
+        (("containers_are_well", "shop"), "awk"),
+        (("names_resolve", "a.test=10.0.0.1"), "awk"),
+        (("has_room", "/"), "awk"),
+        (("has_room", "/"), "df"),
+    ],
+)
+def test_no_check_passes_where_its_program_is_killed(
+    tmp_path: Path, check: tuple[str, ...], killed: str
+) -> None:
+    """As where memory is full: its silence is no proof."""
+    stand_in(tmp_path, "docker", "echo 'shop web running Up 2 hours'")
+    stand_in(tmp_path, "dig", "echo")
+    stand_in(tmp_path, killed, "kill -KILL $$")
+    assert fault(tmp_path, *check) not in ("", "~")

@@ -263,5 +263,5 @@ def test_tls_1_1_is_refused(running: Running) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1
     context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.raises(ssl.SSLError, match=r"alert protocol version|UNEXPECTED_EOF"):
+    with pytest.raises(ssl.SSLError, match=r"alert protocol version|EOF"):
         running.connect(context)

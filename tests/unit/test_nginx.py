@@ -69,8 +69,9 @@ def block(name: str, arguments: Sequence[str], parsed: list[Any], outer: Directi
 
 def text_of(site: Site) -> tuple[str, str]:
     return nginx.nginx_config(
-        site, certificate="gateway", hsts_seconds=60, max_body="1m", read_timeout="9s"
-    )
+        site, certificate="gateway", client_certificate="ab" * 32,
+        hsts_seconds=60, max_body="1m", read_timeout="9s",
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,12 @@ def test_traefik_is_verified_before_it_gets_a_request(site: Site, proxied: list[
         assert set(place.only("proxy_ssl_protocols")) <= MODERN_TLS
 
 
+def test_traefik_is_shown_the_gateway_s_own_certificate(proxied: list[Block]) -> None:
+    for location in proxied:
+        assert location.only("proxy_ssl_certificate") == [nginx.CLIENT_CERTIFICATE]
+        assert location.only("proxy_ssl_certificate_key") == [nginx.CLIENT_CERTIFICATE]
+
+
 def test_upstream_is_traefik_alone(site: Site, config: Block) -> None:
     (upstream,) = config.find("upstream")
     assert upstream.arguments == ("traefik",)
@@ -126,6 +133,7 @@ def test_gateway_speaks_modern_tls_alone(tls_servers: list[Block]) -> None:
         ciphers = server.only("ssl_ciphers")[0].split(":")
         assert all(cipher.startswith("ECDHE-") for cipher in ciphers), "forward secrecy"
         assert all("GCM" in cipher or "POLY1305" in cipher for cipher in ciphers), "AEAD"
+        assert server.only("ssl_ecdh_curve") == ["X25519:prime256v1:secp384r1"]
 
 
 def test_names_that_nobody_declared_are_refused_in_the_handshake(
@@ -215,3 +223,51 @@ def test_generation_follows_the_content(site: Site, tmp_path: Path) -> None:
     other = minimal()
     other.vm["vms"][0]["traefik_service"]["name"] = "renamed"
     assert text_of(other.load(tmp_path))[1] != generation
+
+
+def matches(config: Block, variable: str, text: str) -> bool:
+    """Whether the map that sets this variable counts a request whose key is `text`."""
+    (counted,) = (b for b in config.find("map") if b.arguments[1] == variable)
+    patterns = [p.removeprefix("~") for p in counted.directives if p.startswith("~")]
+    return any(re.search(pattern, text) for pattern in patterns)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "counts"),
+    [
+        ("POST portainer.internal.thinkheads.ai /api/auth", True),
+        ("POST portainer.internal.thinkheads.ai /api/auth/", True),
+        ("POST portainer.internal.thinkheads.ai /api/auth/oauth/validate", True),
+        ("POST portainer.internal.thinkheads.ai /api/users/1/tokens", True),
+        ("PUT portainer.internal.thinkheads.ai /api/users/1/passwd", True),
+        ("POST portainer.internal.thinkheads.ai /api/auth/logout", False),
+        ("GET portainer.internal.thinkheads.ai /api/auth", False),
+        ("POST portainerxinternal.thinkheads.ai /api/auth", False),
+        ("POST app.internal.thinkheads.ai /api/auth", False),
+        ("POST portainer.internal.thinkheads.ai /api/stacks", False),
+    ],
+)
+def test_logins_at_portainer_are_counted(config: Block, request_line: str, counts: bool) -> None:
+    assert matches(config, "$portainer_login", request_line) is counts
+
+
+def test_logins_are_limited_by_the_address_of_the_connection(
+    config: Block, proxied: list[Block]
+) -> None:
+    zones = {zone: key for key, zone, _ in proxied[0].directives["limit_req_zone"]}
+    assert zones["zone=portainer_login:1m"] == "$portainer_login"
+    for name in ("$portainer_login", "$dashboard_login"):
+        (counted,) = (b for b in config.find("map") if b.arguments[1] == name)
+        keys = {v[0][0] for k, v in counted.directives.items() if k == "default" or k[0] == "~"}
+        assert keys == {"", "$binary_remote_addr"}
+    for location in proxied:
+        limits = {zone for zone, *_ in location.directives["limit_req"]}
+        assert limits == {"zone=portainer_login", "zone=portainer_logins", "zone=dashboard_login"}
+
+
+def test_guesses_at_the_dashboard_are_counted_and_its_pages_without_a_password_are_not(
+    config: Block,
+) -> None:
+    assert matches(config, "$dashboard_login", "traefik.internal.thinkheads.ai Basic YTpi")
+    assert not matches(config, "$dashboard_login", "traefik.internal.thinkheads.ai ")
+    assert not matches(config, "$dashboard_login", "app.internal.thinkheads.ai Basic YTpi")

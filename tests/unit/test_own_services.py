@@ -420,8 +420,9 @@ def test_traefik_listens_where_the_gateway_the_firewall_and_the_checks_look(tmp_
 def test_nginx_listens_where_clients_the_firewall_and_the_checks_look(tmp_path: Path) -> None:
     site = minimal().load(tmp_path)
     text, _ = nginx_config(
-        site, certificate="gateway", hsts_seconds=0, max_body="1m", read_timeout="9s"
-    )
+        site, certificate="gateway", client_certificate="ab" * 32,
+        hsts_seconds=0, max_body="1m", read_timeout="9s",
+    )  # fmt: skip
     listens = {int(port) for port in re.findall(r"^ *listen (\d+)[ ;]", text, re.MULTILINE)}
     (upstream,) = set(re.findall(rf"^ *server {site.host('proxy').address}:(\d+) ", text, re.M))
     to_gateway = {f.port for f in firewall.flows(site) if f.destination == site.gateway}

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from phoenix.components.acme.phoenix_acme_conf import RENEW_FRACTION
 from phoenix.derived.endpoints import Endpoint
 from phoenix.health import observation
 from phoenix.health.checks import Check
@@ -24,7 +23,6 @@ from tests.unit.site_builder import minimal, stack, vm
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 START, END = NOW - timedelta(hours=4), NOW + timedelta(hours=20)
 LOOK = NOW + timedelta(minutes=30)
-ACME_SCRIPT = Path(__file__).parents[2] / "phoenix/components/acme/phoenix-acme"
 
 
 @pytest.fixture
@@ -151,10 +149,6 @@ def test_next_renewal_is_the_holders_rule(site: Site) -> None:
     late = NOW - timedelta(hours=20)
     due = status(site, answers_of(site, well, not_before=late, not_after=NOW + timedelta(hours=4)))
     assert held_by(due, "gateway").next_renewal == LOOK, "it is due: at the timer's next look"
-
-
-def test_fraction_is_the_scripts() -> None:
-    assert f"RENEW_FRACTION={RENEW_FRACTION} " in ACME_SCRIPT.read_text()
 
 
 def test_stopped_timer_renews_nothing(site: Site) -> None:

@@ -68,7 +68,12 @@ def test_dashboard_s_password_stays_at_traefik_and_old_tls_is_refused(site: Site
     data = yaml.safe_load(traefik.dynamic_config(site)[0])
     login = data["http"]["middlewares"]["dashboard-login"]["basicAuth"]
     assert login == {"usersFile": traefik.USERS_FILE, "removeHeader": True}
-    assert data["tls"]["options"] == {"default": {"minVersion": "VersionTLS12"}}
+    assert "options" not in data["tls"], "those of admission.yml"
+    offered = yaml.safe_load(traefik.admission(["PEM"])[0])["tls"]["options"]["default"]
+    assert offered["minVersion"] == "VersionTLS12"
+    suites = offered["cipherSuites"]
+    assert all(s.startswith("TLS_ECDHE_") for s in suites), "forward secrecy"
+    assert all("_GCM_" in s or "_POLY1305_" in s for s in suites), "AEAD, no CBC"
     # X_Forwarded_For beside X-Forwarded-For (CVE-2026-88879)
     http = static(site)["entryPoints"]["websecure"]["http"]
     assert http["aliasHeadersStrategy"] == "delete"
@@ -147,3 +152,15 @@ def test_site_without_a_gateway_is_told_how_to_get_one(tmp_path: Path) -> None:
     site = declaration.load(tmp_path)
     with pytest.raises(RoleError, match='add "role": "nginx" to its entry'):
         guest_with(site, "nginx")
+
+
+def test_a_client_must_prove_to_be_the_gateway() -> None:
+    text, marker = traefik.admission(["PEM of one", "PEM of two"])
+    data = yaml.safe_load(text)
+    asked = data["tls"]["options"]["default"]["clientAuth"]
+    assert asked == {
+        "caFiles": ["PEM of one", "PEM of two"],
+        "clientAuthType": "RequireAndVerifyClientCert",
+    }
+    assert list(data["http"]["middlewares"]) == [marker]
+    assert marker != traefik.admission(["PEM of one"])[1]

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from phoenix.cli import output, tables
 from phoenix.cli.undeclared import words
-from phoenix.health.diagnosis import Cause, Diagnosis, PathReport
+from phoenix.health.diagnosis import Cause, Diagnosis, Fault, PathReport
 from phoenix.health.undeclared import NOTHING, Undeclared
 
 _MARKS = {"ok": ("ok", "green"), "broken": ("BROKEN", "bold red"),
@@ -22,6 +22,7 @@ _KINDS = {
     "api": "Portainer",
     "agent": "its agents",
     "stack": "stacks",
+    "room": "room on",
     "guard": "kept shut",
 }
 
@@ -36,6 +37,7 @@ class Report(BaseModel):
     ok: bool
     first_cause: Cause | None
     other_causes: tuple[Cause, ...]
+    warnings: tuple[Fault, ...]
     paths: tuple[PathReport, ...]
     undeclared: Undeclared = Undeclared()
 
@@ -48,6 +50,7 @@ class Report(BaseModel):
             ok=not diagnosis.causes and all(path.state == "ok" for path in diagnosis.paths),
             first_cause=diagnosis.first_cause,
             other_causes=diagnosis.causes[1:],
+            warnings=diagnosis.warnings,
             paths=diagnosis.paths,
             undeclared=left,
         )
@@ -59,6 +62,7 @@ def print_report(console: Console, report: Report) -> None:
         print_cause(console, report.first_cause, first=True)
     for cause in report.other_causes:
         print_cause(console, cause, first=False)
+    print_warnings(console, report.warnings)
     well = [path for path in report.paths if path.state == "ok"]
     for group in _by_cause(report):
         _tell_path(console, group[0])
@@ -74,6 +78,13 @@ def print_report(console: Console, report: Report) -> None:
         console.print(f"all is well: {output.count(len(well), 'path')}, every hop proven")
     else:
         console.print(f"{len(well)} of {len(report.paths)} paths are well")
+
+
+def print_warnings(console: Console, warnings: Sequence[Fault]) -> None:
+    """What will be a fault, a line each."""
+    for one in warnings:
+        line = f"warning: {one.layer} on {one.host}: {one.summary}"
+        console.print(Text(line, style="yellow"), soft_wrap=True)
 
 
 def _by_cause(report: Report) -> list[list[PathReport]]:
@@ -127,7 +138,7 @@ def _tell_well(console: Console, well: Sequence[PathReport]) -> None:
             rows.append((tables.state("ok"), path.name, " → ".join(way)))
     for kind, what in _KINDS.items():
         names = [
-            path.hops[0].source if kind in ("names", "renewal") else path.name
+            path.hops[0].source if kind in ("room", "names", "renewal") else path.name
             for path in well
             if path.kind == kind
         ]

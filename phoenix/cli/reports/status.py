@@ -10,7 +10,7 @@ from rich.text import Text
 
 from phoenix.cli import output, project, tables
 from phoenix.cli.observe_hosts import observe
-from phoenix.cli.reports.doctor import print_cause
+from phoenix.cli.reports.doctor import print_cause, print_warnings
 from phoenix.cli.reports.plan import changes_of
 from phoenix.cli.undeclared import of_observed, print_undeclared, words
 from phoenix.health import observation, paths
@@ -94,6 +94,7 @@ def print_status(console: Console, result: Status) -> None:
     print_undeclared(console, result.undeclared, kept=True)
     if result.drift_unknown:
         console.print(Text("drift is not known: " + result.drift_unknown, style="yellow"))
+    print_warnings(console, result.warnings)
     if result.first_cause is not None:
         print_cause(console, result.first_cause, first=True)
     console.print(_summary(result), markup=False)

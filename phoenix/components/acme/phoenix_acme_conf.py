@@ -12,7 +12,7 @@ CERTIFICATES = "/etc/phoenix/tls"
 TIMER = "phoenix-acme@"
 """TIMER + NAME + ".timer" is the unit that renews the certificate NAME."""
 RENEW_FRACTION = 3
-"""`phoenix-acme` renews when less than one part in so many of the lifetime is left."""
+"""A certificate is renewed when less than one part in so many of its lifetime is left."""
 WEBROOT = "/var/lib/phoenix-acme-webroot"
 """What Nginx serves below /.well-known/acme-challenge/ (RFC 8555, section 8.3)."""
 
@@ -53,6 +53,7 @@ def configuration(
         "CHECK": check,
         "RELOAD": reload,
         "RESTART": restart,
+        "RENEW_FRACTION": str(RENEW_FRACTION),
     }
     return "".join(f"{name}={value}\n" for name, value in values.items())
 

@@ -45,6 +45,7 @@ def config(
         "bind-interfaces",
         f"listen-address={own}",
         "user=dnsmasq",
+        "no-ident",  # no name and version of the program to whoever asks (CHAOS TXT)
         "domain-needed",
         "bogus-priv",
         *(["stop-dns-rebind", "rebind-localhost-ok"] if stop_rebind else []),

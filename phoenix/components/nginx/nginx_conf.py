@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, WEBROOT
 from phoenix.components.nginx.removed_headers import REMOVED_HEADERS
 from phoenix.components.trust import ROOTS
-from phoenix.derived.routes import gateway_names
+from phoenix.derived import control_plane
+from phoenix.derived.routes import gateway_names, routes
 from phoenix.files import render
 from phoenix.site.model import Site
 from phoenix.site.ports import NGINX_STATUS
@@ -20,9 +21,11 @@ from phoenix.site.roles import guest_with
 CONFIG = "/etc/nginx/nginx.conf"
 ACCESS_LOG = "/var/log/nginx/access.log"
 """JSON, one request a line: the one access log of a request on its way to a backend."""
+CLIENT_CERTIFICATE = "/etc/phoenix/gateway/client.pem"
+"""Certificate and key by which the gateway proves itself to Traefik."""
 _POINTER = 8  # bytes, on every processor that Phoenix has programs for
 STATUS = f"127.0.0.1:{NGINX_STATUS}"
-"""For checks made on the guest: `/generation` and `/status`."""
+"""For checks made on the guest: `/generation`, `/client-certificate` and `/status`."""
 
 
 def hash_bucket(names: Iterable[str]) -> int:
@@ -38,13 +41,20 @@ def hash_bucket(names: Iterable[str]) -> int:
 
 
 def nginx_config(
-    site: Site, *, certificate: str, hsts_seconds: int, max_body: str, read_timeout: str
+    site: Site,
+    *,
+    certificate: str,
+    client_certificate: str,
+    hsts_seconds: int,
+    max_body: str,
+    read_timeout: str,
 ) -> tuple[str, str]:
     """The whole nginx.conf, and the name of its generation.
 
     Args:
         site: the gateway answers to its routed names and hands over to its Traefik guest.
         certificate: name of the gateway's certificate, which `phoenix-acme` keeps.
+        client_certificate: fingerprint of the certificate in CLIENT_CERTIFICATE.
         hsts_seconds: max-age of Strict-Transport-Security (RFC 6797); 0 takes it back.
         max_body: largest request body, as nginx writes sizes ("512m").
         read_timeout: how long a backend may be silent, as nginx writes times ("300s").
@@ -56,10 +66,15 @@ def nginx_config(
         RoleError: the site has no guest with the role `traefik`.
     """
     traefik = guest_with(site, "traefik")
+    portainer = control_plane.portainer(site) if site.portainer else None
     values = {
         "access_log": ACCESS_LOG,
         "certificate": f"{CERTIFICATES}/{certificate}",
+        "client_certificate": CLIENT_CERTIFICATE,
+        "client_fingerprint": client_certificate,
         "names": gateway_names(site),
+        "portainer_names": [r.fqdn for r in routes(site) if r.service == portainer],
+        "dashboard_names": [r.fqdn for r in routes(site) if r.kind == "dashboard"],
         "hash_bucket": hash_bucket(gateway_names(site)),
         "removed_headers": REMOVED_HEADERS,
         "status": STATUS,

@@ -2,8 +2,9 @@
 # Made by Phoenix. Traefik has no check mode. This starts a second Traefik with the new configuration
 # in a network namespace of its own and asks its API for errors.
 #   traefik-check PROGRAM STATIC             Traefik starts with this static configuration.
-#   traefik-check PROGRAM STATIC ROOT MARKER It also loads the routes below ROOT, which hold the
-#                                            middleware MARKER, without an error.
+#   traefik-check PROGRAM STATIC ROOT MARKER It also loads what is below ROOT, beside the other files
+#                                            of its folder, without an error. The middleware MARKER
+#                                            is in it.
 set -eu
 if [ "${PHOENIX_NETNS:-}" != yes ]; then
     PHOENIX_NETNS=yes exec unshare --net sh "$0" "$@"
@@ -14,6 +15,10 @@ pid=
 trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
 mkdir "$work/dynamic"
 if [ -n "$root" ]; then
+    # The files that are there now, then the proposed ones in place of theirs
+    for file in /etc/traefik/dynamic/*.yml; do
+        [ ! -e "$file" ] || cat "$file" >"$work/dynamic/${file##*/}"
+    done
     for file in "$root"/etc/traefik/dynamic/*.yml; do
         sed "s#/etc/traefik/dashboard.users#$root/etc/traefik/dashboard.users#" "$file" \
             >"$work/dynamic/${file##*/}"

@@ -22,6 +22,10 @@ from phoenix.site.ports import HTTPS, TRAEFIK_LOCAL
 from phoenix.site.roles import guest_with
 
 UNIT = "traefik.service"
+STATIC = "/etc/traefik/traefik.yml"
+DYNAMIC = "/etc/traefik/dynamic"
+CHECK = "/usr/local/lib/phoenix/traefik-check"
+"""The check of a proposed configuration, beside it (check.sh)."""
 LOCAL = f"127.0.0.1:{TRAEFIK_LOCAL}"
 """The guest's own entry point: ping, metrics and the API, for checks made on the guest."""
 USERS_FILE = "/etc/traefik/dashboard.users"
@@ -32,6 +36,20 @@ RETRY = "retry"
 RETRY_TIMEOUT = "10s"
 """How long a request waits for a backend that refuses connections. A container's restart took 2 s,
 and 4 s on a machine with a load of sixteen per processor (measured)."""
+TLS = {
+    "minVersion": "VersionTLS12",
+    # Of TLS 1.2; those of 1.3 are all good, and not a choice.
+    "cipherSuites": [
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+    ],
+    "curvePreferences": ["X25519MLKEM768", "X25519", "CurveP256", "CurveP384"],
+}
+"""What Traefik offers: Mozilla's "intermediate" (https://ssl-config.mozilla.org/)."""
 USER = "traefik"
 CERTIFICATE = f"{CERTIFICATES}/traefik"
 """Its certificate, which `phoenix-acme` keeps. Not Traefik's own ACME client: that one trusts the
@@ -181,7 +199,7 @@ def static_config(site: Site, *, metrics: bool) -> str:
                 },
             },
             # Read anew on SIGHUP only: a half-written file can never be picked up.
-            "providers": {"file": {"directory": "/etc/traefik/dynamic", "watch": False}},
+            "providers": {"file": {"directory": DYNAMIC, "watch": False}},
         }
     )
 
@@ -243,7 +261,6 @@ def dynamic_config(site: Site) -> tuple[str, str]:
     data = {
         "http": http.model_dump(by_alias=True, exclude_none=True),
         "tls": {
-            "options": {"default": {"minVersion": "VersionTLS12"}},
             "stores": {
                 "default": {
                     "defaultCertificate": {
@@ -254,11 +271,50 @@ def dynamic_config(site: Site) -> tuple[str, str]:
             },
         },
     }
-    marker = f"phoenix-{hashlib.sha256(_dump(data).encode()).hexdigest()[:16]}"
-    data["http"]["middlewares"][marker] = _Middleware(
-        headers=_Headers(custom_request_headers={"X-Phoenix": marker})
-    ).model_dump(by_alias=True, exclude_none=True)
+    marker = _marker("phoenix", data)
+    data["http"]["middlewares"][marker] = _marked(marker)
     return _dump(data), marker
+
+
+def admission(certificates: Sequence[str]) -> tuple[str, str]:
+    """What Traefik offers in a handshake, and whom it lets through one: the gateway alone.
+
+    A file of its own, since it may be loaded only when the gateway presents its certificate.
+
+    Args:
+        certificates: PEM of each certificate by which a client may prove to be the gateway. Two
+            while it changes.
+
+    Returns:
+        YAML, and the name of the marker middleware in it, as in `dynamic_config`.
+    """
+    data: dict[str, Any] = {
+        "tls": {
+            "options": {
+                "default": TLS
+                | {
+                    "clientAuth": {
+                        "caFiles": list(certificates),
+                        "clientAuthType": "RequireAndVerifyClientCert",
+                    }
+                }
+            }
+        }
+    }
+    marker = _marker("gateway", data)
+    data["http"] = {"middlewares": {marker: _marked(marker)}}
+    return _dump(data), marker
+
+
+def _marker(kind: str, data: object) -> str:
+    return f"{kind}-{hashlib.sha256(_dump(data).encode()).hexdigest()[:16]}"
+
+
+def _marked(marker: str) -> dict[str, Any]:
+    """A middleware that no router uses: the API tells that it is loaded."""
+    return _Middleware(headers=_Headers(custom_request_headers={"X-Phoenix": marker})).model_dump(
+        by_alias=True, exclude_none=True
+    )
 
 
 def _routers(routed: Sequence[Route]) -> dict[str, _Router]:

@@ -1,0 +1,88 @@
+"""Traefik lets the gateway alone in: a TLS client without its certificate gets no connection.
+
+A change of the certificate loses no request: Traefik knows both, the gateway presents the new one,
+Traefik forgets the former one.
+"""
+
+from deploys import acme, gateway_tree
+from deploys.context import pinned_program, secrets, setting_errors, site, site_host
+from deploys.site_secrets import secret
+from operations import gateway, secret_rotation
+from operations.config_tree import config_tree
+from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.traefik import traefik_yml as traefik
+from phoenix.components.trust import ROOTS
+from phoenix.files import render
+from phoenix.secrets.client_certificate import certificate_in, fingerprint
+from phoenix.shell import fill
+from phoenix.site.roles import guest_with
+from phoenix.site.secret_names import GATEWAY_CERTIFICATE
+
+
+def admit(step: str, pems: list[str]) -> None:
+    """Have Traefik let in who presents a certificate of `pems`; the gateway must present one."""
+    with setting_errors():
+        known = list(dict.fromkeys(certificate_in(pem) for pem in pems))
+    gateway.presents(
+        name=f"Admission: the gateway presents {step}",
+        gateway=guest_with(site(), "nginx").name,
+        fingerprints=[fingerprint(certificate) for certificate in known],
+    )
+    if site_host() != site().traefik:
+        return
+    config, marker = traefik.admission(known)
+    config_tree(
+        name=f"Admission: Traefik lets in {step}",
+        tree=Tree(
+            component="traefik-admission",
+            files={f"{traefik.DYNAMIC}/admission.yml": TreeFile(config)},
+            unit=traefik.UNIT,
+            action="reload",
+            validate=fill(
+                'sh {{ check }} {{ program }}/program {{ static }} "$ROOT" {{ marker }}',
+                check=traefik.CHECK,
+                program=pinned_program("traefik").directory,
+                static=traefik.STATIC,
+                marker=marker,
+            ),
+            health=render(
+                "components/traefik/health.sh.j2",
+                api=f"http://{traefik.LOCAL}/api/http",
+                marker=marker,
+                name=site_host().fqdn,
+                root=ROOTS,
+            ),
+        ),
+    )
+
+
+if site().traefik and site().gateway and site_host() in (site().traefik, site().gateway):
+    with setting_errors():
+        store = secrets()
+        changing = store.is_proposed(GATEWAY_CERTIFICATE) or store.is_changing(GATEWAY_CERTIFICATE)
+        former = store.present(GATEWAY_CERTIFICATE)
+        if changing:
+            store.propose(GATEWAY_CERTIFICATE)
+        new = secret(GATEWAY_CERTIFICATE).get_secret_value()
+    if changing and former is not None:
+        secret_rotation.begun(
+            name="Admission: a new certificate is begun",
+            store=store,
+            names=[GATEWAY_CERTIFICATE],
+            _run_once=True,
+        )
+        admit("the former certificate or the new one", [former.get_secret_value(), new])
+        certificate = acme.certificate("gateway")
+        if site_host() == site().gateway and certificate is not None:
+            with setting_errors():
+                tree = gateway_tree.tree(certificate.name, new)
+            config_tree(name="Admission: the gateway presents the new certificate", tree=tree)
+        admit("the new certificate alone", [new])
+        secret_rotation.promoted(
+            name="Admission: the former certificate is forgotten",
+            store=store,
+            names=[GATEWAY_CERTIFICATE],
+            _run_once=True,
+        )
+    else:
+        admit("its certificate", [new])

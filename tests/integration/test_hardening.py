@@ -1,0 +1,87 @@
+"""What an attacker meets at the front door, and what a service may do on its guest."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from tests.integration.site_lab import SiteLab
+
+EXPOSURE = 3.0
+"""Of `systemd-analyze security`: 0 can do nothing, 10 everything."""
+UNITS = {
+    "gateway": "nginx.service",
+    "hypervisor": "phoenix-dns.service",
+    "ca": "step-ca.service",
+    "traefik": "traefik.service",
+    "portainer": "phoenix-portainer.service",
+    "drphoenix": "phoenix-portainer-agent.service",
+}
+ATTACKER = "traefik"
+"""Whose address is slowed down: no other test comes from it."""
+GUESSES = 12
+"""At once: more than Portainer takes from one address in a second."""
+
+
+@pytest.mark.parametrize(("host", "unit"), UNITS.items())
+def test_a_service_may_do_little_beside_its_work(site: SiteLab, host: str, unit: str) -> None:
+    said = site.sh(host, f"systemd-analyze security --no-pager {unit} | tail -n 1", ok=True).out
+    exposure = re.search(r"exposure level for \S+: ([0-9.]+)", said)
+    assert exposure, said
+    assert float(exposure[1]) <= EXPOSURE, said
+
+
+def test_the_name_server_does_not_tell_what_it_is(site: SiteLab) -> None:
+    server = site.address("hypervisor")
+    for name in ("version.bind", "authors.bind", "copyright.bind"):
+        said = site.sh("client", f"dig +time=2 +tries=1 @{server} CH TXT {name}").out
+        assert "dnsmasq" not in said.lower().partition("got answer")[2], said
+        assert "ANSWER: 0" in said or "REFUSED" in said or "no servers" in said, said
+
+
+@pytest.mark.parametrize("suite", ["ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES256-SHA"])
+def test_old_cipher_suites_are_refused_on_every_hop(site: SiteLab, suite: str) -> None:
+    traefik = next(host.fqdn for host in site.site.guests if host == site.site.traefik)
+    for role, name in (("gateway", site.backends[0].fqdn), ("traefik", traefik)):
+        address = site.address(role)
+        said = site.s_client(address, name, "-tls1_2", "-cipher", suite).text
+        assert "handshake failure" in said, (role, said)
+        modern = site.s_client(address, name, "-tls1_2").text
+        assert re.search("New, TLSv1.2, Cipher is ECDHE.*(GCM|POLY1305)", modern), (role, modern)
+
+
+def test_who_guesses_at_portainer_locks_nobody_out_but_himself(site: SiteLab) -> None:
+    name = next(route.fqdn for route in site.backends if route.service.name == "portainer")
+    url = f"https://{name}/api/auth"
+    wrong = json.dumps({"username": "admin", "password": "wrong"})
+    site.put(ATTACKER, "/root/wrong.json", wrong)
+    guess = "curl -s -o /dev/null -w '%{http_code} ' "
+    guess += f"-H 'Content-Type: application/json' -d @/root/wrong.json {url}"
+    statuses = site.sh(ATTACKER, f"for i in $(seq {GUESSES}); do {guess} & done; wait").out.split()
+    assert len(statuses) == GUESSES
+    assert statuses.count("429") >= GUESSES - 4, statuses
+    assert "403" not in statuses, "Portainer itself has locked the gateway's address out"
+    # Another address is not slowed down, and the right password logs in.
+    right = {"username": "admin", "password": site.secrets["portainer_admin_password"]}
+    site.put("hypervisor", "/root/right.json", json.dumps(right), 0o600)
+    try:
+        answer = site.sh(
+            "hypervisor",
+            "curl -s -o /dev/null -w '%{http_code}' -H 'Content-Type: application/json' "
+            f"-d @/root/right.json {url}",
+        )
+    finally:
+        site.sh("hypervisor", "rm -f /root/right.json")
+    assert answer.out == "200", answer
+
+
+def test_guesses_at_the_dashboard_are_slowed_down(site: SiteLab) -> None:
+    url = f"https://traefik.{site.site.domain}/dashboard/"
+    many = 120
+    guess = "curl -s -u admin:wrong -Z -w '%{http_code} ' -o /dev/null"
+    statuses = site.sh(ATTACKER, f"{guess} '{url}?[1-{many}]'").out.split()
+    assert len(statuses) == many, statuses
+    assert set(statuses) == {"401", "429"}, statuses
+    assert statuses.count("429") >= many // 4, statuses
