@@ -17,6 +17,7 @@ from pyinfra.connectors.ssh import ConnectorData
 from pyinfra.context import ctx_host
 
 from facts.system import Machine, System
+from operations import site_lock
 from operations.connection import watch_all
 from operations.host_state import question, read_or
 from phoenix.components.artifacts import Artifact, pinned
@@ -86,6 +87,7 @@ def setting_errors() -> Iterator[None]:
     try:
         yield
     except SettingError as error:
+        site_lock.refused(str(error))
         raise DeployError(f"{host.name}: {error}") from error
 
 

@@ -1,11 +1,19 @@
-"""What the site remembers of its runs, told to `phoenix history` and `phoenix plan`."""
+"""What the site remembers of its runs, told to `phoenix history` and `phoenix plan`.
+
+A run that this machine's own lock refused is added to it.
+"""
 
 import os
 
 from pyinfra import inventory
 
 from deploys.context import site
-from operations.site_lock import tell_history
-from phoenix.runs.history import WANTED
+from operations.site_lock import tell_history, tell_refused
+from phoenix.runs.history import REFUSED, WANTED, Refusal
 
-tell_history(inventory.get_host(site().hypervisor.name), os.environ.get(WANTED, "last"))
+hypervisor = inventory.get_host(site().hypervisor.name)
+if given := os.environ.get(REFUSED):
+    refusal = Refusal.model_validate_json(given)
+    tell_refused(hypervisor, refusal.owner, refusal.reason)
+else:
+    tell_history(hypervisor, os.environ.get(WANTED, "last"))

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
@@ -76,6 +77,7 @@ _told: list[Host] = []
 _refused: list[SiteLockedError] = []
 _asking = Lock()
 _at_end: list[Callable[[Host], None]] = []
+_tell_end: list[Callable[[str], None]] = []
 
 
 class SiteLockedError(SettingError):
@@ -138,7 +140,9 @@ def _take(hypervisor: Host, owner: Owner) -> None:
     channel.exec_command(SCRIPT.line(*words))
     state = _read(channel, 4)
     if state == "held":
-        raise SiteLockedError(str(LockedError(parse_owner(_read(channel)))))
+        reason = str(LockedError(parse_owner(_read(channel))))
+        _tell_refused(transport, hypervisor, owner, reason)
+        raise SiteLockedError(reason)
     if state != "mine":
         raise SiteLockedError(f"the site cannot be locked at {FILE} on {hypervisor.name}")
     root = checkout(hypervisor)
@@ -147,13 +151,44 @@ def _take(hypervisor: Host, owner: Owner) -> None:
     if start.deploys and not history.older_allowed():
         reason = history.behind(root, revision(root), last)
         if reason:
-            channel.close()  # the lock is free again, and the history does not tell of this
+            channel.close()  # the lock is free again
+            _tell_refused(transport, hypervisor, owner, reason)
             raise SiteLockedError(
                 f"{reason}; or replace it on purpose: phoenix sync --older, or {history.OLDER}=1 "
                 "for pyinfra. Nothing was started."
             )
     _channels.append(channel)
     _keep_history(hypervisor, channel, start)
+
+
+def _tell_refused(
+    transport: paramiko.Transport, hypervisor: Host, owner: Owner, reason: str
+) -> None:
+    """Have the history tell of a run that was not begun; that it cannot stops nobody."""
+    start = history.started(owner, revision(checkout(hypervisor)), deploys=False)
+    entry = history.Entry(start=start, end=history.refused(reason), ended=datetime.now(UTC))
+    with suppress(OSError, EOFError, paramiko.SSHException):
+        channel = transport.open_session()
+        channel.exec_command(history.APPEND.line(FILE, history.FILE))
+        _send(channel, entry.model_dump_json())
+        _wait(channel)
+
+
+def tell_refused(hypervisor: Host, owner: Owner, reason: str) -> None:
+    """Have the history tell of a run that the control machine's own lock refused, once."""
+    with _asking:
+        if _told:
+            return
+        _told.append(hypervisor)
+        transport = _transport(hypervisor)
+        if transport is not None:
+            _tell_refused(transport, hypervisor, owner, reason)
+
+
+def refused(reason: str) -> None:
+    """Have the history tell that this run ends before its first step, and why."""
+    for tell in _tell_end:
+        tell(reason)
 
 
 def at_end(work: Callable[[Host], None]) -> None:
@@ -191,16 +226,19 @@ def _keep_history(hypervisor: Host, channel: paramiko.Channel, start: history.St
             _send(channel, start.model_copy(update={"deploys": deploys}).model_dump_json())
 
     def end() -> None:
-        for work in _at_end:
-            with suppress(OSError, EOFError, paramiko.SSHException, SettingError):
-                work(hypervisor)
+        _do_at_end(hypervisor)
         begin(deploys=False)
         _send(channel, _end(hypervisor.state).model_dump_json())
-        channel.shutdown_write()
-        channel.settimeout(_SECONDS)
-        with suppress(OSError):
-            while channel.recv(4096):  # until the script has ended, and so has written
-                pass
+        _wait(channel)
+
+    def refuse(reason: str) -> None:
+        if not told:
+            begin(deploys=False)
+            _send(channel, history.refused(reason).model_dump_json())
+            with suppress(OSError):
+                _wait(channel)
+
+    _tell_end.append(refuse)
 
     disconnect = hypervisor.connector.disconnect
 
@@ -237,6 +275,21 @@ def _register(hypervisor: Host) -> None:
             "%s on %s cannot be written, so what leaves the declaration later may not be told: %s",
             register.FILE, hypervisor.name, said.strip() or f"status {code}",
         )  # fmt: skip
+
+
+def _do_at_end(hypervisor: Host) -> None:
+    for work in _at_end:
+        with suppress(OSError, EOFError, paramiko.SSHException, SettingError):
+            work(hypervisor)
+
+
+def _wait(channel: paramiko.Channel) -> None:
+    """Wait until the script has ended, and so has written."""
+    channel.shutdown_write()
+    channel.settimeout(_SECONDS)
+    with suppress(OSError):
+        while channel.recv(4096):
+            pass
 
 
 def _send(channel: paramiko.Channel, line: str) -> None:

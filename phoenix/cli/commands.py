@@ -60,7 +60,9 @@ VERBS: dict[str, Verb] = {
         "Show who ran what on this site, from which revision, when, and with what result.",
     ),
     "logs": Verb("logs", "logs", "Show the log of a component, stack, service or guest."),
-    "exec": Verb("exec", "exec_", "Run a command on the host that a name stands for."),
+    "exec": Verb(
+        "exec", "exec_", "Run a command on the host, or in the container, that a name stands for."
+    ),
     "explain": Verb(
         "explain",
         "explain",

@@ -27,6 +27,8 @@ from phoenix.health.observation import LEFT
 from phoenix.health.undeclared import Undeclared
 from phoenix.net.ssh_greeting import answers
 from phoenix.runs import lock
+from phoenix.runs.history import DEPLOY as HISTORY
+from phoenix.runs.history import REFUSED, Refusal
 from phoenix.runs.logs import Log, run_log
 from phoenix.runs.process import Finished, Request, run
 from phoenix.runs.process import StoppedError as RunStoppedError
@@ -192,7 +194,15 @@ def session(site: project.Project, command: str, *, quiet: bool) -> Iterator[Ses
                 log.write(f"{said}\n")
                 raise StoppedError(said) from None
     except lock.LockedError as error:
+        _tell_refused(site, owner, str(error))
         raise CommandError(str(error)) from None
+
+
+def _tell_refused(site: project.Project, owner: lock.Owner, reason: str) -> None:
+    """Have the site's history tell of a run that this machine's lock refused, where it answers."""
+    refusal = Refusal(owner=owner, reason=reason).model_dump_json()
+    hypervisor = (site.site.hypervisor.name,)
+    run(site.request(HISTORY, limit=hypervisor, dry=True, environment={REFUSED: refusal}))
 
 
 def converge(

@@ -1,4 +1,4 @@
-"""`phoenix exec`: a command on the host that a name stands for."""
+"""`phoenix exec`: a command on the host, or in the container, that a name stands for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def exec_(
     target: Annotated[
         str,
         typer.Argument(
-            help="A guest; or a service, stack or component on one host.",
+            help="A guest or component (on its host); a service or stack (in its container).",
             autocompletion=complete.names,
         ),
     ],
@@ -23,25 +23,28 @@ def exec_(
     ],
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
 ) -> None:
-    """Run a command on the host that a name stands for.
+    """Run a command on the host, or in the container, that a name stands for.
 
-    It runs by ssh(1) with your terminal and standard input, each word as you gave it. A name that
-    stands for several hosts is refused.
+    It runs by ssh(1) with your terminal and standard input, each word as you gave it. For a stack,
+    and for a service of one, it runs in the container: of a stack with several services name one,
+    as stack:NAME/SERVICE. A name that stands for several hosts is refused.
 
     Examples:
       phoenix exec 101 -- nginx -T
+      phoenix exec stack:qdrant_service -- ls /qdrant
       phoenix exec guest:drphoenix -- docker ps
       phoenix exec step_ca -- sh -c 'journalctl -u step-ca | tail'
 
     Exit code: that of the command; 255 where ssh could not connect.
     """
     from phoenix.cli import project
+    from phoenix.cli.containers import place
     from phoenix.cli.ssh import run_each, ssh_words
-    from phoenix.cli.targets import host_of
 
     site = project.load(inventory)
-    name = host_of(target, site.site)
+    where = place(target, site.site)
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    code = run_each({name: ssh_words(site, name, command, terminal=terminal)})
+    words = where.words(command, terminal=terminal)
+    code = run_each({where.host: ssh_words(site, where.host, words, terminal=terminal)})
     if code != exits.OK:
         raise typer.Exit(code)

@@ -21,7 +21,7 @@ def history(
     """Show who ran what on this site, from which revision, when, and with what result.
 
     The hypervisor keeps it, whoever runs from wherever: `phoenix` and plain pyinfra, also a run
-    that failed, was interrupted, or lost its connection.
+    that failed, was interrupted, lost its connection, or was refused (with the reason).
 
     Examples:
       phoenix history

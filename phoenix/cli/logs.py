@@ -24,7 +24,8 @@ def logs(
 ) -> None:
     """Show the log of a component, stack, service or guest.
 
-    Of several hosts each line begins with its host. It is read by ssh(1), as you would.
+    Of several hosts each line begins with its host. It is read by ssh(1), as you would. Of a stack
+    it is that of all containers, of stack:NAME/SERVICE and of a service that of its own.
 
     Examples:
       phoenix logs nginx                the journal of its units
@@ -34,11 +35,14 @@ def logs(
     Exit code: 0 shown, else that of ssh or of the command on the host.
     """
     from phoenix.cli import project
+    from phoenix.cli.containers import check_service, split
     from phoenix.cli.ssh import run_each, ssh_words
     from phoenix.derived.logs import logs as logs_of
 
     site = project.load(inventory)
-    found = logs_of(site.site, name, lines=lines, follow=follow)
+    stack, service = split(name)
+    check_service(stack, service, site.site)
+    found = logs_of(site.site, stack, lines=lines, follow=follow, container=service)
     commands = {one.host.name: ssh_words(site, one.host.name, one.command) for one in found}
     code = run_each(commands)
     if code != exits.OK:

@@ -33,13 +33,16 @@ class Log:
     command: tuple[str, ...]
 
 
-def logs(site: Site, name: str, *, lines: int, follow: bool) -> tuple[Log, ...]:
+def logs(
+    site: Site, name: str, *, lines: int, follow: bool, container: str = ""
+) -> tuple[Log, ...]:
     """The logs that a name stands for.
 
     Args:
         site: where the name is looked up, as `phoenix.derived.find` finds it.
         name: a component (the journal of its units), a stack (its containers), a service (that of
             what runs it) or a guest (its whole journal).
+        container: of a stack: the service of its compose file; empty: all.
         lines: so many of the last ones.
         follow: go on with what comes.
 
@@ -50,7 +53,7 @@ def logs(site: Site, name: str, *, lines: int, follow: bool) -> tuple[Log, ...]:
     match choose(site, name, first=FIRST, of=of):
         case Stack(deployed=deployed):
             return tuple(
-                Log(host, _containers(stack.project, lines, follow=follow))
+                Log(host, _containers(stack.project, lines, container, follow=follow))
                 for host, stack in deployed
             )
         case Component() as one:
@@ -60,7 +63,8 @@ def logs(site: Site, name: str, *, lines: int, follow: bool) -> tuple[Log, ...]:
             units = next((UNITS[name] for name in _RUN if name in names), ())
             return (Log(one.owner, _journal(units, lines, follow=follow)),)
         case Service() as one if one.deployment is not None:
-            command = _containers(one.deployment.project, lines, follow=follow)
+            project, routed = one.deployment.project, one.compose_service
+            command = _containers(project, lines, routed, follow=follow)
             return (Log(one.owner, command),)
         case Host() as host:
             return (Log(host, _journal((), lines, follow=follow)),)
@@ -90,7 +94,8 @@ def _journal(units: tuple[str, ...], lines: int, *, follow: bool) -> tuple[str, 
     return ("journalctl", "--no-pager", *chosen, "-n", str(lines), *(["-f"] if follow else []))
 
 
-def _containers(project: str, lines: int, *, follow: bool) -> tuple[str, ...]:
-    """The containers' logs of a compose project, found by its name alone."""
+def _containers(project: str, lines: int, service: str, *, follow: bool) -> tuple[str, ...]:
+    """The logs of a compose project's containers, or of one service's, found by name alone."""
     tail = ("--tail", str(lines), *(["--follow"] if follow else []))
-    return ("docker", "compose", "-p", project, "logs", "--timestamps", *tail)
+    which = (service,) if service else ()
+    return ("docker", "compose", "-p", project, "logs", "--timestamps", *tail, *which)

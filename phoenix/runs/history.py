@@ -27,6 +27,10 @@ OLDER = "PHOENIX_OLDER"
 """Environment variable with `1`: what is deployed may be replaced by an older revision."""
 WANTED = "PHOENIX_HISTORY"
 """Environment variable for `deploys/history.py`: `all` for every run, else the last deployment."""
+DEPLOY = "deploys/history.py"
+"""The file that reads the history, and adds a `Refusal` to it."""
+REFUSED = "PHOENIX_HISTORY_REFUSED"
+"""Environment variable for `deploys/history.py`: a `Refusal` that it is to add, as JSON."""
 TOLD = "history"
 """The value that `deploys/history.py` tells: the file's lines."""
 DEPLOYS = '"deploys":true'
@@ -40,11 +44,26 @@ if [ "$2" = all ]; then cat "$1"; else grep -F "$3" "$1" | tail -n 1; fi
 )
 """Words: the file, `all` or `last`, and what marks a deployment."""
 
-Result = Literal["ok", "failed", "stopped", "lost"]
+APPEND = Script(
+    "history",
+    """umask 077; exec 8>>"$1.queue"; flock 8; mkdir -p "${2%/*}" && cat >>"$2"; chmod 600 "$2"
+""",
+)
+"""Words: the lock's file, in whose queue the others write, and the history's. A line comes in."""
+_LONGEST = 600
+
+Result = Literal["ok", "failed", "stopped", "lost", "refused"]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="ignore")
+
+
+class Refusal(_Model):
+    """A run that was refused before it had a connection to the site: whose, and why."""
+
+    owner: Owner
+    reason: str
 
 
 class Start(_Model):
@@ -61,12 +80,16 @@ class Start(_Model):
 
 
 class End(_Model):
-    """How a run ended. `changed`: steps that changed something; `failed`: hosts."""
+    """How a run ended. `changed`: steps that changed something; `failed`: hosts.
+
+    `reason`: why it was refused; empty where it was not.
+    """
 
     result: Result
     changed: int
     hosts: list[str]
     failed: list[str]
+    reason: str = ""
 
 
 LOST = End(result="lost", changed=0, hosts=[], failed=[])
@@ -95,6 +118,13 @@ def started(owner: Owner, found: Revision, *, deploys: bool) -> Start:
     )
 
 
+def refused(reason: str) -> End:
+    """The end of a run that was not begun, and why: on one line, no longer than a person reads."""
+    text = " ".join(reason.split())
+    text = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return End(result="refused", changed=0, hosts=[], failed=[], reason=text)
+
+
 def parse(lines: Iterable[str]) -> list[Entry]:
     """The runs in a history, oldest first. The calls of one command are one run.
 
@@ -114,13 +144,14 @@ def parse(lines: Iterable[str]) -> list[Entry]:
 
 
 def _joined(first: Entry, second: Entry) -> Entry:
-    order: Sequence[Result] = ("ok", "stopped", "lost", "failed")
+    order: Sequence[Result] = ("ok", "stopped", "lost", "refused", "failed")
     worst = max(first.end.result, second.end.result, key=order.index)
     end = End(
         result=worst,
         changed=first.end.changed + second.end.changed,
         hosts=sorted({*first.end.hosts, *second.end.hosts}),
         failed=sorted({*first.end.failed, *second.end.failed}),
+        reason=second.end.reason or first.end.reason,
     )
     start = second.start.model_copy(update={"began": first.start.began})
     return Entry(start=first.start if first.start.deploys else start, end=end, ended=second.ended)

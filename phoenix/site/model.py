@@ -250,6 +250,15 @@ class Service(Named):
                 return stack
         return None
 
+    @property
+    def compose_service(self) -> str:
+        """The service of the deployment's compose file that is routed; empty for a guest's."""
+        stack = self.deployment
+        if stack is None:
+            return ""
+        inside = self.source.path.removeprefix(f"environments.{stack.environment}.services.")
+        return inside.rpartition(".")[0]  # the last word is how it is declared
+
 
 class Site(Frozen):
     """Everything declared, checked and put in order."""

@@ -79,7 +79,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[]
     clients: list[paramiko.Transport] = []
 
     def connect() -> Any:
-        for name in ("_channels", "_tried", "_refused", "_told"):
+        for name in ("_channels", "_tried", "_refused", "_told", "_at_end", "_tell_end"):
             monkeypatch.setattr(site_lock, name, [])  # each run is a process of its own
         ours, theirs = socket.socketpair()
         server = paramiko.Transport(theirs)
@@ -154,13 +154,50 @@ def test_a_run_that_stops_half_way_says_so(run: Callable[[], Any], tmp_path: Pat
     assert remembered(tmp_path)[0].end.result == "stopped"
 
 
-def test_a_second_run_is_refused_on_each_of_its_hosts(run: Callable[[], Any]) -> None:
-    assert site_lock.hold(run(), OWNER)
+def test_a_second_run_is_refused_on_each_of_its_hosts(
+    run: Callable[[], Any], tmp_path: Path
+) -> None:
+    first = run()
+    assert site_lock.hold(first, OWNER)
     second = run()
     other = this_process("pyinfra deploys/all.py").model_copy(update={"user": "somebody"})
     for _ in range(2):
         with pytest.raises(site_lock.SiteLockedError, match="phoenix sync all"):
             site_lock.hold(second, other)
+    first.connector.disconnect()
+    refused, done = remembered(tmp_path)
+    assert (refused.end.result, refused.start.user) == ("refused", "somebody")
+    assert "another run is at work on this site" in refused.end.reason
+    assert "phoenix sync all" in refused.end.reason
+    assert done.end.result == "ok", "and the run that held the lock is remembered beside it"
+    assert history.deployed([done, refused]) == done, "nothing was deployed by it"
+
+
+def test_a_run_that_a_setting_ends_before_its_first_step_is_remembered_with_the_reason(
+    run: Callable[[], Any], tmp_path: Path
+) -> None:
+    hypervisor = run()
+    hypervisor.state.is_executing = False
+    hypervisor.state.add_callback_handler = lambda _: None
+    assert site_lock.hold(hypervisor, OWNER)
+    site_lock.refused("this machine has older values:\n  traefik_dashboard_password")
+    hypervisor.connector.disconnect()
+    (entry,) = remembered(tmp_path)
+    assert (entry.end.result, entry.start.deploys) == ("refused", False)
+    assert entry.end.reason == "this machine has older values: traefik_dashboard_password"
+
+
+def test_a_run_that_this_machine_s_own_lock_refused_is_remembered(
+    run: Callable[[], Any], tmp_path: Path
+) -> None:
+    hypervisor = run()
+    for _ in range(2):  # pyinfra calls the deploy once for each host
+        site_lock.tell_refused(hypervisor, OWNER, "another run is at work on this site")
+    (entry,) = remembered(tmp_path)
+    assert (entry.end.result, entry.end.reason) == (
+        "refused",
+        "another run is at work on this site",
+    )
 
 
 def test_an_older_checkout_is_refused_and_leaves_the_lock_free(
@@ -174,7 +211,9 @@ def test_an_older_checkout_is_refused_and_leaves_the_lock_free(
     older = OWNER.model_copy(update={"user": "older"})
     with pytest.raises(site_lock.SiteLockedError, match="--older"):
         site_lock.hold(run(), older)
-    assert len(remembered(tmp_path)) == 1, "nothing was started"
+    _, refused = remembered(tmp_path)
+    assert (refused.end.result, refused.start.deploys) == ("refused", False), "nothing was started"
+    assert "get the newer one first" in refused.end.reason
     monkeypatch.setenv(history.OLDER, "1")
     third = run()
     assert site_lock.hold(third, older)

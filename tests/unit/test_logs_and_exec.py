@@ -11,6 +11,7 @@ import pytest
 
 from phoenix.cli import app as command
 from phoenix.cli import exits
+from phoenix.cli.containers import Place, check_service, place
 from phoenix.cli.targets import host_of
 from phoenix.declaration.load import load_site
 from phoenix.derived.components import COMPONENTS
@@ -21,6 +22,7 @@ from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Service, Site
 from tests.unit.project_copy import ROOT
 from tests.unit.project_copy import project as project
+from tests.unit.site_builder import minimal
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,49 @@ def test_units_are_those_that_doctor_looks_at() -> None:
     patterns = [unit.rstrip("*") for units in UNITS.values() for unit in units]
     for unit in OF_UNIT:
         assert any(unit.startswith(pattern) for pattern in patterns), unit
+
+
+def test_a_service_of_a_stack_has_the_log_of_its_own_container(site: Site) -> None:
+    (command,) = shown(site, "service:qdrant").values()
+    assert command == (
+        "docker compose -p qdrant_service-production logs --timestamps --tail 9 qdrant"
+    )
+
+
+def test_a_command_for_a_stack_runs_in_its_container(site: Site) -> None:
+    """Whoever names an application means that, and not the machine that it runs on."""
+    in_qdrant = Place("drphoenix", "qdrant_service-production", "qdrant")
+    for name in ("stack:qdrant_service", "stack:qdrant_service/qdrant", "service:qdrant"):
+        assert place(name, site) == in_qdrant, name
+    assert in_qdrant.words(["ls", "/a b"], terminal=False) == [
+        "docker", "compose", "-p", "qdrant_service-production", "exec", "-T", "qdrant", "ls", "/a b"
+    ]  # fmt: skip
+    assert "-T" not in in_qdrant.words(["sh"], terminal=True)
+
+
+@pytest.mark.parametrize("name", ["101", "component:nginx", "service:portainer", "ca"])
+def test_a_command_for_what_has_no_container_of_its_own_runs_on_the_host(
+    site: Site, name: str
+) -> None:
+    where = place(name, site)
+    assert (where.host, where.project) == (host_of(name, site), "")
+    assert where.words(["id"], terminal=False) == ["id"]
+
+
+def test_of_several_services_one_must_be_named(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.stacks["shop"][1]["services"]["db"] = {"image": "example/db:1"}
+    site = declared.load(tmp_path)
+    assert place("stack:shop/db", site).service == "db"
+    assert place("service:shop", site).service == "web", "the one that the name leads to"
+    with pytest.raises(NameLookupError, match="has 2 services: write stack:shop/web or"):
+        place("stack:shop", site)
+    with pytest.raises(NameLookupError, match=r"is called 'wbe'\. Did you mean web\?"):
+        place("stack:shop/wbe", site)
+    with pytest.raises(NameLookupError, match="There are: web, db"):
+        check_service("stack:shop", "nothing", site)
+    (log,) = logs(site, "stack:shop", lines=3, follow=False, container="db")
+    assert log.command[-1] == "db"
 
 
 def test_exec_needs_one_host(site: Site) -> None:

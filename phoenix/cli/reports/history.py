@@ -9,14 +9,14 @@ from rich.text import Text
 
 from phoenix.cli import output, project, tables
 from phoenix.cli.exits import CommandError
-from phoenix.runs.history import TOLD, WANTED, Entry, parse
+from phoenix.runs.history import DEPLOY, TOLD, WANTED, Entry, parse
 from phoenix.runs.process import Finished, run
 
-DEPLOY = "deploys/history.py"
 _WORDS = {
     "ok": ("ok", "green"),
     "failed": ("FAILED", "bold red"),
     "stopped": ("interrupted", "yellow"),
+    "refused": ("refused", "yellow"),
     "lost": ("lost", "yellow"),
 }
 
@@ -60,7 +60,7 @@ def print_history(console: Console, runs: Sequence[Entry]) -> None:
         word, style = _WORDS[one.end.result]
         start = one.start
         revision = (start.commit or "none")[:12] + ("+" if start.dirty else "")
-        what = f"{start.command}: {output.count(one.end.changed, 'change')}"
+        what = f"{start.command}: {one.end.reason or output.count(one.end.changed, 'change')}"
         if one.end.failed:
             what += f"; failed: {', '.join(one.end.failed)}"
         rows.append(

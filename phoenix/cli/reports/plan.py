@@ -14,12 +14,12 @@ from rich.text import Text
 from phoenix.cli import exits, output, project
 from phoenix.cli.converge import print_cause, with_look
 from phoenix.cli.exits import CommandError
-from phoenix.cli.reports.history import DEPLOY as HISTORY
 from phoenix.cli.reports.history import lines_of
 from phoenix.cli.targets import ALL, Work
 from phoenix.cli.undeclared import of_run, print_undeclared, was_asked, words
 from phoenix.components.move.decision import PENDING
 from phoenix.health.undeclared import Undeclared
+from phoenix.runs.history import DEPLOY as HISTORY
 from phoenix.runs.history import behind, deployed, parse, unnamed
 from phoenix.runs.process import Finished, run
 from phoenix.runs.results import Failure, component_of, first_cause_of, title_of
