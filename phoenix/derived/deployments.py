@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from phoenix.site.model import Deployment, Host, Site
@@ -10,6 +10,14 @@ from phoenix.site.model import Deployment, Host, Site
 Way = Literal["agent", "local", "compose"]
 """`agent`: by Portainer, through its agent on the host. `local`: by Portainer on its own guest,
 through that guest's Docker socket. `compose`: by the host's own compose, over SSH."""
+
+
+WORDS: Mapping[Way, str] = {
+    "agent": "by Portainer, through the agent there",
+    "local": "by Portainer, whose own guest it is",
+    "compose": "by the host's own compose, over SSH",
+}
+"""What deploys a stack, for a person."""
 
 
 class Placed(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from phoenix.derived import dns, firewall
 from phoenix.derived.certificates import certificates
 from phoenix.derived.components import Component
+from phoenix.derived.deployments import WORDS, way
 from phoenix.derived.find import Meaning, Stack, find, kind_of, plain, unknown
 from phoenix.derived.routes import gateway_names, routes
 from phoenix.explain.facts import (
@@ -192,7 +193,7 @@ def _stack(site: Site, requested: Stack) -> Explanation:
     ]
     secret = [variable.name for variable in stack.variables if variable.secret]
     variables = [variable.name for variable in stack.variables if not variable.secret]
-    facts = [f"environment {stack.environment} on {host.name}, deployed by Portainer"]
+    facts = [f"environment {stack.environment} on {host.name}, deployed {WORDS[way(site, host)]}"]
     facts += elsewhere
     facts += [stack.description] if stack.description else []
     facts += [f"service {service.name} at {service.backend_url}" for service in services]

@@ -132,9 +132,12 @@ def _box(site: Site, host: Host) -> Box:
 def _what(host: Host) -> str:
     """What a guest without a place of its own is, in words."""
     if host.portainer_role == "server":
-        return "Docker host, Portainer server"
+        stacks = ", with stacks of its own" if host.docker_stacks else ""
+        return f"Docker host, Portainer server{stacks}"
     if host.portainer_role == "agent":
         return "Docker host, Portainer agent"
+    if host.docker_stacks:
+        return "Docker host, stacks by its compose"
     return "Docker host" if "docker" in host.roles else "guest"
 
 

@@ -183,8 +183,27 @@ def _pruned(project: str, host: Host) -> list[Finding]:
     return []
 
 
+def _docker_containers(site: Site) -> Iterator[Finding]:
+    """Containers that run Docker, where nobody here sees to what that takes.
+
+    With `proxmox_api` on, the plan refuses such a container unless its features are declared.
+    """
+    for host in site.docker_hosts:
+        if host.kind == "lxc":
+            needed = "nesting=1,keyctl=1" if host.unprivileged else "nesting=1"
+            yield Finding(
+                host.source.file,
+                f"{host.source.path}.role",
+                f"{host.name} is to run Docker in a container, whose features Phoenix does not see "
+                "while proxmox_api is off",
+                f"make it a VM, or check `pct config {host.vmid}` for features: {needed}",
+                "warning",
+            )
+
+
 def _proxmox(site: Site, settings: Settings, ssh_key: str | None, home: Path) -> Iterator[Finding]:
     if settings.proxmox.api == "off":
+        yield from _docker_containers(site)
         return
     plan = proxmox_plan(site, settings.proxmox, ssh_key=ssh_key, home=home)
     for connection in plan.refused:

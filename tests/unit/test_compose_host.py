@@ -204,6 +204,28 @@ def test_containers_that_do_not_get_healthy_give_way_too(machine: Machine) -> No
     assert failed.value.restored is False, "the double's container is unhealthy for good"
 
 
+def test_a_crash_loop_does_not_count_as_running(machine: Machine) -> None:
+    """Docker says "running" at each look, a moment after it started it once more."""
+    machine.containers(Status="Up 2 seconds")
+    details = {
+        "RestartCount": 3, "Created": "2026-01-01T00:00:00Z",
+        "State": {"StartedAt": "2026-01-01T00:00:12.5Z"},
+    }  # fmt: skip
+    machine.bin("details.json").write_text(json.dumps(details))
+    with pytest.raises(api.StackFailedError, match="ends again and again") as failed:
+        machine.converge(machine.desired())
+    assert failed.value.logs == ("app-web-1 | words",)
+    assert isinstance(machine.plan(machine.desired()), Update)
+
+
+def test_what_has_no_health_check_must_run_for_a_while(machine: Machine) -> None:
+    machine.containers(Status="Up 3 seconds")
+    with pytest.raises(api.StackFailedError, match="runs for 3 s alone"):
+        machine.converge(machine.desired())
+    machine.containers(Status="Up 11 seconds")
+    assert machine.converge(machine.desired())
+
+
 def test_what_compose_refuses_touches_nothing(machine: Machine) -> None:
     machine.converge(machine.desired())
     before = {p: p.read_bytes() for p in machine.root.rglob("*") if p.is_file()}

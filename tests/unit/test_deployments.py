@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from phoenix.derived import deployments
+from phoenix.declaration.settings import read
+from phoenix.derived import deployments, dns
 from phoenix.derived.components import component_hosts
+from phoenix.derived.firewall import flows
+from phoenix.derived.logs import logs
+from phoenix.explain.explanation import explain
+from phoenix.explain.model import Explanation
+from phoenix.graph.html import html
+from phoenix.graph.mermaid import mermaid
+from phoenix.graph.topology import topology
+from phoenix.health import status
 from phoenix.health.checks import checks
-from phoenix.health.paths import agent_paths, stack_paths
+from phoenix.health.diagnosis import Findings, diagnose
+from phoenix.health.observation import Observed
+from phoenix.health.paths import agent_paths, paths, stack_paths
+from phoenix.secrets import catalog
 from phoenix.site.model import Site
-from tests.unit.site_builder import Declaration, minimal, stack
+from phoenix.validation.setting_values import check
+from tests.unit.site_builder import Declaration, lxc, minimal, stack
 
 STACK = "shop-production"
 
@@ -84,8 +98,6 @@ def test_every_stack_is_checked_on_its_host_and_where_portainer_holds_it(
 
 
 def all_paths(site: Site) -> list[tuple[object, ...]]:
-    from phoenix.health.paths import paths
-
     return [path.checks for path in paths(site)]
 
 
@@ -93,3 +105,99 @@ def test_portainers_guest_without_stacks_has_no_environment(tmp_path: Path) -> N
     site = built("agent", tmp_path)
     assert [host.name for host in deployments.environments(site)] == ["worker"]
     assert "control" not in {host.name for host in deployments.stack_hosts(site)}
+
+
+def published(declared: Declaration, *mappings: str) -> None:
+    """The worker's two stacks publish these ports."""
+    declared.stacks["more"] = stack("more", 8001)
+    declared.vm["vms"][1]["docker_stacks"].append("more")
+    for name, mapping in zip(("shop", "more"), mappings, strict=True):
+        declared.stacks[name][1]["services"]["web"]["ports"].append(mapping)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "clash"),
+    [
+        ("7000:80", "7000:80", True),
+        ("7000:80", "127.0.0.1:7000:80", True),
+        ("127.0.0.1:7000:80", "0.0.0.0:7000:80", True),
+        ("127.0.0.1:7000:80", "127.0.0.1:7000:80", True),
+        ("127.0.0.1:7000:80", "10.0.0.24:7000:80", False),
+        ("127.0.0.1:7000:80", "[::1]:7000:80", False),
+        ("[::]:7000:80", "[::1]:7000:80", True),
+        ("7000:80", "7000:80/udp", False),
+        ("7000-7005:80-85", "7003:80", True),
+        ("127.0.0.1:9001:80", "7000:80", False),  # the agent has its guest's address alone
+        ("10.0.0.24:9001:80", "7000:80", True),
+        ("9001:80", "7000:80", True),
+        ("127.0.0.1:22:80", "7000:80", True),
+    ],
+)
+def test_ports_clash_where_their_addresses_do(
+    tmp_path: Path, one: str, other: str, clash: bool
+) -> None:
+    declared = minimal()
+    published(declared, one, other)
+    if not clash:
+        assert declared.load(tmp_path)
+        return
+    found = [str(finding) for finding in declared.refused(tmp_path)]
+    assert any("/tcp of worker is taken by" in finding for finding in found), found
+
+
+@pytest.mark.parametrize(("unprivileged", "needed"), [(True, "keyctl=1"), (False, "nesting=1")])
+def test_docker_in_a_container_that_nobody_sees_to_is_told(
+    tmp_path: Path, unprivileged: bool, needed: str
+) -> None:
+    declared = minimal()
+    declared.vm["vms"].pop()
+    declared.lxc["lxc_configs"]["104"] = lxc(
+        "worker", "docker", 24, unprivileged=unprivileged, docker_stacks=["shop"]
+    )
+    site = declared.load(tmp_path)
+    assert deployments.way(site, site.host("worker")) == "compose"
+    settings, _ = read({})
+    found = check(site, settings, wrong=(), ssh_key=None, home=tmp_path)
+    (finding,) = (one for one in found if "run Docker in a container" in one.message)
+    assert needed in finding.fix
+    assert finding.path == "lxc_configs.104.role"
+
+
+def test_an_agent_role_that_is_overridden_is_refused(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.vm["vms"][0]["portainer_role"] = "agent"
+    (finding,) = declared.refused(tmp_path)
+    assert "Portainer's server and no agent" in finding.message
+    assert "give the agent to another guest" in finding.fix
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_every_view_knows_the_site(tmp_path: Path, name: str) -> None:
+    """explain, graph, status, DNS, firewall, secrets, logs: none asks for what is not there."""
+    site = built(name, tmp_path)
+    for host, one, way in deployments.placed(site):
+        found = explain(site, f"stack:{one.project}")
+        assert isinstance(found, Explanation)
+        assert deployments.WORDS[way] in found.facts[0]
+        assert found.checks
+        (log,) = logs(site, f"stack:{one.project}", lines=5, follow=False)
+        assert log.host == host
+    pictured = html(topology(site)) + mermaid(topology(site))
+    for host in site.hosts:
+        assert isinstance(explain(site, f"guest:{host.name}"), Explanation)
+        assert host.name in pictured
+    assert ("portainer_agent_secret" in {use.name for use in catalog.uses(site)}) is (
+        site.portainer is not None
+    )
+    services = {service.name for service in site.services if service.kind == "backend"}
+    reached = {flow.why for flow in flows(site)}
+    assert {f"Traefik to {service}" for service in services} <= reached
+    names = {record.name for record in dns.records(site)}
+    assert {service.fqdn for service in site.services} <= names
+    observed = Observed({}, {host.name: "off" for host in site.hosts})
+    diagnosis = diagnose(site, paths(site), Findings((), observed.silent))
+    told = status.build(site, "x", observed, (), diagnosis, status.Drift(), datetime.now(UTC))
+    assert {(one.guest, one.way) for one in told.stacks} == set(SITES[name][1].items())
+    assert {one.name for one in told.endpoints} == {
+        host.portainer_environment for host in deployments.environments(site)
+    }

@@ -132,7 +132,8 @@ def _names(certificate: CertificateStatus, domain: str) -> str:
 def _stacks(console: Console, result: Status) -> None:
     rows = [
         (
-            *(stack.name, stack.guest, stack.status or "not known"),
+            *(stack.name, stack.guest),
+            "by compose" if stack.way == "compose" else stack.status or "not known",
             f"{stack.healthy} of {stack.containers} well",
             tables.state(stack.state),
             _drift_words(None if stack.drift is None else int(stack.drift)),
