@@ -52,9 +52,7 @@ config_tree(
             server=server,
             known=known_name,
         ),
-        after=fill(
-            "ln -sfn /usr/share/zoneinfo/{{ zone }} /etc/localtime", zone=settings().timezone
-        ),
+        links={"/etc/localtime": f"/usr/share/zoneinfo/{settings().timezone}"},
     ),
 )
 

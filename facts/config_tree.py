@@ -28,6 +28,11 @@ ours() {
  case $(readlink "$1") in "$b"/*) return 0;; esac
  grep -qsxF -e "L$t$1" -e "C$t$1" "$b/paths"
 }
+stopped() { # PID: by a signal, it or a process of its own
+ for p in "$1" $(cat "/proc/$1/task/$1/children" 2>/dev/null); do
+  grep -qs '^State:[[:space:]]*[Tt]' "/proc/$p/status" && return 0
+ done; return 1
+}
 if [ -e "$b/lock" ]; then exec 9<"$b/lock"
  flock -s -w 120 9 || { echo "busy$t$b/lock"; exit 0; }
 fi
@@ -38,6 +43,7 @@ for p; do
   s=$(sha256sum <"$p"); o=$(stat -Lc "%a$t%U$t%G" "$p")
   echo "file$t$p$t$(readlink "$p")$t$o$t${s%% *}"
   ours "$p" || brought "$p" || echo "foreign$t$p"
+ elif [ -d "$p" ]; then echo "directory$t$p$t$(stat -Lc "%a$t%U$t%G" "$p")"
  fi
 done
 if [ ! -e "$b/current" ]; then for p in $others; do
@@ -45,10 +51,11 @@ if [ ! -e "$b/current" ]; then for p in $others; do
 done; fi
 if [ -e "$b/paths" ]; then while read -r k p; do echo "occupied$t$p"; done <"$b/paths"; fi
 for u in $units; do
- systemctl show "$u" -p ActiveState -p UnitFileState -p NeedDaemonReload | {
-  a= e= n=; while IFS='=' read -r k v; do
-   case $k in ActiveState) a=$v;; UnitFileState) e=$v;; NeedDaemonReload) n=$v;; esac
-  done; echo "unit$t$u$t$a$t$e$t$n"; }
+ systemctl show "$u" -p ActiveState -p UnitFileState -p NeedDaemonReload -p MainPID | {
+  a= e= n= m=0; while IFS='=' read -r k v; do
+   case $k in ActiveState) a=$v;; UnitFileState) e=$v;; NeedDaemonReload) n=$v;;
+    MainPID) m=$v;; esac
+  done; if [ "$m" -gt 0 ] && stopped "$m"; then a=hanging; fi; echo "unit$t$u$t$a$t$e$t$n"; }
 done
 :""",
 )
@@ -59,7 +66,8 @@ class ConfigTree(HostFact[TreeState]):
 
     Of `paths` it tells which Phoenix did not write, and of the patterns `supersedes`, before the
     first generation, which files exist; files that are as their Debian package brought them are
-    left out of both.
+    left out of both. A directory of `paths` is told with its owner and mode; a unit whose process
+    is stopped by a signal is `hanging`.
 
     One round trip whatever the number of files. A FactProcessError means output that is
     not of the expected form and when another run has held the component for two minutes.

@@ -60,7 +60,7 @@ def tree_state(tree: Tree) -> Question[TreeState]:
         ConfigTree,
         base=tree.base,
         units=tree.all_units,
-        paths=sorted(tree.files),
+        paths=tree.paths,
         supersedes=tree.supersedes,
     )
 

@@ -67,6 +67,16 @@ ADVICE: Mapping[str, _Template] = {
             "$ssh apt-get clean",
         ),
     ),
+    "clock_agrees": _Template(
+        "a certificate seems expired, or not yet valid, to a wrong clock: see which of the two is "
+        "wrong, and that its time service runs; a container has the clock of its hypervisor",
+        (
+            "$ssh date -u",
+            "$ssh_hypervisor date -u",
+            "$ssh_hypervisor timedatectl status",
+            "phoenix sync base",
+        ),
+    ),
     "acme_answers": _Template(
         "the CA serves TLS and gives no certificates: its disk is full, or its database is at "
         "fault",

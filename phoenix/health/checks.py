@@ -130,10 +130,15 @@ def checks_by_host(site: Site) -> Mapping[str, tuple[Check, ...]]:
 
 
 def _rooms(site: Site) -> Iterator[Check]:
-    """Before the services, which fail where a disk is full."""
+    """Before the services, which fail where a disk is full or a clock is wrong."""
     for host in site.hosts:
-        command = ("has_room", *PLACES)
+        command: tuple[str, ...] = ("has_room", *PLACES)
         yield Check(host.name, "service", "room on its disks", command, target=host.name)
+    ca = control_plane.ca(site)
+    for host in site.hosts:
+        if host != ca.owner:  # not by its name: DNS is proven apart
+            command = ("clock_agrees", f"https://{ca.owner.address}:{ca.port}/health")
+            yield Check(host.name, "service", "its clock", command, target=host.name)
 
 
 def _services(site: Site) -> Iterator[Check]:

@@ -86,6 +86,16 @@ has_room() { # PATH...: none of their file systems is full, in bytes or in files
               else if (fault != "") print fault; else if (warning != "") print "~" warning; else print "+" }'
 }
 
+clock_agrees() { # URL: with the clock of the machine there, or certificates seem to be out of their time
+    there=$(curl -skI --max-time 5 "$1" | tr -d '\r' | sed -n 's/^[Dd]ate: //p')
+    [ -n "$there" ] || { well; return; }  # that it does not answer, other checks tell
+    difference=$(($(date +%s) - $(date -d "$there" +%s)))
+    if [ "${difference#-}" -le 60 ]; then well; return; fi
+    word="ahead of"
+    [ "$difference" -gt 0 ] || word=behind
+    echo "this clock is ${difference#-} s $word the CA's: here it is $(date -u '+%F %H:%M UTC')"
+}
+
 acme_answers() { # URL ROOT: the directory, and a nonce, which the CA writes to its disk (RFC 8555, 7.2)
     place=$(curl -sS --fail --max-time 10 --cacert "$2" "$1" 2>&1) ||
         { echo "the CA gives no ACME directory: $(reason_of "$place")"; return; }

@@ -29,7 +29,7 @@ from phoenix.site.names import CA
 from phoenix.site.ports import HTTPS
 from phoenix.site.roles import guest_with
 
-Kind = Literal["request", "room", "names", "renewal", "agent", "stack", "api", "guard"]
+Kind = Literal["request", "host", "names", "renewal", "agent", "stack", "api", "guard"]
 """What a path is for; `guard`: something that must be refused."""
 
 
@@ -343,8 +343,10 @@ def _asks_dns(site: Site, host: Host, find: _Checks, *names: str) -> Hop:
 
 def _rooms(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     for host in site.hosts:
-        hop = Hop(host.name, host.name, "room on its disks", find("has_room", host=host.name))
-        yield CheckedPath("room", f"room on {host.name}", (hop,))
+        hops = [Hop(host.name, host.name, "room on its disks", find("has_room", host=host.name))]
+        if clock := find("clock_agrees", host=host.name):
+            hops.append(Hop(host.name, host.name, "its clock", clock))
+        yield CheckedPath("host", f"room and clock of {host.name}", tuple(hops))
 
 
 def _names(site: Site, find: _Checks) -> Iterator[CheckedPath]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -13,6 +16,7 @@ from phoenix.cli.app import app
 from phoenix.health.advice import ADVICE, COMPONENTS, likely_fix
 from phoenix.health.checks import LAYERS, checks
 from phoenix.health.diagnosis import no_answer
+from phoenix.net.ssh_faults import FAULTS
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
@@ -64,6 +68,48 @@ def test_no_verb_is_told_that_the_command_line_does_not_have(site: Site) -> None
             assert word in commands, command
             command_object = commands[word]
         assert not hasattr(command_object, "commands"), f"{command} does nothing by itself"
+
+
+def every_command(site: Site) -> set[str]:
+    """Of each check, and of each cause for which a host cannot be reached."""
+    reached = [no_answer(host.name, "").check for host in site.hosts]
+    return {
+        command
+        for check, fault in (
+            *((check, "") for check in checks(site)),
+            *((check, fault.says) for check in reached for fault in FAULTS.values()),
+        )
+        for command in likely_fix(site, check, fault).commands
+    }
+
+
+def test_every_command_that_is_advised_can_be_run(site: Site) -> None:
+    """The command line takes its words; for others the shell does, and the program is known."""
+    programs: set[str] = set()
+    for command in every_command(site):
+        words = shlex.split(command)
+        subprocess.run(["sh", "-n", "-c", command], check=True)
+        if words[0] != "phoenix":
+            remote = words[0] == "ssh" and not words[1].startswith("-") and words[2:]
+            programs.update({words[0], *(remote[:1] if remote else ())})
+            continue
+        here: Any = typer.main.get_command(app)
+        rest = words[1:]
+        while hasattr(here, "commands"):
+            here, rest = here.commands[rest[0]], rest[1:]
+        here.make_context(command, rest)  # it takes these words
+    assert programs <= {
+        "apt-get", "cat", "chmod", "date", "df", "docker", "du", "getent", "grep", "ip",
+        "journalctl", "ls", "pct", "qm", "ss", "ssh", "ssh-add", "ssh-keygen", "ssh-keyscan",
+        "systemctl", "tail", "timedatectl",
+    }, programs  # fmt: skip
+
+
+def test_keys_are_closed_before_the_sync_that_refuses_open_ones(site: Site) -> None:
+    (check,) = [check for check in checks(site) if check.function == "keys_are_private"]
+    close, sync, replace = likely_fix(site, check).commands
+    assert close.endswith(" chmod -R go= /etc/step-ca/secrets")
+    assert (sync, replace) == ("phoenix sync step_ca", "phoenix certs rotate intermediate")
 
 
 def test_every_unit_has_its_component(site: Site) -> None:

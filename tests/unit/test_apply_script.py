@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -302,6 +303,57 @@ def test_stopped_service_is_started_again_without_a_new_generation(machine: Tree
     assert done.code == 0, done
     assert (machine.current, machine.served) == (before, "config one\n")
     assert machine.converge(tree) is None
+
+
+def test_a_link_that_was_changed_by_hand_is_noticed_and_put_right(machine: TreeHost) -> None:
+    """As /etc/localtime: it is state, not something that is done once."""
+    zone = machine.top / "zone"
+    zone.write_text("UTC\n")
+    link = machine.top / "etc/localtime"
+    tree = machine.tree("one", links={str(link): str(zone)})
+    machine.install(tree)
+    assert (link.readlink(), machine.converge(tree)) == (zone, None)
+    for other in (machine.top / "nowhere", machine.config):
+        link.unlink()
+        link.symlink_to(other)
+        assert [one for one in compare(tree, machine.state(tree)).load if str(link) in one]
+        done = machine.converge(tree)
+        assert done is not None
+        assert (done.code, link.readlink()) == (0, zone)
+    link.unlink()
+    link.write_text("a file of its own")
+    machine.converge(tree)
+    assert (link.readlink(), machine.converge(tree)) == (zone, None)
+
+
+def test_a_masked_unit_is_unmasked(machine: TreeHost) -> None:
+    tree = machine.tree("one")
+    machine.install(tree)
+    (machine.top / "fake/masked.demo.service").touch()
+    (machine.top / "fake/active.demo.service").unlink()
+    assert "demo.service is masked" in compare(tree, machine.state(tree)).load
+    done = machine.converge(tree)
+    assert done is not None
+    assert (done.code, machine.converge(tree)) == (0, None), done
+    assert "demo.service is masked: unmasking it" in done.stderr
+
+
+@pytest.mark.parametrize("action", ["reload", "restart"])
+def test_a_service_that_hangs_is_restarted(machine: TreeHost, action: str) -> None:
+    tree = machine.tree("one", action=action)
+    machine.install(tree)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        (machine.top / "fake/pid").write_text(str(process.pid))
+        assert machine.converge(tree) is None
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        assert compare(tree, machine.state(tree)).load == ("demo.service is hanging",)
+        machine.forget_log()
+        done = machine.converge(tree)
+        process.kill()
+    assert done is not None
+    assert (done.code, machine.converge(tree)) == (0, None), done
+    assert "systemctl restart -- demo.service" in machine.log
 
 
 def test_proven_generation_is_not_withdrawn_when_its_service_fails_later(

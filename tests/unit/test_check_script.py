@@ -282,3 +282,23 @@ def test_no_check_passes_where_its_program_is_killed(
     stand_in(tmp_path, "dig", "echo")
     stand_in(tmp_path, killed, "kill -KILL $$")
     assert fault(tmp_path, *check) not in ("", "~")
+
+
+@pytest.mark.parametrize(
+    ("date", "words"),
+    [
+        ("$(/bin/date -uR)", ""),
+        ("$(/bin/date -uR -d '59 seconds ago')", ""),
+        ("$(/bin/date -uR -d '1 hour ago')", "this clock is 360"),
+        ("$(/bin/date -uR -d 'next year')", "this clock is "),
+        ("", ""),
+    ],
+)
+def test_a_wrong_clock_is_told_as_such(tmp_path: Path, date: str, words: str) -> None:
+    """To it, certificates seem expired or not yet valid, and they are not at fault."""
+    stand_in(tmp_path, "curl", f'echo "HTTP/2 405"; echo "date: {date}" | sed "/: $/d"')
+    found = fault(tmp_path, "clock_agrees", "https://10.0.0.10/health")
+    assert found.startswith(words), found
+    assert bool(found) == bool(words)
+    if "year" in date:
+        assert " s behind the CA's: here it is " in found

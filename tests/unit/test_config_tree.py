@@ -199,3 +199,17 @@ def test_state_of_a_host_between_swap_and_load_is_read() -> None:
         frozenset({CONFIG}),
         {"demo.service": UnitState("active", "enabled", stale=True)},
     )
+
+
+def test_directories_of_a_tree_are_state() -> None:
+    lines = "# ours\nd /var/lib/demo 0750 root demo\nd /run/demo 0755\nL /x - - - - /y\n"
+    tree = Tree(component="demo", files={"/etc/tmpfiles.d/demo.conf": TreeFile(lines)})
+    assert tree.directories == {
+        "/var/lib/demo": ("750", "root", "demo"), "/run/demo": ("755", "root", "root"),
+    }  # fmt: skip
+    assert tree.paths == ("/etc/tmpfiles.d/demo.conf", "/run/demo", "/var/lib/demo")
+    state = parse_state(["directory\t/var/lib/demo\t777\tperson\tdemo"])
+    assert compare(tree, state).load == (
+        "/var/lib/demo is 777 person:demo, not 750 root:demo",
+        "/run/demo is missing, not 755 root:root",
+    )

@@ -33,18 +33,21 @@ GROUP = grp.getgrgid(os.getgid()).gr_name
 SYSTEMCTL = """#!/bin/sh
 printf 'systemctl %s\\n' "$*" >>"$FAKE/log"
 verb=$1; shift
-while [ $# -gt 0 ]; do case $1 in -q|--|--now) shift ;; *) break ;; esac; done
+while [ $# -gt 0 ]; do case $1 in -q|--|--now|--runtime) shift ;; *) break ;; esac; done
 unit=${1:-}
 case $verb in
     show) a=inactive e=disabled n=no
         [ ! -e "$FAKE/active.$unit" ] || a=active
         [ ! -e "$FAKE/enabled.$unit" ] || e=enabled
+        [ ! -e "$FAKE/masked.$unit" ] || e=masked
         [ ! -e "$FAKE/unit" ] || cmp -s "$FAKE/unit.read" "$FAKE/unit" || n=yes
+        [ ! -e "$FAKE/pid" ] || printf 'MainPID=%s\\n' "$(cat "$FAKE/pid")"
         printf 'ActiveState=%s\\nUnitFileState=%s\\nNeedDaemonReload=%s\\n' $a $e $n ;;
     is-active) [ -e "$FAKE/active.$unit" ] ;;
     cat) [ -e "$FAKE/unit" ] ;;
     daemon-reload) cp "$FAKE/unit" "$FAKE/unit.read" 2>/dev/null || rm -f "$FAKE/unit.read" ;;
-    enable) : >"$FAKE/enabled.$unit" ;;
+    unmask) rm -f "$FAKE/masked.$unit" ;;
+    enable) [ ! -e "$FAKE/masked.$unit" ] || exit 1; : >"$FAKE/enabled.$unit" ;;
     disable) rm -f "$FAKE/enabled.$unit" ;;
     stop) rm -f "$FAKE/active.$unit" ;;
     reload|reload-or-restart)
@@ -57,7 +60,9 @@ case $verb in
         if grep -q crash "$FAKE/config" 2>/dev/null; then
             rm -f "$FAKE/active.$unit"; echo "Job for $unit failed" >&2; exit 1
         fi
+        [ ! -e "$FAKE/masked.$unit" ] || exit 1
         : >"$FAKE/active.$unit"
+        [ $verb != restart ] || rm -f "$FAKE/pid"
         cat "$FAKE/config" >"$FAKE/served" 2>/dev/null || rm -f "$FAKE/served" ;;
 esac
 """
@@ -183,9 +188,7 @@ class TreeHost:
 
     def state(self, tree: Tree) -> TreeState:
         """What the fact finds."""
-        command = ConfigTree().command(
-            tree.base, tree.all_units, sorted(tree.files), tree.supersedes
-        )
+        command = ConfigTree().command(tree.base, tree.all_units, tree.paths, tree.supersedes)
         done = subprocess.run(
             ["sh", "-c", command.get_raw_value().replace("/var/lib/dpkg", f"{self.top}/dpkg")],
             env={

@@ -22,7 +22,7 @@ _KINDS = {
     "api": "Portainer",
     "agent": "its agents",
     "stack": "stacks",
-    "room": "room on",
+    "host": "room and clock of",
     "guard": "kept shut",
 }
 
@@ -138,7 +138,7 @@ def _tell_well(console: Console, well: Sequence[PathReport]) -> None:
             rows.append((tables.state("ok"), path.name, " → ".join(way)))
     for kind, what in _KINDS.items():
         names = [
-            path.hops[0].source if kind in ("room", "names", "renewal") else path.name
+            path.hops[0].source if kind in ("host", "names", "renewal") else path.name
             for path in well
             if path.kind == kind
         ]

@@ -18,6 +18,8 @@ gen=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)  # its own name, also when
 . "$gen/params"       # component base unit action enable validate before after health deadline confirm
 tab=$(printf '\t')
 
+links=${links:-}      # of a generation of an earlier release: it has none
+
 # Nobody may be listening any more, and that must not end us half-way.
 say() { printf 'phoenix: %s: %s\n' "$component" "$*" >&2 || true; }
 
@@ -102,6 +104,24 @@ system_files() { # directories and units that this generation declares
     set -- $(cut -f6 "$gen/manifest" | grep -E '^/(etc|usr/lib)/tmpfiles\.d/' || true)
     if [ $# -gt 0 ]; then systemd-tmpfiles --create "$@" || return 1; fi
     if cut -f5 "$gen/manifest" | grep -qx C; then systemctl daemon-reload; fi
+    printf %s "$links" | while IFS="$tab" read -r path target; do
+        ln -sfn -- "$target" "$path.phoenix-new" && mv -fT -- "$path.phoenix-new" "$path" || exit 1
+    done
+}
+
+unmask() { # UNIT: somebody masked it, so that it neither starts nor is enabled
+    case "$(systemctl show "$1" -p UnitFileState 2>/dev/null)" in
+    *=masked*) say "$1 is masked: unmasking it"; systemctl unmask -q -- "$1"; systemctl unmask -q --runtime -- "$1" ;;
+    esac
+}
+
+is_stopped() { # UNIT: a signal has stopped its process, or one that this started: it hangs
+    main=$(systemctl show "$1" -p MainPID 2>/dev/null | sed -n 's/^MainPID=//p')
+    [ "${main:-0}" -gt 0 ] || return 1
+    for process in "$main" $(cat "/proc/$main/task/$main/children" 2>/dev/null || true); do
+        if grep -qs '^State:[[:space:]]*[Tt]' "/proc/$process/status"; then return 0; fi
+    done
+    return 1
 }
 
 deactivate() { # no earlier generation: leave the host as it was
@@ -118,12 +138,14 @@ restart_once() { # instead of a reload that failed
 load() { # the service takes the current files, and answers
     system_files || { say "systemd does not take the new files"; return 1; }
     if [ -n "$after" ]; then run "$after" || { say "failed: $after"; return 1; }; fi
+    for one in $unit $enable; do unmask "$one" || return 1; done
     for one in $enable; do
         systemctl enable -q -- "$one" && systemctl start -- "$one" || return 1
     done
     if [ -n "$unit" ]; then
         systemctl reset-failed -- "$unit" 2>/dev/null || true
         if [ "$action" = reload ]; then verb=reload-or-restart; else verb=restart; fi
+        if is_stopped "$unit"; then say "$unit hangs: a signal has stopped it"; verb=restart; fi
         systemctl is-active -q -- "$unit" || verb=start
         if ! systemctl "$verb" -- "$unit"; then
             if [ "$verb" != reload-or-restart ]; then say "systemctl $verb $unit failed"; return 1; fi

@@ -87,6 +87,8 @@ class TreeState:
     """Paths with a file that a person or a program put there, and Phoenix did not."""
     superseded: tuple[str, ...] = ()
     """Files that the service reads now, and with the first generation no longer."""
+    directories: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    """Mode, user and group of the directories that the tree declares, as far as they are there."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class Tree:
     `after` behind it, `health` repeatedly until it succeeds or `deadline` seconds pass.
     `action` is "reload" or "restart" of `unit`; `enable` are further units to enable and start.
     `confirm` seconds: go back unless the operator confirms in time (0: no confirmation).
+    `links` are symbolic links to what belongs to the system, by their path.
     `supersedes` are patterns of files that the service's configuration of before Phoenix reads, and
     this one does not.
     """
@@ -114,6 +117,7 @@ class Tree:
     deadline: int = 30
     confirm: int = 0
     supersedes: tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what the guest side could not carry out.
@@ -155,6 +159,23 @@ class Tree:
         return hashlib.sha256(self.manifest().encode()).hexdigest()[:16]
 
     @property
+    def directories(self) -> Mapping[str, tuple[str, str, str]]:
+        """Mode, user and group of the directories that its files in tmpfiles.d(5) declare."""
+        found = {}
+        for path, file in self.files.items():
+            if path.startswith("/etc/tmpfiles.d/"):
+                for line in file.data.decode().splitlines():
+                    kind, place, mode, user, group = (*line.split(), *[""] * 5)[:5]
+                    if kind in ("d", "D") and mode:
+                        found[place] = (mode.lstrip("0") or "0", user or "root", group or "root")
+        return found
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every place on the host whose state belongs to this tree."""
+        return tuple(sorted({*self.files, *self.links, *self.directories}))
+
+    @property
     def all_units(self) -> tuple[str, ...]:
         """Every unit whose state belongs to this tree."""
         return tuple(dict.fromkeys(([self.unit] if self.unit else []) + list(self.enable)))
@@ -192,6 +213,7 @@ class Tree:
             "health": self.health,
             "deadline": str(self.deadline),
             "confirm": str(self.confirm) if self.confirm else "",
+            "links": "".join(f"{path}\t{target}\n" for path, target in self.links.items()),
         }
         return "".join(f"{name}={shell.quote(value)}\n" for name, value in values.items())
 
@@ -266,6 +288,16 @@ def _load_reasons(tree: Tree, state: TreeState) -> tuple[str, ...]:
     load = []
     if state.current is not None and state.loaded != state.current:
         load.append("the current generation was never loaded")
+    for path, target in tree.links.items():
+        there = state.files.get(path)
+        if there is None or there.link != target:
+            shown = there.link or "a file of its own" if there else "nothing"
+            load.append(f"{path} leads to {shown}, not to {target}")
+    for path, want in tree.directories.items():
+        found = state.directories.get(path)
+        if found != want:
+            shown = f"is {found[0]} {found[1]}:{found[2]}" if found else "is missing"
+            load.append(f"{path} {shown}, not {want[0]} {want[1]}:{want[2]}")
     for unit in tree.all_units:
         have = state.units.get(unit)
         if have is None or have.active not in {"active", "reloading"}:
@@ -301,6 +333,7 @@ def parse_state(lines: list[str]) -> TreeState:
     occupied: set[str] = set()
     units: dict[str, UnitState] = {}
     foreign: set[str] = set()
+    directories: dict[str, tuple[str, str, str]] = {}
     superseded: list[str] = []
     for line in lines:
         match line.split("\t"):
@@ -316,6 +349,8 @@ def parse_state(lines: list[str]) -> TreeState:
                 foreign.add(path)
             case ["superseded", path]:
                 superseded.append(path)
+            case ["directory", path, mode, user, group]:
+                directories[path] = (mode, user, group)
             case ["unit", name, active, enabled, stale]:
                 units[name] = UnitState(active, enabled, stale == "yes")
             case _:
@@ -328,4 +363,5 @@ def parse_state(lines: list[str]) -> TreeState:
         units,
         frozenset(foreign),
         tuple(superseded),
+        directories,
     )
