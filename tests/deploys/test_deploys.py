@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.secrets import client_certificate
 from tests.deploys.recorder import Run, assert_restarts_without_an_end, run
 
@@ -166,6 +167,12 @@ def settled(done: Run) -> dict[str, list[str]]:
             link = f"{base}/current/root{path}" if kind == "L" else ""
             lines.append(f"file\t{path}\t{link}\t{mode}\t{user}\t{group}\t{sha}")
             lines.append(f"occupied\t{path}")
+        placed = {path: TreeFile(text) for path, text in files.items() if path.startswith("/")}
+        for path, owner in Tree("any", placed).directories.items():
+            lines.append("\t".join(("directory", path, *owner)))
+        path, tab, target = params["links"].strip("'").partition("\t")
+        if tab:
+            lines.append(f"file\t{path}\t{target}\t644\troot\troot\t0")
         units = f"{params['unit']} {params['enable']}".replace("'", "").split()
         lines += [f"unit\t{unit}\tactive\tenabled\tno" for unit in units]
         answers[f"{sent.host} {base}"] = lines
