@@ -1,11 +1,18 @@
-"""How the deploys reach Portainer's API: through SSH to its own guest, or straight by setting."""
+"""How the deploys reach the APIs of Portainer and of Proxmox VE: through SSH, or straight."""
 
 from __future__ import annotations
 
-from deploys.context import settings, site
+from pyinfra import host
+
+from deploys.context import secrets, settings, site
+from facts.proxmox import ApiFingerprint
+from operations.host_state import question, read_or
 from operations.portainer import PortainerAccess
+from operations.proxmox import ProxmoxAccess
 from operations.trust import roots_of
+from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.derived import control_plane
+from phoenix.proxmox import access as how
 from phoenix.site.roles import guest_with
 
 
@@ -22,4 +29,21 @@ def portainer() -> PortainerAccess:
         via=server.name,
         address=str(server.address),
         port=control_plane.portainer_port(site()),
+    )
+
+
+def proxmox(config: ProxmoxSettings) -> ProxmoxAccess:
+    """Proxmox VE's API as a run reaches it, for the deploys on the hypervisor.
+
+    Raises:
+        ProxmoxError: there is no token.
+    """
+    return ProxmoxAccess(
+        url=how.url(config),
+        token=how.token(secrets()),
+        trust=how.trust(config, lambda: read_or(question(ApiFingerprint), None)),
+        via=host.name if config.api == "ssh" else None,
+        task_seconds=config.task_seconds,
+        lock_seconds=config.lock_seconds,
+        request_seconds=config.request_seconds,
     )

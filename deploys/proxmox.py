@@ -4,11 +4,11 @@ from pathlib import Path
 
 from pyinfra import host
 
-from deploys.context import secrets, settings, site
-from facts.proxmox import ApiFingerprint, SshClientAddress
+from deploys.access import proxmox as proxmox_access
+from deploys.context import settings, site
+from facts.proxmox import SshClientAddress
 from operations import guest_ssh, proxmox
 from operations.host_state import question, read_or
-from phoenix.proxmox import access as how
 from phoenix.proxmox import hostkeys
 from phoenix.proxmox.errors import ProxmoxError
 from phoenix.proxmox.plan import plan
@@ -25,15 +25,7 @@ def converge() -> None:
         home=Path.home(),
         client_address=read_or(question(SshClientAddress), None),
     )
-    access = proxmox.ProxmoxAccess(
-        url=how.url(config),
-        token=how.token(secrets()),
-        trust=how.trust(config, lambda: read_or(question(ApiFingerprint), None)),
-        via=host.name if config.api == "ssh" else None,
-        task_seconds=config.task_seconds,
-        lock_seconds=config.lock_seconds,
-        request_seconds=config.request_seconds,
-    )
+    access = proxmox_access(config)
     proxmox.ready(
         name="Proxmox: nothing stands in the way",
         access=access,

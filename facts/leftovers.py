@@ -14,6 +14,7 @@ from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.config_tree.tree import BASE
 from phoenix.derived.register import FILE, Entry, RegisterError, parse
 from phoenix.health.undeclared import Placed, TaggedGuest
+from phoenix.portainer_api.sync import HOST_PROJECTS
 from phoenix.proxmox import values
 from phoenix.proxmox.desired import TAG
 from phoenix.shell import Script
@@ -25,6 +26,9 @@ _PLACED = Script(
 done
 for t in "$2"/*.d; do
  [ ! -d "$t" ] || { t=${t%.d}; printf 'certificate\\t%s\\n' "${t##*/}"; }
+done
+for t in "$3"*/; do
+ [ ! -d "$t" ] || { t=${t%/}; printf 'stack\\t%s\\n' "${t##*/}"; }
 done
 """,
 )
@@ -38,21 +42,21 @@ _GUESTS = Script(
 
 
 class PlacedByPhoenix(HostFact[Placed]):
-    """The configuration trees and certificates of a host."""
+    """The configuration trees, certificates, and stacks without Portainer of a host."""
 
     @override
     def command(self) -> StringCommand:
-        return marked(script(_PLACED, BASE, CERTIFICATES))
+        return marked(script(_PLACED, BASE, CERTIFICATES, HOST_PROJECTS))
 
     @override
     def parse(self, lines: list[str]) -> Placed:
-        found: dict[str, list[str]] = {"tree": [], "certificate": []}
+        found: dict[str, list[str]] = {"tree": [], "certificate": [], "stack": []}
         for line in lines:
             kind, tab, name = line.partition("\t")
             if kind not in found or not tab:
                 raise FactProcessError(f"unexpected answer: {line!r}")
             found[kind].append(name)
-        return Placed(tuple(found["tree"]), tuple(found["certificate"]))
+        return Placed(tuple(found["tree"]), tuple(found["certificate"]), tuple(found["stack"]))
 
 
 class Register(HostFact[tuple[Entry, ...]]):

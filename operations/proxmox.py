@@ -19,7 +19,7 @@ from operations.failure import locally, refuse
 from operations.operation import operation
 from operations.ssh_forward import dial_through
 from phoenix.declaration.settings import ProxmoxSettings
-from phoenix.proxmox import apply, guests, power
+from phoenix.proxmox import apply, guests, power, removal
 from phoenix.proxmox.client import Client, ReadOnce
 from phoenix.proxmox.converge import pending_steps, preflight
 from phoenix.proxmox.desired import DesiredGuest
@@ -187,6 +187,23 @@ def cluster(
         lambda client: tuple(write.summary for write in writes(client)),
         work,
         "high availability and replication are as declared",
+    )
+
+
+@operation()
+def removed(access: ProxmoxAccess, vmid: int, *, destroy: bool) -> _Commands:
+    """Shut down a guest that nobody declares any more; refused for one that has not our tag.
+
+    Args:
+        access: how to reach the API.
+        vmid: its id.
+        destroy: delete it as well, with its disks and snapshots.
+    """
+    yield from _do(
+        access,
+        lambda client: removal.pending(client, vmid, destroy=destroy),
+        lambda client: removal.remove(client, vmid, destroy=destroy, log=_say),
+        f"guest {vmid} is {'gone' if destroy else 'stopped'}",
     )
 
 

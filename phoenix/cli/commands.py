@@ -44,6 +44,11 @@ VERBS: dict[str, Verb] = {
     "sync": Verb(
         "sync", "sync", "Converge the site, or the targets alone; a second run changes nothing."
     ),
+    "remove": Verb(
+        "remove",
+        "remove",
+        "Remove one thing that Phoenix deployed and that is declared nowhere any more.",
+    ),
     "status": Verb(
         "status",
         "status",

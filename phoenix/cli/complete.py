@@ -36,6 +36,22 @@ def _offered(
             return []
 
 
+def left(context: typer.Context, incomplete: str) -> list[str]:
+    """What the last look found that is declared nowhere, and the kinds of such things."""
+    from phoenix.cli import project
+    from phoenix.cli.undeclared import remembered
+    from phoenix.health.undeclared import KINDS
+
+    inventory = Path(context.params.get("inventory") or DEFAULT_INVENTORY)
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            found = remembered(project.load(inventory))
+        except (Exception, SystemExit):  # noqa: BLE001 - whatever an inventory's Python raises
+            found = []
+    words = [*found, *(f"{kind}:" for kind in KINDS)]
+    return [one for one in words if one.lower().startswith(incomplete.lower())]
+
+
 def targets(context: typer.Context, incomplete: str) -> list[str]:
     """The same names, and `all`, for verbs that may be given the whole platform."""
     every = [word for word in ("all",) if word.startswith(incomplete.lower())]

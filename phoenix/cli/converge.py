@@ -22,7 +22,7 @@ from phoenix.cli.exits import CommandError, StoppedError
 from phoenix.cli.observe_hosts import OBSERVE
 from phoenix.cli.progress import Follower, follow
 from phoenix.cli.targets import Work
-from phoenix.cli.undeclared import of_run, print_undeclared, was_asked
+from phoenix.cli.undeclared import of_run, print_undeclared, remember, was_asked
 from phoenix.health.observation import LEFT
 from phoenix.health.undeclared import Undeclared
 from phoenix.net.ssh_greeting import answers
@@ -153,7 +153,9 @@ class Session:
         """What all calls did together, with what their steps said where `notes` are wanted."""
         summary = summarise(self.site.name, self.owner.command, self.runs, self.began, self.path)
         for finished in filter(was_asked, self.runs):
-            summary = summary.model_copy(update={"undeclared": of_run(self.site, finished)})
+            found = of_run(self.site, finished)
+            remember(self.site, found)
+            summary = summary.model_copy(update={"undeclared": found})
         said = _notes(self.runs, None if notes is True else notes) if notes else []
         return summary.model_copy(update={"notes": [*summary.notes, *said]})
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
+
 from rich.console import Console
 from rich.text import Text
 
 from phoenix.cli import output, project, tables
 from phoenix.health import observation
-from phoenix.health.undeclared import KINDS, Item, Undeclared, undeclared
+from phoenix.health.undeclared import KINDS, Item, Seen, Undeclared, undeclared
 from phoenix.runs.process import Finished
 from phoenix.secrets import catalog
 from phoenix.secrets.errors import SecretError
+
+_WORDS = "undeclared"
+"""File in the state of a site on this machine."""
 
 
 def of_run(site: project.Project, finished: Finished) -> Undeclared:
@@ -21,14 +27,37 @@ def of_run(site: project.Project, finished: Finished) -> Undeclared:
 
 def of_observed(site: project.Project, observed: observation.Observed) -> Undeclared:
     """What hosts told of things that are not declared; they were asked for `LEFT`."""
-    unreadable: tuple[str, ...] = ()
-    try:
-        kept = site.secrets.kept_names()
-    except SecretError as error:
-        kept, unreadable = frozenset(), (f"kept secrets: {error}",)
+    return undeclared(site.site, seen_of(site, observed))
+
+
+def seen_of(site: project.Project, observed: observation.Observed) -> Seen:
+    """What hosts told, and the names of the secrets that are kept here."""
     used = frozenset(use.name for use in catalog.uses(site.site))
-    found = undeclared(site.site, observation.seen(site.site, observed, kept, used))
-    return found.model_copy(update={"unknown": (*found.unknown, *unreadable)})
+    try:
+        return observation.seen(site.site, observed, site.secrets.kept_names(), used)
+    except SecretError as error:
+        seen = observation.seen(site.site, observed, frozenset(), used)
+        return replace(seen, unknown=(*seen.unknown, f"kept secrets: {error}"))
+
+
+def remember(site: project.Project, found: Undeclared) -> None:
+    """Keep the words for what was found, so that a shell can complete them without asking."""
+    path = site.state / _WORDS
+    with suppress(OSError):  # a shell that completes less is no reason to fail
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_text("".join(f"{word(item)}\n" for item in found.items))
+
+
+def remembered(site: project.Project) -> list[str]:
+    """The words for what was found the last time."""
+    with suppress(OSError):
+        return (site.state / _WORDS).read_text().splitlines()
+    return []
+
+
+def word(item: Item) -> str:
+    """What `phoenix remove` is given for a thing."""
+    return item.command.removeprefix("phoenix remove ").partition(" ")[0]
 
 
 def was_asked(finished: Finished) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from ipaddress import IPv4Network
@@ -15,6 +16,9 @@ from phoenix.site.roles import ROLES
 
 GROUPS = ("hypervisor", "lxc", "vm", *ROLES)
 
+LEFT = "PHOENIX_LEFT_HOST"
+"""Environment variable of `phoenix remove`: the name and the address, with a blank between, of a
+host that has left the declaration."""
 DIRECTORY = "PHOENIX_DIRECTORY"
 """Environment variable that names the directory of inventories/directory.py."""
 
@@ -107,4 +111,7 @@ def groups(site: Site, data: Mapping[str, Any]) -> dict[str, HostList]:
     for host in site.hosts:
         for group in host.groups:
             members[group].append((host.name, {"ssh_hostname": str(host.address), **data}))
+    if left := os.environ.get(LEFT):
+        name, _, address = left.rpartition(" ")
+        members["vm"].append((name, {"ssh_hostname": address, **data}))
     return members

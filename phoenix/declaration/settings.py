@@ -655,6 +655,9 @@ class RunArguments(_Strict):
         default=None,
         description="deploys/verify.py: what to prove, as `stack:NAME`; every hop by default.",
     )
+    remove: Any = Field(
+        default=None, description="deploys/remove.py: what `phoenix remove` found, as JSON."
+    )
     observe: Any = Field(default=None, description="deploys/observe.py: kinds of observations.")
 
 

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 from pydantic import TypeAdapter
 
 from phoenix.components.docker.projects import ComposeProject
-from phoenix.components.portainer.compose_files import SERVER_PROJECT
+from phoenix.components.portainer.compose_files import AGENT_PROJECT, SERVER_PROJECT
 from phoenix.derived.components import (
     AGENT,
     CERTIFICATE,
@@ -47,8 +47,9 @@ KINDS: Mapping[Kind, str] = {
 }
 """Every kind, in the order in which a person reads of them."""
 KEPT: frozenset[Kind] = frozenset({"volumes", "secret"})
-"""What was left on purpose, so that data and what opens them stay: told, and no fault."""
-_PLATFORM = {SERVER_PROJECT: SERVER, "phoenix-portainer-agent": AGENT}
+"""What was left on purpose, so that data and what opens them stay: told, and no fault. A guest of
+Proxmox VE that is stopped is one, too."""
+_PLATFORM = {SERVER_PROJECT: SERVER, AGENT_PROJECT: AGENT}
 
 
 class Item(Frozen):
@@ -114,10 +115,14 @@ class Move(NamedTuple):
 
 @dataclass(frozen=True)
 class Placed:
-    """Names of the configuration trees and of the certificates that a host has."""
+    """Names of the configuration trees and of the certificates that a host has.
+
+    `stacks`: those that its own compose deploys, by their directories.
+    """
 
     trees: tuple[str, ...] = ()
     certificates: tuple[str, ...] = ()
+    stacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -238,13 +243,22 @@ def _declares(host: Host, project: str) -> bool:
     return project in {normalise_name(stack.project) for stack in host.docker_stacks}
 
 
-def _is_ours(project: ComposeProject, seen: Seen) -> bool:
-    """Whether Phoenix deployed it: it is in the register, and nobody started it by hand since."""
+def is_ours(project: ComposeProject, registered: Set[str]) -> bool:
+    """Whether Phoenix deployed a stack: it is in the register, and not a person's of this name.
+
+    Args:
+        project: what a host has.
+        registered: names of the stacks in the register, as Docker has them.
+    """
     if project.name in _PLATFORM:
         return False
     return project.deployer == "phoenix" or (
-        project.deployer != "hand" and project.name in _registered(seen, "stack")
+        project.deployer != "hand" and project.name in registered
     )
+
+
+def _is_ours(project: ComposeProject, seen: Seen) -> bool:
+    return is_ours(project, _registered(seen, "stack").keys())
 
 
 def _registered(seen: Seen, kind: str) -> dict[str, Entry]:
@@ -264,6 +278,11 @@ def _stacks(site: Site, seen: Seen) -> Iterator[Item]:
     in_portainer = list(_in_portainer(site, seen, places))
     yield from in_portainer
     places |= {(item.name, item.host) for item in in_portainer}
+    for host in site.hosts:
+        for name in seen.placed.get(host.name, Placed()).stacks:
+            if not _declares(host, name) and (name, host.name) not in places:
+                places.add((name, host.name))
+                yield Item(kind="stack", name=name, host=host.name, holds=("its directory",))
     trees = {(stack_tree(name), host) for name, host in places}
     for host in site.hosts:
         for tree in seen.placed.get(host.name, Placed()).trees:
@@ -413,6 +432,7 @@ def _guests(site: Site, seen: Seen, told: Set[int | None]) -> Iterator[Item]:
             host=guest.node,
             vmid=guest.vmid,
             holds=(_guest_words(guest),),
+            kept=not guest.running,
         )
 
 
@@ -451,4 +471,6 @@ def _with_commands(site: Site, items: Iterable[Item]) -> Iterator[Item]:
             if by_place[item.name.lower(), item.host] > 1:
                 word = f"{item.kind}:{item.name}@{item.host}"
         more = " --volumes" if item.kind == "volumes" else ""
+        if item.kind == "guest" and item.kept:
+            more = " --destroy"
         yield item.model_copy(update={"command": f"phoenix remove {word}{more}"})

@@ -7,6 +7,7 @@ asynchronous deployments, the setup token); the paths are the server's own.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -322,6 +323,11 @@ class PortainerClient(DockerEngine):
         path = f"/endpoints/{endpoint_id}"
         return Endpoint.model_validate(self._json("PUT", path, body=changes))
 
+    def delete_endpoint(self, endpoint_id: int) -> None:
+        """Forgets an environment; what runs there goes on. Already gone counts as done."""
+        with contextlib.suppress(errors.NotFoundError):
+            self._request("DELETE", f"/endpoints/{endpoint_id}")
+
     def snapshot_endpoint(self, endpoint_id: int) -> Endpoint:
         """Asks for a fresh snapshot and returns the endpoint with its fresh status."""
         self._request("POST", f"/endpoints/{endpoint_id}/snapshot", read_seconds=120.0)
@@ -432,13 +438,19 @@ class PortainerClient(DockerEngine):
             "POST", f"/stacks/{stack.id}/start", endpoint_id=stack.endpoint_id, body=None
         )
 
-    def delete_stack(self, stack: Stack) -> None:
-        """Removes the stack and its containers; volumes stay. Already gone counts as done."""
+    def delete_stack(self, stack: Stack, endpoint_id: int | None = None) -> None:
+        """Removes the stack and its containers; volumes stay. Already gone counts as done.
+
+        Args:
+            stack: the stack.
+            endpoint_id: the environment to take its containers from; None: its own. An orphan,
+                whose own one is gone, goes by another, and so do containers of its name there.
+        """
         try:
             self._request(
                 "DELETE",
                 f"/stacks/{stack.id}",
-                query={"endpointId": stack.endpoint_id},
+                query={"endpointId": stack.endpoint_id if endpoint_id is None else endpoint_id},
                 read_seconds=self.deploy_seconds,
             )
         except errors.NotFoundError as error:

@@ -204,21 +204,7 @@ def changes_of(finished: Finished) -> list[Change]:
 
 def print_plan(console: Console, plan: Plan, *, full: bool = False) -> None:
     """The plan for a person: each host, its components, its steps, and their differences."""
-    most = None if full else _SHOWN
-    for host in dict.fromkeys(change.host for change in plan.changes):
-        console.print(Text(host, style="bold"))
-        for change in (candidate for candidate in plan.changes if candidate.host == host):
-            console.print(
-                Text(f"  {': '.join(filter(None, (change.component, change.step)))}", "yellow")
-            )
-            for line in change.details[:most]:
-                stripped = line.strip()
-                style = _MARKS.get(stripped[:1], "") if line.startswith("  ") else ""
-                console.print(Text(f"      {line}", style=style))
-            if hidden := len(change.details[most:] if most else []):
-                console.print(Text(f"      … {hidden} more lines (--full shows them)", "dim"))
-            if change.unknown:
-                console.print(Text(f"      known only while running: {change.unknown}", "magenta"))
+    print_changes(console, plan.changes, full=full)
     print_undeclared(console, plan.undeclared)
     if plan.first_cause is not None:
         print_cause(console, plan.first_cause)
@@ -230,6 +216,25 @@ def print_plan(console: Console, plan: Plan, *, full: bool = False) -> None:
         where = output.count(len(plan.looked_at), "host")
         left = words(plan.undeclared)
         console.print(f"nothing to do on {where}" + (f"; there {left}" if left else ""))
+
+
+def print_changes(console: Console, changes: Sequence[Change], *, full: bool = False) -> None:
+    """Each host, its components, its steps, and their differences."""
+    most = None if full else _SHOWN
+    for host in dict.fromkeys(change.host for change in changes):
+        console.print(Text(host, style="bold"))
+        for change in (candidate for candidate in changes if candidate.host == host):
+            console.print(
+                Text(f"  {': '.join(filter(None, (change.component, change.step)))}", "yellow")
+            )
+            for line in change.details[:most]:
+                stripped = line.strip()
+                style = _MARKS.get(stripped[:1], "") if line.startswith("  ") else ""
+                console.print(Text(f"      {line}", style=style))
+            if hidden := len(change.details[most:] if most else []):
+                console.print(Text(f"      … {hidden} more lines (--full shows them)", "dim"))
+            if change.unknown:
+                console.print(Text(f"      known only while running: {change.unknown}", "magenta"))
 
 
 def _counted(changes: Sequence[Change]) -> str:

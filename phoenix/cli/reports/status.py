@@ -12,11 +12,11 @@ from phoenix.cli import output, project, tables
 from phoenix.cli.observe_hosts import observe
 from phoenix.cli.reports.doctor import print_cause, print_warnings
 from phoenix.cli.reports.plan import changes_of
-from phoenix.cli.undeclared import of_observed, print_undeclared, words
+from phoenix.cli.undeclared import of_observed, print_undeclared, remember, words
 from phoenix.health import observation, paths
 from phoenix.health.diagnosis import Findings, diagnose
 from phoenix.health.status import CertificateStatus, Drift, Status, build
-from phoenix.health.undeclared import Undeclared
+from phoenix.health.undeclared import NOTHING
 from phoenix.runs.process import Finished
 from phoenix.site import duration
 
@@ -25,7 +25,10 @@ def status_of(site: project.Project, kinds: Sequence[str], *, drift: bool, quiet
     """Ask every host for these `kinds` of facts, and what a run would change."""
     planned = ("deploys/all.py",) if drift else ()
     observed, finished = observe(site, kinds, (), *planned, quiet=quiet)
-    looked = set(observation.LEFT) <= set(kinds)
+    left = NOTHING
+    if set(observation.LEFT) <= set(kinds):
+        left = of_observed(site, observed)
+        remember(site, left)
     hosts = {host.name for host in site.site.hosts}
     outcomes, silent = observation.outcomes(site.site, observed, hosts)
     diagnosis = diagnose(site.site, paths.paths(site.site), Findings(outcomes, silent))
@@ -37,7 +40,7 @@ def status_of(site: project.Project, kinds: Sequence[str], *, drift: bool, quiet
         diagnosis,
         _drift(finished) if drift else Drift(),
         datetime.now(UTC),
-        of_observed(site, observed) if looked else Undeclared(),
+        left,
     )
 
 

@@ -4,6 +4,8 @@
 #   sh GENERATION/apply load    the generation is current, but the service has not loaded it: finish;
 #                               this script, params and manifest arrive again ahead of it
 #   sh GENERATION/apply confirm the operator can still log in: keep the generation
+#   sh GENERATION/apply remove  the component leaves this host; with the word `running` its service,
+#                               which other things need, goes on with what is left
 #   sh GENERATION/apply undo    nobody confirmed in time: put the previous generation back
 # Layout of $base:  gen/ID.XXXXXX/{root/,manifest,params,apply}   current -> gen/...   previous -> gen/...
 #   paths    every place on the host that a generation has ever occupied
@@ -44,11 +46,20 @@ prove_file() { # owner and mode, and proof that what arrived is what was sent
     chmod -- "$1" "$file"
 }
 
+other_has() { # LINE: whether another component has the place, by a line of its `paths`
+    for one in "${base%/*}"/*/paths; do
+        if [ "$one" != "$base/paths" ] && grep -qsxF -- "$1" "$one"; then return 0; fi
+    done
+    return 1
+}
+
 keep_replaced() { # PATH: what a person or a package has there now, before it is taken
     grep -qxF -- "L$tab$1" "$base/paths" 2>/dev/null && return 0
     grep -qxF -- "C$tab$1" "$base/paths" 2>/dev/null && return 0
     case "$(readlink -- "$1" || true)" in "$base"/*) return 0 ;; esac
     rm -rf -- "$base/replaced$1"  # what an earlier stay at this place had found
+    case "$(readlink -- "$1" || true)" in "${base%/*}"/*) return 0 ;; esac  # another component's
+    if other_has "C$tab$1"; then return 0; fi
     [ -e "$1" ] || [ -L "$1" ] || return 0
     mkdir -p -- "$(dirname -- "$base/replaced$1")"
     cp -a -- "$1" "$base/replaced$1.part"
@@ -128,6 +139,31 @@ deactivate() { # no earlier generation: leave the host as it was
     while IFS="$tab" read -r kind path; do give_back "$path"; done <"$base/paths"
     rm -f "$base/current" "$base/paths"
     systemctl daemon-reload
+}
+
+is_ours() { # KIND PATH: no other component and no person has taken the place since
+    case $1 in
+    L) [ "$(readlink -- "$2" || true)" = "$base/current/root$2" ] ;;
+    *) ! other_has "$1$tab$2" ;;
+    esac
+}
+
+leave() { # every place goes back to whoever had it; a link into another component's tree is nobody's
+    while IFS="$tab" read -r kind path; do
+        is_ours "$kind" "$path" || continue
+        give_back "$path"
+        if [ -e "$path" ]; then continue; fi
+        case "$(readlink -- "$path" || true)" in "${base%/*}"/*) rm -f -- "$path" ;; esac
+    done <"$base/paths"
+    systemctl daemon-reload
+}
+
+end_units() { # a unit that is not there any more has ended
+    for one in $enable $unit; do
+        systemctl stop -- "$one" 2>/dev/null || true
+        systemctl disable -q -- "$one" 2>/dev/null || true
+        if systemctl is-active -q -- "$one"; then say "$one does not stop"; return 1; fi
+    done
 }
 
 restart_once() { # instead of a reload that failed
@@ -316,6 +352,16 @@ confirm)
 undo)
     if [ "$(readlink "$base/current")" = "gen/${gen##*/}" ] &&
         [ "$(cat "$base/loaded" 2>/dev/null || true)" != "${gen##*/}" ]; then roll_back || exit 5; fi
+    ;;
+remove)
+    rm -rf -- "${base%/*}"/.removed.*  # of a run that was killed here
+    if [ "${2:-}" != running ]; then end_units || exit 5; fi
+    leave
+    if [ "${2:-}" = running ] && [ -n "$unit" ]; then
+        systemctl reload-or-restart -- "$unit" || { say "$unit does not take what is left"; exit 5; }
+    fi
+    mv -T -- "$base" "${base%/*}/.removed.$component"  # at once: no half of a tree is ever seen
+    rm -rf -- "${base%/*}/.removed.$component"
     ;;
 *) say "unknown command: $1"; exit 2 ;;
 esac

@@ -20,8 +20,8 @@ from phoenix.portainer_api.sync import PORTAINER_PROJECTS
 Deployer = Literal["portainer", "phoenix", "hand"]
 """Portainer's server (its stacks), Phoenix by `docker compose`, or a person by hand."""
 
-PHOENIX_PROJECTS = ("/etc/phoenix/", "/var/lib/phoenix/")
-"""Where the compose files are that Phoenix itself runs."""
+PHOENIX_PROJECTS = "/etc/phoenix/"
+"""Where the compose files are that Phoenix itself runs, those of stacks without Portainer too."""
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}\Z")
 
 

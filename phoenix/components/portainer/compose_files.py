@@ -26,6 +26,8 @@ INSIDE = {"server": 9443, "agent": 9001}
 SERVER_UNIT, AGENT_UNIT = "phoenix-portainer.service", "phoenix-portainer-agent.service"
 SERVER_PROJECT, DATA_VOLUME = "phoenix-portainer", "portainer_data"
 """The server's compose project, and the Docker volume with all that it knows."""
+AGENT_PROJECT = "phoenix-portainer-agent"
+"""The agent's compose project."""
 
 
 LOCAL_URL = "unix:///var/run/docker.sock"
@@ -80,7 +82,7 @@ def agent_compose(image: str, service: Service) -> str:
         The compose file as YAML.
     """
     return _dump(
-        "phoenix-portainer-agent",
+        AGENT_PROJECT,
         {
             "image": image,
             "container_name": "portainer_agent",

@@ -1,0 +1,84 @@
+"""Remove what is not declared any more: what `phoenix remove` found and asked about.
+
+The setting `remove` is a `phoenix.health.removal.Removal` as JSON.
+"""
+
+from pyinfra import host
+
+from deploys.access import portainer, proxmox
+from deploys.context import secrets, setting_errors, settings, site
+from facts.containers import ComposeProjects
+from facts.leftovers import PlacedByPhoenix
+from operations import proxmox as guests
+from operations import removal
+from operations.host_state import question, read_or
+from phoenix.components.docker.projects import ComposeProject
+from phoenix.health.removal import Removal, leaving_trees, stacks_on
+from phoenix.health.undeclared import Placed
+from phoenix.proxmox.errors import ProxmoxError
+
+with setting_errors():
+    asked = Removal.of_setting(host.data.get("remove"))
+    asked.check(site())
+item = asked.item
+on_it = host.name == asked.target
+
+# Containers first: what Portainer still has of them is then taken out of its database.
+if on_it and item.kind in ("stack", "volumes"):
+    removal.compose_project(
+        name=f"Remove: containers of {item.name}", project=item.name, volumes=asked.volumes
+    )
+if on_it and item.kind == "host":
+    found: list[ComposeProject] = read_or(question(ComposeProjects), [])
+    for project in stacks_on(found, asked.projects):
+        removal.compose_project(
+            name=f"Remove: containers of {project}", project=project, volumes=asked.volumes
+        )
+# pyinfra keeps the order of one host's steps alone: each phase waits for the one before it.
+removal.together(name="Remove: containers are gone")
+server = site().portainer
+if server is not None and host.name == server.name:
+    if item.kind == "stack":
+        removal.portainer_stack(
+            name=f"Remove: stack {item.name} in Portainer",
+            access=portainer(),
+            project=item.name,
+            environment=asked.environment or None,
+        )
+    if item.endpoints:
+        removal.environments(
+            name=f"Remove: endpoint {', '.join(item.endpoints)}",
+            access=portainer(),
+            names=item.endpoints,
+            projects=asked.projects,
+            down=item.kind == "host",
+        )
+removal.together(name="Remove: Portainer is done")
+if on_it:
+    placed = read_or(question(PlacedByPhoenix), Placed())
+    for tree in leaving_trees(item, placed):
+        removal.component(name=f"Remove: {tree}", tree=tree, volumes=asked.volumes)
+removal.together(name="Remove: components are gone")
+if host.name == site().hypervisor.name:
+    if item.vmid is not None:
+        config = settings().proxmox
+        if config.api == "off":
+            guests.refused(
+                name=f"Remove: guest {item.vmid}",
+                reason=f'guest {item.vmid} is left alone, since proxmox_api is "off": stop or '
+                "destroy it in Proxmox VE",
+            )
+        else:
+            try:
+                guests.removed(
+                    name=f"Remove: guest {item.vmid}",
+                    access=proxmox(config),
+                    vmid=item.vmid,
+                    destroy=asked.destroy,
+                )
+            except ProxmoxError as error:
+                guests.refused(name=f"Remove: guest {item.vmid}", reason=str(error))
+    if item.kind == "secret":
+        removal.secret(name=f"Remove: secret {item.name}", secret=item.name, store=secrets())
+    if asked.lines:
+        removal.registered(name="Remove: the register", lines=asked.lines)

@@ -1,0 +1,275 @@
+"""Taking away what is not declared any more. Give operations a ``name=``.
+
+Each looks first and does nothing where nothing is left, so that a removal which was interrupted is
+finished by the next. The configuration tree of a component goes last: by it the rest is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from pyinfra import host
+from pyinfra.api import FunctionCommand, StringCommand
+from pyinfra.api.exceptions import OperationError
+
+from facts.command import script
+from facts.containers import ComposeProjects
+from facts.leftovers import PlacedByPhoenix, Register
+from operations.explain import log_lines, log_reasons, unknown_before_run
+from operations.failure import locally, refuse
+from operations.host_state import question, read
+from operations.operation import operation
+from operations.portainer import PortainerAccess, connected, use_key
+from phoenix import files
+from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, TIMER
+from phoenix.components.config_tree.tree import BASE
+from phoenix.components.docker.projects import ComposeProject
+from phoenix.components.portainer.compose_files import (
+    AGENT_PROJECT,
+    AGENT_UNIT,
+    API_KEY_FILE,
+    SERVER_PROJECT,
+    SERVER_UNIT,
+)
+from phoenix.components.stack import FILES
+from phoenix.derived import register
+from phoenix.derived.components import AGENT, CERTIFICATE, SERVER, STACK
+from phoenix.portainer_api import removal
+from phoenix.portainer_api.sync import HOST_PROJECTS
+from phoenix.secrets.store import SecretStore
+from phoenix.shell import Script
+
+Commands = Generator[StringCommand | FunctionCommand, None, None]
+
+_APPLY = "components/config_tree/apply.sh"
+_STAYS_UP = frozenset({"docker"})
+"""Trees whose service goes on without them: Docker has a person's containers, too."""
+_TREE = Script(
+    "config-tree",
+    'c=$(readlink "$1/current") || exit 0; mkdir -p "$1/$c" && cat >"$1/$c/apply" && '
+    'exec sh "$1/$c/apply" remove $2',
+)
+# Containers end as `docker stop` ends them, with the time that they ask for.
+_PROJECT = Script(
+    "project",
+    """label=com.docker.compose.project=$1
+ids=$(docker ps --all --quiet --filter "label=$label") || exit 1
+if [ -n "$ids" ]; then
+ docker stop $ids >/dev/null; docker rm --force ${2:+--volumes} $ids >/dev/null || exit 1
+fi
+ids=$(docker network ls --quiet --filter "label=$label") || exit 1
+[ -z "$ids" ] || docker network rm $ids >/dev/null || exit 1
+rm -rf -- "$3$1"
+[ -n "$2" ] || exit 0
+ids=$(docker volume ls --quiet --filter "label=$label") || exit 1
+[ -z "$ids" ] || docker volume rm $ids >/dev/null
+""",
+)
+_UNIT = Script(
+    "unit",
+    """systemctl stop "$1" 2>/dev/null; systemctl disable -q "$1" 2>/dev/null
+! systemctl is-active -q "$1" || { echo "$1 does not stop" >&2; exit 1; }
+""",
+)
+_GUARD = Script(
+    "guard",
+    """command -v iptables >/dev/null || exit 0
+iptables -S DOCKER-USER 2>/dev/null | grep -- "--comment phoenix-agent " |
+ while read -r _ rule; do iptables -D $rule || exit 1; done
+""",
+)
+_CERTIFICATE = Script(
+    "certificate",
+    """for unit in timer service; do systemctl stop "$1$2.$unit" 2>/dev/null; done
+rm -rf -- "$3/$2" "$3/$2.d" "/var/lib/phoenix-acme/$2"
+""",
+)
+
+
+@operation()
+def together() -> Commands:
+    """Wait for every host of the run: a step in which all of them take part, and change nothing."""
+    host.noop("what comes before is done everywhere")
+    return
+    yield  # an operation is a generator
+
+
+@operation(reads=lambda **_: [question(ComposeProjects), question(PlacedByPhoenix)])
+def compose_project(project: str, *, volumes: bool) -> Commands:
+    """Stop and remove a project's containers and networks; with `volumes` its data as well.
+
+    One that a person started by hand is refused.
+
+    Args:
+        project: its name.
+        volumes: remove the volumes that Compose made for it, and anonymous ones of its containers.
+    """
+    found = next((one for one in read(question(ComposeProjects)) if one.name == project), None)
+    directory = project in read(question(PlacedByPhoenix)).stacks
+    if not directory and (found is None or not (found.containers or volumes)):
+        host.noop(f"nothing of {project} is left" if found is None else f"{project} is removed")
+        return
+    found = found or ComposeProject(project, None, "", (), (), ())
+    if found.deployer == "hand":
+        yield from refuse(
+            f"{project} was started by hand from {found.working_dir or 'an unknown directory'}: "
+            "Phoenix does not remove it"
+        )
+        return
+    log_reasons(*(f"container {one.name} goes" for one in found.containers))
+    own = [volume.name for volume in found.volumes if volume.own]
+    other = [volume.name for volume in found.volumes if not volume.own]
+    if volumes:
+        log_reasons(*(f"volume {name} goes, with its data" for name in own))
+        log_reasons(*(f"volume {name} stays: it is not of {project} alone" for name in other))
+    else:
+        log_reasons(*(f"volume {name} stays" for name in (*own, *other)))
+    yield script(_PROJECT, project, "volumes" if volumes else "", HOST_PROJECTS)
+
+
+@operation(reads=lambda **_: [question(PlacedByPhoenix), question(ComposeProjects)])
+def component(tree: str, *, volumes: bool) -> Commands:
+    """Remove a component from a host: its service, containers, secrets, and files; last its tree.
+
+    Programs that were installed stay. What stood at the places of its files before is put back.
+
+    Args:
+        tree: the name of its configuration tree.
+        volumes: of Portainer's server its data as well.
+    """
+    placed = read(question(PlacedByPhoenix))
+    projects = {one.name: one for one in read(question(ComposeProjects))}
+    certificate = tree.removeprefix(CERTIFICATE) if tree.startswith(CERTIFICATE) else ""
+    project, unit = {SERVER: (SERVER_PROJECT, SERVER_UNIT), AGENT: (AGENT_PROJECT, AGENT_UNIT)}.get(
+        tree, ("", "")
+    )
+    left = projects.get(project)
+    runs = left is not None and bool(left.containers or (volumes and left.volumes))
+    if tree not in placed.trees and certificate not in placed.certificates and not runs:
+        host.noop(f"{tree} is not on this host")
+        return
+    log_reasons(f"{tree} goes")
+    if project:
+        yield script(_UNIT, unit)
+        yield script(_PROJECT, project, "volumes" if volumes else "", HOST_PROJECTS)
+    if tree == AGENT:
+        yield script(_GUARD)
+    if tree == SERVER:
+        yield script(Script("keys", 'rm -f -- "$1" "$1.login"'), API_KEY_FILE)
+        if left and not volumes:
+            log_reasons(*(f"volume {volume.name} stays" for volume in left.volumes))
+    if certificate:
+        yield script(_CERTIFICATE, TIMER, certificate, CERTIFICATES)
+    if tree in placed.trees:
+        stays = "running" if tree in _STAYS_UP else ""
+        yield script(_TREE, f"{BASE}/{tree}", stays, stdin=files.text(_APPLY))
+    if tree.startswith(STACK):
+        yield script(Script("files", 'rmdir -- "$1"/* "$1" 2>/dev/null; :'), FILES)
+
+
+@operation()
+def portainer_stack(access: PortainerAccess, project: str, environment: str | None) -> Commands:
+    """Take a stack out of Portainer; volumes stay.
+
+    Args:
+        access: how to reach the API.
+        project: the stack's name.
+        environment: the name of its environment; None where that is gone.
+    """
+    try:
+        with connected(access) as client:
+            use_key(client, access)
+            left = removal.stacks_left(client, project, environment)
+    except OperationError as error:
+        unknown_before_run(f"what Portainer has: it can't be asked ({error})")
+        left = None
+    if left == []:
+        host.noop(f"Portainer has no stack {project} there")
+        return
+
+    def remove() -> None:
+        with connected(access) as client:
+            use_key(client, access)
+            removal.remove_stacks(client, project, environment, _log)
+
+    yield locally(remove)
+
+
+@operation()
+def environments(
+    access: PortainerAccess, names: Sequence[str], projects: Sequence[str], *, down: bool
+) -> Commands:
+    """Take environments out of Portainer, with those of their stacks that are ours.
+
+    Args:
+        access: how to reach the API.
+        names: the environments' names.
+        projects: names of the stacks that are ours.
+        down: take these stacks down, too, where their host still answers.
+    """
+    try:
+        with connected(access) as client:
+            use_key(client, access)
+            there = [name for name in names if client.endpoint_named(name) is not None]
+    except OperationError as error:
+        unknown_before_run(f"what Portainer has: it can't be asked ({error})")
+        there = list(names)
+    if not there:
+        host.noop("Portainer has none of these endpoints")
+        return
+    log_reasons(*(f"endpoint {name} goes" for name in there))
+
+    def remove() -> None:
+        with connected(access) as client:
+            use_key(client, access)
+            for name in there:
+                removal.remove_environment(client, name, projects, _log, down=down)
+
+    yield locally(remove)
+
+
+def _log(line: str) -> None:
+    log_lines([line])
+
+
+@operation()
+def secret(secret: str, store: SecretStore) -> Commands:
+    """Forget a secret on the control machine, and in the SOPS file.
+
+    Args:
+        secret: the secret's name.
+        store: where it is kept.
+    """
+    if secret not in store.kept_names():
+        host.noop(f"secret {secret} is not kept")
+        return
+    log_reasons(f"secret {secret} is forgotten")
+
+    def forget() -> None:
+        store.forget(secret)
+
+    yield locally(forget)
+
+
+@operation(reads=lambda **_: [question(Register)])
+def registered(lines: Sequence[str]) -> Commands:
+    """Take lines out of the site's register, once all of what they stand for is removed.
+
+    Args:
+        lines: of the register.
+    """
+    yield from dropped(lines)
+
+
+def dropped(lines: Sequence[str]) -> Commands:
+    """The work of `registered`."""
+    there = {entry.line for entry in read(question(Register))}
+    gone = [line for line in lines if line in there]
+    if not gone:
+        host.noop("the register does not have it")
+        return
+    if host.state.is_executing and host.state.failed_hosts:
+        names = ", ".join(sorted(str(failed) for failed in host.state.failed_hosts))
+        yield from refuse(f"it stays in the register, since it was not removed on {names}")
+        return
+    yield script(register.DROP, register.FILE, stdin="".join(f"{line}\n" for line in gone))

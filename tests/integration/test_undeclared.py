@@ -1,0 +1,180 @@
+"""What leaves the declaration is told and removed: nothing stays that no verb names.
+
+Looked at by Docker, by Portainer's API and in the file system, not by what the project says.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.integration.portainer_lab import PortainerLab
+from tests.integration.project import Project
+from tests.integration.site_lab import SiteLab
+
+VMS = "inventories/phoenix_vm_configs.json"
+TREES = "/var/lib/phoenix/trees"
+
+
+@pytest.fixture(scope="module")
+def lab_(site: SiteLab) -> Iterator[PortainerLab]:
+    """The converged lab; after the module a run puts everything back."""
+    lab = PortainerLab(site)
+    yield lab
+    run = site.project.run("deploys/all.py")
+    assert run.returncode == 0, run.explain()
+    lab.assert_serving()
+
+
+def told(done: subprocess.CompletedProcess[str]) -> Any:
+    """A command's JSON."""
+    assert done.stdout, f"exit {done.returncode}, no output:\n{done.stderr}"
+    return json.loads(done.stdout)
+
+
+def undeclared(project: Project) -> tuple[int, list[tuple[str, str, str]]]:
+    """Exit code of a plan, and kind, name and command of what it tells as undeclared."""
+    done = project.phoenix("plan", "--json")
+    plan = told(done)
+    assert plan["changes"] == [], plan["changes"]
+    assert plan["undeclared"]["unknown"] == [], plan["undeclared"]
+    items = [one for one in plan["undeclared"]["items"] if not one["kept"]]
+    return done.returncode, [(one["kind"], one["name"], one["command"]) for one in items]
+
+
+def without_stack(project: Project, name: str) -> None:
+    """Take a stack out of the declaration of the one host that has it."""
+    declared = project.json(VMS)
+    for guest in declared["vms"]:
+        stacks = guest.get("docker_stacks", [])
+        guest["docker_stacks"] = [one for one in stacks if one["name"] != name]
+    project.write_json(VMS, declared)
+
+
+def volumes(lab: PortainerLab, project: str) -> list[str]:
+    label = f"label=com.docker.compose.project={project}"
+    return lab.site.sh(lab.agent, f"docker volume ls -q --filter {label}", ok=True).out.split()
+
+
+def sync(project: Project) -> Any:
+    done = project.phoenix("sync", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return told(done)
+
+
+def test_a_site_as_declared_has_nothing_undeclared(lab_: PortainerLab) -> None:
+    assert undeclared(lab_.site.project) == (0, [])
+
+
+def test_a_removed_service_is_told_removed_and_keeps_its_data(
+    lab_: PortainerLab, variant: Project
+) -> None:
+    name = lab_.qdrant
+    kept = volumes(lab_, name)
+    assert kept, "without a volume this test proves less"
+    refused = variant.phoenix("remove", name, "-y")
+    assert refused.returncode == 1
+    assert f"{name} is still declared, at phoenix_vm_configs.json: vms[" in refused.stderr
+
+    without_stack(variant, "qdrant_service")
+    summary = sync(variant)
+    (item,) = summary["undeclared"]["items"]
+    assert (item["kind"], item["name"], item["host"]) == ("stack", name, lab_.agent)
+    assert any(kept[0] in word for word in item["holds"]), item
+    assert lab_.containers(name), "a sync removes nothing"
+    assert undeclared(variant) == (2, [("stack", name, f"phoenix remove {name}")])
+    status = variant.phoenix("status", "--no-drift")
+    assert status.returncode == 2, status.stdout + status.stderr
+    assert f"phoenix remove {name}" in status.stdout
+
+    asked = variant.phoenix("remove", name)
+    assert (asked.returncode, bool(lab_.containers(name))) == (1, True), asked.stderr
+    assert "give -y" in asked.stderr
+    done = variant.phoenix("remove", name, "-y", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert lab_.containers(name) == {}
+    assert name not in [row["Name"] for row in lab_.get("/stacks")]
+    networks = f"docker network ls -q --filter label=com.docker.compose.project={name}"
+    assert lab_.site.sh(lab_.agent, networks, ok=True).out == ""
+    assert volumes(lab_, name) == kept
+    assert undeclared(variant) == (0, [])
+    commands = [
+        one["start"]["command"] for one in told(variant.phoenix("history", "--json"))["runs"]
+    ]
+    assert f"phoenix remove {name}" in commands
+
+    again = variant.phoenix("remove", name, "-y")
+    assert again.returncode == 0
+    assert f"phoenix remove {name} --volumes" in again.stdout
+    gone = variant.phoenix("remove", name, "--volumes", "-y")
+    assert gone.returncode == 0, gone.stdout + gone.stderr
+    assert volumes(lab_, name) == []
+    last = variant.phoenix("remove", name, "--volumes", "-y")
+    assert (last.returncode, "nothing was removed" in last.stdout) == (0, True), last.stdout
+
+
+def test_what_a_person_started_is_left_alone(lab_: PortainerLab) -> None:
+    label = "com.docker.compose.project=by-hand"
+    image = lab_.one(lab_.app).image
+    lab_.site.sh(
+        lab_.agent,
+        f"docker create --name by-hand --label {label} --label "
+        f"com.docker.compose.project.working_dir=/root/by-hand {image}",
+        ok=True,
+    )
+    try:
+        assert undeclared(lab_.site.project) == (0, [])
+        status = told(lab_.site.project.phoenix("status", "--no-drift", "--json"))
+        (foreign,) = status["undeclared"]["foreign"]
+        assert (foreign["project"], foreign["deployer"]) == ("by-hand", "hand")
+        done = lab_.site.project.phoenix("remove", "by-hand", "-y")
+        assert (done.returncode, "nothing was removed" in done.stdout) == (0, True), done.stderr
+        assert "by-hand" in lab_.site.sh(lab_.agent, "docker ps -a --format '{{.Names}}'").out
+    finally:
+        lab_.site.sh(lab_.agent, "docker rm -f by-hand", ok=True)
+
+
+def test_a_renamed_host_leaves_nothing(lab_: PortainerLab, variant: Project) -> None:
+    before = {lab_.qdrant: lab_.containers(lab_.qdrant), lab_.app: lab_.containers(lab_.app)}
+    declared = variant.json(VMS)
+    (guest,) = [one for one in declared["vms"] if one["name"] == lab_.agent]
+    guest["name"] = guest["portainer_environment_name"] = "renamed"
+    variant.write_json(VMS, declared)
+    sync(variant)
+    assert undeclared(variant) == (0, [])
+    assert [row["Name"] for row in lab_.get("/endpoints")] == ["renamed"]
+    assert lab_.containers(lab_.app) == before[lab_.app], "a rename restarts nothing"
+
+
+def test_a_removed_guest_is_cleaned_while_it_answers(lab_: PortainerLab, variant: Project) -> None:
+    """With its stacks, agent, certificate and its renewal, and what Portainer has of it."""
+    declared = variant.json(VMS)
+    declared["vms"] = [one for one in declared["vms"] if one["name"] != lab_.agent]
+    variant.write_json(VMS, declared)
+    for folder in (variant.path / "stacks").iterdir():
+        if (folder / "phoenix.json").exists():
+            (folder / "phoenix.json").rename(folder / "phoenix.json.gone")
+    sync(variant)
+    code, items = undeclared(variant)
+    assert (code, items) == (2, [("host", lab_.agent, f"phoenix remove {lab_.agent}")])
+    data = volumes(lab_, lab_.app) + volumes(lab_, lab_.qdrant)
+
+    done = variant.phoenix("remove", lab_.agent, "-y", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    sh = lab_.site.sh
+    assert sh(lab_.agent, "docker ps -aq", ok=True).out == ""
+    assert volumes(lab_, lab_.app) + volumes(lab_, lab_.qdrant) == data
+    left = sh(lab_.agent, f"ls -A {TREES} /etc/phoenix/tls 2>/dev/null").out
+    assert {word for word in left.split() if not word.endswith(":")} <= {
+        "base", "docker", "ssh", "trust"} - {"docker"}, left  # fmt: skip
+    assert sh(lab_.agent, "systemctl list-units --all --plain --no-legend 'phoenix-*'").out == ""
+    assert "phoenix-agent" not in sh(lab_.agent, "iptables -S DOCKER-USER").out
+    assert lab_.get("/endpoints") == []
+    assert lab_.get("/stacks") == []
+    assert undeclared(variant) == (0, [])
+    again = variant.phoenix("remove", lab_.agent, "-y")
+    assert (again.returncode, "nothing was removed" in again.stdout) == (0, True), again.stdout

@@ -1,0 +1,130 @@
+"""Operations that take away what is not declared any more: what they send, and when nothing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from pyinfra.api import FunctionCommand, OperationError
+from pyinfra.api.state import StateStage
+from pyinfra.context import ctx_host, ctx_state
+
+from operations import removal
+from phoenix.derived import register
+from phoenix.derived.register import Entry
+from phoenix.health.undeclared import Placed
+from phoenix.secrets.store import SecretStore
+from tests.operations.test_tree_operations import Fixed, fixed
+from tests.unit.test_undeclared import project
+
+OTHER = "stack\tother\tspare\t10.0.0.2\t-"
+ENTRY = Entry("stack", "blog-production", "spare", "10.0.0.25", 1003)
+
+
+def words(commands: list[Any]) -> list[str]:
+    return [command.get_raw_value() for command in commands]
+
+
+def on(*projects: object, placed: Placed | None = None, **more: Any) -> Fixed:
+    return fixed(ComposeProjects=list(projects), PlacedByPhoenix=placed or Placed(), **more)
+
+
+def test_a_project_goes_with_or_without_its_data() -> None:
+    here = on(project("blog", volumes=1))
+    (kept,) = words(here.run(removal.compose_project, project="blog", volumes=False))
+    assert kept.endswith(" project blog '' /etc/phoenix/compose/")
+    (gone,) = words(here.run(removal.compose_project, project="blog", volumes=True))
+    assert gone.endswith(" project blog volumes /etc/phoenix/compose/")
+
+
+def test_what_is_gone_is_left_alone() -> None:
+    kept = project("blog", None, containers=0, volumes=1)
+    for here in (on(), on(kept)):
+        assert here.run(removal.compose_project, project="blog", volumes=False) == []
+    assert len(on(kept).run(removal.compose_project, project="blog", volumes=True)) == 1
+    unfinished = on(placed=Placed(stacks=("blog",)))
+    assert len(unfinished.run(removal.compose_project, project="blog", volumes=False)) == 1
+    assert on().run(removal.component, tree="portainer-agent", volumes=False) == []
+
+
+def test_what_a_person_started_by_hand_is_refused() -> None:
+    with pytest.raises(OperationError, match="blog was started by hand from /data/compose/1"):
+        on(project("blog", "hand")).run(removal.compose_project, project="blog", volumes=True)
+
+
+def test_an_agent_goes_with_its_container_and_guard_and_its_tree_last() -> None:
+    here = on(placed=Placed(("portainer-agent",)))
+    commands = words(here.run(removal.component, tree="portainer-agent", volumes=False))
+    assert [line.rpartition("' ")[2] for line in commands] == [
+        "unit phoenix-portainer-agent.service",
+        "project phoenix-portainer-agent '' /etc/phoenix/compose/".rpartition("' ")[2],
+        "guard",
+        "config-tree /var/lib/phoenix/trees/portainer-agent ''".rpartition("' ")[2],
+    ]
+    assert "phoenix-agent" in commands[2]
+    assert 'apply" remove' in commands[3]
+
+
+def test_a_certificate_goes_with_its_key_also_without_its_tree() -> None:
+    here = on(placed=Placed(("acme-host",), ("host", "gateway")))
+    rm, tree = words(here.run(removal.component, tree="acme-host", volumes=False))
+    assert "rm -rf" in rm
+    assert rm.endswith(" phoenix-acme@ host /etc/phoenix/tls")
+    assert "remove" in tree
+    (rm,) = words(here.run(removal.component, tree="acme-gateway", volumes=False))
+    assert rm.endswith(" gateway /etc/phoenix/tls")
+
+
+def test_docker_itself_runs_on_without_its_configuration() -> None:
+    (tree,) = words(on(placed=Placed(("docker",))).run(removal.component, tree="docker",
+                                                      volumes=False))  # fmt: skip
+    assert tree.endswith(" /var/lib/phoenix/trees/docker running")
+
+
+def test_the_register_forgets_what_was_removed_and_nothing_else() -> None:
+    here = fixed(Register=(ENTRY,))
+    (command,) = here.run(removal.registered, lines=[ENTRY.line, OTHER])
+    assert command.connector_arguments["_stdin"] == f"{ENTRY.line}\n"
+    assert here.run(removal.registered, lines=[OTHER]) == []
+
+
+def test_the_register_keeps_what_could_not_be_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(removal, "read", lambda _: (ENTRY,))
+    here = Fixed({}, stage=StateStage.Execute, diff=False)
+    here.state.is_executing = True
+    here.state.failed_hosts = {here.host}
+    with ctx_state.use(here.state), ctx_host.use(here.host):
+        (command,) = removal.dropped([ENTRY.line])
+    assert isinstance(command, FunctionCommand)
+    assert "stays in the register" in command.args[0]
+
+
+def test_a_secret_is_forgotten_once(tmp_path: Path) -> None:
+    store = SecretStore(tmp_path / "secrets.json", {})
+    store.get("blog_password", lambda: "value")
+    store.keep("blog_password")
+    (command,) = fixed().run(removal.secret, secret="blog_password", store=store)
+    assert command.function(fixed().state, fixed().host) is True
+    assert (store.kept_names(), store.find("blog_password")) == (frozenset(), None)
+    assert fixed().run(removal.secret, secret="blog_password", store=store) == []
+    assert isinstance(store.get("other"), SecretStr)
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="there is no docker program")
+def test_the_script_of_a_project_on_a_docker_that_fails(tmp_path: Path) -> None:
+    """Its error ends the removal: nothing is said to be gone."""
+    (tmp_path / "docker").write_text("#!/bin/sh\necho 'no daemon' >&2; exit 1\n")
+    (tmp_path / "docker").chmod(0o755)
+    done = subprocess.run(
+        [*removal._PROJECT.argv("blog", "", f"{tmp_path}/compose/")],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, "no daemon" in done.stderr) == (1, True)
+
+
+def test_entries_are_lines() -> None:
+    assert register.parse([ENTRY.line]) == (ENTRY,)
