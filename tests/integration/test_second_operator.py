@@ -86,3 +86,47 @@ def test_new_secret_of_a_stack_that_runs_is_made(
     changes = json.loads(plan.stdout)["changes"]
     assert any("qdrant_service_it_key" in change["step"] for change in changes), changes
     assert json.loads(store.read_text()) == site.secrets, "a plan keeps nothing"
+
+
+def test_a_machine_that_was_away_while_a_secret_was_rotated(
+    site: SiteLab, second: tuple[Project, Path], tmp_path: Path
+) -> None:
+    """Its older value would be deployed over the newer one, by a run that says converged."""
+    project, store = second
+    store.parent.mkdir(mode=0o700)
+    store.write_text(json.dumps(site.secrets))
+    store.chmod(0o600)
+    former = site.secrets[DASHBOARD_PASSWORD]
+    clean = project.phoenix("plan", "traefik", "--json")
+    assert clean.returncode == 0, clean.stdout
+    rotated = site.project.phoenix("secrets", "rotate", DASHBOARD_PASSWORD)
+    assert rotated.returncode == 0, rotated.stdout + rotated.stderr
+    newer = site.secrets[DASHBOARD_PASSWORD]
+    assert newer != former
+    users = site.sh("traefik", STATE["traefik"], ok=True).out
+    for verb in ("plan", "sync"):
+        done = project.phoenix(verb, "traefik", "--json")
+        said = done.stdout + done.stderr
+        assert done.returncode == 1, said
+        assert "this machine has older values of secrets than the site" in said, said
+        assert f"{DASHBOARD_PASSWORD}: the site has another one since" in said, said
+        assert "phoenix secrets import FILE --replace" in said, said
+        assert former not in said
+    assert site.sh("traefik", STATE["traefik"], ok=True).out == users
+    runs = json.loads(site.project.phoenix("history", "--json").stdout)["runs"]
+    assert runs[-1]["end"]["result"] == "refused", runs[-1]
+    assert DASHBOARD_PASSWORD in runs[-1]["end"]["reason"], runs[-1]
+    kept = site.sh("hypervisor", "stat -c %a /var/lib/phoenix/secrets.json", ok=True).out.strip()
+    assert kept == "600"
+    text = site.sh("hypervisor", "cat /var/lib/phoenix/secrets.json", ok=True).out
+    assert newer not in text
+    assert former not in text
+
+    key, file = tmp_path / "keys.txt", tmp_path / "handed.age"
+    public = age.make_key(key)
+    handed = site.project.phoenix("secrets", "export", "--to", public, "--out", str(file))
+    assert handed.returncode == 0, handed.stderr
+    taken = project.phoenix("secrets", "import", str(file), "--identity", str(key), "--replace")
+    assert taken.returncode == 0, taken.stderr
+    plan = project.phoenix("plan", "--json")
+    assert (plan.returncode, json.loads(plan.stdout)["changes"]) == (0, []), plan.stdout

@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from pyinfra.connectors.sshuserclient import client as pyinfra_ssh_client
 from typer.main import get_command
 
 from phoenix.cli.app import app
 from phoenix.declaration.settings import ProxmoxSettings, Settings
+from tests.unit.site_builder import minimal
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("C*.md")])
@@ -98,3 +100,13 @@ def test_each_task_names_one_file_that_exists() -> None:
     for task, cell in rows:
         (path,) = re.findall(r"`([^`]+)`", cell)
         assert (ROOT / path).is_file(), f"{task}: {path}"
+
+
+def test_the_application_with_tls_of_its_own_is_a_stack_without_a_warning(tmp_path: Path) -> None:
+    declared = minimal()
+    page = (ROOT / "docs/services.md").read_text()
+    compose = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
+    route = {"name": "shop", "port": 8443, "scheme": "https"}
+    services = {"web": {"traefik_service": route}}
+    declared.stacks["shop"] = ({"environments": {"production": {"services": services}}}, compose)
+    assert declared.load(tmp_path).warnings == ()

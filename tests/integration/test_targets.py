@@ -1,0 +1,87 @@
+"""A target is whole: a new stack by its name alone, from its record to a request for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from lab.settings import ROOT
+from tests.integration.project import Project
+from tests.integration.site_lab import SiteLab
+from tests.integration.test_stack_ways import edit_guest
+
+pytestmark = pytest.mark.timeout(900)
+PROJECT, PORT = "fresh-production", 8443
+URLS = tuple(f"https://{name}.internal.thinkheads.ai/" for name in ("fresh", "newest"))
+PROGRAM = "/usr/local/bin/web"
+
+
+def documented(image: str) -> str:
+    """The compose file of docs/services.md for an application that is not root, with an image."""
+    page = (ROOT / "docs/services.md").read_text()
+    text = page.partition("```yaml\n")[2].partition("```")[0]
+    assert PROGRAM in text
+    serve = f"python3 -m lab.standin fresh={PORT}"
+    return text.replace("example/web:1.0", image).replace(PROGRAM, serve)
+
+
+SERVICE = {"name": "fresh", "aliases": ["newest"], "port": PORT, "scheme": "https"}
+
+
+@pytest.fixture
+def declared(site: SiteLab, variant: Project) -> Iterator[Project]:
+    """The site with one more stack; afterwards it is as it was."""
+    folder = variant.path / "stacks/fresh"
+    folder.mkdir()
+    (folder / "docker-compose.yml").write_text(documented(site.state.images["app"]))
+    services = {"web": {"traefik_service": SERVICE}}
+    manifest = {"environments": {"production": {"services": services}}}
+    variant.write_json("stacks/fresh/phoenix.json", manifest)
+    (guest,) = [one for one in variant.json("inventories/phoenix_vm_configs.json")["vms"]
+                if one["vmid"] == 1002]  # fmt: skip
+    edit_guest(variant, 1002, docker_stacks=[*guest["docker_stacks"], "fresh"])
+    yield variant
+    gone = {"stacks_prune": json.dumps([PROJECT])}
+    run = site.project.run("deploys/all.py", data=gone)
+    assert run.returncode == 0, run.explain()
+
+
+def test_a_new_stack_by_its_name_ends_proven(site: SiteLab, declared: Project) -> None:
+    for url in URLS:
+        assert site.curl(url).status != 200, f"{url} answers before anything was deployed"
+    done = declared.phoenix("sync", "stack:fresh", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["ok"], summary["verified"]) == (True, True), summary
+    for url in URLS:  # the client trusts the site's root alone
+        assert site.curl(url).status == 200, url
+    changed = {step for host in summary["hosts"] for step in host["changed"]}
+    assert not any("qdrant" in step or "thinkheads" in step for step in changed), changed
+
+    again = json.loads(declared.phoenix("sync", "stack:fresh", "--json").stdout)
+    assert again["verified"], again
+    assert [step for host in again["hosts"] for step in host["changed"]] == []
+    whoami = ("sh", "-c", "cat /etc/hostname; stat -c %u /proc/1 /run/tls/privkey.pem")
+    inside = declared.phoenix("exec", "stack:fresh", "--", *whoami)
+    assert inside.returncode == 0, inside.stderr
+    name, *users = inside.stdout.split()
+    assert name != "drphoenix", "it ran on the host"
+    assert users == ["1000", "1000"], "the application of the documentation is not root"
+    logs = declared.phoenix("logs", "stack:fresh/web", "-n", "5")
+    assert logs.returncode == 0, logs.stderr
+
+
+def test_a_broken_application_ends_its_own_sync_and_no_other(
+    site: SiteLab, declared: Project
+) -> None:
+    done = declared.phoenix("sync", "stack:fresh", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    site.sh("drphoenix", f"docker stop {PROJECT}-web-1", ok=True)
+    nginx = json.loads(declared.phoenix("sync", "nginx", "--json").stdout)
+    assert (nginx["ok"], nginx["verified"]) == (True, True), nginx
+    proof = declared.phoenix("doctor", "fresh", "--json")
+    assert proof.returncode != 0, proof.stdout
+    put_back = json.loads(declared.phoenix("sync", "stack:fresh", "--json").stdout)
+    assert (put_back["ok"], put_back["verified"]) == (True, True), put_back
