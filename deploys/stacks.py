@@ -44,6 +44,11 @@ if site_host() in deployments.stack_hosts(site()):
                 env=prepared.variables,
                 **where,
             )
+            if deploy is portainer.stack:
+                compose_host.handed_over(
+                    name=f"Stack {prepared.stack.project}: files from before Portainer",
+                    project=prepared.stack.project,
+                )
     for project in () if host.data.get("stacks_only") else settings().stacks_prune:
         with setting_errors():
             deployment.check_prune(project, site_host())

@@ -7,19 +7,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pydantic import SecretStr
-from pyinfra import inventory
-from pyinfra.api import FunctionCommand
+from pyinfra import host, inventory
+from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.exceptions import ConnectError, OperationError
 from pyinfra.api.host import Host
+from typing_extensions import override
 
-from facts.command import script
-from facts.host_fact import FactError, answers, marked
+from facts.command import command, script
+from facts.host_fact import FactError, HostFact, answers, marked
 from operations import stacks
-from operations.host_state import run
+from operations.explain import log_reasons
+from operations.host_state import question, read, run
 from operations.operation import operation
 from phoenix import portainer_api as api
 from phoenix.compose_host.client import HOST, Answer, Ask, ComposeHost
+from phoenix.portainer_api.sync import HOST_PROJECTS
 from phoenix.shell import Script
+
+_FOLDERS = Script("stack-folders", 'ls -1 "$1" 2>/dev/null || true')
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,35 @@ def stack(
     yield from stacks.converged(
         project, HostStacks(on), content=content, env=env, present=present, seconds=seconds
     )
+
+
+class StackFolders(HostFact[list[str]]):
+    """The stacks that this host's own compose has a directory of, deployed or tried."""
+
+    @override
+    def command(self) -> StringCommand:
+        return marked(script(_FOLDERS, HOST_PROJECTS))
+
+    @override
+    def parse(self, lines: list[str]) -> list[str]:
+        return lines
+
+
+@operation(reads=lambda **_: [question(StackFolders)])
+def handed_over(project: str) -> Generator[StringCommand, None, None]:
+    """No files of a stack that Portainer deploys now, and the host's own compose did before.
+
+    Its containers go on: Portainer has taken them over.
+
+    Args:
+        project: the stack's name.
+    """
+    name = api.normalise_name(project)
+    if name not in read(question(StackFolders)):
+        host.noop(f"the host's own compose has no files of {project}")
+        return
+    log_reasons(f"{project} is Portainer's now: the files of the host's own compose go")
+    yield command("rm", "-rf", "--", f"{HOST_PROJECTS}{name}")
 
 
 def ask_through(carrier: Host) -> Ask:

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join
 from phoenix.declaration.order import DependencyCycleError, dependency_order
-from phoenix.derived import control_plane, dns
+from phoenix.derived import control_plane, deployments, dns
 from phoenix.derived.certificates import certificates
 from phoenix.site import ports
 from phoenix.site.findings import Report
@@ -190,6 +190,20 @@ def host_ports(site: Site, report: Report) -> None:
             elif service.kind != "backend" or of_portainer:  # else it may be what a stack publishes
                 taken.add(service.port, "tcp", address, what)
         _published_ports(host, taken, report)
+
+
+def environments(site: Site, report: Report) -> None:
+    """Refuse two hosts of one name in Portainer, where names are unique."""
+    first: dict[str, Host] = {}
+    for host in deployments.environments(site):
+        other = first.setdefault(host.portainer_environment, host)
+        if other is not host:
+            report.error(
+                host.source.file,
+                f"{host.source.path}.portainer_environment_name",
+                f"{other.name} is called {host.portainer_environment} in Portainer too",
+                "write another name, or leave it out for the host's own",
+            )
 
 
 def _published_ports(host: Host, taken: _Taken, report: Report) -> None:

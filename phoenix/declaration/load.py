@@ -124,6 +124,7 @@ def load_site(
     whole = whole and len(declared) == len(running)  # else a role may be that of a faulty guest
     conflicts.roles(site.guests, LXC_FILE, routed=routed, whole=whole, report=report)
     conflicts.host_ports(site, report)
+    conflicts.environments(site, report)
     conflicts.names(site, report)
     conflicts.resolvers(site, report)
     conflicts.firewall_rules(site, report)

@@ -57,8 +57,26 @@ def test_the_socket_is_in_portainers_container_for_stacks_on_its_guest_alone(
 
 def test_a_stack_on_portainers_guest_is_portainers(tmp_path: Path) -> None:
     done = deployed(tmp_path, on_portainers_guest, "stacks")
-    assert done.changed == {f"Stack {STACK}": ["control"]}
+    assert {name: on for name, on in done.changed.items() if on} == {f"Stack {STACK}": ["control"]}
     assert not [one for one in done.sent if "compose-host" in one.command]
+
+
+def test_files_of_the_hosts_own_compose_go_when_portainer_takes_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operations.portainer.stack", lambda **_: None)
+    declared = minimal()
+    declared.load(tmp_path)
+    done = run(
+        "stacks", tmp_path / "secrets.json",
+        responses={"stack-folders": lambda _: [STACK, "other"]},
+        site_inventories=str(tmp_path), site_stacks=str(tmp_path / "stacks"),
+    )  # fmt: skip
+    removed = [(one.host, one.command) for one in done.sent if "rm -rf" in one.command]
+    assert [(host, f"/etc/phoenix/compose/{STACK}" in line) for host, line in removed] == [
+        ("worker", True)
+    ]
+    assert "other" not in removed[0][1]
 
 
 @pytest.mark.parametrize("change", [without_agent, without_portainer])

@@ -201,3 +201,12 @@ def test_every_view_knows_the_site(tmp_path: Path, name: str) -> None:
     assert {one.name for one in told.endpoints} == {
         host.portainer_environment for host in deployments.environments(site)
     }
+
+
+def test_two_hosts_of_one_name_in_portainer_are_refused(tmp_path: Path) -> None:
+    declared = minimal()
+    on_both(declared)
+    declared.vm["vms"][1]["portainer_environment_name"] = "control"
+    (finding,) = declared.refused(tmp_path)
+    assert "control is called control in Portainer too" in finding.message
+    assert finding.path == "vms[1].portainer_environment_name"
