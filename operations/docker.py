@@ -21,6 +21,7 @@ from phoenix.components.docker.daemon_json import (
     Declared,
     Merged,
     merge,
+    restarted_for,
 )
 
 _NOTHING = Merged("", "{}\n")
@@ -61,4 +62,15 @@ def daemon(
         return
     if state.foreign:
         log_reasons(*merged.words)
-    yield from config_tree._inner(_paths(tree, merged))
+    whole = _paths(tree, merged)
+    known = read(tree_state(_paths(tree, _NOTHING)))
+    if known.current is not None and known.loaded == known.current:  # dockerd runs with it
+        if keys := restarted_for(state.present, merged):
+            log_reasons(
+                f"restarts dockerd, which reads {', '.join(keys)} only when it starts; containers "
+                "go on running meanwhile (live-restore), and Docker's API does not answer"
+            )
+        elif state.present.strip() != merged.daemon.strip():
+            log_reasons("dockerd reloads its configuration; it and its containers go on running")
+            whole = replace(whole, action="reload", after="")
+    yield from config_tree._inner(whole)

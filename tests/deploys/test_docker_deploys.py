@@ -125,7 +125,7 @@ def test_portainer_is_not_given_up_when_docker_fails_to_start(
     """systemd never restarts a service whose start was cancelled for what it Requires=."""
     lines = fresh["portainer"].files(host)[f"/etc/systemd/system/{unit}"].splitlines()
     assert not [line for line in lines if line.startswith(("Requires=", "BindsTo="))]
-    assert {"Wants=docker.service", "PartOf=docker.service"} <= set(lines)
+    assert {"Wants=docker.service", "StopPropagatedFrom=docker.service"} <= set(lines)
     assert "WantedBy=multi-user.target docker.service" in lines
 
 

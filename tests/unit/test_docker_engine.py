@@ -15,7 +15,13 @@ import pytest
 
 from facts.docker import DockerDaemon
 from phoenix.components.docker import daemon_json
-from phoenix.components.docker.daemon_json import DaemonError, DaemonState, declared, merge
+from phoenix.components.docker.daemon_json import (
+    DaemonError,
+    DaemonState,
+    declared,
+    merge,
+    restarted_for,
+)
 from phoenix.declaration.settings import read
 from tests.unit.site_builder import minimal
 
@@ -173,3 +179,30 @@ def test_the_api_has_no_address(site: Any) -> None:
     text = json.dumps(written(site, FOREIGN))
     assert not set(daemon_json._DROPPED) & json.loads(text).keys(), text
     assert "tcp://" not in text
+
+
+@pytest.mark.parametrize(
+    ("before", "keys"),
+    [
+        ({}, ()),
+        ({"registry-mirrors": ["https://other.example"], "live-restore": False}, ()),
+        ({"registry-mirrors": [], "dns": ["192.0.2.1"]}, ("dns",)),
+        ({"log-opts": {"max-size": "1g"}, "bip": "10.9.0.1/24"}, ("bip", "log-opts")),
+    ],
+)
+def test_dockerd_is_restarted_for_what_a_reload_does_not_take_up(
+    site: Any, before: dict[str, Any], keys: tuple[str, ...]
+) -> None:
+    typed, _ = read({"docker_registry_mirrors": ["https://mirror.example"]})
+    assert typed is not None
+    merged = merge(declared(site, typed), DaemonState())
+    present = json.loads(merged.daemon) | before
+    assert restarted_for(json.dumps(present), merged) == keys
+
+
+def test_a_file_that_cannot_be_read_needs_a_restart(site: Any) -> None:
+    typed, _ = read({})
+    assert typed is not None
+    merged = merge(declared(site, typed), DaemonState())
+    assert "dns" in restarted_for("no JSON", merged)
+    assert restarted_for("", merged) == restarted_for("no JSON", merged)

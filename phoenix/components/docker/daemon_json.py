@@ -24,6 +24,16 @@ _DROPPED = ("hosts", "tls", "tlsverify", "tlscacert", "tlscert", "tlskey", "ipta
 is a rule in a chain that Docker makes."""
 
 
+RELOADED = frozenset({
+    "allow-nondistributable-artifacts", "authorization-plugins", "debug", "default-runtime",
+    "features", "insecure-registries", "labels", "live-restore", "max-concurrent-downloads",
+    "max-concurrent-uploads", "max-download-attempts", "registry-mirrors", "runtimes",
+    "shutdown-timeout",
+})  # fmt: skip
+"""What dockerd takes up with SIGHUP; for any other key it must be restarted
+(https://docs.docker.com/reference/cli/dockerd/#configuration-reload-behavior)."""
+
+
 class DaemonError(SettingError):
     """A daemon.json that cannot be merged, or would hide what dockerd holds."""
 
@@ -120,6 +130,22 @@ def merge(wanted: Declared, state: DaemonState) -> Merged:
             f"docker.service and docker.socket, move {state.data_root} to {root}, and run again"
         )
     return Merged(_text(data), _text(kept) if kept else "", _words(kept, data))
+
+
+def restarted_for(present: str, merged: Merged) -> tuple[str, ...]:
+    """The keys of daemon.json whose change dockerd takes up by a restart alone.
+
+    Args:
+        present: the text that it runs with now; one that cannot be read differs in every key.
+        merged: what it is to run with.
+    """
+    try:
+        before = _read(present, DAEMON)
+    except DaemonError:
+        before = {}
+    after = _read(merged.daemon, DAEMON)
+    changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    return tuple(sorted(changed - RELOADED))
 
 
 def _logs(wanted: Declared, kept: Mapping[str, Any]) -> dict[str, Any]:
