@@ -35,7 +35,11 @@ def commands(
     files = {DAEMON: FileState("644", "root", "root", "0", TREE.link(DAEMON))}
     unit = UnitState("active", "enabled", stale=False)
     tree = TreeState("g", loaded, files, frozenset(files), {UNIT: unit})
-    facts = {"DockerDaemon": DaemonState(present=text), "ConfigTree": tree, "FileContents": []}
+    facts: dict[str, Any] = {
+        "DockerDaemon": DaemonState(present=text),
+        "ConfigTree": tree,
+        "FileContents": [],
+    }
     here = fixed(diff=True, **facts)
     return here.run(daemon, TREE, wanted=wanted)
 
