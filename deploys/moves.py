@@ -20,7 +20,7 @@ if site_host() in deployments.stack_hosts(site()):
     for project, decision in decisions.items():
         if isinstance(decision, Refused):
             with part(project):
-                moves.not_begun(name=decision.title, decision=decision)
+                moves.refuse(decision)
     arriving = stack_parts.prepared(
         [stack for stack in stack_parts.wanted() if isinstance(decisions[stack.project], Moves)]
     )

@@ -91,5 +91,5 @@ def refuse_moves(stacks: Sequence[Deployment]) -> moves.Outlook:
     for project, decision in found.decisions.items():
         if isinstance(decision, Moves | Refused):
             with part(project):
-                moves.not_begun(name=decision.title, decision=decision)
+                moves.refuse(decision)
     return found

@@ -168,9 +168,8 @@ def _read_state(target: Host, *, sizes: bool) -> HostState:
     return HostState({one.name: one for one in projects}, unfinished.arriving, unfinished.left)
 
 
-@operation()
-def not_begun(decision: Moves | Refused) -> Commands:
-    """Refuse the whole run before its first step; a plan shows this as one change.
+def refuse(decision: Moves | Refused) -> None:
+    """Refuse the whole run before its first step; a plan shows it as one change.
 
     Args:
         decision: what would have to be done, or is not known.
@@ -179,7 +178,12 @@ def not_begun(decision: Moves | Refused) -> Commands:
     if isinstance(decision, Moves):
         _pending.append(decision.sentence)
         value(PENDING, host.name, _pending)
-    log_reasons(decision.refusal)
+    _not_begun(name=decision.title, refusal=decision.refusal)
+
+
+@operation()
+def _not_begun(refusal: str) -> Commands:
+    log_reasons(refusal)
     yield locally(lambda: None)
 
 

@@ -5,14 +5,24 @@ A plan (`--dry`) shows the step that is refused among the others; only a run sto
 
 from __future__ import annotations
 
+from phoenix.runs.results import NOT_DONE
+
 _reasons: dict[str, None] = {}
+_told: list[str] = []
 
 
 def refuse_run(reason: str) -> None:
-    """No operation of this run may begin."""
+    """No operation of this run may begin; to be called while a deploy is prepared.
+
+    Not by an operation: with `-y` pyinfra prepares none of their commands.
+    """
     _reasons[reason] = None
 
 
 def reason() -> str:
-    """All reasons, a line each; empty where the run may begin."""
-    return "\n".join(_reasons)
+    """All reasons, a line each, and after the first time in short; empty where the run may begin."""
+    if _reasons and _told:
+        return f"{NOT_DONE}this run is refused"
+    text = "\n".join(_reasons)
+    _told.extend(filter(None, [text]))
+    return text

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
+from pyinfra.api.operation import OperationMeta
 
 from facts.host_fact import FactError
 from operations import moves, run_refused
@@ -43,6 +44,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> dict[str, HostState | Exception]:
     monkeypatch.setattr(moves, "_states", {})
     monkeypatch.setattr(moves, "_pending", [])
     monkeypatch.setattr(run_refused, "_reasons", {})
+    monkeypatch.setattr(run_refused, "_told", [])
     for name in ("PORTAINER_ADMIN_PASSWORD", "PORTAINER_AGENT_SECRET", "STEP_CA_PASSWORD",
                  "TRAEFIK_DASHBOARD_PASSWORD", "THINKHEADS_AI_APP_DATABASE_PASS"):  # fmt: skip
         monkeypatch.setenv(f"PHOENIX_SECRET_{name}", "planted-5ecret-of-the-test")
@@ -73,9 +75,20 @@ def test_the_whole_platform_is_refused_on_every_host(
     world[OLD] = copy(STACK)
     with pytest.raises(PyinfraError, match="No hosts remaining"):
         run("all", tmp_path / "secrets.json")
-    refused = {record.message for record in caplog.records if SENTENCE in record.message}
-    assert len(refused) == 6, refused
-    assert not any("executed 1" in record.message for record in caplog.records)
+    words = [record.message for record in caplog.records]
+    assert sum(SENTENCE in line for line in words) == 1, words
+    assert sum("not done: this run is refused" in line for line in words) == 5, words
+    assert not any("executed 1" in line for line in words)
+
+
+def test_a_run_whose_changes_nobody_asks_for_is_refused_as_well(
+    world: dict[str, HostState | Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `-y` pyinfra prepares no operation's commands."""
+    world[OLD] = copy(STACK)
+    monkeypatch.setattr(OperationMeta, "will_change", False)
+    assert run("stacks", tmp_path / "secrets.json").sent == []
+    assert run_refused.reason() != ""
 
 
 def test_where_it_is_here_nothing_is_refused(
@@ -88,14 +101,16 @@ def test_where_it_is_here_nothing_is_refused(
 
 
 def test_a_silent_host_refuses_with_the_way_on(
-    world: dict[str, HostState | Exception], tmp_path: Path
+    world: dict[str, HostState | Exception],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     world[OLD] = FactError("no route")
     done = run("stacks", tmp_path / "secrets.json")
     assert f"Stack {STACK} is not started" in titles(done)
     assert done.sent == []
-    assert f"{OLD} does not answer (no route)" in run_refused.reason()
-    assert f"phoenix sync --new {STACK}" in run_refused.reason()
+    assert f"{OLD} does not answer (no route)" in caplog.text
+    assert f"phoenix sync --new {STACK}" in caplog.text
 
 
 def test_of_several_stacks_those_that_were_named_are_started_new(
