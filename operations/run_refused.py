@@ -20,7 +20,7 @@ def refuse_run(reason: str) -> None:
 
 
 def reason() -> str:
-    """All reasons, a line each, and after the first time in short; empty where the run may begin."""
+    """All reasons, a line each; the next time in short. Empty where the run may begin."""
     if _reasons and _told:
         return f"{NOT_DONE}this run is refused"
     text = "\n".join(_reasons)

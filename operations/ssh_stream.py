@@ -6,9 +6,9 @@ run has. Nothing of it reaches this machine's disk.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 import paramiko
 from pyinfra.api.exceptions import ConnectError, OperationError
@@ -23,34 +23,37 @@ _SECONDS = 900.0
 _BROKEN = (OSError, EOFError, paramiko.SSHException)
 
 
-@dataclass
 class _Command:
     """One command on one host."""
 
-    host: Host
-    channel: paramiko.Channel
-    said: bytes = b""
+    def __init__(self, host: Host, channel: paramiko.Channel) -> None:
+        self.host = host
+        self.channel = channel
+        self.said = b""
+        # Both outputs share one window: what it writes on standard error, unread, stops the stream.
+        self._hearing = threading.Thread(target=self._hear, daemon=True)
+        self._hearing.start()
 
-    def hear(self) -> None:
-        """Take what it wrote on standard error: unread, it would stop the stream."""
-        while self.channel.recv_stderr_ready():
-            self.said = (self.said + self.channel.recv_stderr(_PIECE))[-4000:]
+    def _hear(self) -> None:
+        with suppress(*_BROKEN):
+            while piece := self.channel.recv_stderr(_PIECE):
+                self.said = (self.said + piece)[-4000:]
 
     def end(self) -> None:
         """Wait for its end.
 
         Raises:
-            OperationError: it failed; with its own words.
+            OperationError: it failed, with its own words; or the connection broke.
         """
+        transport = self.channel.get_transport()
         while not self.channel.exit_status_ready():
-            self.hear()
             self.channel.status_event.wait(0.2)
-            transport = self.channel.get_transport()
             if transport is None or not transport.is_active():
                 raise OperationError(f"{self.host.name}: the connection broke")
+        self._hearing.join()
         status = self.channel.recv_exit_status()
-        while piece := self.channel.recv_stderr(_PIECE):
-            self.said = (self.said + piece)[-4000:]
+        if status == -1:  # paramiko's word for none: the channel went without it
+            raise OperationError(f"{self.host.name}: the connection broke")
         if status != 0:
             said = self.said.decode(errors="replace").strip() or f"status {status}"
             raise OperationError(f"{self.host.name}: {said}")
@@ -133,13 +136,11 @@ def stream(source: tuple[Host, str], target: tuple[Host, str], tell: Callable[[i
         while piece := giver.channel.recv(_PIECE):
             try:
                 taker.channel.sendall(piece)
-            except OSError:  # it has ended early, and tells why
+            except _BROKEN:  # it has ended early, and tells why
                 taken = False
                 break
             count += len(piece)
             tell(count)
-            giver.hear()
-            taker.hear()
         if taken:
             giver.end()
             taker.channel.shutdown_write()
