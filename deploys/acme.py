@@ -2,6 +2,7 @@
 
 from pyinfra import host
 
+from deploys import ca
 from deploys.context import settings, site
 from phoenix import files
 from phoenix.components.acme import phoenix_acme_conf as acme
@@ -16,9 +17,14 @@ FOLDER = "components/acme"
 
 
 def certificate(name: str) -> HostCertificate | None:
-    """This host's certificate `name` ("gateway", "traefik" or "host"); None where it has none."""
+    """This host's certificate `name` ("gateway", "traefik" or "host"); None where it has none.
+
+    Raises:
+        DeployError: the CA that is deployed cannot vouch for the site as it is declared.
+    """
     for candidate in certificates(site()):
         if candidate.host.name == host.name and candidate.name == name:
+            ca.check_names()
             return candidate
     return None
 

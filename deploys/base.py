@@ -3,6 +3,7 @@
 from pyinfra import host
 from pyinfra.api import DeployError
 
+from deploys import ca
 from deploys.context import settings, site, site_host
 from operations.config_tree import config_tree
 from operations.packages import packages
@@ -14,6 +15,7 @@ from phoenix.shell import fill
 SSHD = "/etc/ssh/sshd_config.d/10-phoenix.conf"
 UPDATES = "/etc/apt/apt.conf.d/60phoenix"
 
+ca.check_names()
 # An LXC guest has its host's clock; a machine of its own keeps its own.
 time_keeper = [] if site_host().kind == "lxc" else [("systemd-timesyncd", "chrony", "ntpsec")]
 packages(

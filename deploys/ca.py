@@ -1,11 +1,34 @@
 """How the CA's service is stopped, copied and asked how it is, for the deploys that change it."""
 
+from pyinfra.api import DeployError
+from pyinfra.api.exceptions import OperationError
+
 from deploys.context import site, site_host
+from facts.host_fact import FactError
+from operations.trust import certificate_authority
+from phoenix.components.ca_rotation import not_permitted
 from phoenix.components.step_ca.authority import DIRECTORY, UNIT
+from phoenix.components.x509 import CertificateError
 from phoenix.derived import control_plane
 from phoenix.files import render
 
 BACKUPS = "/var/backups/phoenix/step-ca"
+
+
+def check_names() -> None:
+    """End the run where the CA that is deployed cannot vouch for the declared domain and network.
+
+    A CA that does not answer, or cannot be read, is told by the steps that need it.
+
+    Raises:
+        DeployError: before any host is touched; says how the CA comes to vouch for both.
+    """
+    try:
+        reason = not_permitted(site(), certificate_authority(site()))
+    except (OperationError, FactError, CertificateError):
+        return
+    if reason:
+        raise DeployError(reason)
 
 
 def stop() -> str:

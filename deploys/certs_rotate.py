@@ -1,5 +1,8 @@
 """Replace the CA's intermediate or its root (--data certs_rotate=root, intermediate, continue).
 
+`abandon` drops a rotation that has not changed the CA's keys yet. With --data certs_permit=DOMAINS
+(or networks, with commas) the next intermediate vouches for these too, before a site moves there.
+
 One run makes all steps, each when the one before it is proven on every host. It can be ended at
 any moment, and run again: with `continue` it goes on and begins nothing new. Between its steps
 `deploys/all.py` keeps both roots trusted and changes nothing else.
@@ -14,24 +17,33 @@ from deploys import ca
 from deploys.context import setting_errors, settings, site
 from operations import rotation
 from operations.trust import root_trusted
-from phoenix.components.ca_rotation import check_setting
+from phoenix.components.ca_rotation import ABANDON, check_setting
 from phoenix.components.step_ca.authority import UNIT
 
 request = host.data.get("certs_rotate")
 with setting_errors():
     check_setting(request)
 
-if "step_ca" in host.groups:
+abandoning = request == ABANDON
+if "step_ca" in host.groups and abandoning:
+    rotation.abandoned(
+        name="Rotation: abandoned",
+        site=site(),
+        unit=UNIT,
+        health=ca.health(settings().step_ca_lifetime_default),
+    )
+elif "step_ca" in host.groups:
     rotation.prepared(
         name="Rotation: next keys",
         site=site(),
         request=str(request),
         organisation=settings().step_ca_organisation,
         years=settings().step_ca_years,
+        permit=[word for word in str(host.data.get("certs_permit") or "").split(",") if word],
     )
 root_trusted(name="Rotation: present and next root trusted", site=site())
 rotation.trust_proven(name="Rotation: trust is proven", site=site())
-if not host.data.get("certs_rotate_prepare"):
+if not (host.data.get("certs_rotate_prepare") or abandoning):
     if "step_ca" in host.groups:
         rotation.switched(
             name="Rotation: the CA signs with the next keys",

@@ -2,6 +2,7 @@
 
 from pyinfra import host
 
+from deploys import ca
 from deploys.context import setting_errors, settings, site
 from operations.config_tree import config_tree
 from operations.packages import packages
@@ -16,6 +17,7 @@ CONFIG = "/etc/phoenix/dnsmasq.conf"
 UNIT = "phoenix-dns.service"
 
 if "hypervisor" in host.groups:
+    ca.check_names()
     # dnsmasq-base is the program without Debian's service, which would listen everywhere and
     # which Proxmox's own networking may be using.
     packages(name="DNS: packages", names=["dnsmasq-base", "bind9-dnsutils"])

@@ -20,6 +20,7 @@ CONFIG = f"{DIRECTORY}/config/ca.json"
 COPY = "/usr/local/lib/phoenix/ca-copy"
 
 if "step_ca" in host.groups:
+    ca.check_names()
     with setting_errors():
         program = pinned_program("step-ca")
         check_version(program.version)

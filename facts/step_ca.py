@@ -28,10 +28,12 @@ if pub=$(openssl pkey -in $k -passin file:$p -pubout 2>/dev/null); then echo 'ye
 openssl verify -CAfile $r $c >/dev/null 2>&1 && echo 'yes chains'
 pem() { openssl x509 -in "$2" 2>/dev/null | sed "s/^/$1 /"; }
 pem root $r; pem intermediate $c
+tr -d '\n ' <config/ca.json 2>/dev/null | sed -n 's/.*"dnsNames":\\[\\([^]]*\\)\\].*/\\1/p' |
+ tr -d '"' | tr ',' '\n' | sed 's/^/served /'; echo
 n=rotation; if [ -s $n/kind ]; then
  echo "rotation $(cat $n/kind)"; pem earlier $n/earlier_root_ca.crt
  if [ -e $n/switched ]; then echo 'phase switched'; else
-  pem later $n/next/certs/root_ca.crt
+  pem later $n/next/certs/root_ca.crt; pem next $n/next/certs/intermediate_ca.crt
   if [ -e $n/switching ]; then echo 'phase switching'; else echo 'phase prepared'; fi
  fi
 fi
@@ -40,7 +42,7 @@ fi
 
 
 class CertificateAuthority(HostFact[CaState]):
-    """The CA's files: modes, whether they fit together, its certificates, and any rotation.
+    """The CA's files: modes, whether they fit together, certificates, names, and any rotation.
 
     No key and no password leaves the guest. Unexpected output is a FactProcessError.
     """
@@ -52,7 +54,7 @@ class CertificateAuthority(HostFact[CaState]):
     @override
     def parse(self, lines: list[str]) -> CaState:
         try:
-            return parse_state(lines)
+            return parse_state([line for line in lines if line])
         except StepCaError as error:
             raise FactProcessError(str(error)) from error
 

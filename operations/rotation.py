@@ -8,7 +8,7 @@ host that cannot be reached stops the rotation where both roots are still truste
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, StringCommand
@@ -33,7 +33,10 @@ from phoenix.components.ca_rotation import (
     RotationError,
     beginning,
     certificates_of,
+    deployed_name,
     next_name,
+    outdated,
+    permitted_next,
     signer,
     unproven,
 )
@@ -52,21 +55,31 @@ _serving: set[str] = set()
 
 
 @operation()
-def prepared(site: Site, request: str, *, organisation: str, years: int) -> Commands:
+def prepared(
+    site: Site, request: str, *, organisation: str, years: int, permit: Sequence[str] = ()
+) -> Commands:
     """Create the CA's next keys beside the present ones: the first step of a rotation.
+
+    Those that stand ready, and do not vouch for all that they now should, are made again.
 
     Args:
         request: "root", "intermediate" or "continue"; see
             `phoenix.components.ca_rotation.beginning`.
         organisation: O of the subjects, and the start of the root's common name.
         years: lifetime; an intermediate ends with its root at the latest.
+        permit: domains and networks to come that the CA shall vouch for as well.
     """
     ca = certificate_authority(site)
     try:
+        wanted = permitted_next(site, ca, permit)
         kind = beginning(request, ca)
     except RotationError as error:
         yield from refuse(str(error))
         return
+    if outdated(ca, wanted):
+        logger.info("%sthe next keys vouch for other names: made again", host.print_prefix)
+        kind = ca.rotation
+        yield _run("finish", DIRECTORY)
     if not kind:
         host.noop(
             f"rotation of the {ca.rotation}: {ca.phase}"
@@ -76,10 +89,32 @@ def prepared(site: Site, request: str, *, organisation: str, years: int) -> Comm
         return
     words = (
         "prepare", DIRECTORY, kind, organisation, next_name(parse_chain(ca.root)[0].subject_cn),
-        next_name(signer(ca).subject_cn), site.domain, str(site.network.network_address),
-        str(site.network.netmask), str(years),
+        next_name(signer(ca).subject_cn), " ".join(wanted.domains),
+        " ".join(network.with_netmask for network in wanted.networks), str(years),
     )  # fmt: skip
     yield _run(*words)
+    forget()
+
+
+@operation()
+def abandoned(site: Site, *, unit: str, health: str) -> Commands:
+    """Drop the next keys of a rotation; the CA goes on with those that it signs with.
+
+    Args:
+        unit: the CA's systemd unit.
+        health: shell command that succeeds when it runs.
+    """
+    ca = certificate_authority(site)
+    if not ca.rotation:
+        host.noop("no rotation is under way")
+        return
+    if ca.phase == "switched":
+        yield from refuse(
+            f"the CA signs with its next {ca.rotation} already: finish the rotation, with --data "
+            "certs_rotate=continue"
+        )
+        return
+    yield _run("abandon", DIRECTORY, unit, health)
     forget()
 
 
@@ -162,6 +197,7 @@ def served(site: Site, phase: Phase) -> Commands:
         host.noop("nothing to check yet")
         return
     mine = [end for end in endpoints(site) if end.host.name == host.name]
+    mine = [end._replace(server_name=deployed_name(site, ca, end.server_name)) for end in mine]
     root, issuer = STORED[len(ca.roots) - 1], signer(ca).fingerprint
     deadline = time.monotonic() + SERVED_WITHIN
     waiting = dict.fromkeys(mine, "")

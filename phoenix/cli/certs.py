@@ -20,6 +20,7 @@ class Rotation(StrEnum):
     intermediate = "intermediate"
     root = "root"
     go_on = "continue"
+    abandon = "abandon"
 
 
 @app.command("list")
@@ -92,6 +93,14 @@ def rotate(
     prepare: Annotated[
         bool, typer.Option("--prepare", help="Stop when every host trusts the next root as well.")
     ] = False,
+    permit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--permit",
+            metavar="DOMAIN|NETWORK",
+            help="A domain or network to come: the CA vouches for it as well. Repeatable.",
+        ),
+    ] = None,
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -99,7 +108,11 @@ def rotate(
 
     For a new root every host trusts both until all of them are proven to trust and to serve the
     new chain; then the old one goes. It can be stopped at any moment; `continue` finishes
-    an interrupted replacement.
+    an interrupted replacement, `abandon` drops one before the CA signs with its new keys.
+
+    The CA vouches for the site's own domain and network alone. Before these change, rotate the
+    intermediate, with the new declaration or with --permit: it then vouches for both, until you
+    rotate it again after the change.
 
     You must give the new root to clients that are not hosts of the site. With --prepare it stops
     before the new root is used: both are then in /etc/phoenix/roots.pem on every host.
@@ -107,7 +120,9 @@ def rotate(
     Examples:
       phoenix certs rotate intermediate
       phoenix certs rotate root --prepare
+      phoenix certs rotate intermediate --permit new.example.org
       phoenix certs rotate continue
+      phoenix certs rotate abandon
 
     Exit code: 0 it is done, 1 it stopped; both chains are trusted meanwhile.
     """
@@ -119,5 +134,7 @@ def rotate(
     data: dict[str, object] = {"certs_rotate": what.value}
     if prepare:
         data["certs_rotate_prepare"] = True
+    if permit:
+        data["certs_permit"] = ",".join(permit)
     work = Work(("deploys/certs_rotate.py",), (), data)
     finish(converge(site, [work], f"certs rotate {what.value}", quiet=as_json, notes=True), as_json)

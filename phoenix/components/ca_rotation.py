@@ -5,19 +5,25 @@ The state is on the CA's guest (`components.step_ca.authority.CaState`): any run
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from ipaddress import IPv4Network
 
 from phoenix.components.step_ca.authority import CaState, Rotation, faults
 from phoenix.components.trust import family
-from phoenix.components.x509 import CertificateInfo, parse_chain
+from phoenix.components.x509 import CertificateInfo, Permitted, parse_chain, permitted
 from phoenix.derived.certificates import HostCertificate, certificates
 from phoenix.derived.endpoints import endpoints
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Host, Site
+from phoenix.site.names import CA, in_zone, is_name
 from phoenix.site.roles import guest_with
 
-CHOICES = ("root", "intermediate", "continue")
-"""What the setting `certs_rotate` may be; `continue` never begins anything."""
+ABANDON = "abandon"
+CHOICES = ("root", "intermediate", "continue", ABANDON)
+"""What the setting `certs_rotate` may be; `continue` never begins anything, and `abandon` drops
+what was begun."""
+_OWN = Permitted(("localhost",), (IPv4Network("127.0.0.1"),))
+"""What every CA vouches for, beside the names of its site."""
 
 
 class RotationError(SettingError):
@@ -33,7 +39,8 @@ def check_setting(setting: object) -> None:
     if setting not in CHOICES:
         raise RotationError(
             f"setting certs_rotate is {setting!r}: write --data certs_rotate=root, "
-            "intermediate, or continue (finish an interrupted rotation, and start none)"
+            "intermediate, continue (finish an interrupted rotation, and start none) or abandon "
+            "(drop one that has not changed the CA's keys)"
         )
 
 
@@ -47,7 +54,7 @@ def beginning(step: str, ca: CaState) -> Rotation:
         if step not in (ca.rotation, "continue"):
             raise RotationError(
                 f"the {ca.rotation} is being replaced (phase {ca.phase}): finish that first, with "
-                "--data certs_rotate=continue"
+                "--data certs_rotate=continue, or drop it with certs_rotate=abandon"
             )
         return ""
     if step == "continue":
@@ -62,6 +69,101 @@ def beginning(step: str, ca: CaState) -> Rotation:
             "as /etc/step-ca/secrets/root_ca_key (mode 0600, owner root), and remove it afterwards"
         )
     return "root" if step == "root" else "intermediate"
+
+
+def needed(site: Site) -> tuple[str, ...]:
+    """What the CA must be able to vouch for as the site is declared: a domain, and its address."""
+    return site.domain, str(guest_with(site, "step_ca").address)
+
+
+def not_permitted(site: Site, ca: CaState) -> str:
+    """Why the CA as it is deployed cannot vouch for the site as it is declared, with the way there.
+
+    Empty where it can, and where there is no CA yet.
+    """
+    limits_of = {
+        kind: permitted(pem)
+        for kind, pem in (("root", ca.root), ("intermediate", ca.intermediate))
+        if pem
+    }
+    for kind, limits in limits_of.items():
+        missing = [name for name in needed(site) if limits and not limits.allows(name)]
+        if limits and missing:
+            return _way(ca, kind, limits, missing)
+    return ""
+
+
+def _way(ca: CaState, kind: str, limits: Permitted, missing: Sequence[str]) -> str:
+    names = [*limits.domains, *limits.networks]
+    own = (*_OWN.domains, *_OWN.networks)
+    present = ", ".join(str(name) for name in names if name not in own)
+    finish = f" (a rotation of the {ca.rotation} is under way: it goes on)" if ca.rotation else ""
+    return (
+        f"the CA's {kind} certificate vouches for {present} alone, and {' and '.join(missing)} is "
+        "declared: with this declaration no host would get a certificate. Nothing was changed. "
+        f"Let the CA vouch for both first, by `phoenix certs rotate {kind}`{finish}: no request is "
+        "lost, and names and addresses stay. Then `phoenix sync`. Afterwards `phoenix certs rotate "
+        f"{kind}` again takes the old ones away"
+    )
+
+
+def permitted_next(site: Site, ca: CaState, more: Sequence[str] = ()) -> Permitted:
+    """What the next intermediate vouches for.
+
+    That is the declared site, what is asked for, and of what the present one vouches for all that
+    the CA is still deployed with: while a site moves to another domain or network, both.
+
+    Args:
+        more: domains and networks to come, as an operator writes them.
+
+    Raises:
+        RotationError: one of `more` is neither a domain nor an IPv4 network.
+    """
+    domains, networks = [site.domain], [site.network]
+    for text in more:
+        if is_name(text) and "." in text and not text.replace(".", "").isdigit():
+            domains.append(text)
+            continue
+        try:
+            networks.append(IPv4Network(text))
+        except ValueError:
+            raise RotationError(
+                f"{text!r} is neither a domain nor an IPv4 network: write for example "
+                "apps.example.org or 10.9.0.0/24"
+            ) from None
+    present = permitted(ca.intermediate) if ca.intermediate else None
+    if present is not None:
+        declared = Permitted(tuple(domains), tuple(networks))
+        deployed = [n for n in ca.served if not (declared.allows(n) or _OWN.allows(n))]
+        domains += [
+            domain
+            for domain in present.domains
+            if any(Permitted((domain,), ()).allows(name) for name in deployed)
+        ]
+        networks += [
+            network
+            for network in present.networks
+            if any(Permitted((), (network,)).allows(name) for name in deployed)
+        ]
+    return Permitted(tuple(dict.fromkeys(domains)), tuple(dict.fromkeys(networks)))
+
+
+def outdated(ca: CaState, wanted: Permitted) -> bool:
+    """Whether the next keys stand ready and do not vouch for all that they now should."""
+    if ca.phase != "prepared" or not ca.following:
+        return False
+    ready = permitted(ca.following)
+    return ready is not None and not (
+        set(wanted.domains) <= set(ready.domains) and set(wanted.networks) <= set(ready.networks)
+    )
+
+
+def deployed_name(site: Site, ca: CaState, name: str) -> str:
+    """A name of the site as the hosts have it, who may still be in the domain before this one."""
+    zone = ca.served[0].removeprefix(f"{CA}.") if ca.served else site.domain
+    if in_zone(name, site.domain):
+        return f"{name.removesuffix(f'.{site.domain}')}.{zone}"
+    return name
 
 
 def next_name(name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import IPv4Address, IPv4Network
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -18,6 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 from cryptography.x509.oid import ExtensionOID, NameOID
+
+from phoenix.site.names import in_zone
 
 
 class CertificateError(ValueError):
@@ -98,6 +101,43 @@ def parse_chain(pem: str | bytes, *, key: str | None = None) -> tuple[Certificat
     """
     leaf, *others = load_chain(pem)
     return (describe(leaf, key=key), *(describe(certificate) for certificate in others))
+
+
+@dataclass(frozen=True)
+class Permitted:
+    """Names below `domains`, and addresses in `networks`: the subtrees of RFC 5280, 4.2.1.10."""
+
+    domains: tuple[str, ...]
+    networks: tuple[IPv4Network, ...]
+
+    def allows(self, name: str) -> bool:
+        """Whether a DNS name or an IPv4 address is one of these."""
+        try:
+            address = IPv4Address(name)
+        except ValueError:
+            return any(name == domain or in_zone(name, domain) for domain in self.domains)
+        return any(address in network for network in self.networks)
+
+
+def permitted(pem: str | bytes) -> Permitted | None:
+    """What the first certificate of a PEM text may vouch for; None where nothing limits it.
+
+    Raises CertificateError as `load_chain` does.
+    """
+    certificate, *_ = load_chain(pem)
+    try:
+        limits = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return None
+    subtrees = limits.permitted_subtrees or []
+    return Permitted(
+        tuple(str(one.value) for one in subtrees if isinstance(one, x509.DNSName)),
+        tuple(
+            one.value
+            for one in subtrees
+            if isinstance(one, x509.IPAddress) and isinstance(one.value, IPv4Network)
+        ),
+    )
 
 
 def fingerprint(certificate: x509.Certificate) -> str:

@@ -620,7 +620,13 @@ class RunArguments(_Strict):
     """What single deploys are told by `--data NAME=VALUE`; the command `phoenix` gives these."""
 
     certs_rotate: Any = Field(
-        default=None, description="deploys/certs_rotate.py: `root`, `intermediate` or `continue`."
+        default=None,
+        description="deploys/certs_rotate.py: `root`, `intermediate`, `continue` or `abandon`.",
+    )
+    certs_permit: Any = Field(
+        default=None,
+        description="deploys/certs_rotate.py: domains and networks, with commas, that the next "
+        "intermediate vouches for as well.",
     )
     certs_rotate_prepare: Any = Field(
         default=None,

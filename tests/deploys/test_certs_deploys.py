@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from operations import trust
 from tests.deploys.recorder import run
 from tests.deploys.test_deploys import CA, NGINX, TRAEFIK
+from tests.unit.test_x509 import Authority
 
 
 @pytest.mark.parametrize(("guest", "certificate"), [(NGINX, "gateway"), (TRAEFIK, "traefik"),
@@ -66,6 +70,36 @@ def test_a_prepared_rotation_ends_before_the_next_root_is_used(tmp_path: Path) -
     result = run("certs_rotate", tmp_path / "secrets.json", execute=False, **data)
     assert result.operations == [
         "Rotation: next keys",
+        "Rotation: present and next root trusted",
+        "Rotation: trust is proven",
+    ]
+
+
+@pytest.mark.parametrize(
+    "deploy", ["all", "dns", "base", "step_ca", "certificates", "nginx", "traefik"]
+)
+def test_a_domain_that_the_ca_cannot_vouch_for_ends_each_run_before_a_host_is_touched(
+    tmp_path: Path, deploy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bug report 2: DNS was changed first, then the CA refused every name."""
+    monkeypatch.setenv("PHOENIX_SECRET_TRAEFIK_DASHBOARD_PASSWORD", "planted")
+    monkeypatch.setattr(trust, "_states", {})
+    intermediate = Authority("Of another domain", "old.example.org", "10.0.0.0/24").intermediate
+    pem = intermediate.public_bytes(Encoding.PEM).decode().splitlines()
+    answer = ["mode 644 certs/root_ca.crt", *(f"intermediate {line}" for line in pem)]
+    responses: dict[Any, Any] = {re.compile(r"rotation/next -type f"): lambda _: answer}
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
+        run(deploy, tmp_path / "secrets.json", responses=responses)
+    said = f"{caught.value.args} {vars(caught.value)}"
+    assert "internal.thinkheads.ai is declared" in said, said
+    assert "phoenix certs rotate intermediate" in said, said
+
+
+def test_an_abandoned_rotation_puts_the_trust_back_and_does_nothing_else(tmp_path: Path) -> None:
+    data: dict[str, Any] = {"certs_rotate": "abandon"}
+    result = run("certs_rotate", tmp_path / "secrets.json", execute=False, **data)
+    assert result.operations == [
+        "Rotation: abandoned",
         "Rotation: present and next root trusted",
         "Rotation: trust is proven",
     ]

@@ -81,13 +81,40 @@ def test_next_keys_are_made_once(site: Site, monkeypatch: pytest.MonkeyPatch) ->
     (command,) = here(monkeypatch, SETTLED).run(rotation.prepared, site, "root", **words)
     assert command.get_raw_value().endswith(
         "step-ca-rotate prepare /etc/step-ca root 'An Example' 'First Root 2' 'First Int 2' "
-        "internal.thinkheads.ai 10.0.0.0 255.255.255.0 10"
+        "internal.thinkheads.ai 10.0.0.0/255.255.255.0 10"
     ), command.get_raw_value()[-200:]
     for asked in ("root", "continue"):
         assert here(monkeypatch, PREPARED).run(rotation.prepared, site, asked, **words) == []
     assert here(monkeypatch, SETTLED).run(rotation.prepared, site, "continue", **words) == []
     other = here(monkeypatch, SWITCHED).run(rotation.prepared, site, "intermediate", **words)
     assert "the root is being replaced (phase switched)" in refused(other)
+
+
+def test_next_keys_for_other_names_are_made_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = {"organisation": "An Example", "years": 10, "permit": ["new.example.net"]}
+    ready = sound(
+        root=pem(FIRST.root), intermediate=pem(FIRST.intermediate), rotation="intermediate",
+        following=pem(Authority("Next", site.domain, "10.0.0.0/24").intermediate),
+        phase="prepared",
+    )  # fmt: skip
+    finish, make = here(monkeypatch, ready).run(rotation.prepared, site, "continue", **words)
+    assert finish.get_raw_value().endswith("step-ca-rotate finish /etc/step-ca")
+    made = "'internal.thinkheads.ai new.example.net' 10.0.0.0/255.255.255.0 10"
+    assert make.get_raw_value().endswith(made), make.get_raw_value()[-200:]
+    assert " prepare /etc/step-ca intermediate " in make.get_raw_value()
+
+
+def test_a_rotation_is_dropped_only_before_the_ca_signs_with_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = {"unit": "step-ca.service", "health": "HEALTH"}
+    assert here(monkeypatch, SETTLED).run(rotation.abandoned, site, **words) == []
+    (command,) = here(monkeypatch, PREPARED).run(rotation.abandoned, site, **words)
+    assert command.get_raw_value().endswith("abandon /etc/step-ca step-ca.service HEALTH")
+    said = refused(here(monkeypatch, SWITCHED).run(rotation.abandoned, site, **words))
+    assert "signs with its next root already" in said
 
 
 def test_ca_waits_for_every_host(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

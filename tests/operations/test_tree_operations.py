@@ -193,7 +193,7 @@ def test_ca_is_made_once_with_the_password_on_standard_input(
     (command,) = fixed(CertificateAuthority=CaState()).run(initialised, site, **arguments)
     raw = command.get_raw_value()
     assert raw.endswith(
-        "/etc/step-ca 'An Example' internal.thinkheads.ai 10.0.0.0 255.255.255.0 10"
+        "/etc/step-ca 'An Example' internal.thinkheads.ai 10.0.0.0/255.255.255.0 10"
     ), raw[-200:]
     assert PLANTED not in raw
     assert command.connector_arguments["_stdin"] == (password or "\n")

@@ -29,7 +29,7 @@ def initialise(top: Path, stdin: str) -> subprocess.CompletedProcess[str]:
     (top / "bin/openssl").chmod(0o755)
     return subprocess.run(
         ["sh", "-c", SCRIPT, "step-ca-init", str(top / "step-ca"), "Example",
-         "internal.example.org", "10.0.0.0", "255.255.255.0", "10"],
+         "internal.example.org", "10.0.0.0/255.255.255.0", "10"],
         input=stdin, capture_output=True, text=True, timeout=60, check=False,
         env={**os.environ, "PATH": f"{top / 'bin'}:{os.environ['PATH']}",
              "CALLS": str(top / "calls")},
@@ -151,7 +151,7 @@ def test_failure_half_way_leaves_nothing_and_the_next_run_succeeds(tmp_path: Pat
     (tmp_path / "host/step-ca.new.dead").mkdir()  # of a run that was killed
     process = subprocess.run(
         ["sh", "-c", SCRIPT, "step-ca-init", str(tmp_path / "host/step-ca"), "Example",
-         "not a domain\n[oops", "10.0.0.0", "999.0.0.0", "10"],
+         "not a domain\n[oops", "10.0.0.0/999.0.0.0", "10"],
         input="\n", capture_output=True, text=True, timeout=60, check=False,
         env={**os.environ, "PATH": f"{tmp_path / 'stubs/bin'}:{os.environ['PATH']}",
              "CALLS": str(tmp_path / "calls")},

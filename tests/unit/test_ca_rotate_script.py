@@ -12,6 +12,7 @@ import pytest
 from facts.step_ca import CertificateAuthority
 from operations.step_ca import shipped
 from phoenix.components.step_ca.authority import CaState, faults
+from phoenix.components.x509 import permitted
 from tests.unit.test_ca_init_script import initialise, openssl
 
 HURRYING_CLOCK = """#!/bin/sh
@@ -52,8 +53,8 @@ def run(ca: Path, command: str, *words: str) -> subprocess.CompletedProcess[str]
 
 def prepare(ca: Path, kind: str) -> subprocess.CompletedProcess[str]:
     return run(ca, "prepare", kind, "Example", "Example Internal Root CA 2",
-               "Example Internal Intermediate CA 2", "internal.example.org", "10.0.0.0",
-               "255.255.255.0", "10")  # fmt: skip
+               "Example Internal Intermediate CA 2", "internal.example.org",
+               "10.0.0.0/255.255.255.0", "10")  # fmt: skip
 
 
 def switch(ca: Path, *, stop: str = "true", health: str = "true") -> int:
@@ -157,3 +158,46 @@ def test_exchange_that_was_killed_half_way_is_finished(ca: Path) -> None:
     assert "was interrupted" in faults(half)[0]
     assert switch(ca) == 0
     assert (state(ca).phase, faults(state(ca))) == ("switched", [])
+
+
+def test_the_next_intermediate_vouches_for_every_domain_and_network(ca: Path) -> None:
+    words = ("intermediate", "Example", "Example Internal Root CA 2", "An Intermediate 2")
+    domains = "new.example.net internal.example.org"
+    networks = "10.0.0.0/255.255.255.0 10.9.0.0/255.255.0.0"
+    assert run(ca, "prepare", *words, domains, networks, "10").returncode == 0
+    limits = permitted(state(ca).following)
+    assert limits is not None
+    assert limits.domains == ("new.example.net", "internal.example.org", "localhost")
+    assert [str(network) for network in limits.networks] == [
+        "10.0.0.0/24", "10.9.0.0/16", "127.0.0.1/32"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["root", "intermediate"])
+def test_a_rotation_is_dropped_before_the_exchange_and_put_back_in_it(ca: Path, kind: str) -> None:
+    before = state(ca)
+    for begun in ("prepared", "switching"):
+        assert prepare(ca, kind).returncode == 0
+        if begun == "switching":
+            assert switch(ca, stop="false") == 3
+            shutil.copy(
+                ca / "rotation/next/certs/intermediate_ca.crt", ca / "certs/intermediate_ca.crt"
+            )
+        assert state(ca).phase == begun
+        assert run(ca, "abandon", "step-ca.service", "true").returncode == 0
+        after = state(ca)
+        assert (after.rotation, after.root, after.intermediate) == (
+            "", before.root, before.intermediate
+        )  # fmt: skip
+        assert faults(after) == []
+    assert run(ca, "abandon", "step-ca.service", "true").returncode == 0, "nothing to drop"
+
+
+def test_a_rotation_whose_keys_sign_is_not_dropped(ca: Path) -> None:
+    assert prepare(ca, "intermediate").returncode == 0
+    assert switch(ca) == 0
+    switched = state(ca)
+    done = run(ca, "abandon", "step-ca.service", "true")
+    assert done.returncode == 3
+    assert "finish the rotation" in done.stderr
+    assert state(ca) == switched

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from phoenix.components import trust
 from phoenix.components.ca_rotation import (
@@ -13,7 +15,11 @@ from phoenix.components.ca_rotation import (
     certificates_of,
     check_renewal,
     check_setting,
+    deployed_name,
     next_name,
+    not_permitted,
+    outdated,
+    permitted_next,
     unproven,
 )
 from phoenix.components.step_ca.authority import CaState, faults
@@ -21,6 +27,7 @@ from phoenix.derived.endpoints import endpoints
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 from tests.unit.test_step_ca import FILES, sound
+from tests.unit.test_x509 import Authority
 
 
 @pytest.fixture
@@ -30,7 +37,7 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.mark.parametrize("setting", [None, "", "both", 1])
 def test_only_what_means_something_may_be_asked(setting: object) -> None:
-    with pytest.raises(RotationError, match="write --data certs_rotate=root, intermediate, or"):
+    with pytest.raises(RotationError, match="certs_rotate=root, intermediate, continue"):
         check_setting(setting)
 
 
@@ -57,6 +64,91 @@ def test_what_cannot_begin_is_refused_with_its_fix(
 ) -> None:
     with pytest.raises(RotationError, match=message):
         beginning(setting, state)
+
+
+def ca_of(*limits: str, following: tuple[str, ...] = (), domain: str = "", **more: Any) -> CaState:
+    """A CA whose intermediate may vouch for `limits`, deployed with the names of `domain`."""
+
+    def pem(*these: str) -> str:
+        certificate = Authority("A", *these).intermediate
+        return str(certificate.public_bytes(Encoding.PEM).decode())
+
+    names = (f"ca.{domain}", f"authority.host.{domain}", "localhost", "10.0.0.22", "127.0.0.1")
+    return sound(
+        root="", intermediate=pem(*limits), following=pem(*following) if following else "",
+        served=names if domain else (), **more,
+    )  # fmt: skip
+
+
+DOMAIN, NETWORK = "internal.thinkheads.ai", "10.0.0.0/24"
+OWN = ("localhost", "127.0.0.1/32")
+
+
+@pytest.mark.parametrize(
+    ("limits", "missing"),
+    [
+        ((DOMAIN, NETWORK, *OWN), ""),
+        (("thinkheads.ai", "10.0.0.0/8"), ""),
+        ((), ""),
+        (("old.example.org", NETWORK, *OWN), DOMAIN),
+        ((DOMAIN, "10.9.0.0/24", *OWN), "10.0.0.22"),
+        (("apps.internal.thinkheads.ai", NETWORK), DOMAIN),
+        (("old.example.org", "10.9.0.0/24"), f"{DOMAIN} and 10.0.0.22"),
+    ],
+)
+def test_a_declaration_that_the_ca_cannot_vouch_for_is_told_with_the_way(
+    site: Site, limits: tuple[str, ...], missing: str
+) -> None:
+    said = not_permitted(site, ca_of(*limits))
+    assert bool(said) == bool(missing), said
+    if missing:
+        assert f"and {missing} is declared" in said, said
+        assert "by `phoenix certs rotate intermediate`:" in said, said
+    assert not_permitted(site, CaState()) == "", "a new site"
+
+
+def test_the_next_intermediate_vouches_for_what_is_deployed_and_what_is_declared(
+    site: Site,
+) -> None:
+    old = "old.example.org"
+    moving = permitted_next(site, ca_of(old, NETWORK, *OWN, domain=old))
+    assert moving.domains == (DOMAIN, old)
+    assert list(map(str, moving.networks)) == [NETWORK]
+    moved = permitted_next(site, ca_of(DOMAIN, old, NETWORK, *OWN, domain=DOMAIN))
+    assert moved.domains == (DOMAIN,), "after the move the old one goes"
+    other = permitted_next(site, ca_of(DOMAIN, "10.9.0.0/24"), ["new.example.org", "10.8.0.0/16"])
+    assert other.domains == (DOMAIN, "new.example.org")
+    assert list(map(str, other.networks)) == [NETWORK, "10.8.0.0/16"]
+    renumbered = permitted_next(site, ca_of(DOMAIN, "10.9.0.0/24", domain=DOMAIN))
+    assert list(map(str, renumbered.networks)) == [NETWORK], "nothing is deployed there"
+
+
+@pytest.mark.parametrize("text", ["nonsense", "10.9.0.1/24", "1.2.3.4.5", "-a.example", "a b.c"])
+def test_what_is_no_domain_or_network_cannot_be_permitted(site: Site, text: str) -> None:
+    with pytest.raises(RotationError, match="neither a domain nor an IPv4 network"):
+        permitted_next(site, ca_of(DOMAIN, NETWORK), [text])
+
+
+def test_next_keys_that_vouch_for_too_little_are_noticed(site: Site) -> None:
+    old = "old.example.org"
+    ca = ca_of(old, NETWORK, *OWN, domain=old, following=(DOMAIN, NETWORK), phase="prepared",
+               rotation="intermediate")  # fmt: skip
+    wanted = permitted_next(site, ca)
+    assert outdated(ca, wanted)
+    for ready in ((DOMAIN, old, NETWORK, *OWN), (DOMAIN, old, "x.example", NETWORK)):
+        assert not outdated(
+            ca_of(old, following=ready, phase="prepared", rotation="intermediate"), wanted
+        )
+    assert not outdated(ca_of(old, following=(DOMAIN,), phase="switching"), wanted)
+
+
+def test_names_are_asked_for_as_the_hosts_have_them(site: Site) -> None:
+    moving = ca_of("old.example.org", domain="old.example.org")
+    assert deployed_name(site, moving, f"app.{DOMAIN}") == "app.old.example.org"
+    assert deployed_name(site, moving, f"proxy.host.{DOMAIN}") == "proxy.host.old.example.org"
+    assert deployed_name(site, moving, "elsewhere.example") == "elsewhere.example"
+    assert deployed_name(site, ca_of(DOMAIN, domain=DOMAIN), f"app.{DOMAIN}") == f"app.{DOMAIN}"
+    assert deployed_name(site, CaState(), f"app.{DOMAIN}") == f"app.{DOMAIN}"
 
 
 @pytest.mark.parametrize(

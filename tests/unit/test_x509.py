@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from ipaddress import IPv4Network, ip_address, ip_network
 
 import pytest
 from cryptography import x509
@@ -16,6 +16,7 @@ from phoenix.components.x509 import (
     CertificateInfo,
     fingerprint,
     parse_chain,
+    permitted,
     public_key_digest,
 )
 
@@ -24,13 +25,16 @@ NAMES = ("app.lab.test", "gw.lab.test")
 
 
 class Authority:
-    """A root and one intermediate, P-256, as the project's Step-CA has them."""
+    """A root and one intermediate, P-256, as the project's Step-CA has them.
 
-    def __init__(self, name: str) -> None:
+    `limits` are the domains and networks that the intermediate may vouch for.
+    """
+
+    def __init__(self, name: str, *limits: str) -> None:
         self.root_key = ec.generate_private_key(ec.SECP256R1())
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.root = _ca(f"{name} Root", self.root_key, f"{name} Root", self.root_key, 1)
-        self.intermediate = _ca(f"{name} Int", self.key, f"{name} Root", self.root_key, 0)
+        self.intermediate = _ca(f"{name} Int", self.key, f"{name} Root", self.root_key, 0, limits)
 
     def leaf(
         self,
@@ -85,6 +89,7 @@ def _ca(
     issuer: str,
     issuer_key: ec.EllipticCurvePrivateKey,
     path_length: int,
+    limits: tuple[str, ...] = (),
 ) -> x509.Certificate:
     usage = x509.KeyUsage(
         digital_signature=False, content_commitment=False, key_encipherment=False,
@@ -92,13 +97,19 @@ def _ca(
         encipher_only=False, decipher_only=False,
     )  # fmt: skip
     start, lifetime = NOW - timedelta(days=10), timedelta(days=3650)
-    return (
+    builder = (
         _builder(subject, key, _name(issuer), issuer_key, start, lifetime)
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(issuer_key, hashes.SHA256())
     )
+    if limits:
+        subtrees: list[x509.GeneralName] = [
+            x509.IPAddress(ip_network(limit)) if limit[0].isdigit() else x509.DNSName(limit)
+            for limit in limits
+        ]
+        builder = builder.add_extension(x509.NameConstraints(subtrees, None), critical=True)
+    return builder.sign(issuer_key, hashes.SHA256())
 
 
 def _pem(*certificates: x509.Certificate) -> bytes:
@@ -151,3 +162,15 @@ def test_junk_is_a_certificate_error(text: str) -> None:
         parse_chain(text)
     with pytest.raises(CertificateError, match="not a PEM public key"):
         public_key_digest(text)
+
+
+def test_what_a_ca_may_vouch_for_is_read_and_asked() -> None:
+    limits = permitted(_pem(Authority("A", "apps.example.org", "10.0.0.0/24").intermediate))
+    assert limits is not None
+    assert limits.domains == ("apps.example.org",)
+    assert limits.networks == (IPv4Network("10.0.0.0/24"),)
+    for name in ("apps.example.org", "a.apps.example.org", "a.host.apps.example.org", "10.0.0.7"):
+        assert limits.allows(name), name
+    for name in ("example.org", "myapps.example.org", "10.0.1.7", "apps.example.org.evil.test"):
+        assert not limits.allows(name), name
+    assert permitted(_pem(Authority("A").intermediate)) is None

@@ -154,7 +154,8 @@ class CaState:
     whether the password opens the key, `matches` whether the key is the certificate's,
     `chains` whether the intermediate is signed by the root. `root` and `intermediate`, as PEM, are
     those that the CA signs with; `earlier` and `later` are the root before and after it while it
-    is being replaced.
+    is being replaced, `following` the intermediate after it. `served` are the names and addresses
+    that the CA itself is deployed with, its own name first.
     """
 
     modes: Mapping[str, str] = field(default_factory=dict)
@@ -165,6 +166,8 @@ class CaState:
     intermediate: str = ""
     earlier: str = ""
     later: str = ""
+    following: str = ""
+    served: tuple[str, ...] = ()
     rotation: Rotation = ""
     phase: Phase = ""
 
@@ -217,7 +220,10 @@ def parse_state(lines: list[str]) -> CaState:
     """
     modes: dict[str, str] = {}
     flags: set[str] = set()
-    pems: dict[str, list[str]] = {"root": [], "intermediate": [], "earlier": [], "later": []}
+    pems: dict[str, list[str]] = {
+        name: [] for name in ("root", "intermediate", "earlier", "later", "next")
+    }
+    served: list[str] = []
     rotation: Rotation = ""
     phase: Phase = ""
     for line in lines:
@@ -230,17 +236,21 @@ def parse_state(lines: list[str]) -> CaState:
                 pass
             case ["phase", "prepared" | "switching" | "switched" as phase]:
                 pass
-            case [("root" | "intermediate" | "earlier" | "later") as name, *rest]:
+            case ["served", name]:
+                served.append(name)
+            case [("root" | "intermediate" | "earlier" | "later" | "next") as name, *rest]:
                 pems[name].append(" ".join(rest))
             case _:
                 raise StepCaError(f"unexpected line from the host: {line!r}")
     texts = {name: "\n".join(pem) + "\n" if pem else "" for name, pem in pems.items()}
+    texts["following"] = texts.pop("next")
     return CaState(
         modes,
         "opens" in flags,
         "matches" in flags,
         "chains" in flags,
         **texts,
+        served=tuple(served),
         rotation=rotation,
         phase=phase,
     )

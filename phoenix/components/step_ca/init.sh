@@ -1,9 +1,9 @@
 # Make the CA's keys on its own guest. Runs, after step_ca_keys.sh, as `sh -c SCRIPT step-ca-init
-# DIRECTORY ORGANISATION DOMAIN NETWORK NETMASK YEARS`; the keys' password is the first line of standard input, or is
+# DIRECTORY ORGANISATION DOMAINS NETWORKS YEARS`; the keys' password is the first line of standard input, or is
 # made here when that line is empty. Everything is prepared aside and appears with one rename.
 set -eu
 umask 077
-directory=$1 organisation=$2 domain=$3 network=$4 netmask=$5 days=$(($6 * 365))
+directory=$1 organisation=$2 domains=$3 networks=$4 days=$(($5 * 365))
 IFS= read -r password || true
 if [ -e "$directory" ]; then
     echo "phoenix: $directory exists already; nothing was changed" >&2

@@ -1,6 +1,7 @@
 # How keys and certificates of a CA are made, for step_ca_init.sh and step_ca_rotate.sh. The working
 # directory has certs/, secrets/ with the password in it, and work/; these variables are set:
-# domain network netmask, of the names that the CA may vouch for, and days, a lifetime.
+# domains and networks (ADDRESS/NETMASK), each separated by blanks, of the names that the CA may vouch
+# for, and days, a lifetime.
 
 make_key() { # NAME: P-256, PKCS #8, encrypted (RFC 5958): step-ca reads it as it is
     openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -aes-256-cbc \
@@ -27,11 +28,16 @@ subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 nameConstraints = critical, @permitted
 [permitted]
-permitted;DNS.0 = $domain
-permitted;DNS.1 = localhost
-permitted;IP.0 = $network/$netmask
-permitted;IP.1 = 127.0.0.1/255.255.255.255
 EOF
+    number=0
+    for one in $domains localhost; do
+        echo "permitted;DNS.$number = $one" >>work/extensions
+        number=$((number + 1))
+    done
+    for one in $networks 127.0.0.1/255.255.255.255; do
+        echo "permitted;IP.$number = $one" >>work/extensions
+        number=$((number + 1))
+    done
 }
 
 make_root() { # O CN: certs/root_ca.crt of secrets/root_ca_key

@@ -1,8 +1,9 @@
 # Replace the CA's intermediate, or its root and intermediate. Runs, after step_ca_keys.sh, as
 #   sh -c SCRIPT step-ca-rotate prepare DIRECTORY KIND ORGANISATION ROOTNAME INTERMEDIATENAME \
-#       DOMAIN NETWORK NETMASK YEARS     make the next keys aside; the CA goes on as it is
+#       DOMAINS NETWORKS YEARS           make the next keys aside; the CA goes on as it is
 #   sh -c SCRIPT step-ca-rotate switch DIRECTORY UNIT STOP HEALTH    the CA signs with the next keys
 #   sh -c SCRIPT step-ca-rotate finish DIRECTORY                     nothing is left to replace
+#   sh -c SCRIPT step-ca-rotate abandon DIRECTORY UNIT HEALTH        the present keys stay, the next go
 # DIRECTORY/rotation is the state, so that whoever comes next goes on from it:
 #   kind       root or intermediate; there from the first moment on
 #   next/      certs/ and secrets/ that will replace the present ones
@@ -18,9 +19,9 @@ cd "$directory"
 exec 9>/run/lock/phoenix-step-ca
 flock -w 300 9 || { echo "phoenix: another run is at work on $directory" >&2; exit 4; }
 
-prepare() { # KIND ORGANISATION ROOTNAME INTERMEDIATENAME DOMAIN NETWORK NETMASK YEARS
+prepare() { # KIND ORGANISATION ROOTNAME INTERMEDIATENAME DOMAINS NETWORKS YEARS
     kind=$1 organisation=$2 root=$3 intermediate=$4
-    domain=$5 network=$6 netmask=$7 days=$(($8 * 365))
+    domains=$5 networks=$6 days=$(($7 * 365))
     if [ -e "$state" ]; then return; fi
     rm -rf "$state".new.*
     new=$(mktemp -d "$state.new.XXXXXX")
@@ -117,13 +118,26 @@ switch() { # UNIT STOP HEALTH
     fi
     echo "phoenix: the CA does not run with its next keys: ${why:-it does not start}" >&2
     journalctl -q --no-pager -o cat -n 10 -u "$1" >&2 || true
+    put_back "$1" "$3"
+    echo "phoenix: the present keys are in charge again" >&2
+    exit 5
+}
+
+put_back() { # UNIT HEALTH: the files as they were before the exchange
     systemctl stop "$1" || true
     exchange "$(cat "$state/switching")"
     rm -f "$state/switching" "$state/earlier_root_ca.crt"
     why=
-    healthy "$1" "$3" || { echo "phoenix: NOR WITH THOSE BEFORE: $why" >&2; exit 5; }
-    echo "phoenix: the present keys are in charge again" >&2
-    exit 5
+    healthy "$1" "$2" || { echo "phoenix: NOR WITH THOSE BEFORE: $why" >&2; exit 5; }
+}
+
+abandon() { # UNIT HEALTH
+    if [ -e "$state/switched" ]; then
+        echo "phoenix: the CA signs with the next keys already: finish the rotation" >&2
+        exit 3
+    fi
+    if [ -e "$state/switching" ]; then put_back "$1" "$2"; fi
+    finish
 }
 
 finish() {
@@ -135,6 +149,6 @@ finish() {
 
 shift 2
 case $command in
-prepare | switch | finish) "$command" "$@" ;;
+prepare | switch | finish | abandon) "$command" "$@" ;;
 *) echo "phoenix: unknown command: $command" >&2; exit 2 ;;
 esac

@@ -1,0 +1,87 @@
+"""A site moves to another domain: refused before a host is touched; the way told works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.load import load
+from tests.integration.project import Project
+from tests.integration.site_lab import SiteLab, seen
+
+NEW = "moved.example.net"
+CA = "/etc/step-ca"
+
+
+def permitted(site: SiteLab) -> set[str]:
+    """What the CA's intermediate vouches for."""
+    text = f"openssl x509 -in {CA}/certs/intermediate_ca.crt -noout -ext nameConstraints"
+    lines = site.sh("ca", text, ok=True).out.splitlines()
+    return {line.strip() for line in lines if line.strip().startswith(("DNS:", "IP:"))}
+
+
+def told(project: Project, *words: str, code: int) -> str:
+    """What the command says, on one line; it must end with this code."""
+    done = project.phoenix(*words)
+    text = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == code, text
+    assert "Traceback" not in text, text
+    return text
+
+
+@pytest.fixture
+def moved(site: SiteLab, variant: Project) -> Iterator[Project]:
+    """The same site in another domain; the lab goes back to its own one afterwards."""
+    file = "inventories/phoenix_lxc_configs.json"
+    declared = variant.json(file)
+    declared["site"]["domain"] = NEW
+    variant.write_json(file, declared)
+    yield variant
+    for words in (("certs", "rotate", "intermediate"), ("sync", "-y")) * 2:
+        told(site.project, *words, code=0)
+    assert f"DNS:{NEW}" not in permitted(site)
+
+
+@pytest.mark.timeout(1800)
+def test_a_site_moves_to_another_domain(site: SiteLab, moved: Project) -> None:
+    """Bug report 2: DNS changed first, then the CA refused every name, and nothing worked."""
+    old = site.site.domain
+    assert told(site.project, "plan", code=0)
+    assert told(moved, "validate", code=0)
+    for words in (("plan",), ("sync", "-y"), ("sync", "-y", "dns"), ("plan", "nginx")):
+        said = told(moved, *words, code=1)
+        assert f"{NEW} is declared" in said, said
+        assert "`phoenix certs rotate intermediate`" in said, said
+    assert told(site.project, "plan", code=0), "nothing was changed"
+
+    with load(site) as requests:
+        # Interrupted before the CA signs with the next keys, and dropped.
+        told(moved, "certs", "rotate", "intermediate", "--prepare", code=0)
+        told(moved, "certs", "rotate", "abandon", code=0)
+        assert site.sh("ca", f"test -e {CA}/rotation").code != 0
+        assert f"DNS:{NEW}" not in permitted(site)
+        # Next keys that vouch for too little, as an earlier release made them.
+        told(site.project, "certs", "rotate", "intermediate", "--prepare", code=0)
+        said = told(moved, "certs", "rotate", "intermediate", code=0)
+        assert "made again" in said, said
+        assert {f"DNS:{old}", f"DNS:{NEW}"} <= permitted(site)
+        assert told(site.project, "plan", code=0), "the site is in its old domain still"
+        seen("answers under the old name", dict(requests.answers()))
+        assert requests.failures() == {}
+        assert requests.answers().total() > 50, requests.answers()
+
+    told(moved, "sync", "-y", code=0)
+    assert told(moved, "plan", code=0)
+    for route in site.backends:
+        answer = site.curl(f"https://{route.service.name}.{NEW}{route.health_path}")
+        assert answer.status == 200, answer
+    leftover = site.sh("gateway", f"grep -rl {old} /etc/nginx /etc/phoenix /etc/resolv.conf").out
+    assert leftover == "", leftover
+    said = told(site.project, "plan", code=2)
+    assert old in said, "the CA vouches for both: the way back is open"
+
+    told(moved, "certs", "rotate", "intermediate", code=0)
+    assert f"DNS:{old}" not in permitted(site)
+    assert told(moved, "plan", code=0)
+    assert f"{old} is declared" in told(site.project, "plan", code=1)
