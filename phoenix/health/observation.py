@@ -128,12 +128,15 @@ def seen(site: Site, observed: Observed, kept: Set[str], used: Set[str]) -> Seen
         if told[host.name] is None or host.name not in placed
         or (host == site.hypervisor and (register is None or guests is None))
     ]  # fmt: skip
-    if site.portainer and portainer is None and site.portainer.name not in observed.silent:
+    entries = undeclared.REGISTER.validate_python(register or ())
+    deployed = any(entry.kind == "endpoint" for entry in entries)  # of a new site it is yet to come
+    silent = site.portainer is not None and site.portainer.name in observed.silent
+    if site.portainer and portainer is None and deployed and not silent:
         unknown.append("Portainer's API gives no answer")
     return Seen(
         projects={host: of_host for host, of_host in told.items() if of_host is not None},
         placed={host: undeclared.PLACED.validate_python(a) for host, a in placed.items()},
-        register=undeclared.REGISTER.validate_python(register or ()),
+        register=entries,
         guests=undeclared.GUESTS.validate_python(guests or ()),
         endpoints=[one["name"] for one in portainer["endpoints"]] if portainer else None,
         stacks=[(one["name"], one["endpoint"]) for one in portainer["stacks"]] if portainer else (),
