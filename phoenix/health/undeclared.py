@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 from pydantic import TypeAdapter
 
 from phoenix.components.docker.projects import ComposeProject
+from phoenix.components.move.decision import HostState, Moves, decide
 from phoenix.components.portainer.compose_files import AGENT_PROJECT, SERVER_PROJECT
 from phoenix.derived.components import (
     AGENT,
@@ -106,7 +107,7 @@ NOTHING = Undeclared()
 
 
 class Move(NamedTuple):
-    """A stack of ours that runs on one host and is declared on another, where it does not run."""
+    """A stack that is on one host and is declared on another, where it is not yet."""
 
     project: str
     source: Host
@@ -192,30 +193,34 @@ def undeclared(site: Site, seen: Seen) -> Undeclared:
 
 
 def moves(site: Site, seen: Seen) -> tuple[Move, ...]:
-    """The stacks that move: of ours, running where they are not declared, and not where they are.
+    """The stacks that move to another host, as a sync decides it (`components.move.decision`).
 
     A stack that runs where it is declared does not move: another copy of it is undeclared.
     """
+    places: dict[str, set[str]] = {}
+    for host, projects in seen.projects.items():
+        for project in projects:
+            places.setdefault(project.name, set()).add(host)
     found: list[Move] = []
-    targets: set[tuple[str, str]] = set()
-    for source in site.hosts:
-        for project in seen.projects.get(source.name, ()):
-            if not project.containers or not _is_ours(project, seen):
+    for target in site.hosts:
+        for name in sorted({normalise_name(stack.project) for stack in target.docker_stacks}):
+            if not places.get(name, set()) - {target.name}:
                 continue
-            if _declares(source, project.name):
-                continue
-            for target in site.hosts:
-                if not _declares(target, project.name) or (project.name, target.name) in targets:
-                    continue
-                # Where it cannot be told whether the target has it, nothing is said to move.
-                there = seen.projects.get(target.name)
-                if there is None or any(one.name == project.name and one.containers
-                                        for one in there):  # fmt: skip
-                    continue
-                targets.add((project.name, target.name))
-                found.append(Move(project.name, source, target))
-                break
+            decision = decide(name, target.name, _states(site, seen, target, name))
+            if isinstance(decision, Moves):
+                found.append(Move(name, site.host(decision.source), target))
     return tuple(found)
+
+
+def _states(site: Site, seen: Seen, target: Host, project: str) -> dict[str, HostState | str]:
+    """What a stack's host has, and every other one that does not declare it."""
+    asked = [host for host in site.hosts if host == target or not _declares(host, project)]
+    return {
+        host.name: HostState({one.name: one for one in seen.projects[host.name]})
+        if host.name in seen.projects
+        else "it told nothing"
+        for host in asked
+    }
 
 
 def select(found: Undeclared, word: str) -> tuple[Item, ...]:

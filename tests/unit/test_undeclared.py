@@ -160,11 +160,14 @@ def test_a_second_copy_does_not_move_and_its_command_names_the_host(tmp_path: Pa
     assert told(now, of).keys() == {"phoenix remove blog-production@worker"}
 
 
-def test_nothing_is_said_to_move_to_a_host_that_does_not_tell(tmp_path: Path) -> None:
+def test_what_moves_to_a_host_that_does_not_tell_is_not_undeclared(tmp_path: Path) -> None:
     now = two_workers(tmp_path, stacks=("shop", "blog"))
     of = with_projects(seen(now), worker=[project("blog-production")])
     silent = replace(of, projects={k: v for k, v in of.projects.items() if k != "spare"})
-    assert moves(now, silent) == ()
+    assert [(m.project, m.target.name) for m in moves(now, silent)] == [
+        ("blog-production", "spare")
+    ]
+    assert undeclared(now, silent).items == ()
 
 
 def test_a_stack_without_containers_is_told_by_portainer(site: Site, tmp_path: Path) -> None:
