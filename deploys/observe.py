@@ -10,7 +10,7 @@ from deploys.context import setting_errors, settings, site, site_host
 from facts.certificates import ServedCertificates
 from facts.containers import ComposeProjects
 from facts.host_fact import FactError
-from facts.leftovers import PlacedByPhoenix, Register, TaggedGuests
+from facts.leftovers import MarkedRules, PlacedByPhoenix, Register, TaggedGuests
 from facts.portainer import PortainerState
 from facts.renewal import Renewals
 from facts.verification import Checks
@@ -55,12 +55,12 @@ if request.register:
     questions[observation.REGISTER] = question(Register)
 if request.guests:
     questions[observation.GUESTS] = question(TaggedGuests)
+if request.rules:
+    questions[observation.RULES] = question(MarkedRules)
 
 
 def as_json(kind: str, fact_value: Any) -> Any:
     """An answer as plain JSON."""
-    if kind == observation.CHECKS:
-        return fact_value
     if kind == observation.CERTIFICATES:
         return [
             served(end, answer.leaf, answer.fault).model_dump(mode="json")
@@ -68,6 +68,8 @@ def as_json(kind: str, fact_value: Any) -> Any:
         ]
     if kind == observation.CONTAINERS:
         return to_json(fact_value)
+    if kind in (observation.CHECKS, observation.RULES):
+        return fact_value
     if kind in (observation.PLACED, observation.REGISTER, observation.GUESTS):
         return LEFT[kind].dump_python(fact_value, mode="json")
     if kind == observation.PORTAINER:

@@ -16,6 +16,8 @@ from phoenix.components.docker.projects import ComposeProject
 from phoenix.health.removal import Removal, leaving_trees, stacks_on
 from phoenix.health.undeclared import Placed
 from phoenix.proxmox.errors import ProxmoxError
+from phoenix.proxmox.firewall import OWN, scopes
+from phoenix.proxmox.removal import unkept
 
 with setting_errors():
     asked = Removal.of_setting(host.data.get("remove"))
@@ -78,6 +80,24 @@ if host.name == site().hypervisor.name:
                 )
             except ProxmoxError as error:
                 guests.refused(name=f"Remove: guest {item.vmid}", reason=str(error))
+    if item.kind == "firewall":
+        config = settings().proxmox
+        if config.api == "off":
+            guests.refused(
+                name="Remove: rules of the firewall",
+                reason='rules of the firewall are left alone, since proxmox_api is "off": remove '
+                f"those whose comment begins with {OWN.strip()} in Proxmox VE",
+            )
+        else:
+            node = config.node or host.name
+            try:
+                guests.rules_removed(
+                    name="Remove: rules of the firewall",
+                    access=proxmox(config),
+                    scopes=unkept(scopes(site(), node=node), firewall=config.firewall),
+                )
+            except ProxmoxError as error:
+                guests.refused(name="Remove: rules of the firewall", reason=str(error))
     if item.kind == "secret":
         removal.secret(name=f"Remove: secret {item.name}", secret=item.name, store=secrets())
     if asked.lines:

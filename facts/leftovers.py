@@ -17,6 +17,7 @@ from phoenix.health.undeclared import Placed, TaggedGuest
 from phoenix.portainer_api.sync import HOST_PROJECTS
 from phoenix.proxmox import values
 from phoenix.proxmox.desired import TAG
+from phoenix.proxmox.firewall import OWN
 from phoenix.shell import Script
 
 _PLACED = Script(
@@ -39,6 +40,32 @@ _GUESTS = Script(
     "command -v pvesh >/dev/null || { echo '[]'; exit 0; }\n"
     "pvesh get /cluster/resources --type vm --output-format json",
 )
+
+
+# pve-firewall(8): a rule's comment stands behind `#` in its line.
+_RULES = Script(
+    "rules",
+    """for f in /etc/pve/firewall/*.fw /etc/pve/nodes/*/host.fw; do
+ [ ! -e "$f" ] || printf '%s\\t%s\\n' "$f" "$(grep -c "# $1" "$f")"
+done
+""",
+)
+
+
+class MarkedRules(HostFact[dict[str, int]]):
+    """How many rules with our mark each file of Proxmox VE's firewall has; none is left out."""
+
+    @override
+    def command(self) -> StringCommand:
+        return marked(script(_RULES, OWN.strip()))
+
+    @override
+    def parse(self, lines: list[str]) -> dict[str, int]:
+        try:
+            found = (line.split("\t") for line in lines)
+            return {path: int(count) for path, count in found if int(count)}
+        except ValueError:
+            raise FactProcessError(f"unexpected answer: {lines!r}") from None
 
 
 class PlacedByPhoenix(HostFact[Placed]):

@@ -207,6 +207,22 @@ def removed(access: ProxmoxAccess, vmid: int, *, destroy: bool) -> _Commands:
     )
 
 
+@operation()
+def rules_removed(access: ProxmoxAccess, scopes: Sequence[Scope]) -> _Commands:
+    """Switch scopes off that no sync keeps, and remove their rules that carry our mark.
+
+    Args:
+        access: how to reach the API.
+        scopes: of `phoenix.proxmox.removal.unkept`.
+    """
+    yield from _do(
+        access,
+        lambda client: removal.rules_left(client, scopes),
+        lambda client: removal.remove_rules(client, scopes, _say),
+        "no rule of ours is in a scope that is not kept",
+    )
+
+
 def _do(
     access: ProxmoxAccess,
     pending: Callable[[Client], Sequence[str]],

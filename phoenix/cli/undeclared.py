@@ -33,10 +33,13 @@ def of_observed(site: project.Project, observed: observation.Observed) -> Undecl
 def seen_of(site: project.Project, observed: observation.Observed) -> Seen:
     """What hosts told, and the names of the secrets that are kept here."""
     used = frozenset(use.name for use in catalog.uses(site.site))
+    config = site.settings.proxmox
+    firewall = config.firewall and config.api != "off"
     try:
-        return observation.seen(site.site, observed, site.secrets.kept_names(), used)
+        kept = site.secrets.kept_names()
+        return observation.seen(site.site, observed, kept, used, firewall=firewall)
     except SecretError as error:
-        seen = observation.seen(site.site, observed, frozenset(), used)
+        seen = observation.seen(site.site, observed, frozenset(), used, firewall=firewall)
         return replace(seen, unknown=(*seen.unknown, f"kept secrets: {error}"))
 
 

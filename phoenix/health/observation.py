@@ -20,10 +20,10 @@ from phoenix.site.model import Host, Site
 
 CHECKS, CERTIFICATES, RENEWALS = "checks", "certificates", "renewals"
 CONTAINERS, PORTAINER = "containers", "portainer"
-PLACED, REGISTER, GUESTS = "placed", "register", "guests"
+PLACED, REGISTER, GUESTS, RULES = "placed", "register", "guests", "rules"
 UNREAD = "unread"
 """Told of a host whose answer cannot be used: why."""
-LEFT = (CONTAINERS, PORTAINER, PLACED, REGISTER, GUESTS)
+LEFT = (CONTAINERS, PORTAINER, PLACED, REGISTER, GUESTS, RULES)
 """What tells of things that run and are not declared (`health.undeclared`)."""
 ALL = (CHECKS, CERTIFICATES, RENEWALS, *LEFT)
 """What can be asked for: the setting `observe` of `deploys/observe.py`."""
@@ -43,6 +43,7 @@ class Request:
         placed: Whether what Phoenix has put there is listed.
         register: Whether the site's register is read.
         guests: Whether Proxmox VE is asked for the guests with our tag.
+        rules: Whether it is asked for the rules with our mark.
     """
 
     checks: tuple[Check, ...] = ()
@@ -53,6 +54,7 @@ class Request:
     placed: bool = False
     register: bool = False
     guests: bool = False
+    rules: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def request(site: Site, host: Host, kinds: Collection[str] = ALL) -> Request:
         placed=PLACED in kinds,
         register=REGISTER in kinds and host == site.hypervisor,
         guests=GUESTS in kinds and host == site.hypervisor,
+        rules=RULES in kinds and host == site.hypervisor,
     )
 
 
@@ -106,7 +109,9 @@ def projects(observed: Observed, host: str) -> tuple[ComposeProject, ...] | None
     return None if answer is None else from_json(answer)
 
 
-def seen(site: Site, observed: Observed, kept: Set[str], used: Set[str]) -> Seen:
+def seen(
+    site: Site, observed: Observed, kept: Set[str], used: Set[str], *, firewall: bool = True
+) -> Seen:
     """What was seen of things that may not be declared; a host that told nothing is in `unknown`.
 
     Args:
@@ -114,6 +119,7 @@ def seen(site: Site, observed: Observed, kept: Set[str], used: Set[str]) -> Seen
         observed: what its hosts told, of the kinds `LEFT`.
         kept: names of the secrets that the store or the SOPS file has.
         used: names of those that the site uses.
+        firewall: whether a sync keeps Proxmox VE's firewall.
     """
     values, unread = observed.values, observed.values.get(UNREAD, {})
     told = {host.name: projects(observed, host.name) for host in site.hosts}
@@ -143,6 +149,8 @@ def seen(site: Site, observed: Observed, kept: Set[str], used: Set[str]) -> Seen
         kept=kept,
         used=used,
         unknown=unknown,
+        rules=values.get(RULES, {}).get(of_hypervisor) or {},
+        firewall=firewall,
     )
 
 

@@ -34,7 +34,15 @@ from phoenix.portainer_api.models import normalise_name
 from phoenix.site.model import Frozen, Host, Site
 
 Kind = Literal[
-    "stack", "volumes", "component", "certificate", "endpoint", "host", "guest", "secret"
+    "stack",
+    "volumes",
+    "component",
+    "certificate",
+    "endpoint",
+    "host",
+    "guest",
+    "firewall",
+    "secret",
 ]
 KINDS: Mapping[Kind, str] = {
     "stack": "stacks",
@@ -43,6 +51,7 @@ KINDS: Mapping[Kind, str] = {
     "endpoint": "endpoints in Portainer",
     "host": "hosts",
     "guest": "guests of Proxmox VE",
+    "firewall": "rules of Proxmox VE's firewall",
     "volumes": "kept volumes",
     "secret": "kept secrets",
 }
@@ -151,6 +160,8 @@ class Seen:
         kept: names of the secrets that the store or the SOPS file has.
         used: names of those that the site uses.
         unknown: why a host, or Portainer, told nothing.
+        rules: how many rules with our mark each file of Proxmox VE's firewall has.
+        firewall: whether a sync keeps that firewall.
     """
 
     projects: Mapping[str, Sequence[ComposeProject]] = field(default_factory=dict)
@@ -162,6 +173,8 @@ class Seen:
     kept: Set[str] = frozenset()
     used: Set[str] = frozenset()
     unknown: Sequence[str] = ()
+    rules: Mapping[str, int] = field(default_factory=dict)
+    firewall: bool = True
 
 
 PLACED = TypeAdapter(Placed)
@@ -177,6 +190,7 @@ def undeclared(site: Site, seen: Seen) -> Undeclared:
         *(hosts := list(_hosts(site, seen))),
         *_endpoints(site, seen),
         *_guests(site, seen, {host.vmid for host in hosts}),
+        *_rules(site, seen),
         *(
             Item(kind="secret", name=name, host="", kept=True)
             for name in sorted(_registered(seen, "secret"))
@@ -439,6 +453,19 @@ def _guests(site: Site, seen: Seen, told: Set[int | None]) -> Iterator[Item]:
             holds=(_guest_words(guest),),
             kept=not guest.running,
         )
+
+
+def _rules(site: Site, seen: Seen) -> Iterator[Item]:
+    """Rules with our mark that no sync keeps: the firewall is off, as a whole or for a guest.
+
+    Those of a guest that is not declared go with it.
+    """
+    off = {f"{one.vmid}.fw" for one in site.guests if not (seen.firewall and one.firewall_enabled)}
+    off |= set() if seen.firewall else {"host.fw"}
+    files = {path: n for path, n in seen.rules.items() if path.rpartition("/")[2] in off}
+    if files:
+        holds = tuple(f"{count} in {path}" for path, count in sorted(files.items()))
+        yield Item(kind="firewall", name="rules", host=site.hypervisor.name, holds=holds)
 
 
 def _guest_words(guest: TaggedGuest) -> str:

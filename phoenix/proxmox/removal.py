@@ -1,14 +1,17 @@
-"""Guests that nobody declares any more: stopped, or destroyed on demand."""
+"""Guests that nobody declares any more, and rules of the firewall that no sync keeps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from phoenix.proxmox import values
+from phoenix.proxmox.apply import placed
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.desired import TAG
 from phoenix.proxmox.errors import RefusedError
+from phoenix.proxmox.firewall import Scope, Write, next_write, options_write
 from phoenix.proxmox.observe import base, located, read
 
 _SECONDS = 60
@@ -63,3 +66,46 @@ def _steps(
         purge = {"purge": 1, "destroy-unreferenced-disks": 1}
         steps.append((f"{label}: destroyed with its disks", "DELETE", path, purge))
     return steps
+
+
+def unkept(scopes: Iterable[Scope], *, firewall: bool) -> tuple[Scope, ...]:
+    """The scopes of guests and the node that no sync keeps, as they are to be: off, without rules.
+
+    Args:
+        scopes: of `firewall.scopes`.
+        firewall: whether a sync keeps the firewall; then those with rules are kept.
+    """
+    return tuple(
+        replace(scope, options={"enable": "0"}, rules=())
+        for scope in scopes
+        if scope.name != "the cluster" and not (firewall and scope.rules)
+    )
+
+
+def rules_left(client: Client, scopes: Iterable[Scope]) -> tuple[str, ...]:
+    """What is to be written so that `unkept` scopes have no rule of ours; empty where nothing is.
+
+    A scope is off before its first rule goes, so that nothing is cut off. A scope that has no rule
+    of ours is left as it is.
+    """
+    return tuple(write.summary for write in _rule_writes(client, scopes))
+
+
+def remove_rules(client: Client, scopes: Iterable[Scope], log: Callable[[str], None]) -> None:
+    """Write that, one write at a time, each decided anew.
+
+    Raises:
+        ProxmoxError: the hypervisor refuses.
+    """
+    scopes = tuple(scopes)
+    while write := next(iter(_rule_writes(client, scopes)), None):
+        log(write.summary)
+        client.write(write.method, write.path, write.data)
+
+
+def _rule_writes(client: Client, scopes: Iterable[Scope]) -> Iterator[Write]:
+    for scope in placed(scopes, located(client)):
+        rows = client.get(f"{scope.path}/rules")
+        if write := next_write(scope, rows):
+            off = options_write(scope, client.get(f"{scope.path}/options"))
+            yield from filter(None, (off, write))

@@ -9,7 +9,7 @@ import pytest
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.errors import RefusedError
 from phoenix.proxmox.plan import Plan
-from phoenix.proxmox.removal import pending, remove
+from phoenix.proxmox.removal import pending, remove, remove_rules, rules_left, unkept
 from phoenix.site.model import Site
 from tests.proxmox.pve import NODE, Pve, run
 
@@ -50,4 +50,29 @@ def test_a_guest_without_our_tag_is_refused(
     pve.forget()
     with pytest.raises(RefusedError, match="has not the tag phoenix"):
         remove(client, vmid, destroy=True, log=print)
+    assert pve.writes() == []
+
+
+def test_rules_that_no_sync_keeps_go_behind_the_switch(
+    site: Site, pve: Pve, client: Client, planned: Planned
+) -> None:
+    desired = planned()
+    run(client, desired)
+    path = desired.scopes[0].path.format(node=NODE)
+    own = {"type": "in", "action": "ACCEPT", "enable": 1, "comment": "a person's"}
+    client.write("POST", f"{path}/rules", own)
+    scopes = unkept(desired.scopes, firewall=False)
+    assert {scope.name for scope in scopes} == {*(one.name for one in site.guests), "the node"}
+    assert unkept(desired.scopes, firewall=True) == ()
+    pve.forget()
+    lines: list[str] = []
+    remove_rules(client, scopes, lines.append)
+    assert lines[0].endswith("enable=0"), "off first: no rule goes while traffic is filtered"
+    for scope in scopes:
+        rows = client.get(f"{scope.path.format(node=NODE)}/rules")
+        assert [row.get("comment") for row in rows if "phoenix" in row.get("comment", "")] == []
+    assert [row["comment"] for row in client.get(f"{path}/rules")] == ["a person's"]
+    pve.forget()
+    assert rules_left(client, scopes) == ()
+    remove_rules(client, scopes, lines.append)
     assert pve.writes() == []

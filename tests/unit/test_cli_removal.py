@@ -141,4 +141,4 @@ def test_a_shell_completes_what_was_found_the_last_time(asked: list[Work], proje
     context: Any = SimpleNamespace(params={"inventory": project / "inventories/phoenix.py"})
     assert left(context, "go") == [GONE]
     assert left(context, "") == [GONE, "went", "stack:", "component:", "certificate:", "endpoint:",
-                                 "host:", "guest:", "volumes:", "secret:"]  # fmt: skip
+                                 "host:", "guest:", "firewall:", "volumes:", "secret:"]  # fmt: skip

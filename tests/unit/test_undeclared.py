@@ -302,3 +302,15 @@ def test_the_register_reads_what_it_writes(site: Site) -> None:
     assert {(e.kind, e.name) for e in entries} >= {("stack", "shop-production"), ("host", "worker")}
     with pytest.raises(register.RegisterError, match=r"the line 'stack\\tx'"):
         register.parse(["stack\tx"])
+
+
+def test_rules_of_a_firewall_that_no_sync_keeps(site: Site) -> None:
+    worker = site.host("worker").vmid
+    rules = {f"/etc/pve/firewall/{worker}.fw": 7, "/etc/pve/nodes/pve/host.fw": 3,
+             "/etc/pve/firewall/77.fw": 2}  # fmt: skip
+    assert undeclared(site, replace(seen(site), rules=rules)).items == ()
+    (item,) = undeclared(site, replace(seen(site), rules=rules, firewall=False)).items
+    assert (item.kind, item.command) == ("firewall", "phoenix remove rules")
+    assert item.holds == (
+        f"7 in /etc/pve/firewall/{worker}.fw", "3 in /etc/pve/nodes/pve/host.fw",
+    )  # fmt: skip
