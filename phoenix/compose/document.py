@@ -232,8 +232,8 @@ def _ends(service: Mapping[str, Any], values: Mapping[str, str]) -> bool:
     """Whether Docker leaves its container alone after it ended with code 0."""
     policy = service.get("restart")
     if policy is None:
-        policy = (service.get("deploy") or {}).get("restart_policy") or {}
-        policy = policy.get("condition", "any") if policy else "no"
+        rule = (service.get("deploy") or {}).get("restart_policy")
+        policy = rule.get("condition", "any") if isinstance(rule, dict) and rule else "no"
     try:
         text, _ = interpolate(str(policy), values)
     except InterpolationError:

@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,22 @@ def test_endpoint_moves_and_renames_without_a_second_one(site: Site) -> None:
     assert len(site.client.endpoints()) == 1
     with pytest.raises(api.UnreachableError, match="AGENT_SECRET"):
         api.ensure_endpoint(site.client, "docker2", "tcp://127.0.0.1:1")
+
+
+def test_a_stack_on_the_servers_own_docker(site: Site) -> None:
+    """Registered once by its socket; deployed, left alone and removed there, by no agent."""
+    url = f"unix://{site.server.directory}/docker.sock"
+    for expected in (("register control at " + url,), ()):
+        local, actions = api.ensure_endpoint(site.client, "control", url)
+        assert (local.type, local.url, actions) == (1, url, expected)
+    given = site.desired()
+    assert isinstance(given, api.DesiredStack)
+    desired = replace(given, endpoint_id=local.id)
+    assert site.converge(desired).actions == ("create",)
+    assert site.converge(desired).changed is False
+    assert [one.endpoint_id for one in site.client.stacks()] == [local.id]
+    assert site.converge(replace(desired, present=False)).changed
+    assert site.client.containers(local.id, "app") == ()
 
 
 def test_create_then_nothing(site: Site) -> None:

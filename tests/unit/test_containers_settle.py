@@ -112,6 +112,8 @@ COMPLETING = {
     "unless stopped": ("  one: {image: a, restart: unless-stopped}\n", False),
     "deploy, none": ("  one: {image: a, deploy: {restart_policy: {condition: none}}}\n", True),
     "deploy, any": ("  one: {image: a, deploy: {restart_policy: {condition: any}}}\n", False),
+    "deploy, of no form": ("  one: {image: a, deploy: {restart_policy: always}}\n", True),
+    "restart of no form": ("  one: {image: a, restart: [always, '${']}\n", False),
     "serves": ("  one: {image: a, ports: ['80:80']}\n", False),
     "is checked": ("  one: {image: a, healthcheck: {test: [CMD, x]}}\n", False),
     "check turned off": ("  one: {image: a, healthcheck: {disable: true}}\n", True),

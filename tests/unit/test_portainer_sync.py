@@ -294,6 +294,18 @@ def test_endpoint_of_another_kind_is_refused() -> None:
         plan_endpoint((endpoint(Type=1),), "docker", "tcp://10.0.0.2:9001")
 
 
+def test_the_servers_own_docker_is_matched_by_its_socket() -> None:
+    """One that a person registered in the wizard is renamed; an agent of its name is refused."""
+    url = "unix:///var/run/docker.sock"
+    assert plan_endpoint((), "control", url).reasons == (f"register control at {url}",)
+    tls = {"TLS": False, "TLSSkipVerify": False}
+    local = endpoint(Type=1, Name="local", URL=url, TLSConfig=tls)
+    assert plan_endpoint((local,), "control", url).reasons == ("rename local to control",)
+    assert plan_endpoint((local,), "local", url).reasons == ()
+    with pytest.raises(errors.InvalidInputError, match="no Docker socket"):
+        plan_endpoint((endpoint(Name="control"),), "control", url)
+
+
 def test_stack_is_matched_by_its_name_at_its_endpoint() -> None:
     stacks = [stack(Id=1), stack(Id=2, Name="App", EndpointId=4), stack(Id=3, Name="cart")]
     stacks.append(stack(Id=5, Type=1))
