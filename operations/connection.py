@@ -8,6 +8,7 @@ does. How long a command itself takes does not matter.
 
 from __future__ import annotations
 
+import contextlib
 from weakref import WeakKeyDictionary, WeakSet
 
 import gevent
@@ -21,8 +22,10 @@ from operations.failure import say
 
 PAUSE = 10.0
 """Seconds between two requests."""
-SECONDS = 20.0
+SECONDS = 30
 """How long an answer may take: more than what a full SSH window takes on a slow line."""
+_SLICE = 1.0
+"""Counted one by one, so that a busy control machine is not taken for a silent host."""
 SILENT = "it hangs, or the network to it is gone: SSH has not answered"
 """Begins what is told of such a host."""
 
@@ -85,15 +88,21 @@ def watch(host: Host) -> None:
 def _watch(host: Host, found: paramiko.Transport) -> None:
     gevent.sleep(PAUSE)
     while found.is_active():
-        try:
-            with gevent.Timeout(SECONDS, exception=TimeoutError):
-                found.global_request("keepalive@openssh.com")
-        except TimeoutError:
-            say(host, f"{SILENT} for {SECONDS:g} s, so its connection is closed")
+        asking = gevent.spawn(_ask, found)
+        for _ in range(SECONDS):
+            asking.join(timeout=_SLICE)
+            if asking.ready():
+                break
+        else:
+            say(host, f"{SILENT} for {SECONDS} s, so its connection is closed")
             found.close()
-        except (OSError, EOFError, paramiko.SSHException):
             return
         gevent.sleep(PAUSE)
+
+
+def _ask(found: paramiko.Transport) -> None:
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        found.global_request("keepalive@openssh.com")
 
 
 def is_gone(host: Host) -> bool:

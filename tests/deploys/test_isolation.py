@@ -180,7 +180,7 @@ class Silent:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "PAUSE", 0.01)
-    monkeypatch.setattr(connection, "SECONDS", 0.05)
+    monkeypatch.setattr(connection, "_SLICE", 0.002)
 
 
 @pytest.mark.usefixtures("soon")
