@@ -356,6 +356,18 @@ def test_a_service_that_hangs_is_restarted(machine: TreeHost, action: str) -> No
     assert "systemctl restart -- demo.service" in machine.log
 
 
+def test_a_health_check_that_hangs_is_ended_and_rolled_back(machine: TreeHost) -> None:
+    """As `docker info` does while dockerd hangs: the run waited for ever."""
+    machine.install(machine.tree("one"))
+    machine.environment["PHOENIX_HEALTH_SECONDS"] = "1"
+    done = machine.install(
+        machine.tree("two", health='grep -q one "$FAKE/served" || exec sleep 60')
+    )
+    assert done.code == 5, done
+    assert "its check says nothing: what it asks hangs" in done.stderr
+    assert machine.served == "config one\n"
+
+
 def test_proven_generation_is_not_withdrawn_when_its_service_fails_later(
     machine: TreeHost,
 ) -> None:

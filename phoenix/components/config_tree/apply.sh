@@ -29,6 +29,10 @@ say() { printf 'phoenix: %s: %s\n' "$component" "$*" >&2 || true; }
 # Without the lock: what a checker left running when we were killed would hold it for ever.
 run() { ROOT="$gen/root" GENERATION="${gen##*/}" sh -c "$1" 9>&-; }
 
+ask_health() { # once: what it asks may hang, as `docker info` does while dockerd hangs
+    ROOT="$gen/root" GENERATION="${gen##*/}" timeout -k 5 "${PHOENIX_HEALTH_SECONDS:-20}" sh -c "$health" 9>&-
+}
+
 each_path() { # GENERATION FUNCTION: FUNCTION MODE USER GROUP SHA256 KIND PATH for every file
     while IFS="$tab" read -r mode user group sha kind path; do
         "$2" "$mode" "$user" "$group" "$sha" "$kind" "$path"
@@ -200,7 +204,8 @@ healthy() {
         why="$unit is not active"
         if [ -z "$unit" ] || systemctl is-active -q -- "$unit"; then
             if [ -z "$health" ]; then return 0; fi
-            if why=$(run "$health" 2>&1); then return 0; fi
+            if why=$(ask_health 2>&1); then return 0; fi
+            why=${why:-"its check says nothing: what it asks hangs"}
         fi
         if [ "$(date +%s)" -ge "$end" ]; then
             say "not healthy after ${deadline} s: $why"
