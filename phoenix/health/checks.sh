@@ -329,7 +329,7 @@ port_is_shut() { # ADDRESS PORT: closed to this host, which has no business ther
 
 serves_no_stranger() { # ADDRESS NAME: without the gateway's certificate nobody gets an answer
     answer=$(curl -sSk -o /dev/null -w '%{http_code}' --max-time 5 --resolve "$2:443:$1" "https://$2/" 2>&1)
-    case "$answer" in *000) ;; *) echo "$1 answers ${answer##* } to this host, which shows no certificate" ;; esac
+    case "$answer" in *000) well ;; *) echo "$1 answers ${answer##* } to this host, which shows no certificate" ;; esac
 }
 
 agent_pings() { # the agent makes its own certificate, so only the header of a ping identifies it

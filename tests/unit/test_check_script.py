@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ import pytest
 
 from phoenix.components.step_ca.authority import DATABASE
 from phoenix.files import text
+from phoenix.health.checks import checks
+from tests.unit.site_builder import minimal
 
 API = ("https://portainer.test:9443/api", "/root.crt", "/key")
 
@@ -302,3 +305,23 @@ def test_a_wrong_clock_is_told_as_such(tmp_path: Path, date: str, words: str) ->
     assert bool(found) == bool(words)
     if "year" in date:
         assert " s behind the CA's: here it is " in found
+
+
+def test_every_check_can_say_that_all_is_well(tmp_path: Path) -> None:
+    """One that cannot is a fault on a site that is well."""
+    script = text("health/checks.sh")
+    for function in {check.function for check in checks(minimal().load(tmp_path))}:
+        (body,) = re.findall(rf"^{function}\(\) {{(.*?)^}}", script, re.M | re.S)
+        assert re.search(r'\bwell\b|print "\+"', body), function
+
+
+def test_a_stranger_that_gets_no_answer_is_well(tmp_path: Path) -> None:
+    check = ("serves_no_stranger", "10.0.0.12", "proxy.test")
+    stand_in(
+        tmp_path, "curl", "echo 'curl: (56) alert certificate required' >&2; printf 000; exit 56"
+    )
+    assert fault(tmp_path, *check) == ""
+    stand_in(tmp_path, "curl", "printf 404")
+    assert fault(tmp_path, *check).startswith("10.0.0.12 answers 404 to this host")
+    stand_in(tmp_path, "curl", "kill -KILL $$")
+    assert fault(tmp_path, *check) != ""
