@@ -163,6 +163,10 @@ def test_every_client_address_is_served_by_these_servers(tls_servers: list[Block
         *("Forwarded", "True-Client-IP", "Client-IP", "X-Client-IP", "CF-Connecting-IP"),
         *("X-Forwarded-Method", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-Uri"),
         *("X-Original-Method", "X-Original-URL", "X-Rewrite-URL", "Proxy"),
+        *("X-Auth-Request-Email", "X-WebAuth-User", "Remote-Groups", "X-Authentik-Username"),
+        *("X-SSL-Client-Cert", "X-SSL-Client-Verify", "X-Forwarded-Client-Cert"),
+        *("X-Cluster-Client-IP", "X-Original-Forwarded-For", "X-Forwarded", "Fastly-Client-IP"),
+        *("X-Forwarded-Ssl", "X-Forwarded-Scheme", "X-Original-URI", "X-Original-Host"),
     ],
 )
 def test_headers_that_only_a_proxy_sets_are_removed(proxied: list[Block], header: str) -> None:
