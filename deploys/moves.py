@@ -7,6 +7,8 @@
 `phoenix sync --move` does all three.
 """
 
+from pyinfra import local
+
 from deploys import stack_parts
 from deploys.context import site, site_host
 from operations import moves
@@ -24,6 +26,9 @@ if site_host() in deployments.stack_hosts(site()):
     arriving = stack_parts.prepared(
         [stack for stack in stack_parts.wanted() if isinstance(decisions[stack.project], Moves)]
     )
+    if arriving:  # what deploys them here is there first: this may be its first stack
+        local.include("deploys/docker.py")
+        local.include("deploys/portainer.py")
     stack_parts.images_and_files(arriving)
     for prepared in arriving:
         step = decisions[prepared.stack.project]
