@@ -218,7 +218,8 @@ def converge(
     """Run pyinfra once for each part of the work.
 
     A part that fails stops no other one, which finds out itself whether it needs what failed. Where
-    one is refused as a whole, as the site's lock or a setting does it, none follows.
+    one is refused as a whole, as the site's lock or a setting does it, none follows; nor after one
+    that decides (see `Work`).
 
     From a hypervisor without guests the guests come first, since pyinfra connects to every host
     before it deploys anything.
@@ -241,8 +242,10 @@ def converge(
         works = _with_guests_first(site, planned)
         with calls.hold_lock() if len(works) > 1 else nullcontext(enter_result=True) as free:
             for work in works if free else ():
+                if work.rests_on_all and any(run.returncode != 0 for run in calls.runs):
+                    break
                 finished = calls.call(with_look(work))
-                if finished.returncode != 0 and _was_refused(finished):
+                if finished.returncode != 0 and (work.decides or _was_refused(finished)):
                     break
         return calls.summary(notes=notes)
 

@@ -25,13 +25,16 @@ FIRST: tuple[Kind, ...] = ("component",)
 class Work:
     """One call of pyinfra: deploy files in order, hosts (empty: every host), and settings.
 
-    `environment` is for what must not stand in a command line.
+    `environment` is for what must not stand in a command line. `decides`: where it fails, no later
+    call is made. `rests_on_all`: it is made only where all calls before it did well.
     """
 
     deploys: tuple[str, ...]
     limit: tuple[str, ...] = ()
     data: dict[str, object] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    decides: bool = False
+    rests_on_all: bool = False
 
 
 def work(targets: Sequence[str], site: Site) -> list[Work]:
@@ -86,13 +89,14 @@ def with_moves(calls: Sequence[Work], site: Site, *, move: bool) -> list[Work]:
         return list(calls)
     only = [call.data[STACKS_ONLY] for call in deploying if STACKS_ONLY in call.data]
     data = {STACKS_ONLY: only[0]} if only and len(only) == len(deploying) else {}
+    environment = deploying[0].environment
     if move:
-        return [
-            Work(("deploys/moves.py",), limit, data),
-            *calls,
-            Work(("deploys/moved.py",), every),
-        ]
-    return [Work(("deploys/unmoved.py",), limit, data), *calls] if len(calls) > 1 else list(calls)
+        first = Work(("deploys/moves.py",), limit, data, environment, decides=True)
+        end = Work(("deploys/moved.py",), every, {}, environment, rests_on_all=True)
+        return [first, *calls, end]
+    if len(calls) == 1:
+        return list(calls)
+    return [Work(("deploys/unmoved.py",), limit, data, environment, decides=True), *calls]
 
 
 def _proven(calls: list[Work], touched: Sequence[str], site: Site) -> list[Work]:

@@ -210,9 +210,9 @@ def test_asked_to_move_the_moves_come_first_and_the_end_last(site: Site) -> None
     calls = work([], site)
     docker = ("portainer", "drphoenix")
     assert with_moves(calls, site, move=True) == [
-        Work(("deploys/moves.py",), docker),
+        Work(("deploys/moves.py",), docker, decides=True),
         *calls,
-        Work(("deploys/moved.py",), docker),
+        Work(("deploys/moved.py",), docker, rests_on_all=True),
     ]
 
 
@@ -220,7 +220,7 @@ def test_of_a_stack_that_one_alone_moves(site: Site) -> None:
     calls = work(["stack:qdrant_service"], site)
     first, *between, last = with_moves(calls, site, move=True)
     only: dict[str, object] = {"stacks_only": ["qdrant_service-production"]}
-    assert first == Work(("deploys/moves.py",), ("drphoenix",), only)
+    assert first == Work(("deploys/moves.py",), ("drphoenix",), only, decides=True)
     assert between == calls
     assert last.deploys == ("deploys/moved.py",)
 
@@ -231,6 +231,7 @@ def test_not_asked_a_run_of_several_calls_is_refused_before_the_first(site: Site
     first, *others = with_moves(calls, site, move=False)
     assert first.deploys == ("deploys/unmoved.py",)
     assert first.limit == ("drphoenix",)
+    assert first.decides
     assert others == calls
 
 

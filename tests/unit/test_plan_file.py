@@ -11,6 +11,7 @@ import pytest
 from phoenix.cli import app as command
 from phoenix.cli import converge, exits
 from phoenix.cli.reports import plan as reports
+from phoenix.components.move.decision import PENDING
 from phoenix.net.ssh_faults import FAULTS
 from phoenix.runs.history import TOLD, End, Entry, Start
 from phoenix.runs.process import Finished, Request
@@ -28,6 +29,8 @@ class Site:
         self.details = ["-     worker_connections 4000;"]
         self.history: list[str] = []
         self.silent = ""
+        self.moves: list[str] = []
+        self.failing = ""
         self.synced: list[Request] = []
 
     def look(self, request: Request, **_: Any) -> Finished:
@@ -36,6 +39,8 @@ class Site:
         story.add({"event": "connect", "host": "nginx", "ok": not self.silent,
                    "reason": self.silent})  # fmt: skip
         story.add({"event": "value", "name": TOLD, "host": "phoenix", "data": self.history})
+        if self.moves:
+            story.add({"event": "value", "name": PENDING, "host": "b", "data": self.moves})
         for text in self.details:
             story.add({"event": "line", "step": STEP, "host": "nginx", "text": text})
         step = {"name": STEP, "hosts_with_change": ["nginx"] if self.details else [],
@@ -45,7 +50,15 @@ class Site:
     def sync(self, request: Request, **_: Any) -> Finished:
         assert not request.dry
         self.synced.append(request)
-        return Finished(0, Story(), {}, ())
+        story = Story()
+        story.add({"event": "step", "step": STEP, "hosts": ["nginx"]})
+        failed = bool(self.failing) and self.failing in request.deploys
+        return Finished(int(failed), story, {}, ())
+
+    @property
+    def files(self) -> list[str]:
+        """The last deploy file of each call that was not for the lock alone."""
+        return [one.deploys[-1] for one in self.synced if len(one.deploys) > 1]
 
 
 @pytest.fixture
@@ -244,3 +257,48 @@ def test_what_only_the_run_can_know_is_counted_by_itself(
     assert code == exits.CHANGES
     assert "known only while running: no root" in out
     assert "1 step may: only the run can know. Nothing was touched." in out
+
+
+MOVE = ["deploys/moves.py", "deploys/all.py", "deploys/moved.py"]
+
+
+def test_asked_to_move_the_move_comes_first_and_the_end_last(site: Site, phoenix: Any) -> None:
+    code, _, err = phoenix("sync", "--move")
+    assert code == 0, err
+    assert site.files == MOVE
+
+
+def test_after_a_move_that_failed_nothing_follows(site: Site, phoenix: Any) -> None:
+    site.failing = "deploys/moves.py"
+    code, _, _ = phoenix("sync", "--move")
+    assert (code, site.files) == (exits.ERROR, MOVE[:1])
+
+
+def test_without_proof_of_the_new_copy_the_old_one_stays(site: Site, phoenix: Any) -> None:
+    site.failing = "deploys/all.py"
+    code, _, _ = phoenix("sync", "--move")
+    assert (code, site.files) == (exits.ERROR, MOVE[:2])
+
+
+def test_a_run_that_is_refused_for_a_move_makes_no_later_call(site: Site, phoenix: Any) -> None:
+    site.failing = "deploys/unmoved.py"
+    code, _, _ = phoenix("sync", "qdrant")
+    assert (code, site.files) == (exits.ERROR, ["deploys/unmoved.py"])
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize(("answer", "files"), [(True, MOVE), (False, MOVE[1:2])])
+def test_a_terminal_is_asked_for_the_move_as_well(
+    site: Site, phoenix: Any, monkeypatch: pytest.MonkeyPatch, answer: bool, files: list[str]
+) -> None:
+    site.moves = ["stack shop moves from a to b (no volumes)"]
+    answers = [True, answer]
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: answers.pop(0))
+    _, out, _ = phoenix("sync")
+    assert "stack shop moves from a to b" in out
+    assert site.files == files
+
+
+def test_a_stack_that_starts_new_is_named_to_every_call(site: Site, phoenix: Any) -> None:
+    phoenix("sync", "--new", "shop", "--new", "wiki")
+    assert {one.environment.get("PHOENIX_NEW") for one in site.synced} == {"shop,wiki"}
