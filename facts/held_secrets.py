@@ -31,7 +31,7 @@ class HeldSecrets(HostFact[Found]):
 
     @override
     def command(self, paths: Sequence[str]) -> StringCommand:
-        return marked(script(_HELD, _LABEL, *paths))
+        return marked(script(_HELD, _LABEL, *paths), seconds=30)
 
     @override
     def parse(self, lines: list[str]) -> Found:
