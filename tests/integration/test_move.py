@@ -141,7 +141,7 @@ def test_a_plan_has_it_as_one_step_and_no_run_begins_unasked(lab_: Lab) -> None:
     assert [one["host"] for one in steps] == [lab_.new], steps
     assert sentence in steps[0]["step"]
     assert f"{BALLAST} MiB" in steps[0]["step"] or f"{BALLAST + 1} MiB" in steps[0]["step"]
-    for words in ((), (STACK,), (lab_.new,), ("qdrant",)):
+    for words in ((), (STACK,), (f"guest:{lab_.new}",), ("qdrant",)):
         done = lab_.moved.phoenix("sync", *words)
         assert done.returncode == 1, done.stdout
         assert sentence in done.stdout, done.stdout + done.stderr
