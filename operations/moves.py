@@ -251,7 +251,7 @@ def gone(project: str, target: str, stacks: Stacks) -> Commands:
     """
     log_reasons(
         f"stack {project}: its stopped containers go; its volumes stay here until "
-        f"`phoenix remove {project} --volumes`"
+        f"`phoenix remove {project}@{host.name} --volumes`"
     )
 
     def end() -> None:

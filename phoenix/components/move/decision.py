@@ -187,9 +187,9 @@ def _running(
 
 def _from(project: str, here: str, found: list[tuple[str, ComposeProject]]) -> Decision:
     if len(found) > 1:
-        where = " and ".join(name for name, _ in found)
-        return Refused(project, here, f"{where} have it, and only one can be moved: remove the "
-                       f"other one there (phoenix remove {project})")  # fmt: skip
+        names = [name for name, _ in found]
+        return Refused(project, here, f"{' and '.join(names)} have it, and only one can be moved: "
+                       f"remove the other (as `phoenix remove {project}@{names[-1]}`)")  # fmt: skip
     source, one = found[0]
     return Moves(project, source, here, volumes=one.volumes)
 
