@@ -85,16 +85,29 @@ def edit_guest(project: Project, vmid: int, **keys: object) -> None:
     project.write_json(VM, declared)
 
 
+def remove_probe(lab: PortainerLab) -> None:
+    """Nothing of it anywhere: with its data on one host it would be moved to another."""
+    for row in lab.get("/stacks"):
+        if row["Name"] == PROJECT:
+            lab.api("DELETE", f"/stacks/{row['Id']}?endpointId={row['EndpointId']}")
+    for host in (lab.server, lab.agent):
+        left = f"docker compose -p {PROJECT} down --volumes; docker volume rm {PROJECT}_kept"
+        lab.site.sh(host, f"{left}; rm -rf {FILES}")
+
+
+@pytest.fixture(autouse=True)
+def no_probe_afterwards(lab_: PortainerLab) -> Iterator[None]:
+    """Each test begins without one."""
+    yield
+    remove_probe(lab_)
+
+
 @pytest.fixture(scope="module")
 def lab_(site: SiteLab) -> Iterator[PortainerLab]:
     """The converged lab; after the module it is as it was."""
     lab = PortainerLab(site)
+    remove_probe(lab)
     yield lab
-    for host in (lab.server, lab.agent):
-        site.sh(host, f"docker compose -p {PROJECT} down --volumes; rm -rf {FILES}")
-    for row in lab.get("/stacks"):
-        if row["Name"] == PROJECT:
-            lab.api("DELETE", f"/stacks/{row['Id']}?endpointId={row['EndpointId']}")
     for row in lab.get("/endpoints?excludeSnapshots=true"):
         if row["Type"] == 1:
             lab.api("DELETE", f"/endpoints/{row['Id']}")
