@@ -8,7 +8,7 @@ from dataclasses import replace
 from rich.console import Console
 from rich.text import Text
 
-from phoenix.cli import output, project, tables
+from phoenix.cli import output, project
 from phoenix.health import observation
 from phoenix.health.undeclared import KINDS, Item, Seen, Undeclared, undeclared
 from phoenix.runs.process import Finished
@@ -76,20 +76,19 @@ def print_undeclared(console: Console, found: Undeclared, *, kept: bool = False)
     """
     items = found.items if kept else found.running
     if items:
-        tables.show(
-            console,
-            "running or left here, and declared nowhere",
-            ["", "on", "since (UTC)", "holds", "what removes it"],
-            [_row(item) for kind in KINDS for item in items if item.kind == kind],
-        )
+        console.print(Text("running or left here, and declared nowhere", style="bold"))
+    for item in (one for kind in KINDS for one in items if one.kind == kind):
+        console.print(Text(f"  {_sentence(item)}", style="" if item.kept else "yellow"))
+        console.print(Text(f"      {item.command}", style="cyan"))  # whole: it is to be copied
     for line in found.unknown:
         console.print(Text(f"not looked at for what is undeclared: {line}", style="yellow"))
 
 
-def _row(item: Item) -> tuple[tables.Cell, ...]:
-    since = f"{item.since:%Y-%m-%d %H:%M}" if item.since else ""
-    name = Text(f"{item.kind} {item.name}", style="" if item.kept else "yellow")
-    return name, item.host, since, "; ".join(item.holds), Text(item.command, style="cyan")
+def _sentence(item: Item) -> str:
+    where = f" on {item.host}" if item.host else ""
+    since = f", since {item.since:%Y-%m-%d %H:%M} UTC" if item.since else ""
+    holds = f": {'; '.join(item.holds)}" if item.holds else ""
+    return f"{item.kind} {item.name}{where}{since}{holds}"
 
 
 def words(found: Undeclared) -> str:
