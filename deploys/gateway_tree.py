@@ -39,6 +39,11 @@ def tree(certificate: str, client: str) -> Tree:
             "/etc/tmpfiles.d/phoenix-nginx.conf": TreeFile(f"d {WEBROOT} 0755 root root\n"),
             **restart_without_end("nginx.service"),
         },
+        supersedes=(
+            "/etc/nginx/conf.d/*.conf",
+            "/etc/nginx/sites-enabled/*",
+            "/etc/nginx/modules-enabled/*.conf",
+        ),
         unit="nginx.service",
         action="reload",
         # The proposed configuration with the proposed certificate: their paths are not there yet.

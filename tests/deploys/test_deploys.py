@@ -130,6 +130,13 @@ def test_names_agree_between_dns_gateway_proxy_and_certificate(fresh: dict[str, 
         assert re.search(rf"^host-record={re.escape(name)},", dns, re.M), name
 
 
+def test_a_site_that_nginx_served_before_phoenix_is_asked_for(tmp_path: Path) -> None:
+    """Each plan tells it as no longer read; without the question none would."""
+    sent = run("nginx", tmp_path / "secrets.json", execute=False).sent
+    asked = [one.command for one in sent if one.host == NGINX and "/sites-enabled/*" in one.command]
+    assert any("/etc/nginx/conf.d/*.conf" in command for command in asked)
+
+
 @pytest.mark.parametrize("component", [name for name in COMPONENTS if name != "certificates"])
 def test_every_service_restarts_without_an_end(fresh: dict[str, Run], component: str) -> None:
     for host in HOSTS[component]:
