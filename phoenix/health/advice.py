@@ -187,6 +187,13 @@ ADVICE: Mapping[str, _Template] = {
 """By function of `checks.sh`; `reach` is the operator's own way in."""
 DATABASE = "cannot open its database"
 """What the check of the CA says where its unit does not run for that."""
+PRINTS = "the log-in prints text"
+"""What is said of a host whose shell says more than it was asked (facts.host_fact)."""
+_PRINTS = _Template(
+    "the host is up: its shell's start files print text, which hides every answer; remove what "
+    "prints, or have it print to terminals only",
+    ("$ssh true", "$ssh grep -n echo /root/.bashrc /root/.profile /etc/bash.bashrc"),
+)
 _TORN = _Template(
     "its files are torn, by a power cut or a full disk: a sync keeps them aside and puts the same "
     "without its torn end in their place, or the latest copy, or an empty database; clients "
@@ -209,6 +216,8 @@ def likely_fix(site: Site, check: Check, fault: str = "") -> Fix:
     said = said_in(fault) if check.layer == "reach" else None
     if said and (cause := FAULTS[said]).commands:
         template = _Template(cause.fix, _reachable(site, check, cause.commands))
+    elif check.layer == "reach" and PRINTS in fault:
+        template = _PRINTS
     elif check.layer == "reach":
         template = ADVICE[_HYPERVISOR if check.host == site.hypervisor.name else _GUEST]
     else:

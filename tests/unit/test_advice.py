@@ -13,7 +13,7 @@ import typer
 
 from phoenix.cli import targets
 from phoenix.cli.app import app
-from phoenix.health.advice import ADVICE, COMPONENTS, likely_fix
+from phoenix.health.advice import ADVICE, COMPONENTS, PRINTS, likely_fix
 from phoenix.health.checks import LAYERS, checks
 from phoenix.health.diagnosis import no_answer
 from phoenix.net.ssh_faults import FAULTS
@@ -123,6 +123,15 @@ def test_a_torn_database_is_told_and_a_sync_is_what_helps(site: Site) -> None:
     assert "keeps them aside" in torn.advice
     assert torn.commands[-1] == "phoenix sync step_ca"
     assert "keeps them aside" not in likely_fix(site, check, "is failed: no key").advice
+
+
+def test_a_host_whose_log_in_prints_text_is_not_told_to_be_down(site: Site) -> None:
+    """Bug report 7: the advice was to start a guest that was up."""
+    reach = no_answer("proxy", "").check
+    fix = likely_fix(site, reach, f"its checks could not be run: {PRINTS}: 'x'")
+    assert "the host is up" in fix.advice
+    assert not any("start" in command.split() for command in fix.commands)
+    assert "is down" in likely_fix(site, reach, "").advice
 
 
 def test_guest_is_looked_at_by_its_kind(site: Site) -> None:
