@@ -9,11 +9,21 @@ from operations.config_tree import config_tree
 from operations.images import images
 from operations.packages import packages
 from phoenix.components import registries
-from phoenix.components.portainer.compose_files import LOCAL_URL, agent_url
+from phoenix.components.portainer.compose_files import LOCAL_URL
+from phoenix.components.portainer.tunnel import agent_url
 from phoenix.derived import control_plane
 from phoenix.site.secret_names import ADMIN_PASSWORD
 
 server = site().portainer
+tunnel = portainer_trees.tunnel() if server else None
+
+
+def open_tunnel(whose: str) -> None:
+    """This host's end of the tunnel between server and agents."""
+    if tunnel is not None:
+        packages(name=f"{whose}: packages of the tunnel", names=["stunnel4"])
+        config_tree(name=f"{whose}: tunnel", tree=tunnel)
+
 
 if site_host() == server:
     with setting_errors():
@@ -22,6 +32,7 @@ if site_host() == server:
         tree = portainer_trees.server()
         password = secret(ADMIN_PASSWORD)
     packages(name="Portainer: packages", names=["jq", "curl"])
+    open_tunnel("Portainer")
     images(
         name="Portainer: image",
         references=[settings().portainer_image],
@@ -46,6 +57,8 @@ if site_host() in site().agents:
         archives=settings().image_archives,
     )
     config_tree(name="Portainer agent", tree=agent_tree)
+    # After it: an earlier release's agent has the port on which the tunnel ends now.
+    open_tunnel("Portainer agent")
 
 if site_host() == server or site_host() in site().agents:
     if site_host() != server:

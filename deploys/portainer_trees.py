@@ -14,12 +14,19 @@ from phoenix.components.portainer.compose_files import (
     agent_compose,
     server_compose,
 )
+from phoenix.components.portainer.tunnel import (
+    CONFIG,
+    LOOPBACK,
+    UNIT,
+    at_the_agent,
+    at_the_server,
+)
 from phoenix.components.restart import restart_without_end
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane, deployments
-from phoenix.files import render
+from phoenix.files import render, text
 from phoenix.secrets.rules import check_portainer_password
-from phoenix.shell import fill, join
+from phoenix.shell import fill
 from phoenix.site.roles import guest_with
 from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET
 
@@ -66,8 +73,6 @@ def server() -> Tree:
                     what="Portainer server",
                     image=image,
                     directory=DIRECTORY,
-                    before=[],
-                    capabilities="",
                 )
             ),
             **restart_without_end(SERVER_UNIT),
@@ -90,26 +95,10 @@ def agent() -> Tree:
     """The agent on this Docker host."""
     image = settings().portainer_agent_image
     service = control_plane.agent(site(), site_host())
-    # Docker's published ports bypass the INPUT chain; this rule is in front of them. Its words are
-    # in the order in which `iptables -S` gives them, so an earlier rule (another port or server) is
-    # told from this one.
-    rule = fill(
-        "DOCKER-USER -p tcp -m conntrack ! --ctorigsrc {{ server }} --ctorigdst {{ agent }} "
-        "--ctorigdstport {{ port }} -m comment --comment phoenix-agent "
-        "-j REJECT --reject-with tcp-reset",
-        server=guest_with(site(), "portainer").address,
-        agent=site_host().address,
-        port=service.port,
-    )
-    remove_earlier = (
-        'iptables -S DOCKER-USER | grep -- "--comment phoenix-agent " | grep -vxF -- '
-        f'"-A {rule}" | while read -r _ rule; do iptables -D $$rule; done'
-    )
-    guard = f"iptables -C {rule} 2>/dev/null || iptables -I {rule}"
     return Tree(
         component="portainer-agent",
         files={
-            f"{DIRECTORY}/compose.yml": TreeFile(agent_compose(image, service)),
+            f"{DIRECTORY}/compose.yml": TreeFile(agent_compose(image, service.port)),
             AGENT_ENVIRONMENT: shared_secret(),
             f"/etc/systemd/system/{AGENT_UNIT}": TreeFile(
                 render(
@@ -117,8 +106,6 @@ def agent() -> Tree:
                     what="Portainer agent",
                     image=image,
                     directory=DIRECTORY,
-                    before=[join("/bin/sh", "-c", line) for line in (remove_earlier, guard)],
-                    capabilities="CAP_NET_ADMIN CAP_NET_RAW",  # of iptables
                 )
             ),
             **restart_without_end(AGENT_UNIT),
@@ -126,11 +113,37 @@ def agent() -> Tree:
         unit=AGENT_UNIT,
         action="restart",
         validate=CHECK,
+        # Rules by which earlier releases guarded the agent's published port
+        before="iptables -S DOCKER-USER 2>/dev/null | grep -- '--comment phoenix-agent ' | "
+        "while read -r _ rule; do iptables -D $rule; done",
         # The agent's certificate is its own and changes with each start; its ping needs no
         # secret, and the server proves itself to it with one.
         health=fill(
             "curl -fsSk --max-time 3 https://{{ end }}/ping",
-            end=f"{site_host().address}:{service.port}",
+            end=f"{LOOPBACK}:{service.port}",
         ),
         deadline=120,
+    )
+
+
+def tunnel() -> Tree | None:
+    """The tunnel's end on this host: Portainer's guest or an agent's; None where it has none."""
+    agents = [control_plane.agent(site(), host) for host in site().agents]
+    server = guest_with(site(), "portainer")
+    if site_host() in site().agents:
+        config = at_the_agent(control_plane.agent(site(), site_host()), server.fqdn)
+    elif site_host() == server and agents:
+        config = at_the_server(agents)
+    else:
+        return None
+    return Tree(
+        component="portainer-tunnel",
+        files={
+            CONFIG: TreeFile(config),
+            f"/etc/systemd/system/{UNIT}": TreeFile(text("components/portainer/tunnel.service")),
+            **restart_without_end(UNIT),
+        },
+        unit=UNIT,
+        action="restart",
+        health=fill("systemctl is-active --quiet {{ unit }}", unit=UNIT),
     )

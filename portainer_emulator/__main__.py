@@ -32,6 +32,8 @@ def _parser() -> argparse.ArgumentParser:
     run_server.add_argument("--data", "-d", type=Path, default=Path("/data"))
     run_server.add_argument("--admin-password-file", type=Path)
     run_server.add_argument("--http-disabled", action="store_true", help="always so here")
+    run_server.add_argument("--tunnel-addr", help="of the server for Edge agents: none is here")
+    run_server.add_argument("--tunnel-port", type=int, help="as --tunnel-addr")
     run_server.add_argument("--setup-token")
     run_server.add_argument("--no-setup-token", action="store_true")
     run_server.add_argument("--admin-seconds", type=float, default=300.0, help="for tests")

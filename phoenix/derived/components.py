@@ -104,6 +104,7 @@ COMPONENTS: tuple[Component, ...] = (
 CERTIFICATE, STACK = "acme-", "stack-"
 """What the trees of certificates and of stacks' files begin with."""
 SERVER, AGENT, ADMISSION = "portainer", "portainer-agent", "traefik-admission"
+TUNNEL = "portainer-tunnel"
 """The trees of Portainer's server and agent."""
 
 
@@ -133,6 +134,8 @@ def trees_of(site: Site, host: Host) -> frozenset[str]:
             names.add("registries")
     if host == site.traefik and site.gateway is not None:
         names.add(ADMISSION)
+    if host in site.agents or (host == site.portainer and site.agents):
+        names.add(TUNNEL)
     if host == site.portainer:
         names.add(SERVER)
     if host in site.agents:

@@ -32,9 +32,9 @@ class Endpoint(NamedTuple):
 
 
 def endpoints(site: Site) -> tuple[Endpoint, ...]:
-    """All of them, along a request's path: gateway, Traefik, backends; then the CA.
+    """All of them, along a request's path: gateway, Traefik, backends; then agents, the CA.
 
-    Portainer's agent is not among them: it makes a certificate of its own, by no CA.
+    Of a Portainer agent it is the end of its tunnel: the agent's own certificate is by no CA.
 
     Raises:
         phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
@@ -50,5 +50,8 @@ def endpoints(site: Site) -> tuple[Endpoint, ...]:
             if in_zone(name, site.domain):
                 by_stack = not service.of_guest
                 result.append(Endpoint(service.owner, service.port, name, (name,), by_stack))
+    for host in site.agents if site.portainer is not None else ():
+        port = control_plane.agent(site, host).port
+        result.append(Endpoint(host, port, host.fqdn, (host.fqdn,)))
     result.append(Endpoint(ca.owner, ca.port, ca.server_name, (ca.server_name,)))
     return tuple(dict.fromkeys(result))

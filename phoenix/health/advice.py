@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from string import Template
 
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
+from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.components.step_ca.authority import DIRECTORY
 from phoenix.health.checks import Check
 from phoenix.net.ssh_faults import FAULTS, said_in
@@ -40,6 +41,7 @@ COMPONENTS: Mapping[str, str] = {
     "docker.service": "docker",
     "phoenix-home.service": "home",
     AGENT_UNIT: "portainer",
+    TUNNEL_UNIT: "portainer",
     SERVER_UNIT: "portainer",
     "phoenix-acme@gateway.timer": "nginx",
     "phoenix-acme@traefik.timer": "traefik",
@@ -147,16 +149,12 @@ ADVICE: Mapping[str, _Template] = {
         ("phoenix plan nginx", "phoenix sync nginx"),
     ),
     "serves_no_stranger": _Template(
-        "$target lets in who is not the gateway: put its list of certificates back",
-        ("phoenix plan admission", "phoenix sync admission"),
+        "$target answers to who shows no certificate: a sync puts its configuration back",
+        ("phoenix plan admission portainer", "phoenix sync admission portainer"),
     ),
     "docker_has_no_port": _Template(
         "whoever reaches that port owns the host: take it out of Docker's configuration",
         ("phoenix plan docker", "phoenix sync docker"),
-    ),
-    "port_is_shut": _Template(
-        "the agent's guard in iptables is gone: it comes back with the agent's unit",
-        (f"$ssh_target systemctl restart {AGENT_UNIT}", "phoenix sync portainer"),
     ),
     "agent_pings": _Template(
         "something else answers at the agent's port, or the agent hangs",

@@ -13,12 +13,9 @@ from functools import cache
 from typing import Literal
 
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, TIMER
-from phoenix.components.portainer.compose_files import (
-    AGENT_UNIT,
-    API_KEY_FILE,
-    SERVER_UNIT,
-    agent_url,
-)
+from phoenix.components.portainer import tunnel
+from phoenix.components.portainer.compose_files import AGENT_UNIT, API_KEY_FILE, SERVER_UNIT
+from phoenix.components.portainer.tunnel import agent_url
 from phoenix.components.step_ca.authority import DIRECTORY, UNIT, directory_url
 from phoenix.components.traefik.traefik_yml import LOCAL
 from phoenix.components.trust import ROOTS
@@ -28,6 +25,7 @@ from phoenix.derived.connections import connections
 from phoenix.derived.endpoints import endpoints
 from phoenix.derived.routes import gateway_names, routes
 from phoenix.site.model import Host, Site
+from phoenix.site.ports import HTTPS
 from phoenix.site.roles import guest_with
 
 Layer = Literal["reach", "service", "dns", "tcp", "certificate", "tls", "router", "http"]
@@ -151,6 +149,8 @@ def _services(site: Site) -> Iterator[Check]:
         *((host, AGENT_UNIT, "Portainer's agent", "") for host in site.agents),
     ]
     if site.portainer is not None:
+        ends = (*((site.portainer,) if site.agents else ()), *site.agents)
+        units += [(host, tunnel.UNIT, "the tunnel to agents", "") for host in ends]
         routed = control_plane.portainer(site)
         units.append((site.portainer, SERVER_UNIT, "Portainer", routed.name if routed else ""))
     units += [
@@ -296,7 +296,7 @@ def _requests(site: Site) -> Iterator[Check]:
     hop = "an undeclared name at the gateway"
     yield Check(client, "http", hop, command, target=gateway.name)
     proxy = guest_with(site, "traefik")
-    command = ("serves_no_stranger", str(proxy.address), proxy.fqdn)
+    command = ("serves_no_stranger", str(proxy.address), proxy.fqdn, str(HTTPS))
     yield Check(client, "http", "Traefik for a stranger", command, target=proxy.name)
 
 
@@ -335,16 +335,24 @@ def _containers(site: Site) -> Iterator[Check]:
 
 
 def _agent(site: Site, server: Host, agent: Host) -> Iterator[Check]:
-    """Open to Portainer's server, shut to a host that has no business there."""
+    """Through the tunnel for Portainer's server, shut to a host that has no business there."""
     hop = f"Portainer to the agent on {agent.name}"
     endpoint, service = agent.portainer_environment, control_plane.agent(site, agent)
     yield _port(server, hop, agent, service.port, endpoint=endpoint)
+    where = (str(agent.address), str(service.port), agent.fqdn)
     url = agent_url(service).replace("tcp://", "https://")
+    commands: tuple[tuple[str, Layer, tuple[str, ...]], ...] = (
+        (hop, "certificate", ("served_is_fresh", *where)),
+        (hop, "tls", ("tls_verifies", *where, ROOTS)),
+        (f"{hop}, through the tunnel", "tls", ("agent_pings", url)),
+    )
+    for what, layer, command in commands:
+        yield Check(
+            *(server.name, layer, what, command),
+            target=agent.name, port=service.port, endpoint=endpoint,
+        )  # fmt: skip
+    command = ("serves_no_stranger", str(agent.address), agent.fqdn, str(service.port))
     yield Check(
-        *(server.name, "tls", hop, ("agent_pings", url)),
+        *(site.hypervisor.name, "http", f"the agent on {agent.name} for a stranger", command),
         target=agent.name, port=service.port, endpoint=endpoint,
     )  # fmt: skip
-    hop = f"the agent on {agent.name}"
-    yield _port(
-        *(site.hypervisor, hop, agent, service.port), endpoint=endpoint, function="port_is_shut"
-    )

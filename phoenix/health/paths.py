@@ -15,6 +15,7 @@ from functools import cache
 from typing import Literal
 
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
+from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.derived import control_plane, deployments
 from phoenix.derived.components import Component
 from phoenix.derived.dns import DnsRecord
@@ -420,15 +421,21 @@ def _agent(
     site: Site, server: Host, agent: Host, api: tuple[Hop, ...], find: _Checks
 ) -> CheckedPath:
     endpoint = agent.portainer_environment
-    runs = (*find.unit(agent, "docker.service"), *find.unit(agent, AGENT_UNIT))
+    runs = (
+        *find.unit(agent, "docker.service"),
+        *find.unit(agent, AGENT_UNIT),
+        *find.unit(agent, TUNNEL_UNIT),
+        *find.unit(server, TUNNEL_UNIT),
+    )
     talks = (
         *find("port_answers", host=server.name, endpoint=endpoint),
+        *find("served_is_fresh", host=server.name, endpoint=endpoint),
+        *find("tls_verifies", host=server.name, endpoint=endpoint),
         *find("agent_pings", endpoint=endpoint),
     )
     names = [s.fqdn for s in site.services if s.owner == agent and s.kind == "agent"]
     is_up = find("endpoint_is_up", endpoint=endpoint)
     hops = (
-        *(_asks_dns(site, server, find, name) for name in names),
         Hop(server.name, agent.name, "the agent", (*runs, *talks)),
         *api,
         Hop(server.name, agent.name, f"endpoint {endpoint}", is_up),
@@ -469,14 +476,13 @@ def _guards(_: Site, find: _Checks) -> Iterator[CheckedPath]:
     """What must not work, or must not be seen."""
     what = {
         "name_is_rejected": "undeclared names at {target}",
-        "serves_no_stranger": "{target} to {host}",
-        "port_is_shut": "the agent on {target} to {host}",
+        "serves_no_stranger": "{target} port {port} to {host}",
         "docker_has_no_port": "Docker's API on {target}",
         "keys_are_private": "keys on {target}",
     }
     for function, words in what.items():
         for check in find(function):
-            name = words.format(target=check.target, host=check.host)
+            name = words.format(target=check.target, host=check.host, port=check.port)
             yield CheckedPath("guard", name, (Hop(check.host, check.target, check.hop, (check,)),))
 
 

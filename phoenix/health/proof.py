@@ -104,6 +104,8 @@ def _components(site: Site, check: Check) -> frozenset[str]:
             names = {_HOLDERS.get(check.certificate, "")}
         case "port_answers" | "served_is_fresh" | "tls_verifies" | "agent_pings":
             names = _of_connection(site, check)
+        case "serves_no_stranger":
+            names = {"portainer" if check.endpoint else "admission"}
         case _:
             names = {_FUNCTIONS.get(check.function, "")}
     return frozenset(names - {""})
@@ -115,9 +117,7 @@ _FUNCTIONS = {
     "keys_are_private": "step_ca",
     "router_is_enabled": "traefik",
     "name_is_rejected": "nginx",
-    "serves_no_stranger": "admission",
     "docker_has_no_port": "docker",
-    "port_is_shut": "portainer",
     "portainer_knows_us": "portainer",
     "endpoint_is_up": "portainer",
     "stack_is_active": "stacks",

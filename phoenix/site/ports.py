@@ -16,6 +16,8 @@ NGINX_STATUS = 8082
 """Where Nginx answers checks that are made on its own guest: loopback alone."""
 HOME = 8083
 """Where the start page is served to the guest's own Traefik: loopback alone."""
+PORTAINER_EDGE = 48000
+"""Where Portainer listens for Edge agents: loopback alone, and nobody asks there."""
 UNPRIVILEGED = 1024
 """The first port that a process without privileges may listen on (ip(7))."""
 

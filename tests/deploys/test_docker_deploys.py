@@ -7,10 +7,7 @@ and in the lab (tests/integration).
 from __future__ import annotations
 
 import json
-import os
 import re
-import shlex
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ NAMES = (
     "PORTAINER_ADMIN_PASSWORD", "PORTAINER_AGENT_SECRET", "THINKHEADS_AI_APP_DATABASE_PASS",
 )  # fmt: skip
 DIRECTORY = "/etc/phoenix/portainer"
+TUNNEL = "/etc/phoenix/portainer-tunnel.conf"
 SECRET_FILES = {f"{DIRECTORY}/agent.env", f"{DIRECTORY}/admin_password"}
 
 
@@ -89,11 +87,15 @@ def test_portainer_comes_in_order_on_its_own_hosts(fresh: dict[str, Run]) -> Non
     assert hosts(result) == {SERVER, AGENT}
     order = [name for name in result.operations if SERVER in result.changed[name]]
     assert order == [
-        "Portainer: packages", "Portainer: image", "Portainer: server",
+        "Portainer: packages", "Portainer: packages of the tunnel", "Portainer: tunnel",
+        "Portainer: image", "Portainer: server",
         "Portainer: administrator and API key",
     ]  # fmt: skip
     order = [name for name in result.operations if AGENT in result.changed[name]]
-    assert order == ["Portainer agent: image", "Portainer agent", "Portainer: endpoint"]
+    assert order == [
+        "Portainer agent: image", "Portainer agent", "Portainer agent: packages of the tunnel",
+        "Portainer agent: tunnel", "Portainer: endpoint",
+    ]  # fmt: skip
 
 
 def test_server_and_agent_run_the_pinned_images(fresh: dict[str, Run]) -> None:
@@ -127,20 +129,6 @@ def test_portainer_is_not_given_up_when_docker_fails_to_start(
     assert not [line for line in lines if line.startswith(("Requires=", "BindsTo="))]
     assert {"Wants=docker.service", "StopPropagatedFrom=docker.service"} <= set(lines)
     assert "WantedBy=multi-user.target docker.service" in lines
-
-
-def test_agent_is_guarded_before_it_starts(fresh: dict[str, Run]) -> None:
-    unit = fresh["portainer"].files(AGENT)["/etc/systemd/system/phoenix-portainer-agent.service"]
-    guard, start = unit.index("ExecStartPre="), unit.index("ExecStart=")
-    assert guard < start, unit
-    rule = unit[guard:start]
-    for words in (
-        "DOCKER-USER",
-        "--ctorigdstport 9001",
-        "! --ctorigsrc 10.0.0.",
-        "-j REJECT --reject-with tcp-reset",
-    ):
-        assert words in rule, rule
 
 
 def test_secrets_are_in_their_own_files_alone(fresh: dict[str, Run]) -> None:
@@ -230,7 +218,7 @@ def test_short_administrator_password_is_refused_unseen(
 
 
 def test_ports_of_the_site_are_in_what_the_guests_are_given(tmp_path: Path) -> None:
-    """Another port than the default: published, guarded, asked for health, and registered."""
+    """Another port than the default: listened on, tunnelled, asked for health, and registered."""
     for name in ("phoenix_lxc_configs.json", "phoenix_vm_configs.json"):
         declared = json.loads((ROOT / "inventories" / name).read_text())
         for guest in declared.get("vms", []):
@@ -243,43 +231,11 @@ def test_ports_of_the_site_are_in_what_the_guests_are_given(tmp_path: Path) -> N
     result = run("portainer", tmp_path / "secrets.json", site_inventories=str(tmp_path))
     server, agent = (result.files(host) for host in (SERVER, AGENT))
     compose = f"{DIRECTORY}/compose.yml"
-    assert yaml.safe_load(server[compose])["services"]["main"]["ports"] == ["8443:9443"]
-    assert yaml.safe_load(agent[compose])["services"]["main"]["ports"] == ["10.0.0.102:9100:9001"]
-    unit = agent["/etc/systemd/system/phoenix-portainer-agent.service"]
-    assert "--ctorigdstport 9100 " in unit
+    assert ":8443" in yaml.safe_load(server[compose])["services"]["main"]["command"]
+    environment = yaml.safe_load(agent[compose])["services"]["main"]["environment"]
+    assert environment == {"AGENT_HOST": "127.0.0.1", "AGENT_PORT": "9100"}
+    tunnels = server[TUNNEL], agent[TUNNEL]
+    assert all("10.0.0.102:9100" in text for text in tunnels), tunnels
     sent = "\n".join(text for one in result.sent for text in one.files().values())
     assert "https://portainer.host.internal.thinkheads.ai:8443/api/system/status" in sent
-    assert "https://10.0.0.102:9100/ping" in sent
-
-
-def test_guard_of_the_agent_takes_the_place_of_an_earlier_one(
-    fresh: dict[str, Run], tmp_path: Path
-) -> None:
-    """Rules outlive the unit: one of another port or server would shut what is open now."""
-    unit = fresh["portainer"].files(AGENT)["/etc/systemd/system/phoenix-portainer-agent.service"]
-    prepare = [line.partition("=")[2] for line in unit.splitlines() if "ExecStartPre=" in line]
-    now = (
-        "DOCKER-USER -p tcp -m conntrack ! --ctorigsrc 10.0.0.111 --ctorigdst 10.0.0.102 "
-        "--ctorigdstport 9001 -m comment --comment phoenix-agent -j REJECT --reject-with tcp-reset"
-    )
-    rules = tmp_path / "rules"
-    foreign = "DOCKER-USER -p tcp --dport 25 -j DROP"
-    earlier = [now.replace("9001", "9100"), now.replace("10.0.0.111", "10.0.0.99")]
-    rules.write_text("".join(f"{rule}\n" for rule in (foreign, *earlier)))
-    (tmp_path / "iptables").write_text(
-        "#!/bin/sh\n"
-        f"rules={rules}; what=$1; shift\n"
-        "case $what in\n"
-        '-S) sed "s/^/-A /" $rules ;;\n'
-        '-C) grep -qxF -- "$*" $rules ;;\n'
-        '-I) echo "$*" >>$rules ;;\n'
-        '-D) grep -vxF -- "$*" $rules >$rules.new; mv $rules.new $rules ;;\n'
-        "esac\n"
-    )
-    (tmp_path / "iptables").chmod(0o755)
-    for _ in range(2):  # a second start changes nothing
-        for command in prepare:
-            words = shlex.split(command.replace("$$", "$"))  # as systemd reads them
-            path = f"{tmp_path}:{os.environ['PATH']}"
-            subprocess.run(words, env={"PATH": path}, check=True)
-        assert rules.read_text().splitlines() == [foreign, now]
+    assert "https://127.0.0.1:9100/ping" in sent

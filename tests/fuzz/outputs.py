@@ -13,6 +13,7 @@ from phoenix.components.dnsmasq import dnsmasq_conf as dnsmasq
 from phoenix.components.docker import daemon_json as docker
 from phoenix.components.nginx import nginx_conf as nginx
 from phoenix.components.portainer import compose_files as portainer
+from phoenix.components.portainer import tunnel
 from phoenix.components.step_ca import authority as step_ca
 from phoenix.components.traefik import traefik_yml as traefik
 from phoenix.declaration.settings import Settings
@@ -54,7 +55,8 @@ def outputs(site: Site, settings: Settings | None = None) -> dict[str, str]:
     for agent in site.agents:
         service = control_plane.agent(site, agent)
         image = chosen.portainer_agent_image
-        made[f"agent {agent.name}"] = portainer.agent_compose(image, service)
+        made[f"agent {agent.name}"] = portainer.agent_compose(image, service.port)
+        made[f"tunnel {agent.name}"] = tunnel.at_the_agent(service, agent.fqdn)
     for certificate in certificates(site):
         name = f"{certificate.host.name} {certificate.name}.conf"
         made[name] = acme.configuration(

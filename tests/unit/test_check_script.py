@@ -269,7 +269,7 @@ def test_a_ca_that_gives_no_nonce_takes_no_orders(tmp_path: Path, nonce: str, wo
     [
         (("keys_are_private", "/etc"), "find"),
         (("docker_has_no_port",), "ss"),
-        (("port_is_shut", "127.0.0.1", "1"), "bash"),
+        (("serves_no_stranger", "127.0.0.1", "x.test", "1"), "curl"),
         (("name_is_rejected", "127.0.0.1", "x.test"), "curl"),
         (("containers_are_well", "shop"), "awk"),
         (("names_resolve", "a.test=10.0.0.1"), "awk"),

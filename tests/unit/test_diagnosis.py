@@ -153,7 +153,6 @@ def test_stopped_name_server_explains_everything(site: Site) -> None:
             *NEEDS_PORTAINER,
             "names_resolve",
             "name_is_unknown",
-            "agent_pings",
             "request_gives",
         )
         return "no name server" if check.function in needs else ""

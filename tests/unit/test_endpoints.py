@@ -22,6 +22,7 @@ def test_gateway_traefik_backends_and_ca_with_the_names_they_prove(tmp_path: Pat
         ("10.0.0.21", 443, f"proxy.host.{ZONE}", 1),
         ("10.0.0.23", 9443, f"control.host.{ZONE}", 1),
         ("10.0.0.24", 8000, f"worker.host.{ZONE}", 1),
+        ("10.0.0.24", 9001, f"worker.host.{ZONE}", 1),
         ("10.0.0.22", 9000, f"ca.{ZONE}", 1),
     ]
 

@@ -79,7 +79,8 @@ def test_sound_site_says_so_and_links_every_service_but_itself(site: Site) -> No
 def test_service_s_certificates_end_with_the_first_on_its_path(site: Site) -> None:
     page = checked_page(site)
     assert [(c.holder, c.port) for c in page.certificates] == [
-        ("gateway", 443), ("proxy", 443), ("control", 9443), ("worker", 8000), ("authority", 9000),
+        ("gateway", 443), ("proxy", 443), ("control", 9443), ("worker", 8000), ("worker", 9001),
+        ("authority", 9000),
     ]  # fmt: skip
     assert {s.certificate_until for s in page.services} == {NOW + timedelta(hours=20)}
     refused = "Connection refused"
@@ -91,7 +92,7 @@ def test_service_s_certificates_end_with_the_first_on_its_path(site: Site) -> No
         "shop": None,
         "traefik": NOW + timedelta(hours=9),
     }
-    (row,) = [c for c in page.certificates if c.holder == "worker"]
+    (row,) = [c for c in page.certificates if (c.holder, c.port) == ("worker", 8000)]
     assert (row.not_after, row.fault) == (None, "Connection refused")
     assert "Connection refused" in render(page)
     assert "no revision" in render(page)

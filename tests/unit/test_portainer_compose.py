@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import configparser
 from pathlib import Path
 
 import pytest
 import yaml
 
-from phoenix.components.portainer.compose_files import (
-    agent_compose,
-    agent_url,
-    server_compose,
-)
+from phoenix.components.portainer import tunnel
+from phoenix.components.portainer.compose_files import agent_compose, server_compose
+from phoenix.components.portainer.tunnel import agent_url
+from phoenix.components.trust import ROOTS
 from phoenix.derived.control_plane import agent
 from phoenix.secrets.errors import SecretError
 from phoenix.secrets.rules import check_portainer_password
@@ -23,10 +23,12 @@ def test_server_speaks_https_alone_and_has_no_secret_in_its_words() -> None:
     main = data["services"]["main"]
     words = main["command"]
     assert "--http-disabled" in words
-    assert words[words.index("--bind-https") + 1] == ":9443"
+    assert words[words.index("--bind-https") + 1] == ":8443"
+    assert words[words.index("--tunnel-addr") + 1] == "127.0.0.1", "open to Edge agents"
     assert "--admin-password-file" in words
     assert "--admin-password" not in words
-    assert main["ports"] == ["8443:9443"]
+    assert main["network_mode"] == "host"
+    assert "ports" not in main
     assert not [mount for mount in main["volumes"] if "docker.sock" in mount], main["volumes"]
     assert all("SECRET" not in str(value) for value in words)
     assert data["volumes"] == {"data": {"name": "portainer_data"}}
@@ -34,19 +36,48 @@ def test_server_speaks_https_alone_and_has_no_secret_in_its_words() -> None:
     assert any(mount.endswith(f":{given}:ro") for mount in main["volumes"]), main["volumes"]
 
 
-def test_agent_listens_on_its_hosts_own_address(tmp_path: Path) -> None:
-    site = minimal().load(tmp_path)
-    (host,) = site.agents
-    main = yaml.safe_load(agent_compose("example/agent:1", agent(site, host)))["services"]["main"]
-    assert main["ports"] == [f"{host.address}:9001:9001"]
-    assert "environment" not in main, "the secret comes from a 0600 file"
+def test_agent_listens_on_its_guest_s_loopback_alone() -> None:
+    main = yaml.safe_load(agent_compose("example/agent:1", 9100))["services"]["main"]
+    assert main["environment"] == {"AGENT_HOST": "127.0.0.1", "AGENT_PORT": "9100"}, "no secret"
+    assert main["network_mode"] == "host", "a container's own address is open to its peers"
+    assert "ports" not in main
     assert main["image"] == "example/agent:1"
 
 
-def test_agent_is_found_by_its_name_never_through_the_gateway(tmp_path: Path) -> None:
+def section(text: str, title: str) -> dict[str, str]:
+    parser = configparser.ConfigParser()
+    parser.read_string(f"[global]\n{text}")
+    return dict(parser[title])
+
+
+def test_both_ends_of_the_tunnel_prove_themselves_and_ask_for_proof(tmp_path: Path) -> None:
     site = minimal().load(tmp_path)
     (host,) = site.agents
-    assert agent_url(agent(site, host)) == f"tcp://portainer-agent.{site.domain}:9001"
+    service = agent(site, host)
+    there = section(tunnel.at_the_agent(service, site.host("control").fqdn), "agent")
+    here = section(tunnel.at_the_server([service]), host.name)
+    for end, other in ((there, site.host("control")), (here, host)):
+        assert end["verifychain"] == end["requirecert"] == "yes"
+        assert end["checkhost"] == other.fqdn
+        assert end["cafile"] == ROOTS
+        assert end["sslversionmin"] == "TLSv1.3"
+    assert "client" not in there
+    assert here["client"] == "yes"
+    assert there["accept"] == here["connect"] == f"{host.address}:9001"
+    assert there["connect"] == "127.0.0.1:9001"
+    assert f"tcp://{here['accept']}" == agent_url(service)
+
+
+def test_entrance_of_each_agent_is_a_loopback_address_of_its_own(tmp_path: Path) -> None:
+    site = minimal().load(tmp_path)
+    (host,) = site.agents
+    service = agent(site, host)
+    other = service.model_copy(
+        update={"owner": host.model_copy(update={"address": host.address + 1})}
+    )
+    one, two = tunnel.entrance(service), tunnel.entrance(other)
+    assert one.is_loopback
+    assert two == one + 1
     with pytest.raises(LookupError, match="gateway has no Portainer agent"):
         agent(site, site.host("gateway"))
 

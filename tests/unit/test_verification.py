@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from phoenix.components.portainer.tunnel import agent_url
 from phoenix.components.step_ca.authority import DATABASE
+from phoenix.derived import control_plane
 from phoenix.derived.routes import routes
 from phoenix.files import text
 from phoenix.health.checks import LAYERS, Outcome, checks
@@ -56,9 +58,10 @@ def test_agent_is_open_to_the_server_and_shut_to_others(site: Site) -> None:
     worker = str(site.host("worker").address)
     where = (worker, "9001")
     assert where in words(site, "control", "port_answers")
-    assert words(site, site.hypervisor.name, "port_is_shut") == [where]
+    stranger = words(site, site.hypervisor.name, "serves_no_stranger")
+    assert (worker, site.host("worker").fqdn, "9001") in stranger
     assert words(site, "control", "agent_pings") == [
-        (f"https://portainer-agent.{site.domain}:9001",)
+        (agent_url(control_plane.agent(site, site.host("worker"))).replace("tcp", "https"),)
     ]
 
 

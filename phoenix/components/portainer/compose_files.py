@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
-from phoenix.site.model import Service
+from phoenix.components.portainer.tunnel import LOOPBACK
+from phoenix.site.ports import PORTAINER_EDGE
 
 DIRECTORY = "/etc/phoenix/portainer"
 """Compose file, password file and environment on the host."""
@@ -21,8 +22,6 @@ AGENT_ENVIRONMENT = f"{DIRECTORY}/agent.env"
 """The secret that server and agents share, on the guest of each."""
 API_KEY_FILE = "/etc/phoenix/portainer-api.header"
 """The deploys' API key on the server's guest, as a header line for `curl -H @FILE`."""
-INSIDE = {"server": 9443, "agent": 9001}
-"""Where each listens in its container; the guest publishes it on the port of its service."""
 SERVER_UNIT, AGENT_UNIT = "phoenix-portainer.service", "phoenix-portainer-agent.service"
 SERVER_PROJECT, DATA_VOLUME = "phoenix-portainer", "portainer_data"
 """The server's compose project, and the Docker volume with all that it knows."""
@@ -40,7 +39,7 @@ def server_compose(image: str, port: int, *, deploys_here: bool = False) -> str:
 
     Args:
         image: reference of Portainer's image.
-        port: the guest's port that it is published on.
+        port: the guest's port that it listens on.
         deploys_here: whether it deploys stacks on its own guest, and so has that Docker's socket.
 
     Returns:
@@ -52,13 +51,16 @@ def server_compose(image: str, port: int, *, deploys_here: bool = False) -> str:
             "image": image,
             "container_name": "portainer",
             "command": [
-                "--bind-https", f":{INSIDE['server']}",
+                "--bind-https", f":{port}",
                 "--http-disabled",
+                # The server of Edge agents, which this site has none of
+                "--tunnel-addr", str(LOOPBACK), "--tunnel-port", str(PORTAINER_EDGE),
                 "--sslcert", "/certificates/host/fullchain.pem",
                 "--sslkey", "/certificates/host/privkey.pem",
                 "--admin-password-file", "/run/portainer/admin_password",
             ],
-            "ports": [f"{port}:{INSIDE['server']}"],
+            # The tunnel to its agents begins on the guest's loopback.
+            "network_mode": "host",
             "volumes": [
                 "data:/data",
                 # The whole directory: the pair is a link that moves with each renewal.
@@ -71,12 +73,12 @@ def server_compose(image: str, port: int, *, deploys_here: bool = False) -> str:
     )  # fmt: skip
 
 
-def agent_compose(image: str, service: Service) -> str:
+def agent_compose(image: str, port: int) -> str:
     """The agent: it hands the host's Docker to whoever knows AGENT_SECRET.
 
     Args:
         image: reference of the agent's image.
-        service: the agent's service: its guest's address and port are published.
+        port: of the guest's loopback that it listens on: the tunnel alone reaches it.
 
     Returns:
         The compose file as YAML.
@@ -86,7 +88,9 @@ def agent_compose(image: str, service: Service) -> str:
         {
             "image": image,
             "container_name": "portainer_agent",
-            "ports": [f"{service.owner.address}:{service.port}:{INSIDE['agent']}"],
+            "environment": {"AGENT_HOST": str(LOOPBACK), "AGENT_PORT": str(port)},
+            # Not a published port: that would leave the container's own address open to its peers.
+            "network_mode": "host",
             "volumes": [
                 _SOCKET,
                 "/var/lib/docker/volumes:/var/lib/docker/volumes",
@@ -108,8 +112,3 @@ def _dump(project: str, service: dict[str, Any], volumes: dict[str, Any]) -> str
     if volumes:
         data["volumes"] = volumes
     return yaml.safe_dump(data, sort_keys=True, default_flow_style=False, width=100)
-
-
-def agent_url(service: Service) -> str:
-    """Where Portainer finds an agent: under the agent's own name, never through the gateway."""
-    return f"tcp://{service.fqdn}:{service.port}"

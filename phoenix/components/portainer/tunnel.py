@@ -1,0 +1,105 @@
+"""The way from Portainer's server to its agents: a tunnel with a certificate at both ends.
+
+Portainer verifies no agent's certificate, and an agent takes whoever knows how to sign. So an agent
+listens on its guest's loopback alone, and stunnel carries Portainer's connections there: each end
+proves itself by its guest's certificate of the site's CA, under the guest's own name.
+
+Options follow https://www.stunnel.org/static/stunnel.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address
+
+from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
+from phoenix.components.trust import ROOTS
+from phoenix.site.model import Service
+
+UNIT = "phoenix-portainer-tunnel.service"
+CONFIG = "/etc/phoenix/portainer-tunnel.conf"
+LOOPBACK = IPv4Address("127.0.0.1")
+
+
+def entrance(service: Service) -> IPv4Address:
+    """Where the server's guest listens for connections to an agent: a loopback address.
+
+    It is 127 with the last three bytes of the agent's address, so it stays the same whatever else
+    the site declares (127.0.0.0/8 is the loopback, RFC 1122, section 3.2.1.3).
+
+    Args:
+        service: the agent's.
+    """
+    return IPv4Address(0x7F000000 | int(service.owner.address) & 0x00FFFFFF)
+
+
+def agent_url(service: Service) -> str:
+    """Where Portainer finds an agent: at the tunnel's entrance on its own guest."""
+    return f"tcp://{entrance(service)}:{service.port}"
+
+
+def at_the_agent(service: Service, server_name: str) -> str:
+    """The tunnel's configuration on an agent's guest.
+
+    Args:
+        service: the agent's; the tunnel ends on its guest's address and port.
+        server_name: what the certificate of Portainer's guest must prove.
+
+    Returns:
+        stunnel's configuration file.
+    """
+    return _file(
+        [
+            _section(
+                "agent",
+                accept=f"{service.owner.address}:{service.port}",
+                connect=f"{LOOPBACK}:{service.port}",
+                name=server_name,
+            )
+        ]
+    )
+
+
+def at_the_server(services: Iterable[Service]) -> str:
+    """The tunnel's configuration on the guest of Portainer's server.
+
+    Args:
+        services: those of all agents.
+
+    Returns:
+        stunnel's configuration file.
+    """
+    return _file(
+        _section(
+            service.owner.name,
+            "client = yes",
+            f"sni = {service.owner.fqdn}",
+            accept=f"{entrance(service)}:{service.port}",
+            connect=f"{service.owner.address}:{service.port}",
+            name=service.owner.fqdn,
+        )
+        for service in services
+    )
+
+
+def _file(sections: Iterable[str]) -> str:
+    head = "# Made by Phoenix: deploys/portainer.py\nforeground = yes\npid =\nsyslog = no\n"
+    return "\n".join([head, *sections])
+
+
+def _section(title: str, *more: str, accept: str, connect: str, name: str) -> str:
+    lines = [
+        f"[{title}]",
+        *more,
+        f"accept = {accept}",
+        f"connect = {connect}",
+        f"cert = {CERTIFICATES}/host/fullchain.pem",
+        f"key = {CERTIFICATES}/host/privkey.pem",
+        f"CAfile = {ROOTS}",
+        "verifyChain = yes",
+        "requireCert = yes",
+        f"checkHost = {name}",
+        "sslVersionMin = TLSv1.3",
+        "TIMEOUTconnect = 5",
+    ]
+    return "\n".join(lines) + "\n"
