@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -150,6 +151,7 @@ def changed(data: Any, changes: list[Change]) -> Any:
         every = places(made)
         if not every:
             return value
+        value = deepcopy(value)  # the same object drawn twice could come to hold itself
         holder, key = every[where % len(every)]
         if how in (0, 1):
             holder[key] = value
