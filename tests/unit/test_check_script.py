@@ -316,12 +316,12 @@ def test_every_check_can_say_that_all_is_well(tmp_path: Path) -> None:
 
 
 def test_a_stranger_that_gets_no_answer_is_well(tmp_path: Path) -> None:
-    check = ("serves_no_stranger", "10.0.0.12", "proxy.test")
+    check = ("serves_no_stranger", "10.0.0.12", "proxy.test", "443")
     stand_in(
         tmp_path, "curl", "echo 'curl: (56) alert certificate required' >&2; printf 000; exit 56"
     )
     assert fault(tmp_path, *check) == ""
     stand_in(tmp_path, "curl", "printf 404")
-    assert fault(tmp_path, *check).startswith("10.0.0.12 answers 404 to this host")
+    assert fault(tmp_path, *check).startswith("10.0.0.12 port 443 answers 404")
     stand_in(tmp_path, "curl", "kill -KILL $$")
     assert fault(tmp_path, *check) != ""
