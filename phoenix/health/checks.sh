@@ -318,7 +318,7 @@ docker_has_no_port() {
 }
 
 serves_no_stranger() { # ADDRESS NAME PORT: who shows no certificate gets no answer
-    status=$(curl -sk -o /dev/null -w '%{http_code}' --max-time 5 --resolve "$2:$3:$1" "https://$2:$3/ping")
+    status=$(curl -sk -o /dev/null -w '%{http_code}' --max-time 5 --resolve "$2:$3:$1" "https://$2:$3/ping" 2>/dev/null)
     ended=$?
     case "$ended" in
     0) echo "$1 port $3 answers $status to this host, which shows no certificate" ;;
