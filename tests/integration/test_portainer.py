@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from phoenix.components.nginx.nginx_conf import ACCESS_LOG
 from phoenix.components.portainer.compose_files import API_KEY_FILE
-from phoenix.derived import control_plane
 from tests.integration.portainer_lab import ROOT_FILE, PortainerLab
 from tests.integration.site_lab import SiteLab, seen
 from tests.integration.test_secrets import logs_with
@@ -108,23 +106,6 @@ def control_units(lab_: PortainerLab) -> dict[str, object]:
 def reaches(lab_: PortainerLab, source: str, host: str, port: int) -> bool:
     address = lab_.site.address(host)
     return lab_.site.sh(source, f"timeout 5 bash -c ': </dev/tcp/{address}/{port}'").code == 0
-
-
-def test_agent_answers_the_server_alone(lab_: PortainerLab) -> None:
-    site, agent = lab_.site, lab_.agent
-    port = control_plane.agent(site.site, site.site.host(agent)).port
-    sources = ["client", *(host for host in site.state.hosts if host != agent)]
-    with ThreadPoolExecutor(len(sources)) as pool:  # who is shut out waits for a time-out
-        answers = pool.map(lambda source: reaches(lab_, source, agent, port), sources)
-    open_to = dict(zip(sources, answers, strict=True))
-    assert [source for source, is_open in open_to.items() if is_open] == [lab_.server], open_to
-    assert reaches(lab_, "client", agent, 8000), "the client reaches no port there: proves nothing"
-    unsigned = site.sh(
-        lab_.server,
-        "curl -sk --max-time 20 -o /dev/null -w '%{http_code}' "
-        f"https://{site.address(agent)}:{port}/containers/json",
-    )
-    assert unsigned.out == "403", unsigned
 
 
 def test_docker_has_no_port(lab_: PortainerLab) -> None:

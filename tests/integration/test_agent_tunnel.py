@@ -1,0 +1,138 @@
+"""Portainer and its agents speak through a tunnel in which both ends prove who they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
+from phoenix.components.portainer.tunnel import UNIT, entrance
+from phoenix.derived import control_plane
+from phoenix.site.model import Service
+from tests.integration.portainer_lab import PortainerLab
+from tests.integration.site_lab import Output, SiteLab
+
+pytestmark = pytest.mark.timeout(420)
+PAIR = f"--cert {CERTIFICATES}/%s/fullchain.pem --key {CERTIFICATES}/%s/privkey.pem"
+PROGRAM = "phoenix-test-impostor"
+
+
+@pytest.fixture(scope="module")
+def lab_(site: SiteLab) -> PortainerLab:
+    return PortainerLab(site)
+
+
+@pytest.fixture(scope="module")
+def agent(lab_: PortainerLab) -> Service:
+    return control_plane.agent(lab_.site.site, lab_.site.site.host(lab_.agent))
+
+
+def ping(site: SiteLab, host: str, address: str, agent: Service, pair: str = "") -> Output:
+    """A ping of the agent; its output is the status, 000 where there is no answer."""
+    options = PAIR % (pair, pair) if pair else ""
+    command = "curl -sk -o /dev/null -w '%{http_code}' --max-time 10 "
+    return site.sh(host, f"{command} {options} https://{address}:{agent.port}/ping")
+
+
+def test_the_server_s_guest_gets_through_and_must_sign(lab_: PortainerLab, agent: Service) -> None:
+    site, inside = lab_.site, str(entrance(agent))
+    assert ping(site, lab_.server, inside, agent).out == "204"
+    assert ping(site, lab_.server, site.address(lab_.agent), agent, "host").out == "204"
+    unsigned = site.sh(
+        lab_.server,
+        "curl -sk --max-time 20 -o /dev/null -w '%{http_code}' "
+        f"https://{inside}:{agent.port}/containers/json",
+    )
+    assert unsigned.out == "403", unsigned
+
+
+def test_who_shows_no_certificate_or_another_guest_s_gets_nothing(
+    lab_: PortainerLab, agent: Service
+) -> None:
+    site = lab_.site
+    address = site.address(lab_.agent)
+    for host in ("client", "hypervisor", lab_.server, lab_.agent):
+        assert ping(site, host, address, agent).out == "000", host
+    # Certificates of the site's CA, for other names
+    assert ping(site, "gateway", address, agent, "gateway").out == "000"
+    assert ping(site, lab_.agent, address, agent, "host").out == "000"
+    container = site.sh(
+        lab_.agent,
+        "docker exec $(docker ps -q --filter label=com.docker.compose.service=app | head -n 1) "
+        f"python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {agent.port}), 3)'",
+    )
+    assert "refused" in container.text, container
+
+
+def test_the_agent_itself_listens_on_the_loopback_alone(lab_: PortainerLab, agent: Service) -> None:
+    listening = lab_.site.sh(lab_.agent, f"ss -Hltnp 'sport = :{agent.port}'", ok=True).out
+    by_program = {line.split()[3] for line in listening.splitlines() if "stunnel" not in line}
+    assert by_program == {f"127.0.0.1:{agent.port}"}, listening
+    mode = "docker inspect -f '{{.HostConfig.NetworkMode}}' portainer_agent"
+    assert lab_.site.sh(lab_.agent, mode, ok=True).out.strip() == "host", "it has an own address"
+
+
+@contextmanager
+def impostor(site: SiteLab, host: str, agent: Service, pair: str) -> Iterator[str]:
+    """A TLS server in the place of the agent's end of the tunnel; gives the path of its log."""
+    log = "/root/impostor.log"
+    server = (
+        f"openssl s_server -accept {site.address(host)}:{agent.port} -www -cert {pair}.pem "
+        f"-key {pair}.key"
+    )
+    site.sh(host, f"systemctl stop {UNIT}; rm -f {log}", ok=True)
+    site.sh(host, f"systemd-run -q --unit={PROGRAM} -p StandardOutput=file:{log} {server}", ok=True)
+    try:
+        yield log
+    finally:
+        site.sh(host, f"systemctl stop {PROGRAM}; rm -f {log}; systemctl start {UNIT}", ok=True)
+
+
+def test_an_agent_that_does_not_prove_its_name_is_not_spoken_to(
+    lab_: PortainerLab, agent: Service
+) -> None:
+    """The attacker who took the agent's address, with a certificate of another guest of ours."""
+    site = lab_.site
+    for file, end in (("fullchain.pem", "pem"), ("privkey.pem", "key")):
+        content = site.sh("traefik", f"cat {CERTIFICATES}/traefik/{file}", ok=True).out
+        site.put(lab_.agent, f"/root/impostor.{end}", content, 0o600)
+    try:
+        with impostor(site, lab_.agent, agent, "/root/impostor") as log:
+            time.sleep(1)
+            direct = site.sh(
+                lab_.server,
+                f"curl -sk https://{site.address(lab_.agent)}:{agent.port}/ | head -c 200",
+            )
+            assert "s_server" in direct.out, "the impostor answers nobody: proves nothing"
+            assert ping(site, lab_.server, str(entrance(agent)), agent).out == "000"
+            assert lab_.api("GET", f"/endpoints/{lab_.endpoint()['Id']}/docker/_ping")[0] != 200
+            assert "X-Portaineragent" not in site.sh(lab_.agent, f"cat {log}").out.title()
+            said = site.sh(lab_.server, f"journalctl -u {UNIT} -n 30 -o cat", ok=True).out
+            assert "CERT: " in said, said
+    finally:
+        site.sh(lab_.agent, "rm -f /root/impostor.*")
+    lab_.eventually(
+        "the server reaches the agent again",
+        lambda: lab_.api("GET", f"/endpoints/{lab_.endpoint()['Id']}/docker/_ping")[0] == 200,
+    )
+
+
+def test_a_renewed_certificate_is_taken_without_a_break(lab_: PortainerLab, agent: Service) -> None:
+    site = lab_.site
+    address, name = site.address(lab_.agent), agent.owner.fqdn
+
+    def serial() -> str:
+        command = f"openssl s_client -connect {address}:{agent.port} -servername {name} </dev/null"
+        done = site.sh(lab_.server, f"{command} 2>/dev/null | openssl x509 -noout -serial")
+        return done.out.strip()
+
+    before = serial()
+    pid = site.sh(lab_.agent, f"systemctl show -p MainPID {UNIT}", ok=True).out
+    run = site.project.run("deploys/certs_renew.py", data={"certs_renew": lab_.agent})
+    assert run.returncode == 0, run.explain()
+    lab_.eventually("the tunnel serves the new certificate", lambda: serial() not in ("", before))
+    assert site.sh(lab_.agent, f"systemctl show -p MainPID {UNIT}", ok=True).out == pid
+    assert ping(site, lab_.server, str(entrance(agent)), agent).out == "204"
