@@ -420,7 +420,7 @@ class RawGuest(Raw):
     )
     portainer_agent_hostname: Line | None = Field(
         default=None,
-        description="Name by which Portainer reaches its agent; left out: portainer-agent.DOMAIN.",
+        description="The agent's name in DNS; left out: portainer-agent.DOMAIN.",
         examples=["portainer-agent.internal.thinkheads.ai"],
     )
     dependencies: tuple[Annotated[int, _text_or_number(100, 999_999_999)], ...] = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,10 @@ from phoenix.components.portainer.tunnel import UNIT, entrance
 from phoenix.derived import control_plane
 from phoenix.site.model import Service
 from tests.integration.portainer_lab import PortainerLab
-from tests.integration.site_lab import Output, SiteLab
+from tests.integration.site_lab import SiteLab
 
 pytestmark = pytest.mark.timeout(420)
-PAIR = f"--cert {CERTIFICATES}/%s/fullchain.pem --key {CERTIFICATES}/%s/privkey.pem"
+PAIR = "-cert {0}/fullchain.pem -cert_chain {0}/fullchain.pem -key {0}/privkey.pem"
 PROGRAM = "phoenix-test-impostor"
 
 
@@ -30,21 +31,31 @@ def agent(lab_: PortainerLab) -> Service:
     return control_plane.agent(lab_.site.site, lab_.site.site.host(lab_.agent))
 
 
-def ping(site: SiteLab, host: str, address: str, agent: Service, pair: str = "") -> Output:
-    """A ping of the agent; its output is the status, 000 where there is no answer."""
-    options = PAIR % (pair, pair) if pair else ""
+def ping(site: SiteLab, host: str, agent: Service) -> str:
+    """A ping of the agent by the tunnel's entrance: the status, 000 where there is no answer."""
     command = "curl -sk -o /dev/null -w '%{http_code}' --max-time 10 "
-    return site.sh(host, f"{command} {options} https://{address}:{agent.port}/ping")
+    return site.sh(host, f"{command} https://{entrance(agent)}:{agent.port}/ping").out
+
+
+def is_turned_away(site: SiteLab, host: str, agent: Service, pair: str = "") -> bool:
+    """Whether the agent's end of the tunnel refuses a TLS client with this pair, or with none."""
+    command = f"openssl s_client -connect {agent.owner.address}:{agent.port} -ign_eof "
+    command += (
+        f"-servername {agent.owner.fqdn} {PAIR.format(f'{CERTIFICATES}/{pair}') if pair else ''}"
+    )
+    said = site.sh(host, f"sleep 3 | timeout 5 {command}").text
+    assert "CONNECTED" in said, said
+    return " alert " in said
 
 
 def test_the_server_s_guest_gets_through_and_must_sign(lab_: PortainerLab, agent: Service) -> None:
-    site, inside = lab_.site, str(entrance(agent))
-    assert ping(site, lab_.server, inside, agent).out == "204"
-    assert ping(site, lab_.server, site.address(lab_.agent), agent, "host").out == "204"
+    site = lab_.site
+    assert ping(site, lab_.server, agent) == "204"
+    assert not is_turned_away(site, lab_.server, agent, "host")
     unsigned = site.sh(
         lab_.server,
         "curl -sk --max-time 20 -o /dev/null -w '%{http_code}' "
-        f"https://{inside}:{agent.port}/containers/json",
+        f"https://{entrance(agent)}:{agent.port}/containers/json",
     )
     assert unsigned.out == "403", unsigned
 
@@ -53,18 +64,27 @@ def test_who_shows_no_certificate_or_another_guest_s_gets_nothing(
     lab_: PortainerLab, agent: Service
 ) -> None:
     site = lab_.site
-    address = site.address(lab_.agent)
     for host in ("client", "hypervisor", lab_.server, lab_.agent):
-        assert ping(site, host, address, agent).out == "000", host
+        assert is_turned_away(site, host, agent), host
     # Certificates of the site's CA, for other names
-    assert ping(site, "gateway", address, agent, "gateway").out == "000"
-    assert ping(site, lab_.agent, address, agent, "host").out == "000"
-    container = site.sh(
-        lab_.agent,
-        "docker exec $(docker ps -q --filter label=com.docker.compose.service=app | head -n 1) "
-        f"python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {agent.port}), 3)'",
+    assert is_turned_away(site, "gateway", agent, "gateway")
+    assert is_turned_away(site, lab_.agent, agent, "host")
+
+
+def test_a_stack_reaches_the_agent_neither_by_the_loopback_nor_by_the_guest(
+    lab_: PortainerLab, agent: Service
+) -> None:
+    site = lab_.site
+    container = site.sh(lab_.agent, "docker ps -q --filter publish=8000", ok=True).out.strip()
+    loopback = f"import socket; socket.create_connection(('127.0.0.1', {agent.port}), 3)"
+    refused = site.sh(lab_.agent, f'docker exec {container} python3 -c "{loopback}"')
+    assert "ConnectionRefusedError" in refused.text, refused
+    unproven = (
+        "import ssl, urllib.request as r; c = ssl._create_unverified_context(); "
+        f"r.urlopen('https://{agent.owner.address}:{agent.port}/ping', context=c, timeout=5)"
     )
-    assert "refused" in container.text, container
+    turned_away = site.sh(lab_.agent, f'docker exec {container} python3 -c "{unproven}"')
+    assert re.search("CERTIFICATE_REQUIRED|reset by peer", turned_away.text), turned_away
 
 
 def test_the_agent_itself_listens_on_the_loopback_alone(lab_: PortainerLab, agent: Service) -> None:
@@ -107,7 +127,7 @@ def test_an_agent_that_does_not_prove_its_name_is_not_spoken_to(
                 f"curl -sk https://{site.address(lab_.agent)}:{agent.port}/ | head -c 200",
             )
             assert "s_server" in direct.out, "the impostor answers nobody: proves nothing"
-            assert ping(site, lab_.server, str(entrance(agent)), agent).out == "000"
+            assert ping(site, lab_.server, agent) == "000"
             assert lab_.api("GET", f"/endpoints/{lab_.endpoint()['Id']}/docker/_ping")[0] != 200
             assert "X-Portaineragent" not in site.sh(lab_.agent, f"cat {log}").out.title()
             said = site.sh(lab_.server, f"journalctl -u {UNIT} -n 30 -o cat", ok=True).out
@@ -135,4 +155,4 @@ def test_a_renewed_certificate_is_taken_without_a_break(lab_: PortainerLab, agen
     assert run.returncode == 0, run.explain()
     lab_.eventually("the tunnel serves the new certificate", lambda: serial() not in ("", before))
     assert site.sh(lab_.agent, f"systemctl show -p MainPID {UNIT}", ok=True).out == pid
-    assert ping(site, lab_.server, str(entrance(agent)), agent).out == "204"
+    assert ping(site, lab_.server, agent) == "204"
