@@ -25,10 +25,13 @@ FILE = "/var/lib/phoenix/register"
 ADD = Script(
     "register",
     """umask 077; mkdir -p "${1%/*}" && exec 7>>"$1.lock" && flock 7 || exit 1
-{ cat "$1" 2>/dev/null; cat; } | LC_ALL=C sort -u >"$1.new" && mv "$1.new" "$1"
+cat >"$1.add"; touch "$1"
+awk -F '\\t' 'FNR == NR { if ($1 == "host") { a[$4]; if ($5 != "-") v[$5] } print; next }
+ !($1 == "host" && ($4 in a || $5 in v))' "$1.add" "$1" |
+LC_ALL=C sort -u >"$1.new" && mv "$1.new" "$1" && rm "$1.add"
 """,
 )
-"""Word: the file. Its input: lines to add."""
+"""Word: the file. Its input: lines to add. A machine, by its address or id, has its last name."""
 DROP = Script(
     "register",
     """[ -e "$1" ] || exit 0

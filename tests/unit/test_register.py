@@ -49,3 +49,16 @@ def test_stacks_of_hosts_that_the_site_no_longer_has(tmp_path: Path) -> None:
         Entry("stack", "renamed", "old-name", str(here.address), 9),
     )
     assert lost(entries, site) == {"shop": ("gone", "gone too")}
+
+
+def test_a_machine_has_its_last_name(file: Path) -> None:
+    run(
+        ADD,
+        file,
+        "host\tz\tz\t10.0.0.5\t7",
+        "host\tother\tother\t10.0.0.6\t-",
+        "stack\ts\tz\t10.0.0.5\t7",
+    )
+    run(ADD, file, "host\ta\ta\t10.0.0.5\t7", "host\tnew\tnew\t10.0.0.7\t-")
+    names = [line.split("\t")[1] for line in file.read_text().splitlines()]
+    assert names == ["a", "new", "other", "s"]
