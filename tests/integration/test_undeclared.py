@@ -161,7 +161,12 @@ def test_a_removed_guest_is_cleaned_while_it_answers(lab_: PortainerLab, variant
             (folder / "phoenix.json").rename(folder / "phoenix.json.gone")
     sync(variant)
     code, items = undeclared(variant)
-    assert (code, items) == (2, [("host", lab_.agent, f"phoenix remove {lab_.agent}")])
+    # Without any agent, what Portainer's server had for its agents is left there, too.
+    others = [item for item in items if item[0] == "component"]
+    assert code == 2
+    assert [item for item in items if item not in others] == [
+        ("host", lab_.agent, f"phoenix remove {lab_.agent}")
+    ]
     data = volumes(lab_, lab_.app) + volumes(lab_, lab_.qdrant)
 
     done = variant.phoenix("remove", lab_.agent, "-y", "--json")
@@ -172,10 +177,14 @@ def test_a_removed_guest_is_cleaned_while_it_answers(lab_: PortainerLab, variant
     left = sh(lab_.agent, f"ls -A {TREES} /etc/phoenix/tls 2>/dev/null").out
     assert {word for word in left.split() if not word.endswith(":")} <= {
         "base", "docker", "ssh", "trust"} - {"docker"}, left  # fmt: skip
-    assert sh(lab_.agent, "systemctl list-units --all --plain --no-legend 'phoenix-*'").out == ""
+    units = sh(lab_.agent, "systemctl list-units --all --plain --no-legend 'phoenix-*'").out
+    assert [line for line in units.splitlines() if not line.startswith("phoenix-lab-")] == []
     assert "phoenix-agent" not in sh(lab_.agent, "iptables -S DOCKER-USER").out
     assert lab_.get("/endpoints") == []
     assert lab_.get("/stacks") == []
+    for _, _, command in others:
+        done = variant.phoenix(*command.split()[1:], "-y")
+        assert done.returncode == 0, done.stdout + done.stderr
     assert undeclared(variant) == (0, [])
     again = variant.phoenix("remove", lab_.agent, "-y")
     assert (again.returncode, "nothing was removed" in again.stdout) == (0, True), again.stdout
