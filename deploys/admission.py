@@ -64,14 +64,15 @@ if site().traefik and site().gateway and site_host() in (site().traefik, site().
         if changing:
             store.propose(GATEWAY_CERTIFICATE)
         new = secret(GATEWAY_CERTIFICATE).get_secret_value()
-    if changing and former is not None:
+    if changing:
         secret_rotation.begun(
             name="Admission: a new certificate is begun",
             store=store,
             names=[GATEWAY_CERTIFICATE],
             _run_once=True,
         )
-        admit("the former certificate or the new one", [former.get_secret_value(), new])
+        if former is not None:  # else it is lost: the gateway's requests fail for a moment
+            admit("the former certificate or the new one", [former.get_secret_value(), new])
         certificate = acme.certificate("gateway")
         if site_host() == site().gateway and certificate is not None:
             with setting_errors():

@@ -15,6 +15,7 @@ from operations import trust
 from phoenix import backup
 from phoenix.components.step_ca.authority import FILES
 from phoenix.declaration import inventory
+from phoenix.secrets import client_certificate
 from phoenix.secrets.store import SecretStore
 from tests.deploys.recorder import ROOT, Run, run
 from tests.unit.test_backup import CREATED, archive
@@ -183,6 +184,14 @@ def test_other_secrets_are_refused_unseen(
 # -- rotation ----------------------------------------------------------------------------------
 
 
+def stored(store: Path, *names: str) -> dict[str, str]:
+    """A store with these secrets; each has a value that Portainer would take."""
+    values = {name: f"present-{name}" for name in names}
+    store.write_text(json.dumps(values))
+    store.chmod(0o600)
+    return values
+
+
 @pytest.mark.parametrize(
     ("name", "operations", "hosts"),
     [
@@ -195,22 +204,21 @@ def test_a_change_goes_where_the_secret_is_known(
     tmp_path: Path, name: str, operations: list[str], hosts: set[str]
 ) -> None:
     store = tmp_path / "secrets.json"
+    before = stored(store, name)
     result = run("secrets_rotate", store, execute=False, secrets_rotate=name)
     assert result.operations[: len(operations)] == operations
     touched = {host for name in result.operations[1:] for host in result.changed[name]}
     assert touched <= hosts, result.changed
-    kept = json.loads(store.read_text()) if store.exists() else {}
-    assert not any(key.startswith(name) for key in kept), "a plan that is not run keeps nothing"
+    assert json.loads(store.read_text()) == before, "a plan that is not run keeps nothing"
 
 
 def test_both_sides_of_the_agent_secret_restart_in_one_operation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD", PLANTED)
-    result = run(
-        "secrets_rotate", tmp_path / "secrets.json", execute=False,
-        secrets_rotate="portainer_agent_secret",
-    )  # fmt: skip
+    store = tmp_path / "secrets.json"
+    stored(store, "portainer_agent_secret")
+    result = run("secrets_rotate", store, execute=False, secrets_rotate="portainer_agent_secret")
     changed, asked, kept, *_ = result.operations
     assert (changed, asked, kept) == (
         "Agent secret: new at server and agents, to be confirmed",
@@ -237,3 +245,29 @@ def refused(attempt: Callable[[], Run], message: str) -> None:
     output = f"{caught.value.args} {vars(caught.value)}"
     assert message in output.replace('"', "'").replace("\\'", "'"), output
     assert PLANTED not in output
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_gateway_s_certificate_is_known_before_it_is_presented(tmp_path: Path, lost: bool) -> None:
+    """Traefik knows both, the gateway presents the new one, Traefik forgets the former."""
+    store = tmp_path / "secrets.json"
+    if not lost:
+        store.write_text(json.dumps({"gateway_client_certificate": client_certificate.generate()}))
+        store.chmod(0o600)
+    result = run(
+        "secrets_rotate", store, execute=False,
+        secrets_rotate="gateway_client_certificate", secrets_lost=str(lost).lower(),
+    )  # fmt: skip
+    both = [
+        "Admission: the gateway presents the former certificate or the new one",
+        "Admission: Traefik lets in the former certificate or the new one",
+    ]
+    steps = [name.rpartition("| ")[2] for name in result.operations]
+    assert [step for step in steps if step.startswith("Admission: ")] == [
+        "Admission: a new certificate is begun",
+        *([] if lost else both),
+        "Admission: the gateway presents the new certificate",
+        "Admission: the gateway presents the new certificate alone",
+        "Admission: Traefik lets in the new certificate alone",
+        "Admission: the former certificate is forgotten",
+    ]

@@ -230,15 +230,3 @@ def test_routers_are_asked_for_at_once(guest: Guest) -> None:
     assert guest.run_checks(*(f"router_is_enabled {url}" for url in urls)) == [
         "", '"error":["no"]', "Traefik does not have this router",
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("curl", "fault"),
-    [
-        ("echo 'curl: (56) alert certificate required'; printf 000; exit 56", ""),
-        ("printf 404", "10.0.0.12 answers 404 to this host, which shows no certificate"),
-    ],
-)
-def test_who_shows_no_certificate_gets_no_answer(guest: Guest, curl: str, fault: str) -> None:
-    guest.program("curl", curl)
-    assert guest.run_checks("serves_no_stranger 10.0.0.12 proxy.example") == [fault]
