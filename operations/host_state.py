@@ -205,6 +205,27 @@ def ask_of(target: Host, query: Question[T]) -> T:
     return _parsed(query, answer)
 
 
+def consult(target: Host, query: Question[T]) -> T:
+    """A fact of a host for a decision about something else, as where a stack's data are.
+
+    Unlike `ask_of`, it leaves a host in the run that answers by SSH but not this question: what
+    does not answer, as a dockerd that hangs, may be what the run repairs.
+
+    Raises:
+        FactError, ConnectError: as for `read_of`; the host of a ConversationError is left out while
+            the run is prepared, since none of its answers can be used.
+    """
+    if target in _state().failed_hosts:
+        raise FactError(f"{target.name} has failed before")
+    try:
+        (answer,) = _ask(target, [query.line])
+    except ConversationError as error:
+        if not _state().is_executing:
+            fail(target, str(error))
+        raise
+    return _parsed(query, answer)
+
+
 def ask_all(questions: Iterable[Question[Any]]) -> list[Any]:
     """Facts of this host as they are now, in one command; a FactError in the place of a bad one."""
     queries = list(questions)

@@ -25,7 +25,7 @@ from facts.verification import Checks
 from operations import connection, run_refused
 from operations.explain import log_lines, log_reasons
 from operations.failure import locally
-from operations.host_state import ask, question, read_of
+from operations.host_state import ask, consult, question
 from operations.operation import operation
 from operations.ssh_stream import ask as ask_by_ssh
 from operations.ssh_stream import ask_each, stream
@@ -138,7 +138,7 @@ def _lost(site: Site) -> Mapping[str, tuple[str, ...]]:
     try:
         hypervisor = host_of(site.hypervisor.name)
         connection.connect(hypervisor, "to read the register")
-        entries: tuple[Entry, ...] = read_of(hypervisor, question(Register))
+        entries: tuple[Entry, ...] = consult(hypervisor, question(Register))
     except (FactError, ConnectError, OSError):
         return {}  # the run tells that neither lock nor register can be had
     return lost(entries, site)
@@ -163,8 +163,8 @@ def _state(name: str, *, sizes: bool) -> HostState | str:
 
 def _read_state(target: Host, *, sizes: bool) -> HostState:
     connection.connect(target, "to look for stacks on it")
-    projects = read_of(target, question(ComposeProjects, sizes=sizes))
-    unfinished = read_of(target, question(MovesFact))
+    projects = consult(target, question(ComposeProjects, sizes=sizes))
+    unfinished = consult(target, question(MovesFact))
     return HostState({one.name: one for one in projects}, unfinished.arriving, unfinished.left)
 
 

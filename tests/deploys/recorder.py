@@ -109,13 +109,14 @@ def run(
                 raw, stdin = stdin, ""
             recorded.sent.append(Sent(self.host.name, raw, stdin))
             _, *questions = raw.split(f"echo {BEGIN}; ")
-            lines = [
-                line
-                for question in questions
-                for line in (BEGIN, *answer(question), "", f"{END} 0")
-            ] or answer(raw)
+            told = [[BEGIN, *ended(answer(one))] for one in questions] or [answer(raw)]
+            lines = [line for one in told for line in one]
             lines = [*filter(None, [(noise or {}).get(self.host.name)]), *lines]
             return True, CommandOutput([OutputLine("stdout", line) for line in lines])
+
+    def ended(lines: list[str]) -> list[str]:
+        """With the end of an answer that went well, unless it has an end of its own."""
+        return lines if any(line.startswith(END) for line in lines) else [*lines, "", f"{END} 0"]
 
     def answer(raw: str) -> list[str]:
         for matcher, given in (USUAL | (responses or {})).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
 
-from facts.host_fact import FactError
+from facts.host_fact import END, FactError
 from operations import moves, run_refused
 from phoenix.components.docker.projects import ComposeProject, Container, Volume
 from phoenix.components.move.decision import NEW, HostState, Unfinished
@@ -98,6 +99,31 @@ def test_where_it_is_here_nothing_is_refused(
     done = run("stacks", tmp_path / "secrets.json", execute=False)
     assert {f"Stack {STACK}", f"Stack {OTHER}"} <= set(titles(done))
     assert run_refused.reason() == ""
+
+
+@pytest.mark.parametrize("status", ["124", "1"], ids=["it hangs", "it is stopped"])
+def test_a_docker_that_does_not_answer_leaves_its_host_in_the_run_that_repairs_it(
+    status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moves, "_states", {})
+    monkeypatch.setenv("PHOENIX_SECRET_THINKHEADS_AI_APP_DATABASE_PASS", "planted-5ecret")
+    no_answer: dict[str | re.Pattern[str], object] = {
+        "docker ps --all": lambda _: ["Cannot connect to the Docker daemon", f"{END} {status}"]
+    }
+    done = run("stacks", tmp_path / "s.json", responses=no_answer, execute=False)
+    assert done.failed == set()
+    assert {f"Stack {STACK}", f"Stack {OTHER}"} <= set(titles(done))
+    assert run_refused.reason() == ""
+
+
+def test_a_garbled_log_in_leaves_the_host_out_when_it_is_asked_for_its_stacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(moves, "_states", {})
+    monkeypatch.setenv("PHOENIX_SECRET_THINKHEADS_AI_APP_DATABASE_PASS", "planted-5ecret")
+    done = run("stacks", tmp_path / "s.json", noise={NEW_HOST: "hello"}, execute=False)
+    assert done.failed == {NEW_HOST}
+    assert "the log-in prints text" in caplog.text
 
 
 def test_a_silent_host_refuses_with_the_way_on(
