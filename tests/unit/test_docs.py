@@ -110,3 +110,13 @@ def test_the_application_with_tls_of_its_own_is_a_stack_without_a_warning(tmp_pa
     services = {"web": {"traefik_service": route}}
     declared.stacks["shop"] = ({"environments": {"production": {"services": services}}}, compose)
     assert declared.load(tmp_path).warnings == ()
+
+
+def test_the_threat_model_names_tests_that_exist() -> None:
+    named = re.findall(
+        r"`((?:unit|integration)/\w+\.py)(?:::(\w+))?`", (ROOT / "docs/security.md").read_text()
+    )
+    assert len(named) > 15
+    for file, test in named:
+        text = (ROOT / "tests" / file).read_text()
+        assert not test or f"def {test}(" in text, (file, test)
