@@ -34,7 +34,7 @@ BOX_GAP, GAP, LANE, BAR, RISE, LEAST = 16, 96, 16, 56, 40, 560
 _LEGEND = (
     ("request", "requests by TLS, names verified"),
     ("plain", "requests in plain text"),
-    ("agent", "Portainer to its agents: TLS, signed"),
+    ("agent", "Portainer to its agents: TLS, both ends verified"),
     ("acme", "certificates, by ACME"),
     ("names", "names, by DNS"),
 )
