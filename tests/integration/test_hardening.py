@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from tests.integration.site_lab import SiteLab
+from phoenix.components.nginx.nginx_conf import CLIENT_CERTIFICATE
+from tests.integration.site_lab import ROOT_FILE, SiteLab
 
 EXPOSURE = 3.0
 """Of `systemd-analyze security`: 0 can do nothing, 10 everything."""
@@ -44,11 +45,15 @@ def test_the_name_server_does_not_tell_what_it_is(site: SiteLab) -> None:
 @pytest.mark.parametrize("suite", ["ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES256-SHA"])
 def test_old_cipher_suites_are_refused_on_every_hop(site: SiteLab, suite: str) -> None:
     traefik = next(host.fqdn for host in site.site.guests if host == site.site.traefik)
+    site.put("gateway", ROOT_FILE, site.sh("client", f"cat {ROOT_FILE}", ok=True).out)
+    proof = ("-cert", CLIENT_CERTIFICATE, "-key", CLIENT_CERTIFICATE)
     for role, name in (("gateway", site.backends[0].fqdn), ("traefik", traefik)):
         address = site.address(role)
-        said = site.s_client(address, name, "-tls1_2", "-cipher", suite).text
+        said = site.s_client(
+            address, name, "-tls1_2", "-cipher", suite, *proof, host="gateway"
+        ).text
         assert "handshake failure" in said, (role, said)
-        modern = site.s_client(address, name, "-tls1_2").text
+        modern = site.s_client(address, name, "-tls1_2", *proof, host="gateway").text
         assert re.search("New, TLSv1.2, Cipher is ECDHE.*(GCM|POLY1305)", modern), (role, modern)
 
 
