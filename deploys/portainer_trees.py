@@ -16,7 +16,6 @@ from phoenix.components.portainer.compose_files import (
 )
 from phoenix.components.portainer.tunnel import (
     CONFIG,
-    LOOPBACK,
     UNIT,
     at_the_agent,
     at_the_server,
@@ -27,6 +26,7 @@ from phoenix.derived import control_plane, deployments
 from phoenix.files import render, text
 from phoenix.secrets.rules import check_portainer_password
 from phoenix.shell import fill
+from phoenix.site.ports import LOOPBACK
 from phoenix.site.roles import guest_with
 from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET
 

@@ -178,8 +178,10 @@ def host_ports(site: Site, report: Report) -> None:
             of_portainer = service.kind == "backend" and host is site.portainer
             named = "Portainer" if of_portainer else f"service {service.name}"
             what = _WHAT.get(service.kind, named)
-            address = host.address if service.kind == "agent" else None
-            other = taken.by(service.port, "tcp", address)
+            at: tuple[_Address, ...] = (None,)
+            if service.kind == "agent":  # the tunnel ends on the first, the agent has the second
+                at = (host.address, ports.LOOPBACK)
+            other = next(filter(None, (taken.by(service.port, "tcp", one) for one in at)), None)
             if other:
                 report.error(
                     host.source.file,
@@ -188,8 +190,30 @@ def host_ports(site: Site, report: Report) -> None:
                     f"write another port for {what}",
                 )
             elif service.kind != "backend" or of_portainer:  # else it may be what a stack publishes
-                taken.add(service.port, "tcp", address, what)
+                for address in at:
+                    taken.add(service.port, "tcp", address, what)
+        if host is site.portainer:
+            _entrances(site, host, taken, report)
         _published_ports(host, taken, report)
+
+
+def _entrances(site: Site, server: Host, taken: _Taken, report: Report) -> None:
+    """The tunnel's entrance to each agent takes the agent's port on Portainer's guest, too."""
+    for service in (one for one in site.services if one.kind == "agent"):
+        host = service.owner
+        address = control_plane.entrance(service)
+        what = f"Portainer's tunnel to the agent of {host.name}"
+        other = taken.by(service.port, "tcp", address)
+        if other is None:
+            taken.add(service.port, "tcp", address, what)
+        elif service.port not in _ON_EVERY_GUEST:  # else the agent's own guest has refused it
+            report.error(
+                host.source.file,
+                f"{host.source.path}.traefik_service.port",
+                f"port {service.port}/tcp of {server.name}, where Portainer's tunnel to the agent "
+                f"of {host.name} begins at {address}, is taken by {other}",
+                "give one of the two another port",
+            )
 
 
 def environments(site: Site, report: Report) -> None:
@@ -231,9 +255,8 @@ class _Taken:
 
     def __init__(self, needed: Mapping[tuple[int, str], str]) -> None:
         self._ports: dict[tuple[int, str], list[tuple[_Address, str]]] = {}
-        loopback = IPv4Address("127.0.0.1")
         for (port, proto), what in needed.items():
-            self.add(port, proto, loopback if port in _ON_LOOPBACK else None, what)
+            self.add(port, proto, ports.LOOPBACK if port in _ON_LOOPBACK else None, what)
 
     def add(self, port: int, proto: str, address: _Address, what: str) -> None:
         """Take a port."""
@@ -248,7 +271,9 @@ class _Taken:
 
 
 _Address = IPv4Address | IPv6Address | None
-_ON_LOOPBACK = (ports.TRAEFIK_LOCAL, ports.NGINX_STATUS, ports.HOME)
+_ON_EVERY_GUEST = (ports.SSH, ports.HTTP)
+"""SSH, and the ACME challenge: of Portainer's guest and of each agent's."""
+_ON_LOOPBACK = (ports.TRAEFIK_LOCAL, ports.NGINX_STATUS, ports.HOME, ports.PORTAINER_EDGE)
 
 
 def _overlap(one: _Address, other: _Address) -> bool:
@@ -274,8 +299,10 @@ def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
             (ports.TRAEFIK_LOCAL, "tcp"): "Traefik",
             (ports.HOME, "tcp"): "the start page",
         }
-    if site.portainer and control_plane.portainer(site) is None:
-        needed[site.portainer.name][ports.PORTAINER, "tcp"] = "Portainer"
+    if site.portainer:
+        needed[site.portainer.name][ports.PORTAINER_EDGE, "tcp"] = "Portainer's Edge server"
+        if control_plane.portainer(site) is None:
+            needed[site.portainer.name][ports.PORTAINER, "tcp"] = "Portainer"
     return needed
 
 

@@ -6,6 +6,8 @@ lets through agree whatever the site declares.
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 from phoenix.site import ports
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.roles import guest_with
@@ -63,3 +65,15 @@ def agent(site: Site, host: Host) -> Service:
         if service.kind == "agent" and service.owner.name == host.name:
             return service
     raise LookupError(f"{host.name} has no Portainer agent: portainer_role is not agent")
+
+
+def entrance(service: Service) -> IPv4Address:
+    """Where Portainer's guest listens for connections to an agent: a loopback address.
+
+    It is 127 with the last three bytes of the agent's address, so it stays the same whatever else
+    the site declares (127.0.0.0/8 is the loopback, RFC 1122, section 3.2.1.3).
+
+    Args:
+        service: the agent's.
+    """
+    return IPv4Address(0x7F000000 | int(service.owner.address) & 0x00FFFFFF)

@@ -1,7 +1,11 @@
-"""Ports that a protocol fixes, and the ports of the site's own services where none is declared."""
+"""Ports that a protocol fixes, those of the site's services where none is declared, loopback."""
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
+LOOPBACK = IPv4Address("127.0.0.1")
+"""The address that what serves its own guest alone listens on (RFC 1122, section 3.2.1.3)."""
 DNS = 53
 """RFC 1035, section 4.2."""
 SSH = 22

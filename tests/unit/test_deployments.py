@@ -26,7 +26,7 @@ from phoenix.health.paths import agent_paths, paths, stack_paths
 from phoenix.secrets import catalog
 from phoenix.site.model import Site
 from phoenix.validation.setting_values import check
-from tests.unit.site_builder import Declaration, lxc, minimal, stack
+from tests.unit.site_builder import Declaration, lxc, minimal, stack, vm
 
 STACK = "shop-production"
 
@@ -127,7 +127,8 @@ def published(declared: Declaration, *mappings: str) -> None:
         ("[::]:7000:80", "[::1]:7000:80", True),
         ("7000:80", "7000:80/udp", False),
         ("7000-7005:80-85", "7003:80", True),
-        ("127.0.0.1:9001:80", "7000:80", False),  # the agent has its guest's address alone
+        ("127.0.0.1:9001:80", "7000:80", True),  # the agent's own, behind the tunnel
+        ("127.0.0.2:9001:80", "7000:80", False),
         ("10.0.0.24:9001:80", "7000:80", True),
         ("9001:80", "7000:80", True),
         ("127.0.0.1:22:80", "7000:80", True),
@@ -143,6 +144,55 @@ def test_ports_clash_where_their_addresses_do(
         return
     found = [str(finding) for finding in declared.refused(tmp_path)]
     assert any("/tcp of worker is taken by" in finding for finding in found), found
+
+
+@pytest.mark.parametrize(
+    ("server_port", "agent_port", "mapping", "clash"),
+    [
+        (9001, 9001, None, "vms[1].traefik_service.port"),
+        (9443, 9443, None, "vms[1].traefik_service.port"),
+        (48000, 9001, None, "vms[0].traefik_service.port"),
+        (9443, 48000, None, None),  # the agent's entrance is another loopback address
+        (9443, 9001, "9001:80", "services.web.ports"),
+        (9443, 9001, "127.0.0.24:9001:80", "services.web.ports"),
+        (9443, 9001, "127.0.0.1:9001:80", None),
+        (9443, 9001, "48000:80", "services.web.ports"),
+    ],
+)
+def test_ports_of_the_tunnel_on_portainers_guest_are_taken(
+    tmp_path: Path, server_port: int, agent_port: int, mapping: str | None, clash: str | None
+) -> None:
+    declared = minimal()
+    server, worker = declared.vm["vms"]
+    server["traefik_service"]["port"] = server_port
+    worker["traefik_service"] = {"name": "portainer-agent", "port": agent_port}
+    if mapping:
+        declared.stacks["more"] = stack("more", 8001)
+        declared.stacks["more"][1]["services"]["web"]["ports"].append(mapping)
+        server["docker_stacks"] = ["more"]
+    if clash is None:
+        assert declared.load(tmp_path)
+        return
+    (finding,) = declared.refused(tmp_path)
+    assert finding.path == clash
+    assert "of control" in finding.message
+    assert finding.fix
+
+
+def test_two_agents_whose_entrances_are_one_are_refused(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.lxc["site"] = {"hypervisor": {"ip": "10.0.0.13/7", "gateway": "10.0.0.1"}}
+    guests = [*declared.lxc["lxc_configs"].values(), *declared.vm["vms"]]
+    for guest in guests:
+        guest["network_config"]["ip"] = guest["network_config"]["ip"].replace("/24", "/7")
+    other = vm(1003, "far", "docker", 24, portainer_role="agent", portainer_agent_hostname="way")
+    other["network_config"]["ip"] = "11.0.0.24/7"
+    declared.vm["vms"].append(other)
+    (finding,) = declared.refused(tmp_path)
+    assert finding.path == "vms[2].traefik_service.port"
+    assert "tunnel to the agent of worker" in finding.message
+    other["traefik_service"] = {"name": "way", "port": 9002}
+    assert declared.load(tmp_path / "fixed")
 
 
 @pytest.mark.parametrize(("unprivileged", "needed"), [(True, "keyctl=1"), (False, "nesting=1")])

@@ -11,8 +11,7 @@ from typing import Any
 import yaml
 
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
-from phoenix.components.portainer.tunnel import LOOPBACK
-from phoenix.site.ports import PORTAINER_EDGE
+from phoenix.site.ports import LOOPBACK, PORTAINER_EDGE
 
 DIRECTORY = "/etc/phoenix/portainer"
 """Compose file, password file and environment on the host."""

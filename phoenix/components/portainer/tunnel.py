@@ -10,27 +10,15 @@ Options follow https://www.stunnel.org/static/stunnel.html.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address
 
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.trust import ROOTS
+from phoenix.derived.control_plane import entrance
 from phoenix.site.model import Service
+from phoenix.site.ports import LOOPBACK
 
 UNIT = "phoenix-portainer-tunnel.service"
 CONFIG = "/etc/phoenix/portainer-tunnel.conf"
-LOOPBACK = IPv4Address("127.0.0.1")
-
-
-def entrance(service: Service) -> IPv4Address:
-    """Where the server's guest listens for connections to an agent: a loopback address.
-
-    It is 127 with the last three bytes of the agent's address, so it stays the same whatever else
-    the site declares (127.0.0.0/8 is the loopback, RFC 1122, section 3.2.1.3).
-
-    Args:
-        service: the agent's.
-    """
-    return IPv4Address(0x7F000000 | int(service.owner.address) & 0x00FFFFFF)
 
 
 def agent_url(service: Service) -> str:
