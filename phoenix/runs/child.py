@@ -11,13 +11,16 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pyinfra
+import pyinfra_cli.cli
 import pyinfra_cli.inventory
 import pyinfra_cli.util
 from pyinfra.api.host import Host
+from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 from pyinfra.context import ctx_host, ctx_state
 
@@ -144,6 +147,22 @@ def _only_own_settings() -> None:
     pyinfra_cli.inventory._get_group_data = of_the_site
 
 
+def _limit_to_hosts() -> None:
+    """Have a host that is called like a group be that host alone in ``--limit``.
+
+    pyinfra looks for a group first, and one of all hosts is called like the inventory's file: the
+    hypervisor ``phoenix`` would be the whole site of inventories/phoenix.py.
+    """
+    matches = pyinfra_cli.cli._get_inventory_pattern_matches
+
+    def hosts_first(inventory: Inventory, patterns: Iterable[str], option: str) -> list[Host]:
+        named = [host for host in inventory if host.name in patterns]
+        rest = set(patterns) - {host.name for host in named}
+        return [*named, *matches(inventory, sorted(rest), option)]
+
+    pyinfra_cli.cli._get_inventory_pattern_matches = hosts_first
+
+
 def _attach() -> None:
     initialise = State.init
 
@@ -152,6 +171,7 @@ def _attach() -> None:
         self.add_callback_handler(Events())  # type: ignore[no-untyped-call]
 
     _name_steps()
+    _limit_to_hosts()
     if "--group-data" in sys.argv:
         _only_own_settings()
     State.init = init  # type: ignore[method-assign]

@@ -40,3 +40,27 @@ def test_steps_have_their_component(project: Path, deploys: tuple[str, ...]) -> 
     names = [step["name"] for step in finished.results["plan"]]
     assert [component_of(name) for name in names] == ["dns", "nginx"]
     assert [title_of(name) for name in names] == ["dns: a step", "nginx: a step"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "hosts"),
+    [
+        (("@fake/phoenix",), ["@fake/phoenix"]),
+        (("@fake/docker",), ["@fake/docker"]),
+        (("@fake/docker", "@fake/phoenix"), ["@fake/docker", "@fake/phoenix"]),
+        (("pair",), ["@fake/docker", "@fake/worker"]),
+    ],
+)
+def test_a_host_that_is_called_like_a_group_is_limited_to_alone(
+    project: Path, limit: tuple[str, ...], hosts: list[str]
+) -> None:
+    everybody = ["@fake/phoenix", "@fake/docker", "@fake/worker"]
+    (project / "site.py").write_text(
+        f"everybody = {everybody}\npair = {everybody[1:]}\n"
+        f"globals().update({{'@fake/phoenix': everybody, '@fake/docker': pair}})\n"
+    )
+    finished = run(Request(project, Path("site.py"), ("deploys/dns.py",), limit=limit, dry=True))
+    assert finished.results is not None, finished.last_lines
+    (step,) = finished.results["plan"]
+    assert sorted(step["hosts_with_change"]) == hosts
+    assert sorted(finished.story.connected) == hosts
