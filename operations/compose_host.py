@@ -23,6 +23,7 @@ from phoenix import portainer_api as api
 from phoenix.compose_host.client import HOST, Answer, Ask, ComposeHost
 from phoenix.portainer_api.sync import HOST_PROJECTS
 from phoenix.shell import Script
+from phoenix.site.names import normalise_name
 
 _FOLDERS = Script("stack-folders", 'ls -1 "$1" 2>/dev/null || true')
 
@@ -99,7 +100,7 @@ def handed_over(project: str) -> Generator[StringCommand, None, None]:
     Args:
         project: the stack's name.
     """
-    name = api.normalise_name(project)
+    name = normalise_name(project)
     if name not in read(question(StackFolders)):
         host.noop(f"the host's own compose has no files of {project}")
         return

@@ -25,10 +25,8 @@ from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, TIMER
 from phoenix.components.config_tree.tree import BASE
 from phoenix.components.docker.projects import ComposeProject
 from phoenix.components.portainer.compose_files import (
-    AGENT_PROJECT,
     AGENT_UNIT,
     API_KEY_FILE,
-    SERVER_PROJECT,
     SERVER_UNIT,
 )
 from phoenix.components.stack import FILES
@@ -38,6 +36,7 @@ from phoenix.portainer_api import removal
 from phoenix.portainer_api.sync import HOST_PROJECTS
 from phoenix.secrets.store import SecretStore
 from phoenix.shell import Script
+from phoenix.site.names import AGENT_PROJECT, SERVER_PROJECT
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 

@@ -20,10 +20,11 @@ from operations.failure import locally, refuse
 from operations.host_state import ask, question
 from operations.operation import operation
 from phoenix import backup, files
-from phoenix.components.portainer.compose_files import DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT
+from phoenix.components.portainer.compose_files import DATA_VOLUME, SERVER_UNIT
 from phoenix.components.step_ca.authority import DIRECTORY, UNIT
 from phoenix.secrets.store import SecretStore
 from phoenix.shell import Script
+from phoenix.site.names import SERVER_PROJECT
 from phoenix.site.secret_names import ADMIN_PASSWORD
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]

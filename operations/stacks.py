@@ -14,6 +14,7 @@ from pyinfra.api.exceptions import OperationError, OperationValueError
 from operations.explain import log_lines, unknown_before_run
 from operations.failure import locally
 from phoenix import portainer_api as api
+from phoenix.site.names import normalise_name
 
 
 class Stacks(Protocol):
@@ -109,7 +110,7 @@ def variables(stacks: Stacks, project: str) -> frozenset[str] | None:
     """
     try:
         with stacks.opened() as (engine, endpoint):
-            found = engine.observe(api.normalise_name(project), endpoint).matches
+            found = engine.observe(normalise_name(project), endpoint).matches
     except OperationError:
         return None
     names = frozenset(name for stack in found for name in stack.env_mapping)

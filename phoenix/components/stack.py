@@ -15,6 +15,7 @@ from phoenix.compose.interpolation import InterpolationError, interpolate
 from phoenix.declaration.stacks import value_fault
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Deployment, Host, Variable
+from phoenix.site.names import normalise_name
 
 FILES = "/etc/phoenix/stacks"
 """FILES/PROJECT/N is the N-th file of a stack on its host."""
@@ -60,7 +61,7 @@ def check_prune(project: str, host: Host) -> None:
     Raises:
         DeploymentError: the setting `stacks_prune` names such a one.
     """
-    if project in {stack.project for stack in host.docker_stacks}:
+    if normalise_name(project) in {stack.project for stack in host.docker_stacks}:
         raise DeploymentError(
             f"setting stacks_prune names {project}, which {host.name} declares in its "
             "docker_stacks: remove it from one of the two"

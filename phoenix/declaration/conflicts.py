@@ -21,8 +21,16 @@ def duplicates(entries: Sequence[Entry], hypervisor: Host, report: Report) -> No
     vmids: dict[object, str] = {}
     names: dict[object, str] = {hypervisor.name: "the hypervisor"}
     macs: dict[object, str] = {}
+    ids = {str(entry.vmid): entry for entry in entries}
     addresses: dict[object, str] = {}
     for entry in entries:
+        other = ids.get(entry.label, entry)
+        if other is not entry:
+            report.error(
+                *entry.at("name"),
+                f"host name {entry.label} is the id of {other.label}: a name may be no other's id",
+                "rename one of the two",
+            )
         network = entry.raw.network_config
         address = network.ip.ip if network.ip else None
         id_key = "vmid" if entry.kind == "vm" else ""

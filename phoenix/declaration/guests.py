@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from phoenix.declaration.json_keys import (
 from phoenix.declaration.stacks import StackCatalog, StackRoute, firewall_rule
 from phoenix.site.findings import Report
 from phoenix.site.model import Deployment, ExtraRecord, Host, Source, Template
-from phoenix.site.names import HOST_ZONE, LABEL, in_zone, is_name
+from phoenix.site.names import AGENT_PROJECT, HOST_ZONE, LABEL, SERVER_PROJECT, in_zone, is_name
 from phoenix.site.roles import ROLES
 
 _ROLE_OF_PORTAINER_ROLE = {
@@ -189,8 +190,8 @@ def host(
         if result is None:
             continue
         deployment, stack_routes = result
-        if deployment.project in [d.project for d in deployments]:
-            report.error(file, path, f"{deployment.project} is deployed twice", "keep one entry")
+        if fault := _project_fault(deployment, deployments):
+            report.error(file, path, *fault)
         elif portainer_role == "server" and catalog.is_portainer(deployment):
             _portainer_stack(entry, deployment, Source(file=file, path=path), report)
             routes += [route for route in stack_routes if _is_own(entry, route, report)]
@@ -224,6 +225,26 @@ def host(
         docker_stacks=tuple(deployments),
     )
     return guest, tuple(routes)
+
+
+def _project_fault(deployment: Deployment, others: Sequence[Deployment]) -> tuple[str, str] | None:
+    """Why a stack cannot have its name in Docker on this guest, and the fix."""
+    project = deployment.project
+    if project in (SERVER_PROJECT, AGENT_PROJECT):
+        return (
+            f"{project} is what Phoenix itself calls Portainer in Docker",
+            "give the stack's folder or its environment another name",
+        )
+    other = next((one for one in others if one.project == project), None)
+    if other is None:
+        return None
+    if (other.name, other.environment) == (deployment.name, deployment.environment):
+        return f"{project} is deployed twice", "keep one entry"
+    both = f"{deployment.name} in {deployment.environment} and {other.name} in {other.environment}"
+    return (
+        f"{both} are both {project} in Docker",
+        "give one of the two folders or environments another name",
+    )
 
 
 def _no_docker(entry: Entry, deployment: Deployment) -> tuple[str, str]:

@@ -84,7 +84,8 @@ def _add(services: dict[str, Service], service: Service, report: Report) -> None
     place = f"{first.source.file}: {first.source.path}"
     from_stack = service.source.file.startswith("stacks/")
     of_guest = not first.source.file.startswith("stacks/")
-    if first.owner.name == service.owner.name and from_stack and of_guest:
+    same = first.owner.name == service.owner.name and first.kind == service.kind
+    if same and from_stack and of_guest:
         report.warn(
             service.source.file,
             service.source.path,

@@ -233,8 +233,12 @@ def _stacks(site: Site, query: str) -> Iterator[Stack]:
     deployments = tuple(
         (host, stack)
         for host, stack in _deployments(site)
-        if query in (stack.name.lower(), stack.project.lower())
+        if query in (stack.name.lower(), stack.project, _as_declared(stack))
     )
     if deployments:
         by_name = query == deployments[0][1].name.lower()
         yield Stack(deployments[0][1].name if by_name else deployments[0][1].project, deployments)
+
+
+def _as_declared(stack: Deployment) -> str:
+    return f"{stack.name}-{stack.environment}".lower()

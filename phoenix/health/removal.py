@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from phoenix.components.docker.projects import ComposeProject
 from phoenix.derived.components import CERTIFICATE, stack_tree, trees_of
 from phoenix.health.undeclared import Item, Placed, Seen, is_ours
-from phoenix.portainer_api.models import normalise_name
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Frozen, Site
+from phoenix.site.names import normalise_name
 
 STAYING = ("base", "ssh", "trust")
 """Trees that a host keeps when it leaves the site: without its SSH hardening it would be less safe,
@@ -64,7 +64,7 @@ class Removal(Frozen):
         item = self.item
         host = next((host for host in site.hosts if host.name == item.host), None)
         trees = trees_of(site, host) if host else frozenset()
-        projects = {normalise_name(stack.project) for stack in host.docker_stacks} if host else ()
+        projects = {stack.project for stack in host.docker_stacks} if host else ()
         environments = {agent.portainer_environment for agent in site.agents}
         machines = {str(one.address) for one in site.hosts}
         guests = {one.vmid for one in (*site.guests, *site.templates)}
@@ -141,7 +141,7 @@ def _lines(site: Site, seen: Seen, item: Item, *, volumes: bool) -> Iterator[str
         for of_host in seen.projects.values()
         for project in of_host
     )
-    declared = {normalise_name(s.project) for host in site.hosts for s in host.docker_stacks}
+    declared = {s.project for host in site.hosts for s in host.docker_stacks}
     for entry in seen.register:
         name = normalise_name(entry.name) if entry.kind == "stack" else entry.name
         of_stack = (

@@ -18,7 +18,6 @@ from pydantic import TypeAdapter
 
 from phoenix.components.docker.projects import ComposeProject
 from phoenix.components.move.decision import HostState, Moves, decide
-from phoenix.components.portainer.compose_files import AGENT_PROJECT, SERVER_PROJECT
 from phoenix.derived.components import (
     AGENT,
     CERTIFICATE,
@@ -30,8 +29,8 @@ from phoenix.derived.components import (
 from phoenix.derived.deployments import environments
 from phoenix.derived.find import find
 from phoenix.derived.register import Entry
-from phoenix.portainer_api.models import normalise_name
 from phoenix.site.model import Frozen, Host, Site
+from phoenix.site.names import AGENT_PROJECT, SERVER_PROJECT, normalise_name
 
 Kind = Literal[
     "stack",
@@ -217,7 +216,7 @@ def moves(site: Site, seen: Seen) -> tuple[Move, ...]:
             places.setdefault(project.name, set()).add(host)
     found: list[Move] = []
     for target in site.hosts:
-        for name in sorted({normalise_name(stack.project) for stack in target.docker_stacks}):
+        for name in sorted({stack.project for stack in target.docker_stacks}):
             if not places.get(name, set()) - {target.name}:
                 continue
             decision = decide(name, target.name, _states(site, seen, target, name))
@@ -259,7 +258,7 @@ def select(found: Undeclared, word: str) -> tuple[Item, ...]:
 
 
 def _declares(host: Host, project: str) -> bool:
-    return project in {normalise_name(stack.project) for stack in host.docker_stacks}
+    return project in {stack.project for stack in host.docker_stacks}
 
 
 def is_ours(project: ComposeProject, registered: Set[str]) -> bool:

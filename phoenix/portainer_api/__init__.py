@@ -21,7 +21,7 @@ from .errors import (
     UnknownOutcomeError,
     UnreachableError,
 )
-from .models import ContainerSummary, Endpoint, Stack, StackStatus, SystemStatus, normalise_name
+from .models import ContainerSummary, Endpoint, Stack, StackStatus, SystemStatus
 from .registries import Login, RegistryPlan, plan_registries
 from .setup import (
     Access,
@@ -70,7 +70,6 @@ __all__ = [
     "ensure_access",
     "ensure_endpoint",
     "ensure_password",
-    "normalise_name",
     "plan",
     "plan_endpoint",
     "plan_registries",

@@ -276,18 +276,3 @@ class ContainerSummary(_Model):
         """Whether it has run for that long."""
         up = self.up_seconds
         return up is not None and up >= self.steady_after
-
-
-def normalise_name(name: str) -> str:
-    """Portainer's own normalisation of stack names (source 2.23): lower case, ``[-_a-z0-9]`` only.
-
-    Raises:
-        ValueError: what is left can't be a compose project name.
-    """
-    normal = re.sub(r"[^-_a-z0-9]+", "", name.lower())
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", normal):
-        raise ValueError(
-            f"stack name {name!r} becomes {normal!r}, no compose project name: "
-            "start it with a letter or digit"
-        )
-    return normal

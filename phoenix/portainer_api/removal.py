@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from phoenix.site.names import normalise_name
+
 from .client import PortainerClient
 from .errors import PortainerError
-from .models import Endpoint, Stack, StackType, normalise_name
+from .models import Endpoint, Stack, StackType
 
 Log = Callable[[str], None]
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 
 from phoenix.compose import dotenv
+from phoenix.site.names import normalise_name
 
 from .compose import ServiceSpec, read_services
 from .errors import InvalidInputError
-from .models import ContainerSummary, Stack, StackStatus, StackType, normalise_name
+from .models import ContainerSummary, Stack, StackStatus, StackType
 
 PORTAINER_PROJECTS = "/data/compose/"
 """Portainer's data directory in its container: containers that Portainer deployed have their

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
 from phoenix.site.findings import Finding
+from phoenix.site.names import normalise_name
 
 _Item = TypeVar("_Item")
 Kind = Literal["hypervisor", "lxc", "vm"]
@@ -134,10 +135,10 @@ class Deployment(Named):
     completing: tuple[str, ...] = ()
     """Services whose container may have ended with code 0: it is then done, and not down."""
 
-    @property
+    @cached_property
     def project(self) -> str:
-        """Name of the deployed stack, unique on its guest: `NAME-ENVIRONMENT`."""
-        return f"{self.name}-{self.environment}"
+        """Name of the deployed stack, unique on its guest: `NAME-ENVIRONMENT` as Docker has it."""
+        return normalise_name(f"{self.name}-{self.environment}")
 
     @property
     def compose_file(self) -> Path:

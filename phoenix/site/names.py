@@ -13,6 +13,9 @@ DASHBOARD = "traefik"
 HOME = "home"
 HOST_ZONE = "host"
 
+SERVER_PROJECT, AGENT_PROJECT = "phoenix-portainer", "phoenix-portainer-agent"
+"""Compose projects of Portainer's server and agent on their hosts."""
+
 
 def is_name(name: str) -> bool:
     """Whether `name` is a lower-case DNS host name of at most 253 characters (RFC 1123)."""
@@ -32,3 +35,18 @@ def has_policy(name: str, zone: str) -> bool:
 def in_zone(name: str, zone: str) -> bool:
     """Whether `name` lies below `zone`."""
     return name.endswith(f".{zone}")
+
+
+def normalise_name(name: str) -> str:
+    """Portainer's own normalisation of stack names (source 2.23): lower case, ``[-_a-z0-9]`` only.
+
+    Raises:
+        ValueError: what is left can't be a compose project name.
+    """
+    normal = re.sub(r"[^-_a-z0-9]+", "", name.lower())
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", normal):
+        raise ValueError(
+            f"stack name {name!r} becomes {normal!r}, no compose project name: "
+            "start it with a letter or digit"
+        )
+    return normal

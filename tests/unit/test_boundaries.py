@@ -136,8 +136,8 @@ def test_service_is_of_its_own_environment(tmp_path: Path) -> None:
     refs = ["shop", {"name": "shop", "environment": "production.eu"}]
     declared.vm["vms"][1]["docker_stacks"] = refs
     site = declared.load(tmp_path)
-    deployments = {s.name: s.deployment.project for s in site.services if s.deployment}
-    assert deployments == {"shop": "shop-production", "shop-eu": "shop-production.eu"}
+    deployments = {s.name: s.deployment.environment for s in site.services if s.deployment}
+    assert deployments == {"shop": "production", "shop-eu": "production.eu"}
 
 
 FOREIGN = "worker.example.org"

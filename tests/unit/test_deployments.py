@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from phoenix.components.stack import DeploymentError, check_prune
 from phoenix.declaration.settings import read
 from phoenix.derived import deployments, dns
 from phoenix.derived.components import component_hosts
+from phoenix.derived.find import find
 from phoenix.derived.firewall import flows
 from phoenix.derived.logs import logs
 from phoenix.explain.explanation import explain
@@ -260,3 +262,60 @@ def test_two_hosts_of_one_name_in_portainer_are_refused(tmp_path: Path) -> None:
     (finding,) = declared.refused(tmp_path)
     assert "control is called control in Portainer too" in finding.message
     assert finding.path == "vms[1].portainer_environment_name"
+
+
+def test_the_agents_name_is_no_stacks_service(tmp_path: Path) -> None:
+    """Of a guest's own service a stack may speak again; the agent is another thing."""
+    declared = minimal()
+    declared.vm["vms"][1]["portainer_agent_hostname"] = "shop"
+    (finding,) = declared.refused(tmp_path)
+    assert "duplicate service name 'shop'" in finding.message
+
+
+def test_a_guest_cannot_be_called_by_the_id_of_another(tmp_path: Path) -> None:
+    """A host is looked up by name or id: the deploys of 1001 would be those of control."""
+    declared = minimal()
+    declared.vm["vms"][1]["name"] = "1001"
+    (finding,) = declared.refused(tmp_path)
+    assert finding.path == "vms[1].name"
+    assert "is the id of control" in finding.message
+    declared.vm["vms"][1]["name"] = "1002"
+    site = declared.load(tmp_path / "own")
+    assert site.host("1002").address == site.host(1002).address
+
+
+def test_a_stack_has_one_name_everywhere_the_one_that_docker_has(tmp_path: Path) -> None:
+    """Compose and Portainer know no upper case and no dot in a project."""
+    declared = minimal()
+    declared.stacks["Shop.V1"] = declared.stacks.pop("shop")
+    declared.vm["vms"][1]["docker_stacks"] = ["Shop.V1"]
+    site = declared.load(tmp_path)
+    worker = site.host("worker")
+    (deployed,) = worker.docker_stacks
+    assert deployed.project == "shopv1-production"
+    assert find(site, "Shop.V1-production") == find(site, "shopv1-production") != ()
+    (check_of_stack,) = (one for one in checks(site) if one.command[0] == "containers_are_well")
+    assert check_of_stack.command[1] == deployed.project
+    with pytest.raises(DeploymentError, match="stacks_prune"):
+        check_prune("Shop.V1-Production", worker)
+
+
+@pytest.mark.parametrize(
+    ("name", "environment", "said"),
+    [
+        ("Shop", "production", "Shop in production and shop in production are both"),
+        ("phoenix", "portainer", "what Phoenix itself calls Portainer"),
+        ("Phoenix-Portainer", "agent", "what Phoenix itself calls Portainer"),
+    ],
+)
+def test_two_things_of_one_name_in_docker_are_refused(
+    tmp_path: Path, name: str, environment: str, said: str
+) -> None:
+    declared = minimal()
+    declared.stacks[name] = stack("more", 8001, environment=environment)
+    entry = {"name": name, "environment": environment}
+    declared.vm["vms"][1]["docker_stacks"].append(entry)
+    (finding,) = declared.refused(tmp_path)
+    assert said in finding.message
+    assert finding.path == "vms[1].docker_stacks[1]"
+    assert "another name" in finding.fix

@@ -13,8 +13,9 @@ from phoenix.portainer_api import errors, sync
 from phoenix.portainer_api.compose import read_services
 from phoenix.portainer_api.converge import diff, mask
 from phoenix.portainer_api.dockerlogs import demultiplex
-from phoenix.portainer_api.models import ContainerSummary, Endpoint, Stack, normalise_name
+from phoenix.portainer_api.models import ContainerSummary, Endpoint, Stack
 from phoenix.portainer_api.setup import plan_endpoint
+from phoenix.site.names import normalise_name
 
 FILE = "services:\n  web:\n    image: web:1\n"
 

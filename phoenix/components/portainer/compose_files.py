@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
+from phoenix.site.names import AGENT_PROJECT, SERVER_PROJECT
 from phoenix.site.ports import LOOPBACK, PORTAINER_EDGE
 
 DIRECTORY = "/etc/phoenix/portainer"
@@ -22,10 +23,8 @@ AGENT_ENVIRONMENT = f"{DIRECTORY}/agent.env"
 API_KEY_FILE = "/etc/phoenix/portainer-api.header"
 """The deploys' API key on the server's guest, as a header line for `curl -H @FILE`."""
 SERVER_UNIT, AGENT_UNIT = "phoenix-portainer.service", "phoenix-portainer-agent.service"
-SERVER_PROJECT, DATA_VOLUME = "phoenix-portainer", "portainer_data"
-"""The server's compose project, and the Docker volume with all that it knows."""
-AGENT_PROJECT = "phoenix-portainer-agent"
-"""The agent's compose project."""
+DATA_VOLUME = "portainer_data"
+"""The Docker volume with all that the server knows."""
 
 
 LOCAL_URL = "unix:///var/run/docker.sock"
