@@ -91,8 +91,9 @@ def _peer(value: Any) -> Any:
 
 def _ports(value: Any) -> Any:
     text = str(value)
-    numbers = [int(n) for n in re.split("[,:]", text)] if _PORTS.match(text) else [0]
-    if not all(1 <= n <= 65535 for n in numbers):
+    parts = text.split(",") if _PORTS.match(text) else ["0"]
+    spans = [[int(number) for number in part.split(":")] for part in parts]
+    if not all(1 <= span[0] <= span[-1] <= 65535 for span in spans):
         raise problem(f"{told(value)} names no port", 'write "443", "80,443" or "8000:8010"')
     return text
 
@@ -228,14 +229,14 @@ class RawRule(Raw):
     )
     source: PeerText | None = Field(
         default=None,
-        description="Address or network that connections come from, `site` for the site's own "
-        "network; any where it is left out.",
+        description="Of type `in`: address or network that connections come from, `site` for the "
+        "site's own network; any where it is left out.",
         examples=["site", "10.0.0.0/24"],
     )
     dest: PeerText | None = Field(
         default=None,
-        description="Address or network that connections go to, `site` for the site's own "
-        "network; any where it is left out.",
+        description="Of type `out`: address or network that connections go to, `site` for the "
+        "site's own network; any where it is left out.",
         examples=["site", "10.0.0.13"],
     )
     comment: Line = Field(default="", description="Shown beside the rule in Proxmox VE.")

@@ -181,6 +181,8 @@ def _secret_name(value: str) -> str:
 
 
 def _registry_name(value: str) -> str:
+    if value == "index.docker.io":  # so distribution's reference package reads it in an image
+        raise problem(f'{value!r} is Docker Hub, which images name "docker.io"', "write that")
     if not _REGISTRY.fullmatch(value):
         raise problem(
             f"{value!r} is no registry",
@@ -197,7 +199,7 @@ _REGISTRY = re.compile(
 class Registry(_Strict):
     """The log-in to a private registry."""
 
-    username: StrictLine = Field(description="Who logs in.")
+    username: LoginName = Field(description="Who logs in.")
     secret: Annotated[StrictStr, AfterValidator(_secret_name)] = Field(
         description="Name of the secret that is the password or token. It is given, never made."
     )

@@ -434,6 +434,16 @@ def firewall_rule(
         report.error(
             file, path, "has a port but no protocol with ports", 'add "proto": "tcp" or "udp"'
         )
+    key = "dest" if raw.type == "in" else "source"
+    if getattr(raw, key) is not None:
+        other = "source" if key == "dest" else "dest"
+        report.error(
+            file,
+            f"{path}.{key}",
+            f"is the guest itself in a rule of type {raw.type!r}: the rule would hold for any "
+            f"other end of a connection",
+            f"write {other!r} for the other end, and remove {key!r}",
+        )
     return FirewallRule(
         direction=raw.type,
         action=raw.action,

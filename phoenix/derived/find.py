@@ -109,7 +109,7 @@ def find(site: Site, name: str) -> tuple[Meaning, ...]:
             for service in site.services
             if any(_is(site, query, name) for name in service.names)
         ),
-        *(host for host in site.hosts if _is_host(site, query, host)),
+        *_hosts(site, query),
         *(
             template
             for template in site.templates
@@ -216,10 +216,15 @@ def _is(site: Site, query: str, full: str) -> bool:
     return query in (full, full.removesuffix(f".{site.domain}"))
 
 
-def _is_host(site: Site, query: str, host: Host) -> bool:
-    """By name, id, address, full name, or the name of its endpoint in Portainer."""
-    ways = {host.name.lower(), host.portainer_environment.lower(), str(host.address)}
-    return query in ways or query == str(host.vmid) or _is(site, query, host.fqdn)
+def _hosts(site: Site, query: str) -> list[Host]:
+    """By name, id, address or full name; else by the name of its endpoint in Portainer."""
+    named = [
+        host
+        for host in site.hosts
+        if query in (host.name.lower(), str(host.address), str(host.vmid))
+        or _is(site, query, host.fqdn)
+    ]
+    return named or [host for host in site.hosts if query == host.portainer_environment.lower()]
 
 
 def _deployments(site: Site) -> Iterator[tuple[Host, Deployment]]:

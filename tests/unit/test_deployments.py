@@ -12,7 +12,7 @@ from phoenix.components.stack import DeploymentError, check_prune
 from phoenix.declaration.settings import read
 from phoenix.derived import deployments, dns
 from phoenix.derived.components import component_hosts
-from phoenix.derived.find import find
+from phoenix.derived.find import choose, find
 from phoenix.derived.firewall import flows
 from phoenix.derived.logs import logs
 from phoenix.explain.explanation import explain
@@ -262,6 +262,14 @@ def test_two_hosts_of_one_name_in_portainer_are_refused(tmp_path: Path) -> None:
     (finding,) = declared.refused(tmp_path)
     assert "control is called control in Portainer too" in finding.message
     assert finding.path == "vms[1].portainer_environment_name"
+
+
+def test_a_hosts_own_name_goes_before_the_name_of_an_environment(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.vm["vms"][1]["portainer_environment_name"] = "control"
+    site = declared.load(tmp_path)
+    assert choose(site, "control", first=(), of=("guest",)) == site.host("control")
+    assert choose(site, "guest:worker", first=()) == site.host("worker")
 
 
 def test_the_agents_name_is_no_stacks_service(tmp_path: Path) -> None:

@@ -47,6 +47,9 @@ def test_registry_of_an_image(image: str, registry: str) -> None:
         ({"registry.example.com/team": DECLARED[PRIVATE]}, "is no registry"),
         ({PRIVATE: {"username": "ci", "secret": "My Password!"}}, "is not the name of a secret"),
         ({PRIVATE: {"username": "ci"}}, "secret"),
+        ({PRIVATE: {"username": "c:i", "secret": "a"}}, "is no login name"),
+        ({PRIVATE: {"username": "", "secret": "a"}}, "is no login name"),
+        ({"index.docker.io": DECLARED["docker.io"]}, 'images name "docker.io"'),
         ({PRIVATE: {"username": "ci", "secret": "a", "password": "b"}}, "password"),
     ],
 )

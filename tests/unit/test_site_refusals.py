@@ -269,6 +269,15 @@ REFUSALS = {
     "bad rule port": (guest("102", "firewall", {"rules": [
         {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "80;443"}]}), LXC,
         "lxc_configs.102.firewall.rules[0].port", "names no port", "80,443"),
+    "rule ports backwards": (guest("102", "firewall", {"rules": [
+        {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "443,90:80"}]}), LXC,
+        "lxc_configs.102.firewall.rules[0].port", "names no port", "8000:8010"),
+    "rule from the guest itself": (guest("102", "firewall", {"rules": [
+        {"type": "out", "action": "ACCEPT", "source": "10.0.0.9"}]}), LXC,
+        "lxc_configs.102.firewall.rules[0].source", "any other end", "write 'dest'"),
+    "rule to the guest itself": (guest("102", "firewall", {"rules": [
+        {"type": "in", "action": "DROP", "dest": "site", "source": "10.0.0.9"}]}), LXC,
+        "lxc_configs.102.firewall.rules[0].dest", "any other end", "write 'source'"),
     "port without protocol": (guest("102", "firewall", {"rules": [
         {"type": "in", "action": "ACCEPT", "port": "80"}]}), LXC,
         "lxc_configs.102.firewall.rules[0]", "no protocol", "tcp"),
