@@ -3,6 +3,8 @@
 `--data verify_only=["nginx"]` makes the checks of what is named alone (see phoenix.health.proof).
 """
 
+from datetime import timedelta
+
 from pyinfra import host
 
 from deploys.context import setting_errors, settings, site
@@ -22,5 +24,9 @@ run_checks(
     room=(settings().room_warning_percent, settings().room_least_percent),
 )
 if "traefik" in host.groups and only is None:
-    start_page(name="Verify: start page", site=site())  # before the verdict: it tells of faults
+    start_page(  # before the verdict: it tells of faults
+        name="Verify: start page",
+        site=site(),
+        old_after=timedelta(hours=settings().home_old_hours),
+    )
 judge(name=VERDICT, site=site())

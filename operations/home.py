@@ -7,7 +7,7 @@ import getpass
 import hashlib
 import socket
 from collections.abc import Generator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -47,12 +47,18 @@ mv -f .index.html.new index.html && mv -f .home.json.new home.json
 
 
 @operation(stops=False)
-def start_page(site: Site) -> Generator[StringCommand | FunctionCommand, None, None]:
+def start_page(
+    site: Site, old_after: timedelta
+) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Write the page of this run's outcomes, unless the one that is there says the same.
 
     It comes between `run_checks` and `judge`: the page tells of a broken site, too. A run that was
     limited to some hosts leaves it alone, as it knows nothing of the others; a host that failed
     earlier in the run appears with checks that were not run.
+
+    Args:
+        site: the site.
+        old_after: from when on the page calls itself old, after it was written.
     """
     if host.state.current_stage < StateStage.Execute:
         host.noop("the page is written after the checks")
@@ -73,6 +79,7 @@ def start_page(site: Site) -> Generator[StringCommand | FunctionCommand, None, N
             f"{len(present.served)} answered"
         )
         return
+    now = datetime.now(UTC).replace(microsecond=0)
     page = build(
         site,
         [outcome for mine in by_host.values() for outcome in mine],
@@ -82,7 +89,7 @@ def start_page(site: Site) -> Generator[StringCommand | FunctionCommand, None, N
             for end, answer in zip(site_endpoints, present.served, strict=True)
         ],
         revision(_PROJECT),
-        Stamp(at=datetime.now(UTC).replace(microsecond=0), by=_operator()),
+        Stamp(at=now, by=_operator(), old_at=now + old_after),
     )
     if _is_current(present, page):
         host.noop("the page says the same already")
@@ -111,4 +118,5 @@ def _is_current(present: HomeState, page: Page) -> bool:
     except ValidationError:
         return False
     unchanged = hashlib.sha256(render(present_page).encode()).hexdigest() == present.sha256
-    return unchanged and page.same_as(present_page)
+    current = page.same_as(present_page) and not page.stamp.follows(present_page.stamp)
+    return unchanged and current

@@ -44,7 +44,7 @@ class ImagesPresent(HostFact[set[str]]):
 
     @override
     def command(self, images: Iterable[str]) -> StringCommand:
-        return marked(script(_STATE, *images))
+        return marked(script(_STATE, *images), seconds=30)  # a Docker that hangs holds up its host
 
     @override
     def parse(self, lines: list[str]) -> set[str]:

@@ -480,6 +480,13 @@ class Settings(_Strict):
         le=100,
         description="With less of a file system free the checks fail.",
     )
+    home_old_hours: StrictInt = Field(
+        default=24,
+        ge=1,
+        le=8760,
+        description="Hours after which the start page says that what it shows is old. A complete "
+        "run that finds the same writes it anew when half of them have passed.",
+    )
     artifacts: Mapping[str, Mapping[str, Pin]] = Field(
         default=pins.ARTIFACTS,
         description="Programs that are no Debian packages: name, architecture (`amd64`, `arm64`, "

@@ -72,10 +72,20 @@ class Place(Frozen):
 
 
 class Stamp(Frozen):
-    """When the run looked (UTC), and who started it, as user@host."""
+    """When the run looked (UTC), who started it, as user@host, and from when on that is old."""
 
     at: datetime
     by: str
+    old_at: datetime
+
+    def follows(self, present: Stamp) -> bool:
+        """Whether a page with the present stamp is to be written anew, though it tells the same.
+
+        It is when half of its time has passed, so that a site that is verified often enough never
+        has an old page, and when that time was changed.
+        """
+        lasts = self.old_at - self.at
+        return self.at - present.at >= lasts / 2 or present.old_at - present.at != lasts
 
 
 class Page(Frozen):
@@ -143,13 +153,13 @@ def build(
 
 
 def headline(health: Health) -> str:
-    """The state in words: "All 62 checks pass", "2 of 62 checks fail"."""
+    """What was seen, in words: "All 62 checks passed", "2 of 62 checks failed"."""
     total = f"{health.checks} check{'' if health.checks == 1 else 's'}"
     if not health.failed and not health.not_run:
-        return f"All {total} pass" if health.checks != 1 else "The one check passes"
+        return f"All {total} passed" if health.checks != 1 else "The one check passed"
     parts = []
     if health.failed:
-        parts.append(f"{health.failed} of {total} fail{'s' if health.failed == 1 else ''}")
+        parts.append(f"{health.failed} of {total} failed")
     if health.not_run:
         of = "" if parts else f" of {total}"
         parts.append(f"{health.not_run}{of} {'was' if health.not_run == 1 else 'were'} not run")

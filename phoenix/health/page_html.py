@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from phoenix.files import FOLDER
-from phoenix.health.page import Health, Page, headline
+from phoenix.health.page import Health, Page, Stamp, headline
 
 STYLE = FOLDER / "components/home/style.css"
 _LAYERS = {
@@ -46,7 +47,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"moment": moment, "time_left": time_left, "iso": iso}
+    environment.filters |= {"moment": moment, "time_left": time_left, "iso": iso, "fresh": fresh}
     environment.globals |= {"headline": headline, "why": why}
     return environment
 
@@ -67,6 +68,30 @@ def moment(at: datetime) -> str:
 def iso(at: datetime) -> str:
     """For <time datetime=...>: `2026-11-24T18:40:00Z`."""
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def fresh(stamp: Stamp) -> str:
+    """A regular expression for what nginx's `$msec` begins with until the page is old.
+
+    The page has no script, and nobody may run when it gets old: nginx compares at each request
+    (https://nginx.org/en/docs/http/ngx_http_ssi_module.html, command `if`).
+    """
+    first, end = (int(at.timestamp()) // _STEP for at in (stamp.at, stamp.old_at))
+    return "|".join(_prefixes(first, end - 1))
+
+
+_STEP = 100
+"""Seconds: how exactly it is known when a page gets old."""
+
+
+def _prefixes(first: int, last: int) -> Iterator[str]:
+    """Decimal digits that the numbers from `first` to `last`, and no others, begin with."""
+    while first <= last:
+        size = 1
+        while first % (size * 10) == 0 and first + size * 10 - 1 <= last:
+            size *= 10
+        yield str(first // size)
+        first += size
 
 
 def time_left(until: datetime, now: datetime) -> str:

@@ -75,7 +75,7 @@ def run(
 
     host.get_fact = fact
     with ctx_state.use(state), ctx_host.use(host):
-        commands = list(operation.start_page._inner(site=site))
+        commands = list(operation.start_page._inner(site=site, old_after=timedelta(days=1)))
     return commands, host.noop_description or "", asked
 
 

@@ -59,7 +59,9 @@ def page_of(site: Site, outcomes: list[Outcome], diagnosis: Diagnosis) -> Page:
     start, end = NOW - timedelta(hours=4), NOW + timedelta(hours=20)
     leaf = CertificateInfo("x", ("x",), (), "The CA", start, end, "ab12", "", "", is_ca=False)
     records = [served(endpoint, leaf, "") for endpoint in endpoints(site)]
-    return build_page(site, outcomes, diagnosis, records, NONE, Stamp(at=NOW, by="ann@desk"))
+    return build_page(
+        site, outcomes, diagnosis, records, NONE, Stamp(at=NOW, by="ann@desk", old_at=NOW)
+    )
 
 
 def status_of(site: Site, outcomes: list[Outcome], diagnosis: Diagnosis) -> Status:

@@ -17,7 +17,7 @@ from phoenix.health import page_html
 from phoenix.health.checks import Check, Outcome, checks
 from phoenix.health.diagnosis import Findings, diagnose
 from phoenix.health.page import Page, Stamp, build, headline
-from phoenix.health.page_html import STYLE, render, time_left
+from phoenix.health.page_html import STYLE, fresh, render, time_left
 from phoenix.health.paths import paths
 from phoenix.health.served import Served, served
 from phoenix.runs.revision import NONE, Revision
@@ -25,7 +25,8 @@ from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
 NOW = datetime(2026, 11, 24, 18, 40, tzinfo=UTC)
-STAMP = Stamp(at=NOW, by="ann@desk")
+DAY = timedelta(days=1)
+STAMP = Stamp(at=NOW, by="ann@desk", old_at=NOW + DAY)
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 SCHEMES = ("light", "dark")
 
@@ -61,7 +62,7 @@ def page_of(site: Site, outcomes: list[Outcome], records: list[Served], revision
 def test_sound_site_says_so_and_links_every_service_but_itself(site: Site) -> None:
     page = checked_page(site)
     total = len(checks(site))
-    assert headline(page.health) == f"All {total} checks pass"
+    assert headline(page.health) == f"All {total} checks passed"
     assert [(s.name, s.url, s.stack) for s in page.services] == [
         ("portainer", "https://portainer.internal.thinkheads.ai/", None),
         ("shop", "https://shop.internal.thinkheads.ai/", "shop-production"),
@@ -128,10 +129,10 @@ def test_a_fault_breaks_the_services_whose_requests_meet_it(
 def test_broken_site_names_the_first_cause_and_keeps_what_was_heard_there(site: Site) -> None:
     page = checked_page(site, lambda c: "PANIC at line 7" if c.function == "request_gives" or (
         c.unit == "nginx.service") else "")  # fmt: skip
-    assert headline(page.health) == f"5 of {len(checks(site))} checks fail"
+    assert headline(page.health) == f"5 of {len(checks(site))} checks failed"
     text = render(page)
     assert "First cause, seen from gateway: Nginx (nginx.service): does not run" in text
-    assert "Not healthy" in text
+    assert "Was not healthy" in text
     assert "PANIC" not in text + page.model_dump_json(), "log lines are not for everyone"
 
 
@@ -144,7 +145,7 @@ def test_host_that_made_no_checks_is_neither_well_nor_broken(site: Site) -> None
     broken = checked_page(
         site, lambda c: "x" if c.function == "request_gives" else "", without="worker"
     )
-    assert headline(broken.health).endswith(f" checks fail, {mine} were not run")
+    assert headline(broken.health).endswith(f" checks failed, {mine} were not run")
     assert {s.health.state for s in broken.services} == {"broken"}
     hidden = checked_page(site, without=site.hypervisor.name)
     assert {s.health.state for s in hidden.services} == {"unknown"}, "no request was made"
@@ -153,13 +154,40 @@ def test_host_that_made_no_checks_is_neither_well_nor_broken(site: Site) -> None
 
 def test_same_page_is_one_that_differs_in_its_stamp_alone(site: Site) -> None:
     page = checked_page(site)
-    later = page.model_copy(update={"stamp": Stamp(at=NOW + timedelta(days=1), by="bob@desk")})
+    stamp = Stamp(at=NOW + DAY, by="bob@desk", old_at=NOW + 2 * DAY)
+    later = page.model_copy(update={"stamp": stamp})
     assert page.same_as(later)
     assert Page.model_validate_json(page.model_dump_json()) == page
     assert not page.same_as(checked_page(site, lambda c: "x" if c.layer == "http" else ""))
     assert not page.same_as(page.model_copy(update={"revision": NONE}))
     renewed = [c.model_copy(update={"serial": "cd"}) for c in page.certificates]
     assert not page.same_as(page.model_copy(update={"certificates": tuple(renewed)}))
+
+
+def is_fresh(stamp: Stamp, at: datetime) -> bool:
+    """What nginx finds for its `$msec` at that time."""
+    return bool(re.match(f"^(?:{fresh(stamp)})", f"{at.timestamp():.3f}"))
+
+
+@pytest.mark.parametrize("hours", [1, 24, 8760])
+def test_it_is_old_from_the_declared_age_on_and_never_before(hours: int) -> None:
+    age, step = timedelta(hours=hours), timedelta(seconds=100)
+    at = NOW + timedelta(seconds=4321)
+    stamp = Stamp(at=at, by="ann@desk", old_at=at + age)
+    moments = [at + age * part / 97 for part in range(97)]
+    assert all(is_fresh(stamp, one) for one in [at, *moments, at + age - step])
+    assert not any(is_fresh(stamp, at + age + later) for later in (step, age, 100 * age))
+    assert not is_fresh(stamp, at - step), "the clock is wrong, here or there"
+    assert len(fresh(stamp)) < 2000, "nginx compiles it at each request"
+
+
+def test_it_is_written_anew_when_half_of_its_time_is_over() -> None:
+    def at(hours: int, lasts: int = 24) -> Stamp:
+        begin = NOW + timedelta(hours=hours)
+        return Stamp(at=begin, by="ann@desk", old_at=begin + timedelta(hours=lasts))
+
+    assert [at(hours).follows(STAMP) for hours in (0, 11, 12, 40)] == [False, False, True, True]
+    assert at(0, lasts=48).follows(STAMP), "the setting was changed"
 
 
 class Seen(HTMLParser):
@@ -208,7 +236,7 @@ def test_nasty_names_stay_text(site: Site) -> None:
     page = page.model_copy(
         update={
             "domain": nasty,
-            "stamp": Stamp(at=NOW, by=nasty),
+            "stamp": Stamp(at=NOW, by=nasty, old_at=NOW + DAY),
             "services": tuple(s.model_copy(update={"name": nasty}) for s in page.services),
             "certificates": tuple(
                 c.model_copy(update={"server_name": nasty, "fault": nasty, "issuer": nasty})
