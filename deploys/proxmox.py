@@ -7,7 +7,7 @@ from pyinfra import host
 from deploys.access import proxmox as proxmox_access
 from deploys.context import settings, site
 from facts.proxmox import SshClientAddress
-from operations import guest_ssh, proxmox
+from operations import guest_ssh, moves, proxmox
 from operations.host_state import question, read_or
 from phoenix.proxmox import hostkeys
 from phoenix.proxmox.errors import ProxmoxError
@@ -17,6 +17,7 @@ from phoenix.site.findings import ConfigError
 
 def converge() -> None:
     """The operations in their order; each needs the results of those above it."""
+    moves.refuse_ahead(site(), needs_target=True)
     config = settings().proxmox
     desired = plan(
         site(),

@@ -5,6 +5,7 @@ from pyinfra import host
 from deploys import acme
 from deploys.context import pinned_program, setting_errors, settings, site, site_host
 from deploys.site_secrets import secret
+from operations import moves
 from operations.artifact import artifact
 from operations.certificates import acme_certificate
 from operations.config_tree import config_tree
@@ -19,6 +20,7 @@ from phoenix.shell import fill, join
 from phoenix.site.secret_names import DASHBOARD_PASSWORD
 
 if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
+    moves.refuse_ahead(site())
     with setting_errors():
         program = pinned_program("traefik")
         routes, marker = traefik.dynamic_config(site())

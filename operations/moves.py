@@ -34,6 +34,7 @@ from phoenix import files
 from phoenix import portainer_api as api
 from phoenix.components.move.contents import Contents, ContentsError, Place, read
 from phoenix.components.move.decision import (
+    MOVING,
     NEW,
     PENDING,
     Decision,
@@ -135,13 +136,17 @@ def _declares(other: SiteHost, project: str) -> bool:
 
 def _lost(site: Site) -> Mapping[str, tuple[str, ...]]:
     """Stacks that were deployed on hosts that this site no longer has, by the register."""
+    return lost(_registered(site), site)
+
+
+def _registered(site: Site) -> tuple[Entry, ...]:
+    """The register; nothing where the hypervisor does not answer, which the run tells anyhow."""
     try:
         hypervisor = host_of(site.hypervisor.name)
         connection.connect(hypervisor, "to read the register")
-        entries: tuple[Entry, ...] = consult(hypervisor, question(Register))
+        return consult(hypervisor, question(Register))
     except (FactError, ConnectError, OSError):
-        return {}  # the run tells that neither lock nor register can be had
-    return lost(entries, site)
+        return ()
 
 
 _states: dict[tuple[str, bool], HostState | str] = {}
@@ -179,6 +184,41 @@ def refuse(decision: Moves | Refused) -> None:
         _pending.append(decision.sentence)
         value(PENDING, host.name, _pending)
     _not_begun(name=decision.title, refusal=decision.refusal)
+
+
+def refuse_ahead(site: Site, *, needs_target: bool = False) -> None:
+    """Refuse a run that would lead clients to a stack's new host while the stack is not there.
+
+    For deploys of what leads to a stack (routes, firewall). Where its new host is in the run, the
+    deploy of its stacks decides, and in a run that moves stacks the moves are made already. Hosts
+    are asked only where the register knows the stack on another one.
+
+    Args:
+        site: the site.
+        needs_target: only where the new host answers: this run may be what makes it.
+    """
+    away = [one for one in site.docker_hosts if not host.state.is_host_in_limit(host_of(one.name))]
+    if MOVING in os.environ or not away:
+        return
+    deployed = {(one.name, one.host) for one in _registered(site) if one.kind == "stack"}
+    for target in away:
+        published = [one.deployment for one in site.services_of(target)
+                     if one.exposure == "gateway"]  # fmt: skip
+        for stack in target.docker_stacks:
+            sources = [
+                other.name
+                for other in site.docker_hosts
+                if (stack.project, other.name) in deployed and not _declares(other, stack.project)
+            ]
+            if not sources or stack not in published:
+                continue
+            here = _state(target.name, sizes=False)
+            if needs_target and isinstance(here, str):
+                continue
+            states = {name: _state(name, sizes=True) for name in sources}
+            decision = decide(stack.project, target.name, {target.name: here, **states})
+            if isinstance(decision, Moves):
+                refuse(decision)
 
 
 @operation()

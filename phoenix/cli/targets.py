@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from phoenix.components.move.decision import MOVING
 from phoenix.derived.components import COMPONENTS, Component, components_of, hosts_of, in_order
 from phoenix.derived.dns import DnsRecord
 from phoenix.derived.find import Kind, Stack, choose
@@ -93,7 +94,8 @@ def with_moves(calls: Sequence[Work], site: Site, *, move: bool) -> list[Work]:
     if move:
         first = Work(("deploys/moves.py",), limit, data, environment, decides=True)
         end = Work(("deploys/moved.py",), every, {}, environment, rests_on_all=True)
-        return [first, *calls, end]
+        moving = [replace(one, environment={**one.environment, MOVING: "1"}) for one in calls]
+        return [first, *moving, end]
     if len(calls) == 1:
         return list(calls)
     return [Work(("deploys/unmoved.py",), limit, data, environment, decides=True), *calls]

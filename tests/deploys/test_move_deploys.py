@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api import State
+from pyinfra.api.exceptions import OperationError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import OperationMeta
 
 from facts.host_fact import END, FactError
 from operations import moves, run_refused
 from phoenix.components.docker.projects import ComposeProject, Container, Volume
-from phoenix.components.move.decision import NEW, HostState, Unfinished
+from phoenix.components.move.decision import MOVING, NEW, HostState, Unfinished
 from tests.deploys.recorder import Run, run
 
 OLD, NEW_HOST = "portainer", "drphoenix"
@@ -124,6 +126,64 @@ def test_a_garbled_log_in_leaves_the_host_out_when_it_is_asked_for_its_stacks(
     done = run("stacks", tmp_path / "s.json", noise={NEW_HOST: "hello"}, execute=False)
     assert done.failed == {NEW_HOST}
     assert "the log-in prints text" in caplog.text
+
+
+REGISTER = re.compile('cat "\\$1"\' register')
+IN_RUN = ("traefik-internal", "phoenix")
+
+
+@pytest.fixture
+def limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run without the Docker hosts, as `phoenix sync traefik` makes it."""
+    monkeypatch.setattr(State, "is_host_in_limit", lambda _, host: host.name in IN_RUN)
+
+
+def deployed_on(name: str) -> dict[str | re.Pattern[str], object]:
+    return {REGISTER: f"stack\t{STACK}\t{name}\t10.0.0.1\t100"}
+
+
+@pytest.mark.usefixtures("limited")
+@pytest.mark.parametrize("deploy", ["traefik", "proxmox"])
+def test_no_route_leads_to_the_new_host_before_the_stack_is_there(
+    world: dict[str, HostState | Exception],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    deploy: str,
+) -> None:
+    world[OLD] = copy(STACK)
+
+    def ask() -> str:
+        monkeypatch.setattr(moves, "_states", {})
+        monkeypatch.setattr(run_refused, "_reasons", {})
+        monkeypatch.setattr(run_refused, "_told", [])
+        api = "ssh" if deploy == "proxmox" else "off"
+        file, known = tmp_path / "s.json", deployed_on(OLD)
+        with suppress(OperationError):  # there is no Proxmox VE here, which it notices later
+            run(deploy, file, responses=known, execute=False, proxmox_api=api)
+        return run_refused.reason()
+
+    said = ask()
+    assert f"s{SENTENCE}" in said
+    assert "phoenix sync --move" in said
+    world[NEW_HOST] = FactError("no route")
+    assert bool(ask()) == (deploy == "traefik"), "this may be the run that makes the new host"
+    monkeypatch.setenv(MOVING, "1")
+    assert ask() == "", "the moves of this run are made"
+
+
+@pytest.mark.usefixtures("limited")
+def test_routes_are_renewed_without_a_word_to_docker_hosts_where_nothing_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_refused, "_reasons", {})
+    monkeypatch.setattr(run_refused, "_told", [])
+
+    def ask(target: Host, *, sizes: bool) -> HostState:
+        raise AssertionError(f"{target.name} was asked, {sizes}")
+
+    monkeypatch.setattr(moves, "_read_state", ask)
+    run("traefik", tmp_path / "s.json", responses=deployed_on(NEW_HOST), execute=False)
+    assert run_refused.reason() == ""
 
 
 def test_a_silent_host_refuses_with_the_way_on(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from phoenix.cli.targets import Work, guest, with_moves, work
+from phoenix.components.move.decision import MOVING
 from phoenix.declaration.load import load_site
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Site
@@ -211,7 +213,7 @@ def test_asked_to_move_the_moves_come_first_and_the_end_last(site: Site) -> None
     docker = ("portainer", "drphoenix")
     assert with_moves(calls, site, move=True) == [
         Work(("deploys/moves.py",), docker, decides=True),
-        *calls,
+        *(replace(call, environment={MOVING: "1"}) for call in calls),
         Work(("deploys/moved.py",), docker, rests_on_all=True),
     ]
 
@@ -221,7 +223,7 @@ def test_of_a_stack_that_one_alone_moves(site: Site) -> None:
     first, *between, last = with_moves(calls, site, move=True)
     only: dict[str, object] = {"stacks_only": ["qdrant_service-production"]}
     assert first == Work(("deploys/moves.py",), ("drphoenix",), only, decides=True)
-    assert between == calls
+    assert between == [replace(call, environment={MOVING: "1"}) for call in calls]
     assert last.deploys == ("deploys/moved.py",)
 
 

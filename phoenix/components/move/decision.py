@@ -116,6 +116,8 @@ Decision = Stays | Moves | Refused
 NEW = "PHOENIX_NEW"
 """Environment variable: names of stacks, with commas, that start without the data of another
 host."""
+MOVING = "PHOENIX_MOVING"
+"""Environment variable: set where the moves of a run have been made before this part of it."""
 PENDING = "pending_moves"
 """The value that a run tells of a host: the sentences of the moves that it was not asked for."""
 
