@@ -39,8 +39,7 @@ def explain(
     from phoenix.explain.explanation import explain as explained
     from phoenix.explain.model import UnknownName
 
-    if not name.strip():
-        raise typer.BadParameter("it is empty", param_hint="NAME")
+    options.named(name)
     project = offline.read(inventory)
     result = explained(project.sound(), name)
     if isinstance(result, UnknownName):

@@ -21,3 +21,13 @@ InventoryOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output instead of words.")
 ]
+
+
+def named(name: str) -> None:
+    """Refuse a name that is empty, as a script's unset variable is.
+
+    Raises:
+        typer.BadParameter: it is.
+    """
+    if not name.strip():
+        raise typer.BadParameter("it is empty", param_hint="NAME")

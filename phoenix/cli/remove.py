@@ -48,5 +48,6 @@ def remove(
     from phoenix.cli import project
     from phoenix.cli.removal import remove_one
 
+    options.named(name)
     site = project.load(inventory)
     remove_one(site, name, volumes=volumes, destroy=destroy, yes=yes, as_json=as_json)

@@ -249,9 +249,14 @@ def select(found: Undeclared, word: str) -> tuple[Item, ...]:
         item
         for item in found.items
         if kind in ("", item.kind)
-        and name.lower() in (item.name.lower(), item.address, str(item.vmid))
+        and name.lower() in _names(item)
         and host.lower() in ("", item.host.lower())
     )
+
+
+def _names(item: Item) -> set[str]:
+    """What a thing may be called; what it does not have is no name of it."""
+    return {item.name.lower(), *filter(None, [item.address, str(item.vmid or "")])}
 
 
 # -- one kind after the other ----------------------------------------------------------------------

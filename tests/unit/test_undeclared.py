@@ -23,6 +23,7 @@ from phoenix.health.undeclared import (
     Placed,
     Seen,
     TaggedGuest,
+    Undeclared,
     moves,
     select,
     undeclared,
@@ -314,3 +315,11 @@ def test_rules_of_a_firewall_that_no_sync_keeps(site: Site) -> None:
     assert item.holds == (
         f"7 in /etc/pve/firewall/{worker}.fw", "3 in /etc/pve/nodes/pve/host.fw",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ["", " ", "@worker", "stack:", "stack:@worker", "None", "none"])
+def test_a_word_without_a_name_means_nothing(word: str) -> None:
+    """As where a script's variable is empty: `phoenix remove "$STACK" -y`."""
+    found = Undeclared(items=(Item(kind="stack", name="shop-production", host="worker"),))
+    assert select(found, word) == ()
+    assert select(found, "stack:shop-production@worker") == found.items
