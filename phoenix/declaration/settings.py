@@ -331,8 +331,8 @@ class ProxmoxSettings(_Strict):
     )
     ssh_keys: Annotated[Texts, BeforeValidator(_listed)] = Field(
         default=(),
-        description="Public keys that new guests accept; empty: the one beside the key that "
-        "pyinfra uses.",
+        description="Public keys that VMs accept by cloud-init, and new containers; a team's. "
+        "Empty: a new guest accepts the one beside the key that pyinfra uses.",
         examples=[["ssh-ed25519 AAAA... me@desk"]],
     )
     lxc_features: Mapping[Property, Property] = Field(

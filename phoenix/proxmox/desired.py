@@ -228,7 +228,7 @@ def _vm_keys(
     if user := settings.vm_user or guest.username:
         keys["ciuser"] = Text(user)
     if ssh_keys:
-        keys["sshkeys"] = SshKeys(ssh_keys)
+        keys["sshkeys"] = SshKeys(ssh_keys, only_new=not settings.ssh_keys)
     return keys
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from phoenix.proxmox import values
 from phoenix.proxmox.desired import MARK, TAG, DesiredGuest, Kind
-from phoenix.proxmox.keys import Note, Tags
+from phoenix.proxmox.keys import Key, Note, SshKeys, Tags
 
 GIB = 1024**3
 
@@ -47,9 +47,11 @@ class Change(NamedTuple):
 
     def __str__(self) -> str:
         """For a person."""
-        return f"{self.key}: {self.before if self.before is not None else '(absent)'} -> " + (
-            self.after
+        before, after = (
+            ", ".join(values.ssh_keys(text)) if text and self.key == "sshkeys" else text
+            for text in (self.before, self.after)
         )
+        return f"{self.key}: {before if before is not None else '(absent)'} -> {after}"
 
 
 class Growth(NamedTuple):
@@ -108,13 +110,18 @@ def compare(desired: DesiredGuest, observed: Observed) -> Difference:
     changes = [
         Change(key, observed.config.get(key), want.written(observed.config.get(key)))
         for key, want in desired.keys.items()
-        if not want.holds(observed.config.get(key))
+        if not want.holds(observed.config.get(key)) and not _was_for_its_making(want, observed)
     ]
     changes += _mounts(desired, observed)
     growths, remarks = _disk(desired, observed)
     if observed.node != desired.node:
         remarks.append(f"it is on node {observed.node}, not {desired.node}, and managed there")
     return Difference(tuple(changes), tuple(growths), tuple(refusals), tuple(remarks))
+
+
+def _was_for_its_making(want: Key, observed: Observed) -> bool:
+    """Whether it is a new guest's alone, and this one has been started."""
+    return isinstance(want, SshKeys) and want.only_new and observed.running
 
 
 def _mounts(desired: DesiredGuest, observed: Observed) -> Iterator[Change]:

@@ -146,9 +146,14 @@ class Tags:
 
 @dataclass(frozen=True)
 class SshKeys:
-    """Public keys that a VM's user accepts, beside those of others."""
+    """Public keys that a VM's user accepts, beside those of others.
+
+    `only_new`: they are those of whoever runs Phoenix, so that the guest can be reached once it is
+    made. They are no part of the declaration: another operator's are no difference.
+    """
 
     value: tuple[str, ...]
+    only_new: bool = False
 
     def holds(self, current: str | None) -> bool:
         """Whether each is there, whatever its comment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -207,3 +208,21 @@ def test_differences_are_typed_and_shown(inherited: Site) -> None:
     larger = compare(guest, seen(guest, rootfs="pool:disk,size=64G"))
     assert not larger
     assert "never shrunk" in larger.remarks[0]
+
+
+def test_who_runs_it_is_no_difference_of_a_vm_that_runs(inherited: Site) -> None:
+    """A second operator's own key is for the VMs that this operator makes; a team's is declared."""
+    vmid = next(host.vmid for host in inherited.guests if host.kind == "vm")
+    running = seen(by_id(inherited)[vmid])
+    theirs = "ssh-ed25519 AAAATHEIRS desk"
+
+    def compared(settings: ProxmoxSettings, observed: Observed) -> tuple[str, ...]:
+        (guest,) = [
+            one for one in desired_guests(inherited, settings, [theirs]) if one.vmid == vmid
+        ]
+        return compare(guest, observed).lines
+
+    assert compared(ProxmoxSettings(vm_user=None), running) == ()
+    added = (f"sshkeys: {KEY} -> {KEY}, {theirs}",)
+    assert compared(ProxmoxSettings(vm_user=None), replace(running, running=False)) == added
+    assert compared(ProxmoxSettings(vm_user=None, ssh_keys=(theirs,)), running) == added
