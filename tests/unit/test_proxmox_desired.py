@@ -212,7 +212,7 @@ def test_differences_are_typed_and_shown(inherited: Site) -> None:
 
 def test_who_runs_it_is_no_difference_of_a_vm_that_runs(inherited: Site) -> None:
     """A second operator's own key is for the VMs that this operator makes; a team's is declared."""
-    vmid = next(host.vmid for host in inherited.guests if host.kind == "vm")
+    vmid = next(host.vmid for host in inherited.guests if host.kind == "vm" and host.vmid)
     running = seen(by_id(inherited)[vmid])
     theirs = "ssh-ed25519 AAAATHEIRS desk"
 
