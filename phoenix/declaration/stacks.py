@@ -63,7 +63,8 @@ class StackCatalog:
     network: IPv4Network | None = None  # the site's, where there is one
     used: set[str] = field(default_factory=set)
     checked: set[tuple[str, str]] = field(default_factory=set)
-    images: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by project
+    images: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """By the stack's name and environment."""
     _manifests: dict[str, RawStack | None] = field(default_factory=dict)
 
     @cached_property
@@ -105,7 +106,7 @@ class StackCatalog:
 
     def is_portainer(self, deployment: Deployment) -> bool:
         """Whether a stack that `deploy` returned is Portainer's server, and nothing else."""
-        images = self.images[deployment.project]
+        images = self.images[deployment.name, deployment.environment]
         return images != () and all(map(compose.is_portainer, images))
 
     def _manifest(self, name: str) -> RawStack | None:
@@ -197,7 +198,7 @@ class StackCatalog:
         }
         compose.check_variables(content, values, compose_label, f"{label} ({path})", report)
         compose.check_habits(content, values, compose_label, report)
-        self.images[f"{ref.name}-{name}"] = tuple(compose.images(content, values).values())
+        self.images[ref.name, name] = tuple(compose.images(content, values).values())
         compose.check_files(content, values, compose_label, f"{label} ({path})", report)
         deployment = Deployment(
             name=ref.name,

@@ -306,6 +306,10 @@ def test_a_stack_has_one_name_everywhere_the_one_that_docker_has(tmp_path: Path)
     assert check_of_stack.command[1] == deployed.project
     with pytest.raises(DeploymentError, match="stacks_prune"):
         check_prune("Shop.V1-Production", worker)
+    server, agent = declared.vm["vms"]
+    server["docker_stacks"] = agent.pop("docker_stacks")
+    (moved,) = declared.load(tmp_path / "moved").host("control").docker_stacks
+    assert moved.project == deployed.project
 
 
 @pytest.mark.parametrize(
