@@ -22,15 +22,17 @@ from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox import apply, guests, power, removal
 from phoenix.proxmox.client import Client, ReadOnce
 from phoenix.proxmox.converge import pending_steps, preflight
-from phoenix.proxmox.desired import DesiredGuest
+from phoenix.proxmox.desired import TO_MAKE, DesiredGuest
 from phoenix.proxmox.errors import ProxmoxError
 from phoenix.proxmox.firewall import Scope, Write
 from phoenix.proxmox.observe import located
 from phoenix.proxmox.transport import Endpoint, Trust, connect
+from phoenix.runs.reporter import value
 from phoenix.site.ports import PROXMOX_API
 
 _T = TypeVar("_T")
 _started: set[int] = set()
+_to_make: list[str] = []
 _Commands = Generator[FunctionCommand, None, None]
 
 
@@ -111,9 +113,16 @@ def guest(access: ProxmoxAccess, desired: DesiredGuest, settings: ProxmoxSetting
         desired: the guest, from `phoenix.proxmox.desired`.
         settings: adoption, images, snapshots.
     """
+
+    def pending(client: Client) -> Sequence[str]:
+        if desired.vmid not in located(client) and desired.name not in _to_make:
+            _to_make.append(desired.name)
+            value(TO_MAKE, host.name, _to_make)
+        return pending_steps(client, desired, guests.options(settings))
+
     yield from _do(
         access,
-        lambda client: pending_steps(client, desired, guests.options(settings)),
+        pending,
         lambda client: guests.make(client, desired, settings, _say),
         f"{desired.label} is as declared",
     )

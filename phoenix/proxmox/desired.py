@@ -24,6 +24,10 @@ OWNED_TAGS = frozenset({TAG, *ROLES})
 _IMAGE_SUFFIXES = {".img": ".qcow2"}
 
 
+TO_MAKE = "guests_to_make"
+"""Under which a run tells the names of the guests that do not exist yet."""
+
+
 @dataclass(frozen=True)
 class Archive:
     """An LXC template archive: its volume id, and its file name as declared."""

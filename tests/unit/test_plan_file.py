@@ -13,6 +13,7 @@ from phoenix.cli import converge, exits
 from phoenix.cli.reports import plan as reports
 from phoenix.components.move.decision import PENDING
 from phoenix.net.ssh_faults import FAULTS
+from phoenix.proxmox.desired import TO_MAKE
 from phoenix.runs.history import TOLD, End, Entry, Start
 from phoenix.runs.process import Finished, Request
 from phoenix.runs.results import Story
@@ -29,6 +30,7 @@ class Site:
         self.details = ["-     worker_connections 4000;"]
         self.history: list[str] = []
         self.silent = ""
+        self.to_make: list[str] = []
         self.moves: list[str] = []
         self.failing = ""
         self.synced: list[Request] = []
@@ -39,13 +41,14 @@ class Site:
         story.add({"event": "connect", "host": "nginx", "ok": not self.silent,
                    "reason": self.silent})  # fmt: skip
         story.add({"event": "value", "name": TOLD, "host": "phoenix", "data": self.history})
+        story.add({"event": "value", "name": TO_MAKE, "host": "phoenix", "data": self.to_make})
         if self.moves:
             story.add({"event": "value", "name": PENDING, "host": "b", "data": self.moves})
         for text in self.details:
             story.add({"event": "line", "step": STEP, "host": "nginx", "text": text})
         step = {"name": STEP, "hosts_with_change": ["nginx"] if self.details else [],
                 "hosts_with_conditional_change": []}  # fmt: skip
-        return Finished(0, story, {"plan": [step]}, ())
+        return Finished(int(bool(self.silent)), story, {"plan": [step]}, ())
 
     def sync(self, request: Request, **_: Any) -> Finished:
         assert not request.dry
@@ -126,6 +129,27 @@ def test_a_plan_with_a_silent_host_is_not_kept(site: Site, phoenix: Any, tmp_pat
     assert code == exits.ERROR
     assert "not kept" in err
     assert not (tmp_path / "change.json").exists()
+
+
+def test_a_guest_that_the_sync_makes_first_is_no_silent_host(
+    site: Site, phoenix: Any, tmp_path: Path
+) -> None:
+    """It does not exist yet; a guest that exists and is silent is a failure beside it."""
+    site.silent = "Could not connect (timed out)"
+    site.to_make = ["nginx"]
+    kept = tmp_path / "change.json"
+    code, out, err = phoenix("plan", "nginx", "--out", str(kept))
+    assert code == exits.CHANGES, err
+    assert "  all that is declared for it\n" in out
+    assert "the guest does not exist yet: a sync makes it first" in out
+    assert "first cause" not in out
+    assert kept.exists()
+    code, _, err = phoenix("sync", str(kept))
+    assert code == exits.OK, err
+    site.to_make = ["another"]
+    code, out, _ = phoenix("plan", "nginx")
+    assert code == exits.ERROR
+    assert "does not answer in time" in out
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -19,6 +20,7 @@ from phoenix.cli.targets import ALL, Work
 from phoenix.cli.undeclared import of_run, print_undeclared, was_asked, words
 from phoenix.components.move.decision import PENDING
 from phoenix.health.undeclared import Undeclared
+from phoenix.proxmox.desired import TO_MAKE
 from phoenix.runs.history import DEPLOY as HISTORY
 from phoenix.runs.history import behind, deployed, parse, unnamed
 from phoenix.runs.process import Finished, run
@@ -98,10 +100,11 @@ def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work
             environment=work.environment,
             dry=True,
         )
-        finished = run(request)
+        finished, absent = without_absent_guests(run(request))
         if was_asked(finished):
-            left = of_run(site, finished)
-        changes |= {change.model_dump_json(): change for change in changes_of(finished)}
+            left = without_hosts(of_run(site, finished), absent)
+        found = [*changes_of(finished), *(to_make(host) for host in absent)]
+        changes |= {change.model_dump_json(): change for change in found}
         runs.append(finished)
         last = last or deployed(parse(lines_of(finished) or ()))
     folder = Path(site.data["site_inventories"]).parent
@@ -181,6 +184,42 @@ def cause_of(runs: Sequence[Finished]) -> Failure | None:
         if finished.returncode != 0 or finished.results is None:
             return Failure(host="", step="", reason=list(finished.last_lines))
     return None
+
+
+def without_absent_guests(finished: Finished) -> tuple[Finished, tuple[str, ...]]:
+    """A dry run without the silence of guests that a sync makes first, and their names.
+
+    They do not exist yet, so that they do not answer is no fault.
+    """
+    story = finished.story
+    named = [name for told in story.values.get(TO_MAKE, {}).values() for name in told]
+    absent = tuple(name for name in named if name in story.unreachable)
+    if not absent:
+        return finished, ()
+    silent = {host: why for host, why in story.unreachable.items() if host not in absent}
+    whole = finished.results is not None and not silent and not story.failures
+    return replace(
+        finished,
+        story=story.model_copy(update={"unreachable": silent}),
+        returncode=0 if whole else finished.returncode,
+    ), absent
+
+
+def without_hosts(found: Undeclared, absent: Sequence[str]) -> Undeclared:
+    """What is undeclared, without the words that hosts which do not exist told nothing."""
+    unknown = tuple(line for line in found.unknown if line.partition(": ")[0] not in absent)
+    return found.model_copy(update={"unknown": unknown})
+
+
+def to_make(host: str) -> Change:
+    """All that is to do on a guest that does not exist yet."""
+    return Change(
+        host=host,
+        component="",
+        step="all that is declared for it",
+        details=[],
+        unknown="the guest does not exist yet: a sync makes it first",
+    )
 
 
 def changes_of(finished: Finished) -> list[Change]:
