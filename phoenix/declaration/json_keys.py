@@ -293,7 +293,8 @@ class RawService(Raw):
     )
     health_path: UrlPath = Field(
         default="/",
-        description="Path that the checks ask for, at the backend and through the gateway.",
+        description="Path that the checks ask for, at the backend and through the gateway; it must "
+        "give 200.",
         examples=["/healthz"],
     )
 

@@ -24,6 +24,7 @@ from phoenix.derived.certificates import certificates
 from phoenix.derived.connections import connections
 from phoenix.derived.endpoints import endpoints
 from phoenix.derived.routes import gateway_names, routes
+from phoenix.health import local_end
 from phoenix.site.model import Host, Site
 from phoenix.site.ports import HTTPS
 from phoenix.site.roles import guest_with
@@ -292,6 +293,13 @@ def _requests(site: Site) -> Iterator[Check]:
                 *(client, "http", f"{url} through gateway and Traefik", command),
                 target=gateway.name, name=name, service=route.service.name,
             )  # fmt: skip
+    for service in site.services:
+        if service.kind == "backend" and service.exposure == "direct":
+            for url in local_end.urls(site, service):
+                yield Check(
+                    *(client, "http", url, ("request_gives", "200", url, ROOTS)),
+                    target=service.owner.name, name=service.fqdn, service=service.name,
+                )  # fmt: skip
     command = ("name_is_rejected", str(gateway.address), f"no-such-name.{site.domain}")
     hop = "an undeclared name at the gateway"
     yield Check(client, "http", hop, command, target=gateway.name)

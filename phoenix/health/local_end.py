@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from phoenix.components.trust import ROOTS
-from phoenix.site.model import Host, Site
+from phoenix.site.model import Host, Service, Site
 from phoenix.site.names import in_zone
 
 
@@ -20,9 +20,21 @@ def local_checks(site: Site, host: Host, project: str) -> list[tuple[str, ...]]:
         commands.append(("port_answers", address, port))
         if service.scheme == "https" and in_zone(service.server_name, site.domain):
             commands.append(("tls_verifies", address, port, service.server_name, ROOTS))
-            url = f"https://{service.server_name}:{port}{service.health_path}"
-            commands.append(("request_gives", "200", url, ROOTS))
-        elif service.scheme == "http":
-            url = f"http://{address}:{port}{service.health_path}"
-            commands.append(("request_gives", "200", url, ROOTS))
+        commands += [("request_gives", "200", url, ROOTS) for url in urls(site, service)[:1]]
     return commands
+
+
+def urls(site: Site, service: Service) -> list[str]:
+    """Where a service is asked for its `health_path` without the gateway.
+
+    Returns:
+        With TLS a URL for each name that its certificate proves, none where that is of another CA
+        than the site's; else the URL of its address.
+    """
+    end = f":{service.port}{service.health_path}"
+    if service.scheme == "http":
+        return [f"http://{service.owner.address}{end}"]
+    if not in_zone(service.server_name, site.domain):
+        return []
+    aliases = service.aliases if service.exposure == "direct" else ()
+    return [f"https://{name}{end}" for name in (service.server_name, *aliases)]

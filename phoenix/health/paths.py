@@ -289,10 +289,12 @@ def _direct_requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     client = site.hypervisor
     for service in site.services:
         if service.kind == "backend" and service.exposure == "direct":
-            hops = (_asks_dns(site, client, find), _backend(client, service, find))
+            hops = [_asks_dns(site, client, find), _backend(client, service, find)]
+            if asked := find("request_gives", service=service.name):
+                hops.append(Hop(client.name, service.owner.name, "the whole request", asked))
             about = _lower({service.name, *_labels(service), *_stack_names(service)})
             name = f"{service.scheme}://{service.fqdn}:{service.port}"
-            yield CheckedPath("request", name, hops, about, service=service.name)
+            yield CheckedPath("request", name, tuple(hops), about, service=service.name)
 
 
 def _backend(source: Host, service: Service, find: _Checks) -> Hop:

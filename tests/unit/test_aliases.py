@@ -88,7 +88,7 @@ def test_the_picture_shows_them(site: Site) -> None:
 def test_a_direct_service_proves_them_itself(tmp_path: Path) -> None:
     result = minimal()
     wiki = {"name": "wiki", "port": 8443, "scheme": "https", "exposure": "direct",
-            "aliases": ["docs"]}  # fmt: skip
+            "aliases": ["docs"], "health_path": "/up"}  # fmt: skip
     result.lxc["lxc_configs"]["104"] = lxc("pages", None, 25, traefik_service=wiki)
     site = result.load(tmp_path)
     address = site.host("pages").address
@@ -100,6 +100,24 @@ def test_a_direct_service_proves_them_itself(tmp_path: Path) -> None:
     }
     assert verified == {f"wiki.{ZONE}", f"docs.{ZONE}"}
     assert f"docs.{ZONE}" not in gateway_names(site)
+    asked = [c for c in checks(site) if c.function == "request_gives" and c.target == "pages"]
+    assert [c.command[1:3] for c in asked] == [
+        ("200", f"https://wiki.{ZONE}:8443/up"), ("200", f"https://docs.{ZONE}:8443/up"),
+    ]  # fmt: skip
+    (path,) = (one for one in paths(site) if one.service == "wiki")
+    assert path.checks[-2:] == tuple(asked)
+
+
+def test_a_direct_service_in_plain_text_is_asked_for_its_health(tmp_path: Path) -> None:
+    result = minimal()
+    wiki = {"name": "wiki", "port": 8080, "scheme": "http", "exposure": "direct"}
+    result.lxc["lxc_configs"]["104"] = lxc("pages", None, 25, traefik_service=wiki)
+    (asked,) = (
+        one
+        for one in checks(result.load(tmp_path))
+        if one.function == "request_gives" and one.target == "pages"
+    )
+    assert asked.command[1:3] == ("200", "http://10.0.0.25:8080/")
 
 
 @pytest.mark.parametrize(
