@@ -116,6 +116,7 @@ class Project:
             own = [name for name in place.values if not name.startswith("ssh_")]  # pyinfra's
             for name, fix in unknown(own):
                 report.warn(place.label, name, "no code reads this setting", fix)
+        group_data.misplaced(Path(self.data["site_inventories"]), self.root, report)
         for warning in (*self.site.warnings, *report.warnings):
             output.notes().print(f"warning: {warning}", markup=False)
 

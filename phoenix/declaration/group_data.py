@@ -76,6 +76,17 @@ def read(root: Path, report: Report) -> tuple[SettingsFile, ...]:
     return tuple(result)
 
 
+def misplaced(inventories: Path, root: Path, report: Report) -> None:
+    """Warn of settings in the folder of the JSON files itself: they stand beside it, in `root`."""
+    if list((inventories / FOLDER).glob("*.py")):
+        report.unread(
+            f"{inventories.name}/{FOLDER}",
+            "",
+            "Phoenix reads no settings here",
+            f"move them to {root / FOLDER}",
+        )
+
+
 def of_host(
     files: Sequence[SettingsFile],
     inventory: str,

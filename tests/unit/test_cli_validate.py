@@ -255,3 +255,15 @@ def test_absent_inventory_is_reported_with_the_fix() -> None:
     result = phoenix("validate", "-i", "/nowhere/site.py")
     assert result.exit_code == 1
     assert "there is no inventory /nowhere/site.py" in str(result.exception)
+
+
+def test_settings_in_the_folder_of_the_json_files_are_told(project: Path) -> None:
+    """They stand beside it; those in it would be taken for settings that hold."""
+    folder = project / "inventories"
+    (folder / "group_data").mkdir()
+    (folder / "group_data" / "all.py").write_text('timezone = "Europe/Berlin"\n')
+    told = phoenix("validate", "-i", folder)
+    assert told.exit_code == 0
+    assert "inventories/group_data" in told.stdout
+    assert "Phoenix reads no settings here" in told.stdout
+    assert phoenix("validate", "-i", folder, "--strict").exit_code != 0

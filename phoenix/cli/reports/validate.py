@@ -13,10 +13,10 @@ from rich.text import Text
 
 from phoenix.cli import exits, output
 from phoenix.cli.offline import Declared
+from phoenix.declaration import group_data, positions
 from phoenix.declaration import inventory as inventories
-from phoenix.declaration import positions
 from phoenix.secrets.store import of_inventory
-from phoenix.site.findings import Finding
+from phoenix.site.findings import Finding, Report
 from phoenix.validation import project as validation
 
 _STYLES = {"error": "bold red", "warning": "yellow"}
@@ -69,6 +69,9 @@ def verdict_of(declaration: Declared, *, strict: bool = False) -> Verdict:
         find=of_inventory(declaration.data).find,
         home=Path.home(),
     )
+    report = Report()
+    group_data.misplaced(declaration.inventories, declaration.root, report)
+    findings += report.findings
     findings = [
         replace(finding, severity="error") if strict and finding.unread else finding
         for finding in findings

@@ -20,8 +20,8 @@ DATA_ROOT = "/var/lib/docker"
 _FILES = ("local", "json-file")
 """Log drivers that bound their files by max-size and max-file."""
 _DROPPED = ("hosts", "tls", "tlsverify", "tlscacert", "tlscert", "tlskey", "iptables")
-"""What Phoenix never keeps: Docker's API listens on the local socket alone, and the agent's guard
-is a rule in a chain that Docker makes."""
+"""What Phoenix never keeps: Docker's API listens on the local socket alone, and Docker makes the
+rules by which containers reach each other and the site."""
 
 
 RELOADED = frozenset({
