@@ -56,9 +56,11 @@ def token(secrets: SecretStore) -> SecretStr:
     secret = secrets.find(PROXMOX_TOKEN)
     if secret is None:
         raise LoginError(
-            f"no secret {PROXMOX_TOKEN}: make a token in Proxmox VE (the README lists its "
-            f"privileges) and give it as PHOENIX_SECRET_{PROXMOX_TOKEN.upper()} or in the SOPS "
-            "file, in the form USER@REALM!ID=SECRET"
+            f"no secret {PROXMOX_TOKEN} on this machine. Where another operator has it: `phoenix "
+            "secrets export` there, then `phoenix secrets import FILE` here. Else make a token in "
+            "Proxmox VE (docs/proxmox.md lists its privileges) and give it as "
+            f"PHOENIX_SECRET_{PROXMOX_TOKEN.upper()} or in the SOPS file, in the form "
+            "USER@REALM!ID=SECRET"
         )
     return secret
 

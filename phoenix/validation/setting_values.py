@@ -246,5 +246,9 @@ def check_secrets(site: Site, settings: Settings, find: Find) -> Iterator[Findin
             continue
         if use.name == PROXMOX_TOKEN and value is None and settings.proxmox.api != "off":
             message = f"is on, but there is no secret {use.name}, which is never generated"
-            fix = f"give PHOENIX_SECRET_{use.name.upper()}, or turn the setting off"
+            fix = (
+                "where another operator has it: `phoenix secrets export` there, then `phoenix "
+                f"secrets import FILE` here; else give PHOENIX_SECRET_{use.name.upper()}, or turn "
+                "the setting off"
+            )
             yield problem("proxmox_api", message, fix)

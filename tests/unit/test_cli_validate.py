@@ -110,6 +110,7 @@ FAULTS = [
     ('proxmox_firewall_out = "ALLOW"', "proxmox_firewall_out", "ACCEPT"),
     ("proxmox_fierwall = True", "proxmox_fierwall", "not permitted"),
     ('proxmox_api = "ssh"', "proxmox_api", "no secret proxmox_api_token"),
+    ('proxmox_api = "ssh"', "proxmox_api", "then `phoenix secrets import FILE` here"),
 ]  # fmt: skip
 
 

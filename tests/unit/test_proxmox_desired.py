@@ -9,8 +9,11 @@ import pytest
 
 from phoenix.declaration.load import load_site
 from phoenix.declaration.settings import GuestSettings, ProxmoxSettings
+from phoenix.proxmox import access
 from phoenix.proxmox.desired import Archive, Clone, CloudImage, DesiredGuest, desired_guests
 from phoenix.proxmox.diff import Observed, compare
+from phoenix.proxmox.errors import LoginError
+from phoenix.secrets.store import SecretStore
 from phoenix.site.findings import ConfigError
 from phoenix.site.model import Site
 from tests.unit.project_copy import INHERITED
@@ -226,3 +229,9 @@ def test_who_runs_it_is_no_difference_of_a_vm_that_runs(inherited: Site) -> None
     added = (f"sshkeys: {KEY} -> {KEY}, {theirs}",)
     assert compared(ProxmoxSettings(vm_user=None), replace(running, running=False)) == added
     assert compared(ProxmoxSettings(vm_user=None, ssh_keys=(theirs,)), running) == added
+
+
+def test_a_machine_without_the_token_is_told_how_to_get_it(tmp_path: Path) -> None:
+    """A second operator's site has one already: no other is to be made."""
+    with pytest.raises(LoginError, match=r"another operator has it: .* import FILE` here"):
+        access.token(SecretStore(tmp_path / "secrets.json", environment={}))
