@@ -334,6 +334,8 @@ def names(site: Site, report: Report) -> None:
     owners: dict[str, dns.DnsRecord] = {}
     for record in dns.claims(site):
         first = owners.setdefault(record.name, record)
+        if first.why == record.why and first.why.startswith("host "):
+            continue  # `duplicates` has refused the second host of a name
         if first.address != record.address:
             report.error(
                 *_claimant(site, record.name),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from phoenix.site.findings import Report
 
@@ -144,7 +145,7 @@ def validate(
     except ValidationError as error:
         for item in error.errors(include_url=False):
             fix = str(item.get("ctx", {}).get("fix") or _fix(item["type"], item["input"]))
-            report.error(label, join(path, *item["loc"]), item["msg"], fix)
+            report.error(label, join(path, *item["loc"]), in_words(item), fix)
         _report_unknown(model, data, label, path, report)
         return None
     report_keys(result, label, path, report)
@@ -167,6 +168,18 @@ def _report_unknown(
             for part in (inner, *get_args(inner)):
                 if isinstance(part, type) and issubclass(part, BaseModel):
                     _report_unknown(part, value, label, where, report)
+
+
+_KINDS = {
+    "tuple_type": "should be a list",
+    "model_type": "should be an object",
+    "dict_type": "should be an object",
+}
+
+
+def in_words(error: ErrorDetails) -> str:
+    """What is wrong with a value, without Python's words for it."""
+    return _KINDS.get(error["type"], error["msg"].removeprefix("Value error, "))
 
 
 def _fix(kind: str, value: Any) -> str:

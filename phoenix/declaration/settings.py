@@ -41,7 +41,7 @@ from phoenix.declaration.forms import (
     UserName,
     problem,
 )
-from phoenix.declaration.json_errors import join
+from phoenix.declaration.json_errors import in_words, join
 from phoenix.declaration.pins import Pin
 from phoenix.site import duration
 from phoenix.site.findings import ConfigError, Finding, SettingError
@@ -812,4 +812,4 @@ def _finding(error: ErrorDetails) -> Finding:
         fix = f"write a number from {context['ge']} up"
     if error["type"] == "literal_error":
         fix = f"write {context['expected']}"
-    return Finding(FOLDER, path, f"is {value}: {error['msg']}", fix)
+    return Finding(FOLDER, path, f"is {value}: {in_words(error)}", fix)

@@ -269,6 +269,10 @@ REFUSALS = {
     "bad rule port": (guest("102", "firewall", {"rules": [
         {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "80;443"}]}), LXC,
         "lxc_configs.102.firewall.rules[0].port", "names no port", "80,443"),
+    "no list": (edit("vm", "vms", 1, "docker_stacks", to="shop"), VM, "vms[1].docker_stacks",
+        "should be a list", '"shop"'),
+    "no object": (edit("vm", "vms", 1, "network_config", to=[]), VM, "vms[1].network_config",
+        "should be an object", "[]"),
     "rule ports backwards": (guest("102", "firewall", {"rules": [
         {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "443,90:80"}]}), LXC,
         "lxc_configs.102.firewall.rules[0].port", "names no port", "8000:8010"),
@@ -415,3 +419,10 @@ def test_a_rule_of_another_private_network_is_told(tmp_path: Path) -> None:
     guest("101", "firewall", {"rules": rules})(declared)
     warnings = [w for w in declared.load(tmp_path).warnings if "is not the site's" in w.message]
     assert [w.path for w in warnings] == ["lxc_configs.101.firewall.rules[0].source"]
+
+
+def test_two_hosts_of_one_name_are_one_finding(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.vm["vms"][1]["name"] = "Control"
+    (finding,) = declared.refused(tmp_path)
+    assert "duplicate host name control" in finding.message
