@@ -13,6 +13,7 @@ from phoenix.derived.certificates import certificates
 from phoenix.site import ports
 from phoenix.site.findings import Report
 from phoenix.site.model import FirewallRule, Host, Service, Site
+from phoenix.site.names import in_zone
 from phoenix.site.roles import SINGLE_ROLES
 
 
@@ -163,6 +164,53 @@ def roles(
                 f"services are routed, but no guest has role {role!r}",
                 f'write "role": "{role}" in the entry of the guest that is to have it',
             )
+
+
+def proven(site: Site, report: Report) -> None:
+    """Refuse what needs a certificate that its guest never gets.
+
+    The gateway and Traefik have each a pair for their own port, and no pair of their guest.
+    """
+    if site.gateway is not None and site.gateway == site.traefik:
+        report.error(
+            site.gateway.source.file,
+            f"{site.gateway.source.path}.role",
+            f"{site.gateway.name} is to be both the gateway and Traefik, which need the same port "
+            f"{ports.HTTPS}",
+            "give one of the two roles to another guest",
+        )
+        return
+    held = {
+        (one.host.name, name)
+        for one in certificates(site)
+        if one.name == "host"
+        for name in one.sans
+    }
+    for host in site.guests:
+        if host.portainer_role is not None and (host.name, host.fqdn) not in held:
+            what = "Portainer" if host.portainer_role == "server" else "Portainer's agent"
+            report.error(
+                host.source.file,
+                f"{host.source.path}.role",
+                f"{what} would have no certificate on {host.name}, which is {_front(site, host)}",
+                "give one of the two roles to another guest",
+            )
+    for service in site.services:
+        name = service.server_name
+        if service.kind != "backend" or service.scheme != "https" or not service.deployment:
+            continue
+        if in_zone(name, site.domain) and (service.owner.name, name) not in held:
+            report.error(
+                service.source.file,
+                service.source.path,
+                f"{service.name} would have no certificate on {service.owner.name}, which is "
+                f"{_front(site, service.owner)}",
+                "deploy the stack on another guest",
+            )
+
+
+def _front(site: Site, host: Host) -> str:
+    return "the gateway" if host == site.gateway else "Traefik's guest"
 
 
 def _agents_without_server(guests: Sequence[Host], report: Report) -> None:

@@ -87,7 +87,9 @@ def load_site(
     conflicts.duplicates(entries, hypervisor, report)
     conflicts.addresses(entries, hypervisor, network, report)
     conflicts.references(entries, declared_ids, [entry.vmid for entry in templates], report)
-    order = conflicts.order(running, report)
+    distinct = len({entry.vmid for entry in entries}) == len(entries)
+    order = conflicts.order(running, report) if distinct else tuple(running)
+    whole = whole and distinct  # else a guest stands for another, whose role nobody seems to have
 
     catalog = StackCatalog(folder, raw_site.domain, report, move, network)
     declared = []
@@ -123,6 +125,7 @@ def load_site(
     routed = any(s.kind == "backend" and s.exposure == "gateway" for s in site_services)
     whole = whole and len(declared) == len(running)  # else a role may be that of a faulty guest
     conflicts.roles(site.guests, LXC_FILE, routed=routed, whole=whole, report=report)
+    conflicts.proven(site, report)
     conflicts.host_ports(site, report)
     conflicts.environments(site, report)
     conflicts.names(site, report)

@@ -331,3 +331,46 @@ def test_two_things_of_one_name_in_docker_are_refused(
     assert said in finding.message
     assert finding.path == "vms[1].docker_stacks[1]"
     assert "another name" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("guest", "more", "said", "path"),
+    [
+        ("102", {"features": ["nginx"]}, "both the gateway and Traefik", "lxc_configs.102.role"),
+        ("101", {"features": ["portainer"]}, "Portainer would have no certificate", ".101.role"),
+        (
+            "102",
+            {"features": ["docker"], "portainer_role": "agent", "portainer_agent_hostname": "two"},
+            "Portainer's agent would have no certificate on proxy, which is Traefik's guest",
+            "lxc_configs.102.role",
+        ),
+        (
+            "101",
+            {"features": ["docker"], "docker_stacks": ["more"]},
+            "more would have no certificate on gateway, which is the gateway",
+            "services.web.traefik_service",
+        ),
+    ],
+)
+def test_what_would_have_no_certificate_on_its_guest_is_refused(
+    tmp_path: Path, guest: str, more: dict[str, object], said: str, path: str
+) -> None:
+    declared = minimal()
+    declared.stacks["more"] = stack("more", 8001)
+    declared.lxc["lxc_configs"][guest] |= more
+    if "nginx" in str(more):
+        del declared.lxc["lxc_configs"]["101"]
+    if "portainer" in str(more["features"]):
+        declared.vm["vms"].pop(0)
+        declared.vm["vms"][0]["dependencies"] = []
+    (finding,) = declared.refused(tmp_path)
+    assert said in finding.message
+    assert finding.path.endswith(path)
+
+
+def test_an_id_that_two_guests_have_is_one_finding(tmp_path: Path) -> None:
+    """Not a circle, and not a role that nobody has."""
+    declared = minimal()
+    declared.vm["vms"][1]["vmid"] = 1001
+    (finding,) = declared.refused(tmp_path)
+    assert "duplicate vmid 1001" in finding.message
