@@ -241,10 +241,10 @@ def converge(
     with session(site, command, quiet=quiet) as calls:
         works = _with_guests_first(site, planned)
         with calls.hold_lock() if len(works) > 1 else nullcontext(enter_result=True) as free:
-            for work in works if free else ():
+            for work in _looking(works) if free else ():
                 if work.rests_on_all and any(run.returncode != 0 for run in calls.runs):
                     break
-                finished = calls.call(with_look(work))
+                finished = calls.call(work)
                 if finished.returncode != 0 and (work.decides or _was_refused(finished)):
                     break
         return calls.summary(notes=notes)
@@ -253,6 +253,14 @@ def converge(
 def _was_refused(finished: Finished) -> bool:
     """Whether a run ended before its first step although hosts answered: so would the next one."""
     return bool(finished.story.connected) and not finished.story.steps
+
+
+def _looking(works: Sequence[Work]) -> list[Work]:
+    """The calls, of which one looks; after a move the last, when the old copy has gone."""
+    looking = [with_look(work) for work in works]
+    if looking == list(works) or not any(work.rests_on_all for work in works):
+        return looking
+    return [*works, Work((OBSERVE,), (), {"observe": LEFT}, rests_on_all=True)]
 
 
 def with_look(work: Work) -> Work:

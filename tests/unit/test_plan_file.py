@@ -283,13 +283,17 @@ def test_what_only_the_run_can_know_is_counted_by_itself(
     assert "1 step may: only the run can know. Nothing was touched." in out
 
 
-MOVE = ["deploys/moves.py", "deploys/all.py", "deploys/moved.py"]
+# What is undeclared is looked at last: before the end the old copy is there, and is nobody's.
+MOVE = ["deploys/moves.py", "deploys/all.py", "deploys/moved.py", "deploys/observe.py"]
 
 
 def test_asked_to_move_the_move_comes_first_and_the_end_last(site: Site, phoenix: Any) -> None:
     code, _, err = phoenix("sync", "--move")
     assert code == 0, err
     assert site.files == MOVE
+    assert [one.deploys for one in site.synced if "deploys/observe.py" in one.deploys] == [
+        ("deploys/lock.py", "deploys/observe.py")
+    ]
 
 
 def test_after_a_move_that_failed_nothing_follows(site: Site, phoenix: Any) -> None:
