@@ -361,6 +361,7 @@ def _publishes(
 
 
 def _check_files(raw: RawEnvironment, folder: Path, label: str, path: str, report: Report) -> None:
+    destinations: set[str] = set()
     for number, file in enumerate(raw.files):
         where = f"{path}.files[{number}]"
         if (file.source is None) == (file.secret is None):
@@ -377,13 +378,15 @@ def _check_files(raw: RawEnvironment, folder: Path, label: str, path: str, repor
                 f"there is no file {file.source[:80]!r} in the stack's folder",
                 f"add it to stacks/{folder.name}, or correct the name",
             )
-        if not file.destination_in_container.startswith("/"):
+        at = file.destination_in_container
+        if at in destinations:
             report.error(
                 label,
                 f"{where}.destination_in_container",
-                f"{file.destination_in_container!r} is not an absolute path",
-                "write the whole path in the container, beginning with /",
+                f"another file is at {at} already: Docker mounts one",
+                "write another path, or keep one of the two",
             )
+        destinations.add(at)
 
 
 def _inside(folder: Path, name: str) -> bool:

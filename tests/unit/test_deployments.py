@@ -374,3 +374,14 @@ def test_an_id_that_two_guests_have_is_one_finding(tmp_path: Path) -> None:
     declared.vm["vms"][1]["vmid"] = 1001
     (finding,) = declared.refused(tmp_path)
     assert "duplicate vmid 1001" in finding.message
+
+
+def test_two_files_of_a_stack_at_one_place_are_refused(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.stacks["shop"][0]["environments"]["production"]["files"] = [
+        {"secret": "SHOP_A", "destination_in_container": "/run/key"},
+        {"secret": "SHOP_B", "destination_in_container": "/run/key"},
+    ]
+    (finding,) = declared.refused(tmp_path)
+    assert finding.path == "environments.production.files[1].destination_in_container"
+    assert "at /run/key already" in finding.message
