@@ -23,10 +23,10 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
     moves.refuse_ahead(site())
     with setting_errors():
         program = pinned_program("traefik")
-        routes, marker = traefik.dynamic_config(site())
         static = traefik.static_config(site(), metrics=settings().traefik_metrics)
         password = secret(DASHBOARD_PASSWORD)
-    login = htpasswd(settings().traefik_dashboard_user, password)
+        login = htpasswd(settings().traefik_dashboard_user, password)
+        routes, marker = traefik.dynamic_config(site(), login)
 
     packages(name="Traefik: packages", names=["curl", "iproute2", "lego", "openssl"])
     artifact(name="Traefik: program", item=program)

@@ -106,6 +106,14 @@ def test_marker_is_in_the_configuration_and_follows_it(site: Site, tmp_path: Pat
     assert traefik.dynamic_config(other.load(tmp_path))[1] != marker
 
 
+def test_another_password_is_another_version(site: Site) -> None:
+    """Traefik skips a configuration that is as before, and then reads no file of users either."""
+    before, after = (traefik.dynamic_config(site, users) for users in ("a:$2y$1", "a:$2y$2"))
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+    assert "$2y$" not in after[0]
+
+
 def test_site_without_backends_has_no_empty_sections(tmp_path: Path) -> None:
     declaration = minimal()
     declaration.stacks = {}

@@ -204,13 +204,15 @@ def static_config(site: Site, *, metrics: bool) -> str:
     )
 
 
-def dynamic_config(site: Site) -> tuple[str, str]:
+def dynamic_config(site: Site, users: str = "") -> tuple[str, str]:
     """Traefik's routing configuration, with a middleware that names this version of it.
 
     Traefik's API tells its middlewares, so it tells which version it runs.
 
     Args:
         site: each routed service gets a router and, where it has a backend, a service.
+        users: what `USERS_FILE` has, hashes of passwords. Traefik reads that file only with a
+            configuration that differs from the one it runs, so another password is another version.
 
     Returns:
         The YAML, and the name of the marker middleware in it, made from a hash of the content.
@@ -271,7 +273,7 @@ def dynamic_config(site: Site) -> tuple[str, str]:
             },
         },
     }
-    marker = _marker("phoenix", data)
+    marker = _marker("phoenix", [data, users])
     data["http"]["middlewares"][marker] = _marked(marker)
     return _dump(data), marker
 
