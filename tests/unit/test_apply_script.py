@@ -350,7 +350,9 @@ def test_a_service_that_hangs_is_restarted(machine: TreeHost, action: str) -> No
         assert compare(tree, machine.state(tree)).load == ("demo.service is hanging",)
         machine.forget_log()
         done = machine.converge(tree)
+        again = os.waitid(os.P_PID, process.pid, os.WCONTINUED | os.WNOHANG)
         process.kill()
+    assert again is not None, "what ends before it, and asks it for that, would wait for it"
     assert done is not None
     assert (done.code, machine.converge(tree)) == (0, None), done
     assert "systemctl restart -- demo.service" in machine.log

@@ -185,7 +185,12 @@ load() { # the service takes the current files, and answers
     if [ -n "$unit" ]; then
         systemctl reset-failed -- "$unit" 2>/dev/null || true
         if [ "$action" = reload ]; then verb=reload-or-restart; else verb=restart; fi
-        if is_stopped "$unit"; then say "$unit hangs: a signal has stopped it"; verb=restart; fi
+        if is_stopped "$unit"; then
+            say "$unit hangs: a signal has stopped it"
+            verb=restart
+            # Units that end before it may have to ask it, as those that run by dockerd.
+            kill -CONT "$process" 2>/dev/null || true
+        fi
         systemctl is-active -q -- "$unit" || verb=start
         if ! systemctl "$verb" -- "$unit"; then
             if [ "$verb" != reload-or-restart ]; then say "systemctl $verb $unit failed"; return 1; fi
