@@ -44,12 +44,21 @@ words_of() { # FUNCTION: its arguments in each check of this run, a line each
     done
 }
 
+last_words() { # UNIT STATE PROPERTIES: why a start failed the program itself says; systemd only that it did
+    id=${3##*InvocationID=} id=${id%%[!0-9a-f]*} own=
+    case "$2" in activating | failed)
+        [ -z "$id" ] || own=$(timeout 20 journalctl -q --no-pager -n 3 -o cat "_SYSTEMD_INVOCATION_ID=$id" 2>&1) ;;
+    esac
+    if [ -n "$own" ]; then printf '%s\n' "$own"; return; fi
+    timeout 20 journalctl -q --no-pager -n 2 -o cat -u "$1" 2>&1
+}
+
 unit_runs() { # UNIT [FUNCTION WORD...]: active, not stopped by a signal, and not masked, or a reboot would end it
     if [ $# -gt 1 ]; then  # what it says itself of why it does not run comes first
         said=$(shift; "$@")
         [ "$said" = + ] || { printf '%s\n' "$said"; return; }
     fi
-    properties=$(timeout 20 systemctl show -p LoadState -p ActiveState -p MainPID "$1" 2>&1)
+    properties=$(timeout 20 systemctl show -p LoadState -p ActiveState -p MainPID -p InvocationID "$1" 2>&1)
     state=${properties##*ActiveState=} state=${state%%[!a-z]*}
     main=${properties##*MainPID=} main=${main%%[!0-9]*}
     case "$properties" in
@@ -57,8 +66,7 @@ unit_runs() { # UNIT [FUNCTION WORD...]: active, not stopped by a signal, and no
     *ActiveState=*) ;;
     *) echo "systemd does not answer: $properties"; return ;;
     esac
-    [ "$state" = active ] ||
-        { echo "is $state:"; timeout 20 journalctl -q --no-pager -n 2 -o cat -u "$1" 2>&1; return; }
+    [ "$state" = active ] || { echo "is $state:"; last_words "$1" "$state" "$properties"; return; }
     for process in ${main#0} $(cat "/proc/${main:-0}/task/${main:-0}/children" 2>/dev/null); do
         case "$(sed -n 's/^State:[[:space:]]*//p' "/proc/$process/status" 2>/dev/null)" in
         [Tt]*) echo "is active, and hangs: its process $process is stopped (SIGSTOP, or a debugger)"; return ;;

@@ -40,8 +40,9 @@ def fault(folder: Path, *command: str, **environment: str) -> str:
 
 
 SYSTEMCTL = """
-[ "$1 $8" = "show ${UNIT:-nginx.service}" ] || { echo "unexpected: $*" >&2; exit 1; }
-printf 'MainPID=%s\\nLoadState=%s\\nActiveState=%s\\n' "${MAIN:-0}" "$LOAD" "$ACTIVE"
+[ "$1 ${10}" = "show ${UNIT:-nginx.service}" ] || { echo "unexpected: $*" >&2; exit 1; }
+printf 'MainPID=%s\\nInvocationID=%s\\n' "${MAIN:-0}" "${ID:-}"
+printf 'LoadState=%s\\nActiveState=%s\\n' "$LOAD" "$ACTIVE"
 """
 
 
@@ -63,6 +64,16 @@ def test_unit_runs_only_when_it_is_active_and_will_be_after_a_reboot(
     stand_in(tmp_path, "systemctl", SYSTEMCTL)
     stand_in(tmp_path, "journalctl", "echo its last words")
     assert fault(tmp_path, "unit_runs", "nginx.service", LOAD=load, ACTIVE=active) == words
+
+
+@pytest.mark.parametrize("active", ["activating", "failed", "inactive"])
+def test_a_failed_start_is_told_in_the_words_of_the_program(tmp_path: Path, active: str) -> None:
+    """As of a port that another process has; a unit that was stopped said something else last."""
+    stand_in(tmp_path, "systemctl", SYSTEMCTL)
+    words = "case $* in *INVOCATION_ID=0ab1) echo the port is taken;; *) echo stopped;; esac"
+    stand_in(tmp_path, "journalctl", words)
+    found = fault(tmp_path, "unit_runs", "nginx.service", LOAD="loaded", ACTIVE=active, ID="0ab1")
+    assert found == f"is {active}: {'stopped' if active == 'inactive' else 'the port is taken'}"
 
 
 TORN = (
