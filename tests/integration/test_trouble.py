@@ -1,0 +1,166 @@
+"""A run that meets trouble does all it can: one broken thing stops what needs it, and no more.
+
+Each test breaks hosts by hand, runs Phoenix, and asks the hosts themselves what is there then.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from tests.integration.portainer_lab import PortainerLab
+from tests.integration.site_lab import SiteLab, seen
+
+pytestmark = pytest.mark.timeout(600)
+ZONE = "/usr/share/zoneinfo"
+STANDING_STILL = "hangs: its process"
+
+
+def told(done: subprocess.CompletedProcess[str], code: int) -> Any:
+    """A command's JSON, where it ended as expected."""
+    assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}{done.stderr}"
+    return json.loads(done.stdout)
+
+
+def is_active(site: SiteLab, host: str, unit: str) -> bool:
+    return site.sh(host, f"systemctl is-active {unit}").out.strip() == "active"
+
+
+def serving(site: SiteLab) -> list[str]:
+    """What the client does not get, of all routes."""
+    return list(filter(None, map(site.serves, site.backends)))
+
+
+@contextmanager
+def silent_network(site: SiteLab, host: str) -> Iterator[None]:
+    """The guest has lost its network."""
+    route = site.sh(host, "ip -4 route show default", ok=True).out.strip()
+    site.sh(host, "ip link set eth0 down", ok=True)
+    try:
+        yield
+    finally:
+        site.sh(host, f"ip link set eth0 up; ip route replace {route}", ok=True)
+
+
+@contextmanager
+def stopped_process(site: SiteLab, host: str, unit: str) -> Iterator[None]:
+    """The main process of a unit stands still; afterwards it goes on, where it is still there."""
+    pid = site.sh(host, f"systemctl show -P MainPID {unit}", ok=True).out.strip()
+    site.sh(host, f"kill -STOP {pid}", ok=True)
+    try:
+        yield
+    finally:
+        site.sh(host, f"kill -CONT {pid}")
+
+
+def test_a_silent_ca_keeps_nothing_else_from_being_repaired(site: SiteLab) -> None:
+    ca = site.roles["ca"]
+    site.sh("gateway", "systemctl stop nginx", ok=True)
+    with silent_network(site, "ca"):
+        done = told(site.project.phoenix("sync", "--json"), 1)
+        assert is_active(site, "gateway", "nginx")
+        assert serving(site) == []
+    seen("first cause", done["first_cause"])
+    assert done["first_cause"]["host"] == ca, done["first_cause"]
+    assert done["verified"] is False
+
+
+def test_a_guest_whose_ssh_hangs_is_left_out_and_the_rest_converges(site: SiteLab) -> None:
+    guest = site.roles["traefik"]
+    site.sh("gateway", "systemctl stop nginx", ok=True)
+    site.sh("drphoenix", f"ln -sfn {ZONE}/Asia/Tokyo /etc/localtime", ok=True)
+    with stopped_process(site, guest, "ssh"):
+        done = told(site.project.phoenix("sync", "--json"), 1)
+        assert is_active(site, "gateway", "nginx")
+        assert site.sh("drphoenix", "readlink /etc/localtime").out.strip() != f"{ZONE}/Asia/Tokyo"
+        assert serving(site) == []
+    seen("first cause", done["first_cause"])
+    assert done["first_cause"]["host"] == guest, done["first_cause"]
+
+
+def test_one_sync_repairs_what_was_masked_stopped_and_changed_by_hand(site: SiteLab) -> None:
+    zone = site.sh("ca", "readlink /etc/localtime", ok=True).out
+    docker = "drphoenix"
+    site.sh("gateway", "systemctl mask -q --now nginx", ok=True)
+    site.sh("ca", f"ln -sfn {ZONE}/Asia/Tokyo /etc/localtime", ok=True)
+    with ExitStack() as stack:
+        for host, unit in (("traefik", "traefik"), (docker, "docker")):
+            stack.enter_context(stopped_process(site, host, unit))
+        assert site.sh(docker, "timeout 5 docker info").code == 124
+        found = told(site.project.phoenix("doctor", "--json"), 1)
+        causes = json.dumps([found["first_cause"], *found["other_causes"]])
+        done = told(site.project.phoenix("sync", "--json"), 0)
+        assert site.sh(docker, "timeout 20 docker info").code == 0
+        assert is_active(site, "gateway", "nginx")
+        assert serving(site) == []
+    assert (done["ok"], done["verified"]) == (True, True)
+    assert site.sh("gateway", "systemctl is-enabled nginx").out.strip() == "enabled"
+    assert site.sh("ca", "readlink /etc/localtime").out == zone
+    seen("causes", causes)
+    for words in ("is masked", STANDING_STILL):
+        assert words in causes
+
+
+@contextmanager
+def full_tmp(site: SiteLab, host: str) -> Iterator[None]:
+    site.sh(host, "mount -t tmpfs -o size=64k none /tmp && head -c 64k /dev/zero >/tmp/x", ok=True)
+    try:
+        yield
+    finally:
+        site.sh(host, "umount -l /tmp", ok=True)
+
+
+def test_no_check_passes_because_tmp_is_full(site: SiteLab) -> None:
+    guest = site.roles["traefik"]
+    site.sh(guest, "systemctl stop phoenix-home", ok=True)
+    try:
+        with full_tmp(site, guest):
+            found = told(site.project.phoenix("doctor", "--json"), 1)
+    finally:
+        site.sh(guest, "systemctl start phoenix-home", ok=True)
+    causes = [found["first_cause"], *found["other_causes"]]
+    mine = [one["fault"] for one in causes if one["host"] == guest]
+    seen("causes", mine)
+    assert any("/tmp has 0% of its room left" in fault for fault in mine), causes
+    assert any("is inactive" in fault for fault in mine), causes
+
+
+def test_a_port_that_another_process_has_taken_is_named_and_free_again_after_it(
+    site: SiteLab,
+) -> None:
+    taker = "systemd-run -q --unit=taker python3 -m http.server 443"
+    site.sh("gateway", f"systemctl stop nginx; {taker}; systemctl start nginx", ok=False)
+    try:
+        found = told(site.project.phoenix("doctor", "--json"), 1)
+    finally:
+        site.sh("gateway", "systemctl stop taker", ok=True)
+    first = found["first_cause"]
+    seen("first cause", json.dumps(first))
+    assert first["host"] == site.roles["gateway"]
+    assert "443 failed (98: Address already in use)" in first["fault"]
+    done = told(site.project.phoenix("sync", "nginx", "--json"), 0)
+    assert done["verified"]
+    assert serving(site) == []
+
+
+def test_a_stack_that_was_deleted_in_portainer_is_named_and_comes_back(site: SiteLab) -> None:
+    lab = PortainerLab(site)
+    lab.change_stack(lab.qdrant, "DELETE")
+    assert lab.containers(lab.qdrant) == {}
+    found = told(site.project.phoenix("status", "--no-drift", "--json"), 1)
+    first = found["first_cause"]
+    seen("first cause", json.dumps(first))
+    assert lab.qdrant in first["hop"]
+    done = told(site.project.phoenix("sync", "stacks", "--json"), 0)
+    seen("changed", [one["changed"] for one in done["hosts"] if one["changed"]])
+    lab.assert_serving()
+    assert lab.stack(lab.qdrant)["EndpointId"] == lab.endpoint()["Id"]
+
+
+def test_the_lab_is_as_it_was(site: SiteLab) -> None:
+    told(site.project.phoenix("status", "--json"), 0)
