@@ -59,6 +59,8 @@ def with_mounts(text: str, mounts: Sequence[str], label: tuple[str, str]) -> str
         yaml.dump(data, target)
     except (YAMLError, ValueError) as error:
         raise _lost(str(error)) from None
+    except (AttributeError, KeyError, TypeError):
+        raise _lost("two readers of YAML see another structure in it") from None
     result = target.getvalue()
     after = document.read(result)
     _expected(before["services"], mounts, label)

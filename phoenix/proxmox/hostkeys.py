@@ -157,7 +157,7 @@ def _entry(line: str) -> HostKeyEntry | None:
         return None
     try:
         return HostKeyEntry.from_line(line)
-    except (InvalidHostKey, SSHException, ValueError):
+    except (InvalidHostKey, SSHException, ValueError, ArithmeticError):
         return None
 
 
