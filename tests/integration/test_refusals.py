@@ -53,7 +53,7 @@ def test_nginx_that_passes_its_check_but_does_not_load(site: SiteLab, variant: P
     """Valid, but the workers never say that they run it: found by health, undone."""
     before = site.unit("gateway"), current(site, "gateway", "nginx")
     variant.replace("phoenix/components/nginx/nginx.conf.j2", "{{ generation }}", "another one")
-    variant.replace("deploys/nginx.py", 'action="reload",', 'action="reload",\n deadline=2,')
+    variant.replace("deploys/gateway_tree.py", 'action="reload",', 'action="reload",\n deadline=2,')
     run = variant.run("deploys/nginx.py")
     refused(run, "not healthy after 2 s", "the previous configuration serves again")
     assert (site.unit("gateway"), current(site, "gateway", "nginx")) == before
@@ -63,7 +63,7 @@ def test_nginx_that_passes_its_check_but_does_not_load(site: SiteLab, variant: P
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ('rule=f"Host(`{route.fqdn}`)"', 'rule=f"Hst(`{route.fqdn}`)"', "Hst"),
+        ('f"Host(`{name}`)" for name', 'f"Hst(`{name}`)" for name', "Hst"),
         (
             '"dashboard-login", "dashboard-home"]',
             '"dashboard-login", "dashboard-hme"]',
