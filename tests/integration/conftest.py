@@ -15,6 +15,7 @@ import pytest
 from lab import bootstrap, preflight, state
 from lab.guests import lab_site
 from lab.settings import ROOT, LabError, Settings, from_environment
+from phoenix.secrets import record
 from tests.integration import fresh
 from tests.integration import project as projects
 from tests.integration.fresh import FreshPlan
@@ -175,3 +176,10 @@ def repaired(site: SiteLab) -> Iterator[None]:
     yield
     run = site.project.run("deploys/all.py")
     assert run.returncode == 0, f"the site does not converge after the test:\n{run.explain()}"
+
+
+@pytest.fixture
+def former_values_return(site: SiteLab) -> Iterator[None]:
+    """After the test the site forgets the planted value, and takes what this machine has."""
+    yield
+    site.sh("hypervisor", f"rm -f {record.FILE}", ok=True)

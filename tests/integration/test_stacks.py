@@ -60,6 +60,7 @@ def test_edited_compose_file_changes_that_stack_alone(lab_: PortainerLab, varian
     lab_.assert_serving()
 
 
+@pytest.mark.usefixtures("former_values_return")
 def test_changed_secret_changes_that_stack_alone_and_leaks_nowhere(lab_: PortainerLab) -> None:
     site, planted = lab_.site, f"it-{secrets.token_hex(16)}"
     site.project.run(STACKS)  # whatever an earlier test left
