@@ -35,6 +35,21 @@ _unreachable: WeakKeyDictionary[Host, ConnectError] = WeakKeyDictionary()
 _connecting: WeakKeyDictionary[Host, BoundedSemaphore] = WeakKeyDictionary()
 
 
+def send_all(channel: paramiko.Channel, data: bytes) -> None:
+    """Send all of `data`, or fail, where paramiko's `sendall` would try for ever.
+
+    That is so after `shutdown_write`, and where the other side closes just then: `send` says 0.
+
+    Raises:
+        OSError: the channel takes nothing more.
+    """
+    while data:
+        sent = channel.send(data)
+        if sent == 0:
+            raise BrokenPipeError("the channel is closed for writing")
+        data = data[sent:]
+
+
 def transport(host: Host) -> paramiko.Transport | None:
     """The SSH connection of a host; None where it has none."""
     client = getattr(getattr(host, "connector", None), "client", None)

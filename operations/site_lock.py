@@ -264,7 +264,8 @@ def _register(hypervisor: Host) -> None:
         channel = transport.open_session(timeout=_SECONDS)
         channel.settimeout(_SECONDS)
         channel.exec_command(register.ADD.line(register.FILE))
-        channel.sendall("".join(f"{one.line}\n" for one in register.entries(site)).encode())
+        lines = "".join(f"{one.line}\n" for one in register.entries(site))
+        connection.send_all(channel, lines.encode())
         channel.shutdown_write()
         said = _read(channel)
         code = channel.recv_exit_status()
@@ -294,7 +295,7 @@ def _wait(channel: paramiko.Channel) -> None:
 
 def _send(channel: paramiko.Channel, line: str) -> None:
     with suppress(OSError):  # a hypervisor that went down is no reason to fail the others
-        channel.sendall(f"{line}\n".encode())
+        connection.send_all(channel, f"{line}\n".encode())
 
 
 def _end(state: State) -> history.End:

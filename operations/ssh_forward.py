@@ -67,7 +67,10 @@ def dial_transport(
         with contextlib.suppress(OSError):
             remote.shutdown(socket.SHUT_RDWR)
 
-    for ends in ((remote.recv, channel.sendall), (channel.recv, remote.sendall)):
+    def send(data: bytes) -> None:
+        connection.send_all(channel, data)
+
+    for ends in ((remote.recv, send), (channel.recv, remote.sendall)):
         threading.Thread(target=pump, args=ends, daemon=True).start()
     local.settimeout(timeout)
     return local

@@ -135,7 +135,7 @@ def stream(source: tuple[Host, str], target: tuple[Host, str], tell: Callable[[i
         taker.channel.settimeout(_SECONDS)
         while piece := giver.channel.recv(_PIECE):
             try:
-                taker.channel.sendall(piece)
+                connection.send_all(taker.channel, piece)
             except _BROKEN:  # it has ended early, and tells why
                 taken = False
                 break

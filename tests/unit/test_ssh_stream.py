@@ -210,3 +210,22 @@ def test_nothing_of_a_stream_is_kept_here(
     monkeypatch.undo()
     assert opened == []
     assert (tmp_path / "sum").read_text().split()[0] == hashlib.sha256(bytes(2_000_000)).hexdigest()
+
+
+def test_sending_ends_where_the_channel_takes_nothing_more(ends: tuple[Machine, Machine]) -> None:
+    """paramiko's own `sendall` goes on for ever then, and so did a run as it left its hosts."""
+    client = ends[0].connector.client.get_transport()
+    channel = client.open_session(timeout=10)
+    channel.exec_command("cat")
+    connection.send_all(channel, b"whole")
+    channel.shutdown_write()
+    with pytest.raises(OSError, match="closed"):
+        connection.send_all(channel, b"too late")
+    assert channel.recv(100) == b"whole"
+
+
+def test_nobody_uses_paramiko_s_own() -> None:
+    root = Path(__file__).parents[2]
+    for folder in ("operations", "facts", "deploys", "phoenix"):
+        for file in (root / folder).rglob("*.py"):
+            assert "channel.sendall" not in file.read_text(), file
