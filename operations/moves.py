@@ -197,7 +197,11 @@ def refuse_ahead(site: Site, *, needs_target: bool = False) -> None:
         site: the site.
         needs_target: only where the new host answers: this run may be what makes it.
     """
-    away = [one for one in site.docker_hosts if not host.state.is_host_in_limit(host_of(one.name))]
+    away = [
+        one
+        for one in site.docker_hosts
+        if one.name in inventory.hosts and not host.state.is_host_in_limit(host_of(one.name))
+    ]  # an inventory of one machine knows no other
     if MOVING in os.environ or not away:
         return
     deployed = {(one.name, one.host) for one in _registered(site) if one.kind == "stack"}
