@@ -153,6 +153,7 @@ def test_a_renamed_host_leaves_nothing(lab_: PortainerLab, variant: Project) -> 
 
 def test_a_removed_guest_is_cleaned_while_it_answers(lab_: PortainerLab, variant: Project) -> None:
     """With its stacks, agent, certificate and its renewal, and what Portainer has of it."""
+    sync(lab_.site.project)  # under its own name, whatever the test before called it
     declared = variant.json(VMS)
     declared["vms"] = [one for one in declared["vms"] if one["name"] != lab_.agent]
     variant.write_json(VMS, declared)
