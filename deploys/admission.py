@@ -4,17 +4,14 @@ A change of the certificate loses no request: Traefik knows both, the gateway pr
 Traefik forgets the former one.
 """
 
-from deploys import acme, gateway_tree
-from deploys.context import pinned_program, secrets, setting_errors, site, site_host
+from deploys import acme, gateway_tree, traefik_tree
+from deploys.context import secrets, setting_errors, site, site_host
 from deploys.site_secrets import secret
 from operations import gateway, secret_rotation
 from operations.config_tree import config_tree
-from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.config_tree.tree import TreeFile
 from phoenix.components.traefik import traefik_yml as traefik
-from phoenix.components.trust import ROOTS
-from phoenix.files import render
 from phoenix.secrets.client_certificate import certificate_in, fingerprint
-from phoenix.shell import fill
 from phoenix.site.roles import guest_with
 from phoenix.site.secret_names import GATEWAY_CERTIFICATE
 
@@ -33,25 +30,10 @@ def admit(step: str, pems: list[str]) -> None:
     config, marker = traefik.admission(known)
     config_tree(
         name=f"Admission: Traefik lets in {step}",
-        tree=Tree(
-            component="traefik-admission",
-            files={f"{traefik.DYNAMIC}/admission.yml": TreeFile(config)},
-            unit=traefik.UNIT,
-            action="reload",
-            validate=fill(
-                'sh {{ check }} {{ program }}/program {{ static }} "$ROOT" {{ marker }}',
-                check=traefik.CHECK,
-                program=pinned_program("traefik").directory,
-                static=traefik.STATIC,
-                marker=marker,
-            ),
-            health=render(
-                "components/traefik/health.sh.j2",
-                api=f"http://{traefik.LOCAL}/api/http",
-                marker=marker,
-                name=site_host().fqdn,
-                root=ROOTS,
-            ),
+        tree=traefik_tree.dynamic(
+            "traefik-admission",
+            {f"{traefik.DYNAMIC}/admission.yml": TreeFile(config)},
+            marker,
         ),
     )
 

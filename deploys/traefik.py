@@ -2,8 +2,8 @@
 
 from pyinfra import host
 
-from deploys import acme
-from deploys.context import pinned_program, setting_errors, settings, site, site_host
+from deploys import acme, traefik_tree
+from deploys.context import pinned_program, setting_errors, settings, site
 from deploys.site_secrets import secret
 from operations import moves
 from operations.artifact import artifact
@@ -13,7 +13,6 @@ from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.restart import restart_without_end
 from phoenix.components.traefik import traefik_yml as traefik
-from phoenix.components.trust import ROOTS
 from phoenix.files import render
 from phoenix.secrets.store import htpasswd
 from phoenix.shell import fill, join
@@ -73,27 +72,12 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
     acme_certificate(name="Traefik: certificate", certificate=certificate.name)
     config_tree(
         name="Traefik: routes",
-        tree=Tree(
-            component="traefik-routes",
-            files={
+        tree=traefik_tree.dynamic(
+            "traefik-routes",
+            {
                 f"{traefik.DYNAMIC}/phoenix.yml": TreeFile(routes),
                 traefik.USERS_FILE: TreeFile(login, mode="0640", group=traefik.USER, secret=True),
             },
-            unit=traefik.UNIT,
-            action="reload",
-            validate=fill(
-                'sh {{ check }} {{ program }}/program {{ static }} "$ROOT" {{ marker }}',
-                check=traefik.CHECK,
-                program=program.directory,
-                static=traefik.STATIC,
-                marker=marker,
-            ),
-            health=render(
-                "components/traefik/health.sh.j2",
-                api=f"http://{traefik.LOCAL}/api/http",
-                marker=marker,
-                name=site_host().fqdn,
-                root=ROOTS,
-            ),
+            marker,
         ),
     )

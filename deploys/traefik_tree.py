@@ -1,0 +1,45 @@
+"""A file of Traefik's dynamic configuration, for the deploys that put one on its guest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from deploys.context import pinned_program, site_host
+from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.traefik import traefik_yml as traefik
+from phoenix.components.trust import ROOTS
+from phoenix.files import render
+from phoenix.shell import fill
+
+
+def dynamic(component: str, files: Mapping[str, TreeFile], marker: str) -> Tree:
+    """Files that Traefik reads on a reload, tried beside the others before and seen loaded after.
+
+    Args:
+        component: name of the tree.
+        files: by their paths.
+        marker: the middleware in them by which the API tells that they are loaded.
+
+    Raises:
+        ArtifactError: no Traefik is pinned for this host's processor.
+    """
+    return Tree(
+        component=component,
+        files=files,
+        unit=traefik.UNIT,
+        action="reload",
+        validate=fill(
+            'sh {{ check }} {{ program }}/program {{ static }} "$ROOT" {{ marker }}',
+            check=traefik.CHECK,
+            program=pinned_program("traefik").directory,
+            static=traefik.STATIC,
+            marker=marker,
+        ),
+        health=render(
+            "components/traefik/health.sh.j2",
+            api=f"http://{traefik.LOCAL}/api/http",
+            marker=marker,
+            name=site_host().fqdn,
+            root=ROOTS,
+        ),
+    )
