@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,10 +124,6 @@ def discard_outdated(client: DockerClient, plan: Plan, settings: Settings, netwo
     same = existing.labels.get(SPEC_LABEL) == _spec(client, plan, network_id)
     if not same or existing.status not in ("running", "exited"):
         existing.remove(force=True, v=True)
-        # A recreated guest starts from nothing, so its named volumes go as well.
-        for volume in client.volumes.list(filters={"label": f"{LABEL}={settings.name}"}):
-            if volume.name == f"{name}-docker":
-                volume.remove(force=True)
 
 
 def ensure(client: DockerClient, plan: Plan, settings: Settings, network_id: str) -> str:
@@ -156,6 +153,9 @@ def _create(client: DockerClient, plan: Plan, settings: Settings, digest: str) -
     for volume in plan.host_config.get("Binds", []):
         source = volume.split(":")[0]
         if not source.startswith("/"):
+            # A new guest starts from nothing. A volume outlives its container where "down" was cut.
+            with suppress(NotFound):
+                client.volumes.get(source).remove(force=True)
             client.volumes.create(source, labels={LABEL: settings.name})
     endpoint = client.api.create_endpoint_config(ipv4_address=plan.address)
     try:

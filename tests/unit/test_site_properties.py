@@ -20,7 +20,7 @@ LABELS = st.from_regex(r"[a-z][a-z0-9]{0,6}(-[a-z0-9]{1,4})?", fullmatch=True).f
     lambda name: name not in {"ca", "host", "traefik", "portainer-agent", "phoenix"}
 )
 
-AGENT_PORT = 9001  # taken on Docker hosts, and refused there
+OF_PORTAINER = {9001, 48000}  # agents and the Edge server have them; a service there is refused
 
 
 @st.composite
@@ -48,7 +48,9 @@ def declarations(draw: st.DrawFn) -> Declaration:
         if position >= 3 and draw(st.booleans()):
             more["traefik_service"] = {
                 "name": next(services),
-                "port": draw(st.integers(1024, 65535).filter(lambda port: port != AGENT_PORT)),
+                "port": draw(
+                    st.integers(1024, 65535).filter(lambda port: port not in OF_PORTAINER)
+                ),
                 # Portainer and its agents always serve TLS (positions 3 and 4).
                 "scheme": draw(st.sampled_from(["http", "https"])) if position > 4 else "https",
                 "exposure": draw(st.sampled_from(["gateway", "direct"])),
