@@ -16,8 +16,9 @@ from deploys.context import pinned_program, secrets, setting_errors, settings, s
 from operations import backup
 from phoenix.backup import BackupError
 from phoenix.backup.contents import CA_MEMBERS
-from phoenix.components.portainer.compose_files import DATA_VOLUME, SERVER_UNIT
+from phoenix.components.portainer.compose_files import SERVER_UNIT
 from phoenix.components.step_ca.authority import DIRECTORY, UNIT
+from phoenix.site.names import SERVER_VOLUME
 from phoenix.site.roles import guest_with
 
 with setting_errors():
@@ -40,7 +41,7 @@ if site_host() == site().portainer and "portainer" in parts:
     backup.collected(
         name="Backup: Portainer",
         source=backup.Source(
-            "portainer", SERVER_UNIT, DATA_VOLUME, (".",), settings().portainer_image
+            "portainer", SERVER_UNIT, SERVER_VOLUME, (".",), settings().portainer_image
         ),
     )
 if site_host() in (ca, site().portainer):

@@ -20,11 +20,11 @@ from operations.failure import locally, refuse
 from operations.host_state import ask, question
 from operations.operation import operation
 from phoenix import backup, files
-from phoenix.components.portainer.compose_files import DATA_VOLUME, SERVER_UNIT
+from phoenix.components.portainer.compose_files import SERVER_UNIT
 from phoenix.components.step_ca.authority import DIRECTORY, UNIT
 from phoenix.secrets.store import SecretStore
 from phoenix.shell import Script
-from phoenix.site.names import SERVER_PROJECT
+from phoenix.site.names import SERVER_PROJECT, SERVER_VOLUME
 from phoenix.site.secret_names import ADMIN_PASSWORD
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
@@ -56,9 +56,9 @@ def portainer_step(loaded: backup.Backup, *, replace: bool) -> backup.Step:
         BackupError: another server's data are there, and `replace` is off.
     """
     return backup.decide(
-        ask(question(PortainerData, volume=DATA_VOLUME)),
+        ask(question(PortainerData, volume=SERVER_VOLUME)),
         part="the server",
-        location=f"Docker's volume {DATA_VOLUME}",
+        location=f"Docker's volume {SERVER_VOLUME}",
         identity=backup.portainer_identity(loaded.parts["portainer"]),
         sha256=_sha256(loaded, "portainer"),
         replace=replace,
@@ -120,14 +120,14 @@ def portainer(loaded: backup.Backup, *, replace: bool) -> Commands:
         yield from refuse(str(error))
         return
     if step == "keep":
-        host.noop(f"the backup's server has its data in {DATA_VOLUME}")
+        host.noop(f"the backup's server has its data in {SERVER_VOLUME}")
         return
     previous = f"{PREVIOUS_DATA}/before-{_now()}" if step == "replace" else ""
-    words = (DATA_VOLUME, SERVER_PROJECT, SERVER_UNIT, _sha256(loaded, "portainer"), previous)
+    words = (SERVER_VOLUME, SERVER_PROJECT, SERVER_UNIT, _sha256(loaded, "portainer"), previous)
     yield _put("restore_portainer.sh", words, loaded.parts["portainer"])
     if previous:
         yield locally(
-            lambda: log_lines([f"the former data of {DATA_VOLUME} are kept in {previous}"])
+            lambda: log_lines([f"the former data of {SERVER_VOLUME} are kept in {previous}"])
         )
 
 

@@ -6,14 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from phoenix.declaration.forms import FETCH_URL, SHA256
+from phoenix.declaration.pins import VERSION
 from phoenix.declaration.settings import ImageArchive
 from phoenix.site.findings import SettingError
 
 Pins = Mapping[str, Mapping[str, Mapping[str, object]]]
 """The setting `artifacts`: name -> arch (or "any") -> `phoenix.declaration.settings.Pin`."""
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-_URL = re.compile(r"(https://|file:///)[^\s'\"]+\Z")
-_VERSION = re.compile(r"[0-9][0-9A-Za-z.+~-]*\Z")
 
 
 class ArtifactError(SettingError):
@@ -68,12 +67,12 @@ def pinned(name: str, pins: Pins, arch: str) -> Artifact:
         artifact = Artifact(name, **{key: str(value) for key, value in pin.items()})
     except TypeError as error:
         raise ArtifactError(f"{where}: {error}") from error
-    if not _VERSION.match(artifact.version):
+    if not VERSION.takes(artifact.version):
         raise ArtifactError(f"{where}: version {artifact.version!r} is not a version number")
-    if not _URL.match(artifact.url):
+    if not FETCH_URL.takes(artifact.url):
         raise ArtifactError(f"{where}: url {artifact.url!r} must start with https:// or file:///")
     digests = [d for d in (artifact.sha256, artifact.binary_sha256) if d]
-    if not digests or not all(_SHA256.match(d) for d in digests):
+    if not digests or not all(map(SHA256.takes, digests)):
         raise ArtifactError(f"{where}: give sha256 (of the download) as 64 hex digits")
     return artifact
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from phoenix.compose import document
 from phoenix.compose.interpolation import (
@@ -155,6 +155,32 @@ def check_habits(
                 "is external: it must exist before the stack is deployed",
                 "let compose own a named volume: remove `external`",
             )
+
+
+class DockerName(NamedTuple):
+    """A name in Docker that a compose file gives, which no project's name stands in front of."""
+
+    kind: Literal["container", "volume"]
+    name: str
+    path: str
+
+
+def docker_names(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[DockerName]:
+    """The containers and volumes of a compose file that are called alike whatever the project is.
+
+    (The Compose specification: `container_name`; `name` and `external` of a volume.)
+    """
+    for service, body in compose["services"].items():
+        if name := _filled(body.get("container_name") or "", values):
+            yield DockerName("container", name, f"services.{service}.container_name")
+    for volume, body in (compose.get("volumes") or {}).items():
+        if not isinstance(body, dict):
+            continue
+        external = body.get("external")
+        given = external.get("name") if isinstance(external, dict) else None
+        own = body.get("name") or given or (volume if external else "")
+        if name := _filled(own, values):
+            yield DockerName("volume", name, f"volumes.{volume}")
 
 
 _KEYS = frozenset(

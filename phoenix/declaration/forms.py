@@ -8,11 +8,12 @@ before anything is made of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, StrictStr
+from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, StrictStr
 from pydantic_core import PydanticCustomError, core_schema
 
 _SHOWN = 80
@@ -20,7 +21,10 @@ _SHOWN = 80
 
 def told(value: object) -> str:
     """A value for a message: as Python writes it, cut to a length that a person reads."""
-    text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
+    try:
+        text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
+    except ValueError:  # a number of more digits than Python writes
+        return "a number of thousands of digits"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
@@ -65,11 +69,15 @@ class Form:
         made, own = handler(schema), {"pattern": self.pattern}
         return own | made if self.general else made | own
 
+    def takes(self, text: str) -> bool:
+        """Whether text has this form and is not too long."""
+        return len(text) <= self.longest and bool(self._form.match(text))
+
     def _check(self, value: str) -> str:
         if len(value) > self.longest:
             fix = f"write at most {self.longest} characters"
             raise problem(f"{told(value)} has {len(value)} characters", fix)
-        if not self._form.match(value):
+        if not self.takes(value):
             near = get_close_matches(value.lower(), self.words, n=1)
             hint = f"did you mean {near[0]!r}? else " if near else ""
             raise problem(f"{told(value)} {self.message}", f"{hint}{self.fix}")
@@ -156,4 +164,100 @@ ContainerPath = Annotated[
         "write the whole path, beginning with /, of letters, digits and _ @ % + = , . -",
         longest=1000,
     ),
+]
+
+_PORT = r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+"""A TCP port, 1 to 65535."""
+_HOST = (
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+    r"(?:\.[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)*|\[[0-9A-Fa-f:.]{2,45}\])"
+)
+"""A host name, or an address; IPv6 in brackets (RFC 3986, section 3.2.2)."""
+# RFC 3986, section 3.3, without ': curl expands brackets and braces, and they are not in it.
+_URL_PATH = r"/[A-Za-z0-9._~!$&()*+,;=:@%/-]*"
+HOST_PORT = rf"{_HOST}(?::{_PORT})?"
+"""A pattern: a host, and its port where one is written."""
+
+
+def url(*schemes: str, path: str = _URL_PATH, query: bool = True) -> str:
+    """A pattern of URLs: no user, no password, no fragment; a port is one that there is.
+
+    Args:
+        schemes: "https" and so on.
+        path: pattern of the path, which may be left out.
+        query: whether a query may follow.
+    """
+    scheme = schemes[0] if len(schemes) == 1 else f"(?:{'|'.join(schemes)})"
+    asked = r"(?:\?[A-Za-z0-9._~!$&()*+,;=:@%/?-]*)?" if query else ""
+    return rf"{scheme}://{HOST_PORT}(?:{path})?{asked}"
+
+
+_URL_FIX = ", with a port from 1 to 65535 or none, and other characters percent-encoded (RFC 3986)"
+FETCH_URL = Form(
+    rf"{url('https')}|file://{_URL_PATH}",
+    "is no https:// or file:/// URL",
+    f"write one of these{_URL_FIX}",
+)
+FetchUrl = Annotated[StrictLine, FETCH_URL]
+SHA256 = Form(
+    r"[0-9a-f]{64}", "is not 64 hexadecimal digits", "write what sha256sum prints", longest=64
+)
+Sha256 = Annotated[StrictLine, SHA256]
+
+
+def https_url(fix: str) -> Form:
+    """The form of an https:// URL.
+
+    Args:
+        fix: what to write instead of another one.
+    """
+    return Form(url("https"), "is no https:// URL", f"{fix}{_URL_FIX}")
+
+
+def _read_by(read: Callable[[str], object], message: str, fix: str) -> AfterValidator:
+    """Text that `read` takes; ValueError is its word for no."""
+
+    def check(value: str) -> str:
+        try:
+            # Of an IPv6 address it takes any text as the zone (RFC 4007, section 11).
+            if re.search(r"%(?![A-Za-z0-9_.-]{1,15}\Z)", value):
+                raise ValueError(value)
+            read(value)
+        except ValueError:
+            raise problem(f"{told(value)} {message}", fix) from None
+        return value
+
+    return AfterValidator(check)
+
+
+def _resolver(text: str) -> object:
+    address = ip_address(text)
+    if address.is_unspecified or address.is_multicast or text == "255.255.255.255":
+        raise ValueError(text)
+    return address
+
+
+def _resolver4(text: str) -> object:
+    return IPv4Address(str(_resolver(text)))
+
+
+Resolver = Annotated[
+    StrictLine,
+    _read_by(_resolver, "is not the address of a name server", 'write one as "10.0.0.1"'),
+]
+Resolver4 = Annotated[
+    StrictLine,
+    _read_by(_resolver4, "is not the IPv4 address of a name server", 'write one as "9.9.9.9"'),
+]
+Network4 = Annotated[
+    StrictLine,
+    _read_by(
+        lambda text: IPv4Network(text, strict=False),
+        "is no IPv4 address or network",
+        'write one as "10.0.0.5" or "192.168.7.0/24"',
+    ),
+]
+Network = Annotated[
+    StrictLine,
+    _read_by(ip_network, "is no network", 'write one as "172.30.0.0/16", no address within it'),
 ]

@@ -20,7 +20,17 @@ from phoenix.declaration.json_keys import (
 from phoenix.declaration.stacks import StackCatalog, StackRoute, firewall_rule
 from phoenix.site.findings import Report
 from phoenix.site.model import Deployment, ExtraRecord, Host, Source, Template
-from phoenix.site.names import AGENT_PROJECT, HOST_ZONE, LABEL, SERVER_PROJECT, in_zone, is_name
+from phoenix.site.names import (
+    AGENT_CONTAINER,
+    AGENT_PROJECT,
+    HOST_ZONE,
+    LABEL,
+    SERVER_CONTAINER,
+    SERVER_PROJECT,
+    SERVER_VOLUME,
+    in_zone,
+    is_name,
+)
 from phoenix.site.roles import ROLES
 
 _ROLE_OF_PORTAINER_ROLE = {
@@ -198,6 +208,7 @@ def host(
         else:
             if "docker" not in roles:
                 report.error(file, path, *_no_docker(entry, deployment))
+            _check_docker_names(entry, deployment, portainer_role, catalog)
             deployments.append(deployment)
             routes += stack_routes
     if interface is None or not usable:
@@ -245,6 +256,36 @@ def _project_fault(deployment: Deployment, others: Sequence[Deployment]) -> tupl
         f"{both} are both {project} in Docker",
         "give one of the two folders or environments another name",
     )
+
+
+def _check_docker_names(
+    entry: Entry,
+    deployment: Deployment,
+    portainer_role: Literal["server", "agent"] | None,
+    catalog: StackCatalog,
+) -> None:
+    """Refuse a stack that takes what Portainer has on this guest, by its name in Docker."""
+    for kind, name, path in catalog.docker_names[deployment.name, deployment.environment]:
+        if (portainer_role, kind, name) not in _OF_PORTAINER:
+            continue
+        harm = (
+            "the stack would have all that Portainer knows"
+            if kind == "volume"
+            else ("Docker has one container of a name")
+        )
+        catalog.report.error(
+            f"stacks/{deployment.name}/docker-compose.yml",
+            path,
+            f"{kind} {name} is Portainer's own on {entry.label}: {harm}",
+            f"give the {kind} another name, or leave its name to Compose",
+        )
+
+
+_OF_PORTAINER = (
+    ("server", "volume", SERVER_VOLUME),
+    ("server", "container", SERVER_CONTAINER),
+    ("agent", "container", AGENT_CONTAINER),
+)
 
 
 def _no_docker(entry: Entry, deployment: Deployment) -> tuple[str, str]:

@@ -144,7 +144,7 @@ def validate(
         result = model.model_validate(data)
     except ValidationError as error:
         for item in error.errors(include_url=False):
-            fix = str(item.get("ctx", {}).get("fix") or _fix(item["type"], item["input"]))
+            fix = str(item.get("ctx", {}).get("fix") or _fix(item))
             report.error(label, join(path, *item["loc"]), in_words(item), fix)
         _report_unknown(model, data, label, path, report)
         return None
@@ -182,10 +182,25 @@ def in_words(error: ErrorDetails) -> str:
     return _KINDS.get(error["type"], error["msg"].removeprefix("Value error, "))
 
 
-def _fix(kind: str, value: Any) -> str:
-    if kind == "missing":
+_BOUNDS = {
+    "greater_than_equal": "write a number from {ge} up",
+    "less_than_equal": "write a number up to {le}",
+    "too_long": "write {max_length} at most",
+    "literal_error": "write {expected}",
+}
+
+
+def bound_fix(error: ErrorDetails) -> str:
+    """The fix for a value beyond what a field may hold; empty for every other fault."""
+    return _BOUNDS.get(error["type"], "").format(**error.get("ctx", {}))
+
+
+def _fix(error: ErrorDetails) -> str:
+    if error["type"] == "missing":
         return "add this key"
-    return f"correct the value; given was {json.dumps(value, default=str)[:80]}"
+    return bound_fix(error) or (
+        f"correct the value; given was {json.dumps(error['input'], default=str)[:80]}"
+    )
 
 
 _REMOVE = "remove it"

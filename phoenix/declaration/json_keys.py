@@ -179,9 +179,16 @@ Label = Annotated[
     BeforeValidator(_label),
     WithJsonSchema({"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}),
 ]
+Amount = Annotated[int, Field(ge=0, le=_MANY), BeforeValidator(_number)]
+Cores = Annotated[int, Field(ge=1, le=8192), BeforeValidator(_number)]
+Gibibytes = Annotated[int, Field(ge=1, le=_MANY), BeforeValidator(_number)]
+Mebibytes = Annotated[int, Field(ge=16, le=_MANY), BeforeValidator(_number)]
 Port = Annotated[int, Field(ge=1, le=65535), BeforeValidator(_number), _text_or_number(1, 65535)]
 GuestId = Annotated[  # Proxmox VE's own limits
-    int, Field(ge=100, le=999_999_999), _text_or_number(100, 999_999_999)
+    int,
+    Field(ge=100, le=999_999_999),
+    BeforeValidator(_number),
+    _text_or_number(100, 999_999_999),
 ]
 Feature = Annotated[Line, WithJsonSchema({"type": "string", "enum": sorted(FEATURES)})]
 
@@ -425,7 +432,7 @@ class RawGuest(Raw):
         description="The agent's name in DNS; left out: portainer-agent.DOMAIN.",
         examples=["portainer-agent.internal.thinkheads.ai"],
     )
-    dependencies: tuple[Annotated[int, _text_or_number(100, 999_999_999)], ...] = Field(
+    dependencies: tuple[GuestId, ...] = Field(
         default=(),
         description="Ids of guests that must be made before it.",
         examples=[["102", 103]],
@@ -433,11 +440,9 @@ class RawGuest(Raw):
     start_at_boot: bool = Field(
         default=False, description="Whether Proxmox VE starts it with the hypervisor."
     )
-    boot_order: int = Field(
-        default=0, ge=0, le=_MANY, description="Its place in the order of start."
-    )
-    boot_delay: int = Field(
-        default=0, ge=0, le=_MANY, description="Seconds to wait before the next guest is started."
+    boot_order: Amount = Field(default=0, description="Its place in the order of start.")
+    boot_delay: Amount = Field(
+        default=0, description="Seconds to wait before the next guest is started."
     )
     is_template: bool = Field(
         default=False, description="It is only there to be cloned, and never runs."
@@ -447,12 +452,8 @@ class RawGuest(Raw):
         description="Snapshot from which others are cloned; it marks a template.",
         examples=["final-form"],
     )
-    memory_mb: int | None = Field(
-        default=None, ge=16, le=_MANY, description="Memory in MiB.", examples=[4096]
-    )
-    cores: int | None = Field(
-        default=None, ge=1, le=8192, description="Number of CPU cores.", examples=[4]
-    )
+    memory_mb: Mebibytes | None = Field(default=None, description="Memory in MiB.", examples=[4096])
+    cores: Cores | None = Field(default=None, description="Number of CPU cores.", examples=[4])
     storage_pool: StorageName | None = Field(
         default=None,
         description="Storage of its disk; left out: that of what it is cloned from, or "
@@ -502,9 +503,9 @@ class RawLxc(RawGuest):
     clone_from_ctid: GuestId | None = Field(
         default=None, description="Id of the container that it is cloned from.", examples=["900"]
     )
-    swap_mb: int = Field(default=512, ge=0, le=_MANY, description="Swap in MiB.")
-    storage_size_gb: int | None = Field(
-        default=None, ge=1, le=_MANY, examples=[32],
+    swap_mb: Amount = Field(default=512, description="Swap in MiB.")
+    storage_size_gb: Gibibytes | None = Field(
+        default=None, examples=[32],
         description="Size of its root disk in GiB; it only ever grows.",
     )  # fmt: skip
     unprivileged: bool = Field(default=True, description="Run it without root of the hypervisor.")
@@ -535,8 +536,8 @@ class RawVm(RawGuest):
     clone_from_vmid: GuestId | None = Field(
         default=None, description="Id of the VM that it is cloned from.", examples=[9000]
     )
-    disk_size_gb: int | None = Field(
-        default=None, ge=1, le=_MANY, description="Size of its disk in GiB; it only ever grows.",
+    disk_size_gb: Gibibytes | None = Field(
+        default=None, description="Size of its disk in GiB; it only ever grows.",
         examples=[64],
     )  # fmt: skip
     network_bridge: InterfaceName | None = Field(
@@ -693,9 +694,9 @@ class RawLxcFile(Raw):
 class RawVmDefaults(Raw):
     """What a VM has where its entry is silent."""
 
-    cores: int = Field(default=2, ge=1, le=8192, description="Number of CPU cores.")
-    memory_mb: int = Field(default=4096, ge=16, le=_MANY, description="Memory in MiB.")
-    disk_size_gb: int = Field(default=50, ge=1, le=_MANY, description="Size of the disk in GiB.")
+    cores: Cores = Field(default=2, description="Number of CPU cores.")
+    memory_mb: Mebibytes = Field(default=4096, description="Memory in MiB.")
+    disk_size_gb: Gibibytes = Field(default=50, description="Size of the disk in GiB.")
     storage_pool: StorageName | None = Field(
         default=None, description="Storage of the disk.", examples=["quickOS-vm-disks"]
     )

@@ -8,7 +8,21 @@ from typing import Annotated, Final
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
-from phoenix.declaration.forms import StrictLine
+from phoenix.declaration.forms import FetchUrl, Form, Sha256, StrictLine
+
+VERSION = Form(
+    r"[0-9][0-9A-Za-z.+~-]*",
+    "is not a version number",
+    "write it as the release is called, without v in front",
+    longest=100,
+)
+MEMBER = Form(
+    r"(?!(?:.*/)?\.{1,2}(?:/|$))(?:[A-Za-z0-9_@%+=:.][A-Za-z0-9_@%+=:.-]*"
+    r"(?:/[A-Za-z0-9_@%+=:.-]+)*)?",
+    "is no path in an archive",
+    "write what tar -t shows, without . and .. in it",
+    longest=255,
+)
 
 
 class Pin(TypedDict, total=False):
@@ -16,15 +30,18 @@ class Pin(TypedDict, total=False):
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
-    version: Annotated[StrictLine, Field(description="The program's version.", examples=["3.7.15"])]
+    version: Annotated[
+        StrictLine, VERSION, Field(description="The program's version.", examples=["3.7.15"])
+    ]
     url: Annotated[
-        StrictLine,
+        FetchUrl,
         Field(description="What each guest downloads: https://, or file:/// for what it has."),
     ]
-    sha256: Annotated[StrictLine, Field(description="SHA-256 of the download, 64 hex digits.")]
-    binary_sha256: Annotated[StrictLine, Field(description="SHA-256 of the program in it.")]
+    sha256: Annotated[Sha256, Field(description="SHA-256 of the download, 64 hex digits.")]
+    binary_sha256: Annotated[Sha256, Field(description="SHA-256 of the program in it.")]
     member: Annotated[
         StrictLine,
+        MEMBER,
         Field(description="Path of the program in a tar archive; leave it out for a bare program."),
     ]
 

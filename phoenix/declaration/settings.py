@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -18,13 +19,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    IPvAnyAddress,
-    IPvAnyNetwork,
     StrictBool,
     StrictInt,
     StrictStr,
     ValidationError,
-    WithJsonSchema,
     model_validator,
 )
 from pydantic.fields import FieldInfo
@@ -33,32 +31,58 @@ from typing_extensions import TypedDict
 
 from phoenix.declaration import pins
 from phoenix.declaration.forms import (
-    Form,
+    FetchUrl,
     ImageFile,
+    Network,
+    Network4,
+    Resolver,
+    Resolver4,
+    Sha256,
     SnapshotName,
     StorageName,
     StrictLine,
     UserName,
     problem,
+    told,
 )
-from phoenix.declaration.json_errors import in_words, join
+from phoenix.declaration.json_errors import bound_fix, in_words, join
 from phoenix.declaration.pins import Pin
-from phoenix.site import duration
-from phoenix.site.findings import ConfigError, Finding, SettingError
-from phoenix.site.secret_names import is_secret_name
+from phoenix.declaration.setting_forms import (
+    CalendarEvent,
+    Fingerprint,
+    GoDuration,
+    HostPath,
+    HttpsUrl,
+    Identifier,
+    ImageReference,
+    ImageUrl,
+    LocalPath,
+    LogDriver,
+    LoginName,
+    MirrorUrl,
+    MountPath,
+    NginxSize,
+    NginxTime,
+    Node,
+    Organisation,
+    PortainerUrl,
+    Property,
+    ProxmoxApi,
+    PublicKey,
+    Recipient,
+    RegistryHost,
+    Size,
+    StackProject,
+    Tag,
+    TimeZone,
+    registry_name,
+    secret_name,
+)
+from phoenix.site.findings import ConfigError, Finding
 
 FOLDER = "group_data"
 PROXMOX = "proxmox_"
 """Settings of this prefix are the fields of `ProxmoxSettings`."""
-
-
-def _duration(value: str) -> str:
-    try:
-        duration.parse(value)
-    except SettingError as error:
-        message, _, fix = str(error).partition(": ")
-        raise problem(message, fix) from None
-    return value
 
 
 def _listed(value: Any) -> Any:
@@ -69,93 +93,21 @@ def _listed(value: Any) -> Any:
     return tuple(part.strip() if isinstance(part, str) else part for part in parts)
 
 
+_ID = re.compile(r"[0-9]{1,9}")
+
+
 def _by_id(value: Any) -> Any:
     return (
-        {int(key) if str(key).isdigit() else key: item for key, item in value.items()}
+        {int(key) if _ID.fullmatch(str(key)) else key: item for key, item in value.items()}
         if isinstance(value, dict)
         else value
     )
 
 
-GoDuration = Annotated[
-    StrictLine,
-    AfterValidator(_duration),
-    WithJsonSchema({"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(h|m|s))+$"}),
-]
-Texts = tuple[StrictLine, ...]
-_size = Form(r"[0-9]{1,12}[kmgKMG]?", "is no size", "write for example 10m or 512m")
-# nginx reads more than one unit, as 1h30m (https://nginx.org/en/docs/syntax.html)
-_time = Form(
-    r"[0-9]{1,9}|(?:[0-9]{1,9}(?:ms|[smhdwMy])){1,8}", "is no time", "write for example 300s"
-)
-_sha256 = Form(r"[0-9a-f]{64}", "is not 64 hexadecimal digits", "write what sha256sum prints")
-_https = Form(r"https://\S+", "is no https:// URL", "write one: packages are run as root")
-_fetch = Form(r"(?:https://|file:///)\S+", "is no https:// or file:/// URL", "write one of these")
-Size = Annotated[StrictLine, _size]
-NginxTime = Annotated[StrictLine, _time]
-Sha256 = Annotated[StrictLine, _sha256]
-HttpsUrl = Annotated[StrictLine, _https]
-FetchUrl = Annotated[StrictLine, _fetch]
-Node = Annotated[
-    StrictLine,
-    Form(
-        r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?",
-        "is not the name of a node in Proxmox VE",
-        "write its host name without the domain, as pve2",
-    ),
-]
-Property = Annotated[
-    StrictLine,
-    Form(
-        r"[A-Za-z0-9_/][A-Za-z0-9_./:;@+-]*",  # pct.conf(5): properties are separated by commas
-        "cannot be in a property string of Proxmox VE",
-        "write one value, without blanks, commas and =",
-    ),
-]
-ImageReference = Annotated[
-    StrictLine,
-    Form(
-        r"[A-Za-z0-9][A-Za-z0-9._/:@-]*",
-        "is not an image reference",
-        "write [REGISTRY/]NAME:VERSION, or NAME@sha256:...",
-        longest=500,
-    ),
-]
-
-
-ProxmoxApi = Annotated[
-    StrictLine,
-    Form(
-        r"off|ssh|https://\S+",
-        "is no way to the API of Proxmox VE",
-        'write "off", "ssh", or its URL as "https://phoenix.example:8006"',
-        words=("off", "ssh"),
-    ),
-]
-Fingerprint = Annotated[
-    StrictLine,
-    Form(
-        r"(?:[0-9A-Fa-f]{2}:?){32}",
-        "is no SHA-256 fingerprint",
-        "write the 32 bytes that Proxmox VE shows for its certificate, as AB:CD:...",
-    ),
-]
-LoginName = Annotated[
-    StrictLine,  # RFC 7617, section 2: a colon ends the user's name
-    Form(r"[^:\s]+", "is no login name", "write it without blanks and colons"),
-]
-PortainerUrl = Annotated[
-    StrictLine, Form(r"https://\S+", "is no https:// URL", "write the URL of Portainer itself")
-]
-MountPath = Annotated[
-    StrictLine,  # pct.conf(5): properties are separated by commas
-    Form(
-        r"/[^\s,=]+", "is no path for a volume", "write it from / on, without blanks, commas and ="
-    ),
-]
-ImageUrl = Annotated[
-    StrictLine, Form(r"https?://\S+", "is no URL of an image", "write it with http:// or https://")
-]
+GuestNumber = Annotated[StrictInt, Field(ge=100, le=999_999_999)]
+"""A guest's id, within Proxmox VE's own limits."""
+MANY = 99_999_999
+"""More GiB are a slip of the pen."""
 
 
 class ImageArchive(TypedDict, total=False):
@@ -171,36 +123,11 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _secret_name(value: str) -> str:
-    if not is_secret_name(value):
-        raise problem(
-            f"{value!r} is not the name of a secret",
-            "use lower-case letters, digits and underscores, as in registry_password",
-        )
-    return value
-
-
-def _registry_name(value: str) -> str:
-    if value == "index.docker.io":  # so distribution's reference package reads it in an image
-        raise problem(f'{value!r} is Docker Hub, which images name "docker.io"', "write that")
-    if not _REGISTRY.fullmatch(value):
-        raise problem(
-            f"{value!r} is no registry",
-            'write it as image references do: "registry.example.com:5000", or "docker.io"',
-        )
-    return value
-
-
-_REGISTRY = re.compile(
-    r"docker\.io|localhost(?::\d{1,5})?|[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d{1,5})?|[a-z0-9-]+:\d{1,5}"
-)
-
-
 class Registry(_Strict):
     """The log-in to a private registry."""
 
     username: LoginName = Field(description="Who logs in.")
-    secret: Annotated[StrictStr, AfterValidator(_secret_name)] = Field(
+    secret: Annotated[StrictStr, AfterValidator(secret_name)] = Field(
         description="Name of the secret that is the password or token. It is given, never made."
     )
 
@@ -210,24 +137,25 @@ class MountPoint(_Strict):
 
     path: MountPath = Field(description="Where it is mounted.", examples=["/srv"])
     storage: StorageName = Field(description="Storage that holds it.", examples=["local-lvm"])
-    size_gb: StrictInt = Field(ge=1, description="Size in GiB.", examples=[32])
+    size_gb: StrictInt = Field(ge=1, le=MANY, description="Size in GiB.", examples=[32])
     backup: StrictBool = Field(default=True, description="Whether Proxmox's backups include it.")
 
 
 class AddressPool(_Strict):
     """A range of addresses that Docker takes its networks from."""
 
-    base: IPvAnyNetwork = Field(description="The range.", examples=["172.30.0.0/16"])
+    base: Network = Field(description="The range.", examples=["172.30.0.0/16"])
     size: StrictInt = Field(
         ge=1, le=128, description="Prefix length of each network.", examples=[24]
     )
 
     @model_validator(mode="after")
     def _fits(self) -> AddressPool:
-        if not self.base.prefixlen <= self.size <= self.base.max_prefixlen:
+        base = ip_network(self.base)
+        if not base.prefixlen <= self.size <= base.max_prefixlen:
             raise problem(
-                f"size {self.size} is no part of {self.base}",
-                f"write a prefix length from {self.base.prefixlen} to {self.base.max_prefixlen}",
+                f"size {self.size} is no part of {base}",
+                f"write a prefix length from {base.prefixlen} to {base.max_prefixlen}",
             )
         return self
 
@@ -237,13 +165,11 @@ class ContainerRuntime(_Strict):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    path: StrictLine | None = Field(
-        default=None, pattern=r"^/\S+$", description="Program.", examples=["/usr/bin/crun"]
-    )
+    path: HostPath | None = Field(default=None, description="Program.", examples=["/usr/bin/crun"])
     runtime_args: tuple[StrictLine, ...] | None = Field(
         default=None, alias="runtimeArgs", description="Its arguments."
     )
-    runtime_type: StrictLine | None = Field(
+    runtime_type: Identifier | None = Field(
         default=None,
         alias="runtimeType",
         description="Shim of containerd.",
@@ -274,7 +200,7 @@ class GuestSettings(_Strict):
         default={}, description="Container features beside `proxmox_lxc_features`."
     )
     mount_points: tuple[MountPoint, ...] = Field(default=(), description="Its further volumes.")
-    tags: Texts = Field(default=(), description="Tags in Proxmox VE.")
+    tags: tuple[Tag, ...] = Field(default=(), description="Tags in Proxmox VE.")
     protection: StrictBool | None = Field(default=None, description="Protect it from removal.")
     replicate_to: tuple[Node, ...] = Field(
         default=(), description="Nodes that its volumes are copied to."
@@ -296,7 +222,7 @@ class ProxmoxSettings(_Strict):
         description="SHA-256 fingerprint by which the API's certificate is verified. Where "
         "this and `proxmox_ca_file` are None, it is read on the hypervisor by SSH.",
     )
-    ca_file: StrictLine | None = Field(
+    ca_file: LocalPath | None = Field(
         default=None,
         description="File with the CA by which the API's certificate is verified.",
         examples=["~/pve-root-ca.pem"],
@@ -318,7 +244,7 @@ class ProxmoxSettings(_Strict):
         "name in the JSON files.",
         examples=[{"noble-server-cloudimg-amd64.img": {"url": "https://...", "sha256": "..."}}],
     )
-    adopt: tuple[StrictInt, ...] = Field(
+    adopt: tuple[GuestNumber, ...] = Field(
         default=(),
         description="Ids of guests made by hand that Phoenix may change into what is declared. "
         "Others that differ are refused, with the difference shown; none is ever rebuilt.",
@@ -329,7 +255,7 @@ class ProxmoxSettings(_Strict):
         description="Login user that cloud-init makes in new VMs: root, since the inventory logs "
         "in as root. None: the one that each VM's entry names.",
     )
-    ssh_keys: Annotated[Texts, BeforeValidator(_listed)] = Field(
+    ssh_keys: Annotated[tuple[PublicKey, ...], BeforeValidator(_listed)] = Field(
         default=(),
         description="Public keys that VMs accept by cloud-init, and new containers; a team's. "
         "Empty: a new guest accepts the one beside the key that pyinfra uses.",
@@ -340,7 +266,7 @@ class ProxmoxSettings(_Strict):
         description="Features of every container. systemd of Debian 12 and Ubuntu 24.04 needs "
         "nesting.",
     )
-    guests: Annotated[Mapping[int, GuestSettings], BeforeValidator(_by_id)] = Field(
+    guests: Annotated[Mapping[GuestNumber, GuestSettings], BeforeValidator(_by_id)] = Field(
         default={},
         description="What a guest has beside its entry in the JSON files, by id.",
         examples=[{1002: {"mount_points": [
@@ -357,7 +283,7 @@ class ProxmoxSettings(_Strict):
         description="What happens to connections that guests open. `DROP` lets them out only where "
         "a flow says so: not to Debian's mirrors, either.",
     )
-    operator_networks: Texts = Field(
+    operator_networks: tuple[Network4, ...] = Field(
         default=(),
         description="Networks from which SSH and the API stay open, beside the site's own and the "
         "address we come from.",
@@ -366,7 +292,7 @@ class ProxmoxSettings(_Strict):
     ha_group: SnapshotName | None = Field(
         default=None, description="An existing high-availability group of Proxmox VE 8."
     )
-    replication_schedule: StrictLine = Field(
+    replication_schedule: CalendarEvent = Field(
         default="*/15", description="How often volumes are replicated (a calendar event)."
     )
     snapshot_before_change: StrictBool = Field(
@@ -379,16 +305,28 @@ class ProxmoxSettings(_Strict):
         description='Take the original system\'s snapshot "pre-configured" of each new guest.',
     )
     task_seconds: StrictInt = Field(
-        default=900, ge=1, description="How long one task of Proxmox VE may take, in seconds."
+        default=900,
+        ge=1,
+        le=86400,
+        description="How long one task of Proxmox VE may take, in seconds.",
     )
     lock_seconds: StrictInt = Field(
-        default=120, ge=0, description="How long a guest's lock is waited for, in seconds."
+        default=120,
+        ge=0,
+        le=86400,
+        description="How long a guest's lock is waited for, in seconds.",
     )
     request_seconds: StrictInt = Field(
-        default=30, ge=1, description="How long one request to the API may take, in seconds."
+        default=30,
+        ge=1,
+        le=3600,
+        description="How long one request to the API may take, in seconds.",
     )
     ssh_seconds: StrictInt = Field(
-        default=300, ge=1, description="How long all guests' SSH is waited for, in seconds."
+        default=300,
+        ge=1,
+        le=86400,
+        description="How long all guests' SSH is waited for, in seconds.",
     )
 
     def guest(self, vmid: int | None) -> GuestSettings:
@@ -399,7 +337,7 @@ class ProxmoxSettings(_Strict):
 class Settings(_Strict):
     """All settings of one host. Those named `proxmox_X` are `proxmox.X`."""
 
-    dns_upstreams: Texts = Field(
+    dns_upstreams: tuple[Resolver4, ...] = Field(
         default=("9.9.9.9", "149.112.112.112"),
         description="Resolvers that the internal name server asks for everything outside the "
         "site's own domain: IPv4 addresses, at least one.",
@@ -409,13 +347,14 @@ class Settings(_Strict):
         description="Drop private addresses in their answers (DNS rebinding). Turn it off only "
         "where such answers are meant, as behind an upstream with internal zones of its own.",
     )
-    resolver_fallback: tuple[IPvAnyAddress, ...] = Field(
+    resolver_fallback: tuple[Resolver, ...] = Field(
         default=(),
+        max_length=2,  # resolv.conf(5): MAXNS is 3, and ours is the first
         description="Further name servers in every host's resolv.conf, asked when ours is silent. "
         'A public resolver answers "no such name" for internal names, and learns what they are.',
         examples=[["10.0.0.1"]],
     )
-    timezone: StrictLine = Field(
+    timezone: TimeZone = Field(
         default="Etc/UTC",
         description="Time zone of every host, as in /usr/share/zoneinfo.",
         examples=["Europe/Berlin"],
@@ -431,24 +370,26 @@ class Settings(_Strict):
         description="Lifetime of leaf certificates. Each holder renews with a third left.",
         examples=["24h", "1h30m"],
     )
-    step_ca_organisation: StrictLine = Field(
+    step_ca_organisation: Organisation = Field(
         default="Phoenix",
-        min_length=1,
         description="O and the start of CN of root and intermediate. Read when they are made.",
         examples=["ThinkHeads"],
     )
     step_ca_years: StrictInt = Field(
         default=10,
         ge=1,
+        le=100,
         description="Lifetime of root and intermediate in years. Read when they are made.",
     )
     nginx_hsts_seconds: StrictInt = Field(
         default=31536000,
         ge=0,
+        le=315360000,
         description="How long browsers insist on HTTPS (HSTS), in seconds; 0: no such header.",
     )
-    nginx_max_body: Size = Field(
-        default="512m", description="Largest request body that the gateway takes."
+    nginx_max_body: NginxSize = Field(
+        default="512m",
+        description="Largest request body that the gateway takes; `0`: of any size.",
     )
     nginx_read_timeout: NginxTime = Field(
         default="300s", description="How long the gateway waits for a backend between two reads."
@@ -465,6 +406,7 @@ class Settings(_Strict):
     ssh_confirm_seconds: StrictInt = Field(
         default=120,
         ge=1,
+        le=3600,
         description="Seconds in which a new SSH login must succeed after a change to sshd, else "
         "the change is undone.",
     )
@@ -509,23 +451,21 @@ class Settings(_Strict):
         default="10m", description="Size at which a container's log begins another file."
     )
     docker_log_files: StrictInt = Field(
-        default=5, ge=1, description="Number of log files that are kept of a container."
+        default=5, ge=1, le=1000, description="Number of log files that are kept of a container."
     )
-    docker_log_driver: StrictLine | None = Field(
+    docker_log_driver: LogDriver | None = Field(
         default=None,
-        pattern=r"^[a-z0-9][a-z0-9._/:-]*$",
         description="Log driver of containers; None: the one in the daemon.json that was there "
         "before Phoenix, else `local`.",
         examples=["journald"],
     )
-    docker_log_options: Mapping[StrictLine, StrictLine] = Field(
+    docker_log_options: Mapping[Identifier, StrictLine] = Field(
         default={},
         description="Further options of the log driver (log-opts).",
         examples=[{"compress": "true"}],
     )
-    docker_data_root: StrictLine | None = Field(
+    docker_data_root: HostPath | None = Field(
         default=None,
-        pattern=r"^/[^\s,\"\\]*[^\s,\"\\/]$",
         description="Directory of images, containers and volumes (data-root); None: the one in the "
         "daemon.json that was there before Phoenix, else /var/lib/docker. Data are never moved: "
         "another directory is refused while dockerd has any in the present one.",
@@ -537,18 +477,20 @@ class Settings(_Strict):
         "Empty, as the settings below: what the daemon.json before Phoenix had.",
         examples=[[{"base": "172.30.0.0/16", "size": 24}]],
     )
-    docker_registry_mirrors: Annotated[Texts, BeforeValidator(_listed)] = Field(
+    docker_registry_mirrors: Annotated[tuple[MirrorUrl, ...], BeforeValidator(_listed)] = Field(
         default=(),
         description="Mirrors of Docker Hub (registry-mirrors), as URLs.",
         examples=[["https://mirror.example"]],
     )
-    docker_insecure_registries: Annotated[Texts, BeforeValidator(_listed)] = Field(
-        default=(),
-        description="Registries without TLS, or with a certificate of an unknown CA "
-        "(insecure-registries): HOST[:PORT] or a network.",
-        examples=[["registry.example:5000"]],
+    docker_insecure_registries: Annotated[tuple[RegistryHost, ...], BeforeValidator(_listed)] = (
+        Field(
+            default=(),
+            description="Registries without TLS, or with a certificate of an unknown CA "
+            "(insecure-registries): HOST[:PORT] or a network.",
+            examples=[["registry.example:5000"]],
+        )
     )
-    docker_runtimes: Mapping[StrictLine, ContainerRuntime] = Field(
+    docker_runtimes: Mapping[Identifier, ContainerRuntime] = Field(
         default={},
         description="OCI runtimes that containers may ask for (runtimes), by name.",
         examples=[{"crun": {"path": "/usr/bin/crun"}}],
@@ -572,7 +514,7 @@ class Settings(_Strict):
         description="Archives (docker save) for sites without a registry, by image reference.",
         examples=[{"example/app:1.0": {"url": "file:///srv/app.tar", "sha256": "..."}}],
     )
-    registries: Mapping[Annotated[StrictStr, AfterValidator(_registry_name)], Registry] = Field(
+    registries: Mapping[Annotated[StrictStr, AfterValidator(registry_name)], Registry] = Field(
         default={},
         description="Private registries that stacks' images come from, by the name that image "
         "references have (`docker.io` for Docker Hub): who logs in, and the secret to do it with.",
@@ -584,13 +526,13 @@ class Settings(_Strict):
         "value.",
         examples=[{"qdrant_service": {"QDRANT_LOG_LEVEL": "DEBUG"}}],
     )
-    stacks_prune: Texts = Field(
+    stacks_prune: tuple[StackProject, ...] = Field(
         default=(),
         description="Stacks (NAME-ENVIRONMENT) to remove from Portainer; their volumes stay. A "
         "stack that merely left the configuration goes on running.",
         examples=[["old_app-production"]],
     )
-    backup_recipients: Annotated[Texts, BeforeValidator(_listed)] = Field(
+    backup_recipients: Annotated[tuple[Recipient, ...], BeforeValidator(_listed)] = Field(
         default=(),
         description="To whom backups are encrypted: age recipients or SSH public keys of type "
         "ed25519. Empty: with the passphrase in the secret `backup_passphrase`.",
@@ -782,13 +724,24 @@ def name_of(path: str) -> str:
 
 _FIXES = {
     "bool_type": "write True or False",
-    "int_type": "write a whole number",
-    "string_type": "write text",
-    "tuple_type": "write a list",
     "dict_type": "write a dictionary",
+    "int_type": "write a whole number",
     "mapping_type": "write a dictionary",
-    "ip_any_address": "write an IP address",
+    "missing": "add it",
+    "model_type": "write a dictionary",
+    "string_type": "write text",
+    "string_unicode": "write text that UTF-8 can hold",
+    "tuple_type": "write a list",
 }
+
+
+def _fix(error: ErrorDetails, setting: str) -> str:
+    """What to write instead."""
+    if fix := bound_fix(error) or _FIXES.get(error["type"]):
+        return fix
+    info = fields().get(setting)
+    shown = info.examples[0] if info and info.examples else info and info.get_default()
+    return f"write it as {shown!r}"
 
 
 def _finding(error: ErrorDetails) -> Finding:
@@ -805,11 +758,6 @@ def _finding(error: ErrorDetails) -> Finding:
     if error["type"] == "extra_forbidden":
         hint = near(str(location[-1]), fields()) if len(location) == 1 else ""
         return Finding(FOLDER, path, "no code reads this: it is not permitted", f"{hint}remove it")
-    value = repr(error["input"])
-    value = value if len(value) <= 80 else f"{value[:77]}..."
-    fix = _FIXES.get(error["type"], "see docs/reference.md")
-    if error["type"] == "greater_than_equal":
-        fix = f"write a number from {context['ge']} up"
-    if error["type"] == "literal_error":
-        fix = f"write {context['expected']}"
+    value = told(error["input"])
+    fix = _fix(error, name_of(path))
     return Finding(FOLDER, path, f"is {value}: {in_words(error)}", fix)

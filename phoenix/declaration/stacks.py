@@ -65,6 +65,10 @@ class StackCatalog:
     checked: set[tuple[str, str]] = field(default_factory=set)
     images: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     """By the stack's name and environment."""
+    docker_names: dict[tuple[str, str], tuple[compose.DockerName, ...]] = field(
+        default_factory=dict
+    )
+    """By the stack's name and environment."""
     _manifests: dict[str, RawStack | None] = field(default_factory=dict)
 
     @cached_property
@@ -199,6 +203,7 @@ class StackCatalog:
         compose.check_variables(content, values, compose_label, f"{label} ({path})", report)
         compose.check_habits(content, values, compose_label, report)
         self.images[ref.name, name] = tuple(compose.images(content, values).values())
+        self.docker_names[ref.name, name] = tuple(compose.docker_names(content, values))
         compose.check_files(content, values, compose_label, f"{label} ({path})", report)
         deployment = Deployment(
             name=ref.name,

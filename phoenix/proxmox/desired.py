@@ -139,7 +139,7 @@ def _guest(
         )  # fmt: skip
     if lxc and isinstance(guest, Host) and "docker" in guest.roles:
         _check_docker_container(guest, {**settings.lxc_features, **own.features}, report)
-    keys = _common_keys(guest, site, own, report)
+    keys = _common_keys(guest, site, own)
     keys |= _lxc_keys(guest, settings, own) if lxc else _vm_keys(guest, settings, ssh_keys)
     return DesiredGuest(
         vmid=vmid,
@@ -177,15 +177,8 @@ def _check_docker_container(guest: Host, features: Mapping[str, str], report: Re
         )  # fmt: skip
 
 
-def _common_keys(
-    guest: Host | Template, site: Site, own: GuestSettings, report: Report
-) -> dict[str, Key]:
+def _common_keys(guest: Host | Template, site: Site, own: GuestSettings) -> dict[str, Key]:
     tags = frozenset({TAG, *own.tags, *(guest.roles if isinstance(guest, Host) else ())})
-    try:
-        values.join_tags(tags)
-    except ValueError as error:
-        path = f"proxmox_guests[{guest.vmid}].tags"
-        report.error(FOLDER, path, str(error), "write another tag")
     keys: dict[str, Key] = {
         "description": Note(f"{MARK}: {guest.source.file}, {guest.source.path}", MARK),
         "tags": Tags(tags, OWNED_TAGS),

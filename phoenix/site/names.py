@@ -15,6 +15,10 @@ HOST_ZONE = "host"
 
 SERVER_PROJECT, AGENT_PROJECT = "phoenix-portainer", "phoenix-portainer-agent"
 """Compose projects of Portainer's server and agent on their hosts."""
+SERVER_CONTAINER, AGENT_CONTAINER = "portainer", "portainer_agent"
+"""Their containers in Docker."""
+SERVER_VOLUME = "portainer_data"
+"""The Docker volume with all that Portainer's server knows."""
 
 
 def is_name(name: str) -> bool:

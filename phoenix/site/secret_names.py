@@ -25,7 +25,7 @@ PLATFORM = (
 NEW = "_new"
 """NAME + NEW is a value that is given for the rotation of NAME."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}\Z")
 
 
 def is_secret_name(name: str) -> bool:

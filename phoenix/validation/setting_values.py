@@ -7,6 +7,7 @@ is said by `phoenix.declaration.settings`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -29,7 +30,6 @@ from phoenix.site.model import Deployment, Host, Site
 from phoenix.site.secret_names import PROXMOX_TOKEN
 
 PROGRAMS = ("step-ca", "traefik")
-REFERENCE = "see docs/reference.md"
 _DUMMY = SecretStr("a-secret-of-no-meaning")
 
 Find = Callable[[str], SecretStr | None]
@@ -50,16 +50,17 @@ def check(
     """
     findings: list[Finding] = []
     wrong = frozenset(wrong)
-    for names, own_rule in _RULES_WITHOUT_SITE:
+    for names, fix, own_rule in _RULES_WITHOUT_SITE:
         if not wrong & set(names):
-            findings += _asked(names[0], lambda rule=own_rule: rule(settings))  # type: ignore[misc]
+            findings += _asked(names[0], fix, lambda rule=own_rule: rule(settings))  # type: ignore[misc]
     if site is None:
         return tuple(dict.fromkeys(findings))
-    for names, rule in _RULES:
+    for names, fix, rule in _RULES:
         if not wrong & set(names):
-            findings += _asked(names[0], lambda rule=rule: rule(site, settings))  # type: ignore[misc]
+            findings += _asked(names[0], fix, lambda rule=rule: rule(site, settings))  # type: ignore[misc]
     if not any(name.startswith("proxmox_") for name in wrong):
-        findings += _asked("proxmox_api", lambda: _proxmox(site, settings, ssh_key, home))
+        fix = "correct what it names, or turn proxmox_api off"
+        findings += _asked("proxmox_api", fix, lambda: _proxmox(site, settings, ssh_key, home))
     return tuple(dict.fromkeys(findings))
 
 
@@ -68,17 +69,16 @@ def problem(path: str, message: str, fix: str, severity: Severity = "error") -> 
     return Finding(FOLDER, path, message, fix, severity)
 
 
-def _asked(path: str, ask: Callable[[], Iterable[Finding]]) -> list[Finding]:
-    """What `ask` finds; where it raises, that is the finding."""
+def _asked(path: str, fix: str, ask: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """What `ask` finds; where it raises, that is the finding, with this fix."""
     try:
         return list(ask())
     except ConfigError as error:
         return list(error.findings)
     except SettingError as error:
-        return [problem(path, str(error), REFERENCE)]
+        return [problem(path, str(error), fix)]
     except (ValueError, OSError) as error:
-        message = f"cannot be used: {type(error).__name__}: {error}"
-        return [problem(path, message, REFERENCE)]
+        return [problem(path, f"cannot be used: {type(error).__name__}: {error}", fix)]
 
 
 def _dns(site: Site, settings: Settings) -> Iterator[Finding]:
@@ -114,7 +114,14 @@ def _artifacts(settings: Settings) -> Iterator[Finding]:
             yield problem(f"artifacts.{name}", "no deploy installs it", fix, "warning")
     for name in PROGRAMS:
         for arch in pins.get(name) or ("any",):
-            yield from _asked(f"artifacts.{name}.{arch}", lambda n=name, a=arch: _pin(n, pins, a))  # type: ignore[misc]
+            path = f"artifacts.{name}.{arch}"
+            yield from _asked(path, _PIN, lambda n=name, a=arch: _pin(n, pins, a))  # type: ignore[misc]
+
+
+_PIN = (
+    "write version, url and sha256 of the release that you want; without the setting the pinned "
+    "one is installed"
+)
 
 
 def _pin(name: str, pins: artifacts.Pins, arch: str) -> list[Finding]:
@@ -144,7 +151,8 @@ def _unpinned(image: str) -> tuple[str, str]:
 def _archives(settings: Settings) -> Iterator[Finding]:
     for reference, archive in settings.image_archives.items():
         path = f"image_archives.{reference}"
-        yield from _asked(path, lambda r=reference, a=archive: _archive(r, a))  # type: ignore[misc]
+        fix = 'write {"url": "https://...", "sha256": what sha256sum prints for the archive}'
+        yield from _asked(path, fix, lambda r=reference, a=archive: _archive(r, a))  # type: ignore[misc]
 
 
 def _archive(reference: str, archive: ImageArchive) -> list[Finding]:
@@ -163,10 +171,12 @@ def _stacks(site: Site, settings: Settings) -> Iterator[Finding]:
     for host in site.guests:
         for stack in host.docker_stacks:
             path = f"stack_variables.{stack.name}"
-            yield from _asked(path, lambda s=stack: _prepared(s, chosen.get(s.name, {})))  # type: ignore[misc]
+            fix = f"correct the setting, or the variables of stacks/{stack.name}/phoenix.json"
+            yield from _asked(path, fix, lambda s=stack: _prepared(s, chosen.get(s.name, {})))  # type: ignore[misc]
         for position, project in enumerate(settings.stacks_prune):
             path = f"stacks_prune[{position}]"
-            yield from _asked(path, lambda p=project, h=host: _pruned(p, h))  # type: ignore[misc]
+            fix = "remove it from stacks_prune where the stack is to go on"
+            yield from _asked(path, fix, lambda p=project, h=host: _pruned(p, h))  # type: ignore[misc]
 
 
 def _prepared(stack: Deployment, overrides: Mapping[str, str]) -> list[Finding]:
@@ -181,6 +191,61 @@ def _prepared(stack: Deployment, overrides: Mapping[str, str]) -> list[Finding]:
 def _pruned(project: str, host: Host) -> list[Finding]:
     deployment.check_prune(project, host)
     return []
+
+
+def _recipients(settings: Settings) -> Iterator[Finding]:
+    if settings.backup_recipients:
+        from phoenix.backup import encryption  # its cipher, for those who have one
+
+        encryption.cipher(settings.backup_recipients, None)
+    yield from ()
+
+
+def _outlived(settings: Settings) -> Iterator[Finding]:
+    """A leaf ends with its issuer at the latest (RFC 5280, section 6.1)."""
+    longest = duration.parse(settings.step_ca_lifetime_maximum)
+    if longest > timedelta(days=365 * settings.step_ca_years):
+        years = settings.step_ca_years
+        yield problem(
+            "step_ca_lifetime_maximum",
+            f"is {settings.step_ca_lifetime_maximum}: longer than the CA itself lasts, which is "
+            f"step_ca_years = {years}",
+            f"write at most {365 * 24 * years}h; certificates renew by themselves, so that 24h do",
+        )
+
+
+def _room(settings: Settings) -> Iterator[Finding]:
+    if settings.room_warning_percent < settings.room_least_percent:
+        yield problem(
+            "room_warning_percent",
+            f"is {settings.room_warning_percent}, below room_least_percent = "
+            f"{settings.room_least_percent}: the checks fail before they ever warn",
+            f"write a number from {settings.room_least_percent} to 100",
+        )
+
+
+def _registries(site: Site, settings: Settings) -> Iterator[Finding]:
+    """A secret of a registry that a stack names too is in that stack's containers."""
+    stacks = _secrets_of_stacks(site)
+    for name, registry in settings.registries.items():
+        for project in stacks.get(registry.secret, ()):
+            yield problem(
+                f"registries.{name}.secret",
+                f"secret {registry.secret} is also that of stack {project}, whose containers "
+                "would have the registry's password",
+                "name a secret of the registry's own, as registry_password",
+            )
+
+
+def _secrets_of_stacks(site: Site) -> dict[str, list[str]]:
+    """The projects of the stacks that name each secret."""
+    found: dict[str, list[str]] = {}
+    for host in site.guests:
+        for stack in host.docker_stacks:
+            named = [one.secret for one in stack.variables] + [one.secret for one in stack.files]
+            for secret in {name.lower() for name in named if name is not None}:
+                found.setdefault(secret, []).append(stack.project)
+    return found
 
 
 def _docker_containers(site: Site) -> Iterator[Finding]:
@@ -211,19 +276,35 @@ def _proxmox(site: Site, settings: Settings, ssh_key: str | None, home: Path) ->
         yield problem("proxmox_firewall", f"no rule would allow a needed flow: {connection}", fix)
 
 
-_RULES_WITHOUT_SITE: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[Finding]]], ...] = (
-    (("timezone",), _timezone),
-    (("artifacts",), _artifacts),
-    (("portainer_image", "portainer_agent_image"), _images),
-    (("image_archives",), _archives),
+_RULES_WITHOUT_SITE: tuple[
+    tuple[tuple[str, ...], str, Callable[[Settings], Iterator[Finding]]], ...
+] = (
+    (("timezone",), "write a name as in /usr/share/zoneinfo", _timezone),
+    (("artifacts",), _PIN, _artifacts),
+    (
+        ("portainer_image", "portainer_agent_image"),
+        "write [REGISTRY/]NAME:VERSION",
+        _images,
+    ),
+    (("image_archives",), "write url and sha256 of each archive", _archives),
+    (("backup_recipients",), "write recipients of age, as age-keygen shows them", _recipients),
+    (("step_ca_years", "step_ca_lifetime_maximum"), "write another lifetime", _outlived),
+    (("room_warning_percent", "room_least_percent"), "write numbers from 0 to 100", _room),
 )
-_RULES: tuple[tuple[tuple[str, ...], Callable[[Site, Settings], Iterator[Finding]]], ...] = (
-    (("dns_upstreams", "dns_stop_rebind"), _dns),
+"""Names of settings, what to do where the rule itself raises, and the rule."""
+_RULES: tuple[tuple[tuple[str, ...], str, Callable[[Site, Settings], Iterator[Finding]]], ...] = (
+    (
+        ("dns_upstreams", "dns_stop_rebind"),
+        'write addresses of resolvers that are not the site\'s own, as ["9.9.9.9"]',
+        _dns,
+    ),
     (
         ("step_ca_lifetime_default", "step_ca_lifetime_minimum", "step_ca_lifetime_maximum"),
+        "write them so that minimum <= default <= maximum, as 5m, 24h and 24h",
         _lifetimes,
     ),
-    (("stack_variables", "stacks_prune"), _stacks),
+    (("stack_variables", "stacks_prune"), "correct the setting", _stacks),
+    (("registries",), "name a secret of the registry's own", _registries),
 )
 
 

@@ -117,7 +117,7 @@ SETTINGS: dict[str, Any] = {
     "portainer_image": "portainer/portainer-ce:2.39.1", "portainer_url": "https://a.example.com",
     "image_archives": {"a:1": {"url": "https://a/b", "sha256": "0" * 64}},
     "stack_variables": {"qdrant_service": {"QDRANT_LOG_LEVEL": "INFO"}}, "stacks_prune": ["a-b"],
-    "backup_recipients": ["age1..."], "proxmox_api": "ssh", "proxmox_fingerprint": "00" * 32,
+    "backup_recipients": ["age1abc"], "proxmox_api": "ssh", "proxmox_fingerprint": "00" * 32,
     "proxmox_ca_file": "~/a.pem", "proxmox_node": "pve", "proxmox_template_storage": "local",
     "proxmox_images": {"a.img": {"url": "https://a/b", "sha256": "0" * 64}}, "proxmox_adopt": [101],
     "proxmox_ssh_keys": ["ssh-ed25519 AAAA a"], "proxmox_lxc_features": {"nesting": "1"},

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from phoenix.declaration.load import load_site
 from phoenix.declaration.settings import GuestSettings, ProxmoxSettings
@@ -141,15 +142,20 @@ def test_settings_of_one_guest(site: Site) -> None:
 def test_settings_that_cannot_work_are_refused(site: Site) -> None:
     own = {
         4711: GuestSettings(),
-        101: GuestSettings(tags=("no tag",)),
         1001: GuestSettings(features={"nesting": "1"}),
     }
     with pytest.raises(ConfigError) as caught:
         by_id(site, ProxmoxSettings(guests=own))
     places = {finding.path for finding in caught.value.findings}
     assert places == {
-        "proxmox_guests[4711]", "proxmox_guests[101].tags", "proxmox_guests[1001]"
+        "proxmox_guests[4711]", "proxmox_guests[1001]"
     }, caught.value  # fmt: skip
+
+
+def test_what_is_no_tag_is_refused_where_settings_are_read() -> None:
+    for tag in ("no tag", ".edge", "a;b", "a,b", "Edge", ""):
+        with pytest.raises(ValidationError):
+            GuestSettings(tags=(tag,))
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"docker_apt_url": "http://x"}, "docker_apt_url", "packages are run as root"),
     ({"step_ca_lifetime_default": "1 day"}, "step_ca_lifetime_default", "write for example 24h"),
     ({"proxmox_ssh_seconds": "5"}, "proxmox_ssh_seconds", "write a whole number"),
-    ({"proxmox_guests": {101: {"vlan": 5000}}}, "proxmox_guests.101.vlan", "docs/reference.md"),
+    ({"proxmox_guests": {101: {"vlan": 5000}}}, "proxmox_guests.101.vlan", "a number up to 4094"),
     ({"proxmox_fierwall": True}, "proxmox_fierwall", "did you mean 'proxmox_firewall'?"),
 ]
 
@@ -219,7 +219,8 @@ def test_a_run_begins_with_the_warnings(
         ("traefik_dashboard_user", "a:b", "'a:b' is no login name",
          "write it without blanks and colons"),
         ("portainer_url", "portainer", "'portainer' is no https:// URL",
-         "write the URL of Portainer itself"),
+         ("write the URL of Portainer itself, with a port from 1 to 65535 or none, and other "
+          "characters percent-encoded (RFC 3986)")),
     ],
 )  # fmt: skip
 def test_a_wrong_form_is_told_in_words(name: str, value: str, message: str, fix: str) -> None:

@@ -11,7 +11,13 @@ from typing import Any
 import yaml
 
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
-from phoenix.site.names import AGENT_PROJECT, SERVER_PROJECT
+from phoenix.site.names import (
+    AGENT_CONTAINER,
+    AGENT_PROJECT,
+    SERVER_CONTAINER,
+    SERVER_PROJECT,
+    SERVER_VOLUME,
+)
 from phoenix.site.ports import LOOPBACK, PORTAINER_EDGE
 
 DIRECTORY = "/etc/phoenix/portainer"
@@ -23,8 +29,6 @@ AGENT_ENVIRONMENT = f"{DIRECTORY}/agent.env"
 API_KEY_FILE = "/etc/phoenix/portainer-api.header"
 """The deploys' API key on the server's guest, as a header line for `curl -H @FILE`."""
 SERVER_UNIT, AGENT_UNIT = "phoenix-portainer.service", "phoenix-portainer-agent.service"
-DATA_VOLUME = "portainer_data"
-"""The Docker volume with all that the server knows."""
 
 
 LOCAL_URL = "unix:///var/run/docker.sock"
@@ -47,7 +51,7 @@ def server_compose(image: str, port: int, *, deploys_here: bool = False) -> str:
         SERVER_PROJECT,
         {
             "image": image,
-            "container_name": "portainer",
+            "container_name": SERVER_CONTAINER,
             "command": [
                 "--bind-https", f":{port}",
                 "--http-disabled",
@@ -67,7 +71,7 @@ def server_compose(image: str, port: int, *, deploys_here: bool = False) -> str:
                 *([_SOCKET] if deploys_here else []),
             ],
         },
-        {"data": {"name": DATA_VOLUME}},
+        {"data": {"name": SERVER_VOLUME}},
     )  # fmt: skip
 
 
@@ -85,7 +89,7 @@ def agent_compose(image: str, port: int) -> str:
         AGENT_PROJECT,
         {
             "image": image,
-            "container_name": "portainer_agent",
+            "container_name": AGENT_CONTAINER,
             "environment": {"AGENT_HOST": str(LOOPBACK), "AGENT_PORT": str(port)},
             # Not a published port: that would leave the container's own address open to its peers.
             "network_mode": "host",

@@ -1,0 +1,263 @@
+"""Forms of the settings' values: what each may be, and what another value is told."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, WithJsonSchema
+
+from phoenix.declaration.forms import HOST_PORT, Form, StrictLine, https_url, problem, told, url
+from phoenix.site import duration
+from phoenix.site.findings import SettingError
+from phoenix.site.secret_names import NEW, PLATFORM, is_secret_name
+
+
+def _duration(value: str) -> str:
+    try:
+        duration.parse(value)
+    except SettingError as error:
+        message, _, fix = str(error).partition(": ")
+        raise problem(message, fix) from None
+    return value
+
+
+GoDuration = Annotated[
+    StrictLine,
+    AfterValidator(_duration),
+    WithJsonSchema({"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(h|m|s))+$"}),
+]
+# The largest is far below what nginx and Docker hold, which count bytes in 63 bits.
+_SIZE = r"[1-9][0-9]{0,14}|[1-9][0-9]{0,5}[kmgKMG]"
+Size = Annotated[StrictLine, Form(_SIZE, "is no size", "write for example 10m or 512m")]
+NginxSize = Annotated[
+    StrictLine,
+    Form(rf"0|{_SIZE}", "is no size", "write for example 10m or 512m, or 0 for no limit"),
+]
+
+
+def _nginx_time(value: str) -> str:
+    parts = re.findall(r"([0-9]+)(ms|[wdhms]?)", value)
+    seconds = sum(int(number) * _SECONDS[unit] for number, unit in parts)
+    if not 0 < seconds <= _LONGEST_WAIT:
+        raise problem(
+            f"{told(value)} is no time that nginx can wait",
+            f"write more than 0, and at most {_LONGEST_WAIT // 86400}d",
+        )
+    return value
+
+
+_SECONDS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1, "": 1, "ms": 0.001}
+_LONGEST_WAIT = 24 * 86400  # epoll_wait(2) takes milliseconds in 31 bits, which is 24.8 days
+NginxTime = Annotated[
+    StrictLine,
+    # Units from the longest to the shortest (https://nginx.org/en/docs/syntax.html)
+    Form(
+        r"[0-9]{1,9}|(?=[0-9])(?:[0-9]{1,9}w)?(?:[0-9]{1,9}d)?(?:[0-9]{1,9}h)?(?:[0-9]{1,9}m)?"
+        r"(?:[0-9]{1,9}s)?(?:[0-9]{1,9}ms)?",
+        "is no time",
+        "write for example 300s, or 1h30m",
+    ),
+    AfterValidator(_nginx_time),
+]
+HttpsUrl = Annotated[StrictLine, https_url("write one: packages are run as root")]
+Node = Annotated[
+    StrictLine,
+    Form(
+        r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?",
+        "is not the name of a node in Proxmox VE",
+        "write its host name without the domain, as pve2",
+    ),
+]
+Property = Annotated[
+    StrictLine,
+    Form(
+        r"[A-Za-z0-9_/][A-Za-z0-9_./:;@+-]*",  # pct.conf(5): properties are separated by commas
+        "cannot be in a property string of Proxmox VE",
+        "write one value, without blanks, commas and =",
+    ),
+]
+_PATH_WORD = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+ImageReference = Annotated[
+    StrictLine,
+    Form(  # distribution/reference, "Grammar"
+        rf"(?:{HOST_PORT}/)?{_PATH_WORD}(?:/{_PATH_WORD})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?"
+        r"(?:@sha256:[0-9a-f]{64})?",
+        "is not an image reference",
+        "write [REGISTRY/]NAME:VERSION, or NAME@sha256:...",
+        longest=500,
+    ),
+]
+
+
+ProxmoxApi = Annotated[
+    StrictLine,
+    Form(
+        rf"off|ssh|{url('https', path='/', query=False)}",
+        "is no way to the API of Proxmox VE",
+        'write "off", "ssh", or its URL as "https://phoenix.example:8006"',
+        words=("off", "ssh"),
+    ),
+]
+Fingerprint = Annotated[
+    StrictLine,
+    Form(
+        r"(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}",
+        "is no SHA-256 fingerprint",
+        "write the 32 bytes that Proxmox VE shows for its certificate, as AB:CD:...",
+    ),
+]
+LoginName = Annotated[
+    StrictLine,  # RFC 7617, section 2: a colon ends the user's name
+    Form(r"[^:\s]+", "is no login name", "write it without blanks and colons", longest=255),
+]
+PortainerUrl = Annotated[StrictLine, https_url("write the URL of Portainer itself")]
+MirrorUrl = Annotated[
+    StrictLine,
+    Form(  # dockerd: registry/config.go, ValidateMirror
+        url("http", "https", query=False),
+        "is no URL of a mirror",
+        'write it as "https://mirror.example:5000"',
+    ),
+]
+RegistryHost = Annotated[
+    StrictLine,
+    Form(
+        rf"{HOST_PORT}|[0-9A-Fa-f.:]{{2,45}}/[0-9]{{1,3}}",
+        "is no registry",
+        'write it as "registry.example:5000", or a network as "10.0.0.0/24"',
+    ),
+]
+MountPath = Annotated[
+    StrictLine,  # pct.conf(5): properties are separated by commas
+    Form(
+        r"/[^\s,=]+", "is no path for a volume", "write it from / on, without blanks, commas and ="
+    ),
+]
+ImageUrl = Annotated[
+    StrictLine,
+    Form(url("http", "https"), "is no URL of an image", "write it with http:// or https://"),
+]
+LocalPath = Annotated[
+    StrictLine, Form(r"\S(?:.*\S)?", "is no path of a file", "write the file's path")
+]
+HostPath = Annotated[
+    StrictLine,
+    Form(
+        r"(?:/[A-Za-z0-9_@%+=:.-]+)+",
+        "is no absolute path",
+        "write the whole path, from / on and without one at its end, of letters, digits and "
+        "_ @ % + = : . -",
+    ),
+]
+TimeZone = Annotated[
+    StrictLine,
+    Form(  # tz database, theory.html, "Timezone identifiers"
+        r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*",
+        "is no time zone",
+        "write a name as in /usr/share/zoneinfo, such as Europe/Berlin",
+        longest=100,
+    ),
+]
+Organisation = Annotated[
+    StrictLine,
+    Form(  # RFC 5280, appendix A.1: 64 characters of CN, which ends in " Internal Intermediate CA"
+        r"\S(?:.*\S)?",
+        "is no name of an organisation",
+        "write its name, without blanks around it",
+        longest=39,
+    ),
+]
+Identifier = Annotated[
+    StrictLine,
+    Form(
+        r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}",
+        "is no name",
+        "use letters, digits, dots, underscores and hyphens",
+    ),
+]
+Tag = Annotated[
+    StrictLine,
+    Form(  # Proxmox VE: pve-tag
+        r"[a-z0-9_][a-z0-9_+.-]{0,123}",
+        "is no tag in Proxmox VE",
+        "use lower-case letters, digits, underscores, hyphens, + and dots, with no dot in front",
+    ),
+]
+CalendarEvent = Annotated[
+    StrictLine,
+    Form(  # pve-docs, "Calendar Events"
+        r"[A-Za-z0-9*][A-Za-z0-9*/.,: -]*",
+        "is no calendar event of Proxmox VE",
+        'write it as "*/15", "mon..fri 22:30" or "hourly"',
+        longest=128,
+    ),
+]
+PublicKey = Annotated[
+    StrictLine,
+    Form(  # sshd(8), "AUTHORIZED_KEYS FILE FORMAT", without options
+        r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)|sk-ssh-ed25519@openssh\.com"
+        r"|sk-ecdsa-sha2-nistp256@openssh\.com) +[A-Za-z0-9+/]+={0,2}(?: .*)?",
+        "is no public key of SSH",
+        "write the one line of your .pub file",
+        longest=1000,
+    ),
+]
+Recipient = Annotated[
+    StrictLine,
+    Form(
+        r"age1[a-z0-9]+|ssh-ed25519 +[A-Za-z0-9+/]+={0,2}(?: .*)?",
+        "is no recipient of age",
+        "write the public half that age-keygen shows, age1..., or a line ssh-ed25519 ...",
+        longest=4096,
+    ),
+]
+StackProject = Annotated[
+    StrictLine,
+    Form(
+        r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}",
+        "is no name of a stack in Docker",
+        "write NAME-ENVIRONMENT, as old_app-production",
+    ),
+]
+
+
+LogDriver = Annotated[
+    StrictLine,
+    Form(
+        r"[a-z0-9][a-z0-9._/:-]{0,254}",
+        "is no log driver",
+        "write its name, as local, json-file or journald",
+    ),
+]
+
+
+def secret_name(value: str) -> str:
+    """Refuse what can be no secret of a registry; gives the value."""
+    if not is_secret_name(value):
+        raise problem(
+            f"{told(value)} is not the name of a secret",
+            "use up to 100 lower-case letters, digits and underscores, as in registry_password",
+        )
+    if value.removesuffix(NEW) in PLATFORM:
+        raise problem(
+            f"secret {value} is the platform's: the registry would be told it at each log-in",
+            "name a secret of the registry's own, as registry_password",
+        )
+    return value
+
+
+def registry_name(value: str) -> str:
+    """Refuse what no image reference can begin with; gives the value."""
+    if value == "index.docker.io":  # so distribution's reference package reads it in an image
+        raise problem(f'{value!r} is Docker Hub, which images name "docker.io"', "write that")
+    if not _REGISTRY.fullmatch(value):
+        raise problem(
+            f"{told(value)} is no registry",
+            'write it as image references do: "registry.example.com:5000", or "docker.io"',
+        )
+    return value
+
+
+# A first word without dot and port is a part of an image's path, and no registry.
+_REGISTRY = re.compile(rf"(?=localhost(?::|\Z)|[^.]*[.:])(?![^.:]*[A-Z]){HOST_PORT}")
