@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
 from . import agent, server
+from .store import SchemaError
 
 DEFAULT_VERSIONS = {"sync": "2.39.1", "async": "2.45.0"}
 
@@ -48,7 +50,9 @@ def _run_agent(options: argparse.Namespace, version: str) -> None:
     host = os.environ.get("AGENT_HOST", "0.0.0.0")  # noqa: S104 - the real agent's default
     port = int(os.environ.get("AGENT_PORT", "9001"))
     secret = os.environ.get("AGENT_SECRET", "")
-    agent.serve(agent.Agent(options.docker_socket, secret, version), host, port)
+    program = agent.Agent(options.docker_socket, secret, version)
+    agent.serve(program, host, port)
+    agent.serve(program, "127.0.0.1", agent.INTERNAL_PORT)
     _say(f"agent {version} (emulator) listens on {host}:{port}")
 
 
@@ -64,9 +68,14 @@ def _run_server(options: argparse.Namespace, version: str) -> None:
         setup_token="" if options.no_setup_token else options.setup_token,
         agent_secret=os.environ.get("AGENT_SECRET", ""),
         admin_seconds=options.admin_seconds,
+        certificate=(options.sslcert, options.sslkey),
     )
     host, _, port = options.bind_https.rpartition(":")
-    portainer = server.Portainer(settings, _say, request_log=_say)
+    try:
+        portainer = server.Portainer(settings, _say, request_log=_say)
+    except SchemaError as error:
+        _say(f"FTL {error}")
+        sys.exit(1)
     server.serve(portainer, host or "0.0.0.0", int(port), options.sslcert, options.sslkey)  # noqa: S104
     _say(f"Portainer {version} (emulator, {options.mode}) listens on {host}:{port}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import collections
 import hashlib
 import hmac
 import json
@@ -11,16 +10,18 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .http import NOT_IN_DATABASE, Answer, HttpError, Request, json_answer
+from .http import Answer, HttpError, Request, json_answer, not_in_database
 from .store import Row, Store
 
 PASSWORD_BYTES = 12
+PASSWORD_TOO_SHORT = "Password does not meet the minimum strength requirements"  # noqa: S105
 SESSION_SECONDS = 8 * 3600
 BAN_SECONDS = 3600.0
-HITS_PER_SECOND = 10
+BUCKET = 10.0  # hits at once; then one a second
 COOKIE = "portainer_api_key"
 
 
@@ -46,13 +47,17 @@ def password_matches(password: str, stored: str) -> bool:
 
 @dataclass
 class Limiter:
-    """More than ten hits of an address in a second ban it for an hour."""
+    """A bucket of ten hits for each address, filled by one a second; an empty one bans for an hour.
 
-    hits: dict[str, collections.deque[float]] = field(
-        default_factory=lambda: collections.defaultdict(collections.deque)
-    )
+    Attributes:
+        hits: by address, the hits that are left and when they were counted.
+        clock: seconds since a start.
+    """
+
+    hits: dict[str, tuple[float, float]] = field(default_factory=dict)
     banned: dict[str, float] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    clock: Callable[[], float] = time.monotonic
 
     def check(self, client: str) -> None:
         """Counts one hit.
@@ -60,21 +65,22 @@ class Limiter:
         Raises:
             HttpError: 403, banned.
         """
-        now = time.monotonic()
+        now = self.clock()
+        refused = HttpError(403, "Access denied", "Access denied to resource")
         with self.lock:
-            recent = self.hits[client]
-            recent.append(now)
-            while recent and recent[0] < now - 1:
-                recent.popleft()
-            if len(recent) > HITS_PER_SECOND:
+            if self.banned.get(client, now) > now:
+                raise refused
+            left, counted = self.hits.get(client, (BUCKET, now))
+            left = min(BUCKET, left + now - counted)
+            if left < 1:
                 self.banned[client] = now + BAN_SECONDS
-            if self.banned.get(client, 0) > now:
-                raise HttpError(403, "Access denied", "Access denied to resource")
+                raise refused
+            self.hits[client] = (left - 1, now)
 
 
 @dataclass
 class Accounts:
-    """The server's users. All are administrators here: the platform has no others.
+    """The server's users. All are treated as administrators: the platform has no others.
 
     Attributes:
         setup_token: what admin init must carry in X-Setup-Token; None asks for none.
@@ -90,13 +96,16 @@ class Accounts:
     limiter: Limiter = field(default_factory=Limiter)
 
     def create_admin(self, username: str, password: str) -> Row:
-        """Adds user 1."""
+        """Adds the first user."""
+        return self._add(username, password, 1)
+
+    def _add(self, username: str, password: str, role: int) -> Row:
         with self.store.lock:
             user = {
                 "Id": self.store.next_id("users"),
                 "Username": username,
                 "Password": hash_password(password),
-                "Role": 1,
+                "Role": role,
                 "TokenIssueAt": 0,
                 "ThemeSettings": {"color": ""},
                 "UseCache": False,
@@ -121,7 +130,9 @@ class Accounts:
         """GET /users/admin/check."""
         if not self.store.rows("users"):
             raise HttpError(
-                404, "No administrator account found inside the database", NOT_IN_DATABASE
+                404,
+                "No administrator account found inside the database",
+                "Object not found inside the database",
             )
         return Answer(204)
 
@@ -167,8 +178,32 @@ class Accounts:
 
     def current_user(self, request: Request) -> Answer:
         """GET /users/me."""
-        hidden = {key: value for key, value in request.user.items() if key != "Password"}
-        return json_answer(hidden)
+        return json_answer(_without_password(request.user))
+
+    def users(self, _: Request) -> Answer:
+        """GET /users."""
+        return json_answer([_without_password(user) for user in self.store.rows("users")])
+
+    def create_user(self, request: Request) -> Answer:
+        """POST /users."""
+        body = request.json()
+        username, password, role = body.get("username"), body.get("password"), body.get("role")
+        if not isinstance(username, str) or not username or " " in username:
+            reason = "Invalid username. Must not contain any whitespace"
+            raise HttpError(400, "Invalid request payload", reason)
+        if role not in (1, 2):
+            reason = (
+                "Invalid role value. Value must be one of: 1 (administrator) or 2 (regular user)"
+            )
+            raise HttpError(400, "Invalid request payload", reason)
+        with self.store.lock:
+            if any(user["Username"] == username for user in self.store.rows("users")):
+                raise HttpError(
+                    409, "Another user with the same username already exists", "User already exists"
+                )
+            if len(str(password).encode()) < PASSWORD_BYTES:
+                raise HttpError(400, PASSWORD_TOO_SHORT)
+            return json_answer(_without_password(self._add(username, str(password), role)))
 
     def change_password(self, request: Request) -> Answer:
         """PUT /users/{id}/passwd: tokens from before it end, API keys stay."""
@@ -184,12 +219,12 @@ class Accounts:
                 raise HttpError(
                     404,
                     "Unable to find a user with the specified identifier inside the database",
-                    NOT_IN_DATABASE,
+                    not_in_database("users", request.args["id"]),
                 )
             if not password_matches(str(old), user["Password"]):
                 raise HttpError(403, "Current password doesn't match", "Unauthorized")
             if len(str(new).encode()) < PASSWORD_BYTES:
-                raise HttpError(400, "Password does not meet the requirements")
+                raise HttpError(400, PASSWORD_TOO_SHORT)
             user["Password"] = hash_password(str(new))
             user["TokenIssueAt"] = int(time.time())
             self.store.save()
@@ -239,7 +274,9 @@ class Accounts:
         with self.store.lock:
             row = self.store.find("keys", int(request.args["key"]), "id")
             if row is None:
-                raise HttpError(500, "API Key not found", NOT_IN_DATABASE)
+                raise HttpError(
+                    500, "API Key not found", not_in_database("api_key", request.args["key"])
+                )
             self.store.rows("keys").remove(row)
             self.store.save()
         return Answer(204)
@@ -313,6 +350,10 @@ class Accounts:
         if claims["exp"] < time.time():
             raise bad
         return claims
+
+
+def _without_password(user: Row) -> Row:
+    return {key: value for key, value in user.items() if key != "Password"}
 
 
 def _digest(raw: str) -> str:

@@ -23,6 +23,7 @@ from .relay import connect_unix, relay
 from .signing import DEFAULT_MESSAGE, PUBLIC_KEY_HEADER, SIGNATURE_HEADER, verify
 
 DOCKER_SOCKET = "/var/run/docker.sock"
+INTERNAL_PORT = 9005  # of the loopback, whatever AGENT_HOST and AGENT_PORT say
 
 
 @dataclass

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .environments import Environments
@@ -34,10 +34,13 @@ class Compose:
 
     Attributes:
         command: the program and its first words, ``("docker", "compose")``.
+        environment: the server's own, which the real one hands to compose whole: a stack's file
+            may name each of its variables, AGENT_SECRET as well.
     """
 
     environments: Environments
     command: tuple[str, ...] = ("docker", "compose")
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def up(
         self, row: Row, project: str, directory: Path, *, prune: bool, pull: bool, recreate: bool
@@ -72,9 +75,7 @@ class Compose:
                 command += ["--env-file", str(directory / ENV_FILE)]
         with self._docker_host(row) as docker_host, tempfile.TemporaryDirectory() as config:
             Path(config, "config.json").write_text(self.environments.registries.docker_config())
-            # Nothing of our own environment reaches compose's interpolation, AGENT_SECRET least.
-            env = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-            env |= {"DOCKER_HOST": docker_host, "DOCKER_CONFIG": config}
+            env = {**self.environment, "DOCKER_HOST": docker_host, "DOCKER_CONFIG": config}
             try:
                 result = subprocess.run(
                     command + words,

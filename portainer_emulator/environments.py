@@ -16,7 +16,7 @@ from urllib.parse import quote
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from .console import serve_exec
-from .http import NOT_IN_DATABASE, Answer, HttpError, Request, json_answer
+from .http import Answer, HttpError, Request, json_answer, not_in_database
 from .registries import Registries
 from .relay import connect_agent, connect_unix, relay
 from .signing import DEFAULT_MESSAGE, sign
@@ -54,7 +54,7 @@ class Environments:
         """
         row = self.store.find("endpoints", endpoint_id)
         if row is None:
-            raise HttpError(404, _NO_ENDPOINT, NOT_IN_DATABASE)
+            raise HttpError(404, _NO_ENDPOINT, not_in_database("endpoints", endpoint_id))
         return row
 
     # -- handlers ------------------------------------------------------------------------------
@@ -88,6 +88,15 @@ class Environments:
         if tls and form.get("TLSSkipClientVerify") != "true" and "TLSCertFile" not in form:
             raise HttpError(400, "Invalid request payload", "Invalid certificate file")
         row = _row(name, int(kind), form, tls)
+        if "://" not in row["URL"]:
+            with self.store.lock:
+                self.store.next_id("endpoints")  # it is used up all the same
+                self.store.save()
+            raise HttpError(
+                500,
+                "Unable to initiate communications with environment",
+                f"unable to parse docker host `{row['URL']}`",
+            )
         if row["Type"] == _AGENT:
             row["Agent"]["Version"] = self._ping(row["URL"], tls)
         self._snapshot(row)
@@ -145,9 +154,28 @@ class Environments:
         target = "/" + request.args["path"]
         if request.query_string:
             target += "?" + request.query_string
+        if request.method == "GET" and request.args["path"].endswith("containers/json"):
+            return self._containers(row, target)
         pulls = request.method == "POST" and request.args["path"].endswith("images/create")
         login = self.registries.put_credentials(request) if pulls else {}
         return self._forward(request, row, target, login)
+
+    def _containers(self, row: Row, target: str) -> Answer:
+        """A list of containers is rewritten: those with a hidden label are left out, admin or not.
+
+        The server wants to know the type of what it reads: without one it answers 502.
+        """
+        try:
+            status, kind, data = self.ask(row, "GET", target)
+        except OSError as error:
+            return self._away(row, error)
+        if not kind:
+            return Answer(502, b"mime: no media type\n", {"Content-Type": "text/plain"})
+        if status != 200:
+            return Answer(status, data, {"Content-Type": kind})
+        hidden = {(pair["name"], pair["value"]) for pair in self.store.data.get("hidden", [])}
+        rows = json.loads(data) or []
+        return json_answer([one for one in rows if not hidden & set(one["Labels"].items())])
 
     def websocket(self, request: Request) -> Answer | None:
         """GET /websocket/exec: handed to the agent, which owns the session."""
@@ -165,13 +193,16 @@ class Environments:
         try:
             upstream, headers = self._open(row)
         except OSError as error:
-            if row["Type"] == _AGENT:
-                return Answer(502)  # Go's reverse proxy: no body at all
-            raise HttpError(
-                500, "Unable to proxy the request via the Docker socket", str(error)
-            ) from None
+            return self._away(row, error)
         relay(request.handler, upstream, target, headers | dict(more))
         return None
+
+    @staticmethod
+    def _away(row: Row, error: OSError) -> Answer:
+        if row["Type"] == _AGENT:
+            return Answer(502)  # Go's reverse proxy: no body at all
+        words = "Unable to proxy the request via the Docker socket"
+        return HttpError(500, words, str(error)).answer()
 
     # -- talking to Docker ---------------------------------------------------------------------
 
@@ -180,8 +211,11 @@ class Environments:
             return connect_agent(row["URL"]), self.signature()
         return connect_unix(row["URL"].removeprefix("unix://")), {}
 
-    def call(self, row: Row, method: str, target: str) -> tuple[int, Any]:
+    def ask(self, row: Row, method: str, target: str) -> tuple[int, str, bytes]:
         """One small request of the server's own to the environment's Docker.
+
+        Returns:
+            Status, Content-Type and body.
 
         Raises:
             OSError: unreachable.
@@ -193,11 +227,19 @@ class Environments:
         with contextlib.closing(connection):
             connection.request(method, target, headers={**headers, "Connection": "close"})
             answer = connection.getresponse()
-            data = answer.read()
+            return answer.status, answer.getheader("Content-Type") or "", answer.read()
+
+    def call(self, row: Row, method: str, target: str) -> tuple[int, Any]:
+        """Status and JSON of such a request; None where the body is none.
+
+        Raises:
+            OSError: unreachable.
+        """
+        status, _, data = self.ask(row, method, target)
         try:
-            return answer.status, json.loads(data)
+            return status, json.loads(data)
         except ValueError:
-            return answer.status, None
+            return status, None
 
     def project_containers(self, row: Row, project: str) -> list[Row]:
         """The containers with the project's label, running or not.
@@ -269,7 +311,10 @@ def _row(name: str, kind: int, form: dict[str, str], tls: bool) -> Row:
         "Snapshots": [],
         "UserAccessPolicies": {},
         "TeamAccessPolicies": {},
+        "AzureCredentials": {"ApplicationID": "", "TenantID": "", "AuthenticationKey": ""},
         "EdgeKey": "",
+        "EdgeCheckinInterval": 5,
+        "Kubernetes": {"Snapshots": None, "Configuration": {"UseLoadBalancer": False}},
         "Agent": {"Version": ""},
     }
 

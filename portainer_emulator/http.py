@@ -18,7 +18,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 TLS_IDLE_SECONDS = 86400.0
-NOT_IN_DATABASE = "Object not found inside the database"
+
+
+def not_in_database(bucket: str, key: object) -> str:
+    """What the real database says of a row that it has not."""
+    return f"Object not found inside the database (bucket={bucket}, key={key})"
 
 
 class HttpError(Exception):
@@ -33,7 +37,7 @@ class HttpError(Exception):
         text: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
-        """Details default to the message, as Portainer's own error writer does."""
+        """Details default to the message and begin with a capital, as Portainer writes them."""
         super().__init__(message)
         self.status = status
         self.message = message
@@ -46,7 +50,8 @@ class HttpError(Exception):
         if self.text is not None:
             headers = {"Content-Type": "text/plain; charset=utf-8", **self.headers}
             return Answer(self.status, self.text.encode(), headers)
-        body = {"message": self.message, "details": self.details}
+        details = self.details[:1].upper() + self.details[1:]
+        body = {"message": self.message, "details": details}
         return json_answer({k: v for k, v in body.items() if v}, self.status, self.headers)
 
 

@@ -6,7 +6,7 @@ import base64
 import json
 from dataclasses import dataclass
 
-from .http import NOT_IN_DATABASE, Answer, HttpError, Request, json_answer
+from .http import Answer, HttpError, Request, json_answer, not_in_database
 from .store import Row, Store
 
 AUTH_HEADER = "X-Registry-Auth"
@@ -75,7 +75,7 @@ class Registries:
         if row is None:
             raise HttpError(
                 404, "Unable to find a registry with the specified identifier inside the database",
-                NOT_IN_DATABASE,
+                not_in_database("registries", request.args["id"]),
             )  # fmt: skip
         return row
 
@@ -97,7 +97,8 @@ class Registries:
             return {}
         row = self.store.find("registries", int(chosen))
         if row is None:
-            raise HttpError(500, "Unable to find the registry", NOT_IN_DATABASE)
+            words = not_in_database("registries", chosen)
+            raise HttpError(500, "Unable to find the registry", words)
         login = {
             "username": row["Username"], "password": row["Password"], "serveraddress": row["URL"],
         }  # fmt: skip

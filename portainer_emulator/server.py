@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import shutil
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +34,8 @@ class Settings:
         admin_password: creates the administrator at start; None leaves it to the API.
         setup_token: None makes a random one where the version wants one, "" asks for none.
         agent_secret: AGENT_SECRET.
+        environment: of the process, which compose is given whole; None: that of this one.
+        certificate: files of the server's certificate and key, which it copies into its data.
         admin_seconds: the window for creating an administrator.
     """
 
@@ -44,6 +48,8 @@ class Settings:
     admin_seconds: float = 300.0
     snapshot_seconds: float = 300.0
     compose: tuple[str, ...] = ("docker", "compose")
+    environment: Mapping[str, str] | None = None
+    certificate: tuple[Path, Path] | None = None
 
 
 class Portainer:
@@ -55,10 +61,17 @@ class Portainer:
         log: Callable[[str], None] = print,
         request_log: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Loads the data directory and creates the administrator where a password is given."""
+        """Loads the data directory and creates the administrator where a password is given.
+
+        Raises:
+            SchemaError: the data are of a newer server.
+        """
         self.settings = settings
         self._request_log = request_log
         self.store = Store(settings.data)
+        self.store.migrate(settings.version)
+        if settings.certificate is not None:
+            self._keep_certificate(settings.certificate)
         token = settings.setup_token
         numbers = tuple(int(part) for part in settings.version.split(".")[:2])
         if token is None and settings.admin_password is None and numbers >= SETUP_TOKEN_SINCE:
@@ -75,12 +88,24 @@ class Portainer:
         self.stacks = Stacks(
             self.store,
             self.environments,
-            Compose(self.environments, settings.compose),
+            Compose(
+                self.environments,
+                settings.compose,
+                dict(os.environ) if settings.environment is None else settings.environment,
+            ),
             settings.asynchronous,
         )
         self._public, self._private = self._routes()
         self._ended = threading.Event()
         threading.Thread(target=self._snapshots, daemon=True).start()
+
+    def _keep_certificate(self, files: tuple[Path, Path]) -> None:
+        """Copies certificate and key into the data: whoever has a backup of them has the key."""
+        directory = self.store.directory / "certs"
+        directory.mkdir(exist_ok=True)
+        for source, name in zip(files, ("cert.pem", "key.pem"), strict=True):
+            shutil.copyfile(source, directory / name)
+            (directory / name).chmod(0o600)
 
     def _routes(self) -> tuple[list[Route], list[Route]]:
         accounts, environments, stacks = self.accounts, self.environments, self.stacks
@@ -94,6 +119,10 @@ class Portainer:
         ]
         private = [
             route("GET", "/api/users/me", accounts.current_user),
+            route("GET", "/api/users", accounts.users),
+            route("POST", "/api/users", accounts.create_user),
+            route("GET", "/api/settings", self._settings),
+            route("PUT", "/api/settings", self._change_settings),
             route("PUT", "/api/users/{id}/passwd", accounts.change_password),
             route("GET", "/api/users/{id}/tokens", accounts.keys),
             route("POST", "/api/users/{id}/tokens", accounts.create_key),
@@ -118,6 +147,7 @@ class Portainer:
             route("GET", "/api/stacks/{id}", stacks.show),
             route("PUT", "/api/stacks/{id}", stacks.update),
             route("DELETE", "/api/stacks/{id}", stacks.delete),
+            route("PUT", "/api/stacks/{id}/associate", stacks.associate),
             route("GET", "/api/stacks/{id}/file", stacks.file),
             route("POST", "/api/stacks/{id}/start", stacks.start),
             route("POST", "/api/stacks/{id}/stop", stacks.stop),
@@ -174,6 +204,20 @@ class Portainer:
         return json_answer(
             {"AuthenticationMethod": 1, "RequiredPasswordLength": 12, "EnableTelemetry": False}
         )
+
+    def _settings(self, _: Request) -> Answer:
+        """GET /settings."""
+        hidden = self.store.data.get("hidden", [])
+        return json_answer({"AuthenticationMethod": 1, "BlackListedLabels": hidden})
+
+    def _change_settings(self, request: Request) -> Answer:
+        """PUT /settings: absent fields stay."""
+        labels = request.json().get("blacklistedlabels")
+        if labels is not None:
+            with self.store.lock:
+                self.store.data["hidden"] = labels
+                self.store.save()
+        return self._settings(request)
 
     def close(self) -> None:
         """End what it does by itself; nothing is written to its data after that."""

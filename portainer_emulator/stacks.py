@@ -19,11 +19,13 @@ from typing import Any
 
 from .compose import ENV_FILE, FILE, Compose, ComposeError
 from .environments import Environments
-from .http import NOT_IN_DATABASE, Answer, HttpError, Request, json_answer
+from .http import Answer, HttpError, Request, json_answer, not_in_database
 from .store import Row, Store
 
 ACTIVE, INACTIVE, DEPLOYING, ERROR = 1, 2, 3, 4
 _NO_STACK = "Unable to find a stack with the specified identifier inside the database"
+_NO_ENDPOINT = "Unable to find the endpoint associated to the stack inside the database"
+_FILE_GONE = "Unable to persist updated Compose file on disk"
 _IN_PROGRESS = ("Unable to update stack", "Stack deployment is already in progress")
 
 
@@ -60,7 +62,14 @@ class Stacks:
     def _get(self, request: Request) -> Row:
         row = self.store.find("stacks", int(request.args["id"]))
         if row is None:
-            raise HttpError(404, _NO_STACK, NOT_IN_DATABASE)
+            raise HttpError(404, _NO_STACK, not_in_database("stacks", request.args["id"]))
+        return row
+
+    def _endpoint(self, endpoint_id: int) -> Row:
+        """The environment of a stack's request, by the words of its handlers."""
+        row = self.store.find("endpoints", endpoint_id)
+        if row is None:
+            raise HttpError(404, _NO_ENDPOINT, not_in_database("endpoints", endpoint_id))
         return row
 
     # -- reads ---------------------------------------------------------------------------------
@@ -111,16 +120,23 @@ class Stacks:
         endpoint = self.environments.get(request.number("endpointId"))
         body = request.json()
         url, entry = body.get("repositoryurl"), body.get("composefile") or FILE
-        if not isinstance(url, str) or "://" not in url:
-            raise HttpError(400, "Invalid request payload", "Invalid repository URL")
+        if not isinstance(url, str) or not re.match(r"(?:https?|ssh|git)://[^/]", url):
+            reason = "Invalid repository URL. Must correspond to a valid URL format"
+            raise HttpError(400, "Invalid request payload", reason)
         checkout = self.store.directory / f"clone-{time.monotonic_ns()}"
         try:
             subprocess.run(
-                ["git", "clone", "--quiet", "--depth", "1", "--", url, str(checkout)],
+                ["git", "clone", "--quiet", "--", url, str(checkout)],
                 check=True,
                 capture_output=True,
             )
             content = (checkout / entry).read_text()
+            head = subprocess.run(
+                ["git", "-C", str(checkout), "rev-parse", "HEAD"],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout.strip()
         except (OSError, subprocess.CalledProcessError) as error:
             raise HttpError(500, "Unable to clone git repository", str(error)) from None
         finally:
@@ -130,7 +146,7 @@ class Stacks:
             "ReferenceName": body.get("repositoryreferencename") or "",
             "ConfigFilePath": entry,
             "Authentication": None,
-            "ConfigHash": "",
+            "ConfigHash": head,
             "TLSSkipVerify": False,
         }
         return self._create(request, endpoint, body, content, git)
@@ -215,7 +231,7 @@ class Stacks:
         """PUT /stacks/{id}: file and environment are replaced whole, then always deployed."""
         row = self._get(request)
         endpoint_id = request.number("endpointId", optional=self.asynchronous)
-        endpoint = self.environments.get(endpoint_id or row["EndpointId"])
+        endpoint = self._endpoint(endpoint_id or row["EndpointId"])
         body = request.json()
         content = body.get("stackfilecontent")
         if not isinstance(content, str) or not content:
@@ -227,6 +243,9 @@ class Stacks:
             "recreate": recreate,
             "prune": bool(body.get("prune")) and self.asynchronous,
         }
+        if self._project_files(row) is None:
+            path = f"/data/compose/{row['Id']}/{FILE}"
+            raise HttpError(500, _FILE_GONE, f"open {path}: no such file or directory")
         apply = self._update_later if self.asynchronous else self._update_now
         return apply(row, endpoint, content, env, flags)
 
@@ -246,7 +265,7 @@ class Stacks:
                 raise HttpError(500, str(error), str(error)) from None
             row |= fresh
             self._touch(row)
-        return json_answer(self._public(row))
+        return json_answer(self._changed(row))
 
     def _update_later(
         self, row: Row, endpoint: Row, content: str, env: list[Row] | None, flags: dict[str, bool]
@@ -275,21 +294,54 @@ class Stacks:
                 raise
 
         self._later(row, deploy)
-        return json_answer(self._public(row))
+        return json_answer(self._changed(row))
+
+    def _changed(self, row: Row) -> Row:
+        """What start, stop and update answer: without the row's resource control."""
+        return self._public({**row, "ResourceControl": None})
 
     def _touch(self, row: Row) -> None:
         """An update detaches from git and moves the date."""
+        if row["GitConfig"] is not None:
+            row["FromAppTemplate"] = True
         row |= {"GitConfig": None, "AutoUpdate": None, "UpdateDate": int(time.time())}
         if not self.asynchronous:
             row["Status"] = ACTIVE
         self.store.save()
+
+    def associate(self, request: Request) -> Answer:
+        """PUT /stacks/{id}/associate: another environment has the stack; no container is touched.
+
+        It asks not whether the stack's own environment is still there.
+        """
+        endpoint_id = request.number("endpointId")
+        running = request.query.get("orphanedRunning")
+        if running is None:
+            reason = "Invalid query parameter: orphanedRunning"
+            raise HttpError(400, reason, "Missing query parameter")
+        row = self._get(request)
+        with self.store.lock:
+            self.environments.get(endpoint_id)
+            if row["ResourceControl"] is not None:
+                row["ResourceControl"]["ResourceId"] = f"{endpoint_id}_{row['Name']}"
+            row |= {
+                "EndpointId": endpoint_id,
+                "SwarmId": request.query.get("swarmId", ""),
+                "Status": ACTIVE if running == "true" else INACTIVE,
+                "CreationDate": int(time.time()),
+                "CreatedBy": request.user["Username"],
+                "UpdateDate": 0,
+                "UpdatedBy": "",
+            }
+            self.store.save()
+        return json_answer(self._public(row))
 
     # -- start, stop, delete -------------------------------------------------------------------
 
     def start(self, request: Request) -> Answer:
         """POST /stacks/{id}/start."""
         row = self._get(request)
-        endpoint = self.environments.get(request.number("endpointId"))
+        endpoint = self._endpoint(request.number("endpointId"))
         if self.asynchronous and row["Status"] != INACTIVE:
             raise HttpError(409, "Stack is already active")
         try:
@@ -311,23 +363,23 @@ class Stacks:
                 raise HttpError(500, "Unable to start stack", str(error)) from None
             row["Status"] = ACTIVE
             self.store.save()
-        return json_answer(self._public(row))
+        return json_answer(self._changed(row))
 
     def stop(self, request: Request) -> Answer:
         """POST /stacks/{id}/stop."""
         row = self._get(request)
-        endpoint = self.environments.get(request.number("endpointId"))
+        endpoint = self._endpoint(request.number("endpointId"))
         if row["Status"] == INACTIVE:
             raise HttpError(400, "Stack is already inactive")
         self._down(row, endpoint, "Unable to stop stack")
         row["Status"] = INACTIVE
         self.store.save()
-        return json_answer(self._public(row))
+        return json_answer(self._changed(row))
 
     def delete(self, request: Request) -> Answer:
         """DELETE /stacks/{id}; a missing endpointId is endpoint 0, which doesn't exist."""
         row = self._get(request)
-        endpoint = self.environments.get(request.number("endpointId", optional=True))
+        endpoint = self._endpoint(request.number("endpointId", optional=True))
         self._down(row, endpoint, "Unable to delete stack")
         with self.store.lock:
             self.store.rows("stacks").remove(row)

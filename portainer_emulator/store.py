@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import uuid
 from dataclasses import dataclass, field
@@ -11,6 +12,14 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
+SCHEMA_REFUSED = (
+    "The database schema version does not align with the server version. Please consider reverting "
+    "to the previous server version or addressing the database migration issue."
+)
+
+
+class SchemaError(Exception):
+    """A newer server has migrated the database: this one ends, as the real one does."""
 
 
 @dataclass
@@ -39,8 +48,26 @@ class Store:
 
     @property
     def path(self) -> Path:
-        """The database file."""
-        return self.directory / "emulator.json"
+        """The database file, under the real one's name."""
+        return self.directory / "portainer.db"
+
+    def migrate(self, version: str) -> None:
+        """Brings the database to the schema of a server of `version`, as its start does.
+
+        A newer server keeps the former database as backups/portainer.db.bak.
+
+        Raises:
+            SchemaError: the database is of a newer server.
+        """
+        stored = str(self.data.get("schema", version))
+        if _numbers(stored) > _numbers(version):
+            raise SchemaError(SCHEMA_REFUSED)
+        if stored != version:
+            backups = self.directory / "backups"
+            backups.mkdir(exist_ok=True)
+            shutil.copy2(self.path, backups / "portainer.db.bak")
+        self.data["schema"] = version
+        self.save()
 
     def save(self) -> None:
         """Replaces the file atomically; it holds environments in clear, so it's ours alone."""
@@ -67,3 +94,7 @@ class Store:
     def find(self, table: str, row_id: int, key: str = "Id") -> Row | None:
         """One row."""
         return next((row for row in self.rows(table) if row[key] == row_id), None)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

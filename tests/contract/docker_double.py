@@ -28,6 +28,7 @@ class DockerDouble:
         self.requests: list[str] = []
         self.pulled: list[str] = []
         self.registry_auth: list[str] = []
+        self.content_type = "application/json"  # as of every answer of the real Engine
         self.lock = threading.Lock()
         double = self
 
@@ -72,6 +73,8 @@ class DockerDouble:
         status, found = self.route(handler.command, path, query, body)
         data = found if isinstance(found, bytes) else json.dumps(found).encode()
         handler.send_response(status)
+        if self.content_type:
+            handler.send_header("Content-Type", self.content_type)
         handler.send_header("Content-Length", str(len(data)))
         if handler.headers.get("Connection") == "close":
             handler.send_header("Connection", "close")
@@ -113,6 +116,9 @@ class DockerDouble:
         if action == "/logs":
             line = f"{LOG_LINE} {container['Env'].get('PASSWORD', '')}\n".encode()
             return 200, b"\x02\0\0\0" + len(line).to_bytes(4, "big") + line
+        if action == "/stop":
+            container.update(State="exited", Status="Exited (0) 1 second ago")
+            return 204, b""
         if action == "/restart":
             container.update(State="running", Status="Up 1 second (healthy)")
             return 204, b""
@@ -132,21 +138,40 @@ class DockerDouble:
 
     def up(self, ask: dict[str, Any]) -> tuple[int, Any]:
         content = ask["content"]
-        for name, value in ask["env"].items():
+        for name, value in {**ask["env"], **ask["outer"]}.items():
             content = content.replace(f"${{{name}}}", value)
         services = yaml.safe_load(content)["services"]
+        if ask["prune"]:  # compose removes what is left over before it makes anything
+            for container in self.of(ask["project"]):
+                if container["Labels"]["com.docker.compose.service"] not in services:
+                    del self.containers[container["Id"]]
         for name, service in services.items():
+            for port in self.ports(service):
+                holder = self.holder(port, ask["project"], name)
+                if holder:
+                    words = f"Bind for 0.0.0.0:{port} failed: port is already allocated"
+                    return 500, f"{name} Error driver failed programming: {words}".encode()
             if "missing" in service["image"]:
                 return 500, f"{name} Error manifest for {service['image']} not found".encode()
             time.sleep(float(service.get("labels", {}).get("double.slow", 0)))
         with self.lock:
             for name, service in services.items():
                 self.service_up(ask, name, service)
-            if ask["prune"]:
-                for container in self.of(ask["project"]):
-                    if container["Labels"]["com.docker.compose.service"] not in services:
-                        del self.containers[container["Id"]]
         return 200, b"done"
+
+    @staticmethod
+    def ports(service: dict[str, Any]) -> list[str]:
+        """The host's ports that a service publishes, from the form HOST:CONTAINER."""
+        return [str(port).partition(":")[0] for port in service.get("ports", [])]
+
+    def holder(self, port: str, project: str, service: str) -> dict[str, Any] | None:
+        """The running container of another service that has the host's port."""
+        for container in self.containers.values():
+            labels = container["Labels"]
+            own = (labels["com.docker.compose.project"], labels["com.docker.compose.service"])
+            if own != (project, service) and port in container["HostPorts"]:
+                return container if container["State"] == "running" else None
+        return None
 
     def service_up(self, ask: dict[str, Any], name: str, service: dict[str, Any]) -> None:
         text = json.dumps([ask["project"], name, service])
@@ -166,7 +191,12 @@ class DockerDouble:
             status = "Up 1 second (unhealthy)"
         if "double.crash" in labels:
             state, status = "exited", "Exited (3) 1 second ago"
-        self.add(ask["project"], name, ask["directory"], state, status, digest, ask["env"])
+        identity = self.add(
+            ask["project"], name, ask["directory"], state, status, digest, ask["env"]
+        )
+        own = {key: str(value) for key, value in labels.items()}
+        self.containers[identity]["Labels"] = own | self.containers[identity]["Labels"]
+        self.containers[identity]["HostPorts"] = self.ports(service)
 
     def add(
         self,
@@ -187,6 +217,7 @@ class DockerDouble:
             "State": state,
             "Status": status,
             "Env": env or {},
+            "HostPorts": [],
             "Labels": {
                 "com.docker.compose.project": project,
                 "com.docker.compose.service": service,

@@ -20,7 +20,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -215,15 +215,21 @@ class Portainer:
         if self.endpoint_id:
             self.admin("DELETE", f"/endpoints/{self.endpoint_id}")
 
-    def restart(self) -> None:
-        """Ends the emulator's server process in effect, and starts it on the same data."""
+    def restart(self, **settings: Any) -> None:
+        """Ends the emulator's server process in effect, and starts it on the same data.
+
+        Args:
+            settings: what the new process has otherwise.
+        """
         assert self.server is not None
         assert self.listener is not None
         port = self.listener.port
         self.listener.stop()
         self.http.close()
         self.server.close()
-        self.server = server_module.Portainer(self.server.settings, lambda _: None)
+        self.server = server_module.Portainer(
+            replace(self.server.settings, **settings), lambda _: None
+        )
         self.listener = server_module.serve(
             self.server, "127.0.0.1", port, self.ca, self.ca.with_suffix(".key")
         )
@@ -239,7 +245,11 @@ def emulator(
     version = "2.45.0" if asynchronous else "2.39.1"
     stand_in = agent_module.Agent(str(directory / "docker.sock"), agent_secret, version)
     agent = agent_module.serve(stand_in, "127.0.0.1", 0)
-    chosen = {"admin_password": PASSWORD, "agent_secret": agent_secret, "version": version}
+    chosen = {
+        "admin_password": PASSWORD, "agent_secret": agent_secret, "version": version,
+        "environment": {"HOME": "/", "AGENT_SECRET": agent_secret},
+        "certificate": (certificate, key),
+    }  # fmt: skip
 
     def say(line: str) -> None:
         (directory / "log").write_text(line)

@@ -104,7 +104,7 @@ def test_password_is_changed_by_who_knows_it(fresh: Start) -> None:
     wrong = server.admin("PUT", path, json={"password": "wrong", "newPassword": new})
     assert shape(wrong)[:2] == (403, "Current password doesn't match")
     short = server.admin("PUT", path, json={"password": PASSWORD, "newPassword": "eleven char"})
-    assert shape(short)[:2] == (400, "Password does not meet the requirements")
+    assert shape(short)[:2] == (400, "Password does not meet the minimum strength requirements")
     none = server.admin("PUT", path, json={"password": PASSWORD})
     assert shape(none) == (400, "Invalid request payload", "Invalid new password")
     good = server.admin("PUT", path, json={"password": PASSWORD, "newPassword": new})
@@ -114,6 +114,20 @@ def test_password_is_changed_by_who_knows_it(fresh: Start) -> None:
         assert answer.status_code == status, answer.text
     by_key = server.call("GET", "/users/me", headers={"X-API-Key": key})
     assert by_key.status_code == 200, "keys outlive the password that made them"
+
+
+def test_administrators_are_made_by_administrators(fresh: Start) -> None:
+    server = fresh()
+    ask = {"Username": "second", "Password": PASSWORD, "Role": 1}
+    assert server.call("POST", "/users", json=ask).status_code == 401
+    made = server.admin("POST", "/users", json=ask)
+    assert (made.status_code, made.json()["Role"]) == (200, 1), made.text
+    assert not made.json().get("Password"), "a password's hash is shown"
+    again = server.admin("POST", "/users", json=ask)
+    assert shape(again)[:2] == (409, "Another user with the same username already exists")
+    no_role = server.admin("POST", "/users", json={**ask, "Username": "third", "Role": 0})
+    assert no_role.status_code == 400, no_role.text
+    assert [row["Username"] for row in server.admin("GET", "/users").json()] == ["admin", "second"]
 
 
 def test_second_administrator_is_409(portainer: Portainer) -> None:
@@ -173,7 +187,7 @@ def test_lock_after_the_window(fresh: Start) -> None:
     assert server.call("GET", "/settings/public").status_code == 200
 
 
-def test_eleventh_login_in_a_second_bans(fresh: Start) -> None:
+def test_eleventh_login_at_once_bans(fresh: Start) -> None:
     server = fresh()
     ask = {"username": USER, "password": PASSWORD}
     codes = [server.call("POST", "/auth", json={}).status_code for _ in range(10)]

@@ -70,7 +70,7 @@ def test_password_is_changed_once_and_a_cut_off_change_is_finished(fresh: Start)
         api.ensure_password(again, "admin", old, SecretStr("yet another password"))
     for hidden in (PASSWORD, "another"):
         assert hidden not in str(caught.value)
-    with pytest.raises(api.ApiError, match="does not meet the requirements"):
+    with pytest.raises(api.ApiError, match="does not meet the minimum strength"):
         api.ensure_password(again, "admin", new, SecretStr("short"))
     assert again.posted
     for one in (client, again):

@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from tests.contract.conftest import Start
 from tests.contract.harness import Portainer
 
 
@@ -15,6 +16,8 @@ def test_agent_is_registered_by_multipart(portainer: Portainer) -> None:
     assert actual["Agent"]["Version"], actual
     assert actual["TLSConfig"]["TLS"] is True, actual
     assert actual["TLSConfig"]["TLSSkipVerify"] is True, actual
+    listed = portainer.admin("GET", "/endpoints").json()
+    assert {"AzureCredentials", "EdgeCheckinInterval", "Kubernetes"} <= listed[0].keys(), listed
 
 
 def test_name_is_unique_and_address_is_not(portainer: Portainer) -> None:
@@ -34,6 +37,34 @@ def test_failed_ping_is_500_and_stores_nothing(portainer: Portainer, form: dict[
     assert answer.status_code == 500, answer.text
     assert answer.json()["message"] == "Unable to get environment type", answer.text
     assert portainer.admin("GET", "/endpoints", params={"name": name}).json() == []
+
+
+def test_an_address_without_its_scheme_is_500(portainer: Portainer) -> None:
+    answer = portainer.register(portainer.name(), portainer.agent_url.removeprefix("tcp://"))
+    assert answer.status_code == 500, answer.text
+    assert "nable to parse docker host" in answer.json()["details"], answer.text
+
+
+def test_containers_with_a_hidden_label_are_hidden_from_administrators_too(fresh: Start) -> None:
+    server = fresh()
+    server.create("app", server.compose(kind="private"))
+    assert len(server.containers("app")) == 1
+    labels = [{"name": "double.kind", "value": "private"}]
+    changed = server.admin("PUT", "/settings", json={"BlackListedLabels": labels})
+    assert changed.status_code == 200, changed.text
+    assert server.admin("GET", "/settings").json()["BlackListedLabels"] == labels
+    assert server.containers("app") == []
+
+
+def test_a_list_without_its_type_is_502(fresh: Start) -> None:
+    server = fresh()
+    number = server.endpoint()
+    assert server.double is not None
+    server.double.content_type = ""
+    query = {"filters": '{"label":["x=y"]}'}
+    path = f"/endpoints/{number}/docker/containers/json"
+    answer = server.admin("GET", path, params=query)
+    assert (answer.status_code, answer.text.strip()) == (502, "mime: no media type")
 
 
 def test_tls_without_skip_flags_wants_files(portainer: Portainer) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -93,7 +97,125 @@ def test_list_filters(portainer: Portainer) -> None:
 def test_unknown_stack_is_404(portainer: Portainer) -> None:
     answer = portainer.admin("GET", "/stacks/999999")
     assert answer.status_code == 404
-    assert answer.json()["details"] == "Object not found inside the database"
+    assert answer.json()["details"] == (
+        "Object not found inside the database (bucket=stacks, key=999999)"
+    )
+
+
+def test_delete_with_an_unknown_endpoint_is_404_and_keeps_the_stack(portainer: Portainer) -> None:
+    stack_id = portainer.create(portainer.name(), portainer.compose()).json()["Id"]
+    answer = portainer.admin("DELETE", f"/stacks/{stack_id}?endpointId=999999")
+    assert (answer.status_code, answer.json()["message"]) == (
+        404, "Unable to find the endpoint associated to the stack inside the database",
+    )  # fmt: skip
+    assert portainer.stack(stack_id)["Id"] == stack_id
+
+
+@pytest.mark.parametrize(
+    ("sent", "arrives"),
+    [
+        ("a$b", "a"), ("a$$b", "a$b"), ("${HOME}", "/"), ("a #b", "a"), ('"x"', "x"),
+        (" lead", "lead"), ("a#b", "a#b"), ("#x", "#x"), ("a=b", "a=b"), ("a\\b", "a\\b"),
+        ('it"s', 'it"s'), ("it's", "it's"), ("\u00fc", "\u00fc"), ("'a$b #c'", "a$b #c"),
+        ('"a\\nb"', "a\nb"), ('"a\\$b"', "a$b"),
+    ],
+)  # fmt: skip
+def test_a_variable_arrives_as_compose_reads_it(
+    portainer: Portainer, sent: str, arrives: str
+) -> None:
+    """The server writes NAME=VALUE as it is, and compose reads it as an env file."""
+    double, name = emulated(portainer).double, portainer.name()
+    assert double is not None
+    made = portainer.create(name, portainer.compose(), [{"name": "IT", "value": sent}])
+    assert made.status_code == 200, made.text
+    assert double.of(name)[0]["Env"]["IT"] == arrives
+    assert portainer.stack(made.json()["Id"])["Env"] == [{"name": "IT", "value": sent}]
+
+
+def test_a_variable_that_compose_cannot_read_fails_with_its_value(portainer: Portainer) -> None:
+    emulated(portainer)
+    made = portainer.create(
+        portainer.name(), portainer.compose(), [{"name": "IT", "value": "${NOSUCH"}]
+    )
+    if portainer.asynchronous:
+        steps = portainer.settle(made.json()["Id"])["DeploymentStatus"]
+        assert "${NOSUCH" in steps[-1]["Message"], steps
+        return
+    assert made.status_code == 500, made.text
+    assert "${NOSUCH" in made.json()["message"], made.text
+    assert made.json()["details"][0].isupper(), made.text
+
+
+def test_a_stack_may_name_the_servers_own_environment(fresh: Start) -> None:
+    server = fresh(agent_secret="the shared secret")
+    assert server.double is not None
+    content = server.compose(secret="${AGENT_SECRET}")
+    server.create("app", content, [{"name": "AGENT_SECRET", "value": "of the stack"}])
+    (container,) = server.double.of("app")
+    assert container["Labels"]["double.secret"] == "the shared secret"
+
+
+def test_a_lost_file_is_500_and_is_not_written_again(portainer: Portainer) -> None:
+    emulated(portainer)
+    assert portainer.server is not None
+    stack_id = portainer.create(name := portainer.name(), portainer.compose()).json()["Id"]
+    (portainer.directory / f"data/compose/{stack_id}/docker-compose.yml").unlink()
+    lost = portainer.admin("GET", f"/stacks/{stack_id}/file")
+    assert lost.status_code == 500, lost.text
+    update = portainer.update(stack_id, portainer.compose())
+    assert update.status_code == 500, update.text
+    assert update.json()["message"] == "Unable to persist updated Compose file on disk"
+    gone = portainer.admin("DELETE", f"/stacks/{stack_id}?endpointId={portainer.endpoint()}")
+    assert gone.status_code == 204, gone.text
+    assert portainer.containers(name) == []
+
+
+def test_stacks_of_a_deleted_endpoint_are_orphans_until_they_are_associated(
+    fresh: Start,
+) -> None:
+    server = fresh()
+    assert server.double is not None
+    content = server.compose()
+    stack_id = server.create("app", content).json()["Id"]
+    before = [container["Id"] for container in server.double.of("app")]
+    old, server.endpoint_id = server.endpoint(), 0
+    assert server.admin("DELETE", f"/endpoints/{old}").status_code == 204
+    new = server.endpoint()
+    assert new != old
+    assert server.stack(stack_id)["EndpointId"] == old
+    asked = {"filters": f'{{"EndpointID":{new}}}'}
+    assert server.admin("GET", "/stacks", params=asked).json() == []
+    refused = server.create("app", content)
+    assert refused.status_code == 409, refused.text
+    path = f"/stacks/{stack_id}/associate?endpointId={new}"
+    assert server.admin("PUT", path).status_code == 400, "orphanedRunning must be given"
+    unknown = f"/stacks/{stack_id}/associate?endpointId=999&orphanedRunning=true"
+    assert server.admin("PUT", unknown).status_code == 404
+    done = server.admin("PUT", f"{path}&orphanedRunning=true")
+    assert done.status_code == 200, done.text
+    row = done.json()
+    assert (row["EndpointId"], row["Status"], row["UpdateDate"]) == (new, 1, 0), row
+    assert row["ResourceControl"]["ResourceId"] == f"{new}_app", row
+    assert [container["Id"] for container in server.double.of("app")] == before
+    assert server.file(stack_id) == content
+
+
+def test_a_renamed_service_cannot_have_the_port_of_the_old_one(portainer: Portainer) -> None:
+    emulated(portainer)
+    name, port = portainer.name(), '    ports: ["18080:80"]\n'
+    stack_id = portainer.create(name, portainer.compose() + port).json()["Id"]
+    renamed = portainer.compose(service="site") + port
+    answer = portainer.update(stack_id, renamed)
+    if portainer.asynchronous:
+        stack = portainer.settle(stack_id)
+        assert stack["Status"] == 4, stack
+        assert "port is already allocated" in stack["DeploymentStatus"][-1]["Message"]
+        portainer.update(stack_id, renamed, Prune=True)
+        assert portainer.settle(stack_id)["Status"] == 1
+        return
+    assert answer.status_code == 500, answer.text
+    assert "port is already allocated" in answer.json()["message"], answer.text
+    assert portainer.containers(name) == [], "the whole project was taken down"
 
 
 def test_update_wants_a_known_endpoint(portainer: Portainer) -> None:
@@ -152,6 +274,9 @@ def test_stop_start_and_their_refusals(portainer: Portainer) -> None:
     assert portainer.update(stack_id, content).status_code == 200, "an update starts it"
     assert portainer.settle(stack_id)["Status"] == 1
     assert len(portainer.containers(name)) == 1
+    for answer in (started, stopped):
+        assert answer.json()["ResourceControl"] is None, "only reads have it"
+    assert portainer.stack(stack_id)["ResourceControl"]["Type"] == 6
 
 
 def test_delete(portainer: Portainer) -> None:
@@ -230,25 +355,51 @@ def test_prune_is_honoured_by_new_servers_only(portainer: Portainer) -> None:
     assert left == (1 if portainer.asynchronous else 2), left
 
 
-def test_update_detaches_from_git(portainer: Portainer, tmp_path: Path) -> None:
+@pytest.fixture
+def repository(tmp_path: Path) -> Iterator[str]:
+    """Serves a repository as plain files: returns its address."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args: object) -> None:
+            pass
+
+    handler = partial(Quiet, directory=str(tmp_path))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/.git"
+    server.shutdown()
+    server.server_close()
+
+
+def test_update_detaches_from_git(portainer: Portainer, tmp_path: Path, repository: str) -> None:
     emulated(portainer)
     (tmp_path / "docker-compose.yml").write_text(portainer.compose())
     for words in (
         ["init", "-q"],
         ["add", "."],
         ["-c", "user.name=t", "-c", "user.email=t@invalid", "commit", "-qm", "x"],
+        ["update-server-info"],
     ):
         subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
-    created = portainer.admin(
-        "POST",
-        f"/stacks/create/standalone/repository?endpointId={portainer.endpoint()}",
-        json={"Name": portainer.name(), "RepositoryURL": f"file://{tmp_path}"},
-    )
+    path = f"/stacks/create/standalone/repository?endpointId={portainer.endpoint()}"
+    ask = {"Name": portainer.name(), "RepositoryURL": f"file://{tmp_path}"}
+    refused = portainer.admin("POST", path, json=ask)
+    assert refused.status_code == 400, refused.text
+    assert "Invalid repository URL" in refused.json()["details"], refused.text
+    created = portainer.admin("POST", path, json={**ask, "RepositoryURL": repository})
     assert created.status_code == 200, created.text
     stack_id = created.json()["Id"]
-    assert portainer.settle(stack_id)["GitConfig"]["URL"] == f"file://{tmp_path}"
-    portainer.update(stack_id, portainer.compose())
-    assert portainer.stack(stack_id)["GitConfig"] is None
+    config = portainer.settle(stack_id)["GitConfig"]
+    assert re.fullmatch(r"[0-9a-f]{40}", config.pop("ConfigHash"))
+    assert config == {
+        "URL": repository, "ReferenceName": "", "ConfigFilePath": "docker-compose.yml",
+        "Authentication": None, "TLSSkipVerify": False,
+    }  # fmt: skip
+    assert portainer.stack(stack_id)["FromAppTemplate"] is False
+    updated = portainer.update(stack_id, portainer.compose())
+    assert updated.json()["ResourceControl"] is None
+    stack = portainer.stack(stack_id)
+    assert (stack["GitConfig"], stack["FromAppTemplate"]) == (None, True)
 
 
 def test_everything_survives_a_restart(fresh: Start) -> None:

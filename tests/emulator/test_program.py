@@ -13,6 +13,8 @@ import pytest
 
 import portainer_emulator
 from phoenix.portainer_api.transport import session
+from portainer_emulator.agent import INTERNAL_PORT
+from tests.contract.docker_double import DockerDouble
 from tests.contract.harness import make_certificate
 
 PACKAGE = Path(portainer_emulator.__file__).parent
@@ -58,6 +60,36 @@ def test_server_starts_by_the_real_flags_and_ends_by_sigterm(
     finally:
         process.kill()
         process.communicate()
+    copies = [(tmp_path / "data/certs" / name).read_bytes() for name in ("cert.pem", "key.pem")]
+    assert copies == [certificate.read_bytes(), key.read_bytes()], "the data hold the TLS key"
+    older = subprocess.run(
+        [sys.executable, "-m", "portainer_emulator", "--mode", model, "--version", "2.33.1",
+         "server", "--bind-https", f"127.0.0.1:{port}", "--sslcert", str(certificate),
+         "--sslkey", str(key), "--data", str(tmp_path / "data")],
+        cwd=PACKAGE.parent, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+    assert older.returncode == 1, older
+    assert "The database schema version does not align" in older.stdout, older
+
+
+def test_the_agent_has_a_second_port_on_the_loopback(tmp_path: Path) -> None:
+    double, port = DockerDouble(tmp_path / "docker.sock"), free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "portainer_emulator", "agent",
+         "--docker-socket", str(tmp_path / "docker.sock")],
+        cwd=PACKAGE.parent, stdout=subprocess.PIPE, text=True,
+        env={"PATH": "/usr/bin:/bin", "AGENT_HOST": "127.0.0.1", "AGENT_PORT": str(port)},
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        assert "listens on" in process.stdout.readline()
+        for one in (port, INTERNAL_PORT):
+            socket.create_connection(("127.0.0.1", one), timeout=10).close()
+    finally:
+        process.kill()
+        process.communicate()
+        double.stop()
 
 
 def test_it_needs_the_standard_library_and_cryptography_alone() -> None:
