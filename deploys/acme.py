@@ -3,15 +3,18 @@
 from pyinfra import host
 
 from deploys import ca
-from deploys.context import settings, site
+from deploys.context import setting_errors, settings, site
+from deploys.site_secrets import secret
 from phoenix import files
 from phoenix.components.acme import phoenix_acme_conf as acme
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.step_ca.authority import directory_url
+from phoenix.components.step_ca.issuance import proof
 from phoenix.components.trust import ROOTS
 from phoenix.derived.certificates import HostCertificate, certificates
 from phoenix.shell import fill
 from phoenix.site import duration
+from phoenix.site.secret_names import ISSUANCE_KEY
 
 FOLDER = "components/acme"
 
@@ -37,7 +40,13 @@ def tree(
     reload: str = "",
     restart: str = "",
 ) -> Tree:
-    """Program, configuration, service and timer for one certificate."""
+    """Program, configuration, service and timer for one certificate.
+
+    Raises:
+        DeployError: this machine lacks the site's key of proofs, or has an older one.
+    """
+    with setting_errors():
+        shown = proof(secret(ISSUANCE_KEY), issued.sans)
     lifetime = duration.parse(settings().step_ca_lifetime_default)
     timer = f"phoenix-acme@{issued.name}.timer"
     return Tree(
@@ -49,11 +58,14 @@ def tree(
                     issued,
                     directory=directory_url(site()),
                     root=ROOTS,
+                    proof=shown,
                     owner=owner,
                     check=check,
                     reload=reload,
                     restart=restart,
-                )
+                ),
+                mode="0600",
+                secret=True,
             ),
             "/etc/systemd/system/phoenix-acme@.service": TreeFile(
                 files.text(f"{FOLDER}/phoenix-acme@.service")

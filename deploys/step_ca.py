@@ -4,6 +4,7 @@ from pyinfra import host
 
 from deploys import ca
 from deploys.context import pinned_program, secrets, setting_errors, settings, site
+from deploys.site_secrets import secret
 from operations import step_ca
 from operations.artifact import artifact
 from operations.config_tree import config_tree
@@ -12,9 +13,10 @@ from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.restart import restart_without_end
 from phoenix.components.step_ca.authority import COPIES, DIRECTORY, UNIT, check_version, config
 from phoenix.components.step_ca.authority import claims as claims_of
+from phoenix.components.step_ca.issuance import TEMPLATE, leaf_template
 from phoenix.derived import control_plane
 from phoenix.files import render
-from phoenix.site.secret_names import CA_PASSWORD
+from phoenix.site.secret_names import CA_PASSWORD, ISSUANCE_KEY
 
 CONFIG = f"{DIRECTORY}/config/ca.json"
 COPY = "/usr/local/lib/phoenix/ca-copy"
@@ -27,6 +29,7 @@ if "step_ca" in host.groups:
         claims = claims_of(settings())
         ca_json = config(site(), claims)
         password = secrets().find(CA_PASSWORD)
+        leaf = leaf_template(secret(ISSUANCE_KEY))
 
     packages(name="Step-CA: packages", names=["openssl", "curl", "ca-certificates"])
     artifact(name="Step-CA: program", item=program)
@@ -49,6 +52,7 @@ if "step_ca" in host.groups:
             component="step-ca",
             files={
                 CONFIG: TreeFile(ca_json),
+                TEMPLATE: TreeFile(leaf, mode="0640", group="step", secret=True),
                 f"/etc/systemd/system/{UNIT}": TreeFile(
                     render(
                         "components/step_ca/step-ca.service.j2",

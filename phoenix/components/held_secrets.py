@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from phoenix.components.nginx.nginx_conf import CLIENT_CERTIFICATE
 from phoenix.components.portainer.compose_files import AGENT_ENVIRONMENT, PASSWORD_FILE
 from phoenix.components.stack import FILES
+from phoenix.components.step_ca.issuance import TEMPLATE
 from phoenix.components.traefik.traefik_yml import USERS_FILE
 from phoenix.secrets.errors import SecretError
 from phoenix.site.model import Host, Site
@@ -20,6 +21,7 @@ from phoenix.site.secret_names import (
     AGENT_SECRET,
     DASHBOARD_PASSWORD,
     GATEWAY_CERTIFICATE,
+    ISSUANCE_KEY,
 )
 
 
@@ -73,6 +75,8 @@ def _traces(site: Site) -> Iterator[Trace]:
     for guest in site.guests:
         if "traefik" in guest.groups:
             yield Trace(DASHBOARD_PASSWORD, guest.name, USERS_FILE)
+        if guest == site.ca:
+            yield Trace(ISSUANCE_KEY, guest.name, TEMPLATE)
         if guest == site.gateway:
             yield Trace(GATEWAY_CERTIFICATE, guest.name, CLIENT_CERTIFICATE)
         if guest == site.portainer:

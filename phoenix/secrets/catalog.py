@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from phoenix.declaration.stacks import value_fault
 from phoenix.secrets import client_certificate
 from phoenix.secrets.errors import SecretError
-from phoenix.secrets.rules import SHORTEST_PORTAINER_PASSWORD, check_portainer_password
+from phoenix.secrets.rules import (
+    SHORTEST_PORTAINER_PASSWORD,
+    check_issuance_key,
+    check_portainer_password,
+)
 from phoenix.secrets.store import KEPT, Origin, SecretStore, random_text
 from phoenix.site.model import Site
 from phoenix.site.secret_names import (
@@ -22,6 +26,7 @@ from phoenix.site.secret_names import (
     CA_PASSWORD,
     DASHBOARD_PASSWORD,
     GATEWAY_CERTIFICATE,
+    ISSUANCE_KEY,
     NEW,
     PROXMOX_TOKEN,
 )
@@ -95,6 +100,17 @@ PLATFORM = (
         "/etc/step-ca/secrets, run `openssl pkey -in KEY -passin file:password -aes256 -out "
         "KEY.new -passout file:password.new`, put the new files in place of the old ones "
         "together, and restart step-ca",
+    ),
+    SecretUse(
+        ISSUANCE_KEY,
+        "by which the CA knows the guest that asks for a certificate, 32 letters or more",
+        (
+            "deploys/step_ca.py",
+            "deploys/certificates.py",
+            "deploys/traefik.py",
+            "deploys/nginx.py",
+        ),
+        check=check_issuance_key,
     ),
     SecretUse(
         PROXMOX_TOKEN,

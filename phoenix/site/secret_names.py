@@ -9,6 +9,7 @@ AGENT_SECRET = "portainer_agent_secret"  # noqa: S105 - a name
 DASHBOARD_PASSWORD = "traefik_dashboard_password"  # noqa: S105 - a name
 GATEWAY_CERTIFICATE = "gateway_client_certificate"
 CA_PASSWORD = "step_ca_password"  # noqa: S105 - a name
+ISSUANCE_KEY = "step_ca_issuance_key"
 PROXMOX_TOKEN = "proxmox_api_token"  # noqa: S105 - a name
 BACKUP_PASSPHRASE = "backup_passphrase"  # noqa: S105 - a name
 
@@ -18,6 +19,7 @@ PLATFORM = (
     DASHBOARD_PASSWORD,
     GATEWAY_CERTIFICATE,
     CA_PASSWORD,
+    ISSUANCE_KEY,
     PROXMOX_TOKEN,
     BACKUP_PASSPHRASE,
 )

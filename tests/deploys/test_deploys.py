@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.step_ca.issuance import TEMPLATE, proof
 from phoenix.secrets import client_certificate
 from tests.deploys.recorder import Run, assert_restarts_without_an_end, run
 
 PLANTED = "planted-5ecret-of-the-test"
 GATEWAY_CERTIFICATE = client_certificate.generate()
+ISSUANCE_KEY = "planted-key-of-proofs-of-the-test"
 NGINX, TRAEFIK, CA = "nginx-phoenix", "traefik-internal", "step-ca"
 
 ORDER = {
@@ -63,6 +66,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         for name in ("TRAEFIK_DASHBOARD_PASSWORD", "STEP_CA_PASSWORD"):
             patch.setenv(f"PHOENIX_SECRET_{name}", PLANTED)
         patch.setenv("PHOENIX_SECRET_GATEWAY_CLIENT_CERTIFICATE", GATEWAY_CERTIFICATE)
+        patch.setenv("PHOENIX_SECRET_STEP_CA_ISSUANCE_KEY", ISSUANCE_KEY)
         return {
             name: run(name, tmp_path_factory.mktemp(name) / "secrets.json")
             for name in [*COMPONENTS, "base"]
@@ -100,6 +104,27 @@ def test_no_secret_is_in_a_command_or_in_a_file_that_others_can_read(
         assert PLANTED not in sent.command, sent.command
         for path, content in sent.files().items():
             assert PLANTED not in content, path
+
+
+def test_what_the_ca_asks_for_is_what_its_guests_show(fresh: dict[str, Run]) -> None:
+    """The key is in no guest's hands but the CA's, in no command, and readable to the CA alone."""
+    (sent,) = [one for one in fresh["step_ca"].sent if TEMPLATE in one.files()]
+    (row,) = [row for row in sent.files()["manifest"].splitlines() if row.endswith(TEMPLATE)]
+    assert row.split("\t")[:3] == ["640", "root", "step"], row
+    assert ISSUANCE_KEY in sent.files()[TEMPLATE]
+    for component, result in fresh.items():
+        for one in result.sent:
+            assert ISSUANCE_KEY not in one.command
+            holding = {path for path, text in one.files().items() if ISSUANCE_KEY in text}
+            assert holding <= {TEMPLATE}, (component, holding)
+    for component, name in (("nginx", "gateway"), ("traefik", "traefik")):
+        (one,) = [s for s in fresh[component].sent if f"/etc/phoenix/acme/{name}.conf" in s.files()]
+        conf = one.files()[f"/etc/phoenix/acme/{name}.conf"]
+        values = dict(line.split("=", 1) for line in conf.splitlines())
+        shown = proof(SecretStr(ISSUANCE_KEY), values["DOMAINS"].split())
+        assert values["PROOF"] == shown.get_secret_value()
+        (row,) = [r for r in one.files()["manifest"].splitlines() if r.endswith(f"{name}.conf")]
+        assert row.startswith("600\troot\troot\t"), row
 
 
 def test_password_of_the_ca_goes_by_standard_input(fresh: dict[str, Run]) -> None:
@@ -193,6 +218,7 @@ def test_converged_trees_are_left_alone(
     for name in ("TRAEFIK_DASHBOARD_PASSWORD", "STEP_CA_PASSWORD"):
         monkeypatch.setenv(f"PHOENIX_SECRET_{name}", PLANTED)
     monkeypatch.setenv("PHOENIX_SECRET_GATEWAY_CLIENT_CERTIFICATE", GATEWAY_CERTIFICATE)
+    monkeypatch.setenv("PHOENIX_SECRET_STEP_CA_ISSUANCE_KEY", ISSUANCE_KEY)
     answers = settled(fresh[component])
     again = run(
         component,

@@ -12,17 +12,24 @@ from typing import Any
 import pytest
 
 from phoenix.components.portainer.compose_files import AGENT_ENVIRONMENT, PASSWORD_FILE
+from phoenix.components.step_ca.issuance import TEMPLATE
 from phoenix.components.traefik.traefik_yml import USERS_FILE
 from phoenix.secrets.record import Record
-from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET, DASHBOARD_PASSWORD
+from phoenix.site.secret_names import (
+    ADMIN_PASSWORD,
+    AGENT_SECRET,
+    DASHBOARD_PASSWORD,
+    ISSUANCE_KEY,
+)
 from tests.deploys.recorder import run
 
 QUESTION = "held-secrets"
 APP, APP_SECRET = "thinkheads_ai_app-production", "thinkheads_ai_app_database_pass"
-GIVEN = (ADMIN_PASSWORD, AGENT_SECRET, DASHBOARD_PASSWORD, APP_SECRET)
+GIVEN = (ADMIN_PASSWORD, AGENT_SECRET, DASHBOARD_PASSWORD, ISSUANCE_KEY, APP_SECRET)
 HOLDS: dict[str, tuple[str, str]] = {
     # what a guest has: the deploy that would make it anew, and the secret
     f"path {USERS_FILE}": ("traefik", DASHBOARD_PASSWORD),
+    f"path {TEMPLATE}": ("step_ca", ISSUANCE_KEY),
     f"path {PASSWORD_FILE}": ("portainer", ADMIN_PASSWORD),
     f"path {AGENT_ENVIRONMENT}": ("portainer", AGENT_SECRET),
     f"project {APP}": ("stacks", APP_SECRET),
@@ -105,17 +112,20 @@ def test_plan_of_a_fresh_site_keeps_nothing_and_says_what_will_be_made(
     assert done.changed[f"Secrets: {DASHBOARD_PASSWORD}"] == ["traefik-internal"]
 
 
-@pytest.mark.parametrize("deploy", ["traefik", "portainer", "stacks"])
+@pytest.mark.parametrize("deploy", ["step_ca", "traefik", "portainer", "stacks"])
 def test_first_deployment_keeps_a_secret_before_a_host_gets_it(tmp_path: Path, deploy: str) -> None:
     store = tmp_path / "secrets.json"
     done = run(deploy, store)
     made = json.loads(store.read_text())
     wanted = {name for what, name in HOLDS.values() if what == deploy}
+    if deploy == "traefik":  # its certificate carries a proof that is made with it
+        wanted.add(ISSUANCE_KEY)
     assert set(made) == wanted
     assert store.stat().st_mode & 0o777 == 0o600
     names = done.operations
     last = max(names.index(f"Secrets: {name}") for name in wanted)
-    first = {"traefik": "Traefik: routes", "portainer": "Portainer: server",
+    first = {"traefik": "Traefik: renewal", "step_ca": "Step-CA: configuration and service",
+             "portainer": "Portainer: server",
              "stacks": f"Stack {APP}"}[deploy]  # fmt: skip
     assert last < names.index(first), names
     again = run(deploy, store, responses=deployed(*HOLDS))

@@ -60,7 +60,7 @@ def outputs(site: Site, settings: Settings | None = None) -> dict[str, str]:
     for certificate in certificates(site):
         name = f"{certificate.host.name} {certificate.name}.conf"
         made[name] = acme.configuration(
-            certificate, directory=step_ca.directory_url(site), root="/r"
+            certificate, directory=step_ca.directory_url(site), root="/r", proof=SecretStr("p")
         )
     made |= _stacks(site)
     made |= _proxmox(site, chosen)

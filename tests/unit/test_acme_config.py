@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from phoenix.components.acme import phoenix_acme_conf as acme
 from phoenix.derived.certificates import certificates
@@ -20,6 +21,7 @@ def test_configuration_of_the_gateway(tmp_path: Path) -> None:
         certificate,
         directory="https://ca/acme",
         root="/root.crt",
+        proof=SecretStr("shown"),
         check="nginx -t",
         reload="x y",
         restart="x z",
@@ -30,6 +32,7 @@ def test_configuration_of_the_gateway(tmp_path: Path) -> None:
         "DIRECTORY": "https://ca/acme",
         "ROOT": "/root.crt",
         "CHALLENGE": "webroot:/var/lib/phoenix-acme-webroot",
+        "PROOF": "shown",
         "KEY_OWNER": "root",
         "CHECK": "nginx -t",
         "RELOAD": "x y",
@@ -40,7 +43,7 @@ def test_configuration_of_the_gateway(tmp_path: Path) -> None:
 
 def test_guests_prove_their_own_names_themselves(tmp_path: Path) -> None:
     certificate = next(c for c in certificates(minimal().load(tmp_path)) if c.name == "host")
-    written = acme.configuration(certificate, directory="d", root="r")
+    written = acme.configuration(certificate, directory="d", root="r", proof=SecretStr("p"))
     assert "CHALLENGE=standalone\n" in written, written
     assert f"DOMAINS={certificate.host.fqdn}\n" in written, written
 

@@ -11,6 +11,7 @@ import json
 import os
 import pwd
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -36,12 +37,14 @@ while [ $# -gt 0 ]; do
     shift
 done
 mkdir -p "$path/accounts/ca/me" "$path/certificates"
+cp "$csr" "$CA/csr"
 fault=$(cat "$CA/fault" 2>/dev/null || true)
 case $fault in
     down) echo "Could not create client: connection refused"; exit 1 ;;
     lost-db) if [ -s "$path/accounts/ca/me/key" ]; then
                  echo "acme: error: 500 :: POST :: https://ca/acme/new-order :: "; exit 1
              fi ;;
+    unproven) echo "acme: error: 0 :: POST :: ca/finalize :: urn:x:serverInternal"; exit 1 ;;
     rejected) echo "acme: error: 400 :: POST new-order :: urn:x:rejectedIdentifier ::"; exit 1 ;;
     slow) sleep 60 ;;
 esac
@@ -241,6 +244,32 @@ def test_new_name_is_issued_and_two_versions_are_kept(host: Host) -> None:
         assert host.link.readlink().name in host.versions
 
 
+OPENSSL = """#!/bin/sh
+echo "$*" >>"$CA/words"
+exec {openssl} "$@"
+"""
+
+
+def test_request_shows_the_proof_and_no_command_line_does(host: Host) -> None:
+    openssl = shutil.which("openssl")
+    program = host.base / "bin/openssl"
+    program.write_text(OPENSSL.format(openssl=openssl))
+    program.chmod(0o755)
+    host.write_config(PROOF="5ca1ab1e")
+    host.run()
+    shown = subprocess.run(
+        [str(openssl), "req", "-in", host.ca / "csr", "-noout", "-subject", "-verify"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert shown.stdout.replace(" ", "") == "subject=serialNumber=5ca1ab1e\n", shown
+    words = (host.ca / "words").read_text()
+    assert "req -new" in words
+    assert "5ca1ab1e" not in words
+    assert parse_chain((host.link / "fullchain.pem").read_bytes())[0].sans == {
+        "app.lab.test", "gw.lab.test",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("age", "remaining", "reason"),
     [
@@ -278,6 +307,7 @@ def test_due_by_share_of_lifetime(host: Host, age: int, remaining: int, reason: 
         ("other-ca", "refused: does not chain to the root"),
         ("down", "connection refused"),
         ("rejected", "rejectedIdentifier"),
+        ("unproven", "is PROOF in"),
     ],
 )
 def test_bad_answer_of_the_ca_leaves_the_old_pair(host: Host, fault: str, message: str) -> None:

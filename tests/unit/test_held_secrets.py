@@ -26,6 +26,7 @@ def test_every_generated_secret_has_its_places(tmp_path: Path) -> None:
     found = held_secrets.traces(declared.load(tmp_path))
     assert {(one.secret, one.guest) for one in found} == {
         ("traefik_dashboard_password", "proxy"),
+        ("step_ca_issuance_key", "authority"),
         ("gateway_client_certificate", "gateway"),
         ("portainer_admin_password", "control"),
         ("portainer_agent_secret", "control"),

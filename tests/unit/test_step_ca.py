@@ -14,6 +14,7 @@ from phoenix.components.step_ca.authority import (
     faults,
     parse_state,
 )
+from phoenix.components.step_ca.issuance import TEMPLATE
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
@@ -43,6 +44,7 @@ def test_policy_allows_the_zone_and_never_the_ca_s_own_name(site: Site) -> None:
         "maxTLSCertDuration": "24h",
         "defaultTLSCertDuration": "12h",
     }
+    assert provisioner["options"] == {"x509": {"templateFile": TEMPLATE}}
     assert f"/acme/{provisioner['name']}/" in directory_url(site)
     assert directory_url(site).startswith(f"https://{data['dnsNames'][0]}{data['address']}/")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from pydantic import SecretStr
+
 from phoenix.derived.certificates import HostCertificate
 
 PROGRAM = "/usr/local/sbin/phoenix-acme"
@@ -22,6 +24,7 @@ def configuration(
     *,
     directory: str,
     root: str,
+    proof: SecretStr,
     owner: str = "root",
     check: str = "",
     reload: str = "",
@@ -33,6 +36,7 @@ def configuration(
         certificate: its names and how the guest proves them to the CA.
         directory: URL of the ACME directory.
         root: path of the file with the trusted roots on the guest.
+        proof: that this guest holds these names (`components.step_ca.issuance.proof`).
         owner: the user that the private key belongs to, and who alone may read it.
         check: shell command that must accept the new certificate before the service loads it.
         reload: shell command that makes the service load it.
@@ -49,6 +53,7 @@ def configuration(
         "DIRECTORY": directory,
         "ROOT": root,
         "CHALLENGE": challenge,
+        "PROOF": proof.get_secret_value(),
         "KEY_OWNER": owner,
         "CHECK": check,
         "RELOAD": reload,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from phoenix.components.artifacts import version_tuple
+from phoenix.components.step_ca.issuance import TEMPLATE
 from phoenix.declaration.settings import Settings
 from phoenix.derived.control_plane import ca
 from phoenix.site import duration
@@ -133,6 +134,7 @@ def config(site: Site, claims: Claims) -> str:
                     "type": "ACME",
                     "name": ACME,
                     "forceCN": True,
+                    "options": {"x509": {"templateFile": TEMPLATE}},
                     "claims": {
                         "minTLSCertDuration": claims.minimum,
                         "maxTLSCertDuration": claims.maximum,

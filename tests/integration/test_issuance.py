@@ -1,0 +1,176 @@
+"""A machine on the segment asks for a certificate of a name that is another's: it gets none.
+
+It takes the other's place towards the CA: by ARP, with the other's MAC address as well, or by
+answers in the name server's stead. The client is Debian's lego.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from lab.image import pack
+from lab.settings import LABEL
+from phoenix.components.step_ca.issuance import TEMPLATE
+from phoenix.derived.routes import gateway_names
+from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
+
+PROGRAM = (Path(__file__).parent / "attacker.py").read_text()
+HOST = "attacker"
+HOST_PART = 251
+REFUSED = "/finalize :: urn:ietf:params:acme:error:serverInternal"
+"""How step-ca says that its template refuses a request whose names were proven."""
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """A container of the lab's network that is none of the site's hosts, and root in itself."""
+
+    site: SiteLab
+    address: str
+    mac: str
+
+    def sh(self, command: str, *, ok: bool = False) -> str:
+        """Run a shell command in it; both its streams."""
+        return self.site.sh(HOST, command, ok=ok).text
+
+    @contextmanager
+    def running(self, *words: str) -> Iterator[None]:
+        """`attacker.py` in the background."""
+        start = f"python3 /root/attacker.py {' '.join(words)} >/root/log 2>&1 & echo $!"
+        process = self.sh(f"{start}", ok=True).strip()
+        try:
+            yield
+            assert not self.sh("cat /root/log"), self.sh("cat /root/log")
+        finally:
+            self.sh(f"kill {process}")
+
+    @contextmanager
+    def has(self, address: str, *, mac: str = "") -> Iterator[None]:
+        """It has an address that is another's, with the CA in the belief that it has."""
+        take = f"ip address add {address}/32 dev lo"
+        if mac:
+            take += f" && ip link set eth0 address {mac}"
+        self.sh(take, ok=True)
+        try:
+            with self.running("arp", self.site.address("ca"), address, self.address):
+                self.sh("sleep 2")
+                yield
+        finally:
+            self.sh(f"ip address del {address}/32 dev lo; ip link set eth0 address {self.mac}")
+            self.site.sh("ca", "ip neighbour flush dev eth0")  # what it was told
+            for role in ("gateway", "hypervisor"):  # the bridge learns again where they are
+                self.site.sh(role, f"ping -c 1 {self.site.address('ca')}")
+
+    def asks_for(self, name: str, request: str = "") -> str:
+        """What lego says that asks for a certificate of a name, and proves it on port 80 here.
+
+        Args:
+            name: the name.
+            request: in its place, lego's option for a request of his own.
+        """
+        directory = f"https://ca.{self.site.site.domain}:9000/acme/acme/directory"
+        return self.sh(
+            f"rm -rf /root/lego; LEGO_CA_CERTIFICATES={ROOT_FILE} timeout 60 lego --server "
+            f"{directory} --accept-tos --email it@example.com --path /root/lego --http "
+            f"{request or f'--domains {name}'} run; cat /root/lego/certificates/*.crt 2>/dev/null"
+        )
+
+
+@pytest.fixture(scope="module")
+def attacker(site: SiteLab) -> Iterator[Attacker]:
+    lego = site.docker.containers.get(site.state.container(site.roles["gateway"]))
+    program, _ = lego.get_archive("/usr/bin/lego")
+    ca = site.address("ca")
+    container = site.docker.containers.create(
+        site.docker.containers.get(site.state.client).image,
+        ["sleep", "infinity"],
+        name=site.state.container(HOST),
+        labels={LABEL: site.settings.name},
+        cap_add=["NET_ADMIN", "NET_RAW"],
+        init=True,
+        extra_hosts={f"ca.{site.site.domain}": ca},
+    )
+    try:
+        network = site.docker.networks.get(site.settings.network)
+        address = str(site.settings.subnet[HOST_PART])
+        for other in site.docker.networks.list(names=["bridge"]):
+            other.disconnect(container)
+        network.connect(container, ipv4_address=address)
+        root = site.sh("client", f"cat {ROOT_FILE}", ok=True).out.encode()
+        container.put_archive("/usr/bin", b"".join(program))
+        container.put_archive(
+            "/", pack({"root/attacker.py": (PROGRAM.encode(), 0o644), ROOT_FILE: (root, 0o644)})
+        )
+        container.start()
+        found = Attacker(site, address, "")
+        mac = found.sh("cat /sys/class/net/eth0/address", ok=True).strip()
+        yield replace(found, mac=mac)
+    finally:
+        container.remove(force=True, v=True)
+
+
+@contextmanager
+def spoofed(attacker: Attacker, how: str) -> Iterator[None]:
+    """The attacker stands in the gateway's place, as the CA sees it."""
+    site = attacker.site
+    gateway = site.address("gateway")
+    if how == "arp":
+        with attacker.has(gateway):
+            yield
+    elif how == "mac":
+        mac = site.sh("gateway", "cat /sys/class/net/eth0/address", ok=True).out.strip()
+        with attacker.has(gateway, mac=mac):
+            yield
+    else:
+        server = site.address("hypervisor")
+        with attacker.has(server), attacker.running("dns", server, attacker.address):
+            yield
+
+
+@pytest.mark.parametrize("how", ["arp", "mac", "dns"])
+def test_who_stands_in_another_s_place_gets_no_certificate(attacker: Attacker, how: str) -> None:
+    name = gateway_names(attacker.site.site)[0]
+    with spoofed(attacker, how):
+        said = attacker.asks_for(name)
+    seen(f"{how}: lego said", said)
+    assert "[INFO] acme: Registering account" in said, said
+    assert "BEGIN CERTIFICATE" not in said, said
+
+
+def test_without_the_proof_he_would_get_it(attacker: Attacker) -> None:
+    """The tests above can fail: the same attack on a CA that asks for no proof."""
+    site = attacker.site
+    bound = site.sh("ca", f"cat {TEMPLATE}", ok=True).out
+    unbound = re.sub(r"\{\{- if ne .*?\{\{- end -\}\}\n", "", bound, flags=re.DOTALL)
+    assert unbound != bound
+    write = f"cat >$(readlink -f {TEMPLATE})"
+    site.sh("ca", f"{write} <<'EOF'\n{unbound}EOF", ok=True)
+    try:
+        with spoofed(attacker, "mac"):
+            said = attacker.asks_for(gateway_names(site.site)[0])
+    finally:
+        site.sh("ca", f"{write} <<'EOF'\n{bound}EOF", ok=True)
+    assert "BEGIN CERTIFICATE" in said, said
+
+
+def test_the_proof_of_one_guest_is_none_for_another_s_names(attacker: Attacker) -> None:
+    """Root on Traefik's guest stands in the gateway's place, and shows what his own guest has."""
+    site = attacker.site
+    shown = site.sh("traefik", "sed -n s/^PROOF=//p /etc/phoenix/acme/traefik.conf", ok=True).out
+    name = gateway_names(site.site)[0]
+    attacker.sh(
+        f"openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /root/key.pem"
+        f" -subj /serialNumber={shown.strip()} -addext subjectAltName=DNS:{name}"
+        " -out /root/request.pem",
+        ok=True,
+    )
+    with spoofed(attacker, "mac"):
+        said = attacker.asks_for("", "--csr /root/request.pem")
+    assert "BEGIN CERTIFICATE" not in said, said
+    assert REFUSED in said, said
