@@ -47,10 +47,11 @@ flock -u 8
 printf mine
 printf '%s\\n' "$(grep -sF "$4" "$3" | tail -n 1)"
 IFS= read -r start || exit 0
+# Configuration is read through it by others than root, as resolv.conf is by apt.
+mkdir -p "${3%/*}"; chmod 755 "${3%/*}"
 end=$(cat)
 flock 8
 umask 077
-mkdir -p "${3%/*}"
 printf '{"start":%s,"end":%s,"ended":"%s"}\\n' "$start" "${end:-null}" \\
   "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >>"$3"
 chmod 600 "$3"

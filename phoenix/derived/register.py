@@ -24,7 +24,7 @@ FILE = "/var/lib/phoenix/register"
 
 ADD = Script(
     "register",
-    """umask 077; mkdir -p "${1%/*}" && exec 7>>"$1.lock" && flock 7 || exit 1
+    """umask 077; mkdir -p -m 755 "${1%/*}" && exec 7>>"$1.lock" && flock 7 || exit 1
 cat >"$1.add"; touch "$1"
 awk -F '\\t' 'FNR == NR { if ($1 == "host") { a[$4]; if ($5 != "-") v[$5] } print; next }
  !($1 == "host" && ($4 in a || $5 in v))' "$1.add" "$1" |

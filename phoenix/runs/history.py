@@ -46,7 +46,8 @@ if [ "$2" = all ]; then cat "$1"; else grep -F "$3" "$1" | tail -n 1; fi
 
 APPEND = Script(
     "history",
-    """umask 077; exec 8>>"$1.queue"; flock 8; mkdir -p "${2%/*}" && cat >>"$2"; chmod 600 "$2"
+    """umask 077; exec 8>>"$1.queue"; flock 8; mkdir -p -m 755 "${2%/*}" &&
+cat >>"$2"; chmod 600 "$2"
 """,
 )
 """Words: the lock's file, in whose queue the others write, and the history's. A line comes in."""

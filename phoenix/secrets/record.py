@@ -26,7 +26,8 @@ READ = Script("secret-record", 'if [ -e "$1" ]; then cat "$1"; fi')
 """Word: the file."""
 WRITE = Script(
     "secret-record",
-    """umask 077; mkdir -p "${1%/*}" && cat >"$1.new" && sync "$1.new" && mv "$1.new" "$1" """,
+    """umask 077; mkdir -p -m 755 "${1%/*}" &&
+cat >"$1.new" && sync "$1.new" && mv "$1.new" "$1" """,
 )
 """Word: the file. Its new content comes in."""
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from phoenix.derived.register import ADD, DROP, Entry, lost
+from phoenix.runs import history
+from phoenix.secrets import record
 from phoenix.shell import Script
 from tests.unit.site_builder import minimal
 
@@ -62,3 +64,14 @@ def test_a_machine_has_its_last_name(file: Path) -> None:
     run(ADD, file, "host\ta\ta\t10.0.0.5\t7", "host\tnew\tnew\t10.0.0.7\t-")
     names = [line.split("\t")[1] for line in file.read_text().splitlines()]
     assert names == ["a", "new", "other", "s"]
+
+
+@pytest.mark.parametrize("script", [ADD, record.WRITE, history.APPEND], ids=lambda one: one.name)
+def test_what_only_root_reads_shuts_its_folder_to_nobody(script: Script, tmp_path: Path) -> None:
+    """It is the folder of all configuration, which services read as users of their own."""
+    file = tmp_path / "lib/phoenix/file"
+    (tmp_path / "lib").mkdir()
+    words = [str(file)] if script is not history.APPEND else [str(tmp_path / "lock"), str(file)]
+    subprocess.run(script.argv(*words), input="line\n", text=True, check=True)
+    assert file.parent.stat().st_mode & 0o777 == 0o755
+    assert file.stat().st_mode & 0o777 == 0o600

@@ -139,6 +139,21 @@ def test_the_last_deployment_is_told_past_what_came_after(take: Take) -> None:
     assert found.start.run == "1"
 
 
+def test_others_than_root_go_on_through_the_folder_of_the_history(
+    take: Take, tmp_path: Path
+) -> None:
+    """apt asks for names as a user of its own, by a resolv.conf that is a link into it."""
+    folder = tmp_path / "lib"
+    folder.mkdir(mode=0o700)  # as earlier releases left it
+    holder = take("one")
+    assert said(holder) == "mine"
+    assert holder.stdin
+    holder.stdin.write("{}\n")
+    end(holder)
+    assert folder.stat().st_mode & 0o777 == 0o755
+    assert (folder / "history.jsonl").stat().st_mode & 0o777 == 0o600
+
+
 def test_the_history_is_bounded(take: Take, tmp_path: Path) -> None:
     file = tmp_path / "lib/history.jsonl"
     counts = []
