@@ -17,7 +17,7 @@ from phoenix.shell import Script
 _SCRIPT = Script(
     "config-tree",
     r"""
-b=$1; units=$2; others=$3; shift 3; t=$(printf '\t')
+b=$1; units=$2; others=$3; force=$4; shift 4; t=$(printf '\t')
 # As the package brought it: a conffile (dpkg's status), any other file of it, one that ucf manages.
 brought() {
  f=$(readlink -f "$1"); [ -s "$f" ] || return 0; m=$(md5sum <"$f"); m=${m%% *}
@@ -46,6 +46,10 @@ for p; do
  elif [ -d "$p" ]; then echo "directory$t$p$t$(stat -Lc "%a$t%U$t%G" "$p")"
  fi
 done
+if [ -n "$force" ] && [ -e "$b/current" ]; then
+ s=$(timeout -k 5 20 sh -c "$force" 2>&1) ||
+  printf 'not in force\t%s\n' "$(printf %s "$s" | tr '\n\t' '  ' | cut -c 1-300)"
+fi
 if [ ! -e "$b/current" ]; then for p in $others; do
  if [ -f "$p" ]; then brought "$p" || echo "superseded$t$p"; fi
 done; fi
@@ -67,7 +71,8 @@ class ConfigTree(HostFact[TreeState]):
     Of `paths` it tells which Phoenix did not write, and of the patterns `supersedes`, before the
     first generation, which files exist; files that are as their Debian package brought them are
     left out of both. A directory of `paths` is told with its owner and mode; a unit whose process
-    is stopped by a signal is `hanging`.
+    is stopped by a signal is `hanging`. `in_force` is the tree's own question whether what was
+    loaded still holds.
 
     One round trip whatever the number of files. A FactProcessError means output that is
     not of the expected form and when another run has held the component for two minutes.
@@ -80,9 +85,11 @@ class ConfigTree(HostFact[TreeState]):
         units: Iterable[str],
         paths: Iterable[str],
         supersedes: Iterable[str] = (),
+        in_force: str = "",
     ) -> StringCommand:
         return marked(
-            script(_SCRIPT, base, " ".join(units), " ".join(supersedes), *paths), seconds=180
+            script(_SCRIPT, base, " ".join(units), " ".join(supersedes), in_force, *paths),
+            seconds=180,
         )
 
     @override

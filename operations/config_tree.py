@@ -62,6 +62,7 @@ def tree_state(tree: Tree) -> Question[TreeState]:
         units=tree.all_units,
         paths=tree.paths,
         supersedes=tree.supersedes,
+        in_force=tree.in_force,
     )
 
 

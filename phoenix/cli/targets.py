@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from phoenix.components.move.decision import MOVING
+from phoenix.derived import firewall
 from phoenix.derived.components import COMPONENTS, Component, components_of, hosts_of, in_order
 from phoenix.derived.dns import DnsRecord
 from phoenix.derived.find import Kind, Stack, choose
@@ -183,6 +184,7 @@ def _services(services: Sequence[Service], stacks: Sequence[Stack], site: Site) 
     components = [part for service in every for part in components_of(site, service)]
     hosts = [host for service in every for host in hosts_of(site, service)]
     components += in_order(["stacks"] if deployed else [])
+    components += in_order(["guard"] if any(one.firewall_rules for _, one in deployed) else [])
     hosts += [host for host, _ in deployed]
     projects = [deployment.project for _, deployment in deployed]
     projects += [one.deployment.project for one in services if one.deployment is not None]
@@ -196,11 +198,14 @@ def _of_stack(site: Site, host: Host, stack: Deployment) -> list[Service]:
 
 
 def _guests(guests: Sequence[Host], site: Site) -> list[Work]:
-    """All of each guest, after its records and what other guests have for its services."""
+    """All of each guest, after its records and what other guests have for its services.
+
+    Whom it connects to lets it in first.
+    """
     if not guests:
         return []
-    before = in_order(["proxmox", "dns"])
-    elsewhere = [site.hypervisor]
+    before = in_order(["proxmox", "dns", "guard"])
+    elsewhere = [site.hypervisor, *firewall.reached_by(site, guests)]
     for service in (one for guest in guests for one in site.services_of(guest)):
         if service.exposure == "gateway":
             before = (*before, *in_order(["traefik", "nginx"]))

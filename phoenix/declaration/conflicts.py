@@ -428,7 +428,7 @@ def resolvers(site: Site, report: Report) -> None:
 
 def firewall_rules(site: Site, report: Report) -> None:
     """Warn of rules given twice, and of rules that admit anyone past the gateway."""
-    for host in site.guests:
+    for host in site.hosts:
         places: dict[object, str] = {}
         for place, path, rule in _rules_of(host):
             key = (rule.direction, rule.action, rule.proto, rule.ports, rule.source,

@@ -164,6 +164,7 @@ def host(
     domain: str,
     environment: str,
     hypervisor: Host,
+    guard: bool,
     dependencies: tuple[int, ...],
     defaults: RawVmDefaults,
     catalog: StackCatalog,
@@ -229,6 +230,7 @@ def host(
         portainer_environment=raw.portainer_environment_name or entry.label,
         dns_records=_dns_records(entry, domain, report),
         firewall_enabled=raw.firewall.enabled,
+        guarded=guard and raw.firewall.guard and raw.firewall.enabled,
         firewall_rules=tuple(
             firewall_rule(rule, *entry.at(f"firewall.rules[{i}]"), report, catalog.network)
             for i, rule in enumerate(raw.firewall.rules)

@@ -249,12 +249,25 @@ class RawRule(Raw):
     comment: Line = Field(default="", description="Shown beside the rule in Proxmox VE.")
 
 
-class RawFirewall(Raw):
-    """A guest's firewall. What the site's own flows need is added by itself."""
+class RawHostFirewall(Raw):
+    """The firewall of the hypervisor itself. What the site's own flows need is added by itself."""
 
-    enabled: bool = Field(default=True, description="Whether the guest's firewall is on.")
+    guard: bool = Field(
+        default=True,
+        description="Whether the host itself lets in what the flows say, and nothing else "
+        "(nftables, the table `inet phoenix`).",
+    )
     rules: tuple[RawRule, ...] = Field(
         default=(), description="Rules beside those that follow from the site's services."
+    )
+
+
+class RawFirewall(RawHostFirewall):
+    """A guest's firewall. What the site's own flows need is added by itself."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Whether the guest's firewall is on: that of Proxmox VE, and its own guard.",
     )
 
 
@@ -565,6 +578,9 @@ class RawHypervisor(Raw):
     gateway: NetworkText = Field(
         default=IPv4Network("10.0.0.1/32"), description="The network's router."
     )
+    firewall: RawHostFirewall = Field(
+        default=RawHostFirewall(), description="Its firewall, beside what the site's flows need."
+    )
 
 
 class RawVariable(Raw):
@@ -670,6 +686,11 @@ class RawSite(Raw):
         description="Environment of stacks that are deployed without their own; left out: "
         "production.",
         examples=["production"],
+    )
+    guard: bool = Field(
+        default=True,
+        description="Whether each host itself lets in what the site's flows say, and nothing else "
+        "(nftables). A host's `firewall.guard` turns it off there alone.",
     )
     hypervisor: RawHypervisor = Field(default=RawHypervisor(), description="The Proxmox VE node.")
 

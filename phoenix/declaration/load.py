@@ -19,7 +19,7 @@ from phoenix.declaration.json_keys import (
     RawVmDefaults,
     RawVmFile,
 )
-from phoenix.declaration.stacks import StackCatalog
+from phoenix.declaration.stacks import StackCatalog, firewall_rule
 from phoenix.site.findings import ConfigError, Report
 from phoenix.site.model import Host, Site, Source
 from phoenix.site.names import HOST_ZONE, is_name
@@ -100,6 +100,7 @@ def load_site(
             domain=raw_site.domain,
             environment=environment or raw_site.environment or ENVIRONMENT,
             hypervisor=hypervisor,
+            guard=raw_site.guard,
             dependencies=tuple(d for d in dict.fromkeys(entry.raw.dependencies) if d in running),
             defaults=defaults,
             catalog=catalog,
@@ -237,7 +238,11 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
         portainer_environment=config.name,
         dns_records=(),
         firewall_enabled=True,
-        firewall_rules=(),
+        guarded=raw.guard and config.firewall.guard,
+        firewall_rules=tuple(
+            firewall_rule(rule, LXC_FILE, f"{path}.firewall.rules[{i}]", report, network)
+            for i, rule in enumerate(config.firewall.rules)
+        ),
         docker_stacks=(),
     )
     return host, network

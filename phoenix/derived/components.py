@@ -61,6 +61,7 @@ COMPONENTS: tuple[Component, ...] = (
     ),
     Component("step_ca", "the certificate authority", lambda site: _present(site.ca), 1),
     Component("trust", "the CA's root certificate, trusted by every host", _all, 1),
+    Component("guard", "what each host lets in, by nftables on the host itself", _all, 2, ()),
     Component(
         "certificates",
         "certificates of the guests that serve TLS themselves",
@@ -104,7 +105,7 @@ COMPONENTS: tuple[Component, ...] = (
 CERTIFICATE, STACK = "acme-", "stack-"
 """What the trees of certificates and of stacks' files begin with."""
 SERVER, AGENT, ADMISSION = "portainer", "portainer-agent", "traefik-admission"
-TUNNEL = "portainer-tunnel"
+TUNNEL, GUARD = "portainer-tunnel", "guard"
 """The trees of Portainer's server and agent."""
 
 
@@ -136,6 +137,8 @@ def trees_of(site: Site, host: Host) -> frozenset[str]:
         names.add(ADMISSION)
     if host in site.agents or (host == site.portainer and site.agents):
         names.add(TUNNEL)
+    if host.guarded:
+        names.add(GUARD)
     if host == site.portainer:
         names.add(SERVER)
     if host in site.agents:
@@ -169,7 +172,8 @@ def components_of(site: Site, service: Service) -> tuple[Component, ...]:
 
     The last one is `verify`: it proves what the others did.
     """
-    names = {"proxmox", "dns", "verify", *_BY_KIND[service.kind]}  # firewall, record, proof
+    # Firewall of the hypervisor and of the host itself, record, proof
+    names = {"proxmox", "guard", "dns", "verify", *_BY_KIND[service.kind]}
     if service.exposure == "gateway":
         names |= {"traefik", "nginx"}  # the route; the gateway's names and their certificate
     if service.owner in component_hosts("certificates", site):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network
 from typing import Literal, NamedTuple
 
@@ -30,7 +30,13 @@ class Flow(NamedTuple):
     @property
     def key(self) -> tuple[object, ...]:
         """What makes two flows the same, whatever their reasons."""
-        return (_peer(self.source), _peer(self.destination), self.proto, self.port, self.last_port)
+        return (
+            network_of(self.source),
+            network_of(self.destination),
+            self.proto,
+            self.port,
+            self.last_port,
+        )
 
 
 class Rule(NamedTuple):
@@ -51,26 +57,141 @@ def flows(site: Site) -> tuple[Flow, ...]:
     """All flows that the site needs or declares, each once; derived ones first."""
     by_key: dict[tuple[object, ...], Flow] = {}
     for flow in (*_derived(site), *_declared(site)):
-        if _peer(flow.source) != _peer(flow.destination):  # a host needs no rule to reach itself
+        if network_of(flow.source) != network_of(
+            flow.destination
+        ):  # a host needs no rule to reach itself
             by_key.setdefault(flow.key, flow)
     return tuple(by_key.values())
 
 
 def rules(site: Site) -> dict[str, tuple[Rule, ...]]:
     """Each host's rules, by host name: declared refusals first, then both ends of each flow."""
-    result: dict[str, list[Rule]] = {host.name: [] for host in site.hosts}
-    for host in site.guests:
-        result[host.name] += [
-            Rule(r.direction, r.action, r.proto, r.ports, _declared_peer(r), r.comment)
-            for r in _declared_rules(host)
-            if r.action != "ACCEPT"
-        ]
+    result: dict[str, list[Rule]] = {host.name: [*refusals(host)] for host in site.hosts}
     for flow in flows(site):
         if isinstance(flow.destination, Host):
             result[flow.destination.name].append(_rule(flow, "in", flow.source))
         if isinstance(flow.source, Host):
             result[flow.source.name].append(_rule(flow, "out", flow.destination))
     return {name: tuple(dict.fromkeys(host_rules)) for name, host_rules in result.items()}
+
+
+def refusals(host: Host) -> tuple[Rule, ...]:
+    """What a host's declaration refuses, in both directions; it goes before every flow."""
+    return tuple(
+        Rule(r.direction, r.action, r.proto, r.ports, _declared_peer(r), r.comment)
+        for r in _declared_rules(host)
+        if r.action != "ACCEPT"
+    )
+
+
+def operator_flows(site: Site, host: Host, networks: Iterable[IPv4Network]) -> tuple[Flow, ...]:
+    """The operator's way to a host from networks that are not the site's own.
+
+    Args:
+        site: the site.
+        host: one of its hosts.
+        networks: where operators are, as the setting `proxmox_operator_networks` names them.
+    """
+    ports = {SSH: "operator, by SSH"}
+    if host == site.hypervisor:
+        ports[PROXMOX_API] = "operator, by Proxmox VE's API"
+    return tuple(
+        Flow(network, host, "tcp", port, why)
+        for network in networks
+        if not network.subnet_of(site.network)
+        for port, why in ports.items()
+    )
+
+
+def hypervisor_flows(site: Site) -> tuple[Flow, ...]:
+    """What Proxmox VE's own firewall lets in to a node by itself, whatever its rules say.
+
+    Ports: https://pve.proxmox.com/wiki/Firewall, "Ports used by Proxmox VE". corosync proves and
+    encrypts its messages by itself, and a node that loses it is fenced, so it is open to any
+    source: a cluster's link may be in any network.
+    """
+    node, network = site.hypervisor, site.network
+    return (
+        Flow("any", node, "udp", 5405, "Proxmox VE's cluster (corosync)", 5412),
+        Flow(network, node, "tcp", 3128, "consoles by SPICE"),
+        Flow(network, node, "tcp", 5900, "consoles by VNC", 5999),
+        Flow(network, node, "tcp", 60000, "live migration", 60050),
+    )
+
+
+def from_its_containers(site: Site, host: Host) -> tuple[Flow, ...]:
+    """What a host's own containers may open on it: what a machine with its address may.
+
+    Elsewhere they have the host's address, so here they are the same. Of what is for one address
+    alone, only what the declaration itself opens for the host's own: the platform's flows are for
+    its services, and no container is one.
+    """
+    opened = [flow for flow in flows(site) if _destined(flow, host) and _covers(flow, host)]
+    declared = [flow for flow in _declared(site) if flow.source == flow.destination == host]
+    return tuple({flow.key: flow for flow in (*opened, *declared)}.values())
+
+
+def to(site: Site, host: Host) -> tuple[Flow, ...]:
+    """The flows to a host."""
+    return tuple(flow for flow in flows(site) if _destined(flow, host))
+
+
+def reached_by(site: Site, hosts: Iterable[Host]) -> tuple[Host, ...]:
+    """The other hosts that flows lead to from these hosts alone, and not from a whole network."""
+    sources = {host.name for host in hosts}
+    reached = {
+        flow.destination.name
+        for flow in flows(site)
+        if isinstance(flow.source, Host)
+        and flow.source.name in sources
+        and isinstance(flow.destination, Host)
+    }
+    return tuple(host for host in site.hosts if host.name in reached - sources)
+
+
+def shut(site: Site, host: Host, stranger: Host | None) -> tuple[int, ...]:
+    """TCP ports of a host that something is behind, and that are shut to `stranger`.
+
+    Args:
+        site: the site.
+        host: whose ports.
+        stranger: another host; None: the host's own containers.
+
+    Returns:
+        Ports that flows open to others, and those that its stacks publish, in ascending order.
+    """
+    if stranger is None:
+        opened = from_its_containers(site, host)
+    else:
+        opened = tuple(flow for flow in to(site, host) if _covers(flow, stranger))
+    behind = {
+        flow.port
+        for flow in to(site, host)
+        if flow.proto == "tcp" and flow.port is not None and flow.last_port is None
+    } | {
+        port.host_port
+        for stack in host.docker_stacks
+        for port in stack.ports
+        if port.answers_at(host.address)
+    }
+    return tuple(sorted(port for port in behind if not any(opens(flow, port) for flow in opened)))
+
+
+def opens(flow: Flow, port: int) -> bool:
+    """Whether a flow opens a TCP port."""
+    if flow.proto != "tcp":
+        return False
+    return flow.port is None or flow.port <= port <= (flow.last_port or flow.port)
+
+
+def _destined(flow: Flow, host: Host) -> bool:
+    return isinstance(flow.destination, Host) and flow.destination == host
+
+
+def _covers(flow: Flow, host: Host) -> bool:
+    """Whether a flow's source covers a host's address."""
+    peer = network_of(flow.source)
+    return peer is None or host.address in peer
 
 
 def _derived(site: Site) -> Iterator[Flow]:
@@ -129,7 +250,7 @@ def _declared_peer(rule: FirewallRule) -> IPv4Network | None:
 
 def _declared(site: Site) -> Iterator[Flow]:
     by_address = {host.alone: host for host in site.hosts}
-    for host in site.guests:
+    for host in site.hosts:
         for rule in _declared_rules(host):
             if rule.action != "ACCEPT":
                 continue
@@ -151,7 +272,8 @@ def _spans(ports: str | None) -> Iterator[tuple[int | None, int | None]]:
         yield int(first), int(last) if last and last != first else None
 
 
-def _peer(end: Endpoint) -> IPv4Network | None:
+def network_of(end: Endpoint) -> IPv4Network | None:
+    """The network of one end of a flow; None is anyone."""
     if isinstance(end, Host):
         return end.alone
     return end if isinstance(end, IPv4Network) else None
@@ -161,4 +283,4 @@ def _rule(flow: Flow, direction: Literal["in", "out"], other: Endpoint) -> Rule:
     ports = None if flow.port is None else str(flow.port)
     if flow.last_port is not None:
         ports = f"{flow.port}:{flow.last_port}"
-    return Rule(direction, "ACCEPT", flow.proto, ports, _peer(other), flow.why)
+    return Rule(direction, "ACCEPT", flow.proto, ports, network_of(other), flow.why)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Template
 
+from phoenix.components.guard.ruleset import UNIT as GUARD_UNIT
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.components.step_ca.authority import DIRECTORY
@@ -43,6 +44,7 @@ COMPONENTS: Mapping[str, str] = {
     AGENT_UNIT: "portainer",
     TUNNEL_UNIT: "portainer",
     SERVER_UNIT: "portainer",
+    GUARD_UNIT: "guard",
     "phoenix-acme@gateway.timer": "nginx",
     "phoenix-acme@traefik.timer": "traefik",
     "phoenix-acme@host.timer": "certificates",
@@ -151,6 +153,15 @@ ADVICE: Mapping[str, _Template] = {
     "serves_no_stranger": _Template(
         "$target answers to who shows no certificate: a sync puts its configuration back",
         ("phoenix plan admission portainer", "phoenix sync admission portainer"),
+    ),
+    "ports_are_shut": _Template(
+        "$target lets in what no flow opens: see whether its guard holds, and put it back",
+        ("$ssh_target nft list table inet phoenix", "phoenix plan guard", "phoenix sync guard"),
+    ),
+    "ports_are_shut_to_containers": _Template(
+        "a container on $target reaches what no flow opens: see whether the guard holds, and put "
+        "it back",
+        ("$ssh_target nft list table inet phoenix", "phoenix plan guard", "phoenix sync guard"),
     ),
     "docker_has_no_port": _Template(
         "whoever reaches that port owns the host: take it out of Docker's configuration",

@@ -13,13 +13,14 @@ from functools import cache
 from typing import Literal
 
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, TIMER
+from phoenix.components.guard import ruleset as guard
 from phoenix.components.portainer import tunnel
 from phoenix.components.portainer.compose_files import AGENT_UNIT, API_KEY_FILE, SERVER_UNIT
 from phoenix.components.portainer.tunnel import agent_url
 from phoenix.components.step_ca.authority import DIRECTORY, UNIT, directory_url
 from phoenix.components.traefik.traefik_yml import LOCAL
 from phoenix.components.trust import ROOTS
-from phoenix.derived import control_plane, deployments, dns, home
+from phoenix.derived import control_plane, deployments, dns, firewall, home
 from phoenix.derived.certificates import certificates
 from phoenix.derived.connections import connections
 from phoenix.derived.endpoints import endpoints
@@ -110,6 +111,7 @@ def checks(site: Site) -> tuple[Check, ...]:
     every = [
         *_rooms(site),
         *_services(site),
+        *_guards(site),
         *_names(site),
         *_pairs(site),
         *_connections(site),
@@ -167,6 +169,28 @@ def _services(site: Site) -> Iterator[Check]:
         unit = f"{TIMER}{certificate.name}.timer"
         what = "renewal of the certificate"
         yield _unit(certificate.host, unit, what, certificate=certificate.name)
+
+
+def _guards(site: Site) -> Iterator[Check]:
+    """Each host's own, and that nobody else gets past it: another host, and its own containers."""
+    for host in site.hosts:
+        if not host.guarded:
+            continue
+        yield _unit(host, guard.UNIT, "the guard", "guard_holds", guard.PROGRAM)
+        if host in site.docker_hosts and (ports := firewall.shut(site, host, None)):
+            yield _shut(host, host, "ports_are_shut_to_containers", "its own containers", ports)
+        stranger = next(
+            (one for one in site.hosts if one != host and firewall.shut(site, host, one)), None
+        )
+        if stranger is not None:
+            ports = firewall.shut(site, host, stranger)
+            yield _shut(stranger, host, "ports_are_shut", stranger.name, ports)
+
+
+def _shut(asking: Host, host: Host, function: str, who: str, ports: tuple[int, ...]) -> Check:
+    command = (function, str(host.address), *map(str, ports))
+    hop = f"ports of {host.name} that are not for {who}"
+    return Check(asking.name, "tcp", hop, command, target=host.name)
 
 
 def _unit(
@@ -303,9 +327,11 @@ def _requests(site: Site) -> Iterator[Check]:
     command = ("name_is_rejected", str(gateway.address), f"no-such-name.{site.domain}")
     hop = "an undeclared name at the gateway"
     yield Check(client, "http", hop, command, target=gateway.name)
+    # By who may connect, so that nothing but the proof that it does not show stands between.
     proxy = guest_with(site, "traefik")
     command = ("serves_no_stranger", str(proxy.address), proxy.fqdn, str(HTTPS))
-    yield Check(client, "http", "Traefik for a stranger", command, target=proxy.name)
+    hop = "Traefik for who shows no certificate"
+    yield Check(gateway.name, "http", hop, command, target=proxy.name)
 
 
 def _containers(site: Site) -> Iterator[Check]:
@@ -343,7 +369,7 @@ def _containers(site: Site) -> Iterator[Check]:
 
 
 def _agent(site: Site, server: Host, agent: Host) -> Iterator[Check]:
-    """Through the tunnel for Portainer's server, shut to a host that has no business there."""
+    """Through the tunnel for Portainer's server, shut to who shows no certificate."""
     hop = f"Portainer to the agent on {agent.name}"
     endpoint, service = agent.portainer_environment, control_plane.agent(site, agent)
     yield _port(server, hop, agent, service.port, endpoint=endpoint)
@@ -360,7 +386,8 @@ def _agent(site: Site, server: Host, agent: Host) -> Iterator[Check]:
             target=agent.name, port=service.port, endpoint=endpoint,
         )  # fmt: skip
     command = ("serves_no_stranger", str(agent.address), agent.fqdn, str(service.port))
+    hop = f"the agent on {agent.name} for who shows no certificate"
     yield Check(
-        *(site.hypervisor.name, "http", f"the agent on {agent.name} for a stranger", command),
+        *(server.name, "http", hop, command),
         target=agent.name, port=service.port, endpoint=endpoint,
     )  # fmt: skip

@@ -325,6 +325,45 @@ docker_has_no_port() {
     if [ -n "$open" ]; then echo "Docker listens on the network: $open"; else well; fi
 }
 
+guard_holds() { # PROGRAM: nftables has the rules that were loaded, all of them and no other
+    said=$(timeout 20 "$1" holds 2>&1)
+    case "$?" in 0) well ;; *) echo "the guard does not hold: ${said:-it could not be asked}" ;; esac
+}
+
+answering() { # ADDRESS PORT [COMMAND WORD...]: asked by the command; prints "+", and before it a port that answers
+    address=$1 port=$2
+    shift 2
+    timeout 2 "$@" bash -c ': <"/dev/tcp/$0/$1" && exit 0; exit 9' "$address" "$port" 2>/dev/null
+    case "$?" in
+    0) echo "$port +" ;;
+    9 | 124) echo + ;;  # refused, or no answer
+    esac
+}
+
+shut_to() { # COMMAND ADDRESS PORT...: to a client that is run by the command; says what answers
+    by=$1 address=$2
+    shift 2
+    said=$(for port; do answering "$address" "$port" $by & done; wait)
+    open= made=0
+    for word in $said; do case "$word" in +) made=$((made + 1)) ;; *) open="$open $word" ;; esac; done
+    if [ -n "$open" ]; then echo "$address answers at port$open, which the site's flows do not open"
+    elif [ "$made" != $# ]; then echo "only $made of $# ports could be asked"
+    else return 0; fi
+    return 1
+}
+
+ports_are_shut() { # ADDRESS PORT...: to this host
+    if shut_to '' "$@"; then well; fi
+}
+
+ports_are_shut_to_containers() { # ADDRESS PORT...: asked from within the network of one of its containers
+    pids=$(timeout 20 docker ps -q | xargs -r docker inspect --format \
+        '{{.State.Pid}} {{.HostConfig.NetworkMode}}' 2>&1) || { echo "Docker does not list its containers: $pids"; return; }
+    pid=$(printf '%s\n' "$pids" | sed -n '/ \(host\|none\|container:.*\)$/!s/^\([1-9][0-9]*\) .*/\1/p' | head -n 1)
+    [ -n "$pid" ] || { well; return; }  # none has a network of its own: there is nobody to ask
+    if shut_to "nsenter -t $pid -n" "$@"; then well; fi
+}
+
 serves_no_stranger() { # ADDRESS NAME PORT: a TLS client that shows no certificate is turned away
     said=$(printf 'GET /ping HTTP/1.0\r\n\r\n' | timeout 8 openssl s_client -connect "$1:$3" -servername "$2" \
         -ign_eof -quiet 2>&1)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from phoenix.components.guard.ruleset import UNIT as GUARD_UNIT
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.derived import control_plane, deployments
@@ -474,14 +475,20 @@ def _stack(site: Site, host: Host, stack: Deployment, hops: tuple[Hop, ...]) -> 
     )
 
 
-def _guards(_: Site, find: _Checks) -> Iterator[CheckedPath]:
+def _guards(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     """What must not work, or must not be seen."""
     what = {
         "name_is_rejected": "undeclared names at {target}",
         "serves_no_stranger": "{target} port {port} to {host}",
         "docker_has_no_port": "Docker's API on {target}",
+        "ports_are_shut": "undeclared ports of {target} to {host}",
+        "ports_are_shut_to_containers": "undeclared ports of {target} to its containers",
         "keys_are_private": "keys on {target}",
     }
+    for host in site.hosts:
+        if runs := find.unit(host, GUARD_UNIT):
+            hop = Hop(host.name, host.name, "the guard", runs)
+            yield CheckedPath("guard", f"what {host.name} lets in", (hop,))
     for function, words in what.items():
         for check in find(function):
             name = words.format(target=check.target, host=check.host, port=check.port)

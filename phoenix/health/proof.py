@@ -118,6 +118,8 @@ _FUNCTIONS = {
     "router_is_enabled": "traefik",
     "name_is_rejected": "nginx",
     "docker_has_no_port": "docker",
+    "ports_are_shut": "guard",
+    "ports_are_shut_to_containers": "guard",
     "portainer_knows_us": "portainer",
     "endpoint_is_up": "portainer",
     "stack_is_active": "stacks",

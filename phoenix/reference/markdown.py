@@ -50,6 +50,7 @@ SECTIONS = (
     Section("`traefik_service`", shapes.RawService),
     Section("`docker_stacks[]`", shapes.RawStackRef),
     Section("`firewall`", shapes.RawFirewall),
+    Section("`site.hypervisor.firewall`", shapes.RawHostFirewall),
     Section("`firewall.rules[]` and a stack's `firewall_rules[]`", shapes.RawRule),
     Section("`dns_records[]`", shapes.RawDnsRecord),
     Section("`volumes[]`", shapes.RawVolume),

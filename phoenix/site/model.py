@@ -181,7 +181,10 @@ class Template(Machine):
 
 
 class Host(Machine):
-    """A machine that Phoenix converges: the hypervisor or a running guest."""
+    """A machine that Phoenix converges: the hypervisor or a running guest.
+
+    `guarded`: it lets in by itself what the site's flows say, and nothing else (nftables).
+    """
 
     address: IPv4Address
     prefixlen: int
@@ -194,6 +197,7 @@ class Host(Machine):
     portainer_environment: str
     dns_records: tuple[ExtraRecord, ...]
     firewall_enabled: bool
+    guarded: bool
     firewall_rules: tuple[FirewallRule, ...]
     docker_stacks: tuple[Deployment, ...]
 

@@ -33,7 +33,7 @@ def test_every_tree_belongs_to_a_component_of_its_host(
     known = client_certificate.certificate_in(presented)
     site = inventories.load(ROOT / "inventories", ROOT / "stacks", environment="production")
     placed: dict[str, set[str]] = {host.name: set() for host in site.hosts}
-    for deploy in ("dns", "base", "step_ca", "certificates", "traefik", "home", "nginx",
+    for deploy in ("dns", "base", "step_ca", "guard", "certificates", "traefik", "home", "nginx",
                    "admission", "docker", "portainer"):  # fmt: skip
         settings: dict[str, Any] = DOCKERS_OWN if deploy == "docker" else {}
         done = run(deploy, tmp_path / f"{deploy}.json", **settings,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,7 @@ from lab import inside
 from lab.image import pack
 from lab.settings import Settings
 from lab.state import LabState
+from phoenix.components.guard.ruleset import UNIT as GUARD
 from phoenix.derived import routes
 from phoenix.site.model import Site
 from tests.integration.project import Project
@@ -152,6 +154,17 @@ class SiteLab:
     def workers(self) -> str:
         """Process ids of nginx's workers: a reload replaces them."""
         return self.sh("gateway", "pgrep -f '^nginx: worker process$'", ok=True).out
+
+    @contextmanager
+    def unguarded(self, *hosts: str) -> Iterator[None]:
+        """Without these hosts' guards, for what else stands in an attacker's way."""
+        for host in hosts:
+            self.sh(host, f"systemctl stop {GUARD}", ok=True)
+        try:
+            yield
+        finally:
+            for host in hosts:
+                self.sh(host, f"systemctl start {GUARD}", ok=True)
 
     def ssh(self, host: str, *options: str) -> subprocess.CompletedProcess[str]:
         """Log in from this machine as the operator does, and run `true`."""

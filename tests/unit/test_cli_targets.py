@@ -84,7 +84,10 @@ def test_what_no_check_is_about_has_no_proof(site: Site, tmp_path: Path) -> None
 
 WHOLE_DRPHOENIX = [
     Work(("deploys/proxmox.py", "deploys/dns.py"), ("phoenix",)),
-    Work(("deploys/traefik.py", "deploys/nginx.py"), ("nginx-phoenix", "traefik-internal")),
+    Work(
+        ("deploys/guard.py", "deploys/traefik.py", "deploys/nginx.py"),
+        ("phoenix", "step-ca", "nginx-phoenix", "traefik-internal"),
+    ),
     Work(("deploys/all.py",), ("drphoenix",)),
     Work(
         ("deploys/verify.py",),
@@ -92,7 +95,8 @@ WHOLE_DRPHOENIX = [
         proof("guest:drphoenix"),
     ),
 ]
-"""Its records come first, since its certificate needs them; then the routes of its services."""
+"""Its records come first, since its certificate needs them, and the CA lets it in; then the routes
+of its services."""
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,7 @@ def test_a_guest_by_name_id_or_address(site: Site, name: str) -> None:
 def test_a_name_that_is_both_is_the_component(site: Site) -> None:
     portainer = Work(
         ("deploys/portainer.py", "deploys/verify.py"),
-        ("phoenix", "portainer", "drphoenix"),
+        ("portainer", "drphoenix"),
         proof("component:portainer"),
     )
     assert work(["portainer"], site) == work(["component:portainer"], site) == [portainer]
@@ -119,6 +123,7 @@ def test_guests_and_components_are_both_done(site: Site) -> None:
     assert work(["101", "docker", "step-ca"], site) == [
         Work(("deploys/docker.py",), ("portainer", "drphoenix")),
         Work(("deploys/proxmox.py", "deploys/dns.py"), ("phoenix",)),
+        Work(("deploys/guard.py",), ("phoenix", "traefik-internal", "portainer", "drphoenix")),
         Work(("deploys/all.py",), ("step-ca", "nginx-phoenix")),
         Work(
             ("deploys/verify.py",),
@@ -134,7 +139,7 @@ def test_guests_and_components_are_both_done(site: Site) -> None:
 def test_a_service_is_what_it_needs_on_the_hosts_that_carry_it(site: Site, name: str) -> None:
     carrying = ("phoenix", "nginx-phoenix", "traefik-internal", "drphoenix")
     data: dict[str, object] = {"stacks_only": ["qdrant_service-production"]}
-    parts = ("certificates", "traefik", "nginx", "stacks", "verify")
+    parts = ("guard", "certificates", "traefik", "nginx", "stacks", "verify")
     assert work([name], site) == [
         Work(("deploys/proxmox.py", "deploys/dns.py"), ("phoenix",), data),
         Work(
@@ -163,9 +168,9 @@ def test_a_stack_brings_what_its_services_need(site: Site, name: str) -> None:
     assert work([f"stack:{name}"], site) == [
         Work(("deploys/proxmox.py", "deploys/dns.py"), ("phoenix",), data),
         Work(
-            ("deploys/certificates.py", "deploys/traefik.py", "deploys/nginx.py",
-             "deploys/stacks.py"),
-            ("nginx-phoenix", "traefik-internal", "drphoenix"),
+            ("deploys/guard.py", "deploys/certificates.py", "deploys/traefik.py",
+             "deploys/nginx.py", "deploys/stacks.py"),
+            ("phoenix", "nginx-phoenix", "traefik-internal", "drphoenix"),
             data,
         ),
         Work(

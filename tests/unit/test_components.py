@@ -82,7 +82,7 @@ def test_hosts_of_a_component(site: Site, name: str, hosts: str) -> None:
 
 def test_the_others_are_on_every_host(site: Site) -> None:
     assert [component.name for component in COMPONENTS if component.hosts(site) == site.hosts] == [
-        "base", "trust", "verify",
+        "base", "trust", "guard", "verify",
     ]  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def test_a_guest_is_proven_by_its_own_checks_and_its_services(site: Site) -> Non
     found = titles(site, "guest:worker")
     assert {check.title for check in checks(site) if check.host == "worker"} <= found
     assert titles(site, "service:shop") <= found
-    assert "http on phoenix: the agent on worker for a stranger" in found
+    assert "tcp on phoenix: ports of worker that are not for phoenix" in found
 
 
 def test_who_makes_the_checks_is_in_the_site_s_order(site: Site) -> None:

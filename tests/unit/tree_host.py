@@ -188,7 +188,9 @@ class TreeHost:
 
     def state(self, tree: Tree) -> TreeState:
         """What the fact finds."""
-        command = ConfigTree().command(tree.base, tree.all_units, tree.paths, tree.supersedes)
+        command = ConfigTree().command(
+            tree.base, tree.all_units, tree.paths, tree.supersedes, tree.in_force
+        )
         done = subprocess.run(
             ["sh", "-c", command.get_raw_value().replace("/var/lib/dpkg", f"{self.top}/dpkg")],
             env={

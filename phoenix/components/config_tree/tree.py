@@ -10,7 +10,7 @@ import hashlib
 import io
 import re
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -89,6 +89,8 @@ class TreeState:
     """Files that the service reads now, and with the first generation no longer."""
     directories: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
     """Mode, user and group of the directories that the tree declares, as far as they are there."""
+    not_in_force: str | None = None
+    """What `Tree.in_force` said when it failed; None where it did not."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class Tree:
     `after` behind it, `health` repeatedly until it succeeds or `deadline` seconds pass.
     `action` is "reload" or "restart" of `unit`; `enable` are further units to enable and start.
     `confirm` seconds: go back unless the operator confirms in time (0: no confirmation).
+    `in_force` is asked with the state: where it fails, what it says is a reason to load the files
+    again, though they are in place.
     `links` are symbolic links to what belongs to the system, by their path.
     `supersedes` are patterns of files that the service's configuration of before Phoenix reads, and
     this one does not.
@@ -118,6 +122,7 @@ class Tree:
     confirm: int = 0
     supersedes: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
+    in_force: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what the guest side could not carry out.
@@ -288,6 +293,8 @@ def _load_reasons(tree: Tree, state: TreeState) -> tuple[str, ...]:
     load = []
     if state.current is not None and state.loaded != state.current:
         load.append("the current generation was never loaded")
+    elif state.not_in_force is not None:
+        load.append(state.not_in_force or "it is not in force")
     for path, target in tree.links.items():
         there = state.files.get(path)
         if there is None or there.link != target:
@@ -298,15 +305,18 @@ def _load_reasons(tree: Tree, state: TreeState) -> tuple[str, ...]:
         if found != want:
             shown = f"is {found[0]} {found[1]}:{found[2]}" if found else "is missing"
             load.append(f"{path} {shown}, not {want[0]} {want[1]}:{want[2]}")
-    for unit in tree.all_units:
-        have = state.units.get(unit)
-        if have is None or have.active not in {"active", "reloading"}:
-            load.append(f"{unit} is {have.active if have else 'absent'}")
-        if have is not None and have.enabled in {"disabled", "masked"}:
-            load.append(f"{unit} is {have.enabled}")
-        if have is not None and have.stale:
-            load.append(f"systemd has not read the newest {unit}")
+    load += [reason for unit in tree.all_units for reason in _unit_reasons(unit, state)]
     return tuple(load)
+
+
+def _unit_reasons(unit: str, state: TreeState) -> Iterator[str]:
+    have = state.units.get(unit)
+    if have is None or have.active not in {"active", "reloading"}:
+        yield f"{unit} is {have.active if have else 'absent'}"
+    if have is not None and have.enabled in {"disabled", "masked"}:
+        yield f"{unit} is {have.enabled}"
+    if have is not None and have.stale:
+        yield f"systemd has not read the newest {unit}"
 
 
 def _file_reason(tree: Tree, path: str, want: TreeFile, have: FileState | None) -> str:
@@ -339,7 +349,7 @@ def parse_state(lines: list[str]) -> TreeState:
         match line.split("\t"):
             case ["busy", holder]:
                 raise TreeError(f"another run has held {holder} for two minutes")
-            case [("current" | "loaded") as name, value]:
+            case [("current" | "loaded" | "not in force") as name, value]:
                 names[name] = value
             case ["file", path, link, mode, user, group, sha256]:
                 files[path] = FileState(mode, user, group, sha256, link or None)
@@ -364,4 +374,5 @@ def parse_state(lines: list[str]) -> TreeState:
         frozenset(foreign),
         tuple(superseded),
         directories,
+        names.get("not in force"),
     )

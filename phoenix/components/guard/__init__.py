@@ -1,0 +1,1 @@
+"""What each host lets in, by nftables on the host itself."""
