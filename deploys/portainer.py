@@ -71,4 +71,5 @@ if site_host() == server or site_host() in site().agents:
         agent=site_host().portainer_environment if url else None,
         url=url,
         access=access(),
+        projects=[stack.project for stack in site_host().docker_stacks],
     )

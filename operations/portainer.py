@@ -6,7 +6,7 @@ control machine; SSH carries the API, so no host needs a client. Give operations
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -165,10 +165,13 @@ def endpoint(
     agent: str | None,
     url: str,
     access: PortainerAccess,
+    *,
+    projects: Collection[str] = (),
 ) -> Generator[FunctionCommand, None, None]:
     """Makes sure the Docker at `url` is registered as `agent`, once.
 
-    An endpoint at the same address is renamed; a moved one is updated.
+    An endpoint at the same address is renamed; a moved one is updated. Where it was deleted in
+    Portainer, its stacks come back to the new one with the next deployment of each (`stack`).
 
     Args:
         agent: None on a host that registers nothing, and takes part so that its own earlier
@@ -176,6 +179,7 @@ def endpoint(
         url: ``tcp://host:9001`` of an agent, or ``unix:///var/run/docker.sock``, the server's own
             Docker.
         access: how to reach the API.
+        projects: the stacks that are declared there, by their names in Portainer.
     """
     if agent is None:
         host.noop("the agents' hosts register themselves")
@@ -184,7 +188,10 @@ def endpoint(
 
     def pending(client: api.PortainerClient) -> tuple[str, ...]:
         use_key(client, access)
-        return api.plan_endpoint(client.endpoints(), name, url).reasons
+        planned = api.plan_endpoint(client.endpoints(), name, url)
+        if planned.registered is not None:
+            return planned.reasons
+        return (*planned.reasons, *_orphans(client, projects))
 
     reasons = _look(access, pending)
     if reasons == ():
@@ -270,10 +277,21 @@ def _set_up(
         api_key = _known_key(access)
         if access.api_key is None and _stored_key(access).login != login:
             api_key = None  # log in, and so find out whether the password is Portainer's
-        result = api.ensure_access(client, credentials, api_key)
+        result = api.ensure_access(client, credentials, api_key, spare_key=_known_key(access))
         log_lines(result.actions)
         if result.actions:
             _store_key(access, result.api_key, login)
+
+
+def _orphans(client: api.PortainerClient, projects: Collection[str]) -> tuple[str, ...]:
+    """What becomes of the stacks that a deleted environment has left, in words."""
+    known = {one.id for one in client.endpoints()}
+    left = {one.name for one in client.stacks() if one.endpoint_id not in known}
+    return tuple(
+        f"stack {project}, whose environment was deleted in Portainer, is associated with this one "
+        "by its own step; no container is touched"
+        for project in sorted(left & set(projects))
+    )
 
 
 def _register(access: PortainerAccess, name: str, url: str) -> None:

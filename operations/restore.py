@@ -75,8 +75,9 @@ def secrets_to_take(loaded: backup.Backup, store: SecretStore, *, replace: bool)
     if changed and not replace:
         raise backup.BackupError(
             f"{store.path} has other values of {', '.join(changed)} than the backup. "
-            "Nothing was changed. fix: give restore_replace=true to take the backup's (the former "
-            "file is kept), or leave secrets out of restore_parts"
+            "Nothing was changed. fix: give --replace to take the backup's (the former file is "
+            "kept), or --part for the parts without secrets (deploys/restore.py: "
+            "restore_replace=true, restore_parts)"
         )
     return [*added, *changed]
 

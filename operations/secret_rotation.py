@@ -64,6 +64,8 @@ def portainer_password(
 ) -> Commands:
     """Give Portainer's administrator the proposed password, and check that it logs in.
 
+    Where neither password logs in, the proposed one is dropped.
+
     Args:
         access: how to reach the API.
         store: holds the present password and the proposed one.
@@ -76,7 +78,12 @@ def portainer_password(
         store.begin(ADMIN_PASSWORD)
         with connected(access) as client:
             client.wait_ready(ready_seconds)
-            changed = api.ensure_password(client, username, current, new)
+            try:
+                changed = api.ensure_password(client, username, current, new)
+            except api.PasswordRefusedError:
+                store.abandon(ADMIN_PASSWORD)  # else each later run would try it again
+                log_lines(["the proposed password is dropped: nothing has it"])
+                raise
         store.finish(ADMIN_PASSWORD)
         log_lines(["Portainer's password changed" if changed else "Portainer has the new password"])
 

@@ -87,7 +87,7 @@ def _pending(stacks: Stacks, desired: _Desired) -> tuple[str, ...] | None:
     try:
         with stacks.opened() as (engine, endpoint):
             target = desired(endpoint)
-            observed = engine.observe(target.name, endpoint)
+            observed = api.look(engine, target)
     except OperationError as error:
         unknown_before_run(f"what {stacks} has: it can't be asked yet ({error})")
         return None

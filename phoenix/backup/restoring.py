@@ -51,7 +51,8 @@ def decide(
         return "keep"
     raise BackupError(
         f"{location} holds something else than {part} of the backup. Nothing was changed. "
-        "fix: give restore_replace=true to restore over it (the present data are kept beside it)"
+        "fix: give --replace to restore over it; the present data are kept beside it "
+        "(deploys/restore.py: restore_replace=true)"
     )
 
 

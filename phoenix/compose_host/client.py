@@ -148,6 +148,11 @@ class ComposeHost(DockerEngine):
         """Removes containers, networks and the stack's directory; volumes stay."""
         self._run("remove", stack.name)
 
+    def associate_stack(self, stack: Stack, endpoint_id: int) -> Stack:
+        """Nothing: a host has no environments, and no stack of another one."""
+        del endpoint_id
+        return stack
+
     def wait_deployed(self, stack: Stack, seconds: float, *, poll: float = 1.0) -> Stack:
         """Nothing to wait for: compose is waited for."""
         del seconds, poll

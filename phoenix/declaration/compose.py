@@ -28,6 +28,12 @@ _SHORT_PORT = re.compile(
     r"(?:(?P<host>\d+(?:-\d+)?):)?(?P<container>\d+(?:-\d+)?)(?:/(?P<proto>tcp|udp|sctp))?\Z",
     re.ASCII | re.IGNORECASE,
 )
+OF_THE_DEPLOYER = frozenset(
+    ("AGENT_SECRET", "DOCKER_CONFIG", "DOCKER_HOST", "HOME", "HOSTNAME", "PATH")
+)
+"""Variables of the process that deploys stacks: compose takes them from there, before those of a
+stack (Compose documentation, "Environment variables precedence"). AGENT_SECRET opens every host."""
+_NAMED = re.compile(rf"(?<!\$)(?:\$\$)*\$\{{?({'|'.join(sorted(OF_THE_DEPLOYER))})\b")
 _ALL_ADDRESSES = IPv4Address("0.0.0.0")  # noqa: S104 - what a file may say, not a socket
 
 
@@ -73,13 +79,60 @@ def check_variables(
         except RequiredVariableError as error:
             report.error(label, path, str(error), f"declare it under variables in {declared}")
         else:
-            for name in unset:
+            for name in dict.fromkeys(unset):
+                if name in OF_THE_DEPLOYER:
+                    continue  # told below
                 report.warn(
                     label,
                     path,
                     f"variable {name} has no value",
                     f"declare it under variables in {declared}, or give it a default",
                 )
+
+
+def check_deployers_variables(
+    compose: Mapping[str, Any], label: str, declared: str, report: Report
+) -> None:
+    """Refuse a compose file that takes a variable of what deploys it (`OF_THE_DEPLOYER`).
+
+    Args:
+        compose: the file's content.
+        label: what findings call the file.
+        declared: where the stack's variables are declared, for the fix.
+        report: takes the errors.
+    """
+    named = [(path, name) for path, text in _texts(compose, "") for name in _NAMED.findall(text)]
+    for path, name in dict.fromkeys((*named, *_passed_on(compose))):
+        if name in OF_THE_DEPLOYER:
+            report.error(
+                label,
+                path,
+                f"variable {name} is of the server that deploys the stack, and its value would "
+                "arrive",
+                f"declare a variable of another name in {declared}, or write $${name} for the "
+                "container's own",
+            )
+
+
+def _passed_on(compose: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Variables that are named without a value, and so are taken from the process, with paths.
+
+    Compose specification, "environment"; "secrets" and "configs", `environment`.
+    """
+    for service, body in compose["services"].items():
+        given = body.get("environment") or ()
+        path = join("services", service) + ".environment"
+        if isinstance(given, Mapping):
+            yield from ((join(path, name), str(name)) for name, v in given.items() if v is None)
+        else:
+            for position, line in enumerate(given):
+                if "=" not in str(line):
+                    yield join(path, position), str(line)
+    for kind in ("secrets", "configs"):
+        top = compose.get(kind)
+        for name, body in top.items() if isinstance(top, Mapping) else ():
+            if isinstance(body, Mapping) and body.get("environment"):
+                yield join(join(kind, name), "environment"), str(body["environment"])
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:

@@ -329,7 +329,13 @@ class _Taken:
 _Address = IPv4Address | IPv6Address | None
 _ON_EVERY_GUEST = (ports.SSH, ports.HTTP)
 """SSH, and the ACME challenge: of Portainer's guest and of each agent's."""
-_ON_LOOPBACK = (ports.TRAEFIK_LOCAL, ports.NGINX_STATUS, ports.HOME, ports.PORTAINER_EDGE)
+_ON_LOOPBACK = (
+    ports.TRAEFIK_LOCAL,
+    ports.NGINX_STATUS,
+    ports.HOME,
+    ports.PORTAINER_EDGE,
+    ports.AGENT_INTERNAL,
+)
 
 
 def _overlap(one: _Address, other: _Address) -> bool:
@@ -359,6 +365,8 @@ def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
         needed[site.portainer.name][ports.PORTAINER_EDGE, "tcp"] = "Portainer's Edge server"
         if control_plane.portainer(site) is None:
             needed[site.portainer.name][ports.PORTAINER, "tcp"] = "Portainer"
+    for host in site.agents:
+        needed[host.name][ports.AGENT_INTERNAL, "tcp"] = "the Portainer agent"
     return needed
 
 

@@ -201,6 +201,7 @@ class StackCatalog:
             v.name: v.value or ("" if v.secret is None else _NOT_KNOWN) for v in raw.variables
         }
         compose.check_variables(content, values, compose_label, f"{label} ({path})", report)
+        compose.check_deployers_variables(content, compose_label, f"{label} ({path})", report)
         compose.check_habits(content, values, compose_label, report)
         self.images[ref.name, name] = tuple(compose.images(content, values).values())
         self.docker_names[ref.name, name] = tuple(compose.docker_names(content, values))
@@ -408,6 +409,14 @@ def _check_variables(raw: RawEnvironment, label: str, path: str, report: Report)
         here = f"{path}.variables[{position}]"
         if variable.name in names:
             report.error(label, here, f"variable {variable.name} appears twice", "keep one")
+        if variable.name in compose.OF_THE_DEPLOYER:
+            report.error(
+                label,
+                here,
+                f"variable {variable.name} is of the server that deploys the stack, whose value "
+                "compose takes instead",
+                "give the variable another name",
+            )
         names.add(variable.name)
         if (variable.value is None) == (variable.secret is None):
             report.error(

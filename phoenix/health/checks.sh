@@ -381,6 +381,7 @@ agent_pings() { # the agent makes its own certificate, so only the header of a p
 }
 
 api() { # URL ROOT KEYFILE PATH
+    [ -s "$3" ] || { echo "there is no API key in $3"; return 1; }
     curl -sS --fail-with-body --max-time 10 --cacert "$2" -H "@$3" "$1$4" 2>&1
 }
 
@@ -388,27 +389,34 @@ portainer_knows_us() { # URL ROOT KEYFILE
     output=$(api "$1" "$2" "$3" /users/me)
     case "$?" in
     0) well ;;
+    1) echo "$output" ;;
     22) echo "the API key is refused: $(reason_of "$output")" ;;
     *) echo "Portainer does not answer: $(reason_of "$output")" ;;
     esac
 }
 
-endpoint_id() { # URL ROOT KEYFILE NAME
-    once endpoints api "$1" "$2" "$3" '/endpoints?excludeSnapshots=true' |
-        jq -r --arg n "$4" '.[] | select(.Name == $n) | .Id'
+listed() { # KEY URL ROOT KEYFILE PATH: a list of Portainer's; fails with the words for the fault
+    rows=$(once "$1" api "$2" "$3" "$4" "$5") || { echo "Portainer cannot be asked: $(reason_of "$rows")"; return 1; }
+    case "$rows" in '['*) printf '%s\n' "$rows" ;; *) echo "Portainer's answer is no list: $(reason_of "$rows")"; return 1 ;; esac
+}
+
+endpoint_id() { # URL ROOT KEYFILE NAME: fails with the words for the fault
+    rows=$(listed endpoints "$1" "$2" "$3" '/endpoints?excludeSnapshots=true') || { echo "$rows"; return 1; }
+    id=$(printf '%s\n' "$rows" | jq -r --arg n "$4" '.[] | select(.Name == $n) | .Id' 2>&1)
+    case "$id" in '' | *[!0-9]*) echo "Portainer has no endpoint $4"; return 1 ;; *) echo "$id" ;; esac
 }
 
 endpoint_is_up() { # URL ROOT KEYFILE NAME: by asking the Docker behind it; its Status is stale
-    id=$(endpoint_id "$1" "$2" "$3" "$4" 2>&1)
-    case "$id" in '' | *[!0-9]*) echo "Portainer has no endpoint $4 $id"; return ;; esac
+    id=$(endpoint_id "$1" "$2" "$3" "$4") || { echo "$id"; return; }
     if output=$(api "$1" "$2" "$3" "/endpoints/$id/docker/_ping"); then well; else
         echo "the Docker behind it does not answer: $(reason_of "$output")"
     fi
 }
 
 stack_is_active() { # URL ROOT KEYFILE ENDPOINT STACK
-    id=$(endpoint_id "$1" "$2" "$3" "$4" 2>&1)
-    status=$(once stacks api "$1" "$2" "$3" /stacks | jq -r --arg n "$5" --argjson e "${id:-0}" \
+    id=$(endpoint_id "$1" "$2" "$3" "$4") || { echo "$id"; return; }
+    rows=$(listed stacks "$1" "$2" "$3" /stacks) || { echo "$rows"; return; }
+    status=$(printf '%s\n' "$rows" | jq -r --arg n "$5" --argjson e "$id" \
         '.[] | select(.Name == $n and .EndpointId == $e) | .Status' 2>&1)
     [ "$status" != 1 ] || { well; return; }
     echo "is ${status:-not there} (1 is active, 2 stopped, 3 deploying, 4 failed)"

@@ -339,7 +339,10 @@ def _running(site: Site, seen: Seen) -> Iterator[Item]:
 
 
 def _in_portainer(site: Site, seen: Seen, places: Set[tuple[str, str]]) -> Iterator[Item]:
-    """Stacks of ours that only Portainer still knows; `places` are told already."""
+    """Stacks of ours that only Portainer still knows; `places` are told already.
+
+    One that is declared, and that Portainer has on no endpoint, is none: a sync associates it.
+    """
     owners = {host.portainer_environment: host for host in site.docker_hosts}
     projects = _registered(seen, "stack")
     for name, endpoint in seen.stacks:
@@ -347,10 +350,20 @@ def _in_portainer(site: Site, seen: Seen, places: Set[tuple[str, str]]) -> Itera
             continue
         owner = owners.get(endpoint)
         if owner is None and endpoint not in (seen.endpoints or ()):
+            if _comes_back(site, seen, name, owners):
+                continue
             yield Item(kind="stack", name=name, host="", holds=("in Portainer, on no endpoint",))
         elif owner and not _declares(owner, name) and (name, owner.name) not in places:
             holds = ("in Portainer, without containers",)
             yield Item(kind="stack", name=name, host=owner.name, holds=holds)
+
+
+def _comes_back(site: Site, seen: Seen, name: str, owners: Mapping[str, Host]) -> bool:
+    """Whether a stack on a deleted endpoint is declared on a host that has none of it."""
+    there = {
+        owners[endpoint].name for one, endpoint in seen.stacks if one == name and endpoint in owners
+    }
+    return any(_declares(host, name) and host.name not in there for host in site.docker_hosts)
 
 
 def _holds(project: ComposeProject) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ Free of pyinfra. Credentials are `pydantic.SecretStr` throughout, so no repr or 
 from phoenix.net.https import Dial
 
 from .client import PortainerClient
-from .converge import Outcome, RefusedError, StackFailedError, converge, describe, diff
+from .converge import Outcome, RefusedError, StackFailedError, converge, describe, diff, look
 from .engine import StackEngine
 from .errors import (
     AdminInitTimeoutError,
@@ -15,6 +15,7 @@ from .errors import (
     ConflictError,
     InvalidInputError,
     NotFoundError,
+    PasswordRefusedError,
     PortainerError,
     RateLimitedError,
     SetupTokenError,
@@ -49,6 +50,7 @@ __all__ = [
     "NotFoundError",
     "ObservedStack",
     "Outcome",
+    "PasswordRefusedError",
     "Plan",
     "PortainerClient",
     "PortainerError",
@@ -70,6 +72,7 @@ __all__ = [
     "ensure_access",
     "ensure_endpoint",
     "ensure_password",
+    "look",
     "plan",
     "plan_endpoint",
     "plan_registries",

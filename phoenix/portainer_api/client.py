@@ -10,7 +10,7 @@ import base64
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -25,16 +25,18 @@ from . import errors
 from .docker import DEPLOY_SECONDS, READ_SECONDS, DockerEngine
 from .models import (
     ApiKey,
+    ContainerSummary,
     Endpoint,
     NewApiKey,
     Registry,
     Stack,
     StackStatus,
+    StackType,
     SystemStatus,
     User,
 )
 from .registries import HUB, Login, registry_of
-from .sync import ObservedStack, matching
+from .sync import PORTAINER_PROJECTS, ObservedStack, matching
 from .transport import session
 
 CONNECT_SECONDS = 10.0
@@ -240,6 +242,24 @@ class PortainerClient(DockerEngine):
         """The user of the credential in use; the cheapest check that it's valid."""
         return User.model_validate(self._json("GET", "/users/me"))
 
+    def users(self) -> tuple[User, ...]:
+        """All users; for administrators alone."""
+        return _many(User, self._json("GET", "/users"))
+
+    def create_administrator(self, username: str, password: SecretStr) -> User:
+        """Adds another administrator.
+
+        Raises:
+            errors.ConflictError: there is a user of this name.
+        """
+        body = {"Username": username, "Password": password.get_secret_value(), "Role": 1}
+        return User.model_validate(self._json("POST", "/users", body=body))
+
+    @override
+    def hidden_labels(self) -> frozenset[tuple[str, str]]:
+        rows = self._json("GET", "/settings").get("BlackListedLabels") or ()
+        return frozenset((str(row["name"]), str(row["value"])) for row in rows)
+
     def api_keys(self, user_id: int) -> tuple[ApiKey, ...]:
         """The user's keys, without their values."""
         return _many(ApiKey, self._json("GET", f"/users/{user_id}/tokens"))
@@ -333,10 +353,18 @@ class PortainerClient(DockerEngine):
         self._request("POST", f"/endpoints/{endpoint_id}/snapshot", read_seconds=120.0)
         return self.endpoint(endpoint_id)
 
-    def docker_ping(self, endpoint_id: int) -> bool:
-        """Whether the environment's Docker answers now, unlike the stored status."""
+    def docker_ping(self, endpoint_id: int, *, patient: bool = True) -> bool:
+        """Whether the environment's Docker answers now, unlike the stored status.
+
+        Args:
+            endpoint_id: the environment.
+            patient: whether an agent that is away for a moment is waited for.
+        """
         try:
-            self._docker("GET", endpoint_id, "/_ping")
+            if patient:
+                self._docker("GET", endpoint_id, "/_ping")
+            else:
+                self._request("GET", f"/endpoints/{endpoint_id}/docker/_ping")
         except errors.ApiError as error:
             if error.status >= 500:
                 return False
@@ -380,15 +408,57 @@ class PortainerClient(DockerEngine):
 
     def observe(self, name: str, endpoint_id: int) -> ObservedStack:
         """Reads the stack of this (normalised) name, its file and its containers."""
-        matches = matching(self.stacks(endpoint_id), name, endpoint_id)
+        rows = self.stacks()  # of all environments: an orphan shows in no other list
+        matches = matching(rows, name, endpoint_id)
         content: str | None = None
         if len(matches) == 1 and not matches[0].git_managed:
             try:
                 content = self.stack_file(matches[0].id)
             except errors.ApiError as error:
-                if error.status != 500:  # 500: the file is lost; an update writes it again
+                if error.status != 500:  # 500: the file is lost, and an update fails as well
                     raise
-        return ObservedStack(matches, content, self.containers(endpoint_id, name))
+        containers = self.containers(endpoint_id, name)
+        elsewhere = None if matches else self._elsewhere(rows, name, containers)
+        return ObservedStack(matches, content, containers, elsewhere=elsewhere, rewrites=False)
+
+    def _elsewhere(
+        self, rows: Iterable[Stack], name: str, containers: tuple[ContainerSummary, ...]
+    ) -> Stack | None:
+        """The stack that deployed `containers`, where another environment has it.
+
+        Creating one would be a 409: the name is taken as long as containers of it run here and any
+        environment, a deleted one too, has a stack of it. An environment that has containers of
+        this name keeps its stack; so does one that does not answer, unless the number of the stack
+        is the one in the containers' directory.
+        """
+        folders = {container.working_dir for container in containers}
+        if not folders or not all(one.startswith(PORTAINER_PROJECTS) for one in folders):
+            return None
+        numbers = {one.removeprefix(PORTAINER_PROJECTS).split("/")[0] for one in folders}
+        known = {endpoint.id for endpoint in self.endpoints()}
+        found = [
+            row
+            for row in rows
+            if row.type == StackType.COMPOSE
+            and row.name.lower() == name
+            and (row.endpoint_id not in known or self._has_left(row, str(row.id) in numbers))
+        ]
+        return max(found, key=lambda row: (str(row.id) in numbers, row.id), default=None)
+
+    def _has_left(self, row: Stack, deployed: bool) -> bool:
+        """Whether the environment of a stack has none of its containers."""
+        try:
+            if self.docker_ping(row.endpoint_id, patient=False):
+                return not self.containers(row.endpoint_id, row.name)
+        except errors.PortainerError:
+            pass
+        return deployed
+
+    def associate_stack(self, stack: Stack, endpoint_id: int) -> Stack:
+        """Gives a stack to the environment whose Docker has its containers; touches none."""
+        path = f"/stacks/{stack.id}/associate"
+        query: dict[str, str | int] = {"endpointId": endpoint_id, "orphanedRunning": "true"}
+        return Stack.model_validate(self._json("PUT", path, query=query))
 
     def current(self, stack: Stack) -> Stack:
         """The stack, read again."""
@@ -454,7 +524,8 @@ class PortainerClient(DockerEngine):
                 read_seconds=self.deploy_seconds,
             )
         except errors.NotFoundError as error:
-            if "stack" not in error.message.lower():
+            # The endpoint's 404 names the stack as well, and then nothing was removed.
+            if "find a stack" not in error.message.lower():
                 raise
 
     def _deploying(self, method: str, path: str, *, endpoint_id: int, body: Any) -> Stack:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from phoenix.compose import document
@@ -20,11 +21,13 @@ class ServiceSpec:
         name: its key in the file.
         image: the interpolated reference; None when built, or not decidable here.
         completes: its container may end with code 0; see `phoenix.compose.document.completing`.
+        labels: the labels of its containers, as far as they are known here.
     """
 
     name: str
     image: str | None
     completes: bool
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_services(content: str, env: Mapping[str, str]) -> tuple[ServiceSpec, ...]:
@@ -40,16 +43,45 @@ def read_services(content: str, env: Mapping[str, str]) -> tuple[ServiceSpec, ..
         InvalidInputError: a file that Compose refuses, with every reason; see
             `phoenix.compose.document.read`.
     """
-    try:
-        services = document.read(content)["services"]
-    except document.ComposeFileError as error:
-        raise InvalidInputError(f"compose file: {error}") from None
+    services = _services(content)
     completing = document.completing(services, env)
     return tuple(
-        ServiceSpec(name, _image(body, env), name in completing)
+        ServiceSpec(name, _image(body, env), name in completing, _labels(body, env))
         for name, body in services.items()
         if document.is_started(body)
     )
+
+
+def service_names(content: str) -> frozenset[str]:
+    """Every service of a compose file, those that ``compose up`` would not start as well.
+
+    Raises:
+        InvalidInputError: see `read_services`.
+    """
+    return frozenset(_services(content))
+
+
+def _services(content: str) -> dict[str, Any]:
+    try:
+        services: dict[str, Any] = document.read(content)["services"]
+    except document.ComposeFileError as error:
+        raise InvalidInputError(f"compose file: {error}") from None
+    return services
+
+
+def _labels(body: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, str]:
+    """Labels of either form (Compose specification, "labels"), values filled in."""
+    given = body.get("labels") or {}
+    pairs = (
+        given.items()
+        if isinstance(given, Mapping)
+        else (str(line).partition("=")[::2] for line in given)
+    )
+    labels = {}
+    for name, value in pairs:
+        with contextlib.suppress(InterpolationError):
+            labels[str(name)] = interpolate("" if value is None else str(value), env).text
+    return labels
 
 
 def _image(body: Mapping[str, Any], env: Mapping[str, str]) -> str | None:

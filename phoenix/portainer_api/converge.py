@@ -8,18 +8,22 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import errors
 from .engine import StackEngine
 from .models import Stack, StackStatus
 from .sync import (
+    Associate,
+    Clear,
     Create,
     Delete,
     DesiredStack,
+    LeftOver,
     Nothing,
     ObservedStack,
     Plan,
+    Recreate,
     Refuse,
     Start,
     Update,
@@ -30,6 +34,7 @@ from .sync import (
     env_values,
     plan,
     unproven,
+    unseen,
 )
 
 LOG_LINES = 15
@@ -85,16 +90,46 @@ def describe(step: Plan) -> tuple[str, ...]:
             return ()
         case Refuse(reason=reason):
             return (f"refuse: {reason}",)
-        case Create(adopted=adopted):
-            return (f"create, adopting {', '.join(adopted)}" if adopted else "create",)
-        case Update(reasons=reasons):
-            return tuple(f"update: {reason}" for reason in reasons)
+        case Create(adopted=adopted, remove=remove):
+            create = f"create, adopting {', '.join(adopted)}" if adopted else "create"
+            return (*_removals(remove), create)
+        case Update(reasons=reasons, remove=remove):
+            return (*_removals(remove), *(f"update: {reason}" for reason in reasons))
+        case Recreate() | Associate() | Clear():
+            return _repair(step)
         case Wait(reason=reason):
             return (f"wait: {reason}",)
         case Start():
             return ("start",)
         case Delete():
             return ("delete (volumes kept)",)
+
+
+def _repair(step: Recreate | Associate | Clear) -> tuple[str, ...]:
+    match step:
+        case Recreate():
+            lost = "the server has lost the compose file"
+            return (f"delete and create: {lost} (containers are made anew, volumes kept)",)
+        case Associate(stack=stack):
+            why = "its own is gone, or has none of its containers; no container is touched"
+            return (f"associate Portainer's stack {stack.id} with this environment: {why}",)
+        case Clear(remove=remove):
+            return _removals(remove)
+
+
+def _removals(containers: Iterable[LeftOver]) -> tuple[str, ...]:
+    return tuple(
+        f"remove container {one.name}: the compose file has no service {one.service} any more"
+        for one in containers
+    )
+
+
+def look(engine: StackEngine, desired: DesiredStack) -> ObservedStack:
+    """The state of `desired` as its engine has it, and what it may hide of it."""
+    observed = engine.observe(desired.name, desired.endpoint_id)
+    if desired.present and observed.stack is not None and unseen(desired, observed):
+        return replace(observed, hidden=engine.hidden_labels())
+    return observed
 
 
 def diff(desired: DesiredStack, observed: ObservedStack) -> list[str]:
@@ -185,11 +220,11 @@ class _Convergence:
                     return Outcome(tuple(actions))
                 case Refuse(reason=reason):
                     raise RefusedError(reason)
-                case Create() | Update() | Start() if deployed == 2:
+                case Create() | Update() | Recreate() | Start() if deployed == 2:
                     raise self._failure(
                         f"still differs after 2 deployments: {'; '.join(words)}", None
                     )
-                case Create() | Update() | Start():
+                case Create() | Update() | Recreate() | Start():
                     deployed += 1
             for line in words:
                 self.log(f"stack {self.desired.name}: {line}")
@@ -200,10 +235,16 @@ class _Convergence:
     def _take(self, step: Plan, observed: ObservedStack) -> bool:
         """Takes one step; False when somebody else was first and the state must be read again."""
         match step:
-            case Create():
-                return self._deploy(self._create, None)
-            case Update(stack=stack):
-                return self._deploy(lambda: self._update(stack), observed, step)
+            case Create(remove=remove):
+                return self._deploy(self._create, None, remove=remove)
+            case Update(stack=stack, restart=restart, remove=remove):
+                return self._deploy(lambda: self._update(stack), observed, restart, remove)
+            case Recreate(stack=stack):
+                return self._deploy(lambda: self._recreate(stack), None)
+            case Associate(stack=stack):
+                self.client.associate_stack(stack, self.desired.endpoint_id)
+            case Clear(remove=remove):
+                self._remove(remove)
             case Start(stack=stack):
                 return self._deploy(lambda: self._start(stack), None)
             case Wait(stack=stack):
@@ -216,7 +257,7 @@ class _Convergence:
         return True
 
     def _observe(self) -> ObservedStack:
-        return self.client.observe(self.desired.name, self.desired.endpoint_id)
+        return look(self.client, self.desired)
 
     # -- one deployment ------------------------------------------------------------------------
 
@@ -224,15 +265,17 @@ class _Convergence:
         self,
         send: Callable[[], Stack],
         before: ObservedStack | None,
-        update: Update | None = None,
+        restart: Iterable[str] = (),
+        remove: Iterable[LeftOver] = (),
     ) -> bool:
         """Sends, follows to the end, checks the containers; restores `before` on failure."""
         self._fetch_images()
+        self._remove(remove)
         try:
             stack = self.client.wait_deployed(send(), self.seconds, poll=self.poll)
             if stack.status == StackStatus.ERROR:
                 raise errors.DeploymentFailedError(stack.failure or "Portainer gives no reason")
-            for container in update.restart if update else ():
+            for container in restart:
                 self._restart(container)
             self._wait_healthy(self.desired)
             self.client.keep_good(stack)
@@ -240,7 +283,11 @@ class _Convergence:
             # Somebody else deploys, or took the name: observe and plan again.
             observed = self._observe()
             if observed.stack is None:
-                raise self._failure(str(error), None) from None
+                raise self._failure(
+                    f"{error}. Another environment of Portainer has a stack of this name, and this "
+                    "one has its containers: remove one of the two in Portainer",
+                    None,
+                ) from None
             self.client.wait_deployed(observed.stack, self.seconds, poll=self.poll)
             return False
         except (errors.ApiError, errors.UnknownOutcomeError, errors.DeploymentFailedError) as error:
@@ -259,6 +306,14 @@ class _Convergence:
             )
         except errors.UnknownOutcomeError:
             return self._reread(lambda observed: observed.stack, "was not created")
+
+    def _recreate(self, stack: Stack) -> Stack:
+        self.client.delete_stack(stack)
+        return self._create()
+
+    def _remove(self, containers: Iterable[LeftOver]) -> None:
+        for one in containers:
+            self.client.remove_container(self.desired.endpoint_id, one.id)
 
     def _update(self, stack: Stack) -> Stack:
         desired = self.desired
@@ -375,6 +430,9 @@ class _Convergence:
             current = self.client.wait_deployed(
                 self.client.current(stack), self.seconds, poll=self.poll
             )
+            found = self.client.containers(stack.endpoint_id, stack.name)
+            for container in previous.left_over(found):
+                self.client.remove_container(stack.endpoint_id, container.id)
             update = self.client.update_stack(current, good.content, good.env)
             ended = self.client.wait_deployed(update, self.seconds, poll=self.poll)
             if ended.status == StackStatus.ERROR:

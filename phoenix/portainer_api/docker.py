@@ -5,6 +5,7 @@ Source of the paths and fields: the Docker Engine API, v1.41.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -76,6 +77,13 @@ class DockerEngine(ABC):
         path = f"/containers/{quote(container_id)}/restart"
         self._docker("POST", endpoint_id, path, read_seconds=120.0)
 
+    def remove_container(self, endpoint_id: int, container_id: str) -> None:
+        """Stops a container and removes it; its volumes stay. Already gone counts as done."""
+        path = f"/containers/{quote(container_id)}"
+        with contextlib.suppress(errors.NotFoundError):
+            self._docker("POST", endpoint_id, f"{path}/stop", read_seconds=120.0)
+            self._docker("DELETE", endpoint_id, path, query={"force": 1}, read_seconds=120.0)
+
     def image_present(self, endpoint_id: int, image: str) -> bool:
         """Whether the environment's Docker already has this image."""
         try:
@@ -109,6 +117,10 @@ class DockerEngine(ABC):
             if isinstance(step, dict) and step.get("error"):
                 return str(step["error"])
         return None
+
+    def hidden_labels(self) -> frozenset[tuple[str, str]]:
+        """Labels whose containers are left out of every list; none, where nobody hides any."""
+        return frozenset()
 
     def _registry_headers(self, image: str) -> Mapping[str, str]:  # noqa: ARG002
         """The header that names the credentials for the image's registry; empty for none."""

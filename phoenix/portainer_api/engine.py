@@ -54,6 +54,15 @@ class StackEngine(Protocol):
     def restart_container(self, endpoint_id: int, container_id: str) -> None:
         """Restarts one container."""
 
+    def remove_container(self, endpoint_id: int, container_id: str) -> None:
+        """Stops and removes one container; its volumes stay."""
+
+    def associate_stack(self, stack: Stack, endpoint_id: int) -> Stack:
+        """Gives a stack to another environment, where its containers run; touches none."""
+
+    def hidden_labels(self) -> frozenset[tuple[str, str]]:
+        """Labels whose containers are left out of every list."""
+
     def image_present(self, endpoint_id: int, image: str) -> bool:
         """Whether the host has this image."""
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+_AGENT_AWAY = (
+    "Portainer does not reach the Docker behind this environment: check that its agent runs and is "
+    "reached from Portainer's guest"
+)
+
 
 class PortainerError(Exception):
     """Base of every error of this package; its text never holds a credential."""
@@ -9,6 +14,10 @@ class PortainerError(Exception):
 
 class InvalidInputError(PortainerError):
     """The input can't work; raised before any request is sent."""
+
+
+class PasswordRefusedError(InvalidInputError):
+    """Neither the present nor the new password of a user logs in."""
 
 
 class UnreachableError(PortainerError):
@@ -33,7 +42,8 @@ class ApiError(PortainerError):
     Attributes:
         status: the HTTP status code.
         message: Portainer's ``message``, or the plain text body, or "" (an empty 502).
-        details: Portainer's ``details``, "" when absent or equal to the message.
+        details: Portainer's ``details``, "" when absent or equal to the message but for the first
+            letter, which Portainer makes a capital.
         method, path: the request, without its query.
     """
 
@@ -41,7 +51,8 @@ class ApiError(PortainerError):
         """Drops details that only repeat the message."""
         self.status = status
         self.message = message
-        self.details = "" if details == message else details
+        same = details[:1].lower() + details[1:] == message[:1].lower() + message[1:]
+        self.details = "" if same else details
         self.method = method
         self.path = path
         super().__init__(str(self))
@@ -49,6 +60,8 @@ class ApiError(PortainerError):
     def __str__(self) -> str:
         """One line for a person."""
         words = ": ".join(part for part in (self.message, self.details) if part)
+        if self.status in (502, 503, 504) and "/docker/" in self.path:
+            words = f"{words + ': ' if words else ''}{_AGENT_AWAY}"
         return f"{self.method} {self.path}: HTTP {self.status}: {words or 'no message'}"
 
 

@@ -19,6 +19,7 @@ from phoenix.compose import dotenv
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
+ONE_OFF_LABEL = "com.docker.compose.oneoff"
 
 
 def _none_is_empty(value: Any) -> Any:
@@ -216,6 +217,11 @@ class ContainerSummary(_Model):
     def service(self) -> str:
         """The compose service it belongs to."""
         return self.labels.get(SERVICE_LABEL, "")
+
+    @property
+    def is_one_off(self) -> bool:
+        """Whether a person started it by ``compose run``: it belongs to no deployment."""
+        return self.labels.get(ONE_OFF_LABEL, "").lower() == "true"
 
     @property
     def working_dir(self) -> str:

@@ -44,6 +44,7 @@ def ensure_access(
     credentials: Credentials,
     known_key: SecretStr | None,
     *,
+    spare_key: SecretStr | None = None,
     description: str = "phoenix",
 ) -> Access:
     """Makes sure there is an administrator and a key that works; the client uses it afterwards.
@@ -51,6 +52,13 @@ def ensure_access(
     Logs in only when `known_key` is missing or refused, and then once. Keys of the same
     description are revoked: the server doesn't keep descriptions unique, and a lost key
     stays valid.
+
+    Args:
+        client: asks the server.
+        credentials: the administrator as declared.
+        known_key: used where the server takes it; then nothing is done.
+        spare_key: by which the administrator is added where Portainer has none of this name.
+        description: of our key.
 
     Raises:
         errors.AuthenticationError: the administrator's password is another one.
@@ -67,15 +75,10 @@ def ensure_access(
     except errors.AuthenticationError as error:
         if error.status != 422:
             raise
-        raise errors.AuthenticationError(
-            422,
-            f"Portainer has an administrator, but {credentials.username} and the given password "
-            "do not log in",
-            "give the password it was made with, or set a new one with Portainer's "
-            "helper-reset-password container",
-            error.method,
-            error.path,
-        ) from None
+        if not _add_administrator(client, credentials, spare_key):
+            raise _no_login(credentials, error) from None
+        actions.append(f"created administrator {credentials.username} beside Portainer's others")
+        client.login(credentials.username, credentials.password)
     user = client.whoami()
     for key in client.api_keys(user.id):
         if key.description == description:
@@ -89,6 +92,36 @@ def ensure_access(
     return Access(new_key.raw, tuple(actions))
 
 
+def _add_administrator(
+    client: PortainerClient, credentials: Credentials, key: SecretStr | None
+) -> bool:
+    """Adds the administrator by a key that works; False where it can't, or has one of the name."""
+    if not key_is_valid(client, key):
+        return False
+    try:
+        if credentials.username in {user.username for user in client.users()}:
+            return False
+        client.create_administrator(credentials.username, credentials.password)
+    except errors.ApiError:  # the key's owner is no administrator
+        return False
+    return True
+
+
+def _no_login(
+    credentials: Credentials, error: errors.AuthenticationError
+) -> errors.AuthenticationError:
+    return errors.AuthenticationError(
+        error.status,
+        f"Portainer has an administrator, but {credentials.username} and the given password "
+        "do not log in",
+        "give the password it was made with, or set a new one with Portainer's "
+        "helper-reset-password container. Where its administrator has another name, log in as that "
+        f"one and add a user {credentials.username} with this password who is an administrator",
+        error.method,
+        error.path,
+    )
+
+
 def ensure_password(
     client: PortainerClient, username: str, current: SecretStr | None, new: SecretStr
 ) -> bool:
@@ -98,7 +131,7 @@ def ensure_password(
     administrator is not changed: it gets one with the new password.
 
     Raises:
-        errors.InvalidInputError: neither password is the user's.
+        errors.PasswordRefusedError: neither password is the user's.
         errors.ApiError: the server does not take the new one.
     """
     if not client.admin_exists():
@@ -106,7 +139,7 @@ def ensure_password(
     if _logs_in(client, username, new):
         return False
     if current is None or not _logs_in(client, username, current):
-        raise errors.InvalidInputError(
+        raise errors.PasswordRefusedError(
             f"neither the present nor the new password of {username} logs in to Portainer: give "
             "the one that it has, or set one with Portainer's helper-reset-password container"
         )

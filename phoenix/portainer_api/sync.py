@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from phoenix.compose import dotenv
 from phoenix.site.names import normalise_name
 
-from .compose import ServiceSpec, read_services
+from .compose import ServiceSpec, read_services, service_names
 from .errors import InvalidInputError
 from .models import ContainerSummary, Stack, StackStatus, StackType
 
@@ -55,6 +55,15 @@ class DesiredStack:
     def services(self) -> tuple[ServiceSpec, ...]:
         """The services the file starts."""
         return read_services(self.content, self.plain_env)
+
+    def left_over(self, containers: Iterable[ContainerSummary]) -> tuple[ContainerSummary, ...]:
+        """The containers of services that the file has no more; compose keeps them running."""
+        names = service_names(self.content)
+        return tuple(
+            one
+            for one in containers
+            if one.service and one.service not in names and not one.is_one_off
+        )
 
 
 def desired_stack(
@@ -119,12 +128,19 @@ class ObservedStack:
         content: the first match's stored file; None when it is lost.
         containers: the project's containers, stopped ones too.
         good: the last version that was seen to run, where the engine keeps one.
+        elsewhere: the stack of these containers that the engine has on another environment: on
+            one that is gone, or that has none of its containers.
+        rewrites: whether an update writes a file anew that is lost; Portainer's does not.
+        hidden: labels whose containers the engine does not show.
     """
 
     matches: tuple[Stack, ...] = ()
     content: str | None = None
     containers: tuple[ContainerSummary, ...] = ()
     good: Version | None = None
+    elsewhere: Stack | None = None
+    rewrites: bool = True
+    hidden: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def restorable(self) -> Version | None:
@@ -168,19 +184,59 @@ class Refuse:
 
 
 @dataclass(frozen=True)
+class LeftOver:
+    """A container of a service that the file has no more: its id, its name, its service."""
+
+    id: str
+    name: str
+    service: str
+
+
+@dataclass(frozen=True)
 class Create:
-    """POST a new stack; `adopted` lists the running containers it takes over."""
+    """POST a new stack; `adopted` lists the running containers it takes over.
+
+    `remove` go first: they may hold a port of it.
+    """
 
     adopted: tuple[str, ...] = ()
+    remove: tuple[LeftOver, ...] = ()
 
 
 @dataclass(frozen=True)
 class Update:
-    """PUT, for the given reasons; then `restart` single containers (their ids)."""
+    """PUT, for the given reasons; then `restart` single containers (their ids).
+
+    `remove` go first: they may hold a port of what comes, and Portainer answers that by taking the
+    whole project down.
+    """
 
     stack: Stack
     reasons: tuple[str, ...]
     restart: tuple[str, ...] = ()
+    remove: tuple[LeftOver, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recreate:
+    """DELETE and POST, volumes kept: the server has lost the stack's file, and refuses a PUT."""
+
+    stack: Stack
+
+
+@dataclass(frozen=True)
+class Associate:
+    """Give this environment the stack whose containers it has; no container is touched."""
+
+    stack: Stack
+
+
+@dataclass(frozen=True)
+class Clear:
+    """Remove what is left over; all else is as desired."""
+
+    stack: Stack
+    remove: tuple[LeftOver, ...]
 
 
 @dataclass(frozen=True)
@@ -205,7 +261,7 @@ class Delete:
     stack: Stack
 
 
-Plan = Nothing | Refuse | Create | Update | Start | Wait | Delete
+Plan = Nothing | Refuse | Create | Update | Recreate | Associate | Clear | Start | Wait | Delete
 
 
 def plan(desired: DesiredStack, observed: ObservedStack) -> Plan:
@@ -215,6 +271,8 @@ def plan(desired: DesiredStack, observed: ObservedStack) -> Plan:
         return Refuse(f"Portainer has several stacks named {desired.name} (ids {ids}): remove all "
                       "but one in Portainer")  # fmt: skip
     stack = observed.stack
+    if stack is None and observed.elsewhere is not None:
+        return Associate(observed.elsewhere)
     if not desired.present:
         return Nothing(None) if stack is None else Delete(stack)
     if stack is None:
@@ -242,11 +300,43 @@ def _plan_missing(desired: DesiredStack, observed: ObservedStack) -> Plan:
             f"({', '.join(sorted(container.name for container in foreign))}; started from "
             f"{', '.join(where)}). Remove them, or rename the stack"
         )
-    return Create(tuple(sorted(container.name for container in observed.containers)))
+    remove = _left_over(desired, observed)
+    going = {one.name for one in remove}
+    names = {container.name for container in observed.containers}
+    return Create(tuple(sorted(names - going)), remove)
+
+
+def _left_over(desired: DesiredStack, observed: ObservedStack) -> tuple[LeftOver, ...]:
+    return tuple(
+        LeftOver(one.id, one.name, one.service) for one in desired.left_over(observed.containers)
+    )
+
+
+def _hidden(desired: DesiredStack, observed: ObservedStack) -> str:
+    """Why services cannot be seen; empty where they can."""
+    for service in unseen(desired, observed):
+        for name, value in sorted(observed.hidden & service.labels.items()):
+            return (
+                f"Portainer hides containers with the label {name}={value} (in its settings, "
+                f"Hidden containers), so nobody can tell whether service {service.name} of stack "
+                f"{desired.name} runs. Remove the label there, or from the service"
+            )
+    return ""
+
+
+def unseen(desired: DesiredStack, observed: ObservedStack) -> tuple[ServiceSpec, ...]:
+    """The services that have no container."""
+    seen = {container.service for container in observed.containers}
+    return tuple(service for service in desired.services if service.name not in seen)
 
 
 def _plan_running(desired: DesiredStack, observed: ObservedStack, stack: Stack) -> Plan:
+    if hidden := _hidden(desired, observed):
+        return Refuse(hidden)
+    if observed.content is None and not observed.rewrites:
+        return Recreate(stack)
     reasons = _content_drift(desired, observed, stack)
+    remove = _left_over(desired, observed)
     if stack.status == StackStatus.ERROR:
         reasons += (f"the last deployment failed: {stack.failure or 'no reason given'}",)
     if stack.status == StackStatus.INACTIVE and not reasons and not observed.containers:
@@ -258,7 +348,9 @@ def _plan_running(desired: DesiredStack, observed: ObservedStack, stack: Stack) 
     if stack.status != StackStatus.INACTIVE:
         reasons += container_reasons
     if reasons:
-        return Update(stack, reasons, restart)
+        return Update(stack, reasons, restart, remove)
+    if remove:
+        return Clear(stack, remove)
     if any(container.health == "starting" for container in observed.containers):
         return Wait(stack, "containers are still starting")
     return Nothing(stack)

@@ -171,6 +171,13 @@ class SecretStore:
         if stored.pop(name + _NEXT, None) is not None:
             self._write(stored)
 
+    def abandon(self, name: str) -> None:
+        """Forget the proposed value: the present one stays the secret, here and from now on."""
+        self._proposed.pop(name, None)
+        stored = self._stored()
+        if stored.pop(name + _NEXT, None) is not None:
+            self._write(stored)
+
     # -- where secrets are kept -----------------------------------------------------------------
 
     @property

@@ -22,6 +22,8 @@ HOME = 8083
 """Where the start page is served to the guest's own Traefik: loopback alone."""
 PORTAINER_EDGE = 48000
 """Where Portainer listens for Edge agents: loopback alone, and nobody asks there."""
+AGENT_INTERNAL = 9005
+"""Where a Portainer agent listens besides, whatever its own port is: loopback alone."""
 UNPRIVILEGED = 1024
 """The first port that a process without privileges may listen on (ip(7))."""
 

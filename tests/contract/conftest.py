@@ -18,6 +18,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("mode", modes, scope="module")
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that does not answer is not waited for: here it never comes back."""
+    monkeypatch.setattr("phoenix.portainer_api.client.AGENT_SECONDS", 0.0)
+
+
 @pytest.fixture(scope="module")
 def portainer(mode: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portainer]:
     """A server with its administrator, shared by a module: tests use names of their own."""

@@ -270,6 +270,159 @@ def test_rebuilt_server_adopts_without_touching_containers(fresh: Start) -> None
     assert new.ids() == before, "adopted, not recreated"
 
 
+PORT = '    ports: ["18080:80"]\n'
+
+
+def test_stacks_of_a_deleted_endpoint_come_back_and_no_container_is_touched(site: Site) -> None:
+    site.converge(site.desired())
+    before = site.ids()
+    site.client.delete_endpoint(site.endpoint.id)
+    site.endpoint, _ = api.ensure_endpoint(site.client, "drphoenix", site.server.agent_url)
+    outcome = site.converge(site.desired())
+    assert [line.partition(":")[0] for line in outcome.actions] == [
+        "associate Portainer's stack 1 with this environment"
+    ]
+    assert site.ids() == before
+    assert site.converge(site.desired()).changed is False
+    assert [(row.id, row.endpoint_id) for row in site.client.stacks()] == [(1, site.endpoint.id)]
+
+
+def test_an_endpoint_that_was_renamed_and_moved_leaves_its_stacks(site: Site) -> None:
+    """Registered anew: the row with the old endpoint's id would make each create a 409."""
+    site.converge(site.desired())
+    before, old = site.ids(), site.endpoint.id
+    site.client.update_endpoint(old, Name="by-hand", URL="tcp://127.0.0.1:1")
+    site.endpoint, actions = api.ensure_endpoint(site.client, "drphoenix", site.server.agent_url)
+    assert site.endpoint.id != old, actions
+    assert site.converge(site.desired()).changed
+    assert site.ids() == before
+    assert [row.endpoint_id for row in site.client.stacks()] == [site.endpoint.id]
+
+
+def test_the_stack_of_another_host_is_never_taken(site: Site, fresh: Start) -> None:
+    """Both have one of this name; here its row is lost, and the number in the labels misleads."""
+    other = fresh(agent_secret="agent secret")
+    there, _ = api.ensure_endpoint(site.client, "other", other.agent_url)
+    site.converge(site.desired())
+    given = site.desired()
+    assert isinstance(given, api.DesiredStack)
+    site.converge(replace(given, endpoint_id=there.id))
+    assert site.server.server is not None
+    rows = site.server.server.store.rows("stacks")
+    for container in site.double.of("app"):
+        container["Labels"]["com.docker.compose.project.working_dir"] = "/data/compose/2"
+    del rows[0]
+    with pytest.raises(api.StackFailedError, match="Another environment"):
+        site.converge(given)
+    assert [row.endpoint_id for row in site.client.stacks()] == [there.id]
+
+
+def test_a_lost_compose_file_is_written_again_by_deleting_and_creating(site: Site) -> None:
+    site.converge(site.desired())
+    (site.server.directory / "data/compose/1/docker-compose.yml").unlink()
+    outcome = site.converge(site.desired())
+    assert "the server has lost the compose file" in outcome.actions[0], outcome
+    (row,) = site.client.stacks()
+    assert site.client.stack_file(row.id) == site.server.compose()
+    assert row.env_mapping == {"PASSWORD": SECRET}
+    assert len(site.ids()) == 1
+    assert site.converge(site.desired()).changed is False
+
+
+def test_a_renamed_service_has_its_port(site: Site) -> None:
+    site.converge(site.desired(content=site.server.compose() + PORT))
+    renamed = site.desired(content=site.server.compose(service="site") + PORT)
+    outcome = site.converge(renamed)
+    assert outcome.actions[0] == (
+        "remove container app-web-1: the compose file has no service web any more"
+    )
+    found = site.client.containers(site.endpoint.id, "app")
+    assert [(one.service, one.state) for one in found] == [("site", "running")]
+    assert site.converge(renamed).changed is False
+
+
+def test_a_renamed_service_that_fails_gives_its_port_back(site: Site) -> None:
+    before = site.desired(content=site.server.compose() + PORT)
+    site.converge(before)
+    bad = site.server.compose(service="site", unhealthy="yes") + PORT
+    with pytest.raises(api.StackFailedError) as caught:
+        site.converge(site.desired(content=bad))
+    assert caught.value.restored is True, str(caught.value)
+    assert site.converge(before).changed is False
+    found = site.client.containers(site.endpoint.id, "app")
+    assert [(one.service, one.state) for one in found] == [("web", "running")]
+
+
+def test_a_removed_service_does_not_run_on(site: Site) -> None:
+    old = site.server.compose(service="old").removeprefix("services:\n")
+    site.converge(site.desired(content=site.server.compose() + old))
+    assert len(site.ids()) == 2
+    site.converge(site.desired())
+    found = site.client.containers(site.endpoint.id, "app")
+    assert [one.service for one in found] == ["web"]
+    # An earlier release has left one: it goes, and nothing is deployed.
+    left = site.double.add("app", "older", "/data/compose/1")
+    web = found[0].id
+    outcome = site.converge(site.desired())
+    assert outcome.actions == (
+        "remove container app-older-1: the compose file has no service older any more",
+    )
+    assert site.ids() == [web]
+    assert left not in site.double.containers
+
+
+def test_containers_that_portainer_hides_are_told(site: Site) -> None:
+    desired = site.desired(content=site.server.compose(kind="private"))
+    site.converge(desired)
+    before = [one["Id"] for one in site.double.of("app")]
+    labels = [{"name": "double.kind", "value": "private"}]
+    site.server.admin("PUT", "/settings", json={"BlackListedLabels": labels})
+    with pytest.raises(api.RefusedError, match="Hidden containers"):
+        site.converge(desired)
+    assert [one["Id"] for one in site.double.of("app")] == before
+
+
+def test_a_deployment_error_is_told_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api.PortainerClient, "image_present", lambda *_: True)
+    with pytest.raises(api.StackFailedError) as caught:
+        site.converge(site.desired(content=site.server.compose("reg.invalid/missing:2")))
+    assert str(caught.value).count("manifest for") == 1, str(caught.value)
+
+
+def test_an_environment_that_is_gone_deletes_no_stack(site: Site) -> None:
+    site.converge(site.desired())
+    (row,) = site.client.stacks()
+    with pytest.raises(api.NotFoundError, match="the endpoint associated to the stack"):
+        site.client.delete_stack(row, 999)
+    assert site.client.stacks() == (row,)
+
+
+def test_a_silent_agent_is_named(site: Site) -> None:
+    site.client.update_endpoint(site.endpoint.id, URL="tcp://127.0.0.1:1")
+    seconds = iter(range(0, 10_000, 30))
+    client = connect(
+        site.server, api_key=site.access.api_key, clock=lambda: next(seconds), sleep=lambda _: None
+    )
+    with pytest.raises(api.ApiError, match="check that its agent runs"):
+        client.containers(site.endpoint.id, "app")
+
+
+def test_an_administrator_of_another_name(fresh: Start) -> None:
+    server = fresh(admin_password=None, setup_token="")
+    boss = api.Credentials(SecretStr(PASSWORD), "boss")
+    key = api.ensure_access(connect(server), boss, None).api_key
+    with pytest.raises(api.AuthenticationError, match=r"another name.*add a user admin"):
+        api.ensure_access(connect(server), CREDENTIALS, None)
+    access = api.ensure_access(connect(server), CREDENTIALS, None, spare_key=key)
+    assert access.actions[0] == "created administrator admin beside Portainer's others"
+    client = connect(server, api_key=access.api_key)
+    assert (client.whoami().username, client.whoami().role) == ("admin", 1)
+    # Of its own name it has one: another password is no reason for a second one.
+    other = api.Credentials(SecretStr("quite another password"))
+    with pytest.raises(api.AuthenticationError, match="do not log in"):
+        api.ensure_access(connect(server), other, None, spare_key=access.api_key)
+
+
 def test_git_managed_is_refused(site: Site, tmp_path: Path) -> None:
     site.converge(site.desired())
     assert site.server.server is not None

@@ -152,13 +152,41 @@ def test_password_changes_in_portainer_before_it_counts_in_the_store(
     assert "Portainer has the new password" in caplog.text
     for hidden in (PASSWORD, new):
         assert hidden not in caplog.text, "a secret shows in pyinfra's log"
-    # Neither works: nothing is forgotten.
+    # Neither works: the candidate, which nothing has, is dropped, or each later run would fail.
     path.write_text(json.dumps({name: "another password", f"{name}.next": "a third password"}))
     change = {"store": SecretStore(path, {})}
     with pytest.raises(Exception, match="No hosts remaining"):
         run(secret_rotation.portainer_password, access, **change)
     assert "neither the present nor the new password" in caplog.text
-    assert set(json.loads(path.read_text())) == {name, f"{name}.next"}
+    assert "the proposed password is dropped" in caplog.text
+    assert json.loads(path.read_text()) == {name: "another password"}
+    assert not SecretStore(path, {}).is_changing(name)
+
+
+def test_a_deleted_endpoint_is_told_with_its_stacks_before_anything_is_done(
+    fresh: Start, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server = fresh()
+    key = server.admin(
+        "POST", "/users/1/tokens", json={"password": PASSWORD, "description": "test"}
+    ).json()["rawAPIKey"]
+    access = portainer.PortainerAccess(server.url, server.ca.read_text(), api_key=SecretStr(key))
+    there = {"agent": "drphoenix", "url": server.agent_url, "projects": ["app", "other"]}
+    target = {"project": "app", "endpoint": "drphoenix", "content": server.compose()}
+    assert run(portainer.endpoint, access, **there) == (True, True)
+    assert run(portainer.stack, access, **target) == (True, True)
+    assert server.double is not None
+    before = [one["Id"] for one in server.double.of("app")]
+    assert server.admin("DELETE", "/endpoints/1").status_code == 204
+    caplog.clear()
+    assert run(portainer.endpoint, access, **there) == (True, True)
+    assert "stack app, whose environment was deleted in Portainer, is associated" in caplog.text
+    assert "stack other" not in caplog.text
+    assert run(portainer.stack, access, **target) == (True, True)
+    assert "associate Portainer's stack 1" in caplog.text
+    assert run(portainer.stack, access, **target) == (False, False)
+    assert [one["Id"] for one in server.double.of("app")] == before
 
 
 def test_failed_update_fails_the_host_and_shows_the_logs(

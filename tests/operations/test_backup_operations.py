@@ -79,7 +79,7 @@ def test_own_data_stay_and_others_are_refused(
     assert own.run(operation, given, replace=False) == []
     assert "the backup's" in own.host.noop_description
     other = PresentData(True, "other")
-    with pytest.raises(OperationError, match=r"holds something else.*restore_replace=true"):
+    with pytest.raises(OperationError, match=r"holds something else.*give --replace to"):
         finding(fact, other).run(operation, given, replace=False)
     commands = finding(fact, other, StateStage.Execute).run(operation, given, replace=False)
     assert [type(one) for one in commands] == [FunctionCommand], "later only the host fails"

@@ -345,7 +345,7 @@ def test_step(found: PresentData, replacing: bool, step: str) -> None:
     "found", [PresentData(True), PresentData(True, "other"), PresentData(True, "other", "sha")]
 )
 def test_other_data_are_refused(found: PresentData) -> None:
-    with pytest.raises(BackupError, match=r"/x holds something else.*restore_replace=true"):
+    with pytest.raises(BackupError, match=r"/x holds something else.*give --replace to"):
         decide(found, part="the CA", location="/x", identity="mine", sha256="sha", replace=False)
 
 

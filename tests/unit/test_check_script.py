@@ -17,7 +17,7 @@ from phoenix.files import text
 from phoenix.health.checks import checks
 from tests.unit.site_builder import minimal
 
-API = ("https://portainer.test:9443/api", "/root.crt", "/key")
+API = "https://portainer.test:9443/api"
 
 
 def stand_in(folder: Path, name: str, script: str) -> None:
@@ -123,6 +123,13 @@ def test_a_ca_that_cannot_open_its_database_says_so(
     assert said() == (words or other)
 
 
+def api(folder: Path) -> tuple[str, str, str]:
+    """URL, root and file of the key, which is there."""
+    key = folder / "key"
+    key.write_text("X-API-Key: ptr_x\n")
+    return API, "/root.pem", str(key)
+
+
 def portainer(folder: Path, answers: Mapping[str, object]) -> None:
     """curl that answers as Portainer's API does at these paths."""
     for path, answer in answers.items():
@@ -132,7 +139,7 @@ def portainer(folder: Path, answers: Mapping[str, object]) -> None:
         "curl",
         f"""
         for word; do url=$word; done
-        path=${{url#{API[0]}}}; path=${{path%%\\?*}}
+        path=${{url#{API}}}; path=${{path%%\\?*}}
         cat "{folder}/$(printf %s "$path" | tr / _)"
     """,
     )
@@ -160,14 +167,48 @@ def test_stack_of_another_endpoint_with_the_same_name_is_another_stack(
     tmp_path: Path, stacks: list[dict[str, object]], words: str
 ) -> None:
     portainer(tmp_path, {"/endpoints": ENDPOINTS, "/stacks": stacks})
-    message = fault(tmp_path, "stack_is_active", *API, "first", "shop")
+    message = fault(tmp_path, "stack_is_active", *api(tmp_path), "first", "shop")
     assert message.partition(" (")[0] == words
+
+
+@pytest.mark.parametrize(
+    "check",
+    [("portainer_knows_us",), ("endpoint_is_up", "first"), ("stack_is_active", "first", "shop")],
+)
+def test_a_missing_key_is_told_in_words(tmp_path: Path, check: tuple[str, ...]) -> None:
+    portainer(tmp_path, {"/endpoints": ENDPOINTS, "/stacks": []})
+    url, root, key = api(tmp_path)
+    Path(key).unlink()
+    found = fault(tmp_path, check[0], url, root, key, *check[1:])
+    assert found.endswith(f"there is no API key in {key}"), found
+    for words in ("jq", "curl", "parse error"):
+        assert words not in found, found
+
+
+@pytest.mark.parametrize(
+    "check", [("endpoint_is_up", "first"), ("stack_is_active", "first", "shop")]
+)
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("<html>502</html>", "Portainer's answer is no list: <html>502</html>"),
+        ("curl: (7) Failed to connect", "Portainer cannot be asked: curl: (7) Failed to connect"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_no_list_is_told_in_words(
+    tmp_path: Path, check: tuple[str, ...], said: str, words: str
+) -> None:
+    stand_in(tmp_path, "curl", f"echo '{said}'; exit {7 if said.startswith('curl') else 0}")
+    assert fault(tmp_path, check[0], *api(tmp_path), *check[1:]) == words
 
 
 def test_endpoint_that_portainer_does_not_have_is_told(tmp_path: Path) -> None:
     portainer(tmp_path, {"/endpoints": ENDPOINTS, "/endpoints/2/docker/_ping": "OK"})
-    assert fault(tmp_path, "endpoint_is_up", *API, "second") == ""
-    assert fault(tmp_path, "endpoint_is_up", *API, "third") == "Portainer has no endpoint third"
+    assert fault(tmp_path, "endpoint_is_up", *api(tmp_path), "second") == ""
+    assert (
+        fault(tmp_path, "endpoint_is_up", *api(tmp_path), "third")
+        == "Portainer has no endpoint third"
+    )
 
 
 def issued(folder: Path) -> Path:

@@ -181,6 +181,21 @@ def test_ports_of_the_tunnel_on_portainers_guest_are_taken(
     assert finding.fix
 
 
+@pytest.mark.parametrize(
+    ("mapping", "clash"), [("9005:80", True), ("127.0.0.1:9005:80", True), ("9006:80", False)]
+)
+def test_the_agents_second_port_is_taken_on_its_host(
+    tmp_path: Path, mapping: str, clash: bool
+) -> None:
+    declared = minimal()
+    declared.stacks["shop"][1]["services"]["web"]["ports"].append(mapping)
+    if not clash:
+        assert declared.load(tmp_path)
+        return
+    (finding,) = declared.refused(tmp_path)
+    assert "the Portainer agent" in finding.message, finding
+
+
 def test_two_agents_whose_entrances_are_one_are_refused(tmp_path: Path) -> None:
     declared = minimal()
     declared.lxc["site"] = {"hypervisor": {"ip": "10.0.0.13/7", "gateway": "10.0.0.1"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ def container(
 ) -> ContainerSummary:
     labels = {
         "com.docker.compose.service": service,
+        "com.docker.compose.oneoff": more.get("one_off", "False"),
         "com.docker.compose.project.working_dir": more.get("where", "/data/compose/7"),
     }
     identity = more.get("id", f"id-{service}")
@@ -49,6 +51,8 @@ def wanted(content: str = FILE, **more: Any) -> sync.DesiredStack:
 
 
 SETTLED = sync.Nothing(stack())
+OLD = sync.LeftOver("id-old", "app-old-1", "old")
+LABELLED = FILE + "    labels: [kind=private]\n"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +111,51 @@ SETTLED = sync.Nothing(stack())
             id="unhealthy",
         ),
         pytest.param(
-            wanted(), seen(stack(), container(), container("old")), SETTLED, id="left-over service"
+            wanted(),
+            seen(stack(), container(), container("old")),
+            sync.Clear(stack(), (OLD,)),
+            id="left-over service",
+        ),
+        pytest.param(
+            wanted(),
+            seen(stack(), container(), container("old"), content=FILE + "\n"),
+            sync.Update(stack(), ("the compose file differs",), remove=(OLD,)),
+            id="left-over service goes before the update",
+        ),
+        pytest.param(
+            wanted(),
+            seen(None, container(), container("old")),
+            sync.Create(("app-web-1",), (OLD,)),
+            id="left-over service goes before the adoption",
+        ),
+        pytest.param(
+            wanted(FILE + "  old:\n    image: old:1\n    profiles: [debug]\n"),
+            seen(
+                stack(),
+                container(),
+                container("old"),
+                content=FILE + "  old:\n    image: old:1\n    profiles: [debug]\n",
+            ),
+            SETTLED,
+            id="a service behind a profile is no left-over",
+        ),
+        pytest.param(
+            wanted(),
+            seen(stack(), container(), container("old", one_off="True")),
+            SETTLED,
+            id="what a person runs once is no left-over",
+        ),
+        pytest.param(
+            wanted(),
+            replace(seen(stack(), container(), content=None), rewrites=False),
+            sync.Recreate(stack()),
+            id="file lost where an update does not write it",
+        ),
+        pytest.param(
+            wanted(),
+            replace(seen(None, container()), elsewhere=stack(EndpointId=9)),
+            sync.Associate(stack(EndpointId=9)),
+            id="on an environment that is gone",
         ),
     ],
 )
@@ -122,6 +170,11 @@ def test_plan(desired: sync.DesiredStack, observed: sync.ObservedStack, expected
         (wanted(), seen(stack(WorkflowID=4), container()), "git"),
         (wanted(), seen(None, container(where="/srv/x")), "/srv/x"),
         (wanted(), sync.ObservedStack((stack(), stack(Id=8))), "7, 8"),
+        (
+            wanted(LABELLED),
+            replace(seen(stack(), content=LABELLED), hidden=frozenset({("kind", "private")})),
+            "kind=private",
+        ),
     ],
 )
 def test_refusals(desired: sync.DesiredStack, observed: sync.ObservedStack, word: str) -> None:

@@ -20,7 +20,7 @@ LABELS = st.from_regex(r"[a-z][a-z0-9]{0,6}(-[a-z0-9]{1,4})?", fullmatch=True).f
     lambda name: name not in {"ca", "host", "traefik", "portainer-agent", "phoenix"}
 )
 
-OF_PORTAINER = {9001, 48000}  # agents and the Edge server have them; a service there is refused
+OF_PORTAINER = {9001, 9005, 48000}  # agents and the Edge server have them: a service is refused
 
 
 @st.composite

@@ -426,3 +426,44 @@ def test_two_hosts_of_one_name_are_one_finding(tmp_path: Path) -> None:
     declared.vm["vms"][1]["name"] = "Control"
     (finding,) = declared.refused(tmp_path)
     assert "duplicate host name control" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"environment": {"A": "${AGENT_SECRET}"}}, "services.web.environment.A"),
+        ({"environment": {"A": "x-${AGENT_SECRET:-none}"}}, "services.web.environment.A"),
+        ({"environment": {"A": "$$$AGENT_SECRET"}}, "services.web.environment.A"),
+        ({"environment": {"AGENT_SECRET": None}}, "services.web.environment.AGENT_SECRET"),
+        ({"environment": ["B=1", "AGENT_SECRET"]}, "services.web.environment[1]"),
+        ({"volumes": ["${HOME}/data:/data"]}, "services.web.volumes[0]"),
+        ({"environment": {"A": "$$AGENT_SECRET", "HOME": "/srv", "B": "${HOMES:-x}"}}, None),
+        ({"environment": ["HOME=/srv", "PATH=/bin:$$PATH"]}, None),
+    ],
+)
+def test_a_stack_that_takes_a_variable_of_what_deploys_it_is_refused(
+    tmp_path: Path, given: dict[str, Any], path: str | None
+) -> None:
+    """Compose fills in those of its own process first: AGENT_SECRET opens every Docker host."""
+    declared = minimal()
+    declared.stacks["shop"][1]["services"]["web"] |= given
+    if path is None:
+        assert declared.load(tmp_path)
+        return
+    (finding,) = declared.refused(tmp_path)
+    assert (finding.file, finding.path) == (SHOP_COMPOSE, path), finding
+    assert "is of the server that deploys the stack" in finding.message
+    assert "another name" in finding.fix
+
+
+def test_a_secret_or_variable_of_such_a_name_is_refused(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.stacks["shop"][1]["secrets"] = {"key": {"environment": "AGENT_SECRET"}}
+    manifest = declared.stacks["shop"][0]["environments"]["production"]
+    manifest["variables"] = [{"name": "PATH", "value": "/srv"}]
+    found = {(one.file, one.path): one.fix for one in declared.refused(tmp_path)}
+    assert set(found) == {
+        (SHOP_COMPOSE, "secrets.key.environment"),
+        (SHOP, "environments.production.variables[0]"),
+    }
+    assert found[SHOP, "environments.production.variables[0]"] == "give the variable another name"

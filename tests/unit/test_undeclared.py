@@ -176,12 +176,17 @@ def test_a_stack_without_containers_is_told_by_portainer(site: Site, tmp_path: P
     of = replace(
         seen(site, former),
         stacks=[("blog-production", "spare"), ("by-a-person", "spare"),
-                ("shop-production", "missing endpoint 7")],
+                ("shop-production", "missing endpoint 7"), ("shop-production", "worker")],
     )  # fmt: skip
     assert [(item.name, item.host) for item in undeclared(site, of).items] == [
         ("shop-production", ""),
         ("blog-production", "spare"),
     ]
+
+
+def test_a_declared_stack_of_a_deleted_endpoint_comes_back_and_is_not_told(site: Site) -> None:
+    of = replace(seen(site), stacks=[("shop-production", "missing endpoint 7")])
+    assert undeclared(site, of).items == ()
 
 
 def test_files_and_containers_of_a_stack_are_one_thing(site: Site, tmp_path: Path) -> None:
