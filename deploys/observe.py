@@ -10,6 +10,7 @@ from deploys.context import setting_errors, settings, site, site_host
 from facts.certificates import ServedCertificates
 from facts.containers import ComposeProjects
 from facts.host_fact import FactError
+from facts.issued import IssuedCertificates, KeysAskedFor
 from facts.leftovers import MarkedRules, PlacedByPhoenix, Register, TaggedGuests
 from facts.portainer import PortainerState
 from facts.renewal import Renewals
@@ -45,6 +46,10 @@ if request.endpoints:
     )
 if request.renewals:
     questions[observation.RENEWALS] = question(Renewals, names=list(request.renewals))
+if request.issued:
+    questions[observation.ISSUED] = question(IssuedCertificates)
+if request.asked:
+    questions[observation.ASKED] = question(KeysAskedFor, names=list(request.asked))
 if request.containers:
     questions[observation.CONTAINERS] = question(ComposeProjects)
 if request.portainer:
@@ -66,6 +71,8 @@ def as_json(kind: str, fact_value: Any) -> Any:
             served(end, answer.leaf, answer.fault).model_dump(mode="json")
             for end, answer in zip(request.endpoints, fact_value, strict=True)
         ]
+    if kind in (observation.ISSUED, observation.ASKED):
+        return [item.model_dump(mode="json") for item in fact_value]
     if kind == observation.CONTAINERS:
         return to_json(fact_value)
     if kind in (observation.CHECKS, observation.RULES):
@@ -80,6 +87,7 @@ def as_json(kind: str, fact_value: Any) -> Any:
 for kind, fact_value in zip(questions, ask_all(questions.values()), strict=True):
     if isinstance(fact_value, FactError):
         value(observation.UNREAD, host.name, str(fact_value))
-        value(kind, host.name, None if kind in observation.LEFT else [])
+        unknown = kind in observation.LEFT or kind == observation.ISSUED
+        value(kind, host.name, None if unknown else [])
     else:
         value(kind, host.name, as_json(kind, fact_value))

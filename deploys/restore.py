@@ -9,13 +9,16 @@ server have where they stand is newer, and stays; others' data are refused, or w
 moved aside.
 """
 
+from functools import partial
+
 from pyinfra import local
 
 from deploys import backups
 from deploys.context import secrets, setting_errors, site, site_host
 from operations import restore
-from phoenix.backup import BackupError
+from phoenix.backup import BackupError, contents
 from phoenix.site.roles import guest_with
+from phoenix.site.secret_names import ISSUANCE_KEY
 
 with setting_errors():
     loaded = backups.opened()
@@ -33,6 +36,9 @@ with setting_errors():
     if site_host() == site().portainer and "portainer" in parts:
         restore.portainer_step(loaded, replace=replace)
 
+key = contents.secrets(loaded.parts["secrets"]).get(ISSUANCE_KEY) if "secrets" in parts else None
+if key is not None:  # deploys/step_ca.py asks for it before it is in the store
+    secrets().propose(ISSUANCE_KEY, partial(str, key))
 if site_host() == ca and "secrets" in parts:
     restore.secrets(
         name="Restore: generated secrets", loaded=loaded, store=secrets(), replace=replace

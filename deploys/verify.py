@@ -20,6 +20,7 @@ with setting_errors():
 
 run_checks(
     name="Verify: checks",
+    site=site(),
     wanted=wanted,
     room=(settings().room_warning_percent, settings().room_least_percent),
 )

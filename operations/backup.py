@@ -18,12 +18,15 @@ from pyinfra.api import FunctionCommand
 from pyinfra.api.exceptions import OperationError
 
 from facts.command import script
+from facts.host_fact import FactError
+from facts.issued import IssuedCertificates
 from facts.step_ca import CertificateAuthority
 from operations.explain import log_lines
 from operations.failure import locally, refuse
 from operations.host_state import ask, question
 from operations.operation import operation
 from phoenix import backup, files
+from phoenix.backup.archive import ISSUED
 from phoenix.backup.contents import LIMIT_MIB
 from phoenix.secrets.store import SecretStore
 from phoenix.shell import Script
@@ -105,7 +108,20 @@ def _collect(source: Source) -> None:
     except binascii.Error:
         raise OperationError(f"the copy of {source.path} arrived damaged: run again") from None
     _collected[source.part] = backup.Part(source.part, host.name, source.program, data)
+    if source.part == "ca":
+        _list_issued(source.program)
     log_lines([f"{source.unit} paused for the copy and runs again; {len(data) >> 10} KiB read"])
+
+
+def _list_issued(program: str) -> None:
+    """The list of all that the CA has issued goes with its database, which few can read."""
+    try:
+        issued = ask(question(IssuedCertificates, which="all"))
+    except FactError as error:
+        log_lines([f"the backup has no list of what the CA has issued: {error}"])
+        return
+    lines = "".join(f"{one.model_dump_json()}\n" for one in issued)
+    _collected[ISSUED] = backup.Part(ISSUED, host.name, program, lines.encode())
 
 
 def _write(
@@ -116,7 +132,8 @@ def _write(
     revision: str,
     store: SecretStore | None,
 ) -> None:
-    collected_parts = [_collected[name] for name in parts if name in _collected]
+    names = [*parts, ISSUED] if "ca" in parts else parts
+    collected_parts = [_collected[name] for name in names if name in _collected]
     absent = [name for name in parts if name != "secrets" and name not in _collected]
     if absent:
         raise OperationError(

@@ -63,7 +63,7 @@ def start_page(
     if host.state.current_stage < StateStage.Execute:
         host.noop("the page is written after the checks")
         return
-    by_host = outcomes()
+    by_host = outcomes(site)
     reached = by_host.keys() | set(failed_hosts())
     left_out = [member.name for member in site.hosts if member.name not in reached]
     if left_out:

@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from typing import Any
 
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand
 from pyinfra.api.state import StateStage
 
+from facts.host_fact import FactError
+from facts.issued import IssuedCertificates, KeysAskedFor
 from facts.verification import Checks
 from operations.failure import refuse
-from operations.host_state import ask, question
+from operations.host_state import Question, ask_all, question
 from operations.operation import operation
-from phoenix.health.checks import Check, Outcome, heard
+from phoenix.components.ca_rotation import certificates_of
+from phoenix.health import issued
+from phoenix.health.checks import Check, Outcome, heard, made_on
 from phoenix.health.diagnosis import Diagnosis, Findings, diagnose
 from phoenix.health.paths import paths
 from phoenix.health.verdict import first_cause_found, verdict
 from phoenix.runs.reporter import value
 from phoenix.runs.results import FIRST_CAUSE, PROVEN
 from phoenix.site.model import Site
+from phoenix.site.roles import guest_with
 
 _outcomes: dict[str, list[Outcome]] = {}
+_issued: dict[str, tuple[issued.Issued, ...] | FactError] = {}
+_asked: dict[str, tuple[issued.AskedKeys, ...] | FactError] = {}
 
 
-def outcomes() -> dict[str, list[Outcome]]:
+def outcomes(site: Site) -> dict[str, list[Outcome]]:
     """The outcomes of the hosts whose checks ran in this run, by host name."""
-    return dict(_outcomes)
+    ca = guest_with(site, "step_ca").name
+    if ca not in _outcomes or ca not in _issued:
+        return dict(_outcomes)
+    told = _issued[ca]
+    if isinstance(told, FactError):
+        judged = issued.unknown(site, str(told))
+    else:
+        known = {name: keys for name, keys in _asked.items() if not isinstance(keys, FactError)}
+        judged = issued.outcome(site, told, known)
+    return _outcomes | {ca: [*_outcomes[ca], judged]}
 
 
 def failed_hosts() -> list[str]:
@@ -40,28 +57,42 @@ def diagnosis(site: Site) -> Diagnosis:
         for name in failed_hosts()
         if name not in _outcomes
     }
-    every = [outcome for mine in _outcomes.values() for outcome in mine]
+    every = [outcome for mine in outcomes(site).values() for outcome in mine]
     return diagnose(site, paths(site), Findings(every, silent))
 
 
 @operation()
 def run_checks(
-    wanted: Sequence[Check], room: tuple[int, int]
+    site: Site, wanted: Sequence[Check], room: tuple[int, int]
 ) -> Generator[FunctionCommand, None, None]:
     """Run this host's checks; nothing is changed, and nothing judged before all hosts are done.
 
     Args:
+        site: whose checks.
         wanted: the checks of this run, of all hosts.
         room: percent of a file system with less of which free comes a warning, then a fault.
     """
     if host.state.current_stage < StateStage.Execute:
         host.noop("the checks run after all changes")
         return
-    mine = [check for check in wanted if check.host == host.name]
+    this = site.host(host.name)
+    mine = [check for check in made_on(site, this) if check in wanted]
     if not mine:
         host.noop("no check of this run is made here")
         return
-    faults = ask(question(Checks, checks=["\t".join(check.command) for check in mine], room=room))
+    lines = ["\t".join(check.command) for check in mine]
+    questions: list[Question[Any]] = [question(Checks, checks=lines, room=room)]
+    if issued.check(site) in wanted:
+        names = [certificate.name for certificate in certificates_of(site, this)]
+        questions.append(question(KeysAskedFor, names=names))
+        if this == site.ca:
+            questions.append(question(IssuedCertificates))
+    faults, *told = ask_all(questions)
+    if isinstance(faults, FactError):
+        raise faults
+    if told:
+        _asked[host.name], *of_ca = told
+        _issued.update((host.name, answer) for answer in of_ca)
     if len(faults) != len(mine):
         yield from refuse(f"{len(mine)} checks were requested, {len(faults)} answered")
         return
@@ -75,7 +106,7 @@ def judge(site: Site) -> Generator[FunctionCommand, None, None]:
     if host.state.current_stage < StateStage.Execute:
         host.noop("the outcomes are judged after the checks")
         return
-    mine = _outcomes.get(host.name, [])
+    mine = outcomes(site).get(host.name, [])
     if not mine:
         host.noop("no check of this run was made here")
         return

@@ -23,6 +23,8 @@ PARTS = {
     "secrets": "the generated secrets",
 }
 """The parts of a backup, each with its title."""
+ISSUED: Literal["issued"] = "issued"
+_TITLES = PARTS | {ISSUED: "what the CA has issued, to be read: nothing to restore"}
 _MANIFEST = "manifest.json"
 
 
@@ -37,7 +39,7 @@ class _Model(BaseModel):
 class PartEntry(_Model):
     """One part as the manifest has it; `size` in bytes, `program` with its version."""
 
-    name: Literal["ca", "portainer", "secrets"]
+    name: Literal["ca", "portainer", "secrets", "issued"]
     what: str
     host: str
     program: str
@@ -65,7 +67,7 @@ class Manifest(_Model):
 class Part:
     """One part to be put into a backup: its name, where it is from, and the data themselves."""
 
-    name: Literal["ca", "portainer", "secrets"]
+    name: Literal["ca", "portainer", "secrets", "issued"]
     host: str
     program: str
     data: bytes = field(repr=False)
@@ -89,7 +91,7 @@ def make(site: Site, parts: Iterable[Part], *, created: datetime, revision: str 
     entries = tuple(
         PartEntry(
             name=part.name,
-            what=PARTS[part.name],
+            what=_TITLES[part.name],
             host=part.host,
             program=part.program,
             sha256=hashlib.sha256(part.data).hexdigest(),

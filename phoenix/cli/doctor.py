@@ -49,7 +49,12 @@ def doctor(
     hosts = {host.name for host in site.site.hosts}
     hosts &= {host for path in chosen for host in path.hosts}
     # What is declared nowhere is told with the whole site, and is no fault.
-    kinds = [observation.CHECKS, *(observation.LEFT if name is None else ())]
+    kinds = [
+        observation.CHECKS,
+        observation.ISSUED,
+        observation.ASKED,
+        *(observation.LEFT if name is None else ()),
+    ]
     observed, _ = observe(site, kinds, hosts, quiet=as_json)
     outcomes, silent = observation.outcomes(site.site, observed, hosts)
     diagnosis = diagnose(site.site, chosen, Findings(outcomes, silent))

@@ -14,7 +14,7 @@ from phoenix.components.guard.ruleset import UNIT as GUARD_UNIT
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.components.step_ca.authority import DIRECTORY
-from phoenix.health.checks import Check
+from phoenix.health.checks import ISSUED, Check
 from phoenix.net.ssh_faults import FAULTS, said_in
 from phoenix.site.model import Frozen, Host, Site
 
@@ -137,6 +137,10 @@ ADVICE: Mapping[str, _Template] = {
             "phoenix sync step_ca",
             "phoenix certs rotate intermediate",
         ),
+    ),
+    ISSUED: _Template(
+        "a certificate went to somebody else: a new root takes it out of every host's trust",
+        ("$ssh journalctl -u step-ca.service -n 100", "phoenix certs rotate root"),
     ),
     "router_is_enabled": _Template(
         "Traefik does not have the route, or refuses it: a sync writes it anew",

@@ -41,6 +41,8 @@ An expired certificate explains why TLS is refused; where there is no TLS at all
 """
 
 
+ISSUED = "issued_as_declared"
+"""The check that no host makes: it is judged from what several tell (`health.issued`)."""
 PLACES = ("/", "/tmp", "/run", "/var", "/var/log", "/var/lib/docker", "/etc")  # noqa: S108
 """Directories whose file systems must not be full or read-only; absent ones count as well."""
 
@@ -123,11 +125,16 @@ def checks(site: Site) -> tuple[Check, ...]:
 
 @cache
 def checks_by_host(site: Site) -> Mapping[str, tuple[Check, ...]]:
-    """The checks that each host makes, by its name, in the order of `checks`."""
+    """The checks of each host, by its name, in the order of `checks`."""
     by_host: dict[str, list[Check]] = {host.name: [] for host in site.hosts}
     for check in checks(site):
         by_host[check.host].append(check)
     return {host: tuple(mine) for host, mine in by_host.items()}
+
+
+def made_on(site: Site, host: Host) -> tuple[Check, ...]:
+    """The checks that a host makes itself by `checks.sh`."""
+    return tuple(check for check in checks_by_host(site)[host.name] if check.function != ISSUED)
 
 
 def _rooms(site: Site) -> Iterator[Check]:
@@ -265,6 +272,7 @@ def _keys(site: Site) -> Iterator[Check]:
     ca = guest_with(site, "step_ca").name
     command: tuple[str, ...] = ("keys_are_private", f"{DIRECTORY}/secrets")
     yield Check(ca, "certificate", "the CA's keys", command, target=ca)
+    yield Check(ca, "certificate", "what it has issued", (ISSUED,), target=ca)
     command = ("acme_answers", directory_url(site), ROOTS)
     name = control_plane.ca(site).fqdn
     yield Check(ca, "http", "orders by ACME", command, target=ca, name=name)

@@ -6,27 +6,35 @@ from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from phoenix.components.ca_rotation import certificates_of
 from phoenix.components.docker.projects import ComposeProject, from_json
 from phoenix.components.portainer.compose_files import API_KEY_FILE
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
 from phoenix.derived.endpoints import Endpoint, endpoints
-from phoenix.health import undeclared
-from phoenix.health.checks import Check, Outcome, checks, checks_by_host, heard
+from phoenix.health import issued, undeclared
+from phoenix.health.checks import Check, Outcome, checks, heard, made_on
 from phoenix.health.served import Served, askers
 from phoenix.health.undeclared import Seen
 from phoenix.site.model import Host, Site
+from phoenix.site.roles import guest_with
 
 CHECKS, CERTIFICATES, RENEWALS = "checks", "certificates", "renewals"
 CONTAINERS, PORTAINER = "containers", "portainer"
+ISSUED, ASKED = "issued", "asked"
 PLACED, REGISTER, GUESTS, RULES = "placed", "register", "guests", "rules"
 UNREAD = "unread"
 """Told of a host whose answer cannot be used: why."""
 LEFT = (CONTAINERS, PORTAINER, PLACED, REGISTER, GUESTS, RULES)
 """What tells of things that run and are not declared (`health.undeclared`)."""
-ALL = (CHECKS, CERTIFICATES, RENEWALS, *LEFT)
+ALL = (CHECKS, CERTIFICATES, RENEWALS, ISSUED, ASKED, *LEFT)
 """What can be asked for: the setting `observe` of `deploys/observe.py`."""
+
+
+_ISSUED = TypeAdapter(tuple[issued.Issued, ...])
+_ASKED = TypeAdapter(tuple[issued.AskedKeys, ...])
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ class Request:
         containers: Whether compose projects are listed. Every host is asked, since Docker may have
             been declared on it once.
         portainer: Arguments of the fact that asks Portainer's API.
+        issued: Whether the CA is asked what it has issued.
+        asked: Names of certificates whose keys are listed.
         placed: Whether what Phoenix has put there is listed.
         register: Whether the site's register is read.
         guests: Whether Proxmox VE is asked for the guests with our tag.
@@ -51,6 +61,8 @@ class Request:
     renewals: tuple[str, ...] = ()
     containers: bool = False
     portainer: Mapping[str, str] = field(default_factory=dict)
+    issued: bool = False
+    asked: tuple[str, ...] = ()
     placed: bool = False
     register: bool = False
     guests: bool = False
@@ -74,18 +86,17 @@ def request(site: Site, host: Host, kinds: Collection[str] = ALL) -> Request:
     Raises:
         phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
     """
+    held = tuple(certificate.name for certificate in certificates_of(site, host))
     return Request(
-        checks=checks_by_host(site)[host.name] if CHECKS in kinds else (),
+        checks=made_on(site, host) if CHECKS in kinds else (),
         endpoints=(
             tuple(end for end, asker in askers(site).items() if asker == host.name)
             if CERTIFICATES in kinds
             else ()
         ),
-        renewals=(
-            tuple(certificate.name for certificate in certificates_of(site, host))
-            if RENEWALS in kinds
-            else ()
-        ),
+        renewals=held if RENEWALS in kinds else (),
+        issued=ISSUED in kinds and host == site.ca,
+        asked=held if ASKED in kinds else (),
         containers=CONTAINERS in kinds,
         portainer=(
             {
@@ -154,6 +165,18 @@ def seen(
     )
 
 
+def _issued(site: Site, observed: Observed) -> Outcome:
+    ca = guest_with(site, "step_ca").name
+    told = observed.values[ISSUED][ca]
+    if told is None:
+        return issued.unknown(site, str(observed.values.get(UNREAD, {}).get(ca)))
+    asked = {
+        host: _ASKED.validate_python(answer)
+        for host, answer in observed.values.get(ASKED, {}).items()
+    }
+    return issued.outcome(site, _ISSUED.validate_python(told), asked)
+
+
 def served(site: Site, observed: Observed) -> dict[Endpoint, Served | None]:
     """What each endpoint serves; None where the host that asks for it gave no answer."""
     observed_hosts = observed.values.get(CERTIFICATES, {})
@@ -183,7 +206,7 @@ def outcomes(
     for host in site.hosts:
         if host.name not in hosts or host.name in silent:
             continue
-        mine = checks_by_host(site)[host.name]
+        mine = made_on(site, host)
         faults = results.get(host.name)
         if not isinstance(faults, list) or len(faults) != len(mine):
             why = observed.values.get(UNREAD, {}).get(host.name)
@@ -192,4 +215,6 @@ def outcomes(
             )
             continue
         by_check |= {check: heard(check, said) for check, said in zip(mine, faults, strict=True)}
+    if site.ca and site.ca.name in observed.values.get(ISSUED, {}):
+        by_check[issued.check(site)] = _issued(site, observed)
     return tuple(by_check[check] for check in checks(site) if check in by_check), silent

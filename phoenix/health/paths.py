@@ -484,6 +484,7 @@ def _guards(site: Site, find: _Checks) -> Iterator[CheckedPath]:
         "ports_are_shut": "undeclared ports of {target} to {host}",
         "ports_are_shut_to_containers": "undeclared ports of {target} to its containers",
         "keys_are_private": "keys on {target}",
+        "issued_as_declared": "certificates by {target}",
     }
     for host in site.hosts:
         if runs := find.unit(host, GUARD_UNIT):

@@ -14,14 +14,17 @@ import pytest
 from operations import trust
 from phoenix import backup
 from phoenix.components.step_ca.authority import FILES
+from phoenix.components.step_ca.issuance import TEMPLATE
 from phoenix.declaration import inventory
 from phoenix.secrets import client_certificate
 from phoenix.secrets.store import SecretStore
+from phoenix.site.secret_names import ISSUANCE_KEY
 from tests.deploys.recorder import ROOT, Run, run
 from tests.unit.test_backup import CREATED, archive
 from tests.unit.test_backup import ca as ca
 
 PLANTED = "planted-5ecret-of-the-test"
+KEPT = {"one": PLANTED, ISSUANCE_KEY: "key-of-proofs-from-before-the-loss"}
 CA, SERVER, AGENT, TRAEFIK = "step-ca", "portainer", "drphoenix", "traefik-internal"
 
 
@@ -49,7 +52,7 @@ def file(
     parts = [
         backup.Part("ca", CA, "step-ca 1", archive(ca)),
         backup.Part("portainer", SERVER, "portainer 1", archive({"./portainer.key": b"key"})),
-        backup.Part("secrets", "here", "phoenix", json.dumps({"one": PLANTED}).encode()),
+        backup.Part("secrets", "here", "phoenix", json.dumps(KEPT).encode()),
     ]
     created = backup.make(site, parts, created=CREATED)
     place = tmp_path_factory.mktemp("backups")
@@ -130,7 +133,9 @@ def test_restore_puts_each_part_in_its_place(
     for sent in result.sent:
         assert PLANTED not in sent.command + sent.stdin
     store = tmp_path / "store/secrets.json"
-    assert json.loads(store.read_text()) == {"one": PLANTED}
+    assert json.loads(store.read_text()) == KEPT
+    (leaf,) = [s.files()[TEMPLATE] for s in result.sent if TEMPLATE in s.files()]
+    assert KEPT[ISSUANCE_KEY] in leaf, "the CA asks for the proofs that the guests have"
     assert store.stat().st_mode & 0o777 == 0o600
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from lab.settings import ROOT
+from phoenix import backup
+from phoenix.derived.certificates import certificates
 from tests.integration.portainer_lab import PortainerLab
 from tests.integration.project import Run
 from tests.integration.site_lab import ROOT_FILE, SiteLab
@@ -80,11 +82,11 @@ def restored(
     before = known(lab_)
     key = place / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    backup = site.project.run(
+    made = site.project.run(
         "deploys/backup.py", "-vvv", "--diff",
         data={"backup_to": str(place), "backup_recipients": key.with_suffix(".pub").read_text()},
     )  # fmt: skip
-    assert backup.returncode == 0, backup.explain()
+    assert made.returncode == 0, made.explain()
     (file,) = place.glob("*.age")
     secrets = site.settings.directory / "secrets.json"
     content = secrets.read_bytes()
@@ -93,12 +95,12 @@ def restored(
         lose(site, environment, "ca", lab_.server)
         assert site.sh("ca", "ls /etc/step-ca").code != 0, "the CA was not lost"
         secrets.unlink()
-        partly = Restored(lab_, file, key, (backup, backup, backup), before)
+        partly = Restored(lab_, file, key, (made, made, made), before)
         restore = partly.restore()
         assert restore.returncode == 0, restore.explain()
         all_ = site.project.run("deploys/all.py", "-vvv", "--diff")
         assert all_.returncode == 0, all_.explain()
-        yield Restored(lab_, file, key, (backup, restore, all_), before)
+        yield Restored(lab_, file, key, (made, restore, all_), before)
     finally:
         if not secrets.exists():
             secrets.write_bytes(content)
@@ -129,6 +131,13 @@ def test_certificates_renew_though_accounts_are_younger_than_the_backup(
     assert all(old.values()), old
     assert all(new.values()), new
     assert all(new[role] != old[role] for role in HOLDERS), (old, new)
+
+
+def test_list_of_what_the_ca_had_issued_is_beside_its_database(restored: Restored) -> None:
+    loaded = backup.load(restored.file, backup.decryptor(restored.key, None))
+    listed = [json.loads(line) for line in loaded.parts["issued"].splitlines()]
+    names = {name for one in listed for name in one["names"]}
+    assert {name for one in certificates(restored.lab.site.site) for name in one.sans} <= names
 
 
 def test_second_runs_change_nothing(restored: Restored) -> None:

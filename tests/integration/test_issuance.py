@@ -6,6 +6,7 @@ answers in the name server's stead. The client is Debian's lego.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
 PROGRAM = (Path(__file__).parent / "attacker.py").read_text()
 HOST = "attacker"
 HOST_PART = 251
+KEYS = "/var/lib/phoenix-acme/gateway/keys"
 REFUSED = "/finalize :: urn:ietf:params:acme:error:serverInternal"
 """How step-ca says that its template refuses a request whose names were proven."""
 
@@ -151,6 +153,9 @@ def test_without_the_proof_he_would_get_it(attacker: Attacker) -> None:
     unbound = re.sub(r"\{\{- if ne .*?\{\{- end -\}\}\n", "", bound, flags=re.DOTALL)
     assert unbound != bound
     write = f"cat >$(readlink -f {TEMPLATE})"
+    # The gateway notes its keys since a minute ago: step-ca dates certificates back by one.
+    since = f'sed -i "1s/^[0-9]*/$(($(date +%s) - 61))/" {KEYS}'
+    site.sh("gateway", f"phoenix-acme renew gateway && {since}", ok=True)
     site.sh("ca", f"{write} <<'EOF'\n{unbound}EOF", ok=True)
     try:
         with spoofed(attacker, "mac"):
@@ -158,6 +163,28 @@ def test_without_the_proof_he_would_get_it(attacker: Attacker) -> None:
     finally:
         site.sh("ca", f"{write} <<'EOF'\n{bound}EOF", ok=True)
     assert "BEGIN CERTIFICATE" in said, said
+    try:
+        assert_told(site)
+    finally:  # for the tests that come after: as if the gateway had asked for it
+        key = "openssl x509 -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum"
+        digest = attacker.sh(f"cat /root/lego/certificates/*[!r].crt | {key}", ok=True).split()[0]
+        site.sh("gateway", f'echo "$(date +%s) {digest}" >>{KEYS}', ok=True)
+    assert "what it has issued: " not in site.project.phoenix("doctor").stdout
+
+
+def assert_told(site: SiteLab) -> None:
+    """By status, doctor and the start page: a certificate went to somebody else."""
+    name = gateway_names(site.site)[0]
+    told = f"{name} to a key that {site.roles['gateway']} never made"
+    for verb in ("status", "doctor"):
+        shown = " ".join(site.project.phoenix(verb).stdout.split())
+        seen(verb, shown)
+        assert f"warning: certificate on {site.roles['ca']}: what it has issued: {told}" in shown
+    run = site.project.run("deploys/verify.py")
+    assert run.returncode == 0, run.explain()
+    assert told in run.output, run.explain()
+    page = site.curl(f"https://home.{site.site.domain}/home.json").body
+    assert {"host": site.roles["ca"], "hop": "what it has issued"} in json.loads(page)["warnings"]
 
 
 def test_the_proof_of_one_guest_is_none_for_another_s_names(attacker: Attacker) -> None:

@@ -5,22 +5,29 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import logging
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from pyinfra.api import FunctionCommand, OperationError
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.state import StateStage
+from pyinfra.context import ctx_host, ctx_state
 
 from facts.backup import CaData
+from facts.host_fact import Unknown
 from operations import backup as collecting
 from operations import restore
 from operations.config_tree import config_tree
+from phoenix import backup
 from phoenix.backup import Backup, PresentData, ca_identity, portainer_identity
 from phoenix.components.config_tree.tree import Tree, TreeFile, TreeState
 from phoenix.components.step_ca.authority import CaState
+from phoenix.health.issued import Issued
 from phoenix.secrets.store import SecretStore
 from phoenix.site.model import Site
 from tests.operations.test_tree_operations import Fixed, fixed
@@ -152,6 +159,31 @@ def test_backup_waits_for_the_end_of_a_rotation() -> None:
     rotating = CaState(rotation="root", phase="prepared")
     with pytest.raises(OperationError, match=r"root is being replaced.*rotate continue"):
         fixed(CertificateAuthority=rotating).run(collecting.collected, source)
+
+
+def test_list_of_what_the_ca_issued_goes_into_the_backup(site: Site, tmp_path: Path) -> None:
+    one = Issued(serial="5e7", names=("a.test",), not_before=0, not_after=1, key="k")
+    collecting._collected.clear()
+    here = fixed(IssuedCertificates=(one,))
+    here.host.name = "step-ca"
+    with ctx_state.use(here.state), ctx_host.use(here.host):
+        collecting._list_issued("step-ca 1")
+    cipher = backup.cipher([], SecretStr("a passphrase"))
+    parts = {"issued": collecting._collected["issued"].data}
+    written = backup.make(site, collecting._collected.values(), created=datetime.now(UTC))
+    path = backup.save(written, tmp_path, cipher, lambda _: None)
+    assert backup.load(path, cipher.decrypt).parts == parts
+    assert Issued.model_validate_json(parts["issued"]) == one
+
+
+def test_backup_without_that_list_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    collecting._collected.clear()
+    here = fixed(IssuedCertificates=Unknown())
+    with ctx_state.use(here.state), ctx_host.use(here.host):
+        collecting._list_issued("step-ca 1")
+    assert not collecting._collected
+    assert "no list of what the CA has issued" in caplog.text
 
 
 def test_backup_is_one_command_that_does_nothing_before_it_is_run(site: Site) -> None:

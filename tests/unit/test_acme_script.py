@@ -244,6 +244,25 @@ def test_new_name_is_issued_and_two_versions_are_kept(host: Host) -> None:
         assert host.link.readlink().name in host.versions
 
 
+def noted(host: Host) -> list[str]:
+    lines = (host.base / "var/gateway/keys").read_text().splitlines()
+    assert all(abs(int(line.split()[0]) - time.time()) < 600 for line in lines), lines
+    return [line.split()[1] for line in lines]
+
+
+def test_each_key_is_noted_before_the_ca_is_asked(host: Host) -> None:
+    host.run()
+    (leaf, *_) = parse_chain((host.link / "fullchain.pem").read_bytes())
+    assert noted(host) == [leaf.public_key]
+    host.fault("down")
+    host.run("renew", code=1)
+    assert len(set(noted(host))) == 2, "a run that dies after the answer has noted its key"
+    keys = host.base / "var/gateway/keys"
+    keys.write_text("1 old\n" * 600)
+    host.run("renew", code=1)
+    assert len(keys.read_text().splitlines()) == 500
+
+
 OPENSSL = """#!/bin/sh
 echo "$*" >>"$CA/words"
 exec {openssl} "$@"

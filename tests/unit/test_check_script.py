@@ -14,7 +14,7 @@ import pytest
 
 from phoenix.components.step_ca.authority import DATABASE
 from phoenix.files import text
-from phoenix.health.checks import checks
+from phoenix.health.checks import ISSUED, checks
 from tests.unit.site_builder import minimal
 
 API = "https://portainer.test:9443/api"
@@ -362,7 +362,8 @@ def test_a_wrong_clock_is_told_as_such(tmp_path: Path, date: str, words: str) ->
 def test_every_check_can_say_that_all_is_well(tmp_path: Path) -> None:
     """One that cannot is a fault on a site that is well."""
     script = text("health/checks.sh")
-    for function in {check.function for check in checks(minimal().load(tmp_path))}:
+    every = {check.function for check in checks(minimal().load(tmp_path))}
+    for function in every - {ISSUED}:  # which no host makes
         (body,) = re.findall(rf"^{function}\(\) {{(.*?)^}}", script, re.M | re.S)
         assert re.search(r'\bwell\b|print "\+"', body), function
 

@@ -1,0 +1,67 @@
+"""What the CA has issued, and for which keys its guests have asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import TypeAdapter, ValidationError
+from pyinfra.api import StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from typing_extensions import override
+
+from facts.command import script
+from facts.host_fact import MOST_SECONDS, HostFact, marked
+from phoenix.components.step_ca.authority import DIRECTORY
+from phoenix.files import text
+from phoenix.health.issued import AskedKeys, Issued
+from phoenix.shell import Script
+
+_ISSUED = Script("issued", '[ -d "$2" ] || exit 0; exec python3 -c "$1" "$2" $3')
+_KEYS = Script(
+    "asked-keys",
+    'for n; do echo "certificate $n"; cat "/var/lib/phoenix-acme/$n/keys" 2>/dev/null; done; :',
+)
+_LINE = TypeAdapter(Issued)
+
+
+class IssuedCertificates(HostFact[tuple[Issued, ...]]):
+    """What the CA has issued and is still valid, or all of it, oldest first; from its database.
+
+    Nothing where it has no database. Raises FactProcessError for output of another form.
+    """
+
+    @override
+    def command(self, which: str = "", directory: str = DIRECTORY) -> StringCommand:
+        program = text("components/step_ca/issued.py")
+        return marked(script(_ISSUED, program, f"{directory}/db", which), seconds=MOST_SECONDS)
+
+    @override
+    def parse(self, lines: list[str]) -> tuple[Issued, ...]:
+        try:
+            return tuple(_LINE.validate_json(line) for line in lines if line)
+        except ValidationError as error:
+            raise FactProcessError(f"the list of certificates cannot be read: {error}") from error
+
+
+class KeysAskedFor(HostFact[tuple[AskedKeys, ...]]):
+    """The keys that `phoenix-acme` has asked certificates for, of each of `names`.
+
+    Raises FactProcessError for output of another form.
+    """
+
+    @override
+    def command(self, names: Sequence[str]) -> StringCommand:
+        return marked(script(_KEYS, *names))
+
+    @override
+    def parse(self, lines: list[str]) -> tuple[AskedKeys, ...]:
+        found: list[AskedKeys] = []
+        for line in filter(None, lines):
+            match line.split(" "):
+                case ["certificate", name]:
+                    found.append(AskedKeys(certificate=name))
+                case [time, key] if time.isdigit() and found:
+                    found[-1] = found[-1].with_key(int(time), key)
+                case _:
+                    raise FactProcessError(f"unexpected line from the host: {line!r}")
+        return tuple(found)

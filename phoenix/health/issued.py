@@ -1,0 +1,91 @@
+"""What the CA has issued, compared with what is declared and what its guests asked for. Pure.
+
+A certificate whose key no guest asked for went to somebody else. Guests note their keys before
+they ask (`phoenix-acme`); what was issued before a guest began to note is not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+from phoenix.derived.certificates import certificates
+from phoenix.health.checks import ISSUED, Check, Outcome, checks
+from phoenix.site.model import Frozen, Site
+
+_SHOWN = 3
+
+
+class Issued(Frozen):
+    """One certificate. `key` is the SHA-256 of its SubjectPublicKeyInfo; times are UTC."""
+
+    serial: str
+    names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    key: str
+
+
+class AskedKeys(Frozen):
+    """The keys for which a guest has asked one certificate, since it began to note them."""
+
+    certificate: str
+    since: datetime | None = None
+    keys: frozenset[str] = frozenset()
+
+    def with_key(self, at: int, key: str) -> AskedKeys:
+        """With one more, noted at `at` (seconds since 1970)."""
+        time = datetime.fromtimestamp(at, UTC)
+        since = time if self.since is None else min(self.since, time)
+        return AskedKeys(certificate=self.certificate, since=since, keys=self.keys | {key})
+
+
+def check(site: Site) -> Check:
+    """The check that no host makes: `outcome` does, of what the CA and the holders tell."""
+    return next(one for one in checks(site) if one.function == ISSUED)
+
+
+def unknown(site: Site, why: str) -> Outcome:
+    """The outcome of `check` where the CA's list cannot be read."""
+    return Outcome(check(site), f"the list cannot be read: {why}")
+
+
+def outcome(
+    site: Site, issued: Sequence[Issued], asked: Mapping[str, Sequence[AskedKeys]]
+) -> Outcome:
+    """The outcome of `check`: a warning where a certificate went to a key that no guest has made.
+
+    Args:
+        site: what is declared.
+        issued: certificates that are still valid.
+        asked: by host, the keys that it asked for; a host that told nothing is left out.
+    """
+    found = list(_foreign(site, issued, asked))
+    if not found:
+        return Outcome(check(site), "")
+    more = f" and {len(found) - _SHOWN} more" if found[_SHOWN:] else ""
+    return Outcome(
+        check(site),
+        "",
+        f"{'; '.join(found[:_SHOWN])}{more}. If that was none of you, the names are in others' "
+        "hands until then, or until a new root: phoenix certs rotate root",
+    )
+
+
+def _foreign(
+    site: Site, issued: Sequence[Issued], asked: Mapping[str, Sequence[AskedKeys]]
+) -> Iterator[str]:
+    notes = {(host, one.certificate): one for host, every in asked.items() for one in every}
+    known = {key for one in notes.values() for key in one.keys}
+    owners = {name: (one.host.name, one.name) for one in certificates(site) for name in one.sans}
+    for one in issued:
+        if one.key in known:
+            continue
+        holders = {owners[name] for name in one.names if name in owners}
+        noted = [notes[holder].since for holder in holders if holder in notes]
+        if holders and not any(since and since <= one.not_before for since in noted):
+            continue
+        undeclared = [name for name in one.names if name not in owners]
+        what = f"{undeclared[0]}, which nobody declares," if undeclared else one.names[0]
+        to = f" to a key that {sorted(holders)[0][0]} never made" if holders else ""
+        yield f"{what}{to} (until {one.not_after:%Y-%m-%d %H:%M} UTC, serial {one.serial})"
