@@ -31,6 +31,9 @@ def tree() -> Tree:
             f"/etc/systemd/system/{guard.UNIT}": TreeFile(
                 text("components/guard/phoenix-guard.service")
             ),
+            "/etc/systemd/system/nftables.service.d/phoenix-guard.conf": TreeFile(
+                text("components/guard/nftables.conf")
+            ),
         },
         enable=(guard.UNIT,),
         validate=render(

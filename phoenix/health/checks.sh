@@ -357,8 +357,9 @@ ports_are_shut() { # ADDRESS PORT...: to this host
 }
 
 ports_are_shut_to_containers() { # ADDRESS PORT...: asked from within the network of one of its containers
-    pids=$(timeout 20 docker ps -q | xargs -r docker inspect --format \
-        '{{.State.Pid}} {{.HostConfig.NetworkMode}}' 2>&1) || { echo "Docker does not list its containers: $pids"; return; }
+    ids=$(timeout 20 docker ps -q 2>&1) || { echo "Docker does not list its containers: $ids"; return; }
+    pids=$(printf '%s\n' $ids | timeout 20 xargs -r docker inspect --format \
+        '{{.State.Pid}} {{.HostConfig.NetworkMode}}' 2>&1) || { echo "Docker does not tell of its containers: $pids"; return; }
     pid=$(printf '%s\n' "$pids" | sed -n '/ \(host\|none\|container:.*\)$/!s/^\([1-9][0-9]*\) .*/\1/p' | head -n 1)
     [ -n "$pid" ] || { well; return; }  # none has a network of its own: there is nobody to ask
     if shut_to "nsenter -t $pid -n" "$@"; then well; fi

@@ -243,6 +243,15 @@ def test_other_tables_stay_and_open_connections_go_on_through_a_change(
         site.sh(docker_host, "nft delete table inet of_a_person")
 
 
+@pytest.mark.parametrize("verb", ["start", "reload", "restart", "stop"])
+def test_debian_s_own_service_flushes_every_table_and_the_guard_is_there(
+    site: SiteLab, verb: str
+) -> None:
+    site.sh("ca", f"systemctl {verb} nftables.service", ok=True)
+    eventually("the guard holds", lambda: site.sh("ca", f"{PROGRAM} holds").code == 0, 20)
+    assert answering(site, "client", site.address("ca"), {9000}) == set()
+
+
 def test_rules_that_shut_the_operator_out_are_undone(site: SiteLab, variant: Project) -> None:
     """As a rule of the site that refuses SSH to this machine, whose address is the bridge's."""
     rules = site.sh("gateway", f"cat {RULES}", ok=True).out

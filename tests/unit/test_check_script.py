@@ -6,8 +6,9 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -382,4 +383,54 @@ def test_a_stranger_must_be_turned_away(tmp_path: Path, said: str, words: str) -
     stand_in(tmp_path, "openssl", f"echo '{said}'")
     found = fault(tmp_path, "serves_no_stranger", "10.0.0.12", "proxy.test", "443")
     assert found.startswith(words), found
+    assert bool(found) == bool(words)
+
+
+@pytest.fixture
+def open_port() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield str(server.getsockname()[1])
+
+
+@pytest.mark.parametrize("asked", ["ports_are_shut", "ports_are_shut_to_containers"])
+def test_what_no_flow_opens_must_not_answer(tmp_path: Path, open_port: str, asked: str) -> None:
+    stand_in(
+        tmp_path, "docker", 'case $1 in ps) echo a ;; *) echo "0 shop"; echo "77 shop" ;; esac'
+    )
+    stand_in(tmp_path, "nsenter", '[ "$1 $2 $3" = "-t 77 -n" ] || exit 1; shift 3; exec "$@"')
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        shut = str(other.getsockname()[1])
+    assert fault(tmp_path, asked, "127.0.0.1", shut) == ""
+    found = fault(tmp_path, asked, "127.0.0.1", shut, open_port)
+    assert found == f"127.0.0.1 answers at port {open_port}, which the site's flows do not open"
+    # Who cannot ask has not proven anything.
+    stand_in(tmp_path, "bash", "kill -KILL $$")
+    assert fault(tmp_path, asked, "127.0.0.1", shut) == "only 0 of 1 ports could be asked"
+
+
+@pytest.mark.parametrize("mode", ["host", "none", "container:abc"])
+def test_a_container_without_a_network_of_its_own_is_not_asked(
+    tmp_path: Path, open_port: str, mode: str
+) -> None:
+    stand_in(tmp_path, "docker", f'case $1 in ps) echo a ;; *) echo "77 {mode}" ;; esac')
+    assert fault(tmp_path, "ports_are_shut_to_containers", "127.0.0.1", open_port) == ""
+    stand_in(tmp_path, "docker", "echo no daemon >&2; exit 1")
+    found = fault(tmp_path, "ports_are_shut_to_containers", "127.0.0.1", open_port)
+    assert found.startswith("Docker does not list its containers"), found
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("exit 0", ""),
+        ("echo the table is gone; exit 1", "the guard does not hold: the table is gone"),
+        ("kill -KILL $$", "the guard does not hold: "),
+    ],
+)
+def test_a_guard_that_does_not_hold_is_told_in_its_words(
+    tmp_path: Path, script: str, words: str
+) -> None:
+    stand_in(tmp_path, "guard", script)
+    found = fault(tmp_path, "guard_holds", str(tmp_path / "guard"))
+    assert words in found, found
     assert bool(found) == bool(words)

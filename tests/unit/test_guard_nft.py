@@ -58,7 +58,7 @@ for number, (source, target, port) in enumerate(json.load(sys.stdin)):
         one.bind((source, 0))
     one.connect_ex((target, port))
     waiting[one] = number
-end = time.monotonic() + 1.5
+end = time.monotonic() + 2.5
 while waiting and (left := end - time.monotonic()) > 0:
     _, ready, _ = select.select([], list(waiting), [], left)
     for one in ready:

@@ -328,3 +328,13 @@ def test_a_word_without_a_name_means_nothing(word: str) -> None:
     found = Undeclared(items=(Item(kind="stack", name="shop-production", host="worker"),))
     assert select(found, word) == ()
     assert select(found, "stack:shop-production@worker") == found.items
+
+
+def test_the_guard_of_a_host_that_has_none_is_told(tmp_path: Path) -> None:
+    declared = minimal()
+    of = replace(seen(declared.load(tmp_path / "on")), placed={"worker": Placed(("base", "guard"))})
+    assert undeclared(declared.load(tmp_path / "on"), of).items == ()
+    declared.lxc["site"] = {"guard": False}
+    (item,) = undeclared(declared.load(tmp_path / "off"), of).items
+    assert (item.kind, item.name, item.host) == ("component", "guard", "worker")
+    assert item.command == "phoenix remove guard@worker"
