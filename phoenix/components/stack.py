@@ -12,7 +12,7 @@ from phoenix.components.config_tree.tree import TreeFile
 from phoenix.compose import document
 from phoenix.compose.document import ComposeFileError
 from phoenix.compose.interpolation import InterpolationError, interpolate
-from phoenix.declaration.stacks import value_fault
+from phoenix.declaration.forms import value_fault
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Deployment, Host, Variable
 from phoenix.site.names import normalise_name

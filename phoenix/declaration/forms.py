@@ -84,10 +84,15 @@ class Form:
         return value
 
 
-# Control characters (Unicode category Cc), separators of lines and paragraphs, and the marks that
-# turn the direction of text, by which a line can show something else than it says
-# (CVE-2021-42574).
-_LINE = r"[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*"
+_HALVES = r"\ud800-\udfff"
+"""Halves of surrogate pairs: JSON can write one alone, and UTF-8 has none (RFC 3629, section 3)."""
+# Control characters (Unicode category Cc), separators of lines and paragraphs, byte order marks,
+# and the marks that turn the direction of text, by which a line can show something else than it
+# says (CVE-2021-42574).
+_LINE = (
+    r"[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+    rf"{_HALVES}]*"
+)
 LINE = Form(
     _LINE,
     "has a line break or another control character",
@@ -97,6 +102,62 @@ LINE = Form(
 )
 Line = Annotated[str, LINE]
 StrictLine = Annotated[StrictStr, LINE]
+VALUE_PATTERN = rf"^[^\u0000{_HALVES}]*$"
+"""Of what an environment variable can hold: line breaks, too (environ(7))."""
+_LONGEST_VALUE = 100_000  # execve(2): MAX_ARG_STRLEN is 131072 bytes with the name
+
+
+def value_fault(value: str) -> tuple[str, str] | None:
+    """Why no environment variable can have this value, and the fix; None where one can.
+
+    Every text that one can have, line breaks included, reaches a container as it is
+    (`phoenix.compose.dotenv`).
+    """
+    as_file = "ship it as a file of the stack (`files` in its phoenix.json)"
+    if "\0" in value:
+        return "has a null character, which no environment variable can hold", as_file
+    if len(value) > _LONGEST_VALUE:
+        return f"has {len(value)} characters, more than an environment variable holds", as_file
+    if re.search(f"[{_HALVES}]", value):
+        return "has half of a surrogate pair, which UTF-8 cannot hold", "write the whole character"
+    return None
+
+
+def environment_value(value: str) -> str:
+    """For pydantic: the value, where an environment variable can have it."""
+    if fault := value_fault(value):
+        raise problem(*fault)
+    return value
+
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+HostName = Annotated[
+    str,
+    Form(  # RFC 1123, section 2.1; empty is as if it were left out
+        rf"(?:{_LABEL}(?:\.{_LABEL})*)?",
+        "is not a host name",
+        "write a lower-case DNS name, or leave it out",
+        longest=253,
+    ),
+]
+Addresses = Annotated[
+    str,
+    Form(
+        r"[0-9., ]*",
+        "is no list of IPv4 addresses",
+        'write addresses with blanks or commas between, as "10.0.0.13"',
+        longest=200,
+    ),
+]
+EntryName = Annotated[
+    str,
+    Form(
+        r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}",
+        "is no name",
+        "use letters, digits, dots, underscores and inner hyphens",
+        longest=100,
+    ),
+]
 InterfaceName = Annotated[
     str,
     Form(
@@ -124,9 +185,10 @@ SnapshotName = Annotated[
 ImageFile = Annotated[
     str,
     Form(
+        r"(?!(?:.*/)?\.\.(?:/|$))"
         r"(?:[A-Za-z0-9_/][A-Za-z0-9_@%+=:./-]*/|/)?[A-Za-z0-9_][A-Za-z0-9_@%+=:.-]*",
         "is not a file name or path of an image",
-        "use letters, digits and . _ - + @ : =, without blanks and commas",
+        "use letters, digits and . _ - + @ : =, without blanks, commas and ..",
         longest=255,
     ),
 ]

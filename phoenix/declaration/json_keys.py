@@ -21,8 +21,12 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from phoenix.declaration.forms import (
+    VALUE_PATTERN,
+    Addresses,
     ContainerPath,
     EndpointName,
+    EntryName,
+    HostName,
     ImageFile,
     InterfaceName,
     Line,
@@ -46,6 +50,7 @@ SITE = "site"
 _MAC = re.compile(r"(?:[0-9A-F]{2}:){5}[0-9A-F]{2}\Z")
 _PORTS_PATTERN = r"[0-9]{1,5}(?::[0-9]{1,5})?(?:,[0-9]{1,5}(?::[0-9]{1,5})?)*"
 _PORTS = re.compile(rf"{_PORTS_PATTERN}\Z")
+_DIGITS = re.compile(r"[0-9]{1,12}\Z")
 _MANY = 99_999_999  # more of anything is a slip: MiB, GiB, seconds, places in an order
 _OWNED_BY_GUEST = "Phoenix leaves the guest's own settings to Proxmox"
 
@@ -126,8 +131,8 @@ class _Each:
 
 
 def _number(value: Any) -> Any:
-    """Refuse true and false, which Python takes for 1 and 0."""
-    if isinstance(value, bool):
+    """Refuse true and false, which Python takes for 1 and 0, and text that is not all digits."""
+    if isinstance(value, bool) or (isinstance(value, str) and not _DIGITS.match(value)):
         raise ValueError("is no number")
     return value
 
@@ -306,7 +311,7 @@ class RawService(Raw):
         description="Labels of further names that it has, beside `name`.",
         examples=[["docs"]],
     )
-    server_name: Line | None = Field(
+    server_name: HostName | None = Field(
         default=None,
         description="Name that its certificate has; left out: the guest's host name.",
         examples=["drphoenix.host.internal.thinkheads.ai"],
@@ -339,13 +344,13 @@ class RawNetwork(Raw):
         description="Default gateway; left out: the site's.",
         examples=["10.0.0.1"],
     )
-    nameservers: Line | None = Field(
+    nameservers: Addresses | None = Field(
         default=None,
         description="Name servers with blanks or commas between (containers); left out: the "
         "hypervisor. The same as `nameserver`.",
         examples=["10.0.0.13"],
     )
-    nameserver: Line | None = Field(
+    nameserver: Addresses | None = Field(
         default=None,
         description="Name servers with blanks or commas between (VMs); left out: the hypervisor. "
         "The same as `nameservers`.",
@@ -356,8 +361,10 @@ class RawNetwork(Raw):
 class RawStackRef(Raw):
     """One deployed stack; a bare string is its name, in the site's environment."""
 
-    name: Line = Field(description="The stack's folder in stacks/.", examples=["qdrant_service"])
-    environment: Line | None = Field(
+    name: EntryName = Field(
+        description="The stack's folder in stacks/.", examples=["qdrant_service"]
+    )
+    environment: EntryName | None = Field(
         default=None,
         description="Which of its environments; left out: the site's.",
         examples=["production"],
@@ -383,7 +390,7 @@ StackRef = Annotated[RawStackRef, BeforeValidator(_stack_ref), _StringOr()]
 class RawDnsRecord(Raw):
     """One more address record that a guest brings."""
 
-    hostname: Line = Field(
+    hostname: HostName = Field(
         description="A label, or a whole name in the site's domain.", examples=["printer"]
     )
     ip: NetworkText = Field(description="The address it leads to.", examples=["10.0.0.60"])
@@ -440,7 +447,7 @@ class RawGuest(Raw):
         "of Portainer's own.",
         examples=["drphoenix"],
     )
-    portainer_agent_hostname: Line | None = Field(
+    portainer_agent_hostname: HostName | None = Field(
         default=None,
         description="The agent's name in DNS; left out: portainer-agent.DOMAIN.",
         examples=["portainer-agent.internal.thinkheads.ai"],
@@ -587,7 +594,7 @@ class RawVariable(Raw):
     """A stack's variable: a plain `value`, or the name of the `secret` that holds it."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$",
         description="Its name in the compose file.",
         examples=["QDRANT_HTTP_PORT"],
     )
@@ -596,7 +603,7 @@ class RawVariable(Raw):
         description="Its value, which reaches the container as it is. The setting stack_variables "
         "replaces it.",
         examples=["6333"],
-        json_schema_extra={"pattern": r"^[^\u0000]*$"},
+        json_schema_extra={"pattern": VALUE_PATTERN},
     )
     secret: Line | None = Field(
         default=None,
@@ -660,7 +667,7 @@ class RawStack(Raw):
     environments: dict[str, Annotated[Any, _Each(RawEnvironment)]] = Field(
         description="Each way to deploy it, by name."
     )
-    shared_secrets: dict[str, list[str]] = Field(
+    shared_secrets: dict[EntryName, tuple[EntryName, ...]] = Field(
         default={},
         description="Secrets of this stack that other stacks may name, and which stacks.",
         examples=[{"SHOP_API_TOKEN": ["billing"]}],
@@ -681,7 +688,7 @@ class RawSite(Raw):
         default="internal.thinkheads.ai",
         description="Internal domain of all names, in lower case and with a dot.",
     )
-    environment: Line | None = Field(
+    environment: EntryName | None = Field(
         default=None,
         description="Environment of stacks that are deployed without their own; left out: "
         "production.",

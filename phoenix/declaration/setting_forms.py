@@ -5,9 +5,19 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, StrictStr, WithJsonSchema
 
-from phoenix.declaration.forms import HOST_PORT, Form, StrictLine, https_url, problem, told, url
+from phoenix.declaration.forms import (
+    HOST_PORT,
+    VALUE_PATTERN,
+    Form,
+    StrictLine,
+    environment_value,
+    https_url,
+    problem,
+    told,
+    url,
+)
 from phoenix.site import duration
 from phoenix.site.findings import SettingError
 from phoenix.site.secret_names import NEW, PLATFORM, is_secret_name
@@ -131,7 +141,10 @@ RegistryHost = Annotated[
 MountPath = Annotated[
     StrictLine,  # pct.conf(5): properties are separated by commas
     Form(
-        r"/[^\s,=]+", "is no path for a volume", "write it from / on, without blanks, commas and ="
+        r"(?!.*/\.{1,2}(?:/|$))(?:/[A-Za-z0-9_@%+:.-]+)+",
+        "is no path for a volume",
+        "write it from / on, of letters, digits and _ @ % + : . -",
+        longest=255,
     ),
 ]
 ImageUrl = Annotated[
@@ -144,7 +157,7 @@ LocalPath = Annotated[
 HostPath = Annotated[
     StrictLine,
     Form(
-        r"(?:/[A-Za-z0-9_@%+=:.-]+)+",
+        r"(?!.*/\.{1,2}(?:/|$))(?:/[A-Za-z0-9_@%+=:.-]+)+",
         "is no absolute path",
         "write the whole path, from / on and without one at its end, of letters, digits and "
         "_ @ % + = : . -",
@@ -153,7 +166,7 @@ HostPath = Annotated[
 TimeZone = Annotated[
     StrictLine,
     Form(  # tz database, theory.html, "Timezone identifiers"
-        r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*",
+        r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*",
         "is no time zone",
         "write a name as in /usr/share/zoneinfo, such as Europe/Berlin",
         longest=100,
@@ -174,6 +187,28 @@ Identifier = Annotated[
         r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}",
         "is no name",
         "use letters, digits, dots, underscores and hyphens",
+    ),
+]
+VariableName = Annotated[
+    StrictStr,
+    Form(
+        r"[A-Za-z_][A-Za-z0-9_]{0,254}",
+        "is no name of a variable",
+        "use letters, digits and underscores",
+    ),
+]
+VariableValue = Annotated[
+    StrictStr,
+    AfterValidator(environment_value),
+    WithJsonSchema({"type": "string", "pattern": VALUE_PATTERN}),
+]
+Architecture = Annotated[
+    StrictStr,
+    Form(
+        "amd64|arm64|any",
+        "is no architecture",
+        "write amd64, arm64 or any",
+        words=("amd64", "arm64", "any"),
     ),
 ]
 Tag = Annotated[

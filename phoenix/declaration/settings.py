@@ -48,6 +48,7 @@ from phoenix.declaration.forms import (
 from phoenix.declaration.json_errors import bound_fix, in_words, join
 from phoenix.declaration.pins import Pin
 from phoenix.declaration.setting_forms import (
+    Architecture,
     CalendarEvent,
     Fingerprint,
     GoDuration,
@@ -75,6 +76,8 @@ from phoenix.declaration.setting_forms import (
     StackProject,
     Tag,
     TimeZone,
+    VariableName,
+    VariableValue,
     registry_name,
     secret_name,
 )
@@ -90,7 +93,9 @@ def _listed(value: Any) -> Any:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)):
         return value
-    return tuple(part.strip() if isinstance(part, str) else part for part in parts)
+    return tuple(
+        part.rstrip("\r\n").strip(" ") if isinstance(part, str) else part for part in parts
+    )
 
 
 _ID = re.compile(r"[0-9]{1,9}")
@@ -175,7 +180,9 @@ class ContainerRuntime(_Strict):
         description="Shim of containerd.",
         examples=["io.containerd.runsc.v1"],
     )
-    options: Mapping[StrictStr, Any] | None = Field(default=None, description="The shim's options.")
+    options: Mapping[Identifier, Any] | None = Field(
+        default=None, description="The shim's options."
+    )
 
     @model_validator(mode="after")
     def _one(self) -> ContainerRuntime:
@@ -429,7 +436,7 @@ class Settings(_Strict):
         description="Hours after which the start page says that what it shows is old. A complete "
         "run that finds the same writes it anew when half of them have passed.",
     )
-    artifacts: Mapping[str, Mapping[str, Pin]] = Field(
+    artifacts: Mapping[Identifier, Mapping[Architecture, Pin]] = Field(
         default=pins.ARTIFACTS,
         description="Programs that are no Debian packages: name, architecture (`amd64`, `arm64`, "
         "or `any`), pin. Any URL that the guests can reach will do: the digests decide.",
@@ -520,7 +527,7 @@ class Settings(_Strict):
         "references have (`docker.io` for Docker Hub): who logs in, and the secret to do it with.",
         examples=[{"registry.example.com": {"username": "ci", "secret": "registry_password"}}],
     )
-    stack_variables: Mapping[str, Mapping[str, StrictStr]] = Field(
+    stack_variables: Mapping[Identifier, Mapping[VariableName, VariableValue]] = Field(
         default={},
         description="Values that replace those of stacks/NAME/phoenix.json: stack, variable, "
         "value.",

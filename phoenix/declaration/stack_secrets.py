@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from phoenix.declaration.json_errors import listed
+from phoenix.declaration.json_errors import listed, meant
 from phoenix.site.findings import Report
 from phoenix.site.secret_names import NEW, PLATFORM, is_secret_name
 
@@ -42,12 +42,25 @@ class StackSecrets:
         """Note what a stack's manifest says in `shared_secrets`."""
         self.shared[stack] = {name.lower(): frozenset(to) for name, to in shared.items()}
 
+    def _check_shares(self, report: Report) -> None:
+        """Tell of stacks that are given a secret and are not there: a slip of the pen, perhaps."""
+        for stack, secrets in self.shared.items():
+            for name, others in secrets.items():
+                for other in sorted(others.difference(self.stacks)):
+                    report.unread(
+                        f"stacks/{stack}/phoenix.json",
+                        f"shared_secrets.{name.upper()}",
+                        f"there is no stack {other!r} to share it with",
+                        meant(other, self.stacks),
+                    )
+
     def check(self, report: Report) -> None:
         """Refuse each secret that is not its stack's to name.
 
         Args:
             report: where the findings go, each with the file and the path that names the secret.
         """
+        self._check_shares(report)
         users: dict[str, set[str]] = {}
         for secret in self.references:
             users.setdefault(secret.name, set()).add(secret.stack)

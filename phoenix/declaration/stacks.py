@@ -12,6 +12,7 @@ from typing import Any
 
 from phoenix.compose import document
 from phoenix.declaration import compose, traefik_labels
+from phoenix.declaration.forms import value_fault
 from phoenix.declaration.json_errors import listed, read_object, validate
 from phoenix.declaration.json_keys import (
     SITE,
@@ -28,19 +29,6 @@ from phoenix.site.model import Deployment, FirewallRule, Source, StackFile, Vari
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z")  # part of a project's name
 _NOT_KNOWN = "secret"  # stands for a value that is not known here, and is not empty
 _SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|PRIVATE|API_?KEY", re.IGNORECASE)
-
-
-def value_fault(value: str) -> tuple[str, str] | None:
-    """Why a stack's variable cannot have this value, and the fix; None where it can.
-
-    Every other text, line breaks included, reaches a container as it is (phoenix.compose.dotenv).
-    """
-    if "\0" not in value:
-        return None
-    return (
-        "has a null character, which no environment variable can hold",
-        "ship it as a file of the stack (`files` in its phoenix.json)",
-    )
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import lru_cache
 
 from pydantic import SecretStr
 
@@ -24,7 +25,7 @@ from phoenix.health.checks import checks
 from phoenix.proxmox import firewall, hostkeys
 from phoenix.proxmox.desired import desired_guests
 from phoenix.site.findings import SettingError
-from phoenix.site.model import Site
+from phoenix.site.model import Deployment, Site
 from phoenix.site.roles import SINGLE_ROLES, guest_with
 
 SECRET = SecretStr("a-secret")
@@ -65,6 +66,8 @@ def outputs(site: Site, settings: Settings | None = None) -> dict[str, str]:
     made |= _stacks(site)
     made |= _proxmox(site, chosen)
     made["probe words"] = "\n".join(word for check in checks(site) for word in check.command)
+    # It remembers each site, and looks a new one up by comparing it with all of them.
+    checks.cache_clear()
     made["timer"] = acme.interval(timedelta(hours=24))
     return made
 
@@ -72,12 +75,20 @@ def outputs(site: Site, settings: Settings | None = None) -> dict[str, str]:
 def _stacks(site: Site) -> Iterator[tuple[str, str]]:
     for host in site.guests:
         for stack in host.docker_stacks:
+            written = stack.compose_file.read_text(encoding="utf-8")
             try:
-                made = deployment.prepare(stack, {}, lambda _name: SECRET)
+                compose, images = _prepared(stack.model_dump_json(), written)
             except SettingError:  # what `phoenix validate` refuses
                 continue
-            yield f"{stack.project} compose", made.compose
-            yield f"{stack.project} names", "\n".join([stack.project, *made.images])
+            yield f"{stack.project} compose", compose
+            yield f"{stack.project} names", "\n".join([stack.project, *images])
+
+
+@lru_cache(maxsize=64)
+def _prepared(stack: str, _compose_file: str) -> tuple[str, tuple[str, ...]]:
+    """The compose file and the images of a stack; both arguments tell whether it is another one."""
+    made = deployment.prepare(Deployment.model_validate_json(stack), {}, lambda _name: SECRET)
+    return made.compose, made.images
 
 
 def _proxmox(site: Site, settings: Settings) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,159 @@
+"""No text of a declaration becomes a line, a directive, a key or a command of its own.
+
+Every place where text may stand is found in the models (`tests.unit.text_places`) and filled with
+hostile text. What the loader takes is rendered, and each output is read back by a parser of its
+own: it has the parts that it has with a harmless word, and the text in the place of that word.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from phoenix.declaration import json_errors, json_keys
+from phoenix.declaration import settings as setting_model
+from phoenix.declaration.load import load_site
+from phoenix.site.findings import ConfigError, Finding, Report, SettingError
+from phoenix.site.model import Site
+from tests.fuzz.cases import SETTINGS, site_files
+from tests.fuzz.outputs import outputs
+from tests.fuzz.targets import folder, readable, sound_site, write
+from tests.unit.model_fields import values
+from tests.unit.output_parts import differences
+from tests.unit.text_places import FILES, KEY, Place, places, put, sound
+
+MARK = "INJECTED"
+HOSTILE = (
+    f"\n{MARK}", f"\r{MARK}", f"\r\n{MARK}", f"\t{MARK}", f"\0{MARK}", f"\x1b[2J{MARK}",
+    f"\x85{MARK}", f"\u2028{MARK}", f"\u202e{MARK}", f"\u200f{MARK}", f"\ufeff{MARK}",
+    f"\ud800{MARK}",
+    f"\u0430{MARK}", f"\u0661{MARK}", f" {MARK}", f'"{MARK}', f"'{MARK}", f"$({MARK})", f"`{MARK}`",
+    f"${{{MARK}}}", f"${MARK}", f"$${MARK}", f";{MARK}", f"; {MARK}", f"|{MARK}", f"&{MARK}",
+    f"<{MARK}>", f"#{MARK}", f" #{MARK}", f"{{{MARK}}}", f"{{{{ {MARK} }}}}", f"{{% {MARK} %}}",
+    f"%{MARK}", f"%%{MARK}", f"\\{MARK}", f"\\n{MARK}", f",{MARK}=1", f"={MARK}", f": {MARK}",
+    f"/../{MARK}", f"[1-9]*?{MARK}", f"~{MARK}", f"@{MARK}", f"!{MARK}", "x" * 120_000,
+)  # fmt: skip
+WHOLE = (
+    f"-{MARK}", f"--{MARK}", f"@{MARK}", f"&{MARK}", f"*{MARK}", f"!{MARK}", f"|{MARK}", f">{MARK}",
+    f"~{MARK}", f"[{MARK}", f"{{{MARK}", f"%{MARK}", f"`{MARK}", f" {MARK} ", f"../{MARK}", ".inf",
+    "0b1011101", "12:30:45", "2001-01-01", "1_000_001",
+)  # fmt: skip
+"""What means something where it begins a word, or is one."""
+PLACES = places()
+
+
+def shapes(place: Place, data: Any) -> Iterator[tuple[type[BaseModel], Any]]:
+    """The models that the loader asks about the part of a file in which a place is."""
+    match (place.kind, *place.steps):
+        case ("lxc", "site", *_):
+            yield json_keys.RawSite, data["site"]
+        case ("lxc", "lxc_configs", str(vmid), *inner) if inner and inner != [KEY]:
+            yield json_keys.RawLxc, data["lxc_configs"][vmid]
+        case ("vm", "vm_defaults", *_):
+            yield json_keys.RawVmDefaults, data["vm_defaults"]
+        case ("vm", "vms", int(number), *_):
+            yield json_keys.RawVm, data["vms"][number]
+        case ("stack", "environments", str(name), *inner) if inner and inner != [KEY]:
+            yield json_keys.RawEnvironment, data["environments"][name]
+        case ("stack", *_):
+            yield json_keys.RawStack, data
+
+
+def taken(place: Place, text: Any) -> tuple[Site, setting_model.Settings] | tuple[Finding, ...]:
+    """The site and its settings with `text` at a place, or why they are refused."""
+    if place.kind == "settings":
+        chosen, findings = setting_model.read(put(SETTINGS, place, text))
+        return findings or (sound_site(), chosen)
+    label = FILES[place.kind]
+    data = put(site_files()[label], place, text)
+    report = Report()
+    for model, part in shapes(place, data):
+        json_errors.validate(model, part, label, "", report)
+    if report.errors:
+        return report.errors
+    write(folder(), label, json.dumps(data))
+    try:
+        return load_site(folder()), setting_model.Settings()
+    except ConfigError as error:
+        return error.findings
+    finally:
+        write(folder(), label, json.dumps(site_files()[label]))
+
+
+def made(place: Place, text: str) -> Mapping[str, str] | None:
+    """Every output with `text` at a place; None where it is refused."""
+    given = taken(place, text)
+    if isinstance(given[0], Finding):
+        readable(given)
+        return None
+    try:
+        return outputs(*given)
+    except (SettingError, ConfigError):
+        return None  # said by validate, too
+
+
+@pytest.mark.parametrize("place", PLACES, ids=map(str, PLACES))
+def test_hostile_text_is_refused_or_stays_in_its_place(place: Place) -> None:
+    own = sound(place)
+    words = ("Plainword", "plainword", f"{own}plainword", own)
+    plain = next((word, given) for word in words if (given := made(place, word)))
+    number = made(place, "0plainword")  # it is sorted where a number is
+    for text in (*HOSTILE, *WHOLE, *(own + tail for tail in HOSTILE)):
+        hostile = made(place, text)
+        if hostile is not None:
+            word, harmless = ("0plainword", number) if number and text[0].isdigit() else plain
+            assert differences(harmless, word, hostile, text) == [], (text, word)
+
+
+@pytest.mark.parametrize("place", PLACES, ids=map(str, PLACES))
+def test_each_place_is_read(place: Place) -> None:
+    """So that what the test above refuses is refused for the text, and not for anything else."""
+    assert made(place, sound(place)) is not None, taken(place, sound(place))
+    wrong = "\0" if place.steps[-1] == KEY else {"no": "text"}
+    assert isinstance(taken(place, wrong)[0], Finding), f"{place} is not read"
+
+
+def test_every_text_field_of_every_model_is_a_place() -> None:
+    """Compared with the models themselves, by another reflection than the schemas'."""
+    tried = {str(step) for place in PLACES for step in place.steps}
+    fields = {re.sub(r"[\[\]{}.*]+$", "", value.place.partition(".")[2])
+              for value in values() if value.base is str}  # fmt: skip
+    assert len(fields) > 60
+    tried |= {re.sub(r"(?=[A-Z])", "_", step).lower() for step in tried}  # by its alias
+    missing = {name for name in fields if name not in tried and f"proxmox_{name}" not in tried}
+    assert missing == set(), missing
+
+
+SAMPLES = {
+    "dnsmasq.conf": ("local=/{}/\nserver=9.9.9.9\n", ("\n", ",", " #", '"')),
+    "nginx.conf": ("http {{ server {{ server_name a {}; }} }}\n", (";", " ", "}", "{")),
+    "routes.yml": ("a: {}\nb: [x]\n", ("\n", ": ", " #")),
+    "ca.json": ('{{"a": "{}"}}', ('", "b": "',)),
+    "traefik.service": ("[Service]\nExecStart=/p {}\n", ("\n", "%")),
+    "a host.conf": ("DOMAINS=a {}\n", ("\n", " ")),
+    "PVE 101 net0": ("name=eth0,bridge={}", (",", "\n")),
+    "probe words": ("curl\n{}\n", ("\n", "\r")),
+    "validate.sh": ("test -e {}\n", (";", " ", "$(", "|", "\n")),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_an_injected_part_would_be_seen(name: str) -> None:
+    """The parsers take the hostile text for what the program would take it for."""
+    form, marks = SAMPLES[name]
+    plain = {name: form.format("plainword")}
+    assert differences(plain, "plainword", {name: form.format("other")}, "other") == []
+    for mark in marks:
+        text = f"{mark}{MARK}"
+        hostile = {name: form.format(f"x{text}")}
+        try:
+            seen = differences(plain, "plainword", hostile, f"x{text}")
+        except (AssertionError, ValueError, yaml.YAMLError):
+            continue  # no such file at all
+        assert seen == [name], (name, mark)

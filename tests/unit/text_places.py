@@ -1,0 +1,186 @@
+"""Every place of the site's files and settings where text may stand, found in the JSON Schemas.
+
+The schemas are made from the models, so a new field is a new place by itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from phoenix.reference import json_schema
+from tests.fuzz.cases import LXC, SETTINGS, STACK, VM, site_files
+
+KEY = "{}"
+"""The last step of a place that is the name of an entry, and not its value."""
+FILES = {"lxc": LXC, "vm": VM, "stack": f"{STACK}/phoenix.json"}
+
+
+class Place(NamedTuple):
+    """Where text may stand: `kind` is that of the schema, `steps` are keys and positions."""
+
+    kind: str
+    steps: tuple[str | int, ...]
+    schemas: tuple[Mapping[str, Any], ...]
+    """Of each holder on the way and, last, of the place itself."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {'.'.join(map(str, self.steps))}"
+
+
+def places() -> list[Place]:
+    """All of them, in the order of the schemas.
+
+    The shipped site has stacks on VMs alone; a container's are of the same model.
+    """
+    found = []
+    for kind, made in json_schema.SCHEMAS.items():
+        schema = made()
+        base = SETTINGS if kind == "settings" else site_files()[FILES[kind]]
+        found += [place for place in _walk(kind, schema, schema, base, (), ()) if place]
+    found = [place for place in found if place.kind != "lxc" or "docker_stacks" not in place.steps]
+    return list({(place.kind, place.steps): place for place in found}.values())
+
+
+def _walk(
+    kind: str, whole: Mapping[str, Any], schema: Mapping[str, Any], base: Any,
+    steps: tuple[str | int, ...], above: tuple[Mapping[str, Any], ...],
+) -> Iterator[Place]:  # fmt: skip
+    """`base` is the data of the shipped site at this place, None where it has none."""
+    for one in _options(schema, whole):
+        here = (*above, one)
+        if base is None and one.get("examples"):
+            base = one["examples"][0]
+        if one.get("deprecated") or "$schema" in steps:
+            continue
+        if one.get("type") == "string" and "enum" not in one:
+            yield Place(kind, steps, here)
+        for name, inner in one.get("properties", {}).items():
+            yield from _walk(kind, whole, inner, _at(base, name), (*steps, name), here)
+        items = one.get("items")
+        if items is not None:
+            last = len(base) - 1 if isinstance(base, list | tuple) and base else 0
+            yield from _walk(kind, whole, items, _at(base, last), (*steps, last), here)
+        others = _entries(one)
+        if others is not None:
+            name = max(base, key=lambda one: len(str(base[one]))) if base else "a"
+            yield Place(kind, (*steps, name, KEY), here)
+            yield from _walk(kind, whole, others, _at(base, name), (*steps, name), here)
+
+
+def _entries(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the entries of an object are, whose names are free; None for every other schema."""
+    others = schema.get("additionalProperties")
+    if isinstance(others, Mapping):
+        return others
+    return next(iter(schema.get("patternProperties", {}).values()), None)
+
+
+def _at(base: Any, step: str | int) -> Any:
+    try:
+        return base[step]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _options(schema: Mapping[str, Any], whole: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What a value may be: references followed, choices one by one."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        rest = {key: value for key, value in schema.items() if key != "$ref"}
+        yield from _options({**whole["$defs"][name], **rest}, whole)
+    elif "anyOf" in schema:
+        rest = {key: schema[key] for key in ("examples", "deprecated", "default") if key in schema}
+        for option in schema["anyOf"]:
+            yield from _options({**option, **rest}, whole)
+    else:
+        yield schema
+
+
+CONTEXT: dict[str, Callable[[dict[str, Any]], object]] = {
+    r"\.dest$": lambda rule: rule.update(type="out", source=None),
+    r"\.source$": lambda rule: rule.update(type="in", dest=None, secret=None),
+    r"\.port$": lambda rule: rule.update(proto="tcp") if "type" in rule else None,
+    r"variables\.\d+\.secret$": lambda variable: variable.pop("value", None),
+    r"variables\.\d+\.value$": lambda variable: variable.pop("secret", None),
+    r"\.runtimeType$": lambda runtime: runtime.pop("path", None),
+    r"docker_stacks\.\d+\.environment$": lambda stack: stack.update(name="thinkheads_ai_app"),
+}
+"""What else an entry has where a key of it is given: there are keys that exclude each other."""
+SOUND: dict[str, Any] = {
+    r"\.mac_address$": "52:54:00:0A:0B:0C",
+    r"^vm.*volumes\.\d+\.server$": "10.0.0.9",
+    r"docker_stacks\.\d+(?:\.name)?$": "thinkheads_ai_app",
+    r"docker_stacks\.\d+\.environment$": "production",
+    r"variables\.\d+\.secret$": "QDRANT_SERVICE_KEY",
+    r"files\.\d+\.source$": "docker-compose.yml",
+    r"sha256$": "0" * 64,
+}
+"""What is sound at a place where the site has nothing, and no example fits it."""
+
+
+def put(data: Any, place: Place, value: Any) -> Any:
+    """A file's data with a value at a place; holders that are absent are made.
+
+    What a holder needs beside it is made of the schema's examples. What is not on the way to the
+    place is that of `data` itself.
+    """
+    made = holder = copy.copy(data)
+    steps = place.steps[:-2] if place.steps[-1] == KEY else place.steps[:-1]
+    for step, schema in zip(steps, place.schemas[1:], strict=False):
+        present = _at(holder, step)
+        inner = copy.copy(present) if isinstance(present, dict | list) else _example(schema)
+        _set(holder, step, inner)
+        holder = inner
+    for pattern, change in CONTEXT.items():
+        if re.search(pattern, str(place)) and isinstance(holder, dict):
+            change(holder)
+    if place.steps[-1] == KEY:
+        name = place.steps[-2]
+        holder[value] = holder.pop(name, _example(_entries(place.schemas[-1]) or {}))
+    else:
+        _set(holder, place.steps[-1], value)
+    return made
+
+
+def _set(holder: Any, step: str | int, value: Any) -> None:
+    if isinstance(holder, list):
+        holder[len(holder) :] = [None] * (int(step) + 1 - len(holder))
+        holder[int(step)] = value
+    else:
+        holder[step] = value
+
+
+def _example(schema: Mapping[str, Any]) -> Any:
+    if schema.get("examples"):
+        return json.loads(json.dumps(schema["examples"][0]))
+    if schema.get("default") is not None:
+        return json.loads(json.dumps(schema["default"]))
+    if schema.get("type") == "array":
+        return []
+    if "properties" in schema:
+        known = schema["properties"]
+        return {name: _example(known[name]) for name in schema.get("required", ())}
+    if schema.get("type") == "object":
+        return {}
+    if schema.get("enum"):
+        return schema["enum"][0]
+    return schema.get("minimum", "a")
+
+
+def sound(place: Place) -> str:
+    """Text that is taken at a place: that of the shipped site, else of the field's examples."""
+    data: Any = SETTINGS if place.kind == "settings" else site_files()[FILES[place.kind]]
+    for pattern, value in SOUND.items():
+        if re.search(pattern, str(place)):
+            return str(value)
+    if place.steps[-1] == KEY:
+        return str(place.steps[-2])
+    for step, schema in zip(place.steps, place.schemas[1:], strict=True):
+        data = _at(data, step)
+        if data is None:
+            data = _example(schema)
+    return data if isinstance(data, str) else str(data)
