@@ -11,11 +11,19 @@ from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.restart import restart_without_end
-from phoenix.components.step_ca.authority import COPIES, DIRECTORY, UNIT, check_version, config
+from phoenix.components.step_ca.authority import (
+    COPIES,
+    DIRECTORY,
+    PASSWORD,
+    UNIT,
+    check_version,
+    config,
+)
 from phoenix.components.step_ca.authority import claims as claims_of
 from phoenix.components.step_ca.issuance import TEMPLATE, leaf_template
 from phoenix.derived import control_plane
 from phoenix.files import render
+from phoenix.shell import fill
 from phoenix.site.secret_names import CA_PASSWORD, ISSUANCE_KEY
 
 CONFIG = f"{DIRECTORY}/config/ca.json"
@@ -77,6 +85,9 @@ if "step_ca" in host.groups:
                 "components/step_ca/validate.sh.j2", program=program.directory, config=CONFIG
             ),
             before=ca.stop(),
-            health=ca.health(claims.default),
+            # The service of an earlier release read the password itself: it stays as it was until
+            # this one is proven to run without.
+            health=ca.health(claims.default)
+            + fill("chown root:root {{ password }}\n", password=f"{DIRECTORY}/{PASSWORD}"),
         ),
     )

@@ -33,6 +33,7 @@ from phoenix.components.ca_rotation import (
     RotationError,
     beginning,
     certificates_of,
+    check_below_root,
     deployed_name,
     next_name,
     outdated,
@@ -73,6 +74,8 @@ def prepared(
     try:
         wanted = permitted_next(site, ca, permit)
         kind = beginning(request, ca)
+        if (kind or (outdated(ca, wanted) and ca.rotation)) == "intermediate":
+            check_below_root(site, ca, wanted)
     except RotationError as error:
         yield from refuse(str(error))
         return

@@ -22,6 +22,7 @@ rm -rf "$directory".restore.*
 new=$(mktemp -d "$directory.restore.XXXXXX")
 tar -C "$new" -xpzf "$part" # owners by name: the user's number may be another one here
 chmod 755 "$new"
+chown root:root "$new/secrets/password" # as step_ca_init.sh has it; an older backup has not
 printf '%s\n' "$sha" >"$new/restored"
 chmod 644 "$new/restored"
 openssl verify -CAfile "$new/certs/root_ca.crt" "$new/certs/intermediate_ca.crt" >/dev/null

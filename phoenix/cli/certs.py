@@ -111,8 +111,9 @@ def rotate(
     an interrupted replacement, `abandon` drops one before the CA signs with its new keys.
 
     The CA vouches for the site's own domain and network alone. Before these change, rotate the
-    intermediate, with the new declaration or with --permit: it then vouches for both, until you
-    rotate it again after the change.
+    root (the intermediate will do under a root without limits, of an earlier release), with the
+    new declaration or with --permit: it then vouches for both, until you rotate it again after
+    the change.
 
     You must give the new root to clients that are not hosts of the site. With --prepare it stops
     before the new root is used: both are then in /etc/phoenix/roots.pem on every host.
@@ -120,7 +121,7 @@ def rotate(
     Examples:
       phoenix certs rotate intermediate
       phoenix certs rotate root --prepare
-      phoenix certs rotate intermediate --permit new.example.org
+      phoenix certs rotate root --permit new.example.org
       phoenix certs rotate continue
       phoenix certs rotate abandon
 

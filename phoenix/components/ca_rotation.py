@@ -94,16 +94,19 @@ def not_permitted(site: Site, ca: CaState) -> str:
 
 
 def _way(ca: CaState, kind: str, limits: Permitted, missing: Sequence[str]) -> str:
-    names = [*limits.domains, *limits.networks]
-    own = (*_OWN.domains, *_OWN.networks)
-    present = ", ".join(str(name) for name in names if name not in own)
     finish = f" (a rotation of the {ca.rotation} is under way: it goes on)" if ca.rotation else ""
     return (
-        f"the CA's {kind} certificate vouches for {present} alone, and {' and '.join(missing)} is "
+        f"the CA's {kind} certificate vouches for {_named(limits)} alone, and "
+        f"{' and '.join(missing)} is "
         "declared: with this declaration no host would get a certificate. Nothing was changed. "
         f"Let the CA vouch for both first, by `phoenix certs rotate {kind}`{finish}: no request is "
         "lost, and names and addresses stay. Then `phoenix sync`. Afterwards `phoenix certs rotate "
         f"{kind}` again takes the old ones away"
+        + (
+            "; give clients that are no hosts of the site the new root (`--prepare` waits for that)"
+            if kind == "root"
+            else ""
+        )
     )
 
 
@@ -146,6 +149,41 @@ def permitted_next(site: Site, ca: CaState, more: Sequence[str] = ()) -> Permitt
             if any(Permitted((), (network,)).allows(name) for name in deployed)
         ]
     return Permitted(tuple(dict.fromkeys(domains)), tuple(dict.fromkeys(networks)))
+
+
+def check_below_root(site: Site, ca: CaState, wanted: Permitted) -> None:
+    """Refuse a next intermediate that vouches for more than its root: clients would reject it.
+
+    Args:
+        site: as it is declared.
+        ca: with its present root.
+        wanted: what the next intermediate is to vouch for.
+
+    Raises:
+        RotationError: names what is too much, and the way, by a new root.
+    """
+    limits = permitted(ca.root) if ca.root else None
+    if limits is None:
+        return
+    beyond = [domain for domain in wanted.domains if not limits.allows(domain)]
+    beyond += [
+        str(network)
+        for network in wanted.networks
+        if not any(network.subnet_of(other) for other in limits.networks)
+    ]
+    if beyond:
+        declared = {site.domain, str(site.network)}
+        more = "".join(f" --permit {name}" for name in beyond if name not in declared)
+        raise RotationError(
+            f"the CA's root vouches for {_named(limits)} alone, so an intermediate for "
+            f"{' and '.join(beyond)} would be rejected by every client: replace the root, which "
+            f"then vouches for both, by `phoenix certs rotate root{more}`"
+        )
+
+
+def _named(limits: Permitted) -> str:
+    own = (*_OWN.domains, *_OWN.networks)
+    return ", ".join(str(name) for name in (*limits.domains, *limits.networks) if name not in own)
 
 
 def outdated(ca: CaState, wanted: Permitted) -> bool:

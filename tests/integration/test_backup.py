@@ -116,7 +116,7 @@ def test_everything_is_as_it_was(restored: Restored) -> None:
     assert status == 200, answer
     assert (site.settings.directory / "secrets.json").stat().st_mode & 0o777 == 0o600
     modes = site.sh("ca", "cd /etc/step-ca && stat -c '%n %a %U' secrets/* db certs/*", ok=True).out
-    assert "secrets/password 600 step" in modes, modes
+    assert "secrets/password 600 root" in modes, modes
     assert "secrets/intermediate_ca_key 600 step" in modes, modes
 
 

@@ -88,6 +88,16 @@ def test_private_keys_are_private(site: SiteLab) -> None:
         assert any(path.startswith(expected) for path in found), f"{expected} not in {found}"
 
 
+def test_password_of_the_ca_s_keys_is_out_of_its_service_s_reach(site: SiteLab) -> None:
+    owner = site.sh("ca", "stat -c '%U %a' /etc/step-ca/secrets/password", ok=True).out
+    assert owner == "root 600\n"
+    process = site.sh("ca", "systemctl show -P MainPID step-ca.service", ok=True).out.strip()
+    words = site.sh("ca", f"tr '\\0' ' ' </proc/{process}/cmdline; ls -l /proc/{process}/fd/0")
+    password = site.sh("ca", "cat /etc/step-ca/secrets/password", ok=True).out.strip()
+    assert password not in words.out, words
+    assert "pipe:" in words.out, words
+
+
 @pytest.mark.parametrize("name", ["evil.example.com", "*.{domain}", "ca.{domain}", "a.b.{domain}"])
 def test_ca_refuses_names_outside_its_policy(site: SiteLab, name: str) -> None:
     domain = site.site.domain

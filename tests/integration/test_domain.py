@@ -8,17 +8,27 @@ import pytest
 
 from tests.integration.load import load
 from tests.integration.project import Project
-from tests.integration.site_lab import SiteLab, seen
+from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
 
 NEW = "moved.example.net"
 CA = "/etc/step-ca"
 
 
 def permitted(site: SiteLab) -> set[str]:
-    """What the CA's intermediate vouches for."""
-    text = f"openssl x509 -in {CA}/certs/intermediate_ca.crt -noout -ext nameConstraints"
-    lines = site.sh("ca", text, ok=True).out.splitlines()
-    return {line.strip() for line in lines if line.strip().startswith(("DNS:", "IP:"))}
+    """What the CA's root and intermediate both vouch for."""
+    found = []
+    for name in ("root", "intermediate"):
+        text = f"openssl x509 -in {CA}/certs/{name}_ca.crt -noout -ext nameConstraints"
+        lines = site.sh("ca", text, ok=True).out.splitlines()
+        found.append({line.strip() for line in lines if line.strip().startswith(("DNS:", "IP:"))})
+    return found[0] & found[1]
+
+
+def given_to_the_client(site: SiteLab) -> None:
+    """All roots that the hosts trust, as an operator gives them to a client that is no host."""
+    roots = site.sh("ca", "cat /etc/phoenix/roots.pem", ok=True).out
+    site.put("client", f"{ROOT_FILE}.new", roots)
+    site.sh("client", f"mv {ROOT_FILE}.new {ROOT_FILE}", ok=True)
 
 
 def told(project: Project, *words: str, code: int) -> str:
@@ -38,8 +48,9 @@ def moved(site: SiteLab, variant: Project) -> Iterator[Project]:
     declared["site"]["domain"] = NEW
     variant.write_json(file, declared)
     yield variant
-    for words in (("certs", "rotate", "intermediate"), ("sync", "-y")) * 2:
+    for words in (("certs", "rotate", "root"), ("sync", "-y")) * 2:
         told(site.project, *words, code=0)
+    given_to_the_client(site)
     assert f"DNS:{NEW}" not in permitted(site)
 
 
@@ -52,19 +63,24 @@ def test_a_site_moves_to_another_domain(site: SiteLab, moved: Project) -> None:
     for words in (("plan",), ("sync", "-y"), ("sync", "-y", "dns"), ("plan", "nginx")):
         said = told(moved, *words, code=1)
         assert f"{NEW} is declared" in said, said
-        assert "`phoenix certs rotate intermediate`" in said, said
+        assert "`phoenix certs rotate root`" in said, said
     assert told(site.project, "plan", code=0), "nothing was changed"
+    said = told(moved, "certs", "rotate", "intermediate", code=1)
+    assert "root vouches for" in said, said
+    assert "by `phoenix certs rotate root`" in said, said
 
     with load(site) as requests:
         # Interrupted before the CA signs with the next keys, and dropped.
-        told(moved, "certs", "rotate", "intermediate", "--prepare", code=0)
+        told(moved, "certs", "rotate", "root", "--prepare", code=0)
         told(moved, "certs", "rotate", "abandon", code=0)
         assert site.sh("ca", f"test -e {CA}/rotation").code != 0
         assert f"DNS:{NEW}" not in permitted(site)
         # Next keys that vouch for too little, as an earlier release made them.
-        told(site.project, "certs", "rotate", "intermediate", "--prepare", code=0)
-        said = told(moved, "certs", "rotate", "intermediate", code=0)
+        told(site.project, "certs", "rotate", "root", "--prepare", code=0)
+        said = told(moved, "certs", "rotate", "root", "--prepare", code=0)
         assert "made again" in said, said
+        given_to_the_client(site)
+        told(moved, "certs", "rotate", "continue", code=0)
         assert {f"DNS:{old}", f"DNS:{NEW}"} <= permitted(site)
         assert told(site.project, "plan", code=0), "the site is in its old domain still"
         seen("answers under the old name", dict(requests.answers()))
@@ -81,7 +97,7 @@ def test_a_site_moves_to_another_domain(site: SiteLab, moved: Project) -> None:
     said = told(site.project, "plan", code=2)
     assert old in said, "the CA vouches for both: the way back is open"
 
-    told(moved, "certs", "rotate", "intermediate", code=0)
+    told(moved, "certs", "rotate", "root", code=0)
     assert f"DNS:{old}" not in permitted(site)
     assert told(moved, "plan", code=0)
     assert f"{old} is declared" in told(site.project, "plan", code=1)

@@ -64,7 +64,7 @@ def test_files_and_modes(ca: Path) -> None:
     }
     calls = (ca.parent / "calls").read_text()
     assert "chown -R step:step secrets db" in calls, calls
-    assert "chown root:root secrets/root_ca_key" in calls, "the service has no use for this key"
+    assert "chown root:root secrets/root_ca_key secrets/password" in calls, "not the service's"
     assert "useradd" not in calls, "there was a user step"
 
 
@@ -74,6 +74,8 @@ def test_chain_and_extensions(ca: Path) -> None:
     assert verified.returncode == 0, verified
     text = openssl("x509", "-in", root, "-noout", "-text").stdout
     for expected in ("CA:TRUE, pathlen:1", "Certificate Sign, CRL Sign", "prime256v1",
+                     "X509v3 Name Constraints: critical", "DNS:internal.example.org",
+                     "DNS:localhost", "IP:10.0.0.0/255.255.255.0",
                  "Subject: O = Example, CN = Example Internal Root CA"):  # fmt: skip
         assert expected in text, text
     text = openssl("x509", "-in", intermediate, "-noout", "-text").stdout
@@ -112,6 +114,31 @@ def test_intermediate_can_pass_for_names_of_this_network_alone(
                        tmp_path / "crt")  # fmt: skip
     assert (verified.returncode == 0) == accepted, verified
     assert accepted or "permitted subtree violation" in verified.stderr, verified.stderr
+
+
+def test_whoever_has_the_root_s_key_cannot_pass_for_other_names_either(
+    ca: Path, tmp_path: Path
+) -> None:
+    """An intermediate without limits, made with the root's key: clients go by the root's."""
+    password = ("-passin", f"file:{ca / 'secrets/password'}")
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout")
+    (tmp_path / "ca.ext").write_text("basicConstraints=critical,CA:TRUE,pathlen:0\n")
+    (tmp_path / "leaf.ext").write_text("subjectAltName=DNS:www.example.org\n")
+    issuer: tuple[str | Path, ...] = (
+        "-CA", ca / "certs/root_ca.crt", "-CAkey", ca / "secrets/root_ca_key", *password,
+    )  # fmt: skip
+    for name in ("ca", "leaf"):
+        made = openssl("req", "-new", *key, tmp_path / f"{name}.key", "-subj", f"/CN={name}",
+                       "-out", tmp_path / f"{name}.csr")  # fmt: skip
+        assert made.returncode == 0, made
+        signed = openssl("x509", "-req", "-in", tmp_path / f"{name}.csr", "-days", "1",
+                         "-set_serial", "7", "-extfile", tmp_path / f"{name}.ext", *issuer,
+                         "-out", tmp_path / f"{name}.crt")  # fmt: skip
+        assert signed.returncode == 0, signed
+        issuer = ("-CA", tmp_path / "ca.crt", "-CAkey", tmp_path / "ca.key")
+    verified = openssl("verify", "-CAfile", ca / "certs/root_ca.crt", "-untrusted",
+                       tmp_path / "ca.crt", tmp_path / "leaf.crt")  # fmt: skip
+    assert "permitted subtree violation" in verified.stderr, verified
 
 
 def test_keys_are_encrypted_with_the_given_password_which_is_in_no_argument(ca: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from phoenix.components.ca_rotation import (
     RotationError,
     beginning,
     certificates_of,
+    check_below_root,
     check_renewal,
     check_setting,
     deployed_name,
@@ -127,6 +129,36 @@ def test_the_next_intermediate_vouches_for_what_is_deployed_and_what_is_declared
 def test_what_is_no_domain_or_network_cannot_be_permitted(site: Site, text: str) -> None:
     with pytest.raises(RotationError, match="neither a domain nor an IPv4 network"):
         permitted_next(site, ca_of(DOMAIN, NETWORK), [text])
+
+
+@pytest.mark.parametrize(
+    ("root", "permit", "beyond", "way"),
+    [
+        ((), (), "", ""),
+        ((DOMAIN, NETWORK, *OWN), (), "", ""),
+        (("thinkheads.ai", "10.0.0.0/8"), (), "", ""),
+        (("old.example.org", NETWORK), (), DOMAIN, "rotate root`"),
+        ((DOMAIN, "10.9.0.0/24"), (), NETWORK, "rotate root`"),
+        (
+            (DOMAIN, NETWORK), ("new.example.org", "10.8.0.0/16"),
+            "new.example.org and 10.8.0.0/16",
+            "rotate root --permit new.example.org --permit 10.8.0.0/16`",
+        ),
+    ],
+)  # fmt: skip
+def test_an_intermediate_beyond_its_root_is_refused_with_the_way(
+    site: Site, root: tuple[str, ...], permit: tuple[str, ...], beyond: str, way: str
+) -> None:
+    ca = ca_of(DOMAIN, NETWORK, *OWN)
+    ca = replace(ca, root=ca_of(*root).intermediate)
+    wanted = permitted_next(site, ca, permit)
+    if not beyond:
+        check_below_root(site, ca, wanted)
+        return
+    with pytest.raises(RotationError) as refused:
+        check_below_root(site, ca, wanted)
+    assert f"an intermediate for {beyond} would be" in str(refused.value)
+    assert way in str(refused.value)
 
 
 def test_next_keys_that_vouch_for_too_little_are_noticed(site: Site) -> None:

@@ -29,11 +29,13 @@ DATABASE = "components/step_ca/database.sh"
 """Shell functions that tell whether the CA opens its database; a path for `phoenix.files`."""
 OLDEST = (0, 20)
 """Older versions read authority.policy and ignore it: any name would be issued (measured)."""
+PASSWORD = "secrets/password"  # noqa: S105 - a path
+"""The password of the keys, below `DIRECTORY`: root's; systemd hands it to the service."""
 FILES = {
     "certs/root_ca.crt": "the root certificate",
     "certs/intermediate_ca.crt": "the intermediate certificate",
     "secrets/intermediate_ca_key": "the intermediate key",
-    "secrets/password": "the password of the keys",
+    PASSWORD: "the password of the keys",
 }
 """What the CA cannot work without, below `DIRECTORY`, and what it is."""
 

@@ -25,7 +25,7 @@ rm -rf work
 chmod 755 . certs
 chmod 644 certs/*
 chown -R step:step secrets db
-chown root:root secrets/root_ca_key
+chown root:root secrets/root_ca_key secrets/password # systemd hands the password to the service
 sync
 cd /
 mv -T "$new" "$directory"

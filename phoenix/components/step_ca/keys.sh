@@ -11,7 +11,7 @@ make_key() { # NAME: P-256, PKCS #8, encrypted (RFC 5958): step-ca reads it as i
 }
 
 # RFC 5280 4.2.1.9 and 4.2.1.10: one CA below the root, none below that, and whoever steals the
-# intermediate key can still not pass for a name outside this network.
+# intermediate key, or the root's, can still not pass for a name outside this network.
 extensions() {
     cat >work/extensions <<EOF
 [req]
@@ -21,6 +21,7 @@ distinguished_name = dn
 basicConstraints = critical, CA:TRUE, pathlen:1
 keyUsage = critical, keyCertSign, cRLSign
 subjectKeyIdentifier = hash
+nameConstraints = critical, @permitted
 [intermediate]
 basicConstraints = critical, CA:TRUE, pathlen:0
 keyUsage = critical, keyCertSign, cRLSign
