@@ -14,6 +14,7 @@ from phoenix.components.portainer.compose_files import (
     agent_compose,
     server_compose,
 )
+from phoenix.components.portainer.database import Database
 from phoenix.components.portainer.tunnel import (
     CONFIG,
     UNIT,
@@ -21,8 +22,8 @@ from phoenix.components.portainer.tunnel import (
     at_the_server,
 )
 from phoenix.components.restart import restart_without_end
-from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane, deployments
+from phoenix.derived.components import SERVER
 from phoenix.files import render, text
 from phoenix.secrets.rules import check_portainer_password
 from phoenix.shell import fill
@@ -59,8 +60,9 @@ def server() -> Tree:
     check_portainer_password(password)
     image = settings().portainer_image
     where, port = guest_with(site(), "portainer"), control_plane.portainer_port(site())
+    database = Database(SERVER, f"{where.fqdn}:{port}", str(where.address))
     return Tree(
-        component="portainer",
+        component=SERVER,
         files={
             f"{DIRECTORY}/compose.yml": TreeFile(
                 server_compose(image, port, deploys_here=deploys_here())
@@ -79,14 +81,10 @@ def server() -> Tree:
         },
         unit=SERVER_UNIT,
         action="restart",
-        validate=CHECK,
-        health=fill(
-            "curl -fsS --max-time 3 --cacert {{ root }} --resolve {{ end }}:{{ address }}"
-            " https://{{ end }}/api/system/status | grep -q Version",
-            root=ROOTS,
-            end=f"{where.fqdn}:{port}",
-            address=where.address,
-        ),
+        validate=" && ".join((CHECK, database.fits)),
+        before=database.keep,
+        revert=database.put_back,
+        health=database.answers,
         deadline=120,
     )
 

@@ -17,10 +17,12 @@ set -eu
 umask 022
 trap '' HUP INT PIPE  # the run that sent us may die; what is begun is ended here
 gen=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)  # its own name, also when run by `current`
-. "$gen/params"       # component base unit action enable validate before after health deadline confirm
+. "$gen/params"       # component base unit action enable validate before after revert health deadline confirm
 tab=$(printf '\t')
 
 links=${links:-}      # of a generation of an earlier release: it has none
+revert=${revert:-}
+never=99              # what a health check ends with that will never succeed
 
 # Nobody may be listening any more, and that must not end us half-way.
 say() { printf 'phoenix: %s: %s\n' "$component" "$*" >&2 || true; }
@@ -209,7 +211,10 @@ healthy() {
         why="$unit is not active"
         if [ -z "$unit" ] || systemctl is-active -q -- "$unit"; then
             if [ -z "$health" ]; then return 0; fi
-            if why=$(ask_health 2>&1); then return 0; fi
+            if why=$(ask_health 2>&1); then return 0; elif [ $? -eq "$never" ]; then
+                say "it will not become healthy: $why"
+                return 1
+            fi
             why=${why:-"its check says nothing: what it asks hangs"}
         fi
         if [ "$(date +%s)" -ge "$end" ]; then
@@ -273,6 +278,7 @@ roll_back() { # the old service goes on as if nothing had happened; fails when i
             return 1
         fi
         say "putting the previous generation back"
+        if [ -n "$revert" ] && ! run "$revert"; then say "failed: what puts its data back"; fi
         activate "$base/$old"
         gen="$base/$old"
         . "$gen/params"

@@ -1,0 +1,98 @@
+# Portainer's database and the image that it fits. A newer server migrates it at its start, and an
+# older one then refuses it. Runs beside a configuration tree's generations (config_tree/apply.sh) as
+#   sh -c SCRIPT portainer-database fits BASE COMPOSE CONTAINER VOLUME UNIT ROOTS END ADDRESS
+#   ...                             keep      before another image takes over: copy the database
+#   ...                             put_back  the image before it takes over again: its database too
+#   ...                             answers   whether the server answers; 99: it never will
+# The copy is BASE/database: portainer.db, `image` (which made it) and `returns` (the generation with
+# which it is put back; none once that one has answered again).
+set -eu
+umask 077
+verb=$1 base=$2 compose=$3 container=$4 volume=$5 unit=$6 roots=$7 end=$8 address=$9
+kept=$base/database
+say() { echo "phoenix: portainer: $*" >&2; }
+
+image() { sed -n 's/^ *image: *//p' "$1" 2>/dev/null | head -n 1; }
+
+version() { # IMAGE: the numbers of its tag; nothing where the tag has none
+    printf '%s\n' "${1%@*}" | sed -n 's/.*:\([0-9][0-9]*\(\.[0-9][0-9]*\)\{1,\}\)[^/:]*$/\1/p'
+}
+
+is_older() { # VERSION VERSION
+    [ "$1" != "$2" ] && [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]
+}
+
+status() {
+    curl -fsS --max-time 3 --cacert "$roots" --resolve "$end:$address" "https://$end/api/system/status"
+}
+
+data() { docker volume inspect -f '{{.Mountpoint}}' "$volume" 2>/dev/null; }
+
+now=$(readlink "$base/current" 2>/dev/null || true)
+before=$(readlink "$base/previous" 2>/dev/null || true)
+returns=$(cat "$kept/returns" 2>/dev/null || true)
+
+case $verb in
+fits)
+    new=$(version "$(image "$ROOT$compose")")
+    running=$(status 2>/dev/null | sed -n 's/.*"Version":"\([0-9.]*\)".*/\1/p')
+    if [ -z "$new" ] || [ -z "$running" ] || ! is_older "$new" "$running"; then exit 0; fi
+    say "the database is of Portainer $running, which runs, and $new ends when it finds that"
+    say "fix: declare portainer_image $running or newer"
+    made=$(version "$(cat "$kept/image" 2>/dev/null || true)")
+    if [ -n "$made" ] && ! is_older "$new" "$made"; then
+        say "or go back to the database of $made, which was kept, and lose what Portainer has learnt" \
+            "since: systemctl stop $unit; cp $kept/portainer.db $(data)/portainer.db; then run again"
+    else
+        say "or go back to a backup that $new or an older one made: systemctl stop $unit;" \
+            "phoenix restore FILE --part portainer --replace; then run again"
+    fi
+    exit 1
+    ;;
+keep)
+    # Of a generation that was never proven the database may be half migrated, and so it may be while
+    # an attempt that began here has not ended: the copy stays.
+    if [ -z "$now" ] || [ "$now" != "$before" ] || [ "$returns" = "${now##*/}" ]; then exit 0; fi
+    old=$(image "$base/$now/root$compose")
+    if [ "$old" = "$(image "$ROOT$compose")" ]; then exit 0; fi
+    from=$(data) || exit 0
+    [ -s "$from/portainer.db" ] || exit 0
+    systemctl stop -- "$unit" # the copy is of a database that nobody writes
+    rm -rf -- "$kept.new"
+    mkdir -- "$kept.new"
+    cp -p -- "$from/portainer.db" "$kept.new/portainer.db"
+    printf '%s\n' "$old" >"$kept.new/image"
+    printf '%s\n' "${now##*/}" >"$kept.new/returns"
+    find "$kept.new" -exec sync -- {} +
+    rm -rf -- "$kept"
+    mv -T -- "$kept.new" "$kept"
+    ;;
+put_back)
+    # `returns` stays: a run that is killed here begins anew with the generation that failed.
+    if [ -z "$before" ] || [ "$returns" != "${before##*/}" ]; then exit 0; fi
+    systemctl stop -- "$unit" 2>/dev/null || true
+    to=$(data) || { say "Docker does not tell where volume $volume is"; exit 1; }
+    cp -p -- "$kept/portainer.db" "$to/portainer.db.phoenix-new"
+    sync -- "$to/portainer.db.phoenix-new"
+    mv -f -- "$to/portainer.db.phoenix-new" "$to/portainer.db"
+    say "the database of $(cat "$kept/image") is back"
+    ;;
+answers)
+    if said=$(status 2>&1); then
+        case "$said" in *Version*) ;; *) echo "it answers without its version"; exit 1 ;; esac
+        if [ -n "$returns" ] && [ "$returns" = "$GENERATION" ]; then rm -f -- "$kept/returns"; fi
+        exit 0
+    fi
+    echo "$said"
+    run=$(docker inspect -f '{{.State.Running}} {{.State.StartedAt}}' "$container" 2>/dev/null) || exit 1
+    case "$run" in false' '*) started=${run#* } ;; *) exit 1 ;; esac
+    # An earlier start of the same container has nothing to say.
+    unit_started=$(systemctl show "$unit" -p ExecMainStartTimestamp --value)
+    [ "$(date -d "$started" +%s)" -ge "$(date -d "${unit_started:-now}" +%s)" ] || exit 1
+    if docker logs --since "$started" "$container" 2>&1 | grep -o 'The database schema version does not align.*'; then
+        echo "a newer Portainer has migrated it: declare portainer_image as new as that one"
+        exit 99
+    fi
+    exit 1
+    ;;
+esac

@@ -1,0 +1,240 @@
+"""Portainer's upgrade and its way back: the guest's own scripts, the double's own database."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.portainer import database
+from portainer_emulator.store import Store
+from tests.unit.tree_host import GROUP, SHIMMED, USER, TreeHost, killed, make_host
+
+ROOT = Path(__file__).parents[2]
+
+# The unit: its server migrates the database, or ends at the sight of a newer one. A "broken" one
+# migrates, and then does not answer.
+SYSTEMCTL = f"""#!{sys.executable}
+import datetime, json, os, re, sys
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from portainer_emulator.store import SchemaError, Store
+fake = Path(os.environ["FAKE"])
+words = [word for word in sys.argv[1:] if not word.startswith("-")]
+state = fake / "state.json"
+with (fake / "log").open("a") as log:
+    log.write("systemctl " + " ".join(sys.argv[1:]) + "\\n")
+now = datetime.datetime.now(datetime.UTC)
+if words[0] in ("start", "restart"):
+    image = re.search("image: (.*)", (fake / "compose").read_text())[1]
+    version = image.rpartition(":")[2].partition("-")[0]
+    (fake / "active").touch()
+    found = {{"started": now.isoformat(), "running": True, "version": version, "logs": ""}}
+    try:
+        store = Store(fake / "data")
+        store.migrate(version)
+        if image.endswith("-broken"):
+            found["version"] = ""
+    except SchemaError as error:
+        found |= {{"running": False, "version": "", "logs": f"FTL {{error}}"}}
+    state.write_text(json.dumps(found))
+elif words[0] == "stop":
+    (fake / "active").unlink(missing_ok=True)
+    state.unlink(missing_ok=True)
+elif words[0] == "is-active":
+    sys.exit(not (fake / "active").exists())
+elif words[0] == "show" and "--value" in sys.argv:
+    print(now.strftime("%a %Y-%m-%d 00:00:00 UTC"))
+elif words[0] == "show":
+    print(f"ActiveState={{'active' if (fake / 'active').exists() else 'inactive'}}")
+    print("UnitFileState=enabled\\nNeedDaemonReload=no")
+"""
+DOCKER = f"""#!{sys.executable}
+import json, os, sys
+from pathlib import Path
+fake = Path(os.environ["FAKE"])
+state = fake / "state.json"
+found = json.loads(state.read_text()) if state.exists() else None
+if sys.argv[1] == "volume":
+    print(fake / "data")
+elif found is None:
+    sys.exit(1)
+elif sys.argv[1] == "inspect":
+    print(str(found["running"]).lower(), found["started"])
+elif sys.argv[1] == "logs":
+    print(found["logs"], file=sys.stderr)
+"""
+CURL = f"""#!{sys.executable}
+import json, os, sys
+from pathlib import Path
+state = Path(os.environ["FAKE"], "state.json")
+found = json.loads(state.read_text()) if state.exists() else {{"version": ""}}
+if not found["version"]:
+    print("curl: (7) Failed to connect", file=sys.stderr)
+    sys.exit(7)
+print(json.dumps({{"Version": found["version"], "InstanceID": "x"}}, separators=(",", ":")))
+"""
+
+
+class Server:
+    """A guest with Portainer as its one component."""
+
+    def __init__(self, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.host: TreeHost = make_host(top, monkeypatch)
+        for name, value in (
+            ("BASE", str(top / "trees")),
+            ("DIRECTORY", str(top / "etc/demo")),
+            ("SERVER_UNIT", "demo.service"),
+        ):
+            monkeypatch.setattr(database, name, value)
+        self.compose = top / "etc/demo/compose.yml"
+        (top / "fake/compose").symlink_to(self.compose)
+        for name, text in (("systemctl", SYSTEMCTL), ("docker", DOCKER), ("curl", CURL)):
+            (top / "bin" / name).write_text(text)
+            (top / "bin" / name).chmod(0o755)
+        self.data = top / "fake/data"
+        self.kept = self.host.base / "database"
+
+    def tree(self, version: str, note: str = "") -> Tree:
+        line = database.Database("demo", "portainer.test:9443", "10.0.0.1")
+        text = f"services:\n  main:\n    image: portainer/portainer-ce:{version}\n{note}"
+        return Tree(
+            component="demo",
+            files={str(self.compose): TreeFile(text, user=USER, group=GROUP)},
+            unit="demo.service",
+            action="restart",
+            validate=line.fits,
+            before=line.keep,
+            revert=line.put_back,
+            health=line.answers,
+            deadline=0,
+        )
+
+    @property
+    def schema(self) -> str:
+        return str(json.loads((self.data / "portainer.db").read_text())["schema"])
+
+    @property
+    def version(self) -> str:
+        """What the server answers; empty where it does not."""
+        state = self.host.top / "fake/state.json"
+        return str(json.loads(state.read_text())["version"]) if state.exists() else ""
+
+    def note(self, text: str) -> None:
+        """Something that Portainer learns while it runs."""
+        store = Store(self.data)
+        store.data["note"] = text
+        store.save()
+
+    @property
+    def noted(self) -> str:
+        return str(Store(self.data).data.get("note", ""))
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    found = Server(tmp_path, monkeypatch)
+    assert found.host.install(found.tree("2.33.1")).code == 0
+    found.note("learnt by 2.33.1")
+    return found
+
+
+def test_an_upgrade_keeps_the_database_of_before(server: Server) -> None:
+    done = server.host.install(server.tree("2.39.1"))
+    assert done.code == 0, done
+    assert (server.version, server.schema, server.noted) == ("2.39.1", "2.39.1", "learnt by 2.33.1")
+    assert json.loads((server.kept / "portainer.db").read_text())["schema"] == "2.33.1"
+    assert (server.kept / "image").read_text().strip() == "portainer/portainer-ce:2.33.1"
+    assert (server.kept / "portainer.db").stat().st_mode & 0o077 == 0
+    assert server.host.converge(server.tree("2.39.1")) is None
+
+
+def test_an_upgrade_that_does_not_come_up_goes_back_with_its_database(server: Server) -> None:
+    done = server.host.install(server.tree("2.39.1-broken"))
+    assert done.code == 5, done
+    assert "the database of portainer/portainer-ce:2.33.1 is back" in done.stderr, done.stderr
+    assert "the previous configuration serves again" in done.stderr, done.stderr
+    assert (server.version, server.schema, server.noted) == ("2.33.1", "2.33.1", "learnt by 2.33.1")
+    assert server.host.converge(server.tree("2.33.1")) is None
+
+
+def test_what_is_learnt_after_a_failed_upgrade_is_in_the_next_copy(server: Server) -> None:
+    for text in ("first", "second"):
+        server.note(text)
+        assert server.host.install(server.tree("2.39.1-broken")).code == 5
+        assert server.noted == text
+
+
+def test_another_change_copies_nothing_and_takes_nothing_back(server: Server) -> None:
+    assert server.host.install(server.tree("2.39.1-broken")).code == 5
+    server.note("learnt since")
+    bad = server.tree("2.33.1", "# other\n")
+    done = server.host.install(type(bad)(**{**vars(bad), "health": "false"}))
+    assert done.code == 5, done
+    assert server.noted == "learnt since", "a copy of before an earlier upgrade came back"
+
+
+def test_a_downgrade_is_refused_at_once_with_the_cause_and_the_way_back(server: Server) -> None:
+    assert server.host.install(server.tree("2.39.1")).code == 0
+    server.host.forget_log()
+    done = server.host.install(server.tree("2.33.1"))
+    assert done.code == 3, done
+    assert "the database is of Portainer 2.39.1, which runs" in done.stderr, done.stderr
+    assert "declare portainer_image 2.39.1 or newer" in done.stderr, done.stderr
+    assert "systemctl stop demo.service; cp " in done.stderr, done.stderr
+    assert [line for line in server.host.log if "stop" in line or "start" in line] == []
+    assert server.version == "2.39.1"
+    # Older than the copy as well: there is no way but a backup.
+    done = server.host.install(server.tree("2.21.0"))
+    assert "phoenix restore FILE --part portainer --replace" in done.stderr, done.stderr
+    # The way back that was told.
+    (server.host.top / "fake/state.json").unlink()
+    (server.data / "portainer.db").write_bytes((server.kept / "portainer.db").read_bytes())
+    assert server.host.install(server.tree("2.33.1")).code == 0
+    assert (server.version, server.noted) == ("2.33.1", "learnt by 2.33.1")
+
+
+def test_an_older_server_whose_tag_tells_nothing_fails_at_once_and_says_why(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert server.host.install(server.tree("2.39.1")).code == 0
+    older = server.tree("2.33.1")
+    patient = type(older)(**{**vars(older), "validate": "", "deadline": 600})
+    done = server.host.install(patient)  # the harness itself ends after 60 s
+    assert done.code == 5, done
+    assert "it will not become healthy" in done.stderr, done.stderr
+    assert "The database schema version does not align" in done.stderr, done.stderr
+    assert server.version == "2.39.1", "the newer one serves again"
+
+
+@pytest.mark.parametrize("fault", ["", "-broken"])
+def test_killed_anywhere_the_next_run_ends_it_and_no_word_is_lost(
+    tmp_path: Path, fault: str
+) -> None:
+    """A failed upgrade ends on the old server with its database, a good one on the new."""
+    for step in range(1, 120, 7):
+        with pytest.MonkeyPatch.context() as patch:
+            top = tmp_path / f"{step}"
+            top.mkdir()
+            server = Server(top, patch)
+            assert server.host.install(server.tree("2.33.1")).code == 0
+            server.note("learnt")
+            wanted = server.tree(f"2.39.1{fault}")
+            first = server.host.install(wanted, kill_at=step)
+            if not killed(first):
+                break
+            if server.host.current.startswith(wanted.id):
+                server.host.load(wanted)
+            else:
+                server.host.install(wanted)
+            expected = "2.33.1" if fault else "2.39.1"
+            assert (server.version, server.schema, server.noted) == (expected, expected, "learnt")
+    else:
+        raise AssertionError("120 steps did not end it")
+
+
+def test_the_shims_see_what_the_copy_is_made_with() -> None:
+    assert {"cp", "mv", "rm", "systemctl"} <= set(SHIMMED)
