@@ -59,6 +59,11 @@ VERBS: dict[str, Verb] = {
         "doctor",
         "Check each hop of each path from the guest that makes it; name the first cause.",
     ),
+    "check": Verb(
+        "check",
+        "app",
+        "Check a server of yours against what Phoenix takes for granted; reads only.",
+    ),
     "history": Verb(
         "history",
         "history",

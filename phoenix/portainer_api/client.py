@@ -163,6 +163,18 @@ class PortainerClient(DockerEngine):
                 answer.status_code, "the answer is not JSON", "", method, path
             ) from None
 
+    def get(
+        self, path: str, *, with_key: bool = True, headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        """The body of a GET below /api.
+
+        Args:
+            path: with its query, where it has one.
+            with_key: whether the credential in use is sent.
+            headers: more of them.
+        """
+        return self._request("GET", path, public=not with_key, headers=headers).content
+
     # -- system, administrator, credentials -----------------------------------------------------
 
     def status(self) -> SystemStatus:

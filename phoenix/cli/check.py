@@ -1,0 +1,50 @@
+"""`phoenix check`: whether a server of yours does what Phoenix takes for granted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phoenix.cli import exits, options
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Check a server of yours against what Phoenix takes for granted; reads only.",
+)
+
+
+@app.command()
+def portainer(
+    url: Annotated[str, typer.Argument(help="https://NAME:9443, NAME as its certificate says.")],
+    ca: Annotated[
+        Path, typer.Option("--ca", help="The root certificate to trust, or its own, PEM.")
+    ],
+    key_file: Annotated[
+        Path, typer.Option("--key-file", help="A file with an administrator's API key.")
+    ],
+    address: Annotated[
+        str, typer.Option("--address", help="HOST:PORT to connect to instead of the name.")
+    ] = "",
+    as_json: options.JsonOption = False,
+) -> None:
+    """Ask a Portainer of yours what the contract's tests ask the emulator; nothing is changed.
+
+    Every request is a GET. The key is made in Portainer by an administrator (My account, Access
+    tokens). A Portainer that made its own certificate calls itself localhost there: save it with
+    `openssl s_client -connect HOST:9443 </dev/null | openssl x509`, give https://localhost:9443 and
+    the address.
+
+    Examples:
+      phoenix check portainer https://p.example:9443 --ca ca.pem --key-file key
+
+    Exit code: 0 all holds, 1 something does not.
+    """
+    from phoenix.cli import output
+    from phoenix.cli.reports import check as reports
+
+    report = reports.portainer(url, ca, key_file, address)
+    output.emit(as_json, report, lambda console: reports.print_report(console, report))
+    if not report.ok:
+        raise typer.Exit(exits.ERROR)
