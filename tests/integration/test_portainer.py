@@ -11,6 +11,7 @@ import pytest
 
 from phoenix.components.nginx.nginx_conf import ACCESS_LOG
 from phoenix.components.portainer.compose_files import API_KEY_FILE
+from phoenix.site.names import SERVER_VOLUME
 from tests.integration.portainer_lab import ROOT_FILE, PortainerLab
 from tests.integration.site_lab import SiteLab, seen
 from tests.integration.test_secrets import logs_with
@@ -170,3 +171,65 @@ def test_changed_password_is_explained_and_nothing_is_lost(lab_: PortainerLab) -
         assert lab_.containers(project) == before[project]
     status, answer = lab_.login(password)
     assert status == 200, answer
+
+
+NEWER = "phoenix-lab-portainer:2.40.0"
+BROKEN = "phoenix-lab-portainer:2.41.0"
+_PROGRAM = "python3 -m portainer_emulator --version"
+_FILES = "--sslcert /certificates/host/fullchain.pem --sslkey /certificates/host/privkey.pem"
+
+
+def schema(lab_: PortainerLab) -> str:
+    """The version whose server has migrated the database last."""
+    file = f"$(docker volume inspect -f '{{{{.Mountpoint}}}}' {SERVER_VOLUME})/portainer.db"
+    return str(json.loads(lab_.site.sh(lab_.server, f"cat {file}", ok=True).out)["schema"])
+
+
+@pytest.fixture
+def images(lab_: PortainerLab) -> Iterator[None]:
+    """Newer servers on Portainer's guest: one that works, one that migrates and is not reached."""
+    site, run = lab_.site, lab_.site.project.run("deploys/portainer.py")
+    assert run.returncode == 0, run.explain()
+    entries = {
+        NEWER: ["python3", "-m", "portainer_emulator", "--version", "2.40.0", "server"],
+        BROKEN: ["sh", "-c", f"{_PROGRAM} 2.41.0 server --bind-https 127.0.0.1:9 {_FILES}"],
+    }
+    for image, entry in entries.items():
+        change = shlex.quote(f"ENTRYPOINT {json.dumps(entry)}")
+        site.sh(lab_.server, f"docker commit --change {change} portainer {image}", ok=True)
+    yield
+    run = site.project.run("deploys/portainer.py", "deploys/stacks.py")
+    site.sh(lab_.server, f"docker rmi {NEWER} {BROKEN}")
+    assert run.returncode == 0, run.explain()
+    lab_.assert_serving()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("images")
+def test_an_upgrade_is_taken_back_with_its_database_and_a_downgrade_is_refused(
+    lab_: PortainerLab,
+) -> None:
+    site, before = lab_.site, lab_.get("/system/status")["Version"]
+    rows = lab_.get("/stacks")
+    run = site.project.run("deploys/portainer.py", data={"portainer_image": BROKEN})
+    assert run.returncode == 1, run.explain()
+    assert "the previous configuration serves again" in run.output, run.explain()
+    assert (lab_.get("/system/status")["Version"], schema(lab_)) == (before, before)
+    assert lab_.get("/stacks") == rows
+
+    run = site.project.run("deploys/portainer.py", data={"portainer_image": NEWER})
+    assert run.returncode == 0, run.explain()
+    assert (lab_.get("/system/status")["Version"], schema(lab_)) == ("2.40.0", "2.40.0")
+    # The lab's own image has no version in its tag: the server itself has to refuse, at once.
+    run = site.project.run("deploys/portainer.py")
+    assert run.returncode == 1, run.explain()
+    assert "The database schema version does not align" in run.output, run.explain()
+    assert lab_.get("/system/status")["Version"] == "2.40.0"
+    # The way back that `fits` tells where the tag has one.
+    kept = "/var/lib/phoenix/trees/portainer/database/portainer.db"
+    file = f"$(docker volume inspect -f '{{{{.Mountpoint}}}}' {SERVER_VOLUME})/portainer.db"
+    site.sh(lab_.server, f"systemctl stop phoenix-portainer.service; cp {kept} {file}", ok=True)
+    run = site.project.run("deploys/portainer.py")
+    assert run.returncode == 0, run.explain()
+    assert (lab_.get("/system/status")["Version"], schema(lab_)) == (before, before)
+    assert lab_.get("/stacks") == rows

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from phoenix.site.names import SERVER_VOLUME
 from tests.integration.portainer_lab import PortainerLab, planned
 from tests.integration.project import Project, Run
 from tests.integration.site_lab import SiteLab
@@ -163,6 +164,70 @@ def test_container_removed_by_hand_comes_back(lab_: PortainerLab) -> None:
     assert changed(run) == [f"Stack {lab_.qdrant}"]
     assert lab_.one(lab_.qdrant).health == "healthy"
     assert lab_.containers(lab_.app) == other
+
+
+def test_a_deleted_endpoint_comes_back_with_its_stacks(lab_: PortainerLab) -> None:
+    """Deleted in Portainer's pages: planned, repaired, and no container is touched."""
+    site = lab_.site
+    lab_.wait_well()
+    before, old = lab_.running(), lab_.endpoint()["Id"]
+    rows = {row["Name"]: row["Id"] for row in lab_.get("/stacks")}
+    status, answer = lab_.api("DELETE", f"/endpoints/{old}")
+    assert status == 204, answer
+    dry = planned(site.project, "deploys/portainer.py")
+    for project in (lab_.qdrant, lab_.app):
+        words = f"stack {project}, whose environment was deleted in Portainer, is associated"
+        assert words in dry.output, dry.explain()
+    run = site.project.run("deploys/portainer.py", STACKS)
+    assert run.returncode == 0, run.explain()
+    assert lab_.endpoint()["Id"] != old
+    found = {row["Name"]: row["Id"] for row in lab_.get("/stacks")}
+    assert found == rows, "associated, not made again"
+    assert {row["EndpointId"] for row in lab_.get("/stacks")} == {lab_.endpoint()["Id"]}
+    assert lab_.running() == before
+    again = site.project.run("deploys/portainer.py", STACKS)
+    assert again.other_changes == [], again.explain()
+    lab_.assert_serving()
+
+
+def test_a_compose_file_that_the_server_lost_is_put_back(lab_: PortainerLab) -> None:
+    site = lab_.site
+    content, other = lab_.stack_file(lab_.qdrant), lab_.containers(lab_.app)
+    volumes = site.sh(lab_.agent, "docker volume ls -q", ok=True).out
+    where = site.sh(
+        lab_.server, f"docker volume inspect -f '{{{{.Mountpoint}}}}' {SERVER_VOLUME}", ok=True
+    ).out.strip()
+    number = lab_.stack(lab_.qdrant)["Id"]
+    site.sh(lab_.server, f"rm {where}/compose/{number}/docker-compose.yml", ok=True)
+    dry = planned(site.project, STACKS)
+    assert "the server has lost the compose file" in dry.output, dry.explain()
+    run = site.project.run(STACKS)
+    assert run.returncode == 0, run.explain()
+    assert changed(run) == [f"Stack {lab_.qdrant}"]
+    assert lab_.stack_file(lab_.qdrant) == content
+    assert site.sh(lab_.agent, "docker volume ls -q", ok=True).out == volumes
+    assert lab_.containers(lab_.app) == other
+    assert site.project.run(STACKS).changes == []
+    lab_.assert_serving()
+
+
+def test_a_renamed_service_takes_over_its_port(lab_: PortainerLab, variant: Project) -> None:
+    """Both names publish the same port: the old container goes first, and none is left over."""
+    file = "stacks/qdrant_service/docker-compose.yml"
+    text = (variant.path / file).read_text()
+    assert text.count("\n  qdrant:\n") == 1
+    variant.write(file, text.replace("\n  qdrant:\n", "\n  vectors:\n"))
+    manifest = "stacks/qdrant_service/phoenix.json"
+    named = (variant.path / manifest).read_text()
+    variant.write(manifest, named.replace('"qdrant": {', '"vectors": {'))
+    run = variant.run(STACKS)
+    assert run.returncode == 0, run.explain()
+    assert "the compose file has no service qdrant any more" in run.output, run.explain()
+    assert [name.split("-")[-2] for name in lab_.containers(lab_.qdrant)] == ["vectors"]
+    back = lab_.site.project.run(STACKS)
+    assert back.returncode == 0, back.explain()
+    assert lab_.one(lab_.qdrant).health == "healthy"
+    lab_.assert_serving()
 
 
 EXTRA_COMPOSE = """\
