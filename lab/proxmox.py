@@ -1,4 +1,4 @@
-"""Proxmox VE's API in the hypervisor container: fakepve on port 8006, as files and a unit.
+"""Proxmox VE's API in the hypervisor container: a strict fakepve on port 8006, as files and a unit.
 
 fakepve and what it needs go in as one archive of pure Python, taken from this machine's
 environment: the container needs no package index, and its Python may be another one. The fake keeps
@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from lab.settings import LabError, Settings
 from phoenix.declaration.settings import ProxmoxSettings
+from phoenix.proxmox import access
 from phoenix.proxmox.desired import Archive, CloudImage, desired_guests
 from phoenix.secrets.store import SecretStore
 from phoenix.site.model import Site
@@ -72,16 +73,19 @@ def files(settings: Settings, site: Site) -> dict[str, tuple[bytes, int]]:
     wants = f"/etc/systemd/system/multi-user.target.wants/{UNIT}"
     return {
         f"{_DIRECTORY}/fakepve.zip": (_library(), 0o644),
-        f"{_DIRECTORY}/server.py": (
-            Path(__file__).with_name("proxmox_server.py").read_bytes(),
-            0o644,
-        ),
+        f"{_DIRECTORY}/lab/__init__.py": (b"", 0o644),
+        f"{_DIRECTORY}/lab/proxmox_double.py": (_source("proxmox_double.py"), 0o644),
+        f"{_DIRECTORY}/server.py": (_source("proxmox_server.py"), 0o644),
         f"{_PVE}/{_CERTIFICATE}": (certificate, 0o640),
         f"{_PVE}/{_KEY}": (key, 0o600),
         _SETTINGS: (_server_settings(settings, site), 0o600),
         f"/etc/systemd/system/{UNIT}": (_UNIT_TEXT.encode(), 0o644),
         wants: (f"../{UNIT}".encode(), stat.S_IFLNK),
     }
+
+
+def _source(name: str) -> bytes:
+    return Path(__file__).with_name(name).read_bytes()
 
 
 def host_data(site: Site) -> dict[str, object]:
@@ -112,6 +116,7 @@ def _server_settings(settings: Settings, site: Site) -> bytes:
         "port": PORT,
         "node": site.hypervisor.name,
         "token": token(settings),
+        "privileges": access.PRIVILEGES,
         "password": token(settings).partition("=")[2],
         "certificate": f"{_PVE}/{_CERTIFICATE}",
         "key": f"{_PVE}/{_KEY}",

@@ -19,7 +19,7 @@ from operations.failure import locally, refuse
 from operations.operation import operation
 from operations.ssh_forward import dial_through
 from phoenix.declaration.settings import ProxmoxSettings
-from phoenix.proxmox import apply, guests, power, removal
+from phoenix.proxmox import apply, availability, guests, power, removal
 from phoenix.proxmox.client import Client, ReadOnce
 from phoenix.proxmox.converge import pending_steps, preflight
 from phoenix.proxmox.desired import TO_MAKE, DesiredGuest
@@ -138,8 +138,7 @@ def running(access: ProxmoxAccess, vmid: int) -> _Commands:
     """
 
     def pending(client: Client) -> tuple[str, ...]:
-        location = located(client).get(vmid)
-        return () if location and location.running else (f"start guest {vmid}",)
+        return () if power.runs(client, vmid) else (f"start guest {vmid}",)
 
     def work(client: Client) -> None:
         power.start(client, vmid)
@@ -178,13 +177,11 @@ def cluster(
     Args:
         access: how to reach the API.
         desired: the desired guests.
-        settings: the HA group, and the replication's schedule.
+        settings: the HA group or rule with its nodes, and the replication's schedule.
     """
 
     def writes(client: Client) -> tuple[Write, ...]:
-        return apply.cluster_writes(
-            client, desired, settings.ha_group, settings.replication_schedule
-        )
+        return availability.writes(client, desired, settings)
 
     def work(client: Client) -> None:
         for write in writes(client):

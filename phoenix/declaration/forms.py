@@ -311,12 +311,12 @@ Resolver4 = Annotated[
     StrictLine,
     _read_by(_resolver4, "is not the IPv4 address of a name server", 'write one as "9.9.9.9"'),
 ]
-Network4 = Annotated[
+Peer = Annotated[
     StrictLine,
     _read_by(
-        lambda text: IPv4Network(text, strict=False),
-        "is no IPv4 address or network",
-        'write one as "10.0.0.5" or "192.168.7.0/24"',
+        lambda text: ip_network(text, strict=False),
+        "is no address or network",
+        'write one as "10.0.0.5", "192.168.7.0/24" or "fd00:7::/64"',
     ),
 ]
 Network = Annotated[

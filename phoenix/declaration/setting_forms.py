@@ -87,6 +87,52 @@ Property = Annotated[
         "write one value, without blanks, commas and =",
     ),
 ]
+NodePriority = Annotated[
+    StrictLine,
+    Form(
+        r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?::[0-9]{1,4})?",
+        "is not a node with its priority",
+        "write pve2, or pve2:10 where the highest number is preferred",
+    ),
+]
+_PORT_NUMBER = (
+    "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+)
+PortSpan = Annotated[
+    StrictLine,
+    Form(
+        rf"{_PORT_NUMBER}(?::{_PORT_NUMBER})?",
+        "is neither a port nor a range of ports",
+        "write 2049, or 6800:7300",
+    ),
+]
+ListeningPort = Annotated[
+    StrictLine,
+    Form(
+        rf"(?:tcp|udp)/{_PORT_NUMBER}",
+        "is no port with its protocol",
+        "write tcp/2049 or udp/111",
+    ),
+]
+CpuType = Annotated[
+    StrictLine,
+    Form(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
+        "is no CPU type of a VM",
+        "write x86-64-v2-AES, x86-64-v3, host, or another name of qm.conf(5)",
+    ),
+]
+IdRange = Annotated[
+    StrictLine,  # lxc.container.conf(5), lxc.idmap
+    Form(
+        r"[ug] [0-9]{1,10} [0-9]{1,10} [0-9]{1,10}",
+        "is no id map",
+        'write kind, first id inside, first id outside and count, as "u 0 100000 65536"',
+    ),
+]
+FileMode = Annotated[
+    StrictLine, Form(r"0[0-7]{3}", "is no file mode", "write four octal digits, as 0660")
+]
 _PATH_WORD = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 ImageReference = Annotated[
     StrictLine,

@@ -34,7 +34,7 @@ from phoenix.declaration.forms import (
     FetchUrl,
     ImageFile,
     Network,
-    Network4,
+    Peer,
     Resolver,
     Resolver4,
     Sha256,
@@ -50,6 +50,12 @@ from phoenix.declaration.pins import Pin
 from phoenix.declaration.setting_forms import (
     Architecture,
     CalendarEvent,
+    CpuType,
+    FileMode,
+    IdRange,
+    ListeningPort,
+    NodePriority,
+    PortSpan,
     Fingerprint,
     GoDuration,
     HostPath,
@@ -146,6 +152,36 @@ class MountPoint(_Strict):
     backup: StrictBool = Field(default=True, description="Whether Proxmox's backups include it.")
 
 
+class BindMount(_Strict):
+    """A folder of the hypervisor inside a container; only root@pam may set it."""
+
+    path: MountPath = Field(description="Where it is mounted.", examples=["/media"])
+    host_path: MountPath = Field(description="Folder of the hypervisor.", examples=["/tank/media"])
+    read_only: StrictBool = Field(default=False, description="Mount it read-only.")
+
+
+class Device(_Strict):
+    """A device of the hypervisor inside a container, as a GPU's; only root@pam may set it."""
+
+    path: MountPath = Field(description="Device node.", examples=["/dev/dri/renderD128"])
+    gid: StrictInt | None = Field(
+        default=None, ge=0, le=65535, description="Group inside the container.", examples=[104]
+    )
+    mode: FileMode | None = Field(default=None, description="File mode.", examples=["0660"])
+
+
+class NodeFlow(_Strict):
+    """Connections to the hypervisor's own services that the firewall lets in."""
+
+    proto: Literal["tcp", "udp"] = Field(default="tcp", description="Protocol.")
+    port: PortSpan = Field(description="Port, or a range of ports.", examples=["2049"])
+    source: Peer | None = Field(
+        default=None, description="Who connects; None: anyone.", examples=["10.0.0.0/24"]
+    )
+    node: Node | None = Field(default=None, description="The node; None: every node.")
+    comment: StrictLine = Field(default="declared", description="What it is.", examples=["NFS"])
+
+
 class AddressPool(_Strict):
     """A range of addresses that Docker takes its networks from."""
 
@@ -209,6 +245,23 @@ class GuestSettings(_Strict):
     mount_points: tuple[MountPoint, ...] = Field(default=(), description="Its further volumes.")
     tags: tuple[Tag, ...] = Field(default=(), description="Tags in Proxmox VE.")
     protection: StrictBool | None = Field(default=None, description="Protect it from removal.")
+    cpu: CpuType | None = Field(default=None, description="A VM's CPU type.", examples=["host"])
+    bind_mounts: tuple[BindMount, ...] = Field(
+        default=(), description="Folders of the hypervisor inside a container."
+    )
+    devices: tuple[Device, ...] = Field(
+        default=(), description="Devices of the hypervisor inside a container."
+    )
+    idmap: tuple[IdRange, ...] = Field(
+        default=(),
+        description="Id map of an unprivileged container, whole (lxc.container.conf(5)).",
+        examples=[["u 0 100000 65536", "g 0 100000 65536"]],
+    )
+    addresses: tuple[Peer, ...] = Field(
+        default=(),
+        description="Addresses beside its own that it may send from, past the IP filter.",
+        examples=[["10.0.0.50"]],
+    )
     replicate_to: tuple[Node, ...] = Field(
         default=(), description="Nodes that its volumes are copied to."
     )
@@ -273,6 +326,12 @@ class ProxmoxSettings(_Strict):
         description="Features of every container. systemd of Debian 12 and Ubuntu 24.04 needs "
         "nesting.",
     )
+    vm_cpu: CpuType | None = Field(
+        default=None,
+        description="CPU type of VMs. None: x86-64-v2-AES for a VM that has none; Proxmox VE's own "
+        "default, kvm64, lacks what many images need.",
+        examples=["x86-64-v2-AES", "host"],
+    )
     guests: Annotated[Mapping[GuestNumber, GuestSettings], BeforeValidator(_by_id)] = Field(
         default={},
         description="What a guest has beside its entry in the JSON files, by id.",
@@ -290,14 +349,41 @@ class ProxmoxSettings(_Strict):
         description="What happens to connections that guests open. `DROP` lets them out only where "
         "a flow says so: not to Debian's mirrors, either.",
     )
-    operator_networks: tuple[Network4, ...] = Field(
+    operator_networks: tuple[Peer, ...] = Field(
         default=(),
-        description="Networks from which SSH and the API stay open, beside the site's own and the "
-        "address we come from.",
-        examples=[["192.168.7.0/24"]],
+        description="Networks, of IPv4 or IPv6, from which SSH and the API stay open, beside the "
+        "site's own and the address we come from.",
+        examples=[["192.168.7.0/24", "fd00:7::/64"]],
+    )
+    ipfilter: StrictBool = Field(
+        default=True,
+        description="Guests send from their own address alone, beside their own MAC address. "
+        "`proxmox_guests` has further addresses.",
+    )
+    node_flows: tuple[NodeFlow, ...] = Field(
+        default=(),
+        description="What the nodes serve beside Phoenix and Proxmox VE, and to whom: storage, "
+        "backups, exporters.",
+        examples=[[{"port": "2049", "source": "10.0.0.0/24", "comment": "NFS"}]],
+    )
+    node_closed: tuple[ListeningPort, ...] = Field(
+        default=(),
+        description="Ports that something listens on at the nodes and that the firewall may close.",
+        examples=[["tcp/111", "udp/111"]],
+    )
+    node_listeners: Mapping[Node, tuple[ListeningPort, ...]] = Field(
+        default={},
+        description="What a node listens on, where Phoenix cannot read it by SSH.",
+        examples=[{"pve2": ["tcp/22", "tcp/8006"]}],
     )
     ha_group: SnapshotName | None = Field(
-        default=None, description="An existing high-availability group of Proxmox VE 8."
+        default=None,
+        description="Group of high availability (Proxmox VE 8), or node affinity rule (9).",
+    )
+    ha_nodes: tuple[NodePriority, ...] = Field(
+        default=(),
+        description="Its nodes with their priorities, by which it is made where it is absent.",
+        examples=[["pve1:2", "pve2:1"]],
     )
     replication_schedule: CalendarEvent = Field(
         default="*/15", description="How often volumes are replicated (a calendar event)."

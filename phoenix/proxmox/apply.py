@@ -1,11 +1,10 @@
-"""Writing firewall scopes, one safe write at a time, and settings of the cluster."""
+"""Writing firewall scopes, one safe write at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from phoenix.proxmox.client import Client
-from phoenix.proxmox.desired import DesiredGuest
 from phoenix.proxmox.errors import ChangedError, LostAnswerError, ProxmoxError
 from phoenix.proxmox.firewall import Scope, Write, differences, next_write, options_write
 from phoenix.proxmox.observe import Located, located
@@ -75,38 +74,3 @@ def pending(client: Client, scopes: Iterable[Scope]) -> tuple[str, ...]:
         if write := options_write(scope, client.get(f"{scope.path}/options")):
             lines.append(write.summary)
     return tuple(lines)
-
-
-def cluster_writes(
-    client: Client, guests: Sequence[DesiredGuest], ha_group: str | None, schedule: str
-) -> tuple[Write, ...]:
-    """HA resources and replication jobs that are declared and absent; none is ever removed."""
-    writes: list[Write] = []
-    running = [guest for guest in guests if not guest.template]
-    if ha_group:
-        managed_ids = {row.get("sid") for row in client.get("cluster/ha/resources")}
-        for guest in running:
-            sid = f"{'ct' if guest.kind == 'lxc' else 'vm'}:{guest.vmid}"
-            if sid not in managed_ids:
-                data = {"sid": sid, "group": ha_group, "state": "started"}
-                summary = f"let HA group {ha_group} manage {guest.label}"
-                writes.append(Write("POST", "cluster/ha/resources", data, summary))
-    if any(guest.replicate_to for guest in running):
-        jobs = list(client.get("cluster/replication"))
-        for guest in running:
-            own = [job for job in jobs if int(job.get("guest", 0)) == guest.vmid]
-            targets = {job.get("target") for job in own}
-            free = max((int(job.get("jobnum", 0)) for job in own), default=-1) + 1
-            for target in guest.replicate_to:
-                if target in targets:
-                    continue
-                data = {
-                    "id": f"{guest.vmid}-{free}",
-                    "target": target,
-                    "type": "local",
-                    "schedule": schedule,
-                }
-                free += 1
-                summary = f"replicate {guest.label} to {target}"
-                writes.append(Write("POST", "cluster/replication", data, summary))
-    return tuple(writes)

@@ -12,21 +12,15 @@ import requests
 from proxmoxer import ProxmoxAPI, ResourceException  # type: ignore[import-untyped]
 
 from phoenix.proxmox.errors import (
-    ChangedError,
     LockedError,
-    LoginError,
     LostAnswerError,
     ProxmoxError,
-    QuorumError,
-    TaskFailedError,
     TaskTimeoutError,
     UnreachableError,
 )
+from phoenix.proxmox.refusals import refusal, task_failure
 
 _UPID = re.compile(r"UPID:(?P<node>[^:]+):[^:]+:[^:]+:[^:]+:(?P<type>[^:]*):(?P<id>[^:]*):")
-_LOCKED = re.compile(r"can't lock file|is locked|got timeout|unable to acquire lock", re.IGNORECASE)
-# Temporary errors of pveproxy: the node or its own worker is gone (AnyEvent::HTTP's 59x).
-_TEMPORARY = frozenset({502, 503, 504, 595, 596, 597, 598, 599})
 _READ_TRIES = 5
 _LOG_LINES = 12
 
@@ -82,7 +76,8 @@ class Client:
         Raises:
             LostAnswerError: sent, but whether it happened is unknown.
             ChangedError: the configuration changed since it was read; nothing was written.
-            LockedError, QuorumError, TaskFailedError, TaskTimeoutError, LoginError: see each class.
+            AlreadyError, LockedError, QuorumError, TaskFailedError, TaskTimeoutError, LoginError:
+                see each class.
             ProxmoxError: the API refused it, with its reason.
         """
         deadline = self._clock() + self._lock_seconds
@@ -97,8 +92,9 @@ class Client:
                 if self._clock() >= deadline:
                     raise LockedError(
                         f"{error}\n  it stayed locked for {self._lock_seconds:g} s. fix: wait "
-                        "for that task (a backup?) to end and run again; if none runs, the lock "
-                        "is a left-over: `qm unlock ID` or `pct unlock ID` on the hypervisor"
+                        "for that task (a backup?) to end and run again; if none runs and it is a "
+                        "guest's lock, it is a left-over: `qm unlock ID` or `pct unlock ID` on the "
+                        "hypervisor"
                     ) from None
                 if not logged:
                     self._log(f"waiting for a lock: {error}")
@@ -112,6 +108,7 @@ class Client:
             TaskFailedError: with its exit status and the end of its log.
             TaskTimeoutError: it still runs after `task_seconds`.
             LockedError: it failed because another task held the guest.
+            AlreadyError: it found the guest to be so already.
         """
         parts = _UPID.match(upid)
         if not parts:
@@ -135,8 +132,29 @@ class Client:
         if result.startswith("WARNINGS"):
             self._log(f"{task} ended with {result}:\n{self._task_log(path)}")
             return
-        kind = LockedError if _LOCKED.search(result) else TaskFailedError
-        raise kind(f"{task} failed: {result}\n{self._task_log(path)}")
+        raise task_failure(f"{task} failed: {result}\n{self._task_log(path)}", result)
+
+    def wait(self, done: Callable[[], bool], what: str) -> None:
+        """Ask again and again until something is so.
+
+        Args:
+            done: asks; it ends the wait by an error as well.
+            what: what is waited for, for the message.
+
+        Raises:
+            TaskTimeoutError: it is not so after `task_seconds`.
+            ProxmoxError: what `done` raises.
+        """
+        deadline = self._clock() + self._task_seconds
+        pause = 0.1
+        while not done():
+            if self._clock() >= deadline:
+                raise TaskTimeoutError(
+                    f"{what}: not so after {self._task_seconds:g} s. fix: look at the guest's "
+                    "tasks in Proxmox VE, then run again; or raise proxmox_task_seconds"
+                )
+            self._sleep(pause)
+            pause = min(pause * 1.5, 3.0)
 
     def _task_log(self, path: str) -> str:
         try:
@@ -152,7 +170,7 @@ class Client:
         try:
             answer = getattr(resource, method.lower())(**dict(values))
         except ResourceException as error:
-            raise _refusal(request, error) from None
+            raise refusal(request, error) from None
         except requests.exceptions.SSLError as error:
             raise UnreachableError(
                 f"{request}: the API's certificate is not the expected one: {error}. fix: check "
@@ -178,36 +196,6 @@ def _never_sent(error: requests.exceptions.RequestException) -> bool:
 
 def _reason(error: requests.exceptions.RequestException) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-def _refusal(request: str, error: ResourceException) -> ProxmoxError:
-    """The API's refusal as one of our errors, with the API's reason and the fields it names."""
-    fields = error.errors if isinstance(error.errors, dict) else {}
-    reason = "; ".join([str(error.content).strip(), *(f"{k}: {v}" for k, v in fields.items())])
-    text = f"{request}: {error.status_code} {reason}"
-    if error.status_code == 401:
-        return LoginError(f"{text}. fix: check the secret proxmox_api_token")
-    if error.status_code == 403:
-        return LoginError(
-            f"{text}. fix: give the token's user the privileges that the README lists"
-        )
-    if "quorum" in reason:
-        return QuorumError(
-            f"{text}. fix: bring the cluster's other nodes back (`pvecm status`), then run again"
-        )
-    if (
-        error.status_code in _TEMPORARY
-        and not request.startswith("GET ")
-        and error.status_code != 595
-    ):
-        return LostAnswerError(f"{text}. fix: run again: the next run reads the state first")
-    if error.status_code in _TEMPORARY:
-        return UnreachableError(f"{text}. fix: see whether the node is up, then run again")
-    if "detected modified configuration" in reason or "checksum mismatch" in reason:
-        return ChangedError(f"{text}. fix: run again")
-    if _LOCKED.search(reason):
-        return LockedError(text)
-    return ProxmoxError(text)
 
 
 class ReadOnce(Client):

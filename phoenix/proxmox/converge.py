@@ -6,6 +6,7 @@ interrupted run began.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,13 @@ from phoenix.declaration.settings import Image
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.desired import Archive, Clone, CloudImage, DesiredGuest
 from phoenix.proxmox.diff import Difference, Growth, Observed, verdict
-from phoenix.proxmox.errors import ChangedError, LostAnswerError, ProxmoxError, RefusedError
+from phoenix.proxmox.errors import (
+    AlreadyError,
+    ChangedError,
+    LostAnswerError,
+    ProxmoxError,
+    RefusedError,
+)
 from phoenix.proxmox.observe import (
     base,
     check_images,
@@ -154,7 +161,10 @@ def converge(
         last = step.summary
         log(last)
         try:
-            client.write(step.method, step.path, step.data)
+            if step.path.endswith("/template"):
+                make_template(client, desired.vmid)
+            else:
+                client.write(step.method, step.path, step.data)
         except (LostAnswerError, ChangedError) as error:
             failures += 1
             if failures == _MAX_FAILURES:
@@ -165,6 +175,42 @@ def converge(
         f"{desired.label} still differs after {_MAX_WRITES} writes: the last was: {last}. "
         "fix: Proxmox VE keeps a value that we write in another form; report it"
     )
+
+
+def make_template(client: Client, vmid: int) -> None:
+    """Convert a guest to a template, and wait until it is one.
+
+    For a container the API answers null, and works on. A conversion that still goes on, of a run
+    that was ended, is waited for.
+
+    Raises:
+        ProxmoxError: it did not become one, with the task's log.
+    """
+    guest = observe(client, vmid)
+    if guest is None:
+        raise RefusedError(f"there is no guest {vmid}")
+    kind = "vztemplate" if guest.kind == "lxc" else "qmtemplate"
+    before = _tasks(client, guest, kind)
+    ended = {upid for upid, status in before.items() if status is not None}
+    if len(ended) == len(before):  # none goes on
+        with contextlib.suppress(AlreadyError):
+            client.write("POST", f"{base(guest)}/template")
+
+    def converted() -> bool:
+        for upid in _tasks(client, guest, kind).keys() - ended:
+            client.follow(upid)
+        now = observe(client, vmid)
+        return now is not None and now.template
+
+    client.wait(converted, f"guest {vmid} becomes a template")
+
+
+def _tasks(client: Client, guest: Observed, kind: str) -> dict[str, str | None]:
+    """A guest's tasks of a kind: what each ended with, None while it goes on."""
+    rows = client.get(f"nodes/{guest.node}/tasks", vmid=guest.vmid, source="all", limit=50)
+    own = [row for row in rows if row.get("type") == kind]
+    statuses = {str(row["upid"]): row.get("status") for row in own}
+    return {upid: None if status == "RUNNING" else status for upid, status in statuses.items()}
 
 
 def _change(difference: Difference, observed: Observed) -> Step | None:

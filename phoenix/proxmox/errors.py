@@ -27,6 +27,10 @@ class ChangedError(ProxmoxError):
     """Someone changed the configuration since it was read; nothing was written."""
 
 
+class AlreadyError(ProxmoxError):
+    """It is already so: a running guest was to be started, or a template to be made of one."""
+
+
 class LockedError(ProxmoxError):
     """Another task holds the guest and did not let go in time."""
 

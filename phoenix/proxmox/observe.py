@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.desired import Archive, CloudImage, DesiredGuest
@@ -13,27 +14,40 @@ from phoenix.proxmox.errors import QuorumError
 
 @dataclass(frozen=True)
 class Located:
-    """Where a guest is, from the cluster's list of all guests."""
+    """Where a guest is, from the cluster's list of all guests.
+
+    That list tells power, name and template as of its node's last broadcast, up to 10 s ago
+    (pvestatd): ask `state` for what a guest is now.
+    """
 
     vmid: int
     kind: str
     node: str
-    name: str
+
+
+class State(NamedTuple):
+    """What a guest is now. `available`: the cluster's high availability starts and stops it."""
+
     running: bool
-    template: bool
+    available: bool
+    uptime: int
+
+
+def state(client: Client, guest: Located | Observed) -> State:
+    """What a guest is at this moment; a paused or frozen one runs."""
+    row = client.get(f"{base(guest)}/status/current")
+    managed = row.get("ha") or {}
+    return State(
+        row.get("status") == "running",
+        bool(int(managed.get("managed", 0))),
+        int(row.get("uptime", 0)),
+    )
 
 
 def located(client: Client) -> dict[int, Located]:
     """Every guest of the cluster that the token may see, by id, whatever its node."""
     return {
-        int(row["vmid"]): Located(
-            int(row["vmid"]),
-            str(row["type"]),
-            str(row["node"]),
-            str(row.get("name", "")),
-            row.get("status") == "running",
-            bool(row.get("template")),
-        )
+        int(row["vmid"]): Located(int(row["vmid"]), str(row["type"]), str(row["node"]))
         for row in client.get("cluster/resources", type="vm")
     }
 
@@ -71,9 +85,9 @@ def read(client: Client, location: Located) -> Observed:
         vmid=location.vmid,
         kind="lxc" if location.kind == "lxc" else "qemu",
         node=location.node,
-        name=location.name,
-        running=location.running,
-        template=location.template or config.get("template") == "1",
+        name=config.get("hostname") or config.get("name", ""),
+        running=state(client, location).running,
+        template=config.get("template") == "1",
         lock=config.pop("lock", None),
         config=config,
         pending=tuple(pending),

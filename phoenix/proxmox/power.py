@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from phoenix.proxmox.client import Client
-from phoenix.proxmox.errors import LostAnswerError, ProxmoxError, RefusedError
-from phoenix.proxmox.observe import Located, base, located, snapshots
+from phoenix.proxmox.errors import AlreadyError, LostAnswerError, ProxmoxError, RefusedError
+from phoenix.proxmox.observe import Located, base, located, read, snapshots, state
 
 BEFORE = "phoenix-before"
 LIFECYCLE = "pre-configured"
@@ -27,24 +27,37 @@ def find(client: Client, vmid: int) -> Located:
     return location
 
 
+def runs(client: Client, vmid: int) -> bool:
+    """Whether there is such a guest, and it runs at this moment."""
+    guest = located(client).get(vmid)
+    return guest is not None and state(client, guest).running
+
+
 def start(client: Client, vmid: int) -> bool:
     """Start a guest that isn't running, and wait for the task; whether it was started.
+
+    One that runs meanwhile, by another's hand or by a start whose answer was lost, is done.
 
     Raises:
         ProxmoxError: it did not start, with the task's log.
     """
     for attempt in (1, 2, 3):
         guest = find(client, vmid)
-        if guest.running:
+        now = state(client, guest)
+        if now.running:
             return attempt > 1
-        if guest.template:
+        if read(client, guest).template:
             raise RefusedError(f"guest {vmid} is a template, and a template never runs")
         try:
             client.write("POST", f"{base(guest)}/status/start")
+        except AlreadyError:
+            return True
         except LostAnswerError:
             if attempt == 3:
                 raise
             continue
+        if now.available:  # the task only asks the cluster's high availability for it
+            client.wait(lambda: runs(client, vmid), f"high availability starts guest {vmid}")
         return True
     return True
 
@@ -58,6 +71,7 @@ def restore_point(client: Client, vmid: int, log: Callable[[str], None]) -> Iter
             (then the message says whether the guest was rolled back).
     """
     guest = find(client, vmid)
+    running = state(client, guest).running
     path = f"{base(guest)}/snapshot"
     name = f"{BEFORE}-{int(time.time())}"
     client.write("POST", path, {"snapname": name, "description": "before a change by Phoenix"})
@@ -67,7 +81,7 @@ def restore_point(client: Client, vmid: int, log: Callable[[str], None]) -> Iter
         log(f"guest {vmid}: rolling back to snapshot {name}")
         try:
             client.write("POST", f"{path}/{name}/rollback")
-            if guest.running:
+            if running:
                 start(client, vmid)
             client.write("DELETE", f"{path}/{name}")
         except ProxmoxError as second:
@@ -82,7 +96,7 @@ def restore_point(client: Client, vmid: int, log: Callable[[str], None]) -> Iter
 def lifecycle_snapshot(client: Client, vmid: int, name: str = LIFECYCLE) -> bool:
     """Take the snapshot `name` where a guest has none of that name; whether it was taken."""
     guest = find(client, vmid)
-    if guest.template or name in snapshots(client, guest):
+    if read(client, guest).template or name in snapshots(client, guest):
         return False
     client.write("POST", f"{base(guest)}/snapshot", {"snapname": name})
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from phoenix.proxmox import values
 from phoenix.proxmox.apply import placed
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.desired import TAG
-from phoenix.proxmox.errors import RefusedError
+from phoenix.proxmox.errors import AlreadyError, RefusedError
 from phoenix.proxmox.firewall import Scope, Write, next_write, options_write
 from phoenix.proxmox.observe import base, located, read
 
@@ -39,7 +40,8 @@ def remove(client: Client, vmid: int, *, destroy: bool, log: Callable[[str], Non
     while steps := _steps(client, vmid, destroy=destroy):
         words, method, path, data = steps[0]
         log(words)
-        client.write(method, path, data)
+        with contextlib.suppress(AlreadyError):  # it stopped meanwhile, by itself or another's hand
+            client.write(method, path, data)
 
 
 def _steps(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakepve import FakePve
+from fakepve import pytest_plugin
 from pydantic import SecretStr
 
-from lab.proxmox_server import Hypervisor, furnish
+from lab.proxmox_double import Hypervisor, furnish
 from phoenix.declaration.load import load_site
 from phoenix.declaration.settings import parse
+from phoenix.proxmox.access import PRIVILEGES
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.plan import Plan, plan
 from phoenix.proxmox.transport import Endpoint, Trust, connect
@@ -23,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = {
     "node": NODE,
     "token": "phoenix@pve!deploy=s3cret",
+    "privileges": PRIVILEGES,
     "storages": {
         "quickOS-lxc-disks": ["rootdir"],
         "quickOS-vm-disks": ["images"],
@@ -42,14 +45,19 @@ def site() -> Site:
 
 
 @pytest.fixture(autouse=True)
-def _resizing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the lab's fake: a VM's disk grows. The plugin makes the plain one."""
-    for name in ("_routes_resize", "_resize"):
-        monkeypatch.setattr(FakePve, name, getattr(Hypervisor, name), raising=False)
+def _strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fixtures of fakepve's plugin serve the double; its list of all guests is always old."""
+
+    def strict(*arguments: Any, **options: Any) -> Hypervisor:
+        double = Hypervisor(*arguments, **options)
+        double.resources_seconds = math.inf
+        return double
+
+    monkeypatch.setattr(pytest_plugin, "FakePve", strict)
 
 
 @pytest.fixture
-def pve(_resizing: None, fakepve: Any) -> Pve:
+def pve(_strict: None, fakepve: Any) -> Pve:
     furnish(fakepve, SETTINGS)
     return Pve(fakepve)
 

@@ -31,6 +31,11 @@ class Pve:
     def forget(self) -> None:
         del self.fake.requests[:]
 
+    def only(self, *privileges: str, path: str = "/") -> None:
+        """The token's user has these privileges and no others."""
+        self.fake.acl = {}
+        self.fake.grant("phoenix@pve", path, *privileges)
+
     def guest(self, vmid: int | None) -> Any:
         return self.fake.guest(vmid)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from phoenix.proxmox import apply, power
+from phoenix.proxmox import availability, power
 from phoenix.proxmox.access import PRIVILEGES
 from phoenix.proxmox.client import Client
-from phoenix.proxmox.errors import LoginError
+from phoenix.proxmox.errors import LoginError, RefusedError
 from phoenix.proxmox.plan import Plan
 from tests.proxmox.pve import NODE, Pve, run, shut_down
 
@@ -39,7 +39,7 @@ def everything(pve: Pve, client: Client, planned: Planned) -> None:
 
 
 def test_the_listed_privileges_suffice(pve: Pve, client: Client, planned: Planned) -> None:
-    pve.fake.grant("phoenix@pve", "/", *PRIVILEGES)
+    pve.only(*PRIVILEGES)
     everything(pve, client, planned)
 
 
@@ -48,43 +48,73 @@ def test_the_listed_privileges_suffice(pve: Pve, client: Client, planned: Planne
 def test_none_of_those_checked_can_be_spared(
     pve: Pve, client: Client, planned: Planned, privilege: str
 ) -> None:
-    pve.fake.grant("phoenix@pve", "/", *(set(PRIVILEGES) - {privilege}))
+    pve.only(*(set(PRIVILEGES) - {privilege}))
     with pytest.raises(LoginError, match="Permission check failed"):
         run(client, planned())
 
 
-def test_high_availability_and_replication_are_asked_for_once(planned: Planned) -> None:
-    class Known(Client):
-        """The fake keeps neither, so what is there is given here."""
-
-        def __init__(self, resources: list[Any], jobs: list[Any]) -> None:
-            self.answers = {"cluster/ha/resources": resources, "cluster/replication": jobs}
-
-        def get(self, path: str, **params: Any) -> Any:
-            return self.answers[path]
-
-    plan = planned(proxmox_guests={103: {"replicate_to": ("second", "third")}})
-    none = apply.cluster_writes(Known([], []), plan.guests, "main", "*/5")
-    assert [w.data["sid"] for w in none if "sid" in w.data] == [
-        "ct:103", "ct:101", "ct:102", "vm:1001", "vm:1002",
-    ]  # fmt: skip
-    jobs = [(w.data["id"], w.data["target"]) for w in none if "target" in w.data]
-    assert jobs == [("103-0", "second"), ("103-1", "third")]
-    there = [{"sid": w.data["sid"]} for w in none if "sid" in w.data]
-    first = [{"id": "103-0", "guest": 103, "jobnum": 0, "target": "second"}]
-    left = apply.cluster_writes(Known(there, first), plan.guests, "main", "*/5")
-    assert [(w.data["id"], w.data["target"]) for w in left] == [("103-1", "third")]
-    assert apply.cluster_writes(Known([], []), planned().guests, None, "*/5") == ()
+def available(client: Client, plan: Plan) -> list[str]:
+    """What is written for high availability and replication, until nothing is left."""
+    lines = []
+    for write in availability.writes(client, plan.guests, plan.settings):
+        client.write(write.method, write.path, write.data)
+        lines.append(write.summary)
+    assert availability.writes(client, plan.guests, plan.settings) == ()
+    return lines
 
 
-def test_requests_of_high_availability_and_replication_are_valid(
-    pve: Pve, client: Client, planned: Planned
+@pytest.mark.parametrize("version", ["8.4.1", "9.1.2"])
+def test_high_availability_by_groups_and_by_rules(
+    pve: Pve, client: Client, planned: Planned, version: str
 ) -> None:
+    pve.fake.version = version
     pve.fake.add_node("second")
     run(client, planned())
-    plan = planned(proxmox_ha_group="main", proxmox_guests={103: {"replicate_to": ("second",)}})
-    for write in apply.cluster_writes(client, plan.guests, "main", "*/15"):
-        client.write(write.method, write.path, write.data)
+    pve.only(*PRIVILEGES, "Sys.Console", "VM.Replicate", "Datastore.Allocate")
+    nodes = (f"{NODE}:2", "second")
+    settings = {"proxmox_ha_group": "main", "proxmox_ha_nodes": nodes}
+    more = {103: {"replicate_to": ("second",)}}
+    available(client, planned(**settings, proxmox_guests=more))
+    sids = ["ct:103", "ct:101", "ct:102", "vm:1001", "vm:1002"]
+    assert list(pve.fake.ha_resources) == sids
+    assert [job["target"] for job in pve.fake.replication.values()] == ["second"]
+    if version.startswith("8"):
+        assert pve.fake.ha_groups["main"]["nodes"] == ",".join(nodes)
+        assert {row["group"] for row in pve.fake.ha_resources.values()} == {"main"}
+    else:
+        assert pve.fake.ha_rules["main"]["nodes"] == ",".join(nodes)
+        assert pve.fake.ha_rules["main"]["resources"] == ",".join(sids)
+
+
+def test_a_rule_of_9_takes_the_guests_that_it_lacks(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    run(client, planned())
+    pve.only(*PRIVILEGES, "Sys.Console")
+    plan = planned(proxmox_ha_group="main")
+    with pytest.raises(RefusedError, match=r"no node affinity rule 'main'.*proxmox_ha_nodes"):
+        availability.writes(client, plan.guests, plan.settings)
+    pve.fake.ha_rules["ha-group-main"] = {
+        "rule": "ha-group-main", "type": "node-affinity", "nodes": NODE, "resources": "vm:4000",
+    }  # fmt: skip
+    pve.fake.add_vm(4000, "a-persons", node=NODE)
+    pve.fake.ha_resources["vm:4000"] = {"sid": "vm:4000"}
+    available(client, plan)
+    assert pve.fake.ha_rules["ha-group-main"]["resources"].startswith("vm:4000,ct:103,ct:101")
+
+
+def test_further_replication_jobs_get_further_numbers(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    for node in ("second", "third"):
+        pve.fake.add_node(node)
+    run(client, planned())
+    pve.only(*PRIVILEGES, "VM.Replicate")
+    available(client, planned(proxmox_guests={103: {"replicate_to": ("second",)}}))
+    available(client, planned(proxmox_guests={103: {"replicate_to": ("second", "third")}}))
+    assert list(pve.fake.replication) == ["103-0", "103-1"]
+    plain = planned()
+    assert availability.writes(client, plain.guests, plain.settings) == ()
 
 
 def test_firewall_rules_of_a_person_stay(pve: Pve, client: Client, planned: Planned) -> None:
