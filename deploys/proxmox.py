@@ -6,7 +6,7 @@ from pyinfra import host
 
 from deploys.access import proxmox as proxmox_access
 from deploys.context import settings, site
-from facts.proxmox import SshClientAddress
+from facts.proxmox import RootShell, SshClientAddress
 from operations import guest_ssh, moves, proxmox
 from operations.host_state import question, read_or
 from phoenix.proxmox import hostkeys
@@ -33,9 +33,13 @@ def converge() -> None:
         desired=desired.guests,
         settings=config,
         refused=desired.refused,
+        root_shell=read_or(question(RootShell), False),
     )
     for guest in desired.guests:
         proxmox.guest(name=f"Proxmox: {guest.label}", access=access, desired=guest, settings=config)
+        if guest.kind == "lxc" and not guest.template:
+            title = f"Proxmox: {guest.label}, by root"
+            proxmox.root_settings(name=title, access=access, desired=guest)
     if desired.scopes:  # before a new guest runs for the first time
         proxmox.firewall(name="Proxmox: firewall", access=access, scopes=desired.scopes)
     for guest in desired.guests:

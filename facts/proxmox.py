@@ -19,6 +19,10 @@ _API_CERTIFICATE = Script(
     "f=/etc/pve/local/pveproxy-ssl.pem; test -s $f || f=/etc/pve/local/pve-ssl.pem; "
     "openssl x509 -noout -fingerprint -sha256 -in $f 2>/dev/null || true",
 )
+_ROOT = Script(
+    "root-shell",
+    'if [ "$(id -u)" = 0 ] && command -v pct >/dev/null; then echo yes; else echo no; fi',
+)
 _CLIENT = Script("client", 'echo "$SSH_CONNECTION"')
 
 
@@ -50,6 +54,18 @@ class SshClientAddress(HostFact[str | None]):
         """The first word."""
         words = " ".join(lines).split()
         return words[0] if words else None
+
+
+class RootShell(HostFact[bool]):
+    """Whether our user is root here, and `pct` is here."""
+
+    def command(self) -> StringCommand:
+        """root's own id is 0."""
+        return marked(script(_ROOT))
+
+    def parse(self, lines: list[str]) -> bool:
+        """One word."""
+        return "".join(lines).strip() == "yes"
 
 
 class GuestHostKeys(HostFact[dict[int, frozenset[str]]]):

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
-from fakepve import FakePve, PveError, TaskError
+from fakepve import FakePve, PveError, TaskError, shapes
 
 GIB = 1024**3
 _LIVE = ("id", "type", "node", "vmid", "tags", "lock", "pool", "hastate")
@@ -142,15 +142,15 @@ class Hypervisor(FakePve):  # type: ignore[misc]
         return own and bool(super().allowed(user.partition("!")[0], path, priv))
 
     async def _permissions(self, v: dict[str, Any], user: str) -> Any:
-        if user not in self.separated:
-            return await super()._permissions(v, user)
-        held: dict[str, dict[str, int]] = {}
+        """With a path, what holds there and no other path; without, all that was granted."""
+        who = v.get("userid") or user
         asked = v.get("path")
-        for path, privileges in (self.acl or {}).get(user, []):
-            for privilege in privileges if asked in (None, path) or path == "/" else ():
-                if self.allowed(user, path, privilege):
-                    held.setdefault(path, {})[privilege] = 1
-        return held
+        granted = {path for _, rows in (self.acl or {}).items() for path, _ in rows}
+        held = {
+            path: {name: 1 for name in shapes.PRIVILEGES if self.allowed(who, path, name)}
+            for path in ([asked] if asked else sorted(granted))
+        }
+        return {path: names for path, names in held.items() if names or asked}
 
     def _config_priv(self, key: str) -> str:
         if key in ("hookscript", "args", "lock"):

@@ -6,7 +6,7 @@ host: SSH to it carries the API. Give operations a ``name=``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -14,18 +14,21 @@ from typing import Any, TypeVar
 from pydantic import SecretStr
 from pyinfra import host, inventory
 from pyinfra.api import FunctionCommand
+from pyinfra.api.command import PyinfraCommand
 
+from facts.command import command
 from operations.failure import locally, refuse
 from operations.operation import operation
 from operations.ssh_forward import dial_through
 from phoenix.declaration.settings import ProxmoxSettings
-from phoenix.proxmox import apply, availability, guests, power, removal
+from phoenix.proxmox import apply, availability, guests, power, removal, root
 from phoenix.proxmox.client import Client, ReadOnce
-from phoenix.proxmox.converge import pending_steps, preflight
+from phoenix.proxmox.converge import pending_steps
 from phoenix.proxmox.desired import TO_MAKE, DesiredGuest
 from phoenix.proxmox.errors import ProxmoxError
 from phoenix.proxmox.firewall import Scope, Write
 from phoenix.proxmox.observe import located
+from phoenix.proxmox.preflight import preflight
 from phoenix.proxmox.transport import Endpoint, Trust, connect
 from phoenix.runs.reporter import value
 from phoenix.site.ports import PROXMOX_API
@@ -85,6 +88,7 @@ def ready(
     desired: Sequence[DesiredGuest],
     settings: ProxmoxSettings,
     refused: Sequence[str] = (),
+    root_shell: bool = True,
 ) -> _Commands:
     """Refuse the run, before its first write, where something would stop it half-way.
 
@@ -93,15 +97,30 @@ def ready(
         desired: the desired guests.
         settings: which to adopt, which images may be downloaded.
         refused: connections that the firewall's rules would refuse.
+        root_shell: whether this host runs `pct` for us, as root.
     """
     try:
-        faults = [*refused, *preflight(_reader(access), desired, guests.options(settings))]
+        faults = [*refused, *preflight(_reader(access), desired, settings)]
+        if not root_shell:
+            faults += _by_hand(_reader(access), desired)
     except ProxmoxError as error:
         faults = [str(error)]
     if faults:
         yield from refuse("Proxmox VE: nothing was changed.\n" + "\n".join(faults))
         return
     host.noop("Proxmox VE is ready: quorum, storages, images, and no guest of someone else's")
+
+
+def _by_hand(client: Client, desired: Sequence[DesiredGuest]) -> Iterator[str]:
+    """What only root@pam may set and we cannot, a fault a guest, with the commands for root."""
+    for guest in desired:
+        if commands := root.pending(client, guest):
+            lines = "\n".join(f"  {one.line}" for one in commands)
+            yield (
+                f"{guest.label} is declared with what only root@pam may set, and our user cannot "
+                "run pct on the hypervisor. fix: log in there as root (ssh_user), or run there, "
+                f"once the guest is made:\n{lines}"
+            )
 
 
 @operation()
@@ -126,6 +145,28 @@ def guest(access: ProxmoxAccess, desired: DesiredGuest, settings: ProxmoxSetting
         lambda client: guests.make(client, desired, settings, _say),
         f"{desired.label} is as declared",
     )
+
+
+@operation()
+def root_settings(access: ProxmoxAccess, desired: DesiredGuest) -> Generator[PyinfraCommand]:
+    """Set what only root@pam may set, by `pct` on this host.
+
+    Args:
+        access: how to reach the API, which tells what is set.
+        desired: the guest.
+    """
+    try:
+        commands = root.pending(_reader(access), desired)
+    except ProxmoxError as error:
+        yield from refuse(str(error))
+        return
+    if not commands:
+        host.noop(f"{desired.label} has what only root may set as declared")
+        return
+    for one in commands:
+        _say(one.summary)
+        yield command(*one.words)
+    yield locally(_reader(access).forget)
 
 
 @operation()

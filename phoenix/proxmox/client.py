@@ -53,7 +53,7 @@ class Client:
         self._clock = clock
         self._log = log
 
-    def get(self, path: str, **params: Any) -> Any:
+    def get(self, path: str, /, **params: Any) -> Any:
         """The data of a GET, tried again while the network or the node fails.
 
         Raises:
@@ -220,7 +220,7 @@ class ReadOnce(Client):
         self._seconds = seconds
         self._answers: dict[str, tuple[float, Any]] = {}
 
-    def get(self, path: str, **params: Any) -> Any:
+    def get(self, path: str, /, **params: Any) -> Any:
         """`Client.get`, or its earlier answer; errors are not kept.
 
         Raises:

@@ -7,7 +7,7 @@ interrupted run began.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +24,11 @@ from phoenix.proxmox.errors import (
 )
 from phoenix.proxmox.observe import (
     base,
-    check_images,
-    check_quorum,
-    check_storages,
-    located,
     observe,
     snapshots,
     volume_exists,
 )
+from phoenix.proxmox.storages import vm_format
 
 _MAX_WRITES = 12
 _MAX_FAILURES = 3  # lost answers, and changes by others, before we give up
@@ -102,37 +99,8 @@ def pending_steps(client: Client, desired: DesiredGuest, options: Options) -> tu
     return verdict(desired, observed, desired.vmid in options.adopt).lines or (step.summary,)
 
 
-def preflight(client: Client, guests: Sequence[DesiredGuest], options: Options) -> tuple[str, ...]:
-    """Everything that would stop a run half-way, checked before its first write. Writes nothing.
-
-    Raises:
-        ProxmoxError: the API can't be read.
-    """
-    check_quorum(client)
-    present = located(client)
-    absent = [guest for guest in guests if guest.vmid not in present]
-    ids = {guest.vmid for guest in guests}
-    faults = []
-    for guest in guests:
-        if guest.vmid in present:
-            try:
-                next_step(client, guest, options)
-            except RefusedError as error:
-                faults.append(str(error))
-        elif guest.origin is None:
-            faults.append(_nothing_to_make_from(guest))
-        elif isinstance(guest.origin, Clone) and guest.origin.source not in {*present, *ids}:
-            faults.append(
-                f"{guest.label} is cloned from {guest.origin.source}, which is absent and which no "
-                "entry declares. fix: add its entry, or change the clone source"
-            )
-    faults += check_storages(client, absent)
-    if not faults:  # the images lie on a storage, too
-        faults += check_images(client, absent, options.images or {})
-    return tuple(dict.fromkeys(faults))
-
-
-def _nothing_to_make_from(desired: DesiredGuest) -> str:
+def nothing_to_make_from(desired: DesiredGuest) -> str:
+    """Why an absent guest cannot be made whose entry names no source, with the fix."""
     keys = "template or clone_from_ctid"
     if desired.kind == "qemu":
         keys = "template_image or clone_from_vmid"
@@ -236,7 +204,7 @@ def _change(difference: Difference, observed: Observed) -> Step | None:
 def _creation(client: Client, desired: DesiredGuest, options: Options) -> Step:
     origin = desired.origin
     if origin is None:
-        raise RefusedError(_nothing_to_make_from(desired))
+        raise RefusedError(nothing_to_make_from(desired))
     if isinstance(origin, Clone):
         return _clone(client, desired, origin)
     if not volume_exists(client, desired.node, origin.volume):
@@ -246,12 +214,15 @@ def _creation(client: Client, desired: DesiredGuest, options: Options) -> Step:
             f"{desired.label} is absent, and {desired.declared_in} names no storage. fix: write "
             "storage_pool"
         )
-    make = _new_container if isinstance(origin, Archive) else _new_vm
+    if isinstance(origin, Archive):
+        data = _new_container(desired, origin.volume, desired.storage)
+    else:
+        data = _new_vm(client, desired, origin.volume, desired.storage)
     return Step(
         f"create {desired.label} from {origin.volume}",
         "POST",
         f"nodes/{desired.node}/{desired.kind}",
-        make(desired, origin.volume, desired.storage),
+        data,
     )
 
 
@@ -300,6 +271,9 @@ def _clone(client: Client, desired: DesiredGuest, origin: Clone) -> Step:
     }
     if desired.storage:
         data["storage"] = desired.storage
+        disk_format = vm_format(client, desired.node, desired.storage)
+        if disk_format and desired.kind == "qemu":
+            data["format"] = disk_format
     if desired.node != source.node:
         data["target"] = desired.node
     if not source.template and origin.snapshot in snapshots(client, source):
@@ -334,13 +308,15 @@ def _new_container(desired: DesiredGuest, volume: str, storage: str) -> dict[str
     return data
 
 
-def _new_vm(desired: DesiredGuest, volume: str, storage: str) -> dict[str, Any]:
+def _new_vm(client: Client, desired: DesiredGuest, volume: str, storage: str) -> dict[str, Any]:
     """What a cloud image needs: a virtio disk, a cloud-init drive and a serial console."""
+    disk_format = vm_format(client, desired.node, storage)
+    form = f",format={disk_format}" if disk_format else ""
     return _written(desired) | {
         "vmid": desired.vmid,
         "ostype": "l26",
         "scsihw": "virtio-scsi-single",
-        "scsi0": f"{storage}:0,import-from={volume},discard=on",
+        "scsi0": f"{storage}:0,import-from={volume},discard=on{form}",
         "ide2": f"{storage}:cloudinit",
         "boot": "order=scsi0",
         "serial0": "socket",

@@ -7,9 +7,28 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-from phoenix.declaration.settings import FOLDER, GuestSettings, MountPoint, ProxmoxSettings
+from phoenix.declaration.settings import (
+    FOLDER,
+    BindMount,
+    Device,
+    GuestSettings,
+    MountPoint,
+    ProxmoxSettings,
+)
 from phoenix.proxmox import values
-from phoenix.proxmox.keys import Flag, Key, Nic, Note, Number, Props, SshKeys, Tags, Text, Words
+from phoenix.proxmox.keys import (
+    Flag,
+    Key,
+    Nic,
+    Note,
+    Number,
+    Preset,
+    Props,
+    SshKeys,
+    Tags,
+    Text,
+    Words,
+)
 from phoenix.site.findings import ConfigError, Report
 from phoenix.site.model import Host, Site, Template
 from phoenix.site.roles import ROLES
@@ -19,8 +38,12 @@ Kind = Literal["lxc", "qemu"]
 TAG = "phoenix"
 """The tag, and MARK the start of the description, by which we recognise a managed guest."""
 MARK = "Managed by Phoenix"
+DECLARED = "Declared:"
+"""The start of the description's line that keeps `DesiredGuest.declared`."""
 # Tags that Phoenix alone sets, and removes from a guest that should not have them.
 OWNED_TAGS = frozenset({TAG, *ROLES})
+_CPU = "x86-64-v2-AES"
+"""The oldest CPU that images for x86-64-v2 run on; the API's own default, kvm64, is older."""
 _IMAGE_SUFFIXES = {".img": ".qcow2"}
 
 
@@ -53,10 +76,22 @@ class Clone:
 
 
 @dataclass(frozen=True)
+class RootSettings:
+    """What only root@pam may set (`phoenix.proxmox.root`); `features` are all of a container's."""
+
+    features: Mapping[str, str]
+    bind_mounts: tuple[BindMount, ...] = ()
+    devices: tuple[Device, ...] = ()
+    idmap: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class DesiredGuest:
     """The desired state of one guest. Sizes: GiB. `keys` are compared; `fixed` can't change later.
 
-    `declared_in` is its entry in the JSON files, for messages.
+    `declared` names what is optional and declared, as "net0.tag" and "features.fuse"; the guest's
+    description keeps it, so that what leaves the declaration leaves the guest. `declared_in` is its
+    entry in the JSON files, for messages.
     """
 
     vmid: int
@@ -73,6 +108,8 @@ class DesiredGuest:
     ssh_keys: tuple[str, ...]
     declared_in: str
     replicate_to: tuple[str, ...] = ()
+    root: RootSettings = RootSettings({})
+    declared: frozenset[str] = frozenset()
 
     @property
     def label(self) -> str:
@@ -132,15 +169,29 @@ def _guest(
     vmid = guest.vmid or 0
     own = settings.guest(vmid)
     lxc = guest.kind == "lxc"
-    if not lxc and (own.mount_points or own.features):
+    if not lxc:
+        alone = ("features", "mount_points", "bind_mounts", "devices", "idmap")
+        if wrong := [name for name in alone if getattr(own, name)]:
+            report.error(
+                FOLDER, f"proxmox_guests[{vmid}]", f"{' and '.join(wrong)}: for containers alone",
+                "remove them: a VM has its disk_size_gb",
+            )  # fmt: skip
+    elif own.cpu:
         report.error(
-            FOLDER, f"proxmox_guests[{vmid}]", "features and mount_points are for containers",
-            "remove them: a VM has its disk_size_gb",
+            FOLDER, f"proxmox_guests[{vmid}].cpu", "a container has its host's CPU", "remove it"
+        )
+    if own.idmap and not guest.unprivileged:
+        report.error(
+            FOLDER, f"proxmox_guests[{vmid}].idmap", "a privileged container has no id map",
+            f'write "unprivileged": true in {guest.source.file}: {guest.source.path}',
         )  # fmt: skip
     if lxc and isinstance(guest, Host) and "docker" in guest.roles:
         _check_docker_container(guest, {**settings.lxc_features, **own.features}, report)
-    keys = _common_keys(guest, site, own)
-    keys |= _lxc_keys(guest, settings, own) if lxc else _vm_keys(guest, settings, ssh_keys)
+    declared = _declared(settings, own, lxc)
+    features = {**settings.lxc_features, **own.features} if lxc else {}
+    keys = _common_keys(guest, site, own, declared)
+    keys |= _lxc_keys(guest, features) if lxc else _vm_keys(guest, settings, own, ssh_keys)
+    by_token = guest.unprivileged and not features.keys() - {"nesting"}
     return DesiredGuest(
         vmid=vmid,
         kind="lxc" if lxc else "qemu",
@@ -157,7 +208,25 @@ def _guest(
         ssh_keys=ssh_keys,
         declared_in=f"{guest.source.file}: {guest.source.path}",
         replicate_to=own.replicate_to,
+        root=RootSettings({} if by_token else features, own.bind_mounts, own.devices, own.idmap),
+        declared=declared,
     )
+
+
+def _declared(settings: ProxmoxSettings, own: GuestSettings, lxc: bool) -> frozenset[str]:
+    """What is optional and declared of a guest; its name tells how it leaves the guest again."""
+    found = {f"tags.{tag.lower()}" for tag in own.tags}
+    if own.vlan:
+        found.add("net0.tag")
+    if own.protection is not None:
+        found.add("protection")
+    if own.idmap:
+        found.add("idmap")
+    features = {**settings.lxc_features, **own.features} if lxc else {}
+    found |= {f"features.{name}" for name in features if name != "nesting"}
+    found |= {f"bind:{mount.path}" for mount in own.bind_mounts}
+    found |= {f"dev:{device.path}" for device in own.devices}
+    return frozenset(found)
 
 
 def _check_docker_container(guest: Host, features: Mapping[str, str], report: Report) -> None:
@@ -177,10 +246,18 @@ def _check_docker_container(guest: Host, features: Mapping[str, str], report: Re
         )  # fmt: skip
 
 
-def _common_keys(guest: Host | Template, site: Site, own: GuestSettings) -> dict[str, Key]:
+def _common_keys(
+    guest: Host | Template,
+    site: Site,
+    own: GuestSettings,
+    declared: frozenset[str],
+) -> dict[str, Key]:
     tags = frozenset({TAG, *own.tags, *(guest.roles if isinstance(guest, Host) else ())})
+    note = f"{MARK}: {guest.source.file}, {guest.source.path}"
+    if declared:
+        note += f"\n{DECLARED} {' '.join(sorted(declared))}"
     keys: dict[str, Key] = {
-        "description": Note(f"{MARK}: {guest.source.file}, {guest.source.path}", MARK),
+        "description": Note(note, MARK),
         "tags": Tags(tags, OWNED_TAGS),
         "net0": _nic(guest, own.vlan),
     }
@@ -195,9 +272,7 @@ def _common_keys(guest: Host | Template, site: Site, own: GuestSettings) -> dict
     return keys
 
 
-def _lxc_keys(
-    guest: Host | Template, settings: ProxmoxSettings, own: GuestSettings
-) -> dict[str, Key]:
+def _lxc_keys(guest: Host | Template, features: Mapping[str, str]) -> dict[str, Key]:
     keys: dict[str, Key] = {"hostname": Text(guest.name, case=False)}
     if guest.memory_mb:
         keys["memory"] = Number(guest.memory_mb, 512)
@@ -205,17 +280,24 @@ def _lxc_keys(
         keys["cores"] = Number(guest.cores)
     if guest.swap_mb is not None:
         keys["swap"] = Number(guest.swap_mb, 512)
-    if features := {**settings.lxc_features, **own.features}:
-        keys["features"] = Props(features)
+    if "nesting" in features and guest.unprivileged:  # the one that a token may set
+        keys["features"] = Props({"nesting": features["nesting"]})
     return keys
 
 
 def _vm_keys(
-    guest: Host | Template, settings: ProxmoxSettings, ssh_keys: tuple[str, ...]
+    guest: Host | Template,
+    settings: ProxmoxSettings,
+    own: GuestSettings,
+    ssh_keys: tuple[str, ...],
 ) -> dict[str, Key]:
+    cpu = own.cpu or settings.vm_cpu
     keys: dict[str, Key] = {
         "name": Text(guest.name, case=False),
         "agent": Props({"enabled": "1"}, "enabled"),
+        "cpu": Props({"cputype": cpu}, "cputype") if cpu else Preset(_CPU),
+        # Else cloud-init upgrades every package at the first boot; unattended upgrades are ours.
+        "ciupgrade": Flag(False, default=True),
         "ipconfig0": Props(_address(guest)),
     }
     if guest.memory_mb:

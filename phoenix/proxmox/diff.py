@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from phoenix.proxmox import values
-from phoenix.proxmox.desired import MARK, TAG, DesiredGuest, Kind
-from phoenix.proxmox.keys import Key, Note, SshKeys, Tags
+from phoenix.proxmox.desired import DECLARED, MARK, TAG, DesiredGuest, Kind
+from phoenix.proxmox.keys import Flag, Key, Nic, Note, SshKeys, Tags
 
 GIB = 1024**3
 
@@ -30,6 +30,7 @@ class Observed:
     config: Mapping[str, str]
     pending: tuple[str, ...] = ()
     digest: str | None = None
+    idmap: tuple[str, ...] = ()
 
     @property
     def managed(self) -> bool:
@@ -109,7 +110,7 @@ def compare(desired: DesiredGuest, observed: Observed) -> Difference:
     ]
     changes = [
         Change(key, observed.config.get(key), want.written(observed.config.get(key)))
-        for key, want in desired.keys.items()
+        for key, want in _keys(desired, observed).items()
         if not want.holds(observed.config.get(key)) and not _was_for_its_making(want, observed)
     ]
     changes += _mounts(desired, observed)
@@ -117,6 +118,29 @@ def compare(desired: DesiredGuest, observed: Observed) -> Difference:
     if observed.node != desired.node:
         remarks.append(f"it is on node {observed.node}, not {desired.node}, and managed there")
     return Difference(tuple(changes), tuple(growths), tuple(refusals), tuple(remarks))
+
+
+def declared_before(observed: Observed) -> frozenset[str]:
+    """What was declared of a guest when Phoenix last wrote its description; see `DECLARED`."""
+    first, *lines = observed.config.get("description", "").strip().splitlines() or [""]
+    if not first.startswith(MARK):
+        return frozenset()
+    kept = (line.removeprefix(DECLARED).split() for line in lines if line.startswith(DECLARED))
+    return frozenset(token for tokens in kept for token in tokens)
+
+
+def _keys(desired: DesiredGuest, observed: Observed) -> Mapping[str, Key]:
+    """The desired keys, without what left the declaration since the description was written."""
+    left = declared_before(observed) - desired.declared
+    keys = dict(desired.keys)
+    if "net0.tag" in left and isinstance(card := keys["net0"], Nic):
+        keys["net0"] = replace(card, drop=frozenset({"tag"}))
+    if "protection" in left:
+        keys["protection"] = Flag(False)
+    if isinstance(tags := keys["tags"], Tags):
+        own = frozenset(token.removeprefix("tags.") for token in left if token.startswith("tags."))
+        keys["tags"] = replace(tags, owned=tags.owned | own)
+    return keys
 
 
 def _was_for_its_making(want: Key, observed: Observed) -> bool:

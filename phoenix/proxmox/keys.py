@@ -45,17 +45,33 @@ class Number:
 
 @dataclass(frozen=True)
 class Flag:
-    """Yes or no, no where the key is absent."""
+    """Yes or no; `default` is what Proxmox VE takes where the key is absent."""
 
     value: bool
+    default: bool = False
 
     def holds(self, current: str | None) -> bool:
         """Compare as truth values."""
-        return values.boolean(current or "0") == self.value
+        return (values.boolean(current) if current else self.default) == self.value
 
     def written(self, current: str | None) -> str:  # noqa: ARG002
         """1 or 0."""
         return str(int(self.value))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A value for a key that is absent; one that is there stays."""
+
+    value: str
+
+    def holds(self, current: str | None) -> bool:
+        """Whether there is any."""
+        return bool(current)
+
+    def written(self, current: str | None) -> str:  # noqa: ARG002
+        """The value."""
+        return self.value
 
 
 @dataclass(frozen=True)
@@ -92,32 +108,42 @@ class Words:
 
 @dataclass(frozen=True)
 class Props:
-    """Some properties of a string of them; the others stay."""
+    """Some properties of a string of them; the others stay, but those to `drop`."""
 
     value: Mapping[str, str]
     default_key: str = ""
+    drop: frozenset[str] = frozenset()
 
     def holds(self, current: str | None) -> bool:
         """Compare our properties."""
         properties = values.parse(current or "", self.default_key)
+        if (self.drop - self.value.keys()) & properties.keys():
+            return False
         return all(_same(properties.get(key), value) for key, value in self.value.items())
 
     def written(self, current: str | None) -> str:
         """The string with our properties put in."""
         properties = values.parse(current or "", self.default_key)
-        return values.join({**properties, **self.value}, self.default_key)
+        kept = {key: value for key, value in properties.items() if key not in self.drop}
+        return values.join({**kept, **self.value}, self.default_key)
 
 
 @dataclass(frozen=True)
 class Nic:
-    """Our properties of a network card; `model` counts only where there is no card yet."""
+    """Our properties of a network card; `model` counts only where there is no card yet.
+
+    Others stay, but those to `drop`.
+    """
 
     value: Mapping[str, str]
     model: str | None = None
+    drop: frozenset[str] = frozenset()
 
     def holds(self, current: str | None) -> bool:
         """Compare our properties, a MAC in either case."""
         card = values.parse_nic(current or "")
+        if (self.drop - self.value.keys()) & card.keys():
+            return False
         return bool(card) and all(_same(card.get(k), v) for k, v in self.value.items())
 
     def written(self, current: str | None) -> str:
@@ -125,6 +151,7 @@ class Nic:
         card = values.parse_nic(current or "")
         if self.model and "model" not in card:
             card = {"model": self.model, **card}
+        card = {key: value for key, value in card.items() if key not in self.drop}
         return values.join_nic({**card, **self.value})
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from phoenix.proxmox.client import Client
-from phoenix.proxmox.desired import Archive, CloudImage, DesiredGuest
-from phoenix.proxmox.diff import GIB, Observed
+from phoenix.proxmox.diff import Observed
 from phoenix.proxmox.errors import QuorumError
 
 
@@ -70,7 +69,7 @@ def read(client: Client, location: Located) -> Observed:
     """The configuration of a guest whose location is known."""
     path = base(location)
     settings: Mapping[str, object] = client.get(f"{path}/config")
-    config = {str(key): str(value) for key, value in settings.items()}
+    config = {str(key): str(value) for key, value in settings.items() if key != "lxc"}
     pending = []
     for row in client.get(f"{path}/pending"):
         key = str(row.get("key", ""))
@@ -92,7 +91,14 @@ def read(client: Client, location: Located) -> Observed:
         config=config,
         pending=tuple(pending),
         digest=digest,
+        idmap=_idmap(settings.get("lxc")),
     )
+
+
+def _idmap(rows: object) -> tuple[str, ...]:
+    """The id map among a container's low-level settings, [[key, value], ...]."""
+    pairs = [row for row in rows if len(row) == 2] if isinstance(rows, list) else []
+    return tuple(" ".join(str(value).split()) for key, value in pairs if key == "lxc.idmap")
 
 
 def snapshots(client: Client, guest: Located | Observed) -> tuple[str, ...]:
@@ -118,64 +124,3 @@ def check_quorum(client: Client) -> None:
                 f"the cluster {row.get('name')} has no quorum, so nothing can be changed. fix: "
                 "bring its other nodes back (`pvecm status`), then run again"
             )
-
-
-def check_storages(client: Client, new_guests: Iterable[DesiredGuest]) -> tuple[str, ...]:
-    """What is wrong with the storages that new guests need: absent, unfit, or full.
-
-    The largest disk must fit: a run that would fill the storage half-way does not start.
-    """
-    faults: list[str] = []
-    needs: dict[tuple[str, str], list[DesiredGuest]] = {}
-    for guest in new_guests:
-        if guest.storage:
-            needs.setdefault((guest.node, guest.storage), []).append(guest)
-    rows_of: dict[str, dict[str, dict[str, object]]] = {}
-    for (node, storage), guests in needs.items():
-        if node not in rows_of:
-            rows_of[node] = {row["storage"]: row for row in client.get(f"nodes/{node}/storage")}
-        row = rows_of[node].get(storage)
-        declared_by = ", ".join(guest.declared_in for guest in guests)
-        if row is None:
-            names = ", ".join(sorted(rows_of[node]))
-            faults.append(
-                f"node {node} has no storage {storage!r} (it has {names}), which "
-                f"{declared_by} declare. fix: create it in Proxmox VE (Datacenter, Storage), or "
-                "change storage_pool"
-            )
-            continue
-        content = str(row.get("content", "")).split(",")
-        for kind, needed in (("lxc", "rootdir"), ("qemu", "images")):
-            if any(guest.kind == kind for guest in guests) and needed not in content:
-                faults.append(
-                    f"storage {storage!r} of node {node} does not take {needed}, which "
-                    f"{declared_by} need. fix: add the content type {needed} to it in Proxmox VE"
-                )
-        # A storage may be thin, so the sum of all sizes may exceed it; one guest's never.
-        largest = max((guest.disk_gb or 0 for guest in guests), default=0)
-        free = row.get("avail")
-        if isinstance(free, int) and row.get("total") and free < largest * GIB:
-            faults.append(
-                f"storage {storage!r} of node {node} has {free / GIB:.1f} GiB free, and one guest "
-                f"of {declared_by} needs {largest} GiB. fix: free space, or change storage_pool"
-            )
-    return tuple(faults)
-
-
-def check_images(
-    client: Client, new_guests: Iterable[DesiredGuest], downloadable: Iterable[str]
-) -> tuple[str, ...]:
-    """Images that neither are on their storage nor can be downloaded by setting."""
-    downloads = set(downloadable)
-    faults = []
-    for guest in new_guests:
-        origin = guest.origin
-        if not isinstance(origin, Archive | CloudImage) or origin.file in downloads:
-            continue
-        if not volume_exists(client, guest.node, origin.volume):
-            faults.append(
-                f"{guest.declared_in}: {origin.volume} is not there. fix: put it there (in Proxmox "
-                f"VE: the storage's content), or give proxmox_images[{origin.file!r}] a url and a "
-                "sha256 in group_data, and the hypervisor downloads it"
-            )
-    return tuple(faults)

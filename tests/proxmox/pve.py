@@ -8,8 +8,9 @@ from urllib.parse import parse_qsl
 
 from phoenix.proxmox import apply, power
 from phoenix.proxmox.client import Client
-from phoenix.proxmox.converge import Options, converge, preflight
+from phoenix.proxmox.converge import Options, converge
 from phoenix.proxmox.plan import Plan
+from phoenix.proxmox.preflight import preflight
 
 NODE = "phoenix"
 
@@ -50,7 +51,7 @@ def _body(body: Any) -> dict[str, str]:
 def run(client: Client, plan: Plan, log: Callable[[str], None] = lambda _line: None) -> bool:
     """What deploys/proxmox.py does, in its order; whether anything was written."""
     options = Options(frozenset(plan.settings.adopt), plan.settings.images)
-    faults = [*plan.refused, *preflight(client, plan.guests, options)]
+    faults = [*plan.refused, *preflight(client, plan.guests, plan.settings)]
     assert not faults, "\n".join(faults)
     changed = False
     for guest in plan.guests:

@@ -10,19 +10,23 @@ import pytest
 from phoenix.proxmox import availability, power
 from phoenix.proxmox.access import PRIVILEGES
 from phoenix.proxmox.client import Client
-from phoenix.proxmox.errors import LoginError, RefusedError
+from phoenix.proxmox.errors import RefusedError
 from phoenix.proxmox.plan import Plan
+from phoenix.proxmox.preflight import preflight
 from tests.proxmox.pve import NODE, Pve, run, shut_down
 
 Planned = Callable[..., Plan]
 FILE = "ubuntu-24.04-standard_24.04-2_amd64.tar.zst"
+IMAGE = {"url": "https://images.example/a.tar.zst", "sha256": "cd" * 32}
+SETTINGS_ALONE = {
+    "VM.Snapshot", "VM.Snapshot.Rollback", "Sys.AccessNetwork", "Datastore.AllocateTemplate",
+}  # fmt: skip
 
 
 def everything(pve: Pve, client: Client, planned: Planned) -> None:
     """All kinds of writes: images, guests, firewall, growth, snapshots, power."""
     pve.fake.storages["local"]["volumes"].pop(f"vztmpl/{FILE}")
-    image = {"url": "https://images.example/a.tar.zst", "sha256": "cd" * 32}
-    plan = planned(proxmox_images={FILE: image}, proxmox_guests={103: {"tags": ("x",)}})
+    plan = planned(proxmox_images={FILE: IMAGE}, proxmox_guests={103: {"tags": ("x",)}})
     with pytest.MonkeyPatch.context() as patch:
         stored = pve.fake.store_file
 
@@ -43,14 +47,71 @@ def test_the_listed_privileges_suffice(pve: Pve, client: Client, planned: Planne
     everything(pve, client, planned)
 
 
-# fakepve checks no privilege of the others: snapshots, bridges, cloud-init, downloads.
-@pytest.mark.parametrize("privilege", ["VM.Allocate", "Datastore.AllocateSpace", "Sys.Modify"])
-def test_none_of_those_checked_can_be_spared(
+@pytest.mark.parametrize("privilege", sorted(set(PRIVILEGES) - SETTINGS_ALONE))
+def test_a_missing_privilege_is_named_with_its_command_before_the_first_write(
     pve: Pve, client: Client, planned: Planned, privilege: str
 ) -> None:
     pve.only(*(set(PRIVILEGES) - {privilege}))
-    with pytest.raises(LoginError, match="Permission check failed"):
-        run(client, planned())
+    plan = planned()
+    (fault,) = preflight(client, plan.guests, plan.settings)
+    assert f"  {privilege} on /" in fault
+    command = f'pveum role modify Phoenix --append 1 -privs "{privilege}"'
+    assert command in fault
+    assert pve.writes() == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "privilege"),
+    [
+        ({"proxmox_lifecycle_snapshots": True}, "VM.Snapshot"),
+        ({"proxmox_snapshot_before_change": True}, "VM.Snapshot.Rollback"),
+        ({"proxmox_images": {FILE: IMAGE}}, "Sys.AccessNetwork"),
+        ({"proxmox_images": {FILE: IMAGE}}, "Datastore.AllocateTemplate"),
+        ({"proxmox_ha_group": "main", "proxmox_ha_nodes": (NODE,)}, "Sys.Console"),
+        ({"proxmox_guests": {103: {"replicate_to": (NODE,)}}}, "VM.Replicate"),
+    ],
+)
+def test_a_setting_needs_a_privilege_of_its_own(
+    pve: Pve, client: Client, planned: Planned, settings: dict[str, Any], privilege: str
+) -> None:
+    plan = planned(**settings)
+    held = {*PRIVILEGES, "Sys.Console", "VM.Replicate"}
+    pve.only(*held)
+    assert preflight(client, plan.guests, plan.settings) == ()
+    pve.only(*(held - {privilege}))
+    (fault,) = preflight(client, plan.guests, plan.settings)
+    assert f"  {privilege} on /" in fault
+    pve.forget()
+
+
+def test_replication_in_version_8_needs_the_storage(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    pve.fake.version = "8.4.1"
+    plan = planned(proxmox_guests={103: {"replicate_to": (NODE,)}})
+    (fault,) = preflight(client, plan.guests, plan.settings)
+    assert "Datastore.Allocate on /storage/quickOS-lxc-disks" in fault
+
+
+def test_a_token_with_privilege_separation_is_told_so(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    pve.fake.separated.add("phoenix@pve!deploy")
+    plan = planned()
+    (fault,) = preflight(client, plan.guests, plan.settings)
+    assert "pveum user token modify USER ID --privsep 0" in fault
+    assert "VM.Allocate on " in fault
+    pve.fake.grant("phoenix@pve!deploy", "/", *PRIVILEGES)
+    assert preflight(client, plan.guests, plan.settings) == ()
+
+
+def test_privileges_on_narrower_paths_suffice(pve: Pve, client: Client, planned: Planned) -> None:
+    pve.only("Sys.Audit", "Sys.Modify")
+    for path in ("/vms", "/storage", "/sdn", "/nodes"):
+        pve.fake.grant("phoenix@pve", path, *PRIVILEGES)
+    plan = planned()
+    assert preflight(client, plan.guests, plan.settings) == ()
+    run(client, plan)
 
 
 def available(client: Client, plan: Plan) -> list[str]:

@@ -10,9 +10,10 @@ import pytest
 
 from phoenix.proxmox import guests, power, values
 from phoenix.proxmox.client import Client
-from phoenix.proxmox.converge import Options, converge, preflight
+from phoenix.proxmox.converge import Options, converge
 from phoenix.proxmox.errors import ProxmoxError, RefusedError
 from phoenix.proxmox.plan import Plan
+from phoenix.proxmox.preflight import preflight
 from phoenix.site.model import FirewallRule, Site
 from tests.proxmox.conftest import KEY
 from tests.proxmox.pve import NODE, Pve, run
@@ -189,7 +190,7 @@ def test_a_guest_made_by_hand_is_refused_with_the_difference_or_adopted(
     }  # fmt: skip
     pve.fake.add_ct(103, "Step-CA", node=NODE, status="running", config=config)
     desired = next(guest for guest in plan.guests if guest.vmid == 103)
-    faults = preflight(client, plan.guests, Options())
+    faults = preflight(client, plan.guests, plan.settings)
     assert len(faults) == 1, faults
     assert "memory: 2048 -> 1024" in faults[0], faults[0]
     assert "bridge=vmbr1" in faults[0]
@@ -214,12 +215,12 @@ def test_an_equal_guest_made_by_hand_needs_no_leave(
     run(client, plan)
     for key in ("tags", "description"):
         del pve.guest(103).config[key]
-    assert preflight(client, plan.guests, Options()) == ()
+    assert preflight(client, plan.guests, plan.settings) == ()
 
 
 def test_another_kind_of_guest_is_refused(pve: Pve, client: Client, planned: Planned) -> None:
     pve.fake.add_vm(103, "something-else", node=NODE)
-    faults = preflight(client, planned().guests, Options(adopt=frozenset({103})))
+    faults = preflight(client, planned().guests, planned(proxmox_adopt=(103,)).settings)
     assert len(faults) == 1, faults
     assert "qemu guest 103 (something-else)" in faults[0]
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 
 from phoenix.proxmox import power
 from phoenix.proxmox.client import Client
-from phoenix.proxmox.converge import Options, converge, preflight
+from phoenix.proxmox.converge import Options, converge
 from phoenix.proxmox.errors import (
     LockedError,
     LoginError,
@@ -25,6 +25,7 @@ from phoenix.proxmox.errors import (
     UnreachableError,
 )
 from phoenix.proxmox.plan import Plan
+from phoenix.proxmox.preflight import preflight
 from phoenix.proxmox.transport import Trust
 from tests.proxmox.conftest import make_client
 from tests.proxmox.pve import NODE, Pve, run, shut_down
@@ -103,7 +104,7 @@ def test_lost_quorum(pve: Pve, client: Client, planned: Planned) -> None:
     pve.fake.lose_quorum()
     pve.fake.add_node("second")  # a cluster of one node always has a quorum
     with pytest.raises(QuorumError, match="pvecm status"):
-        preflight(client, plan.guests, Options())
+        preflight(client, plan.guests, plan.settings)
     with pytest.raises(QuorumError):
         converge(client, plan.guests[0], Options())
     pve.fake.regain_quorum()
@@ -152,7 +153,7 @@ def test_an_api_that_hangs(
 def test_a_missing_template(pve: Pve, client: Client, planned: Planned) -> None:
     volume = "vztmpl/ubuntu-24.04-standard_24.04-2_amd64.tar.zst"
     kept = pve.fake.storages["local"]["volumes"].pop(volume)
-    faults = preflight(client, planned().guests, Options())
+    faults = preflight(client, planned().guests, planned().settings)
     assert len(faults) == 1, faults
     assert f"local:{volume} is not there" in faults[0]
     assert "proxmox_images" in faults[0]
@@ -183,7 +184,7 @@ def test_a_missing_template_is_downloaded_by_setting(
 
 def test_a_full_storage(pve: Pve, client: Client, planned: Planned) -> None:
     pve.fake.storages["quickOS-lxc-disks"]["avail"] = 10 * 1024**3
-    faults = preflight(client, planned().guests, Options())
+    faults = preflight(client, planned().guests, planned().settings)
     assert len(faults) == 1, faults
     assert "10.0 GiB free" in faults[0]
     assert pve.writes() == []
@@ -203,7 +204,7 @@ def test_a_storage_that_fills_up_on_the_way(pve: Pve, client: Client, planned: P
 
 def test_an_absent_storage(pve: Pve, client: Client, planned: Planned) -> None:
     del pve.fake.storages["quickOS-vm-disks"]
-    faults = preflight(client, planned().guests, Options())
+    faults = preflight(client, planned().guests, planned().settings)
     assert len(faults) == 1, faults
     assert "no storage 'quickOS-vm-disks'" in faults[0]
     assert "phoenix_vm_configs.json: vms[" in faults[0]

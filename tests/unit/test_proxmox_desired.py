@@ -83,6 +83,8 @@ def test_a_vm(inherited: Site) -> None:
         "startup": "order=4,up=6",
         "tags": "docker;phoenix;portainer",
         "agent": "1",
+        "cpu": "x86-64-v2-AES",
+        "ciupgrade": "0",
         "ciuser": "crew",
         "sshkeys": "ssh-ed25519%20AAAA%20me",
     }
@@ -135,20 +137,27 @@ def test_settings_of_one_guest(site: Site) -> None:
     assert guests[101].node == "second"
     assert "tag=12" in actual["net0"].split(",")
     assert (actual["tags"], actual["protection"]) == ("edge;nginx;phoenix", "1")
-    assert written(guests[102])["features"] == "nesting=1,keyctl=1"
+    assert written(guests[102])["features"] == "nesting=1", "the one that a token may set"
+    assert guests[102].root.features == {"nesting": "1", "keyctl": "1"}
+    assert guests[101].root.features == {}
+    described = written(guests[101])["description"].splitlines()
+    assert described[1:] == ["Declared: net0.tag protection tags.edge"]
+    assert len(written(guests[103])["description"].splitlines()) == 1
     assert "tag=" not in written(guests[102])["net0"]
 
 
 def test_settings_that_cannot_work_are_refused(site: Site) -> None:
     own = {
         4711: GuestSettings(),
+        102: GuestSettings(cpu="host"),
         1001: GuestSettings(features={"nesting": "1"}),
     }
     with pytest.raises(ConfigError) as caught:
         by_id(site, ProxmoxSettings(guests=own))
     places = {finding.path for finding in caught.value.findings}
     assert places == {
-        "proxmox_guests[4711]", "proxmox_guests[1001]"
+        "proxmox_guests[4711]", "proxmox_guests[102].cpu",
+        "proxmox_guests[1001]",
     }, caught.value  # fmt: skip
 
 
@@ -217,6 +226,44 @@ def test_differences_are_typed_and_shown(inherited: Site) -> None:
     larger = compare(guest, seen(guest, rootfs="pool:disk,size=64G"))
     assert not larger
     assert "never shrunk" in larger.remarks[0]
+
+
+def test_a_cpu_type_is_set_where_there_is_none_and_kept_where_there_is(site: Site) -> None:
+    plain = by_id(site)[1001]
+    observed = seen(plain)
+    without = {key: value for key, value in observed.config.items() if key != "cpu"}
+    lines = compare(plain, replace(observed, config=without)).lines
+    assert lines == ("cpu: (absent) -> x86-64-v2-AES",)
+    persons = seen(plain, cpu="host,flags=+aes")
+    assert compare(plain, persons).lines == ()
+    declared = by_id(site, ProxmoxSettings(vm_cpu="x86-64-v3", vm_user=None))[1001]
+    lines = compare(declared, persons).lines
+    assert lines == ("cpu: host,flags=+aes -> x86-64-v3,flags=+aes",)
+    host = {1001: GuestSettings(cpu="host")}
+    own = by_id(site, ProxmoxSettings(guests=host, vm_user=None))
+    assert compare(own[1001], persons).lines == ()
+    assert written(own[1002])["cpu"] == "x86-64-v2-AES"
+
+
+def test_a_first_boot_upgrades_nothing(site: Site) -> None:
+    guest = by_id(site)[1001]
+    observed = seen(guest)
+    without = {key: value for key, value in observed.config.items() if key != "ciupgrade"}
+    lines = compare(guest, replace(observed, config=without)).lines
+    assert lines == ("ciupgrade: (absent) -> 0",), "absent is on"
+
+
+def test_what_leaves_the_declaration_leaves_the_guest(site: Site) -> None:
+    settings = GuestSettings(vlan=12, tags=("edge",), protection=True)
+    before = by_id(site, ProxmoxSettings(guests={101: settings}))[101]
+    observed = seen(before, tags="edge;mine;nginx;phoenix")
+    changes = {c.key: c.after for c in compare(by_id(site)[101], observed).changes}
+    assert "tag=" not in changes.pop("net0")
+    assert "Declared" not in changes.pop("description")
+    assert changes == {"protection": "0", "tags": "mine;nginx;phoenix"}
+    persons = {**observed.config, "description": "a person's words"}
+    kept = compare(by_id(site)[101], replace(observed, config=persons))
+    assert kept.lines == (), "a person's description keeps no record: all of it stays"
 
 
 def test_who_runs_it_is_no_difference_of_a_vm_that_runs(inherited: Site) -> None:

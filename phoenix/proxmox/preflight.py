@@ -1,0 +1,239 @@
+"""Everything that would stop a run half-way, checked before its first write. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from phoenix.declaration.settings import ProxmoxSettings
+from phoenix.proxmox import availability, storages, values
+from phoenix.proxmox.client import Client
+from phoenix.proxmox.converge import next_step, nothing_to_make_from
+from phoenix.proxmox.desired import Archive, Clone, CloudImage, DesiredGuest
+from phoenix.proxmox.errors import RefusedError
+from phoenix.proxmox.guests import options
+from phoenix.proxmox.observe import check_quorum, located, observe, volume_exists
+from phoenix.proxmox.refusals import grant
+
+
+class Privilege(NamedTuple):
+    """One privilege that a run needs: where, and for what."""
+
+    name: str
+    path: str
+    why: str
+
+
+def preflight(
+    client: Client, guests: Sequence[DesiredGuest], settings: ProxmoxSettings
+) -> tuple[str, ...]:
+    """What would stop this run, each with its fix; empty where nothing would.
+
+    Args:
+        client: reads alone.
+        guests: the desired guests.
+        settings: what is asked beside guests: firewall, snapshots, availability.
+
+    Raises:
+        ProxmoxError: the API can't be read.
+    """
+    check_quorum(client)
+    faults = [*_nodes(client, guests, settings), *_missing(client, guests, settings)]
+    if faults:  # without these nothing else can be read, or is told wrong
+        return tuple(dict.fromkeys(faults))
+    present = located(client)
+    absent = [guest for guest in guests if guest.vmid not in present]
+    faults += _guests(client, guests, settings)
+    existing = [observe(client, guest.vmid) for guest in guests if not guest.template]
+    changed = [one for one in existing if one and settings.snapshot_before_change]
+    needs = storages.needs(absent, snapshots=settings.lifecycle_snapshots, changed=changed)
+    unfit = storages.faults(client, needs)
+    faults += unfit
+    if not unfit:  # the images lie on a storage, too
+        faults += _images(client, absent, settings)
+    try:
+        availability.writes(client, guests, settings)
+    except RefusedError as error:
+        faults.append(str(error))
+    return tuple(dict.fromkeys(faults))
+
+
+def _guests(
+    client: Client, guests: Sequence[DesiredGuest], settings: ProxmoxSettings
+) -> Iterator[str]:
+    present = located(client)
+    ids = {guest.vmid for guest in guests}
+    for guest in guests:
+        if guest.vmid in present:
+            try:
+                next_step(client, guest, options(settings))
+            except RefusedError as error:
+                yield str(error)
+        elif guest.origin is None:
+            yield nothing_to_make_from(guest)
+        elif isinstance(guest.origin, Clone) and guest.origin.source not in {*present, *ids}:
+            yield (
+                f"{guest.label} is cloned from {guest.origin.source}, which is absent and which no "
+                "entry declares. fix: add its entry, or change the clone source"
+            )
+
+
+def _images(
+    client: Client, new_guests: Iterable[DesiredGuest], settings: ProxmoxSettings
+) -> Iterator[str]:
+    """Images that neither are on their storage nor can be downloaded by setting."""
+    for guest in new_guests:
+        origin = guest.origin
+        if not isinstance(origin, Archive | CloudImage) or origin.file in settings.images:
+            continue
+        if not volume_exists(client, guest.node, origin.volume):
+            yield (
+                f"{guest.declared_in}: {origin.volume} is not there. fix: put it there (in Proxmox "
+                f"VE: the storage's content), or give proxmox_images[{origin.file!r}] a url and a "
+                "sha256 in group_data, and the hypervisor downloads it"
+            )
+
+
+def _nodes(
+    client: Client, guests: Sequence[DesiredGuest], settings: ProxmoxSettings
+) -> Iterator[str]:
+    """Nodes that are named and that the cluster does not have, or that are down."""
+    online = {str(row["node"]): row.get("status") != "offline" for row in client.get("nodes")}
+    wanted: dict[str, str] = {guest.node: _node_setting(guest, settings) for guest in guests}
+    for guest in guests:
+        for target in guest.replicate_to:
+            wanted.setdefault(target, f"proxmox_guests[{guest.vmid}].replicate_to")
+    for entry in settings.ha_nodes:
+        wanted.setdefault(entry.partition(":")[0], "proxmox_ha_nodes")
+    for name, setting in wanted.items():
+        if name not in online:
+            yield (
+                f"the cluster has no node {name!r}: its nodes are {', '.join(sorted(online))}. "
+                f"fix: set {setting}"
+            )
+        elif not online[name]:
+            yield f"node {name!r} is down. fix: bring it back, or change {setting}"
+
+
+def _node_setting(guest: DesiredGuest, settings: ProxmoxSettings) -> str:
+    own = settings.guest(guest.vmid).node
+    return f"proxmox_guests[{guest.vmid}].node" if own else "proxmox_node"
+
+
+def _missing(
+    client: Client, guests: Sequence[DesiredGuest], settings: ProxmoxSettings
+) -> Iterator[str]:
+    """The privileges that this run needs and the token lacks, as one fault."""
+    lacking = [need for need in privileges(client, guests, settings) if not _holds(client, need)]
+    if not lacking:
+        return
+    lines = []
+    for name in dict.fromkeys(need.name for need in lacking):
+        own = [need for need in lacking if need.name == name]
+        paths = ", ".join(dict.fromkeys(need.path for need in own))
+        lines.append(f"  {name} on {paths}: {own[0].why}")
+    names = " ".join(dict.fromkeys(need.name for need in lacking))
+    hint = ""
+    if not any(client.get("access/permissions").values()):
+        hint = (
+            ". It has none at all: a token with privilege separation, the default of the web "
+            "interface, has none of its user's: `pveum user token modify USER ID --privsep 0`"
+        )
+    yield (
+        "the token of proxmox_api_token lacks privileges:\n"
+        + "\n".join(lines)
+        + f"\n  fix: on the hypervisor, `{grant(names)}`{hint}"
+    )
+
+
+def _holds(client: Client, need: Privilege) -> bool:
+    """Whether the token has it there, inherited as well, as the API itself tells."""
+    held = client.get("access/permissions", path=need.path)
+    return any(need.name in privileges for privileges in held.values())
+
+
+def privileges(
+    client: Client, guests: Sequence[DesiredGuest], settings: ProxmoxSettings
+) -> tuple[Privilege, ...]:
+    """What this run may need, each as the API's own `permissions` ask for it.
+
+    Source: `permissions` of each method in pve-manager, qemu-server, pve-container, pve-firewall
+    and pve-ha-manager.
+    """
+    present = located(client)
+    found = [
+        Privilege("Sys.Audit", "/", "the cluster's state"),
+        *(need for guest in guests for need in _of_guest(guest, guest.vmid in present)),
+    ]
+    for guest in guests:
+        if guest.vmid not in present:
+            found += _of_making(guest, settings)
+    if settings.firewall:
+        found.append(Privilege("Sys.Modify", "/", "the firewall"))
+        nodes = dict.fromkeys(guest.node for guest in guests)
+        found += [Privilege("Sys.Modify", f"/nodes/{node}", "the firewall") for node in nodes]
+    running = [guest for guest in guests if not guest.template]
+    if settings.snapshot_before_change or settings.lifecycle_snapshots:
+        found += [Privilege("VM.Snapshot", _path(g), "proxmox_..._snapshots") for g in running]
+    if settings.snapshot_before_change:
+        why = "proxmox_snapshot_before_change"
+        found += [Privilege("VM.Snapshot.Rollback", _path(guest), why) for guest in running]
+    if settings.ha_group:
+        found.append(Privilege("Sys.Console", "/", "proxmox_ha_group"))
+    replicated = [guest for guest in running if guest.replicate_to]
+    if replicated:
+        found += _of_replication(client, replicated)
+    return tuple(dict.fromkeys(found))
+
+
+def _path(guest: DesiredGuest) -> str:
+    return f"/vms/{guest.vmid}"
+
+
+def _of_guest(guest: DesiredGuest, present: bool) -> Iterator[Privilege]:
+    names = ["VM.Audit", "VM.Config.CPU", "VM.Config.Disk", "VM.Config.Memory"]
+    names += ["VM.Config.Network", "VM.Config.Options"]
+    if not guest.template:
+        names.append("VM.PowerMgmt")
+    if guest.kind == "qemu":
+        names.append("VM.Config.Cloudinit")
+    if not present:
+        names.append("VM.Allocate")
+        if guest.kind == "qemu":
+            names += ["VM.Config.CDROM", "VM.Config.HWType"]
+    for name in names:
+        yield Privilege(name, _path(guest), guest.label)
+    bridge = values.parse_nic(guest.keys["net0"].written(None)).get("bridge")
+    if bridge:
+        yield Privilege("SDN.Use", f"/sdn/zones/localnetwork/{bridge}", f"bridge {bridge}")
+    if guest.kind == "qemu" and "startup" in guest.keys:
+        yield Privilege("Sys.Modify", "/", f"the boot order of {guest.label}")
+
+
+def _of_making(guest: DesiredGuest, settings: ProxmoxSettings) -> Iterator[Privilege]:
+    why = f"to make {guest.label}"
+    if isinstance(guest.origin, Clone):
+        yield Privilege("VM.Clone", f"/vms/{guest.origin.source}", why)
+    for need in storages.needs([guest], snapshots=False):
+        yield Privilege("Datastore.Audit", f"/storage/{need.storage}", why)
+        if need.content in ("rootdir", "images"):
+            yield Privilege("Datastore.AllocateSpace", f"/storage/{need.storage}", why)
+        elif (
+            isinstance(guest.origin, Archive | CloudImage) and guest.origin.file in settings.images
+        ):
+            download = f"to download {guest.origin.file}"
+            yield Privilege("Datastore.AllocateTemplate", f"/storage/{need.storage}", download)
+            yield Privilege("Sys.AccessNetwork", f"/nodes/{guest.node}", download)
+    if "unprivileged" in guest.fixed and guest.fixed["unprivileged"].written(None) == "0":
+        yield Privilege("Sys.Modify", "/", f"{guest.label} is a privileged container")
+
+
+def _of_replication(client: Client, guests: Iterable[DesiredGuest]) -> Iterator[Privilege]:
+    """VM.Replicate from version 9 on; before, Datastore.Allocate of the guest's storages."""
+    release = str(client.get("version").get("version", "9"))
+    for guest in guests:
+        why = f"to replicate {guest.label}"
+        if int(release.partition(".")[0]) >= 9:
+            yield Privilege("VM.Replicate", _path(guest), why)
+        elif guest.storage:
+            yield Privilege("Datastore.Allocate", f"/storage/{guest.storage}", why)

@@ -1,0 +1,180 @@
+"""What only root@pam may set, which no token is: written by `pct` on the hypervisor, as root.
+
+Features of a container other than nesting (all of a privileged one), folders and devices of the
+hypervisor, id maps. A template has none of them: what is cloned from it gets its own. Source:
+`check_ct_modify_config_perm` of pve-container, src/PVE/LXC.pm.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from phoenix.declaration.settings import BindMount, Device
+from phoenix.proxmox import values
+from phoenix.proxmox.client import Client
+from phoenix.proxmox.desired import DesiredGuest
+from phoenix.proxmox.diff import Observed, declared_before
+from phoenix.proxmox.errors import RefusedError
+from phoenix.proxmox.keys import Props
+from phoenix.proxmox.observe import observe
+from phoenix.shell import Script, join
+
+# The main part of a container's file ends where its first snapshot begins: [NAME].
+_IDMAP = Script(
+    "idmap",
+    """set -eu
+conf=/etc/pve/lxc/$1.conf
+shift
+sections=$(sed -n '/^\\[/,$p' "$conf")
+main=$(sed '/^\\[/,$d; /^lxc\\.idmap[:= ]/d' "$conf")
+{
+  printf '%s\\n' "$main"
+  [ $# -eq 0 ] || printf 'lxc.idmap: %s\\n' "$@"
+  [ -z "$sections" ] || printf '\\n%s\\n' "$sections"
+} >"$conf.phoenix"
+for map in "$@"; do
+  set -- $map
+  case $1 in u) file=/etc/subuid ;; *) file=/etc/subgid ;; esac
+  grep -qx "root:$3:$4" "$file" || echo "root:$3:$4" >>"$file"
+done
+mv "$conf.phoenix" "$conf"
+""",
+)
+
+
+class Command(NamedTuple):
+    """One command for the hypervisor; `summary` is for a person."""
+
+    words: tuple[str, ...]
+    summary: str
+
+    @property
+    def line(self) -> str:
+        """As a person types it."""
+        return join(*self.words)
+
+
+def pending(client: Client, desired: DesiredGuest) -> tuple[Command, ...]:
+    """The commands that bring a guest's root-only settings to what is declared.
+
+    Args:
+        client: reads alone.
+        desired: the guest; one that is absent is taken to have nothing.
+
+    Raises:
+        RefusedError: a path inside is taken by a volume.
+        ProxmoxError: the guest can't be read.
+    """
+    if desired.kind != "lxc" or desired.template:
+        return ()
+    observed = observe(client, desired.vmid)
+    if observed is not None and observed.kind != desired.kind:
+        return ()
+    return commands(desired, observed)
+
+
+def commands(desired: DesiredGuest, observed: Observed | None) -> tuple[Command, ...]:
+    """As `pending`, of what was read."""
+    config = observed.config if observed else {}
+    left = declared_before(observed) - desired.declared if observed else frozenset()
+    settings = [
+        *_features(desired, config, left),
+        *_mounts(desired, config, left),
+        *_devices(desired, config, left),
+    ]
+    found = [
+        Command(
+            ("pct", "set", str(desired.vmid), *words),
+            f"{desired.label}: pct set {join(*words)}",
+        )
+        for words in settings
+    ]
+    current = observed.idmap if observed else ()
+    removed = "idmap" in left and current
+    if desired.root.idmap != current and (desired.root.idmap or removed):
+        lines = "; ".join(desired.root.idmap) or "none"
+        words = _IDMAP.argv(desired.vmid, *desired.root.idmap)
+        found.append(Command(words, f"{desired.label}: id map {lines}"))
+    return tuple(found)
+
+
+def _features(
+    desired: DesiredGuest, config: Mapping[str, str], left: frozenset[str]
+) -> Iterator[tuple[str, ...]]:
+    drop = frozenset(token.removeprefix("features.") for token in left if "features." in token)
+    key = Props(desired.root.features, drop=drop)
+    current = config.get("features")
+    if key.holds(current):
+        return
+    written = key.written(current)
+    yield ("--features", written) if written else ("--delete", "features")
+
+
+def _mounts(
+    desired: DesiredGuest, config: Mapping[str, str], left: frozenset[str]
+) -> Iterator[tuple[str, ...]]:
+    present = {
+        key: values.parse(value, "volume")
+        for key, value in config.items()
+        if re.fullmatch(r"mp\d+", key)
+    }
+    by_path = {row.get("mp", "").rstrip("/"): key for key, row in present.items()}
+    used = {*present, *(f"mp{index}" for index in range(len(desired.mount_points)))}
+    for mount in desired.root.bind_mounts:
+        own = by_path.get(mount.path.rstrip("/"))
+        if own is not None and not present[own].get("volume", "").startswith("/"):
+            raise RefusedError(
+                f"{desired.label}: {mount.path} is the volume {present[own].get('volume')}, and "
+                f"bind_mounts declares {mount.host_path} there. fix: choose another path"
+            )
+        if own is not None and _is(present[own], mount):
+            continue
+        key = own or next(f"mp{n}" for n in range(256) if f"mp{n}" not in used)
+        used.add(key)
+        read_only = ",ro=1" if mount.read_only else ""
+        yield f"--{key}", f"{mount.host_path},mp={mount.path}{read_only}"
+    for token in sorted(left):
+        own = by_path.get(token.removeprefix("bind:").rstrip("/"))
+        is_bind = own is not None and present[own].get("volume", "").startswith("/")
+        if token.startswith("bind:") and own and is_bind:
+            yield "--delete", own
+
+
+def _is(row: Mapping[str, str], mount: BindMount) -> bool:
+    same = row.get("volume", "").rstrip("/") == mount.host_path.rstrip("/")
+    return same and values.boolean(row.get("ro")) == mount.read_only
+
+
+def _devices(
+    desired: DesiredGuest, config: Mapping[str, str], left: frozenset[str]
+) -> Iterator[tuple[str, ...]]:
+    present = {
+        key: values.parse(value, "path")
+        for key, value in config.items()
+        if re.fullmatch(r"dev\d+", key)
+    }
+    by_path = {row.get("path", ""): key for key, row in present.items()}
+    used = set(present)
+    for device in desired.root.devices:
+        own = by_path.get(device.path)
+        wanted = _device(device)
+        if own is not None and wanted.items() <= present[own].items():
+            continue
+        key = own or next(f"dev{n}" for n in range(256) if f"dev{n}" not in used)
+        used.add(key)
+        yield f"--{key}", values.join({**present.get(key, {}), **wanted}, "path")
+    for token in sorted(left):
+        own = by_path.get(token.removeprefix("dev:"))
+        if token.startswith("dev:") and own:
+            yield "--delete", own
+
+
+def _device(device: Device) -> dict[str, str]:
+    wanted = {"path": device.path}
+    if device.gid is not None:
+        wanted["gid"] = str(device.gid)
+    if device.mode is not None:
+        wanted["mode"] = device.mode
+    return wanted
