@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
+
 from deploys.context import settings, site, site_host
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.guard import ruleset as guard
@@ -17,12 +19,13 @@ def tree() -> Tree:
     """Rules, program and unit of this host's guard.
 
     Raises:
-        SettingError: `proxmox_operator_networks` names what is no IPv4 network.
+        SettingError: `proxmox_operator_networks` names what is no network.
     """
     try:
-        operators = operator_networks(settings().proxmox.operator_networks, None)
+        named = operator_networks(settings().proxmox.operator_networks, None)
     except ValueError as error:
         raise SettingError(f"proxmox_operator_networks: {error}") from None
+    operators = [network for network in named if isinstance(network, IPv4Network)]
     return Tree(
         component=GUARD,
         files={

@@ -6,7 +6,7 @@ from pyinfra import host
 
 from deploys.access import proxmox as proxmox_access
 from deploys.context import settings, site
-from facts.proxmox import RootShell, SshClientAddress
+from facts.proxmox import Listeners, RootShell, SshClientAddress
 from operations import guest_ssh, moves, proxmox
 from operations.host_state import question, read_or
 from phoenix.proxmox import hostkeys
@@ -30,10 +30,9 @@ def converge() -> None:
     proxmox.ready(
         name="Proxmox: nothing stands in the way",
         access=access,
-        desired=desired.guests,
-        settings=config,
-        refused=desired.refused,
+        desired=desired,
         root_shell=read_or(question(RootShell), False),
+        listening=read_or(question(Listeners), {}) if desired.scopes else None,
     )
     for guest in desired.guests:
         proxmox.guest(name=f"Proxmox: {guest.label}", access=access, desired=guest, settings=config)

@@ -89,12 +89,11 @@ if host.name == site().hypervisor.name:
                 f"those whose comment begins with {OWN.strip()} in Proxmox VE",
             )
         else:
-            node = config.node or host.name
             try:
                 guests.rules_removed(
                     name="Remove: rules of the firewall",
                     access=proxmox(config),
-                    scopes=unkept(scopes(site(), node=node), firewall=config.firewall),
+                    scopes=unkept(scopes(site(), config), firewall=config.firewall),
                 )
             except ProxmoxError as error:
                 guests.refused(name="Remove: rules of the firewall", reason=str(error))

@@ -9,7 +9,7 @@ from pyinfra.api import StringCommand
 
 from facts.command import script
 from facts.host_fact import HostFact, marked
-from phoenix.proxmox import hostkeys
+from phoenix.proxmox import hostkeys, listeners
 from phoenix.shell import Script
 
 _FINGERPRINT = re.compile(r"=((?:[0-9A-F]{2}:){31}[0-9A-F]{2})\Z", re.IGNORECASE)
@@ -66,6 +66,18 @@ class RootShell(HostFact[bool]):
     def parse(self, lines: list[str]) -> bool:
         """One word."""
         return "".join(lines).strip() == "yes"
+
+
+class Listeners(HostFact[dict[str, frozenset[listeners.Listener]]]):
+    """What this node and the others of its cluster listen on, those that answer."""
+
+    def command(self) -> StringCommand:
+        """The other nodes are asked from here, as Proxmox VE itself does."""
+        return marked(script(listeners.LISTEN))
+
+    def parse(self, lines: list[str]) -> dict[str, frozenset[listeners.Listener]]:
+        """By the nodes' names; `listeners.HERE` is this one."""
+        return listeners.parse(lines)
 
 
 class GuestHostKeys(HostFact[dict[int, frozenset[str]]]):

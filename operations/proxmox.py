@@ -6,7 +6,7 @@ host: SSH to it carries the API. Give operations a ``name=``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -27,7 +27,10 @@ from phoenix.proxmox.converge import pending_steps
 from phoenix.proxmox.desired import TO_MAKE, DesiredGuest
 from phoenix.proxmox.errors import ProxmoxError
 from phoenix.proxmox.firewall import Scope, Write
+from phoenix.proxmox.listeners import Listener
 from phoenix.proxmox.observe import located
+from phoenix.proxmox.plan import Plan
+from phoenix.proxmox.preflight import firewall as firewall_faults
 from phoenix.proxmox.preflight import preflight
 from phoenix.proxmox.transport import Endpoint, Trust, connect
 from phoenix.runs.reporter import value
@@ -85,30 +88,34 @@ def refused(reason: str) -> _Commands:
 @operation()
 def ready(
     access: ProxmoxAccess,
-    desired: Sequence[DesiredGuest],
-    settings: ProxmoxSettings,
-    refused: Sequence[str] = (),
+    desired: Plan,
+    *,
     root_shell: bool = True,
+    listening: Mapping[str, frozenset[Listener]] | None = None,
 ) -> _Commands:
     """Refuse the run, before its first write, where something would stop it half-way.
 
     Args:
         access: how to reach the API.
-        desired: the desired guests.
-        settings: which to adopt, which images may be downloaded.
-        refused: connections that the firewall's rules would refuse.
+        desired: guests, scopes of the firewall, and connections that they would refuse.
         root_shell: whether this host runs `pct` for us, as root.
+        listening: what the nodes listen on; None where nobody asked.
     """
+    client = _reader(access)
     try:
-        faults = [*refused, *preflight(_reader(access), desired, settings)]
+        faults = [*desired.refused, *preflight(client, desired.guests, desired.settings)]
+        if not faults:
+            faults += firewall_faults(
+                client, desired.scopes, desired.needed, listening or {}, desired.settings
+            )
         if not root_shell:
-            faults += _by_hand(_reader(access), desired)
+            faults += _by_hand(client, desired.guests)
     except ProxmoxError as error:
         faults = [str(error)]
     if faults:
         yield from refuse("Proxmox VE: nothing was changed.\n" + "\n".join(faults))
         return
-    host.noop("Proxmox VE is ready: quorum, storages, images, and no guest of someone else's")
+    host.noop("Proxmox VE is ready: quorum, privileges, storages, images, and what nodes serve")
 
 
 def _by_hand(client: Client, desired: Sequence[DesiredGuest]) -> Iterator[str]:

@@ -171,14 +171,14 @@ class Device(_Strict):
 
 
 class NodeFlow(_Strict):
-    """Connections to the hypervisor's own services that the firewall lets in."""
+    """Connections to a service of another node of the cluster that the firewall lets in."""
 
     proto: Literal["tcp", "udp"] = Field(default="tcp", description="Protocol.")
     port: PortSpan = Field(description="Port, or a range of ports.", examples=["2049"])
     source: Peer | None = Field(
         default=None, description="Who connects; None: anyone.", examples=["10.0.0.0/24"]
     )
-    node: Node | None = Field(default=None, description="The node; None: every node.")
+    node: Node | None = Field(default=None, description="The node; None: every other node.")
     comment: StrictLine = Field(default="declared", description="What it is.", examples=["NFS"])
 
 
@@ -362,8 +362,8 @@ class ProxmoxSettings(_Strict):
     )
     node_flows: tuple[NodeFlow, ...] = Field(
         default=(),
-        description="What the nodes serve beside Phoenix and Proxmox VE, and to whom: storage, "
-        "backups, exporters.",
+        description="What the cluster's other nodes serve beside Proxmox VE, and to whom: storage, "
+        "backups, exporters. The hypervisor's own are `site.hypervisor.firewall.rules`.",
         examples=[[{"port": "2049", "source": "10.0.0.0/24", "comment": "NFS"}]],
     )
     node_closed: tuple[ListeningPort, ...] = Field(

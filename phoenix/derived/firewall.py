@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from phoenix.derived.certificates import certificates
 from phoenix.site.model import FirewallRule, Host, Service, Site
-from phoenix.site.ports import DNS, HTTP, HTTPS, PROXMOX_API, SSH
+from phoenix.site.ports import DNS, HTTP, HTTPS, NTP, PROXMOX_API, SSH
 
 Endpoint = Host | IPv4Network | Literal["any"]
 Proto = Literal["tcp", "udp", "icmp"]
@@ -194,6 +194,21 @@ def _covers(flow: Flow, host: Host) -> bool:
     return peer is None or host.address in peer
 
 
+def outbound(site: Site, host: Host) -> tuple[Rule, ...]:
+    """What a host may open as a member of a flow's whole network, where its own end is filtered.
+
+    `rules` tells the flows that name the host itself; those from its network, or from anyone, are
+    as well its own. The time is asked for anywhere (RFC 5905).
+    """
+    wide = [
+        _rule(flow, "out", flow.destination)
+        for flow in flows(site)
+        if not isinstance(flow.source, Host) and flow.destination != host and _covers(flow, host)
+    ]
+    time = Rule("out", "ACCEPT", "udp", str(NTP), None, "time by NTP")
+    return tuple(dict.fromkeys([*wide, time]))
+
+
 def _derived(site: Site) -> Iterator[Flow]:
     yield from _base(site)
     yield from _certificates(site)
@@ -229,6 +244,7 @@ def _base(site: Site) -> Iterator[Flow]:
         yield Flow(site.network, hypervisor, proto, DNS, "names for clients of the gateway")
     for host in site.hosts:
         yield Flow(site.network, host, "tcp", SSH, "operator, by SSH")
+        yield Flow(site.network, host, "icmp", None, "pings")
     yield Flow(site.network, hypervisor, "tcp", PROXMOX_API, "operator, by Proxmox VE's API")
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address, IPv4Network
-from typing import NamedTuple
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_network
+from typing import Any, NamedTuple
 
 from phoenix.derived import firewall
 from phoenix.derived.connections import connections
-from phoenix.proxmox.firewall import Identity, Scope
+from phoenix.proxmox.firewall import NODE, Identity, Network, Scope, theirs_above
 from phoenix.site.model import Host, Site
+from phoenix.site.ports import NTP, PROXMOX_API, SSH
 from phoenix.site.roles import RoleError
 
 
 class Connection(NamedTuple):
     """One connection that has to work, and who needs it. `port` is None for icmp or any."""
 
-    source: IPv4Address
-    destination: IPv4Address
+    source: IPv4Address | IPv6Address
+    destination: IPv4Address | IPv6Address
     proto: str
     port: int | None
     why: str
@@ -43,21 +45,30 @@ def _of_checks(site: Site) -> Iterator[Connection]:
 
 def _of_flows(site: Site) -> Iterator[Connection]:
     for flow in firewall.flows(site):
-        source, target = _address(flow.source, site), _address(flow.destination, site)
-        if source is not None and target is not None:
-            yield Connection(source, target, flow.proto, flow.port, flow.why)
+        for source in _addresses(flow.source, site):
+            for target in _addresses(flow.destination, site):
+                yield Connection(source, target, flow.proto, flow.port, flow.why)
+    for guest in site.guests:
+        yield Connection(guest.address, ANYONE, "udp", NTP, "time by NTP")
 
 
-def _address(end: firewall.Endpoint, site: Site) -> IPv4Address | None:
-    """An example address for one end; of a network the first one that no host has."""
+ANYONE = IPv4Address("192.0.2.1")
+"""Stands for any address elsewhere: one for documentation (RFC 5737)."""
+
+
+def _addresses(end: firewall.Endpoint, site: Site) -> Iterator[IPv4Address]:
+    """Examples for one end; of a network each host in it, and the first address that none has."""
     if isinstance(end, Host):
-        return end.address
-    if isinstance(end, IPv4Network):
-        if end.prefixlen == 32:
-            return end.network_address
-        host_addresses = {host.address for host in site.hosts}
-        return next((address for address in end.hosts() if address not in host_addresses), None)
-    return IPv4Address("192.0.2.1")  # anyone: an address for documentation (RFC 5737)
+        yield end.address
+    elif isinstance(end, IPv4Network) and end.prefixlen == 32:
+        yield end.network_address
+    else:
+        addresses = [host.address for host in site.hosts]
+        yield from (one for one in addresses if end == "any" or one in end)
+        if end == "any":
+            yield ANYONE
+        else:
+            yield from itertools.islice((one for one in end.hosts() if one not in addresses), 1)
 
 
 def allowed(scope: Scope, direction: str, connection: Connection) -> bool:
@@ -79,9 +90,17 @@ def matches(rule: Identity, direction: str, connection: Connection) -> bool:
         (rule.source, connection.source),
         (rule.destination, connection.destination),
     ):
-        if network and address not in IPv4Network(network):
+        if network and not _covers(network, address):
             return False
     return rule.ports is None or _has_port(rule.ports, connection.port)
+
+
+def _covers(network: str, address: IPv4Address | IPv6Address) -> bool:
+    """Whether a rule's peer has an address; a person's alias, set or range is taken not to."""
+    try:
+        return address in ip_network(network, strict=False)
+    except ValueError:
+        return False
 
 
 def _has_port(ports: str, port: int | None) -> bool:
@@ -96,11 +115,9 @@ def _has_port(ports: str, port: int | None) -> bool:
 
 def refused(site: Site, scopes: Iterable[Scope]) -> tuple[str, ...]:
     """Each needed connection that the rules at one of its ends refuse, with the fix."""
-    by_address: dict[IPv4Address, Scope] = {}
-    for scope in scopes:
-        host = _host_of(site, scope)
-        if host is not None:
-            by_address[host.address] = scope
+    by_address: dict[IPv4Address | IPv6Address, Scope] = {
+        scope.host: scope for scope in scopes if scope.host is not None
+    }
     faults = []
     for connection in needed(site):
         ends = (("out", connection.source), ("in", connection.destination))
@@ -118,7 +135,45 @@ def refused(site: Site, scopes: Iterable[Scope]) -> tuple[str, ...]:
     return tuple(faults)
 
 
-def _host_of(site: Site, scope: Scope) -> Host | None:
-    if scope.vmid is not None:
-        return site.host(scope.vmid)
-    return site.hypervisor if scope.path.startswith("nodes/") else None
+def ways_in(scopes: Iterable[Scope], operators: Iterable[Network]) -> Iterator[Connection]:
+    """The operator's SSH to every host, and to the node's API, from one address of each network."""
+    operators = tuple(operators)
+    for scope in scopes:
+        if scope.host is None:
+            continue
+        for network in operators:
+            ports = (SSH, PROXMOX_API) if scope.name == NODE else (SSH,)
+            for port in ports:
+                source = network.network_address
+                yield Connection(source, scope.host, "tcp", port, "the operator's way in")
+
+
+def hidden(
+    scope: Scope, rows: Sequence[Mapping[str, Any]], wanted: Iterable[Connection]
+) -> Iterator[str]:
+    """Each rule of a person that keeps its place above ours and would refuse what is needed.
+
+    Args:
+        scope: its desired rules and whose they are.
+        rows: its rules as Proxmox VE has them.
+        wanted: what has to work; an example for anyone elsewhere is a person's to refuse.
+    """
+    above = theirs_above(scope, rows)
+    first: dict[int, Connection] = {}
+    for connection in wanted:
+        for direction, end in (("in", connection.destination), ("out", connection.source)):
+            if end != scope.host or connection.source == ANYONE:
+                continue
+            rule = next(
+                (r for r in above if r.identity and matches(r.identity, direction, connection)),
+                None,
+            )
+            if rule is not None and rule.refuses:
+                first.setdefault(rule.pos, connection)
+    for pos, connection in first.items():
+        port = f"/{connection.port}" if connection.port else ""
+        yield (
+            f"rule {pos} of {scope.name} in Proxmox VE's firewall, a person's, stands above ours "
+            f"and refuses {connection.source} to {connection.destination} {connection.proto}{port} "
+            f"({connection.why}). fix: disable it, or make it narrower"
+        )

@@ -2,23 +2,37 @@
 
 Only rules whose comment starts with `OWN` are ours; those of a person stay where they are. Proxmox
 VE takes the first rule that matches and puts a new one at the top (pve-docs, chapter Firewall), so
-what matters of the order is that our refusals stand above our permissions.
+what matters of the order is that our refusals stand above our permissions, and that no permission
+of ours comes to stand above a person's refusal that stood above ours.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from dataclasses import dataclass, replace
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from typing import Any, Literal, NamedTuple
 
+from phoenix.declaration.settings import NodeFlow, ProxmoxSettings
 from phoenix.derived import firewall
 from phoenix.site.model import Host, Site
 from phoenix.site.ports import PROXMOX_API, SSH
 
 OWN = "phoenix: "
 OPERATOR = "operator, by SSH from where this run comes from"
+NODE = "the node"
+OTHER_NODES = "every other node"
+CLUSTER = "the cluster"
+IPFILTER = "ipfilter-net0"
+"""The set of addresses that a guest's first card may send from; its name is Proxmox VE's own."""
+Network = IPv4Network | IPv6Network
 _PORT_PROTOCOLS: tuple[Literal["tcp", "udp"], ...] = ("tcp", "udp")
 
 
@@ -44,7 +58,8 @@ class FirewallRule(NamedTuple):
 class Scope:
     """One firewall configuration: the cluster's, a node's, or a guest's.
 
-    `options` are those that we own. `rules`: refusals first.
+    `options` are those that we own. `rules`: refusals first. `addresses`: what a guest may send
+    from beside what its configuration tells the firewall. `host`: the address of whose scope it is.
     """
 
     name: str
@@ -52,6 +67,8 @@ class Scope:
     options: Mapping[str, str]
     rules: tuple[FirewallRule, ...]
     vmid: int | None = None
+    addresses: tuple[str, ...] = ()
+    host: IPv4Address | None = None
 
 
 class Write(NamedTuple):
@@ -64,46 +81,104 @@ class Write(NamedTuple):
 
 
 def scopes(
-    site: Site,
-    *,
-    node: str,
-    policy_out: str = "ACCEPT",
-    operators: Iterable[IPv4Network] = (),
+    site: Site, settings: ProxmoxSettings, *, operators: Iterable[Network] = ()
 ) -> tuple[Scope, ...]:
-    """All scopes in the order to write them: guests, the node, and the cluster's switch last.
+    """All scopes in the order to write them: guests, the nodes, and the cluster's switch last.
 
-    `operators` are the networks that SSH must stay open for beside the site's own. A guest's path
-    holds {node} until its place is known.
+    Args:
+        site: the site.
+        settings: policies, filters, and what the nodes serve beside.
+        operators: the networks that SSH must stay open for beside the site's own.
+
+    Returns:
+        A guest's path holds {node}, and that of the nodes which nobody names {other}, until their
+        places are known.
     """
     derived = firewall.rules(site)
-    extra = [net for net in operators if not net.subnet_of(site.network)]
+    extra = [net for net in operators if not _within(net, site.network)]
     ordered = [
-        Scope(
-            name=guest.name,
-            path=f"nodes/{{node}}/{'lxc' if guest.kind == 'lxc' else 'qemu'}/{guest.vmid}/firewall",
-            options=_guest_options(guest, policy_out),
-            rules=_rules(derived[guest.name], extra) if guest.firewall_enabled else (),
-            vmid=guest.vmid,
-        )
-        for guest in site.guests
+        _guest_scope(guest, site, derived[guest.name], settings, extra) for guest in site.guests
     ]
-    hypervisor = _rules(derived[site.hypervisor.name], extra, api=True)
-    ordered.append(Scope("the node", f"nodes/{node}/firewall", {"enable": "1"}, hypervisor))
-    # The cluster's rules act on every node; ours are in the node's own scope. Its `enable` is the
+    node = settings.node or site.hypervisor.name
+    flows = settings.node_flows
+    own = _rules(derived[site.hypervisor.name], extra, api=True)
+    ordered.append(replace(_node_scope(NODE, node, own), host=site.hypervisor.address))
+    # In a cluster the switch acts on every node: our way in is kept at each of them.
+    anywhere = [rule for rule in derived[site.hypervisor.name] if _is_way_in(rule, site)]
+    others = dict.fromkeys(flow.node for flow in flows if flow.node and flow.node != node)
+    for name in others:
+        rules = [*_rules(anywhere, extra, api=True), *_node_rules(flows, name)]
+        ordered.append(_node_scope(f"node {name}", name, rules))
+    rules = [*_rules(anywhere, extra, api=True), *_node_rules(flows, None)]
+    ordered.append(_node_scope(OTHER_NODES, "{other}", rules))
+    # The cluster's rules act on every node; ours are in the nodes' own scopes. Its `enable` is the
     # switch of everything, so it comes when all rules are there.
     options = {"enable": "1", "policy_in": "DROP", "policy_out": "ACCEPT"}
-    ordered.append(Scope("the cluster", "cluster/firewall", options, ()))
+    ordered.append(Scope(CLUSTER, "cluster/firewall", options, ()))
     return tuple(ordered)
 
 
-def _guest_options(guest: Host, policy_out: str) -> dict[str, str]:
+def _within(network: Network, other: IPv4Network) -> bool:
+    return isinstance(network, IPv4Network) and network.subnet_of(other)
+
+
+def _node_scope(name: str, node: str, rules: Iterable[FirewallRule]) -> Scope:
+    path = f"nodes/{node}/firewall"
+    return Scope(name, path, {"enable": "1"}, tuple(dict.fromkeys(rules)))
+
+
+def _is_way_in(rule: firewall.Rule, site: Site) -> bool:
+    """Whether a rule of the hypervisor is as well one of any other node: SSH, the API, pings."""
+    return (
+        rule.direction == "in"
+        and rule.peer == site.network
+        and (rule.proto == "icmp" or rule.ports in (str(SSH), str(PROXMOX_API)))
+    )
+
+
+def _node_rules(flows: Iterable[NodeFlow], node: str | None) -> list[FirewallRule]:
+    """The declared flows of another node, those of every other node among them."""
+    found = []
+    for flow in flows:
+        if flow.node in (None, node):
+            source = _peer(ip_network(flow.source, strict=False)) if flow.source else None
+            identity = Identity("in", "ACCEPT", flow.proto, flow.port, source, None)
+            found.append(FirewallRule(identity, flow.comment))
+    return found
+
+
+def _guest_scope(
+    guest: Host,
+    site: Site,
+    derived: Iterable[firewall.Rule],
+    settings: ProxmoxSettings,
+    operators: Iterable[Network],
+) -> Scope:
+    kind = "lxc" if guest.kind == "lxc" else "qemu"
+    path = f"nodes/{{node}}/{kind}/{guest.vmid}/firewall"
     if not guest.firewall_enabled:
-        return {"enable": "0"}
-    return {"enable": "1", "policy_in": "DROP", "policy_out": policy_out}
+        return Scope(guest.name, path, {"enable": "0"}, (), guest.vmid, (), guest.address)
+    if settings.firewall_out != "ACCEPT":
+        derived = [*derived, *firewall.outbound(site, guest)]
+    options = {"enable": "1", "policy_in": "DROP", "policy_out": settings.firewall_out}
+    options |= {"macfilter": "1", "ipfilter": str(int(settings.ipfilter))}
+    addresses: list[str] = []
+    if settings.ipfilter:
+        further = settings.guest(guest.vmid).addresses
+        # Of a container the firewall knows the address by its configuration, of a VM it does not.
+        addresses = [str(guest.address)] if guest.kind != "lxc" else []
+        addresses += [written_peer(text) for text in further]
+    rules = _rules(derived, operators)
+    return Scope(guest.name, path, options, rules, guest.vmid, tuple(addresses), guest.address)
+
+
+def written_peer(text: str) -> str:
+    """An address or network as Proxmox VE writes it: one address has no prefix length."""
+    return _peer(ip_network(text, strict=False)) or text
 
 
 def _rules(
-    derived: Iterable[firewall.Rule], operators: Iterable[IPv4Network], api: bool = False
+    derived: Iterable[firewall.Rule], operators: Iterable[Network], api: bool = False
 ) -> tuple[FirewallRule, ...]:
     comments: dict[Identity, str] = {}
     for rule in derived:
@@ -131,19 +206,25 @@ def _identities(rule: firewall.Rule) -> list[Identity]:
     ]
 
 
-def _peer(network: IPv4Network | None) -> str | None:
-    if network is None or network.prefixlen == 0:
+def _peer(network: Network | None) -> str | None:
+    if network is None or network == IPv4Network("0.0.0.0/0"):
         return None
-    return str(network.network_address) if network.prefixlen == 32 else str(network)
+    one = network.prefixlen == network.max_prefixlen
+    return str(network.network_address) if one else str(network)
+
+
+DEFAULTS = {
+    "enable": "0", "policy_in": "DROP", "policy_out": "ACCEPT", "macfilter": "1", "ipfilter": "0",
+}  # fmt: skip
+"""What an option is where the API does not tell it (pve-firewall)."""
 
 
 def options_write(scope: Scope, current: Mapping[str, Any]) -> Write | None:
     """The options of ours that differ; None if all hold. An absent `enable` is off."""
-    defaults = {"enable": "0", "policy_in": "DROP", "policy_out": "ACCEPT"}
     data = {
         key: value
         for key, value in scope.options.items()
-        if not _option_holds(key, value, str(current.get(key, defaults.get(key, ""))))
+        if not _option_holds(key, value, str(current.get(key, DEFAULTS.get(key, ""))))
     }
     if not data:
         return None
@@ -159,13 +240,17 @@ def _option_holds(key: str, desired: str, current: str) -> bool:
 
 @dataclass(frozen=True)
 class Placed:
-    """One rule as it is on the hypervisor; `managed`: its comment says that it is ours."""
+    """One rule as it is on the hypervisor; `managed`: its comment says that it is ours.
+
+    `refuses`: it drops or rejects, or is a group of rules, which may.
+    """
 
     pos: int
     identity: Identity | None
     enabled: bool
     comment: str
     managed: bool
+    refuses: bool = False
 
 
 def placed(row: Mapping[str, Any]) -> Placed:
@@ -187,12 +272,13 @@ def placed(row: Mapping[str, Any]) -> Placed:
         enabled=str(row.get("enable", 0)) not in ("0", ""),
         comment=comment.removeprefix(OWN.strip()).strip(),
         managed=comment.startswith(OWN.strip()),
+        refuses=row.get("type") == "group" or row.get("action") in ("DROP", "REJECT"),
     )
 
 
 def _address(text: str | None) -> str | None:
     try:
-        return _peer(IPv4Network(text, strict=False)) if text else None
+        return _peer(ip_network(text, strict=False)) if text else None
     except ValueError:
         return text  # a range, an alias or a set: never one of ours
 
@@ -207,6 +293,7 @@ class _Sorted:
     stale: tuple[Placed, ...]
     missing: tuple[Identity, ...]
     comments: Mapping[Identity, str]
+    foreign: tuple[Placed, ...]
 
     @property
     def refusals(self) -> list[Placed]:
@@ -220,9 +307,30 @@ class _Sorted:
 
     @property
     def floor(self) -> int:
-        """The position of our last enabled refusal, stale ones too; -1 if there is none."""
+        """The position below which a permission belongs; -1 if it may stand at the top.
+
+        That of our last enabled refusal, stale ones too, or of the last refusal of a person that
+        stands above our permissions: what he put below them keeps its place there.
+        """
         stale = [rule for rule in self.stale if not _accepts(rule.identity)]
-        return max((rule.pos for rule in (*self.refusals, *stale) if rule.enabled), default=-1)
+        own = [rule.pos for rule in (*self.refusals, *stale) if rule.enabled]
+        theirs = [rule.pos for rule in self.above if rule.refuses]
+        return max([*own, *theirs], default=-1)
+
+    @property
+    def above(self) -> list[Placed]:
+        """The enabled rules of a person that stand above our permissions, and stay there."""
+        stale = [rule for rule in self.stale if _accepts(rule.identity)]
+        own = [rule.pos for rule in (*self.permissions, *stale) if rule.enabled]
+        first = min(own, default=None)
+        return [
+            rule for rule in self.foreign if rule.enabled and (first is None or rule.pos < first)
+        ]
+
+
+def theirs_above(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> list[Placed]:
+    """The enabled rules of a person that stand above our permissions, in their order."""
+    return _sorted(scope, rows).above
 
 
 def next_write(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> Write | None:
@@ -264,10 +372,11 @@ def _sorted(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> _Sorted:
     desired = {rule.identity: rule.comment for rule in scope.rules}
     current: dict[Identity, Placed] = {}
     stale: list[Placed] = []
+    foreign: list[Placed] = []
     for rule in map(placed, rows):
         if not rule.managed:
-            continue
-        if rule.identity in desired and rule.identity not in current:
+            foreign.append(rule)
+        elif rule.identity in desired and rule.identity not in current:
             current[rule.identity] = rule
         else:
             stale.append(rule)
@@ -278,6 +387,7 @@ def _sorted(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> _Sorted:
         stale=tuple(stale),
         missing=tuple(identity for identity in desired if identity not in current),
         comments=desired,
+        foreign=tuple(foreign),
     )
 
 
@@ -368,19 +478,68 @@ def _described(identity: Identity | None) -> str:
     return f"{identity.direction} {identity.action} {traffic} {way} {peer}"
 
 
-def operator_networks(texts: Iterable[str], client_address: str | None) -> list[IPv4Network]:
-    """Networks of the settings, and the address that SSH sees us come from.
+def address_write(
+    scope: Scope, sets: Sequence[str], entries: Sequence[Mapping[str, Any]]
+) -> Write | None:
+    """The next write to the addresses that a guest may send from; None when they are as desired.
+
+    Args:
+        scope: a guest's.
+        sets: the names of its address sets.
+        entries: the rows of `IPFILTER`; those of a person stay.
+    """
+    if scope.addresses and IPFILTER not in sets:
+        data = {"name": IPFILTER, "comment": f"{OWN}what it may send from"}
+        summary = f"firewall of {scope.name}: make the address set {IPFILTER}"
+        return Write("POST", f"{scope.path}/ipset", data, summary)
+    present = {written_peer(str(row.get("cidr"))) for row in entries}
+    path = f"{scope.path}/ipset/{IPFILTER}"
+    for address in scope.addresses:
+        if address not in present:
+            data = {"cidr": address, "comment": f"{OWN}declared"}
+            return Write(
+                "POST", path, data, f"firewall of {scope.name}: let it send from {address}"
+            )
+    for row in entries:
+        cidr = str(row.get("cidr"))
+        own = str(row.get("comment", "")).startswith(OWN.strip())
+        if own and written_peer(cidr) not in scope.addresses:
+            summary = f"firewall of {scope.name}: no longer let it send from {cidr}"
+            return Write("DELETE", f"{path}/{cidr}", {}, summary)
+    return None
+
+
+def operator_networks(texts: Iterable[str], client_address: str | None) -> list[Network]:
+    """Networks of the settings, and the address that SSH sees us come from, of IPv4 or IPv6.
+
+    Args:
+        texts: addresses or networks.
+        client_address: of our SSH connection; None where it is unknown.
 
     Raises:
-        ValueError: one is no IPv4 network.
+        ValueError: one is no network, or we come from an address that no rule can name.
     """
-    networks = []
+    networks: list[Network] = []
     for text in texts:
         try:
-            networks.append(IPv4Network(text, strict=False))
+            networks.append(ip_network(text, strict=False))
         except ValueError:
-            raise ValueError(f"{text} is no IPv4 network") from None
+            raise ValueError(f"{text} is no network") from None
     if client_address:
-        with contextlib.suppress(ValueError):  # by IPv6, which these rules leave alone
-            networks.append(IPv4Network(IPv4Address(client_address)))
+        own = ip_address(client_address)
+        if isinstance(own, IPv6Address) and own.ipv4_mapped:
+            own = own.ipv4_mapped
+        if isinstance(own, IPv6Address) and own.is_link_local:
+            known = any(isinstance(net, IPv6Network) and _has(net, own) for net in networks)
+            if not known:
+                raise ValueError(
+                    f"our SSH comes from {client_address}, a link-local address, which is another "
+                    "one on each link: the firewall would cut this way in"
+                )
+        else:
+            networks.append(ip_network(str(own)))
     return networks
+
+
+def _has(network: IPv6Network, address: IPv6Address) -> bool:
+    return IPv6Address(int(address)) in network  # without its zone

@@ -17,13 +17,15 @@ from phoenix.site.model import Site
 class Plan:
     """`guests` in the order to make them; `scopes` in the order to write them.
 
-    `refused` are needed connections that the rules would refuse.
+    `refused` are needed connections that the rules would refuse; `needed` are all of them, and the
+    operator's own ways in.
     """
 
     settings: ProxmoxSettings
     guests: tuple[DesiredGuest, ...]
     scopes: tuple[Scope, ...]
     refused: tuple[str, ...]
+    needed: tuple[connections.Connection, ...] = ()
 
 
 def plan(
@@ -49,22 +51,33 @@ def plan(
     keys = access.public_keys(config, ssh_key, home)
     guests = desired_guests(site, config, keys)
     firewall_scopes: tuple[Scope, ...] = ()
+    needed: tuple[connections.Connection, ...] = ()
     if config.firewall:
         try:
             operators = operator_networks(config.operator_networks, client_address)
         except ValueError as error:
             setting = "proxmox_operator_networks"
-            fix = 'write networks as "192.168.7.0/24"'
+            fix = 'write networks as "192.168.7.0/24", or "fe80::/10" for link-local addresses'
             raise ConfigError([Finding(FOLDER, setting, str(error), fix)]) from None
-        firewall_scopes = scopes(
-            site,
-            node=config.node or site.hypervisor.name,
-            policy_out=config.firewall_out,
-            operators=operators,
-        )
+        own = config.node or site.hypervisor.name
+        if any(flow.node == own for flow in config.node_flows):
+            raise ConfigError(
+                [
+                    Finding(
+                        FOLDER,
+                        "proxmox_node_flows",
+                        f"{own} is the hypervisor itself",
+                        "write its flows as site.hypervisor.firewall.rules in the JSON files",
+                    )
+                ]
+            )
+        firewall_scopes = scopes(site, config, operators=operators)
+        ways_in = connections.ways_in(firewall_scopes, operators)
+        needed = (*connections.needed(site), *ways_in)
     return Plan(
         config,
         guests,
         firewall_scopes,
         connections.refused(site, firewall_scopes) if firewall_scopes else (),
+        needed,
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from phoenix.declaration.settings import ProxmoxSettings
-from phoenix.proxmox import availability, storages, values
+from phoenix.proxmox import apply, availability, listeners, storages, values
 from phoenix.proxmox.client import Client
+from phoenix.proxmox.connections import Connection, hidden
 from phoenix.proxmox.converge import next_step, nothing_to_make_from
 from phoenix.proxmox.desired import Archive, Clone, CloudImage, DesiredGuest
 from phoenix.proxmox.errors import RefusedError
+from phoenix.proxmox.firewall import NODE, Scope
 from phoenix.proxmox.guests import options
+from phoenix.proxmox.listeners import Listener
 from phoenix.proxmox.observe import check_quorum, located, observe, volume_exists
 from phoenix.proxmox.refusals import grant
 
@@ -56,6 +59,37 @@ def preflight(
     except RefusedError as error:
         faults.append(str(error))
     return tuple(dict.fromkeys(faults))
+
+
+def firewall(
+    client: Client,
+    scopes: Sequence[Scope],
+    needed: Sequence[Connection],
+    known: Mapping[str, frozenset[Listener]],
+    settings: ProxmoxSettings,
+) -> tuple[str, ...]:
+    """What speaks against writing the firewall: what it would cut, and what cuts through it.
+
+    Args:
+        client: reads alone.
+        scopes: of `phoenix.proxmox.firewall.scopes`; empty where no sync keeps the firewall.
+        needed: connections that have to work, the operator's own among them.
+        known: what the nodes listen on (`phoenix.proxmox.listeners`).
+        settings: what is declared of the nodes.
+
+    Raises:
+        ProxmoxError: the firewall can't be read.
+    """
+    if not scopes:
+        return ()
+    there = apply.placed(client, scopes)
+    found: list[str] = []
+    for scope in there:
+        if scope.rules and scope.host is not None:
+            found += hidden(scope, client.get(f"{scope.path}/rules"), needed)
+    node = next(scope.path.split("/")[1] for scope in scopes if scope.name == NODE)
+    found += listeners.faults(client, there, known, settings, node)
+    return tuple(found)
 
 
 def _guests(
@@ -105,6 +139,9 @@ def _nodes(
             wanted.setdefault(target, f"proxmox_guests[{guest.vmid}].replicate_to")
     for entry in settings.ha_nodes:
         wanted.setdefault(entry.partition(":")[0], "proxmox_ha_nodes")
+    for flow in settings.node_flows if settings.firewall else ():
+        if flow.node:
+            wanted.setdefault(flow.node, "the node of proxmox_node_flows")
     for name, setting in wanted.items():
         if name not in online:
             yield (

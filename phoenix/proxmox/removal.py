@@ -12,7 +12,7 @@ from phoenix.proxmox.apply import placed
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.desired import TAG
 from phoenix.proxmox.errors import AlreadyError, RefusedError
-from phoenix.proxmox.firewall import Scope, Write, next_write, options_write
+from phoenix.proxmox.firewall import CLUSTER, Scope, Write, next_write, options_write
 from phoenix.proxmox.observe import base, located, read
 
 _SECONDS = 60
@@ -78,9 +78,9 @@ def unkept(scopes: Iterable[Scope], *, firewall: bool) -> tuple[Scope, ...]:
         firewall: whether a sync keeps the firewall; then those with rules are kept.
     """
     return tuple(
-        replace(scope, options={"enable": "0"}, rules=())
+        replace(scope, options={"enable": "0"}, rules=(), addresses=())
         for scope in scopes
-        if scope.name != "the cluster" and not (firewall and scope.rules)
+        if scope.name != CLUSTER and not (firewall and scope.rules)
     )
 
 
@@ -106,7 +106,7 @@ def remove_rules(client: Client, scopes: Iterable[Scope], log: Callable[[str], N
 
 
 def _rule_writes(client: Client, scopes: Iterable[Scope]) -> Iterator[Write]:
-    for scope in placed(scopes, located(client)):
+    for scope in placed(client, scopes):
         rows = client.get(f"{scope.path}/rules")
         if write := next_write(scope, rows):
             off = options_write(scope, client.get(f"{scope.path}/options"))

@@ -8,6 +8,8 @@ LOOPBACK = IPv4Address("127.0.0.1")
 """The address that what serves its own guest alone listens on (RFC 1122, section 3.2.1.3)."""
 DNS = 53
 """RFC 1035, section 4.2."""
+NTP = 123
+"""RFC 5905, section 7.2."""
 SSH = 22
 HTTP = 80
 """RFC 9110, section 4.2.1; the ACME http-01 challenge uses it too (RFC 8555, section 8.3)."""

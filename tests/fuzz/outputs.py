@@ -100,7 +100,7 @@ def _proxmox(site: Site, settings: Settings) -> Iterator[tuple[str, str]]:
             f"PVE {guest.vmid} words",
             "\n".join(map(str, (guest.node, guest.name, guest.storage, guest.origin))),
         )
-    for scope in firewall.scopes(site, node="pve"):
+    for scope in firewall.scopes(site, settings.proxmox):
         for number, rule in enumerate(scope.rules):
             yield f"rule {scope.name} {number}", f"{rule.identity} {rule.comment}"
     words = hostkeys.words(hostkeys.guests(site.guests))

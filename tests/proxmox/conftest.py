@@ -79,9 +79,9 @@ def make_client(url: str, trust: Trust, token: str | None = None, **more: Any) -
 
 @pytest.fixture
 def planned(site: Site, tmp_path: Path) -> Callable[..., Plan]:
-    def make(changed: Site | None = None, **data: Any) -> Plan:
+    def make(changed: Site | None = None, come_from: str | None = None, **data: Any) -> Plan:
         chosen = {"proxmox_ssh_keys": (KEY,), "proxmox_vm_user": None, **data}
         config = parse(chosen).proxmox
-        return plan(changed or site, config, ssh_key=None, home=tmp_path)
+        return plan(changed or site, config, ssh_key=None, home=tmp_path, client_address=come_from)
 
     return make

@@ -9,8 +9,9 @@ from urllib.parse import parse_qsl
 from phoenix.proxmox import apply, power
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.converge import Options, converge
+from phoenix.proxmox.listeners import HERE, Listener
 from phoenix.proxmox.plan import Plan
-from phoenix.proxmox.preflight import preflight
+from phoenix.proxmox.preflight import firewall, preflight
 
 NODE = "phoenix"
 
@@ -48,10 +49,17 @@ def _body(body: Any) -> dict[str, str]:
     return dict(parse_qsl(text, keep_blank_values=True))
 
 
+def listening(client: Client, *sockets: Listener) -> dict[str, frozenset[Listener]]:
+    """What every node of the fake listens on: what Proxmox VE itself does, and `sockets`."""
+    own = frozenset({Listener("tcp", 22, "sshd"), Listener("tcp", 8006, "pveproxy"), *sockets})
+    return {HERE: own, **{str(row["node"]): own for row in client.get("nodes")}}
+
+
 def run(client: Client, plan: Plan, log: Callable[[str], None] = lambda _line: None) -> bool:
     """What deploys/proxmox.py does, in its order; whether anything was written."""
     options = Options(frozenset(plan.settings.adopt), plan.settings.images)
     faults = [*plan.refused, *preflight(client, plan.guests, plan.settings)]
+    faults += firewall(client, plan.scopes, plan.needed, listening(client), plan.settings)
     assert not faults, "\n".join(faults)
     changed = False
     for guest in plan.guests:

@@ -208,5 +208,5 @@ def test_the_firewall_is_complete_before_it_is_switched_on(
     ) - 1, order  # fmt: skip
     for guest in planned().guests:
         own = [path for path in order if f"/{guest.vmid}/firewall/" in path]
-        assert all(path.endswith("/rules") for path in own[:-1]), own
+        assert all(path.endswith("/rules") or "/ipset" in path for path in own[:-1]), own
         assert not own or own[-1].endswith("/options"), own

@@ -53,6 +53,7 @@ def greeters(moved: Site) -> Iterator[None]:
         yield
     finally:
         for listener in listeners:
+            listener.shutdown(socket.SHUT_RDWR)  # a thread that waits in accept() keeps it open
             listener.close()
 
 
@@ -78,10 +79,19 @@ class Project:
             key=KEY, more=repr(own)[1:-1],
         )  # fmt: skip
         (folder / "inventory.py").write_text(text)
+        self.program("ss", "printf '%s\\n' 'tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*'")
+
+    def program(self, name: str, script: str) -> None:
+        """A program of the hypervisor that this machine may not have."""
+        (self.folder / "bin").mkdir(exist_ok=True)
+        path = self.folder / "bin" / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
 
     def run(self, *options: str, token: str | None = None) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pyinfra", "-y", *options]
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
+        path = f"{self.folder}/bin:{os.environ['PATH']}"
+        environment = {"PATH": path, "HOME": str(self.folder)}
         if token:
             environment["PHOENIX_SECRET_PROXMOX_API_TOKEN"] = token
         return subprocess.run(
@@ -110,6 +120,53 @@ def test_from_nothing_to_running_and_no_change_after(
     output = second.stdout + second.stderr
     assert second.returncode == 0, output[-4000:]
     assert pve.writes() == [], output[-4000:]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may run pct")
+def test_what_only_root_may_set_is_set_by_pct(
+    tmp_path: Path, moved: Site, pve: Pve, fakepve_url: str, fakepve_cafile: str, greeters: None
+) -> None:
+    media = {"path": "/media", "host_path": "/tank/media"}
+    own = {103: {"features": {"keyctl": "1"}, "bind_mounts": [media]}}
+    project = Project(tmp_path, moved, api=fakepve_url, ca_file=fakepve_cafile, guests=own)
+    project.program("pct", f'echo "$@" >>{tmp_path}/pct.log')
+    done = project.run(token=TOKEN)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output[-4000:]
+    calls = (tmp_path / "pct.log").read_text().splitlines()
+    assert [line for line in calls if line.startswith("set ")] == [
+        "set 103 --features nesting=1,keyctl=1",
+        "set 103 --mp0 /tank/media,mp=/media",
+    ]
+    starts = [path for _, path, _ in pve.writes() if path.endswith("103/status/start")]
+    assert len(starts) == 1
+
+
+def test_what_only_root_may_set_is_named_before_the_run_where_we_are_not_root(
+    tmp_path: Path, moved: Site, pve: Pve, fakepve_url: str, fakepve_cafile: str
+) -> None:
+    own = {103: {"features": {"keyctl": "1"}}}
+    project = Project(tmp_path, moved, api=fakepve_url, ca_file=fakepve_cafile, guests=own)
+    project.program("id", "echo 1000")
+    done = project.run(token=TOKEN)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0, output
+    assert "only root@pam may set" in output
+    assert "pct set 103 --features nesting=1,keyctl=1" in output
+    assert pve.writes() == []
+
+
+def test_a_port_that_the_firewall_would_close_is_told_before_the_first_write(
+    tmp_path: Path, moved: Site, pve: Pve, fakepve_url: str, fakepve_cafile: str
+) -> None:
+    project = Project(tmp_path, moved, api=fakepve_url, ca_file=fakepve_cafile)
+    project.program("ss", "echo 'tcp LISTEN 0 64 [::]:2049 [::]:*'")
+    done = project.run(token=TOKEN)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0, output
+    assert "listens on tcp/2049" in output
+    assert "rules of site.hypervisor.firewall" in output
+    assert pve.writes() == []
 
 
 def test_off_is_a_message_and_nothing_else(tmp_path: Path, moved: Site, pve: Pve) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from phoenix.proxmox.apply import placed
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.errors import RefusedError
 from phoenix.proxmox.plan import Plan
@@ -62,14 +63,15 @@ def test_rules_that_no_sync_keeps_go_behind_the_switch(
     own = {"type": "in", "action": "ACCEPT", "enable": 1, "comment": "a person's"}
     client.write("POST", f"{path}/rules", own)
     scopes = unkept(desired.scopes, firewall=False)
-    assert {scope.name for scope in scopes} == {*(one.name for one in site.guests), "the node"}
+    nodes = {"the node", "every other node"}
+    assert {scope.name for scope in scopes} == {*(one.name for one in site.guests), *nodes}
     assert unkept(desired.scopes, firewall=True) == ()
     pve.forget()
     lines: list[str] = []
     remove_rules(client, scopes, lines.append)
     assert lines[0].endswith("enable=0"), "off first: no rule goes while traffic is filtered"
-    for scope in scopes:
-        rows = client.get(f"{scope.path.format(node=NODE)}/rules")
+    for scope in placed(client, scopes):
+        rows = client.get(f"{scope.path}/rules")
         assert [row.get("comment") for row in rows if "phoenix" in row.get("comment", "")] == []
     assert [row["comment"] for row in client.get(f"{path}/rules")] == ["a person's"]
     pve.forget()

@@ -435,7 +435,9 @@ def test_nginx_listens_where_clients_the_firewall_and_the_checks_look(tmp_path: 
     )  # fmt: skip
     listens = {int(port) for port in re.findall(r"^ *listen (\d+)[ ;]", text, re.MULTILINE)}
     (upstream,) = set(re.findall(rf"^ *server {site.host('proxy').address}:(\d+) ", text, re.M))
-    to_gateway = {f.port for f in firewall.flows(site) if f.destination == site.gateway}
+    to_gateway = {
+        f.port for f in firewall.flows(site) if f.destination == site.gateway and f.proto == "tcp"
+    }
     assert listens == to_gateway - {22} == {80, 443}
     assert (served(site, "gateway"), ports_checked(site, "gateway")) == ({443}, {443})
     assert {int(upstream)} == served(site, "proxy")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import random
-from ipaddress import IPv4Address, IPv4Network
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from phoenix.declaration.settings import NodeFlow, ProxmoxSettings
 from phoenix.derived import firewall as flows
 from phoenix.health.checks import checks
 from phoenix.proxmox import connections, firewall
@@ -169,7 +171,7 @@ def test_a_plan_names_every_rule_that_is_added_or_removed(
 @given(declared=declarations())
 def test_scopes_hold_exactly_the_sites_flows(declared: Declaration) -> None:
     site = loaded(declared)
-    built = {s.name: s for s in firewall.scopes(site, node="phoenix", policy_out="DROP")}
+    built = {s.name: s for s in firewall.scopes(site, ProxmoxSettings(firewall_out="DROP"))}
     by_host = {host.name: built.get(host.name, built["the node"]) for host in site.hosts}
     desired: dict[str, set[tuple[object, ...]]] = {name: set() for name in by_host}
     for flow in flows.flows(site):
@@ -182,6 +184,15 @@ def test_scopes_hold_exactly_the_sites_flows(declared: Declaration) -> None:
         ):
             if isinstance(end, Host):
                 desired[end.name].add((direction, flow.proto, ports, written(peer)))
+        for guest in site.guests:  # as a member of the network that the flow comes from
+            wide = flow.source == "any" or (
+                isinstance(flow.source, IPv4Network) and guest.address in flow.source
+            )
+            if wide and flow.destination != guest:
+                rule = ("out", flow.proto, ports, written(flow.destination))
+                desired[guest.name].add(rule)
+    for guest in site.guests:
+        desired[guest.name].add(("out", "udp", "123", None))
     for name, found in by_host.items():
         rules = {
             (r.identity.direction, r.identity.proto, r.identity.ports,
@@ -190,7 +201,8 @@ def test_scopes_hold_exactly_the_sites_flows(declared: Declaration) -> None:
         }  # fmt: skip
         assert rules == desired[name], name
     assert built["the cluster"].rules == ()
-    assert list(built)[-2:] == ["the node", "the cluster"], "what switches filtering on comes last"
+    last = ["the node", "every other node", "the cluster"]
+    assert list(built)[-3:] == last, "what switches filtering on comes last"
     assert refused(site, built.values()) == ()
 
 
@@ -211,7 +223,7 @@ def test_a_declared_refusal_of_a_needed_flow_is_found() -> None:
         comment="oops",
     )  # fmt: skip
     broken = changed_site(site, site.traefik.vmid or 0, firewall_rules=(refusal,))
-    faults = refused(broken, firewall.scopes(broken, node="phoenix"))
+    faults = refused(broken, firewall.scopes(broken, ProxmoxSettings()))
     assert faults
     assert all("is refused inbound by the rules of proxy" in fault for fault in faults), faults
     assert any("Nginx to Traefik" in fault for fault in faults), faults
@@ -221,25 +233,149 @@ def test_the_operators_own_path_is_kept() -> None:
 
     site = loaded(minimal())
     networks = operator_networks(["192.168.7.0/24"], "203.0.113.9")
-    for scope in firewall.scopes(site, node="phoenix", operators=networks):
+    built = firewall.scopes(site, ProxmoxSettings(), operators=networks)
+    for scope in built:
         if scope.name == "the cluster":
             continue
         for source in ("192.168.7.20", "203.0.113.9"):
             ssh = Connection(IPv4Address(source), IPv4Address("10.0.0.1"), "tcp", 22, "")
             assert allowed(scope, "in", ssh), (scope.name, source)
-    node = next(
-        s for s in firewall.scopes(site, node="p", operators=networks) if s.name == "the node"
-    )
+    nodes = [scope for scope in built if scope.name in ("the node", "every other node")]
     api = Connection(IPv4Address("203.0.113.9"), IPv4Address("10.0.0.1"), "tcp", 8006, "")
-    assert allowed(node, "in", api)
-    assert operator_networks([], "fe80::1") == []
+    assert [allowed(node, "in", api) for node in nodes] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("networks", "client", "source"),
+    [
+        ([], "2001:db8::7", "2001:db8::7"),
+        (["fd00:7::/64"], "fd00:7::9", "fd00:7::9"),
+        (["fe80::/10"], "fe80::1%vmbr0", "fe80::1"),
+    ],
+)
+def test_an_operator_who_comes_by_ipv6_keeps_his_way_in(
+    networks: list[str], client: str, source: str
+) -> None:
+    site = loaded(minimal())
+    operators = operator_networks(networks, client)
+    for scope in firewall.scopes(site, ProxmoxSettings(), operators=operators):
+        if scope.name == "the cluster":
+            continue
+        ssh = Connection(ip_address(source), IPv4Address("10.0.0.1"), "tcp", 22, "")
+        assert allowed(scope, "in", ssh), scope.name
+        if scope.vmid is None:
+            assert allowed(scope, "in", ssh._replace(port=8006)), scope.name
+
+
+def test_an_operator_whose_address_no_rule_can_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="link-local"):
+        operator_networks(["10.0.0.0/24"], "fe80::1%vmbr0")
+    assert operator_networks([], "::ffff:203.0.113.9") == [IPv4Network("203.0.113.9")]
+
+
+def test_each_node_has_the_rules_of_its_own_flows() -> None:
+    site = loaded(minimal())
+    flows_of_nodes = (
+        NodeFlow(port="2049", source="10.0.0.0/24", comment="NFS"),
+        NodeFlow(port="8007", source="fd00:7::5", node="pbs", comment="backups"),
+        NodeFlow(proto="udp", port="6800:7300", node="ceph"),
+    )
+    settings_ = ProxmoxSettings(node="phoenix", node_flows=flows_of_nodes)
+    built = {scope.name: scope for scope in firewall.scopes(site, settings_)}
+    names = ("the node", "node pbs", "node ceph", "every other node")
+    found = {
+        name: {(r.identity.ports, r.identity.source) for r in built[name].rules} for name in names
+    }
+    nfs, backups, ceph = ("2049", "10.0.0.0/24"), ("8007", "fd00:7::5"), ("6800:7300", None)
+    assert [nfs in found[name] for name in names] == [False, True, True, True]
+    assert [backups in found[name] for name in names] == [False, True, False, False]
+    assert [ceph in found[name] for name in names] == [False, False, True, False]
+    for name in names:
+        assert {("22", "10.0.0.0/24"), ("8006", "10.0.0.0/24"), (None, "10.0.0.0/24")} <= found[
+            name
+        ]
+
+
+def test_guests_send_from_their_own_addresses_alone() -> None:
+    site = loaded(minimal())
+    vm = next(guest for guest in site.guests if guest.kind == "vm")
+    lxc = next(guest for guest in site.guests if guest.kind == "lxc")
+    own = {lxc.vmid: {"addresses": ["10.0.0.50"]}}
+    built = {
+        scope.vmid: scope
+        for scope in firewall.scopes(site, ProxmoxSettings.model_validate({"guests": own}))
+    }
+    for guest in (vm, lxc):
+        options = built[guest.vmid].options
+        assert (options["macfilter"], options["ipfilter"]) == ("1", "1")
+    assert built[vm.vmid].addresses == (str(vm.address),)
+    assert built[lxc.vmid].addresses == ("10.0.0.50",), "its own is in its configuration"
+    off = firewall.scopes(site, ProxmoxSettings(ipfilter=False))
+    assert all(scope.addresses == () for scope in off)
+
+
+def test_where_nothing_goes_out_undeclared_every_needed_flow_does() -> None:
+    site = loaded(minimal())
+    built = firewall.scopes(site, ProxmoxSettings(firewall_out="DROP"))
+    assert refused(site, built) == ()
+    needed = connections.needed(site)
+    wide = [c for c in needed if c.why == "clients to the gateway"]
+    assert {c.source for c in wide} >= {
+        host.address for host in site.guests if host != site.gateway
+    }
+    for why in ("time by NTP", "pings"):
+        assert [c for c in needed if c.why == why]
+    without = [replace(scope, rules=tuple(
+        rule for rule in scope.rules if rule.identity.direction == "in"
+    )) for scope in built]  # fmt: skip
+    assert refused(site, without), "the check sees it"
+
+
+PERSONS = {"type": "in", "action": "DROP", "proto": "tcp", "enable": 1, "comment": "mine"}
+
+
+def test_a_persons_refusal_keeps_its_place_and_its_effect() -> None:
+    first = {**PERSONS, "source": "10.0.0.66"}
+    last = {**PERSONS, "comment": "and nothing else"}
+    wanted = scope({identity("in", "ACCEPT", "22", "10.0.0.0/24"): "ssh"})
+    rows = [dict(first)]
+    settle(rows, wanted)
+    assert [r["comment"] for r in rows] == ["mine", "phoenix: ssh"]
+    rows.append(dict(last))
+    more = scope(
+        {
+            identity("in", "ACCEPT", "22", "10.0.0.0/24"): "ssh",
+            identity("in", "ACCEPT", "80", None): "http",
+        }
+    )
+    settle(rows, more)
+    assert [r["comment"] for r in rows][::3] == ["mine", "and nothing else"]
+    assert {r["comment"] for r in rows[1:3]} == {"phoenix: ssh", "phoenix: http"}
+
+
+def test_a_persons_refusal_of_what_is_needed_is_told() -> None:
+    wanted = replace(
+        scope({identity("in", "ACCEPT", "22", "10.0.0.0/24"): "ssh"}), host=IPv4Address("10.0.0.1")
+    )
+    rows = [{**PERSONS, "pos": 0, "source": "10.0.0.9"}, {**PERSONS, "pos": 1}]
+    needed = [
+        Connection(IPv4Address("10.0.0.9"), IPv4Address("10.0.0.1"), "tcp", 22, "ssh"),
+        Connection(IPv4Address("10.0.0.2"), IPv4Address("10.0.0.1"), "tcp", 22, "ssh"),
+        Connection(IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3"), "tcp", 22, "elsewhere"),
+    ]
+    first, second = connections.hidden(wanted, rows, needed)
+    assert first.startswith("rule 0 of test")
+    assert second.startswith("rule 1 of test")
+    assert list(connections.hidden(wanted, [{**rows[1], "enable": 0}], needed)) == []
+    below = [{**row(wanted.rules[0].identity, "phoenix: ssh"), "pos": 0}, {**rows[1], "pos": 1}]
+    assert list(connections.hidden(wanted, below, needed)) == []
 
 
 def test_a_guest_with_its_firewall_off_is_left_open_and_its_rules_alone() -> None:
 
     site = loaded(minimal())
     open_site = changed_site(site, 103, firewall_enabled=False)
-    scope = next(s for s in firewall.scopes(open_site, node="phoenix") if s.vmid == 103)
+    scope = next(s for s in firewall.scopes(open_site, ProxmoxSettings()) if s.vmid == 103)
     assert (dict(scope.options), scope.rules) == ({"enable": "0"}, ())
 
 

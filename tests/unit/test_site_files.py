@@ -241,8 +241,10 @@ def test_flows_between_guests(own: Site) -> None:
     lan = "10.0.0.0/24"
     flows = {(end(f.source), end(f.destination), f.proto, f.port) for f in firewall.flows(own)}
     guests = [h.name for h in own.guests]
+    expected: set[tuple[str, str, str, int | None]]
     expected = {(g, "phoenix", p, 53) for g in [*guests, lan] for p in ("udp", "tcp")}
     expected |= {(lan, h.name, "tcp", 22) for h in own.hosts} | {(lan, "phoenix", "tcp", 8006)}
+    expected |= {(lan, h.name, "icmp", None) for h in own.hosts}
     expected |= {(h.name, "step-ca", "tcp", 9000) for h in own.hosts if h.name != "step-ca"}
     holders = ("nginx-phoenix", "traefik-internal", "portainer", "drphoenix")
     expected |= {("step-ca", holder, "tcp", 80) for holder in holders}

@@ -169,7 +169,8 @@ def test_each_flow_has_a_rule_at_both_ends(declared: Declaration) -> None:
         for here, direction in ((flow.destination, "in"), (flow.source, "out")):
             if isinstance(here, Host):
                 hits = [r for r in rules[here.name] if r.direction == direction
-                        and r.ports == str(flow.port) and r.proto == flow.proto]  # fmt: skip
+                        and r.ports == (str(flow.port) if flow.port else None)
+                        and r.proto == flow.proto]  # fmt: skip
                 assert hits, (flow, rules[here.name])
 
 

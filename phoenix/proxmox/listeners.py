@@ -1,0 +1,217 @@
+"""What the nodes listen on, and what of it the firewall would close when it is switched on.
+
+Sources: ss(8); the rules that pve-firewall adds by itself, `enable_host_firewall` in
+src/PVE/Firewall.pm.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+
+from phoenix.declaration.settings import ProxmoxSettings
+from phoenix.proxmox.client import Client
+from phoenix.proxmox.firewall import DEFAULTS, Scope, placed
+from phoenix.shell import Script
+
+HERE = "."
+"""The node that is asked itself, whatever it is called."""
+LISTEN = Script(
+    "listeners",
+    """echo "node ."
+ss -Hltnup
+own=$(hostname -s)
+for folder in /etc/pve/nodes/*/; do
+  name=$(basename "$folder")
+  [ -d "$folder" ] && [ "$name" != "$own" ] || continue
+  address=$(tr -d '\\n' </etc/pve/.members |
+    sed -n "s/.*\\"$name\\": *{[^}]*\\"ip\\": *\\"\\([^\\"]*\\)\\".*/\\1/p")
+  known=
+  [ -s "$folder/ssh_known_hosts" ] &&
+    known="-o UserKnownHostsFile=$folder/ssh_known_hosts -o GlobalKnownHostsFile=none"
+  answer=$(ssh -n -e none -o BatchMode=yes -o ConnectTimeout=5 -o HostKeyAlias="$name" $known \\
+    "root@${address:-$name}" ss -Hltnup 2>/dev/null) || continue
+  printf 'node %s\\n%s\\n' "$name" "$answer"
+done
+""",
+)
+"""Each node that answers, then its sockets; the nodes of a cluster trust each other's root."""
+
+# What pve-firewall lets in by itself from the cluster's own network, and between its nodes.
+_STANDARD = (
+    ("tcp", 22, 22), ("tcp", 8006, 8006), ("tcp", 3128, 3128), ("tcp", 5900, 5999),
+    ("tcp", 60000, 60050), ("udp", 5404, 5405),
+)  # fmt: skip
+# Answers to a DHCP client's own questions; they come back as packets of a connection.
+_CLIENTS = frozenset({("udp", 68), ("udp", 546)})
+_EPHEMERAL = 32768
+"""From here on a UDP socket is a client's, which nobody can connect to by a known port."""
+_PROCESS = re.compile(r'"([^"]+)"')
+
+
+class Listener(NamedTuple):
+    """One port that something listens on; `process` is empty where it is unknown."""
+
+    proto: str
+    port: int
+    process: str = ""
+
+    @property
+    def name(self) -> str:
+        """As the settings write it."""
+        return f"{self.proto}/{self.port}"
+
+
+def parse(lines: Iterable[str]) -> dict[str, frozenset[Listener]]:
+    """What each node listens on beside its loopback, of `LISTEN`'s output."""
+    found: dict[str, set[Listener]] = {}
+    own: set[Listener] = set()
+    for line in lines:
+        words = line.split()
+        if words[:1] == ["node"]:
+            own = found.setdefault(words[1], set())
+        elif len(words) >= 5 and words[0] in ("tcp", "udp"):
+            address, _, port = words[4].rpartition(":")
+            process = _PROCESS.search(words[6]) if len(words) > 6 else None
+            if port.isdigit() and not _is_loopback(address):
+                own.add(Listener(words[0], int(port), process[1] if process else ""))
+    return {node: frozenset(sockets) for node, sockets in found.items()}
+
+
+def _is_loopback(text: str) -> bool:
+    address, _, interface = text.strip("[]").partition("%")
+    if interface.strip("]") == "lo":
+        return True
+    try:
+        return ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        return False  # *: every address
+
+
+def faults(
+    client: Client,
+    scopes: Sequence[Scope],
+    known: Mapping[str, frozenset[Listener]],
+    settings: ProxmoxSettings,
+    node: str,
+) -> Iterator[str]:
+    """Ports that this run would close without being told to, on every node; its fix is a flow.
+
+    Nothing, where the firewall already refuses at a node what no rule lets in.
+
+    Args:
+        client: reads alone.
+        scopes: placed ones.
+        known: what the nodes listen on, `HERE` or by name.
+        settings: what is declared of the nodes.
+        node: what `HERE` is called.
+
+    Raises:
+        ProxmoxError: the firewall can't be read.
+    """
+    cluster = client.get("cluster/firewall/options")
+    cluster_rules = client.get("cluster/firewall/rules")
+    own = {scope.path.split("/")[1]: scope for scope in scopes if scope.path.startswith("nodes/")}
+    by_node = {name: scope for name, scope in own.items() if scope.vmid is None}
+    switched = _refuses(cluster, "enable")
+    for row in client.get("nodes"):
+        name = str(row["node"])
+        if row.get("status") == "offline":
+            if not switched:
+                yield (
+                    f"node {name} is down, and the firewall would be on there when it comes back, "
+                    "without our rules. fix: bring it back first, or set proxmox_firewall = False"
+                )
+            continue
+        scope = by_node.get(name)
+        if scope is None:
+            continue
+        if switched and _refuses(client.get(f"{scope.path}/options"), "enable", default="1"):
+            continue
+        sockets = known.get(HERE if name == node else name)
+        if sockets is None and name in settings.node_listeners:
+            sockets = frozenset(map(_declared, settings.node_listeners[name]))
+        if sockets is None:
+            yield (
+                f"what node {name} listens on is not known: it does not answer the hypervisor by "
+                "SSH. fix: let it, or write what it listens on, as proxmox_node_listeners = "
+                f'{{"{name}": ("tcp/22", "tcp/8006")}}'
+            )
+            continue
+        rows = [*client.get(f"{scope.path}/rules"), *cluster_rules]
+        rows += _of_groups(client, rows)
+        closed = [one for one in sockets if not _open(one, scope, rows, settings)]
+        if closed:
+            yield _told(name, closed, here=name == node)
+
+
+def _refuses(options: Mapping[str, Any], key: str, default: str = "0") -> bool:
+    """Whether filtering is on, and what no rule lets in is refused."""
+    policy = str(options.get("policy_in", DEFAULTS["policy_in"]))
+    return str(options.get(key, default)) not in ("0", "") and policy != "ACCEPT"
+
+
+def _declared(text: str) -> Listener:
+    proto, _, port = text.partition("/")
+    return Listener(proto, int(port))
+
+
+def _of_groups(client: Client, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    names = {str(row.get("action")) for row in rows if row.get("type") == "group"}
+    return [row for name in sorted(names) for row in client.get(f"cluster/firewall/groups/{name}")]
+
+
+def _open(
+    one: Listener, scope: Scope, rows: Iterable[Mapping[str, Any]], settings: ProxmoxSettings
+) -> bool:
+    """Whether a rule is about it, whoever it lets in or refuses, or it is told to be closed."""
+    if (one.proto, one.port) in _CLIENTS or one.name in settings.node_closed:
+        return True
+    if one.proto == "udp" and one.port >= _EPHEMERAL:
+        return True
+    if any(p == one.proto and first <= one.port <= last for p, first, last in _STANDARD):
+        return True
+    identities = [rule.identity for rule in scope.rules]
+    persons = (placed({"pos": 0, **row}) for row in rows)
+    identities += [rule.identity for rule in persons if rule.enabled and rule.identity]
+    return any(
+        rule.direction == "in"
+        and rule.proto in (None, one.proto)
+        and (_has(rule.ports, one.port) if rule.ports else rule.action == "ACCEPT")
+        for rule in identities
+    )
+
+
+def _has(ports: str, port: int) -> bool:
+    for part in ports.split(","):
+        first, _, last = part.partition(":")
+        if first.isdigit() and int(first) <= port <= int(last or first):
+            return True
+    return False
+
+
+def _told(node: str, closed: Iterable[Listener], *, here: bool) -> str:
+    ordered = sorted(closed, key=lambda one: (one.port, one.proto))
+    ports = ", ".join(f"{one.name} ({one.process or 'unknown'})" for one in ordered)
+    if here:
+        where = "as rules of site.hypervisor.firewall in the JSON files"
+        rules = "\n".join(
+            f'    {{"type": "in", "action": "ACCEPT", "proto": "{one.proto}", "port": '
+            f'"{one.port}", "source": "NETWORK", "comment": "{one.process}"}},'
+            for one in ordered
+        )
+    else:
+        where = "in proxmox_node_flows"
+        rules = "\n".join(
+            f'    {{"proto": "{one.proto}", "port": "{one.port}", "source": "NETWORK", "node": '
+            f'"{node}", "comment": "{one.process or "declared"}"}},'
+            for one in ordered
+        )
+    names = ", ".join(f'"{one.name}"' for one in ordered)
+    return (
+        f"node {node} listens on {ports}, which no rule lets in: switching the firewall on would "
+        f"cut it. fix: let its clients in, {where}:\n{rules}\n"
+        f"  or let the firewall close it: proxmox_node_closed = [{names}]"
+    )

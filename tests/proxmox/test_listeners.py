@@ -1,0 +1,224 @@
+"""Switching the firewall on closes nothing that anybody listens on, on any node, unsaid."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoenix.proxmox import apply
+from phoenix.proxmox.client import Client
+from phoenix.proxmox.listeners import HERE, LISTEN, Listener, parse
+from phoenix.proxmox.plan import Plan
+from phoenix.proxmox.preflight import firewall, preflight
+from phoenix.site.findings import ConfigError
+from phoenix.site.model import FirewallRule, Site
+from tests.proxmox.pve import NODE, Pve, listening, run
+
+Planned = Callable[..., Plan]
+NFS = Listener("tcp", 2049, "nfsd")
+PORTMAP = Listener("udp", 111, "rpcbind")
+SS = """\
+udp UNCONN 0 0 127.0.0.1%lo:323 0.0.0.0:* users:(("chronyd",pid=1,fd=5))
+udp UNCONN 0 0 0.0.0.0:111 0.0.0.0:* users:(("rpcbind",pid=2,fd=6))
+udp UNCONN 0 0 [fe80::1]%vmbr0:546 [::]:*
+tcp LISTEN 0 4096 127.0.0.1:85 0.0.0.0:* users:(("pvedaemon",pid=3,fd=6))
+tcp LISTEN 0 4096 *:8006 *:* users:(("pveproxy",pid=4,fd=6))
+tcp LISTEN 0 128 [::]:2049 [::]:*
+tcp LISTEN 0 128 [::1]:631 [::]:*
+"""
+
+
+def faults(client: Client, plan: Plan, known: dict[str, frozenset[Listener]]) -> tuple[str, ...]:
+    return firewall(client, plan.scopes, plan.needed, known, plan.settings)
+
+
+def test_sockets_are_read_with_their_programs_and_without_loopback() -> None:
+    found = parse(["node .", *SS.splitlines(), "node pve2", SS.splitlines()[4]])
+    assert found == {
+        HERE: {
+            PORTMAP, Listener("udp", 546), Listener("tcp", 8006, "pveproxy"),
+            Listener("tcp", 2049),
+        },
+        "pve2": {Listener("tcp", 8006, "pveproxy")},
+    }  # fmt: skip
+
+
+def test_every_node_of_the_cluster_is_asked(tmp_path: Path) -> None:
+    """By the script itself, with programs that answer as those of a cluster do."""
+    for name in ("here", "pve2", "down"):
+        (tmp_path / "pve" / "nodes" / name).mkdir(parents=True)
+    (tmp_path / "pve" / "nodes" / "pve2" / "ssh_known_hosts").write_text("pve2 ssh-ed25519 A\n")
+    (tmp_path / "pve" / ".members").write_text(
+        '{\n"nodename": "here",\n"nodelist": {\n'
+        '  "here": { "id": 1, "online": 1, "ip": "10.0.0.1"},\n'
+        '  "pve2": { "id": 2, "online": 1, "ip": "10.0.0.2"}\n  }\n}\n'
+    )
+    programs = {
+        "ss": f"cat <<'E'\n{SS}E",
+        "hostname": "echo here",
+        "ssh": 'case "$*" in *root@10.0.0.2*ssh_known_hosts*|*ssh_known_hosts*root@10.0.0.2*)'
+        " echo 'tcp LISTEN 0 1 *:8007 *:*' ;; *) exit 255 ;; esac",
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    words = [word.replace("/etc/pve", f"{tmp_path}/pve") for word in LISTEN.argv()]
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    found = parse(done.stdout.splitlines())
+    assert set(found) == {HERE, "pve2"}, done.stdout + done.stderr
+    assert found["pve2"] == {Listener("tcp", 8007)}
+
+
+def test_what_would_be_cut_is_told_with_the_flow_to_declare(
+    site: Site, pve: Pve, client: Client, planned: Planned
+) -> None:
+    known = listening(client, NFS, PORTMAP)
+    (fault,) = faults(client, planned(), known)
+    assert f"node {NODE} listens on udp/111 (rpcbind), tcp/2049 (nfsd)" in fault
+    assert "rules of site.hypervisor.firewall" in fault
+    assert '"proto": "tcp", "port": "2049", "source": "NETWORK", "comment": "nfsd"' in fault
+    assert 'proxmox_node_closed = ["udp/111", "tcp/2049"]' in fault
+    nfs = FirewallRule(
+        direction="in", action="ACCEPT", proto="tcp", ports="2049", source=site.network,
+        destination=None, comment="NFS",
+    )  # fmt: skip
+    serving = site.hypervisor.model_copy(update={"firewall_rules": (nfs,)})
+    changed = site.model_copy(update={"hypervisor": serving})
+    declared = planned(changed, proxmox_node_closed=["udp/111"])
+    assert faults(client, declared, known) == ()
+    assert pve.writes() == []
+    run(client, declared)
+    rules = pve.fake.firewall_config("host", node=NODE)["rules"]
+    assert [rule["comment"] for rule in rules if rule.get("dport") == "2049"] == ["phoenix: NFS"]
+
+
+def test_a_rule_of_a_person_that_lets_it_in_is_enough(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    known = listening(client, NFS)
+    rule = {"type": "in", "action": "ACCEPT", "proto": "tcp", "dport": "2049", "enable": 0}
+    client.write("POST", "cluster/firewall/rules", rule)
+    assert len(faults(client, planned(), known)) == 1, "a rule that is off lets nobody in"
+    client.write("PUT", "cluster/firewall/rules/0", {"enable": 1})
+    assert faults(client, planned(), known) == ()
+
+
+def test_a_node_whose_firewall_is_on_already_loses_nothing(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    run(client, planned())
+    assert faults(client, planned(), listening(client, NFS)) == ()
+    client.write("PUT", "cluster/firewall/options", {"policy_in": "ACCEPT"})
+    assert len(faults(client, planned(), listening(client, NFS))) == 1
+    client.write("PUT", "cluster/firewall/options", {"policy_in": "DROP"})
+    client.write("PUT", f"nodes/{NODE}/firewall/options", {"enable": 0})
+    assert len(faults(client, planned(), listening(client, NFS))) == 1
+
+
+def test_other_nodes_are_looked_at_and_have_our_way_in(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    pve.fake.add_node("second")
+    known = listening(client)
+    of_second = {**known, "second": frozenset({*known[HERE], NFS})}
+    (fault,) = faults(client, planned(), of_second)
+    assert "node second listens on tcp/2049" in fault
+    assert '"port": "2049", "source": "NETWORK", "node": "second"' in fault
+    flows = [{"port": "2049", "source": "10.0.0.0/24", "node": "second"}]
+    assert faults(client, planned(proxmox_node_flows=flows), of_second) == ()
+    with pytest.raises(ConfigError, match="is the hypervisor itself"):
+        planned(proxmox_node_flows=[{"port": "2049", "node": NODE}])
+    unknown = {HERE: known[HERE]}
+    (fault,) = faults(client, planned(), unknown)
+    assert "what node second listens on is not known" in fault
+    assert "proxmox_node_listeners" in fault
+    ports: dict[str, Any] = {"proxmox_node_listeners": {"second": ["tcp/22", "tcp/2049"]}}
+    (fault,) = faults(client, planned(**ports), unknown)
+    assert "node second listens on tcp/2049 (unknown)" in fault
+    assert pve.writes() == []
+    run(client, planned(come_from="203.0.113.9"))
+    rules = pve.fake.firewall_config("host", node="second")["rules"]
+    ways = {(rule.get("dport"), rule.get("source")) for rule in rules}
+    assert {("22", "203.0.113.9"), ("8006", "203.0.113.9"), ("22", "10.0.0.0/24")} <= ways
+    order = [path for _, path, _ in pve.writes() if path.endswith("firewall/options")]
+    assert order[-1] == "cluster/firewall/options"
+
+
+def test_a_node_that_is_down_keeps_the_firewall_off(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    pve.fake.add_node("second")
+    pve.fake.set_node_offline("second")
+    (fault,) = faults(client, planned(), listening(client))
+    assert "node second is down" in fault
+    pve.fake.set_node_offline("second", False)
+    run(client, planned())
+    pve.fake.set_node_offline("second")
+    assert faults(client, planned(), listening(client)) == ()
+
+
+def test_the_way_in_by_ipv6_is_kept_on_every_scope_or_refused(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    with pytest.raises(ConfigError, match="link-local"):
+        planned(come_from="fe80::1%vmbr0")
+    plan = planned(come_from="2001:db8::7")
+    run(client, plan)
+    for kind, where in (("host", {"node": NODE}), ("ct", {"vmid": 103}), ("vm", {"vmid": 1001})):
+        rules = pve.fake.firewall_config(kind, **where)["rules"]
+        assert "2001:db8::7" in {rule.get("source") for rule in rules}
+    pve.forget()
+    assert not apply.apply(client, plan.scopes, lambda _line: None)
+
+
+def test_a_rule_of_a_person_that_shuts_us_out_is_told_first(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    rule = {"type": "in", "action": "DROP", "source": "203.0.113.0/24", "enable": 1}
+    client.write("POST", f"nodes/{NODE}/firewall/rules", rule)
+    pve.forget()
+    assert faults(client, planned(), listening(client)) == ()
+    (fault,) = faults(client, planned(come_from="203.0.113.9"), listening(client))
+    assert "rule 0 of the node" in fault
+    assert "the operator's way in" in fault
+    assert pve.writes() == []
+
+
+def test_guests_send_from_their_own_addresses_alone(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    plan = planned(proxmox_guests={103: {"addresses": ["10.0.0.50"]}})
+    run(client, plan)
+    address = str(next(s for s in plan.scopes if s.vmid == 1001).host)
+    for vmid, kind, expected in ((1001, "vm", [address]), (103, "ct", ["10.0.0.50"])):
+        own = pve.fake.firewall_config(kind, vmid=vmid)
+        assert (own["options"]["ipfilter"], own["options"].get("macfilter", 1)) == (1, 1)
+        entries = client.get(
+            f"nodes/{NODE}/{'qemu' if kind == 'vm' else 'lxc'}/{vmid}/firewall/ipset/ipfilter-net0"
+        )
+        assert [row["cidr"] for row in entries] == expected
+    order = [path for _, path, _ in pve.writes() if "qemu/1001/firewall" in path]
+    assert order[-1].endswith("/options"), "no packet is filtered before its address is known"
+    client.write(
+        "POST", f"nodes/{NODE}/lxc/103/firewall/ipset/ipfilter-net0", {"cidr": "10.0.0.60"}
+    )
+    run(client, planned())
+    entries = client.get(f"nodes/{NODE}/lxc/103/firewall/ipset/ipfilter-net0")
+    assert [row["cidr"] for row in entries] == ["10.0.0.60"], "a person's stays, ours is gone"
+    pve.forget()
+    assert not run(client, planned())
+    assert pve.writes() == []
+
+
+def test_a_flow_of_a_node_that_is_not_there_is_told(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    plan = planned(proxmox_node_flows=[{"port": "8007", "node": "pbs"}])
+    (fault,) = preflight(client, plan.guests, plan.settings)
+    assert "no node 'pbs'" in fault
+    assert "proxmox_node_flows" in fault
