@@ -258,9 +258,10 @@ def test_ports_that_are_shut_are_those_that_something_is_behind() -> None:
 
 def test_the_rules_of_this_site_s_docker_host_are_these() -> None:
     """Whoever reads a plan sees these lines: each is about one flow."""
-    assert chains(ruleset(SITE, DRPHOENIX))["own"][-8:] == [
+    assert chains(ruleset(SITE, DRPHOENIX))["own"][-9:] == [
         'iifname "br-*" goto containers',
         'ip saddr 10.0.0.0/24 tcp dport 22 accept comment "operator, by SSH"',
+        'ip saddr 10.0.0.0/24 ip protocol icmp accept comment "pings"',
         'ip saddr 10.0.0.10 tcp dport 80 accept comment "CA validates names by http-01"',
         'ip saddr 10.0.0.12 tcp dport 8000 accept comment "Traefik to app"',
         'ip saddr 10.0.0.111 tcp dport 9001 accept comment "Portainer to its agent"',
