@@ -154,13 +154,14 @@ def site(
     fresh_plan: FreshPlan | None,
     request: pytest.FixtureRequest,
 ) -> SiteLab:
-    """The whole site, converged once by `deploys/all.py`; its root certificate on the client."""
+    """The whole site, converged once by `deploys/all.py`; its root on client and hosts."""
     with coming_up(request.session):
         run = project.run("deploys/all.py")
         assert run.returncode == 0, f"the site does not converge:\n{run.explain()}"
     found = SiteLab(preflight.connect(), settings, lab, lab_site(settings), project)
     root = found.sh("ca", "cat /etc/step-ca/certs/root_ca.crt", ok=True).out
-    found.put("client", ROOT_FILE, root)
+    for host in ("client", *lab.hosts):
+        found.put(host, ROOT_FILE, root)
     return found
 
 

@@ -18,8 +18,8 @@ from lab.image import pack
 from lab.settings import Settings
 from lab.state import LabState
 from phoenix.components.guard.ruleset import UNIT as GUARD
-from phoenix.derived import routes
-from phoenix.site.model import Site
+from phoenix.derived import firewall, routes
+from phoenix.site.model import Host, Site
 from tests.integration.project import Project
 
 ROOT_FILE = "/root/phoenix-root.pem"
@@ -108,6 +108,17 @@ class SiteLab:
         data = content.encode() if isinstance(content, str) else content
         container = self.docker.containers.get(self.state.container(self.roles.get(host, host)))
         container.put_archive("/", pack({path: (data, mode)}))
+
+    def asker(self, address: str, port: int) -> str:
+        """Who may connect there by TCP: the client, if a flow says so, else a host of the site."""
+        for flow in firewall.flows(self.site):
+            if (
+                isinstance(flow.destination, Host)
+                and str(flow.destination.address) == address
+                and flow.port == port
+            ):
+                return flow.source.name if isinstance(flow.source, Host) else "client"
+        raise LookupError(f"no flow leads to {address} port {port}")
 
     def address(self, host: str) -> str:
         """IPv4 address of a host or role."""

@@ -40,9 +40,9 @@ def test_served_certificates_chain_to_the_root(site: SiteLab) -> None:
     found = endpoints(site)
     assert len(found) >= 5, found
     for what, address, name, names in found:
-        done = site.s_client(
-            address, name, "-verify_return_error", "-verify_hostname", name, "-showcerts"
-        )
+        asker = site.asker(address.split(":")[0], int(address.split(":")[1]))
+        proof = ("-verify_return_error", "-verify_hostname", name, "-showcerts")
+        done = site.s_client(address, name, *proof, host=asker)
         assert done.code == 0, f"{what} {name}:\n{done.text}"
         leaf = re.search(r"-----BEGIN CERT.*?-----END CERTIFICATE-----", done.out, re.DOTALL)
         assert leaf, done.text

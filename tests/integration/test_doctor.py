@@ -62,7 +62,7 @@ def test_certificates_are_what_openssl_sees(site: SiteLab, status: Any) -> None:
     for one in status["certificates"]:
         name, place = one["server_name"], f"{one['address']}:{one['port']}"
         shown = site.sh(
-            "client",
+            site.asker(one["address"], one["port"]),
             f"timeout 15 openssl s_client -connect {place} -servername {name} </dev/null"
             " 2>/dev/null | openssl x509 -noout -serial -enddate -issuer -nameopt multiline",
             ok=True,
