@@ -77,6 +77,8 @@ def as_json(kind: str, fact_value: Any) -> Any:
         return to_json(fact_value)
     if kind in (observation.CHECKS, observation.RULES):
         return fact_value
+    if kind == observation.GUESTS and fact_value is None:
+        return observation.NO_LIST
     if kind in (observation.PLACED, observation.REGISTER, observation.GUESTS):
         return LEFT[kind].dump_python(fact_value, mode="json")
     if kind == observation.PORTAINER:

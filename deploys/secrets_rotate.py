@@ -13,7 +13,7 @@ from pyinfra import host, local
 from deploys import portainer_trees
 from deploys.access import portainer as access
 from deploys.backups import words
-from deploys.context import secrets, setting_errors, site, site_host
+from deploys.context import secrets, setting_errors, settings, site, site_host
 from operations import secret_rotation
 from operations.config_tree import config_tree
 from phoenix.secrets import catalog
@@ -21,7 +21,9 @@ from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET, GATEWAY_CERT
 
 with setting_errors():
     lost = host.data.get("secrets_lost") in (True, "true")
-    uses = catalog.rotatable(words("secrets_rotate"), site(), secrets(), lost=lost)
+    uses = catalog.rotatable(
+        words("secrets_rotate"), site(), secrets(), lost=lost, registries=settings().registries
+    )
     names = [use.name for use in uses]
     catalog.propose(names, secrets())
     server = site().portainer

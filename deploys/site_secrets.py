@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import ConnectError
 from pyinfra.context import ctx_state
 
 from deploys.access import portainer as access
-from deploys.context import secrets, site
+from deploys.context import secrets, settings, site
 from facts.held_secrets import HeldSecrets
 from facts.host_fact import FactError
 from facts.secret_record import SecretRecord
@@ -80,7 +80,9 @@ def _refuse_older(known: Record) -> None:
     Raises:
         SecretError: see `phoenix.secrets.record.refusal`.
     """
-    values = {use.name: secrets().find(use.name) for use in catalog.uses(site())}
+    values = {
+        use.name: secrets().find(use.name) for use in catalog.uses(site(), settings().registries)
+    }
     older = [
         name
         for name, value in values.items()
@@ -95,7 +97,7 @@ def _held(_run: State) -> tuple[Trace, ...]:
     """Where the site shows secrets that this machine lacks; asked once a run, of all guests."""
     absent = {
         use.name
-        for use in catalog.uses(site())
+        for use in catalog.uses(site(), settings().registries)
         if use.generated and secrets().origin(use.name) == "absent"
     }
     wanted = [trace for trace in held_secrets.traces(site()) if trace.secret in absent]

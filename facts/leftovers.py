@@ -34,10 +34,10 @@ done
 """,
 )
 _REGISTER = Script("register", '[ ! -e "$1" ] || cat "$1"')
-# root needs no token there. A hypervisor without Proxmox VE has no guests.
+# root needs no token there.
 _GUESTS = Script(
     "guests",
-    "command -v pvesh >/dev/null || { echo '[]'; exit 0; }\n"
+    "command -v pvesh >/dev/null || { echo null; exit 0; }\n"
     "pvesh get /cluster/resources --type vm --output-format json",
 )
 
@@ -101,16 +101,19 @@ class Register(HostFact[tuple[Entry, ...]]):
             raise FactProcessError(str(error)) from None
 
 
-class TaggedGuests(HostFact[tuple[TaggedGuest, ...]]):
-    """The guests of the cluster that have Phoenix' tag."""
+class TaggedGuests(HostFact[tuple[TaggedGuest, ...] | None]):
+    """The guests of the cluster that have Phoenix' tag; None where no pvesh can list them."""
 
     @override
     def command(self) -> StringCommand:
         return marked(script(_GUESTS))
 
     @override
-    def parse(self, lines: list[str]) -> tuple[TaggedGuest, ...]:
+    def parse(self, lines: list[str]) -> tuple[TaggedGuest, ...] | None:
         try:
+            rows = json.loads("\n".join(lines))
+            if rows is None:
+                return None
             return tuple(
                 TaggedGuest(
                     int(row["vmid"]),
@@ -119,7 +122,7 @@ class TaggedGuests(HostFact[tuple[TaggedGuest, ...]]):
                     str(row.get("name", "")),
                     row.get("status") == "running",
                 )
-                for row in json.loads("\n".join(lines))
+                for row in rows
                 if TAG in values.tags(row.get("tags") or "")
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:

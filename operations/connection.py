@@ -83,6 +83,31 @@ def connect(host: Host, reason: str) -> None:
     watch(host)
 
 
+def connected_transport(
+    host: Host, reason: str, *, again: bool = False
+) -> paramiko.Transport | None:
+    """The SSH connection of a host, made where there is none, and watched.
+
+    Args:
+        host: it may be outside of --limit.
+        reason: what for, for the log.
+        again: make it again where it no longer carries anything.
+
+    Returns:
+        None where the host is reached by other means than SSH.
+
+    Raises:
+        ConnectError: it does not answer.
+    """
+    if again and host.connected and is_gone(host):
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            host.connector.disconnect()
+        host.connected = False
+    connect(host, reason)
+    watch(host)
+    return transport(host)
+
+
 def watch_all(state: State) -> None:
     """Watch the connections of all hosts of a run from now on; a second call does nothing."""
     if state in _states:

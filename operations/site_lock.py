@@ -320,12 +320,10 @@ def _end(state: State) -> history.End:
 def _transport(hypervisor: Host) -> paramiko.Transport | None:
     """The SSH connection to the hypervisor; None where there is none."""
     try:
-        connection.connect(hypervisor, "to lock the site")
+        return connection.connected_transport(hypervisor, "to lock the site")
     except ConnectError as error:
         logger.warning("neither lock nor history of the site: %s", error)
         return None
-    connection.watch(hypervisor)
-    return connection.transport(hypervisor)
 
 
 def _read(channel: paramiko.Channel, most: int = 65536) -> str:

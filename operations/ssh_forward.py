@@ -31,10 +31,9 @@ def dial_through(host: Host, address: str, port: int) -> Dial:
 
     def dial(timeout: float) -> socket.socket:
         try:
-            connection.connect(host, "to reach an API through it")
+            transport = connection.connected_transport(host, "to reach an API through it")
         except ConnectError as error:
             raise OSError(f"{host.name} does not answer by SSH: {error}") from None
-        transport = connection.transport(host)
         if transport is None:
             raise OSError(f"{host.name} has no SSH connection to forward through")
         return dial_transport(transport, address, port, timeout)

@@ -59,21 +59,16 @@ class _Command:
             raise OperationError(f"{self.host.name}: {said}")
 
 
-def transport_of(host: Host) -> paramiko.Transport:
+def _transport(host: Host) -> paramiko.Transport:
     """The SSH connection to a host; made, or made again, where there is none.
 
     Raises:
         OperationError: it does not answer.
     """
-    if host.connected and connection.is_gone(host):
-        with suppress(*_BROKEN):
-            host.connector.disconnect()
-        host.connected = False
     try:
-        connection.connect(host, "for a move")
+        found = connection.connected_transport(host, "for a move", again=True)
     except ConnectError as error:
         raise OperationError(f"{host.name} does not answer by SSH: {error}") from None
-    found = connection.transport(host)
     if found is None:
         raise OperationError(f"{host.name} has no SSH connection")
     return found
@@ -159,7 +154,7 @@ def stream(source: tuple[Host, str], target: tuple[Host, str], tell: Callable[[i
 
 def _begin(host: Host, line: str) -> _Command:
     try:
-        channel = transport_of(host).open_session(window_size=_WINDOW)
+        channel = _transport(host).open_session(window_size=_WINDOW)
         channel.exec_command(line)
     except _BROKEN as error:
         raise OperationError(f"{host.name}: the connection broke: {error}") from None

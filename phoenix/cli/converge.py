@@ -400,14 +400,22 @@ def _taken_over(files: Sequence[TakenOver]) -> list[str]:
 
 def _others(summary: Summary) -> list[str]:
     """What else failed, a line a step: not what a failed step stopped, nor the verdicts."""
-    lines: list[str] = []
+    hosts: dict[tuple[str, str], list[str]] = {}
+    cause = summary.first_cause
+    same: list[str] = []
     for failure in summary.failures:
         reason = next((line.strip() for line in failure.reason if line.strip()), "no reason given")
         follows = reason.startswith(NOT_DONE) or title_of(failure.step) == VERDICT
-        if failure == summary.first_cause or follows:
+        if failure == cause or follows:
             continue
-        lines.append(f"  {failure.host}: {title_of(failure.step)}: {reason}")
-    lines = list(dict.fromkeys(lines))
+        if cause and (failure.step, failure.reason) == (cause.step, cause.reason):
+            same.append(failure.host)
+        else:
+            hosts.setdefault((title_of(failure.step), reason), []).append(failure.host)
+    lines = [f"  {', '.join(dict.fromkeys(names))}: {step}: {reason}"
+             for (step, reason), names in hosts.items()]  # fmt: skip
+    if same:
+        lines.insert(0, f"  {', '.join(dict.fromkeys(same))}: the same")
     left = len(lines) - _MOST_OTHERS
     if left > 0:
         lines = [*lines[:_MOST_OTHERS], f"  and {left} more: see the log"]

@@ -127,7 +127,8 @@ def rotate(
     from phoenix.secrets import catalog
 
     site = project.load(inventory)
-    catalog.rotatable(name, site.site, site.secrets, lost=lost)  # before any host is touched
+    # before any host is touched
+    catalog.rotatable(name, site.site, site.secrets, lost=lost, registries=site.settings.registries)
     data: dict[str, object] = {"secrets_rotate": ",".join(name)}
     data |= {"secrets_lost": "true"} if lost else {}
     work = Work(("deploys/secrets_rotate.py",), (), data)

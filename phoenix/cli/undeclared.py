@@ -32,7 +32,7 @@ def of_observed(site: project.Project, observed: observation.Observed) -> Undecl
 
 def seen_of(site: project.Project, observed: observation.Observed) -> Seen:
     """What hosts told, and the names of the secrets that are kept here."""
-    used = frozenset(use.name for use in catalog.uses(site.site))
+    used = frozenset(use.name for use in catalog.uses(site.site, site.settings.registries))
     config = site.settings.proxmox
     firewall = config.firewall and config.api != "off"
     try:
@@ -80,6 +80,8 @@ def print_undeclared(console: Console, found: Undeclared, *, kept: bool = False)
     for item in (one for kind in KINDS for one in items if one.kind == kind):
         console.print(Text(f"  {_sentence(item)}", style="" if item.kept else "yellow"))
         console.print(Text(f"      {item.command}", style="cyan"))  # whole: it is to be copied
+    for line in found.unlisted:
+        console.print(Text(line, style="dim"))
     for line in found.unknown:
         console.print(Text(f"not looked at for what is undeclared: {line}", style="yellow"))
 

@@ -26,6 +26,8 @@ CONTAINERS, PORTAINER = "containers", "portainer"
 ISSUED, ASKED = "issued", "asked"
 PLACED, REGISTER, GUESTS, RULES = "placed", "register", "guests", "rules"
 UNREAD = "unread"
+NO_LIST = "no pvesh"
+"""The answer to `GUESTS` of a hypervisor without the program that lists guests."""
 """Told of a host whose answer cannot be used: why."""
 LEFT = (CONTAINERS, PORTAINER, PLACED, REGISTER, GUESTS, RULES)
 """What tells of things that run and are not declared (`health.undeclared`)."""
@@ -154,7 +156,8 @@ def seen(
         projects={host: of_host for host, of_host in told.items() if of_host is not None},
         placed={host: undeclared.PLACED.validate_python(a) for host, a in placed.items()},
         register=entries,
-        guests=undeclared.GUESTS.validate_python(guests or ()),
+        guests=undeclared.GUESTS.validate_python(() if guests == NO_LIST else guests or ()),
+        unlisted=guests == NO_LIST,
         endpoints=[one["name"] for one in portainer["endpoints"]] if portainer else None,
         stacks=[(one["name"], one["endpoint"]) for one in portainer["stacks"]] if portainer else (),
         kept=kept,

@@ -99,11 +99,19 @@ class Foreign(Frozen):
 
 
 class Undeclared(Frozen):
-    """All of it. `unknown`: for each host that could not be looked at, why."""
+    """All of it.
+
+    Attributes:
+        items: what is not declared.
+        foreign: what a person started.
+        unknown: for each host that could not be looked at, why.
+        unlisted: what no host of this site can tell, and why; it is no fault.
+    """
 
     items: tuple[Item, ...] = ()
     foreign: tuple[Foreign, ...] = ()
     unknown: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
 
     @property
     def running(self) -> tuple[Item, ...]:
@@ -154,6 +162,7 @@ class Seen:
         placed: what Phoenix has put on each host that told.
         register: what it was ever told to deploy.
         guests: guests of Proxmox VE with our tag.
+        unlisted: whether the hypervisor has no program that lists them.
         endpoints: names of Portainer's endpoints; None where it was not asked or did not tell.
         stacks: Portainer's stacks by name and the name of their endpoint.
         kept: names of the secrets that the store or the SOPS file has.
@@ -167,6 +176,7 @@ class Seen:
     placed: Mapping[str, Placed] = field(default_factory=dict)
     register: Sequence[Entry] = ()
     guests: Sequence[TaggedGuest] = ()
+    unlisted: bool = False
     endpoints: Sequence[str] | None = None
     stacks: Sequence[tuple[str, str]] = ()
     kept: Set[str] = frozenset()
@@ -202,7 +212,13 @@ def undeclared(site: Site, seen: Seen) -> Undeclared:
         items=tuple(_with_commands(site, items)),
         foreign=tuple(_foreign(site, seen)),
         unknown=tuple(seen.unknown),
+        unlisted=_unlisted(site) if seen.unlisted else (),
     )
+
+
+def _unlisted(site: Site) -> tuple[str, ...]:
+    why = f"{site.hypervisor.name} has no pvesh, the program of Proxmox VE that lists guests"
+    return (f"guests with Phoenix' tag that left the declaration cannot be known: {why}",)
 
 
 def moves(site: Site, seen: Seen) -> tuple[Move, ...]:

@@ -22,6 +22,8 @@ VERDICT = "Verify: verdict"
 CONNECT = "connect"
 """The step of a failure to connect: no step of a deploy."""
 _ERROR = re.compile(r"--> pyinfra error(?: in \S+ line \d+)?: (.*)$")
+_COURSE = re.compile(r"\s*(?:--> )?(?:Loading\b|Disconnecting\b)")
+"""Lines of pyinfra that tell how far it is, and never why it ended."""
 _NOT_REASONS = ("Success", "No changes", "Skipped", "Connected", "Ready:", "noop:")
 
 
@@ -214,7 +216,7 @@ def _is_progress(line: str) -> bool:
 
 def last_words(lines: Iterable[str], most: int = 12) -> list[str]:
     """Why a run ended before it had any result: pyinfra's error, else the end of its log."""
-    words = [line.rstrip() for line in lines if line.strip() and "Disconnecting" not in line]
+    words = [line.rstrip() for line in lines if line.strip() and not _COURSE.match(line)]
     for number, line in enumerate(words):
         if match := _ERROR.search(line):
             return [match[1], *words[number + 1 :]]

@@ -6,10 +6,12 @@ Names, purposes and origins only: no function here returns or shows a value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from phoenix.declaration.forms import value_fault
+from phoenix.declaration.settings import Registry
 from phoenix.secrets import client_certificate
 from phoenix.secrets.errors import SecretError
 from phoenix.secrets.rules import (
@@ -141,8 +143,18 @@ class SecretStatus:
     changing: bool
 
 
-def uses(site: Site) -> tuple[SecretUse, ...]:
-    """Every secret that the site uses or may use, the stacks' own among them, by name."""
+Registries = Mapping[str, Registry]
+"""The setting `registries`: its secrets are the site's, too."""
+NO_REGISTRIES: Registries = MappingProxyType({})
+
+
+def uses(site: Site, registries: Registries = NO_REGISTRIES) -> tuple[SecretUse, ...]:
+    """Every secret that the site uses or may use, its stacks' and registries' among them, by name.
+
+    Args:
+        site: whose secrets.
+        registries: the setting of that name.
+    """
     secrets = [
         use for use in PLATFORM if site.portainer is not None or use.name not in _OF_PORTAINER
     ]
@@ -161,25 +173,40 @@ def uses(site: Site) -> tuple[SecretUse, ...]:
             for name in names
             if name is not None
         ]
+    secrets += [_of_registry(name, one) for name, one in registries.items()]
     return tuple(
         sorted({use.name: use for use in reversed(secrets)}.values(), key=lambda u: u.name)
     )
 
 
-def listing(site: Site, store: SecretStore) -> tuple[SecretStatus, ...]:
+def _of_registry(name: str, registry: Registry) -> SecretUse:
+    return SecretUse(
+        registry.secret,
+        f"registry {name}: password or token of {registry.username} (setting registries)",
+        generated=False,
+        by_hand=f"change it at {name}, give the new one where it is given now, and run "
+        "deploys/portainer.py and deploys/stacks.py",
+    )
+
+
+def listing(
+    site: Site, store: SecretStore, registries: Registries = NO_REGISTRIES
+) -> tuple[SecretStatus, ...]:
     """Every secret and where it comes from.
 
     Raises:
         SecretError: a source that is named cannot be read.
     """
     return tuple(
-        SecretStatus(use, store.origin(use.name), store.is_changing(use.name)) for use in uses(site)
+        SecretStatus(use, store.origin(use.name), store.is_changing(use.name))
+        for use in uses(site, registries)
     )
 
 
 def rotatable(
-    names: Sequence[str], site: Site, store: SecretStore, *, lost: bool = False
-) -> tuple[SecretUse, ...]:
+    names: Sequence[str], site: Site, store: SecretStore, *, lost: bool = False,
+    registries: Registries = NO_REGISTRIES,
+) -> tuple[SecretUse, ...]:  # fmt: skip
     """The secrets that `names` names, if Phoenix can change each of them.
 
     Args:
@@ -187,12 +214,13 @@ def rotatable(
         site: whose secrets.
         store: where this machine has them.
         lost: make those that this machine does not have, too: nobody has them any more.
+        registries: the setting of that name.
 
     Raises:
         SecretError: none is named, one is unknown, is not on this machine, or must be changed by
             hand; says how.
     """
-    by_name = {use.name: use for use in uses(site)}
+    by_name = {use.name: use for use in uses(site, registries)}
     if not names:
         raise SecretError("secrets_rotate is missing: --data secrets_rotate=NAME,NAME")
     for name in names:

@@ -37,7 +37,10 @@ class Started:
     moved: tuple[str, ...]
 
 
-def start(site: Site, store: SecretStore, file: Path, key: Path) -> Started:
+def start(
+    site: Site, store: SecretStore, file: Path, key: Path,
+    registries: catalog.Registries = catalog.NO_REGISTRIES,
+) -> Started:  # fmt: skip
     """Have the site's secrets in a SOPS file from now on: those that this machine keeps.
 
     What is there already stays as it is: the key, the rules in `.sops.yaml`, the file. No value is
@@ -48,6 +51,7 @@ def start(site: Site, store: SecretStore, file: Path, key: Path) -> Started:
         store: where they are kept until now.
         file: the SOPS file to make.
         key: where this person's age key is, or is to be.
+        registries: the setting of that name.
 
     Raises:
         SecretError: sops is not installed or refuses, or the key cannot be used.
@@ -64,15 +68,17 @@ def start(site: Site, store: SecretStore, file: Path, key: Path) -> Started:
         rules = file.with_name(sops.CONFIG)
         made += [file] if rules.exists() else [rules, file]
         kept = store.of_this_machine()
-        values = {use.name: kept[use.name] for use in catalog.uses(site) if use.name in kept}
+        known = catalog.uses(site, registries)
+        values = {use.name: kept[use.name] for use in known if use.name in kept}
         sops.create(file, values, recipient)
         moved = tuple(values)
     return Started(file, key, recipient, tuple(made), moved)
 
 
 def export(
-    site_name: str, site: Site, store: SecretStore, to: Sequence[str]
-) -> tuple[bytes, tuple[str, ...]]:
+    site_name: str, site: Site, store: SecretStore, to: Sequence[str],
+    registries: catalog.Registries = catalog.NO_REGISTRIES,
+) -> tuple[bytes, tuple[str, ...]]:  # fmt: skip
     """An age file with every secret of the site that this machine knows.
 
     Args:
@@ -88,7 +94,7 @@ def export(
         SecretError: there is none, a source cannot be read, or a recipient cannot be used.
     """
     values = {}
-    for use in catalog.uses(site):
+    for use in catalog.uses(site, registries):
         value = store.present(use.name)
         if value is not None:
             values[use.name] = value.get_secret_value()

@@ -317,7 +317,11 @@ def check_secrets(site: Site, settings: Settings, find: Find) -> Iterator[Findin
         if find(registry.secret) is None:
             yield problem(f"registries.{name}", *registries.lacking(registry))
     for use in catalog.uses(site):
-        path, fix = f"secret {use.name}", "see docs/secrets.md"
+        path = f"secret {use.name}"
+        fix = (
+            f"give another value where it is given: PHOENIX_SECRET_{use.name.upper()}, the SOPS "
+            "file, or the store of this machine (docs/secrets.md)"
+        )
         try:
             value = find(use.name)
             if value is not None:

@@ -49,6 +49,20 @@ def test_a_summary_is_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     assert on_one_line.count("a step with a long name") == 2
 
 
+def test_what_fails_alike_everywhere_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No host is blamed for what stops them all."""
+    step, other = "deploys/base.py | Base: packages", "deploys/nginx.py | Nginx: files"
+    hosts = ["a", "b", "c"]
+    failures = [Failure(host=host, step=step, reason=["the mirror is gone"]) for host in hosts]
+    failures += [Failure(host=host, step=other, reason=["no room", host]) for host in ("b", "c")]
+    done = summary().model_copy(
+        update={"ok": False, "failures": failures, "first_cause": failures[0]}
+    )
+    text = piped(lambda console: converge.print_summary(console, done), monkeypatch)
+    assert text.count("the mirror is gone") == 1
+    assert "failed as well:\n  b, c: the same\n  b, c: Nginx: files: no room\n" in text
+
+
 def test_files_of_another_hand_are_told_in_one_line_for_all_hosts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -113,3 +113,7 @@ def test_why_a_run_ended_before_it_began() -> None:
              "second line", "--> Disconnecting from hosts..."]  # fmt: skip
     assert last_words(lines) == ["no", "second line"]
     assert last_words(["a", "", "b"], most=1) == ["b"]
+    course = ["--> Loading config...", "Loading: deploys/base.py", "Loading: deploys/dns.py", "why"]
+    assert last_words(course) == ["why"]
+    named = ["--> pyinfra error: no", "Loading: deploys/base.py", "more"]
+    assert last_words(named) == ["no", "more"]

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from pyrage import x25519  # type: ignore[import-untyped]
 
 from phoenix.declaration import inventory
-from phoenix.secrets import catalog
+from phoenix.declaration.settings import Registry
+from phoenix.secrets import catalog, sharing
 from phoenix.secrets.errors import SecretError
 from phoenix.secrets.store import SecretStore
 from phoenix.site.findings import SettingError
@@ -52,6 +54,24 @@ def test_every_secret_is_listed_with_its_origin_and_without_its_value(
     values = [PLANTED, *(secret_store.get(name).get_secret_value() for name in generated)]
     assert not any(value in repr(statuses) for value in values)
     assert all(status.use.what for status in statuses)
+
+
+def test_a_registry_s_secret_is_one_of_the_site_s(site: Site, tmp_path: Path) -> None:
+    registries = {"registry.example.com": Registry(username="ci", secret="registry_password")}
+    given = store(tmp_path, PHOENIX_SECRET_REGISTRY_PASSWORD=PLANTED)
+    (listed,) = (
+        status
+        for status in catalog.listing(site, given, registries)
+        if status.use.name == "registry_password"
+    )
+    assert (listed.origin, listed.use.generated) == ("environment", False)
+    assert listed.use.what.startswith("registry registry.example.com: password or token of ci")
+    assert PLANTED not in repr(listed)
+    _, names = sharing.export("site", site, given, [str(x25519.Identity.generate().to_public())],
+                              registries)  # fmt: skip
+    assert "registry_password" in names, "a second operator gets it, too"
+    with pytest.raises(SecretError, match=r"cannot be changed by Phoenix.*change it at registry"):
+        catalog.rotatable(["registry_password"], site, given, registries=registries)
 
 
 @pytest.mark.parametrize(

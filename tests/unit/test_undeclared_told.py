@@ -13,6 +13,7 @@ from rich.console import Console
 from phoenix.cli import converge
 from phoenix.cli.reports import doctor, plan, status
 from phoenix.cli.targets import Work
+from phoenix.cli.undeclared import print_undeclared
 from phoenix.components.docker.projects import to_json
 from phoenix.derived import register
 from phoenix.health import observation
@@ -20,7 +21,7 @@ from phoenix.health.diagnosis import Findings, diagnose
 from phoenix.health.observation import LEFT, Observed
 from phoenix.health.paths import paths
 from phoenix.health.status import Drift, build
-from phoenix.health.undeclared import PLACED, REGISTER, Item, Placed, Undeclared
+from phoenix.health.undeclared import PLACED, REGISTER, Item, Placed, Undeclared, undeclared
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 from tests.unit.test_undeclared import project
@@ -127,6 +128,16 @@ def test_what_hosts_tell_is_read_and_who_does_not_tell_is_named(site: Site) -> N
         "proxy: timed out", "worker: its Docker does not answer", "Portainer's API gives no answer",
     ]  # fmt: skip
     assert [one.name for one in seen.projects["control"]] == ["x"]
+    assert not seen.unlisted
+    values[observation.GUESTS] = {site.hypervisor.name: observation.NO_LIST}
+    without = observation.seen(site, Observed(values, {}), frozenset(), frozenset())
+    found = undeclared(site, without)
+    assert (list(without.guests), found.items) == ([], undeclared(site, seen).items)
+    (line,) = found.unlisted
+    assert "cannot be known" in line
+    assert "has no pvesh" in line
+    assert line in printed(lambda console: print_undeclared(console, found)).replace("\n", " ")
+    assert not any("pvesh" in why for why in found.unknown), "it is no fault"
     values[observation.REGISTER] = {site.hypervisor.name: []}
     new = observation.seen(site, Observed(values, {}), frozenset(), frozenset())
     assert "Portainer's API gives no answer" not in new.unknown, "a new site has none yet"

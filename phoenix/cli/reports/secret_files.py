@@ -31,7 +31,7 @@ def start(site: project.Project) -> Start:
     store = site.secrets
     given = os.environ.get("PHOENIX_SOPS_FILE")
     file = Path(given) if given else store.team_file or site.root / sharing.FILE_NAME
-    done = sharing.start(site.site, store, file, age.key_file(os.environ))
+    done = sharing.start(site.site, store, file, age.key_file(os.environ), site.settings.registries)
     return Start(
         file=str(done.file),
         key=str(done.key),
@@ -69,7 +69,7 @@ class Handed(BaseModel):
 
 def export(site: project.Project, to: list[str], out: Path) -> Handed:
     """Write the secrets that this machine knows for the age keys `to`."""
-    data, names = sharing.export(site.name, site.site, site.secrets, to)
+    data, names = sharing.export(site.name, site.site, site.secrets, to, site.settings.registries)
     sharing.write_private(out, data)
     return Handed(file=str(out), place=str(out), secrets=list(names), ignored=[], aside=None)
 
@@ -77,7 +77,7 @@ def export(site: project.Project, to: list[str], out: Path) -> Handed:
 def import_(site: project.Project, file: Path, identity: Path | None, *, replace: bool) -> Handed:
     """Keep the secrets of a file; those that this site does not use are ignored."""
     values = sharing.read(file, site.name, identity or age.key_file(os.environ))
-    known = {use.name for use in catalog.uses(site.site)}
+    known = {use.name for use in catalog.uses(site.site, site.settings.registries)}
     own = {name: value for name, value in values.items() if name in known}
     done = sharing.import_(own, site.secrets, replace=replace)
     return Handed(

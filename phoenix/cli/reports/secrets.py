@@ -42,7 +42,7 @@ class Listing(BaseModel):
 
 def listing(site: project.Project) -> Listing:
     """Every secret of a site."""
-    statuses = catalog.listing(site.site, site.secrets)
+    statuses = catalog.listing(site.site, site.secrets, site.settings.registries)
     return Listing(
         site=site.name,
         store=str(site.secrets.place),
