@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydantic import SecretStr
 
@@ -137,20 +138,25 @@ def compose_file(stack: Deployment, placed: Mapping[str, TreeFile]) -> str:
     text = stack.compose_file.read_text(encoding="utf-8")
     if not placed:
         return text
-    from phoenix.compose.rewrite import with_mounts  # ruamel.yaml, for stacks with files alone
-
     digest = hashlib.sha256("".join(file.sha256 for file in placed.values()).encode()).hexdigest()
     try:
-        return with_mounts(text, _mounts(stack), (FILES_LABEL, digest))
+        return _mounted(text, _mounts(stack), digest)
     except ComposeFileError as error:
         raise DeploymentError(f"{stack.compose_file}: {error}") from None
 
 
-def _mounts(stack: Deployment) -> list[str]:
-    return [
+@lru_cache(maxsize=32)  # a site is checked once for each group of hosts
+def _mounted(text: str, mounts: tuple[str, ...], digest: str) -> str:
+    from phoenix.compose.rewrite import with_mounts  # ruamel.yaml, for stacks with files alone
+
+    return with_mounts(text, mounts, (FILES_LABEL, digest))
+
+
+def _mounts(stack: Deployment) -> tuple[str, ...]:
+    return tuple(
         f"{FILES}/{stack.project}/{number}:{file.destination}:ro"
         for number, file in enumerate(stack.files)
-    ]
+    )
 
 
 def images(stack: Deployment, values: Mapping[str, str | SecretStr]) -> tuple[str, ...]:

@@ -57,6 +57,7 @@ class StackCatalog:
         default_factory=dict
     )
     """By the stack's name and environment."""
+    _compose_files: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     _manifests: dict[str, RawStack | None] = field(default_factory=dict)
 
     @cached_property
@@ -113,6 +114,15 @@ class StackCatalog:
             )
         return self._manifests[name]
 
+    def _compose_file(self, name: str, label: str) -> dict[str, Any] | None:
+        """A stack's compose file, read once for all of its environments; None as `compose.read`."""
+        if name not in self._compose_files:
+            file = self.directory / name / "docker-compose.yml"
+            content = self._compose_files[name] = compose.read(file, label, self.report)
+            if content is not None:
+                compose.check_keys(content, label, self.report)
+        return self._compose_files[name]
+
     def deploy(
         self, ref: RawStackRef, environment: str, at: Source, address: IPv4Address | None
     ) -> tuple[Deployment, tuple[StackRoute, ...]] | None:
@@ -167,9 +177,7 @@ class StackCatalog:
         self.checked.add((ref.name, name))
         raw = validate(RawEnvironment, stack.environments[name], label, path, report)
         compose_label = f"stacks/{ref.name}/docker-compose.yml"
-        content = compose.read(folder / "docker-compose.yml", compose_label, report)
-        if content is not None:
-            compose.check_keys(content, compose_label, report)
+        content = self._compose_file(ref.name, compose_label)
         if raw is not None:
             _check_variables(raw, label, path, report)
             _check_files(raw, folder, label, path, report)

@@ -174,11 +174,14 @@ def cut(text: str, cuts: list[tuple[int, int, str]]) -> str:
     return text
 
 
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml where the wheel has it
+
+
 def _text_of(label: str, data: Any) -> str:
     if label.endswith(".json"):
         return json.dumps(data)
     try:
-        return yaml.safe_dump(data, allow_unicode=True)
+        return yaml.dump(data, Dumper=_Dumper, allow_unicode=True)
     except (yaml.YAMLError, UnicodeError):
         return json.dumps(data)
 
