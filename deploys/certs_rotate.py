@@ -7,22 +7,39 @@ One run makes all steps, each when the one before it is proven on every host. It
 any moment, and run again: with `continue` it goes on and begins nothing new. Between its steps
 `deploys/all.py` keeps both roots trusted and changes nothing else.
 
+A root's key that is offline (deploys/certs_root.py) is given by --data certs_root_key=FILE, with
+--data certs_root_identity=KEY for what opens it.
+
 With --data certs_rotate_prepare=true it ends when every host trusts both roots, so that other
 clients can be given the next one before it is used.
 """
 
+from pathlib import Path
+
 from pyinfra import host
 
 from deploys import ca
-from deploys.context import setting_errors, settings, site
+from deploys.context import secrets, setting_errors, settings, site
 from operations import rotation
 from operations.trust import root_trusted
+from phoenix.backup import decryptor, root_key
 from phoenix.components.ca_rotation import ABANDON, check_setting
 from phoenix.components.step_ca.authority import UNIT
+from phoenix.site.secret_names import BACKUP_PASSPHRASE
 
 request = host.data.get("certs_rotate")
 with setting_errors():
     check_setting(request)
+    opens = None
+    if file := host.data.get("certs_root_key"):
+        identity = host.data.get("certs_root_identity")
+        decrypt = decryptor(
+            Path(identity).expanduser() if identity else None,
+            secrets().find(BACKUP_PASSPHRASE),
+            root_key.WHAT,
+            "certs_root_identity",
+        )
+        opens = root_key.opener(Path(file).expanduser(), decrypt)
 
 abandoning = request == ABANDON
 if "step_ca" in host.groups and abandoning:
@@ -39,6 +56,7 @@ elif "step_ca" in host.groups:
         request=str(request),
         organisation=settings().step_ca_organisation,
         years=settings().step_ca_years,
+        opens=opens,
         permit=[word for word in str(host.data.get("certs_permit") or "").split(",") if word],
     )
 root_trusted(name="Rotation: present and next root trusted", site=site())

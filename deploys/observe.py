@@ -14,9 +14,11 @@ from facts.issued import IssuedCertificates, KeysAskedFor
 from facts.leftovers import MarkedRules, PlacedByPhoenix, Register, TaggedGuests
 from facts.portainer import PortainerState
 from facts.renewal import Renewals
+from facts.step_ca import CertificateAuthority
 from facts.verification import Checks
 from operations.host_state import Question, ask_all, question
 from phoenix.components.docker.projects import to_json
+from phoenix.components.step_ca.authority import ROOT_KEY
 from phoenix.components.trust import ROOTS
 from phoenix.health import observation, undeclared
 from phoenix.health.served import served
@@ -50,6 +52,8 @@ if request.issued:
     questions[observation.ISSUED] = question(IssuedCertificates)
 if request.asked:
     questions[observation.ASKED] = question(KeysAskedFor, names=list(request.asked))
+if request.authority:
+    questions[observation.AUTHORITY] = question(CertificateAuthority)
 if request.containers:
     questions[observation.CONTAINERS] = question(ComposeProjects)
 if request.portainer:
@@ -73,6 +77,8 @@ def as_json(kind: str, fact_value: Any) -> Any:
         ]
     if kind in (observation.ISSUED, observation.ASKED):
         return [item.model_dump(mode="json") for item in fact_value]
+    if kind == observation.AUTHORITY:
+        return {"root": fact_value.root, "key": ROOT_KEY in fact_value.modes}
     if kind == observation.CONTAINERS:
         return to_json(fact_value)
     if kind in (observation.CHECKS, observation.RULES):
@@ -89,7 +95,7 @@ def as_json(kind: str, fact_value: Any) -> Any:
 for kind, fact_value in zip(questions, ask_all(questions.values()), strict=True):
     if isinstance(fact_value, FactError):
         value(observation.UNREAD, host.name, str(fact_value))
-        unknown = kind in observation.LEFT or kind == observation.ISSUED
+        unknown = kind in (*observation.LEFT, observation.ISSUED, observation.AUTHORITY)
         value(kind, host.name, None if unknown else [])
     else:
         value(kind, host.name, as_json(kind, fact_value))

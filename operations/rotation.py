@@ -28,9 +28,9 @@ from operations.host_state import ask, question
 from operations.operation import operation
 from operations.step_ca import shipped
 from operations.trust import certificate_authority, forget
+from phoenix.backup.root_key import Opens
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.ca_rotation import (
-    RotationError,
     beginning,
     certificates_of,
     check_below_root,
@@ -45,6 +45,7 @@ from phoenix.components.step_ca.authority import DIRECTORY, Phase
 from phoenix.components.trust import STORE, STORED
 from phoenix.components.x509 import parse_chain
 from phoenix.derived.endpoints import Endpoint, endpoints
+from phoenix.site.findings import SettingError
 from phoenix.site.model import Site
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
@@ -57,7 +58,13 @@ _serving: set[str] = set()
 
 @operation()
 def prepared(
-    site: Site, request: str, *, organisation: str, years: int, permit: Sequence[str] = ()
+    site: Site,
+    request: str,
+    *,
+    organisation: str,
+    years: int,
+    permit: Sequence[str] = (),
+    opens: Opens | None = None,
 ) -> Commands:
     """Create the CA's next keys beside the present ones: the first step of a rotation.
 
@@ -69,14 +76,16 @@ def prepared(
         organisation: O of the subjects, and the start of the root's common name.
         years: lifetime; an intermediate ends with its root at the latest.
         permit: domains and networks to come that the CA shall vouch for as well.
+        opens: gives the root's key, where the operator has it offline.
     """
     ca = certificate_authority(site)
     try:
         wanted = permitted_next(site, ca, permit)
-        kind = beginning(request, ca)
+        kind = beginning(request, ca, key_given=opens is not None)
         if (kind or (outdated(ca, wanted) and ca.rotation)) == "intermediate":
             check_below_root(site, ca, wanted)
-    except RotationError as error:
+        key = opens(ca.root).get_secret_value() if opens is not None else "\n"
+    except SettingError as error:
         yield from refuse(str(error))
         return
     if outdated(ca, wanted):
@@ -95,7 +104,7 @@ def prepared(
         next_name(signer(ca).subject_cn), " ".join(wanted.domains),
         " ".join(network.with_netmask for network in wanted.networks), str(years),
     )  # fmt: skip
-    yield _run(*words)
+    yield script(shipped("rotate.sh"), *words, stdin=key)
     forget()
 
 

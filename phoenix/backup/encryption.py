@@ -41,11 +41,18 @@ class Cipher:
     description: str
 
 
-def cipher(recipients: Sequence[str], passphrase: SecretStr | None) -> Cipher:
+def cipher(
+    recipients: Sequence[str], passphrase: SecretStr | None, what: str = "the backup"
+) -> Cipher:
     """The cipher for `recipients`, or for `passphrase` where there are none.
 
     Each backup gets one more recipient, whose identity exists in this process alone. With it the
     written file is decrypted again, without an identity of the operator.
+
+    Args:
+        recipients: age or SSH public keys.
+        passphrase: where there are none of these.
+        what: what is encrypted, for errors.
 
     Raises:
         BackupError: neither is given, or a recipient cannot be used; says which, and the fix.
@@ -56,36 +63,48 @@ def cipher(recipients: Sequence[str], passphrase: SecretStr | None) -> Cipher:
         keys.append(proof.to_public())
         count = f"{len(recipients)} recipient{'' if len(recipients) == 1 else 's'}"
         return Cipher(
-            lambda data: pyrage.encrypt(data, keys), lambda data: _decrypt(data, [proof]), count
+            lambda data: pyrage.encrypt(data, keys),
+            lambda data: _decrypt(data, [proof], what),
+            count,
         )
     if passphrase is None:
-        raise BackupError(f"nobody could open the backup: {RECIPIENT_FIX}")
+        raise BackupError(f"nobody could open {what}: {RECIPIENT_FIX}")
     word = passphrase.get_secret_value()
     return Cipher(
-        lambda data: by_passphrase.encrypt(data, word), decryptor(None, passphrase), "a passphrase"
+        lambda data: by_passphrase.encrypt(data, word),
+        decryptor(None, passphrase, what),
+        "a passphrase",
     )
 
 
-def decryptor(identity: Path | None, passphrase: SecretStr | None) -> Decrypt:
-    """What decrypts a backup: the identity in a file, or a passphrase.
+def decryptor(
+    identity: Path | None,
+    passphrase: SecretStr | None,
+    what: str = "the backup",
+    setting: str = "restore_identity",
+) -> Decrypt:
+    """What decrypts a backup, or another file of `cipher`: an identity in a file, or a passphrase.
 
     Args:
         identity: a file of `age-keygen`, or an SSH private key without a passphrase.
+        passphrase: where there is none.
+        what: what is decrypted, for errors.
+        setting: the setting that names the identity, for errors.
 
     Raises:
         BackupError: neither is given, or the file holds no identity.
     """
     if identity is not None:
-        identities = _identities(identity)
-        return lambda data: _decrypt(data, identities)
+        identities = _identities(identity, setting)
+        return lambda data: _decrypt(data, identities, what)
     if passphrase is None:
         raise BackupError(
-            "nothing is given to open the backup with: name the file of your age identity or SSH "
-            "private key as restore_identity, or give the secret backup_passphrase "
+            f"nothing is given to open {what} with: name the file of your age identity or SSH "
+            f"private key as {setting}, or give the secret backup_passphrase "
             "(PHOENIX_SECRET_BACKUP_PASSPHRASE)"
         )
     word = passphrase.get_secret_value()
-    return lambda data: _decrypt_by_passphrase(data, word)
+    return lambda data: _decrypt_by_passphrase(data, word, what, setting)
 
 
 def _recipient(text: str, position: int) -> age.Recipient:
@@ -95,49 +114,49 @@ def _recipient(text: str, position: int) -> age.Recipient:
         raise BackupError(str(error)) from None
 
 
-def _identities(path: Path) -> list[age.Identity]:
+def _identities(path: Path, setting: str) -> list[age.Identity]:
     try:
-        return age.identities(path, "restore_identity")
+        return age.identities(path, setting)
     except SecretError as error:
         raise BackupError(str(error)) from None
 
 
-def _decrypt(encrypted: bytes, identities: Sequence[age.Identity]) -> bytes:
-    if _with_passphrase(encrypted):
+def _decrypt(encrypted: bytes, identities: Sequence[age.Identity], what: str) -> bytes:
+    if _with_passphrase(encrypted, what):
         raise BackupError(
-            "the backup was made with a passphrase: give it as the secret backup_passphrase "
-            "(PHOENIX_SECRET_BACKUP_PASSPHRASE), and no restore_identity"
+            f"{what} was made with a passphrase: give it as the secret backup_passphrase "
+            "(PHOENIX_SECRET_BACKUP_PASSPHRASE), and no identity"
         )
     try:
         return bytes(pyrage.decrypt(encrypted, identities))
     except pyrage.DecryptError as error:
-        raise BackupError(_why(error, "the identity")) from None
+        raise BackupError(_why(error, "the identity", what)) from None
 
 
-def _decrypt_by_passphrase(data: bytes, word: str) -> bytes:
-    if not _with_passphrase(data):
+def _decrypt_by_passphrase(data: bytes, word: str, what: str, setting: str) -> bytes:
+    if not _with_passphrase(data, what):
         raise BackupError(
-            "the backup was made for recipients: name the file with the identity of one of them "
-            "as restore_identity"
+            f"{what} was made for recipients: name the file with the identity of one of them "
+            f"as {setting}"
         )
     try:
         return bytes(by_passphrase.decrypt(data, word))
     except pyrage.DecryptError as error:
-        raise BackupError(_why(error, "the passphrase")) from None
+        raise BackupError(_why(error, "the passphrase", what)) from None
 
 
-def _with_passphrase(data: bytes) -> bool:
+def _with_passphrase(data: bytes, what: str) -> bool:
     """Whether an age file's only stanza is of type scrypt.
 
     Raises:
         BackupError: not an age file, or cut off within its header.
     """
     if not data.startswith(_HEADER):
-        raise BackupError("the file is not encrypted with age: is it a backup of Phoenix?")
+        raise BackupError(f"the file is not encrypted with age: is it {what} of Phoenix?")
     return data[len(_HEADER) :].startswith(b"-> scrypt ")
 
 
-def _why(error: Exception, key: str) -> str:
+def _why(error: Exception, key: str, what: str) -> str:
     if re.search("No matching keys|Decryption failed|excessive work", str(error)):
-        return f"{key} does not open the backup: it was made for another one"
-    return f"the backup is damaged or cut off: {error}"
+        return f"{key} does not open {what}: it was made for another one"
+    return f"{what} is damaged or cut off: {error}"

@@ -29,24 +29,42 @@ def save(backup: Backup, directory: Path, cipher: Cipher, verify: Callable[[Back
     manifest = backup.manifest
     target = directory / file_name(manifest.domain, manifest.created)
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, name = tempfile.mkstemp(dir=directory, prefix=".phoenix-backup-")  # mode 0600
-        part = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(cipher.encrypt(pack(backup)))
-                file.flush()
-                os.fsync(file.fileno())
-            verify(load(part, cipher.decrypt))
-            target.hardlink_to(part)  # unlike a rename it fails where there is one already
-        finally:
-            part.unlink(missing_ok=True)
-        _sync(directory)
+        write_new(
+            target, cipher.encrypt(pack(backup)), lambda part: verify(load(part, cipher.decrypt))
+        )
     except FileExistsError:
         raise BackupError(f"{target} is there already; it was left alone: run again") from None
     except OSError as error:
         raise BackupError(f"backup_to: the backup cannot be written: {error}") from None
     return target
+
+
+def write_new(target: Path, data: bytes, verify: Callable[[Path], None]) -> None:
+    """Write a new file, mode 0600, that gets its name when it is on the disk and verified.
+
+    Args:
+        target: where; its directory is made where it is missing.
+        data: the content.
+        verify: reads the file back under a passing name, and raises where it is not as it must be.
+
+    Raises:
+        FileExistsError: there is one of that name.
+        OSError: it cannot be written.
+    """
+    directory = target.parent
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, name = tempfile.mkstemp(dir=directory, prefix=".phoenix-backup-")  # mode 0600
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        verify(part)
+        target.hardlink_to(part)  # unlike a rename it fails where there is one already
+    finally:
+        part.unlink(missing_ok=True)
+    _sync(directory)
 
 
 def load(path: Path, decrypt: Decrypt) -> Backup:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,46 @@ from phoenix.cli import complete, exits, options
 app = typer.Typer(
     no_args_is_help=True, help="Certificates: list them, renew one now, replace the CA's keys."
 )
+
+
+root_app = typer.Typer(no_args_is_help=True, help="The CA's root: its key off the CA's guest.")
+app.add_typer(root_app, name="root")
+
+
+@root_app.command()
+def offline(
+    to: Annotated[
+        Path, typer.Option("--to", help="The directory for the new file, on this machine.")
+    ],
+    recipient: Annotated[
+        list[str] | None,
+        typer.Option("--recipient", "-r", help="An age or SSH public key; may be repeated."),
+    ] = None,
+    inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Take the key of the CA's root off its guest, into an encrypted file of yours.
+
+    The file is proven to open, and the key in it to be the root's, before it is removed there.
+    Certificates go on as before; only a new intermediate asks for the file. Without --recipient it
+    is encrypted for the setting backup_recipients, else with the secret backup_passphrase.
+
+    Examples:
+      phoenix certs root offline --to /mnt/usb -r age1...
+
+    Exit code: 0 it is offline, 1 it is not: nothing was removed.
+    """
+    from phoenix.cli import project
+    from phoenix.cli.converge import converge, finish
+    from phoenix.cli.targets import Work
+    from phoenix.site.roles import guest_with
+
+    site = project.load(inventory)
+    data: dict[str, object] = {"certs_root_to": str(to.expanduser().resolve())}
+    if recipient:
+        data["certs_root_recipients"] = ",".join(recipient)
+    work = Work(("deploys/certs_root.py",), (guest_with(site.site, "step_ca").name,), data)
+    finish(converge(site, [work], "certs root offline", quiet=as_json, notes=True), as_json)
 
 
 class Rotation(StrEnum):
@@ -101,6 +142,19 @@ def rotate(
             help="A domain or network to come: the CA vouches for it as well. Repeatable.",
         ),
     ] = None,
+    root_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--root-key",
+            metavar="FILE",
+            help="The root's key that is offline: a new intermediate needs it.",
+            exists=True,
+        ),
+    ] = None,
+    identity: Annotated[
+        Path | None,
+        typer.Option("--identity", "-k", help="The age or SSH private key that opens --root-key."),
+    ] = None,
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -122,6 +176,7 @@ def rotate(
       phoenix certs rotate intermediate
       phoenix certs rotate root --prepare
       phoenix certs rotate root --permit new.example.org
+      phoenix certs rotate intermediate --root-key FILE.age -k key.txt
       phoenix certs rotate continue
       phoenix certs rotate abandon
 
@@ -135,6 +190,10 @@ def rotate(
     data: dict[str, object] = {"certs_rotate": what.value}
     if prepare:
         data["certs_rotate_prepare"] = True
+    if root_key is not None:
+        data["certs_root_key"] = str(root_key.expanduser().resolve())
+    if identity is not None:
+        data["certs_root_identity"] = str(identity.expanduser().resolve())
     if permit:
         data["certs_permit"] = ",".join(permit)
     work = Work(("deploys/certs_rotate.py",), (), data)

@@ -8,9 +8,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from ipaddress import IPv4Network
 
-from phoenix.components.step_ca.authority import CaState, Rotation, faults
+from phoenix.components.step_ca.authority import ROOT_KEY, CaState, Rotation, faults
 from phoenix.components.trust import family
-from phoenix.components.x509 import CertificateInfo, Permitted, parse_chain, permitted
+from phoenix.components.x509 import (
+    LOOPBACK,
+    CertificateInfo,
+    Permitted,
+    parse_chain,
+    permitted,
+)
 from phoenix.derived.certificates import HostCertificate, certificates
 from phoenix.derived.endpoints import endpoints
 from phoenix.site.findings import SettingError
@@ -22,8 +28,6 @@ ABANDON = "abandon"
 CHOICES = ("root", "intermediate", "continue", ABANDON)
 """What the setting `certs_rotate` may be; `continue` never begins anything, and `abandon` drops
 what was begun."""
-_OWN = Permitted(("localhost",), (IPv4Network("127.0.0.1"),))
-"""What every CA vouches for, beside the names of its site."""
 
 
 class RotationError(SettingError):
@@ -44,8 +48,13 @@ def check_setting(setting: object) -> None:
         )
 
 
-def beginning(step: str, ca: CaState) -> Rotation:
+def beginning(step: str, ca: CaState, *, key_given: bool = False) -> Rotation:
     """What a run that was asked for `step` begins; empty where it goes on, or has nothing to do.
+
+    Args:
+        step: of `CHOICES`.
+        ca: its state.
+        key_given: whether the operator gives the root's key, which may be offline.
 
     Raises:
         RotationError: another rotation is under way, or the CA is not in a state to begin one.
@@ -63,10 +72,12 @@ def beginning(step: str, ca: CaState) -> Rotation:
         raise RotationError("there is no CA yet: run deploys/all.py first")
     if wrong := faults(ca):
         raise RotationError(f"the CA cannot be used: {'; '.join(wrong)}")
-    if step == "intermediate" and "secrets/root_ca_key" not in ca.modes:
+    if step == "intermediate" and ROOT_KEY not in ca.modes and not key_given:
         raise RotationError(
-            "the root's key signs the next intermediate, and is not on the CA's guest: put it back "
-            "as /etc/step-ca/secrets/root_ca_key (mode 0600, owner root), and remove it afterwards"
+            "the root's key signs the next intermediate, and is off the CA's guest: give the file "
+            "that `phoenix certs root offline` made, by `phoenix certs rotate intermediate "
+            "--root-key FILE` (and --identity KEY for the key that opens it). It is used in memory "
+            "there, and stays offline"
         )
     return "root" if step == "root" else "intermediate"
 
@@ -96,7 +107,7 @@ def not_permitted(site: Site, ca: CaState) -> str:
 def _way(ca: CaState, kind: str, limits: Permitted, missing: Sequence[str]) -> str:
     finish = f" (a rotation of the {ca.rotation} is under way: it goes on)" if ca.rotation else ""
     return (
-        f"the CA's {kind} certificate vouches for {_named(limits)} alone, and "
+        f"the CA's {kind} certificate vouches for {', '.join(limits.of_site)} alone, and "
         f"{' and '.join(missing)} is "
         "declared: with this declaration no host would get a certificate. Nothing was changed. "
         f"Let the CA vouch for both first, by `phoenix certs rotate {kind}`{finish}: no request is "
@@ -137,7 +148,7 @@ def permitted_next(site: Site, ca: CaState, more: Sequence[str] = ()) -> Permitt
     present = permitted(ca.intermediate) if ca.intermediate else None
     if present is not None:
         declared = Permitted(tuple(domains), tuple(networks))
-        deployed = [n for n in ca.served if not (declared.allows(n) or _OWN.allows(n))]
+        deployed = [n for n in ca.served if not (declared.allows(n) or LOOPBACK.allows(n))]
         domains += [
             domain
             for domain in present.domains
@@ -175,15 +186,10 @@ def check_below_root(site: Site, ca: CaState, wanted: Permitted) -> None:
         declared = {site.domain, str(site.network)}
         more = "".join(f" --permit {name}" for name in beyond if name not in declared)
         raise RotationError(
-            f"the CA's root vouches for {_named(limits)} alone, so an intermediate for "
+            f"the CA's root vouches for {', '.join(limits.of_site)} alone, so an intermediate for "
             f"{' and '.join(beyond)} would be rejected by every client: replace the root, which "
             f"then vouches for both, by `phoenix certs rotate root{more}`"
         )
-
-
-def _named(limits: Permitted) -> str:
-    own = (*_OWN.domains, *_OWN.networks)
-    return ", ".join(str(name) for name in (*limits.domains, *limits.networks) if name not in own)
 
 
 def outdated(ca: CaState, wanted: Permitted) -> bool:

@@ -110,6 +110,12 @@ class Permitted:
     domains: tuple[str, ...]
     networks: tuple[IPv4Network, ...]
 
+    @property
+    def of_site(self) -> tuple[str, ...]:
+        """What it may vouch for beside the machine's own loopback, in words."""
+        own = (*LOOPBACK.domains, *LOOPBACK.networks)
+        return tuple(str(name) for name in (*self.domains, *self.networks) if name not in own)
+
     def allows(self, name: str) -> bool:
         """Whether a DNS name or an IPv4 address is one of these."""
         try:
@@ -117,6 +123,10 @@ class Permitted:
         except ValueError:
             return any(name == domain or in_zone(name, domain) for domain in self.domains)
         return any(address in network for network in self.networks)
+
+
+LOOPBACK = Permitted(("localhost",), (IPv4Network("127.0.0.1"),))
+"""What every CA vouches for, beside the names of its site."""
 
 
 def permitted(pem: str | bytes) -> Permitted | None:

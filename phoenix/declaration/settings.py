@@ -672,6 +672,24 @@ class RunArguments(_Strict):
         description="deploys/certs_rotate.py: domains and networks, with commas, that the next "
         "intermediate vouches for as well.",
     )
+    certs_root_key: Any = Field(
+        default=None,
+        description="deploys/certs_rotate.py: the file with the root's key that deploys/"
+        "certs_root.py made; a new intermediate needs it when the key is offline.",
+    )
+    certs_root_identity: Any = Field(
+        default=None,
+        description="deploys/certs_rotate.py: the age or SSH private key for certs_root_key.",
+    )
+    certs_root_to: Any = Field(
+        default=None,
+        description="deploys/certs_root.py: the directory on this machine for the root's key.",
+    )
+    certs_root_recipients: Any = Field(
+        default=None,
+        description="deploys/certs_root.py: age or SSH public keys, with commas, that the file is "
+        "encrypted for; else the setting backup_recipients, or the secret backup_passphrase.",
+    )
     certs_rotate_prepare: Any = Field(
         default=None,
         description="deploys/certs_rotate.py: `true` ends it when all hosts trust both roots.",

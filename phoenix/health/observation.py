@@ -23,7 +23,7 @@ from phoenix.site.roles import guest_with
 
 CHECKS, CERTIFICATES, RENEWALS = "checks", "certificates", "renewals"
 CONTAINERS, PORTAINER = "containers", "portainer"
-ISSUED, ASKED = "issued", "asked"
+ISSUED, ASKED, AUTHORITY = "issued", "asked", "authority"
 PLACED, REGISTER, GUESTS, RULES = "placed", "register", "guests", "rules"
 UNREAD = "unread"
 NO_LIST = "no pvesh"
@@ -31,7 +31,7 @@ NO_LIST = "no pvesh"
 """Told of a host whose answer cannot be used: why."""
 LEFT = (CONTAINERS, PORTAINER, PLACED, REGISTER, GUESTS, RULES)
 """What tells of things that run and are not declared (`health.undeclared`)."""
-ALL = (CHECKS, CERTIFICATES, RENEWALS, ISSUED, ASKED, *LEFT)
+ALL = (CHECKS, CERTIFICATES, RENEWALS, ISSUED, ASKED, AUTHORITY, *LEFT)
 """What can be asked for: the setting `observe` of `deploys/observe.py`."""
 
 
@@ -52,6 +52,7 @@ class Request:
         portainer: Arguments of the fact that asks Portainer's API.
         issued: Whether the CA is asked what it has issued.
         asked: Names of certificates whose keys are listed.
+        authority: Whether the CA is asked for its root.
         placed: Whether what Phoenix has put there is listed.
         register: Whether the site's register is read.
         guests: Whether Proxmox VE is asked for the guests with our tag.
@@ -65,6 +66,7 @@ class Request:
     portainer: Mapping[str, str] = field(default_factory=dict)
     issued: bool = False
     asked: tuple[str, ...] = ()
+    authority: bool = False
     placed: bool = False
     register: bool = False
     guests: bool = False
@@ -99,6 +101,7 @@ def request(site: Site, host: Host, kinds: Collection[str] = ALL) -> Request:
         renewals=held if RENEWALS in kinds else (),
         issued=ISSUED in kinds and host == site.ca,
         asked=held if ASKED in kinds else (),
+        authority=AUTHORITY in kinds and host == site.ca,
         containers=CONTAINERS in kinds,
         portainer=(
             {

@@ -13,6 +13,7 @@ from typing import Any
 
 from phoenix.components.acme.phoenix_acme_conf import RENEW_FRACTION, TIMER
 from phoenix.components.docker.projects import Container
+from phoenix.components.x509 import parse_chain, permitted
 from phoenix.derived import deployments
 from phoenix.derived.certificates import certificates
 from phoenix.derived.routes import routes
@@ -63,6 +64,18 @@ class CertificateStatus(Served):
     next_renewal: datetime | None
 
 
+class RootStatus(Frozen):
+    """The CA's root. `limits`: all that it may vouch for, empty where nothing limits it.
+
+    `key_on`: the host that has its key; empty where it is offline.
+    """
+
+    name: str
+    not_after: datetime
+    limits: tuple[str, ...]
+    key_on: str
+
+
 class EndpointStatus(Frozen):
     """One endpoint of Portainer, and the state of Portainer's path to the Docker behind it."""
 
@@ -93,7 +106,7 @@ class StackStatus(Frozen):
 
 
 class Status(Frozen):
-    """The whole site. `undeclared`: what runs and is not declared.
+    """The whole site. `undeclared`: what runs and is not declared. `root`: None where not known.
 
     `drift_unknown` says why nobody could look for drift; else empty.
     """
@@ -110,6 +123,7 @@ class Status(Frozen):
     first_cause: Cause | None
     warnings: tuple[Fault, ...]
     undeclared: Undeclared = Undeclared()
+    root: RootStatus | None = None
 
     @property
     def broken(self) -> bool:
@@ -180,6 +194,7 @@ def build(
         first_cause=diagnosis.first_cause,
         warnings=diagnosis.warnings,
         undeclared=left,
+        root=_root(site, observed),
     )
 
 
@@ -218,6 +233,21 @@ def _services(site: Site, diagnosis: Diagnosis) -> Iterator[ServiceStatus]:
             state=report.state,
             fault=report.cause,
         )
+
+
+def _root(site: Site, observed: Observed) -> RootStatus | None:
+    if site.ca is None:
+        return None
+    told = observed.values.get(observation.AUTHORITY, {}).get(site.ca.name)
+    if not told or not told["root"]:
+        return None
+    (root, *_), limits = parse_chain(told["root"]), permitted(told["root"])
+    return RootStatus(
+        name=root.subject_cn,
+        not_after=root.not_after,
+        limits=limits.of_site if limits else (),
+        key_on=site.ca.name if told["key"] else "",
+    )
 
 
 # -- certificates ----------------------------------------------------------------------------------

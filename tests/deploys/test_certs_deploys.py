@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from operations import trust
+from phoenix.backup import decryptor
+from phoenix.backup.root_key import opener
+from phoenix.components.step_ca.authority import FILES, ROOT_KEY
+from phoenix.secrets import age
 from tests.deploys.recorder import run
 from tests.deploys.test_deploys import CA, NGINX, TRAEFIK
 from tests.unit.test_x509 import Authority
@@ -93,6 +97,112 @@ def test_a_domain_that_the_ca_cannot_vouch_for_ends_each_run_before_a_host_is_to
     said = f"{caught.value.args} {vars(caught.value)}"
     assert "internal.thinkheads.ai is declared" in said, said
     assert "phoenix certs rotate intermediate" in said, said
+
+
+def pem_lines(authority: Authority) -> list[str]:
+    root = authority.root.public_bytes(Encoding.PEM).decode().splitlines()
+    intermediate = authority.intermediate.public_bytes(Encoding.PEM).decode().splitlines()
+    return [*(f"root {line}" for line in root), *(f"intermediate {line}" for line in intermediate)]
+
+
+KEY = Authority("Site's")
+PLAIN = KEY.root_key.private_bytes(
+    Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+).decode()  # fmt: skip
+
+
+def deployed(*modes: str) -> dict[Any, Any]:
+    """A sound CA with these files beside its necessary ones."""
+    state = [f"mode 600 {name}" for name in (*FILES, *modes)]
+    state += ["yes opens", "yes matches", "yes chains", *pem_lines(KEY)]
+    return {
+        re.compile(r"rotation/next -type f"): lambda _: state,
+        "root-key-read": PLAIN,
+    }
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> tuple[Path, str]:
+    path = tmp_path / "key.txt"
+    return path, age.make_key(path)
+
+
+def test_root_s_key_is_in_a_file_that_opens_before_it_is_removed(
+    tmp_path: Path, identity: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust, "_states", {})
+    to = tmp_path / "usb"
+    done = run(
+        "certs_root", tmp_path / "secrets.json", responses=deployed(ROOT_KEY),
+        certs_root_to=str(to), certs_root_recipients=identity[1],
+    )  # fmt: skip
+    assert not done.failed
+    commands = [one.command for one in done.sent if "root-key-" in one.command]
+    assert [re.search(r"root-key-\w+", one)[0] for one in commands] == [  # type: ignore[index]
+        "root-key-read", "root-key-remove",
+    ]  # fmt: skip
+    assert {one.host for one in done.sent} == {CA}
+    (file,) = to.iterdir()
+    opens = opener(file, decryptor(identity[0], None))
+    root = KEY.root.public_bytes(Encoding.PEM).decode()
+    assert opens(root).get_secret_value() == PLAIN
+    # And the next intermediate is signed with it.
+    monkeypatch.setattr(trust, "_states", {})
+    rotated = run(
+        "certs_rotate", tmp_path / "secrets.json", responses=deployed(), execute=False,
+        certs_rotate="intermediate", certs_root_key=str(file),
+        certs_root_identity=str(identity[0]),
+    )  # fmt: skip
+    assert not rotated.failed
+    assert all("PRIVATE KEY" not in one.command for one in rotated.sent)
+    monkeypatch.setattr(trust, "_states", {})
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
+        run("certs_rotate", tmp_path / "secrets.json", responses=deployed(), execute=False,
+            certs_rotate="intermediate")  # fmt: skip
+    assert "--root-key FILE" in f"{caught.value.args} {vars(caught.value)}"
+
+
+def test_key_that_is_not_the_root_s_is_not_removed(
+    tmp_path: Path, identity: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust, "_states", {})
+    answers = deployed(ROOT_KEY)
+    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    answers["root-key-read"] = Authority("Other").root_key.private_bytes(*form).decode()
+    done = run(
+        "certs_root", tmp_path / "secrets.json", responses=answers,
+        certs_root_to=str(tmp_path / "usb"), certs_root_recipients=identity[1],
+    )  # fmt: skip
+    assert done.failed == {CA}
+    assert not any("root-key-remove" in one.command for one in done.sent)
+    assert not (tmp_path / "usb").exists()
+
+
+def test_key_that_is_offline_already_stays_so(
+    tmp_path: Path, identity: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust, "_states", {})
+    done = run(
+        "certs_root", tmp_path / "secrets.json", responses=deployed(),
+        certs_root_to=str(tmp_path / "usb"), certs_root_recipients=identity[1],
+    )  # fmt: skip
+    assert not done.failed
+    assert not any("root-key-" in one.command for one in done.sent)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({}, "certs_root_to is missing"),
+        ({"certs_root_to": "/x"}, "nobody could open the file of the root's key"),
+    ],
+)
+def test_root_s_key_that_nobody_could_open_again_stays(
+    tmp_path: Path, data: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
+        run("certs_root", tmp_path / "secrets.json", responses=deployed(ROOT_KEY), **data)
+    assert message in f"{caught.value.args} {vars(caught.value)}".replace("\\'", "'")
 
 
 def test_an_abandoned_rotation_puts_the_trust_back_and_does_nothing_else(tmp_path: Path) -> None:

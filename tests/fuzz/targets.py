@@ -217,9 +217,9 @@ def backup(case: str) -> None:
     file = write(folder(), "one/identity", case)
     file.chmod(0o600)
     for read in (
-        lambda: encryption._with_passphrase(data),
+        lambda: encryption._with_passphrase(data, "it"),
         lambda: archive.unpack(data),
-        lambda: encryption._identities(file),
+        lambda: encryption._identities(file, "setting"),
     ):
         with contextlib.suppress(BackupError):
             read()

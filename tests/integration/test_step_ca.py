@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from phoenix import backup
 from phoenix.components.step_ca.authority import COPIES
+from phoenix.secrets import age
 from tests.integration.project import Project, Run
 from tests.integration.site_lab import SiteLab, seen
 
@@ -160,3 +163,50 @@ def test_clients_register_anew_where_the_database_is_empty(site: SiteLab) -> Non
     for holder in ("gateway", "traefik"):
         renewed = site.project.phoenix("certs", "renew", site.roles[holder])
         assert renewed.returncode == 0, renewed.stdout + renewed.stderr
+
+
+@pytest.fixture
+def root_key(site: SiteLab) -> Iterator[str]:
+    """The path of the root's key on the CA's guest; it is there again after the test."""
+    path, aside = f"{DIRECTORY}/secrets/root_ca_key", "/root/root_ca_key.aside"
+    site.sh("ca", f"cp -p {path} {aside}", ok=True)
+    yield path
+    site.sh("ca", f"mv {aside} {path}", ok=True)
+
+
+def test_root_s_key_goes_offline_and_signs_the_next_intermediate(
+    site: SiteLab, root_key: str, tmp_path: Path
+) -> None:
+    def phoenix(*words: str, code: int = 0) -> str:
+        done = site.project.phoenix(*words)
+        assert done.returncode == code, done.stdout + done.stderr
+        return " ".join((done.stdout + done.stderr).split())
+
+    identity = tmp_path / "key.txt"
+    public = age.make_key(identity)
+    assert f"its key is on {site.roles['ca']}" in phoenix("status", "--no-drift")
+    said = phoenix("certs", "root", "offline", "--to", str(tmp_path / "usb"), "-r", public)
+    (file,) = (tmp_path / "usb").iterdir()
+    assert str(file) in said, said
+    assert site.sh("ca", f"test -e {root_key}").code != 0
+    shown = phoenix("status", "--no-drift")
+    assert "its key is offline" in shown, shown
+    phoenix("certs", "root", "offline", "--to", str(tmp_path / "usb"), "-r", public)
+    assert list((tmp_path / "usb").iterdir()) == [file]
+    phoenix("backup", "--to", str(tmp_path / "backups"), "-r", public, "--part", "ca")
+    (made,) = (tmp_path / "backups").iterdir()
+    backup.check(backup.load(made, backup.decryptor(identity, None)), site.site)
+
+    before = site.sh("ca", f"cat {DIRECTORY}/certs/*.crt", ok=True).out
+    root = site.sh("ca", f"cat {DIRECTORY}/certs/root_ca.crt", ok=True).out
+    said = phoenix("certs", "rotate", "intermediate", code=1)
+    assert "off the CA's guest" in said, said
+    assert "--root-key FILE" in said, said
+    assert site.sh("ca", f"cat {DIRECTORY}/certs/*.crt", ok=True).out == before
+    words = ("--root-key", str(file), "-k", str(identity))
+    phoenix("certs", "rotate", "intermediate", *words)
+    assert site.sh("ca", f"cat {DIRECTORY}/certs/*.crt", ok=True).out != before
+    assert site.sh("ca", f"cat {DIRECTORY}/certs/root_ca.crt", ok=True).out == root
+    assert site.sh("ca", f"test -e {root_key}").code != 0
+    left = "grep -rl -e '-----BEGIN PRIVATE KEY' /run /tmp /etc/step-ca /var/lib/phoenix"
+    assert site.sh("ca", left).out == ""

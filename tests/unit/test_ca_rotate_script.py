@@ -40,21 +40,21 @@ def ca(initialised: Path, tmp_path: Path) -> Path:
     return tmp_path / "host/step-ca"
 
 
-def run(ca: Path, command: str, *words: str) -> subprocess.CompletedProcess[str]:
+def run(ca: Path, command: str, *words: str, stdin: str = "\n") -> subprocess.CompletedProcess[str]:
     top = ca.parent
     text = shipped("rotate.sh").text.replace("/run/lock/phoenix-step-ca", f"{top}/lock")
     return subprocess.run(
         ["sh", "-c", text, "step-ca-rotate", command, str(ca), *words],
-        capture_output=True, text=True, timeout=60, check=False,
+        input=stdin, capture_output=True, text=True, timeout=60, check=False,
         env={**os.environ, "PATH": f"{top / 'bin'}:{os.environ['PATH']}",
-             "CALLS": str(top / "calls")},
+             "CALLS": str(top / "calls"), "PHOENIX_MEMORY": str(top)},
     )  # fmt: skip
 
 
-def prepare(ca: Path, kind: str) -> subprocess.CompletedProcess[str]:
+def prepare(ca: Path, kind: str, stdin: str = "\n") -> subprocess.CompletedProcess[str]:
     return run(ca, "prepare", kind, "Example", "Example Internal Root CA 2",
                "Example Internal Intermediate CA 2", "internal.example.org",
-               "10.0.0.0/255.255.255.0", "10")  # fmt: skip
+               "10.0.0.0/255.255.255.0", "10", stdin=stdin)  # fmt: skip
 
 
 def switch(ca: Path, *, stop: str = "true", health: str = "true") -> int:
@@ -120,6 +120,41 @@ def test_intermediate_is_replaced_under_the_same_root(ca: Path) -> None:
         "CN = Example Internal Intermediate CA 2",
     ):
         assert expected in text, text
+
+
+def taken(ca: Path) -> str:
+    """The root's key, as it is taken offline, and no longer there."""
+    key = openssl("pkey", "-in", ca / "secrets/root_ca_key",
+                  "-passin", f"file:{ca / 'secrets/password'}").stdout  # fmt: skip
+    assert key.startswith("-----BEGIN PRIVATE KEY-----"), key
+    (ca / "secrets/root_ca_key").unlink()
+    return key
+
+
+def test_offline_key_signs_the_next_intermediate_and_leaves_nothing_behind(ca: Path) -> None:
+    before = state(ca)
+    result = prepare(ca, "intermediate", taken(ca))
+    assert result.returncode == 0, result
+    assert switch(ca) == 0
+    after = state(ca)
+    assert (after.roots, faults(after)) == ((before.root,), [])
+    assert after.intermediate != before.intermediate
+    assert not list(ca.parent.glob("phoenix-root-key.*"))
+    assert not list(ca.rglob("root_ca_key"))
+
+
+@pytest.mark.parametrize("stdin", ["\n", "other"])
+def test_without_the_offline_key_nothing_begins(ca: Path, stdin: str) -> None:
+    taken(ca)
+    before = state(ca)
+    if stdin == "other":
+        stdin = openssl("genpkey", "-algorithm", "EC", "-pkeyopt",
+                        "ec_paramgen_curve:P-256").stdout  # fmt: skip
+    result = prepare(ca, "intermediate", stdin)
+    assert result.returncode == 3, result
+    assert "is it this root's key?" in result.stderr, result
+    assert state(ca) == before
+    assert not list(ca.parent.glob("phoenix-root-key.*"))
 
 
 def test_root_key_of_another_root_is_refused_and_nothing_begins(ca: Path) -> None:

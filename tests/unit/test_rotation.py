@@ -47,6 +47,7 @@ def test_what_begins_and_what_goes_on() -> None:
     with_key = sound(modes=FILES | {"secrets/root_ca_key": "600"})
     assert beginning("root", sound()) == "root", "the next root needs no key of the present one"
     assert beginning("intermediate", with_key) == "intermediate"
+    assert beginning("intermediate", sound(), key_given=True) == "intermediate"
     assert beginning("continue", sound()) == ""
     under_way = sound(rotation="root", phase="prepared")
     assert beginning("root", under_way) == beginning("continue", under_way) == ""
@@ -55,7 +56,7 @@ def test_what_begins_and_what_goes_on() -> None:
 @pytest.mark.parametrize(
     ("setting", "state", "message"),
     [
-        ("intermediate", sound(), "put it back as /etc/step-ca/secrets/root_ca_key"),
+        ("intermediate", sound(), "rotate intermediate --root-key FILE"),
         ("root", sound(opens=False, matches=False), "password does not open"),
         ("root", CaState(), "there is no CA yet: run deploys/all.py"),
         ("intermediate", sound(rotation="root", phase="switched"), "the root is being replaced"),

@@ -15,7 +15,7 @@ from phoenix.cli.reports.plan import changes_of
 from phoenix.cli.undeclared import of_observed, print_undeclared, remember, words
 from phoenix.health import observation, paths
 from phoenix.health.diagnosis import Findings, diagnose
-from phoenix.health.status import CertificateStatus, Drift, Status, build
+from phoenix.health.status import CertificateStatus, Drift, RootStatus, Status, build
 from phoenix.health.undeclared import NOTHING
 from phoenix.runs.process import Finished
 from phoenix.site import duration
@@ -83,6 +83,9 @@ def print_status(console: Console, result: Status) -> None:
         ],
     )
     print_certificates(console, result)
+    if result.root is not None:
+        console.print(Text(root_words(result.root)), soft_wrap=True)
+        console.print()
     if result.endpoints:
         tables.show(
             console,
@@ -101,6 +104,17 @@ def print_status(console: Console, result: Status) -> None:
     if result.first_cause is not None:
         print_cause(console, result.first_cause, first=True)
     console.print(_summary(result), markup=False)
+
+
+def root_words(root: RootStatus) -> str:
+    """The CA's root in a sentence: what it may vouch for, and where its key is."""
+    limits = (
+        f"vouches for {' and '.join(root.limits)} alone"
+        if root.limits
+        else "has no name constraints (the next one, by `phoenix certs rotate root`, will)"
+    )
+    key = f"on {root.key_on}" if root.key_on else "offline"
+    return f"{root.name}, until {root.not_after:%Y-%m-%d}, {limits}; its key is {key}"
 
 
 def print_certificates(console: Console, result: Status) -> None:

@@ -31,6 +31,8 @@ OLDEST = (0, 20)
 """Older versions read authority.policy and ignore it: any name would be issued (measured)."""
 PASSWORD = "secrets/password"  # noqa: S105 - a path
 """The password of the keys, below `DIRECTORY`: root's; systemd hands it to the service."""
+ROOT_KEY = "secrets/root_ca_key"
+"""The root's key, below `DIRECTORY`; it may have been taken offline."""
 FILES = {
     "certs/root_ca.crt": "the root certificate",
     "certs/intermediate_ca.crt": "the intermediate certificate",

@@ -1,6 +1,7 @@
 # Replace the CA's intermediate, or its root and intermediate. Runs, after step_ca_keys.sh, as
 #   sh -c SCRIPT step-ca-rotate prepare DIRECTORY KIND ORGANISATION ROOTNAME INTERMEDIATENAME \
-#       DOMAINS NETWORKS YEARS           make the next keys aside; the CA goes on as it is
+#       DOMAINS NETWORKS YEARS           make the next keys aside; the CA goes on as it is. The root's
+#                                        key, where it is not here, comes on standard input, as PEM
 #   sh -c SCRIPT step-ca-rotate switch DIRECTORY UNIT STOP HEALTH    the CA signs with the next keys
 #   sh -c SCRIPT step-ca-rotate finish DIRECTORY                     nothing is left to replace
 #   sh -c SCRIPT step-ca-rotate abandon DIRECTORY UNIT HEALTH        the present keys stay, the next go
@@ -23,9 +24,11 @@ prepare() { # KIND ORGANISATION ROOTNAME INTERMEDIATENAME DOMAINS NETWORKS YEARS
     kind=$1 organisation=$2 root=$3 intermediate=$4
     domains=$5 networks=$6 days=$(($7 * 365))
     if [ -e "$state" ]; then return; fi
-    rm -rf "$state".new.*
+    memory=${PHOENIX_MEMORY:-/run}
+    rm -rf "$state".new.* "$memory"/phoenix-root-key.*
     new=$(mktemp -d "$state.new.XXXXXX")
-    trap 'rm -rf "$new"' EXIT
+    given=
+    trap 'rm -rf "$new" ${given:+"$given"}' EXIT
     mkdir -p "$new/next/certs" "$new/next/secrets" "$new/next/work"
     cd "$new/next"
     cp "$directory/secrets/password" secrets/password
@@ -37,6 +40,11 @@ prepare() { # KIND ORGANISATION ROOTNAME INTERMEDIATENAME DOMAINS NETWORKS YEARS
     else
         cp "$directory/certs/root_ca.crt" certs/root_ca.crt
         signer=$directory/secrets/root_ca_key
+        if [ ! -e "$signer" ]; then # offline: in memory here, and no longer than this takes
+            given=$(mktemp "$memory/phoenix-root-key.XXXXXX")
+            cat >"$given"
+            signer=$given
+        fi
         # Not longer than what vouches for it.
         end=$(date -d "$(openssl x509 -in certs/root_ca.crt -noout -enddate | cut -d= -f2)" +%s)
         lasts=$(((end - $(date +%s)) / 86400))
