@@ -20,6 +20,8 @@ from phoenix.net.ssh_greeting import answers
 from phoenix.proxmox import hostkeys
 
 _PAUSE = 3.0
+_SAID_SECONDS = 15.0
+"""How often a person is told which guests are waited for."""
 _RUNNING_SECONDS = 5.0
 _UNKNOWN = (
     "its host key can't be learned through the hypervisor: neither its guest agent nor the bridge "
@@ -77,6 +79,7 @@ def _wait(
     """The guests that were not reachable by their deadlines, and why."""
     pending = dict.fromkeys(guests, "not checked in time")
     renewed: set[int] = set()
+    began = said = time.monotonic()
     while any(time.monotonic() < deadlines[guest] for guest in pending):
         keys = _learn(hypervisor, guests)
         for guest in guests:
@@ -97,8 +100,21 @@ def _wait(
             if _key_is_known(file, guest, keys):
                 del pending[guest]
         if pending:
+            said = _told(hypervisor, pending, began, said)
             time.sleep(_PAUSE)
     return pending
+
+
+def _told(
+    hypervisor: Host, pending: Mapping[hostkeys.Guest, str], began: float, said: float
+) -> float:
+    """Tell a person now and then which guests are waited for; when that was."""
+    now = time.monotonic()
+    if now - said < _SAID_SECONDS:
+        return said
+    names = ", ".join(guest.name for guest in pending)
+    hypervisor.log(f"waiting for SSH of {names}, {now - began:.0f} s")
+    return now
 
 
 def _key_is_known(file: Path, guest: hostkeys.Guest, keys: dict[int, frozenset[str]]) -> bool:

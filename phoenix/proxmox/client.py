@@ -22,6 +22,8 @@ from phoenix.proxmox.refusals import refusal, task_failure
 
 _UPID = re.compile(r"UPID:(?P<node>[^:]+):[^:]+:[^:]+:[^:]+:(?P<type>[^:]*):(?P<id>[^:]*):")
 _READ_TRIES = 5
+_SAID_SECONDS = 15
+"""How often a person is told what a long task is at."""
 _LOG_LINES = 12
 
 
@@ -115,9 +117,13 @@ class Client:
             raise ProxmoxError(f"{upid!r} is no task id")
         path = f"nodes/{parts['node']}/tasks/{upid}"
         task = f"task {parts['type']} {parts['id']}".strip()
-        deadline = self._clock() + self._task_seconds
-        pause = 0.1
+        began = self._clock()
+        deadline = began + self._task_seconds
+        said, pause = began, 0.1
         while (status := self.get(f"{path}/status")).get("status") != "stopped":
+            if self._clock() - said >= _SAID_SECONDS:
+                said = self._clock()
+                self._log(f"{task} goes on, {said - began:.0f} s: {self._last_line(path)}")
             if self._clock() >= deadline:
                 raise TaskTimeoutError(
                     f"{task} still runs after {self._task_seconds:g} s and was left running "
@@ -155,6 +161,15 @@ class Client:
                 )
             self._sleep(pause)
             pause = min(pause * 1.5, 3.0)
+
+    def _last_line(self, path: str) -> str:
+        """The last line of a task's log, as of a download how far it is; empty where none is."""
+        try:
+            total = self.get(f"{path}/log", limit=5000)
+        except ProxmoxError:
+            return ""
+        lines = [text for line in total if (text := str(line.get("t", "")).strip())]
+        return lines[-1] if lines else ""
 
     def _task_log(self, path: str) -> str:
         try:

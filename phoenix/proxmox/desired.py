@@ -38,6 +38,8 @@ Kind = Literal["lxc", "qemu"]
 TAG = "phoenix"
 """The tag, and MARK the start of the description, by which we recognise a managed guest."""
 MARK = "Managed by Phoenix"
+UNFINISHED = "Its first snapshot is still to be taken."
+"""A line of the description of a new guest, until it has that snapshot."""
 DECLARED = "Declared:"
 """The start of the description's line that keeps `DesiredGuest.declared`."""
 # Tags that Phoenix alone sets, and removes from a guest that should not have them.

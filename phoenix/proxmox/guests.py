@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.converge import Options, converge, next_step
-from phoenix.proxmox.desired import DesiredGuest
+from phoenix.proxmox.desired import MARK, UNFINISHED, DesiredGuest
+from phoenix.proxmox.diff import Observed
+from phoenix.proxmox.keys import Note
 from phoenix.proxmox.observe import observe
 from phoenix.proxmox.power import lifecycle_snapshot, restore_point
 
@@ -23,23 +26,40 @@ def make(
     """Make one guest as declared, without starting or stopping it; whether anything was written.
 
     With `snapshot_before_change`, an existing guest is rolled back where its change fails. With
-    `lifecycle_snapshots`, a new one gets its first snapshot.
+    `lifecycle_snapshots`, a new one gets its first snapshot; until it has, its description says so,
+    and the next run takes it.
 
     Raises:
         ProxmoxError: with the reason; the next run continues from the observed state.
     """
     before = observe(client, desired.vmid)
+    snapshot = settings.lifecycle_snapshots and not desired.template
+    new = snapshot and (before is None or unfinished(before))
     if next_step(client, desired, options(settings)) is None:
         return False
-    if settings.snapshot_before_change and before is not None and not desired.template:
+    if new:
+        converge(client, marked(desired), options(settings), log)
+        log(f"{desired.label}: its first snapshot")
+        lifecycle_snapshot(client, desired.vmid)
+    if settings.snapshot_before_change and before is not None and not (desired.template or new):
         with restore_point(client, desired.vmid, log):
             changed = converge(client, desired, options(settings), log)
     else:
         changed = converge(client, desired, options(settings), log)
-    if settings.lifecycle_snapshots and before is None and not desired.template:
-        lifecycle_snapshot(client, desired.vmid)
     after = observe(client, desired.vmid)
     if after is not None and after.running and after.pending:
         keys = ", ".join(after.pending)
         log(f"{desired.label}: {keys} will take effect when it is started the next time")
-    return changed
+    return changed or new
+
+
+def unfinished(guest: Observed) -> bool:
+    """Whether a guest that Phoenix made still lacks its first snapshot."""
+    return UNFINISHED in guest.config.get("description", "").splitlines()
+
+
+def marked(desired: DesiredGuest) -> DesiredGuest:
+    """A new guest as it is to be until it has its first snapshot."""
+    note = desired.keys["description"].written(None)
+    keys = {**desired.keys, "description": Note(f"{note}\n{UNFINISHED}", MARK)}
+    return replace(desired, keys=keys)

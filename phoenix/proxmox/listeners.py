@@ -22,7 +22,8 @@ LISTEN = Script(
     "listeners",
     """echo "node ."
 ss -Hltnup
-own=$(hostname -s)
+own=$(uname -n)
+own=${own%%.*}
 for folder in /etc/pve/nodes/*/; do
   name=$(basename "$folder")
   [ -d "$folder" ] && [ "$name" != "$own" ] || continue

@@ -310,6 +310,28 @@ def test_a_snapshot_around_a_change_and_one_of_a_new_guest(
     assert pve.guest(103).status == "running"
 
 
+def test_a_first_snapshot_that_failed_is_taken_by_the_next_run(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    plan = planned(proxmox_lifecycle_snapshots=True)
+
+    def make() -> None:
+        for guest in plan.guests:
+            guests.make(client, guest, plan.settings, lambda _line: None)
+
+    pve.fake.fail("POST", f"/nodes/{NODE}/lxc/103/snapshot", 500, "no space left", times=1)
+    with pytest.raises(ProxmoxError, match="no space left"):
+        make()
+    assert pve.guest(103).snapshots == {}
+    make()
+    assert list(pve.guest(103).snapshots) == ["pre-configured"]
+    assert "snapshot" not in pve.guest(103).config["description"]
+    client.write("DELETE", f"nodes/{NODE}/lxc/103/snapshot/pre-configured")
+    pve.forget()
+    make()
+    assert pve.writes() == [], "a snapshot that a person removed is not taken again"
+
+
 def test_a_source_that_is_no_template_is_cloned_from_its_snapshot(
     pve: Pve, client: Client, planned: Planned
 ) -> None:

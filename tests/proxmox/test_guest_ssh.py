@@ -92,3 +92,12 @@ def test_a_guest_that_does_not_answer_is_named(
     monkeypatch.setattr(guest_ssh, "answers", lambda address: address != "10.0.0.21")
     left = wait(hypervisor, tmp_path / "known_hosts")
     assert left == {GUESTS[0]: "nothing answers on 10.0.0.21:22"}
+
+
+def test_who_waits_is_told_for_whom(
+    hypervisor: Hypervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guest_ssh, "answers", lambda address: address != "10.0.0.21")
+    monkeypatch.setattr(guest_ssh, "_SAID_SECONDS", 0.0)
+    wait(hypervisor, tmp_path / "known_hosts")
+    assert hypervisor.said[0] == "waiting for SSH of proxy, 0 s"

@@ -59,7 +59,7 @@ def test_every_node_of_the_cluster_is_asked(tmp_path: Path) -> None:
     )
     programs = {
         "ss": f"cat <<'E'\n{SS}E",
-        "hostname": "echo here",
+        "uname": "echo here.example",
         "ssh": 'case "$*" in *root@10.0.0.2*ssh_known_hosts*|*ssh_known_hosts*root@10.0.0.2*)'
         " echo 'tcp LISTEN 0 1 *:8007 *:*' ;; *) exit 255 ;; esac",
     }
