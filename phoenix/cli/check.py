@@ -48,3 +48,37 @@ def portainer(
     output.emit(as_json, report, lambda console: reports.print_report(console, report))
     if not report.ok:
         raise typer.Exit(exits.ERROR)
+
+
+@app.command()
+def proxmox(
+    url: Annotated[str, typer.Argument(help="https://ADDRESS:8006.")],
+    token_file: Annotated[
+        Path, typer.Option("--token-file", help="A file with the token, USER@REALM!ID=SECRET.")
+    ],
+    fingerprint: Annotated[
+        str, typer.Option("--fingerprint", help="SHA-256 of its certificate, AB:CD:...")
+    ] = "",
+    ca: Annotated[
+        Path | None, typer.Option("--ca", help="The root certificate to trust instead, PEM.")
+    ] = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Ask a Proxmox VE of yours what the contract's tests ask the double; nothing is changed.
+
+    Every request is a GET. docs/proxmox.md tells how to make the token. The fingerprint is shown by
+    Proxmox VE (the node, Certificates), and by
+    `openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem` there.
+
+    Examples:
+      phoenix check proxmox https://p.example:8006 --token-file token --ca ca.pem
+
+    Exit code: 0 all holds, 1 something does not.
+    """
+    from phoenix.cli import output
+    from phoenix.cli.reports import check as reports
+
+    report = reports.proxmox(url, token_file, fingerprint, ca)
+    output.emit(as_json, report, lambda console: reports.print_report(console, report))
+    if not report.ok:
+        raise typer.Exit(exits.ERROR)

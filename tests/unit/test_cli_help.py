@@ -21,7 +21,15 @@ from phoenix.runs.revision import NONE, Revision
 from tests.unit.project_copy import ROOT, phoenix
 from tests.unit.project_copy import project as project
 
-NO_SITE = {"lab up", "lab down", "lab status", "lab shell", "schema", "check portainer"}
+NO_SITE = {
+    "lab up",
+    "lab down",
+    "lab status",
+    "lab shell",
+    "schema",
+    "check portainer",
+    "check proxmox",
+}
 """Verbs about the lab itself, which has one inventory, about every site's files, or a server."""
 NO_JSON = {"lab up", "lab down", "lab shell", "schema", "logs", "exec"}
 """Verbs that hand over to another program, and the one whose words are JSON already."""

@@ -13,6 +13,10 @@ from phoenix import portainer_api as api
 from phoenix.cli import output
 from phoenix.cli.exits import CommandError
 from phoenix.portainer_api import contract
+from phoenix.proxmox import contract as proxmox_contract
+from phoenix.proxmox.client import Client
+from phoenix.proxmox.errors import ProxmoxError
+from phoenix.proxmox.transport import Endpoint, Trust, connect
 
 _HEADER = "X-API-Key:"
 
@@ -64,6 +68,28 @@ def portainer(url: str, ca: Path, key_file: Path, address: str) -> Report:
         ]
     finally:
         client.close()
+    return Report(server=url, ok=all(point.holds for point in points), points=points)
+
+
+def proxmox(url: str, token_file: Path, fingerprint: str, ca: Path | None) -> Report:
+    """Ask a Proxmox VE server every point of the contract that reads.
+
+    Args:
+        url: its base URL.
+        token_file: file with the API token.
+        fingerprint: SHA-256 of its certificate; empty where a root is given.
+        ca: file with the root to trust.
+
+    Raises:
+        CommandError: a file cannot be read, or there is nothing to trust the certificate by.
+    """
+    trust = Trust(fingerprint or None, str(ca.expanduser()) if ca else None)
+    try:
+        api_object = connect(Endpoint(url, SecretStr(_text(token_file)), trust))
+    except ProxmoxError as error:
+        raise CommandError(f"{error} (here: --token-file, and --fingerprint or --ca)") from None
+    found = proxmox_contract.findings(Client(api_object))
+    points = [Point(expected=one.expected, holds=one.holds, found=one.found) for one in found]
     return Report(server=url, ok=all(point.holds for point in points), points=points)
 
 
