@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
-
 from deploys.context import settings, site, site_host
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.guard import ruleset as guard
@@ -22,10 +20,9 @@ def tree() -> Tree:
         SettingError: `proxmox_operator_networks` names what is no network.
     """
     try:
-        named = operator_networks(settings().proxmox.operator_networks, None)
+        operators = operator_networks(settings().proxmox.operator_networks, None)
     except ValueError as error:
         raise SettingError(f"proxmox_operator_networks: {error}") from None
-    operators = [network for network in named if isinstance(network, IPv4Network)]
     return Tree(
         component=GUARD,
         files={

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+import subprocess
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from phoenix.components.guard.ruleset import admitted, ruleset, ssh_from
 from phoenix.declaration.load import load_site
 from phoenix.derived import firewall
 from phoenix.derived.firewall import Flow
+from phoenix.files import render
 from phoenix.site.model import Host, Site
 from tests.unit.nft_rules import Packet, chains, passes
 from tests.unit.site_builder import minimal
@@ -272,3 +274,46 @@ def test_the_rules_of_this_site_s_docker_host_are_these() -> None:
         ),
         'counter drop comment "not declared"',
     ]
+
+
+OFFICE = IPv6Network("2001:db8:7::/61")
+
+
+def test_operators_come_by_ipv6_as_well() -> None:
+    for host in (SITE.hypervisor, DRPHOENIX):
+        lines = chains(ruleset(SITE, host, (*OPERATORS, OFFICE)))["own"]
+        ports = "{ 22, 8006 }" if host == SITE.hypervisor else "22"
+        line = f'ip6 saddr {OFFICE} tcp dport {ports} accept comment "operator, by IPv6"'
+        assert [one for one in lines if "ip6 saddr 2001" in one] == [line]
+        assert ssh_from(SITE, host, (*OPERATORS, OFFICE))[-1] == OFFICE
+
+
+@pytest.mark.parametrize(
+    ("address", "may"),
+    [
+        ("2001:db8:7:0::1", True),
+        ("2001:db8:7:7:ffff::9", True),
+        ("2001:db8:7:8::1", False),
+        ("2001:DB8:7::", True),
+        ("fe80::1%eth0", False),
+        ("::1", False),
+        ("192.0.2.77", True),
+        ("192.0.3.1", False),
+    ],
+)
+def test_a_run_that_the_rules_would_shut_out_is_refused(
+    tmp_path: Path, address: str, may: bool
+) -> None:
+    (tmp_path / "nft").write_text("#!/bin/sh\n")
+    (tmp_path / "nft").chmod(0o755)
+    networks = " ".join(map(str, (*OPERATORS, OFFICE)))
+    script = render("components/guard/validate.sh.j2", rules="/x", port=22, networks=networks)
+    environment = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin", "ROOT": "",
+        "SSH_CONNECTION": f"{address} 50000 10.0.0.1 22",
+    }  # fmt: skip
+    done = subprocess.run(
+        ["sh", "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode == 0) == may, done.stdout + done.stderr
+    assert done.stderr == ""

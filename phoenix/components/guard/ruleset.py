@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 from phoenix.derived import firewall
 from phoenix.derived.firewall import Flow, Rule
 from phoenix.site.model import Host, Site
-from phoenix.site.ports import SSH
+from phoenix.site.ports import PROXMOX_API, SSH
 
+Network = IPv4Network | IPv6Network
 TABLE = "inet phoenix"
 UNIT = "phoenix-guard.service"
 PROGRAM = "/usr/local/sbin/phoenix-guard"
@@ -43,7 +44,7 @@ _LONGEST_COMMENT = 120
 """Of the 128 bytes that the kernel keeps (NFTNL_UDATA_COMMENT_MAXLEN)."""
 
 
-def ruleset(site: Site, host: Host, operators: Iterable[IPv4Network] = ()) -> str:
+def ruleset(site: Site, host: Host, operators: Iterable[Network] = ()) -> str:
     """A host's rules as a file for `nft -f`: loaded as a whole, in the place of those before.
 
     Args:
@@ -51,6 +52,7 @@ def ruleset(site: Site, host: Host, operators: Iterable[IPv4Network] = ()) -> st
         host: the one that the rules are for.
         operators: networks that are not the site's, and from which operators come.
     """
+    operators = tuple(operators)
     chains = [
         _prerouting(host),
         _input(),
@@ -71,24 +73,31 @@ def ruleset(site: Site, host: Host, operators: Iterable[IPv4Network] = ()) -> st
     return f"{head}table {TABLE} {{\n" + "\n".join([_TAKEN_UP, *chains]) + "}\n"
 
 
-def admitted(site: Site, host: Host, operators: Iterable[IPv4Network] = ()) -> tuple[Flow, ...]:
-    """All flows that a host's rules let in from other machines."""
+def admitted(site: Site, host: Host, operators: Iterable[Network] = ()) -> tuple[Flow, ...]:
+    """All flows that a host's rules let in from other machines; operators by IPv6 are beside."""
+    named = [network for network in operators if isinstance(network, IPv4Network)]
     by_itself = firewall.hypervisor_flows(site) if host == site.hypervisor else ()
     every = (
-        *firewall.to(site, host), *firewall.operator_flows(site, host, operators), *by_itself,
+        *firewall.to(site, host), *firewall.operator_flows(site, host, named), *by_itself,
     )  # fmt: skip
     return tuple({flow.key: flow for flow in reversed(every)}.values())[::-1]
 
 
-def ssh_from(
-    site: Site, host: Host, operators: Iterable[IPv4Network] = ()
-) -> tuple[IPv4Network, ...]:
+def ssh_from(site: Site, host: Host, operators: Iterable[Network] = ()) -> tuple[Network, ...]:
     """Networks from which a host's rules let SSH in, whatever the declaration refuses beside."""
-    return tuple(
-        firewall.network_of(flow.source) or IPv4Network("0.0.0.0/0")
-        for flow in admitted(site, host, operators)
-        if firewall.opens(flow, SSH)
+    operators = tuple(operators)
+    return (
+        *(
+            firewall.network_of(flow.source) or IPv4Network("0.0.0.0/0")
+            for flow in admitted(site, host, operators)
+            if firewall.opens(flow, SSH)
+        ),
+        *_ipv6(operators),
     )
+
+
+def _ipv6(networks: Iterable[Network]) -> tuple[IPv6Network, ...]:
+    return tuple(network for network in networks if isinstance(network, IPv6Network))
 
 
 def _has_containers(host: Host) -> bool:
@@ -133,7 +142,7 @@ def _forward() -> str:
     return _chain("forward", "forward priority filter - 10", rules)
 
 
-def _own(site: Site, host: Host, operators: Iterable[IPv4Network]) -> Iterator[str]:
+def _own(site: Site, host: Host, operators: Iterable[Network]) -> Iterator[str]:
     """Packets from other machines, and from the host's own containers, to the host."""
     yield "ip daddr 127.0.0.0/8 counter drop"
     yield "ip6 daddr ::1 counter drop"
@@ -145,8 +154,13 @@ def _own(site: Site, host: Host, operators: Iterable[IPv4Network]) -> Iterator[s
         yield from (f'iifname "{name}" goto containers' for name in _BRIDGES)
     # By IPv6 nobody can be told by an IPv4 address: what is refused to one is open to none.
     only_ipv4 = any(rule.peer is not None for rule in refused)
+    operators = tuple(operators)
     for flow in admitted(site, host, operators):
         yield from _accept(flow, only_ipv4=only_ipv4)
+    ports = f"{{ {SSH}, {PROXMOX_API} }}" if host == site.hypervisor else f"{SSH}"
+    for network in _ipv6(operators):
+        end = f"accept{_comment('operator, by IPv6')}"
+        yield from _lines(f"ip6 saddr {network} ", "tcp", ports, end, "", ipv6=False)
 
 
 def _containers(site: Site, host: Host) -> Iterator[str]:
