@@ -14,6 +14,7 @@ from phoenix.proxmox.desired import TAG
 from phoenix.proxmox.errors import AlreadyError, RefusedError
 from phoenix.proxmox.firewall import CLUSTER, Scope, Write, next_write, options_write
 from phoenix.proxmox.observe import base, located, read
+from phoenix.proxmox.power import runs
 
 _SECONDS = 60
 """How long a guest may take to shut down before it is stopped."""
@@ -42,6 +43,8 @@ def remove(client: Client, vmid: int, *, destroy: bool, log: Callable[[str], Non
         log(words)
         with contextlib.suppress(AlreadyError):  # it stopped meanwhile, by itself or another's hand
             client.write(method, path, data)
+        if path.endswith("/shutdown"):  # of high availability the task only asks for it
+            client.wait(lambda: not runs(client, vmid), f"guest {vmid} shuts down")
 
 
 def _steps(

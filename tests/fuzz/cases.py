@@ -125,7 +125,13 @@ SETTINGS: dict[str, Any] = {
     "proxmox_replication_schedule": "*/15", "proxmox_vm_user": "root",
     "proxmox_guests": {"101": {"node": "pve", "vlan": 5, "features": {"mount": "nfs"},
                                "mount_points": [{"path": "/a", "storage": "local", "size_gb": 1}],
-                               "tags": ["a"], "replicate_to": ["pve2"]}},
+                               "tags": ["a"], "replicate_to": ["pve2"], "cpu": "host",
+                               "bind_mounts": [{"path": "/m", "host_path": "/tank"}],
+                               "devices": [{"path": "/dev/kvm", "gid": 1, "mode": "0660"}],
+                               "idmap": ["u 0 100000 65536"], "addresses": ["10.0.0.50"]}},
+    "proxmox_vm_cpu": "host", "proxmox_ha_nodes": ["pve1:2"], "proxmox_node_closed": ["tcp/111"],
+    "proxmox_node_flows": [{"port": "2049", "source": "10.0.0.0/24", "node": "b", "comment": "N"}],
+    "proxmox_node_listeners": {"pve2": ["tcp/22"]}, "proxmox_ipfilter": True,
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from phoenix.derived import control_plane, dns
 from phoenix.derived.certificates import certificates
 from phoenix.files import render
 from phoenix.health.checks import checks
-from phoenix.proxmox import firewall, hostkeys
+from phoenix.proxmox import firewall, hostkeys, root
 from phoenix.proxmox.desired import desired_guests
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Deployment, Site
@@ -100,6 +100,8 @@ def _proxmox(site: Site, settings: Settings) -> Iterator[tuple[str, str]]:
             f"PVE {guest.vmid} words",
             "\n".join(map(str, (guest.node, guest.name, guest.storage, guest.origin))),
         )
+        for number, one in enumerate(root.commands(guest, None)):
+            yield f"PVE {guest.vmid} by root {number}", one.line
     for scope in firewall.scopes(site, settings.proxmox):
         for number, rule in enumerate(scope.rules):
             yield f"rule {scope.name} {number}", f"{rule.identity} {rule.comment}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,36 @@ def test_shut_down_and_kept_then_destroyed(
     ]
     assert pending(client, vmid, destroy=True) == ()
     remove(client, vmid, destroy=True, log=lines.append)
+
+
+def test_a_guest_of_high_availability_is_asked_once_and_waited_for(
+    pve: Pve, client: Client, planned: Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(client, planned())
+    guest = pve.guest(1001)
+    guest.ha_state = "started"
+
+    async def noted(vm: Any, user: str, state: str) -> Any:
+        async def body() -> None:
+            pass
+
+        return await pve.fake.task(vm.node, "hastop", vm.vmid, user, body)
+
+    monkeypatch.setattr(pve.fake, "_ha_request", noted)
+    pauses: list[float] = []
+
+    def later(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            guest.status = "stopped"
+
+    monkeypatch.setattr(client, "_sleep", later)
+    pve.forget()
+    remove(client, 1001, destroy=False, log=lambda _line: None)
+    assert [path for _, path, _ in pve.writes() if path.endswith("/shutdown")] == [
+        f"nodes/{NODE}/qemu/1001/status/shutdown"
+    ]
+    assert len(pauses) == 3
 
 
 def test_a_guest_without_our_tag_is_refused(
