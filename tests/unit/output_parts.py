@@ -14,7 +14,8 @@ from urllib.parse import quote
 import crossplane
 import yaml
 
-_DIGEST = re.compile(r"\b[0-9a-f]{12,}\b")
+_DIGEST = re.compile(r"\b[0-9a-f]{12,}\b|\$2[aby]\$\S+")
+"""Of content that has the text in it; a password's hash is another one each time."""
 
 
 def differences(
