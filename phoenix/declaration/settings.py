@@ -181,6 +181,13 @@ class NodeFlow(_Strict):
     node: Node | None = Field(default=None, description="The node; None: every other node.")
     comment: StrictLine = Field(default="declared", description="What it is.", examples=["NFS"])
 
+    @model_validator(mode="after")
+    def _ascends(self) -> NodeFlow:
+        first, _, last = self.port.partition(":")
+        if last and int(first) >= int(last):
+            raise problem(f"port {self.port} is no range", "write its lowest port first, 6800:7300")
+        return self
+
 
 class AddressPool(_Strict):
     """A range of addresses that Docker takes its networks from."""

@@ -161,7 +161,9 @@ def _missing(
     client: Client, guests: Sequence[DesiredGuest], settings: ProxmoxSettings
 ) -> Iterator[str]:
     """The privileges that this run needs and the token lacks, as one fault."""
-    lacking = [need for need in privileges(client, guests, settings) if not _holds(client, need)]
+    needs = privileges(client, guests, settings)
+    held = {path: _held(client, path) for path in dict.fromkeys(need.path for need in needs)}
+    lacking = [need for need in needs if need.name not in held[need.path]]
     if not lacking:
         return
     lines = []
@@ -183,10 +185,10 @@ def _missing(
     )
 
 
-def _holds(client: Client, need: Privilege) -> bool:
-    """Whether the token has it there, inherited as well, as the API itself tells."""
-    held = client.get("access/permissions", path=need.path)
-    return any(need.name in privileges for privileges in held.values())
+def _held(client: Client, path: str) -> frozenset[str]:
+    """What the token holds there, inherited as well, as the API itself tells."""
+    answer = client.get("access/permissions", path=path)
+    return frozenset(name for privileges in answer.values() for name in privileges)
 
 
 def privileges(

@@ -49,7 +49,10 @@ _ANY = Type(_DISKS | _FILES, True, True)
 
 
 class Need(NamedTuple):
-    """What a run asks of one storage; `size_gb` must be free, `setting` names it for the fix."""
+    """What a run asks of one storage; `size_gb` must be free, `setting` names it for the fix.
+
+    `disk` is the volume of an existing guest that is to have a snapshot.
+    """
 
     node: str
     storage: str
@@ -58,6 +61,7 @@ class Need(NamedTuple):
     who: str
     size_gb: int = 0
     snapshots: bool = False
+    disk: str = ""
 
 
 def rows(client: Client, node: str) -> dict[str, Mapping[str, Any]]:
@@ -101,18 +105,20 @@ def needs(
     for existing in changed:
         own = "rootdir" if existing.kind == "lxc" else "images"
         who = f"guest {existing.vmid} ({existing.name})"
-        for storage in dict.fromkeys(_storages(existing)):
-            setting = "proxmox_snapshot_before_change"
-            found.append(Need(existing.node, storage, own, setting, who, snapshots=True))
+        for volume in _volumes(existing):
+            storage, setting = volume.partition(":")[0], "proxmox_snapshot_before_change"
+            found.append(
+                Need(existing.node, storage, own, setting, who, snapshots=True, disk=volume)
+            )
     return tuple(found)
 
 
-def _storages(guest: Observed) -> Iterable[str]:
+def _volumes(guest: Observed) -> Iterable[str]:
     prefixes = ("rootfs", "mp") if guest.kind == "lxc" else ("scsi", "virtio", "sata", "ide")
     for key, value in guest.config.items():
         is_disk = key.startswith(prefixes) and (key == "rootfs" or key[-1].isdigit())
         if is_disk and ":" in value and not value.startswith("/") and "media=cdrom" not in value:
-            yield value.partition(":")[0]
+            yield value.partition(",")[0]
 
 
 def faults(client: Client, asked: Iterable[Need]) -> tuple[str, ...]:
@@ -183,6 +189,14 @@ def _unfit(node: str, storage: str, row: Mapping[str, Any], own: Iterable[Need])
                 f"storage {storage!r} of node {node} is of type {kind}, where a {what} has no "
                 f"snapshots, and {_who(those)} is to have one. fix: name another storage, or set "
                 "proxmox_lifecycle_snapshots and proxmox_snapshot_before_change to False"
+            )
+    raw = [need for need in own if need.disk and need.content == "images" and can.vm_format]
+    for need in raw:
+        if not need.disk.endswith(f".{can.vm_format}"):
+            yield (
+                f"disk {need.disk} of {need.who} is not {can.vm_format}, and a storage of type "
+                f"{kind} has snapshots of that alone. fix: move the disk to that format (Hardware, "
+                f"Disk Action, Move Storage), or set {need.setting} to False"
             )
     # A storage may be thin, so the sum of all sizes may exceed it; one guest's never.
     largest = max((need.size_gb for need in own), default=0)

@@ -109,6 +109,23 @@ def test_snapshots_where_a_storage_has_none_are_refused_before_the_first_write(
     assert pve.writes() == []
 
 
+def test_a_raw_disk_on_a_directory_has_no_snapshot(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    for name in DISKS:
+        pve.fake.storages[name].update(type="dir", **TYPES["dir"])
+    run(client, planned())
+    pve.fake.storages["quickOS-lxc-disks"].update(type="zfspool", **TYPES["zfspool"])
+    before = planned(proxmox_snapshot_before_change=True)
+    assert faults(client, before) == ()
+    config = pve.guest(1001).config
+    config["scsi0"] = config["scsi0"].replace(".qcow2", ".raw")
+    pve.forget()
+    (fault,) = faults(client, before)
+    assert "guest 1001 (portainer) is not qcow2" in fault
+    assert pve.writes() == []
+
+
 @pytest.mark.parametrize("kind", TYPES)
 def test_guests_are_made_on_every_kind_of_storage(
     pve: Pve, client: Client, planned: Planned, kind: str

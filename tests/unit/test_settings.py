@@ -250,3 +250,9 @@ def test_a_file_that_is_no_python_is_told_its_line_once(project: Path) -> None:
     assert result.exit_code == 1
     assert result.output.count("line 2") == 1, result.output
     assert "SyntaxError: '(' was never closed\n" in result.output
+
+
+@pytest.mark.parametrize("port", ["7300:6800", "22:22", "0", "65536", "22-23"])
+def test_a_range_of_ports_ascends(port: str) -> None:
+    with pytest.raises(ConfigError, match="proxmox_node_flows"):
+        settings.parse({"proxmox_node_flows": [{"port": port}]})
