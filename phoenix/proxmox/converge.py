@@ -38,9 +38,12 @@ _LXC_DISK_GB = 8
 _CREATION_LOCKS = ("create", "clone", "disk")
 
 
+_FOLLOW = "FOLLOW"
+
+
 @dataclass(frozen=True)
 class Step:
-    """One write to the API; `summary` is for a person."""
+    """One write to the API, or a task to wait for (`_FOLLOW`); `summary` is for a person."""
 
     summary: str
     method: str
@@ -68,6 +71,9 @@ def next_step(client: Client, desired: DesiredGuest, options: Options) -> Step |
         return _creation(client, desired, options)
     if observed.lock in _CREATION_LOCKS and not observed.managed:
         # Our clones carry our description from the first moment: without it, the clone is not ours.
+        for upid, status in _tasks(client, observed, "vzcreate", "qmcreate").items():
+            if status is None:  # of a run that was ended, it may be: what comes of it is compared
+                return Step(f"wait until {desired.label} is created", _FOLLOW, upid, {})
         raise RefusedError(
             f"{desired.label} is locked ({observed.lock}): another task is creating it, or such a "
             "task was interrupted. fix: wait; or remove the incomplete guest by hand"
@@ -94,7 +100,7 @@ def pending_steps(client: Client, desired: DesiredGuest, options: Options) -> tu
     if step is None:
         return ()
     observed = observe(client, desired.vmid)
-    if observed is None or step.method == "POST":
+    if observed is None or step.method in ("POST", _FOLLOW):
         return (step.summary,)
     return verdict(desired, observed, desired.vmid in options.adopt).lines or (step.summary,)
 
@@ -129,10 +135,7 @@ def converge(
         last = step.summary
         log(last)
         try:
-            if step.path.endswith("/template"):
-                make_template(client, desired.vmid)
-            else:
-                client.write(step.method, step.path, step.data)
+            _take(client, step, desired.vmid)
         except (LostAnswerError, ChangedError) as error:
             failures += 1
             if failures == _MAX_FAILURES:
@@ -143,6 +146,15 @@ def converge(
         f"{desired.label} still differs after {_MAX_WRITES} writes: the last was: {last}. "
         "fix: Proxmox VE keeps a value that we write in another form; report it"
     )
+
+
+def _take(client: Client, step: Step, vmid: int) -> None:
+    if step.method == _FOLLOW:
+        client.follow(step.path)
+    elif step.path.endswith("/template"):
+        make_template(client, vmid)
+    else:
+        client.write(step.method, step.path, step.data)
 
 
 def make_template(client: Client, vmid: int) -> None:
@@ -173,10 +185,10 @@ def make_template(client: Client, vmid: int) -> None:
     client.wait(converted, f"guest {vmid} becomes a template")
 
 
-def _tasks(client: Client, guest: Observed, kind: str) -> dict[str, str | None]:
-    """A guest's tasks of a kind: what each ended with, None while it goes on."""
+def _tasks(client: Client, guest: Observed, *kinds: str) -> dict[str, str | None]:
+    """A guest's tasks of these kinds: what each ended with, None while it goes on."""
     rows = client.get(f"nodes/{guest.node}/tasks", vmid=guest.vmid, source="all", limit=50)
-    own = [row for row in rows if row.get("type") == kind]
+    own = [row for row in rows if row.get("type") in kinds]
     statuses = {str(row["upid"]): row.get("status") for row in own}
     return {upid: None if status == "RUNNING" else status for upid, status in statuses.items()}
 

@@ -264,6 +264,61 @@ def test_a_run_that_died_between_any_two_writes_is_finished(
     assert {guest.vmid for guest in plan.guests} == {900, 9000, 101, 102, 103, 1001, 1002}
 
 
+def test_a_run_that_died_after_any_request_was_sent_is_finished(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    """Nobody waited for the task that the last request began."""
+    plan, real, runs = planned(), client._send, 0
+    budget = iter(range(0))
+
+    def limited(method: str, path: str, values: Any) -> Any:
+        answer = real(method, path, values)
+        if method != "GET" and next(budget, None) is None:
+            raise KeyboardInterrupt
+        return answer
+
+    client._send = limited  # type: ignore[method-assign]
+    for runs in range(1, 100):
+        budget = iter(range(runs % 5))
+        try:
+            run(client, plan)
+        except KeyboardInterrupt:
+            continue
+        break
+    assert runs > 15, runs
+    client._send = real  # type: ignore[method-assign]
+    pve.forget()
+    assert not run(client, plan), pve.writes()
+    assert all(pve.guest(guest.vmid).status == "running" for guest in plan.guests[2:])
+
+
+def test_a_guest_that_is_still_being_created_is_waited_for(
+    pve: Pve, client: Client, planned: Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run was ended while the hypervisor unpacked the archive."""
+    plan = planned()
+    template = plan.guests[0]
+    converge(client, template, Options())
+    made = pve.guest(template.vmid)
+    done = dict(made.config)
+    made.config.clear()
+    made.config.update(lock="create")
+    task = next(t for t in pve.fake.tasklog if t["type"] == "vzcreate")
+    ended = {key: task.pop(key) for key in ("exitstatus", "endtime")}
+    task["status"] = "running"
+    lines: list[str] = []
+    assert preflight(client, plan.guests, plan.settings) == ()
+
+    def finish(_seconds: float) -> None:
+        task.update(ended, status="stopped")
+        made.config.clear()
+        made.config.update(done)
+
+    monkeypatch.setattr(client, "_sleep", finish)
+    assert converge(client, template, Options(), lines.append)
+    assert lines == [f"wait until {template.label} is created"]
+
+
 def test_a_failed_change_goes_back_to_the_snapshot(
     pve: Pve, client: Client, planned: Planned
 ) -> None:
