@@ -55,19 +55,22 @@ class Attacker:
     @contextmanager
     def has(self, address: str, *, mac: str = "") -> Iterator[None]:
         """It has an address that is another's, with the CA in the belief that it has."""
-        take = f"ip address add {address}/32 dev lo"
+        # He speaks to the CA from it: the CA's guest answers none but the site's hosts.
+        ca = self.site.address("ca")
+        take = f"ip address add {address}/32 dev lo && ip route add {ca}/32 dev eth0 src {address}"
         if mac:
             take += f" && ip link set eth0 address {mac}"
         self.sh(take, ok=True)
         try:
-            with self.running("arp", self.site.address("ca"), address, self.address):
+            with self.running("arp", ca, address, self.address):
                 self.sh("sleep 2")
                 yield
         finally:
-            self.sh(f"ip address del {address}/32 dev lo; ip link set eth0 address {self.mac}")
+            self.sh(f"ip route del {ca}/32; ip address del {address}/32 dev lo")
+            self.sh(f"ip link set eth0 address {self.mac}")
             self.site.sh("ca", "ip neighbour flush dev eth0")  # what it was told
             for role in ("gateway", "hypervisor"):  # the bridge learns again where they are
-                self.site.sh(role, f"ping -c 1 {self.site.address('ca')}")
+                self.site.sh(role, f"ping -c 1 -W 1 {ca}")
 
     def asks_for(self, name: str, request: str = "") -> str:
         """What lego says that asks for a certificate of a name, and proves it on port 80 here.
@@ -146,22 +149,28 @@ def test_who_stands_in_another_s_place_gets_no_certificate(attacker: Attacker, h
     assert "BEGIN CERTIFICATE" not in said, said
 
 
-def test_without_the_proof_he_would_get_it(attacker: Attacker) -> None:
-    """The tests above can fail: the same attack on a CA that asks for no proof."""
-    site = attacker.site
+@contextmanager
+def no_proof_asked_for(site: SiteLab) -> Iterator[None]:
+    """A CA that goes by the challenge alone, until the block ends."""
     bound = site.sh("ca", f"cat {TEMPLATE}", ok=True).out
     unbound = re.sub(r"\{\{- if ne .*?\{\{- end -\}\}\n", "", bound, flags=re.DOTALL)
     assert unbound != bound
     write = f"cat >$(readlink -f {TEMPLATE})"
+    site.sh("ca", f"{write} <<'EOF'\n{unbound}EOF", ok=True)
+    try:
+        yield
+    finally:
+        site.sh("ca", f"{write} <<'EOF'\n{bound}EOF", ok=True)
+
+
+def test_without_the_proof_he_would_get_it(attacker: Attacker) -> None:
+    """The tests above can fail: the same attack on a CA that asks for no proof."""
+    site = attacker.site
     # The gateway notes its keys since a minute ago: step-ca dates certificates back by one.
     since = f'sed -i "1s/^[0-9]*/$(($(date +%s) - 61))/" {KEYS}'
     site.sh("gateway", f"phoenix-acme renew gateway && {since}", ok=True)
-    site.sh("ca", f"{write} <<'EOF'\n{unbound}EOF", ok=True)
-    try:
-        with spoofed(attacker, "mac"):
-            said = attacker.asks_for(gateway_names(site.site)[0])
-    finally:
-        site.sh("ca", f"{write} <<'EOF'\n{bound}EOF", ok=True)
+    with no_proof_asked_for(site), spoofed(attacker, "mac"):
+        said = attacker.asks_for(gateway_names(site.site)[0])
     assert "BEGIN CERTIFICATE" in said, said
     try:
         assert_told(site)

@@ -138,6 +138,8 @@ def config(site: Site, claims: Claims) -> str:
                     "type": "ACME",
                     "name": ACME,
                     "forceCN": True,
+                    # What phoenix-acme uses; 0.30 offers no other then, 0.20 does not know it.
+                    "challenges": ["http-01"],
                     "options": {"x509": {"templateFile": TEMPLATE}},
                     "claims": {
                         "minTLSCertDuration": claims.minimum,
