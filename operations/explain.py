@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pyinfra import host, logger
+from pyinfra.context import ctx_host
 
 from phoenix.runs.reporter import connected, report
+from phoenix.runs.step_names import step_name
 
 
 def log_reasons(*reasons: str) -> None:
@@ -24,5 +26,5 @@ def log_lines(lines: Iterable[str]) -> None:
 def unknown_before_run(reason: str) -> None:
     """Report what only the run can know about this operation, for `phoenix plan`."""
     if connected() and not host.state.is_executing and host.current_op_hash:
-        names = host.state.get_op_meta(host.current_op_hash).names
-        report("unknown", step=next(iter(names), ""), host=host.name, reason=reason)
+        step = step_name(host.state, host.current_op_hash, ctx_host.get())  # type: ignore[no-untyped-call]
+        report("unknown", step=step, host=host.name, reason=reason)

@@ -27,6 +27,7 @@ from pyinfra.api.state import BaseStateCallback, StateStage
 
 from operations import connection
 from phoenix.runs.results import NOT_DONE
+from phoenix.runs.step_names import step_name
 
 AGGREGATE = "all.py"
 """Includes other deploys, each a part of its own; what any other file includes is of its part."""
@@ -107,7 +108,7 @@ class _Failures(BaseStateCallback):
         """A step failed on a host."""
         progress = _hosts.setdefault(host, _Progress())
         if op_hash in progress.parts and op_hash not in progress.spared:
-            name = next(iter(state.op_meta[op_hash].names), "")
+            name = step_name(state, op_hash, host)
             title = name.rpartition("|")[2].strip()
             progress.failed.setdefault(progress.parts[op_hash], title)
 

@@ -24,6 +24,7 @@ from pyinfra.api.state import StateStage
 from facts.host_fact import ConversationError, FactError
 from operations import host_state, isolation, run_refused, site_lock
 from operations.failure import refuse
+from phoenix.runs import step_names
 
 P = ParamSpec("P")
 Commands = Generator[StringCommand | FunctionCommand, None, None]
@@ -67,7 +68,9 @@ def operation(
             if reads is not None:
                 mine = {name: value for name, value in kwargs.items() if name in own.parameters}
                 host_state.expect(reads(*args, **mine))
+            step_names.declaring(host_state.this_host(), kwargs)
             meta = decorated(*args, **kwargs)
+            step_names.declared(host_state.this_host())
             isolation.declared(
                 host.state, host_state.this_host(), host.op_hash_order[-1], stops=stops
             )

@@ -26,6 +26,7 @@ from pyinfra.context import ctx_host, ctx_state
 
 from phoenix.net.ssh_faults import sentence
 from phoenix.runs.reporter import report
+from phoenix.runs.step_names import by_name, step_name
 
 _HOST = re.compile(r"^\s*\[([^\]]+)\]\s*(.*)$", re.DOTALL)
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
@@ -50,34 +51,33 @@ class Events(BaseStateCallback):
     def operation_start(state: State, op_hash: str) -> None:
         """One step of the run begins, on all hosts that take part."""
         order = state.get_op_order()  # type: ignore[no-untyped-call]
-        hosts = [h.name for h in state.inventory.get_active_hosts() if op_hash in state.ops[h]]
-        report(
-            "step",
-            step=_name(state, op_hash),
-            number=order.index(op_hash) + 1,
-            count=len(order),
-            hosts=hosts,
-        )
+        for name, hosts in by_name(state, op_hash, state.inventory.get_active_hosts()).items():
+            report(
+                "step",
+                step=name,
+                number=order.index(op_hash) + 1,
+                count=len(order),
+                hosts=[host.name for host in hosts],
+            )
 
     @staticmethod
     def operation_host_error(
         state: State, host: Host, op_hash: str, retry_count: int = 0, max_retries: int = 0
     ) -> None:
         """A host failed."""
-        report("host_failed", host=host.name, step=_name(state, op_hash))
+        report("host_failed", host=host.name, step=step_name(state, op_hash, host))
 
     @staticmethod
     def operation_end(state: State, op_hash: str) -> None:
         """What the step did on each host."""
-        changed: list[str] = []
-        unchanged: list[str] = []
-        for host in state.inventory:
-            if op_hash not in state.ops[host]:
-                continue
-            meta = state.ops[host][op_hash].operation_meta
-            if meta.did_succeed(_raise_if_not_complete=False):
-                (changed if meta.did_change() else unchanged).append(host.name)
-        report("step_done", step=_name(state, op_hash), changed=changed, unchanged=unchanged)
+        for name, hosts in by_name(state, op_hash, state.inventory).items():
+            changed: list[str] = []
+            unchanged: list[str] = []
+            for host in hosts:
+                meta = state.ops[host][op_hash].operation_meta
+                if meta.did_succeed(_raise_if_not_complete=False):
+                    (changed if meta.did_change() else unchanged).append(host.name)
+            report("step_done", step=name, changed=changed, unchanged=unchanged)
 
 
 class _Lines(logging.Handler):
@@ -92,7 +92,7 @@ class _Lines(logging.Handler):
         step = ""
         if host is not None:
             op_hash = host.current_op_hash or host.executing_op_hash
-            step = _name(pyinfra.state, op_hash) if op_hash else ""
+            step = step_name(pyinfra.state, op_hash, host) if op_hash else ""
         report(
             "line",
             level=record.levelname.lower(),
@@ -106,10 +106,6 @@ class _Lines(logging.Handler):
 def _stage() -> StateStage:
     state: State | None = ctx_state.get()  # type: ignore[no-untyped-call]
     return state.current_stage if state is not None else StateStage.Setup
-
-
-def _name(state: State, op_hash: str) -> str:
-    return next(iter(state.op_meta[op_hash].names), "") if op_hash in state.op_meta else ""
 
 
 def _name_steps() -> None:

@@ -79,6 +79,7 @@ class Story(_Model):
     values: dict[str, dict[str, Any]] = Field(default_factory=dict)
     details: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
     unknown: dict[str, dict[str, str]] = Field(default_factory=dict)
+    named: dict[str, dict[str, str]] = Field(default_factory=dict)
     taken_over: list[TakenOver] = Field(default_factory=list)
     told: list[str] = Field(default_factory=list)
     log: list[str] = Field(default_factory=list, exclude=True)
@@ -167,6 +168,9 @@ class Story(_Model):
 
     def _on_unknown(self, event: Mapping[str, Any]) -> None:
         self.unknown.setdefault(event["step"], {})[event["host"]] = event["reason"]
+
+    def _on_named(self, event: Mapping[str, Any]) -> None:
+        self.named.setdefault(event["operation"], {})[event["host"]] = event["step"]
 
     def _on_told(self, event: Mapping[str, Any]) -> None:
         self.told.append(f"{event['host']}: {event['text']}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from phoenix.cli.reports.plan import changes_of
 from phoenix.runs.process import Request, run
 from phoenix.runs.results import component_of, title_of
 
@@ -64,3 +65,41 @@ def test_a_host_that_is_called_like_a_group_is_limited_to_alone(
     (step,) = finished.results["plan"]
     assert sorted(step["hosts_with_change"]) == hosts
     assert sorted(finished.story.connected) == hosts
+
+
+LOOP = """from pyinfra import host, logger
+from operations.operation import operation
+from operations.explain import log_reasons
+
+@operation()
+def deploy(stack):
+    logger.info("%s%s", host.print_prefix, f"{stack} is new")
+    yield "true"
+
+for stack in host.data.stacks:
+    deploy(name=f"Stack {stack}", stack=stack)
+"""
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_stacks_of_two_hosts_in_one_loop_keep_their_names(tmp_path: Path, dry: bool) -> None:
+    """pyinfra has one operation with two names, and its first name was told of both hosts."""
+    (tmp_path / "deploys").mkdir()
+    (tmp_path / "deploys/stacks.py").write_text(LOOP)
+    stacks = {"@fake/one": ["a", "b"], "@fake/two": ["c"], "@fake/three": ["a"]}
+    lines = [f"({host!r}, {{'stacks': {names}}})" for host, names in stacks.items()]
+    (tmp_path / "site.py").write_text(f"hosts = [{', '.join(lines)}]\n")
+    (tmp_path / "operations").symlink_to(Path(__file__).parents[2] / "operations")
+    (tmp_path / "facts").symlink_to(Path(__file__).parents[2] / "facts")
+    finished = run(Request(tmp_path, Path("site.py"), ("deploys/stacks.py",), dry=dry))
+    assert finished.results is not None, finished.last_lines
+    if dry:
+        told = [(change.host, change.step) for change in changes_of(finished)]
+        assert all(
+            change.details == [f"{change.step[6:]} is new"] for change in changes_of(finished)
+        )
+    else:
+        told = [(host, title_of(step)) for step, host in finished.story.changed]
+    assert sorted(told) == sorted(
+        (host, f"Stack {name}") for host, names in stacks.items() for name in names
+    )

@@ -225,19 +225,20 @@ def to_make(host: str) -> Change:
 def changes_of(finished: Finished) -> list[Change]:
     """What a dry run found to do, in the order of the run."""
     changes: list[Change] = []
+    story = finished.story
     for step in (finished.results or {}).get("plan", ()):
-        name = step["name"]
-        unknown = finished.story.unknown.get(name, {})
-        changes += [
-            Change(
-                host=host,
-                component=component_of(name),
-                step=title_of(name),
-                details=finished.story.details.get(name, {}).get(host, []),
-                unknown=unknown.get(host, ""),
+        names = story.named.get(step["op_hash"], {})
+        for host in (*step["hosts_with_change"], *step["hosts_with_conditional_change"]):
+            name = names.get(host, step["name"])
+            changes.append(
+                Change(
+                    host=host,
+                    component=component_of(name),
+                    step=title_of(name),
+                    details=story.details.get(name, {}).get(host, []),
+                    unknown=story.unknown.get(name, {}).get(host, ""),
+                )
             )
-            for host in (*step["hosts_with_change"], *step["hosts_with_conditional_change"])
-        ]
     return changes
 
 
