@@ -3,13 +3,15 @@
 Call it when the new copy is proven (deploys/verify.py); `phoenix sync --move` does so.
 """
 
-from deploys import stack_parts
+from deploys import portainer_trees, stack_parts
 from deploys.context import site, site_host
 from operations import moves
+from operations.config_tree import config_tree
 from operations.isolation import part
 
 if site_host() in site().docker_hosts:
-    for project, target in moves.leaving(site()):
+    left = moves.leaving(site())
+    for project, target in left:
         with part(project):
             moves.gone(
                 name=f"Stack {project} is on {target}",
@@ -17,3 +19,7 @@ if site_host() in site().docker_hosts:
                 target=target,
                 stacks=stack_parts.engine(site_host()),
             )
+    if left and site_host() == site().portainer:
+        config_tree(
+            name="Portainer: server", tree=portainer_trees.server(at_the_end_of_a_move=True)
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deploys.context import settings, site, site_host
 from deploys.site_secrets import secret
+from operations import moves
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.portainer.compose_files import (
     AGENT_ENVIRONMENT,
@@ -46,12 +47,18 @@ def shared_secret() -> TreeFile:
 
 
 def deploys_here() -> bool:
-    """Whether the server deploys stacks on its own guest."""
-    return guest_with(site(), "portainer") in deployments.environments(site())
+    """Whether the server deploys stacks on its own guest, or has one that a move has stopped there.
+
+    It cannot forget that one without its Docker's socket. The end of the move takes it away.
+    """
+    return guest_with(site(), "portainer") in deployments.environments(site()) or moves.left_here()
 
 
-def server() -> Tree:
+def server(*, at_the_end_of_a_move: bool = False) -> Tree:
     """The server on its own guest.
+
+    Args:
+        at_the_end_of_a_move: what moves have left on the guest is gone when this is applied.
 
     Raises:
         SecretError: Portainer would not take the administrator's password.
@@ -61,12 +68,12 @@ def server() -> Tree:
     image = settings().portainer_image
     where, port = guest_with(site(), "portainer"), control_plane.portainer_port(site())
     database = Database(SERVER, f"{where.fqdn}:{port}", str(where.address))
+    stays = where in deployments.environments(site())
+    socket = stays if at_the_end_of_a_move else deploys_here()
     return Tree(
         component=SERVER,
         files={
-            f"{DIRECTORY}/compose.yml": TreeFile(
-                server_compose(image, port, deploys_here=deploys_here())
-            ),
+            f"{DIRECTORY}/compose.yml": TreeFile(server_compose(image, port, deploys_here=socket)),
             AGENT_ENVIRONMENT: shared_secret(),
             PASSWORD_FILE: TreeFile(password, mode="0600", secret=True),
             f"/etc/systemd/system/{SERVER_UNIT}": TreeFile(

@@ -25,7 +25,7 @@ from facts.verification import Checks
 from operations import connection, run_refused
 from operations.explain import log_lines, log_reasons
 from operations.failure import locally
-from operations.host_state import ask, consult, question
+from operations.host_state import ask, consult, question, this_host
 from operations.operation import operation
 from operations.ssh_stream import ask as ask_by_ssh
 from operations.ssh_stream import ask_each, stream
@@ -124,6 +124,19 @@ def leaving(site: Site) -> list[tuple[str, str]]:
             and _declares(other, project)
         ]
     return found
+
+
+def left_here() -> bool:
+    """Whether a run that moves stacks has stopped one on this host, and not removed it there yet.
+
+    Other runs do not ask: it would cost each of them a round trip.
+    """
+    if MOVING not in os.environ:
+        return False
+    try:
+        return bool(consult(this_host(), question(MovesFact)).left)
+    except (FactError, OSError):
+        return False  # the host's own steps tell it
 
 
 def _others(site: Site) -> list[SiteHost]:

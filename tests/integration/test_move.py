@@ -124,6 +124,12 @@ def lab_(site: SiteLab) -> Iterator[Lab]:
     back = site.project.phoenix("sync", "--move")
     assert back.returncode == 0, back.stdout + back.stderr
     site.curl(url, "-X", "DELETE")
+    # Portainer's own guest has no stack any more: what it had for it is told, and goes.
+    plan = json.loads(site.project.phoenix("plan", "--json").stdout)
+    left = [one["command"] for one in plan["undeclared"]["items"] if one["kind"] != "volumes"]
+    assert left == [f"phoenix remove endpoint:{lab.new}"], left
+    gone = site.project.phoenix("remove", f"endpoint:{lab.new}", "-y")
+    assert gone.returncode == 0, gone.stdout + gone.stderr
     site.sh(lab.old, f"cd {lab.data} && rm -rf odd ballast", ok=True)
     for host in (lab.old, lab.new):
         beside = [one for one in lab.volumes(host) if (host, one) != (lab.old, lab.volume)]

@@ -112,11 +112,16 @@ def drift(lab_: PortainerLab) -> None:
 
 
 def plan_of(run: Run) -> dict[str, list[str]]:
-    """Operation -> hosts that it would change."""
+    """Operation -> hosts that it would change; two hosts' stacks may be one operation's."""
     assert run.returncode == 0, run.explain()
     start = run.output.index('{"plan"')
     plan = json.JSONDecoder().raw_decode(run.output[start:])[0]["plan"]
-    return {one["name"]: one["hosts_with_change"] for one in plan if one["hosts_with_change"]}
+    return {
+        name: one["hosts_with_change"]
+        for one in plan
+        if one["hosts_with_change"]
+        for name in one["names"]
+    }
 
 
 @pytest.mark.usefixtures("drift")

@@ -169,6 +169,7 @@ end_units() { # a unit that is not there any more has ended
         systemctl stop -- "$one" 2>/dev/null || true
         systemctl disable -q -- "$one" 2>/dev/null || true
         if systemctl is-active -q -- "$one"; then say "$one does not stop"; return 1; fi
+        systemctl reset-failed -- "$one" 2>/dev/null || true # systemd lists a failed unit without file
     done
 }
 
