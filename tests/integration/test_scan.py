@@ -1,0 +1,133 @@
+"""What two scanners of others say of every host: sslyze of TLS, ssh-audit of SSH."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import bootstrap
+from lab.settings import ROOT
+from phoenix.components.nginx.nginx_conf import CLIENT_CERTIFICATE
+from phoenix.derived import control_plane
+from tests.integration.site_lab import ROOT_FILE, SiteLab
+
+PINS = Path(__file__).with_name("scanners.txt")
+EXPLAINED = ROOT / "docs/security.md"
+
+
+@pytest.fixture(scope="session")
+def scanners() -> Path:
+    """Where the scanners are installed, made once for their pins."""
+    place = ROOT / ".lab" / f"scanners-{bootstrap.stamp([PINS])[:16]}"
+    done = place / "done"
+    if not done.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
+        python = str(place / "bin/python")
+        pip = [python, "-m", "pip", "install", "-q", "--require-hashes", "-r", str(PINS)]
+        subprocess.run(pip, check=True)
+        done.touch()
+    return place / "bin"
+
+
+@pytest.fixture
+def proof(site: SiteLab, tmp_path: Path) -> Iterator[Path]:
+    """The certificate and key that the gateway shows Traefik."""
+    pem = tmp_path / "gateway.pem"
+    pem.touch(mode=0o600)
+    pem.write_text(site.sh("gateway", f"cat {CLIENT_CERTIFICATE}", ok=True).out)
+    yield pem
+    pem.unlink()
+
+
+def in_network_of(site: SiteLab, host: str, command: list[str | Path]) -> str:
+    """Run a program of this machine in the network of a host of the lab; its output."""
+    container = site.docker.containers.get(site.state.container(site.roles.get(host, host)))
+    words = ["nsenter", "-t", str(container.attrs["State"]["Pid"]), "-n", *command]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=600)
+    assert done.stdout, done
+    return done.stdout
+
+
+def scan_tls(
+    site: SiteLab, scanners: Path, where: tuple[str, IPv4Address, int, str], *options: str | Path
+) -> dict[str, Any]:
+    """sslyze's result for one server, asked from a host that it answers: (host, IP, port, name)."""
+    host, address, port, name = where
+    root = site.project.path / "scan-root.pem"
+    root.write_text(site.sh("client", f"cat {ROOT_FILE}", ok=True).out)
+    report = site.project.path / "scan.json"
+    said = in_network_of(site, host, [
+        scanners / "sslyze", "--mozilla_config=intermediate", f"--certinfo_ca_file={root}",
+        f"--json_out={report}", f"--sni={name}", *options, f"{address}:{port}",
+    ])  # fmt: skip
+    assert f"{address}:{port}: OK - Compliant" in said, said
+    (server,) = json.loads(report.read_text())["server_scan_results"]
+    result: dict[str, Any] = server["scan_result"]
+    return result
+
+
+def is_sound(result: dict[str, Any], what: str) -> None:
+    """Nothing that sslyze calls a weakness, besides the profile that it has compared."""
+
+    def found(scan: str) -> Any:
+        assert result[scan]["status"] == "COMPLETED", (what, scan, result[scan])
+        return result[scan]["result"]
+
+    for old in ("ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1"):
+        assert found(f"{old}_cipher_suites")["accepted_cipher_suites"] == [], (what, old)
+    assert found("tls_1_3_cipher_suites")["accepted_cipher_suites"], what
+    assert not found("heartbleed")["is_vulnerable_to_heartbleed"], what
+    assert not found("openssl_ccs_injection")["is_vulnerable_to_ccs_injection"], what
+    assert found("robot")["robot_result"].startswith("NOT_VULNERABLE"), what
+    assert not found("tls_compression")["supports_compression"], what
+    assert not found("tls_1_3_early_data")["supports_early_data"], what
+    renegotiation = found("session_renegotiation")
+    assert not renegotiation["is_vulnerable_to_client_renegotiation_dos"], what
+    for deployment in found("certificate_info")["certificate_deployments"]:
+        assert deployment["leaf_certificate_subject_matches_hostname"], what
+        assert any(one["was_validation_successful"] or one["verified_certificate_chain"]
+                   for one in deployment["path_validation_results"]), what  # fmt: skip
+
+
+def test_tls_of_gateway_and_ca_is_of_mozilla_s_profile(site: SiteLab, scanners: Path) -> None:
+    ca = control_plane.ca(site.site)
+    assert site.site.gateway
+    servers = [("client", site.site.gateway.address, 443, site.backends[0].fqdn)]
+    servers.append(("gateway", ca.owner.address, ca.port, ca.fqdn))
+    for server in servers:
+        is_sound(scan_tls(site, scanners, server), server[3])
+
+
+def test_tls_of_traefik_is_of_mozilla_s_profile(site: SiteLab, scanners: Path, proof: Path) -> None:
+    traefik = site.site.traefik
+    assert traefik
+    server = ("gateway", traefik.address, 443, site.backends[0].fqdn)
+    options = (f"--cert={proof}", f"--key={proof}")
+    is_sound(scan_tls(site, scanners, server, *options), "traefik")
+
+
+def test_ssh_of_every_host_has_no_finding_that_is_not_explained(
+    site: SiteLab, scanners: Path
+) -> None:
+    explained = set(re.findall(r"^\| `([\w@.-]+)` \|", EXPLAINED.read_text(), re.M))
+    for host in site.state.hosts:
+        said = in_network_of(site, "client", [scanners / "ssh-audit", "-j", site.address(host)])
+        audit = json.loads(said)
+        kinds = {kind: audit[kind] for kind in ("kex", "key", "enc", "mac")}
+        assert all(kinds.values()), (host, audit)
+        found = {
+            one["algorithm"]: one["notes"]
+            for algorithms in kinds.values()
+            for one in algorithms
+            if one["notes"].get("fail") or one["notes"].get("warn")
+        }
+        assert not found.keys() - explained, (host, found)
+        assert audit["cves"] == [], (host, audit["cves"])
