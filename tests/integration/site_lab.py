@@ -17,12 +17,15 @@ from lab import inside
 from lab.image import pack
 from lab.settings import Settings
 from lab.state import LabState
+from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.guard.ruleset import UNIT as GUARD
-from phoenix.derived import firewall, routes
+from phoenix.components.nginx.nginx_conf import CLIENT_CERTIFICATE
+from phoenix.derived import control_plane, firewall, routes
 from phoenix.site.model import Host, Site
 from tests.integration.project import Project
 
 ROOT_FILE = "/root/phoenix-root.pem"
+ASKED = "/root/asked-root.pem"
 UNITS = {
     "hypervisor": "phoenix-dns.service",
     "ca": "step-ca.service",
@@ -109,17 +112,6 @@ class SiteLab:
         container = self.docker.containers.get(self.state.container(self.roles.get(host, host)))
         container.put_archive("/", pack({path: (data, mode)}))
 
-    def asker(self, address: str, port: int) -> str:
-        """Who may connect there by TCP: the client, if a flow says so, else a host of the site."""
-        for flow in firewall.flows(self.site):
-            if (
-                isinstance(flow.destination, Host)
-                and str(flow.destination.address) == address
-                and flow.port == port
-            ):
-                return flow.source.name if isinstance(flow.source, Host) else "client"
-        raise LookupError(f"no flow leads to {address} port {port}")
-
     def address(self, host: str) -> str:
         """IPv4 address of a host or role."""
         return self.state.hosts[self.roles.get(host, host)]
@@ -145,6 +137,50 @@ class SiteLab:
         words = ["openssl", "s_client", "-connect", target, "-servername", name,
                  "-CAfile", ROOT_FILE, *options]  # fmt: skip
         return self.sh(host, f"timeout 15 {shlex.join(words)} </dev/null")
+
+    def asker(self, address: str, port: int) -> str:
+        """Who may connect there by TCP: the client, if a flow says so, else a host of the site."""
+        for flow in firewall.flows(self.site):
+            if (
+                isinstance(flow.destination, Host)
+                and str(flow.destination.address) == address
+                and flow.port == port
+            ):
+                return flow.source.name if isinstance(flow.source, Host) else "client"
+        raise LookupError(f"no flow leads to {address} port {port}")
+
+    def _shown(self, address: str, port: int) -> tuple[str, ...]:
+        """openssl's options for the certificate that a client must show there."""
+        if address == self.address("traefik"):
+            return ("-cert", CLIENT_CERTIFICATE, "-key", CLIENT_CERTIFICATE)
+        agents = (control_plane.agent(self.site, host) for host in self.site.agents)
+        if (address, port) not in {(str(one.owner.address), one.port) for one in agents}:
+            return ()
+        pair = f"{CERTIFICATES}/host"
+        chain = f"{pair}/fullchain.pem"
+        return ("-cert", chain, "-cert_chain", chain, "-key", f"{pair}/privkey.pem")
+
+    def handshake(self, where: str, name: str, *options: str, roots: str = "") -> Output:
+        """`openssl s_client` with ADDRESS:PORT, where it is let in; the name must be `name`.
+
+        Its certificate must verify by `roots` (PEM) alone, else by what the client trusts.
+        """
+        address, port = where.split(":")
+        host, proof = self.asker(address, int(port)), self._shown(address, int(port))
+        self.put(host, ASKED, roots or self.sh("client", f"cat {ROOT_FILE}", ok=True).out)
+        words = ["openssl", "s_client", "-connect", where, "-servername", name,
+                 "-verify_hostname", name, "-verify_return_error",
+                 "-no-CApath", "-no-CAstore", "-CAfile", ASKED, *proof, *options]  # fmt: skip
+        return self.sh(host, f"timeout 15 {shlex.join(words)} </dev/null")
+
+    def leaf(self, where: str, name: str, *look: str) -> str:
+        """What `openssl x509` says of the leaf that is served and verified there; else empty."""
+        done = self.handshake(where, name)
+        if done.code != 0 or "BEGIN CERTIFICATE" not in done.out:
+            return ""
+        self.put("client", "/root/leaf.pem", done.out)
+        words = ["openssl", "x509", "-in", "/root/leaf.pem", "-noout", *look]
+        return self.sh("client", shlex.join(words), ok=True).out
 
     def serves(self, route: routes.Route) -> str:
         """Empty where the client gets 200 for a route, else what it got."""

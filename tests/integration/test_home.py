@@ -101,12 +101,8 @@ def test_data_for_programs_is_what_other_tools_see(site: SiteLab, url: str, comm
     assert {one["name"] for one in data["hosts"]} == set(site.state.hosts)
     served = 0
     for row in data["certificates"]:
-        asker = site.asker(row["address"], row["port"])
         place = f"{row['address']}:{row['port']}"
-        done = site.s_client(place, row["server_name"], host=asker)
-        assert "Verify return code: 0 (ok)" in done.out, (row, done.text)
-        site.put("client", "/root/served.pem", done.out)
-        said = site.sh("client", "openssl x509 -in /root/served.pem -noout -serial -enddate").out
+        said = site.leaf(place, row["server_name"], "-serial", "-enddate")
         assert f"serial={int(row['serial'], 16):X}" in said.replace("serial=0", "serial="), said
         end = datetime.strptime(said.split("notAfter=")[1].strip(), "%b %d %H:%M:%S %Y GMT")
         assert datetime.fromisoformat(row["not_after"]) == end.replace(tzinfo=UTC), row

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from phoenix.derived import control_plane
 from tests.integration.load import Load, load
 from tests.integration.portainer_lab import PortainerLab
 from tests.integration.project import Run
@@ -23,21 +24,19 @@ def rotate(site: SiteLab, asked: str, *options: str) -> Run:
     return site.project.run(DEPLOY, *options, data={"certs_rotate": asked})
 
 
-def holders(site: SiteLab) -> dict[str, tuple[str, str]]:
-    """Every port that serves a certificate of the CA: asked by, and server name of, ADDRESS:PORT.
-
-    The firewall lets Traefik's guest, and nobody else, to the backends.
-    """
+def holders(site: SiteLab) -> dict[str, str]:
+    """Every port that serves a certificate of the CA, ADDRESS:PORT, and its server name."""
     domain, fqdn = site.site.domain, f"{{}}.host.{site.site.domain}"
     found = {
-        f"{site.address('ca')}:9000": ("hypervisor", f"ca.{domain}"),
-        f"{site.address('traefik')}:443": ("gateway", fqdn.format(site.roles["traefik"])),
-        f"{site.address('gateway')}:443": ("client", site.backends[0].fqdn),
+        f"{site.address('ca')}:9000": f"ca.{domain}",
+        f"{site.address('traefik')}:443": fqdn.format(site.roles["traefik"]),
+        f"{site.address('gateway')}:443": site.backends[0].fqdn,
     }
+    for agent in (control_plane.agent(site.site, host) for host in site.site.agents):
+        found[f"{agent.owner.address}:{agent.port}"] = agent.owner.fqdn
     for route in site.backends:
         service = route.service
-        where = f"{service.owner.address}:{service.port}"
-        found[where] = ("traefik", fqdn.format(service.owner.name))
+        found[f"{service.owner.address}:{service.port}"] = fqdn.format(service.owner.name)
     return found
 
 
@@ -45,14 +44,8 @@ def not_serving(site: SiteLab, root: str) -> dict[str, str]:
     """What each holder serves that does not verify against the one root in the client's `root`."""
     pem = site.sh("client", f"cat {root}", ok=True).out
     faults = {}
-    for where, (asker, name) in holders(site).items():
-        site.put(asker, "/root/one-root.pem", pem)
-        done = site.sh(
-            asker,
-            f"timeout 15 openssl s_client -connect {where} -servername {name} -verify_hostname "
-            f"{name} -verify_return_error -no-CApath -no-CAstore -CAfile /root/one-root.pem"
-            " </dev/null",
-        )
+    for where, name in holders(site).items():
+        done = site.handshake(where, name, roots=pem)
         if done.code != 0 or "BEGIN CERTIFICATE" not in done.out:
             faults[f"{where} {name}"] = done.err[-300:]
     return faults
@@ -195,13 +188,8 @@ def test_list_is_what_is_served(site: SiteLab) -> None:
     places = [f"{one['address']}:{one['port']}" for one in listed]
     assert set(places) >= set(holders(site)), listed
     for place, one in zip(places, listed, strict=True):
-        asker, name = holders(site)[place]
-        served = site.sh(
-            asker,
-            f"openssl s_client -connect {place} -servername {name} </dev/null"
-            " 2>/dev/null | openssl x509 -noout -serial -enddate -dateopt iso_8601",
-            ok=True,
-        ).out
+        name = holders(site)[place]
+        served = site.leaf(place, name, "-serial", "-enddate", "-dateopt", "iso_8601")
         number = served.partition("serial=")[2].split()[0]
         assert int(one["serial"], 16) == int(number, 16), (one, served)
         assert one["not_after"].replace("T", " ").rstrip("Z") in served, (one, served)
