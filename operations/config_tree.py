@@ -9,6 +9,7 @@ died between swap and load is finished by the next one.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 
 from pyinfra import host, logger
@@ -32,6 +33,9 @@ Commands = Generator[StringCommand | FunctionCommand, None, None]
 
 
 _APPLY = "components/config_tree/apply.sh"
+_LOGINS = 3
+_BETWEEN_LOGINS = 2.0
+"""Seconds."""
 
 # Unpacks the stage from standard input, then the script in it takes over.
 _RECEIVE = Script(
@@ -138,13 +142,30 @@ def _show_diff(tree: Tree, state: TreeState, diff: TreeDiff) -> None:
 
 def _prove_login(tree: Tree) -> None:
     """Open a second connection as the operator does; on failure go back over the first."""
-    second = type(host.connector)(host.state, this_host())
-    try:
-        second.connect()
-        second.disconnect()
-    except ConnectError as error:
+    if error := _login_fault():
         succeeded, output = host.run_shell_command(apply(tree, "undo"))
         raise OperationError(
             f"a new SSH login fails with the new files ({error}); "
             + ("the previous ones are back" if succeeded else f"they stay: {output.stderr}")
         ) from error
+
+
+def _login_fault() -> ConnectError | None:
+    """Why a new login fails; None where one succeeds.
+
+    A busy host may be late with its first answers, so only a log-in that is refused is final.
+    """
+    for attempt in range(_LOGINS):
+        if attempt:
+            time.sleep(_BETWEEN_LOGINS)
+        second = type(host.connector)(host.state, this_host())
+        try:
+            second.connect()
+        except ConnectError as error:
+            fault = error
+            if "Authentication" in str(error):
+                break
+        else:
+            second.disconnect()
+            return None
+    return fault

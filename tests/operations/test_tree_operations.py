@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 from pyinfra.api import Config, FunctionCommand, OperationError
+from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_host, ctx_state
 from pyinfra_testing.util import FakeState, create_host
@@ -97,6 +99,38 @@ def test_confirmed_tree_is_proven_by_a_login_before_it_is_kept() -> None:
     assert 'apply" install' in install.get_raw_value()
     assert isinstance(probe, FunctionCommand)
     assert confirm.get_raw_value() == "sh /var/lib/phoenix/trees/demo/current/apply confirm"
+
+
+@pytest.mark.parametrize(
+    ("answers", "tries", "fault"),
+    [
+        ([""], 1, ""),
+        (["SSH error (No existing session)", ""], 2, ""),
+        (["SSH error (timed out)"] * 3, 3, "SSH error (timed out)"),
+        (["Authentication error (key=x)"], 1, "Authentication error (key=x)"),
+    ],
+)
+def test_a_late_answer_is_no_lock_out_and_a_refusal_is(
+    monkeypatch: pytest.MonkeyPatch, answers: list[str], tries: int, fault: str
+) -> None:
+    """A busy host's sshd was late once, and its hardening was taken back."""
+    left = list(answers)
+
+    class Connector:
+        def __init__(self, *_: object) -> None: ...
+
+        def connect(self) -> None:
+            if answer := left.pop(0):
+                raise ConnectError(answer)
+
+        def disconnect(self) -> None: ...
+
+    module = sys.modules["operations.config_tree"]
+    monkeypatch.setattr(module, "host", SimpleNamespace(connector=Connector(), state=None))
+    monkeypatch.setattr(module, "this_host", lambda: None)
+    monkeypatch.setattr(module, "_BETWEEN_LOGINS", 0.0)
+    assert str(module._login_fault() or "") == fault
+    assert len(answers) - len(left) == tries
 
 
 def test_diff_does_not_show_a_secret(caplog: pytest.LogCaptureFixture) -> None:
