@@ -247,7 +247,11 @@ def test_asked_to_move_without_anything_to_move_there_is_no_step(
 @pytest.mark.parametrize(
     ("arriving", "expected"),
     [
-        (Unfinished(OLD, "proven"), [f"Stack {STACK} is on {NEW_HOST}"]),
+        # OLD is Portainer's own guest: only now its server has no need of the Docker socket.
+        (
+            Unfinished(OLD, "proven"),
+            [f"Stack {STACK} is on {NEW_HOST}", "Portainer: server"],
+        ),
         (Unfinished(OLD, "started"), []),
         (Unfinished("elsewhere", "proven"), []),
     ],
