@@ -12,6 +12,7 @@ from phoenix.components import stack as deployment
 from phoenix.components.acme import phoenix_acme_conf as acme
 from phoenix.components.dnsmasq import dnsmasq_conf as dnsmasq
 from phoenix.components.docker import daemon_json as docker
+from phoenix.components.guard import ruleset as guard
 from phoenix.components.nginx import nginx_conf as nginx
 from phoenix.components.portainer import compose_files as portainer
 from phoenix.components.portainer import tunnel
@@ -63,6 +64,8 @@ def outputs(site: Site, settings: Settings | None = None) -> dict[str, str]:
         made[name] = acme.configuration(
             certificate, directory=step_ca.directory_url(site), root="/r", proof=SecretStr("p")
         )
+    for host in site.hosts:
+        made[f"{host.name} guard.nft"] = guard.ruleset(site, host)
     made |= _stacks(site)
     made |= _proxmox(site, chosen)
     made["probe words"] = "\n".join(word for check in checks(site) for word in check.command)

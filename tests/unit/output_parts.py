@@ -128,6 +128,11 @@ def _properties(content: str) -> list[Any]:
     return [[part.partition("=") for part in line.split(",")] for line in _lines(content)]
 
 
+def _nft(content: str) -> list[Any]:
+    """The words of each rule; a comment is a string without quotes at its end (nft(8))."""
+    return [re.sub(r' comment "[^"]*"\Z', "", line).split() for line in _lines(content)]
+
+
 def _shell(content: str) -> list[Any]:
     """The words of a script, read as sh does; comments left out."""
     return list(shlex.shlex(content, posix=True, punctuation_chars=True))
@@ -138,5 +143,5 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     r"dnsmasq\.conf$": _dnsmasq, r"\.(?:service|timer)$": _unit, r"^tunnel": _ini,
     r"^PVE \d+ (?!words|description)": _properties, r"^agent": _yaml,
     r" (?:host|gateway|traefik)\.conf$": _assignments,
-    r"\.sh$": _shell,
+    r"\.sh$": _shell, r"\.nft$": _nft,
 }  # fmt: skip

@@ -139,6 +139,7 @@ SAMPLES = {
     "a host.conf": ("DOMAINS=a {}\n", ("\n", " ")),
     "PVE 101 net0": ("name=eth0,bridge={}", (",", "\n")),
     "probe words": ("curl\n{}\n", ("\n", "\r")),
+    "a guard.nft": ('tcp dport 1 accept comment "{}"\n', ("\n", '" accept', '"; accept; "')),
     "validate.sh": ("test -e {}\n", (";", " ", "$(", "|", "\n")),
 }
 
