@@ -20,7 +20,7 @@ from phoenix.shell import Script
 
 _STATE = Script(
     "images",
-    """for i; do docker image inspect -f ok "$i" >/dev/null 2>&1 && echo "$i"; done
+    """for i; do docker image inspect -f ok -- "$i" >/dev/null 2>&1 && echo "$i"; done
 :""",
 )
 
@@ -33,7 +33,7 @@ curl -fsSL --retry 3 --connect-timeout 15 --max-time 900 -o "$t" "$url"
 echo "$sha  $t" | sha256sum --status -c - || {
  echo "phoenix: $url is not what was pinned: $(sha256sum <"$t")" >&2; exit 3; }
 docker load -q -i "$t"
-docker image inspect "$image" >/dev/null || {
+docker image inspect -- "$image" >/dev/null || {
  echo "phoenix: $url does not hold the image $image" >&2; exit 3; }
 """,
 )

@@ -81,6 +81,11 @@ ADVICE: Mapping[str, _Template] = {
             "phoenix sync base",
         ),
     ),
+    "is_called": _Template(
+        "its name in the machine itself is another one than is declared: set it back, or declare "
+        "the new one; Proxmox VE looks for its own files by the name of its node",
+        ("$ssh hostnamectl status",),
+    ),
     "acme_answers": _Template(
         "the CA serves TLS and gives no certificates: its disk is full, or its database is at "
         "fault",

@@ -142,6 +142,8 @@ def _rooms(site: Site) -> Iterator[Check]:
     for host in site.hosts:
         command: tuple[str, ...] = ("has_room", *PLACES)
         yield Check(host.name, "service", "room on its disks", command, target=host.name)
+        named = ("is_called", host.name)
+        yield Check(host.name, "service", "its own name", named, target=host.name)
     ca = control_plane.ca(site)
     for host in site.hosts:
         if host != ca.owner:  # not by its name: DNS is proven apart

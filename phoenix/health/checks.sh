@@ -94,6 +94,13 @@ has_room() { # PATH...: none of their file systems is full, in bytes or in files
               else if (fault != "") print fault; else if (warning != "") print "~" warning; else print "+" }'
 }
 
+is_called() { # NAME: by which Proxmox VE and everybody's logs know this machine; nothing of ours rests on it
+    name=$(uname -n | tr A-Z a-z) && [ -n "$name" ] || { echo "uname gives no answer"; return; }
+    # A dot of the declared name is a hyphen in its label.
+    if [ "${name%%.*}" = "$1" ] || [ "$(printf %s "$name" | tr . -)" = "$1" ]; then well; return; fi
+    echo "~it calls itself $(uname -n), and is declared as $1: hostnamectl set-hostname $1"
+}
+
 clock_agrees() { # URL: with the clock of the machine there, or certificates seem to be out of their time
     there=$(curl -skI --max-time 5 "$1" | tr -d '\r' | sed -n 's/^[Dd]ate: //p')
     [ -n "$there" ] || { well; return; }  # that it does not answer, other checks tell

@@ -350,6 +350,7 @@ def _rooms(site: Site, find: _Checks) -> Iterator[CheckedPath]:
         hops = [Hop(host.name, host.name, "room on its disks", find("has_room", host=host.name))]
         if clock := find("clock_agrees", host=host.name):
             hops.append(Hop(host.name, host.name, "its clock", clock))
+        hops.append(Hop(host.name, host.name, "its own name", find("is_called", host=host.name)))
         yield CheckedPath("host", f"room and clock of {host.name}", tuple(hops))
 
 

@@ -100,9 +100,9 @@ def test_every_command_that_is_advised_can_be_run(site: Site) -> None:
             here, rest = here.commands[rest[0]], rest[1:]
         here.make_context(command, rest)  # it takes these words
     assert programs <= {
-        "apt-get", "cat", "chmod", "date", "df", "docker", "du", "getent", "grep", "ip",
-        "journalctl", "ls", "nft", "pct", "qm", "ss", "ssh", "ssh-add", "ssh-keygen", "ssh-keyscan",
-        "systemctl", "tail", "timedatectl",
+        "apt-get", "cat", "chmod", "date", "df", "docker", "du", "getent", "grep", "hostnamectl",
+        "ip", "journalctl", "ls", "nft", "pct", "qm", "ss", "ssh", "ssh-add", "ssh-keygen",
+        "ssh-keyscan", "systemctl", "tail", "timedatectl",
     }, programs  # fmt: skip
 
 

@@ -293,6 +293,53 @@ def test_a_read_only_disk_is_a_fault(tmp_path: Path) -> None:
     assert fault(tmp_path, "has_room", "/") == "/ is read-only;"
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("worker", ""),
+        ("Worker", ""),
+        ("worker.example.com", ""),
+        ("localhost", "~it calls itself localhost, and is declared as worker: hostnamectl"),
+        ("worker-2", "~it calls itself worker-2, and is declared as worker: hostnamectl"),
+        ("", "uname gives no answer"),
+    ],
+)
+def test_a_name_that_was_changed_by_hand_is_told(tmp_path: Path, name: str, told: str) -> None:
+    stand_in(tmp_path, "uname", f'[ "$1" = -n ] && echo "{name}"')
+    found = fault(tmp_path, "is_called", "worker")
+    assert found.startswith(told)
+    assert bool(found) == bool(told)
+
+
+@pytest.mark.parametrize("locale", ["tr_TR.UTF-8", "de_DE.UTF-8", "no_SUCH.locale", "C"])
+def test_a_host_s_language_changes_nothing(tmp_path: Path, locale: str) -> None:
+    """Headings, commas in numbers and names of months are those of the C locale everywhere."""
+    spoken = "case ${LC_ALL:-$LANG} in C) ;; *) echo Dateisystem; exit 0 ;; esac"
+    room, files = table("1024-blocks", ("/", 90, 10)), table("Inodes", ("/", 50, 50))
+    stand_in(
+        tmp_path, "df", f"{spoken}\ncase $1 in -P) echo '{room}' ;; -Pi) echo '{files}' ;; esac"
+    )
+    language = {"LANG": locale, "LC_ALL": locale, "LC_NUMERIC": locale, "LANGUAGE": locale[:2]}
+    assert fault(tmp_path, "has_room", "/", **language) == "~/ has 10% of its room left;"
+    stand_in(tmp_path, "curl", 'echo "date: $(LC_ALL=C /bin/date -uR -d "1 hour ago")"')
+    clock = fault(tmp_path, "clock_agrees", "https://10.0.0.10/health", **language)
+    assert clock.startswith("this clock is 360"), clock
+    stand_in(tmp_path, "uname", "echo WORKER-I")  # whose small letter is another one in Turkish
+    assert fault(tmp_path, "is_called", "worker-i", **language) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0, ""), (58, ""), (-58, ""), (63, "ahead of"), (-63, "behind"), (86400 * 365, "ahead of")],
+)
+def test_a_clock_may_be_a_minute_off(tmp_path: Path, seconds: int, told: str) -> None:
+    """step-ca dates a leaf a minute back, so that a host within it takes each certificate."""
+    stand_in(tmp_path, "curl", f'echo "date: $(/bin/date -uR -d "{-seconds} seconds")"')
+    found = fault(tmp_path, "clock_agrees", "https://10.0.0.10/health")
+    assert bool(found) == bool(told), found
+    assert told in found
+
+
 DIRECTORY = '{"newNonce":"https://ca/acme/new-nonce","newOrder":"https://ca/acme/new-order"}'
 
 
