@@ -40,7 +40,8 @@ if systemctl is-active -q "$unit"; then
     stopped=yes
     systemctl stop "$unit"
 fi
-tar -C "$from" --exclude=./.phoenix-restored -cf - -- "$@" >"$copy/tar"
+# Portainer copies its certificate's key into its data at each start.
+tar -C "$from" --exclude=./.phoenix-restored --exclude=./certs/key.pem -cf - -- "$@" >"$copy/tar"
 if systemctl is-active -q "$unit"; then die "$unit was started meanwhile: run again"; fi
 again
 gzip -1 "$copy/tar"

@@ -183,6 +183,22 @@ def test_one_variable_changes_one_stack(site: Site) -> None:
     assert site.converge(site.desired(env={"NEW": "x", "PASSWORD": "rotated-value"})).actions == ()
 
 
+def test_variables_arrive_byte_for_byte(site: Site) -> None:
+    """Through the server's env file, which compose reads by rules of its own."""
+    sent = {
+        f"V{number}": value
+        for number, value in enumerate(
+            ["a$b", "a$$b", "${HOME}", "a #b", '"x"', " lead", "trail ", "${NOSUCH", "it's", 'it"s',
+             "a\\b", "'$x' \"#y", "two\nlines", "ü", "", "#x", "a=b"]
+        )
+    }  # fmt: skip
+    desired = site.desired(env=sent)
+    assert site.converge(desired).actions == ("create",)
+    (container,) = site.double.of("app")
+    assert container["Env"] == sent
+    assert site.converge(desired).changed is False
+
+
 def test_changes_by_hand_are_put_back(site: Site) -> None:
     desired = site.desired()
     site.converge(desired)

@@ -125,6 +125,16 @@ def test_copy_is_taken_while_the_service_stands_still(guest: Guest) -> None:
     assert guest.calls[-1] == "systemctl stop phoenix-backup-start-demo.timer"
 
 
+def test_the_key_that_portainer_copies_into_its_data_stays_there(guest: Guest) -> None:
+    """The server's own TLS key: each start copies it anew from the guest."""
+    lay(guest.volume, {"certs/key.pem": b"KEY", "certs/cert.pem": b"C", "portainer.db": b"D"})
+    result = collect(guest, "1000", "portainer_data", ".")
+    assert result.returncode == 0, result.stderr
+    copy = base64.b64decode(result.stdout)
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(copy))) as tar:
+        assert {info.name for info in tar if info.isreg()} == {"./certs/cert.pem", "./portainer.db"}
+
+
 def test_service_that_was_stopped_stays_so(guest: Guest) -> None:
     (guest.top / "active").unlink()
     data = lay(guest.top / "data", {"x": b""})
