@@ -179,10 +179,19 @@ _PROGRAM = "python3 -m portainer_emulator --version"
 _FILES = "--sslcert /certificates/host/fullchain.pem --sslkey /certificates/host/privkey.pem"
 
 
+DATABASE = f"$(docker volume inspect -f '{{{{.Mountpoint}}}}' {SERVER_VOLUME})/portainer.db"
+KEPT = "/var/lib/phoenix/trees/portainer/database/portainer.db"
+
+
 def schema(lab_: PortainerLab) -> str:
     """The version whose server has migrated the database last."""
-    file = f"$(docker volume inspect -f '{{{{.Mountpoint}}}}' {SERVER_VOLUME})/portainer.db"
-    return str(json.loads(lab_.site.sh(lab_.server, f"cat {file}", ok=True).out)["schema"])
+    return str(json.loads(lab_.site.sh(lab_.server, f"cat {DATABASE}", ok=True).out)["schema"])
+
+
+def put_back(lab_: PortainerLab, file: str) -> None:
+    """A person's way back to an earlier database."""
+    unit = "phoenix-portainer.service"
+    lab_.site.sh(lab_.server, f"systemctl stop {unit}; cp {file} {DATABASE}", ok=True)
 
 
 @pytest.fixture
@@ -197,7 +206,9 @@ def images(lab_: PortainerLab) -> Iterator[None]:
     for image, entry in entries.items():
         change = shlex.quote(f"ENTRYPOINT {json.dumps(entry)}")
         site.sh(lab_.server, f"docker commit --change {change} portainer {image}", ok=True)
+    site.sh(lab_.server, f"cp {DATABASE} /root/it-portainer.db", ok=True)
     yield
+    put_back(lab_, "/root/it-portainer.db")
     run = site.project.run("deploys/portainer.py", "deploys/stacks.py")
     site.sh(lab_.server, f"docker rmi {NEWER} {BROKEN}")
     assert run.returncode == 0, run.explain()
@@ -225,10 +236,7 @@ def test_an_upgrade_is_taken_back_with_its_database_and_a_downgrade_is_refused(
     assert run.returncode == 1, run.explain()
     assert "The database schema version does not align" in run.output, run.explain()
     assert lab_.get("/system/status")["Version"] == "2.40.0"
-    # The way back that `fits` tells where the tag has one.
-    kept = "/var/lib/phoenix/trees/portainer/database/portainer.db"
-    file = f"$(docker volume inspect -f '{{{{.Mountpoint}}}}' {SERVER_VOLUME})/portainer.db"
-    site.sh(lab_.server, f"systemctl stop phoenix-portainer.service; cp {kept} {file}", ok=True)
+    put_back(lab_, KEPT)  # the way back that a refusal by the tag tells
     run = site.project.run("deploys/portainer.py")
     assert run.returncode == 0, run.explain()
     assert (lab_.get("/system/status")["Version"], schema(lab_)) == (before, before)

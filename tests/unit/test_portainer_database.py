@@ -208,6 +208,7 @@ def test_an_older_server_whose_tag_tells_nothing_fails_at_once_and_says_why(
     assert "it will not become healthy" in done.stderr, done.stderr
     assert "The database schema version does not align" in done.stderr, done.stderr
     assert server.version == "2.39.1", "the newer one serves again"
+    assert json.loads((server.kept / "portainer.db").read_text())["schema"] == "2.33.1", "still"
 
 
 @pytest.mark.parametrize("fault", ["", "-broken"])

@@ -64,7 +64,10 @@ keep)
     printf '%s\n' "$old" >"$kept.new/image"
     printf '%s\n' "${now##*/}" >"$kept.new/returns"
     find "$kept.new" -exec sync -- {} +
-    rm -rf -- "$kept"
+    if [ -d "$kept" ]; then # the way back from an earlier upgrade, should this one go back
+        rm -rf -- "$kept.former"
+        mv -T -- "$kept" "$kept.former"
+    fi
     mv -T -- "$kept.new" "$kept"
     ;;
 put_back)
@@ -80,7 +83,13 @@ put_back)
 answers)
     if said=$(status 2>&1); then
         case "$said" in *Version*) ;; *) echo "it answers without its version"; exit 1 ;; esac
-        if [ -n "$returns" ] && [ "$returns" = "$GENERATION" ]; then rm -f -- "$kept/returns"; fi
+        if [ -n "$returns" ] && [ "$returns" = "$GENERATION" ]; then
+            rm -f -- "$kept/returns" # it is in place again, and the copy of what is there tells nothing
+            if [ -d "$kept.former" ]; then
+                rm -rf -- "$kept"
+                mv -T -- "$kept.former" "$kept"
+            fi
+        fi
         exit 0
     fi
     echo "$said"
