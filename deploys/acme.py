@@ -1,5 +1,6 @@
 """A guest's own certificate by ACME: the tree that keeps it, for the deploys that need one."""
 
+from pydantic import SecretStr
 from pyinfra import host
 
 from deploys import ca
@@ -32,6 +33,32 @@ def certificate(name: str) -> HostCertificate | None:
     return None
 
 
+def of_stacks() -> tuple[HostCertificate, ...]:
+    """The certificates of this host's stacks, each for its own containers.
+
+    Raises:
+        DeployError: the CA that is deployed cannot vouch for the site as it is declared.
+    """
+    found = tuple(
+        candidate
+        for candidate in certificates(site())
+        if candidate.host.name == host.name and candidate.project
+    )
+    if found:
+        ca.check_names()
+    return found
+
+
+def proof_of(names: tuple[str, ...]) -> SecretStr:
+    """What shows to the CA that the host holds these names.
+
+    Raises:
+        DeployError: this machine lacks the site's key of proofs, or has an older one.
+    """
+    with setting_errors():
+        return proof(secret(ISSUANCE_KEY), names)
+
+
 def tree(
     issued: HostCertificate,
     *,
@@ -40,19 +67,29 @@ def tree(
     reload: str = "",
     restart: str = "",
 ) -> Tree:
-    """Program, configuration, service and timer for one certificate.
+    """Configuration and timer for one certificate; with a host's own, the program and the units.
+
+    A stack's is beside the pair of its host, whose tree has what serves them all.
 
     Raises:
         DeployError: this machine lacks the site's key of proofs, or has an older one.
     """
-    with setting_errors():
-        shown = proof(secret(ISSUANCE_KEY), issued.sans)
+    shown = proof_of(issued.sans)
     lifetime = duration.parse(settings().step_ca_lifetime_default)
     timer = f"phoenix-acme@{issued.name}.timer"
+    shared = {
+        acme.PROGRAM: TreeFile(files.text(f"{FOLDER}/phoenix-acme"), mode="0755"),
+        "/etc/systemd/system/phoenix-acme@.service": TreeFile(
+            files.text(f"{FOLDER}/phoenix-acme@.service")
+        ),
+        "/etc/systemd/system/phoenix-acme@.timer": TreeFile(
+            files.text(f"{FOLDER}/phoenix-acme@.timer")
+        ),
+    }
     return Tree(
         component=f"acme-{issued.name}",
         files={
-            acme.PROGRAM: TreeFile(files.text(f"{FOLDER}/phoenix-acme"), mode="0755"),
+            **({} if issued.project else shared),
             f"/etc/phoenix/acme/{issued.name}.conf": TreeFile(
                 acme.configuration(
                     issued,
@@ -67,12 +104,6 @@ def tree(
                 mode="0600",
                 secret=True,
             ),
-            "/etc/systemd/system/phoenix-acme@.service": TreeFile(
-                files.text(f"{FOLDER}/phoenix-acme@.service")
-            ),
-            "/etc/systemd/system/phoenix-acme@.timer": TreeFile(
-                files.text(f"{FOLDER}/phoenix-acme@.timer")
-            ),
             f"/etc/systemd/system/phoenix-acme@{issued.name}.service.d/retry.conf": TreeFile(
                 acme.retry(lifetime)
             ),
@@ -83,5 +114,5 @@ def tree(
             ),
         },
         enable=(timer,),
-        validate=fill('sh -n "$ROOT"{{ program }}', program=acme.PROGRAM),
+        validate="" if issued.project else fill('sh -n "$ROOT"{{ program }}', program=acme.PROGRAM),
     )

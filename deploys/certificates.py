@@ -1,21 +1,31 @@
-"""Host certificates of the guests that serve TLS themselves: Docker hosts, Portainer."""
+"""Certificates of the guests that serve TLS themselves, and of each stack: Docker hosts, Portainer.
+
+A stack has a pair of its own, which its containers alone see. What an earlier release gave them all
+is the host's pair: while a running container still reads that, it proves the stacks' names too.
+"""
 
 from deploys import acme
-from operations.certificates import acme_certificate
+from deploys.context import site, site_host
+from operations.certificates import acme_certificate, shared_pair
 from operations.config_tree import config_tree
+from operations.isolation import part
 from operations.packages import packages
+from phoenix.components.acme.phoenix_acme_conf import containers_take, stack_pairs
 from phoenix.components.portainer import tunnel
 from phoenix.components.portainer.compose_files import SERVER_UNIT
+from phoenix.derived.certificates import HOST_PAIRS, RENEWAL_LABEL
 from phoenix.shell import fill
 
-# Portainer reads its pair when it starts. Containers say by a label how they take a new one.
+# Portainer reads its pair when it starts. Containers of an earlier release mount the host's pair.
 RELOAD = fill(
     "! systemctl -q is-active {{ tunnel }} || systemctl reload {{ tunnel }};"
     " ! systemctl -q is-active {{ unit }} || systemctl restart {{ unit }};"
-    " ! command -v docker >/dev/null || docker ps -q"
-    " --filter label=ai.thinkheads.phoenix.certificate=restart | xargs -r docker restart",
+    " ! command -v docker >/dev/null || docker ps -q --filter volume={{ pairs }}"
+    " --filter label={{ label }}=restart | xargs -r docker restart",
     tunnel=tunnel.UNIT,
     unit=SERVER_UNIT,
+    pairs=HOST_PAIRS,
+    label=RENEWAL_LABEL,
 )
 
 certificate = acme.certificate("host")
@@ -23,3 +33,21 @@ if certificate is not None:
     packages(name="Certificate: packages", names=["lego", "openssl"])
     config_tree(name="Certificate: renewal", tree=acme.tree(certificate, reload=RELOAD))
     acme_certificate(name="Certificate: issue", certificate=certificate.name)
+    if pairs := stack_pairs(site(), site_host()):
+        shared_pair(
+            name="Certificate: the host's pair, while stacks read it",
+            certificate=certificate.name,
+            pairs=pairs,
+            proof=acme.proof_of(
+                (*certificate.sans, *(name for pair in pairs for name in pair.sans))
+            ),
+        )
+for of_stack in acme.of_stacks():
+    with part(of_stack.project):
+        config_tree(
+            name=f"Certificate of {of_stack.project}: renewal",
+            tree=acme.tree(of_stack, reload=containers_take(of_stack)),
+        )
+        acme_certificate(
+            name=f"Certificate of {of_stack.project}: issue", certificate=of_stack.name
+        )

@@ -5,9 +5,11 @@ Call it when the new copy is proven (deploys/verify.py); `phoenix sync --move` d
 
 from deploys import portainer_trees, stack_parts
 from deploys.context import site, site_host
-from operations import moves
+from operations import moves, removal
 from operations.config_tree import config_tree
 from operations.isolation import part
+from phoenix.derived.certificates import stack_certificate
+from phoenix.derived.components import CERTIFICATE
 
 if site_host() in site().docker_hosts:
     left = moves.leaving(site())
@@ -18,6 +20,11 @@ if site_host() in site().docker_hosts:
                 project=project,
                 target=target,
                 stacks=stack_parts.engine(site_host()),
+            )
+            removal.component(
+                name=f"Stack {project}: its certificate goes",
+                tree=f"{CERTIFICATE}{stack_certificate(project)}",
+                volumes=False,
             )
     if left and site_host() == site().portainer:
         config_tree(

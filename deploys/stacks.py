@@ -9,12 +9,14 @@ from typing import Any
 
 from pyinfra import host
 
-from deploys import stack_parts
+from deploys import acme, stack_parts
 from deploys.access import portainer as access
 from deploys.context import setting_errors, settings, site, site_host
 from operations import compose_host, moves, portainer
+from operations.certificates import own_pairs_alone
 from operations.isolation import part
 from phoenix.components import stack as deployment
+from phoenix.components.acme.phoenix_acme_conf import stack_pairs
 from phoenix.components.move.decision import Stays
 from phoenix.derived import deployments
 
@@ -49,6 +51,13 @@ if site_host() in deployments.stack_hosts(site()):
                     name=f"Stack {prepared.stack.project}: files from before Portainer",
                     project=prepared.stack.project,
                 )
+    shared = acme.certificate("host")
+    if shared is not None and (pairs := stack_pairs(site(), site_host())):
+        own_pairs_alone(
+            name="Stacks: the host's pair is the host's alone",
+            certificate=shared.name,
+            pairs=pairs,
+        )
     for project in () if host.data.get("stacks_only") else settings().stacks_prune:
         with setting_errors():
             deployment.check_prune(project, site_host())

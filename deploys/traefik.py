@@ -79,5 +79,6 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
                 traefik.USERS_FILE: TreeFile(login, mode="0640", group=traefik.USER, secret=True),
             },
             marker,
+            first=traefik.FORMER.line(*traefik.former_names(site())),
         ),
     )

@@ -12,13 +12,14 @@ from phoenix.files import render
 from phoenix.shell import fill
 
 
-def dynamic(component: str, files: Mapping[str, TreeFile], marker: str) -> Tree:
+def dynamic(component: str, files: Mapping[str, TreeFile], marker: str, first: str = "") -> Tree:
     """Files that Traefik reads on a reload, tried beside the others before and seen loaded after.
 
     Args:
         component: name of the tree.
         files: by their paths.
         marker: the middleware in them by which the API tells that they are loaded.
+        first: shell command that must succeed before they are tried; empty for none.
 
     Raises:
         ArtifactError: no Traefik is pinned for this host's processor.
@@ -28,7 +29,8 @@ def dynamic(component: str, files: Mapping[str, TreeFile], marker: str) -> Tree:
         files=files,
         unit=traefik.UNIT,
         action="reload",
-        validate=fill(
+        validate=(first and f"{first} && ")
+        + fill(
             'sh {{ check }} {{ program }}/program {{ static }} "$ROOT" {{ marker }}',
             check=traefik.CHECK,
             program=pinned_program("traefik").directory,

@@ -100,6 +100,7 @@ class AcmeState:
     pair: missing, placeholder or issued. due: why `ensure` would issue, or empty. permissions: ok
     or drifted. error: why the configuration cannot be used, or empty. failure: when and why the
     last renewal failed, in the words of the ACME client; empty where it did not, or nobody knows.
+    also: names that the pair proves beside its own for a time.
     """
 
     error: str
@@ -110,6 +111,7 @@ class AcmeState:
     loaded: bool
     permissions: str
     failure: str = ""
+    also: str = ""
 
 
 class CertificateFile(HostFact[CertificateFileState | None]):
@@ -301,6 +303,7 @@ def parse_acme_status(output: Sequence[str]) -> AcmeState | None:
             loaded=data["loaded"] is True,
             permissions=str(data["permissions"]),
             failure=str(data.get("failure", "")),  # the program there may be of an earlier release
+            also=str(data.get("also", "")),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise FactProcessError(f"phoenix-acme status gave no usable answer: {error!r}") from error

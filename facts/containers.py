@@ -35,6 +35,7 @@ _CONTAINER = (
             '[null{{range .Mounts}}{{if eq .Type "volume"}},{{json .}}{{end}}{{end}}]',
             "{{json .HostConfig.PortBindings}}",
             "{{json .State.ExitCode}}",
+            '[null{{range .Mounts}}{{if eq .Type "bind"}},{{json .Source}}{{end}}{{end}}]',
         )
     )
     + "]"

@@ -12,6 +12,7 @@ from facts.command import script
 from facts.host_fact import HostFact, marked
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.config_tree.tree import BASE
+from phoenix.derived.certificates import STACKS
 from phoenix.derived.register import FILE, Entry, RegisterError, parse
 from phoenix.health.undeclared import Placed, TaggedGuest
 from phoenix.portainer_api.sync import HOST_PROJECTS
@@ -27,6 +28,10 @@ _PLACED = Script(
 done
 for t in "$2"/*.d; do
  [ ! -d "$t" ] || { t=${t%.d}; printf 'certificate\\t%s\\n' "${t##*/}"; }
+done
+for t in "$4"/*/tls/versions; do
+ [ -d "$t" ] || continue
+ t=${t%/tls/versions}; printf 'certificate\\tstack-%s\\n' "$(echo "${t##*/}" | tr _ -)"
 done
 for t in "$3"*/; do
  [ ! -d "$t" ] || { t=${t%/}; printf 'stack\\t%s\\n' "${t##*/}"; }
@@ -73,7 +78,7 @@ class PlacedByPhoenix(HostFact[Placed]):
 
     @override
     def command(self) -> StringCommand:
-        return marked(script(_PLACED, BASE, CERTIFICATES, HOST_PROJECTS))
+        return marked(script(_PLACED, BASE, CERTIFICATES, HOST_PROJECTS, STACKS))
 
     @override
     def parse(self, lines: list[str]) -> Placed:

@@ -25,8 +25,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 from weakref import WeakKeyDictionary
 
-CHAIN = Path(os.environ.get("TLS_CERT_FILE", "/etc/phoenix/tls/host/fullchain.pem"))
-KEY = Path(os.environ.get("TLS_KEY_FILE", "/etc/phoenix/tls/host/privkey.pem"))
+CHAIN = Path(os.environ.get("TLS_CERT_FILE", "/tls/fullchain.pem"))
+KEY = Path(os.environ.get("TLS_KEY_FILE", "/tls/privkey.pem"))
 POLL_SECONDS = 0.5
 WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 MAX_FRAME = 16 * 1024 * 1024

@@ -7,17 +7,22 @@ run; all decisions about a certificate are the script's, so its timer and a depl
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
+from pydantic import SecretStr
 from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import OperationValueError
 
 from facts.certificates import ACME_PROGRAM, AcmeState, AcmeStatus
 from facts.command import command, script
+from facts.containers import ComposeProjects
 from operations.explain import log_reasons, unknown_before_run
 from operations.host_state import Question, question, read
 from operations.operation import operation
+from phoenix.components.acme.phoenix_acme_conf import StackPair
+from phoenix.components.trust import ROOTS
+from phoenix.derived.certificates import HOST_PAIRS
 from phoenix.shell import Script
 
 # A unit and a shell command that succeeds when it is well.
@@ -26,6 +31,29 @@ _RESTART = Script(
     'systemctl restart -- "$1" || exit 1; end=$(($(date +%s) + 30)); '
     'until why=$(sh -c "$2" 2>&1); do '
     '[ "$(date +%s)" -lt "$end" ] || { echo "not healthy: $why" >&2; exit 1; }; sleep 0.3; done',
+)
+# ROOTS, then ADDRESS PORT NAME PROJECT of each TLS port. A program that reads its pair anew does so
+# within a minute or so; any other is restarted once.
+_PROVEN = Script(
+    "proven",
+    """roots=$1 pairs=$2; shift 2
+proves() { timeout 10 openssl s_client -connect "$1:$2" -servername "$3" -verify_hostname "$3" \
+ -verify_return_error -CAfile "$roots" </dev/null >/dev/null 2>&1; }
+while [ $# -ge 4 ]; do
+ began=$(date +%s) restarted=
+ until proves "$1" "$2" "$3"; do
+  waited=$(($(date +%s) - began))
+  if [ "$waited" -gt 75 ] && [ -z "$restarted" ]; then
+   restarted=yes
+   docker ps -q --filter "label=com.docker.compose.project=$4" --filter "volume=$pairs" |
+    xargs -r docker restart >/dev/null
+  fi
+  [ "$waited" -le 150 ] || { echo "$4 on $1 port $2 does not prove to be $3" >&2; exit 1; }
+  sleep 1
+ done
+ shift 4
+done
+""",
 )
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
@@ -58,6 +86,67 @@ def acme_certificate(*, certificate: str) -> Generator[StringCommand, None, None
     else:
         log_reasons(*_reasons(state))
     yield command(ACME_PROGRAM, "ensure", certificate)
+
+
+def _sharing(pairs: Sequence[StackPair]) -> list[StackPair]:
+    """The stacks with a running container that reads the host's pair, of an earlier release."""
+    reading = {
+        project.name
+        for project in read(question(ComposeProjects))
+        for container in project.containers
+        if container.state == "running"
+        and any(f"{bind}/".startswith(f"{HOST_PAIRS}/") for bind in container.binds)
+    }
+    return [pair for pair in pairs if pair.project in reading]
+
+
+@operation(
+    reads=lambda certificate, **_: [_status(certificate), question(ComposeProjects)], stops=False
+)
+def shared_pair(
+    *, certificate: str, pairs: Sequence[StackPair], proof: SecretStr
+) -> Generator[StringCommand, None, None]:
+    """Have the host's pair prove the names of stacks that still read it, and see it served.
+
+    Routes verify each stack by its own name. Until a stack is deployed anew it serves the host's
+    pair, so that proves the name as well: no request is lost on the way to a pair of its own.
+
+    + certificate: the name of the host's own
+    + pairs: what this host's stacks prove, and where
+    + proof: that this host holds its own names and theirs, all together
+    """
+    sharing = _sharing(pairs)
+    if not sharing:
+        host.noop("each stack has a pair of its own")
+        return
+    names = sorted({name for pair in pairs for name in pair.sans})
+    log_reasons(*(f"{pair.project} still reads the host's pair" for pair in sharing))
+    yield command(ACME_PROGRAM, "also", certificate, *names, stdin=f"{proof.get_secret_value()}\n")
+    ends = [word for pair in sharing for end in pair.ends for word in (*end, pair.project)]
+    yield script(_PROVEN, ROOTS, HOST_PAIRS, *ends)
+
+
+@operation(
+    reads=lambda certificate, **_: [_status(certificate), question(ComposeProjects)], stops=False
+)
+def own_pairs_alone(
+    *, certificate: str, pairs: Sequence[StackPair]
+) -> Generator[StringCommand, None, None]:
+    """Have the host's pair prove the host's own names alone, once no stack reads it.
+
+    + certificate: the name of the host's own
+    + pairs: as for `shared_pair`
+    """
+    state = read(_status(certificate))
+    if state is None or not state.also:
+        host.noop("the host's pair proves the host's names alone")
+        return
+    if sharing := _sharing(pairs):
+        names = ", ".join(pair.project for pair in sharing)
+        host.noop(f"{names} still read the host's pair, which goes on proving {state.also}")
+        return
+    log_reasons(f"no stack reads the host's pair: it no longer proves {state.also}")
+    yield command(ACME_PROGRAM, "also", certificate)
 
 
 @operation(reads=lambda certificate: [_status(certificate)])

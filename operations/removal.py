@@ -81,6 +81,13 @@ _CERTIFICATE = Script(
     "certificate",
     """for unit in timer service; do systemctl stop "$1$2.$unit" 2>/dev/null; done
 rm -rf -- "$3/$2" "$3/$2.d" "/var/lib/phoenix-acme/$2"
+case $2 in stack-*) ;; *) exit 0 ;; esac
+for place in "$4"/*/tls; do
+ project=${place%/tls}; project=${project##*/}
+ [ "stack-$(echo "$project" | tr _ -)" = "$2" ] || continue
+ rm -rf -- "$place"; rmdir -- "$4/$project" 2>/dev/null
+done
+:
 """,
 )
 
@@ -158,7 +165,7 @@ def component(tree: str, *, volumes: bool) -> Commands:
         if left and not volumes:
             log_reasons(*(f"volume {volume.name} stays" for volume in left.volumes))
     if certificate:
-        yield script(_CERTIFICATE, TIMER, certificate, CERTIFICATES)
+        yield script(_CERTIFICATE, TIMER, certificate, CERTIFICATES, FILES)
     if tree in placed.trees:
         stays = "running" if tree in _STAYS_UP else ""
         yield script(_TREE, f"{BASE}/{tree}", stays, stdin=files.text(_APPLY))

@@ -29,7 +29,6 @@ from operations.operation import operation
 from operations.step_ca import shipped
 from operations.trust import certificate_authority, forget
 from phoenix.backup.root_key import Opens
-from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.ca_rotation import (
     beginning,
     certificates_of,
@@ -185,7 +184,7 @@ def renewed(site: Site) -> Commands:
     commands = []
     for certificate in mine:
         name = certificate.name
-        pair = ask(question(CertificateFile, path=f"{CERTIFICATES}/{name}/fullchain.pem"))
+        pair = ask(question(CertificateFile, path=f"{certificate.directory}/fullchain.pem"))
         if pair is None or issuer not in {info.fingerprint for info in pair.chain}:
             commands.append(command(ACME_PROGRAM, "renew", name))
         elif (state := ask(question(AcmeStatus, certificate=name))) is None or not state.loaded:

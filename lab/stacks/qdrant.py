@@ -2,20 +2,28 @@
 
 Collections are kept in the storage directory as Qdrant keeps them: a volume that survives an
 update shows here too. Everything else answers 404, as Qdrant does.
+
+With `QDRANT__SERVICE__API_KEY` it asks for that key as Qdrant does, in the header `api-key` or as a
+bearer token, for everything but its root document and the health checks
+(https://qdrant.tech/documentation/guides/security/).
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from lab import standin
 
+API_KEY = os.environ.get("QDRANT__SERVICE__API_KEY", "")
 STORE = Path("/qdrant/storage/collections.json")
 _COLLECTIONS = "/collections"
+_OPEN = ("/", "/healthz", "/livez", "/readyz")
 
 
 class Qdrant(standin.Service):
@@ -28,10 +36,31 @@ class Qdrant(standin.Service):
         writer: asyncio.StreamWriter,
     ) -> None:
         body = b"".join([piece async for piece in standin.body_chunks(request, reader)])
-        status, answer = answer_to(request.method, request.path, body)
+        status, answer = refusal(request.path, request.headers, API_KEY) or answer_to(
+            request.method, request.path, body
+        )
         head = request.method == "HEAD"
         writer.write(standin.response(status, answer.encode(), head=head))
         await writer.drain()
+
+
+def refusal(path: str, headers: Mapping[str, str], key: str) -> tuple[int, str] | None:
+    """Status and body for a request that does not show the key; None where it may go on.
+
+    Args:
+        path: that of the request.
+        headers: its headers, names in lower case.
+        key: the key; empty where none is asked for.
+    """
+    if not key or path in _OPEN:
+        return None
+    bearer = headers.get("authorization", "").removeprefix("Bearer ")
+    shown = headers.get("api-key") or bearer
+    if not shown:
+        return 401, "Must provide an API key or an Authorization bearer token"
+    if not hmac.compare_digest(shown.encode(), key.encode()):
+        return 401, "Invalid API key or JWT"
+    return None
 
 
 def answer_to(method: str, path: str, body: bytes, store: Path = STORE) -> tuple[int, str]:

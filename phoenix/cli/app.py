@@ -20,7 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 all is well, 1 broken or failed, 2 something to do (plan), drift "
-    "(status) or warnings (validate --strict), 64 wrong usage, 130 interrupted. "
+    "(status), a newer release (outdated) or warnings (validate --strict), 64 wrong usage, "
+    "130 interrupted. "
     "`phoenix VERB --help` has examples. Shell completion: `phoenix --install-completion`.",
 )
 

@@ -83,6 +83,11 @@ VERBS: dict[str, Verb] = {
         "graph",
         "Draw the topology: clients, gateway, proxy, guests, services, stacks, DNS and CA.",
     ),
+    "outdated": Verb(
+        "outdated",
+        "outdated",
+        "Show which pins have a newer release, why to take it, and which image has no digest.",
+    ),
     "backup": Verb(
         "backup",
         "backup",

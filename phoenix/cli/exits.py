@@ -7,7 +7,8 @@ OK = 0
 ERROR = 1
 """Something failed or is broken, or the command cannot be carried out."""
 CHANGES = 2
-"""`plan`: there is something to do. `status`: drift alone. `validate --strict`: warnings alone."""
+"""`plan`: there is something to do. `status`: drift alone. `outdated`: a newer release is known.
+`validate --strict`: warnings alone."""
 USAGE = 64
 """The command line itself is wrong (EX_USAGE of sysexits.h)."""
 INTERRUPTED = 130

@@ -25,7 +25,8 @@ class Artifact:
 
     `url` is fetched by the guest (https, or file for something that is already there);
     `member` is the program's path in a tar archive, empty when the URL is the program itself.
-    `sha256` proves the download, `binary_sha256` the program taken out of it; one must be given.
+    `sha256` proves the download before it is unpacked, `binary_sha256` the program taken out of it
+    before it is installed; one must be given.
     """
 
     name: str
@@ -81,8 +82,15 @@ def check_archive(reference: str, archive: ImageArchive) -> None:
     """Refuse an entry of the setting `image_archives` that proves nothing.
 
     Raises:
-        ArtifactError: it has no url or no sha256.
+        ArtifactError: it has no url or no sha256, or its reference has a digest: what `docker load`
+            brings has none, so Docker would not find it by that.
     """
+    if "@" in reference:
+        raise ArtifactError(
+            f"setting image_archives[{reference!r}]: an image out of an archive has no digest of a "
+            f"registry: name it {reference.partition('@')[0]!r} here and where it is used; the "
+            "archive's sha256 is its proof"
+        )
     if not (archive.get("url") and archive.get("sha256")):
         raise ArtifactError(
             f"setting image_archives[{reference!r}]: give url and sha256 of the archive"

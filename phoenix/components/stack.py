@@ -13,12 +13,14 @@ from phoenix.components.config_tree.tree import TreeFile
 from phoenix.compose import document
 from phoenix.compose.document import ComposeFileError
 from phoenix.compose.interpolation import InterpolationError, interpolate
+from phoenix.declaration import image_reference, reach
 from phoenix.declaration.forms import value_fault
+from phoenix.derived.certificates import STACKS
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Deployment, Host, Variable
 from phoenix.site.names import normalise_name
 
-FILES = "/etc/phoenix/stacks"
+FILES = STACKS
 """FILES/PROJECT/N is the N-th file of a stack on its host."""
 FILES_LABEL = "ai.thinkheads.phoenix.files"
 """The label with the digest of a stack's files."""
@@ -49,11 +51,30 @@ def prepare(stack: Deployment, overrides: Mapping[str, str], secret_of: SecretOf
         secret_of: tells a secret by its name.
 
     Raises:
-        DeploymentError: see `variables` and `images`.
+        DeploymentError: see `variables` and `images`; or it reaches what is not its own.
     """
     filled = variables(stack, overrides, secret_of)
+    _check_reach(stack, filled)
     placed = files(stack, secret_of)
     return Prepared(stack, filled, placed, compose_file(stack, placed), images(stack, filled))
+
+
+def _check_reach(stack: Deployment, filled: Mapping[str, str | SecretStr]) -> None:
+    """Refuse what the setting `stack_variables` would make of mounts, as the declaration's are.
+
+    Raises:
+        DeploymentError: a container would have keys or data that are not its stack's.
+    """
+    plain = {
+        name: "secret" if isinstance(value, SecretStr) else value for name, value in filled.items()
+    }
+    try:
+        content = document.read(stack.compose_file.read_text(encoding="utf-8"))
+    except ComposeFileError as error:
+        raise DeploymentError(f"{stack.compose_file}: {error}") from None
+    for way in reach.ways(content, plain, stack.project, host_access=stack.host_access):
+        if way.refused:
+            raise DeploymentError(f"{stack.compose_file}: {way.path}: {way.message}: {way.fix}")
 
 
 def check_prune(project: str, host: Host) -> None:
@@ -184,5 +205,7 @@ def images(stack: Deployment, values: Mapping[str, str | SecretStr]) -> tuple[st
             raise DeploymentError(f"{place}: {error}") from None
         if unset:
             raise DeploymentError(f"{place}: no value for {', '.join(unset)}")
+        if wrong := image_reference.fault(reference):
+            raise DeploymentError(f"{place}: {wrong[0]}: {wrong[1]}")
         references[reference] = None
     return tuple(references)

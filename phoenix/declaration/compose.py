@@ -18,6 +18,7 @@ from phoenix.compose.interpolation import (
     RequiredVariableError,
     interpolate,
 )
+from phoenix.declaration import image_reference
 from phoenix.declaration.json_errors import join, meant, read_text
 from phoenix.site.findings import Report
 from phoenix.site.model import PublishedPort
@@ -148,7 +149,7 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _texts(item, join(path, position))
 
 
-def _filled(value: object, values: Mapping[str, str]) -> str | None:
+def filled(value: object, values: Mapping[str, str]) -> str | None:
     """A scalar with its variables filled in; None where `check_variables` reports it."""
     try:
         text, unset = interpolate(str(value), values)
@@ -157,43 +158,45 @@ def _filled(value: object, values: Mapping[str, str]) -> str | None:
     return None if unset else text
 
 
+def uses(compose: Mapping[str, Any], variable: str) -> bool:
+    """Whether an expression of the file names a variable."""
+    expression = re.compile(rf"\$\{{?{re.escape(variable)}(?![A-Za-z0-9_])")
+    return any(expression.search(text) for _, text in _texts(compose, ""))
+
+
 def network_without_ports(service: Mapping[str, Any], values: Mapping[str, str]) -> str:
     """The network mode of a service that has no network of its own, so that it publishes nothing.
 
     Empty for every other service.
     """
-    mode = _filled(service.get("network_mode", ""), values) or ""
+    mode = filled(service.get("network_mode", ""), values) or ""
     return mode if re.match(r"(?:host|none)\Z|(?:service|container):", mode) else ""
-
-
-def is_pinned(image: str) -> bool:
-    """Whether an image reference names a version or a digest, so that each pull brings the same."""
-    tag = image.rpartition("/")[2].partition(":")[2]
-    return "@sha256:" in image or tag not in ("", "latest")
 
 
 def images(compose: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, str]:
     """The image of each service; empty where it names none that is known here."""
     return {
-        name: _filled(service.get("image", ""), values) or ""
+        name: filled(service.get("image", ""), values) or ""
         for name, service in compose["services"].items()
     }
 
 
 def is_portainer(image: str) -> bool:
     """Whether an image is that of Portainer's server, in any edition and from any registry."""
-    repository = image.partition("@")[0]
-    if ":" in repository.rpartition("/")[2]:
-        repository = repository.rpartition(":")[0]
-    return "/".join(repository.split("/")[-2:]) in _PORTAINER
+    parsed = image_reference.parse(image)
+    return parsed is not None and "/".join(parsed.repository.split("/")[-2:]) in _PORTAINER
 
 
 def check_habits(
     compose: Mapping[str, Any], values: Mapping[str, str], label: str, report: Report
 ) -> None:
-    """Warn of images that are not pinned and of volumes that must exist already."""
+    """Check images' references; warn of unpinned ones, and of volumes that must exist already."""
     for name, image in images(compose, values).items():
-        if image and not is_pinned(image):
+        parsed = image_reference.parse(image)
+        wrong = image_reference.fault(image) if image else None
+        if wrong is not None:
+            report.error(label, f"services.{name}.image", *wrong)
+        elif image and not (parsed and parsed.is_pinned):
             report.warn(
                 label,
                 f"services.{name}.image",
@@ -224,7 +227,7 @@ def docker_names(compose: Mapping[str, Any], values: Mapping[str, str]) -> Itera
     (The Compose specification: `container_name`; `name` and `external` of a volume.)
     """
     for service, body in compose["services"].items():
-        if name := _filled(body.get("container_name") or "", values):
+        if name := filled(body.get("container_name") or "", values):
             yield DockerName("container", name, f"services.{service}.container_name")
     for volume, body in (compose.get("volumes") or {}).items():
         if not isinstance(body, dict):
@@ -232,7 +235,7 @@ def docker_names(compose: Mapping[str, Any], values: Mapping[str, str]) -> Itera
         external = body.get("external")
         given = external.get("name") if isinstance(external, dict) else None
         own = body.get("name") or given or (volume if external else "")
-        if name := _filled(own, values):
+        if name := filled(own, values):
             yield DockerName("volume", name, f"volumes.{volume}")
 
 
@@ -435,9 +438,9 @@ def _bind_source(mount: Any, values: Mapping[str, str]) -> str | None:
     if isinstance(mount, dict):
         if mount.get("type") != "bind":
             return None
-        source = _filled(mount.get("source", ""), values)
+        source = filled(mount.get("source", ""), values)
         return f"./{source}" if source and source[0] not in "./~" else source
-    text = _filled(mount, values)
+    text = filled(mount, values)
     return text.partition(":")[0] if text and ":" in text else None
 
 
@@ -496,7 +499,7 @@ def _entry(
         raw = ":".join(part for part in (address, host, container) if part) + f"/{proto}"
     else:
         raw = str(entry)
-    text = _filled(raw, values)
+    text = filled(raw, values)
     if text is None:
         return []  # reported by check_variables
     match = _SHORT_PORT.match(text)

@@ -9,7 +9,7 @@ from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join
 from phoenix.declaration.order import DependencyCycleError, dependency_order
 from phoenix.derived import control_plane, deployments, dns
-from phoenix.derived.certificates import certificates
+from phoenix.derived.certificates import TLS_VARIABLE, HostCertificate, certificates
 from phoenix.site import ports
 from phoenix.site.findings import Report
 from phoenix.site.model import FirewallRule, Host, Service, Site
@@ -183,7 +183,7 @@ def proven(site: Site, report: Report) -> None:
     held = {
         (one.host.name, name)
         for one in certificates(site)
-        if one.name == "host"
+        if one.challenge == "standalone" and one.host != site.traefik
         for name in one.sans
     }
     for host in site.guests:
@@ -207,6 +207,38 @@ def proven(site: Site, report: Report) -> None:
                 f"{_front(site, service.owner)}",
                 "deploy the stack on another guest",
             )
+    _stack_pairs(site, report)
+
+
+def _stack_pairs(site: Site, report: Report) -> None:
+    """Refuse stacks that mount a pair which they do not get, and a name that two pairs would prove.
+
+    Whoever has a key for a name can pass for it, so each name is one stack's, or the host's own.
+    """
+    owners: dict[str, HostCertificate] = {}
+    pairs: dict[tuple[str, str], HostCertificate] = {}
+    for one in certificates(site):
+        pairs[one.host.name, one.project] = one
+        for name in one.sans:
+            first = owners.setdefault(name, one)
+            if first is not one and first.host == one.host:  # else `names` tells it
+                report.error(
+                    *_claimant(site, name),
+                    f"{name} would be in two certificates, {first.name} of {first.host.name} and "
+                    f"{one.name} of {one.host.name}: one could pass for the other",
+                    "leave server_name out, or write a name of its own",
+                )
+    for host in site.guests:
+        for stack in host.docker_stacks:
+            mounts = any(variable.name == TLS_VARIABLE for variable in stack.variables)
+            if mounts and (host.name, stack.project) not in pairs:
+                report.error(
+                    f"stacks/{stack.name}/phoenix.json",
+                    f"environments.{stack.environment}",
+                    f"the compose file uses {TLS_VARIABLE}, and on {host.name} the stack gets no "
+                    "certificate: no service of it speaks HTTPS",
+                    'write "tls": {} there, or "scheme": "https" in the traefik_service',
+                )
 
 
 def _front(site: Site, host: Host) -> str:

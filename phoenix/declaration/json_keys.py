@@ -186,6 +186,8 @@ Label = Annotated[
 ]
 Amount = Annotated[int, Field(ge=0, le=_MANY), BeforeValidator(_number)]
 Cores = Annotated[int, Field(ge=1, le=8192), BeforeValidator(_number)]
+UserId = Annotated[int, Field(ge=0, le=4_294_967_294), BeforeValidator(_number)]
+"""A user or group: 32 bits, and the last number means none (chown(2))."""
 Gibibytes = Annotated[int, Field(ge=1, le=_MANY), BeforeValidator(_number)]
 Mebibytes = Annotated[int, Field(ge=16, le=_MANY), BeforeValidator(_number)]
 Port = Annotated[int, Field(ge=1, le=65535), BeforeValidator(_number), _text_or_number(1, 65535)]
@@ -313,7 +315,8 @@ class RawService(Raw):
     )
     server_name: HostName | None = Field(
         default=None,
-        description="Name that its certificate has; left out: the guest's host name.",
+        description="Name that its certificate has; left out: the guest's host name, of a stack's "
+        "service SERVICE.stack.DOMAIN.",
         examples=["drphoenix.host.internal.thinkheads.ai"],
     )
     health_path: UrlPath = Field(
@@ -644,6 +647,20 @@ class RawStackService(Raw):
     )
 
 
+class RawTls(Raw):
+    """Who may read the private key of a stack's own certificate."""
+
+    uid: UserId = Field(
+        default=0,
+        description="User of the containers' process that reads the key, as a number.",
+        examples=[1000],
+    )
+    gid: UserId = Field(default=0, description="Its group, as a number.", examples=[1000])
+    mode: Literal["0400", "0440", "0600", "0640"] = Field(
+        default="0600", description="Mode of the key's file: 0440 and 0640 let the group read it."
+    )
+
+
 class RawEnvironment(Raw):
     """One environment of a stack."""
 
@@ -656,6 +673,18 @@ class RawEnvironment(Raw):
     )
     firewall_rules: tuple[RawRule, ...] = Field(
         default=(), description="Firewall rules of the guest beside those of its routes."
+    )
+    tls: RawTls | None = Field(
+        default=None,
+        description="The stack has a certificate of its own, in the directory that the compose "
+        "file's variable PHOENIX_TLS_DIR names. A stack with an HTTPS service has one without this "
+        "key, for root alone.",
+        examples=[{"uid": 1000, "gid": 1000, "mode": "0400"}],
+    )
+    host_access: bool = Field(
+        default=False,
+        description="Its containers may reach everything on their Docker host, other stacks' keys "
+        "too. Without it, what gives them that is refused or warned of.",
     )
 
 

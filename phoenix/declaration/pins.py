@@ -37,8 +37,14 @@ class Pin(TypedDict, total=False):
         FetchUrl,
         Field(description="What each guest downloads: https://, or file:/// for what it has."),
     ]
-    sha256: Annotated[Sha256, Field(description="SHA-256 of the download, 64 hex digits.")]
-    binary_sha256: Annotated[Sha256, Field(description="SHA-256 of the program in it.")]
+    sha256: Annotated[
+        Sha256,
+        Field(description="SHA-256 of the download, 64 hex digits: proven before it is unpacked."),
+    ]
+    binary_sha256: Annotated[
+        Sha256,
+        Field(description="SHA-256 of the program in it: proven before it is installed."),
+    ]
     member: Annotated[
         StrictLine,
         MEMBER,
@@ -79,6 +85,6 @@ ARTIFACTS: Final[Mapping[str, Mapping[str, Pin]]] = {
         },
     },
 }
-PORTAINER_IMAGE: Final = "portainer/portainer-ce:2.39.1"
-PORTAINER_AGENT_IMAGE: Final = "portainer/agent:2.39.1"
+PORTAINER_IMAGE: Final = "portainer/portainer-ce:2.39.9"
+PORTAINER_AGENT_IMAGE: Final = "portainer/agent:2.39.9"
 DOCKER_APT_KEY_SHA256: Final = "1500c1f56fa9e26b9b8f42452a553675796ade0807cdce11975eb98170b3a570"

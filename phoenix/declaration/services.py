@@ -8,6 +8,7 @@ from typing import Literal
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_keys import RawService
 from phoenix.declaration.stacks import StackRoute
+from phoenix.derived.certificates import stack_name
 from phoenix.site import ports
 from phoenix.site.findings import Report
 from phoenix.site.model import Host, Service, Source
@@ -45,7 +46,7 @@ def derive(declared: Sequence[Declared], domain: str, report: Report) -> tuple[S
             if service:
                 _add(services, service, report)
         for route in stack_routes:
-            backend = _backend(host, route.raw, route.source, domain, report)
+            backend = _backend(host, route.raw, route.source, domain, report, of_stack=True)
             if backend:
                 _add(services, backend, report)
     _check_aliases(services, domain, report)
@@ -181,7 +182,13 @@ def _portainer(
 
 
 def _backend(
-    host: Host, raw: RawService, source: Source, domain: str, report: Report
+    host: Host,
+    raw: RawService,
+    source: Source,
+    domain: str,
+    report: Report,
+    *,
+    of_stack: bool = False,
 ) -> Service | None:
     fqdn = f"{raw.name}.{domain}"
     if raw.name in _RESERVED:
@@ -209,13 +216,14 @@ def _backend(
             f"{raw.name!r} crosses from {client} to {host.name} in plain text",
             'serve TLS there and write "scheme": "https"',
         )
-    server_name = raw.server_name or (fqdn if raw.exposure == "direct" else host.fqdn)
+    default = stack_name(raw.name, domain) if of_stack and scheme == "https" else host.fqdn
+    server_name = raw.server_name or (fqdn if raw.exposure == "direct" else default)
     if not is_name(server_name):
         report.error(
             source.file,
             f"{source.path}.server_name",
             f"{server_name!r} is not a host name",
-            f"write a lower-case DNS name, or leave it out for {host.fqdn}",
+            f"write a lower-case DNS name, or leave it out for {default}",
         )
         return None
     if in_zone(server_name, domain) and not has_policy(server_name, domain):
@@ -223,7 +231,7 @@ def _backend(
             source.file,
             f"{source.path}.server_name",
             f"the CA's policy refuses {server_name}: it lies more than one label below {domain}",
-            f"write a name such as {raw.name}.{domain}, or leave it out for {host.fqdn}",
+            f"write a name such as {raw.name}.{domain}, or leave it out for {default}",
         )
         return None
     if raw.exposure == "direct" and server_name != fqdn:
@@ -238,7 +246,7 @@ def _backend(
             source.file,
             f"{source.path}.server_name",
             f"{server_name} is outside {domain}, so the CA issues no certificate for it",
-            f"leave it out for {host.fqdn}",
+            f"leave it out for {default}",
         )
     return Service(
         name=raw.name,

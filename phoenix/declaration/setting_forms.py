@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, StrictStr, WithJsonSchema
 
+from phoenix.declaration import image_reference
 from phoenix.declaration.forms import (
     HOST_PORT,
     VALUE_PATTERN,
@@ -133,14 +134,12 @@ IdRange = Annotated[
 FileMode = Annotated[
     StrictLine, Form(r"0[0-7]{3}", "is no file mode", "write four octal digits, as 0660")
 ]
-_PATH_WORD = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 ImageReference = Annotated[
     StrictLine,
-    Form(  # distribution/reference, "Grammar"
-        rf"(?:{HOST_PORT}/)?{_PATH_WORD}(?:/{_PATH_WORD})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?"
-        r"(?:@sha256:[0-9a-f]{64})?",
+    Form(
+        image_reference.PATTERN,
         "is not an image reference",
-        "write [REGISTRY/]NAME:VERSION, or NAME@sha256:...",
+        "write [REGISTRY/]NAME:VERSION, or NAME:VERSION@sha256:DIGEST",
         longest=500,
     ),
 ]

@@ -597,11 +597,11 @@ class Settings(_Strict):
     )
     portainer_image: ImageReference = Field(
         default=pins.PORTAINER_IMAGE,
-        description="Image of Portainer's server, by tag or digest (NAME@sha256:...).",
+        description="Image of Portainer's server: NAME:TAG, or NAME:TAG@sha256:DIGEST.",
     )
     portainer_agent_image: ImageReference = Field(
         default=pins.PORTAINER_AGENT_IMAGE,
-        description="Image of Portainer's agent, by tag or digest.",
+        description="Image of Portainer's agent, likewise.",
     )
     portainer_url: PortainerUrl | None = Field(
         default=None,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from phoenix.compose import document
-from phoenix.declaration import compose, traefik_labels
+from phoenix.declaration import compose, reach, traefik_labels
 from phoenix.declaration.forms import value_fault
 from phoenix.declaration.json_errors import listed, read_object, validate
 from phoenix.declaration.json_keys import (
@@ -23,8 +23,22 @@ from phoenix.declaration.json_keys import (
     RawStackRef,
 )
 from phoenix.declaration.stack_secrets import NamedSecret, StackSecrets
+from phoenix.derived.certificates import (
+    RENEWAL_ANSWERS,
+    RENEWAL_LABEL,
+    TLS_VARIABLE,
+    stack_directory,
+)
 from phoenix.site.findings import Report
-from phoenix.site.model import Deployment, FirewallRule, Source, StackFile, Variable
+from phoenix.site.model import (
+    Deployment,
+    FirewallRule,
+    Source,
+    StackFile,
+    StackTls,
+    Variable,
+)
+from phoenix.site.names import normalise_name
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z")  # part of a project's name
 _NOT_KNOWN = "secret"  # stands for a value that is not known here, and is not empty
@@ -196,9 +210,14 @@ class StackCatalog:
         values = {
             v.name: v.value or ("" if v.secret is None else _NOT_KNOWN) for v in raw.variables
         }
+        project = normalise_name(f"{ref.name}-{name}")
+        given = _given_variables(content, raw, project)
+        values = {variable.name: variable.value or "" for variable in given} | values
         compose.check_variables(content, values, compose_label, f"{label} ({path})", report)
         compose.check_deployers_variables(content, compose_label, f"{label} ({path})", report)
         compose.check_habits(content, values, compose_label, report)
+        reach.check(content, values, project, compose_label, report, host_access=raw.host_access)
+        _check_renewal(content, values, compose_label, report)
         self.images[ref.name, name] = tuple(compose.images(content, values).values())
         self.docker_names[ref.name, name] = tuple(compose.docker_names(content, values))
         compose.check_files(content, values, compose_label, f"{label} ({path})", report)
@@ -207,8 +226,9 @@ class StackCatalog:
             environment=name,
             description=stack.description,
             directory=folder,
-            variables=tuple(
-                Variable(name=v.name, value=v.value, secret=v.secret) for v in raw.variables
+            variables=(
+                *(Variable(name=v.name, value=v.value, secret=v.secret) for v in raw.variables),
+                *given,
             ),
             files=tuple(
                 StackFile(source=f.source, secret=f.secret, destination=f.destination_in_container)
@@ -220,6 +240,8 @@ class StackCatalog:
                 for i, rule in enumerate(raw.firewall_rules)
             ),
             completing=tuple(sorted(document.completing(content["services"], values))),
+            tls=None if raw.tls is None else StackTls(**raw.tls.model_dump()),
+            host_access=raw.host_access,
         )
         return deployment, self._routes(raw, deployment, content, address, label, path)
 
@@ -338,6 +360,39 @@ def _port_number(text: str | None) -> int | None:
     if text is None or not text.isascii() or not text.isdigit() or len(text) > 5:
         return None
     return int(text) if 0 < int(text) <= 65_535 else None
+
+
+def _given_variables(
+    content: Mapping[str, Any], raw: RawEnvironment, project: str
+) -> tuple[Variable, ...]:
+    """The variables that Phoenix itself gives a stack: those that its compose file uses.
+
+    One that the manifest declares as well keeps what it says there: `reach` tells what is wrong
+    with that.
+    """
+    if any(variable.name == TLS_VARIABLE for variable in raw.variables):
+        return ()
+    if not compose.uses(content, TLS_VARIABLE):
+        return ()
+    return (Variable(name=TLS_VARIABLE, value=stack_directory(project), secret=None),)
+
+
+def _check_renewal(
+    content: Mapping[str, Any], values: Mapping[str, str], label: str, report: Report
+) -> None:
+    """Refuse a label that does not say how a container takes a renewed certificate."""
+    for name, service in content["services"].items():
+        for entry in traefik_labels.of_compose(service):
+            key, _, text = entry.partition("=")
+            answer = compose.filled(text, values)
+            if key.strip() == RENEWAL_LABEL and answer not in (None, *RENEWAL_ANSWERS):
+                report.error(
+                    label,
+                    f"services.{name}.labels",
+                    f"{RENEWAL_LABEL} is {str(answer)[:80]!r}: no way to take a certificate",
+                    f"write one of {', '.join(RENEWAL_ANSWERS)}, or remove the label where the "
+                    "program reads the files again by itself",
+                )
 
 
 def _routed_ports(raw: RawEnvironment) -> dict[str, int]:

@@ -2,26 +2,59 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Literal, NamedTuple
 
 from phoenix.derived.routes import gateway_names
-from phoenix.site.model import Host, Site
-from phoenix.site.names import in_zone
+from phoenix.site.model import Deployment, Host, Service, Site, StackTls
+from phoenix.site.names import STACK_ZONE, in_zone
 
 Challenge = Literal["webroot", "standalone"]
+
+HOST_PAIRS = "/etc/phoenix/tls"
+"""HOST_PAIRS/NAME has a host's own pair. No stack may mount it."""
+STACKS = "/etc/phoenix/stacks"
+"""STACKS/PROJECT is what a stack has on its host: its files, and `tls` with its own pair."""
+TLS_VARIABLE = "PHOENIX_TLS_DIR"
+"""The variable that every compose file may use: the directory with the stack's own pair."""
+RENEWAL_LABEL = "ai.thinkheads.phoenix.certificate"
+"""A container says by it how it takes a renewed pair; without it, it reads the files by itself."""
+RENEWAL_ANSWERS = ("restart", "SIGHUP", "SIGUSR1", "SIGUSR2")
+"""What the label may be: a restart, or the signal that its main process gets."""
+_STACK = "stack-"
 
 
 class HostCertificate(NamedTuple):
     """One certificate of one host. `sans` are DNS names, the first one the subject.
 
+    `name`: "gateway", "host", "traefik", or "stack-" and a stack's project.
     `challenge`: http-01 (RFC 8555, section 8.3) by the web server's directory (`webroot`) or by a
     server that runs for the purpose on port 80 (`standalone`).
+    `project`: the stack whose containers alone see it; empty for the host's own.
+    `reader`: who may read a stack's key.
     """
 
     host: Host
-    name: Literal["gateway", "host", "traefik"]
+    name: str
     sans: tuple[str, ...]
     challenge: Challenge
+    project: str = ""
+    reader: StackTls = StackTls()
+
+    @property
+    def directory(self) -> str:
+        """Where fullchain.pem and privkey.pem are on the host."""
+        return stack_directory(self.project) if self.project else f"{HOST_PAIRS}/{self.name}"
+
+
+def stack_directory(project: str) -> str:
+    """The directory with the pair of one stack, which its containers mount."""
+    return f"{STACKS}/{project}/tls"
+
+
+def stack_certificate(project: str) -> str:
+    """The name of a stack's certificate on its host."""
+    return f"{_STACK}{project.replace('_', '-')}"
 
 
 def certificates(site: Site) -> tuple[HostCertificate, ...]:
@@ -37,25 +70,68 @@ def certificates(site: Site) -> tuple[HostCertificate, ...]:
                 result.append(HostCertificate(host, "gateway", names, "webroot"))
         elif host is site.traefik:
             result.append(HostCertificate(host, "traefik", (host.fqdn,), "standalone"))
-        elif names := _served_names(site, host):
-            result.append(HostCertificate(host, "host", names, "standalone"))
+        else:
+            of_stacks = _of_stacks(site, host)
+            if names := _served_names(site, host) or ((host.fqdn,) if of_stacks else ()):
+                result.append(HostCertificate(host, "host", names, "standalone"))
+            result += of_stacks
     return tuple(result)
 
 
-def _served_names(site: Site, host: Host) -> tuple[str, ...]:
-    """The host's own name first, then names that its TLS services prove; empty if it has none."""
-    served = [
-        service.server_name
-        for service in site.services_of(host)
-        if service.scheme == "https" and service.kind == "backend"
+def _of_stacks(site: Site, host: Host) -> list[HostCertificate]:
+    names: dict[str, list[str]] = defaultdict(list)
+    for service in site.services_of(host):
+        if service.deployment is not None and service.scheme == "https":
+            names[service.deployment.project] += [
+                name for name in _proven(service) if in_zone(name, site.domain)
+            ]
+    return [
+        HostCertificate(
+            host,
+            stack_certificate(stack.project),
+            tuple(dict.fromkeys(sans)),
+            "standalone",
+            project=stack.project,
+            reader=stack.tls or StackTls(),
+        )
+        for stack in host.docker_stacks
+        if (sans := names[stack.project] or _own_name(site, stack))
     ]
+
+
+def _own_name(site: Site, stack: Deployment) -> list[str]:
+    """The name of a stack that asks for TLS and has no HTTPS service to be named by."""
+    if stack.tls is None:
+        return []
+    return [stack_name(stack.project, site.domain)]
+
+
+def stack_name(label: str, domain: str) -> str:
+    """The name that a service of a stack proves on its Docker host, or a stack without one."""
+    return f"{label.replace('_', '-')}.{STACK_ZONE}.{domain}"
+
+
+def _proven(service: Service) -> list[str]:
+    aliases = service.aliases if service.exposure == "direct" else ()
+    return [service.server_name, *aliases]
+
+
+def _served_names(site: Site, host: Host) -> tuple[str, ...]:
+    """The host's own name first, then names that its own TLS services prove; empty if it has none.
+
+    What its stacks serve has certificates of its own. A host with such a stack has a pair for its
+    own name all the same: it is how the host is known, and what keeps the renewals has one owner.
+    """
+    https = [service for service in site.services_of(host) if service.scheme == "https"]
+    served = [service for service in https if service.kind == "backend"]
     if not served and host.portainer_role is None:
         return ()
-    served += [
-        alias
-        for service in site.services_of(host)
-        if service.scheme == "https" and service.exposure == "direct"
-        for alias in service.aliases
+    own = [
+        name
+        for service in https
+        if service.deployment is None
+        for name in ([service.server_name] if service.kind == "backend" else [])
+        + ([*service.aliases] if service.exposure == "direct" else [])
     ]
-    others = {n for n in served if n != host.fqdn and in_zone(n, site.domain)}
+    others = {name for name in own if name != host.fqdn and in_zone(name, site.domain)}
     return (host.fqdn, *sorted(others))

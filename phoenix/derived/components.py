@@ -66,7 +66,11 @@ COMPONENTS: tuple[Component, ...] = (
         "certificates",
         "certificates of the guests that serve TLS themselves",
         lambda site: tuple(
-            certificate.host for certificate in certificates(site) if certificate.name == "host"
+            dict.fromkeys(
+                certificate.host
+                for certificate in certificates(site)
+                if certificate.name == "host" or certificate.project
+            )
         ),
         trees=(),
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
+from phoenix.derived.certificates import certificates
 from phoenix.site.model import Service, Site
 from phoenix.site.names import in_zone
 
@@ -37,6 +38,13 @@ def claims(site: Site) -> tuple[DnsRecord, ...]:
         if own != target and in_zone(own, site.domain):
             why = f"name that {service.owner.name} proves to Traefik"
             claimed.append(DnsRecord(own, service.owner.address, why))
+    named = {record.name for record in claimed}
+    claimed += [
+        DnsRecord(name, certificate.host.address, f"stack {certificate.project}")
+        for certificate in certificates(site)
+        for name in certificate.sans
+        if certificate.project and name not in named
+    ]
     for host in site.guests:
         claimed += [
             DnsRecord(extra.name, extra.address, f"declared by {host.name}")

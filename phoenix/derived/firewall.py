@@ -251,8 +251,8 @@ def _base(site: Site) -> Iterator[Flow]:
 def _certificates(site: Site) -> Iterator[Flow]:
     if site.ca is None:
         return
-    for certificate in certificates(site):
-        yield Flow(site.ca, certificate.host, "tcp", HTTP, "CA validates names by http-01")
+    for holder in dict.fromkeys(certificate.host for certificate in certificates(site)):
+        yield Flow(site.ca, holder, "tcp", HTTP, "CA validates names by http-01")
 
 
 def _declared_rules(host: Host) -> tuple[FirewallRule, ...]:

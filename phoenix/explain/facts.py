@@ -66,7 +66,7 @@ def acme_certificates(
                 host=certificate.host.name,
                 names=certificate.sans,
                 how=f"ACME, {_CHALLENGES[certificate.challenge]}, renewed by the guest itself",
-                place=f"/etc/phoenix/tls/{certificate.name}/",
+                place=f"{certificate.directory}/",
             )
 
 

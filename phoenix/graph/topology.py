@@ -144,6 +144,8 @@ def _what(host: Host) -> str:
 def _held(certificate: HostCertificate) -> str:
     if certificate.name == "gateway":
         return f"certificate: {len(certificate.sans)} names"
+    if certificate.project:
+        return f"certificate of {certificate.project}"
     more = f" and {len(certificate.sans) - 1} more" if certificate.sans[1:] else ""
     return f"certificate: own name{more}"
 
@@ -213,9 +215,9 @@ def _links(site: Site) -> Iterator[Link]:
             yield _request(box_id(proxy), target, service.port, service.scheme, proof)
     if site.ca:
         ca = control_plane.ca(site)
-        for certificate in certificates(site):
+        for holder in dict.fromkeys(certificate.host for certificate in certificates(site)):
             yield Link(
-                source=box_id(certificate.host), target=box_id(site.ca), kind="acme",
+                source=box_id(holder), target=box_id(site.ca), kind="acme",
                 protocol="https", port=ca.port, verified=ca.server_name,
             )  # fmt: skip
 

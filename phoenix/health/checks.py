@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, TIMER
+from phoenix.components.acme.phoenix_acme_conf import TIMER
 from phoenix.components.guard import ruleset as guard
 from phoenix.components.portainer import tunnel
 from phoenix.components.portainer.compose_files import AGENT_UNIT, API_KEY_FILE, SERVER_UNIT
@@ -287,14 +287,14 @@ def _pairs(site: Site) -> Iterator[Check]:
         if not end.by_stack:  # a stack loads a new certificate in its own time
             ports.setdefault(end.host.name, set()).add(end.port)
     for certificate in certificates(site):
-        host, pair = certificate.host, f"{CERTIFICATES}/{certificate.name}"
+        host, pair = certificate.host, certificate.directory
         hop = f"the pair {pair}"
-        command = ("pair_fits", pair, *certificate.sans)
+        command = ("pair_fits", pair, certificate.name, *certificate.sans)
         yield Check(
             *(host.name, "certificate", hop, command),
             target=host.name, certificate=certificate.name,
         )  # fmt: skip
-        for port in sorted(ports.get(host.name, ())):
+        for port in () if certificate.project else sorted(ports.get(host.name, ())):
             hop_on_port = f"{hop} on port {port}"
             command = ("pair_is_served", pair, str(host.address), str(port), certificate.sans[0])
             yield Check(

@@ -246,9 +246,9 @@ keys_are_private() {
     if [ -n "$open" ]; then echo "$open can be read by others"; else well; fi
 }
 
-pair_fits() { # PAIR NAME...: key and certificate belong together, and carry exactly these names
-    pair=$1
-    shift
+pair_fits() { # PAIR CERTIFICATE NAME...: key and certificate belong together, and carry exactly these names
+    pair=$1 certificate=$2
+    shift 2
     output=$(openssl x509 -in "$pair/fullchain.pem" -noout -pubkey -startdate -enddate \
         -ext subjectAltName 2>/dev/null)
     cert=$(printf '%s\n' "$output" | sed -n '/^-----BEGIN/,/^-----END/p')
@@ -264,7 +264,7 @@ $output
 EOT
     ends=$(date -u -d "@$end" '+%F %H:%M UTC')
     # Of phoenix-acme: it is there from a failed try on, until one succeeds.
-    failure=$(cat "${PHOENIX_ACME_VAR:-/var/lib/phoenix-acme}/${pair##*/}/failure" 2>/dev/null)
+    failure=$(cat "${PHOENIX_ACME_VAR:-/var/lib/phoenix-acme}/$certificate/failure" 2>/dev/null)
     if [ "$end" -le "$(date +%s)" ]; then
         echo "the certificate has expired: $ends${failure:+; its renewal failed: $failure}"
     elif [ -n "$failure" ]; then
@@ -299,12 +299,13 @@ routers() { # URL...: "URL<tab>ANSWER" of each
         /^http:/ { print $0, answer; answer = ""; next } { answer = answer $0 }'
 }
 
-request_gives() { # STATUS URL ROOT
-    if [ -z "$retry" ]; then
+request_gives() { # STATUS URL ROOT [ADDRESS]: at that address, wherever the name leads
+    if [ -z "$retry$4" ]; then
         output=$(once requests requests $(words_of request_gives | cut -f 2) | sed -n "s|^\([0-9]*\) $2\$|\1|p")
         [ "$output" != "$1" ] || { well; return; }
     fi
-    output=$(curl -sSg -o /dev/null -w '%{http_code}' --max-time 15 --cacert "$3" "$2" 2>&1)
+    output=$(curl -sSg -o /dev/null -w '%{http_code}' --max-time 15 --cacert "$3" \
+        ${4:+--connect-to "::$4:"} "$2" 2>&1)
     if [ "$output" = "$1" ]; then well; else echo "gives $(reason_of "$output"), not $1"; fi
 }
 

@@ -20,7 +20,9 @@ def local_checks(site: Site, host: Host, project: str) -> list[tuple[str, ...]]:
         commands.append(("port_answers", address, port))
         if service.scheme == "https" and in_zone(service.server_name, site.domain):
             commands.append(("tls_verifies", address, port, service.server_name, ROOTS))
-        commands += [("request_gives", "200", url, ROOTS) for url in urls(site, service)[:1]]
+        commands += [
+            ("request_gives", "200", url, ROOTS, address) for url in urls(site, service)[:1]
+        ]
     return commands
 
 

@@ -101,7 +101,7 @@ def _components(site: Site, check: Check) -> frozenset[str]:
         case "names_resolve" | "name_is_unknown":
             names = {"base", *({"dns"} if check.host == site.hypervisor.name else ())}
         case "pair_fits" | "pair_is_served":
-            names = {_HOLDERS.get(check.certificate, "")}
+            names = {_HOLDERS.get(check.certificate, "certificates")}
         case "port_answers" | "served_is_fresh" | "tls_verifies" | "agent_pings":
             names = _of_connection(site, check)
         case "serves_no_stranger":
@@ -111,8 +111,8 @@ def _components(site: Site, check: Check) -> frozenset[str]:
     return frozenset(names - {""})
 
 
-_HOLDERS = {"gateway": "nginx", "traefik": "traefik", "host": "certificates"}
-"""The component that keeps a certificate."""
+_HOLDERS = {"gateway": "nginx", "traefik": "traefik"}
+"""The component that keeps a certificate; of every other it is `certificates`."""
 _FUNCTIONS = {
     "keys_are_private": "step_ca",
     "router_is_enabled": "traefik",

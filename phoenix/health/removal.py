@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from phoenix.components.docker.projects import ComposeProject
+from phoenix.derived.certificates import stack_certificate
 from phoenix.derived.components import CERTIFICATE, stack_tree, trees_of
 from phoenix.health.undeclared import Item, Placed, Seen, is_ours
 from phoenix.site.findings import SettingError
@@ -115,7 +116,9 @@ def hosts(site: Site, asked: Removal) -> tuple[str, ...]:
 def leaving_trees(item: Item, placed: Placed) -> tuple[str, ...]:
     """The configuration trees that go with a thing, of those that its host has."""
     if item.kind == "stack":
-        return (stack_tree(item.name),)
+        own = stack_certificate(item.name)
+        has = own in placed.certificates or f"{CERTIFICATE}{own}" in placed.trees
+        return (stack_tree(item.name), *((f"{CERTIFICATE}{own}",) if has else ()))
     if item.kind in ("component", "certificate"):
         return (item.name,)
     if item.kind != "host":

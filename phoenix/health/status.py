@@ -255,12 +255,14 @@ def _root(site: Site, observed: Observed) -> RootStatus | None:
 
 def _certificates(site: Site, observed: Observed, now: datetime) -> Iterator[CertificateStatus]:
     asked_by = askers(site)
-    timers: dict[str, str] = {}
-    for certificate in certificates(site):
-        timers.setdefault(certificate.host.name, certificate.name)
+    timers = {
+        (certificate.host.name, name): certificate.name
+        for certificate in certificates(site)
+        for name in certificate.sans
+    }
     for end, record in observation.served(site, observed).items():
         silent = f"{asked_by[end]}, which asks for it, gave no answer"
-        renewed_by = timers.get(end.host.name, "")
+        renewed_by = timers.get((end.host.name, end.server_name), "")
         was_asked = record is not None
         served = record or record_of(end, None, silent)
         yield _certificate(served, was_asked, _renewal(site, served, renewed_by, observed), now)

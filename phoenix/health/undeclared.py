@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 
 from phoenix.components.docker.projects import ComposeProject
 from phoenix.components.move.decision import HostState, Moves, decide
+from phoenix.derived.certificates import stack_certificate
 from phoenix.derived.components import (
     AGENT,
     CERTIFICATE,
@@ -193,9 +194,10 @@ GUESTS = TypeAdapter(tuple[TaggedGuest, ...])
 
 def undeclared(site: Site, seen: Seen) -> Undeclared:
     """What is there and not declared, by kind, host and name, each with its command."""
+    stacks = list(_stacks(site, seen))
     items = [
-        *_stacks(site, seen),
-        *_placed(site, seen),
+        *stacks,
+        *_placed(site, seen, stacks),
         *(hosts := list(_hosts(site, seen))),
         *_endpoints(site, seen),
         *_guests(site, seen, {host.vmid for host in hosts}),
@@ -393,8 +395,12 @@ def _holds(project: ComposeProject) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _placed(site: Site, seen: Seen) -> Iterator[Item]:
-    """Components and certificates whose host should not have them (any more)."""
+def _placed(site: Site, seen: Seen, stacks: Iterable[Item]) -> Iterator[Item]:
+    """Components and certificates whose host should not have them (any more).
+
+    The certificate of one of the undeclared `stacks` is told, and goes, with that.
+    """
+    of_stacks = {(stack.host, f"{CERTIFICATE}{stack_certificate(stack.name)}") for stack in stacks}
     for host in site.hosts:
         placed = seen.placed.get(host.name, Placed())
         declared = trees_of(site, host)
@@ -405,7 +411,7 @@ def _placed(site: Site, seen: Seen) -> Iterator[Item]:
         }
         kept = [f"{CERTIFICATE}{name}" for name in placed.certificates]
         for tree in dict.fromkeys((*placed.trees, *kept, *running)):
-            if tree in declared or tree.startswith(STACK):
+            if tree in declared or tree.startswith(STACK) or (host.name, tree) in of_stacks:
                 continue
             project = running.get(tree)
             yield Item(

@@ -60,6 +60,7 @@ SECTIONS = (
     Section("`variables[]`", shapes.RawVariable),
     Section("`files[]`", shapes.RawFile),
     Section("`services.NAME`", shapes.RawStackService),
+    Section("`tls`", shapes.RawTls),
 )
 
 _TITLES = {json_schema.plain_name(section.model.__name__): section.title for section in SECTIONS}

@@ -122,6 +122,17 @@ class PublishedPort(Frozen):
         return self.address == address
 
 
+class StackTls(Frozen):
+    """Who may read the private key of a stack's own certificate, on its host and in containers.
+
+    `mode` is in octal, as `0400`. The group counts where `mode` lets it read.
+    """
+
+    uid: int = 0
+    gid: int = 0
+    mode: str = "0600"
+
+
 class Deployment(Named):
     """One stack in one environment on one guest."""
 
@@ -134,6 +145,10 @@ class Deployment(Named):
     firewall_rules: tuple[FirewallRule, ...]
     completing: tuple[str, ...] = ()
     """Services whose container may have ended with code 0: it is then done, and not down."""
+    tls: StackTls | None = None
+    """As declared; None where the stack says nothing, and has a certificate for HTTPS alone."""
+    host_access: bool = False
+    """Whether its containers may reach everything on their host."""
 
     @cached_property
     def project(self) -> str:

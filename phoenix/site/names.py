@@ -12,6 +12,8 @@ AGENT = "portainer-agent"
 DASHBOARD = "traefik"
 HOME = "home"
 HOST_ZONE = "host"
+STACK_ZONE = "stack"
+"""SERVICE.STACK_ZONE.ZONE is the name that a stack proves to Traefik on its Docker host."""
 
 SERVER_PROJECT, AGENT_PROJECT = "phoenix-portainer", "phoenix-portainer-agent"
 """Compose projects of Portainer's server and agent on their hosts."""
@@ -26,9 +28,9 @@ def is_name(name: str) -> bool:
     return len(name) <= 253 and all(LABEL.match(label) for label in name.split("."))
 
 
-def policy(zone: str) -> tuple[str, str]:
+def policy(zone: str) -> tuple[str, ...]:
     """The names that the site's CA issues certificates for; `*` stands for one label (step-ca)."""
-    return f"*.{zone}", f"*.{HOST_ZONE}.{zone}"
+    return f"*.{zone}", f"*.{HOST_ZONE}.{zone}", f"*.{STACK_ZONE}.{zone}"
 
 
 def has_policy(name: str, zone: str) -> bool:

@@ -19,7 +19,7 @@ from phoenix.components.acme import phoenix_acme_conf as acme
 from phoenix.components.dnsmasq import dnsmasq_conf as dnsmasq
 from phoenix.components.step_ca import authority as ca
 from phoenix.components.traefik import traefik_yml as traefik
-from phoenix.declaration import compose
+from phoenix.declaration import image_reference
 from phoenix.declaration.settings import FOLDER, ImageArchive, Settings, near
 from phoenix.derived import dns
 from phoenix.proxmox.plan import plan as proxmox_plan
@@ -137,8 +137,13 @@ def _images(settings: Settings) -> Iterator[Finding]:
         "portainer_agent_image": settings.portainer_agent_image,
     }
     for name, image in images.items():
-        if not compose.is_pinned(image):
+        if not _is_pinned(image):
             yield problem(name, *_unpinned(image), "warning")
+
+
+def _is_pinned(image: str) -> bool:
+    parsed = image_reference.parse(image)
+    return parsed is not None and parsed.is_pinned
 
 
 def _unpinned(image: str) -> tuple[str, str]:
@@ -184,7 +189,7 @@ def _prepared(stack: Deployment, overrides: Mapping[str, str]) -> list[Finding]:
     return [
         problem(f"stack_variables.{stack.name}", *_unpinned(image), "warning")
         for image in prepared.images
-        if overrides and not compose.is_pinned(image)  # without them the declaration was warned of
+        if overrides and not _is_pinned(image)  # without them the declaration was warned of
     ]
 
 

@@ -29,7 +29,16 @@ ORDER = {
         "Step-CA: database",
         "Step-CA: configuration and service",
     ],
-    "certificates": ["Certificate: packages", "Certificate: renewal", "Certificate: issue"],
+    "certificates": [
+        "Certificate: packages",
+        "Certificate: renewal",
+        "Certificate: issue",
+        "Certificate: the host's pair, while stacks read it",
+        "Certificate of qdrant_service-production: renewal",
+        "Certificate of qdrant_service-production: issue",
+        "Certificate of thinkheads_ai_app-production: renewal",
+        "Certificate of thinkheads_ai_app-production: issue",
+    ],
     "traefik": [
         "Traefik: packages",
         "Traefik: program",

@@ -181,7 +181,7 @@ def test_images_from_archives_are_checked_by_digest(tmp_path: Path) -> None:
         ("docker", {"docker_packages": "snap"}, "group_data/all.py: docker_packages: is 'snap'"),
         (
             "portainer",
-            {"image_archives": {"portainer/agent:2.39.1": {"url": "file:///a.tar"}}},
+            {"image_archives": {"portainer/agent:2.39.9": {"url": "file:///a.tar"}}},
             "give url and sha256 of the archive",
         ),
         (

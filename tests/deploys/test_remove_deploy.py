@@ -16,7 +16,7 @@ from tests.deploys.recorder import run
 AGENT, HYPERVISOR = "drphoenix", "phoenix"
 LISTED = (
     '["container","gone-production","web","/data/compose/1","","/gone","running","",'
-    '"2026-11-26T04:00:00Z","i",[null],null,0]'
+    '"2026-11-26T04:00:00Z","i",[null],null,0,[null]]'
 )
 STACK = Removal(
     item=Item(kind="stack", name="gone-production", host=AGENT),

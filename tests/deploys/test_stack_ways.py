@@ -84,7 +84,9 @@ def test_a_host_without_agent_is_given_its_stack_by_ssh(
     tmp_path: Path, change: Callable[[Declaration], None]
 ) -> None:
     done = deployed(tmp_path, change, "stacks")
-    assert done.changed == {"Stacks: registries": ["worker"], f"Stack {STACK}": ["worker"]}
+    assert {name: on for name, on in done.changed.items() if on} == {
+        "Stacks: registries": ["worker"], f"Stack {STACK}": ["worker"],
+    }  # fmt: skip
     asked = [one for one in done.sent if "compose-host" in one.command]
     assert asked, "nothing was asked of the host"
     assert {one.host for one in asked} == {"worker"}

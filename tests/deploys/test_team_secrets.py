@@ -25,7 +25,8 @@ from tests.deploys.recorder import run
 
 QUESTION = "held-secrets"
 APP, APP_SECRET = "thinkheads_ai_app-production", "thinkheads_ai_app_database_pass"
-GIVEN = (ADMIN_PASSWORD, AGENT_SECRET, DASHBOARD_PASSWORD, ISSUANCE_KEY, APP_SECRET)
+QDRANT, QDRANT_KEY = "qdrant_service-production", "qdrant_service_api_key"
+GIVEN = (ADMIN_PASSWORD, AGENT_SECRET, DASHBOARD_PASSWORD, ISSUANCE_KEY, APP_SECRET, QDRANT_KEY)
 HOLDS: dict[str, tuple[str, str]] = {
     # what a guest has: the deploy that would make it anew, and the secret
     f"path {USERS_FILE}": ("traefik", DASHBOARD_PASSWORD),
@@ -33,6 +34,7 @@ HOLDS: dict[str, tuple[str, str]] = {
     f"path {PASSWORD_FILE}": ("portainer", ADMIN_PASSWORD),
     f"path {AGENT_ENVIRONMENT}": ("portainer", AGENT_SECRET),
     f"project {APP}": ("stacks", APP_SECRET),
+    f"project {QDRANT}": ("stacks", QDRANT_KEY),
 }
 
 

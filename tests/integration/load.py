@@ -41,9 +41,9 @@ class Load:
 
 
 @contextmanager
-def load(site: SiteLab) -> Iterator[Load]:
-    """Ask for one backend again and again until the block ends."""
-    route = site.backends[0]
+def load(site: SiteLab, service: str = "") -> Iterator[Load]:
+    """Ask for one backend again and again until the block ends; the first where none is named."""
+    route = next(one for one in site.backends if service in ("", one.service.name))
     mark = f"/tmp/load-{uuid.uuid4().hex}"
     found = Load(site, f"{mark}.log")
     script = LOOP.format(stop=mark, root=ROOT_FILE, name=route.fqdn, path=route.health_path,

@@ -131,6 +131,12 @@ class SiteLab:
         }
         return Answer(int(status), version, headers, body, done.err.strip())
 
+    def qdrant(self, path: str, *options: str, host: str = "client") -> Answer:
+        """Ask Qdrant through the gateway, with its API key."""
+        key = self.secrets["qdrant_service_api_key"]
+        url = f"https://qdrant.{self.site.domain}{path}"
+        return self.curl(url, "-H", f"api-key: {key}", *options, host=host)
+
     def s_client(self, address: str, name: str, *options: str, host: str = "client") -> Output:
         """`openssl s_client` to port 443 (or ADDRESS:PORT) with server name `name`."""
         target = address if ":" in address else f"{address}:443"

@@ -24,8 +24,10 @@ def endpoints(site: SiteLab) -> list[tuple[str, str, str, frozenset[str]]]:
         ports = {
             service.port
             for service in site.site.services
-            if service.owner == wanted.host and service.kind == "backend"
-        } or {443}
+            if service.owner == wanted.host and service.server_name in wanted.sans
+        }
+        if wanted.host in (site.site.gateway, site.site.traefik):
+            ports = {443}
         names = frozenset(wanted.sans)
         for port in sorted(ports):
             address = f"{site.address(wanted.host.name)}:{port}"

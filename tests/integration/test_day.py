@@ -47,7 +47,7 @@ COMPOSE = """services:
     environment:
       GREETING: "${{GREETING}}"
       TOKEN: "${{TOKEN}}"
-    volumes: ["pages:/pages", "/etc/phoenix/tls:/etc/phoenix/tls:ro"]
+    volumes: ["pages:/pages", "${{PHOENIX_TLS_DIR}}:/tls:ro"]
 volumes:
   pages:
 """

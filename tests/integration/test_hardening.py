@@ -90,3 +90,26 @@ def test_guesses_at_the_dashboard_are_slowed_down(site: SiteLab) -> None:
     assert len(statuses) == many, statuses
     assert set(statuses) == {"401", "429"}, statuses
     assert statuses.count("429") >= many // 4, statuses
+
+
+def test_qdrant_answers_nobody_without_its_key(site: SiteLab) -> None:
+    """Through the gateway as any client, and past it from where the firewall lets one through."""
+    (route,) = [one for one in site.backends if one.service.name == "qdrant"]
+    end = f"{route.service.owner.address}:{route.service.port}"
+    past = ("--connect-to", f"::{end}")
+    proven = f"https://{route.server_name}"
+    site.put("traefik", ROOT_FILE, site.sh("client", f"cat {ROOT_FILE}", ok=True).out)
+    for host, base, way in (
+        ("client", f"https://{route.fqdn}", ()),
+        ("traefik", proven, past),
+    ):
+        for method, path in (
+            ("GET", "/collections"), ("PUT", "/collections/it"), ("DELETE", "/collections/it"),
+        ):  # fmt: skip
+            for header in ("api-key: wrong", "Authorization: Bearer wrong", "X-Nothing: 1"):
+                answer = site.curl(f"{base}{path}", "-X", method, "-H", header, *way, host=host)
+                assert answer.status in (401, 403), (host, method, header, answer)
+        assert site.curl(f"{base}/healthz", *way, host=host).status == 200, host
+    assert site.qdrant("/collections/it", "-X", "PUT", "-d", "{}").status == 200
+    assert "it" in site.qdrant("/collections").body
+    assert site.qdrant("/collections/it", "-X", "DELETE").status == 200

@@ -80,8 +80,7 @@ class Lab:
 
     def collections(self) -> str:
         """What a client is told through the gateway."""
-        url = f"https://qdrant.{self.site.site.domain}/collections"
-        return self.site.curl(url).body
+        return self.site.qdrant("/collections").body
 
     def phase(self) -> str:
         return self.site.sh(self.new, f"cat {MARKS}/{self.stack}/phase 2>/dev/null").out.strip()
@@ -117,13 +116,13 @@ def lab_(site: SiteLab) -> Iterator[Lab]:
         "python3 -c \"import os; os.setxattr('odd/a', 'user.odd', b'value')\"",
         ok=True,
     )
-    url = f"https://qdrant.{site.site.domain}/collections/moving"
-    site.curl(url, "-X", "PUT", "-H", "Content-Type: application/json", "-d", '{"size": 4}')
+    moving = "/collections/moving"
+    site.qdrant(moving, "-X", "PUT", "-H", "Content-Type: application/json", "-d", '{"size": 4}')
     assert "moving" in lab.collections()
     yield lab
     back = site.project.phoenix("sync", "--move")
     assert back.returncode == 0, back.stdout + back.stderr
-    site.curl(url, "-X", "DELETE")
+    site.qdrant(moving, "-X", "DELETE")
     # Portainer's own guest has no stack any more: what it had for it is told, and goes.
     plan = json.loads(site.project.phoenix("plan", "--json").stdout)
     left = [one["command"] for one in plan["undeclared"]["items"] if one["kind"] != "volumes"]

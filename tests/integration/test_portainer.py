@@ -34,7 +34,7 @@ def test_all_services_answer_a_client_with_only_the_root(lab_: PortainerLab) -> 
     page = lab_.site.curl(f"{lab_.url}/")
     assert page.status == 200, page
     assert "Portainer" in page.body, page
-    collections = lab_.site.curl(f"https://qdrant.{domain}/collections")
+    collections = lab_.site.qdrant("/collections")
     assert json.loads(collections.body)["status"] == "ok", collections
 
 

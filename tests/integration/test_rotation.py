@@ -36,7 +36,7 @@ def holders(site: SiteLab) -> dict[str, str]:
         found[f"{agent.owner.address}:{agent.port}"] = agent.owner.fqdn
     for route in site.backends:
         service = route.service
-        found[f"{service.owner.address}:{service.port}"] = fqdn.format(service.owner.name)
+        found[f"{service.owner.address}:{service.port}"] = service.server_name
     return found
 
 

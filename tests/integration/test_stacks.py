@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from phoenix.components.traefik.traefik_yml import DYNAMIC
+from phoenix.components.trust import ROOTS
+from phoenix.derived.certificates import HOST_PAIRS, stack_directory
 from phoenix.site.names import SERVER_VOLUME
+from tests.integration.load import load
 from tests.integration.portainer_lab import PortainerLab, planned
 from tests.integration.project import Project, Run
-from tests.integration.site_lab import SiteLab
+from tests.integration.site_lab import SiteLab, seen
+from tests.integration.test_certificates import LEGO
 from tests.integration.test_secrets import logs_with, process_lists
 
 DATABASE_PASS = "PHOENIX_SECRET_THINKHEADS_AI_APP_DATABASE_PASS"
@@ -300,3 +306,146 @@ def test_stopped_agent_is_named(lab_: PortainerLab) -> None:
         "the agent answers Portainer again",
         lambda: lab_.api("GET", f"/endpoints/{lab_.endpoint()['Id']}/docker/_ping")[0] == 200,
     )
+
+
+# -- stacks are apart ------------------------------------------------------------------------------
+
+HOST_KEY = f"{HOST_PAIRS}/host/privkey.pem"
+IMPOSTOR = "phoenix-it-impostor"
+
+
+def key_of(project: str) -> str:
+    return f"{stack_directory(project)}/privkey.pem"
+
+
+def line_of(lab_: PortainerLab, path: str) -> str:
+    """A line of a key's PEM that no other key has."""
+    return lab_.site.sh(lab_.agent, f"sed -n 2p {path}", ok=True).out.strip()
+
+
+def inside(lab_: PortainerLab, project: str, command: str) -> str:
+    name = lab_.one(project).name
+    return lab_.site.sh(lab_.agent, f"docker exec {name} sh -c {shlex.quote(command)}").out
+
+
+def test_a_stack_sees_no_other_key_or_secret(lab_: PortainerLab) -> None:
+    """As root in each container: every file of it, its variables, and what it may write to."""
+    everywhere = ["/proc", "/sys"]
+    for project, other in ((lab_.app, lab_.qdrant), (lab_.qdrant, lab_.app)):
+        own = line_of(lab_, key_of(project))
+        others = [line_of(lab_, path) for path in (HOST_KEY, key_of(other))]
+        assert all(len(line) > 40 for line in (own, *others)), "too short to be searched for"
+        look = "grep -rlF" + "".join(f" --exclude-dir={path[1:]}" for path in everywhere)
+        found = inside(lab_, project, f"{look} -e {shlex.quote(own)} / 2>/dev/null")
+        assert "/tls/" in found, f"the search of {project} does not even find its own key: {found}"
+        for line in others:
+            found = inside(lab_, project, f"{look} -e {shlex.quote(line)} / 2>/dev/null")
+            assert found == "", f"{project} reads another key at {found}"
+        assert inside(lab_, project, "touch /tls/x 2>/dev/null && echo written") == ""
+    kept = lab_.site.secrets
+    own_secrets = {
+        lab_.app: "thinkheads_ai_app_database_pass",
+        lab_.qdrant: "qdrant_service_api_key",
+    }
+    for project, own in own_secrets.items():
+        seen_inside = inside(lab_, project, "cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'")
+        assert kept[own] in seen_inside, "not even its own secret is seen"
+        for name, value in kept.items():
+            assert name == own or value not in seen_inside, f"{project} has {name}"
+
+
+def impostor(lab_: PortainerLab, project: str) -> str:
+    """What a client gets for Qdrant while a container with `project`'s pair has its port."""
+    site, stack = lab_.site, lab_.stacks["qdrant_service"]
+    (route,) = [one for one in site.backends if one.service.name == "qdrant"]
+    victim = lab_.one(stack.project).name
+    site.sh(lab_.agent, f"docker stop {victim}", ok=True)
+    try:
+        site.sh(
+            lab_.agent,
+            f"docker run -d --name {IMPOSTOR} -p {route.service.port}:9999 "
+            f"-v {stack_directory(project)}:/tls:ro {site.state.images['app']} "
+            "python3 -m lab.standin impostor=9999",
+            ok=True,
+        )
+        direct = site.sh(
+            lab_.agent,
+            f"curl -sk --retry 20 --retry-all-errors --retry-delay 1 --max-time 30 "
+            f"https://127.0.0.1:{route.service.port}/",
+        ).out
+        assert "impostor" in direct, f"nobody stands in Qdrant's place: {direct}"
+        return site.curl(f"https://{route.fqdn}/").body
+    finally:
+        site.sh(lab_.agent, f"docker rm -f {IMPOSTOR}; docker start {victim}", ok=True)
+        lab_.wait_well()
+
+
+def test_a_stack_cannot_pass_for_another(lab_: PortainerLab) -> None:
+    """With its own pair at the other's place it gets no request; with the other's it would."""
+    assert "impostor" in impostor(lab_, lab_.qdrant), "the attack itself does not work"
+    assert "impostor" not in impostor(lab_, lab_.app)
+    lab_.assert_serving()
+
+
+def test_a_stack_gets_no_certificate_for_another_s_name(lab_: PortainerLab) -> None:
+    """From a container's network, which reaches the CA, by the site's own ACME client."""
+    site, domain = lab_.site, lab_.site.site.domain
+    name = lab_.one(lab_.app).name
+    pid = site.sh(lab_.agent, f"docker inspect -f '{{{{.State.Pid}}}}' {name}", ok=True).out.strip()
+    for wanted in ("qdrant.stack", f"{lab_.agent}.host", "app"):
+        order = LEGO.format(
+            root=ROOTS, directory=f"https://ca.{domain}:9000/acme/acme/directory", domain=domain,
+            name=f"{wanted}.{domain}",
+        )  # fmt: skip
+        done = site.sh(lab_.agent, f"nsenter -t {pid} -n sh -c {shlex.quote(order)}")
+        assert done.code != 0, done.text
+        assert "BEGIN CERTIFICATE" not in done.text
+        assert "acme" in done.text, f"the CA was not even asked: {done.text}"
+
+
+def as_before(lab_: PortainerLab, project: str, names: dict[str, str]) -> None:
+    """By hand, in Portainer: the stack mounts the pair of its host, as it did before."""
+    text = lab_.stack_file(project)
+    for new, old in names.items():
+        assert new in text, (new, text)
+        text = text.replace(new, old)
+    env = [
+        {**one, "value": HOST_PAIRS} if one["name"] == "PHOENIX_TLS_DIR" else one
+        for one in lab_.stack(project)["Env"]
+    ]
+    body = {"StackFileContent": text, "Env": env, "Prune": False}
+    lab_.change_stack(project, "PUT", body=body)
+
+
+def test_stacks_of_an_earlier_release_move_over_without_a_lost_request(lab_: PortainerLab) -> None:
+    site, domain = lab_.site, lab_.site.site.domain
+    files = {"/tls/fullchain.pem": "/tls/host/fullchain.pem",
+             "/tls/privkey.pem": "/tls/host/privkey.pem"}  # fmt: skip
+    for project in (lab_.qdrant, lab_.app):
+        as_before(lab_, project, files)
+    routes = site.sh("traefik", f"readlink -f {DYNAMIC}/phoenix.yml", ok=True).out.strip()
+    of_host = site.site.host(lab_.agent).fqdn
+    site.sh(
+        "traefik", f"sed -i -E 's/(app|qdrant)\\.stack\\.{domain}/{of_host}/' {routes}", ok=True
+    )
+    site.sh("traefik", "systemctl reload traefik.service", ok=True)
+    lab_.wait_well()
+    lab_.eventually("the old way serves", lambda: set(lab_.serving().values()) == {200})
+    mounts = "docker ps -q --filter volume=/etc/phoenix/tls"
+    assert len(site.sh(lab_.agent, mounts, ok=True).out.split()) == 2
+
+    with load(site, "app") as app, load(site, "qdrant") as qdrant:
+        run = site.project.run("deploys/all.py")
+        assert run.returncode == 0, run.explain()
+    for requests in (app, qdrant):
+        seen("answers under load", dict(requests.answers()))
+        assert requests.failures() == {}
+        assert requests.answers().total() > 50
+    assert site.sh(lab_.agent, mounts, ok=True).out == "", "a stack still reads the host's pair"
+    names = site.sh(
+        lab_.agent, f"openssl x509 -in {HOST_PAIRS}/host/fullchain.pem -noout -ext subjectAltName"
+    ).out
+    assert "stack" not in names, names
+    assert of_host in names
+    again = site.project.run("deploys/all.py")
+    assert again.changes == [], again.explain()

@@ -15,16 +15,24 @@ from tests.integration.test_stack_ways import edit_guest
 pytestmark = pytest.mark.timeout(900)
 PROJECT, PORT = "fresh-production", 8443
 URLS = tuple(f"https://{name}.internal.thinkheads.ai/" for name in ("fresh", "newest"))
-PROGRAM = "/usr/local/bin/web"
+USER = '    user: "1000:1000"\n'
 
 
 def documented(image: str) -> str:
     """The compose file of docs/services.md for an application that is not root, with an image."""
     page = (ROOT / "docs/services.md").read_text()
     text = page.partition("```yaml\n")[2].partition("```")[0]
-    assert PROGRAM in text
-    serve = f"python3 -m lab.standin fresh={PORT}"
-    return text.replace("example/web:1.0", image).replace(PROGRAM, serve)
+    assert USER in text
+    serve = f'    command: ["python3", "-m", "lab.standin", "fresh={PORT}"]\n'
+    return text.replace("example/web:1.0", image).replace(USER, USER + serve)
+
+
+def documented_reader() -> dict[str, object]:
+    """Who reads the key, as docs/services.md says it for that user."""
+    page = (ROOT / "docs/services.md").read_text()
+    (line,) = [line for line in page.splitlines() if line.startswith('"tls": ')]
+    found: dict[str, object] = json.loads(f"{{{line}}}")
+    return found
 
 
 SERVICE = {"name": "fresh", "aliases": ["newest"], "port": PORT, "scheme": "https"}
@@ -37,7 +45,7 @@ def declared(site: SiteLab, variant: Project) -> Iterator[Project]:
     folder.mkdir()
     (folder / "docker-compose.yml").write_text(documented(site.state.images["app"]))
     services = {"web": {"traefik_service": SERVICE}}
-    manifest = {"environments": {"production": {"services": services}}}
+    manifest = {"environments": {"production": {"services": services, **documented_reader()}}}
     variant.write_json("stacks/fresh/phoenix.json", manifest)
     (guest,) = [one for one in variant.json("inventories/phoenix_vm_configs.json")["vms"]
                 if one["vmid"] == 1002]  # fmt: skip
@@ -63,7 +71,7 @@ def test_a_new_stack_by_its_name_ends_proven(site: SiteLab, declared: Project) -
     again = json.loads(declared.phoenix("sync", "stack:fresh", "--json").stdout)
     assert again["verified"], again
     assert [step for host in again["hosts"] for step in host["changed"]] == []
-    whoami = ("sh", "-c", "cat /etc/hostname; stat -c %u /proc/1 /run/tls/privkey.pem")
+    whoami = ("sh", "-c", "cat /etc/hostname; stat -Lc %u /proc/1 /tls/privkey.pem")
     inside = declared.phoenix("exec", "stack:fresh", "--", *whoami)
     assert inside.returncode == 0, inside.stderr
     name, *users = inside.stdout.split()

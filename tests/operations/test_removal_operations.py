@@ -73,10 +73,10 @@ def test_a_certificate_goes_with_its_key_also_without_its_tree() -> None:
     here = on(placed=Placed(("acme-host",), ("host", "gateway")))
     rm, tree = words(here.run(removal.component, tree="acme-host", volumes=False))
     assert "rm -rf" in rm
-    assert rm.endswith(" phoenix-acme@ host /etc/phoenix/tls")
+    assert rm.endswith(" phoenix-acme@ host /etc/phoenix/tls /etc/phoenix/stacks")
     assert "remove" in tree
     (rm,) = words(here.run(removal.component, tree="acme-gateway", volumes=False))
-    assert rm.endswith(" gateway /etc/phoenix/tls")
+    assert rm.endswith(" gateway /etc/phoenix/tls /etc/phoenix/stacks")
 
 
 def test_docker_itself_runs_on_without_its_configuration() -> None:

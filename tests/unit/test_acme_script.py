@@ -130,9 +130,9 @@ class Host:
         path.write_text("".join(f"{key}={value}\n" for key, value in self.config.items()))
         path.chmod(0o644)
 
-    def start(self, command: str, **environment: str) -> subprocess.Popen[str]:
+    def start(self, command: str, *words: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [SCRIPT, command, "gateway"],
+            [SCRIPT, command, "gateway", *words],
             env={
                 "PATH": f"{self.base}/bin:{os.environ['PATH']}",
                 "CA": str(self.ca),
@@ -140,6 +140,7 @@ class Host:
                 "PHOENIX_ACME_VAR": str(self.base / "var"),
                 **environment,
             },
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -579,3 +580,71 @@ def _await(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} never appeared"
         time.sleep(0.02)
+
+
+def stack_pair(host: Host) -> Path:
+    """Configure the certificate as a stack's: a directory of its own that containers mount."""
+    place = host.base / "stacks/shop-production/tls"
+    host.write_config(
+        PLACE=str(place), KEY_OWNER=str(os.getuid()), KEY_GROUP=str(os.getgid()), KEY_MODE="0440",
+        CHECK="",
+    )  # fmt: skip
+    return place
+
+
+def test_the_pair_of_a_stack_lies_in_its_own_directory(host: Host) -> None:
+    place = stack_pair(host)
+    host.run()
+    key = place / "privkey.pem"
+    chain = parse_chain((place / "fullchain.pem").read_bytes())
+    assert chain[0].sans == {"app.lab.test", "gw.lab.test"}
+    assert (stat.S_IMODE(key.stat().st_mode), key.stat().st_uid) == (0o440, os.getuid())
+    # Whoever mounts it finds all of it inside: no link leads out of the directory.
+    assert key.resolve().is_relative_to(place.resolve())
+    assert not any(link.readlink().is_absolute() for link in place.rglob("*") if link.is_symlink())
+    assert not host.link.exists(), "nothing of it is beside the host's own pairs"
+    assert host.run()[0] == "unchanged\n"
+    mounted = os.open(place, os.O_RDONLY)  # as a bind mount holds it
+    try:
+        before = parse_chain((place / "fullchain.pem").read_bytes())[0].fingerprint
+        host.run("renew")
+        held = Path(f"/proc/self/fd/{mounted}/fullchain.pem").read_bytes()
+        assert parse_chain(held)[0].fingerprint != before
+    finally:
+        os.close(mounted)
+    assert len(list((place / "versions").iterdir())) == 2
+
+
+def test_a_key_of_a_stack_gets_its_mode_back(host: Host) -> None:
+    place = stack_pair(host)
+    host.run()
+    (place / "privkey.pem").chmod(0o444)
+    assert host.status()["permissions"] == "drifted"
+    assert host.run()[0] == "permissions\n"
+    assert stat.S_IMODE((place / "privkey.pem").stat().st_mode) == 0o440
+
+
+@pytest.mark.parametrize("place", ["relative/tls", "/a b", "/a;id", "/a/../../etc"])
+def test_an_odd_place_is_refused(host: Host, place: str) -> None:
+    host.write_config(PLACE=place)
+    assert "PLACE must be a path" in host.run(code=1)[1]
+
+
+def test_names_of_a_time_come_and_go(host: Host) -> None:
+    host.write_config(PROOF="5ca1ab1e")
+    host.run()
+    for words, sans in (
+        (("shop.lab.test", "wiki.lab.test"), {"shop.lab.test", "wiki.lab.test"}),
+        ((), set()),
+    ):
+        process = host.start("also", *words)
+        out, err = process.communicate("f" * 64 + "\n", timeout=60)
+        assert process.returncode == 0, out + err
+        leaf = parse_chain((host.link / "fullchain.pem").read_bytes())[0]
+        assert leaf.sans == {"app.lab.test", "gw.lab.test"} | sans
+        assert host.status()["also"] == " ".join(words)
+        request = ["openssl", "req", "-in", str(host.ca / "csr"), "-noout", "-subject"]
+        shown = subprocess.run(request, capture_output=True, text=True, check=True).stdout
+        assert ("f" * 64 if words else "5ca1ab1e") in shown, "the proof of just these names"
+        assert host.run()[0] == "unchanged\n", "the next run, and the timer, leave them"
+    assert host.reloads == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -125,6 +126,60 @@ def test_member_of_an_archive_is_installed_and_upgraded(guest: Guest) -> None:
     installed = sorted(path.name for path in (guest.top / "opt/tool").iterdir())
     assert "3" in installed, installed
     assert len(installed) == 2, installed
+
+
+def test_nothing_reads_an_archive_before_its_digest_is_proven(guest: Guest) -> None:
+    """One that is not what was pinned is never given to tar."""
+    archive = guest.archive("#!/bin/sh\n")
+    shim = guest.top / "shim/tar"
+    shim.parent.mkdir()
+    shim.write_text(f"#!/bin/sh\n: >{guest.top}/unpacked\nexit 1\n")
+    shim.chmod(0o755)
+    result = subprocess.run(
+        ["sh", "-c", operation._INSTALL.text, "artifact", str(guest.directory("1")),
+         str(guest.link), f"file://{archive}", "0" * 64, "tool-dir/tool", ""],
+        capture_output=True, text=True, timeout=30, check=False,
+        env={**os.environ, "PATH": f"{shim.parent}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert result.returncode == 3, result
+    assert not (guest.top / "unpacked").exists()
+
+
+def test_an_unproven_archive_is_read_by_nobody_and_writes_one_stream(guest: Guest) -> None:
+    """Its members lead out of the directory, and its program is not the pinned one, then it is."""
+    text = b"#!/bin/sh\necho good\n"
+    archive = guest.top / "odd.tar.gz"
+    outside = guest.top / "outside"
+    with tarfile.open(archive, "w:gz") as tar:
+        for name, content in ((str(outside), b"x"), ("../../outside2", b"x"), ("tool", text)):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    shim, log = guest.top / "shim/setpriv", guest.top / "asked"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\necho "$@" >{log}\nexec {shutil.which("setpriv")} "$@"\n')
+    shim.chmod(0o755)
+
+    def install(binary: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", operation._INSTALL.text, "artifact", str(guest.directory("1")),
+             str(guest.link), f"file://{archive}", "", "tool", binary],
+            capture_output=True, text=True, timeout=30, check=False,
+            env={**os.environ, "PATH": f"{shim.parent}:{os.environ['PATH']}"},
+        )  # fmt: skip
+
+    wrong = install("0" * 64)
+    assert wrong.returncode == 3, wrong
+    assert not guest.link.exists()
+    right = install(sha256(text))
+    assert right.returncode == 0, right
+    assert subprocess.check_output([str(guest.link)], text=True) == "good\n"
+    assert not outside.exists()
+    assert not list(guest.top.parent.rglob("outside2"))
+    if os.getuid() == 0:
+        asked = log.read_text()
+        assert "--reuid 65534" in asked, "root does not read what nothing has proven"
+        assert "--no-new-privs" in asked
 
 
 def test_wrong_digests_leave_the_old_program(guest: Guest) -> None:

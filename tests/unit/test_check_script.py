@@ -231,10 +231,10 @@ def test_a_renewal_that_failed_is_a_fault_while_the_certificate_is_still_valid(
 ) -> None:
     pair = issued(tmp_path)
     where = {"PHOENIX_ACME_VAR": str(tmp_path / "var")}
-    assert fault(tmp_path, "pair_fits", str(pair), "a.test", **where) == ""
+    assert fault(tmp_path, "pair_fits", str(pair), "gateway", "a.test", **where) == ""
     note = "2026-11-24 18:05 UTC: https://ca gave no certificate for a.test: port 80 refused"
     (tmp_path / "var/gateway/failure").write_text(note + "\n")
-    found = fault(tmp_path, "pair_fits", str(pair), "a.test", **where)
+    found = fault(tmp_path, "pair_fits", str(pair), "gateway", "a.test", **where)
     assert found.startswith(f"the last renewal failed: {note} (the certificate ends "), found
 
 

@@ -149,7 +149,8 @@ def completed(words: str, cwd: Path) -> tuple[list[str], str]:
 def test_completion_knows_the_names_of_the_site(project: Path, verb: str) -> None:
     zone = "internal.thinkheads.ai"
     assert completed(f"phoenix {verb} qd", project) == (
-        ["qdrant", "qdrant_service", f"qdrant.{zone}", "qdrant_service-production"], "",
+        ["qdrant", "qdrant_service", f"qdrant.{zone}", "qdrant_service-production",
+         f"qdrant.stack.{zone}"], "",
     )  # fmt: skip
     assert completed(f"phoenix {verb} ngin", project) == (
         ["nginx-phoenix", "nginx", f"nginx-phoenix.host.{zone}"], "",

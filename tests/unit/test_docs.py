@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -108,8 +109,12 @@ def test_the_application_with_tls_of_its_own_is_a_stack_without_a_warning(tmp_pa
     compose = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
     route = {"name": "shop", "port": 8443, "scheme": "https"}
     services = {"web": {"traefik_service": route}}
-    declared.stacks["shop"] = ({"environments": {"production": {"services": services}}}, compose)
+    (line,) = [line for line in page.splitlines() if line.startswith('"tls": ')]
+    environment = {"services": services, **json.loads(f"{{{line}}}")}
+    declared.stacks["shop"] = ({"environments": {"production": environment}}, compose)
     assert declared.load(tmp_path).warnings == ()
+    assert compose["services"]["web"]["user"] == "1000:1000"
+    assert environment["tls"]["uid"] == 1000, "who runs it reads the key"
 
 
 def test_the_threat_model_names_tests_that_exist() -> None:

@@ -21,7 +21,7 @@ def test_gateway_traefik_backends_and_ca_with_the_names_they_prove(tmp_path: Pat
         ("10.0.0.20", 443, f"home.{ZONE}", 4),
         ("10.0.0.21", 443, f"proxy.host.{ZONE}", 1),
         ("10.0.0.23", 9443, f"control.host.{ZONE}", 1),
-        ("10.0.0.24", 8000, f"worker.host.{ZONE}", 1),
+        ("10.0.0.24", 8000, f"shop.stack.{ZONE}", 1),
         ("10.0.0.24", 9001, f"worker.host.{ZONE}", 1),
         ("10.0.0.22", 9000, f"ca.{ZONE}", 1),
     ]

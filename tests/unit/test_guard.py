@@ -135,7 +135,7 @@ def test_on_a_docker_host_containers_reach_what_its_address_may_and_each_other()
     open_ports = {
         port for port in (22, 80, 6333, 6334, 8000, 9001) if passes(text, from_container(port))
     }
-    assert open_ports == {22, 6334}, "as every machine of the network"
+    assert open_ports == {22}, "as every machine of the network"
     assert passes(text, from_container(443, to="eth0")), "outwards"
     assert passes(text, from_container(6333, to=BRIDGE)), "within its network"
     assert not passes(text, from_container(6333, to="br-ffffffffffff")), "another stack's network"
@@ -252,15 +252,15 @@ def test_the_hypervisor_has_rules_and_a_switch_of_its_own(tmp_path: Path) -> Non
 
 
 def test_ports_that_are_shut_are_those_that_something_is_behind() -> None:
-    assert firewall.shut(SITE, DRPHOENIX, SITE.hypervisor) == (80, 6333, 8000, 9001)
-    assert firewall.shut(SITE, DRPHOENIX, None) == (80, 6333, 8000, 9001)
+    assert firewall.shut(SITE, DRPHOENIX, SITE.hypervisor) == (80, 6333, 6334, 8000, 9001)
+    assert firewall.shut(SITE, DRPHOENIX, None) == (80, 6333, 6334, 8000, 9001)
     assert firewall.shut(SITE, SITE.host("traefik-internal"), SITE.hypervisor) == (80, 443)
     assert firewall.shut(SITE, SITE.host("nginx-phoenix"), SITE.hypervisor) == ()
 
 
 def test_the_rules_of_this_site_s_docker_host_are_these() -> None:
     """Whoever reads a plan sees these lines: each is about one flow."""
-    assert chains(ruleset(SITE, DRPHOENIX))["own"][-9:] == [
+    assert chains(ruleset(SITE, DRPHOENIX))["own"][-8:] == [
         'iifname "br-*" goto containers',
         'ip saddr 10.0.0.0/24 tcp dport 22 accept comment "operator, by SSH"',
         'ip saddr 10.0.0.0/24 ip protocol icmp accept comment "pings"',
@@ -268,10 +268,6 @@ def test_the_rules_of_this_site_s_docker_host_are_these() -> None:
         'ip saddr 10.0.0.12 tcp dport 8000 accept comment "Traefik to app"',
         'ip saddr 10.0.0.111 tcp dport 9001 accept comment "Portainer to its agent"',
         'ip saddr 10.0.0.12 tcp dport 6333 accept comment "Traefik to qdrant"',
-        (
-            "ip saddr 10.0.0.0/24 tcp dport 6334 accept comment "
-            '"Clients of Qdrant\'s gRPC API, which is not HTTP routed by the gateway"'
-        ),
         'counter drop comment "not declared"',
     ]
 

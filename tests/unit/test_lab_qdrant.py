@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.stacks.qdrant import answer_to
+from lab.stacks.qdrant import answer_to, refusal
 
 
 @pytest.fixture
@@ -36,6 +36,24 @@ def test_collections_are_kept_in_the_volume(store: Path) -> None:
     assert json.loads(answer_to("GET", "/collections", b"", store)[1])["result"] == {
         "collections": []
     }
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"api-key": "wrong"}, 401),
+        ({"authorization": "Bearer wrong"}, 401),
+        ({"authorization": "Basic key"}, 401),
+        ({"api-key": "key"}, None),
+        ({"authorization": "Bearer key"}, None),
+    ],
+)
+def test_a_key_is_asked_for(headers: dict[str, str], status: int | None) -> None:
+    answer = refusal("/collections", headers, "key")
+    assert (answer[0] if answer else None) == status
+    assert refusal("/healthz", headers, "key") is None
+    assert refusal("/collections", headers, "") is None
 
 
 @pytest.mark.parametrize("path", ["/collections/", "/collections/a/points", "/nothing"])

@@ -104,3 +104,10 @@ def test_all_copies_of_one_file_system_must_fit_together() -> None:
 
 def test_nothing_needs_no_room() -> None:
     assert fits([], []) == ""
+
+
+def test_the_stack_s_own_pair_goes_along() -> None:
+    """The CA would prove its name where it leads to: on the old host, until the move is proven."""
+    own = "/etc/phoenix/stacks/shop-production/tls"
+    places = lines(["container", "/a", [bind(own, writes=False)]]).places
+    assert [place.directory for place in places] == [own]

@@ -60,7 +60,7 @@ def test_own_stacks_deploy_in_each_environment(tmp_path: Path, environment: str)
     assert {s.environment for s in stacks} == {environment}, stacks
     assert loaded.warnings == (), loaded.warnings
     secrets = [v.name for s in stacks for v in s.variables if v.secret]
-    assert secrets == ["DATABASE_PASS"], stacks
+    assert secrets == ["QDRANT_API_KEY", "DATABASE_PASS"], stacks
 
 
 def test_own_keeps_the_values_of_the_machines(own: Site) -> None:
@@ -202,6 +202,8 @@ def test_records(own: Site) -> None:
         f"portainer.host.{ZONE}": "10.0.0.111",
         f"step-ca.host.{ZONE}": "10.0.0.10",
         f"traefik-internal.host.{ZONE}": "10.0.0.12",
+        f"app.stack.{ZONE}": "10.0.0.102",
+        f"qdrant.stack.{ZONE}": "10.0.0.102",
     }
 
 
@@ -209,12 +211,11 @@ def test_routes(own: Site) -> None:
     site_routes = [
         (r.service.name, r.url, r.server_name, r.health_path) for r in routes.routes(own)
     ]
-    worker = f"drphoenix.host.{ZONE}"
     assert site_routes == [
-        ("app", "https://10.0.0.102:8000", worker, "/health"),
+        ("app", "https://10.0.0.102:8000", f"app.stack.{ZONE}", "/health"),
         ("home", "http://127.0.0.1:8083", f"traefik-internal.host.{ZONE}", "/"),
         ("portainer", "https://10.0.0.111:9443", f"portainer.host.{ZONE}", "/api/system/status"),
-        ("qdrant", "https://10.0.0.102:6333", worker, "/healthz"),
+        ("qdrant", "https://10.0.0.102:6333", f"qdrant.stack.{ZONE}", "/healthz"),
         ("traefik", None, f"traefik-internal.host.{ZONE}", "/dashboard/"),
     ]
 
@@ -227,6 +228,8 @@ def test_certificates(own: Site) -> None:
         (102, "traefik", (f"traefik-internal.host.{ZONE}",), "standalone"),
         (1001, "host", (f"portainer.host.{ZONE}",), "standalone"),
         (1002, "host", (f"drphoenix.host.{ZONE}",), "standalone"),
+        (1002, "stack-qdrant-service-production", (f"qdrant.stack.{ZONE}",), "standalone"),
+        (1002, "stack-thinkheads-ai-app-production", (f"app.stack.{ZONE}",), "standalone"),
     ]
     assert routes.gateway_names(own) == tuple(
         f"{n}.{ZONE}" for n in ("app", "home", "portainer", "qdrant", "traefik")
@@ -255,7 +258,6 @@ def test_flows_between_guests(own: Site) -> None:
         ("traefik-internal", "drphoenix", "tcp", 8000),
         ("traefik-internal", "drphoenix", "tcp", 6333),
         ("portainer", "drphoenix", "tcp", 9001),
-        (lan, "drphoenix", "tcp", 6334),
     }
     assert flows == expected, f"missing {expected - flows}; too many {flows - expected}"
 

@@ -35,7 +35,7 @@ def test_policy_allows_the_zone_and_never_the_ca_s_own_name(site: Site) -> None:
     data = json.loads(config(site, Claims("5m", "24h", "12h")))
     x509 = data["authority"]["policy"]["x509"]
     zone = "internal.thinkheads.ai"
-    assert x509["allow"] == {"dns": [f"*.{zone}", f"*.host.{zone}"]}
+    assert x509["allow"] == {"dns": [f"*.{zone}", f"*.host.{zone}", f"*.stack.{zone}"]}
     assert x509["deny"] == {"dns": [f"ca.{zone}"]}
     assert x509["allowWildcardNames"] is False
     (provisioner,) = data["authority"]["provisioners"]

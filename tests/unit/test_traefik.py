@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +173,42 @@ def test_a_client_must_prove_to_be_the_gateway() -> None:
     }
     assert list(data["http"]["middlewares"]) == [marker]
     assert marker != traefik.admission(["PEM of one"])[1]
+
+
+@pytest.mark.parametrize(
+    ("certified", "refused"),
+    [("worker.host.test", True), ("shop.stack.test", False), ("other.test", False), ("", False)],
+)
+def test_no_route_is_switched_to_a_name_that_only_the_former_one_proves(
+    tmp_path: Path, certified: str, refused: bool
+) -> None:
+    """By the script itself; "" is a backend that is down."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "1", "-subj", "/", "-addext",
+         f"subjectAltName=DNS:{certified or 'down.test'}",
+         "-keyout", tmp_path / "key", "-out", tmp_path / "crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    server = subprocess.Popen(
+        ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", tmp_path / "crt", "-key",
+         tmp_path / "key"],
+        stdout=subprocess.PIPE, text=True, stdin=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        accepting = next(line for line in server.stdout if line.startswith("ACCEPT"))
+        port = accepting.rpartition(":")[2].strip()
+        if not certified:
+            server.kill()
+            server.wait()
+        words = (tmp_path / "crt", "127.0.0.1", port, "shop.stack.test", "worker.host.test")
+        done = subprocess.run(
+            traefik.FORMER.argv(*words), capture_output=True, text=True, check=False, timeout=60
+        )
+    finally:
+        server.kill()
+        server.wait()
+    assert (done.returncode != 0) is refused, done
+    if refused:
+        assert "still proves to be worker.host.test, and not shop.stack.test" in done.stderr

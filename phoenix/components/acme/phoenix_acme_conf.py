@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import NamedTuple
 
 from pydantic import SecretStr
 
-from phoenix.derived.certificates import HostCertificate
+from phoenix import files
+from phoenix.derived.certificates import (
+    HOST_PAIRS,
+    RENEWAL_ANSWERS,
+    RENEWAL_LABEL,
+    HostCertificate,
+    certificates,
+)
+from phoenix.shell import fill
+from phoenix.site.model import Host, Site
 
 PROGRAM = "/usr/local/sbin/phoenix-acme"
-CERTIFICATES = "/etc/phoenix/tls"
+CERTIFICATES = HOST_PAIRS
 """CERTIFICATES/NAME/{fullchain.pem,privkey.pem}: a certificate with its chain, and its key."""
 TIMER = "phoenix-acme@"
 """TIMER + NAME + ".timer" is the unit that renews the certificate NAME."""
@@ -37,7 +47,8 @@ def configuration(
         directory: URL of the ACME directory.
         root: path of the file with the trusted roots on the guest.
         proof: that this guest holds these names (`components.step_ca.issuance.proof`).
-        owner: the user that the private key belongs to, and who alone may read it.
+        owner: the user that the private key belongs to, and who alone may read it; of a stack's
+            certificate its `reader` says that.
         check: shell command that must accept the new certificate before the service loads it.
         reload: shell command that makes the service load it.
         restart: shell command that does so where `reload` fails; empty for none.
@@ -48,19 +59,68 @@ def configuration(
     challenge = (
         f"webroot:{WEBROOT}" if certificate.challenge == "webroot" else certificate.challenge
     )
+    reader = {"KEY_OWNER": owner}
+    if certificate.project:
+        reader = {
+            "PLACE": certificate.directory,
+            "KEY_OWNER": str(certificate.reader.uid),
+            "KEY_GROUP": str(certificate.reader.gid),
+            "KEY_MODE": certificate.reader.mode,
+        }
     values = {
         "DOMAINS": " ".join(certificate.sans),
         "DIRECTORY": directory,
         "ROOT": root,
         "CHALLENGE": challenge,
         "PROOF": proof.get_secret_value(),
-        "KEY_OWNER": owner,
+        **reader,
         "CHECK": check,
         "RELOAD": reload,
         "RESTART": restart,
         "RENEW_FRACTION": str(RENEW_FRACTION),
     }
     return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+class StackPair(NamedTuple):
+    """A stack's own pair, and its TLS ports on its host.
+
+    `ends`: address, port and the name that is verified there.
+    """
+
+    project: str
+    sans: tuple[str, ...]
+    ends: tuple[tuple[str, int, str], ...]
+
+
+def stack_pairs(site: Site, host: Host) -> tuple[StackPair, ...]:
+    """The pairs of a host's stacks."""
+    return tuple(
+        StackPair(
+            certificate.project,
+            certificate.sans,
+            tuple(
+                (str(host.address), service.port, service.server_name)
+                for service in site.services_of(host)
+                if service.server_name in certificate.sans
+            ),
+        )
+        for certificate in certificates(site)
+        if certificate.host == host and certificate.project
+    )
+
+
+def containers_take(certificate: HostCertificate) -> str:
+    """The command by which a stack's containers take a renewed pair, as their labels say.
+
+    Raises:
+        KeyError: the script names other values.
+    """
+    text = files.text("components/acme/containers.sh").strip()
+    signals = " ".join(answer for answer in RENEWAL_ANSWERS if answer.startswith("SIG"))
+    return fill(
+        text.replace("{{ signals }}", signals), project=certificate.project, label=RENEWAL_LABEL
+    )
 
 
 def interval(lifetime: timedelta) -> str:

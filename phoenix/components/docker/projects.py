@@ -68,6 +68,7 @@ class Container:
         healthy: it runs, and no health check says that it is not healthy yet or any more.
         created: when it was made, UTC.
         exit_code: of one that has ended.
+        binds: paths of the host that it mounts.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Container:
     healthy: bool
     created: datetime
     exit_code: int | None = None
+    binds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,9 +163,8 @@ class _Found:
             return
         if kind != "container":
             raise ValueError(kind)
-        service, directory, files, name, state, health, created, image, mounts, bindings, code = (
-            values
-        )
+        (service, directory, files, name, state, health, created, image, mounts, bindings, code,
+         binds) = values  # fmt: skip
         self.directories.append((directory or "", files or ""))
         self.containers.append(
             Container(
@@ -174,6 +175,7 @@ class _Found:
                 healthy=state == "running" and health not in {"starting", "unhealthy"},
                 created=_TIME.validate_python(created),
                 exit_code=code if state == "exited" else None,
+                binds=tuple(binds[1:]),
             )
         )
         for mount in mounts[1:]:

@@ -12,10 +12,15 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from phoenix.derived.certificates import STACKS
+
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}\Z")
 _OF_THE_HOST = ("/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/run", "/sbin", "/sys",
                 "/usr", "/var/lib/docker", "/var/log", "/var/run")  # fmt: skip
 """Below these every host has its own: what a stack mounts from there is not its data."""
+
+_OWN_PAIR = re.compile(re.escape(STACKS) + r"/[^/]+/tls\Z")
+"""The directory of a stack's own certificate and key."""
 
 _Volume = tuple[str, str, Mapping[str, str], Mapping[str, str], str]
 """Name, driver, options, labels, directory."""
@@ -110,6 +115,10 @@ def _folders(
     for _, mounts in containers:
         for mount in mounts:
             source = str(mount.get("Source", ""))
+            if mount.get("Type") == "bind" and _OWN_PAIR.match(source):
+                # The CA proves the name where it leads: to the old host, until the move is proven.
+                places.setdefault(source, Place("directory", source, source))
+                continue
             if mount.get("Type") != "bind" or _is_of_the_host(source):
                 continue
             if mount.get("RW"):

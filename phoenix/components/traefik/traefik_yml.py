@@ -14,9 +14,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from phoenix import files
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.trust import ROOTS
 from phoenix.derived.routes import Route, routes
+from phoenix.shell import Script
 from phoenix.site.model import Site
 from phoenix.site.ports import HTTPS, TRAEFIK_LOCAL
 from phoenix.site.roles import guest_with
@@ -138,6 +140,9 @@ class _Http(_Model):
     servers_transports: dict[str, _ServersTransport] | None = None
     middlewares: dict[str, _Middleware]
 
+
+FORMER = Script("former", files.text("components/traefik/former.sh"))
+"""Refuses to switch a route to a name that its running backend does not prove yet."""
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml where the wheel has it
 
@@ -306,6 +311,20 @@ def admission(certificates: Sequence[str]) -> tuple[str, str]:
     marker = _marker("gateway", data)
     data["http"] = {"middlewares": {marker: _marked(marker)}}
     return _dump(data), marker
+
+
+def former_names(site: Site) -> tuple[str, ...]:
+    """The words of `FORMER`: the trusted roots, and of each stack's TLS port four.
+
+    An earlier release verified each stack by the name of its Docker host.
+    """
+    words = [ROOTS]
+    for route in routes(site):
+        service = route.service
+        if service.deployment is not None and route.url and route.url.startswith("https:"):
+            owner = service.owner
+            words += [str(owner.address), str(service.port), route.server_name, owner.fqdn]
+    return tuple(words)
 
 
 def _marker(kind: str, data: object) -> str:

@@ -1,0 +1,310 @@
+"""Each stack has a pair of its own and reaches no other's: what is derived, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import SecretStr
+
+from phoenix.components import stack as deployment
+from phoenix.components.acme import phoenix_acme_conf as acme
+from phoenix.components.traefik.traefik_yml import dynamic_config
+from phoenix.derived import dns
+from phoenix.derived.certificates import HostCertificate, certificates
+from phoenix.site.model import Site
+from phoenix.site.names import has_policy
+from tests.unit.site_builder import Declaration, minimal, problem, stack, vm
+
+ZONE = "internal.thinkheads.ai"
+COMPOSE = "stacks/shop/docker-compose.yml"
+MANIFEST = "stacks/shop/phoenix.json"
+OWN = "/etc/phoenix/stacks/shop-production/tls"
+
+
+def web(declared: Declaration, **keys: Any) -> Declaration:
+    """The minimal site, with more in the compose service of its stack."""
+    declared.stacks["shop"][1]["services"]["web"].update(keys)
+    return declared
+
+
+def environment(declared: Declaration, **keys: Any) -> Declaration:
+    declared.stacks["shop"][0]["environments"]["production"].update(keys)
+    return declared
+
+
+def two_stacks() -> Declaration:
+    declared = minimal()
+    declared.stacks["wiki"] = stack("wiki", 8100)
+    declared.vm["vms"][1]["docker_stacks"].append("wiki")
+    return declared
+
+
+def of_stacks(site: Site) -> dict[str, HostCertificate]:
+    return {one.project: one for one in certificates(site) if one.project}
+
+
+# -- what is derived -------------------------------------------------------------------------------
+
+
+def test_each_stack_has_a_pair_for_its_own_names_alone(tmp_path: Path) -> None:
+    site = two_stacks().load(tmp_path)
+    pairs = of_stacks(site)
+    assert {one: pair.sans for one, pair in pairs.items()} == {
+        "shop-production": (f"shop.stack.{ZONE}",),
+        "wiki-production": (f"wiki.stack.{ZONE}",),
+    }
+    directories = {pair.directory for pair in pairs.values()}
+    assert directories == {OWN, OWN.replace("shop", "wiki")}
+    names = [name for one in certificates(site) for name in one.sans]
+    assert len(names) == len(set(names)), "whoever has one key can pass for another"
+    assert all(has_policy(name, ZONE) for name in names), "the CA would refuse it"
+    leads = {record.name: str(record.address) for record in dns.records(site)}
+    assert leads[f"shop.stack.{ZONE}"] == "10.0.0.24", "the CA asks the Docker host itself"
+
+
+def test_traefik_verifies_each_backend_by_its_own_name(tmp_path: Path) -> None:
+    loaded = yaml.safe_load(dynamic_config(two_stacks().load(tmp_path))[0])
+    verified = {
+        name: transport["serverName"]
+        for name, transport in loaded["http"]["serversTransports"].items()
+    }
+    assert (verified["shop"], verified["wiki"]) == (f"shop.stack.{ZONE}", f"wiki.stack.{ZONE}")
+    assert len(set(verified.values())) == len(verified), verified
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_pair_comes_with_https(tmp_path: Path, scheme: str) -> None:
+    declared = minimal()
+    route = declared.stacks["shop"][0]["environments"]["production"]["services"]["web"]
+    route["traefik_service"]["scheme"] = scheme
+    assert bool(of_stacks(declared.load(tmp_path))) is (scheme == "https")
+
+
+def test_a_stack_without_a_service_is_named_by_itself(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.stacks["pg_db"] = (
+        {"environments": {"production": {"tls": {"uid": 999, "gid": 999, "mode": "0440"}}}},
+        {"services": {"db": {"image": "postgres:17.1", "ports": ["5432:5432"],
+                             "volumes": ["${PHOENIX_TLS_DIR}:/tls:ro"]}}},
+    )  # fmt: skip
+    declared.vm["vms"][1]["docker_stacks"].append("pg_db")
+    site = declared.load(tmp_path)
+    pair = of_stacks(site)["pg_db-production"]
+    assert pair.sans == (f"pg-db-production.stack.{ZONE}",)
+    text = acme.configuration(
+        pair, directory="https://ca/acme/acme/directory", root="/r", proof=SecretStr("0" * 64)
+    )
+    assert "PLACE=/etc/phoenix/stacks/pg_db-production/tls\n" in text
+    assert "KEY_OWNER=999\nKEY_GROUP=999\nKEY_MODE=0440\n" in text
+    assert f"pg-db-production.stack.{ZONE}" in {record.name for record in dns.records(site)}
+
+
+def test_a_renewal_reaches_the_containers_of_its_stack_alone(tmp_path: Path) -> None:
+    pair = of_stacks(two_stacks().load(tmp_path))["shop-production"]
+    command = acme.containers_take(pair)
+    assert "\n" not in command, "a line of the configuration"
+    assert "project=shop-production;" in command
+    assert "com.docker.compose.project=$project" in command
+    assert "wiki" not in command
+
+
+def test_phoenix_gives_the_directory_where_the_compose_file_asks(tmp_path: Path) -> None:
+    declared = web(minimal(), volumes=["${PHOENIX_TLS_DIR}:/tls:ro"])
+    (only,) = declared.load(tmp_path / "asks").host("worker").docker_stacks
+    assert [(v.name, v.value) for v in only.variables] == [("PHOENIX_TLS_DIR", OWN)]
+    (silent,) = minimal().load(tmp_path / "silent").host("worker").docker_stacks
+    assert silent.variables == (), "a stack that does not ask is not deployed anew"
+
+
+# -- what is refused -------------------------------------------------------------------------------
+
+WRONG_MOUNTS = {
+    "the host's pairs": "/etc/phoenix/tls:/tls:ro",
+    "one of them": "/etc/phoenix/tls/host:/tls:ro",
+    "another way to them": "/var/../etc//phoenix/./tls:/tls:ro",
+    "all of Phoenix": "/etc/phoenix:/p:ro",
+    "another stack's": "/etc/phoenix/stacks/wiki-production/tls:/tls:ro",
+    "all stacks": "/etc/phoenix/stacks:/s:ro",
+    "what begins like its own": "/etc/phoenix/stacks/shop-production-2:/s:ro",
+    "compose files with secrets": "/etc/phoenix/compose:/c:ro",
+    "the disk": "/:/host:ro",
+    "its configuration": "/etc:/host:ro",
+    "Docker's directory": "/var/lib/docker:/d:ro",
+    "another's volume": "/var/lib/docker/volumes/x/_data:/d",
+    "the ACME account": "/var/lib/phoenix-acme:/a",
+    "root's keys": "/root/.ssh:/k:ro",
+    "the host's SSH keys": "/etc/ssh:/k:ro",
+    "its own, to write to": f"{OWN}:/tls",
+    "its own, to write to by a word": f"{OWN}:/tls:rw",
+}
+
+
+@pytest.mark.parametrize("mount", WRONG_MOUNTS.values(), ids=WRONG_MOUNTS)
+def test_a_mount_of_other_keys_is_refused(tmp_path: Path, mount: str) -> None:
+    findings = web(minimal(), volumes=["data:/data", mount]).refused(tmp_path / "short")
+    found = problem(findings, COMPOSE, "services.web.volumes[1]")
+    assert found.severity == "error"
+    assert found.fix
+    source, target, *mode = mount.split(":")
+    entry = {"type": "bind", "source": source, "target": target, "read_only": mode == ["ro"]}
+    findings = web(minimal(), volumes=[entry]).refused(tmp_path / "long")
+    problem(findings, COMPOSE, "services.web.volumes[0]")
+
+
+def test_the_fix_of_the_old_mount_says_what_to_write(tmp_path: Path) -> None:
+    """What a site of an earlier release has: the variable, with the host's directory."""
+    declared = web(minimal(), volumes=["${PHOENIX_TLS_DIR}:/tls:ro"])
+    environment(declared, variables=[{"name": "PHOENIX_TLS_DIR", "value": "/etc/phoenix/tls"}])
+    found = problem(declared.refused(tmp_path), COMPOSE, "services.web.volumes[0]")
+    assert "'/etc/phoenix/tls' has the host's own key" in found.message
+    assert "remove the variable PHOENIX_TLS_DIR from its phoenix.json" in found.fix
+    environment(declared, variables=[])
+    declared.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("top", "path"),
+    [
+        ({"volumes": {"x": {"driver_opts": {"type": "none", "o": "bind",
+                                            "device": "/etc/phoenix/tls"}}}},
+         "volumes.x.driver_opts.device"),
+        ({"secrets": {"k": {"file": "/etc/phoenix/tls/host/privkey.pem"}}}, "secrets.k.file"),
+        ({"configs": {"k": {"file": "/etc/ssh/ssh_host_ed25519_key"}}}, "configs.k.file"),
+    ],
+)  # fmt: skip
+def test_every_other_way_to_a_file_of_the_host_is_refused(
+    tmp_path: Path, top: dict[str, Any], path: str
+) -> None:
+    declared = minimal()
+    declared.stacks["shop"][1].update(top)
+    problem(declared.refused(tmp_path), COMPOSE, path)
+
+
+@pytest.mark.parametrize(
+    ("keys", "path"),
+    [
+        ({"pid": "container:wiki-1"}, "pid"),
+        ({"ipc": "container:wiki-1"}, "ipc"),
+        ({"volumes_from": ["container:wiki-1:ro"]}, "volumes_from[0]"),
+    ],
+)
+def test_another_stack_s_container_is_no_source(
+    tmp_path: Path, keys: dict[str, Any], path: str
+) -> None:
+    problem(web(minimal(), **keys).refused(tmp_path / "no"), COMPOSE, f"services.web.{path}")
+    environment(web(minimal(), **keys), host_access=True).load(tmp_path / "wanted")
+
+
+@pytest.mark.parametrize(
+    ("keys", "path"),
+    [
+        ({"privileged": True}, "privileged"),
+        ({"pid": "host"}, "pid"),
+        ({"cap_add": ["CAP_SYS_ADMIN"]}, "cap_add[0]"),
+        ({"volumes": ["/var/run/docker.sock:/var/run/docker.sock"]}, "volumes[0]"),
+        ({"volumes": ["/run:/run"]}, "volumes[0]"),
+        ({"use_api_socket": True}, "use_api_socket"),
+    ],
+)
+def test_root_on_the_host_is_warned_of_unless_it_is_declared(
+    tmp_path: Path, keys: dict[str, Any], path: str
+) -> None:
+    warned = web(minimal(), **keys).load(tmp_path / "warned").warnings
+    assert [(one.file, one.path) for one in warned] == [(COMPOSE, f"services.web.{path}")]
+    assert "host_access" in warned[0].fix
+    declared = environment(web(minimal(), **keys), host_access=True)
+    assert declared.load(tmp_path / "declared").warnings == ()
+
+
+def test_no_access_to_the_host_opens_its_own_pairs(tmp_path: Path) -> None:
+    declared = web(minimal(), volumes=["/etc/phoenix/tls:/tls:ro"])
+    environment(declared, host_access=True)
+    problem(declared.refused(tmp_path), COMPOSE, "services.web.volumes[0]")
+
+
+@pytest.mark.parametrize(
+    "volumes",
+    [
+        [f"{OWN}:/tls:ro"],
+        [
+            "/srv/shop:/data",
+            "data:/var/lib/x",
+            "/dev/dri:/dev/dri",
+            "/etc/localtime:/etc/localtime",
+        ],
+        ["/etc/phoenix/stacks/shop-production/0:/x:ro"],
+        ["tmp:/etc/phoenix/tls"],
+    ],
+)
+def test_what_is_its_own_is_mounted(tmp_path: Path, volumes: list[str]) -> None:
+    assert web(minimal(), volumes=volumes).load(tmp_path).warnings == ()
+
+
+@pytest.mark.parametrize("name", [f"wiki.stack.{ZONE}", f"worker.host.{ZONE}"])
+def test_no_stack_gets_a_certificate_for_another_s_name(tmp_path: Path, name: str) -> None:
+    """By `server_name`: another stack's on the same host, or the host's own."""
+    declared = two_stacks()
+    route = declared.stacks["shop"][0]["environments"]["production"]["services"]["web"]
+    route["traefik_service"]["server_name"] = name
+    messages = [finding.message for finding in declared.refused(tmp_path)]
+    assert any(f"{name} would be in two certificates" in message for message in messages), messages
+
+
+def test_nor_one_on_another_host(tmp_path: Path) -> None:
+    declared = two_stacks()
+    declared.vm["vms"][1]["docker_stacks"] = ["shop"]
+    declared.vm["vms"].append(vm(1003, "other", "docker", 25, docker_stacks=["wiki"]))
+    route = declared.stacks["shop"][0]["environments"]["production"]["services"]["web"]
+    route["traefik_service"]["server_name"] = f"wiki.stack.{ZONE}"
+    assert "two owners claim" in str(declared.refused(tmp_path)[-1])
+
+
+def test_a_pair_that_nobody_gets_is_not_mounted(tmp_path: Path) -> None:
+    declared = web(minimal(), volumes=["${PHOENIX_TLS_DIR}:/tls:ro"])
+    route = declared.stacks["shop"][0]["environments"]["production"]["services"]["web"]
+    route["traefik_service"]["scheme"] = "http"
+    found = problem(declared.refused(tmp_path / "no"), MANIFEST, "environments.production")
+    assert '"tls": {}' in found.fix
+    environment(declared, tls={}).load(tmp_path / "yes")
+
+
+@pytest.mark.parametrize("answer", ["reload", "SIGKILL", "", "restart; id", "sighup"])
+@pytest.mark.parametrize("form", ["list", "mapping"])
+def test_an_unknown_way_to_take_a_certificate_is_refused(
+    tmp_path: Path, answer: str, form: str
+) -> None:
+    label = "ai.thinkheads.phoenix.certificate"
+    labels: Any = {label: answer} if form == "mapping" else [f"{label}={answer}"]
+    found = problem(web(minimal(), labels=labels).refused(tmp_path), COMPOSE, "services.web.labels")
+    assert "SIGHUP" in found.fix
+
+
+@pytest.mark.parametrize(
+    "tls",
+    [{"uid": -1}, {"uid": 4294967295}, {"gid": "web"}, {"mode": "0644"}, {"mode": "0666"},
+     {"mode": 400}],
+)  # fmt: skip
+def test_a_key_that_everybody_reads_is_refused(tmp_path: Path, tls: dict[str, Any]) -> None:
+    findings = environment(minimal(), tls=tls).refused(tmp_path)
+    problem(findings, MANIFEST, f"environments.production.tls.{next(iter(tls))}")
+
+
+# -- values of the settings ------------------------------------------------------------------------
+
+
+def test_a_setting_does_not_bring_the_old_mount_back(tmp_path: Path) -> None:
+    """`stack_variables` is not known when the files are checked."""
+    declared = web(minimal(), volumes=["${PHOENIX_TLS_DIR}:/tls:ro", "${MORE}:/more"])
+    environment(declared, variables=[{"name": "MORE", "value": "data"}])
+    (only,) = declared.load(tmp_path).host("worker").docker_stacks
+
+    def prepared(**overrides: str) -> None:
+        deployment.prepare(only, overrides, lambda name: SecretStr("secret"))
+
+    prepared(MORE="/srv/data")
+    for overrides in ({"PHOENIX_TLS_DIR": "/etc/phoenix/tls"}, {"MORE": "/etc/phoenix"}):
+        with pytest.raises(deployment.DeploymentError, match=r"could pass for another"):
+            prepared(**overrides)
