@@ -131,7 +131,7 @@ class Session:
             lock_answered.wait()
             name = self.site.site.hypervisor.name
             refused = [one for one in ended if one.returncode != 0]
-            if any(name in one.story.unreachable for one in refused):
+            if any(name in one.course.unreachable for one in refused):
                 refused = []  # each run warns of it; a site without its hypervisor can be fixed
             self.runs += refused
             yield not refused
@@ -252,7 +252,7 @@ def converge(
 
 def _was_refused(finished: Finished) -> bool:
     """Whether a run ended before its first step although hosts answered: so would the next one."""
-    return bool(finished.story.connected) and not finished.story.steps
+    return bool(finished.course.connected) and not finished.course.steps
 
 
 def _looking(works: Sequence[Work]) -> list[Work]:
@@ -288,17 +288,17 @@ def summarise(
     site: str, command: str, runs: Sequence[Finished], began: float, log: Path
 ) -> Summary:
     """What several calls of pyinfra did together; `began` is of `time.monotonic`."""
-    stories = [run.story for run in runs]
+    courses = [run.course for run in runs]
     hosts = []
-    for name in dict.fromkeys(name for story in stories for name in story.hosts):
-        outcomes = [story.outcome(name) for story in stories]
-        changed = [step for story in stories for step, host in story.changed if host == name]
-        steps = sum(name in step.outcomes for story in stories for step in story.steps)
+    for name in dict.fromkeys(name for course in courses for name in course.hosts):
+        outcomes = [course.outcome(name) for course in courses]
+        changed = [step for course in courses for step, host in course.changed if host == name]
+        steps = sum(name in step.outcomes for course in courses for step in course.steps)
         worst = next((o for o in ("failed", "changed", "unchanged") if o in outcomes), None)
         if worst is not None:
             hosts.append(HostSummary(host=name, outcome=worst, steps=steps, changed=changed))
-    failures = [failure for story in stories for failure in story.failures]
-    first = first_cause_of(stories)
+    failures = [failure for course in courses for failure in course.failures]
+    first = first_cause_of(courses)
     last = runs[-1] if runs else None
     if (
         first is None and last is not None and last.returncode != 0
@@ -309,21 +309,21 @@ def summarise(
         command=command,
         ok=all(run.returncode == 0 for run in runs),
         verified=all(run.returncode == 0 for run in runs)
-        and any(sum(story.values.get(PROVEN, {}).values()) > 0 for story in stories),
+        and any(sum(course.values.get(PROVEN, {}).values()) > 0 for course in courses),
         seconds=round(time.monotonic() - began, 1),
         hosts=hosts,
         failures=failures,
         first_cause=first,
-        notes=[line for story in stories for line in story.told],
-        taken_over=[one for story in stories for one in story.taken_over],
+        notes=[line for course in courses for line in course.told],
+        taken_over=[one for course in courses for one in course.taken_over],
         log=str(log),
     )
 
 
 def interrupted(runs: Sequence[Finished], command: str, log: Path) -> str:
     """What an interrupted command did until then, and how to go on."""
-    changed = [one for run in runs for one in run.story.changed]
-    finished = sum(bool(step.outcomes) for run in runs for step in run.story.steps)
+    changed = [one for run in runs for one in run.course.changed]
+    finished = sum(bool(step.outcomes) for run in runs for step in run.course.steps)
     lines = [f"interrupted: {output.count(finished, 'step')} had ended, "
              + (f"{output.count(len(changed), 'change')} stay:" if changed
                 else "and nothing was changed")]  # fmt: skip
@@ -331,7 +331,7 @@ def interrupted(runs: Sequence[Finished], command: str, log: Path) -> str:
     lines += [
         f"  under way on {', '.join(one.hosts)}: {one.title} (it may have begun)"
         for run in runs
-        for one in run.story.steps[-1:]
+        for one in run.course.steps[-1:]
         if not one.outcomes
     ]
     return "\n".join([*lines, f"`phoenix {command}` again goes on from there; log: {log}"])
@@ -341,9 +341,9 @@ def _notes(runs: Sequence[Finished], of: Collection[str] | None) -> list[str]:
     return [
         f"{host}: {line}"
         for run in runs
-        for name, host in run.story.changed
+        for name, host in run.course.changed
         if of is None or component_of(name) in of
-        for line in run.story.details.get(name, {}).get(host, ())
+        for line in run.course.details.get(name, {}).get(host, ())
     ]
 
 

@@ -36,7 +36,7 @@ def observe(
         count = len(hosts) or len(site.site.hosts)
         with console.status(f"looking at {output.count(count, 'host')}"):
             finished = run(request)
-    observed = Observed(finished.story.values, finished.story.unreachable)
+    observed = Observed(finished.course.values, finished.course.unreachable)
     if finished.returncode != 0 and not (observed.values or observed.silent):
         raise CommandError("the run could not be carried out:\n" + "\n".join(finished.last_lines))
     return observed, finished

@@ -50,7 +50,7 @@ def remove_one(
     asked = removal(site.site, seen_of(site, observed), item, volumes=volumes, destroy=destroy)
     work = _work(site.site, asked, reachable=True)
     planned = _plan(site, work)
-    silent = planned.story.unreachable.get(asked.target, "") if item.kind == "host" else ""
+    silent = planned.course.unreachable.get(asked.target, "") if item.kind == "host" else ""
     if silent:
         work = _work(site.site, asked, reachable=False)
         planned = _plan(site, work)

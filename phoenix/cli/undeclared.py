@@ -21,7 +21,7 @@ _WORDS = "undeclared"
 
 def of_run(site: project.Project, finished: Finished) -> Undeclared:
     """What a run's hosts told of things that are not declared; they were asked for `LEFT`."""
-    observed = observation.Observed(finished.story.values, finished.story.unreachable)
+    observed = observation.Observed(finished.course.values, finished.course.unreachable)
     return of_observed(site, observed)
 
 
@@ -65,7 +65,7 @@ def word(item: Item) -> str:
 
 def was_asked(finished: Finished) -> bool:
     """Whether a run asked its hosts for what may not be declared."""
-    return observation.PLACED in finished.story.values
+    return observation.PLACED in finished.course.values
 
 
 def print_undeclared(console: Console, found: Undeclared, *, kept: bool = False) -> None:

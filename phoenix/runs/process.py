@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from phoenix.runs.logs import Log
 from phoenix.runs.reporter import CHANNEL
-from phoenix.runs.results import Story, last_words
+from phoenix.runs.results import Course, last_words
 
 Listener = Callable[[Mapping[str, Any]], None]
 
@@ -66,7 +66,7 @@ class Finished:
     """A run that has ended. `results` is pyinfra's own JSON, None where it ended before any."""
 
     returncode: int
-    story: Story
+    course: Course
     results: Mapping[str, Any] | None
     last_lines: tuple[str, ...]
 
@@ -97,7 +97,7 @@ def run(
     Raises:
         StoppedError: an interrupt (Ctrl-C). It reaches pyinfra as well, and its end is waited for.
     """
-    story = Story()
+    course = Course()
     lines: list[str] = []
     read_end, write_end = os.pipe()
     environment = request.variables() | {CHANNEL: str(write_end)}
@@ -121,7 +121,7 @@ def run(
         with os.fdopen(read_end, encoding="utf-8", errors="replace") as stream:
             for line in stream:
                 event = json.loads(line)
-                story.add(event)
+                course.add(event)
                 if listen is not None:
                     listen(event)
 
@@ -142,7 +142,7 @@ def run(
     for worker in workers:
         worker.join()
     finished = Finished(
-        process.returncode, story, _results("".join(output)), tuple(last_words(lines))
+        process.returncode, course, _results("".join(output)), tuple(last_words(lines))
     )
     if interrupted:
         raise StoppedError(finished)

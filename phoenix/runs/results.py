@@ -68,8 +68,8 @@ class TakenOver(_Model):
     kept: str
 
 
-class Story(_Model):
-    """What happened, in order. Give it every event by `add`."""
+class Course(_Model):
+    """What happened in a run, in order. Give it every event by `add`."""
 
     steps: list[Step] = Field(default_factory=list)
     unreachable: dict[str, str] = Field(default_factory=dict)
@@ -192,15 +192,15 @@ class Story(_Model):
         return self.steps[-1]
 
 
-def first_cause_of(stories: Iterable[Story]) -> Failure | None:
-    """The first cause of several runs of one command; see `Story.first_cause`."""
-    every = list(stories)
-    unreachable = {host: why for story in every for host, why in story.unreachable.items()}
+def first_cause_of(courses: Iterable[Course]) -> Failure | None:
+    """The first cause of several runs of one command; see `Course.first_cause`."""
+    every = list(courses)
+    unreachable = {host: why for course in every for host, why in course.unreachable.items()}
     if unreachable:
-        addresses = {host: one for story in every for host, one in story.addresses.items()}
+        addresses = {host: one for course in every for host, one in course.addresses.items()}
         reason = told(unreachable, addresses)
         return Failure(host=next(iter(unreachable)), step=CONNECT, reason=reason)
-    return next((story.first_failure for story in every if story.first_failure), None)
+    return next((course.first_failure for course in every if course.first_failure), None)
 
 
 def component_of(name: str) -> str:

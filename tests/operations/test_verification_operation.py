@@ -12,7 +12,7 @@ from pyinfra_testing.util import FakeState, create_host
 
 from operations import verification
 from phoenix.health.checks import Outcome, checks_by_host
-from phoenix.runs.results import FIRST_CAUSE, PROVEN, Story
+from phoenix.runs.results import FIRST_CAUSE, PROVEN, Course
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
@@ -31,18 +31,18 @@ def judged(
     faults: dict[str, str],
     *,
     failed: tuple[str, ...] = (),
-) -> tuple[dict[str, str], Story]:
-    """Each host's reason to fail where checks of these hops find these faults; and the story."""
+) -> tuple[dict[str, str], Course]:
+    """Each host's reason to fail where checks of these hops find these faults; and the course."""
     outcomes = {
         host: [Outcome(check, faults.get(check.hop, "")) for check in mine]
         for host, mine in checks_by_host(site).items()
         if host not in failed
     }
-    story, reasons = Story(), {}
+    course, reasons = Course(), {}
     monkeypatch.setattr(verification, "_outcomes", outcomes)
     monkeypatch.setattr(
         verification, "value",
-        lambda name, host, data: story.add(
+        lambda name, host, data: course.add(
             {"event": "value", "name": name, "host": host, "data": data}
         ),
     )  # fmt: skip
@@ -57,15 +57,15 @@ def judged(
             (command,) = commands
             assert isinstance(command, FunctionCommand)
             (reasons[name],) = command.args
-            story.add({"event": "line", "step": STEP, "host": name, "text": reasons[name]})
-            story.add({"event": "host_failed", "step": STEP, "host": name})
-    return reasons, story
+            course.add({"event": "line", "step": STEP, "host": name, "text": reasons[name]})
+            course.add({"event": "host_failed", "step": STEP, "host": name})
+    return reasons, course
 
 
 def test_nobody_fails_where_all_checks_pass(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    reasons, story = judged(site, monkeypatch, {})
+    reasons, course = judged(site, monkeypatch, {})
     assert reasons == {}
-    assert story.values == {
+    assert course.values == {
         PROVEN: {host: len(mine) for host, mine in checks_by_host(site).items()}
     }
 
@@ -73,7 +73,7 @@ def test_nobody_fails_where_all_checks_pass(site: Site, monkeypatch: pytest.Monk
 def test_host_of_the_first_cause_is_the_run_s_first_cause(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reasons, story = judged(
+    reasons, course = judged(
         site, monkeypatch, {"Nginx to Traefik": "no answer", TRAEFIK: "is inactive", ROUTER: "no"}
     )
     assert reasons.keys() == {"gateway", "proxy"}
@@ -81,10 +81,10 @@ def test_host_of_the_first_cause_is_the_run_s_first_cause(
         f"first cause: service: {TRAEFIK}: is inactive\nlikely fix: "
     )
     assert f"(first cause: service on proxy: {TRAEFIK})" in reasons["gateway"]
-    assert story.values[FIRST_CAUSE] == {"gateway": "proxy", "proxy": "proxy"}
-    assert story.failures[0].host == "gateway", "it comes first in the run"
-    assert story.first_cause is not None
-    assert story.first_cause.host == "proxy"
+    assert course.values[FIRST_CAUSE] == {"gateway": "proxy", "proxy": "proxy"}
+    assert course.failures[0].host == "gateway", "it comes first in the run"
+    assert course.first_cause is not None
+    assert course.first_cause.host == "proxy"
 
 
 def test_host_that_failed_before_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

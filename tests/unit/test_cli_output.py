@@ -13,7 +13,7 @@ from rich.console import Console
 from phoenix.cli import converge, output
 from phoenix.cli.reports import plan, secrets
 from phoenix.runs.process import Finished
-from phoenix.runs.results import PROVEN, Failure, Story, TakenOver
+from phoenix.runs.results import PROVEN, Course, Failure, TakenOver
 from tests.unit.project_copy import phoenix
 from tests.unit.project_copy import project as project
 
@@ -134,11 +134,13 @@ def test_a_cause_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_a_run_whose_checks_were_made_and_passed_is_verified(
     project: Path, checks: int, returncode: int, verified: bool
 ) -> None:
-    story = Story()
-    story.add({"event": "step", "step": "Verify: verdict", "number": 1, "count": 1, "hosts": ["a"]})
+    course = Course()
+    course.add(
+        {"event": "step", "step": "Verify: verdict", "number": 1, "count": 1, "hosts": ["a"]}
+    )
     if checks:
-        story.add({"event": "value", "name": PROVEN, "host": "a", "data": checks})
-    runs = [Finished(0, Story(), None, ()), Finished(returncode, story, None, ())]
+        course.add({"event": "value", "name": PROVEN, "host": "a", "data": checks})
+    runs = [Finished(0, Course(), None, ()), Finished(returncode, course, None, ())]
     done = converge.summarise("site", "phoenix sync nginx", runs, 0.0, project)
     assert done.verified is verified
 

@@ -17,7 +17,7 @@ from phoenix.components.docker.projects import to_json
 from phoenix.health import observation
 from phoenix.health.undeclared import PLACED, Placed
 from phoenix.runs.process import Finished, Request
-from phoenix.runs.results import Story
+from phoenix.runs.results import Course
 from tests.unit.project_copy import phoenix
 from tests.unit.project_copy import project as project
 from tests.unit.test_undeclared import project as compose_project
@@ -60,12 +60,12 @@ def asked(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[Work]:
         return observation.Observed(values, {}), None
 
     def run(request: Request) -> Finished:
-        story = Story(connected=list(request.limit))
+        course = Course(connected=list(request.limit))
         if "went@10.0.0.77" in request.limit:
-            story = Story(unreachable={"went@10.0.0.77": "No route to host"})
+            course = Course(unreachable={"went@10.0.0.77": "No route to host"})
         step = {"name": "deploys/remove.py | Remove: containers", "hosts_with_change": [AGENT],
                 "hosts_with_conditional_change": []}  # fmt: skip
-        return Finished(0, story, {"plan": [step]}, ())
+        return Finished(0, course, {"plan": [step]}, ())
 
     def converge(_: object, planned: list[Work], command: str, **__: object) -> Summary:
         works.extend(planned)

@@ -29,7 +29,7 @@ from phoenix.health.served import served
 from phoenix.health.status import Drift, Status
 from phoenix.health.status import build as build_status
 from phoenix.health.verdict import verdict
-from phoenix.runs.results import FIRST_CAUSE, Story
+from phoenix.runs.results import FIRST_CAUSE, Course
 from phoenix.runs.revision import NONE
 from phoenix.site.model import Service, Site
 from tests.unit.project_copy import ROOT
@@ -70,16 +70,16 @@ def status_of(site: Site, outcomes: list[Outcome], diagnosis: Diagnosis) -> Stat
 
 def summary_host(outcomes: list[Outcome], diagnosis: Diagnosis) -> tuple[str, str]:
     """The host that a run's summary names, and its first words, as a verification tells them."""
-    story = Story()
+    course = Course()
     assert diagnosis.first_cause is not None
     for host in dict.fromkeys(o.check.host for o in outcomes if o.fault):
         verdicts = verdict(diagnosis, [o for o in outcomes if o.check.host == host])
-        story.add({"event": "value", "name": FIRST_CAUSE, "host": host,
+        course.add({"event": "value", "name": FIRST_CAUSE, "host": host,
                     "data": diagnosis.first_cause.host})  # fmt: skip
-        story.add({"event": "line", "step": STEP, "host": host, "text": verdicts})
-        story.add({"event": "host_failed", "step": STEP, "host": host})
-    assert story.first_cause is not None
-    return story.first_cause.host, story.first_cause.reason[0]
+        course.add({"event": "line", "step": STEP, "host": host, "text": verdicts})
+        course.add({"event": "host_failed", "step": STEP, "host": host})
+    assert course.first_cause is not None
+    return course.first_cause.host, course.first_cause.reason[0]
 
 
 @pytest.mark.parametrize("failing", checks(example()), ids=lambda check: check.title)

@@ -15,20 +15,20 @@ from phoenix.cli import app as command
 from phoenix.cli import converge, exits
 from phoenix.runs import process
 from phoenix.runs.process import Finished, Request, StoppedError
-from phoenix.runs.results import Story
+from phoenix.runs.results import Course
 from tests.unit.project_copy import project as project
 
 STEPS = ("deploys/dns.py | DNS: records", "deploys/nginx.py | Nginx: configuration")
 
 
 def half_done() -> Finished:
-    story = Story()
+    course = Course()
     for step in STEPS:
-        story.add({"event": "step", "step": step, "number": 1, "count": 2, "hosts": ["gateway"]})
+        course.add({"event": "step", "step": step, "number": 1, "count": 2, "hosts": ["gateway"]})
         if step == STEPS[0]:
-            story.add({"event": "step_done", "step": step, "changed": ["gateway"],
+            course.add({"event": "step_done", "step": step, "changed": ["gateway"],
                        "unchanged": []})  # fmt: skip
-    return Finished(1, story, None, ())
+    return Finished(1, course, None, ())
 
 
 def test_it_names_what_stays_and_what_was_under_way() -> None:
@@ -73,7 +73,7 @@ def test_a_run_that_is_interrupted_hands_over_what_it_did(
             process.run(request, listen=hear)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert stopped.value.finished.story.changed == [("a.py | A", "gateway")]
+    assert stopped.value.finished.course.changed == [("a.py | A", "gateway")]
 
 
 def test_the_command_ends_with_130_and_says_so(

@@ -16,7 +16,7 @@ from phoenix.net.ssh_faults import FAULTS
 from phoenix.proxmox.desired import TO_MAKE
 from phoenix.runs.history import TOLD, End, Entry, Start
 from phoenix.runs.process import Finished, Request
-from phoenix.runs.results import Story
+from phoenix.runs.results import Course
 from tests.unit.project_copy import project as project
 from tests.unit.test_history import NOW
 
@@ -36,27 +36,27 @@ class Site:
         self.synced: list[Request] = []
 
     def look(self, request: Request, **_: Any) -> Finished:
-        story = Story()
+        course = Course()
         assert request.dry
-        story.add({"event": "connect", "host": "nginx", "ok": not self.silent,
+        course.add({"event": "connect", "host": "nginx", "ok": not self.silent,
                    "reason": self.silent})  # fmt: skip
-        story.add({"event": "value", "name": TOLD, "host": "phoenix", "data": self.history})
-        story.add({"event": "value", "name": TO_MAKE, "host": "phoenix", "data": self.to_make})
+        course.add({"event": "value", "name": TOLD, "host": "phoenix", "data": self.history})
+        course.add({"event": "value", "name": TO_MAKE, "host": "phoenix", "data": self.to_make})
         if self.moves:
-            story.add({"event": "value", "name": PENDING, "host": "b", "data": self.moves})
+            course.add({"event": "value", "name": PENDING, "host": "b", "data": self.moves})
         for text in self.details:
-            story.add({"event": "line", "step": STEP, "host": "nginx", "text": text})
+            course.add({"event": "line", "step": STEP, "host": "nginx", "text": text})
         step = {"name": STEP, "hosts_with_change": ["nginx"] if self.details else [],
                 "hosts_with_conditional_change": []}  # fmt: skip
-        return Finished(int(bool(self.silent)), story, {"plan": [step]}, ())
+        return Finished(int(bool(self.silent)), course, {"plan": [step]}, ())
 
     def sync(self, request: Request, **_: Any) -> Finished:
         assert not request.dry
         self.synced.append(request)
-        story = Story()
-        story.add({"event": "step", "step": STEP, "hosts": ["nginx"]})
+        course = Course()
+        course.add({"event": "step", "step": STEP, "hosts": ["nginx"]})
         failed = bool(self.failing) and self.failing in request.deploys
-        return Finished(int(failed), story, {}, ())
+        return Finished(int(failed), course, {}, ())
 
     @property
     def files(self) -> list[str]:
@@ -244,12 +244,12 @@ def test_every_silent_host_of_every_call_is_named_with_its_fix(
     }
 
     def look(request: Request, **_: Any) -> Finished:
-        story = Story()
+        course = Course()
         for number, (host, reason) in enumerate(reasons.items()):
             if host in request.limit:
-                story.add({"event": "connect", "host": host, "ok": False, "reason": reason,
+                course.add({"event": "connect", "host": host, "ok": False, "reason": reason,
                            "address": f"10.0.0.{number}"})  # fmt: skip
-        return Finished(1, story, None, ())
+        return Finished(1, course, None, ())
 
     monkeypatch.setattr(reports, "run", look)
     code, out, _ = phoenix("plan", "dns", "nginx", "traefik")
@@ -273,7 +273,7 @@ def test_what_only_the_run_can_know_is_counted_by_itself(
 ) -> None:
     def look(request: Request, **options: Any) -> Finished:
         found = site.look(request, **options)
-        found.story.add({"event": "unknown", "step": STEP, "host": "nginx", "reason": "no root"})
+        found.course.add({"event": "unknown", "step": STEP, "host": "nginx", "reason": "no root"})
         return found
 
     monkeypatch.setattr(reports, "run", look)

@@ -64,7 +64,7 @@ def test_a_host_that_is_called_like_a_group_is_limited_to_alone(
     assert finished.results is not None, finished.last_lines
     (step,) = finished.results["plan"]
     assert sorted(step["hosts_with_change"]) == hosts
-    assert sorted(finished.story.connected) == hosts
+    assert sorted(finished.course.connected) == hosts
 
 
 LOOP = """from pyinfra import host, logger
@@ -99,7 +99,7 @@ def test_stacks_of_two_hosts_in_one_loop_keep_their_names(tmp_path: Path, dry: b
             change.details == [f"{change.step[6:]} is new"] for change in changes_of(finished)
         )
     else:
-        told = [(host, title_of(step)) for step, host in finished.story.changed]
+        told = [(host, title_of(step)) for step, host in finished.course.changed]
     assert sorted(told) == sorted(
         (host, f"Stack {name}") for host, names in stacks.items() for name in names
     )

@@ -1,20 +1,20 @@
-"""The story of a run, from its events."""
+"""The course of a run, from its events."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from phoenix.runs.results import FIRST_CAUSE, Story, component_of, last_words, title_of
+from phoenix.runs.results import FIRST_CAUSE, Course, component_of, last_words, title_of
 
 STEP = "deploys/all.py | deploys/nginx.py | Nginx: configuration and service"
 VERDICT = "deploys/verify.py | Verify: verdict"
 
 
-def story(*events: dict[str, Any]) -> Story:
-    run_story = Story()
+def course_of(*events: dict[str, Any]) -> Course:
+    course = Course()
     for event in events:
-        run_story.add(event)
-    return run_story
+        course.add(event)
+    return course
 
 
 def connect(host: str, *, reason: str = "") -> dict[str, Any]:
@@ -39,18 +39,18 @@ def failed(name: str, host: str) -> dict[str, Any]:
 
 
 def test_outcomes_are_the_worst_of_a_host() -> None:
-    run_story = story(
+    course = course_of(
         connect("a"), connect("b"), connect("c"),
         step("one.py | One", "a", "b"), step_end("one.py | One", ["a"], ["b"]),
         step("two.py | Two", "a", "b"), step_end("two.py | Two", [], ["a", "b"]),
     )  # fmt: skip
-    assert [run_story.outcome(host) for host in ("a", "b", "c")] == ["changed", "unchanged", None]
-    assert run_story.changed == [("one.py | One", "a")]
-    assert run_story.first_cause is None
+    assert [course.outcome(host) for host in ("a", "b", "c")] == ["changed", "unchanged", None]
+    assert course.changed == [("one.py | One", "a")]
+    assert course.first_cause is None
 
 
 def test_a_failure_has_the_words_of_its_own_step_alone() -> None:
-    run_story = story(
+    course = course_of(
         connect("gateway"),
         line(STEP, "gateway", "said while it was prepared"),
         step(STEP, "gateway"),
@@ -59,47 +59,47 @@ def test_a_failure_has_the_words_of_its_own_step_alone() -> None:
         line(STEP, "gateway", "Success"),
         failed(STEP, "gateway"),
     )
-    assert run_story.first_cause is not None
-    assert run_story.first_cause.reason == ["nginx: [emerg] unexpected end of file"]
-    assert run_story.outcome("gateway") == "failed"
+    assert course.first_cause is not None
+    assert course.first_cause.reason == ["nginx: [emerg] unexpected end of file"]
+    assert course.outcome("gateway") == "failed"
 
 
 def test_a_guest_that_does_not_answer_is_the_first_cause() -> None:
-    run_story = story(
+    course = course_of(
         connect("traefik", reason="timed out"),
         connect("gateway"),
         step(STEP, "gateway"), line(STEP, "gateway", "502"), failed(STEP, "gateway"),
     )  # fmt: skip
-    assert run_story.first_cause is not None
-    assert run_story.first_cause.host == "traefik"
-    assert run_story.first_cause.reason[:2] == [
+    assert course.first_cause is not None
+    assert course.first_cause.host == "traefik"
+    assert course.first_cause.reason[:2] == [
         "traefik: it does not answer in time",
         "  timed out",
     ]
-    assert run_story.hosts == ["gateway", "traefik"]
+    assert course.hosts == ["gateway", "traefik"]
 
 
 def test_of_several_verdicts_that_of_the_host_with_the_first_cause_is_the_cause() -> None:
-    run_story = story(
+    course = course_of(
         connect("a"), connect("b"), step(VERDICT, "a", "b"),
         line(VERDICT, "a", "http: a request: gives 502, not 200"),
         {"event": "value", "name": FIRST_CAUSE, "host": "a", "data": "b"}, failed(VERDICT, "a"),
         line(VERDICT, "b", "first cause: service: Traefik: is inactive"),
         {"event": "value", "name": FIRST_CAUSE, "host": "b", "data": "b"}, failed(VERDICT, "b"),
     )  # fmt: skip
-    assert run_story.first_cause is not None
-    assert run_story.first_cause.host == "b"
-    assert len(run_story.failures) == 2
+    assert course.first_cause is not None
+    assert course.first_cause.host == "b"
+    assert len(course.failures) == 2
 
 
 def test_values_and_unknowns_are_kept_by_host() -> None:
-    run_story = story(
+    course = course_of(
         {"event": "value", "name": "probes", "host": "a", "data": [1]},
         {"event": "unknown", "step": STEP, "host": "a", "reason": "no CA yet"},
         {"event": "something a later version sends"},
     )
-    assert run_story.values == {"probes": {"a": [1]}}
-    assert run_story.unknown == {STEP: {"a": "no CA yet"}}
+    assert course.values == {"probes": {"a": [1]}}
+    assert course.unknown == {STEP: {"a": "no CA yet"}}
 
 
 def test_names_of_steps() -> None:

@@ -20,7 +20,7 @@ from phoenix.health.advice import likely_fix
 from phoenix.health.diagnosis import no_answer
 from phoenix.net import ssh_faults
 from phoenix.net.ssh_faults import FAULTS, cause_of, sentence
-from phoenix.runs.results import Story
+from phoenix.runs.results import Course
 from tests.unit.site_builder import minimal
 
 ADDRESS = "127.0.0.1"
@@ -199,17 +199,17 @@ def test_every_cause_has_its_own_words_and_fix() -> None:
 
 
 def test_all_hosts_are_named_by_cause() -> None:
-    story = Story()
+    course = Course()
     for host, error in {
         "gateway": several(errno.ECONNREFUSED),
         "proxy": ConnectError("SSH error (No host key for proxy found in known_hosts)"),
         "worker": several(errno.ECONNREFUSED),
     }.items():
-        story.add({"event": "connect", "host": host, "ok": False, "reason": sentence(error),
+        course.add({"event": "connect", "host": host, "ok": False, "reason": sentence(error),
                    "address": "10.0.0.9"})  # fmt: skip
-    assert story.first_cause is not None
-    text = "\n".join(story.first_cause.reason)
-    assert story.first_cause.host == "gateway"
+    assert course.first_cause is not None
+    text = "\n".join(course.first_cause.reason)
+    assert course.first_cause.host == "gateway"
     assert f"gateway, worker: {FAULTS['refused'].says}" in text
     assert f"proxy: {FAULTS['unknown_host_key'].says}" in text
     assert "ssh-keyscan -t ed25519 10.0.0.9" in text

@@ -38,7 +38,7 @@ def look(site: project.Project, *, quiet: bool) -> list[Entry]:
             finished = run(request)
     lines = lines_of(finished)
     if lines is None:
-        cause = finished.story.first_cause
+        cause = finished.course.first_cause
         words = cause.reason if cause else finished.last_lines
         raise CommandError("the history could not be read:\n" + "\n".join(words))
     return parse(lines)
@@ -46,7 +46,7 @@ def look(site: project.Project, *, quiet: bool) -> list[Entry]:
 
 def lines_of(finished: Finished) -> list[str] | None:
     """What a run told of the history; None where it could not ask."""
-    told = finished.story.values.get(TOLD, {})
+    told = finished.course.values.get(TOLD, {})
     return next((list(lines) for lines in told.values()), None)
 
 

@@ -108,12 +108,12 @@ def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work
         runs.append(finished)
         last = last or deployed(parse(lines_of(finished) or ()))
     folder = Path(site.data["site_inventories"]).parent
-    pending = [run.story.values.get(PENDING, {}) for run in runs]
+    pending = [run.course.values.get(PENDING, {}) for run in runs]
     return Plan(
         site=site.name,
         targets=list(chosen) or [ALL],
         changes=list(changes.values()),
-        looked_at=sorted({host for finished in runs for host in finished.story.connected}),
+        looked_at=sorted({host for finished in runs for host in finished.course.connected}),
         first_cause=cause_of(runs),
         deployed=unnamed(last),
         older=behind(folder, revision(folder), last),
@@ -178,7 +178,7 @@ def _lines(plan: Plan) -> list[str]:
 
 def cause_of(runs: Sequence[Finished]) -> Failure | None:
     """Why dry runs failed, None where they did not; hosts that any of them did not reach first."""
-    if cause := first_cause_of([finished.story for finished in runs]):
+    if cause := first_cause_of([finished.course for finished in runs]):
         return cause
     for finished in runs:
         if finished.returncode != 0 or finished.results is None:
@@ -191,16 +191,16 @@ def without_absent_guests(finished: Finished) -> tuple[Finished, tuple[str, ...]
 
     They do not exist yet, so that they do not answer is no fault.
     """
-    story = finished.story
-    named = [name for told in story.values.get(TO_MAKE, {}).values() for name in told]
-    absent = tuple(name for name in named if name in story.unreachable)
+    course = finished.course
+    named = [name for told in course.values.get(TO_MAKE, {}).values() for name in told]
+    absent = tuple(name for name in named if name in course.unreachable)
     if not absent:
         return finished, ()
-    silent = {host: why for host, why in story.unreachable.items() if host not in absent}
-    whole = finished.results is not None and not silent and not story.failures
+    silent = {host: why for host, why in course.unreachable.items() if host not in absent}
+    whole = finished.results is not None and not silent and not course.failures
     return replace(
         finished,
-        story=story.model_copy(update={"unreachable": silent}),
+        course=course.model_copy(update={"unreachable": silent}),
         returncode=0 if whole else finished.returncode,
     ), absent
 
@@ -225,9 +225,9 @@ def to_make(host: str) -> Change:
 def changes_of(finished: Finished) -> list[Change]:
     """What a dry run found to do, in the order of the run."""
     changes: list[Change] = []
-    story = finished.story
+    course = finished.course
     for step in (finished.results or {}).get("plan", ()):
-        names = story.named.get(step["op_hash"], {})
+        names = course.named.get(step.get("op_hash", ""), {})
         for host in (*step["hosts_with_change"], *step["hosts_with_conditional_change"]):
             name = names.get(host, step["name"])
             changes.append(
@@ -235,8 +235,8 @@ def changes_of(finished: Finished) -> list[Change]:
                     host=host,
                     component=component_of(name),
                     step=title_of(name),
-                    details=story.details.get(name, {}).get(host, []),
-                    unknown=story.unknown.get(name, {}).get(host, ""),
+                    details=course.details.get(name, {}).get(host, []),
+                    unknown=course.unknown.get(name, {}).get(host, ""),
                 )
             )
     return changes

@@ -46,7 +46,7 @@ def status_of(site: project.Project, kinds: Sequence[str], *, drift: bool, quiet
 
 def _drift(finished: Finished) -> Drift:
     """Per host what a run would change; unknown where the plan did not finish."""
-    if finished.results is None or (finished.returncode != 0 and not finished.story.unreachable):
+    if finished.results is None or (finished.returncode != 0 and not finished.course.unreachable):
         return Drift(unknown="\n".join(finished.last_lines) or "the plan failed", looked=True)
     steps: dict[str, tuple[str, ...]] = {}
     for change in changes_of(finished):
