@@ -19,6 +19,7 @@ from lab.image import pack
 from lab.settings import LABEL
 from phoenix.components.step_ca.issuance import TEMPLATE
 from phoenix.derived.routes import gateway_names
+from phoenix.site.secret_names import ISSUANCE_KEY
 from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
 
 PROGRAM = (Path(__file__).parent / "attacker.py").read_text()
@@ -115,8 +116,7 @@ def attacker(site: SiteLab) -> Iterator[Attacker]:
         container.start()
         found = Attacker(site, address, "")
         mac = found.sh("cat /sys/class/net/eth0/address", ok=True).strip()
-        with site.unguarded("ca"):  # its guard lets no stranger speak to it at all
-            yield replace(found, mac=mac)
+        yield replace(found, mac=mac)
     finally:
         container.remove(force=True, v=True)
 
@@ -211,3 +211,25 @@ def test_the_proof_of_one_guest_is_none_for_another_s_names(attacker: Attacker) 
         said = attacker.asks_for("", "--csr /root/request.pem")
     assert "BEGIN CERTIFICATE" not in said, said
     assert REFUSED in said, said
+
+
+@pytest.mark.usefixtures("former_values_return")
+def test_key_of_proofs_is_changed_everywhere_at_once(site: SiteLab) -> None:
+    def shown() -> str:
+        return site.sh("gateway", "grep ^PROOF= /etc/phoenix/acme/gateway.conf", ok=True).out
+
+    before = shown()
+    rotated = site.project.phoenix("secrets", "rotate", ISSUANCE_KEY)
+    assert rotated.returncode == 0, rotated.stdout + rotated.stderr
+    assert shown() != before
+    for role in ("gateway", "traefik"):
+        site.sh(role, f"phoenix-acme renew {role}", ok=True)
+    site.sh("gateway", f"sed -i 's/^PROOF=.*/{before.strip()}/' /etc/phoenix/acme/gateway.conf")
+    try:
+        refused = site.sh("gateway", "phoenix-acme renew gateway")
+        assert refused.code != 0, refused
+        assert "is PROOF in /etc/phoenix/acme/gateway.conf the one" in refused.err, refused
+    finally:
+        synced = site.project.phoenix("sync", "-y", "nginx")
+        assert synced.returncode == 0, synced.stdout + synced.stderr
+    assert site.sh("gateway", "phoenix-acme ensure gateway").code == 0
