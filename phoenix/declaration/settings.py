@@ -246,7 +246,7 @@ class GuestSettings(_Strict):
 
     node: Node | None = Field(default=None, description="Node where it is made.")
     vlan: StrictInt | None = Field(default=None, ge=1, le=4094, description="VLAN tag.")
-    features: Mapping[Property, Property] = Field(
+    features: Mapping[Identifier, Property] = Field(
         default={}, description="Container features beside `proxmox_lxc_features`."
     )
     mount_points: tuple[MountPoint, ...] = Field(default=(), description="Its further volumes.")
@@ -328,7 +328,7 @@ class ProxmoxSettings(_Strict):
         "Empty: a new guest accepts the one beside the key that pyinfra uses.",
         examples=[["ssh-ed25519 AAAA... me@desk"]],
     )
-    lxc_features: Mapping[Property, Property] = Field(
+    lxc_features: Mapping[Identifier, Property] = Field(
         default={"nesting": "1"},
         description="Features of every container. systemd of Debian 12 and Ubuntu 24.04 needs "
         "nesting.",

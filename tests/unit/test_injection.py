@@ -105,6 +105,8 @@ def test_hostile_text_is_refused_or_stays_in_its_place(place: Place) -> None:
     plain = next((word, given) for word in words if (given := made(place, word)))
     number = made(place, "0plainword")  # it is sorted where a number is
     for text in (*HOSTILE, *WHOLE, *(own + tail for tail in HOSTILE)):
+        if "features." in str(place) and text.startswith(f"{own};"):
+            continue  # the one value that is a list (pct.conf(5): mount=fstype;fstype)
         hostile = made(place, text)
         if hostile is not None:
             word, harmless = ("0plainword", number) if number and text[0].isdigit() else plain

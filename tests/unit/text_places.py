@@ -68,7 +68,30 @@ def _walk(
         if others is not None:
             name = max(base, key=lambda one: len(str(base[one]))) if base else "a"
             yield Place(kind, (*steps, name, KEY), here)
-            yield from _walk(kind, whole, others, _at(base, name), (*steps, name), here)
+            inner = list(_walk(kind, whole, others, _at(base, name), (*steps, name), here))
+            own = len(steps) + 1
+            for second in base if kind == "settings" and base else ():
+                # Of another guest, say: what it has, and the first cannot have.
+                more = (
+                    base[second].keys() - base[name].keys()
+                    if second != name and isinstance(base[second], Mapping)
+                    else set()
+                )
+                inner = (
+                    [place for place in inner if place.steps[own] not in more] if more else inner
+                )
+                inner += (
+                    [
+                        place
+                        for place in _walk(
+                            kind, whole, others, base[second], (*steps, second), here
+                        )
+                        if len(place.steps) > own and place.steps[own] in more
+                    ]
+                    if more
+                    else []
+                )
+            yield from inner
 
 
 def _entries(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -102,7 +125,8 @@ def _options(schema: Mapping[str, Any], whole: Mapping[str, Any]) -> Iterator[Ma
 
 CONTEXT: dict[str, Callable[[dict[str, Any]], object]] = {
     r"\.dest$": lambda rule: rule.update(type="out", source=None),
-    r"\.source$": lambda rule: rule.update(type="in", dest=None, secret=None),
+    r"files\.\d+\.source$": lambda file: file.pop("secret", None),
+    r"rules\.\d+\.source$": lambda rule: rule.update(type="in", dest=None),
     r"\.port$": lambda rule: rule.update(proto="tcp") if "type" in rule else None,
     r"variables\.\d+\.secret$": lambda variable: variable.pop("value", None),
     r"variables\.\d+\.value$": lambda variable: variable.pop("secret", None),
@@ -112,6 +136,7 @@ CONTEXT: dict[str, Callable[[dict[str, Any]], object]] = {
 """What else an entry has where a key of it is given: there are keys that exclude each other."""
 SOUND: dict[str, Any] = {
     r"\.mac_address$": "52:54:00:0A:0B:0C",
+    r"^stack.*server_name$": "vectors.internal.thinkheads.ai",
     r"^vm.*volumes\.\d+\.server$": "10.0.0.9",
     r"docker_stacks\.\d+(?:\.name)?$": "thinkheads_ai_app",
     r"docker_stacks\.\d+\.environment$": "production",
