@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from facts.host_fact import BEGIN
+from phoenix.site.secret_names import ISSUANCE_KEY
 from tests.deploys.recorder import run
 
 
@@ -16,7 +18,10 @@ def test_nothing_is_decided_on_a_default(
     deploy: str, execute: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     garbled = {"step-ca": "hello", "drphoenix": "hello"}
-    result = run(deploy, tmp_path / "secrets.json", execute=execute, noise=garbled)
+    store = tmp_path / "secrets.json"  # without it, whether the CA's guest has the key is asked
+    store.write_text(json.dumps({ISSUANCE_KEY: "k" * 43}))
+    store.chmod(0o600)
+    result = run(deploy, store, execute=execute, noise=garbled)
     mine = {"step_ca": {"step-ca"}, "docker": {"drphoenix"}}.get(deploy, set(garbled))
     assert result.failed == mine
     assert "the log-in prints text" in caplog.text
