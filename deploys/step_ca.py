@@ -23,7 +23,7 @@ from phoenix.components.step_ca.authority import claims as claims_of
 from phoenix.components.step_ca.issuance import TEMPLATE, leaf_template
 from phoenix.derived import control_plane
 from phoenix.files import render
-from phoenix.shell import fill
+from phoenix.shell import fill, in_turn
 from phoenix.site.secret_names import CA_PASSWORD, ISSUANCE_KEY
 
 CONFIG = f"{DIRECTORY}/config/ca.json"
@@ -87,7 +87,9 @@ if "step_ca" in host.groups:
             before=ca.stop(),
             # The service of an earlier release read the password itself: it stays as it was until
             # this one is proven to run without.
-            health=ca.health(claims.default)
-            + fill("chown root:root {{ password }}\n", password=f"{DIRECTORY}/{PASSWORD}"),
+            health=in_turn(
+                ca.health(claims.default),
+                fill("chown root:root {{ password }}", password=f"{DIRECTORY}/{PASSWORD}"),
+            ),
         ),
     )

@@ -9,7 +9,7 @@ from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.traefik import traefik_yml as traefik
 from phoenix.components.trust import ROOTS
 from phoenix.files import render
-from phoenix.shell import fill
+from phoenix.shell import fill, in_turn
 
 
 def dynamic(component: str, files: Mapping[str, TreeFile], marker: str, first: str = "") -> Tree:
@@ -29,13 +29,15 @@ def dynamic(component: str, files: Mapping[str, TreeFile], marker: str, first: s
         files=files,
         unit=traefik.UNIT,
         action="reload",
-        validate=(first and f"{first} && ")
-        + fill(
-            'sh {{ check }} {{ program }}/program {{ static }} "$ROOT" {{ marker }}',
-            check=traefik.CHECK,
-            program=pinned_program("traefik").directory,
-            static=traefik.STATIC,
-            marker=marker,
+        validate=in_turn(
+            first,
+            fill(
+                'sh {{ check }} {{ program }}/program {{ static }} "$ROOT" {{ marker }}',
+                check=traefik.CHECK,
+                program=pinned_program("traefik").directory,
+                static=traefik.STATIC,
+                marker=marker,
+            ),
         ),
         health=render(
             "components/traefik/health.sh.j2",

@@ -6,7 +6,7 @@ host: SSH to it carries the API. Give operations a ``name=``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -118,16 +118,18 @@ def ready(
     host.noop("Proxmox VE is ready: quorum, privileges, storages, images, and what nodes serve")
 
 
-def _by_hand(client: Client, desired: Sequence[DesiredGuest]) -> Iterator[str]:
+def _by_hand(client: Client, desired: Sequence[DesiredGuest]) -> list[str]:
     """What only root@pam may set and we cannot, a fault a guest, with the commands for root."""
+    found = []
     for guest in desired:
         if commands := root.pending(client, guest):
             lines = "\n".join(f"  {one.line}" for one in commands)
-            yield (
+            found.append(
                 f"{guest.label} is declared with what only root@pam may set, and our user cannot "
                 "run pct on the hypervisor. fix: log in there as root (ssh_user), or run there, "
                 f"once the guest is made:\n{lines}"
             )
+    return found
 
 
 @operation()

@@ -60,6 +60,11 @@ def fill(text: str, **values: object) -> str:
     return _VALUE.sub(lambda match: quote(values[match[1]]), text)
 
 
+def in_turn(*commands: str) -> str:
+    """Shell commands that run one after the other, up to the first that fails; empty ones go."""
+    return " && ".join(f"{{ {command.strip()}\n}}" for command in commands if command.strip())
+
+
 @dataclass(frozen=True)
 class Script:
     """A script for `sh` that takes words as "$1", "$2" and so on.
