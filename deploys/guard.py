@@ -4,16 +4,22 @@ A change of its rules that keeps a new SSH login out is undone (`ssh_confirm_sec
 """
 
 from deploys import guard_tree
-from deploys.context import setting_errors, site_host
-from operations import removal
-from operations.config_tree import config_tree
+from deploys.context import setting_errors, settings, site, site_host
+from operations import guard, removal
 from operations.packages import packages
 from phoenix.derived.components import GUARD
 
+is_node = site_host() == site().hypervisor
 if site_host().guarded:
     with setting_errors():
-        tree = guard_tree.tree()
+        tree, flows = guard_tree.tree(), guard_tree.flows()
     packages(name="Guard: packages", names=["nftables"])
-    config_tree(name="Guard: what the host lets in", tree=tree)
+    guard.guard(
+        name="Guard: what the host lets in",
+        tree=tree,
+        flows=flows,
+        refuses=is_node,
+        closed=settings().proxmox.node_closed if is_node else (),
+    )
 else:
     removal.component(name="Guard: taken away", tree=GUARD, volumes=False)

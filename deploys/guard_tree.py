@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from deploys.context import settings, site, site_host
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.guard import ruleset as guard
 from phoenix.derived.components import GUARD
+from phoenix.derived.firewall import Flow
 from phoenix.files import render, text
 from phoenix.proxmox.firewall import operator_networks
 from phoenix.shell import fill
@@ -19,10 +22,7 @@ def tree() -> Tree:
     Raises:
         SettingError: `proxmox_operator_networks` names what is no network.
     """
-    try:
-        operators = operator_networks(settings().proxmox.operator_networks, None)
-    except ValueError as error:
-        raise SettingError(f"proxmox_operator_networks: {error}") from None
+    operators = _operators()
     return Tree(
         component=GUARD,
         files={
@@ -52,3 +52,19 @@ def tree() -> Tree:
         health=fill("{{ program }} holds", program=guard.PROGRAM),
         confirm=settings().ssh_confirm_seconds,
     )
+
+
+def flows() -> tuple[Flow, ...]:
+    """All that the rules let in.
+
+    Raises:
+        SettingError: `proxmox_operator_networks` names what is no network.
+    """
+    return guard.admitted(site(), site_host(), _operators())
+
+
+def _operators() -> Sequence[guard.Network]:
+    try:
+        return operator_networks(settings().proxmox.operator_networks, None)
+    except ValueError as error:
+        raise SettingError(f"proxmox_operator_networks: {error}") from None

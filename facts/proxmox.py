@@ -80,6 +80,18 @@ class Listeners(HostFact[dict[str, frozenset[listeners.Listener]]]):
         return listeners.parse(lines)
 
 
+class Listening(HostFact[frozenset[listeners.Listener]]):
+    """What this host listens on beside its loopback."""
+
+    def command(self) -> StringCommand:
+        """ss(8) alone."""
+        return marked(script(listeners.LISTEN_HERE))
+
+    def parse(self, lines: list[str]) -> frozenset[listeners.Listener]:
+        """Its sockets."""
+        return listeners.parse(lines).get(listeners.HERE, frozenset())
+
+
 class GuestHostKeys(HostFact[dict[int, frozenset[str]]]):
     """The guests' SSH host keys, "TYPE BASE64" by guest id, as the hypervisor can vouch for them.
 

@@ -177,9 +177,9 @@ def shut(site: Site, host: Host, stranger: Host | None) -> tuple[int, ...]:
     return tuple(sorted(port for port in behind if not any(opens(flow, port) for flow in opened)))
 
 
-def opens(flow: Flow, port: int) -> bool:
-    """Whether a flow opens a TCP port."""
-    if flow.proto != "tcp":
+def opens(flow: Flow, port: int, proto: Proto = "tcp") -> bool:
+    """Whether a flow opens a port."""
+    if flow.proto != proto:
         return False
     return flow.port is None or flow.port <= port <= (flow.last_port or flow.port)
 

@@ -39,6 +39,8 @@ done
 """,
 )
 """Each node that answers, then its sockets; the nodes of a cluster trust each other's root."""
+LISTEN_HERE = Script("listening", 'echo "node ."; ss -Hltnup')
+"""This host's own sockets, in the same form."""
 
 # What pve-firewall lets in by itself from the cluster's own network, and between its nodes.
 _STANDARD = (
@@ -145,7 +147,7 @@ def faults(
         rows += _of_groups(client, rows)
         closed = [one for one in sockets if not _open(one, scope, rows, settings)]
         if closed:
-            yield _told(name, closed, here=name == node)
+            yield told(name, closed, here=name == node)
 
 
 def _refuses(options: Mapping[str, Any], key: str, default: str = "0") -> bool:
@@ -159,6 +161,12 @@ def _declared(text: str) -> Listener:
     return Listener(proto, int(port))
 
 
+def serves(one: Listener) -> bool:
+    """Whether others can connect to it by a port that they know: a client's own socket is none."""
+    is_client = (one.proto, one.port) in _CLIENTS
+    return not is_client and not (one.proto == "udp" and one.port >= _EPHEMERAL)
+
+
 def _of_groups(client: Client, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     names = {str(row.get("action")) for row in rows if row.get("type") == "group"}
     return [row for name in sorted(names) for row in client.get(f"cluster/firewall/groups/{name}")]
@@ -168,9 +176,7 @@ def _open(
     one: Listener, scope: Scope, rows: Iterable[Mapping[str, Any]], settings: ProxmoxSettings
 ) -> bool:
     """Whether a rule is about it, whoever it lets in or refuses, or it is told to be closed."""
-    if (one.proto, one.port) in _CLIENTS or one.name in settings.node_closed:
-        return True
-    if one.proto == "udp" and one.port >= _EPHEMERAL:
+    if not serves(one) or one.name in settings.node_closed:
         return True
     if any(p == one.proto and first <= one.port <= last for p, first, last in _STANDARD):
         return True
@@ -193,7 +199,10 @@ def _has(ports: str, port: int) -> bool:
     return False
 
 
-def _told(node: str, closed: Iterable[Listener], *, here: bool) -> str:
+def told(
+    node: str, closed: Iterable[Listener], *, here: bool, what: str = "switching the firewall on"
+) -> str:
+    """What a node serves and no rule lets in, that `what` would cut, and the two ways to say so."""
     ordered = sorted(closed, key=lambda one: (one.port, one.proto))
     ports = ", ".join(f"{one.name} ({one.process or 'unknown'})" for one in ordered)
     if here:
@@ -212,7 +221,7 @@ def _told(node: str, closed: Iterable[Listener], *, here: bool) -> str:
         )
     names = ", ".join(f'"{one.name}"' for one in ordered)
     return (
-        f"node {node} listens on {ports}, which no rule lets in: switching the firewall on would "
+        f"node {node} listens on {ports}, which no rule lets in: {what} would "
         f"cut it. fix: let its clients in, {where}:\n{rules}\n"
-        f"  or let the firewall close it: proxmox_node_closed = [{names}]"
+        f"  or let it be closed: proxmox_node_closed = [{names}]"
     )

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pyinfra.api import OperationError
 
 from phoenix.components.guard.ruleset import PROGRAM, RULES, UNIT
 from tests.deploys.recorder import ROOT, Run, run
@@ -89,3 +90,46 @@ def test_an_operator_s_network_is_let_in_by_ssh(tmp_path: Path) -> None:
         line = 'ip saddr 192.0.2.0/24 tcp dport 22 accept comment "operator, by SSH"'
         assert line in done.files(host)[RULES]
         assert "192.0.2.0/24" in params(done, host).split("after=")[0], "so its runs may go on"
+
+
+SERVES = [
+    "node .",
+    'tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=1,fd=3))',
+    'tcp LISTEN 0 64 *:2049 *:* users:(("nfsd",pid=2,fd=3))',
+    'tcp LISTEN 0 64 127.0.0.1:25 0.0.0.0:* users:(("master",pid=3,fd=3))',
+    'udp UNCONN 0 0 0.0.0.0:41000 0.0.0.0:* users:(("client",pid=4,fd=3))',
+]
+
+
+def test_what_a_host_serves_and_no_flow_lets_in_is_said_before_it_is_shut(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A guest's is told. The hypervisor's may be what guests live on: refused until declared."""
+    caplog.set_level("INFO")
+    with pytest.raises(OperationError) as refused:
+        run("guard", tmp_path / "s.json", responses={"ss -Hltnup": lambda _: SERVES})
+    said = str(refused.value)
+    assert "phoenix listens on tcp/2049 (nfsd), which no rule lets in" in said
+    assert '"port": "2049", "source": "NETWORK"' in said
+    assert 'proxmox_node_closed = ["tcp/2049"]' in said
+
+    done = run(
+        "guard", tmp_path / "s.json", responses={"ss -Hltnup": lambda _: SERVES},
+        proxmox_node_closed=["tcp/2049"],
+    )  # fmt: skip
+    assert not done.failed
+    assert all(RULES in done.files(host) for host in HOSTS)
+    assert "shuts tcp/2049 (nfsd), which no flow lets in" in caplog.text
+    assert "tcp/25" not in caplog.text, "on the loopback"
+    assert "41000" not in caplog.text, "a client's own socket"
+
+
+def test_a_guard_that_is_there_is_not_asked_again(fresh: Run, tmp_path: Path) -> None:
+    (lines,) = (said for key, said in settled(fresh).items() if key.startswith("phoenix "))
+    tree = re.compile("config-tree /var/lib/phoenix/trees/guard ")
+    again = run(
+        "guard", tmp_path / "s.json",
+        responses={tree: lambda _: lines, "ss -Hltnup": lambda _: SERVES},
+    )  # fmt: skip
+    assert not again.failed
+    assert not [sent for sent in again.sent if "ss -Hltnup" in sent.command]
