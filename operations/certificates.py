@@ -17,6 +17,7 @@ from pyinfra.api.exceptions import OperationValueError
 from facts.certificates import ACME_PROGRAM, AcmeState, AcmeStatus
 from facts.command import command, script
 from facts.containers import ComposeProjects
+from facts.host_fact import ConversationError, FactError
 from operations.explain import log_reasons, unknown_before_run
 from operations.host_state import Question, question, read
 from operations.operation import operation
@@ -115,7 +116,13 @@ def shared_pair(
     + pairs: what this host's stacks prove, and where
     + proof: that this host holds its own names and theirs, all together
     """
-    sharing = _sharing(pairs)
+    try:
+        sharing = _sharing(pairs)
+    except ConversationError:
+        raise
+    except FactError as error:  # what does not answer, as a dockerd that hangs, is repaired later
+        host.noop(f"Docker does not tell who reads the host's pair: {error}")
+        return
     if not sharing:
         host.noop("each stack has a pair of its own")
         return

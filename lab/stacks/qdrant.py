@@ -5,7 +5,7 @@ update shows here too. Everything else answers 404, as Qdrant does.
 
 With `QDRANT__SERVICE__API_KEY` it asks for that key as Qdrant does, in the header `api-key` or as a
 bearer token, for everything but its root document and the health checks
-(https://qdrant.tech/documentation/guides/security/).
+(its guide "Security").
 """
 
 from __future__ import annotations

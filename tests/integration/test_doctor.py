@@ -160,7 +160,7 @@ def wrong_record(site: SiteLab) -> Iterator[None]:
     site.sh("hypervisor", f"cp -L {DNSMASQ} /root/dnsmasq.conf", ok=True)
     site.sh(
         "hypervisor",
-        f"sed -i --follow-symlinks '/qdrant/s/,.*/,198.19.255.77/' {DNSMASQ};"
+        f"sed -i --follow-symlinks '/qdrant.{site.site.domain}/s/,.*/,198.19.255.77/' {DNSMASQ};"
         " systemctl restart phoenix-dns",
         ok=True,
     )  # fmt: skip

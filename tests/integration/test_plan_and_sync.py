@@ -115,7 +115,7 @@ def test_a_stack_with_what_its_services_need(site: SiteLab) -> None:
     assert (summary["ok"], summary["verified"]) == (True, True), summary
     log = Path(summary["log"]).read_text()
     assert "Stack qdrant_service-production" in log
-    assert "thinkheads_ai_app" not in log
+    assert "Stack thinkheads_ai_app" not in log
 
 
 def test_what_matches_nothing_is_an_error(site: SiteLab) -> None:

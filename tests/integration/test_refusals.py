@@ -136,6 +136,8 @@ def test_setting_that_cannot_work(site: SiteLab) -> None:
     before = site.unit("hypervisor")
     run = site.project.run("deploys/dns.py", data={"dns_upstreams": '["no address"]'})
     assert run.returncode == 1, run.explain()
-    assert "setting dns_upstreams: 'no address' is not an IPv4 address" in run.output, run.explain()
+    assert (
+        "dns_upstreams[0]: 'no address' is not the IPv4 address of a name server" in run.output
+    ), run.explain()
     assert run.results is None, "a host was touched"
     assert site.unit("hypervisor") == before

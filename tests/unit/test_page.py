@@ -105,7 +105,7 @@ def test_service_s_certificates_end_with_the_first_on_its_path(site: Site) -> No
         ("request_gives", "https://shop.", {"shop"}),
         ("router_is_enabled", "/shop@file", {"shop"}),
         ("tls_verifies", "portainer.internal.thinkheads.ai", {"portainer"}),
-        ("tls_verifies", "worker.host.internal.thinkheads.ai", {"shop"}),
+        ("tls_verifies", "shop.stack.internal.thinkheads.ai", {"shop"}),
         ("tls_verifies", "proxy.host.internal.thinkheads.ai", {"portainer", "shop", "traefik"}),
         ("containers_are_well", "shop-production", {"shop"}),
         ("unit_runs", "nginx.service", {"portainer", "shop", "traefik"}),

@@ -40,6 +40,7 @@ def test_every_secret_is_listed_with_its_origin_and_without_its_value(
     assert set(generated) == {
         "portainer_admin_password", "portainer_agent_secret", "traefik_dashboard_password",
         "gateway_client_certificate", "step_ca_issuance_key", "thinkheads_ai_app_database_pass",
+        "qdrant_service_api_key",
     }  # fmt: skip
     statuses = catalog.listing(site, secret_store)
     assert {status.use.name: status.origin for status in statuses} == {
