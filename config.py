@@ -6,3 +6,5 @@ config.REQUIRE_PYINFRA_VERSION = ">=3.10,<4"
 # A host that does not answer is left out and the run exits with 1. The others go on: what they need
 # of it they look at themselves, and say so where it is missing. So do a host's other components
 # where one of them fails (operations/isolation.py).
+# A busy host needs longer than pyinfra's ten seconds for its key exchange.
+config.CONNECT_TIMEOUT = 20

@@ -21,7 +21,7 @@ RENEWAL_LABEL = "ai.thinkheads.phoenix.certificate"
 """A container says by it how it takes a renewed pair; without it, it reads the files by itself."""
 RENEWAL_ANSWERS = ("restart", "SIGHUP", "SIGUSR1", "SIGUSR2")
 """What the label may be: a restart, or the signal that its main process gets."""
-_STACK = "stack-"
+STACK_PAIR = "stack-"
 
 
 class HostCertificate(NamedTuple):
@@ -54,7 +54,7 @@ def stack_directory(project: str) -> str:
 
 def stack_certificate(project: str) -> str:
     """The name of a stack's certificate on its host."""
-    return f"{_STACK}{project.replace('_', '-')}"
+    return f"{STACK_PAIR}{project.replace('_', '-')}"
 
 
 def certificates(site: Site) -> tuple[HostCertificate, ...]:

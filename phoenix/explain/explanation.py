@@ -92,7 +92,9 @@ def _service(site: Site, service: Service) -> Explanation:
     route = next((route for route in routes(site) if route.service == service), None)
     stack = service.deployment
     owner = service.owner
-    names = {*service.names, service.server_name, owner.fqdn} if route else {*service.names}
+    names = {*service.names}
+    if route:  # a stack proves a name of its own, its host's pair is not on the way
+        names |= {service.server_name} if stack else {service.server_name, owner.fqdn}
     facts = {
         "backend": f"served by {owner.name}",
         "dashboard": f"the dashboard of {owner.name}, for who knows its password",

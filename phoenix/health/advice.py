@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Template
 
+from phoenix.components.acme.phoenix_acme_conf import TIMER
 from phoenix.components.guard.ruleset import UNIT as GUARD_UNIT
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.components.step_ca.authority import DIRECTORY
+from phoenix.derived.certificates import STACK_PAIR
 from phoenix.health.checks import ISSUED, Check
 from phoenix.net.ssh_faults import FAULTS, said_in
 from phoenix.site.model import Frozen, Host, Site
@@ -49,7 +51,15 @@ COMPONENTS: Mapping[str, str] = {
     "phoenix-acme@traefik.timer": "traefik",
     "phoenix-acme@host.timer": "certificates",
 }
-"""The component that keeps a unit, as `phoenix sync` knows it; any other unit's: `all`."""
+"""The component that keeps a unit, as `phoenix sync` knows it."""
+
+
+def component_of(unit: str) -> str:
+    """The component that keeps a unit; the renewal of a stack's pair has its host's; else empty."""
+    if unit.startswith(f"{TIMER}{STACK_PAIR}"):
+        return COMPONENTS["phoenix-acme@host.timer"]
+    return COMPONENTS.get(unit, "")
+
 
 _GUEST, _HYPERVISOR = "reach a guest", "reach the hypervisor"
 ADVICE: Mapping[str, _Template] = {
@@ -264,7 +274,7 @@ def _values(site: Site, check: Check) -> dict[str, str]:
         "name": check.name,
         "certificate": check.certificate,
         "stack": check.stack,
-        "component": COMPONENTS.get(check.unit, "all"),
+        "component": component_of(check.unit) or "all",
         "guest": str(host.vmid or host.name),  # a name may also be a component's
         "vmid": str(target.vmid or ""),
         "power": "qm" if target.kind == "vm" else "pct",

@@ -23,7 +23,7 @@ from phoenix.derived.dns import DnsRecord
 from phoenix.derived.find import Meaning, Stack, kind_of, unknown
 from phoenix.derived.find import find as find_name
 from phoenix.derived.routes import routes
-from phoenix.health.advice import COMPONENTS
+from phoenix.health.advice import COMPONENTS, component_of
 from phoenix.health.checks import Check, checks
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Deployment, Host, Service, Site, Template
@@ -186,9 +186,8 @@ def concerning(site: Site, meaning: Meaning) -> tuple[CheckedPath, ...]:
 def _through(site: Site, component: Component, path: CheckedPath) -> bool:
     if component.name == "stacks":
         return any(check.function == "containers_are_well" for check in path.checks)
-    units = {unit for unit, name in COMPONENTS.items() if name == component.name}
-    if units:
-        return any(check.unit in units for check in path.checks)
+    if component.name in COMPONENTS.values():
+        return any(component_of(check.unit) == component.name for check in path.checks)
     return any(host.name in path.hosts for host in component.hosts(site))
 
 

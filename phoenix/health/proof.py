@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from phoenix.derived.components import Component, component_hosts
 from phoenix.derived.find import Meaning, Stack, kind_of
 from phoenix.derived.find import find as find_name
-from phoenix.health.advice import COMPONENTS
+from phoenix.health.advice import component_of
 from phoenix.health.checks import Check, checks
 from phoenix.health.paths import service_checks, stack_paths
 from phoenix.site.findings import NameLookupError
@@ -97,7 +97,7 @@ def _components(site: Site, check: Check) -> frozenset[str]:
     """The components that a check is about, and about nothing else."""
     match check.function:
         case "unit_runs":
-            names = {COMPONENTS.get(check.unit, "")}
+            names = {component_of(check.unit)}
         case "names_resolve" | "name_is_unknown":
             names = {"base", *({"dns"} if check.host == site.hypervisor.name else ())}
         case "pair_fits" | "pair_is_served":

@@ -56,7 +56,7 @@ def test_routed_service_goes_through_gateway_and_proxy_to_its_container(site: Si
     )
     assert explanation.backend is not None
     assert explanation.backend.url == "https://10.0.0.102:6333"
-    assert explanation.backend.verified == f"drphoenix.host.{ZONE}"
+    assert explanation.backend.verified == f"qdrant.stack.{ZONE}"
     assert explanation.backend.stack == "qdrant_service-production"
     assert [c.host for c in explanation.certificates] == [
         "nginx-phoenix",

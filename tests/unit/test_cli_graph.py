@@ -192,7 +192,7 @@ def test_svg_stands_alone_and_tells_what_it_shows(own: Site) -> None:
         if element.tag in (f"{SVG}title", f"{SVG}desc")
     }
     assert sorted(words_of_picture) == sorted(labels)
-    assert "qdrant on drphoenix: https 6333, verified as drphoenix.host" in str(words_of_picture)
+    assert "qdrant on drphoenix: https 6333, verified as qdrant.stack" in str(words_of_picture)
     assert "prefers-color-scheme: dark" in text
     assert re.findall(r"(?:href|src|@import|url\((?!#head-))", text) == []
     assert re.findall(r"https?://(?!www\.w3\.org/2000/svg)", text) == []
