@@ -142,8 +142,11 @@ def ok(run: Run) -> Run:
 
 
 def stack_changes(run: Run) -> list[str]:
-    names = (name.rpartition(" | ")[2] for name, _ in run.changes)
-    return [name for name in names if name.startswith("Stack ")]
+    """Stacks that changed; pyinfra has one operation, with both names, for those of two hosts."""
+    assert run.results
+    changed = [one["names"] for one in run.results["operations"] if one["success"]]
+    names = [name for both in changed for name in both]
+    return [name for name in names if name == f"Stack {PROJECT}"]
 
 
 def answers(lab: PortainerLab, host: str) -> bool:
