@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from deploys.context import settings, site, site_host
 from phoenix.components.config_tree.tree import Tree, TreeFile
@@ -54,13 +55,13 @@ def tree() -> Tree:
     )
 
 
-def flows() -> tuple[Flow, ...]:
-    """All that the rules let in.
+def flows() -> Callable[[], Sequence[Flow]]:
+    """What gives all that the rules let in, when it is asked.
 
     Raises:
         SettingError: `proxmox_operator_networks` names what is no network.
     """
-    return guard.admitted(site(), site_host(), _operators())
+    return partial(guard.admitted, site(), site_host(), _operators())
 
 
 def _operators() -> Sequence[guard.Network]:

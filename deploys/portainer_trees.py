@@ -27,7 +27,7 @@ from phoenix.derived import control_plane, deployments
 from phoenix.derived.components import SERVER
 from phoenix.files import render, text
 from phoenix.secrets.rules import check_portainer_password
-from phoenix.shell import fill
+from phoenix.shell import fill, in_turn
 from phoenix.site.ports import LOOPBACK
 from phoenix.site.roles import guest_with
 from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET
@@ -88,7 +88,7 @@ def server(*, at_the_end_of_a_move: bool = False) -> Tree:
         },
         unit=SERVER_UNIT,
         action="restart",
-        validate=" && ".join((CHECK, database.fits)),
+        validate=in_turn(CHECK, database.fits),
         before=database.keep,
         revert=database.put_back,
         health=database.answers,

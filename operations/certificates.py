@@ -89,11 +89,21 @@ def acme_certificate(*, certificate: str) -> Generator[StringCommand, None, None
     yield command(ACME_PROGRAM, "ensure", certificate)
 
 
-def _sharing(pairs: Sequence[StackPair]) -> list[StackPair]:
-    """The stacks with a running container that reads the host's pair, of an earlier release."""
+def _sharing(pairs: Sequence[StackPair]) -> list[StackPair] | None:
+    """The stacks with a running container that reads the host's pair, of an earlier release.
+
+    None where Docker does not tell: one that hangs is repaired later in the same run.
+    """
+    try:
+        projects = read(question(ComposeProjects))
+    except ConversationError:
+        raise
+    except FactError as error:
+        host.noop(f"Docker does not tell who reads the host's pair: {error}")
+        return None
     reading = {
         project.name
-        for project in read(question(ComposeProjects))
+        for project in projects
         for container in project.containers
         if container.state == "running"
         and any(f"{bind}/".startswith(f"{HOST_PAIRS}/") for bind in container.binds)
@@ -116,12 +126,8 @@ def shared_pair(
     + pairs: what this host's stacks prove, and where
     + proof: that this host holds its own names and theirs, all together
     """
-    try:
-        sharing = _sharing(pairs)
-    except ConversationError:
-        raise
-    except FactError as error:  # what does not answer, as a dockerd that hangs, is repaired later
-        host.noop(f"Docker does not tell who reads the host's pair: {error}")
+    sharing = _sharing(pairs)
+    if sharing is None:
         return
     if not sharing:
         host.noop("each stack has a pair of its own")
@@ -148,7 +154,10 @@ def own_pairs_alone(
     if state is None or not state.also:
         host.noop("the host's pair proves the host's names alone")
         return
-    if sharing := _sharing(pairs):
+    sharing = _sharing(pairs)
+    if sharing is None:
+        return
+    if sharing:
         names = ", ".join(pair.project for pair in sharing)
         host.noop(f"{names} still read the host's pair, which goes on proving {state.also}")
         return

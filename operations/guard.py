@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand
@@ -21,13 +21,17 @@ from phoenix.proxmox.listeners import Listener, serves, told
 
 @operation(reads=lambda tree, **_: [tree_state(tree)])
 def guard(
-    tree: Tree, flows: Sequence[Flow], *, refuses: bool, closed: Collection[str] = ()
+    tree: Tree,
+    flows: Callable[[], Sequence[Flow]],
+    *,
+    refuses: bool,
+    closed: Collection[str] = (),
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Put the guard on this host. Before its first load, ports that it would shut are told.
 
     Args:
         tree: the guard's rules, program and unit.
-        flows: all that its rules let in.
+        flows: gives all that its rules let in; asked before the first load alone.
         refuses: whether such a port is refused until it is declared, as on the hypervisor, whose
             services (NFS, Ceph, backups) the guests may live on; else the plan and the run tell it.
         closed: ports ("tcp/111") that may be shut, whatever listens on them.
@@ -38,7 +42,7 @@ def guard(
         except FactError as error:
             yield from stop_host(error)
             return
-        shut = shut_by(flows, sockets, closed)
+        shut = shut_by(flows(), sockets, closed)
         if shut and refuses:
             yield from refuse(told(host.name, shut, here=True, what="its guard"))
             return

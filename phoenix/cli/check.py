@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli import exits, options
+from phoenix.cli import options
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,13 +41,10 @@ def portainer(
 
     Exit code: 0 all holds, 1 something does not.
     """
-    from phoenix.cli import output
     from phoenix.cli.reports import check as reports
 
     report = reports.portainer(url, ca, key_file, address)
-    output.emit(as_json, report, lambda console: reports.print_report(console, report))
-    if not report.ok:
-        raise typer.Exit(exits.ERROR)
+    reports.end(report, as_json=as_json)
 
 
 @app.command()
@@ -75,10 +72,7 @@ def proxmox(
 
     Exit code: 0 all holds, 1 something does not.
     """
-    from phoenix.cli import output
     from phoenix.cli.reports import check as reports
 
     report = reports.proxmox(url, token_file, fingerprint, ca)
-    output.emit(as_json, report, lambda console: reports.print_report(console, report))
-    if not report.ok:
-        raise typer.Exit(exits.ERROR)
+    reports.end(report, as_json=as_json)

@@ -13,10 +13,13 @@ import pytest
 from pydantic import SecretStr
 
 from facts.certificates import AcmeState
-from operations import certificates
+from facts.containers import ComposeProjects
+from facts.host_fact import FactError
+from operations import certificates, host_state
 from operations.certificates import own_pairs_alone, shared_pair
 from phoenix.components.acme.phoenix_acme_conf import StackPair
 from phoenix.components.docker.projects import ComposeProject, Container
+from tests.openssl_server import proving
 from tests.operations.test_tree_operations import fixed
 
 SHOP = StackPair("shop-production", ("shop.stack.test",), (("10.0.0.24", 8000, "shop.stack.test"),))
@@ -80,22 +83,25 @@ def test_what_could_not_move_is_told_and_stays_proven() -> None:
     assert "shop-production still read the host's pair" in here.host.noop_description
 
 
+def test_a_docker_that_does_not_tell_stops_no_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs, and the same run repairs it later: the certificate's step failed, and its host."""
+    answered = host_state.read
+
+    def read(query: Any) -> Any:
+        if query.fact is ComposeProjects:
+            raise FactError("the command did not end in time")
+        return answered(query)
+
+    monkeypatch.setattr(certificates, "read", read)
+    here = host(also="shop.stack.test")
+    assert here.run(shared_pair, certificate="host", pairs=PAIRS, proof=PROOF) == []
+    assert "Docker does not tell" in here.host.noop_description
+    assert here.run(own_pairs_alone, certificate="host", pairs=PAIRS) == []
+
+
 def test_the_proof_is_made_by_the_name(tmp_path: Path) -> None:
     """By the script itself, against a server whose certificate has one name of two."""
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "1", "-subj", "/", "-addext", "subjectAltName=DNS:shop.stack.test",
-         "-keyout", tmp_path / "key", "-out", tmp_path / "crt"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    server = subprocess.Popen(
-        ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", tmp_path / "crt", "-key",
-         tmp_path / "key"],
-        stdout=subprocess.PIPE, text=True, stdin=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        assert server.stdout is not None
-        port = next(line for line in server.stdout if line.startswith("ACCEPT")).rpartition(":")[2]
+    with proving("shop.stack.test", tmp_path) as (_, port):
         shims = tmp_path / "bin"
         shims.mkdir()
         # The clock goes by forty seconds with each look, and docker tells that it was called.
@@ -112,7 +118,7 @@ def test_the_proof_is_made_by_the_name(tmp_path: Path) -> None:
 
         def proven(name: str) -> subprocess.CompletedProcess[str]:
             line = certificates._PROVEN.argv(
-                str(tmp_path / "crt"), "/etc/phoenix/tls", "127.0.0.1", port.strip(), name, "shop"
+                str(tmp_path / "crt"), "/etc/phoenix/tls", "127.0.0.1", port, name, "shop"
             )
             path = f"{shims}:{Path(openssl).parent}:/usr/bin:/bin"
             return subprocess.run(
@@ -126,6 +132,3 @@ def test_the_proof_is_made_by_the_name(tmp_path: Path) -> None:
         assert "does not prove to be wiki.stack.test" in failed.stderr
         restarts = (tmp_path / "docker").read_text().splitlines()
         assert [line for line in restarts if line.startswith("restart")] == ["restart id"]
-    finally:
-        server.kill()
-        server.wait()

@@ -12,6 +12,7 @@ from phoenix.components.trust import ROOTS
 from phoenix.derived.routes import gateway_names
 from phoenix.site.model import Site
 from phoenix.site.roles import RoleError, guest_with
+from tests.openssl_server import proving
 from tests.unit.site_builder import minimal
 
 ZONE = "internal.thinkheads.ai"
@@ -183,22 +184,7 @@ def test_no_route_is_switched_to_a_name_that_only_the_former_one_proves(
     tmp_path: Path, certified: str, refused: bool
 ) -> None:
     """By the script itself; "" is a backend that is down."""
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "1", "-subj", "/", "-addext",
-         f"subjectAltName=DNS:{certified or 'down.test'}",
-         "-keyout", tmp_path / "key", "-out", tmp_path / "crt"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    server = subprocess.Popen(
-        ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", tmp_path / "crt", "-key",
-         tmp_path / "key"],
-        stdout=subprocess.PIPE, text=True, stdin=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        assert server.stdout is not None
-        accepting = next(line for line in server.stdout if line.startswith("ACCEPT"))
-        port = accepting.rpartition(":")[2].strip()
+    with proving(certified or "down.test", tmp_path) as (server, port):
         if not certified:
             server.kill()
             server.wait()
@@ -206,9 +192,6 @@ def test_no_route_is_switched_to_a_name_that_only_the_former_one_proves(
         done = subprocess.run(
             traefik.FORMER.argv(*words), capture_output=True, text=True, check=False, timeout=60
         )
-    finally:
-        server.kill()
-        server.wait()
     assert (done.returncode != 0) is refused, done
     if refused:
         assert "still proves to be worker.host.test, and not shop.stack.test" in done.stderr

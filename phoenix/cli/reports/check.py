@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import typer
 from pydantic import BaseModel, SecretStr
 from rich.console import Console
 from rich.markup import escape
 
 from phoenix import portainer_api as api
-from phoenix.cli import output
+from phoenix.cli import exits, output
 from phoenix.cli.exits import CommandError
 from phoenix.portainer_api import contract
 from phoenix.proxmox import contract as proxmox_contract
@@ -109,6 +110,17 @@ def _text(file: Path) -> str:
         return file.expanduser().read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{file} cannot be read: {error}") from None
+
+
+def end(report: Report, *, as_json: bool) -> None:
+    """Show a report, and end the command by what it found.
+
+    Raises:
+        typer.Exit: a point differs.
+    """
+    output.emit(as_json, report, lambda console: print_report(console, report))
+    if not report.ok:
+        raise typer.Exit(exits.ERROR)
 
 
 def print_report(console: Console, report: Report) -> None:
