@@ -24,6 +24,17 @@ DIRECTORY = "PHOENIX_DIRECTORY"
 
 HostList = list[tuple[str, dict[str, Any]]]
 
+CONNECTING = {
+    "ssh_connect_retries": 1,
+    "ssh_connect_retry_min_delay": 0.5,
+    "ssh_connect_retry_max_delay": 1.0,
+}
+"""pyinfra's data, in seconds: one more try after a connection that broke.
+
+An sshd that reloads its configuration drops who is in the key exchange (sshd(8), SIGHUP).
+A refused log-in and a wrong host key are not tried again.
+"""
+
 
 class FaultyError(SystemExit):
     """The end of an inventory whose declaration cannot work; with all of what was found."""
@@ -107,6 +118,7 @@ def groups(site: Site, data: Mapping[str, Any]) -> dict[str, HostList]:
 
     pyinfra takes a host's data from its first mention, so each mention carries all of it.
     """
+    data = {**CONNECTING, **data}
     members: dict[str, HostList] = {group: [] for group in GROUPS}
     for host in site.hosts:
         for group in host.groups:

@@ -258,6 +258,16 @@ def test_stack_on_a_host_without_an_agent(lab_: PortainerLab, variant: Project) 
     assert volume.code == 0, "its data is gone"
     assert lab_.site.sh(lab_.agent, f"test -e {FILES}").code != 0
 
+    # With its agent again, Portainer has the log-ins: the host's own are told, and removed by name.
+    known = "test -e /var/lib/phoenix/trees/registries"
+    site = lab_.site
+    assert site.sh(lab_.agent, known).code == 0
+    planned = json.loads(site.project.phoenix("plan", "--json").stdout)["undeclared"]["items"]
+    assert "phoenix remove registries" in [item["command"] for item in planned]
+    removed = site.project.phoenix("remove", "registries", "-y")
+    assert removed.returncode == 0, removed.stdout + removed.stderr
+    assert site.sh(lab_.agent, known).code != 0
+
 
 LOOP = "import time, sys; time.sleep(3); sys.exit(1)"
 

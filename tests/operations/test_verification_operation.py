@@ -40,6 +40,8 @@ def judged(
     }
     course, reasons = Course(), {}
     monkeypatch.setattr(verification, "_outcomes", outcomes)
+    monkeypatch.setattr(verification, "_issued", {})
+    monkeypatch.setattr(verification, "_asked", {})
     monkeypatch.setattr(
         verification, "value",
         lambda name, host, data: course.add(

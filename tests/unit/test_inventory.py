@@ -32,7 +32,13 @@ def test_every_group_is_there_and_every_mention_carries_all_data(tmp_path: Path)
     for hosts in groups.values():
         for name, data in hosts:
             address = str(site.host(name).address)
-            assert data == {"ssh_user": "root", "ssh_hostname": address}, name
+            own = {"ssh_user": "root", "ssh_hostname": address}
+            assert data == {**own, **inventory.CONNECTING}, name
+
+
+def test_inventory_of_an_operator_sets_its_own_tries(tmp_path: Path) -> None:
+    groups = inventory.groups(minimal().load(tmp_path), {"ssh_connect_retries": 5})
+    assert {data["ssh_connect_retries"] for hosts in groups.values() for _, data in hosts} == {5}
 
 
 def test_faulty_site_ends_with_all_findings_and_no_traceback(tmp_path: Path) -> None:
