@@ -55,7 +55,7 @@ class Declared:
         """The file that a finding or a source means by its label."""
         if label.startswith("stacks/"):
             return self.stacks / label.removeprefix("stacks/")
-        if "/" in label:
+        if "/" in label and not (self.inventories / label).is_file():
             return self.root / label
         return self.inventories / label
 

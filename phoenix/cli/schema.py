@@ -16,13 +16,16 @@ class Kind(StrEnum):
     LXC = "lxc"
     VM = "vm"
     STACK = "stack"
+    STACKS = "stacks"
     SETTINGS = "settings"
 
 
 def schema(
     kind: Annotated[
         Kind | None,
-        typer.Argument(help="Which file: the two JSON files, a stack's phoenix.json, settings."),
+        typer.Argument(
+            help="Which file: a JSON file of the site, a stack's phoenix.json, settings."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write files into this directory instead.")
@@ -37,7 +40,7 @@ def schema(
 
     Examples:
       phoenix schema lxc                      of phoenix_lxc_configs.json
-      phoenix schema --out inventories/schema all four, as files
+      phoenix schema --out inventories/schema all, as files
       phoenix schema --markdown > docs/reference.md
     """
     from phoenix.reference import json_schema, markdown

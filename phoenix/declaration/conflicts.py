@@ -233,8 +233,8 @@ def _stack_pairs(site: Site, report: Report) -> None:
             mounts = any(variable.name == TLS_VARIABLE for variable in stack.variables)
             if mounts and (host.name, stack.project) not in pairs:
                 report.error(
-                    f"stacks/{stack.name}/phoenix.json",
-                    f"environments.{stack.environment}",
+                    stack.source.file,
+                    stack.source.path,
                     f"the compose file uses {TLS_VARIABLE}, and on {host.name} the stack gets no "
                     "certificate: no service of it speaks HTTPS",
                     'write "tls": {} there, or "scheme": "https" in the traefik_service',
@@ -321,7 +321,7 @@ def environments(site: Site, report: Report) -> None:
 def _published_ports(host: Host, taken: _Taken, report: Report) -> None:
     for stack in host.docker_stacks:
         for port in stack.ports:
-            file = f"stacks/{stack.name}/docker-compose.yml"
+            file = stack.compose_label
             user = f"{file} (environment {stack.environment}, service {port.service})"
             other = taken.by(port.host_port, port.proto, port.address)
             if other is None:
@@ -499,5 +499,4 @@ def _rules_of(host: Host) -> Iterable[tuple[str, str, FirewallRule]]:
         yield host.source.file, f"{host.source.path}.firewall.rules[{i}]", rule
     for stack in host.docker_stacks:
         for i, rule in enumerate(stack.firewall_rules):
-            path = f"environments.{stack.environment}.firewall_rules[{i}]"
-            yield f"stacks/{stack.name}/phoenix.json", path, rule
+            yield stack.source.file, f"{stack.source.path}.firewall_rules[{i}]", rule

@@ -276,7 +276,7 @@ def _check_docker_names(
             else ("Docker has one container of a name")
         )
         catalog.report.error(
-            f"stacks/{deployment.name}/docker-compose.yml",
+            deployment.compose_label,
             path,
             f"{kind} {name} is Portainer's own on {entry.label}: {harm}",
             f"give the {kind} another name, or leave its name to Compose",

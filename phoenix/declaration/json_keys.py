@@ -703,6 +703,38 @@ class RawStack(Raw):
     )
 
 
+class RawNginxProxy(Raw):
+    """The original's way to say that the gateway leads to a stack."""
+
+    hostname: HostName = Field(
+        description="The name that clients ask the gateway for; it must be that of a service of "
+        "the stack.",
+        examples=["shop.internal.thinkheads.ai"],
+    )
+
+
+class RawListedStack(RawStack):
+    """A stack of phoenix_stacks_config.json: its manifest, and where its compose file is."""
+
+    compose_file_path: Line = Field(
+        description="Its compose file, relative to the folder of the site's JSON files or to that "
+        "of the stacks. Where it is not there, stacks/NAME/docker-compose.yml is read.",
+        examples=["stacks/qdrant_service/docker-compose.yml"],
+    )
+    nginx_proxy: RawNginxProxy | None = Field(
+        default=None, description="A name by which the gateway leads to it."
+    )
+
+
+class RawStacksFile(Raw):
+    """Stacks without a folder of their own; the original system's file."""
+
+    schema_: Any = _schema_key()
+    docker_stacks: dict[str, Annotated[Any, _Each(RawListedStack)]] = Field(
+        default={}, description="Stacks, by name."
+    )
+
+
 class RawSite(Raw):
     """What holds for all guests. The defaults are the original system's values.
 

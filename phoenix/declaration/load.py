@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from phoenix.declaration import conflicts, guests, services
+from phoenix.declaration import conflicts, guests, services, stack_places
 from phoenix.declaration.forms import told
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join, read_object, readdress, validate
@@ -65,6 +65,7 @@ def load_site(
         (path for path in (inventories / "stacks", inventories.parent / "stacks") if path.is_dir()),
         inventories / "stacks",
     )
+    places = stack_places.read(inventories, folder, report)
     raw_site = validate(RawSite, top.site, LXC_FILE, "site", report) if top else None
     place = _place(raw_site, subnet, report) if raw_site else None
     defaults = (
@@ -74,7 +75,7 @@ def load_site(
     )
     if raw_site is None or place is None or top is None or vm_top is None or defaults is None:
         # Not the whole of it can be compared; what is wrong in each part is told all the same.
-        _check_parts(top, vm_top, StackCatalog(folder, RawSite().domain, report, _same), report)
+        _check_parts(top, vm_top, StackCatalog(places, RawSite().domain, report, _same), report)
         raise ConfigError(report.errors, report.warnings)
     hypervisor, network, move = place
 
@@ -91,7 +92,7 @@ def load_site(
     order = conflicts.order(running, report) if distinct else tuple(running)
     whole = whole and distinct  # else a guest stands for another, whose role nobody seems to have
 
-    catalog = StackCatalog(folder, raw_site.domain, report, move, network)
+    catalog = StackCatalog(places, raw_site.domain, report, move, network)
     declared = []
     for vmid in order:
         entry = running[vmid]

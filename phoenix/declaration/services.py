@@ -83,8 +83,7 @@ def _add(services: dict[str, Service], service: Service, report: Report) -> None
     if first is service:
         return
     place = f"{first.source.file}: {first.source.path}"
-    from_stack = service.source.file.startswith("stacks/")
-    of_guest = not first.source.file.startswith("stacks/")
+    from_stack, of_guest = not service.of_guest, first.of_guest
     same = first.owner.name == service.owner.name and first.kind == service.kind
     if same and from_stack and of_guest:
         report.warn(

@@ -7,7 +7,7 @@ lists that stack in `shared_secrets`; where no name tells the owner, each must l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from phoenix.declaration.json_errors import listed, meant
@@ -17,7 +17,7 @@ from phoenix.site.secret_names import NEW, PLATFORM, is_secret_name
 
 @dataclass(frozen=True)
 class NamedSecret:
-    """One place of a stack's `phoenix.json` that names a secret; `name` is in lower case."""
+    """One place of a stack's manifest that names a secret; `name` is in lower case."""
 
     stack: str
     name: str
@@ -31,10 +31,12 @@ class StackSecrets:
 
     Attributes:
         stacks: names of all stacks that have a manifest.
+        file: what findings call the file that declares a stack.
         shared: for each stack, its secrets (in lower case) and the stacks that may name them.
     """
 
     stacks: Iterable[str]
+    file: Callable[[str], str]
     references: list[NamedSecret] = field(default_factory=list)
     shared: dict[str, Mapping[str, frozenset[str]]] = field(default_factory=dict)
 
@@ -48,7 +50,7 @@ class StackSecrets:
             for name, others in secrets.items():
                 for other in sorted(others.difference(self.stacks)):
                     report.unread(
-                        f"stacks/{stack}/phoenix.json",
+                        self.file(stack),
                         f"shared_secrets.{name.upper()}",
                         f"there is no stack {other!r} to share it with",
                         meant(other, self.stacks),
@@ -109,13 +111,13 @@ class StackSecrets:
         if owner is None:
             fix = (
                 f"name a secret of its own, as {_own_name(secret)}; or, where one value is to be "
-                f"known to them all, write {sharing} in the phoenix.json of each of the others, "
+                f"known to them all, write {sharing} in the manifest of each of the others, "
                 f"and the others' names likewise in {secret.file}"
             )
         else:
             fix = (
                 f"name a secret of its own, as {_own_name(secret)}; or have its owner share it: "
-                f"write {sharing} in stacks/{owner}/phoenix.json"
+                f"write {sharing} in {self.file(owner)}"
             )
         report.error(
             secret.file,

@@ -1,4 +1,4 @@
-"""The stacks: `stacks/NAME/docker-compose.yml` and `phoenix.json`, as deployed on a guest."""
+"""The stacks, each with its manifest and its compose file, as deployed on a guest."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
-from pathlib import Path
 from typing import Any
 
 from phoenix.compose import document
-from phoenix.declaration import compose, reach, traefik_labels
+from phoenix.declaration import compose, reach, stack_places, traefik_labels
 from phoenix.declaration.forms import value_fault
-from phoenix.declaration.json_errors import listed, read_object, validate
+from phoenix.declaration.json_errors import join, listed, read_object, validate
 from phoenix.declaration.json_keys import (
     SITE,
     RawEnvironment,
+    RawListedStack,
     RawRule,
     RawService,
     RawStack,
     RawStackRef,
 )
+from phoenix.declaration.stack_places import Place, StackPlaces
 from phoenix.declaration.stack_secrets import NamedSecret, StackSecrets
 from phoenix.derived.certificates import (
     RENEWAL_ANSWERS,
@@ -40,7 +41,6 @@ from phoenix.site.model import (
 )
 from phoenix.site.names import normalise_name
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z")  # part of a project's name
 _NOT_KNOWN = "secret"  # stands for a value that is not known here, and is not empty
 _SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|PRIVATE|API_?KEY", re.IGNORECASE)
 
@@ -58,7 +58,7 @@ class StackRoute:
 class StackCatalog:
     """Reads each stack that is asked for; remembers which ones were."""
 
-    directory: Path
+    places: StackPlaces
     domain: str
     report: Report
     move: Callable[[Any], Any]  # re-addresses JSON data, or leaves it alone
@@ -73,11 +73,12 @@ class StackCatalog:
     """By the stack's name and environment."""
     _compose_files: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     _manifests: dict[str, RawStack | None] = field(default_factory=dict)
+    _places: dict[str, Place] = field(default_factory=dict)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of all stacks that have a manifest, sorted; listed once."""
-        return tuple(sorted(file.parent.name for file in self.directory.glob("*/phoenix.json")))
+        return self.places.names()
 
     @cached_property
     def name_set(self) -> frozenset[str]:
@@ -87,15 +88,16 @@ class StackCatalog:
     @cached_property
     def secrets(self) -> StackSecrets:
         """The secrets that the deployed stacks name; `check` it when all were asked for."""
-        return StackSecrets(self.names)
+        return StackSecrets(self.names, self.places.file)
 
     def warn_unused(self) -> None:
         """Warn of stacks that no guest deploys."""
         for name in self.names:
             if name not in self.used:
+                place = self.place(name)
                 self.report.warn(
-                    f"stacks/{name}/phoenix.json",
-                    "",
+                    place.file,
+                    place.path,
                     "no guest deploys this stack",
                     "name it in a guest's docker_stacks, or remove it",
                 )
@@ -103,11 +105,14 @@ class StackCatalog:
     def check_others(self) -> None:
         """Report what is wrong with stacks and environments that nobody deploys, or not now."""
         for name in self.names:
-            label = f"stacks/{name}/phoenix.json"
+            place = self.place(name)
             stack = self._manifest(name)
+            if place.compose is None and name not in self.used:  # nothing needs it
+                self.report.warn(*_no_compose(place))
+                continue
             for environment in stack.environments if stack else ():
                 if (name, environment) not in self.checked:
-                    at = Source(file=label, path=f"environments.{environment}")
+                    at = Source(file=place.file, path=place.environment(environment))
                     ref = RawStackRef.model_construct(name=name, environment=environment)
                     self.deploy(ref, environment, at, None)
 
@@ -116,25 +121,42 @@ class StackCatalog:
         images = self.images[deployment.name, deployment.environment]
         return images != () and all(map(compose.is_portainer, images))
 
+    def place(self, name: str) -> Place:
+        """Where a stack stands."""
+        if name not in self._places:
+            self._places[name] = self.places.place(name)
+        return self._places[name]
+
     def _manifest(self, name: str) -> RawStack | None:
         """A stack's manifest, read once; None with the reason reported."""
         if name not in self._manifests:
-            label = f"stacks/{name}/phoenix.json"
-            data = read_object(self.directory / name / "phoenix.json", label, self.report)
-            self._manifests[name] = (
-                None
-                if data is None
-                else validate(RawStack, self.move(data), label, "", self.report)
-            )
+            self._manifests[name] = self._read_manifest(name, self.place(name))
         return self._manifests[name]
 
-    def _compose_file(self, name: str, label: str) -> dict[str, Any] | None:
+    def _read_manifest(self, name: str, place: Place) -> RawStack | None:
+        if place.file == stack_places.STACKS_FILE:
+            data = self.move(self.places.stacks[name])
+            raw = validate(RawListedStack, data, place.file, place.path, self.report)
+            if raw is not None:
+                stack_places.check_compose_path(raw, place, name, self.report)
+            return raw
+        file = self.places.directory / name / stack_places.MANIFEST
+        own = read_object(file, place.file, self.report)
+        if own is None:
+            return None
+        return validate(RawStack, self.move(own), place.file, "", self.report)
+
+    def _compose_file(self, name: str, place: Place) -> dict[str, Any] | None:
         """A stack's compose file, read once for all of its environments; None as `compose.read`."""
         if name not in self._compose_files:
-            file = self.directory / name / "docker-compose.yml"
-            content = self._compose_files[name] = compose.read(file, label, self.report)
+            content = None
+            if place.compose is None:
+                self.report.error(*_no_compose(place))
+            else:
+                content = compose.read(place.compose, place.compose_label, self.report)
+            self._compose_files[name] = content
             if content is not None:
-                compose.check_keys(content, label, self.report)
+                compose.check_keys(content, place.compose_label, self.report)
         return self._compose_files[name]
 
     def deploy(
@@ -152,7 +174,7 @@ class StackCatalog:
             have = (
                 f"known are: {listed(self.names[:20])}"
                 if self.names
-                else (f"none is in {self.directory}")
+                else (f"none is in {self.places.directory}")
             )
             if len(self.names) > 20:
                 have += f" and {len(self.names) - 20} more"
@@ -164,8 +186,8 @@ class StackCatalog:
             )
             return None
         self.used.add(ref.name)
-        folder = self.directory / ref.name
-        label = f"stacks/{ref.name}/phoenix.json"
+        place = self.place(ref.name)
+        label = place.file
         stack = self._manifest(ref.name)
         if stack is None:
             return None
@@ -175,27 +197,31 @@ class StackCatalog:
                 at.file,
                 at.path,
                 f"stack {ref.name!r} has no environment {name!r}",
-                f"add environments.{name} to {label}, or use {listed(sorted(stack.environments))}",
+                f"add {place.environment(name)} to {label}, or use "
+                f"{listed(sorted(stack.environments))}",
             )
             return None
-        path = f"environments.{name}"
-        for what, word, where in (("a stack", ref.name, ""), ("an environment", name, path)):
-            if not _NAME.match(word):
+        path = place.environment(name)
+        for what, word, where in (
+            ("a stack", ref.name, place.path),
+            ("an environment", name, path),
+        ):
+            if not stack_places.NAME.match(word):
                 report.error(
                     label,
                     where,
                     f"{word[:80]!r} is not {what} name",
-                    "use letters, digits, dots, underscores and inner hyphens",
+                    stack_places.NAME_FIX,
                 )
                 return None
         self.checked.add((ref.name, name))
         raw = validate(RawEnvironment, stack.environments[name], label, path, report)
-        compose_label = f"stacks/{ref.name}/docker-compose.yml"
-        content = self._compose_file(ref.name, compose_label)
+        compose_label = place.compose_label
+        content = self._compose_file(ref.name, place)
         if raw is not None:
             _check_variables(raw, label, path, report)
-            _check_files(raw, folder, label, path, report)
-        if raw is None or content is None:
+            _check_files(raw, place, path, report)
+        if raw is None or content is None or place.compose is None:
             return None
         self.secrets.share(ref.name, stack.shared_secrets)
         secrets = [
@@ -225,13 +251,20 @@ class StackCatalog:
             name=ref.name,
             environment=name,
             description=stack.description,
-            directory=folder,
+            source=Source(file=label, path=path),
+            directory=place.roots[0],
+            compose_file=place.compose,
+            compose_label=compose_label,
             variables=(
                 *(Variable(name=v.name, value=v.value, secret=v.secret) for v in raw.variables),
                 *given,
             ),
             files=tuple(
-                StackFile(source=f.source, secret=f.secret, destination=f.destination_in_container)
+                StackFile(
+                    source=_source(place, f.source),
+                    secret=f.secret,
+                    destination=f.destination_in_container,
+                )
                 for f in raw.files
             ),
             ports=compose.published(content, values, _routed_ports(raw), compose_label, report),
@@ -243,7 +276,10 @@ class StackCatalog:
             tls=None if raw.tls is None else StackTls(**raw.tls.model_dump()),
             host_access=raw.host_access,
         )
-        return deployment, self._routes(raw, deployment, content, address, label, path)
+        routes = self._routes(raw, deployment, content, address, label, path)
+        if isinstance(stack, RawListedStack):
+            _check_proxy(stack, routes, place, self.domain, report)
+        return deployment, routes
 
     def _routes(
         self,
@@ -274,7 +310,7 @@ class StackCatalog:
                     "remove profiles, scale or deploy.replicas from it, or remove the route",
                 )
                 continue
-            self._check_compose_labels(name, content["services"][name], label)
+            self._check_compose_labels(name, content["services"][name], deployment.compose_label)
             service, where = declared.traefik_service, f"{here}.traefik_service"
             if service is None:
                 where = f"{here}.traefik_labels"
@@ -306,9 +342,8 @@ class StackCatalog:
         labels = service.get("labels")
         for refused in traefik_labels.read(traefik_labels.of_compose(service)).refused:
             place = f".{refused.key}" if isinstance(labels, dict) else f"[{refused.position}]"
-            file = label.replace("phoenix.json", "docker-compose.yml")
             path = f"services.{name}.labels{place}"
-            self.report.error(file, path, refused.message, refused.fix)
+            self.report.error(label, path, refused.message, refused.fix)
 
     def _from_labels(
         self,
@@ -417,8 +452,41 @@ def _publishes(
     )
 
 
-def _check_files(raw: RawEnvironment, folder: Path, label: str, path: str, report: Report) -> None:
+def _no_compose(place: Place) -> tuple[str, str, str, str]:
+    """The finding of a stack without a compose file."""
+    return (
+        place.file,
+        f"{place.path}.compose_file_path",
+        f"there is no compose file: {listed(place.searched)}",
+        "put it at one of these paths, or correct compose_file_path",
+    )
+
+
+def _check_proxy(
+    stack: RawListedStack,
+    routes: tuple[StackRoute, ...],
+    place: Place,
+    domain: str,
+    report: Report,
+) -> None:
+    """Tell of a name at the gateway that no service of the stack has."""
+    proxy = stack.nginx_proxy
+    if proxy is None:
+        return
+    names = {f"{name}.{domain}" for one in routes for name in (one.raw.name, *one.raw.aliases)}
+    if proxy.hostname not in names:
+        report.warn(
+            place.file,
+            join(place.path, "nginx_proxy.hostname"),
+            f"no service of the stack is called {proxy.hostname}, so the gateway does not lead "
+            "there",
+            f"write that name in traefik_service of the service in {place.file}, or remove it",
+        )
+
+
+def _check_files(raw: RawEnvironment, place: Place, path: str, report: Report) -> None:
     destinations: set[str] = set()
+    label = place.file
     for number, file in enumerate(raw.files):
         where = f"{path}.files[{number}]"
         if (file.source is None) == (file.secret is None):
@@ -428,12 +496,14 @@ def _check_files(raw: RawEnvironment, folder: Path, label: str, path: str, repor
                 "a file comes from a source or from a secret",
                 "give one of source (a file in the stack's folder) and secret (a secret's name)",
             )
-        elif file.source is not None and not _inside(folder, file.source):
+        elif file.source is not None and place.source(file.source) is None:
+            own = place.compose_label.rpartition("/")[0]
+            folder = "the stack's folder" if not place.path else listed(place.roots)
             report.error(
                 label,
                 f"{where}.source",
-                f"there is no file {file.source[:80]!r} in the stack's folder",
-                f"add it to stacks/{folder.name}, or correct the name",
+                f"there is no file {file.source[:80]!r} in {folder}",
+                f"add it to {own}, or correct the name",
             )
         at = file.destination_in_container
         if at in destinations:
@@ -446,12 +516,13 @@ def _check_files(raw: RawEnvironment, folder: Path, label: str, path: str, repor
         destinations.add(at)
 
 
-def _inside(folder: Path, name: str) -> bool:
-    try:
-        file = (folder / name).resolve()
-        return file.is_relative_to(folder.resolve()) and file.is_file()
-    except (OSError, ValueError):  # a name too long for a file, or with NUL
-        return False
+def _source(place: Place, name: str | None) -> str | None:
+    """A file's source as a deployment has it: relative to its directory where that is possible."""
+    file = place.source(name) if name else None
+    if file is None:
+        return name
+    root = place.roots[0].resolve()
+    return str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
 
 
 def _check_variables(raw: RawEnvironment, label: str, path: str, report: Report) -> None:

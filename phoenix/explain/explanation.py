@@ -207,7 +207,6 @@ def _stack(site: Site, requested: Stack) -> Explanation:
         + (f" on {port.address} only" if port.address else "")
         for port in stack.ports
     ]
-    file = f"stacks/{stack.name}/phoenix.json"
     path = f"{host.source.path}.docker_stacks[{position}]"
     return Explanation(
         name=stack.project,
@@ -218,7 +217,7 @@ def _stack(site: Site, requested: Stack) -> Explanation:
         checks=checks_of_stack(site, host, stack),
         declared=(
             Source(file=host.source.file, path=path),
-            Source(file=file, path=f"environments.{stack.environment}"),
+            stack.source,
         ),
         see_also=tuple(service.fqdn for service in services),
     )

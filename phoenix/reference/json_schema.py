@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from phoenix.declaration.json_keys import RawLxcFile, RawStack, RawVmFile
+from phoenix.declaration.json_keys import RawLxcFile, RawStack, RawStacksFile, RawVmFile
 from phoenix.declaration.settings import PROXMOX, Settings
 
 FOLDER = Path("inventories/schema")
@@ -36,6 +36,11 @@ def stack() -> dict[str, Any]:
     return _schema(RawStack, "stacks/NAME/phoenix.json")
 
 
+def stacks() -> dict[str, Any]:
+    """Of phoenix_stacks_config.json."""
+    return _schema(RawStacksFile, "phoenix_stacks_config.json")
+
+
 def settings() -> dict[str, Any]:
     """Of all settings as one object, by the names that group_data gives them."""
     schema = _schema(Settings, "group_data and inventory data")
@@ -50,6 +55,7 @@ SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
     "lxc": lxc,
     "vm": vm,
     "stack": stack,
+    "stacks": stacks,
     "settings": settings,
 }
 

@@ -61,6 +61,9 @@ SECTIONS = (
     Section("`files[]`", shapes.RawFile),
     Section("`services.NAME`", shapes.RawStackService),
     Section("`tls`", shapes.RawTls),
+    Section("phoenix_stacks_config.json", shapes.RawStacksFile, level=2),
+    Section("`docker_stacks.NAME` has also", shapes.RawListedStack, shapes.RawStack),
+    Section("`nginx_proxy`", shapes.RawNginxProxy),
 )
 
 _TITLES = {json_schema.plain_name(section.model.__name__): section.title for section in SECTIONS}

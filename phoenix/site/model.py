@@ -134,11 +134,18 @@ class StackTls(Frozen):
 
 
 class Deployment(Named):
-    """One stack in one environment on one guest."""
+    """One stack in one environment on one guest.
+
+    `source` is where the environment is declared. `compose_file` is on the control machine, and
+    `compose_label` what findings call it. `directory` is what its files' sources are relative to.
+    """
 
     environment: str
     description: str
+    source: Source
     directory: Path
+    compose_file: Path
+    compose_label: str
     variables: tuple[Variable, ...]
     files: tuple[StackFile, ...]
     ports: tuple[PublishedPort, ...]
@@ -154,11 +161,6 @@ class Deployment(Named):
     def project(self) -> str:
         """Name of the deployed stack, unique on its guest: `NAME-ENVIRONMENT` as Docker has it."""
         return normalise_name(f"{self.name}-{self.environment}")
-
-    @property
-    def compose_file(self) -> Path:
-        """The stack's compose file on the control machine."""
-        return self.directory / "docker-compose.yml"
 
 
 class Machine(Named):
@@ -222,9 +224,9 @@ class Host(Machine):
         return IPv4Network(self.address)
 
     @cached_property
-    def stacks_by_name(self) -> Mapping[str, tuple[Deployment, ...]]:
-        """Its deployments: of one stack there may be several, in different environments."""
-        return _grouped((stack.name, stack) for stack in self.docker_stacks)
+    def stacks_by_file(self) -> Mapping[str, tuple[Deployment, ...]]:
+        """Its deployments by the file that declares them; of one stack there may be several."""
+        return _grouped((stack.source.file, stack) for stack in self.docker_stacks)
 
 
 class Service(Named):
@@ -262,11 +264,8 @@ class Service(Named):
     @property
     def deployment(self) -> Deployment | None:
         """The owner's deployment that declares it; None where a guest's entry does."""
-        folder, _, file = self.source.file.rpartition("/")
-        if not folder.startswith("stacks/") or file != "phoenix.json":
-            return None
-        for stack in self.owner.stacks_by_name.get(folder.removeprefix("stacks/"), ()):
-            if self.source.path.startswith(f"environments.{stack.environment}.services."):
+        for stack in self.owner.stacks_by_file.get(self.source.file, ()):
+            if self.source.path.startswith(f"{stack.source.path}.services."):
                 return stack
         return None
 
@@ -276,7 +275,7 @@ class Service(Named):
         stack = self.deployment
         if stack is None:
             return ""
-        inside = self.source.path.removeprefix(f"environments.{stack.environment}.services.")
+        inside = self.source.path.removeprefix(f"{stack.source.path}.services.")
         return inside.rpartition(".")[0]  # the last word is how it is declared
 
 

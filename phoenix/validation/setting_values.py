@@ -176,7 +176,7 @@ def _stacks(site: Site, settings: Settings) -> Iterator[Finding]:
     for host in site.guests:
         for stack in host.docker_stacks:
             path = f"stack_variables.{stack.name}"
-            fix = f"correct the setting, or the variables of stacks/{stack.name}/phoenix.json"
+            fix = f"correct the setting, or the variables of {stack.source.file}"
             yield from _asked(path, fix, lambda s=stack: _prepared(s, chosen.get(s.name, {})))  # type: ignore[misc]
         for position, project in enumerate(settings.stacks_prune):
             path = f"stacks_prune[{position}]"

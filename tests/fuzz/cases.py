@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.unit.project_copy import ROOT
 
 LXC, VM = "phoenix_lxc_configs.json", "phoenix_vm_configs.json"
+STACKS = "phoenix_stacks_config.json"
 STACK = "stacks/qdrant_service"
 
 HOSTILE_TEXTS = (
@@ -103,6 +104,18 @@ def site_files() -> dict[str, Any]:
         "traefik.http.routers.a.rule=Host(`a.internal.thinkheads.ai`)",
         "traefik.http.services.a.loadbalancer.server.port=6333",
     ]
+    listed = deepcopy(files[f"{STACK}/phoenix.json"])
+    listed = {key: value for key, value in listed.items() if key in ("description", "environments")}
+    listed["compose_file_path"] = f"{STACK}/docker-compose.yml"
+    listed["nginx_proxy"] = {"hostname": "vectors.internal.thinkheads.ai"}
+    file = {"secret": "VECTORS_FILE", "destination_in_container": "/etc/a.conf"}
+    one = listed["environments"]["production"] | {"files": [file]}
+    one["variables"] = [
+        variable | ({"secret": "VECTORS_KEY"} if "secret" in variable else {})
+        for variable in one["variables"]
+    ]
+    listed["environments"] = {"production": one}
+    files[STACKS] = {"docker_stacks": {"vectors": listed}}
     return files
 
 

@@ -26,6 +26,7 @@ from phoenix.declaration import compose, guests, json_errors, json_keys, positio
 from phoenix.declaration import settings as setting_model
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.load import load_site
+from phoenix.declaration.stack_places import StackPlaces
 from phoenix.declaration.stacks import StackCatalog
 from phoenix.proxmox import hostkeys
 from phoenix.secrets.errors import SecretError
@@ -129,7 +130,8 @@ def stack(case: dict[str, str]) -> None:
     for label, text in case.items():
         write(place, label, text)
     report = Report()
-    StackCatalog(place / "stacks", "internal.example.com", report, lambda d: d).check_others()
+    places = StackPlaces(place / "stacks", place)
+    StackCatalog(places, "internal.example.com", report, lambda d: d).check_others()
     readable(report.findings)
     for label in case:
         write(place, label, json.dumps(site_files()[label]))

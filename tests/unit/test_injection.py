@@ -63,6 +63,12 @@ def shapes(place: Place, data: Any) -> Iterator[tuple[type[BaseModel], Any]]:
             yield json_keys.RawEnvironment, data["environments"][name]
         case ("stack", *_):
             yield json_keys.RawStack, data
+        case ("stacks", "docker_stacks", str(name), "environments", str(one), *inner) if (
+            inner and inner != [KEY]
+        ):
+            yield json_keys.RawEnvironment, data["docker_stacks"][name]["environments"][one]
+        case ("stacks", "docker_stacks", str(name), *inner) if inner and inner != [KEY]:
+            yield json_keys.RawListedStack, data["docker_stacks"][name]
 
 
 def taken(place: Place, text: Any) -> tuple[Site, setting_model.Settings] | tuple[Finding, ...]:

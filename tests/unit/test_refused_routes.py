@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from phoenix.components import stack as deployment
 from phoenix.components.stack import DeploymentError
 from phoenix.declaration import traefik_labels
-from phoenix.site.model import Deployment, Variable
+from phoenix.site.model import Deployment, Source, Variable
 from tests.unit.site_builder import VM, Declaration, minimal, problem
 
 SHOP = "stacks/shop/phoenix.json"
@@ -132,7 +132,10 @@ def test_null_character_from_a_setting_or_a_secret_is_refused_without_its_value(
     tmp_path: Path,
 ) -> None:
     stack = Deployment(
-        name="shop", environment="production", description="", directory=tmp_path, files=(),
+        name="shop", environment="production", description="",
+        source=Source(file="stacks/shop/phoenix.json", path="environments.production"),
+        directory=tmp_path, compose_file=tmp_path / "docker-compose.yml",
+        compose_label="stacks/shop/docker-compose.yml", files=(),
         ports=(), firewall_rules=(), variables=(
             Variable(name="PLAIN", value="1", secret=None),
             Variable(name="KEY", value=None, secret="SHOP_KEY"),

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from phoenix.reference import json_schema
-from tests.fuzz.cases import LXC, SETTINGS, STACK, VM, site_files
+from tests.fuzz.cases import LXC, SETTINGS, STACK, STACKS, VM, site_files
 
 KEY = "{}"
 """The last step of a place that is the name of an entry, and not its value."""
-FILES = {"lxc": LXC, "vm": VM, "stack": f"{STACK}/phoenix.json"}
+FILES = {"lxc": LXC, "vm": VM, "stack": f"{STACK}/phoenix.json", "stacks": STACKS}
 
 
 class Place(NamedTuple):
@@ -138,6 +138,8 @@ SOUND: dict[str, Any] = {
     r"\.mac_address$": "52:54:00:0A:0B:0C",
     r"^stack.*server_name$": "vectors.internal.thinkheads.ai",
     r"^vm.*volumes\.\d+\.server$": "10.0.0.9",
+    r"^stacks: .*secret$": "VECTORS_KEY",
+    r"^stacks: .*files\.\d+\.source$": "stacks/qdrant_service/docker-compose.yml",
     r"docker_stacks\.\d+(?:\.name)?$": "thinkheads_ai_app",
     r"docker_stacks\.\d+\.environment$": "production",
     r"variables\.\d+\.secret$": "QDRANT_SERVICE_KEY",
