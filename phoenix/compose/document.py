@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import NoneType
 from typing import Any, ClassVar, NamedTuple
 
 import yaml
@@ -175,7 +176,8 @@ def read(text: str) -> dict[str, Any]:
 
     Afterwards `services` is a mapping, not empty, of mappings; `ports` of a service is a list,
     `volumes` of the file and `deploy` of a service are mappings, each where it is there at all;
-    a service's `volumes` is a list, its `labels` a list or a mapping.
+    a service's `volumes`, `devices`, `cap_add` and other lists are lists, its `labels` a list or a
+    mapping.
 
     Raises:
         ComposeFileError: see `parse`; or parts of other types, every one of them named.
@@ -257,6 +259,18 @@ _SERVICE_KEYS: dict[str, tuple[tuple[type, ...], str]] = {
     "profiles": ((list,), "write a list of names"),
     "depends_on": ((list, dict), "write a list of services, or a mapping"),
     "network_mode": ((str,), "write host, none, bridge or service:NAME"),
+    **dict.fromkeys(
+        (
+            "cap_add",
+            "device_cgroup_rules",
+            "devices",
+            "post_start",
+            "pre_stop",
+            "security_opt",
+            "volumes_from",
+        ),
+        ((list, NoneType), "write a list"),
+    ),
 }
 
 

@@ -2,7 +2,8 @@
 
 A stack that reads its host's keys, or another stack's, can pass for their services. Docker follows
 each of these ways: bind mounts, volumes with a device, configs and secrets from files of the host,
-another container's mounts and processes, Docker's own socket.
+another container's mounts and processes, Docker's own socket, disks, the kernel's own file systems,
+and networks that pass the host's guard.
 
 Reference: the Compose specification (https://github.com/compose-spec/compose-spec).
 """
@@ -10,7 +11,8 @@ Reference: the Compose specification (https://github.com/compose-spec/compose-sp
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,28 @@ _KEYS = (_PHOENIX, "/var/lib/phoenix-acme", "/var/lib/phoenix", "/var/lib/docker
 """Directories with keys, secrets and data of the host and of every stack on it."""
 _SOCKETS = ("/run/docker.sock", "/run/containerd")
 """What gives root on the host to whoever may write to it."""
+_SYSTEM = ("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/sbin", "/sys", "/usr",
+           "/var/spool/cron")  # fmt: skip
+"""What root on the host runs or obeys: whoever may write there is root."""
+_HARMLESS = ("/etc/hosts", "/etc/localtime", "/etc/machine-id", "/etc/resolv.conf", "/etc/timezone",
+             "/usr/share/zoneinfo")  # fmt: skip
+"""Of it, what nobody runs, and what containers are often given without `:ro`."""
+_DISKS = re.compile(
+    r"/dev(?:/(?:block|disk|mapper|zvol)(?:/.*)?"
+    r"|/(?:dm-|hd|loop|md|mmcblk|nbd|nvme|ram|rbd|sd|sr|vd|xvd|zd)[^/]*"
+    r"|/(?:k?mem|port))?\Z"
+)
+"""Devices with the host's file systems or its memory (Linux, admin-guide/devices.txt)."""
+_KERNEL = frozenset(
+    ("autofs", "binder", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts",
+     "devtmpfs", "efivarfs", "fusectl", "mqueue", "nsfs", "proc", "pstore", "resctrl", "securityfs",
+     "selinuxfs", "sysfs", "tracefs")
+)  # fmt: skip
+"""File systems that are the kernel's own (filesystems(5)): a volume has the host's."""
+_BRIDGE_NAME = "com.docker.network.bridge.name"
+"""The name of a network's bridge (Docker's documentation, "Bridge network driver")."""
+_SEEN_DRIVERS = ("", "bridge", "default", "null", "none", "overlay")
+"""Drivers of networks whose packets pass the host's own rules."""
 _CAPABILITIES = ("ALL", "BPF", "DAC_READ_SEARCH", "PERFMON", "SYS_ADMIN", "SYS_MODULE", "SYS_RAWIO")
 """Capabilities with which a process leaves its container (capabilities(7))."""
 
@@ -73,6 +97,8 @@ def ways(
         return
     for name, service in compose["services"].items():
         yield from _of_service(f"services.{name}", service, values)
+    yield from _of_volumes(compose, values)
+    yield from _of_networks(compose, values)
 
 
 _DECLARE = 'write "host_access": true in the environment of its phoenix.json, if that is wanted'
@@ -107,6 +133,10 @@ def _of_path(
         )
     if host_access:
         return None
+    return _of_host(path, source, place, writable=writable)
+
+
+def _of_host(path: str, source: str, place: str, *, writable: bool) -> Reach | None:
     for keys in _KEYS:
         if _within(place, keys) or _within(keys, place):
             return Reach(
@@ -115,6 +145,13 @@ def _of_path(
                 f"mount only the directory that the stack needs; or {_DECLARE}",
                 refused=True,
             )
+    if _DISKS.match(place):
+        return Reach(
+            path,
+            f"{told(source)} has the host's disks or memory, and so every key on it",
+            f"leave it out; or {_DECLARE}",
+            refused=True,
+        )
     for socket in _SOCKETS:
         if _within(place, socket) or _within(socket, place):
             return Reach(
@@ -123,6 +160,15 @@ def _of_path(
                 f"leave it out; or {_DECLARE}",
                 refused=False,
             )
+    obeyed = any(_within(place, one) for one in _SYSTEM)
+    if writable and obeyed and not any(_within(place, one) for one in _HARMLESS):
+        return Reach(
+            path,
+            f"{told(source)} is mounted with leave to write, and the host runs or obeys what is "
+            "there",
+            f"mount it read-only (:ro); or {_DECLARE}",
+            refused=False,
+        )
     return None
 
 
@@ -167,8 +213,11 @@ def _sources_of_the_whole(
     for name, volume in (compose.get("volumes") or {}).items():
         options = volume.get("driver_opts") if isinstance(volume, dict) else None
         if isinstance(options, dict):
-            place = f"volumes.{name}.driver_opts.device"
-            yield place, _text(options.get("device", ""), values), True
+            place = f"volumes.{name}.driver_opts"
+            yield f"{place}.device", _text(options.get("device", ""), values), True
+            # Of an overlay the directories are here: lowerdir=A:B,upperdir=C (mount(8)).
+            for path in re.findall(r"(?<=[=:,])/[^,:]*", _text(options.get("o", ""), values)):
+                yield f"{place}.o", path, True
     for kind in ("configs", "secrets"):
         for name, item in (compose.get(kind) or {}).items():
             if isinstance(item, dict):
@@ -217,12 +266,92 @@ def _of_service(
         mode = _text(service.get(key, ""), values)
         if mode.lower() == value or (value.endswith(":") and mode.startswith(value)):
             yield Reach(f"{place}.{key}", message, out, refused)
-    for position, other in enumerate(service.get("volumes_from") or ()):
-        if _text(other, values).startswith("container:"):
-            message = "it mounts all that another stack's container mounts"
-            yield Reach(f"{place}.volumes_from[{position}]", message, out, refused=True)
-    for position, capability in enumerate(service.get("cap_add") or ()):
-        name = _text(capability, values).upper().removeprefix("CAP_")
-        if name in _CAPABILITIES:
-            message = f"{name} leads out of the container"
-            yield Reach(f"{place}.cap_add[{position}]", message, out, refused=False)
+    if "provider" in service:
+        message = "it runs a program of the server that deploys the stack, as that server"
+        yield Reach(f"{place}.provider", message, out, refused=True)
+    for key, find in _LISTS.items():
+        for position, entry in enumerate(service.get(key) or ()):
+            message, refused = find(entry, values)
+            if message:
+                yield Reach(f"{place}.{key}[{position}]", message, out, refused)
+
+
+def _of_hook(entry: object, values: Mapping[str, str]) -> tuple[str, bool]:
+    asked = isinstance(entry, dict) and _text(entry.get("privileged", ""), values).lower() == "true"
+    return ("what it runs is root on the stack's Docker host" if asked else ""), False
+
+
+def _of_device_rule(entry: object, values: Mapping[str, str]) -> tuple[str, bool]:
+    of_characters = _text(entry, values).startswith("c ")
+    return ("" if of_characters else "with it a container makes itself the host's disks"), True
+
+
+def _of_option(entry: object, values: Mapping[str, str]) -> tuple[str, bool]:
+    opens = re.fullmatch(r"systempaths[=:]unconfined", _text(entry, values))
+    message = "by what it opens below /proc whoever is in the container is root on its host"
+    return (message if opens else ""), False
+
+
+def _of_mounts(entry: object, values: Mapping[str, str]) -> tuple[str, bool]:
+    other = _text(entry, values).startswith("container:")
+    return ("it mounts all that another stack's container mounts" if other else ""), True
+
+
+def _of_capability(entry: object, values: Mapping[str, str]) -> tuple[str, bool]:
+    name = _text(entry, values).upper().removeprefix("CAP_")
+    return (f"{name} leads out of the container" if name in _CAPABILITIES else ""), False
+
+
+_LISTS: Mapping[str, Callable[[object, Mapping[str, str]], tuple[str, bool]]] = {
+    "post_start": _of_hook,
+    "pre_stop": _of_hook,
+    "device_cgroup_rules": _of_device_rule,
+    "security_opt": _of_option,
+    "volumes_from": _of_mounts,
+    "cap_add": _of_capability,
+}
+"""List of a service -> what is wrong with an entry of it (empty: nothing), and if it is refused."""
+
+
+def _of_volumes(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[Reach]:
+    for name, volume in (compose.get("volumes") or {}).items():
+        options = volume.get("driver_opts") if isinstance(volume, dict) else None
+        kind = _text(options.get("type", ""), values) if isinstance(options, dict) else ""
+        if kind in _KERNEL:
+            message = f"a volume of type {kind} is the host's own, with leave to write"
+            fix = f"leave it out: each container has one of its own; or {_DECLARE}"
+            yield Reach(f"volumes.{name}.driver_opts.type", message, fix, refused=True)
+
+
+def _of_networks(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[Reach]:
+    """Networks whose packets do not pass the guard of the stack's Docker host.
+
+    Docker's documentation: "Macvlan network driver", "IPvlan network driver".
+    """
+    for name, network in (compose.get("networks") or {}).items():
+        if not isinstance(network, dict):
+            continue
+        driver, place = _text(network.get("driver") or "", values), f"networks.{name}"
+        if driver in ("macvlan", "ipvlan"):
+            message = (
+                f"by driver {driver} its containers are machines of their own on the segment: no "
+                "host's guard sees what reaches them, or what they send"
+            )
+            fix = f"remove the driver, and publish with `ports` what others need; or {_DECLARE}"
+            yield Reach(f"{place}.driver", message, fix, refused=True)
+        elif driver not in (*_SEEN_DRIVERS, "host"):
+            message = f"the host's guard may not see the packets of driver {driver[:40]!r}"
+            yield Reach(f"{place}.driver", message, f"remove the driver; or {_DECLARE}", False)
+        own = _text(network.get("name") or (name if network.get("external") else ""), values)
+        if driver == "host" or (network.get("external") and own == "host"):
+            message = "it may take every port of its Docker host, that of certificate orders too"
+            yield Reach(place, message, f"leave it out; or {_DECLARE}", refused=False)
+        options = network.get("driver_opts")
+        bridge = _text(options.get(_BRIDGE_NAME, ""), values) if isinstance(options, dict) else ""
+        if bridge and not bridge.startswith("br-"):
+            message = (
+                f"the host's guard knows Docker's bridges by their names, and {bridge[:40]!r} is "
+                "none: its containers would count as another machine"
+            )
+            fix = f"remove the option, or begin the name with br-; or {_DECLARE}"
+            yield Reach(f"{place}.driver_opts.{_BRIDGE_NAME}", message, fix, refused=True)

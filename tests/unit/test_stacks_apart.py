@@ -183,6 +183,127 @@ def test_every_other_way_to_a_file_of_the_host_is_refused(
     problem(declared.refused(tmp_path), COMPOSE, path)
 
 
+DISKS = ("/dev/sda", "/dev/vda1", "/dev/nvme0n1p2", "/dev/dm-0", "/dev/mapper/pve-root", "/dev/mem",
+         "/dev/disk/by-label/root", "/dev/block/8:0", "/dev/../dev//sda", "/dev")  # fmt: skip
+
+
+@pytest.mark.parametrize("disk", DISKS)
+def test_the_host_s_disk_is_no_way_to_its_keys(tmp_path: Path, disk: str) -> None:
+    """A container reads a device that it is given, whatever files lie on it."""
+    for keys in ({"devices": [f"{disk}:/dev/x"]}, {"devices": [{"source": disk, "target": "/x"}]}):
+        findings = web(minimal(), **keys).refused(tmp_path / "no")
+        problem(findings, COMPOSE, "services.web.devices[0]")
+        declared = environment(web(minimal(), **keys), host_access=True)
+        assert declared.load(tmp_path / "wanted").warnings == ()
+    declared = minimal()
+    options = {"type": "ext4", "device": disk}
+    declared.stacks["shop"][1]["volumes"] = {"x": {"driver_opts": options}}
+    problem(declared.refused(tmp_path / "volume"), COMPOSE, "volumes.x.driver_opts.device")
+
+
+@pytest.mark.parametrize("device", ["/dev/dri", "/dev/net/tun", "/dev/nvidia0", "/dev/ttyUSB0"])
+def test_other_devices_are_given(tmp_path: Path, device: str) -> None:
+    assert web(minimal(), devices=[device]).load(tmp_path).warnings == ()
+
+
+@pytest.mark.parametrize("rule", ["b 8:0 rwm", "a *:* rwm", "b *:* r"])
+def test_a_device_that_a_container_makes_itself_is_none_either(tmp_path: Path, rule: str) -> None:
+    """CAP_MKNOD is one of Docker's defaults."""
+    path = "services.web.device_cgroup_rules[0]"
+    findings = web(minimal(), device_cgroup_rules=[rule]).refused(tmp_path / "no")
+    problem(findings, COMPOSE, path)
+    assert web(minimal(), device_cgroup_rules=["c 189:* rwm"]).load(tmp_path / "usb")
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"type": "overlay", "device": "overlay",
+          "o": "lowerdir=/etc/phoenix:/srv/a,upperdir=/srv/u,workdir=/srv/w"}, "o"),
+        ({"type": "overlay", "device": "x", "o": "ro,lowerdir=/srv/a:/root/.ssh"}, "o"),
+        ({"type": "proc", "device": "proc"}, "type"),
+        ({"type": "sysfs", "device": "sysfs"}, "type"),
+        ({"type": "${KIND}", "device": "cgroup2"}, "type"),
+    ],
+)  # fmt: skip
+def test_no_volume_is_made_of_what_is_the_host_s(
+    tmp_path: Path, options: dict[str, str], path: str
+) -> None:
+    declared = environment(minimal(), variables=[{"name": "KIND", "value": "devtmpfs"}])
+    declared.stacks["shop"][1]["volumes"] = {"x": {"driver_opts": options}}
+    problem(declared.refused(tmp_path), COMPOSE, f"volumes.x.driver_opts.{path}")
+
+
+def test_a_volume_of_another_machine_is_no_way_to_the_host(tmp_path: Path) -> None:
+    declared = minimal()
+    options = {"type": "nfs", "o": "addr=10.0.0.7,rw,nolock", "device": ":/srv/shop"}
+    declared.stacks["shop"][1]["volumes"] = {"x": {"driver_opts": options}}
+    assert declared.load(tmp_path).warnings == ()
+
+
+def networked(**network: Any) -> Declaration:
+    declared = web(minimal(), networks=["lan"])
+    declared.stacks["shop"][1]["networks"] = {"lan": network}
+    return declared
+
+
+BRIDGE = "com.docker.network.bridge.name"
+
+
+@pytest.mark.parametrize(
+    ("network", "path"),
+    [
+        ({"driver": "macvlan", "driver_opts": {"parent": "eth0"}}, "driver"),
+        ({"driver": "ipvlan"}, "driver"),
+        ({"driver": "${DRIVER}"}, "driver"),
+        ({"driver_opts": {BRIDGE: "shop0"}}, f"driver_opts.{BRIDGE}"),
+    ],
+)
+def test_a_network_that_passes_the_guard_is_refused(
+    tmp_path: Path, network: dict[str, Any], path: str
+) -> None:
+    """Its containers are no containers to the host's rules: machines of the segment, or unknown."""
+    declared = environment(networked(**network), variables=[{"name": "DRIVER", "value": "ipvlan"}])
+    found = problem(declared.refused(tmp_path / "no"), COMPOSE, f"networks.lan.{path}")
+    assert "host_access" in found.fix
+    environment(declared, host_access=True)
+    assert declared.load(tmp_path / "wanted").warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("network", "path"),
+    [({"driver": "host"}, ""), ({"external": True, "name": "host"}, ""),
+     ({"driver": "weave"}, ".driver")],
+)  # fmt: skip
+def test_a_network_that_may_pass_it_is_warned_of(
+    tmp_path: Path, network: dict[str, Any], path: str
+) -> None:
+    warned = networked(**network).load(tmp_path).warnings
+    assert [(one.file, one.path) for one in warned] == [(COMPOSE, f"networks.lan{path}")]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [{}, {"driver": "bridge"}, {"driver_opts": {BRIDGE: "br-shop"}}, {"external": True},
+     {"driver": "bridge", "internal": True, "ipam": {"config": [{"subnet": "172.30.0.0/24"}]}}],
+)  # fmt: skip
+def test_a_network_whose_bridge_the_guard_knows_is_well(
+    tmp_path: Path, network: dict[str, Any]
+) -> None:
+    assert networked(**network).load(tmp_path).warnings == ()
+
+
+@pytest.mark.parametrize("key", ["devices", "cap_add", "security_opt", "post_start", "pre_stop",
+                                 "volumes_from", "device_cgroup_rules"])  # fmt: skip
+def test_a_scalar_in_the_place_of_a_list_is_told(tmp_path: Path, key: str) -> None:
+    problem(web(minimal(), **{key: 5}).refused(tmp_path), COMPOSE, f"services.web.{key}")
+
+
+def test_a_program_of_the_server_that_deploys_is_not_run(tmp_path: Path) -> None:
+    findings = web(minimal(), provider={"type": "sh"}).refused(tmp_path)
+    problem(findings, COMPOSE, "services.web.provider")
+
+
 @pytest.mark.parametrize(
     ("keys", "path"),
     [
@@ -206,6 +327,11 @@ def test_another_stack_s_container_is_no_source(
         ({"cap_add": ["CAP_SYS_ADMIN"]}, "cap_add[0]"),
         ({"volumes": ["/var/run/docker.sock:/var/run/docker.sock"]}, "volumes[0]"),
         ({"volumes": ["/run:/run"]}, "volumes[0]"),
+        ({"volumes": ["/proc:/host/proc"]}, "volumes[0]"),
+        ({"volumes": ["/usr/local/bin:/b"]}, "volumes[0]"),
+        ({"volumes": ["/etc/cron.d:/c"]}, "volumes[0]"),
+        ({"security_opt": ["systempaths=unconfined"]}, "security_opt[0]"),
+        ({"post_start": [{"command": "id", "privileged": True}]}, "post_start[0]"),
         ({"use_api_socket": True}, "use_api_socket"),
     ],
 )
@@ -235,6 +361,7 @@ def test_no_access_to_the_host_opens_its_own_pairs(tmp_path: Path) -> None:
             "/dev/dri:/dev/dri",
             "/etc/localtime:/etc/localtime",
         ],
+        ["/proc:/host/proc:ro", "/sys:/host/sys:ro", "/usr/share/zoneinfo:/usr/share/zoneinfo"],
         ["/etc/phoenix/stacks/shop-production/0:/x:ro"],
         ["tmp:/etc/phoenix/tls"],
     ],
