@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_network
 from typing import Any, NamedTuple
 
 from phoenix.derived import firewall
 from phoenix.derived.connections import connections
-from phoenix.proxmox.firewall import NODE, Identity, Network, Scope, theirs_above
+from phoenix.proxmox.firewall import (
+    NODE,
+    Identity,
+    Network,
+    Placed,
+    Scope,
+    placed,
+    theirs_above,
+)
 from phoenix.site.model import Host, Site
 from phoenix.site.ports import NTP, PROXMOX_API, SSH
 from phoenix.site.roles import RoleError
@@ -92,7 +101,7 @@ def matches(rule: Identity, direction: str, connection: Connection) -> bool:
     ):
         if network and not _covers(network, address):
             return False
-    return rule.ports is None or _has_port(rule.ports, connection.port)
+    return rule.ports is None or has_port(rule.ports, connection.port)
 
 
 def _covers(network: str, address: IPv4Address | IPv6Address) -> bool:
@@ -103,14 +112,26 @@ def _covers(network: str, address: IPv4Address | IPv6Address) -> bool:
         return False
 
 
-def _has_port(ports: str, port: int | None) -> bool:
+def has_port(ports: str, port: int | None) -> bool:
+    """Whether a rule's ports, as "80,443,8000:8010" or by the names of services(5), have a port."""
     if port is None:
         return False
     for part in ports.split(","):
         first, _, last = part.partition(":")
-        if int(first) <= port <= int(last or first):
+        lowest = _number(first)
+        if lowest is not None and lowest <= port <= (_number(last) or lowest):
             return True
     return False
+
+
+def _number(text: str) -> int | None:
+    """A port by its number or by the name of its service; None for one that is unknown here."""
+    if text.isdigit():
+        return int(text)
+    try:
+        return socket.getservbyname(text)
+    except OSError:
+        return None
 
 
 def refused(site: Site, scopes: Iterable[Scope]) -> tuple[str, ...]:
@@ -149,7 +170,10 @@ def ways_in(scopes: Iterable[Scope], operators: Iterable[Network]) -> Iterator[C
 
 
 def hidden(
-    scope: Scope, rows: Sequence[Mapping[str, Any]], wanted: Iterable[Connection]
+    scope: Scope,
+    rows: Sequence[Mapping[str, Any]],
+    wanted: Iterable[Connection],
+    groups: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> Iterator[str]:
     """Each rule of a person that keeps its place above ours and would refuse what is needed.
 
@@ -157,19 +181,24 @@ def hidden(
         scope: its desired rules and whose they are.
         rows: its rules as Proxmox VE has them.
         wanted: what has to work; an example for anyone elsewhere is a person's to refuse.
+        groups: the rules of the cluster's security groups, by name.
     """
-    above = theirs_above(scope, rows)
+    above = [
+        (rule.pos, part)
+        for rule in theirs_above(scope, rows)
+        for part in (_of_group(rule, groups or {}) if rule.group else (rule,))
+    ]
     first: dict[int, Connection] = {}
     for connection in wanted:
         for direction, end in (("in", connection.destination), ("out", connection.source)):
             if end != scope.host or connection.source == ANYONE:
                 continue
-            rule = next(
-                (r for r in above if r.identity and matches(r.identity, direction, connection)),
-                None,
+            pos, rule = next(
+                ((pos, part) for pos, part in above if _is_about(part, direction, connection)),
+                (-1, None),
             )
             if rule is not None and rule.refuses:
-                first.setdefault(rule.pos, connection)
+                first.setdefault(pos, connection)
     for pos, connection in first.items():
         port = f"/{connection.port}" if connection.port else ""
         yield (
@@ -177,3 +206,14 @@ def hidden(
             f"and refuses {connection.source} to {connection.destination} {connection.proto}{port} "
             f"({connection.why}). fix: disable it, or make it narrower"
         )
+
+
+def _of_group(rule: Placed, groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Placed]:
+    parts = (
+        placed({"pos": number, **row}) for number, row in enumerate(groups.get(rule.group, ()))
+    )
+    yield from (part for part in parts if part.enabled)
+
+
+def _is_about(rule: Placed, direction: str, connection: Connection) -> bool:
+    return any(matches(one, direction, connection) for one in rule.about)

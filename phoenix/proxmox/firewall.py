@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 from phoenix.declaration.settings import NodeFlow, ProxmoxSettings
 from phoenix.derived import firewall
+from phoenix.proxmox import macros
 from phoenix.site.model import Host, Site
 from phoenix.site.ports import PROXMOX_API, SSH
 
@@ -242,7 +243,9 @@ def _option_holds(key: str, desired: str, current: str) -> bool:
 class Placed:
     """One rule as it is on the hypervisor; `managed`: its comment says that it is ours.
 
-    `refuses`: it drops or rejects, or is a group of rules, which may.
+    `refuses`: it drops or rejects, or is a group of rules, which may; `group` is that group's name.
+    `about` is what it acts on: a macro stands for several. It is empty where the rule is narrower
+    than these fields tell (a source port, a kind of icmp), and for an unknown macro.
     """
 
     pos: int
@@ -251,6 +254,8 @@ class Placed:
     comment: str
     managed: bool
     refuses: bool = False
+    group: str = ""
+    about: tuple[Identity, ...] = ()
 
 
 def placed(row: Mapping[str, Any]) -> Placed:
@@ -258,6 +263,7 @@ def placed(row: Mapping[str, Any]) -> Placed:
     comment = str(row.get("comment", "")).strip()
     plain = not any(row.get(key) for key in ("macro", "iface", "sport", "icmp-type", "log"))
     has_direction = row.get("type") in ("in", "out")
+    is_group = row.get("type") == "group"
     identity = Identity(
         str(row.get("type")),
         str(row.get("action")),
@@ -272,7 +278,20 @@ def placed(row: Mapping[str, Any]) -> Placed:
         enabled=str(row.get("enable", 0)) not in ("0", ""),
         comment=comment.removeprefix(OWN.strip()).strip(),
         managed=comment.startswith(OWN.strip()),
-        refuses=row.get("type") == "group" or row.get("action") in ("DROP", "REJECT"),
+        refuses=is_group or row.get("action") in ("DROP", "REJECT"),
+        group=str(row.get("action")) if is_group else "",
+        about=_about(row, identity) if has_direction else (),
+    )
+
+
+def _about(row: Mapping[str, Any], identity: Identity) -> tuple[Identity, ...]:
+    if row.get("sport") or row.get("icmp-type"):
+        return ()
+    if not row.get("macro"):
+        return (identity,)
+    return tuple(
+        identity._replace(proto=proto, ports=ports)
+        for proto, ports in macros.ports(str(row["macro"]))
     )
 
 

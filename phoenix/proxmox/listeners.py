@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox.client import Client
+from phoenix.proxmox.connections import has_port
 from phoenix.proxmox.firewall import DEFAULTS, Scope, placed
 from phoenix.shell import Script
 
@@ -144,7 +145,7 @@ def faults(
             )
             continue
         rows = [*client.get(f"{scope.path}/rules"), *cluster_rules]
-        rows += _of_groups(client, rows)
+        rows += [row for rules in groups(client, rows).values() for row in rules]
         closed = [one for one in sockets if not _open(one, scope, rows, settings)]
         if closed:
             yield told(name, closed, here=name == node)
@@ -167,9 +168,20 @@ def serves(one: Listener) -> bool:
     return not is_client and not (one.proto == "udp" and one.port >= _EPHEMERAL)
 
 
-def _of_groups(client: Client, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def groups(
+    client: Client, rows: Iterable[Mapping[str, Any]]
+) -> dict[str, Sequence[Mapping[str, Any]]]:
+    """The rules of the security groups that rules name, by the group's name.
+
+    Args:
+        client: reads alone.
+        rows: rules as the API tells them.
+
+    Raises:
+        ProxmoxError: a group can't be read.
+    """
     names = {str(row.get("action")) for row in rows if row.get("type") == "group"}
-    return [row for name in sorted(names) for row in client.get(f"cluster/firewall/groups/{name}")]
+    return {name: client.get(f"cluster/firewall/groups/{name}") for name in sorted(names)}
 
 
 def _open(
@@ -182,21 +194,13 @@ def _open(
         return True
     identities = [rule.identity for rule in scope.rules]
     persons = (placed({"pos": 0, **row}) for row in rows)
-    identities += [rule.identity for rule in persons if rule.enabled and rule.identity]
+    identities += [about for rule in persons if rule.enabled for about in rule.about]
     return any(
         rule.direction == "in"
         and rule.proto in (None, one.proto)
-        and (_has(rule.ports, one.port) if rule.ports else rule.action == "ACCEPT")
+        and (has_port(rule.ports, one.port) if rule.ports else rule.action == "ACCEPT")
         for rule in identities
     )
-
-
-def _has(ports: str, port: int) -> bool:
-    for part in ports.split(","):
-        first, _, last = part.partition(":")
-        if first.isdigit() and int(first) <= port <= int(last or first):
-            return True
-    return False
 
 
 def told(

@@ -86,7 +86,8 @@ def firewall(
     found: list[str] = []
     for scope in there:
         if scope.rules and scope.host is not None:
-            found += hidden(scope, client.get(f"{scope.path}/rules"), needed)
+            rows = client.get(f"{scope.path}/rules")
+            found += hidden(scope, rows, needed, listeners.groups(client, rows))
     node = next(scope.path.split("/")[1] for scope in scopes if scope.name == NODE)
     found += listeners.faults(client, there, known, settings, node)
     return tuple(found)

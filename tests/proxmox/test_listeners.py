@@ -17,6 +17,7 @@ from phoenix.proxmox.preflight import firewall, preflight
 from phoenix.site.findings import ConfigError
 from phoenix.site.model import FirewallRule, Site
 from tests.proxmox.pve import NODE, Pve, listening, run
+from tests.proxmox.test_converge import changed_site
 
 Planned = Callable[..., Plan]
 NFS = Listener("tcp", 2049, "nfsd")
@@ -95,6 +96,62 @@ def test_what_would_be_cut_is_told_with_the_flow_to_declare(
     run(client, declared)
     rules = pve.fake.firewall_config("host", node=NODE)["rules"]
     assert [rule["comment"] for rule in rules if rule.get("dport") == "2049"] == ["phoenix: NFS"]
+
+
+@pytest.mark.parametrize(
+    ("socket", "rule"),
+    [
+        (Listener("tcp", 6790, "ceph-mon"), {"proto": "tcp", "dport": "6790", "log": "nolog"}),
+        (Listener("tcp", 6789, "ceph-mon"), {"macro": "Ceph"}),
+        (Listener("tcp", 6801, "ceph-osd"), {"macro": "ceph", "source": "10.0.0.0/24"}),
+        (Listener("tcp", 445, "smbd"), {"macro": "SMB", "iface": "vmbr0"}),
+        (Listener("tcp", 443, "nginx"), {"proto": "tcp", "dport": "https"}),
+    ],
+    ids=["log level", "macro", "range", "interface", "service"],
+)
+def test_a_persons_rule_lets_in_what_its_macro_or_service_stands_for(
+    pve: Pve, client: Client, planned: Planned, socket: Listener, rule: dict[str, str]
+) -> None:
+    """A macro, a log level (the web interface always writes one) and a name hide no rule."""
+    known = listening(client, socket)
+    assert len(faults(client, planned(), known)) == 1
+    client.write("POST", "cluster/firewall/rules",
+                 {"type": "in", "action": "ACCEPT", "enable": 1, **rule})  # fmt: skip
+    assert faults(client, planned(), known) == ()
+
+
+def test_a_security_group_lets_in_and_shuts_out_by_its_macros(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    client.write("POST", "cluster/firewall/groups", {"group": "people"})
+    path = "cluster/firewall/groups/people"
+    client.write("POST", path, {"type": "in", "action": "DROP", "macro": "SSH", "enable": 1})
+    nfs = {"type": "in", "action": "ACCEPT", "proto": "tcp", "dport": "2049", "enable": 1}
+    client.write("POST", path, nfs)
+    known = listening(client, NFS)
+    assert len(faults(client, planned(come_from="203.0.113.9"), known)) == 1
+    group = {"type": "group", "action": "people", "enable": 1}
+    client.write("POST", f"nodes/{NODE}/firewall/rules", group)
+    (fault,) = faults(client, planned(come_from="203.0.113.9"), known)
+    assert "rule 0 of the node" in fault, "its NFS is let in, and our SSH is shut out"
+
+
+def test_a_macro_of_a_person_keeps_its_place_and_its_effect(
+    site: Site, pve: Pve, client: Client, planned: Planned
+) -> None:
+    """On the double, whose new rules go to the top as Proxmox VE's do."""
+    path = f"nodes/{NODE}/lxc/101/firewall/rules"
+    run(client, planned())
+    refusal = {"type": "in", "action": "DROP", "macro": "Telnet", "enable": 1, "comment": "mine"}
+    client.write("POST", path, refusal)
+    more = FirewallRule(
+        direction="in", action="ACCEPT", proto="tcp", ports="8080", source=None, destination=None,
+        comment="more",
+    )  # fmt: skip
+    run(client, planned(changed_site(site, 101, firewall_rules=(more,))))
+    rules = pve.fake.firewall_config("ct", vmid=101)["rules"]
+    assert rules[0]["comment"] == "mine", "no permission of ours came above it"
+    assert "phoenix: more" in {rule.get("comment") for rule in rules}
 
 
 def test_a_rule_of_a_person_that_lets_it_in_is_enough(

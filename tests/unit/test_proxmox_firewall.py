@@ -371,6 +371,60 @@ def test_a_persons_refusal_of_what_is_needed_is_told() -> None:
     assert list(connections.hidden(wanted, below, needed)) == []
 
 
+SSH_NEEDED = [Connection(IPv4Address("10.0.0.9"), IPv4Address("10.0.0.1"), "tcp", 22, "ssh")]
+
+
+@pytest.mark.parametrize(
+    "mine",
+    [
+        {"macro": "SSH"},
+        {"macro": "ssh", "source": "10.0.0.0/24"},
+        {"proto": "tcp", "dport": "ssh"},
+        {"proto": "tcp", "dport": "20:25", "log": "nolog"},  # the web interface writes a log level
+        {"iface": "vmbr0"},
+        {"type": "group", "action": "people"},
+    ],
+    ids=["macro", "lower case", "service", "log", "interface", "group"],
+)
+def test_a_persons_refusal_is_told_and_kept_in_place_in_every_form(mine: dict[str, str]) -> None:
+    wanted = replace(
+        scope({identity("in", "ACCEPT", "22", "10.0.0.0/24"): "ssh"}), host=IPv4Address("10.0.0.1")
+    )
+    rows = [{**PERSONS, **mine, "pos": 0}]
+    groups = {"people": [{"type": "in", "action": "ACCEPT", "macro": "HTTP", "enable": 1},
+                         {"type": "in", "action": "DROP", "macro": "SSH", "enable": 0},
+                         {"type": "in", "action": "REJECT", "enable": 1}]}  # fmt: skip
+    (fault,) = connections.hidden(wanted, rows, SSH_NEEDED, groups)
+    assert fault.startswith("rule 0 of test")
+    settle(rows, wanted)
+    assert [r["comment"] for r in rows] == ["mine", "phoenix: ssh"]
+
+
+@pytest.mark.parametrize(
+    "mine",
+    [
+        {"macro": "HTTP"},
+        {"macro": "OfALaterRelease"},
+        {"proto": "tcp", "dport": "no-such-service"},
+        {"proto": "tcp", "dport": "22", "sport": "1024"},
+        {"type": "group", "action": "people"},
+    ],
+    ids=["another macro", "unknown macro", "unknown service", "source port", "group"],
+)
+def test_a_persons_refusal_of_something_else_is_not_told_and_keeps_its_place(
+    mine: dict[str, str],
+) -> None:
+    wanted = replace(
+        scope({identity("in", "ACCEPT", "22", "10.0.0.0/24"): "ssh"}), host=IPv4Address("10.0.0.1")
+    )
+    rows = [{**PERSONS, **mine, "pos": 0}]
+    groups = {"people": [{"type": "in", "action": "ACCEPT", "macro": "SSH", "enable": 1},
+                         {"type": "in", "action": "DROP", "enable": 1}]}  # fmt: skip
+    assert list(connections.hidden(wanted, rows, SSH_NEEDED, groups)) == []
+    settle(rows, wanted)
+    assert [r["comment"] for r in rows] == ["mine", "phoenix: ssh"]
+
+
 def test_a_guest_with_its_firewall_off_is_left_open_and_its_rules_alone() -> None:
 
     site = loaded(minimal())
