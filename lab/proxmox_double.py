@@ -7,7 +7,9 @@ pve-manager, pve-container, qemu-server and pve-ha-manager:
 - `cluster/resources` tells each guest's state as of the last broadcast of its node, up to 10 s ago;
 - each key of a VM's configuration needs its own privilege, and a bridge needs SDN.Use;
 - a token with privilege separation has what both its user and the token itself hold;
-- high availability and replication are kept; groups end and rules begin with version 9.
+- high availability and replication are kept; groups end and rules begin with version 9;
+- a storage has the features of its type: LVM makes no template of a container and has snapshots of
+  VMs by qcow2 alone, on ZFS no VM is cloned from a snapshot, and nothing but ZFS is replicated.
 
 It needs fakepve and its dependencies on the path, and nothing of this project.
 """
@@ -86,6 +88,9 @@ class Hypervisor(FakePve):  # type: ignore[misc]
         if vmid in self._converting:
             raise PveError(500, "you can't convert a template to a template")
         ct = self._find_ct(v["node"], vmid)
+        for volume in self._volumes_of(ct):
+            if self._type(volume) == "lvm":
+                raise PveError(500, f"Template feature is not available for '{volume}'")
         before = dict(ct.config)
         upid = await super()._lxc_template(user, v)
         after, task = dict(ct.config), self.tasks[upid]
@@ -182,6 +187,55 @@ class Hypervisor(FakePve):  # type: ignore[misc]
     async def _apply_config(self, vm: Any, user: str, p: dict[str, Any]) -> None:
         self._vm_bridges(user, p)
         await super()._apply_config(vm, user, p)
+
+    # Features of storages (volume_has_feature of each plugin in pve-storage).
+
+    async def _qm_clone(self, v: dict[str, Any], user: str) -> Any:
+        vm, snapshot = self.find(v["node"], v["vmid"]), v.get("snapname")
+        full = v.get("full") or not vm.template
+        for volume in self._volumes_of(vm) if snapshot and full else ():
+            kind, qcow2 = self._type(volume), volume.endswith(".qcow2")
+            if kind in ("zfspool", "zfs") or (kind in ("dir", "nfs", "cifs", "lvm") and not qcow2):
+                reason = f"Full clone feature is not supported for a snapshot of '{volume}'"
+                raise PveError(500, reason)
+        return await super()._qm_clone(v, user)
+
+    def _qm_can_snapshot(self, config: dict[str, Any]) -> bool:
+        rest = {
+            key: value
+            for key, value in config.items()
+            if not (self._type(str(value)) == "lvm" and ".qcow2" in str(value))
+        }
+        return bool(super()._qm_can_snapshot(rest))
+
+    def _qm_alloc(
+        self, sid: str, vmid: int, fmt: str | None, size: int, linked_from: str | None = None
+    ) -> tuple[str, str]:
+        store = self.storages[sid]
+        if store.get("type") != "lvm" or fmt != "qcow2":
+            made: tuple[str, str] = super()._qm_alloc(sid, vmid, fmt, size, linked_from)
+            return made
+        if not int(store.get("snapshot-as-volume-chain", 0)):
+            option = "snapshot-as-volume-chain option need to be enabled to use qcow2 format"
+            raise PveError(500, option)
+        volid, _ = super()._qm_alloc(sid, vmid, "raw", size, linked_from)
+        name = volid.partition(":")[2]
+        store["volumes"][f"{name}.qcow2"] = {**store["volumes"].pop(name), "format": "qcow2"}
+        return f"{volid}.qcow2", "qcow2"
+
+    def _type(self, volume: str) -> str:
+        return str(self.storages.get(volume.partition(":")[0], {}).get("type", ""))
+
+    def _volumes_of(self, guest: Any) -> list[str]:
+        """The volumes of a guest: disks and mount points, no images of CDs, no cloud-init drive."""
+        return [
+            str(value).partition(",")[0]
+            for key, value in guest.config.items()
+            if re.fullmatch(r"rootfs|(?:mp|scsi|virtio|sata|ide)\d+", key)
+            and str(value).partition(":")[0] in self.storages
+            and "media=cdrom" not in str(value)
+            and "cloudinit" not in str(value)
+        ]
 
     # fakepve answers a VM's resize with a task but keeps the old size: here it grows.
 
@@ -294,6 +348,11 @@ class Hypervisor(FakePve):  # type: ignore[misc]
                 self.require(user, f"/storage/{storage}", "Datastore.Allocate")
         if v["target"] not in self.nodes:
             raise PveError(500, f"Target '{v['target']}' does not exist.")
+        if v["target"] == guest.node:
+            raise PveError(500, "Source and target must not be identical")
+        for volume in self._volumes_of(guest):
+            if self._type(volume) != "zfspool":
+                raise PveError(500, f"missing replicate feature on volume '{volume}'")
         if v["id"] in self.replication:
             raise PveError(500, f"replication job '{v['id']}' already exists")
         number = int(v["id"].partition("-")[2])

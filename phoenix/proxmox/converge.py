@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phoenix.declaration.settings import Image
+from phoenix.proxmox import values
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.desired import Archive, Clone, CloudImage, DesiredGuest
 from phoenix.proxmox.diff import Difference, Growth, Observed, verdict
@@ -274,6 +275,14 @@ def _clone(client: Client, desired: DesiredGuest, origin: Clone) -> Step:
     if source.kind != desired.kind:
         raise RefusedError(
             f"{desired.label} is cloned from {origin.source}, which is a {source.kind} guest"
+        )
+    folders = [key for key, value in source.config.items() if values.is_of_hypervisor(key, value)]
+    if folders:
+        raise RefusedError(
+            f"{desired.label} is cloned from {origin.source}, which has folders or devices of the "
+            f"hypervisor as {', '.join(sorted(folders))}, and Proxmox VE clones no such container. "
+            "fix: take them from the source (`pct set --delete`); proxmox_guests gives each clone "
+            "its own (bind_mounts)"
         )
     data: dict[str, Any] = {
         "newid": desired.vmid,

@@ -11,11 +11,12 @@ from phoenix.proxmox.client import Client
 from phoenix.proxmox.connections import Connection, hidden
 from phoenix.proxmox.converge import next_step, nothing_to_make_from
 from phoenix.proxmox.desired import Archive, Clone, CloudImage, DesiredGuest
+from phoenix.proxmox.diff import Observed
 from phoenix.proxmox.errors import RefusedError
 from phoenix.proxmox.firewall import NODE, Scope
 from phoenix.proxmox.guests import options
 from phoenix.proxmox.listeners import Listener
-from phoenix.proxmox.observe import check_quorum, located, observe, volume_exists
+from phoenix.proxmox.observe import check_quorum, located, observe, snapshots, volume_exists
 from phoenix.proxmox.refusals import grant
 
 
@@ -47,9 +48,18 @@ def preflight(
     present = located(client)
     absent = [guest for guest in guests if guest.vmid not in present]
     faults += _guests(client, guests, settings)
-    existing = [observe(client, guest.vmid) for guest in guests if not guest.template]
-    changed = [one for one in existing if one and settings.snapshot_before_change]
-    needs = storages.needs(absent, snapshots=settings.lifecycle_snapshots, changed=changed)
+    running = [guest for guest in guests if not guest.template]
+    existing = {
+        guest.vmid: there
+        for guest in running
+        if guest.vmid in present and (there := observe(client, guest.vmid)) is not None
+    }
+    changed = existing.values() if settings.snapshot_before_change else ()
+    needs = [
+        *storages.needs(absent, snapshots=settings.lifecycle_snapshots, changed=changed),
+        *storages.needs_of_copies(_copied_snapshots(client, absent, guests, settings)),
+        *storages.needs_of_replicas(running, existing),
+    ]
     unfit = storages.faults(client, needs)
     faults += unfit
     if not unfit:  # the images lie on a storage, too
@@ -111,6 +121,43 @@ def _guests(
                 f"{guest.label} is cloned from {guest.origin.source}, which is absent and which no "
                 "entry declares. fix: add its entry, or change the clone source"
             )
+        elif _source(client, guest, guests, settings):
+            try:
+                next_step(client, guest, options(settings))
+            except RefusedError as error:
+                yield str(error)
+
+
+def _source(
+    client: Client,
+    guest: DesiredGuest,
+    guests: Sequence[DesiredGuest],
+    settings: ProxmoxSettings,
+) -> Observed | None:
+    """What a new guest is cloned from, where it is there and this run will not make it another."""
+    if not isinstance(guest.origin, Clone):
+        return None
+    source = observe(client, guest.origin.source)
+    if source is None or source.template:
+        return source
+    declared = any(one.vmid == source.vmid for one in guests)
+    ours = source.managed or source.vmid in settings.adopt
+    return None if declared and ours else source
+
+
+def _copied_snapshots(
+    client: Client,
+    new_guests: Iterable[DesiredGuest],
+    guests: Sequence[DesiredGuest],
+    settings: ProxmoxSettings,
+) -> Iterator[tuple[DesiredGuest, Observed]]:
+    """New guests that are cloned from a snapshot of a guest that is no template, with that."""
+    for guest in new_guests:
+        source = _source(client, guest, guests, settings)
+        if source is None or source.template or not isinstance(guest.origin, Clone):
+            continue
+        if guest.origin.snapshot in snapshots(client, source):
+            yield guest, source
 
 
 def _images(
@@ -134,10 +181,16 @@ def _nodes(
 ) -> Iterator[str]:
     """Nodes that are named and that the cluster does not have, or that are down."""
     online = {str(row["node"]): row.get("status") != "offline" for row in client.get("nodes")}
+    present = located(client)
     wanted: dict[str, str] = {guest.node: _node_setting(guest, settings) for guest in guests}
     for guest in guests:
         for target in guest.replicate_to:
             wanted.setdefault(target, f"proxmox_guests[{guest.vmid}].replicate_to")
+            if target == (present[guest.vmid].node if guest.vmid in present else guest.node):
+                yield (
+                    f"{guest.label} is on node {target}, and is to be replicated there. fix: name "
+                    f"another node in proxmox_guests[{guest.vmid}].replicate_to"
+                )
     for entry in settings.ha_nodes:
         wanted.setdefault(entry.partition(":")[0], "proxmox_ha_nodes")
     for flow in settings.node_flows if settings.firewall else ():

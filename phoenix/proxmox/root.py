@@ -129,12 +129,14 @@ def _mounts(
                 f"{desired.label}: {mount.path} is the volume {present[own].get('volume')}, and "
                 f"bind_mounts declares {mount.host_path} there. fix: choose another path"
             )
-        if own is not None and _is(present[own], mount):
+        local = bool(desired.replicate_to)
+        if own is not None and _is(present[own], mount, local=local):
             continue
         key = own or next(f"mp{n}" for n in range(256) if f"mp{n}" not in used)
         used.add(key)
-        read_only = ",ro=1" if mount.read_only else ""
-        yield f"--{key}", f"{mount.host_path},mp={mount.path}{read_only}"
+        more = ",ro=1" if mount.read_only else ""
+        more += ",replicate=0" if local else ""
+        yield f"--{key}", f"{mount.host_path},mp={mount.path}{more}"
     for token in sorted(left):
         own = by_path.get(token.removeprefix("bind:").rstrip("/"))
         is_bind = own is not None and present[own].get("volume", "").startswith("/")
@@ -142,9 +144,11 @@ def _mounts(
             yield "--delete", own
 
 
-def _is(row: Mapping[str, str], mount: BindMount) -> bool:
+def _is(row: Mapping[str, str], mount: BindMount, *, local: bool) -> bool:
+    """Whether a mount point is as declared; `local`: its guest's replication must leave it out."""
     same = row.get("volume", "").rstrip("/") == mount.host_path.rstrip("/")
-    return same and values.boolean(row.get("ro")) == mount.read_only
+    left_out = not values.boolean(row.get("replicate", "1"))
+    return same and values.boolean(row.get("ro")) == mount.read_only and (left_out or not local)
 
 
 def _devices(

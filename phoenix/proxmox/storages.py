@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from phoenix.proxmox import values
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.desired import Archive, CloudImage, DesiredGuest
 from phoenix.proxmox.diff import GIB, Observed
@@ -19,39 +20,48 @@ _FILES = frozenset({"vztmpl", "import", "iso", "backup", "snippets"})
 
 
 class Type(NamedTuple):
-    """One type: its content types, and whether guests on it can have snapshots.
+    """One type: its content types, and what guests on it can have.
 
     `vm_format` is the format that a VM's disk needs for snapshots where raw has none.
+    `snapshot_copies`: a VM is cloned in full from a snapshot; a container is from any (by rsync).
+    `replicates`: to the storage of the same name on another node.
     """
 
     contents: frozenset[str]
     container_snapshots: bool
     vm_snapshots: bool
     vm_format: str | None = None
+    container_templates: bool = True
+    snapshot_copies: bool = True
+    replicates: bool = False
 
 
+_FILE_BASED = Type(_DISKS | _FILES, False, True, "qcow2")
 TYPES: Mapping[str, Type] = {
-    "dir": Type(_DISKS | _FILES, False, True, "qcow2"),
-    "nfs": Type(_DISKS | _FILES, False, True, "qcow2"),
-    "cifs": Type(_DISKS | _FILES, False, True, "qcow2"),
+    "dir": _FILE_BASED,
+    "nfs": _FILE_BASED,
+    "cifs": _FILE_BASED,
     "btrfs": Type(_DISKS | _FILES, True, True),
     "cephfs": Type(_FILES, False, False),
-    "zfspool": Type(_DISKS, True, True),
+    "zfspool": Type(_DISKS, True, True, snapshot_copies=False, replicates=True),
     "lvmthin": Type(_DISKS, True, True),
-    "lvm": Type(_DISKS, False, False),
+    "lvm": Type(_DISKS, False, False, container_templates=False, snapshot_copies=False),
     "rbd": Type(_DISKS, True, True),
-    "zfs": Type(frozenset({"images"}), False, True),
-    "iscsi": Type(frozenset({"images"}), False, False),
-    "iscsidirect": Type(frozenset({"images"}), False, False),
+    "zfs": Type(frozenset({"images"}), False, True, snapshot_copies=False),
+    "iscsi": Type(frozenset({"images"}), False, False, snapshot_copies=False),
+    "iscsidirect": Type(frozenset({"images"}), False, False, snapshot_copies=False),
     "pbs": Type(frozenset({"backup"}), False, False),
 }
-_ANY = Type(_DISKS | _FILES, True, True)
+# `snapshot-as-volume-chain` of Proxmox VE 9: snapshots of VMs whose disk is qcow2 on the volume.
+LVM_WITH_CHAINS = Type(_DISKS, False, True, "qcow2", container_templates=False)
+_ANY = Type(_DISKS | _FILES, True, True, replicates=True)
 
 
 class Need(NamedTuple):
     """What a run asks of one storage; `size_gb` must be free, `setting` names it for the fix.
 
-    `disk` is the volume of an existing guest that is to have a snapshot.
+    `disk` is the volume of an existing guest that is to have a snapshot, or is copied from one
+    (`copied`). `template`: a container becomes a template there.
     """
 
     node: str
@@ -62,6 +72,9 @@ class Need(NamedTuple):
     size_gb: int = 0
     snapshots: bool = False
     disk: str = ""
+    template: bool = False
+    copied: bool = False
+    replicated: bool = False
 
 
 def rows(client: Client, node: str) -> dict[str, Mapping[str, Any]]:
@@ -71,8 +84,22 @@ def rows(client: Client, node: str) -> dict[str, Mapping[str, Any]]:
 
 def vm_format(client: Client, node: str, storage: str) -> str | None:
     """The format of a new VM disk; None where the storage has one form alone."""
-    row = rows(client, node).get(storage, {})
-    return TYPES.get(str(row.get("type")), _ANY).vm_format
+    return ability(client, rows(client, node).get(storage, {})).vm_format
+
+
+def ability(client: Client, row: Mapping[str, Any]) -> Type:
+    """What the storage of a row can do: by its type, and for LVM by its option as well.
+
+    Raises:
+        ProxmoxError: the options of storages can't be read.
+    """
+    kind = str(row.get("type"))
+    if kind == "lvm":
+        for options in client.get("storage", type="lvm"):
+            chains = options.get("snapshot-as-volume-chain", 0)
+            if options.get("storage") == row.get("storage") and values.boolean(str(chains)):
+                return LVM_WITH_CHAINS
+    return TYPES.get(kind, _ANY)
 
 
 def needs(
@@ -91,7 +118,8 @@ def needs(
         snapshot, who = snapshots and not guest.template, guest.declared_in
         if guest.storage:
             size = guest.disk_gb or 0
-            found.append(Need(guest.node, guest.storage, own, "storage_pool", who, size, snapshot))
+            need = Need(guest.node, guest.storage, own, "storage_pool", who, size, snapshot)
+            found.append(need._replace(template=guest.template and guest.kind == "lxc"))
         for mount in guest.mount_points:
             setting = f"proxmox_guests[{guest.vmid}].mount_points"
             size = mount.size_gb
@@ -111,6 +139,47 @@ def needs(
                 Need(existing.node, storage, own, setting, who, snapshots=True, disk=volume)
             )
     return tuple(found)
+
+
+def needs_of_copies(sources: Iterable[tuple[DesiredGuest, Observed]]) -> tuple[Need, ...]:
+    """What new VMs ask of the storages of those that they are cloned from, by a snapshot.
+
+    Args:
+        sources: each new guest that is a clone of a snapshot, with its source.
+    """
+    return tuple(
+        Need(source.node, volume.partition(":")[0], "images", "storage_pool", guest.declared_in,
+             disk=volume, copied=True)
+        for guest, source in sources
+        for volume in _volumes(source)
+        if source.kind == "qemu"
+    )  # fmt: skip
+
+
+def needs_of_replicas(
+    guests: Iterable[DesiredGuest], existing: Mapping[int, Observed]
+) -> tuple[Need, ...]:
+    """What replication asks of the storages of a guest, and of those of the same name elsewhere.
+
+    Args:
+        guests: the desired guests.
+        existing: those that are there, by id.
+    """
+    found: list[Need] = []
+    for guest in guests:
+        own = "rootdir" if guest.kind == "lxc" else "images"
+        there = existing.get(guest.vmid)
+        volumes = _volumes(there) if there else ()
+        names = [volume.partition(":")[0] for volume in volumes]
+        if there is None:
+            names = [*filter(None, [guest.storage]), *(m.storage for m in guest.mount_points)]
+        node = there.node if there else guest.node
+        setting = f"proxmox_guests[{guest.vmid}].replicate_to"
+        for target in guest.replicate_to:
+            for name in dict.fromkeys(names):
+                need = Need(node, name, own, setting, guest.declared_in, replicated=True)
+                found += [need, need._replace(node=target)]
+    return tuple(dict.fromkeys(found))
 
 
 def _volumes(guest: Observed) -> Iterable[str]:
@@ -154,14 +223,15 @@ def faults(client: Client, asked: Iterable[Need]) -> tuple[str, ...]:
                 f"it mounted, and its server up? fix: `pvesm status --storage {storage}`"
             )
         else:
-            found += _unfit(node, storage, row, own)
+            found += _unfit(node, storage, row, ability(client, row), own)
     return tuple(found)
 
 
-def _unfit(node: str, storage: str, row: Mapping[str, Any], own: Iterable[Need]) -> Iterable[str]:
+def _unfit(
+    node: str, storage: str, row: Mapping[str, Any], can: Type, own: Iterable[Need]
+) -> Iterable[str]:
     own = list(own)
     kind = str(row.get("type"))
-    can = TYPES.get(kind, _ANY)
     takes = [part for part in str(row.get("content", "")).split(",") if part and part != "none"]
     wanted = dict.fromkeys(need.content for need in own)
     never = [content for content in wanted if content not in can.contents]
@@ -190,14 +260,7 @@ def _unfit(node: str, storage: str, row: Mapping[str, Any], own: Iterable[Need])
                 f"snapshots, and {_who(those)} is to have one. fix: name another storage, or set "
                 "proxmox_lifecycle_snapshots and proxmox_snapshot_before_change to False"
             )
-    raw = [need for need in own if need.disk and need.content == "images" and can.vm_format]
-    for need in raw:
-        if not need.disk.endswith(f".{can.vm_format}"):
-            yield (
-                f"disk {need.disk} of {need.who} is not {can.vm_format}, and a storage of type "
-                f"{kind} has snapshots of that alone. fix: move the disk to that format (Hardware, "
-                f"Disk Action, Move Storage), or set {need.setting} to False"
-            )
+    yield from _without_feature(node, storage, kind, can, own)
     # A storage may be thin, so the sum of all sizes may exceed it; one guest's never.
     largest = max((need.size_gb for need in own), default=0)
     free = row.get("avail")
@@ -206,6 +269,42 @@ def _unfit(node: str, storage: str, row: Mapping[str, Any], own: Iterable[Need])
             f"storage {storage!r} of node {node} has {free / GIB:.1f} GiB free, and one guest of "
             f"{_who(own)} needs {largest} GiB. fix: free space, or change storage_pool"
         )
+
+
+def _without_feature(
+    node: str, storage: str, kind: str, can: Type, own: Iterable[Need]
+) -> Iterable[str]:
+    """What the type can't do of templates, copies of snapshots, replication; disks of a format."""
+    own = list(own)
+    where = f"storage {storage!r} of node {node} is of type {kind}"
+    if (those := [need for need in own if need.template]) and not can.container_templates:
+        yield (
+            f"{where}, where no container becomes a template, and {_who(those)} is to. fix: name "
+            "another storage in its storage_pool: clones may lie on this one"
+        )
+    if (those := [need for need in own if need.replicated]) and not can.replicates:
+        yield (
+            f"{where}, which Proxmox VE does not replicate (ZFS alone), and {_who(those)} is to "
+            f"be. fix: move its disks to ZFS, or take {those[0].setting} away"
+        )
+    for need in own:
+        if not need.disk or need.content != "images":
+            continue
+        if need.copied and not can.snapshot_copies:
+            yield (
+                f"{where}, where no VM is cloned from a snapshot, and {need.who} is to be, of "
+                f"{need.disk}. fix: make its source a template (`qm template`), or remove the "
+                "source's snapshot of that name and stop it"
+            )
+        elif can.vm_format and not need.disk.endswith(f".{can.vm_format}"):
+            instead = (
+                "make its source a template" if need.copied else f"set {need.setting} to False"
+            )
+            yield (
+                f"disk {need.disk} of {need.who} is not {can.vm_format}, and a storage of type "
+                f"{kind} has snapshots of that alone. fix: move the disk to that format (Hardware, "
+                f"Disk Action, Move Storage), or {instead}"
+            )
 
 
 def _who(own: Iterable[Need]) -> str:

@@ -35,6 +35,11 @@ def parse(text: str, default_key: str = "") -> Properties:
     return properties
 
 
+def is_of_hypervisor(key: str, text: str) -> bool:
+    """Whether a key of a container is a mount point of a folder or device of the hypervisor."""
+    return bool(re.fullmatch(r"mp\d+", key)) and parse(text, "").get("", "").startswith("/")
+
+
 def join(properties: Mapping[str, str], default_key: str = "") -> str:
     """One string of properties; the one of `default_key` goes first, without its key."""
     first = [properties[default_key]] if default_key in properties else []

@@ -68,12 +68,13 @@ def test_a_missing_privilege_is_named_with_its_command_before_the_first_write(
         ({"proxmox_images": {FILE: IMAGE}}, "Sys.AccessNetwork"),
         ({"proxmox_images": {FILE: IMAGE}}, "Datastore.AllocateTemplate"),
         ({"proxmox_ha_group": "main", "proxmox_ha_nodes": (NODE,)}, "Sys.Console"),
-        ({"proxmox_guests": {103: {"replicate_to": (NODE,)}}}, "VM.Replicate"),
+        ({"proxmox_guests": {103: {"replicate_to": ("second",)}}}, "VM.Replicate"),
     ],
 )
 def test_a_setting_needs_a_privilege_of_its_own(
     pve: Pve, client: Client, planned: Planned, settings: dict[str, Any], privilege: str
 ) -> None:
+    pve.fake.add_node("second")
     plan = planned(**settings)
     held = {*PRIVILEGES, "Sys.Console", "VM.Replicate"}
     pve.only(*held)
@@ -88,7 +89,8 @@ def test_replication_in_version_8_needs_the_storage(
     pve: Pve, client: Client, planned: Planned
 ) -> None:
     pve.fake.version = "8.4.1"
-    plan = planned(proxmox_guests={103: {"replicate_to": (NODE,)}})
+    pve.fake.add_node("second")
+    plan = planned(proxmox_guests={103: {"replicate_to": ("second",)}})
     (fault,) = preflight(client, plan.guests, plan.settings)
     assert "Datastore.Allocate on /storage/quickOS-lxc-disks" in fault
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from phoenix.proxmox import values
+from phoenix.proxmox import availability, guests, storages, values
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.errors import ProxmoxError
 from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.preflight import preflight
+from phoenix.site.model import Site
+from tests.proxmox.conftest import SETTINGS
 from tests.proxmox.pve import NODE, Pve, run
 
 Planned = Callable[..., Plan]
@@ -21,6 +23,29 @@ TYPES: dict[str, dict[str, Any]] = {
     "nfs": {"path": "/mnt/pve/disks", "server": "10.0.0.9", "export": "/disks"},
     "zfspool": {"pool": "rpool"},
     "lvmthin": {"vgname": "pve", "thinpool": "data"},
+}
+EVERY: dict[str, dict[str, Any]] = {
+    **{kind: {"type": kind, **options} for kind, options in TYPES.items()},
+    "lvm": {"type": "lvm", "vgname": "pve"},
+    "lvm with chains": {"type": "lvm", "vgname": "pve", "snapshot-as-volume-chain": 1},
+}
+CONTAINER, CONTAINERS = "quickOS-lxc-disks", "lifecycle_snapshots of containers"
+VMS, TEMPLATE = "lifecycle_snapshots of VMs", "a container's template"
+COPY, REPLICA = "a VM cloned from a snapshot", "replication"
+CANNOT = {
+    "dir": {CONTAINERS, REPLICA},
+    "nfs": {CONTAINERS, REPLICA},
+    "zfspool": {COPY},
+    "lvmthin": {REPLICA},
+    "lvm": {CONTAINERS, VMS, TEMPLATE, COPY, REPLICA},
+    "lvm with chains": {CONTAINERS, TEMPLATE, REPLICA},
+}
+SAID = {
+    CONTAINERS: "where a container has no snapshots",
+    VMS: "where a VM has no snapshots",
+    TEMPLATE: "where no container becomes a template",
+    COPY: "where no VM is cloned from a snapshot",
+    REPLICA: "which Proxmox VE does not replicate",
 }
 
 
@@ -140,3 +165,164 @@ def test_guests_are_made_on_every_kind_of_storage(
     assert volume.endswith(".qcow2") == (kind in ("dir", "nfs")), volume
     client.write("POST", f"nodes/{NODE}/qemu/1001/snapshot", {"snapname": "one"})
     assert list(pve.guest(1001).snapshots) == ["one"], "a VM has snapshots on each of them"
+
+
+def on(pve: Pve, kind: str, *storages: str) -> None:
+    for name in storages or DISKS:
+        content = pve.fake.storages[name]["content"]
+        pve.fake.storages[name].update(EVERY[kind], content=content)
+
+
+SNAPSHOT = "initial_clean_state"
+CELLS = [(kind, what) for kind in EVERY for what in SAID]
+
+
+def cell(site: Site, pve: Pve, client: Client, planned: Planned, kind: str, what: str) -> Plan:
+    """A plan that asks one thing of storages of one type."""
+    pve.fake.add_node("second")
+    settings: dict[str, Any] = {}
+    if what in (CONTAINERS, VMS):
+        settings["proxmox_lifecycle_snapshots"] = True
+    if what == REPLICA:
+        settings["proxmox_guests"] = {1001: {"replicate_to": ("second",)}}
+        pve.fake.grant("phoenix@pve", "/", "VM.Replicate")
+    on(pve, kind, CONTAINER if what in (CONTAINERS, TEMPLATE) else "quickOS-vm-disks")
+    if what == COPY:
+        a_source_that_is_no_template(pve, client)
+    plan = planned(site, **settings)
+    pve.forget()
+    return plan
+
+
+@pytest.mark.parametrize(("kind", "what"), [one for one in CELLS if one[1] in CANNOT[one[0]]])
+def test_what_a_type_cannot_is_told_before_the_first_write(
+    site: Site, pve: Pve, client: Client, planned: Planned, kind: str, what: str
+) -> None:
+    """Each "no" in the table of docs/proxmox.md."""
+    found = faults(client, cell(site, pve, client, planned, kind, what))
+    assert any(SAID[what] in fault for fault in found), found
+    assert all("fix: " in fault for fault in found)
+    assert pve.writes() == []
+
+
+@pytest.mark.parametrize(("kind", "what"), [one for one in CELLS if one[1] not in CANNOT[one[0]]])
+def test_what_a_type_can_is_done(
+    site: Site, pve: Pve, client: Client, planned: Planned, kind: str, what: str
+) -> None:
+    """Each "yes" of the table, on the double, which refuses what its type cannot."""
+    plan = cell(site, pve, client, planned, kind, what)
+    assert faults(client, plan) == ()
+    for guest in plan.guests:
+        guests.make(client, guest, plan.settings, lambda _line: None)
+    for write in availability.writes(client, plan.guests, plan.settings):
+        client.write(write.method, write.path, write.data)
+    if what in (CONTAINERS, VMS):
+        vmid = 103 if what == CONTAINERS else 1001
+        assert list(pve.guest(vmid).snapshots) == ["pre-configured"]
+    if what == TEMPLATE:
+        assert pve.guest(900).template
+    if what == REPLICA:
+        assert [job["target"] for job in pve.fake.replication.values()] == ["second"]
+    if what == COPY:
+        sent = [body for _, path, body in pve.writes() if path.endswith("9000/clone")]
+        assert [body["snapname"] for body in sent] == [SNAPSHOT] * 2
+
+
+def a_source_that_is_no_template(pve: Pve, client: Client) -> None:
+    """A person's VM 9000 with the snapshot that clones are declared of; it is no template."""
+    image = next(name for name in SETTINGS["images"] if ":import/" in name)
+    disk_format = storages.vm_format(client, NODE, "quickOS-vm-disks")
+    disk = f"quickOS-vm-disks:0,import-from={image}"
+    disk += f",format={disk_format}" if disk_format else ""
+    client.write("POST", f"nodes/{NODE}/qemu", {"vmid": 9000, "name": "base", "scsi0": disk})
+    # LVM without chains takes none: as one that was taken before the disk was moved there.
+    pve.guest(9000).snapshots[SNAPSHOT] = {**pve.guest(9000).config, "snaptime": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "request_path", "data", "said"),
+    [
+        ("lvm", "lxc/900/template", {}, "Template feature is not available"),
+        ("zfspool", "qemu/9000/clone", {"newid": 1001, "full": 1, "snapname": SNAPSHOT},
+         "Full clone feature is not supported for a snapshot"),
+        ("lvm", "qemu", {"vmid": 600, "scsi0": "quickOS-vm-disks:8,format=qcow2"},
+         "snapshot-as-volume-chain"),
+    ],
+)  # fmt: skip
+def test_the_double_has_the_features_of_each_type(
+    pve: Pve, client: Client, kind: str, request_path: str, data: dict[str, Any], said: str
+) -> None:
+    if "9000" in request_path:
+        a_source_that_is_no_template(pve, client)
+    pve.fake.add_ct(900, "base", node=NODE, config={"rootfs": f"{CONTAINER}:vm-900-disk-0"})
+    on(pve, kind)
+    with pytest.raises(ProxmoxError, match=said):
+        client.write("POST", f"nodes/{NODE}/{request_path}", data)
+
+
+def test_the_double_replicates_nothing_but_zfs_and_not_to_the_same_node(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    pve.fake.add_node("second")
+    pve.fake.grant("phoenix@pve", "/", "VM.Replicate")
+    run(client, planned())
+    job = {"id": "103-0", "target": NODE, "type": "local"}
+    with pytest.raises(ProxmoxError, match="must not be identical"):
+        client.write("POST", "cluster/replication", job)
+    on(pve, "lvmthin")
+    with pytest.raises(ProxmoxError, match="missing replicate feature"):
+        client.write("POST", "cluster/replication", {**job, "target": "second"})
+    plan = planned(proxmox_guests={103: {"replicate_to": ("second", NODE)}})
+    pve.forget()
+    (fault,) = faults(client, plan)
+    assert f"is on node {NODE}, and is to be replicated there" in fault
+    first, second = faults(client, planned(proxmox_guests={103: {"replicate_to": ("second",)}}))
+    assert f"of node {NODE} is of type lvmthin" in first
+    assert "of node second is of type lvmthin" in second
+    assert pve.writes() == []
+
+
+def test_templates_elsewhere_let_containers_live_on_lvm(
+    site: Site, pve: Pve, client: Client, planned: Planned
+) -> None:
+    """As the fix of the refusal says."""
+    on(pve, "lvm")
+    (fault,) = faults(client, planned())
+    assert "clones may lie on this one" in fault
+    pve.fake.storages["templates"] = {
+        "type": "dir", "path": "/srv/t", "active": 1, "files": set(), "content": "rootdir"
+    }  # fmt: skip
+    templates = tuple(
+        one.model_copy(update={"storage_pool": "templates"}) if one.kind == "lxc" else one
+        for one in site.templates
+    )
+    run(client, planned(site.model_copy(update={"templates": templates})))
+    assert pve.guest(103).config["rootfs"].startswith(CONTAINER)
+
+
+def test_a_source_with_folders_of_the_hypervisor_is_told_before_the_first_write(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    """Proxmox VE clones no container with bind mounts."""
+    config = {
+        "rootfs": f"{CONTAINER}:vm-900-disk-0,size=8G",
+        "mp0": f"{CONTAINER}:vm-900-disk-1,mp=/data,size=1G",
+        "mp3": "/tank/media,mp=/media",
+    }
+    pve.fake.add_ct(900, "base", node=NODE, config=config)
+    found = faults(client, planned())
+    assert len(found) == 3, found  # one a container that is cloned from it
+    assert all("folders or devices of the hypervisor as mp3, and" in fault for fault in found)
+    assert pve.writes() == []
+
+
+def test_a_source_that_runs_without_a_snapshot_is_told_before_the_first_write(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    pve.fake.add_ct(
+        900, "base", node=NODE, status="running",
+        config={"rootfs": f"{CONTAINER}:vm-900-disk-0,size=8G"},
+    )  # fmt: skip
+    found = faults(client, planned())
+    assert any("is cloned from 900, which runs, is no template" in fault for fault in found), found
+    assert pve.writes() == []

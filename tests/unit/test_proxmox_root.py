@@ -70,6 +70,21 @@ def test_nothing_where_it_is_so(site: Site) -> None:
     assert lines(guest(site, GuestSettings()), None) == []
 
 
+def test_a_folder_of_a_replicated_guest_is_left_out_of_replication(site: Site) -> None:
+    """Proxmox VE replicates no guest with a folder that is not left out."""
+    mount = BindMount(path="/media", host_path="/tank/media")
+    desired = guest(site, GuestSettings(bind_mounts=(mount,), replicate_to=("pve2",)))
+    expected = ["pct set --mp0 /tank/media,mp=/media,replicate=0"]
+    assert lines(desired, None) == expected
+    assert lines(desired, seen(desired, features="nesting=1", mp0="/tank/media,mp=/media")) == (
+        expected
+    )
+    left_out = "/tank/media,mp=/media,replicate=0"
+    assert lines(desired, seen(desired, features="nesting=1", mp0=left_out)) == []
+    alone = guest(site, GuestSettings(bind_mounts=(mount,)))
+    assert lines(alone, seen(alone, features="nesting=1", mp0=left_out)) == []
+
+
 def test_another_index_and_another_value(site: Site) -> None:
     desired = guest(site)
     observed = seen(
