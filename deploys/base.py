@@ -8,6 +8,7 @@ from deploys.context import settings, site, site_host
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.declaration.hypervisor_file import time_zone
 from phoenix.derived.dns import records
 from phoenix.files import render
 from phoenix.shell import fill
@@ -26,11 +27,12 @@ packages(
     ],
 )  # fmt: skip
 
+zone = time_zone(site(), settings())
 server = site().hypervisor.address
 known_name = records(site())[0]
 files = {
     UPDATES: TreeFile(render("components/base/apt.conf")),
-    "/etc/timezone": TreeFile(f"{settings().timezone}\n"),
+    "/etc/timezone": TreeFile(f"{zone}\n"),
     "/etc/resolv.conf": TreeFile(
         render(
             "components/base/resolv.conf.j2",
@@ -50,11 +52,11 @@ config_tree(
         validate=render(
             "components/base/validate.sh.j2",
             updates=UPDATES,
-            timezone=settings().timezone,
+            timezone=zone,
             server=server,
             known=known_name,
         ),
-        links={"/etc/localtime": f"/usr/share/zoneinfo/{settings().timezone}"},
+        links={"/etc/localtime": f"/usr/share/zoneinfo/{zone}"},
     ),
 )
 

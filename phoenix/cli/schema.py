@@ -15,6 +15,7 @@ class Kind(StrEnum):
 
     LXC = "lxc"
     VM = "vm"
+    HYPERVISOR = "hypervisor"
     STACK = "stack"
     STACKS = "stacks"
     SETTINGS = "settings"

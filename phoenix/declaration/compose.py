@@ -125,7 +125,7 @@ def _passed_on(compose: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         path = join("services", service) + ".environment"
         if isinstance(given, Mapping):
             yield from ((join(path, name), str(name)) for name, v in given.items() if v is None)
-        else:
+        elif isinstance(given, list):
             for position, line in enumerate(given):
                 if "=" not in str(line):
                     yield join(path, position), str(line)

@@ -140,6 +140,15 @@ HostName = Annotated[
         longest=253,
     ),
 ]
+DomainName = Annotated[
+    str,
+    Form(
+        rf"{_LABEL}(?:\.{_LABEL})+",
+        "is not a domain name",
+        "write a lower-case DNS name with a dot, as internal.example.com",
+        longest=180,  # with a label of 63 in front and two dots, a name has 253 at most
+    ),
+]
 Addresses = Annotated[
     str,
     Form(

@@ -112,21 +112,23 @@ def _label(value: Any) -> Any:
     )
 
 
-_QUAD = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
+QUAD = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
 
 
-class _Each:
+class Each:
     """A value that is kept as written and checked later against `model`, entry by entry.
 
     So that one wrong entry hides no other. For the JSON Schema it is that model.
     """
 
     def __init__(self, model: type[BaseModel]) -> None:
+        """Keep the model."""
         self.model = model
 
     def __get_pydantic_json_schema__(
         self, _schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
+        """For the JSON Schema: that of the model."""
         return handler(self.model.__pydantic_core_schema__)
 
 
@@ -147,7 +149,7 @@ Interface = Annotated[
     IPv4Interface | None,
     BeforeValidator(_interface),
     WithJsonSchema(
-        {"anyOf": [{"const": "dhcp"}, {"type": "string", "pattern": rf"^{_QUAD}/[0-9]{{1,2}}$"}]}
+        {"anyOf": [{"const": "dhcp"}, {"type": "string", "pattern": rf"^{QUAD}/[0-9]{{1,2}}$"}]}
     ),
 ]
 Mac = Annotated[
@@ -158,13 +160,13 @@ Mac = Annotated[
 NetworkText = Annotated[
     IPv4Network,
     BeforeValidator(lambda value: _network(value)),
-    WithJsonSchema({"type": "string", "pattern": rf"^{_QUAD}(/[0-9]{{1,2}})?$"}),
+    WithJsonSchema({"type": "string", "pattern": rf"^{QUAD}(/[0-9]{{1,2}})?$"}),
 ]
 PeerText = Annotated[
     IPv4Network | Literal["site"],
     BeforeValidator(_peer),
     WithJsonSchema(
-        {"anyOf": [{"const": "site"}, {"type": "string", "pattern": rf"^{_QUAD}(/[0-9]{{1,2}})?$"}]}
+        {"anyOf": [{"const": "site"}, {"type": "string", "pattern": rf"^{QUAD}(/[0-9]{{1,2}})?$"}]}
     ),
 ]
 Ports = Annotated[
@@ -209,7 +211,8 @@ def unused(reason: str) -> Any:
     )
 
 
-def _schema_key() -> Any:
+def schema_key() -> Any:
+    """Declare the key by which an editor finds the file's schema."""
     return Field(
         default=None,
         alias="$schema",
@@ -691,9 +694,9 @@ class RawEnvironment(Raw):
 class RawStack(Raw):
     """A stack's manifest beside its docker-compose.yml."""
 
-    schema_: Any = _schema_key()
+    schema_: Any = schema_key()
     description: Line = Field(default="", description="What it is, for people.")
-    environments: dict[str, Annotated[Any, _Each(RawEnvironment)]] = Field(
+    environments: dict[str, Annotated[Any, Each(RawEnvironment)]] = Field(
         description="Each way to deploy it, by name."
     )
     shared_secrets: dict[EntryName, tuple[EntryName, ...]] = Field(
@@ -729,8 +732,8 @@ class RawListedStack(RawStack):
 class RawStacksFile(Raw):
     """Stacks without a folder of their own; the original system's file."""
 
-    schema_: Any = _schema_key()
-    docker_stacks: dict[str, Annotated[Any, _Each(RawListedStack)]] = Field(
+    schema_: Any = schema_key()
+    docker_stacks: dict[str, Annotated[Any, Each(RawListedStack)]] = Field(
         default={}, description="Stacks, by name."
     )
 
@@ -766,11 +769,11 @@ class RawSite(Raw):
 class RawLxcFile(Raw):
     """The site and its containers."""
 
-    schema_: Any = _schema_key()
-    site: Annotated[Any, _Each(RawSite)] = Field(
+    schema_: Any = schema_key()
+    site: Annotated[Any, Each(RawSite)] = Field(
         default={}, description="What holds for all guests."
     )
-    lxc_configs: dict[str, Annotated[Any, _Each(RawLxc)]] = Field(
+    lxc_configs: dict[str, Annotated[Any, Each(RawLxc)]] = Field(
         default={},
         description="Containers, by id.",
         json_schema_extra={"propertyNames": {"pattern": "^[1-9][0-9]{2,8}$"}},
@@ -796,10 +799,10 @@ class RawVmDefaults(Raw):
 class RawVmFile(Raw):
     """The site's virtual machines."""
 
-    schema_: Any = _schema_key()
-    vm_defaults: Annotated[Any, _Each(RawVmDefaults)] = Field(
+    schema_: Any = schema_key()
+    vm_defaults: Annotated[Any, Each(RawVmDefaults)] = Field(
         default={}, description="What a VM has where its entry is silent."
     )
-    vms: tuple[Annotated[Any, _Each(RawVm)], ...] = Field(
+    vms: tuple[Annotated[Any, Each(RawVm)], ...] = Field(
         default=(), description="Virtual machines."
     )

@@ -1,4 +1,4 @@
-"""Loading the site: two JSON files and `stacks/` become one frozen, checked Site."""
+"""Loading the site: its JSON files and `stacks/` become one frozen, checked Site."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from phoenix.declaration import conflicts, guests, services, stack_places
+from phoenix.declaration import conflicts, guests, hypervisor_file, services, stack_places
 from phoenix.declaration.forms import told
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join, read_object, readdress, validate
@@ -27,7 +27,6 @@ from phoenix.site.names import HOST_ZONE, is_name
 LXC_FILE = "phoenix_lxc_configs.json"
 VM_FILE = "phoenix_vm_configs.json"
 ENVIRONMENT = "production"
-_FIXED = ("needs a fixed address", 'write it with prefix length, as "10.0.0.13/24"')
 _LONGEST_DOMAIN = 180  # with a label of 63 and HOST_ZONE in front, a name has 253 at most
 _ID_RANGE = (100, 999_999_999)  # Proxmox VE's own limits
 
@@ -42,7 +41,7 @@ def load_site(
     """Load, check and derive the site.
 
     Args:
-        inventories: the directory with the two JSON files.
+        inventories: the directory with the JSON files; that of the hypervisor may be left out.
         stacks: the directory of the stacks; by default `stacks` inside `inventories`, else beside
             it.
         environment: that of stacks deployed without their own; else `site.environment` of the
@@ -67,6 +66,9 @@ def load_site(
     )
     places = stack_places.read(inventories, folder, report)
     raw_site = validate(RawSite, top.site, LXC_FILE, "site", report) if top else None
+    host_file = hypervisor_file.read(inventories, report)
+    if raw_site:
+        raw_site = hypervisor_file.completed(raw_site, host_file, LXC_FILE, report)
     place = _place(raw_site, subnet, report) if raw_site else None
     defaults = (
         validate(RawVmDefaults, vm_top.vm_defaults, VM_FILE, "vm_defaults", report)
@@ -123,6 +125,7 @@ def load_site(
         templates=tuple(guests.template(e, defaults, report) for e in templates),
         services=site_services,
         warnings=(),
+        timezone=host_file.raw.timezone,
     )
     routed = any(s.kind == "backend" and s.exposure == "gateway" for s in site_services)
     whole = whole and len(declared) == len(running)  # else a role may be that of a faulty guest
@@ -191,7 +194,7 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
         )  # fmt: skip
     interface = config.ip
     if interface is None:
-        report.error(LXC_FILE, f"{path}.ip", *_FIXED)
+        report.error(LXC_FILE, f"{path}.ip", *hypervisor_file.FIXED)
         return None
     network = interface.network
     gateway = config.gateway.network_address

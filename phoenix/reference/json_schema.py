@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
+from phoenix.declaration.hypervisor_file import HYPERVISOR_FILE, RawHypervisorFile
 from phoenix.declaration.json_keys import RawLxcFile, RawStack, RawStacksFile, RawVmFile
 from phoenix.declaration.settings import PROXMOX, Settings
 
@@ -29,6 +30,11 @@ def lxc() -> dict[str, Any]:
 def vm() -> dict[str, Any]:
     """Of phoenix_vm_configs.json."""
     return _schema(RawVmFile, "phoenix_vm_configs.json")
+
+
+def hypervisor() -> dict[str, Any]:
+    """Of phoenix_hypervisor_config.json."""
+    return _schema(RawHypervisorFile, HYPERVISOR_FILE)
 
 
 def stack() -> dict[str, Any]:
@@ -54,6 +60,7 @@ def settings() -> dict[str, Any]:
 SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
     "lxc": lxc,
     "vm": vm,
+    "hypervisor": hypervisor,
     "stack": stack,
     "stacks": stacks,
     "settings": settings,

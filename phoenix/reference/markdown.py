@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from phoenix.declaration import hypervisor_file, settings
 from phoenix.declaration import json_keys as shapes
-from phoenix.declaration import settings
 from phoenix.reference import json_schema
 from phoenix.secrets import catalog
 
@@ -43,6 +43,11 @@ SECTIONS = (
     Section("`site.hypervisor`", shapes.RawHypervisor),
     Section("phoenix_vm_configs.json", shapes.RawVmFile, level=2),
     Section("`vm_defaults`", shapes.RawVmDefaults),
+    Section(hypervisor_file.HYPERVISOR_FILE, hypervisor_file.RawHypervisorFile, level=2),
+    Section("`networks.NAME`", hypervisor_file.RawNamedNetwork),
+    Section("`network`", hypervisor_file.RawNetworkPart),
+    Section("`network.interfaces`", hypervisor_file.RawUplink),
+    Section("`network.internal_bridge`", hypervisor_file.RawInternalBridge),
     Section("A guest: an entry of `lxc_configs` or `vms`", shapes.RawGuest, level=2),
     Section("A container has also", shapes.RawLxc, shapes.RawGuest),
     Section("A VM has also", shapes.RawVm, shapes.RawGuest),

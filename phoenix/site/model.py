@@ -290,6 +290,8 @@ class Site(Frozen):
     templates: tuple[Template, ...]
     services: tuple[Service, ...]
     warnings: tuple[Finding, ...]
+    timezone: str | None = None
+    """Time zone that the hypervisor's file gives; the setting `timezone` goes before it."""
 
     @override
     def __hash__(self) -> int:

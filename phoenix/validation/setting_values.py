@@ -19,7 +19,7 @@ from phoenix.components.acme import phoenix_acme_conf as acme
 from phoenix.components.dnsmasq import dnsmasq_conf as dnsmasq
 from phoenix.components.step_ca import authority as ca
 from phoenix.components.traefik import traefik_yml as traefik
-from phoenix.declaration import image_reference
+from phoenix.declaration import hypervisor_file, image_reference
 from phoenix.declaration.settings import FOLDER, ImageArchive, Settings, near
 from phoenix.derived import dns
 from phoenix.proxmox.plan import plan as proxmox_plan
@@ -297,7 +297,8 @@ _RULES_WITHOUT_SITE: tuple[
     (("room_warning_percent", "room_least_percent"), "write numbers from 0 to 100", _room),
 )
 """Names of settings, what to do where the rule itself raises, and the rule."""
-_RULES: tuple[tuple[tuple[str, ...], str, Callable[[Site, Settings], Iterator[Finding]]], ...] = (
+_RULES: tuple[tuple[tuple[str, ...], str, Callable[[Site, Settings], Iterable[Finding]]], ...] = (
+    (("timezone",), "write one time zone", hypervisor_file.time_zone_findings),
     (
         ("dns_upstreams", "dns_stop_rebind"),
         'write addresses of resolvers that are not the site\'s own, as ["9.9.9.9"]',

@@ -18,6 +18,7 @@ from tests.unit.project_copy import ROOT
 
 LXC, VM = "phoenix_lxc_configs.json", "phoenix_vm_configs.json"
 STACKS = "phoenix_stacks_config.json"
+HYPERVISOR = "phoenix_hypervisor_config.json"
 STACK = "stacks/qdrant_service"
 
 HOSTILE_TEXTS = (
@@ -60,6 +61,17 @@ def site_files() -> dict[str, Any]:
     files: dict[str, Any] = {
         name: json.loads((folder / name).read_text(encoding="utf-8")) for name in (LXC, VM)
     }
+    files[HYPERVISOR] = {
+        "version": "1", "author": "me", "domain_name": "internal.thinkheads.ai",
+        "timezone": "America/New_York",
+        "network": {
+            "interfaces": {"name": "vmbr0", "address": "10.0.0.13/24", "gateway": "10.0.0.1"},
+            "default_subnet": "10.0.0.0/24", "public_bridge": "vmbr0", "public_vlan_tag": 20,
+            "internal_bridge": {"name": "vmbr9", "subnet": "172.16.9.0/24"},
+        },
+        "networks": {"storage": {"subnet": "10.9.0.0/24", "bridge": "vmbr1", "vlan": 9,
+                                 "gateway": "10.9.0.1", "address": "10.9.0.13", "nat": True}},
+    }  # fmt: skip
     files[LXC]["site"] = {
         "domain": "internal.thinkheads.ai", "environment": "production",
         "hypervisor": {"name": "phoenix", "ip": "10.0.0.13/24", "gateway": "10.0.0.1"},

@@ -10,12 +10,13 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 from pydantic import BaseModel
 from typing_extensions import is_typeddict
 
-from phoenix.declaration import json_keys
+from phoenix.declaration import hypervisor_file, json_keys
 from phoenix.declaration import settings as setting_model
 
 ROOTS: tuple[type[BaseModel], ...] = (
     json_keys.RawLxcFile,
     json_keys.RawVmFile,
+    hypervisor_file.RawHypervisorFile,
     json_keys.RawStack,
     setting_model.Settings,
 )
@@ -51,7 +52,7 @@ def _of_models() -> Iterator[Value]:
                 if _is_object(kind):
                     todo.append(kind)
                     continue
-                todo += [check.model for check in checks if isinstance(check, json_keys._Each)]
+                todo += [check.model for check in checks if isinstance(check, json_keys.Each)]
                 if isinstance(kind, type):
                     made = Annotated[kind, *checks] if checks else kind
                     yield Value(place, made, kind)

@@ -12,6 +12,7 @@ from phoenix.site.findings import ConfigError, Finding
 from phoenix.site.model import Site
 
 LXC, VM = "phoenix_lxc_configs.json", "phoenix_vm_configs.json"
+HYPERVISOR = "phoenix_hypervisor_config.json"
 
 
 def lxc(name: str, role: str | None, host: int, **more: Any) -> dict[str, Any]:
@@ -36,16 +37,19 @@ def vm(vmid: int, name: str, role: str | None, host: int, **more: Any) -> dict[s
 
 @dataclass
 class Declaration:
-    """The two files and the stacks, as data; `stacks` maps a name to (manifest, compose)."""
+    """The JSON files and the stacks, as data; `stacks` maps a name to (manifest, compose)."""
 
     lxc: dict[str, Any]
     vm: dict[str, Any]
     stacks: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    hypervisor: dict[str, Any] | None = None
 
     def load(self, folder: Path, **options: Any) -> Site:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / LXC).write_text(json.dumps(self.lxc))
         (folder / VM).write_text(json.dumps(self.vm))
+        if self.hypervisor is not None:
+            (folder / HYPERVISOR).write_text(json.dumps(self.hypervisor))
         (folder / "stacks").mkdir(exist_ok=True)
         for name, (manifest, compose) in self.stacks.items():
             (folder / "stacks" / name).mkdir(exist_ok=True)

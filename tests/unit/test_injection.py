@@ -16,7 +16,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from phoenix.declaration import json_errors, json_keys
+from phoenix.declaration import hypervisor_file, json_errors, json_keys
 from phoenix.declaration import settings as setting_model
 from phoenix.declaration.load import load_site
 from phoenix.site.findings import ConfigError, Finding, Report, SettingError
@@ -50,6 +50,9 @@ PLACES = places()
 
 def shapes(place: Place, data: Any) -> Iterator[tuple[type[BaseModel], Any]]:
     """The models that the loader asks about the part of a file in which a place is."""
+    if place.kind == "hypervisor":
+        yield from _of_hypervisor(place, data)
+        return
     match (place.kind, *place.steps):
         case ("lxc", "site", *_):
             yield json_keys.RawSite, data["site"]
@@ -69,6 +72,12 @@ def shapes(place: Place, data: Any) -> Iterator[tuple[type[BaseModel], Any]]:
             yield json_keys.RawEnvironment, data["docker_stacks"][name]["environments"][one]
         case ("stacks", "docker_stacks", str(name), *inner) if inner and inner != [KEY]:
             yield json_keys.RawListedStack, data["docker_stacks"][name]
+
+
+def _of_hypervisor(place: Place, data: Any) -> Iterator[tuple[type[BaseModel], Any]]:
+    yield hypervisor_file.RawHypervisorFile, data
+    if place.steps[0] == "networks" and place.steps[2:] not in ((), (KEY,)):
+        yield hypervisor_file.RawNamedNetwork, data["networks"][place.steps[1]]
 
 
 def taken(place: Place, text: Any) -> tuple[Site, setting_model.Settings] | tuple[Finding, ...]:

@@ -12,11 +12,17 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from phoenix.reference import json_schema
-from tests.fuzz.cases import LXC, SETTINGS, STACK, STACKS, VM, site_files
+from tests.fuzz.cases import HYPERVISOR, LXC, SETTINGS, STACK, STACKS, VM, site_files
 
 KEY = "{}"
 """The last step of a place that is the name of an entry, and not its value."""
-FILES = {"lxc": LXC, "vm": VM, "stack": f"{STACK}/phoenix.json", "stacks": STACKS}
+FILES = {
+    "lxc": LXC,
+    "vm": VM,
+    "hypervisor": HYPERVISOR,
+    "stack": f"{STACK}/phoenix.json",
+    "stacks": STACKS,
+}
 
 
 class Place(NamedTuple):

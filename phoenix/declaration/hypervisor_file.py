@@ -1,0 +1,372 @@
+"""The optional third file, `phoenix_hypervisor_config.json`: domain, time zone and networks.
+
+It is the original system's file of the hypervisor. What it and another place both give has one
+owner: the other place, `site` of the containers' file or a setting. This file fills in what is
+left out there, and a value that differs is an error (the time zone: a warning).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from phoenix.declaration.forms import DomainName, InterfaceName, Line, problem, told
+from phoenix.declaration.json_errors import join, read_object, validate
+from phoenix.declaration.json_keys import (
+    QUAD,
+    Each,
+    Interface,
+    Label,
+    Raw,
+    RawSite,
+    schema_key,
+    unused,
+)
+from phoenix.declaration.setting_forms import TimeZone
+from phoenix.declaration.settings import Settings
+from phoenix.site.findings import Finding, Report
+from phoenix.site.model import Site
+
+HYPERVISOR_FILE = "phoenix_hypervisor_config.json"
+
+FIXED = ("needs a fixed address", 'write it with prefix length, as "10.0.0.13/24"')
+"""Of the hypervisor: the message, and the fix."""
+_RawT = TypeVar("_RawT", bound=Raw)
+_BY_ITSELF = "Phoenix derives it from the guests' entries"
+_LEFT_ALONE = "Phoenix leaves it to Proxmox VE"
+
+
+def _subnet(value: Any) -> Any:
+    try:
+        if isinstance(value, IPv4Network):
+            return value
+        if isinstance(value, str) and "/" in value:
+            return IPv4Network(value)
+    except ValueError:
+        pass
+    raise problem(
+        f"{told(value)} is no IPv4 network with its prefix length",
+        'write the network itself, as "172.16.100.0/24"',
+    )
+
+
+def _address(value: Any) -> Any:
+    try:
+        if isinstance(value, str):
+            return IPv4Address(value)
+    except ValueError:
+        pass
+    raise problem(f"{told(value)} is not an IPv4 address", 'write it as "10.0.0.1"')
+
+
+Subnet = Annotated[
+    IPv4Network,
+    BeforeValidator(_subnet),
+    WithJsonSchema({"type": "string", "pattern": rf"^{QUAD}/[0-9]{{1,2}}$"}),
+]
+Address = Annotated[
+    IPv4Address,
+    BeforeValidator(_address),
+    WithJsonSchema({"type": "string", "pattern": rf"^{QUAD}$"}),
+]
+VlanTag = Annotated[int, Field(ge=1, le=4094, strict=True)]
+"""IEEE 802.1Q: 0 and 4095 are reserved."""
+
+
+class RawNamedNetwork(Raw):
+    """One network of the site. A guest's interface is in it by its address, or by its bridge."""
+
+    subnet: Subnet | None = Field(
+        default=None,
+        description="Its addresses; left out where a DHCP server of another router alone knows "
+        "them.",
+        examples=["172.16.100.0/24"],
+    )
+    bridge: InterfaceName = Field(
+        default="vmbr0",
+        description="Bridge of the hypervisor; `vmbr0.20` is VLAN 20 of vmbr0.",
+        examples=["vmbr100", "vmbr0.20"],
+    )
+    vlan: VlanTag | None = Field(
+        default=None, description="VLAN tag (IEEE 802.1Q) on the bridge.", examples=[20]
+    )
+    gateway: Address | None = Field(
+        default=None,
+        description="Default gateway of its guests; left out with `nat`: the hypervisor's "
+        "address in it.",
+        examples=["172.16.100.1"],
+    )
+    address: Address | None = Field(
+        default=None,
+        description="The hypervisor's own address in it, where it answers DNS and forwards. Left "
+        "out with `nat`: `gateway`, else the first of the subnet; else it has none.",
+        examples=["172.16.100.1"],
+    )
+    dhcp: bool = Field(
+        default=False,
+        description="A DHCP server of another router gives addresses; a guest may ask for one "
+        'with "ip": "dhcp".',
+    )
+    nat: bool = Field(
+        default=False,
+        description="The hypervisor is its router: it forwards, and hides its guests behind its "
+        "own address where they go outside the site.",
+    )
+
+
+class RawUplink(Raw):
+    """The hypervisor's own interface, which is a bridge."""
+
+    name: InterfaceName = Field(
+        default="vmbr0", description="The bridge's name.", examples=["vmbr0"]
+    )
+    address: Interface | None = Field(
+        default=None,
+        description="Its address with prefix length; the same as `site.hypervisor.ip`.",
+        examples=["10.0.0.13/24"],
+    )
+    gateway: Address | None = Field(
+        default=None,
+        description="The network's router; the same as `site.hypervisor.gateway`.",
+        examples=["10.0.0.1"],
+    )
+    dns_nameservers: Any = unused(
+        "the hypervisor asks its own name server, which asks the resolvers of the setting "
+        "dns_upstreams"
+    )
+
+
+class RawInternalBridge(Raw):
+    """A bridge without a port: its guests reach others through the hypervisor alone."""
+
+    name: InterfaceName = Field(description="The bridge's name.", examples=["vmbr100"])
+    subnet: Subnet = Field(description="Its addresses.", examples=["172.16.100.0/24"])
+
+
+class RawNetworkPart(Raw):
+    """The networks in the original system's form; better write `networks`."""
+
+    interfaces: RawUplink | None = Field(
+        default=None, description="The hypervisor's own interface: the network `lan`."
+    )
+    default_subnet: Subnet | None = Field(
+        default=None,
+        description="The network of `interfaces.address` once more; it must be the same.",
+        examples=["10.0.0.0/24"],
+    )
+    public_bridge: InterfaceName | None = Field(
+        default=None,
+        description="Bridge of the network `public`, which has DHCP; left out: that of "
+        "`interfaces`.",
+        examples=["vmbr0"],
+    )
+    public_vlan_tag: VlanTag | None = Field(
+        default=None,
+        description="VLAN tag of the network `public`; there is none without it.",
+        examples=[20],
+    )
+    internal_bridge: RawInternalBridge | None = Field(
+        default=None,
+        description="The network `internal`: the hypervisor is its router, has its first address, "
+        "and hides its guests behind its own (`nat`).",
+    )
+    external_registry_url: Any = unused("images are named whole in the compose files")
+    portainer_server_ip: Any = unused(_BY_ITSELF)
+    portainer_server_port: Any = unused(_BY_ITSELF)
+    portainer_agent_port: Any = unused(_BY_ITSELF)
+    nfs_server: Any = unused("Phoenix exports and mounts no NFS")
+    fallback_dns: Any = unused("the setting resolver_fallback says it")
+    macvlan_vlan_tag: Any = unused("Phoenix makes no macvlan interfaces")
+
+
+class RawHypervisorFile(Raw):
+    """What the original system knows of the hypervisor. The file may be left out."""
+
+    schema_: Any = schema_key()
+    version: Line = Field(default="", description="Of the file, for people.")
+    author: Line = Field(default="", description="Who wrote it, for people.")
+    domain_name: DomainName | None = Field(
+        default=None,
+        description="The internal domain, where `site.domain` is left out; both must be the same.",
+        examples=["internal.example.com"],
+    )
+    timezone: TimeZone | None = Field(
+        default=None,
+        description="Time zone of every host, where no setting `timezone` is written.",
+        examples=["Europe/Berlin"],
+    )
+    network: RawNetworkPart = Field(
+        default=RawNetworkPart(), description="The networks in the original system's form."
+    )
+    networks: dict[Label, Annotated[Any, Each(RawNamedNetwork)]] = Field(
+        default={},
+        description="The site's networks, by name. The one that the hypervisor's own address is "
+        "in need not be here: without a name it is `lan`.",
+        examples=[{"internal": {"subnet": "172.16.100.0/24", "bridge": "vmbr100", "nat": True}}],
+    )
+    users: Any = unused("people log in as the setting proxmox_vm_user and by their own keys")
+    core_paths: Any = unused("they are places of the original system's programs")
+    docker: Any = unused("the settings portainer_image and portainer_agent_image pin the images")
+    nfs: Any = unused("Phoenix exports no NFS")
+    samba: Any = unused("Phoenix serves no Samba shares")
+    zfs: Any = unused(_LEFT_ALONE)
+    proxmox_storage_ids: Any = unused("each guest names its storage in storage_pool")
+    mount_point_base: Any = unused(_LEFT_ALONE)
+    proxmox_defaults: Any = unused("each container has its own entry")
+    tests: Any = unused("checks are derived from the services")
+    nvidia_driver: Any = unused("Phoenix installs no GPU driver")
+    behavior: Any = unused("a run stops at its first error and says what to do")
+    shared_volumes: Any = unused("each guest keeps its own files")
+    firewall: Any = unused(
+        "the rules follow from the site's services; write others in site.hypervisor.firewall and "
+        "the guests' firewall"
+    )
+    portainer_api: Any = unused("Phoenix makes Portainer's accounts and keys by itself")
+    vm_defaults: Any = unused("`vm_defaults` of phoenix_vm_configs.json says it")
+    dns_server: Any = unused("the setting dns_upstreams names the resolvers")
+    step_ca: Any = unused("the setting step_ca_organisation names the CA")
+
+
+class NamedNetwork(NamedTuple):
+    """A network as declared, and where: `path` is the place in the file."""
+
+    name: str
+    raw: RawNamedNetwork
+    path: str
+
+
+class HypervisorFile(NamedTuple):
+    """What the file says; `networks` in the order in which it declares them."""
+
+    raw: RawHypervisorFile
+    networks: tuple[NamedNetwork, ...]
+
+
+def read(inventories: Path, report: Report) -> HypervisorFile:
+    """The file's content, of either form; an absent file says nothing.
+
+    Args:
+        inventories: the directory of the JSON files.
+        report: takes what is wrong in it, and each key that nothing reads.
+    """
+    file = inventories / HYPERVISOR_FILE
+    data = read_object(file, HYPERVISOR_FILE, report) if file.exists() else None
+    raw = validate(RawHypervisorFile, data, HYPERVISOR_FILE, "", report) if data else None
+    if raw is None:
+        return HypervisorFile(RawHypervisorFile(), ())
+    _check_default_subnet(raw.network, report)
+    named = []
+    for name, value in raw.networks.items():
+        path = join("networks", name)
+        network = validate(RawNamedNetwork, value, HYPERVISOR_FILE, path, report)
+        if network is not None:
+            named.append(NamedNetwork(name, network, path))
+    for other in _of_the_original(raw.network):
+        if other.name in raw.networks:
+            report.error(
+                HYPERVISOR_FILE,
+                join("networks", other.name),
+                f"the network {other.name} is declared by {other.path} as well",
+                "keep one of the two",
+            )
+        else:
+            named.append(other)
+    return HypervisorFile(raw, tuple(named))
+
+
+def _of_the_original(part: RawNetworkPart) -> list[NamedNetwork]:
+    networks = []
+    if part.public_vlan_tag is not None:
+        bridge = part.public_bridge or (part.interfaces or RawUplink()).name
+        public = RawNamedNetwork(bridge=bridge, vlan=part.public_vlan_tag, dhcp=True)
+        networks.append(NamedNetwork("public", public, "network.public_vlan_tag"))
+    if part.internal_bridge is not None:
+        internal = RawNamedNetwork(
+            subnet=part.internal_bridge.subnet, bridge=part.internal_bridge.name, nat=True
+        )
+        networks.append(NamedNetwork("internal", internal, "network.internal_bridge"))
+    return networks
+
+
+def _check_default_subnet(part: RawNetworkPart, report: Report) -> None:
+    interface = part.interfaces and part.interfaces.address
+    if part.default_subnet and interface and part.default_subnet != interface.network:
+        report.error(
+            HYPERVISOR_FILE,
+            "network.default_subnet",
+            f"{part.default_subnet} is not the network of interfaces.address, {interface}",
+            "correct one of the two, or leave default_subnet out",
+        )
+
+
+def completed(site: RawSite, file: HypervisorFile, label: str, report: Report) -> RawSite:
+    """The site with what its own file leaves out and this file says.
+
+    Args:
+        site: as the containers' file has it.
+        file: this file.
+        label: what findings call the containers' file.
+        report: takes each value that both give and that differs.
+    """
+    uplink = file.raw.network.interfaces
+    interface, gateway = (uplink.address, uplink.gateway) if uplink else (None, None)
+    if uplink and "address" in uplink.model_fields_set and interface is None:
+        report.error(HYPERVISOR_FILE, "network.interfaces.address", *FIXED)
+    hypervisor = _filled(
+        site.hypervisor,
+        {
+            "ip": (interface, "network.interfaces.address"),
+            "gateway": (gateway and IPv4Network(gateway), "network.interfaces.gateway"),
+        },
+        f"{label}: site.hypervisor",
+        report,
+    )
+    domain = {"domain": (file.raw.domain_name, "domain_name")}
+    return _filled(site, domain, f"{label}: site", report).model_copy(
+        update={"hypervisor": hypervisor}
+    )
+
+
+def _filled(
+    raw: _RawT, values: Mapping[str, tuple[object, str]], place: str, report: Report
+) -> _RawT:
+    """A shape with what it leaves out; `values` has by its key a value and where that stands."""
+    left_out = {}
+    for key, (value, path) in values.items():
+        owner = getattr(raw, key)
+        if value is None:
+            continue
+        if key not in raw.model_fields_set:
+            left_out[key] = value
+        elif owner != value:
+            report.error(
+                HYPERVISOR_FILE,
+                path,
+                f"{_plain(value)} differs from {place}.{key}, which is {_plain(owner)}",
+                f"write the right value at {place}.{key}, and leave it out here",
+            )
+    return raw.model_copy(update=left_out)
+
+
+def _plain(value: object) -> str:
+    return str(value.network_address) if isinstance(value, IPv4Network) else str(value)
+
+
+def time_zone(site: Site, settings: Settings) -> str:
+    """The time zone of a host: the setting's; where none is written, this file's."""
+    written = "timezone" in settings.model_fields_set
+    return settings.timezone if written else site.timezone or settings.timezone
+
+
+def time_zone_findings(site: Site, settings: Settings) -> tuple[Finding, ...]:
+    """That this file says another time zone than the setting, which holds."""
+    chosen = time_zone(site, settings)
+    if site.timezone in (None, chosen):
+        return ()
+    message = f"{site.timezone} is not used: the setting timezone says {chosen}"
+    fix = "leave it out here, or leave the setting out of group_data"
+    return (Finding(HYPERVISOR_FILE, "timezone", message, fix, "warning"),)

@@ -1,0 +1,149 @@
+"""The optional third file: what it says, what another place also says, what nothing reads."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoenix.declaration import hypervisor_file
+from phoenix.declaration.settings import Settings
+from phoenix.site.findings import ConfigError, Report
+from phoenix.validation.setting_values import check
+from tests.unit.site_builder import HYPERVISOR, Declaration, lxc, minimal, problem
+
+
+def of_another_network() -> Declaration:
+    """A site that says neither its domain nor its hypervisor's address; the third file does."""
+    made = minimal()
+    made.lxc = {
+        "site": {"hypervisor": {"name": "rack"}},
+        "lxc_configs": {"103": lxc("authority", "step_ca", 22)},
+    }
+    made.lxc["lxc_configs"]["103"]["network_config"] = {"ip": "192.168.7.22/24"}
+    made.vm, made.stacks = {"vms": []}, {}
+    made.hypervisor = {
+        "domain_name": "home.example.org",
+        "timezone": "Europe/Berlin",
+        "network": {
+            "interfaces": {"name": "vmbr0", "address": "192.168.7.2/24", "gateway": "192.168.7.1"},
+            "default_subnet": "192.168.7.0/24",
+        },
+    }
+    return made
+
+
+def test_the_file_fills_in_what_the_site_leaves_out(tmp_path: Path) -> None:
+    site = of_another_network().load(tmp_path)
+    assert site.domain == "home.example.org"
+    assert site.network == IPv4Network("192.168.7.0/24")
+    assert site.hypervisor.address == IPv4Address("192.168.7.2")
+    assert site.hypervisor.gateway == IPv4Address("192.168.7.1")
+    assert site.hypervisor.name == "rack"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "site"),
+    [
+        ("domain_name", "other.example.org", {"domain": "home.example.org"}),
+        ("network.interfaces.address", "192.168.7.3/24", {"hypervisor": {"ip": "192.168.7.2/24"}}),
+        ("network.interfaces.gateway", "192.168.7.9", {"hypervisor": {"gateway": "192.168.7.1"}}),
+    ],
+)
+def test_two_places_that_disagree_are_refused_and_one_value_twice_is_fine(
+    path: str, value: str, site: dict[str, Any], tmp_path: Path
+) -> None:
+    made = of_another_network()
+    made.lxc["site"] = {"hypervisor": {"name": "rack", **site.get("hypervisor", {})}} | {
+        key: item for key, item in site.items() if key != "hypervisor"
+    }
+    made.load(tmp_path)
+    inner = made.hypervisor or {}
+    *way, last = path.split(".")
+    for step in way:
+        inner = inner[step]
+    inner[last] = value
+    found = problem(made.refused(tmp_path), HYPERVISOR, path)
+    assert "phoenix_lxc_configs.json: site" in found.message
+    assert "leave it out here" in found.fix
+
+
+def test_a_setting_is_the_owner_of_the_time_zone(tmp_path: Path) -> None:
+    site = of_another_network().load(tmp_path)
+    assert hypervisor_file.time_zone(site, Settings()) == "Europe/Berlin"
+    assert hypervisor_file.time_zone_findings(site, Settings()) == ()
+    other = Settings(timezone="Asia/Tokyo")
+    assert hypervisor_file.time_zone(site, other) == "Asia/Tokyo"
+    found = [f for f in check(site, other, wrong=(), ssh_key=None, home=tmp_path)
+             if f.file == HYPERVISOR]  # fmt: skip
+    assert [(f.path, f.severity) for f in found] == [("timezone", "warning")]
+    assert "Asia/Tokyo" in found[0].message
+    assert hypervisor_file.time_zone(minimal().load(tmp_path / "none"), Settings()) == "Etc/UTC"
+
+
+def test_each_key_that_nothing_reads_is_named(tmp_path: Path) -> None:
+    made = minimal()
+    made.hypervisor = {
+        "version": "1", "nfs": {"exports": []}, "samba": {"user": "me"}, "zfs": {"pools": [1]},
+        "users": {"username": "me"}, "tiemzone": "Etc/UTC",
+        "network": {"nfs_server": "10.0.0.9", "public_vlna_tag": 20,
+                    "interfaces": {"dns_nameservers": ["10.0.0.53"]}},
+    }  # fmt: skip
+    warnings = {f.path: f for f in made.load(tmp_path).warnings if f.file == HYPERVISOR}
+    unread = {"tiemzone", "network.public_vlna_tag"}
+    unused = {"nfs", "samba", "zfs", "users", "network.nfs_server",
+              "network.interfaces.dns_nameservers"}  # fmt: skip
+    assert warnings.keys() == unread | unused
+    assert all(warnings[path].message.startswith("not used: ") for path in unused)
+    assert "timezone" in warnings["tiemzone"].fix
+
+
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        ("domain_name", {"domain_name": "nodot"}),
+        ("timezone", {"timezone": "the moon"}),
+        ("networks.dmz.subnet", {"networks": {"dmz": {"subnet": "10.9.0.1/24"}}}),
+        ("networks.dmz.vlan", {"networks": {"dmz": {"vlan": 4095}}}),
+        ("networks.dmz.gateway", {"networks": {"dmz": {"gateway": "10.9.0.1/24"}}}),
+        ("network.default_subnet", {"network": {
+            "default_subnet": "10.8.0.0/24", "interfaces": {"address": "10.0.0.13/24"}}}),
+        ("network.interfaces.address", {"network": {"interfaces": {"address": "dhcp"}}}),
+        ("networks.internal", {
+            "networks": {"internal": {"subnet": "172.16.9.0/24"}},
+            "network": {"internal_bridge": {"name": "vmbr9", "subnet": "172.16.9.0/24"}}}),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_named_by_file_and_path(
+    path: str, data: dict[str, Any], tmp_path: Path
+) -> None:
+    made = minimal()
+    made.hypervisor = data
+    problem(made.refused(tmp_path), HYPERVISOR, path)
+
+
+def test_both_forms_declare_networks(tmp_path: Path) -> None:
+    (tmp_path / HYPERVISOR).write_text(
+        """{"network": {"public_bridge": "vmbr1", "public_vlan_tag": 30,
+                        "internal_bridge": {"name": "vmbr9", "subnet": "172.16.9.0/24"}},
+            "networks": {"dmz": {"subnet": "10.9.0.0/24", "vlan": 9, "gateway": "10.9.0.1"}}}"""
+    )
+    report = Report()
+    file = hypervisor_file.read(tmp_path, report)
+    report.raise_errors()
+    assert [one.name for one in file.networks] == ["dmz", "public", "internal"]
+    dmz, public, internal = (one.raw for one in file.networks)
+    assert (dmz.bridge, dmz.vlan, dmz.nat) == ("vmbr0", 9, False)
+    assert (public.bridge, public.vlan, public.dhcp) == ("vmbr1", 30, True)
+    assert (internal.bridge, str(internal.subnet), internal.nat) == ("vmbr9", "172.16.9.0/24", True)
+
+
+def test_a_broken_file_is_refused(tmp_path: Path) -> None:
+    made = minimal()
+    made.load(tmp_path)
+    (tmp_path / HYPERVISOR).write_text("{")
+    with pytest.raises(ConfigError) as refused:
+        made.load(tmp_path)
+    assert [f.file for f in refused.value.findings] == [HYPERVISOR]
