@@ -17,7 +17,7 @@ from phoenix.shell import Script
 # --timestamp=unix does not reach this property.
 _SCRIPT = Script(
     "renewals",
-    "export TZ=UTC LC_ALL=C; for n; do "
+    "export TZ=UTC; for n; do "
     'systemctl show --property=Id,NextElapseUSecRealtime -- "phoenix-acme@$n.timer" || exit 1; '
     'f=/var/lib/phoenix-acme/$n/failure; [ ! -s "$f" ] || echo "Failure=$(head -n 1 "$f")"; '
     "echo; done",

@@ -12,6 +12,9 @@ import shlex
 from dataclasses import dataclass
 
 _VALUE = re.compile(r"\{\{ *([a-z_]+) *\}\}")
+_LANGUAGE = "export LC_ALL=C; "
+"""Programs then write the words, numbers and order that this project reads, whatever language the
+host or the log-in has (POSIX.1-2017, Base Definitions, 8.2)."""
 
 
 class ShellError(ValueError):
@@ -67,7 +70,7 @@ def in_turn(*commands: str) -> str:
 
 @dataclass(frozen=True)
 class Script:
-    """A script for `sh` that takes words as "$1", "$2" and so on.
+    """A script for `sh` that takes words as "$1", "$2" and so on, and runs in the C locale.
 
     `name` is its "$0", which the shell puts before its own messages.
     """
@@ -77,7 +80,7 @@ class Script:
 
     def argv(self, *words: object) -> tuple[str, ...]:
         """The program and its arguments that run it with these words, for `join`."""
-        return ("sh", "-c", self.text, self.name, *map(str, words))
+        return ("sh", "-c", f"{_LANGUAGE}{self.text}", self.name, *map(str, words))
 
     def line(self, *words: object) -> str:
         """The command line that runs it with these words, each one quoted.

@@ -5,7 +5,6 @@
 #   good/                           the last version that was seen to run
 # so what a run that died left behind is told from what runs. Prints its answer in base64 (a line
 # for each part), since files and logs have any bytes. Its words for a person go to standard error.
-export LC_ALL=C
 umask 077
 root=$1 verb=$2
 shift 2

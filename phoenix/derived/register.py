@@ -28,7 +28,7 @@ ADD = Script(
 cat >"$1.add"; touch "$1"
 awk -F '\\t' 'FNR == NR { if ($1 == "host") { a[$4]; if ($5 != "-") v[$5] } print; next }
  !($1 == "host" && ($4 in a || $5 in v))' "$1.add" "$1" |
-LC_ALL=C sort -u >"$1.new" && mv "$1.new" "$1" && rm "$1.add"
+sort -u >"$1.new" && mv "$1.new" "$1" && rm "$1.add"
 """,
 )
 """Word: the file. Its input: lines to add. A machine, by its address or id, has its last name."""

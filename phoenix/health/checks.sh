@@ -6,7 +6,6 @@
 # Every check has a deadline, says what it saw, and changes nothing.
 # WARNING and LEAST are percent of a file system: with less free comes a warning, then a fault.
 # `once` shares what several checks need: a TLS session, the answers of DNS, and so on.
-export LC_ALL=C
 
 parallel=32
 retry=  # set when a check runs for the second time: it then shares nothing with others

@@ -195,6 +195,52 @@ def test_helpers_give_back_the_very_words(text: str, tmp_path: Path) -> None:
         assert result.stdout.split("\0")[:-1] == expected, line
 
 
+LANGUAGES = ("tr_TR.UTF-8", "de_DE.UTF-8", "no_SUCH.locale", "")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("variable", ["LC_ALL", "LANG", "LC_MESSAGES", "LC_COLLATE"])
+def test_every_script_has_the_words_and_the_order_of_the_c_locale(
+    variable: str, language: str
+) -> None:
+    """sort(1) is used by checksums of both ends of a move, which may speak two languages."""
+    show = shell.Script("show", "printf '%s\\n' b A a B | sort | tr '\\n' ' '; echo $LC_ALL")
+    done = subprocess.run(
+        ["/bin/sh", "-c", script(show).get_raw_value()], capture_output=True, text=True, check=True,
+        env={"PATH": "/usr/bin:/bin", variable: language},
+    )  # fmt: skip
+    assert done.stdout == "A B a b C\n", done.stderr
+
+
+def test_every_fact_runs_in_the_c_locale(tmp_path: Path) -> None:
+    """Each, run for real in another language with stand-ins of the programs that it asks."""
+    spoken = tmp_path / "spoken"
+    for name in ("systemctl", "openssl", "docker", "curl", "cat", "date", "readlink", "sha256sum",
+                 "stat", "dpkg-query", "ss", "df", "pvesh", "qm", "pct"):  # fmt: skip
+        program = tmp_path / name
+        program.write_text(f'#!/bin/sh\necho "{name} ${{LC_ALL:-$LANG}}" >>{spoken}\n')
+        program.chmod(0o755)
+    for one in commands("x"):
+        subprocess.run(
+            ["/bin/sh", "-c", one.get_raw_value()], check=False, timeout=60, capture_output=True,
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin", "LANG": "de_DE.UTF-8",
+                 "LC_ALL": "de_DE.UTF-8"},
+        )  # fmt: skip
+    said = [line.split() for line in spoken.read_text().splitlines()]
+    assert {name for name, _ in said} >= {"systemctl", "openssl", "curl"}, said
+    assert {language for _, language in said} == {"C"}, said
+
+
+def test_shell_text_runs_by_a_script_alone() -> None:
+    """Who gives text to `sh -c` by himself gets whatever language the host has."""
+    own = {
+        str(path.relative_to(ROOT))
+        for path in sources("phoenix", "operations", "facts", "deploys")
+        if '"sh", "-c"' in path.read_text()
+    }
+    assert own == {"phoenix/shell.py"}
+
+
 def test_a_word_with_nul_is_refused_and_a_value_that_nobody_names_too() -> None:
     with pytest.raises(shell.ShellError, match="NUL"):
         shell.join("a\0b")

@@ -16,6 +16,7 @@ import pytest
 from phoenix.components.step_ca.authority import DATABASE
 from phoenix.files import text
 from phoenix.health.checks import ISSUED, checks
+from phoenix.shell import Script
 from tests.unit.site_builder import minimal
 
 API = "https://portainer.test:9443/api"
@@ -31,7 +32,7 @@ def fault(folder: Path, *command: str, **environment: str) -> str:
     """What one check finds, with the programs of `folder` before those of the machine."""
     stand_in(folder, "sleep", ":")  # a fault counts when it is seen twice, a second apart
     process = subprocess.run(
-        ["sh", "-c", text(DATABASE, "health/checks.sh"), "checks", "15 5", "\t".join(command)],
+        Script("checks", text(DATABASE, "health/checks.sh")).argv("15 5", "\t".join(command)),
         capture_output=True, text=True, check=True, timeout=60,
         env={**os.environ, **environment, "PATH": f"{folder}:{os.environ['PATH']}"},
     )  # fmt: skip
