@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from phoenix.runs.logs import Log
 from phoenix.runs.reporter import CHANNEL
@@ -101,20 +101,6 @@ def run(
     lines: list[str] = []
     read_end, write_end = os.pipe()
     environment = request.variables() | {CHANNEL: str(write_end)}
-    process = subprocess.Popen(
-        request.words(),
-        cwd=request.root,
-        env=environment,
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        pass_fds=(write_end,),
-    )
-    os.close(write_end)
-    assert process.stdout  # noqa: S101  # both are pipes
-    assert process.stderr  # noqa: S101
     output: list[str] = []
 
     def events() -> None:
@@ -131,38 +117,80 @@ def run(
             if log is not None:
                 log.write(line)
 
-    workers = [
-        threading.Thread(target=events, daemon=True),
-        threading.Thread(target=errors, args=(process.stderr,), daemon=True),
-        threading.Thread(target=lambda: output.append(process.stdout.read()), daemon=True),  # type: ignore[union-attr]
-    ]
-    for worker in workers:
-        worker.start()
-    interrupted = _wait(process)
-    for worker in workers:
-        worker.join()
+    with _Interrupts() as interrupts:
+        process = subprocess.Popen(
+            request.words(),
+            cwd=request.root,
+            env=environment,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            pass_fds=(write_end,),
+        )
+        os.close(write_end)
+        interrupts.go_to(process)
+        assert process.stdout  # noqa: S101  # both are pipes
+        assert process.stderr  # noqa: S101
+        workers = [
+            threading.Thread(target=events, daemon=True),
+            threading.Thread(target=errors, args=(process.stderr,), daemon=True),
+            threading.Thread(target=lambda: output.append(process.stdout.read()), daemon=True),  # type: ignore[union-attr]
+        ]
+        for worker in workers:
+            worker.start()
+        process.wait()
+        for worker in workers:
+            worker.join()
     finished = Finished(
         process.returncode, course, _results("".join(output)), tuple(last_words(lines))
     )
-    if interrupted:
+    if interrupts.count:
         raise StoppedError(finished)
     return finished
 
 
-def _wait(process: subprocess.Popen[str]) -> bool:
-    """Wait for the end; and tell whether an interrupt asked for it; a second one kills."""
-    interrupted = False
-    while True:
-        try:
-            process.wait()
-        except KeyboardInterrupt:
-            if interrupted:
-                process.kill()
-            elif process.poll() is None:
-                process.send_signal(signal.SIGINT)  # a terminal sends it itself; twice does no harm
-            interrupted = True
-        else:
-            return interrupted
+class _Interrupts:
+    """Ctrl-C while pyinfra runs, from before its start to after its end: handed on to it.
+
+    No KeyboardInterrupt is raised meanwhile, which would come between any two lines and leave
+    pyinfra without anybody who waits for it. A second Ctrl-C kills it.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._process: subprocess.Popen[str] | None = None
+        self._before: Any = None
+
+    def __enter__(self) -> Self:
+        # Other threads get no signals; a shell's background job ignores this one, and goes on to.
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+        ):
+            self._before = signal.signal(signal.SIGINT, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def go_to(self, process: subprocess.Popen[str]) -> None:
+        """From now on; with those that came before."""
+        self._process = process
+        if self.count:
+            self._send()
+
+    def _hear(self, *_: object) -> None:
+        self.count += 1
+        self._send()
+
+    def _send(self) -> None:
+        if self._process is None:
+            return
+        # A terminal sends it to pyinfra itself as well; twice does no harm.
+        self._process.send_signal(signal.SIGKILL if self.count > 1 else signal.SIGINT)
 
 
 def _results(text: str) -> Mapping[str, Any] | None:
