@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from pydantic import SecretStr
 from pyinfra import host, inventory
@@ -126,17 +127,22 @@ def leaving(site: Site) -> list[tuple[str, str]]:
     return found
 
 
-def left_here() -> bool:
-    """Whether a run that moves stacks has stopped one on this host, and not removed it there yet.
+_left: WeakKeyDictionary[Host, bool] = WeakKeyDictionary()
 
-    Other runs do not ask: it would cost each of them a round trip.
+
+def left_here() -> bool:
+    """Whether a move has stopped a stack on this host, and nothing has removed it there yet.
+
+    It is read once while a run is prepared: the end of the move may be another run, as by plain
+    pyinfra, or a later one.
     """
-    if MOVING not in os.environ:
-        return False
-    try:
-        return bool(consult(this_host(), question(MovesFact)).left)
-    except (FactError, OSError):
-        return False  # the host's own steps tell it
+    here = this_host()
+    if here not in _left:
+        try:
+            _left[here] = bool(consult(here, question(MovesFact)).left)
+        except (FactError, ConnectError, OSError):
+            return False  # the host's own steps tell it
+    return _left[here]
 
 
 def _others(site: Site) -> list[SiteHost]:
@@ -310,6 +316,9 @@ def gone(project: str, target: str, stacks: Stacks) -> Commands:
         f"stack {project}: its stopped containers go; its volumes stay here until "
         f"`phoenix remove {project}@{host.name} --volumes`"
     )
+    here = _state(host.name, sizes=False)
+    if isinstance(here, HostState) and project in here.projects:
+        log_reasons(*(f"stack {project}: {one.stays}" for one in here.projects[project].anonymous))
 
     def end() -> None:
         try:

@@ -15,6 +15,7 @@ from pyinfra.api.exceptions import OperationError
 from facts.command import script
 from facts.containers import ComposeProjects
 from facts.leftovers import PlacedByPhoenix, Register
+from facts.moves import DIRECTORY as MOVES
 from operations.explain import log_lines, log_reasons, unknown_before_run
 from operations.failure import locally, refuse
 from operations.host_state import question, read
@@ -59,6 +60,7 @@ fi
 ids=$(docker network ls --quiet --filter "label=$label") || exit 1
 [ -z "$ids" ] || docker network rm $ids >/dev/null || exit 1
 rm -rf -- "$3$1"
+rm -f -- "$4/$1.left"
 [ -n "$2" ] || exit 0
 ids=$(docker volume ls --quiet --filter "label=$label") || exit 1
 [ -z "$ids" ] || docker volume rm $ids >/dev/null
@@ -128,9 +130,16 @@ def compose_project(project: str, *, volumes: bool) -> Commands:
     if volumes:
         log_reasons(*(f"volume {name} goes, with its data" for name in own))
         log_reasons(*(f"volume {name} stays: it is not of {project} alone" for name in other))
+        log_reasons(*(f"{one} goes, with its data" for one in found.anonymous))
     else:
         log_reasons(*(f"volume {name} stays" for name in (*own, *other)))
-    yield script(_PROJECT, project, "volumes" if volumes else "", HOST_PROJECTS)
+        log_reasons(*(one.stays for one in found.anonymous))
+    yield _down(project, volumes=volumes)
+
+
+def _down(project: str, *, volumes: bool) -> StringCommand:
+    """A project's containers, networks and files, and that a move had stopped it here."""
+    return script(_PROJECT, project, "volumes" if volumes else "", HOST_PROJECTS, MOVES)
 
 
 @operation(reads=lambda **_: [question(PlacedByPhoenix), question(ComposeProjects)])
@@ -157,13 +166,14 @@ def component(tree: str, *, volumes: bool) -> Commands:
     log_reasons(f"{tree} goes")
     if project:
         yield script(_UNIT, unit)
-        yield script(_PROJECT, project, "volumes" if volumes else "", HOST_PROJECTS)
+        yield _down(project, volumes=volumes)
     if tree == AGENT:
         yield script(_GUARD)
     if tree == SERVER:
         yield script(Script("keys", 'rm -f -- "$1" "$1.login"'), API_KEY_FILE)
         if left and not volumes:
             log_reasons(*(f"volume {volume.name} stays" for volume in left.volumes))
+            log_reasons(*(one.stays for one in left.anonymous))
     if certificate:
         yield script(_CERTIFICATE, TIMER, certificate, CERTIFICATES, FILES)
     if tree in placed.trees:

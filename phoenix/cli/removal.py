@@ -163,7 +163,7 @@ def _show(
         )
     elif item.kind == "host":
         console.print("It keeps its SSH hardening, its resolver and the trusted root.")
-    if not asked.volumes and any("volume" in word for word in item.holds):
+    if not asked.volumes and any(word.startswith("volume ") for word in item.holds):
         console.print(f"Volumes stay; later: phoenix remove {item.name} --volumes", markup=False)
     if item.vmid is not None and not asked.destroy:
         console.print(f"Guest {item.vmid} keeps its disks; --destroy deletes it with them.")

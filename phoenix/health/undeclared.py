@@ -392,6 +392,7 @@ def _holds(project: ComposeProject) -> tuple[str, ...]:
     if ports:
         words.append(f"port{'s' * (len(ports) != 1)} {', '.join(ports)}")
     words += [f"volume {volume.name}" for volume in project.volumes]
+    words += [str(one) for one in project.anonymous]
     return tuple(words)
 
 

@@ -55,6 +55,20 @@ def test_the_socket_is_in_portainers_container_for_stacks_on_its_guest_alone(
         assert ("Portainer: endpoint" in on_server) is has, on_server
 
 
+def test_the_socket_stays_until_a_stack_that_moved_away_is_taken_out_of_portainer(
+    tmp_path: Path,
+) -> None:
+    """By plain pyinfra the whole platform is deployed between a move and its end."""
+    declared = minimal()
+    declared.load(tmp_path)
+    done = run(
+        "portainer", tmp_path / "secrets.json", responses={"*.left; do": f"left\t{STACK}"},
+        site_inventories=str(tmp_path), site_stacks=str(tmp_path / "stacks"),
+    )  # fmt: skip
+    assert any("docker.sock" in one for one in server_volumes(done))
+    assert "control" in done.changed["Portainer: endpoint"], "Portainer forgets its own Docker"
+
+
 def test_a_stack_on_portainers_guest_is_portainers(tmp_path: Path) -> None:
     done = deployed(tmp_path, on_portainers_guest, "stacks")
     assert {name: on for name, on in done.changed.items() if on} == {f"Stack {STACK}": ["control"]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_host, ctx_state
 
 from operations import removal
+from phoenix.components.docker.projects import Anonymous
 from phoenix.derived import register
 from phoenix.derived.register import Entry
 from phoenix.health.undeclared import Placed
@@ -36,9 +38,21 @@ def on(*projects: object, placed: Placed | None = None, **more: Any) -> Fixed:
 def test_a_project_goes_with_or_without_its_data() -> None:
     here = on(project("blog", volumes=1))
     (kept,) = words(here.run(removal.compose_project, project="blog", volumes=False))
-    assert kept.endswith(" project blog '' /etc/phoenix/compose/")
+    assert kept.endswith(" project blog '' /etc/phoenix/compose/ /var/lib/phoenix/moves")
     (gone,) = words(here.run(removal.compose_project, project="blog", volumes=True))
-    assert gone.endswith(" project blog volumes /etc/phoenix/compose/")
+    assert gone.endswith(" project blog volumes /etc/phoenix/compose/ /var/lib/phoenix/moves")
+
+
+@pytest.mark.parametrize("volumes", [False, True])
+def test_what_no_name_leads_to_is_told(monkeypatch: pytest.MonkeyPatch, volumes: bool) -> None:
+    """Once its container is gone, no removal finds such a volume again."""
+    unnamed = Anonymous("ab" * 32, "blog-web-1", "/cache")
+    told: list[str] = []
+    monkeypatch.setattr(removal, "log_reasons", lambda *lines: told.extend(lines))
+    here = on(replace(project("blog", volumes=1), anonymous=(unnamed,)))
+    here.run(removal.compose_project, project="blog", volumes=volumes)
+    (line,) = [one for one in told if "anonymous volume abababababab (/cache of blog" in one]
+    assert line.endswith("goes, with its data" if volumes else f"docker volume rm {'ab' * 32}")
 
 
 def test_what_is_gone_is_left_alone() -> None:
@@ -61,7 +75,7 @@ def test_an_agent_goes_with_its_container_and_guard_and_its_tree_last() -> None:
     commands = words(here.run(removal.component, tree="portainer-agent", volumes=False))
     assert [line.rpartition("' ")[2] for line in commands] == [
         "unit phoenix-portainer-agent.service",
-        "project phoenix-portainer-agent '' /etc/phoenix/compose/".rpartition("' ")[2],
+        "/etc/phoenix/compose/ /var/lib/phoenix/moves",
         "guard",
         "config-tree /var/lib/phoenix/trees/portainer-agent ''".rpartition("' ")[2],
     ]
@@ -120,10 +134,24 @@ def test_the_script_of_a_project_on_a_docker_that_fails(tmp_path: Path) -> None:
     (tmp_path / "docker").write_text("#!/bin/sh\necho 'no daemon' >&2; exit 1\n")
     (tmp_path / "docker").chmod(0o755)
     done = subprocess.run(
-        [*removal._PROJECT.argv("blog", "", f"{tmp_path}/compose/")],
+        [*removal._PROJECT.argv("blog", "", f"{tmp_path}/compose/", tmp_path)],
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=False, capture_output=True, text=True,
     )  # fmt: skip
     assert (done.returncode, "no daemon" in done.stderr) == (1, True)
+
+
+def test_a_removed_stack_is_no_longer_one_that_a_move_has_stopped(tmp_path: Path) -> None:
+    """Portainer's server would keep its Docker's socket for it."""
+    (tmp_path / "docker").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "docker").chmod(0o755)
+    marks = [tmp_path / f"{name}.left" for name in ("blog", "blog2")]
+    for mark in marks:
+        mark.touch()
+    subprocess.run(
+        [*removal._PROJECT.argv("blog", "", f"{tmp_path}/compose/", tmp_path)],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True,
+    )  # fmt: skip
+    assert [mark.exists() for mark in marks] == [False, True]
 
 
 def test_entries_are_lines() -> None:

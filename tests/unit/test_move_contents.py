@@ -45,9 +45,14 @@ def test_data_that_are_elsewhere_are_not_copied(driver: str, options: object) ->
 
 
 def test_anonymous_volumes_are_told() -> None:
-    found = lines(["volume", "ab" * 32, "local", None, {}, DATA])
+    name = "ab" * 32
+    mount = {"Type": "volume", "Name": name, "Source": DATA, "Destination": "/cache"}
+    found = lines(["container", "/shop-web-1", [mount]], ["volume", name, "local", None, {}, DATA])
     assert found.places == ()
-    assert found.notes[0].startswith("the anonymous volume abababababab is not copied")
+    told = "the anonymous volume abababababab (/cache of shop-web-1) is not copied"
+    assert found.notes[0].startswith(told)
+    alone = lines(["volume", name, "local", None, {}, DATA])
+    assert "is not copied" in alone.notes[0]
 
 
 def test_a_volume_that_another_stack_writes_to_is_a_fault() -> None:

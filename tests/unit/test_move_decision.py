@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from phoenix.components.docker.projects import ComposeProject, Container, Volume
+from phoenix.components.docker.projects import Anonymous, ComposeProject, Container, Volume
 from phoenix.components.move.decision import (
     Decision,
     HostState,
@@ -153,6 +154,24 @@ def test_without_volumes_it_moves_by_the_same_rule() -> None:
     found = outcome(NOTHING, a=has("running", volumes=()))
     assert isinstance(found, Moves)
     assert found.sentence.endswith("(no volumes)")
+
+
+UNNAMED = Anonymous("ab" * 32, "shop-web-1", "/cache")
+
+
+@pytest.mark.parametrize(
+    ("volumes", "said"), [((VOLUME,), "shop-production_data, 2 MiB; "), ((), "(no named volumes; ")]
+)
+@pytest.mark.parametrize("phase", [None, "copying"])
+def test_what_no_name_leads_to_is_said_to_stay_behind(
+    phase: Phase | None, volumes: tuple[Volume, ...], said: str
+) -> None:
+    there = HostState({NAME: replace(project("exited", volumes=volumes), anonymous=(UNNAMED,))})
+    found = outcome(arriving(phase) if phase else NOTHING, a=there)
+    assert isinstance(found, Moves)
+    left = "not copied: the anonymous volume abababababab (/cache of shop-web-1))"
+    assert f"{said}{left}" in found.sentence
+    assert f"{said}{left}" in found.refusal
 
 
 def test_a_size_that_nobody_measured_is_not_told() -> None:

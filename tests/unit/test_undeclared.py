@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from phoenix.components.docker.projects import (
+    Anonymous,
     ComposeProject,
     Container,
     Deployer,
@@ -106,14 +107,19 @@ def test_what_is_declared_is_not_told(site: Site) -> None:
 
 def test_a_removed_stack_is_told_with_what_it_holds(site: Site, tmp_path: Path) -> None:
     former = two_workers(tmp_path, stacks=("shop", "blog"))
-    of = with_projects(
-        seen(site, former), spare=[project("blog-production", containers=2, volumes=1)]
-    )
+    unnamed = Anonymous("ab" * 32, "blog-web-1", "/cache")
+    blog = replace(project("blog-production", containers=2, volumes=1), anonymous=(unnamed,))
+    of = with_projects(seen(site, former), spare=[blog])
     (item,) = undeclared(site, of).items
     assert (item.kind, item.name, item.host, item.since) == (
         "stack", "blog-production", "spare", MADE,
     )  # fmt: skip
-    assert item.holds == ("2 containers, 2 running", "port 8100/tcp", "volume blog-production_v0")
+    assert item.holds == (
+        "2 containers, 2 running",
+        "port 8100/tcp",
+        "volume blog-production_v0",
+        "the anonymous volume abababababab (/cache of blog-web-1)",
+    )
     assert item.command == "phoenix remove blog-production"
     assert not item.kept
 

@@ -22,7 +22,7 @@ Deployer = Literal["portainer", "phoenix", "hand"]
 
 PHOENIX_PROJECTS = "/etc/phoenix/"
 """Where the compose files are that Phoenix itself runs, those of stacks without Portainer too."""
-_ANONYMOUS = re.compile(r"[0-9a-f]{64}\Z")
+_NO_NAME = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class ProjectsError(ValueError):
@@ -54,6 +54,35 @@ class Volume:
     directory: str
     own: bool
     size_kib: int | None = None
+
+
+def is_anonymous(volume: str) -> bool:
+    """Whether Docker made this name itself, since no compose file gave the volume one."""
+    return bool(_NO_NAME.match(volume))
+
+
+@dataclass(frozen=True)
+class Anonymous:
+    """A volume without a name of its own: it is its container's, and nothing else leads to it.
+
+    Attributes:
+        name: the 64 hexadecimal digits that Docker calls it by.
+        container: whose it is.
+        path: where it is mounted there.
+    """
+
+    name: str
+    container: str
+    path: str
+
+    def __str__(self) -> str:
+        """It for a person."""
+        return f"the anonymous volume {self.name[:12]} ({self.path} of {self.container})"
+
+    @property
+    def stays(self) -> str:
+        """What becomes of it when its container goes without its data."""
+        return f"{self} stays, and only its name leads to it then: docker volume rm {self.name}"
 
 
 @dataclass(frozen=True)
@@ -92,6 +121,7 @@ class ComposeProject:
         containers: all of them, by name.
         volumes: named volumes that its containers use or that Compose made for it, by name.
         ports: what its containers publish, in order.
+        anonymous: volumes of its containers that nobody named, by container and path.
     """
 
     name: str
@@ -100,6 +130,7 @@ class ComposeProject:
     containers: tuple[Container, ...]
     volumes: tuple[Volume, ...]
     ports: tuple[Port, ...]
+    anonymous: tuple[Anonymous, ...] = ()
 
     @property
     def running(self) -> bool:
@@ -154,12 +185,14 @@ class _Found:
         self.containers: list[Container] = []
         self.volumes: dict[str, Volume] = {}
         self.ports: set[Port] = set()
+        self.anonymous: list[Anonymous] = []
 
     def add(self, kind: str, values: list[Any]) -> None:
         """One line without its project: of a container, or of a volume."""
         if kind == "volume":
             name, directory, size = values
-            self._volume(Volume(name=name, directory=directory, own=True, size_kib=size))
+            if not is_anonymous(name):
+                self._volume(Volume(name=name, directory=directory, own=True, size_kib=size))
             return
         if kind != "container":
             raise ValueError(kind)
@@ -179,7 +212,12 @@ class _Found:
             )
         )
         for mount in mounts[1:]:
-            self._volume(Volume(name=mount["Name"], directory=mount["Source"], own=False))
+            volume = mount["Name"]
+            if is_anonymous(volume):
+                path = mount["Destination"]
+                self.anonymous.append(Anonymous(volume, self.containers[-1].name, path))
+            else:
+                self._volume(Volume(name=volume, directory=mount["Source"], own=False))
         for inside, places in (bindings or {}).items():
             number, _, proto = inside.partition("/")
             for place in places or ():
@@ -194,8 +232,6 @@ class _Found:
                     )
 
     def _volume(self, volume: Volume) -> None:
-        if _ANONYMOUS.match(volume.name):
-            return
         known = self.volumes.get(volume.name)
         if known is None or volume.own:
             self.volumes[volume.name] = volume
@@ -210,6 +246,7 @@ class _Found:
             containers=tuple(sorted(self.containers, key=lambda container: container.name)),
             volumes=tuple(self.volumes[volume] for volume in sorted(self.volumes)),
             ports=tuple(sorted(self.ports, key=lambda p: (p.host_port, p.proto, p.address))),
+            anonymous=tuple(sorted(self.anonymous, key=lambda one: (one.container, one.path))),
         )
 
 

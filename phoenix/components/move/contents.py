@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from phoenix.components.docker.projects import Anonymous, is_anonymous
 from phoenix.derived.certificates import STACKS
 
-_ANONYMOUS = re.compile(r"[0-9a-f]{64}\Z")
 _OF_THE_HOST = ("/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/run", "/sbin", "/sys",
                 "/usr", "/var/lib/docker", "/var/log", "/var/run")  # fmt: skip
 """Below these every host has its own: what a stack mounts from there is not its data."""
@@ -81,7 +81,7 @@ def read(lines: Iterable[str]) -> Contents:
                 volumes.append((volume, driver, options or {}, labels or {}, directory))
         except (ValueError, TypeError, IndexError, AttributeError):
             raise ContentsError(f"unexpected answer of docker: {line!r}") from None
-    places, notes = _volumes(volumes)
+    places, notes = _volumes(volumes, _mounted(containers))
     folders, more = _folders(containers)
     faults = [
         f"{name} runs and uses the volume {mount['Name']} as well: stop it first"
@@ -92,12 +92,27 @@ def read(lines: Iterable[str]) -> Contents:
     return Contents((*places, *folders), (*notes, *more), tuple(faults))
 
 
-def _volumes(volumes: Iterable[_Volume]) -> tuple[list[Place], list[str]]:
+def _mounted(
+    containers: Iterable[tuple[str, list[Mapping[str, Any]]]],
+) -> dict[str, tuple[str, str]]:
+    """By volume: a container that mounts it, and where."""
+    return {
+        str(mount.get("Name")): (name, str(mount.get("Destination", "")))
+        for name, mounts in containers
+        for mount in mounts
+        if mount.get("Type") == "volume"
+    }
+
+
+def _volumes(
+    volumes: Iterable[_Volume], mounted: Mapping[str, tuple[str, str]]
+) -> tuple[list[Place], list[str]]:
     places, notes = [], []
     for name, driver, options, labels, directory in volumes:
-        if _ANONYMOUS.match(name):
-            notes.append(f"the anonymous volume {name[:12]} is not copied: data that must be kept "
-                         "need a name in the compose file")  # fmt: skip
+        if is_anonymous(name):
+            one = Anonymous(name, *mounted.get(name, ("no container", directory)))
+            notes.append(f"{one} is not copied: data that must be kept need a name in the compose "
+                         "file")  # fmt: skip
         elif driver != "local" or options.get("type") or options.get("device"):
             notes.append(f"the volume {name} is not copied: its data are elsewhere ({driver}, "
                          f"{json.dumps(options, sort_keys=True)})")  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from phoenix.components.docker.projects import ComposeProject, Volume
+from phoenix.components.docker.projects import Anonymous, ComposeProject, Volume
 from phoenix.components.move.steps import Phase
 
 
@@ -48,6 +48,7 @@ class Moves:
     Attributes:
         phase: how far it came already; None where it begins.
         volumes: what it has there, as far as Docker's labels tell.
+        anonymous: what of its data no name leads to, and is not copied.
     """
 
     project: str
@@ -55,6 +56,7 @@ class Moves:
     target: str
     phase: Phase | None = None
     volumes: tuple[Volume, ...] = ()
+    anonymous: tuple[Anonymous, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -69,13 +71,14 @@ class Moves:
 
     @property
     def data(self) -> str:
-        """The volumes and their size in words."""
+        """The volumes and their size in words, and those that stay behind."""
+        left = f"; not copied: {', '.join(map(str, self.anonymous))}" if self.anonymous else ""
         if not self.volumes:
-            return "no volumes"
+            return f"no {'named ' if left else ''}volumes{left}"
         names = ", ".join(volume.name for volume in self.volumes)
         known = [volume.size_kib for volume in self.volumes if volume.size_kib is not None]
         size = f", {-(-sum(known) // 1024)} MiB" if len(known) == len(self.volumes) else ""
-        return f"{'volumes' if len(self.volumes) > 1 else 'volume'}: {names}{size}"
+        return f"{'volumes' if len(self.volumes) > 1 else 'volume'}: {names}{size}{left}"
 
     @property
     def refusal(self) -> str:
@@ -193,7 +196,7 @@ def _from(project: str, here: str, found: list[tuple[str, ComposeProject]]) -> D
         return Refused(project, here, f"{' and '.join(names)} have it, and only one can be moved: "
                        f"remove the other (as `phoenix remove {project}@{names[-1]}`)")  # fmt: skip
     source, one = found[0]
-    return Moves(project, source, here, volumes=one.volumes)
+    return Moves(project, source, here, volumes=one.volumes, anonymous=one.anonymous)
 
 
 def _resumed(
@@ -209,6 +212,7 @@ def _resumed(
                        f"not answer ({state})")  # fmt: skip
     there = state.projects.get(project)
     volumes = there.volumes if there else ()
+    anonymous = there.anonymous if there else ()
     # It went back, and has written since: what was copied is old.
     phase: Phase = "copying" if there is not None and there.running else arriving.phase
-    return Moves(project, source, here, phase=phase, volumes=volumes)
+    return Moves(project, source, here, phase=phase, volumes=volumes, anonymous=anonymous)
