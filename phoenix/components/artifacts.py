@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from phoenix.declaration.forms import FETCH_URL, SHA256
-from phoenix.declaration.pins import VERSION
+from phoenix.declaration.pins import ARTIFACTS, VERSION
 from phoenix.declaration.settings import ImageArchive
 from phoenix.site.findings import SettingError
 
@@ -75,6 +75,14 @@ def pinned(name: str, pins: Pins, arch: str) -> Artifact:
     digests = [d for d in (artifact.sha256, artifact.binary_sha256) if d]
     if not digests or not all(map(SHA256.takes, digests)):
         raise ArtifactError(f"{where}: give sha256 (of the download) as 64 hex digits")
+    for other in (*by_arch.values(), *ARTIFACTS.get(name, {}).values()):
+        version = str(other.get("version", ""))
+        for key in ("sha256", "binary_sha256"):
+            if other.get(key) in digests and version != artifact.version:
+                raise ArtifactError(
+                    f"{where}: its {key} is that of version {version}, so {artifact.version} could "
+                    f"not be installed: write the digest of {artifact.version}"
+                )
     return artifact
 
 

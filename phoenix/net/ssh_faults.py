@@ -116,9 +116,14 @@ FAULTS: Mapping[Cause, Fault] = {
     ),
     "hangs": Fault(
         "it accepts the connection and then says nothing",
-        "it hangs, or has no memory: look at it from the hypervisor; sshd also cuts a login that "
-        "offers too many keys of an agent (then name one by ssh_key)",
-        ("ssh -v root@$address true", "$ssh_hypervisor $power status $vmid"),
+        "it hangs, or has no memory: look at it from the hypervisor; or packets of full size do "
+        "not reach it (the MTU of a VPN: ping fails with -s 1472 alone); sshd also cuts a "
+        "login that offers too many keys of an agent (then name one by ssh_key)",
+        (
+            "ssh -v root@$address true",
+            "ping -c 3 -M do -s 1472 $address",
+            "$ssh_hypervisor $power status $vmid",
+        ),
     ),
     "other": Fault("it cannot be reached by SSH", "look at the host from the hypervisor"),
 }  # fmt: skip

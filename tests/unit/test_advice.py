@@ -101,7 +101,7 @@ def test_every_command_that_is_advised_can_be_run(site: Site) -> None:
         here.make_context(command, rest)  # it takes these words
     assert programs <= {
         "apt-get", "cat", "chmod", "date", "df", "docker", "du", "getent", "grep", "hostnamectl",
-        "ip", "journalctl", "ls", "nft", "pct", "qm", "ss", "ssh", "ssh-add", "ssh-keygen",
+        "ip", "journalctl", "ls", "nft", "pct", "ping", "qm", "ss", "ssh", "ssh-add", "ssh-keygen",
         "ssh-keyscan", "systemctl", "tail", "timedatectl",
     }, programs  # fmt: skip
 

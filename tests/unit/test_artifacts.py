@@ -14,6 +14,7 @@ import pytest
 
 from operations import artifact as operation
 from phoenix.components.artifacts import Artifact, ArtifactError, pinned, version_tuple
+from phoenix.declaration.pins import ARTIFACTS
 
 URL = "https://example.org/tool.tar.gz"
 SHA = "a" * 64
@@ -53,6 +54,23 @@ def test_bad_pin_is_refused_with_its_key(change: dict[str, str], message: str) -
         pinned("tool", pins, "amd64")
     assert message in str(caught.value)
     assert "artifacts['tool']['amd64']" in str(caught.value)
+
+
+@pytest.mark.parametrize("program", ["traefik", "step-ca"])
+@pytest.mark.parametrize("arch", ["amd64", "arm64", "any"])
+def test_a_new_version_with_the_digest_of_another_is_refused(program: str, arch: str) -> None:
+    """As where version and URL were raised by hand, and the digest forgotten."""
+    old = ARTIFACTS[program]["amd64" if arch == "any" else arch]
+    raised = {**old, "version": "9.8.7", "url": URL}
+    with pytest.raises(ArtifactError, match=rf"is that of version {old['version']}, so 9\.8\.7"):
+        pinned(program, {program: {arch: raised}}, "amd64" if arch == "any" else arch)
+    key = "sha256" if "sha256" in old else "binary_sha256"
+    fresh: dict[str, object] = {**raised, key: "c" * 64}
+    both = {program: {"amd64": fresh, "arm64": {**fresh, "version": "9.8.6"}}}
+    with pytest.raises(ArtifactError, match=r"is that of version 9\.8\.6, so 9\.8\.7"):
+        pinned(program, both, "amd64")
+    assert pinned(program, {program: {arch: fresh}}, "amd64" if arch == "any" else arch)
+    assert pinned(program, {program: {arch: old}}, "amd64" if arch == "any" else arch)
 
 
 def test_missing_pins_are_named() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partialmethod
 from pathlib import Path
 
 import paramiko
@@ -138,6 +139,27 @@ def test_a_server_that_takes_the_connection_and_says_nothing() -> None:
         with pytest.raises(OSError) as caught:  # noqa: PT011  # its class is what is tested
             asker.recv(4)
     assert cause_of(caught.value) == "timeout"
+
+
+@pytest.mark.parametrize("says", [b"", b"SSH-2.0-OpenSSH_9.2p1\r\n"])
+def test_a_server_whose_large_packets_are_lost(
+    says: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind a VPN with a smaller MTU and no ICMP: its name comes through, its keys do not."""
+    open_ones: list[socket.socket] = []
+
+    def answer(connection: socket.socket) -> None:
+        open_ones.append(connection)
+        connection.sendall(says)
+
+    monkeypatch.setattr(SSHClient, "connect", partialmethod(SSHClient.connect, timeout=0.5))
+    with listening(answer) as port:
+        (known := tmp_path / "known").touch()
+        found = fault(known, port)
+    assert cause_of(found) == "hangs"
+    fix = "\n".join(ssh_faults.fix_of(sentence(found), "10.0.0.9"))
+    assert "MTU" in fix
+    assert "ping -c 3 -M do -s 1472 10.0.0.9" in fix
 
 
 def several(number: int) -> ssh_exception.NoValidConnectionsError:
