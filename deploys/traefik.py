@@ -25,7 +25,8 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
         static = traefik.static_config(site(), metrics=settings().traefik_metrics)
         password = secret(DASHBOARD_PASSWORD)
         login = htpasswd(settings().traefik_dashboard_user, password)
-        routes, marker = traefik.dynamic_config(site(), login)
+        users, named = traefik.users_of(site(), lambda one: htpasswd(one.user, secret(one.secret)))
+        routes, marker = traefik.dynamic_config(site(), "".join((login, *users.values())))
 
     packages(name="Traefik: packages", names=["curl", "iproute2", "lego", "openssl"])
     artifact(name="Traefik: program", item=program)
@@ -76,7 +77,11 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
             "traefik-routes",
             {
                 f"{traefik.DYNAMIC}/phoenix.yml": TreeFile(routes),
-                traefik.USERS_FILE: TreeFile(login, mode="0640", group=traefik.USER, secret=True),
+                **{
+                    path: TreeFile(lines, mode="0640", group=traefik.USER, secret=True)
+                    for path, lines in {traefik.USERS_FILE: login, **users}.items()
+                },
+                **{path: TreeFile(content) for path, content in named.items()},
             },
             marker,
             first=traefik.FORMER.line(*traefik.former_names(site())),

@@ -13,7 +13,7 @@ from phoenix.components.nginx.nginx_conf import CLIENT_CERTIFICATE
 from phoenix.components.portainer.compose_files import AGENT_ENVIRONMENT, PASSWORD_FILE
 from phoenix.components.stack import FILES
 from phoenix.components.step_ca.issuance import TEMPLATE
-from phoenix.components.traefik.traefik_yml import USERS_FILE
+from phoenix.components.traefik.traefik_yml import USERS_FILE, user_file
 from phoenix.secrets.errors import SecretError
 from phoenix.site.model import Host, Site
 from phoenix.site.secret_names import (
@@ -75,6 +75,9 @@ def _traces(site: Site) -> Iterator[Trace]:
     for guest in site.guests:
         if "traefik" in guest.groups:
             yield Trace(DASHBOARD_PASSWORD, guest.name, USERS_FILE)
+            for service in site.services:
+                for login in service.options.basic_auth:
+                    yield Trace(login.secret, guest.name, user_file(service, login))
         if guest == site.ca:
             yield Trace(ISSUANCE_KEY, guest.name, TEMPLATE)
         if guest == site.gateway:

@@ -6,7 +6,7 @@ Rules: the Compose specification, "ports"; `phoenix.compose` reads YAML and vari
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -447,7 +447,7 @@ def _bind_source(mount: Any, values: Mapping[str, str]) -> str | None:
 def published(
     compose: Mapping[str, Any],
     values: Mapping[str, str],
-    routed: Mapping[str, int],
+    routed: Mapping[str, Sequence[int]],
     label: str,
     report: Report,
 ) -> tuple[PublishedPort, ...]:
@@ -456,8 +456,8 @@ def published(
     Args:
         compose: the file's content.
         values: the declared variables.
-        routed: the port to which a route leads, by service: on the host's network it is the
-            port that the service takes, and nothing else tells it.
+        routed: the ports to which routes lead, by service: on the host's network they are the
+            ports that the service takes, and nothing else tells them.
         label: what findings call the file.
         report: takes entries that are no port mapping.
     """
@@ -471,16 +471,16 @@ def published(
                     f"is ignored or refused by Docker: network_mode {mode} publishes nothing",
                     "remove ports, or network_mode",
                 )
-            if mode == "host" and name in routed:
-                port = routed[name]
-                ports.append(
+            if mode == "host":
+                ports += [
                     PublishedPort(
                         service=name,
                         host_port=port,
                         container_port=port,
                         proto="tcp",
                     )
-                )
+                    for port in routed.get(name, ())
+                ]
             continue
         for position, entry in enumerate(service.get("ports", ())):
             path = f"services.{name}.ports[{position}]"

@@ -197,7 +197,7 @@ def proven(site: Site, report: Report) -> None:
             )
     for service in site.services:
         name = service.server_name
-        if service.kind != "backend" or service.scheme != "https" or not service.deployment:
+        if service.kind != "backend" or not service.has_tls or not service.deployment:
             continue
         if in_zone(name, site.domain) and (service.owner.name, name) not in held:
             report.error(
@@ -263,7 +263,9 @@ def host_ports(site: Site, report: Report) -> None:
     for host in site.guests:
         taken = _Taken(needed[host.name])
         for service in own.get(host.name, ()):
-            of_portainer = service.kind == "backend" and host is site.portainer
+            of_portainer = (
+                service.kind == "backend" and host is site.portainer and service.is_the_guest_s
+            )
             named = "Portainer" if of_portainer else f"service {service.name}"
             what = _WHAT.get(service.kind, named)
             at: tuple[_Address, ...] = (None,)
@@ -271,9 +273,10 @@ def host_ports(site: Site, report: Report) -> None:
                 at = (host.address, ports.LOOPBACK)
             other = next(filter(None, (taken.by(service.port, "tcp", one) for one in at)), None)
             if other:
+                path = f"{host.source.path}.traefik_service"
                 report.error(
                     host.source.file,
-                    f"{host.source.path}.traefik_service.port",
+                    f"{service.source.path if service.kind == 'backend' else path}.port",
                     f"port {service.port}/tcp of {host.name} is taken by {other}",
                     f"write another port for {what}",
                 )

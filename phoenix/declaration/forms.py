@@ -149,6 +149,75 @@ DomainName = Annotated[
         longest=180,  # with a label of 63 in front and two dots, a name has 253 at most
     ),
 ]
+ServiceName = Annotated[
+    str,
+    Form(  # RFC 1123, section 2.1
+        rf"{_LABEL}(?:\.{_LABEL})*",
+        "is not a label or dotted name (RFC 1123)",
+        "use labels of 1 to 63 lower-case letters, digits and inner hyphens, with dots between",
+        longest=180,
+    ),
+]
+PathPrefix = Annotated[
+    str,
+    Form(  # No percent-encoding: Nginx and Traefik would each decode it in their own way.
+        r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+",
+        "is not the beginning of a path",
+        "begin it with /, end it without, and use letters, digits and . _ - between",
+        longest=200,
+    ),
+]
+HeaderName = Annotated[
+    str,
+    Form(  # RFC 9110, section 5.1, without what servers drop: Nginx drops names with underscores
+        r"[A-Za-z][A-Za-z0-9-]{0,98}[A-Za-z0-9]",
+        "is not the name of a header",
+        "use letters, digits and inner hyphens, as X-Robots-Tag",
+    ),
+]
+# RFC 9110, section 5.5. Traefik reads its files as Go templates, so no two braces stand together.
+_VALUE = r"(?![^\n]*[{]{2})(?:[!-~](?:[ -~]*[!-~])?)?"
+HeaderValue = Annotated[
+    str,
+    Form(
+        _VALUE,
+        "is not the value of a header",
+        "write visible ASCII with inner blanks, without {{; an empty value removes the header",
+        longest=2000,
+    ),
+]
+LoginUser = Annotated[
+    str,
+    Form(  # RFC 7617, section 2: no colon
+        r"[A-Za-z0-9](?:[A-Za-z0-9_.@-]{0,98}[A-Za-z0-9])?",
+        "is not the name of a user",
+        "use letters, digits and inner . _ - @",
+    ),
+]
+SecretText = Annotated[
+    str,
+    Form(
+        r"[A-Za-z][A-Za-z0-9_]{0,99}",
+        "is not the name of a secret",
+        "use up to 100 letters, digits and underscores, with a letter in front",
+    ),
+]
+Wait = Annotated[
+    str,
+    Form(
+        r"[1-9][0-9]{0,5}[sm]|[1-9][0-9]{0,2}h",
+        "is no time to wait",
+        "write for example 30s, 10m or 2h",
+    ),
+]
+BodySize = Annotated[
+    str,
+    Form(
+        r"0|[1-9][0-9]{0,5}[kmgKMG]",
+        "is no size",
+        "write for example 10m or 4g, or 0 for no limit",
+    ),
+]
 Addresses = Annotated[
     str,
     Form(
@@ -262,6 +331,18 @@ def url(*schemes: str, path: str = _URL_PATH, query: bool = True) -> str:
     asked = r"(?:\?[A-Za-z0-9._~!$&()*+,;=:@%/?-]*)?" if query else ""
     return rf"{scheme}://{HOST_PORT}(?:{path})?{asked}"
 
+
+# RFC 3986 without $: in a redirect Traefik puts parts of the request in its place.
+_PLAIN_PATH = r"/[A-Za-z0-9._~!&()*+,;=:@%/-]*"
+WebUrl = Annotated[
+    str,
+    Form(
+        rf"https?://{HOST_PORT}(?:{_PLAIN_PATH})?(?:\?[A-Za-z0-9._~!&()*+,;=:@%/?-]*)?",
+        "is no http:// or https:// URL",
+        "write one, without user and fragment, and other characters percent-encoded (RFC 3986)",
+        longest=1000,
+    ),
+]
 
 _URL_FIX = ", with a port from 1 to 65535 or none, and other characters percent-encoded (RFC 3986)"
 FETCH_URL = Form(

@@ -82,7 +82,7 @@ def is_template(entry: Entry, cloned: frozenset[int | None]) -> bool:
     raw = entry.raw
     if raw.is_template:
         return True
-    serves = raw.traefik_service or raw.docker_stacks or entry.roles()
+    serves = raw.traefik_service or raw.traefik_services or raw.docker_stacks or entry.roles()
     return not serves and (raw.template_snapshot_name is not None or entry.vmid in cloned)
 
 

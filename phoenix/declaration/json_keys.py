@@ -23,17 +23,26 @@ from pydantic_core import core_schema
 from phoenix.declaration.forms import (
     VALUE_PATTERN,
     Addresses,
+    BodySize,
     ContainerPath,
     EndpointName,
     EntryName,
+    HeaderName,
+    HeaderValue,
     HostName,
     ImageFile,
     InterfaceName,
     Line,
+    LoginUser,
+    PathPrefix,
+    SecretText,
+    ServiceName,
     SnapshotName,
     StorageName,
     UrlPath,
     UserName,
+    Wait,
+    WebUrl,
     problem,
     told,
 )
@@ -53,6 +62,11 @@ _PORTS = re.compile(rf"{_PORTS_PATTERN}\Z")
 _DIGITS = re.compile(r"[0-9]{1,12}\Z")
 _MANY = 99_999_999  # more of anything is a slip: MiB, GiB, seconds, places in an order
 _OWNED_BY_GUEST = "Phoenix leaves the guest's own settings to Proxmox"
+
+
+_NOT_CARRIED_OUT = (
+    "Phoenix does not carry this key out: a route without what it asks for may be open to everyone"
+)
 
 
 def _interface(value: Any) -> Any:
@@ -281,40 +295,145 @@ class RawFirewall(RawHostFirewall):
     )
 
 
-class RawService(Raw):
-    """One HTTP service. DNS, route, certificate, firewall and checks follow from it.
+class RawLogin(Raw):
+    """One user of a service that a proxy asks for a password (RFC 7617)."""
+
+    refuse_unknown: ClassVar[str] = _NOT_CARRIED_OUT
+
+    user: LoginUser = Field(description="The user's name.", examples=["anna"])
+    secret: SecretText = Field(
+        description="Name of the secret that is the password. Phoenix makes one where none is "
+        "given.",
+        examples=["WIKI_ANNA_PASSWORD"],
+    )
+
+
+class RawForwardAuth(Raw):
+    """A server that Traefik asks about each request before the service gets it."""
+
+    refuse_unknown: ClassVar[str] = _NOT_CARRIED_OUT
+
+    url: WebUrl = Field(
+        description="Where it is asked. An answer of 2xx lets the request in; any other one is "
+        "given to the client.",
+        examples=["https://auth.internal.thinkheads.ai/api/authz/forward-auth"],
+    )
+    headers: tuple[HeaderName, ...] = Field(
+        default=(),
+        description="Headers of its answer that the service gets. A client's own of these names "
+        "are removed.",
+        examples=[["Remote-User", "Remote-Groups"]],
+    )
+
+
+class RawOptions(Raw):
+    """The names of a service, and what the proxies do for it beside handing its requests on."""
+
+    refuse_unknown: ClassVar[str] = _NOT_CARRIED_OUT
+
+    name: ServiceName = Field(
+        description="Label of its name: https://NAME.DOMAIN. It may have dots.",
+        examples=["wiki", "portainer"],
+    )
+    aliases: tuple[ServiceName, ...] = Field(
+        default=(),
+        description="Further names that it has, beside `name`, each as `name` is written.",
+        examples=[["docs"]],
+    )
+    path: PathPrefix | None = Field(
+        default=None,
+        description="It has only requests for this path and for what lies below it; another "
+        "service may have the rest of the name.",
+        examples=["/api"],
+    )
+    strip_path: bool = Field(
+        default=False, description="Take `path` from the request before the service gets it."
+    )
+    allowed_networks: tuple[PeerText, ...] = Field(
+        default=(),
+        description="Networks and addresses of the clients that may ask it, `site` for the site's "
+        "own; left out: all. What counts is the address of the connection to the gateway.",
+        examples=[["site", "192.168.7.0/24"]],
+    )
+    basic_auth: tuple[RawLogin, ...] = Field(
+        default=(),
+        description="Users that Traefik asks for their password; the service does not get it.",
+        examples=[[{"user": "anna", "secret": "WIKI_ANNA_PASSWORD"}]],
+    )
+    forward_auth: RawForwardAuth | None = Field(
+        default=None,
+        description="A server that is asked whether a request may enter.",
+        examples=[
+            {"url": "https://auth.internal.thinkheads.ai/verify", "headers": ["Remote-User"]}
+        ],
+    )
+    request_headers: dict[HeaderName, HeaderValue] = Field(
+        default={},
+        description="Headers that the service gets with each request; an empty value removes one.",
+        examples=[{"X-Tenant": "home"}],
+    )
+    response_headers: dict[HeaderName, HeaderValue] = Field(
+        default={},
+        description="Headers that the client gets with each answer; an empty value removes one.",
+        examples=[{"X-Robots-Tag": "noindex"}],
+    )
+    max_body: BodySize | None = Field(
+        default=None,
+        description="Largest request body, `0`: of any size; left out: the setting nginx_max_body.",
+        examples=["4g"],
+    )
+    connect_timeout: Wait | None = Field(
+        default=None,
+        description="How long a connection to it may take to open; left out: 5s.",
+        examples=["10s"],
+    )
+    read_timeout: Wait | None = Field(
+        default=None,
+        description="How long it may be silent within an answer, a WebSocket or an event stream; "
+        "left out: the setting nginx_read_timeout.",
+        examples=["1h"],
+    )
+    health_path: UrlPath = Field(
+        default="/",
+        description="Path that the checks ask for, at the backend and through the gateway; left "
+        "out: `path`, else /, and of gRPC its health service. With `strip_path` it is the path "
+        "that the service gets.",
+        examples=["/healthz"],
+    )
+    health_status: Annotated[int, Field(ge=100, le=599), BeforeValidator(_number)] = Field(
+        default=200, description="Status (RFC 9110) that it must give there.", examples=[401]
+    )
+    check: Literal["full", "none"] = Field(
+        default="full",
+        description="`none`: neither the service nor the way to it is checked, so it may be off; "
+        "its name, the gateway and its route are.",
+    )
+
+
+class RawService(RawOptions):
+    """One service. DNS, route, certificate, firewall and checks follow from it.
 
     Without a port it has no backend. A key that is not named here is an error: a route without
     what it asks for may be open to everyone.
     """
 
-    refuse_unknown: ClassVar[str] = (
-        "Phoenix does not carry this key out: a route without what it asks for may be open to "
-        "everyone"
-    )
+    refuse_unknown: ClassVar[str] = _NOT_CARRIED_OUT
 
-    name: Label = Field(
-        description="Label of its name: https://NAME.DOMAIN.", examples=["wiki", "portainer"]
-    )
     port: Port | None = Field(
         default=None,
         description="TCP port on which the guest serves it. It has no backend without one.",
         examples=[8443],
     )
-    scheme: Literal["http", "https"] | None = Field(
+    scheme: Literal["http", "https", "h2c", "grpc", "grpcs"] | None = Field(
         default=None,
         description="How Traefik speaks to it. Left out: https for a VM and a stack, http for a "
-        "container. http crosses between two guests in plain text.",
+        "container. http, h2c (HTTP/2 without TLS) and grpc cross between two guests in plain "
+        "text; grpcs is gRPC by TLS.",
     )
     exposure: Literal["gateway", "direct"] = Field(
         default="gateway",
         description="`gateway`: through Nginx and Traefik. `direct`: its name leads to the guest "
         "itself.",
-    )
-    aliases: tuple[Label, ...] = Field(
-        default=(),
-        description="Labels of further names that it has, beside `name`.",
-        examples=[["docs"]],
     )
     server_name: HostName | None = Field(
         default=None,
@@ -322,11 +441,16 @@ class RawService(Raw):
         "service SERVICE.stack.DOMAIN.",
         examples=["drphoenix.host.internal.thinkheads.ai"],
     )
-    health_path: UrlPath = Field(
-        default="/",
-        description="Path that the checks ask for, at the backend and through the gateway; it must "
-        "give 200.",
-        examples=["/healthz"],
+    redirect_to: WebUrl | None = Field(
+        default=None,
+        description="Answer each request with a redirect, instead of a backend. Of a URL without "
+        "path the client keeps the path and query that it asked for.",
+        examples=["https://wiki.internal.thinkheads.ai"],
+    )
+    redirect_permanent: bool = Field(
+        default=False,
+        description="The redirect is for good (301, or 308 for what is not GET): browsers keep it. "
+        "Else it is 302, or 307.",
     )
 
 
@@ -497,6 +621,11 @@ class RawGuest(Raw):
         description="The HTTP service that it serves.",
         examples=[{"name": "wiki", "port": 8443, "scheme": "https"}],
     )
+    traefik_services: tuple[RawService, ...] = Field(
+        default=(),
+        description="Further services that it serves, each like `traefik_service`.",
+        examples=[[{"name": "wiki", "path": "/api", "port": 8444, "scheme": "https"}]],
+    )
     docker_stacks: tuple[StackRef, ...] = Field(
         default=(),
         description="Stacks that are deployed on it: by Portainer where it has Portainer's agent "
@@ -641,6 +770,11 @@ class RawStackService(Raw):
         default=None,
         description="Its route; `port` is the one that the compose file publishes.",
         examples=[{"name": "qdrant", "port": 6333, "scheme": "https", "health_path": "/healthz"}],
+    )
+    traefik_services: tuple[RawService, ...] = Field(
+        default=(),
+        description="Further routes to it, each like `traefik_service`.",
+        examples=[[{"name": "qdrant", "path": "/metrics", "port": 6333, "scheme": "https"}]],
     )
     traefik_labels: tuple[Line, ...] = Field(
         default=(),

@@ -115,7 +115,7 @@ def load_site(
         catalog.warn_unused()
     catalog.check_others()
     catalog.secrets.check(report)
-    site_services = services.derive(declared, raw_site.domain, report)
+    site_services = services.derive(declared, raw_site.domain, network, report)
     site = Site(
         domain=raw_site.domain,
         environment=environment or raw_site.environment or ENVIRONMENT,
@@ -127,7 +127,9 @@ def load_site(
         warnings=(),
         timezone=host_file.raw.timezone,
     )
-    routed = any(s.kind == "backend" and s.exposure == "gateway" for s in site_services)
+    routed = any(
+        s.kind in ("backend", "redirect") and s.exposure == "gateway" for s in site_services
+    )
     whole = whole and len(declared) == len(running)  # else a role may be that of a faulty guest
     conflicts.roles(site.guests, LXC_FILE, routed=routed, whole=whole, report=report)
     conflicts.proven(site, report)

@@ -1,17 +1,19 @@
-"""The services of a site, from each guest's `traefik_service` and its stacks' `services`."""
+"""The services of a site: of guests (`traefik_service`, `traefik_services`) and of stacks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network
 from typing import Literal
 
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_keys import RawService
+from phoenix.declaration.service_options import OPTION_KEYS, options
 from phoenix.declaration.stacks import StackRoute
 from phoenix.derived.certificates import stack_name
 from phoenix.site import ports
 from phoenix.site.findings import Report
-from phoenix.site.model import Host, Service, Source
+from phoenix.site.model import Host, Redirect, Scheme, Service, Source
 from phoenix.site.names import (
     AGENT,
     CA,
@@ -22,17 +24,30 @@ from phoenix.site.names import (
     has_policy,
     in_zone,
     is_name,
+    is_proof,
 )
 
 Declared = tuple[Host, Entry, tuple[StackRoute, ...]]
 
 
-def derive(declared: Sequence[Declared], domain: str, report: Report) -> tuple[Service, ...]:
-    """All services, sorted by name; every name has one owner, or it is reported."""
+def derive(
+    declared: Sequence[Declared], domain: str, network: IPv4Network, report: Report
+) -> tuple[Service, ...]:
+    """All services, sorted by name; every name and path has one owner, or it is reported.
+
+    Args:
+        declared: the running guests, each with its entry and the routes of its stacks.
+        domain: the site's.
+        network: the site's, for which `allowed_networks` may say `site`.
+        report: takes what is wrong.
+    """
     services: dict[str, Service] = {}
     has_gateway = any("nginx" in host.roles for host, _, _ in declared)
+    proxy = next((host for host, _, _ in declared if "traefik" in host.roles), None)
+    make = _Maker(domain, network, proxy, report)
     for host, entry, stack_routes in declared:
-        own = [_own(host, entry, domain, report)]
+        own = [_own(host, entry, make)]
+        own += _further(host, entry, make)
         if "traefik" in host.roles and has_gateway:
             own += [
                 _of_traefik(host, domain, DASHBOARD, "/dashboard/", "dashboard"),
@@ -46,7 +61,7 @@ def derive(declared: Sequence[Declared], domain: str, report: Report) -> tuple[S
             if service:
                 _add(services, service, report)
         for route in stack_routes:
-            backend = _backend(host, route.raw, route.source, domain, report, of_stack=True)
+            backend = make.backend(host, route.raw, route.source, of_stack=True)
             if backend:
                 _add(services, backend, report)
     _check_aliases(services, domain, report)
@@ -54,19 +69,19 @@ def derive(declared: Sequence[Declared], domain: str, report: Report) -> tuple[S
 
 
 def _check_aliases(services: dict[str, Service], domain: str, report: Report) -> None:
-    """Every further name has one owner, as every name has; one that has not is taken out."""
-    owners = {service.fqdn: service for service in services.values()}
+    """Every further name has one owner for a path, as every name has; others are taken out."""
+    owners = {(service.fqdn, service.path): service for service in services.values()}
     for name, service in services.items():
         free = []
         for alias in service.aliases:
             label = alias.removesuffix(f".{domain}")
-            first = owners.setdefault(alias, service)
-            if label in _RESERVED:
-                message = f"{label!r} is reserved: {_RESERVED[label]}"
+            first = owners.setdefault((alias, service.path), service)
+            if label in _RESERVED or is_proof(label):
+                message = f"{label!r} is reserved: {_RESERVED.get(label, _PROOF)}"
             elif first.name != name:
                 message = (
-                    f"{label!r} is a name of the service {first.name!r}, declared at "
-                    f"{first.source.file}: {first.source.path}"
+                    f"{label + service.path!r} is a name of the service {first.name!r}, declared "
+                    f"at {first.source.file}: {first.source.path}"
                 )
             elif alias == service.fqdn:
                 message = f"{label!r} is the service's own name"
@@ -97,17 +112,17 @@ def _add(services: dict[str, Service], service: Service, report: Report) -> None
         service.source.file,
         service.source.path,
         f"duplicate service name {service.name!r}, declared first at {place}",
-        "give one of the two another name"
+        f"give one of the two another name{', or another path' if service.path else ''}"
         + (" by portainer_agent_hostname" if service.kind == "agent" else ""),
     )
 
 
-def _own(host: Host, entry: Entry, domain: str, report: Report) -> Service | None:
+def _own(host: Host, entry: Entry, make: _Maker) -> Service | None:
     """The service of the guest itself; control-plane names are told apart here."""
     raw = entry.raw.traefik_service
     if raw is None:
         return None
-    source = _declared_at(host)
+    source, domain, report = _declared_at(host), make.domain, make.report
     if host.portainer_role == "agent" and raw.name == _agent_label(entry, domain):
         _check_direct(raw, "the Portainer agent", source, report)
         return _agent(host, entry, raw, domain, report)
@@ -124,7 +139,22 @@ def _own(host: Host, entry: Entry, domain: str, report: Report) -> Service | Non
         return None
     if "portainer" in host.roles:
         raw = _portainer(host, raw, source, domain, report)
-    return _backend(host, raw, source, domain, report)
+    return make.backend(host, raw, source)
+
+
+def _further(host: Host, entry: Entry, make: _Maker) -> list[Service | None]:
+    """The services of the guest beside its one `traefik_service`."""
+    made = []
+    for position, raw in enumerate(entry.raw.traefik_services):
+        path = f"{host.source.path}.traefik_services[{position}]"
+        source = Source(file=host.source.file, path=path)
+        if host.roles & {"nginx", "traefik"}:
+            what = "the gateway" if "nginx" in host.roles else "Traefik"
+            message = f"ignored: {what} would be routed through itself"
+            make.report.warn(source.file, source.path, message, "remove it")
+            continue
+        made.append(make.backend(host, raw, source))
+    return made
 
 
 def _declared_at(host: Host) -> Source:
@@ -145,6 +175,20 @@ def _check_fixed(
     raw: RawService, fixed: Mapping[str, str], what: str, source: Source, report: Report
 ) -> None:
     """Refuse keys that say of one of the site's own services what it cannot be."""
+    for key in (*OPTION_KEYS, "redirect_to", "redirect_permanent"):
+        of_portainer = what == "Portainer" and key not in ("path", "redirect_to")
+        if key in raw.model_fields_set and key != "aliases" and not of_portainer:
+            report.error(
+                source.file,
+                f"{source.path}.{key}",
+                f"{what} takes no such key: "
+                + (
+                    "it needs every path of its name"
+                    if what == "Portainer"
+                    else "it is reached directly, and no proxy stands before it"
+                ),
+                "remove the key",
+            )
     if raw.aliases and what != "Portainer":
         report.error(
             source.file,
@@ -180,88 +224,224 @@ def _portainer(
     return raw.model_copy(update=update)
 
 
-def _backend(
-    host: Host,
-    raw: RawService,
-    source: Source,
-    domain: str,
-    report: Report,
-    *,
-    of_stack: bool = False,
-) -> Service | None:
-    fqdn = f"{raw.name}.{domain}"
-    if raw.name in _RESERVED:
-        report.error(
-            source.file,
-            f"{source.path}.name",
-            f"{raw.name!r} is reserved: {_RESERVED[raw.name]}",
-            "choose another name",
+class _Maker:
+    """Makes services of what a site declares.
+
+    Args:
+        domain: the site's.
+        network: the site's.
+        proxy: Traefik's guest, which answers for what has no backend; None where there is none.
+        report: takes what is wrong.
+    """
+
+    def __init__(
+        self, domain: str, network: IPv4Network, proxy: Host | None, report: Report
+    ) -> None:
+        self.domain, self.network, self.proxy, self.report = domain, network, proxy, report
+
+    def backend(
+        self, host: Host, raw: RawService, source: Source, *, of_stack: bool = False
+    ) -> Service | None:
+        """A declared service of a host, or of a stack on it; None with the reason reported."""
+        domain, report = self.domain, self.report
+        label = self._label(raw, source)
+        if label is None:
+            return None
+        if raw.redirect_to is not None:
+            return self._redirect(host, raw, label, raw.redirect_to, source)
+        if raw.port is None:
+            report.error(
+                source.file,
+                f"{source.path}.port",
+                f"route {raw.name!r} has no backend: no port",
+                f'add "port": the port on which {host.name} serves it',
+            )
+            return None
+        scheme: Scheme = raw.scheme or ("http" if host.kind == "lxc" else "https")
+        has_tls = scheme in ("https", "grpcs")
+        fqdn = f"{label}.{domain}"
+        if not has_tls:
+            client = "Traefik" if raw.exposure == "gateway" else "clients"
+            report.warn(
+                source.file,
+                f"{source.path}.scheme" if raw.scheme else source.path,
+                f"{raw.name!r} crosses from {client} to {host.name} in plain text",
+                'serve TLS there and write "scheme": '
+                + ('"grpcs"' if scheme == "grpc" else '"https"'),
+            )
+        default = stack_name(label, domain) if of_stack and has_tls else host.fqdn
+        server_name = raw.server_name or (fqdn if raw.exposure == "direct" else default)
+        if not self._provable(raw, server_name, default, fqdn, host, source):
+            return None
+        self._check_ways(raw, source)
+        service = Service(
+            name=f"{label}{raw.path or ''}",
+            fqdn=fqdn,
+            owner=host,
+            port=raw.port,
+            scheme=scheme,
+            exposure=raw.exposure,
+            server_name=server_name,
+            health_path=raw.health_path,
+            kind="backend",
+            source=source,
         )
-        return None
-    if raw.port is None:
-        report.error(
-            source.file,
-            f"{source.path}.port",
-            f"route {raw.name!r} has no backend: no port",
-            f'add "port": the port on which {host.name} serves it',
+        return self._with_options(service, raw, source)
+
+    def _label(self, raw: RawService, source: Source) -> str | None:
+        """The name below the domain; None where it is reserved, which is reported."""
+        label = raw.name.removesuffix(f".{self.domain}")
+        if label in _RESERVED or is_proof(label):
+            self.report.error(
+                source.file,
+                f"{source.path}.name",
+                f"{label!r} is reserved: {_RESERVED.get(label, _PROOF)}",
+                "choose another name",
+            )
+            return None
+        return label
+
+    def _provable(
+        self, raw: RawService, server_name: str, default: str, fqdn: str, host: Host,
+        source: Source,
+    ) -> bool:  # fmt: skip
+        """Whether the service can prove this name; what is wrong with it is reported."""
+        domain, report = self.domain, self.report
+        if not is_name(server_name):
+            report.error(
+                source.file,
+                f"{source.path}.server_name",
+                f"{server_name!r} is not a host name",
+                f"write a lower-case DNS name, or leave it out for {default}",
+            )
+            return False
+        own = server_name in (fqdn, default)  # the CA's policy has those
+        if in_zone(server_name, domain) and not own and not has_policy(server_name, domain):
+            report.error(
+                source.file,
+                f"{source.path}.server_name",
+                f"the CA's policy refuses {server_name}: it lies more than one label below "
+                f"{domain}",
+                f"write a name such as {raw.name}.{domain}, or leave it out for {default}",
+            )
+            return False
+        if raw.exposure == "direct" and server_name != fqdn:
+            report.warn(
+                source.file,
+                f"{source.path}.server_name",
+                f"clients ask {host.name} for {fqdn}, and its certificate proves {server_name}",
+                'remove the key, or write "exposure": "gateway"',
+            )
+        if raw.server_name and not in_zone(server_name, domain):
+            report.warn(
+                source.file,
+                f"{source.path}.server_name",
+                f"{server_name} is outside {domain}, so the CA issues no certificate for it",
+                f"leave it out for {default}",
+            )
+        return True
+
+    def _check_ways(self, raw: RawService, source: Source) -> None:
+        """Refuse keys that contradict each other, or that nothing would carry out."""
+        report = self.report
+        of_proxies = [key for key in OPTION_KEYS if key not in _WITHOUT_PROXY]
+        for key in of_proxies if raw.exposure == "direct" else ():
+            if key in raw.model_fields_set:
+                report.error(
+                    source.file,
+                    f"{source.path}.{key}",
+                    "no proxy stands before a service that is reached directly, so nothing "
+                    "carries this out",
+                    'remove the key, or write "exposure": "gateway"',
+                )
+        if raw.strip_path and raw.path is None:
+            report.error(
+                source.file, f"{source.path}.strip_path", "there is no path to take away",
+                'add "path", or remove the key',
+            )  # fmt: skip
+        if raw.redirect_permanent and raw.redirect_to is None:
+            report.error(
+                source.file, f"{source.path}.redirect_permanent", "there is no redirect_to",
+                "add it, or remove the key",
+            )  # fmt: skip
+        declared = "health_path" in raw.model_fields_set
+        if raw.path and not raw.strip_path and declared and not _below(raw.health_path, raw.path):
+            report.error(
+                source.file,
+                f"{source.path}.health_path",
+                f"{raw.health_path} is outside {raw.path}: the gateway gives it to another service",
+                f"write a path below {raw.path}",
+            )
+
+    def _with_options(self, service: Service, raw: RawService, source: Source) -> Service:
+        health = raw.health_path
+        if "health_path" not in raw.model_fields_set:
+            if service.is_grpc:
+                health = _GRPC_HEALTH
+            elif raw.path and not raw.strip_path:
+                health = raw.path
+        labels = (label.removesuffix(f".{self.domain}") for label in raw.aliases)
+        return service.model_copy(
+            update={
+                "aliases": tuple(f"{label}.{self.domain}" for label in dict.fromkeys(labels)),
+                "path": raw.path or "",
+                "strip_path": raw.strip_path,
+                "options": options(raw, self.network, source, self.report),
+                "health_path": health,
+                "health_status": raw.health_status,
+                "checked": raw.check == "full",
+            }
         )
-        return None
-    scheme: Literal["http", "https"] = raw.scheme or ("http" if host.kind == "lxc" else "https")
-    if scheme == "http":
-        client = "Traefik" if raw.exposure == "gateway" else "clients"
-        report.warn(
-            source.file,
-            f"{source.path}.scheme" if raw.scheme else source.path,
-            f"{raw.name!r} crosses from {client} to {host.name} in plain text",
-            'serve TLS there and write "scheme": "https"',
+
+    def _redirect(
+        self, host: Host, raw: RawService, label: str, target: str, source: Source
+    ) -> Service | None:
+        """A name that Traefik answers by itself, whoever declares it."""
+        for key in ("port", "scheme", "server_name", "strip_path", "connect_timeout",
+                    "read_timeout", "max_body", "health_path", "health_status"):  # fmt: skip
+            if key in raw.model_fields_set:
+                self.report.error(
+                    source.file,
+                    f"{source.path}.{key}",
+                    "a redirect has no backend, so nothing carries this out",
+                    "remove the key, or redirect_to",
+                )
+        if raw.exposure == "direct":
+            self.report.error(
+                source.file,
+                f"{source.path}.exposure",
+                "a redirect is made by the proxies",
+                "remove the key, or redirect_to",
+            )
+        owner = self.proxy or host  # without Traefik, `conflicts.roles` says that it is missing
+        service = Service(
+            name=f"{label}{raw.path or ''}",
+            fqdn=f"{label}.{self.domain}",
+            owner=owner,
+            port=ports.HTTPS,
+            scheme="https",
+            exposure="gateway",
+            server_name=owner.fqdn,
+            health_path=raw.path or "/",
+            kind="redirect",
+            source=source,
+            redirect=Redirect(url=target, permanent=raw.redirect_permanent),
         )
-    default = stack_name(raw.name, domain) if of_stack and scheme == "https" else host.fqdn
-    server_name = raw.server_name or (fqdn if raw.exposure == "direct" else default)
-    if not is_name(server_name):
-        report.error(
-            source.file,
-            f"{source.path}.server_name",
-            f"{server_name!r} is not a host name",
-            f"write a lower-case DNS name, or leave it out for {default}",
-        )
-        return None
-    if in_zone(server_name, domain) and not has_policy(server_name, domain):
-        report.error(
-            source.file,
-            f"{source.path}.server_name",
-            f"the CA's policy refuses {server_name}: it lies more than one label below {domain}",
-            f"write a name such as {raw.name}.{domain}, or leave it out for {default}",
-        )
-        return None
-    if raw.exposure == "direct" and server_name != fqdn:
-        report.warn(
-            source.file,
-            f"{source.path}.server_name",
-            f"clients ask {host.name} for {fqdn}, and its certificate proves {server_name}",
-            'remove the key, or write "exposure": "gateway"',
-        )
-    if raw.server_name and not in_zone(server_name, domain):
-        report.warn(
-            source.file,
-            f"{source.path}.server_name",
-            f"{server_name} is outside {domain}, so the CA issues no certificate for it",
-            f"leave it out for {default}",
-        )
-    return Service(
-        name=raw.name,
-        fqdn=fqdn,
-        owner=host,
-        port=raw.port,
-        scheme=scheme,
-        exposure=raw.exposure,
-        server_name=server_name,
-        health_path=raw.health_path,
-        kind="backend",
-        source=source,
-        aliases=tuple(f"{label}.{domain}" for label in dict.fromkeys(raw.aliases)),
-    )
+        made = self._with_options(service, raw, source)
+        return made.model_copy(update={"health_status": 301 if raw.redirect_permanent else 302})
 
 
+_GRPC_HEALTH = "/grpc.health.v1.Health/Check"
+"""Where gRPC servers are asked for their health (https://grpc.io/docs/guides/health-checking/)."""
+_WITHOUT_PROXY = ("aliases", "health_status", "check")
+"""Keys that need no proxy: names, and what the checks expect."""
+
+
+def _below(path: str, prefix: str) -> bool:
+    return path.partition("?")[0] == prefix or path.startswith(f"{prefix}/")
+
+
+_PROOF = "hosts and stacks prove themselves by such names"
 _RESERVED = {
     CA: "only the guest with role step_ca has it",
     AGENT: "only a guest with portainer_role agent has it",

@@ -312,22 +312,34 @@ class StackCatalog:
                 continue
             self._check_compose_labels(name, content["services"][name], deployment.compose_label)
             service, where = declared.traefik_service, f"{here}.traefik_service"
-            if service is None:
+            given = [(service, where)] if service is not None else []
+            given += [
+                (one, f"{here}.traefik_services[{position}]")
+                for position, one in enumerate(declared.traefik_services)
+            ]
+            if not given:
                 where = f"{here}.traefik_labels"
                 labels = declared.traefik_labels
                 service = self._from_labels(name, labels, deployment, address, where, label)
-            elif service.port and not _publishes(deployment, name, service.port, address):
-                self.report.error(
-                    label,
-                    f"{where}.port",
-                    f"compose service {name!r} publishes no port {service.port}: "
-                    "a route without a backend",
-                    f'add "{service.port}:..." to its ports, or correct the port',
-                )
+                given = [(service, where)] if service is not None else []
+            elif unpublished := [
+                (one, where)
+                for one, where in given
+                if one.port and not _publishes(deployment, name, one.port, address)
+            ]:
+                for one, where in unpublished:
+                    self.report.error(
+                        label,
+                        f"{where}.port",
+                        f"compose service {name!r} publishes no port {one.port}: "
+                        "a route without a backend",
+                        f'add "{one.port}:..." to its ports, or correct the port',
+                    )
                 continue
-            if service is not None:
-                source = Source(file=label, path=where)
-                routes.append(StackRoute(service, source, deployment.project))
+            routes += [
+                StackRoute(one, Source(file=label, path=where), deployment.project)
+                for one, where in given
+            ]
         if not routes and content["services"]:
             self.report.warn(
                 label,
@@ -430,16 +442,15 @@ def _check_renewal(
                 )
 
 
-def _routed_ports(raw: RawEnvironment) -> dict[str, int]:
-    """The port that each declared route leads to, by compose service."""
+def _routed_ports(raw: RawEnvironment) -> dict[str, tuple[int, ...]]:
+    """The ports that the declared routes lead to, by compose service."""
     ports = {}
     for name, declared in raw.services.items():
-        if declared.traefik_service is not None:
-            port = declared.traefik_service.port
-        else:
-            port = _port_number(traefik_labels.read(declared.traefik_labels).port)
-        if port is not None:
-            ports[name] = port
+        first = declared.traefik_service
+        found = [one.port for one in (first, *declared.traefik_services) if one is not None]
+        if not found:
+            found = [_port_number(traefik_labels.read(declared.traefik_labels).port)]
+        ports[name] = tuple(dict.fromkeys(port for port in found if port is not None))
     return ports
 
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from phoenix.derived.routes import gateway_names
 from phoenix.site.model import Deployment, Host, Service, Site, StackTls
-from phoenix.site.names import STACK_ZONE, in_zone
+from phoenix.site.names import STACK_ZONE, has_policy, in_zone
 
 Challenge = Literal["webroot", "standalone"]
 
@@ -78,10 +78,25 @@ def certificates(site: Site) -> tuple[HostCertificate, ...]:
     return tuple(result)
 
 
+def beyond_policy(site: Site) -> tuple[str, ...]:
+    """Names with dots below the domain, sorted: the CA issues for each of them by its whole name.
+
+    A star of the CA's policy matches one label alone.
+    """
+    names = {name for one in certificates(site) for name in one.sans}
+    return tuple(
+        sorted(
+            name
+            for name in names
+            if in_zone(name, site.domain) and not has_policy(name, site.domain)
+        )
+    )
+
+
 def _of_stacks(site: Site, host: Host) -> list[HostCertificate]:
     names: dict[str, list[str]] = defaultdict(list)
     for service in site.services_of(host):
-        if service.deployment is not None and service.scheme == "https":
+        if service.deployment is not None and service.has_tls:
             names[service.deployment.project] += [
                 name for name in _proven(service) if in_zone(name, site.domain)
             ]
@@ -108,7 +123,7 @@ def _own_name(site: Site, stack: Deployment) -> list[str]:
 
 def stack_name(label: str, domain: str) -> str:
     """The name that a service of a stack proves on its Docker host, or a stack without one."""
-    return f"{label.replace('_', '-')}.{STACK_ZONE}.{domain}"
+    return f"{label.replace('_', '-').replace('.', '-')}.{STACK_ZONE}.{domain}"
 
 
 def _proven(service: Service) -> list[str]:
@@ -122,7 +137,7 @@ def _served_names(site: Site, host: Host) -> tuple[str, ...]:
     What its stacks serve has certificates of its own. A host with such a stack has a pair for its
     own name all the same: it is how the host is known, and what keeps the renewals has one owner.
     """
-    https = [service for service in site.services_of(host) if service.scheme == "https"]
+    https = [service for service in site.services_of(host) if service.has_tls]
     served = [service for service in https if service.kind == "backend"]
     if not served and host.portainer_role is None:
         return ()

@@ -167,6 +167,7 @@ _BY_KIND: Mapping[str, tuple[str, ...]] = {
     "home": ("home",),
     "ca": ("step_ca",),
     "agent": ("portainer",),
+    "redirect": ("traefik",),
 }
 """The component that runs a service of each kind; a backend's is found by its owner."""
 

@@ -51,16 +51,19 @@ def _connections(site: Site) -> Iterator[Connection]:
     for service in site.services:
         if service.kind == "backend" and service.exposure == "direct":
             yield _to_backend(client, "a client", service)
-            for alias in service.aliases if service.scheme == "https" else ():
+            for alias in service.aliases if service.has_tls else ():
                 what = f"a client to {service.name} as {alias}"
                 yield Connection(client, service.owner, service.port, alias, what, service.name)
+    owners = {name: route.service.name for route in reversed(routes(site)) for name in route.names}
     for route in routes(site):
         for name in route.names:
+            if owners[name] != route.service.name:
+                continue  # several services have paths of one name
             what = f"a client to the gateway for {name}"
             yield Connection(client, gateway, HTTPS, name, what, route.service.name)
 
 
 def _to_backend(source: Host, who: str, service: Service) -> Connection:
-    proven = service.server_name if service.scheme == "https" else ""
+    proven = service.server_name if service.has_tls else ""
     what = f"{who} to {service.name} on {service.owner.name}"
     return Connection(source, service.owner, service.port, proven, what, service.name)

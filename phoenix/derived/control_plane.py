@@ -31,7 +31,11 @@ def portainer(site: Site) -> Service | None:
     """
     owner = guest_with(site, "portainer")
     for service in site.services:
-        if service.kind == "backend" and service.of_guest and service.owner.name == owner.name:
+        if (
+            service.kind == "backend"
+            and service.is_the_guest_s
+            and service.owner.name == owner.name
+        ):
             return service
     return None
 

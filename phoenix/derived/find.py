@@ -104,11 +104,7 @@ def find(site: Site, name: str) -> tuple[Meaning, ...]:
     if not query:
         return ()
     meanings: list[Meaning] = [
-        *(
-            service
-            for service in site.services
-            if any(_is(site, query, name) for name in service.names)
-        ),
+        *_services(site, query, name),
         *_hosts(site, query),
         *(
             template
@@ -168,7 +164,7 @@ def names(site: Site, of: Sequence[Kind] = KINDS) -> tuple[str, ...]:
     """Every name that `find` finds, short ones first: for completion and for near matches."""
     short: dict[Kind, list[str]] = {
         "service": [
-            name.removesuffix(f".{site.domain}")
+            f"{name.removesuffix(f'.{site.domain}')}{service.path}"
             for service in site.services
             for name in service.names
         ],
@@ -209,6 +205,25 @@ def _split(name: str) -> tuple[str, str]:
     """The kind that stands before a name, empty if none does, and the name as `plain` gives it."""
     kind, colon, query = plain(name).partition(":")
     return (kind, query) if colon and kind in ALL_KINDS else ("", plain(name))
+
+
+def _services(site: Site, query: str, name: str) -> list[Service]:
+    """The services of a name; of several with different paths the one that a path leads to."""
+    named = [
+        service
+        for service in site.services
+        if any(_is(site, query, known) for known in service.names)
+    ]
+    asked = _asked_path(name)
+    leads = [one for one in named if asked == one.path or asked.startswith(f"{one.path}/")]
+    best = max(leads, key=lambda one: len(one.path), default=None)
+    return named if best is None else [best]
+
+
+def _asked_path(name: str) -> str:
+    """What stands after the host of a name or URL, without query and fragment."""
+    rest = name.partition("://")[2] or name
+    return re.split("[?#]", rest.strip().partition("/")[1] + rest.strip().partition("/")[2])[0]
 
 
 def _is(site: Site, query: str, full: str) -> bool:

@@ -9,7 +9,8 @@ from phoenix.site.model import Service, Site
 
 
 class Route(NamedTuple):
-    """One router and its backend. `url` is None for the dashboard, Traefik's `api@internal`.
+    """One router and its backend. `url` is None for the dashboard, which is Traefik's own, and for
+    a redirect, which has none.
 
     `url` holds the backend's address, so that no DNS is on the data path; the certificate there
     is verified against `server_name`. The start page is on Traefik's own loopback, without TLS.
@@ -20,7 +21,7 @@ class Route(NamedTuple):
     url: str | None
     server_name: str
     health_path: str
-    kind: Literal["backend", "dashboard", "home"]
+    kind: Literal["backend", "dashboard", "home", "redirect"]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -35,14 +36,16 @@ def routes(site: Site) -> tuple[Route, ...]:
 
 def _route(service: Service) -> Route:
     url: str | None = service.backend_url
-    kind: Literal["backend", "dashboard", "home"] = "backend"
+    kind: Literal["backend", "dashboard", "home", "redirect"] = "backend"
     if service.kind == "dashboard":
         url, kind = None, "dashboard"
     elif service.kind == "home":
         url, kind = home.URL, "home"
+    elif service.kind == "redirect":
+        url, kind = None, "redirect"
     return Route(service, service.fqdn, url, service.server_name, service.health_path, kind)
 
 
 def gateway_names(site: Site) -> tuple[str, ...]:
     """Server names of the gateway, sorted: the SANs of its one certificate."""
-    return tuple(sorted(name for route in routes(site) for name in route.names))
+    return tuple(sorted({name for route in routes(site) for name in route.names}))

@@ -20,6 +20,7 @@ from phoenix.explain.facts import (
     flow,
     flows_of_service,
     gateway,
+    options,
     own,
     records,
     router,
@@ -101,6 +102,7 @@ def _service(site: Site, service: Service) -> Explanation:
         "home": f"the start page, behind {owner.name} on its loopback",
         "ca": f"the certificate authority on {owner.name}, reached directly, never routed",
         "agent": f"the Portainer agent on {owner.name}, reached directly, never routed",
+        "redirect": f"a redirect, by {owner.name} itself",
     }
     holders = {site.gateway, site.traefik, owner} if route else {owner}
     return Explanation(
@@ -110,27 +112,38 @@ def _service(site: Site, service: Service) -> Explanation:
         facts=(
             facts[service.kind],
             *([f"also called {', '.join(service.aliases)}"] if service.aliases else ()),
+            *options(service),
         ),
         records=records(site, lambda record: record.name in service.names),
         gateway=gateway(site) if route else None,
         router=router(site, service) if route else None,
-        backend=Backend(
-            host=owner.name,
-            url=service.backend_url,
-            transport=_transport(service),
-            verified=service.server_name if _transport(service) == "verified" else "",
-            health=service.health_path,
-            stack=stack.project if stack else "",
-        ),
+        backend=_backend(service) if service.kind != "redirect" else None,
         certificates=(*acme_certificates(site, holders, names), *own(service)),
         flows=tuple(flows_of_service(site, service)),
         checks=checks_of_service(site, service),
         declared=_places(service),
+        see_also=tuple(
+            f"service:{other.name}"
+            for other in site.services
+            if other != service and {*other.names} & {*service.names}
+        ),
+    )
+
+
+def _backend(service: Service) -> Backend:
+    transport, stack = _transport(service), service.deployment
+    return Backend(
+        host=service.owner.name,
+        url=service.backend_url,
+        transport=transport,
+        verified=service.server_name if transport == "verified" else "",
+        health=service.health_path,
+        stack=stack.project if stack else "",
     )
 
 
 def _transport(service: Service) -> Transport:
-    if service.scheme == "http":
+    if not service.has_tls:
         return "plain"
     return "signed" if service.kind == "agent" else "verified"
 
@@ -138,7 +151,7 @@ def _transport(service: Service) -> Transport:
 def _places(service: Service) -> tuple[Source, ...]:
     """Where a service is declared: its own object, or the key from which it follows."""
     file, path = service.source.file, service.source.path
-    if service.kind == "backend":
+    if service.kind in ("backend", "redirect"):
         return (service.source,)
     keys = {
         "dashboard": ("role", "features"),

@@ -13,7 +13,7 @@ from phoenix.explain.model import Certificate, Flow, Gateway, Record, Router
 from phoenix.health.checks import Check, checks_by_host
 from phoenix.health.paths import service_checks, stack_paths
 from phoenix.site.findings import SettingError
-from phoenix.site.model import Deployment, Host, Service, Site
+from phoenix.site.model import Deployment, Host, Options, Service, Site
 from phoenix.site.ports import HTTP, HTTPS
 from phoenix.site.roles import RoleError
 
@@ -44,14 +44,48 @@ def router(site: Site, service: Service) -> Router | None:
         routers = yaml.safe_load(dynamic_config(site)[0])["http"]["routers"]
     except SettingError:
         return None
-    declared = routers[service.name]
+    declared = routers[service.key]
     return Router(
-        name=service.name,
+        name=service.key,
         rule=declared["rule"],
         entry_points=tuple(declared["entryPoints"]),
         middlewares=tuple(declared.get("middlewares", ())),
         target=declared["service"],
     )
+
+
+def options(service: Service) -> Iterator[str]:
+    """What the proxies do for a service beside handing its requests on, in short sentences."""
+    asked = service.options
+    if service.path:
+        away = ", which it does not get itself" if service.strip_path else ""
+        yield f"has requests for {service.path} and below{away}"
+    if service.redirect is not None:
+        kind = "for good" if service.redirect.permanent else "for the time being"
+        yield f"sends clients to {service.redirect.url}, {kind}"
+    if asked.allowed_networks:
+        yield f"for clients of {', '.join(map(str, asked.allowed_networks))} alone"
+    yield from _log_in(asked)
+    for what, headers in (("gets", asked.request_headers), ("answers", asked.response_headers)):
+        for name, value in headers:
+            yield f"{what} with {name}: {value}" if value else f"{what} without {name}"
+    if asked.max_body:
+        yield f"request bodies up to {asked.max_body}"
+    if asked.connect_timeout or asked.read_timeout:
+        waits = (("connection", asked.connect_timeout), ("answer", asked.read_timeout))
+        yield "waits " + ", ".join(f"{wait} for each {what}" for what, wait in waits if wait)
+    if not service.checked:
+        yield "not checked: it may be off"
+
+
+def _log_in(asked: Options) -> Iterator[str]:
+    if asked.basic_auth:
+        users = ", ".join(f"{one.user} (secret {one.secret})" for one in asked.basic_auth)
+        yield f"Traefik asks for a password, of {users}"
+    if asked.forward_auth is not None:
+        told = asked.forward_auth.headers
+        heads = f", which tells the service {', '.join(told)}" if told else ""
+        yield f"each request is asked about at {asked.forward_auth.url}{heads}"
 
 
 def acme_certificates(

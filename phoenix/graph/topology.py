@@ -26,7 +26,7 @@ class Item(Frozen):
 
     id: str
     name: str
-    kind: Literal["backend", "dashboard", "home", "ca", "agent", "stack"]
+    kind: Literal["backend", "dashboard", "home", "ca", "agent", "redirect", "stack"]
     about: str
     stack: str = ""
     port: int | None = None
@@ -43,7 +43,7 @@ class Item(Frozen):
         """What a picture says below the name: one line, names without the site's domain."""
         stack = f"stack {self.stack}" if self.stack and self.kind != "stack" else ""
         words = [self.about, stack]
-        if self.scheme == "http":
+        if self.scheme in ("http", "h2c", "grpc"):
             words.append("in plain text")
         elif not any(words) and self.proof:
             words = [f"proves {short(self.proof, domain)}"]
@@ -165,7 +165,7 @@ def _items(site: Site, host: Host) -> Iterator[Item]:
             stack=stack.project if stack else "",
             port=service.port,
             scheme=service.scheme,
-            proof=service.server_name if service.scheme == "https" else "",
+            proof=service.server_name if service.has_tls else "",
             direct=service.exposure == "direct",
         )
     for stack in host.docker_stacks:
@@ -184,6 +184,8 @@ def _about(service: Service, domain: str) -> str:
         return "dashboard, by password"
     if service.kind == "home":
         return "start page"
+    if service.redirect is not None:
+        return f"redirect to {service.redirect.url}"
     if service.kind == "agent":
         return "Portainer's agent"
     if service.kind == "ca":
@@ -203,7 +205,7 @@ def _links(site: Site) -> Iterator[Link]:
         yield _request(box_id(gateway), box_id(proxy), HTTPS, "https", proxy.fqdn)
     for service in site.services:
         target = f"service-{service.name}"
-        proof = service.server_name if service.scheme == "https" else ""
+        proof = service.server_name if service.has_tls else ""
         if service.kind == "agent" and site.portainer:
             yield Link(
                 source=box_id(site.portainer), target=target, kind="agent", protocol="https",

@@ -26,7 +26,7 @@ from phoenix.derived.connections import connections
 from phoenix.derived.endpoints import endpoints
 from phoenix.derived.routes import gateway_names, routes
 from phoenix.health import local_end
-from phoenix.site.model import Host, Site
+from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import HTTPS
 from phoenix.site.roles import guest_with
 
@@ -242,7 +242,10 @@ def _names_by_themselves(site: Site, host: Host) -> tuple[str, ...]:
 
 
 def _connections(site: Site) -> Iterator[Check]:
+    unchecked = {(one.name, one.owner.name) for one in site.services if not one.checked}
     for connection in connections(site):
+        if (connection.service, connection.target.name) in unchecked:
+            continue
         where = (str(connection.target.address), str(connection.port), connection.server_name)
         yield _port(
             *(connection.source, connection.what, connection.target, connection.port),
@@ -306,9 +309,9 @@ def _pairs(site: Site) -> Iterator[Check]:
 def _routers(site: Site) -> Iterator[Check]:
     proxy = guest_with(site, "traefik")
     for route in routes(site):
-        name = route.service.name
-        command = ("router_is_enabled", f"http://{LOCAL}/api/http/routers/{name}@file")
-        hop = f"the router for {route.fqdn}"
+        name, key = route.service.name, route.service.key
+        command = ("router_is_enabled", f"http://{LOCAL}/api/http/routers/{key}@file")
+        hop = f"the router for {route.fqdn}{route.service.path}"
         yield Check(
             proxy.name, "router", hop, command, target=proxy.name, name=route.fqdn, service=name
         )
@@ -318,11 +321,18 @@ def _requests(site: Site) -> Iterator[Check]:
     """Whole requests, made by the hypervisor: no guest of the chain asks itself."""
     client, gateway = site.hypervisor.name, guest_with(site, "nginx")
     for route in routes(site):
-        path = "/dashboard/" if route.kind == "dashboard" else route.health_path
-        expected = "401" if route.kind == "dashboard" else "200"
+        service = route.service
+        if not service.checked:
+            continue
+        path = "/dashboard/" if route.kind == "dashboard" else service.asked_path
+        expected = "401" if route.kind == "dashboard" else _expected(site, service)
         for name in route.names:
             url = f"https://{name}{path}"
             command: tuple[str, ...] = ("request_gives", expected, url, ROOTS)
+            if service.options.forward_auth is not None and expected != "403":
+                command = ("login_is_asked", url, ROOTS)
+            elif service.is_grpc:
+                command = ("grpc_gives", expected, url, ROOTS)
             yield Check(
                 *(client, "http", f"{url} through gateway and Traefik", command),
                 target=gateway.name, name=name, service=route.service.name,
@@ -330,8 +340,9 @@ def _requests(site: Site) -> Iterator[Check]:
     for service in site.services:
         if service.kind == "backend" and service.exposure == "direct":
             for url in local_end.urls(site, service):
+                command = ("request_gives", str(service.health_status), url, ROOTS)
                 yield Check(
-                    *(client, "http", url, ("request_gives", "200", url, ROOTS)),
+                    *(client, "http", url, command),
                     target=service.owner.name, name=service.fqdn, service=service.name,
                 )  # fmt: skip
     command = ("name_is_rejected", str(gateway.address), f"no-such-name.{site.domain}")
@@ -342,6 +353,17 @@ def _requests(site: Site) -> Iterator[Check]:
     command = ("serves_no_stranger", str(proxy.address), proxy.fqdn, str(HTTPS))
     hop = "Traefik for who shows no certificate"
     yield Check(gateway.name, "http", hop, command, target=proxy.name)
+
+
+def _expected(site: Site, service: Service) -> str:
+    """The status that the hypervisor is given, which is a client like any other and has no login.
+
+    Nothing is asked of the service itself where a proxy turns the hypervisor away.
+    """
+    allowed = service.options.allowed_networks
+    if allowed and not any(site.hypervisor.address in network for network in allowed):
+        return "403"
+    return "401" if service.options.basic_auth else str(service.health_status)
 
 
 def _containers(site: Site) -> Iterator[Check]:

@@ -308,6 +308,21 @@ request_gives() { # STATUS URL ROOT [ADDRESS]: at that address, wherever the nam
     if [ "$output" = "$1" ]; then well; else echo "gives $(reason_of "$output"), not $1"; fi
 }
 
+grpc_gives() { # STATUS URL ROOT: an empty call by HTTP/2, which each gRPC server answers with status 200
+    output=$(printf '\0\0\0\0\0' | curl -sSg -o /dev/null -w '%{http_version} %{http_code}' --max-time 15 --http2 \
+        --cacert "$3" -H 'content-type: application/grpc' -H 'te: trailers' --data-binary @- "$2" 2>&1)
+    if [ "$output" = "2 $1" ]; then well; else echo "gives $(reason_of "$output"), not 2 $1 (HTTP version, status)"; fi
+}
+
+login_is_asked() { # URL ROOT: a client without a log-in is sent to one, or refused
+    output=$(curl -sSg -o /dev/null -w '%{http_code}' --max-time 15 --cacert "$2" "$1" 2>&1)
+    case "$output" in
+    30[12378] | 401 | 403) well ;;
+    2??) echo "gives $output to a client without a log-in: the server that is asked lets everyone in" ;;
+    *) echo "gives $(reason_of "$output"), where a log-in should be asked for" ;;
+    esac
+}
+
 requests() { # URL...: "STATUS URL" of each; the check of a failed one asks again
     for url; do
         shift

@@ -16,12 +16,15 @@ def local_checks(site: Site, host: Host, project: str) -> list[tuple[str, ...]]:
     for service in site.services_of(host):
         if service.deployment is None or service.deployment.project != project:
             continue
+        if not service.checked:
+            continue
         address, port = str(host.address), str(service.port)
         commands.append(("port_answers", address, port))
-        if service.scheme == "https" and in_zone(service.server_name, site.domain):
+        if service.has_tls and in_zone(service.server_name, site.domain):
             commands.append(("tls_verifies", address, port, service.server_name, ROOTS))
         commands += [
-            ("request_gives", "200", url, ROOTS, address) for url in urls(site, service)[:1]
+            ("request_gives", str(service.health_status), url, ROOTS, address)
+            for url in urls(site, service)[:1]
         ]
     return commands
 
@@ -31,10 +34,12 @@ def urls(site: Site, service: Service) -> list[str]:
 
     Returns:
         With TLS a URL for each name that its certificate proves, none where that is of another CA
-        than the site's; else the URL of its address.
+        than the site's; else the URL of its address. None where it speaks HTTP/2 alone.
     """
+    if service.scheme not in ("http", "https") or not service.checked:
+        return []
     end = f":{service.port}{service.health_path}"
-    if service.scheme == "http":
+    if not service.has_tls:
         return [f"http://{service.owner.address}{end}"]
     if not in_zone(service.server_name, site.domain):
         return []

@@ -42,8 +42,8 @@ class Health(Frozen):
 class ServiceRow(Frozen):
     """A service behind the gateway. `stack` is the deployed stack's name, None for a guest's own.
 
-    `login`: Traefik itself asks for a password. `certificate_until`: when the first certificate
-    on the request's path ends, None where one of them is not served.
+    `login`: Traefik, or a server that it asks, wants a log-in. `certificate_until`: when the first
+    certificate on the request's path ends, None where one of them is not served.
     """
 
     name: str
@@ -203,10 +203,11 @@ def _service(
     report = reports[path.name]
     on_path = {(check.target, check.port) for check in path.checks}
     ends = [record.not_after for record in served if (record.holder, record.port) in on_path]
-    login = service.kind == "dashboard"
+    dashboard, asked = service.kind == "dashboard", service.options
+    login = dashboard or bool(asked.basic_auth) or asked.forward_auth is not None
     return ServiceRow(
         name=service.name,
-        url=f"https://{service.fqdn}{service.health_path if login else '/'}",
+        url=f"https://{service.fqdn}{service.health_path if dashboard else service.path or '/'}",
         owner=service.owner.name,
         stack=service.deployment.project if service.deployment else None,
         login=login,

@@ -258,7 +258,11 @@ def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
                 (
                     *find.unit(gateway, "nginx.service"),
                     *find.certificate(gateway, HTTPS),
-                    *find.connection(client, gateway, service=service),
+                    *(
+                        check
+                        for known in route.names
+                        for check in find.connection(client, gateway, name=known)
+                    ),
                 ),
             ),
             Hop(
@@ -276,12 +280,22 @@ def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
             _backend(proxy, route.service, find),
             Hop(
                 *(client.name, gateway.name, "the whole request"),
-                find("request_gives", service=service),
+                _asked(find, service),
             ),
         ]
         about = _lower({service, *_labels(route.service), *_stack_names(route.service)})
         with_checks = tuple(hop for hop in hops if hop.checks)
-        yield CheckedPath("request", f"https://{name}", with_checks, about, service=service)
+        url = f"https://{name}{route.service.path}"
+        yield CheckedPath("request", url, with_checks, about, service=service)
+
+
+def _asked(find: _Checks, service: str) -> tuple[Check, ...]:
+    """The whole requests for a service, as its options have them asked."""
+    return tuple(
+        check
+        for function in ("request_gives", "login_is_asked", "grpc_gives")
+        for check in find(function, service=service)
+    )
 
 
 def _direct_requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
@@ -307,7 +321,7 @@ def _backend(source: Host, service: Service, find: _Checks) -> Hop:
         stack = service.deployment.project
         behind += find("containers_are_well", host=owner.name, stack=stack)
     if owner != source:
-        if service.scheme == "https":
+        if service.has_tls:
             behind += find.certificate(owner, service.port)
         behind += find.connection(source, owner, service=service.name)
     what = f"{service.scheme} port {service.port}" if owner != source else "what answers"
@@ -316,7 +330,7 @@ def _backend(source: Host, service: Service, find: _Checks) -> Hop:
 
 def _labels(service: Service) -> set[str]:
     """Every name of a service, with and without the domain."""
-    tail = service.fqdn.removeprefix(service.name)
+    tail = service.fqdn.removeprefix(service.label)
     return {*service.names, *(name.removesuffix(tail) for name in service.names)}
 
 

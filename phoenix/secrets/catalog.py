@@ -173,6 +173,15 @@ def uses(site: Site, registries: Registries = NO_REGISTRIES) -> tuple[SecretUse,
             for name in names
             if name is not None
         ]
+    secrets += [
+        SecretUse(
+            login.secret,
+            f"user {login.user} of the service {service.name}, whom Traefik asks for it",
+            ("deploys/traefik.py",),
+        )
+        for service in site.services
+        for login in service.options.basic_auth
+    ]
     secrets += [_of_registry(name, one) for name, one in registries.items()]
     return tuple(
         sorted({use.name: use for use in reversed(secrets)}.values(), key=lambda u: u.name)

@@ -229,22 +229,76 @@ class Host(Machine):
         return _grouped((stack.source.file, stack) for stack in self.docker_stacks)
 
 
+class Login(Frozen):
+    """A user whom Traefik asks for a password; `secret` is that secret's name, in lower case."""
+
+    user: str
+    secret: str
+
+
+class ForwardAuth(Frozen):
+    """A server that is asked about each request; `headers` of its answer reach the service."""
+
+    url: str
+    headers: tuple[str, ...]
+
+
+class Redirect(Frozen):
+    """Where a service without a backend sends its clients.
+
+    A URL without a path takes the path and query that the client asked for.
+    """
+
+    url: str
+    permanent: bool
+
+
+class Options(Frozen):
+    """What the proxies do for a service beside handing its requests on; empty: as for all.
+
+    `max_body` and the time-outs are as Nginx writes them, of which Traefik takes the same. Headers
+    are pairs of name and value, in the order of names; an empty value removes one.
+    """
+
+    allowed_networks: tuple[IPv4Network, ...] = ()
+    basic_auth: tuple[Login, ...] = ()
+    forward_auth: ForwardAuth | None = None
+    request_headers: tuple[tuple[str, str], ...] = ()
+    response_headers: tuple[tuple[str, str], ...] = ()
+    max_body: str = ""
+    connect_timeout: str = ""
+    read_timeout: str = ""
+
+
+Scheme = Literal["http", "https", "h2c", "grpc", "grpcs"]
+"""How Traefik speaks to a service: h2c is HTTP/2 without TLS, grpcs is gRPC by TLS."""
+
+
 class Service(Named):
     """One HTTP service. `server_name` is verified on the hop to the owner.
 
-    `aliases` are further names that clients ask for, fully qualified as `fqdn`.
+    Its `name` is that of the label, and of one with a `path` the label with the path: `wiki/api`.
+    `aliases` are further names that clients ask for, fully qualified as `fqdn`. `health_status` is
+    what it gives at `health_path`, which is what it gets itself; it is not asked where `checked` is
+    false.
     """
 
     fqdn: str
     owner: Host
     port: int
-    scheme: Literal["http", "https"]
+    scheme: Scheme
     exposure: Literal["gateway", "direct"]
     server_name: str
     health_path: str
-    kind: Literal["backend", "dashboard", "home", "ca", "agent"]
+    kind: Literal["backend", "dashboard", "home", "ca", "agent", "redirect"]
     source: Source
     aliases: tuple[str, ...] = ()
+    path: str = ""
+    strip_path: bool = False
+    options: Options = Options()
+    redirect: Redirect | None = None
+    health_status: int = 200
+    checked: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -252,9 +306,40 @@ class Service(Named):
         return (self.fqdn, *self.aliases)
 
     @property
+    def label(self) -> str:
+        """Its name below the site's domain, without the path."""
+        return self.name.removesuffix(self.path)
+
+    @property
+    def key(self) -> str:
+        """Its name where no slash may stand; no path has a tilde."""
+        return self.name.replace("/", "~")
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether it is reached by TLS."""
+        return self.scheme in ("https", "grpcs")
+
+    @property
+    def is_grpc(self) -> bool:
+        """Whether it speaks gRPC, and so HTTP/2 all the way."""
+        return self.scheme in ("grpc", "grpcs")
+
+    @property
+    def asked_path(self) -> str:
+        """What a client asks the gateway for so that the service gets `health_path`."""
+        return f"{self.path}{self.health_path}" if self.strip_path else self.health_path
+
+    @property
     def backend_url(self) -> str:
         """The owner's end of the last hop, by address: no DNS on the data path."""
-        return f"{self.scheme}://{self.owner.address}:{self.port}"
+        scheme = {"grpc": "h2c", "grpcs": "https"}.get(self.scheme, self.scheme)
+        return f"{scheme}://{self.owner.address}:{self.port}"
+
+    @property
+    def is_the_guest_s(self) -> bool:
+        """Whether it is the one `traefik_service` of the owner's own entry."""
+        return self.of_guest and self.source.path == f"{self.owner.source.path}.traefik_service"
 
     @property
     def of_guest(self) -> bool:

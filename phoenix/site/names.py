@@ -38,6 +38,11 @@ def has_policy(name: str, zone: str) -> bool:
     return f"*.{name.partition('.')[2]}" in policy(zone)
 
 
+def is_proof(label: str) -> bool:
+    """Whether a name below a zone is one that hosts and stacks prove themselves by."""
+    return label.rpartition(".")[2] in (HOST_ZONE, STACK_ZONE) and "." in label
+
+
 def in_zone(name: str, zone: str) -> bool:
     """Whether `name` lies below `zone`."""
     return name.endswith(f".{zone}")

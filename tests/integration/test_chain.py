@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from phoenix.components.nginx.nginx_conf import ACCESS_LOG, CLIENT_CERTIFICATE
-from phoenix.components.nginx.removed_headers import REMOVED_HEADERS
+from phoenix.site.removed_headers import REMOVED_HEADERS
 from tests.integration.project import Project
 from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
 

@@ -163,7 +163,7 @@ def test_the_ca_and_an_agent_have_one_name(tmp_path: Path) -> None:
     ), findings
 
 
-@pytest.mark.parametrize("alias", ["Store", "a.b", "", 3])
-def test_an_alias_is_a_label(tmp_path: Path, alias: Any) -> None:
+@pytest.mark.parametrize("alias", ["Store", "a..b", ".a", "a.", "", 3])
+def test_an_alias_is_a_label_or_a_dotted_name(tmp_path: Path, alias: Any) -> None:
     findings = declared(alias).refused(tmp_path)
     assert any(f"{PLACE}.aliases[0]" in finding.path for finding in findings), findings

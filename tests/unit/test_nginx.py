@@ -13,10 +13,10 @@ import crossplane
 import pytest
 
 from phoenix.components.nginx import nginx_conf as nginx
-from phoenix.components.nginx.removed_headers import REMOVED_HEADERS
 from phoenix.components.trust import ROOTS
 from phoenix.derived.routes import gateway_names
 from phoenix.site.model import Site
+from phoenix.site.removed_headers import REMOVED_HEADERS
 from phoenix.site.roles import guest_with
 from tests.unit.site_builder import minimal
 

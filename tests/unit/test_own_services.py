@@ -339,6 +339,33 @@ REFUSED: dict[tuple[str, str], tuple[Any, str, str]] = {
     ("portainer", "server_name"): ("box.example.com", "gets no certificate", "remove the key"),
     ("portainer", "port"): (22, "port 22/tcp of control is taken by SSH", "another port"),
 }
+# Keys that the proxies carry out, or that make another route of it.
+OF_A_PROXY: dict[str, Any] = {
+    "path": "/x",
+    "strip_path": True,
+    "allowed_networks": ["site"],
+    "basic_auth": [{"user": "anna", "secret": "ANNA_PASSWORD"}],
+    "forward_auth": {"url": "https://10.0.0.9/verify"},
+    "request_headers": {"X-A": "b"},
+    "response_headers": {"X-A": "b"},
+    "max_body": "1g",
+    "connect_timeout": "1s",
+    "read_timeout": "1h",
+    "health_status": 204,
+    "check": "none",
+    "redirect_to": "https://example.com",
+    "redirect_permanent": True,
+}
+REFUSED |= {
+    (service, key): (value, "takes no such key: it is reached directly", "remove the key")
+    for service in ("ca", "agent")
+    for key, value in OF_A_PROXY.items()
+} | {
+    ("portainer", "path"): ("/x", "it needs every path of its name", "remove the key"),
+    ("portainer", "redirect_to"): ("https://a.b", "it needs every path", "remove the key"),
+    ("portainer", "strip_path"): (True, "there is no path to take away", "remove the key"),
+    ("portainer", "redirect_permanent"): (True, "there is no redirect_to", "remove the key"),
+}
 WARNED: dict[tuple[str, str], tuple[Any, str]] = {
     ("ca", "exposure"): ("gateway", "never through the gateway"),
     ("ca", "name"): ("authority", "the CA is called 'ca'"),
@@ -347,7 +374,26 @@ WARNED: dict[tuple[str, str], tuple[Any, str]] = {
 CARRIED_OUT = {
     ("agent", "name"),  # with portainer_agent_hostname
     *(("portainer", key) for key in ("name", "exposure", "health_path", "aliases")),
+    *(("portainer", key) for key in OF_A_PROXY if ("portainer", key) not in REFUSED),
 }
+
+
+@pytest.mark.parametrize("key", [k for s, k in CARRIED_OUT if s == "portainer" and k in OF_A_PROXY])
+def test_what_the_proxies_do_they_do_for_portainer_too(tmp_path: Path, key: str) -> None:
+    before, site = (
+        minimal().load(tmp_path / "a"),
+        load(tmp_path, "portainer", **{key: OF_A_PROXY[key]}),
+    )
+    made = [(dynamic_config(one)[0], gateway_text(one), checks(one)) for one in (before, site)]
+    assert made[0] != made[1], f"{key} changes nothing"
+    assert control_plane.portainer(site) == site.service("portainer")
+
+
+def gateway_text(site: Site) -> str:
+    return nginx_config(
+        site, certificate="gateway", client_certificate="ab" * 32,
+        hsts_seconds=0, max_body="1m", read_timeout="9s",
+    )[0]  # fmt: skip
 
 
 def test_each_key_of_each_own_service_is_walked() -> None:

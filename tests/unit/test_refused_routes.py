@@ -25,10 +25,10 @@ PORT = "traefik.http.services.shop.loadbalancer.server.port=8000"
     ("key", "value"),
     [
         ("middlewares", ["auth"]),
-        ("basic_auth", "admin:x"),
-        ("allowed_ips", ["10.0.0.0/24"]),
+        ("digest_auth", "admin:x"),
+        ("geo_fence", ["XX"]),
         ("whitelist", ["10.0.0.0/24"]),
-        ("path", "/public"),
+        ("path_regex", "/public"),
     ],
 )
 def test_unknown_key_of_a_route_is_an_error(tmp_path: Path, key: str, value: Any) -> None:

@@ -232,7 +232,7 @@ REFUSALS = {
     "port out of range": (route("port", 70000), VM, "vms[0].traefik_service.port", "65535",
                           "write a number up to 65535"),
     "bad scheme": (route("scheme", "ftp"), VM, "vms[0].traefik_service.scheme", "https",
-                   "write 'http' or 'https'"),
+                   "write 'http', 'https'"),
     "reserved ca": (route("name", "ca"), VM, "vms[0].traefik_service.name", "reserved", "another"),
     "reserved agent": (route("name", "portainer-agent"), VM, "vms[0].traefik_service.name",
                        "reserved", "another"),

@@ -138,8 +138,20 @@ CONTEXT: dict[str, Callable[[dict[str, Any]], object]] = {
     r"variables\.\d+\.value$": lambda variable: variable.pop("secret", None),
     r"\.runtimeType$": lambda runtime: runtime.pop("path", None),
     r"docker_stacks\.\d+\.environment$": lambda stack: stack.update(name="thinkheads_ai_app"),
+    r"traefik_services?\.(?:\d+\.)?path$": lambda service: service.pop("health_path", None),
+    r"traefik_services\.\d+\.health_path$": lambda service: service.pop("path", None),
+    r"\.redirect_to$": lambda service: [
+        service.pop(key, None) for key in ("port", "scheme", "health_path", "server_name")
+    ],
 }
 """What else an entry has where a key of it is given: there are keys that exclude each other."""
+WHOLE: dict[str, Callable[[dict[str, Any]], object]] = {
+    # Its one service has no TLS any more, and its compose file mounts a certificate.
+    r"^stack: environments\.production\..*\.traefik_service\.redirect_to$": lambda data: data[
+        "environments"
+    ]["production"].update(tls={}),
+}
+"""The same for the whole file."""
 SOUND: dict[str, Any] = {
     r"\.mac_address$": "52:54:00:0A:0B:0C",
     r"^stack.*server_name$": "vectors.internal.thinkheads.ai",
@@ -171,6 +183,9 @@ def put(data: Any, place: Place, value: Any) -> Any:
     for pattern, change in CONTEXT.items():
         if re.search(pattern, str(place)) and isinstance(holder, dict):
             change(holder)
+    for pattern, change in WHOLE.items():
+        if re.search(pattern, str(place)):
+            change(made)
     if place.steps[-1] == KEY:
         name = place.steps[-2]
         holder[value] = holder.pop(name, _example(_entries(place.schemas[-1]) or {}))

@@ -6,16 +6,17 @@ Directives follow https://nginx.org/en/docs/dirindex.html.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, WEBROOT
-from phoenix.components.nginx.removed_headers import REMOVED_HEADERS
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
 from phoenix.derived.routes import gateway_names, routes
 from phoenix.files import render
-from phoenix.site.model import Site
+from phoenix.site.model import Service, Site
 from phoenix.site.ports import NGINX_STATUS
+from phoenix.site.removed_headers import REMOVED_HEADERS
 from phoenix.site.roles import guest_with
 
 CONFIG = "/etc/nginx/nginx.conf"
@@ -38,6 +39,55 @@ def hash_bucket(names: Iterable[str]) -> int:
     longest = max(map(len, names), default=0)
     needed = _POINTER + -(-(longest + 2) // _POINTER) * _POINTER + _POINTER
     return max(64, 1 << (needed - 1).bit_length())
+
+
+class _Place(NamedTuple):
+    """A location of a server. `location` is as Nginx writes it; what is empty is as for all."""
+
+    location: str
+    grpc: bool = False
+    login: bool = False
+    allowed: tuple[str, ...] = ()
+    max_body: str = ""
+    read_timeout: str = ""
+
+
+class _Server(NamedTuple):
+    """A server of its own: names that have the same places."""
+
+    names: tuple[str, ...]
+    places: tuple[_Place, ...]
+
+
+def _own_servers(site: Site) -> list[_Server]:
+    """Names with a service that asks the gateway for more than the others do, sorted."""
+    by_name: dict[str, list[Service]] = {}
+    for route in routes(site):
+        for name in route.names:
+            by_name.setdefault(name, []).append(route.service)
+    names_of: dict[tuple[_Place, ...], list[str]] = {}
+    for name, services in sorted(by_name.items()):
+        places = tuple(place for service in services for place in _places(service))
+        if any(place != _Place(place.location) for place in places):
+            if all(service.path for service in services):
+                places = (_Place("/"), *places)  # what no service has, Traefik refuses
+            names_of.setdefault(tuple(sorted(places)), []).append(name)
+    return [_Server(tuple(names), places) for places, names in names_of.items()]
+
+
+def _places(service: Service) -> Iterator[_Place]:
+    """Where Nginx has the requests of a service: a path itself, and what lies below it."""
+    asked = service.options
+    body = asked.max_body or ("0" if service.is_grpc else "")  # a stream has no end
+    for location in (f"= {service.path}", f"^~ {service.path}/") if service.path else ("/",):
+        yield _Place(
+            location,
+            grpc=service.is_grpc,
+            login=bool(asked.basic_auth),
+            allowed=tuple(str(network) for network in asked.allowed_networks),
+            max_body=body,
+            read_timeout=asked.read_timeout,
+        )
 
 
 def nginx_config(
@@ -67,12 +117,25 @@ def nginx_config(
     """
     traefik = guest_with(site, "traefik")
     portainer = control_plane.portainer(site) if site.portainer else None
+    servers = _own_servers(site)
+    own = {name for server in servers for name in server.names}
     values = {
         "access_log": ACCESS_LOG,
         "certificate": f"{CERTIFICATES}/{certificate}",
         "client_certificate": CLIENT_CERTIFICATE,
         "client_fingerprint": client_certificate,
         "names": gateway_names(site),
+        "common": _Place("/"),
+        "common_names": [name for name in gateway_names(site) if name not in own],
+        "own_servers": servers,
+        "login_names": sorted(
+            {
+                name
+                for route in routes(site)
+                if route.service.options.basic_auth
+                for name in route.names
+            }
+        ),
         "portainer_names": [r.fqdn for r in routes(site) if r.service == portainer],
         "dashboard_names": [r.fqdn for r in routes(site) if r.kind == "dashboard"],
         "hash_bucket": hash_bucket(gateway_names(site)),

@@ -13,6 +13,7 @@ from typing import Literal
 from phoenix.components.artifacts import version_tuple
 from phoenix.components.step_ca.issuance import TEMPLATE
 from phoenix.declaration.settings import Settings
+from phoenix.derived.certificates import beyond_policy
 from phoenix.derived.control_plane import ca
 from phoenix.site import duration
 from phoenix.site.findings import SettingError
@@ -128,7 +129,7 @@ def config(site: Site, claims: Claims) -> str:
             # A star matches one label, so guests' names need a line of their own.
             "policy": {
                 "x509": {
-                    "allow": {"dns": list(policy(site.domain))},
+                    "allow": {"dns": [*policy(site.domain), *beyond_policy(site)]},
                     "deny": {"dns": [service.fqdn]},
                     "allowWildcardNames": False,
                 }

@@ -20,8 +20,8 @@ if [ -n "$root" ]; then
         [ ! -e "$file" ] || cat "$file" >"$work/dynamic/${file##*/}"
     done
     for file in "$root"/etc/traefik/dynamic/*.yml; do
-        sed "s#/etc/traefik/dashboard.users#$root/etc/traefik/dashboard.users#" "$file" \
-            >"$work/dynamic/${file##*/}"
+        sed -e "s#/etc/traefik/dashboard.users#$root/etc/traefik/dashboard.users#" \
+            -e "s#/etc/traefik/users/#$root/etc/traefik/users/#" "$file" >"$work/dynamic/${file##*/}"
     done
 fi
 sed "s#/etc/traefik/dynamic#$work/dynamic#" "$static" >"$work/traefik.yml"

@@ -7,7 +7,7 @@ since Traefik itself has no check mode.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import yaml
@@ -19,7 +19,7 @@ from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.trust import ROOTS
 from phoenix.derived.routes import Route, routes
 from phoenix.shell import Script
-from phoenix.site.model import Site
+from phoenix.site.model import Login, Redirect, Service, Site
 from phoenix.site.ports import HTTPS, TRAEFIK_LOCAL
 from phoenix.site.roles import guest_with
 
@@ -31,6 +31,9 @@ CHECK = "/usr/local/lib/phoenix/traefik-check"
 LOCAL = f"127.0.0.1:{TRAEFIK_LOCAL}"
 """The guest's own entry point: ping, metrics and the API, for checks made on the guest."""
 USERS_FILE = "/etc/traefik/dashboard.users"
+USERS = "/etc/traefik/users"
+"""USERS/KEY.users has the users of one service, as `USERS_FILE` has those of the dashboard;
+USERS/KEY.d/USER says by which secret a user has a password."""
 LOCAL_ROUTER = "local_api"
 """The router of Traefik's own API; the underscore keeps it apart from every service's name."""
 RETRY = "retry"
@@ -70,6 +73,7 @@ class _Router(_Model):
     entry_points: list[str]
     service: str
     middlewares: list[str] | None = None
+    priority: int | None = None
 
 
 class _Server(_Model):
@@ -91,8 +95,8 @@ class _Timeouts(_Model):
 
 
 class _ServersTransport(_Model):
-    server_name: str
-    root_c_as: list[str]
+    server_name: str | None = None
+    root_c_as: list[str] | None = None
     max_idle_conns_per_host: int = 64
     forwarding_timeouts: _Timeouts = _Timeouts()
 
@@ -105,14 +109,38 @@ class _BasicAuth(_Model):
 class _RedirectRegex(_Model):
     regex: str
     replacement: str
+    permanent: bool | None = None
+
+
+class _IPStrategy(_Model):
+    depth: int
 
 
 class _IPAllowList(_Model):
     source_range: list[str]
+    ip_strategy: _IPStrategy | None = None
+
+
+class _Tls(_Model):
+    ca: str
+
+
+class _ForwardAuth(_Model):
+    """`trust_forward_header`: what the gateway says of the client, and nobody else can."""
+
+    address: str
+    auth_response_headers: list[str] | None
+    tls: _Tls | None
+    trust_forward_header: bool = True
+
+
+class _StripPrefix(_Model):
+    prefixes: list[str]
 
 
 class _Headers(_Model):
-    custom_request_headers: dict[str, str]
+    custom_request_headers: dict[str, str] | None = None
+    custom_response_headers: dict[str, str] | None = None
 
 
 class _Retry(_Model):
@@ -132,6 +160,8 @@ class _Middleware(_Model):
     ip_allow_list: _IPAllowList | None = None
     headers: _Headers | None = None
     retry: _Retry | None = None
+    forward_auth: _ForwardAuth | None = None
+    strip_prefix: _StripPrefix | None = None
 
 
 class _Http(_Model):
@@ -227,8 +257,11 @@ def dynamic_config(site: Site, users: str = "") -> tuple[str, str]:
     """
     gateway = guest_with(site, "nginx")
     backends = [route for route in routes(site) if route.url is not None]
-    verified = [route for route in backends if route.url and route.url.startswith("https:")]
-    verified_names = {route.service.name for route in verified}
+    transports = {
+        route.service.key: transport
+        for route in backends
+        if (transport := _transport(route)) is not None
+    }
     middlewares = {
         "from-gateway": _Middleware(
             ip_allow_list=_IPAllowList(source_range=[f"{gateway.address}/32"])
@@ -244,25 +277,23 @@ def dynamic_config(site: Site, users: str = "") -> tuple[str, str]:
             retry=_Retry(attempts=100, initial_interval="100ms", timeout=RETRY_TIMEOUT)
         ),
     }
+    for route in routes(site):
+        middlewares |= _asked_of_traefik(route)
     http = _Http(
         routers=_routers(routes(site)),
         services={
-            route.service.name: _Service(
+            route.service.key: _Service(
                 load_balancer=_LoadBalancer(
                     servers=[_Server(url=route.url)],
-                    servers_transport=(
-                        route.service.name if route.service.name in verified_names else None
-                    ),
+                    servers_transport=route.service.key
+                    if route.service.key in transports
+                    else None,
                 )
             )
             for route in backends
         }
         or None,
-        servers_transports={
-            route.service.name: _ServersTransport(server_name=route.server_name, root_c_as=[ROOTS])
-            for route in verified
-        }
-        or None,
+        servers_transports=transports or None,
         middlewares=middlewares,
     )
     data = {
@@ -327,6 +358,100 @@ def former_names(site: Site) -> tuple[str, ...]:
     return tuple(words)
 
 
+def _transport(route: Route) -> _ServersTransport | None:
+    """How Traefik reaches a backend, where it is not as it reaches any in plain text."""
+    wait = route.service.options.connect_timeout
+    timeouts = _Timeouts(dial_timeout=wait) if wait else _Timeouts()
+    if route.url and route.url.startswith("https:"):
+        return _ServersTransport(
+            server_name=route.server_name, root_c_as=[ROOTS], forwarding_timeouts=timeouts
+        )
+    return _ServersTransport(forwarding_timeouts=timeouts) if wait else None
+
+
+def users_file(service: Service) -> str:
+    """Where the users of a service are, hashed as bcrypt."""
+    return f"{USERS}/{service.key}.users"
+
+
+def users_of(site: Site, line: Callable[[Login], str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The users that Traefik asks for their passwords, dashboard aside.
+
+    Args:
+        site: whose services.
+        line: makes the line of one user for an htpasswd file, from the secret that it names.
+
+    Returns:
+        Contents of files by path: those with hashes, and those that name each user's secret.
+    """
+    asking = [route.service for route in routes(site) if route.service.options.basic_auth]
+    hashes = {
+        users_file(service): "".join(map(line, service.options.basic_auth)) for service in asking
+    }
+    named = {
+        user_file(service, login): f"{login.secret}\n"
+        for service in asking
+        for login in service.options.basic_auth
+    }
+    return hashes, named
+
+
+def user_file(service: Service, login: Login) -> str:
+    """The file that tells that a user of a service has a password, and by which secret."""
+    return f"{USERS}/{service.key}.d/{login.user}"
+
+
+def _asked_of_traefik(route: Route) -> dict[str, _Middleware]:
+    """The middlewares of one service by name, in the order in which a request meets them.
+
+    An underscore keeps each name apart from every service's.
+    """
+    service, asked = route.service, route.service.options
+    key, made = service.key, dict[str, _Middleware]()
+    if asked.allowed_networks:
+        # The gateway refuses others, too. It decides by its own reading of the path, so that it
+        # could take a request for another service's; here it is certain whose it is. The last
+        # address of X-Forwarded-For is the gateway's word for its client.
+        made[f"{key}_networks"] = _Middleware(
+            ip_allow_list=_IPAllowList(
+                source_range=[str(network) for network in asked.allowed_networks],
+                ip_strategy=_IPStrategy(depth=1),
+            )
+        )
+    if asked.basic_auth:
+        made[f"{key}_login"] = _Middleware(basic_auth=_BasicAuth(users_file=users_file(service)))
+    if asked.forward_auth is not None:
+        auth = asked.forward_auth
+        made[f"{key}_auth"] = _Middleware(
+            forward_auth=_ForwardAuth(
+                address=auth.url,
+                auth_response_headers=list(auth.headers) or None,
+                tls=_Tls(ca=ROOTS) if auth.url.startswith("https:") else None,
+            )
+        )
+    if service.redirect is not None:
+        made[f"{key}_redirect"] = _Middleware(redirect_regex=_redirect(service.redirect))
+    if service.strip_path:
+        made[f"{key}_path"] = _Middleware(strip_prefix=_StripPrefix(prefixes=[service.path]))
+    if asked.request_headers or asked.response_headers:
+        made[f"{key}_headers"] = _Middleware(
+            headers=_Headers(
+                custom_request_headers=dict(asked.request_headers) or None,
+                custom_response_headers=dict(asked.response_headers) or None,
+            )
+        )
+    return made
+
+
+def _redirect(redirect: Redirect) -> _RedirectRegex:
+    has_path = "/" in redirect.url.partition("//")[2]
+    if has_path or "?" in redirect.url:
+        regex, replacement = "^.*$", redirect.url
+    else:
+        regex, replacement = "^https?://[^/]+(.*)$", f"{redirect.url}${{1}}"
+    return _RedirectRegex(regex=regex, replacement=replacement, permanent=redirect.permanent)
+
+
 def _marker(kind: str, data: object) -> str:
     return f"{kind}-{hashlib.sha256(_dump(data).encode()).hexdigest()[:16]}"
 
@@ -345,11 +470,29 @@ def _routers(routed: Sequence[Route]) -> dict[str, _Router]:
         )
     }
     for route in routed:
-        dashboard = route.service.kind == "dashboard"
-        routers[route.service.name] = _Router(
-            rule=" || ".join(f"Host(`{name}`)" for name in route.names),
+        path = route.service.path
+        own = list(_asked_of_traefik(route))
+        of_its_kind = {"dashboard": ["dashboard-login", "dashboard-home"], "redirect": []}
+        service = {"dashboard": "api@internal", "redirect": "noop@internal"}
+        routers[route.service.key] = _Router(
+            rule=_rule(route),
             entry_points=["websecure"],
-            service="api@internal" if dashboard else route.service.name,
-            middlewares=["dashboard-login", "dashboard-home"] if dashboard else [RETRY],
+            service=service.get(route.kind, route.service.key),
+            middlewares=[*own, *of_its_kind.get(route.kind, [RETRY])],
+            # The longest path of a name goes first. Without a priority Traefik takes the longest
+            # rule, and one with aliases is longer than one with a path.
+            priority=_FIRST + len(path) if path else None,
         )
     return routers
+
+
+_FIRST = 100_000
+"""Above the length of every rule, which is a router's priority without one of its own."""
+
+
+def _rule(route: Route) -> str:
+    """Traefik's rule; a path ends at a slash, which its PathPrefix does not ask for."""
+    hosts, path = " || ".join(f"Host(`{name}`)" for name in route.names), route.service.path
+    if not path:
+        return hosts
+    return f"({hosts}) && (Path(`{path}`) || PathPrefix(`{path}/`))"
