@@ -332,18 +332,6 @@ def url(*schemes: str, path: str = _URL_PATH, query: bool = True) -> str:
     return rf"{scheme}://{HOST_PORT}(?:{path})?{asked}"
 
 
-# RFC 3986 without $: in a redirect Traefik puts parts of the request in its place.
-_PLAIN_PATH = r"/[A-Za-z0-9._~!&()*+,;=:@%/-]*"
-WebUrl = Annotated[
-    str,
-    Form(
-        rf"https?://{HOST_PORT}(?:{_PLAIN_PATH})?(?:\?[A-Za-z0-9._~!&()*+,;=:@%/?-]*)?",
-        "is no http:// or https:// URL",
-        "write one, without user and fragment, and other characters percent-encoded (RFC 3986)",
-        longest=1000,
-    ),
-]
-
 _URL_FIX = ", with a port from 1 to 65535 or none, and other characters percent-encoded (RFC 3986)"
 FETCH_URL = Form(
     rf"{url('https')}|file://{_URL_PATH}",
@@ -355,6 +343,20 @@ SHA256 = Form(
     r"[0-9a-f]{64}", "is not 64 hexadecimal digits", "write what sha256sum prints", longest=64
 )
 Sha256 = Annotated[StrictLine, SHA256]
+
+
+# RFC 3986 without $: in a redirect Traefik puts parts of the request in its place.
+_PLAIN_PATH = r"/[A-Za-z0-9._~!&()*+,;=:@%/-]*"
+WebUrl = Annotated[
+    str,
+    Form(
+        rf"{url('http', 'https', path=_PLAIN_PATH, query=False)}"
+        r"(?:\?[A-Za-z0-9._~!&()*+,;=:@%/?-]*)?",
+        "is no http:// or https:// URL",
+        f"write one without user and fragment{_URL_FIX}",
+        longest=1000,
+    ),
+]
 
 
 def https_url(fix: str) -> Form:

@@ -443,9 +443,12 @@ class RawService(RawOptions):
     )
     redirect_to: WebUrl | None = Field(
         default=None,
-        description="Answer each request with a redirect, instead of a backend. Of a URL without "
-        "path the client keeps the path and query that it asked for.",
+        description="Answer each request with a redirect to this URL, instead of a backend.",
         examples=["https://wiki.internal.thinkheads.ai"],
+    )
+    redirect_keep_path: bool = Field(
+        default=False,
+        description="Put the path and query that the client asked for behind that URL.",
     )
     redirect_permanent: bool = Field(
         default=False,

@@ -175,7 +175,7 @@ def _check_fixed(
     raw: RawService, fixed: Mapping[str, str], what: str, source: Source, report: Report
 ) -> None:
     """Refuse keys that say of one of the site's own services what it cannot be."""
-    for key in (*OPTION_KEYS, "redirect_to", "redirect_permanent"):
+    for key in (*OPTION_KEYS, "redirect_to", *_OF_A_REDIRECT):
         of_portainer = what == "Portainer" and key not in ("path", "redirect_to")
         if key in raw.model_fields_set and key != "aliases" and not of_portainer:
             report.error(
@@ -359,11 +359,12 @@ class _Maker:
                 source.file, f"{source.path}.strip_path", "there is no path to take away",
                 'add "path", or remove the key',
             )  # fmt: skip
-        if raw.redirect_permanent and raw.redirect_to is None:
-            report.error(
-                source.file, f"{source.path}.redirect_permanent", "there is no redirect_to",
-                "add it, or remove the key",
-            )  # fmt: skip
+        for key in _OF_A_REDIRECT:
+            if getattr(raw, key):
+                report.error(
+                    source.file, f"{source.path}.{key}", "there is no redirect_to",
+                    "add it, or remove the key",
+                )  # fmt: skip
         declared = "health_path" in raw.model_fields_set
         if raw.path and not raw.strip_path and declared and not _below(raw.health_path, raw.path):
             report.error(
@@ -425,7 +426,11 @@ class _Maker:
             health_path=raw.path or "/",
             kind="redirect",
             source=source,
-            redirect=Redirect(url=target, permanent=raw.redirect_permanent),
+            redirect=Redirect(
+                url=target,
+                permanent=raw.redirect_permanent,
+                keeps_path=raw.redirect_keep_path,
+            ),
         )
         made = self._with_options(service, raw, source)
         return made.model_copy(update={"health_status": 301 if raw.redirect_permanent else 302})
@@ -433,6 +438,7 @@ class _Maker:
 
 _GRPC_HEALTH = "/grpc.health.v1.Health/Check"
 """Where gRPC servers are asked for their health (https://grpc.io/docs/guides/health-checking/)."""
+_OF_A_REDIRECT = ("redirect_keep_path", "redirect_permanent")
 _WITHOUT_PROXY = ("aliases", "health_status", "check")
 """Keys that need no proxy: names, and what the checks expect."""
 

@@ -62,7 +62,8 @@ def options(service: Service) -> Iterator[str]:
         yield f"has requests for {service.path} and below{away}"
     if service.redirect is not None:
         kind = "for good" if service.redirect.permanent else "for the time being"
-        yield f"sends clients to {service.redirect.url}, {kind}"
+        keeps = ", with the path that they asked for" if service.redirect.keeps_path else ""
+        yield f"sends clients to {service.redirect.url}{keeps}, {kind}"
     if asked.allowed_networks:
         yield f"for clients of {', '.join(map(str, asked.allowed_networks))} alone"
     yield from _log_in(asked)

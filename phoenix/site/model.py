@@ -246,11 +246,12 @@ class ForwardAuth(Frozen):
 class Redirect(Frozen):
     """Where a service without a backend sends its clients.
 
-    A URL without a path takes the path and query that the client asked for.
+    `keeps_path`: the path and query that the client asked for follow the URL.
     """
 
     url: str
     permanent: bool
+    keeps_path: bool
 
 
 class Options(Frozen):

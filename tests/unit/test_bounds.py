@@ -86,7 +86,9 @@ def test_a_url_is_one_of_a_scheme_that_its_reader_speaks(value: Value) -> None:
 
 def test_what_takes_urls_is_known() -> None:
     """A field that is named so has that form."""
-    named = {v.place for v in EVERY if re.search(r"url|mirror", v.place) and v.base is str}
+    named = {
+        v.place for v in EVERY if re.search(r"url|mirror|redirect_to", v.place) and v.base is str
+    }
     assert named == {value.place for value in URLS} - {"ProxmoxSettings.api"}
 
 

@@ -360,19 +360,12 @@ def test_another_status_and_no_check(tmp_path: Path) -> None:
     assert not [check for check in checks(silent) if check.target == "pages" and check.port == 8443]
 
 
-@pytest.mark.parametrize(
-    ("target", "regex", "replacement"),
-    [
-        ("https://new.example.com", "^https?://[^/]+(.*)$", "https://new.example.com${1}"),
-        ("https://new.example.com/", "^.*$", "https://new.example.com/"),
-        ("https://new.example.com/a?b=c", "^.*$", "https://new.example.com/a?b=c"),
-    ],
-)
-def test_a_redirect_needs_no_backend(
-    tmp_path: Path, target: str, regex: str, replacement: str
-) -> None:
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_redirect_needs_no_backend(tmp_path: Path, keeps: bool) -> None:
+    target = "https://new.example.com/a"
     declaration = minimal()
-    old = {"name": "old", "redirect_to": target, "redirect_permanent": True}
+    old = {"name": "old", "redirect_to": target, "redirect_permanent": True,
+           "redirect_keep_path": keeps}  # fmt: skip
     declaration.lxc["lxc_configs"]["104"] = lxc("pages", None, 25, traefik_service=old)
     site = declaration.load(tmp_path)
     assert site.warnings == ()
@@ -380,7 +373,8 @@ def test_a_redirect_needs_no_backend(
     assert made["routers"]["old"]["service"] == "noop@internal"
     assert made["routers"]["old"]["middlewares"] == ["old_redirect"]
     assert made["middlewares"]["old_redirect"]["redirectRegex"] == {
-        "regex": regex, "replacement": replacement, "permanent": True,
+        "regex": "^https?://[^/]+(.*)$", "permanent": True,
+        "replacement": f"{target}${{1}}" if keeps else target,
     }  # fmt: skip
     assert "old" not in made["services"]
     assert f"old.{ZONE}" in gateway_names(site)
@@ -389,7 +383,8 @@ def test_a_redirect_needs_no_backend(
     told = explain(site, "old")
     assert isinstance(told, Explanation)
     assert told.backend is None
-    assert f"sends clients to {target}, for good" in told.facts
+    path = ", with the path that they asked for" if keeps else ""
+    assert f"sends clients to {target}{path}, for good" in told.facts
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ CONTEXT: dict[str, Callable[[dict[str, Any]], object]] = {
     r"\.runtimeType$": lambda runtime: runtime.pop("path", None),
     r"docker_stacks\.\d+\.environment$": lambda stack: stack.update(name="thinkheads_ai_app"),
     r"traefik_services?\.(?:\d+\.)?path$": lambda service: service.pop("health_path", None),
-    r"traefik_services\.\d+\.health_path$": lambda service: service.pop("path", None),
+    r"traefik_services\.\d+\.health_path$": lambda service: service.update(strip_path=True),
     r"\.redirect_to$": lambda service: [
         service.pop(key, None) for key in ("port", "scheme", "health_path", "server_name")
     ],

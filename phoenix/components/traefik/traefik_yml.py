@@ -444,12 +444,12 @@ def _asked_of_traefik(route: Route) -> dict[str, _Middleware]:
 
 
 def _redirect(redirect: Redirect) -> _RedirectRegex:
-    has_path = "/" in redirect.url.partition("//")[2]
-    if has_path or "?" in redirect.url:
-        regex, replacement = "^.*$", redirect.url
-    else:
-        regex, replacement = "^https?://[^/]+(.*)$", f"{redirect.url}${{1}}"
-    return _RedirectRegex(regex=regex, replacement=replacement, permanent=redirect.permanent)
+    asked = "${1}" if redirect.keeps_path else ""
+    return _RedirectRegex(
+        regex="^https?://[^/]+(.*)$",
+        replacement=f"{redirect.url}{asked}",
+        permanent=redirect.permanent,
+    )
 
 
 def _marker(kind: str, data: object) -> str:
