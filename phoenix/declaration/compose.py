@@ -103,7 +103,7 @@ def check_deployers_variables(
         report: takes the errors.
     """
     named = [(path, name) for path, text in _texts(compose, "") for name in _NAMED.findall(text)]
-    for path, name in dict.fromkeys((*named, *_passed_on(compose))):
+    for path, name in dict.fromkeys((*named, *passed_on(compose))):
         if name in OF_THE_DEPLOYER:
             report.error(
                 label,
@@ -115,7 +115,7 @@ def check_deployers_variables(
             )
 
 
-def _passed_on(compose: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def passed_on(compose: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Variables that are named without a value, and so are taken from the process, with paths.
 
     Compose specification, "environment"; "secrets" and "configs", `environment`.

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from phoenix.compose import document
-from phoenix.declaration import compose, reach, stack_places, traefik_labels
+from phoenix.declaration import compose, compose_limits, reach, stack_places, traefik_labels
 from phoenix.declaration.forms import value_fault
 from phoenix.declaration.json_errors import join, listed, read_object, validate
 from phoenix.declaration.json_keys import (
@@ -242,6 +242,8 @@ class StackCatalog:
         compose.check_variables(content, values, compose_label, f"{label} ({path})", report)
         compose.check_deployers_variables(content, compose_label, f"{label} ({path})", report)
         compose.check_habits(content, values, compose_label, report)
+        declared = f"{label} ({path})"
+        compose_limits.check(content, values, project, compose_label, declared, report)
         reach.check(content, values, project, compose_label, report, host_access=raw.host_access)
         _check_renewal(content, values, compose_label, report)
         self.images[ref.name, name] = tuple(compose.images(content, values).values())

@@ -29,6 +29,7 @@ def shop(folder: Path, compose: dict[str, Any] | None = None, **environment: Any
     manifest, file = stack("shop", 8000)
     manifest["environments"]["production"] |= environment
     file["services"]["web"] |= compose or {}
+    file["volumes"] = {"data": {}}
     declaration.stacks["shop"] = (manifest, file)
     (folder / "stacks/shop").mkdir(parents=True)
     for entry in environment.get("files", ()):

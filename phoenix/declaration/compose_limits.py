@@ -1,0 +1,205 @@
+"""What `docker compose` on one host refuses, or leaves undone without a word.
+
+By the Compose specification and what Docker Compose does with it: each of these would be found by
+the deployment alone, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from phoenix.declaration.compose import docker_names, filled, passed_on, published
+from phoenix.declaration.json_errors import join, meant
+from phoenix.site.findings import Report
+
+_Found = tuple[str, str, str]
+"""Path, message and fix."""
+
+_FEW = 50
+"""So many names are compared with one that was perhaps misspelt."""
+_SWARM = ("endpoint_mode", "labels", "placement", "rollback_config", "update_config")
+"""Keys of `deploy` that only Docker Swarm carries out (Compose Deploy Specification)."""
+
+
+def check(
+    compose: Mapping[str, Any],
+    values: Mapping[str, str],
+    project: str,
+    label: str,
+    declared: str,
+    report: Report,
+) -> None:
+    """Refuse what the deployment would refuse, and tell what it would ignore.
+
+    Args:
+        compose: the file's content.
+        values: the declared variables; a secret's has any text that is not empty.
+        project: the stack's name in Docker.
+        label: what findings call the file.
+        declared: where the stack's variables are declared, for the fix.
+        report: takes the findings.
+    """
+    for found in (
+        *_copies(compose, values),
+        *_containers(compose, values),
+        *_undefined(compose, values),
+        *_circles(compose),
+        *_not_given(compose, values, declared),
+    ):
+        report.error(label, *found)
+    for found in _ignored(compose, project):
+        report.unread(label, *found)
+    for found in _not_passed_on(compose, values, declared):
+        report.warn(label, *found)
+
+
+def _copies(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+    """Services of which several containers would need what there is once."""
+    fixed = {port.service for port in published(compose, values, {}, "", Report())}
+    for name, service in compose["services"].items():
+        deploy = service.get("deploy") or {}
+        key = "deploy.replicas" if "replicas" in deploy else "scale"
+        count = filled(deploy.get("replicas", service.get("scale", "")), values) or ""
+        if not (count.isdecimal() and len(count) < 10 and int(count) > 1):
+            continue
+        for has, what, fix in (
+            (name in fixed, "host port", "publish a container port alone, or run one container"),
+            (service.get("container_name"), "name", "remove container_name, or run one container"),
+        ):
+            if has:
+                message = f"{count} containers cannot all have the {what} that is written here"
+                yield f"services.{name}.{key}", message, fix
+
+
+def _containers(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+    """Two containers of one name in one file."""
+    first: dict[str, str] = {}
+    for kind, name, path in docker_names(compose, values):
+        if kind == "container" and (other := first.setdefault(name, path)) != path:
+            message = f"container {name} is declared at {other} too: Docker has one of a name"
+            yield path, message, "give one of the two another name, or leave it to Compose"
+
+
+def _undefined(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+    """What a service names and the file does not declare."""
+    services = compose["services"]
+    for name, service in services.items():
+        for key in ("networks", "secrets", "configs"):
+            known = _keys(compose.get(key)) | ({"default"} if key == "networks" else set())
+            for path, one in _named(service.get(key), "source"):
+                yield from _unknown(f"services.{name}.{key}{path}", key[:-1], one, known)
+        for position, mount in enumerate(service.get("volumes", ())):
+            one = _volume_of(mount, values)
+            where = f"services.{name}.volumes[{position}]"
+            yield from _unknown(where, "volume", one, _keys(compose.get("volumes")))
+        for path, one in _needed(service):
+            yield from _unknown(f"services.{name}.{path}", "service", one, services.keys())
+
+
+def _unknown(path: str, kind: str, name: str, known: Collection[str]) -> Iterator[_Found]:
+    if name and "$" not in name and name not in known:
+        place = "under services" if kind == "service" else f"under {kind}s, beside services"
+        declare = f"declare it {place}"
+        guess = meant(name, known) if len(known) <= _FEW else ""
+        fix = f"{guess}; or {declare}" if guess.startswith("did you mean") else declare
+        yield path, f"the file declares no {kind} {name[:80]!r}: Compose refuses it", fix
+
+
+def _volume_of(mount: Any, values: Mapping[str, str]) -> str:
+    """The named volume of a mount; empty where it is none, or not known."""
+    if isinstance(mount, dict):
+        return str(mount.get("source") or "") if mount.get("type") == "volume" else ""
+    text = filled(mount, values) or ""
+    source = text.partition(":")[0] if ":" in text else ""
+    return "" if source[:1] in ("/", ".", "~", "\\") else source
+
+
+def _needed(service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The services that one names, with their places in it."""
+    needs = service.get("depends_on") or ()
+    if isinstance(needs, Mapping):
+        for one, how in needs.items():
+            if not (isinstance(how, Mapping) and how.get("required") is False):
+                yield join("depends_on", one), str(one)
+    else:
+        yield from ((f"depends_on[{n}]", str(one)) for n, one in enumerate(needs))
+    for key in ("network_mode", "pid", "ipc"):
+        kind, _, one = str(service.get(key) or "").partition(":")
+        if kind == "service":
+            yield key, one
+    for position, one in enumerate(service.get("volumes_from") or ()):
+        if not str(one).startswith("container:"):
+            yield f"volumes_from[{position}]", str(one).partition(":")[0]
+
+
+def _circles(compose: Mapping[str, Any]) -> Iterator[_Found]:
+    """Services that wait for each other."""
+    services = compose["services"]
+    waits = {
+        name: {one for path, one in _needed(body) if path.startswith("depends_on")}
+        for name, body in services.items()
+    }
+    try:
+        TopologicalSorter(waits).prepare()
+    except CycleError as error:
+        circle = error.args[1]
+        message = f"wait for each other: {' <- '.join(map(str, circle))[:200]}"
+        yield f"services.{circle[0]}.depends_on", message, "remove one of them from depends_on"
+
+
+def _not_given(
+    compose: Mapping[str, Any], values: Mapping[str, str], declared: str
+) -> Iterator[_Found]:
+    """Secrets and configs of a source that there is not."""
+    for kind in ("secrets", "configs"):
+        for name, body in _items(compose.get(kind)):
+            if isinstance(body, Mapping) and body.get("external"):
+                path = f"{join(kind, name)}.external"
+                message = f"external {kind} are Docker Swarm's: Compose refuses them"
+                yield path, message, f"declare the file under files in {declared}"
+    for path, name in passed_on(compose):
+        if path.startswith(("secrets", "configs")) and name not in values and "$" not in name:
+            message = f"variable {name[:80]} has no value: Compose refuses it"
+            yield path, message, f"declare it under variables in {declared}"
+
+
+def _ignored(compose: Mapping[str, Any], project: str) -> Iterator[_Found]:
+    """Keys that nothing carries out."""
+    if "name" in compose:
+        yield "name", f"is not read: the stack is called {project}", "remove it"
+    for name, service in compose["services"].items():
+        deploy = service.get("deploy") or {}
+        for key in deploy:
+            if key in _SWARM or (key == "mode" and deploy[key] != "replicated"):
+                message = "is Docker Swarm's: Compose does without it"
+                yield f"services.{name}.deploy.{key}", message, "remove it"
+
+
+def _not_passed_on(
+    compose: Mapping[str, Any], values: Mapping[str, str], declared: str
+) -> Iterator[_Found]:
+    """Variables that a container is to have, and that there are not."""
+    for path, name in passed_on(compose):
+        if path.startswith("services") and name not in values and "$" not in name:
+            message = f"variable {name[:80]} has no value: the container does not get it"
+            yield path, message, f"declare it under variables in {declared}, or write its value"
+
+
+def _keys(value: Any) -> set[str]:
+    return {str(name) for name, _ in _items(value)}
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    return value.items() if isinstance(value, Mapping) else ()
+
+
+def _named(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """The names in a list of names or mappings, or of a mapping's keys, with their places."""
+    if isinstance(value, Mapping):
+        yield from ((f".{name}", str(name)) for name in value)
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            name = item.get(key) if isinstance(item, Mapping) else item
+            yield f"[{position}]", str(name or "")
