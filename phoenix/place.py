@@ -15,3 +15,15 @@ EXAMPLE = PROJECT if CHECKOUT else PROJECT / "example"
 def deploys_of(root: Path) -> Path:
     """Where pyinfra runs for the site in `root`: there if it has deploys of its own, else ours."""
     return root if (root / "deploys").is_dir() else PROJECT
+
+
+def site_inventory(folder: Path) -> Path:
+    """The inventory of a site's folder: the file that `phoenix init` writes, else its directory.
+
+    Args:
+        folder: of the site, with `inventories/`, `group_data/` and `stacks/`; or the directory of
+            the two JSON files itself.
+    """
+    inside = folder / "inventories"
+    choices = (inside / "phoenix.py", inside)
+    return next((path for path in choices if path.exists()), folder)

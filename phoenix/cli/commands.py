@@ -14,7 +14,7 @@ from typer._click import Command, Context  # typer brings its own copy of click
 from typer._click.exceptions import UsageError
 from typer.core import TyperCommand, TyperGroup
 
-from phoenix.cli import exits, helptext
+from phoenix.cli import exits, helptext, options
 
 
 class Verb(NamedTuple):
@@ -153,7 +153,17 @@ def _load(name: str, verb: Verb) -> Command:
     helptext.tidy(app)
     command = typer.main.get_group(app) if group else _only(app)
     command.name = name
+    _take_site(command)
     return command
+
+
+def _take_site(command: Command) -> None:
+    """Give `--site` to a verb, or to the verbs of a group, where they take `--inventory`."""
+    for inner in getattr(command, "commands", {}).values():
+        _take_site(inner)
+    names = [parameter.name for parameter in command.params]
+    if "inventory" in names:
+        command.params.insert(names.index("inventory"), options.site_option())
 
 
 def _only(app: typer.Typer) -> Command:

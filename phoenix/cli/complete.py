@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from phoenix.cli.options import DEFAULT_INVENTORY
+from phoenix.cli.options import DEFAULT_INVENTORY, SITE
+from phoenix.place import site_inventory
 
 if TYPE_CHECKING:
     from phoenix.derived.find import Kind
@@ -28,12 +29,18 @@ def _offered(
     from phoenix.cli import offline
     from phoenix.derived.find import KINDS, completions
 
-    inventory = Path(context.params.get("inventory") or DEFAULT_INVENTORY)
+    inventory = _inventory(context)
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         try:
             return completions(offline.read(inventory).sound(), incomplete, of or KINDS)
         except (Exception, SystemExit):  # noqa: BLE001 - whatever an inventory's Python raises
             return []
+
+
+def _inventory(context: typer.Context) -> Path:
+    if folder := context.meta.get(SITE):
+        return site_inventory(folder)
+    return Path(context.params.get("inventory") or DEFAULT_INVENTORY)
 
 
 def left(context: typer.Context, incomplete: str) -> list[str]:
@@ -42,7 +49,7 @@ def left(context: typer.Context, incomplete: str) -> list[str]:
     from phoenix.cli.undeclared import remembered
     from phoenix.health.undeclared import KINDS
 
-    inventory = Path(context.params.get("inventory") or DEFAULT_INVENTORY)
+    inventory = _inventory(context)
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         try:
             found = remembered(project.load(inventory))
