@@ -26,6 +26,12 @@ class Verb(NamedTuple):
 
 
 VERBS: dict[str, Verb] = {
+    "init": Verb(
+        "init",
+        "init",
+        "Make a new site's folder: declaration, settings, stacks, inventory, .gitignore, SOPS "
+        "file.",
+    ),
     "validate": Verb(
         "validate",
         "validate",

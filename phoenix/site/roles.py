@@ -12,6 +12,9 @@ ROLES: tuple[Role, ...] = get_args(Role)
 SINGLE_ROLES: tuple[Role, ...] = ("step_ca", "traefik", "nginx", "portainer")
 """Those that one guest of a site has at most."""
 
+CHAIN: tuple[Role, ...] = ("step_ca", "traefik", "nginx")
+"""Those without which no request is carried: the deploys refuse a site that lacks one."""
+
 
 class RoleError(SettingError):
     """No guest has a role that is needed."""

@@ -13,7 +13,7 @@ from phoenix.declaration.load import LXC_FILE
 from phoenix.declaration.settings import FOLDER, near
 from phoenix.site.findings import Finding, Report
 from phoenix.site.model import Site
-from phoenix.site.roles import SINGLE_ROLES, RoleError, guest_with
+from phoenix.site.roles import CHAIN, RoleError, guest_with
 from phoenix.validation.setting_values import Find, check, check_secrets
 
 
@@ -62,7 +62,7 @@ def settings(
 def chain(site: Site) -> tuple[Finding, ...]:
     """Roles that no guest has: without the whole chain the deploys refuse the site."""
     findings = []
-    for role in SINGLE_ROLES:
+    for role in CHAIN:
         try:
             guest_with(site, role)
         except RoleError as error:

@@ -22,6 +22,7 @@ from tests.unit.project_copy import ROOT, phoenix
 from tests.unit.project_copy import project as project
 
 NO_SITE = {
+    "init",
     "lab up",
     "lab down",
     "lab status",

@@ -1,0 +1,136 @@
+"""What a new site begins with, and the answers that need no question. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Literal, cast
+
+from phoenix.cli.exits import CommandError
+from phoenix.site.names import LABEL
+from phoenix.site.roles import ROLES, SINGLE_ROLES, Role
+
+DOMAIN = "home.arpa"
+"""The domain of home networks (RFC 8375), which no registry gives to anybody."""
+NETWORK = IPv4Network("192.168.1.0/24")
+HYPERVISOR = "pve"
+_FIRST_LXC, _FIRST_VM = 101, 1001
+_GUEST = re.compile(r"(?P<name>[^:@]+)(?::(?P<role>[^@]+))?(?:@(?P<address>.+))?\Z")
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A guest as a new site declares it. `role` is None for one without software of ours."""
+
+    vmid: int
+    name: str
+    kind: Literal["lxc", "vm"]
+    role: Role | None
+    address: IPv4Interface
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All that `phoenix init` asks. `address` is the hypervisor's, with the network's length."""
+
+    domain: str
+    hypervisor: str
+    address: IPv4Interface
+    gateway: IPv4Address
+    guests: tuple[Guest, ...]
+    timezone: str = "Etc/UTC"
+    organisation: str = ""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What a person should know of it, a line each."""
+
+    @property
+    def network(self) -> IPv4Network:
+        """The site's network."""
+        return self.address.network
+
+
+STANDARD = (
+    "nginx:nginx", "traefik:traefik", "step-ca:step_ca", "portainer:portainer", "docker01:docker",
+)  # fmt: skip
+"""The guests of a site that says nothing else."""
+
+
+def guests(
+    words: Sequence[str], network: IPv4Network, taken: Iterable[IPv4Address]
+) -> tuple[Guest, ...]:
+    """Guests by `NAME[:ROLE][@ADDRESS]`, with ids, and addresses where none is given.
+
+    A guest called like a role has that role. Docker hosts and Portainer's are VMs.
+
+    Args:
+        words: one for each guest.
+        network: where addresses are chosen, in order from the tenth on.
+        taken: addresses that others have.
+
+    Raises:
+        CommandError: a word of another form, or the network is full.
+    """
+    split = [_split(word) for word in words]
+    used = {*taken, *(given for _, _, given in split if given)}
+    free = (one for one in _hosts(network) if one not in used)
+    ids = {"lxc": iter(range(_FIRST_LXC, 1000)), "vm": iter(range(_FIRST_VM, 9000))}
+    made = []
+    for name, role, given in split:
+        kind: Literal["lxc", "vm"] = "vm" if role in ("portainer", "docker") else "lxc"
+        address = given or next(free, None)
+        if address is None:
+            raise CommandError(f"{network} has no address left for {name}: give one, as {name}@...")
+        if address not in network:
+            raise CommandError(f"{name}: {address} is not in the site's network {network}")
+        interface = IPv4Interface((address, network.prefixlen))
+        made.append(Guest(next(ids[kind]), name, kind, role, interface))
+    return tuple(made)
+
+
+def _hosts(network: IPv4Network) -> Iterable[IPv4Address]:
+    """Host addresses from the tenth on: the first ones are usually routers and the like."""
+    first = int(network.network_address) + (10 if network.num_addresses > 16 else 1)
+    return map(IPv4Address, range(first, int(network.broadcast_address)))
+
+
+def _split(word: str) -> tuple[str, Role | None, IPv4Address | None]:
+    match = _GUEST.match(word.strip())
+    name = match["name"].lower() if match else ""
+    if match is None or not LABEL.match(name):
+        raise CommandError(f"{word!r} is no guest: write NAME, NAME:ROLE or NAME:ROLE@ADDRESS")
+    role = match["role"] or role_of(name)
+    if role is not None and role not in ROLES:
+        raise CommandError(f"{word!r}: {role!r} is no role; there are {', '.join(ROLES)}")
+    try:
+        given = IPv4Address(match["address"]) if match["address"] else None
+    except ValueError:
+        raise CommandError(f"{word!r}: {match['address']!r} is no IPv4 address") from None
+    return name, cast(Role | None, role), given
+
+
+_ROLE_WORDS: tuple[tuple[str, Role], ...] = (
+    (r"step-?ca|(?:^|-)ca(?:-|$)|(?:^|-)pki(?:-|$)", "step_ca"),
+    (r"traefik", "traefik"),
+    (r"nginx|gateway|reverse-?proxy|(?:^|-)proxy(?:-|$)", "nginx"),
+    (r"portainer", "portainer"),
+    (r"docker", "docker"),
+)  # fmt: skip
+
+
+def role_of(name: str) -> Role | None:
+    """The role that a guest's name speaks of; None where it speaks of none."""
+    lower = name.lower().replace("_", "-")
+    return next((role for words, role in _ROLE_WORDS if re.search(words, lower)), None)
+
+
+def once(found: Iterable[Guest]) -> tuple[Guest, ...]:
+    """Guests of which one alone has each role that a site has once: the first by id."""
+    seen: set[str] = set()
+    kept = []
+    for guest in sorted(found, key=lambda one: one.vmid):
+        twice = guest.role in SINGLE_ROLES and guest.role in seen
+        kept.append(replace(guest, role=None) if twice else guest)
+        seen.add(guest.role or "")
+    return tuple(kept)
