@@ -50,6 +50,11 @@ VERBS: dict[str, Verb] = {
     "sync": Verb(
         "sync", "sync", "Converge the site, or the targets alone; a second run changes nothing."
     ),
+    "add": Verb(
+        "add",
+        "app",
+        "Add a service, host or stack to the declaration; `remove` is the counterpart.",
+    ),
     "remove": Verb(
         "remove",
         "remove",

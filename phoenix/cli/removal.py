@@ -100,7 +100,8 @@ def _declared(site: Site, name: str) -> str:
         case Stack() as stack:
             return ", ".join(
                 f"{host.source.file}: {host.source.path}.docker_stacks"
-                for host, _ in stack.deployed
+                f"[{host.docker_stacks.index(deployed)}]"
+                for host, deployed in stack.deployed
             )
         case Host() | Service():
             return f"{meaning.source.file}: {meaning.source.path}"

@@ -114,8 +114,9 @@ def test_json_is_the_summary_alone(asked: list[Work]) -> None:
 def test_what_is_declared_is_refused_with_its_place(asked: list[Work]) -> None:
     done = phoenix("remove", "qdrant_service", "-y")
     assert (done.exit_code, asked) == (1, [])
-    assert "qdrant_service is still declared, at phoenix_vm_configs.json: vms[2]" in str(
-        done.exception
+    assert (
+        "qdrant_service is still declared, at phoenix_vm_configs.json: vms[2].docker_stacks[0]"
+        in str(done.exception)
     )
 
 
@@ -138,7 +139,9 @@ def test_of_a_host_that_is_gone_the_rest_is_removed(asked: list[Work]) -> None:
 
 def test_a_shell_completes_what_was_found_the_last_time(asked: list[Work], project: Path) -> None:
     phoenix("remove", "never-heard-of")
-    context: Any = SimpleNamespace(params={"inventory": project / "inventories/phoenix.py"})
+    context: Any = SimpleNamespace(
+        meta={}, params={"inventory": project / "inventories/phoenix.py"}
+    )
     assert left(context, "go") == [GONE]
     assert left(context, "") == [GONE, "went", "stack:", "component:", "certificate:", "endpoint:",
                                  "host:", "guest:", "firewall:", "volumes:", "secret:"]  # fmt: skip

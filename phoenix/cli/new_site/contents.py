@@ -7,6 +7,7 @@ from typing import Any
 
 from phoenix.cli.new_site.answers import Answers, Guest
 from phoenix.reference import json_schema
+from phoenix.site.names import AGENT
 
 INVENTORY = "inventories/phoenix.py"
 SETTINGS = "group_data/all.py"
@@ -131,7 +132,8 @@ def _entry(guest: Guest, answers: Answers) -> dict[str, Any]:
     if guest.role:
         entry["role"] = guest.role
     if guest.role == "docker" and any(one.role == "portainer" for one in answers.guests):
-        entry["portainer_role"] = "agent"
+        hosts = [one for one in answers.guests if one.role == "docker"]
+        entry |= agent_keys(guest.name, answers.domain, first=guest == hosts[0])
     if guest.role == "portainer":
         entry["portainer_role"] = "primary"
         entry["traefik_service"] = {
@@ -139,3 +141,11 @@ def _entry(guest: Guest, answers: Answers) -> dict[str, Any]:
             "health_path": "/api/system/status",
         }  # fmt: skip
     return {**entry, "network_config": {"ip": str(guest.address)}}
+
+
+def agent_keys(name: str, domain: str, *, first: bool) -> dict[str, str]:
+    """What a Docker host's entry says of Portainer's agent; each further one needs a name."""
+    keys = {"portainer_role": "agent"}
+    if not first:
+        keys["portainer_agent_hostname"] = f"{AGENT}-{name.lower()}.{domain}"
+    return keys

@@ -1,0 +1,308 @@
+"""Additions to a declaration: made in a person's own text, proven in a copy, shown, written."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+from rich.console import Console
+
+from phoenix.cli.exits import CommandError
+from phoenix.cli.new_site.contents import agent_keys
+from phoenix.cli.new_site.folder import put
+from phoenix.cli.offline import Declared
+from phoenix.declaration.json_edit import add, insert
+from phoenix.declaration.load import LXC_FILE, VM_FILE, load_site
+from phoenix.site.findings import ConfigError, Finding
+from phoenix.site.model import Host, Site
+from phoenix.site.names import LABEL
+from phoenix.site.roles import Role
+from phoenix.validation.project import chain
+
+
+class Added(BaseModel):
+    """What was added. `files` are paths in the site's folder; `written` is false for --dry."""
+
+    files: list[str]
+    diff: str
+    warnings: list[str]
+    written: bool
+    next: str
+
+
+@dataclass(frozen=True)
+class Route:
+    """A service as a person gives it; None and empty: left out."""
+
+    name: str
+    port: int
+    scheme: str | None = None
+    health_path: str | None = None
+    aliases: tuple[str, ...] = ()
+
+    def entry(self) -> dict[str, Any]:
+        """As the JSON files have it."""
+        every = {
+            "name": self.name, "port": self.port, "scheme": self.scheme,
+            "health_path": self.health_path, "aliases": list(self.aliases),
+        }  # fmt: skip
+        return {key: value for key, value in every.items() if value}
+
+
+class Draft:
+    """Files of a site that are to be written, by path, with their new text."""
+
+    def __init__(self, declared: Declared) -> None:
+        """Begin with none.
+
+        Raises:
+            CommandError: the declaration is faulty as it is.
+        """
+        self.declared = declared
+        self.site: Site = declared.sound()
+        self.texts: dict[Path, str] = {}
+
+    def text(self, file: Path) -> str:
+        """A file's text, as it is to be."""
+        if file not in self.texts:
+            return file.read_bytes().decode()  # line ends as they are
+        return self.texts[file]
+
+    def host(self, name: str) -> Host:
+        """A guest by name or id.
+
+        Raises:
+            CommandError: there is none.
+        """
+        try:
+            host = self.site.host(name.lower())
+        except KeyError as error:
+            raise CommandError(f"{error.args[0]}; to add one: phoenix add host {name}") from None
+        if host.kind == "hypervisor":
+            raise CommandError(f"{host.name} is the hypervisor: name a guest")
+        return host
+
+    def into_list(self, host: Host, key: str, item: Any) -> None:
+        """Add to a list of a guest's entry."""
+        file = self.declared.file(host.source.file)
+        self.texts[file] = add(self.text(file), host.source.path, key, item)
+
+    # -- what can be added ------------------------------------------------------------------------
+
+    def add_service(self, host: Host, route: Route) -> None:
+        """A service of a guest, beside those that it has."""
+        file = self.declared.file(host.source.file)
+        entry = _entry(self.text(file), host.source.path)
+        if "traefik_service" in entry:
+            self.into_list(host, "traefik_services", route.entry())
+        else:
+            self.texts[file] = insert(
+                self.text(file), host.source.path, route.entry(), "traefik_service"
+            )
+
+    def add_stack_service(self, stack: str, environment: str, service: str, route: Route) -> None:
+        """A route to a compose service of a stack.
+
+        Raises:
+            CommandError: the stack has no such environment, or the service has a route.
+        """
+        file = self.declared.file(f"stacks/{stack}/phoenix.json")
+        if file not in self.texts and not file.is_file():
+            raise CommandError(f"there is no stack {stack}: {file} is not there")
+        environments = json.loads(self.text(file)).get("environments", {})
+        if environment not in environments:
+            raise CommandError(
+                f"{stack} has no environment {environment}; it has {', '.join(environments)}"
+            )
+        path = f"environments.{environment}"
+        service = service or self._only_service(stack)
+        present = environments[environment].get("services", {})
+        if service in present:
+            key = f"{path}.services.{service}"
+            plural = "traefik_service" in present[service]
+            new = (add(self.text(file), key, "traefik_services", route.entry()) if plural
+                   else insert(self.text(file), key, route.entry(), "traefik_service"))  # fmt: skip
+        else:
+            entry = {"traefik_service": route.entry()}
+            new = add(self.text(file), path, "services", entry, service)
+        self.texts[file] = new
+
+    def _only_service(self, stack: str) -> str:
+        file = self.declared.file(f"stacks/{stack}/docker-compose.yml")
+        services = list((yaml.safe_load(self.text(file)) or {}).get("services", {}))
+        if len(services) != 1:
+            raise CommandError(
+                f"{stack} has several services: name one by --service: {', '.join(services)}"
+            )
+        return str(services[0])
+
+    def add_host(
+        self, name: str, address: IPv4Address, *, kind: str | None, vmid: int | None,
+        role: Role | None,
+    ) -> None:  # fmt: skip
+        """A guest.
+
+        Raises:
+            CommandError: it has the name of one that is there.
+        """
+        if not LABEL.match(name.lower()):
+            raise CommandError(
+                f"{name!r} is no host name: write letters, digits and inner hyphens (RFC 1123)"
+            )
+        if any(host.name == name.lower() for host in self.site.hosts):
+            raise CommandError(f"there is a host {name.lower()} already")
+        if address not in self.site.network:
+            raise CommandError(f"{address} is not in the site's network {self.site.network}")
+        kind = kind or ("vm" if role in ("docker", "portainer") else "lxc")
+        entry: dict[str, Any] = {"name": name}
+        if role:
+            entry["role"] = role
+        if role == "docker" and self.site.portainer is not None:
+            entry |= agent_keys(name, self.site.domain, first=not self.site.agents)
+        entry["network_config"] = {"ip": f"{address}/{self.site.network.prefixlen}"}
+        number = vmid or self._free_id(kind)
+        if kind == "lxc":
+            file = self.declared.file(LXC_FILE)
+            self.texts[file] = add(self.text(file), "", "lxc_configs", entry, str(number))
+        else:
+            file = self.declared.file(VM_FILE)
+            self.texts[file] = add(self.text(file), "", "vms", {"vmid": number, **entry})
+
+    def _free_id(self, kind: str) -> int:
+        """The first id above those of the guests of its kind."""
+        every = [*self.site.guests, *self.site.templates]
+        used = {one.vmid for one in every if one.vmid is not None}
+        own = [one.vmid for one in self.site.guests if one.kind == kind and one.vmid]
+        number = max(own, default=100 if kind == "lxc" else 1000) + 1
+        while number in used:
+            number += 1
+        return number
+
+    def add_stack(
+        self, name: str, host: Host, environment: str | None, *, compose: str | None,
+        image: str | None, publish: tuple[int, int] | None, route: Route | None,
+    ) -> None:  # fmt: skip
+        """A stack on a guest; its folder is made where there is none.
+
+        Raises:
+            CommandError: it has no compose file, or one is given and another is there.
+        """
+        folder = self.declared.stacks / name
+        manifest, file = folder / "phoenix.json", folder / "docker-compose.yml"
+        where = environment or self.site.environment
+        if (compose or image) and folder.exists():
+            raise CommandError(f"{folder} is there already: leave --compose and --image out")
+        if not folder.exists():
+            if not (compose or image):
+                raise CommandError(
+                    f"there is no stack {name}: give its --compose FILE, or its --image"
+                )
+            self.texts[file] = compose or _compose(name, image or "", publish)
+            self.texts[manifest] = json.dumps({"environments": {where: {}}}, indent=4) + "\n"
+        if route is not None:
+            self.add_stack_service(name, where, "", route)
+        reference: Any = name if environment is None else {"name": name, "environment": where}
+        self.into_list(host, "docker_stacks", reference)
+
+    # -- proof and writing ------------------------------------------------------------------------
+
+    def finish(self, command: str, *, dry: bool) -> Added:
+        """Prove the new files in a copy of the site, then write them, unless `dry`.
+
+        Raises:
+            CommandError: with what would be wrong; nothing was written.
+        """
+        warnings = self._prove()
+        diff = "".join(self._difference(file) for file in self.texts)
+        if not dry:
+            for file, text in self.texts.items():
+                put(file, text)
+        return Added(
+            files=[self._label(file) for file in self.texts],
+            diff=diff,
+            warnings=[str(one) for one in warnings],
+            written=not dry,
+            next=command,
+        )
+
+    def _prove(self) -> list[Finding]:
+        before = {*self.site.warnings, *chain(self.site)}
+        with tempfile.TemporaryDirectory(prefix="phoenix-add-") as temporary:
+            copies = {}
+            for name, folder in (("inventories", self.declared.inventories),
+                                 ("stacks", self.declared.stacks)):  # fmt: skip
+                copies[folder] = Path(temporary, name)
+                if folder.is_dir():
+                    ignored = shutil.ignore_patterns("__pycache__", ".git", "stacks")
+                    shutil.copytree(folder, copies[folder], symlinks=True,
+                                    ignore=ignored if name == "inventories" else None)  # fmt: skip
+            for file, text in self.texts.items():
+                put(_moved(file, copies), text)
+            try:
+                site = load_site(*copies.values(), environment=self.site.environment)
+            except ConfigError as error:
+                raise CommandError(f"nothing was written:\n{error}") from None
+        found = [one for one in (*site.warnings, *chain(site)) if one not in before]
+        if unread := [str(one) for one in found if one.unread]:
+            raise CommandError("nothing was written:\n" + "\n".join(unread))
+        return found
+
+    def _label(self, file: Path) -> str:
+        inside = file.is_relative_to(self.declared.root)
+        return str(file.relative_to(self.declared.root) if inside else file)
+
+    def _difference(self, file: Path) -> str:
+        before = file.read_bytes().decode().splitlines(keepends=True) if file.exists() else []
+        label = self._label(file)
+        return "".join(
+            difflib.unified_diff(
+                before, self.texts[file].splitlines(keepends=True),
+                f"a/{label}" if before else "/dev/null", f"b/{label}",
+            )
+        )  # fmt: skip
+
+
+def _moved(file: Path, copies: Mapping[Path, Path]) -> Path:
+    """Where a file is in the copy; the inner of two folders counts."""
+    for folder in sorted(copies, key=lambda one: len(one.parts), reverse=True):
+        if file.is_relative_to(folder):
+            return copies[folder] / file.relative_to(folder)
+    raise CommandError(f"{file} is outside of the site's declaration")
+
+
+def _entry(text: str, path: str) -> Any:
+    """What stands at a path of a guest: `lxc_configs.101`, `vms[1]`."""
+    data = json.loads(text)
+    if path.startswith("vms["):
+        return data["vms"][int(path.removeprefix("vms[").rstrip("]"))]
+    return data["lxc_configs"][path.removeprefix("lxc_configs.")]
+
+
+def _compose(name: str, image: str, publish: tuple[int, int] | None) -> str:
+    service: dict[str, Any] = {"image": image, "restart": "unless-stopped"}
+    if publish:
+        service["ports"] = [f"{publish[0]}:{publish[1]}"]
+    return str(yaml.safe_dump({"services": {name: service}}, sort_keys=False))
+
+
+def print_added(console: Console, report: Added, lines: Sequence[str] = ()) -> None:
+    """The difference, and the next command."""
+    console.print(report.diff.rstrip("\n"), markup=False)
+    for warning in report.warnings:
+        console.print(f"warning: {warning}", markup=False)
+    for line in lines:
+        console.print(line, markup=False)
+    if report.written:
+        console.print(f"written: {', '.join(report.files)}", markup=False)
+        console.print(f"next: {report.next}", markup=False)
+    else:
+        console.print("sound; nothing was written")

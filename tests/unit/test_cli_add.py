@@ -1,0 +1,172 @@
+"""`phoenix add`: a person's own text with one entry more, written only where it is sound."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoenix.cli import project as projects
+from tests.unit.project_copy import phoenix
+from tests.unit.project_copy import project as project_copy
+from tests.unit.site_builder import LXC, VM
+
+project = project_copy
+
+
+def texts(project: Path) -> dict[str, str]:
+    files = [*(project / "inventories").glob("*.json"), *(project / "stacks").rglob("*")]
+    return {str(one.relative_to(project)): one.read_text() for one in files if one.is_file()}
+
+
+def added(project: Path, *words: str) -> dict[str, Any]:
+    result = phoenix("add", *words, "--json", "--site", project)
+    assert result.exit_code == 0, (result.output, result.exception)
+    report: dict[str, Any] = json.loads(result.stdout)
+    return report
+
+
+def refused(project: Path, *words: str) -> str:
+    before = texts(project)
+    result = phoenix("add", *words, "--site", project)
+    assert result.exit_code != 0, result.output
+    assert texts(project) == before
+    return f"{result.output}{result.exception}"
+
+
+def site(project: Path) -> Any:
+    return projects.load(project / "inventories/phoenix.py").site
+
+
+def only_added(before: str, after: str) -> list[str]:
+    """The lines that are new; each old one is still there, in its place, a comma apart."""
+    rest = iter(after.splitlines())
+    new = []
+    for line in before.splitlines():
+        for other in rest:
+            if other.removesuffix(",") == line.removesuffix(","):
+                break
+            new.append(other)
+        else:
+            pytest.fail(f"gone: {line}")
+    return new + list(rest)
+
+
+def test_a_service_of_a_guest(project: Path) -> None:
+    before = texts(project)
+    report = added(
+        project, "service", "wiki", "--host", "drphoenix", "--port", "8444",
+        "--health-path", "/up", "--alias", "docs",
+    )  # fmt: skip
+    after = texts(project)
+    assert {name for name in after if after[name] != before.get(name)} == {f"inventories/{VM}"}
+    new = only_added(before[f"inventories/{VM}"], after[f"inventories/{VM}"])
+    assert [line.strip() for line in new][:3] == ['"traefik_service": {', '"name": "wiki",',
+                                                  '"port": 8444,']  # fmt: skip
+    assert '\n+                "name": "wiki",\n' in report["diff"]
+    assert report["next"] == "phoenix plan wiki"
+    wiki = site(project).service("wiki")
+    assert (wiki.owner.name, wiki.health_path, len(wiki.aliases)) == ("drphoenix", "/up", 1)
+
+
+def test_a_route_to_a_stack_s_service(project: Path) -> None:
+    manifest = project / "stacks/qdrant_service/phoenix.json"
+    data = json.loads(manifest.read_text())
+    del data["environments"]["production"]["services"]
+    data["environments"]["production"]["tls"] = {}
+    manifest.write_text(json.dumps(data))  # on one line
+    report = added(project, "service", "vectors", "--stack", "qdrant_service", "--port", "6333")
+    assert report["files"] == ["stacks/qdrant_service/phoenix.json"]
+    assert manifest.read_text().count("\n") == 0, "what stood on one line stays there"
+    assert site(project).service("vectors").compose_service == "qdrant"
+
+
+def test_hosts_have_free_ids_and_agents_of_their_own(project: Path) -> None:
+    added(project, "host", "docker02", "--ip", "10.0.0.31", "--role", "docker")
+    added(project, "host", "NAS", "--ip", "10.0.0.40")
+    found = site(project)
+    assert (found.host("docker02").vmid, found.host("docker02").kind) == (1003, "vm")
+    assert (found.host("nas").vmid, found.host("nas").kind) == (104, "lxc")
+    assert len({host.name for host in found.agents}) == 2
+    assert phoenix("validate", "--strict", "--site", project).exit_code == 0
+
+
+def test_a_new_stack_has_a_folder_and_a_route(project: Path) -> None:
+    report = added(
+        project, "stack", "who", "--host", "drphoenix", "--image", "traefik/whoami:v1.11",
+        "--publish", "8088:80", "--service", "who", "--scheme", "http",
+    )  # fmt: skip
+    assert set(report["files"]) == {
+        "stacks/who/docker-compose.yml", "stacks/who/phoenix.json", f"inventories/{VM}",
+    }  # fmt: skip
+    who = site(project).service("who")
+    assert (who.port, who.scheme, who.owner.name) == (8088, "http", "drphoenix")
+    assert "/dev/null" in report["diff"]
+
+
+def test_a_compose_file_is_copied_as_it_is(project: Path, tmp_path: Path) -> None:
+    compose = tmp_path / "mine.yml"
+    compose.write_text('services:\n  a:   # mine\n    image: "a:1"\n')
+    added(project, "stack", "mine", "--host", "drphoenix", "--compose", str(compose))
+    assert (project / "stacks/mine/docker-compose.yml").read_text() == compose.read_text()
+    assert "mine-production" in {one.project for one in site(project).host("1002").docker_stacks}
+
+
+def test_a_stack_that_is_there_is_named_on_one_more_host(project: Path) -> None:
+    added(project, "host", "docker02", "--ip", "10.0.0.31", "--role", "docker")
+    report = added(
+        project, "stack", "qdrant_service", "--host", "docker02", "--environment", "testing"
+    )
+    assert report["files"] == [f"inventories/{VM}"]
+    (stack,) = site(project).host("docker02").docker_stacks
+    assert stack.project == "qdrant_service-testing"
+
+
+def test_dry_shows_and_writes_nothing(project: Path) -> None:
+    before = texts(project)
+    words = ("service", "wiki", "--host", "drphoenix", "--port", "8444", "--dry")
+    result = phoenix("add", *words, "--site", project)
+    assert result.exit_code == 0, result.output
+    assert '+            "traefik_service": {' in result.stdout
+    assert "nothing was written" in result.stdout
+    assert texts(project) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("service", "portainer", "--host", "drphoenix", "--port", "1"), "duplicate service name"),
+        (("service", "x", "--host", "nobody", "--port", "1"), "no host 'nobody'"),
+        (("service", "x", "--host", "phoenix", "--port", "1"), "is the hypervisor"),
+        (("service", "x", "--port", "1"), "name its guest by --host"),
+        (("service", "x", "--stack", "nothing", "--port", "1"), "there is no stack nothing"),
+        (("service", "x", "--stack", "qdrant_service", "--port", "1", "--environment", "e"),
+         "has no environment e"),
+        (("service", "x", "--host", "drphoenix", "--port", "9", "--scheme", "gopher"), "scheme"),
+        (("host", "h", "--ip", "10.9.9.9"), "not in the site's network"),
+        (("host", "h", "--ip", "10.0.0.102"), "10.0.0.102"),
+        (("host", "drphoenix", "--ip", "10.0.0.77"), "there is a host drphoenix"),
+        (("host", "a_b", "--ip", "10.0.0.77"), "is no host name"),
+        (("host", "h", "--ip", "10.0.0.77", "--role", "cook"), "'cook' is no role"),
+        (("host", "h", "--ip", "10.0.0.77", "--role", "nginx"), "nginx"),
+        (("host", "h", "--ip", "10.0.0.77", "--id", "101"), "101"),
+        (("stack", "new", "--host", "drphoenix"), "there is no stack new"),
+        (("stack", "qdrant_service", "--host", "drphoenix"), "qdrant_service"),
+        (("stack", "qdrant_service", "--host", "drphoenix", "--image", "x:1"), "is there already"),
+        (("stack", "s", "--host", "drphoenix", "--image", "x:1", "--publish", "no"), "--publish"),
+        (("stack", "../s", "--host", "drphoenix", "--image", "x:1"), "../s"),
+    ],
+)  # fmt: skip
+def test_what_would_not_be_sound_writes_nothing(
+    project: Path, words: tuple[str, ...], said: str
+) -> None:
+    assert said in refused(project, *words)
+
+
+def test_a_faulty_declaration_is_repaired_first(project: Path) -> None:
+    (project / "inventories" / LXC).write_text("{")
+    said = refused(project, "host", "h", "--ip", "10.0.0.77")
+    assert "not valid JSON" in said
+    assert "phoenix validate" in said
