@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, Literal
 
+from phoenix.declaration import container_keys
 from phoenix.declaration.json_errors import listed
 from phoenix.declaration.json_keys import (
     FEATURES,
@@ -19,7 +20,7 @@ from phoenix.declaration.json_keys import (
 )
 from phoenix.declaration.stacks import StackCatalog, StackRoute, firewall_rule
 from phoenix.site.findings import Report
-from phoenix.site.model import Deployment, ExtraRecord, Host, Source, Template
+from phoenix.site.model import ContainerSettings, Deployment, ExtraRecord, Host, Source, Template
 from phoenix.site.names import (
     AGENT_CONTAINER,
     AGENT_PROJECT,
@@ -106,17 +107,46 @@ def _machine(entry: Entry, defaults: RawVmDefaults, report: Report) -> dict[str,
         if lxc
         else (vm and vm.disk_size_gb) or defaults.disk_size_gb,
         "storage_pool": raw.storage_pool or (defaults.storage_pool if vm else None),
-        "features": raw.features,
+        "features": container_keys.software(raw.features),
         "unprivileged": lxc.unprivileged if lxc else False,
         "start_at_boot": raw.start_at_boot,
         "boot_order": raw.boot_order,
         "boot_delay": raw.boot_delay,
-        "image": lxc.template if lxc else vm and vm.template_image,
+        "image": _archive(entry, lxc, report) if lxc else vm and vm.template_image,
         "clone_from": entry.clone_from,
         "snapshot_name": raw.template_snapshot_name,
         "username": raw.user_config.username if raw.user_config else None,
         "source": entry.source,
+        "container": container_keys.settings(lxc, entry.source, report)
+        if lxc
+        else ContainerSettings(),
     }
+
+
+def _of_template(entry: Entry, declared: ContainerSettings, report: Report) -> ContainerSettings:
+    """A template's features alone: each clone has folders, volumes and devices of its own entry."""
+    for key in ("gpu_assignment", "mount_points", "zfs_volumes", "id_maps"):
+        if getattr(entry.raw, key, ()):
+            report.warn(
+                *entry.at(key),
+                "not used: a template never runs, and what is cloned from it has its own",
+                "write it in the entries of the guests that are cloned from it, and remove it here",
+            )
+    return ContainerSettings(features=declared.features)
+
+
+def _archive(entry: Entry, lxc: RawLxc, report: Report) -> str | None:
+    """What a container is made from; one that is cloned is made from that."""
+    if lxc.template_file is None:
+        return lxc.template
+    other = "clone_from_ctid" if lxc.clone_from_ctid is not None else "template"
+    if lxc.clone_from_ctid is None and lxc.template is None:
+        return lxc.template_file
+    report.warn(
+        *entry.at("template_file"), f"{lxc.template_file} is not used: {other} says what it is "
+        "made from", "keep one of the two",
+    )  # fmt: skip
+    return lxc.template
 
 
 def _nameservers(entry: Entry, report: Report) -> tuple[IPv4Address, ...]:
@@ -150,8 +180,10 @@ def template(entry: Entry, defaults: RawVmDefaults, report: Report) -> Template:
             f"{entry.raw.name!r} is no host name (RFC 1123)",
             "use letters, digits and inner hyphens",
         )
+    shared = _machine(entry, defaults, report)
+    shared["container"] = _of_template(entry, shared["container"], report)
     return Template(
-        **_machine(entry, defaults, report),
+        **shared,
         name=entry.raw.name.lower(),
         address=interface.ip if interface else None,
         prefixlen=interface.network.prefixlen if interface else None,
@@ -355,8 +387,9 @@ def _check_features(entry: Entry, report: Report) -> None:
     for position, feature in enumerate(raw.features):
         where = entry.at(f"features[{position}]")
         if feature in FOREIGN_FEATURES:
-            report.warn(*where, f"Phoenix does not manage {feature!r}", "remove it")
-        elif feature not in FEATURES:
+            message = f"Phoenix does not manage {feature!r}: its software stays with you"
+            report.warn(*where, message, "install it yourself, and remove the word")
+        elif feature not in FEATURES and not container_keys.is_of_proxmox(feature):
             report.warn(*where, f"unknown feature {feature!r}", f"use one of: {listed(FEATURES)}")
     inferred = _ROLE_OF_PORTAINER_ROLE.get(raw.portainer_role)
     if inferred and inferred != raw.role and inferred not in raw.features:

@@ -236,7 +236,8 @@ def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None
         extra = info.json_schema_extra
         where = join(path, info.alias or name)
         if isinstance(extra, dict) and "unused" in extra and value not in (None, [], {}, "none"):
-            report.warn(label, where, f"not used: {extra['unused']}", "remove it")
+            fix = str(extra.get("fix", "remove it"))
+            report.warn(label, where, f"not used: {extra['unused']}", fix)
         _report_nested(value, label, where, report)
 
 

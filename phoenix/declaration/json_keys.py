@@ -46,12 +46,20 @@ from phoenix.declaration.forms import (
     problem,
     told,
 )
+from phoenix.declaration.setting_forms import MountPath
 from phoenix.site.names import LABEL
 from phoenix.site.roles import ROLES, Role
 
 FEATURES = (*ROLES, "base_setup", "trusted_ca", "step_cli")
 # Features of the original that only its GPU guests have; Phoenix leaves those guests' software be.
-FOREIGN_FEATURES = ("nvidia", "vllm", "ollama", "dns_server", "nat_gateway", "python_api_service")
+FOREIGN_FEATURES = (
+    "nvidia", "vllm", "ollama", "dns_server", "nat_gateway", "python_api_service", "docker_proxy",
+)  # fmt: skip
+PVE_FEATURES = ("nesting", "keyctl", "fuse", "mknod", "force_rw_sys", "mount")
+"""Features of a container in Proxmox VE (pct.conf(5)), as `nesting=1`; a bare name means 1."""
+PVE_FEATURE_PATTERN = (
+    rf"^(?:(?:{'|'.join(PVE_FEATURES[:-1])})(?:=[01])?|mount=[a-z0-9_]+(?:;[a-z0-9_]+)*)$"
+)
 
 SITE = "site"
 """The peer of a firewall rule that is the site's own network, whichever that is."""
@@ -62,6 +70,11 @@ _PORTS = re.compile(rf"{_PORTS_PATTERN}\Z")
 _DIGITS = re.compile(r"[0-9]{1,12}\Z")
 _MANY = 99_999_999  # more of anything is a slip: MiB, GiB, seconds, places in an order
 _OWNED_BY_GUEST = "Phoenix leaves the guest's own settings to Proxmox"
+_IN_CONF = "the API of Proxmox VE has no key for it, so it stays with you"
+_WRITE_CONF = "write it in /etc/pve/lxc/ID.conf on the hypervisor, or remove it"
+_GPU_DRIVER = "the GPU's driver on the hypervisor stays with you"
+_SWARM = "Swarm comes with a later release; until then each guest is a Docker host of its own"
+_SCRIPT = "a guest's software comes from its role; this script stays with you"
 
 
 _NOT_CARRIED_OUT = (
@@ -214,14 +227,30 @@ GuestId = Annotated[  # Proxmox VE's own limits
     _text_or_number(100, 999_999_999),
 ]
 Feature = Annotated[Line, WithJsonSchema({"type": "string", "enum": sorted(FEATURES)})]
+ContainerFeature = Annotated[
+    Line,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "enum": sorted(FEATURES)},
+                {"type": "string", "pattern": PVE_FEATURE_PATTERN},
+            ]
+        }
+    ),
+]
 
 
-def unused(reason: str) -> Any:
-    """Declare a key that is known and ignored, with the reason."""
+def _words(value: Any) -> Any:
+    """A list that may be written as one text, with commas between."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def unused(reason: str, fix: str = "remove it") -> Any:
+    """Declare a key that is known and ignored, with the reason and what to do about it."""
     return Field(
         default=None,
         description=f"Not used: {reason}.",
-        json_schema_extra={"unused": reason, "deprecated": True},
+        json_schema_extra={"unused": reason, "fix": fix, "deprecated": True},
     )
 
 
@@ -243,6 +272,34 @@ class Raw(BaseModel):
     """Why an unknown key is an error; empty where it is ignored with a warning."""
     refuse_misspelt: ClassVar[str] = ""
     """Why a key that is like a known one is an error; empty where it is ignored with a warning."""
+
+
+class _TextOrList:
+    """In JSON one text with commas will do as well."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(schema)]}
+
+
+def _gpus(value: Any) -> Any:
+    """The numbers of GPUs that a text names."""
+    text = "" if value in (None, "none") else str(value)
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if isinstance(value, bool) or not all(re.fullmatch(r"[0-9]{1,2}", part) for part in parts):
+        raise problem(f"{told(value)} names no GPUs", 'write "0", "0,1" or "none"')
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+GpuNumbers = Annotated[
+    tuple[Annotated[int, Field(ge=0, le=99), BeforeValidator(_number)], ...],
+    BeforeValidator(_gpus),
+    WithJsonSchema(
+        {"anyOf": [{"const": "none"}, {"type": "string", "pattern": "^[0-9, ]+$"},
+                   {"type": "integer", "minimum": 0, "maximum": 99}]}
+    ),
+]  # fmt: skip
 
 
 class RawRule(Raw):
@@ -542,6 +599,46 @@ class RawVolume(Raw):
     server: Line | None = Field(default=None, description="Address of its server.")
 
 
+class RawMountPoint(Raw):
+    """A folder of the hypervisor inside a container; only root@pam may set it."""
+
+    host_path: MountPath = Field(
+        description="Folder of the hypervisor, which is there already.", examples=["/tank/media"]
+    )
+    container_path: MountPath = Field(description="Where it is mounted.", examples=["/media"])
+    read_only: bool = Field(default=False, description="Mount it read-only.")
+    owner_uid: UserId | None = Field(
+        default=None,
+        description="User inside the container who is to own it. Owners stay with you; the "
+        "finding has the command.",
+    )
+    owner_gid: UserId | None = Field(default=None, description="Group, likewise.")
+
+
+class RawZfsVolume(Raw):
+    """A volume of a container on a storage of Proxmox VE."""
+
+    name: Line = Field(default="", description="For people: Proxmox VE names its volumes itself.")
+    pool: StorageName = Field(
+        description="The storage in Proxmox VE.", examples=["fastData-shared-bulk-data"]
+    )
+    size_gb: Gibibytes = Field(description="Size in GiB; it only ever grows.", examples=[50])
+    mount_point: MountPath = Field(description="Where it is mounted.", examples=["/models"])
+
+
+class RawIdMap(Raw):
+    """Ids that are other ones on the hypervisor than Proxmox VE maps them to."""
+
+    type: Literal["uid", "gid"] = Field(description="Users or groups.")
+    host_id: UserId = Field(description="First id on the hypervisor.", examples=[33])
+    container_id: Annotated[int, Field(ge=0, le=65535), BeforeValidator(_number)] = Field(
+        description="First id inside.", examples=[33]
+    )
+    size: Annotated[int, Field(ge=1, le=65536), BeforeValidator(_number)] = Field(
+        default=1, description="How many."
+    )
+
+
 class RawUser(Raw):
     """The login user of a VM."""
 
@@ -646,8 +743,12 @@ class RawGuest(Raw):
         default=RawFirewall(), description="Its firewall, beside what its services need."
     )
     trigger_sync_on_completion: bool | None = unused("every run converges all components")
-    tests: Any = unused("checks are derived from the services")
-    health_check: Any = unused("checks are derived from the services")
+    tests: Any = unused("checks are derived from the services; scripts of your own stay with you")
+    health_check: Any = unused(
+        "checks are derived from the services; a script of your own stays with you"
+    )
+    swarm_role: Any = unused(_SWARM)
+    node_labels: Any = unused(_SWARM)
 
 
 class RawLxc(RawGuest):
@@ -667,19 +768,59 @@ class RawLxc(RawGuest):
         description="Size of its root disk in GiB; it only ever grows.",
     )  # fmt: skip
     unprivileged: bool = Field(default=True, description="Run it without root of the hypervisor.")
-    gpu_assignment: Any = unused("Phoenix passes no GPU through")
-    application_script: Any = unused("a guest's software comes from its role")
-    apparmor_profile: Any = unused(_OWNED_BY_GUEST)
-    apparmor_manages_nesting: Any = unused(_OWNED_BY_GUEST)
-    enable_lifecycle_snapshots: Any = unused(_OWNED_BY_GUEST)
-    lxc_options: Any = unused(_OWNED_BY_GUEST)
-    pct_options: Any = unused(_OWNED_BY_GUEST)
-    id_maps: Any = unused("the default id map of an unprivileged container is kept")
-    ports: Any = unused("a container has its own address; nothing is mapped")
-    zfs_volumes: Any = unused("Phoenix makes no ZFS volumes")
-    mount_points: Any = unused("each guest keeps its own files; nothing is shared through the host")
+    features: Annotated[
+        tuple[ContainerFeature, ...],
+        BeforeValidator(_words),
+        _TextOrList(),
+    ] = Field(
+        default=(),
+        description="Further roles, the original system's features, which every host has, and "
+        "features of Proxmox VE (pct.conf(5)); a list, or one text with commas.",
+        examples=[["base_setup", "docker", "nesting=1", "keyctl=1"]],
+    )
+    gpu_assignment: GpuNumbers = Field(
+        default=(),
+        description="Numbers of the hypervisor's NVIDIA GPUs that it may use, with commas between; "
+        "`none`: of none. Their device nodes are passed in, and the driver stays with you.",
+        examples=["0,1"],
+    )
+    mount_points: tuple[RawMountPoint, ...] = Field(
+        default=(), description="Folders of the hypervisor that it has inside."
+    )
+    zfs_volumes: tuple[RawZfsVolume, ...] = Field(
+        default=(), description="Volumes of its own, made where they are absent."
+    )
+    id_maps: tuple[RawIdMap, ...] = Field(
+        default=(),
+        description="Users and groups that are the same inside and on the hypervisor; all others "
+        "are mapped as Proxmox VE maps them.",
+    )
+    ports: tuple[Line, ...] = Field(
+        default=(),
+        description="The original's port mapping, as HOST:CONTAINER. A container has an address "
+        "of its own, so nothing is mapped: the second number is the one to ask.",
+        examples=[["8000:8000"]],
+    )
+    template_file: ImageFile | None = Field(
+        default=None,
+        description="Archive that it is made from where it is not cloned, as `template`.",
+        examples=["gateway-v1.tar.gz"],
+    )
+    application_script: Any = unused(_SCRIPT, "run it yourself, or remove it")
+    apparmor_profile: Any = unused(_IN_CONF, _WRITE_CONF)
+    apparmor_manages_nesting: Any = unused("nesting is a feature, `nesting=1` in `features`")
+    enable_lifecycle_snapshots: Any = unused(
+        "snapshots are the setting proxmox_lifecycle_snapshots, for all guests"
+    )
+    lxc_options: Any = unused(_IN_CONF, _WRITE_CONF)
+    pct_options: Any = unused(
+        "each option of pct stays with you, where no key here has it",
+        "set it by `pct set ID` on the hypervisor, or remove it",
+    )
     bootstrap_ca_url: Any = unused("the CA's address is derived from the guest with role step_ca")
-    vllm_engine_config: Any = unused("Phoenix runs no vLLM")
+    vllm_engine_config: Any = unused(
+        "Phoenix runs no vLLM: its settings stay with you", "keep them with vLLM, or remove them"
+    )
 
 
 class RawVm(RawGuest):
@@ -915,9 +1056,9 @@ class RawLxcFile(Raw):
         description="Containers, by id.",
         json_schema_extra={"propertyNames": {"pattern": "^[1-9][0-9]{2,8}$"}},
     )
-    nvidia_driver_version: Any = unused("Phoenix installs no GPU driver")
-    nvidia_repo_url: Any = unused("Phoenix installs no GPU driver")
-    nvidia_runfile_url: Any = unused("Phoenix installs no GPU driver")
+    nvidia_driver_version: Any = unused(_GPU_DRIVER)
+    nvidia_repo_url: Any = unused(_GPU_DRIVER)
+    nvidia_runfile_url: Any = unused(_GPU_DRIVER)
 
 
 class RawVmDefaults(Raw):

@@ -46,6 +46,8 @@ DECLARED = "Declared:"
 OWNED_TAGS = frozenset({TAG, *ROLES})
 _CPU = "x86-64-v2-AES"
 """The oldest CPU that images for x86-64-v2 run on; the API's own default, kvm64, is older."""
+_ANYONE = "0666"
+"""The mode of a GPU's nodes, as NVIDIA's driver makes them (NVreg_DeviceFileMode)."""
 _IMAGE_SUFFIXES = {".img": ".qcow2"}
 
 
@@ -169,7 +171,7 @@ def _guest(
     report: Report,
 ) -> DesiredGuest:
     vmid = guest.vmid or 0
-    own = settings.guest(vmid)
+    own = _own(guest, settings)
     lxc = guest.kind == "lxc"
     if not lxc:
         alone = ("features", "mount_points", "bind_mounts", "devices", "idmap")
@@ -212,6 +214,28 @@ def _guest(
         replicate_to=own.replicate_to,
         root=RootSettings({} if by_token else features, own.bind_mounts, own.devices, own.idmap),
         declared=declared,
+    )
+
+
+def _own(guest: Host | Template, settings: ProxmoxSettings) -> GuestSettings:
+    """What a guest's entry declares, with what `proxmox_guests` says beside it or instead of it."""
+    chosen, entry = settings.guest(guest.vmid), guest.container
+    paths = {
+        *(volume.path for volume in chosen.mount_points),
+        *(folder.path for folder in chosen.bind_mounts),
+        *(device.path for device in chosen.devices),
+    }
+    volumes = [MountPoint(**one.model_dump()) for one in entry.volumes if one.path not in paths]
+    binds = [BindMount(**one.model_dump()) for one in entry.bind_mounts if one.path not in paths]
+    nodes = [Device(path=path, mode=_ANYONE) for path in entry.devices if path not in paths]
+    return chosen.model_copy(
+        update={
+            "features": {**dict(entry.features), **chosen.features},
+            "mount_points": (*chosen.mount_points, *volumes),
+            "bind_mounts": (*chosen.bind_mounts, *binds),
+            "devices": (*chosen.devices, *nodes),
+            "idmap": chosen.idmap or entry.idmap,
+        }
     )
 
 

@@ -128,7 +128,8 @@ def _tidy(value: Any) -> Any:
         result["default"] = {
             key: item for key, item in result["default"].items() if item is not None
         }
-    result.pop("unused", None)
+    if result.pop("unused", None) is not None:
+        result.pop("fix", None)
     return result
 
 

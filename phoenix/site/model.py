@@ -163,6 +163,36 @@ class Deployment(Named):
         return normalise_name(f"{self.name}-{self.environment}")
 
 
+class BindMount(Frozen):
+    """A folder of the hypervisor inside a container."""
+
+    path: str
+    host_path: str
+    read_only: bool
+
+
+class GuestVolume(Frozen):
+    """A volume of its own in a container, of `size_gb` GiB on a storage of the hypervisor."""
+
+    path: str
+    storage: str
+    size_gb: int
+
+
+class ContainerSettings(Frozen):
+    """What a container's entry says of it to Proxmox VE alone.
+
+    `features` are pairs of name and value (pct.conf(5)); `devices` are nodes of the hypervisor;
+    `idmap` is whole, as in lxc.container.conf(5).
+    """
+
+    features: tuple[tuple[str, str], ...] = ()
+    volumes: tuple[GuestVolume, ...] = ()
+    bind_mounts: tuple[BindMount, ...] = ()
+    devices: tuple[str, ...] = ()
+    idmap: tuple[str, ...] = ()
+
+
 class Machine(Named):
     """What a host and a template have in common. Sizes are MiB (memory) and GiB (disk)."""
 
@@ -188,6 +218,7 @@ class Machine(Named):
     snapshot_name: str | None
     username: str | None
     source: Source
+    container: ContainerSettings = ContainerSettings()
 
 
 class Template(Machine):

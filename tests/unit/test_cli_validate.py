@@ -38,7 +38,7 @@ def test_files_of_the_earlier_system_are_accepted_with_warnings(
     assert result.exit_code == code, result.output
     last = result.stdout.splitlines()[-1]
     assert last.startswith("1 error, " if words else "0 errors, "), last
-    assert "not used: Phoenix passes no GPU through" in result.stdout
+    assert "not used: the GPU's driver on the hypervisor stays with you" in result.stdout
 
 
 def test_a_directory_will_do_and_has_the_settings_of_its_project(project: Path) -> None:

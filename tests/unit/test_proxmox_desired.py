@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from phoenix.declaration.load import load_site
-from phoenix.declaration.settings import GuestSettings, ProxmoxSettings
+from phoenix.declaration.settings import Device, GuestSettings, ProxmoxSettings
 from phoenix.proxmox import access
 from phoenix.proxmox.desired import Archive, Clone, CloudImage, DesiredGuest, desired_guests
 from phoenix.proxmox.diff import Observed, compare
@@ -111,12 +111,10 @@ def test_templates_come_before_what_is_cloned_from_them(inherited: Site) -> None
 @pytest.mark.parametrize(
     "path",
     [
-        "lxc_configs.301.id_maps",
-        "lxc_configs.401.gpu_assignment",
-        "lxc_configs.301.mount_points",
+        "lxc_configs.501.gpu_assignment",
+        "lxc_configs.301.mount_points[0]",
         "lxc_configs.301.pct_options",
         "lxc_configs.301.lxc_options",
-        "lxc_configs.401.zfs_volumes",
         "lxc_configs.500.enable_lifecycle_snapshots",
         "lxc_configs.303.apparmor_profile",
         "vms[1].volumes[0]",
@@ -125,6 +123,31 @@ def test_templates_come_before_what_is_cloned_from_them(inherited: Site) -> None
 def test_what_is_not_carried_over_is_warned_of_by_name(inherited: Site, path: str) -> None:
     warned = {finding.path for finding in inherited.warnings}
     assert path in warned, sorted(warned)
+
+
+def test_a_container_has_the_folders_volumes_devices_and_ids_of_its_entry(inherited: Site) -> None:
+    gateway, model = by_id(inherited)[301], by_id(inherited)[401]
+    (folder,) = gateway.root.bind_mounts
+    assert (folder.host_path, folder.path) == ("/srv/kept/301/logs", "/var/log/nginx")
+    assert gateway.root.idmap == (
+        "u 0 100000 65536", "g 0 100000 44", "g 44 44 1", "g 45 100045 65491",
+    )  # fmt: skip
+    (volume,) = model.mount_points
+    assert (volume.storage, volume.size_gb, volume.path) == ("hold", 30, "/models")
+    assert [(device.path, device.mode) for device in model.root.devices] == [
+        ("/dev/nvidia1", "0666"), ("/dev/nvidiactl", "0666"), ("/dev/nvidia-uvm", "0666"),
+        ("/dev/nvidia-uvm-tools", "0666"),
+    ]  # fmt: skip
+    assert "bind:/var/log/nginx" in gateway.declared, "so that it leaves with the declaration"
+
+
+def test_proxmox_guests_holds_where_an_entry_says_something_else(inherited: Site) -> None:
+    own = GuestSettings(
+        devices=(Device(path="/dev/nvidia1", gid=44),), idmap=("u 0 1 2",), features={"fuse": "0"}
+    )
+    model = by_id(inherited, ProxmoxSettings(vm_user=None, guests={401: own}))[401]
+    assert [device.gid for device in model.root.devices] == [44, None, None, None]
+    assert model.root.idmap == ("u 0 1 2",)
 
 
 def test_settings_of_one_guest(site: Site) -> None:
@@ -198,10 +221,16 @@ def test_docker_in_a_container_needs_its_features(
 
 
 def seen(guest: DesiredGuest, **config: str) -> Observed:
+    volumes = {
+        f"mp{number}": f"{volume.storage}:disk,mp={volume.path},size={volume.size_gb}G,backup=1"
+        for number, volume in enumerate(guest.mount_points)
+    }
     return Observed(
         vmid=guest.vmid, kind=guest.kind, node=guest.node, name=guest.name, running=True,
         template=False, lock=None,
-        config={**written(guest), "rootfs": f"pool:disk,size={guest.disk_gb}G", **config},
+        config={
+            **written(guest), **volumes, "rootfs": f"pool:disk,size={guest.disk_gb}G", **config,
+        },
     )  # fmt: skip
 
 

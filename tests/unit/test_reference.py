@@ -151,7 +151,7 @@ def test_unused_keys_are_struck_out_with_the_reason() -> None:
     key_schema = json_schema.lxc()["properties"]["nvidia_repo_url"]
     assert key_schema == {
         "deprecated": True,
-        "description": "Not used: Phoenix installs no GPU driver.",
+        "description": "Not used: the GPU's driver on the hypervisor stays with you.",
     }
 
 

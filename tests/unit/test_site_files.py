@@ -131,10 +131,10 @@ ODDITIES = {
     "latest": ("stacks/chart_store/docker-compose.yml", "services.charts.image", "not pinned"),
     "external volume": ("stacks/chart_store/docker-compose.yml", "volumes.chart_files",
                         "external"),
-    "gpu": (LXC, "lxc_configs.401.gpu_assignment", "no GPU"),
+    "gpu of a template": (LXC, "lxc_configs.501.gpu_assignment", "a template never runs"),
     "gpu feature": (LXC, "lxc_configs.414.features[0]", "does not manage 'nvidia'"),
     "nfs": (VM, "vms[1].volumes[1]", "NFS volume 'ca-certs'"),
-    "id map": (LXC, "lxc_configs.301.id_maps", "not used"),
+    "owner of a folder": (LXC, "lxc_configs.301.mount_points[0]", "stays with you"),
 }  # fmt: skip
 
 

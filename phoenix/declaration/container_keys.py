@@ -1,0 +1,164 @@
+"""What a container's entry says to Proxmox VE alone: features, folders, volumes, devices, ids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from phoenix.declaration.json_keys import PVE_FEATURE_PATTERN, PVE_FEATURES, RawIdMap, RawLxc
+from phoenix.site.findings import Report
+from phoenix.site.model import BindMount, ContainerSettings, GuestVolume, Source
+
+FIRST_HOST_ID, IDS = 100_000, 65_536
+"""How Proxmox VE maps the ids of an unprivileged container (pct(1), "Unprivileged Containers")."""
+_GPU_NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
+"""Nodes that each process needs beside its GPU's own (NVIDIA Container Toolkit, "Devices")."""
+
+
+def is_of_proxmox(feature: str) -> bool:
+    """Whether a word of `features` is a feature of Proxmox VE, in whatever form."""
+    return feature.partition("=")[0] in PVE_FEATURES
+
+
+def software(features: Iterable[str]) -> tuple[str, ...]:
+    """The words of `features` that are of the guest's software."""
+    return tuple(feature for feature in features if not is_of_proxmox(feature))
+
+
+def settings(raw: RawLxc, source: Source, report: Report) -> ContainerSettings:
+    """What Proxmox VE is to have of a container; what is wrong or stays with a person is told.
+
+    Args:
+        raw: the container's entry, which stands at `source`.
+        source: see `raw`.
+        report: takes the findings.
+    """
+    _check_features(raw, source, report)
+    _check_ports(raw, source, report)
+    _check_paths(raw, source, report)
+    idmap = tuple(_idmap(raw, source, report))
+    for position in range(len(raw.mount_points)):
+        _tell_owner(raw, position, source, report)
+    words = [word for word in raw.features if re.match(PVE_FEATURE_PATTERN, word)]
+    gpus = [f"/dev/nvidia{number}" for number in raw.gpu_assignment]
+    return ContainerSettings(
+        features=tuple(
+            (name, value or "1") for name, _, value in (w.partition("=") for w in words)
+        ),
+        volumes=tuple(
+            GuestVolume(path=one.mount_point, storage=one.pool, size_gb=one.size_gb)
+            for one in raw.zfs_volumes
+        ),
+        bind_mounts=tuple(
+            BindMount(path=one.container_path, host_path=one.host_path, read_only=one.read_only)
+            for one in raw.mount_points
+        ),
+        devices=(*gpus, *_GPU_NODES) if gpus else (),
+        idmap=idmap,
+    )
+
+
+def _check_features(raw: RawLxc, source: Source, report: Report) -> None:
+    for position, word in enumerate(raw.features):
+        if is_of_proxmox(word) and not re.match(PVE_FEATURE_PATTERN, word):
+            report.error(
+                source.file,
+                f"{source.path}.features[{position}]",
+                f"{word[:80]!r} is not how Proxmox VE writes this feature",
+                "write nesting=1, keyctl=1, fuse=1, mknod=1, force_rw_sys=1 or mount=nfs;cifs",
+            )
+
+
+def _check_ports(raw: RawLxc, source: Source, report: Report) -> None:
+    """Tell of a mapping to another number: the container has its own address and ports."""
+    for position, text in enumerate(raw.ports):
+        outside, _, inside = text.partition("/")[0].rpartition(":")
+        if outside and outside.rpartition(":")[2] != inside:
+            report.warn(
+                source.file,
+                f"{source.path}.ports[{position}]",
+                f"port {outside[:20]} is not mapped to {inside[:20]}: a container has an address "
+                "of its own",
+                f"ask it at port {inside[:20]}, and write that number on both sides",
+            )
+
+
+def _check_paths(raw: RawLxc, source: Source, report: Report) -> None:
+    """Refuse two mounts at one place."""
+    seen: set[str] = set()
+    places = [
+        *((f"mount_points[{i}].container_path", m.container_path)
+          for i, m in enumerate(raw.mount_points)),
+        *((f"zfs_volumes[{i}].mount_point", v.mount_point)
+          for i, v in enumerate(raw.zfs_volumes)),
+    ]  # fmt: skip
+    for where, path in places:
+        if path in seen:
+            report.error(
+                source.file, f"{source.path}.{where}", f"something else is mounted at {path}",
+                "write another path, or keep one of the two",
+            )  # fmt: skip
+        seen.add(path)
+
+
+def _tell_owner(raw: RawLxc, position: int, source: Source, report: Report) -> None:
+    """Give the command that makes a folder its declared owner's: data keep their owners here."""
+    mount = raw.mount_points[position]
+    if mount.owner_uid is None and mount.owner_gid is None:
+        return
+    user = _outside(raw, "uid", mount.owner_uid or 0)
+    group = _outside(raw, "gid", mount.owner_gid or 0)
+    report.warn(
+        source.file,
+        f"{source.path}.mount_points[{position}]",
+        "the owner of a folder of the hypervisor stays with you",
+        f"run `chown -R {user}:{group} {mount.host_path}` there once, and remove owner_uid and "
+        "owner_gid",
+    )
+
+
+def _outside(raw: RawLxc, kind: str, number: int) -> int:
+    """An id inside the container as the hypervisor has it."""
+    for one in raw.id_maps:
+        if one.type == kind and one.container_id <= number < one.container_id + one.size:
+            return one.host_id + number - one.container_id
+    return number + FIRST_HOST_ID if raw.unprivileged else number
+
+
+def _idmap(raw: RawLxc, source: Source, report: Report) -> Iterator[str]:
+    """The whole map, in lxc.container.conf(5)'s form; nothing where the entry declares none."""
+    if not raw.id_maps:
+        return
+    if not raw.unprivileged:
+        report.error(
+            source.file, f"{source.path}.id_maps", "a privileged container has no id map",
+            'write "unprivileged": true, or remove it',
+        )  # fmt: skip
+        return
+    for kind in ("uid", "gid"):
+        own = sorted((one for one in raw.id_maps if one.type == kind), key=_first)
+        free = 0
+        for one in own:
+            if one.container_id < free or one.container_id + one.size > IDS:
+                report.error(
+                    source.file,
+                    f"{source.path}.id_maps[{raw.id_maps.index(one)}]",
+                    f"{kind}s {one.container_id} to {one.container_id + one.size - 1} are mapped "
+                    f"twice, or lie above {IDS - 1}",
+                    "map each id once",
+                )
+                return
+            if one.container_id > free:
+                yield _line(kind, free, FIRST_HOST_ID + free, one.container_id - free)
+            yield _line(kind, one.container_id, one.host_id, one.size)
+            free = one.container_id + one.size
+        if free < IDS:
+            yield _line(kind, free, FIRST_HOST_ID + free, IDS - free)
+
+
+def _first(one: RawIdMap) -> int:
+    return one.container_id
+
+
+def _line(kind: str, inside: int, outside: int, count: int) -> str:
+    return f"{kind[0]} {inside} {outside} {count}"
