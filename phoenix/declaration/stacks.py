@@ -354,7 +354,7 @@ class StackCatalog:
     def _check_compose_labels(self, name: str, service: Mapping[str, Any], label: str) -> None:
         """Refuse a routed service whose compose file has Traefik labels that mean more."""
         labels = service.get("labels")
-        for refused in traefik_labels.read(traefik_labels.of_compose(service)).refused:
+        for refused in traefik_labels.read(traefik_labels.of_compose(service), plain=True).refused:
             place = f".{refused.key}" if isinstance(labels, dict) else f"[{refused.position}]"
             path = f"services.{name}.labels{place}"
             self.report.error(label, path, refused.message, refused.fix)
@@ -374,7 +374,9 @@ class StackCatalog:
             report.error(file, f"{where}[{refused.position}]", refused.message, refused.fix)
         if declared.refused:
             return None
-        host, port, scheme = declared.host, declared.port, declared.scheme
+        for told in declared.told:
+            report.warn(file, f"{where}[{told.position}]", told.message, told.fix)
+        host, port = declared.host, declared.port
         if host is None and port is None:
             report.error(
                 file,
@@ -385,8 +387,10 @@ class StackCatalog:
             return None
         fix = 'write traefik_service {"name": ..., "port": ..., "scheme": "https"} instead'
         report.warn(file, where, "Traefik labels do nothing here; read as a declaration", fix)
-        if host is None or not host.endswith(f".{self.domain}"):
-            report.error(file, where, f"the rule names no host in {self.domain}", fix)
+        outside = [name for name in declared.hosts if not name.endswith(f".{self.domain}")]
+        if host is None or outside:
+            about = f": {listed(outside)}" if outside[:1] != [host] else ""
+            report.error(file, where, f"the rule names no host in {self.domain}{about}", fix)
             return None
         number = _port_number(port)
         for published in deployment.ports:  # the label counts ports inside the container
@@ -399,8 +403,7 @@ class StackCatalog:
                 file, where, f"no published port leads to {port}: a route without a backend", fix
             )
             return None
-        service = host.removesuffix(f".{self.domain}")
-        data = {"name": service, "port": number, "scheme": scheme}
+        data = {**declared.declared(self.domain), "port": number}
         return validate(RawService, data, file, where, report)
 
 
