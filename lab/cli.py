@@ -127,6 +127,7 @@ def test(arguments: Sequence[str]) -> int:
         say(f"deadlines of the lab's tests: {os.environ[pace.VARIABLE]} times a quiet machine's")
     # Two labs side by side, a file to the one that is free: they wait more than they compute.
     pytest = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile"]
+    pytest += ["--no-loadscope-reorder"]  # tests/conftest.py has the order
     result = _run([*pytest, *arguments])
     return failed or result
 

@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import re
+from collections import Counter
 from unittest.mock import patch
 
 import pytest
@@ -16,6 +17,8 @@ _DEADLINE = re.compile(r"DeadlineError: (.+)|Failed: (Timeout \(.+)")
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+FIRST = ("test_day.py", "test_kills.py")
+"""Files that take long and have few tests: at the end, one worker would wait for the other."""
 _DIFFERS_BY_PROCESS = re.compile(r"set\(\{| at 0x[0-9a-f]+")
 
 
@@ -23,10 +26,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Refuse names made of a set or an address: pytest-xdist's workers would not agree on them.
 
     Only now and then would they differ (by PYTHONHASHSEED), and then nothing runs at all.
+    Files then come in pytest-xdist's own order, those with the most tests first, but for `FIRST`.
     """
     unstable = [item.nodeid for item in items if _DIFFERS_BY_PROCESS.search(item.nodeid)]
     if unstable:
         raise pytest.UsageError("give these tests `ids`:\n" + "\n".join(unstable))
+    count = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.name not in FIRST, -count[item.path], item.path))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
