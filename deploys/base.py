@@ -19,11 +19,14 @@ UPDATES = "/etc/apt/apt.conf.d/60phoenix"
 ca.check_names()
 # An LXC guest has its host's clock; a machine of its own keeps its own.
 time_keeper = [] if site_host().kind == "lxc" else [("systemd-timesyncd", "chrony", "ntpsec")]
+proxmox = settings().proxmox
+# A machine of Proxmox VE's whose agent is switched on there (phoenix.proxmox.desired).
+agent = site_host().kind == "vm" and proxmox.api != "off" and proxmox.guest_agent
 packages(
     name="Base: packages",
     names=[
         "bind9-dnsutils", "ca-certificates", "curl", "openssl", "tzdata", "unattended-upgrades",
-        *time_keeper,
+        *time_keeper, *(["qemu-guest-agent"] if agent else []),
     ],
 )  # fmt: skip
 

@@ -18,6 +18,7 @@ from operations.operation import operation
 from operations.proxmox import started
 from phoenix.net.ssh_greeting import answers
 from phoenix.proxmox import hostkeys
+from phoenix.runs.reporter import report
 
 _PAUSE = 3.0
 _SAID_SECONDS = 15.0
@@ -113,7 +114,9 @@ def _told(
     if now - said < _SAID_SECONDS:
         return said
     names = ", ".join(guest.name for guest in pending)
-    hypervisor.log(f"waiting for SSH of {names}, {now - began:.0f} s")
+    line = f"waiting for SSH of {names}, {now - began:.0f} s"
+    hypervisor.log(line)
+    report("progress", host=hypervisor.name, text=line)
     return now
 
 

@@ -23,7 +23,6 @@ from operations.ssh_forward import dial_through
 from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox import apply, availability, guests, power, removal, root
 from phoenix.proxmox.client import Client, ReadOnce
-from phoenix.proxmox.converge import pending_steps
 from phoenix.proxmox.desired import TO_MAKE, DesiredGuest
 from phoenix.proxmox.errors import ProxmoxError
 from phoenix.proxmox.firewall import Scope, Write
@@ -33,7 +32,7 @@ from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.preflight import firewall as firewall_faults
 from phoenix.proxmox.preflight import preflight
 from phoenix.proxmox.transport import Endpoint, Trust, connect
-from phoenix.runs.reporter import value
+from phoenix.runs.reporter import report, value
 from phoenix.site.ports import PROXMOX_API
 
 _T = TypeVar("_T")
@@ -146,7 +145,7 @@ def guest(access: ProxmoxAccess, desired: DesiredGuest, settings: ProxmoxSetting
         if desired.vmid not in located(client) and desired.name not in _to_make:
             _to_make.append(desired.name)
             value(TO_MAKE, host.name, _to_make)
-        return pending_steps(client, desired, guests.options(settings))
+        return guests.pending(client, desired, settings)
 
     yield from _do(
         access,
@@ -331,4 +330,7 @@ def _clients(access: ProxmoxAccess) -> tuple[Client, ReadOnce]:
 
 
 def _say(line: str) -> None:
+    """Into the run's log, and while it works before the person's eyes."""
     host.log(line)
+    if host.state.is_executing:
+        report("progress", host=host.name, text=line.partition("\n")[0])

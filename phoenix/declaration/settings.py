@@ -339,6 +339,12 @@ class ProxmoxSettings(_Strict):
         "default, kvm64, lacks what many images need.",
         examples=["x86-64-v2-AES", "host"],
     )
+    guest_agent: StrictBool = Field(
+        default=True,
+        description="Install qemu-guest-agent on each VM, and switch it on in Proxmox VE: clean "
+        "shutdowns, whole file systems in backups, host keys that the hypervisor vouches for. "
+        "False: both are left alone.",
+    )
     guests: Annotated[Mapping[GuestNumber, GuestSettings], BeforeValidator(_by_id)] = Field(
         default={},
         description="What a guest has beside its entry in the JSON files, by id.",

@@ -320,12 +320,13 @@ def _vm_keys(
     cpu = own.cpu or settings.vm_cpu
     keys: dict[str, Key] = {
         "name": Text(guest.name, case=False),
-        "agent": Props({"enabled": "1"}, "enabled"),
         "cpu": Props({"cputype": cpu}, "cputype") if cpu else Preset(_CPU),
         # Else cloud-init upgrades every package at the first boot; unattended upgrades are ours.
         "ciupgrade": Flag(False, default=True),
         "ipconfig0": Props(_address(guest)),
     }
+    if settings.guest_agent:
+        keys["agent"] = Props({"enabled": "1"}, "enabled")
     if guest.memory_mb:
         keys["memory"] = Props({"current": str(guest.memory_mb)}, "current")
     if guest.cores:

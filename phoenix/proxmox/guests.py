@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox.client import Client
-from phoenix.proxmox.converge import Options, converge, next_step
+from phoenix.proxmox.converge import Options, converge, next_step, pending_steps
 from phoenix.proxmox.desired import MARK, UNFINISHED, DesiredGuest
 from phoenix.proxmox.diff import Observed
 from phoenix.proxmox.keys import Note
-from phoenix.proxmox.observe import observe
-from phoenix.proxmox.power import lifecycle_snapshot, restore_point
+from phoenix.proxmox.observe import base, observe, snapshots
+from phoenix.proxmox.power import BEFORE, lifecycle_snapshot, restore_point
 
 
 def options(settings: ProxmoxSettings) -> Options:
     """The part of the settings that converging needs."""
     return Options(frozenset(settings.adopt), settings.images)
+
+
+def pending(client: Client, desired: DesiredGuest, settings: ProxmoxSettings) -> tuple[str, ...]:
+    """What `make` would do, a line each.
+
+    Raises:
+        ProxmoxError: as `make`.
+    """
+    left = (f"remove snapshot {name}, left by a run that died" for name in _left(client, desired))
+    return (*pending_steps(client, desired, options(settings)), *left)
 
 
 def make(
@@ -27,7 +37,8 @@ def make(
 
     With `snapshot_before_change`, an existing guest is rolled back where its change fails. With
     `lifecycle_snapshots`, a new one gets its first snapshot; until it has, its description says so,
-    and the next run takes it.
+    and the next run takes it. What a run that died has left of snapshots before a change is removed
+    once the guest is as declared.
 
     Raises:
         ProxmoxError: with the reason; the next run continues from the observed state.
@@ -35,8 +46,10 @@ def make(
     before = observe(client, desired.vmid)
     snapshot = settings.lifecycle_snapshots and not desired.template
     new = snapshot and (before is None or unfinished(before))
+    left = _left(client, desired)
     if next_step(client, desired, options(settings)) is None:
-        return False
+        _remove(client, desired, left, log)
+        return bool(left)
     if new:
         converge(client, marked(desired), options(settings), log)
         log(f"{desired.label}: its first snapshot")
@@ -46,11 +59,31 @@ def make(
             changed = converge(client, desired, options(settings), log)
     else:
         changed = converge(client, desired, options(settings), log)
+    _remove(client, desired, left, log)
     after = observe(client, desired.vmid)
     if after is not None and after.running and after.pending:
         keys = ", ".join(after.pending)
         log(f"{desired.label}: {keys} will take effect when it is started the next time")
-    return changed or new
+    return changed or new or bool(left)
+
+
+def _left(client: Client, desired: DesiredGuest) -> list[str]:
+    """The snapshots before a change that are still there: the runs that took them have died."""
+    there = observe(client, desired.vmid)
+    if there is None or "parent" not in there.config:  # it names the latest snapshot
+        return []
+    return [name for name in snapshots(client, there) if name.startswith(f"{BEFORE}-")]
+
+
+def _remove(
+    client: Client, desired: DesiredGuest, names: Sequence[str], log: Callable[[str], None]
+) -> None:
+    guest = observe(client, desired.vmid) if names else None
+    if guest is None:
+        return
+    for name in names:
+        log(f"{desired.label}: removing snapshot {name}, left by a run that died")
+        client.write("DELETE", f"{base(guest)}/snapshot/{name}")
 
 
 def unfinished(guest: Observed) -> bool:

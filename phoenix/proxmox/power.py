@@ -73,7 +73,7 @@ def restore_point(client: Client, vmid: int, log: Callable[[str], None]) -> Iter
     guest = find(client, vmid)
     running = state(client, guest).running
     path = f"{base(guest)}/snapshot"
-    name = f"{BEFORE}-{int(time.time())}"
+    name = f"{BEFORE}-{time.time_ns() // 1_000_000}"
     client.write("POST", path, {"snapname": name, "description": "before a change by Phoenix"})
     try:
         yield

@@ -105,6 +105,28 @@ def test_base_runs_everywhere_and_proves_a_login_after_sshd(fresh: dict[str, Run
     assert "\nconfirm=120\n" in ssh.files()["params"], "undone unless a login succeeds"
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, set()),
+        ({"proxmox_api": "ssh"}, {"portainer", "drphoenix"}),
+        ({"proxmox_api": "ssh", "proxmox_guest_agent": False}, set()),
+    ],
+    ids=["guests are left alone", "guests are made", "switched off"],
+)
+def test_the_guest_agent_is_on_each_vm_of_a_hypervisor_that_is_kept(
+    tmp_path: Path, settings: dict[str, Any], expected: set[str]
+) -> None:
+    result = run("base", tmp_path / "secrets.json", **settings)
+    assert {one.host for one in result.sent if "qemu-guest-agent" in one.command} == expected
+    present = "ca-certificates curl openssl tzdata unattended-upgrades bind9-dnsutils chrony"
+    lines = [f"installed {name}" for name in (*present.split(), "qemu-guest-agent")]
+    again = run(
+        "base", tmp_path / "secrets.json", responses={"dpkg-query": lambda _: lines}, **settings
+    )
+    assert not [one for one in again.sent if "qemu-guest-agent" in one.command]
+
+
 @pytest.mark.parametrize("component", [*COMPONENTS, "base"])
 def test_no_secret_is_in_a_command_or_in_a_file_that_others_can_read(
     fresh: dict[str, Run], component: str

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
-from phoenix.proxmox import apply, power
+from phoenix.proxmox import apply, availability, guests, power
 from phoenix.proxmox.client import Client
-from phoenix.proxmox.converge import Options, converge
 from phoenix.proxmox.listeners import HERE, Listener
 from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.preflight import firewall, preflight
@@ -57,17 +56,19 @@ def listening(client: Client, *sockets: Listener) -> dict[str, frozenset[Listene
 
 def run(client: Client, plan: Plan, log: Callable[[str], None] = lambda _line: None) -> bool:
     """What deploys/proxmox.py does, in its order; whether anything was written."""
-    options = Options(frozenset(plan.settings.adopt), plan.settings.images)
     faults = [*plan.refused, *preflight(client, plan.guests, plan.settings)]
     faults += firewall(client, plan.scopes, plan.needed, listening(client), plan.settings)
     assert not faults, "\n".join(faults)
     changed = False
     for guest in plan.guests:
-        changed |= converge(client, guest, options, log)
+        changed |= guests.make(client, guest, plan.settings, log)
     changed |= apply.apply(client, plan.scopes, log)
     for guest in plan.guests:
         if not guest.template:
             changed |= power.start(client, guest.vmid)
+    for write in availability.writes(client, plan.guests, plan.settings):
+        client.write(write.method, write.path, write.data)
+        changed = True
     return changed
 
 

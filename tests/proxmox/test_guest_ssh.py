@@ -23,6 +23,8 @@ GUESTS = (
 class Hypervisor:
     """What the hypervisor sees in its guests, and what was renewed there."""
 
+    name = "hypervisor"
+
     def __init__(self, keys: dict[int, frozenset[str]]) -> None:
         self.keys = keys
         self.renewed: list[int] = []

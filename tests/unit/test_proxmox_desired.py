@@ -274,6 +274,12 @@ def test_a_cpu_type_is_set_where_there_is_none_and_kept_where_there_is(site: Sit
     assert written(own[1002])["cpu"] == "x86-64-v2-AES"
 
 
+def test_the_guest_agent_is_on_unless_a_setting_leaves_it_alone(site: Site) -> None:
+    assert by_id(site, ProxmoxSettings())[1001].keys["agent"].written(None) == "1"
+    assert "agent" not in by_id(site, ProxmoxSettings(guest_agent=False))[1001].keys
+    assert "agent" not in by_id(site, ProxmoxSettings())[103].keys
+
+
 def test_a_first_boot_upgrades_nothing(site: Site) -> None:
     guest = by_id(site)[1001]
     observed = seen(guest)
