@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 from collections.abc import Callable
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,38 @@ def test_what_would_be_cut_is_told_with_the_flow_to_declare(
     run(client, declared)
     rules = pve.fake.firewall_config("host", node=NODE)["rules"]
     assert [rule["comment"] for rule in rules if rule.get("dport") == "2049"] == ["phoenix: NFS"]
+
+
+@pytest.mark.parametrize("process", ["rpcbind", ""], ids=["rpcbind", "of the kernel"])
+def test_what_is_told_of_rpcbind_can_be_written_as_it_stands(
+    site: Site, pve: Pve, client: Client, planned: Planned, process: str
+) -> None:
+    """A new Proxmox VE has it: the first run stops, and each way out that it prints works."""
+    pve.fake.add_node("second")
+    own = listening(client)
+    both = {Listener("tcp", 111, process), Listener("udp", 111, process)}
+    known = {node: frozenset({*sockets, *both}) for node, sockets in own.items()}
+    here, there = faults(client, planned(), known)
+    closed = here.rpartition("proxmox_node_closed = ")[2]
+    assert there.endswith(closed), "one line for both nodes"
+    assert faults(client, planned(proxmox_node_closed=ast.literal_eval(closed)), known) == ()
+    lines = [*here.splitlines(), *there.splitlines()]
+    written = [line.strip().rstrip(",") for line in lines if line.startswith("    {")]
+    rows = [ast.literal_eval(line.replace("NETWORK", "10.0.0.0/24")) for line in written]
+    assert [row["port"] for row in rows] == ["111"] * 4
+    flows = [row for row in rows if "node" in row]
+    rules = tuple(
+        FirewallRule(
+            direction=row["type"], action=row["action"], proto=row["proto"], ports=row["port"],
+            source=IPv4Network(row["source"]), destination=None, comment=row["comment"],
+        )
+        for row in rows
+        if "node" not in row
+    )  # fmt: skip
+    serving = site.hypervisor.model_copy(update={"firewall_rules": rules})
+    changed = site.model_copy(update={"hypervisor": serving})
+    assert faults(client, planned(changed, proxmox_node_flows=flows), known) == ()
+    assert pve.writes() == []
 
 
 @pytest.mark.parametrize(
