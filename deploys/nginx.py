@@ -3,12 +3,13 @@
 from pyinfra import host
 
 from deploys import acme, gateway_tree
-from deploys.context import secrets, setting_errors
+from deploys.context import secrets, setting_errors, site
 from deploys.site_secrets import secret
 from operations.certificates import acme_certificate, placeholder
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.nginx import nginx_conf as nginx
 from phoenix.files import text
 from phoenix.site.secret_names import GATEWAY_CERTIFICATE
 
@@ -21,7 +22,10 @@ if "nginx" in host.groups and (certificate := acme.certificate("gateway")):
         client = former or secret(GATEWAY_CERTIFICATE)
         tree = gateway_tree.tree(certificate.name, client.get_secret_value())
 
-    packages(name="Nginx: packages", names=["nginx", "lego", "logrotate", "openssl", "curl"])
+    packages(
+        name="Nginx: packages",
+        names=["nginx", "lego", "logrotate", "openssl", "curl", *nginx.packages(site())],
+    )
     config_tree(
         name="Nginx: renewal",
         tree=acme.tree(

@@ -5,10 +5,12 @@ from pyinfra import host
 from deploys import acme, traefik_tree
 from deploys.context import pinned_program, setting_errors, settings, site
 from deploys.site_secrets import secret
+from facts.external import PinnedLeaves
 from operations import moves
 from operations.artifact import artifact
 from operations.certificates import acme_certificate
 from operations.config_tree import config_tree
+from operations.host_state import question, read_or
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.restart import restart_without_end
@@ -26,7 +28,13 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
         password = secret(DASHBOARD_PASSWORD)
         login = htpasswd(settings().traefik_dashboard_user, password)
         users, named = traefik.users_of(site(), lambda one: htpasswd(one.user, secret(one.secret)))
-        routes, marker = traefik.dynamic_config(site(), "".join((login, *users.values())))
+        ends = [
+            (one.external.host, str(one.port)) for one in traefik.pinned(site()) if one.external
+        ]
+        leaves = (
+            read_or(question(PinnedLeaves, folder=traefik.EXTERNAL, ends=ends), {}) if ends else {}
+        )
+        routes, marker = traefik.dynamic_config(site(), "".join((login, *users.values())), leaves)
 
     packages(name="Traefik: packages", names=["curl", "iproute2", "lego", "openssl"])
     artifact(name="Traefik: program", item=program)
@@ -81,7 +89,10 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
                     path: TreeFile(lines, mode="0640", group=traefik.USER, secret=True)
                     for path, lines in {traefik.USERS_FILE: login, **users}.items()
                 },
-                **{path: TreeFile(content) for path, content in named.items()},
+                **{
+                    path: TreeFile(content)
+                    for path, content in {**named, **traefik.proofs(site(), leaves)}.items()
+                },
             },
             marker,
             first=traefik.FORMER.line(*traefik.former_names(site())),

@@ -10,6 +10,7 @@ from phoenix.declaration.json_errors import join
 from phoenix.declaration.order import DependencyCycleError, dependency_order
 from phoenix.derived import control_plane, deployments, dns
 from phoenix.derived.certificates import TLS_VARIABLE, HostCertificate, certificates
+from phoenix.derived.routes import routes, tcp_services
 from phoenix.site import ports
 from phoenix.site.findings import Report
 from phoenix.site.model import FirewallRule, Host, Service, Site
@@ -286,6 +287,34 @@ def host_ports(site: Site, report: Report) -> None:
         if host is site.portainer:
             _entrances(site, host, taken, report)
         _published_ports(host, taken, report)
+
+
+def gateway_ports(site: Site, report: Report) -> None:
+    """Refuse a port of the gateway that two services want, or that the gateway needs itself."""
+    if site.gateway is None:
+        return
+    taken = {port: what for (port, _), what in _needed_ports(site)[site.gateway.name].items()}
+    firsts: dict[int, Service] = {}
+    routed = {name: route.service for route in routes(site) for name in route.names}
+    for service in tcp_services(site):
+        port = service.gateway_port
+        first = firsts.setdefault(port, service)
+        key = "gateway_port" if port != service.port else "port"
+        place = service.source.file, f"{service.source.path}.{key}"
+        fix = 'write another "gateway_port"'
+        if port in taken:
+            report.error(*place, f"port {port} of the gateway is taken by {taken[port]}", fix)
+        elif first is not service and not (first.has_tls and service.has_tls):
+            message = f"port {port} of the gateway is taken by the service {first.name}"
+            report.error(*place, message, f"{fix}; only services by tls can share one")
+        elif first.options != service.options:
+            message = f"it shares port {port} of the gateway with {first.name}, and its options not"
+            report.error(*place, message, f"write the same options for both, or {fix[6:]}")
+        for name in service.names if service.has_tls else ():
+            if name in routed:
+                message = f"{name} is proven by the gateway, for the service {routed[name].name}"
+                where = f"{service.source.path}.name"
+                report.error(service.source.file, where, message, "write another name for one")
 
 
 def _entrances(site: Site, server: Host, taken: _Taken, report: Report) -> None:

@@ -186,6 +186,33 @@ HeaderValue = Annotated[
         longest=2000,
     ),
 ]
+SiteFile = Annotated[
+    str,
+    Form(
+        r"(?!(?:.*/)?\.\.(?:/|$))[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*",
+        "is not a file below the site's folder",
+        "write its path from there, of letters, digits and . _ -, as certificates/nas.pem",
+        longest=255,
+    ),
+]
+Fingerprint = Annotated[
+    str,
+    Form(
+        r"[0-9A-Fa-f]{64}|[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){31}",
+        "is not a SHA-256 fingerprint",
+        "write what openssl x509 -noout -fingerprint -sha256 prints after the =",
+        longest=95,
+    ),
+]
+FarHost = Annotated[
+    str,
+    Form(
+        rf"{_LABEL}(?:\.{_LABEL})*",  # a dotted IPv4 address has this form, too
+        "is not an IPv4 address or host name",
+        "write one as 192.168.1.20 or nas.example.com",
+        longest=253,
+    ),
+]
 LoginUser = Annotated[
     str,
     Form(  # RFC 7617, section 2: no colon

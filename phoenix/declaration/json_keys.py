@@ -27,6 +27,8 @@ from phoenix.declaration.forms import (
     ContainerPath,
     EndpointName,
     EntryName,
+    FarHost,
+    Fingerprint,
     HeaderName,
     HeaderValue,
     HostName,
@@ -37,6 +39,7 @@ from phoenix.declaration.forms import (
     PathPrefix,
     SecretText,
     ServiceName,
+    SiteFile,
     SnapshotName,
     StorageName,
     UrlPath,
@@ -481,11 +484,18 @@ class RawService(RawOptions):
         description="TCP port on which the guest serves it. It has no backend without one.",
         examples=[8443],
     )
-    scheme: Literal["http", "https", "h2c", "grpc", "grpcs"] | None = Field(
+    scheme: Literal["http", "https", "h2c", "grpc", "grpcs", "tcp", "tls"] | None = Field(
         default=None,
         description="How Traefik speaks to it. Left out: https for a VM and a stack, http for a "
         "container. http, h2c (HTTP/2 without TLS) and grpc cross between two guests in plain "
-        "text; grpcs is gRPC by TLS.",
+        "text; grpcs is gRPC by TLS. tcp is any other protocol, and tls one that begins with TLS: "
+        "the gateway hands them on as they are, without Traefik.",
+    )
+    gateway_port: Port | None = Field(
+        default=None,
+        description="Of tcp and tls: the gateway's port for it; left out: `port`. Several services "
+        "by tls may share one, and are told apart by the name that the client asks for.",
+        examples=[5432],
     )
     exposure: Literal["gateway", "direct"] = Field(
         default="gateway",
@@ -511,6 +521,42 @@ class RawService(RawOptions):
         default=False,
         description="The redirect is for good (301, or 308 for what is not GET): browsers keep it. "
         "Else it is 302, or 307.",
+    )
+
+
+class RawExternal(RawOptions):
+    """A service that Phoenix does not manage: it runs elsewhere, and is routed as the others are.
+
+    With https it is proven by `ca_file` or `fingerprint`; without either, by the CAs that Traefik's
+    guest trusts: the public ones, and the site's.
+    """
+
+    refuse_unknown: ClassVar[str] = _NOT_CARRIED_OUT
+
+    address: FarHost = Field(
+        description="IPv4 address or DNS name, as Traefik's guest reaches it.",
+        examples=["192.168.1.20", "nas.example.com"],
+    )
+    port: Port = Field(description="Its TCP port.", examples=[5001])
+    scheme: Literal["http", "https", "h2c", "grpc", "grpcs"] = Field(
+        default="https",
+        description="How Traefik speaks to it. http, h2c and grpc cross the network in plain text.",
+    )
+    server_name: HostName | None = Field(
+        default=None,
+        description="Name that its certificate proves; left out: `address`, and with `fingerprint` "
+        "a name that its certificate has.",
+        examples=["nas.example.com"],
+    )
+    ca_file: SiteFile | None = Field(
+        default=None,
+        description="PEM file in this file's folder, with the CA of its certificate.",
+        examples=["nas-ca.pem"],
+    )
+    fingerprint: Fingerprint | None = Field(
+        default=None,
+        description="SHA-256 of its certificate: it is trusted, and no other.",
+        examples=["ab" * 32],
     )
 
 
@@ -1055,6 +1101,11 @@ class RawLxcFile(Raw):
         default={},
         description="Containers, by id.",
         json_schema_extra={"propertyNames": {"pattern": "^[1-9][0-9]{2,8}$"}},
+    )
+    external_services: tuple[Annotated[Any, Each(RawExternal)], ...] = Field(
+        default=(),
+        description="Services that Phoenix does not manage, routed as the others are.",
+        examples=[[{"name": "nas", "address": "192.168.1.20", "port": 5001}]],
     )
     nvidia_driver_version: Any = unused(_GPU_DRIVER)
     nvidia_repo_url: Any = unused(_GPU_DRIVER)

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from phoenix.declaration import conflicts, guests, hypervisor_file, services, stack_places
+from phoenix.declaration import conflicts, external, guests, hypervisor_file, services, stack_places
 from phoenix.declaration.forms import told
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join, read_object, readdress, validate
@@ -115,7 +115,8 @@ def load_site(
         catalog.warn_unused()
     catalog.check_others()
     catalog.secrets.check(report)
-    site_services = services.derive(declared, raw_site.domain, network, report)
+    far = tuple(external.read(top, LXC_FILE, inventories, move, report))
+    site_services = services.derive(declared, far, raw_site.domain, network, report)
     site = Site(
         domain=raw_site.domain,
         environment=environment or raw_site.environment or ENVIRONMENT,
@@ -127,13 +128,14 @@ def load_site(
         warnings=(),
         timezone=host_file.raw.timezone,
     )
-    routed = any(
-        s.kind in ("backend", "redirect") and s.exposure == "gateway" for s in site_services
+    routed = bool(far) or any(
+        s.kind in ("backend", "redirect", "tcp") and s.exposure == "gateway" for s in site_services
     )
     whole = whole and len(declared) == len(running)  # else a role may be that of a faulty guest
     conflicts.roles(site.guests, LXC_FILE, routed=routed, whole=whole, report=report)
     conflicts.proven(site, report)
     conflicts.host_ports(site, report)
+    conflicts.gateway_ports(site, report)
     conflicts.environments(site, report)
     conflicts.names(site, report)
     conflicts.resolvers(site, report)

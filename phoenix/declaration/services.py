@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
 from typing import Literal
 
+from phoenix.declaration import external
 from phoenix.declaration.guests import Entry
-from phoenix.declaration.json_keys import RawService
+from phoenix.declaration.json_keys import RawOptions, RawService
 from phoenix.declaration.service_options import OPTION_KEYS, options
 from phoenix.declaration.stacks import StackRoute
 from phoenix.derived.certificates import stack_name
@@ -31,12 +32,17 @@ Declared = tuple[Host, Entry, tuple[StackRoute, ...]]
 
 
 def derive(
-    declared: Sequence[Declared], domain: str, network: IPv4Network, report: Report
+    declared: Sequence[Declared],
+    far: Sequence[external.Declared],
+    domain: str,
+    network: IPv4Network,
+    report: Report,
 ) -> tuple[Service, ...]:
     """All services, sorted by name; every name and path has one owner, or it is reported.
 
     Args:
         declared: the running guests, each with its entry and the routes of its stacks.
+        far: the services that Phoenix does not manage.
         domain: the site's.
         network: the site's, for which `allowed_networks` may say `site`.
         report: takes what is wrong.
@@ -64,18 +70,20 @@ def derive(
             backend = make.backend(host, route.raw, route.source, of_stack=True)
             if backend:
                 _add(services, backend, report)
+    for service in make.externals(far):
+        _add(services, service, report)
     _check_aliases(services, domain, report)
     return tuple(services[name] for name in sorted(services))
 
 
 def _check_aliases(services: dict[str, Service], domain: str, report: Report) -> None:
     """Every further name has one owner for a path, as every name has; others are taken out."""
-    owners = {(service.fqdn, service.path): service for service in services.values()}
+    owners = {_place(service.fqdn, service): service for service in services.values()}
     for name, service in services.items():
         free = []
         for alias in service.aliases:
             label = alias.removesuffix(f".{domain}")
-            first = owners.setdefault((alias, service.path), service)
+            first = owners.setdefault(_place(alias, service), service)
             if label in _RESERVED or is_proof(label):
                 message = f"{label!r} is reserved: {_RESERVED.get(label, _PROOF)}"
             elif first.name != name:
@@ -91,6 +99,11 @@ def _check_aliases(services: dict[str, Service], domain: str, report: Report) ->
             place = f"{service.source.path}.aliases"
             report.error(service.source.file, place, message, "choose another name, or remove it")
         services[name] = service.model_copy(update={"aliases": tuple(free)})
+
+
+def _place(name: str, service: Service) -> tuple[str, str, int]:
+    """What of a name is one service's alone: a path, or a port of the gateway."""
+    return name, service.path, service.gateway_port
 
 
 def _add(services: dict[str, Service], service: Service, report: Report) -> None:
@@ -175,7 +188,7 @@ def _check_fixed(
     raw: RawService, fixed: Mapping[str, str], what: str, source: Source, report: Report
 ) -> None:
     """Refuse keys that say of one of the site's own services what it cannot be."""
-    for key in (*OPTION_KEYS, "redirect_to", *_OF_A_REDIRECT):
+    for key in (*OPTION_KEYS, "gateway_port", "redirect_to", *_OF_A_REDIRECT):
         of_portainer = what == "Portainer" and key not in ("path", "redirect_to")
         if key in raw.model_fields_set and key != "aliases" and not of_portainer:
             report.error(
@@ -257,6 +270,15 @@ class _Maker:
                 f'add "port": the port on which {host.name} serves it',
             )
             return None
+        if raw.scheme in ("tcp", "tls"):
+            return self._tcp(host, raw, raw.scheme, label, raw.port, source)
+        if raw.gateway_port is not None:
+            report.error(
+                source.file,
+                f"{source.path}.gateway_port",
+                "it is asked by HTTPS, at the gateway's port 443",
+                'remove the key, or write "scheme": "tcp" or "tls"',
+            )
         scheme: Scheme = raw.scheme or ("http" if host.kind == "lxc" else "https")
         has_tls = scheme in ("https", "grpcs")
         fqdn = f"{label}.{domain}"
@@ -288,7 +310,88 @@ class _Maker:
         )
         return self._with_options(service, raw, source)
 
-    def _label(self, raw: RawService, source: Source) -> str | None:
+    def _tcp(
+        self, host: Host, raw: RawService, scheme: Scheme, label: str, port: int, source: Source
+    ) -> Service | None:
+        """What is no HTTP, by a port of the gateway."""
+        report, before = self.report, len(self.report.errors)
+        for key in raw.model_fields_set - _OF_TCP:
+            report.error(
+                source.file,
+                f"{source.path}.{key}",
+                f"{scheme} carries no requests of HTTP that this could be done to",
+                "remove the key",
+            )
+        if raw.exposure == "direct":
+            report.error(
+                source.file,
+                f"{source.path}.exposure",
+                f"{scheme} goes through the gateway",
+                "remove the key; a direct way is what dns_records and firewall.rules declare",
+            )
+        if len(report.errors) != before:
+            return None
+        fqdn, at = f"{label}.{self.domain}", raw.gateway_port or port
+        service = Service(
+            name=f"{label}:{at}",
+            fqdn=fqdn,
+            owner=host,
+            port=port,
+            scheme=scheme,
+            exposure="gateway",
+            server_name=fqdn if scheme == "tls" else "",
+            health_path="/",
+            kind="tcp",
+            source=source,
+            gateway_port=at,
+        )
+        return self._with_options(service, raw, source)
+
+    def externals(self, far: Sequence[external.Declared]) -> Iterator[Service]:
+        """The services that Phoenix does not manage; none without a Traefik to connect to them."""
+        proxy = self.proxy
+        if proxy is not None:
+            yield from filter(None, (self._external(one, proxy) for one in far))
+
+    def _external(self, one: external.Declared, proxy: Host) -> Service | None:
+        """A service that Phoenix does not manage, which `proxy` connects to."""
+        raw, source, report = one.raw, one.source, self.report
+        label = self._label(raw, source)
+        if label is None:
+            return None
+        has_tls = raw.scheme in ("https", "grpcs")
+        if not has_tls:
+            report.warn(
+                source.file,
+                f"{source.path}.scheme",
+                f"{raw.name!r} crosses from Traefik to {raw.address} in plain text",
+                'serve TLS there and write "scheme": "https"',
+            )
+        if raw.name == raw.address or f"{label}.{self.domain}" == raw.address:
+            report.error(
+                source.file,
+                f"{source.path}.address",
+                f"{raw.address} leads to the gateway, and so to this route again",
+                "write its IPv4 address, or a name that it has elsewhere",
+            )
+            return None
+        self._check_path(raw, source)
+        service = Service(
+            name=f"{label}{raw.path or ''}",
+            fqdn=f"{label}.{self.domain}",
+            owner=proxy,
+            port=raw.port,
+            scheme=raw.scheme,
+            exposure="gateway",
+            server_name=(raw.server_name or raw.address) if has_tls else "",
+            health_path=raw.health_path,
+            kind="external",
+            source=source,
+            external=one.external,
+        )
+        return self._with_options(service, raw, source)
+
+    def _label(self, raw: RawOptions, source: Source) -> str | None:
         """The name below the domain; None where it is reserved, which is reported."""
         label = raw.name.removesuffix(f".{self.domain}")
         if label in _RESERVED or is_proof(label):
@@ -354,17 +457,21 @@ class _Maker:
                     "carries this out",
                     'remove the key, or write "exposure": "gateway"',
                 )
-        if raw.strip_path and raw.path is None:
-            report.error(
-                source.file, f"{source.path}.strip_path", "there is no path to take away",
-                'add "path", or remove the key',
-            )  # fmt: skip
+        self._check_path(raw, source)
         for key in _OF_A_REDIRECT:
             if getattr(raw, key):
                 report.error(
                     source.file, f"{source.path}.{key}", "there is no redirect_to",
                     "add it, or remove the key",
                 )  # fmt: skip
+
+    def _check_path(self, raw: RawOptions, source: Source) -> None:
+        report = self.report
+        if raw.strip_path and raw.path is None:
+            report.error(
+                source.file, f"{source.path}.strip_path", "there is no path to take away",
+                'add "path", or remove the key',
+            )  # fmt: skip
         declared = "health_path" in raw.model_fields_set
         if raw.path and not raw.strip_path and declared and not _below(raw.health_path, raw.path):
             report.error(
@@ -374,7 +481,7 @@ class _Maker:
                 f"write a path below {raw.path}",
             )
 
-    def _with_options(self, service: Service, raw: RawService, source: Source) -> Service:
+    def _with_options(self, service: Service, raw: RawOptions, source: Source) -> Service:
         health = raw.health_path
         if "health_path" not in raw.model_fields_set:
             if service.is_grpc:
@@ -398,7 +505,8 @@ class _Maker:
         self, host: Host, raw: RawService, label: str, target: str, source: Source
     ) -> Service | None:
         """A name that Traefik answers by itself, whoever declares it."""
-        for key in ("port", "scheme", "server_name", "strip_path", "connect_timeout",
+        for key in ("port", "scheme", "server_name", "strip_path", "gateway_port",
+                    "connect_timeout",
                     "read_timeout", "max_body", "health_path", "health_status"):  # fmt: skip
             if key in raw.model_fields_set:
                 self.report.error(
@@ -438,6 +546,11 @@ class _Maker:
 
 _GRPC_HEALTH = "/grpc.health.v1.Health/Check"
 """Where gRPC servers are asked for their health (https://grpc.io/docs/guides/health-checking/)."""
+_OF_TCP = frozenset(
+    {"name", "port", "scheme", "exposure", "gateway_port", "aliases", "allowed_networks",
+     "connect_timeout", "read_timeout", "check"}
+)  # fmt: skip
+"""Keys that a service by tcp or tls takes."""
 _OF_A_REDIRECT = ("redirect_keep_path", "redirect_permanent")
 _WITHOUT_PROXY = ("aliases", "health_status", "check")
 """Keys that need no proxy: names, and what the checks expect."""

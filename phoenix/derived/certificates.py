@@ -127,8 +127,13 @@ def stack_name(label: str, domain: str) -> str:
 
 
 def _proven(service: Service) -> list[str]:
-    aliases = service.aliases if service.exposure == "direct" else ()
+    aliases = service.aliases if _proves_aliases(service) else ()
     return [service.server_name, *aliases]
+
+
+def _proves_aliases(service: Service) -> bool:
+    """Whether clients have TLS with the service itself, by whichever name."""
+    return service.exposure == "direct" or service.kind == "tcp"
 
 
 def _served_names(site: Site, host: Host) -> tuple[str, ...]:
@@ -138,15 +143,15 @@ def _served_names(site: Site, host: Host) -> tuple[str, ...]:
     own name all the same: it is how the host is known, and what keeps the renewals has one owner.
     """
     https = [service for service in site.services_of(host) if service.has_tls]
-    served = [service for service in https if service.kind == "backend"]
+    served = [service for service in https if service.kind in ("backend", "tcp")]
     if not served and host.portainer_role is None:
         return ()
     own = [
         name
         for service in https
         if service.deployment is None
-        for name in ([service.server_name] if service.kind == "backend" else [])
-        + ([*service.aliases] if service.exposure == "direct" else [])
+        for name in ([service.server_name] if service.kind in ("backend", "tcp") else [])
+        + ([*service.aliases] if _proves_aliases(service) else [])
     ]
     others = {name for name in own if name != host.fqdn and in_zone(name, site.domain)}
     return (host.fqdn, *sorted(others))

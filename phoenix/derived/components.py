@@ -168,6 +168,8 @@ _BY_KIND: Mapping[str, tuple[str, ...]] = {
     "ca": ("step_ca",),
     "agent": ("portainer",),
     "redirect": ("traefik",),
+    "external": ("traefik",),
+    "tcp": (),
 }
 """The component that runs a service of each kind; a backend's is found by its owner."""
 
@@ -179,7 +181,9 @@ def components_of(site: Site, service: Service) -> tuple[Component, ...]:
     """
     # Firewall of the hypervisor and of the host itself, record, proof
     names = {"proxmox", "guard", "dns", "verify", *_BY_KIND[service.kind]}
-    if service.exposure == "gateway":
+    if service.kind == "tcp":
+        names.add("nginx")
+    elif service.exposure == "gateway":
         names |= {"traefik", "nginx"}  # the route; the gateway's names and their certificate
     if service.owner in component_hosts("certificates", site):
         names.add("certificates")

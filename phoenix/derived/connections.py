@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from phoenix.derived import control_plane
-from phoenix.derived.routes import routes
+from phoenix.derived.routes import routes, tcp_services
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import HTTPS
 from phoenix.site.roles import guest_with
@@ -54,6 +54,7 @@ def _connections(site: Site) -> Iterator[Connection]:
             for alias in service.aliases if service.has_tls else ():
                 what = f"a client to {service.name} as {alias}"
                 yield Connection(client, service.owner, service.port, alias, what, service.name)
+    yield from _by_ports(site, client, gateway)
     owners = {name: route.service.name for route in reversed(routes(site)) for name in route.names}
     for route in routes(site):
         for name in route.names:
@@ -61,6 +62,21 @@ def _connections(site: Site) -> Iterator[Connection]:
                 continue  # several services have paths of one name
             what = f"a client to the gateway for {name}"
             yield Connection(client, gateway, HTTPS, name, what, route.service.name)
+
+
+def _by_ports(site: Site, client: Host, gateway: Host) -> Iterator[Connection]:
+    """What the gateway hands on by ports of its own; with TLS the service itself proves its name.
+
+    That the gateway accepts a connection says nothing of what is behind it, so its own is here too.
+    """
+    for service in tcp_services(site):
+        name = service.server_name
+        what = f"Nginx to {service.name} on {service.owner.name}"
+        yield Connection(gateway, service.owner, service.port, name, what, service.name)
+        for known in service.names if service.has_tls else ("",):
+            what = f"a client to the gateway for {known or service.name}"
+            what += f" at port {service.gateway_port}" if known else ""
+            yield Connection(client, gateway, service.gateway_port, known, what, service.name)
 
 
 def _to_backend(source: Host, who: str, service: Service) -> Connection:

@@ -35,7 +35,7 @@ def claims(site: Site) -> tuple[DnsRecord, ...]:
         claimed += [_service(site, service, name) for name in service.names]
         own = service.server_name
         target = service.owner.fqdn if service.exposure == "gateway" else service.fqdn
-        if own != target and in_zone(own, site.domain):
+        if own != target and in_zone(own, site.domain) and service.kind in _TO_TRAEFIK:
             why = f"name that {service.owner.name} proves to Traefik"
             claimed.append(DnsRecord(own, service.owner.address, why))
     named = {record.name for record in claimed}
@@ -51,6 +51,10 @@ def claims(site: Site) -> tuple[DnsRecord, ...]:
             for extra in host.dns_records
         ]
     return tuple(claimed)
+
+
+_TO_TRAEFIK = ("backend", "dashboard", "home", "redirect", "ca", "agent")
+"""Kinds of services whose owner has the name that the certificate proves."""
 
 
 def _service(site: Site, service: Service, name: str) -> DnsRecord:

@@ -45,7 +45,7 @@ def endpoints(site: Site) -> tuple[Endpoint, ...]:
     result = [Endpoint(gateway, HTTPS, names[0], names)] if names else []
     result.append(Endpoint(proxy, HTTPS, proxy.fqdn, (proxy.fqdn,)))
     for service in site.services:
-        if service.kind == "backend" and service.has_tls and service.checked:
+        if service.kind in ("backend", "tcp") and service.has_tls and service.checked:
             name = service.server_name
             if in_zone(name, site.domain):
                 by_stack = not service.of_guest

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
 
+from phoenix.derived import dns
 from phoenix.derived.certificates import certificates
 from phoenix.site.model import FirewallRule, Host, Service, Site
 from phoenix.site.ports import DNS, HTTP, HTTPS, NTP, PROXMOX_API, SSH
@@ -220,6 +222,7 @@ def _derived(site: Site) -> Iterator[Flow]:
         yield Flow(gateway, traefik, "tcp", HTTPS, "gateway to Traefik")
     for service in site.services:
         yield from _to_service(site, service)
+        yield from _through_proxies(site, service)
 
 
 def _to_service(site: Site, service: Service) -> Iterator[Flow]:
@@ -234,6 +237,37 @@ def _to_service(site: Site, service: Service) -> Iterator[Flow]:
         yield Flow(site.network, owner, "tcp", port, f"clients to {service.name}")
     elif service.kind == "backend" and site.traefik:
         yield Flow(site.traefik, owner, "tcp", port, f"Traefik to {service.name}")
+
+
+def _through_proxies(site: Site, service: Service) -> Iterator[Flow]:
+    """What leads on to another's service, past HTTP, and to who decides about requests."""
+    owner, port = service.owner, service.port
+    if service.external is not None:
+        yield Flow(
+            owner, _end(site, service.external.host), "tcp", port, f"Traefik to {service.name}"
+        )
+    elif service.kind == "tcp" and site.gateway:
+        at = service.gateway_port
+        yield Flow(site.network, site.gateway, "tcp", at, f"clients to {service.name}")
+        yield Flow(site.gateway, owner, "tcp", port, f"gateway to {service.name}")
+        if service.has_tls:
+            yield Flow(site.gateway, owner, "tcp", HTTP, "http-01, passed on by the gateway")
+    if service.options.forward_auth is not None and site.traefik:
+        url = urlsplit(service.options.forward_auth.url)
+        asked = url.port or (HTTPS if url.scheme == "https" else HTTP)
+        why = f"Traefik asks who may enter {service.name}"
+        yield Flow(site.traefik, _end(site, url.hostname or ""), "tcp", asked, why)
+
+
+def _end(site: Site, name: str) -> Endpoint:
+    """The host or address that a name or address of a URL leads to; anyone where that is open."""
+    known = {record.name: record.address for record in dns.records(site)}
+    try:
+        address = known.get(name) or IPv4Address(name)
+    except ValueError:
+        return "any"
+    hosts = {host.address: host for host in site.hosts}
+    return hosts.get(address) or IPv4Network(address)
 
 
 def _base(site: Site) -> Iterator[Flow]:

@@ -31,7 +31,17 @@ class Route(NamedTuple):
 
 def routes(site: Site) -> tuple[Route, ...]:
     """All routes, sorted by name; dashboard and start page among them."""
-    return tuple(_route(service) for service in site.services if service.exposure == "gateway")
+    return tuple(
+        _route(service)
+        for service in site.services
+        if service.exposure == "gateway" and service.kind != "tcp"
+    )
+
+
+def tcp_services(site: Site) -> tuple[Service, ...]:
+    """What the gateway hands on by a port of its own, sorted by port and name."""
+    found = (service for service in site.services if service.kind == "tcp")
+    return tuple(sorted(found, key=lambda one: (one.gateway_port, one.name)))
 
 
 def _route(service: Service) -> Route:

@@ -103,6 +103,8 @@ def _service(site: Site, service: Service) -> Explanation:
         "ca": f"the certificate authority on {owner.name}, reached directly, never routed",
         "agent": f"the Portainer agent on {owner.name}, reached directly, never routed",
         "redirect": f"a redirect, by {owner.name} itself",
+        "external": "not managed by Phoenix",
+        "tcp": f"served by {owner.name}, at port {service.gateway_port} of the gateway",
     }
     holders = {site.gateway, site.traefik, owner} if route else {owner}
     return Explanation(
@@ -133,7 +135,7 @@ def _service(site: Site, service: Service) -> Explanation:
 def _backend(service: Service) -> Backend:
     transport, stack = _transport(service), service.deployment
     return Backend(
-        host=service.owner.name,
+        host=service.external.host if service.external else service.owner.name,
         url=service.backend_url,
         transport=transport,
         verified=service.server_name if transport == "verified" else "",
@@ -145,13 +147,15 @@ def _backend(service: Service) -> Backend:
 def _transport(service: Service) -> Transport:
     if not service.has_tls:
         return "plain"
+    if service.external is not None and service.external.fingerprint:
+        return "pinned"
     return "signed" if service.kind == "agent" else "verified"
 
 
 def _places(service: Service) -> tuple[Source, ...]:
     """Where a service is declared: its own object, or the key from which it follows."""
     file, path = service.source.file, service.source.path
-    if service.kind in ("backend", "redirect"):
+    if service.kind in ("backend", "redirect", "external", "tcp"):
         return (service.source,)
     keys = {
         "dashboard": ("role", "features"),

@@ -121,6 +121,10 @@ def flows_of_service(site: Site, service: Service) -> Iterator[Flow]:
     for passage in firewall.flows(site):
         last = passage.destination == service.owner and passage.port == service.port
         through = passage.destination in chain and passage.port in (HTTP, HTTPS)
+        door = service.gateway_port
+        last = last or bool(door and passage.destination == site.gateway and passage.port == door)
+        if service.kind == "tcp":
+            through = False
         if last or (service.exposure == "gateway" and through):
             yield flow(passage)
 

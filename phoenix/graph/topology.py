@@ -26,7 +26,9 @@ class Item(Frozen):
 
     id: str
     name: str
-    kind: Literal["backend", "dashboard", "home", "ca", "agent", "redirect", "stack"]
+    kind: Literal[
+        "backend", "dashboard", "home", "ca", "agent", "redirect", "external", "tcp", "stack"
+    ]
     about: str
     stack: str = ""
     port: int | None = None
@@ -43,7 +45,7 @@ class Item(Frozen):
         """What a picture says below the name: one line, names without the site's domain."""
         stack = f"stack {self.stack}" if self.stack and self.kind != "stack" else ""
         words = [self.about, stack]
-        if self.scheme in ("http", "h2c", "grpc"):
+        if self.scheme in ("http", "h2c", "grpc", "tcp"):
             words.append("in plain text")
         elif not any(words) and self.proof:
             words = [f"proves {short(self.proof, domain)}"]
@@ -184,6 +186,8 @@ def _about(service: Service, domain: str) -> str:
         return "dashboard, by password"
     if service.kind == "home":
         return "start page"
+    if service.external is not None:
+        return f"not managed, at {service.external.host}"
     if service.redirect is not None:
         return f"redirect to {service.redirect.url}"
     if service.kind == "agent":
@@ -213,6 +217,8 @@ def _links(site: Site) -> Iterator[Link]:
             )  # fmt: skip
         elif service.kind == "backend" and service.exposure == "direct":
             yield _request(CLIENT, target, service.port, service.scheme, proof)
+        elif service.kind == "tcp" and gateway:
+            yield _request(box_id(gateway), target, service.port, service.scheme, proof)
         elif service.kind == "backend" and proxy:
             yield _request(box_id(proxy), target, service.port, service.scheme, proof)
     if site.ca:

@@ -18,13 +18,13 @@ from phoenix.components.portainer import tunnel
 from phoenix.components.portainer.compose_files import AGENT_UNIT, API_KEY_FILE, SERVER_UNIT
 from phoenix.components.portainer.tunnel import agent_url
 from phoenix.components.step_ca.authority import DIRECTORY, UNIT, directory_url
-from phoenix.components.traefik.traefik_yml import LOCAL
+from phoenix.components.traefik.traefik_yml import LOCAL, proof_file
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane, deployments, dns, firewall, home
 from phoenix.derived.certificates import certificates
 from phoenix.derived.connections import connections
 from phoenix.derived.endpoints import endpoints
-from phoenix.derived.routes import gateway_names, routes
+from phoenix.derived.routes import gateway_names, routes, tcp_services
 from phoenix.health import local_end
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import HTTPS
@@ -117,9 +117,10 @@ def checks(site: Site) -> tuple[Check, ...]:
         *_names(site),
         *_pairs(site),
         *_connections(site),
+        *_externals(site),
         *_keys(site),
     ]
-    every += [*_routers(site), *_requests(site), *_containers(site)]
+    every += [*_routers(site), *_requests(site), *_passed_on(site), *_containers(site)]
     return tuple(sorted(every, key=lambda check: LAYERS.index(check.layer)))
 
 
@@ -243,8 +244,13 @@ def _names_by_themselves(site: Site, host: Host) -> tuple[str, ...]:
 
 def _connections(site: Site) -> Iterator[Check]:
     unchecked = {(one.name, one.owner.name) for one in site.services if not one.checked}
+    silent = {
+        (one.name, site.gateway.name)
+        for one in tcp_services(site)
+        if site.gateway and not (one.checked and _admits(one, site.hypervisor))
+    }
     for connection in connections(site):
-        if (connection.service, connection.target.name) in unchecked:
+        if (connection.service, connection.target.name) in unchecked | silent:
             continue
         where = (str(connection.target.address), str(connection.port), connection.server_name)
         yield _port(
@@ -261,6 +267,22 @@ def _connections(site: Site) -> Iterator[Check]:
                 target=connection.target.name, port=connection.port,
                 name=connection.server_name, service=connection.service,
             )  # fmt: skip
+
+
+def _externals(site: Site) -> Iterator[Check]:
+    """What Phoenix does not manage, as Traefik's guest sees it."""
+    for service in site.services:
+        if service.external is None or not service.checked:
+            continue
+        proxy, where = service.owner.name, (service.external.host, str(service.port))
+        what = f"Traefik to {service.name} at {':'.join(where)}"
+        commands: list[tuple[Layer, tuple[str, ...]]] = [("tcp", ("port_answers", *where))]
+        if service.has_tls:
+            proof = service.external.fingerprint or ("ca" if service.external.ca else "public")
+            name = service.server_name
+            commands.append(("tls", ("external_proves", *where, name, proof, proof_file(service))))
+        for layer, command in commands:
+            yield Check(proxy, layer, what, command, target=proxy, service=service.name)
 
 
 def _port(
@@ -355,13 +377,30 @@ def _requests(site: Site) -> Iterator[Check]:
     yield Check(gateway.name, "http", hop, command, target=proxy.name)
 
 
+def _passed_on(site: Site) -> Iterator[Check]:
+    """The whole way to what has no TLS of its own, which would prove it."""
+    client, gateway = site.hypervisor.name, guest_with(site, "nginx")
+    for service in tcp_services(site):
+        if service.checked and _admits(service, site.hypervisor) and not service.has_tls:
+            command = ("tcp_passes", str(gateway.address), str(service.gateway_port))
+            yield Check(
+                *(client, "http", f"{service.name} through the gateway", command),
+                target=gateway.name, port=service.gateway_port, service=service.name,
+            )  # fmt: skip
+
+
+def _admits(service: Service, host: Host) -> bool:
+    """Whether a host is among the clients that may ask a service."""
+    allowed = service.options.allowed_networks
+    return not allowed or any(host.address in network for network in allowed)
+
+
 def _expected(site: Site, service: Service) -> str:
     """The status that the hypervisor is given, which is a client like any other and has no login.
 
     Nothing is asked of the service itself where a proxy turns the hypervisor away.
     """
-    allowed = service.options.allowed_networks
-    if allowed and not any(site.hypervisor.address in network for network in allowed):
+    if not _admits(service, site.hypervisor):
         return "403"
     return "401" if service.options.basic_auth else str(service.health_status)
 

@@ -213,6 +213,35 @@ tls_verifies() { # ADDRESS PORT NAME ROOT: chain to the root, and the name
     echo "$1 port $2 does not prove to be $3: ${why:-no TLS session}; serves ${serves:-nothing} $names"
 }
 
+tcp_passes() { # ADDRESS PORT: what is behind it says something, or waits; a gateway that reaches nothing closes
+    timeout 8 bash -c 'exec 3<>"/dev/tcp/$0/$1" || exit 9; IFS= read -r -t 2 -n 1 -d "" -u 3' "$1" "$2" 2>/dev/null
+    ended=$?
+    case "$ended" in
+    0) well ;;
+    124) echo "$1 port $2 $hangs" ;;
+    9) echo "$1 port $2 does not answer" ;;
+    *) if [ "$ended" -gt 128 ]; then well; else echo "$1 port $2 closes the connection: the gateway does not reach what is behind it"; fi ;;
+    esac
+}
+
+external_proves() { # HOST PORT NAME PROOF FILE: another's service; PROOF is its SHA-256, "ca" (in FILE) or "public"
+    case "$3" in *[!0-9.]*) kind=hostname ;; *) kind=ip ;; esac
+    case "$4" in
+    public) output=$(s_client "$1" "$2" "$3" "-verify_$kind" "$3") ;;
+    *) output=$(s_client "$1" "$2" "$3" "-verify_$kind" "$3" -no-CApath -no-CAstore -CAfile "$5") ;;
+    esac
+    case "$4" in public | ca)
+        case "$output" in *'Verify return code: 0 (ok)'*) well; return ;; esac
+        why=$(printf '%s\n' "$output" | sed -n 's/^ *verify error:num=[0-9]*://p; s/^ *Verify return code: //p' | head -n 1)
+        echo "$1 port $2 does not prove to be $3: ${why:-no TLS session}"
+        return ;;
+    esac
+    seen=$(printf '%s\n' "$output" | openssl x509 -noout -fingerprint -sha256 2>/dev/null | sed 's/.*=//' | tr -d : | tr A-F a-f)
+    [ -n "$seen" ] || { echo "$1 port $2 gives no TLS session"; return; }
+    [ "$seen" = "$4" ] || { echo "$1 port $2 has another certificate than declared: its SHA-256 is $seen"; return; }
+    if [ -s "$5" ]; then well; else echo "Traefik does not have its certificate yet: phoenix sync traefik"; fi
+}
+
 lifetime() { # reads "notBefore=..." and "notAfter=..."; sets start and end, in seconds since 1970
     set -- $(sed -n 's/^not[A-Z][a-z]*=//p' | date -f - +%s)
     start=${1:-0} end=${2:-0}

@@ -204,11 +204,14 @@ def _service(
     on_path = {(check.target, check.port) for check in path.checks}
     ends = [record.not_after for record in served if (record.holder, record.port) in on_path]
     dashboard, asked = service.kind == "dashboard", service.options
+    url = f"https://{service.fqdn}{service.health_path if dashboard else service.path or '/'}"
+    if service.kind == "tcp":
+        url = f"{service.scheme}://{service.fqdn}:{service.gateway_port}"
     login = dashboard or bool(asked.basic_auth) or asked.forward_auth is not None
     return ServiceRow(
         name=service.name,
-        url=f"https://{service.fqdn}{service.health_path if dashboard else service.path or '/'}",
-        owner=service.owner.name,
+        url=url,
+        owner=service.external.host if service.external else service.owner.name,
         stack=service.deployment.project if service.deployment else None,
         login=login,
         health=_health(path.checks, by_check, report.cause, report.state),

@@ -22,7 +22,7 @@ from phoenix.derived.components import Component
 from phoenix.derived.dns import DnsRecord
 from phoenix.derived.find import Meaning, Stack, kind_of, unknown
 from phoenix.derived.find import find as find_name
-from phoenix.derived.routes import routes
+from phoenix.derived.routes import routes, tcp_services
 from phoenix.health.advice import COMPONENTS, component_of
 from phoenix.health.checks import Check, checks
 from phoenix.site.findings import NameLookupError
@@ -93,7 +93,16 @@ def paths(site: Site) -> tuple[CheckedPath, ...]:
     find = _Checks(checks(site))
     return tuple(
         path
-        for make in (_requests, _direct_requests, _rooms, _names, _renewals, _portainer, _guards)
+        for make in (
+            _requests,
+            _tcp_requests,
+            _direct_requests,
+            _rooms,
+            _names,
+            _renewals,
+            _portainer,
+            _guards,
+        )
         for path in make(site, find)
     )
 
@@ -289,6 +298,37 @@ def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
         yield CheckedPath("request", url, with_checks, about, service=service)
 
 
+def _tcp_requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
+    """A client -> gateway -> what speaks something else than HTTP."""
+    client, gateway = site.hypervisor, guest_with(site, "nginx")
+    for service in tcp_services(site):
+        mine = {"service": service.name}
+        hops = (
+            _asks_dns(site, client, find, *service.names),
+            Hop(
+                *(client.name, gateway.name, f"port {service.gateway_port} of the gateway"),
+                (
+                    *find.unit(gateway, "nginx.service"),
+                    *find("port_answers", host=client.name, **mine),
+                ),
+            ),
+            _backend(gateway, service, find),
+            Hop(
+                *(client.name, gateway.name, "the whole way"),
+                tuple(
+                    check
+                    for function in ("served_is_fresh", "tls_verifies", "tcp_passes")
+                    for check in find(function, host=client.name, **mine)
+                ),
+            ),
+        )
+        about = _lower({service.name, *_labels(service), *_stack_names(service)})
+        yield CheckedPath(
+            *("request", f"{service.scheme}://{service.fqdn}:{service.gateway_port}"),
+            tuple(hop for hop in hops if hop.checks), about, service=service.name,
+        )  # fmt: skip
+
+
 def _asked(find: _Checks, service: str) -> tuple[Check, ...]:
     """The whole requests for a service, as its options have them asked."""
     return tuple(
@@ -314,6 +354,13 @@ def _direct_requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
 def _backend(source: Host, service: Service, find: _Checks) -> Hop:
     """`source` to what answers: the units and containers behind it, and the connection."""
     owner = service.owner
+    if service.external is not None:
+        what = f"{service.scheme} port {service.port} of {service.external.host}"
+        mine = {"host": source.name, "service": service.name}
+        return Hop(
+            *(source.name, owner.name, what),
+            (*find("port_answers", **mine), *find("external_proves", **mine)),
+        )
     behind = [*find("unit_runs", host=owner.name, service=service.name)]
     if owner != source:
         behind += find.unit(owner, "docker.service")

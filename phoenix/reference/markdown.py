@@ -54,6 +54,7 @@ SECTIONS = (
     Section("`network_config`", shapes.RawNetwork),
     Section("A service, declared in `traefik_service` and elsewhere", shapes.RawOptions),
     Section("`traefik_service` has also", shapes.RawService, shapes.RawOptions),
+    Section("`external_services[]` has also", shapes.RawExternal, shapes.RawOptions),
     Section("`basic_auth[]`", shapes.RawLogin),
     Section("`forward_auth`", shapes.RawForwardAuth),
     Section("`docker_stacks[]`", shapes.RawStackRef),

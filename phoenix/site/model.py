@@ -285,6 +285,19 @@ class Redirect(Frozen):
     keeps_path: bool
 
 
+class External(Frozen):
+    """The other end of a service that Phoenix does not manage, and how it proves who it is.
+
+    `host` is an IPv4 address or a name. `ca` is PEM and `fingerprint` the SHA-256 of its
+    certificate in lower-case hex; where both are empty, Traefik's guest trusts the CA of it, or it
+    has no TLS.
+    """
+
+    host: str
+    ca: str = ""
+    fingerprint: str = ""
+
+
 class Options(Frozen):
     """What the proxies do for a service beside handing its requests on; empty: as for all.
 
@@ -302,17 +315,19 @@ class Options(Frozen):
     read_timeout: str = ""
 
 
-Scheme = Literal["http", "https", "h2c", "grpc", "grpcs"]
-"""How Traefik speaks to a service: h2c is HTTP/2 without TLS, grpcs is gRPC by TLS."""
+Scheme = Literal["http", "https", "h2c", "grpc", "grpcs", "tcp", "tls"]
+"""How Traefik speaks to a service: h2c is HTTP/2 without TLS, grpcs is gRPC by TLS. What is tcp or
+tls, the gateway hands on by itself, byte by byte."""
 
 
 class Service(Named):
     """One HTTP service. `server_name` is verified on the hop to the owner.
 
     Its `name` is that of the label, and of one with a `path` the label with the path: `wiki/api`.
+    The `owner` of one that is external is Traefik's guest, which connects to it.
     `aliases` are further names that clients ask for, fully qualified as `fqdn`. `health_status` is
     what it gives at `health_path`, which is what it gets itself; it is not asked where `checked` is
-    false.
+    false. One of the kind `tcp` is called after the gateway's port as well, as `git:2222`.
     """
 
     fqdn: str
@@ -322,13 +337,15 @@ class Service(Named):
     exposure: Literal["gateway", "direct"]
     server_name: str
     health_path: str
-    kind: Literal["backend", "dashboard", "home", "ca", "agent", "redirect"]
+    kind: Literal["backend", "dashboard", "home", "ca", "agent", "redirect", "external", "tcp"]
     source: Source
     aliases: tuple[str, ...] = ()
     path: str = ""
     strip_path: bool = False
     options: Options = Options()
     redirect: Redirect | None = None
+    external: External | None = None
+    gateway_port: int = 0
     health_status: int = 200
     checked: bool = True
 
@@ -340,7 +357,7 @@ class Service(Named):
     @property
     def label(self) -> str:
         """Its name below the site's domain, without the path."""
-        return self.name.removesuffix(self.path)
+        return self.name.removesuffix(self.path).partition(":")[0]
 
     @property
     def key(self) -> str:
@@ -350,7 +367,7 @@ class Service(Named):
     @property
     def has_tls(self) -> bool:
         """Whether it is reached by TLS."""
-        return self.scheme in ("https", "grpcs")
+        return self.scheme in ("https", "grpcs", "tls")
 
     @property
     def is_grpc(self) -> bool:
@@ -366,7 +383,8 @@ class Service(Named):
     def backend_url(self) -> str:
         """The owner's end of the last hop, by address: no DNS on the data path."""
         scheme = {"grpc": "h2c", "grpcs": "https"}.get(self.scheme, self.scheme)
-        return f"{scheme}://{self.owner.address}:{self.port}"
+        host = self.external.host if self.external else self.owner.address
+        return f"{scheme}://{host}:{self.port}"
 
     @property
     def is_the_guest_s(self) -> bool:

@@ -29,6 +29,7 @@ from phoenix.declaration.load import load_site
 from phoenix.declaration.stack_places import StackPlaces
 from phoenix.declaration.stacks import StackCatalog
 from phoenix.proxmox import hostkeys
+from phoenix.secrets import client_certificate
 from phoenix.secrets.errors import SecretError
 from phoenix.secrets.store import SecretStore
 from phoenix.site.findings import ConfigError, Finding, Report
@@ -66,6 +67,7 @@ def folder() -> Path:
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     for label, data in site_files().items():
         write(place, label, json.dumps(data))
+    write(place, "nas-ca.pem", client_certificate.certificate_in(client_certificate.generate()))
     return place
 
 

@@ -356,6 +356,7 @@ OF_A_PROXY: dict[str, Any] = {
     "redirect_to": "https://example.com",
     "redirect_permanent": True,
     "redirect_keep_path": True,
+    "gateway_port": 2222,
 }
 REFUSED |= {
     (service, key): (value, "takes no such key: it is reached directly", "remove the key")
@@ -366,6 +367,7 @@ REFUSED |= {
     ("portainer", "redirect_to"): ("https://a.b", "it needs every path", "remove the key"),
     ("portainer", "strip_path"): (True, "there is no path to take away", "remove the key"),
     ("portainer", "redirect_permanent"): (True, "there is no redirect_to", "remove the key"),
+    ("portainer", "gateway_port"): (2222, "it is asked by HTTPS", "remove the key"),
     ("portainer", "redirect_keep_path"): (True, "there is no redirect_to", "remove the key"),
 }
 WARNED: dict[tuple[str, str], tuple[Any, str]] = {

@@ -108,7 +108,7 @@ WRONG: list[tuple[str, str, Any]] = [
     ("stack", "environments.production.variables", [{"name": "A", "value": "x\0y"}]),
     ("stack", "environments.production.variables", [{"name": "A", "vlaue": "x"}]),
     ("stack", f"{ROUTE}.basic_auth", "admin:x"),
-    ("stack", f"{ROUTE}.scheme", "tcp"),
+    ("stack", f"{ROUTE}.scheme", "udp"),
 ]
 
 

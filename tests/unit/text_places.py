@@ -140,6 +140,10 @@ CONTEXT: dict[str, Callable[[dict[str, Any]], object]] = {
     r"docker_stacks\.\d+\.environment$": lambda stack: stack.update(name="thinkheads_ai_app"),
     r"traefik_services?\.(?:\d+\.)?path$": lambda service: service.pop("health_path", None),
     r"traefik_services\.\d+\.health_path$": lambda service: service.update(strip_path=True),
+    r"\.gateway_port$": lambda service: [
+        service.update(scheme="tcp"),
+        *(service.pop(key, None) for key in ("health_path", "path", "server_name")),
+    ],
     r"\.redirect_to$": lambda service: [
         service.pop(key, None) for key in ("port", "scheme", "health_path", "server_name")
     ],
@@ -147,9 +151,9 @@ CONTEXT: dict[str, Callable[[dict[str, Any]], object]] = {
 """What else an entry has where a key of it is given: there are keys that exclude each other."""
 WHOLE: dict[str, Callable[[dict[str, Any]], object]] = {
     # Its one service has no TLS any more, and its compose file mounts a certificate.
-    r"^stack: environments\.production\..*\.traefik_service\.redirect_to$": lambda data: data[
-        "environments"
-    ]["production"].update(tls={}),
+    r"^stack: environments\.production\..*\.traefik_service\.(redirect_to|gateway_port)$": (
+        lambda data: data["environments"]["production"].update(tls={})
+    ),
 }
 """The same for the whole file."""
 SOUND: dict[str, Any] = {

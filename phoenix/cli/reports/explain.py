@@ -95,6 +95,7 @@ def _router(router: Router) -> Iterator[str]:
 def _backend(backend: Backend) -> Iterator[str]:
     ways = {
         "verified": f"verified as {backend.verified}",
+        "pinned": "proven by the SHA-256 of its certificate",
         "signed": "TLS, requests signed with a shared secret",
         "plain": "in plain text",
     }

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, WEBROOT
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
-from phoenix.derived.routes import gateway_names, routes
+from phoenix.derived.routes import gateway_names, routes, tcp_services
 from phoenix.files import render
 from phoenix.site.model import Service, Site
 from phoenix.site.ports import NGINX_STATUS
@@ -24,6 +24,9 @@ ACCESS_LOG = "/var/log/nginx/access.log"
 """JSON, one request a line: the one access log of a request on its way to a backend."""
 CLIENT_CERTIFICATE = "/etc/phoenix/gateway/client.pem"
 """Certificate and key by which the gateway proves itself to Traefik."""
+STREAM_PACKAGE = "libnginx-mod-stream"
+STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
+"""Debian's and Ubuntu's package of the module, and its file."""
 _POINTER = 8  # bytes, on every processor that Phoenix has programs for
 STATUS = f"127.0.0.1:{NGINX_STATUS}"
 """For checks made on the guest: `/generation`, `/client-certificate` and `/status`."""
@@ -57,6 +60,41 @@ class _Server(NamedTuple):
 
     names: tuple[str, ...]
     places: tuple[_Place, ...]
+
+
+def packages(site: Site) -> tuple[str, ...]:
+    """Packages that the gateway needs for this site beside those of every gateway."""
+    return (STREAM_PACKAGE,) if tcp_services(site) else ()
+
+
+class _Stream(NamedTuple):
+    """A port of the gateway for what is no HTTP: `targets` by name, or one for all by ""."""
+
+    port: int
+    targets: tuple[tuple[str, str], ...]
+    allowed: tuple[str, ...]
+    connect_timeout: str
+    read_timeout: str
+
+
+def _streams(site: Site) -> list[_Stream]:
+    ports: dict[int, list[Service]] = {}
+    for service in tcp_services(site):
+        ports.setdefault(service.gateway_port, []).append(service)
+    return [
+        _Stream(
+            port,
+            tuple(
+                (name, f"{service.owner.address}:{service.port}")
+                for service in services
+                for name in (service.names if service.has_tls else ("",))
+            ),
+            tuple(str(network) for network in services[0].options.allowed_networks),
+            services[0].options.connect_timeout or "5s",
+            services[0].options.read_timeout or "1h",
+        )
+        for port, services in ports.items()
+    ]
 
 
 def _own_servers(site: Site) -> list[_Server]:
@@ -126,6 +164,9 @@ def nginx_config(
         "client_fingerprint": client_certificate,
         "names": gateway_names(site),
         "common": _Place("/"),
+        "streams": _streams(site),
+        "proving": [service for service in tcp_services(site) if service.has_tls],
+        "module": STREAM_MODULE,
         "common_names": [name for name in gateway_names(site) if name not in own],
         "own_servers": servers,
         "login_names": sorted(
@@ -138,7 +179,9 @@ def nginx_config(
         ),
         "portainer_names": [r.fqdn for r in routes(site) if r.service == portainer],
         "dashboard_names": [r.fqdn for r in routes(site) if r.kind == "dashboard"],
-        "hash_bucket": hash_bucket(gateway_names(site)),
+        "hash_bucket": hash_bucket(
+            (*gateway_names(site), *(n for one in tcp_services(site) for n in one.names))
+        ),
         "removed_headers": REMOVED_HEADERS,
         "status": STATUS,
         "traefik_address": traefik.address,

@@ -7,7 +7,8 @@ since Traefik itself has no check mode.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -17,6 +18,7 @@ from pydantic.alias_generators import to_camel
 from phoenix import files
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.trust import ROOTS
+from phoenix.components.x509 import describe, load_chain
 from phoenix.derived.routes import Route, routes
 from phoenix.shell import Script
 from phoenix.site.model import Login, Redirect, Service, Site
@@ -239,7 +241,9 @@ def static_config(site: Site, *, metrics: bool) -> str:
     )
 
 
-def dynamic_config(site: Site, users: str = "") -> tuple[str, str]:
+def dynamic_config(
+    site: Site, users: str = "", leaves: Mapping[str, str] = MappingProxyType({})
+) -> tuple[str, str]:
     """Traefik's routing configuration, with a middleware that names this version of it.
 
     Traefik's API tells its middlewares, so it tells which version it runs.
@@ -248,6 +252,8 @@ def dynamic_config(site: Site, users: str = "") -> tuple[str, str]:
         site: each routed service gets a router and, where it has a backend, a service.
         users: what `USERS_FILE` has, hashes of passwords. Traefik reads that file only with a
             configuration that differs from the one it runs, so another password is another version.
+        leaves: certificates as PEM by their SHA-256, of services that are known by that. Traefik
+            has no server for one that is missing, and refuses each request for it (503).
 
     Returns:
         The YAML, and the name of the marker middleware in it, made from a hash of the content.
@@ -260,7 +266,7 @@ def dynamic_config(site: Site, users: str = "") -> tuple[str, str]:
     transports = {
         route.service.key: transport
         for route in backends
-        if (transport := _transport(route)) is not None
+        if (transport := _transport(route, leaves)) is not None
     }
     middlewares = {
         "from-gateway": _Middleware(
@@ -284,7 +290,7 @@ def dynamic_config(site: Site, users: str = "") -> tuple[str, str]:
         services={
             route.service.key: _Service(
                 load_balancer=_LoadBalancer(
-                    servers=[_Server(url=route.url)],
+                    servers=[_Server(url=route.url)] if _is_known(route, leaves) else [],
                     servers_transport=route.service.key
                     if route.service.key in transports
                     else None,
@@ -358,10 +364,68 @@ def former_names(site: Site) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _transport(route: Route) -> _ServersTransport | None:
+EXTERNAL = "/etc/traefik/external"
+"""EXTERNAL/KEY.pem has the CA, or the certificate itself, that proves a service which Phoenix does
+not manage."""
+
+
+def proofs(site: Site, leaves: Mapping[str, str]) -> dict[str, str]:
+    """What proves each service that Phoenix does not manage, by path on Traefik's guest.
+
+    Args:
+        site: whose services.
+        leaves: see `dynamic_config`.
+    """
+    found = {
+        proof_file(service): service.external.ca or leaves.get(service.external.fingerprint, "")
+        for service in site.services
+        if service.external is not None
+    }
+    return {path: pem for path, pem in found.items() if pem}
+
+
+def proof_file(service: Service) -> str:
+    """The file with what proves a service that Phoenix does not manage."""
+    return f"{EXTERNAL}/{service.key}.pem"
+
+
+def pinned(site: Site) -> tuple[Service, ...]:
+    """The services that are known by the SHA-256 of their certificate."""
+    return tuple(
+        service
+        for service in site.services
+        if service.external is not None and service.external.fingerprint
+    )
+
+
+def _is_known(route: Route, leaves: Mapping[str, str]) -> bool:
+    external = route.service.external
+    return external is None or not external.fingerprint or external.fingerprint in leaves
+
+
+def _proven_name(service: Service, leaf: str) -> str:
+    """The name that Traefik asks a pinned certificate for: one that it has.
+
+    The fingerprint proves who it is, but Traefik compares a name in any case.
+    """
+    names = describe(load_chain(leaf)[0])
+    if service.server_name in names.sans:
+        return service.server_name
+    return next(iter((*names.dns_sans, *names.ip_sans)), service.server_name)
+
+
+def _transport(route: Route, leaves: Mapping[str, str]) -> _ServersTransport | None:
     """How Traefik reaches a backend, where it is not as it reaches any in plain text."""
     wait = route.service.options.connect_timeout
     timeouts = _Timeouts(dial_timeout=wait) if wait else _Timeouts()
+    external = route.service.external
+    if external is not None and route.service.has_tls:
+        leaf = leaves.get(external.fingerprint, "")
+        name = _proven_name(route.service, leaf) if leaf else route.server_name
+        pem = external.ca or leaf
+        return _ServersTransport(
+            server_name=name, root_c_as=[pem] if pem else None, forwarding_timeouts=timeouts
+        )
     if route.url and route.url.startswith("https:"):
         return _ServersTransport(
             server_name=route.server_name, root_c_as=[ROOTS], forwarding_timeouts=timeouts
