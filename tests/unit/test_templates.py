@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,15 @@ PLAIN = sorted(str(p.relative_to(FOLDER)) for p in FOLDER.rglob("*.sh"))
 
 
 class Anything(str):
-    """A value of any shape: text, a list of texts, an object with attributes."""
+    """A value of any shape: text, a list, an object with attributes, and each of those likewise."""
 
-    def __getattr__(self, name: str) -> str:
+    def __getattr__(self, name: str) -> Anything:
         if name.startswith("__"):
             raise AttributeError(name)
-        return "attribute"
+        return Anything("attribute")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((Anything("first"), Anything("second")))
 
 
 def variables(name: str) -> dict[str, Anything]:

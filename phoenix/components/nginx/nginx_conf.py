@@ -97,7 +97,7 @@ def _streams(site: Site) -> list[_Stream]:
     ]
 
 
-def _own_servers(site: Site) -> list[_Server]:
+def _own_servers(site: Site, read_timeout: str) -> list[_Server]:
     """Names with a service that asks the gateway for more than the others do, sorted."""
     by_name: dict[str, list[Service]] = {}
     for route in routes(site):
@@ -110,7 +110,15 @@ def _own_servers(site: Site) -> list[_Server]:
             if all(service.path for service in services):
                 places = (_Place("/"), *places)  # what no service has, Traefik refuses
             names_of.setdefault(tuple(sorted(places)), []).append(name)
-    return [_Server(tuple(names), places) for places, names in names_of.items()]
+    return [
+        _Server(
+            tuple(names),
+            tuple(
+                place._replace(read_timeout=place.read_timeout or read_timeout) for place in places
+            ),
+        )
+        for places, names in names_of.items()
+    ]
 
 
 def _places(service: Service) -> Iterator[_Place]:
@@ -155,7 +163,7 @@ def nginx_config(
     """
     traefik = guest_with(site, "traefik")
     portainer = control_plane.portainer(site) if site.portainer else None
-    servers = _own_servers(site)
+    servers = _own_servers(site, read_timeout)
     own = {name for server in servers for name in server.names}
     values = {
         "access_log": ACCESS_LOG,
@@ -163,7 +171,7 @@ def nginx_config(
         "client_certificate": CLIENT_CERTIFICATE,
         "client_fingerprint": client_certificate,
         "names": gateway_names(site),
-        "common": _Place("/"),
+        "common": _Place("/", read_timeout=read_timeout),
         "streams": _streams(site),
         "proving": [service for service in tcp_services(site) if service.has_tls],
         "module": STREAM_MODULE,
@@ -190,7 +198,6 @@ def nginx_config(
         "webroot": WEBROOT,
         "hsts_seconds": hsts_seconds,
         "max_body": max_body,
-        "read_timeout": read_timeout,
     }
     template = "components/nginx/nginx.conf.j2"
     generation = hashlib.sha256(render(template, generation="", **values).encode()).hexdigest()[:16]
