@@ -183,5 +183,5 @@ def test_the_plan_and_the_files_have_no_password(site: SiteLab, services: Projec
     assert password not in told.stdout + told.stderr
     users = site.sh("traefik", "cat /etc/traefik/users/locked.users", ok=True).out
     assert re.fullmatch(r"anna:\$2b\$10\$\S{53}\n", users), users
-    mode = site.sh("traefik", "stat -c '%a %G' /etc/traefik/users/locked.users", ok=True).out
+    mode = site.sh("traefik", "stat -Lc '%a %G' /etc/traefik/users/locked.users", ok=True).out
     assert mode == "640 traefik\n"
