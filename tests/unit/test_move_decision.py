@@ -69,9 +69,19 @@ def test_it_may_start(here: HostState, there: HostState | str) -> None:
     assert outcome(here, a=there) == Stays()
 
 
-@pytest.mark.parametrize("here", [NOTHING, STOPPED, LEFT])
-def test_it_moves_from_where_it_runs(here: HostState) -> None:
-    assert outcome(here, a=RUNS, c=NOTHING) == Moves(NAME, "a", "b", None, (VOLUME,))
+@pytest.mark.parametrize("here", [NOTHING, STOPPED, LEFT, has("created"), has("dead")])
+@pytest.mark.parametrize("state", ["running", "restarting", "paused"])
+def test_it_moves_from_where_it_runs(here: HostState, state: str) -> None:
+    assert outcome(here, a=has(state), c=NOTHING) == Moves(NAME, "a", "b", None, (VOLUME,))
+
+
+@pytest.mark.parametrize("state", ["running", "restarting", "paused"])
+@pytest.mark.parametrize("there", [RUNS, has("restarting"), STOPPED, LEFT, NOTHING, "no route"])
+def test_it_is_here_while_it_is_paused_or_in_a_crash_loop(
+    state: str, there: HostState | str
+) -> None:
+    """A loop is `running` and `restarting` in turn: what was chosen depended on the moment."""
+    assert outcome(has("exited", state), a=there) == Stays()
 
 
 @pytest.mark.parametrize("there", [STOPPED, LEFT])

@@ -22,6 +22,8 @@ Deployer = Literal["portainer", "phoenix", "hand"]
 
 PHOENIX_PROJECTS = "/etc/phoenix/"
 """Where the compose files are that Phoenix itself runs, those of stacks without Portainer too."""
+_UP = frozenset(("running", "paused", "restarting"))
+"""Docker's words for what `docker ps` lists: a crash loop is `running` and `restarting` in turn."""
 _NO_NAME = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -134,8 +136,8 @@ class ComposeProject:
 
     @property
     def running(self) -> bool:
-        """Whether a container of it runs."""
-        return any(container.state == "running" for container in self.containers)
+        """Whether a container of it is up: one that is paused or starts again and again is, too."""
+        return any(container.state in _UP for container in self.containers)
 
     @property
     def since(self) -> datetime | None:
