@@ -11,7 +11,7 @@ from pyinfra import host
 
 from deploys import acme, stack_parts
 from deploys.access import portainer as access
-from deploys.context import setting_errors, settings, site, site_host
+from deploys.context import secrets, setting_errors, settings, site, site_host
 from operations import compose_host, moves, portainer
 from operations.certificates import own_pairs_alone
 from operations.isolation import part
@@ -26,6 +26,8 @@ if site_host() in deployments.stack_hosts(site()):
     if deployments.by_portainer(site(), site_host()):
         deploy = portainer.stack
         where = {"endpoint": site_host().portainer_environment, "access": access()}
+    with setting_errors():
+        known = tuple(secrets().values())
     outlook = stack_parts.refuse_moves(stack_parts.wanted())
     stacks = stack_parts.prepared(
         [stack for stack in stack_parts.wanted() if outlook.decisions[stack.project] == Stays()]
@@ -44,6 +46,7 @@ if site_host() in deployments.stack_hosts(site()):
                 project=prepared.stack.project,
                 content=prepared.compose,
                 env=prepared.variables,
+                hidden=known,
                 **where,
             )
             if deploy is portainer.stack:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -60,6 +60,7 @@ def stack(
     env: Mapping[str, str | SecretStr] | None = None,
     present: bool = True,
     seconds: float = 300.0,
+    hidden: Collection[SecretStr] = (),
 ) -> Generator[FunctionCommand, None, None]:
     """Makes sure one stack is as given on a host without Portainer.
 
@@ -73,9 +74,16 @@ def stack(
             shown.
         present: False removes the stack, volumes kept.
         seconds: the deadline for its containers' health.
+        hidden: further values that are never shown, as former ones of a variable.
     """
     yield from stacks.converged(
-        project, HostStacks(on), content=content, env=env, present=present, seconds=seconds
+        project,
+        HostStacks(on),
+        content=content,
+        env=env,
+        present=present,
+        seconds=seconds,
+        hidden=hidden,
     )
 
 

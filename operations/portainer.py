@@ -211,6 +211,7 @@ def stack(
     env: Mapping[str, str | SecretStr] | None = None,
     present: bool = True,
     seconds: float = 300.0,
+    hidden: Collection[SecretStr] = (),
 ) -> Generator[FunctionCommand, None, None]:
     """Makes sure one stack is as given, its containers running and healthy.
 
@@ -227,6 +228,7 @@ def stack(
             shown.
         present: False removes the stack, volumes kept.
         seconds: the deadline for the deployment, and for its containers' health.
+        hidden: further values that are never shown, as former ones of a variable.
     """
     yield from stacks.converged(
         project,
@@ -235,6 +237,7 @@ def stack(
         env=env,
         present=present,
         seconds=seconds,
+        hidden=hidden,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -36,6 +36,7 @@ def converged(
     env: Mapping[str, str | SecretStr] | None,
     present: bool,
     seconds: float,
+    hidden: Collection[SecretStr] = (),
 ) -> Generator[FunctionCommand, None, None]:
     """The commands that make one stack as given; none where it is.
 
@@ -46,6 +47,7 @@ def converged(
         env: variables; the values of those given as SecretStr are never shown.
         present: False removes the stack, volumes kept.
         seconds: the deadline for the deployment, and for its containers' health.
+        hidden: further values that are never shown, as former ones of a variable.
 
     Raises:
         OperationValueError: a name, file or variable that cannot work.
@@ -59,7 +61,7 @@ def converged(
         desired(0)
     except api.InvalidInputError as error:
         raise OperationValueError(str(error)) from None
-    steps = _pending(stacks, desired)
+    steps = _pending(stacks, desired, hidden)
     if steps == ():
         host.noop(f"stack {project} is {'as desired' if present else 'absent'} on {stacks}")
         return
@@ -78,7 +80,9 @@ class _Desired(Protocol):
     def __call__(self, endpoint: int, /) -> api.DesiredStack: ...
 
 
-def _pending(stacks: Stacks, desired: _Desired) -> tuple[str, ...] | None:
+def _pending(
+    stacks: Stacks, desired: _Desired, hidden: Collection[SecretStr]
+) -> tuple[str, ...] | None:
     """The steps to come, in words; None while what deploys is not there, as before its deploy.
 
     In a dry run of a fresh site that is a change to come, not an error. At execution the command
@@ -93,7 +97,7 @@ def _pending(stacks: Stacks, desired: _Desired) -> tuple[str, ...] | None:
         return None
     steps = api.describe(api.plan(target, observed))
     if steps and state.config.DIFF:
-        log_lines(api.diff(target, observed))
+        log_lines(api.diff(target, observed, hidden))
     return steps
 
 

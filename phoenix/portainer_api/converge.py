@@ -10,6 +10,8 @@ import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from pydantic import SecretStr
+
 from . import errors
 from .engine import StackEngine
 from .models import Stack, StackStatus
@@ -35,6 +37,7 @@ from .sync import (
     plan,
     unproven,
     unseen,
+    with_quoted,
 )
 
 LOG_LINES = 15
@@ -132,10 +135,17 @@ def look(engine: StackEngine, desired: DesiredStack) -> ObservedStack:
     return observed
 
 
-def diff(desired: DesiredStack, observed: ObservedStack) -> list[str]:
+def diff(
+    desired: DesiredStack, observed: ObservedStack, secrets: Iterable[SecretStr] = ()
+) -> list[str]:
     """A unified diff of the file, and the changed variables: plain values shown, secrets masked.
 
     What is a secret is declared: every variable that is not in `desired.public`.
+
+    Args:
+        desired, observed: what is compared.
+        secrets: further values that are masked. What is deployed may have one in a variable that is
+            declared as a plain one now.
     """
     after = desired.content if desired.present else ""
     lines = list(
@@ -157,7 +167,8 @@ def diff(desired: DesiredStack, observed: ObservedStack) -> list[str]:
     ]
     lines += env_values(*shown)
     lines += [f"env {change} (value masked)" for change in env_changes(*masked)]
-    hidden = [*desired.hidden(desired.plain_env), *desired.hidden(before)]
+    known = [secret.get_secret_value() for secret in secrets]
+    hidden = [*desired.hidden(desired.plain_env), *desired.hidden(before), *with_quoted(known)]
     return [mask(line, hidden) for line in lines]
 
 

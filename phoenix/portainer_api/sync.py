@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import SecretStr
@@ -19,6 +19,11 @@ PORTAINER_PROJECTS = "/data/compose/"
 working directory there. Such containers without a stack come from a server that was rebuilt."""
 HOST_PROJECTS = "/etc/phoenix/compose/"
 """Where stacks that are deployed without Portainer have their directories on their host."""
+
+
+def with_quoted(values: Sequence[str]) -> list[str]:
+    """Values of variables as they are, and as the server stores them where that differs."""
+    return [*values, *(quoted for value in values if (quoted := dotenv.quote(value)) != value)]
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,7 @@ class DesiredStack:
 
     def hidden(self, env: Mapping[str, str]) -> list[str]:
         """The values of `env` that no text may show, as they are and as the server stores them."""
-        values = [value for name, value in env.items() if name not in self.public]
-        return [*values, *(quoted for value in values if (quoted := dotenv.quote(value)) != value)]
+        return with_quoted([value for name, value in env.items() if name not in self.public])
 
     @property
     def plain_env(self) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -73,6 +74,26 @@ def test_a_stack_on_portainers_guest_is_portainers(tmp_path: Path) -> None:
     done = deployed(tmp_path, on_portainers_guest, "stacks")
     assert {name: on for name, on in done.changed.items() if on} == {f"Stack {STACK}": ["control"]}
     assert not [one for one in done.sent if "compose-host" in one.command]
+
+
+@pytest.mark.parametrize(
+    ("change", "deploys"),
+    [
+        (lambda _: None, "operations.portainer.stack"),
+        (without_agent, "operations.compose_host.stack"),
+    ],
+)  # fmt: skip
+def test_what_deploys_a_stack_knows_every_secret_that_it_must_not_show(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Declaration], None],
+    deploys: str,
+) -> None:
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(deploys, lambda **options: given.append(options))
+    monkeypatch.setenv("PHOENIX_SECRET_FORMER", "a-former-secret")
+    deployed(tmp_path, change, "stacks")
+    assert "a-former-secret" in [one.get_secret_value() for one in given[0]["hidden"]]
 
 
 def test_files_of_the_hosts_own_compose_go_when_portainer_takes_over(

@@ -245,6 +245,16 @@ def test_a_plan_shows_both_versions_of_an_image_and_no_secret() -> None:
     assert not any("secret" in line or "SAME" in line for line in lines), lines
 
 
+@pytest.mark.parametrize("value", ["old-secret", "old 'secret' $x"])
+def test_a_secret_that_becomes_a_plain_variable_is_not_shown(value: str) -> None:
+    """What is deployed does not tell what was a secret: every one that is known is masked."""
+    desired = sync.desired_stack("app", FILE, 1, {"LEVEL": "debug"}, public=["LEVEL"])
+    before = [{"name": "LEVEL", "value": sync.with_quoted([value])[-1]}]
+    observed = seen(stack(Env=before), container())
+    (line,) = diff(desired, observed, [SecretStr(value), SecretStr("another")])
+    assert line == "env LEVEL: *** -> debug"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "env", "word"),
     [
