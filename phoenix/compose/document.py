@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import NoneType
 from typing import Any, ClassVar, NamedTuple
 
@@ -194,10 +194,18 @@ def read(text: str) -> dict[str, Any]:
     return data
 
 
-def is_started(service: Mapping[str, Any]) -> bool:
-    """Whether `compose up` starts a service: not behind a profile, and not scaled to zero."""
-    replicas = (service.get("deploy") or {}).get("replicas", service.get("scale"))
-    return not service.get("profiles") and replicas != 0
+def is_started(service: Mapping[str, Any], values: Mapping[str, str]) -> bool:
+    """Whether `compose up` starts a service: not behind a profile, and not scaled to zero.
+
+    Args:
+        service: as `read` gives it.
+        values: the stack's variables.
+    """
+    replicas = str((service.get("deploy") or {}).get("replicas", service.get("scale", 1)))
+    with suppress(InterpolationError):  # told where every expression is
+        replicas, _ = interpolate(replicas, values)
+    is_nothing = replicas.isdecimal() and not replicas.strip("0")
+    return not service.get("profiles") and not is_nothing
 
 
 def completing(services: Mapping[str, Any], values: Mapping[str, str]) -> frozenset[str]:

@@ -293,6 +293,7 @@ class StackCatalog:
         path: str,
     ) -> tuple[StackRoute, ...]:
         routes = []
+        values = {one.name: one.value or "" for one in deployment.variables}
         for name, declared in raw.services.items():
             here = f"{path}.services.{name}"
             if name not in content["services"]:
@@ -303,7 +304,7 @@ class StackCatalog:
                     f"use one of: {listed(content['services'])}",
                 )
                 continue
-            if not document.is_started(content["services"][name]):
+            if not document.is_started(content["services"][name], values):
                 self.report.error(
                     label,
                     here,

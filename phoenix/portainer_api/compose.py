@@ -48,7 +48,7 @@ def read_services(content: str, env: Mapping[str, str]) -> tuple[ServiceSpec, ..
     return tuple(
         ServiceSpec(name, _image(body, env), name in completing, _labels(body, env))
         for name, body in services.items()
-        if document.is_started(body)
+        if document.is_started(body, env)
     )
 
 

@@ -83,7 +83,13 @@ def test_port_that_compose_refuses_is_refused(tmp_path: Path, published: str) ->
 @pytest.mark.parametrize(
     "keys",
     [
-        *({"profiles": ["debug"]}, {"scale": 0}, {"deploy": {"replicas": 0}}),
+        *(
+            {"profiles": ["debug"]},
+            {"scale": 0},
+            {"deploy": {"replicas": 0}},
+            {"scale": "0"},
+            {"scale": "${NONE:-0}"},
+        ),
         *({"network_mode": "none"}, {"network_mode": "service:db"}),
     ],
     ids=repr,
