@@ -47,11 +47,13 @@ _RECEIVE = Script(
 
 
 # The script travels with the command: a power cut may have emptied the one of the generation. Where
-# another generation is current by now (an undo that nobody confirmed in time), its own one runs.
+# another generation is current by now (an undo that nobody confirmed in time), its own one runs. On
+# a read-only disk tar says that files exist; touch says what is wrong.
 _LOAD = Script(
     "config-tree",
     'umask 077; c=$(readlink "$1/current") || exit 1; '
-    'case "${c##*/}" in "$2".*) base64 -d | tar -xf - -C "$1/$c" || exit 1 ;; esac; '
+    'case "${c##*/}" in "$2".*) touch -- "$1/$c" && base64 -d | tar -xf - -C "$1/$c" || exit 1 ;; '
+    "esac; "
     '[ -s "$1/$c/apply" ] || '
     '{ echo "phoenix: $1/$c/apply is empty: rm $1/current, then run again" >&2; exit 1; }; '
     'exec sh "$1/$c/apply" load',

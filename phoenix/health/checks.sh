@@ -128,7 +128,7 @@ ca_database_opens() { # DIRECTORY UNIT PORT
 
 look_up() { # NAME...: "NAME STATUS ADDRESS..." of each that the name server answers about
     set -- $(printf '%s A ' "$@")
-    timeout 20 dig +noall +comments +question +answer +time=2 +tries=2 "$@" 2>&1 | awk '
+    timeout 20 dig +noall +comments +question +answer +time=1 +tries=4 "$@" 2>&1 | awk '
         function flush() { if (name != "") print name, status, addresses; name = addresses = "" }
         /status: / { flush(); status = $0; sub(/.*status: /, "", status); sub(/,.*/, "", status) }
         /^;[^; ]/ { name = tolower(substr($1, 2)); sub(/\.$/, "", name) }
@@ -159,7 +159,8 @@ names_resolve() { # NAME=ADDRESS...
             for (i = 2; i in w; i++) if (w[i] in address_of && w[1] != address_of[w[i]] && w[1] != "127.0.1.1")
                 hosts = hosts w[i] " is " w[1] " in /etc/hosts, not " address_of[w[i]] ";\n" }
         END { for (i = 1; i <= count; i++) { name = names[i]
-                if (answered[tolower(name)] == address_of[name]) answers_well++
+                if (!(tolower(name) in answered)) print "the name server gives no answer about " name ";"
+                else if (answered[tolower(name)] == address_of[name]) answers_well++
                 else print name " is " (answered[tolower(name)] == "" ? "unknown" : answered[tolower(name)]) \
                         " here, not " address_of[name] ";" }
             printf "%s", hosts
