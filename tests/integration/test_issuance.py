@@ -17,7 +17,9 @@ import pytest
 
 from lab.image import pack
 from lab.settings import LABEL
+from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.step_ca.issuance import TEMPLATE
+from phoenix.components.trust import ROOTS
 from phoenix.derived.routes import gateway_names
 from phoenix.site.secret_names import ISSUANCE_KEY
 from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
@@ -211,6 +213,65 @@ def test_the_proof_of_one_guest_is_none_for_another_s_names(attacker: Attacker) 
         said = attacker.asks_for("", "--csr /root/request.pem")
     assert "BEGIN CERTIFICATE" not in said, said
     assert REFUSED in said, said
+
+
+OWN = """set -eu; cd $(mktemp -d)
+of() {{ sed -n "s/^$1=//p" /etc/phoenix/acme/traefik.conf; }}
+PROOF=$(of PROOF) ROOT=$(of ROOT) DIRECTORY=$(of DIRECTORY)
+san=$(printf ',DNS:%s' $(of DOMAINS) | tail -c +2){more}
+openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out r.csr \\
+    -subj /serialNumber=$PROOF -addext "subjectAltName=$san" {extensions} 2>/dev/null
+digest=$(openssl pkey -in key.pem -pubout -outform DER | sha256sum)
+echo "$(date +%s) ${{digest%% *}}" >>/var/lib/phoenix-acme/traefik/keys
+LEGO_CA_CERTIFICATES=$ROOT timeout 60 lego --server $DIRECTORY --accept-tos --path . \\
+    --email it@example.com --csr r.csr --http run || true
+cat certificates/*[!r].crt 2>/dev/null || true
+"""
+"""What root on Traefik's guest gets who asks for more than its names, with its own true proof."""
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["email:root@{domain}", "URI:spiffe://{domain}/gateway", "IP:{gateway}"],
+    ids=["email", "URI", "IP"],
+)
+def test_the_proof_of_its_names_brings_no_name_of_another_kind(site: SiteLab, more: str) -> None:
+    wanted = more.format(domain=site.site.domain, gateway=site.address("gateway"))
+    said = site.sh("traefik", OWN.format(more=f",{wanted}", extensions="")).text
+    assert "BEGIN CERTIFICATE" not in said, said
+    assert "urn:ietf:params:acme:error:badCSR" in said, said
+
+
+def test_no_guest_gets_a_certificate_that_signs_others(site: SiteLab) -> None:
+    asked = "-addext basicConstraints=critical,CA:TRUE -addext keyUsage=keyCertSign"
+    given = site.sh("traefik", OWN.format(more="", extensions=asked), ok=True).out
+    site.put("client", "/root/given.pem", given)
+    look = "openssl x509 -in /root/given.pem -noout -text"
+    text = site.sh("client", look, ok=True).out
+    assert "DNS:" in text, text
+    assert "CA:TRUE" not in text, text
+    assert "Certificate Sign" not in text, text
+
+
+@pytest.mark.parametrize("way", ["renew", "rekey"])
+def test_a_pair_renews_nothing_by_itself(site: SiteLab, way: str) -> None:
+    """Who has stolen one has it for the rest of its day: step-ca would renew it for ever."""
+    pair, url = f"{CERTIFICATES}/traefik", f"https://ca.{site.site.domain}:9000/1.0/{way}"
+    body = "echo '{}' >b"
+    if way == "rekey":
+        body = (
+            "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x "
+            "-keyout key.pem -out r.csr 2>/dev/null; python3 -c 'import json; "
+            'print(json.dumps({"csr": open("r.csr").read()}))\' >b'
+        )
+    ask = f"curl -s -w ' %{{http_code}}' --cacert {ROOTS} -X POST -d @b {url}"
+    shown = f"--cert {pair}/fullchain.pem --key {pair}/privkey.pem"
+    done = site.sh("traefik", f"cd $(mktemp -d); {body}; {ask}; echo; {ask} {shown}", ok=True)
+    without, refused = done.out.splitlines()
+    assert without.endswith(" 400"), without
+    assert "missing client certificate" in without, "it was not the certificate that was refused"
+    assert refused.endswith(" 401"), refused
+    assert '"crt"' not in refused, refused
 
 
 @pytest.mark.usefixtures("former_values_return")

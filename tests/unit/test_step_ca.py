@@ -43,6 +43,7 @@ def test_policy_allows_the_zone_and_never_the_ca_s_own_name(site: Site) -> None:
         "minTLSCertDuration": "5m",
         "maxTLSCertDuration": "24h",
         "defaultTLSCertDuration": "12h",
+        "disableRenewal": True,
     }
     assert provisioner["options"] == {"x509": {"templateFile": TEMPLATE}}
     assert f"/acme/{provisioner['name']}/" in directory_url(site)

@@ -146,6 +146,9 @@ def config(site: Site, claims: Claims) -> str:
                         "minTLSCertDuration": claims.minimum,
                         "maxTLSCertDuration": claims.maximum,
                         "defaultTLSCertDuration": claims.default,
+                        # Else whoever has stolen a pair renews it for ever, by itself and without
+                        # a proof, and for a key of his own (/1.0/renew, /1.0/rekey).
+                        "disableRenewal": True,
                     },
                 }
             ],
