@@ -1,4 +1,4 @@
-"""`python -m benchmarks converge|datapath|declare|start|all`: measure; exit 1 below the goals.
+"""`python -m benchmarks MEASURE`, or `all`: measure; exit 1 below the goals.
 
 `declare` and `start` need no lab. The others use the lab `bench` unless PHOENIX_LAB_NAME says
 otherwise; `converge` takes that lab down first.
@@ -19,10 +19,12 @@ from typing import Any
 
 os.environ.setdefault("PHOENIX_LAB_NAME", "bench")  # before the lab reads it
 
-from benchmarks import converge, datapath, declare, start
+from benchmarks import converge, datapath, declare, soak, start
 from lab.progress import say
 from lab.settings import LabError
 from lab.up import down
+
+_MEASURES = ("declare", "start", "converge", "datapath", "admission", "soak")
 
 
 def _positive(text: str) -> int:
@@ -34,7 +36,7 @@ def _positive(text: str) -> int:
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", choices=("converge", "datapath", "declare", "start", "all"))
+    parser.add_argument("what", choices=(*_MEASURES, "all"))
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers there")
     parser.add_argument("--runs", type=_positive, default=3, help="no-change runs, or calls")
     parser.add_argument(
@@ -61,6 +63,10 @@ def main(arguments: list[str]) -> int:
         "datapath": lambda: datapath.measure(
             connections=options.connections, seconds=options.seconds, repeat=options.repeat
         ),
+        "admission": lambda: datapath.measure_admission(
+            connections=options.connections, seconds=options.seconds, repeat=options.repeat
+        ),
+        "soak": soak.measure,
     }
     names = tuple(measures) if options.what == "all" else (options.what,)
     try:
@@ -85,6 +91,8 @@ def _print_reports(result: dict[str, Any]) -> bool:
         "start": start.print_report,
         "converge": converge.print_report,
         "datapath": datapath.print_report,
+        "admission": datapath.print_admission,
+        "soak": soak.print_report,
     }
     met = [write(result[name]) for name, write in writers.items() if name in result]
     return all(met)

@@ -7,20 +7,27 @@ admits. The targets take turns, so that what else the machine does falls on all 
 from __future__ import annotations
 
 import os
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from statistics import median
 from typing import Any
+
+import yaml
 
 from benchmarks import wrk
 from benchmarks.bench_site import ANSWER, SPENDERS, Bench, execute, running
 from benchmarks.report import sample, table
 from lab import preflight
+from lab.image import pack
 from lab.progress import say
 from lab.settings import LabError
 from lab.state import LabState
 from lab.up import up
+from phoenix.components.nginx import nginx_conf
+from phoenix.components.traefik import traefik_yml
 
 FULL, PROXY, BACKEND = "Nginx + Traefik + backend", "Traefik + backend", "backend"
 GOAL = 0.85
@@ -64,6 +71,75 @@ def measure(*, connections: int, seconds: int, repeat: int) -> dict[str, Any]:
                     loads.setdefault(mode, {}).setdefault(name, []).append(result)
     settings = {"connections": connections, "seconds": seconds, "repeat": repeat}
     return {"settings": settings, "loads": loads}
+
+
+WITH, WITHOUT = "with the gateway's certificate", "without"
+ADMISSION_COST = 0.03
+"""Of the rate with keep-alive: what the gateway's certificate towards Traefik may cost."""
+
+
+def measure_admission(*, connections: int, seconds: int, repeat: int) -> dict[str, Any]:
+    """As `measure`, for the whole path with and without the gateway's certificate, in turns.
+
+    Without: Traefik asks for no client certificate and Nginx presents none; all else is the same.
+
+    Args:
+        connections: open at once, of one wrk thread.
+        seconds: of each load.
+        repeat: loads of each kind.
+
+    Raises:
+        LabError: a configuration is refused, or an answer is not 200.
+    """
+    lab: LabState = up()
+    loads: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    with running(preflight.connect(), lab) as bench:
+        for number in range(repeat):
+            for kind in (WITH, WITHOUT):
+                say(f"{kind}: {number + 1} of {repeat}")
+                with asked_for(bench) if kind == WITH else not_asked_for(bench):
+                    prove(bench, targets(bench)[FULL], verified=True)
+                    for keep_alive in (True, False):
+                        load(bench, FULL, connections, 1, keep_alive=keep_alive)
+                        mode = "keep-alive" if keep_alive else "new connection each"
+                        found = load_with_cpu(
+                            bench, FULL, connections, seconds, keep_alive=keep_alive
+                        )
+                        loads.setdefault(mode, {}).setdefault(kind, []).append(found)
+    settings = {"connections": connections, "seconds": seconds, "repeat": repeat}
+    return {"settings": settings, "loads": loads}
+
+
+def asked_for(_bench: Bench) -> AbstractContextManager[None]:
+    """What is deployed."""
+    return nullcontext()
+
+
+@contextmanager
+def not_asked_for(bench: Bench) -> Iterator[None]:
+    """Until the block ends, Traefik lets every TLS client in, and Nginx shows it no certificate."""
+    nginx, traefik = bench.spenders["nginx"], bench.spenders["traefik"]
+    config = execute(traefik, f"cat {traefik_yml.ADMISSION}")
+    shown = execute(nginx, f"cat {nginx_conf.CONFIG}")
+    data = yaml.safe_load(config)
+    del data["tls"]["options"]["default"]["clientAuth"]
+    silent = re.sub(r"^ *proxy_ssl_certificate(?:_key)? .*;\n", "", shown, flags=re.MULTILINE)
+    if silent == shown:
+        raise LabError(f"{nginx_conf.CONFIG} presents no certificate: nothing to compare")
+    try:
+        _put(traefik, traefik_yml.ADMISSION, yaml.safe_dump(data), traefik_yml.UNIT)
+        _put(nginx, nginx_conf.CONFIG, silent, "nginx.service")
+        yield
+    finally:
+        _put(nginx, nginx_conf.CONFIG, shown, "nginx.service")
+        _put(traefik, traefik_yml.ADMISSION, config, traefik_yml.UNIT)
+
+
+def _put(guest: Any, path: str, content: str, unit: str) -> None:
+    """Replace the content of a file behind its links, and let a service read it."""
+    scratch = "/root/phoenix-bench-file"
+    guest.put_archive("/", pack({scratch[1:]: (content.encode(), 0o600)}))
+    execute(guest, f"cat {scratch} >{path} && rm {scratch} && systemctl reload {unit} && sleep 2")
 
 
 def prove(bench: Bench, url: str, *, verified: bool) -> None:
@@ -152,3 +228,26 @@ def print_report(result: dict[str, Any]) -> bool:
     if reached < GOAL:
         print(f"\nthe whole path reaches {reached:.2f} of Traefik alone; the goal is {GOAL}")
     return reached >= GOAL
+
+
+def print_admission(result: dict[str, Any]) -> bool:
+    """Print the table of `measure_admission`; return whether the certificate costs little."""
+    rows = [
+        (
+            f"{mode}: {kind}",
+            sample([run["rate"] for run in runs]).text(),
+            sample([run["p99"] for run in runs]).text(".1f"),
+            sample(ratios(loads, kind, WITHOUT)).text(".3f"),
+            *(f"{median(run['cpu'][role] for run in runs):,.0f}" for role in SPENDERS),
+        )
+        for mode, loads in result["loads"].items()
+        for kind, runs in loads.items()
+    ]
+    head = ("path", "requests/s", "p99, ms", "of without", *(f"{role} us" for role in SPENDERS))
+    print(f"\n{table(head, rows)}")
+    reached = sample(ratios(result["loads"]["keep-alive"], WITH, WITHOUT)).median
+    if reached < 1 - ADMISSION_COST:
+        print(
+            f"\nthe certificate costs {1 - reached:.1%}; the goal is {ADMISSION_COST:.0%} at most"
+        )
+    return reached >= 1 - ADMISSION_COST

@@ -32,7 +32,7 @@ def admit(step: str, pems: list[str]) -> None:
         name=f"Admission: Traefik lets in {step}",
         tree=traefik_tree.dynamic(
             "traefik-admission",
-            {f"{traefik.DYNAMIC}/admission.yml": TreeFile(config)},
+            {traefik.ADMISSION: TreeFile(config)},
             marker,
         ),
     )

@@ -119,9 +119,11 @@ def test_the_application_with_tls_of_its_own_is_a_stack_without_a_warning(tmp_pa
 
 def test_the_threat_model_names_tests_that_exist() -> None:
     named = re.findall(
-        r"`((?:unit|integration)/\w+\.py)(?:::(\w+))?`", (ROOT / "docs/security.md").read_text()
+        r"`((?:unit|integration|deploys)/test_\w+\.py)(?:::(\w+))?`",
+        (ROOT / "docs/security.md").read_text(),
     )
-    assert len(named) > 15
+    assert len(named) > 50
+    assert {file.partition("/")[0] for file, _ in named} == {"unit", "integration", "deploys"}
     for file, test in named:
         text = (ROOT / "tests" / file).read_text()
         assert not test or f"def {test}(" in text, (file, test)

@@ -15,6 +15,7 @@ from phoenix.components.step_ca.authority import (
     parse_state,
 )
 from phoenix.components.step_ca.issuance import TEMPLATE
+from phoenix.files import text
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
@@ -123,3 +124,14 @@ def test_each_fault_is_found_alone(change: dict[str, object], message: str) -> N
 def test_parse_refuses_other_output() -> None:
     with pytest.raises(StepCaError, match="unexpected line from the host: 'find: error'"):
         parse_state(["find: error"])
+
+
+def test_the_password_of_the_keys_is_read_once_from_root_s_file() -> None:
+    """systemd opens it; in the service it is a pipe, and neither an argument nor a variable."""
+    unit = text("components/step_ca/step-ca.service.j2")
+    lines = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
+    assert lines["StandardInput"] == "file:{{ directory }}/secrets/password"
+    assert lines["User"] == "step", "who may not open that file itself"
+    assert "--password-file /proc/self/fd/0" in lines["ExecStart"]
+    assert "Environment" not in lines
+    assert FILES["secrets/password"] == "600"

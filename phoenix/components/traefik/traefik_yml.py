@@ -28,6 +28,8 @@ from phoenix.site.roles import guest_with
 UNIT = "traefik.service"
 STATIC = "/etc/traefik/traefik.yml"
 DYNAMIC = "/etc/traefik/dynamic"
+ADMISSION = f"{DYNAMIC}/admission.yml"
+"""Whom Traefik lets through a handshake; see `admission`."""
 CHECK = "/usr/local/lib/phoenix/traefik-check"
 """The check of a proposed configuration, beside it (check.sh)."""
 LOCAL = f"127.0.0.1:{TRAEFIK_LOCAL}"
