@@ -79,6 +79,8 @@ REMOVED_HEADERS = (
     "X-Original-Method",
     "X-Original-URL",
     "X-Rewrite-URL",
+    # Belongs to an upgrade to HTTP/2, which is not passed on (RFC 7540, section 3.2.1).
+    "HTTP2-Settings",
     # Becomes the variable HTTP_PROXY of a CGI program (https://httpoxy.org/).
     "Proxy",
 )

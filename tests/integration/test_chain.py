@@ -19,6 +19,7 @@ from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
 UPLOAD_MIB = 20
 PROOF = {"app": '"service": "app"', "qdrant": "healthz check passed", "portainer": '"Version"'}
 """What only the right backend answers at its health path."""
+ODD = (Path(__file__).parent / "gateway_client.py").read_text()
 WEBSOCKET = (Path(__file__).parent / "websocket_client.py").read_text()
 
 
@@ -163,6 +164,72 @@ def test_forged_forwarding_headers_are_dropped(site: SiteLab, name: str) -> None
     assert chain[0] == site.state.client_address, headers
     assert forged not in str(headers), headers
     assert headers["x-mine"] == f"kept {forged.replace('.', '-')}", headers
+
+
+def odd_requests(name: str, mark: str) -> dict[str, tuple[str, str, list[str]]]:
+    """What is tried -> server name, request, and the statuses that come back; [] for none."""
+    hidden = f"GET /hidden/{mark} HTTP/1.1\r\nHost: {name}\r\n\r\n"
+    chunked = "Transfer-Encoding: chunked\r\n"
+
+    def get(host: str, target: str = f"/{mark}", more: str = "") -> str:
+        return f"GET {target} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n"
+
+    def post(more: str, body: str = f"0\r\n\r\n{hidden}") -> str:
+        return f"POST /{mark} HTTP/1.1\r\nHost: {name}\r\n{more}\r\n{body}"
+
+    strange = "nothing.example.org"
+    return {
+        "nothing odd": (name, get(name), ["200"]),
+        "upper case and a dot at the end": (name, get(f"{name.upper()}."), ["200"]),
+        "no server name": ("", get(name), []),
+        "another host": (name, get(strange), ["421"]),
+        "an absolute URL of another host": (name, get(name, f"https://{strange}/{mark}"), ["421"]),
+        "two hosts": (name, get(name, more=f"Host: {strange}\r\n"), ["400"]),
+        "no host": (name, f"GET /{mark} HTTP/1.1\r\n\r\n", ["400"]),
+        "no host in HTTP/1.0": (name, f"GET /{mark} HTTP/1.0\r\n\r\n", ["421"]),
+        "a user in the host": (name, get(f"{name}@{strange}"), ["421"]),
+        "above the root": (name, get(name, f"/../../{mark}"), ["400"]),
+        "above the root, encoded": (name, get(name, f"/%2e%2e/%2e%2e/{mark}"), ["400"]),
+        "CL.TE": (name, post(f"Content-Length: 6\r\n{chunked}"), ["400"]),
+        "TE.TE": (name, post(f"{chunked}Transfer-Encoding: identity\r\n"), ["400"]),
+        "an unknown coding": (name, post("Transfer-Encoding: xchunked\r\n"), ["501"]),
+        "a blank before the colon": (name, post("Transfer-Encoding : chunked\r\n"), ["400"]),
+        "two lengths": (name, post("Content-Length: 0\r\nContent-Length: 9\r\n"), ["400"]),
+        "a length below zero": (name, post("Content-Length: -1\r\n"), ["400"]),
+        "a folded line": (name, post("Content-Length: 0\r\nX-A: b\r\n " + chunked), ["400"]),
+        "NUL": (name, get(name, more="X-A: b\0c\r\n"), ["400"]),
+        "CONNECT": (name, f"CONNECT {strange}:443 HTTP/1.1\r\nHost: {name}\r\n\r\n", ["400"]),
+        "TRACE": (name, f"TRACE /{mark} HTTP/1.1\r\nHost: {name}\r\n\r\n", ["405"]),
+        "an upgrade to HTTP/2": (
+            name,
+            get(name, more="Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+                "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n"),
+            ["200"],
+        ),
+    }  # fmt: skip
+
+
+def test_no_odd_request_passes_the_gateway(site: SiteLab, name: str) -> None:
+    mark = uuid.uuid4().hex
+    cases = odd_requests(name, mark)
+    site.put("client", "/root/gateway_client.py", ODD)
+    asked = json.dumps([(server_name, request) for server_name, request, _ in cases.values()])
+    site.put("client", "/root/odd.json", asked)
+    said = site.sh(
+        "client", f"python3 /root/gateway_client.py {name} {ROOT_FILE} </root/odd.json", ok=True
+    ).out
+    found = dict(zip(cases, json.loads(said), strict=True))
+    assert "unrecognized name" in found.pop("no server name")[0].lower().replace("_", " ")
+    expected = {what: statuses for what, (_, _, statuses) in cases.items() if statuses}
+    assert found == expected
+    authority = site.curl(f"https://{name}/{mark}", "--http2", "-H", "Host: nothing.example.org")
+    assert authority.status == 421, authority
+    assert site.sh("gateway", f"grep -c /hidden/{mark} {ACCESS_LOG}").out.strip() == "0"
+    upgrade = ("Connection: Upgrade", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAARAAAAA")
+    words = [word for header in upgrade for word in ("-H", header)]
+    passed = site.curl(f"https://{name}/", "--http1.1", *words)
+    headers = json.loads(passed.body)["headers"]
+    assert not headers.keys() & {"upgrade", "http2-settings"}, headers
 
 
 def test_traefik_refuses_whoever_is_not_the_gateway(site: SiteLab, name: str) -> None:

@@ -187,12 +187,25 @@ def test_forwarding_headers_are_what_the_gateway_saw(proxied: list[Block], confi
             "X-Forwarded-Proto": "https",
             "X-Forwarded-Host": "$host",
             "X-Forwarded-Port": "443",
-            "Upgrade": "$http_upgrade",
+            "Upgrade": "$upgrade",
             "Connection": "$connection_upgrade",
         }
         # X_Forwarded_For: some backends read it as X-Forwarded-For. nginx drops it by default.
         assert place.directives.get("underscores_in_headers", [["off"]]) == [["off"]]
         assert place.directives.get("proxy_pass_request_headers", [["on"]]) == [["on"]]
+
+
+def test_an_upgrade_to_http2_is_not_passed_on(config: Block) -> None:
+    """A tunnel to a backend, past everything that the gateway removes and limits."""
+    maps = {one.arguments: one.directives for one in config.find("map")}
+    upgrade = maps["$http_upgrade", "$upgrade"]
+    assert upgrade["default"] == [["$http_upgrade"]], "WebSockets"
+    (pattern,) = (name for name in upgrade if name.startswith("~*"))
+    for asked in ("h2c", "H2C", "websocket, h2c", "h2c,websocket"):
+        assert re.search(pattern.removeprefix("~*"), asked, re.IGNORECASE)
+    assert upgrade[pattern] == [[""]], "left out"
+    assert maps["$upgrade", "$connection_upgrade"][""] == [[""]]
+    assert "HTTP2-Settings" in REMOVED_HEADERS
 
 
 def test_answers_are_passed_on_as_they_come(proxied: list[Block]) -> None:
