@@ -224,6 +224,11 @@ def test_placeholder_lets_a_service_start_and_is_replaced(host: Host) -> None:
     assert host.run("placeholder")[0] == "placeholder\n"
     host.assert_sound()
     first = host.serial
+    shown = ["openssl", "x509", "-in", host.link / "fullchain.pem", "-noout", "-text"]
+    text = subprocess.run(shown, capture_output=True, text=True, check=True).stdout
+    assert "CA:FALSE" in text, text
+    assert "CA:TRUE" not in text, text
+    assert "DNS:" in text, text
     assert host.run("placeholder")[0] == "unchanged\n"
     assert host.status()["pair"] == "placeholder"
     host.run()
