@@ -266,7 +266,8 @@ def test_a_pair_renews_nothing_by_itself(site: SiteLab, way: str) -> None:
         )
     ask = f"curl -s -w ' %{{http_code}}' --cacert {ROOTS} -X POST -d @b {url}"
     shown = f"--cert {pair}/fullchain.pem --key {pair}/privkey.pem"
-    done = site.sh("traefik", f"cd $(mktemp -d); {body}; {ask}; echo; {ask} {shown}", ok=True)
+    both = f"{ask} | tr -d '\\n'; echo; {ask} {shown} | tr -d '\\n'"
+    done = site.sh("traefik", f"cd $(mktemp -d); {body}; {both}", ok=True)
     without, refused = done.out.splitlines()
     assert without.endswith(" 400"), without
     assert "missing client certificate" in without, "it was not the certificate that was refused"
