@@ -224,7 +224,7 @@ def test_placeholder_lets_a_service_start_and_is_replaced(host: Host) -> None:
     assert host.run("placeholder")[0] == "placeholder\n"
     host.assert_sound()
     first = host.serial
-    shown = ["openssl", "x509", "-in", host.link / "fullchain.pem", "-noout", "-text"]
+    shown = ["openssl", "x509", "-in", str(host.link / "fullchain.pem"), "-noout", "-text"]
     text = subprocess.run(shown, capture_output=True, text=True, check=True).stdout
     assert "CA:FALSE" in text, text
     assert "CA:TRUE" not in text, text
