@@ -9,11 +9,13 @@ from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.declaration.hypervisor_file import time_zone
-from phoenix.derived.dns import records
+from phoenix.derived.dns import answer, records
 from phoenix.files import render
 from phoenix.shell import fill
+from phoenix.site.ways import address, routes_of
 
 SSHD = "/etc/ssh/sshd_config.d/10-phoenix.conf"
+ROUTES = "phoenix-routes.service"
 UPDATES = "/etc/apt/apt.conf.d/60phoenix"
 
 ca.check_names()
@@ -31,7 +33,7 @@ packages(
 )  # fmt: skip
 
 zone = time_zone(site(), settings())
-server = site().hypervisor.address
+server = address(site_host(), site().hypervisor)
 known_name = records(site())[0]
 files = {
     UPDATES: TreeFile(render("components/base/apt.conf")),
@@ -47,17 +49,26 @@ files = {
 if site_host().kind == "lxc":
     # Proxmox VE writes a container's resolv.conf at each start unless this file stands beside it.
     files["/etc/.pve-ignore.resolv.conf"] = TreeFile("")
+# A host whose default gateway is another router would send there what is for the site's own.
+routes = list(routes_of(site(), site_host()))
+if routes:
+    files[f"/etc/systemd/system/{ROUTES}"] = TreeFile(
+        render("components/base/phoenix-routes.service.j2", routes=routes)
+    )
 config_tree(
     name="Base: security updates, time zone, resolver",
     tree=Tree(
         component="base",
         files=files,
+        unit=ROUTES if routes else "",
+        action="restart",
         validate=render(
             "components/base/validate.sh.j2",
             updates=UPDATES,
             timezone=zone,
             server=server,
             known=known_name,
+            answer=answer(site(), known_name, site_host()),
         ),
         links={"/etc/localtime": f"/usr/share/zoneinfo/{zone}"},
     ),

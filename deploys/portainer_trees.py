@@ -136,9 +136,9 @@ def tunnel() -> Tree | None:
     agents = [control_plane.agent(site(), host) for host in site().agents]
     server = guest_with(site(), "portainer")
     if site_host() in site().agents:
-        config = at_the_agent(control_plane.agent(site(), site_host()), server.fqdn)
+        config = at_the_agent(control_plane.agent(site(), site_host()), server)
     elif site_host() == server and agents:
-        config = at_the_server(agents)
+        config = at_the_server(agents, server)
     else:
         return None
     return Tree(

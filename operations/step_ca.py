@@ -51,7 +51,7 @@ def initialised(
         log_reasons(f"makes root and intermediate of {organisation}, valid for {years} years")
         yield script(
             shipped("init.sh"), DIRECTORY, organisation, site.domain,
-            site.network.with_netmask, years,
+            " ".join(subnet.with_netmask for subnet in site.subnets), years,
             stdin=password.get_secret_value() if password else "\n",
         )  # fmt: skip
         return

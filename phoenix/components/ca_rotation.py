@@ -133,7 +133,7 @@ def permitted_next(site: Site, ca: CaState, more: Sequence[str] = ()) -> Permitt
     Raises:
         RotationError: one of `more` is neither a domain nor an IPv4 network.
     """
-    domains, networks = [site.domain], [site.network]
+    domains, networks = [site.domain], [*site.subnets]
     for text in more:
         if is_name(text) and "." in text and not text.replace(".", "").isdigit():
             domains.append(text)
@@ -183,7 +183,7 @@ def check_below_root(site: Site, ca: CaState, wanted: Permitted) -> None:
         if not any(network.subnet_of(other) for other in limits.networks)
     ]
     if beyond:
-        declared = {site.domain, str(site.network)}
+        declared = {site.domain, *map(str, site.subnets)}
         more = "".join(f" --permit {name}" for name in beyond if name not in declared)
         raise RotationError(
             f"the CA's root vouches for {', '.join(limits.of_site)} alone, so an intermediate for "

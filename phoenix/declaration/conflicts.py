@@ -7,8 +7,9 @@ from ipaddress import IPv4Address, IPv6Address
 
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join
+from phoenix.declaration.networks import cards
 from phoenix.declaration.order import DependencyCycleError, dependency_order
-from phoenix.derived import control_plane, deployments, dns
+from phoenix.derived import control_plane, deployments, dns, firewall
 from phoenix.derived.certificates import TLS_VARIABLE, HostCertificate, certificates
 from phoenix.derived.routes import routes, tcp_services
 from phoenix.site import ports
@@ -16,6 +17,8 @@ from phoenix.site.findings import Report
 from phoenix.site.model import FirewallRule, Host, Service, Site
 from phoenix.site.names import in_zone
 from phoenix.site.roles import SINGLE_ROLES
+from phoenix.site.ways import addresses as addresses_of
+from phoenix.site.ways import served, way
 
 
 def duplicates(entries: Sequence[Entry], hypervisor: Host, report: Report) -> None:
@@ -33,14 +36,24 @@ def duplicates(entries: Sequence[Entry], hypervisor: Host, report: Report) -> No
                 f"host name {entry.label} is the id of {other.label}: a name may be no other's id",
                 "rename one of the two",
             )
-        network = entry.raw.network_config
-        address = network.ip.ip if network.ip else None
         id_key = "vmid" if entry.kind == "vm" else ""
         for key, what, value, owners, fix in (
             (id_key, "vmid", entry.vmid, vmids, "give one of the two a free id"),
             ("name", "host name", entry.label, names, "rename one of the two"),
-            ("mac_address", "MAC address", entry.raw.mac_address, macs, "change one of the two"),
-            ("network_config.ip", "IP address", address, addresses, "give one a free address"),
+            *(
+                (card.mac_key, "MAC address", card.mac, macs, "change one of the two")
+                for card in cards(entry)
+            ),
+            *(
+                (
+                    f"{card.key}.ip",
+                    "IP address",
+                    card.raw.ip and card.raw.ip.ip,
+                    addresses,
+                    "give one a free address",
+                )
+                for card in cards(entry)
+            ),
         ):
             if value is None:
                 continue
@@ -50,32 +63,6 @@ def duplicates(entries: Sequence[Entry], hypervisor: Host, report: Report) -> No
                 report.error(
                     entry.source.file, path, f"duplicate {what} {value}: {first} has it", fix
                 )
-
-
-def addresses(entries: Sequence[Entry], hypervisor: Host, network: object, report: Report) -> None:
-    """Refuse an address outside the site's network, or one that is taken by its own nature."""
-    for entry in entries:
-        config = entry.raw.network_config
-        where = entry.at("network_config.ip")
-        if config.ip is None:
-            continue
-        address = config.ip.ip
-        gateways = {hypervisor.gateway} | ({config.gw.network_address} if config.gw else set())
-        fix = f"use a free address of {network}"
-        if config.ip.network != network:
-            report.error(*where, f"{config.ip} is outside the site's network {network}", fix)
-        elif address in (config.ip.network.network_address, config.ip.network.broadcast_address):
-            report.error(*where, f"{address} is the network's own or broadcast address", fix)
-        elif address in gateways:
-            report.error(*where, f"{address} is the network's gateway", fix)
-        elif address == hypervisor.address:
-            report.error(*where, f"{address} is the hypervisor's address", fix)
-        if config.gw and config.gw.network_address not in config.ip.network:
-            report.error(
-                *entry.at("network_config.gw"),
-                f"gateway {config.gw.network_address} is outside {config.ip.network}",
-                f"write a gateway of {config.ip.network}, such as {hypervisor.gateway}",
-            )
 
 
 def references(
@@ -485,16 +472,41 @@ def resolvers(site: Site, report: Report) -> None:
     """Warn of guests that do not resolve through the hypervisor."""
     for host in site.guests:
         for address in host.nameservers:
-            if address == site.hypervisor.address:
+            if address in addresses_of(site.hypervisor):
                 continue
             what = f"{address} is not the site's DNS server"
-            if site.gateway and address == site.gateway.address:
+            if site.gateway and address in addresses_of(site.gateway):
                 what = f"{address} is the gateway {site.gateway.name}, which answers no DNS"
             report.warn(
                 host.source.file,
                 f"{host.source.path}.network_config",
                 what,
-                f"write the nameserver as {site.hypervisor.address}",
+                f"write the nameserver as {way(host, site.hypervisor).target}",
+            )
+
+
+def forwarding(site: Site, report: Report) -> None:
+    """Refuse hosts that have to connect, share no network, and have no hypervisor between."""
+    told: set[tuple[str, str]] = set()
+    forwards = {network.name for network in served(site)}
+    for flow in firewall.flows(site):
+        source, target = flow.source, flow.destination
+        if not isinstance(source, Host) or not isinstance(target, Host):
+            continue
+        if way(source, target).network:
+            continue
+        for host, other in ((source, target), (target, source)):
+            name = host.managed.network
+            if name in forwards or (host.name, name) in told:
+                continue
+            told.add((host.name, name))
+            report.error(
+                host.source.file,
+                f"{host.source.path}.network_config",
+                f"{host.name} and {other.name} have to connect ({flow.why}) and share no network, "
+                f"and the hypervisor has no address in {name} to forward from",
+                f"write the hypervisor's address (`address`) in the network {name}, or give one of "
+                "the two hosts an interface in a network of the other",
             )
 
 
@@ -517,11 +529,16 @@ def firewall_rules(site: Site, report: Report) -> None:
                     "remove it, as needed flows are derived, or write a source",
                 )
             for key_name, peer in (("source", rule.source), ("dest", rule.destination)):
-                if peer is not None and peer.is_private and not peer.overlaps(site.network):
+                if (
+                    peer is not None
+                    and peer.is_private
+                    and not any(map(peer.overlaps, site.subnets))
+                ):
                     report.warn(
                         place,
                         f"{path}.{key_name}",
-                        f"{peer} is a private network that is not the site's, {site.network}",
+                        f"{peer} is a private network that is not the site's, "
+                        f"{', '.join(map(str, site.subnets))}",
                         "correct it, or keep it where that network reaches the site by a router",
                     )
 

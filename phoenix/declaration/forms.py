@@ -13,7 +13,13 @@ from difflib import get_close_matches
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, StrictStr
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StrictStr,
+)
 from pydantic_core import PydanticCustomError, core_schema
 
 _SHOWN = 80
@@ -245,6 +251,22 @@ BodySize = Annotated[
         "write for example 10m or 4g, or 0 for no limit",
     ),
 ]
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+class _OrList:
+    """In JSON a list of such texts will do as well."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        text = handler(schema)
+        return {"anyOf": [text, {"type": "array", "items": text}]}
+
+
 Addresses = Annotated[
     str,
     Form(
@@ -253,6 +275,8 @@ Addresses = Annotated[
         'write addresses with blanks or commas between, as "10.0.0.13"',
         longest=200,
     ),
+    BeforeValidator(lambda value: ",".join(value) if _is_texts(value) else value),
+    _OrList(),
 ]
 EntryName = Annotated[
     str,

@@ -20,7 +20,15 @@ from phoenix.declaration.json_keys import (
 )
 from phoenix.declaration.stacks import StackCatalog, StackRoute, firewall_rule
 from phoenix.site.findings import Report
-from phoenix.site.model import ContainerSettings, Deployment, ExtraRecord, Host, Source, Template
+from phoenix.site.model import (
+    ContainerSettings,
+    Deployment,
+    ExtraRecord,
+    Host,
+    Interface,
+    Source,
+    Template,
+)
 from phoenix.site.names import (
     AGENT_CONTAINER,
     AGENT_PROJECT,
@@ -87,18 +95,17 @@ def is_template(entry: Entry, cloned: frozenset[int | None]) -> bool:
     return not serves and (raw.template_snapshot_name is not None or entry.vmid in cloned)
 
 
-def _machine(entry: Entry, defaults: RawVmDefaults, report: Report) -> dict[str, Any]:
+def _machine(
+    entry: Entry, interfaces: tuple[Interface, ...], defaults: RawVmDefaults, report: Report
+) -> dict[str, Any]:
     """The fields that hosts and templates share."""
-    raw, net = entry.raw, entry.raw.network_config
+    raw = entry.raw
     lxc = raw if isinstance(raw, RawLxc) else None
     vm = raw if isinstance(raw, RawVm) else None
     return {
         "vmid": entry.vmid,
         "kind": entry.kind,
-        "gateway": net.gw.network_address if net.gw else None,
-        "mac": raw.mac_address,
-        "interface": net.name,
-        "bridge": net.bridge or (vm and vm.network_bridge) or defaults.network_bridge,
+        "interfaces": interfaces,
         "nameservers": _nameservers(entry, report),
         "memory_mb": raw.memory_mb or (defaults.memory_mb if vm else None),
         "swap_mb": lxc.swap_mb if lxc else None,
@@ -150,22 +157,25 @@ def _archive(entry: Entry, lxc: RawLxc, report: Report) -> str | None:
 
 
 def _nameservers(entry: Entry, report: Report) -> tuple[IPv4Address, ...]:
-    net = entry.raw.network_config
-    key = "nameservers" if net.nameservers else "nameserver"
-    addresses = []
-    for text in re.split(r"[\s,]+", net.nameservers or net.nameserver or ""):
-        try:
-            addresses += [IPv4Address(text)] if text else []
-        except ValueError:
-            report.error(
-                *entry.at(f"network_config.{key}"),
-                f"{text!r} is not an IPv4 address",
-                'write addresses as "10.0.0.13"',
-            )
-    return tuple(addresses)
+    addresses: list[IPv4Address] = []
+    for config in ("network_config", "secondary_network_config"):
+        net = getattr(entry.raw, config)
+        key = "nameservers" if net and net.nameservers else "nameserver"
+        for text in re.split(r"[\s,]+", (getattr(net, key) if net else "") or ""):
+            try:
+                addresses += [IPv4Address(text)] if text else []
+            except ValueError:
+                report.error(
+                    *entry.at(f"{config}.{key}"),
+                    f"{text!r} is not an IPv4 address",
+                    'write addresses as "10.0.0.13"',
+                )
+    return tuple(dict.fromkeys(addresses))
 
 
-def template(entry: Entry, defaults: RawVmDefaults, report: Report) -> Template:
+def template(
+    entry: Entry, interfaces: tuple[Interface, ...], defaults: RawVmDefaults, report: Report
+) -> Template:
     """Make a Template."""
     for position, ref in enumerate(entry.raw.docker_stacks):
         report.error(
@@ -173,21 +183,15 @@ def template(entry: Entry, defaults: RawVmDefaults, report: Report) -> Template:
             f"{ref.name} would never be deployed: {entry.raw.name} is a template and never runs",
             "name the stack in docker_stacks of a guest that runs",
         )
-    interface = entry.raw.network_config.ip
     if not is_name(entry.raw.name.lower()):
         report.error(
             *entry.at("name"),
             f"{entry.raw.name!r} is no host name (RFC 1123)",
             "use letters, digits and inner hyphens",
         )
-    shared = _machine(entry, defaults, report)
+    shared = _machine(entry, interfaces, defaults, report)
     shared["container"] = _of_template(entry, shared["container"], report)
-    return Template(
-        **shared,
-        name=entry.raw.name.lower(),
-        address=interface.ip if interface else None,
-        prefixlen=interface.network.prefixlen if interface else None,
-    )
+    return Template(**shared, name=entry.raw.name.lower())
 
 
 def host(
@@ -195,7 +199,8 @@ def host(
     *,
     domain: str,
     environment: str,
-    hypervisor: Host,
+    interfaces: tuple[Interface, ...],
+    resolver: IPv4Address,
     guard: bool,
     dependencies: tuple[int, ...],
     defaults: RawVmDefaults,
@@ -207,13 +212,15 @@ def host(
     None, with the reason reported, if the entry can be no host: no usable name or address.
     """
     raw = entry.raw
-    interface = raw.network_config.ip
+    managed = next((one for one in interfaces if one.address is not None), None)
+    address = managed.address if managed else None
     usable = _check_name(entry, report)
-    if interface is None:
+    if address is None:
         report.error(
             *entry.at("network_config.ip"),
             "a running guest needs a fixed address",
-            'write its address and prefix length, as "10.0.0.5/24"',
+            'write its address and prefix length, as "10.0.0.5/24", here or in '
+            "secondary_network_config",
         )
     _check_features(entry, report)
     _check_volumes(entry, report)
@@ -227,9 +234,7 @@ def host(
     routes: list[StackRoute] = []
     for position, ref in enumerate(raw.docker_stacks):
         file, path = entry.at(f"docker_stacks[{position}]")
-        result = catalog.deploy(
-            ref, environment, Source(file=file, path=path), interface and interface.ip
-        )
+        result = catalog.deploy(ref, environment, Source(file=file, path=path), address)
         if result is None:
             continue
         deployment, stack_routes = result
@@ -244,16 +249,15 @@ def host(
             _check_docker_names(entry, deployment, portainer_role, catalog)
             deployments.append(deployment)
             routes += stack_routes
-    if interface is None or not usable:
+    if managed is None or address is None or managed.prefixlen is None or not usable:
         return None
-    shared = _machine(entry, defaults, report)
-    shared["gateway"] = shared["gateway"] or hypervisor.gateway
-    shared["nameservers"] = shared["nameservers"] or (hypervisor.address,)
+    shared = _machine(entry, interfaces, defaults, report)
+    shared["nameservers"] = shared["nameservers"] or (resolver,)
     guest = Host(
         **shared,
         name=entry.label,
-        address=interface.ip,
-        prefixlen=interface.network.prefixlen,
+        address=address,
+        prefixlen=managed.prefixlen,
         roles=roles,
         groups=(entry.kind, *(role for role in ROLES if role in roles)),
         fqdn=f"{entry.label}.{HOST_ZONE}.{domain}",

@@ -7,7 +7,7 @@ left out there, and a value that differs is an error (the time zone: a warning).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -244,6 +244,15 @@ class HypervisorFile(NamedTuple):
 
     raw: RawHypervisorFile
     networks: tuple[NamedNetwork, ...]
+
+    def moved(self, move: Callable[[Any], Any]) -> HypervisorFile:
+        """The same with addresses moved, as `phoenix.declaration.json_errors.readdress` does."""
+        data = ((one, one.raw.model_dump(mode="json", exclude_unset=True)) for one in self.networks)
+        return self._replace(
+            networks=tuple(
+                one._replace(raw=RawNamedNetwork.model_validate(move(raw))) for one, raw in data
+            )
+        )
 
 
 def read(inventories: Path, report: Report) -> HypervisorFile:

@@ -561,24 +561,31 @@ class RawExternal(RawOptions):
 
 
 class RawNetwork(Raw):
-    """A guest's one network interface."""
+    """One network interface of a guest. Its address tells its network."""
 
     name: InterfaceName = Field(
         default="eth0", description="Name of the interface inside the guest."
     )
     bridge: InterfaceName | None = Field(
         default=None,
-        description="Bridge of the hypervisor; left out: `network_bridge`, else vmbr0.",
+        description="Bridge of the hypervisor, `vmbr0.20` for VLAN 20 of vmbr0; left out: that of "
+        "the address's network; in the hypervisor's own network `network_bridge`, else vmbr0.",
         examples=["vmbr0"],
     )
     ip: Interface = Field(
-        description="Its IPv4 address with prefix length; `dhcp` for templates alone.",
+        description="Its IPv4 address with prefix length; `dhcp` for templates, and for a guest "
+        "whose other interface has an address.",
         examples=["10.0.0.153/24"],
     )
     gw: NetworkText | None = Field(
         default=None,
-        description="Default gateway; left out: the site's.",
+        description="Default gateway, of one interface alone; left out: that of its network.",
         examples=["10.0.0.1"],
+    )
+    hwaddr: Mac | None = Field(
+        default=None,
+        description="Hardware address; of the first interface the same as `mac_address`.",
+        examples=["52:54:00:67:89:B3"],
     )
     nameservers: Addresses | None = Field(
         default=None,
@@ -761,7 +768,12 @@ class RawGuest(Raw):
         description="Hardware address of its interface; left out: Proxmox VE chooses one.",
         examples=["52:54:00:67:89:B3"],
     )
-    network_config: RawNetwork = Field(description="Its network interface.")
+    network_config: RawNetwork = Field(description="Its first network interface.")
+    secondary_network_config: RawNetwork | None = Field(
+        default=None,
+        description="Its second network interface, in another of the site's networks "
+        "([docs/networks.md](networks.md)); without a name it is eth1.",
+    )
     traefik_service: RawService | None = Field(
         default=None,
         description="The HTTP service that it serves.",

@@ -7,7 +7,15 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from phoenix.declaration import conflicts, external, guests, hypervisor_file, services, stack_places
+from phoenix.declaration import (
+    conflicts,
+    external,
+    guests,
+    hypervisor_file,
+    networks,
+    services,
+    stack_places,
+)
 from phoenix.declaration.forms import told
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join, read_object, readdress, validate
@@ -21,7 +29,7 @@ from phoenix.declaration.json_keys import (
 )
 from phoenix.declaration.stacks import StackCatalog, firewall_rule
 from phoenix.site.findings import ConfigError, Report
-from phoenix.site.model import Host, Site, Source
+from phoenix.site.model import Host, Interface, Site, Source
 from phoenix.site.names import HOST_ZONE, is_name
 
 LXC_FILE = "phoenix_lxc_configs.json"
@@ -80,6 +88,9 @@ def load_site(
         _check_parts(top, vm_top, StackCatalog(places, RawSite().domain, report, _same), report)
         raise ConfigError(report.errors, report.warnings)
     hypervisor, network, move = place
+    known = networks.networks(host_file.moved(move), hypervisor, report)
+    own = tuple(networks.hypervisor_interfaces(known, hypervisor.managed))
+    hypervisor = hypervisor.model_copy(update={"interfaces": own})
 
     entries = (*_lxc_entries(top, move, report), *_vm_entries(vm_top, move, report))
     whole = len(entries) == len(top.lxc_configs) + len(vm_top.vms)
@@ -88,7 +99,11 @@ def load_site(
     running = {entry.vmid: entry for entry in entries if entry not in templates}
     declared_ids = {*_declared_ids(top, vm_top), *(entry.vmid for entry in entries)}
     conflicts.duplicates(entries, hypervisor, report)
-    conflicts.addresses(entries, hypervisor, network, report)
+    networks.addresses(entries, hypervisor, known, report)
+    cards = {
+        entry.vmid: networks.interfaces(entry, known, defaults, report, runs=entry.vmid in running)
+        for entry in entries
+    }
     conflicts.references(entries, declared_ids, [entry.vmid for entry in templates], report)
     distinct = len({entry.vmid for entry in entries}) == len(entries)
     order = conflicts.order(running, report) if distinct else tuple(running)
@@ -102,7 +117,8 @@ def load_site(
             entry,
             domain=raw_site.domain,
             environment=environment or raw_site.environment or ENVIRONMENT,
-            hypervisor=hypervisor,
+            interfaces=cards[vmid],
+            resolver=networks.resolver(cards[vmid], known, hypervisor),
             guard=raw_site.guard,
             dependencies=tuple(d for d in dict.fromkeys(entry.raw.dependencies) if d in running),
             defaults=defaults,
@@ -121,9 +137,10 @@ def load_site(
         domain=raw_site.domain,
         environment=environment or raw_site.environment or ENVIRONMENT,
         network=network,
+        networks=known,
         hypervisor=hypervisor,
         guests=tuple(host for host, _, _ in declared),
-        templates=tuple(guests.template(e, defaults, report) for e in templates),
+        templates=tuple(guests.template(e, cards[e.vmid], defaults, report) for e in templates),
         services=site_services,
         warnings=(),
         timezone=host_file.raw.timezone,
@@ -139,6 +156,7 @@ def load_site(
     conflicts.environments(site, report)
     conflicts.names(site, report)
     conflicts.resolvers(site, report)
+    conflicts.forwarding(site, report)
     conflicts.firewall_rules(site, report)
     report.raise_errors()
     return site.model_copy(update={"warnings": report.warnings})
@@ -218,10 +236,18 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
         kind="hypervisor",
         address=interface.ip,
         prefixlen=network.prefixlen,
-        gateway=gateway,
-        mac=None,
-        interface="vmbr0",
-        bridge="vmbr0",
+        interfaces=(
+            Interface(
+                name="vmbr0",
+                network="",
+                bridge="vmbr0",
+                vlan=None,
+                address=interface.ip,
+                prefixlen=network.prefixlen,
+                gateway=gateway,
+                mac=None,
+            ),
+        ),
         nameservers=(interface.ip,),
         memory_mb=None,
         swap_mb=None,

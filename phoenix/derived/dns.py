@@ -6,16 +6,26 @@ from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from phoenix.derived.certificates import certificates
-from phoenix.site.model import Service, Site
+from phoenix.site.model import Host, Service, Site
 from phoenix.site.names import in_zone
+from phoenix.site.ways import addresses, way
 
 
 class DnsRecord(NamedTuple):
-    """An A record; `name` is fully qualified without the final dot; `why` is for a reader."""
+    """A records of a name; `name` is fully qualified without the final dot; `why` is for a reader.
+
+    `also` are its host's addresses in other networks, whose clients get those.
+    """
 
     name: str
     address: IPv4Address
     why: str
+    also: tuple[IPv4Address, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[IPv4Address, ...]:
+        """All addresses of the name."""
+        return (self.address, *self.also)
 
 
 def records(site: Site) -> tuple[DnsRecord, ...]:
@@ -30,17 +40,17 @@ def records(site: Site) -> tuple[DnsRecord, ...]:
 
 def claims(site: Site) -> tuple[DnsRecord, ...]:
     """Every claim on a name, in order of declaration, before duplicates are looked for."""
-    claimed = [DnsRecord(h.fqdn, h.address, f"host {h.name}") for h in site.hosts]
+    claimed = [_of_host(h, h.fqdn, f"host {h.name}") for h in site.hosts]
     for service in site.services:
         claimed += [_service(site, service, name) for name in service.names]
         own = service.server_name
         target = service.owner.fqdn if service.exposure == "gateway" else service.fqdn
         if own != target and in_zone(own, site.domain) and service.kind in _TO_TRAEFIK:
             why = f"name that {service.owner.name} proves to Traefik"
-            claimed.append(DnsRecord(own, service.owner.address, why))
+            claimed.append(_of_host(service.owner, own, why))
     named = {record.name for record in claimed}
     claimed += [
-        DnsRecord(name, certificate.host.address, f"stack {certificate.project}")
+        _of_host(certificate.host, name, f"stack {certificate.project}")
         for certificate in certificates(site)
         for name in certificate.sans
         if certificate.project and name not in named
@@ -59,5 +69,20 @@ _TO_TRAEFIK = ("backend", "dashboard", "home", "redirect", "ca", "agent")
 
 def _service(site: Site, service: Service, name: str) -> DnsRecord:
     if service.exposure == "gateway" and site.gateway is not None:
-        return DnsRecord(name, site.gateway.address, f"service {service.name}, by gateway")
-    return DnsRecord(name, service.owner.address, f"service {service.name}, directly")
+        return _of_host(site.gateway, name, f"service {service.name}, by gateway")
+    return _of_host(service.owner, name, f"service {service.name}, directly")
+
+
+def _of_host(host: Host, name: str, why: str) -> DnsRecord:
+    return DnsRecord(name, host.address, why, addresses(host)[1:])
+
+
+def answer(site: Site, record: DnsRecord, client: Host) -> IPv4Address:
+    """The address that a client of the site gets: in its own network, where the name has one.
+
+    dnsmasq picks by the network in which it is asked (dnsmasq(8), --localise-queries).
+    """
+    asked_in = way(client, site.hypervisor).network
+    subnet = next((one.subnet for one in site.networks if one.name == asked_in), None)
+    near = (one for one in record.addresses if subnet is not None and one in subnet)
+    return next(near, record.address)

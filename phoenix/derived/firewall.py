@@ -11,6 +11,7 @@ from phoenix.derived import dns
 from phoenix.derived.certificates import certificates
 from phoenix.site.model import FirewallRule, Host, Service, Site
 from phoenix.site.ports import DNS, HTTP, HTTPS, NTP, PROXMOX_API, SSH
+from phoenix.site.ways import addresses, served, way
 
 Endpoint = Host | IPv4Network | Literal["any"]
 Proto = Literal["tcp", "udp", "icmp"]
@@ -71,9 +72,9 @@ def rules(site: Site) -> dict[str, tuple[Rule, ...]]:
     result: dict[str, list[Rule]] = {host.name: [*refusals(host)] for host in site.hosts}
     for flow in flows(site):
         if isinstance(flow.destination, Host):
-            result[flow.destination.name].append(_rule(flow, "in", flow.source))
+            result[flow.destination.name].append(_rule(flow, "in"))
         if isinstance(flow.source, Host):
-            result[flow.source.name].append(_rule(flow, "out", flow.destination))
+            result[flow.source.name].append(_rule(flow, "out"))
     return {name: tuple(dict.fromkeys(host_rules)) for name, host_rules in result.items()}
 
 
@@ -100,7 +101,7 @@ def operator_flows(site: Site, host: Host, networks: Iterable[IPv4Network]) -> t
     return tuple(
         Flow(network, host, "tcp", port, why)
         for network in networks
-        if not network.subnet_of(site.network)
+        if not any(network.subnet_of(subnet) for subnet in site.subnets)
         for port, why in ports.items()
     )
 
@@ -191,9 +192,11 @@ def _destined(flow: Flow, host: Host) -> bool:
 
 
 def _covers(flow: Flow, host: Host) -> bool:
-    """Whether a flow's source covers a host's address."""
+    """Whether a flow's source covers an address of a host."""
+    if isinstance(flow.source, Host):
+        return flow.source == host
     peer = network_of(flow.source)
-    return peer is None or host.address in peer
+    return peer is None or any(address in peer for address in addresses(host))
 
 
 def outbound(site: Site, host: Host) -> tuple[Rule, ...]:
@@ -203,7 +206,7 @@ def outbound(site: Site, host: Host) -> tuple[Rule, ...]:
     as well its own. The time is asked for anywhere (RFC 5905).
     """
     wide = [
-        _rule(flow, "out", flow.destination)
+        _rule(flow, "out", host)
         for flow in flows(site)
         if not isinstance(flow.source, Host) and flow.destination != host and _covers(flow, host)
     ]
@@ -216,8 +219,9 @@ def _derived(site: Site) -> Iterator[Flow]:
     yield from _certificates(site)
     gateway, traefik = site.gateway, site.traefik
     if gateway:
-        for port in (HTTP, HTTPS):
-            yield Flow(site.network, gateway, "tcp", port, "clients to the gateway")
+        for source in _clients(site, gateway):
+            for port in (HTTP, HTTPS):
+                yield Flow(source, gateway, "tcp", port, "clients to the gateway")
     if gateway and traefik:
         yield Flow(gateway, traefik, "tcp", HTTPS, "gateway to Traefik")
     for service in site.services:
@@ -234,7 +238,8 @@ def _to_service(site: Site, service: Service) -> Iterator[Flow]:
         if site.portainer:
             yield Flow(site.portainer, owner, "tcp", port, "Portainer to its agent")
     elif service.exposure == "direct":
-        yield Flow(site.network, owner, "tcp", port, f"clients to {service.name}")
+        for source in _clients(site, owner):
+            yield Flow(source, owner, "tcp", port, f"clients to {service.name}")
     elif service.kind == "backend" and site.traefik:
         yield Flow(site.traefik, owner, "tcp", port, f"Traefik to {service.name}")
 
@@ -248,7 +253,8 @@ def _through_proxies(site: Site, service: Service) -> Iterator[Flow]:
         )
     elif service.kind == "tcp" and site.gateway:
         at = service.gateway_port
-        yield Flow(site.network, site.gateway, "tcp", at, f"clients to {service.name}")
+        for source in _clients(site, site.gateway):
+            yield Flow(source, site.gateway, "tcp", at, f"clients to {service.name}")
         yield Flow(site.gateway, owner, "tcp", port, f"gateway to {service.name}")
         if service.has_tls:
             yield Flow(site.gateway, owner, "tcp", HTTP, "http-01, passed on by the gateway")
@@ -263,11 +269,11 @@ def _end(site: Site, name: str) -> Endpoint:
     """The host or address that a name or address of a URL leads to; anyone where that is open."""
     known = {record.name: record.address for record in dns.records(site)}
     try:
-        address = known.get(name) or IPv4Address(name)
+        found = known.get(name) or IPv4Address(name)
     except ValueError:
         return "any"
-    hosts = {host.address: host for host in site.hosts}
-    return hosts.get(address) or IPv4Network(address)
+    hosts = {one: host for host in site.hosts for one in addresses(host)}
+    return hosts.get(found) or IPv4Network(found)
 
 
 def _base(site: Site) -> Iterator[Flow]:
@@ -275,11 +281,28 @@ def _base(site: Site) -> Iterator[Flow]:
     for proto in ("udp", "tcp"):  # RFC 7766: DNS needs both
         for host in site.guests:
             yield Flow(host, hypervisor, proto, DNS, "names from internal DNS")
-        yield Flow(site.network, hypervisor, proto, DNS, "names for clients of the gateway")
+        for network in served(site):
+            if network.subnet is not None:
+                yield Flow(
+                    network.subnet, hypervisor, proto, DNS, "names for clients of the gateway"
+                )
     for host in site.hosts:
-        yield Flow(site.network, host, "tcp", SSH, "operator, by SSH")
-        yield Flow(site.network, host, "icmp", None, "pings")
-    yield Flow(site.network, hypervisor, "tcp", PROXMOX_API, "operator, by Proxmox VE's API")
+        for subnet in site.subnets:
+            yield Flow(subnet, host, "tcp", SSH, "operator, by SSH")
+            yield Flow(subnet, host, "icmp", None, "pings")
+    for subnet in site.subnets:
+        yield Flow(subnet, hypervisor, "tcp", PROXMOX_API, "operator, by Proxmox VE's API")
+
+
+def _clients(site: Site, server: Host) -> tuple[Endpoint, ...]:
+    """Where clients of a server come from: every network of the site.
+
+    That is anyone where it has an address by a lease, in a network whose addresses nobody declares.
+    """
+    known = {one.name for one in site.networks if one.subnet is not None}
+    if all(one.address is not None or one.network in known for one in server.interfaces):
+        return site.subnets
+    return ("any",)
 
 
 def _certificates(site: Site) -> Iterator[Flow]:
@@ -299,7 +322,7 @@ def _declared_peer(rule: FirewallRule) -> IPv4Network | None:
 
 
 def _declared(site: Site) -> Iterator[Flow]:
-    by_address = {host.alone: host for host in site.hosts}
+    by_address = {IPv4Network(one): host for host in site.hosts for one in addresses(host)}
     for host in site.hosts:
         for rule in _declared_rules(host):
             if rule.action != "ACCEPT":
@@ -329,8 +352,20 @@ def network_of(end: Endpoint) -> IPv4Network | None:
     return end if isinstance(end, IPv4Network) else None
 
 
-def _rule(flow: Flow, direction: Literal["in", "out"], other: Endpoint) -> Rule:
+def seen_from(flow: Flow, end: Host, direction: Literal["in", "out"]) -> IPv4Network | None:
+    """The other end of a flow, as one of its ends sees it; None is anyone."""
+    other = flow.source if direction == "in" else flow.destination
+    if not isinstance(other, Host):
+        return network_of(other)
+    one = way(other, end).source if direction == "in" else way(end, other).target
+    return IPv4Network(one)
+
+
+def _rule(flow: Flow, direction: Literal["in", "out"], end: Host | None = None) -> Rule:
+    """One end's rule; `end` is the host where the flow names its whole network."""
     ports = None if flow.port is None else str(flow.port)
     if flow.last_port is not None:
         ports = f"{flow.port}:{flow.last_port}"
-    return Rule(direction, "ACCEPT", flow.proto, ports, network_of(other), flow.why)
+    own = end or (flow.destination if direction == "in" else flow.source)
+    peer = seen_from(flow, own, direction) if isinstance(own, Host) else None
+    return Rule(direction, "ACCEPT", flow.proto, ports, peer, flow.why)

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from phoenix.derived import home
 from phoenix.site.model import Service, Site
+from phoenix.site.ways import address
 
 
 class Route(NamedTuple):
@@ -32,7 +33,7 @@ class Route(NamedTuple):
 def routes(site: Site) -> tuple[Route, ...]:
     """All routes, sorted by name; dashboard and start page among them."""
     return tuple(
-        _route(service)
+        _route(site, service)
         for service in site.services
         if service.exposure == "gateway" and service.kind != "tcp"
     )
@@ -44,8 +45,14 @@ def tcp_services(site: Site) -> tuple[Service, ...]:
     return tuple(sorted(found, key=lambda one: (one.gateway_port, one.name)))
 
 
-def _route(service: Service) -> Route:
-    url: str | None = service.backend_url
+def backend_url(site: Site, service: Service) -> str:
+    """Where Traefik asks for a service; without a Traefik, at its owner's managed address."""
+    owner = service.owner
+    return service.backend_url(address(site.traefik, owner) if site.traefik else owner.address)
+
+
+def _route(site: Site, service: Service) -> Route:
+    url: str | None = backend_url(site, service)
     kind: Literal["backend", "dashboard", "home", "redirect"] = "backend"
     if service.kind == "dashboard":
         url, kind = None, "dashboard"

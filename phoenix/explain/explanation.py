@@ -11,7 +11,7 @@ from phoenix.derived.certificates import certificates
 from phoenix.derived.components import Component
 from phoenix.derived.deployments import WORDS, way
 from phoenix.derived.find import Meaning, Stack, find, kind_of, plain, unknown
-from phoenix.derived.routes import gateway_names, routes
+from phoenix.derived.routes import backend_url, gateway_names, routes
 from phoenix.explain.facts import (
     acme_certificates,
     checks_of_service,
@@ -119,7 +119,7 @@ def _service(site: Site, service: Service) -> Explanation:
         records=records(site, lambda record: record.name in service.names),
         gateway=gateway(site) if route else None,
         router=router(site, service) if route else None,
-        backend=_backend(service) if service.kind != "redirect" else None,
+        backend=_backend(site, service) if service.kind != "redirect" else None,
         certificates=(*acme_certificates(site, holders, names), *own(service)),
         flows=tuple(flows_of_service(site, service)),
         checks=checks_of_service(site, service),
@@ -132,11 +132,11 @@ def _service(site: Site, service: Service) -> Explanation:
     )
 
 
-def _backend(service: Service) -> Backend:
+def _backend(site: Site, service: Service) -> Backend:
     transport, stack = _transport(service), service.deployment
     return Backend(
         host=service.external.host if service.external else service.owner.name,
-        url=service.backend_url,
+        url=backend_url(site, service),
         transport=transport,
         verified=service.server_name if transport == "verified" else "",
         health=service.health_path,
@@ -172,7 +172,7 @@ def _host(site: Site, host: Host) -> Explanation:
     after = [site.host(vmid).name for vmid in host.dependencies]
     facts += [f"starts after {', '.join(after)}"] if after else []
     facts += [f"stack {stack.project}" for stack in host.docker_stacks]
-    facts += [f"service {service.name} at {service.backend_url}" for service in owned]
+    facts += [f"service {service.name} at {backend_url(site, service)}" for service in owned]
     number = f" {host.vmid}" if host.vmid else ""
     return Explanation(
         name=host.fqdn,
@@ -215,7 +215,7 @@ def _stack(site: Site, requested: Stack) -> Explanation:
     facts = [f"environment {stack.environment} on {host.name}, deployed {WORDS[way(site, host)]}"]
     facts += elsewhere
     facts += [stack.description] if stack.description else []
-    facts += [f"service {service.name} at {service.backend_url}" for service in services]
+    facts += [f"service {service.name} at {backend_url(site, service)}" for service in services]
     facts += [f"variables: {', '.join(variables)}"] if variables else []
     facts += [f"variables from secrets: {', '.join(secret)}"] if secret else []
     facts += [f"file at {file.destination}" for file in stack.files]

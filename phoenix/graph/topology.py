@@ -97,7 +97,7 @@ class Topology(Frozen):
 
 def topology(site: Site) -> Topology:
     """Boxes and links of a loaded site."""
-    client = Box(id=CLIENT, name="clients", place="client", about=(str(site.network),))
+    client = Box(id=CLIENT, name="clients", place="client", about=tuple(map(str, site.subnets)))
     boxes = (client, *(_box(site, host) for host in site.hosts))
     return Topology(domain=site.domain, boxes=boxes, links=tuple(_links(site)))
 

@@ -29,6 +29,7 @@ from phoenix.health import local_end
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import HTTPS
 from phoenix.site.roles import guest_with
+from phoenix.site.ways import address, way
 
 Layer = Literal["reach", "service", "dns", "tcp", "certificate", "tls", "router", "http"]
 LAYERS: tuple[Layer, ...] = (
@@ -148,7 +149,7 @@ def _rooms(site: Site) -> Iterator[Check]:
     ca = control_plane.ca(site)
     for host in site.hosts:
         if host != ca.owner:  # not by its name: DNS is proven apart
-            command = ("clock_agrees", f"https://{ca.owner.address}:{ca.port}/health")
+            command = ("clock_agrees", f"https://{address(host, ca.owner)}:{ca.port}/health")
             yield Check(host.name, "service", "its clock", command, target=host.name)
 
 
@@ -198,7 +199,7 @@ def _guards(site: Site) -> Iterator[Check]:
 
 
 def _shut(asking: Host, host: Host, function: str, who: str, ports: tuple[int, ...]) -> Check:
-    command = (function, str(host.address), *map(str, ports))
+    command = (function, str(address(asking, host)), *map(str, ports))
     hop = f"ports of {host.name} that are not for {who}"
     return Check(asking.name, "tcp", hop, command, target=host.name)
 
@@ -214,20 +215,27 @@ def _unit(
 
 
 def _names(site: Site) -> Iterator[Check]:
-    records = {record.name: f"{record.name}={record.address}" for record in dns.records(site)}
     server = site.hypervisor.name
     others: dict[tuple[str, ...], tuple[str, ...]] = {}  # most hosts ask for the same names
+    of_network: dict[str, dict[str, str]] = {}
     for host in site.hosts:
+        asked_in = way(host, site.hypervisor).network
+        if asked_in not in of_network:
+            of_network[asked_in] = {
+                record.name: f"{record.name}={dns.answer(site, record, host)}"
+                for record in dns.records(site)
+            }
+        records = of_network[asked_in]
         single = _names_by_themselves(site, host)
         for name in single:
             command: tuple[str, ...] = ("names_resolve", records[name])
             yield Check(host.name, "dns", f"the name {name}", command, target=server, name=name)
-        if single not in others:
+        if (key := (asked_in, *single)) not in others:
             left_out = set(single)
             rest = (record for name, record in records.items() if name not in left_out)
-            others[single] = ("names_resolve", *rest)
+            others[key] = ("names_resolve", *rest)
         hop = f"{len(records) - len(single)} other names"
-        yield Check(host.name, "dns", hop, others[single], target=server)
+        yield Check(host.name, "dns", hop, others[key], target=server)
         command = ("name_is_unknown", f"no-such-name.{site.domain}")
         yield Check(host.name, "dns", "an undeclared name", command, target=server)
 
@@ -247,12 +255,13 @@ def _connections(site: Site) -> Iterator[Check]:
     silent = {
         (one.name, site.gateway.name)
         for one in tcp_services(site)
-        if site.gateway and not (one.checked and _admits(one, site.hypervisor))
+        if site.gateway and not (one.checked and _admits(site, one))
     }
     for connection in connections(site):
         if (connection.service, connection.target.name) in unchecked | silent:
             continue
-        where = (str(connection.target.address), str(connection.port), connection.server_name)
+        target = address(connection.source, connection.target)
+        where = (str(target), str(connection.port), connection.server_name)
         yield _port(
             *(connection.source, connection.what, connection.target, connection.port),
             name=connection.server_name, service=connection.service,
@@ -290,7 +299,7 @@ def _port(
     name: str = "", service: str = "", endpoint: str = "", function: str = "port_answers",
 ) -> Check:  # fmt: skip
     return Check(
-        *(source.name, "tcp", hop, (function, str(target.address), str(port))),
+        *(source.name, "tcp", hop, (function, str(address(source, target)), str(port))),
         target=target.name, port=port, name=name, service=service, endpoint=endpoint,
     )  # fmt: skip
 
@@ -367,12 +376,16 @@ def _requests(site: Site) -> Iterator[Check]:
                     *(client, "http", url, command),
                     target=service.owner.name, name=service.fqdn, service=service.name,
                 )  # fmt: skip
-    command = ("name_is_rejected", str(gateway.address), f"no-such-name.{site.domain}")
+    command = (
+        "name_is_rejected",
+        str(address(site.hypervisor, gateway)),
+        f"no-such-name.{site.domain}",
+    )
     hop = "an undeclared name at the gateway"
     yield Check(client, "http", hop, command, target=gateway.name)
     # By who may connect, so that nothing but the proof that it does not show stands between.
     proxy = guest_with(site, "traefik")
-    command = ("serves_no_stranger", str(proxy.address), proxy.fqdn, str(HTTPS))
+    command = ("serves_no_stranger", str(address(gateway, proxy)), proxy.fqdn, str(HTTPS))
     hop = "Traefik for who shows no certificate"
     yield Check(gateway.name, "http", hop, command, target=proxy.name)
 
@@ -380,19 +393,21 @@ def _requests(site: Site) -> Iterator[Check]:
 def _passed_on(site: Site) -> Iterator[Check]:
     """The whole way to what has no TLS of its own, which would prove it."""
     client, gateway = site.hypervisor.name, guest_with(site, "nginx")
+    at = str(address(site.hypervisor, gateway))
     for service in tcp_services(site):
-        if service.checked and _admits(service, site.hypervisor) and not service.has_tls:
-            command = ("tcp_passes", str(gateway.address), str(service.gateway_port))
+        if service.checked and _admits(site, service) and not service.has_tls:
+            command = ("tcp_passes", at, str(service.gateway_port))
             yield Check(
                 *(client, "http", f"{service.name} through the gateway", command),
                 target=gateway.name, port=service.gateway_port, service=service.name,
             )  # fmt: skip
 
 
-def _admits(service: Service, host: Host) -> bool:
-    """Whether a host is among the clients that may ask a service."""
+def _admits(site: Site, service: Service) -> bool:
+    """Whether the hypervisor is among the clients that may ask a service of the gateway."""
     allowed = service.options.allowed_networks
-    return not allowed or any(host.address in network for network in allowed)
+    client = way(site.hypervisor, site.gateway or site.hypervisor).source
+    return not allowed or any(client in network for network in allowed)
 
 
 def _expected(site: Site, service: Service) -> str:
@@ -400,7 +415,7 @@ def _expected(site: Site, service: Service) -> str:
 
     Nothing is asked of the service itself where a proxy turns the hypervisor away.
     """
-    if not _admits(service, site.hypervisor):
+    if not _admits(site, service):
         return "403"
     return "401" if service.options.basic_auth else str(service.health_status)
 
@@ -444,7 +459,7 @@ def _agent(site: Site, server: Host, agent: Host) -> Iterator[Check]:
     hop = f"Portainer to the agent on {agent.name}"
     endpoint, service = agent.portainer_environment, control_plane.agent(site, agent)
     yield _port(server, hop, agent, service.port, endpoint=endpoint)
-    where = (str(agent.address), str(service.port), agent.fqdn)
+    where = (str(address(server, agent)), str(service.port), agent.fqdn)
     url = agent_url(service).replace("tcp://", "https://")
     commands: tuple[tuple[str, Layer, tuple[str, ...]], ...] = (
         (hop, "certificate", ("served_is_fresh", *where)),
@@ -456,7 +471,7 @@ def _agent(site: Site, server: Host, agent: Host) -> Iterator[Check]:
             *(server.name, layer, what, command),
             target=agent.name, port=service.port, endpoint=endpoint,
         )  # fmt: skip
-    command = ("serves_no_stranger", str(agent.address), agent.fqdn, str(service.port))
+    command = ("serves_no_stranger", str(address(server, agent)), agent.fqdn, str(service.port))
     hop = f"the agent on {agent.name} for who shows no certificate"
     yield Check(
         *(server.name, "http", hop, command),

@@ -22,6 +22,8 @@ from phoenix.proxmox.firewall import (
 from phoenix.site.model import Host, Site
 from phoenix.site.ports import NTP, PROXMOX_API, SSH
 from phoenix.site.roles import RoleError
+from phoenix.site.ways import addresses as addresses_of
+from phoenix.site.ways import way
 
 
 class Connection(NamedTuple):
@@ -47,13 +49,16 @@ def _of_checks(site: Site) -> Iterator[Connection]:
         return
     for connection in checked:
         why = f"the check of {connection.what}"
-        yield Connection(
-            connection.source.address, connection.target.address, "tcp", connection.port, why
-        )
+        source, target, _ = way(connection.source, connection.target)
+        yield Connection(source, target, "tcp", connection.port, why)
 
 
 def _of_flows(site: Site) -> Iterator[Connection]:
     for flow in firewall.flows(site):
+        if isinstance(flow.source, Host) and isinstance(flow.destination, Host):
+            source, target, _ = way(flow.source, flow.destination)
+            yield Connection(source, target, flow.proto, flow.port, flow.why)
+            continue
         for source in _addresses(flow.source, site):
             for target in _addresses(flow.destination, site):
                 yield Connection(source, target, flow.proto, flow.port, flow.why)
@@ -72,7 +77,7 @@ def _addresses(end: firewall.Endpoint, site: Site) -> Iterator[IPv4Address]:
     elif isinstance(end, IPv4Network) and end.prefixlen == 32:
         yield end.network_address
     else:
-        addresses = [host.address for host in site.hosts]
+        addresses = [address for host in site.hosts for address in addresses_of(host)]
         yield from (one for one in addresses if end == "any" or one in end)
         if end == "any":
             yield ANYONE
@@ -136,8 +141,13 @@ def _number(text: str) -> int | None:
 
 def refused(site: Site, scopes: Iterable[Scope]) -> tuple[str, ...]:
     """Each needed connection that the rules at one of its ends refuse, with the fix."""
+    scopes = tuple(scopes)
+    by_host = {scope.host: scope for scope in scopes if scope.host is not None}
     by_address: dict[IPv4Address | IPv6Address, Scope] = {
-        scope.host: scope for scope in scopes if scope.host is not None
+        address: by_host[host.address]
+        for host in site.hosts
+        if host.address in by_host
+        for address in addresses_of(host)
     }
     faults = []
     for connection in needed(site):

@@ -198,7 +198,11 @@ def _change(difference: Difference, observed: Observed) -> Step | None:
     """All changed keys in one write; then each disk that is to grow."""
     path = base(observed)
     if difference.changes:
-        data: dict[str, Any] = {change.key: change.after for change in difference.changes}
+        data: dict[str, Any] = {
+            change.key: change.after for change in difference.changes if change.after is not None
+        }
+        if removed := [change.key for change in difference.changes if change.after is None]:
+            data["delete"] = ",".join(removed)
         if observed.digest:
             data["digest"] = observed.digest  # so a change by someone else is not overwritten
         keys = ", ".join(change.key for change in difference.changes)

@@ -30,7 +30,7 @@ from phoenix.proxmox.keys import (
     Words,
 )
 from phoenix.site.findings import ConfigError, Report
-from phoenix.site.model import Host, Site, Template
+from phoenix.site.model import Host, Interface, Site, Template
 from phoenix.site.roles import ROLES
 
 Kind = Literal["lxc", "qemu"]
@@ -191,7 +191,7 @@ def _guest(
         )  # fmt: skip
     if lxc and isinstance(guest, Host) and "docker" in guest.roles:
         _check_docker_container(guest, {**settings.lxc_features, **own.features}, report)
-    declared = _declared(settings, own, lxc)
+    declared = _declared(guest, settings, own)
     features = {**settings.lxc_features, **own.features} if lxc else {}
     keys = _common_keys(guest, site, own, declared)
     keys |= _lxc_keys(guest, features) if lxc else _vm_keys(guest, settings, own, ssh_keys)
@@ -239,11 +239,16 @@ def _own(guest: Host | Template, settings: ProxmoxSettings) -> GuestSettings:
     )
 
 
-def _declared(settings: ProxmoxSettings, own: GuestSettings, lxc: bool) -> frozenset[str]:
+def _declared(
+    guest: Host | Template, settings: ProxmoxSettings, own: GuestSettings
+) -> frozenset[str]:
     """What is optional and declared of a guest; its name tells how it leaves the guest again."""
+    lxc = guest.kind == "lxc"
     found = {f"tags.{tag.lower()}" for tag in own.tags}
-    if own.vlan:
+    if own.vlan or guest.interfaces[0].vlan:
         found.add("net0.tag")
+    for position, card in enumerate(guest.interfaces[1:], 1):
+        found |= {f"net{position}", *([f"net{position}.tag"] if card.vlan else [])}
     if own.protection is not None:
         found.add("protection")
     if own.idmap:
@@ -285,8 +290,10 @@ def _common_keys(
     keys: dict[str, Key] = {
         "description": Note(note, MARK),
         "tags": Tags(tags, OWNED_TAGS),
-        "net0": _nic(guest, own.vlan),
+        "net0": _nic(guest, guest.interfaces[0], own.vlan or guest.interfaces[0].vlan),
     }
+    for position, card in enumerate(guest.interfaces[1:], 1):
+        keys[f"net{position}"] = _nic(guest, card, card.vlan)
     if guest.nameservers:
         keys["nameserver"] = Words(tuple(map(str, guest.nameservers)))
         keys["searchdomain"] = Text(site.domain, case=False)
@@ -323,7 +330,10 @@ def _vm_keys(
         "cpu": Props({"cputype": cpu}, "cputype") if cpu else Preset(_CPU),
         # Else cloud-init upgrades every package at the first boot; unattended upgrades are ours.
         "ciupgrade": Flag(False, default=True),
-        "ipconfig0": Props(_address(guest)),
+        **{
+            f"ipconfig{position}": Props(_address(card))
+            for position, card in enumerate(guest.interfaces)
+        },
     }
     if settings.guest_agent:
         keys["agent"] = Props({"enabled": "1"}, "enabled")
@@ -338,24 +348,24 @@ def _vm_keys(
     return keys
 
 
-def _address(guest: Host | Template) -> dict[str, str]:
-    if guest.address is None:
+def _address(card: Interface) -> dict[str, str]:
+    if card.address is None:
         return {"ip": "dhcp"}
-    settings = {"ip": f"{guest.address}/{guest.prefixlen}"}
-    if guest.gateway:
-        settings["gw"] = str(guest.gateway)
+    settings = {"ip": f"{card.address}/{card.prefixlen}"}
+    if card.gateway:
+        settings["gw"] = str(card.gateway)
     return settings
 
 
-def _nic(guest: Host | Template, vlan: int | None) -> Nic:
+def _nic(guest: Host | Template, card: Interface, vlan: int | None) -> Nic:
     enabled = isinstance(guest, Host) and guest.firewall_enabled
-    properties = {"bridge": guest.bridge, "firewall": str(int(enabled))}
-    if guest.mac:
-        properties["hwaddr"] = guest.mac
+    properties = {"bridge": card.bridge, "firewall": str(int(enabled))}
+    if card.mac:
+        properties["hwaddr"] = card.mac
     if vlan:
         properties["tag"] = str(vlan)
     if guest.kind == "lxc":
-        return Nic({"name": guest.interface, **properties, **_address(guest)})
+        return Nic({"name": card.name, **properties, **_address(card)})
     return Nic(properties, model="virtio")
 
 

@@ -40,11 +40,11 @@ class Observed:
 
 
 class Change(NamedTuple):
-    """One key that is to be written; `before` is None where it's absent."""
+    """One key that is to be written; `before` is None where it's absent, `after` where it goes."""
 
     key: str
     before: str | None
-    after: str
+    after: str | None
 
     def __str__(self) -> str:
         """For a person."""
@@ -52,7 +52,8 @@ class Change(NamedTuple):
             ", ".join(values.ssh_keys(text)) if text and self.key == "sshkeys" else text
             for text in (self.before, self.after)
         )
-        return f"{self.key}: {before if before is not None else '(absent)'} -> {after}"
+        shown = ("(absent)" if text is None else text for text in (before, after))
+        return f"{self.key}: {' -> '.join(shown)}"
 
 
 class Growth(NamedTuple):
@@ -114,6 +115,7 @@ def compare(desired: DesiredGuest, observed: Observed) -> Difference:
         if not want.holds(observed.config.get(key)) and not _was_for_its_making(want, observed)
     ]
     changes += _mounts(desired, observed)
+    changes += _removed_cards(desired, observed)
     growths, remarks = _disk(desired, observed)
     if observed.node != desired.node:
         remarks.append(f"it is on node {observed.node}, not {desired.node}, and managed there")
@@ -133,8 +135,9 @@ def _keys(desired: DesiredGuest, observed: Observed) -> Mapping[str, Key]:
     """The desired keys, without what left the declaration since the description was written."""
     left = declared_before(observed) - desired.declared
     keys = dict(desired.keys)
-    if "net0.tag" in left and isinstance(card := keys["net0"], Nic):
-        keys["net0"] = replace(card, drop=frozenset({"tag"}))
+    for key, card in desired.keys.items():
+        if f"{key}.tag" in left and isinstance(card, Nic):
+            keys[key] = replace(card, drop=frozenset({"tag"}))
     if "protection" in left:
         keys["protection"] = Flag(False)
     if isinstance(tags := keys["tags"], Tags):
@@ -146,6 +149,17 @@ def _keys(desired: DesiredGuest, observed: Observed) -> Mapping[str, Key]:
 def _was_for_its_making(want: Key, observed: Observed) -> bool:
     """Whether it is a new guest's alone, and this one has been started."""
     return isinstance(want, SshKeys) and want.only_new and observed.running
+
+
+def _removed_cards(desired: DesiredGuest, observed: Observed) -> Iterator[Change]:
+    """Network cards that Phoenix gave the guest, and that have left the declaration."""
+    left = declared_before(observed) - desired.declared
+    for token in sorted(left):
+        if not token.startswith("net") or "." in token:
+            continue
+        for key in (token, f"ipconfig{token.removeprefix('net')}"):
+            if key in observed.config:
+                yield Change(key, observed.config[key], None)
 
 
 def _mounts(desired: DesiredGuest, observed: Observed) -> Iterator[Change]:

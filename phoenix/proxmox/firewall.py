@@ -96,7 +96,7 @@ def scopes(
         places are known.
     """
     derived = firewall.rules(site)
-    extra = [net for net in operators if not _within(net, site.network)]
+    extra = [net for net in operators if not any(_within(net, own) for own in site.subnets)]
     ordered = [
         _guest_scope(guest, site, derived[guest.name], settings, extra) for guest in site.guests
     ]
@@ -132,7 +132,7 @@ def _is_way_in(rule: firewall.Rule, site: Site) -> bool:
     """Whether a rule of the hypervisor is as well one of any other node: SSH, the API, pings."""
     return (
         rule.direction == "in"
-        and rule.peer == site.network
+        and rule.peer in site.subnets
         and (rule.proto == "icmp" or rule.ports in (str(SSH), str(PROXMOX_API)))
     )
 
@@ -162,9 +162,12 @@ def _guest_scope(
     if settings.firewall_out != "ACCEPT":
         derived = [*derived, *firewall.outbound(site, guest)]
     options = {"enable": "1", "policy_in": "DROP", "policy_out": settings.firewall_out}
-    options |= {"macfilter": "1", "ipfilter": str(int(settings.ipfilter))}
+    # What a lease gives is known to nobody here; and of a VM the firewall knows no address.
+    known = all(one.address is not None for one in guest.interfaces)
+    ipfilter = settings.ipfilter and known and (guest.kind == "lxc" or len(guest.interfaces) == 1)
+    options |= {"macfilter": "1", "ipfilter": str(int(ipfilter))}
     addresses: list[str] = []
-    if settings.ipfilter:
+    if ipfilter:
         further = settings.guest(guest.vmid).addresses
         # Of a container the firewall knows the address by its configuration, of a VM it does not.
         addresses = [str(guest.address)] if guest.kind != "lxc" else []

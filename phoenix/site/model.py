@@ -193,15 +193,53 @@ class ContainerSettings(Frozen):
     idmap: tuple[str, ...] = ()
 
 
+class Network(Named):
+    """A network of the site. `path` is where the hypervisor's file declares it.
+
+    `subnet` is None where only a DHCP server elsewhere knows the addresses. `address` is the
+    hypervisor's own, None where it has none. With `nat` the hypervisor is its router, and hides its
+    guests behind its own address where they go outside the site.
+    """
+
+    subnet: IPv4Network | None
+    bridge: str
+    vlan: int | None
+    gateway: IPv4Address | None
+    address: IPv4Address | None
+    dhcp: bool
+    nat: bool
+    path: str
+
+    @property
+    def place(self) -> str:
+        """Its bridge, and its VLAN where it has a tag, as Linux calls the interface: vmbr0.20."""
+        return self.bridge if self.vlan is None else f"{self.bridge}.{self.vlan}"
+
+
+class Interface(Named):
+    """A network card of a machine. `address` is None where it asks DHCP.
+
+    `network` is the name of its network; empty where no declared one is meant, as of a template.
+    """
+
+    network: str
+    bridge: str
+    vlan: int | None
+    address: IPv4Address | None
+    prefixlen: int | None
+    gateway: IPv4Address | None
+    mac: str | None
+
+
 class Machine(Named):
-    """What a host and a template have in common. Sizes are MiB (memory) and GiB (disk)."""
+    """What a host and a template have in common. Sizes are MiB (memory) and GiB (disk).
+
+    `interfaces` are its network cards in order; there is at least one.
+    """
 
     vmid: int | None
     kind: Kind
-    gateway: IPv4Address | None
-    mac: str | None
-    interface: str
-    bridge: str
+    interfaces: tuple[Interface, ...]
     nameservers: tuple[IPv4Address, ...]
     memory_mb: int | None
     swap_mb: int | None
@@ -220,23 +258,37 @@ class Machine(Named):
     source: Source
     container: ContainerSettings = ContainerSettings()
 
+    @property
+    def managed(self) -> Interface:
+        """The card with the address that the site knows it by: the first static one."""
+        static = (one for one in self.interfaces if one.address is not None)
+        return next(static, self.interfaces[0])
+
+    @property
+    def bridge(self) -> str:
+        """The bridge of the managed card."""
+        return self.managed.bridge
+
+    @property
+    def mac(self) -> str | None:
+        """The hardware address of the managed card, where one is declared."""
+        return self.managed.mac
+
 
 class Template(Machine):
-    """A guest that is only cloned from. `address` is None where it asks DHCP."""
-
-    address: IPv4Address | None
-    prefixlen: int | None
+    """A guest that is only cloned from."""
 
 
 class Host(Machine):
     """A machine that Phoenix converges: the hypervisor or a running guest.
 
-    `guarded`: it lets in by itself what the site's flows say, and nothing else (nftables).
+    `address` is the one that the site knows it by, its first static one; `phoenix.site.ways` says
+    which one another host connects to. `guarded`: it lets in by itself what the site's flows say,
+    and nothing else (nftables).
     """
 
     address: IPv4Address
     prefixlen: int
-    gateway: IPv4Address
     roles: frozenset[str]
     groups: tuple[str, ...]
     fqdn: str
@@ -248,6 +300,11 @@ class Host(Machine):
     guarded: bool
     firewall_rules: tuple[FirewallRule, ...]
     docker_stacks: tuple[Deployment, ...]
+
+    @property
+    def gateway(self) -> IPv4Address | None:
+        """Its declared default gateway; None where a lease alone brings one."""
+        return next((one.gateway for one in self.interfaces if one.gateway is not None), None)
 
     @cached_property
     def alone(self) -> IPv4Network:
@@ -379,11 +436,10 @@ class Service(Named):
         """What a client asks the gateway for so that the service gets `health_path`."""
         return f"{self.path}{self.health_path}" if self.strip_path else self.health_path
 
-    @property
-    def backend_url(self) -> str:
-        """The owner's end of the last hop, by address: no DNS on the data path."""
+    def backend_url(self, address: IPv4Address) -> str:
+        """The owner's end of the last hop, by one of its addresses: no DNS on the data path."""
         scheme = {"grpc": "h2c", "grpcs": "https"}.get(self.scheme, self.scheme)
-        host = self.external.host if self.external else self.owner.address
+        host = self.external.host if self.external else address
         return f"{scheme}://{host}:{self.port}"
 
     @property
@@ -415,11 +471,15 @@ class Service(Named):
 
 
 class Site(Frozen):
-    """Everything declared, checked and put in order."""
+    """Everything declared, checked and put in order.
+
+    `networks`: first that of the hypervisor's own address, whose subnet is `network`.
+    """
 
     domain: str
     environment: str
     network: IPv4Network
+    networks: tuple[Network, ...]
     hypervisor: Host
     guests: tuple[Host, ...]
     templates: tuple[Template, ...]
@@ -432,6 +492,11 @@ class Site(Frozen):
     def __hash__(self) -> int:
         """Cheap: sites are keys of caches."""
         return hash((self.domain, self.environment, self.network, len(self.services)))
+
+    @cached_property
+    def subnets(self) -> tuple[IPv4Network, ...]:
+        """The known addresses of all its networks, those of `network` first."""
+        return tuple(one.subnet for one in self.networks if one.subnet is not None)
 
     @cached_property
     def hosts(self) -> tuple[Host, ...]:

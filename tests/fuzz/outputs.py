@@ -58,7 +58,7 @@ def outputs(site: Site, settings: Settings | None = None) -> dict[str, str]:
         service = control_plane.agent(site, agent)
         image = chosen.portainer_agent_image
         made[f"agent {agent.name}"] = portainer.agent_compose(image, service.port)
-        made[f"tunnel {agent.name}"] = tunnel.at_the_agent(service, agent.fqdn)
+        made[f"tunnel {agent.name}"] = tunnel.at_the_agent(service, agent)
     for certificate in certificates(site):
         name = f"{certificate.host.name} {certificate.name}.conf"
         made[name] = acme.configuration(

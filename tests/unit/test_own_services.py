@@ -127,8 +127,8 @@ def listens(compose: str) -> int:
     return int(words[words.index("--bind-https") + 1].removeprefix(":"))
 
 
-def tunnel_ends(service: Service) -> str:
-    return tunnel.at_the_agent(service, "x.test") + tunnel.at_the_server([service])
+def tunnel_ends(service: Service, server: Host) -> str:
+    return tunnel.at_the_agent(service, server) + tunnel.at_the_server([service], server)
 
 
 def traefik_url(site: Site, name: str) -> str:
@@ -160,10 +160,11 @@ def test_port_of_the_ca_is_one_for_all(tmp_path: Path, port: int) -> None:
 def test_port_of_the_agent_is_one_for_all(tmp_path: Path, port: int) -> None:
     site = load(tmp_path, "agent", port=port)
     service = control_plane.agent(site, site.host(AGENT))
+    ends = tunnel_ends(service, site.host("control"))
     ways = {
         "service": {service.port},
         "listens": {agent_port(agent_compose("example/agent:1", service.port))},
-        "tunnel": set(map(int, re.findall(r":(\d+)$", tunnel_ends(service), re.M))),
+        "tunnel": set(map(int, re.findall(r":(\d+)$", ends, re.M))),
         "endpoints": served(site, AGENT) - {8000},
         "Portainer's URL of it": {urlsplit(agent_url(service)).port},
         "firewall": admitted(site, AGENT),

@@ -54,8 +54,8 @@ def test_both_ends_of_the_tunnel_prove_themselves_and_ask_for_proof(tmp_path: Pa
     site = minimal().load(tmp_path)
     (host,) = site.agents
     service = agent(site, host)
-    there = section(tunnel.at_the_agent(service, site.host("control").fqdn), "agent")
-    here = section(tunnel.at_the_server([service]), host.name)
+    there = section(tunnel.at_the_agent(service, site.host("control")), "agent")
+    here = section(tunnel.at_the_server([service], site.host("control")), host.name)
     for end, other in ((there, site.host("control")), (here, host)):
         assert end["verifychain"] == end["requirecert"] == "yes"
         assert end["checkhost"] == other.fqdn

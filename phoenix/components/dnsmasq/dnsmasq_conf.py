@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 
 from phoenix.derived.dns import DnsRecord
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Site
+from phoenix.site.ways import addresses
 
 
 class DnsmasqError(SettingError):
@@ -26,7 +27,8 @@ def config(
     Raises:
         DnsmasqError: no upstream, one that is no address, or one that is this server itself.
     """
-    own = site.hypervisor.address
+    own = addresses(site.hypervisor)
+    several = len(own) > 1
     if not upstreams:
         raise DnsmasqError("setting dns_upstreams is empty: name at least one resolver's address")
     for upstream in upstreams:
@@ -36,14 +38,17 @@ def config(
             raise DnsmasqError(
                 f"setting dns_upstreams: {upstream!r} is not an IPv4 address"
             ) from error
-        if address == own:
+        if address in own:
             raise DnsmasqError(f"setting dns_upstreams: {upstream} is this server: a loop")
     lines = [
         "# Made by Phoenix: deploys/dns.py",
         "no-resolv",
         "no-hosts",
-        "bind-interfaces",
-        f"listen-address={own}",
+        # A bridge of its own may come up later than the name server.
+        "bind-dynamic" if several else "bind-interfaces",
+        f"listen-address={','.join(map(str, own))}",
+        # Of a name's addresses a client gets the one in the network in which it asks.
+        *(["localise-queries"] if several else []),
         "user=dnsmasq",
         "no-ident",  # no name and version of the program to whoever asks (CHAOS TXT)
         "domain-needed",
@@ -54,6 +59,18 @@ def config(
         f"local=/{site.domain}/",
         *(f"server={upstream}" for upstream in upstreams),
         # host-record is exact: address=/name/ would answer every name below it as well.
-        *(f"host-record={record.name},{record.address}" for record in records),
+        *(
+            f"host-record={record.name},{address}"
+            for record in records
+            for address in record.addresses
+        ),
+        # The first address of a name alone is found in reverse by itself.
+        *_reverse(site),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _reverse(site: Site) -> Iterator[str]:
+    for host in site.hosts:
+        for address in addresses(host)[1:]:
+            yield f"ptr-record={address.reverse_pointer},{host.fqdn}"

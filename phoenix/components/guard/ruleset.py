@@ -88,7 +88,7 @@ def ssh_from(site: Site, host: Host, operators: Iterable[Network] = ()) -> tuple
     operators = tuple(operators)
     return (
         *(
-            firewall.network_of(flow.source) or IPv4Network("0.0.0.0/0")
+            firewall.seen_from(flow, host, "in") or IPv4Network("0.0.0.0/0")
             for flow in admitted(site, host, operators)
             if firewall.opens(flow, SSH)
         ),
@@ -156,7 +156,7 @@ def _own(site: Site, host: Host, operators: Iterable[Network]) -> Iterator[str]:
     only_ipv4 = any(rule.peer is not None for rule in refused)
     operators = tuple(operators)
     for flow in admitted(site, host, operators):
-        yield from _accept(flow, only_ipv4=only_ipv4)
+        yield from _accept(flow, host, only_ipv4=only_ipv4)
     ports = f"{{ {SSH}, {PROXMOX_API} }}" if host == site.hypervisor else f"{SSH}"
     for network in _ipv6(operators):
         end = f"accept{_comment('operator, by IPv6')}"
@@ -166,7 +166,7 @@ def _own(site: Site, host: Host, operators: Iterable[Network]) -> Iterator[str]:
 def _containers(site: Site, host: Host) -> Iterator[str]:
     for flow in firewall.from_its_containers(site, host):
         anyone = firewall.network_of(flow.source) is None
-        yield from _accept(flow._replace(source="any"), only_ipv4=not anyone)
+        yield from _accept(flow._replace(source="any"), host, only_ipv4=not anyone)
 
 
 def _outgoing(host: Host) -> Iterator[str]:
@@ -184,8 +184,8 @@ def _outgoing(host: Host) -> Iterator[str]:
         )
 
 
-def _accept(flow: Flow, *, only_ipv4: bool) -> Iterator[str]:
-    network = firewall.network_of(flow.source)
+def _accept(flow: Flow, host: Host, *, only_ipv4: bool) -> Iterator[str]:
+    network = firewall.seen_from(flow, host, "in")
     ports = None if flow.port is None else f"{flow.port}"
     if flow.last_port is not None:
         ports = f"{flow.port}-{flow.last_port}"

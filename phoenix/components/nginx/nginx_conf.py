@@ -18,6 +18,7 @@ from phoenix.site.model import Service, Site
 from phoenix.site.ports import NGINX_STATUS
 from phoenix.site.removed_headers import REMOVED_HEADERS
 from phoenix.site.roles import guest_with
+from phoenix.site.ways import address
 
 CONFIG = "/etc/nginx/nginx.conf"
 ACCESS_LOG = "/var/log/nginx/access.log"
@@ -85,7 +86,7 @@ def _streams(site: Site) -> list[_Stream]:
         _Stream(
             port,
             tuple(
-                (name, f"{service.owner.address}:{service.port}")
+                (name, f"{address(guest_with(site, 'nginx'), service.owner)}:{service.port}")
                 for service in services
                 for name in (service.names if service.has_tls else ("",))
             ),
@@ -192,7 +193,7 @@ def nginx_config(
         ),
         "removed_headers": REMOVED_HEADERS,
         "status": STATUS,
-        "traefik_address": traefik.address,
+        "traefik_address": address(guest_with(site, "nginx"), traefik),
         "traefik_name": traefik.fqdn,
         "root": ROOTS,
         "webroot": WEBROOT,

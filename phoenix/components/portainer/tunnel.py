@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.trust import ROOTS
 from phoenix.derived.control_plane import entrance
-from phoenix.site.model import Service
+from phoenix.site.model import Host, Service
 from phoenix.site.ports import LOOPBACK
+from phoenix.site.ways import address
 
 UNIT = "phoenix-portainer-tunnel.service"
 CONFIG = "/etc/phoenix/portainer-tunnel.conf"
@@ -26,12 +27,12 @@ def agent_url(service: Service) -> str:
     return f"tcp://{entrance(service)}:{service.port}"
 
 
-def at_the_agent(service: Service, server_name: str) -> str:
+def at_the_agent(service: Service, server: Host) -> str:
     """The tunnel's configuration on an agent's guest.
 
     Args:
-        service: the agent's; the tunnel ends on its guest's address and port.
-        server_name: what the certificate of Portainer's guest must prove.
+        service: the agent's; the tunnel ends on its guest's address for Portainer's guest.
+        server: Portainer's guest, whose certificate must prove its name.
 
     Returns:
         stunnel's configuration file.
@@ -40,18 +41,19 @@ def at_the_agent(service: Service, server_name: str) -> str:
         [
             _section(
                 "agent",
-                accept=f"{service.owner.address}:{service.port}",
+                accept=f"{address(server, service.owner)}:{service.port}",
                 connect=f"{LOOPBACK}:{service.port}",
-                name=server_name,
+                name=server.fqdn,
             )
         ]
     )
 
 
-def at_the_server(services: Iterable[Service]) -> str:
+def at_the_server(services: Iterable[Service], server: Host) -> str:
     """The tunnel's configuration on the guest of Portainer's server.
 
     Args:
+        server: that guest.
         services: those of all agents.
 
     Returns:
@@ -63,7 +65,7 @@ def at_the_server(services: Iterable[Service]) -> str:
             "client = yes",
             f"sni = {service.owner.fqdn}",
             accept=f"{entrance(service)}:{service.port}",
-            connect=f"{service.owner.address}:{service.port}",
+            connect=f"{address(server, service.owner)}:{service.port}",
             name=service.owner.fqdn,
         )
         for service in services

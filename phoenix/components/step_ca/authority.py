@@ -19,6 +19,7 @@ from phoenix.site import duration
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Site
 from phoenix.site.names import policy
+from phoenix.site.ways import addresses
 
 ACME = "acme"
 """Name of the ACME provisioner; part of the directory's URL."""
@@ -121,7 +122,7 @@ def config(site: Site, claims: Claims) -> str:
         "key": f"{DIRECTORY}/secrets/intermediate_ca_key",
         "address": f":{service.port}",
         "dnsNames": [service.fqdn, service.owner.fqdn, "localhost",
-                     str(service.owner.address), "127.0.0.1"],
+                     *map(str, addresses(service.owner)), "127.0.0.1"],
         "logger": {"format": "json"},
         "db": {"type": "badgerv2", "dataSource": f"{DIRECTORY}/db"},
         "authority": {

@@ -24,6 +24,7 @@ from phoenix.shell import Script
 from phoenix.site.model import Login, Redirect, Service, Site
 from phoenix.site.ports import HTTPS, TRAEFIK_LOCAL
 from phoenix.site.roles import guest_with
+from phoenix.site.ways import address, way
 
 UNIT = "traefik.service"
 STATIC = "/etc/traefik/traefik.yml"
@@ -203,7 +204,7 @@ def static_config(site: Site, *, metrics: bool) -> str:
     Raises:
         RoleError: the site has no guest with the role `nginx`.
     """
-    gateway = guest_with(site, "nginx")
+    source = way(guest_with(site, "nginx"), guest_with(site, "traefik")).source
     entry_points_alone = {
         "entryPoint": "local",
         "addEntryPointsLabels": True,
@@ -221,7 +222,7 @@ def static_config(site: Site, *, metrics: bool) -> str:
                 "local": {"address": LOCAL},
                 "websecure": {
                     "address": f":{HTTPS}",
-                    "forwardedHeaders": {"trustedIPs": [f"{gateway.address}/32"]},
+                    "forwardedHeaders": {"trustedIPs": [f"{source}/32"]},
                     "http": {
                         "tls": {},
                         "middlewares": ["from-gateway@file"],
@@ -263,7 +264,7 @@ def dynamic_config(
     Raises:
         RoleError: the site has no guest with the role `nginx`.
     """
-    gateway = guest_with(site, "nginx")
+    source = way(guest_with(site, "nginx"), guest_with(site, "traefik")).source
     backends = [route for route in routes(site) if route.url is not None]
     transports = {
         route.service.key: transport
@@ -271,9 +272,7 @@ def dynamic_config(
         if (transport := _transport(route, leaves)) is not None
     }
     middlewares = {
-        "from-gateway": _Middleware(
-            ip_allow_list=_IPAllowList(source_range=[f"{gateway.address}/32"])
-        ),
+        "from-gateway": _Middleware(ip_allow_list=_IPAllowList(source_range=[f"{source}/32"])),
         "dashboard-login": _Middleware(basic_auth=_BasicAuth(users_file=USERS_FILE)),
         "dashboard-home": _Middleware(
             redirect_regex=_RedirectRegex(
@@ -362,7 +361,12 @@ def former_names(site: Site) -> tuple[str, ...]:
         service = route.service
         if service.deployment is not None and route.url and route.url.startswith("https:"):
             owner = service.owner
-            words += [str(owner.address), str(service.port), route.server_name, owner.fqdn]
+            words += [
+                str(address(guest_with(site, "traefik"), owner)),
+                str(service.port),
+                route.server_name,
+                owner.fqdn,
+            ]
     return tuple(words)
 
 

@@ -1,0 +1,328 @@
+"""The site's networks from the hypervisor's file, and each guest's interfaces in them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
+
+from phoenix.declaration.guests import Entry
+from phoenix.declaration.hypervisor_file import HYPERVISOR_FILE, HypervisorFile, NamedNetwork
+from phoenix.declaration.json_keys import RawNetwork, RawVm, RawVmDefaults
+from phoenix.site.findings import Report
+from phoenix.site.model import Host, Interface, Network
+
+MAIN = "lan"
+"""Name of the network of the hypervisor's own address, where the file gives it none."""
+_VLAN = re.compile(r"(.+)\.([1-9][0-9]{0,3})\Z")
+_HIGHEST_TAG = 4094  # IEEE 802.1Q
+
+
+def bridge_and_tag(text: str) -> tuple[str, int | None]:
+    """A bridge as the original system writes it: `vmbr0.20` is VLAN 20 of vmbr0."""
+    found = _VLAN.match(text)
+    if found and int(found[2]) <= _HIGHEST_TAG:
+        return found[1], int(found[2])
+    return text, None
+
+
+def networks(file: HypervisorFile, hypervisor: Host, report: Report) -> tuple[Network, ...]:
+    """The networks of a site, that of the hypervisor's own address first.
+
+    Args:
+        file: what the hypervisor's file declares.
+        hypervisor: with its own address and gateway.
+        report: takes networks that overlap, or that cannot be.
+    """
+    own = hypervisor.alone.supernet(new_prefix=hypervisor.prefixlen)
+    uplink = file.raw.network.interfaces
+    first = Network(
+        name=MAIN, subnet=own, bridge=uplink.name if uplink else "vmbr0", vlan=None,
+        gateway=hypervisor.gateway, address=hypervisor.address, dhcp=False, nat=False,
+        path="network.interfaces",
+    )  # fmt: skip
+    others = []
+    for declared in file.networks:
+        made = _network(declared, report)
+        if made is None:
+            continue
+        if made.subnet == own:
+            first = _main(made, first, report)
+        else:
+            others.append(made)
+    for other in others:
+        if other.name == first.name:
+            _error(other, "", f"{MAIN} is the hypervisor's own network, {own}", "rename it", report)
+    for one, other in itertools.combinations((first, *others), 2):
+        if one.subnet and other.subnet and one.subnet.overlaps(other.subnet):
+            what = f"{other.subnet} overlaps {one.subnet} of the network {one.name}"
+            _error(other, ".subnet", what, "give each network addresses of its own", report)
+    for one in others:
+        if one.nat and (one.bridge, one.vlan) == (first.bridge, first.vlan):
+            what = f"the hypervisor cannot be the router of {first.bridge}, which has its own"
+            _error(one, ".bridge", what, "write another bridge, which nothing else uses", report)
+    return (first, *others)
+
+
+def _main(declared: Network, first: Network, report: Report) -> Network:
+    for key in ("gateway", "address"):
+        value, own = getattr(declared, key), getattr(first, key)
+        if value not in (None, own):
+            what = f"{value} differs from the hypervisor's, which is {own}"
+            _error(declared, f".{key}", what, "leave it out here", report)
+    if declared.nat:
+        what = f"the network's router is {first.gateway}, and not the hypervisor"
+        _error(declared, ".nat", what, "leave it out here", report)
+    return declared.model_copy(update={"gateway": first.gateway, "address": first.address})
+
+
+def _network(declared: NamedNetwork, report: Report) -> Network | None:
+    raw = declared.raw
+    bridge, tag = bridge_and_tag(raw.bridge)
+    before = len(report.errors)
+    address = raw.address
+    if raw.nat and address is None and raw.subnet is not None:
+        address = raw.gateway or next(raw.subnet.hosts())
+    made = Network(
+        name=declared.name, subnet=raw.subnet, bridge=bridge, vlan=raw.vlan or tag,
+        gateway=raw.gateway or (address if raw.nat else None), address=address,
+        dhcp=raw.dhcp, nat=raw.nat, path=declared.path,
+    )  # fmt: skip
+    if raw.vlan and tag and raw.vlan != tag:
+        what = f"{raw.vlan} differs from the tag of {raw.bridge}"
+        _error(made, ".vlan", what, "write one of the two", report)
+    if raw.subnet is None:
+        if not raw.dhcp:
+            what = "a network without DHCP needs its addresses"
+            _error(made, ".subnet", what, 'write "subnet", as "172.16.100.0/24"', report)
+        for key in ("gateway", "address", "nat"):
+            if getattr(raw, key):
+                what = f"{key} needs the network's addresses"
+                _error(made, f".{key}", what, 'write "subnet" too', report)
+    for key, value in (("gateway", made.gateway), ("address", made.address)):
+        if value is not None and made.subnet is not None and not is_host(value, made.subnet):
+            what = f"{value} is no host address of {made.subnet}"
+            _error(made, f".{key}", what, f"write a free address of {made.subnet}", report)
+    return made if len(report.errors) == before else None
+
+
+def is_host(address: IPv4Address, network: IPv4Network) -> bool:
+    """Whether a host of the network can have this address."""
+    ends = (network.network_address, network.broadcast_address)
+    return address in network and (address not in ends or network.prefixlen > 30)
+
+
+def _error(network: Network, key: str, message: str, fix: str, report: Report) -> None:
+    report.error(HYPERVISOR_FILE, f"{network.path}{key}", message, fix)
+
+
+class Card(NamedTuple):
+    """One network card as declared: its key in the guest's entry, and its shape."""
+
+    key: str
+    raw: RawNetwork
+    mac: str | None
+    mac_key: str
+
+
+def cards(entry: Entry) -> tuple[Card, ...]:
+    """A guest's network cards, in the order in which it has them."""
+    raw = entry.raw
+    first = raw.network_config
+    mac_key = "mac_address" if raw.mac_address else "network_config.hwaddr"
+    found = [Card("network_config", first, raw.mac_address or first.hwaddr, mac_key)]
+    if raw.secondary_network_config is not None:
+        second = raw.secondary_network_config
+        key = "secondary_network_config"
+        found.append(Card(key, second, second.hwaddr, f"{key}.hwaddr"))
+    return tuple(found)
+
+
+def interfaces(
+    entry: Entry, known: Sequence[Network], defaults: RawVmDefaults, report: Report, *, runs: bool
+) -> tuple[Interface, ...]:
+    """A guest's interfaces, each in its network.
+
+    Args:
+        entry: the guest.
+        known: the site's networks.
+        defaults: what a VM has where its entry is silent.
+        report: takes an interface that contradicts its network.
+        runs: whether the guest is no template, and so has its network's gateway by default.
+    """
+    declared = cards(entry)
+    raw = entry.raw
+    own_mac = raw.network_config.hwaddr
+    if raw.mac_address and own_mac and raw.mac_address != own_mac:
+        report.error(
+            *entry.at("network_config.hwaddr"),
+            f"{own_mac} differs from mac_address, which is {raw.mac_address}",
+            "write one of the two",
+        )
+    macs = [card.mac for card in declared if card.mac]
+    if len(set(macs)) < len(macs):
+        report.error(
+            *entry.at(declared[-1].mac_key),
+            f"duplicate MAC address {macs[-1]}: the other interface has it",
+            "change one of the two",
+        )
+    made = tuple(
+        _interface(entry, card, position, known, defaults, report, runs=runs)
+        for position, card in enumerate(declared)
+    )
+    routed = [card for card in declared if card.raw.gw]
+    for card in routed[1:]:
+        report.error(
+            *entry.at(f"{card.key}.gw"),
+            f"a second default gateway; {routed[0].key} has one",
+            "leave gw out of one of the two",
+        )
+    if len(made) > 1 and len(routed) == 1:
+        leased = [card for card in declared if card.raw.ip is None and card is not routed[0]]
+        for card in leased:
+            report.warn(
+                *entry.at(f"{routed[0].key}.gw"),
+                f"the lease of {card.key} brings a default gateway as well, and the guest's own "
+                "network configuration chooses one",
+                "leave gw out: the site's own networks are reached without it",
+            )
+    if len(made) == 1:
+        return made
+    # One default gateway: the written one, else that of the lease, else of the first interface.
+    chosen = next((position for position, card in enumerate(declared) if card.raw.gw), None)
+    if chosen is None and all(one.address is not None for one in made):
+        chosen = 0
+    return tuple(
+        one if position == chosen else one.model_copy(update={"gateway": None})
+        for position, one in enumerate(made)
+    )
+
+
+def _interface(
+    entry: Entry, card: Card, position: int, known: Sequence[Network], defaults: RawVmDefaults,
+    report: Report, *, runs: bool,
+) -> Interface:  # fmt: skip
+    raw = card.raw
+    vm = entry.raw if isinstance(entry.raw, RawVm) else None
+    text = raw.bridge or (vm and vm.network_bridge)
+    bridge, tag = bridge_and_tag(text) if text else (None, None)
+    if raw.ip is None:
+        place = (bridge or defaults.network_bridge, tag)
+        network = next((one for one in known if one.dhcp and (one.bridge, one.vlan) == place), None)
+    else:
+        network = next((one for one in known if one.subnet == raw.ip.network), None)
+    further = network if network is not known[0] else None
+    if further and bridge and (bridge, tag) != (further.bridge, further.vlan):
+        report.error(
+            *entry.at(f"{card.key}.bridge"),
+            f"{raw.ip} is in the network {further.name}, which is on {further.place}, not {text}",
+            "leave bridge out, or correct one of the two",
+        )
+    gateway = raw.gw.network_address if raw.gw else None
+    if gateway is None and runs and network is not None and raw.ip is not None:
+        gateway = network.gateway
+    if bridge is None:
+        bridge = further.bridge if further else defaults.network_bridge
+        tag = further.vlan if further else None
+    return Interface(
+        name=raw.name if position == 0 or "name" in raw.model_fields_set else f"eth{position}",
+        network=network.name if network else "",
+        bridge=bridge,
+        vlan=tag,
+        address=raw.ip.ip if raw.ip else None,
+        prefixlen=raw.ip.network.prefixlen if raw.ip else None,
+        gateway=gateway,
+        mac=card.mac,
+    )
+
+
+def _no_lease(place: tuple[str, int | None]) -> tuple[str, str]:
+    bridge, tag = place
+    where = f"{bridge}, VLAN {tag}" if tag else bridge
+    keys = json.dumps({"bridge": bridge, **({"vlan": tag} if tag else {}), "dhcp": True})
+    return (
+        f"no network with DHCP is declared on {where}",
+        f'declare it in {HYPERVISOR_FILE}: "networks": {{"NAME": {keys}}}',
+    )
+
+
+def addresses(
+    entries: Sequence[Entry], hypervisor: Host, known: Sequence[Network], report: Report
+) -> None:
+    """Refuse an address in no network of the site, or one that is taken by its own nature."""
+    for entry in entries:
+        declared = cards(entry)
+        static = any(card.raw.ip is not None for card in declared)
+        for card in declared:
+            if card.raw.ip is not None:
+                _check_address(entry, card, hypervisor, known, report)
+            elif static:  # else the guest is a template, or refused for having no address
+                _check_lease(entry, card, known, report)
+
+
+def _check_lease(entry: Entry, card: Card, known: Sequence[Network], report: Report) -> None:
+    raw = entry.raw
+    text = card.raw.bridge or (isinstance(raw, RawVm) and raw.network_bridge) or "vmbr0"
+    place = bridge_and_tag(text)
+    if not any(one.dhcp and (one.bridge, one.vlan) == place for one in known):
+        report.error(*entry.at(f"{card.key}.ip"), *_no_lease(place))
+
+
+def _check_address(
+    entry: Entry, card: Card, hypervisor: Host, known: Sequence[Network], report: Report
+) -> None:
+    config = card.raw
+    where = entry.at(f"{card.key}.ip")
+    if config.ip is None:
+        return
+    address, subnet = config.ip.ip, config.ip.network
+    network = next((one for one in known if one.subnet == subnet), None)
+    main = known[0].subnet
+    fix = f"use a free address of {subnet if network else main}"
+    gateways = {config.gw.network_address} if config.gw else set()
+    gateways |= {network.gateway} if network and network.gateway else set()
+    own = {one.address for one in known if one.address} | {hypervisor.address}
+    if network is None:
+        what = f"{config.ip} is outside the site's network {main}"
+        if len(known) > 1:
+            names = ", ".join(f"{one.name} {one.subnet}" for one in known if one.subnet)
+            what = f"{config.ip} is outside the site's networks: {names}"
+        report.error(*where, what, fix)
+    elif address in (subnet.network_address, subnet.broadcast_address):
+        report.error(*where, f"{address} is the network's own or broadcast address", fix)
+    elif address in gateways:
+        report.error(*where, f"{address} is the network's gateway", fix)
+    elif address in own:
+        report.error(*where, f"{address} is the hypervisor's address", fix)
+    if config.gw and config.gw.network_address not in subnet:
+        report.error(
+            *entry.at(f"{card.key}.gw"),
+            f"gateway {config.gw.network_address} is outside {subnet}",
+            f"write a gateway of {subnet}, such as {(network or known[0]).gateway}",
+        )
+
+
+def resolver(
+    cards_: Sequence[Interface], known: Sequence[Network], hypervisor: Host
+) -> IPv4Address:
+    """The hypervisor's address that a guest asks for names: that in its own network, if any."""
+    managed = next((one for one in cards_ if one.address is not None), cards_[0])
+    own = next((one.address for one in known if one.name == managed.network), None)
+    return own or hypervisor.address
+
+
+def hypervisor_interfaces(known: Sequence[Network], first: Interface) -> Iterator[Interface]:
+    """The hypervisor's interfaces: its own, and one in each network where it has an address."""
+    main = known[0]
+    yield first.model_copy(
+        update={"name": main.place, "network": main.name, "bridge": main.bridge, "vlan": main.vlan}
+    )
+    for network in known[1:]:
+        if network.address is not None and network.subnet is not None:
+            yield Interface(
+                name=network.place, network=network.name, bridge=network.bridge, vlan=network.vlan,
+                address=network.address, prefixlen=network.subnet.prefixlen, gateway=None, mac=None,
+            )  # fmt: skip

@@ -1,0 +1,76 @@
+"""Which addresses a connection between two hosts has: one answer for everything that names one.
+
+Two hosts that share a network connect in it. Others connect through the hypervisor, which forwards
+between the networks in which it has an address: each end then has its managed address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
+
+from phoenix.site.model import Host, Network, Site
+
+
+class Way(NamedTuple):
+    """One connection: the address that it comes from, and the one that it goes to.
+
+    `network` is the name of the network that both hosts are in; empty where the hypervisor
+    forwards.
+    """
+
+    source: IPv4Address
+    target: IPv4Address
+    network: str
+
+
+def way(source: Host, target: Host) -> Way:
+    """The addresses of a connection from `source` to `target`."""
+    if source == target:
+        return Way(source.address, target.address, source.managed.network)
+    own = {one.network: one.address for one in source.interfaces if one.address is not None}
+    for one in target.interfaces:
+        if one.address is not None and one.network in own:
+            return Way(own[one.network], one.address, one.network)
+    return Way(source.address, target.address, "")
+
+
+def address(source: Host, target: Host) -> IPv4Address:
+    """The address of `target` that `source` connects to."""
+    return way(source, target).target
+
+
+def addresses(host: Host) -> tuple[IPv4Address, ...]:
+    """All static addresses of a host, its managed one first."""
+    others = (one.address for one in host.interfaces if one.address is not None)
+    return tuple(dict.fromkeys((host.address, *others)))
+
+
+def served(site: Site) -> tuple[Network, ...]:
+    """The networks in which the hypervisor has an address: it answers DNS there, and forwards."""
+    return tuple(one for one in site.networks if one.address is not None)
+
+
+class RouteTo(NamedTuple):
+    """A network that a host reaches through the hypervisor."""
+
+    subnet: IPv4Network
+    via: IPv4Address
+    name: str
+
+
+def routes_of(site: Site, host: Host) -> Iterator[RouteTo]:
+    """The networks of the site that a host is not in, each by the hypervisor's address in its own.
+
+    Without them a host asks its default gateway, which need not know the site's other networks.
+    """
+    if host == site.hypervisor:
+        return
+    own = {one.network for one in host.interfaces}
+    via = next((one.address for one in served(site) if one.name == host.managed.network), None)
+    if via is None:
+        return
+    for network in served(site):
+        if network.name not in own and network.subnet is not None:
+            yield RouteTo(network.subnet, via, network.name)
