@@ -14,11 +14,12 @@ from weakref import WeakKeyDictionary, WeakSet
 import gevent
 import paramiko
 from gevent.lock import BoundedSemaphore
-from pyinfra.api import State
+from pyinfra.api import DeployError, State
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
 
 from operations.failure import say
+from operations.sudo import SudoError, arrange
 
 PAUSE = 10.0
 """Seconds between two requests."""
@@ -80,7 +81,10 @@ def connect(host: Host, reason: str) -> None:
         except ConnectError as error:
             _unreachable[host] = error
             raise
-    watch(host)
+    try:
+        watch(host)
+    except SudoError as error:
+        raise ConnectError(str(error)) from None
 
 
 def connected_transport(
@@ -109,18 +113,33 @@ def connected_transport(
 
 
 def watch_all(state: State) -> None:
-    """Watch the connections of all hosts of a run from now on; a second call does nothing."""
+    """Watch the connections of all hosts of a run from now on; a second call does nothing.
+
+    Raises:
+        DeployError: a host's log-in lacks the rights by sudo that it is to have: every such host.
+    """
     if state in _states:
         return
     _states.add(state)
+    faults = []
     for host in state.inventory.get_active_hosts():
-        watch(host)
+        try:
+            watch(host)
+        except SudoError as error:
+            faults.append(str(error))
+    if faults:
+        raise DeployError("\n".join(faults))
 
 
 def watch(host: Host) -> None:
-    """Close the connection of a host when it goes silent."""
+    """Close the connection of a host when it goes silent; its commands run as root from now on.
+
+    Raises:
+        SudoError: see `operations.sudo.arrange`.
+    """
     found = transport(host)
     if found is not None and found not in _watched:
+        arrange(host, found, send_all)
         _watched.add(found)
         gevent.spawn(_watch, host, found)
 

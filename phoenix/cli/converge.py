@@ -274,9 +274,11 @@ def _with_guests_first(site: project.Project, planned: Sequence[Work]) -> list[W
     whole = any(work.deploys == ("deploys/all.py",) and not work.limit for work in planned)
     if not whole or site.settings.proxmox.api == "off":
         return list(planned)
-    guests = site.site.guests
+    # One behind a jump host, or by a name of ~/.ssh/config, answers nobody directly.
+    guests = [one for one in site.site.guests if not (one.login.jump or one.login.name)]
+    ports = [one.login.port or 22 for one in guests]
     with ThreadPoolExecutor(max_workers=len(guests) or 1) as pool:
-        if all(pool.map(answers, [str(guest.address) for guest in guests])):
+        if all(pool.map(answers, [str(guest.address) for guest in guests], ports)):
             return list(planned)
     first = Work(("deploys/proxmox.py",), (site.site.hypervisor.name,))
     # Guests that started have had their time by then.

@@ -14,6 +14,7 @@ from phoenix.declaration.json_keys import (
     FEATURES,
     FOREIGN_FEATURES,
     RawGuest,
+    RawLoginBy,
     RawLxc,
     RawVm,
     RawVmDefaults,
@@ -27,6 +28,7 @@ from phoenix.site.model import (
     Host,
     Interface,
     Source,
+    SshLogin,
     Template,
 )
 from phoenix.site.names import (
@@ -202,6 +204,7 @@ def host(
     interfaces: tuple[Interface, ...],
     resolver: IPv4Address,
     guard: bool,
+    site_login: RawLoginBy,
     dependencies: tuple[int, ...],
     defaults: RawVmDefaults,
     catalog: StackCatalog,
@@ -267,6 +270,7 @@ def host(
         dns_records=_dns_records(entry, domain, report),
         firewall_enabled=raw.firewall.enabled,
         guarded=guard and raw.firewall.guard and raw.firewall.enabled,
+        login=login_of(raw.login, site_login),
         firewall_rules=tuple(
             firewall_rule(rule, *entry.at(f"firewall.rules[{i}]"), report, catalog.network)
             for i, rule in enumerate(raw.firewall.rules)
@@ -274,6 +278,17 @@ def host(
         docker_stacks=tuple(deployments),
     )
     return guest, tuple(routes)
+
+
+def login_of(own: RawLoginBy, general: RawLoginBy) -> SshLogin:
+    """A host's log-in: its own words, then those of the site."""
+    words = {
+        key: value
+        for raw in (general, own)
+        for key, value in raw.model_dump(exclude_none=True).items()
+        if key in SshLogin.model_fields
+    }
+    return SshLogin(**words)
 
 
 def _project_fault(deployment: Deployment, others: Sequence[Deployment]) -> tuple[str, str] | None:

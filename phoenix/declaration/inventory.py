@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from phoenix.declaration.load import load_site
+from phoenix.derived import login
 from phoenix.site.findings import ConfigError
 from phoenix.site.model import Site
 from phoenix.site.roles import ROLES
@@ -122,7 +123,7 @@ def groups(site: Site, data: Mapping[str, Any]) -> dict[str, HostList]:
     members: dict[str, HostList] = {group: [] for group in GROUPS}
     for host in site.hosts:
         for group in host.groups:
-            members[group].append((host.name, {"ssh_hostname": str(host.address), **data}))
+            members[group].append((host.name, login.host_data(host.login, str(host.address), data)))
     if left := os.environ.get(LEFT):
         name, _, address = left.rpartition(" ")
         members["vm"].append((name, {"ssh_hostname": address, **data}))

@@ -229,6 +229,13 @@ GuestId = Annotated[  # Proxmox VE's own limits
     BeforeValidator(_number),
     _text_or_number(100, 999_999_999),
 ]
+SshWord = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@:,\[\]-]{0,252}$",
+        json_schema_extra={"type": "string"},
+    ),
+]
 Feature = Annotated[Line, WithJsonSchema({"type": "string", "enum": sorted(FEATURES)})]
 ContainerFeature = Annotated[
     Line,
@@ -692,6 +699,39 @@ class RawIdMap(Raw):
     )
 
 
+class RawLoginBy(Raw):
+    """How Phoenix logs in to a host by SSH. What is left out is as the inventory says."""
+
+    refuse_unknown: ClassVar[str] = "nothing reads this key, and another log-in would be used"
+
+    name: SshWord | None = Field(
+        default=None,
+        description="Its name in your ~/.ssh/config, instead of its address: user, port, key, "
+        "agent and jump hosts are then as that file says.",
+        examples=["nas"],
+    )
+    user: UserName | None = Field(default=None, description="Who logs in.", examples=["admin"])
+    port: Port | None = Field(default=None, description="Port of its sshd.", examples=[2222])
+    identity_file: Line | None = Field(
+        default=None,
+        description="Private key on this machine; left out: those of your agent and of ~/.ssh.",
+        examples=["~/.ssh/homelab"],
+    )
+    jump: SshWord | None = Field(
+        default=None,
+        description="Host in between, [USER@]HOST[:PORT]; several with commas.",
+        examples=["me@bastion.example.com:2222"],
+    )
+    sudo: bool | None = Field(
+        default=None, description="Run every command by sudo: the user is not root."
+    )
+    sudo_password: EntryName | None = Field(
+        default=None,
+        description="Name of the secret that sudo asks for; left out: it asks for none.",
+        examples=["sudo_password"],
+    )
+
+
 class RawUser(Raw):
     """The login user of a VM."""
 
@@ -799,6 +839,9 @@ class RawGuest(Raw):
     user_config: RawUser | None = Field(default=None, description="Its login user (VMs).")
     firewall: RawFirewall = Field(
         default=RawFirewall(), description="Its firewall, beside what its services need."
+    )
+    login: RawLoginBy = Field(
+        default=RawLoginBy(), description="How it is logged in to, where `site.login` differs."
     )
     trigger_sync_on_completion: bool | None = unused("every run converges all components")
     tests: Any = unused("checks are derived from the services; scripts of your own stay with you")
@@ -924,6 +967,9 @@ class RawHypervisor(Raw):
     )
     firewall: RawHostFirewall = Field(
         default=RawHostFirewall(), description="Its firewall, beside what the site's flows need."
+    )
+    login: RawLoginBy = Field(
+        default=RawLoginBy(), description="How it is logged in to, where `site.login` differs."
     )
 
 
@@ -1098,6 +1144,9 @@ class RawSite(Raw):
         default=True,
         description="Whether each host itself lets in what the site's flows say, and nothing else "
         "(nftables). A host's `firewall.guard` turns it off there alone.",
+    )
+    login: RawLoginBy = Field(
+        default=RawLoginBy(), description="How every host is logged in to by SSH."
     )
     hypervisor: RawHypervisor = Field(default=RawHypervisor(), description="The Proxmox VE node.")
 

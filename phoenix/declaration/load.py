@@ -120,6 +120,7 @@ def load_site(
             interfaces=cards[vmid],
             resolver=networks.resolver(cards[vmid], known, hypervisor),
             guard=raw_site.guard,
+            site_login=raw_site.login,
             dependencies=tuple(d for d in dict.fromkeys(entry.raw.dependencies) if d in running),
             defaults=defaults,
             catalog=catalog,
@@ -273,6 +274,7 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
         dns_records=(),
         firewall_enabled=True,
         guarded=raw.guard and config.firewall.guard,
+        login=guests.login_of(config.login, raw.login),
         firewall_rules=tuple(
             firewall_rule(rule, LXC_FILE, f"{path}.firewall.rules[{i}]", report, network)
             for i, rule in enumerate(config.firewall.rules)

@@ -671,6 +671,12 @@ class SiteData(_Strict):
         description="SOPS file with the site's secrets, used where it is there: a team shares it "
         "through git. PHOENIX_SOPS_FILE names another one.",
     )
+    site_sudo: StrictBool | None = Field(
+        default=None, description="Whether commands run by sudo; from `login` in the JSON files."
+    )
+    site_sudo_secret: StrictLine | None = Field(
+        default=None, description="Name of the secret that sudo asks for; likewise."
+    )
 
 
 class RunArguments(_Strict):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from phoenix.derived import dns
 from phoenix.derived.certificates import certificates
 from phoenix.site.model import FirewallRule, Host, Service, Site
-from phoenix.site.ports import DNS, HTTP, HTTPS, NTP, PROXMOX_API, SSH
+from phoenix.site.ports import DNS, HTTP, HTTPS, NTP, PROXMOX_API
 from phoenix.site.ways import addresses, served, way
 
 Endpoint = Host | IPv4Network | Literal["any"]
@@ -95,7 +95,7 @@ def operator_flows(site: Site, host: Host, networks: Iterable[IPv4Network]) -> t
         host: one of its hosts.
         networks: where operators are, as the setting `proxmox_operator_networks` names them.
     """
-    ports = {SSH: "operator, by SSH"}
+    ports = {host.ssh_port: "operator, by SSH"}
     if host == site.hypervisor:
         ports[PROXMOX_API] = "operator, by Proxmox VE's API"
     return tuple(
@@ -288,7 +288,7 @@ def _base(site: Site) -> Iterator[Flow]:
                 )
     for host in site.hosts:
         for subnet in site.subnets:
-            yield Flow(subnet, host, "tcp", SSH, "operator, by SSH")
+            yield Flow(subnet, host, "tcp", host.ssh_port, "operator, by SSH")
             yield Flow(subnet, host, "icmp", None, "pings")
     for subnet in site.subnets:
         yield Flow(subnet, hypervisor, "tcp", PROXMOX_API, "operator, by Proxmox VE's API")

@@ -15,6 +15,7 @@ from phoenix.components.guard.ruleset import UNIT as GUARD_UNIT
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.components.step_ca.authority import DIRECTORY
+from phoenix.derived import login
 from phoenix.derived.certificates import STACK_PAIR
 from phoenix.health.checks import ISSUED, Check
 from phoenix.net.ssh_faults import FAULTS, said_in
@@ -285,4 +286,4 @@ def _values(site: Site, check: Check) -> dict[str, str]:
 
 
 def _ssh(host: Host) -> str:
-    return f"ssh root@{host.address}"
+    return login.shown(host)

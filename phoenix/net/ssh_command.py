@@ -20,11 +20,14 @@ def ssh_command(
     Args:
         name: of the host; its address where `data` has no other.
         data: of the host in the inventory: `ssh_hostname`, `ssh_user`, `ssh_port`, `ssh_key`,
-            `ssh_known_hosts_file`, `ssh_strict_host_key_checking`, `ssh_allow_agent`.
+            `ssh_known_hosts_file`, `ssh_strict_host_key_checking`, `ssh_config_file`,
+            `site_sudo`.
         command: the words; each arrives as it is.
         terminal: whether the command gets one.
     """
     words = ["ssh", "-t" if terminal else "-T", "-o", "BatchMode=yes"]
+    if config := data.get("ssh_config_file"):
+        words += ["-F", str(config)]
     if port := data.get("ssh_port"):
         words += ["-p", str(port)]
     if key := data.get("ssh_key"):
@@ -36,4 +39,7 @@ def ssh_command(
         words += ["-o", f"StrictHostKeyChecking={_YES_NO.get(strict, strict)}"]
     if user := data.get("ssh_user"):
         words += ["-l", str(user)]
+    if data.get("site_sudo"):
+        # With a terminal sudo asks for a password that it needs; without one it says so and ends.
+        command = ["sudo", *([] if terminal else ["-n"]), "--", *command]
     return [*words, "--", str(data.get("ssh_hostname") or name), shlex.join(command)]

@@ -66,6 +66,7 @@ SECTIONS = (
     Section("`mount_points[]`", shapes.RawMountPoint),
     Section("`zfs_volumes[]`", shapes.RawZfsVolume),
     Section("`id_maps[]`", shapes.RawIdMap),
+    Section("`login`, of the site, `site.hypervisor` or a guest", shapes.RawLoginBy),
     Section("`user_config`", shapes.RawUser),
     Section("stacks/NAME/phoenix.json", shapes.RawStack, level=2),
     Section("`environments.NAME`", shapes.RawEnvironment),

@@ -182,6 +182,16 @@ def uses(site: Site, registries: Registries = NO_REGISTRIES) -> tuple[SecretUse,
         for service in site.services
         for login in service.options.basic_auth
     ]
+    secrets += [
+        SecretUse(
+            host.login.sudo_password,
+            "the password that sudo asks for, where a host's login names it",
+            generated=False,
+            by_hand="change it on the hosts (passwd), and give the new one where it is given now",
+        )
+        for host in site.hosts
+        if host.login.sudo_password is not None
+    ]
     secrets += [_of_registry(name, one) for name, one in registries.items()]
     return tuple(
         sorted({use.name: use for use in reversed(secrets)}.values(), key=lambda u: u.name)

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from phoenix.site.findings import Finding
 from phoenix.site.names import normalise_name
+from phoenix.site.ports import SSH
 
 _Item = TypeVar("_Item")
 Kind = Literal["hypervisor", "lxc", "vm"]
@@ -231,6 +232,22 @@ class Interface(Named):
     mac: str | None
 
 
+class SshLogin(Frozen):
+    """How a host is logged in to. None: as the inventory says.
+
+    `name` is one of ~/.ssh/config; `jump` hosts lie between, with commas. Commands run by sudo
+    where `sudo` is true; `sudo_password` names the secret that it asks for.
+    """
+
+    name: str | None = None
+    user: str | None = None
+    port: int | None = None
+    identity_file: str | None = None
+    jump: str | None = None
+    sudo: bool = False
+    sudo_password: str | None = None
+
+
 class Machine(Named):
     """What a host and a template have in common. Sizes are MiB (memory) and GiB (disk).
 
@@ -298,6 +315,7 @@ class Host(Machine):
     dns_records: tuple[ExtraRecord, ...]
     firewall_enabled: bool
     guarded: bool
+    login: SshLogin = SshLogin()
     firewall_rules: tuple[FirewallRule, ...]
     docker_stacks: tuple[Deployment, ...]
 
@@ -305,6 +323,11 @@ class Host(Machine):
     def gateway(self) -> IPv4Address | None:
         """Its declared default gateway; None where a lease alone brings one."""
         return next((one.gateway for one in self.interfaces if one.gateway is not None), None)
+
+    @property
+    def ssh_port(self) -> int:
+        """TCP port of its sshd."""
+        return self.login.port or SSH
 
     @cached_property
     def alone(self) -> IPv4Network:

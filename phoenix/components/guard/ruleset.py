@@ -15,7 +15,7 @@ from ipaddress import IPv4Network, IPv6Network
 from phoenix.derived import firewall
 from phoenix.derived.firewall import Flow, Rule
 from phoenix.site.model import Host, Site
-from phoenix.site.ports import PROXMOX_API, SSH
+from phoenix.site.ports import PROXMOX_API
 
 Network = IPv4Network | IPv6Network
 TABLE = "inet phoenix"
@@ -90,7 +90,7 @@ def ssh_from(site: Site, host: Host, operators: Iterable[Network] = ()) -> tuple
         *(
             firewall.seen_from(flow, host, "in") or IPv4Network("0.0.0.0/0")
             for flow in admitted(site, host, operators)
-            if firewall.opens(flow, SSH)
+            if firewall.opens(flow, host.ssh_port)
         ),
         *_ipv6(operators),
     )
@@ -157,7 +157,9 @@ def _own(site: Site, host: Host, operators: Iterable[Network]) -> Iterator[str]:
     operators = tuple(operators)
     for flow in admitted(site, host, operators):
         yield from _accept(flow, host, only_ipv4=only_ipv4)
-    ports = f"{{ {SSH}, {PROXMOX_API} }}" if host == site.hypervisor else f"{SSH}"
+    ports = f"{host.ssh_port}"
+    if host == site.hypervisor:
+        ports = f"{{ {ports}, {PROXMOX_API} }}"
     for network in _ipv6(operators):
         end = f"accept{_comment('operator, by IPv6')}"
         yield from _lines(f"ip6 saddr {network} ", "tcp", ports, end, "", ipv6=False)

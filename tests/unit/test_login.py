@@ -1,0 +1,215 @@
+"""How a host is logged in to: one declaration, for pyinfra and for ssh(1)."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyinfra.connectors.sshuserclient.client import SSHClient
+
+from operations import sudo
+from operations.connection import send_all
+from operations.sudo import SudoError, arrange
+from phoenix.components.guard import ruleset
+from phoenix.declaration import inventory
+from phoenix.derived import login
+from phoenix.derived.login import host_data
+from phoenix.net.ssh_command import ssh_command
+from phoenix.secrets import catalog
+from phoenix.site.model import SshLogin
+from tests.unit.site_builder import minimal
+
+ROOT_DATA = {"ssh_user": "root", "ssh_key": "/k", "ssh_strict_host_key_checking": "yes"}
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+def test_what_is_declared_of_a_host_goes_before_what_is_declared_of_the_site(
+    tmp_path: Path,
+) -> None:
+    data = minimal()
+    data.lxc["site"] = {
+        "login": {"user": "admin", "port": 2222, "sudo": True},
+        "hypervisor": {"login": {"user": "root", "sudo": False}},
+    }
+    data.lxc["lxc_configs"]["101"]["login"] = {"port": 22, "sudo_password": "sudo_of_admin"}
+    site = data.load(tmp_path)
+    groups = inventory.groups(site, dict(ROOT_DATA))
+    of = {name: values for hosts in groups.values() for name, values in hosts}
+    hypervisor = of[site.hypervisor.name]
+    assert (hypervisor["ssh_user"], hypervisor["ssh_port"]) == ("root", 2222)
+    assert "site_sudo" not in hypervisor
+    own = of["gateway"]
+    assert (own["ssh_user"], own["ssh_port"], own["site_sudo"]) == ("admin", 22, True)
+    assert own["site_sudo_secret"] == "sudo_of_admin"
+
+
+@pytest.mark.parametrize("wrong", [{"users": "x"}, {"jump": "-oProxyCommand=x"}, {"port": 0}])
+def test_a_log_in_that_nothing_reads_or_that_is_an_option_is_refused(
+    tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    data = minimal()
+    data.lxc["site"] = {"login": wrong}
+    (finding,) = data.refused(tmp_path)
+    assert finding.path.startswith("site.login"), finding
+
+
+def test_a_name_of_the_person_s_own_options_leaves_user_and_key_to_them() -> None:
+    data = host_data(SshLogin(name="nas"), "10.0.0.5", ROOT_DATA)
+    assert data == {"ssh_hostname": "nas", "ssh_strict_host_key_checking": "yes"}
+    assert ssh_command("x", data, ["true"])[-3:] == ["--", "nas", "true"]
+
+
+def test_a_jump_host_is_the_same_for_pyinfra_and_for_ssh(tmp_path: Path) -> None:
+    by = SshLogin(user="admin", jump="me@bastion:2200", identity_file="~/k")
+    known = tmp_path / "known_hosts"
+    data = host_data(by, "10.0.0.5", {**ROOT_DATA, "ssh_known_hosts_file": str(known)})
+    file = data["ssh_config_file"]
+    words = ssh_command("x", data, ["true"])
+    assert words[words.index("-F") + 1] == file
+    text = Path(file).read_text()
+    from pyinfra.connectors.sshuserclient.config import SSHConfig
+
+    options = SSHConfig()
+    options.parse(io.StringIO(text.replace("  Include ~/.ssh/config\n", "")))
+    assert options.lookup("10.0.0.5")["proxyjump"] == "me@bastion:2200"
+    hop = options.lookup("bastion")
+    assert hop["stricthostkeychecking"] == "yes"
+    assert hop["userknownhostsfile"] == str(known)
+    assert list(hop["identityfile"]) == [str(Path("~/k").expanduser())]
+    assert SSHClient.derive_shorthand(options, "me@bastion:2200")[1]["port"] == 2200
+    assert host_data(by, "10.0.0.5", data)["ssh_config_file"] == file, "made once"
+
+
+def test_commands_of_a_user_run_by_sudo() -> None:
+    data = {"ssh_hostname": "h", "ssh_user": "admin", "site_sudo": True}
+    assert ssh_command("h", data, ["id", "-u"])[-1] == "sudo -n -- id -u"
+    assert ssh_command("h", data, ["id"], terminal=True)[-1] == "sudo -- id"
+
+
+class Channel:
+    def __init__(self, host: Transport) -> None:
+        self.host, self.given = host, b""
+
+    def settimeout(self, _seconds: float) -> None: ...
+
+    def exec_command(self, command: str) -> None:
+        self.command = command
+        self.host.commands.append(command)
+
+    def send(self, data: bytes) -> int:
+        self.given += data[:3]
+        self.host.given += data[:3]
+        return len(data[:3])
+
+    def shutdown_write(self) -> None: ...
+
+    def makefile_stderr(self, _mode: str) -> io.BytesIO:
+        return io.BytesIO(b"" if self._allowed() else b"sudo: a password is required\n")
+
+    def recv_exit_status(self) -> int:
+        return 0 if self._allowed() else 1
+
+    def _allowed(self) -> bool:
+        return self.host.free or self.given == b"right\n"
+
+
+class Transport:
+    """A host of which `free` says that sudo asks for nothing; else for "right"."""
+
+    def __init__(self, *, free: bool) -> None:
+        self.free = free
+        self.commands: list[str] = []
+        self.given = b""
+
+    def get_username(self) -> str:
+        return "admin"
+
+    def open_session(self, **_options: Any) -> Channel:
+        return Channel(self)
+
+
+class Host:
+    name = "h"
+
+    def __init__(self, **data: Any) -> None:
+        values = {"site_secrets": "/none/secrets.json", **data}
+
+        class Data:
+            @staticmethod
+            def dict() -> Any:
+                return values
+
+        self.data = Data
+
+
+def test_every_channel_of_a_connection_runs_by_sudo() -> None:
+    host: Any = Transport(free=True)
+    arrange(Host(site_sudo=True), host, send_all)  # type: ignore[arg-type]
+    arrange(Host(site_sudo=True), host, send_all)  # type: ignore[arg-type]
+    host.open_session().exec_command("echo 'a b'")
+    assert host.commands[-1] == """sudo -n -H -- sh -c 'echo '"'"'a b'"'"''"""
+    assert host.commands[:-1] == ["LC_ALL=C sudo -k -n true"]
+    assert host.given == b""
+
+
+def test_the_password_goes_by_standard_input_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOENIX_SECRET_SUDO_PASSWORD", "right")
+    host: Any = Transport(free=False)
+    arrange(Host(site_sudo=True, site_sudo_secret="sudo_password"), host, send_all)  # type: ignore[arg-type]
+    channel = host.open_session()
+    channel.exec_command("id")
+    assert channel.command == sudo.line("id", asks=True)
+    assert channel.given == b"right\n"
+    assert not any("right" in command for command in host.commands)
+
+
+@pytest.mark.parametrize(
+    ("secret", "given", "said"),
+    [
+        (None, None, "no sudo without a password"),
+        ("sudo_password", None, "the secret sudo_password is not given"),
+        ("sudo_password", "wrong", "sudo refuses admin"),
+    ],
+)
+def test_a_log_in_without_rights_is_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch, secret: str | None, given: str | None, said: str
+) -> None:
+    monkeypatch.delenv("PHOENIX_SECRET_SUDO_PASSWORD", raising=False)
+    if given:
+        monkeypatch.setenv("PHOENIX_SECRET_SUDO_PASSWORD", given)
+    host: Any = Transport(free=False)
+    with pytest.raises(SudoError, match=said):
+        arrange(Host(site_sudo=True, site_sudo_secret=secret), host, send_all)  # type: ignore[arg-type]
+    assert all(command.startswith("LC_ALL=C sudo -k") for command in host.commands)
+
+
+def test_root_is_left_alone() -> None:
+    host: Any = Transport(free=False)
+    arrange(Host(), host, send_all)  # type: ignore[arg-type]
+    host.open_session().exec_command("id")
+    assert host.commands == ["id"]
+
+
+def test_firewall_advice_and_secrets_follow_the_log_in(tmp_path: Path) -> None:
+    data = minimal()
+    data.lxc["site"] = {
+        "login": {"user": "admin", "sudo": True, "sudo_password": "sudo_password"},
+    }
+    data.lxc["lxc_configs"]["101"]["login"] = {"port": 2222, "jump": "me@bastion"}
+    site = data.load(tmp_path)
+    gateway, proxy = site.host("gateway"), site.host("proxy")
+    assert "tcp dport 2222" in ruleset.ruleset(site, gateway)
+    assert "tcp dport 22 " in ruleset.ruleset(site, proxy)
+    assert ruleset.ssh_from(site, gateway)
+    assert login.shown(gateway) == f"ssh -J me@bastion -p 2222 admin@{gateway.address} sudo"
+    assert "sudo_password" in {use.name for use in catalog.uses(site)}
+    assert login.shown(site.host("proxy").model_copy(update={"login": SshLogin()})) == (
+        f"ssh root@{proxy.address}"
+    )
