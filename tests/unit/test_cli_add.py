@@ -170,3 +170,11 @@ def test_a_faulty_declaration_is_repaired_first(project: Path) -> None:
     said = refused(project, "host", "h", "--ip", "10.0.0.77")
     assert "not valid JSON" in said
     assert "phoenix validate" in said
+
+
+def test_a_further_service_stands_beside_the_first(project: Path) -> None:
+    added(project, "service", "console", "--host", "portainer", "--port", "9444")
+    added(project, "service", "other", "--host", "1001", "--port", "9445")
+    owned = {service.name for service in site(project).services if service.owner.vmid == 1001}
+    assert {"portainer", "console", "other"} <= owned
+    assert phoenix("validate", "--strict", "--site", project).exit_code == 0
