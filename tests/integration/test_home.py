@@ -102,6 +102,7 @@ def test_data_for_programs_is_what_other_tools_see(site: SiteLab, url: str, comm
     served = 0
     for row in data["certificates"]:
         place = f"{row['address']}:{row['port']}"
+        assert row["fault"] == "", row
         said = site.leaf(place, row["server_name"], "-serial", "-enddate")
         assert f"serial={int(row['serial'], 16):X}" in said.replace("serial=0", "serial="), said
         end = datetime.strptime(said.split("notAfter=")[1].strip(), "%b %d %H:%M:%S %Y GMT")

@@ -72,6 +72,13 @@ class Attacker:
             self.sh(f"ip route del {ca}/32; ip address del {address}/32 dev lo")
             self.sh(f"ip link set eth0 address {self.mac}")
             self.site.sh("ca", "ip neighbour flush dev eth0")  # what it was told
+            # So was everybody on the segment; who went on through this container, since it
+            # forwards, would lose the host with it.
+            (owner,) = {
+                role for role in ("gateway", "hypervisor") if self.site.address(role) == address
+            }
+            mac = self.site.sh(owner, "cat /sys/class/net/eth0/address", ok=True).out.strip()
+            self.sh(f"python3 /root/attacker.py give {ca} {address} {mac}", ok=True)
             for role in ("gateway", "hypervisor"):  # the bridge learns again where they are
                 self.site.sh(role, f"ping -c 1 -W 1 {ca}")
 

@@ -103,8 +103,11 @@ def test_a_removed_service_is_told_removed_and_keeps_its_data(
 
     without_stack(variant, "qdrant_service")
     summary = sync(variant)
-    (item,) = summary["undeclared"]["items"]
+    items = summary["undeclared"]["items"]
+    (item,) = [one for one in items if not one["kept"]]
     assert (item["kind"], item["name"], item["host"]) == ("stack", name, lab_.agent)
+    kept_ones = [(one["kind"], one["name"]) for one in items if one["kept"]]
+    assert kept_ones == [("secret", "qdrant_service_api_key")]
     assert any(kept[0] in word for word in item["holds"]), item
     assert lab_.containers(name), "a sync removes nothing"
     assert undeclared(variant) == (2, [("stack", name, f"phoenix remove {name}")])

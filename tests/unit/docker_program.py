@@ -113,7 +113,11 @@ class Docker:
 
     def stop(self) -> None:
         for name in self.names:
-            self.container(name)["State"] = {"Running": False, "Status": "exited"}
+            row = self.container(name)
+            if row.get("Comebacks"):  # Docker was about to start it again
+                row["Comebacks"] -= 1
+            else:
+                row["State"] = {"Running": False, "Status": "exited"}
 
     def rm(self) -> None:
         for name in self.names:

@@ -225,6 +225,24 @@ def test_the_old_copy_stays_stopped_and_comes_back_as_it_ran(old: End) -> None:
     assert list(old.moves.iterdir()) == []
 
 
+def test_what_docker_starts_again_in_the_same_moment_is_stopped_again(old: End) -> None:
+    old.container("web")
+    state = old.state
+    state["containers"][0]["Comebacks"] = 1
+    old.write(state)
+    old.run("source", "stop", PROJECT)
+    assert old.running() == {"web": (False, "no")}
+
+
+def test_what_does_not_stop_is_told(old: End) -> None:
+    old.container("web")
+    state = old.state
+    state["containers"][0]["Comebacks"] = 9
+    old.write(state)
+    done = old.run("source", "stop", PROJECT, ok=False)
+    assert done.stderr.decode() == f"phoenix: {PROJECT} still runs: web\n"
+
+
 def test_what_ran_is_known_though_docker_was_down_at_first(old: End) -> None:
     old.container("web", policy="always")
     (old.top / "down").touch()

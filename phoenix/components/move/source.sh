@@ -24,9 +24,14 @@ stop)
     sync "$left.new"
     mv "$left.new" "$left"
   fi
-  each docker update --restart=no >/dev/null
-  each docker stop >/dev/null
-  running=$(docker ps --quiet --filter "label=$label")
+  # Docker may finish a restart of its own in the moment of the stop: what is back is stopped again.
+  for pause in 1 2 4 0; do
+    each docker update --restart=no >/dev/null
+    each docker stop >/dev/null
+    running=$(docker ps --quiet --filter "label=$label")
+    [ -n "$running" ] || break
+    sleep "$pause"
+  done
   [ -z "$running" ] || {
     echo "phoenix: $project still runs: $running" >&2
     exit 1
