@@ -162,5 +162,80 @@ def test_a_stack_that_was_deleted_in_portainer_is_named_and_comes_back(site: Sit
     assert lab.stack(lab.qdrant)["EndpointId"] == lab.endpoint()["Id"]
 
 
+@contextmanager
+def read_only_root(site: SiteLab, host: str) -> Iterator[None]:
+    """As the kernel leaves a file system with errors; /run and /tmp are others.
+
+    What has a file on it open for writing would keep it writable.
+    """
+    log = "unattended-upgrades"
+    site.sh(host, f"journalctl --relinquish-var && systemctl stop {log}", ok=True)
+    try:
+        site.sh(host, "mount -o remount,bind,ro /", ok=True)
+        yield
+    finally:
+        site.sh(host, f"mount -o remount,bind,rw / && journalctl --flush; systemctl start {log}")
+
+
+def test_a_read_only_root_is_the_first_cause_and_stops_its_own_host_alone(site: SiteLab) -> None:
+    guest, other = site.roles["gateway"], "drphoenix"
+    site.sh(guest, f"ln -sfn {ZONE}/Asia/Tokyo /etc/localtime", ok=True)
+    site.sh(other, f"ln -sfn {ZONE}/Asia/Tokyo /etc/localtime", ok=True)
+    with read_only_root(site, guest):
+        assert site.sh(guest, "touch /etc/probe").code != 0
+        found = told(site.project.phoenix("doctor", "--json"), 1)
+        done = told(site.project.phoenix("sync", "--json"), 1)
+        assert serving(site) == []
+    seen("doctor", found["first_cause"])
+    seen("sync", done["first_cause"])
+    assert (found["first_cause"]["host"], done["first_cause"]["host"]) == (guest, guest)
+    assert "/ is read-only" in found["first_cause"]["fault"]
+    assert "ead-only" in json.dumps(done["first_cause"])
+    assert done["verified"] is False
+    assert site.sh(other, "readlink /etc/localtime").out.strip() != f"{ZONE}/Asia/Tokyo"
+    told(site.project.phoenix("sync", "--json"), 0)
+    assert site.sh(guest, "readlink /etc/localtime").out.strip() != f"{ZONE}/Asia/Tokyo"
+
+
+@contextmanager
+def dropped(site: SiteLab, host: str, rule: str) -> Iterator[None]:
+    """Packets that arrive from the network, and for which an nftables expression is true."""
+    table = "inet trouble"
+    commands = (
+        f"add table {table}",
+        f"add chain {table} in {{ type filter hook input priority raw; }}",
+        f'add rule {table} in iifname "eth0" {rule} drop',
+    )
+    site.sh(host, f"nft '{'; '.join(commands)}'", ok=True)
+    try:
+        yield
+    finally:
+        site.sh(host, f"nft delete table {table}", ok=True)
+
+
+def test_a_small_mtu_of_one_guest_breaks_nothing(site: SiteLab) -> None:
+    guest = site.roles["traefik"]
+    mtu = site.sh(guest, "cat /sys/class/net/eth0/mtu", ok=True).out.strip()
+    site.sh(guest, "ip link set eth0 mtu 1280", ok=True)
+    try:
+        told(site.project.phoenix("doctor", "--json"), 0)
+        assert serving(site) == []
+    finally:
+        site.sh(guest, f"ip link set eth0 mtu {mtu}", ok=True)
+
+
+def test_a_guest_that_large_packets_do_not_reach_is_told_as_hanging(site: SiteLab) -> None:
+    """A path with a smaller MTU whose routers say nothing: connections open, and then stand."""
+    guest = site.roles["traefik"]
+    site.sh("gateway", "systemctl stop nginx", ok=True)
+    with dropped(site, guest, "meta length > 800"):
+        done = told(site.project.phoenix("sync", "--json"), 1)
+        assert is_active(site, "gateway", "nginx")
+    first = done["first_cause"]
+    seen("first cause", json.dumps(first))
+    assert first["host"] == guest
+    assert "MTU" in json.dumps(first)
+
+
 def test_the_lab_is_as_it_was(site: SiteLab) -> None:
     told(site.project.phoenix("status", "--json"), 0)
