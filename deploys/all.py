@@ -7,7 +7,9 @@ local.include("deploys/dns.py")  # names first: everything below is reached by n
 local.include("deploys/base.py")  # packages, resolver, SSH, updates
 local.include("deploys/step_ca.py")  # the root of trust
 local.include("deploys/trust.py")  # ... on every host
+local.include("deploys/nfs_exports.py")  # folders that the hypervisor shares
 local.include("deploys/guard.py")  # what each host lets in
+local.include("deploys/nfs.py")  # folders that guests mount
 local.include("deploys/certificates.py")  # guests that serve TLS themselves
 local.include("deploys/traefik.py")  # the internal proxy
 local.include("deploys/home.py")  # ... and the start page behind it

@@ -42,8 +42,8 @@ from phoenix.site.names import AGENT_PROJECT, SERVER_PROJECT
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 
 _APPLY = "components/config_tree/apply.sh"
-_STAYS_UP = frozenset({"docker"})
-"""Trees whose service goes on without them: Docker has a person's containers, too."""
+_STAYS_UP = frozenset({"docker", "nfs-exports"})
+"""Trees whose service goes on without them: it has a person's containers, or shares, too."""
 _TREE = Script(
     "config-tree",
     'c=$(readlink "$1/current") || exit 0; mkdir -p "$1/$c" && cat >"$1/$c/apply" && '

@@ -155,6 +155,14 @@ DomainName = Annotated[
         longest=180,  # with a label of 63 in front and two dots, a name has 253 at most
     ),
 ]
+ExportOption = Annotated[
+    str,
+    Form(  # exports(5): options stand in parentheses, with commas between
+        r"[a-z][a-z0-9_]{0,40}(?:=[A-Za-z0-9_.:/@+-]{1,100})?",
+        "is no option of exports(5)",
+        "write one, as rw or fsid=0",
+    ),
+]
 ServiceName = Annotated[
     str,
     Form(  # RFC 1123, section 2.1

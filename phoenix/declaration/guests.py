@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, Literal
 
-from phoenix.declaration import container_keys
+from phoenix.declaration import container_keys, nfs_keys
 from phoenix.declaration.json_errors import listed
 from phoenix.declaration.json_keys import (
     FEATURES,
@@ -226,7 +226,6 @@ def host(
             "secondary_network_config",
         )
     _check_features(entry, report)
-    _check_volumes(entry, report)
     roles = entry.roles()
     portainer_role: Literal["server", "agent"] | None = None
     if "portainer" in roles:
@@ -276,6 +275,7 @@ def host(
             for i, rule in enumerate(raw.firewall.rules)
         ),
         docker_stacks=tuple(deployments),
+        mounts=nfs_keys.mounts(raw.volumes, entry.kind, entry.source, resolver, report),
     )
     return guest, tuple(routes)
 
@@ -379,7 +379,7 @@ def check(entry: Entry, report: Report) -> None:
     """Report what is wrong with an entry by itself, whatever the site is."""
     _check_name(entry, report)
     _check_features(entry, report)
-    _check_volumes(entry, report)
+    nfs_keys.mounts(entry.raw.volumes, entry.kind, entry.source, None, report)
     _nameservers(entry, report)
 
 
@@ -430,26 +430,6 @@ def _check_features(entry: Entry, report: Report) -> None:
         if key == "portainer_environment_name" and "portainer" in entry.roles():
             continue  # of its own Docker, where it has stacks
         report.warn(*entry.at(key), "only a guest with an agent has one", "remove it")
-
-
-def _check_volumes(entry: Entry, report: Report) -> None:
-    for position, raw in enumerate(entry.raw.volumes):
-        file, path = entry.at(f"volumes[{position}]")
-        try:
-            _ = IPv4Address(raw.server) if raw.server else None
-        except ValueError:
-            report.error(
-                file, f"{path}.server", f"{raw.server!r} is not an IPv4 address", "write an address"
-            )
-            continue
-        if raw.type == "nfs":
-            report.warn(
-                file,
-                path,
-                f"NFS volume {raw.name!r} is not mounted: Phoenix keeps data on the guest's disk "
-                "and ships no CA files over NFS",
-                "remove it",
-            )
 
 
 def _dns_records(entry: Entry, domain: str, report: Report) -> tuple[ExtraRecord, ...]:

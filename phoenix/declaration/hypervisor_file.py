@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from phoenix.declaration.forms import DomainName, InterfaceName, Line, problem, told
+from phoenix.declaration.forms import DomainName, EntryName, InterfaceName, Line, problem, told
 from phoenix.declaration.json_errors import join, read_object, validate
 from phoenix.declaration.json_keys import (
     QUAD,
@@ -22,6 +22,8 @@ from phoenix.declaration.json_keys import (
     Interface,
     Label,
     Raw,
+    RawNfs,
+    RawSharedVolume,
     RawSite,
     schema_key,
     unused,
@@ -174,11 +176,13 @@ class RawNetworkPart(Raw):
         description="The network `internal`: the hypervisor is its router, has its first address, "
         "and hides its guests behind its own (`nat`).",
     )
-    external_registry_url: Any = unused("images are named whole in the compose files")
+    external_registry_url: Any = unused(
+        "images are named whole in the compose files; log-ins are the setting registries"
+    )
     portainer_server_ip: Any = unused(_BY_ITSELF)
     portainer_server_port: Any = unused(_BY_ITSELF)
     portainer_agent_port: Any = unused(_BY_ITSELF)
-    nfs_server: Any = unused("Phoenix exports and mounts no NFS")
+    nfs_server: Any = unused("each volume names its server; left out it is the hypervisor")
     fallback_dns: Any = unused("the setting resolver_fallback says it")
     macvlan_vlan_tag: Any = unused("Phoenix makes no macvlan interfaces")
 
@@ -208,19 +212,28 @@ class RawHypervisorFile(Raw):
         "in need not be here: without a name it is `lan`.",
         examples=[{"internal": {"subnet": "172.16.100.0/24", "bridge": "vmbr100", "nat": True}}],
     )
-    users: Any = unused("people log in as the setting proxmox_vm_user and by their own keys")
+    users: Any = unused(
+        "accounts of the hypervisor stay with you; VMs have the user of the setting proxmox_vm_user"
+    )
     core_paths: Any = unused("they are places of the original system's programs")
     docker: Any = unused("the settings portainer_image and portainer_agent_image pin the images")
-    nfs: Any = unused("Phoenix exports no NFS")
-    samba: Any = unused("Phoenix serves no Samba shares")
-    zfs: Any = unused(_LEFT_ALONE)
+    nfs: RawNfs = Field(default=RawNfs(), description="Folders that it shares by NFS.")
+    samba: Any = unused("Samba shares stay with you", "keep them in /etc/samba, or remove it")
+    zfs: Any = unused(
+        "pools and datasets stay with you; guests name the storages on them",
+        "keep them as `zpool` and `pvesm` have them, or remove it",
+    )
     proxmox_storage_ids: Any = unused("each guest names its storage in storage_pool")
     mount_point_base: Any = unused(_LEFT_ALONE)
     proxmox_defaults: Any = unused("each container has its own entry")
     tests: Any = unused("checks are derived from the services")
-    nvidia_driver: Any = unused("Phoenix installs no GPU driver")
+    nvidia_driver: Any = unused("the GPU's driver stays with you")
     behavior: Any = unused("a run stops at its first error and says what to do")
-    shared_volumes: Any = unused("each guest keeps its own files")
+    shared_volumes: dict[EntryName, RawSharedVolume] = Field(
+        default={},
+        description="Folders of the hypervisor in several containers, by a name for people; each "
+        "is like one of a container's `mount_points`.",
+    )
     firewall: Any = unused(
         "the rules follow from the site's services; write others in site.hypervisor.firewall and "
         "the guests' firewall"

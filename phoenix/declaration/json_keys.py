@@ -27,6 +27,7 @@ from phoenix.declaration.forms import (
     ContainerPath,
     EndpointName,
     EntryName,
+    ExportOption,
     FarHost,
     Fingerprint,
     HeaderName,
@@ -647,16 +648,19 @@ class RawDnsRecord(Raw):
 
 
 class RawVolume(Raw):
-    """A volume that a VM mounts."""
+    """A folder of an NFS server that a VM mounts."""
 
     type: Line = Field(
-        description="Kind of volume. `nfs` is not mounted: each guest keeps its data itself.",
-        examples=["nfs"],
+        description="Kind of volume: `nfs`. Others are ignored with a warning.", examples=["nfs"]
     )
-    name: Line = Field(description="Its name.")
-    path: Line = Field(description="Where it is on its server.")
-    mount_point: Line = Field(description="Where it would be mounted.")
-    server: Line | None = Field(default=None, description="Address of its server.")
+    name: Line = Field(default="", description="Its name, for people.")
+    path: MountPath = Field(description="Where it is on its server.", examples=["/tank/media"])
+    mount_point: MountPath = Field(description="Where it is mounted.", examples=["/mnt/media"])
+    server: Line | None = Field(
+        default=None,
+        description="IPv4 address of its server; left out: the hypervisor.",
+        examples=["10.0.0.13"],
+    )
 
 
 class RawMountPoint(Raw):
@@ -729,6 +733,56 @@ class RawLoginBy(Raw):
         default=None,
         description="Name of the secret that sudo asks for; left out: it asks for none.",
         examples=["sudo_password"],
+    )
+
+
+class RawExport(Raw):
+    """A folder that the hypervisor shares by NFS."""
+
+    path: MountPath = Field(description="The folder.", examples=["/tank/media"])
+    clients: tuple[NetworkText, ...] = Field(
+        default=(),
+        description="Who may mount it: addresses and networks.",
+        examples=[["10.0.0.24", "172.16.100.0/24"]],
+    )
+    options: Annotated[tuple[ExportOption, ...], BeforeValidator(_words), _TextOrList()] = Field(
+        default=("rw", "sync", "no_subtree_check"),
+        description="Options of exports(5), a list or a text with commas.",
+        examples=[["rw", "sync", "no_subtree_check", "no_root_squash"]],
+    )
+
+
+class RawNfs(Raw):
+    """What the hypervisor shares by NFS."""
+
+    exports: tuple[RawExport, ...] = Field(default=(), description="The folders.")
+
+
+class RawSharedVolume(Raw):
+    """A folder of the hypervisor that several containers have."""
+
+    host_path: MountPath = Field(description="Folder of the hypervisor.", examples=["/tank/models"])
+    mounts: dict[EntryName, MountPath] = Field(
+        default={},
+        description="Where each container has it, by the container's id.",
+        examples=[{"150": "/models"}],
+    )
+
+
+class RawCertificate(Raw):
+    """A certificate of the original system's list."""
+
+    common_name: Line = Field(description="Its first name.", examples=["wiki.example.com"])
+    sans: tuple[Line, ...] = Field(default=(), description="Its names.")
+    guest_id: GuestId | None = Field(default=None, description="The guest that has it.")
+    cert_type: Line = Field(default="server", description="`server` or `client`.")
+    guest_type: Line = Field(default="", description="`lxc` or `vm`, for people.")
+    cert_path: Line = Field(default="", description="For people: Phoenix has places of its own.")
+    key_path: Line = Field(default="", description="For people: Phoenix has places of its own.")
+    owner: Line = Field(default="", description="For people: who reads a key is derived.")
+    include_ca: bool = Field(default=False, description="For people: every host has the root.")
+    post_renewal_command: str = Field(
+        default="", description="For people: what serves a certificate is told of its renewal."
     )
 
 
@@ -834,7 +888,9 @@ class RawGuest(Raw):
         default=(), description="Further address records."
     )
     volumes: tuple[RawVolume, ...] = Field(
-        default=(), description="Volumes of the original system; none is mounted."
+        default=(),
+        description="Folders by NFS that a VM mounts. A container cannot: give it a folder of the "
+        "hypervisor by `mount_points`.",
     )
     user_config: RawUser | None = Field(default=None, description="Its login user (VMs).")
     firewall: RawFirewall = Field(

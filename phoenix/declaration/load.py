@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from phoenix.declaration import (
+    certificate_manifest,
     conflicts,
     external,
     guests,
     hypervisor_file,
     networks,
+    nfs_keys,
     services,
+    shared_volumes,
     stack_places,
 )
 from phoenix.declaration.forms import told
@@ -22,6 +25,7 @@ from phoenix.declaration.json_errors import join, read_object, readdress, valida
 from phoenix.declaration.json_keys import (
     RawLxc,
     RawLxcFile,
+    RawNfs,
     RawSite,
     RawVm,
     RawVmDefaults,
@@ -91,8 +95,14 @@ def load_site(
     known = networks.networks(host_file.moved(move), hypervisor, report)
     own = tuple(networks.hypervisor_interfaces(known, hypervisor.managed))
     hypervisor = hypervisor.model_copy(update={"interfaces": own})
+    hypervisor = _sharing(hypervisor, host_file.raw.nfs, move, report)
 
-    entries = (*_lxc_entries(top, move, report), *_vm_entries(vm_top, move, report))
+    entries = shared_volumes.given(
+        (*_lxc_entries(top, move, report), *_vm_entries(vm_top, move, report)),
+        host_file.raw.shared_volumes,
+        hypervisor_file.HYPERVISOR_FILE,
+        report,
+    )
     whole = len(entries) == len(top.lxc_configs) + len(vm_top.vms)
     cloned = frozenset(entry.clone_from for entry in entries)
     templates = [entry for entry in entries if guests.is_template(entry, cloned)]
@@ -159,8 +169,17 @@ def load_site(
     conflicts.resolvers(site, report)
     conflicts.forwarding(site, report)
     conflicts.firewall_rules(site, report)
+    nfs_keys.check(site, report)
+    certificate_manifest.check(inventories, site, report)
     report.raise_errors()
     return site.model_copy(update={"warnings": report.warnings})
+
+
+def _sharing(host: Host, raw: RawNfs, move: Callable[[Any], Any], report: Report) -> Host:
+    """The hypervisor with what it shares by NFS."""
+    shares = RawNfs.model_validate(move(raw.model_dump(mode="json"))).exports
+    exports = nfs_keys.exports(shares, hypervisor_file.HYPERVISOR_FILE, report)
+    return host.model_copy(update={"exports": exports})
 
 
 def _same(data: Any) -> Any:

@@ -61,7 +61,18 @@ COMPONENTS: tuple[Component, ...] = (
     ),
     Component("step_ca", "the certificate authority", lambda site: _present(site.ca), 1),
     Component("trust", "the CA's root certificate, trusted by every host", _all, 1),
+    Component(
+        "nfs_exports",
+        "folders that the hypervisor shares by NFS",
+        lambda site: tuple(host for host in site.hosts if host.exports),
+        1,
+    ),
     Component("guard", "what each host lets in, by nftables on the host itself", _all, 2, ()),
+    Component(
+        "nfs",
+        "folders that guests mount by NFS",
+        lambda site: tuple(host for host in site.hosts if host.mounts),
+    ),
     Component(
         "certificates",
         "certificates of the guests that serve TLS themselves",

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from phoenix.derived import dns
 from phoenix.derived.certificates import certificates
 from phoenix.site.model import FirewallRule, Host, Service, Site
-from phoenix.site.ports import DNS, HTTP, HTTPS, NTP, PROXMOX_API
+from phoenix.site.ports import DNS, HTTP, HTTPS, NFS, NTP, PROXMOX_API
 from phoenix.site.ways import addresses, served, way
 
 Endpoint = Host | IPv4Network | Literal["any"]
@@ -227,6 +227,7 @@ def _derived(site: Site) -> Iterator[Flow]:
     for service in site.services:
         yield from _to_service(site, service)
         yield from _through_proxies(site, service)
+    yield from _nfs(site)
 
 
 def _to_service(site: Site, service: Service) -> Iterator[Flow]:
@@ -274,6 +275,17 @@ def _end(site: Site, name: str) -> Endpoint:
         return "any"
     hosts = {one: host for host in site.hosts for one in addresses(host)}
     return hosts.get(found) or IPv4Network(found)
+
+
+def _nfs(site: Site) -> Iterator[Flow]:
+    """Each client to the folders that a host shares, and each guest to what it mounts."""
+    by_address = {IPv4Network(one): host for host in site.hosts for one in addresses(host)}
+    for host in site.hosts:
+        for client in dict.fromkeys(one for share in host.exports for one in share.clients):
+            yield Flow(by_address.get(client, client), host, "tcp", NFS, "folders by NFS")
+        for server in dict.fromkeys(IPv4Network(mount.server) for mount in host.mounts):
+            if server not in by_address:  # else its exports say it
+                yield Flow(host, server, "tcp", NFS, "folders by NFS")
 
 
 def _base(site: Site) -> Iterator[Flow]:

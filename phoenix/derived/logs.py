@@ -14,6 +14,8 @@ UNITS: Mapping[str, tuple[str, ...]] = {
     "dns": ("phoenix-dns.service",),
     "guard": ("phoenix-guard.service",),
     "base": ("ssh.service", "unattended-upgrades.service", "apt-daily-upgrade.service"),
+    "nfs_exports": ("nfs-server.service",),
+    "nfs": ("phoenix-nfs.service",),
     "step_ca": ("step-ca.service",),
     "certificates": ("phoenix-acme@*",),
     "traefik": ("traefik.service", "phoenix-acme@*"),

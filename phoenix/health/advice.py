@@ -12,6 +12,8 @@ from string import Template
 
 from phoenix.components.acme.phoenix_acme_conf import TIMER
 from phoenix.components.guard.ruleset import UNIT as GUARD_UNIT
+from phoenix.components.nfs.shares import SERVER_UNIT as NFS_SERVER_UNIT
+from phoenix.components.nfs.shares import UNIT as NFS_UNIT
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.components.step_ca.authority import DIRECTORY
@@ -48,6 +50,8 @@ COMPONENTS: Mapping[str, str] = {
     TUNNEL_UNIT: "portainer",
     SERVER_UNIT: "portainer",
     GUARD_UNIT: "guard",
+    NFS_UNIT: "nfs",
+    NFS_SERVER_UNIT: "nfs_exports",
     "phoenix-acme@gateway.timer": "nginx",
     "phoenix-acme@traefik.timer": "traefik",
     "phoenix-acme@host.timer": "certificates",

@@ -14,6 +14,7 @@ from typing import Literal
 
 from phoenix.components.acme.phoenix_acme_conf import TIMER
 from phoenix.components.guard import ruleset as guard
+from phoenix.components.nfs import shares as nfs
 from phoenix.components.portainer import tunnel
 from phoenix.components.portainer.compose_files import AGENT_UNIT, API_KEY_FILE, SERVER_UNIT
 from phoenix.components.portainer.tunnel import agent_url
@@ -161,6 +162,8 @@ def _services(site: Site) -> Iterator[Check]:
         (guest_with(site, "nginx"), "nginx.service", "Nginx", ""),
         *((host, "docker.service", "Docker", "") for host in site.docker_hosts),
         *((host, AGENT_UNIT, "Portainer's agent", "") for host in site.agents),
+        *((host, nfs.SERVER_UNIT, "the NFS server", "") for host in site.hosts if host.exports),
+        *((host, nfs.UNIT, "folders by NFS", "") for host in site.hosts if host.mounts),
     ]
     if site.portainer is not None:
         ends = (*((site.portainer,) if site.agents else ()), *site.agents)
@@ -173,7 +176,10 @@ def _services(site: Site) -> Iterator[Check]:
         if service.kind == "home"
     ]
     ca = control_plane.ca(site)
-    words = {UNIT: ("ca_database_opens", DIRECTORY, UNIT, str(ca.port))}
+    words = {
+        UNIT: ("ca_database_opens", DIRECTORY, UNIT, str(ca.port)),
+        nfs.UNIT: ("folders_are_mounted", nfs.PROGRAM),
+    }
     for host, unit, what, service in units:
         yield _unit(host, unit, what, *words.get(unit, ()), service=service)
     for certificate in certificates(site):

@@ -382,6 +382,11 @@ guard_holds() { # PROGRAM: nftables has the rules that were loaded, all of them 
     case "$?" in 0) well ;; *) echo "the guard does not hold: ${said:-it could not be asked}" ;; esac
 }
 
+folders_are_mounted() { # PROGRAM: each folder by NFS is mounted, and its server answers
+    said=$(timeout 20 "$1" holds 2>&1)
+    case "$?" in 0) well ;; *) echo "${said:-it could not be asked which folders are mounted}" ;; esac
+}
+
 answering() { # ADDRESS PORT [COMMAND WORD...]: asked by the command; prints "+", and before it a port that answers
     address=$1 port=$2
     shift 2

@@ -248,6 +248,24 @@ class SshLogin(Frozen):
     sudo_password: str | None = None
 
 
+class NfsMount(Frozen):
+    """A folder of an NFS server that a guest mounts; `source` is where it is declared."""
+
+    server: IPv4Address
+    path: str
+    mount_point: str
+    source: Source
+
+
+class NfsExport(Frozen):
+    """A folder that a host shares by NFS with `clients`; options are those of exports(5)."""
+
+    path: str
+    clients: tuple[IPv4Network, ...]
+    options: tuple[str, ...]
+    source: Source
+
+
 class Machine(Named):
     """What a host and a template have in common. Sizes are MiB (memory) and GiB (disk).
 
@@ -318,6 +336,8 @@ class Host(Machine):
     login: SshLogin = SshLogin()
     firewall_rules: tuple[FirewallRule, ...]
     docker_stacks: tuple[Deployment, ...]
+    mounts: tuple[NfsMount, ...] = ()
+    exports: tuple[NfsExport, ...] = ()
 
     @property
     def gateway(self) -> IPv4Address | None:

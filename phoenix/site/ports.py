@@ -35,3 +35,5 @@ PORTAINER = 9443
 """Portainer's, unless `traefik_service.port` of its guest says otherwise."""
 AGENT = 9001
 """A Portainer agent's, unless a `traefik_service` with the agent's name says otherwise."""
+NFS = 2049
+"""NFSv4 needs this port alone (RFC 8881, section 2.9.3)."""

@@ -1,0 +1,1 @@
+"""Folders by NFS: what the hypervisor shares, and what VMs mount."""

@@ -1,0 +1,123 @@
+"""certificate-manifest.json, the original system's list of certificates: read and compared.
+
+Phoenix makes each certificate from the services, so the file declares nothing. What of it the site
+has is told once; what it has not, one by one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from phoenix.declaration.json_errors import join, listed, read_text, report_keys
+from phoenix.declaration.json_keys import RawCertificate
+from phoenix.derived.certificates import certificates
+from phoenix.site.findings import Report
+from phoenix.site.model import Site
+
+FILE = "certificate-manifest.json"
+
+
+def check(folder: Path, site: Site, report: Report) -> None:
+    """Compare the file with what the site has by itself; nothing where there is none.
+
+    Args:
+        folder: that of the site's JSON files.
+        site: the site.
+        report: takes the findings.
+    """
+    if not (folder / FILE).exists():
+        return
+    held = {name for one in certificates(site) for name in one.sans}
+    held |= {name for one in site.services if one.kind in ("ca", "agent") for name in one.names}
+    held |= {name for one in site.services if one.has_tls for name in one.names}
+    covered: list[str] = []
+    for position, raw in _entries(folder, report):
+        path = join("", position)
+        missing = list(_missing(raw, path, held, site))
+        for where, message, fix in missing:
+            report.warn(FILE, where, message, fix)
+        if not missing:
+            covered.append(raw.common_name)
+    if covered:
+        report.warn(
+            FILE, "",
+            f"Phoenix makes and renews these certificates by itself, at places of its own: "
+            f"{listed(covered)}",
+            "remove their entries; nothing of them is needed, and no command after a renewal",
+        )  # fmt: skip
+
+
+def _entries(folder: Path, report: Report) -> Iterator[tuple[int, RawCertificate]]:
+    text = read_text(folder / FILE, FILE, "create it", report)
+    if text is None:
+        return
+    try:
+        data: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        report.error(FILE, "", f"is not valid JSON: {error}", "correct the syntax")
+        return
+    if not isinstance(data, list):
+        report.error(FILE, "", "is not a list of certificates", "write a list: [ ... ]")
+        return
+    for position, entry in enumerate(data):
+        try:
+            raw = RawCertificate.model_validate(entry)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = join("", position, *first["loc"])
+            report.error(FILE, place, str(first["msg"]), "correct or remove the entry")
+            continue
+        report_keys(raw, FILE, join("", position), report)
+        yield position, raw
+
+
+def _missing(
+    raw: RawCertificate, path: str, held: set[str], site: Site
+) -> Iterator[tuple[str, str, str]]:
+    """Path, message and fix of each name of a certificate that the site has not."""
+    if raw.cert_type == "client":
+        if site.gateway is None or raw.guest_id != site.gateway.vmid:
+            message = (
+                f"{raw.common_name} is a client's certificate, and Phoenix makes one for the "
+                "gateway alone: no service of the site asks for another"
+            )
+            fix = "let what needs it get one of the CA by itself, or remove the entry"
+            yield f"{path}.cert_type", message, fix
+        return
+    names = ((f"{path}.common_name", raw.common_name),
+             *((f"{path}.sans[{i}]", name) for i, name in enumerate(raw.sans)))  # fmt: skip
+    for where, name in names:
+        if name in held:
+            continue
+        if name.startswith("*."):
+            yield (
+                where,
+                f"{name}: the CA issues no wildcard, as its holder could pass for every service",
+                "remove it: each service's name has a certificate by itself",
+            )
+        elif name == "localhost" or _is_address(name):
+            yield (
+                where,
+                f"{name}: certificates are issued for names of the site alone",
+                "remove it, and ask the service by its name",
+            )
+        else:
+            yield (
+                where,
+                f"no service or host of the site proves the name {name}, so it has no certificate",
+                "declare a service of that name, or an alias, or remove it",
+            )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,129 @@
+"""Folders by NFS as declared: `volumes` of a VM, `nfs.exports` of the hypervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address
+from typing import Literal
+
+from phoenix.declaration.json_errors import join
+from phoenix.declaration.json_keys import RawExport, RawVolume
+from phoenix.site.findings import Report
+from phoenix.site.model import Host, NfsExport, NfsMount, Site, Source
+
+
+def mounts(
+    volumes: Sequence[RawVolume],
+    kind: Literal["lxc", "vm"],
+    source: Source,
+    hypervisor: IPv4Address | None,
+    report: Report,
+) -> tuple[NfsMount, ...]:
+    """What a guest mounts.
+
+    Args:
+        volumes: as its entry has them.
+        kind: what the guest is: a container cannot mount NFS.
+        source: where its entry stands.
+        hypervisor: the server where a volume names none; None where there is no site yet.
+        report: takes what is wrong, or stays with a person.
+    """
+    found: list[NfsMount] = []
+    for position, raw in enumerate(volumes):
+        path = f"{source.path}.volumes[{position}]"
+        try:
+            server = IPv4Address(raw.server) if raw.server else hypervisor
+        except ValueError:
+            report.error(
+                source.file, f"{path}.server", f"{raw.server!r} is not an IPv4 address",
+                "write an address",
+            )  # fmt: skip
+            continue
+        if raw.type != "nfs":
+            report.warn(
+                source.file, f"{path}.type", f"a volume of type {raw.type[:40]!r} stays with you",
+                'mount it yourself, or write "nfs"',
+            )  # fmt: skip
+        elif kind == "lxc":
+            report.warn(
+                source.file, path, "a container cannot mount NFS: this folder stays with you",
+                "mount it on the hypervisor, and give it to the container by mount_points",
+            )  # fmt: skip
+        elif raw.mount_point in [one.mount_point for one in found]:
+            report.error(
+                source.file, f"{path}.mount_point", f"{raw.mount_point} is mounted twice",
+                "write another path, or keep one of the two",
+            )  # fmt: skip
+        elif server is not None:
+            at = Source(file=source.file, path=path)
+            found.append(
+                NfsMount(server=server, path=raw.path, mount_point=raw.mount_point, source=at)
+            )
+    return tuple(found)
+
+
+def exports(shares: Iterable[RawExport], file: str, report: Report) -> tuple[NfsExport, ...]:
+    """What the hypervisor shares; `file` declares it at `nfs.exports`.
+
+    Args:
+        shares: as declared.
+        file: see above.
+        report: takes what is wrong, and what is worth knowing.
+    """
+    found: list[NfsExport] = []
+    for position, raw in enumerate(shares):
+        path = join("nfs.exports", position)
+        if raw.path in [one.path for one in found]:
+            report.error(
+                file, f"{path}.path", f"{raw.path} is shared twice",
+                "write all clients in one entry",
+            )  # fmt: skip
+            continue
+        if not raw.clients:
+            report.error(
+                file, path, "nobody may mount it: no client is named",
+                "write the addresses or networks of the clients",
+            )  # fmt: skip
+            continue
+        found.append(
+            NfsExport(
+                path=raw.path,
+                clients=raw.clients,
+                options=raw.options,
+                source=Source(file=file, path=path),
+            )
+        )
+    if found:
+        report.warn(
+            file, "nfs.exports",
+            "NFS knows clients by their address alone and encrypts nothing: who has a client's "
+            "address, or sees its network, has these folders",
+            "share what you may lose, in a network that you trust",
+        )  # fmt: skip
+    return tuple(found)
+
+
+def check(site: Site, report: Report) -> None:
+    """Tell of folders that a guest mounts from the hypervisor and that are not shared with it."""
+    server = site.hypervisor
+    for host in site.hosts:
+        for mount in host.mounts:
+            if mount.server == site.hypervisor.address and not _shares(
+                site.hypervisor, mount, host
+            ):
+                report.warn(
+                    mount.source.file,
+                    mount.source.path,
+                    f"{server.name} does not share {mount.path} with {host.name} by what "
+                    "is declared",
+                    f"add {host.address} to the clients of nfs.exports in "
+                    "phoenix_hypervisor_config.json, where no other exports file has it",
+                )
+
+
+def _shares(server: Host, mount: NfsMount, client: Host) -> bool:
+    return any(
+        (mount.path == share.path or mount.path.startswith(f"{share.path.rstrip('/')}/"))
+        and any(client.address in network for network in share.clients)
+        for share in server.exports
+    )

@@ -1,0 +1,48 @@
+"""`shared_volumes` of the hypervisor's file: one folder of the hypervisor in several containers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from phoenix.declaration.guests import Entry
+from phoenix.declaration.json_errors import join
+from phoenix.declaration.json_keys import RawLxc, RawMountPoint, RawSharedVolume
+from phoenix.site.findings import Report
+
+
+def given(
+    entries: Sequence[Entry], volumes: Mapping[str, RawSharedVolume], file: str, report: Report
+) -> tuple[Entry, ...]:
+    """The entries, each with the folders that it shares beside its own.
+
+    Args:
+        entries: all guests.
+        volumes: as `file` declares them at `shared_volumes`.
+        file: see above.
+        report: takes what is wrong: no such container, or another folder at the same place.
+    """
+    by_id = {str(entry.vmid): entry for entry in entries}
+    for name, volume in volumes.items():
+        for vmid, path in volume.mounts.items():
+            where = join("shared_volumes", name, "mounts", vmid)
+            entry = by_id.get(vmid)
+            if entry is None or not isinstance(entry.raw, RawLxc):
+                report.warn(
+                    file, where, f"no container has the id {vmid[:20]}, so nothing is mounted",
+                    "correct the id, or remove the line",
+                )  # fmt: skip
+                continue
+            raw = entry.raw
+            there = [one for one in raw.mount_points if one.container_path == path]
+            if there and there[0].host_path != volume.host_path:
+                report.error(
+                    file, where,
+                    f"{path} of container {vmid} is {there[0].host_path} by its mount_points",
+                    "write another path, or keep one of the two",
+                )  # fmt: skip
+            if not there:
+                mount = RawMountPoint(host_path=volume.host_path, container_path=path)
+                more = raw.model_copy(update={"mount_points": (*raw.mount_points, mount)})
+                by_id[vmid] = replace(entry, raw=more)
+    return tuple(by_id.get(str(entry.vmid), entry) for entry in entries)
