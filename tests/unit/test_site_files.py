@@ -133,7 +133,7 @@ ODDITIES = {
                         "external"),
     "gpu of a template": (LXC, "lxc_configs.501.gpu_assignment", "a template never runs"),
     "gpu feature": (LXC, "lxc_configs.414.features[0]", "does not manage 'nvidia'"),
-    "nfs": (VM, "vms[1].volumes[1]", "NFS volume 'ca-certs'"),
+    "nfs": (VM, "vms[1].volumes[1]", "does not share /srv/kept/3001/ca-certs"),
     "owner of a folder": (LXC, "lxc_configs.301.mount_points[0]", "stays with you"),
 }  # fmt: skip
 
