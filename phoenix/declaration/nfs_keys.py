@@ -10,6 +10,7 @@ from phoenix.declaration.json_errors import join
 from phoenix.declaration.json_keys import RawExport, RawVolume
 from phoenix.site.findings import Report
 from phoenix.site.model import Host, NfsExport, NfsMount, Site, Source
+from phoenix.site.ways import addresses
 
 
 def mounts(
@@ -25,7 +26,8 @@ def mounts(
         volumes: as its entry has them.
         kind: what the guest is: a container cannot mount NFS.
         source: where its entry stands.
-        hypervisor: the server where a volume names none; None where there is no site yet.
+        hypervisor: its address in the guest's network, the server where a volume names none; None
+            where there is no site yet.
         report: takes what is wrong, or stays with a person.
     """
     found: list[NfsMount] = []
@@ -105,16 +107,14 @@ def exports(shares: Iterable[RawExport], file: str, report: Report) -> tuple[Nfs
 
 def check(site: Site, report: Report) -> None:
     """Tell of folders that a guest mounts from the hypervisor and that are not shared with it."""
-    server = site.hypervisor
     for host in site.hosts:
         for mount in host.mounts:
-            if mount.server == site.hypervisor.address and not _shares(
-                site.hypervisor, mount, host
-            ):
+            own = mount.server in addresses(site.hypervisor)
+            if own and not _shares(site.hypervisor, mount, host):
                 report.warn(
                     mount.source.file,
                     mount.source.path,
-                    f"{server.name} does not share {mount.path} with {host.name} by what "
+                    f"{site.hypervisor.name} does not share {mount.path} with {host.name} by what "
                     "is declared",
                     f"add {host.address} to the clients of nfs.exports in "
                     "phoenix_hypervisor_config.json, where no other exports file has it",
@@ -124,6 +124,6 @@ def check(site: Site, report: Report) -> None:
 def _shares(server: Host, mount: NfsMount, client: Host) -> bool:
     return any(
         (mount.path == share.path or mount.path.startswith(f"{share.path.rstrip('/')}/"))
-        and any(client.address in network for network in share.clients)
+        and any(one in network for one in addresses(client) for network in share.clients)
         for share in server.exports
     )

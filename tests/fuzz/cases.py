@@ -71,6 +71,9 @@ def site_files() -> dict[str, Any]:
         },
         "networks": {"storage": {"subnet": "10.9.0.0/24", "bridge": "vmbr1", "vlan": 9,
                                  "gateway": "10.9.0.1", "address": "10.9.0.13", "nat": True}},
+        "nfs": {"exports": [{"path": "/tank/kept", "clients": ["10.0.0.102"],
+                             "options": ["rw", "sync"]}]},
+        "shared_volumes": {"models": {"host_path": "/tank/m", "mounts": {"101": "/shared"}}},
     }  # fmt: skip
     files[LXC]["site"] = {
         "domain": "internal.thinkheads.ai", "environment": "production",

@@ -166,6 +166,7 @@ SOUND: dict[str, Any] = {
     r"docker_stacks\.\d+\.environment$": "production",
     r"variables\.\d+\.secret$": "QDRANT_SERVICE_KEY",
     r"files\.\d+\.source$": "docker-compose.yml",
+    r"exports\.\d+\.options$": "rw,sync",
     r"sha256$": "0" * 64,
 }
 """What is sound at a place where the site has nothing, and no example fits it."""
