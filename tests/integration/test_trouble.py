@@ -213,6 +213,17 @@ def dropped(site: SiteLab, host: str, rule: str) -> Iterator[None]:
         site.sh(host, f"nft delete table {table}", ok=True)
 
 
+def test_a_network_that_loses_packets_is_slow_and_no_fault(site: SiteLab) -> None:
+    """Every fifth packet to Traefik's guest is lost, in which TCP's repetitions are enough."""
+    guest = site.roles["traefik"]
+    site.sh(guest, f"ln -sfn {ZONE}/Asia/Tokyo /etc/localtime", ok=True)
+    with dropped(site, guest, "numgen random mod 100 < 20"):
+        done = told(site.project.phoenix("sync", "--json"), 0)
+        assert serving(site) == []
+    assert done["verified"] is True
+    assert site.sh(guest, "readlink /etc/localtime").out.strip() != f"{ZONE}/Asia/Tokyo"
+
+
 def test_a_small_mtu_of_one_guest_breaks_nothing(site: SiteLab) -> None:
     guest = site.roles["traefik"]
     mtu = site.sh(guest, "cat /sys/class/net/eth0/mtu", ok=True).out.strip()
