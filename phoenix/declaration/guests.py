@@ -236,7 +236,13 @@ def host(
     routes: list[StackRoute] = []
     for position, ref in enumerate(raw.docker_stacks):
         file, path = entry.at(f"docker_stacks[{position}]")
-        result = catalog.deploy(ref, environment, Source(file=file, path=path), address)
+        result = catalog.deploy(
+            ref,
+            environment,
+            Source(file=file, path=path),
+            address,
+            beside_portainer=portainer_role == "server",
+        )
         if result is None:
             continue
         deployment, stack_routes = result

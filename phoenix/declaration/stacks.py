@@ -119,7 +119,7 @@ class StackCatalog:
     def is_portainer(self, deployment: Deployment) -> bool:
         """Whether a stack that `deploy` returned is Portainer's server, and nothing else."""
         images = self.images[deployment.name, deployment.environment]
-        return images != () and all(map(compose.is_portainer, images))
+        return _are_portainer(images)
 
     def place(self, name: str) -> Place:
         """Where a stack stands."""
@@ -160,11 +160,18 @@ class StackCatalog:
         return self._compose_files[name]
 
     def deploy(
-        self, ref: RawStackRef, environment: str, at: Source, address: IPv4Address | None
+        self,
+        ref: RawStackRef,
+        environment: str,
+        at: Source,
+        address: IPv4Address | None,
+        *,
+        beside_portainer: bool = False,
     ) -> tuple[Deployment, tuple[StackRoute, ...]] | None:
         """Resolve one entry of `docker_stacks`, declared `at`, for the guest with this `address`.
 
-        `address` is None where no guest deploys it, or the guest has none.
+        `address` is None where no guest deploys it, or the guest has none. On Portainer's own
+        guest (`beside_portainer`) a stack that is Portainer itself is never given to Compose.
 
         Returns the deployment and the services it brings; None, with the reason reported, if the
         stack or its environment is unknown or unusable.
@@ -243,10 +250,11 @@ class StackCatalog:
         compose.check_deployers_variables(content, compose_label, f"{label} ({path})", report)
         compose.check_habits(content, values, compose_label, report)
         declared = f"{label} ({path})"
-        compose_limits.check(content, values, project, compose_label, declared, report)
+        images = self.images[ref.name, name] = tuple(compose.images(content, values).values())
+        limits = Report() if beside_portainer and _are_portainer(images) else report
+        compose_limits.check(content, values, project, compose_label, declared, limits)
         reach.check(content, values, project, compose_label, report, host_access=raw.host_access)
         _check_renewal(content, values, compose_label, report)
-        self.images[ref.name, name] = tuple(compose.images(content, values).values())
         self.docker_names[ref.name, name] = tuple(compose.docker_names(content, values))
         compose.check_files(content, values, compose_label, f"{label} ({path})", report)
         deployment = Deployment(
@@ -406,6 +414,11 @@ class StackCatalog:
             return None
         data = {**declared.declared(self.domain), "port": number}
         return validate(RawService, data, file, where, report)
+
+
+def _are_portainer(images: tuple[str, ...]) -> bool:
+    """Whether images are those of Portainer's server, and of nothing else."""
+    return images != () and all(map(compose.is_portainer, images))
 
 
 def _port_number(text: str | None) -> int | None:

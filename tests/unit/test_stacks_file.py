@@ -137,3 +137,21 @@ def test_errors_in_the_file_name_the_place_in_it(tmp_path: Path) -> None:
 def test_without_the_file_nothing_changes(tmp_path: Path) -> None:
     minimal().load(tmp_path)
     assert not load_site(tmp_path).warnings
+
+
+def test_a_stack_that_is_portainer_itself_is_told_and_not_checked_for_compose(
+    tmp_path: Path,
+) -> None:
+    image = {"image": "portainer/portainer-ce:2.33.0", "ports": ["9443:9443"]}
+    compose = {"services": {"portainer": image}, "secrets": {"key": {"external": True}}}
+    manifest: dict[str, Any] = {"environments": {"production": {}}}
+    declaration = minimal()
+    declaration.stacks["panel"] = (manifest, compose)
+    declaration.vm["vms"][0]["docker_stacks"] = ["panel"]
+    warned = problem(declaration.load(tmp_path).warnings, "phoenix_vm_configs.json",
+                     "vms[0].docker_stacks[0]")  # fmt: skip
+    assert "it is Portainer itself" in warned.message
+    declaration.vm["vms"][0]["docker_stacks"] = []
+    declaration.vm["vms"][1]["docker_stacks"].append("panel")
+    file = "stacks/panel/docker-compose.yml"
+    problem(declaration.refused(tmp_path), file, "secrets.key.external")
