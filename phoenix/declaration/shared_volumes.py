@@ -45,4 +45,6 @@ def given(
                 mount = RawMountPoint(host_path=volume.host_path, container_path=path)
                 more = raw.model_copy(update={"mount_points": (*raw.mount_points, mount)})
                 by_id[vmid] = replace(entry, raw=more)
-    return tuple(by_id.get(str(entry.vmid), entry) for entry in entries)
+    # Of two guests with one id, which is refused, both stay.
+    changed = {entry.source: entry for entry in by_id.values()}
+    return tuple(changed.get(entry.source, entry) for entry in entries)

@@ -25,8 +25,9 @@ def host_data(login: SshLogin, address: str, data: Mapping[str, Any]) -> dict[st
         address: of the host, where the log-in names no other.
         data: of the inventory.
     """
-    own: dict[str, Any] = {**data, "ssh_hostname": login.name or address}
+    own: dict[str, Any] = {"ssh_hostname": address, **data}
     if login.name is not None:
+        own["ssh_hostname"] = login.name
         # The person's ~/.ssh/config says who logs in, and with what.
         for key in ("ssh_user", "ssh_key"):
             own.pop(key, None)

@@ -275,7 +275,9 @@ class SecretStore:
         values = [*self._stored().values(), *self._from_sops().values()]
         for name, value in self.environment.items():
             if name.startswith("PHOENIX_SECRET_") and value:
-                values.append(_content(name, value) if name.endswith("_FILE") else value)
+                # A secret may be called X_file itself: then this is its value, and no path.
+                is_path = name.endswith("_FILE") and Path(value).exists()
+                values.append(_content(name, value) if is_path else value)
         return [SecretStr(value) for value in values if value]
 
     def _from_sops(self) -> dict[str, str]:

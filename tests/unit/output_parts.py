@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shlex
@@ -65,6 +66,12 @@ def _signed(data: Any, text: str) -> Any:
 
 def _lines(content: str) -> list[str]:
     return re.split(r"\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", content)
+
+
+def _log_ins(content: str) -> Any:
+    """The docker CLI's: user and password stand in base64 (cli/config/configfile)."""
+    auths = json.loads(content)["auths"]
+    return {name: base64.b64decode(one["auth"]).decode().split(":") for name, one in auths.items()}
 
 
 def _yaml(content: str) -> Any:
@@ -139,6 +146,7 @@ def _shell(content: str) -> list[Any]:
 
 
 PARSERS: dict[str, Callable[[str], Any]] = {
+    r"/\.docker/config\.json$": _log_ins,
     r"\.yml$| compose$": _yaml, r"\.json$": json.loads, r"nginx\.conf$": _nginx,
     r"dnsmasq\.conf$": _dnsmasq, r"\.(?:service|timer)$": _unit, r"^tunnel": _ini,
     r"^PVE \d+ (?!words|description)": _properties, r"^agent": _yaml,

@@ -383,7 +383,9 @@ CARRIED_OUT = {
 }
 
 
-@pytest.mark.parametrize("key", [k for s, k in CARRIED_OUT if s == "portainer" and k in OF_A_PROXY])
+@pytest.mark.parametrize(
+    "key", sorted(k for s, k in CARRIED_OUT if s == "portainer" and k in OF_A_PROXY)
+)
 def test_what_the_proxies_do_they_do_for_portainer_too(tmp_path: Path, key: str) -> None:
     before, site = (
         minimal().load(tmp_path / "a"),

@@ -102,6 +102,20 @@ def test_value_that_another_process_kept_meanwhile_is_not_replaced(tmp_path: Pat
     assert stored(tmp_path) == {"one": first}
 
 
+def test_a_secret_may_be_called_a_file_itself(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("from file\n")
+    secret_store = store(
+        tmp_path,
+        PHOENIX_SECRET_WIKI_FILE="a value",
+        PHOENIX_SECRET_DOOR_FILE=str(tmp_path / "kept"),
+    )
+    known = {value.get_secret_value() for value in secret_store.values()}
+    assert known == {"a value", "from file"}
+    found = secret_store.find("wiki_file")
+    assert found is not None
+    assert found.get_secret_value() == "a value"
+
+
 def test_find_makes_nothing(tmp_path: Path) -> None:
     assert store(tmp_path).find("name") is None
     assert list(tmp_path.iterdir()) == []

@@ -310,7 +310,7 @@ def test_headers_body_and_times(tmp_path: Path) -> None:
     assert http(site)["serversTransports"]["wiki"]["forwardingTimeouts"]["dialTimeout"] == "9s"
     place = location(gateway(site), f"wiki.{ZONE}")
     for line in ("client_max_body_size 4g;", "proxy_read_timeout 2h;", "proxy_send_timeout 2h;",
-                 "proxy_buffering off;", "proxy_set_header Upgrade $http_upgrade;"):  # fmt: skip
+                 "proxy_buffering off;", "proxy_set_header Upgrade $upgrade;"):  # fmt: skip
         assert line in place
     told = explain(site, "wiki")
     assert isinstance(told, Explanation)

@@ -58,8 +58,8 @@ def _walk(
     """`base` is the data of the shipped site at this place, None where it has none."""
     for one in _options(schema, whole):
         here = (*above, one)
-        if base is None and one.get("examples"):
-            base = one["examples"][0]
+        if base is None and _examples(one):
+            base = _examples(one)[0]
         if one.get("deprecated") or "$schema" in steps:
             continue
         if one.get("type") == "string" and "enum" not in one:
@@ -140,6 +140,10 @@ CONTEXT: dict[str, Callable[[dict[str, Any]], object]] = {
     r"docker_stacks\.\d+\.environment$": lambda stack: stack.update(name="thinkheads_ai_app"),
     r"traefik_services?\.(?:\d+\.)?path$": lambda service: service.pop("health_path", None),
     r"traefik_services\.\d+\.health_path$": lambda service: service.update(strip_path=True),
+    r"^vm: .*secondary_network_config\.": lambda card: [
+        card.update(ip="10.0.0.99/24"),
+        card.pop("hwaddr", None),
+    ],
     r"\.gateway_port$": lambda service: [
         service.update(scheme="tcp"),
         *(service.pop(key, None) for key in ("health_path", "path", "server_name")),
@@ -150,6 +154,19 @@ CONTEXT: dict[str, Callable[[dict[str, Any]], object]] = {
 }
 """What else an entry has where a key of it is given: there are keys that exclude each other."""
 WHOLE: dict[str, Callable[[dict[str, Any]], object]] = {
+    r"^lxc: .*secondary_network_config\.gw$": lambda data: data["lxc_configs"]["101"].update(
+        network_config={
+            key: value
+            for key, value in data["lxc_configs"]["101"]["network_config"].items()
+            if key != "gw"
+        }
+    ),
+    r"^lxc: .*\.network_config\.hwaddr$": lambda data: data["lxc_configs"]["101"].pop(
+        "mac_address", None
+    ),
+    r"^vm: .*secondary_network_config\.nameservers?\.\d+$": lambda data: data["vms"][2][
+        "secondary_network_config"
+    ].update(ip="10.0.0.99/24"),
     # Its one service has no TLS any more, and its compose file mounts a certificate.
     r"^stack: environments\.production\..*\.traefik_service\.(redirect_to|gateway_port)$": (
         lambda data: data["environments"]["production"].update(tls={})
@@ -157,6 +174,9 @@ WHOLE: dict[str, Callable[[dict[str, Any]], object]] = {
 }
 """The same for the whole file."""
 SOUND: dict[str, Any] = {
+    r"^vm: .*secondary_network_config\.ip$": "10.0.0.99/24",
+    r"network_config\.hwaddr$": "52:54:00:0A:0B:0D",
+    r"\.nameservers?(?:\.\d+)?$": "10.0.0.13",
     r"\.mac_address$": "52:54:00:0A:0B:0C",
     r"^stack.*server_name$": "vectors.internal.thinkheads.ai",
     r"^vm.*volumes\.\d+\.server$": "10.0.0.9",
@@ -207,9 +227,15 @@ def _set(holder: Any, step: str | int, value: Any) -> None:
         holder[step] = value
 
 
+def _examples(schema: Mapping[str, Any]) -> list[Any]:
+    """Those of its type: a field that takes a list or text has examples of both."""
+    wanted = {"array": list, "object": dict}.get(schema.get("type", ""), str | int)
+    return [one for one in schema.get("examples", ()) if isinstance(one, wanted)]
+
+
 def _example(schema: Mapping[str, Any]) -> Any:
-    if schema.get("examples"):
-        return json.loads(json.dumps(schema["examples"][0]))
+    if _examples(schema):
+        return json.loads(json.dumps(_examples(schema)[0]))
     if schema.get("default") is not None:
         return json.loads(json.dumps(schema["default"]))
     if schema.get("type") == "array":
