@@ -23,6 +23,7 @@ run_checks(
     site=site(),
     wanted=wanted,
     room=(settings().room_warning_percent, settings().room_least_percent),
+    certificates=only is None,
 )
 if "traefik" in host.groups and only is None:
     start_page(  # before the verdict: it tells of faults

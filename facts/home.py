@@ -1,15 +1,13 @@
-"""The start page of a host, and its data: the certificates that hosts serve."""
+"""The start page of a host, and its data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
-from facts.certificates import ServedState, parse_served_all, served
 from facts.command import script
 from facts.host_fact import HostFact, marked
 from phoenix.derived import home
@@ -25,23 +23,18 @@ _SCRIPT = Script(
 
 @dataclass(frozen=True)
 class HomeState:
-    """The page: SHA-256 of index.html in hex, empty without it; home.json as it is.
+    """The page: SHA-256 of index.html in hex, empty without it; home.json as it is."""
 
-    `served` is what `ServedCertificates` found, endpoint by endpoint.
-    """
-
-    served: list[ServedState]
     sha256: str = ""
     data: str = ""
 
 
 class HomePage(HostFact[HomeState]):
-    """The page and its data, and the certificates that it shows: one round trip for all."""
+    """The page and its data: one round trip."""
 
     @override
-    def command(self, endpoints: Sequence[tuple[str, int, str]], ca_file: str) -> StringCommand:
-        self._count = len(endpoints)
-        return marked(served(endpoints, ca_file), script(_SCRIPT, home.PAGE))
+    def command(self) -> StringCommand:
+        return marked(script(_SCRIPT, home.PAGE))
 
     @override
     def parse(self, lines: list[str]) -> HomeState:
@@ -53,8 +46,10 @@ class HomePage(HostFact[HomeState]):
         if _PAGE not in lines:
             raise FactProcessError("the host's answer lacks the start page")
         cut = lines.index(_PAGE)
-        served, lines_after = parse_served_all(lines[:cut], self._count), lines[cut + 1 :]
+        if cut:
+            raise FactProcessError(f"the host's answer begins with {lines[0]!r}")
+        lines_after = lines[1:]
         digest, _, name = lines_after[0].partition("  ") if lines_after else ("", "", "")
         if name == "index.html" and len(digest) == 64:
-            return HomeState(served, digest, "\n".join(lines_after[1:]))
-        return HomeState(served, "", "\n".join(lines_after))
+            return HomeState(digest, "\n".join(lines_after[1:]))
+        return HomeState("", "\n".join(lines_after))

@@ -17,16 +17,12 @@ from pyinfra.api.state import StateStage
 
 from facts.command import script
 from facts.home import HomePage, HomeState
-from operations.failure import refuse
 from operations.host_state import ask, question
 from operations.operation import operation
-from operations.verification import diagnosis, failed_hosts, outcomes
-from phoenix.components.trust import ROOTS
+from operations.verification import diagnosis, failed_hosts, outcomes, served_certificates
 from phoenix.derived import home
-from phoenix.derived.endpoints import endpoints
 from phoenix.health.page import Page, Stamp, build, headline
 from phoenix.health.page_html import render
-from phoenix.health.served import served
 from phoenix.runs.revision import revision
 from phoenix.shell import Script
 from phoenix.site.model import Site
@@ -69,25 +65,13 @@ def start_page(
     if left_out:
         host.noop(f"the page stays: this run left out {', '.join(left_out)}")
         return
-    site_endpoints = endpoints(site)
-    present = ask(
-        question(HomePage, endpoints=[end.target for end in site_endpoints], ca_file=ROOTS)
-    )
-    if len(present.served) != len(site_endpoints):
-        yield from refuse(
-            f"{len(site_endpoints)} ports were asked for their certificate, "
-            f"{len(present.served)} answered"
-        )
-        return
+    present = ask(question(HomePage))
     now = datetime.now(UTC).replace(microsecond=0)
     page = build(
         site,
         [outcome for mine in by_host.values() for outcome in mine],
         diagnosis(site),
-        [
-            served(end, answer.leaf, answer.fault)
-            for end, answer in zip(site_endpoints, present.served, strict=True)
-        ],
+        served_certificates(site),
         revision(_PROJECT),
         Stamp(at=now, by=_operator(), old_at=now + old_after),
     )

@@ -9,6 +9,7 @@ from pyinfra import host, logger
 from pyinfra.api import FunctionCommand
 from pyinfra.api.state import StateStage
 
+from facts.certificates import ServedCertificates, ServedState
 from facts.host_fact import FactError
 from facts.issued import IssuedCertificates, KeysAskedFor
 from facts.verification import Checks
@@ -16,10 +17,13 @@ from operations.failure import refuse
 from operations.host_state import Question, ask_all, question
 from operations.operation import operation
 from phoenix.components.ca_rotation import certificates_of
+from phoenix.components.trust import ROOTS
+from phoenix.derived.endpoints import endpoints
 from phoenix.health import issued
 from phoenix.health.checks import Check, Outcome, heard, made_on
 from phoenix.health.diagnosis import Diagnosis, Findings, diagnose
 from phoenix.health.paths import paths
+from phoenix.health.served import Served, askers, served
 from phoenix.health.verdict import first_cause_found, verdict
 from phoenix.runs.reporter import value
 from phoenix.runs.results import FIRST_CAUSE, PROVEN
@@ -29,6 +33,7 @@ from phoenix.site.roles import guest_with
 _outcomes: dict[str, list[Outcome]] = {}
 _issued: dict[str, tuple[issued.Issued, ...] | FactError] = {}
 _asked: dict[str, tuple[issued.AskedKeys, ...] | FactError] = {}
+_served: dict[str, list[ServedState] | FactError] = {}
 
 
 def outcomes(site: Site) -> dict[str, list[Outcome]]:
@@ -43,6 +48,28 @@ def outcomes(site: Site) -> dict[str, list[Outcome]]:
         known = {name: keys for name, keys in _asked.items() if not isinstance(keys, FactError)}
         judged = issued.outcome(site, told, known)
     return _outcomes | {ca: [*_outcomes[ca], judged]}
+
+
+def served_certificates(site: Site) -> list[Served]:
+    """What each endpoint of the site serves, as the host saw that `askers` names for it."""
+    found: dict[str, list[ServedState]] = {}
+    why: dict[str, str] = {}
+    for name, states in _served.items():
+        if isinstance(states, FactError):
+            why[name] = str(states)
+        else:
+            found[name] = list(states)
+    records = []
+    asked_by = askers(site)
+    for end in endpoints(site):
+        name = asked_by[end]
+        if mine := found.get(name):
+            state = mine.pop(0)
+            records.append(served(end, state.leaf, state.fault))
+        else:
+            reason = why.get(name, "the run failed there before")
+            records.append(served(end, None, f"not asked by {name}: {reason}"))
+    return records
 
 
 def failed_hosts() -> list[str]:
@@ -63,7 +90,7 @@ def diagnosis(site: Site) -> Diagnosis:
 
 @operation()
 def run_checks(
-    site: Site, wanted: Sequence[Check], room: tuple[int, int]
+    site: Site, wanted: Sequence[Check], room: tuple[int, int], *, certificates: bool = False
 ) -> Generator[FunctionCommand, None, None]:
     """Run this host's checks; nothing is changed, and nothing judged before all hosts are done.
 
@@ -71,6 +98,7 @@ def run_checks(
         site: whose checks.
         wanted: the checks of this run, of all hosts.
         room: percent of a file system with less of which free comes a warning, then a fault.
+        certificates: ask for those that endpoints serve as well, for `served_certificates`.
     """
     if host.state.current_stage < StateStage.Execute:
         host.noop("the checks run after all changes")
@@ -87,9 +115,16 @@ def run_checks(
         questions.append(question(KeysAskedFor, names=names))
         if this == site.ca:
             questions.append(question(IssuedCertificates))
+    ends = [
+        end.target for end, asker in askers(site).items() if certificates and asker == this.name
+    ]
+    if ends:
+        questions.append(question(ServedCertificates, endpoints=ends, ca_file=ROOTS))
     faults, *told = ask_all(questions)
     if isinstance(faults, FactError):
         raise faults
+    if ends:
+        _served[host.name] = told.pop()
     if told:
         _asked[host.name], *of_ca = told
         _issued.update((host.name, answer) for answer in of_ca)

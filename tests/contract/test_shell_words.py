@@ -156,7 +156,7 @@ def commands(text: str) -> list[Any]:
         CertificateFile().command(text, text),
         AcmeStatus().command(text),
         ServedCertificates().command([end], text),
-        HomePage().command([end], text),
+        HomePage().command(),
         PortainerState().command(text, text, text),
         Renewals().command([text]),
         Checks().command([text]),

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pyinfra.api import FunctionCommand
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_host, ctx_state
@@ -23,15 +22,16 @@ from facts.home import HomePage, HomeState
 from operations import home as operation
 from operations import verification
 from phoenix.components.x509 import CertificateInfo
-from phoenix.derived.endpoints import endpoints
+from phoenix.derived.endpoints import Endpoint, endpoints
 from phoenix.health.checks import Outcome, checks
 from phoenix.health.page import Page
 from phoenix.health.page_html import render
+from phoenix.health.served import Served, askers
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
-NOTHING = HomeState([])
+NOTHING = HomeState()
 
 
 @pytest.fixture(scope="module")
@@ -45,19 +45,24 @@ def checked(site: Site, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Outco
     actual = {host.name: [Outcome(c, "") for c in checks(site) if c.host == host.name]
              for host in site.hosts}  # fmt: skip
     monkeypatch.setattr(verification, "_outcomes", actual)
+    monkeypatch.setattr(verification, "_served", {})
     return actual
 
 
-def served(site: Site, serial: str = "ab12") -> list[ServedState]:
+def served(site: Site, serial: str = "ab12") -> dict[str, list[ServedState]]:
+    """What each host saw that asks, all endpoints well."""
     end = START + timedelta(days=1)
     leaf = CertificateInfo("x", ("x",), (), "The CA", START, end, serial, "", "", is_ca=False)
-    return [ServedState((leaf,), 0, "ok", "TLSv1.3", "") for _ in endpoints(site)]
+    found: dict[str, list[ServedState]] = {}
+    for asker in askers(site).values():
+        found.setdefault(asker, []).append(ServedState((leaf,), 0, "ok", "TLSv1.3", ""))
+    return found
 
 
 def run(
     site: Site,
     have: HomeState,
-    states: list[ServedState],
+    states: dict[str, list[ServedState]],
     *,
     stage: StateStage = StateStage.Execute,
     failed: tuple[str, ...] = (),
@@ -71,9 +76,11 @@ def run(
 
     def fact(cls: type, **_: object) -> object:
         asked.append(cls.__name__)
-        return replace(have, served=states)
+        return have
 
     host.get_fact = fact
+    verification._served.clear()
+    verification._served.update(states)
     with ctx_state.use(state), ctx_host.use(host):
         commands = list(operation.start_page._inner(site=site, old_after=timedelta(days=1)))
     return commands, host.noop_description or "", asked
@@ -91,11 +98,11 @@ def written(commands: list[Any]) -> tuple[str, Page]:
 
 def on_disk(commands: list[Any]) -> HomeState:
     html, page = written(commands)
-    return HomeState([], hashlib.sha256(html.encode()).hexdigest(), page.model_dump_json())
+    return HomeState(hashlib.sha256(html.encode()).hexdigest(), page.model_dump_json())
 
 
 def test_nothing_is_asked_or_written_while_a_run_is_prepared(site: Site) -> None:
-    commands, reason, asked = run(site, NOTHING, [], stage=StateStage.Prepare)
+    commands, reason, asked = run(site, NOTHING, {}, stage=StateStage.Prepare)
     assert (commands, asked) == ([], [])
     assert "after the checks" in reason
 
@@ -148,10 +155,22 @@ def test_host_that_failed_in_the_run_is_told_on_the_page(
     assert {h.name: h.health.state for h in page.hosts}["worker"] == "unknown"
 
 
-def test_missing_answers_fail_the_host_and_keep_the_page(site: Site) -> None:
-    commands, _, asked = run(site, NOTHING, [])
-    assert [type(command) for command in commands] == [FunctionCommand]
-    assert asked == ["HomePage"]
+def test_what_nobody_could_ask_for_is_told_on_the_page(site: Site) -> None:
+    """And the rest is shown: each endpoint is asked by a host that may connect to it."""
+    states = served(site)
+    del states["control"]
+    rows = written(run(site, NOTHING, states)[0])[1].certificates
+    agent = next(row for row in rows if (row.holder, row.port) == ("worker", 9001))
+    assert agent.fault == "not asked by control: the run failed there before"
+    assert {row.fault for row in rows if askers(site)[of(site, row)] != "control"} == {""}
+
+
+def of(site: Site, row: Served) -> Endpoint:
+    """The endpoint that a row of the page is about."""
+    (end,) = (
+        one for one in endpoints(site) if one.target == (row.address, row.port, row.server_name)
+    )
+    return end
 
 
 def test_script_writes_both_files_whole(tmp_path: Path) -> None:
@@ -172,9 +191,9 @@ def test_script_writes_both_files_whole(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "home" / "index.html").read_text() == page
 
 
-@pytest.mark.parametrize("output", [["junk"], ["endpoint 1"], ["start page"], ["x", "start page"]])
+@pytest.mark.parametrize("output", [["junk"], ["endpoint 1"], ["x", "start page"]])
 def test_fact_refuses_what_does_not_tell_of_page_and_ports(output: list[str]) -> None:
     fact = HomePage()
-    fact.command([("10.0.0.20", 443, "x.example")], "/root.crt")
+    fact.command()
     with pytest.raises(FactProcessError):
         fact.parse(output)
