@@ -43,13 +43,10 @@ class HomePage(HostFact[HomeState]):
         Raises:
             FactProcessError: the output is not of this form.
         """
-        if _PAGE not in lines:
-            raise FactProcessError("the host's answer lacks the start page")
-        cut = lines.index(_PAGE)
-        if cut:
-            raise FactProcessError(f"the host's answer begins with {lines[0]!r}")
-        lines_after = lines[1:]
-        digest, _, name = lines_after[0].partition("  ") if lines_after else ("", "", "")
+        if lines[:1] != [_PAGE]:
+            raise FactProcessError("the host's answer does not begin with the start page")
+        said = lines[1:]
+        digest, _, name = said[0].partition("  ") if said else ("", "", "")
         if name == "index.html" and len(digest) == 64:
-            return HomeState(digest, "\n".join(lines_after[1:]))
-        return HomeState("", "\n".join(lines_after))
+            return HomeState(digest, "\n".join(said[1:]))
+        return HomeState("", "\n".join(said))
