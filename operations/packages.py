@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from pyinfra import host
-from pyinfra.api import StringCommand
+from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.operations import apt
 
 from facts.command import script
 from facts.packages import Packages
 from operations.explain import log_reasons
+from operations.failure import refuse
 from operations.host_state import question, read
 from operations.operation import operation
+from phoenix.declaration.inventory import site_of
 from phoenix.shell import Script
 
 # A person's or the system's own apt run is waited for, never killed.
@@ -52,11 +54,12 @@ def packages(
     *,
     ubuntu: Sequence[str | tuple[str, ...]] | None = None,
     new_source: bool = False,
-) -> Generator[StringCommand, None, None]:
+) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Install the missing packages of `names`; a tuple is satisfied by any of its members.
 
     The first of a tuple's members is the one installed when none is there. Versions are left
     to the distribution and to unattended security updates. An interrupted dpkg is finished first.
+    Where the declaration leaves packages alone, a missing one is named, and the run refused.
 
     Args:
         ubuntu: what to take instead of `names` where Ubuntu cuts its packages differently.
@@ -65,6 +68,13 @@ def packages(
     missing = _missing(names, ubuntu)
     if not missing:
         host.noop(f"{len(names)} packages are installed")
+        return
+    if _are_left_alone():
+        yield from refuse(
+            f"{host.name}: packages are left alone, and {' '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing; fix: apt-get install there, or take "
+            '"packages" out of leave_alone'
+        )
         return
     log_reasons(f"installs {' '.join(missing)}")
     yield script(_FINISH, _DPKG)
@@ -85,3 +95,10 @@ def _missing(
         names = ubuntu
     choices = [(name,) if isinstance(name, str) else name for name in names]
     return [choice[0] for choice in choices if not installed.intersection(choice)]
+
+
+def _are_left_alone() -> bool:
+    if not host.data.get("site_inventories"):
+        return False
+    here = site_of(host.data.dict()).hosts_by_key.get(host.name)  # type: ignore[no-untyped-call]
+    return here is not None and "packages" in here.left_alone

@@ -12,7 +12,7 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.exceptions import OperationError
 
-from facts.command import script
+from facts.command import command, script
 from facts.containers import ComposeProjects
 from facts.leftovers import PlacedByPhoenix, Register
 from facts.moves import DIRECTORY as MOVES
@@ -143,7 +143,7 @@ def _down(project: str, *, volumes: bool) -> StringCommand:
 
 
 @operation(reads=lambda **_: [question(PlacedByPhoenix), question(ComposeProjects)])
-def component(tree: str, *, volumes: bool) -> Commands:
+def component(tree: str, *, volumes: bool, after: str = "") -> Commands:
     """Remove a component from a host: its service, containers, secrets, and files; last its tree.
 
     Programs that were installed stay. What stood at the places of its files before is put back.
@@ -151,6 +151,7 @@ def component(tree: str, *, volumes: bool) -> Commands:
     Args:
         tree: the name of its configuration tree.
         volumes: of Portainer's server its data as well.
+        after: shell command that has others read what is left, where a tree went.
     """
     placed = read(question(PlacedByPhoenix))
     projects = {one.name: one for one in read(question(ComposeProjects))}
@@ -179,6 +180,8 @@ def component(tree: str, *, volumes: bool) -> Commands:
     if tree in placed.trees:
         stays = "running" if tree in _STAYS_UP else ""
         yield script(_TREE, f"{BASE}/{tree}", stays, stdin=files.text(_APPLY))
+        if after:
+            yield command("sh", "-c", after)
     if tree.startswith(STACK):
         yield script(Script("files", 'rmdir -- "$1"/* "$1" 2>/dev/null; :'), FILES)
 

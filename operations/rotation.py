@@ -41,7 +41,7 @@ from phoenix.components.ca_rotation import (
     unproven,
 )
 from phoenix.components.step_ca.authority import DIRECTORY, Phase
-from phoenix.components.trust import STORE, STORED
+from phoenix.components.trust import directory, stored
 from phoenix.components.x509 import parse_chain
 from phoenix.derived.endpoints import Endpoint, endpoints
 from phoenix.site.findings import SettingError
@@ -135,7 +135,7 @@ def trust_proven(site: Site) -> Commands:
     if not _executing():
         return
     expected = {parse_chain(pem)[0].fingerprint for pem in certificate_authority(site).roots}
-    trusted = ask(question(LocalTrust, directory=STORE))
+    trusted = ask(question(LocalTrust, directory=directory(site, host.name)))
     if missing := expected - {info.fingerprint for info in trusted.values()}:
         yield from refuse(f"this host does not trust {len(missing)} of the CA's roots")
         return
@@ -209,7 +209,10 @@ def served(site: Site, phase: Phase) -> Commands:
         return
     mine = [end for end in endpoints(site) if end.host.name == host.name]
     mine = [end._replace(server_name=deployed_name(site, ca, end.server_name)) for end in mine]
-    root, issuer = STORED[len(ca.roots) - 1], signer(ca).fingerprint
+    root, issuer = (
+        stored(directory(site, host.name))[len(ca.roots) - 1],
+        signer(ca).fingerprint,
+    )
     deadline = time.monotonic() + SERVED_WITHIN
     waiting = dict.fromkeys(mine, "")
     while True:

@@ -17,21 +17,27 @@ from facts.trust import LocalTrust, TrustedRoots
 from operations.config_tree import config_tree, tree_state
 from operations.explain import unknown_before_run
 from operations.failure import refuse
-from operations.host_state import question, read, read_of
+from operations.host_state import Question, question, read, read_of
 from operations.operation import operation
 from phoenix.components.step_ca.authority import CaState, faults
-from phoenix.components.trust import ROOTS, STORE, STORED, stale_roots, tree
+from phoenix.components.trust import ROOTS, STORE, directory, stale_roots, stored, tree
 from phoenix.components.x509 import CertificateInfo, parse_chain
 from phoenix.site.model import Site
 from phoenix.site.roles import guest_with
 
-_STORE = question(LocalTrust, directory=STORE)
+
+def _store(site: Site) -> Question[dict[str, CertificateInfo]]:
+    return question(LocalTrust, directory=directory(site, host.name))
+
+
 _states: dict[str, CaState] = {}
 _silent: dict[str, str] = {}
 _asking = Lock()
 
 
-@operation(reads=lambda *_, **__: [_STORE, tree_state(tree([""]))])
+@operation(
+    reads=lambda site, **_: [_store(site), tree_state(tree([""], directory(site, host.name)))]
+)
 def root_trusted(
     site: Site, *, keep: bool = False
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
@@ -52,7 +58,7 @@ def root_trusted(
             unknown_before_run(str(error))
             host.noop("is decided when the CA answers")
             return
-        yield from _kept_or_refused(str(error), keep=keep)
+        yield from _kept_or_refused(site, str(error), keep=keep)
         return
     if ca.absent:
         if host.state.current_stage <= StateStage.Prepare:
@@ -62,22 +68,28 @@ def root_trusted(
         yield from refuse("the CA has no root certificate yet: run deploys/step_ca.py first")
         return
     if ca.phase != "switching" and (problems := faults(ca)):
-        yield from _kept_or_refused(f"the CA cannot be used: {'; '.join(problems)}", keep=keep)
+        yield from _kept_or_refused(
+            site, f"the CA cannot be used: {'; '.join(problems)}", keep=keep
+        )
         return
     roots = [parse_chain(pem)[0] for pem in ca.roots]
-    present: dict[str, CertificateInfo] = read(_STORE)
-    stale = stale_roots(roots, present)
+    present: dict[str, CertificateInfo] = read(_store(site))
+    where = directory(site, host.name)
+    # What stands in a store that is left alone is not looked at.
+    stale = stale_roots(roots, present) if where == STORE else []
     if stale:
         yield command("rm", "-f", "--", *stale)
-    yield from config_tree._inner(tree(ca.roots))
+    yield from config_tree._inner(tree(ca.roots, where))
     if stale:
         yield command("update-ca-certificates", "--fresh")
 
 
-def _kept_or_refused(reason: str, *, keep: bool) -> Generator[FunctionCommand, None, None]:
+def _kept_or_refused(
+    site: Site, reason: str, *, keep: bool
+) -> Generator[FunctionCommand, None, None]:
     """Keep the root that this host trusts, with a warning; else refuse the host."""
     if keep:
-        if set(STORED) & read(_STORE).keys():
+        if set(stored(directory(site, host.name))) & read(_store(site)).keys():
             logger.warning("%skeeps the root that it trusts: %s", host.print_prefix, reason)
             host.noop("the root that it trusts is kept")
             return

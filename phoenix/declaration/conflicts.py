@@ -471,7 +471,7 @@ def _claimant(site: Site, name: str) -> tuple[str, str]:
 def resolvers(site: Site, report: Report) -> None:
     """Warn of guests that do not resolve through the hypervisor."""
     for host in site.guests:
-        for address in host.nameservers:
+        for address in host.nameservers if "resolver" not in host.left_alone else ():
             if address in addresses_of(site.hypervisor):
                 continue
             what = f"{address} is not the site's DNS server"

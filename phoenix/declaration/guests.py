@@ -27,6 +27,7 @@ from phoenix.site.model import (
     ExtraRecord,
     Host,
     Interface,
+    LeftAlone,
     Source,
     SshLogin,
     Template,
@@ -44,6 +45,7 @@ from phoenix.site.names import (
 )
 from phoenix.site.roles import ROLES
 
+LeftAloneList = tuple[LeftAlone, ...]
 _ROLE_OF_PORTAINER_ROLE = {
     "primary": "portainer",
     "server": "portainer",
@@ -204,6 +206,7 @@ def host(
     interfaces: tuple[Interface, ...],
     resolver: IPv4Address,
     guard: bool,
+    leave_alone: LeftAloneList,
     site_login: RawLoginBy,
     dependencies: tuple[int, ...],
     defaults: RawVmDefaults,
@@ -260,7 +263,9 @@ def host(
     if managed is None or address is None or managed.prefixlen is None or not usable:
         return None
     shared = _machine(entry, interfaces, defaults, report)
-    shared["nameservers"] = shared["nameservers"] or (resolver,)
+    left_alone = left_alone_of(raw.leave_alone, leave_alone)
+    ours = () if "resolver" in left_alone else (resolver,)
+    shared["nameservers"] = shared["nameservers"] or ours
     guest = Host(
         **shared,
         name=entry.label,
@@ -274,7 +279,8 @@ def host(
         portainer_environment=raw.portainer_environment_name or entry.label,
         dns_records=_dns_records(entry, domain, report),
         firewall_enabled=raw.firewall.enabled,
-        guarded=guard and raw.firewall.guard and raw.firewall.enabled,
+        guarded=guard and _guards(raw, left_alone),
+        left_alone=left_alone,
         login=login_of(raw.login, site_login),
         firewall_rules=tuple(
             firewall_rule(rule, *entry.at(f"firewall.rules[{i}]"), report, catalog.network)
@@ -284,6 +290,15 @@ def host(
         mounts=nfs_keys.mounts(raw.volumes, entry.kind, entry.source, resolver, report),
     )
     return guest, tuple(routes)
+
+
+def _guards(raw: RawGuest, left_alone: LeftAloneList) -> bool:
+    return "guard" not in left_alone and raw.firewall.guard and raw.firewall.enabled
+
+
+def left_alone_of(own: LeftAloneList | None, general: LeftAloneList) -> LeftAloneList:
+    """What a host keeps as it is: its own list; where it has none, the site's. Each word once."""
+    return tuple(dict.fromkeys(general if own is None else own))
 
 
 def login_of(own: RawLoginBy, general: RawLoginBy) -> SshLogin:

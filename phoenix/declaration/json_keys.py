@@ -51,6 +51,7 @@ from phoenix.declaration.forms import (
     told,
 )
 from phoenix.declaration.setting_forms import MountPath
+from phoenix.site.model import LeftAlone
 from phoenix.site.names import LABEL
 from phoenix.site.roles import ROLES, Role
 
@@ -703,6 +704,12 @@ class RawIdMap(Raw):
     )
 
 
+LeaveAlone = tuple[LeftAlone, ...]
+_LEAVE_ALONE_HERE = (
+    "What it keeps as it is, in place of `site.leave_alone`; an empty list: nothing."
+)
+
+
 class RawLoginBy(Raw):
     """How Phoenix logs in to a host by SSH. What is left out is as the inventory says."""
 
@@ -893,6 +900,9 @@ class RawGuest(Raw):
         "hypervisor by `mount_points`.",
     )
     user_config: RawUser | None = Field(default=None, description="Its login user (VMs).")
+    leave_alone: LeaveAlone | None = Field(
+        default=None, description=_LEAVE_ALONE_HERE, examples=[["resolver"]]
+    )
     firewall: RawFirewall = Field(
         default=RawFirewall(), description="Its firewall, beside what its services need."
     )
@@ -1023,6 +1033,9 @@ class RawHypervisor(Raw):
     )
     firewall: RawHostFirewall = Field(
         default=RawHostFirewall(), description="Its firewall, beside what the site's flows need."
+    )
+    leave_alone: LeaveAlone | None = Field(
+        default=None, description=_LEAVE_ALONE_HERE, examples=[["time", "ssh"]]
     )
     login: RawLoginBy = Field(
         default=RawLoginBy(), description="How it is logged in to, where `site.login` differs."
@@ -1200,6 +1213,15 @@ class RawSite(Raw):
         default=True,
         description="Whether each host itself lets in what the site's flows say, and nothing else "
         "(nftables). A host's `firewall.guard` turns it off there alone.",
+    )
+    leave_alone: LeaveAlone = Field(
+        default=(),
+        description="What every host keeps as it is, of what Phoenix changes by default: `time` "
+        "(time zone and clock), `resolver` (/etc/resolv.conf), `updates` (unattended upgrades), "
+        "`ssh` (sshd's settings), `trust` (the system's trust store), `packages` (none is "
+        "installed: a missing one is named), `guard` (nftables), `guest_agent` "
+        "(qemu-guest-agent). A host's own list replaces it.",
+        examples=[["resolver", "time"]],
     )
     login: RawLoginBy = Field(
         default=RawLoginBy(), description="How every host is logged in to by SSH."

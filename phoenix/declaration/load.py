@@ -130,6 +130,7 @@ def load_site(
             interfaces=cards[vmid],
             resolver=networks.resolver(cards[vmid], known, hypervisor),
             guard=raw_site.guard,
+            leave_alone=raw_site.leave_alone,
             site_login=raw_site.login,
             dependencies=tuple(d for d in dict.fromkeys(entry.raw.dependencies) if d in running),
             defaults=defaults,
@@ -250,6 +251,7 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
             LXC_FILE, f"{path}.ip", f"{interface.ip} is the network's own or broadcast address",
             f"use a host address of {network}",
         )  # fmt: skip
+    left_alone = guests.left_alone_of(config.leave_alone, raw.leave_alone)
     host = Host(
         name=config.name,
         vmid=None,
@@ -292,7 +294,8 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
         portainer_environment=config.name,
         dns_records=(),
         firewall_enabled=True,
-        guarded=raw.guard and config.firewall.guard,
+        guarded=raw.guard and config.firewall.guard and "guard" not in left_alone,
+        left_alone=left_alone,
         login=guests.login_of(config.login, raw.login),
         firewall_rules=tuple(
             firewall_rule(rule, LXC_FILE, f"{path}.firewall.rules[{i}]", report, network)

@@ -22,6 +22,7 @@ from phoenix.derived.certificates import STACK_PAIR
 from phoenix.health.checks import ISSUED, Check
 from phoenix.net.ssh_faults import FAULTS, said_in
 from phoenix.site.model import Frozen, Host, Site
+from phoenix.site.ways import address
 
 
 class Fix(Frozen):
@@ -227,6 +228,15 @@ _PRINTS = _Template(
     "prints, or have it print to terminals only",
     ("$ssh true", "$ssh grep -n echo /root/.bashrc /root/.profile /etc/bash.bashrc"),
 )
+_FORWARD = _Template(
+    "the resolver of $host is left alone: have it forward $domain to $server, and nothing else of "
+    "it answer (docs/networks.md, A resolver of your own)",
+    (
+        "$ssh grep . /etc/resolv.conf /etc/hosts",
+        "$ssh dig +short @$server $hypervisor",
+        "phoenix sync dns",
+    ),
+)
 _TORN = _Template(
     "its files are torn, by a power cut or a full disk: a sync keeps them aside and puts the same "
     "without its torn end in their place, or the latest copy, or an empty database; clients "
@@ -253,8 +263,12 @@ def likely_fix(site: Site, check: Check, fault: str = "") -> Fix:
         template = _PRINTS
     elif check.layer == "reach":
         template = ADVICE[_HYPERVISOR if check.host == site.hypervisor.name else _GUEST]
+    elif fault.startswith(DATABASE):
+        template = _TORN
+    elif check.layer == "dns" and "resolver" in site.host(check.host).left_alone:
+        template = _FORWARD
     else:
-        template = _TORN if fault.startswith(DATABASE) else ADVICE[check.function]
+        template = ADVICE[check.function]
     values = _values(site, check)
     return Fix(
         advice=Template(template.advice).substitute(values),
@@ -283,6 +297,9 @@ def _values(site: Site, check: Check) -> dict[str, str]:
         "guest": str(host.vmid or host.name),  # a name may also be a component's
         "vmid": str(target.vmid or ""),
         "power": "qm" if target.kind == "vm" else "pct",
+        "domain": site.domain,
+        "server": str(address(host, site.hypervisor)),
+        "hypervisor": site.hypervisor.fqdn,
         "ssh": _ssh(host),
         "ssh_target": _ssh(target),
         "ssh_hypervisor": _ssh(site.hypervisor),

@@ -99,7 +99,11 @@ def _components(site: Site, check: Check) -> frozenset[str]:
         case "unit_runs":
             names = {component_of(check.unit)}
         case "names_resolve" | "name_is_unknown":
-            names = {"base", *({"dns"} if check.host == site.hypervisor.name else ())}
+            own = "resolver" not in site.host(check.host).left_alone
+            names = {
+                *({"base"} if own else ()),
+                *({"dns"} if check.host == site.hypervisor.name else ()),
+            }
         case "pair_fits" | "pair_is_served":
             names = {_HOLDERS.get(check.certificate, "certificates")}
         case "port_answers" | "served_is_fresh" | "tls_verifies" | "agent_pings":

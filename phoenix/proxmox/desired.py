@@ -335,7 +335,7 @@ def _vm_keys(
             for position, card in enumerate(guest.interfaces)
         },
     }
-    if settings.guest_agent:
+    if settings.guest_agent and "guest_agent" not in getattr(guest, "left_alone", ()):
         keys["agent"] = Props({"enabled": "1"}, "enabled")
     if guest.memory_mb:
         keys["memory"] = Props({"current": str(guest.memory_mb)}, "current")

@@ -17,6 +17,10 @@ from phoenix.site.ports import SSH
 
 _Item = TypeVar("_Item")
 Kind = Literal["hypervisor", "lxc", "vm"]
+LeftAlone = Literal[
+    "time", "resolver", "updates", "ssh", "trust", "packages", "guard", "guest_agent"
+]
+"""What every host gets by default, and keeps as it is where `leave_alone` says so."""
 
 
 class Frozen(BaseModel):
@@ -319,7 +323,7 @@ class Host(Machine):
 
     `address` is the one that the site knows it by, its first static one; `phoenix.site.ways` says
     which one another host connects to. `guarded`: it lets in by itself what the site's flows say,
-    and nothing else (nftables).
+    and nothing else (nftables). `left_alone`: what of it stays as it is, in the order declared.
     """
 
     address: IPv4Address
@@ -333,6 +337,7 @@ class Host(Machine):
     dns_records: tuple[ExtraRecord, ...]
     firewall_enabled: bool
     guarded: bool
+    left_alone: tuple[LeftAlone, ...] = ()
     login: SshLogin = SshLogin()
     firewall_rules: tuple[FirewallRule, ...]
     docker_stacks: tuple[Deployment, ...]

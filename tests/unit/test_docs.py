@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from typer.main import get_command
 
 from phoenix.cli.app import app
 from phoenix.declaration.settings import ProxmoxSettings, Settings
+from phoenix.site.model import LeftAlone
 from tests.unit.site_builder import minimal
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +46,10 @@ def test_the_table_of_changes_names_real_settings() -> None:
     settings = Settings.model_fields.keys() | {
         f"proxmox_{name}" for name in ProxmoxSettings.model_fields
     }
-    assert names <= settings, names - settings
+    kept = set(get_args(LeftAlone))
+    assert names <= settings | kept | {"leave_alone"}, names - settings
+    rows = set(re.findall(r"`leave_alone`: `(\w+)`", table))
+    assert rows == kept, "each thing that is on by default says how it is left alone"
     assert len(names) >= 10
 
 

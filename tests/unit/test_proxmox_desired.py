@@ -323,3 +323,11 @@ def test_a_machine_without_the_token_is_told_how_to_get_it(tmp_path: Path) -> No
     """A second operator's site has one already: no other is to be made."""
     with pytest.raises(LoginError, match=r"another operator has it: .* import FILE` here"):
         access.token(SecretStore(tmp_path / "secrets.json", environment={}))
+
+
+def test_a_guest_that_keeps_its_agent_and_resolver_has_neither_written(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.vm["vms"][0]["leave_alone"] = ["guest_agent", "resolver"]
+    guests = by_id(declared.load(tmp_path), ProxmoxSettings())
+    assert {"agent", "nameserver", "searchdomain"} & guests[1001].keys.keys() == set()
+    assert {"agent", "nameserver", "searchdomain"} <= guests[1002].keys.keys()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,7 +50,8 @@ class Plan(BaseModel):
     `undeclared`: what runs and is declared nowhere, where the whole platform was looked at.
     `deployed`: what the site's history cannot say of what is deployed. `older`: why this checkout
     must not replace it; both are empty where there is nothing to say. `moves`: stacks that change
-    their host, which `phoenix sync` does with --move alone.
+    their host, which `phoenix sync` does with --move alone. `left_alone`: what each host keeps as
+    it is (`leave_alone`), by host.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -64,6 +65,7 @@ class Plan(BaseModel):
     older: str = ""
     undeclared: Undeclared = Undeclared()
     moves: list[str] = []
+    left_alone: dict[str, list[str]] = {}
 
     @property
     def exit_code(self) -> int:
@@ -119,6 +121,7 @@ def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work
         older=behind(folder, revision(folder), last),
         undeclared=left,
         moves=list(dict.fromkeys(m for told in pending for mine in told.values() for m in mine)),
+        left_alone={one.name: list(one.left_alone) for one in site.site.hosts if one.left_alone},
     )
 
 
@@ -248,6 +251,8 @@ def print_plan(console: Console, plan: Plan, *, full: bool = False) -> None:
     print_undeclared(console, plan.undeclared)
     if plan.first_cause is not None:
         print_cause(console, plan.first_cause)
+    for line in _left_alone(plan):
+        console.print(line)
     for notice in filter(None, (plan.deployed, plan.older)):
         console.print(Text(f"note: {notice}", style="yellow"))
     if plan.changes:
@@ -256,6 +261,17 @@ def print_plan(console: Console, plan: Plan, *, full: bool = False) -> None:
         where = output.count(len(plan.looked_at), "host")
         left = words(plan.undeclared)
         console.print(f"nothing to do on {where}" + (f"; there {left}" if left else ""))
+
+
+def _left_alone(plan: Plan) -> Iterator[str]:
+    """What the declaration leaves alone, a line for all hosts that keep the same."""
+    hosts: dict[str, list[str]] = {}
+    for host in plan.looked_at:
+        if kept := plan.left_alone.get(host):
+            hosts.setdefault(", ".join(kept), []).append(host)
+    for what, named in hosts.items():
+        everywhere = len(named) == len(plan.looked_at) > 1
+        yield f"left alone: {what} on {'every host' if everywhere else ', '.join(named)}"
 
 
 def print_changes(console: Console, changes: Sequence[Change], *, full: bool = False) -> None:
