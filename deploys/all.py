@@ -2,6 +2,7 @@
 
 from pyinfra import local
 
+local.include("deploys/networks.py")  # bridges, before guests are connected to them
 local.include("deploys/proxmox.py")  # guests and firewall, where proxmox_api is on
 local.include("deploys/dns.py")  # names first: everything below is reached by name
 local.include("deploys/base.py")  # packages, resolver, SSH, updates

@@ -23,6 +23,7 @@ from phoenix.cli.observe_hosts import OBSERVE
 from phoenix.cli.progress import Follower, follow
 from phoenix.cli.targets import Work
 from phoenix.cli.undeclared import of_run, print_undeclared, remember, was_asked
+from phoenix.derived.components import component_hosts, in_order
 from phoenix.health.observation import LEFT
 from phoenix.health.undeclared import Undeclared
 from phoenix.net.ssh_greeting import answers
@@ -44,6 +45,7 @@ from phoenix.runs.results import (
     first_cause_of,
     title_of,
 )
+from phoenix.site.ways import routed
 
 _MOST_OTHERS = 12
 
@@ -272,15 +274,21 @@ def with_look(work: Work) -> Work:
 
 def _with_guests_first(site: project.Project, planned: Sequence[Work]) -> list[Work]:
     whole = any(work.deploys == ("deploys/all.py",) and not work.limit for work in planned)
-    if not whole or site.settings.proxmox.api == "off":
+    parts = ["networks"] if component_hosts("networks", site.site) else []
+    parts += ["proxmox"] if site.settings.proxmox.api != "off" else []
+    if not whole or not parts:
         return list(planned)
+    behind = {one.name for one in routed(site.site)}
     # One behind a jump host, or by a name of ~/.ssh/config, answers nobody directly.
+    hidden = any(one.login.jump and one.managed.network in behind for one in site.site.guests)
     guests = [one for one in site.site.guests if not (one.login.jump or one.login.name)]
     ports = [one.login.port or 22 for one in guests]
     with ThreadPoolExecutor(max_workers=len(guests) or 1) as pool:
-        if all(pool.map(answers, [str(guest.address) for guest in guests], ports)):
-            return list(planned)
-    first = Work(("deploys/proxmox.py",), (site.site.hypervisor.name,))
+        answered = all(pool.map(answers, [str(guest.address) for guest in guests], ports))
+    if answered and not hidden:
+        return list(planned)
+    deploys = tuple(part.deploy for part in in_order(parts))
+    first = Work(deploys, (site.site.hypervisor.name,))
     # Guests that started have had their time by then.
     waited = {"proxmox_ssh_seconds": 1}
     return [first, *(replace(work, data={**work.data, **waited}) for work in planned)]
@@ -316,7 +324,7 @@ def summarise(
         hosts=hosts,
         failures=failures,
         first_cause=first,
-        notes=[line for course in courses for line in course.told],
+        notes=list(dict.fromkeys(line for course in courses for line in course.told)),
         taken_over=[one for course in courses for one in course.taken_over],
         log=str(log),
     )

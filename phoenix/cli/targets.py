@@ -7,7 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from phoenix.components.move.decision import MOVING
 from phoenix.derived import firewall
-from phoenix.derived.components import COMPONENTS, Component, components_of, hosts_of, in_order
+from phoenix.derived.components import (
+    COMPONENTS,
+    Component,
+    component_hosts,
+    components_of,
+    hosts_of,
+    in_order,
+)
 from phoenix.derived.dns import DnsRecord
 from phoenix.derived.find import Kind, Stack, choose
 from phoenix.health.proof import ONLY, provers, word
@@ -204,7 +211,8 @@ def _guests(guests: Sequence[Host], site: Site) -> list[Work]:
     """
     if not guests:
         return []
-    before = in_order(["proxmox", "dns", "guard"])
+    bridges = ["networks"] if component_hosts("networks", site) else []
+    before = in_order([*bridges, "proxmox", "dns", "guard"])
     elsewhere = [site.hypervisor, *firewall.reached_by(site, guests)]
     for service in (one for guest in guests for one in site.services_of(guest)):
         if service.exposure == "gateway":

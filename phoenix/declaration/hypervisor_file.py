@@ -118,6 +118,16 @@ class RawNamedNetwork(Raw):
         description="The hypervisor is its router: it forwards, and hides its guests behind its "
         "own address where they go outside the site.",
     )
+    managed: bool = Field(
+        default=True,
+        description="Where the hypervisor is its router, Phoenix makes its bridge, forwarding and "
+        "NAT there; false: they stay with you.",
+    )
+    own_dns: bool = Field(
+        default=False,
+        description="Its clients ask another name server, which answers for the gateway's names "
+        "with an address in it: that of the hypervisor does not know the leases there.",
+    )
 
 
 class RawUplink(Raw):

@@ -170,6 +170,7 @@ def load_site(
     conflicts.resolvers(site, report)
     conflicts.forwarding(site, report)
     conflicts.firewall_rules(site, report)
+    networks.outer_names(site, report)
     nfs_keys.check(site, report)
     certificate_manifest.check(inventories, site, report)
     report.raise_errors()

@@ -13,7 +13,7 @@ from phoenix.declaration.guests import Entry
 from phoenix.declaration.hypervisor_file import HYPERVISOR_FILE, HypervisorFile, NamedNetwork
 from phoenix.declaration.json_keys import RawNetwork, RawVm, RawVmDefaults
 from phoenix.site.findings import Report
-from phoenix.site.model import Host, Interface, Network
+from phoenix.site.model import Host, Interface, Network, Site
 
 MAIN = "lan"
 """Name of the network of the hypervisor's own address, where the file gives it none."""
@@ -89,7 +89,8 @@ def _network(declared: NamedNetwork, report: Report) -> Network | None:
     made = Network(
         name=declared.name, subnet=raw.subnet, bridge=bridge, vlan=raw.vlan or tag,
         gateway=raw.gateway or (address if raw.nat else None), address=address,
-        dhcp=raw.dhcp, nat=raw.nat, path=declared.path,
+        dhcp=raw.dhcp, nat=raw.nat, path=declared.path, managed=raw.managed,
+        own_dns=raw.own_dns,
     )  # fmt: skip
     if raw.vlan and tag and raw.vlan != tag:
         what = f"{raw.vlan} differs from the tag of {raw.bridge}"
@@ -302,6 +303,30 @@ def _check_address(
             *entry.at(f"{card.key}.gw"),
             f"gateway {config.gw.network_address} is outside {subnet}",
             f"write a gateway of {subnet}, such as {(network or known[0]).gateway}",
+        )
+
+
+def outer_names(site: Site, report: Report) -> None:
+    """Warn of a gateway by DHCP, whose address there no record can have."""
+    gateway = site.gateway
+    if gateway is None:
+        return
+    known = {one.name: one for one in site.networks}
+    keys = ("network_config", "secondary_network_config")
+    for key, one in zip(keys, gateway.interfaces, strict=False):
+        network = known.get(one.network)
+        if one.address is not None or network is None or network.own_dns:
+            continue
+        place = f"networks.{network.name}"
+        if network.path != place:  # in the original system's form, which has no key for it
+            place += f", in the place of {network.path}"
+        report.warn(
+            gateway.source.file,
+            f"{gateway.source.path}.{key}.ip",
+            f"DNS answers clients in the network {network.name} with {gateway.address}: the "
+            "gateway's address there comes by DHCP, and its DHCP server alone knows it",
+            "reserve one there and write it here, with the network's subnet; or let the network's "
+            f'own name server answer, and write "own_dns": true at {place}',
         )
 
 

@@ -513,8 +513,8 @@ class Settings(_Strict):
         default=120,
         ge=1,
         le=3600,
-        description="Seconds in which a new SSH login must succeed after a change to sshd, else "
-        "the change is undone.",
+        description="Seconds in which a new SSH login must succeed after a change to sshd, the "
+        "guard or the hypervisor's networks, else the change is undone.",
     )
     room_warning_percent: StrictInt = Field(
         default=15,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from phoenix.derived.certificates import certificates
 from phoenix.derived.deployments import stack_hosts, way
 from phoenix.site.model import Host, Service, Site
+from phoenix.site.ways import routed
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,12 @@ def _present(*hosts: Host | None) -> tuple[Host, ...]:
 
 
 COMPONENTS: tuple[Component, ...] = (
+    Component(
+        "networks",
+        "bridges, forwarding and NAT of the hypervisor",
+        lambda site: (site.hypervisor,) if routed(site) else (),
+        0,
+    ),
     Component("proxmox", "guests and firewall, by the Proxmox VE API", _hypervisor, 0, ()),
     Component("dns", "the name server of the internal zone", _hypervisor, 0),
     Component(

@@ -77,12 +77,18 @@ def _of_host(host: Host, name: str, why: str) -> DnsRecord:
     return DnsRecord(name, host.address, why, addresses(host)[1:])
 
 
-def answer(site: Site, record: DnsRecord, client: Host) -> IPv4Address:
-    """The address that a client of the site gets: in its own network, where the name has one.
+def answers(site: Site, record: DnsRecord, client: Host) -> tuple[IPv4Address, ...]:
+    """The addresses that a client of the site gets: in its own network where the name has one.
 
-    dnsmasq picks by the network in which it is asked (dnsmasq(8), --localise-queries).
+    dnsmasq picks by the network in which it is asked; else it gives all (dnsmasq(8),
+    --localise-queries).
     """
     asked_in = way(client, site.hypervisor).network
     subnet = next((one.subnet for one in site.networks if one.name == asked_in), None)
-    near = (one for one in record.addresses if subnet is not None and one in subnet)
-    return next(near, record.address)
+    near = tuple(one for one in record.addresses if subnet is not None and one in subnet)
+    return near or record.addresses
+
+
+def answer(site: Site, record: DnsRecord, client: Host) -> IPv4Address:
+    """The first of `answers`."""
+    return answers(site, record, client)[0]

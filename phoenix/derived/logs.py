@@ -12,6 +12,7 @@ from phoenix.site.model import Host, Service, Site
 
 UNITS: Mapping[str, tuple[str, ...]] = {
     "dns": ("phoenix-dns.service",),
+    "networks": ("phoenix-networks.service",),
     "guard": ("phoenix-guard.service",),
     "base": ("ssh.service", "unattended-upgrades.service", "apt-daily-upgrade.service"),
     "nfs_exports": ("nfs-server.service",),

@@ -12,6 +12,7 @@ from string import Template
 
 from phoenix.components.acme.phoenix_acme_conf import TIMER
 from phoenix.components.guard.ruleset import UNIT as GUARD_UNIT
+from phoenix.components.networks.bridges import UNIT as NETWORKS_UNIT
 from phoenix.components.nfs.shares import SERVER_UNIT as NFS_SERVER_UNIT
 from phoenix.components.nfs.shares import UNIT as NFS_UNIT
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
@@ -51,6 +52,7 @@ COMPONENTS: Mapping[str, str] = {
     TUNNEL_UNIT: "portainer",
     SERVER_UNIT: "portainer",
     GUARD_UNIT: "guard",
+    NETWORKS_UNIT: "networks",
     NFS_UNIT: "nfs",
     NFS_SERVER_UNIT: "nfs_exports",
     "phoenix-acme@gateway.timer": "nginx",

@@ -14,6 +14,7 @@ from typing import Literal
 
 from phoenix.components.acme.phoenix_acme_conf import TIMER
 from phoenix.components.guard import ruleset as guard
+from phoenix.components.networks import bridges
 from phoenix.components.nfs import shares as nfs
 from phoenix.components.portainer import tunnel
 from phoenix.components.portainer.compose_files import AGENT_UNIT, API_KEY_FILE, SERVER_UNIT
@@ -23,6 +24,7 @@ from phoenix.components.traefik.traefik_yml import LOCAL, proof_file
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane, deployments, dns, firewall, home
 from phoenix.derived.certificates import certificates
+from phoenix.derived.components import component_hosts
 from phoenix.derived.connections import connections
 from phoenix.derived.endpoints import endpoints
 from phoenix.derived.routes import gateway_names, routes, tcp_services
@@ -162,6 +164,7 @@ def _services(site: Site) -> Iterator[Check]:
         (guest_with(site, "nginx"), "nginx.service", "Nginx", ""),
         *((host, "docker.service", "Docker", "") for host in site.docker_hosts),
         *((host, AGENT_UNIT, "Portainer's agent", "") for host in site.agents),
+        *((host, bridges.UNIT, "its networks", "") for host in component_hosts("networks", site)),
         *((host, nfs.SERVER_UNIT, "the NFS server", "") for host in site.hosts if host.exports),
         *((host, nfs.UNIT, "folders by NFS", "") for host in site.hosts if host.mounts),
     ]
@@ -178,6 +181,7 @@ def _services(site: Site) -> Iterator[Check]:
     ca = control_plane.ca(site)
     words = {
         UNIT: ("ca_database_opens", DIRECTORY, UNIT, str(ca.port)),
+        bridges.UNIT: ("networks_hold", bridges.PROGRAM),
         nfs.UNIT: ("folders_are_mounted", nfs.PROGRAM),
     }
     for host, unit, what, service in units:
@@ -228,7 +232,7 @@ def _names(site: Site) -> Iterator[Check]:
         asked_in = way(host, site.hypervisor).network
         if asked_in not in of_network:
             of_network[asked_in] = {
-                record.name: f"{record.name}={dns.answer(site, record, host)}"
+                record.name: f"{record.name}={','.join(map(str, dns.answers(site, record, host)))}"
                 for record in dns.records(site)
             }
         records = of_network[asked_in]

@@ -145,22 +145,27 @@ looked_up() { # NAME...
     if [ -n "$retry" ]; then look_up "$@"; else once names look_up $(all_names); fi
 }
 
-names_resolve() { # NAME=ADDRESS...
+names_resolve() { # NAME=ADDRESS[,ADDRESS...]...: each has exactly these addresses, in any order
     expected=$*
     set -- $(printf '%s ' "$@" | sed 's/=[^ ]*//g')
     answers=$(looked_up "$@")
     # What programs see before DNS; 127.0.1.1 is Debian's way to give a host its own name.
     printf '%s\n' "$answers" | awk -v expected="$expected" '
+        function has(list, one) { return index("," list ",", "," one ",") }
+        function same(list, answer,    i, n, w) {
+            n = split(answer, w, " ")
+            for (i = 1; i <= n; i++) if (!has(list, w[i])) return 0
+            return n == split(list, w, ",") }
         BEGIN { count = split(expected, pairs, " ")
             for (i = 1; i <= count; i++) { at = index(pairs[i], "=")
                 names[i] = substr(pairs[i], 1, at - 1); address_of[names[i]] = substr(pairs[i], at + 1) } }
         FILENAME == "-" { name = $1; sub(/^[^ ]* [^ ]* ?/, ""); answered[name] = $0; next }
         { sub(/#.*/, ""); split($0, w, " ")
-            for (i = 2; i in w; i++) if (w[i] in address_of && w[1] != address_of[w[i]] && w[1] != "127.0.1.1")
+            for (i = 2; i in w; i++) if (w[i] in address_of && !has(address_of[w[i]], w[1]) && w[1] != "127.0.1.1")
                 hosts = hosts w[i] " is " w[1] " in /etc/hosts, not " address_of[w[i]] ";\n" }
         END { for (i = 1; i <= count; i++) { name = names[i]
                 if (!(tolower(name) in answered)) print "the name server gives no answer about " name ";"
-                else if (answered[tolower(name)] == address_of[name]) answers_well++
+                else if (same(address_of[name], answered[tolower(name)])) answers_well++
                 else print name " is " (answered[tolower(name)] == "" ? "unknown" : answered[tolower(name)]) \
                         " here, not " address_of[name] ";" }
             printf "%s", hosts
@@ -380,6 +385,11 @@ docker_has_no_port() {
 guard_holds() { # PROGRAM: nftables has the rules that were loaded, all of them and no other
     said=$(timeout 20 "$1" holds 2>&1)
     case "$?" in 0) well ;; *) echo "the guard does not hold: ${said:-it could not be asked}" ;; esac
+}
+
+networks_hold() { # PROGRAM: bridges, forwarding and NAT are as they were loaded
+    said=$(timeout 20 "$1" holds 2>&1)
+    case "$?" in 0) well ;; *) echo "${said:-it could not be asked whether bridges and NAT hold}" ;; esac
 }
 
 folders_are_mounted() { # PROGRAM: each folder by NFS is mounted, and its server answers

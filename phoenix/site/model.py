@@ -203,7 +203,9 @@ class Network(Named):
 
     `subnet` is None where only a DHCP server elsewhere knows the addresses. `address` is the
     hypervisor's own, None where it has none. With `nat` the hypervisor is its router, and hides its
-    guests behind its own address where they go outside the site.
+    guests behind its own address where they go outside the site. `managed`: where the hypervisor
+    is its router, Phoenix makes the bridge, forwarding and NAT. `own_dns`: its clients ask another
+    name server.
     """
 
     subnet: IPv4Network | None
@@ -214,6 +216,8 @@ class Network(Named):
     dhcp: bool
     nat: bool
     path: str
+    managed: bool = True
+    own_dns: bool = False
 
     @property
     def place(self) -> str:

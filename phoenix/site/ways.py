@@ -52,6 +52,16 @@ def served(site: Site) -> tuple[Network, ...]:
     return tuple(one for one in site.networks if one.address is not None)
 
 
+def routed(site: Site) -> tuple[Network, ...]:
+    """The networks whose router is the hypervisor, and whose bridge, forwarding and NAT we make."""
+    return tuple(
+        one
+        for one in site.networks[1:]
+        if one.managed and one.subnet is not None and one.address is not None
+        and one.gateway == one.address
+    )  # fmt: skip
+
+
 class RouteTo(NamedTuple):
     """A network that a host reaches through the hypervisor."""
 

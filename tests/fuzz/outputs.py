@@ -13,6 +13,7 @@ from phoenix.components.acme import phoenix_acme_conf as acme
 from phoenix.components.dnsmasq import dnsmasq_conf as dnsmasq
 from phoenix.components.docker import daemon_json as docker
 from phoenix.components.guard import ruleset as guard
+from phoenix.components.networks import bridges
 from phoenix.components.nfs import shares as nfs
 from phoenix.components.nginx import nginx_conf as nginx
 from phoenix.components.portainer import compose_files as portainer
@@ -69,6 +70,10 @@ def outputs(site: Site, settings: Settings | None = None) -> dict[str, str]:
         made[f"{host.name} guard.nft"] = guard.ruleset(site, host)
         made[f"{host.name} phoenix.exports"] = nfs.exports(host)
         made[f"{host.name} nfs.fstab"] = nfs.mounts(host)
+    devices = bridges.devices(site)
+    made["networks.nft"] = bridges.ruleset(site)
+    made["interfaces"] = bridges.interfaces(devices)
+    made["networks.list"] = bridges.listed(devices)
     made |= _stacks(site)
     made |= _proxmox(site, chosen)
     made["probe words"] = "\n".join(word for check in checks(site) for word in check.command)

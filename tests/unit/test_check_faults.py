@@ -190,6 +190,23 @@ def test_a_wrong_address_and_a_name_that_nobody_declared(guest: Guest) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("expected", "said"),
+    [
+        ("10.0.0.1,172.16.9.1", ""),
+        ("172.16.9.1,10.0.0.1", ""),
+        ("10.0.0.1", "a.example is 10.0.0.1 172.16.9.1 here, not 10.0.0.1;"),
+        (
+            "10.0.0.1,172.16.9.1,10.7.0.1",
+            "a.example is 10.0.0.1 172.16.9.1 here, not 10.0.0.1,172.16.9.1,10.7.0.1;",
+        ),
+    ],
+)
+def test_a_name_has_all_its_addresses_in_any_order(guest: Guest, expected: str, said: str) -> None:
+    guest.program("dig", dig(*KNOWN, "a.example.\t60\tIN\tA\t172.16.9.1"))
+    assert guest.run_checks(f"names_resolve a.example={expected}") == [said]
+
+
 def test_a_docker_that_does_not_answer_is_told(guest: Guest) -> None:
     guest.program("docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
     assert guest.run_checks("containers_are_well shop") == [

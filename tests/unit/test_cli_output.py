@@ -113,6 +113,15 @@ def test_numbers_have_the_right_noun(
     )
 
 
+def test_a_plan_shows_what_hosts_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = plan.Plan(
+        site="s", targets=[], changes=[], looked_at=["a"], first_cause=None,
+        notes=["a: vmbr9 has another address"],
+    )  # fmt: skip
+    text = piped(lambda console: plan.print_plan(console, told), monkeypatch)
+    assert text.splitlines() == ["note: a: vmbr9 has another address", "nothing to do on 1 host"]
+
+
 def test_a_summary_counts_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     singular = piped(
         lambda console: converge.print_summary(console, summary(STEPS[0])), monkeypatch

@@ -91,6 +91,7 @@ def test_stages_follow_the_order() -> None:
         case.stage for case in COMPONENTS
     )
     assert {component.name for component in COMPONENTS if component.stage == 0} == {
+        "networks",
         "proxmox",
         "dns",
     }

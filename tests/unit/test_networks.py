@@ -83,7 +83,51 @@ def test_networks_and_interfaces(site: Site) -> None:
     ]  # fmt: skip
     assert gateway.nameservers == (IPv4Address("172.16.9.1"),)
     assert at(site, "worker").nameservers == (IPv4Address("10.0.0.13"),)
-    assert site.warnings == ()
+    assert [warning.path for warning in site.warnings] == [f"{FIRST}.ip"]
+
+
+def with_public(network: dict[str, Any]) -> Declaration:
+    made = two_networks()
+    assert made.hypervisor is not None
+    del made.hypervisor["network"]["public_vlan_tag"]
+    made.hypervisor["networks"] = {"public": network}
+    return made
+
+
+def test_an_outer_address_that_no_record_can_have_is_told(tmp_path: Path) -> None:
+    found = problem(two_networks().load(tmp_path).warnings, LXC, f"{FIRST}.ip")
+    assert "DNS answers clients in the network public with 172.16.9.10" in found.message
+    assert (
+        '"own_dns": true at networks.public, in the place of network.public_vlan_tag' in found.fix
+    )
+    outer = {"bridge": "vmbr0", "vlan": 20, "dhcp": True}
+    for name, settled in {
+        "elsewhere": {**outer, "own_dns": True},
+        "static": {**outer, "subnet": "192.168.20.0/24", "gateway": "192.168.20.1"},
+    }.items():
+        made = with_public(settled)
+        if name == "static":
+            made.lxc["lxc_configs"]["101"]["network_config"]["ip"] = "192.168.20.10/24"
+        site = made.load(tmp_path / name)
+        assert site.warnings == ()
+
+
+def test_a_client_in_neither_network_of_a_name_gets_all_its_addresses(tmp_path: Path) -> None:
+    """So dnsmasq answers, and the checks expect it: the order is its own."""
+    made = with_public({"vlan": 20, "subnet": "192.168.20.0/24", "gateway": "192.168.20.1"})
+    made.lxc["lxc_configs"]["101"]["network_config"]["ip"] = "192.168.20.10/24"
+    site = made.load(tmp_path)
+    (record,) = [one for one in dns.records(site) if one.name == at(site, "gateway").fqdn]
+    inner, outer = IPv4Address("172.16.9.10"), IPv4Address("192.168.20.10")
+    assert set(dns.answers(site, record, at(site, "worker"))) == {inner, outer}
+    assert dns.answers(site, record, at(site, "proxy")) == (inner,)
+    words = {
+        word
+        for check in checks_by_host(site)["worker"]
+        for word in check.command
+        if word.startswith(f"{record.name}=")
+    }
+    assert words == {f"{record.name}={outer},{inner}"}
 
 
 def test_one_network_is_as_it_was(tmp_path: Path) -> None:
@@ -324,4 +368,4 @@ def test_nameservers_are_text_or_a_list(tmp_path: Path) -> None:
         site = made.load(tmp_path / str(number))
         expected = (IPv4Address("172.16.9.1"), IPv4Address("10.0.0.13"))
         assert at(site, "authority").nameservers == expected
-        assert site.warnings == ()
+        assert [warning.path for warning in site.warnings] == [f"{FIRST}.ip"]

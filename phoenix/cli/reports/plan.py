@@ -51,7 +51,7 @@ class Plan(BaseModel):
     `deployed`: what the site's history cannot say of what is deployed. `older`: why this checkout
     must not replace it; both are empty where there is nothing to say. `moves`: stacks that change
     their host, which `phoenix sync` does with --move alone. `left_alone`: what each host keeps as
-    it is (`leave_alone`), by host.
+    it is (`leave_alone`), by host. `notes`: what hosts told that no run changes.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -66,6 +66,7 @@ class Plan(BaseModel):
     undeclared: Undeclared = Undeclared()
     moves: list[str] = []
     left_alone: dict[str, list[str]] = {}
+    notes: list[str] = []
 
     @property
     def exit_code(self) -> int:
@@ -122,6 +123,7 @@ def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work
         undeclared=left,
         moves=list(dict.fromkeys(m for told in pending for mine in told.values() for m in mine)),
         left_alone={one.name: list(one.left_alone) for one in site.site.hosts if one.left_alone},
+        notes=list(dict.fromkeys(line for finished in runs for line in finished.course.told)),
     )
 
 
@@ -253,7 +255,7 @@ def print_plan(console: Console, plan: Plan, *, full: bool = False) -> None:
         print_cause(console, plan.first_cause)
     for line in _left_alone(plan):
         console.print(line)
-    for notice in filter(None, (plan.deployed, plan.older)):
+    for notice in filter(None, (*plan.notes, plan.deployed, plan.older)):
         console.print(Text(f"note: {notice}", style="yellow"))
     if plan.changes:
         console.print(f"{_counted(plan.changes)}. Nothing was touched.")

@@ -1,0 +1,1 @@
+"""The hypervisor's part of the site's networks: bridges, forwarding and NAT."""

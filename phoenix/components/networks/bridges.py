@@ -1,0 +1,150 @@
+"""Bridges of the networks that the hypervisor routes, and the NAT for them, as files.
+
+A bridge that a person declared is left alone and compared; the others stand in one file of
+interfaces(5), as ifupdown2 of Proxmox VE reads it. The table of nftables is `ip phoenix_nat`, and
+no other is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface
+from typing import NamedTuple
+
+from phoenix.site.model import Site
+from phoenix.site.ways import routed
+
+MAIN_FILE = "/etc/network/interfaces"
+FILE = "/etc/network/interfaces.d/phoenix"
+FORWARDING = "/etc/sysctl.d/60-phoenix-networks.conf"
+LIST = "/etc/phoenix/networks.list"
+RULES = "/etc/phoenix/networks.nft"
+PROGRAM = "/usr/local/sbin/phoenix-networks"
+UNIT = "phoenix-networks.service"
+TABLE = "ip phoenix_nat"
+
+
+class Device(NamedTuple):
+    """An interface of the hypervisor: a bridge, or a VLAN on one (`parent` is its name).
+
+    `address` is None where only VLANs of a bridge have one. `aware`: the bridge separates VLANs.
+    """
+
+    name: str
+    address: IPv4Interface | None
+    parent: str
+    aware: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """The interfaces of a host as they are.
+
+    Attributes:
+        declared: the file that declares each, by the interface's name; `FILE` is left out.
+        own: names that `FILE` declares.
+        live: the IPv4 addresses with prefix length of each interface that is there.
+        aware: bridges that separate VLANs.
+    """
+
+    declared: Mapping[str, str] = field(default_factory=dict)
+    own: frozenset[str] = frozenset()
+    live: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    aware: frozenset[str] = frozenset()
+
+
+def devices(site: Site) -> tuple[Device, ...]:
+    """The interfaces that the networks need, bridges first; not the bridge of the main network."""
+    networks = routed(site)
+    bridges: dict[str, Device] = {}
+    vlans = []
+    for network in networks:
+        assert network.subnet is not None  # noqa: S101  # for mypy: `routed` has no other
+        address = IPv4Interface((f"{network.address}", network.subnet.prefixlen))
+        bridge = bridges.get(network.bridge, Device(network.bridge, None, "", aware=False))
+        if network.vlan is None:
+            bridges[network.bridge] = bridge._replace(address=address)
+        else:
+            vlans.append(Device(network.place, address, network.bridge, aware=False))
+            bridges[network.bridge] = bridge._replace(aware=True)
+    bridges.pop(site.networks[0].bridge, None)
+    return (*bridges.values(), *vlans)
+
+
+def own(site: Site, found: Found) -> tuple[Device, ...]:
+    """The interfaces that Phoenix makes: those that nobody else declared or made."""
+    return tuple(
+        one
+        for one in devices(site)
+        if one.name not in found.declared and (one.name in found.own or one.name not in found.live)
+    )
+
+
+def differences(site: Site, found: Found) -> Iterator[str]:
+    """What a person's interfaces have otherwise than the site declares, each with the fix."""
+    mine = {one.name for one in own(site, found)}
+    for one in devices(site):
+        if one.parent == site.networks[0].bridge and one.parent not in found.aware:
+            yield _unaware(one.parent)
+        if one.name in mine:
+            continue
+        place = found.declared.get(one.name)
+        words = f"{one.name} ({f'declared in {place}' if place else 'made by hand'})"
+        addresses = found.live.get(one.name)
+        if addresses is None:
+            yield f"{words} is not there: run `ifup {one.name}` on the hypervisor"
+            continue
+        if one.address is not None and str(one.address) not in addresses:
+            has = ", ".join(addresses) or "no IPv4 address"
+            yield f"{words} has {has}, and the site says {one.address}: correct one of the two"
+        if one.aware and one.name not in found.aware:
+            yield _unaware(one.name)
+
+
+def _unaware(bridge: str) -> str:
+    return f"{bridge} does not separate VLANs: give it `bridge-vlan-aware yes`, then `ifreload -a`"
+
+
+def interfaces(made: tuple[Device, ...]) -> str:
+    """The interfaces as a file of interfaces(5), with the options of ifupdown2."""
+    text = "# Made by Phoenix: deploys/networks.py. What another file declares is left alone.\n"
+    for one in made:
+        how = "manual" if one.address is None else "static"
+        lines = [f"auto {one.name}", f"iface {one.name} inet {how}"]
+        lines += [] if one.address is None else [f"\taddress {one.address}"]
+        if one.parent:
+            lines += [f"\tvlan-raw-device {one.parent}"]
+        else:
+            lines += ["\tbridge-ports none", "\tbridge-stp off", "\tbridge-fd 0"]
+        if one.aware:
+            lines += ["\tbridge-vlan-aware yes", "\tbridge-vids 2-4094"]
+        text += "\n" + "".join(f"{line}\n" for line in lines)
+    return text
+
+
+def listed(made: tuple[Device, ...]) -> str:
+    """The interfaces for the program, one a line: name, address or `-`, `aware` or `-`."""
+    return "".join(
+        f"{one.name} {one.address or '-'} {'aware' if one.aware else '-'}\n" for one in made
+    )
+
+
+def ruleset(site: Site) -> str:
+    """NAT as a file for `nft -f`: guests have the hypervisor's address outside the site alone."""
+    inside = ", ".join(map(str, site.subnets))
+    rules = "".join(
+        f"\t\tip saddr {one.subnet} ip daddr != {{ {inside} }} "
+        f'oifname != "{one.place}" masquerade comment "{one.name}"\n'
+        for one in routed(site)
+        if one.nat
+    )
+    return (
+        "# Made by Phoenix: deploys/networks.py. Loaded by phoenix-networks.\n"
+        f"table {TABLE}\n"  # so that there is one to delete
+        f"delete table {TABLE}\n"
+        f"table {TABLE} {{\n"
+        "\tchain postrouting {\n"
+        "\t\ttype nat hook postrouting priority srcnat; policy accept;\n"
+        f"{rules}\t}}\n}}\n"
+    )

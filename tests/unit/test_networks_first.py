@@ -1,0 +1,51 @@
+"""A whole run begins with the hypervisor where guests are not there, or behind its bridges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from phoenix.cli import converge
+from phoenix.cli.targets import Work
+from phoenix.declaration.settings import Settings
+from tests.unit.test_bridges import INNER
+from tests.unit.test_networks import two_networks
+
+WHOLE = Work(("deploys/all.py",))
+BOTH = ("deploys/networks.py", "deploys/proxmox.py")
+
+
+@pytest.mark.parametrize(
+    ("api", "managed", "there", "jump", "first"),
+    [
+        ("off", True, True, "", None),
+        ("off", True, False, "", BOTH[:1]),
+        ("ssh", True, True, "", None),
+        ("ssh", True, False, "", BOTH),
+        ("ssh", False, False, "", BOTH[1:]),
+        ("off", False, False, "", None),
+        ("off", True, True, "root@10.0.0.13", BOTH[:1]),  # nobody can ask whether it is there
+        ("off", False, True, "root@10.0.0.13", None),
+    ],
+)
+def test_bridges_and_guests_are_made_before_all_hosts_are_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Any, managed: bool, there: bool,
+    jump: str, first: tuple[str, ...] | None,
+) -> None:  # fmt: skip
+    made = two_networks()
+    assert made.hypervisor is not None
+    del made.hypervisor["network"]["internal_bridge"]
+    made.hypervisor["networks"] = {"internal": {**INNER, "managed": managed}}
+    if jump:
+        made.lxc["lxc_configs"]["103"]["login"] = {"jump": jump}
+    monkeypatch.setattr(converge, "answers", lambda *_: there)
+    site: Any = SimpleNamespace(
+        site=made.load(tmp_path),
+        settings=Settings.model_validate({"proxmox_api": api}),
+    )
+    works = converge._with_guests_first(site, [WHOLE])
+    assert [work.deploys for work in works] == [*([first] if first else []), WHOLE.deploys]
+    assert all(work.limit == ("phoenix",) for work in works[:-1])
