@@ -101,7 +101,9 @@ def renew(
     holder: Annotated[
         str,
         typer.Argument(
-            help="The guest that holds it: name, id or address.", autocompletion=complete.guests
+            metavar="GUEST",
+            help="The guest that holds them: name, id or address.",
+            autocompletion=complete.guests,
         ),
     ],
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,

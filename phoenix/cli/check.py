@@ -11,7 +11,7 @@ from phoenix.cli import options
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Check a server of yours against what Phoenix takes for granted; reads only.",
+    help="Check a Portainer or Proxmox VE of yours before the first deploy; reads only.",
 )
 
 
@@ -29,7 +29,7 @@ def portainer(
     ] = "",
     as_json: options.JsonOption = False,
 ) -> None:
-    """Ask a Portainer of yours what the contract's tests ask the emulator; nothing is changed.
+    """Check that a Portainer of yours answers as Phoenix expects; nothing is changed.
 
     Every request is a GET. The key is made in Portainer by an administrator (My account, Access
     tokens). A Portainer that made its own certificate calls itself localhost there: save it with
@@ -54,14 +54,14 @@ def proxmox(
         Path, typer.Option("--token-file", help="A file with the token, USER@REALM!ID=SECRET.")
     ],
     fingerprint: Annotated[
-        str, typer.Option("--fingerprint", help="SHA-256 of its certificate, AB:CD:...")
+        str, typer.Option("--fingerprint", help="SHA-256 of its certificate, AA:BB:...")
     ] = "",
     ca: Annotated[
         Path | None, typer.Option("--ca", help="The root certificate to trust instead, PEM.")
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Ask a Proxmox VE of yours what the contract's tests ask the double; nothing is changed.
+    """Check that a Proxmox VE of yours answers as Phoenix expects; nothing is changed.
 
     Every request is a GET. docs/proxmox.md tells how to make the token. The fingerprint is shown by
     Proxmox VE (the node, Certificates), and by

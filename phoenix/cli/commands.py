@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 import typer
 from typer._click import Command, Context  # typer brings its own copy of click
 from typer._click.exceptions import UsageError
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from phoenix.cli import exits, helptext, options
 
@@ -73,7 +73,7 @@ VERBS: dict[str, Verb] = {
     "check": Verb(
         "check",
         "app",
-        "Check a server of yours against what Phoenix takes for granted; reads only.",
+        "Check a Portainer or Proxmox VE of yours before the first deploy; reads only.",
     ),
     "history": Verb(
         "history",
@@ -165,7 +165,19 @@ def _load(name: str, verb: Verb) -> Command:
     command = typer.main.get_group(app) if group else _only(app)
     command.name = name
     _take_site(command)
+    _name_values(command)
     return command
+
+
+def _name_values(command: Command) -> None:
+    """Show arguments in capitals, as examples do, and flags without a value: they take none."""
+    for inner in getattr(command, "commands", {}).values():
+        _name_values(inner)
+    for parameter in command.params:
+        if isinstance(parameter, TyperArgument) and parameter.metavar is None:
+            parameter.metavar = str(parameter.name).upper()
+        elif isinstance(parameter, TyperOption) and parameter.is_flag:
+            parameter.metavar = ""
 
 
 def _take_site(command: Command) -> None:

@@ -11,7 +11,7 @@ from phoenix.cli import complete, exits, options
 NameArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[NAME]",
+        metavar="NAME",
         help="A service, URL, guest, component or stack. Default: everything.",
         show_default=False,
         autocompletion=complete.names,

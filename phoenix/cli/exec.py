@@ -19,7 +19,7 @@ def exec_(
         ),
     ],
     command: Annotated[
-        list[str], typer.Argument(metavar="-- COMMAND...", help="The command and its arguments.")
+        list[str], typer.Argument(metavar="-- COMMAND", help="The command and its arguments.")
     ],
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
 ) -> None:

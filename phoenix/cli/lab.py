@@ -33,6 +33,8 @@ def up() -> None:
 
     Examples:
       phoenix lab up && phoenix sync -i inventories/lab.py
+
+    Exit code: 0 every host is up, 1 not.
     """
     _run("up")
 
@@ -43,16 +45,20 @@ def down() -> None:
 
     Examples:
       phoenix lab down
+
+    Exit code: 0 it is gone, 1 not.
     """
     _run("down")
 
 
 @app.command()
 def status(as_json: options.JsonOption = False) -> None:
-    """One line per host; exit code 0 if all of them are up and healthy, else 1.
+    """Show each host of the lab, its address and its state.
 
     Examples:
       phoenix lab status --json
+
+    Exit code: 0 all of them are up and healthy, 1 not.
     """
     _run("status", *(["--json"] if as_json else []))
 
@@ -61,9 +67,11 @@ def status(as_json: options.JsonOption = False) -> None:
 def shell(
     host: Annotated[str, typer.Argument(metavar="HOST", help="A host of the lab, or `client`.")],
 ) -> None:
-    """A root shell on a host, by SSH as the deploys log in, or on the client.
+    """Open a root shell on a host, by SSH as the deploys log in, or on the client.
 
     Examples:
       phoenix lab shell step-ca
+
+    Exit code: that of the shell.
     """
     _run("shell", host)

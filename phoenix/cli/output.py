@@ -1,4 +1,8 @@
-"""Two voices: JSON on standard output for scripts, or words and tables for a person."""
+"""Two voices: JSON on standard output for scripts, or words and tables for a person.
+
+Rich turns `:CD:` into a picture of a disc unless it is told not to (`emoji`), and a fingerprint has
+such letters between colons.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ WIDTH = 100
 
 def console() -> Console:
     """For a person, on standard output: `WIDTH` columns where no terminal says how many."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     if not console.is_terminal:
         console.width = WIDTH
     return console
@@ -24,7 +28,7 @@ def console() -> Console:
 
 def notes() -> Console:
     """For progress and notes: standard error, so that standard output stays a result's."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def count(number: int, noun: str) -> str:

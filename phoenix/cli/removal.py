@@ -82,8 +82,8 @@ def _chosen(site: Site, found: Undeclared, name: str) -> Item | None:
     if not items and found.unknown:
         where = "\n".join(f"  {line}" for line in found.unknown)
         raise CommandError(
-            f"nothing that is declared nowhere is called {name} where it could be looked for; not "
-            f"looked at:\n{where}"
+            f"the hosts that answered have nothing undeclared that is called {name}; these did not "
+            f"answer:\n{where}"
         )
     return items[0] if items else None
 
@@ -115,7 +115,7 @@ def _nothing(found: Undeclared, name: str, item: Item | None, *, as_json: bool) 
         text = f"guest {item.name} is stopped and keeps its disks: {item.command}"
     else:
         names = ", ".join(word(one) for one in found.items)
-        text = f"nothing that is declared nowhere is called {name}; " + (
+        text = f"nothing undeclared is called {name}; " + (
             f"there {'is' if len(found.items) == 1 else 'are'}: {names}"
             if names
             else "there is nothing"

@@ -24,6 +24,8 @@ def list_(
 
     Examples:
       phoenix secrets list
+
+    Exit code: 0 shown, 1 a source of secrets cannot be read.
     """
     from phoenix.cli import output, project
     from phoenix.cli.reports import secrets as reports

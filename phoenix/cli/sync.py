@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TargetsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[all|TARGET...]",
+        metavar="TARGET",
         help="Components (as nginx), services, guests or stacks. Default: all.",
         autocompletion=complete.targets,
         show_default=False,

@@ -23,7 +23,7 @@ def validate(
     that a run would refuse. Each finding has file, line, path and fix.
 
     Examples:
-      phoenix validate                      the real site
+      phoenix validate                      the site in this folder
       phoenix validate --strict             for a commit hook: warnings count
       phoenix validate -i some/directory    two JSON files and their stacks
 

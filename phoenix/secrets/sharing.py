@@ -118,7 +118,7 @@ def read(file: Path, site_name: str, key: Path) -> dict[str, str]:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise SecretError(f"the secrets cannot be read: {error}") from None
+        raise SecretError(f"{file} cannot be read: {error.strerror or error}") from None
     found = flat_strings(age.decrypt(data, key, str(file)).decode(errors="replace"), str(file))
     if found.keys() != {"site", "secrets"}:
         raise SecretError(f"{file} holds no secrets of `secrets export`")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -78,7 +79,24 @@ def test_help_has_examples_that_fit(name: str) -> None:
     assert examples, "an example begins with the command"
     for example in examples:
         assert example.split()[1 : 1 + len(name.split())] == name.split(), example
-        assert example.strip() in (line.strip() for line in lines[start:]), "it is not broken"
+        shown = [line.rstrip() for line in lines[start:]]
+        assert f" {example}" in shown, "it is neither broken nor moved to the margin"
+
+
+@pytest.mark.parametrize("name", ["", *VERBS])
+def test_help_is_what_is_written(name: str) -> None:
+    """Rich reads `:CD:` as a picture of a disc, and typer shows a flag as if it took a value."""
+    shown = phoenix(*name.split(), "--help", environment={"COLUMNS": "200", "TERM": "dumb"}).stdout
+    assert not [letter for letter in shown if ord(letter) >= 0x1F000]
+    own = [
+        line for line in shown.splitlines() if not re.search("--(help|version|.*-completion)", line)
+    ]
+    assert "<bool>" not in "".join(own)
+    if name:
+        arguments = [one for one in VERBS[name].params if one.param_type_name == "argument"]
+        for argument in arguments:
+            assert argument.display_name_raw == argument.display_name_raw.upper()
+            assert "[" not in argument.display_name_raw, "typer writes the brackets"
 
 
 @pytest.mark.parametrize("name", ["", *VERBS])

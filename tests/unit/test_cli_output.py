@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from phoenix.cli import converge, output
 from phoenix.cli.reports import plan, secrets
@@ -47,6 +48,23 @@ def test_a_summary_is_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     on_one_line = " ".join(text.split())
     assert "Nginx: a step with a long name, number 1, " in on_one_line, text
     assert on_one_line.count("a step with a long name") == 2
+
+
+def test_a_fingerprint_is_written_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person compares it, and Rich would write a picture of a disc for `:CD:`."""
+    text = "the certificate is AB:CD:EF, declared :key:"
+
+    def show(console: Console) -> None:
+        console.print(text, markup=False)
+        table = Table("state")
+        table.add_row(text)
+        console.print(table)
+
+    assert piped(show, monkeypatch).count(text) == 2
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err):
+        output.notes().print(text, markup=False)
+    assert err.getvalue().strip() == text
 
 
 def test_what_fails_alike_everywhere_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:

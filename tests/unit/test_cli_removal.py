@@ -106,6 +106,18 @@ def test_nobody_to_ask_changes_nothing(asked: list[Work]) -> None:
     assert "give -y" in str(done.exception)
 
 
+def test_a_host_that_did_not_answer_is_named(
+    asked: list[Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = observation.Observed({}, dict.fromkeys(HOSTS, "No route to host"))
+    monkeypatch.setattr(cli, "observe", lambda *_, **__: (silent, None))
+    done = phoenix("remove", "went-production")
+    assert (done.exit_code, asked) == (1, [])
+    said = str(done.exception)
+    assert "the hosts that answered have nothing undeclared that is called went-production" in said
+    assert "phoenix: No route to host" in said
+
+
 def test_json_is_the_summary_alone(asked: list[Work]) -> None:
     done = phoenix("remove", GONE, "-y", "--json")
     assert json.loads(done.stdout)["command"] == f"phoenix remove {GONE}"

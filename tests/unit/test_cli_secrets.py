@@ -78,6 +78,14 @@ def test_secrets_are_handed_to_a_second_operator(
 
 
 @pytest.mark.usefixtures("home")
+def test_a_file_that_is_not_there_is_named(project: Path) -> None:
+    file = project.parent / "handed.age"
+    assert f"{file} cannot be read: No such file or directory" in call(
+        project, "import", file, code=1
+    )
+
+
+@pytest.mark.usefixtures("home")
 def test_private_key_is_no_recipient(project: Path) -> None:
     key = project.parent / "key"
     age.make_key(key)
