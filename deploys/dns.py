@@ -2,8 +2,9 @@
 
 from pyinfra import host
 
-from deploys import ca
+from deploys import ca, residents
 from deploys.context import setting_errors, settings, site
+from operations import taking_over
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
@@ -18,6 +19,8 @@ UNIT = "phoenix-dns.service"
 
 if "hypervisor" in host.groups:
     ca.check_names()
+    residents.look()
+    kept = settings().taking_over.resolver == "keep"
     # dnsmasq-base is the program without Debian's service, which would listen everywhere and
     # which Proxmox's own networking may be using.
     packages(name="DNS: packages", names=["dnsmasq-base", "bind9-dnsutils"])
@@ -27,27 +30,42 @@ if "hypervisor" in host.groups:
             records(site()),
             settings().dns_upstreams,
             stop_rebind=settings().dns_stop_rebind,
+            behind_another=kept,
         )
     a_record = records(site())[0]
+    server, port = dnsmasq.server(site(), behind_another=kept)
     config_tree(
         name="DNS: records and service",
-        tree=Tree(
-            component="dns",
-            files={
-                CONFIG: TreeFile(config),
-                f"/etc/systemd/system/{UNIT}": TreeFile(
-                    render("components/dnsmasq/phoenix-dns.service")
+        tree=residents.giving_way(
+            "resolver",
+            Tree(
+                component="dns",
+                files={
+                    CONFIG: TreeFile(config),
+                    f"/etc/systemd/system/{UNIT}": TreeFile(
+                        render("components/dnsmasq/phoenix-dns.service")
+                    ),
+                    **restart_without_end(UNIT),
+                },
+                unit=UNIT,
+                action="restart",  # dnsmasq reads its configuration only when it starts
+                validate=fill('dnsmasq --test --conf-file="$ROOT"{{ config }}', config=CONFIG),
+                health=fill(
+                    "dig +time=1 +tries=1 +short -p {{ port }} @{{ server }} {{ name }} A"
+                    " | grep -qxF {{ address }}",
+                    server=server,
+                    port=port,
+                    name=a_record.name,
+                    address=a_record.address,
                 ),
-                **restart_without_end(UNIT),
-            },
-            unit=UNIT,
-            action="restart",  # dnsmasq reads its configuration only when it starts
-            validate=fill('dnsmasq --test --conf-file="$ROOT"{{ config }}', config=CONFIG),
-            health=fill(
-                "dig +time=1 +tries=1 +short @{{ server }} {{ name }} A | grep -qxF {{ address }}",
-                server=site().hypervisor.address,
-                name=a_record.name,
-                address=a_record.address,
             ),
         ),
     )
+    if kept:
+        taking_over.forwarded(
+            name="DNS: the resolver that stays forwards the zone",
+            record=a_record.name,
+            address=str(a_record.address),
+            server=str(site().hypervisor.address),
+            how=dnsmasq.forwarding(site()),
+        )

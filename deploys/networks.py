@@ -3,6 +3,7 @@
 A change that keeps a new SSH login out is undone (`ssh_confirm_seconds`).
 """
 
+from deploys import residents
 from deploys.context import settings, site, site_host
 from facts.networks import Interfaces
 from operations.config_tree import config_tree
@@ -17,6 +18,7 @@ from phoenix.runs.reporter import tell
 from phoenix.shell import fill
 
 if site_host() in component_hosts("networks", site()):
+    residents.look()
     found = read_or(question(Interfaces), bridges.Found())
     own = bridges.own(site(), found)
     for difference in bridges.differences(site(), found):

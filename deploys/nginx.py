@@ -2,7 +2,7 @@
 
 from pyinfra import host
 
-from deploys import acme, gateway_tree
+from deploys import acme, gateway_tree, residents
 from deploys.context import secrets, setting_errors, site
 from deploys.site_secrets import secret
 from operations.certificates import acme_certificate, placeholder
@@ -22,6 +22,7 @@ if "nginx" in host.groups and (certificate := acme.certificate("gateway")):
         client = former or secret(GATEWAY_CERTIFICATE)
         tree = gateway_tree.tree(certificate.name, client.get_secret_value())
 
+    residents.look()
     packages(
         name="Nginx: packages",
         names=["nginx", "lego", "logrotate", "openssl", "curl", *nginx.packages(site())],
@@ -38,7 +39,7 @@ if "nginx" in host.groups and (certificate := acme.certificate("gateway")):
     # Nginx does not start without a certificate, and the CA proves its names through Nginx:
     # the first start is made with one that nobody trusts.
     placeholder(name="Nginx: certificate to start with", certificate=certificate.name)
-    config_tree(name="Nginx: configuration and service", tree=tree)
+    config_tree(name="Nginx: configuration and service", tree=residents.giving_way("nginx", tree))
     config_tree(
         name="Nginx: sandbox",
         tree=Tree(

@@ -1,6 +1,6 @@
 """Portainer: the server on its own guest, an agent on every Docker host, the two introduced."""
 
-from deploys import portainer_trees
+from deploys import portainer_trees, residents
 from deploys.access import portainer as access
 from deploys.context import secrets, setting_errors, settings, site, site_host
 from deploys.site_secrets import secret
@@ -25,11 +25,14 @@ def open_tunnel(whose: str) -> None:
         config_tree(name=f"{whose}: tunnel", tree=tunnel)
 
 
+if site_host() == server or site_host() in site().agents:
+    residents.look()
+
 if site_host() == server:
     with setting_errors():
         if unfinished := secrets().is_changing(ADMIN_PASSWORD):
             secrets().propose(ADMIN_PASSWORD)
-        tree = portainer_trees.server()
+        tree = residents.giving_way("portainer", portainer_trees.server())
         password = secret(ADMIN_PASSWORD)
     packages(name="Portainer: packages", names=["jq", "curl"])
     open_tunnel("Portainer")
@@ -50,7 +53,7 @@ if site_host() == server:
 
 if site_host() in site().agents:
     with setting_errors():
-        agent_tree = portainer_trees.agent()
+        agent_tree = residents.giving_way("agent", portainer_trees.agent())
     images(
         name="Portainer agent: image",
         references=[settings().portainer_agent_image],

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pyinfra import host
 
+from deploys import residents
 from deploys.access import proxmox as proxmox_access
 from deploys.context import settings, site
 from facts.proxmox import Listeners, RootShell, SshClientAddress
@@ -60,6 +61,7 @@ def converge() -> None:
 
 
 if "hypervisor" in host.groups:
+    residents.look()
     if settings().proxmox.api == "off":
         reason = 'guests and firewall are left alone: proxmox_api is "off"'
         proxmox.off(name="Proxmox: guests and firewall", reason=reason)

@@ -2,7 +2,7 @@
 
 from pyinfra import host
 
-from deploys import ca
+from deploys import ca, residents
 from deploys.context import pinned_program, secrets, setting_errors, settings, site
 from deploys.site_secrets import secret
 from operations import step_ca
@@ -31,6 +31,7 @@ COPY = "/usr/local/lib/phoenix/ca-copy"
 
 if "step_ca" in host.groups:
     ca.check_names()
+    residents.look()
     with setting_errors():
         program = pinned_program("step-ca")
         check_version(program.version)
@@ -56,40 +57,45 @@ if "step_ca" in host.groups:
     )
     config_tree(
         name="Step-CA: configuration and service",
-        tree=Tree(
-            component="step-ca",
-            files={
-                CONFIG: TreeFile(ca_json),
-                TEMPLATE: TreeFile(leaf, mode="0640", group="step", secret=True),
-                f"/etc/systemd/system/{UNIT}": TreeFile(
-                    render(
-                        "components/step_ca/step-ca.service.j2",
-                        program=f"{program.directory}/program",
-                        directory=DIRECTORY,
-                        config=CONFIG,
-                    )
+        tree=residents.giving_way(
+            "ca",
+            Tree(
+                component="step-ca",
+                files={
+                    CONFIG: TreeFile(ca_json),
+                    TEMPLATE: TreeFile(leaf, mode="0640", group="step", secret=True),
+                    f"/etc/systemd/system/{UNIT}": TreeFile(
+                        render(
+                            "components/step_ca/step-ca.service.j2",
+                            program=f"{program.directory}/program",
+                            directory=DIRECTORY,
+                            config=CONFIG,
+                        )
+                    ),
+                    **restart_without_end(UNIT),
+                    COPY: TreeFile(ca.copy(), mode="0755"),
+                    f"/etc/systemd/system/{COPIES.removesuffix('.timer')}.service": TreeFile(
+                        render(
+                            "components/step_ca/phoenix-ca-copy.service.j2", unit=UNIT, program=COPY
+                        )
+                    ),
+                    f"/etc/systemd/system/{COPIES}": TreeFile(
+                        render("components/step_ca/phoenix-ca-copy.timer")
+                    ),
+                },
+                unit=UNIT,
+                enable=(COPIES,),
+                action="restart",
+                validate=render(
+                    "components/step_ca/validate.sh.j2", program=program.directory, config=CONFIG
                 ),
-                **restart_without_end(UNIT),
-                COPY: TreeFile(ca.copy(), mode="0755"),
-                f"/etc/systemd/system/{COPIES.removesuffix('.timer')}.service": TreeFile(
-                    render("components/step_ca/phoenix-ca-copy.service.j2", unit=UNIT, program=COPY)
+                before=ca.stop(),
+                # The service of an earlier release read the password itself: it stays as it was
+                # until this one is proven to run without.
+                health=in_turn(
+                    ca.health(claims.default),
+                    fill("chown root:root {{ password }}", password=f"{DIRECTORY}/{PASSWORD}"),
                 ),
-                f"/etc/systemd/system/{COPIES}": TreeFile(
-                    render("components/step_ca/phoenix-ca-copy.timer")
-                ),
-            },
-            unit=UNIT,
-            enable=(COPIES,),
-            action="restart",
-            validate=render(
-                "components/step_ca/validate.sh.j2", program=program.directory, config=CONFIG
-            ),
-            before=ca.stop(),
-            # The service of an earlier release read the password itself: it stays as it was until
-            # this one is proven to run without.
-            health=in_turn(
-                ca.health(claims.default),
-                fill("chown root:root {{ password }}", password=f"{DIRECTORY}/{PASSWORD}"),
             ),
         ),
     )

@@ -2,7 +2,7 @@
 
 from pyinfra import host
 
-from deploys import acme, traefik_tree
+from deploys import acme, residents, traefik_tree
 from deploys.context import pinned_program, setting_errors, settings, site
 from deploys.site_secrets import secret
 from facts.external import PinnedLeaves
@@ -36,37 +36,43 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
         )
         routes, marker = traefik.dynamic_config(site(), "".join((login, *users.values())), leaves)
 
+    residents.look()
     packages(name="Traefik: packages", names=["curl", "iproute2", "lego", "openssl"])
     artifact(name="Traefik: program", item=program)
     config_tree(
         name="Traefik: configuration and service",
-        tree=Tree(
-            component="traefik",
-            files={
-                traefik.STATIC: TreeFile(static),
-                traefik.CHECK: TreeFile(render("components/traefik/check.sh"), mode="0755"),
-                "/etc/sysusers.d/phoenix-traefik.conf": TreeFile(f'u {traefik.USER} - "Traefik"\n'),
-                "/etc/tmpfiles.d/phoenix-traefik.conf": TreeFile(
-                    f"d {traefik.DYNAMIC} 0755 root root\n"
+        tree=residents.giving_way(
+            "traefik",
+            Tree(
+                component="traefik",
+                files={
+                    traefik.STATIC: TreeFile(static),
+                    traefik.CHECK: TreeFile(render("components/traefik/check.sh"), mode="0755"),
+                    "/etc/sysusers.d/phoenix-traefik.conf": TreeFile(
+                        f'u {traefik.USER} - "Traefik"\n'
+                    ),
+                    "/etc/tmpfiles.d/phoenix-traefik.conf": TreeFile(
+                        f"d {traefik.DYNAMIC} 0755 root root\n"
+                    ),
+                    f"/etc/systemd/system/{traefik.UNIT}": TreeFile(
+                        render(
+                            "components/traefik/traefik.service.j2",
+                            program=f"{program.directory}/program",
+                            config=traefik.STATIC,
+                        )
+                    ),
+                    **restart_without_end(traefik.UNIT),
+                },
+                unit=traefik.UNIT,
+                action="restart",
+                validate=fill(
+                    'sh "$ROOT"{{ check }} {{ program }}/program "$ROOT"{{ static }}',
+                    check=traefik.CHECK,
+                    program=program.directory,
+                    static=traefik.STATIC,
                 ),
-                f"/etc/systemd/system/{traefik.UNIT}": TreeFile(
-                    render(
-                        "components/traefik/traefik.service.j2",
-                        program=f"{program.directory}/program",
-                        config=traefik.STATIC,
-                    )
-                ),
-                **restart_without_end(traefik.UNIT),
-            },
-            unit=traefik.UNIT,
-            action="restart",
-            validate=fill(
-                'sh "$ROOT"{{ check }} {{ program }}/program "$ROOT"{{ static }}',
-                check=traefik.CHECK,
-                program=program.directory,
-                static=traefik.STATIC,
+                health=fill("curl -fsS --max-time 2 http://{{ local }}/ping", local=traefik.LOCAL),
             ),
-            health=fill("curl -fsS --max-time 2 http://{{ local }}/ping", local=traefik.LOCAL),
         ),
     )
     config_tree(

@@ -274,6 +274,38 @@ class GuestSettings(_Strict):
     )
 
 
+class TakingOver(_Strict):
+    """What becomes of what a person had in the place that Phoenix takes, by what it is."""
+
+    resolver: Literal["keep", "replace"] | None = Field(
+        default=None,
+        description="Who listens on port 53 of the hypervisor. `keep`: it stays, forwards the "
+        "site's zone to Phoenix's name server on 127.0.0.1, and answers the guests.",
+    )
+    ca: Literal["replace"] | None = Field(
+        default=None, description="Who listens on the CA's port of its guest."
+    )
+    traefik: Literal["replace"] | None = Field(
+        default=None, description="Who listens on port 80 or 443 of Traefik's guest."
+    )
+    nginx: Literal["replace"] | None = Field(
+        default=None, description="Who listens on port 80 or 443 of the gateway."
+    )
+    portainer: Literal["adopt"] | None = Field(
+        default=None,
+        description="A Portainer set up by hand on Portainer's guest. `adopt`: Phoenix's goes on "
+        "with its data.",
+    )
+    agent: Literal["replace"] | None = Field(
+        default=None, description="An agent set up by hand, or who else has the agent's port."
+    )
+
+    def of(self, kind: str) -> str | None:
+        """What was said of a kind; None where nothing was."""
+        choice: str | None = getattr(self, kind)
+        return choice
+
+
 class ProxmoxSettings(_Strict):
     """The settings named `proxmox_`, without that prefix (deploys/proxmox.py)."""
 
@@ -643,6 +675,13 @@ class Settings(_Strict):
         description="To whom backups are encrypted: age recipients or SSH public keys of type "
         "ed25519. Empty: with the passphrase in the secret `backup_passphrase`.",
         examples=[["age1..."]],
+    )
+    taking_over: TakingOver = Field(
+        default=TakingOver(),
+        description="What becomes of what a host had in the place that Phoenix takes: `keep` it, "
+        "`adopt` it with its data, or `replace` it. Without a word a run refuses that host and "
+        "names what it found (docs/taking_over.md).",
+        examples=[{"resolver": "keep", "agent": "replace"}],
     )
     proxmox: ProxmoxSettings = Field(default=ProxmoxSettings(), description="See `proxmox_`.")
 

@@ -219,6 +219,7 @@ def _settings() -> str:
         ("A pin: `artifacts.NAME.ARCHITECTURE`", "Pin"),
         ("`image_archives.REFERENCE`", "ImageArchive"),
         ("`registries.NAME`", "Registry"),
+        ("`taking_over`", "TakingOver"),
         ("`proxmox_images.FILE`", "Image"),
         ("`proxmox_guests.ID`", "GuestSettings"),
         ("`proxmox_guests.ID.mount_points[]`", "MountPoint"),

@@ -20,9 +20,11 @@ GATEWAY_CERTIFICATE = client_certificate.generate()
 ISSUANCE_KEY = "planted-key-of-proofs-of-the-test"
 NGINX, TRAEFIK, CA = "nginx-phoenix", "traefik-internal", "step-ca"
 
+LOOKED = "Taking over: what was here before Phoenix"
 ORDER = {
-    "dns": ["DNS: packages", "DNS: records and service"],
+    "dns": [LOOKED, "DNS: packages", "DNS: records and service"],
     "step_ca": [
+        LOOKED,
         "Step-CA: packages",
         "Step-CA: program",
         "Step-CA: keys and certificates",
@@ -40,6 +42,7 @@ ORDER = {
         "Certificate of thinkheads_ai_app-production: issue",
     ],
     "traefik": [
+        LOOKED,
         "Traefik: packages",
         "Traefik: program",
         "Traefik: configuration and service",
@@ -49,6 +52,7 @@ ORDER = {
     ],
     "home": ["Home: packages", "Home: files and service"],
     "nginx": [
+        LOOKED,
         "Nginx: packages",
         "Nginx: renewal",
         "Nginx: certificate to start with",

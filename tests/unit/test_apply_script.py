@@ -656,3 +656,15 @@ def test_killed_anywhere_in_a_rollback_the_next_run_converges(machine: TreeHost)
         assert machine.converge(machine.tree("one")) is None, (at, again)
         assert machine.served == "config one\n", (at, machine.served)
     raise AssertionError("the script never came to its end")
+
+
+def test_what_was_there_before_the_first_generation_runs_again_where_that_one_fails(
+    machine: TreeHost,
+) -> None:
+    note = f'echo again >>"{machine.top}/otherwise"'
+    said = machine.install(machine.tree("bad", otherwise=note))
+    assert said.code == 5, said
+    assert (machine.top / "otherwise").read_text() == "again\n"
+    assert machine.install(machine.tree("one", otherwise=note)).code == 0
+    assert machine.install(machine.tree("bad", otherwise=note)).code == 5
+    assert (machine.top / "otherwise").read_text() == "again\n", "there is a generation to go to"

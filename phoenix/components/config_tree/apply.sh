@@ -17,11 +17,12 @@ set -eu
 umask 022
 trap '' HUP INT PIPE  # the run that sent us may die; what is begun is ended here
 gen=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)  # its own name, also when run by `current`
-. "$gen/params"       # component base unit action enable validate before after revert health deadline confirm
+. "$gen/params"       # component base unit action enable validate before after revert otherwise health deadline confirm
 tab=$(printf '\t')
 
 links=${links:-}      # of a generation of an earlier release: it has none
 revert=${revert:-}
+otherwise=${otherwise:-}
 never=99              # what a health check ends with that will never succeed
 
 # Nobody may be listening any more, and that must not end us half-way.
@@ -298,6 +299,7 @@ roll_back() { # the old service goes on as if nothing had happened; fails when i
                 systemctl stop -- "$one" || true
             fi
         done
+        if [ -n "$otherwise" ] && ! run "$otherwise"; then say "failed: what starts again what was here before"; fi
         rm -rf -- "$was_new"
     fi
 }
@@ -335,7 +337,7 @@ install)
     fi
     rm -f "$base/loaded"  # from here on nobody knows what the service runs, until it is proven again
     if [ -n "$before" ] && ! run "$before"; then
-        say "what comes before the change failed, so nothing is changed: $before"
+        say "what comes before the change failed, so nothing is changed: $(printf %s "$before" | head -n 1 | cut -c 1-200)"
         rm -rf -- "$new"
         if [ -n "$now" ]; then  # it may have stopped the service
             gen="$base/$now"

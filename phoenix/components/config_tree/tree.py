@@ -100,7 +100,8 @@ class Tree:
     Commands run as root in `sh`, with ROOT (where the proposed files stand) and GENERATION
     in the environment: `validate` before anything changes, `before` just ahead of the swap,
     `after` behind it, `health` repeatedly until it succeeds or `deadline` seconds pass, or it ends
-    with 99: it never will. `revert` runs ahead of the previous generation's return.
+    with 99: it never will. `revert` runs ahead of the previous generation's return;
+    `otherwise` where there is none, when the host is as it was before the first.
     `action` is "reload" or "restart" of `unit`; `enable` are further units to enable and start.
     `confirm` seconds: go back unless the operator confirms in time (0: no confirmation).
     `in_force` is asked with the state: where it fails, what it says is a reason to load the files
@@ -119,6 +120,7 @@ class Tree:
     before: str = ""
     after: str = ""
     revert: str = ""
+    otherwise: str = ""
     health: str = ""
     deadline: int = 30
     confirm: int = 0
@@ -218,6 +220,7 @@ class Tree:
             "before": self.before,
             "after": self.after,
             "revert": self.revert,
+            "otherwise": self.otherwise,
             "health": self.health,
             "deadline": str(self.deadline),
             "confirm": str(self.confirm) if self.confirm else "",

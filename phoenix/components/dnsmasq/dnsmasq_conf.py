@@ -8,7 +8,11 @@ from ipaddress import IPv4Address
 from phoenix.derived.dns import DnsRecord
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Site
+from phoenix.site.ports import DNS, LOOPBACK
 from phoenix.site.ways import addresses
+
+KEPT_PORT = 5335
+"""Where it listens, on the loopback, where another resolver keeps port 53 of the hypervisor."""
 
 
 class DnsmasqError(SettingError):
@@ -16,19 +20,32 @@ class DnsmasqError(SettingError):
 
 
 def config(
-    site: Site, records: Sequence[DnsRecord], upstreams: Sequence[str], *, stop_rebind: bool = True
+    site: Site,
+    records: Sequence[DnsRecord],
+    upstreams: Sequence[str],
+    *,
+    stop_rebind: bool = True,
+    behind_another: bool = False,
 ) -> str:
     """One whole configuration file: exact records, explicit upstreams, nothing inherited.
 
     Args:
         upstreams: addresses of the resolvers to ask for everything outside the site's domain.
         stop_rebind: drop private addresses in upstreams' answers (DNS rebinding).
+        behind_another: another resolver has port 53 of the hypervisor, and forwards the zone.
 
     Raises:
-        DnsmasqError: no upstream, one that is no address, or one that is this server itself.
+        DnsmasqError: no upstream, one that is no address, or one that is this server itself; or
+            another resolver forwards the zone of a site whose answers depend on the network.
     """
     own = addresses(site.hypervisor)
     several = len(own) > 1
+    if behind_another and several:
+        raise DnsmasqError(
+            'setting taking_over: "resolver": "keep" does not do for a site of several networks, '
+            "since a client gets the address in the network in which it asks, and a resolver that "
+            'forwards hides it: write "replace"'
+        )
     if not upstreams:
         raise DnsmasqError("setting dns_upstreams is empty: name at least one resolver's address")
     for upstream in upstreams:
@@ -46,7 +63,11 @@ def config(
         "no-hosts",
         # A bridge of its own may come up later than the name server.
         "bind-dynamic" if several else "bind-interfaces",
-        f"listen-address={','.join(map(str, own))}",
+        *(
+            [f"port={KEPT_PORT}", f"listen-address={LOOPBACK}"]
+            if behind_another
+            else [f"listen-address={','.join(map(str, own))}"]
+        ),
         # Of a name's addresses a client gets the one in the network in which it asks.
         *(["localise-queries"] if several else []),
         "user=dnsmasq",
@@ -74,3 +95,29 @@ def _reverse(site: Site) -> Iterator[str]:
     for host in site.hosts:
         for address in addresses(host)[1:]:
             yield f"ptr-record={address.reverse_pointer},{host.fqdn}"
+
+
+def forwarding(site: Site) -> tuple[str, ...]:
+    """How a resolver that keeps port 53 is told to forward the site's zone: a line each.
+
+    dnsmasq(8); BIND 9, Administrator Reference Manual, zone type forward; unbound.conf(5).
+    """
+    zone, there = site.domain, f"{LOOPBACK}:{KEPT_PORT}"
+    bind = f"forwarders {{ {LOOPBACK} port {KEPT_PORT}; }};"
+    unbound = f'name: "{zone}", forward-addr: {LOOPBACK}@{KEPT_PORT}'
+    return (
+        f"dnsmasq: server=/{zone}/{LOOPBACK}#{KEPT_PORT}",
+        f"    rebind-domain-ok=/{zone}/",
+        f"systemd-resolved: [Resolve] DNS={there} Domains=~{zone}",
+        f'BIND: options {{ validate-except {{ "{zone}"; }}; }};',
+        f'    zone "{zone}" {{ type forward; forward only; {bind} }};',
+        f'unbound: server: do-not-query-localhost: no, domain-insecure: "{zone}"',
+        f'    private-domain: "{zone}", forward-zone: {unbound}',
+    )
+
+
+def server(site: Site, *, behind_another: bool) -> tuple[str, int]:
+    """Address and port where it is asked on the hypervisor itself."""
+    if behind_another:
+        return str(LOOPBACK), KEPT_PORT
+    return str(site.hypervisor.address), DNS

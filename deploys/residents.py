@@ -1,0 +1,47 @@
+"""What a person had in the places that Phoenix takes: looked at once, ahead of a host's changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from weakref import WeakSet
+
+from pyinfra.api.host import Host as PyinfraHost
+
+from deploys.context import settings, site, site_host
+from operations import taking_over
+from operations.host_state import this_host
+from phoenix.components.config_tree.tree import Tree
+from phoenix.components.taking_over.decision import DIRECTORY, GIVE_WAY
+from phoenix.components.taking_over.residents import Kind, places
+from phoenix.shell import in_turn
+from phoenix.site.names import SERVER_VOLUME
+
+_looked_at: WeakSet[PyinfraHost] = WeakSet()
+
+
+def look() -> None:
+    """Declare the step that looks at this host, ahead of its first change by this run."""
+    mine = places(site(), site_host())
+    if not mine or this_host() in _looked_at:
+        return
+    _looked_at.add(this_host())
+    taking_over.looked_at(
+        name="Taking over: what was here before Phoenix",
+        places=mine,
+        choices=settings().taking_over,
+    )
+
+
+def giving_way(kind: Kind, tree: Tree) -> Tree:
+    """The tree, before which what was noted of `kind` gives way.
+
+    Where the tree's first generation does not come up it runs again.
+    """
+    if settings().taking_over.of(kind) not in ("replace", "adopt"):
+        return tree
+    words = (DIRECTORY, kind, SERVER_VOLUME)
+    return replace(
+        tree,
+        before=in_turn(GIVE_WAY.line("stop", *words), tree.before),
+        otherwise=GIVE_WAY.line("back", *words),
+    )

@@ -1,0 +1,50 @@
+# What stands in the places that Phoenix takes on this host. Runs as
+#   sh -c SCRIPT residents TREES KIND:TREE:PORT,PORT ...
+# A kind whose tree is in place is Phoenix's own by now, and is not looked at. What cannot be read (no ss, a
+# Docker that hangs) is left out: the component that meets it then says so. Fields are separated by tabs:
+#   listener  KIND PROTOCOL ADDRESS:PORT PROCESS UNIT CONTAINER IMAGE PROJECT
+#   container KIND NAME IMAGE PROJECT STATE DATA
+trees=$1; shift; t=$(printf '\t'); wanted=
+for one; do
+ rest=${one#*:}
+ [ -e "$trees/${rest%%:*}/current" ] || wanted="$wanted $one"
+done
+[ -n "$wanted" ] || exit 0
+engine() { [ -S /var/run/docker.sock ] && command -v docker >/dev/null && timeout -k 2 15 docker "$@" 2>/dev/null; }
+described() { # CONTAINER: its name, image and compose project
+ engine inspect -f '{{.Name}}{{"\t"}}{{.Config.Image}}{{"\t"}}{{index .Config.Labels "com.docker.compose.project"}}' "$1" | sed 's#^/##'
+}
+whose() { # PROCESS PID PORT: the unit, and the container's name, image and project
+ place=$(sed -n 's#.*/\([^/]*\)$#\1#p' "/proc/$2/cgroup" 2>/dev/null | tail -n 1)
+ id=$(printf '%s\n' "$place" | sed -n 's/^\(docker-\)\{0,1\}\([0-9a-f]\{64\}\)\(\.scope\)\{0,1\}$/\2/p')
+ [ "$1" != docker-proxy ] || id=$(engine ps -q --filter "publish=$3" | head -n 1)
+ case $place in *.service) unit=$place ;; *) unit= ;; esac
+ if [ -n "$id" ] && found=$(described "$id") && [ -n "$found" ]; then printf '\t%s' "$found"; else printf '%s\t\t\t' "$unit"; fi
+}
+sockets=$(timeout -k 2 15 ss -Hltnup 2>/dev/null)
+for one in $wanted; do
+ kind=${one%%:*} ports=${one##*:}
+ for port in $(printf %s "$ports" | tr ',' ' '); do
+  printf '%s\n' "$sockets" | while read -r protocol _ _ _ end _ users; do
+   case $end in *":$port") ;; *) continue ;; esac
+   process=$(printf %s "$users" | sed -n 's/^users:(("\([^"]*\)".*/\1/p')
+   pid=$(printf %s "$users" | sed -n 's/^[^=]*pid=\([0-9]*\).*/\1/p')
+   printf 'listener\t%s\t%s\t%s\t%s\t%s\n' "$kind" "$protocol" "$end" "$process" "$(whose "$process" "${pid:-0}" "$port")"
+  done
+ done
+ case $kind in
+ portainer) images='portainer/portainer\(-ce\|-ee\)\{0,1\}' name=portainer ;;
+ agent) images='portainer/agent' name=portainer_agent ;;
+ *) continue ;;
+ esac
+ engine ps -a --format '{{.Names}} {{.Image}}' | while read -r named image; do
+  case $named in *-before-phoenix) continue ;; esac # it gave way already (give_way.sh)
+  if [ "$named" != "$name" ]; then
+   printf '%s\n' "$image" | grep -q "^\(.*/\)\{0,1\}$images\([:@].*\)\{0,1\}$" || continue
+  fi
+  found=$(described "$named")
+  state=$(engine inspect -f '{{.State.Status}}{{"\t"}}{{range .Mounts}}{{if eq .Destination "/data"}}{{.Source}}{{end}}{{end}}' "$named")
+  printf 'container\t%s\t%s\t%s\n' "$kind" "$found" "$state"
+ done
+done
+:

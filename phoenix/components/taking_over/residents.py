@@ -1,0 +1,212 @@
+"""What a host has in the places that Phoenix takes: which places those are, and who is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from phoenix.components.portainer.compose_files import SERVER_UNIT
+from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
+from phoenix.components.step_ca.authority import UNIT as CA_UNIT
+from phoenix.components.traefik.traefik_yml import UNIT as TRAEFIK_UNIT
+from phoenix.derived import control_plane
+from phoenix.derived.components import AGENT, SERVER
+from phoenix.site import ports
+from phoenix.site.model import Host, Site
+from phoenix.site.names import AGENT_PROJECT, SERVER_PROJECT
+from phoenix.site.ways import addresses
+
+Kind = Literal["resolver", "ca", "traefik", "nginx", "portainer", "agent"]
+"""What stands there, named after what Phoenix has in its place."""
+OURS: dict[Kind, tuple[str, ...]] = {
+    "resolver": ("phoenix-dns.service",),
+    "ca": (CA_UNIT,),
+    "traefik": (TRAEFIK_UNIT,),
+    "nginx": ("nginx.service",),
+    "portainer": (SERVER_UNIT,),
+    "agent": (TUNNEL_UNIT,),
+}
+"""Phoenix's own units in each place; of a unit of the same name the configuration tree takes the
+place of its files, and keeps them."""
+_PROJECTS = (SERVER_PROJECT, AGENT_PROJECT)
+_EVERY = {"0.0.0.0", "*", "::"}  # noqa: S104  # what ss(8) writes for every address
+_UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.service")
+_CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_PORTAINER = re.compile(r"(?:.*/)?portainer/portainer(?:-[ce]e)?(?:[:@].*)?")
+
+
+class ResidentError(ValueError):
+    """A host's answer is not of the expected form."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Ports of a host that a component of Phoenix needs.
+
+    Attributes:
+        kind: what stands there.
+        tree: the component's configuration tree: where it is on the host, the place is Phoenix's.
+        ports: by number.
+        addresses: those that the component listens on; none: every address.
+    """
+
+    kind: Kind
+    tree: str
+    ports: tuple[int, ...]
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def word(self) -> str:
+        """As the host is asked for it."""
+        return f"{self.kind}:{self.tree}:{','.join(map(str, self.ports))}"
+
+    def needs(self, address: str) -> bool:
+        """Whether who listens on `address` is in the way."""
+        return not self.addresses or address in _EVERY or address in self.addresses
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who listens on a port.
+
+    `unit` and `container` are empty where the process belongs to none; `image` and `project` are
+    the container's.
+    """
+
+    kind: Kind
+    protocol: str
+    address: str
+    port: int
+    process: str = ""
+    unit: str = ""
+    container: str = ""
+    image: str = ""
+    project: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether Phoenix has put it there, in an earlier release or before its tree was lost."""
+        return self.unit in OURS[self.kind] or self.project in _PROJECTS
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container of Portainer's or its agent's, or of the name of Phoenix's; `data` is the folder
+    on the host of what Portainer keeps."""
+
+    kind: Kind
+    name: str
+    image: str = ""
+    project: str = ""
+    state: str = ""
+    data: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether Phoenix has made it."""
+        return self.project in _PROJECTS
+
+    @property
+    def image_is_portainer(self) -> bool:
+        """Whether it runs Portainer's server."""
+        return _PORTAINER.fullmatch(self.image) is not None
+
+
+@dataclass(frozen=True)
+class Residents:
+    """All that was found in the places of a host."""
+
+    listeners: tuple[Listener, ...] = ()
+    containers: tuple[Container, ...] = ()
+
+
+def places(site: Site, host: Host) -> tuple[Place, ...]:
+    """The places that Phoenix takes on a host, in the order of its components."""
+    result: list[Place] = []
+    if host == site.hypervisor:
+        own = tuple(map(str, addresses(host)))
+        result.append(Place("resolver", "dns", (ports.DNS,), own))
+    if host == site.ca:
+        result.append(Place("ca", "step-ca", (control_plane.ca(site).port,)))
+    if host == site.traefik:
+        result.append(Place("traefik", "traefik", (ports.HTTP, ports.HTTPS)))
+    if host == site.gateway:
+        result.append(Place("nginx", "nginx", (ports.HTTP, ports.HTTPS)))
+    if host == site.portainer:
+        result.append(Place("portainer", SERVER, (control_plane.portainer_port(site),)))
+    if host in site.agents and site.portainer is not None:
+        result.append(Place("agent", AGENT, (control_plane.agent(site, host).port,)))
+    return tuple(result)
+
+
+def parse(lines: Iterable[str]) -> Residents:
+    """What a host answers to `look.sh`.
+
+    Raises:
+        ResidentError: a line is of another form, or names what no unit or container is called.
+    """
+    listeners: list[Listener] = []
+    containers: list[Container] = []
+    for line in filter(None, lines):
+        match line.split("\t"):
+            case ["listener", kind, protocol, end, process, unit, container, image, project]:
+                address, _, port = end.rpartition(":")
+                plain = address.partition("%")[0].strip("[]")
+                listeners.append(
+                    Listener(
+                        _kind(kind, line), protocol, plain, _number(port, line), process,
+                        _named(unit, _UNIT), _named(container, _CONTAINER), image, project,
+                    )
+                )  # fmt: skip
+            case ["container", kind, name, image, project, state, data]:
+                found = Container(
+                    _kind(kind, line), _named(name, _CONTAINER), image, project, state, data
+                )
+                if found.name:
+                    containers.append(found)
+            case _:
+                raise ResidentError(f"unexpected line from the host: {line!r}")
+    return Residents(tuple(dict.fromkeys(listeners)), tuple(containers))
+
+
+def clashes(place: Place, found: Residents) -> Sequence[Listener | Container]:
+    """Who is in the way at one place: who listens there, and containers that do not."""
+    protocols = ("tcp", "udp") if place.kind == "resolver" else ("tcp",)
+    listening = [
+        one
+        for one in found.listeners
+        if one.kind == place.kind
+        and one.port in place.ports
+        and one.protocol in protocols
+        and place.needs(one.address)
+        and not one.is_ours
+    ]
+    names = {one.container for one in listening}
+    return [
+        *listening,
+        *(
+            one
+            for one in found.containers
+            if one.kind == place.kind and not one.is_ours and one.name not in names
+        ),
+    ]
+
+
+def _kind(text: str, line: str) -> Kind:
+    for kind in OURS:
+        if text == kind:
+            return kind
+    raise ResidentError(f"unexpected line from the host: {line!r}")
+
+
+def _number(text: str, line: str) -> int:
+    if not text.isdigit():
+        raise ResidentError(f"unexpected line from the host: {line!r}")
+    return int(text)
+
+
+def _named(text: str, form: re.Pattern[str]) -> str:
+    """A name that may be given to systemctl or docker; empty for anything else."""
+    return text if form.fullmatch(text) else ""
