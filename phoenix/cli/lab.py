@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from phoenix.cli import options
 from phoenix.cli.exits import CommandError
+from phoenix.place import PROJECT
 
 app = typer.Typer(
     no_args_is_help=True, help="The container lab: the same site without a Proxmox host."
@@ -17,11 +19,10 @@ app = typer.Typer(
 
 
 def _run(*words: str) -> None:
-    from phoenix.cli import project
-
-    root = project.find(options.DEFAULT_INVENTORY).parent.parent
-    if not (root / "lab" / "__main__.py").is_file():
-        raise CommandError(f"{root} has no lab: call this in a checkout of the project")
+    choices = (Path.cwd(), PROJECT)
+    root = next((one for one in choices if (one / "lab" / "__main__.py").is_file()), None)
+    if root is None:
+        raise CommandError("there is no lab here: call this in a checkout of the project")
     process = subprocess.run([sys.executable, str(root / "lab"), *words], cwd=root, check=False)
     if process.returncode:
         raise typer.Exit(process.returncode)

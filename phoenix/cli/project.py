@@ -176,6 +176,8 @@ def load(inventory: Path) -> Project:
     else:
         path = find(inventory)
         root = path.parent.parent
+        if not inventory.is_file() and not Path.cwd().is_relative_to(root):
+            _note_site(inventory, root)
     with (
         _importable(path.parent.parent),
         _variables(environment),
@@ -198,6 +200,17 @@ def load(inventory: Path) -> Project:
         hosts = {name: data for group in reversed(groups) for name, data in group}
         return Project(root, path, groups[0][0][1], environment, hosts)
     raise CommandError(f"{path} has no hosts: it must define groups as lists of (name, data)")
+
+
+def _note_site(inventory: Path, root: Path) -> None:
+    """Say which site is meant, since it is not the one of the folder where this was called."""
+    from phoenix.cli import output
+
+    output.notes().print(
+        f"note: there is no {inventory} here, so this is the site in {root}; for another one call "
+        "this in its folder, or give --site",
+        markup=False,
+    )
 
 
 @contextlib.contextmanager

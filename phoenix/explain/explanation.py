@@ -94,6 +94,8 @@ def _service(site: Site, service: Service) -> Explanation:
     stack = service.deployment
     owner = service.owner
     names = {*service.names}
+    if service.kind == "agent":  # the tunnel's end proves its guest's name
+        names |= {owner.fqdn}
     if route:  # a stack proves a name of its own, its host's pair is not on the way
         names |= {service.server_name} if stack else {service.server_name, owner.fqdn}
     facts = {
@@ -101,7 +103,7 @@ def _service(site: Site, service: Service) -> Explanation:
         "dashboard": f"the dashboard of {owner.name}, for who knows its password",
         "home": f"the start page, behind {owner.name} on its loopback",
         "ca": f"the certificate authority on {owner.name}, reached directly, never routed",
-        "agent": f"the Portainer agent on {owner.name}, reached directly, never routed",
+        "agent": f"the Portainer agent on {owner.name}, for Portainer's guest alone, never routed",
         "redirect": f"a redirect, by {owner.name} itself",
         "external": "not managed by Phoenix",
         "tcp": f"served by {owner.name}, at port {service.gateway_port} of the gateway",
@@ -138,7 +140,7 @@ def _backend(site: Site, service: Service) -> Backend:
         host=service.external.host if service.external else service.owner.name,
         url=backend_url(site, service),
         transport=transport,
-        verified=service.server_name if transport == "verified" else "",
+        verified=_proven(service, transport),
         health=service.health_path,
         stack=stack.project if stack else "",
     )
@@ -149,7 +151,13 @@ def _transport(service: Service) -> Transport:
         return "plain"
     if service.external is not None and service.external.fingerprint:
         return "pinned"
-    return "signed" if service.kind == "agent" else "verified"
+    return "mutual" if service.kind == "agent" else "verified"
+
+
+def _proven(service: Service, transport: Transport) -> str:
+    """The name that the backend's certificate must prove; empty where none is asked for."""
+    names = {"verified": service.server_name, "mutual": service.owner.fqdn}
+    return names.get(transport, "")
 
 
 def _places(service: Service) -> tuple[Source, ...]:

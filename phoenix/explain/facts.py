@@ -109,7 +109,7 @@ def own(service: Service) -> Iterator[Certificate]:
     """The certificate that a service makes for itself, without ACME."""
     how = {
         "ca": "made by the CA itself and renewed with each start",
-        "agent": "made by the agent at each start; who calls signs with a shared secret",
+        "agent": "made by the agent at each start, for its guest's loopback behind the tunnel",
     }.get(service.kind)
     if how:
         yield Certificate(host=service.owner.name, names=(service.fqdn,), how=how, place="")

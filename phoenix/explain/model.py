@@ -6,9 +6,9 @@ from typing import Literal
 
 from phoenix.site.model import Frozen, Source
 
-Transport = Literal["verified", "pinned", "signed", "plain"]
-"""TLS with a verified name; TLS by a certificate whose SHA-256 is declared; TLS
-whose requests are signed by a shared secret; no TLS."""
+Transport = Literal["verified", "pinned", "mutual", "plain"]
+"""TLS with a verified name; TLS by a certificate whose SHA-256 is declared; TLS in which both ends
+prove their names (Portainer's tunnel to an agent); no TLS."""
 Kind = Literal["service", "host", "template", "component", "stack", "record"]
 
 

@@ -45,7 +45,7 @@ def _says(link: Link, domain: str) -> str:
     if link.kind == "acme":
         return "ACME"
     if link.kind == "agent":
-        return f"{link.protocol} {link.port}\n{link.verified}"
+        return f"{link.protocol} {link.port}\nboth ends verified"
     proof = f"verified: {short(link.verified, domain)}" if link.verified else "plain text"
     return f"{link.protocol} {link.port}\n{proof}"
 

@@ -212,7 +212,10 @@ def _agents(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
             start = layout.places[link.source]
             lane = start.right + LANE
             line = path("M", start.right, start.y + 24, "H", lane, "V", row.middle, "H", row.right)
-            canvas.link("agent", line, f"{link.protocol} {link.port}, {link.verified}")
+            title = (
+                f"{link.protocol} {link.port}, both ends verified, the agent's as {link.verified}"
+            )
+            canvas.link("agent", line, title)
 
 
 def _direct(canvas: Canvas, picture: Topology, layout: _Layout) -> None:

@@ -213,7 +213,7 @@ def _links(site: Site) -> Iterator[Link]:
         if service.kind == "agent" and site.portainer:
             yield Link(
                 source=box_id(site.portainer), target=target, kind="agent", protocol="https",
-                port=service.port, verified="requests signed with a shared secret",
+                port=service.port, verified=service.owner.fqdn,
             )  # fmt: skip
         elif service.kind == "backend" and service.exposure == "direct":
             yield _request(CLIENT, target, service.port, service.scheme, proof)

@@ -112,7 +112,9 @@ def test_unrouted_services_have_no_gateway_and_their_own_trust(site: Site) -> No
     assert ca.backend is not None
     assert agent.backend is not None
     assert (ca.backend.transport, ca.backend.verified) == ("verified", f"ca.{ZONE}")
-    assert (agent.backend.transport, agent.backend.verified) == ("signed", "")
+    assert (agent.backend.transport, agent.backend.verified) == ("mutual", f"drphoenix.host.{ZONE}")
+    pairs = [one.place for one in agent.certificates if f"drphoenix.host.{ZONE}" in one.names]
+    assert pairs == ["/etc/phoenix/tls/host/"], "what the tunnel shows is the guest's own pair"
     assert "tls on portainer: Portainer to the agent on drphoenix" in agent.checks
 
 
@@ -225,3 +227,10 @@ def test_words_for_a_person(project: Path) -> None:
     for part in ("DNS", "gateway", "router", "backend", "certificates", "flows", "declared"):
         assert f"─ {part}\n" in text, text
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_name_that_is_explained_is_the_first_of_its_certificate(project: Path) -> None:
+    """The gateway's certificate has every routed name, and only the first ones are shown."""
+    for name in ("app", "traefik"):
+        text = phoenix("explain", name, "-i", project / INVENTORY).stdout
+        assert f"nginx-phoenix: {name}.{ZONE}, " in text

@@ -44,6 +44,22 @@ def tree(site: Path) -> dict[str, str]:
     return {str(file.relative_to(site)): file.read_text() for file in files}
 
 
+def test_the_next_commands_work_as_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the folder, where the README goes next: a relative --site would miss it from there."""
+    monkeypatch.chdir(tmp_path)
+    commands = [step["command"] for step in made(Path("my site"))["next"]]
+    assert commands[:2] == ["cd 'my site'", "phoenix validate --strict"]
+    monkeypatch.chdir(tmp_path / "my site")
+    for command in ("phoenix validate --strict", "phoenix graph"):
+        assert command in commands
+        assert phoenix(*command.split()[1:]).exit_code == 0
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert made(Path())["next"][0]["command"] == "phoenix validate --strict"
+
+
 def test_a_site_without_questions_is_sound(tmp_path: Path) -> None:
     site = tmp_path / "site"
     report = made(site, "--domain", "home.example.com", "--network", "10.20.0.0/24")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from typer._click import Command
 
 from phoenix.cli import complete, project
 from phoenix.cli.commands import LazyCommands
-from tests.unit.project_copy import phoenix
+from tests.unit.project_copy import ROOT, phoenix
 from tests.unit.project_copy import project as project_copy
 
 project_folder = project_copy
@@ -43,6 +44,35 @@ def test_the_site_in_a_folder_is_read_from_anywhere(
     assert found == [("group_data/all.py", "dns_upstreams")]
     again = phoenix("validate", "--json", environment={"PHOENIX_SITE": str(project_folder)})
     assert json.loads(again.stdout) == json.loads(result.stdout)
+
+
+def test_a_folder_that_is_no_site_is_told_which_site_is_meant(
+    project_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout's own site is the last choice, and its hosts are asked: nobody guesses that."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    result = phoenix("explain", "qdrant", "--json")
+    assert f"no inventories/phoenix.py here, so this is the site in {ROOT}" in result.stderr
+    assert json.loads(result.stdout)["explanation"]["name"].startswith("qdrant.")
+    for inside in (ROOT / "docs", project_folder):
+        monkeypatch.chdir(inside)
+        assert phoenix("explain", "qdrant", "--json").stderr == ""
+
+
+def test_the_lab_is_found_from_a_site_s_folder(
+    project_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project_folder)
+    called: list[list[str]] = []
+
+    def run(words: list[str], **_: object) -> CompletedProcess[str]:
+        called.append(words)
+        return CompletedProcess(words, 0)
+
+    monkeypatch.setattr("phoenix.cli.lab.subprocess.run", run)
+    assert phoenix("lab", "status").exit_code == 0
+    assert [words[1:] for words in called] == [[str(ROOT / "lab"), "status"]]
 
 
 def test_a_folder_without_an_inventory_of_its_own_has_settings_and_stacks_beside_the_json_files(

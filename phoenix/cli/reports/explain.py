@@ -70,7 +70,7 @@ def print_explanation(console: Console, result: Explanation, line: Line | None) 
     _add(tree, "gateway", _gateway(result.gateway) if result.gateway else ())
     _add(tree, "router", _router(result.router) if result.router else ())
     _add(tree, "backend", _backend(result.backend) if result.backend else ())
-    _add(tree, "certificates", map(_certificate, result.certificates))
+    _add(tree, "certificates", (_certificate(one, result.name) for one in result.certificates))
     _add(tree, "flows", (f"{flow.source} to {flow.destination}, {flow.what}  ({flow.why})"
                          for flow in result.flows))  # fmt: skip
     _add(tree, "checks", result.checks)
@@ -89,14 +89,14 @@ def _gateway(gateway: Gateway) -> Iterator[str]:
 def _router(router: Router) -> Iterator[str]:
     yield f"{router.name}@file in Traefik: {router.rule}, to {router.target}"
     if router.middlewares:
-        yield f"through {', '.join(router.middlewares)}"
+        yield f"middlewares: {', '.join(router.middlewares)}"
 
 
 def _backend(backend: Backend) -> Iterator[str]:
     ways = {
         "verified": f"verified as {backend.verified}",
         "pinned": "proven by the SHA-256 of its certificate",
-        "signed": "TLS, requests signed with a shared secret",
+        "mutual": f"verified as {backend.verified}, and Portainer's guest by its own certificate",
         "plain": "in plain text",
     }
     yield f"{backend.url} on {backend.host}, {ways[backend.transport]}"
@@ -110,10 +110,10 @@ def _declared(line: Line) -> Iterator[str]:
     yield f"path {line.path}"
 
 
-def _certificate(certificate: Certificate) -> str:
-    names = ", ".join(certificate.names[:3]) + (
-        f" and {len(certificate.names) - 3} more" if certificate.names[3:] else ""
-    )
+def _certificate(certificate: Certificate, explained: str) -> str:
+    """A certificate with its first names; the name that is explained goes first."""
+    own = sorted(certificate.names, key=lambda name: name != explained)
+    names = ", ".join(own[:3]) + (f" and {len(own) - 3} more" if own[3:] else "")
     place = f", in {certificate.place}" if certificate.place else ""
     return f"{certificate.host}: {names}  ({certificate.how}{place})"
 

@@ -19,6 +19,7 @@ from phoenix.cli.reports import secret_files
 from phoenix.cli.reports.validate import verdict_of
 from phoenix.secrets import sops
 from phoenix.secrets.errors import SecretError
+from phoenix.shell import quote
 
 
 class Step(BaseModel):
@@ -87,7 +88,7 @@ def _made(folder: Path, notes: list[str], *, finished: bool) -> Made:
         notes.append(
             "sops is not installed here, so secrets stay on this machine "
             f"({loaded.secrets.path}); to share them through git: {sops.INSTALL}, then `phoenix "
-            f"secrets init --site {folder}`"
+            "secrets init`"
         )
     else:
         try:
@@ -107,19 +108,20 @@ def _made(folder: Path, notes: list[str], *, finished: bool) -> Made:
 
 
 def steps(folder: Path) -> list[Step]:
-    """The next commands; in the site's folder `--site` may be left out."""
-    site = f"--site {folder}"
+    """The next commands: into the site's folder, where no verb needs `--site`."""
+    there = Step(command=f"cd {quote(folder)}", does="here no command needs --site")
     return [
-        Step(command=f"phoenix validate --strict {site}",
+        *([] if folder.resolve() == Path.cwd() else [there]),
+        Step(command="phoenix validate --strict",
              does="checks the whole declaration, offline; it is sound now"),
-        Step(command=f"phoenix graph {site}", does="draws what you have declared, offline"),
-        Step(command=f"phoenix plan {site}",
+        Step(command="phoenix graph", does="draws what you have declared, offline"),
+        Step(command="phoenix add stack NAME --host HOST",
+             does="declares an application; `add service` and `add host` declare the others"),
+        Step(command="phoenix plan",
              does="logs in to every host and shows what would change; touches nothing"),
-        Step(command=f"phoenix sync {site}",
+        Step(command="phoenix sync",
              does="shows the same, asks, converges the site, and proves every hop"),
-        Step(command=f"phoenix add stack NAME --host HOST {site}",
-             does="declares an application; service and host likewise"),
-        Step(command=f"phoenix doctor {site}",
+        Step(command="phoenix doctor",
              does="names the first cause where something does not answer"),
     ]  # fmt: skip
 
