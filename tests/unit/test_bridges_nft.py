@@ -28,10 +28,8 @@ pytestmark = [
     ),
 ]
 IFUP = """#!/bin/sh
-# As ifupdown2 does: what is up already takes what the file says now.
 echo "$1" >>{calls}
-[ -e /sys/class/net/$1 ] || ip link add "$1" type bridge
-ip addr flush dev "$1"
+ip link add "$1" type bridge
 ip addr add "$(awk -v n="$1" '$1 == n {{ print $2 }}' {list})" dev "$1"
 ip link set "$1" up
 """
@@ -130,8 +128,12 @@ def test_a_change_by_hand_is_told_and_put_right(kernel: Kernel, change: str, sai
 def test_another_address_is_taken(kernel: Kernel, tmp_path: Path) -> None:
     kernel.does("load")
     kernel.put(declared(tmp_path / "other", internal={**INNER, "address": "172.16.9.7"}))
+    kernel.run("ip", "link", "add", "tap1", "type", "veth", "peer", "name", "eth1")
+    kernel.run("ip", "link", "set", "tap1", "master", "vmbr9")
     kernel.does("load")
     assert "172.16.9.7/24" in kernel.run("ip", "addr", "show", "vmbr9")
+    assert "172.16.9.1/24" not in kernel.run("ip", "addr", "show", "vmbr9")
+    assert "master vmbr9" in kernel.run("ip", "link", "show", "tap1"), "guests stay connected"
 
 
 def test_a_bridge_that_leaves_goes_unless_guests_are_on_it(kernel: Kernel, tmp_path: Path) -> None:
