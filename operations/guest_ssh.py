@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import paramiko
 from pyinfra import host
 from pyinfra.api import FunctionCommand, OperationError
 from pyinfra.api.host import Host
+from pyinfra.connectors.sshuserclient.client import SSHClient
 
 from facts.command import command
 from facts.proxmox import GuestHostKeys
@@ -16,9 +20,10 @@ from operations.failure import locally
 from operations.host_state import ask_of, question, read, this_host
 from operations.operation import operation
 from operations.proxmox import started
-from phoenix.net.ssh_greeting import answers
+from phoenix.net import ssh_greeting
 from phoenix.proxmox import hostkeys
 from phoenix.runs.reporter import report
+from phoenix.site.ports import SSH
 
 _PAUSE = 3.0
 _SAID_SECONDS = 15.0
@@ -30,15 +35,87 @@ _UNKNOWN = (
 )
 
 
+@dataclass(frozen=True)
+class End:
+    """Where a guest's sshd is asked for, as the inventory says: `port` 0 is that of the options.
+
+    `options` is a file of ssh_config(5) with its jump hosts; None: ~/.ssh/config.
+    """
+
+    hostname: str
+    port: int = 0
+    options: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """For people."""
+        return f"{self.hostname}:{self.port or SSH}"
+
+
+def end_of(guest: hostkeys.Guest) -> End:
+    """The way that pyinfra connects to a guest by."""
+    data: dict[str, Any] = host.state.inventory.get_host(guest.name).data.dict()  # type: ignore[no-untyped-call]
+    port = int(data.get("ssh_port") or 0)
+    return End(data.get("ssh_hostname") or guest.address, port, data.get("ssh_config_file"))
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What came of asking for an SSH server: `name` is its own in known_hosts.
+
+    `fault` says why none answers; it is empty where one does.
+    """
+
+    name: str
+    fault: str = ""
+
+
+def greeting(end: End, seconds: float = 3.0) -> Greeting:
+    """Ask for a guest's SSH server as pyinfra connects to it: by its jump hosts, if it has some."""
+    asked = {"timeout": seconds, **({"port": end.port} if end.port else {})}
+    try:
+        hostname, found, *_ = SSHClient().parse_config(  # type: ignore[no-untyped-call]
+            end.hostname, asked, ssh_config_file=end.options
+        )
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        reason = f"the way to {end.shown} does not work: {error or type(error).__name__}"
+        return Greeting(hostkeys.entry_name(end.hostname, end.port or SSH), reason)
+    port = end.port or int(found["port"])
+    name = hostkeys.entry_name(hostname, port)
+    between = found.get("sock")
+    try:
+        if between is None:
+            well = ssh_greeting.answers(hostname, port, seconds)
+        else:
+            between.settimeout(seconds)
+            well = ssh_greeting.greets(between)
+    except OSError:
+        well = False
+    finally:
+        _close(between)
+    return Greeting(name, "" if well else f"nothing answers on {hostname}:{port}")
+
+
+def _close(between: Any) -> None:
+    """Close a stream through jump hosts, and the connections that carry it, one in the other."""
+    while isinstance(between, paramiko.Channel):
+        carrier = between.get_transport()
+        carrier.close()
+        between = carrier.sock
+    if between is not None:
+        between.close()
+
+
 @operation(reads=lambda guests, *_, **__: [question(GuestHostKeys, guests=tuple(guests))])
 def reachable(
     guests: Sequence[hostkeys.Guest], known_hosts: str, seconds: float = 300
 ) -> Generator[FunctionCommand, None, None]:
     """Wait until each guest answers by SSH, and put its host key into our known_hosts.
 
-    The keys come through the hypervisor. A guest that has the keys of another one, as clones do,
-    gets its own first. Where the hypervisor can't look into its guests (the lab), what the file
-    has is taken as given.
+    Each is asked for as pyinfra connects to it: at its port, through its jump hosts, by its name in
+    ~/.ssh/config. The keys come through the hypervisor. A guest that has the keys of another one,
+    as clones do, gets its own first. Where the hypervisor can't look into its guests (the lab),
+    what the file has is taken as given.
 
     Args:
         guests: those to wait for.
@@ -49,14 +126,14 @@ def reachable(
     file = Path(known_hosts).expanduser()
     learned = read(question(GuestHostKeys, guests=tuple(guests)))
     renewals = [vmid for vmid in hostkeys.shared(learned) if _is_container(guests, vmid)]
-    all_known = all(_key_is_known(file, guest, learned) for guest in guests)
-    if all_known and not renewals and all(answers(guest.address) for guest in guests):
+    ends = {guest: end_of(guest) for guest in guests}
+    if not renewals and all(_is_well(guest, ends, file, learned) for guest in guests):
         host.noop(f"{len(guests)} guests answer by SSH, and their keys are known")
         return
 
     def wait() -> None:
         began = time.monotonic()
-        unreachable = _wait(this_host(), guests, file, {
+        unreachable = _wait(this_host(), ends, file, {
             guest: began + (seconds if guest.vmid in started() else min(seconds, _RUNNING_SECONDS))
             for guest in guests
         })  # fmt: skip
@@ -73,11 +150,12 @@ def reachable(
 
 def _wait(
     hypervisor: Host,
-    guests: Sequence[hostkeys.Guest],
+    ends: Mapping[hostkeys.Guest, End],
     file: Path,
     deadlines: Mapping[hostkeys.Guest, float],
 ) -> dict[hostkeys.Guest, str]:
     """The guests that were not reachable by their deadlines, and why."""
+    guests = tuple(ends)
     pending = dict.fromkeys(guests, "not checked in time")
     renewed: set[int] = set()
     began = said = time.monotonic()
@@ -92,13 +170,14 @@ def _wait(
         if renewed & set(hostkeys.shared(keys)):
             keys = _learn(hypervisor, guests)
         for guest in tuple(pending):
-            if not answers(guest.address):
-                pending[guest] = f"nothing answers on {guest.address}:22"
+            found = greeting(ends[guest])
+            if found.fault:
+                pending[guest] = found.fault
                 continue
             if keys.get(guest.vmid):
-                hostkeys.remember(file, guest.address, keys[guest.vmid])
+                hostkeys.remember(file, found.name, keys[guest.vmid])
             pending[guest] = _UNKNOWN
-            if _key_is_known(file, guest, keys):
+            if _key_is_known(file, guest, found.name, keys):
                 del pending[guest]
         if pending:
             said = _told(hypervisor, pending, began, said)
@@ -120,9 +199,22 @@ def _told(
     return now
 
 
-def _key_is_known(file: Path, guest: hostkeys.Guest, keys: dict[int, frozenset[str]]) -> bool:
+def _is_well(
+    guest: hostkeys.Guest,
+    ends: Mapping[hostkeys.Guest, End],
+    file: Path,
+    keys: dict[int, frozenset[str]],
+) -> bool:
+    """Whether a guest answers, with a key that is known."""
+    found = greeting(ends[guest])
+    return not found.fault and _key_is_known(file, guest, found.name, keys)
+
+
+def _key_is_known(
+    file: Path, guest: hostkeys.Guest, name: str, keys: dict[int, frozenset[str]]
+) -> bool:
     """Whether known_hosts has the keys that the hypervisor reports, or any if it reports none."""
-    known = hostkeys.known(file, guest.address)
+    known = hostkeys.known(file, name)
     reported = keys.get(guest.vmid, frozenset())
     return known == reported if reported else bool(known)
 

@@ -12,7 +12,7 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.exceptions import OperationError
 
-from facts.command import command, script
+from facts.command import script
 from facts.containers import ComposeProjects
 from facts.leftovers import PlacedByPhoenix, Register
 from facts.moves import DIRECTORY as MOVES
@@ -181,7 +181,7 @@ def component(tree: str, *, volumes: bool, after: str = "") -> Commands:
         stays = "running" if tree in _STAYS_UP else ""
         yield script(_TREE, f"{BASE}/{tree}", stays, stdin=files.text(_APPLY))
         if after:
-            yield command("sh", "-c", after)
+            yield script(Script("after", after))
     if tree.startswith(STACK):
         yield script(Script("files", 'rmdir -- "$1"/* "$1" 2>/dev/null; :'), FILES)
 

@@ -278,11 +278,14 @@ def _with_guests_first(site: project.Project, planned: Sequence[Work]) -> list[W
     parts += ["proxmox"] if site.settings.proxmox.api != "off" else []
     if not whole or not parts:
         return list(planned)
+    # One behind a jump host, or by a name of ~/.ssh/config, answers nobody directly: where Phoenix
+    # makes guests, the run itself asks for it.
+    indirect = [one for one in site.site.guests if one.login.jump or one.login.name]
     behind = {one.name for one in routed(site.site)}
-    # One behind a jump host, or by a name of ~/.ssh/config, answers nobody directly.
-    hidden = any(one.login.jump and one.managed.network in behind for one in site.site.guests)
-    guests = [one for one in site.site.guests if not (one.login.jump or one.login.name)]
-    ports = [one.login.port or 22 for one in guests]
+    hidden = "proxmox" in parts and bool(indirect)
+    hidden |= any(one.login.jump and one.managed.network in behind for one in indirect)
+    guests = [one for one in site.site.guests if one not in indirect]
+    ports = [one.ssh_port for one in guests]
     with ThreadPoolExecutor(max_workers=len(guests) or 1) as pool:
         answered = all(pool.map(answers, [str(guest.address) for guest in guests], ports))
     if answered and not hidden:

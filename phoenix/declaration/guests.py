@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, Literal
@@ -46,6 +46,8 @@ from phoenix.site.names import (
 from phoenix.site.roles import ROLES
 
 LeftAloneList = tuple[LeftAlone, ...]
+LoginsOf = Callable[[Sequence[str]], Sequence[RawLoginBy]]
+"""The log-ins of the site for a host of these groups, the most general one first."""
 _ROLE_OF_PORTAINER_ROLE = {
     "primary": "portainer",
     "server": "portainer",
@@ -207,7 +209,7 @@ def host(
     resolver: IPv4Address,
     guard: bool,
     leave_alone: LeftAloneList,
-    site_login: RawLoginBy,
+    logins: LoginsOf,
     dependencies: tuple[int, ...],
     defaults: RawVmDefaults,
     catalog: StackCatalog,
@@ -266,13 +268,14 @@ def host(
     left_alone = left_alone_of(raw.leave_alone, leave_alone)
     ours = () if "resolver" in left_alone else (resolver,)
     shared["nameservers"] = shared["nameservers"] or ours
+    groups = (entry.kind, *(role for role in ROLES if role in roles))
     guest = Host(
         **shared,
         name=entry.label,
         address=address,
         prefixlen=managed.prefixlen,
         roles=roles,
-        groups=(entry.kind, *(role for role in ROLES if role in roles)),
+        groups=groups,
         fqdn=f"{entry.label}.{HOST_ZONE}.{domain}",
         dependencies=dependencies,
         portainer_role=portainer_role,
@@ -281,7 +284,7 @@ def host(
         firewall_enabled=raw.firewall.enabled,
         guarded=guard and _guards(raw, left_alone),
         left_alone=left_alone,
-        login=login_of(raw.login, site_login),
+        login=login_of(*logins(groups), raw.login),
         firewall_rules=tuple(
             firewall_rule(rule, *entry.at(f"firewall.rules[{i}]"), report, catalog.network)
             for i, rule in enumerate(raw.firewall.rules)
@@ -301,11 +304,11 @@ def left_alone_of(own: LeftAloneList | None, general: LeftAloneList) -> LeftAlon
     return tuple(dict.fromkeys(general if own is None else own))
 
 
-def login_of(own: RawLoginBy, general: RawLoginBy) -> SshLogin:
-    """A host's log-in: its own words, then those of the site."""
+def login_of(*raws: RawLoginBy) -> SshLogin:
+    """A log-in by several declarations, of which a later one goes before an earlier one."""
     words = {
         key: value
-        for raw in (general, own)
+        for raw in raws
         for key, value in raw.model_dump(exclude_none=True).items()
         if key in SshLogin.model_fields
     }

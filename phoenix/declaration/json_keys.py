@@ -51,7 +51,7 @@ from phoenix.declaration.forms import (
     told,
 )
 from phoenix.declaration.setting_forms import MountPath
-from phoenix.site.model import LeftAlone
+from phoenix.site.model import Kind, LeftAlone
 from phoenix.site.names import LABEL
 from phoenix.site.roles import ROLES, Role
 
@@ -705,6 +705,7 @@ class RawIdMap(Raw):
 
 
 LeaveAlone = tuple[LeftAlone, ...]
+LoginGroup = Literal[Kind, Role]
 _LEAVE_ALONE_HERE = (
     "What it keeps as it is, in place of `site.leave_alone`; an empty list: nothing."
 )
@@ -1225,6 +1226,13 @@ class RawSite(Raw):
     )
     login: RawLoginBy = Field(
         default=RawLoginBy(), description="How every host is logged in to by SSH."
+    )
+    logins: dict[LoginGroup, RawLoginBy] = Field(
+        default={},
+        description="How the hosts of a group are logged in to, where it differs: `hypervisor`, "
+        "`lxc`, `vm`, or a role. A role's words go before those of `lxc` and `vm`, a host's own "
+        "`login` before both.",
+        examples=[{"vm": {"user": "debian", "sudo": True}, "docker": {"port": 2222}}],
     )
     hypervisor: RawHypervisor = Field(default=RawHypervisor(), description="The Proxmox VE node.")
 

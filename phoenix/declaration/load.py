@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from phoenix.declaration.forms import told
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join, read_object, readdress, validate
 from phoenix.declaration.json_keys import (
+    RawLoginBy,
     RawLxc,
     RawLxcFile,
     RawNfs,
@@ -131,7 +133,7 @@ def load_site(
             resolver=networks.resolver(cards[vmid], known, hypervisor),
             guard=raw_site.guard,
             leave_alone=raw_site.leave_alone,
-            site_login=raw_site.login,
+            logins=partial(_logins, raw_site),
             dependencies=tuple(d for d in dict.fromkeys(entry.raw.dependencies) if d in running),
             defaults=defaults,
             catalog=catalog,
@@ -297,7 +299,7 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
         firewall_enabled=True,
         guarded=raw.guard and config.firewall.guard and "guard" not in left_alone,
         left_alone=left_alone,
-        login=guests.login_of(config.login, raw.login),
+        login=guests.login_of(*_logins(raw, ("hypervisor",)), config.login),
         firewall_rules=tuple(
             firewall_rule(rule, LXC_FILE, f"{path}.firewall.rules[{i}]", report, network)
             for i, rule in enumerate(config.firewall.rules)
@@ -305,6 +307,12 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
         docker_stacks=(),
     )
     return host, network
+
+
+def _logins(raw: RawSite, groups: Sequence[str]) -> list[RawLoginBy]:
+    """The log-ins of a host in these groups: the site's, then those of its groups in order."""
+    of_groups: dict[str, RawLoginBy] = dict(raw.logins.items())
+    return [raw.login, *(of_groups[group] for group in groups if group in of_groups)]
 
 
 def _lxc_entries(top: RawLxcFile, move: Callable[[Any], Any], report: Report) -> list[Entry]:

@@ -18,11 +18,12 @@ from paramiko.ssh_exception import SSHException
 
 from phoenix.shell import Script
 from phoenix.site.model import Host
+from phoenix.site.ports import SSH
 
 LEARN = Script(
     "host-keys",
     r"""
-learn() { # vmid kind address bridge
+learn() { # vmid kind address bridge port
     if [ "$2" = lxc ]; then
         pct exec "$1" -- sh -c 'cat /etc/ssh/ssh_host_*_key.pub' 2>/dev/null </dev/null
         return
@@ -33,7 +34,7 @@ learn() { # vmid kind address bridge
         printf '%s\n' "$found"
         return
     fi
-    scanned=$(ssh-keyscan -T 5 "$3" 2>/dev/null </dev/null | sed 's/^[^ ]* //')
+    scanned=$(ssh-keyscan -T 5 -p "$5" "$3" 2>/dev/null </dev/null | sed 's/^[^ ]* //')
     mac=$(ip -4 neigh show "$3" dev "$4" 2>/dev/null | sed -n 's/.*lladdr \([^ ]*\).*/\1/p')
     [ -n "$mac" ] || return
     bridge fdb show br "$4" 2>/dev/null | grep -i "^$mac " |
@@ -41,8 +42,8 @@ learn() { # vmid kind address bridge
 }
 while [ $# -gt 0 ]; do
     echo "== $1"
-    learn "$1" "$2" "$3" "$4"
-    shift 4
+    learn "$1" "$2" "$3" "$4" "$5"
+    shift 5
 done
 :""",
 )
@@ -65,22 +66,23 @@ class Guest:
     name: str
     address: str
     bridge: str
+    port: int = SSH
 
 
 def guests(hosts: Iterable[Host]) -> tuple[Guest, ...]:
     """The site's guests as this module needs them."""
     return tuple(
-        Guest(host.vmid or 0, host.kind, host.name, str(host.address), host.bridge)
+        Guest(host.vmid or 0, host.kind, host.name, str(host.address), host.bridge, host.ssh_port)
         for host in hosts
     )
 
 
 def words(targets: Sequence[Guest]) -> tuple[str, ...]:
-    """The words of `LEARN`: four for each guest."""
+    """The words of `LEARN`: five for each guest."""
     return tuple(
         word
         for guest in targets
-        for word in (str(guest.vmid), guest.kind, guest.address, guest.bridge)
+        for word in (str(guest.vmid), guest.kind, guest.address, guest.bridge, str(guest.port))
     )
 
 
@@ -114,6 +116,11 @@ def shared(keys: dict[int, frozenset[str]]) -> tuple[int, ...]:
             twice.append(vmid)
         earlier |= own
     return tuple(twice)
+
+
+def entry_name(hostname: str, port: int) -> str:
+    """What a server is called in known_hosts: with its port where that is another one (sshd(8))."""
+    return hostname if port == SSH else f"[{hostname}]:{port}"
 
 
 def known(file: Path, address: str) -> frozenset[str]:

@@ -13,6 +13,7 @@ from phoenix.declaration.load import LXC_FILE
 from phoenix.declaration.settings import FOLDER, near
 from phoenix.site.findings import Finding, Report
 from phoenix.site.model import Site
+from phoenix.site.ports import SSH
 from phoenix.site.roles import CHAIN, RoleError, guest_with
 from phoenix.validation.setting_values import Find, check, check_secrets
 
@@ -100,3 +101,27 @@ def unread(
         for name, fix in model.unknown(values, pyinfra_settings):
             if not name.startswith(model.PROXMOX):  # an error, found with the wrong values
                 report.unread(place, name, "no code reads this setting", fix)
+    for file in files:
+        _logins(file, data, report)
+
+
+_LOGIN = {"ssh_user": "user", "ssh_port": "port", "ssh_key": "identity_file"}
+"""pyinfra's own data by which a group is logged in to, and the key of `login` that says it."""
+
+
+def _logins(file: SettingsFile, data: Mapping[str, Any], report: Report) -> None:
+    """Warn of log-ins in group_data: pyinfra takes the inventory's own before them.
+
+    What it does take, the firewall, the checks and `phoenix exec` would not know.
+    """
+    ours = {"ssh_port": SSH, **data}
+    where = "site.login" if file.group == ALL else f"site.logins.{file.group}"
+    for name, key in _LOGIN.items():
+        if name in file.values and file.values[name] != ours.get(name):
+            why = (
+                "the inventory's own goes before it"
+                if name in data
+                else ("pyinfra alone reads it: firewall, checks and `phoenix exec` do not")
+            )
+            fix = f'write it as {where} in {LXC_FILE}: {{"{key}": ...}}, and remove it here'
+            report.warn(file.label, name, why, fix)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import paramiko
 import pytest
+from paramiko.common import AUTH_SUCCESSFUL, OPEN_SUCCEEDED
+from typing_extensions import override
 
 from operations import guest_ssh
+from operations.guest_ssh import End, greeting
+from phoenix.derived.login import host_data
+from phoenix.net import ssh_greeting
 from phoenix.proxmox import hostkeys
 from phoenix.proxmox.hostkeys import Guest
+from phoenix.site.model import SshLogin
 from tests.unit.test_proxmox_hostkeys import A, B, C
 
 GUESTS = (
@@ -18,6 +29,7 @@ GUESTS = (
     Guest(101, "lxc", "gateway", "10.0.0.20", "vmbr0"),
     Guest(1001, "vm", "control", "10.0.0.23", "vmbr0"),
 )
+ENDS = {guest: End(guest.address) for guest in GUESTS}
 
 
 class Hypervisor:
@@ -44,14 +56,14 @@ def hypervisor(monkeypatch: pytest.MonkeyPatch) -> Hypervisor:
 
     monkeypatch.setattr(guest_ssh, "_learn", lambda _host, _guests: dict(fake.keys))
     monkeypatch.setattr(guest_ssh, "_renew", renew)
-    monkeypatch.setattr(guest_ssh, "answers", lambda _address: True)
+    monkeypatch.setattr(ssh_greeting, "answers", lambda *_: True)
     monkeypatch.setattr(guest_ssh, "_PAUSE", 0.01)
     return fake
 
 
 def wait(hypervisor: Hypervisor, file: Path, seconds: float = 0.2) -> dict[Guest, str]:
     deadlines = dict.fromkeys(GUESTS, time.monotonic() + seconds)
-    return guest_ssh._wait(hypervisor, GUESTS, file, deadlines)  # type: ignore[arg-type]
+    return guest_ssh._wait(hypervisor, ENDS, file, deadlines)  # type: ignore[arg-type]
 
 
 def test_keys_are_learned(hypervisor: Hypervisor, tmp_path: Path) -> None:
@@ -91,7 +103,7 @@ def test_a_key_that_nobody_vouches_for_is_never_taken(
 def test_a_guest_that_does_not_answer_is_named(
     hypervisor: Hypervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guest_ssh, "answers", lambda address: address != "10.0.0.21")
+    monkeypatch.setattr(ssh_greeting, "answers", lambda address, *_: address != "10.0.0.21")
     left = wait(hypervisor, tmp_path / "known_hosts")
     assert left == {GUESTS[0]: "nothing answers on 10.0.0.21:22"}
 
@@ -99,7 +111,138 @@ def test_a_guest_that_does_not_answer_is_named(
 def test_who_waits_is_told_for_whom(
     hypervisor: Hypervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guest_ssh, "answers", lambda address: address != "10.0.0.21")
+    monkeypatch.setattr(ssh_greeting, "answers", lambda address, *_: address != "10.0.0.21")
     monkeypatch.setattr(guest_ssh, "_SAID_SECONDS", 0.0)
     wait(hypervisor, tmp_path / "known_hosts")
     assert hypervisor.said[0] == "waiting for SSH of proxy, 0 s"
+
+
+class Bastion(paramiko.ServerInterface):
+    """A jump host: it takes anybody's key, and opens connections to ports of this machine."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[str, int]] = []
+        self.targets: dict[int, tuple[str, int]] = {}
+
+    @override
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        return AUTH_SUCCESSFUL
+
+    @override
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    @override
+    def check_channel_direct_tcpip_request(
+        self, chanid: int, origin: tuple[str, int], destination: tuple[str, int]
+    ) -> int:
+        self.opened.append(destination)
+        self.targets[chanid] = destination
+        return OPEN_SUCCEEDED
+
+
+class Jump:
+    """Where the jump host listens, what its key is, and what it opened."""
+
+    def __init__(self, folder: Path) -> None:
+        self.server = Bastion()
+        self.key = paramiko.ECDSAKey.generate()
+        own = paramiko.ECDSAKey.generate()
+        own.write_private_key_file(str(folder / "id"))
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.listener.getsockname()[1]
+        known = folder / "known_hosts"
+        known.write_text(f"[127.0.0.1]:{self.port} {self.key.get_name()} {self.key.get_base64()}\n")
+        self.data = {"ssh_known_hosts_file": str(known), "ssh_key": str(folder / "id")}
+        self.login = SshLogin(jump=f"me@127.0.0.1:{self.port}")
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                transport = paramiko.Transport(self.listener.accept()[0])
+                transport.add_server_key(self.key)
+                transport.start_server(server=self.server)
+                threading.Thread(target=self._carry, args=(transport,), daemon=True).start()
+
+    def _carry(self, transport: paramiko.Transport) -> None:
+        while channel := transport.accept(5):
+            _, port = self.server.targets[channel.get_id()]
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", port), timeout=5) as target,
+            ):
+                channel.sendall(target.recv(64))
+            channel.close()
+
+
+@pytest.fixture
+def jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jump]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    made = Jump(tmp_path)
+    yield made
+    made.listener.close()
+
+
+@contextlib.contextmanager
+def listening(says: bytes) -> Iterator[int]:
+    """A port at which something says this to everybody."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                with listener.accept()[0] as connection:
+                    connection.sendall(says)
+
+    threading.Thread(target=serve, daemon=True).start()
+    with listener:
+        yield listener.getsockname()[1]
+
+
+def test_a_guest_behind_a_jump_host_is_asked_through_it_at_its_own_port(jump: Jump) -> None:
+    with listening(b"SSH-2.0-x\r\n") as port:
+        login = jump.login.model_copy(update={"port": port})
+        data = host_data(login, "10.9.9.9", jump.data)
+        end = End(data["ssh_hostname"], data["ssh_port"], data["ssh_config_file"])
+        found = greeting(end)
+    assert found == guest_ssh.Greeting(f"[10.9.9.9]:{port}"), "by its name in known_hosts"
+    assert jump.server.opened == [("10.9.9.9", port)]
+
+
+def test_what_is_no_ssh_server_behind_a_jump_host_is_told(jump: Jump) -> None:
+    with listening(b"HTTP/1.1 400\r\n") as port:
+        data = host_data(jump.login, "10.9.9.9", {**jump.data, "ssh_port": port})
+        found = greeting(End("10.9.9.9", port, data["ssh_config_file"]))
+    assert found.fault == f"nothing answers on 10.9.9.9:{port}"
+
+
+def test_a_jump_host_whose_key_is_not_known_is_the_fault_and_not_the_guest(jump: Jump) -> None:
+    Path(jump.data["ssh_known_hosts_file"]).write_text("")
+    data = host_data(jump.login, "10.9.9.9", jump.data)
+    found = greeting(End("10.9.9.9", 0, data["ssh_config_file"]))
+    assert "the way to 10.9.9.9:22 does not work" in found.fault
+    assert jump.server.opened == []
+
+
+def test_a_guest_by_a_name_of_the_person_s_options_is_known_as_they_say(tmp_path: Path) -> None:
+    with listening(b"SSH-2.0-x\r\n") as port:
+        options = tmp_path / "config"
+        options.write_text(f"Host nas\n  HostName 127.0.0.1\n  Port {port}\n")
+        assert greeting(End("nas", 0, str(options))).name == f"[127.0.0.1]:{port}"
+        assert greeting(End("127.0.0.1", port)) == guest_ssh.Greeting(f"[127.0.0.1]:{port}")
+
+
+def test_a_key_is_kept_under_the_port_that_ssh_looks_for(
+    hypervisor: Hypervisor, tmp_path: Path
+) -> None:
+    file = tmp_path / "known_hosts"
+    ends = {**ENDS, GUESTS[0]: End("10.0.0.21", 2222)}
+    deadlines = dict.fromkeys(GUESTS, time.monotonic() + 0.2)
+    assert guest_ssh._wait(hypervisor, ends, file, deadlines) == {}  # type: ignore[arg-type]
+    keys = paramiko.HostKeys(str(file))
+    assert keys.lookup("[10.0.0.21]:2222") is not None
+    assert keys.lookup("10.0.0.21") is None
+    assert keys.lookup("10.0.0.20") is not None

@@ -162,6 +162,23 @@ def test_settings_pyinfra_reads_and_private_names_are_no_typos(project: Path) ->
     assert verdict(project, "--strict", code=0).findings == []
 
 
+def test_a_log_in_in_group_data_is_told_where_it_belongs(project: Path) -> None:
+    (project / "group_data" / "nginx.py").write_text('ssh_port = 2222\nssh_user = "admin"\n')
+    (project / "group_data" / "all.py").open("a").write('ssh_key = "~/k"\n')
+    findings = verdict(project, "--strict", code=2).findings
+    told = {(f.file, f.path): (f.message, f.fix) for f in findings}
+    assert "inventory's own goes before it" in told["group_data/nginx.py", "ssh_user"][0]
+    assert "pyinfra alone reads it" in told["group_data/nginx.py", "ssh_port"][0]
+    assert (
+        'site.logins.nginx in phoenix_lxc_configs.json: {"port"'
+        in (told["group_data/nginx.py", "ssh_port"][1])
+    )
+    assert (
+        'site.login in phoenix_lxc_configs.json: {"identity_file"'
+        in (told["group_data/all.py", "ssh_key"][1])
+    )
+
+
 def test_settings_of_a_group_are_those_of_its_guests_alone(project: Path) -> None:
     (project / "group_data" / "traefik.py").write_text('step_ca_lifetime_default = "soon"\n')
     findings = verdict(project, code=1).findings

@@ -50,6 +50,39 @@ def test_what_is_declared_of_a_host_goes_before_what_is_declared_of_the_site(
     assert own["site_sudo_secret"] == "sudo_of_admin"
 
 
+def test_a_group_s_log_in_goes_between_the_site_s_and_the_host_s(tmp_path: Path) -> None:
+    """pyinfra's own group data lose to the data that an inventory gives each host."""
+    data = minimal()
+    data.lxc["site"] = {
+        "login": {"user": "admin", "sudo": True},
+        "logins": {
+            "docker": {"port": 2200, "user": "docker"},
+            "vm": {"user": "debian", "port": 2222, "jump": "me@bastion"},
+            "hypervisor": {"user": "root", "sudo": False},
+        },
+    }
+    data.vm["vms"][1]["login"] = {"port": 22}
+    site = data.load(tmp_path)
+    logins = {host.name: host.login for host in site.hosts}
+    assert logins[site.hypervisor.name] == SshLogin(user="root")
+    assert logins["gateway"] == SshLogin(user="admin", sudo=True)
+    vm = {"user": "docker", "port": 2200, "jump": "me@bastion", "sudo": True}
+    assert logins["control"] == SshLogin(**vm), "Portainer's guest runs Docker: its role before vm"
+    assert logins["worker"] == SshLogin(**{**vm, "port": 22})
+    groups = inventory.groups(site, dict(ROOT_DATA))
+    of = {name: values for hosts in groups.values() for name, values in hosts}
+    assert (of["control"]["ssh_user"], of["control"]["ssh_port"]) == ("docker", 2200)
+    assert Path(of["control"]["ssh_config_file"]).read_text().count("ProxyJump me@bastion") == 1
+    assert "tcp dport 2200" in ruleset.ruleset(site, site.host("control"))
+
+
+def test_a_log_in_of_a_group_that_is_none_is_refused(tmp_path: Path) -> None:
+    data = minimal()
+    data.lxc["site"] = {"logins": {"dockers": {"user": "x"}}}
+    (finding,) = data.refused(tmp_path)
+    assert finding.path.startswith("site.logins"), finding
+
+
 @pytest.mark.parametrize("wrong", [{"users": "x"}, {"jump": "-oProxyCommand=x"}, {"port": 0}])
 def test_a_log_in_that_nothing_reads_or_that_is_an_option_is_refused(
     tmp_path: Path, wrong: dict[str, Any]
