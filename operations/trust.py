@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from threading import Lock
 
 from pyinfra import host, logger
@@ -19,7 +19,9 @@ from operations.explain import unknown_before_run
 from operations.failure import refuse
 from operations.host_state import Question, question, read, read_of
 from operations.operation import operation
+from phoenix.components.portainer import tunnel
 from phoenix.components.step_ca.authority import CaState, faults
+from phoenix.components.traefik import traefik_yml
 from phoenix.components.trust import ROOTS, STORE, directory, stale_roots, stored, tree
 from phoenix.components.x509 import CertificateInfo, parse_chain
 from phoenix.site.model import Site
@@ -30,16 +32,20 @@ def _store(site: Site) -> Question[dict[str, CertificateInfo]]:
     return question(LocalTrust, directory=directory(site, host.name))
 
 
+_READERS = ("nginx.service", traefik_yml.UNIT, tunnel.UNIT)
 _states: dict[str, CaState] = {}
 _silent: dict[str, str] = {}
 _asking = Lock()
 
 
 @operation(
-    reads=lambda site, **_: [_store(site), tree_state(tree([""], directory(site, host.name)))]
+    reads=lambda site, registries=(), **_: [
+        _store(site),
+        tree_state(tree([""], directory(site, host.name), registries=registries)),
+    ]
 )
 def root_trusted(
-    site: Site, *, keep: bool = False
+    site: Site, *, registries: Sequence[str] = (), keep: bool = False
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Trust the CA's present root on this host, and no earlier root of this CA.
 
@@ -49,6 +55,7 @@ def root_trusted(
     The host is refused while the CA does not answer, or cannot be used.
 
     Args:
+        registries: names of those that Docker is to verify by the root as well.
         keep: then a host that trusts a root already keeps it instead, and the run warns of it.
     """
     try:
@@ -79,7 +86,7 @@ def root_trusted(
     stale = stale_roots(roots, present) if where == STORE else []
     if stale:
         yield command("rm", "-f", "--", *stale)
-    yield from config_tree._inner(tree(ca.roots, where))
+    yield from config_tree._inner(tree(ca.roots, where, registries=registries, readers=_READERS))
     if stale:
         yield command("update-ca-certificates", "--fresh")
 

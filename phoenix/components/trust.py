@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.x509 import CertificateInfo
+from phoenix.shell import join
 from phoenix.site.model import Site
 
 ROOTS = "/etc/phoenix/roots.pem"
@@ -31,42 +32,50 @@ def stored(directory: str) -> tuple[str, str]:
 
 STORED = stored(STORE)
 """The roots in the system's store, oldest first."""
+OF_DOCKER = "/etc/docker/certs.d"
+"""Roots of registries, by their names. Docker reads them at each pull, and the system's store only
+when it starts (https://docs.docker.com/engine/security/certificates/)."""
 
-# Docker reads the store only when it starts; its containers live on meanwhile. Nginx and Traefik
-# have what they verify with in memory.
-_RELOAD = """for unit in nginx.service traefik.service; do
+_RELOADED = """for unit in {units}; do
     ! systemctl -q is-active $unit || systemctl reload $unit || exit 1
 done"""
-_STORE_AFTER = f"""update-ca-certificates --fresh >/dev/null
-{_RELOAD}
-systemctl cat docker.service >/dev/null 2>&1 || exit 0
-systemctl try-restart docker.service"""
+_STORE_AFTER = "update-ca-certificates --fresh >/dev/null"
 # Where an earlier run had put a root into the store, it leaves the store.
 _OWN_AFTER = f"""if [ -L /etc/ssl/certs/phoenix-root-ca.pem ]; then
-    update-ca-certificates --fresh >/dev/null
-fi
-{_RELOAD}"""
+    {_STORE_AFTER}
+fi"""
 
 
-def tree(roots: Sequence[str], directory: str = STORE) -> Tree:
+def tree(
+    roots: Sequence[str],
+    directory: str = STORE,
+    *,
+    registries: Iterable[str] = (),
+    readers: Sequence[str] = (),
+) -> Tree:
     """The files that make a host trust `roots`.
 
     Args:
         roots: PEM, oldest first, at most two.
         directory: where they stand one by one; the system's trust store reads its own alone.
+        registries: those that prove themselves by a certificate of the site's CA.
+        readers: units that have in memory what they verify with, and reload without a loss.
     """
     in_store = directory == STORE
-    files = dict(zip(stored(directory), roots, strict=False))
+    single = dict(zip(stored(directory), roots, strict=False))
+    whole = {ROOTS, *(f"{OF_DOCKER}/{name}/phoenix.crt" for name in registries)}
+    after = [_STORE_AFTER if in_store else _OWN_AFTER]
+    after += [_RELOADED.format(units=join(*readers))] if readers else []
     return Tree(
         component="trust",
-        files={ROOTS: TreeFile("".join(roots))}
-        | {path: TreeFile(pem) for path, pem in files.items()},
+        files={path: TreeFile("".join(roots)) for path in sorted(whole)}
+        | {path: TreeFile(pem) for path, pem in single.items()},
         validate=" && ".join(
-            f'openssl x509 -in "$ROOT{path}" -noout -checkend 0' for path in files
+            f'openssl x509 -in "$ROOT{path}" -noout -checkend 0' for path in single
         ),
-        after=_STORE_AFTER if in_store else _OWN_AFTER,
+        after="\n".join(after),
         health=" && ".join(
-            f"openssl verify -CApath /etc/ssl/certs {path}" for path in files if in_store
+            f"openssl verify -CApath /etc/ssl/certs {path}" for path in single if in_store
         ),
     )
 
