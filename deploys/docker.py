@@ -2,7 +2,7 @@
 
 from pyinfra import host
 
-from deploys.context import machine, settings, site
+from deploys.context import machine, settings, site, site_host
 from operations.config_tree import config_tree
 from operations.docker import daemon
 from operations.packages import packages
@@ -65,5 +65,5 @@ if "docker" in host.groups:
             health="docker info >/dev/null",
             deadline=60,
         ),
-        wanted=declared(site(), settings()),
+        wanted=declared(site(), site_host(), settings()),
     )

@@ -51,7 +51,9 @@ def outputs(site: Site, settings: Settings | None = None) -> dict[str, str]:
     made["traefik.yml"] = traefik.static_config(site, metrics=True)
     made["routes.yml"] = traefik.dynamic_config(site)[0]
     made["ca.json"] = step_ca.config(site, step_ca.claims(chosen))
-    made["daemon.json"] = docker.merge(docker.declared(site, chosen), docker.DaemonState()).daemon
+    for one in site.docker_hosts:
+        wanted = docker.declared(site, one, chosen)
+        made[f"{one.name} daemon.json"] = docker.merge(wanted, docker.DaemonState()).daemon
     made["portainer.yml"] = portainer.server_compose(chosen.portainer_image, 9443)
     made["traefik.service"] = render(
         "components/traefik/traefik.service.j2", program="/p", config="/c"

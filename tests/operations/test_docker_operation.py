@@ -30,7 +30,8 @@ def commands(
 ) -> list[Any]:
     settings, _ = read(given)
     assert settings is not None
-    wanted = declared(minimal().load(tmp_path), settings)
+    site = minimal().load(tmp_path)
+    wanted = declared(site, site.docker_hosts[0], settings)
     text = json.dumps(json.loads(merge(wanted, DaemonState()).daemon) | present)
     files = {DAEMON: FileState("644", "root", "root", "0", TREE.link(DAEMON))}
     unit = UnitState("active", "enabled", stale=False)

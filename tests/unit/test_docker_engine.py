@@ -52,7 +52,7 @@ def written(site: Any, state: DaemonState = DaemonState(), **settings: object) -
     typed, findings = read(settings)
     assert not findings, findings
     assert typed is not None
-    result = json.loads(merge(declared(site, typed), state).daemon)
+    result = json.loads(merge(declared(site, site.docker_hosts[0], typed), state).daemon)
     assert isinstance(result, dict)
     return result
 
@@ -69,7 +69,7 @@ def test_names_and_logs_come_from_the_site_and_the_settings(site: Any) -> None:
 
 
 def test_what_a_person_had_is_kept_but_for_what_phoenix_needs(site: Any) -> None:
-    merged = merge(declared(site, read({})[0]), FOREIGN)
+    merged = merge(declared(site, site.docker_hosts[0], read({})[0]), FOREIGN)
     data = json.loads(merged.daemon)
     same = {"data-root", "default-address-pools", "insecure-registries", "log-driver", "log-opts",
             "registry-mirrors", "runtimes"}  # fmt: skip
@@ -85,11 +85,11 @@ def test_what_a_person_had_is_kept_but_for_what_phoenix_needs(site: Any) -> None
 
 
 def test_later_runs_keep_it_too_and_settings_win(site: Any) -> None:
-    first = merge(declared(site, read({})[0]), FOREIGN)
+    first = merge(declared(site, site.docker_hosts[0], read({})[0]), FOREIGN)
     later = DaemonState(
         present=first.daemon, kept=first.kept, data_root="/srv/docker", used=True
     )  # fmt: skip
-    again = merge(declared(site, read({})[0]), later)
+    again = merge(declared(site, site.docker_hosts[0], read({})[0]), later)
     assert (again.daemon, again.kept) == (first.daemon, first.kept)
     data = written(
         site, later, docker_registry_mirrors=["https://other.example"], docker_log_driver="local",
@@ -195,7 +195,7 @@ def test_dockerd_is_restarted_for_what_a_reload_does_not_take_up(
 ) -> None:
     typed, _ = read({"docker_registry_mirrors": ["https://mirror.example"]})
     assert typed is not None
-    merged = merge(declared(site, typed), DaemonState())
+    merged = merge(declared(site, site.docker_hosts[0], typed), DaemonState())
     present = json.loads(merged.daemon) | before
     assert restarted_for(json.dumps(present), merged) == keys
 
@@ -203,6 +203,6 @@ def test_dockerd_is_restarted_for_what_a_reload_does_not_take_up(
 def test_a_file_that_cannot_be_read_needs_a_restart(site: Any) -> None:
     typed, _ = read({})
     assert typed is not None
-    merged = merge(declared(site, typed), DaemonState())
+    merged = merge(declared(site, site.docker_hosts[0], typed), DaemonState())
     assert "dns" in restarted_for("no JSON", merged)
     assert restarted_for("", merged) == restarted_for("no JSON", merged)

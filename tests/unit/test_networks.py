@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from phoenix.components.ca_rotation import permitted_next
 from phoenix.components.dnsmasq import dnsmasq_conf
+from phoenix.components.docker import daemon_json
 from phoenix.components.guard.ruleset import ruleset
 from phoenix.components.nginx.nginx_conf import nginx_config
 from phoenix.components.portainer import tunnel
@@ -245,6 +247,17 @@ def test_checks_go_where_the_connection_goes(site: Site) -> None:
     other = next(c for c in lan if c[:1] == ("names_resolve",) and len(c) > 5)
     assert any(word.endswith("=10.0.0.13") for word in other)
     assert not any(word.endswith("=172.16.9.1") for word in other)
+
+
+def test_containers_ask_the_name_server_in_their_host_s_network(tmp_path: Path) -> None:
+    """At another address the answers would be for another network."""
+    made = two_networks()
+    made.vm["vms"][1]["network_config"] = {"ip": "172.16.9.24/24"}
+    site = made.load(tmp_path)
+    for name, server in {"worker": "172.16.9.1", "control": "10.0.0.13"}.items():
+        declared = daemon_json.declared(site, at(site, name), Settings())
+        text = daemon_json.merge(declared, daemon_json.DaemonState()).daemon
+        assert json.loads(text)["dns"] == [server]
 
 
 def wanted(site: Site) -> DesiredGuest:

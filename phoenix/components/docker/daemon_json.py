@@ -9,7 +9,8 @@ from typing import Any
 
 from phoenix.declaration.settings import Settings
 from phoenix.site.findings import SettingError
-from phoenix.site.model import Site
+from phoenix.site.model import Host, Site
+from phoenix.site.ways import address
 
 DAEMON = "/etc/docker/daemon.json"
 KEPT = "/etc/phoenix/docker/kept.json"
@@ -75,8 +76,11 @@ class Merged:
     words: Sequence[str] = field(default=())
 
 
-def declared(site: Site, settings: Settings) -> Declared:
-    """What the site and its settings want of every Docker host."""
+def declared(site: Site, host: Host, settings: Settings) -> Declared:
+    """What the site and its settings want of a Docker host.
+
+    Containers ask the name server where their host does: in the network that both are in.
+    """
     given = settings.model_fields_set
     sizes = {
         "max-size": (settings.docker_log_size, "docker_log_size"),
@@ -99,7 +103,7 @@ def declared(site: Site, settings: Settings) -> Declared:
     }
     return Declared(
         needed={
-            "dns": [str(site.hypervisor.address)],
+            "dns": [str(address(host, site.hypervisor))],
             "dns-search": [site.domain],
             "live-restore": True,
         },
