@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +15,18 @@ if TYPE_CHECKING:
 
 
 def _network(text: str) -> IPv4Network:
-    return IPv4Network(text)
+    try:
+        return IPv4Network(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}: write {_meant(text)}") from None
+
+
+def _meant(text: str) -> str:
+    """The network that somebody meant who wrote an address in it; else an example."""
+    try:
+        return str(IPv4Interface(text).network)
+    except ValueError:
+        return "a network, as 192.168.1.0/24"
 
 
 def init(
@@ -85,7 +96,7 @@ def init(
       phoenix init ~/site                             a few questions
       phoenix init ~/site --from root@192.168.1.2     guests of a Proxmox VE host
       phoenix init ~/site --defaults --domain home.example.com
-      phoenix init ~/site --defaults --guest ca:step_ca --guest web:nginx
+      phoenix init ~/site --defaults --guest ca:step_ca --guest proxy:traefik --guest web:nginx
 
     Exit code: 0 the site is written and sound; 1 it is not, and nothing was written.
     """

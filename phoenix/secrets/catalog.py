@@ -91,7 +91,7 @@ PLATFORM = (
     ),
     SecretUse(
         AGENT_SECRET,
-        "what Portainer's server and agents know of each other",
+        "by which Portainer's server proves itself to its agents",
         ("deploys/portainer.py",),
     ),
     SecretUse(

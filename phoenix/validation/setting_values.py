@@ -27,6 +27,7 @@ from phoenix.secrets import catalog
 from phoenix.site import duration
 from phoenix.site.findings import ConfigError, Finding, SettingError, Severity
 from phoenix.site.model import Deployment, Host, Site
+from phoenix.site.roles import RoleError
 from phoenix.site.secret_names import PROXMOX_TOKEN
 
 PROGRAMS = ("step-ca", "traefik")
@@ -75,6 +76,8 @@ def _asked(path: str, fix: str, ask: Callable[[], Iterable[Finding]]) -> list[Fi
         return list(ask())
     except ConfigError as error:
         return list(error.findings)
+    except RoleError:  # the declaration's fault, which phoenix.validation.project tells
+        return []
     except SettingError as error:
         return [problem(path, str(error), fix)]
     except (ValueError, OSError) as error:

@@ -16,8 +16,10 @@ from typer.testing import CliRunner
 from phoenix.cli import project
 from phoenix.cli.app import app
 from phoenix.cli.exits import CommandError, StoppedError
+from phoenix.cli.init import init
 from phoenix.cli.new_site import contents, folder, hypervisor, questions
 from phoenix.cli.new_site.answers import role_of
+from phoenix.declaration.load import LXC_FILE, VM_FILE
 from tests.unit.project_copy import ROOT, phoenix
 
 
@@ -42,6 +44,41 @@ def made(site: Path, *words: str, code: int = 0) -> dict[str, Any]:
 def tree(site: Path) -> dict[str, str]:
     files = (path for path in site.rglob("*") if path.is_file())
     return {str(file.relative_to(site)): file.read_text() for file in files}
+
+
+def test_the_examples_of_help_make_a_site(tmp_path: Path) -> None:
+    examples = [line for line in (init.__doc__ or "").splitlines() if "site --defaults" in line]
+    assert len(examples) == 2
+    for number, example in enumerate(examples):
+        words = example.split()
+        site = tmp_path / str(number)
+        result = phoenix("init", site, *words[words.index("--defaults") :])
+        assert result.exit_code == 0, result.exception
+
+
+def test_a_role_that_is_missing_is_told_once(tmp_path: Path) -> None:
+    result = phoenix(
+        "init", tmp_path / "site", "--defaults", "--guest", "ca:step_ca", "--guest", "web:nginx"
+    )
+    assert result.exit_code == 1
+    assert str(result.exception).splitlines() == [
+        "nothing was written, the site would not be sound:",
+        f"- {LXC_FILE}: no guest has the role traefik",
+        f'    fix: add "role": "traefik" to its entry in {LXC_FILE} or {VM_FILE}',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("network", "fix"),
+    [("10.0.0.5/24", "write 10.0.0.0/24"), ("300.1.1.0/24", "write a network, as 192.168.1.0/24")],
+)
+def test_what_is_no_network_is_told_with_the_fix(tmp_path: Path, network: str, fix: str) -> None:
+    result = phoenix(
+        "init", tmp_path / "site", "--defaults", "--network", network,
+        environment={"COLUMNS": "200"},
+    )  # fmt: skip
+    assert result.exit_code == 64
+    assert fix in result.stderr
 
 
 def test_the_next_commands_work_as_they_stand(

@@ -14,7 +14,9 @@ from pyinfra.connectors.sshuserclient import client as pyinfra_ssh_client
 from typer.main import get_command
 
 from phoenix.cli.app import app
+from phoenix.cli.commands import VERBS
 from phoenix.declaration.settings import ProxmoxSettings, Settings
+from phoenix.secrets import catalog
 from phoenix.site.model import LeftAlone
 from tests.unit.site_builder import minimal
 
@@ -29,6 +31,18 @@ def test_links_lead_somewhere(page: Path) -> None:
     for link in (first or second for first, second in links):
         if not link.startswith(("http://", "https://")):
             assert (page.parent / link).exists(), link
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as links name them (GitHub's rule)."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_into_a_page_meet_a_heading(page: Path) -> None:
+    for link, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+        assert anchor in anchors(page.parent / link if link else page), f"{link}#{anchor}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -51,6 +65,18 @@ def test_the_table_of_changes_names_real_settings() -> None:
     rows = set(re.findall(r"`leave_alone`: `(\w+)`", table))
     assert rows == kept, "each thing that is on by default says how it is left alone"
     assert len(names) >= 10
+
+
+def test_the_table_of_secrets_has_each_one_of_the_platform() -> None:
+    text = (ROOT / "docs" / "secrets.md").read_text()
+    listed = set(re.findall(r"^\| `(\w+)` \|", text, re.M))
+    assert listed == {use.name for use in catalog.PLATFORM}
+
+
+def test_the_page_of_verbs_has_each_verb() -> None:
+    text = (ROOT / "docs" / "command-line.md").read_text()
+    listed = re.findall(r"^\| [^|]+ \| `([a-z]+)` \|", text, re.M)
+    assert listed == list(VERBS)
 
 
 def printed() -> str:

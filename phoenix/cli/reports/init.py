@@ -74,11 +74,11 @@ def prove(files: Mapping[str, str]) -> None:
             folders.put(Path(temporary, name), text)
         verdict = verdict_of(offline.read(Path(temporary, contents.INVENTORY)), strict=True)
     if verdict.findings:
-        lines = [
-            f"{one.file}: {one.path}: {one.message}; fix: {one.fix}" for one in verdict.findings
-        ]
-        raise CommandError("nothing was written, the site would not be sound:\n  "
-                           + "\n  ".join(lines))  # fmt: skip
+        lines = "\n".join(
+            f"- {': '.join(filter(None, (one.file, one.path, one.message)))}\n    fix: {one.fix}"
+            for one in verdict.findings
+        )
+        raise CommandError(f"nothing was written, the site would not be sound:\n{lines}")
 
 
 def _made(folder: Path, notes: list[str], *, finished: bool) -> Made:
