@@ -27,6 +27,7 @@ def look() -> None:
     _looked_at.add(this_host())
     taking_over.looked_at(
         name="Taking over: what was here before Phoenix",
+        site=site(),
         places=mine,
         choices=settings().taking_over,
     )

@@ -3,9 +3,9 @@
 from pyinfra import host
 
 from deploys import ca, residents
-from deploys.context import pinned_program, secrets, setting_errors, settings, site
+from deploys.context import pinned_program, secrets, setting_errors, settings, site, site_host
 from deploys.site_secrets import secret
-from operations import step_ca
+from operations import step_ca, taking_over
 from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
@@ -21,6 +21,7 @@ from phoenix.components.step_ca.authority import (
 )
 from phoenix.components.step_ca.authority import claims as claims_of
 from phoenix.components.step_ca.issuance import TEMPLATE, leaf_template
+from phoenix.components.taking_over.residents import places
 from phoenix.derived import control_plane
 from phoenix.files import render
 from phoenix.shell import fill, in_turn
@@ -42,13 +43,23 @@ if "step_ca" in host.groups:
 
     packages(name="Step-CA: packages", names=["openssl", "curl", "ca-certificates"])
     artifact(name="Step-CA: program", item=program)
-    step_ca.initialised(
-        name="Step-CA: keys and certificates",
-        site=site(),
-        organisation=settings().step_ca_organisation,
-        years=settings().step_ca_years,
-        password=password,
-    )
+    if settings().taking_over.ca == "adopt":
+        taking_over.ca_adopted(
+            name="Step-CA: keys and certificates of the CA that was here",
+            site=site(),
+            places=places(site(), site_host()),
+            organisation=settings().step_ca_organisation,
+            years=settings().step_ca_years,
+            password=password,
+        )
+    else:
+        step_ca.initialised(
+            name="Step-CA: keys and certificates",
+            site=site(),
+            organisation=settings().step_ca_organisation,
+            years=settings().step_ca_years,
+            password=password,
+        )
     step_ca.database_opens(
         name="Step-CA: database",
         unit=UNIT,

@@ -101,7 +101,7 @@ def _why_not() -> str:
 def stop_host(reason: str | FactError) -> Generator[FunctionCommand, None, None]:
     """Fail this host alone with `reason`, also while the run is prepared."""
     if host.state.current_stage < StateStage.Execute:
-        host_state.fail(host, str(reason))
+        host_state.fail(host_state.this_host(), str(reason))
         return
     if isinstance(reason, ConversationError):
         isolation.leave(host_state.this_host())

@@ -5,26 +5,35 @@ Thin over `phoenix.components.taking_over`. Give operations a ``name=``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
+from functools import partial
 
+from pydantic import SecretStr
 from pyinfra import host
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
 
 from facts.command import script
+from facts.step_ca import CertificateAuthority
 from facts.taking_over import Standing, ZoneAnswer
 from operations import isolation
 from operations.explain import log_lines
 from operations.failure import locally
 from operations.host_state import Question, question, read, this_host
 from operations.operation import operation
-from phoenix.components.taking_over.decision import DIRECTORY, decide
+from operations.step_ca import initialised
+from phoenix.components.step_ca.authority import DIRECTORY as CA_DIRECTORY
+from phoenix.components.taking_over.decision import AUTHORITIES, DIRECTORY, decide, unfit
 from phoenix.components.taking_over.residents import Place, Residents
+from phoenix.components.x509 import parse_chain
 from phoenix.declaration.settings import TakingOver
+from phoenix.files import text
 from phoenix.runs.reporter import tell
 from phoenix.shell import Script
+from phoenix.site.model import Site
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 
+_ADOPT = Script("step-ca-adopt", text("components/taking_over/adopt.sh"))
 _RECORD = Script(
     "taking-over",
     'umask 077; mkdir -p -m 755 /var/lib/phoenix && mkdir -p "$1" && cat >"$1/$2.part" && '
@@ -37,44 +46,96 @@ def _standing(places: Sequence[Place]) -> Question[Residents]:
 
 
 @operation(reads=lambda places, **_: [_standing(places)])
-def looked_at(*, places: Sequence[Place], choices: TakingOver) -> Commands:
+def looked_at(*, site: Site, places: Sequence[Place], choices: TakingOver) -> Commands:
     """Find who stands in the places that Phoenix takes here, and note what gives way.
 
     Args:
+        site: as it is declared.
         places: of this host.
         choices: what its person says becomes of it.
 
     Where they say nothing the host is refused, and left out of the run, before anything on it is
     touched. A plan shows what was found and what may be said.
     """
-    verdict = decide(places, read(_standing(places)), choices)
+    verdict = decide(places, read(_standing(places)), choices, partial(unfit, site))
     if verdict.refused:
-        if not host.state.is_executing:
-            log_lines(verdict.refused)
-        else:
+        if host.state.is_executing:
             isolation.leave(this_host())
-        yield locally(_refusing("\n".join(verdict.refused)))
+        yield from _refused(verdict.refused)
         return
     if not verdict.does:
         host.noop("nobody stands in the places that Phoenix takes")
         return
     log_lines(verdict.does)
     if not verdict.records:
-        host.noop("what stands there is kept")
+        host.noop("nothing that stands there has to stop")
         return
     for kind, lines in verdict.records.items():
-        text = "".join(f"{line}\n" for line in lines)
-        yield script(_RECORD, DIRECTORY, kind, stdin=text)
+        yield script(_RECORD, DIRECTORY, kind, stdin="".join(f"{line}\n" for line in lines))
     if host.state.is_executing:
         for line in verdict.does:
             tell(host.name, f"taking_over: {line}")
 
 
-def _refusing(reason: str) -> Callable[[], None]:
-    def refuse() -> None:
-        raise OperationError(reason)
+def _refused(reasons: Sequence[str]) -> Commands:
+    """The step fails with these lines; a plan shows them, and the steps that would follow."""
 
-    return refuse
+    def refuse() -> None:
+        raise OperationError("\n".join(reasons))
+
+    if not host.state.is_executing:
+        log_lines(reasons)
+    yield locally(refuse)
+
+
+@operation(reads=lambda places, **_: [_standing(places), question(CertificateAuthority)])
+def ca_adopted(
+    *,
+    site: Site,
+    places: Sequence[Place],
+    organisation: str,
+    years: int,
+    password: SecretStr | None,
+) -> Commands:
+    """Have Phoenix's CA go on with the root and intermediate of the one that was here, once.
+
+    Args:
+        site: as it is declared.
+        places: of this host.
+        organisation: see `operations.step_ca.initialised`, which judges a CA that is there already.
+        years: likewise.
+        password: of the keys of the one that was here; None where they have none.
+
+    The host is refused, and nothing changed, where there is none, or its files, its keys and the
+    password do not fit together. Its own files stay as they are.
+    """
+    if not read(question(CertificateAuthority)).absent:
+        yield from initialised._inner(
+            site, organisation=organisation, years=years, password=password
+        )
+        return
+    authorities = read(_standing(places)).authorities
+    if len(authorities) != 1:
+        where = ", ".join(one.directory for one in authorities) or "none"
+        reason = (
+            f'taking_over says "ca": "adopt", and of {AUTHORITIES} exactly one CA is expected, '
+            f"found: {where}. Move the one that you mean to /root/.step, or write another word"
+        )
+        yield from _refused([reason])
+        return
+    (one,) = authorities
+    (root, *_) = parse_chain(one.root)
+    log_lines([f"the CA in {one.directory} is adopted: {root.subject_cn}, {root.fingerprint}"])
+    yield script(
+        _ADOPT, CA_DIRECTORY, one.root_file, one.signer_file, one.key, one.root_key,
+        stdin=f"{password.get_secret_value()}\n" if password else "\n",
+    )  # fmt: skip
+    if host.state.is_executing:  # the command before this line has succeeded
+        tell(
+            host.name,
+            f"the CA in {one.directory} is adopted: its root {root.subject_cn!r} (SHA-256 "
+            f"{root.fingerprint}) stays the one to trust, and its files stay there",
+        )
 
 
 @operation(reads=lambda record, server, **_: [question(ZoneAnswer, record=record, server=server)])
@@ -97,6 +158,4 @@ def forwarded(*, record: str, address: str, server: str, how: Sequence[str]) -> 
         "and run again:"
     )
     lines = [reason, *(f"    {line}" for line in how)]
-    if not host.state.is_executing:
-        log_lines(lines)
-    yield locally(_refusing("\n".join(lines)))
+    yield from _refused(lines)

@@ -282,8 +282,11 @@ class TakingOver(_Strict):
         description="Who listens on port 53 of the hypervisor. `keep`: it stays, forwards the "
         "site's zone to Phoenix's name server on 127.0.0.1, and answers the guests.",
     )
-    ca: Literal["replace"] | None = Field(
-        default=None, description="Who listens on the CA's port of its guest."
+    ca: Literal["adopt", "keep", "replace"] | None = Field(
+        default=None,
+        description="A CA of step-ca's in another folder of the CA's guest, or who listens on its "
+        "port. `adopt`: Phoenix's goes on with its root and intermediate, so that nobody has to "
+        "trust anew.",
     )
     traefik: Literal["replace"] | None = Field(
         default=None, description="Who listens on port 80 or 443 of Traefik's guest."

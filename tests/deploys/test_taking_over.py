@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def test_without_a_word_nothing_of_that_host_is_touched_and_the_others_go_on(
     done = run("base", tmp_path / "s.json", responses=STANDING)
     assert done.failed == {HYPERVISOR}
     told = caplog.text
-    assert "dnsmasq.service on port 53: the name server of the site needs its place" in told
+    assert "dnsmasq.service on port 53: the name server of the site takes its place" in told
     assert "taking_over = {'resolver': 'keep'}" in told
     assert "taking_over = {'resolver': 'replace'}" in told
     changing = ("base64", " install ", "systemctl", "config-tree")
@@ -94,3 +95,66 @@ def test_a_resolver_that_stays_has_ours_behind_it_and_must_forward_the_zone(
 def test_where_nobody_stands_nothing_is_said_or_changed(tmp_path: Path) -> None:
     plan = run("base", tmp_path / "s.json", execute=False)
     assert plan.changed[LOOKED] == []
+
+
+CA = "step-ca"
+PLANTED = "planted-5ecret-of-the-test"
+FOLDER = "/root/.step"
+
+
+def authority(tmp_path: Path) -> list[str]:
+    """What the CA's guest answers where a person's CA is in /root/.step."""
+    root = tmp_path / "root.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-keyout", tmp_path / "key", "-out", root, "-subj", "/CN=Their Root"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    files = [f"{FOLDER}/{name}" for name in (
+        "certs/root_ca.crt", "certs/intermediate_ca.crt", "secrets/key", "secrets/root_ca_key",
+    )]  # fmt: skip
+    lines = root.read_text().splitlines()
+    return [
+        "\t".join(("authority", FOLDER, *files, "step-ca.service", "running")),
+        *(f"{which}\t{FOLDER}\t{line}" for which in ("root", "signer") for line in lines),
+    ]
+
+
+def test_a_persons_ca_is_adopted_before_ours_is_configured_and_its_password_is_no_argument(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PHOENIX_SECRET_STEP_CA_PASSWORD", PLANTED)
+    lines = authority(tmp_path)
+    standing: dict[Any, Any] = {
+        re.compile("residents /var/lib/phoenix/trees ca:step-ca:"): lambda _: lines
+    }
+    refused = run("step_ca", tmp_path / "s.json", responses=standing)
+    assert refused.failed == {CA}
+    assert f"the CA in {FOLDER}, run by step-ca.service: Phoenix's CA takes its" in caplog.text
+    caplog.clear()
+    caplog.set_level("INFO")
+    done = run("step_ca", tmp_path / "s.json", responses=standing, taking_over={"ca": "adopt"})
+    assert not done.failed, caplog.text
+    step = "Step-CA: keys and certificates of the CA that was here"
+    assert step in done.operations
+    (copied,) = (sent for sent in done.sent if " step-ca-adopt " in sent.command)
+    assert copied.stdin.strip() == PLANTED
+    assert PLANTED not in copied.command
+    assert copied.command.endswith(
+        f" /etc/step-ca {FOLDER}/certs/root_ca.crt {FOLDER}/certs/intermediate_ca.crt "
+        f"{FOLDER}/secrets/key {FOLDER}/secrets/root_ca_key"
+    )
+    assert not [sent for sent in done.sent if "step-ca-init" in sent.command]
+    tree = next(sent for sent in done.sent if "/etc/step-ca/config/ca.json" in sent.files())
+    assert done.sent.index(copied) < done.sent.index(tree)
+    assert "give-way stop /var/lib/phoenix/taken_over ca" in tree.files()["params"]
+    assert f"the CA in {FOLDER} is adopted: Their Root" in caplog.text
+
+
+def test_where_no_ca_is_found_none_is_made_instead(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = run("step_ca", tmp_path / "s.json", taking_over={"ca": "adopt"})
+    assert done.failed == {CA}
+    assert "exactly one CA is expected, found: none" in caplog.text
+    assert not [sent for sent in done.sent if "step-ca-init" in sent.command or sent.files()]

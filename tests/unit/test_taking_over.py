@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from facts.host_fact import BEGIN, END
+from facts.step_ca import CertificateAuthority
 from facts.taking_over import Standing
+from operations.step_ca import shipped
 from phoenix.components.config_tree.tree import BASE
 from phoenix.components.dnsmasq import dnsmasq_conf
-from phoenix.components.taking_over.decision import GIVE_WAY, WAYS, decide
+from phoenix.components.step_ca.authority import CaState, faults
+from phoenix.components.taking_over.decision import GIVE_WAY, WAYS, decide, unfit
 from phoenix.components.taking_over.residents import (
+    Authority,
     Container,
     Listener,
     Place,
@@ -25,6 +32,7 @@ from phoenix.components.taking_over.residents import (
 )
 from phoenix.declaration.settings import Settings, TakingOver, read
 from phoenix.derived.dns import records
+from phoenix.files import text
 from phoenix.site.model import Site
 from phoenix.site.names import SERVER_VOLUME
 from tests.unit.site_builder import minimal
@@ -52,7 +60,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 def test_without_a_word_the_host_is_refused_and_each_choice_is_told() -> None:
     verdict = decide([RESOLVER], Residents((DNSMASQ,)), TakingOver(agent="replace"))
     text = "\n".join(verdict.refused)
-    assert "dnsmasq.service on port 53: the name server of the site needs its place" in text
+    assert "dnsmasq.service on port 53: the name server of the site takes its place" in text
     assert "nothing was touched on this host" in text
     for choice, does in WAYS["resolver"].items():
         line = f"taking_over = {{'agent': 'replace', 'resolver': '{choice}'}}"
@@ -172,6 +180,270 @@ def test_a_kept_resolver_has_ours_behind_it_on_the_loopback(site: Site) -> None:
     assert f"server=/{site.domain}/127.0.0.1#5335" in how
 
 
+# -- a CA in another place -------------------------------------------------------------------------
+
+STEP_CA = shipped("init.sh").text
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+PASSWORD = "planted-secret with blank"
+CA = Place("ca", "step-ca", (9000,))
+
+
+def openssl(*words: object, stdin: str = "") -> str:
+    return subprocess.run(
+        ["openssl", *map(str, words)], input=stdin, capture_output=True, text=True, timeout=30,
+        check=True,
+    ).stdout  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A STEPPATH as `step ca init` leaves it: keys with the first PEM encryption (RFC 1421)."""
+    top = tmp_path_factory.mktemp("theirs")
+    path = stubs(top)
+    subprocess.run(
+        ["sh", "-c", STEP_CA, "init", top / ".step", "Person", "thinkheads.ai",
+         "10.0.0.0/255.0.0.0", "10"],
+        input=f"{PASSWORD}\n", env={**os.environ, "PATH": path}, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    folder = top / ".step"
+    for name in ("intermediate_ca_key", "root_ca_key"):
+        key = folder / "secrets" / name
+        asked = ("-passin", f"pass:{PASSWORD}", "-passout", f"pass:{PASSWORD}")
+        openssl("ec", "-in", key, *asked, "-aes256", "-out", f"{key}.old")
+        assert "Proc-Type: 4,ENCRYPTED" in Path(f"{key}.old").read_text()
+        Path(f"{key}.old").rename(key)
+    (folder / "secrets/password").unlink()
+    (folder / "config").mkdir()
+    config = {"root": [str(folder / "certs/root_ca.crt")], "federatedRoots": None,
+              "crt": str(folder / "certs/intermediate_ca.crt"),
+              "key": str(folder / "secrets/intermediate_ca_key"),
+              "authority": {"provisioners": [{"key": {"kty": "EC"}}]}}  # fmt: skip
+    (folder / "config/ca.json").write_text(json.dumps(config, indent=1))
+    return folder
+
+
+def stubs(top: Path) -> str:
+    """The PATH with a user `step`, and with owners that are only noted."""
+    programs = top / "bin"
+    programs.mkdir(exist_ok=True)
+    for name in ("id", "useradd", "chown"):
+        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).chmod(0o755)
+    return f"{programs}:{os.environ['PATH']}"
+
+
+def adopt(
+    tmp_path: Path, theirs: Path, password: str = PASSWORD, **other: Path
+) -> subprocess.CompletedProcess[str]:
+    files = {
+        "root": theirs / "certs/root_ca.crt",
+        "signer": theirs / "certs/intermediate_ca.crt",
+        "key": theirs / "secrets/intermediate_ca_key",
+        "root_key": theirs / "secrets/root_ca_key",
+    } | other
+    script = text("components/taking_over/adopt.sh")
+    return subprocess.run(
+        ["sh", "-c", script, "adopt", tmp_path / "step-ca", *files.values()],
+        input=f"{password}\n", env={**os.environ, "PATH": stubs(tmp_path)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def state_of(folder: Path) -> CaState:
+    line = CertificateAuthority().command(str(folder)).get_raw_value()
+    said = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout
+    return CertificateAuthority().parse(said.splitlines()[1:-1])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(one): one.read_bytes() for one in sorted(folder.rglob("*")) if one.is_file()}
+
+
+def test_an_adopted_ca_is_whole_has_the_same_root_and_theirs_stays(
+    tmp_path: Path, theirs: Path
+) -> None:
+    before = contents(theirs)
+    done = adopt(tmp_path, theirs)
+    assert done.returncode == 0, done
+    state = state_of(tmp_path / "step-ca")
+    assert faults(state) == []
+    assert state.root == (theirs / "certs/root_ca.crt").read_text()
+    assert state.modes["secrets/root_ca_key"] == "600"
+    key = (tmp_path / "step-ca/secrets/root_ca_key").read_text()
+    assert "BEGIN ENCRYPTED PRIVATE KEY" in key, "the form that Phoenix's own keys have"
+    assert not (tmp_path / "step-ca/secrets/new").exists()
+    assert contents(theirs) == before
+    assert PASSWORD not in done.stderr
+
+
+def refused(tmp_path: Path, done: subprocess.CompletedProcess[str], why: str) -> None:
+    assert done.returncode == 3, done
+    assert f"nothing was changed: {why}" in done.stderr
+    assert not list(tmp_path.glob("step-ca*")), "what was prepared is gone"
+
+
+def test_a_wrong_password_is_refused(tmp_path: Path, theirs: Path) -> None:
+    key = theirs / "secrets/intermediate_ca_key"
+    refused(
+        tmp_path, adopt(tmp_path, theirs, "another"),
+        f"the secret step_ca_password does not open {key}",
+    )  # fmt: skip
+    refused(tmp_path, adopt(tmp_path, theirs, ""), f"{key} has a password: give it")
+
+
+def test_a_root_that_does_not_fit_is_refused(tmp_path: Path, theirs: Path) -> None:
+    other = tmp_path / "other.pem"
+    openssl(
+        "req", "-x509", *NEW_KEY, "-keyout", tmp_path / "other.key",
+        "-out", other, "-subj", "/CN=Another", "-days", "9",
+    )  # fmt: skip
+    refused(
+        tmp_path,
+        adopt(tmp_path, theirs, root=other),
+        f"{theirs}/certs/intermediate_ca.crt is not signed by",
+    )
+    refused(
+        tmp_path,
+        adopt(tmp_path, theirs, key=tmp_path / "other.key"),
+        f"{tmp_path}/other.key is not the key of",
+    )
+
+
+def test_a_root_key_that_does_not_fit_stays_where_it_is(tmp_path: Path, theirs: Path) -> None:
+    key = tmp_path / "root.key"
+    openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key)
+    done = adopt(tmp_path, theirs, root_key=key)
+    assert done.returncode == 0
+    assert f"the key of the root stays in {key} alone" in done.stderr
+    state = state_of(tmp_path / "step-ca")
+    assert faults(state) == []
+    assert "secrets/root_ca_key" not in state.modes, "as a root's key that is offline"
+
+
+def test_keys_without_a_password_get_one(tmp_path: Path, theirs: Path) -> None:
+    key = tmp_path / "plain.key"
+    openssl(
+        "ec",
+        "-in",
+        theirs / "secrets/intermediate_ca_key",
+        "-passin",
+        f"pass:{PASSWORD}",
+        "-out",
+        key,
+    )
+    done = adopt(tmp_path, theirs, "", key=key)
+    assert done.returncode == 0, done
+    assert faults(state_of(tmp_path / "step-ca")) == []
+    assert "ENCRYPTED" in (tmp_path / "step-ca/secrets/intermediate_ca_key").read_text()
+
+
+def test_a_ca_that_is_there_is_never_overwritten(tmp_path: Path, theirs: Path) -> None:
+    (tmp_path / "step-ca").mkdir()
+    done = adopt(tmp_path, theirs)
+    assert done.returncode == 3
+    assert "step-ca exists already" in done.stderr
+    assert list((tmp_path / "step-ca").iterdir()) == []
+
+
+def authority_of(theirs: Path, **other: object) -> Authority:
+    one = Authority(
+        str(theirs), str(theirs / "certs/root_ca.crt"), str(theirs / "certs/intermediate_ca.crt"),
+        str(theirs / "secrets/intermediate_ca_key"), str(theirs / "secrets/root_ca_key"),
+        root=(theirs / "certs/root_ca.crt").read_text(),
+        signer=(theirs / "certs/intermediate_ca.crt").read_text(),
+    )  # fmt: skip
+    return replace(one, **other)  # type: ignore[arg-type]
+
+
+def test_a_host_tells_of_a_ca_and_of_the_unit_that_runs_it(tmp_path: Path, theirs: Path) -> None:
+    process = tmp_path / "proc/512"
+    process.mkdir(parents=True)
+    (process / "comm").write_text("step-ca\n")
+    (process / "cmdline").write_text(f"/usr/bin/step-ca\0{theirs}/config/ca.json\0")
+    (tmp_path / "512").mkdir()
+    (tmp_path / "512/cgroup").write_text("0::/system.slice/step-ca.service\n")
+    (found,) = looking(tmp_path, CA.word, ss="").authorities
+    assert found == authority_of(theirs, unit="step-ca.service", runs=True)
+
+
+def test_without_a_word_a_ca_is_told_and_nothing_is_done(theirs: Path) -> None:
+    verdict = decide([CA], Residents(authorities=(authority_of(theirs),)), TakingOver())
+    told = "\n".join(verdict.refused)
+    assert f"the CA in {theirs}: Phoenix's CA takes its place" in told
+    for choice in ("adopt", "keep", "replace"):
+        assert f"taking_over = {{'ca': '{choice}'}}" in told
+
+
+def test_an_adopted_ca_stops_by_its_unit_and_a_kept_one_does_not(theirs: Path) -> None:
+    found = Residents(authorities=(authority_of(theirs, unit="step-ca.service", runs=True),))
+    verdict = decide([CA], found, TakingOver(ca="adopt"))
+    assert (verdict.refused, verdict.records) == ((), {"ca": ("unit step-ca.service",)})
+    verdict = decide([CA], found, TakingOver(ca="keep"))
+    assert (verdict.refused, verdict.records) == ((), {})
+    still = Residents(authorities=(authority_of(theirs),))
+    verdict = decide([CA], still, TakingOver(ca="adopt"))
+    assert (verdict.refused, verdict.records) == ((), {})
+
+
+@pytest.mark.parametrize(
+    ("choice", "changed", "listeners", "why"),
+    [
+        ("adopt", {"key": "yubikey:slot-id=9c"}, (), "has its key in yubikey:slot-id=9c"),
+        ("adopt", {"runs": True}, (), "belongs to no systemd unit"),
+        ("replace", {"directory": "/etc/step-ca"}, (), "mv /etc/step-ca /root/.step"),
+        ("adopt", {}, ("web.service",), "web.service on port 9000 is not the CA in"),
+        ("keep", {}, ("web.service",), "web.service on port 9000 cannot be kept"),
+    ],
+)
+def test_a_ca_that_cannot_become_what_was_said_is_refused(
+    theirs: Path, choice: str, changed: dict[str, object], listeners: tuple[str, ...], why: str
+) -> None:
+    found = Residents(
+        tuple(Listener("ca", "tcp", "*", 9000, "x", unit) for unit in listeners),
+        authorities=(authority_of(theirs, **changed),),
+    )
+    verdict = decide([CA], found, TakingOver.model_validate({"ca": choice}))
+    assert why in "\n".join(verdict.refused)
+    assert verdict.records == {}
+
+
+def test_one_ca_alone_can_be_adopted(theirs: Path) -> None:
+    two = (authority_of(theirs), authority_of(theirs, directory="/etc/step"))
+    for authorities, why in ((two, "several CAs are in"), ((), "no CA is in /root/.step")):
+        listening = (Listener("ca", "tcp", "*", 9000, "x", "x.service"),)
+        found = Residents(listening, authorities=authorities)
+        refused = decide([CA], found, TakingOver(ca="adopt")).refused
+        assert why in "\n".join(refused)
+
+
+def test_a_root_that_may_not_vouch_for_the_site_is_told_before(
+    tmp_path: Path, site: Site, theirs: Path
+) -> None:
+    assert unfit(site, authority_of(theirs)) == ""
+    path = stubs(tmp_path)
+    subprocess.run(
+        ["sh", "-c", STEP_CA, "init", tmp_path / "ca", "Person", "example.net",
+         "192.0.2.0/255.255.255.0", "10"],
+        input="x\n", env={**os.environ, "PATH": path}, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    narrow = authority_of(tmp_path / "ca")
+    assert f"does not vouch for {site.domain} and" in unfit(site, narrow)
+    leaf = authority_of(theirs, signer=leaf_certificate(tmp_path))
+    assert "its intermediate certificate 'Leaf' is none of a CA" in unfit(site, leaf)
+    assert "cannot be read" in unfit(site, authority_of(theirs, root="junk"))
+    verdict = decide(
+        [CA], Residents(authorities=(narrow,)), TakingOver(ca="adopt"), partial(unfit, site)
+    )
+    assert "cannot be adopted: its root certificate does not vouch for" in verdict.refused[0]
+
+
+def leaf_certificate(tmp_path: Path) -> str:
+    return openssl(
+        "req", "-x509", *NEW_KEY, "-keyout", tmp_path / "leaf.key",
+        "-subj", "/CN=Leaf", "-days", "9", "-addext", "basicConstraints=critical,CA:FALSE",
+    )  # fmt: skip
+
+
 # -- what a host answers ---------------------------------------------------------------------------
 
 
@@ -208,11 +480,13 @@ def looking(tmp_path: Path, *words: str, ss: str = SS) -> Residents:
     (tmp_path / "4242").mkdir()
     (tmp_path / "4242/cgroup").write_text("0::/system.slice/dnsmasq.service\n")
     (tmp_path / "ss").write_text(ss)
-    for name, text in (("ss", f"#!/bin/sh\ncat {tmp_path}/ss\n"), ("docker", DOCKER)):
-        (programs / name).write_text(text)
+    for name, program in (("ss", f"#!/bin/sh\ncat {tmp_path}/ss\n"), ("docker", DOCKER)):
+        (programs / name).write_text(program)
         (programs / name).chmod(0o755)
     line = Standing().command(words).get_raw_value()
     line = line.replace(BASE, f"{tmp_path}/trees").replace("/proc/$2", f"{tmp_path}/$2")
+    line = line.replace("/proc/[0-9]*", f"{tmp_path}/proc/[0-9]*")
+    line = line.replace("/root/.step /etc/step ", "")
     line = line.replace("[ -S /var/run/docker.sock ]", "true")
     done = subprocess.run(
         ["sh", "-c", line], capture_output=True, text=True, timeout=60, check=True,
@@ -230,6 +504,25 @@ def test_a_host_tells_who_listens_where_and_whose_container_it_is(tmp_path: Path
     assert isinstance(published, Listener)
     assert (published.container, published.unit) == ("portainer", "")
     assert found.containers == (BY_HAND,)
+
+
+def test_a_name_that_a_user_chose_is_no_unit_and_no_command(tmp_path: Path) -> None:
+    """Of a user's own systemd, and of a process whose name is written to break the answer."""
+    (tmp_path / "77").mkdir()
+    slices = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/ssh.service\n"
+    (tmp_path / "77/cgroup").write_text(slices)
+    process = tmp_path / "proc/513"
+    process.mkdir(parents=True)
+    (process / "comm").write_text("step-ca\n")
+    folder = f"/tmp/a#e\t$(touch {tmp_path}/ran)"
+    (process / "cmdline").write_text(f"step-ca\0{folder}/config/ca.json\0")
+    ss = 'tcp LISTEN 0 1 *:9000 *:* users:(("x\ty",pid=77,fd=4))\n'
+    found = looking(tmp_path, CA.word, ss=ss)
+    (one,) = found.listeners
+    assert one.unit == ""
+    assert "\t" not in one.process
+    assert found.authorities == ()
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_place_whose_tree_is_there_is_not_looked_at(tmp_path: Path) -> None:

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from phoenix.components.ca_rotation import needed
 from phoenix.components.dnsmasq.dnsmasq_conf import KEPT_PORT
+from phoenix.components.step_ca.authority import DIRECTORY as CA_DIRECTORY
 from phoenix.components.taking_over.residents import (
+    Authority,
     Container,
     Kind,
     Listener,
     Place,
+    Resident,
     Residents,
     clashes,
 )
+from phoenix.components.x509 import CertificateError, parse_chain, permitted
 from phoenix.declaration.settings import TakingOver
 from phoenix.files import text
 from phoenix.shell import Script
 from phoenix.site.findings import visible
+from phoenix.site.model import Site
 from phoenix.site.ports import LOOPBACK
 
 DIRECTORY = "/var/lib/phoenix/taken_over"
 """What was found and gave way, a file each kind: `phoenix` never reads it on another host."""
+AUTHORITIES = (
+    "/root/.step, /etc/step, /opt/step, /opt/step-ca, /home/*/.step or where a step-ca runs"
+)
+"""Where a CA is looked for."""
 GIVE_WAY = Script("give-way", text("components/taking_over/give_way.sh"))
 """Stops what the record of a kind names, or puts it back: stop|back DIRECTORY KIND."""
 
@@ -31,7 +41,7 @@ _STOPPED = (
 )
 _NEEDED_BY: Mapping[Kind, str] = {
     "resolver": "the name server of the site",
-    "ca": "the CA",
+    "ca": "Phoenix's CA",
     "traefik": "Traefik",
     "nginx": "the gateway",
     "portainer": "Portainer's server",
@@ -43,7 +53,14 @@ WAYS: Mapping[Kind, Mapping[str, str]] = {
         "line in its configuration forwards the site's zone there; a run says which",
         "replace": _STOPPED,
     },
-    "ca": {"replace": _STOPPED},
+    "ca": {
+        "adopt": "Phoenix's CA goes on with its root and intermediate, so nobody has to trust "
+        f"anew: their keys are copied to {CA_DIRECTORY}, and its own files stay. The secret "
+        "step_ca_password is then the password of its keys. Its service stops; its provisioners "
+        "and its database (accounts of ACME clients, what was revoked) stay with it",
+        "keep": "it stays as it is, beside Phoenix's own CA, whose root everybody has to trust too",
+        "replace": f"Phoenix's own CA begins with a root that everybody has to trust. {_STOPPED}",
+    },
     "traefik": {"replace": _STOPPED},
     "nginx": {"replace": _STOPPED},
     "portainer": {
@@ -74,13 +91,24 @@ class Verdict:
     records: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
 
 
-def decide(places: Iterable[Place], found: Residents, choices: TakingOver) -> Verdict:
+def no_fault(_: Authority) -> str:
+    """Of a CA that nobody has anything against."""
+    return ""
+
+
+def decide(
+    places: Iterable[Place],
+    found: Residents,
+    choices: TakingOver,
+    fault: Callable[[Authority], str] = no_fault,
+) -> Verdict:
     """Hold what was found on a host against what its person said of it.
 
     Args:
         places: those that Phoenix takes there.
         found: who is there.
         choices: the setting `taking_over`.
+        fault: why a CA cannot be adopted; see `unfit`.
     """
     refused: list[str] = []
     does: list[str] = []
@@ -93,19 +121,20 @@ def decide(places: Iterable[Place], found: Residents, choices: TakingOver) -> Ve
         who = list(dict.fromkeys(map(_words, standing)))
         if choice is None:
             refused += _asked(place.kind, who, choices)
+        elif reasons := _impossible(place.kind, choice, standing, found, fault):
+            refused += reasons
         elif choice == "keep":
             does += [f"{one}: {WAYS[place.kind][choice]}" for one in who]
-        elif reasons := _impossible(choice, standing, found):
-            refused += reasons
         else:
             does += [f"{one}: {WAYS[place.kind][choice]}" for one in who]
-            records[place.kind] = _record(standing, found)
+            if lines := _record(standing, found):
+                records[place.kind] = lines
     return Verdict(tuple(refused), tuple(does), records)
 
 
 def _asked(kind: Kind, who: Iterable[str], choices: TakingOver) -> list[str]:
     """The question to the person, with the line to write for each answer."""
-    lines = [f"{one}: {_NEEDED_BY[kind]} needs its place" for one in who]
+    lines = [f"{one}: {_NEEDED_BY[kind]} takes its place" for one in who]
     lines.append(
         "nothing was touched on this host: say what becomes of it, in group_data/all.py, by one of"
     )
@@ -115,8 +144,11 @@ def _asked(kind: Kind, who: Iterable[str], choices: TakingOver) -> list[str]:
     return lines
 
 
-def _words(one: Listener | Container) -> str:
+def _words(one: Resident) -> str:
     """What it is, as an operator finds it."""
+    if isinstance(one, Authority):
+        runs = f", run by {one.unit or 'no unit'}" if one.runs else ""
+        return f"the CA in {visible(one.directory)}{runs}"
     if isinstance(one, Container):
         return f"container {visible(one.name)} ({visible(one.image)}, {visible(one.state)})"
     holder = f"process {visible(one.process)}" if one.process else "a process without a name"
@@ -127,20 +159,54 @@ def _words(one: Listener | Container) -> str:
     return f"{holder} on port {one.port}"
 
 
+def unfit(site: Site, one: Authority) -> str:
+    """Why a CA cannot be adopted for this site, by its certificates; empty where it can.
+
+    Whether they fit together, and to the keys and the password, is proven where they are copied.
+    """
+    try:
+        certificates = {
+            "root": parse_chain(one.root)[0],
+            "intermediate": parse_chain(one.signer)[0],
+        }
+        limits = {"root": permitted(one.root), "intermediate": permitted(one.signer)}
+    except CertificateError as error:
+        return f"its certificates cannot be read: {error}"
+    for which, certificate in certificates.items():
+        if not certificate.is_ca:
+            return f"its {which} certificate {certificate.subject_cn!r} is none of a CA"
+        limit = limits[which]
+        if beyond := [name for name in needed(site) if limit and not limit.allows(name)]:
+            return f"its {which} certificate does not vouch for {' and '.join(beyond)}"
+    return ""
+
+
 def _impossible(
-    choice: str, standing: Sequence[Listener | Container], found: Residents
+    kind: Kind,
+    choice: str,
+    standing: Sequence[Resident],
+    found: Residents,
+    fault: Callable[[Authority], str],
 ) -> list[str]:
-    """Why what stands there cannot give way as it was told."""
+    """Why what stands there cannot become what it was told."""
+    if kind == "ca" and (reasons := _ca_impossible(choice, standing, found, fault)):
+        return reasons
+    if choice == "keep":
+        return []
     reasons = [
         f"{_words(one)} belongs to no systemd unit and no container, so Phoenix cannot stop it, "
         "nor put it back: stop it, and run again"
         for one in standing
-        if not _stopped(one)
+        if not _stopped(one) and not (isinstance(one, Authority) and not one.runs)
     ]
-    if choice != "adopt":
-        return reasons
+    if kind == "portainer":
+        reasons += _portainer_impossible(standing, found)
+    return reasons
+
+
+def _portainer_impossible(standing: Sequence[Resident], found: Residents) -> list[str]:
     portainers = {one.name: one.data for one in found.containers if one.image_is_portainer}
-    reasons += [
+    reasons = [
         f"{_words(one)} is no Portainer, so it cannot be adopted: stop it, or give Portainer's "
         "guest another port (traefik_service.port)"
         for one in standing
@@ -154,19 +220,63 @@ def _impossible(
     return reasons
 
 
-def _record(standing: Sequence[Listener | Container], found: Residents) -> tuple[str, ...]:
+def _ca_impossible(
+    choice: str,
+    standing: Sequence[Resident],
+    found: Residents,
+    fault: Callable[[Authority], str],
+) -> list[str]:
+    for one in found.authorities:
+        if one.directory == CA_DIRECTORY:
+            reason = (
+                f"{_words(one)} stands where Phoenix keeps its own: stop its service "
+                f"(systemctl disable --now step-ca), move it (mv {CA_DIRECTORY} /root/.step), and "
+                "run again: it is then found there"
+            )
+            return [reason]
+    listening = [one for one in standing if isinstance(one, Listener)]
+    if choice == "keep":
+        return [
+            f"{_words(one)} cannot be kept, since Phoenix's CA needs that port: replace or adopt "
+            "it, or give the CA's guest another port (traefik_service.port)"
+            for one in listening
+        ]
+    if choice != "adopt":
+        return []
+    if len(found.authorities) != 1:
+        where = ", ".join(one.directory for one in found.authorities) or AUTHORITIES
+        many = "several CAs are" if found.authorities else "no CA is"
+        return [f"{many} in {where}: leave the one there that is to be adopted, and run again"]
+    (one,) = found.authorities
+    reasons = [
+        f"{_words(other)} is not {_words(one)}: stop it, or give the CA's guest another port "
+        "(traefik_service.port)"
+        for other in listening
+        if other.unit != one.unit
+    ]
+    if not one.key.startswith("/"):
+        reasons.append(f"{_words(one)} has its key in {visible(one.key)}, which cannot be copied")
+    if why := fault(one):
+        reasons.append(f"{_words(one)} cannot be adopted: {why}")
+    return reasons
+
+
+def _record(standing: Sequence[Resident], found: Residents) -> tuple[str, ...]:
     """What `GIVE_WAY` stops, and behind it the data that Phoenix's own goes on with."""
     names = {_name(one) for one in standing}
     data = (f"data {one.data}" for one in found.containers if one.name in names and one.data)
-    return tuple(dict.fromkeys((*map(_stopped, standing), *data)))
+    return tuple(dict.fromkeys((*filter(None, map(_stopped, standing)), *data)))
 
 
-def _name(one: Listener | Container) -> str:
+def _name(one: Resident) -> str:
+    """The name of its container; empty where it has none."""
+    if isinstance(one, Authority):
+        return ""
     return one.name if isinstance(one, Container) else one.container
 
 
-def _stopped(one: Listener | Container) -> str:
+def _stopped(one: Resident) -> str:
     """The line by which `GIVE_WAY` stops it; empty where Phoenix cannot."""
     if name := _name(one):
         return f"container {name}"
-    return f"unit {one.unit}" if isinstance(one, Listener) and one.unit else ""
+    return f"unit {one.unit}" if not isinstance(one, Container) and one.unit else ""

@@ -4,6 +4,9 @@
 # Docker that hangs) is left out: the component that meets it then says so. Fields are separated by tabs:
 #   listener  KIND PROTOCOL ADDRESS:PORT PROCESS UNIT CONTAINER IMAGE PROJECT
 #   container KIND NAME IMAGE PROJECT STATE DATA
+#   authority FOLDER ROOT INTERMEDIATE KEY ROOTKEY UNIT RUNNING     files of a step-ca; then, for each line of
+#   root|signer FOLDER LINE                                         its certificates, PEM
+# The folder of Phoenix's own CA is one that holds the password of the keys.
 trees=$1; shift; t=$(printf '\t'); wanted=
 for one; do
  rest=${one#*:}
@@ -15,11 +18,40 @@ described() { # CONTAINER: its name, image and compose project
  engine inspect -f '{{.Name}}{{"\t"}}{{.Config.Image}}{{"\t"}}{{index .Config.Labels "com.docker.compose.project"}}' "$1" | sed 's#^/##'
 }
 whose() { # PROCESS PID PORT: the unit, and the container's name, image and project
- place=$(sed -n 's#.*/\([^/]*\)$#\1#p' "/proc/$2/cgroup" 2>/dev/null | tail -n 1)
+ # A unit of a user's own systemd is none that Phoenix could stop, whatever its name.
+ place=$(grep -v '/user\.slice/' "/proc/$2/cgroup" 2>/dev/null | sed -n 's#.*/\([^/]*\)$#\1#p' | tail -n 1 | tr -d '\t')
  id=$(printf '%s\n' "$place" | sed -n 's/^\(docker-\)\{0,1\}\([0-9a-f]\{64\}\)\(\.scope\)\{0,1\}$/\2/p')
  [ "$1" != docker-proxy ] || id=$(engine ps -q --filter "publish=$3" | head -n 1)
  case $place in *.service) unit=$place ;; *) unit= ;; esac
  if [ -n "$id" ] && found=$(described "$id") && [ -n "$found" ]; then printf '\t%s' "$found"; else printf '%s\t\t\t' "$unit"; fi
+}
+named() { # FOLDER NAME DEFAULT: a file that config/ca.json names, as far as it is there or is no path
+ said=$(tr -d '\n' <"$1/config/ca.json" 2>/dev/null | grep -o "\"$2\"[[:space:]]*:[[:space:]]*\[\{0,1\}[[:space:]]*\"[^\"]*\"" |
+  head -n 1 | sed 's/.*"\([^"]*\)"$/\1/')
+ case $said in *[!A-Za-z0-9._/:=\;@%+?\&-]*) said= ;; esac
+ case $said in /*) [ -s "$said" ] || said=$1/$3 ;; '') said=$1/$3 ;; esac
+ printf %s "$said"
+}
+authorities() {
+ running=
+ for process in /proc/[0-9]*; do
+  [ "$(cat "$process/comm" 2>/dev/null)" = step-ca ] || continue
+  said=$(tr '\0' '\n' <"$process/cmdline" | grep '^/[A-Za-z0-9._/-]*/config/[^/]*\.json$' | tail -n 1)
+  running="$running${said%/config/*}$t$(whose step-ca "${process##*/}" 0 | cut -f 1)
+"
+ done
+ folders=$(printf '%s' "$running" | cut -f 1)
+ for folder in /root/.step /etc/step /etc/step-ca /opt/step /opt/step-ca /home/*/.step $folders; do
+  [ ! -e "$folder/secrets/password" ] || [ "$folder" != /etc/step-ca ] || continue
+  root=$(named "$folder" root certs/root_ca.crt) signer=$(named "$folder" crt certs/intermediate_ca.crt)
+  [ -s "$root" ] && [ -s "$signer" ] || continue
+  own=$(printf '%s' "$running" | awk -F "$t" -v folder="$folder" '$1 == folder { print; exit }')
+  printf 'authority\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$folder" "$root" "$signer" \
+   "$(named "$folder" key secrets/intermediate_ca_key)" "$folder/secrets/root_ca_key" \
+   "$(printf %s "$own" | cut -f 2)" "${own:+running}"
+  openssl x509 -in "$root" 2>/dev/null | while read -r line; do printf 'root\t%s\t%s\n' "$folder" "$line"; done
+  openssl x509 -in "$signer" 2>/dev/null | while read -r line; do printf 'signer\t%s\t%s\n' "$folder" "$line"; done
+ done | awk '!seen[$0]++'
 }
 sockets=$(timeout -k 2 15 ss -Hltnup 2>/dev/null)
 for one in $wanted; do
@@ -27,12 +59,13 @@ for one in $wanted; do
  for port in $(printf %s "$ports" | tr ',' ' '); do
   printf '%s\n' "$sockets" | while read -r protocol _ _ _ end _ users; do
    case $end in *":$port") ;; *) continue ;; esac
-   process=$(printf %s "$users" | sed -n 's/^users:(("\([^"]*\)".*/\1/p')
+   process=$(printf %s "$users" | sed -n 's/^users:(("\([^"]*\)".*/\1/p' | tr -d '\t')
    pid=$(printf %s "$users" | sed -n 's/^[^=]*pid=\([0-9]*\).*/\1/p')
    printf 'listener\t%s\t%s\t%s\t%s\t%s\n' "$kind" "$protocol" "$end" "$process" "$(whose "$process" "${pid:-0}" "$port")"
   done
  done
  case $kind in
+ ca) authorities; continue ;;
  portainer) images='portainer/portainer\(-ce\|-ee\)\{0,1\}' name=portainer ;;
  agent) images='portainer/agent' name=portainer_agent ;;
  *) continue ;;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from phoenix.components.portainer.compose_files import SERVER_UNIT
@@ -115,11 +115,35 @@ class Container:
 
 
 @dataclass(frozen=True)
+class Authority:
+    """A CA of step-ca's form in a folder (STEPPATH) that is not Phoenix's.
+
+    The files are where its ca.json says, else where `step ca init` puts them; `key` is no path
+    where another device holds it. `unit` and `runs` are of its process. `root` and `signer` are
+    the root and intermediate certificates, as PEM.
+    """
+
+    directory: str
+    root_file: str
+    signer_file: str
+    key: str
+    root_key: str
+    unit: str = ""
+    runs: bool = False
+    root: str = ""
+    signer: str = ""
+
+
+Resident = Listener | Container | Authority
+
+
+@dataclass(frozen=True)
 class Residents:
     """All that was found in the places of a host."""
 
     listeners: tuple[Listener, ...] = ()
     containers: tuple[Container, ...] = ()
+    authorities: tuple[Authority, ...] = ()
 
 
 def places(site: Site, host: Host) -> tuple[Place, ...]:
@@ -149,6 +173,8 @@ def parse(lines: Iterable[str]) -> Residents:
     """
     listeners: list[Listener] = []
     containers: list[Container] = []
+    authorities: dict[str, Authority] = {}
+    pems: dict[tuple[str, str], str] = {}
     for line in filter(None, lines):
         match line.split("\t"):
             case ["listener", kind, protocol, end, process, unit, container, image, project]:
@@ -166,13 +192,26 @@ def parse(lines: Iterable[str]) -> Residents:
                 )
                 if found.name:
                     containers.append(found)
+            case ["authority", folder, root, signer, key, root_key, unit, running]:
+                authorities[folder] = Authority(
+                    folder, root, signer, key, root_key, _named(unit, _UNIT), bool(running)
+                )
+            case [("root" | "signer") as which, folder, text]:
+                pems[folder, which] = f"{pems.get((folder, which), '')}{text}\n"
             case _:
                 raise ResidentError(f"unexpected line from the host: {line!r}")
-    return Residents(tuple(dict.fromkeys(listeners)), tuple(containers))
+    return Residents(
+        tuple(dict.fromkeys(listeners)),
+        tuple(containers),
+        tuple(
+            replace(one, root=pems.get((name, "root"), ""), signer=pems.get((name, "signer"), ""))
+            for name, one in authorities.items()
+        ),
+    )
 
 
-def clashes(place: Place, found: Residents) -> Sequence[Listener | Container]:
-    """Who is in the way at one place: who listens there, and containers that do not."""
+def clashes(place: Place, found: Residents) -> Sequence[Resident]:
+    """Who stands in one place: who listens there, and containers and CAs that do not."""
     protocols = ("tcp", "udp") if place.kind == "resolver" else ("tcp",)
     listening = [
         one
@@ -191,6 +230,7 @@ def clashes(place: Place, found: Residents) -> Sequence[Listener | Container]:
             for one in found.containers
             if one.kind == place.kind and not one.is_ours and one.name not in names
         ),
+        *(found.authorities if place.kind == "ca" else ()),
     ]
 
 
