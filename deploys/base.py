@@ -7,7 +7,7 @@ not touched again.
 from pyinfra import host
 from pyinfra.api import DeployError
 
-from deploys import ca, residents
+from deploys import ca, residents, systems
 from deploys.context import settings, site, site_host
 from operations import removal, resolver
 from operations.config_tree import config_tree
@@ -24,6 +24,7 @@ ROUTES = "phoenix-routes.service"
 UPDATES = "/etc/apt/apt.conf.d/60phoenix"
 
 ca.check_names()
+systems.check()
 residents.look()
 alone = frozenset(site_host().left_alone)
 names: list[str | tuple[str, ...]] = ["bind9-dnsutils", "ca-certificates", "curl", "openssl"]

@@ -107,9 +107,8 @@ def machine() -> Machine:
     One that cannot be asked is left out of the run by pyinfra, with the reason, and its operations
     are never carried out; so that the other hosts' are, it is taken for a usual one here.
     """
-    return read_or(
-        question(System), Machine("x86_64", {"ID": "debian", "VERSION_CODENAME": "stable"})
-    )
+    usual = {"ID": "debian", "VERSION_ID": "13", "VERSION_CODENAME": "stable"}
+    return read_or(question(System), Machine("x86_64", usual))
 
 
 _stores: dict[tuple[str, str | None], SecretStore] = {}

@@ -2,6 +2,7 @@
 
 from pyinfra import host
 
+from deploys import systems
 from deploys.context import machine, settings, site, site_host
 from operations.config_tree import config_tree
 from operations.docker import daemon
@@ -15,38 +16,52 @@ from phoenix.shell import fill
 KEY = "/etc/apt/keyrings/docker.asc"
 
 if "docker" in host.groups:
+    systems.check_docker()
     source = settings().docker_packages
     if source == "distribution":
         packages(
             name="Docker: packages",
-            names=["docker.io", "docker-cli", "docker-compose", "iptables", "curl"],
-            ubuntu=["docker.io", "docker-compose-v2", "iptables", "curl"],
+            # Docker's own, where a person has installed them, are not replaced.
+            names=[
+                ("docker.io", "docker-ce"),
+                ("docker-cli", "docker-ce-cli"),
+                ("docker-compose", "docker-compose-plugin"),
+                "iptables",
+                "curl",
+            ],
+            ubuntu=[
+                ("docker.io", "docker-ce"),
+                ("docker-compose-v2", "docker-compose-plugin"),
+                "iptables",
+                "curl",
+            ],
         )
     else:
-        system = machine().release
-        config_tree(
-            name="Docker: package source",
-            tree=Tree(
-                component="docker-apt",
-                files={
-                    "/etc/apt/sources.list.d/docker.sources": TreeFile(
-                        render(
-                            "components/docker/docker.sources.j2",
-                            url=settings().docker_apt_url,
-                            distribution=system["ID"],
-                            release=system["VERSION_CODENAME"],
-                            key=KEY,
+        if "packages" not in site_host().left_alone:
+            system = machine().release
+            config_tree(
+                name="Docker: package source",
+                tree=Tree(
+                    component="docker-apt",
+                    files={
+                        "/etc/apt/sources.list.d/docker.sources": TreeFile(
+                            render(
+                                "components/docker/docker.sources.j2",
+                                url=settings().docker_apt_url,
+                                distribution=system["ID"],
+                                release=system["VERSION_CODENAME"],
+                                key=KEY,
+                            )
                         )
-                    )
-                },
-                before=render(
-                    "components/docker/apt-key.sh.j2",
-                    key=KEY,
-                    url=f"{settings().docker_apt_url}/{system['ID']}/gpg",
-                    sha256=settings().docker_apt_key_sha256,
+                    },
+                    before=render(
+                        "components/docker/apt-key.sh.j2",
+                        key=KEY,
+                        url=f"{settings().docker_apt_url}/{system['ID']}/gpg",
+                        sha256=settings().docker_apt_key_sha256,
+                    ),
                 ),
-            ),
-        )
+            )
         packages(
             name="Docker: packages",
             names=["docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin", "curl"],

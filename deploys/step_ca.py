@@ -41,7 +41,7 @@ if "step_ca" in host.groups:
         password = secrets().find(CA_PASSWORD)
         leaf = leaf_template(secret(ISSUANCE_KEY))
 
-    packages(name="Step-CA: packages", names=["openssl", "curl", "ca-certificates"])
+    packages(name="Step-CA: packages", names=["openssl", "curl", "ca-certificates", "python3"])
     artifact(name="Step-CA: program", item=program)
     if settings().taking_over.ca == "adopt":
         taking_over.ca_adopted(

@@ -26,7 +26,7 @@ from phoenix.declaration import inventory as inventories
 
 ROOT = Path(__file__).parents[2]
 USUAL: dict[str | re.Pattern[str], Any] = {
-    re.compile(r"uname -m"): "x86_64",
+    re.compile(r"uname -m"): lambda _: ["x86_64", "ID=debian", 'VERSION_ID="13"'],
     "dpkg-query": "installed dpkg",
 }
 

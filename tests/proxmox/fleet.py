@@ -21,7 +21,7 @@ LOCK = "phoenix-site.lock"
 SEES = {
     "root-shell": "yes",
     "ss -Hltnup": "node .\ntcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\ntcp LISTEN 0 128 *:8006 *:*",
-    "uname -m": "x86_64",
+    "uname -m": "x86_64\nID=debian\nVERSION_ID=13",
     "dpkg-query": "installed dpkg",
 }
 

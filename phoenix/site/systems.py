@@ -1,0 +1,48 @@
+"""The operating systems of hosts: those that Phoenix is made for, and what is told of others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+SYSTEMS: Mapping[str, tuple[str, ...]] = {"debian": ("12", "13"), "ubuntu": ("24.04",)}
+"""Versions that Phoenix is made for, by `ID` and `VERSION_ID` of os-release(5)."""
+NAMED = "Debian 12 and 13, Ubuntu 24.04"
+
+
+class Told(NamedTuple):
+    """What a host's operating system is told of with; `refused`: before anything is changed."""
+
+    refused: bool
+    message: str
+
+
+def told(release: Mapping[str, str]) -> Told | None:
+    """What is told of a host with this os-release(5); None where Phoenix is made for it.
+
+    A later release of the same distribution is told and converged; one that is older, and another
+    distribution, is refused: names of packages, units and options differ there.
+    """
+    name = release.get("PRETTY_NAME") or release.get("NAME") or "an unknown operating system"
+    versions = SYSTEMS.get(release.get("ID", ""))
+    version = release.get("VERSION_ID", "")
+    if versions is None:
+        return Told(True, f"it runs {name}, and Phoenix is made for {NAMED}; fix: install one")
+    if version in versions:
+        return None
+    # Debian's testing and unstable have no VERSION_ID.
+    if version and _number(version) < _number(versions[-1]):
+        return Told(True, f"it runs {name}, and Phoenix is made for {NAMED}; fix: upgrade it")
+    return Told(False, f"it runs {name}, which Phoenix was never tried on: {NAMED}")
+
+
+def has_compose(release: Mapping[str, str]) -> bool:
+    """Whether the distribution's own packages of Docker have Compose v2 and `dockerd --validate`.
+
+    Debian 12 has Docker 20.10 and Compose 1.29 (packages.debian.org/bookworm/docker.io).
+    """
+    return (release.get("ID"), release.get("VERSION_ID")) != ("debian", "12")
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
