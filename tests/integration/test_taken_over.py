@@ -90,3 +90,128 @@ def test_a_data_root_that_would_hide_every_image_is_refused(site: SiteLab) -> No
     assert "move /var/lib/docker to /srv/elsewhere" in run.output, run.explain()
     assert run.changes == [], run.explain()
     assert "/srv/elsewhere" not in site.sh(worker, f"cat {DAEMON}", ok=True).out
+
+
+OWN = "person-dns.service"
+UNIT = """[Unit]
+Description=A person's own name server
+[Service]
+ExecStart=/usr/sbin/dnsmasq --keep-in-foreground --conf-file=/dev/null --bind-interfaces \\
+ --no-hosts --no-resolv --listen-address=ADDRESS --host-record=mine.example.net,192.0.2.7
+[Install]
+WantedBy=multi-user.target
+"""
+RECORDS = "/var/lib/phoenix/taken_over"
+
+
+@pytest.fixture
+def own_resolver(site: SiteLab) -> Iterator[str]:
+    """A hypervisor without Phoenix's name server, on whose port 53 a person's dnsmasq listens."""
+    address = str(site.site.hypervisor.address)
+    site.sh(
+        "hypervisor",
+        f"systemctl disable -q --now phoenix-dns.service; mv {TREES}/dns /root/tree.dns",
+        ok=True,
+    )
+    site.put("hypervisor", f"/etc/systemd/system/{OWN}", UNIT.replace("ADDRESS", address))
+    site.sh("hypervisor", f"systemctl daemon-reload; systemctl enable -q --now {OWN}", ok=True)
+    try:
+        yield address
+    finally:
+        site.sh("hypervisor", f"systemctl disable -q --now {OWN}; rm -f /etc/systemd/system/{OWN}")
+        site.sh("hypervisor", f"rm -rf {TREES}/dns {RECORDS}; mv /root/tree.dns {TREES}/dns")
+        site.sh("hypervisor", "systemctl daemon-reload; systemctl enable -q --now phoenix-dns")
+        told(site, "sync", "-y", "dns", code=0)
+
+
+@pytest.mark.timeout(900)
+def test_a_resolver_of_a_persons_is_told_and_gives_way_by_their_word(
+    site: SiteLab, own_resolver: str
+) -> None:
+    def answer(name: str) -> str:
+        return site.sh("hypervisor", f"dig +short +time=1 +tries=1 @{own_resolver} {name}").out
+
+    plan = told(site, "plan", "dns", code=2)
+    seen("plan said", plan[-900:])
+    assert f"{OWN} on port 53: the name server of the site takes its place" in plan, plan
+    for choice in ("keep", "replace"):
+        assert f"taking_over = {{'resolver': '{choice}'}}" in plan, plan
+    refused = told(site, "sync", "-y", "dns", code=1)
+    assert "nothing was touched on this host" in refused, refused
+    assert site.sh("hypervisor", f"test -e {TREES}/dns").code == 1
+    assert answer("mine.example.net").strip() == "192.0.2.7"
+
+    kept = site.project.run("deploys/dns.py", data={"taking_over": '{"resolver": "keep"}'})
+    assert kept.returncode == 1, kept.explain()
+    assert f"server=/{site.site.domain}/127.0.0.1#5335" in kept.output, kept.explain()
+    forwarding = f"--server=/{site.site.domain}/127.0.0.1#5335"
+    site.sh(
+        "hypervisor",
+        f"sed -i 's,--no-resolv,& {forwarding},' /etc/systemd/system/{OWN};"
+        f" systemctl daemon-reload; systemctl restart {OWN}",
+        ok=True,
+    )
+    kept = site.project.run("deploys/dns.py", data={"taking_over": '{"resolver": "keep"}'})
+    assert kept.returncode == 0, kept.explain()
+    traefik = site.site.traefik
+    assert traefik is not None
+    assert answer(traefik.fqdn).strip() == str(traefik.address)
+    assert answer("mine.example.net").strip() == "192.0.2.7"
+
+    site.sh("hypervisor", f"systemctl stop phoenix-dns; rm -rf {TREES}/dns", ok=True)
+    run = site.project.run("deploys/dns.py", data={"taking_over": '{"resolver": "replace"}'})
+    assert run.returncode == 0, run.explain()
+    assert answer(traefik.fqdn).strip() == str(traefik.address)
+    assert site.sh("hypervisor", f"systemctl is-enabled {OWN}").out.strip() == "disabled"
+    assert site.sh("hypervisor", f"cat {RECORDS}/resolver.done").out == f"unit {OWN} boot\n"
+    assert site.sh("hypervisor", f"test -e /etc/systemd/system/{OWN}").code == 0
+
+
+@pytest.fixture
+def own_ca(site: SiteLab) -> Iterator[str]:
+    """The CA's guest with the same CA in a person's STEPPATH, and without Phoenix's."""
+    site.sh(
+        "ca",
+        f"systemctl disable -q --now step-ca.service; cp -a /etc/step-ca /root/ca.kept;"
+        f" mv {TREES}/step-ca /root/tree.ca; mv /etc/step-ca /root/.step;"
+        " rm -rf /root/.step/config /root/.step/templates",
+        ok=True,
+    )
+    try:
+        yield "/root/.step"
+    finally:
+        site.sh("ca", f"systemctl stop step-ca.service; rm -rf {TREES}/step-ca /etc/step-ca")
+        site.sh("ca", f"rm -rf /root/.step {RECORDS}; mv /root/ca.kept /etc/step-ca")
+        site.sh("ca", f"mv /root/tree.ca {TREES}/step-ca")
+        told(site, "sync", "-y", "step_ca", code=0)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("former_values_return")
+def test_a_ca_in_another_folder_is_adopted_and_nobody_trusts_anew(
+    site: SiteLab, own_ca: str
+) -> None:
+    plan = told(site, "plan", "step_ca", code=2)
+    assert f"the CA in {own_ca}: Phoenix's CA takes its place" in plan, plan
+    told(site, "sync", "-y", "step_ca", code=1)
+    assert site.sh("ca", "test -e /etc/step-ca").code == 1, "no root of its own was made"
+    files = f"cd {own_ca} && find . -type f -exec sha256sum {{}} + | sort"
+    before = site.sh("ca", files, ok=True).out
+    password = site.sh("ca", f"cat {own_ca}/secrets/password", ok=True).out.strip()
+    adopt = {"taking_over": '{"ca": "adopt"}'}
+    wrong = {"PHOENIX_SECRET_STEP_CA_PASSWORD": "another-planted-5ecret"}
+    run = site.project.run("deploys/step_ca.py", data=adopt, environment=wrong)
+    assert run.returncode == 1, run.explain()
+    assert "the secret step_ca_password does not open" in run.output, run.explain()
+    assert site.sh("ca", "test -e /etc/step-ca").code == 1
+    right = {"PHOENIX_SECRET_STEP_CA_PASSWORD": password}
+    run = site.project.run("deploys/step_ca.py", data=adopt, environment=right)
+    assert run.returncode == 0, run.explain()
+    assert password not in run.output
+    root = "certs/root_ca.crt"
+    assert site.sh("ca", f"cmp /etc/step-ca/{root} {own_ca}/{root}").code == 0
+    assert site.sh("ca", files, ok=True).out == before, "their files stay"
+    url = f"https://ca.{site.site.domain}:9000/health"
+    assert "ok" in site.sh("traefik", f"curl -fsS {url}", ok=True).out, "by the root they trust"
+    again = site.project.run("deploys/step_ca.py", data=adopt, environment=right)
+    assert (again.returncode, again.changes) == (0, []), again.explain()

@@ -118,7 +118,11 @@ def test_a_portainer_by_hand_is_adopted_with_its_data() -> None:
     [
         (
             Residents((Listener("portainer", "tcp", EVERY, 9443, "python3"),)),
-            "process python3 on port 9443 belongs to no systemd unit and no container",
+            "process python3 on port 9443 belongs to no container and no systemd unit",
+        ),
+        (
+            Residents((Listener("portainer", "tcp", "*", 9443, "dockerd", "docker.service"),)),
+            "docker.service on port 9443 belongs to no container and no systemd unit that Phoenix",
         ),
         (
             Residents((Listener("portainer", "tcp", "*", 9443, "caddy", "caddy.service"),)),
@@ -389,7 +393,7 @@ def test_an_adopted_ca_stops_by_its_unit_and_a_kept_one_does_not(theirs: Path) -
     ("choice", "changed", "listeners", "why"),
     [
         ("adopt", {"key": "yubikey:slot-id=9c"}, (), "has its key in yubikey:slot-id=9c"),
-        ("adopt", {"runs": True}, (), "belongs to no systemd unit"),
+        ("adopt", {"runs": True}, (), "belongs to no container and no systemd unit"),
         ("replace", {"directory": "/etc/step-ca"}, (), "mv /etc/step-ca /root/.step"),
         ("adopt", {}, ("web.service",), "web.service on port 9000 is not the CA in"),
         ("keep", {}, ("web.service",), "web.service on port 9000 cannot be kept"),
@@ -478,7 +482,11 @@ def looking(tmp_path: Path, *words: str, ss: str = SS) -> Residents:
     programs = tmp_path / "bin"
     programs.mkdir()
     (tmp_path / "4242").mkdir()
-    (tmp_path / "4242/cgroup").write_text("0::/system.slice/dnsmasq.service\n")
+    lab = "a" * 64  # as in a container that is itself a machine, with several hierarchies
+    hierarchies = (
+        f"7:blkio:/docker/{lab}\n9:name=systemd:/docker/{lab}/system.slice/dnsmasq.service\n"
+    )
+    (tmp_path / "4242/cgroup").write_text(f"{hierarchies}1:cpu:/docker/{lab}\n0::/\n")
     (tmp_path / "ss").write_text(ss)
     for name, program in (("ss", f"#!/bin/sh\ncat {tmp_path}/ss\n"), ("docker", DOCKER)):
         (programs / name).write_text(program)

@@ -35,6 +35,11 @@ AUTHORITIES = (
 GIVE_WAY = Script("give-way", text("components/taking_over/give_way.sh"))
 """Stops what the record of a kind names, or puts it back: stop|back DIRECTORY KIND."""
 
+_NEVER = frozenset({
+    "docker.service", "containerd.service", "ssh.service", "sshd.service", "pveproxy.service",
+    "pvedaemon.service", "pve-cluster.service",
+})  # fmt: skip
+"""Units that much else needs: Phoenix stops none of them."""
 _STOPPED = (
     "it is stopped and no longer started at boot; its files stay, and it runs again where "
     "Phoenix's own does not come up. To put it back: docs/taking_over.md"
@@ -194,8 +199,8 @@ def _impossible(
     if choice == "keep":
         return []
     reasons = [
-        f"{_words(one)} belongs to no systemd unit and no container, so Phoenix cannot stop it, "
-        "nor put it back: stop it, and run again"
+        f"{_words(one)} belongs to no container and no systemd unit that Phoenix may stop and "
+        "could start again: take it from there, and run again"
         for one in standing
         if not _stopped(one) and not (isinstance(one, Authority) and not one.runs)
     ]
@@ -279,4 +284,6 @@ def _stopped(one: Resident) -> str:
     """The line by which `GIVE_WAY` stops it; empty where Phoenix cannot."""
     if name := _name(one):
         return f"container {name}"
-    return f"unit {one.unit}" if not isinstance(one, Container) and one.unit else ""
+    if isinstance(one, Container) or one.unit in _NEVER:
+        return ""
+    return f"unit {one.unit}" if one.unit else ""

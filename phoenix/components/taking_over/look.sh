@@ -18,11 +18,15 @@ described() { # CONTAINER: its name, image and compose project
  engine inspect -f '{{.Name}}{{"\t"}}{{.Config.Image}}{{"\t"}}{{index .Config.Labels "com.docker.compose.project"}}' "$1" | sed 's#^/##'
 }
 whose() { # PROCESS PID PORT: the unit, and the container's name, image and project
- # A unit of a user's own systemd is none that Phoenix could stop, whatever its name.
- place=$(grep -v '/user\.slice/' "/proc/$2/cgroup" 2>/dev/null | sed -n 's#.*/\([^/]*\)$#\1#p' | tail -n 1 | tr -d '\t')
- id=$(printf '%s\n' "$place" | sed -n 's/^\(docker-\)\{0,1\}\([0-9a-f]\{64\}\)\(\.scope\)\{0,1\}$/\2/p')
- [ "$1" != docker-proxy ] || id=$(engine ps -q --filter "publish=$3" | head -n 1)
- case $place in *.service) unit=$place ;; *) unit= ;; esac
+ # A unit of a user's own systemd is none that Phoenix could stop, whatever its name. Where there are several
+ # hierarchies (cgroups(7)) some end above the unit.
+ ends=$(grep -v '/user\.slice/' "/proc/$2/cgroup" 2>/dev/null | sed -n 's#.*/\([^/]*\)$#\1#p' | tr -d '\t')
+ unit=$(printf '%s\n' "$ends" | grep '\.service$' | tail -n 1)
+ id=$(printf '%s\n' "$ends" | sed -n 's/^\(docker-\)\{0,1\}\([0-9a-f]\{64\}\)\(\.scope\)\{0,1\}$/\2/p' | tail -n 1)
+ case $1 in
+ docker-proxy) unit='' id=$(engine ps -q --filter "publish=$3" | head -n 1) ;;
+ *) [ -z "$unit" ] || id= ;;
+ esac
  if [ -n "$id" ] && found=$(described "$id") && [ -n "$found" ]; then printf '\t%s' "$found"; else printf '%s\t\t\t' "$unit"; fi
 }
 named() { # FOLDER NAME DEFAULT: a file that config/ca.json names, as far as it is there or is no path
