@@ -218,10 +218,12 @@ Fingerprint = Annotated[
         longest=95,
     ),
 ]
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 FarHost = Annotated[
     str,
     Form(
-        rf"{_LABEL}(?:\.{_LABEL})*",  # a dotted IPv4 address has this form, too
+        # RFC 1123, section 2.1: what has digits and dots alone is an address.
+        rf"{_OCTET}(?:\.{_OCTET}){{3}}|(?![0-9.]+$){_LABEL}(?:\.{_LABEL})*",
         "is not an IPv4 address or host name",
         "write one as 192.168.1.20 or nas.example.com",
         longest=253,
@@ -349,9 +351,11 @@ UrlPath = Annotated[
     str,
     Form(
         # RFC 3986, sections 3.3 and 3.4: brackets and braces are not in it, and curl expands them
-        r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*",
+        # Parts that are . or .. are gone before anybody reads a path (section 5.2.4).
+        r"(?!(?:[^?]*/)?\.{1,2}(?:[/?]|$))/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*",
         "is not a path of a URL",
-        "begin it with /, and write other characters percent-encoded (RFC 3986), as %5B for [",
+        "begin it with /, write other characters percent-encoded (RFC 3986), as %5B for [, and no "
+        "part that is . or ..",
         longest=1000,
     ),
 ]

@@ -126,6 +126,18 @@ def _peer(value: Any) -> Any:
     return value if value == SITE else _network(value, f', or "{SITE}" for the site\'s network')
 
 
+def _client(value: Any) -> Any:
+    """A peer of which all is meant: `10.0.0.5/24` could be one address or 256."""
+    peer = _peer(value)
+    if isinstance(peer, IPv4Network) and str(value) not in (str(peer), str(peer.network_address)):
+        alone = str(value).partition("/")[0]
+        raise problem(
+            f"{told(value)} is an address within the network {peer}",
+            f'write "{alone}" for that address alone, or "{peer}"',
+        )
+    return peer
+
+
 def _ports(value: Any) -> Any:
     text = str(value)
     parts = text.split(",") if _PORTS.match(text) else ["0"]
@@ -197,6 +209,13 @@ NetworkText = Annotated[
 PeerText = Annotated[
     IPv4Network | Literal["site"],
     BeforeValidator(_peer),
+    WithJsonSchema(
+        {"anyOf": [{"const": "site"}, {"type": "string", "pattern": rf"^{QUAD}(/[0-9]{{1,2}})?$"}]}
+    ),
+]
+ClientText = Annotated[
+    IPv4Network | Literal["site"],
+    BeforeValidator(_client),
     WithJsonSchema(
         {"anyOf": [{"const": "site"}, {"type": "string", "pattern": rf"^{QUAD}(/[0-9]{{1,2}})?$"}]}
     ),
@@ -418,7 +437,7 @@ class RawOptions(Raw):
     strip_path: bool = Field(
         default=False, description="Take `path` from the request before the service gets it."
     )
-    allowed_networks: tuple[PeerText, ...] = Field(
+    allowed_networks: tuple[ClientText, ...] = Field(
         default=(),
         description="Networks and addresses of the clients that may ask it, `site` for the site's "
         "own; left out: all. What counts is the address of the connection to the gateway.",

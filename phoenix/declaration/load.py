@@ -16,6 +16,7 @@ from phoenix.declaration import (
     hypervisor_file,
     networks,
     nfs_keys,
+    route_targets,
     services,
     shared_volumes,
     stack_places,
@@ -167,6 +168,7 @@ def load_site(
     conflicts.proven(site, report)
     conflicts.host_ports(site, report)
     conflicts.gateway_ports(site, report)
+    route_targets.check(site, report)
     conflicts.environments(site, report)
     conflicts.names(site, report)
     conflicts.resolvers(site, report)

@@ -49,6 +49,12 @@ def options(
         source: where the service is declared.
         report: takes what cannot work.
     """
+    for key in ("allowed_networks", "basic_auth"):
+        if key in raw.model_fields_set and not getattr(raw, key):
+            report.error(
+                *(source.file, f"{source.path}.{key}", "an empty list keeps nobody out"),
+                "name who may enter, or remove the key where everyone may",
+            )
     _check_headers(raw, source, report)
     _check_users(raw, source, report)
     auth = raw.forward_auth

@@ -367,14 +367,6 @@ class _Maker:
                 f"{raw.name!r} crosses from Traefik to {raw.address} in plain text",
                 'serve TLS there and write "scheme": "https"',
             )
-        if raw.name == raw.address or f"{label}.{self.domain}" == raw.address:
-            report.error(
-                source.file,
-                f"{source.path}.address",
-                f"{raw.address} leads to the gateway, and so to this route again",
-                "write its IPv4 address, or a name that it has elsewhere",
-            )
-            return None
         self._check_path(raw, source)
         service = Service(
             name=f"{label}{raw.path or ''}",
@@ -507,7 +499,8 @@ class _Maker:
         """A name that Traefik answers by itself, whoever declares it."""
         for key in ("port", "scheme", "server_name", "strip_path", "gateway_port",
                     "connect_timeout",
-                    "read_timeout", "max_body", "health_path", "health_status"):  # fmt: skip
+                    "read_timeout", "max_body", "request_headers", "health_path",
+                    "health_status"):  # fmt: skip
             if key in raw.model_fields_set:
                 self.report.error(
                     source.file,

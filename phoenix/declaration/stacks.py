@@ -329,6 +329,8 @@ class StackCatalog:
                 (one, f"{here}.traefik_services[{position}]")
                 for position, one in enumerate(declared.traefik_services)
             ]
+            if given:
+                self._tell_unread_labels(declared.traefik_labels, f"{here}.traefik_labels", label)
             if not given:
                 where = f"{here}.traefik_labels"
                 labels = declared.traefik_labels
@@ -360,6 +362,16 @@ class StackCatalog:
                 'add services.NAME.traefik_service {"name": ..., "port": ...}',
             )
         return tuple(routes)
+
+    def _tell_unread_labels(self, labels: tuple[str, ...], where: str, file: str) -> None:
+        """Tell of labels beside the same service's traefik_service, which alone is read."""
+        read = traefik_labels.read(labels)
+        fix = "write all of it in traefik_service, and remove traefik_labels"
+        if read.refused or read.networks:
+            message = "they are not read beside traefik_service, and would keep somebody out"
+            self.report.error(file, where, message, fix)
+        elif labels:
+            self.report.warn(file, where, "they are not read beside traefik_service", fix)
 
     def _check_compose_labels(self, name: str, service: Mapping[str, Any], label: str) -> None:
         """Refuse a routed service whose compose file has Traefik labels that mean more."""

@@ -280,6 +280,11 @@ def _middlewares(found: _Read, path: str | None) -> tuple[tuple[str, ...], bool]
                                 "the first", "write one list of networks")
                     )  # fmt: skip
                 networks = [part.strip() for part in text.split(",") if part.strip()]
+                if not networks:
+                    message = f"{word[:60]} names no network, and Traefik then admits nobody"
+                    found.refused.append(
+                        Refused(position, key, message, "name networks, or remove the middleware")
+                    )
             else:
                 message = f"middlewares are not carried out: {_OPENS} ({word[:60]})"
                 if _PREFIXES in known:

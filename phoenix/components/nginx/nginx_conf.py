@@ -174,7 +174,11 @@ def nginx_config(
         "names": gateway_names(site),
         "common": _Place("/", read_timeout=read_timeout),
         "streams": _streams(site),
-        "proving": [service for service in tcp_services(site) if service.has_tls],
+        "proving": [
+            (service.names, address(guest_with(site, "nginx"), service.owner))
+            for service in tcp_services(site)
+            if service.has_tls
+        ],
         "module": STREAM_MODULE,
         "common_names": [name for name in gateway_names(site) if name not in own],
         "own_servers": servers,
@@ -186,7 +190,9 @@ def nginx_config(
                 for name in route.names
             }
         ),
-        "portainer_names": [r.fqdn for r in routes(site) if r.service == portainer],
+        "portainer_names": [
+            name for r in routes(site) if r.service == portainer for name in r.names
+        ],
         "dashboard_names": [r.fqdn for r in routes(site) if r.kind == "dashboard"],
         "hash_bucket": hash_bucket(
             (*gateway_names(site), *(n for one in tcp_services(site) for n in one.names))

@@ -499,8 +499,6 @@ def _asked_of_traefik(route: Route) -> dict[str, _Middleware]:
                 tls=_Tls(ca=ROOTS) if auth.url.startswith("https:") else None,
             )
         )
-    if service.redirect is not None:
-        made[f"{key}_redirect"] = _Middleware(redirect_regex=_redirect(service.redirect))
     if service.strip_path:
         made[f"{key}_path"] = _Middleware(strip_prefix=_StripPrefix(prefixes=[service.path]))
     if asked.request_headers or asked.response_headers:
@@ -510,6 +508,8 @@ def _asked_of_traefik(route: Route) -> dict[str, _Middleware]:
                 custom_response_headers=dict(asked.response_headers) or None,
             )
         )
+    if service.redirect is not None:  # the last one: it answers by itself
+        made[f"{key}_redirect"] = _Middleware(redirect_regex=_redirect(service.redirect))
     return made
 
 
