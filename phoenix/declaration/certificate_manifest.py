@@ -12,9 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from phoenix.declaration.json_errors import join, listed, read_text, report_keys
+from phoenix.declaration.json_errors import TOO_DEEP, join, listed, read_text, validate
 from phoenix.declaration.json_keys import RawCertificate
 from phoenix.derived.certificates import certificates
 from phoenix.site.findings import Report
@@ -59,22 +57,19 @@ def _entries(folder: Path, report: Report) -> Iterator[tuple[int, RawCertificate
         return
     try:
         data: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         report.error(FILE, "", f"is not valid JSON: {error}", "correct the syntax")
+        return
+    except RecursionError:
+        report.error(FILE, "", *TOO_DEEP)
         return
     if not isinstance(data, list):
         report.error(FILE, "", "is not a list of certificates", "write a list: [ ... ]")
         return
     for position, entry in enumerate(data):
-        try:
-            raw = RawCertificate.model_validate(entry)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = join("", position, *first["loc"])
-            report.error(FILE, place, str(first["msg"]), "correct or remove the entry")
-            continue
-        report_keys(raw, FILE, join("", position), report)
-        yield position, raw
+        raw = validate(RawCertificate, entry, FILE, join("", position), report)
+        if raw is not None:
+            yield position, raw
 
 
 def _missing(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from phoenix.declaration.guests import Entry
-from phoenix.declaration.json_errors import join
+from phoenix.declaration.json_errors import join, listed
 from phoenix.declaration.networks import cards
 from phoenix.declaration.order import DependencyCycleError, dependency_order
 from phoenix.derived import control_plane, deployments, dns, firewall
@@ -512,9 +512,25 @@ def forwarding(site: Site, report: Report) -> None:
 
 def firewall_rules(site: Site, report: Report) -> None:
     """Warn of rules given twice, and of rules that admit anyone past the gateway."""
+    refusing = any(rule.action != "ACCEPT" for host in site.hosts for _, _, rule in _rules_of(host))
+    needed = firewall.needed(site) if refusing else ()
     for host in site.hosts:
         places: dict[object, str] = {}
+        if not host.firewall_enabled and host.firewall_rules:
+            report.warn(
+                host.source.file,
+                f"{host.source.path}.firewall.rules",
+                f"the firewall of {host.name} is off, so the rules hold nowhere on it",
+                'remove them, or write "enabled": true',
+            )
         for place, path, rule in _rules_of(host):
+            if shut := _shut(host, rule, needed):
+                report.warn(
+                    place,
+                    path,
+                    f"it shuts what the site needs of {host.name}: {listed(shut)}",
+                    "write the other end, protocol and port of what is to be shut alone",
+                )
             key = (rule.direction, rule.action, rule.proto, rule.ports, rule.source,
                    rule.destination)  # fmt: skip
             here = f"{place}: {path}"
@@ -541,6 +557,33 @@ def firewall_rules(site: Site, report: Report) -> None:
                         f"{', '.join(map(str, site.subnets))}",
                         "correct it, or keep it where that network reaches the site by a router",
                     )
+
+
+def _shut(host: Host, rule: FirewallRule, flows: Sequence[firewall.Flow]) -> tuple[str, ...]:
+    """What of the site's own connections a rule refuses whole; refusals go before all else."""
+    if rule.action == "ACCEPT" or not host.firewall_enabled:
+        return ()
+    shut = []
+    for flow in flows:
+        own, other = flow.destination, flow.source
+        if rule.direction == "out":
+            own, other = other, own
+        if own != host or rule.proto not in (None, flow.proto):
+            continue
+        peer = rule.source if rule.direction == "in" else rule.destination
+        end = firewall.network_of(other)
+        if peer is not None and (end is None or not end.subnet_of(peer)):
+            continue
+        if rule.ports is None or (
+            flow.port is not None and any(_spans(flow.port, part) for part in rule.ports.split(","))
+        ):
+            shut.append(flow.why)
+    return tuple(dict.fromkeys(shut))
+
+
+def _spans(port: int, ports_text: str) -> bool:
+    first, _, last = ports_text.partition(":")
+    return int(first) <= port <= int(last or first)
 
 
 def _rules_of(host: Host) -> Iterable[tuple[str, str, FirewallRule]]:

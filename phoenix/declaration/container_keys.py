@@ -15,6 +15,19 @@ _GPU_NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 """Nodes that each process needs beside its GPU's own (NVIDIA Container Toolkit, "Devices")."""
 
 
+_OWN = ("/bin", "/boot", "/dev", "/etc", "/etc/phoenix", "/etc/systemd", "/lib", "/lib32",
+        "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr", "/usr/bin", "/usr/lib", "/usr/local",
+        "/usr/sbin", "/var", "/var/lib", "/var/lib/docker", "/var/lib/dpkg",
+        "/var/lib/phoenix")  # fmt: skip
+"""What a guest does not run without, whole (hier(7)), and what Phoenix and Docker keep."""
+_KERNEL = ("/proc", "/sys")
+
+
+def hides_own(path: str) -> bool:
+    """Whether a mount at a path would hide what the guest itself runs on."""
+    return path in _OWN or any(path.startswith(f"{one}/") for one in _KERNEL)
+
+
 def is_of_proxmox(feature: str) -> bool:
     """Whether a word of `features` is a feature of Proxmox VE, in whatever form."""
     return feature.partition("=")[0] in PVE_FEATURES
@@ -59,6 +72,7 @@ def settings(raw: RawLxc, source: Source, report: Report) -> ContainerSettings:
 
 
 def _check_features(raw: RawLxc, source: Source, report: Report) -> None:
+    first: dict[str, str] = {}
     for position, word in enumerate(raw.features):
         if is_of_proxmox(word) and not re.match(PVE_FEATURE_PATTERN, word):
             report.error(
@@ -66,6 +80,14 @@ def _check_features(raw: RawLxc, source: Source, report: Report) -> None:
                 f"{source.path}.features[{position}]",
                 f"{word[:80]!r} is not how Proxmox VE writes this feature",
                 "write nesting=1, keyctl=1, fuse=1, mknod=1, force_rw_sys=1 or mount=nfs;cifs",
+            )
+        name, _, value = word.partition("=")
+        if is_of_proxmox(word) and first.setdefault(name, value or "1") != (value or "1"):
+            report.error(
+                source.file,
+                f"{source.path}.features[{position}]",
+                f"{word[:80]!r} contradicts {name}={first[name][:80]}",
+                "keep one of the two",
             )
 
 
@@ -99,6 +121,11 @@ def _check_paths(raw: RawLxc, source: Source, report: Report) -> None:
                 "write another path, or keep one of the two",
             )  # fmt: skip
         seen.add(path)
+        if hides_own(path):
+            report.error(
+                source.file, f"{source.path}.{where}", f"{path} of the guest itself would be "
+                "hidden by what is mounted there", "write another path, as /mnt/media",
+            )  # fmt: skip
 
 
 def _tell_owner(raw: RawLxc, position: int, source: Source, report: Report) -> None:
@@ -148,12 +175,42 @@ def _idmap(raw: RawLxc, source: Source, report: Report) -> Iterator[str]:
                     "map each id once",
                 )
                 return
+            if not _is_apart(one, kind, raw, source, report):
+                return
             if one.container_id > free:
                 yield _line(kind, free, FIRST_HOST_ID + free, one.container_id - free)
             yield _line(kind, one.container_id, one.host_id, one.size)
             free = one.container_id + one.size
         if free < IDS:
             yield _line(kind, free, FIRST_HOST_ID + free, IDS - free)
+
+
+def _is_apart(one: RawIdMap, kind: str, raw: RawLxc, source: Source, report: Report) -> bool:
+    """Whether no other id inside is the same one on the hypervisor (user_namespaces(7))."""
+    place = f"{source.path}.id_maps[{raw.id_maps.index(one)}]"
+    last = one.host_id + one.size - 1
+    ends = [
+        (other.host_id, other.host_id + other.size - 1)
+        for other in raw.id_maps
+        if other.type == kind and other is not one
+    ]
+    ends.append((FIRST_HOST_ID, FIRST_HOST_ID + IDS - 1))
+    if any(one.host_id <= end and begin <= last for begin, end in ends):
+        report.error(
+            source.file, place,
+            f"{kind}s {one.host_id} to {last} of the hypervisor are other ids of it, too",
+            f"write ids of the hypervisor that no other map has, outside {FIRST_HOST_ID} to "
+            f"{FIRST_HOST_ID + IDS - 1}",
+        )  # fmt: skip
+        return False
+    if one.host_id == 0:
+        report.warn(
+            source.file, place,
+            f"{kind} {one.container_id} of the container is root's on the hypervisor: whoever has "
+            "it there owns root's files in each folder that the container has",
+            "write an id that is nobody else's there",
+        )  # fmt: skip
+    return True
 
 
 def _first(one: RawIdMap) -> int:

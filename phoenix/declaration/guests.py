@@ -108,6 +108,8 @@ def _machine(
     raw = entry.raw
     lxc = raw if isinstance(raw, RawLxc) else None
     vm = raw if isinstance(raw, RawVm) else None
+    if vm and vm.template_image is not None and vm.clone_from_vmid is not None:
+        _tell_clone(entry, "template_image", "clone_from_vmid", report)
     return {
         "vmid": entry.vmid,
         "kind": entry.kind,
@@ -148,9 +150,20 @@ def _of_template(entry: Entry, declared: ContainerSettings, report: Report) -> C
     return ContainerSettings(features=declared.features)
 
 
+def _tell_clone(entry: Entry, unused: str, key: str, report: Report) -> None:
+    """Tell of an image that is not used, as the guest is cloned from another one."""
+    report.warn(
+        *entry.at(unused),
+        f"{getattr(entry.raw, unused)} is not used: {key} says what it is made from",
+        "keep one of the two",
+    )
+
+
 def _archive(entry: Entry, lxc: RawLxc, report: Report) -> str | None:
     """What a container is made from; one that is cloned is made from that."""
     if lxc.template_file is None:
+        if lxc.template is not None and lxc.clone_from_ctid is not None:
+            _tell_clone(entry, "template", "clone_from_ctid", report)
         return lxc.template
     other = "clone_from_ctid" if lxc.clone_from_ctid is not None else "template"
     if lxc.clone_from_ctid is None and lxc.template is None:
@@ -167,6 +180,12 @@ def _nameservers(entry: Entry, report: Report) -> tuple[IPv4Address, ...]:
     for config in ("network_config", "secondary_network_config"):
         net = getattr(entry.raw, config)
         key = "nameservers" if net and net.nameservers else "nameserver"
+        if net and net.nameservers and net.nameserver and net.nameservers != net.nameserver:
+            report.error(
+                *entry.at(f"{config}.nameserver"),
+                f"{net.nameserver} differs from nameservers, which is {net.nameservers}",
+                "write one of the two keys: both mean the same",
+            )
         for text in re.split(r"[\s,]+", (getattr(net, key) if net else "") or ""):
             try:
                 addresses += [IPv4Address(text)] if text else []
@@ -231,6 +250,7 @@ def host(
             "secondary_network_config",
         )
     _check_features(entry, report)
+    check_login(raw.login, site_login, entry.source.file, entry.source.path, report)
     roles = entry.roles()
     portainer_role: Literal["server", "agent"] | None = None
     if "portainer" in roles:
@@ -302,6 +322,15 @@ def _guards(raw: RawGuest, left_alone: LeftAloneList) -> bool:
 def left_alone_of(own: LeftAloneList | None, general: LeftAloneList) -> LeftAloneList:
     """What a host keeps as it is: its own list; where it has none, the site's. Each word once."""
     return tuple(dict.fromkeys(general if own is None else own))
+
+
+def check_login(own: RawLoginBy, general: RawLoginBy, file: str, path: str, report: Report) -> None:
+    """Refuse a host's password for sudo that nothing asks for; its entry is at `path` in `file`."""
+    if own.sudo_password is not None and not login_of(general, own).sudo:
+        report.error(
+            file, f"{path}.login.sudo_password", "no command runs by sudo, so nothing asks for it",
+            'write "sudo": true as well, or remove it',
+        )  # fmt: skip
 
 
 def login_of(*raws: RawLoginBy) -> SshLogin:

@@ -17,14 +17,15 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from phoenix.declaration.forms import DomainName, EntryName, InterfaceName, Line, problem, told
 from phoenix.declaration.json_errors import join, read_object, validate
 from phoenix.declaration.json_keys import (
+    LABEL_PATTERN,
     QUAD,
     Each,
     Interface,
-    Label,
     Raw,
     RawNfs,
     RawSharedVolume,
     RawSite,
+    not_a_label,
     schema_key,
     unused,
 )
@@ -32,6 +33,7 @@ from phoenix.declaration.setting_forms import TimeZone
 from phoenix.declaration.settings import Settings
 from phoenix.site.findings import Finding, Report
 from phoenix.site.model import Site
+from phoenix.site.names import LABEL
 
 HYPERVISOR_FILE = "phoenix_hypervisor_config.json"
 
@@ -42,14 +44,26 @@ _BY_ITSELF = "Phoenix derives it from the guests' entries"
 _LEFT_ALONE = "Phoenix leaves it to Proxmox VE"
 
 
+def _has_hosts(network: IPv4Network) -> bool:
+    return not (
+        network.is_loopback or network.is_multicast or network.is_link_local or network.is_reserved
+    )
+
+
 def _subnet(value: Any) -> Any:
     try:
         if isinstance(value, IPv4Network):
             return value
-        if isinstance(value, str) and "/" in value:
-            return IPv4Network(value)
+        found = IPv4Network(value) if isinstance(value, str) and "/" in value else None
     except ValueError:
-        pass
+        found = None
+    if found is not None and not _has_hosts(found):
+        raise problem(
+            f"{found} holds addresses that no network of hosts has (RFC 6890)",
+            'write one of your own, as "172.16.100.0/24"',
+        )
+    if found is not None:
+        return found
     raise problem(
         f"{told(value)} is no IPv4 network with its prefix length",
         'write the network itself, as "172.16.100.0/24"',
@@ -216,8 +230,9 @@ class RawHypervisorFile(Raw):
     network: RawNetworkPart = Field(
         default=RawNetworkPart(), description="The networks in the original system's form."
     )
-    networks: dict[Label, Annotated[Any, Each(RawNamedNetwork)]] = Field(
+    networks: dict[str, Annotated[Any, Each(RawNamedNetwork)]] = Field(
         default={},
+        json_schema_extra={"propertyNames": {"pattern": LABEL_PATTERN}},
         description="The site's networks, by name. The one that the hypervisor's own address is "
         "in need not be here: without a name it is `lan`.",
         examples=[{"internal": {"subnet": "172.16.100.0/24", "bridge": "vmbr100", "nat": True}}],
@@ -289,14 +304,11 @@ def read(inventories: Path, report: Report) -> HypervisorFile:
     data = read_object(file, HYPERVISOR_FILE, report) if file.exists() else None
     raw = validate(RawHypervisorFile, data, HYPERVISOR_FILE, "", report) if data else None
     if raw is None:
+        declared = data.get("networks") if data else None
+        _named(declared if isinstance(declared, dict) else {}, report)
         return HypervisorFile(RawHypervisorFile(), ())
     _check_default_subnet(raw.network, report)
-    named = []
-    for name, value in raw.networks.items():
-        path = join("networks", name)
-        network = validate(RawNamedNetwork, value, HYPERVISOR_FILE, path, report)
-        if network is not None:
-            named.append(NamedNetwork(name, network, path))
+    named = _named(raw.networks, report)
     for other in _of_the_original(raw.network):
         if other.name in raw.networks:
             report.error(
@@ -308,6 +320,19 @@ def read(inventories: Path, report: Report) -> HypervisorFile:
         else:
             named.append(other)
     return HypervisorFile(raw, tuple(named))
+
+
+def _named(declared: Mapping[str, Any], report: Report) -> list[NamedNetwork]:
+    """The usable networks by name; what is wrong with each other one is reported."""
+    named = []
+    for name, value in declared.items():
+        path = join("networks", name)
+        if not LABEL.match(name):
+            report.error(HYPERVISOR_FILE, path, *not_a_label(name))
+        network = validate(RawNamedNetwork, value, HYPERVISOR_FILE, path, report)
+        if network is not None:
+            named.append(NamedNetwork(name, network, path))
+    return named
 
 
 def _of_the_original(part: RawNetworkPart) -> list[NamedNetwork]:

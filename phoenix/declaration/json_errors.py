@@ -20,7 +20,7 @@ from phoenix.site.findings import Report
 _QUAD = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 60
-_TOO_DEEP = (f"is nested too deeply: more than {MAX_DEPTH} levels", "nest it less deeply")
+TOO_DEEP = (f"is nested too deeply: more than {MAX_DEPTH} levels", "nest it less deeply")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -96,7 +96,7 @@ def read_object(file: Path, label: str, report: Report) -> dict[str, Any] | None
         )
         return None
     except RecursionError:
-        report.error(label, "", *_TOO_DEEP)
+        report.error(label, "", *TOO_DEEP)
         return None
     except ValueError as error:  # an integer of more digits than Python reads, or NaN
         report.error(label, "", f"has a number that cannot be read: {error}", "correct the number")
@@ -105,7 +105,7 @@ def read_object(file: Path, label: str, report: Report) -> dict[str, Any] | None
         report.error(label, "", "is not a JSON object", "write one object: { ... }")
         return None
     if _depth_exceeds(data, MAX_DEPTH):
-        report.error(label, "", *_TOO_DEEP)
+        report.error(label, "", *TOO_DEEP)
         return None
     _report_repeated(data, label, "", report)
     return data
@@ -174,6 +174,12 @@ _KINDS = {
     "tuple_type": "should be a list",
     "model_type": "should be an object",
     "dict_type": "should be an object",
+    "string_type": "should be text",
+    "int_type": "should be a whole number",
+    "int_parsing": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "bool_type": "should be true or false",
+    "bool_parsing": "should be true or false",
 }
 
 
@@ -198,6 +204,9 @@ def bound_fix(error: ErrorDetails) -> str:
 def _fix(error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return "add this key"
+    given = error["input"]
+    if error["type"] == "string_type" and isinstance(given, int) and not isinstance(given, bool):
+        return f'write it in quotes, as "{str(given)[:40]}"'
     return bound_fix(error) or (
         f"correct the value; given was {json.dumps(error['input'], default=str)[:80]}"
     )

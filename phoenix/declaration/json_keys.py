@@ -30,6 +30,7 @@ from phoenix.declaration.forms import (
     ExportOption,
     FarHost,
     Fingerprint,
+    Form,
     HeaderName,
     HeaderValue,
     HostName,
@@ -150,12 +151,18 @@ def _ports(value: Any) -> Any:
 def _label(value: Any) -> Any:
     if isinstance(value, str) and LABEL.match(value):
         return value
-    raise problem(
+    raise problem(*not_a_label(value))
+
+
+def not_a_label(value: object) -> tuple[str, str]:
+    """What is wrong with a value that is no label, and the fix."""
+    return (
         f"{told(value)} is not a host name label (RFC 1123)",
         "use 1 to 63 lower-case letters, digits and inner hyphens",
     )
 
 
+LABEL_PATTERN = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 QUAD = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
 
 
@@ -235,7 +242,7 @@ Ports = Annotated[
 Label = Annotated[
     str,
     BeforeValidator(_label),
-    WithJsonSchema({"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}),
+    WithJsonSchema({"type": "string", "pattern": LABEL_PATTERN}),
 ]
 Amount = Annotated[int, Field(ge=0, le=_MANY), BeforeValidator(_number)]
 Cores = Annotated[int, Field(ge=1, le=8192), BeforeValidator(_number)]
@@ -252,9 +259,10 @@ GuestId = Annotated[  # Proxmox VE's own limits
 ]
 SshWord = Annotated[
     str,
-    Field(
-        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@:,\[\]-]{0,252}$",
-        json_schema_extra={"type": "string"},
+    Form(
+        r"[A-Za-z0-9_][A-Za-z0-9_.@:,\[\]-]{0,252}",
+        "is no host as ssh(1) takes it",
+        "write [USER@]HOST[:PORT], as me@bastion.example.com:2222",
     ),
 ]
 Feature = Annotated[Line, WithJsonSchema({"type": "string", "enum": sorted(FEATURES)})]

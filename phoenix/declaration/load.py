@@ -117,6 +117,7 @@ def load_site(
         entry.vmid: networks.interfaces(entry, known, defaults, report, runs=entry.vmid in running)
         for entry in entries
     }
+    networks.tell_unused(known, cards.values(), report)
     conflicts.references(entries, declared_ids, [entry.vmid for entry in templates], report)
     distinct = len({entry.vmid for entry in entries}) == len(entries)
     order = conflicts.order(running, report) if distinct else tuple(running)
@@ -257,6 +258,7 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
             f"use a host address of {network}",
         )  # fmt: skip
     left_alone = guests.left_alone_of(config.leave_alone, raw.leave_alone)
+    guests.check_login(config.login, raw.login, LXC_FILE, path, report)
     host = Host(
         name=config.name,
         vmid=None,

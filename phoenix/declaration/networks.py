@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
@@ -56,15 +56,23 @@ def networks(file: HypervisorFile, hypervisor: Host, report: Report) -> tuple[Ne
     for other in others:
         if other.name == first.name:
             _error(other, "", f"{MAIN} is the hypervisor's own network, {own}", "rename it", report)
-    for one, other in itertools.combinations((first, *others), 2):
-        if one.subnet and other.subnet and one.subnet.overlaps(other.subnet):
-            what = f"{other.subnet} overlaps {one.subnet} of the network {one.name}"
-            _error(other, ".subnet", what, "give each network addresses of its own", report)
+    _check_apart((first, *others), report)
     for one in others:
         if one.nat and (one.bridge, one.vlan) == (first.bridge, first.vlan):
             what = f"the hypervisor cannot be the router of {first.bridge}, which has its own"
             _error(one, ".bridge", what, "write another bridge, which nothing else uses", report)
     return (first, *others)
+
+
+def _check_apart(known: Sequence[Network], report: Report) -> None:
+    """Refuse two networks of which an address, or a lease, could not tell one."""
+    for one, other in itertools.combinations(known, 2):
+        if one.subnet and other.subnet and one.subnet.overlaps(other.subnet):
+            what = f"{other.subnet} overlaps {one.subnet} of the network {one.name}"
+            _error(other, ".subnet", what, "give each network addresses of its own", report)
+        if one.dhcp and other.dhcp and one.place == other.place:
+            what = f"the network {one.name} has DHCP on {one.place} as well, and a lease is in one"
+            _error(other, ".dhcp", what, "keep one of the two, or write another VLAN", report)
 
 
 def _main(declared: Network, first: Network, report: Report) -> Network:
@@ -85,7 +93,7 @@ def _network(declared: NamedNetwork, report: Report) -> Network | None:
     before = len(report.errors)
     address = raw.address
     if raw.nat and address is None and raw.subnet is not None:
-        address = raw.gateway or next(raw.subnet.hosts())
+        address = raw.gateway or next(iter(raw.subnet.hosts()))
     made = Network(
         name=declared.name, subnet=raw.subnet, bridge=bridge, vlan=raw.vlan or tag,
         gateway=raw.gateway or (address if raw.nat else None), address=address,
@@ -174,6 +182,8 @@ def interfaces(
         _interface(entry, card, position, known, defaults, report, runs=runs)
         for position, card in enumerate(declared)
     )
+    if len(made) > 1:
+        _check_pair(entry, made, report)
     routed = [card for card in declared if card.raw.gw]
     for card in routed[1:]:
         report.error(
@@ -202,6 +212,46 @@ def interfaces(
     )
 
 
+def _check_pair(entry: Entry, made: Sequence[Interface], report: Report) -> None:
+    """Refuse two interfaces that no guest can have, or no connection could choose between."""
+    one, other = made[0], made[1]
+    key = "secondary_network_config"
+    if one.name == other.name:
+        report.error(
+            *entry.at(f"{key}.name"),
+            f"both interfaces are called {one.name}",
+            "write another name, or leave it out",
+        )
+    if one.network and one.network == other.network and one.address and other.address:
+        report.error(
+            *entry.at(f"{key}.ip"),
+            f"{one.address} and {other.address} are both in the network {one.network}: connections "
+            "would leave by either",
+            "write an address of another network, or remove one of the two interfaces",
+        )
+
+
+def tell_unused(
+    known: Sequence[Network], guests: Iterable[Sequence[Interface]], report: Report
+) -> None:
+    """Tell of networks that nothing follows from.
+
+    Args:
+        known: the site's networks.
+        guests: the interfaces of each guest.
+        report: takes the findings.
+    """
+    used = {card.network for cards_ in guests for card in cards_}
+    for one in known[1:]:
+        if one.subnet is None and one.name not in used:
+            report.warn(
+                HYPERVISOR_FILE,
+                one.path,
+                f"no guest has an interface on {one.place}, so nothing uses the network {one.name}",
+                "give a guest an interface there, or remove it",
+            )
+
+
 def _interface(
     entry: Entry, card: Card, position: int, known: Sequence[Network], defaults: RawVmDefaults,
     report: Report, *, runs: bool,
@@ -220,6 +270,12 @@ def _interface(
         report.error(
             *entry.at(f"{card.key}.bridge"),
             f"{raw.ip} is in the network {further.name}, which is on {further.place}, not {text}",
+            "leave bridge out, or correct one of the two",
+        )
+    if network is known[0] and tag is not None and tag != network.vlan:
+        report.warn(
+            *entry.at(f"{card.key}.bridge"),
+            f"{raw.ip} is in the network {network.name}, which is on {network.place}, not {text}",
             "leave bridge out, or correct one of the two",
         )
     gateway = raw.gw.network_address if raw.gw else None

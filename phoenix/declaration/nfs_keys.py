@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address
 from typing import Literal
 
+from phoenix.declaration.container_keys import hides_own
 from phoenix.declaration.json_errors import join
 from phoenix.declaration.json_keys import RawExport, RawVolume
 from phoenix.site.findings import Report
@@ -56,6 +57,11 @@ def mounts(
                 source.file, f"{path}.mount_point", f"{raw.mount_point} is mounted twice",
                 "write another path, or keep one of the two",
             )  # fmt: skip
+        elif hides_own(raw.mount_point):
+            report.error(
+                source.file, f"{path}.mount_point", f"{raw.mount_point} of the guest itself would "
+                "be hidden by what is mounted there", "write another path, as /mnt/media",
+            )  # fmt: skip
         elif server is not None:
             at = Source(file=source.file, path=path)
             found.append(
@@ -87,10 +93,15 @@ def exports(shares: Iterable[RawExport], file: str, report: Report) -> tuple[Nfs
                 "write the addresses or networks of the clients",
             )  # fmt: skip
             continue
+        if any(client.prefixlen == 0 for client in raw.clients):
+            report.error(
+                file, f"{path}.clients", "the whole world may mount it",
+                "write the addresses or networks of the clients",
+            )  # fmt: skip
         found.append(
             NfsExport(
                 path=raw.path,
-                clients=raw.clients,
+                clients=tuple(dict.fromkeys(raw.clients)),
                 options=raw.options,
                 source=Source(file=file, path=path),
             )
@@ -109,6 +120,13 @@ def check(site: Site, report: Report) -> None:
     """Tell of folders that a guest mounts from the hypervisor and that are not shared with it."""
     for host in site.hosts:
         for mount in host.mounts:
+            if mount.server in addresses(host):
+                report.error(
+                    mount.source.file,
+                    f"{mount.source.path}.server",
+                    f"{mount.server} is {host.name} itself",
+                    "write the address of the server that has the folder",
+                )
             own = mount.server in addresses(site.hypervisor)
             if own and not _shares(site.hypervisor, mount, host):
                 report.warn(

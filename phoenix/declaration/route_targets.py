@@ -60,6 +60,12 @@ class _Names:
         self.gateway = frozenset(map(str, own))
 
     @cached_property
+    def handed_on(self) -> frozenset[str]:
+        """Every name whose record is the gateway's address."""
+        given = (one for one in self.site.services if one.exposure == "gateway")
+        return frozenset(name for one in given for name in one.names)
+
+    @cached_property
     def flows(self) -> tuple[firewall.Flow, ...]:
         """What the firewall lets through to the gateway."""
         site = self.site
@@ -217,7 +223,9 @@ def _check_external(service: Service, names: _Names, report: Report) -> None:
             f"{far.host} is Traefik's own guest, whose loopback nobody else may reach",
             "write the address of the machine that serves it",
         )
-    elif address in names.gateway and service.port in (ports.HTTP, ports.HTTPS):
+    elif host in names.handed_on or (
+        address in names.gateway and service.port in (ports.HTTP, ports.HTTPS)
+    ):
         report.error(
             *place, f"{far.host} leads to the gateway, and so to the site's own routes", elsewhere
         )

@@ -121,6 +121,15 @@ def _add(services: dict[str, Service], service: Service, report: Report) -> None
             "keep one of the two declarations",
         )
         return
+    if service.source == first.source:
+        report.error(
+            service.source.file,
+            service.source.path,
+            f"the stack is deployed on {first.owner.name} and on {service.owner.name}, and the "
+            f"name {service.name!r} can lead to one of them alone",
+            "deploy it on one guest, or write another environment of it with another name",
+        )
+        return
     report.error(
         service.source.file,
         service.source.path,

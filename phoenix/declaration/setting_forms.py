@@ -188,7 +188,7 @@ MountPath = Annotated[
     Form(
         r"(?!.*/\.{1,2}(?:/|$))(?:/[A-Za-z0-9_@%+:.-]+)+",
         "is no path for a volume",
-        "write it from / on, of letters, digits and _ @ % + : . -",
+        "write it from / on and without / at its end, of letters, digits and _ @ % + : . -",
         longest=255,
     ),
 ]

@@ -24,6 +24,11 @@ def given(
     """
     by_id = {str(entry.vmid): entry for entry in entries}
     for name, volume in volumes.items():
+        if not volume.mounts:
+            report.warn(
+                file, join("shared_volumes", name), "no container has it, so nothing is mounted",
+                'write "mounts": {"ID": "/PATH"}, or remove it',
+            )  # fmt: skip
         for vmid, path in volume.mounts.items():
             where = join("shared_volumes", name, "mounts", vmid)
             entry = by_id.get(vmid)

@@ -67,6 +67,13 @@ def flows(site: Site) -> tuple[Flow, ...]:
     return tuple(by_key.values())
 
 
+def needed(site: Site) -> tuple[Flow, ...]:
+    """The flows that follow from the site, without those that its rules declare."""
+    return tuple(
+        flow for flow in _derived(site) if network_of(flow.source) != network_of(flow.destination)
+    )
+
+
 def rules(site: Site) -> dict[str, tuple[Rule, ...]]:
     """Each host's rules, by host name: declared refusals first, then both ends of each flow."""
     result: dict[str, list[Rule]] = {host.name: [*refusals(host)] for host in site.hosts}
@@ -284,8 +291,9 @@ def _nfs(site: Site) -> Iterator[Flow]:
         for client in dict.fromkeys(one for share in host.exports for one in share.clients):
             yield Flow(by_address.get(client, client), host, "tcp", NFS, "folders by NFS")
         for server in dict.fromkeys(IPv4Network(mount.server) for mount in host.mounts):
-            if server not in by_address:  # else its exports say it
-                yield Flow(host, server, "tcp", NFS, "folders by NFS")
+            end = by_address.get(server, server)
+            if end != site.hypervisor:  # else its exports say it
+                yield Flow(host, end, "tcp", NFS, "folders by NFS")
 
 
 def _base(site: Site) -> Iterator[Flow]:

@@ -285,11 +285,11 @@ def test_users_have_a_secret_each_and_no_plan_has_one(tmp_path: Path) -> None:
 
 
 def test_a_server_is_asked_about_each_request(tmp_path: Path) -> None:
-    auth = {"url": f"https://auth.{ZONE}/verify", "headers": ["Remote-User"]}
+    auth = {"url": f"https://shop.{ZONE}/verify", "headers": ["Remote-User"]}
     site = wiki(forward_auth=auth).load(tmp_path)
     assert http(site)["middlewares"]["wiki_auth"] == {
         "forwardAuth": {
-            "address": f"https://auth.{ZONE}/verify", "authResponseHeaders": ["Remote-User"],
+            "address": f"https://shop.{ZONE}/verify", "authResponseHeaders": ["Remote-User"],
             "tls": {"ca": ROOTS}, "trustForwardHeader": True,
         }
     }  # fmt: skip

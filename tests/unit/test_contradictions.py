@@ -1,0 +1,260 @@
+"""Declarations that contradict themselves, or that nothing would carry out, are told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoenix.derived.firewall import flows
+from phoenix.site.findings import Finding
+from tests.unit.site_builder import HYPERVISOR, LXC, VM, Declaration, minimal, problem, vm
+
+CONTAINER, MACHINE = "lxc_configs.101", "vms[1]"
+
+
+def container(**keys: Any) -> Declaration:
+    result = minimal()
+    result.lxc["lxc_configs"]["101"].update(keys)
+    return result
+
+
+def machine(**keys: Any) -> Declaration:
+    result = minimal()
+    result.vm["vms"][1].update(keys)
+    return result
+
+
+def hypervisor(**keys: Any) -> Declaration:
+    result = minimal()
+    result.hypervisor = keys
+    return result
+
+
+def networks(**declared: Any) -> Declaration:
+    return hypervisor(networks=declared)
+
+
+INTERNAL = {"subnet": "172.16.100.0/24", "bridge": "vmbr100", "nat": True}
+
+
+@pytest.mark.parametrize("subnet", ["10.7.0.0/31", "10.7.0.0/32"])
+def test_the_smallest_networks_have_a_router(tmp_path: Path, subnet: str) -> None:
+    """Of these Python gives the hosts as a list, and not one after the other."""
+    site = networks(a={"subnet": subnet, "bridge": "vmbr7", "nat": True}).load(tmp_path)
+    assert str(site.networks[1].address) == "10.7.0.0"
+
+
+@pytest.mark.parametrize("subnet", ["127.0.0.0/8", "224.0.0.0/8", "169.254.0.0/16", "240.0.0.0/8"])
+def test_a_network_without_hosts_is_refused(tmp_path: Path, subnet: str) -> None:
+    findings = networks(a={"subnet": subnet, "bridge": "vmbr7"}).refused(tmp_path)
+    assert "no network of hosts" in problem(findings, HYPERVISOR, "networks.a.subnet").message
+
+
+def test_one_wrong_network_hides_no_other(tmp_path: Path) -> None:
+    wrong: dict[str, Any] = {"B_c": INTERNAL, "e": {"vlan": 0}}
+    for folder, more in (("names", {}), ("whole", {"domain_name": "Foo"})):
+        findings = hypervisor(networks=wrong, **more).refused(tmp_path / folder)
+        assert "host name label" in problem(findings, HYPERVISOR, "networks.B_c").message
+        problem(findings, HYPERVISOR, "networks.e.vlan")
+
+
+def test_two_networks_with_leases_on_one_bridge_are_refused(tmp_path: Path) -> None:
+    findings = networks(
+        a={"bridge": "vmbr0", "vlan": 30, "dhcp": True}, b={"bridge": "vmbr0.30", "dhcp": True}
+    ).refused(tmp_path)
+    assert "has DHCP on vmbr0.30" in problem(findings, HYPERVISOR, "networks.b.dhcp").message
+
+
+def test_a_network_that_nothing_uses_is_told(tmp_path: Path) -> None:
+    declaration = networks(iot={"bridge": "vmbr0", "vlan": 30, "dhcp": True}, internal=INTERNAL)
+    (warning,) = declaration.load(tmp_path / "alone").warnings
+    assert (warning.file, warning.path) == (HYPERVISOR, "networks.iot")
+    declaration.lxc["lxc_configs"]["101"]["secondary_network_config"] = {
+        "ip": "dhcp", "bridge": "vmbr0.30"
+    }  # fmt: skip
+    paths = [one.path for one in declaration.load(tmp_path / "used").warnings]
+    assert "networks.iot" not in paths
+
+
+def two_cards(second: dict[str, Any]) -> Declaration:
+    result = networks(internal=INTERNAL)
+    result.lxc["lxc_configs"]["101"]["secondary_network_config"] = second
+    return result
+
+
+@pytest.mark.parametrize(
+    ("second", "key", "message"),
+    [
+        ({"ip": "10.0.0.99/24"}, "ip", "both in the network lan"),
+        ({"ip": "172.16.100.9/24", "name": "eth0"}, "name", "both interfaces are called eth0"),
+    ],
+)
+def test_a_second_interface_that_cannot_be_is_refused(
+    tmp_path: Path, second: dict[str, Any], key: str, message: str
+) -> None:
+    place = f"{CONTAINER}.secondary_network_config.{key}"
+    assert message in problem(two_cards(second).refused(tmp_path), LXC, place).message
+
+
+def test_an_address_of_the_lan_on_another_vlan_is_told(tmp_path: Path) -> None:
+    declaration = minimal()
+    declaration.lxc["lxc_configs"]["101"]["network_config"]["bridge"] = "vmbr0.55"
+    (warning,) = declaration.load(tmp_path).warnings
+    assert "lan, which is on vmbr0, not vmbr0.55" in warning.message
+
+
+def test_two_lists_of_name_servers_are_refused(tmp_path: Path) -> None:
+    declaration = minimal()
+    declaration.lxc["lxc_configs"]["101"]["network_config"].update(
+        nameservers="10.0.0.13", nameserver="9.9.9.9"
+    )
+    place = f"{CONTAINER}.network_config.nameserver"
+    assert "differs from nameservers" in problem(declaration.refused(tmp_path), LXC, place).message
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "message"),
+    [
+        ({"features": ["nesting=1", "nesting=0"]}, "features[1]", "contradicts nesting=1"),
+        ({"mount_points": [{"host_path": "/a", "container_path": "/etc"}]},
+         "mount_points[0].container_path", "hidden by what is mounted"),
+        ({"zfs_volumes": [{"pool": "tank", "size_gb": 1, "mount_point": "/usr"}]},
+         "zfs_volumes[0].mount_point", "hidden by what is mounted"),
+        ({"id_maps": [{"type": "uid", "host_id": 1000, "container_id": 10},
+                      {"type": "uid", "host_id": 1000, "container_id": 20}]},
+         "id_maps[0]", "are other ids of it"),
+        ({"id_maps": [{"type": "gid", "host_id": 99_999, "container_id": 10, "size": 2}]},
+         "id_maps[0]", "are other ids of it"),
+        ({"login": {"user": "anna", "sudo_password": "a"}}, "login.sudo_password", "by sudo"),
+        ({"login": {"jump": "-oProxyCommand=x"}}, "login.jump", "no host as ssh(1) takes it"),
+    ],
+)  # fmt: skip
+def test_what_a_container_cannot_have_is_refused(
+    tmp_path: Path, keys: dict[str, Any], key: str, message: str
+) -> None:
+    findings = container(**keys).refused(tmp_path)
+    assert message in problem(findings, LXC, f"{CONTAINER}.{key}").message
+
+
+def test_roots_own_id_in_a_container_is_told(tmp_path: Path) -> None:
+    same = {"type": "gid", "host_id": 1000, "container_id": 1000}
+    root = {"type": "uid", "host_id": 0, "container_id": 0}
+    (warning,) = container(id_maps=[same, root]).load(tmp_path).warnings
+    assert (warning.path, "root's on the hypervisor" in warning.message) == (
+        f"{CONTAINER}.id_maps[1]", True
+    )  # fmt: skip
+
+
+def test_an_image_that_a_clone_does_not_use_is_told(tmp_path: Path) -> None:
+    declaration = container(template="a.tar.zst", clone_from_ctid=102)
+    declaration.vm["vms"][1].update(template_image="a.img", clone_from_vmid=1001)
+    told = [(one.file, one.path) for one in declaration.load(tmp_path).warnings]
+    assert (LXC, f"{CONTAINER}.template") in told
+    assert (VM, f"{MACHINE}.template_image") in told
+
+
+def folder(**keys: Any) -> dict[str, Any]:
+    return {"type": "nfs", "path": "/tank/a", "mount_point": "/mnt/a", **keys}
+
+
+def test_nobody_mounts_over_his_own_system_or_from_himself(tmp_path: Path) -> None:
+    findings = machine(volumes=[folder(mount_point="/var/lib/docker")]).refused(tmp_path / "own")
+    problem(findings, VM, f"{MACHINE}.volumes[0].mount_point")
+    findings = machine(volumes=[folder(server="10.0.0.24")]).refused(tmp_path / "himself")
+    assert "is worker itself" in problem(findings, VM, f"{MACHINE}.volumes[0].server").message
+
+
+def test_a_guest_reaches_the_guest_whose_folder_it_mounts(tmp_path: Path) -> None:
+    declaration = machine(volumes=[folder(server="10.0.0.31")])
+    declaration.vm["vms"].append(vm(1003, "nas", None, 31))
+    ends = [
+        (one.source, one.destination)
+        for one in flows(declaration.load(tmp_path))
+        if one.port == 2049
+    ]
+    assert [(getattr(a, "name", a), getattr(b, "name", b)) for a, b in ends] == [("worker", "nas")]
+
+
+def test_a_folder_for_the_whole_world_is_refused(tmp_path: Path) -> None:
+    share = {"path": "/tank", "clients": ["0.0.0.0/0"]}
+    findings = hypervisor(nfs={"exports": [share]}).refused(tmp_path)
+    assert "whole world" in problem(findings, HYPERVISOR, "nfs.exports[0].clients").message
+
+
+def test_a_client_that_is_written_twice_is_one(tmp_path: Path) -> None:
+    share = {"path": "/tank", "clients": ["10.0.0.24", "10.0.0.24/32"]}
+    (export,) = hypervisor(nfs={"exports": [share]}).load(tmp_path).hypervisor.exports
+    assert len(export.clients) == 1
+
+
+def test_a_shared_folder_that_nobody_has_is_told(tmp_path: Path) -> None:
+    (warning,) = hypervisor(shared_volumes={"m": {"host_path": "/t"}}).load(tmp_path).warnings
+    assert warning.path == "shared_volumes.m"
+
+
+def test_rules_of_a_firewall_that_is_off_are_told(tmp_path: Path) -> None:
+    rule = {"type": "in", "action": "DROP", "proto": "tcp", "port": "443"}
+    (warning,) = container(firewall={"enabled": False, "rules": [rule]}).load(tmp_path).warnings
+    assert (warning.path, "is off" in warning.message) == (f"{CONTAINER}.firewall.rules", True)
+
+
+@pytest.mark.parametrize(
+    ("rule", "shut"),
+    [
+        ({"type": "in"}, "operator, by SSH"),
+        ({"type": "in", "proto": "tcp", "port": "22"}, "operator, by SSH"),
+        ({"type": "in", "proto": "tcp", "port": "400:500", "source": "10.0.0.0/24"},
+         "clients to the gateway"),
+        ({"type": "out", "proto": "udp"}, "names from internal DNS"),
+        ({"type": "in", "proto": "tcp", "port": "443", "source": "10.0.0.77"}, ""),
+        ({"type": "in", "proto": "tcp", "port": "9999"}, ""),
+        ({"type": "out", "proto": "tcp", "port": "443", "dest": "192.0.2.1"}, ""),
+    ],
+)  # fmt: skip
+def test_a_rule_that_shuts_what_the_site_needs_is_told(
+    tmp_path: Path, rule: dict[str, Any], shut: str
+) -> None:
+    site = container(firewall={"rules": [{"action": "DROP", **rule}]}).load(tmp_path)
+    told = [one.message for one in site.warnings if "shuts what the site needs" in one.message]
+    assert len(told) == bool(shut)
+    assert all(shut in one for one in told)
+
+
+def test_a_stack_on_two_guests_is_told_as_such(tmp_path: Path) -> None:
+    declaration = minimal()
+    declaration.vm["vms"].append(
+        vm(1003, "other", "docker", 31, portainer_role="agent", docker_stacks=["shop"],
+           portainer_agent_hostname="other-agent.internal.thinkheads.ai")
+    )  # fmt: skip
+    place = "environments.production.services.web.traefik_service"
+    found = problem(declaration.refused(tmp_path), "stacks/shop/phoenix.json", place)
+    assert "deployed on other and on worker" in found.message
+
+
+def manifest(folder: Path, text: str) -> tuple[Finding, ...]:
+    (folder / "certificate-manifest.json").write_text(text)
+    return minimal().refused(folder)
+
+
+def test_the_list_of_certificates_is_told_in_words(tmp_path: Path) -> None:
+    file = "certificate-manifest.json"
+    entry = {"common_name": 5, "sans": "shop", "guest_id": "x"}
+    findings = manifest(tmp_path, json.dumps([entry, 7]))
+    told = {one.path: one.message for one in findings if one.file == file}
+    assert told["[0].common_name"] == "should be text"
+    assert told["[0].sans"] == "should be a list"
+    assert told["[1]"] == "should be an object"
+    assert "[0].guest_id" in told
+    assert "nested too deeply" in problem(manifest(tmp_path, "[" * 5000), file, "").message
+
+
+def test_a_number_where_text_is_meant_is_put_in_quotes(tmp_path: Path) -> None:
+    service = {"name": "a", "port": 1, "scheme": "https", "read_timeout": 30}
+    found = problem(
+        container(traefik_services=[service]).refused(tmp_path),
+        *(LXC, f"{CONTAINER}.traefik_services[0].read_timeout"),
+    )
+    assert (found.message, found.fix) == ("should be text", 'write it in quotes, as "30"')
