@@ -250,7 +250,6 @@ def host(
             "secondary_network_config",
         )
     _check_features(entry, report)
-    check_login(raw.login, site_login, entry.source.file, entry.source.path, report)
     roles = entry.roles()
     portainer_role: Literal["server", "agent"] | None = None
     if "portainer" in roles:
@@ -312,6 +311,7 @@ def host(
         docker_stacks=tuple(deployments),
         mounts=nfs_keys.mounts(raw.volumes, entry.kind, entry.source, resolver, report),
     )
+    check_login(raw.login, guest, report)
     return guest, tuple(routes)
 
 
@@ -324,11 +324,12 @@ def left_alone_of(own: LeftAloneList | None, general: LeftAloneList) -> LeftAlon
     return tuple(dict.fromkeys(general if own is None else own))
 
 
-def check_login(own: RawLoginBy, general: RawLoginBy, file: str, path: str, report: Report) -> None:
-    """Refuse a host's password for sudo that nothing asks for; its entry is at `path` in `file`."""
-    if own.sudo_password is not None and not login_of(general, own).sudo:
+def check_login(own: RawLoginBy, host: Host, report: Report) -> None:
+    """Refuse a host's own password for sudo that nothing asks for."""
+    if own.sudo_password is not None and not host.login.sudo:
         report.error(
-            file, f"{path}.login.sudo_password", "no command runs by sudo, so nothing asks for it",
+            host.source.file, f"{host.source.path}.login.sudo_password",
+            "no command runs by sudo, so nothing asks for it",
             'write "sudo": true as well, or remove it',
         )  # fmt: skip
 

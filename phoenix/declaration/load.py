@@ -258,7 +258,6 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
             f"use a host address of {network}",
         )  # fmt: skip
     left_alone = guests.left_alone_of(config.leave_alone, raw.leave_alone)
-    guests.check_login(config.login, raw.login, LXC_FILE, path, report)
     host = Host(
         name=config.name,
         vmid=None,
@@ -310,6 +309,7 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
         ),
         docker_stacks=(),
     )
+    guests.check_login(config.login, host, report)
     return host, network
 
 
