@@ -17,6 +17,7 @@ from phoenix.derived import dns
 from phoenix.derived.components import COMPONENTS, Component
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Deployment, Host, Service, Site, Template
+from phoenix.site.ways import addresses
 
 Kind = Literal["service", "guest", "template", "component", "stack", "record"]
 
@@ -179,7 +180,7 @@ def names(site: Site, of: Sequence[Kind] = KINDS) -> tuple[str, ...]:
         "guest": [
             *(host.fqdn for host in site.hosts),
             *(str(guest.vmid) for guest in site.guests),
-            *(str(host.address) for host in site.hosts),
+            *(str(address) for host in site.hosts for address in addresses(host)),
         ],
         "template": [str(template.vmid) for template in site.templates],
         "component": [],
@@ -208,16 +209,31 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _services(site: Site, query: str, name: str) -> list[Service]:
-    """The services of a name; of several with different paths the one that a path leads to."""
+    """The services of a name; of several with different paths the one that a path leads to.
+
+    Of one that the gateway hands on by a port of its own, that port means it.
+    """
     named = [
         service
         for service in site.services
         if any(_is(site, query, known) for known in service.names)
+        or (service.external is not None and query == service.external.host)
     ]
+    port = _asked_port(name)
+    by_port = [one for one in named if one.gateway_port and one.gateway_port == port]
+    if by_port:
+        return by_port
     asked = _asked_path(name)
     leads = [one for one in named if asked == one.path or asked.startswith(f"{one.path}/")]
     best = max(leads, key=lambda one: len(one.path), default=None)
     return named if best is None else [best]
+
+
+def _asked_port(name: str) -> int | None:
+    """The port of a name or URL, where one is written."""
+    rest = name.strip().partition("://")[2] or name.strip()
+    text = re.split("[/?#]", rest, maxsplit=1)[0].rpartition(":")[2]
+    return int(text) if re.fullmatch("[0-9]{1,5}", text) else None
 
 
 def _asked_path(name: str) -> str:
@@ -236,7 +252,7 @@ def _hosts(site: Site, query: str) -> list[Host]:
     named = [
         host
         for host in site.hosts
-        if query in (host.name.lower(), str(host.address), str(host.vmid))
+        if query in (host.name.lower(), str(host.vmid), *map(str, addresses(host)))
         or _is(site, query, host.fqdn)
     ]
     return named or [host for host in site.hosts if query == host.portainer_environment.lower()]

@@ -24,7 +24,7 @@ from phoenix.explain.model import Explanation
 from phoenix.health.paths import select
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Site
-from tests.unit.site_builder import lxc, minimal
+from tests.unit.site_builder import lxc, minimal, vm
 
 ZONE = "internal.thinkheads.ai"
 
@@ -230,3 +230,46 @@ def test_kinds_are_told_to_operators_as_they_are(site: Site) -> None:
     with pytest.raises(UnknownNameError, match="no guest or stack is called"):
         choose(site, "zzz", first=(), of=("guest", "stack"))
     assert {"service", "guest", "component", "stack", "template", "record"} == ALL_KINDS
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        (f"https://git.{ZONE}", "git"),
+        (f"https://git.{ZONE}:443/x:2222", "git"),
+        (f"https://git.{ZONE}/api?to=a:2222", "git/api"),
+        ("git:2222", "git:2222"),
+        (f"git.{ZONE}:2222", "git:2222"),
+        (f"ssh://git@git.{ZONE}:2222/a.git", "git:2222"),
+        ("git:2223", "git"),
+        ("nas.example.com", "nas"),
+    ],
+)
+def test_a_port_of_the_gateway_tells_which_service_is_meant(
+    tmp_path: Path, asked: str, meant: str
+) -> None:
+    declaration = minimal()
+    ways = [
+        {"name": "git", "port": 22, "scheme": "tcp", "gateway_port": 2222},
+        {"name": "git", "port": 3000, "scheme": "https"},
+        {"name": "git", "path": "/api", "port": 3001, "scheme": "https"},
+    ]
+    declaration.vm["vms"].append(vm(1003, "extra", None, 30, traefik_services=ways))
+    declaration.lxc["external_services"] = [
+        {"name": "nas", "address": "nas.example.com", "port": 443}
+    ]
+    (found,) = find(declaration.load(tmp_path), asked)
+    assert getattr(found, "name", "") == meant
+
+
+def test_each_address_of_a_guest_means_it(tmp_path: Path) -> None:
+    declaration = minimal()
+    declaration.hypervisor = {
+        "networks": {"internal": {"subnet": "172.16.100.0/24", "bridge": "vmbr100", "nat": True}}
+    }
+    declaration.lxc["lxc_configs"]["101"]["secondary_network_config"] = {"ip": "172.16.100.10/24"}
+    site = declaration.load(tmp_path)
+    for address in ("10.0.0.20", "172.16.100.10"):
+        assert find(site, address) == (site.host("gateway"),)
+        assert address in names(site, ["guest"])
+    assert find(site, "172.16.100.1") == (site.hypervisor,)
