@@ -21,7 +21,9 @@ from phoenix.cli.new_site.contents import agent_keys
 from phoenix.cli.new_site.folder import put
 from phoenix.cli.offline import Declared
 from phoenix.declaration.json_edit import add, insert
+from phoenix.declaration.json_errors import listed
 from phoenix.declaration.load import LXC_FILE, VM_FILE, load_site
+from phoenix.declaration.stack_places import STACKS_FILE
 from phoenix.site.findings import ConfigError, Finding
 from phoenix.site.model import Host, Site
 from phoenix.site.names import LABEL
@@ -70,6 +72,8 @@ class Draft:
         self.declared = declared
         self.site: Site = declared.sound()
         self.texts: dict[Path, str] = {}
+        self.routed = False
+        """Whether a service is among what is added."""
 
     def text(self, file: Path) -> str:
         """A file's text, as it is to be."""
@@ -100,6 +104,7 @@ class Draft:
 
     def add_service(self, host: Host, route: Route) -> None:
         """A service of a guest, beside those that it has."""
+        self.routed = True
         file = self.declared.file(host.source.file)
         entry = _entry(self.text(file), host.source.path)
         if "traefik_service" in entry:
@@ -115,9 +120,13 @@ class Draft:
         Raises:
             CommandError: the stack has no such environment, or the service has a route.
         """
+        self.routed = True
         file = self.declared.file(f"stacks/{stack}/phoenix.json")
         if file not in self.texts and not file.is_file():
-            raise CommandError(f"there is no stack {stack}: {file} is not there")
+            raise CommandError(
+                f"there is no stack {stack} in {self._label(file)}: where {STACKS_FILE} declares it, "
+                "write the service there"
+            )
         environments = json.loads(self.text(file)).get("environments", {})
         if environment not in environments:
             raise CommandError(
@@ -160,15 +169,17 @@ class Draft:
             )
         if any(host.name == name.lower() for host in self.site.hosts):
             raise CommandError(f"there is a host {name.lower()} already")
-        if address not in self.site.network:
-            raise CommandError(f"{address} is not in the site's network {self.site.network}")
+        subnet = next((one for one in self.site.subnets if address in one), None)
+        if subnet is None:
+            known = listed(self.site.subnets)
+            raise CommandError(f"{address} is not in the site's networks: {known}")
         kind = kind or ("vm" if role in ("docker", "portainer") else "lxc")
         entry: dict[str, Any] = {"name": name}
         if role:
             entry["role"] = role
         if role == "docker" and self.site.portainer is not None:
             entry |= agent_keys(name, self.site.domain, first=not self.site.agents)
-        entry["network_config"] = {"ip": f"{address}/{self.site.network.prefixlen}"}
+        entry["network_config"] = {"ip": f"{address}/{subnet.prefixlen}"}
         number = vmid or self._free_id(kind)
         if kind == "lxc":
             file = self.declared.file(LXC_FILE)
@@ -254,6 +265,9 @@ class Draft:
         found = [one for one in (*site.warnings, *chain(site)) if one not in before]
         if unread := [str(one) for one in found if one.unread]:
             raise CommandError("nothing was written:\n" + "\n".join(unread))
+        if self.routed and len(site.services) == len(self.site.services):
+            told = "\n".join(map(str, found))
+            raise CommandError(f"nothing was written: the service would lead nowhere\n{told}")
         return found
 
     def _label(self, file: Path) -> str:

@@ -170,7 +170,7 @@ def _report_unknown(
                     _report_unknown(part, value, label, where, report)
 
 
-_KINDS = {
+KINDS = {
     "tuple_type": "should be a list",
     "model_type": "should be an object",
     "dict_type": "should be an object",
@@ -180,12 +180,17 @@ _KINDS = {
     "int_from_float": "should be a whole number",
     "bool_type": "should be true or false",
     "bool_parsing": "should be true or false",
+    "literal_error": "is no word that is known here",
+    "greater_than_equal": "is too small",
+    "less_than_equal": "is too large",
+    "missing": "is required",
 }
+"""What is wrong, by pydantic's type of error, in words that follow what is wrong with it."""
 
 
 def in_words(error: ErrorDetails) -> str:
     """What is wrong with a value, without Python's words for it."""
-    return _KINDS.get(error["type"], error["msg"].removeprefix("Value error, "))
+    return KINDS.get(error["type"], error["msg"].removeprefix("Value error, "))
 
 
 _BOUNDS = {
@@ -207,6 +212,11 @@ def _fix(error: ErrorDetails) -> str:
     given = error["input"]
     if error["type"] == "string_type" and isinstance(given, int) and not isinstance(given, bool):
         return f'write it in quotes, as "{str(given)[:40]}"'
+    if error["type"] == "literal_error" and isinstance(given, str):
+        words = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        near = difflib.get_close_matches(given[:100].lower(), words, n=1)
+        hint = f"did you mean {near[0]!r}? else " if near else ""
+        return f"{hint}{bound_fix(error)}"
     return bound_fix(error) or (
         f"correct the value; given was {json.dumps(error['input'], default=str)[:80]}"
     )

@@ -45,7 +45,7 @@ from phoenix.declaration.forms import (
     problem,
     told,
 )
-from phoenix.declaration.json_errors import bound_fix, in_words, join
+from phoenix.declaration.json_errors import KINDS, bound_fix, in_words, join
 from phoenix.declaration.pins import Pin
 from phoenix.declaration.setting_forms import (
     Architecture,
@@ -937,4 +937,5 @@ def _finding(error: ErrorDetails) -> Finding:
         return Finding(FOLDER, path, "no code reads this: it is not permitted", f"{hint}remove it")
     value = told(error["input"])
     fix = _fix(error, name_of(path))
-    return Finding(FOLDER, path, f"is {value}: {in_words(error)}", fix)
+    joined = ", which " if error["type"] in KINDS else ": "
+    return Finding(FOLDER, path, f"is {value}{joined}{in_words(error)}", fix)

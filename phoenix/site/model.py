@@ -627,7 +627,8 @@ class Site(Frozen):
         """
         host = self.hosts_by_key.get(str(name_or_id))
         if host is None:
-            raise KeyError(f"no host {name_or_id!r}; there are {[h.name for h in self.hosts]}")
+            known = ", ".join(one.name for one in self.hosts)
+            raise KeyError(f"no host {name_or_id!r}; there are {known}")
         return host
 
     def service(self, name: str) -> Service:
@@ -638,7 +639,8 @@ class Site(Frozen):
         """
         service = self.services_by_name.get(name)
         if service is None:
-            raise KeyError(f"no service {name!r}; there are {[s.name for s in self.services]}")
+            known = ", ".join(one.name for one in self.services)
+            raise KeyError(f"no service {name!r}; there are {known}")
         return service
 
     def services_of(self, host: Host) -> tuple[Service, ...]:

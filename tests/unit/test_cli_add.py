@@ -178,3 +178,27 @@ def test_a_further_service_stands_beside_the_first(project: Path) -> None:
     owned = {service.name for service in site(project).services if service.owner.vmid == 1001}
     assert {"portainer", "console", "other"} <= owned
     assert phoenix("validate", "--strict", "--site", project).exit_code == 0
+
+
+def test_a_service_that_would_lead_nowhere_is_not_written(project: Path) -> None:
+    said = refused(project, "service", "wiki", "--host", "nginx-phoenix", "--port", "8443")
+    assert "would lead nowhere" in said
+    assert "the gateway would be routed through itself" in said
+
+
+def test_a_name_that_is_not_there_is_told_with_those_that_are(project: Path) -> None:
+    said = refused(project, "service", "x", "--host", "nobody", "--port", "1")
+    assert "there are phoenix, " in said
+
+
+def test_a_host_has_an_address_of_any_network(project: Path) -> None:
+    file = project / "inventories/phoenix_hypervisor_config.json"
+    file.write_text(
+        json.dumps({"networks": {"internal": {"subnet": "172.16.100.0/26", "bridge": "vmbr100",
+                                              "nat": True}}})
+    )  # fmt: skip
+    assert "not in the site's networks: 10.0.0.0/24, 172.16.100.0/26" in refused(
+        project, "host", "h", "--ip", "172.16.101.9"
+    )
+    added(project, "host", "inner", "--ip", "172.16.100.9")
+    assert str(site(project).host("inner").managed.prefixlen) == "26"

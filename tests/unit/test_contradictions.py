@@ -258,3 +258,26 @@ def test_a_number_where_text_is_meant_is_put_in_quotes(tmp_path: Path) -> None:
         *(LXC, f"{CONTAINER}.traefik_services[0].read_timeout"),
     )
     assert (found.message, found.fix) == ("should be text", 'write it in quotes, as "30"')
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "message", "fix"),
+    [
+        ({"scheme": "htps"}, "scheme", "no word that is known", "did you mean 'https'? else write"),
+        ({"check": "off"}, "check", "no word that is known", "write 'full' or 'none'"),
+        ({"port": 0}, "port", "is too small", "write a number from 1 up"),
+        ({"port": 70000}, "port", "is too large", "write a number up to 65535"),
+        ({"name": None}, "name", "should be text", "given was null"),
+        ({"strip_path": "maybe"}, "strip_path", "should be true or false", "maybe"),
+    ],
+)
+def test_a_wrong_value_is_told_in_plain_words(
+    tmp_path: Path, keys: dict[str, Any], key: str, message: str, fix: str
+) -> None:
+    service = {"name": "a", "port": 1, "scheme": "https", **keys}
+    found = problem(
+        container(traefik_services=[service]).refused(tmp_path),
+        *(LXC, f"{CONTAINER}.traefik_services[0].{key}"),
+    )
+    assert message in found.message
+    assert fix in found.fix
