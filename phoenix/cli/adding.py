@@ -124,8 +124,8 @@ class Draft:
         file = self.declared.file(f"stacks/{stack}/phoenix.json")
         if file not in self.texts and not file.is_file():
             raise CommandError(
-                f"there is no stack {stack} in {self._label(file)}: where {STACKS_FILE} declares it, "
-                "write the service there"
+                f"there is no stack {stack} in {self._label(file)}: where {STACKS_FILE} declares "
+                "it, write the service there"
             )
         environments = json.loads(self.text(file)).get("environments", {})
         if environment not in environments:

@@ -76,6 +76,9 @@ def _missing(
     raw: RawCertificate, path: str, held: set[str], site: Site
 ) -> Iterator[tuple[str, str, str]]:
     """Path, message and fix of each name of a certificate that the site has not."""
+    if raw.cert_type not in ("server", "client"):
+        message = f"{raw.cert_type[:40]!r} is no kind of certificate, and is read as server"
+        yield f"{path}.cert_type", message, "write server or client"
     if raw.cert_type == "client":
         if site.gateway is None or raw.guest_id != site.gateway.vmid:
             message = (

@@ -155,12 +155,23 @@ DomainName = Annotated[
         longest=180,  # with a label of 63 in front and two dots, a name has 253 at most
     ),
 ]
+_EXPORT_WORDS = (
+    "rw", "ro", "sync", "async", "wdelay", "no_wdelay", "hide", "nohide", "crossmnt",
+    "subtree_check", "no_subtree_check", "secure", "insecure", "secure_locks", "insecure_locks",
+    "auth_nlm", "no_auth_nlm", "acl", "no_acl", "mountpoint", "mp", "pnfs", "no_pnfs",
+    "security_label", "root_squash", "no_root_squash", "all_squash", "no_all_squash", "rdirplus",
+    "nordirplus",
+)  # fmt: skip
+_EXPORT_VALUES = ("mountpoint", "mp", "fsid", "anonuid", "anongid", "sec", "refer", "replicas",
+                  "xprtsec", "reexport")  # fmt: skip
 ExportOption = Annotated[
     str,
     Form(  # exports(5): options stand in parentheses, with commas between
-        r"[a-z][a-z0-9_]{0,40}(?:=[A-Za-z0-9_.:/@+-]{1,100})?",
+        rf"(?:{'|'.join(_EXPORT_WORDS)})"
+        rf"|(?:{'|'.join(_EXPORT_VALUES)})=[A-Za-z0-9_.:/@+-]{{1,100}}",
         "is no option of exports(5)",
         "write one, as rw or fsid=0",
+        words=_EXPORT_WORDS,
     ),
 ]
 ServiceName = Annotated[

@@ -395,6 +395,15 @@ class _Maker:
     def _label(self, raw: RawOptions, source: Source) -> str | None:
         """The name below the domain; None where it is reserved, which is reported."""
         label = raw.name.removesuffix(f".{self.domain}")
+        for key, name in (("name", label), *(("aliases", one) for one in raw.aliases)):
+            if _is_foreign(name.removesuffix(f".{self.domain}"), self.domain):
+                self.report.warn(
+                    source.file,
+                    f"{source.path}.{key}",
+                    f"{name} looks like a whole name, and leads to {name}.{self.domain}: the site "
+                    f"has names below {self.domain} alone",
+                    f"write the part before it, as {name.partition('.')[0]}",
+                )
         if label in _RESERVED or is_proof(label):
             self.report.error(
                 source.file,
@@ -556,6 +565,18 @@ _OF_TCP = frozenset(
 _OF_A_REDIRECT = ("redirect_keep_path", "redirect_permanent")
 _WITHOUT_PROXY = ("aliases", "health_status", "check")
 """Keys that need no proxy: names, and what the checks expect."""
+
+
+def _is_foreign(label: str, domain: str) -> bool:
+    """Whether a name with dots looks like one of another domain: that above the site's, say."""
+    above = domain.split(".")[1:]
+    parents = {".".join(above[start:]) for start in range(len(above) - 1)}
+    ends = {label.split(".", start)[-1] for start in range(1, label.count(".") + 1)}
+    return bool(ends & parents) or label.rpartition(".")[2] in _TOPMOST - {label}
+
+
+_TOPMOST = frozenset({"com", "net", "org", "local", "lan", "arpa"})
+"""The last labels of names as people know them (RFC 1591, RFC 6762, RFC 8375)."""
 
 
 def _below(path: str, prefix: str) -> bool:

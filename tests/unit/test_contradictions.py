@@ -281,3 +281,27 @@ def test_a_wrong_value_is_told_in_plain_words(
     )
     assert message in found.message
     assert fix in found.fix
+
+
+@pytest.mark.parametrize(("name", "told"), [
+    ("wiki.thinkheads.ai", True), ("wiki.example.com", True), ("wiki.lan", True),
+    ("wiki.internal.thinkheads.ai", False), ("docs.team", False), ("lan", False), ("ai", False),
+])  # fmt: skip
+def test_a_whole_name_of_another_domain_is_told(tmp_path: Path, name: str, told: bool) -> None:
+    by_name = {"name": name, "port": 1, "scheme": "https"}
+    by_alias = {"name": "other", "port": 2, "scheme": "https", "aliases": [name]}
+    for key, service in (("name", by_name), ("aliases", by_alias)):
+        declaration = minimal()
+        declaration.vm["vms"].append(vm(1003, "extra", None, 30, traefik_service=service))
+        warnings = declaration.load(tmp_path / key).warnings
+        paths = [f"vms[2].traefik_service.{key}"] if told else []
+        assert [one.path for one in warnings] == paths
+
+
+def test_an_option_that_no_nfs_server_knows_is_refused(tmp_path: Path) -> None:
+    options = "rw,no_root_sqash,fsid=0,sec=krb5p,sync=1"
+    share = {"path": "/tank", "clients": ["10.0.0.24"], "options": options}
+    findings = hypervisor(nfs={"exports": [share]}).refused(tmp_path)
+    place = "nfs.exports[0].options"
+    assert "did you mean 'no_root_squash'?" in problem(findings, HYPERVISOR, f"{place}[1]").fix
+    assert {one.path for one in findings} == {f"{place}[1]", f"{place}[4]"}
