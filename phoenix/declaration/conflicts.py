@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join, listed
@@ -537,7 +537,7 @@ def firewall_rules(site: Site, report: Report) -> None:
             first = places.setdefault(key, here)
             if first != here:
                 report.warn(place, path, f"same rule as {first}", "remove one of the two")
-            elif rule.direction == "in" and rule.action == "ACCEPT" and rule.source is None:
+            elif rule.direction == "in" and rule.action == "ACCEPT" and _is_anyone(rule.source):
                 report.warn(
                     place,
                     path,
@@ -557,6 +557,10 @@ def firewall_rules(site: Site, report: Report) -> None:
                         f"{', '.join(map(str, site.subnets))}",
                         "correct it, or keep it where that network reaches the site by a router",
                     )
+
+
+def _is_anyone(peer: IPv4Network | None) -> bool:
+    return peer is None or peer.prefixlen == 0
 
 
 def _shut(host: Host, rule: FirewallRule, flows: Sequence[firewall.Flow]) -> tuple[str, ...]:

@@ -162,7 +162,7 @@ def _report_unknown(
     for key, value in data.items():
         where = join(path, key)
         if key not in fields:
-            report.unread(label, where, "unknown key, ignored", meant(key, fields))
+            report.unread(label, where, *_unknown(model, key, fields))
         else:
             inner = fields[key].annotation
             for part in (inner, *get_args(inner)):
@@ -231,6 +231,14 @@ def meant(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else _REMOVE
 
 
+def _unknown(model: type[BaseModel], key: str, known: Iterable[str]) -> tuple[str, str]:
+    """What is said of a key that nothing reads, and the fix."""
+    owners, fixes = getattr(model, "of_others", ("", {}))
+    if key in fixes:
+        return f"a key of {owners}, ignored", fixes[key]
+    return "unknown key, ignored", meant(key, known)
+
+
 def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None:
     """Warn of keys that nothing reads: unknown ones, and known ones that Phoenix leaves alone.
 
@@ -247,7 +255,7 @@ def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None
         elif fix != _REMOVE and (misspelt := getattr(model, "refuse_misspelt", "")):
             report.error(label, join(path, key), misspelt, fix)
         else:
-            report.unread(label, join(path, key), "unknown key, ignored", fix)
+            report.unread(label, join(path, key), *_unknown(type(model), key, keys))
     for name in sorted(model.model_fields_set):
         if name not in fields:
             continue

@@ -7,6 +7,7 @@ descriptions are what editors show (`phoenix schema`) and what docs/reference.md
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from ipaddress import IPv4Interface, IPv4Network
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -311,6 +312,8 @@ class Raw(BaseModel):
     """Why an unknown key is an error; empty where it is ignored with a warning."""
     refuse_misspelt: ClassVar[str] = ""
     """Why a key that is like a known one is an error; empty where it is ignored with a warning."""
+    of_others: ClassVar[tuple[str, Mapping[str, str]]] = ("", {})
+    """What has these keys instead, and for each key what to do."""
 
 
 class _TextOrList:
@@ -949,6 +952,17 @@ class RawGuest(Raw):
 class RawLxc(RawGuest):
     """One entry of `lxc_configs`: a container; its id is the key."""
 
+    of_others: ClassVar[tuple[str, Mapping[str, str]]] = (
+        "VMs",
+        {
+            "clone_from_vmid": "write clone_from_ctid, with the id of a container",
+            "disk_size_gb": "write storage_size_gb",
+            "network_bridge": "write bridge in network_config",
+            "template_image": "write template, with a container's",
+            "vmid": "remove it: the id is the key of the entry",
+        },
+    )
+
     template: ImageFile | None = Field(
         default=None,
         description="Container template that it is made from, by file name or path.",
@@ -1020,6 +1034,23 @@ class RawLxc(RawGuest):
 
 class RawVm(RawGuest):
     """One entry of `vms`: a virtual machine."""
+
+    of_others: ClassVar[tuple[str, Mapping[str, str]]] = (
+        "containers",
+        {
+            "clone_from_ctid": "write clone_from_vmid, with the id of a VM",
+            "gpu_assignment": "give the VM its GPU in Proxmox VE (hostpci), and remove it here",
+            "id_maps": "remove it: a VM has ids of its own",
+            "lxc_options": "remove it",
+            "mount_points": "write volumes: a VM mounts folders by NFS",
+            "ports": "remove it: a VM has an address of its own",
+            "storage_size_gb": "write disk_size_gb",
+            "swap_mb": "make swap inside the VM, and remove it here",
+            "template": "write template_image, with a cloud image",
+            "unprivileged": "remove it",
+            "zfs_volumes": "write disk_size_gb: a VM has one disk",
+        },
+    )
 
     vmid: GuestId = Field(description="Its id in Proxmox VE.", examples=[1002])
     template_image: ImageFile | None = Field(

@@ -305,3 +305,20 @@ def test_an_option_that_no_nfs_server_knows_is_refused(tmp_path: Path) -> None:
     place = "nfs.exports[0].options"
     assert "did you mean 'no_root_squash'?" in problem(findings, HYPERVISOR, f"{place}[1]").fix
     assert {one.path for one in findings} == {f"{place}[1]", f"{place}[4]"}
+
+
+def test_a_key_of_the_other_kind_of_guest_is_told_as_such(tmp_path: Path) -> None:
+    declaration = container(disk_size_gb=9)
+    declaration.vm["vms"][1].update(mount_points=[], ports=["1:2"], port=5)
+    told = {one.path: (one.message, one.fix) for one in declaration.load(tmp_path).warnings}
+    assert told[f"{MACHINE}.mount_points"][0] == "a key of containers, ignored"
+    assert "write volumes" in told[f"{MACHINE}.mount_points"][1]
+    assert "cores" not in told[f"{MACHINE}.ports"][1]
+    assert told[f"{CONTAINER}.disk_size_gb"] == ("a key of VMs, ignored", "write storage_size_gb")
+    assert told[f"{MACHINE}.port"][0] == "unknown key, ignored"
+
+
+def test_a_rule_for_every_address_admits_anyone(tmp_path: Path) -> None:
+    rule = {"type": "in", "action": "ACCEPT", "proto": "tcp", "source": "0.0.0.0/0"}
+    (warning,) = container(firewall={"rules": [rule]}).load(tmp_path).warnings
+    assert "admits anyone" in warning.message
