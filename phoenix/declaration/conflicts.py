@@ -497,6 +497,8 @@ def forwarding(site: Site, report: Report) -> None:
             continue
         for host, other in ((source, target), (target, source)):
             name = host.managed.network
+            if not name:  # `networks.addresses` has refused its address
+                continue
             if name in forwards or (host.name, name) in told:
                 continue
             told.add((host.name, name))

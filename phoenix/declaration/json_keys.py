@@ -280,6 +280,16 @@ ContainerFeature = Annotated[
 ]
 
 
+VariableName = Annotated[
+    str,
+    Form(
+        r"[A-Za-z_][A-Za-z0-9_]{0,254}",
+        "is not the name of a variable",
+        "use letters, digits and underscores, with no digit in front",
+    ),
+]
+
+
 def _words(value: Any) -> Any:
     """A list that may be written as one text, with commas between."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
@@ -1104,8 +1114,7 @@ class RawHypervisor(Raw):
 class RawVariable(Raw):
     """A stack's variable: a plain `value`, or the name of the `secret` that holds it."""
 
-    name: str = Field(
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$",
+    name: VariableName = Field(
         description="Its name in the compose file.",
         examples=["QDRANT_HTTP_PORT"],
     )

@@ -322,3 +322,19 @@ def test_a_rule_for_every_address_admits_anyone(tmp_path: Path) -> None:
     rule = {"type": "in", "action": "ACCEPT", "proto": "tcp", "source": "0.0.0.0/0"}
     (warning,) = container(firewall={"rules": [rule]}).load(tmp_path).warnings
     assert "admits anyone" in warning.message
+
+
+def test_a_name_of_a_variable_is_told_in_words(tmp_path: Path) -> None:
+    declaration = minimal()
+    environment = declaration.stacks["shop"][0]["environments"]["production"]
+    environment["variables"] = [{"name": "A B", "value": "x"}]
+    place = "environments.production.variables[0].name"
+    found = problem(declaration.refused(tmp_path), "stacks/shop/phoenix.json", place)
+    assert found.message == "'A B' is not the name of a variable"
+
+
+def test_an_address_in_no_network_is_told_once(tmp_path: Path) -> None:
+    declaration = minimal()
+    declaration.vm["vms"][1]["network_config"] = {"ip": "192.168.9.9/24"}
+    findings = declaration.refused(tmp_path)
+    assert [one.path for one in findings] == [f"{MACHINE}.network_config.ip"]
