@@ -7,7 +7,7 @@ import json
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -233,7 +233,8 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 def _unknown(model: type[BaseModel], key: str, known: Iterable[str]) -> tuple[str, str]:
     """What is said of a key that nothing reads, and the fix."""
-    owners, fixes = getattr(model, "of_others", ("", {}))
+    others: tuple[str, Mapping[str, str]] = getattr(model, "of_others", ("", {}))
+    owners, fixes = others
     if key in fixes:
         return f"a key of {owners}, ignored", fixes[key]
     return "unknown key, ignored", meant(key, known)
