@@ -195,6 +195,16 @@ def test_forwarding_headers_are_what_the_gateway_saw(proxied: list[Block], confi
         assert place.directives.get("proxy_pass_request_headers", [["on"]]) == [["on"]]
 
 
+def test_http2_is_asked_for_as_every_nginx_from_debian_12_on_reads_it(
+    config: Block, tls_servers: list[Block]
+) -> None:
+    """`http2 on` is unknown to nginx 1.22 (Debian 12) and 1.24 (Ubuntu 24.04)."""
+    assert [one for one in (config, *config.find("server")) if "http2" in one.directives] == []
+    for server in tls_servers:
+        (listen,) = server.directives["listen"]
+        assert listen[:3] == ["443", "ssl", "http2"]
+
+
 def test_an_upgrade_to_http2_is_not_passed_on(config: Block) -> None:
     """A tunnel to a backend, past everything that the gateway removes and limits."""
     maps = {one.arguments: one.directives for one in config.find("map")}
