@@ -54,11 +54,12 @@ def service(
     """Declare a service of a guest, or of a stack.
 
     The file keeps its form: one entry is added. It is proven in a copy of the site first, and
-    written only if that is sound. No host is touched.
+    written only if that is sound. No host is touched. A machine that is no guest of the site, such
+    as a NAS, stands in external_services (docs/routes.md).
 
     Examples:
       phoenix add service wiki --host docker01 --port 8443
-      phoenix add service nas --host nas --port 5000 --scheme http
+      phoenix add service git --host git01 --port 3000 --scheme http
       phoenix add service shop --stack shop --port 8080 --dry
 
     Exit code: 0 written (or sound, with --dry), 1 it would not be sound: nothing was written.
@@ -103,7 +104,7 @@ def host(
 
     Examples:
       phoenix add host docker02 --ip 10.0.0.31 --role docker
-      phoenix add host nas --ip 10.0.0.40 --kind vm --id 210
+      phoenix add host git01 --ip 10.0.0.40 --kind vm --id 210
 
     Exit code: 0 written (or sound, with --dry), 1 it would not be sound: nothing was written.
     """

@@ -359,7 +359,8 @@ class StackCatalog:
                 label,
                 f"{path}.services",
                 "the stack declares no service, so nothing is routed to it",
-                'add services.NAME.traefik_service {"name": ..., "port": ...}',
+                'add services.NAME.traefik_service {"name": ..., "port": ...}, or leave it: a '
+                "database or a job needs none",
             )
         return tuple(routes)
 
