@@ -460,8 +460,8 @@ class RawOptions(Raw):
     )
     allowed_networks: tuple[ClientText, ...] = Field(
         default=(),
-        description="Networks and addresses of the clients that may ask it, `site` for the site's "
-        "own; left out: all. What counts is the address of the connection to the gateway.",
+        description="Networks and addresses of the clients that may ask it, `site` for all of the "
+        "site's own; left out: all. What counts is the address of the connection to the gateway.",
         examples=[["site", "192.168.7.0/24"]],
     )
     basic_auth: tuple[RawLogin, ...] = Field(

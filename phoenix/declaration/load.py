@@ -148,7 +148,8 @@ def load_site(
     catalog.check_others()
     catalog.secrets.check(report)
     far = tuple(external.read(top, LXC_FILE, inventories, move, report))
-    site_services = services.derive(declared, far, raw_site.domain, network, report)
+    subnets = [one.subnet for one in known if one.subnet is not None]
+    site_services = services.derive(declared, far, raw_site.domain, subnets, report)
     site = Site(
         domain=raw_site.domain,
         environment=environment or raw_site.environment or ENVIRONMENT,

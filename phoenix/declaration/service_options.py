@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from ipaddress import IPv4Network
 
 from phoenix.declaration.json_keys import SITE, RawOptions
@@ -39,13 +40,13 @@ _OF_THE_GATEWAY = frozenset({"strict-transport-security"})
 
 
 def options(
-    raw: RawOptions, network: IPv4Network | None, source: Source, report: Report
+    raw: RawOptions, networks: Sequence[IPv4Network], source: Source, report: Report
 ) -> Options:
     """The options of a service.
 
     Args:
         raw: as declared.
-        network: the site's, for which a peer may be `site`.
+        networks: the site's, all of which a peer `site` means.
         source: where the service is declared.
         report: takes what cannot work.
     """
@@ -63,7 +64,7 @@ def options(
             dict.fromkeys(
                 peer
                 for one in raw.allowed_networks
-                if (peer := network if one == SITE else one) is not None
+                for peer in (networks if one == SITE else (one,))
             )
         ),
         basic_auth=tuple(Login(user=one.user, secret=one.secret.lower()) for one in raw.basic_auth),

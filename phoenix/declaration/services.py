@@ -35,7 +35,7 @@ def derive(
     declared: Sequence[Declared],
     far: Sequence[external.Declared],
     domain: str,
-    network: IPv4Network,
+    networks: Sequence[IPv4Network],
     report: Report,
 ) -> tuple[Service, ...]:
     """All services, sorted by name; every name and path has one owner, or it is reported.
@@ -44,13 +44,13 @@ def derive(
         declared: the running guests, each with its entry and the routes of its stacks.
         far: the services that Phoenix does not manage.
         domain: the site's.
-        network: the site's, for which `allowed_networks` may say `site`.
+        networks: the site's, for which `allowed_networks` may say `site`.
         report: takes what is wrong.
     """
     services: dict[str, Service] = {}
     has_gateway = any("nginx" in host.roles for host, _, _ in declared)
     proxy = next((host for host, _, _ in declared if "traefik" in host.roles), None)
-    make = _Maker(domain, network, proxy, report)
+    make = _Maker(domain, networks, proxy, report)
     for host, entry, stack_routes in declared:
         own = [_own(host, entry, make)]
         own += _further(host, entry, make)
@@ -251,15 +251,15 @@ class _Maker:
 
     Args:
         domain: the site's.
-        network: the site's.
+        networks: the site's.
         proxy: Traefik's guest, which answers for what has no backend; None where there is none.
         report: takes what is wrong.
     """
 
     def __init__(
-        self, domain: str, network: IPv4Network, proxy: Host | None, report: Report
+        self, domain: str, networks: Sequence[IPv4Network], proxy: Host | None, report: Report
     ) -> None:
-        self.domain, self.network, self.proxy, self.report = domain, network, proxy, report
+        self.domain, self.networks, self.proxy, self.report = domain, networks, proxy, report
 
     def backend(
         self, host: Host, raw: RawService, source: Source, *, of_stack: bool = False
@@ -504,7 +504,7 @@ class _Maker:
                 "aliases": tuple(f"{label}.{self.domain}" for label in dict.fromkeys(labels)),
                 "path": raw.path or "",
                 "strip_path": raw.strip_path,
-                "options": options(raw, self.network, source, self.report),
+                "options": options(raw, self.networks, source, self.report),
                 "health_path": health,
                 "health_status": raw.health_status,
                 "checked": raw.check == "full",

@@ -432,3 +432,29 @@ def test_further_services_of_portainers_guest_leave_portainer_alone(tmp_path: Pa
     site = declaration.load(tmp_path)
     assert site.service("aaa").owner == site.portainer
     assert site.service("portainer").is_the_guest_s
+
+
+@pytest.mark.parametrize(
+    ("url", "ca"),
+    [
+        (f"https://shop.{ZONE}/verify", {"ca": ROOTS}),
+        ("https://login.example.com/verify", None),
+        ("https://192.168.7.9/verify", None),
+        ("http://10.0.0.99:9091/verify", None),
+    ],
+)
+def test_who_decides_is_proven_by_the_cas_that_issue_for_him(
+    tmp_path: Path, url: str, ca: dict[str, str] | None
+) -> None:
+    """With a CA of its own Traefik trusts no other one, and each request would be refused."""
+    site = wiki(forward_auth={"url": url}).load(tmp_path)
+    assert http(site)["middlewares"]["wiki_auth"]["forwardAuth"].get("tls") == ca
+
+
+def test_the_site_is_all_of_its_networks(tmp_path: Path) -> None:
+    declaration = wiki(allowed_networks=["site"])
+    declaration.hypervisor = {
+        "networks": {"internal": {"subnet": "172.16.100.0/24", "bridge": "vmbr100", "nat": True}}
+    }
+    options = declaration.load(tmp_path).service("wiki").options
+    assert [str(one) for one in options.allowed_networks] == ["10.0.0.0/24", "172.16.100.0/24"]

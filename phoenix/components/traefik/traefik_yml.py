@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -22,6 +23,7 @@ from phoenix.components.x509 import describe, load_chain
 from phoenix.derived.routes import Route, routes
 from phoenix.shell import Script
 from phoenix.site.model import Login, Redirect, Service, Site
+from phoenix.site.names import in_zone
 from phoenix.site.ports import HTTPS, TRAEFIK_LOCAL
 from phoenix.site.roles import guest_with
 from phoenix.site.ways import address, way
@@ -285,9 +287,9 @@ def dynamic_config(
         ),
     }
     for route in routes(site):
-        middlewares |= _asked_of_traefik(route)
+        middlewares |= _asked_of_traefik(route, site.domain)
     http = _Http(
-        routers=_routers(routes(site)),
+        routers=_routers(routes(site), site.domain),
         services={
             route.service.key: _Service(
                 load_balancer=_LoadBalancer(
@@ -471,7 +473,7 @@ def user_file(service: Service, login: Login) -> str:
     return f"{USERS}/{service.key}.d/{login.user}"
 
 
-def _asked_of_traefik(route: Route) -> dict[str, _Middleware]:
+def _asked_of_traefik(route: Route, domain: str) -> dict[str, _Middleware]:
     """The middlewares of one service by name, in the order in which a request meets them.
 
     An underscore keeps each name apart from every service's.
@@ -496,7 +498,8 @@ def _asked_of_traefik(route: Route) -> dict[str, _Middleware]:
             forward_auth=_ForwardAuth(
                 address=auth.url,
                 auth_response_headers=list(auth.headers) or None,
-                tls=_Tls(ca=ROOTS) if auth.url.startswith("https:") else None,
+                # A server elsewhere is proven as any is: by the CAs that the guest trusts.
+                tls=_Tls(ca=ROOTS) if _is_in_zone(auth.url, domain) else None,
             )
         )
     if service.strip_path:
@@ -511,6 +514,12 @@ def _asked_of_traefik(route: Route) -> dict[str, _Middleware]:
     if service.redirect is not None:  # the last one: it answers by itself
         made[f"{key}_redirect"] = _Middleware(redirect_regex=_redirect(service.redirect))
     return made
+
+
+def _is_in_zone(url: str, domain: str) -> bool:
+    """Whether a URL is https with a name that the site's CA issues for."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" and in_zone((parts.hostname or "").lower(), domain)
 
 
 def _redirect(redirect: Redirect) -> _RedirectRegex:
@@ -533,7 +542,7 @@ def _marked(marker: str) -> dict[str, Any]:
     )
 
 
-def _routers(routed: Sequence[Route]) -> dict[str, _Router]:
+def _routers(routed: Sequence[Route], domain: str) -> dict[str, _Router]:
     routers = {
         LOCAL_ROUTER: _Router(
             rule="PathPrefix(`/api`)", entry_points=["local"], service="api@internal"
@@ -541,7 +550,7 @@ def _routers(routed: Sequence[Route]) -> dict[str, _Router]:
     }
     for route in routed:
         path = route.service.path
-        own = list(_asked_of_traefik(route))
+        own = list(_asked_of_traefik(route, domain))
         of_its_kind = {"dashboard": ["dashboard-login", "dashboard-home"], "redirect": []}
         service = {"dashboard": "api@internal", "redirect": "noop@internal"}
         routers[route.service.key] = _Router(
