@@ -282,6 +282,7 @@ def gateway_ports(site: Site, report: Report) -> None:
         return
     taken = {port: what for (port, _), what in _needed_ports(site)[site.gateway.name].items()}
     firsts: dict[int, Service] = {}
+    provers: dict[str, Service] = {}
     routed = {name: route.service for route in routes(site) for name in route.names}
     for service in tcp_services(site):
         port = service.gateway_port
@@ -298,6 +299,15 @@ def gateway_ports(site: Site, report: Report) -> None:
             message = f"it shares port {port} of the gateway with {first.name}, and its options not"
             report.error(*place, message, f"write the same options for both, or {fix[6:]}")
         for name in service.names if service.has_tls else ():
+            prover = provers.setdefault(name, service)
+            if prover.owner != service.owner:
+                message = (
+                    f"{name} is proven by {prover.owner.name}, for {prover.name}: the CA asks one "
+                    "machine who has a name"
+                )
+                where = f"{service.source.path}.{'name' if name == service.fqdn else 'aliases'}"
+                fix = "serve both from one guest, or write another name for one"
+                report.error(service.source.file, where, message, fix)
             if name in routed:
                 message = f"{name} is proven by the gateway, for the service {routed[name].name}"
                 where = f"{service.source.path}.name"

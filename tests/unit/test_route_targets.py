@@ -264,3 +264,27 @@ def test_the_question_of_the_ca_goes_by_the_network_that_both_share(tmp_path: Pa
     text = nginx(declaration.load(tmp_path))
     assert "proxy_pass http://172.16.100.30:80;" in text
     assert "10.0.0.30:80" not in text
+
+
+def test_several_ports_of_one_name_are_proven_once(tmp_path: Path) -> None:
+    """Of two servers with one name Nginx ignores the second, with a warning at each test."""
+    ports = [{"name": "mail", "port": port, "scheme": "tls"} for port in (465, 993)]
+    aliased = {"name": "imap", "port": 994, "scheme": "tls", "aliases": ["mail"]}
+    text = nginx(extra(*ports, aliased).load(tmp_path))
+    for name in ("mail", "imap"):
+        assert text.count(f"server_name {name}.{ZONE};") == 1
+    assert text.count("proxy_pass http://10.0.0.30:80;") == 2
+
+
+@pytest.mark.parametrize(
+    ("other", "key"), [({"name": "mail"}, "name"), ({"name": "m", "aliases": ["mail"]}, "aliases")]
+)
+def test_a_name_that_two_guests_would_prove_is_refused(
+    tmp_path: Path, other: dict[str, Any], key: str
+) -> None:
+    declaration = extra({"name": "mail", "port": 465, "scheme": "tls"})
+    second = [{"port": 993, "scheme": "tls", **other}]
+    declaration.vm["vms"].append(vm(1004, "second", None, 31, traefik_services=second))
+    findings = declaration.refused(tmp_path)
+    found = problem(findings, VM, f"vms[3].traefik_services[0].{key}")
+    assert "is proven by extra, for mail:465" in found.message

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, WEBROOT
@@ -98,6 +99,16 @@ def _streams(site: Site) -> list[_Stream]:
     ]
 
 
+def _proving(site: Site) -> Iterator[tuple[list[str], IPv4Address]]:
+    """The names whose certificates others have, each once, and where the CA's question goes."""
+    seen: set[str] = set()
+    for service in tcp_services(site):
+        names = [name for name in service.names if service.has_tls and name not in seen]
+        seen.update(names)
+        if names:
+            yield names, address(guest_with(site, "nginx"), service.owner)
+
+
 def _own_servers(site: Site, read_timeout: str) -> list[_Server]:
     """Names with a service that asks the gateway for more than the others do, sorted."""
     by_name: dict[str, list[Service]] = {}
@@ -174,11 +185,7 @@ def nginx_config(
         "names": gateway_names(site),
         "common": _Place("/", read_timeout=read_timeout),
         "streams": _streams(site),
-        "proving": [
-            (service.names, address(guest_with(site, "nginx"), service.owner))
-            for service in tcp_services(site)
-            if service.has_tls
-        ],
+        "proving": list(_proving(site)),
         "module": STREAM_MODULE,
         "common_names": [name for name in gateway_names(site) if name not in own],
         "own_servers": servers,
