@@ -4,5 +4,3 @@
 dns_upstreams = ["127.0.0.11"]
 # A machine that reaches its package mirror at a private address is none of the lab's business.
 dns_stop_rebind = False
-# A machine that reaches its package mirror at a private address is none of the lab's business.
-dns_stop_rebind = False

@@ -180,6 +180,7 @@ def _host(site: Site, host: Host) -> Explanation:
     facts = [f"{host.kind}, address {host.address}, groups {', '.join(host.groups)}"]
     after = [site.host(vmid).name for vmid in host.dependencies]
     facts += [f"starts after {', '.join(after)}"] if after else []
+    facts += [f"left alone: {', '.join(host.left_alone)}"] if host.left_alone else []
     facts += [f"stack {stack.project}" for stack in host.docker_stacks]
     facts += [f"service {service.name} at {backend_url(site, service)}" for service in owned]
     number = f" {host.vmid}" if host.vmid else ""

@@ -11,6 +11,7 @@ from facts.resolver import Resolved
 from operations.resolver import fault
 from phoenix.cli.reports.plan import Plan, print_plan
 from phoenix.components import trust
+from phoenix.explain.explanation import explain
 from phoenix.health.advice import likely_fix
 from phoenix.health.checks import checks
 from phoenix.health.proof import _components
@@ -105,6 +106,13 @@ def test_a_plan_tells_what_is_left_alone(tmp_path: Path) -> None:
     whole = plan.model_copy(update={"left_alone": {key: ["resolver"] for key in "abc"}})
     print_plan(console, whole)
     assert "left alone: resolver on every host\n" in console.export_text()
+
+
+def test_explain_tells_what_a_host_keeps(tmp_path: Path) -> None:
+    site = declared(["ssh", "time"], _101=[]).load(tmp_path)
+    proxy, gateway = (str(explain(site, f"guest:{name}")) for name in ("proxy", "gateway"))
+    assert "'left alone: ssh, time'" in proxy
+    assert "left alone" not in gateway
 
 
 @pytest.mark.parametrize(
