@@ -16,7 +16,7 @@ from typing import Any
 from docker import DockerClient  # type: ignore[import-untyped]
 from docker.errors import APIError, NotFound  # type: ignore[import-untyped]
 
-from lab import keys
+from lab import keys, networks
 from lab.artifacts import MOUNT
 from lab.guests import Guest
 from lab.image import Images, pack
@@ -33,13 +33,17 @@ READY_MARK = "/var/lib/phoenix-lab-ready"
 
 @dataclass(frozen=True)
 class Plan:
-    """A container to be: Docker's HostConfig, and the files to put in before it starts."""
+    """A container to be: Docker's HostConfig, and the files to put in before it starts.
+
+    `place`: its networks, where the site has several.
+    """
 
     host: str
     address: str
     image: str
     host_config: dict[str, Any]
     files: dict[str, tuple[bytes, int]]
+    place: networks.Place = networks.ALONE
 
     @property
     def digest(self) -> str:
@@ -48,7 +52,9 @@ class Plan:
             path: [hashlib.sha256(data).hexdigest(), mode]
             for path, (data, mode) in self.files.items()
         }
-        text = json.dumps([self.address, self.image, self.host_config, files], sort_keys=True)
+        parts = [self.address, self.image, self.host_config, files]
+        parts += [str(self.place)] if self.place.gateway else []
+        text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -82,11 +88,12 @@ def guest_plan(
         # A guest may run programs from /tmp, which Docker would forbid.
         "Tmpfs": {"/run": "", "/run/lock": "", "/tmp": "exec,mode=1777"},  # noqa: S108
     }
-    if guest.nested:
-        # What the command line calls systempaths=unconfined: runc inside mounts its own /proc.
+    if guest.nested or any(card.bridge for card in guest.place.cards):
+        # What the command line calls systempaths=unconfined: runc inside mounts its own /proc, and
+        # a router sets forwarding in it.
         host_config |= {"MaskedPaths": [], "ReadonlyPaths": []}
-    files = _files(guest, settings) | dict(more or {})
-    return Plan(guest.name, str(guest.address), images.base, host_config, files)
+    files = _files(guest, settings) | networks.files(guest.place) | dict(more or {})
+    return Plan(guest.name, str(guest.address), images.base, host_config, files, guest.place)
 
 
 def client_plan(guests: Iterable[Guest], images: Images, settings: Settings) -> Plan:
@@ -157,6 +164,7 @@ def _create(client: DockerClient, plan: Plan, settings: Settings, digest: str) -
             with suppress(NotFound):
                 client.volumes.get(source).remove(force=True)
             client.volumes.create(source, labels={LABEL: settings.name})
+    network = networks.docker_name(settings, plan.place.network)
     endpoint = client.api.create_endpoint_config(ipv4_address=plan.address)
     try:
         # The low-level call: the high-level one knows neither MaskedPaths nor a fixed address.
@@ -165,10 +173,11 @@ def _create(client: DockerClient, plan: Plan, settings: Settings, digest: str) -
             name=settings.container(plan.host),
             hostname=plan.host,
             labels=labels,
-            host_config=plan.host_config | {"NetworkMode": settings.network},
-            networking_config=client.api.create_networking_config({settings.network: endpoint}),
+            host_config=plan.host_config | {"NetworkMode": network},
+            networking_config=client.api.create_networking_config({network: endpoint}),
         )
         container = client.containers.get(created["Id"])
+        networks.connect(client, container, settings, plan.place.cards)
         if plan.files:
             container.put_archive("/", pack(plan.files))
         container.start()

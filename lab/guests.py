@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from lab import networks
 from lab.settings import BRIDGE_HOST_PART, CLIENT_HOST_PART, LabError, Settings
 from phoenix.declaration.load import load_site
 from phoenix.site.model import Site
@@ -15,24 +16,25 @@ from phoenix.site.model import Site
 class Guest:
     """A host of the site as a container.
 
-    `nested`: it runs Docker itself. `serves_dns`: the client asks it for names.
+    `nested`: it runs Docker itself. `serves_dns`: the client asks it for names. `place`: where
+    further networks of the site have it.
     """
 
     name: str
     address: IPv4Address
     nested: bool = False
     serves_dns: bool = False
+    place: networks.Place = networks.ALONE
 
 
 def lab_site(settings: Settings) -> Site:
-    """The project's own site, moved into the lab's network; phoenix.findings.ConfigError if bad."""
-    return load_site(
-        settings.root / "inventories", settings.root / "stacks", subnet=settings.subnet
-    )
+    """The lab's site, moved into the lab's network; phoenix.findings.ConfigError if bad."""
+    folder = settings.declared
+    return load_site(folder / "inventories", folder / "stacks", subnet=settings.subnet)
 
 
 def from_site(settings: Settings) -> list[Guest]:
-    """The hosts of the project's own site.
+    """The hosts of the lab's site.
 
     Raises:
         LabError: a host has an address that the lab reserves.
@@ -43,7 +45,8 @@ def from_site(settings: Settings) -> list[Guest]:
     for host in model.hosts:
         nested = host.kind == "vm"
         dns = host.kind == "hypervisor"
-        guests.append(Guest(host.name, host.address, nested, dns))
+        place = networks.place(model, host, settings)
+        guests.append(Guest(host.name, host.address, nested, dns, place))
     check_addresses(guests, settings)
     return guests
 

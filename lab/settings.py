@@ -23,6 +23,8 @@ DEFAULT_OCTET = 77
 CLIENT = "client"
 CLIENT_HOST_PART = 250
 BRIDGE_HOST_PART = 254
+CABLE_HOST_PART = 253
+"""Of the hypervisor's card in a further network, for Docker alone."""
 
 
 class LabError(Exception):
@@ -31,11 +33,22 @@ class LabError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """A lab's name, its IPv4 /24 and the project's directory."""
+    """A lab's name, its IPv4 /24, the project's directory, and that of the site."""
 
     name: str
     subnet: IPv4Network
     root: Path = ROOT
+    site: Path | None = None
+
+    @property
+    def declared(self) -> Path:
+        """The directory with the site's `inventories` and `stacks`: by default the project's."""
+        return self.site or self.root
+
+    @property
+    def further_subnet(self) -> IPv4Network:
+        """A /24 for one more network of the site, of the same number as the lab's own."""
+        return IPv4Network(f"198.18.{self.subnet.network_address.packed[2]}.0/24")
 
     @property
     def directory(self) -> Path:
@@ -53,7 +66,11 @@ class Settings:
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read PHOENIX_LAB_NAME and PHOENIX_LAB_SUBNET; raise LabError where one cannot be used."""
+    """Read PHOENIX_LAB_NAME, PHOENIX_LAB_SUBNET and PHOENIX_LAB_SITE.
+
+    Raises:
+        LabError: one cannot be used.
+    """
     environment = os.environ if environment is None else environment
     name = environment.get("PHOENIX_LAB_NAME") or DEFAULT_NAME
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", name):
@@ -61,9 +78,12 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
             f"PHOENIX_LAB_NAME={name!r} is not usable: give 1 to 20 of a-z, 0-9 and '-', "
             "beginning and ending with a letter or digit."
         )
+    site = Path(folder).resolve() if (folder := environment.get("PHOENIX_LAB_SITE")) else None
+    if site is not None and not (site / "inventories").is_dir():
+        raise LabError(f"PHOENIX_LAB_SITE={folder!r} has no folder inventories: name a site's.")
     setting = environment.get("PHOENIX_LAB_SUBNET")
     if not setting:
-        return Settings(name, subnet_for(name))
+        return Settings(name, subnet_for(name), site=site)
     try:
         subnet = IPv4Network(setting)
     except ValueError as error:
@@ -75,7 +95,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
             f"PHOENIX_LAB_SUBNET={setting!r}: the site is a /24, so the lab needs one too. "
             f"Example: {subnet.network_address}/24"
         )
-    return Settings(name, subnet)
+    return Settings(name, subnet, site=site)
 
 
 def subnet_for(name: str) -> IPv4Network:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from docker import DockerClient  # type: ignore[import-untyped]
 from docker.errors import NotFound  # type: ignore[import-untyped]
 from docker.types import IPAMConfig, IPAMPool  # type: ignore[import-untyped]
 
-from lab import artifacts, containers, image, inside, keys, preflight, proxmox, state
+from lab import artifacts, containers, image, inside, keys, networks, preflight, proxmox, state
 from lab.guests import Guest, from_site, lab_site
 from lab.progress import say, timed
 from lab.settings import (
@@ -28,6 +30,7 @@ from lab.settings import (
 )
 from lab.stacks import images as stack_images
 from phoenix.declaration import group_data
+from phoenix.site.model import Site
 
 
 def up(settings: Settings | None = None, guests: Sequence[Guest] | None = None) -> state.LabState:
@@ -54,9 +57,10 @@ def up(settings: Settings | None = None, guests: Sequence[Guest] | None = None) 
                 programs = building.result()
             published = stack_images.ensure(client, settings, images, upstream_images())
         keys.make(settings.directory / keys.CLIENT_KEY, f"phoenix-lab-{settings.name}")
-        network_id = _ensure_network(client, settings)
         # Given guests are a test's own and need no hypervisor.
-        api = proxmox.files(settings, lab_site(settings)) if guests is None else {}
+        site = lab_site(settings) if guests is None else None
+        network_id = _ensure_networks(client, settings, site)
+        api = proxmox.files(settings, site) if site else {}
         plans = [
             containers.guest_plan(guest, images, settings, api if guest.serves_dns else None)
             for guest in hosts
@@ -66,6 +70,8 @@ def up(settings: Settings | None = None, guests: Sequence[Guest] | None = None) 
         visitor = containers.client_plan(hosts, images, settings)
         with timed("hosts"):
             _start(client, settings, plans, visitor, network_id)
+        if site:
+            networks.prepare(client, site, settings)
         result = state.LabState(
             name=settings.name,
             subnet=settings.subnet,
@@ -163,29 +169,55 @@ def _start(
         raise LabError("\n\n".join(str(error) for error in failures))
 
 
-def _ensure_network(client: DockerClient, settings: Settings) -> str:
-    """The lab's network with its subnet; one of another subnet is replaced. Returns its id."""
-    spec = f"{settings.subnet}"
-    for network in client.networks.list(names=[settings.network]):
-        if network.name != settings.network:  # the filter matches parts of names
+def _ensure_networks(client: DockerClient, settings: Settings, site: Site | None) -> str:
+    """The lab's network, and one for each further network of the site; with other subnets anew.
+
+    Returns:
+        What changes when one of them is another.
+    """
+    others = networks.subnets(site) if site else {}
+    more = networks.options(client) if others else {}
+    # Guests there go out by the hypervisor alone.
+    apart = {**more, "com.docker.network.bridge.enable_ip_masquerade": "false"}
+    wanted = {settings.network: (settings.subnet, more)}
+    wanted |= {networks.docker_name(settings, name): (one, apart) for name, one in others.items()}
+    specs = {name: f"{one} {how or ''}".strip() for name, (one, how) in wanted.items()}
+    if any(one.attrs["Labels"].get(SPEC_LABEL) != specs[one.name]
+           for one in _networks(client, settings, wanted)):  # fmt: skip
+        containers.remove_all(client, settings)
+    ids = {one.name: str(one.id) for one in _networks(client, settings, wanted)}
+    for name, (subnet, options) in wanted.items():
+        if name in ids:
             continue
+        pool = IPAMPool(subnet=str(subnet), gateway=str(subnet[BRIDGE_HOST_PART]))
+        created = client.networks.create(
+            name,
+            driver="bridge",
+            ipam=IPAMConfig(pool_configs=[pool]),
+            labels={LABEL: settings.name, SPEC_LABEL: specs[name]},
+            options=options,
+        )
+        ids[name] = str(created.id)
+    if len(ids) == 1:
+        return ids[settings.network]
+    return hashlib.sha256("".join(ids[name] for name in wanted).encode()).hexdigest()
+
+
+def _networks(client: DockerClient, settings: Settings, names: Collection[str]) -> list[Any]:
+    """The lab's Docker networks of these names.
+
+    Raises:
+        LabError: one was made by somebody else.
+    """
+    # The filter matches parts of names.
+    found = [one for one in client.networks.list(names=list(names)) if one.name in names]
+    for network in found:
         if network.attrs["Labels"].get(LABEL) != settings.name:
             raise LabError(
-                f"A Docker network {settings.network!r} exists that no lab made: remove it, or "
+                f"A Docker network {network.name!r} exists that no lab made: remove it, or "
                 "give this lab another PHOENIX_LAB_NAME."
             )
-        if network.attrs["Labels"].get(SPEC_LABEL) == spec:
-            return str(network.id)
-        containers.remove_all(client, settings)
-    gateway = str(settings.subnet[BRIDGE_HOST_PART])
-    pool = IPAMPool(subnet=str(settings.subnet), gateway=gateway)
-    created = client.networks.create(
-        settings.network,
-        driver="bridge",
-        ipam=IPAMConfig(pool_configs=[pool]),
-        labels={LABEL: settings.name, SPEC_LABEL: spec},
-    )
-    return str(created.id)
+    return found
 
 
 def _has_images(client: DockerClient) -> bool:
