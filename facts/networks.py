@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from facts.command import script
 from facts.host_fact import HostFact, marked
-from phoenix.components.networks.bridges import FILE, MAIN_FILE, Found
+from phoenix.components.networks.bridges import FILE, MADE, MAIN_FILE, Found
 from phoenix.shell import Script
 
 # interfaces(5): a stanza begins with `iface NAME`.
@@ -17,6 +17,7 @@ _SCRIPT = Script(
     r"""for f in "$1" "$1".d/*; do
  [ ! -f "$f" ] || awk -v f="$f" '$1 == "iface" { print "declared\t" f "\t" $2 }' "$f"
 done
+[ ! -e "$2" ] || sed 's/^/made\t/' "$2"
 for i in /sys/class/net/*; do
  i=${i##*/}; a=$(ip -4 -o addr show dev "$i" | awk '{ printf "%s ", $4 }')
  v=; [ "$(cat "/sys/class/net/$i/bridge/vlan_filtering" 2>/dev/null)" != 1 ] || v=aware
@@ -31,7 +32,7 @@ class Interfaces(HostFact[Found]):
 
     @override
     def command(self) -> StringCommand:
-        return marked(script(_SCRIPT, MAIN_FILE))
+        return marked(script(_SCRIPT, MAIN_FILE, MADE))
 
     @override
     def parse(self, lines: list[str]) -> Found:
@@ -45,6 +46,8 @@ class Interfaces(HostFact[Found]):
                     own.add(name)
                 case ["declared", file, name]:
                     declared.setdefault(name, file)
+                case ["made", name]:
+                    own.add(name)
                 case ["live", name, addresses, separates]:
                     live[name] = tuple(addresses.split())
                     aware |= {name} if separates else set()

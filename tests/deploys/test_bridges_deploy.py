@@ -10,7 +10,7 @@ import pytest
 
 from phoenix.components.networks.bridges import FILE, LIST, RULES, UNIT
 from tests.deploys.recorder import Run, run
-from tests.deploys.test_deploys import settled
+from tests.deploys.test_deploys import LOOKED, settled
 from tests.unit.site_builder import minimal
 
 
@@ -32,7 +32,8 @@ def params(done: Run) -> str:
 
 def test_the_hypervisor_alone_gets_bridge_and_nat_and_proves_a_login(tmp_path: Path) -> None:
     done = deploy(tmp_path)
-    assert done.operations == ["Networks: packages", "Networks: bridges, forwarding and NAT"]
+    steps = ["Networks: packages", "Networks: bridges, forwarding and NAT"]
+    assert done.operations == [LOOKED, *steps]
     assert {sent.host for sent in done.sent} == {"phoenix"}
     files = done.files("phoenix")
     assert "iface vmbr9 inet static\n" in files[FILE]

@@ -139,12 +139,13 @@ def test_the_answer_of_the_host_is_read() -> None:
     lines = [
         "declared\t/etc/network/interfaces\tvmbr0",
         f"declared\t{bridges.FILE}\tvmbr9",
+        "made\tvmbr8",  # it outlived its file, with guests on it
         "live\tvmbr0\t10.0.0.13/24 10.0.0.14/24 \taware",
         "live\teno1\t\t",
     ]
     assert Interfaces().parse(lines) == Found(
         {"vmbr0": "/etc/network/interfaces"},
-        frozenset({"vmbr9"}),
+        frozenset({"vmbr9", "vmbr8"}),
         {"vmbr0": ("10.0.0.13/24", "10.0.0.14/24"), "eno1": ()},
         frozenset({"vmbr0"}),
     )

@@ -20,6 +20,8 @@ FILE = "/etc/network/interfaces.d/phoenix"
 FORWARDING = "/etc/sysctl.d/60-phoenix-networks.conf"
 LIST = "/etc/phoenix/networks.list"
 RULES = "/etc/phoenix/networks.nft"
+MADE = "/var/lib/phoenix/networks.made"
+"""The interfaces that the program brought up, a name a line."""
 PROGRAM = "/usr/local/sbin/phoenix-networks"
 UNIT = "phoenix-networks.service"
 TABLE = "ip phoenix_nat"
@@ -43,7 +45,7 @@ class Found:
 
     Attributes:
         declared: the file that declares each, by the interface's name; `FILE` is left out.
-        own: names that `FILE` declares.
+        own: names that `FILE` declares, or that the program brought up.
         live: the IPv4 addresses with prefix length of each interface that is there.
         aware: bridges that separate VLANs.
     """
