@@ -37,7 +37,10 @@ def service(
     name: Annotated[str, typer.Argument(help="Its label: https://NAME.DOMAIN.")],
     port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port that it is served at.")],
     host: Annotated[str | None, _HOST] = None,
-    stack: Annotated[str | None, typer.Option(help="A stack, instead of --host.")] = None,
+    stack: Annotated[
+        str | None,
+        typer.Option(help="A stack, instead of --host.", autocompletion=complete.stacks),
+    ] = None,
     compose_service: Annotated[
         str | None, typer.Option("--service", help="Service of the stack's compose file.")
     ] = None,

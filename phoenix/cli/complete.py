@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from phoenix.place import site_inventory
 
 if TYPE_CHECKING:
     from phoenix.derived.find import Kind
+    from phoenix.site.model import Site
 
 
 def names(context: typer.Context, incomplete: str) -> list[str]:
@@ -25,14 +26,20 @@ def names(context: typer.Context, incomplete: str) -> list[str]:
 def _offered(
     context: typer.Context, incomplete: str, of: Sequence[Kind] | None = None
 ) -> list[str]:
-    """Names of these kinds (None: all). A shell waits for this: no error, and no output."""
-    from phoenix.cli import offline
+    """Names of these kinds (None: all)."""
     from phoenix.derived.find import KINDS, completions
+
+    return _of_site(context, lambda site: completions(site, incomplete, of or KINDS))
+
+
+def _of_site(context: typer.Context, choose: Callable[[Site], list[str]]) -> list[str]:
+    """What `choose` names of the site. A shell waits for this: no error, and no output."""
+    from phoenix.cli import offline
 
     inventory = _inventory(context)
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         try:
-            return completions(offline.read(inventory).sound(), incomplete, of or KINDS)
+            return choose(offline.read(inventory).sound())
         except (Exception, SystemExit):  # noqa: BLE001 - whatever an inventory's Python raises
             return []
 
@@ -68,3 +75,18 @@ def targets(context: typer.Context, incomplete: str) -> list[str]:
 def guests(context: typer.Context, incomplete: str) -> list[str]:
     """Names and ids of guests, for verbs that work with those alone."""
     return _offered(context, incomplete, ("guest",))
+
+
+def stacks(context: typer.Context, incomplete: str) -> list[str]:
+    """Names of stacks."""
+    return _offered(context, incomplete, ("stack",))
+
+
+def secrets(context: typer.Context, incomplete: str) -> list[str]:
+    """Names of the site's secrets that begin so."""
+    from phoenix.secrets import catalog
+
+    def chosen(site: Site) -> list[str]:
+        return [use.name for use in catalog.uses(site) if use.name.startswith(incomplete)]
+
+    return _of_site(context, chosen)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli import options
+from phoenix.cli import complete, options
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -105,7 +105,12 @@ def import_(
 
 @app.command()
 def rotate(
-    name: Annotated[list[str], typer.Argument(help="Secrets; see `phoenix secrets list`.")],
+    name: Annotated[
+        list[str],
+        typer.Argument(
+            help="Secrets; see `phoenix secrets list`.", autocompletion=complete.secrets
+        ),
+    ],
     lost: Annotated[
         bool, typer.Option("--lost", help="Also make those that nobody has any more.")
     ] = False,

@@ -180,6 +180,15 @@ def test_completion_knows_the_names_of_the_site(project: Path, verb: str) -> Non
     assert ("all" in every) == (verb in ("plan", "sync"))
 
 
+def test_completion_knows_secrets_and_stacks(project: Path) -> None:
+    assert completed("phoenix secrets rotate portainer_ad", project) == (
+        ["portainer_admin_password"], "",
+    )  # fmt: skip
+    every = completed("phoenix secrets rotate portainer_admin_password ", project)[0]
+    assert {"traefik_dashboard_password", "qdrant_service_api_key"} <= set(every)
+    assert "qdrant_service" in completed("phoenix add service x --stack qd", project)[0]
+
+
 def test_completion_knows_the_verbs(project: Path) -> None:
     assert completed("phoenix val", project) == (["validate"], "")
 
