@@ -17,10 +17,10 @@ engine() { [ -S /var/run/docker.sock ] && command -v docker >/dev/null && timeou
 described() { # CONTAINER: its name, image and compose project
  engine inspect -f '{{.Name}}{{"\t"}}{{.Config.Image}}{{"\t"}}{{index .Config.Labels "com.docker.compose.project"}}' "$1" | sed 's#^/##'
 }
-whose() { # PROCESS PID PORT: the unit, and the container's name, image and project
+whose() { # PROCESS PID PORT [CGROUP]: the unit, and the container's name, image and project
  # A unit of a user's own systemd is none that Phoenix could stop, whatever its name. Where there are several
  # hierarchies (cgroups(7)) some end above the unit.
- ends=$(grep -v '/user\.slice/' "/proc/$2/cgroup" 2>/dev/null | sed -n 's#.*/\([^/]*\)$#\1#p' | tr -d '\t')
+ ends=$({ cat "/proc/$2/cgroup" 2>/dev/null || printf '%s\n' "${4:-}"; } | grep -v '/user\.slice/' | sed -n 's#.*/\([^/]*\)$#\1#p' | tr -d '\t')
  unit=$(printf '%s\n' "$ends" | grep '\.service$' | tail -n 1)
  id=$(printf '%s\n' "$ends" | sed -n 's/^\(docker-\)\{0,1\}\([0-9a-f]\{64\}\)\(\.scope\)\{0,1\}$/\2/p' | tail -n 1)
  case $1 in
@@ -57,7 +57,8 @@ authorities() {
   openssl x509 -in "$signer" 2>/dev/null | while read -r line; do printf 'signer\t%s\t%s\n' "$folder" "$line"; done
  done | awk '!seen[$0]++'
 }
-sockets=$(timeout -k 2 15 ss -Hltnup 2>/dev/null)
+# Root in a container of Docker's may not see whose a socket is (CAP_SYS_PTRACE), but the socket's cgroup.
+sockets=$(timeout -k 2 15 ss -Hltnup --cgroup 2>/dev/null || timeout -k 2 15 ss -Hltnup 2>/dev/null)
 for one in $wanted; do
  kind=${one%%:*} ports=${one##*:}
  for port in $(printf %s "$ports" | tr ',' ' '); do
@@ -65,7 +66,8 @@ for one in $wanted; do
    case $end in *":$port") ;; *) continue ;; esac
    process=$(printf %s "$users" | sed -n 's/^users:(("\([^"]*\)".*/\1/p' | tr -d '\t')
    pid=$(printf %s "$users" | sed -n 's/^[^=]*pid=\([0-9]*\).*/\1/p')
-   printf 'listener\t%s\t%s\t%s\t%s\t%s\n' "$kind" "$protocol" "$end" "$process" "$(whose "$process" "${pid:-0}" "$port")"
+   group=$(printf %s "$users" | sed -n 's/^.*cgroup:\(\/[^ ]*\) <->.*/\1/p')
+   printf 'listener\t%s\t%s\t%s\t%s\t%s\n' "$kind" "$protocol" "$end" "$process" "$(whose "$process" "${pid:-0}" "$port" "$group")"
   done
  done
  case $kind in
