@@ -173,7 +173,7 @@ def own_ca(site: SiteLab) -> Iterator[str]:
     site.sh(
         "ca",
         f"systemctl disable -q --now step-ca.service; cp -a /etc/step-ca /root/ca.kept;"
-        f" mv {TREES}/step-ca /root/tree.ca; mv /etc/step-ca /root/.step;"
+        f" mv {TREES}/step-ca /root/tree.ca; rm -rf /root/.step; mv /etc/step-ca /root/.step;"
         " rm -rf /root/.step/config /root/.step/templates",
         ok=True,
     )

@@ -30,7 +30,7 @@ whose() { # PROCESS PID PORT [CGROUP]: the unit, and the container's name, image
  if [ -n "$id" ] && found=$(described "$id") && [ -n "$found" ]; then printf '\t%s' "$found"; else printf '%s\t\t\t' "$unit"; fi
 }
 named() { # FOLDER NAME DEFAULT: a file that config/ca.json names, as far as it is there or is no path
- said=$(tr -d '\n' <"$1/config/ca.json" 2>/dev/null | grep -o "\"$2\"[[:space:]]*:[[:space:]]*\[\{0,1\}[[:space:]]*\"[^\"]*\"" |
+ said=$(cat "$1/config/ca.json" 2>/dev/null | tr -d '\n' | grep -o "\"$2\"[[:space:]]*:[[:space:]]*\[\{0,1\}[[:space:]]*\"[^\"]*\"" |
   head -n 1 | sed 's/.*"\([^"]*\)"$/\1/')
  case $said in *[!A-Za-z0-9._/:=\;@%+?\&-]*) said= ;; esac
  case $said in /*) [ -s "$said" ] || said=$1/$3 ;; '') said=$1/$3 ;; esac
@@ -66,7 +66,7 @@ for one in $wanted; do
    case $end in *":$port") ;; *) continue ;; esac
    process=$(printf %s "$users" | sed -n 's/^users:(("\([^"]*\)".*/\1/p' | tr -d '\t')
    pid=$(printf %s "$users" | sed -n 's/^[^=]*pid=\([0-9]*\).*/\1/p')
-   group=$(printf %s "$users" | sed -n 's/^.*cgroup:\(\/[^ ]*\) <->.*/\1/p')
+   group=$(printf %s "$users" | sed -n 's/^.*cgroup:\(\/[^ ]*\).*/\1/p')
    printf 'listener\t%s\t%s\t%s\t%s\t%s\n' "$kind" "$protocol" "$end" "$process" "$(whose "$process" "${pid:-0}" "$port" "$group")"
   done
  done
