@@ -193,10 +193,15 @@ class Course(_Model):
 
 
 def first_cause_of(courses: Iterable[Course]) -> Failure | None:
-    """The first cause of several runs of one command; see `Course.first_cause`."""
+    """The first cause of several runs of one command; see `Course.first_cause`.
+
+    Hosts that cannot be reached stand in the order of their names: that in which they failed is
+    another one in each run.
+    """
     every = list(courses)
     unreachable = {host: why for course in every for host, why in course.unreachable.items()}
     if unreachable:
+        unreachable = dict(sorted(unreachable.items()))
         addresses = {host: one for course in every for host, one in course.addresses.items()}
         reason = told(unreachable, addresses)
         return Failure(host=next(iter(unreachable)), step=CONNECT, reason=reason)

@@ -79,6 +79,13 @@ def test_a_guest_that_does_not_answer_is_the_first_cause() -> None:
     assert course.hosts == ["gateway", "traefik"]
 
 
+def test_hosts_that_do_not_answer_are_told_in_the_same_order_each_time() -> None:
+    for order in (("nas", "docker", "proxy"), ("proxy", "nas", "docker")):
+        cause = course_of(*(connect(host, reason="timed out") for host in order)).first_cause
+        assert cause is not None
+        assert cause.reason[0] == "docker, nas, proxy: it does not answer in time"
+
+
 def test_of_several_verdicts_that_of_the_host_with_the_first_cause_is_the_cause() -> None:
     course = course_of(
         connect("a"), connect("b"), step(VERDICT, "a", "b"),
