@@ -108,6 +108,12 @@ def _machine(
     raw = entry.raw
     lxc = raw if isinstance(raw, RawLxc) else None
     vm = raw if isinstance(raw, RawVm) else None
+    if lxc and lxc.user_config is not None:
+        report.warn(
+            *entry.at("user_config"),
+            "not used: cloud-init makes a VM's login user, and a container has none",
+            "make the user in the container yourself, or remove it",
+        )
     if vm and vm.template_image is not None and vm.clone_from_vmid is not None:
         _tell_clone(entry, "template_image", "clone_from_vmid", report)
     return {
@@ -198,6 +204,10 @@ def _nameservers(entry: Entry, report: Report) -> tuple[IPv4Address, ...]:
     return tuple(dict.fromkeys(addresses))
 
 
+_OF_A_RUNNING_GUEST = ("traefik_service", "traefik_services", "dns_records", "volumes")
+"""Keys that say what a guest does while it runs."""
+
+
 def template(
     entry: Entry, interfaces: tuple[Interface, ...], defaults: RawVmDefaults, report: Report
 ) -> Template:
@@ -208,6 +218,13 @@ def template(
             f"{ref.name} would never be deployed: {entry.raw.name} is a template and never runs",
             "name the stack in docker_stacks of a guest that runs",
         )
+    for key in _OF_A_RUNNING_GUEST:
+        if getattr(entry.raw, key):
+            report.warn(
+                *entry.at(key),
+                "not used: a template never runs, so nothing serves this or mounts it",
+                "write it in the entry of a guest that runs, and remove it here",
+            )
     if not is_name(entry.raw.name.lower()):
         report.error(
             *entry.at("name"),

@@ -338,3 +338,20 @@ def test_an_address_in_no_network_is_told_once(tmp_path: Path) -> None:
     declaration.vm["vms"][1]["network_config"] = {"ip": "192.168.9.9/24"}
     findings = declaration.refused(tmp_path)
     assert [one.path for one in findings] == [f"{MACHINE}.network_config.ip"]
+
+
+def test_what_a_template_would_serve_is_told(tmp_path: Path) -> None:
+    declaration = minimal()
+    service = {"name": "a", "port": 1, "scheme": "https"}
+    records = [{"hostname": "printer", "ip": "10.0.0.60"}]
+    declaration.lxc["lxc_configs"]["900"] = {
+        "name": "base", "is_template": True, "network_config": {"ip": "dhcp"},
+        "traefik_service": service, "dns_records": records,
+    }  # fmt: skip
+    told = [one.path for one in declaration.load(tmp_path).warnings]
+    assert told == ["lxc_configs.900.traefik_service", "lxc_configs.900.dns_records"]
+
+
+def test_a_user_that_no_container_gets_is_told(tmp_path: Path) -> None:
+    (warning,) = container(user_config={"username": "anna"}).load(tmp_path).warnings
+    assert warning.path == f"{CONTAINER}.user_config"
