@@ -44,10 +44,20 @@ _BY_ITSELF = "Phoenix derives it from the guests' entries"
 _LEFT_ALONE = "Phoenix leaves it to Proxmox VE"
 
 
-def _has_hosts(network: IPv4Network) -> bool:
+def has_hosts(network: IPv4Network) -> bool:
+    """Whether hosts of a site can have the addresses of a network (RFC 6890)."""
     return not (
-        network.is_loopback or network.is_multicast or network.is_link_local or network.is_reserved
+        network.is_loopback
+        or network.is_multicast
+        or network.is_link_local
+        or network.is_reserved
+        or network.network_address in _THIS_NETWORK
     )
+
+
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
+"""RFC 791, section 3.2."""
+NO_HOSTS = "holds addresses that no network of hosts has (RFC 6890)"
 
 
 def _subnet(value: Any) -> Any:
@@ -57,9 +67,9 @@ def _subnet(value: Any) -> Any:
         found = IPv4Network(value) if isinstance(value, str) and "/" in value else None
     except ValueError:
         found = None
-    if found is not None and not _has_hosts(found):
+    if found is not None and not has_hosts(found):
         raise problem(
-            f"{found} holds addresses that no network of hosts has (RFC 6890)",
+            f"{found} {NO_HOSTS}",
             'write one of your own, as "172.16.100.0/24"',
         )
     if found is not None:

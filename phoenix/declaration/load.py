@@ -253,6 +253,11 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
             LXC_FILE, f"{path}.gateway", f"{gateway} is not a usable router address of {network}",
             "write the router's address in that network",
         )  # fmt: skip
+    if not hypervisor_file.has_hosts(network):
+        report.error(
+            LXC_FILE, f"{path}.ip", f"{network} {hypervisor_file.NO_HOSTS}",
+            'write the address of your own network, as "10.0.0.13/24"',
+        )  # fmt: skip
     if interface.ip in (network.network_address, network.broadcast_address):
         report.error(
             LXC_FILE, f"{path}.ip", f"{interface.ip} is the network's own or broadcast address",

@@ -53,6 +53,16 @@ def test_a_network_without_hosts_is_refused(tmp_path: Path, subnet: str) -> None
     assert "no network of hosts" in problem(findings, HYPERVISOR, "networks.a.subnet").message
 
 
+@pytest.mark.parametrize(
+    ("ip", "gateway"), [("127.0.0.13/24", "127.0.0.1"), ("0.0.0.13/24", "0.0.0.1")]
+)
+def test_a_site_has_a_network_of_hosts(tmp_path: Path, ip: str, gateway: str) -> None:
+    declaration = minimal()
+    declaration.lxc["site"] = {"hypervisor": {"ip": ip, "gateway": gateway}}
+    findings = declaration.refused(tmp_path)
+    assert "no network of hosts" in problem(findings, LXC, "site.hypervisor.ip").message
+
+
 def test_one_wrong_network_hides_no_other(tmp_path: Path) -> None:
     wrong: dict[str, Any] = {"B_c": INTERNAL, "e": {"vlan": 0}}
     for folder, more in (("names", {}), ("whole", {"domain_name": "Foo"})):
