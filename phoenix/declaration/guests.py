@@ -342,9 +342,9 @@ def left_alone_of(own: LeftAloneList | None, general: LeftAloneList) -> LeftAlon
 
 
 def check_login(own: RawLoginBy, host: Host, report: Report) -> None:
-    """Refuse a host's own password for sudo that nothing asks for."""
+    """Tell of a host's own password for sudo that nothing asks for."""
     if own.sudo_password is not None and not host.login.sudo:
-        report.error(
+        report.warn(
             host.source.file, f"{host.source.path}.login.sudo_password",
             "no command runs by sudo, so nothing asks for it",
             'write "sudo": true as well, or remove it',

@@ -10,7 +10,12 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
 from phoenix.declaration.guests import Entry
-from phoenix.declaration.hypervisor_file import HYPERVISOR_FILE, HypervisorFile, NamedNetwork
+from phoenix.declaration.hypervisor_file import (
+    HYPERVISOR_FILE,
+    HypervisorFile,
+    NamedNetwork,
+    RawNamedNetwork,
+)
 from phoenix.declaration.json_keys import RawNetwork, RawVm, RawVmDefaults
 from phoenix.site.findings import Report
 from phoenix.site.model import Host, Interface, Network, Site
@@ -27,6 +32,19 @@ def bridge_and_tag(text: str) -> tuple[str, int | None]:
     if found and int(found[2]) <= _HIGHEST_TAG:
         return found[1], int(found[2])
     return text, None
+
+
+def _has_wrong_tag(bridge: str) -> bool:
+    found = re.fullmatch(r"(.+)\.([0-9]+)", bridge)
+    return found is not None and bridge_and_tag(bridge)[1] is None
+
+
+def _wrong_tag(bridge: str) -> tuple[str, str]:
+    """What is wrong with a bridge whose suffix is no VLAN tag, and the fix."""
+    return (
+        f"{bridge} ends with no VLAN tag: these are 1 to {_HIGHEST_TAG} (IEEE 802.1Q)",
+        "write a tag, as vmbr0.20, or a bridge without one",
+    )
 
 
 def networks(file: HypervisorFile, hypervisor: Host, report: Report) -> tuple[Network, ...]:
@@ -100,9 +118,7 @@ def _network(declared: NamedNetwork, report: Report) -> Network | None:
         dhcp=raw.dhcp, nat=raw.nat, path=declared.path, managed=raw.managed,
         own_dns=raw.own_dns,
     )  # fmt: skip
-    if raw.vlan and tag and raw.vlan != tag:
-        what = f"{raw.vlan} differs from the tag of {raw.bridge}"
-        _error(made, ".vlan", what, "write one of the two", report)
+    _check_place(made, raw, tag, address, report)
     if raw.subnet is None:
         if not raw.dhcp:
             what = "a network without DHCP needs its addresses"
@@ -116,6 +132,28 @@ def _network(declared: NamedNetwork, report: Report) -> Network | None:
             what = f"{value} is no host address of {made.subnet}"
             _error(made, f".{key}", what, f"write a free address of {made.subnet}", report)
     return made if len(report.errors) == before else None
+
+
+def _check_place(
+    made: Network,
+    raw: RawNamedNetwork,
+    tag: int | None,
+    address: IPv4Address | None,
+    report: Report,
+) -> None:
+    """Tell of a bridge or a router that contradicts the network's other keys."""
+    if _has_wrong_tag(raw.bridge):
+        _error(made, ".bridge", *_wrong_tag(raw.bridge), report)
+    if raw.nat and made.gateway != address:
+        report.warn(
+            HYPERVISOR_FILE,
+            f"{made.path}.gateway",
+            f"with nat the hypervisor is the router, at {address}, and guests use {made.gateway}",
+            "leave gateway out, or nat",
+        )
+    if raw.vlan and tag and raw.vlan != tag:
+        what = f"{raw.vlan} differs from the tag of {raw.bridge}"
+        _error(made, ".vlan", what, "write one of the two", report)
 
 
 def is_host(address: IPv4Address, network: IPv4Network) -> bool:
@@ -310,13 +348,20 @@ def addresses(
     entries: Sequence[Entry], hypervisor: Host, known: Sequence[Network], report: Report
 ) -> None:
     """Refuse an address in no network of the site, or one that is taken by its own nature."""
+    # Of a network that is refused nobody can tell who is in it.
+    whole = not any(
+        one.file == HYPERVISOR_FILE and one.path.startswith("network") for one in report.errors
+    )
     for entry in entries:
         declared = cards(entry)
+        for card in declared:
+            if card.raw.bridge and _has_wrong_tag(card.raw.bridge):
+                report.error(*entry.at(f"{card.key}.bridge"), *_wrong_tag(card.raw.bridge))
         static = any(card.raw.ip is not None for card in declared)
         for card in declared:
             if card.raw.ip is not None:
-                _check_address(entry, card, hypervisor, known, report)
-            elif static:  # else the guest is a template, or refused for having no address
+                _check_address(entry, card, hypervisor, known, report, whole=whole)
+            elif static and whole:  # else the guest is a template, or refused for having no address
                 _check_lease(entry, card, known, report)
 
 
@@ -329,8 +374,9 @@ def _check_lease(entry: Entry, card: Card, known: Sequence[Network], report: Rep
 
 
 def _check_address(
-    entry: Entry, card: Card, hypervisor: Host, known: Sequence[Network], report: Report
-) -> None:
+    entry: Entry, card: Card, hypervisor: Host, known: Sequence[Network], report: Report, *,
+    whole: bool,
+) -> None:  # fmt: skip
     config = card.raw
     where = entry.at(f"{card.key}.ip")
     if config.ip is None:
@@ -342,6 +388,8 @@ def _check_address(
     gateways = {config.gw.network_address} if config.gw else set()
     gateways |= {network.gateway} if network and network.gateway else set()
     own = {one.address for one in known if one.address} | {hypervisor.address}
+    if network is None and not whole:
+        return
     if network is None:
         what = f"{config.ip} is outside the site's network {main}"
         if len(known) > 1:

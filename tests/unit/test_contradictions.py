@@ -138,7 +138,6 @@ def test_two_lists_of_name_servers_are_refused(tmp_path: Path) -> None:
          "id_maps[0]", "are other ids of it"),
         ({"id_maps": [{"type": "gid", "host_id": 99_999, "container_id": 10, "size": 2}]},
          "id_maps[0]", "are other ids of it"),
-        ({"login": {"user": "anna", "sudo_password": "a"}}, "login.sudo_password", "by sudo"),
         ({"login": {"jump": "-oProxyCommand=x"}}, "login.jump", "no host as ssh(1) takes it"),
     ],
 )  # fmt: skip
@@ -365,3 +364,37 @@ def test_what_a_template_would_serve_is_told(tmp_path: Path) -> None:
 def test_a_user_that_no_container_gets_is_told(tmp_path: Path) -> None:
     (warning,) = container(user_config={"username": "anna"}).load(tmp_path).warnings
     assert warning.path == f"{CONTAINER}.user_config"
+
+
+@pytest.mark.parametrize("bridge", ["vmbr0.5000", "vmbr0.0", "vmbr0.020"])
+def test_a_suffix_that_is_no_vlan_is_refused(tmp_path: Path, bridge: str) -> None:
+    declared = {"subnet": "10.20.0.0/24", "bridge": bridge, "nat": True}
+    findings = networks(a=declared).refused(tmp_path / "network")
+    assert "no VLAN tag" in problem(findings, HYPERVISOR, "networks.a.bridge").message
+    declaration = minimal()
+    declaration.lxc["lxc_configs"]["101"]["network_config"]["bridge"] = bridge
+    findings = declaration.refused(tmp_path / "guest")
+    assert "no VLAN tag" in problem(findings, LXC, f"{CONTAINER}.network_config.bridge").message
+
+
+def test_the_router_with_nat_is_the_hypervisor(tmp_path: Path) -> None:
+    declared = {**INTERNAL, "gateway": "172.16.100.9", "address": "172.16.100.1"}
+    (warning,) = networks(a=declared).load(tmp_path).warnings
+    assert (warning.file, warning.path) == (HYPERVISOR, "networks.a.gateway")
+    assert "the hypervisor is the router, at 172.16.100.1" in warning.message
+
+
+def test_a_guest_in_a_refused_network_is_not_told_to_leave_it(tmp_path: Path) -> None:
+    declaration = networks(a={**INTERNAL, "vlan": 0})
+    declaration.lxc["lxc_configs"]["102"]["network_config"] = {"ip": "172.16.100.11/24"}
+    findings = declaration.refused(tmp_path)
+    assert [one.path for one in findings] == ["networks.a.vlan"]
+
+
+def test_a_password_that_no_sudo_asks_for_is_told(tmp_path: Path) -> None:
+    login = {"user": "anna", "sudo_password": "of_anna"}
+    (warning,) = container(login=login).load(tmp_path / "own").warnings
+    assert (warning.path, "by sudo" in warning.message) == (
+        f"{CONTAINER}.login.sudo_password", True
+    )  # fmt: skip
+    assert not container(login={**login, "sudo": True}).load(tmp_path / "asked").warnings
