@@ -425,7 +425,7 @@ class RawForwardAuth(Raw):
     url: WebUrl = Field(
         description="Where it is asked. An answer of 2xx lets the request in; any other one is "
         "given to the client.",
-        examples=["https://auth.internal.thinkheads.ai/api/authz/forward-auth"],
+        examples=["https://auth.example.com/api/authz/forward-auth"],
     )
     headers: tuple[HeaderName, ...] = Field(
         default=(),
@@ -472,9 +472,7 @@ class RawOptions(Raw):
     forward_auth: RawForwardAuth | None = Field(
         default=None,
         description="A server that is asked whether a request may enter.",
-        examples=[
-            {"url": "https://auth.internal.thinkheads.ai/verify", "headers": ["Remote-User"]}
-        ],
+        examples=[{"url": "https://auth.example.com/verify", "headers": ["Remote-User"]}],
     )
     request_headers: dict[HeaderName, HeaderValue] = Field(
         default={},
@@ -560,7 +558,7 @@ class RawService(RawOptions):
     redirect_to: WebUrl | None = Field(
         default=None,
         description="Answer each request with a redirect to this URL, instead of a backend.",
-        examples=["https://wiki.internal.thinkheads.ai"],
+        examples=["https://wiki.example.com"],
     )
     redirect_keep_path: bool = Field(
         default=False,

@@ -304,6 +304,8 @@ def _interface(
     else:
         network = next((one for one in known if one.subnet == raw.ip.network), None)
     further = network if network is not known[0] else None
+    if further and raw.ip is not None and raw.bridge is None:
+        text, bridge, tag = None, None, None  # network_bridge is of the hypervisor's own network
     if further and bridge and (bridge, tag) != (further.bridge, further.vlan):
         report.error(
             *entry.at(f"{card.key}.bridge"),

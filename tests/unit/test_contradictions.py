@@ -398,3 +398,12 @@ def test_a_password_that_no_sudo_asks_for_is_told(tmp_path: Path) -> None:
         f"{CONTAINER}.login.sudo_password", True
     )  # fmt: skip
     assert not container(login={**login, "sudo": True}).load(tmp_path / "asked").warnings
+
+
+def test_network_bridge_is_of_the_hypervisors_own_network(tmp_path: Path) -> None:
+    declaration = networks(internal=INTERNAL)
+    declaration.vm["vms"][1].update(
+        network_bridge="vmbr7", secondary_network_config={"ip": "172.16.100.24/24"}
+    )
+    cards = declaration.load(tmp_path).host("worker").interfaces
+    assert [one.bridge for one in cards] == ["vmbr7", "vmbr100"]

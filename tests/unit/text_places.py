@@ -140,8 +140,8 @@ CONTEXT: dict[str, Callable[[dict[str, Any]], object]] = {
     r"docker_stacks\.\d+\.environment$": lambda stack: stack.update(name="thinkheads_ai_app"),
     r"traefik_services?\.(?:\d+\.)?path$": lambda service: service.pop("health_path", None),
     r"traefik_services\.\d+\.health_path$": lambda service: service.update(strip_path=True),
-    r"^vm: .*secondary_network_config\.": lambda card: [
-        card.update(ip="10.0.0.99/24"),
+    r"secondary_network_config\.": lambda card: [
+        card.update(ip="10.9.0.99/24"),
         card.pop("hwaddr", None),
     ],
     r"\.gateway_port$": lambda service: [
@@ -166,7 +166,10 @@ WHOLE: dict[str, Callable[[dict[str, Any]], object]] = {
     ),
     r"^vm: .*secondary_network_config\.nameservers?\.\d+$": lambda data: data["vms"][2][
         "secondary_network_config"
-    ].update(ip="10.0.0.99/24"),
+    ].update(ip="10.9.0.99/24"),
+    r"^lxc: .*secondary_network_config\.nameservers?\.\d+$": lambda data: data["lxc_configs"][
+        "101"
+    ]["secondary_network_config"].update(ip="10.9.0.99/24"),
     # Its one service has no TLS any more, and its compose file mounts a certificate.
     r"^stack: environments\.production\..*\.traefik_service\.(redirect_to|gateway_port)$": (
         lambda data: data["environments"]["production"].update(tls={})
@@ -174,7 +177,10 @@ WHOLE: dict[str, Callable[[dict[str, Any]], object]] = {
 }
 """The same for the whole file."""
 SOUND: dict[str, Any] = {
-    r"^vm: .*secondary_network_config\.ip$": "10.0.0.99/24",
+    r"secondary_network_config\.ip$": "10.9.0.99/24",
+    r"secondary_network_config\.gw$": "10.9.0.1",
+    r"secondary_network_config\.bridge$": "vmbr1.9",
+    r"secondary_network_config\.name$": "eth1",
     r"network_config\.hwaddr$": "52:54:00:0A:0B:0D",
     r"\.nameservers?(?:\.\d+)?$": "10.0.0.13",
     r"\.mac_address$": "52:54:00:0A:0B:0C",
