@@ -7,7 +7,7 @@ from weakref import WeakSet
 
 from pyinfra.api.host import Host as PyinfraHost
 
-from deploys.context import settings, site, site_host
+from deploys.context import settings, site
 from operations import taking_over
 from operations.host_state import this_host
 from phoenix.components.config_tree.tree import Tree
@@ -21,7 +21,8 @@ _looked_at: WeakSet[PyinfraHost] = WeakSet()
 
 def look() -> None:
     """Declare the step that looks at this host, ahead of its first change by this run."""
-    mine = places(site(), site_host())
+    known = site().hosts_by_key.get(this_host().name)  # not by another name, as @local
+    mine = places(site(), known) if known else ()
     if not mine or this_host() in _looked_at:
         return
     _looked_at.add(this_host())

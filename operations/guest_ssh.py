@@ -11,6 +11,7 @@ from typing import Any
 import paramiko
 from pyinfra import host
 from pyinfra.api import FunctionCommand, OperationError
+from pyinfra.api.exceptions import NoHostError
 from pyinfra.api.host import Host
 from pyinfra.connectors.sshuserclient.client import SSHClient
 
@@ -53,8 +54,11 @@ class End:
 
 
 def end_of(guest: hostkeys.Guest) -> End:
-    """The way that pyinfra connects to a guest by."""
-    data: dict[str, Any] = host.state.inventory.get_host(guest.name).data.dict()  # type: ignore[no-untyped-call]
+    """The way that pyinfra connects to a guest by; its address where the inventory has it not."""
+    try:
+        data: dict[str, Any] = host.state.inventory.get_host(guest.name).data.dict()  # type: ignore[no-untyped-call]
+    except NoHostError:
+        return End(guest.address)
     port = int(data.get("ssh_port") or 0)
     return End(data.get("ssh_hostname") or guest.address, port, data.get("ssh_config_file"))
 

@@ -199,6 +199,12 @@ def _place(
 ) -> tuple[Host, IPv4Network, Callable[[Any], Any]] | None:
     """The hypervisor, the site's network, and what re-addresses; None with the reason reported."""
     before = len(report.errors)
+    declared = raw.hypervisor.ip
+    if declared is not None and not hypervisor_file.has_hosts(declared.network):
+        report.error(
+            LXC_FILE, "site.hypervisor.ip", f"{declared.network} {hypervisor_file.NO_HOSTS}",
+            'write the address of your own network, as "10.0.0.13/24"',
+        )  # fmt: skip
     move = _readdressing(raw, subnet, report)
     if subnet and move is not _same:
         raw = RawSite.model_validate(move(raw.model_dump(mode="json")))
@@ -252,11 +258,6 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
         report.error(
             LXC_FILE, f"{path}.gateway", f"{gateway} is not a usable router address of {network}",
             "write the router's address in that network",
-        )  # fmt: skip
-    if not hypervisor_file.has_hosts(network):
-        report.error(
-            LXC_FILE, f"{path}.ip", f"{network} {hypervisor_file.NO_HOSTS}",
-            'write the address of your own network, as "10.0.0.13/24"',
         )  # fmt: skip
     if interface.ip in (network.network_address, network.broadcast_address):
         report.error(
