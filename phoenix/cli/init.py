@@ -96,7 +96,8 @@ def init(
       phoenix init ~/site                             a few questions
       phoenix init ~/site --from root@192.168.1.2     guests of a Proxmox VE host
       phoenix init ~/site --defaults --domain home.example.com
-      phoenix init ~/site --defaults --guest ca:step_ca --guest proxy:traefik --guest web:nginx
+      phoenix init ~/site --defaults --guest ca:step_ca \\
+                          --guest proxy:traefik --guest web:nginx
 
     Exit code: 0 the site is written and sound; 1 it is not, and nothing was written.
     """
