@@ -226,15 +226,18 @@ def wait_for_a_step(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture
 def held_up(site: SiteLab) -> Iterator[Callable[[], None]]:
-    """Runs wait for the name server's files, which somebody holds, until this is called."""
-    go, lock = "/run/phoenix-it-go", "/var/lib/phoenix/trees/dns/lock"
+    """Runs wait for the gateway's files, which somebody holds, until this is called.
+
+    Not for the hypervisor's: with its first step a run asks for all that it will need there.
+    """
+    go, lock = "/run/phoenix-it-go", "/var/lib/phoenix/trees/nginx/lock"
     hold = f"flock {lock} sh -c 'touch {go}.held; while [ ! -e {go} ]; do sleep 0.1; done'"
-    container = site.docker.containers.get(site.state.container(site.roles["hypervisor"]))
+    container = site.docker.containers.get(site.state.container(site.roles["gateway"]))
     container.exec_run(["sh", "-c", f"rm -f {go}*; {hold}"], detach=True)
-    site.sh("hypervisor", f"until [ -e {go}.held ]; do sleep 0.1; done", ok=True)
+    site.sh("gateway", f"until [ -e {go}.held ]; do sleep 0.1; done", ok=True)
 
     def release() -> None:
-        site.sh("hypervisor", f"touch {go}", ok=True)
+        site.sh("gateway", f"touch {go}", ok=True)
 
     yield release
     release()
