@@ -19,10 +19,11 @@ from pathlib import Path
 from pyinfra import host
 
 from deploys import ca
-from deploys.context import secrets, setting_errors, settings, site
+from deploys.context import secrets, setting_errors, settings, site, site_host
 from operations import rotation
 from operations.trust import root_trusted
 from phoenix.backup import decryptor, root_key
+from phoenix.components import registries
 from phoenix.components.ca_rotation import ABANDON, check_setting
 from phoenix.components.step_ca.authority import UNIT
 from phoenix.site.secret_names import BACKUP_PASSPHRASE
@@ -59,7 +60,8 @@ elif "step_ca" in host.groups:
         opens=opens,
         permit=[word for word in str(host.data.get("certs_permit") or "").split(",") if word],
     )
-root_trusted(name="Rotation: present and next root trusted", site=site())
+in_zone = registries.of_the_zone(site(), site_host(), settings())
+root_trusted(name="Rotation: present and next root trusted", site=site(), registries=in_zone)
 rotation.trust_proven(name="Rotation: trust is proven", site=site())
 if not (host.data.get("certs_rotate_prepare") or abandoning):
     if "step_ca" in host.groups:
@@ -74,6 +76,5 @@ if not (host.data.get("certs_rotate_prepare") or abandoning):
     rotation.served(name="Rotation: the new chain is served", site=site(), phase="switched")
     if "step_ca" in host.groups:
         rotation.finished(name="Rotation: every host is on the new chain", site=site())
-    root_trusted(name="Rotation: the newest root alone trusted", site=site())
-    # Docker has reloaded its trust store, and its containers run again.
+    root_trusted(name="Rotation: the newest root alone trusted", site=site(), registries=in_zone)
     rotation.served(name="Rotation: all ports serve it still", site=site(), phase="")

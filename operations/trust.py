@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from threading import Lock
 
 from pyinfra import host, logger
@@ -19,13 +19,16 @@ from operations.explain import unknown_before_run
 from operations.failure import refuse
 from operations.host_state import question, read, read_of
 from operations.operation import operation
+from phoenix.components.portainer import tunnel
 from phoenix.components.step_ca.authority import CaState, faults
+from phoenix.components.traefik import traefik_yml
 from phoenix.components.trust import ROOTS, STORE, STORED, stale_roots, tree
 from phoenix.components.x509 import CertificateInfo, parse_chain
 from phoenix.site.model import Site
 from phoenix.site.roles import guest_with
 
 _STORE = question(LocalTrust, directory=STORE)
+_READERS = ("nginx.service", traefik_yml.UNIT, tunnel.UNIT)
 _states: dict[str, CaState] = {}
 _silent: dict[str, str] = {}
 _asking = Lock()
@@ -33,7 +36,7 @@ _asking = Lock()
 
 @operation(reads=lambda *_, **__: [_STORE, tree_state(tree([""]))])
 def root_trusted(
-    site: Site, *, keep: bool = False
+    site: Site, *, registries: Sequence[str] = (), keep: bool = False
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Trust the CA's present root on this host, and no earlier root of this CA.
 
@@ -43,6 +46,7 @@ def root_trusted(
     The host is refused while the CA does not answer, or cannot be used.
 
     Args:
+        registries: names of those that Docker is to verify by the root as well.
         keep: then a host that trusts a root already keeps it instead, and the run warns of it.
     """
     try:
@@ -69,7 +73,7 @@ def root_trusted(
     stale = stale_roots(roots, present)
     if stale:
         yield command("rm", "-f", "--", *stale)
-    yield from config_tree._inner(tree(ca.roots))
+    yield from config_tree._inner(tree(ca.roots, registries=registries, readers=_READERS))
     if stale:
         yield command("update-ca-certificates", "--fresh")
 

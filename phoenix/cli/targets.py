@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from phoenix.components.move.decision import MOVING
+from phoenix.components.registries import of_a_stack
 from phoenix.derived import firewall
 from phoenix.derived.components import COMPONENTS, Component, components_of, hosts_of, in_order
 from phoenix.derived.dns import DnsRecord
@@ -184,10 +185,12 @@ def _services(services: Sequence[Service], stacks: Sequence[Stack], site: Site) 
     components = [part for service in every for part in components_of(site, service)]
     hosts = [host for service in every for host in hosts_of(site, service)]
     components += in_order(["stacks"] if deployed else [])
+    theirs = [stack for _, stack in deployed]
+    theirs += [one.deployment for one in services if one.deployment is not None]
+    components += in_order(["trust"] if any(of_a_stack(site, one) for one in theirs) else [])
     components += in_order(["guard"] if any(one.firewall_rules for _, one in deployed) else [])
     hosts += [host for host, _ in deployed]
-    projects = [deployment.project for _, deployment in deployed]
-    projects += [one.deployment.project for one in services if one.deployment is not None]
+    projects = [stack.project for stack in theirs]
     data: dict[str, object] = {STACKS_ONLY: list(dict.fromkeys(projects))} if projects else {}
     without_proof = [part for part in components if part.deploy != VERIFY]
     return _staged(without_proof, hosts, site, data)

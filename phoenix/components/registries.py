@@ -8,14 +8,17 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from phoenix.components.config_tree.tree import Tree, TreeFile
-from phoenix.declaration.settings import Registry
-from phoenix.portainer_api.registries import HUB, Login
+from phoenix.declaration.settings import Registry, Settings
+from phoenix.portainer_api.registries import HUB, Login, registry_of
 from phoenix.portainer_api.sync import HOST_PROJECTS
 from phoenix.secrets.errors import SecretError
+from phoenix.site.model import Deployment, Host, Site
+from phoenix.site.names import in_zone
 
 CONFIG = f"{HOST_PROJECTS}.docker/config.json"
 """The docker CLI's file on a host whose own compose deploys."""
@@ -58,6 +61,27 @@ def logins(
         for name, password in found.items()
         if password is not None
     )
+
+
+def of_the_zone(site: Site, host: Host, settings: Settings) -> tuple[str, ...]:
+    """Registries in the site's zone that a Docker host is told of: they prove themselves by its CA.
+
+    Those of its stacks' images, of the setting `registries`, and the mirrors of Docker Hub.
+    """
+    if host not in site.docker_hosts:
+        return ()
+    mirrors = {urlsplit(url).netloc for url in settings.docker_registry_mirrors}
+    named = {one for stack in host.docker_stacks for one in of_a_stack(site, stack)}
+    return tuple(sorted(named | _in_zone(site, {*settings.registries, *mirrors})))
+
+
+def of_a_stack(site: Site, stack: Deployment) -> set[str]:
+    """Registries in the site's zone that images of a stack come from."""
+    return _in_zone(site, {registry_of(image) for image in stack.images})
+
+
+def _in_zone(site: Site, names: set[str]) -> set[str]:
+    return {name for name in names if in_zone(name.partition(":")[0], site.domain)}
 
 
 def tree(given: tuple[Login, ...]) -> Tree:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.x509 import CertificateInfo
+from phoenix.shell import join
 
 ROOTS = "/etc/phoenix/roots.pem"
 """All trusted roots in one file: what services and checks verify with. Its path never changes."""
@@ -15,28 +16,36 @@ STORE = "/usr/local/share/ca-certificates"
 """Where update-ca-certificates(8) looks; only the first certificate of a file is hashed."""
 STORED = (f"{STORE}/phoenix-root-ca.crt", f"{STORE}/phoenix-root-ca-next.crt")
 """The roots in the system's store, oldest first."""
+OF_DOCKER = "/etc/docker/certs.d"
+"""Roots of registries, by their names. Docker reads them at each pull, and the system's store only
+when it starts (https://docs.docker.com/engine/security/certificates/)."""
 
-# Docker reads the store only when it starts; its containers live on meanwhile. Nginx and Traefik
-# have what they verify with in memory.
-_AFTER = """update-ca-certificates --fresh >/dev/null
-for unit in nginx.service traefik.service; do
+_RELOADED = """for unit in {units}; do
     ! systemctl -q is-active $unit || systemctl reload $unit || exit 1
-done
-systemctl cat docker.service >/dev/null 2>&1 || exit 0
-systemctl try-restart docker.service"""
+done"""
 
 
-def tree(roots: Sequence[str]) -> Tree:
-    """The files that make a host trust `roots` (PEM, oldest first, at most two)."""
+def tree(
+    roots: Sequence[str], *, registries: Iterable[str] = (), readers: Sequence[str] = ()
+) -> Tree:
+    """The files that make a host trust `roots`.
+
+    Args:
+        roots: PEM, oldest first, at most two.
+        registries: those that prove themselves by a certificate of the site's CA.
+        readers: units that have in memory what they verify with, and reload without a loss.
+    """
+    reloaded = _RELOADED.format(units=join(*readers)) if readers else ""
     stored = dict(zip(STORED, roots, strict=False))
+    files = {ROOTS, *(f"{OF_DOCKER}/{name}/phoenix.crt" for name in registries)}
     return Tree(
         component="trust",
-        files={ROOTS: TreeFile("".join(roots))}
+        files={path: TreeFile("".join(roots)) for path in sorted(files)}
         | {path: TreeFile(pem) for path, pem in stored.items()},
         validate=" && ".join(
             f'openssl x509 -in "$ROOT{path}" -noout -checkend 0' for path in stored
         ),
-        after=_AFTER,
+        after="\n".join(["update-ca-certificates --fresh >/dev/null", reloaded]).strip(),
         health=" && ".join(f"openssl verify -CApath /etc/ssl/certs {path}" for path in stored),
     )
 

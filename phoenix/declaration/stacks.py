@@ -282,6 +282,7 @@ class StackCatalog:
                 firewall_rule(rule, label, f"{path}.firewall_rules[{i}]", report, self.network)
                 for i, rule in enumerate(raw.firewall_rules)
             ),
+            images=tuple(sorted({image for image in images if image})),
             completing=tuple(sorted(document.completing(content["services"], values))),
             tls=None if raw.tls is None else StackTls(**raw.tls.model_dump()),
             host_access=raw.host_access,

@@ -151,6 +151,8 @@ class Deployment(Named):
     files: tuple[StackFile, ...]
     ports: tuple[PublishedPort, ...]
     firewall_rules: tuple[FirewallRule, ...]
+    images: tuple[str, ...] = ()
+    """References of its images, as far as they are known without secrets and settings."""
     completing: tuple[str, ...] = ()
     """Services whose container may have ended with code 0: it is then done, and not down."""
     tls: StackTls | None = None

@@ -195,6 +195,18 @@ def test_a_stack_without_services_is_its_deployment_alone(tmp_path: Path) -> Non
     ]
 
 
+def test_a_stack_from_a_registry_of_the_zone_brings_that_registrys_root(tmp_path: Path) -> None:
+    declared = minimal()
+    image = "registry.internal.thinkheads.ai/job:1.0"
+    manifest: dict[str, Any] = {"environments": {"production": {}}}
+    declared.stacks["jobs"] = (manifest, {"services": {"job": {"image": image}}})
+    declared.vm["vms"][1]["docker_stacks"].append("jobs")
+    deploys = [
+        one for call in work(["stack:jobs"], declared.load(tmp_path)) for one in call.deploys
+    ]
+    assert deploys.index("deploys/trust.py") < deploys.index("deploys/stacks.py")
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [

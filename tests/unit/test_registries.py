@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -13,6 +14,7 @@ from phoenix.declaration.settings import read
 from phoenix.portainer_api.models import Registry
 from phoenix.portainer_api.registries import Login, plan_registries, registry_of
 from phoenix.secrets.errors import SecretError
+from tests.unit.site_builder import minimal
 
 PRIVATE, PASSWORD = "registry.example.com:5000", "pa ss:wörd"
 DECLARED = {
@@ -102,3 +104,29 @@ def test_what_portainer_is_to_have(
     rows: list[Registry], wanted: list[Login], kept: dict[str, str], reasons: tuple[str, ...]
 ) -> None:
     assert plan_registries(rows, wanted, kept, {PRIVATE: "hash"}).reasons == reasons
+
+
+def test_registries_of_the_zone_are_those_of_images_settings_and_mirrors(tmp_path: Path) -> None:
+    declared = minimal()
+    services = {
+        "a": {"image": "registry.internal.thinkheads.ai:5000/a:1.0"},
+        "b": {"image": "registry.example.com/b:1.0"},
+        "c": {"image": "${TAGGED:-images.internal.thinkheads.ai/c}:1.0"},
+    }
+    declared.stacks["jobs"] = ({"environments": {"production": {}}}, {"services": services})
+    declared.vm["vms"][1]["docker_stacks"].append("jobs")
+    site = declared.load(tmp_path)
+    settings, _ = read(
+        {
+            "registries": {"ci.internal.thinkheads.ai": DECLARED[PRIVATE]},
+            "docker_registry_mirrors": ["https://mirror.internal.thinkheads.ai:443", "https://x.y"],
+        }
+    )
+    (worker,) = site.agents
+    zone = "internal.thinkheads.ai"
+    assert registries.of_the_zone(site, worker, settings) == (
+        *(f"{one}.{zone}" for one in ("ci", "images")),
+        f"mirror.{zone}:443",
+        f"registry.{zone}:5000",
+    )
+    assert registries.of_the_zone(site, site.hypervisor, settings) == ()

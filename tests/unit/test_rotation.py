@@ -247,3 +247,16 @@ def test_one_file_per_root_in_the_store_and_all_of_them_for_services() -> None:
     }
     assert two.files[trust.ROOTS].data == b"A\nB\n"
     assert [two.files[path].data for path in trust.STORED] == [b"A\n", b"B\n"]
+
+
+def test_a_registry_of_the_zone_is_trusted_without_a_restart_of_docker() -> None:
+    """Docker reads the system's store when it starts alone; a registry's own roots at each pull."""
+    both = trust.tree(("A\n", "B\n"), registries=["registry.example.com:5000"])
+    path = "/etc/docker/certs.d/registry.example.com:5000/phoenix.crt"
+    assert both.files[path].data == b"A\nB\n"
+    assert "docker" not in both.after
+
+
+def test_what_has_roots_in_memory_reads_them_anew() -> None:
+    after = trust.tree(("A\n",), readers=["nginx.service", "a b.service"]).after
+    assert "for unit in nginx.service 'a b.service'; do" in after, after
