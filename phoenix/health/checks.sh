@@ -46,7 +46,12 @@ words_of() { # FUNCTION: its arguments in each check of this run, a line each
 last_words() { # UNIT STATE PROPERTIES: why a start failed the program itself says; systemd only that it did
     id=${3##*InvocationID=} id=${id%%[!0-9a-f]*} own=
     case "$2" in activating | failed)
-        [ -z "$id" ] || own=$(timeout 20 journalctl -q --no-pager -n 3 -o cat "_SYSTEMD_INVOCATION_ID=$id" 2>&1) ;;
+        # A start that has just begun has said no more than warnings; the one before it said why.
+        for of in ${id:+"_SYSTEMD_INVOCATION_ID=$id"} "_SYSTEMD_UNIT=$1"; do
+            own=$(timeout 20 journalctl -q --no-pager -n 20 -o cat "$of" 2>&1 |
+                grep -v '\[\(warn\|notice\)\]\|configuration file .* \(syntax is ok\|test is successful\)$' | tail -n 3)
+            [ -z "$own" ] || break
+        done ;;
     esac
     if [ -n "$own" ]; then printf '%s\n' "$own"; return; fi
     timeout 20 journalctl -q --no-pager -n 2 -o cat -u "$1" 2>&1

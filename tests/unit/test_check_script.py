@@ -78,6 +78,22 @@ def test_a_failed_start_is_told_in_the_words_of_the_program(tmp_path: Path, acti
     assert found == f"is {active}: {'stopped' if active == 'inactive' else 'the port is taken'}"
 
 
+def test_a_start_that_has_just_begun_is_told_by_the_one_before_it(tmp_path: Path) -> None:
+    """Nginx warns of its own configuration first, and tries for seconds before it gives up."""
+    stand_in(tmp_path, "systemctl", SYSTEMCTL)
+    warned = "nginx: [warn] the directive is deprecated"
+    words = (
+        f"case $* in *INVOCATION_ID=0ab1) echo '{warned}';; "
+        f"*_SYSTEMD_UNIT=nginx.service) printf '%s\\n' '{warned}' 'the port is taken' '{warned}';; "
+        "*) echo Scheduled restart job;; esac"
+    )
+    stand_in(tmp_path, "journalctl", words)
+    found = fault(
+        tmp_path, "unit_runs", "nginx.service", LOAD="loaded", ACTIVE="activating", ID="0ab1"
+    )
+    assert found == "is activating: the port is taken"
+
+
 TORN = (
     "Error opening database of Type badgerv2 with source /etc/step-ca/db: error opening Badger "
     "database: During db.vlog.open: Value log truncate required to run DB."
