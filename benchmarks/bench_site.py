@@ -249,6 +249,6 @@ def execute(container: Any, command: str) -> str:
     """Run a shell command in a container; LabError with its output where it fails."""
     code, output = container.exec_run(["sh", "-c", command])
     text: str = output.decode(errors="replace")
-    if code:
+    if code != 0:
         raise LabError(f"{container.name}: `{command}` ended with {code}:\n{text[-1200:]}")
     return text

@@ -8,11 +8,12 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from phoenix.components.config_tree.tree import TreeFile, compare
+from phoenix.components.config_tree.tree import Tree, TreeFile, compare
 from tests.unit.tree_host import GROUP, USER, TreeHost, killed, make_host
 
 STRIDE = int(os.environ.get("PHOENIX_KILL_STRIDE", "4"))
@@ -279,6 +280,25 @@ def test_pruning_keeps_current_and_previous(machine: TreeHost) -> None:
         seen.append(machine.current)
     assert machine.generations == set(seen[-2:]), (machine.generations, seen)
     assert (machine.base / "previous").readlink().name == seen[-2]
+
+
+def test_a_former_secret_is_gone_when_the_new_one_is_proven(machine: TreeHost) -> None:
+    def with_key(text: str) -> Tree:
+        tree = machine.tree(text)
+        key = TreeFile(f"key {text}\n", mode="0600", user=USER, group=GROUP, secret=True)
+        return replace(tree, files={**tree.files, str(machine.config.parent / "key"): key})
+
+    def keys() -> list[str]:
+        return sorted(file.read_text() for file in machine.base.rglob("key"))
+
+    assert machine.install(with_key("one")).code == 0
+    assert machine.install(with_key("bad")).code == 5, "the former one serves again"
+    assert keys() == ["key one\n"]
+    assert machine.install(with_key("two")).code == 0
+    assert keys() == ["key two\n"]
+    assert machine.converge(with_key("two")) is None
+    assert machine.install(replace(with_key("two"), health="false")).code == 5
+    assert machine.served == "config two\n", "it goes back to the last one all the same"
 
 
 def test_hand_edit_and_drift_are_put_right(machine: TreeHost) -> None:

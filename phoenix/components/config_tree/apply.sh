@@ -227,10 +227,17 @@ healthy() {
     done
 }
 
+holds_former_secrets() { # the previous generation has a file that not everyone may read, and that is no more
+    [ -s "$base/previous/manifest" ] &&
+        awk -F "$tab" 'FNR == NR { present[$4]; next } $1 ~ /0$/ && !($4 in present) { found = 1 }
+            END { exit !found }' "$base/current/manifest" "$base/previous/manifest"
+}
+
 mark_loaded() { # the current generation is proven: say so, and drop what nobody will go back to
     basename -- "$(readlink "$base/current")" >"$base/loaded.new"
     sync -- "$base/loaded.new"
     mv -f "$base/loaded.new" "$base/loaded"
+    if holds_former_secrets; then rm -f -- "$base/previous"; fi
     keep="$(readlink "$base/current") $(readlink "$base/previous" 2>/dev/null || true)"
     for one in "$base"/gen/*; do
         if [ ! -d "$one" ]; then continue; fi
