@@ -9,7 +9,9 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -139,6 +141,28 @@ def test_a_ca_that_cannot_open_its_database_says_so(
     assert said() == (other if answers else f"cannot open its database: {directory}/db is missing")
     (tmp_path / "ca/db").mkdir()
     assert said() == (words or other)
+
+
+@pytest.mark.parametrize("path", ["/health[1-9]", "/health{a,b}", "/health?of=[x]"])
+def test_a_path_is_asked_for_as_it_is_declared(tmp_path: Path, path: str) -> None:
+    """curl takes brackets and braces for patterns of its own, and asks for each of nine paths."""
+    asked: list[str] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}{path}"
+        assert fault(tmp_path, "request_gives", "200", url, "/dev/null") == ""
+        server.shutdown()
+    assert set(asked) == {path}
 
 
 def api(folder: Path) -> tuple[str, str, str]:

@@ -279,6 +279,15 @@ def test_two_hosts_of_one_name_in_portainer_are_refused(tmp_path: Path) -> None:
     assert finding.path == "vms[1].portainer_environment_name"
 
 
+@pytest.mark.parametrize("name", ["a\tb", "a\nb", "a\x7fb", " "])
+def test_a_name_in_portainer_is_one_word_of_a_check(name: str, tmp_path: Path) -> None:
+    """The words of a check are parted by tabs, and checks by line ends."""
+    declared = minimal()
+    declared.vm["vms"][1]["portainer_environment_name"] = name
+    (finding,) = declared.refused(tmp_path)
+    assert finding.path == "vms[1].portainer_environment_name"
+
+
 def test_a_hosts_own_name_goes_before_the_name_of_an_environment(tmp_path: Path) -> None:
     declared = minimal()
     declared.vm["vms"][1]["portainer_environment_name"] = "control"
