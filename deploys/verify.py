@@ -30,5 +30,6 @@ if "traefik" in host.groups and only is None:
         name="Verify: start page",
         site=site(),
         old_after=timedelta(hours=settings().home_old_hours),
+        tells=settings().home_tells,
     )
 judge(name=VERDICT, site=site())

@@ -21,7 +21,7 @@ from operations.host_state import ask, question
 from operations.operation import operation
 from operations.verification import diagnosis, failed_hosts, outcomes, served_certificates
 from phoenix.derived import home
-from phoenix.health.page import Page, Stamp, build, headline
+from phoenix.health.page import Page, Stamp, build, for_strangers, headline
 from phoenix.health.page_html import render
 from phoenix.runs.revision import revision
 from phoenix.shell import Script
@@ -44,7 +44,7 @@ mv -f .index.html.new index.html && mv -f .home.json.new home.json
 
 @operation(stops=False)
 def start_page(
-    site: Site, old_after: timedelta
+    site: Site, old_after: timedelta, *, tells: str = "everything"
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Write the page of this run's outcomes, unless the one that is there says the same.
 
@@ -55,6 +55,7 @@ def start_page(
     Args:
         site: the site.
         old_after: from when on the page calls itself old, after it was written.
+        tells: `everything`, or `services` alone.
     """
     if host.state.current_stage < StateStage.Execute:
         host.noop("the page is written after the checks")
@@ -75,6 +76,8 @@ def start_page(
         revision(_PROJECT),
         Stamp(at=now, by=_operator(), old_at=now + old_after),
     )
+    if tells == "services":
+        page = for_strangers(page)
     if _is_current(present, page):
         host.noop("the page says the same already")
         return

@@ -535,6 +535,11 @@ class Settings(_Strict):
         description="Hours after which the start page says that what it shows is old. A complete "
         "run that finds the same writes it anew when half of them have passed.",
     )
+    home_tells: Literal["everything", "services"] = Field(
+        default="everything",
+        description="What the start page and its `home.json` tell whoever reaches them. With "
+        "`services` they name no host, address, certificate, operator or revision.",
+    )
     artifacts: Mapping[Identifier, Mapping[Architecture, Pin]] = Field(
         default=pins.ARTIFACTS,
         description="Programs that are no Debian packages: name, architecture (`amd64`, `arm64`, "

@@ -13,7 +13,7 @@ from phoenix.health.checks import Check, Outcome, checks, checks_by_host
 from phoenix.health.diagnosis import Diagnosis, Fault, PathReport, State, fault_of, lowest
 from phoenix.health.paths import CheckedPath, request_paths
 from phoenix.health.served import Served
-from phoenix.runs.revision import Revision
+from phoenix.runs.revision import NONE, Revision
 from phoenix.site.model import Frozen, Service, Site
 
 
@@ -149,6 +149,39 @@ def build(
         revision=revision,
         stamp=stamp,
         warnings=tuple(Place(host=one.host, hop=one.hop) for one in diagnosis.warnings),
+    )
+
+
+def for_strangers(page: Page) -> Page:
+    """What is left of a page for readers who are not to learn how the site is made.
+
+    Services, how they are and when that was seen; no host, address, certificate, operator or
+    revision.
+    """
+
+    def without_cause(health: Health) -> Health:
+        return health.model_copy(update={"first_cause": None})
+
+    return page.model_copy(
+        update={
+            "health": without_cause(page.health),
+            "services": tuple(
+                one.model_copy(
+                    update={
+                        "owner": "",
+                        "stack": None,
+                        "health": without_cause(one.health),
+                        "certificate_until": None,
+                    }
+                )
+                for one in page.services
+            ),
+            "certificates": (),
+            "hosts": (),
+            "revision": NONE,
+            "stamp": page.stamp.model_copy(update={"by": ""}),
+            "warnings": (),
+        }
     )
 
 

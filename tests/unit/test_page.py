@@ -16,7 +16,7 @@ from phoenix.derived.endpoints import endpoints
 from phoenix.health import page_html
 from phoenix.health.checks import Check, Outcome, checks
 from phoenix.health.diagnosis import Findings, diagnose
-from phoenix.health.page import Page, Stamp, build, headline
+from phoenix.health.page import Page, Stamp, build, for_strangers, headline
 from phoenix.health.page_html import STYLE, fresh, render, time_left
 from phoenix.health.paths import paths
 from phoenix.health.served import Served, served
@@ -162,6 +162,24 @@ def test_same_page_is_one_that_differs_in_its_stamp_alone(site: Site) -> None:
     assert not page.same_as(page.model_copy(update={"revision": NONE}))
     renewed = [c.model_copy(update={"serial": "cd"}) for c in page.certificates]
     assert not page.same_as(page.model_copy(update={"certificates": tuple(renewed)}))
+
+
+def test_strangers_learn_of_services_alone_where_that_is_chosen(site: Site) -> None:
+    outcomes = [Outcome(check, "no" if n % 3 else "") for n, check in enumerate(checks(site))]
+    revision = Revision(commit="abcdef0123456789", dirty=True)
+    whole = page_of(site, outcomes, [], revision)
+    page = for_strangers(whole)
+    told = page.model_dump_json() + render(page)
+    for host in site.hosts:
+        assert str(host.address) not in told
+        assert f">{host.name}<" not in told
+        assert f'"{host.name}"' not in told
+    assert "abcdef" not in told
+    assert whole.stamp.by not in told
+    assert {one.name: one.health.state for one in page.services} == {
+        one.name: one.health.state for one in whole.services
+    }
+    assert for_strangers(page) == page, "a run that finds the same leaves it alone"
 
 
 def is_fresh(stamp: Stamp, at: datetime) -> bool:
