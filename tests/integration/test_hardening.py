@@ -8,7 +8,9 @@ import re
 import pytest
 
 from phoenix.components.nginx.nginx_conf import CLIENT_CERTIFICATE
-from tests.integration.site_lab import ROOT_FILE, SiteLab
+from tests.integration.portainer_lab import PortainerLab
+from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
+from tests.integration.wire import listening
 
 EXPOSURE = 3.0
 """Of `systemd-analyze security`: 0 can do nothing, 10 everything."""
@@ -113,3 +115,33 @@ def test_qdrant_answers_nobody_without_its_key(site: SiteLab) -> None:
     assert site.qdrant("/collections/it", "-X", "PUT", "-d", "{}").status == 200
     assert "it" in site.qdrant("/collections").body
     assert site.qdrant("/collections/it", "-X", "DELETE").status == 200
+
+
+def bridge_of(site: SiteLab) -> str:
+    """The interface of this machine that the lab's network is."""
+    container = site.docker.containers.get(site.state.container(site.roles["gateway"]))
+    (network,) = container.attrs["NetworkSettings"]["Networks"].values()
+    return f"br-{network['NetworkID'][:12]}"
+
+
+def test_who_reads_the_network_reads_no_request_and_no_secret(site: SiteLab) -> None:
+    """A request through the whole chain, one to an agent's Docker, a renewal and a whole run."""
+    lab, marker, plain = PortainerLab(site), "MarkerOfARequest7381", "marker-of-port-80"
+    name = site.backends[0].fqdn
+    with listening(bridge_of(site)) as wire:
+        site.curl(f"http://{name}/{plain}")
+        assert site.curl(f"https://{name}/?{marker}", "-H", f"X-Marker: {marker}").status
+        lab.get(f"/endpoints/{lab.endpoint()['Id']}/docker/containers/json?all=1&{marker}=1")
+        for command in (("certs", "renew", "traefik-internal"), ("status",)):
+            done = site.project.phoenix(*command)
+            assert done.returncode in (0, 2), done.stdout + done.stderr
+    seen("payloads", len(wire.payloads))
+    assert wire.holds(plain), "what is in the clear is seen"
+    assert not wire.holds(marker)
+    for one, value in site.secrets.items():
+        assert not wire.holds(value), one
+    allowed = (b"/.well-known/acme-challenge/", plain.encode())  # http-01 (RFC 8555, 8.3)
+    clear = wire.in_the_clear()
+    asked = {flow for flow, said in clear.items() if any(word in said for word in allowed)}
+    answers = {(*flow[2:], *flow[:2]) for flow in asked}
+    assert clear.keys() - asked - answers == set(), clear
