@@ -17,7 +17,7 @@ WEBSOCKET = (Path(__file__).parent / "websocket_client.py").read_text()
 LXC = "inventories/phoenix_lxc_configs.json"
 APP = "stacks/thinkheads_ai_app/phoenix.json"
 FAR = "/root/far"
-FAR_PORT, ECHO_PORT, DOOR = 8999, 7777, 7778
+FAR_PORT, ECHO_PORT, DOOR, RPC_PORT, OWN_PORT = 8999, 7777, 7778, 7779, 7780
 SERVER = """
 import http.server, ssl
 class Answer(http.server.BaseHTTPRequestHandler):
@@ -40,6 +40,35 @@ class Echo(socketserver.BaseRequestHandler):
 socketserver.ThreadingTCPServer.allow_reuse_address = True
 socketserver.ThreadingTCPServer(("0.0.0.0", {ECHO_PORT}), Echo).serve_forever()
 """
+RPC = f"""
+import socketserver
+def frame(kind, flags, stream, body=b""):
+    return len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
+def field(name, value):  # RFC 7541, section 6.2.2
+    return bytes([0, len(name)]) + name + bytes([len(value)]) + value
+class Rpc(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.rfile.read(24)
+        self.wfile.write(frame(4, 0, 0))
+        while len(head := self.rfile.read(9)) == 9:
+            kind, flags, stream = head[3], head[4], int.from_bytes(head[5:], "big")
+            body = self.rfile.read(int.from_bytes(head[:3], "big"))
+            if kind in (4, 6) and not flags & 1:  # SETTINGS and PING are acknowledged
+                self.wfile.write(frame(kind, 1, 0, body if kind == 6 else b""))
+            if kind in (0, 1) and flags & 1:  # the request is whole
+                start = bytes([0x88]) + field(b"content-type", b"application/grpc")
+                self.wfile.write(frame(1, 4, stream, start))
+                self.wfile.write(frame(0, 0, stream, bytes([0, 0, 0, 0, 2]) + b"ok"))
+                self.wfile.write(frame(1, 5, stream, field(b"grpc-status", b"0")))
+socketserver.ThreadingTCPServer.allow_reuse_address = True
+socketserver.ThreadingTCPServer(("0.0.0.0", {RPC_PORT}), Rpc).serve_forever()
+"""
+"""Answers each call of gRPC by HTTP/2 without TLS (RFC 9113, section 3.3)."""
+PROGRAMS = {
+    "echo": "python3 /root/test-echo.py",
+    "rpc": "python3 /root/test-rpc.py",
+    "own": f"openssl s_server -accept {OWN_PORT} -cert /root/own.pem -key /root/own.key -quiet",
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +90,12 @@ def fingerprint(site: SiteLab) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def services(site: SiteLab, fingerprint: str, repaired: None) -> Iterator[Project]:
     """The site with further services, converged."""
-    site.put("ca", "/root/echo.py", ECHO)
-    site.sh("ca", "systemd-run --unit=test-echo python3 /root/echo.py", ok=True)
+    for name, text in (("echo", ECHO), ("rpc", RPC)):
+        site.put("ca", f"/root/test-{name}.py", text)
+    made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9"
+    site.sh("ca", f"{made} -keyout /root/own.key -out /root/own.pem -subj /CN=its-own", ok=True)
+    for name, command in PROGRAMS.items():
+        site.sh("ca", f"systemd-run --unit=test-{name} {command}", ok=True)
     project = site.project.variant("services")
     route = {"port": 8000, "scheme": "https", "health_path": "/health",
              "server_name": f"app.stack.{site.site.domain}"}  # fmt: skip
@@ -75,6 +108,10 @@ def services(site: SiteLab, fingerprint: str, repaired: None) -> Iterator[Projec
         {**route, "name": "walled", "allowed_networks": ["192.0.2.0/24"]},
         {**route, "name": "open", "allowed_networks": ["site"], "max_body": "1k",
          "response_headers": {"X-Robots-Tag": "noindex"}},
+        {**route, "name": "denied",
+         "forward_auth": {"url": f"https://app.{site.site.domain}/status/401"}},
+        {**route, "name": "granted", "check": "none",
+         "forward_auth": {"url": f"https://app.{site.site.domain}/health"}},
         {"name": "old", "redirect_to": f"https://app.{site.site.domain}",
          "redirect_keep_path": True},
     ]  # fmt: skip
@@ -88,7 +125,9 @@ def services(site: SiteLab, fingerprint: str, repaired: None) -> Iterator[Projec
     ]
     (ca,) = (one for one in declared["lxc_configs"].values() if one.get("role") == "step_ca")
     ca["traefik_services"] = [
-        {"name": "echo", "port": ECHO_PORT, "scheme": "tcp", "gateway_port": DOOR}
+        {"name": "echo", "port": ECHO_PORT, "scheme": "tcp", "gateway_port": DOOR},
+        {"name": "rpc", "port": RPC_PORT, "scheme": "grpc"},
+        {"name": "own", "port": OWN_PORT, "scheme": "tls", "check": "none"},
     ]
     project.write_json(LXC, declared)
     run = project.run("deploys/all.py")
@@ -96,7 +135,8 @@ def services(site: SiteLab, fingerprint: str, repaired: None) -> Iterator[Projec
     again = project.run("deploys/all.py")
     assert (again.returncode, again.other_changes) == (0, []), again.explain()
     yield project
-    site.sh("ca", "systemctl stop test-echo; rm -f /root/echo.py")
+    units = " ".join(f"test-{name}" for name in PROGRAMS)
+    site.sh("ca", f"systemctl stop {units}; rm -f /root/test-*.py /root/own.*")
 
 
 @pytest.mark.usefixtures("services")
@@ -174,6 +214,35 @@ def test_tcp_goes_through_the_gateway_and_past_it_nowhere(site: SiteLab) -> None
     through = site.sh("client", ask.format(f"echo.{site.site.domain}", DOOR))
     assert through.out == "echo hi\n", through
     assert site.sh("client", ask.format(site.address("ca"), ECHO_PORT)).out == ""
+
+
+@pytest.mark.usefixtures("services")
+def test_a_server_is_asked_whether_a_request_may_enter(site: SiteLab) -> None:
+    for name, status in (("denied", 401), ("granted", 200)):
+        assert site.curl(f"https://{name}.{site.site.domain}/x").status == status, name
+
+
+@pytest.mark.usefixtures("services")
+def test_a_call_of_grpc_goes_by_http2_all_the_way(site: SiteLab) -> None:
+    site.put("client", "/root/call", b"\0\0\0\0\0")
+    headers = ("-H", "content-type: application/grpc", "-H", "te: trailers")
+    url = f"https://rpc.{site.site.domain}/a.Service/Call"
+    asked = site.sh(
+        "client",
+        "curl -sS --max-time 20 --http2 -D /root/call.head -o /root/call.body --cacert "
+        + " ".join([ROOT_FILE, *(f"'{word}'" for word in headers)])
+        + f" --data-binary @/root/call {url}; cat /root/call.head; od -c /root/call.body",
+    )
+    assert asked.out.startswith("HTTP/2 200"), asked
+    assert "grpc-status: 0" in asked.out, asked
+    assert "o   k" in asked.out, asked
+
+
+@pytest.mark.usefixtures("services")
+def test_tls_is_passed_on_to_its_own_certificate(site: SiteLab) -> None:
+    name = f"own.{site.site.domain}"
+    said = site.s_client(f"{site.address('gateway')}:{OWN_PORT}", name).text
+    assert "CN=its-own" in said.replace(" ", ""), said
 
 
 def test_the_plan_and_the_files_have_no_password(site: SiteLab, services: Project) -> None:
