@@ -19,7 +19,9 @@ from phoenix.shell import Script
 _ISSUED = Script("issued", '[ -d "$2" ] || exit 0; exec python3 -c "$1" "$2" $3')
 _KEYS = Script(
     "asked-keys",
-    'for n; do echo "certificate $n"; cat "/var/lib/phoenix-acme/$n/keys" 2>/dev/null; done; :',
+    'for n; do echo "certificate $n"; cat "/var/lib/phoenix-acme/$n/keys" 2>/dev/null; done; '
+    "[ ! -s /var/lib/phoenix-acme/removed-keys ] || "
+    "{ echo removed; cat /var/lib/phoenix-acme/removed-keys; }; :",
 )
 _LINE = TypeAdapter(Issued)
 
@@ -46,6 +48,8 @@ class IssuedCertificates(HostFact[tuple[Issued, ...]]):
 class KeysAskedFor(HostFact[tuple[AskedKeys, ...]]):
     """The keys that `phoenix-acme` has asked certificates for, of each of `names`.
 
+    Those of certificates that were removed come last, without a name.
+
     Raises FactProcessError for output of another form.
     """
 
@@ -60,6 +64,8 @@ class KeysAskedFor(HostFact[tuple[AskedKeys, ...]]):
             match line.split(" "):
                 case ["certificate", name]:
                     found.append(AskedKeys(certificate=name))
+                case ["removed"]:
+                    found.append(AskedKeys(certificate=""))
                 case [time, key] if time.isdigit() and found:
                     found[-1] = found[-1].with_key(int(time), key)
                 case _:

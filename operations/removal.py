@@ -22,7 +22,7 @@ from operations.host_state import question, read
 from operations.operation import operation
 from operations.portainer import PortainerAccess, connected, use_key
 from phoenix import files
-from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, TIMER
+from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, STATE, TIMER
 from phoenix.components.config_tree.tree import BASE
 from phoenix.components.docker.projects import ComposeProject
 from phoenix.components.portainer.compose_files import (
@@ -82,7 +82,13 @@ iptables -S DOCKER-USER 2>/dev/null | grep -- "--comment phoenix-agent " |
 _CERTIFICATE = Script(
     "certificate",
     """for unit in timer service; do systemctl stop "$1$2.$unit" 2>/dev/null; done
-rm -rf -- "$3/$2" "$3/$2.d" "/var/lib/phoenix-acme/$2"
+state=$5  # its certificates are good for a while, and were asked for by nobody else
+if [ -s "$state/$2/keys" ]; then
+ umask 077
+ cat -- "$state/removed-keys" "$state/$2/keys" 2>/dev/null | tail -n 500 >"$state/removed-keys.new"
+ mv -f -- "$state/removed-keys.new" "$state/removed-keys" || exit 1
+fi
+rm -rf -- "$3/$2" "$3/$2.d" "$state/$2"
 case $2 in stack-*) ;; *) exit 0 ;; esac
 for place in "$4"/*/tls; do
  project=${place%/tls}; project=${project##*/}
@@ -175,7 +181,7 @@ def component(tree: str, *, volumes: bool) -> Commands:
             log_reasons(*(f"volume {volume.name} stays" for volume in left.volumes))
             log_reasons(*(one.stays for one in left.anonymous))
     if certificate:
-        yield script(_CERTIFICATE, TIMER, certificate, CERTIFICATES, FILES)
+        yield script(_CERTIFICATE, TIMER, certificate, CERTIFICATES, FILES, STATE)
     if tree in placed.trees:
         stays = "running" if tree in _STAYS_UP else ""
         yield script(_TREE, f"{BASE}/{tree}", stays, stdin=files.text(_APPLY))

@@ -78,7 +78,12 @@ def _foreign(
     notes = {(host, one.certificate): one for host, every in asked.items() for one in every}
     known = {key for one in notes.values() for key in one.keys}
     owners = {name: (one.host.name, one.name) for one in certificates(site) for name in one.sans}
-    for one in issued:
+
+    def urgency(one: Issued) -> tuple[bool, float]:
+        """First who may pass for what is declared; the newest first of each kind."""
+        return not owners.keys() & set(one.names), -one.not_before.timestamp()
+
+    for one in sorted(issued, key=urgency):
         if one.key in known:
             continue
         holders = {owners[name] for name in one.names if name in owners}

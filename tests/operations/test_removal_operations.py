@@ -14,6 +14,7 @@ from pyinfra.api import FunctionCommand, OperationError
 from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_host, ctx_state
 
+from facts.issued import KeysAskedFor
 from operations import removal
 from phoenix.components.docker.projects import Anonymous
 from phoenix.derived import register
@@ -87,10 +88,28 @@ def test_a_certificate_goes_with_its_key_also_without_its_tree() -> None:
     here = on(placed=Placed(("acme-host",), ("host", "gateway")))
     rm, tree = words(here.run(removal.component, tree="acme-host", volumes=False))
     assert "rm -rf" in rm
-    assert rm.endswith(" phoenix-acme@ host /etc/phoenix/tls /etc/phoenix/stacks")
+    assert rm.endswith(
+        " phoenix-acme@ host /etc/phoenix/tls /etc/phoenix/stacks /var/lib/phoenix-acme"
+    )
     assert "remove" in tree
     (rm,) = words(here.run(removal.component, tree="acme-gateway", volumes=False))
-    assert rm.endswith(" gateway /etc/phoenix/tls /etc/phoenix/stacks")
+    assert rm.endswith(" gateway /etc/phoenix/tls /etc/phoenix/stacks /var/lib/phoenix-acme")
+
+
+def test_what_a_certificate_had_asked_for_is_remembered(tmp_path: Path) -> None:
+    """What the CA issued for it is good for a day, and was told as a stranger's."""
+    state, keys = tmp_path / "acme", "1764000000 ab\n"
+    for name in ("stack-a", "stack-b"):
+        (state / name).mkdir(parents=True)
+        (state / name / "keys").write_text(keys)
+        subprocess.run(
+            removal._CERTIFICATE.argv("x@", name, tmp_path / "tls", tmp_path / "stacks", state),
+            check=True,
+        )
+    assert [path.name for path in state.iterdir()] == ["removed-keys"]
+    assert (state / "removed-keys").read_text() == keys * 2
+    told = ["certificate host", keys.strip(), "removed", *keys.splitlines()]
+    assert [one.certificate for one in KeysAskedFor().parse(told)] == ["host", ""]
 
 
 def test_docker_itself_runs_on_without_its_configuration() -> None:

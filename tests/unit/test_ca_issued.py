@@ -171,6 +171,22 @@ def test_name_that_nobody_declares_is_told(site: Site) -> None:
     assert "and 2 more" in outcome.warning
 
 
+def test_who_may_pass_for_a_service_is_told_before_names_that_nobody_declares(site: Site) -> None:
+    """A site that has lost some services said of these alone, and of "1 more"."""
+    name = certificates(site)[0].sans[0]
+    told = [*[one_issued(f"gone.{site.domain}")] * 5, one_issued(name)]
+    outcome = issued.outcome(site, told, asked(site, since=NOW - timedelta(days=1)))
+    assert outcome.warning.startswith(f"{name} to a key that ")
+
+
+def test_what_a_removed_certificate_had_asked_for_is_no_stranger_s(site: Site) -> None:
+    host = certificates(site)[0].host.name
+    removed = AskedKeys(certificate="", since=NOW - timedelta(days=1), keys=frozenset({"former"}))
+    told = [one_issued(f"gone.{site.domain}", key="former")]
+    assert issued.outcome(site, told, {host: [removed]}).warning == ""
+    assert issued.outcome(site, told, {}).warning
+
+
 def test_list_that_cannot_be_read_is_a_fault(site: Site) -> None:
     assert "python3: not found" in issued.unknown(site, "python3: not found").fault
 

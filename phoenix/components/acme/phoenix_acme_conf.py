@@ -21,6 +21,8 @@ from phoenix.site.model import Host, Site
 PROGRAM = "/usr/local/sbin/phoenix-acme"
 CERTIFICATES = HOST_PAIRS
 """CERTIFICATES/NAME/{fullchain.pem,privkey.pem}: a certificate with its chain, and its key."""
+STATE = "/var/lib/phoenix-acme"
+"""What it knows of each certificate: accounts, the keys that it asked for, failures."""
 TIMER = "phoenix-acme@"
 """TIMER + NAME + ".timer" is the unit that renews the certificate NAME."""
 RENEW_FRACTION = 3
