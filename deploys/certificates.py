@@ -2,15 +2,15 @@
 
 A stack has a pair of its own, which its containers alone see. What an earlier release gave them all
 is the host's pair: while a running container still reads that, it proves the stacks' names too.
+
+A certificate with a name that leads to the gateway is issued by deploys/passed_on.py.
 """
 
-from deploys import acme
-from deploys.context import site, site_host
-from operations.certificates import acme_certificate, shared_pair
+from deploys import acme, own_certificates
 from operations.config_tree import config_tree
 from operations.isolation import part
 from operations.packages import packages
-from phoenix.components.acme.phoenix_acme_conf import containers_take, stack_pairs
+from phoenix.components.acme.phoenix_acme_conf import containers_take
 from phoenix.components.portainer import tunnel
 from phoenix.components.portainer.compose_files import SERVER_UNIT
 from phoenix.derived.certificates import HOST_PAIRS, RENEWAL_LABEL
@@ -32,22 +32,11 @@ certificate = acme.certificate("host")
 if certificate is not None:
     packages(name="Certificate: packages", names=["lego", "openssl"])
     config_tree(name="Certificate: renewal", tree=acme.tree(certificate, reload=RELOAD))
-    acme_certificate(name="Certificate: issue", certificate=certificate.name)
-    if pairs := stack_pairs(site(), site_host()):
-        shared_pair(
-            name="Certificate: the host's pair, while stacks read it",
-            certificate=certificate.name,
-            pairs=pairs,
-            proof=acme.proof_of(
-                (*certificate.sans, *(name for pair in pairs for name in pair.sans))
-            ),
-        )
+own_certificates.of_this_host(passed_on=False)
 for of_stack in acme.of_stacks():
     with part(of_stack.project):
         config_tree(
             name=f"Certificate of {of_stack.project}: renewal",
             tree=acme.tree(of_stack, reload=containers_take(of_stack)),
         )
-        acme_certificate(
-            name=f"Certificate of {of_stack.project}: issue", certificate=of_stack.name
-        )
+    own_certificates.of_a_stack(of_stack, passed_on=False)

@@ -78,6 +78,18 @@ def certificates(site: Site) -> tuple[HostCertificate, ...]:
     return tuple(result)
 
 
+def is_passed_on(site: Site, certificate: HostCertificate) -> bool:
+    """Whether the CA's question for its proof goes through the gateway.
+
+    It does where the record of one of its names leads there: that of a service whose TLS the
+    gateway passes on.
+    """
+    return any(
+        service.kind == "tcp" and service.has_tls and {*_proven(service)} & {*certificate.sans}
+        for service in site.services_of(certificate.host)
+    )
+
+
 def beyond_policy(site: Site) -> tuple[str, ...]:
     """Names with dots below the domain, sorted: the CA issues for each of them by its whole name.
 

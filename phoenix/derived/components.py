@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from phoenix.derived.certificates import certificates
+from phoenix.derived.certificates import certificates, is_passed_on
 from phoenix.derived.deployments import stack_hosts, way
 from phoenix.site.model import Host, Service, Site
 
@@ -104,6 +104,14 @@ COMPONENTS: tuple[Component, ...] = (
         lambda site: _present(site.traefik, site.gateway),
         trees=(),
     ),
+    Component(
+        "passed_on",
+        "certificates of services whose TLS the gateway passes on",
+        lambda site: tuple(
+            dict.fromkeys(one.host for one in certificates(site) if is_passed_on(site, one))
+        ),
+        trees=(),
+    ),
     Component("docker", "Docker Engine on the Docker hosts", lambda site: site.docker_hosts),
     Component(
         "portainer",
@@ -196,8 +204,9 @@ def components_of(site: Site, service: Service) -> tuple[Component, ...]:
         names.add("nginx")
     elif service.exposure == "gateway":
         names |= {"traefik", "nginx"}  # the route; the gateway's names and their certificate
-    if service.owner in component_hosts("certificates", site):
-        names.add("certificates")
+    for name in ("certificates", "passed_on"):
+        if service.owner in component_hosts(name, site):
+            names.add(name)
     if service.deployment is not None:
         names.add("stacks")
     elif service.kind == "backend" and service.owner == site.portainer:

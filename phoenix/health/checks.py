@@ -323,8 +323,13 @@ def _keys(site: Site) -> Iterator[Check]:
 def _pairs(site: Site) -> Iterator[Check]:
     """Of the holders: before what others see of them, since it explains that."""
     ports: dict[str, set[int]] = {}
+    ca = control_plane.ca(site)
     for end in endpoints(site):
-        if not end.by_stack:  # a stack loads a new certificate in its own time
+        # The CA proves itself by a certificate of its own.
+        if not end.by_stack and (end.host, end.port) != (
+            ca.owner,
+            ca.port,
+        ):  # a stack loads a new certificate in its own time
             ports.setdefault(end.host.name, set()).add(end.port)
     for certificate in certificates(site):
         host, pair = certificate.host, certificate.directory

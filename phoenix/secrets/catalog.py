@@ -109,6 +109,7 @@ PLATFORM = (
         (
             "deploys/step_ca.py",
             "deploys/certificates.py",
+            "deploys/passed_on.py",
             "deploys/traefik.py",
             "deploys/nginx.py",
         ),

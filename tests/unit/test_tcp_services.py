@@ -13,8 +13,8 @@ import pytest
 
 from phoenix.components.nginx.nginx_conf import STREAM_PACKAGE, nginx_config, packages
 from phoenix.derived import firewall
-from phoenix.derived.certificates import certificates
-from phoenix.derived.components import components_of
+from phoenix.derived.certificates import certificates, is_passed_on
+from phoenix.derived.components import COMPONENTS, component_hosts, components_of
 from phoenix.derived.dns import records
 from phoenix.derived.find import find
 from phoenix.derived.routes import gateway_names, routes
@@ -238,3 +238,24 @@ def test_a_gateway_that_reaches_nothing_is_told(
     found = fault(tmp_path, "tcp_passes", "127.0.0.1", str(port[0]))
     assert words in found
     assert bool(found) == bool(words)
+
+
+def test_its_certificate_is_issued_when_the_gateway_passes_on_the_question(tmp_path: Path) -> None:
+    """The gateway knew of its name only two components later, so no first run went through."""
+    site = declared(DB).load(tmp_path)
+    (of_data,) = (one for one in certificates(site) if one.host.name == "data")
+    assert is_passed_on(site, of_data)
+    assert [host.name for host in component_hosts("passed_on", site)] == ["data"]
+    order = [component.name for component in COMPONENTS]
+    assert order.index("nginx") < order.index("passed_on") < order.index("stacks")
+    (db,) = (one for one in site.services if one.name.partition(":")[0] == "db")
+    assert "passed_on" in [component.name for component in components_of(site, db)]
+    others = [one for one in certificates(site) if one.host.name != "data"]
+    assert not any(is_passed_on(site, one) for one in others)
+
+
+def test_the_port_of_the_ca_is_none_that_serves_its_guest_s_own_pair(tmp_path: Path) -> None:
+    site_ = minimal()
+    site_.lxc["lxc_configs"]["103"]["traefik_services"] = [DB]
+    asked = [one for one in checks(site_.load(tmp_path)) if one.function == "pair_is_served"]
+    assert {one.port for one in asked if one.host == "authority"} == {5432}
