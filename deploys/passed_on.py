@@ -1,11 +1,16 @@
 """Certificates of services whose TLS the gateway passes on.
 
 Their names lead to the gateway, and so does the CA's question for the proof of http-01. The gateway
-must know where to pass it on before (deploys/nginx.py).
+must know where to pass it on before (deploys/nginx.py), so every host waits for it.
 """
 
 from deploys import acme, own_certificates
+from deploys.context import site
+from operations.removal import together
+from phoenix.derived.components import component_hosts
 
-own_certificates.of_this_host(passed_on=True)
-for of_stack in acme.of_stacks():
-    own_certificates.of_a_stack(of_stack, passed_on=True)
+if component_hosts("passed_on", site()):
+    together(name="Certificates: the gateway passes on the CA's questions")
+    own_certificates.of_this_host(passed_on=True)
+    for of_stack in acme.of_stacks():
+        own_certificates.of_a_stack(of_stack, passed_on=True)

@@ -116,3 +116,23 @@ def test_each_host_is_reached_by_sudo_and_the_jump_host(tmp_path: Path) -> None:
 def test_it_loads_without_a_finding(declared: Callable[[], Declaration], tmp_path: Path) -> None:
     site: Site = declared().load(tmp_path)
     assert site.warnings == ()
+
+
+def test_a_name_that_leads_to_the_gateway_is_proven_when_the_gateway_knows_it(
+    tmp_path: Path,
+) -> None:
+    """pyinfra orders operations by host: without a step of all of them the guest was first."""
+    declared = minimal()
+    mail = {"name": "mail", "port": 993, "scheme": "tls"}
+    declared.lxc["lxc_configs"]["104"] = lxc("post", None, 25, traefik_services=[mail])
+    declared.load(tmp_path)
+    done = run(
+        "all", tmp_path / "secrets.json", execute=False,
+        site_inventories=str(tmp_path), site_stacks=str(tmp_path / "stacks"),
+    )  # fmt: skip
+    order = done.operations
+    step = "deploys/passed_on.py | Certificates: the gateway passes on the CA's questions"
+    issue = "deploys/passed_on.py | Certificate: issue"
+    gateway = "deploys/nginx.py | Nginx: configuration and service"
+    assert order.index(gateway) < order.index(step) < order.index(issue)
+    assert (done.changed[step], done.changed[issue]) == ([], ["post"])
