@@ -170,6 +170,25 @@ ADVICE: Mapping[str, _Template] = {
         "every hop is well, so it is the service itself that answers so: read its log",
         ("$ssh_target tail -n 5 /var/log/nginx/error.log", "phoenix explain $name"),
     ),
+    "grpc_gives": _Template(
+        "every hop is well, so it is the service itself that answers so, or speaks no HTTP/2: read "
+        "its log",
+        ("$ssh_target tail -n 5 /var/log/nginx/error.log", "phoenix explain $name"),
+    ),
+    "login_is_asked": _Template(
+        "the server that is asked lets in who has no log-in, or the route does not ask it: look at "
+        "what it answers",
+        ("phoenix explain $name", "phoenix plan traefik", "phoenix sync traefik"),
+    ),
+    "external_proves": _Template(
+        "another server answers there, or it has another certificate since: compare it with what "
+        "is declared",
+        ("phoenix explain $service", "phoenix sync traefik"),
+    ),
+    "tcp_passes": _Template(
+        "what is behind the gateway does not listen, or a firewall is between: see whether it runs",
+        ("$ssh_target tail -n 5 /var/log/nginx/error.log", "phoenix explain $service"),
+    ),
     "name_is_rejected": _Template(
         "the gateway answers for names that nobody declared: put its configuration back",
         ("phoenix plan nginx", "phoenix sync nginx"),
@@ -277,6 +296,7 @@ def _values(site: Site, check: Check) -> dict[str, str]:
         "address": str(target.address),
         "unit": check.unit,
         "name": check.name,
+        "service": check.service,
         "certificate": check.certificate,
         "stack": check.stack,
         "component": component_of(check.unit) or "all",

@@ -18,7 +18,7 @@ from phoenix.health.checks import ISSUED, LAYERS, checks
 from phoenix.health.diagnosis import no_answer
 from phoenix.net.ssh_faults import FAULTS
 from phoenix.site.model import Site
-from tests.unit.site_builder import minimal
+from tests.unit.site_builder import lxc, minimal
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = (ROOT / "phoenix/health/checks.sh").read_text()
@@ -26,7 +26,29 @@ SCRIPT = (ROOT / "phoenix/health/checks.sh").read_text()
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    return minimal().load(tmp_path)
+    """With a service of each kind, so that each function of `checks.sh` is asked for."""
+    declared = minimal()
+    asked = {"url": "https://shop.internal.thinkheads.ai/verify"}
+    declared.lxc["lxc_configs"]["104"] = lxc(
+        "forge", None, 25,
+        traefik_services=[
+            {"name": "git", "port": 22, "scheme": "tcp", "gateway_port": 2222},
+            {"name": "mail", "port": 993, "scheme": "tls"},
+            {"name": "rpc", "port": 50051, "scheme": "grpc"},
+            {"name": "forge", "port": 3000, "forward_auth": asked},
+        ],
+    )  # fmt: skip
+    declared.lxc["external_services"] = [{"name": "nas", "address": "192.0.2.9", "port": 443}]
+    return declared.load(tmp_path)
+
+
+def test_this_site_asks_for_each_function(site: Site) -> None:
+    source = (ROOT / "phoenix/health/checks.py").read_text()
+    functions = re.findall(r"^([a-z_]+)\(\)", SCRIPT, re.M)
+    named = {one for one in functions if f'"{one}"' in source}
+    asked = {word for check in checks(site) for word in check.command}
+    of_components = {"folders_are_mounted", "networks_hold"}  # said by unit_runs before its own
+    assert named - asked - of_components == set()
 
 
 def test_every_function_and_layer_has_a_fix(site: Site) -> None:
