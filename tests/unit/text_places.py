@@ -62,7 +62,7 @@ def _walk(
             base = _examples(one)[0]
         if one.get("deprecated") or "$schema" in steps:
             continue
-        if one.get("type") == "string" and "enum" not in one:
+        if one.get("type") == "string" and not {"enum", "const"} & one.keys():
             yield Place(kind, steps, here)
         for name, inner in one.get("properties", {}).items():
             yield from _walk(kind, whole, inner, _at(base, name), (*steps, name), here)
@@ -247,6 +247,8 @@ def _example(schema: Mapping[str, Any]) -> Any:
         return {}
     if schema.get("enum"):
         return schema["enum"][0]
+    if "const" in schema:
+        return schema["const"]
     return schema.get("minimum", "a")
 
 
