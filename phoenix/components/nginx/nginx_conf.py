@@ -178,6 +178,10 @@ def nginx_config(
         "module": STREAM_MODULE,
         "common_names": [name for name in gateway_names(site) if name not in own],
         "own_servers": servers,
+        "upstreams": [
+            "traefik",
+            *(["traefik_http2"] if any(p.grpc for one in servers for p in one.places) else []),
+        ],
         "login_names": sorted(
             {
                 name
