@@ -38,6 +38,8 @@ class Guest:
             (self.top / name).mkdir()
         self.program("systemd-run", "")
         self.program("id", "")
+        if os.getuid() != 0:
+            self.program("chown", "")
         self.program("docker", f'case $2 in inspect) echo "{self.volume}" ;; esac')
         active = self.top / "active"
         self.program(
