@@ -17,7 +17,7 @@ _DEADLINE = re.compile(r"DeadlineError: (.+)|Failed: (Timeout \(.+)")
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-FIRST = ("test_day.py", "test_kills.py")
+FIRST = ("test_cut.py", "test_day.py", "test_domain.py", "test_kills.py", "test_whole_site.py")
 """Files that take long and have few tests: at the end, one worker would wait for the other."""
 _DIFFERS_BY_PROCESS = re.compile(r"set\(\{| at 0x[0-9a-f]+")
 

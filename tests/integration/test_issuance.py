@@ -223,7 +223,8 @@ def test_the_proof_of_one_guest_is_none_for_another_s_names(attacker: Attacker) 
     assert REFUSED in said, said
 
 
-OWN = """set -eu; cd $(mktemp -d)
+IN_SCRATCH = "work=$(mktemp -d); trap 'rm -rf $work' EXIT; cd $work"
+OWN = """set -eu; work=$(mktemp -d); trap 'rm -rf $work' EXIT; cd $work
 of() {{ sed -n "s/^$1=//p" /etc/phoenix/acme/traefik.conf; }}
 PROOF=$(of PROOF) ROOT=$(of ROOT) DIRECTORY=$(of DIRECTORY)
 san=$(printf ',DNS:%s' $(of DOMAINS) | tail -c +2){more}
@@ -275,7 +276,7 @@ def test_a_pair_renews_nothing_by_itself(site: SiteLab, way: str) -> None:
     ask = f"curl -s -w ' %{{http_code}}' --cacert {ROOTS} -X POST -d @b {url}"
     shown = f"--cert {pair}/fullchain.pem --key {pair}/privkey.pem"
     both = f"{ask} | tr -d '\\n'; echo; {ask} {shown} | tr -d '\\n'"
-    done = site.sh("traefik", f"cd $(mktemp -d); {body}; {both}", ok=True)
+    done = site.sh("traefik", f"{IN_SCRATCH}; {body}; {both}", ok=True)
     without, refused = done.out.splitlines()
     assert without.endswith(" 400"), without
     assert "missing client certificate" in without, "it was not the certificate that was refused"

@@ -137,6 +137,10 @@ def services(site: SiteLab, fingerprint: str, repaired: None) -> Iterator[Projec
     yield project
     units = " ".join(f"test-{name}" for name in PROGRAMS)
     site.sh("ca", f"systemctl stop {units}; rm -f /root/test-*.py /root/own.*")
+    run = site.project.run("deploys/all.py")
+    assert run.returncode == 0, run.explain()
+    done = site.project.phoenix("remove", f"acme-host@{site.roles['ca']}", "-y")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.usefixtures("services")
