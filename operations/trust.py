@@ -34,7 +34,9 @@ _silent: dict[str, str] = {}
 _asking = Lock()
 
 
-@operation(reads=lambda *_, **__: [_STORE, tree_state(tree([""]))])
+@operation(
+    reads=lambda *_, registries=(), **__: [_STORE, tree_state(tree([""], registries=registries))]
+)
 def root_trusted(
     site: Site, *, registries: Sequence[str] = (), keep: bool = False
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
