@@ -329,11 +329,9 @@ def _pairs(site: Site) -> Iterator[Check]:
     ports: dict[str, set[int]] = {}
     ca = control_plane.ca(site)
     for end in endpoints(site):
-        # The CA proves itself by a certificate of its own.
-        if not end.by_stack and (end.host, end.port) != (
-            ca.owner,
-            ca.port,
-        ):  # a stack loads a new certificate in its own time
+        # A stack loads a new certificate in its own time; the CA proves itself by its own.
+        of_the_ca = (end.host, end.port) == (ca.owner, ca.port)
+        if not end.by_stack and not of_the_ca:
             ports.setdefault(end.host.name, set()).add(end.port)
     for certificate in certificates(site):
         host, pair = certificate.host, certificate.directory
