@@ -11,8 +11,8 @@ from tests.unit.project_copy import ROOT
 
 FOLDERS = ("benchmarks", "deploys", "docs", "facts", "group_data", "inventories", "lab",
            "operations", "phoenix", "portainer_emulator", "stacks", "tests")  # fmt: skip
-# Directories of one machine, and the parent of a checkout.
-OUTSIDE = re.compile(r"(?<![\w.}/])/(work|home|Users)/|\.\./shared|shared/(data|reference)")
+# Directories of one machine (/home/*/ means those of each), and the parent of a checkout.
+OUTSIDE = re.compile(r"(?<![\w.}/])/(work|home|Users)/(?!\*/)|\.\./shared|shared/(data|reference)")
 
 
 def texts() -> list[Path]:
