@@ -1189,7 +1189,9 @@ class RawEnvironment(Raw):
     )
     files: tuple[RawFile, ...] = Field(default=(), description="Files that its services read.")
     services: dict[str, RawStackService] = Field(
-        default={}, description="Routes, by the compose file's service."
+        default={},
+        description="Routes, by the compose file's service. `{}` says that the stack needs none: a "
+        "database, a job.",
     )
     firewall_rules: tuple[RawRule, ...] = Field(
         default=(), description="Firewall rules of the guest beside those of its routes."

@@ -354,13 +354,18 @@ class StackCatalog:
                 StackRoute(one, Source(file=label, path=where), deployment.project)
                 for one, where in given
             ]
-        if not routes and content["services"]:
+        # "services": {} says that none is wanted.
+        if (
+            not routes
+            and content["services"]
+            and (raw.services or "services" not in raw.model_fields_set)
+        ):
             self.report.warn(
                 label,
                 f"{path}.services",
                 "the stack declares no service, so nothing is routed to it",
-                'add services.NAME.traefik_service {"name": ..., "port": ...}, or leave it: a '
-                "database or a job needs none",
+                'add services.NAME.traefik_service {"name": ..., "port": ...}; for a database or a '
+                'job write "services": {}',
             )
         return tuple(routes)
 

@@ -66,7 +66,7 @@ def _links(picture: Topology) -> Iterable[tuple[str, ...]]:
     kinds = list(_WORDS)
     for link in sorted(picture.links, key=lambda link: kinds.index(link.kind)):
         ends = (picture.title(link.source), picture.title(link.target))
-        proof = link.verified or ("in plain text" if link.kind == "request" else "")
+        proof = link.verified or link.proof
         yield _WORDS[link.kind], *ends, f"{link.protocol} {link.port}", proof
 
 

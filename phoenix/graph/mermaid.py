@@ -46,7 +46,7 @@ def _says(link: Link, domain: str) -> str:
         return "ACME"
     if link.kind == "agent":
         return f"{link.protocol} {link.port}\nboth ends verified"
-    proof = f"verified: {short(link.verified, domain)}" if link.verified else "plain text"
+    proof = f"verified: {short(link.verified, domain)}" if link.verified else link.proof
     return f"{link.protocol} {link.port}\n{proof}"
 
 

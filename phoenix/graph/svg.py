@@ -33,7 +33,7 @@ BOX_GAP, GAP, LANE, BAR, RISE, LEAST = 16, 96, 16, 56, 40, 560
 
 _LEGEND = (
     ("request", "requests by TLS, names verified"),
-    ("plain", "requests in plain text"),
+    ("plain", "requests not encrypted by the site"),
     ("agent", "Portainer to its agents: TLS, both ends verified"),
     ("acme", "certificates, by ACME"),
     ("names", "names, by DNS"),
@@ -135,9 +135,8 @@ def described(picture: Topology) -> str:
     sentences = [f"{box.name}: {', '.join(box.about)}." for box in picture.boxes]
     for link in picture.links:
         if link.kind == "request":
-            proof = f"verified as {link.verified}" if link.verified else "in plain text"
             ends = (picture.title(link.source), picture.title(link.target))
-            sentences.append(f"{ends[0]} to {ends[1]}: {link.protocol} {link.port}, {proof}.")
+            sentences.append(f"{ends[0]} to {ends[1]}: {link.protocol} {link.port}, {link.proof}.")
     return " ".join(sentences)
 
 
@@ -242,8 +241,7 @@ def _kind(link: Link) -> str:
 
 
 def _told(link: Link) -> str:
-    proof = f"verified as {link.verified}" if link.verified else "in plain text"
-    return f"{link.protocol} {link.port}, {proof}"
+    return f"{link.protocol} {link.port}, {link.proof}"
 
 
 def _legend(canvas: Canvas, picture: Topology, layout: _Layout) -> float:

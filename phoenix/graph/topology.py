@@ -46,7 +46,7 @@ class Item(Frozen):
         stack = f"stack {self.stack}" if self.stack and self.kind != "stack" else ""
         words = [self.about, stack]
         if self.scheme in ("http", "h2c", "grpc", "tcp"):
-            words.append("in plain text")
+            words.append(unverified(self.scheme))
         elif not any(words) and self.proof:
             words = [f"proves {short(self.proof, domain)}"]
         return ", ".join(word for word in words if word)
@@ -71,6 +71,13 @@ class Link(Frozen):
     protocol: str
     port: int
     verified: str
+
+    @property
+    def proof(self) -> str:
+        """How a request's other end is proven, in words; empty for what is no request."""
+        if self.verified:
+            return f"verified as {self.verified}"
+        return unverified(self.protocol) if self.kind == "request" else ""
 
 
 class Topology(Frozen):
@@ -234,6 +241,11 @@ def _request(source: str, target: str, port: int, scheme: str, proof: str) -> Li
     return Link(
         source=source, target=target, kind="request", protocol=scheme, port=port, verified=proof
     )
+
+
+def unverified(protocol: str) -> str:
+    """What a connection is whose other end proves nothing. TCP may be encrypted by its clients."""
+    return "as its client sends it" if protocol == "tcp" else "in plain text"
 
 
 def short(name: str, domain: str) -> str:

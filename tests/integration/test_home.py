@@ -92,6 +92,8 @@ def test_page_is_served_to_its_own_guest_s_traefik_alone(site: SiteLab) -> None:
     users = {int(uid) for uid in site.sh("traefik", "ps -C nginx -o uid=", ok=True).out.split()}
     assert users
     assert all(61184 <= uid <= 65519 for uid in users), f"no dynamic user of systemd: {users}"
+    log = site.sh("traefik", "journalctl -q -u phoenix-home.service -o cat", ok=True).out
+    assert [line for line in log.splitlines() if "[warn]" in line] == []
 
 
 def test_data_for_programs_is_what_other_tools_see(site: SiteLab, url: str, commit: str) -> None:

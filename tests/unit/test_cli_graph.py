@@ -98,6 +98,23 @@ def test_every_service_is_reached_by_a_flow_that_the_firewall_lets_through(large
     assert {host.name for host in large.hosts} <= set(boxes.values())
 
 
+def test_tcp_is_not_called_plain_text(tmp_path: Path) -> None:
+    """SSH to Git is encrypted by its clients: Phoenix passes it on, and knows no more."""
+    declaration = minimal()
+    git = {"name": "git", "port": 22, "scheme": "tcp", "gateway_port": 2222}
+    declaration.lxc["lxc_configs"]["150"] = lxc("git", None, 90, traefik_service=git)
+    picture = topology(declaration.load(tmp_path))
+    assert "tcp 22, as its client sends it" in graph_svg.described(picture)
+    texts = (
+        graph_svg.described(picture),
+        graph_svg.svg(picture),
+        graph_mermaid.mermaid(picture),
+        graph_html.html(picture),
+    )
+    assert [text for text in texts if "plain text" in text] == []
+    assert [text for text in texts if "as its client sends it" not in text] == []
+
+
 def test_mermaid_declares_each_end_once_and_closes_each_subgraph(large: Site) -> None:
     lines = [line.strip() for line in graph_mermaid.mermaid(topology(large)).splitlines()]
     assert lines[0] == "flowchart LR"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -409,3 +410,16 @@ def test_two_files_of_a_stack_at_one_place_are_refused(tmp_path: Path) -> None:
     (finding,) = declared.refused(tmp_path)
     assert finding.path == "environments.production.files[1].destination_in_container"
     assert "at /run/key already" in finding.message
+
+
+@pytest.mark.parametrize(("declared", "told"), [({}, True), ({"services": {}}, False)])
+def test_a_stack_that_needs_no_route_says_so(
+    declared: dict[str, Any], told: bool, tmp_path: Path
+) -> None:
+    """A job or a database ends `validate --strict` with no warning."""
+    declaration = minimal()
+    _, compose = stack("job", 8099)
+    declaration.stacks["job"] = {"environments": {"production": declared}}, compose
+    declaration.vm["vms"][1]["docker_stacks"].append("job")
+    warnings = [warning.message for warning in declaration.load(tmp_path).warnings]
+    assert any("declares no service" in message for message in warnings) is told, warnings
