@@ -49,11 +49,13 @@ _ROOT = Path(__file__).parents[1]
 def steps(folder: Path) -> dict[str, float]:
     """CPU seconds of each step on the site in `folder`."""
     from phoenix.components.dnsmasq.dnsmasq_conf import config as dnsmasq_config
+    from phoenix.components.guard.ruleset import ruleset
     from phoenix.components.traefik.traefik_yml import dynamic_config
     from phoenix.declaration import positions
     from phoenix.declaration.load import LXC_FILE, load_site
     from phoenix.derived import certificates, dns, firewall, routes
     from phoenix.health.checks import checks
+    from phoenix.health.paths import paths
     from phoenix.validation.project import chain
 
     seconds: dict[str, float] = {}
@@ -75,6 +77,8 @@ def steps(folder: Path) -> dict[str, float]:
         "dnsmasq's configuration": lambda: dnsmasq_config(site, dns.records(site), ["9.9.9.9"]),
         "Traefik's configuration": lambda: dynamic_config(site),
         "checks": lambda: checks(site),
+        "paths of requests": lambda: paths(site),
+        "what each host lets in": lambda: [ruleset(site, host) for host in site.hosts],
         "look up each host and service": lambda: [
             (site.host(service.owner.name), site.service(service.name), service.deployment)
             for service in site.services

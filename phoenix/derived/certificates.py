@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Literal, NamedTuple
 
 from phoenix.derived.routes import gateway_names
+from phoenix.site.memo import once_per_site
 from phoenix.site.model import Deployment, Host, Service, Site, StackTls
 from phoenix.site.names import STACK_ZONE, has_policy, in_zone
 
@@ -57,6 +58,7 @@ def stack_certificate(project: str) -> str:
     return f"{STACK_PAIR}{project.replace('_', '-')}"
 
 
+@once_per_site
 def certificates(site: Site) -> tuple[HostCertificate, ...]:
     """All certificates got by ACME, in host order; no name is in two of them.
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from phoenix.derived import control_plane
 from phoenix.derived.routes import routes, tcp_services
+from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import HTTPS
 from phoenix.site.roles import guest_with
@@ -30,6 +31,7 @@ class Connection(NamedTuple):
     service: str = ""
 
 
+@once_per_site
 def connections(site: Site) -> tuple[Connection, ...]:
     """All of them, the renewals' first, then along the path of a request from its end.
 

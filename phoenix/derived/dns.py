@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from phoenix.derived.certificates import certificates
+from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.names import in_zone
 from phoenix.site.ways import addresses, way
@@ -28,6 +29,7 @@ class DnsRecord(NamedTuple):
         return (self.address, *self.also)
 
 
+@once_per_site
 def records(site: Site) -> tuple[DnsRecord, ...]:
     """All A records of the zone, sorted by name; each name once.
 
@@ -38,6 +40,7 @@ def records(site: Site) -> tuple[DnsRecord, ...]:
     return tuple(by_name[name] for name in sorted(by_name))
 
 
+@once_per_site
 def claims(site: Site) -> tuple[DnsRecord, ...]:
     """Every claim on a name, in order of declaration, before duplicates are looked for."""
     claimed = [_of_host(h, h.fqdn, f"host {h.name}") for h in site.hosts]

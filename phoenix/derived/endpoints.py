@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from phoenix.derived import control_plane
 from phoenix.derived.routes import gateway_names
+from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Site
 from phoenix.site.names import in_zone
 from phoenix.site.ports import HTTPS
@@ -31,6 +32,7 @@ class Endpoint(NamedTuple):
         return str(self.host.address), self.port, self.server_name
 
 
+@once_per_site
 def endpoints(site: Site) -> tuple[Endpoint, ...]:
     """All of them, along a request's path: gateway, Traefik, backends; then agents, the CA.
 

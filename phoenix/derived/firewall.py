@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from phoenix.derived import dns
 from phoenix.derived.certificates import certificates
+from phoenix.site.memo import once_per_site
 from phoenix.site.model import FirewallRule, Host, Service, Site
 from phoenix.site.ports import DNS, HTTP, HTTPS, NFS, NTP, PROXMOX_API
 from phoenix.site.ways import addresses, served, way
@@ -56,6 +57,7 @@ class Rule(NamedTuple):
     comment: str
 
 
+@once_per_site
 def flows(site: Site) -> tuple[Flow, ...]:
     """All flows that the site needs or declares, each once; derived ones first."""
     by_key: dict[tuple[object, ...], Flow] = {}
@@ -136,14 +138,34 @@ def from_its_containers(site: Site, host: Host) -> tuple[Flow, ...]:
     alone, only what the declaration itself opens for the host's own: the platform's flows are for
     its services, and no container is one.
     """
-    opened = [flow for flow in flows(site) if _destined(flow, host) and _covers(flow, host)]
-    declared = [flow for flow in _declared(site) if flow.source == flow.destination == host]
+    opened = [flow for flow in to(site, host) if _covers(flow, host)]
+    declared = _declared_within(site).get(host.name, ())
     return tuple({flow.key: flow for flow in (*opened, *declared)}.values())
 
 
 def to(site: Site, host: Host) -> tuple[Flow, ...]:
     """The flows to a host."""
-    return tuple(flow for flow in flows(site) if _destined(flow, host))
+    return _by_destination(site).get(host.name, ())
+
+
+@once_per_site
+def _by_destination(site: Site) -> Mapping[str, tuple[Flow, ...]]:
+    """The flows to each host, by its name."""
+    by_name: dict[str, list[Flow]] = {}
+    for flow in flows(site):
+        if isinstance(flow.destination, Host):
+            by_name.setdefault(flow.destination.name, []).append(flow)
+    return {name: tuple(to_it) for name, to_it in by_name.items()}
+
+
+@once_per_site
+def _declared_within(site: Site) -> Mapping[str, tuple[Flow, ...]]:
+    """What each host's rules declare from its own address to itself, by its name."""
+    by_name: dict[str, list[Flow]] = {}
+    for flow in _declared(site):
+        if isinstance(flow.source, Host) and flow.source == flow.destination:
+            by_name.setdefault(flow.source.name, []).append(flow)
+    return {name: tuple(within) for name, within in by_name.items()}
 
 
 def reached_by(site: Site, hosts: Iterable[Host]) -> tuple[Host, ...]:
@@ -192,10 +214,6 @@ def opens(flow: Flow, port: int, proto: Proto = "tcp") -> bool:
     if flow.proto != proto:
         return False
     return flow.port is None or flow.port <= port <= (flow.last_port or flow.port)
-
-
-def _destined(flow: Flow, host: Host) -> bool:
-    return isinstance(flow.destination, Host) and flow.destination == host
 
 
 def _covers(flow: Flow, host: Host) -> bool:

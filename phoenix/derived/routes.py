@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from phoenix.derived import home
+from phoenix.site.memo import once_per_site
 from phoenix.site.model import Service, Site
 from phoenix.site.ways import address
 
@@ -30,6 +31,7 @@ class Route(NamedTuple):
         return self.service.names
 
 
+@once_per_site
 def routes(site: Site) -> tuple[Route, ...]:
     """All routes, sorted by name; dashboard and start page among them."""
     return tuple(
@@ -39,6 +41,7 @@ def routes(site: Site) -> tuple[Route, ...]:
     )
 
 
+@once_per_site
 def tcp_services(site: Site) -> tuple[Service, ...]:
     """What the gateway hands on by a port of its own, sorted by port and name."""
     found = (service for service in site.services if service.kind == "tcp")
@@ -63,6 +66,7 @@ def _route(site: Site, service: Service) -> Route:
     return Route(service, service.fqdn, url, service.server_name, service.health_path, kind)
 
 
+@once_per_site
 def gateway_names(site: Site) -> tuple[str, ...]:
     """Server names of the gateway, sorted: the SANs of its one certificate."""
     return tuple(sorted({name for route in routes(site) for name in route.names}))

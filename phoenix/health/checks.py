@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 from phoenix.components.acme.phoenix_acme_conf import TIMER
@@ -29,6 +28,7 @@ from phoenix.derived.connections import connections
 from phoenix.derived.endpoints import endpoints
 from phoenix.derived.routes import gateway_names, routes, tcp_services
 from phoenix.health import local_end
+from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import HTTPS
 from phoenix.site.roles import guest_with
@@ -111,7 +111,7 @@ def heard(check: Check, said: str) -> Outcome:
     return Outcome(check, "", said[1:]) if said.startswith("~") else Outcome(check, said)
 
 
-@cache
+@once_per_site
 def checks(site: Site) -> tuple[Check, ...]:
     """Every check of the site, along the path of a request within each layer."""
     every = [
@@ -128,7 +128,7 @@ def checks(site: Site) -> tuple[Check, ...]:
     return tuple(sorted(every, key=lambda check: LAYERS.index(check.layer)))
 
 
-@cache
+@once_per_site
 def checks_by_host(site: Site) -> Mapping[str, tuple[Check, ...]]:
     """The checks of each host, by its name, in the order of `checks`."""
     by_host: dict[str, list[Check]] = {host.name: [] for host in site.hosts}

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 from phoenix.components.guard.ruleset import UNIT as GUARD_UNIT
@@ -26,6 +25,7 @@ from phoenix.derived.routes import routes, tcp_services
 from phoenix.health.advice import COMPONENTS, component_of
 from phoenix.health.checks import Check, checks
 from phoenix.site.findings import NameLookupError
+from phoenix.site.memo import once_per_site
 from phoenix.site.model import Deployment, Host, Service, Site, Template
 from phoenix.site.names import CA
 from phoenix.site.ports import HTTPS
@@ -83,7 +83,7 @@ class CheckedPath:
         return frozenset(host for hop in self.hops for host in hop.hosts)
 
 
-@cache
+@once_per_site
 def paths(site: Site) -> tuple[CheckedPath, ...]:
     """All paths: requests first, then what they rest on, then what must be refused.
 
@@ -107,11 +107,13 @@ def paths(site: Site) -> tuple[CheckedPath, ...]:
     )
 
 
+@once_per_site
 def request_paths(site: Site) -> Mapping[str, CheckedPath]:
     """The path of a client's request to each service, by the gateway or direct, by its name."""
     return {path.service: path for path in paths(site) if path.kind == "request"}
 
 
+@once_per_site
 def agent_paths(site: Site) -> Mapping[str, CheckedPath]:
     """Portainer's path to each of its environments, by the guest's name: agents, and its own.
 
@@ -120,6 +122,7 @@ def agent_paths(site: Site) -> Mapping[str, CheckedPath]:
     return {path.guest: path for path in paths(site) if path.kind == "agent"}
 
 
+@once_per_site
 def stack_paths(site: Site) -> Mapping[tuple[str, str], CheckedPath]:
     """What each stack rests on, by its guest's name and its own: containers, Portainer's hold."""
     return {(path.guest, path.stack): path for path in paths(site) if path.kind == "stack"}
@@ -216,12 +219,19 @@ class _Checks:
 
     def __init__(self, every: Sequence[Check]) -> None:
         self._by_field: dict[tuple[str, object], list[Check]] = defaultdict(list)
+        self._asked: dict[tuple[object, ...], tuple[Check, ...]] = {}
         for check in every:
             for field in self._FIELDS:
                 self._by_field[field, getattr(check, field)].append(check)
 
     def __call__(self, function: str, **fields: object) -> tuple[Check, ...]:
         """Those of one function whose fields have these values, in the order of `checks`."""
+        asked = (function, *fields.items())
+        if asked not in self._asked:
+            self._asked[asked] = self._found(function, fields)
+        return self._asked[asked]
+
+    def _found(self, function: str, fields: Mapping[str, object]) -> tuple[Check, ...]:
         shortest = min(
             (self._by_field.get(item, []) for item in (("function", function), *fields.items())),
             key=len,
@@ -447,7 +457,7 @@ def _renewals(site: Site, find: _Checks) -> Iterator[CheckedPath]:
                 *find("pair_is_served", **mine),
             )
             hops.append(Hop(host.name, host.name, f"certificate {certificate}", proof))
-            about |= {service.name for service in site.services if service.owner == host}
+            about |= {service.name for service in site.services_of(host)}
         kind = "gets its certificate" if fits else "reaches the CA"
         yield CheckedPath("renewal", f"{host.name} {kind}", tuple(hops), _lower(about))
 
@@ -497,7 +507,7 @@ def _agent(
         *find("tls_verifies", host=server.name, endpoint=endpoint),
         *find("agent_pings", endpoint=endpoint),
     )
-    names = [s.fqdn for s in site.services if s.owner == agent and s.kind == "agent"]
+    names = [s.fqdn for s in site.services_of(agent) if s.kind == "agent"]
     is_up = find("endpoint_is_up", endpoint=endpoint)
     hops = (
         Hop(server.name, agent.name, "the agent", (*runs, *talks)),
@@ -527,7 +537,7 @@ def _held(server: Host, host: Host, stack: Deployment, find: _Checks) -> Hop:
 
 
 def _stack(site: Site, host: Host, stack: Deployment, hops: tuple[Hop, ...]) -> CheckedPath:
-    services = {s.name for s in site.services if s.owner == host and s.deployment == stack}
+    services = {s.name for s in site.services_of(host) if s.deployment == stack}
     return CheckedPath(
         *("stack", f"stack {stack.project} on {host.name}", hops),
         about=_lower({stack.name, stack.project, *services}),

@@ -79,8 +79,6 @@ def outputs(site: Site, settings: Settings | None = None) -> dict[str, str]:
     made |= _stacks(site)
     made |= _proxmox(site, chosen)
     made["probe words"] = "\n".join(word for check in checks(site) for word in check.command)
-    # It remembers each site, and looks a new one up by comparing it with all of them.
-    checks.cache_clear()
     made["timer"] = acme.interval(timedelta(hours=24))
     return made
 

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from benchmarks import declare, synthetic
+from phoenix.components.guard.ruleset import ruleset
 from phoenix.declaration.load import load_site
 from phoenix.derived import certificates, dns, firewall, routes
+from phoenix.health.checks import checks
+from phoenix.health.paths import paths
 from phoenix.site.model import Host, Site
 
 SMALL, LARGE = 20, 80
@@ -63,6 +66,9 @@ DERIVED: dict[str, Callable[[Site], object]] = {
     "records": dns.records,
     "certificates": certificates.certificates,
     "firewall": firewall.rules,
+    "guards": lambda site: [ruleset(site, host) for host in site.hosts],
+    "checks": checks,
+    "paths": paths,
     "hosts": lambda site: [site.host(service.owner.name) for service in site.services],
     "services": lambda site: [site.service(service.name) for service in site.services],
     "deployments": lambda site: [service.deployment for service in site.services],
@@ -100,6 +106,17 @@ def test_what_is_derived_once_does_not_outlive_a_change(folders: dict[int, Path]
     with pytest.raises(KeyError):
         changed.host("gateway")
     assert site.host("gateway").name == "gateway"
+
+
+def test_a_pure_function_is_asked_once_of_each_site(folders: dict[int, Path]) -> None:
+    first, second = load_site(folders[SMALL]), load_site(folders[SMALL])
+    assert checks(first) is checks(first)
+    assert first == second, "what is kept with a site is no part of it"
+    assert checks(second) is not checks(first), "a site keeps its own alone"
+    (guest, *others) = first.guests
+    renamed = guest.model_copy(update={"name": "edge", "fqdn": f"edge.{first.domain}"})
+    changed = first.model_copy(update={"guests": (renamed, *others)})
+    assert f"edge.{first.domain}" in {record.name for record in dns.records(changed)}
 
 
 def test_hosts_compare_by_value_and_hash_alike(folders: dict[int, Path]) -> None:
