@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from phoenix.declaration import lxc_lines
 from phoenix.declaration.json_keys import PVE_FEATURE_PATTERN, PVE_FEATURES, RawIdMap, RawLxc
 from phoenix.site.findings import Report
 from phoenix.site.model import BindMount, ContainerSettings, GuestVolume, Source
@@ -68,6 +69,7 @@ def settings(raw: RawLxc, source: Source, report: Report) -> ContainerSettings:
         ),
         devices=(*gpus, *_GPU_NODES) if gpus else (),
         idmap=idmap,
+        low_level=lxc_lines.lines(raw, source, report),
     )
 
 

@@ -137,6 +137,7 @@ def _machine(
         "clone_from": entry.clone_from,
         "snapshot_name": raw.template_snapshot_name,
         "username": raw.user_config.username if raw.user_config else None,
+        "first_snapshot": raw.enable_lifecycle_snapshots,
         "source": entry.source,
         "container": container_keys.settings(lxc, entry.source, report)
         if lxc
@@ -144,16 +145,19 @@ def _machine(
     }
 
 
-def _of_template(entry: Entry, declared: ContainerSettings, report: Report) -> ContainerSettings:
-    """A template's features alone: each clone has folders, volumes and devices of its own entry."""
-    for key in ("gpu_assignment", "mount_points", "zfs_volumes", "id_maps"):
-        if getattr(entry.raw, key, ()):
-            report.warn(
-                *entry.at(key),
-                "not used: a template never runs, and what is cloned from it has its own",
-                "write it in the entries of the guests that are cloned from it, and remove it here",
-            )
-    return ContainerSettings(features=declared.features)
+def _tell_of_template(entry: Entry, report: Report) -> None:
+    """Tell of each key that says what a guest is or does while it runs."""
+    raw = entry.raw
+    found = [key for key in _OF_A_RUNNING_GUEST if getattr(raw, key, None) not in _SILENT]
+    found += ["features"] if container_keys.software(raw.features) else []
+    found += ["firewall.rules"] if raw.firewall.rules else []
+    found += ["login"] if raw.login != RawLoginBy() else []
+    for key in found:
+        report.warn(
+            *entry.at(key),
+            "not used: a template never runs, and what is cloned from it has an entry of its own",
+            "write it in the entries of the guests that are cloned from it, and remove it here",
+        )
 
 
 def _tell_clone(entry: Entry, unused: str, key: str, report: Report) -> None:
@@ -204,8 +208,16 @@ def _nameservers(entry: Entry, report: Report) -> tuple[IPv4Address, ...]:
     return tuple(dict.fromkeys(addresses))
 
 
-_OF_A_RUNNING_GUEST = ("traefik_service", "traefik_services", "dns_records", "volumes")
-"""Keys that say what a guest does while it runs."""
+_OF_A_RUNNING_GUEST = (
+    "traefik_service", "traefik_services", "dns_records", "volumes", "dependencies",
+    "start_at_boot", "boot_order", "boot_delay", "portainer_role", "portainer_environment_name",
+    "portainer_agent_hostname", "leave_alone", "enable_lifecycle_snapshots", "gpu_assignment",
+    "mount_points", "zfs_volumes", "id_maps", "ports", "lxc_options", "apparmor_profile",
+    "apparmor_manages_nesting",
+)  # fmt: skip
+"""Keys that say what a guest is or does while it runs."""
+_SILENT = (None, False, 0, (), "none")
+"""Values that ask for nothing."""
 
 
 def template(
@@ -218,13 +230,7 @@ def template(
             f"{ref.name} would never be deployed: {entry.raw.name} is a template and never runs",
             "name the stack in docker_stacks of a guest that runs",
         )
-    for key in _OF_A_RUNNING_GUEST:
-        if getattr(entry.raw, key):
-            report.warn(
-                *entry.at(key),
-                "not used: a template never runs, so nothing serves this or mounts it",
-                "write it in the entry of a guest that runs, and remove it here",
-            )
+    _tell_of_template(entry, report)
     if not is_name(entry.raw.name.lower()):
         report.error(
             *entry.at("name"),
@@ -232,7 +238,9 @@ def template(
             "use letters, digits and inner hyphens",
         )
     shared = _machine(entry, interfaces, defaults, report)
-    shared["container"] = _of_template(entry, shared["container"], report)
+    # Each clone has folders, volumes, devices and low-level lines of its own entry.
+    shared["container"] = ContainerSettings(features=shared["container"].features)
+    shared["first_snapshot"] = None
     return Template(**shared, name=entry.raw.name.lower())
 
 

@@ -77,8 +77,6 @@ _PORTS = re.compile(rf"{_PORTS_PATTERN}\Z")
 _DIGITS = re.compile(r"[0-9]{1,12}\Z")
 _MANY = 99_999_999  # more of anything is a slip: MiB, GiB, seconds, places in an order
 _OWNED_BY_GUEST = "Phoenix leaves the guest's own settings to Proxmox"
-_IN_CONF = "the API of Proxmox VE has no key for it, so it stays with you"
-_WRITE_CONF = "write it in /etc/pve/lxc/ID.conf on the hypervisor, or remove it"
 _GPU_DRIVER = "the GPU's driver on the hypervisor stays with you"
 _SWARM = "Swarm comes with a later release; until then each guest is a Docker host of its own"
 _SCRIPT = "a guest's software comes from its role; this script stays with you"
@@ -344,6 +342,14 @@ def _gpus(value: Any) -> Any:
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
+ProfileName = Annotated[
+    str,
+    Form(
+        r"[A-Za-z0-9_/][A-Za-z0-9_./@+-]{0,199}",
+        "is not the name of an AppArmor profile",
+        'write one of `aa-status`, or "unconfined"',
+    ),
+]
 GpuNumbers = Annotated[
     tuple[Annotated[int, Field(ge=0, le=99), BeforeValidator(_number)], ...],
     BeforeValidator(_gpus),
@@ -890,6 +896,11 @@ class RawGuest(Raw):
     is_template: bool = Field(
         default=False, description="It is only there to be cloned, and never runs."
     )
+    enable_lifecycle_snapshots: bool | None = Field(
+        default=None,
+        description='Take the original system\'s snapshot "pre-configured" once it is made; left '
+        "out: the setting proxmox_lifecycle_snapshots.",
+    )
     template_snapshot_name: SnapshotName | None = Field(
         default=None,
         description="Snapshot from which others are cloned; it marks a template.",
@@ -1024,12 +1035,23 @@ class RawLxc(RawGuest):
         examples=["gateway-v1.tar.gz"],
     )
     application_script: Any = unused(_SCRIPT, "run it yourself, or remove it")
-    apparmor_profile: Any = unused(_IN_CONF, _WRITE_CONF)
-    apparmor_manages_nesting: Any = unused("nesting is a feature, `nesting=1` in `features`")
-    enable_lifecycle_snapshots: Any = unused(
-        "snapshots are the setting proxmox_lifecycle_snapshots, for all guests"
+    apparmor_profile: ProfileName | None = Field(
+        default=None,
+        description="AppArmor profile of the hypervisor that confines it, `unconfined`: none; left "
+        "out: the one that Proxmox VE makes for it. A profile of your own has to be there.",
+        examples=["unconfined"],
     )
-    lxc_options: Any = unused(_IN_CONF, _WRITE_CONF)
+    apparmor_manages_nesting: bool | None = Field(
+        default=None,
+        description="`lxc.apparmor.allow_nesting`: containers inside it may mount proc and sysfs. "
+        "The feature `nesting=1` says the same and more.",
+    )
+    lxc_options: tuple[Line, ...] = Field(
+        default=(),
+        description="Low-level settings, KEY=VALUE (lxc.container.conf(5)), of those that Proxmox "
+        "VE takes. What another key here says is left out: network cards, name, id map.",
+        examples=[["lxc.mount.auto=sys:rw", "lxc.cgroup2.devices.allow=c 10:200 rwm"]],
+    )
     pct_options: Any = unused(
         "each option of pct stays with you, where no key here has it",
         "set it by `pct set ID` on the hypervisor, or remove it",

@@ -87,6 +87,7 @@ class RootSettings:
     bind_mounts: tuple[BindMount, ...] = ()
     devices: tuple[Device, ...] = ()
     idmap: tuple[str, ...] = ()
+    low_level: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class DesiredGuest:
 
     `declared` names what is optional and declared, as "net0.tag" and "features.fuse"; the guest's
     description keeps it, so that what leaves the declaration leaves the guest. `declared_in` is its
-    entry in the JSON files, for messages.
+    entry in the JSON files, for messages. `first_snapshot`: it gets one once it is made.
     """
 
     vmid: int
@@ -114,6 +115,7 @@ class DesiredGuest:
     replicate_to: tuple[str, ...] = ()
     root: RootSettings = RootSettings({})
     declared: frozenset[str] = frozenset()
+    first_snapshot: bool = False
 
     @property
     def label(self) -> str:
@@ -212,9 +214,21 @@ def _guest(
         ssh_keys=ssh_keys,
         declared_in=f"{guest.source.file}: {guest.source.path}",
         replicate_to=own.replicate_to,
-        root=RootSettings({} if by_token else features, own.bind_mounts, own.devices, own.idmap),
+        root=RootSettings(
+            {} if by_token else features,
+            own.bind_mounts,
+            own.devices,
+            own.idmap,
+            guest.container.low_level,
+        ),
         declared=declared,
+        first_snapshot=_first_snapshot(guest, settings),
     )
+
+
+def _first_snapshot(guest: Host | Template, settings: ProxmoxSettings) -> bool:
+    own = guest.first_snapshot
+    return isinstance(guest, Host) and (settings.lifecycle_snapshots if own is None else own)
 
 
 def _own(guest: Host | Template, settings: ProxmoxSettings) -> GuestSettings:
@@ -257,6 +271,7 @@ def _declared(
     found |= {f"features.{name}" for name in features if name != "nesting"}
     found |= {f"bind:{mount.path}" for mount in own.bind_mounts}
     found |= {f"dev:{device.path}" for device in own.devices}
+    found |= {key for key, _ in guest.container.low_level}
     return frozenset(found)
 
 

@@ -31,6 +31,7 @@ class Observed:
     pending: tuple[str, ...] = ()
     digest: str | None = None
     idmap: tuple[str, ...] = ()
+    low_level: tuple[tuple[str, str], ...] = ()
 
     @property
     def managed(self) -> bool:

@@ -36,7 +36,7 @@ def make(
     """Make one guest as declared, without starting or stopping it; whether anything was written.
 
     With `snapshot_before_change`, an existing guest is rolled back where its change fails. With
-    `lifecycle_snapshots`, a new one gets its first snapshot; until it has, its description says so,
+    `first_snapshot`, a new one gets its first snapshot; until it has, its description says so,
     and the next run takes it. What a run that died has left of snapshots before a change is removed
     once the guest is as declared.
 
@@ -44,8 +44,7 @@ def make(
         ProxmoxError: with the reason; the next run continues from the observed state.
     """
     before = observe(client, desired.vmid)
-    snapshot = settings.lifecycle_snapshots and not desired.template
-    new = snapshot and (before is None or unfinished(before))
+    new = desired.first_snapshot and (before is None or unfinished(before))
     left = _left(client, desired)
     if next_step(client, desired, options(settings)) is None:
         _remove(client, desired, left, log)

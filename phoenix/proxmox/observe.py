@@ -10,6 +10,8 @@ from phoenix.proxmox.client import Client
 from phoenix.proxmox.diff import Observed
 from phoenix.proxmox.errors import QuorumError
 
+IDMAP = "lxc.idmap"
+
 
 @dataclass(frozen=True)
 class Located:
@@ -80,6 +82,7 @@ def read(client: Client, location: Located) -> Observed:
             config.pop(key, None)
             pending.append(key)
     digest = config.pop("digest", None)
+    low_level = _low_level(settings.get("lxc"))
     return Observed(
         vmid=location.vmid,
         kind="lxc" if location.kind == "lxc" else "qemu",
@@ -91,14 +94,15 @@ def read(client: Client, location: Located) -> Observed:
         config=config,
         pending=tuple(pending),
         digest=digest,
-        idmap=_idmap(settings.get("lxc")),
+        idmap=tuple(value for key, value in low_level if key == IDMAP),
+        low_level=tuple(one for one in low_level if one[0] != IDMAP),
     )
 
 
-def _idmap(rows: object) -> tuple[str, ...]:
-    """The id map among a container's low-level settings, [[key, value], ...]."""
+def _low_level(rows: object) -> tuple[tuple[str, str], ...]:
+    """A container's low-level settings, which the API has as [[key, value], ...]."""
     pairs = [row for row in rows if len(row) == 2] if isinstance(rows, list) else []
-    return tuple(" ".join(str(value).split()) for key, value in pairs if key == "lxc.idmap")
+    return tuple((str(key), " ".join(str(value).split())) for key, value in pairs)
 
 
 def snapshots(client: Client, guest: Located | Observed) -> tuple[str, ...]:

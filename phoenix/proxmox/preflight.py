@@ -56,7 +56,7 @@ def preflight(
     }
     changed = existing.values() if settings.snapshot_before_change else ()
     needs = [
-        *storages.needs(absent, snapshots=settings.lifecycle_snapshots, changed=changed),
+        *storages.needs(absent, changed=changed),
         *storages.needs_of_copies(_copied_snapshots(client, absent, guests, settings)),
         *storages.needs_of_replicas(running, existing),
     ]
@@ -266,8 +266,11 @@ def privileges(
         nodes = dict.fromkeys(guest.node for guest in guests)
         found += [Privilege("Sys.Modify", f"/nodes/{node}", "the firewall") for node in nodes]
     running = [guest for guest in guests if not guest.template]
-    if settings.snapshot_before_change or settings.lifecycle_snapshots:
-        found += [Privilege("VM.Snapshot", _path(g), "proxmox_..._snapshots") for g in running]
+    found += [
+        Privilege("VM.Snapshot", _path(guest), "its snapshots")
+        for guest in running
+        if settings.snapshot_before_change or guest.first_snapshot
+    ]
     if settings.snapshot_before_change:
         why = "proxmox_snapshot_before_change"
         found += [Privilege("VM.Snapshot.Rollback", _path(guest), why) for guest in running]
@@ -307,7 +310,7 @@ def _of_making(guest: DesiredGuest, settings: ProxmoxSettings) -> Iterator[Privi
     why = f"to make {guest.label}"
     if isinstance(guest.origin, Clone):
         yield Privilege("VM.Clone", f"/vms/{guest.origin.source}", why)
-    for need in storages.needs([guest], snapshots=False):
+    for need in storages.needs([guest]):
         yield Privilege("Datastore.Audit", f"/storage/{need.storage}", why)
         if need.content in ("rootdir", "images"):
             yield Privilege("Datastore.AllocateSpace", f"/storage/{need.storage}", why)

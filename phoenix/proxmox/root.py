@@ -1,8 +1,9 @@
 """What only root@pam may set, which no token is: written by `pct` on the hypervisor, as root.
 
 Features of a container other than nesting (all of a privileged one), folders and devices of the
-hypervisor, id maps. A template has none of them: what is cloned from it gets its own. Source:
-`check_ct_modify_config_perm` of pve-container, src/PVE/LXC.pm.
+hypervisor, id maps, AppArmor profiles and other low-level lines. For the last two the API has no
+key at all: they stand in the container's file. A template has none of them: what is cloned from it
+gets its own. Source: `check_ct_modify_config_perm` of pve-container, src/PVE/LXC.pm.
 """
 
 from __future__ import annotations
@@ -18,24 +19,29 @@ from phoenix.proxmox.desired import DesiredGuest
 from phoenix.proxmox.diff import Observed, declared_before
 from phoenix.proxmox.errors import RefusedError
 from phoenix.proxmox.keys import Props
-from phoenix.proxmox.observe import observe
+from phoenix.proxmox.observe import IDMAP, observe
 from phoenix.shell import Script, join
 
-# The main part of a container's file ends where its first snapshot begins: [NAME].
-_IDMAP = Script(
-    "idmap",
+# Words: the id, the keys of which all lines go, `--`, the lines that come. The main part of a
+# container's file ends where its first snapshot begins: [NAME].
+_LINES = Script(
+    "low-level",
     """set -eu
 conf=/etc/pve/lxc/$1.conf
 shift
+keys=' '
+while [ "$1" != -- ]; do keys="$keys$1 "; shift; done
+shift
 sections=$(sed -n '/^\\[/,$p' "$conf")
-main=$(sed '/^\\[/,$d; /^lxc\\.idmap[:= ]/d' "$conf")
+main=$(sed '/^\\[/,$d' "$conf" | awk -v keys="$keys" '
+  { key = $0; sub(/[:= ].*/, "", key) } key == "" || !index(keys, " " key " ")')
 {
   printf '%s\\n' "$main"
-  [ $# -eq 0 ] || printf 'lxc.idmap: %s\\n' "$@"
+  [ $# -eq 0 ] || printf '%s\\n' "$@"
   [ -z "$sections" ] || printf '\\n%s\\n' "$sections"
 } >"$conf.phoenix"
-for map in "$@"; do
-  set -- $map
+for line in "$@"; do
+  case $line in lxc.idmap:*) set -- ${line#*:} ;; *) continue ;; esac
   case $1 in u) file=/etc/subuid ;; *) file=/etc/subgid ;; esac
   grep -qx "root:$3:$4" "$file" || echo "root:$3:$4" >>"$file"
 done
@@ -95,9 +101,32 @@ def commands(desired: DesiredGuest, observed: Observed | None) -> tuple[Command,
     removed = "idmap" in left and current
     if desired.root.idmap != current and (desired.root.idmap or removed):
         lines = "; ".join(desired.root.idmap) or "none"
-        words = _IDMAP.argv(desired.vmid, *desired.root.idmap)
+        maps = [f"{IDMAP}: {one}" for one in desired.root.idmap]
+        words = _LINES.argv(desired.vmid, IDMAP, "--", *maps)
         found.append(Command(words, f"{desired.label}: id map {lines}"))
+    found += _low_level(desired, observed.low_level if observed else (), left)
     return tuple(found)
+
+
+def _low_level(
+    desired: DesiredGuest, current: tuple[tuple[str, str], ...], left: frozenset[str]
+) -> Iterator[Command]:
+    """A key that is declared has the declared lines alone; lines of other keys stay."""
+    wanted = [(key, " ".join(value.split())) for key, value in desired.root.low_level]
+    declared = dict.fromkeys(key for key, _ in wanted)
+    gone = sorted(key for key in left if key.startswith("lxc."))
+    differing = [
+        key
+        for key in (*declared, *gone)
+        if [value for one, value in wanted if one == key]
+        != [value for one, value in current if one == key]
+    ]
+    if not differing:
+        return
+    lines = [f"{key}: {value}" for key, value in desired.root.low_level if key in differing]
+    said = [*lines, *(f"{key} goes" for key in differing if key not in declared)]
+    words = _LINES.argv(desired.vmid, *differing, "--", *lines)
+    yield Command(words, f"{desired.label}: {'; '.join(said)}")
 
 
 def _features(

@@ -103,19 +103,18 @@ def ability(client: Client, row: Mapping[str, Any]) -> Type:
 
 
 def needs(
-    new_guests: Iterable[DesiredGuest], *, snapshots: bool, changed: Iterable[Observed] = ()
+    new_guests: Iterable[DesiredGuest], *, changed: Iterable[Observed] = ()
 ) -> tuple[Need, ...]:
     """What new guests ask of storages, and existing ones that get a snapshot before a change.
 
     Args:
         new_guests: those to make.
-        snapshots: whether new guests get a snapshot.
         changed: existing guests of which snapshots are taken.
     """
     found: list[Need] = []
     for guest in new_guests:
         own = "rootdir" if guest.kind == "lxc" else "images"
-        snapshot, who = snapshots and not guest.template, guest.declared_in
+        snapshot, who = guest.first_snapshot, guest.declared_in
         if guest.storage:
             size = guest.disk_gb or 0
             need = Need(guest.node, guest.storage, own, "storage_pool", who, size, snapshot)
@@ -258,7 +257,8 @@ def _unfit(
             yield (
                 f"storage {storage!r} of node {node} is of type {kind}, where a {what} has no "
                 f"snapshots, and {_who(those)} is to have one. fix: name another storage, or set "
-                "proxmox_lifecycle_snapshots and proxmox_snapshot_before_change to False"
+                "proxmox_lifecycle_snapshots, enable_lifecycle_snapshots of the guest and "
+                "proxmox_snapshot_before_change to False"
             )
     yield from _without_feature(node, storage, kind, can, own)
     # A storage may be thin, so the sum of all sizes may exceed it; one guest's never.

@@ -190,7 +190,8 @@ class ContainerSettings(Frozen):
     """What a container's entry says of it to Proxmox VE alone.
 
     `features` are pairs of name and value (pct.conf(5)); `devices` are nodes of the hypervisor;
-    `idmap` is whole, as in lxc.container.conf(5).
+    `idmap` is whole, as in lxc.container.conf(5); `low_level` are key and value of further lines of
+    that form.
     """
 
     features: tuple[tuple[str, str], ...] = ()
@@ -198,6 +199,7 @@ class ContainerSettings(Frozen):
     bind_mounts: tuple[BindMount, ...] = ()
     devices: tuple[str, ...] = ()
     idmap: tuple[str, ...] = ()
+    low_level: tuple[tuple[str, str], ...] = ()
 
 
 class Network(Named):
@@ -302,6 +304,8 @@ class Machine(Named):
     username: str | None
     source: Source
     container: ContainerSettings = ContainerSettings()
+    first_snapshot: bool | None = None
+    """Whether it gets a snapshot once it is made; None: as the settings say."""
 
     @property
     def managed(self) -> Interface:

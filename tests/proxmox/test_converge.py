@@ -401,3 +401,13 @@ def test_a_source_that_is_no_template_is_cloned_from_its_snapshot(
     clones = [body for _, path, body in pve.writes() if path.endswith("lxc/900/clone")]
     assert [body["snapname"] for body in clones] == ["final-form"] * 3, clones
     assert not pve.guest(900).template
+
+
+def test_one_guest_gets_a_first_snapshot_by_its_own_entry(
+    site: Site, pve: Pve, client: Client, planned: Planned
+) -> None:
+    plan = planned(changed_site(site, 103, first_snapshot=True))
+    for guest in plan.guests:
+        guests.make(client, guest, plan.settings, lambda _line: None)
+    taken = {vmid: list(pve.guest(vmid).snapshots) for vmid in (102, 103)}
+    assert taken == {102: [], 103: ["pre-configured"]}

@@ -114,9 +114,9 @@ def test_templates_come_before_what_is_cloned_from_them(inherited: Site) -> None
         "lxc_configs.501.gpu_assignment",
         "lxc_configs.301.mount_points[0]",
         "lxc_configs.301.pct_options",
-        "lxc_configs.301.lxc_options",
         "lxc_configs.500.enable_lifecycle_snapshots",
-        "lxc_configs.303.apparmor_profile",
+        "lxc_configs.500.apparmor_profile",
+        "lxc_configs.500.lxc_options",
         "vms[1].volumes[0]",
     ],
 )
@@ -129,6 +129,7 @@ def test_a_container_has_the_folders_volumes_devices_and_ids_of_its_entry(inheri
     gateway, model = by_id(inherited)[301], by_id(inherited)[401]
     (folder,) = gateway.root.bind_mounts
     assert (folder.host_path, folder.path) == ("/srv/kept/301/logs", "/var/log/nginx")
+    assert ("lxc.apparmor.profile", "unconfined") in gateway.root.low_level
     assert gateway.root.idmap == (
         "u 0 100000 65536", "g 0 100000 44", "g 44 44 1", "g 45 100045 65491",
     )  # fmt: skip

@@ -17,6 +17,10 @@ from phoenix.proxmox.root import commands
 from phoenix.site.model import Site
 
 ROOT = Path(__file__).parents[2]
+Lines = tuple[tuple[str, str], ...]
+PROFILE = ("lxc.apparmor.profile", "unconfined")
+DEVICES: Lines = (("lxc.cgroup2.devices.allow", "c 10:200 rwm"),
+                  ("lxc.cgroup2.devices.allow", "c 10:229 rwm"))  # fmt: skip
 OWN = GuestSettings(
     features={"keyctl": "1", "mount": "nfs"},
     bind_mounts=(BindMount(path="/media", host_path="/tank/media", read_only=True),),
@@ -35,11 +39,14 @@ def guest(site: Site, own: GuestSettings = OWN) -> DesiredGuest:
     return next(one for one in desired_guests(site, settings) if one.vmid == 103)
 
 
-def seen(desired: DesiredGuest, idmap: tuple[str, ...] = (), **config: str) -> Observed:
+def seen(
+    desired: DesiredGuest, idmap: tuple[str, ...] = (), low_level: Lines = (), **config: str
+) -> Observed:
     description = desired.keys["description"].written(None)
     return Observed(
         vmid=103, kind="lxc", node="phoenix", name="step-ca", running=False, template=False,
         lock=None, config={"description": description, **config}, idmap=idmap,
+        low_level=low_level,
     )  # fmt: skip
 
 
@@ -133,3 +140,53 @@ def test_the_id_map_is_written_in_the_main_part_of_the_file(site: Site, tmp_path
         )
     for name in ("subuid", "subgid"):
         assert (tmp_path / name).read_text() == "root:100000:65536\n"
+
+
+def confined(site: Site, lines: Lines) -> DesiredGuest:
+    """Container 103 with low-level lines of its entry."""
+    host = site.host("step-ca")
+    container = host.container.model_copy(update={"low_level": lines})
+    host = host.model_copy(update={"container": container})
+    others = tuple(one for one in site.guests if one.vmid != 103)
+    return guest(site.model_copy(update={"guests": (host, *others)}), GuestSettings())
+
+
+def test_low_level_lines_are_written_until_they_are_there(site: Site) -> None:
+    desired = confined(site, (PROFILE, *DEVICES))
+    assert lines(desired, None) == [
+        f"lxc.apparmor.profile: unconfined; {'; '.join(f'{key}: {word}' for key, word in DEVICES)}"
+    ]
+    there = seen(desired, low_level=(("lxc.mount.auto", "sys:rw"), *DEVICES, PROFILE))
+    assert lines(desired, there) == []
+    another = seen(desired, low_level=(*reversed(DEVICES), PROFILE))
+    assert lines(desired, another) == [
+        "lxc.cgroup2.devices.allow: c 10:200 rwm; lxc.cgroup2.devices.allow: c 10:229 rwm"
+    ]
+
+
+def test_a_low_level_line_that_leaves_the_declaration_leaves_the_guest(site: Site) -> None:
+    before = confined(site, (PROFILE, *DEVICES))
+    observed = seen(before, low_level=(PROFILE, ("lxc.mount.auto", "sys:rw"), *DEVICES))
+    assert lines(confined(site, DEVICES), observed) == ["lxc.apparmor.profile goes"]
+    assert lines(guest(site, GuestSettings()), replace(observed, low_level=())) == []
+
+
+def test_low_level_lines_replace_those_of_their_keys_in_the_main_part_alone(
+    site: Site, tmp_path: Path
+) -> None:
+    (tmp_path / "pve" / "lxc").mkdir(parents=True)
+    file = tmp_path / "pve" / "lxc" / "103.conf"
+    file.write_text(
+        "#Made by Phoenix\n#  lxc.apparmor.profile: a\narch: amd64\n"
+        "lxc.apparmor.profile = generated\nlxc.mount.auto: sys:rw\nnet0: x\n\n"
+        "[snap]\nlxc.apparmor.profile: generated\n"
+    )
+    (command,) = commands(confined(site, (PROFILE, ("lxc.environment", "A='*' $HOME"))), None)
+    words = [word.replace("/etc/", f"{tmp_path}/") for word in command.words]
+    for _ in range(2):
+        subprocess.run(words, check=True)
+        assert file.read_text() == (
+            "#Made by Phoenix\n#  lxc.apparmor.profile: a\narch: amd64\nlxc.mount.auto: sys:rw\n"
+            "net0: x\nlxc.apparmor.profile: unconfined\nlxc.environment: A='*' $HOME\n\n"
+            "[snap]\nlxc.apparmor.profile: generated\n"
+        )
