@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -299,9 +300,12 @@ def _of_guest(guest: DesiredGuest, present: bool) -> Iterator[Privilege]:
             names += ["VM.Config.CDROM", "VM.Config.HWType"]
     for name in names:
         yield Privilege(name, _path(guest), guest.label)
-    bridge = values.parse_nic(guest.keys["net0"].written(None)).get("bridge")
-    if bridge:
-        yield Privilege("SDN.Use", f"/sdn/zones/localnetwork/{bridge}", f"bridge {bridge}")
+    cards = [key for name, key in guest.keys.items() if re.fullmatch(r"net\d+", name)]
+    for card in (values.parse_nic(key.written(None)) for key in cards):
+        # A VLAN is below its bridge (`check_vnet_access` of pve-guest-common).
+        place = "/".join(word for word in (card.get("bridge"), card.get("tag")) if word)
+        if place:
+            yield Privilege("SDN.Use", f"/sdn/zones/localnetwork/{place}", f"bridge {place}")
     if guest.kind == "qemu" and "startup" in guest.keys:
         yield Privilege("Sys.Modify", "/", f"the boot order of {guest.label}")
 

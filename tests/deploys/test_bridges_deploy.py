@@ -75,5 +75,15 @@ def test_a_person_s_bridge_is_left_and_its_difference_told(
     assert "has 172.16.9.254/24, and the site says 172.16.9.1/24" in caplog.text
 
 
+def test_vlans_on_a_bridge_of_ours_are_undone_as_it_is(tmp_path: Path) -> None:
+    done = deploy(tmp_path, bridge="vmbr9.8")
+    files = done.files("phoenix")
+    assert files[LIST] == "vmbr9 - aware\nvmbr9.8 172.16.9.1/24 -\n"
+    assert "iface vmbr9.8 inet static\n" in files[FILE]
+    assert "\tvlan-raw-device vmbr9\n" in files[FILE]
+    assert 'oifname != "vmbr9.8" masquerade' in files[RULES]
+    assert "\nconfirm=120\n" in params(done)
+
+
 def test_what_a_person_keeps_is_not_touched(tmp_path: Path) -> None:
     assert deploy(tmp_path, managed=False).sent == []

@@ -12,7 +12,7 @@ from phoenix.proxmox.access import PRIVILEGES
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.errors import RefusedError
 from phoenix.proxmox.plan import Plan
-from phoenix.proxmox.preflight import preflight
+from phoenix.proxmox.preflight import preflight, privileges
 from tests.proxmox.pve import NODE, Pve, run, shut_down
 
 Planned = Callable[..., Plan]
@@ -212,3 +212,11 @@ def test_the_firewall_is_complete_before_it_is_switched_on(
         own = [path for path in order if f"/{guest.vmid}/firewall/" in path]
         assert all(path.endswith("/rules") or "/ipset" in path for path in own[:-1]), own
         assert not own or own[-1].endswith("/options"), own
+
+
+def test_the_vlan_of_a_card_needs_its_own_place(client: Client, planned: Planned) -> None:
+    plan = planned(proxmox_guests={103: {"vlan": 8}})
+    asked = privileges(client, plan.guests, plan.settings)
+    places = {one.path: one.why for one in asked if one.name == "SDN.Use"}
+    assert places["/sdn/zones/localnetwork/vmbr0/8"] == "bridge vmbr0/8"
+    assert "/sdn/zones/localnetwork/vmbr0" in places, "of the others"

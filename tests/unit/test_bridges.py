@@ -164,3 +164,29 @@ def test_a_guest_s_bridge_is_made_before_the_guest(tmp_path: Path) -> None:
     assert first == Work(
         ("deploys/networks.py", "deploys/proxmox.py", "deploys/dns.py"), (site.hypervisor.name,)
     )
+
+
+def test_a_bridge_of_ours_separates_vlans_that_another_guest_routes(tmp_path: Path) -> None:
+    """Without that Proxmox VE starts no guest whose card has a tag there."""
+    other = {"subnet": "172.16.8.0/24", "bridge": "vmbr9.8", "gateway": "172.16.8.254"}
+    site = declared(tmp_path, internal=INNER, other=other)
+    assert bridges.devices(site) == (
+        Device("vmbr9", IPv4Interface("172.16.9.1/24"), "", aware=True),
+    )
+    assert bridges.listed(bridges.own(site, Found())) == "vmbr9 172.16.9.1/24 aware\n"
+    made = bridges.interfaces(bridges.own(site, Found()))
+    assert "\taddress 172.16.9.1/24\n" in made
+    assert "\tbridge-vlan-aware yes\n" in made
+    of_a_person = Found(FILE, live={"vmbr9": ("172.16.9.1/24",)})
+    assert [one.partition(":")[0] for one in bridges.differences(site, of_a_person)] == [
+        "vmbr9 does not separate VLANs"
+    ]
+
+
+def test_a_template_s_card_with_a_tag_counts_as_well(tmp_path: Path) -> None:
+    made = minimal()
+    made.hypervisor = {"networks": {"internal": INNER}}
+    template = made.lxc["lxc_configs"].setdefault("900", {"name": "base", "is_template": True})
+    template["network_config"] = {"ip": "dhcp", "bridge": "vmbr9.30"}
+    (bridge,) = bridges.devices(made.load(tmp_path))
+    assert bridge.aware

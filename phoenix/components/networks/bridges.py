@@ -69,9 +69,20 @@ def devices(site: Site) -> tuple[Device, ...]:
             bridges[network.bridge] = bridge._replace(address=address)
         else:
             vlans.append(Device(network.place, address, network.bridge, aware=False))
-            bridges[network.bridge] = bridge._replace(aware=True)
+            bridges[network.bridge] = bridge
+    tagged = _tagged(site)
+    bridges = {name: one._replace(aware=name in tagged) for name, one in bridges.items()}
     bridges.pop(site.networks[0].bridge, None)
     return (*bridges.values(), *vlans)
+
+
+def _tagged(site: Site) -> frozenset[str]:
+    """Bridges with a VLAN, whoever is its router: a guest's card with a tag needs one that
+    separates them, or one with a port (`activate_bridge_vlan` of pve-common, src/PVE/Network.pm).
+    """
+    guests = (*site.guests, *site.templates)
+    places = [*site.networks, *(card for guest in guests for card in guest.interfaces)]
+    return frozenset(one.bridge for one in places if one.vlan is not None)
 
 
 def own(site: Site, found: Found) -> tuple[Device, ...]:
