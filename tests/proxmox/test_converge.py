@@ -340,18 +340,20 @@ def test_a_failed_change_goes_back_to_the_snapshot(
 def test_a_snapshot_around_a_change_and_one_of_a_new_guest(
     site: Site, pve: Pve, client: Client, planned: Planned
 ) -> None:
-    config = planned(proxmox_snapshot_before_change=True, proxmox_lifecycle_snapshots=True).settings
+    both = {"proxmox_snapshot_before_change": True, "proxmox_lifecycle_snapshots": True}
 
     def make(plan: Plan) -> list[bool]:
-        return [guests.make(client, guest, config, lambda _line: None) for guest in plan.guests]
+        return [
+            guests.make(client, guest, plan.settings, lambda _line: None) for guest in plan.guests
+        ]
 
-    assert all(make(planned()))
+    assert all(make(planned(**both)))
     assert list(pve.guest(103).snapshots) == ["pre-configured"]
     assert not pve.guest(900).snapshots
     pve.forget()
-    assert not any(make(planned()))
+    assert not any(make(planned(**both)))
     assert pve.writes() == []
-    more = planned(changed_site(site, 103, memory_mb=2048))
+    more = planned(changed_site(site, 103, memory_mb=2048), **both)
     assert make(more).count(True) == 1
     sent = [(method, path.split("/lxc/103/")[1].split("-")[0]) for method, path, _ in pve.writes()]
     assert sent == [
@@ -360,7 +362,7 @@ def test_a_snapshot_around_a_change_and_one_of_a_new_guest(
     power.start(client, 103)
     pve.fake.fail("PUT", f"/nodes/{NODE}/lxc/103/config", 500, "no such device")
     with pytest.raises(ProxmoxError, match=r"no such device(?s:.)*was rolled back"):
-        make(planned())
+        make(planned(**both))
     assert list(pve.guest(103).snapshots) == ["pre-configured"]
     assert pve.guest(103).status == "running"
 

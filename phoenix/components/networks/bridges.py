@@ -80,9 +80,11 @@ def _tagged(site: Site) -> frozenset[str]:
     """Bridges with a VLAN, whoever is its router: a guest's card with a tag needs one that
     separates them, or one with a port (`activate_bridge_vlan` of pve-common, src/PVE/Network.pm).
     """
-    guests = (*site.guests, *site.templates)
-    places = [*site.networks, *(card for guest in guests for card in guest.interfaces)]
-    return frozenset(one.bridge for one in places if one.vlan is not None)
+    machines = (*site.guests, *site.templates)
+    cards = frozenset(
+        card.bridge for one in machines for card in one.interfaces if card.vlan is not None
+    )
+    return cards | {one.bridge for one in site.networks if one.vlan is not None}
 
 
 def own(site: Site, found: Found) -> tuple[Device, ...]:
