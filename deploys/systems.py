@@ -22,12 +22,12 @@ def check() -> None:
     Raises:
         DeployError: names the host, its system and the list, while the run is prepared.
     """
-    said = systems.told(machine().release)
-    if said is None:
+    notice = systems.notice(machine().release)
+    if notice is None:
         return
-    if said.refused:
-        _refuse(said.message)
-    _warn(host.name, said.message)
+    if notice.refused:
+        _refuse(notice.message)
+    _warn(host.name, notice.message)
 
 
 def check_docker() -> None:

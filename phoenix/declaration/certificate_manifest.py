@@ -31,9 +31,14 @@ def check(folder: Path, site: Site, report: Report) -> None:
     """
     if not (folder / FILE).exists():
         return
-    held = {name for one in certificates(site) for name in one.sans}
-    held |= {name for one in site.services if one.kind in ("ca", "agent") for name in one.names}
-    held |= {name for one in site.services if one.has_tls for name in one.names}
+    held = {name for certificate in certificates(site) for name in certificate.sans}
+    held |= {
+        name
+        for service in site.services
+        if service.kind in ("ca", "agent")
+        for name in service.names
+    }
+    held |= {name for service in site.services if service.has_tls for name in service.names}
     covered: list[str] = []
     for position, raw in _entries(folder, report):
         path = join("", position)

@@ -121,12 +121,14 @@ def passed_on(compose: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     Compose specification, "environment"; "secrets" and "configs", `environment`.
     """
     for service, body in compose["services"].items():
-        given = body.get("environment") or ()
+        environment = body.get("environment") or ()
         path = join("services", service) + ".environment"
-        if isinstance(given, Mapping):
-            yield from ((join(path, name), str(name)) for name, v in given.items() if v is None)
-        elif isinstance(given, list):
-            for position, line in enumerate(given):
+        if isinstance(environment, Mapping):
+            yield from (
+                (join(path, name), str(name)) for name, v in environment.items() if v is None
+            )
+        elif isinstance(environment, list):
+            for position, line in enumerate(environment):
                 if "=" not in str(line):
                     yield join(path, position), str(line)
     for kind in ("secrets", "configs"):
@@ -233,8 +235,8 @@ def docker_names(compose: Mapping[str, Any], values: Mapping[str, str]) -> Itera
         if not isinstance(body, dict):
             continue
         external = body.get("external")
-        given = external.get("name") if isinstance(external, dict) else None
-        own = body.get("name") or given or (volume if external else "")
+        external_name = external.get("name") if isinstance(external, dict) else None
+        own = body.get("name") or external_name or (volume if external else "")
         if name := filled(own, values):
             yield DockerName("volume", name, f"volumes.{volume}")
 
@@ -388,9 +390,9 @@ def check_files(
     for path, message, fix in (
         *_files_of_the_whole(compose, ship),
         *(
-            found
+            file_fault
             for name, service in compose["services"].items()
-            for found in _files_of_service(service, f"services.{name}", values, declared, ship)
+            for file_fault in _files_of_service(service, f"services.{name}", values, declared, ship)
         ),
     ):
         report.error(label, path, message, fix)

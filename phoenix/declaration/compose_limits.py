@@ -41,18 +41,18 @@ def check(
         declared: where the stack's variables are declared, for the fix.
         report: takes the findings.
     """
-    for found in (
+    for fault in (
         *_copies(compose, values),
         *_containers(compose, values),
         *_undefined(compose, values),
         *_circles(compose),
         *_not_given(compose, values, declared),
     ):
-        report.error(label, *found)
-    for found in _ignored(compose, project):
-        report.unread(label, *found)
-    for found in _not_passed_on(compose, values, declared):
-        report.warn(label, *found)
+        report.error(label, *fault)
+    for fault in _ignored(compose, project):
+        report.unread(label, *fault)
+    for fault in _not_passed_on(compose, values, declared):
+        report.warn(label, *fault)
 
 
 def _copies(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
@@ -64,12 +64,12 @@ def _copies(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_
         count = filled(deploy.get("replicas", service.get("scale", "")), values) or ""
         if not (count.isdecimal() and len(count) < 10 and int(count) > 1):
             continue
-        for has, what, fix in (
+        for has, resource, fix in (
             (name in fixed, "host port", "publish a container port alone, or run one container"),
             (service.get("container_name"), "name", "remove container_name, or run one container"),
         ):
             if has:
-                message = f"{count} containers cannot all have the {what} that is written here"
+                message = f"{count} containers cannot all have the {resource} that is written here"
                 yield f"services.{name}.{key}", message, fix
 
 
@@ -88,14 +88,14 @@ def _undefined(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterato
     for name, service in services.items():
         for key in ("networks", "secrets", "configs"):
             known = _keys(compose.get(key)) | ({"default"} if key == "networks" else set())
-            for path, one in _named(service.get(key), "source"):
-                yield from _unknown(f"services.{name}.{key}{path}", key[:-1], one, known)
+            for path, reference in _named(service.get(key), "source"):
+                yield from _unknown(f"services.{name}.{key}{path}", key[:-1], reference, known)
         for position, mount in enumerate(service.get("volumes", ())):
-            one = _volume_of(mount, values)
+            reference = _volume_of(mount, values)
             where = f"services.{name}.volumes[{position}]"
-            yield from _unknown(where, "volume", one, _keys(compose.get("volumes")))
-        for path, one in _needed(service):
-            yield from _unknown(f"services.{name}.{path}", "service", one, services.keys())
+            yield from _unknown(where, "volume", reference, _keys(compose.get("volumes")))
+        for path, needed in _needed(service):
+            yield from _unknown(f"services.{name}.{path}", "service", needed, services.keys())
 
 
 def _unknown(path: str, kind: str, name: str, known: Collection[str]) -> Iterator[_Found]:
@@ -120,25 +120,25 @@ def _needed(service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The services that one names, with their places in it."""
     needs = service.get("depends_on") or ()
     if isinstance(needs, Mapping):
-        for one, how in needs.items():
+        for dependency, how in needs.items():
             if not (isinstance(how, Mapping) and how.get("required") is False):
-                yield join("depends_on", one), str(one)
+                yield join("depends_on", dependency), str(dependency)
     else:
-        yield from ((f"depends_on[{n}]", str(one)) for n, one in enumerate(needs))
+        yield from ((f"depends_on[{n}]", str(dependency)) for n, dependency in enumerate(needs))
     for key in ("network_mode", "pid", "ipc"):
-        kind, _, one = str(service.get(key) or "").partition(":")
+        kind, _, dependency = str(service.get(key) or "").partition(":")
         if kind == "service":
-            yield key, one
-    for position, one in enumerate(service.get("volumes_from") or ()):
-        if not str(one).startswith("container:"):
-            yield f"volumes_from[{position}]", str(one).partition(":")[0]
+            yield key, dependency
+    for position, dependency in enumerate(service.get("volumes_from") or ()):
+        if not str(dependency).startswith("container:"):
+            yield f"volumes_from[{position}]", str(dependency).partition(":")[0]
 
 
 def _circles(compose: Mapping[str, Any]) -> Iterator[_Found]:
     """Services that wait for each other."""
     services = compose["services"]
     waits = {
-        name: {one for path, one in _needed(body) if path.startswith("depends_on")}
+        name: {dependency for path, dependency in _needed(body) if path.startswith("depends_on")}
         for name, body in services.items()
     }
     try:

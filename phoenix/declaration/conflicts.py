@@ -37,7 +37,7 @@ def duplicates(entries: Sequence[Entry], hypervisor: Host, report: Report) -> No
                 "rename one of the two",
             )
         id_key = "vmid" if entry.kind == "vm" else ""
-        for key, what, value, owners, fix in (
+        for key, kind, value, owners, fix in (
             (id_key, "vmid", entry.vmid, vmids, "give one of the two a free id"),
             ("name", "host name", entry.label, names, "rename one of the two"),
             *(
@@ -61,7 +61,7 @@ def duplicates(entries: Sequence[Entry], hypervisor: Host, report: Report) -> No
             if first != f"{entry.source.file}: {entry.source.path}":
                 path = join(entry.source.path, key) if key else entry.source.path
                 report.error(
-                    entry.source.file, path, f"duplicate {what} {value}: {first} has it", fix
+                    entry.source.file, path, f"duplicate {kind} {value}: {first} has it", fix
                 )
 
 
@@ -169,18 +169,19 @@ def proven(site: Site, report: Report) -> None:
         )
         return
     held = {
-        (one.host.name, name)
-        for one in certificates(site)
-        if one.challenge == "standalone" and one.host != site.traefik
-        for name in one.sans
+        (certificate.host.name, name)
+        for certificate in certificates(site)
+        if certificate.challenge == "standalone" and certificate.host != site.traefik
+        for name in certificate.sans
     }
     for host in site.guests:
         if host.portainer_role is not None and (host.name, host.fqdn) not in held:
-            what = "Portainer" if host.portainer_role == "server" else "Portainer's agent"
+            occupant = "Portainer" if host.portainer_role == "server" else "Portainer's agent"
             report.error(
                 host.source.file,
                 f"{host.source.path}.role",
-                f"{what} would have no certificate on {host.name}, which is {_front(site, host)}",
+                f"{occupant} would have no certificate on {host.name}, which is "
+                f"{_front(site, host)}",
                 "give one of the two roles to another guest",
             )
     for service in site.services:
@@ -205,15 +206,15 @@ def _stack_pairs(site: Site, report: Report) -> None:
     """
     owners: dict[str, HostCertificate] = {}
     pairs: dict[tuple[str, str], HostCertificate] = {}
-    for one in certificates(site):
-        pairs[one.host.name, one.project] = one
-        for name in one.sans:
-            first = owners.setdefault(name, one)
-            if first is not one and first.host == one.host:  # else `names` tells it
+    for certificate in certificates(site):
+        pairs[certificate.host.name, certificate.project] = certificate
+        for name in certificate.sans:
+            first = owners.setdefault(name, certificate)
+            if first is not certificate and first.host == certificate.host:  # else `names` tells it
                 report.error(
                     *_claimant(site, name),
                     f"{name} would be in two certificates, {first.name} of {first.host.name} and "
-                    f"{one.name} of {one.host.name}: one could pass for the other",
+                    f"{certificate.name} of {certificate.host.name}: one could pass for the other",
                     "leave server_name out, or write a name of its own",
                 )
     for host in site.guests:
@@ -255,22 +256,24 @@ def host_ports(site: Site, report: Report) -> None:
                 service.kind == "backend" and host is site.portainer and service.is_the_guest_s
             )
             named = "Portainer" if of_portainer else f"service {service.name}"
-            what = _WHAT.get(service.kind, named)
+            user = _WHAT.get(service.kind, named)
             at: tuple[_Address, ...] = (None,)
             if service.kind == "agent":  # the tunnel ends on the first, the agent has the second
                 at = (host.address, ports.LOOPBACK)
-            other = next(filter(None, (taken.by(service.port, "tcp", one) for one in at)), None)
+            other = next(
+                filter(None, (taken.by(service.port, "tcp", address) for address in at)), None
+            )
             if other:
                 path = f"{host.source.path}.traefik_service"
                 report.error(
                     host.source.file,
                     f"{service.source.path if service.kind == 'backend' else path}.port",
                     f"port {service.port}/tcp of {host.name} is taken by {other}",
-                    f"write another port for {what}",
+                    f"write another port for {user}",
                 )
             elif service.kind != "backend" or of_portainer:  # else it may be what a stack publishes
                 for address in at:
-                    taken.add(service.port, "tcp", address, what)
+                    taken.add(service.port, "tcp", address, user)
         if host is site.portainer:
             _entrances(site, host, taken, report)
         _published_ports(host, taken, report)
@@ -280,7 +283,7 @@ def gateway_ports(site: Site, report: Report) -> None:
     """Refuse a port of the gateway that two services want, or that the gateway needs itself."""
     if site.gateway is None:
         return
-    taken = {port: what for (port, _), what in _needed_ports(site)[site.gateway.name].items()}
+    taken = {port: user for (port, _), user in _needed_ports(site)[site.gateway.name].items()}
     firsts: dict[int, Service] = {}
     provers: dict[str, Service] = {}
     routed = {name: route.service for route in routes(site) for name in route.names}
@@ -316,13 +319,13 @@ def gateway_ports(site: Site, report: Report) -> None:
 
 def _entrances(site: Site, server: Host, taken: _Taken, report: Report) -> None:
     """The tunnel's entrance to each agent takes the agent's port on Portainer's guest, too."""
-    for service in (one for one in site.services if one.kind == "agent"):
+    for service in (candidate for candidate in site.services if candidate.kind == "agent"):
         host = service.owner
         address = control_plane.entrance(service)
-        what = f"Portainer's tunnel to the agent of {host.name}"
+        user = f"Portainer's tunnel to the agent of {host.name}"
         other = taken.by(service.port, "tcp", address)
         if other is None:
-            taken.add(service.port, "tcp", address, what)
+            taken.add(service.port, "tcp", address, user)
         elif service.port not in _ON_EVERY_GUEST:  # else the agent's own guest has refused it
             report.error(
                 host.source.file,
@@ -372,18 +375,18 @@ class _Taken:
 
     def __init__(self, needed: Mapping[tuple[int, str], str]) -> None:
         self._ports: dict[tuple[int, str], list[tuple[_Address, str]]] = {}
-        for (port, proto), what in needed.items():
-            self.add(port, proto, ports.LOOPBACK if port in _ON_LOOPBACK else None, what)
+        for (port, proto), user in needed.items():
+            self.add(port, proto, ports.LOOPBACK if port in _ON_LOOPBACK else None, user)
 
-    def add(self, port: int, proto: str, address: _Address, what: str) -> None:
+    def add(self, port: int, proto: str, address: _Address, user: str) -> None:
         """Take a port."""
-        self._ports.setdefault((port, proto), []).append((address, what))
+        self._ports.setdefault((port, proto), []).append((address, user))
 
     def by(self, port: int, proto: str, address: _Address) -> str | None:
         """Who has the port on this address, or on all; None where it is free."""
-        for other, what in self._ports.get((port, proto), ()):
+        for other, user in self._ports.get((port, proto), ()):
             if _overlap(address, other):
-                return what
+                return user
         return None
 
 
@@ -399,11 +402,11 @@ _ON_LOOPBACK = (
 )
 
 
-def _overlap(one: _Address, other: _Address) -> bool:
+def _overlap(address: _Address, other: _Address) -> bool:
     """Whether two sockets with one port would share an address; None and `::` are all."""
-    if one is None or other is None or one == other:
+    if address is None or other is None or address == other:
         return True
-    return one.version == other.version and (one.is_unspecified or other.is_unspecified)
+    return address.version == other.version and (address.is_unspecified or other.is_unspecified)
 
 
 def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
@@ -411,8 +414,8 @@ def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
     needed = {host.name: {(ports.SSH, "tcp"): "SSH"} for host in site.guests}
     for certificate in certificates(site):
         if certificate.challenge == "standalone":
-            what = "the ACME http-01 challenge (RFC 8555, always port 80)"
-            needed[certificate.host.name][ports.HTTP, "tcp"] = what
+            user = "the ACME http-01 challenge (RFC 8555, always port 80)"
+            needed[certificate.host.name][ports.HTTP, "tcp"] = user
     if site.gateway:
         nginx = (ports.HTTP, ports.HTTPS, ports.NGINX_STATUS)
         needed[site.gateway.name] |= {(port, "tcp"): "Nginx" for port in nginx}
@@ -484,20 +487,20 @@ def resolvers(site: Site, report: Report) -> None:
         for address in host.nameservers if "resolver" not in host.left_alone else ():
             if address in addresses_of(site.hypervisor):
                 continue
-            what = f"{address} is not the site's DNS server"
+            message = f"{address} is not the site's DNS server"
             if site.gateway and address in addresses_of(site.gateway):
-                what = f"{address} is the gateway {site.gateway.name}, which answers no DNS"
+                message = f"{address} is the gateway {site.gateway.name}, which answers no DNS"
             report.warn(
                 host.source.file,
                 f"{host.source.path}.network_config",
-                what,
+                message,
                 f"write the nameserver as {way(host, site.hypervisor).target}",
             )
 
 
 def forwarding(site: Site, report: Report) -> None:
     """Refuse hosts that have to connect, share no network, and have no hypervisor between."""
-    told: set[tuple[str, str]] = set()
+    reported: set[tuple[str, str]] = set()
     forwards = {network.name for network in served(site)}
     for flow in firewall.flows(site):
         source, target = flow.source, flow.destination
@@ -509,9 +512,9 @@ def forwarding(site: Site, report: Report) -> None:
             name = host.managed.network
             if not name:  # `networks.addresses` has refused its address
                 continue
-            if name in forwards or (host.name, name) in told:
+            if name in forwards or (host.name, name) in reported:
                 continue
-            told.add((host.name, name))
+            reported.add((host.name, name))
             report.error(
                 host.source.file,
                 f"{host.source.path}.network_config",

@@ -26,7 +26,7 @@ _KERNEL = ("/proc", "/sys")
 
 def hides_own(path: str) -> bool:
     """Whether a mount at a path would hide what the guest itself runs on."""
-    return path in _OWN or any(path.startswith(f"{one}/") for one in _KERNEL)
+    return path in _OWN or any(path.startswith(f"{system_path}/") for system_path in _KERNEL)
 
 
 def is_of_proxmox(feature: str) -> bool:
@@ -60,12 +60,14 @@ def settings(raw: RawLxc, source: Source, report: Report) -> ContainerSettings:
             (name, value or "1") for name, _, value in (w.partition("=") for w in words)
         ),
         volumes=tuple(
-            GuestVolume(path=one.mount_point, storage=one.pool, size_gb=one.size_gb)
-            for one in raw.zfs_volumes
+            GuestVolume(path=volume.mount_point, storage=volume.pool, size_gb=volume.size_gb)
+            for volume in raw.zfs_volumes
         ),
         bind_mounts=tuple(
-            BindMount(path=one.container_path, host_path=one.host_path, read_only=one.read_only)
-            for one in raw.mount_points
+            BindMount(
+                path=mount.container_path, host_path=mount.host_path, read_only=mount.read_only
+            )
+            for mount in raw.mount_points
         ),
         devices=(*gpus, *_GPU_NODES) if gpus else (),
         idmap=idmap,
@@ -148,9 +150,12 @@ def _tell_owner(raw: RawLxc, position: int, source: Source, report: Report) -> N
 
 def _outside(raw: RawLxc, kind: str, number: int) -> int:
     """An id inside the container as the hypervisor has it."""
-    for one in raw.id_maps:
-        if one.type == kind and one.container_id <= number < one.container_id + one.size:
-            return one.host_id + number - one.container_id
+    for id_map in raw.id_maps:
+        if (
+            id_map.type == kind
+            and id_map.container_id <= number < id_map.container_id + id_map.size
+        ):
+            return id_map.host_id + number - id_map.container_id
     return number + FIRST_HOST_ID if raw.unprivileged else number
 
 
@@ -165,58 +170,58 @@ def _idmap(raw: RawLxc, source: Source, report: Report) -> Iterator[str]:
         )  # fmt: skip
         return
     for kind in ("uid", "gid"):
-        own = sorted((one for one in raw.id_maps if one.type == kind), key=_first)
+        own = sorted((id_map for id_map in raw.id_maps if id_map.type == kind), key=_first)
         free = 0
-        for one in own:
-            if one.container_id < free or one.container_id + one.size > IDS:
+        for id_map in own:
+            if id_map.container_id < free or id_map.container_id + id_map.size > IDS:
                 report.error(
                     source.file,
-                    f"{source.path}.id_maps[{raw.id_maps.index(one)}]",
-                    f"{kind}s {one.container_id} to {one.container_id + one.size - 1} are mapped "
-                    f"twice, or lie above {IDS - 1}",
+                    f"{source.path}.id_maps[{raw.id_maps.index(id_map)}]",
+                    f"{kind}s {id_map.container_id} to {id_map.container_id + id_map.size - 1} "
+                    f"are mapped twice, or lie above {IDS - 1}",
                     "map each id once",
                 )
                 return
-            if not _is_apart(one, kind, raw, source, report):
+            if not _is_apart(id_map, kind, raw, source, report):
                 return
-            if one.container_id > free:
-                yield _line(kind, free, FIRST_HOST_ID + free, one.container_id - free)
-            yield _line(kind, one.container_id, one.host_id, one.size)
-            free = one.container_id + one.size
+            if id_map.container_id > free:
+                yield _line(kind, free, FIRST_HOST_ID + free, id_map.container_id - free)
+            yield _line(kind, id_map.container_id, id_map.host_id, id_map.size)
+            free = id_map.container_id + id_map.size
         if free < IDS:
             yield _line(kind, free, FIRST_HOST_ID + free, IDS - free)
 
 
-def _is_apart(one: RawIdMap, kind: str, raw: RawLxc, source: Source, report: Report) -> bool:
+def _is_apart(id_map: RawIdMap, kind: str, raw: RawLxc, source: Source, report: Report) -> bool:
     """Whether no other id inside is the same one on the hypervisor (user_namespaces(7))."""
-    place = f"{source.path}.id_maps[{raw.id_maps.index(one)}]"
-    last = one.host_id + one.size - 1
+    place = f"{source.path}.id_maps[{raw.id_maps.index(id_map)}]"
+    last = id_map.host_id + id_map.size - 1
     ends = [
         (other.host_id, other.host_id + other.size - 1)
         for other in raw.id_maps
-        if other.type == kind and other is not one
+        if other.type == kind and other is not id_map
     ]
     ends.append((FIRST_HOST_ID, FIRST_HOST_ID + IDS - 1))
-    if any(one.host_id <= end and begin <= last for begin, end in ends):
+    if any(id_map.host_id <= end and begin <= last for begin, end in ends):
         report.error(
             source.file, place,
-            f"{kind}s {one.host_id} to {last} of the hypervisor are other ids of it, too",
+            f"{kind}s {id_map.host_id} to {last} of the hypervisor are other ids of it, too",
             f"write ids of the hypervisor that no other map has, outside {FIRST_HOST_ID} to "
             f"{FIRST_HOST_ID + IDS - 1}",
         )  # fmt: skip
         return False
-    if one.host_id == 0:
+    if id_map.host_id == 0:
         report.warn(
             source.file, place,
-            f"{kind} {one.container_id} of the container is root's on the hypervisor: whoever has "
-            "it there owns root's files in each folder that the container has",
+            f"{kind} {id_map.container_id} of the container is root's on the hypervisor: "
+            "whoever has it there owns root's files in each folder that the container has",
             "write an id that is nobody else's there",
         )  # fmt: skip
     return True
 
 
-def _first(one: RawIdMap) -> int:
-    return one.container_id
+def _first(id_map: RawIdMap) -> int:
+    return id_map.container_id
 
 
 def _line(kind: str, inside: int, outside: int, count: int) -> str:

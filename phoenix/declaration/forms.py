@@ -25,7 +25,7 @@ from pydantic_core import PydanticCustomError, core_schema
 _SHOWN = 80
 
 
-def told(value: object) -> str:
+def shown_value(value: object) -> str:
     """A value for a message: as Python writes it, cut to a length that a person reads."""
     try:
         text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
@@ -72,8 +72,8 @@ class Form:
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         """For the JSON Schema: the pattern."""
-        made, own = handler(schema), {"pattern": self.pattern}
-        return own | made if self.general else made | own
+        schema_of_type, own = handler(schema), {"pattern": self.pattern}
+        return own | schema_of_type if self.general else schema_of_type | own
 
     def takes(self, text: str) -> bool:
         """Whether text has this form and is not too long."""
@@ -82,11 +82,11 @@ class Form:
     def _check(self, value: str) -> str:
         if len(value) > self.longest:
             fix = f"write at most {self.longest} characters"
-            raise problem(f"{told(value)} has {len(value)} characters", fix)
+            raise problem(f"{shown_value(value)} has {len(value)} characters", fix)
         if not self.takes(value):
             near = get_close_matches(value.lower(), self.words, n=1)
             hint = f"did you mean {near[0]!r}? else " if near else ""
-            raise problem(f"{told(value)} {self.message}", f"{hint}{self.fix}")
+            raise problem(f"{shown_value(value)} {self.message}", f"{hint}{self.fix}")
         return value
 
 
@@ -452,7 +452,7 @@ def _read_by(read: Callable[[str], object], message: str, fix: str) -> AfterVali
                 raise ValueError(value)
             read(value)
         except ValueError:
-            raise problem(f"{told(value)} {message}", fix) from None
+            raise problem(f"{shown_value(value)} {message}", fix) from None
         return value
 
     return AfterValidator(check)

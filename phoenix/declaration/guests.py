@@ -264,7 +264,7 @@ def host(
     None, with the reason reported, if the entry can be no host: no usable name or address.
     """
     raw = entry.raw
-    managed = next((one for one in interfaces if one.address is not None), None)
+    managed = next((interface for interface in interfaces if interface.address is not None), None)
     address = managed.address if managed else None
     usable = _check_name(entry, report)
     if address is None:
@@ -378,7 +378,7 @@ def _project_fault(deployment: Deployment, others: Sequence[Deployment]) -> tupl
             f"{project} is what Phoenix itself calls Portainer in Docker",
             "give the stack's folder or its environment another name",
         )
-    other = next((one for one in others if one.project == project), None)
+    other = next((candidate for candidate in others if candidate.project == project), None)
     if other is None:
         return None
     if (other.name, other.environment) == (deployment.name, deployment.environment):

@@ -14,7 +14,14 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from phoenix.declaration.forms import DomainName, EntryName, InterfaceName, Line, problem, told
+from phoenix.declaration.forms import (
+    DomainName,
+    EntryName,
+    InterfaceName,
+    Line,
+    problem,
+    shown_value,
+)
 from phoenix.declaration.json_errors import join, read_object, validate
 from phoenix.declaration.json_keys import (
     LABEL_PATTERN,
@@ -64,18 +71,18 @@ def _subnet(value: Any) -> Any:
     try:
         if isinstance(value, IPv4Network):
             return value
-        found = IPv4Network(value) if isinstance(value, str) and "/" in value else None
+        subnet = IPv4Network(value) if isinstance(value, str) and "/" in value else None
     except ValueError:
-        found = None
-    if found is not None and not has_hosts(found):
+        subnet = None
+    if subnet is not None and not has_hosts(subnet):
         raise problem(
-            f"{found} {NO_HOSTS}",
+            f"{subnet} {NO_HOSTS}",
             'write one of your own, as "172.16.100.0/24"',
         )
-    if found is not None:
-        return found
+    if subnet is not None:
+        return subnet
     raise problem(
-        f"{told(value)} is no IPv4 network with its prefix length",
+        f"{shown_value(value)} is no IPv4 network with its prefix length",
         'write the network itself, as "172.16.100.0/24"',
     )
 
@@ -86,7 +93,7 @@ def _address(value: Any) -> Any:
             return IPv4Address(value)
     except ValueError:
         pass
-    raise problem(f"{told(value)} is not an IPv4 address", 'write it as "10.0.0.1"')
+    raise problem(f"{shown_value(value)} is not an IPv4 address", 'write it as "10.0.0.1"')
 
 
 Subnet = Annotated[
@@ -295,10 +302,14 @@ class HypervisorFile(NamedTuple):
 
     def moved(self, move: Callable[[Any], Any]) -> HypervisorFile:
         """The same with addresses moved, as `phoenix.declaration.json_errors.readdress` does."""
-        data = ((one, one.raw.model_dump(mode="json", exclude_unset=True)) for one in self.networks)
+        data = (
+            (network, network.raw.model_dump(mode="json", exclude_unset=True))
+            for network in self.networks
+        )
         return self._replace(
             networks=tuple(
-                one._replace(raw=RawNamedNetwork.model_validate(move(raw))) for one, raw in data
+                network._replace(raw=RawNamedNetwork.model_validate(move(raw)))
+                for network, raw in data
             )
         )
 

@@ -209,12 +209,12 @@ def bound_fix(error: ErrorDetails) -> str:
 def _fix(error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return "add this key"
-    given = error["input"]
-    if error["type"] == "string_type" and isinstance(given, int) and not isinstance(given, bool):
-        return f'write it in quotes, as "{str(given)[:40]}"'
-    if error["type"] == "literal_error" and isinstance(given, str):
+    value = error["input"]
+    if error["type"] == "string_type" and isinstance(value, int) and not isinstance(value, bool):
+        return f'write it in quotes, as "{str(value)[:40]}"'
+    if error["type"] == "literal_error" and isinstance(value, str):
         words = re.findall(r"'([^']*)'", error["ctx"]["expected"])
-        near = difflib.get_close_matches(given[:100].lower(), words, n=1)
+        near = difflib.get_close_matches(value[:100].lower(), words, n=1)
         hint = f"did you mean {near[0]!r}? else " if near else ""
         return f"{hint}{bound_fix(error)}"
     return bound_fix(error) or (

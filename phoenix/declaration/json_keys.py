@@ -50,7 +50,7 @@ from phoenix.declaration.forms import (
     Wait,
     WebUrl,
     problem,
-    told,
+    shown_value,
 )
 from phoenix.declaration.setting_forms import MountPath
 from phoenix.site.model import Kind, LeftAlone
@@ -96,7 +96,8 @@ def _interface(value: Any) -> Any:
     except ValueError:
         pass
     raise problem(
-        f"{told(value)} is not an IPv4 address with prefix length", 'write it as "10.0.0.5/24"'
+        f"{shown_value(value)} is not an IPv4 address with prefix length",
+        'write it as "10.0.0.5/24"',
     )
 
 
@@ -104,10 +105,12 @@ def _mac(value: Any) -> Any:
     if isinstance(value, str) and _MAC.match(value.upper()):
         if int(value[:2], 16) & 1:
             raise problem(
-                f"{told(value)} is a multicast address", "clear the lowest bit of byte one"
+                f"{shown_value(value)} is a multicast address", "clear the lowest bit of byte one"
             )
         return value.upper()
-    raise problem(f"{told(value)} is no MAC address", 'write six bytes as "52:54:00:12:34:56"')
+    raise problem(
+        f"{shown_value(value)} is no MAC address", 'write six bytes as "52:54:00:12:34:56"'
+    )
 
 
 def _network(value: Any, more: str = "") -> Any:
@@ -117,7 +120,7 @@ def _network(value: Any, more: str = "") -> Any:
     except ValueError:
         pass
     raise problem(
-        f"{told(value)} is not an IPv4 address or network",
+        f"{shown_value(value)} is not an IPv4 address or network",
         f'write "10.0.0.5" or "10.0.0.0/24"{more}',
     )
 
@@ -132,7 +135,7 @@ def _client(value: Any) -> Any:
     if isinstance(peer, IPv4Network) and str(value) not in (str(peer), str(peer.network_address)):
         alone = str(value).partition("/")[0]
         raise problem(
-            f"{told(value)} is an address within the network {peer}",
+            f"{shown_value(value)} is an address within the network {peer}",
             f'write "{alone}" for that address alone, or "{peer}"',
         )
     return peer
@@ -143,7 +146,7 @@ def _ports(value: Any) -> Any:
     parts = text.split(",") if _PORTS.match(text) else ["0"]
     spans = [[int(number) for number in part.split(":")] for part in parts]
     if not all(1 <= span[0] <= span[-1] <= 65535 for span in spans):
-        raise problem(f"{told(value)} names no port", 'write "443", "80,443" or "8000:8010"')
+        raise problem(f"{shown_value(value)} names no port", 'write "443", "80,443" or "8000:8010"')
     return text
 
 
@@ -156,7 +159,7 @@ def _label(value: Any) -> Any:
 def not_a_label(value: object) -> tuple[str, str]:
     """What is wrong with a value that is no label, and the fix."""
     return (
-        f"{told(value)} is not a host name label (RFC 1123)",
+        f"{shown_value(value)} is not a host name label (RFC 1123)",
         "use 1 to 63 lower-case letters, digits and inner hyphens",
     )
 
@@ -338,7 +341,7 @@ def _gpus(value: Any) -> Any:
     text = "" if value in (None, "none") else str(value)
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if isinstance(value, bool) or not all(re.fullmatch(r"[0-9]{1,2}", part) for part in parts):
-        raise problem(f"{told(value)} names no GPUs", 'write "0", "0,1" or "none"')
+        raise problem(f"{shown_value(value)} names no GPUs", 'write "0", "0,1" or "none"')
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 

@@ -21,7 +21,7 @@ from phoenix.declaration import (
     shared_volumes,
     stack_places,
 )
-from phoenix.declaration.forms import told
+from phoenix.declaration.forms import shown_value
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join, read_object, readdress, validate
 from phoenix.declaration.json_keys import (
@@ -100,7 +100,7 @@ def load_site(
     hypervisor = hypervisor.model_copy(update={"interfaces": own})
     hypervisor = _sharing(hypervisor, host_file.raw.nfs, move, report)
 
-    entries = shared_volumes.given(
+    entries = shared_volumes.with_mounts(
         (*_lxc_entries(top, move, report), *_vm_entries(vm_top, move, report)),
         host_file.raw.shared_volumes,
         hypervisor_file.HYPERVISOR_FILE,
@@ -148,7 +148,7 @@ def load_site(
     catalog.check_others()
     catalog.secrets.check(report)
     far = tuple(external.read(top, LXC_FILE, inventories, move, report))
-    subnets = [one.subnet for one in known if one.subnet is not None]
+    subnets = [known_network.subnet for known_network in known if known_network.subnet is not None]
     site_services = services.derive(declared, far, raw_site.domain, subnets, report)
     site = Site(
         domain=raw_site.domain,
@@ -208,8 +208,8 @@ def _place(
     move = _readdressing(raw, subnet, report)
     if subnet and move is not _same:
         raw = RawSite.model_validate(move(raw.model_dump(mode="json")))
-    made = _hypervisor(raw, report)
-    return (*made, move) if made and len(report.errors) == before else None
+    hypervisor = _hypervisor(raw, report)
+    return (*hypervisor, move) if hypervisor and len(report.errors) == before else None
 
 
 def _check_parts(
@@ -333,7 +333,7 @@ def _lxc_entries(top: RawLxcFile, move: Callable[[Any], Any], report: Report) ->
         vmid = _id(key)
         if vmid is None:
             report.error(
-                LXC_FILE, path, f"{told(key)} is not a guest id", "use a number from 100 up"
+                LXC_FILE, path, f"{shown_value(key)} is not a guest id", "use a number from 100 up"
             )
         raw = validate(RawLxc, move(data), LXC_FILE, path, report)
         if raw and vmid is not None:

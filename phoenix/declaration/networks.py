@@ -28,15 +28,15 @@ _HIGHEST_TAG = 4094  # IEEE 802.1Q
 
 def bridge_and_tag(text: str) -> tuple[str, int | None]:
     """A bridge as the original system writes it: `vmbr0.20` is VLAN 20 of vmbr0."""
-    found = _VLAN.match(text)
-    if found and int(found[2]) <= _HIGHEST_TAG:
-        return found[1], int(found[2])
+    match = _VLAN.match(text)
+    if match and int(match[2]) <= _HIGHEST_TAG:
+        return match[1], int(match[2])
     return text, None
 
 
 def _has_wrong_tag(bridge: str) -> bool:
-    found = re.fullmatch(r"(.+)\.([0-9]+)", bridge)
-    return found is not None and bridge_and_tag(bridge)[1] is None
+    match = re.fullmatch(r"(.+)\.([0-9]+)", bridge)
+    return match is not None and bridge_and_tag(bridge)[1] is None
 
 
 def _wrong_tag(bridge: str) -> tuple[str, str]:
@@ -64,44 +64,49 @@ def networks(file: HypervisorFile, hypervisor: Host, report: Report) -> tuple[Ne
     )  # fmt: skip
     others = []
     for declared in file.networks:
-        made = _network(declared, report)
-        if made is None:
+        network = _network(declared, report)
+        if network is None:
             continue
-        if made.subnet == own:
-            first = _main(made, first, report)
+        if network.subnet == own:
+            first = _main(network, first, report)
         else:
-            others.append(made)
+            others.append(network)
     for other in others:
         if other.name == first.name:
             _error(other, "", f"{MAIN} is the hypervisor's own network, {own}", "rename it", report)
     _check_apart((first, *others), report)
-    for one in others:
-        if one.nat and (one.bridge, one.vlan) == (first.bridge, first.vlan):
-            what = f"the hypervisor cannot be the router of {first.bridge}, which has its own"
-            _error(one, ".bridge", what, "write another bridge, which nothing else uses", report)
+    for other in others:
+        if other.nat and (other.bridge, other.vlan) == (first.bridge, first.vlan):
+            message = f"the hypervisor cannot be the router of {first.bridge}, which has its own"
+            _error(
+                other, ".bridge", message, "write another bridge, which nothing else uses", report
+            )
     return (first, *others)
 
 
 def _check_apart(known: Sequence[Network], report: Report) -> None:
     """Refuse two networks of which an address, or a lease, could not tell one."""
-    for one, other in itertools.combinations(known, 2):
-        if one.subnet and other.subnet and one.subnet.overlaps(other.subnet):
-            what = f"{other.subnet} overlaps {one.subnet} of the network {one.name}"
-            _error(other, ".subnet", what, "give each network addresses of its own", report)
-        if one.dhcp and other.dhcp and one.place == other.place:
-            what = f"the network {one.name} has DHCP on {one.place} as well, and a lease is in one"
-            _error(other, ".dhcp", what, "keep one of the two, or write another VLAN", report)
+    for network, other in itertools.combinations(known, 2):
+        if network.subnet and other.subnet and network.subnet.overlaps(other.subnet):
+            message = f"{other.subnet} overlaps {network.subnet} of the network {network.name}"
+            _error(other, ".subnet", message, "give each network addresses of its own", report)
+        if network.dhcp and other.dhcp and network.place == other.place:
+            message = (
+                f"the network {network.name} has DHCP on {network.place} as well, and a lease "
+                "is in one"
+            )
+            _error(other, ".dhcp", message, "keep one of the two, or write another VLAN", report)
 
 
 def _main(declared: Network, first: Network, report: Report) -> Network:
     for key in ("gateway", "address"):
         value, own = getattr(declared, key), getattr(first, key)
         if value not in (None, own):
-            what = f"{value} differs from the hypervisor's, which is {own}"
-            _error(declared, f".{key}", what, "leave it out here", report)
+            message = f"{value} differs from the hypervisor's, which is {own}"
+            _error(declared, f".{key}", message, "leave it out here", report)
     if declared.nat:
-        what = f"the network's router is {first.gateway}, and not the hypervisor"
-        _error(declared, ".nat", what, "leave it out here", report)
+        message = f"the network's router is {first.gateway}, and not the hypervisor"
+        _error(declared, ".nat", message, "leave it out here", report)
     return declared.model_copy(update={"gateway": first.gateway, "address": first.address})
 
 
@@ -112,30 +117,30 @@ def _network(declared: NamedNetwork, report: Report) -> Network | None:
     address = raw.address
     if raw.nat and address is None and raw.subnet is not None:
         address = raw.gateway or next(iter(raw.subnet.hosts()))
-    made = Network(
+    network = Network(
         name=declared.name, subnet=raw.subnet, bridge=bridge, vlan=raw.vlan or tag,
         gateway=raw.gateway or (address if raw.nat else None), address=address,
         dhcp=raw.dhcp, nat=raw.nat, path=declared.path, managed=raw.managed,
         own_dns=raw.own_dns,
     )  # fmt: skip
-    _check_place(made, raw, tag, address, report)
+    _check_place(network, raw, tag, address, report)
     if raw.subnet is None:
         if not raw.dhcp:
-            what = "a network without DHCP needs its addresses"
-            _error(made, ".subnet", what, 'write "subnet", as "172.16.100.0/24"', report)
+            message = "a network without DHCP needs its addresses"
+            _error(network, ".subnet", message, 'write "subnet", as "172.16.100.0/24"', report)
         for key in ("gateway", "address", "nat"):
             if getattr(raw, key):
-                what = f"{key} needs the network's addresses"
-                _error(made, f".{key}", what, 'write "subnet" too', report)
-    for key, value in (("gateway", made.gateway), ("address", made.address)):
-        if value is not None and made.subnet is not None and not is_host(value, made.subnet):
-            what = f"{value} is no host address of {made.subnet}"
-            _error(made, f".{key}", what, f"write a free address of {made.subnet}", report)
-    return made if len(report.errors) == before else None
+                message = f"{key} needs the network's addresses"
+                _error(network, f".{key}", message, 'write "subnet" too', report)
+    for key, value in (("gateway", network.gateway), ("address", network.address)):
+        if value is not None and network.subnet is not None and not is_host(value, network.subnet):
+            message = f"{value} is no host address of {network.subnet}"
+            _error(network, f".{key}", message, f"write a free address of {network.subnet}", report)
+    return network if len(report.errors) == before else None
 
 
 def _check_place(
-    made: Network,
+    network: Network,
     raw: RawNamedNetwork,
     tag: int | None,
     address: IPv4Address | None,
@@ -143,17 +148,18 @@ def _check_place(
 ) -> None:
     """Tell of a bridge or a router that contradicts the network's other keys."""
     if _has_wrong_tag(raw.bridge):
-        _error(made, ".bridge", *_wrong_tag(raw.bridge), report)
-    if raw.nat and made.gateway != address:
+        _error(network, ".bridge", *_wrong_tag(raw.bridge), report)
+    if raw.nat and network.gateway != address:
         report.warn(
             HYPERVISOR_FILE,
-            f"{made.path}.gateway",
-            f"with nat the hypervisor is the router, at {address}, and guests use {made.gateway}",
+            f"{network.path}.gateway",
+            f"with nat the hypervisor is the router, at {address}, and guests use "
+            f"{network.gateway}",
             "leave gateway out, or nat",
         )
     if raw.vlan and tag and raw.vlan != tag:
-        what = f"{raw.vlan} differs from the tag of {raw.bridge}"
-        _error(made, ".vlan", what, "write one of the two", report)
+        message = f"{raw.vlan} differs from the tag of {raw.bridge}"
+        _error(network, ".vlan", message, "write one of the two", report)
 
 
 def is_host(address: IPv4Address, network: IPv4Network) -> bool:
@@ -180,12 +186,12 @@ def cards(entry: Entry) -> tuple[Card, ...]:
     raw = entry.raw
     first = raw.network_config
     mac_key = "mac_address" if raw.mac_address else "network_config.hwaddr"
-    found = [Card("network_config", first, raw.mac_address or first.hwaddr, mac_key)]
+    declared = [Card("network_config", first, raw.mac_address or first.hwaddr, mac_key)]
     if raw.secondary_network_config is not None:
         second = raw.secondary_network_config
         key = "secondary_network_config"
-        found.append(Card(key, second, second.hwaddr, f"{key}.hwaddr"))
-    return tuple(found)
+        declared.append(Card(key, second, second.hwaddr, f"{key}.hwaddr"))
+    return tuple(declared)
 
 
 def interfaces(
@@ -216,12 +222,12 @@ def interfaces(
             f"duplicate MAC address {macs[-1]}: the other interface has it",
             "change one of the two",
         )
-    made = tuple(
+    resolved = tuple(
         _interface(entry, card, position, known, defaults, report, runs=runs)
         for position, card in enumerate(declared)
     )
-    if len(made) > 1:
-        _check_pair(entry, made, report)
+    if len(resolved) > 1:
+        _check_pair(entry, resolved, report)
     routed = [card for card in declared if card.raw.gw]
     for card in routed[1:]:
         report.error(
@@ -229,7 +235,7 @@ def interfaces(
             f"a second default gateway; {routed[0].key} has one",
             "leave gw out of one of the two",
         )
-    if len(made) > 1 and len(routed) == 1:
+    if len(resolved) > 1 and len(routed) == 1:
         leased = [card for card in declared if card.raw.ip is None and card is not routed[0]]
         for card in leased:
             report.warn(
@@ -238,33 +244,33 @@ def interfaces(
                 "network configuration chooses one",
                 "leave gw out: the site's own networks are reached without it",
             )
-    if len(made) == 1:
-        return made
+    if len(resolved) == 1:
+        return resolved
     # One default gateway: the written one, else that of the lease, else of the first interface.
     chosen = next((position for position, card in enumerate(declared) if card.raw.gw), None)
-    if chosen is None and all(one.address is not None for one in made):
+    if chosen is None and all(interface.address is not None for interface in resolved):
         chosen = 0
     return tuple(
-        one if position == chosen else one.model_copy(update={"gateway": None})
-        for position, one in enumerate(made)
+        interface if position == chosen else interface.model_copy(update={"gateway": None})
+        for position, interface in enumerate(resolved)
     )
 
 
-def _check_pair(entry: Entry, made: Sequence[Interface], report: Report) -> None:
+def _check_pair(entry: Entry, pair: Sequence[Interface], report: Report) -> None:
     """Refuse two interfaces that no guest can have, or no connection could choose between."""
-    one, other = made[0], made[1]
+    first, other = pair[0], pair[1]
     key = "secondary_network_config"
-    if one.name == other.name:
+    if first.name == other.name:
         report.error(
             *entry.at(f"{key}.name"),
-            f"both interfaces are called {one.name}",
+            f"both interfaces are called {first.name}",
             "write another name, or leave it out",
         )
-    if one.network and one.network == other.network and one.address and other.address:
+    if first.network and first.network == other.network and first.address and other.address:
         report.error(
             *entry.at(f"{key}.ip"),
-            f"{one.address} and {other.address} are both in the network {one.network}: connections "
-            "would leave by either",
+            f"{first.address} and {other.address} are both in the network {first.network}: "
+            "connections would leave by either",
             "write an address of another network, or remove one of the two interfaces",
         )
 
@@ -280,12 +286,13 @@ def tell_unused(
         report: takes the findings.
     """
     used = {card.network for cards_ in guests for card in cards_}
-    for one in known[1:]:
-        if one.subnet is None and one.name not in used:
+    for network in known[1:]:
+        if network.subnet is None and network.name not in used:
             report.warn(
                 HYPERVISOR_FILE,
-                one.path,
-                f"no guest has an interface on {one.place}, so nothing uses the network {one.name}",
+                network.path,
+                f"no guest has an interface on {network.place}, so nothing uses the network "
+                f"{network.name}",
                 "give a guest an interface there, or remove it",
             )
 
@@ -300,9 +307,18 @@ def _interface(
     bridge, tag = bridge_and_tag(text) if text else (None, None)
     if raw.ip is None:
         place = (bridge or defaults.network_bridge, tag)
-        network = next((one for one in known if one.dhcp and (one.bridge, one.vlan) == place), None)
+        network = next(
+            (
+                candidate
+                for candidate in known
+                if candidate.dhcp and (candidate.bridge, candidate.vlan) == place
+            ),
+            None,
+        )
     else:
-        network = next((one for one in known if one.subnet == raw.ip.network), None)
+        network = next(
+            (candidate for candidate in known if candidate.subnet == raw.ip.network), None
+        )
     further = network if network is not known[0] else None
     if further and raw.ip is not None and raw.bridge is None:
         text, bridge, tag = None, None, None  # network_bridge is of the hypervisor's own network
@@ -352,7 +368,8 @@ def addresses(
     """Refuse an address in no network of the site, or one that is taken by its own nature."""
     # Of a network that is refused nobody can tell who is in it.
     whole = not any(
-        one.file == HYPERVISOR_FILE and one.path.startswith("network") for one in report.errors
+        finding.file == HYPERVISOR_FILE and finding.path.startswith("network")
+        for finding in report.errors
     )
     for entry in entries:
         declared = cards(entry)
@@ -371,7 +388,7 @@ def _check_lease(entry: Entry, card: Card, known: Sequence[Network], report: Rep
     raw = entry.raw
     text = card.raw.bridge or (isinstance(raw, RawVm) and raw.network_bridge) or "vmbr0"
     place = bridge_and_tag(text)
-    if not any(one.dhcp and (one.bridge, one.vlan) == place for one in known):
+    if not any(network.dhcp and (network.bridge, network.vlan) == place for network in known):
         report.error(*entry.at(f"{card.key}.ip"), *_no_lease(place))
 
 
@@ -384,20 +401,22 @@ def _check_address(
     if config.ip is None:
         return
     address, subnet = config.ip.ip, config.ip.network
-    network = next((one for one in known if one.subnet == subnet), None)
+    network = next((candidate for candidate in known if candidate.subnet == subnet), None)
     main = known[0].subnet
     fix = f"use a free address of {subnet if network else main}"
     gateways = {config.gw.network_address} if config.gw else set()
     gateways |= {network.gateway} if network and network.gateway else set()
-    own = {one.address for one in known if one.address} | {hypervisor.address}
+    own = {network.address for network in known if network.address} | {hypervisor.address}
     if network is None and not whole:
         return
     if network is None:
-        what = f"{config.ip} is outside the site's network {main}"
+        message = f"{config.ip} is outside the site's network {main}"
         if len(known) > 1:
-            names = ", ".join(f"{one.name} {one.subnet}" for one in known if one.subnet)
-            what = f"{config.ip} is outside the site's networks: {names}"
-        report.error(*where, what, fix)
+            names = ", ".join(
+                f"{candidate.name} {candidate.subnet}" for candidate in known if candidate.subnet
+            )
+            message = f"{config.ip} is outside the site's networks: {names}"
+        report.error(*where, message, fix)
     elif address in (subnet.network_address, subnet.broadcast_address):
         report.error(*where, f"{address} is the network's own or broadcast address", fix)
     elif address in gateways:
@@ -417,11 +436,11 @@ def outer_names(site: Site, report: Report) -> None:
     gateway = site.gateway
     if gateway is None:
         return
-    known = {one.name: one for one in site.networks}
+    known = {network.name: network for network in site.networks}
     keys = ("network_config", "secondary_network_config")
-    for key, one in zip(keys, gateway.interfaces, strict=False):
-        network = known.get(one.network)
-        if one.address is not None or network is None or network.own_dns:
+    for key, interface in zip(keys, gateway.interfaces, strict=False):
+        network = known.get(interface.network)
+        if interface.address is not None or network is None or network.own_dns:
             continue
         place = f"networks.{network.name}"
         if network.path != place:  # in the original system's form, which has no key for it
@@ -440,8 +459,8 @@ def resolver(
     cards_: Sequence[Interface], known: Sequence[Network], hypervisor: Host
 ) -> IPv4Address:
     """The hypervisor's address that a guest asks for names: that in its own network, if any."""
-    managed = next((one for one in cards_ if one.address is not None), cards_[0])
-    own = next((one.address for one in known if one.name == managed.network), None)
+    managed = next((card for card in cards_ if card.address is not None), cards_[0])
+    own = next((network.address for network in known if network.name == managed.network), None)
     return own or hypervisor.address
 
 

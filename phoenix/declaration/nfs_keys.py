@@ -31,7 +31,7 @@ def mounts(
             where there is no site yet.
         report: takes what is wrong, or stays with a person.
     """
-    found: list[NfsMount] = []
+    mounted: list[NfsMount] = []
     for position, raw in enumerate(volumes):
         path = f"{source.path}.volumes[{position}]"
         try:
@@ -52,7 +52,7 @@ def mounts(
                 source.file, path, "a container cannot mount NFS: this folder stays with you",
                 "mount it on the hypervisor, and give it to the container by mount_points",
             )  # fmt: skip
-        elif raw.mount_point in [one.mount_point for one in found]:
+        elif raw.mount_point in [mount.mount_point for mount in mounted]:
             report.error(
                 source.file, f"{path}.mount_point", f"{raw.mount_point} is mounted twice",
                 "write another path, or keep one of the two",
@@ -64,10 +64,10 @@ def mounts(
             )  # fmt: skip
         elif server is not None:
             at = Source(file=source.file, path=path)
-            found.append(
+            mounted.append(
                 NfsMount(server=server, path=raw.path, mount_point=raw.mount_point, source=at)
             )
-    return tuple(found)
+    return tuple(mounted)
 
 
 def exports(shares: Iterable[RawExport], file: str, report: Report) -> tuple[NfsExport, ...]:
@@ -78,10 +78,10 @@ def exports(shares: Iterable[RawExport], file: str, report: Report) -> tuple[Nfs
         file: see above.
         report: takes what is wrong, and what is worth knowing.
     """
-    found: list[NfsExport] = []
+    exported: list[NfsExport] = []
     for position, raw in enumerate(shares):
         path = join("nfs.exports", position)
-        if raw.path in [one.path for one in found]:
+        if raw.path in [share.path for share in exported]:
             report.error(
                 file, f"{path}.path", f"{raw.path} is shared twice",
                 "write all clients in one entry",
@@ -98,7 +98,7 @@ def exports(shares: Iterable[RawExport], file: str, report: Report) -> tuple[Nfs
                 file, f"{path}.clients", "the whole world may mount it",
                 "write the addresses or networks of the clients",
             )  # fmt: skip
-        found.append(
+        exported.append(
             NfsExport(
                 path=raw.path,
                 clients=tuple(dict.fromkeys(raw.clients)),
@@ -106,14 +106,14 @@ def exports(shares: Iterable[RawExport], file: str, report: Report) -> tuple[Nfs
                 source=Source(file=file, path=path),
             )
         )
-    if found:
+    if exported:
         report.warn(
             file, "nfs.exports",
             "NFS knows clients by their address alone and encrypts nothing: who has a client's "
             "address, or sees its network, has these folders",
             "share what you may lose, in a network that you trust",
         )  # fmt: skip
-    return tuple(found)
+    return tuple(exported)
 
 
 def check(site: Site, report: Report) -> None:
@@ -142,6 +142,6 @@ def check(site: Site, report: Report) -> None:
 def _shares(server: Host, mount: NfsMount, client: Host) -> bool:
     return any(
         (mount.path == share.path or mount.path.startswith(f"{share.path.rstrip('/')}/"))
-        and any(one in network for one in addresses(client) for network in share.clients)
+        and any(address in network for address in addresses(client) for network in share.clients)
         for share in server.exports
     )

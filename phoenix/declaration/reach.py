@@ -117,15 +117,16 @@ def _of_path(
             return None
         return Reach(
             path,
-            f"{told(source)} is mounted with leave to write: root on the host trusts what is there",
+            f"{shown(source)} is mounted with leave to write: root on the host trusts what is "
+            "there",
             "mount it read-only (:ro)",
             refused=True,
         )
     if _within(place, _PHOENIX):
-        what = "the host's own key" if _within(place, HOST_PAIRS) else "what is not this stack's"
+        content = "the host's own key" if _within(place, HOST_PAIRS) else "what is not this stack's"
         return Reach(
             path,
-            f"{told(source)} has {what}: with it the stack could pass for another",
+            f"{shown(source)} has {content}: with it the stack could pass for another",
             f'mount "${{{TLS_VARIABLE}}}", which has fullchain.pem and privkey.pem of this stack '
             f"alone, remove the variable {TLS_VARIABLE} from its phoenix.json, and say there with "
             '"tls" who reads the key',
@@ -141,14 +142,14 @@ def _of_host(path: str, source: str, place: str, *, writable: bool) -> Reach | N
         if _within(place, keys) or _within(keys, place):
             return Reach(
                 path,
-                f"{told(source)} has keys and data of the host and of other stacks ({keys})",
+                f"{shown(source)} has keys and data of the host and of other stacks ({keys})",
                 f"mount only the directory that the stack needs; or {_DECLARE}",
                 refused=True,
             )
     if _DISKS.match(place):
         return Reach(
             path,
-            f"{told(source)} has the host's disks or memory, and so every key on it",
+            f"{shown(source)} has the host's disks or memory, and so every key on it",
             f"leave it out; or {_DECLARE}",
             refused=True,
         )
@@ -156,15 +157,15 @@ def _of_host(path: str, source: str, place: str, *, writable: bool) -> Reach | N
         if _within(place, socket) or _within(socket, place):
             return Reach(
                 path,
-                f"{told(source)} gives whoever is in the container root on its Docker host",
+                f"{shown(source)} gives whoever is in the container root on its Docker host",
                 f"leave it out; or {_DECLARE}",
                 refused=False,
             )
-    obeyed = any(_within(place, one) for one in _SYSTEM)
-    if writable and obeyed and not any(_within(place, one) for one in _HARMLESS):
+    obeyed = any(_within(place, directory) for directory in _SYSTEM)
+    if writable and obeyed and not any(_within(place, directory) for directory in _HARMLESS):
         return Reach(
             path,
-            f"{told(source)} is mounted with leave to write, and the host runs or obeys what is "
+            f"{shown(source)} is mounted with leave to write, and the host runs or obeys what is "
             "there",
             f"mount it read-only (:ro); or {_DECLARE}",
             refused=False,
@@ -172,7 +173,7 @@ def _of_host(path: str, source: str, place: str, *, writable: bool) -> Reach | N
     return None
 
 
-def told(source: str) -> str:
+def shown(source: str) -> str:
     """A path of a compose file, as a finding shows it."""
     return repr(source[:80])
 
@@ -187,9 +188,9 @@ def _sources(
     """Place in the file, path on the host, and whether it can be written to."""
     for place, source, writable in (
         *(
-            found
+            mounted
             for name, service in compose["services"].items()
-            for found in _sources_of_service(f"services.{name}", service, values)
+            for mounted in _sources_of_service(f"services.{name}", service, values)
         ),
         *_sources_of_the_whole(compose, values),
     ):
@@ -231,9 +232,9 @@ def _bound(mount: Any, values: Mapping[str, str]) -> tuple[str, bool]:
             return "", False
         read_only = str(mount.get("read_only", "")).lower() == "true"
         return _text(mount.get("source", ""), values), not read_only
-    source, _, rest = _text(mount, values).partition(":")
-    options = rest.partition(":")[2].split(",") if rest else []
-    return (source if rest else ""), "ro" not in options
+    source, _, target = _text(mount, values).partition(":")
+    options = target.partition(":")[2].split(",") if target else []
+    return (source if target else ""), "ro" not in options
 
 
 def _text(value: object, values: Mapping[str, str]) -> str:

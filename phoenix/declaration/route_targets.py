@@ -62,19 +62,23 @@ class _Names:
     @cached_property
     def handed_on(self) -> frozenset[str]:
         """Every name whose record is the gateway's address."""
-        given = (one for one in self.site.services if one.exposure == "gateway")
-        return frozenset(name for one in given for name in one.names)
+        gatewayed = (service for service in self.site.services if service.exposure == "gateway")
+        return frozenset(name for service in gatewayed for name in service.names)
 
     @cached_property
     def flows(self) -> tuple[firewall.Flow, ...]:
         """What the firewall lets through to the gateway."""
         site = self.site
-        return tuple(one for one in firewall.flows(site) if one.destination == site.gateway)
+        return tuple(flow for flow in firewall.flows(site) if flow.destination == site.gateway)
 
     def at(self, name: str, path: str) -> Service | None:
         """The service that the gateway gives a path of a name to."""
-        found = [one for one in self.routed.get(name, ()) if not one.path or _has(one.path, path)]
-        return max(found, key=lambda one: len(one.path), default=None)
+        matching = [
+            service
+            for service in self.routed.get(name, ())
+            if not service.path or _has(service.path, path)
+        ]
+        return max(matching, key=lambda service: len(service.path), default=None)
 
     def of(self, url: str) -> Service | None:
         """The service that a URL leads to by the gateway; None where it leads elsewhere."""
@@ -179,7 +183,7 @@ def _fault_of_judge(service: Service, judge: Service, names: _Names) -> tuple[st
     site = names.site
     if judge.options.allowed_networks and site.gateway is not None and site.traefik is not None:
         source = way(site.traefik, site.gateway).source
-        if not any(source in one for one in judge.options.allowed_networks):
+        if not any(source in network for network in judge.options.allowed_networks):
             return (
                 f"{judge.name} admits no requests from {site.traefik.name}, which asks it",
                 f"add {source} to allowed_networks of {judge.name}",
@@ -244,10 +248,10 @@ def _is_loopback(address: str) -> bool:
 
 def _is_nobody(address: str) -> bool:
     try:
-        one = IPv4Address(address)
+        ip = IPv4Address(address)
     except ValueError:
         return False
-    return one.is_unspecified or one.is_multicast or one.is_reserved
+    return ip.is_unspecified or ip.is_multicast or ip.is_reserved
 
 
 def _check_health_path(service: Service, names: _Names, report: Report) -> None:
@@ -270,7 +274,9 @@ def _check_clients(service: Service, names: _Names, report: Report) -> None:
     if service.exposure != "gateway" or gateway is None or not gateway.firewall_enabled:
         return
     port = service.gateway_port or ports.HTTPS
-    opened = [firewall.network_of(one.source) for one in names.flows if firewall.opens(one, port)]
+    opened = [
+        firewall.network_of(flow.source) for flow in names.flows if firewall.opens(flow, port)
+    ]
     for network in service.options.allowed_networks:
         if not any(source is None or source.overlaps(network) for source in opened):
             rule = (

@@ -63,11 +63,13 @@ def options(
         allowed_networks=tuple(
             dict.fromkeys(
                 peer
-                for one in raw.allowed_networks
-                for peer in (networks if one == SITE else (one,))
+                for network in raw.allowed_networks
+                for peer in (networks if network == SITE else (network,))
             )
         ),
-        basic_auth=tuple(Login(user=one.user, secret=one.secret.lower()) for one in raw.basic_auth),
+        basic_auth=tuple(
+            Login(user=login.user, secret=login.secret.lower()) for login in raw.basic_auth
+        ),
         forward_auth=None if auth is None else ForwardAuth(url=auth.url, headers=auth.headers),
         request_headers=tuple(sorted(raw.request_headers.items())),
         response_headers=tuple(sorted(raw.response_headers.items())),
@@ -108,20 +110,20 @@ def _check_headers(raw: RawOptions, source: Source, report: Report) -> None:
 
 def _check_users(raw: RawOptions, source: Source, report: Report) -> None:
     users: set[str] = set()
-    for position, one in enumerate(raw.basic_auth):
+    for position, login in enumerate(raw.basic_auth):
         place = f"{source.path}.basic_auth[{position}]"
-        if one.user in users:
+        if login.user in users:
             report.error(
-                source.file, f"{place}.user", f"user {one.user!r} appears twice", "keep one"
+                source.file, f"{place}.user", f"user {login.user!r} appears twice", "keep one"
             )
-        users.add(one.user)
-        name = one.secret.lower()
+        users.add(login.user)
+        name = login.secret.lower()
         if name.removesuffix(NEW) in PLATFORM:
             report.error(
                 source.file,
                 f"{place}.secret",
-                f"secret {one.secret} is the platform's: {one.user} would know it",
-                f"name a secret of its own, as {_secret_of(one.user)}",
+                f"secret {login.secret} is the platform's: {login.user} would know it",
+                f"name a secret of its own, as {_secret_of(login.user)}",
             )
     if raw.basic_auth and raw.forward_auth is not None:
         report.error(

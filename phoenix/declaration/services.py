@@ -155,8 +155,8 @@ def _own(host: Host, entry: Entry, make: _Maker) -> Service | None:
             report.warn(source.file, path, f"the CA is called {CA!r}", f"write {CA!r}")
         return _ca(host, raw, domain, report)
     if host.roles & {"nginx", "traefik"}:
-        what = "the gateway" if "nginx" in host.roles else "Traefik"
-        message = f"ignored: {what} would be routed through itself"
+        role = "the gateway" if "nginx" in host.roles else "Traefik"
+        message = f"ignored: {role} would be routed through itself"
         report.warn(source.file, source.path, message, "remove it")
         return None
     if "portainer" in host.roles:
@@ -166,56 +166,56 @@ def _own(host: Host, entry: Entry, make: _Maker) -> Service | None:
 
 def _further(host: Host, entry: Entry, make: _Maker) -> list[Service | None]:
     """The services of the guest beside its one `traefik_service`."""
-    made = []
+    services = []
     for position, raw in enumerate(entry.raw.traefik_services):
         path = f"{host.source.path}.traefik_services[{position}]"
         source = Source(file=host.source.file, path=path)
         if host.roles & {"nginx", "traefik"}:
-            what = "the gateway" if "nginx" in host.roles else "Traefik"
-            message = f"ignored: {what} would be routed through itself"
+            role = "the gateway" if "nginx" in host.roles else "Traefik"
+            message = f"ignored: {role} would be routed through itself"
             make.report.warn(source.file, source.path, message, "remove it")
             continue
-        made.append(make.backend(host, raw, source))
-    return made
+        services.append(make.backend(host, raw, source))
+    return services
 
 
 def _declared_at(host: Host) -> Source:
     return Source(file=host.source.file, path=f"{host.source.path}.traefik_service")
 
 
-def _check_direct(raw: RawService, what: str, source: Source, report: Report) -> None:
+def _check_direct(raw: RawService, label: str, source: Source, report: Report) -> None:
     if raw.exposure == "gateway":
         report.warn(
             source.file,
             source.path,
-            f"{what} is reached directly, never through the gateway",
+            f"{label} is reached directly, never through the gateway",
             'remove it, or write "exposure": "direct"',
         )
 
 
 def _check_fixed(
-    raw: RawService, fixed: Mapping[str, str], what: str, source: Source, report: Report
+    raw: RawService, fixed: Mapping[str, str], label: str, source: Source, report: Report
 ) -> None:
     """Refuse keys that say of one of the site's own services what it cannot be."""
     for key in (*OPTION_KEYS, "gateway_port", "redirect_to", *_OF_A_REDIRECT):
-        of_portainer = what == "Portainer" and key not in ("path", "redirect_to")
+        of_portainer = label == "Portainer" and key not in ("path", "redirect_to")
         if key in raw.model_fields_set and key != "aliases" and not of_portainer:
             report.error(
                 source.file,
                 f"{source.path}.{key}",
-                f"{what} takes no such key: "
+                f"{label} takes no such key: "
                 + (
                     "it needs every path of its name"
-                    if what == "Portainer"
+                    if label == "Portainer"
                     else "it is reached directly, and no proxy stands before it"
                 ),
                 "remove the key",
             )
-    if raw.aliases and what != "Portainer":
+    if raw.aliases and label != "Portainer":
         report.error(
             source.file,
             f"{source.path}.aliases",
-            f"{what} has one name alone: its certificate is not made for others",
+            f"{label} has one name alone: its certificate is not made for others",
             "remove the key",
         )
     for key, fixed_value in fixed.items():
@@ -224,7 +224,7 @@ def _check_fixed(
             report.error(
                 source.file,
                 f"{source.path}.{key}",
-                f"{value!r} is not possible: {what} always has {fixed_value!r}",
+                f"{value!r} is not possible: {label} always has {fixed_value!r}",
                 f"write {fixed_value!r}, or remove the key",
             )
 
@@ -360,11 +360,11 @@ class _Maker:
         """The services that Phoenix does not manage; none without a Traefik to connect to them."""
         proxy = self.proxy
         if proxy is not None:
-            yield from filter(None, (self._external(one, proxy) for one in far))
+            yield from filter(None, (self._external(entry, proxy) for entry in far))
 
-    def _external(self, one: external.Declared, proxy: Host) -> Service | None:
+    def _external(self, entry: external.Declared, proxy: Host) -> Service | None:
         """A service that Phoenix does not manage, which `proxy` connects to."""
-        raw, source, report = one.raw, one.source, self.report
+        raw, source, report = entry.raw, entry.source, self.report
         label = self._label(raw, source)
         if label is None:
             return None
@@ -388,14 +388,14 @@ class _Maker:
             health_path=raw.health_path,
             kind="external",
             source=source,
-            external=one.external,
+            external=entry.external,
         )
         return self._with_options(service, raw, source)
 
     def _label(self, raw: RawOptions, source: Source) -> str | None:
         """The name below the domain; None where it is reserved, which is reported."""
         label = raw.name.removesuffix(f".{self.domain}")
-        for key, name in (("name", label), *(("aliases", one) for one in raw.aliases)):
+        for key, name in (("name", label), *(("aliases", alias) for alias in raw.aliases)):
             if _is_foreign(name.removesuffix(f".{self.domain}"), self.domain):
                 self.report.warn(
                     source.file,
@@ -551,8 +551,8 @@ class _Maker:
                 keeps_path=raw.redirect_keep_path,
             ),
         )
-        made = self._with_options(service, raw, source)
-        return made.model_copy(update={"health_status": 301 if raw.redirect_permanent else 302})
+        redirect = self._with_options(service, raw, source)
+        return redirect.model_copy(update={"health_status": 301 if raw.redirect_permanent else 302})
 
 
 _GRPC_HEALTH = "/grpc.health.v1.Health/Check"

@@ -16,7 +16,7 @@ from phoenix.declaration.forms import (
     environment_value,
     https_url,
     problem,
-    told,
+    shown_value,
     url,
 )
 from phoenix.site import duration
@@ -52,7 +52,7 @@ def _nginx_time(value: str) -> str:
     seconds = sum(int(number) * _SECONDS[unit] for number, unit in parts)
     if not 0 < seconds <= _LONGEST_WAIT:
         raise problem(
-            f"{told(value)} is no time that nginx can wait",
+            f"{shown_value(value)} is no time that nginx can wait",
             f"write more than 0, and at most {_LONGEST_WAIT // 86400}d",
         )
     return value
@@ -316,7 +316,7 @@ def secret_name(value: str) -> str:
     """Refuse what can be no secret of a registry; gives the value."""
     if not is_secret_name(value):
         raise problem(
-            f"{told(value)} is not the name of a secret",
+            f"{shown_value(value)} is not the name of a secret",
             "use up to 100 lower-case letters, digits and underscores, as in registry_password",
         )
     if value.removesuffix(NEW) in PLATFORM:
@@ -333,7 +333,7 @@ def registry_name(value: str) -> str:
         raise problem(f'{value!r} is Docker Hub, which images name "docker.io"', "write that")
     if not _REGISTRY.fullmatch(value):
         raise problem(
-            f"{told(value)} is no registry",
+            f"{shown_value(value)} is no registry",
             'write it as image references do: "registry.example.com:5000", or "docker.io"',
         )
     return value

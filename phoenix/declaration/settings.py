@@ -43,7 +43,7 @@ from phoenix.declaration.forms import (
     StrictLine,
     UserName,
     problem,
-    told,
+    shown_value,
 )
 from phoenix.declaration.json_errors import KINDS, bound_fix, in_words, join
 from phoenix.declaration.pins import Pin
@@ -935,7 +935,7 @@ def _finding(error: ErrorDetails) -> Finding:
     if error["type"] == "extra_forbidden":
         hint = near(str(location[-1]), fields()) if len(location) == 1 else ""
         return Finding(FOLDER, path, "no code reads this: it is not permitted", f"{hint}remove it")
-    value = told(error["input"])
+    value = shown_value(error["input"])
     fix = _fix(error, name_of(path))
     joined = ", which " if error["type"] in KINDS else ": "
     return Finding(FOLDER, path, f"is {value}{joined}{in_words(error)}", fix)

@@ -11,7 +11,7 @@ from phoenix.declaration.json_keys import RawLxc, RawMountPoint, RawSharedVolume
 from phoenix.site.findings import Report
 
 
-def given(
+def with_mounts(
     entries: Sequence[Entry], volumes: Mapping[str, RawSharedVolume], file: str, report: Report
 ) -> tuple[Entry, ...]:
     """The entries, each with the folders that it shares beside its own.
@@ -39,14 +39,14 @@ def given(
                 )  # fmt: skip
                 continue
             raw = entry.raw
-            there = [one for one in raw.mount_points if one.container_path == path]
-            if there and there[0].host_path != volume.host_path:
+            present = [mounted for mounted in raw.mount_points if mounted.container_path == path]
+            if present and present[0].host_path != volume.host_path:
                 report.error(
                     file, where,
-                    f"{path} of container {vmid} is {there[0].host_path} by its mount_points",
+                    f"{path} of container {vmid} is {present[0].host_path} by its mount_points",
                     "write another path, or keep one of the two",
                 )  # fmt: skip
-            if not there:
+            if not present:
                 mount = RawMountPoint(host_path=volume.host_path, container_path=path)
                 more = raw.model_copy(update={"mount_points": (*raw.mount_points, mount)})
                 by_id[vmid] = replace(entry, raw=more)

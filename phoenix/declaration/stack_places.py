@@ -95,17 +95,17 @@ class StackPlaces:
         if file != STACKS_FILE:
             compose = folder / COMPOSE
             return Place(file, "", own, compose, (compose,), (folder,))
-        said = tuple(self._declared(name))
-        candidates = [*said, (own, folder / COMPOSE)]
-        found = next((one for one in candidates if one[1].is_file()), None)
+        declared = tuple(self._declared(name))
+        candidates = [*declared, (own, folder / COMPOSE)]
+        existing = next((candidate for candidate in candidates if candidate[1].is_file()), None)
         return Place(
             file=STACKS_FILE,
             path=join("docker_stacks", name),
-            compose_label=found[0] if found else candidates[0][0],
-            compose=found[1] if found else None,
+            compose_label=existing[0] if existing else candidates[0][0],
+            compose=existing[1] if existing else None,
             searched=tuple(dict.fromkeys(path for _, path in candidates)),
             roots=(self.site, self.directory, folder),
-            fallback=found is not None and found[1] not in [path for _, path in said],
+            fallback=existing is not None and existing[1] not in [path for _, path in declared],
         )
 
     def _declared(self, name: str) -> Iterator[tuple[str, Path]]:

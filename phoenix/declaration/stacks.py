@@ -209,7 +209,7 @@ class StackCatalog:
             )
             return None
         path = place.environment(name)
-        for what, word, where in (
+        for kind, word, where in (
             ("a stack", ref.name, place.path),
             ("an environment", name, path),
         ):
@@ -217,7 +217,7 @@ class StackCatalog:
                 report.error(
                     label,
                     where,
-                    f"{word[:80]!r} is not {what} name",
+                    f"{word[:80]!r} is not {kind} name",
                     stack_places.NAME_FIX,
                 )
                 return None
@@ -244,8 +244,8 @@ class StackCatalog:
             v.name: v.value or ("" if v.secret is None else _NOT_KNOWN) for v in raw.variables
         }
         project = normalise_name(f"{ref.name}-{name}")
-        given = _given_variables(content, raw, project)
-        values = {variable.name: variable.value or "" for variable in given} | values
+        automatic = _given_variables(content, raw, project)
+        values = {variable.name: variable.value or "" for variable in automatic} | values
         compose.check_variables(content, values, compose_label, f"{label} ({path})", report)
         compose.check_deployers_variables(content, compose_label, f"{label} ({path})", report)
         compose.check_habits(content, values, compose_label, report)
@@ -267,7 +267,7 @@ class StackCatalog:
             compose_label=compose_label,
             variables=(
                 *(Variable(name=v.name, value=v.value, secret=v.secret) for v in raw.variables),
-                *given,
+                *automatic,
             ),
             files=tuple(
                 StackFile(
@@ -302,7 +302,7 @@ class StackCatalog:
         path: str,
     ) -> tuple[StackRoute, ...]:
         routes = []
-        values = {one.name: one.value or "" for one in deployment.variables}
+        values = {variable.name: variable.value or "" for variable in deployment.variables}
         for name, declared in raw.services.items():
             here = f"{path}.services.{name}"
             if name not in content["services"]:
@@ -324,35 +324,35 @@ class StackCatalog:
                 continue
             self._check_compose_labels(name, content["services"][name], deployment.compose_label)
             service, where = declared.traefik_service, f"{here}.traefik_service"
-            given = [(service, where)] if service is not None else []
-            given += [
-                (one, f"{here}.traefik_services[{position}]")
-                for position, one in enumerate(declared.traefik_services)
+            services = [(service, where)] if service is not None else []
+            services += [
+                (further, f"{here}.traefik_services[{position}]")
+                for position, further in enumerate(declared.traefik_services)
             ]
-            if given:
+            if services:
                 self._tell_unread_labels(declared.traefik_labels, f"{here}.traefik_labels", label)
-            if not given:
+            if not services:
                 where = f"{here}.traefik_labels"
                 labels = declared.traefik_labels
                 service = self._from_labels(name, labels, deployment, address, where, label)
-                given = [(service, where)] if service is not None else []
+                services = [(service, where)] if service is not None else []
             elif unpublished := [
-                (one, where)
-                for one, where in given
-                if one.port and not _publishes(deployment, name, one.port, address)
+                (route, where)
+                for route, where in services
+                if route.port and not _publishes(deployment, name, route.port, address)
             ]:
-                for one, where in unpublished:
+                for route, where in unpublished:
                     self.report.error(
                         label,
                         f"{where}.port",
-                        f"compose service {name!r} publishes no port {one.port}: "
+                        f"compose service {name!r} publishes no port {route.port}: "
                         "a route without a backend",
-                        f'add "{one.port}:..." to its ports, or correct the port',
+                        f'add "{route.port}:..." to its ports, or correct the port',
                     )
                 continue
             routes += [
-                StackRoute(one, Source(file=label, path=where), deployment.project)
-                for one, where in given
+                StackRoute(route, Source(file=label, path=where), deployment.project)
+                for route, where in services
             ]
         # "services": {} says that none is wanted.
         if (
@@ -402,8 +402,8 @@ class StackCatalog:
             report.error(file, f"{where}[{refused.position}]", refused.message, refused.fix)
         if declared.refused:
             return None
-        for told in declared.told:
-            report.warn(file, f"{where}[{told.position}]", told.message, told.fix)
+        for ignored in declared.ignored:
+            report.warn(file, f"{where}[{ignored.position}]", ignored.message, ignored.fix)
         host, port = declared.host, declared.port
         if host is None and port is None:
             report.error(
@@ -485,10 +485,12 @@ def _routed_ports(raw: RawEnvironment) -> dict[str, tuple[int, ...]]:
     ports = {}
     for name, declared in raw.services.items():
         first = declared.traefik_service
-        found = [one.port for one in (first, *declared.traefik_services) if one is not None]
-        if not found:
-            found = [_port_number(traefik_labels.read(declared.traefik_labels).port)]
-        ports[name] = tuple(dict.fromkeys(port for port in found if port is not None))
+        container_ports = [
+            service.port for service in (first, *declared.traefik_services) if service is not None
+        ]
+        if not container_ports:
+            container_ports = [_port_number(traefik_labels.read(declared.traefik_labels).port)]
+        ports[name] = tuple(dict.fromkeys(port for port in container_ports if port is not None))
     return ports
 
 
@@ -522,7 +524,9 @@ def _check_proxy(
     proxy = stack.nginx_proxy
     if proxy is None:
         return
-    names = {f"{name}.{domain}" for one in routes for name in (one.raw.name, *one.raw.aliases)}
+    names = {
+        f"{name}.{domain}" for route in routes for name in (route.raw.name, *route.raw.aliases)
+    }
     if proxy.hostname not in names:
         report.warn(
             place.file,

@@ -70,7 +70,7 @@ class Labels:
         networks: where clients may be, as written; empty: everywhere.
         server_name: the name that the container's certificate has.
         refused: labels that are not carried out.
-        told: labels that do nothing here, and take nothing away.
+        ignored: labels that do nothing here, and take nothing away.
     """
 
     hosts: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class Labels:
     networks: tuple[str, ...] = ()
     server_name: str | None = None
     refused: tuple[Refused, ...] = ()
-    told: tuple[Refused, ...] = ()
+    ignored: tuple[Refused, ...] = ()
 
     @property
     def host(self) -> str | None:
@@ -115,7 +115,7 @@ class _Read:
     middlewares: dict[str, dict[str, str]] = field(default_factory=dict)
     defined: list[tuple[int, str, str]] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
-    told: list[Refused] = field(default_factory=list)
+    ignored: list[Refused] = field(default_factory=list)
 
 
 def read(labels: Iterable[str], *, plain: bool = False) -> Labels:
@@ -129,24 +129,24 @@ def read(labels: Iterable[str], *, plain: bool = False) -> Labels:
     Returns:
         What they say, and every label that is not carried out.
     """
-    found = _Read()
+    labels_read = _Read()
     for position, entry in enumerate(labels):
         key, _, value = entry.partition("=")
         name = key.strip().lower()  # Traefik compares keys without regard to case
         if name.startswith(PREFIX):
-            _take(found, position, key, name, value.strip(), plain=plain)
-    path = _path(found.values.get("rule", ""))
-    networks, strip = _middlewares(found, path)
+            _take(labels_read, position, key, name, value.strip(), plain=plain)
+    path = _path(labels_read.values.get("rule", ""))
+    networks, strip = _middlewares(labels_read, path)
     return Labels(
-        hosts=_hosts(found.values.get("rule", "")),
-        port=found.values.get("port"),
-        scheme=found.values.get("scheme", "http"),
+        hosts=_hosts(labels_read.values.get("rule", "")),
+        port=labels_read.values.get("port"),
+        scheme=labels_read.values.get("scheme", "http"),
         path=path,
         strip_path=strip,
         networks=networks,
-        server_name=found.values.get("servername"),
-        refused=tuple(sorted(found.refused, key=lambda one: one.position)),
-        told=tuple(found.told),
+        server_name=labels_read.values.get("servername"),
+        refused=tuple(sorted(labels_read.refused, key=lambda label: label.position)),
+        ignored=tuple(labels_read.ignored),
     )
 
 
@@ -163,28 +163,30 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _take(found: _Read, position: int, key: str, name: str, value: str, *, plain: bool) -> None:
+def _take(
+    labels_read: _Read, position: int, key: str, name: str, value: str, *, plain: bool
+) -> None:
     """Note what one label says, or why it is refused."""
     middleware = _MIDDLEWARE.match(name)
     router = _ROUTER.match(name)
     if router and name[router.end() :] == "middlewares" and not plain:
-        found.asked.append((position, key, value))
+        labels_read.asked.append((position, key, value))
         return
     if middleware and not plain:
-        what = name[middleware.end() :]
-        if what in (*_NETWORKS, _PREFIXES):
-            found.middlewares.setdefault(middleware[1], {})[what] = value
-            found.defined.append((position, key, middleware[1]))
+        meaning = name[middleware.end() :]
+        if meaning in (*_NETWORKS, _PREFIXES):
+            labels_read.middlewares.setdefault(middleware[1], {})[meaning] = value
+            labels_read.defined.append((position, key, middleware[1]))
             return
-    if told := _told(name, value):
-        found.told.append(Refused(position, key, *told))
+    if ignored := _told(name, value):
+        labels_read.ignored.append(Refused(position, key, *ignored))
         return
-    what, message, fix = _meaning(name, value, plain=plain)
-    if what and found.values.setdefault(what, value) != value:
-        message = f"a second {what} for one service: only one route is carried out"
+    meaning, message, fix = _meaning(name, value, plain=plain)
+    if meaning and labels_read.values.setdefault(meaning, value) != value:
+        message = f"a second {meaning} for one service: only one route is carried out"
         fix = "declare the other route as a service of its own, by traefik_service"
     if message:
-        found.refused.append(Refused(position, key, message, fix))
+        labels_read.refused.append(Refused(position, key, message, fix))
 
 
 def _told(name: str, value: str) -> tuple[str, str] | None:
@@ -209,8 +211,8 @@ def _meaning(name: str, value: str, *, plain: bool) -> tuple[str, str, str]:
         return "", message, "remove the service from `services`"
     if name == "traefik.docker.network":
         return "", "", ""  # the published port is used
-    if (what := _of_backend(name, value, plain=plain)) is not None:
-        return what, "", ""
+    if (meaning := _of_backend(name, value, plain=plain)) is not None:
+        return meaning, "", ""
     router = _ROUTER.match(name)
     setting = name[router.end() :] if router else ""
     if setting == "rule":
@@ -254,42 +256,42 @@ def _instead(name: str) -> str:
     return "let the service itself ask who may enter, then remove the label"
 
 
-def _middlewares(found: _Read, path: str | None) -> tuple[tuple[str, ...], bool]:
+def _middlewares(labels_read: _Read, path: str | None) -> tuple[tuple[str, ...], bool]:
     """The clients' networks, and whether the path is stripped, of the middlewares that are asked.
 
     One that the labels do not define, or that does something else, is refused where it is asked.
     """
     networks: list[str] = []
     strip = False
-    names = {_named(word) for _, _, value in found.asked for word in value.split(",")}
-    for position, key, name in found.defined:
+    names = {_named(word) for _, _, value in labels_read.asked for word in value.split(",")}
+    for position, key, name in labels_read.defined:
         if name not in names:
             message = f"no router of these labels asks for the middleware {name[:60]}"
             fix = "name it in the router's middlewares, or remove the label"
-            found.refused.append(Refused(position, key, message, fix))
-    for position, key, value in found.asked:
+            labels_read.refused.append(Refused(position, key, message, fix))
+    for position, key, value in labels_read.asked:
         for word in filter(None, (part.strip() for part in value.split(","))):
-            known = found.middlewares.get(_named(word), {})
+            known = labels_read.middlewares.get(_named(word), {})
             if _PREFIXES in known and known[_PREFIXES] == path:
                 strip = True
             elif len(known) == 1 and _PREFIXES not in known:
                 (text,) = known.values()
                 if networks:
-                    found.refused.append(
+                    labels_read.refused.append(
                         Refused(position, key, f"a second list of networks, {word[:60]}, narrows "
                                 "the first", "write one list of networks")
                     )  # fmt: skip
                 networks = [part.strip() for part in text.split(",") if part.strip()]
                 if not networks:
                     message = f"{word[:60]} names no network, and Traefik then admits nobody"
-                    found.refused.append(
+                    labels_read.refused.append(
                         Refused(position, key, message, "name networks, or remove the middleware")
                     )
             else:
                 message = f"middlewares are not carried out: {_OPENS} ({word[:60]})"
                 if _PREFIXES in known:
                     message = f"{word[:60]} strips {known[_PREFIXES][:60]}, and the path is {path}"
-                found.refused.append(Refused(position, key, message, _instead("")))
+                labels_read.refused.append(Refused(position, key, message, _instead("")))
     return tuple(networks), strip
 
 

@@ -97,7 +97,7 @@ def beyond_policy(site: Site) -> tuple[str, ...]:
 
     A star of the CA's policy matches one label alone.
     """
-    names = {name for one in certificates(site) for name in one.sans}
+    names = {name for certificate in certificates(site) for name in certificate.sans}
     return tuple(
         sorted(
             name

@@ -115,7 +115,7 @@ COMPONENTS: tuple[Component, ...] = (
         "passed_on",
         "certificates of services whose TLS the gateway passes on",
         lambda site: tuple(
-            dict.fromkeys(one.host for one in certificates(site) if is_passed_on(site, one))
+            dict.fromkeys(pair.host for pair in certificates(site) if is_passed_on(site, pair))
         ),
         trees=(),
     ),
@@ -246,5 +246,5 @@ def deploys_components(command: str) -> bool:
     words = command.split()
     if words[:1] == ["phoenix"]:
         return words[1:2] == ["sync"]
-    files = [one.deploy for one in COMPONENTS if one.name != "verify"]
+    files = [known.deploy for known in COMPONENTS if known.name != "verify"]
     return any(word.endswith((*files, "deploys/all.py", "deploys/moves.py")) for word in words)

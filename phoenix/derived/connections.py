@@ -54,16 +54,18 @@ def _connections(site: Site) -> Iterator[Connection]:
         if service.kind == "backend" and service.exposure == "direct":
             yield _to_backend(client, "a client", service)
             for alias in service.aliases if service.has_tls else ():
-                what = f"a client to {service.name} as {alias}"
-                yield Connection(client, service.owner, service.port, alias, what, service.name)
+                description = f"a client to {service.name} as {alias}"
+                yield Connection(
+                    client, service.owner, service.port, alias, description, service.name
+                )
     yield from _by_ports(site, client, gateway)
     owners = {name: route.service.name for route in reversed(routes(site)) for name in route.names}
     for route in routes(site):
         for name in route.names:
             if owners[name] != route.service.name:
                 continue  # several services have paths of one name
-            what = f"a client to the gateway for {name}"
-            yield Connection(client, gateway, HTTPS, name, what, route.service.name)
+            description = f"a client to the gateway for {name}"
+            yield Connection(client, gateway, HTTPS, name, description, route.service.name)
 
 
 def _by_ports(site: Site, client: Host, gateway: Host) -> Iterator[Connection]:
@@ -73,15 +75,17 @@ def _by_ports(site: Site, client: Host, gateway: Host) -> Iterator[Connection]:
     """
     for service in tcp_services(site):
         name = service.server_name
-        what = f"Nginx to {service.name} on {service.owner.name}"
-        yield Connection(gateway, service.owner, service.port, name, what, service.name)
+        description = f"Nginx to {service.name} on {service.owner.name}"
+        yield Connection(gateway, service.owner, service.port, name, description, service.name)
         for known in service.names if service.has_tls else ("",):
-            what = f"a client to the gateway for {known or service.name}"
-            what += f" at port {service.gateway_port}" if known else ""
-            yield Connection(client, gateway, service.gateway_port, known, what, service.name)
+            description = f"a client to the gateway for {known or service.name}"
+            description += f" at port {service.gateway_port}" if known else ""
+            yield Connection(
+                client, gateway, service.gateway_port, known, description, service.name
+            )
 
 
 def _to_backend(source: Host, who: str, service: Service) -> Connection:
     proven = service.server_name if service.has_tls else ""
-    what = f"{who} to {service.name} on {service.owner.name}"
-    return Connection(source, service.owner, service.port, proven, what, service.name)
+    description = f"{who} to {service.name} on {service.owner.name}"
+    return Connection(source, service.owner, service.port, proven, description, service.name)

@@ -87,8 +87,10 @@ def answers(site: Site, record: DnsRecord, client: Host) -> tuple[IPv4Address, .
     --localise-queries).
     """
     asked_in = way(client, site.hypervisor).network
-    subnet = next((one.subnet for one in site.networks if one.name == asked_in), None)
-    near = tuple(one for one in record.addresses if subnet is not None and one in subnet)
+    subnet = next((network.subnet for network in site.networks if network.name == asked_in), None)
+    near = tuple(
+        address for address in record.addresses if subnet is not None and address in subnet
+    )
     return near or record.addresses
 
 

@@ -50,11 +50,13 @@ class UnknownNameError(NameLookupError):
         near: names that look like it, the most similar one first.
     """
 
-    def __init__(self, name: str, near: Sequence[str], existing: Sequence[str], what: str) -> None:
+    def __init__(
+        self, name: str, near: Sequence[str], existing: Sequence[str], subject: str
+    ) -> None:
         """Make the message; `what` is the kind that was looked for."""
         self.near = tuple(near)
         hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(existing)}"
-        super().__init__(f"{what} is called {name!r}. {hint}")
+        super().__init__(f"{subject} is called {name!r}. {hint}")
 
 
 class AmbiguousNameError(NameLookupError):
@@ -81,12 +83,12 @@ def plain(name: str) -> str:
     What no terminal should be sent is replaced.
     """
     printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name.strip())
-    kind, colon, rest = printable.partition(":")
+    kind, colon, remainder = printable.partition(":")
     if colon and kind.lower() in ALL_KINDS:
-        return f"{kind.lower()}:{plain(rest)}"
-    scheme, slashes, rest = printable.partition("//")
+        return f"{kind.lower()}:{plain(remainder)}"
+    scheme, slashes, remainder = printable.partition("//")
     url = slashes and (not scheme or scheme.endswith(":"))
-    authority = re.split("[/?#]" if url else "/", rest if url else printable, maxsplit=1)[0]
+    authority = re.split("[/?#]" if url else "/", remainder if url else printable, maxsplit=1)[0]
     authority = (authority.rpartition("@")[2] if url else authority).lower().rstrip(".")
     host, _, port = authority.rpartition(":")
     return host if host and port.isdigit() else authority
@@ -157,8 +159,8 @@ def unknown(site: Site, name: str, of: Sequence[Kind] = KINDS) -> UnknownNameErr
     labels = [short_name for short_name in existing if "." not in short_name]
     tried = f"{prefix}{query.removesuffix(tail)}"
     near = difflib.get_close_matches(tried, labels if "." not in tried else list(existing), n=3)
-    what = "nothing here" if set(kinds) == ALL_KINDS else f"no {' or '.join(kinds)}"
-    return UnknownNameError(name, near, labels, what)
+    subject = "nothing here" if set(kinds) == ALL_KINDS else f"no {' or '.join(kinds)}"
+    return UnknownNameError(name, near, labels, subject)
 
 
 def names(site: Site, of: Sequence[Kind] = KINDS) -> tuple[str, ...]:
@@ -220,26 +222,36 @@ def _services(site: Site, query: str, name: str) -> list[Service]:
         or (service.external is not None and query == service.external.host)
     ]
     port = _asked_port(name)
-    by_port = [one for one in named if one.gateway_port and one.gateway_port == port]
+    by_port = [
+        candidate
+        for candidate in named
+        if candidate.gateway_port and candidate.gateway_port == port
+    ]
     if by_port:
         return by_port
     asked = _asked_path(name)
-    leads = [one for one in named if asked == one.path or asked.startswith(f"{one.path}/")]
-    best = max(leads, key=lambda one: len(one.path), default=None)
+    leads = [
+        candidate
+        for candidate in named
+        if asked == candidate.path or asked.startswith(f"{candidate.path}/")
+    ]
+    best = max(leads, key=lambda candidate: len(candidate.path), default=None)
     return named if best is None else [best]
 
 
 def _asked_port(name: str) -> int | None:
     """The port of a name or URL, where one is written."""
-    rest = name.strip().partition("://")[2] or name.strip()
-    text = re.split("[/?#]", rest, maxsplit=1)[0].rpartition(":")[2]
+    address = name.strip().partition("://")[2] or name.strip()
+    text = re.split("[/?#]", address, maxsplit=1)[0].rpartition(":")[2]
     return int(text) if re.fullmatch("[0-9]{1,5}", text) else None
 
 
 def _asked_path(name: str) -> str:
     """What stands after the host of a name or URL, without query and fragment."""
-    rest = name.partition("://")[2] or name
-    return re.split("[?#]", rest.strip().partition("/")[1] + rest.strip().partition("/")[2])[0]
+    address = name.partition("://")[2] or name
+    return re.split("[?#]", address.strip().partition("/")[1] + address.strip().partition("/")[2])[
+        0
+    ]
 
 
 def _is(site: Site, query: str, full: str) -> bool:

@@ -295,18 +295,18 @@ def _end(site: Site, name: str) -> Endpoint:
     """The host or address that a name or address of a URL leads to; anyone where that is open."""
     known = {record.name: record.address for record in dns.records(site)}
     try:
-        found = known.get(name) or IPv4Address(name)
+        end = known.get(name) or IPv4Address(name)
     except ValueError:
         return "any"
-    hosts = {one: host for host in site.hosts for one in addresses(host)}
-    return hosts.get(found) or IPv4Network(found)
+    hosts = {address: host for host in site.hosts for address in addresses(host)}
+    return hosts.get(end) or IPv4Network(end)
 
 
 def _nfs(site: Site) -> Iterator[Flow]:
     """Each client to the folders that a host shares, and each guest to what it mounts."""
-    by_address = {IPv4Network(one): host for host in site.hosts for one in addresses(host)}
+    by_address = {IPv4Network(address): host for host in site.hosts for address in addresses(host)}
     for host in site.hosts:
-        for client in dict.fromkeys(one for share in host.exports for one in share.clients):
+        for client in dict.fromkeys(network for share in host.exports for network in share.clients):
             yield Flow(by_address.get(client, client), host, "tcp", NFS, "folders by NFS")
         for server in dict.fromkeys(IPv4Network(mount.server) for mount in host.mounts):
             end = by_address.get(server, server)
@@ -337,8 +337,11 @@ def _clients(site: Site, server: Host) -> tuple[Endpoint, ...]:
 
     That is anyone where it has an address by a lease, in a network whose addresses nobody declares.
     """
-    known = {one.name for one in site.networks if one.subnet is not None}
-    if all(one.address is not None or one.network in known for one in server.interfaces):
+    known = {network.name for network in site.networks if network.subnet is not None}
+    if all(
+        interface.address is not None or interface.network in known
+        for interface in server.interfaces
+    ):
         return site.subnets
     return ("any",)
 
@@ -360,7 +363,7 @@ def _declared_peer(rule: FirewallRule) -> IPv4Network | None:
 
 
 def _declared(site: Site) -> Iterator[Flow]:
-    by_address = {IPv4Network(one): host for host in site.hosts for one in addresses(host)}
+    by_address = {IPv4Network(address): host for host in site.hosts for address in addresses(host)}
     for host in site.hosts:
         for rule in _declared_rules(host):
             if rule.action != "ACCEPT":
@@ -395,8 +398,8 @@ def seen_from(flow: Flow, end: Host, direction: Literal["in", "out"]) -> IPv4Net
     other = flow.source if direction == "in" else flow.destination
     if not isinstance(other, Host):
         return network_of(other)
-    one = way(other, end).source if direction == "in" else way(end, other).target
-    return IPv4Network(one)
+    address = way(other, end).source if direction == "in" else way(end, other).target
+    return IPv4Network(address)
 
 
 def _rule(flow: Flow, direction: Literal["in", "out"], end: Host | None = None) -> Rule:

@@ -31,13 +31,13 @@ def host_data(login: SshLogin, address: str, data: Mapping[str, Any]) -> dict[st
         # The person's ~/.ssh/config says who logs in, and with what.
         for key in ("ssh_user", "ssh_key"):
             own.pop(key, None)
-    given = {
+    declared = {
         "ssh_user": login.user,
         "ssh_port": login.port,
         "ssh_key": str(Path(login.identity_file).expanduser()) if login.identity_file else None,
         SUDO_SECRET: login.sudo_password,
     }
-    own |= {key: value for key, value in given.items() if value is not None}
+    own |= {key: value for key, value in declared.items() if value is not None}
     if login.sudo:
         own[SUDO] = True
     if login.jump:

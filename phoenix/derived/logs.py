@@ -60,16 +60,16 @@ def logs(
                 Log(host, _containers(stack.project, lines, container, follow=follow))
                 for host, stack in deployed
             )
-        case Component() as one:
-            return _of_component(one, one.hosts(site), lines, follow=follow)
-        case Service(deployment=None) as one:
-            names = {component.name for component in components_of(site, one)}
+        case Component() as component:
+            return _of_component(component, component.hosts(site), lines, follow=follow)
+        case Service(deployment=None) as service:
+            names = {component.name for component in components_of(site, service)}
             units = next((UNITS[name] for name in _RUN if name in names), ())
-            return (Log(one.owner, _journal(units, lines, follow=follow)),)
-        case Service() as one if one.deployment is not None:
-            project, routed = one.deployment.project, one.compose_service
+            return (Log(service.owner, _journal(units, lines, follow=follow)),)
+        case Service() as service if service.deployment is not None:
+            project, routed = service.deployment.project, service.compose_service
             command = _containers(project, lines, routed, follow=follow)
-            return (Log(one.owner, command),)
+            return (Log(service.owner, command),)
         case Host() as host:
             return (Log(host, _journal((), lines, follow=follow)),)
     raise NameLookupError(f"{name} writes no log")
@@ -81,14 +81,16 @@ gateway's service has Traefik among its components as well."""
 
 
 def _of_component(
-    one: Component, hosts: tuple[Host, ...], lines: int, *, follow: bool
+    component: Component, hosts: tuple[Host, ...], lines: int, *, follow: bool
 ) -> tuple[Log, ...]:
-    units = UNITS.get(one.name)
+    units = UNITS.get(component.name)
     if units is None:
         has = ", ".join(UNITS)
-        raise NameLookupError(f"the component {one.name} has no unit, and so no log. Of: {has}")
+        raise NameLookupError(
+            f"the component {component.name} has no unit, and so no log. Of: {has}"
+        )
     if not hosts:
-        raise NameLookupError(f"no host of this site has the component {one.name}")
+        raise NameLookupError(f"no host of this site has the component {component.name}")
     return tuple(Log(host, _journal(units, lines, follow=follow)) for host in hosts)
 
 

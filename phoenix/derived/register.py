@@ -92,11 +92,11 @@ def lost(known: Iterable[Entry], site: Site) -> dict[str, tuple[str, ...]]:
     """
     names = {host.name for host in site.hosts}
     addresses = {str(host.address) for host in site.hosts}
-    found: dict[str, tuple[str, ...]] = {}
-    for one in known:
-        if one.kind == "stack" and one.host not in names and one.address not in addresses:
-            found[one.name] = (*found.get(one.name, ()), one.host)
-    return found
+    hosts_by_stack: dict[str, tuple[str, ...]] = {}
+    for entry in known:
+        if entry.kind == "stack" and entry.host not in names and entry.address not in addresses:
+            hosts_by_stack[entry.name] = (*hosts_by_stack.get(entry.name, ()), entry.host)
+    return hosts_by_stack
 
 
 def _of_host(site: Site, host: Host) -> Iterator[tuple[EntryKind, str]]:
@@ -105,7 +105,7 @@ def _of_host(site: Site, host: Host) -> Iterator[tuple[EntryKind, str]]:
         yield "endpoint", host.portainer_environment
     for stack in host.docker_stacks:
         yield "stack", stack.project
-        secrets = [one.secret for one in stack.variables] + [one.secret for one in stack.files]
+        secrets = [item.secret for item in stack.variables] + [item.secret for item in stack.files]
         for name in filter(None, secrets):
             yield "secret", name.lower()
 

@@ -44,8 +44,8 @@ def routes(site: Site) -> tuple[Route, ...]:
 @once_per_site
 def tcp_services(site: Site) -> tuple[Service, ...]:
     """What the gateway hands on by a port of its own, sorted by port and name."""
-    found = (service for service in site.services if service.kind == "tcp")
-    return tuple(sorted(found, key=lambda one: (one.gateway_port, one.name)))
+    services = (service for service in site.services if service.kind == "tcp")
+    return tuple(sorted(services, key=lambda service: (service.gateway_port, service.name)))
 
 
 def backend_url(site: Site, service: Service) -> str:

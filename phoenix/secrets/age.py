@@ -71,12 +71,12 @@ def identities(path: Path, where: str) -> list[Identity]:
         if data.lstrip().startswith(b"-----BEGIN"):
             return [ssh.Identity.from_buffer(data)]
         lines = [line.strip() for line in data.decode().splitlines()]
-        found = [x25519.Identity.from_str(line) for line in lines if line and line[0] != "#"]
+        keys = [x25519.Identity.from_str(line) for line in lines if line and line[0] != "#"]
     except (pyrage.IdentityError, UnicodeDecodeError):
         raise no_identity from None
-    if not found:
+    if not keys:
         raise no_identity
-    return list(found)
+    return list(keys)
 
 
 def key_file(environment: Mapping[str, str]) -> Path:
@@ -85,8 +85,8 @@ def key_file(environment: Mapping[str, str]) -> Path:
     https://getsops.io/docs/#encrypting-using-age: SOPS_AGE_KEY_FILE, else sops/age/keys.txt in the
     user's configuration directory.
     """
-    if given := environment.get("SOPS_AGE_KEY_FILE"):
-        return Path(given)
+    if path := environment.get("SOPS_AGE_KEY_FILE"):
+        return Path(path)
     folder = environment.get("XDG_CONFIG_HOME") or "~/.config"
     return Path(folder).expanduser() / "sops/age/keys.txt"
 
@@ -99,9 +99,9 @@ def public_key(path: Path) -> str | None:
     """
     if not path.exists():
         return None
-    for one in identities(path, "the age key"):
-        if isinstance(one, x25519.Identity):
-            return str(one.to_public())
+    for identity in identities(path, "the age key"):
+        if isinstance(identity, x25519.Identity):
+            return str(identity.to_public())
     raise SecretError(f"the age key: {path} holds an SSH key: name a file of age-keygen")
 
 
@@ -114,9 +114,11 @@ def make_key(path: Path) -> str:
     Raises:
         SecretError: the file is there already, or cannot be written.
     """
-    made = x25519.Identity.generate()
-    public = str(made.to_public())
-    text = f"# created: {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n# public key: {public}\n{made}\n"
+    identity = x25519.Identity.generate()
+    public = str(identity.to_public())
+    text = (
+        f"# created: {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n# public key: {public}\n{identity}\n"
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -139,7 +141,7 @@ def encrypt(data: bytes, recipients: Sequence[str]) -> bytes:
     return bytes(pyrage.encrypt(data, keys, armored=True))
 
 
-def decrypt(data: bytes, key: Path, what: str) -> bytes:
+def decrypt(data: bytes, key: Path, label: str) -> bytes:
     """The content of an age file.
 
     Args:
@@ -151,7 +153,7 @@ def decrypt(data: bytes, key: Path, what: str) -> bytes:
         SecretError: it is no age file, is damaged, or is for others.
     """
     if not data.startswith(_HEADERS):
-        raise SecretError(f"{what} is not encrypted with age: it must be one of `secrets export`")
+        raise SecretError(f"{label} is not encrypted with age: it must be one of `secrets export`")
     if not key.exists():
         raise SecretError(
             f"there is no age key in {key}: `phoenix secrets init` makes one; have the file made "
@@ -161,6 +163,6 @@ def decrypt(data: bytes, key: Path, what: str) -> bytes:
         return bytes(pyrage.decrypt(data, identities(key, "--identity")))
     except pyrage.DecryptError as error:
         raise SecretError(
-            f"{what} cannot be decrypted with the key in {key}: it was made for another one, or is "
-            f"damaged ({error})"
+            f"{label} cannot be decrypted with the key in {key}: it was made for another one, "
+            f"or is damaged ({error})"
         ) from None

@@ -193,7 +193,7 @@ def uses(site: Site, registries: Registries = NO_REGISTRIES) -> tuple[SecretUse,
         for host in site.hosts
         if host.login.sudo_password is not None
     ]
-    secrets += [_of_registry(name, one) for name, one in registries.items()]
+    secrets += [_of_registry(name, registry) for name, registry in registries.items()]
     return tuple(
         sorted({use.name: use for use in reversed(secrets)}.values(), key=lambda u: u.name)
     )

@@ -56,7 +56,7 @@ class Record(_Model):
 
     def age(self, name: str, value: str) -> Age:
         """How a machine's value of a secret stands to the site's."""
-        known = [one.digest for one in self.values.get(name, ())]
+        known = [record.digest for record in self.values.get(name, ())]
         digest = digest_of(self.salt, name, value)
         if digest not in known:
             return "unknown"
@@ -75,7 +75,7 @@ class Record(_Model):
         if self.age(name, value) == "current":
             return self
         digest = digest_of(self.salt, name, value)
-        former = tuple(one for one in self.values.get(name, ()) if one.digest != digest)
+        former = tuple(record for record in self.values.get(name, ()) if record.digest != digest)
         new = (*former, Value(digest=digest, since=now, by=by))[-KEPT:]
         return self.model_copy(update={"values": {**self.values, name: new}})
 
@@ -107,8 +107,9 @@ def parse(text: str) -> Record:
 def refusal(record: Record, older: list[str]) -> SecretError:
     """The error that names each secret of which this machine has an older value than the site."""
     lines = [
-        f"  {name}: the site has another one since {one.since:%Y-%m-%d %H:%M} UTC, by {one.by}"
-        for name, one in ((name, record.newest(name)) for name in sorted(older))
+        f"  {name}: the site has another one since {newest.since:%Y-%m-%d %H:%M} UTC, by "
+        f"{newest.by}"
+        for name, newest in ((name, record.newest(name)) for name in sorted(older))
     ]
     return SecretError(
         "this machine has older values of secrets than the site, and nothing was changed: they "

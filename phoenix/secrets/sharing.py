@@ -26,14 +26,14 @@ class Started:
         file: the SOPS file.
         key: the file with this person's age key.
         recipient: its public half, which others may know.
-        made: those of the files that were made now.
+        created: those of the files that were created now.
         moved: names of the secrets that the new file holds.
     """
 
     file: Path
     key: Path
     recipient: str
-    made: tuple[Path, ...]
+    created: tuple[Path, ...]
     moved: tuple[str, ...]
 
 
@@ -59,20 +59,20 @@ def start(
     if shutil.which("sops") is None:
         raise SecretError(f"sops is not installed here: {sops.INSTALL}")
     recipient = age.public_key(key)
-    made = []
+    created = []
     if recipient is None:
         recipient = age.make_key(key)
-        made.append(key)
+        created.append(key)
     moved: tuple[str, ...] = ()
     if not file.exists():
         rules = file.with_name(sops.CONFIG)
-        made += [file] if rules.exists() else [rules, file]
-        kept = store.of_this_machine()
+        created += [file] if rules.exists() else [rules, file]
+        local = store.of_this_machine()
         known = catalog.uses(site, registries)
-        values = {use.name: kept[use.name] for use in known if use.name in kept}
+        values = {use.name: local[use.name] for use in known if use.name in local}
         sops.create(file, values, recipient)
         moved = tuple(values)
-    return Started(file, key, recipient, tuple(made), moved)
+    return Started(file, key, recipient, tuple(created), moved)
 
 
 def export(
@@ -119,12 +119,12 @@ def read(file: Path, site_name: str, key: Path) -> dict[str, str]:
         data = file.read_bytes()
     except OSError as error:
         raise SecretError(f"{file} cannot be read: {error.strerror or error}") from None
-    found = flat_strings(age.decrypt(data, key, str(file)).decode(errors="replace"), str(file))
-    if found.keys() != {"site", "secrets"}:
+    content = flat_strings(age.decrypt(data, key, str(file)).decode(errors="replace"), str(file))
+    if content.keys() != {"site", "secrets"}:
         raise SecretError(f"{file} holds no secrets of `secrets export`")
-    if found["site"] != site_name:
-        raise SecretError(f"{file} holds the secrets of {found['site']}, and this is {site_name}")
-    return flat_strings(found["secrets"], str(file))
+    if content["site"] != site_name:
+        raise SecretError(f"{file} holds the secrets of {content['site']}, and this is {site_name}")
+    return flat_strings(content["secrets"], str(file))
 
 
 @dataclass(frozen=True)

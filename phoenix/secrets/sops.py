@@ -67,8 +67,8 @@ def create(file: Path, values: Mapping[str, str], recipient: str) -> None:
     if file.exists():
         raise SecretError(f"{file} is there already")
     rules = file.with_name(CONFIG)
-    made = not rules.exists()
-    if made:
+    new_rules = not rules.exists()
+    if new_rules:
         rules.write_text(_rules(file.name, recipient))
     try:
         encrypted = _run(
@@ -77,7 +77,7 @@ def create(file: Path, values: Mapping[str, str], recipient: str) -> None:
             text=_plain(values),
         )  # fmt: skip
     except SecretError:
-        if made:
+        if new_rules:
             rules.unlink()
         raise
     temporary = file.with_name(f".{file.name}.new")

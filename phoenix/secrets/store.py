@@ -90,14 +90,14 @@ class SecretStore:
         Raises:
             SecretError: meanwhile another process has kept another value.
         """
-        made = self._made.pop(name, None)
-        if made is None:
+        generated = self._made.pop(name, None)
+        if generated is None:
             return False
         if self.origin(name) != "absent":
             raise SecretError(
                 f"secret {name} was made elsewhere while this run was prepared: run it again"
             )
-        self._put({name: made.get_secret_value()})
+        self._put({name: generated.get_secret_value()})
         return True
 
     def find(self, name: str) -> SecretStr | None:
@@ -183,8 +183,8 @@ class SecretStore:
     @property
     def sops_file(self) -> Path | None:
         """The SOPS file in use."""
-        if given := self.environment.get("PHOENIX_SOPS_FILE"):
-            return Path(given)
+        if path := self.environment.get("PHOENIX_SOPS_FILE"):
+            return Path(path)
         return self.team_file if self.team_file is not None and self.team_file.exists() else None
 
     @property
@@ -213,7 +213,7 @@ class SecretStore:
         """What the store holds, candidates of changes included."""
         return self._stored()
 
-    def kept(self) -> dict[str, str]:
+    def all_values(self) -> dict[str, str]:
         """What the store and the SOPS file hold, candidates of changes included."""
         return self._stored() | self._from_sops()
 
@@ -233,27 +233,27 @@ class SecretStore:
         Raises:
             SecretError: a file cannot be read or written.
         """
-        gone, found = {name, name + _NEXT}, False
+        gone, removed = {name, name + _NEXT}, False
         stored = self._stored()
         if gone & stored.keys():
             self._write({key: value for key, value in stored.items() if key not in gone})
-            found = True
+            removed = True
         file, shared = self.sops_file, self._from_sops()
         if file is not None and gone & shared.keys():
             sops.rewrite(file, {key: value for key, value in shared.items() if key not in gone})
-            found = True
-        return found
+            removed = True
+        return removed
 
     def dump(self) -> bytes | None:
         """What is kept as JSON, None where nothing is."""
-        kept = self.kept()
-        return json.dumps(kept, indent=2, sort_keys=True).encode() if kept else None
+        secrets = self.all_values()
+        return json.dumps(secrets, indent=2, sort_keys=True).encode() if secrets else None
 
     def differences(self, values: Mapping[str, str]) -> tuple[list[str], list[str]]:
         """Names of `values` that are not kept here, and those that are with another value."""
-        kept = self.kept()
-        added = sorted(name for name in values if name not in kept)
-        other = sorted(name for name in values if kept.get(name, values[name]) != values[name])
+        stored = self.all_values()
+        added = sorted(name for name in values if name not in stored)
+        other = sorted(name for name in values if stored.get(name, values[name]) != values[name])
         return added, other
 
     def merge(self, values: Mapping[str, str]) -> Path | None:

@@ -19,7 +19,9 @@ def visible(text: str) -> str:
         text = f"{text[:_LONGEST]}... ({len(text)} characters)"
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )
 
 
 @dataclass(frozen=True, order=True)

@@ -310,7 +310,7 @@ class Machine(Named):
     @property
     def managed(self) -> Interface:
         """The card with the address that the site knows it by: the first static one."""
-        static = (one for one in self.interfaces if one.address is not None)
+        static = (interface for interface in self.interfaces if interface.address is not None)
         return next(static, self.interfaces[0])
 
     @property
@@ -357,7 +357,10 @@ class Host(Machine):
     @property
     def gateway(self) -> IPv4Address | None:
         """Its declared default gateway; None where a lease alone brings one."""
-        return next((one.gateway for one in self.interfaces if one.gateway is not None), None)
+        return next(
+            (interface.gateway for interface in self.interfaces if interface.gateway is not None),
+            None,
+        )
 
     @property
     def ssh_port(self) -> int:
@@ -554,7 +557,7 @@ class Site(Frozen):
     @cached_property
     def subnets(self) -> tuple[IPv4Network, ...]:
         """The known addresses of all its networks, those of `network` first."""
-        return tuple(one.subnet for one in self.networks if one.subnet is not None)
+        return tuple(network.subnet for network in self.networks if network.subnet is not None)
 
     @cached_property
     def hosts(self) -> tuple[Host, ...]:
@@ -631,7 +634,7 @@ class Site(Frozen):
         """
         host = self.hosts_by_key.get(str(name_or_id))
         if host is None:
-            known = ", ".join(one.name for one in self.hosts)
+            known = ", ".join(host.name for host in self.hosts)
             raise KeyError(f"no host {name_or_id!r}; there are {known}")
         return host
 
@@ -643,7 +646,7 @@ class Site(Frozen):
         """
         service = self.services_by_name.get(name)
         if service is None:
-            known = ", ".join(one.name for one in self.services)
+            known = ", ".join(service.name for service in self.services)
             raise KeyError(f"no service {name!r}; there are {known}")
         return service
 

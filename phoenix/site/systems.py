@@ -10,14 +10,14 @@ SYSTEMS: Mapping[str, tuple[str, ...]] = {"debian": ("12", "13"), "ubuntu": ("24
 NAMED = "Debian 12 and 13, Ubuntu 24.04"
 
 
-class Told(NamedTuple):
+class Notice(NamedTuple):
     """What a host's operating system is told of with; `refused`: before anything is changed."""
 
     refused: bool
     message: str
 
 
-def told(release: Mapping[str, str]) -> Told | None:
+def notice(release: Mapping[str, str]) -> Notice | None:
     """What is told of a host with this os-release(5); None where Phoenix is made for it.
 
     A later release of the same distribution is told and converged; one that is older, and another
@@ -27,13 +27,13 @@ def told(release: Mapping[str, str]) -> Told | None:
     versions = SYSTEMS.get(release.get("ID", ""))
     version = release.get("VERSION_ID", "")
     if versions is None:
-        return Told(True, f"it runs {name}, and Phoenix is made for {NAMED}; fix: install one")
+        return Notice(True, f"it runs {name}, and Phoenix is made for {NAMED}; fix: install one")
     if version in versions:
         return None
     # Debian's testing and unstable have no VERSION_ID.
     if version and _number(version) < _number(versions[-1]):
-        return Told(True, f"it runs {name}, and Phoenix is made for {NAMED}; fix: upgrade it")
-    return Told(False, f"it runs {name}, which Phoenix was never tried on: {NAMED}")
+        return Notice(True, f"it runs {name}, and Phoenix is made for {NAMED}; fix: upgrade it")
+    return Notice(False, f"it runs {name}, which Phoenix was never tried on: {NAMED}")
 
 
 def has_compose(release: Mapping[str, str]) -> bool:

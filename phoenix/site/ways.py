@@ -29,10 +29,14 @@ def way(source: Host, target: Host) -> Way:
     """The addresses of a connection from `source` to `target`."""
     if source == target:
         return Way(source.address, target.address, source.managed.network)
-    own = {one.network: one.address for one in source.interfaces if one.address is not None}
-    for one in target.interfaces:
-        if one.address is not None and one.network in own:
-            return Way(own[one.network], one.address, one.network)
+    own = {
+        interface.network: interface.address
+        for interface in source.interfaces
+        if interface.address is not None
+    }
+    for interface in target.interfaces:
+        if interface.address is not None and interface.network in own:
+            return Way(own[interface.network], interface.address, interface.network)
     return Way(source.address, target.address, "")
 
 
@@ -43,22 +47,22 @@ def address(source: Host, target: Host) -> IPv4Address:
 
 def addresses(host: Host) -> tuple[IPv4Address, ...]:
     """All static addresses of a host, its managed one first."""
-    others = (one.address for one in host.interfaces if one.address is not None)
+    others = (interface.address for interface in host.interfaces if interface.address is not None)
     return tuple(dict.fromkeys((host.address, *others)))
 
 
 def served(site: Site) -> tuple[Network, ...]:
     """The networks in which the hypervisor has an address: it answers DNS there, and forwards."""
-    return tuple(one for one in site.networks if one.address is not None)
+    return tuple(network for network in site.networks if network.address is not None)
 
 
 def routed(site: Site) -> tuple[Network, ...]:
     """The networks whose router is the hypervisor, and whose bridge, forwarding and NAT we make."""
     return tuple(
-        one
-        for one in site.networks[1:]
-        if one.managed and one.subnet is not None and one.address is not None
-        and one.gateway == one.address
+        network
+        for network in site.networks[1:]
+        if network.managed and network.subnet is not None and network.address is not None
+        and network.gateway == network.address
     )  # fmt: skip
 
 
@@ -77,8 +81,10 @@ def routes_of(site: Site, host: Host) -> Iterator[RouteTo]:
     """
     if host == site.hypervisor:
         return
-    own = {one.network for one in host.interfaces}
-    via = next((one.address for one in served(site) if one.name == host.managed.network), None)
+    own = {interface.network for interface in host.interfaces}
+    via = next(
+        (network.address for network in served(site) if network.name == host.managed.network), None
+    )
     if via is None:
         return
     for network in served(site):

@@ -125,4 +125,4 @@ def test_a_secret_that_this_machine_does_not_have_is_made_only_where_it_is_lost(
     assert "phoenix secrets import FILE" in str(caught.value)
     assert f"phoenix secrets rotate --lost {name}" in str(caught.value)
     assert [use.name for use in catalog.rotatable([name], site, empty, lost=True)] == [name]
-    assert empty.kept() == {}
+    assert empty.all_values() == {}

@@ -72,7 +72,7 @@ def started(site: Site, project: Path) -> tuple[SecretStore, sharing.Started]:
 
 def test_init_makes_key_rules_and_file_once(site: Site, project: Path) -> None:
     store, done = started(site, project)
-    assert done.made == (done.key, project / ".sops.yaml", done.file)
+    assert done.created == (done.key, project / ".sops.yaml", done.file)
     assert done.moved == (AGENT_SECRET,), "another site's secrets stay out"
     assert done.key.stat().st_mode & 0o777 == 0o600
     assert PLANTED not in done.file.read_text()
@@ -80,7 +80,7 @@ def test_init_makes_key_rules_and_file_once(site: Site, project: Path) -> None:
     assert store.origin(AGENT_SECRET) == "sops"
     before = {path: path.read_bytes() for path in (done.key, done.file, project / ".sops.yaml")}
     again = sharing.start(site, machine(project), done.file, done.key)
-    assert (again.made, again.moved, again.recipient) == ((), (), done.recipient)
+    assert (again.created, again.moved, again.recipient) == ((), (), done.recipient)
     assert {path: path.read_bytes() for path in before} == before
 
 

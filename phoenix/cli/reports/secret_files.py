@@ -36,7 +36,7 @@ def start(site: project.Project) -> Start:
         file=str(done.file),
         key=str(done.key),
         recipient=done.recipient,
-        made=[str(one) for one in done.made],
+        made=[str(one) for one in done.created],
         moved=list(done.moved),
         used=store.sops_file == file,
     )
