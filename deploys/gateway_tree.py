@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from deploys.context import settings, site
+from facts.nginx import OwnSites
+from operations.host_state import question, read_or
 from phoenix.components.acme.phoenix_acme_conf import WEBROOT
-from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.config_tree.tree import BASE, Tree, TreeFile
 from phoenix.components.nginx import nginx_conf as nginx
+from phoenix.components.nginx.own_sites import PATTERNS, OwnSite, considered
 from phoenix.components.restart import restart_without_end
 from phoenix.files import text
 from phoenix.secrets.client_certificate import certificate_in, fingerprint
 from phoenix.shell import fill
+
+COMPONENT = "nginx"
+_FOR_SITES = """
+# A person's own sites, kept by taking_over: what they show may stand in a person's folder.
+ProtectHome=read-only
+ReadWritePaths=-/var/cache/nginx
+"""
+
+
+def kept_sites() -> tuple[OwnSite, ...]:
+    """A person's own sites that nginx goes on to serve beside the site's own."""
+    if settings().taking_over.nginx != "keep":
+        return ()
+    found = read_or(question(OwnSites, base=f"{BASE}/{COMPONENT}"), ())
+    return tuple(one for one in considered(found, kept=True) if one.path != nginx.CONFIG)
 
 
 def tree(certificate: str, client: str) -> Tree:
@@ -22,6 +40,7 @@ def tree(certificate: str, client: str) -> Tree:
     Raises:
         SecretError: `client` is something else.
     """
+    sites = kept_sites()
     config, generation = nginx.nginx_config(
         site(),
         certificate=certificate,
@@ -29,9 +48,11 @@ def tree(certificate: str, client: str) -> Tree:
         hsts_seconds=settings().nginx_hsts_seconds,
         max_body=settings().nginx_max_body,
         read_timeout=settings().nginx_read_timeout,
+        includes=[one.include for one in sites],
+        further_names=[name for one in sites for name in one.names],
     )
     return Tree(
-        component="nginx",
+        component=COMPONENT,
         files={
             nginx.CONFIG: TreeFile(config),
             nginx.CLIENT_CERTIFICATE: TreeFile(client, mode="0600", secret=True),
@@ -39,16 +60,13 @@ def tree(certificate: str, client: str) -> Tree:
             "/etc/tmpfiles.d/phoenix-nginx.conf": TreeFile(f"d {WEBROOT} 0755 root root\n"),
             **restart_without_end("nginx.service"),
         },
-        supersedes=(
-            "/etc/nginx/conf.d/*.conf",
-            "/etc/nginx/sites-enabled/*",
-            "/etc/nginx/modules-enabled/*.conf",
-        ),
+        supersedes=() if sites else (*PATTERNS, "/etc/nginx/modules-enabled/*.conf"),
         unit="nginx.service",
         action="reload",
         # The proposed configuration with the proposed certificate: their paths are not there yet.
+        # A relative path in a person's site begins at the folder of the configuration.
         validate=fill(
-            "file=$(mktemp) && "
+            "file={{ config }}.proposed && "
             "sed 's#'{{ client }}'#'\"$ROOT\"{{ client }}'#' \"$ROOT\"{{ config }} >\"$file\" && "
             'nginx -t -q -c "$file"; status=$?; rm -f "$file"; exit "$status"',
             config=nginx.CONFIG,
@@ -61,4 +79,19 @@ def tree(certificate: str, client: str) -> Tree:
             url=f"http://{nginx.STATUS}/generation",
             generation=generation,
         ),
+    )
+
+
+def sandbox() -> Tree:
+    """What the unit may do; a restart alone changes the sandbox of a running one."""
+    lines = text("components/nginx/sandbox.conf")
+    return Tree(
+        component="nginx-sandbox",
+        files={
+            "/etc/systemd/system/nginx.service.d/sandbox.conf": TreeFile(
+                lines + _FOR_SITES if kept_sites() else lines
+            )
+        },
+        unit="nginx.service",
+        action="restart",
     )

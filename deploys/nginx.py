@@ -1,5 +1,7 @@
 """The front door: terminates TLS for every routed name and hands over to Traefik, verified."""
 
+from dataclasses import replace
+
 from pyinfra import host
 
 from deploys import acme, gateway_tree, residents
@@ -8,9 +10,7 @@ from deploys.site_secrets import secret
 from operations.certificates import acme_certificate, placeholder
 from operations.config_tree import config_tree
 from operations.packages import packages
-from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.nginx import nginx_conf as nginx
-from phoenix.files import text
 from phoenix.site.secret_names import GATEWAY_CERTIFICATE
 
 if "nginx" in host.groups and (certificate := acme.certificate("gateway")):
@@ -42,16 +42,6 @@ if "nginx" in host.groups and (certificate := acme.certificate("gateway")):
     config_tree(name="Nginx: configuration and service", tree=residents.giving_way("nginx", tree))
     config_tree(
         name="Nginx: sandbox",
-        tree=Tree(
-            component="nginx-sandbox",
-            files={
-                "/etc/systemd/system/nginx.service.d/sandbox.conf": TreeFile(
-                    text("components/nginx/sandbox.conf")
-                )
-            },
-            unit="nginx.service",
-            action="restart",  # a reload keeps the sandbox that it was started in
-            health=tree.health,
-        ),
+        tree=replace(gateway_tree.sandbox(), health=tree.health),
     )
     acme_certificate(name="Nginx: certificate", certificate=certificate.name)

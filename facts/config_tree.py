@@ -11,19 +11,15 @@ from typing_extensions import override
 from facts.command import script
 from facts.host_fact import HostFact, marked
 from phoenix.components.config_tree.tree import TreeError, TreeState, parse_state
+from phoenix.files import text
 from phoenix.shell import Script
 
 # A run that died may still be at work on the guest: wait for it, else its half is read.
 _SCRIPT = Script(
     "config-tree",
-    r"""
+    text("components/config_tree/brought.sh")
+    + r"""
 b=$1; units=$2; others=$3; force=$4; shift 4; t=$(printf '\t')
-# As the package brought it: a conffile (dpkg's status), any other file of it, one that ucf manages.
-brought() {
- f=$(readlink -f "$1"); [ -s "$f" ] || return 0; m=$(md5sum <"$f"); m=${m%% *}
- grep -qF " $f $m" /var/lib/dpkg/status || grep -qxF "$m  $f" /var/lib/ucf/hashfile ||
- grep -qsxF "$m  ${f#/}" /var/lib/dpkg/info/*.md5sums
-} 2>/dev/null
 ours() {
  case $(readlink "$1") in "$b"/*) return 0;; esac
  grep -qsxF -e "L$t$1" -e "C$t$1" "$b/paths"

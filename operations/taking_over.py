@@ -6,6 +6,7 @@ Thin over `phoenix.components.taking_over`. Give operations a ``name=``.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from pydantic import SecretStr
@@ -13,6 +14,7 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
 
 from facts.command import script
+from facts.nginx import OwnSites
 from facts.step_ca import CertificateAuthority
 from facts.taking_over import Standing, ZoneAnswer
 from operations import isolation
@@ -21,6 +23,9 @@ from operations.failure import locally
 from operations.host_state import Question, question, read, this_host
 from operations.operation import operation
 from operations.step_ca import initialised
+from phoenix.components.config_tree.tree import BASE
+from phoenix.components.nginx.nginx_conf import served_names
+from phoenix.components.nginx.own_sites import OwnSite, considered
 from phoenix.components.step_ca.authority import DIRECTORY as CA_DIRECTORY
 from phoenix.components.taking_over.decision import AUTHORITIES, DIRECTORY, decide, unfit
 from phoenix.components.taking_over.residents import Place, Residents
@@ -36,7 +41,10 @@ Commands = Generator[StringCommand | FunctionCommand, None, None]
 _ADOPT = Script("step-ca-adopt", text("components/taking_over/adopt.sh"))
 _RECORD = Script(
     "taking-over",
-    'umask 077; mkdir -p -m 755 /var/lib/phoenix && mkdir -p "$1" && cat >"$1/$2.part" && '
+    'umask 077; mkdir -p -m 755 /var/lib/phoenix && mkdir -p "$1" && '
+    # What gave way in a run that was complete is no part of this one; after a killed one it is.
+    '{ [ -e "$1/$2" ] || [ ! -e "$1/$2.done" ] || mv -f -- "$1/$2.done" "$1/$2.done.earlier"; } && '
+    'cat >"$1/$2.part" && '
     'sync -- "$1/$2.part" && mv -f -- "$1/$2.part" "$1/$2"',
 )
 
@@ -45,7 +53,13 @@ def _standing(places: Sequence[Place]) -> Question[Residents]:
     return question(Standing, places=[place.word for place in places])
 
 
-@operation(reads=lambda places, **_: [_standing(places)])
+def _sites(places: Sequence[Place]) -> list[Question[tuple[OwnSite, ...]]]:
+    """The question for a person's own sites, where the gateway is one of the places."""
+    trees = [place.tree for place in places if place.kind == "nginx"]
+    return [question(OwnSites, base=f"{BASE}/{tree}") for tree in trees]
+
+
+@operation(reads=lambda places, **_: [_standing(places), *_sites(places)])
 def looked_at(*, site: Site, places: Sequence[Place], choices: TakingOver) -> Commands:
     """Find who stands in the places that Phoenix takes here, and note what gives way.
 
@@ -57,7 +71,11 @@ def looked_at(*, site: Site, places: Sequence[Place], choices: TakingOver) -> Co
     Where they say nothing the host is refused, and left out of the run, before anything on it is
     touched. A plan shows what was found and what may be said.
     """
-    verdict = decide(places, read(_standing(places)), choices, partial(unfit, site))
+    found = read(_standing(places))
+    for query in _sites(places):
+        sites: tuple[OwnSite, ...] = read(query)
+        found = replace(found, sites=considered(sites, kept=choices.nginx == "keep"))
+    verdict = decide(places, found, choices, partial(unfit, site), served_names(site))
     if verdict.refused:
         if host.state.is_executing:
             isolation.leave(this_host())

@@ -291,8 +291,10 @@ class TakingOver(_Strict):
     traefik: Literal["replace"] | None = Field(
         default=None, description="Who listens on port 80 or 443 of Traefik's guest."
     )
-    nginx: Literal["replace"] | None = Field(
-        default=None, description="Who listens on port 80 or 443 of the gateway."
+    nginx: Literal["keep", "replace"] | None = Field(
+        default=None,
+        description="Who listens on port 80 or 443 of the gateway, and a person's sites in its "
+        "Nginx (`conf.d`, `sites-enabled`). `keep`: Nginx goes on to serve those.",
     )
     portainer: Literal["adopt"] | None = Field(
         default=None,

@@ -158,3 +158,57 @@ def test_where_no_ca_is_found_none_is_made_instead(
     assert done.failed == {CA}
     assert "exactly one CA is expected, found: none" in caplog.text
     assert not [sent for sent in done.sent if "step-ca-init" in sent.command or sent.files()]
+
+
+GATEWAY = "nginx-phoenix"
+SITES = re.compile(r"nginx-sites /var/lib/phoenix/trees/nginx")
+BLOG = "/etc/nginx/sites-enabled/blog"
+NGINX = "/etc/nginx/nginx.conf"
+SANDBOX = "/etc/systemd/system/nginx.service.d/sandbox.conf"
+
+
+def own_site(*said: str) -> dict[Any, Any]:
+    lines = [f"site\t{BLOG}\tread", f"in\t{BLOG}\tserver"]
+    return {SITES: lambda _: [*lines, *(f"in\t{BLOG}\tsaid\t{one}" for one in said)]}
+
+
+def test_a_persons_sites_are_asked_about_before_the_gateway_is_touched(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    standing = own_site("listen 80", "server_name blog.example")
+    done = run("nginx", tmp_path / "s.json", responses=standing)
+    assert done.failed == {GATEWAY}
+    assert f"{BLOG}, Nginx for blog.example: the gateway takes its place" in caplog.text
+    assert "taking_over = {'nginx': 'keep'}" in caplog.text
+    assert not [sent for sent in done.sent if sent.files() or "apt-get" in sent.command]
+    replaced = run(
+        "nginx", tmp_path / "s.json", responses=standing, taking_over={"nginx": "replace"}
+    )
+    assert not replaced.failed, caplog.text
+    assert "sites-enabled" not in replaced.files(GATEWAY)[NGINX]
+
+
+def test_a_kept_site_is_read_by_the_gateway_s_nginx_and_checked_with_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    standing = own_site("listen 80", "server_name blog.example")
+    keep = {"nginx": "keep"}
+    done = run("nginx", tmp_path / "s.json", responses=standing, taking_over=keep)
+    assert not done.failed, caplog.text
+    files = done.files(GATEWAY)
+    assert "    include /etc/nginx/sites-enabled/blo[g];" in files[NGINX].splitlines()
+    assert "ProtectHome=read-only" in files[SANDBOX].splitlines()
+    (tree,) = (sent for sent in done.sent if NGINX in sent.files())
+    assert f"file={NGINX}.proposed" in tree.files()["params"]
+
+
+def test_a_kept_site_that_claims_the_site_s_own_name_is_refused_on_each_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "portainer.internal.thinkheads.ai"
+    standing = own_site("listen 443 ssl default_server", f"server_name {name}")
+    done = run("nginx", tmp_path / "s.json", responses=standing, taking_over={"nginx": "keep"})
+    assert done.failed == {GATEWAY}
+    assert f"{BLOG} claims {name}, which the site serves" in caplog.text
+    assert f"{BLOG} is the default_server of port 443" in caplog.text
+    assert not [sent for sent in done.sent if sent.files()]

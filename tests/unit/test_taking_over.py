@@ -15,6 +15,7 @@ from facts.host_fact import BEGIN, END
 from facts.step_ca import CertificateAuthority
 from facts.taking_over import Standing
 from operations.step_ca import shipped
+from operations.taking_over import _RECORD
 from phoenix.components.config_tree.tree import BASE
 from phoenix.components.dnsmasq import dnsmasq_conf
 from phoenix.components.step_ca.authority import CaState, faults
@@ -494,7 +495,7 @@ def looking(tmp_path: Path, *words: str, ss: str = SS) -> Residents:
     line = Standing().command(words).get_raw_value()
     line = line.replace(BASE, f"{tmp_path}/trees").replace("/proc/$2", f"{tmp_path}/$2")
     line = line.replace("/proc/[0-9]*", f"{tmp_path}/proc/[0-9]*")
-    line = line.replace("/root/.step /etc/step ", "")
+    line = line.replace("/root/.step /etc/step ", "").replace("/etc/traefik", f"{tmp_path}/traefik")
     line = line.replace("[ -S /var/run/docker.sock ]", "true")
     done = subprocess.run(
         ["sh", "-c", line], capture_output=True, text=True, timeout=60, check=True,
@@ -540,6 +541,33 @@ def test_a_socket_tells_its_unit_where_root_may_not_see_its_process(tmp_path: Pa
     (one,) = clashes(RESOLVER, looking(tmp_path, RESOLVER.word, ss=ss))
     assert isinstance(one, Listener)
     assert (one.unit, one.process) == ("unbound.service", "")
+
+
+def test_routes_of_a_person_s_traefik_are_told_by_name_and_url_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "traefik"
+    (folder / "dynamic").mkdir(parents=True)
+    (folder / "traefik.yml").write_text("log: {}\n")
+    (folder / "wiki.toml").write_text(
+        'rule = "Host(`wiki.example`) || Host(`w.example`)"\n# Host(`old.example`)\n'
+        'url = "http://me:planted-5ecret@10.0.0.9:80/path"\n'
+        'url = "https://10.0.0.9:8443/path?key=planted-5ecret"\n'
+    )
+    (folder / "dynamic/tls.yaml").write_text("tls: {options: {default: {}}}\n")
+    place = Place("traefik", "traefik", (80, 443))
+    found = looking(tmp_path, place.word, ss="")
+    told = {Path(one.path).name: one for one in found.routes}
+    assert told.keys() == {"wiki.toml", "tls.yaml"}
+    assert told["wiki.toml"].names == ("w.example", "wiki.example")
+    assert "https://10.0.0.9:8443" in told["wiki.toml"].urls
+    assert "planted" not in str(found)
+    refused = "\n".join(decide([place], found, TakingOver()).refused)
+    assert "wiki.toml, routes of Traefik for w.example, wiki.example to http" in refused
+    assert "Declare what it leads to as external_services" in refused
+    verdict = decide([place], found, TakingOver(traefik="replace"))
+    assert verdict.refused == ()
+    assert verdict.records == {"traefik": (f"file {folder}/dynamic/tls.yaml",)}
+    odd = Residents(routes=(replace(told["tls.yaml"], path="/etc/traefik/dynamic/a b.yml"),))
+    assert "rename it" in decide([place], odd, TakingOver(traefik="replace")).refused[0]
 
 
 def test_a_place_whose_tree_is_there_is_not_looked_at(tmp_path: Path) -> None:
@@ -651,6 +679,59 @@ def test_what_does_not_stop_leaves_everything_as_it_was(hand: Hand) -> None:
     assert hand.run("stop", "traefik").returncode == 1
     assert hand.now() - {"stubborn.b.service"} == before
     assert (hand.records / "traefik").exists(), "the next run tries again"
+
+
+def test_a_run_that_was_killed_half_way_is_finished_by_the_next_one(
+    hand: Hand, tmp_path: Path
+) -> None:
+    """All but the end was done, the record is there still; and what was theirs is still known."""
+    portainer_by_hand(hand, tmp_path / "data")
+    routes = tmp_path / "theirs.yml"
+    routes.write_text("http: {}")
+    record = hand.records / "portainer"
+    record.write_text(f"file {routes}\nunit a.service\n{record.read_text()}")
+    lines = record.read_text()
+    hand.has("run.a.service", "boot.a.service")
+    assert hand.run("stop", "portainer").returncode == 0
+    done = (hand.records / "portainer.done").read_text()
+    record.write_text(lines)
+    ours = hand.state / f"volume.{SERVER_VOLUME}" / "portainer.db"
+    ours.write_text("half a copy")
+    again = hand.run("stop", "portainer")
+    assert again.returncode == 0, again
+    assert ours.read_text() == "theirs"
+    assert (hand.records / "portainer.done").read_text() == done
+    assert not routes.exists()
+    assert hand.run("back", "portainer").returncode == 0
+    assert {"box.portainer", "up.portainer", "run.a.service", "boot.a.service"} <= hand.now()
+    assert (hand.state / "box.portainer").read_text() == "unless-stopped:0\n"
+    assert routes.read_text() == "http: {}"
+
+
+def test_a_container_whose_new_name_is_taken_is_not_stopped(hand: Hand) -> None:
+    """One of an earlier stay has it: it was stopped, and the one that ran did not run again."""
+    hand.has("box.web", "up.web", "box.web-before-phoenix")
+    (hand.records / "traefik").write_text("container web\n")
+    stopped = hand.run("stop", "traefik")
+    assert stopped.returncode == 1
+    assert "a container web-before-phoenix already" in stopped.stderr
+    assert hand.now() == {"box.web", "up.web", "box.web-before-phoenix"}
+    assert (hand.state / "box.web").read_text() == "unless-stopped:0\n"
+
+
+def test_what_gave_way_earlier_is_not_mixed_with_what_gives_way_now(tmp_path: Path) -> None:
+    def record(line: str) -> None:
+        script = _RECORD.line(tmp_path, "traefik").replace("/var/lib/phoenix", str(tmp_path))
+        subprocess.run(["sh", "-c", script], input=line, text=True, check=True, timeout=30)
+
+    record("unit a.service\n")
+    (tmp_path / "traefik.done").write_text("unit a.service boot\n")
+    record("unit b.service\n")
+    assert (tmp_path / "traefik.done").exists(), "the run of `a` was killed"
+    (tmp_path / "traefik").unlink()
+    record("unit b.service\n")
+    assert (tmp_path / "traefik.done.earlier").read_text() == "unit a.service boot\n"
+    assert not (tmp_path / "traefik.done").exists()
 
 
 def portainer_by_hand(hand: Hand, data: Path) -> None:

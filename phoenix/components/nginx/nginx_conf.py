@@ -6,7 +6,7 @@ Directives follow https://nginx.org/en/docs/dirindex.html.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
@@ -62,6 +62,11 @@ class _Server(NamedTuple):
 
     names: tuple[str, ...]
     places: tuple[_Place, ...]
+
+
+def served_names(site: Site) -> tuple[str, ...]:
+    """Every name that a server of the gateway has, those of services that are no HTTP too."""
+    return (*gateway_names(site), *(name for one in tcp_services(site) for name in one.names))
 
 
 def packages(site: Site) -> tuple[str, ...]:
@@ -156,6 +161,8 @@ def nginx_config(
     hsts_seconds: int,
     max_body: str,
     read_timeout: str,
+    includes: Sequence[str] = (),
+    further_names: Iterable[str] = (),
 ) -> tuple[str, str]:
     """The whole nginx.conf, and the name of its generation.
 
@@ -166,6 +173,8 @@ def nginx_config(
         hsts_seconds: max-age of Strict-Transport-Security (RFC 6797); 0 takes it back.
         max_body: largest request body, as nginx writes sizes ("512m").
         read_timeout: how long a backend may be silent, as nginx writes times ("300s").
+        includes: directives that have a person's own sites read beside the site's servers.
+        further_names: those that they answer to.
 
     Returns:
         The text, and a hash of it: the workers tell it at `http://STATUS/generation`.
@@ -205,9 +214,8 @@ def nginx_config(
             name for r in routes(site) if r.service == portainer for name in r.names
         ],
         "dashboard_names": [r.fqdn for r in routes(site) if r.kind == "dashboard"],
-        "hash_bucket": hash_bucket(
-            (*gateway_names(site), *(n for one in tcp_services(site) for n in one.names))
-        ),
+        "hash_bucket": hash_bucket((*served_names(site), *further_names)),
+        "includes": includes,
         "removed_headers": REMOVED_HEADERS,
         "status": STATUS,
         "traefik_address": address(guest_with(site, "nginx"), traefik),

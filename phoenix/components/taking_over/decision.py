@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from phoenix.components.ca_rotation import needed
 from phoenix.components.dnsmasq.dnsmasq_conf import KEPT_PORT
+from phoenix.components.nginx.own_sites import OwnSite, faults
 from phoenix.components.step_ca.authority import DIRECTORY as CA_DIRECTORY
 from phoenix.components.taking_over.residents import (
     Authority,
     Container,
     Kind,
     Listener,
+    OwnRoutes,
     Place,
     Resident,
     Residents,
@@ -40,6 +43,7 @@ _NEVER = frozenset({
     "pvedaemon.service", "pve-cluster.service",
 })  # fmt: skip
 """Units that much else needs: Phoenix stops none of them."""
+_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 _STOPPED = (
     "it is stopped and no longer started at boot; its files stay, and it runs again where "
     "Phoenix's own does not come up. To put it back: docs/taking_over.md"
@@ -66,8 +70,19 @@ WAYS: Mapping[Kind, Mapping[str, str]] = {
         "keep": "it stays as it is, beside Phoenix's own CA, whose root everybody has to trust too",
         "replace": f"Phoenix's own CA begins with a root that everybody has to trust. {_STOPPED}",
     },
-    "traefik": {"replace": _STOPPED},
-    "nginx": {"replace": _STOPPED},
+    "traefik": {
+        "replace": "what has the port is stopped and no longer started at boot, its routes are no "
+        "longer read, and files where Phoenix's Traefik reads every one are renamed "
+        "FILE.before-phoenix; all stay. Declare what it leads to as external_services, by these "
+        "names and URLs (docs/routes.md). To put it back: docs/taking_over.md",
+    },
+    "nginx": {
+        "keep": "it stays, and the gateway's nginx reads it beside the site's own servers: checked "
+        "together before anything is loaded. What stands in nginx.conf itself does not go on; the "
+        "guard lets in to further ports whom the gateway's firewall.rules name",
+        "replace": "what has the port is stopped and no longer started at boot, and sites of "
+        "Nginx are no longer read; all files stay. To put it back: docs/taking_over.md",
+    },
     "portainer": {
         "adopt": "its container is stopped and kept as NAME-before-phoenix, and Phoenix's "
         "Portainer goes on with its data, of which a copy is kept. The secret "
@@ -106,6 +121,7 @@ def decide(
     found: Residents,
     choices: TakingOver,
     fault: Callable[[Authority], str] = no_fault,
+    names: Collection[str] = (),
 ) -> Verdict:
     """Hold what was found on a host against what its person said of it.
 
@@ -114,6 +130,7 @@ def decide(
         found: who is there.
         choices: the setting `taking_over`.
         fault: why a CA cannot be adopted; see `unfit`.
+        names: those that the gateway answers to.
     """
     refused: list[str] = []
     does: list[str] = []
@@ -126,7 +143,10 @@ def decide(
         who = list(dict.fromkeys(map(_words, standing)))
         if choice is None:
             refused += _asked(place.kind, who, choices)
-        elif reasons := _impossible(place.kind, choice, standing, found, fault):
+        elif reasons := [
+            *_impossible(place.kind, choice, standing, found, fault),
+            *_sites_impossible(choice, standing, names),
+        ]:
             refused += reasons
         elif choice == "keep":
             does += [f"{one}: {WAYS[place.kind][choice]}" for one in who]
@@ -151,6 +171,14 @@ def _asked(kind: Kind, who: Iterable[str], choices: TakingOver) -> list[str]:
 
 def _words(one: Resident) -> str:
     """What it is, as an operator finds it."""
+    if isinstance(one, OwnRoutes):
+        names = list(map(visible, one.names)) or ["no name"]
+        urls = f" to {', '.join(map(visible, one.urls))}" if one.urls else ""
+        return f"{visible(one.path)}, routes of Traefik for {', '.join(names)}{urls}"
+    if isinstance(one, OwnSite):
+        names = [visible(name) for name in one.names] or ["no name"]
+        ports = f", on port {' and '.join(map(str, one.ports))} too" if one.ports else ""
+        return f"{visible(one.path)}, Nginx for {', '.join(names)}{ports}"
     if isinstance(one, Authority):
         runs = f", run by {one.unit or 'no unit'}" if one.runs else ""
         return f"the CA in {visible(one.directory)}{runs}"
@@ -202,10 +230,36 @@ def _impossible(
         f"{_words(one)} belongs to no container and no systemd unit that Phoenix may stop and "
         "could start again: take it from there, and run again"
         for one in standing
-        if not _stopped(one) and not (isinstance(one, Authority) and not one.runs)
+        if not _stopped(one)
+        and not isinstance(one, OwnSite | OwnRoutes)
+        and not (isinstance(one, Authority) and not one.runs)
+    ]
+    reasons += [
+        f"{_words(one)} stands where Phoenix's Traefik reads every file: rename it to a name of "
+        "letters, digits, dots and hyphens, and run again"
+        for one in standing
+        if isinstance(one, OwnRoutes) and one.is_read and not _PATH.fullmatch(one.path)
     ]
     if kind == "portainer":
         reasons += _portainer_impossible(standing, found)
+    return reasons
+
+
+def _sites_impossible(
+    choice: str, standing: Sequence[Resident], names: Collection[str]
+) -> list[str]:
+    """Why sites of Nginx cannot be kept, or who else has the gateway's port."""
+    if choice != "keep":
+        return []
+    reasons: list[str] = []
+    for one in standing:
+        if isinstance(one, OwnSite):
+            reasons += faults(one, names)
+        elif isinstance(one, Listener) and one.kind == "nginx":
+            reasons.append(
+                f"{_words(one)} cannot be kept, since the gateway needs that port: declare what it "
+                "serves as external_services, at another port, and say 'replace'"
+            )
     return reasons
 
 
@@ -275,7 +329,7 @@ def _record(standing: Sequence[Resident], found: Residents) -> tuple[str, ...]:
 
 def _name(one: Resident) -> str:
     """The name of its container; empty where it has none."""
-    if isinstance(one, Authority):
+    if isinstance(one, Authority | OwnSite | OwnRoutes):
         return ""
     return one.name if isinstance(one, Container) else one.container
 
@@ -284,6 +338,8 @@ def _stopped(one: Resident) -> str:
     """The line by which `GIVE_WAY` stops it; empty where Phoenix cannot."""
     if name := _name(one):
         return f"container {name}"
-    if isinstance(one, Container) or one.unit in _NEVER:
+    if isinstance(one, OwnRoutes):
+        return f"file {one.path}" if one.is_read else ""
+    if isinstance(one, Container | OwnSite) or one.unit in _NEVER:
         return ""
     return f"unit {one.unit}" if one.unit else ""

@@ -6,6 +6,7 @@
 #   container KIND NAME IMAGE PROJECT STATE DATA
 #   authority FOLDER ROOT INTERMEDIATE KEY ROOTKEY UNIT RUNNING     files of a step-ca; then, for each line of
 #   root|signer FOLDER LINE                                         its certificates, PEM
+#   routes    FILE READ NAME ... URL ...                            of a Traefik; READ where Phoenix's would read it
 # The folder of Phoenix's own CA is one that holds the password of the keys.
 trees=$1; shift; t=$(printf '\t'); wanted=
 for one; do
@@ -57,6 +58,18 @@ authorities() {
   openssl x509 -in "$signer" 2>/dev/null | while read -r line; do printf 'signer\t%s\t%s\n' "$folder" "$line"; done
  done | awk '!seen[$0]++'
 }
+routes() { # names and addresses alone: the rest of a file may hold passwords
+ find /etc/traefik -type f \( -name '*.yml' -o -name '*.yaml' -o -name '*.toml' \) 2>/dev/null | grep -v "$t" |
+ while read -r file; do
+  read=; case $file in /etc/traefik/dynamic/*) read=read ;; esac
+  names=$(grep -v '^[[:space:]]*#' "$file" | grep -o 'Host\(SNI\)\{0,1\}([^)]*)' | grep -o '`[A-Za-z0-9.*-]*`' | tr -d '`' | sort -u)
+  urls=$(grep -v '^[[:space:]]*#' "$file" | sed 's#//[^/@[:space:]]*@#//#g' | grep -oE '(https?|h2c)://[A-Za-z0-9.:-]+' | sort -u)
+  [ -n "$read$names" ] || continue
+  printf 'routes\t%s\t%s' "$file" "$read"
+  for each in $names $urls; do printf '\t%s' "$each"; done
+  echo
+ done
+}
 # Root in a container of Docker's may not see whose a socket is (CAP_SYS_PTRACE), but the socket's cgroup.
 sockets=$(timeout -k 2 15 ss -Hltnup --cgroup 2>/dev/null || timeout -k 2 15 ss -Hltnup 2>/dev/null)
 for one in $wanted; do
@@ -72,6 +85,7 @@ for one in $wanted; do
  done
  case $kind in
  ca) authorities; continue ;;
+ traefik) routes; continue ;;
  portainer) images='portainer/portainer\(-ce\|-ee\)\{0,1\}' name=portainer ;;
  agent) images='portainer/agent' name=portainer_agent ;;
  *) continue ;;

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from phoenix.components.nginx.own_sites import OwnSite
 from phoenix.components.portainer.compose_files import SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.components.step_ca.authority import UNIT as CA_UNIT
@@ -134,7 +135,20 @@ class Authority:
     signer: str = ""
 
 
-Resident = Listener | Container | Authority
+@dataclass(frozen=True)
+class OwnRoutes:
+    """A file of a person's Traefik: the names of its routers, and the URLs of its services.
+
+    `is_read`: it stands where Phoenix's Traefik reads every file.
+    """
+
+    path: str
+    is_read: bool = False
+    names: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+
+
+Resident = Listener | Container | Authority | OwnSite | OwnRoutes
 
 
 @dataclass(frozen=True)
@@ -144,6 +158,8 @@ class Residents:
     listeners: tuple[Listener, ...] = ()
     containers: tuple[Container, ...] = ()
     authorities: tuple[Authority, ...] = ()
+    sites: tuple[OwnSite, ...] = ()
+    routes: tuple[OwnRoutes, ...] = ()
 
 
 def places(site: Site, host: Host) -> tuple[Place, ...]:
@@ -174,6 +190,7 @@ def parse(lines: Iterable[str]) -> Residents:
     listeners: list[Listener] = []
     containers: list[Container] = []
     authorities: dict[str, Authority] = {}
+    routes: list[OwnRoutes] = []
     pems: dict[tuple[str, str], str] = {}
     for line in filter(None, lines):
         match line.split("\t"):
@@ -196,6 +213,10 @@ def parse(lines: Iterable[str]) -> Residents:
                 authorities[folder] = Authority(
                     folder, root, signer, key, root_key, _named(unit, _UNIT), bool(running)
                 )
+            case ["routes", path, ("read" | "") as read, *ends]:
+                urls = tuple(end for end in ends if "://" in end)
+                names = tuple(end for end in ends if "://" not in end)
+                routes.append(OwnRoutes(path, bool(read), names, urls))
             case [("root" | "signer") as which, folder, text]:
                 pems[folder, which] = f"{pems.get((folder, which), '')}{text}\n"
             case _:
@@ -207,11 +228,12 @@ def parse(lines: Iterable[str]) -> Residents:
             replace(one, root=pems.get((name, "root"), ""), signer=pems.get((name, "signer"), ""))
             for name, one in authorities.items()
         ),
+        routes=tuple(routes),
     )
 
 
 def clashes(place: Place, found: Residents) -> Sequence[Resident]:
-    """Who stands in one place: who listens there, and containers and CAs that do not."""
+    """Who stands in one place: who listens there, and containers, CAs and files that do not."""
     protocols = ("tcp", "udp") if place.kind == "resolver" else ("tcp",)
     listening = [
         one
@@ -231,6 +253,8 @@ def clashes(place: Place, found: Residents) -> Sequence[Resident]:
             if one.kind == place.kind and not one.is_ours and one.name not in names
         ),
         *(found.authorities if place.kind == "ca" else ()),
+        *(found.sites if place.kind == "nginx" else ()),
+        *(found.routes if place.kind == "traefik" else ()),
     ]
 
 
