@@ -2,13 +2,16 @@
 
 from pyinfra import host
 
-from deploys import systems
+from deploys import residents, systems
 from deploys.context import machine, settings, site, site_host
+from facts.docker import DockerStart
 from operations.config_tree import config_tree
 from operations.docker import daemon
+from operations.host_state import question, read_or
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.docker.daemon_json import DAEMON, declared
+from phoenix.components.docker.remote_api import DROP_IN, DaemonStart, closed
 from phoenix.components.restart import restart_without_end
 from phoenix.files import render
 from phoenix.shell import fill
@@ -16,6 +19,7 @@ from phoenix.shell import fill
 KEY = "/etc/apt/keyrings/docker.asc"
 
 if "docker" in host.groups:
+    residents.look()
     systems.check_docker()
     source = settings().docker_packages
     if source == "distribution":
@@ -67,11 +71,17 @@ if "docker" in host.groups:
             names=["docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin", "curl"],
             new_source=True,
         )
+    drop_in = ""
+    if settings().taking_over.docker == "replace":
+        drop_in = closed(read_or(question(DockerStart), DaemonStart()))
     daemon(
         name="Docker: daemon",
         tree=Tree(
             component="docker",
-            files=restart_without_end("docker.service"),
+            files={
+                **restart_without_end("docker.service"),
+                **({DROP_IN: TreeFile(drop_in)} if drop_in else {}),
+            },
             unit="docker.service",
             action="restart",
             validate=fill('dockerd --validate --config-file "$ROOT"{{ daemon }}', daemon=DAEMON),

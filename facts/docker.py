@@ -1,13 +1,17 @@
-"""What configures dockerd on a host, and where its data are."""
+"""What configures dockerd on a host, where its data are, and how it is started."""
 
 from __future__ import annotations
 
 from pyinfra.api import StringCommand
+from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
 from facts.host_fact import HostFact, marked
 from phoenix.components.docker.daemon_json import DAEMON, DATA_ROOT, KEPT, DaemonState
+from phoenix.components.docker.remote_api import DROP_IN, ApiError, DaemonStart
+from phoenix.components.docker.remote_api import parse as parse_start
+from phoenix.files import text
 from phoenix.shell import Script
 
 # dockerd makes its directories when it starts for the first time, so it is asked what is in them.
@@ -52,3 +56,21 @@ class DockerDaemon(HostFact[DaemonState]):
             data_root="".join(texts.get("data-root", (DATA_ROOT,))),
             used="used" in texts,
         )
+
+
+_START = Script("docker-api", text("components/docker/api.sh"))
+
+
+class DockerStart(HostFact[DaemonStart]):
+    """The command line of dockerd, and the TCP ports that systemd opens for it."""
+
+    @override
+    def command(self) -> StringCommand:
+        return marked(script(_START, DROP_IN))
+
+    @override
+    def parse(self, lines: list[str]) -> DaemonStart:
+        try:
+            return parse_start(lines)
+        except ApiError as error:
+            raise FactProcessError(str(error)) from error

@@ -12,7 +12,7 @@ from operations.config_tree import config_tree, tree_state
 from operations.explain import log_reasons
 from operations.host_state import Question, question, read
 from operations.operation import operation, stop_host
-from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.config_tree.tree import Tree, TreeFile, TreeState
 from phoenix.components.docker.daemon_json import (
     DAEMON,
     KEPT,
@@ -23,6 +23,7 @@ from phoenix.components.docker.daemon_json import (
     merge,
     restarted_for,
 )
+from phoenix.components.docker.remote_api import DROP_IN
 
 _NOTHING = Merged("", "{}\n")
 """With each path that the files may have."""
@@ -39,6 +40,11 @@ def _paths(tree: Tree, merged: Merged) -> Tree:
     if merged.kept:
         files[KEPT] = TreeFile(merged.kept, mode=mode)
     return replace(tree, files={**tree.files, **files})
+
+
+def _starts_otherwise(tree: Tree, known: TreeState) -> bool:
+    file, there = tree.files.get(DROP_IN), known.files.get(DROP_IN)
+    return (file.sha256 if file else None) != (there.sha256 if there else None)
 
 
 @operation(reads=lambda tree, **_: [_state(tree), tree_state(_paths(tree, _NOTHING))])
@@ -70,6 +76,8 @@ def daemon(
                 f"restarts dockerd, which reads {', '.join(keys)} only when it starts; containers "
                 "go on running meanwhile (live-restore), and Docker's API does not answer"
             )
+        elif _starts_otherwise(whole, known):
+            log_reasons("restarts dockerd, whose command line changes")
         elif state.present.strip() != merged.daemon.strip():
             log_reasons("dockerd reloads its configuration; it and its containers go on running")
             whole = replace(whole, action="reload", after="")

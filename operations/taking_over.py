@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from pydantic import SecretStr
 from pyinfra import host
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
 
 from facts.command import script
+from facts.docker import DockerDaemon, DockerStart
 from facts.nginx import OwnSites
 from facts.step_ca import CertificateAuthority
 from facts.taking_over import Standing, ZoneAnswer
@@ -24,6 +26,9 @@ from operations.host_state import Question, question, read, this_host
 from operations.operation import operation
 from operations.step_ca import initialised
 from phoenix.components.config_tree.tree import BASE
+from phoenix.components.docker import remote_api
+from phoenix.components.docker.daemon_json import DaemonState
+from phoenix.components.docker.remote_api import DaemonStart
 from phoenix.components.nginx.nginx_conf import served_names
 from phoenix.components.nginx.own_sites import OwnSite, considered
 from phoenix.components.step_ca.authority import DIRECTORY as CA_DIRECTORY
@@ -59,7 +64,46 @@ def _sites(places: Sequence[Place]) -> list[Question[tuple[OwnSite, ...]]]:
     return [question(OwnSites, base=f"{BASE}/{tree}") for tree in trees]
 
 
-@operation(reads=lambda places, **_: [_standing(places), *_sites(places)])
+def _docker(places: Sequence[Place]) -> list[tuple[Question[DaemonState], Question[DaemonStart]]]:
+    """The questions for Docker's API, where a Docker host is one of the places."""
+    return [
+        (question(DockerDaemon, base=f"{BASE}/{place.tree}"), question(DockerStart))
+        for place in places
+        if place.kind == "docker"
+    ]
+
+
+def _all(places: Sequence[Place]) -> list[Question[Any]]:
+    """Every question for who stands in these places."""
+    docker = [query for pair in _docker(places) for query in pair]
+    return [_standing(places), *_sites(places), *docker]
+
+
+def _found(places: Sequence[Place], choices: TakingOver) -> Residents:
+    """Who stands in these places, as far as somebody has to decide about it."""
+    found = read(_standing(places))
+    for query in _sites(places):
+        sites: tuple[OwnSite, ...] = read(query)
+        found = replace(found, sites=considered(sites, kept=choices.nginx == "keep"))
+    for daemon, start in _docker(places):
+        state: DaemonState = read(daemon)
+        apis = remote_api.found(state.present, read(start))
+        # Where Phoenix's daemon.json is in place already, nothing is asked any more.
+        asked = state.foreign or not state.present or choices.docker == "keep"
+        found = replace(found, apis=apis if asked else ())
+    return found
+
+
+def _warn(found: Residents, choices: TakingOver) -> None:
+    """Tell on each run of a kept port by which anybody is root."""
+    if not host.state.is_executing or choices.docker != "keep":
+        return
+    for api in found.apis:
+        if api.is_open:
+            tell(host.name, f"Docker's API at {api.url} is open: whoever reaches it is root here")
+
+
+@operation(reads=lambda places, **_: _all(places))
 def looked_at(*, site: Site, places: Sequence[Place], choices: TakingOver) -> Commands:
     """Find who stands in the places that Phoenix takes here, and note what gives way.
 
@@ -71,10 +115,7 @@ def looked_at(*, site: Site, places: Sequence[Place], choices: TakingOver) -> Co
     Where they say nothing the host is refused, and left out of the run, before anything on it is
     touched. A plan shows what was found and what may be said.
     """
-    found = read(_standing(places))
-    for query in _sites(places):
-        sites: tuple[OwnSite, ...] = read(query)
-        found = replace(found, sites=considered(sites, kept=choices.nginx == "keep"))
+    found = _found(places, choices)
     verdict = decide(places, found, choices, partial(unfit, site), served_names(site))
     if verdict.refused:
         if host.state.is_executing:
@@ -85,6 +126,7 @@ def looked_at(*, site: Site, places: Sequence[Place], choices: TakingOver) -> Co
         host.noop("nobody stands in the places that Phoenix takes")
         return
     log_lines(verdict.does)
+    _warn(found, choices)
     if not verdict.records:
         host.noop("nothing that stands there has to stop")
         return

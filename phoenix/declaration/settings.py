@@ -296,6 +296,11 @@ class TakingOver(_Strict):
         description="Who listens on port 80 or 443 of the gateway, and a person's sites in its "
         "Nginx (`conf.d`, `sites-enabled`). `keep`: Nginx goes on to serve those.",
     )
+    docker: Literal["keep", "replace"] | None = Field(
+        default=None,
+        description="Docker's API that a person has opened on a TCP port of a Docker host (2375, "
+        "2376). `keep`: it stays open to whom the host's firewall lets in.",
+    )
     portainer: Literal["adopt"] | None = Field(
         default=None,
         description="A Portainer set up by hand on Portainer's guest. `adopt`: Phoenix's goes on "

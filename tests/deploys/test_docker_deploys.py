@@ -21,6 +21,7 @@ SERVER, AGENT = "portainer", "drphoenix"
 NAMES = (
     "PORTAINER_ADMIN_PASSWORD", "PORTAINER_AGENT_SECRET", "THINKHEADS_AI_APP_DATABASE_PASS",
 )  # fmt: skip
+LOOKED = "Taking over: what was here before Phoenix"
 DIRECTORY = "/etc/phoenix/portainer"
 TUNNEL = "/etc/phoenix/portainer-tunnel.conf"
 SECRET_FILES = {f"{DIRECTORY}/agent.env", f"{DIRECTORY}/admin_password"}
@@ -51,7 +52,7 @@ def hosts(done: Run) -> set[str]:
 
 def test_docker_is_for_both_guests_with_one_configuration(fresh: dict[str, Run]) -> None:
     result = fresh["docker"]
-    assert result.operations == ["Docker: packages", "Docker: daemon"]
+    assert result.operations == [LOOKED, "Docker: packages", "Docker: daemon"]
     assert hosts(result) == {SERVER, AGENT}
     assert not result.failed
     files = {host: result.files(host)["/etc/docker/daemon.json"] for host in (SERVER, AGENT)}
@@ -73,7 +74,9 @@ def test_dockers_own_packages_come_from_a_source_with_a_pinned_key(tmp_path: Pat
         docker_apt_key_sha256="0" * 64,
         responses={re.compile("uname -m"): lambda _: release},
     )
-    assert result.operations == ["Docker: package source", "Docker: packages", "Docker: daemon"]
+    assert result.operations == [
+        LOOKED, "Docker: package source", "Docker: packages", "Docker: daemon",
+    ]  # fmt: skip
     (sources, *_) = [s.files() for s in result.sent if "docker.sources" in str(s.files())]
     text = sources["/etc/apt/sources.list.d/docker.sources"]
     for words in ("https://docker.example/linux/debian", "trixie", "Signed-By: /etc/apt/keyrings/"):

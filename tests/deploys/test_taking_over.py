@@ -212,3 +212,39 @@ def test_a_kept_site_that_claims_the_site_s_own_name_is_refused_on_each_run(
     assert f"{BLOG} claims {name}, which the site serves" in caplog.text
     assert f"{BLOG} is the default_server of port 443" in caplog.text
     assert not [sent for sent in done.sent if sent.files()]
+
+
+DAEMON = "/etc/docker/daemon.json"
+DROP_IN = "/etc/systemd/system/docker.service.d/zz-phoenix-api.conf"
+DOCKER_HOST = "drphoenix"
+OPENED: dict[Any, Any] = {
+    re.compile("docker-daemon /etc"): lambda _: [
+        'present {"hosts": ["unix:///var/run/docker.sock", "tcp://0.0.0.0:2376"]}', "foreign yes",
+    ],
+    re.compile("docker-api /etc"): lambda _: [
+        "running\t/usr/sbin/dockerd\t-H\tfd://\t-H\ttcp://0.0.0.0:2375"
+    ],
+}  # fmt: skip
+
+
+def test_a_persons_port_of_dockers_api_is_asked_about_and_told_loudly(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = run("docker", tmp_path / "s.json", responses=OPENED)
+    assert DOCKER_HOST in done.failed
+    assert "tcp://0.0.0.0:2375, by docker.service, UNENCRYPTED AND FOR ANYBODY" in caplog.text
+    assert f"tcp://0.0.0.0:2376, by {DAEMON}" in caplog.text
+    assert not [sent for sent in done.sent if sent.files() or "apt-get" in sent.command]
+
+
+@pytest.mark.parametrize("choice", ["keep", "replace"])
+def test_a_port_of_dockers_api_stays_or_closes_by_its_persons_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, choice: str
+) -> None:
+    done = run("docker", tmp_path / "s.json", responses=OPENED, taking_over={"docker": choice})
+    assert not done.failed, caplog.text
+    files = done.files(DOCKER_HOST)
+    assert ("tcp://0.0.0.0:2376" in files[DAEMON]) is (choice == "keep")
+    assert (DROP_IN in files) is (choice == "replace")
+    if choice == "replace":
+        assert "ExecStart=/usr/sbin/dockerd -H fd://\n" in files[DROP_IN]

@@ -20,9 +20,12 @@ DATA_ROOT = "/var/lib/docker"
 
 _FILES = ("local", "json-file")
 """Log drivers that bound their files by max-size and max-file."""
-_DROPPED = ("hosts", "tls", "tlsverify", "tlscacert", "tlscert", "tlskey", "iptables")
-"""What Phoenix never keeps: Docker's API listens on the local socket alone, and Docker makes the
-rules by which containers reach each other and the site."""
+_API = ("hosts", "tls", "tlsverify", "tlscacert", "tlscert", "tlskey")
+"""Docker's API beside its local socket: kept where a person says so (`taking_over`)."""
+_DROPPED = ("iptables",)
+"""What Phoenix never keeps: Docker makes the rules by which containers reach each other and the
+site."""
+_LOCAL = "unix:///var/run/docker.sock"
 
 
 RELOADED = frozenset({
@@ -44,12 +47,14 @@ class Declared:
     """What the site wants of dockerd.
 
     `needed` wins over everything, `chosen` (settings that the site gives) over what was there
-    before Phoenix, and that over `defaults`.
+    before Phoenix, and that over `defaults`. `keeps_api`: ports of Docker's API that a person has
+    opened in daemon.json stay open.
     """
 
     needed: Mapping[str, Any]
     chosen: Mapping[str, Any]
     defaults: Mapping[str, Any]
+    keeps_api: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ def declared(site: Site, host: Host, settings: Settings) -> Declared:
     Containers ask the name server where their host does: in the network that both are in.
     """
     given = settings.model_fields_set
+    keeps_api = settings.taking_over.docker == "keep"
     sizes = {
         "max-size": (settings.docker_log_size, "docker_log_size"),
         "max-file": (str(settings.docker_log_files), "docker_log_files"),
@@ -112,6 +118,7 @@ def declared(site: Site, host: Host, settings: Settings) -> Declared:
             "log-driver": _FILES[0],
             "log-opts": {name: value for name, (value, _) in sizes.items()},
         },
+        keeps_api=keeps_api,
     )
 
 
@@ -123,7 +130,11 @@ def merge(wanted: Declared, state: DaemonState) -> Merged:
             its images and volumes in another place than they are in. Says how to go on.
     """
     kept = _read(state.present, DAEMON) if state.foreign else _read(state.kept, KEPT)
-    data = {key: value for key, value in kept.items() if key not in _DROPPED}
+    dropped = _DROPPED if wanted.keeps_api else (*_DROPPED, *_API)
+    data = {key: value for key, value in kept.items() if key not in dropped}
+    hosts = _texts(data, "hosts")
+    if hosts and not any(url.startswith(("unix://", "fd://")) for url in hosts):
+        data["hosts"] = [_LOCAL, *hosts]
     data |= {**wanted.chosen, **_logs(wanted, kept), **wanted.needed}
     data["dns-search"] = list(dict.fromkeys([*data["dns-search"], *_texts(kept, "dns-search")]))
     root = data.get("data-root", DATA_ROOT)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from phoenix.components.ca_rotation import needed
 from phoenix.components.dnsmasq.dnsmasq_conf import KEPT_PORT
+from phoenix.components.docker.remote_api import SOCKET, RemoteApi
 from phoenix.components.nginx.own_sites import OwnSite, faults
 from phoenix.components.step_ca.authority import DIRECTORY as CA_DIRECTORY
 from phoenix.components.taking_over.residents import (
@@ -53,6 +54,7 @@ _NEEDED_BY: Mapping[Kind, str] = {
     "ca": "Phoenix's CA",
     "traefik": "Traefik",
     "nginx": "the gateway",
+    "docker": "Docker's local socket",
     "portainer": "Portainer's server",
     "agent": "the tunnel to Portainer's agent",
 }
@@ -82,6 +84,12 @@ WAYS: Mapping[Kind, Mapping[str, str]] = {
         "guard lets in to further ports whom the gateway's firewall.rules name",
         "replace": "what has the port is stopped and no longer started at boot, and sites of "
         "Nginx are no longer read; all files stay. To put it back: docs/taking_over.md",
+    },
+    "docker": {
+        "keep": "it stays open, to whom a rule of the host's firewall.rules names, and to nobody "
+        "else while the guard is on",
+        "replace": "it is closed: Docker's API listens on the local socket alone. hosts and tls* "
+        "of daemon.json are left out, and a drop-in starts dockerd without it; your files stay",
     },
     "portainer": {
         "adopt": "its container is stopped and kept as NAME-before-phoenix, and Phoenix's "
@@ -146,6 +154,7 @@ def decide(
         elif reasons := [
             *_impossible(place.kind, choice, standing, found, fault),
             *_sites_impossible(choice, standing, names),
+            *_api_impossible(choice, standing),
         ]:
             refused += reasons
         elif choice == "keep":
@@ -171,6 +180,11 @@ def _asked(kind: Kind, who: Iterable[str], choices: TakingOver) -> list[str]:
 
 def _words(one: Resident) -> str:
     """What it is, as an operator finds it."""
+    if isinstance(one, RemoteApi):
+        how = "for clients with a certificate" if one.is_verified else "without any certificate"
+        if one.is_open:
+            how = "UNENCRYPTED AND FOR ANYBODY: whoever reaches it is root on this host"
+        return f"Docker's API at {visible(one.url)}, by {one.where}, {how}"
     if isinstance(one, OwnRoutes):
         names = list(map(visible, one.names)) or ["no name"]
         urls = f" to {', '.join(map(visible, one.urls))}" if one.urls else ""
@@ -231,7 +245,7 @@ def _impossible(
         "could start again: take it from there, and run again"
         for one in standing
         if not _stopped(one)
-        and not isinstance(one, OwnSite | OwnRoutes)
+        and not isinstance(one, OwnSite | OwnRoutes | RemoteApi)
         and not (isinstance(one, Authority) and not one.runs)
     ]
     reasons += [
@@ -261,6 +275,18 @@ def _sites_impossible(
                 "serves as external_services, at another port, and say 'replace'"
             )
     return reasons
+
+
+def _api_impossible(choice: str, standing: Sequence[Resident]) -> list[str]:
+    """Ports that systemd opens for dockerd are its person's to close."""
+    if choice != "replace":
+        return []
+    return [
+        f"{_words(one)}: take its ListenStream= out of {SOCKET} (systemctl edit --full {SOCKET}), "
+        f"run systemctl restart {SOCKET}, and run again"
+        for one in standing
+        if isinstance(one, RemoteApi) and one.where == SOCKET
+    ]
 
 
 def _portainer_impossible(standing: Sequence[Resident], found: Residents) -> list[str]:
@@ -329,7 +355,7 @@ def _record(standing: Sequence[Resident], found: Residents) -> tuple[str, ...]:
 
 def _name(one: Resident) -> str:
     """The name of its container; empty where it has none."""
-    if isinstance(one, Authority | OwnSite | OwnRoutes):
+    if isinstance(one, Authority | OwnSite | OwnRoutes | RemoteApi):
         return ""
     return one.name if isinstance(one, Container) else one.container
 
@@ -340,6 +366,6 @@ def _stopped(one: Resident) -> str:
         return f"container {name}"
     if isinstance(one, OwnRoutes):
         return f"file {one.path}" if one.is_read else ""
-    if isinstance(one, Container | OwnSite) or one.unit in _NEVER:
+    if isinstance(one, Container | OwnSite | RemoteApi) or one.unit in _NEVER:
         return ""
     return f"unit {one.unit}" if one.unit else ""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from phoenix.components.docker.remote_api import RemoteApi
 from phoenix.components.nginx.own_sites import OwnSite
 from phoenix.components.portainer.compose_files import SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
@@ -19,13 +20,14 @@ from phoenix.site.model import Host, Site
 from phoenix.site.names import AGENT_PROJECT, SERVER_PROJECT
 from phoenix.site.ways import addresses
 
-Kind = Literal["resolver", "ca", "traefik", "nginx", "portainer", "agent"]
+Kind = Literal["resolver", "ca", "traefik", "nginx", "docker", "portainer", "agent"]
 """What stands there, named after what Phoenix has in its place."""
 OURS: dict[Kind, tuple[str, ...]] = {
     "resolver": ("phoenix-dns.service",),
     "ca": (CA_UNIT,),
     "traefik": (TRAEFIK_UNIT,),
     "nginx": ("nginx.service",),
+    "docker": ("docker.service",),
     "portainer": (SERVER_UNIT,),
     "agent": (TUNNEL_UNIT,),
 }
@@ -148,7 +150,7 @@ class OwnRoutes:
     urls: tuple[str, ...] = ()
 
 
-Resident = Listener | Container | Authority | OwnSite | OwnRoutes
+Resident = Listener | Container | Authority | OwnSite | OwnRoutes | RemoteApi
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ class Residents:
     authorities: tuple[Authority, ...] = ()
     sites: tuple[OwnSite, ...] = ()
     routes: tuple[OwnRoutes, ...] = ()
+    apis: tuple[RemoteApi, ...] = ()
 
 
 def places(site: Site, host: Host) -> tuple[Place, ...]:
@@ -174,6 +177,8 @@ def places(site: Site, host: Host) -> tuple[Place, ...]:
         result.append(Place("traefik", "traefik", (ports.HTTP, ports.HTTPS)))
     if host == site.gateway:
         result.append(Place("nginx", "nginx", (ports.HTTP, ports.HTTPS)))
+    if host in site.docker_hosts:
+        result.append(Place("docker", "docker", ()))
     if host == site.portainer:
         result.append(Place("portainer", SERVER, (control_plane.portainer_port(site),)))
     if host in site.agents and site.portainer is not None:
@@ -255,6 +260,7 @@ def clashes(place: Place, found: Residents) -> Sequence[Resident]:
         *(found.authorities if place.kind == "ca" else ()),
         *(found.sites if place.kind == "nginx" else ()),
         *(found.routes if place.kind == "traefik" else ()),
+        *(found.apis if place.kind == "docker" else ()),
     ]
 
 

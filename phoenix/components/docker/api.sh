@@ -1,0 +1,26 @@
+# How dockerd is started on this host. Runs as
+#   sh -c SCRIPT docker-api DROPIN
+#   running WORD ...  its command line, as long as it is not by DROPIN: fields are separated by tabs
+#   declared LINE     ExecStart of docker.service without DROPIN
+#   ours LINE         ExecStart of DROPIN
+#   socket END        TCP ports of docker.socket
+ours=$1; t=$(printf '\t')
+if [ -f "$ours" ]; then
+ sed -n "s/^ExecStart=\(.\)/ours$t\1/p" "$ours"
+else
+ pid=$(systemctl show docker.service -p MainPID 2>/dev/null | sed -n 's/^MainPID=//p')
+ if [ "${pid:-0}" -gt 0 ] && [ -r "/proc/$pid/cmdline" ] && ! tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q "[$t
+]"; then
+  printf 'running\t%s\n' "$(tr '\0' '\t' <"/proc/$pid/cmdline" | sed "s/$t\$//")"
+ fi
+fi
+systemctl cat docker.service 2>/dev/null | awk -v ours="# $ours" '
+ /^# \// { skip = ($0 == ours) }
+ skip { next }
+ { line = held $0; held = "" }
+ line ~ /\\$/ { held = substr(line, 1, length(line) - 1) " "; next }
+ line ~ /^ExecStart=/ { sub(/^ExecStart=[ \t]*/, "", line); last = line }
+ END { if (last != "") { gsub(/\t/, " ", last); print "declared\t" last } }'
+systemctl show docker.socket -p Listen 2>/dev/null | sed -n 's/^Listen=\(.*\) (Stream)$/\1/p' | tr ' ' '\n' |
+ sed -n "s/^\([^/@].*\)/socket$t\1/p"
+:
