@@ -84,7 +84,7 @@ def test_without_a_word_the_host_is_refused_and_an_open_port_is_told_loudly() ->
     assert "tcp://0.0.0.0:2375, by /etc/docker/daemon.json, UNENCRYPTED AND FOR ANYBODY" in told
     for choice in ("keep", "replace"):
         assert f"taking_over = {{'docker': '{choice}'}}" in told
-        verdict = decide([PLACE], Residents(apis=(OPEN,)), TakingOver(docker=choice))  # type: ignore[arg-type]
+        verdict = decide([PLACE], Residents(apis=(OPEN,)), TakingOver(docker=choice))
         assert (verdict.refused, verdict.records) == ((), {})
 
 
