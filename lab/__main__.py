@@ -25,6 +25,7 @@ environment:
   PHOENIX_LAB_NAME=lab        another name makes another lab beside the first
   PHOENIX_LAB_SUBNET=A.B.C.0/24
   PHOENIX_LAB_PULL=0          do not look for a registry
+  PHOENIX_LAB_DEBIAN_12=HOST  hosts (comma) of Debian 12; the others are of Debian 13
   PHOENIX_LAB_STANDIN=all     or none, or the hosts (comma) that get stand-in backends"""
 
 

@@ -13,11 +13,10 @@ from urllib.parse import urlsplit
 
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy")
 OFFICIAL_HOSTS = {"deb.debian.org", "security.debian.org", "ftp.debian.org"}
-SUITES = "trixie trixie-updates"
 
 
-def files() -> dict[str, bytes]:
-    """Files for a Debian 13 image, by absolute path; empty where the defaults do."""
+def files(release: str = "trixie") -> dict[str, bytes]:
+    """Files for an image of that release of Debian, by absolute path; empty: the defaults do."""
     contents: dict[str, bytes] = {}
     proxies = proxy_settings(_run("apt-config", "dump"))
     if proxies:
@@ -25,11 +24,11 @@ def files() -> dict[str, bytes]:
             f'{key} "{value}";\n' for key, value in proxies.items()
         ).encode()
     sources = mirror_sources(
-        _run("apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(COMPONENT)")
+        _run("apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(COMPONENT)"), release
     )
     if sources:
         contents["/etc/apt/sources.list"] = sources.encode()
-        contents["/etc/apt/sources.list.d/debian.sources"] = b""  # debian:trixie's own list
+        contents["/etc/apt/sources.list.d/debian.sources"] = b""  # a public image's own list
     return contents
 
 
@@ -44,11 +43,12 @@ def proxy_settings(dump: str) -> dict[str, str]:
     return {match[1]: match[2] for match in re.finditer(pattern, dump, re.MULTILINE)}
 
 
-def mirror_sources(targets: str) -> str:
-    """A sources.list for Debian 13 where this machine uses a mirror of its own; else nothing.
+def mirror_sources(targets: str, release: str = "trixie") -> str:
+    """A sources.list for a release where this machine uses a mirror of its own; else nothing.
 
     Args:
         targets: lines "URI ORIGIN COMPONENT" of `apt-get indextargets`.
+        release: its code name.
     """
     uris = []
     for line in dict.fromkeys(targets.splitlines()):
@@ -60,7 +60,8 @@ def mirror_sources(targets: str) -> str:
     lines = []
     for uri in uris:
         # The security archive is a repository of its own, named so on every mirror.
-        suites = ["trixie-security"] if uri.endswith("-security") else SUITES.split()
+        own = [f"{release}-security"]
+        suites = own if uri.endswith("-security") else [release, f"{release}-updates"]
         lines += [f"deb {uri} {suite} main\n" for suite in suites]
     return "".join(lines)
 

@@ -93,7 +93,8 @@ def guest_plan(
         # a router sets forwarding in it.
         host_config |= {"MaskedPaths": [], "ReadonlyPaths": []}
     files = _files(guest, settings) | networks.files(guest.place) | dict(more or {})
-    return Plan(guest.name, str(guest.address), images.base, host_config, files, guest.place)
+    booted = images.older if guest.name in settings.debian_12 else images.base
+    return Plan(guest.name, str(guest.address), booted, host_config, files, guest.place)
 
 
 def client_plan(guests: Iterable[Guest], images: Images, settings: Settings) -> Plan:

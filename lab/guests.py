@@ -37,7 +37,7 @@ def from_site(settings: Settings) -> list[Guest]:
     """The hosts of the lab's site.
 
     Raises:
-        LabError: a host has an address that the lab reserves.
+        LabError: a host has an address that the lab reserves, or Debian 12 is for no host.
         ConfigError: the site itself is wrong.
     """
     model = lab_site(settings)
@@ -48,6 +48,11 @@ def from_site(settings: Settings) -> list[Guest]:
         place = networks.place(model, host, settings)
         guests.append(Guest(host.name, host.address, nested, dns, place))
     check_addresses(guests, settings)
+    if unknown := settings.debian_12 - {guest.name for guest in guests}:
+        raise LabError(
+            f"PHOENIX_LAB_DEBIAN_12 names {', '.join(sorted(unknown))}, which the site does not "
+            f"have: choose of {', '.join(guest.name for guest in guests)}."
+        )
     return guests
 
 

@@ -1,6 +1,7 @@
 """The images: Debian 13 from a registry where one answers, else from Debian's archive.
 
-Both are tagged by a hash of their recipe, so that a second `up` builds nothing.
+Debian 12 too, for hosts that PHOENIX_LAB_DEBIAN_12 names. All are tagged by a hash of their
+recipe, so that a second `up` builds nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import stat
 import subprocess
 import tarfile
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from lab import apt
 from lab.progress import say, timed
 from lab.settings import LabError
 
-RELEASE = "trixie"
+RELEASE, OLDER = "trixie", "bookworm"
 PUBLIC_IMAGE = f"debian:{RELEASE}"
 GUEST = Path(__file__).resolve().parent / "guest"
 # Seconds of silence from a registry after which the lab builds its own root file system.
@@ -33,17 +34,22 @@ PULL_TIMEOUT = 20
 
 @dataclass(frozen=True)
 class Images:
-    """Image tags: `base` boots a guest, `client` only waits for commands."""
+    """Image tags: `base` boots a guest, `client` only waits for commands.
+
+    `older` boots a guest of Debian 12; empty where nobody asked for it.
+    """
 
     base: str
     client: str
+    older: str = ""
 
 
-def ensure(client: DockerClient) -> Images:
-    """Return the two images, building absent ones.
+def ensure(client: DockerClient, *, older: bool = False) -> Images:
+    """Return the images, building absent ones.
 
     Args:
         client: a connected Docker client.
+        older: that of Debian 12 as well.
 
     Raises:
         LabError: with the build's last lines.
@@ -56,7 +62,17 @@ def ensure(client: DockerClient) -> Images:
             source = rootfs(client)
             with timed(f"image {tag}"):
                 build(client, context, tag, target, source)
-    return images
+    return replace(images, older=_older(client)) if older else images
+
+
+def _older(client: DockerClient) -> str:
+    context = build_context(apt.files(OLDER))
+    tag = f"phoenix-lab-{OLDER}:{hashlib.sha256(context).hexdigest()[:16]}"
+    if not exists(client, tag):
+        source = rootfs(client, OLDER)
+        with timed(f"image {tag}"):
+            build(client, context, tag, "base", source)
+    return tag
 
 
 def exists(client: DockerClient, tag: str) -> bool:
@@ -103,24 +119,24 @@ def pack(members: dict[str, tuple[bytes, int]]) -> bytes:
     return buffer.getvalue()
 
 
-def rootfs(client: DockerClient) -> str:
+def rootfs(client: DockerClient, release: str = RELEASE) -> str:
     """A plain Debian image: the public one, pulled or present, else one built by mmdebstrap."""
-    own = f"phoenix-lab-rootfs:{RELEASE}"
-    for tag in (PUBLIC_IMAGE, own):
+    public, own = f"debian:{release}", f"phoenix-lab-rootfs:{release}"
+    for tag in (public, own):
         if exists(client, tag):
             return tag
-    if os.environ.get("PHOENIX_LAB_PULL") != "0" and _pull():
-        return PUBLIC_IMAGE
-    with timed(f"root file system of Debian {RELEASE} from its archive (mmdebstrap)"):
-        _bootstrap(client, own)
+    if os.environ.get("PHOENIX_LAB_PULL") != "0" and _pull(release):
+        return public
+    with timed(f"root file system of Debian {release} from its archive (mmdebstrap)"):
+        _bootstrap(client, own, release)
     return own
 
 
-def _pull() -> bool:
-    say(f"pulling {PUBLIC_IMAGE} (PHOENIX_LAB_PULL=0 skips this)")
+def _pull(release: str) -> bool:
+    say(f"pulling debian:{release} (PHOENIX_LAB_PULL=0 skips this)")
     client = from_env(timeout=PULL_TIMEOUT)
     try:
-        for event in client.api.pull("debian", tag=RELEASE, stream=True, decode=True):
+        for event in client.api.pull("debian", tag=release, stream=True, decode=True):
             if "error" in event:
                 raise DockerException(event["error"])
     except (DockerException, requests.RequestException) as error:
@@ -131,14 +147,14 @@ def _pull() -> bool:
     return True
 
 
-def _bootstrap(client: DockerClient, tag: str) -> None:
+def _bootstrap(client: DockerClient, tag: str, release: str) -> None:
     with tempfile.TemporaryDirectory(prefix="phoenix-lab-") as directory:
         archive = Path(directory) / "rootfs.tar"
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", RELEASE, str(archive)]
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", release, str(archive)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode != 0:
             raise LabError(
-                f"mmdebstrap could not make a Debian {RELEASE}; its last lines:\n"
+                f"mmdebstrap could not make a Debian {release}; its last lines:\n"
                 + "\n".join(result.stderr.splitlines()[-8:])
                 + "\nCheck that `apt-get update` works on this machine."
             )

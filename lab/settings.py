@@ -33,12 +33,16 @@ class LabError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """A lab's name, its IPv4 /24, the project's directory, and that of the site."""
+    """A lab's name, its IPv4 /24, the project's directory, and that of the site.
+
+    `debian_12`: names of hosts that are of that release.
+    """
 
     name: str
     subnet: IPv4Network
     root: Path = ROOT
     site: Path | None = None
+    debian_12: frozenset[str] = frozenset()
 
     @property
     def declared(self) -> Path:
@@ -66,7 +70,7 @@ class Settings:
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read PHOENIX_LAB_NAME, PHOENIX_LAB_SUBNET and PHOENIX_LAB_SITE.
+    """Read PHOENIX_LAB_NAME, PHOENIX_LAB_SUBNET, PHOENIX_LAB_SITE and PHOENIX_LAB_DEBIAN_12.
 
     Raises:
         LabError: one cannot be used.
@@ -81,9 +85,11 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     site = Path(folder).resolve() if (folder := environment.get("PHOENIX_LAB_SITE")) else None
     if site is not None and not (site / "inventories").is_dir():
         raise LabError(f"PHOENIX_LAB_SITE={folder!r} has no folder inventories: name a site's.")
+    hosts = environment.get("PHOENIX_LAB_DEBIAN_12", "").split(",")
+    older = frozenset(host.strip() for host in hosts if host.strip())
     setting = environment.get("PHOENIX_LAB_SUBNET")
     if not setting:
-        return Settings(name, subnet_for(name), site=site)
+        return Settings(name, subnet_for(name), site=site, debian_12=older)
     try:
         subnet = IPv4Network(setting)
     except ValueError as error:
@@ -95,7 +101,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
             f"PHOENIX_LAB_SUBNET={setting!r}: the site is a /24, so the lab needs one too. "
             f"Example: {subnet.network_address}/24"
         )
-    return Settings(name, subnet, site=site)
+    return Settings(name, subnet, site=site, debian_12=older)
 
 
 def subnet_for(name: str) -> IPv4Network:

@@ -53,7 +53,7 @@ def up(settings: Settings | None = None, guests: Sequence[Guest] | None = None) 
             image.rootfs(client)  # both branches below begin with it
             with ThreadPoolExecutor() as pool:
                 building = pool.submit(artifacts.ensure, client, settings)
-                images = image.ensure(client)
+                images = image.ensure(client, older=bool(settings.debian_12))
                 programs = building.result()
             published = stack_images.ensure(client, settings, images, upstream_images())
         keys.make(settings.directory / keys.CLIENT_KEY, f"phoenix-lab-{settings.name}")

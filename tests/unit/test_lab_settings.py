@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import apt, bootstrap, guests, preflight, settings, state
+from lab import apt, bootstrap, containers, guests, keys, preflight, settings, state
 from lab.guests import Guest
+from lab.image import Images
 from lab.settings import LabError, Settings
 
 GIB = 1024**3
@@ -208,6 +210,25 @@ def test_only_a_mirror_of_ones_own_changes_the_sources() -> None:
         "deb http://mirror.test/debian trixie-updates main",
         "deb http://mirror.test/debian-security trixie-security main",
     ]
+    assert apt.mirror_sources(mirrored, "bookworm").splitlines()[::2] == [
+        "deb http://mirror.test/debian bookworm main",
+        "deb http://mirror.test/debian-security bookworm-security main",
+    ]
+    assert apt.mirror_sources(official, "bookworm") == ""
+
+
+def test_hosts_of_debian_12_are_named_and_boot_its_image(tmp_path: Path) -> None:
+    asked = settings.from_environment({"PHOENIX_LAB_DEBIAN_12": "traefik-internal, step-ca,"})
+    assert asked.debian_12 == {"traefik-internal", "step-ca"}
+    images = Images("new:1", "client:1", "old:1")
+    hosts, here = guests.from_site(asked), replace(asked, root=tmp_path)
+    here.directory.mkdir(parents=True)
+    keys.make(here.directory / keys.CLIENT_KEY, "test")
+    booted = {one.name: containers.guest_plan(one, images, here).image for one in hosts}
+    assert {name for name, tag in booted.items() if tag == "old:1"} == asked.debian_12
+    assert booted["nginx-phoenix"] == "new:1"
+    with pytest.raises(LabError, match="names nobody, which the site does not have: choose of"):
+        guests.from_site(replace(asked, debian_12=frozenset({"nobody"})))
 
 
 def test_the_stamp_follows_the_content(tmp_path: Path) -> None:
