@@ -10,6 +10,7 @@ from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.dnsmasq import dnsmasq_conf as dnsmasq
 from phoenix.components.restart import restart_without_end
+from phoenix.declaration.hypervisor_file import upstreams
 from phoenix.derived.dns import records
 from phoenix.files import render
 from phoenix.shell import fill
@@ -28,7 +29,7 @@ if "hypervisor" in host.groups:
         config = dnsmasq.config(
             site(),
             records(site()),
-            settings().dns_upstreams,
+            upstreams(site(), settings()),
             stop_rebind=settings().dns_stop_rebind,
             behind_another=kept,
         )

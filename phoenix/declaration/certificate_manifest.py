@@ -87,8 +87,8 @@ def _missing(
     if raw.cert_type == "client":
         if site.gateway is None or raw.guest_id != site.gateway.vmid:
             message = (
-                f"{raw.common_name} is a client's certificate, and Phoenix makes one for the "
-                "gateway alone: no service of the site asks for another"
+                "a client's certificate, and Phoenix makes one for the gateway alone: no service "
+                "of the site asks for another"
             )
             fix = "let what needs it get one of the CA by itself, or remove the entry"
             yield f"{path}.cert_type", message, fix
@@ -101,19 +101,19 @@ def _missing(
         if name.startswith("*."):
             yield (
                 where,
-                f"{name}: the CA issues no wildcard, as its holder could pass for every service",
+                "the CA issues no wildcard, as its holder could pass for every service",
                 "remove it: each service's name has a certificate by itself",
             )
         elif name == "localhost" or _is_address(name):
             yield (
                 where,
-                f"{name}: certificates are issued for names of the site alone",
+                "certificates are issued for names of the site alone, and this is none",
                 "remove it, and ask the service by its name",
             )
         else:
             yield (
                 where,
-                f"no service or host of the site proves the name {name}, so it has no certificate",
+                "no service or host of the site proves this name, so it has no certificate",
                 "declare a service of that name, or an alias, or remove it",
             )
 

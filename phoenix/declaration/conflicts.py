@@ -531,13 +531,13 @@ def firewall_rules(site: Site, report: Report) -> None:
     needed = firewall.needed(site) if refusing else ()
     for host in site.hosts:
         places: dict[object, str] = {}
-        if not host.firewall_enabled and host.firewall_rules:
-            report.warn(
-                host.source.file,
-                f"{host.source.path}.firewall.rules",
-                f"the firewall of {host.name} is off, so the rules hold nowhere on it",
-                'remove them, or write "enabled": true',
-            )
+        if not host.firewall_enabled:
+            for place, path in _lists_of_rules(host):
+                report.warn(
+                    place, path, "the guest's firewall is off, so this holds nowhere on it",
+                    'remove it, or write "enabled": true in the guest\'s firewall',
+                )  # fmt: skip
+            continue
         for place, path, rule in _rules_of(host):
             if shut := _shut(host, rule, needed):
                 report.warn(
@@ -580,7 +580,7 @@ def _is_anyone(peer: IPv4Network | None) -> bool:
 
 def _shut(host: Host, rule: FirewallRule, flows: Sequence[firewall.Flow]) -> tuple[str, ...]:
     """What of the site's own connections a rule refuses whole; refusals go before all else."""
-    if rule.action == "ACCEPT" or not host.firewall_enabled:
+    if rule.action == "ACCEPT":
         return ()
     shut = []
     for flow in flows:
@@ -605,9 +605,21 @@ def _spans(port: int, ports_text: str) -> bool:
     return int(first) <= port <= int(last or first)
 
 
+def _lists_of_rules(host: Host) -> Iterable[tuple[str, str]]:
+    """Where rules of a host stand: each list once, and each rule for several hosts."""
+    for place, path, rule in _rules_of(host):
+        if rule.source_of is not None:
+            yield place, path
+        elif path.endswith("[0]"):
+            yield place, path.removesuffix("[0]")
+
+
 def _rules_of(host: Host) -> Iterable[tuple[str, str, FirewallRule]]:
     for i, rule in enumerate(host.firewall_rules):
-        yield host.source.file, f"{host.source.path}.firewall.rules[{i}]", rule
+        if rule.source_of is not None:
+            yield rule.source_of.file, rule.source_of.path, rule
+        else:
+            yield host.source.file, f"{host.source.path}.firewall.rules[{i}]", rule
     for stack in host.docker_stacks:
         for i, rule in enumerate(stack.firewall_rules):
             yield stack.source.file, f"{stack.source.path}.firewall_rules[{i}]", rule

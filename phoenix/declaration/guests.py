@@ -13,6 +13,7 @@ from phoenix.declaration.json_errors import listed
 from phoenix.declaration.json_keys import (
     FEATURES,
     FOREIGN_FEATURES,
+    OF_EVERY_HOST,
     RawGuest,
     RawLoginBy,
     RawLxc,
@@ -149,7 +150,8 @@ def _tell_of_template(entry: Entry, report: Report) -> None:
     """Tell of each key that says what a guest is or does while it runs."""
     raw = entry.raw
     found = [key for key in _OF_A_RUNNING_GUEST if getattr(raw, key, None) not in _SILENT]
-    found += ["features"] if container_keys.software(raw.features) else []
+    own = set(container_keys.software(raw.features)) - set(OF_EVERY_HOST)
+    found += ["features"] if own else []
     found += ["firewall.rules"] if raw.firewall.rules else []
     found += ["login"] if raw.login != RawLoginBy() else []
     for key in found:
@@ -251,6 +253,7 @@ def host(
     environment: str,
     interfaces: tuple[Interface, ...],
     resolver: IPv4Address,
+    nfs_server: IPv4Address | None,
     guard: bool,
     leave_alone: LeftAloneList,
     logins: LoginsOf,
@@ -334,7 +337,9 @@ def host(
             for i, rule in enumerate(raw.firewall.rules)
         ),
         docker_stacks=tuple(deployments),
-        mounts=nfs_keys.mounts(raw.volumes, entry.kind, entry.source, resolver, report),
+        mounts=nfs_keys.mounts(
+            raw.volumes, entry.kind, entry.source, nfs_server or resolver, report
+        ),
     )
     check_login(raw.login, guest, report)
     return guest, tuple(routes)

@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from phoenix.declaration.forms import (
     DomainName,
     EntryName,
+    HostName,
     InterfaceName,
     Line,
+    Resolver4,
     problem,
     shown_value,
 )
@@ -28,8 +30,10 @@ from phoenix.declaration.json_keys import (
     QUAD,
     Each,
     Interface,
+    Port,
     Raw,
     RawNfs,
+    RawRule,
     RawSharedVolume,
     RawSite,
     not_a_label,
@@ -47,7 +51,9 @@ HYPERVISOR_FILE = "phoenix_hypervisor_config.json"
 FIXED = ("needs a fixed address", 'write it with prefix length, as "10.0.0.13/24"')
 """Of the hypervisor: the message, and the fix."""
 _RawT = TypeVar("_RawT", bound=Raw)
-_BY_ITSELF = "Phoenix derives it from the guests' entries"
+_COMPARED = "Derived from the guests' entries; what differs here is told."
+_ACCOUNTS = "Phoenix makes Portainer's accounts and keys by itself"
+_CA_NAMES = "the setting step_ca_organisation names the CA"
 _LEFT_ALONE = "Phoenix leaves it to Proxmox VE"
 
 
@@ -220,12 +226,94 @@ class RawNetworkPart(Raw):
     external_registry_url: Any = unused(
         "images are named whole in the compose files; log-ins are the setting registries"
     )
-    portainer_server_ip: Any = unused(_BY_ITSELF)
-    portainer_server_port: Any = unused(_BY_ITSELF)
-    portainer_agent_port: Any = unused(_BY_ITSELF)
-    nfs_server: Any = unused("each volume names its server; left out it is the hypervisor")
-    fallback_dns: Any = unused("the setting resolver_fallback says it")
-    macvlan_vlan_tag: Any = unused("Phoenix makes no macvlan interfaces")
+    portainer_server_ip: Address | None = Field(
+        default=None, description=f"Address of Portainer's guest. {_COMPARED}"
+    )
+    portainer_server_port: Port | None = Field(
+        default=None, description=f"Portainer's port. {_COMPARED}"
+    )
+    portainer_agent_port: Port | None = Field(
+        default=None, description=f"Port of Portainer's agents. {_COMPARED}"
+    )
+    nfs_server: Address | None = Field(
+        default=None,
+        description="Server of `volumes` that name none; left out: the hypervisor.",
+        examples=["10.0.0.13"],
+    )
+    fallback_dns: Any = unused(
+        "a public resolver beside ours answers that internal names do not exist",
+        "write it as resolver_fallback in group_data, if that is wanted; or remove it",
+    )
+    macvlan_vlan_tag: Any = unused(
+        "Phoenix makes no macvlan interfaces",
+        "give a guest an interface in a network with that `vlan`, or remove it",
+    )
+
+
+class RawClusterFirewall(Raw):
+    """Rules for the hypervisor and for guests, beside those that follow from the services."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Whether Proxmox VE filters; the setting proxmox_firewall turns it off.",
+    )
+    default_input_policy: Literal["ACCEPT", "DROP", "REJECT"] = Field(
+        default="DROP",
+        description="What becomes of connections that no rule lets in: Phoenix drops them.",
+    )
+    default_output_policy: Literal["ACCEPT", "DROP", "REJECT"] = Field(
+        default="ACCEPT",
+        description="What becomes of connections that hosts open and that no rule lets out; the "
+        "setting proxmox_firewall_out says it.",
+    )
+    global_firewall_rules: tuple[RawRule, ...] = Field(
+        default=(),
+        description="Each holds on the hosts that `dest` names, of type `out` those that `source` "
+        "names: by address, network or `site`. Without it a rule is the hypervisor's.",
+        examples=[[{"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "9001",
+                    "source": "10.0.0.23", "dest": "10.0.0.24"}]],
+    )  # fmt: skip
+
+
+class RawDnsServer(Raw):
+    """The internal name server, which runs on the hypervisor."""
+
+    enabled: bool = Field(
+        default=True,
+        description="It always runs: every name of the site is answered by it. A resolver of your "
+        "own may keep its place ([docs/networks.md](networks.md#a-resolver-of-your-own)).",
+    )
+    upstream_servers: tuple[Resolver4, ...] = Field(
+        default=(),
+        description="Resolvers for everything outside the domain, where no setting `dns_upstreams` "
+        "is written.",
+        examples=[["9.9.9.9"]],
+    )
+    authoritative_zones: Any = unused("the one zone is that of the domain")
+
+
+class RawPortainerApi(Raw):
+    """Portainer's accounts in the original system's form."""
+
+    portainer_hostname: HostName | None = Field(
+        default=None, description=f"Name of Portainer's service. {_COMPARED}"
+    )
+    admin_user: Any = unused(_ACCOUNTS)
+    admin_password: Any = unused(
+        _ACCOUNTS, "remove it, and change the password where it is used: it stands in plain text"
+    )
+    api_key: Any = unused(
+        _ACCOUNTS, "remove it, and revoke the key where it is used: it stands in plain text"
+    )
+
+
+class RawStepCa(Raw):
+    """The CA in the original system's form."""
+
+    dns_name: HostName | None = Field(default=None, description=f"The CA's name. {_COMPARED}")
+    root_ca_name: Any = unused(_CA_NAMES)
+    intermediate_ca_name: Any = unused(_CA_NAMES)
+    provisioner_name: Any = unused(_CA_NAMES)
 
 
 class RawHypervisorFile(Raw):
@@ -260,7 +348,11 @@ class RawHypervisorFile(Raw):
     core_paths: Any = unused("they are places of the original system's programs")
     docker: Any = unused("the settings portainer_image and portainer_agent_image pin the images")
     nfs: RawNfs = Field(default=RawNfs(), description="Folders that it shares by NFS.")
-    samba: Any = unused("Samba shares stay with you", "keep them in /etc/samba, or remove it")
+    samba: Any = unused(
+        "Samba shares stay with you",
+        "keep them in /etc/samba, with a rule for 445/tcp in site.hypervisor.firewall; or remove "
+        "it",
+    )
     zfs: Any = unused(
         "pools and datasets stay with you; guests name the storages on them",
         "keep them as `zpool` and `pvesm` have them, or remove it",
@@ -276,14 +368,17 @@ class RawHypervisorFile(Raw):
         description="Folders of the hypervisor in several containers, by a name for people; each "
         "is like one of a container's `mount_points`.",
     )
-    firewall: Any = unused(
-        "the rules follow from the site's services; write others in site.hypervisor.firewall and "
-        "the guests' firewall"
+    firewall: RawClusterFirewall = Field(
+        default=RawClusterFirewall(), description="Firewall rules for several hosts."
     )
-    portainer_api: Any = unused("Phoenix makes Portainer's accounts and keys by itself")
+    portainer_api: RawPortainerApi = Field(
+        default=RawPortainerApi(), description="Portainer's name."
+    )
     vm_defaults: Any = unused("`vm_defaults` of phoenix_vm_configs.json says it")
-    dns_server: Any = unused("the setting dns_upstreams names the resolvers")
-    step_ca: Any = unused("the setting step_ca_organisation names the CA")
+    dns_server: RawDnsServer = Field(
+        default=RawDnsServer(), description="The internal name server."
+    )
+    step_ca: RawStepCa = Field(default=RawStepCa(), description="The CA's name.")
 
 
 class NamedNetwork(NamedTuple):
@@ -438,6 +533,22 @@ def time_zone(site: Site, settings: Settings) -> str:
     """The time zone of a host: the setting's; where none is written, this file's."""
     written = "timezone" in settings.model_fields_set
     return settings.timezone if written else site.timezone or settings.timezone
+
+
+def upstreams(site: Site, settings: Settings) -> tuple[str, ...]:
+    """The name server's resolvers: the setting's; where none is written, this file's."""
+    written = "dns_upstreams" in settings.model_fields_set
+    return settings.dns_upstreams if written else site.upstreams or settings.dns_upstreams
+
+
+def upstream_findings(site: Site, settings: Settings) -> tuple[Finding, ...]:
+    """That this file names other resolvers than the setting, which holds."""
+    chosen = upstreams(site, settings)
+    if not site.upstreams or site.upstreams == chosen:
+        return ()
+    message = f"not used: the setting dns_upstreams says {', '.join(chosen)}"
+    fix = "leave it out here, or leave the setting out of group_data"
+    return (Finding(HYPERVISOR_FILE, "dns_server.upstream_servers", message, fix, "warning"),)
 
 
 def time_zone_findings(site: Site, settings: Settings) -> tuple[Finding, ...]:

@@ -57,7 +57,9 @@ from phoenix.site.model import Kind, LeftAlone
 from phoenix.site.names import LABEL
 from phoenix.site.roles import ROLES, Role
 
-FEATURES = (*ROLES, "base_setup", "trusted_ca", "step_cli")
+OF_EVERY_HOST = ("base_setup", "trusted_ca", "step_cli")
+"""Features of the original that Phoenix gives every host."""
+FEATURES = (*ROLES, *OF_EVERY_HOST)
 # Features of the original that only its GPU guests have; Phoenix leaves those guests' software be.
 FOREIGN_FEATURES = (
     "nvidia", "vllm", "ollama", "dns_server", "nat_gateway", "python_api_service", "docker_proxy",

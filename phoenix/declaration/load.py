@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
 from phoenix.declaration import (
     certificate_manifest,
+    cluster_rules,
     conflicts,
+    derived_values,
     external,
     guests,
     hypervisor_file,
@@ -38,6 +40,7 @@ from phoenix.declaration.stacks import StackCatalog, firewall_rule
 from phoenix.site.findings import ConfigError, Report
 from phoenix.site.model import Host, Interface, Site, Source
 from phoenix.site.names import HOST_ZONE, is_name
+from phoenix.site.ways import addresses
 
 LXC_FILE = "phoenix_lxc_configs.json"
 VM_FILE = "phoenix_vm_configs.json"
@@ -124,6 +127,7 @@ def load_site(
     whole = whole and distinct  # else a guest stands for another, whose role nobody seems to have
 
     catalog = StackCatalog(places, raw_site.domain, report, move, network)
+    nfs_server = _nfs_server(host_file.raw.network.nfs_server, hypervisor, move)
     declared = []
     for vmid in order:
         entry = running[vmid]
@@ -133,6 +137,7 @@ def load_site(
             environment=environment or raw_site.environment or ENVIRONMENT,
             interfaces=cards[vmid],
             resolver=networks.resolver(cards[vmid], known, hypervisor),
+            nfs_server=nfs_server,
             guard=raw_site.guard,
             leave_alone=raw_site.leave_alone,
             logins=partial(_logins, raw_site),
@@ -143,6 +148,12 @@ def load_site(
         )
         if result:
             declared.append((result[0], entry, result[1]))
+    hypervisor, *ruled = cluster_rules.given(
+        host_file.raw.firewall, hypervisor, [host for host, _, _ in declared], move, report
+    )
+    declared = [
+        (host, entry, routes) for host, (_, entry, routes) in zip(ruled, declared, strict=True)
+    ]
     if whole:
         catalog.warn_unused()
     catalog.check_others()
@@ -161,6 +172,7 @@ def load_site(
         services=site_services,
         warnings=(),
         timezone=host_file.raw.timezone,
+        upstreams=host_file.raw.dns_server.upstream_servers,
     )
     routed = bool(far) or any(
         s.kind in ("backend", "redirect", "tcp") and s.exposure == "gateway" for s in site_services
@@ -178,6 +190,8 @@ def load_site(
     conflicts.firewall_rules(site, report)
     networks.outer_names(site, report)
     nfs_keys.check(site, report)
+    if move is _same and not report.errors:  # a re-addressed site is elsewhere
+        derived_values.check(host_file.raw, site, report)
     certificate_manifest.check(inventories, site, report)
     report.raise_errors()
     return site.model_copy(update={"warnings": report.warnings})
@@ -188,6 +202,14 @@ def _sharing(host: Host, raw: RawNfs, move: Callable[[Any], Any], report: Report
     shares = RawNfs.model_validate(move(raw.model_dump(mode="json"))).exports
     exports = nfs_keys.exports(shares, hypervisor_file.HYPERVISOR_FILE, report)
     return host.model_copy(update={"exports": exports})
+
+
+def _nfs_server(
+    declared: IPv4Address | None, hypervisor: Host, move: Callable[[Any], Any]
+) -> IPv4Address | None:
+    """The server of volumes that name none; None: the hypervisor, in the guest's own network."""
+    moved = IPv4Address(move(str(declared))) if declared else None
+    return None if moved in addresses(hypervisor) else moved
 
 
 def _same(data: Any) -> Any:

@@ -18,7 +18,7 @@ def mounts(
     volumes: Sequence[RawVolume],
     kind: Literal["lxc", "vm"],
     source: Source,
-    hypervisor: IPv4Address | None,
+    default: IPv4Address | None,
     report: Report,
 ) -> tuple[NfsMount, ...]:
     """What a guest mounts.
@@ -27,15 +27,14 @@ def mounts(
         volumes: as its entry has them.
         kind: what the guest is: a container cannot mount NFS.
         source: where its entry stands.
-        hypervisor: its address in the guest's network, the server where a volume names none; None
-            where there is no site yet.
+        default: the server of a volume that names none; None where there is no site yet.
         report: takes what is wrong, or stays with a person.
     """
     mounted: list[NfsMount] = []
     for position, raw in enumerate(volumes):
         path = f"{source.path}.volumes[{position}]"
         try:
-            server = IPv4Address(raw.server) if raw.server else hypervisor
+            server = IPv4Address(raw.server) if raw.server else default
         except ValueError:
             report.error(
                 source.file, f"{path}.server", f"{raw.server!r} is not an IPv4 address",

@@ -34,7 +34,7 @@ def with_mounts(
             entry = by_id.get(vmid)
             if entry is None or not isinstance(entry.raw, RawLxc):
                 report.warn(
-                    file, where, f"no container has the id {vmid[:20]}, so nothing is mounted",
+                    file, where, "no container has this id, so nothing is mounted",
                     "correct the id, or remove the line",
                 )  # fmt: skip
                 continue

@@ -65,7 +65,10 @@ class Source(Frozen):
 
 
 class FirewallRule(Frozen):
-    """A declared rule. `ports` is "443", "80,443" or "8000:8010"; None peers mean anyone."""
+    """A declared rule. `ports` is "443", "80,443" or "8000:8010"; None peers mean anyone.
+
+    `source_of` is where it stands; None: among its host's, or its stack's, own.
+    """
 
     direction: Literal["in", "out"]
     action: Literal["ACCEPT", "DROP", "REJECT"]
@@ -74,6 +77,7 @@ class FirewallRule(Frozen):
     source: IPv4Network | None
     destination: IPv4Network | None
     comment: str
+    source_of: Source | None = None
 
 
 class ExtraRecord(Frozen):
@@ -548,6 +552,8 @@ class Site(Frozen):
     warnings: tuple[Finding, ...]
     timezone: str | None = None
     """Time zone that the hypervisor's file gives; the setting `timezone` goes before it."""
+    upstreams: tuple[str, ...] = ()
+    """Resolvers that the same file gives; the setting `dns_upstreams` goes before them."""
 
     @override
     def __hash__(self) -> int:

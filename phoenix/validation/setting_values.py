@@ -85,7 +85,7 @@ def _asked(path: str, fix: str, ask: Callable[[], Iterable[Finding]]) -> list[Fi
 
 
 def _dns(site: Site, settings: Settings) -> Iterator[Finding]:
-    dnsmasq.config(site, dns.records(site), settings.dns_upstreams,
+    dnsmasq.config(site, dns.records(site), hypervisor_file.upstreams(site, settings),
                    stop_rebind=settings.dns_stop_rebind)  # fmt: skip
     yield from ()
 
@@ -302,6 +302,7 @@ _RULES_WITHOUT_SITE: tuple[
 """Names of settings, what to do where the rule itself raises, and the rule."""
 _RULES: tuple[tuple[tuple[str, ...], str, Callable[[Site, Settings], Iterable[Finding]]], ...] = (
     (("timezone",), "write one time zone", hypervisor_file.time_zone_findings),
+    (("dns_upstreams",), "name the resolvers once", hypervisor_file.upstream_findings),
     (
         ("dns_upstreams", "dns_stop_rebind"),
         'write addresses of resolvers that are not the site\'s own, as ["9.9.9.9"]',

@@ -88,12 +88,12 @@ def test_each_key_that_nothing_reads_is_named(tmp_path: Path) -> None:
     made.hypervisor = {
         "version": "1", "docker": {"a": "b"}, "samba": {"user": "me"}, "zfs": {"pools": [1]},
         "users": {"username": "me"}, "tiemzone": "Etc/UTC",
-        "network": {"nfs_server": "10.0.0.9", "public_vlna_tag": 20,
+        "network": {"fallback_dns": "10.0.0.9", "public_vlna_tag": 20,
                     "interfaces": {"dns_nameservers": ["10.0.0.53"]}},
     }  # fmt: skip
     warnings = {f.path: f for f in made.load(tmp_path).warnings if f.file == HYPERVISOR}
     unread = {"tiemzone", "network.public_vlna_tag"}
-    unused = {"docker", "samba", "zfs", "users", "network.nfs_server",
+    unused = {"docker", "samba", "zfs", "users", "network.fallback_dns",
               "network.interfaces.dns_nameservers"}  # fmt: skip
     assert warnings.keys() == unread | unused
     assert all(warnings[path].message.startswith("not used: ") for path in unused)

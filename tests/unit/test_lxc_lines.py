@@ -89,7 +89,7 @@ def test_a_guest_s_own_word_on_its_first_snapshot_goes_before_the_setting(
     [("dependencies", ["103"]), ("start_at_boot", True), ("boot_order", 3), ("ports", ["80:80"]),
      ("apparmor_profile", "unconfined"), ("lxc_options", ["lxc.mount.auto:sys:rw"]),
      ("enable_lifecycle_snapshots", True), ("portainer_role", "agent"),
-     ("features", ["base_setup"]), ("leave_alone", ["time"]), ("login", {"port": 2222}),
+     ("features", ["base_setup", "nvidia"]), ("leave_alone", ["time"]), ("login", {"port": 2222}),
      ("firewall", {"rules": [{"type": "in", "action": "ACCEPT", "proto": "icmp"}]})],
 )  # fmt: skip
 def test_a_template_s_key_that_says_what_a_guest_does_while_it_runs_is_told(
