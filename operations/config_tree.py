@@ -94,7 +94,7 @@ def config_tree(tree: Tree, *, confirm_later: bool = False) -> Commands:
         yield script(_RECEIVE, tree.base, stdin=tree.archive(files.text(_APPLY)))
         if host.state.is_executing:  # the command before this line has succeeded
             for path in diff.replaced:
-                taken_over(host.name, path, kept=tree.kept(path))
+                taken_over(host.name, path, kept=tree.replaced_path(path))
             for path in diff.superseded:
                 taken_over(host.name, path)
     else:

@@ -125,8 +125,11 @@ def host(
 
 def _published(text: str) -> tuple[int, int]:
     first, _, second = text.partition(":")
-    pair = [int(one) if one.isascii() and one.isdigit() else 0 for one in (first, second or first)]
-    if not all(1 <= one <= 65535 for one in pair):
+    pair = [
+        int(number) if number.isascii() and number.isdigit() else 0
+        for number in (first, second or first)
+    ]
+    if not all(1 <= number <= 65535 for number in pair):
         raise CommandError(f"--publish {text}: write a port, as 8080, or two, as 8080:80")
     return pair[0], pair[1]
 
@@ -182,10 +185,10 @@ def stack(
     ports = _published(publish) if publish else None
     route = None
     if service is not None:
-        given = port or (ports[0] if ports else None)
-        if given is None:
+        chosen_port = port or (ports[0] if ports else None)
+        if chosen_port is None:
             raise CommandError("--service needs the port on the host: --port, or --publish")
-        route = Route(service.lower(), given, scheme, health_path)
+        route = Route(service.lower(), chosen_port, scheme, health_path)
     draft = _draft(inventory)
     draft.add_stack(
         name, draft.host(host), environment,

@@ -169,7 +169,7 @@ class Draft:
             )
         if any(host.name == name.lower() for host in self.site.hosts):
             raise CommandError(f"there is a host {name.lower()} already")
-        subnet = next((one for one in self.site.subnets if address in one), None)
+        subnet = next((network for network in self.site.subnets if address in network), None)
         if subnet is None:
             known = listed(self.site.subnets)
             raise CommandError(f"{address} is not in the site's networks: {known}")
@@ -191,8 +191,8 @@ class Draft:
     def _free_id(self, kind: str) -> int:
         """The first id above those of the guests of its kind."""
         every = [*self.site.guests, *self.site.templates]
-        used = {one.vmid for one in every if one.vmid is not None}
-        own = [one.vmid for one in self.site.guests if one.kind == kind and one.vmid]
+        used = {machine.vmid for machine in every if machine.vmid is not None}
+        own = [guest.vmid for guest in self.site.guests if guest.kind == kind and guest.vmid]
         number = max(own, default=100 if kind == "lxc" else 1000) + 1
         while number in used:
             number += 1
@@ -240,7 +240,7 @@ class Draft:
         return Added(
             files=[self._label(file) for file in self.texts],
             diff=diff,
-            warnings=[str(one) for one in warnings],
+            warnings=[str(warning) for warning in warnings],
             written=not dry,
             next=command,
         )
@@ -262,13 +262,13 @@ class Draft:
                 site = load_site(*copies.values(), environment=self.site.environment)
             except ConfigError as error:
                 raise CommandError(f"nothing was written:\n{error}") from None
-        found = [one for one in (*site.warnings, *chain(site)) if one not in before]
-        if unread := [str(one) for one in found if one.unread]:
+        warnings = [warning for warning in (*site.warnings, *chain(site)) if warning not in before]
+        if unread := [str(warning) for warning in warnings if warning.unread]:
             raise CommandError("nothing was written:\n" + "\n".join(unread))
         if self.routed and len(site.services) == len(self.site.services):
-            told = "\n".join(map(str, found))
-            raise CommandError(f"nothing was written: the service would lead nowhere\n{told}")
-        return found
+            listing = "\n".join(map(str, warnings))
+            raise CommandError(f"nothing was written: the service would lead nowhere\n{listing}")
+        return warnings
 
     def _label(self, file: Path) -> str:
         inside = file.is_relative_to(self.declared.root)
@@ -287,7 +287,7 @@ class Draft:
 
 def _moved(file: Path, copies: Mapping[Path, Path]) -> Path:
     """Where a file is in the copy; the inner of two folders counts."""
-    for folder in sorted(copies, key=lambda one: len(one.parts), reverse=True):
+    for folder in sorted(copies, key=lambda folder: len(folder.parts), reverse=True):
         if file.is_relative_to(folder):
             return copies[folder] / file.relative_to(folder)
     raise CommandError(f"{file} is outside of the site's declaration")

@@ -222,8 +222,8 @@ class LazyGroup(TyperGroup):
         self, ctx: Context, args: list[str]
     ) -> tuple[str | None, Command | None, list[str]]:
         """The verb that was called, whole."""
-        name, command, rest = super().resolve_command(ctx, args)
-        return name, self.commands[name] if name is not None and command else None, rest
+        name, command, arguments = super().resolve_command(ctx, args)
+        return name, self.commands[name] if name is not None and command else None, arguments
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
         """Run the command line."""

@@ -59,11 +59,11 @@ def left(context: typer.Context, incomplete: str) -> list[str]:
     inventory = _inventory(context)
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         try:
-            found = remembered(project.load(inventory))
+            items = remembered(project.load(inventory))
         except (Exception, SystemExit):  # noqa: BLE001 - whatever an inventory's Python raises
-            found = []
-    words = [*found, *(f"{kind}:" for kind in KINDS)]
-    return [one for one in words if one.lower().startswith(incomplete.lower())]
+            items = []
+    words = [*items, *(f"{kind}:" for kind in KINDS)]
+    return [word for word in words if word.lower().startswith(incomplete.lower())]
 
 
 def targets(context: typer.Context, incomplete: str) -> list[str]:

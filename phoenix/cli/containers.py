@@ -70,18 +70,20 @@ def check_service(name: str, service: str, site: Site) -> None:
         compose_service(deployed, service)
 
 
-def compose_service(stack: Deployment, wanted: str) -> str:
+def compose_service(stack: Deployment, name: str) -> str:
     """The service of a stack's compose file that is meant.
 
     Raises:
         NameLookupError: the stack has no such one, or several where none is named.
     """
     have = list(document.read(stack.compose_file.read_text(encoding="utf-8"))["services"])
-    if wanted in have or (not wanted and len(have) == 1):
-        return wanted or have[0]
-    if not wanted:
-        ways = " or ".join(f"{_STACK}{stack.name}/{one}" for one in have)
+    if name in have or (not name and len(have) == 1):
+        return name or have[0]
+    if not name:
+        ways = " or ".join(
+            f"{_STACK}{stack.name}/{container_service}" for container_service in have
+        )
         raise NameLookupError(f"{stack.name} has {len(have)} services: write {ways}")
-    near = difflib.get_close_matches(wanted, have, n=1)
+    near = difflib.get_close_matches(name, have, n=1)
     hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(have)}"
-    raise NameLookupError(f"no service of {stack.name} is called {wanted!r}. {hint}")
+    raise NameLookupError(f"no service of {stack.name} is called {name!r}. {hint}")

@@ -132,8 +132,8 @@ class Session:
         try:
             lock_answered.wait()
             name = self.site.site.hypervisor.name
-            refused = [one for one in ended if one.returncode != 0]
-            if any(name in one.course.unreachable for one in refused):
+            refused = [failed for failed in ended if failed.returncode != 0]
+            if any(name in failed.course.unreachable for failed in refused):
                 refused = []  # each run warns of it; a site without its hypervisor can be fixed
             self.runs += refused
             yield not refused
@@ -155,11 +155,11 @@ class Session:
         """What all calls did together, with what their steps said where `notes` are wanted."""
         summary = summarise(self.site.name, self.owner.command, self.runs, self.began, self.path)
         for finished in filter(was_asked, self.runs):
-            found = of_run(self.site, finished)
-            remember(self.site, found)
-            summary = summary.model_copy(update={"undeclared": found})
-        said = _notes(self.runs, None if notes is True else notes) if notes else []
-        return summary.model_copy(update={"notes": [*summary.notes, *said]})
+            undeclared = of_run(self.site, finished)
+            remember(self.site, undeclared)
+            summary = summary.model_copy(update={"undeclared": undeclared})
+        messages = _notes(self.runs, None if notes is True else notes) if notes else []
+        return summary.model_copy(update={"notes": [*summary.notes, *messages]})
 
 
 @contextmanager
@@ -194,9 +194,9 @@ def session(site: project.Project, command: str, *, quiet: bool) -> Iterator[Ses
             try:
                 yield calls
             except KeyboardInterrupt:
-                said = interrupted(calls.runs, command, path)
-                log.write(f"{said}\n")
-                raise StoppedError(said) from None
+                message = interrupted(calls.runs, command, path)
+                log.write(f"{message}\n")
+                raise StoppedError(message) from None
     except lock.LockedError as error:
         _tell_refused(site, owner, str(error))
         raise CommandError(str(error)) from None
@@ -280,12 +280,12 @@ def _with_guests_first(site: project.Project, planned: Sequence[Work]) -> list[W
         return list(planned)
     # One behind a jump host, or by a name of ~/.ssh/config, answers nobody directly: where Phoenix
     # makes guests, the run itself asks for it.
-    indirect = [one for one in site.site.guests if one.login.jump or one.login.name]
-    behind = {one.name for one in routed(site.site)}
+    indirect = [guest for guest in site.site.guests if guest.login.jump or guest.login.name]
+    behind = {network.name for network in routed(site.site)}
     hidden = "proxmox" in parts and bool(indirect)
-    hidden |= any(one.login.jump and one.managed.network in behind for one in indirect)
-    guests = [one for one in site.site.guests if one not in indirect]
-    ports = [one.ssh_port for one in guests]
+    hidden |= any(guest.login.jump and guest.managed.network in behind for guest in indirect)
+    guests = [guest for guest in site.site.guests if guest not in indirect]
+    ports = [guest.ssh_port for guest in guests]
     with ThreadPoolExecutor(max_workers=len(guests) or 1) as pool:
         answered = all(pool.map(answers, [str(guest.address) for guest in guests], ports))
     if answered and not hidden:
@@ -328,24 +328,24 @@ def summarise(
         failures=failures,
         first_cause=first,
         notes=list(dict.fromkeys(line for course in courses for line in course.told)),
-        taken_over=[one for course in courses for one in course.taken_over],
+        taken_over=[file for course in courses for file in course.taken_over],
         log=str(log),
     )
 
 
 def interrupted(runs: Sequence[Finished], command: str, log: Path) -> str:
     """What an interrupted command did until then, and how to go on."""
-    changed = [one for run in runs for one in run.course.changed]
+    changed = [change for run in runs for change in run.course.changed]
     finished = sum(bool(step.outcomes) for run in runs for step in run.course.steps)
     lines = [f"interrupted: {output.count(finished, 'step')} had ended, "
              + (f"{output.count(len(changed), 'change')} stay:" if changed
                 else "and nothing was changed")]  # fmt: skip
     lines += [f"  {host}: {title_of(step)}" for step, host in changed]
     lines += [
-        f"  under way on {', '.join(one.hosts)}: {one.title} (it may have begun)"
+        f"  under way on {', '.join(step.hosts)}: {step.title} (it may have begun)"
         for run in runs
-        for one in run.course.steps[-1:]
-        if not one.outcomes
+        for step in run.course.steps[-1:]
+        if not step.outcomes
     ]
     return "\n".join([*lines, f"`phoenix {command}` again goes on from there; log: {log}"])
 
@@ -404,10 +404,10 @@ def _taken_over(files: Sequence[TakenOver]) -> list[str]:
     for file in files:
         hosts.setdefault((file.path, file.kept), []).append(file.host)
     return [
-        f"{path} was not of Phoenix: kept as {kept} on {', '.join(names)}"
-        if kept
+        f"{path} was not of Phoenix: kept as {copy} on {', '.join(names)}"
+        if copy
         else f"{path} is no longer read on {', '.join(names)}"
-        for (path, kept), names in hosts.items()
+        for (path, copy), names in hosts.items()
     ]
 
 

@@ -34,5 +34,5 @@ def history(
 
     site = project.load(inventory)
     runs = look(site, quiet=as_json)[-most:]
-    answer = {"site": site.name, "runs": [one.model_dump(mode="json") for one in runs]}
+    answer = {"site": site.name, "runs": [run.model_dump(mode="json") for run in runs]}
     output.emit(as_json, answer, lambda console: print_history(console, runs))

@@ -105,10 +105,10 @@ def init(
     from phoenix.cli.new_site import questions
     from phoenix.cli.reports import init as reports
 
-    given = questions.Given(
+    answered = questions.Given(
         domain, network, gateway, hypervisor, address, tuple(guest or ()), timezone, organisation
     )
     if (report := reports.finish(folder)) is None:
-        answers: Answers = questions.answers(given, defaults=defaults or as_json, source=source)
+        answers: Answers = questions.answers(answered, defaults=defaults or as_json, source=source)
         report = reports.make(folder, answers)
     output.emit(as_json, report, lambda console: reports.print_made(console, report))

@@ -20,7 +20,7 @@ app = typer.Typer(
 
 def _run(*words: str) -> None:
     choices = (Path.cwd(), PROJECT)
-    root = next((one for one in choices if (one / "lab" / "__main__.py").is_file()), None)
+    root = next((folder for folder in choices if (folder / "lab" / "__main__.py").is_file()), None)
     if root is None:
         raise CommandError("there is no lab here: call this in a checkout of the project")
     process = subprocess.run([sys.executable, str(root / "lab"), *words], cwd=root, check=False)

@@ -42,8 +42,10 @@ def logs(
     site = project.load(inventory)
     stack, service = split(name)
     check_service(stack, service, site.site)
-    found = logs_of(site.site, stack, lines=lines, follow=follow, container=service)
-    commands = {one.host.name: ssh_words(site, one.host.name, one.command) for one in found}
+    commands_by_log = logs_of(site.site, stack, lines=lines, follow=follow, container=service)
+    commands = {
+        log.host.name: ssh_words(site, log.host.name, log.command) for log in commands_by_log
+    }
     code = run_each(commands)
     if code != exits.OK:
         raise typer.Exit(code)

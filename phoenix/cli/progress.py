@@ -88,7 +88,7 @@ class Lines:
     clock: Callable[[], float] = time.monotonic
     began: float = field(default_factory=time.monotonic)
     counted: str = ""
-    told: float = 0.0
+    reported_at: float = 0.0
 
     def __call__(self, event: Mapping[str, Any], /) -> None:
         """Take one event."""
@@ -103,8 +103,8 @@ class Lines:
                 parts.append(f"{len(event['unchanged'])} unchanged")
             if parts:
                 self._say(f"{self.counted} {_label(event['step'])}: {'; '.join(parts)}")
-        elif kind == "progress" and self.clock() - self.told >= _PAUSE:
-            self.told = self.clock()
+        elif kind == "progress" and self.clock() - self.reported_at >= _PAUSE:
+            self.reported_at = self.clock()
             self._say(f"{self.counted} {event['host']}: {event['text']}")
         elif kind == "host_failed":
             self._say(f"{self.counted} {_label(event['step'])}: FAILED on {event['host']}")
@@ -138,5 +138,5 @@ def _label(step: str) -> str:
 
 
 def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}:{rest:02d}"
+    minutes, seconds_left = divmod(int(seconds), 60)
+    return f"{minutes}:{seconds_left:02d}"

@@ -188,8 +188,8 @@ def load(inventory: Path) -> Project:
         except SystemExit as error:
             raise CommandError(str(error)) from error
         except Exception as error:
-            what = f"{type(error).__name__}: {error}"
-            raise CommandError(f"the inventory {path} cannot be executed: {what}") from error
+            reason = f"{type(error).__name__}: {error}"
+            raise CommandError(f"the inventory {path} cannot be executed: {reason}") from error
     groups = [
         value
         for value in names.values()

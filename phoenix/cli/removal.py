@@ -38,14 +38,14 @@ def remove_one(
         typer.Exit: with the verb's exit code.
     """
     observed, _ = observe(site, LEFT, (), quiet=as_json)
-    found = of_observed(site, observed)
-    remember(site, found)
-    item = _chosen(site.site, found, name)
+    undeclared = of_observed(site, observed)
+    remember(site, undeclared)
+    item = _chosen(site.site, undeclared, name)
     if item is None or (item.kind == "volumes" and not volumes):
-        _nothing(found, name, item, as_json=as_json)
+        _nothing(undeclared, name, item, as_json=as_json)
         return
     if item.kind == "guest" and not destroy and item.kept:
-        _nothing(found, name, item, as_json=as_json)
+        _nothing(undeclared, name, item, as_json=as_json)
         return
     asked = removal(site.site, seen_of(site, observed), item, volumes=volumes, destroy=destroy)
     work = _work(site.site, asked, reachable=True)
@@ -55,7 +55,9 @@ def remove_one(
         work = _work(site.site, asked, reachable=False)
         planned = _plan(site, work)
     if cause := cause_of([planned]):
-        raise CommandError("nothing was changed:\n" + "\n".join(f"  {one}" for one in cause.reason))
+        raise CommandError(
+            "nothing was changed:\n" + "\n".join(f"  {line}" for line in cause.reason)
+        )
     changes = changes_of(planned)
     if not as_json:
         _show(output.console(), item, changes, silent, asked)
@@ -65,8 +67,8 @@ def remove_one(
     finish(converge(site, [work], f"remove {' '.join(words)}", quiet=as_json, notes=True), as_json)
 
 
-def _chosen(site: Site, found: Undeclared, name: str) -> Item | None:
-    items = select(found, name)
+def _chosen(site: Site, undeclared: Undeclared, name: str) -> Item | None:
+    items = select(undeclared, name)
     declared = _declared(site, name)
     if declared and not any(word(item) == name for item in items):
         left = "".join(f"\n  what is left elsewhere: {item.command}" for item in items)
@@ -79,8 +81,8 @@ def _chosen(site: Site, found: Undeclared, name: str) -> Item | None:
             f"  {item.kind} on {item.host or 'no host'}: {item.command}" for item in items
         )
         raise CommandError(f"{name} means several things:\n{ways}")
-    if not items and found.unknown:
-        where = "\n".join(f"  {line}" for line in found.unknown)
+    if not items and undeclared.unknown:
+        where = "\n".join(f"  {line}" for line in undeclared.unknown)
         raise CommandError(
             f"the hosts that answered have nothing undeclared that is called {name}; these did not "
             f"answer:\n{where}"
@@ -108,15 +110,15 @@ def _declared(site: Site, name: str) -> str:
     return f"this site, as a {kind_of(meaning)}"
 
 
-def _nothing(found: Undeclared, name: str, item: Item | None, *, as_json: bool) -> None:
+def _nothing(undeclared: Undeclared, name: str, item: Item | None, *, as_json: bool) -> None:
     if item is not None and item.kind == "volumes":
         text = f"{', '.join(item.holds)} of {item.name} on {item.host} stay: {item.command}"
     elif item is not None:
         text = f"guest {item.name} is stopped and keeps its disks: {item.command}"
     else:
-        names = ", ".join(word(one) for one in found.items)
+        names = ", ".join(word(other) for other in undeclared.items)
         text = f"nothing undeclared is called {name}; " + (
-            f"there {'is' if len(found.items) == 1 else 'are'}: {names}"
+            f"there {'is' if len(undeclared.items) == 1 else 'are'}: {names}"
             if names
             else "there is nothing"
         )

@@ -86,17 +86,17 @@ def sync(
     chosen = list(target or [])
     site = project.load(inventory)
     site.print_warnings()
-    kept = read_plan(Path(chosen[0]), site) if _is_plan(chosen) else None
-    if kept is not None:
-        chosen = kept.targets
+    kept_plan = read_plan(Path(chosen[0]), site) if _is_plan(chosen) else None
+    if kept_plan is not None:
+        chosen = kept_plan.targets
     environment = {**({OLDER: "1"} if older else {}), **({NEW: ",".join(new)} if new else {})}
     planned = [
-        replace(one, environment={**one.environment, **environment})
-        for one in targets.work(chosen, site.site)
+        replace(work, environment={**work.environment, **environment})
+        for work in targets.work(chosen, site.site)
     ]
     ask = in_terminal() and not (yes or as_json)
-    if kept is not None or ask:
-        move = _agree(site, chosen, planned, kept, ask=ask, move=move)
+    if kept_plan is not None or ask:
+        move = _agree(site, chosen, planned, kept_plan, ask=ask, move=move)
     planned = targets.with_moves(planned, site.site, move=move)
     command = f"sync {' '.join(chosen) or targets.ALL}" + (" --move" if move else "")
     notes = ("moves", "moved") if move else ()
@@ -117,7 +117,7 @@ def _agree(
     site: Project,
     chosen: Sequence[str],
     planned: Sequence[Work],
-    kept: Plan | None,
+    kept_plan: Plan | None,
     *,
     ask: bool,
     move: bool,
@@ -135,12 +135,17 @@ def _agree(
     from phoenix.cli.reports.plan import differences, make_plan, print_plan
 
     now = make_plan(site, chosen, planned)
-    if kept is not None and now.first_cause is None and (found := differences(kept, now)):
+    if (
+        kept_plan is not None
+        and now.first_cause is None
+        and (changed := differences(kept_plan, now))
+    ):
         raise CommandError(
             "the site or its declaration has changed since the plan was made, so it is not "
-            "applied. Make a new one. The difference:\n" + "\n".join(f"  {line}" for line in found)
+            "applied. Make a new one. The difference:\n"
+            + "\n".join(f"  {line}" for line in changed)
         )
-    if kept is not None and now.first_cause is not None:
+    if kept_plan is not None and now.first_cause is not None:
         where = "\n".join(f"  {line}" for line in now.first_cause.reason)
         raise CommandError(
             f"the plan cannot be held against {now.first_cause.host or 'the site'}, so it is not "

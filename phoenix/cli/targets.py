@@ -103,7 +103,7 @@ def with_moves(calls: Sequence[Work], site: Site, *, move: bool) -> list[Work]:
     if move:
         first = Work(("deploys/moves.py",), limit, data, environment, decides=True)
         end = Work(("deploys/moved.py",), every, {}, environment, rests_on_all=True)
-        moving = [replace(one, environment={**one.environment, MOVING: "1"}) for one in calls]
+        moving = [replace(work, environment={**work.environment, MOVING: "1"}) for work in calls]
         return [first, *moving, end]
     if len(calls) == 1:
         return list(calls)
@@ -187,15 +187,22 @@ def _components(components: Sequence[Component], site: Site) -> list[Work]:
 
 def _services(services: Sequence[Service], stacks: Sequence[Stack], site: Site) -> list[Work]:
     """Only the stacks that are meant, or declare these services, are deployed."""
-    deployed = [one for stack in stacks for one in stack.deployed]
-    every = [*services, *(one for host, stack in deployed for one in _of_stack(site, host, stack))]
+    deployed = [pair for stack in stacks for pair in stack.deployed]
+    every = [
+        *services,
+        *(service for host, stack in deployed for service in _of_stack(site, host, stack)),
+    ]
     components = [part for service in every for part in components_of(site, service)]
     hosts = [host for service in every for host in hosts_of(site, service)]
     components += in_order(["stacks"] if deployed else [])
     theirs = [stack for _, stack in deployed]
-    theirs += [one.deployment for one in services if one.deployment is not None]
-    components += in_order(["trust"] if any(of_a_stack(site, one) for one in theirs) else [])
-    components += in_order(["guard"] if any(one.firewall_rules for _, one in deployed) else [])
+    theirs += [service.deployment for service in services if service.deployment is not None]
+    components += in_order(
+        ["trust"] if any(of_a_stack(site, deployment) for deployment in theirs) else []
+    )
+    components += in_order(
+        ["guard"] if any(deployment.firewall_rules for _, deployment in deployed) else []
+    )
     hosts += [host for host, _ in deployed]
     projects = [stack.project for stack in theirs]
     data: dict[str, object] = {STACKS_ONLY: list(dict.fromkeys(projects))} if projects else {}
@@ -204,7 +211,7 @@ def _services(services: Sequence[Service], stacks: Sequence[Stack], site: Site) 
 
 
 def _of_stack(site: Site, host: Host, stack: Deployment) -> list[Service]:
-    return [one for one in site.services_of(host) if one.deployment == stack]
+    return [service for service in site.services_of(host) if service.deployment == stack]
 
 
 def _guests(guests: Sequence[Host], site: Site) -> list[Work]:
@@ -217,7 +224,7 @@ def _guests(guests: Sequence[Host], site: Site) -> list[Work]:
     bridges = ["networks"] if component_hosts("networks", site) else []
     before = in_order([*bridges, "proxmox", "dns", "guard"])
     elsewhere = [site.hypervisor, *firewall.reached_by(site, guests)]
-    for service in (one for guest in guests for one in site.services_of(guest)):
+    for service in (candidate for guest in guests for candidate in site.services_of(guest)):
         if service.exposure == "gateway":
             before = (*before, *in_order(["traefik", "nginx"]))
             elsewhere += [host for host in hosts_of(site, service) if host != service.owner]

@@ -36,19 +36,19 @@ def seen_of(site: project.Project, observed: observation.Observed) -> Seen:
     config = site.settings.proxmox
     firewall = config.firewall and config.api != "off"
     try:
-        kept = site.secrets.kept_names()
-        return observation.seen(site.site, observed, kept, used, firewall=firewall)
+        stored = site.secrets.kept_names()
+        return observation.seen(site.site, observed, stored, used, firewall=firewall)
     except SecretError as error:
         seen = observation.seen(site.site, observed, frozenset(), used, firewall=firewall)
         return replace(seen, unknown=(*seen.unknown, f"kept secrets: {error}"))
 
 
-def remember(site: project.Project, found: Undeclared) -> None:
+def remember(site: project.Project, leftovers: Undeclared) -> None:
     """Keep the words for what was found, so that a shell can complete them without asking."""
     path = site.state / _WORDS
     with suppress(OSError):  # a shell that completes less is no reason to fail
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.write_text("".join(f"{word(item)}\n" for item in found.items))
+        path.write_text("".join(f"{word(item)}\n" for item in leftovers.items))
 
 
 def remembered(site: project.Project) -> list[str]:
@@ -68,21 +68,21 @@ def was_asked(finished: Finished) -> bool:
     return observation.PLACED in finished.course.values
 
 
-def print_undeclared(console: Console, found: Undeclared, *, kept: bool = False) -> None:
+def print_undeclared(console: Console, leftovers: Undeclared, *, kept: bool = False) -> None:
     """The things by kind, each with the command that removes it; nothing where there are none.
 
     Args:
         kept: also what an earlier removal left on purpose.
     """
-    items = found.items if kept else found.running
+    items = leftovers.items if kept else leftovers.running
     if items:
         console.print(Text("running or left here, and declared nowhere", style="bold"))
-    for item in (one for kind in KINDS for one in items if one.kind == kind):
+    for item in (item for kind in KINDS for item in items if item.kind == kind):
         console.print(Text(f"  {_sentence(item)}", style="" if item.kept else "yellow"))
         console.print(Text(f"      {item.command}", style="cyan"))  # whole: it is to be copied
-    for line in found.unlisted:
+    for line in leftovers.unlisted:
         console.print(Text(line, style="dim"))
-    for line in found.unknown:
+    for line in leftovers.unknown:
         console.print(Text(f"not looked at for what is undeclared: {line}", style="yellow"))
 
 
@@ -93,9 +93,9 @@ def _sentence(item: Item) -> str:
     return f"{item.kind} {item.name}{where}{since}{holds}"
 
 
-def words(found: Undeclared) -> str:
+def words(leftovers: Undeclared) -> str:
     """How many things there are, in a line; empty where there are none."""
-    if not found.running:
+    if not leftovers.running:
         return ""
-    verb = "is" if len(found.running) == 1 else "are"
-    return f"{verb} {output.count(len(found.running), 'thing')} that {verb} declared nowhere"
+    verb = "is" if len(leftovers.running) == 1 else "are"
+    return f"{verb} {output.count(len(leftovers.running), 'thing')} that {verb} declared nowhere"

@@ -162,13 +162,13 @@ def permitted_next(site: Site, ca: CaState, more: Sequence[str] = ()) -> Permitt
     return Permitted(tuple(dict.fromkeys(domains)), tuple(dict.fromkeys(networks)))
 
 
-def check_below_root(site: Site, ca: CaState, wanted: Permitted) -> None:
+def check_below_root(site: Site, ca: CaState, names: Permitted) -> None:
     """Refuse a next intermediate that vouches for more than its root: clients would reject it.
 
     Args:
         site: as it is declared.
         ca: with its present root.
-        wanted: what the next intermediate is to vouch for.
+        names: what the next intermediate is to vouch for.
 
     Raises:
         RotationError: names what is too much, and the way, by a new root.
@@ -176,10 +176,10 @@ def check_below_root(site: Site, ca: CaState, wanted: Permitted) -> None:
     limits = permitted(ca.root) if ca.root else None
     if limits is None:
         return
-    beyond = [domain for domain in wanted.domains if not limits.allows(domain)]
+    beyond = [domain for domain in names.domains if not limits.allows(domain)]
     beyond += [
         str(network)
-        for network in wanted.networks
+        for network in names.networks
         if not any(network.subnet_of(other) for other in limits.networks)
     ]
     if beyond:
@@ -192,13 +192,13 @@ def check_below_root(site: Site, ca: CaState, wanted: Permitted) -> None:
         )
 
 
-def outdated(ca: CaState, wanted: Permitted) -> bool:
+def outdated(ca: CaState, names: Permitted) -> bool:
     """Whether the next keys stand ready and do not vouch for all that they now should."""
     if ca.phase != "prepared" or not ca.following:
         return False
     ready = permitted(ca.following)
     return ready is not None and not (
-        set(wanted.domains) <= set(ready.domains) and set(wanted.networks) <= set(ready.networks)
+        set(names.domains) <= set(ready.domains) and set(names.networks) <= set(ready.networks)
     )
 
 

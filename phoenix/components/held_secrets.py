@@ -47,11 +47,11 @@ class Trace:
 
     def __str__(self) -> str:
         """The place for a person."""
-        what = self.path
+        place = self.path
         if self.project:
             part = f"file {self.file}" if self.file else f"variable {self.variable}"
-            what = f"stack {self.project}, {part}"
-        return f"{self.guest}: {what}"
+            place = f"stack {self.project}, {part}"
+        return f"{self.guest}: {place}"
 
 
 @dataclass(frozen=True)
@@ -98,42 +98,45 @@ def _of_stacks(guest: Host) -> Iterator[Trace]:
                     file.secret.lower(), guest.name, path,
                     project=stack.project, file=file.destination,
                 )  # fmt: skip
-        for one in stack.variables:
-            if one.secret is not None:
+        for variable in stack.variables:
+            if variable.secret is not None:
                 yield Trace(
-                    one.secret.lower(), guest.name, project=stack.project, variable=one.name
+                    variable.secret.lower(),
+                    guest.name,
+                    project=stack.project,
+                    variable=variable.name,
                 )
 
 
 def shown(
-    wanted: Iterable[Trace],
-    found: Mapping[str, Found],
+    expected: Iterable[Trace],
+    actual: Mapping[str, Found],
     variables: Variables,
 ) -> tuple[Trace, ...]:
-    """Those of `wanted` that the guests show.
+    """Those of `expected` that the guests show.
 
     Args:
-        wanted: where secrets would show.
-        found: what each guest has, by its name.
+        expected: where secrets would show.
+        actual: what each guest has, by its name.
         variables: by guest and project, the names of the variables that are kept for it where it
             is deployed; None where nobody tells, and the project's containers alone do.
     """
-    return tuple(one for one in wanted if _shows(one, found[one.guest], variables))
+    return tuple(trace for trace in expected if _shows(trace, actual[trace.guest], variables))
 
 
-def _shows(one: Trace, found: Found, variables: Variables) -> bool:
-    if one.path:
-        return one.path in found.paths
-    kept = variables.get((one.guest, one.project))
+def _shows(trace: Trace, actual: Found, variables: Variables) -> bool:
+    if trace.path:
+        return trace.path in actual.paths
+    names = variables.get((trace.guest, trace.project))
     # A stack that runs and cannot be asked for its variables has had them: that is the safe answer.
-    return one.project in found.projects if kept is None else one.variable in kept
+    return trace.project in actual.projects if names is None else trace.variable in names
 
 
 def refusal(held: Iterable[Trace]) -> SecretError:
     """The error that names each secret that the site holds and this machine lacks."""
     places: dict[str, list[str]] = {}
-    for one in held:
-        places.setdefault(one.secret, []).append(str(one))
+    for trace in held:
+        places.setdefault(trace.secret, []).append(str(trace))
     lines = [f"  {name} ({'; '.join(where)})" for name, where in sorted(places.items())]
     return SecretError(
         "the site holds secrets that this machine lacks, and nothing was changed: new values would "

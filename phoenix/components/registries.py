@@ -46,8 +46,8 @@ def logins(
     Raises:
         SecretError: a password is missing; names each, with the way to give it.
     """
-    found = {name: find(one.secret) for name, one in sorted(registries.items())}
-    missing = [name for name, password in found.items() if password is None]
+    secrets = {name: find(registry.secret) for name, registry in sorted(registries.items())}
+    missing = [name for name, password in secrets.items() if password is None]
     if missing:
         raise SecretError(
             "\n".join(
@@ -58,7 +58,7 @@ def logins(
         )
     return tuple(
         Login(name, registries[name].username, password)
-        for name, password in found.items()
+        for name, password in secrets.items()
         if password is not None
     )
 
@@ -71,7 +71,7 @@ def of_the_zone(site: Site, host: Host, settings: Settings) -> tuple[str, ...]:
     if host not in site.docker_hosts:
         return ()
     mirrors = {urlsplit(url).netloc for url in settings.docker_registry_mirrors}
-    named = {one for stack in host.docker_stacks for one in of_a_stack(site, stack)}
+    named = {registry for stack in host.docker_stacks for registry in of_a_stack(site, stack)}
     return tuple(sorted(named | _in_zone(site, {*settings.registries, *mirrors})))
 
 
@@ -84,14 +84,14 @@ def _in_zone(site: Site, names: set[str]) -> set[str]:
     return {name for name in names if in_zone(name.partition(":")[0], site.domain)}
 
 
-def tree(given: tuple[Login, ...]) -> Tree:
+def tree(registry_logins: tuple[Login, ...]) -> Tree:
     """The docker CLI's config.json of a host, its owner's alone.
 
     Source of its form: the docker CLI, cli/config/configfile, `auths`.
     """
     auths = {
         _HUB_KEY if login.registry == HUB else login.registry: {"auth": _auth(login)}
-        for login in given
+        for login in registry_logins
     }
     content = json.dumps({"auths": auths}, indent=2, sort_keys=True) + "\n"
     return Tree(

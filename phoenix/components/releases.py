@@ -96,9 +96,9 @@ def pins(
         listed: what is known; the maintainers' list where it is None.
     """
     releases = (listed or known()).release
-    found = [*_programs(programs, releases), *_images(images, set(archives), releases)]
+    pinned = [*_programs(programs, releases), *_images(images, set(archives), releases)]
     order = {"outdated": 0, "unknown": 1, "current": 2}
-    return tuple(sorted(found, key=lambda pin: (order[pin.state], pin.name, pin.version)))
+    return tuple(sorted(pinned, key=lambda pin: (order[pin.state], pin.name, pin.version)))
 
 
 def _programs(

@@ -141,11 +141,11 @@ def permitted(pem: str | bytes) -> Permitted | None:
         return None
     subtrees = limits.permitted_subtrees or []
     return Permitted(
-        tuple(str(one.value) for one in subtrees if isinstance(one, x509.DNSName)),
+        tuple(str(subtree.value) for subtree in subtrees if isinstance(subtree, x509.DNSName)),
         tuple(
-            one.value
-            for one in subtrees
-            if isinstance(one, x509.IPAddress) and isinstance(one.value, IPv4Network)
+            subtree.value
+            for subtree in subtrees
+            if isinstance(subtree, x509.IPAddress) and isinstance(subtree.value, IPv4Network)
         ),
     )
 

@@ -147,7 +147,7 @@ def decrypt(data: bytes, key: Path, label: str) -> bytes:
     Args:
         data: the file, as text or binary.
         key: the file with the private key of one of its recipients.
-        what: what it is, for the error.
+        label: what it is, for the error.
 
     Raises:
         SecretError: it is no age file, is damaged, or is for others.

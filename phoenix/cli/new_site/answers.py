@@ -73,20 +73,20 @@ def guests(
         CommandError: a word of another form, or the network is full.
     """
     split = [_split(word) for word in words]
-    used = {*taken, *(given for _, _, given in split if given)}
-    free = (one for one in _hosts(network) if one not in used)
+    used = {*taken, *(chosen for _, _, chosen in split if chosen)}
+    free = (candidate for candidate in _hosts(network) if candidate not in used)
     ids = {"lxc": iter(range(_FIRST_LXC, 1000)), "vm": iter(range(_FIRST_VM, 9000))}
-    made = []
-    for name, role, given in split:
+    declared = []
+    for name, role, chosen in split:
         kind: Literal["lxc", "vm"] = "vm" if role in ("portainer", "docker") else "lxc"
-        address = given or next(free, None)
+        address = chosen or next(free, None)
         if address is None:
             raise CommandError(f"{network} has no address left for {name}: give one, as {name}@...")
         if address not in network:
             raise CommandError(f"{name}: {address} is not in the site's network {network}")
         interface = IPv4Interface((address, network.prefixlen))
-        made.append(Guest(next(ids[kind]), name, kind, role, interface))
-    return tuple(made)
+        declared.append(Guest(next(ids[kind]), name, kind, role, interface))
+    return tuple(declared)
 
 
 def _hosts(network: IPv4Network) -> Iterable[IPv4Address]:
@@ -104,10 +104,10 @@ def _split(word: str) -> tuple[str, Role | None, IPv4Address | None]:
     if role is not None and role not in ROLES:
         raise CommandError(f"{word!r}: {role!r} is no role; there are {', '.join(ROLES)}")
     try:
-        given = IPv4Address(match["address"]) if match["address"] else None
+        address = IPv4Address(match["address"]) if match["address"] else None
     except ValueError:
         raise CommandError(f"{word!r}: {match['address']!r} is no IPv4 address") from None
-    return name, cast(Role | None, role), given
+    return name, cast(Role | None, role), address
 
 
 _ROLE_WORDS: tuple[tuple[str, Role], ...] = (
@@ -125,12 +125,12 @@ def role_of(name: str) -> Role | None:
     return next((role for words, role in _ROLE_WORDS if re.search(words, lower)), None)
 
 
-def once(found: Iterable[Guest]) -> tuple[Guest, ...]:
+def once(candidates: Iterable[Guest]) -> tuple[Guest, ...]:
     """Guests of which one alone has each role that a site has once: the first by id."""
     seen: set[str] = set()
-    kept = []
-    for guest in sorted(found, key=lambda one: one.vmid):
+    unique = []
+    for guest in sorted(candidates, key=lambda guest: guest.vmid):
         twice = guest.role in SINGLE_ROLES and guest.role in seen
-        kept.append(replace(guest, role=None) if twice else guest)
+        unique.append(replace(guest, role=None) if twice else guest)
         seen.add(guest.role or "")
-    return tuple(kept)
+    return tuple(unique)

@@ -131,8 +131,8 @@ def _entry(guest: Guest, answers: Answers) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": guest.name}
     if guest.role:
         entry["role"] = guest.role
-    if guest.role == "docker" and any(one.role == "portainer" for one in answers.guests):
-        hosts = [one for one in answers.guests if one.role == "docker"]
+    if guest.role == "docker" and any(other.role == "portainer" for other in answers.guests):
+        hosts = [other for other in answers.guests if other.role == "docker"]
         entry |= agent_keys(guest.name, answers.domain, first=guest == hosts[0])
     if guest.role == "portainer":
         entry["portainer_role"] = "primary"

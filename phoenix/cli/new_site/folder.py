@@ -50,8 +50,8 @@ def check(folder: Path) -> None:
         )
     if folder.exists() and not folder.is_dir():
         raise CommandError(f"{folder} is no folder")
-    found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    if others := [name for name in found if name not in _OTHERS]:
+    existing = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    if others := [name for name in existing if name not in _OTHERS]:
         shown = ", ".join(others[:5]) + (" and more" if len(others) > 5 else "")
         raise CommandError(
             f"{folder} is not empty ({shown}): choose another folder. To change a site that is "

@@ -88,31 +88,31 @@ def parts(text: str) -> dict[str, str]:
     return dict(zip(split[1::2], (part.strip() for part in split[2::2]), strict=True))
 
 
-def guests(found: Mapping[str, str]) -> list[Found]:
+def guests(sections: Mapping[str, str]) -> list[Found]:
     """The guests of the hypervisor, by id."""
-    made = []
-    for name, text in found.items():
+    existing = []
+    for name, text in sections.items():
         words = name.split()
         if words[0] != "config":
             continue
         kind: Literal["lxc", "vm"] = "lxc" if words[1] == "lxc" else "vm"
-        config, rest = _json(text, {}), " ".join(words[1:])
+        config, key = _json(text, {}), " ".join(words[1:])
         nic = values.parse(str(config.get("net0", "")))
         cloud = values.parse(str(config.get("ipconfig0", "")))
         fixed = _interface(nic.get("ip") if kind == "lxc" else cloud.get("ip"))
-        live = _live(found, rest)
-        made.append(
+        live = _live(sections, key)
+        existing.append(
             Found(
                 vmid=int(words[2]),
                 name=str(config.get("hostname") or config.get("name") or f"guest-{words[2]}"),
                 kind=kind,
                 address=fixed or live,
                 dynamic=fixed is None,
-                ports=tuple(sorted(set(_ports(found.get(f"ports {rest}", ""))))),
+                ports=tuple(sorted(set(_ports(sections.get(f"ports {key}", ""))))),
                 template=str(config.get("template", "0")) == "1",
             )
         )
-    return sorted(made, key=lambda one: one.vmid)
+    return sorted(existing, key=lambda guest: guest.vmid)
 
 
 def _json(text: str, otherwise: Any) -> Any:
@@ -124,24 +124,24 @@ def _json(text: str, otherwise: Any) -> Any:
 
 def _interface(text: str | None) -> IPv4Interface | None:
     try:
-        found = ip_interface(text or "")
+        interface = ip_interface(text or "")
     except ValueError:
         return None
-    return found if isinstance(found, IPv4Interface) and "/" in (text or "") else None
+    return interface if isinstance(interface, IPv4Interface) and "/" in (text or "") else None
 
 
-def _live(found: Mapping[str, str], rest: str) -> IPv4Interface | None:
+def _live(sections: Mapping[str, str], key: str) -> IPv4Interface | None:
     """The first address of a running guest that others may use."""
-    for link in _json(found.get(f"addresses {rest}", ""), []):
-        for one in link.get("addr_info", []):
-            if one.get("family") == "inet" and one.get("scope") == "global":
-                return IPv4Interface(f"{one['local']}/{one['prefixlen']}")
-    for link in _json(found.get(f"agent {rest}", ""), []):
+    for link in _json(sections.get(f"addresses {key}", ""), []):
+        for address in link.get("addr_info", []):
+            if address.get("family") == "inet" and address.get("scope") == "global":
+                return IPv4Interface(f"{address['local']}/{address['prefixlen']}")
+    for link in _json(sections.get(f"agent {key}", ""), []):
         if re.match(r"lo$|docker|br-|veth", str(link.get("name"))):
             continue
-        for one in link.get("ip-addresses", []):
-            if one.get("ip-address-type") == "ipv4":
-                return IPv4Interface(f"{one['ip-address']}/{one['prefix']}")
+        for address in link.get("ip-addresses", []):
+            if address.get("ip-address-type") == "ipv4":
+                return IPv4Interface(f"{address['ip-address']}/{address['prefix']}")
     return None
 
 
@@ -169,46 +169,46 @@ def answers(text: str, domain: str | None = None) -> Answers:
     Raises:
         CommandError: the hypervisor has no address with a default route.
     """
-    found = parts(text)
-    address, gateway = _own(found)
-    name = found["node"].lower()
-    every = [one for one in guests(found) if not one.template]
+    sections = parts(text)
+    address, gateway = _own(sections)
+    name = sections["node"].lower()
+    every = [guest for guest in guests(sections) if not guest.template]
     notes, taken_in = [], []
-    for one in every:
-        role = role_of(one.name)
-        label = one.name.lower().replace(".", "-").replace("_", "-")
-        usable = one.address is not None and one.address.ip in address.network
-        if role is None or not usable or one.address is None or not LABEL.match(label):
-            notes += _left(one, label, address, role)
+    for guest in every:
+        role = role_of(guest.name)
+        label = guest.name.lower().replace(".", "-").replace("_", "-")
+        usable = guest.address is not None and guest.address.ip in address.network
+        if role is None or not usable or guest.address is None or not LABEL.match(label):
+            notes += _left(guest, label, address, role)
             continue
-        here = IPv4Interface((one.address.ip, address.network.prefixlen))
-        taken_in.append(Guest(one.vmid, label, one.kind, role, here))
-        if one.dynamic:
+        here = IPv4Interface((guest.address.ip, address.network.prefixlen))
+        taken_in.append(Guest(guest.vmid, label, guest.kind, role, here))
+        if guest.dynamic:
             notes.append(
-                f"{label} has {one.address.ip} by DHCP: give it that address for good, in Proxmox "
-                "or at your router, before the first sync"
+                f"{label} has {guest.address.ip} by DHCP: give it that address for good, in "
+                "Proxmox or at your router, before the first sync"
             )
-    kept = [one for one in once(taken_in) if one.role]
-    missing = [role for role in CHAIN if role not in {one.role for one in kept}]
-    used = {address.ip, gateway, *(one.address.ip for one in every if one.address)}
-    ids = {one.vmid for one in guests(found)}
+    declared = [guest for guest in once(taken_in) if guest.role]
+    missing = [role for role in CHAIN if role not in {guest.role for guest in declared}]
+    used = {address.ip, gateway, *(guest.address.ip for guest in every if guest.address)}
+    ids = {guest.vmid for guest in guests(sections)}
     for role in missing:
         new = _new(role, ids, used, address)
         ids.add(new.vmid)
         used.add(new.address.ip)
-        kept.append(new)
+        declared.append(new)
         notes.append(
             f"no guest of {name} is the {_WORDS[role]}: {new.name} ({new.vmid}, {new.address.ip}) "
             "is declared as a new container. See that no other machine has that address; make it "
             "in Proxmox VE, or let Phoenix make it (docs/proxmox.md)"
         )
     return Answers(
-        domain=domain or _domain(found.get("domain", "")),
+        domain=domain or _domain(sections.get("domain", "")),
         hypervisor=name,
         address=address,
         gateway=gateway,
-        guests=tuple(sorted(kept, key=lambda one: one.vmid)),
-        timezone=found.get("timezone") or "Etc/UTC",
+        guests=tuple(sorted(declared, key=lambda guest: guest.vmid)),
+        timezone=sections.get("timezone") or "Etc/UTC",
         notes=tuple(notes),
     )
 
@@ -221,14 +221,14 @@ def _domain(own: str) -> str:
     return f"internal.{own}" if "." in own and not own.endswith(".local") else DOMAIN
 
 
-def _own(found: Mapping[str, str]) -> tuple[IPv4Interface, IPv4Address]:
-    for route in _json(found.get("routes", ""), []):
-        for link in _json(found.get("addresses", ""), []):
+def _own(sections: Mapping[str, str]) -> tuple[IPv4Interface, IPv4Address]:
+    for route in _json(sections.get("routes", ""), []):
+        for link in _json(sections.get("addresses", ""), []):
             if link.get("ifname") != route.get("dev") or "gateway" not in route:
                 continue
-            for one in link.get("addr_info", []):
-                if one.get("family") == "inet" and one.get("scope") == "global":
-                    own = IPv4Interface(f"{one['local']}/{one['prefixlen']}")
+            for address in link.get("addr_info", []):
+                if address.get("family") == "inet" and address.get("scope") == "global":
+                    own = IPv4Interface(f"{address['local']}/{address['prefixlen']}")
                     return own, IPv4Address(route["gateway"])
     raise CommandError(
         "the hypervisor has no default route over an interface with an IPv4 address: give the "
@@ -247,21 +247,22 @@ def _new(role: Role, ids: Iterable[int], used: Iterable[IPv4Address], own: IPv4I
     raise CommandError(f"{own.network} has no address left for a guest that is the {_WORDS[role]}")
 
 
-def _left(one: Found, label: str, own: IPv4Interface, role: Role | None) -> list[str]:
+def _left(guest: Found, label: str, own: IPv4Interface, role: Role | None) -> list[str]:
     """Why a guest is not taken in, and the commands that do it."""
-    if one.address is None:
-        return [f"{one.name} ({one.vmid}) is left alone: it is not running, or shows no address"]
-    if one.address.ip not in own.network:
+    if guest.address is None:
         return [
-            f"{one.name} ({one.vmid}) is left alone: {one.address.ip} is outside of {own.network}"
+            f"{guest.name} ({guest.vmid}) is left alone: it is not running, or shows no address"
         ]
-    what = f"{one.name} ({one.vmid}, {one.address.ip}) is left alone"
-    add = f"phoenix add host {label} --ip {one.address.ip} --id {one.vmid} --kind {one.kind}"
-    lines = [f"{what}; to have Phoenix look after it: {add}{f' --role {role}' if role else ''}"]
+    if guest.address.ip not in own.network:
+        where = f"{guest.address.ip} is outside of {own.network}"
+        return [f"{guest.name} ({guest.vmid}) is left alone: {where}"]
+    sentence = f"{guest.name} ({guest.vmid}, {guest.address.ip}) is left alone"
+    add = f"phoenix add host {label} --ip {guest.address.ip} --id {guest.vmid} --kind {guest.kind}"
+    lines = [f"{sentence}; to have Phoenix look after it: {add}{f' --role {role}' if role else ''}"]
     proposals = dict.fromkeys(
         f"phoenix add service {label if name == 'web' else name} --host {label} --port {port} "
         f"--scheme {scheme}"
         for port, (name, scheme) in _KNOWN_PORTS.items()
-        if port in one.ports
+        if port in guest.ports
     )
     return lines + [f"  and its service at the gateway: {line}" for line in proposals]

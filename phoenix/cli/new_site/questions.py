@@ -33,11 +33,11 @@ class Given:
     organisation: str | None = None
 
 
-def answers(given: Given, *, defaults: bool, source: str | None) -> Answers:
+def answers(options: Given, *, defaults: bool, source: str | None) -> Answers:
     """All answers for a new site.
 
     Args:
-        given: what needs no question.
+        options: what needs no question.
         defaults: ask nothing.
         source: a Proxmox VE host to read, as ssh(1) takes it.
 
@@ -45,90 +45,94 @@ def answers(given: Given, *, defaults: bool, source: str | None) -> Answers:
         CommandError: there is nobody to ask, or an answer cannot be used.
     """
     if source is not None:
-        if given.network or given.address or given.guests:
+        if options.network or options.address or options.guests:
             raise CommandError("--from reads network, address and guests: leave those options out")
-        return _with(proxmox.answers(proxmox.ask(source), given.domain), given)
+        return _with(proxmox.answers(proxmox.ask(source), options.domain), options)
     if not defaults:
         if not sys.stdin.isatty():
             raise CommandError("without a terminal to ask in, give --defaults or --from")
-        given = _asked(given)
-    return of(given)
+        options = _asked(options)
+    return of(options)
 
 
-def of(given: Given) -> Answers:
+def of(options: Given) -> Answers:
     """The answers where what is not given is the default.
 
     Raises:
         CommandError: what is given cannot be used.
     """
-    network = given.network or _network_of(given)
+    network = options.network or _network_of(options)
     if network.num_addresses < 16:
         raise CommandError(f"{network} is too small for a site: give a network of /28 or larger")
-    gateway = given.gateway or network[1]
-    others = (one for one in network.hosts() if one != gateway)
-    address = given.address or next(others)
-    for name, one in (("gateway", gateway), ("address", address)):
-        if one not in network:
-            raise CommandError(f"--{name} {one} is not in the site's network {network}")
+    gateway = options.gateway or network[1]
+    others = (candidate for candidate in network.hosts() if candidate != gateway)
+    address = options.address or next(others)
+    for name, ip in (("gateway", gateway), ("address", address)):
+        if ip not in network:
+            raise CommandError(f"--{name} {ip} is not in the site's network {network}")
     return Answers(
-        domain=(given.domain or defaults_of.DOMAIN).lower(),
-        hypervisor=(given.hypervisor or defaults_of.HYPERVISOR).lower(),
+        domain=(options.domain or defaults_of.DOMAIN).lower(),
+        hypervisor=(options.hypervisor or defaults_of.HYPERVISOR).lower(),
         address=IPv4Interface((address, network.prefixlen)),
         gateway=gateway,
-        guests=defaults_of.guests(given.guests or STANDARD, network, (gateway, address)),
-        timezone=given.timezone or "Etc/UTC",
-        organisation=given.organisation or "",
+        guests=defaults_of.guests(options.guests or STANDARD, network, (gateway, address)),
+        timezone=options.timezone or "Etc/UTC",
+        organisation=options.organisation or "",
     )
 
 
-def _network_of(given: Given) -> IPv4Network:
-    known = given.address or given.gateway
+def _network_of(options: Given) -> IPv4Network:
+    known = options.address or options.gateway
     return IPv4Network((known, 24), strict=False) if known else defaults_of.NETWORK
 
 
-def _with(found: Answers, given: Given) -> Answers:
+def _with(proposed: Answers, options: Given) -> Answers:
     return replace(
-        found,
-        gateway=given.gateway or found.gateway,
-        hypervisor=given.hypervisor or found.hypervisor,
-        timezone=given.timezone or found.timezone,
-        organisation=given.organisation or found.organisation,
+        proposed,
+        gateway=options.gateway or proposed.gateway,
+        hypervisor=options.hypervisor or proposed.hypervisor,
+        timezone=options.timezone or proposed.timezone,
+        organisation=options.organisation or proposed.organisation,
     )
 
 
-def _asked(given: Given) -> Given:
+def _asked(options: Given) -> Given:
     """The same, with what a person says."""
     typer.echo("A new site. Enter takes what stands in brackets; nothing is touched.\n")
-    domain = given.domain or _ask("Domain of all names inside", defaults_of.DOMAIN, str)
-    network = given.network or _ask("Network", str(defaults_of.NETWORK), IPv4Network)
-    gateway = given.gateway or _ask("Router of that network", str(network[1]), IPv4Address)
-    name = given.hypervisor or _ask("Name of the Proxmox VE node", defaults_of.HYPERVISOR, str)
-    first = of(replace(given, network=network, gateway=gateway))
-    address = given.address or _ask("Its address", str(first.address.ip), IPv4Address)
-    words = given.guests or _guests(replace(given, network=network, gateway=gateway,
+    domain = options.domain or _ask("Domain of all names inside", defaults_of.DOMAIN, str)
+    network = options.network or _ask("Network", str(defaults_of.NETWORK), IPv4Network)
+    gateway = options.gateway or _ask("Router of that network", str(network[1]), IPv4Address)
+    name = options.hypervisor or _ask("Name of the Proxmox VE node", defaults_of.HYPERVISOR, str)
+    first = of(replace(options, network=network, gateway=gateway))
+    address = options.address or _ask("Its address", str(first.address.ip), IPv4Address)
+    words = options.guests or _guests(replace(options, network=network, gateway=gateway,
                                             address=address))  # fmt: skip
-    zone = given.timezone or _ask("Time zone of all hosts", _own_zone(), str)
-    organisation = given.organisation or _ask("Organisation in the CA's certificates", domain, str)
+    zone = options.timezone or _ask("Time zone of all hosts", _own_zone(), str)
+    organisation = options.organisation or _ask(
+        "Organisation in the CA's certificates", domain, str
+    )
     return Given(domain, network, gateway, name, address, words, zone, organisation)
 
 
-def _guests(given: Given) -> tuple[str, ...]:
+def _guests(options: Given) -> tuple[str, ...]:
     """Each standard guest, with the name and the address that a person gives it."""
     typer.echo(
         "\nGuests that exist, or that you or Phoenix will make (docs/proxmox.md). Write "
         "NAME@ADDRESS, or - for none."
     )
-    proposed = of(given).guests
+    proposed = of(options).guests
     words = []
-    for one in proposed:
-        if one.role == "docker":
+    for guest in proposed:
+        if guest.role == "docker":
             continue
-        shown = f"{one.name}@{one.address.ip}"
-        answer = _ask(f"  {_MEANINGS[one.role or '']}", shown, str)
+        shown = f"{guest.name}@{guest.address.ip}"
+        answer = _ask(f"  {_MEANINGS[guest.role or '']}", shown, str)
         if answer != "-":
             name, _, ip = answer.partition("@")
-            words.append(f"{name}:{one.role}{f'@{ip}' if ip else ''}")
-    hosts = ", ".join(f"{one.name}@{one.address.ip}" for one in proposed if one.role == "docker")
+            words.append(f"{name}:{guest.role}{f'@{ip}' if ip else ''}")
+    hosts = ", ".join(
+        f"{guest.name}@{guest.address.ip}" for guest in proposed if guest.role == "docker"
+    )
     answer = _ask("  Docker hosts, with commas between", hosts, str)
     for host in answer.replace(",", " ").split() if answer != "-" else ():
         name, _, ip = host.partition("@")

@@ -64,8 +64,8 @@ def portainer(url: str, ca: Path, key_file: Path, address: str) -> Report:
         ) from None
     try:
         points = [
-            Point(expected=one.expected, holds=one.holds, found=one.found)
-            for one in contract.findings(client)
+            Point(expected=finding.expected, holds=finding.holds, found=finding.found)
+            for finding in contract.findings(client)
         ]
     finally:
         client.close()
@@ -89,8 +89,11 @@ def proxmox(url: str, token_file: Path, fingerprint: str, ca: Path | None) -> Re
         api_object = connect(Endpoint(url, SecretStr(_text(token_file)), trust))
     except ProxmoxError as error:
         raise CommandError(f"{error} (here: --token-file, and --fingerprint or --ca)") from None
-    found = proxmox_contract.findings(Client(api_object))
-    points = [Point(expected=one.expected, holds=one.holds, found=one.found) for one in found]
+    findings = proxmox_contract.findings(Client(api_object))
+    points = [
+        Point(expected=finding.expected, holds=finding.holds, found=finding.found)
+        for finding in findings
+    ]
     return Report(server=url, ok=all(point.holds for point in points), points=points)
 
 
@@ -127,8 +130,8 @@ def print_report(console: Console, report: Report) -> None:
     """For a person: a line for each point."""
     for point in report.points:
         mark = "[green]holds[/green]" if point.holds else "[red]DIFFERS[/red]"
-        found = f": {escape(point.found)}" if point.found else ""
-        console.print(f"{mark}  {escape(point.expected)}{found}")
+        detail = f": {escape(point.found)}" if point.found else ""
+        console.print(f"{mark}  {escape(point.expected)}{detail}")
     differing = sum(not point.holds for point in report.points)
     console.print(
         f"{escape(report.server)}: "

@@ -82,8 +82,8 @@ def print_report(console: Console, report: Report) -> None:
 
 def print_warnings(console: Console, warnings: Sequence[Fault]) -> None:
     """What will be a fault, a line each."""
-    for one in warnings:
-        line = f"warning: {one.layer} on {one.host}: {one.summary}"
+    for warning in warnings:
+        line = f"warning: {warning.layer} on {warning.host}: {warning.summary}"
         console.print(Text(line, style="yellow"), soft_wrap=True)
 
 
@@ -136,14 +136,14 @@ def _tell_well(console: Console, well: Sequence[PathReport]) -> None:
         if path.kind == "request":
             way = dict.fromkeys(name for hop in path.hops for name in (hop.source, hop.target))
             rows.append((tables.state("ok"), path.name, " → ".join(way)))
-    for kind, what in _KINDS.items():
+    for kind, plural in _KINDS.items():
         names = [
             path.hops[0].source if kind in ("host", "names", "renewal") else path.name
             for path in well
             if path.kind == kind
         ]
         if names:
-            rows.append((tables.state("ok"), what, ", ".join(names)))
+            rows.append((tables.state("ok"), plural, ", ".join(names)))
     if rows:
         tables.show(console, "what is well", ["", "", ""], rows)
 

@@ -70,7 +70,11 @@ def print_explanation(console: Console, result: Explanation, line: Line | None) 
     _add(tree, "gateway", _gateway(result.gateway) if result.gateway else ())
     _add(tree, "router", _router(result.router) if result.router else ())
     _add(tree, "backend", _backend(result.backend) if result.backend else ())
-    _add(tree, "certificates", (_certificate(one, result.name) for one in result.certificates))
+    _add(
+        tree,
+        "certificates",
+        (_certificate(certificate, result.name) for certificate in result.certificates),
+    )
     _add(tree, "flows", (f"{flow.source} to {flow.destination}, {flow.what}  ({flow.why})"
                          for flow in result.flows))  # fmt: skip
     _add(tree, "checks", result.checks)

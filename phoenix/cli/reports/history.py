@@ -46,8 +46,8 @@ def look(site: project.Project, *, quiet: bool) -> list[Entry]:
 
 def lines_of(finished: Finished) -> list[str] | None:
     """What a run told of the history; None where it could not ask."""
-    told = finished.course.values.get(TOLD, {})
-    return next((list(lines) for lines in told.values()), None)
+    deployed = finished.course.values.get(TOLD, {})
+    return next((list(lines) for lines in deployed.values()), None)
 
 
 def print_history(console: Console, runs: Sequence[Entry]) -> None:
@@ -56,24 +56,26 @@ def print_history(console: Console, runs: Sequence[Entry]) -> None:
         console.print("no run is remembered yet")
         return
     rows: list[tuple[tables.Cell, ...]] = []
-    for one in runs:
-        word, style = _WORDS[one.end.result]
-        start = one.start
+    for entry in runs:
+        word, style = _WORDS[entry.end.result]
+        start = entry.start
         revision = (start.commit or "none")[:12] + ("+" if start.dirty else "")
-        what = f"{start.command}: {one.end.reason or output.count(one.end.changed, 'change')}"
-        if one.end.failed:
-            what += f"; failed: {', '.join(one.end.failed)}"
+        summary = (
+            f"{start.command}: {entry.end.reason or output.count(entry.end.changed, 'change')}"
+        )
+        if entry.end.failed:
+            summary += f"; failed: {', '.join(entry.end.failed)}"
         rows.append(
             (
                 f"{start.began:%Y-%m-%d %H:%M}",
                 Text(word, style=style),
                 f"{start.user}@{start.machine}",
                 revision,
-                what,
+                summary,
             )
         )
     tables.show(console, "runs", ["began (UTC)", "result", "who", "revision", "what"], rows)
-    if any(one.start.dirty for one in runs):
+    if any(entry.start.dirty for entry in runs):
         console.print("+ with changes that were not committed")
-    if any(one.end.result == "lost" for one in runs):
+    if any(entry.end.result == "lost" for entry in runs):
         console.print("lost: the run's connection went before it said how it ended")

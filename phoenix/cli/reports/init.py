@@ -75,8 +75,9 @@ def prove(files: Mapping[str, str]) -> None:
         verdict = verdict_of(offline.read(Path(temporary, contents.INVENTORY)), strict=True)
     if verdict.findings:
         lines = "\n".join(
-            f"- {': '.join(filter(None, (one.file, one.path, one.message)))}\n    fix: {one.fix}"
-            for one in verdict.findings
+            f"- {': '.join(filter(None, (finding.file, finding.path, finding.message)))}\n    "
+            f"fix: {finding.fix}"
+            for finding in verdict.findings
         )
         raise CommandError(f"nothing was written, the site would not be sound:\n{lines}")
 
@@ -109,9 +110,9 @@ def _made(folder: Path, notes: list[str], *, finished: bool) -> Made:
 
 def steps(folder: Path) -> list[Step]:
     """The next commands: into the site's folder, where no verb needs `--site`."""
-    there = Step(command=f"cd {quote(folder)}", does="here no command needs --site")
+    change_folder = Step(command=f"cd {quote(folder)}", does="here no command needs --site")
     return [
-        *([] if folder.resolve() == Path.cwd() else [there]),
+        *([] if folder.resolve() == Path.cwd() else [change_folder]),
         Step(command="phoenix validate --strict",
              does="checks the whole declaration, offline; it is sound now"),
         Step(command="phoenix graph", does="draws what you have declared, offline"),

@@ -50,23 +50,23 @@ def report(declared: Declared) -> Outdated:
     programs: dict[str, dict[str, dict[str, object]]] = {}
     images: list[tuple[str, str]] = []
     archives: set[str] = set()
-    for one in chosen:
-        for name, by_arch in one.artifacts.items():
+    for group in chosen:
+        for name, by_arch in group.artifacts.items():
             for arch, pin in by_arch.items():
                 programs.setdefault(name, {})[arch] = dict(pin)
         images += [
-            (one.portainer_image, "portainer_image"),
-            (one.portainer_agent_image, "portainer_agent_image"),
+            (group.portainer_image, "portainer_image"),
+            (group.portainer_agent_image, "portainer_agent_image"),
         ]
-        images += _of_stacks(site, one)
-        archives |= set(one.image_archives)
-    found = releases.pins(programs, images, archives)
+        images += _of_stacks(site, group)
+        archives |= set(group.image_archives)
+    pins = releases.pins(programs, images, archives)
     return Outdated(
         inventory=declared.name,
         checked=releases.known().checked,
-        outdated=sum(pin.state == "outdated" for pin in found),
-        without_digest=sum(pin.proof == "tag alone" for pin in found),
-        pins=list(found),
+        outdated=sum(pin.state == "outdated" for pin in pins),
+        without_digest=sum(pin.proof == "tag alone" for pin in pins),
+        pins=list(pins),
     )
 
 

@@ -106,8 +106,8 @@ def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work
         finished, absent = without_absent_guests(run(request))
         if was_asked(finished):
             left = without_hosts(of_run(site, finished), absent)
-        found = [*changes_of(finished), *(to_make(host) for host in absent)]
-        changes |= {change.model_dump_json(): change for change in found}
+        host_changes = [*changes_of(finished), *(to_make(host) for host in absent)]
+        changes |= {change.model_dump_json(): change for change in host_changes}
         runs.append(finished)
         last = last or deployed(parse(lines_of(finished) or ()))
     folder = Path(site.data["site_inventories"]).parent
@@ -121,8 +121,12 @@ def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work
         deployed=unnamed(last),
         older=behind(folder, revision(folder), last),
         undeclared=left,
-        moves=list(dict.fromkeys(m for told in pending for mine in told.values() for m in mine)),
-        left_alone={one.name: list(one.left_alone) for one in site.site.hosts if one.left_alone},
+        moves=list(
+            dict.fromkeys(m for by_host in pending for mine in by_host.values() for m in mine)
+        ),
+        left_alone={
+            host.name: list(host.left_alone) for host in site.site.hosts if host.left_alone
+        },
         notes=list(dict.fromkeys(line for finished in runs for line in finished.course.told)),
     )
 
@@ -150,23 +154,25 @@ def read_plan(path: Path, site: project.Project) -> Plan:
         CommandError: the file cannot be read, is no plan, or is one of another site.
     """
     try:
-        kept = Plan.model_validate_json(path.read_bytes())
+        plan = Plan.model_validate_json(path.read_bytes())
     except OSError as error:
         raise CommandError(f"the plan {path} cannot be read: {error.strerror}") from None
     except ValidationError:
         raise CommandError(
             f"{path} is no plan of this release: make one by `phoenix plan --out {path}`"
         ) from None
-    if kept.site != site.name:
-        raise CommandError(f"{path} is a plan for {kept.site}, and this is {site.name}")
-    return kept
+    if plan.site != site.name:
+        raise CommandError(f"{path} is a plan for {plan.site}, and this is {site.name}")
+    return plan
 
 
-def differences(kept: Plan, now: Plan) -> list[str]:
+def differences(planned: Plan, now: Plan) -> list[str]:
     """What would be done now and was not planned (+), and what was planned and is not (-)."""
     return [
         line.rstrip("\n")
-        for line in difflib.unified_diff(_lines(kept), _lines(now), "planned", "now", lineterm="")
+        for line in difflib.unified_diff(
+            _lines(planned), _lines(now), "planned", "now", lineterm=""
+        )
     ]
 
 
@@ -197,7 +203,7 @@ def without_absent_guests(finished: Finished) -> tuple[Finished, tuple[str, ...]
     They do not exist yet, so that they do not answer is no fault.
     """
     course = finished.course
-    named = [name for told in course.values.get(TO_MAKE, {}).values() for name in told]
+    named = [name for names in course.values.get(TO_MAKE, {}).values() for name in names]
     absent = tuple(name for name in named if name in course.unreachable)
     if not absent:
         return finished, ()
@@ -210,10 +216,10 @@ def without_absent_guests(finished: Finished) -> tuple[Finished, tuple[str, ...]
     ), absent
 
 
-def without_hosts(found: Undeclared, absent: Sequence[str]) -> Undeclared:
+def without_hosts(undeclared: Undeclared, absent: Sequence[str]) -> Undeclared:
     """What is undeclared, without the words that hosts which do not exist told nothing."""
-    unknown = tuple(line for line in found.unknown if line.partition(": ")[0] not in absent)
-    return found.model_copy(update={"unknown": unknown})
+    unknown = tuple(line for line in undeclared.unknown if line.partition(": ")[0] not in absent)
+    return undeclared.model_copy(update={"unknown": unknown})
 
 
 def to_make(host: str) -> Change:
@@ -269,11 +275,11 @@ def _left_alone(plan: Plan) -> Iterator[str]:
     """What the declaration leaves alone, a line for all hosts that keep the same."""
     hosts: dict[str, list[str]] = {}
     for host in plan.looked_at:
-        if kept := plan.left_alone.get(host):
-            hosts.setdefault(", ".join(kept), []).append(host)
-    for what, named in hosts.items():
+        if parts := plan.left_alone.get(host):
+            hosts.setdefault(", ".join(parts), []).append(host)
+    for text, named in hosts.items():
         everywhere = len(named) == len(plan.looked_at) > 1
-        yield f"left alone: {what} on {'every host' if everywhere else ', '.join(named)}"
+        yield f"left alone: {text} on {'every host' if everywhere else ', '.join(named)}"
 
 
 def print_changes(console: Console, changes: Sequence[Change], *, full: bool = False) -> None:

@@ -29,14 +29,14 @@ class Start(BaseModel):
 def start(site: project.Project) -> Start:
     """Have the site's secrets in a SOPS file; see `phoenix.secrets.sharing.start`."""
     store = site.secrets
-    given = os.environ.get("PHOENIX_SOPS_FILE")
-    file = Path(given) if given else store.team_file or site.root / sharing.FILE_NAME
+    named = os.environ.get("PHOENIX_SOPS_FILE")
+    file = Path(named) if named else store.team_file or site.root / sharing.FILE_NAME
     done = sharing.start(site.site, store, file, age.key_file(os.environ), site.settings.registries)
     return Start(
         file=str(done.file),
         key=str(done.key),
         recipient=done.recipient,
-        made=[str(one) for one in done.created],
+        made=[str(path) for path in done.created],
         moved=list(done.moved),
         used=store.sops_file == file,
     )
@@ -48,7 +48,7 @@ def print_started(console: Console, report: Start) -> None:
     if report.moved:
         lines.append(f"in it from this machine: {', '.join(report.moved)}")
     lines.append(f"your public age key: {report.recipient}")
-    if any(one == report.key for one in report.made):
+    if any(path == report.key for path in report.made):
         lines.append(f"keep {report.key} safe, and a copy of it: it alone decrypts the secrets")
     if not report.used:
         lines.append(f"set PHOENIX_SOPS_FILE={report.file}, or site_sops in the inventory's data")

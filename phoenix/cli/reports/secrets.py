@@ -62,16 +62,16 @@ def listing(site: project.Project) -> Listing:
 def print_listing(console: Console, listing: Listing) -> None:
     """The names for a person, in a table."""
     rows = [
-        (one.name, f"{one.where}{', being changed' * one.changing}", one.what)
-        for one in listing.secrets
+        (secret.name, f"{secret.where}{', being changed' * secret.changing}", secret.what)
+        for secret in listing.secrets
     ]
     tables.show(console, "secrets", ["secret", "from", "what for"], rows)
-    absent = [one for one in listing.secrets if one.origin == "absent"]
-    if any(one.generated for one in absent):
+    absent = [secret for secret in listing.secrets if secret.origin == "absent"]
+    if any(secret.generated for secret in absent):
         console.print(
             "not on this machine: a new site's first sync makes it; one that the site has "
             "already comes by\n  phoenix secrets import", markup=False,
         )  # fmt: skip
-    if not all(one.generated for one in absent):
+    if not all(secret.generated for secret in absent):
         console.print("not given: give it where you need it; none is made on this machine")
     console.print(f"kept in {listing.store}", markup=False)

@@ -124,8 +124,8 @@ def _print_group(console: Console, places: list[LocatedFinding]) -> None:
     console.print(head)
     console.print(Text(f"    {first.message}"))
     console.print(Text(f"    fix: {first.fix}", style="dim"))
-    for file in dict.fromkeys(found.file for found in places if len(places) > 1):
-        where = "; ".join(_place(found) for found in places if found.file == file)
+    for file in dict.fromkeys(place.file for place in places if len(places) > 1):
+        where = "; ".join(_place(place) for place in places if place.file == file)
         console.print(Text(f"    {where}" if file == first.file else f"    {file}: {where}"))
 
 

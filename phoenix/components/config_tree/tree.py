@@ -158,7 +158,7 @@ class Tree:
         """The component's directory on the guest."""
         return f"{BASE}/{self.component}"
 
-    def kept(self, path: str) -> str:
+    def replaced_path(self, path: str) -> str:
         """Where what stood at `path` before the first generation is kept on the guest."""
         return f"{self.base}/replaced{path}"
 
@@ -170,14 +170,15 @@ class Tree:
     @property
     def directories(self) -> Mapping[str, tuple[str, str, str]]:
         """Mode, user and group of the directories that its files in tmpfiles.d(5) declare."""
-        found = {}
+        directories = {}
         for path, file in self.files.items():
             if path.startswith("/etc/tmpfiles.d/"):
                 for line in file.data.decode().splitlines():
                     kind, place, mode, user, group = (*line.split(), *[""] * 5)[:5]
                     if kind in ("d", "D") and mode:
-                        found[place] = (mode.lstrip("0") or "0", user or "root", group or "root")
-        return found
+                        owner = (user or "root", group or "root")
+                        directories[place] = (mode.lstrip("0") or "0", *owner)
+        return directories
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -285,7 +286,9 @@ def compare(tree: Tree, state: TreeState) -> TreeDiff:
         reason = _file_reason(tree, path, want, state.files.get(path))
         if reason and path in state.foreign and state.files[path].sha256 != want.sha256:
             replaced.append(path)
-            reason = f"replaces a file that Phoenix did not write; kept as {tree.kept(path)}"
+            reason = (
+                f"replaces a file that Phoenix did not write; kept as {tree.replaced_path(path)}"
+            )
         if reason:
             files[path] = reason
     for path in sorted(state.occupied - set(tree.files)):
@@ -302,14 +305,14 @@ def _load_reasons(tree: Tree, state: TreeState) -> tuple[str, ...]:
     elif state.not_in_force is not None:
         load.append(state.not_in_force or "it is not in force")
     for path, target in tree.links.items():
-        there = state.files.get(path)
-        if there is None or there.link != target:
-            shown = there.link or "a file of its own" if there else "nothing"
+        link = state.files.get(path)
+        if link is None or link.link != target:
+            shown = link.link or "a file of its own" if link else "nothing"
             load.append(f"{path} leads to {shown}, not to {target}")
     for path, want in tree.directories.items():
-        found = state.directories.get(path)
-        if found != want:
-            shown = f"is {found[0]} {found[1]}:{found[2]}" if found else "is missing"
+        actual = state.directories.get(path)
+        if actual != want:
+            shown = f"is {actual[0]} {actual[1]}:{actual[2]}" if actual else "is missing"
             load.append(f"{path} {shown}, not {want[0]} {want[1]}:{want[2]}")
     load += [reason for unit in tree.all_units for reason in _unit_reasons(unit, state)]
     return tuple(load)

@@ -102,13 +102,13 @@ def forwarding(site: Site) -> tuple[str, ...]:
 
     dnsmasq(8); BIND 9, Administrator Reference Manual, zone type forward; unbound.conf(5).
     """
-    zone, there = site.domain, f"{LOOPBACK}:{KEPT_PORT}"
+    zone, resolver = site.domain, f"{LOOPBACK}:{KEPT_PORT}"
     bind = f"forwarders {{ {LOOPBACK} port {KEPT_PORT}; }};"
     unbound = f'name: "{zone}", forward-addr: {LOOPBACK}@{KEPT_PORT}'
     return (
         f"dnsmasq: server=/{zone}/{LOOPBACK}#{KEPT_PORT}",
         f"    rebind-domain-ok=/{zone}/",
-        f"systemd-resolved: [Resolve] DNS={there} Domains=~{zone}",
+        f"systemd-resolved: [Resolve] DNS={resolver} Domains=~{zone}",
         f'BIND: options {{ validate-except {{ "{zone}"; }}; }};',
         f'    zone "{zone}" {{ type forward; forward only; {bind} }};',
         f'unbound: server: do-not-query-localhost: no, domain-insecure: "{zone}"',

@@ -169,14 +169,14 @@ def read(lines: Iterable[str]) -> list[ComposeProject]:
     Raises:
         ProjectsError: a line is of another form; names it.
     """
-    found: dict[str, _Found] = {}
+    projects: dict[str, _Found] = {}
     for line in lines:
         try:
             kind, project, *values = json.loads(line)
-            found.setdefault(project, _Found()).add(kind, values)
+            projects.setdefault(project, _Found()).add(kind, values)
         except (ValueError, TypeError, KeyError, ValidationError):
             raise ProjectsError(f"unexpected answer of docker: {line!r}") from None
-    return [found[name].project(name) for name in sorted(found)]
+    return [projects[name].project(name) for name in sorted(projects)]
 
 
 class _Found:
@@ -248,7 +248,9 @@ class _Found:
             containers=tuple(sorted(self.containers, key=lambda container: container.name)),
             volumes=tuple(self.volumes[volume] for volume in sorted(self.volumes)),
             ports=tuple(sorted(self.ports, key=lambda p: (p.host_port, p.proto, p.address))),
-            anonymous=tuple(sorted(self.anonymous, key=lambda one: (one.container, one.path))),
+            anonymous=tuple(
+                sorted(self.anonymous, key=lambda mount: (mount.container, mount.path))
+            ),
         )
 
 

@@ -110,9 +110,9 @@ def _volumes(
     places, notes = [], []
     for name, driver, options, labels, directory in volumes:
         if is_anonymous(name):
-            one = Anonymous(name, *mounted.get(name, ("no container", directory)))
-            notes.append(f"{one} is not copied: data that must be kept need a name in the compose "
-                         "file")  # fmt: skip
+            anonymous = Anonymous(name, *mounted.get(name, ("no container", directory)))
+            notes.append(f"{anonymous} is not copied: data that must be kept need a name in the "
+                         "compose file")  # fmt: skip
         elif driver != "local" or options.get("type") or options.get("device"):
             notes.append(f"the volume {name} is not copied: its data are elsewhere ({driver}, "
                          f"{json.dumps(options, sort_keys=True)})")  # fmt: skip

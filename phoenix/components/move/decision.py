@@ -160,16 +160,16 @@ def decide(
         return _from(project, here, running)
     silent = {name: why for name, why in others.items() if isinstance(why, str)}
     if silent:
-        told = "; ".join(f"{name} does not answer ({why})" for name, why in silent.items())
-        return Refused(project, here, f"{told}, so whether it has run there cannot be known")
-    found = [(name, state.projects[project]) for name, state in others.items()
+        reasons = "; ".join(f"{name} does not answer ({why})" for name, why in silent.items())
+        return Refused(project, here, f"{reasons}, so whether it has run there cannot be known")
+    holders = [(name, state.projects[project]) for name, state in others.items()
              if isinstance(state, HostState) and project in state.projects]  # fmt: skip
-    stopped = [one for one in found if one[1].containers]
+    stopped = [holder for holder in holders if holder[1].containers]
     if stopped:
         return _from(project, here, stopped)
     if own is not None:
         return Stays()
-    if left := [one for one in found if one[1].volumes]:
+    if left := [holder for holder in holders if holder[1].volumes]:
         return _from(project, here, left)
     if lost:
         where = " and ".join(lost)
@@ -190,13 +190,13 @@ def _running(
     ]
 
 
-def _from(project: str, here: str, found: list[tuple[str, ComposeProject]]) -> Decision:
-    if len(found) > 1:
-        names = [name for name, _ in found]
+def _from(project: str, here: str, holders: list[tuple[str, ComposeProject]]) -> Decision:
+    if len(holders) > 1:
+        names = [name for name, _ in holders]
         return Refused(project, here, f"{' and '.join(names)} have it, and only one can be moved: "
                        f"remove the other (as `phoenix remove {project}@{names[-1]}`)")  # fmt: skip
-    source, one = found[0]
-    return Moves(project, source, here, volumes=one.volumes, anonymous=one.anonymous)
+    source, copy = holders[0]
+    return Moves(project, source, here, volumes=copy.volumes, anonymous=copy.anonymous)
 
 
 def _resumed(
@@ -210,9 +210,9 @@ def _resumed(
     if isinstance(state, str):
         return Refused(project, here, f"its move from {source} has not ended, and {source} does "
                        f"not answer ({state})")  # fmt: skip
-    there = state.projects.get(project)
-    volumes = there.volumes if there else ()
-    anonymous = there.anonymous if there else ()
+    copy = state.projects.get(project)
+    volumes = copy.volumes if copy else ()
+    anonymous = copy.anonymous if copy else ()
     # It went back, and has written since: what was copied is old.
-    phase: Phase = "copying" if there is not None and there.running else arriving.phase
+    phase: Phase = "copying" if copy is not None and copy.running else arriving.phase
     return Moves(project, source, here, phase=phase, volumes=volumes, anonymous=anonymous)

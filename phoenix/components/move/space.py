@@ -22,9 +22,11 @@ def fits(sizes: Sequence[int], free: Sequence[str]) -> str:
         needed[system.strip()] += size
         room[system.strip()] = int(left)
     for system, size in needed.items():
-        wanted = size + size // 20 + _SPARE  # other block sizes, and room for the stack to start
-        if wanted > room[system]:
+        # Other block sizes, and room for the stack to start.
+        size_needed = size + size // 20 + _SPARE
+        if size_needed > room[system]:
             return (
-                f"{wanted >> 20} MiB are needed on {system}, and {room[system] >> 20} MiB are free"
+                f"{size_needed >> 20} MiB are needed on {system}, and {room[system] >> 20} MiB "
+                "are free"
             )
     return ""

@@ -71,7 +71,7 @@ def devices(site: Site) -> tuple[Device, ...]:
             vlans.append(Device(network.place, address, network.bridge, aware=False))
             bridges[network.bridge] = bridge
     tagged = _tagged(site)
-    bridges = {name: one._replace(aware=name in tagged) for name, one in bridges.items()}
+    bridges = {name: device._replace(aware=name in tagged) for name, device in bridges.items()}
     bridges.pop(site.networks[0].bridge, None)
     return (*bridges.values(), *vlans)
 
@@ -82,66 +82,68 @@ def _tagged(site: Site) -> frozenset[str]:
     """
     machines = (*site.guests, *site.templates)
     cards = frozenset(
-        card.bridge for one in machines for card in one.interfaces if card.vlan is not None
+        card.bridge for machine in machines for card in machine.interfaces if card.vlan is not None
     )
-    return cards | {one.bridge for one in site.networks if one.vlan is not None}
+    return cards | {network.bridge for network in site.networks if network.vlan is not None}
 
 
-def own(site: Site, found: Found) -> tuple[Device, ...]:
+def own(site: Site, actual: Found) -> tuple[Device, ...]:
     """The interfaces that Phoenix makes: those that nobody else declared or made."""
     return tuple(
-        one
-        for one in devices(site)
-        if one.name not in found.declared and (one.name in found.own or one.name not in found.live)
+        device
+        for device in devices(site)
+        if device.name not in actual.declared
+        and (device.name in actual.own or device.name not in actual.live)
     )
 
 
-def differences(site: Site, found: Found) -> Iterator[str]:
+def differences(site: Site, actual: Found) -> Iterator[str]:
     """What a person's interfaces have otherwise than the site declares, each with the fix."""
-    mine = {one.name for one in own(site, found)}
-    for one in devices(site):
-        if one.parent == site.networks[0].bridge and one.parent not in found.aware:
-            yield _unaware(one.parent)
-        if one.name in mine:
+    mine = {device.name for device in own(site, actual)}
+    for device in devices(site):
+        if device.parent == site.networks[0].bridge and device.parent not in actual.aware:
+            yield _unaware(device.parent)
+        if device.name in mine:
             continue
-        place = found.declared.get(one.name)
-        words = f"{one.name} ({f'declared in {place}' if place else 'made by hand'})"
-        addresses = found.live.get(one.name)
+        place = actual.declared.get(device.name)
+        words = f"{device.name} ({f'declared in {place}' if place else 'made by hand'})"
+        addresses = actual.live.get(device.name)
         if addresses is None:
-            yield f"{words} is not there: run `ifup {one.name}` on the hypervisor"
+            yield f"{words} is not there: run `ifup {device.name}` on the hypervisor"
             continue
-        if one.address is not None and str(one.address) not in addresses:
+        if device.address is not None and str(device.address) not in addresses:
             has = ", ".join(addresses) or "no IPv4 address"
-            yield f"{words} has {has}, and the site says {one.address}: correct one of the two"
-        if one.aware and one.name not in found.aware:
-            yield _unaware(one.name)
+            yield f"{words} has {has}, and the site says {device.address}: correct one of the two"
+        if device.aware and device.name not in actual.aware:
+            yield _unaware(device.name)
 
 
 def _unaware(bridge: str) -> str:
     return f"{bridge} does not separate VLANs: give it `bridge-vlan-aware yes`, then `ifreload -a`"
 
 
-def interfaces(made: tuple[Device, ...]) -> str:
+def interfaces(own_devices: tuple[Device, ...]) -> str:
     """The interfaces as a file of interfaces(5), with the options of ifupdown2."""
     text = "# Made by Phoenix: deploys/networks.py. What another file declares is left alone.\n"
-    for one in made:
-        how = "manual" if one.address is None else "static"
-        lines = [f"auto {one.name}", f"iface {one.name} inet {how}"]
-        lines += [] if one.address is None else [f"\taddress {one.address}"]
-        if one.parent:
-            lines += [f"\tvlan-raw-device {one.parent}"]
+    for device in own_devices:
+        how = "manual" if device.address is None else "static"
+        lines = [f"auto {device.name}", f"iface {device.name} inet {how}"]
+        lines += [] if device.address is None else [f"\taddress {device.address}"]
+        if device.parent:
+            lines += [f"\tvlan-raw-device {device.parent}"]
         else:
             lines += ["\tbridge-ports none", "\tbridge-stp off", "\tbridge-fd 0"]
-        if one.aware:
+        if device.aware:
             lines += ["\tbridge-vlan-aware yes", "\tbridge-vids 2-4094"]
         text += "\n" + "".join(f"{line}\n" for line in lines)
     return text
 
 
-def listed(made: tuple[Device, ...]) -> str:
+def listed(own_devices: tuple[Device, ...]) -> str:
     """The interfaces for the program, one a line: name, address or `-`, `aware` or `-`."""
     return "".join(
-        f"{one.name} {one.address or '-'} {'aware' if one.aware else '-'}\n" for one in made
+        f"{device.name} {device.address or '-'} {'aware' if device.aware else '-'}\n"
+        for device in own_devices
     )
 
 
@@ -149,10 +151,10 @@ def ruleset(site: Site) -> str:
     """NAT as a file for `nft -f`: guests have the hypervisor's address outside the site alone."""
     inside = ", ".join(map(str, site.subnets))
     rules = "".join(
-        f"\t\tip saddr {one.subnet} ip daddr != {{ {inside} }} "
-        f'oifname != "{one.place}" masquerade comment "{one.name}"\n'
-        for one in routed(site)
-        if one.nat
+        f"\t\tip saddr {network.subnet} ip daddr != {{ {inside} }} "
+        f'oifname != "{network.place}" masquerade comment "{network.name}"\n'
+        for network in routed(site)
+        if network.nat
     )
     return (
         "# Made by Phoenix: deploys/networks.py. Loaded by phoenix-networks.\n"

@@ -205,7 +205,7 @@ def faults(state: CaState) -> list[str]:
     if state.phase == "switching":
         fix = "finish it with deploys/certs_rotate.py --data certs_rotate=continue"
         return [f"the exchange of the CA's keys was interrupted: {fix}"]
-    missing = [what for path, what in FILES.items() if path not in state.modes]
+    missing = [label for path, label in FILES.items() if path not in state.modes]
     if missing:
         return [f"{DIRECTORY} is half initialised: {', '.join(missing)} missing; {fix}"]
     result = []

@@ -31,19 +31,19 @@ _DNS, _IP = 0x82, 0x87
 def main(directory: str, which: str = "") -> None:
     """Print what is valid now, or all."""
     now = time.time()
-    found: dict[str, dict[str, object]] = {}
+    issued: dict[str, dict[str, object]] = {}
     starts: dict[str, int] = {}
     for log in sorted(Path(directory).glob("*.vlog")):
         for der in certificates(log.read_bytes()):
             serial, names, start, end, key = describe(der)
             if which == "all" or end > now:
                 starts[serial] = start
-                found[serial] = {
+                issued[serial] = {
                     "serial": serial, "names": names, "not_before": start, "not_after": end,
                     "key": key,
                 }  # fmt: skip
-    for serial in sorted(found, key=lambda one: starts[one]):
-        sys.stdout.write(json.dumps(found[serial]) + "\n")
+    for serial in sorted(issued, key=lambda serial: starts[serial]):
+        sys.stdout.write(json.dumps(issued[serial]) + "\n")
 
 
 def certificates(log: bytes) -> Iterator[bytes]:

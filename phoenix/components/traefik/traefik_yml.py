@@ -384,12 +384,12 @@ def proofs(site: Site, leaves: Mapping[str, str]) -> dict[str, str]:
         site: whose services.
         leaves: see `dynamic_config`.
     """
-    found = {
+    pem_by_path = {
         proof_file(service): service.external.ca or leaves.get(service.external.fingerprint, "")
         for service in site.services
         if service.external is not None
     }
-    return {path: pem for path, pem in found.items() if pem}
+    return {path: pem for path, pem in pem_by_path.items() if pem}
 
 
 def proof_file(service: Service) -> str:
@@ -479,22 +479,24 @@ def _asked_of_traefik(route: Route, domain: str) -> dict[str, _Middleware]:
     An underscore keeps each name apart from every service's.
     """
     service, asked = route.service, route.service.options
-    key, made = service.key, dict[str, _Middleware]()
+    key, middlewares = service.key, dict[str, _Middleware]()
     if asked.allowed_networks:
         # The gateway refuses others, too. It decides by its own reading of the path, so that it
         # could take a request for another service's; here it is certain whose it is. The last
         # address of X-Forwarded-For is the gateway's word for its client.
-        made[f"{key}_networks"] = _Middleware(
+        middlewares[f"{key}_networks"] = _Middleware(
             ip_allow_list=_IPAllowList(
                 source_range=[str(network) for network in asked.allowed_networks],
                 ip_strategy=_IPStrategy(depth=1),
             )
         )
     if asked.basic_auth:
-        made[f"{key}_login"] = _Middleware(basic_auth=_BasicAuth(users_file=users_file(service)))
+        middlewares[f"{key}_login"] = _Middleware(
+            basic_auth=_BasicAuth(users_file=users_file(service))
+        )
     if asked.forward_auth is not None:
         auth = asked.forward_auth
-        made[f"{key}_auth"] = _Middleware(
+        middlewares[f"{key}_auth"] = _Middleware(
             forward_auth=_ForwardAuth(
                 address=auth.url,
                 auth_response_headers=list(auth.headers) or None,
@@ -503,17 +505,17 @@ def _asked_of_traefik(route: Route, domain: str) -> dict[str, _Middleware]:
             )
         )
     if service.strip_path:
-        made[f"{key}_path"] = _Middleware(strip_prefix=_StripPrefix(prefixes=[service.path]))
+        middlewares[f"{key}_path"] = _Middleware(strip_prefix=_StripPrefix(prefixes=[service.path]))
     if asked.request_headers or asked.response_headers:
-        made[f"{key}_headers"] = _Middleware(
+        middlewares[f"{key}_headers"] = _Middleware(
             headers=_Headers(
                 custom_request_headers=dict(asked.request_headers) or None,
                 custom_response_headers=dict(asked.response_headers) or None,
             )
         )
     if service.redirect is not None:  # the last one: it answers by itself
-        made[f"{key}_redirect"] = _Middleware(redirect_regex=_redirect(service.redirect))
-    return made
+        middlewares[f"{key}_redirect"] = _Middleware(redirect_regex=_redirect(service.redirect))
+    return middlewares
 
 
 def _is_in_zone(url: str, domain: str) -> bool:
