@@ -16,7 +16,7 @@ from operations.host_state import ask, question, read
 from operations.operation import operation, stop_host
 from phoenix.components.config_tree.tree import Tree
 from phoenix.derived.firewall import Flow, opens
-from phoenix.proxmox.listeners import Listener, serves, told
+from phoenix.proxmox.listeners import Listener, refusal, serves
 
 
 @operation(reads=lambda tree, **_: [tree_state(tree)])
@@ -44,7 +44,7 @@ def guard(
             return
         shut = shut_by(flows(), sockets, closed)
         if shut and refuses:
-            yield from refuse(told(host.name, shut, here=True, what="its guard"))
+            yield from refuse(refusal(host.name, shut, here=True, action="its guard"))
             return
         log_reasons(
             *(

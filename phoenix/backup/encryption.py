@@ -42,7 +42,7 @@ class Cipher:
 
 
 def cipher(
-    recipients: Sequence[str], passphrase: SecretStr | None, what: str = "the backup"
+    recipients: Sequence[str], passphrase: SecretStr | None, label: str = "the backup"
 ) -> Cipher:
     """The cipher for `recipients`, or for `passphrase` where there are none.
 
@@ -52,7 +52,7 @@ def cipher(
     Args:
         recipients: age or SSH public keys.
         passphrase: where there are none of these.
-        what: what is encrypted, for errors.
+        label: what is encrypted, for errors.
 
     Raises:
         BackupError: neither is given, or a recipient cannot be used; says which, and the fix.
@@ -64,15 +64,15 @@ def cipher(
         count = f"{len(recipients)} recipient{'' if len(recipients) == 1 else 's'}"
         return Cipher(
             lambda data: pyrage.encrypt(data, keys),
-            lambda data: _decrypt(data, [proof], what),
+            lambda data: _decrypt(data, [proof], label),
             count,
         )
     if passphrase is None:
-        raise BackupError(f"nobody could open {what}: {RECIPIENT_FIX}")
+        raise BackupError(f"nobody could open {label}: {RECIPIENT_FIX}")
     word = passphrase.get_secret_value()
     return Cipher(
         lambda data: by_passphrase.encrypt(data, word),
-        decryptor(None, passphrase, what),
+        decryptor(None, passphrase, label),
         "a passphrase",
     )
 
@@ -80,7 +80,7 @@ def cipher(
 def decryptor(
     identity: Path | None,
     passphrase: SecretStr | None,
-    what: str = "the backup",
+    label: str = "the backup",
     setting: str = "restore_identity",
 ) -> Decrypt:
     """What decrypts a backup, or another file of `cipher`: an identity in a file, or a passphrase.
@@ -88,7 +88,7 @@ def decryptor(
     Args:
         identity: a file of `age-keygen`, or an SSH private key without a passphrase.
         passphrase: where there is none.
-        what: what is decrypted, for errors.
+        label: what is decrypted, for errors.
         setting: the setting that names the identity, for errors.
 
     Raises:
@@ -96,15 +96,15 @@ def decryptor(
     """
     if identity is not None:
         identities = _identities(identity, setting)
-        return lambda data: _decrypt(data, identities, what)
+        return lambda data: _decrypt(data, identities, label)
     if passphrase is None:
         raise BackupError(
-            f"nothing is given to open {what} with: name the file of your age identity or SSH "
+            f"nothing is given to open {label} with: name the file of your age identity or SSH "
             f"private key as {setting}, or give the secret backup_passphrase "
             "(PHOENIX_SECRET_BACKUP_PASSPHRASE)"
         )
     word = passphrase.get_secret_value()
-    return lambda data: _decrypt_by_passphrase(data, word, what, setting)
+    return lambda data: _decrypt_by_passphrase(data, word, label, setting)
 
 
 def _recipient(text: str, position: int) -> age.Recipient:
@@ -121,42 +121,42 @@ def _identities(path: Path, setting: str) -> list[age.Identity]:
         raise BackupError(str(error)) from None
 
 
-def _decrypt(encrypted: bytes, identities: Sequence[age.Identity], what: str) -> bytes:
-    if _with_passphrase(encrypted, what):
+def _decrypt(encrypted: bytes, identities: Sequence[age.Identity], label: str) -> bytes:
+    if _with_passphrase(encrypted, label):
         raise BackupError(
-            f"{what} was made with a passphrase: give it as the secret backup_passphrase "
+            f"{label} was made with a passphrase: give it as the secret backup_passphrase "
             "(PHOENIX_SECRET_BACKUP_PASSPHRASE), and no identity"
         )
     try:
         return bytes(pyrage.decrypt(encrypted, identities))
     except pyrage.DecryptError as error:
-        raise BackupError(_why(error, "the identity", what)) from None
+        raise BackupError(_why(error, "the identity", label)) from None
 
 
-def _decrypt_by_passphrase(data: bytes, word: str, what: str, setting: str) -> bytes:
-    if not _with_passphrase(data, what):
+def _decrypt_by_passphrase(data: bytes, word: str, label: str, setting: str) -> bytes:
+    if not _with_passphrase(data, label):
         raise BackupError(
-            f"{what} was made for recipients: name the file with the identity of one of them "
+            f"{label} was made for recipients: name the file with the identity of one of them "
             f"as {setting}"
         )
     try:
         return bytes(by_passphrase.decrypt(data, word))
     except pyrage.DecryptError as error:
-        raise BackupError(_why(error, "the passphrase", what)) from None
+        raise BackupError(_why(error, "the passphrase", label)) from None
 
 
-def _with_passphrase(data: bytes, what: str) -> bool:
+def _with_passphrase(data: bytes, label: str) -> bool:
     """Whether an age file's only stanza is of type scrypt.
 
     Raises:
         BackupError: not an age file, or cut off within its header.
     """
     if not data.startswith(_HEADER):
-        raise BackupError(f"the file is not encrypted with age: is it {what} of Phoenix?")
+        raise BackupError(f"the file is not encrypted with age: is it {label} of Phoenix?")
     return data[len(_HEADER) :].startswith(b"-> scrypt ")
 
 
-def _why(error: Exception, key: str, what: str) -> str:
+def _why(error: Exception, key: str, label: str) -> str:
     if re.search("No matching keys|Decryption failed|excessive work", str(error)):
-        return f"{key} does not open {what}: it was made for another one"
-    return f"{what} is damaged or cut off: {error}"
+        return f"{key} does not open {label}: it was made for another one"
+    return f"{label} is damaged or cut off: {error}"

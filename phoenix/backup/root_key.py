@@ -74,13 +74,13 @@ def opener(path: Path, decrypt: Decrypt) -> Opens:
         except OSError as error:
             raise BackupError(f"{WHAT} cannot be read: {error}") from None
         certificate, mark, key = text.partition(_PRIVATE)
-        found = SecretStr(f"{mark}{key}")
+        passphrase = SecretStr(f"{mark}{key}")
         if not mark:
             raise BackupError(f"{path} holds no key: name a file of `phoenix certs root offline`")
         if _certificate(certificate) != _certificate(root):
             raise BackupError(f"{path} holds the key of another root than the CA's present one")
-        _check(root, found)
-        return found
+        _check(root, passphrase)
+        return passphrase
 
     return opens
 

@@ -105,8 +105,8 @@ def _statement(text: str, at: int) -> int:
     return at
 
 
-def _refused(text: str, at: int, what: str) -> EnvFileError:
-    return EnvFileError(f"line {text.count(chr(10), 0, at) + 1}: {what}")
+def _refused(text: str, at: int, message: str) -> EnvFileError:
+    return EnvFileError(f"line {text.count(chr(10), 0, at) + 1}: {message}")
 
 
 def _value(text: str, at: int) -> tuple[str, bool, int]:

@@ -38,11 +38,11 @@ _UNFINISHED = "it was interrupted, or its containers did not come up"
 
 
 class Answer(NamedTuple):
-    """What the host's script printed and how it ended; `said` are its words for a person."""
+    """What the host's script printed and how it ended; `message` is its last words for a person."""
 
     status: int
     output: str
-    said: str
+    message: str
 
 
 class Ask(Protocol):
@@ -235,5 +235,5 @@ def _decoded(line: str) -> str | None:
 
 def _said(answer: Answer) -> str:
     """The last words of compose or Docker, on one line."""
-    lines = [line.strip() for line in answer.said.splitlines() if line.strip()]
+    lines = [line.strip() for line in answer.message.splitlines() if line.strip()]
     return "; ".join(lines[-5:]) or f"the command ended with status {answer.status}"

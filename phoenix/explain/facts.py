@@ -67,25 +67,28 @@ def options(service: Service) -> Iterator[str]:
     if asked.allowed_networks:
         yield f"for clients of {', '.join(map(str, asked.allowed_networks))} alone"
     yield from _log_in(asked)
-    for what, headers in (("gets", asked.request_headers), ("answers", asked.response_headers)):
+    for direction, headers in (
+        ("gets", asked.request_headers),
+        ("answers", asked.response_headers),
+    ):
         for name, value in headers:
-            yield f"{what} with {name}: {value}" if value else f"{what} without {name}"
+            yield f"{direction} with {name}: {value}" if value else f"{direction} without {name}"
     if asked.max_body:
         yield f"request bodies up to {asked.max_body}"
     if asked.connect_timeout or asked.read_timeout:
         waits = (("connection", asked.connect_timeout), ("answer", asked.read_timeout))
-        yield "waits " + ", ".join(f"{wait} for each {what}" for what, wait in waits if wait)
+        yield "waits " + ", ".join(f"{wait} for each {event}" for event, wait in waits if wait)
     if not service.checked:
         yield "not checked: it may be off"
 
 
 def _log_in(asked: Options) -> Iterator[str]:
     if asked.basic_auth:
-        users = ", ".join(f"{one.user} (secret {one.secret})" for one in asked.basic_auth)
+        users = ", ".join(f"{login.user} (secret {login.secret})" for login in asked.basic_auth)
         yield f"Traefik asks for a password, of {users}"
     if asked.forward_auth is not None:
-        told = asked.forward_auth.headers
-        heads = f", which tells the service {', '.join(told)}" if told else ""
+        passed_on = asked.forward_auth.headers
+        heads = f", which tells the service {', '.join(passed_on)}" if passed_on else ""
         yield f"each request is asked about at {asked.forward_auth.url}{heads}"
 
 

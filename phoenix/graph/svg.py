@@ -126,8 +126,8 @@ def _document(canvas: Canvas, picture: Topology, width: float, height: float) ->
 def _beneath(canvas: Canvas) -> list[ET.Element]:
     """Boxes, then the lines that end in their rows, then rows and text on top."""
     large = [element for element in canvas.boxes if element.get("class") in ("box", "frame")]
-    rest = [element for element in canvas.boxes if element.get("class") not in ("box", "frame")]
-    return [*large, *canvas.links, *rest]
+    others = [element for element in canvas.boxes if element.get("class") not in ("box", "frame")]
+    return [*large, *canvas.links, *others]
 
 
 def described(picture: Topology) -> str:

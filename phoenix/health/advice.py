@@ -277,8 +277,8 @@ def likely_fix(site: Site, check: Check, fault: str = "") -> Fix:
     Raises:
         KeyError: there is no advice for its function.
     """
-    said = said_in(fault) if check.layer == "reach" else None
-    if said and (cause := FAULTS[said]).commands:
+    fault_name = said_in(fault) if check.layer == "reach" else None
+    if fault_name and (cause := FAULTS[fault_name]).commands:
         template = _Template(cause.fix, _reachable(site, check, cause.commands))
     elif check.layer == "reach" and PRINTS in fault:
         template = _PRINTS
@@ -300,7 +300,7 @@ def likely_fix(site: Site, check: Check, fault: str = "") -> Fix:
 def _reachable(site: Site, check: Check, commands: tuple[str, ...]) -> tuple[str, ...]:
     """The commands without those by the hypervisor, where the hypervisor is who is silent."""
     own = check.host == site.hypervisor.name
-    return tuple(one for one in commands if not (own and "$ssh_hypervisor" in one))
+    return tuple(command for command in commands if not (own and "$ssh_hypervisor" in command))
 
 
 def _values(site: Site, check: Check) -> dict[str, str]:

@@ -106,9 +106,9 @@ class Outcome:
     warning: str = ""
 
 
-def heard(check: Check, said: str) -> Outcome:
+def heard(check: Check, answer: str) -> Outcome:
     """The outcome of a check that `checks.sh` made: there "~" begins a warning."""
-    return Outcome(check, "", said[1:]) if said.startswith("~") else Outcome(check, said)
+    return Outcome(check, "", answer[1:]) if answer.startswith("~") else Outcome(check, answer)
 
 
 @once_per_site
@@ -184,12 +184,12 @@ def _services(site: Site) -> Iterator[Check]:
         bridges.UNIT: ("networks_hold", bridges.PROGRAM),
         nfs.UNIT: ("folders_are_mounted", nfs.PROGRAM),
     }
-    for host, unit, what, service in units:
-        yield _unit(host, unit, what, *words.get(unit, ()), service=service)
+    for host, unit, title, service in units:
+        yield _unit(host, unit, title, *words.get(unit, ()), service=service)
     for certificate in certificates(site):
         unit = f"{TIMER}{certificate.name}.timer"
-        what = "renewal of the certificate"
-        yield _unit(certificate.host, unit, what, certificate=certificate.name)
+        title = "renewal of the certificate"
+        yield _unit(certificate.host, unit, title, certificate=certificate.name)
 
 
 def _guards(site: Site) -> Iterator[Check]:
@@ -201,7 +201,12 @@ def _guards(site: Site) -> Iterator[Check]:
         if host in site.docker_hosts and (ports := firewall.shut(site, host, None)):
             yield _shut(host, host, "ports_are_shut_to_containers", "its own containers", ports)
         stranger = next(
-            (one for one in site.hosts if one != host and firewall.shut(site, host, one)), None
+            (
+                candidate
+                for candidate in site.hosts
+                if candidate != host and firewall.shut(site, host, candidate)
+            ),
+            None,
         )
         if stranger is not None:
             ports = firewall.shut(site, host, stranger)
@@ -215,11 +220,11 @@ def _shut(asking: Host, host: Host, function: str, who: str, ports: tuple[int, .
 
 
 def _unit(
-    host: Host, unit: str, what: str, *why: str, service: str = "", certificate: str = ""
+    host: Host, unit: str, title: str, *why: str, service: str = "", certificate: str = ""
 ) -> Check:
     """`why`: a function of its own, with arguments, that tells why the unit does not run."""
     return Check(
-        *(host.name, "service", f"{what} ({unit})", ("unit_runs", unit, *why)),
+        *(host.name, "service", f"{title} ({unit})", ("unit_runs", unit, *why)),
         target=host.name, unit=unit, service=service, certificate=certificate,
     )  # fmt: skip
 
@@ -242,8 +247,8 @@ def _names(site: Site) -> Iterator[Check]:
             yield Check(host.name, "dns", f"the name {name}", command, target=server, name=name)
         if (key := (asked_in, *single)) not in others:
             left_out = set(single)
-            rest = (record for name, record in records.items() if name not in left_out)
-            others[key] = ("names_resolve", *rest)
+            other_records = (record for name, record in records.items() if name not in left_out)
+            others[key] = ("names_resolve", *other_records)
         hop = f"{len(records) - len(single)} other names"
         yield Check(host.name, "dns", hop, others[key], target=server)
         command = ("name_is_unknown", f"no-such-name.{site.domain}")
@@ -261,11 +266,13 @@ def _names_by_themselves(site: Site, host: Host) -> tuple[str, ...]:
 
 
 def _connections(site: Site) -> Iterator[Check]:
-    unchecked = {(one.name, one.owner.name) for one in site.services if not one.checked}
+    unchecked = {
+        (service.name, service.owner.name) for service in site.services if not service.checked
+    }
     silent = {
-        (one.name, site.gateway.name)
-        for one in tcp_services(site)
-        if site.gateway and not (one.checked and _admits(site, one))
+        (service.name, site.gateway.name)
+        for service in tcp_services(site)
+        if site.gateway and not (service.checked and _admits(site, service))
     }
     for connection in connections(site):
         if (connection.service, connection.target.name) in unchecked | silent:
@@ -294,14 +301,14 @@ def _externals(site: Site) -> Iterator[Check]:
         if service.external is None or not service.checked:
             continue
         proxy, where = service.owner.name, (service.external.host, str(service.port))
-        what = f"Traefik to {service.name} at {':'.join(where)}"
+        title = f"Traefik to {service.name} at {':'.join(where)}"
         commands: list[tuple[Layer, tuple[str, ...]]] = [("tcp", ("port_answers", *where))]
         if service.has_tls:
             proof = service.external.fingerprint or ("ca" if service.external.ca else "public")
             name = service.server_name
             commands.append(("tls", ("external_proves", *where, name, proof, proof_file(service))))
         for layer, command in commands:
-            yield Check(proxy, layer, what, command, target=proxy, service=service.name)
+            yield Check(proxy, layer, title, command, target=proxy, service=service.name)
 
 
 def _port(
@@ -479,9 +486,9 @@ def _agent(site: Site, server: Host, agent: Host) -> Iterator[Check]:
         (hop, "tls", ("tls_verifies", *where, ROOTS)),
         (f"{hop}, through the tunnel", "tls", ("agent_pings", url)),
     )
-    for what, layer, command in commands:
+    for title, layer, command in commands:
         yield Check(
-            *(server.name, layer, what, command),
+            *(server.name, layer, title, command),
             target=agent.name, port=service.port, endpoint=endpoint,
         )  # fmt: skip
     command = ("serves_no_stranger", str(address(server, agent)), agent.fqdn, str(service.port))

@@ -145,9 +145,14 @@ def diagnose(site: Site, walked: Sequence[CheckedPath], findings: Findings) -> D
 def _warnings(walked: Sequence[CheckedPath], outcomes: Sequence[Outcome]) -> tuple[Fault, ...]:
     on_paths = {check for path in walked for check in path.checks}
     return tuple(
-        Fault(layer=one.check.layer, host=one.check.host, hop=one.check.hop, fault=one.warning)
-        for one in outcomes
-        if one.warning and one.check in on_paths
+        Fault(
+            layer=outcome.check.layer,
+            host=outcome.check.host,
+            hop=outcome.check.hop,
+            fault=outcome.warning,
+        )
+        for outcome in outcomes
+        if outcome.warning and outcome.check in on_paths
     )
 
 

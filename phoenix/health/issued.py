@@ -42,7 +42,7 @@ class AskedKeys(Frozen):
 
 def check(site: Site) -> Check:
     """The check that no host makes: `outcome` does, of what the CA and the holders tell."""
-    return next(one for one in checks(site) if one.function == ISSUED)
+    return next(known for known in checks(site) if known.function == ISSUED)
 
 
 def unknown(site: Site, why: str) -> Outcome:
@@ -60,14 +60,14 @@ def outcome(
         issued: certificates that are still valid.
         asked: by host, the keys that it asked for; a host that told nothing is left out.
     """
-    found = list(_foreign(site, issued, asked))
-    if not found:
+    foreign = list(_foreign(site, issued, asked))
+    if not foreign:
         return Outcome(check(site), "")
-    more = f" and {len(found) - _SHOWN} more" if found[_SHOWN:] else ""
+    more = f" and {len(foreign) - _SHOWN} more" if foreign[_SHOWN:] else ""
     return Outcome(
         check(site),
         "",
-        f"{'; '.join(found[:_SHOWN])}{more}. If that was none of you, the names are in others' "
+        f"{'; '.join(foreign[:_SHOWN])}{more}. If that was none of you, the names are in others' "
         "hands until then, or until a new root: phoenix certs rotate root",
     )
 
@@ -75,22 +75,33 @@ def outcome(
 def _foreign(
     site: Site, issued: Sequence[Issued], asked: Mapping[str, Sequence[AskedKeys]]
 ) -> Iterator[str]:
-    notes = {(host, one.certificate): one for host, every in asked.items() for one in every}
-    known = {key for one in notes.values() for key in one.keys}
-    owners = {name: (one.host.name, one.name) for one in certificates(site) for name in one.sans}
+    notes = {
+        (host, asked_keys.certificate): asked_keys
+        for host, every in asked.items()
+        for asked_keys in every
+    }
+    known = {key for asked_keys in notes.values() for key in asked_keys.keys}
+    owners = {
+        name: (certificate.host.name, certificate.name)
+        for certificate in certificates(site)
+        for name in certificate.sans
+    }
 
-    def urgency(one: Issued) -> tuple[bool, float]:
+    def urgency(certificate: Issued) -> tuple[bool, float]:
         """First who may pass for what is declared; the newest first of each kind."""
-        return not owners.keys() & set(one.names), -one.not_before.timestamp()
+        return not owners.keys() & set(certificate.names), -certificate.not_before.timestamp()
 
-    for one in sorted(issued, key=urgency):
-        if one.key in known:
+    for certificate in sorted(issued, key=urgency):
+        if certificate.key in known:
             continue
-        holders = {owners[name] for name in one.names if name in owners}
+        holders = {owners[name] for name in certificate.names if name in owners}
         noted = [notes[holder].since for holder in holders if holder in notes]
-        if holders and not any(since and since <= one.not_before for since in noted):
+        if holders and not any(since and since <= certificate.not_before for since in noted):
             continue
-        undeclared = [name for name in one.names if name not in owners]
-        what = f"{undeclared[0]}, which nobody declares," if undeclared else one.names[0]
+        undeclared = [name for name in certificate.names if name not in owners]
+        name_issued = (
+            f"{undeclared[0]}, which nobody declares," if undeclared else certificate.names[0]
+        )
         to = f" to a key that {sorted(holders)[0][0]} never made" if holders else ""
-        yield f"{what}{to} (until {one.not_after:%Y-%m-%d %H:%M} UTC, serial {one.serial})"
+        until = f"{certificate.not_after:%Y-%m-%d %H:%M} UTC"
+        yield f"{name_issued}{to} (until {until}, serial {certificate.serial})"

@@ -126,19 +126,19 @@ def projects(observed: Observed, host: str) -> tuple[ComposeProject, ...] | None
 
 
 def seen(
-    site: Site, observed: Observed, kept: Set[str], used: Set[str], *, firewall: bool = True
+    site: Site, observed: Observed, stored: Set[str], used: Set[str], *, firewall: bool = True
 ) -> Seen:
     """What was seen of things that may not be declared; a host that told nothing is in `unknown`.
 
     Args:
         site: the site.
         observed: what its hosts told, of the kinds `LEFT`.
-        kept: names of the secrets that the store or the SOPS file has.
+        stored: names of the secrets that the store or the SOPS file has.
         used: names of those that the site uses.
         firewall: whether a sync keeps Proxmox VE's firewall.
     """
     values, unread = observed.values, observed.values.get(UNREAD, {})
-    told = {host.name: projects(observed, host.name) for host in site.hosts}
+    projects_by_host = {host.name: projects(observed, host.name) for host in site.hosts}
     placed = {host: answer for host, answer in values.get(PLACED, {}).items() if answer is not None}
     of_hypervisor = site.hypervisor.name
     register = values.get(REGISTER, {}).get(of_hypervisor)
@@ -147,7 +147,7 @@ def seen(
     unknown = [
         f"{host.name}: {observed.silent.get(host.name) or unread.get(host.name) or 'not asked'}"
         for host in site.hosts
-        if told[host.name] is None or host.name not in placed
+        if projects_by_host[host.name] is None or host.name not in placed
         or (host == site.hypervisor and (register is None or guests is None))
     ]  # fmt: skip
     entries = undeclared.REGISTER.validate_python(register or ())
@@ -156,14 +156,18 @@ def seen(
     if site.portainer and portainer is None and deployed and not silent:
         unknown.append("Portainer's API gives no answer")
     return Seen(
-        projects={host: of_host for host, of_host in told.items() if of_host is not None},
+        projects={
+            host: of_host for host, of_host in projects_by_host.items() if of_host is not None
+        },
         placed={host: undeclared.PLACED.validate_python(a) for host, a in placed.items()},
         register=entries,
         guests=undeclared.GUESTS.validate_python(() if guests == NO_LIST else guests or ()),
         unlisted=guests == NO_LIST,
-        endpoints=[one["name"] for one in portainer["endpoints"]] if portainer else None,
-        stacks=[(one["name"], one["endpoint"]) for one in portainer["stacks"]] if portainer else (),
-        kept=kept,
+        endpoints=[endpoint["name"] for endpoint in portainer["endpoints"]] if portainer else None,
+        stacks=[(stack["name"], stack["endpoint"]) for stack in portainer["stacks"]]
+        if portainer
+        else (),
+        stored=stored,
         used=used,
         unknown=unknown,
         rules=values.get(RULES, {}).get(of_hypervisor) or {},
@@ -173,14 +177,14 @@ def seen(
 
 def _issued(site: Site, observed: Observed) -> Outcome:
     ca = guest_with(site, "step_ca").name
-    told = observed.values[ISSUED][ca]
-    if told is None:
+    records = observed.values[ISSUED][ca]
+    if records is None:
         return issued.unknown(site, str(observed.values.get(UNREAD, {}).get(ca)))
     asked = {
         host: _ASKED.validate_python(answer)
         for host, answer in observed.values.get(ASKED, {}).items()
     }
-    return issued.outcome(site, _ISSUED.validate_python(told), asked)
+    return issued.outcome(site, _ISSUED.validate_python(records), asked)
 
 
 def served(site: Site, observed: Observed) -> dict[Endpoint, Served | None]:
@@ -220,7 +224,9 @@ def outcomes(
                 f": {why}" if why else ""
             )
             continue
-        by_check |= {check: heard(check, said) for check, said in zip(mine, faults, strict=True)}
+        by_check |= {
+            check: heard(check, answer) for check, answer in zip(mine, faults, strict=True)
+        }
     if site.ca and site.ca.name in observed.values.get(ISSUED, {}):
         by_check[issued.check(site)] = _issued(site, observed)
     return tuple(by_check[check] for check in checks(site) if check in by_check), silent

@@ -148,7 +148,7 @@ def build(
         ),
         revision=revision,
         stamp=stamp,
-        warnings=tuple(Place(host=one.host, hop=one.hop) for one in diagnosis.warnings),
+        warnings=tuple(Place(host=warning.host, hop=warning.hop) for warning in diagnosis.warnings),
     )
 
 
@@ -166,15 +166,15 @@ def for_strangers(page: Page) -> Page:
         update={
             "health": without_cause(page.health),
             "services": tuple(
-                one.model_copy(
+                service.model_copy(
                     update={
                         "owner": "",
                         "stack": None,
-                        "health": without_cause(one.health),
+                        "health": without_cause(service.health),
                         "certificate_until": None,
                     }
                 )
-                for one in page.services
+                for service in page.services
             ),
             "certificates": (),
             "hosts": (),

@@ -96,10 +96,10 @@ def _prefixes(first: int, last: int) -> Iterator[str]:
 
 def time_left(until: datetime, now: datetime) -> str:
     """What is left: `12 days`, `23 hours`, `50 minutes`, or `expired`."""
-    rest = until - now
-    if rest <= timedelta(0):
+    remaining = until - now
+    if remaining <= timedelta(0):
         return "expired"
     for unit, size in (("day", timedelta(days=1)), ("hour", timedelta(hours=1))):
-        if rest >= 2 * size:
-            return f"{rest // size} {unit}s left"
-    return f"{rest // timedelta(minutes=1)} minutes left"
+        if remaining >= 2 * size:
+            return f"{remaining // size} {unit}s left"
+    return f"{remaining // timedelta(minutes=1)} minutes left"

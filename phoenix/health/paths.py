@@ -160,8 +160,8 @@ def select(site: Site, name: str) -> tuple[CheckedPath, ...]:
         raise unknown(site, name)
     chosen = {path for meaning in meanings for path in concerning(site, meaning)}
     if not chosen:
-        what = " and ".join(f"the {kind_of(meaning)} {meaning.name}" for meaning in meanings)
-        raise NameLookupError(f"no request of this site depends on {what}: nothing to check")
+        subject = " and ".join(f"the {kind_of(meaning)} {meaning.name}" for meaning in meanings)
+        raise NameLookupError(f"no request of this site depends on {subject}: nothing to check")
     return tuple(path for path in paths(site) if path in chosen)
 
 
@@ -365,10 +365,10 @@ def _backend(source: Host, service: Service, find: _Checks) -> Hop:
     """`source` to what answers: the units and containers behind it, and the connection."""
     owner = service.owner
     if service.external is not None:
-        what = f"{service.scheme} port {service.port} of {service.external.host}"
+        description = f"{service.scheme} port {service.port} of {service.external.host}"
         mine = {"host": source.name, "service": service.name}
         return Hop(
-            *(source.name, owner.name, what),
+            *(source.name, owner.name, description),
             (*find("port_answers", **mine), *find("external_proves", **mine)),
         )
     behind = [*find("unit_runs", host=owner.name, service=service.name)]
@@ -381,8 +381,8 @@ def _backend(source: Host, service: Service, find: _Checks) -> Hop:
         if service.has_tls:
             behind += find.certificate(owner, service.port)
         behind += find.connection(source, owner, service=service.name)
-    what = f"{service.scheme} port {service.port}" if owner != source else "what answers"
-    return Hop(source.name, owner.name, what, tuple(behind))
+    description = f"{service.scheme} port {service.port}" if owner != source else "what answers"
+    return Hop(source.name, owner.name, description, tuple(behind))
 
 
 def _labels(service: Service) -> set[str]:
@@ -411,8 +411,8 @@ def _asks_dns(site: Site, host: Host, find: _Checks, *names: str) -> Hop:
             *find("names_resolve", host=host.name),
             *find("name_is_unknown", host=host.name),
         )
-    what = "names" if len(names) != 1 else "its name"
-    return Hop(host.name, site.hypervisor.name, what, (*runs, *checks))
+    description = "names" if len(names) != 1 else "its name"
+    return Hop(host.name, site.hypervisor.name, description, (*runs, *checks))
 
 
 def _rooms(site: Site, find: _Checks) -> Iterator[CheckedPath]:
@@ -548,7 +548,7 @@ def _stack(site: Site, host: Host, stack: Deployment, hops: tuple[Hop, ...]) -> 
 
 def _guards(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     """What must not work, or must not be seen."""
-    what = {
+    words_by_function = {
         "name_is_rejected": "undeclared names at {target}",
         "serves_no_stranger": "{target} port {port} to {host}",
         "docker_has_no_port": "Docker's API on {target}",
@@ -561,7 +561,7 @@ def _guards(site: Site, find: _Checks) -> Iterator[CheckedPath]:
         if runs := find.unit(host, GUARD_UNIT):
             hop = Hop(host.name, host.name, "the guard", runs)
             yield CheckedPath("guard", f"what {host.name} lets in", (hop,))
-    for function, words in what.items():
+    for function, words in words_by_function.items():
         for check in find(function):
             name = words.format(target=check.target, host=check.host, port=check.port)
             yield CheckedPath("guard", name, (Hop(check.host, check.target, check.hop, (check,)),))

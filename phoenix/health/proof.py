@@ -42,10 +42,10 @@ def proof(site: Site, words: Iterable[str]) -> tuple[Check, ...]:
         phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
     """
     chosen: set[Check] = set()
-    for one in words:
-        meanings = find_name(site, one)
+    for target in words:
+        meanings = find_name(site, target)
         if not meanings:
-            raise NameLookupError(f"nothing to prove is called {one!r}")
+            raise NameLookupError(f"nothing to prove is called {target!r}")
         chosen.update(check for meaning in meanings for check in _of(site, meaning))
     return tuple(check for check in checks(site) if check in chosen)
 

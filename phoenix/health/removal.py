@@ -67,8 +67,8 @@ class Removal(Frozen):
         trees = trees_of(site, host) if host else frozenset()
         projects = {stack.project for stack in host.docker_stacks} if host else ()
         environments = {agent.portainer_environment for agent in site.agents}
-        machines = {str(one.address) for one in site.hosts}
-        guests = {one.vmid for one in (*site.guests, *site.templates)}
+        machines = {str(host.address) for host in site.hosts}
+        guests = {guest.vmid for guest in (*site.guests, *site.templates)}
         if (
             (item.kind in ("component", "certificate") and item.name in trees)
             or (item.kind in ("stack", "volumes") and item.name in projects)
@@ -131,7 +131,7 @@ def leaving_trees(item: Item, placed: Placed) -> tuple[str, ...]:
 def stacks_on(projects: Iterable[ComposeProject], ours: Iterable[str]) -> tuple[str, ...]:
     """The compose projects of ours on a host that leaves the site."""
     known = frozenset(ours)
-    return tuple(one.name for one in projects if is_ours(one, known))
+    return tuple(project.name for project in projects if is_ours(project, known))
 
 
 def _lines(site: Site, seen: Seen, item: Item, *, volumes: bool) -> Iterator[str]:

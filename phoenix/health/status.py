@@ -238,15 +238,15 @@ def _services(site: Site, diagnosis: Diagnosis) -> Iterator[ServiceStatus]:
 def _root(site: Site, observed: Observed) -> RootStatus | None:
     if site.ca is None:
         return None
-    told = observed.values.get(observation.AUTHORITY, {}).get(site.ca.name)
-    if not told or not told["root"]:
+    authority = observed.values.get(observation.AUTHORITY, {}).get(site.ca.name)
+    if not authority or not authority["root"]:
         return None
-    (root, *_), limits = parse_chain(told["root"]), permitted(told["root"])
+    (root, *_), limits = parse_chain(authority["root"]), permitted(authority["root"])
     return RootStatus(
         name=root.subject_cn,
         not_after=root.not_after,
         limits=limits.of_site if limits else (),
-        key_on=site.ca.name if told["key"] else "",
+        key_on=site.ca.name if authority["key"] else "",
     )
 
 
@@ -350,7 +350,7 @@ def _stacks(
         name = stack.project
         report = reports[stacks[host.name, name].name]
         projects = observation.projects(observed, host.name) or ()
-        mine = next((one.containers for one in projects if one.name == name), ())
+        mine = next((project.containers for project in projects if project.name == name), ())
         yield StackStatus(
             name=name,
             guest=host.name,

@@ -166,7 +166,7 @@ class Seen:
         unlisted: whether the hypervisor has no program that lists them.
         endpoints: names of Portainer's endpoints; None where it was not asked or did not tell.
         stacks: Portainer's stacks by name and the name of their endpoint.
-        kept: names of the secrets that the store or the SOPS file has.
+        stored: names of the secrets that the store or the SOPS file has.
         used: names of those that the site uses.
         unknown: why a host, or Portainer, told nothing.
         rules: how many rules with our mark each file of Proxmox VE's firewall has.
@@ -180,7 +180,7 @@ class Seen:
     unlisted: bool = False
     endpoints: Sequence[str] | None = None
     stacks: Sequence[tuple[str, str]] = ()
-    kept: Set[str] = frozenset()
+    stored: Set[str] = frozenset()
     used: Set[str] = frozenset()
     unknown: Sequence[str] = ()
     rules: Mapping[str, int] = field(default_factory=dict)
@@ -205,7 +205,7 @@ def undeclared(site: Site, seen: Seen) -> Undeclared:
         *(
             Item(kind="secret", name=name, host="", kept=True)
             for name in sorted(_registered(seen, "secret"))
-            if name in seen.kept and name not in seen.used
+            if name in seen.stored and name not in seen.used
         ),
     ]
     order = list(KINDS)
@@ -232,40 +232,40 @@ def moves(site: Site, seen: Seen) -> tuple[Move, ...]:
     for host, projects in seen.projects.items():
         for project in projects:
             places.setdefault(project.name, set()).add(host)
-    found: list[Move] = []
+    pending: list[Move] = []
     for target in site.hosts:
         for name in sorted({stack.project for stack in target.docker_stacks}):
             if not places.get(name, set()) - {target.name}:
                 continue
             decision = decide(name, target.name, _states(site, seen, target, name))
             if isinstance(decision, Moves):
-                found.append(Move(name, site.host(decision.source), target))
-    return tuple(found)
+                pending.append(Move(name, site.host(decision.source), target))
+    return tuple(pending)
 
 
 def _states(site: Site, seen: Seen, target: Host, project: str) -> dict[str, HostState | str]:
     """What a stack's host has, and every other one that does not declare it."""
     asked = [host for host in site.hosts if host == target or not _declares(host, project)]
     return {
-        host.name: HostState({one.name: one for one in seen.projects[host.name]})
+        host.name: HostState({project.name: project for project in seen.projects[host.name]})
         if host.name in seen.projects
         else "it told nothing"
         for host in asked
     }
 
 
-def select(found: Undeclared, word: str) -> tuple[Item, ...]:
+def select(leftovers: Undeclared, word: str) -> tuple[Item, ...]:
     """The things that a word means: NAME, NAME@HOST, and KIND: before either.
 
     An id of a guest, and an address of a host, will do for its name.
     """
-    kind, colon, rest = word.strip().partition(":")
+    kind, colon, remainder = word.strip().partition(":")
     if not colon or kind not in KINDS:
-        kind, rest = "", word.strip()
-    name, _, host = rest.partition("@")
+        kind, remainder = "", word.strip()
+    name, _, host = remainder.partition("@")
     return tuple(
         item
-        for item in found.items
+        for item in leftovers.items
         if kind in ("", item.kind)
         and name.lower() in _names(item)
         and host.lower() in ("", item.host.lower())
@@ -313,9 +313,9 @@ def _registered(seen: Seen, kind: str) -> dict[str, Entry]:
 
 def _stacks(site: Site, seen: Seen) -> Iterator[Item]:
     moving = {(move.project, move.source.name) for move in moves(site, seen)}
-    found = [item for item in _running(site, seen) if (item.name, item.host) not in moving]
-    places = moving | {(item.name, item.host) for item in found if item.kind == "stack"}
-    yield from found
+    running = [item for item in _running(site, seen) if (item.name, item.host) not in moving]
+    places = moving | {(item.name, item.host) for item in running if item.kind == "stack"}
+    yield from running
     in_portainer = list(_in_portainer(site, seen, places))
     yield from in_portainer
     places |= {(item.name, item.host) for item in in_portainer}
@@ -378,10 +378,12 @@ def _in_portainer(site: Site, seen: Seen, places: Set[tuple[str, str]]) -> Itera
 
 def _comes_back(site: Site, seen: Seen, name: str, owners: Mapping[str, Host]) -> bool:
     """Whether a stack on a deleted endpoint is declared on a host that has none of it."""
-    there = {
-        owners[endpoint].name for one, endpoint in seen.stacks if one == name and endpoint in owners
+    holders = {
+        owners[endpoint].name
+        for stack, endpoint in seen.stacks
+        if stack == name and endpoint in owners
     }
-    return any(_declares(host, name) and host.name not in there for host in site.docker_hosts)
+    return any(_declares(host, name) and host.name not in holders for host in site.docker_hosts)
 
 
 def _holds(project: ComposeProject) -> tuple[str, ...]:
@@ -392,7 +394,7 @@ def _holds(project: ComposeProject) -> tuple[str, ...]:
     if ports:
         words.append(f"port{'s' * (len(ports) != 1)} {', '.join(ports)}")
     words += [f"volume {volume.name}" for volume in project.volumes]
-    words += [str(one) for one in project.anonymous]
+    words += [str(anonymous) for anonymous in project.anonymous]
     return tuple(words)
 
 
@@ -410,8 +412,8 @@ def _placed(site: Site, seen: Seen, stacks: Iterable[Item]) -> Iterator[Item]:
             for project in seen.projects.get(host.name, ())
             if project.name in _PLATFORM and project.containers
         }
-        kept = [f"{CERTIFICATE}{name}" for name in placed.certificates]
-        for tree in dict.fromkeys((*placed.trees, *kept, *running)):
+        certificates = [f"{CERTIFICATE}{name}" for name in placed.certificates]
+        for tree in dict.fromkeys((*placed.trees, *certificates, *running)):
             if tree in declared or tree.startswith(STACK) or (host.name, tree) in of_stacks:
                 continue
             project = running.get(tree)
@@ -480,10 +482,10 @@ def _endpoints(site: Site, seen: Seen) -> Iterator[Item]:
         yield Item(kind="endpoint", name=name, host="", endpoints=(name,), holds=holds)
 
 
-def _guests(site: Site, seen: Seen, told: Set[int | None]) -> Iterator[Item]:
+def _guests(site: Site, seen: Seen, reported: Set[int | None]) -> Iterator[Item]:
     declared = {guest.vmid for guest in (*site.guests, *site.templates)}
     for guest in seen.guests:
-        if guest.vmid in declared or guest.vmid in told:
+        if guest.vmid in declared or guest.vmid in reported:
             continue
         yield Item(
             kind="guest",
@@ -500,7 +502,11 @@ def _rules(site: Site, seen: Seen) -> Iterator[Item]:
 
     Those of a guest that is not declared go with it.
     """
-    off = {f"{one.vmid}.fw" for one in site.guests if not (seen.firewall and one.firewall_enabled)}
+    off = {
+        f"{guest.vmid}.fw"
+        for guest in site.guests
+        if not (seen.firewall and guest.firewall_enabled)
+    }
     off |= set() if seen.firewall else {"host.fw"}
     files = {path: n for path, n in seen.rules.items() if path.rpartition("/")[2] in off}
     if files:

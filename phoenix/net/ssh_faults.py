@@ -161,8 +161,8 @@ def cause_of(error: BaseException) -> Cause:
         error: what connecting raised; an exception that it wraps counts first.
     """
     inner = error.__cause__ or error.__context__
-    if inner is not None and (found := cause_of(inner)) != "other":
-        return found
+    if inner is not None and (cause := cause_of(inner)) != "other":
+        return cause
     return _by_type(error) or cause_in(str(error))
 
 
@@ -177,8 +177,8 @@ def _by_type(error: BaseException) -> Cause | None:
         case ssh_exception.AuthenticationException():
             return "refused_login"
         case ssh_exception.NoValidConnectionsError():
-            tried = [_by_type(one) for one in error.errors.values()]
-            return next((one for one in tried if one is not None), None)
+            tried = [_by_type(attempt) for attempt in error.errors.values()]
+            return next((cause for cause in tried if cause is not None), None)
         case socket.gaierror():
             return "no_name"
         case TimeoutError():
@@ -199,8 +199,8 @@ def said_in(text: str) -> Cause | None:
 
 def cause_in(text: str) -> Cause:
     """The cause that a text names, of `sentence` or of an exception; `other` if none."""
-    if said := said_in(text):
-        return said
+    if name := said_in(text):
+        return name
     return next((cause for words, cause in _TEXTS if re.search(words, text, re.I)), "other")
 
 
@@ -219,9 +219,9 @@ def fix_of(text: str, address: str = "") -> list[str]:
     """
     fault = FAULTS[cause_in(text)]
     commands = [Template(command).safe_substitute(address=address) for command in fault.commands]
-    ready = [one for one, raw in zip(commands, fault.commands, strict=True)
+    ready = [command for command, raw in zip(commands, fault.commands, strict=True)
              if "$ssh_" not in raw and (address or "$address" not in raw)]  # fmt: skip
-    return [fault.fix, *(f"  {one}" for one in ready)]
+    return [fault.fix, *(f"  {command}" for command in ready)]
 
 
 def by_cause(reasons: Mapping[str, str]) -> list[tuple[Cause, list[str]]]:
@@ -232,7 +232,7 @@ def by_cause(reasons: Mapping[str, str]) -> list[tuple[Cause, list[str]]]:
     return list(groups.items())
 
 
-def told(reasons: Mapping[str, str], addresses: Mapping[str, str]) -> list[str]:
+def explained(reasons: Mapping[str, str], addresses: Mapping[str, str]) -> list[str]:
     """Everybody who cannot be reached, a group for each cause with its fix for each of them.
 
     Args:
@@ -243,7 +243,7 @@ def told(reasons: Mapping[str, str], addresses: Mapping[str, str]) -> list[str]:
     for cause, hosts in by_cause(reasons):
         lines.append(f"{', '.join(hosts)}: {FAULTS[cause].says}")
         own = dict.fromkeys(_own(reasons[host]) for host in hosts)
-        lines += [f"  {one}" for one in own if one]
+        lines += [f"  {reason}" for reason in own if reason]
         fixes = (fix_of(FAULTS[cause].says, addresses.get(host, "")) for host in hosts)
         lines += dict.fromkeys(f"  {line}" for fix in fixes for line in fix)
     return lines
@@ -251,5 +251,5 @@ def told(reasons: Mapping[str, str], addresses: Mapping[str, str]) -> list[str]:
 
 def _own(reason: str) -> str:
     """An exception's own words in a sentence."""
-    found = re.search(r"\((.*)\)$", reason, re.S)
-    return found[1] if found else reason
+    match = re.search(r"\((.*)\)$", reason, re.S)
+    return match[1] if match else reason

@@ -444,18 +444,18 @@ class PortainerClient(DockerEngine):
         is the one in the containers' directory.
         """
         folders = {container.working_dir for container in containers}
-        if not folders or not all(one.startswith(PORTAINER_PROJECTS) for one in folders):
+        if not folders or not all(folder.startswith(PORTAINER_PROJECTS) for folder in folders):
             return None
-        numbers = {one.removeprefix(PORTAINER_PROJECTS).split("/")[0] for one in folders}
+        numbers = {folder.removeprefix(PORTAINER_PROJECTS).split("/")[0] for folder in folders}
         known = {endpoint.id for endpoint in self.endpoints()}
-        found = [
+        namesakes = [
             row
             for row in rows
             if row.type == StackType.COMPOSE
             and row.name.lower() == name
             and (row.endpoint_id not in known or self._has_left(row, str(row.id) in numbers))
         ]
-        return max(found, key=lambda row: (str(row.id) in numbers, row.id), default=None)
+        return max(namesakes, key=lambda row: (str(row.id) in numbers, row.id), default=None)
 
     def _has_left(self, row: Stack, deployed: bool) -> bool:
         """Whether the environment of a stack has none of its containers."""

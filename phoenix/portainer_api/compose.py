@@ -71,11 +71,11 @@ def _services(content: str) -> dict[str, Any]:
 
 def _labels(body: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, str]:
     """Labels of either form (Compose specification, "labels"), values filled in."""
-    given = body.get("labels") or {}
+    declared = body.get("labels") or {}
     pairs = (
-        given.items()
-        if isinstance(given, Mapping)
-        else (str(line).partition("=")[::2] for line in given)
+        declared.items()
+        if isinstance(declared, Mapping)
+        else (str(line).partition("=")[::2] for line in declared)
     )
     labels = {}
     for name, value in pairs:

@@ -33,12 +33,12 @@ class Finding:
     Attributes:
         expected: the point, in words.
         holds: whether the server does so.
-        found: what is worth knowing, or what it does instead with the fix; may be empty.
+        actual: what is worth knowing, or what it does instead with the fix; may be empty.
     """
 
     expected: str
     holds: bool
-    found: str = ""
+    actual: str = ""
 
 
 def findings(client: PortainerClient) -> Iterator[Finding]:
@@ -104,7 +104,11 @@ def _environments(client: PortainerClient) -> str:
 
 def _docker(client: PortainerClient) -> str:
     asked = [endpoint for endpoint in client.endpoints() if endpoint.type in (1, 2)]
-    silent = [one.name for one in asked if not client.docker_ping(one.id, patient=False)]
+    silent = [
+        environment.name
+        for environment in asked
+        if not client.docker_ping(environment.id, patient=False)
+    ]
     if silent:
         raise DifferentError(f"no answer from {', '.join(silent)}: see its agent and its address")
     for endpoint in asked:
@@ -126,8 +130,8 @@ def _stacks(client: PortainerClient) -> str:
         if strange:
             raise DifferentError(f"environment {known[number]} is said to have {strange}")
     _expect(client, '/stacks?filters={"EndpointID":"1"}', 400, "Invalid query parameter: filters")
-    said = [_about(row, known) for row in rows]
-    return "; ".join(filter(None, said)) or f"{len(rows)} there"
+    descriptions = [_about(row, known) for row in rows]
+    return "; ".join(filter(None, descriptions)) or f"{len(rows)} there"
 
 
 def _about(row: Stack, known: dict[int, str]) -> str:
@@ -199,10 +203,10 @@ def _expect(
     try:
         client.get(path, with_key=with_key, headers=headers)
     except errors.ApiError as error:
-        said = " ".join(error.message.split())
-        if error.status != status or (words and said != words):
+        message = " ".join(error.message.split())
+        if error.status != status or (words and message != words):
             raise DifferentError(
-                f"GET {path}: HTTP {error.status} {json.dumps(said)}, expected HTTP {status} "
+                f"GET {path}: HTTP {error.status} {json.dumps(message)}, expected HTTP {status} "
                 f"{json.dumps(words)}"
             ) from None
         return

@@ -122,8 +122,9 @@ def _repair(step: Recreate | Associate | Clear) -> tuple[str, ...]:
 
 def _removals(containers: Iterable[LeftOver]) -> tuple[str, ...]:
     return tuple(
-        f"remove container {one.name}: the compose file has no service {one.service} any more"
-        for one in containers
+        f"remove container {container.name}: the compose file has no service "
+        f"{container.service} any more"
+        for container in containers
     )
 
 
@@ -159,11 +160,13 @@ def diff(
     )
     stack = observed.stack
     before = stack.env_mapping if stack else {}
-    wanted = desired.plain_env if desired.present else {}
+    desired_env = desired.plain_env if desired.present else {}
     public = desired.public
-    shown = [{name: v for name, v in env.items() if name in public} for env in (before, wanted)]
+    shown = [
+        {name: v for name, v in env.items() if name in public} for env in (before, desired_env)
+    ]
     masked = [
-        {name: v for name, v in env.items() if name not in public} for env in (before, wanted)
+        {name: v for name, v in env.items() if name not in public} for env in (before, desired_env)
     ]
     lines += env_values(*shown)
     lines += [f"env {change} (value masked)" for change in env_changes(*masked)]
@@ -323,8 +326,8 @@ class _Convergence:
         return self._create()
 
     def _remove(self, containers: Iterable[LeftOver]) -> None:
-        for one in containers:
-            self.client.remove_container(self.desired.endpoint_id, one.id)
+        for container in containers:
+            self.client.remove_container(self.desired.endpoint_id, container.id)
 
     def _update(self, stack: Stack) -> Stack:
         desired = self.desired
@@ -441,8 +444,8 @@ class _Convergence:
             current = self.client.wait_deployed(
                 self.client.current(stack), self.seconds, poll=self.poll
             )
-            found = self.client.containers(stack.endpoint_id, stack.name)
-            for container in previous.left_over(found):
+            containers = self.client.containers(stack.endpoint_id, stack.name)
+            for container in previous.left_over(containers):
                 self.client.remove_container(stack.endpoint_id, container.id)
             update = self.client.update_stack(current, good.content, good.env)
             ended = self.client.wait_deployed(update, self.seconds, poll=self.poll)

@@ -60,31 +60,31 @@ def registry_of(image: str) -> str:
 
 def plan_registries(
     rows: Iterable[Registry],
-    wanted: Iterable[Login],
-    kept: Mapping[str, str],
+    logins: Iterable[Login],
+    stored: Mapping[str, str],
     sent: Mapping[str, str],
 ) -> RegistryPlan:
     """Compare what Portainer has with the declared log-ins.
 
     Args:
         rows: what Portainer has; those of a person stay as they are.
-        wanted: the declared log-ins.
-        kept: by registry, the hash of the log-in that was sent last.
+        logins: the declared log-ins.
+        stored: by registry, the hash of the log-in that was sent last.
         sent: by registry, the hash of the declared one.
     """
     ours = {row.name: row for row in rows if row.name.startswith(OURS)}
-    wanted = tuple(wanted)
-    present = [(ours[login.name], login) for login in wanted if login.name in ours]
+    logins = tuple(logins)
+    present = [(ours[login.name], login) for login in logins if login.name in ours]
     return RegistryPlan(
-        create=tuple(login for login in wanted if login.name not in ours),
+        create=tuple(login for login in logins if login.name not in ours),
         update=tuple(
             (row, login)
             for row, login in present
             if row.username != login.username
             or row.url != login.registry
-            or kept.get(login.registry) != sent[login.registry]
+            or stored.get(login.registry) != sent[login.registry]
         ),
         delete=tuple(
-            row for name, row in ours.items() if name not in {login.name for login in wanted}
+            row for name, row in ours.items() if name not in {login.name for login in logins}
         ),
     )

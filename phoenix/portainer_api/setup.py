@@ -189,10 +189,10 @@ def plan_endpoint(endpoints: tuple[Endpoint, ...], name: str, url: str) -> Endpo
         match = same[0] if len(same) == 1 else None
     if match is None:
         return EndpointPlan(None, (f"register {name} at {url}",))
-    kind, what = (1, "Docker socket") if _is_local(url) else (2, "Docker agent")
+    kind, label = (1, "Docker socket") if _is_local(url) else (2, "Docker agent")
     if match.type != kind:
         raise errors.InvalidInputError(
-            f"Portainer's environment {match.name} is of type {match.type}, no {what}: "
+            f"Portainer's environment {match.name} is of type {match.type}, no {label}: "
             "rename it in Portainer, or give this endpoint another name"
         )
     reasons: list[str] = []

@@ -64,9 +64,9 @@ class DesiredStack:
         """The containers of services that the file has no more; compose keeps them running."""
         names = service_names(self.content)
         return tuple(
-            one
-            for one in containers
-            if one.service and one.service not in names and not one.is_one_off
+            container
+            for container in containers
+            if container.service and container.service not in names and not container.is_one_off
         )
 
 
@@ -305,14 +305,15 @@ def _plan_missing(desired: DesiredStack, observed: ObservedStack) -> Plan:
             f"{', '.join(where)}). Remove them, or rename the stack"
         )
     remove = _left_over(desired, observed)
-    going = {one.name for one in remove}
+    going = {left.name for left in remove}
     names = {container.name for container in observed.containers}
     return Create(tuple(sorted(names - going)), remove)
 
 
 def _left_over(desired: DesiredStack, observed: ObservedStack) -> tuple[LeftOver, ...]:
     return tuple(
-        LeftOver(one.id, one.name, one.service) for one in desired.left_over(observed.containers)
+        LeftOver(container.id, container.name, container.service)
+        for container in desired.left_over(observed.containers)
     )
 
 

@@ -34,19 +34,21 @@ def placed(client: Client, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
     locations = located(client)
     up = [str(row["node"]) for row in client.get("nodes") if row.get("status") != "offline"]
     named = {scope.path.split("/")[1] for scope in scopes if scope.path.startswith("nodes/")}
-    found = []
+    scopes_placed = []
     for scope in scopes:
         if "{other}" in scope.path:
             others = sorted(name for name in up if name not in named)
-            found += [
+            scopes_placed += [
                 replace(scope, name=f"node {name}", path=scope.path.format(other=name))
                 for name in others
             ]
         elif scope.vmid is None:
-            found.append(scope)
+            scopes_placed.append(scope)
         elif scope.vmid in locations:
-            found.append(replace(scope, path=scope.path.format(node=locations[scope.vmid].node)))
-    return tuple(found)
+            scopes_placed.append(
+                replace(scope, path=scope.path.format(node=locations[scope.vmid].node))
+            )
+    return tuple(scopes_placed)
 
 
 def next_of(client: Client, scope: Scope) -> Write | None:

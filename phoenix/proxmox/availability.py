@@ -85,10 +85,10 @@ def _rule(
         yield Write("PUT", f"{_RULES}/{own}", data, f"HA rule {own}: add {', '.join(missing)}")
 
 
-def _nodes(name: str, settings: ProxmoxSettings, what: str) -> str:
+def _nodes(name: str, settings: ProxmoxSettings, kind: str) -> str:
     if not settings.ha_nodes:
         raise RefusedError(
-            f"the cluster has no {what} {name!r}, which proxmox_ha_group names. fix: write its "
+            f"the cluster has no {kind} {name!r}, which proxmox_ha_group names. fix: write its "
             'nodes, as proxmox_ha_nodes = ("pve1:2", "pve2:1"), and it is made'
         )
     return ",".join(settings.ha_nodes)

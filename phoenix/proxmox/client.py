@@ -119,11 +119,11 @@ class Client:
         task = f"task {parts['type']} {parts['id']}".strip()
         began = self._clock()
         deadline = began + self._task_seconds
-        said, pause = began, 0.1
+        reported_at, pause = began, 0.1
         while (status := self.get(f"{path}/status")).get("status") != "stopped":
-            if self._clock() - said >= _SAID_SECONDS:
-                said = self._clock()
-                self._log(f"{task} goes on, {said - began:.0f} s: {self._last_line(path)}")
+            if self._clock() - reported_at >= _SAID_SECONDS:
+                reported_at = self._clock()
+                self._log(f"{task} goes on, {reported_at - began:.0f} s: {self._last_line(path)}")
             if self._clock() >= deadline:
                 raise TaskTimeoutError(
                     f"{task} still runs after {self._task_seconds:g} s and was left running "
@@ -140,12 +140,12 @@ class Client:
             return
         raise task_failure(f"{task} failed: {result}\n{self._task_log(path)}", result)
 
-    def wait(self, done: Callable[[], bool], what: str) -> None:
+    def wait(self, done: Callable[[], bool], condition: str) -> None:
         """Ask again and again until something is so.
 
         Args:
             done: asks; it ends the wait by an error as well.
-            what: what is waited for, for the message.
+            condition: what is waited for, for the message.
 
         Raises:
             TaskTimeoutError: it is not so after `task_seconds`.
@@ -156,7 +156,7 @@ class Client:
         while not done():
             if self._clock() >= deadline:
                 raise TaskTimeoutError(
-                    f"{what}: not so after {self._task_seconds:g} s. fix: look at the guest's "
+                    f"{condition}: not so after {self._task_seconds:g} s. fix: look at the guest's "
                     "tasks in Proxmox VE, then run again; or raise proxmox_task_seconds"
                 )
             self._sleep(pause)

@@ -78,11 +78,13 @@ def _addresses(end: firewall.Endpoint, site: Site) -> Iterator[IPv4Address]:
         yield end.network_address
     else:
         addresses = [address for host in site.hosts for address in addresses_of(host)]
-        yield from (one for one in addresses if end == "any" or one in end)
+        yield from (address for address in addresses if end == "any" or address in end)
         if end == "any":
             yield ANYONE
         else:
-            yield from itertools.islice((one for one in end.hosts() if one not in addresses), 1)
+            yield from itertools.islice(
+                (address for address in end.hosts() if address not in addresses), 1
+            )
 
 
 def allowed(scope: Scope, direction: str, connection: Connection) -> bool:
@@ -182,7 +184,7 @@ def ways_in(scopes: Iterable[Scope], operators: Iterable[Network]) -> Iterator[C
 def hidden(
     scope: Scope,
     rows: Sequence[Mapping[str, Any]],
-    wanted: Iterable[Connection],
+    required: Iterable[Connection],
     groups: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> Iterator[str]:
     """Each rule of a person that keeps its place above ours and would refuse what is needed.
@@ -190,7 +192,7 @@ def hidden(
     Args:
         scope: its desired rules and whose they are.
         rows: its rules as Proxmox VE has them.
-        wanted: what has to work; an example for anyone elsewhere is a person's to refuse.
+        required: what has to work; an example for anyone elsewhere is a person's to refuse.
         groups: the rules of the cluster's security groups, by name.
     """
     above = [
@@ -199,7 +201,7 @@ def hidden(
         for part in (_of_group(rule, groups or {}) if rule.group else (rule,))
     ]
     first: dict[int, Connection] = {}
-    for connection in wanted:
+    for connection in required:
         for direction, end in (("in", connection.destination), ("out", connection.source)):
             if end != scope.host or connection.source == ANYONE:
                 continue
@@ -226,4 +228,4 @@ def _of_group(rule: Placed, groups: Mapping[str, Sequence[Mapping[str, Any]]]) -
 
 
 def _is_about(rule: Placed, direction: str, connection: Connection) -> bool:
-    return any(matches(one, direction, connection) for one in rule.about)
+    return any(matches(scope, direction, connection) for scope in rule.about)

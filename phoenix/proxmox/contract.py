@@ -31,7 +31,7 @@ class Finding(NamedTuple):
 
     expected: str
     holds: bool
-    found: str = ""
+    actual: str = ""
 
 
 def findings(client: Client) -> Iterator[Finding]:
@@ -51,7 +51,7 @@ def _version(client: Client) -> str:
     version = str(client.get("version").get("version", ""))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if not OLDEST <= numbers <= NEWEST:
-        oldest, newest = (".".join(map(str, one)) for one in (OLDEST, NEWEST))
+        oldest, newest = (".".join(map(str, number)) for number in (OLDEST, NEWEST))
         raise DifferentError(f"it is {version}; {oldest} to {newest} are known")
     return version
 
@@ -110,7 +110,7 @@ def _online(client: Client) -> list[str]:
 
 def _storages(content: str) -> Callable[[Client], str]:
     def ask(client: Client) -> str:
-        found: list[str] = []
+        usable: list[str] = []
         for node in _online(client):
             rows: list[dict[str, Any]] = client.get(f"nodes/{node}/storage")
             able = [
@@ -121,8 +121,8 @@ def _storages(content: str) -> Callable[[Client], str]:
             if not able:
                 fix = f"`pvesm set NAME --content ...,{content}`"
                 raise DifferentError(f"no active storage of {node} does. fix: {fix}")
-            found.append(f"{node}: {', '.join(sorted(able))}")
-        return "; ".join(found)
+            usable.append(f"{node}: {', '.join(sorted(able))}")
+        return "; ".join(usable)
 
     return ask
 

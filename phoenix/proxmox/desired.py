@@ -239,8 +239,12 @@ def _own(guest: Host | Template, settings: ProxmoxSettings) -> GuestSettings:
         *(folder.path for folder in chosen.bind_mounts),
         *(device.path for device in chosen.devices),
     }
-    volumes = [MountPoint(**one.model_dump()) for one in entry.volumes if one.path not in paths]
-    binds = [BindMount(**one.model_dump()) for one in entry.bind_mounts if one.path not in paths]
+    volumes = [
+        MountPoint(**volume.model_dump()) for volume in entry.volumes if volume.path not in paths
+    ]
+    binds = [
+        BindMount(**mount.model_dump()) for mount in entry.bind_mounts if mount.path not in paths
+    ]
     nodes = [Device(path=path, mode=_ANYONE) for path in entry.devices if path not in paths]
     return chosen.model_copy(
         update={
@@ -258,21 +262,21 @@ def _declared(
 ) -> frozenset[str]:
     """What is optional and declared of a guest; its name tells how it leaves the guest again."""
     lxc = guest.kind == "lxc"
-    found = {f"tags.{tag.lower()}" for tag in own.tags}
+    tokens = {f"tags.{tag.lower()}" for tag in own.tags}
     if own.vlan or guest.interfaces[0].vlan:
-        found.add("net0.tag")
+        tokens.add("net0.tag")
     for position, card in enumerate(guest.interfaces[1:], 1):
-        found |= {f"net{position}", *([f"net{position}.tag"] if card.vlan else [])}
+        tokens |= {f"net{position}", *([f"net{position}.tag"] if card.vlan else [])}
     if own.protection is not None:
-        found.add("protection")
+        tokens.add("protection")
     if own.idmap:
-        found.add("idmap")
+        tokens.add("idmap")
     features = {**settings.lxc_features, **own.features} if lxc else {}
-    found |= {f"features.{name}" for name in features if name != "nesting"}
-    found |= {f"bind:{mount.path}" for mount in own.bind_mounts}
-    found |= {f"dev:{device.path}" for device in own.devices}
-    found |= {key for key, _ in guest.container.low_level}
-    return frozenset(found)
+    tokens |= {f"features.{name}" for name in features if name != "nesting"}
+    tokens |= {f"bind:{mount.path}" for mount in own.bind_mounts}
+    tokens |= {f"dev:{device.path}" for device in own.devices}
+    tokens |= {key for key, _ in guest.container.low_level}
+    return frozenset(tokens)
 
 
 def _check_docker_container(guest: Host, features: Mapping[str, str], report: Report) -> None:

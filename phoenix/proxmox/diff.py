@@ -128,8 +128,10 @@ def declared_before(observed: Observed) -> frozenset[str]:
     first, *lines = observed.config.get("description", "").strip().splitlines() or [""]
     if not first.startswith(MARK):
         return frozenset()
-    kept = (line.removeprefix(DECLARED).split() for line in lines if line.startswith(DECLARED))
-    return frozenset(token for tokens in kept for token in tokens)
+    tokens_by_line = (
+        line.removeprefix(DECLARED).split() for line in lines if line.startswith(DECLARED)
+    )
+    return frozenset(token for tokens in tokens_by_line for token in tokens)
 
 
 def _keys(desired: DesiredGuest, observed: Observed) -> Mapping[str, Key]:

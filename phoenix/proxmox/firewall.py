@@ -139,13 +139,13 @@ def _is_way_in(rule: firewall.Rule, site: Site) -> bool:
 
 def _node_rules(flows: Iterable[NodeFlow], node: str | None) -> list[FirewallRule]:
     """The declared flows of another node, those of every other node among them."""
-    found = []
+    rules = []
     for flow in flows:
         if flow.node in (None, node):
             source = _peer(ip_network(flow.source, strict=False)) if flow.source else None
             identity = Identity("in", "ACCEPT", flow.proto, flow.port, source, None)
-            found.append(FirewallRule(identity, flow.comment))
-    return found
+            rules.append(FirewallRule(identity, flow.comment))
+    return rules
 
 
 def _guest_scope(
@@ -163,7 +163,7 @@ def _guest_scope(
         derived = [*derived, *firewall.outbound(site, guest)]
     options = {"enable": "1", "policy_in": "DROP", "policy_out": settings.firewall_out}
     # What a lease gives is known to nobody here; and of a VM the firewall knows no address.
-    known = all(one.address is not None for one in guest.interfaces)
+    known = all(interface.address is not None for interface in guest.interfaces)
     ipfilter = settings.ipfilter and known and (guest.kind == "lxc" or len(guest.interfaces) == 1)
     options |= {"macfilter": "1", "ipfilter": str(int(ipfilter))}
     addresses: list[str] = []
@@ -213,8 +213,8 @@ def _identities(rule: firewall.Rule) -> list[Identity]:
 def _peer(network: Network | None) -> str | None:
     if network is None or network == IPv4Network("0.0.0.0/0"):
         return None
-    one = network.prefixlen == network.max_prefixlen
-    return str(network.network_address) if one else str(network)
+    single_host = network.prefixlen == network.max_prefixlen
+    return str(network.network_address) if single_host else str(network)
 
 
 DEFAULTS = {

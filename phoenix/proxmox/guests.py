@@ -68,10 +68,10 @@ def make(
 
 def _left(client: Client, desired: DesiredGuest) -> list[str]:
     """The snapshots before a change that are still there: the runs that took them have died."""
-    there = observe(client, desired.vmid)
-    if there is None or "parent" not in there.config:  # it names the latest snapshot
+    observed = observe(client, desired.vmid)
+    if observed is None or "parent" not in observed.config:  # it names the latest snapshot
         return []
-    return [name for name in snapshots(client, there) if name.startswith(f"{BEFORE}-")]
+    return [name for name in snapshots(client, observed) if name.startswith(f"{BEFORE}-")]
 
 
 def _remove(

@@ -139,7 +139,7 @@ def remember(file: Path, address: str, keys: Iterable[str]) -> None:
         OSError: the file can't be written.
     """
     lines = _lines(file)
-    others = [rest for line in lines if (rest := _without(line, address)) is not None]
+    others = [other for line in lines if (other := _without(line, address)) is not None]
     others += [f"{address} {key}" for key in sorted(keys)]
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = file.with_name(f"{file.name}.phoenix")

@@ -124,8 +124,8 @@ class Props:
     def written(self, current: str | None) -> str:
         """The string with our properties put in."""
         properties = values.parse(current or "", self.default_key)
-        kept = {key: value for key, value in properties.items() if key not in self.drop}
-        return values.join({**kept, **self.value}, self.default_key)
+        remaining = {key: value for key, value in properties.items() if key not in self.drop}
+        return values.join({**remaining, **self.value}, self.default_key)
 
 
 @dataclass(frozen=True)

@@ -70,18 +70,18 @@ class Listener(NamedTuple):
 
 def parse(lines: Iterable[str]) -> dict[str, frozenset[Listener]]:
     """What each node listens on beside its loopback, of `LISTEN`'s output."""
-    found: dict[str, set[Listener]] = {}
+    by_node: dict[str, set[Listener]] = {}
     own: set[Listener] = set()
     for line in lines:
         words = line.split()
         if words[:1] == ["node"]:
-            own = found.setdefault(words[1], set())
+            own = by_node.setdefault(words[1], set())
         elif len(words) >= 5 and words[0] in ("tcp", "udp"):
             address, _, port = words[4].rpartition(":")
             process = _PROCESS.search(words[6]) if len(words) > 6 else None
             if port.isdigit() and not _is_loopback(address):
                 own.add(Listener(words[0], int(port), process[1] if process else ""))
-    return {node: frozenset(sockets) for node, sockets in found.items()}
+    return {node: frozenset(sockets) for node, sockets in by_node.items()}
 
 
 def _is_loopback(text: str) -> bool:
@@ -146,9 +146,9 @@ def faults(
             continue
         rows = [*client.get(f"{scope.path}/rules"), *cluster_rules]
         rows += [row for rules in groups(client, rows).values() for row in rules]
-        closed = [one for one in sockets if not _open(one, scope, rows, settings)]
+        closed = [listener for listener in sockets if not _open(listener, scope, rows, settings)]
         if closed:
-            yield told(name, closed, here=name == node)
+            yield refusal(name, closed, here=name == node)
 
 
 def _refuses(options: Mapping[str, Any], key: str, default: str = "0") -> bool:
@@ -162,10 +162,10 @@ def _declared(text: str) -> Listener:
     return Listener(proto, int(port))
 
 
-def serves(one: Listener) -> bool:
+def serves(listener: Listener) -> bool:
     """Whether others can connect to it by a port that they know: a client's own socket is none."""
-    is_client = (one.proto, one.port) in _CLIENTS
-    return not is_client and not (one.proto == "udp" and one.port >= _EPHEMERAL)
+    is_client = (listener.proto, listener.port) in _CLIENTS
+    return not is_client and not (listener.proto == "udp" and listener.port >= _EPHEMERAL)
 
 
 def groups(
@@ -185,47 +185,47 @@ def groups(
 
 
 def _open(
-    one: Listener, scope: Scope, rows: Iterable[Mapping[str, Any]], settings: ProxmoxSettings
+    listener: Listener, scope: Scope, rows: Iterable[Mapping[str, Any]], settings: ProxmoxSettings
 ) -> bool:
     """Whether a rule is about it, whoever it lets in or refuses, or it is told to be closed."""
-    if not serves(one) or one.name in settings.node_closed:
+    if not serves(listener) or listener.name in settings.node_closed:
         return True
-    if any(p == one.proto and first <= one.port <= last for p, first, last in _STANDARD):
+    if any(p == listener.proto and first <= listener.port <= last for p, first, last in _STANDARD):
         return True
     identities = [rule.identity for rule in scope.rules]
     persons = (placed({"pos": 0, **row}) for row in rows)
     identities += [about for rule in persons if rule.enabled for about in rule.about]
     return any(
         rule.direction == "in"
-        and rule.proto in (None, one.proto)
-        and (has_port(rule.ports, one.port) if rule.ports else rule.action == "ACCEPT")
+        and rule.proto in (None, listener.proto)
+        and (has_port(rule.ports, listener.port) if rule.ports else rule.action == "ACCEPT")
         for rule in identities
     )
 
 
-def told(
-    node: str, closed: Iterable[Listener], *, here: bool, what: str = "switching the firewall on"
+def refusal(
+    node: str, closed: Iterable[Listener], *, here: bool, action: str = "switching the firewall on"
 ) -> str:
-    """What a node serves and no rule lets in, that `what` would cut, and the two ways to say so."""
-    ordered = sorted(closed, key=lambda one: (one.port, one.proto))
-    ports = ", ".join(f"{one.name} ({one.process or 'unknown'})" for one in ordered)
+    """What a node serves, no rule lets in and `action` would cut; and the two ways to say so."""
+    ordered = sorted(closed, key=lambda listener: (listener.port, listener.proto))
+    ports = ", ".join(f"{listener.name} ({listener.process or 'unknown'})" for listener in ordered)
     if here:
         where = "as rules of site.hypervisor.firewall in the JSON files"
         rules = "\n".join(
-            f'    {{"type": "in", "action": "ACCEPT", "proto": "{one.proto}", "port": '
-            f'"{one.port}", "source": "NETWORK", "comment": "{one.process}"}},'
-            for one in ordered
+            f'    {{"type": "in", "action": "ACCEPT", "proto": "{listener.proto}", "port": '
+            f'"{listener.port}", "source": "NETWORK", "comment": "{listener.process}"}},'
+            for listener in ordered
         )
     else:
         where = "in proxmox_node_flows"
         rules = "\n".join(
-            f'    {{"proto": "{one.proto}", "port": "{one.port}", "source": "NETWORK", "node": '
-            f'"{node}", "comment": "{one.process or "declared"}"}},'
-            for one in ordered
+            f'    {{"proto": "{listener.proto}", "port": "{listener.port}", "source": "NETWORK", '
+            f'"node": "{node}", "comment": "{listener.process or "declared"}"}},'
+            for listener in ordered
         )
-    names = ", ".join(f'"{one.name}"' for one in ordered)
+    names = ", ".join(f'"{listener.name}"' for listener in ordered)
     return (
-        f"node {node} listens on {ports}, which no rule lets in: {what} would "
+        f"node {node} listens on {ports}, which no rule lets in: {action} would "
         f"cut it. fix: let its clients in, {where}:\n{rules}\n"
         f"  or let it be closed: proxmox_node_closed = [{names}]"
     )

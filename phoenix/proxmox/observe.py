@@ -95,7 +95,7 @@ def read(client: Client, location: Located) -> Observed:
         pending=tuple(pending),
         digest=digest,
         idmap=tuple(value for key, value in low_level if key == IDMAP),
-        low_level=tuple(one for one in low_level if one[0] != IDMAP),
+        low_level=tuple(line for line in low_level if line[0] != IDMAP),
     )
 
 

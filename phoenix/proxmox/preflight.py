@@ -51,9 +51,9 @@ def preflight(
     faults += _guests(client, guests, settings)
     running = [guest for guest in guests if not guest.template]
     existing = {
-        guest.vmid: there
+        guest.vmid: observed
         for guest in running
-        if guest.vmid in present and (there := observe(client, guest.vmid)) is not None
+        if guest.vmid in present and (observed := observe(client, guest.vmid)) is not None
     }
     changed = existing.values() if settings.snapshot_before_change else ()
     needs = [
@@ -93,15 +93,15 @@ def firewall(
     """
     if not scopes:
         return ()
-    there = apply.placed(client, scopes)
-    found: list[str] = []
-    for scope in there:
+    placed = apply.placed(client, scopes)
+    faults: list[str] = []
+    for scope in placed:
         if scope.rules and scope.host is not None:
             rows = client.get(f"{scope.path}/rules")
-            found += hidden(scope, rows, needed, listeners.groups(client, rows))
+            faults += hidden(scope, rows, needed, listeners.groups(client, rows))
     node = next(scope.path.split("/")[1] for scope in scopes if scope.name == NODE)
-    found += listeners.faults(client, there, known, settings, node)
-    return tuple(found)
+    faults += listeners.faults(client, placed, known, settings, node)
+    return tuple(faults)
 
 
 def _guests(
@@ -141,7 +141,7 @@ def _source(
     source = observe(client, guest.origin.source)
     if source is None or source.template:
         return source
-    declared = any(one.vmid == source.vmid for one in guests)
+    declared = any(guest.vmid == source.vmid for guest in guests)
     ours = source.managed or source.vmid in settings.adopt
     return None if declared and ours else source
 
@@ -183,21 +183,23 @@ def _nodes(
     """Nodes that are named and that the cluster does not have, or that are down."""
     online = {str(row["node"]): row.get("status") != "offline" for row in client.get("nodes")}
     present = located(client)
-    wanted: dict[str, str] = {guest.node: _node_setting(guest, settings) for guest in guests}
+    setting_by_node: dict[str, str] = {
+        guest.node: _node_setting(guest, settings) for guest in guests
+    }
     for guest in guests:
         for target in guest.replicate_to:
-            wanted.setdefault(target, f"proxmox_guests[{guest.vmid}].replicate_to")
+            setting_by_node.setdefault(target, f"proxmox_guests[{guest.vmid}].replicate_to")
             if target == (present[guest.vmid].node if guest.vmid in present else guest.node):
                 yield (
                     f"{guest.label} is on node {target}, and is to be replicated there. fix: name "
                     f"another node in proxmox_guests[{guest.vmid}].replicate_to"
                 )
     for entry in settings.ha_nodes:
-        wanted.setdefault(entry.partition(":")[0], "proxmox_ha_nodes")
+        setting_by_node.setdefault(entry.partition(":")[0], "proxmox_ha_nodes")
     for flow in settings.node_flows if settings.firewall else ():
         if flow.node:
-            wanted.setdefault(flow.node, "the node of proxmox_node_flows")
-    for name, setting in wanted.items():
+            setting_by_node.setdefault(flow.node, "the node of proxmox_node_flows")
+    for name, setting in setting_by_node.items():
         if name not in online:
             yield (
                 f"the cluster has no node {name!r}: its nodes are {', '.join(sorted(online))}. "
@@ -255,32 +257,32 @@ def privileges(
     and pve-ha-manager.
     """
     present = located(client)
-    found = [
+    required = [
         Privilege("Sys.Audit", "/", "the cluster's state"),
         *(need for guest in guests for need in _of_guest(guest, guest.vmid in present)),
     ]
     for guest in guests:
         if guest.vmid not in present:
-            found += _of_making(guest, settings)
+            required += _of_making(guest, settings)
     if settings.firewall:
-        found.append(Privilege("Sys.Modify", "/", "the firewall"))
+        required.append(Privilege("Sys.Modify", "/", "the firewall"))
         nodes = dict.fromkeys(guest.node for guest in guests)
-        found += [Privilege("Sys.Modify", f"/nodes/{node}", "the firewall") for node in nodes]
+        required += [Privilege("Sys.Modify", f"/nodes/{node}", "the firewall") for node in nodes]
     running = [guest for guest in guests if not guest.template]
-    found += [
+    required += [
         Privilege("VM.Snapshot", _path(guest), "its snapshots")
         for guest in running
         if settings.snapshot_before_change or guest.first_snapshot
     ]
     if settings.snapshot_before_change:
         why = "proxmox_snapshot_before_change"
-        found += [Privilege("VM.Snapshot.Rollback", _path(guest), why) for guest in running]
+        required += [Privilege("VM.Snapshot.Rollback", _path(guest), why) for guest in running]
     if settings.ha_group:
-        found.append(Privilege("Sys.Console", "/", "proxmox_ha_group"))
+        required.append(Privilege("Sys.Console", "/", "proxmox_ha_group"))
     replicated = [guest for guest in running if guest.replicate_to]
     if replicated:
-        found += _of_replication(client, replicated)
-    return tuple(dict.fromkeys(found))
+        required += _of_replication(client, replicated)
+    return tuple(dict.fromkeys(required))
 
 
 def _path(guest: DesiredGuest) -> str:

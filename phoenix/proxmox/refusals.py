@@ -120,18 +120,18 @@ def _by_text(text: str, reason: str, otherwise: type[ProxmoxError]) -> ProxmoxEr
         return AlreadyError(text)
     if _LOCKED.search(reason):
         return LockedError(text)
-    if found := _NO_NODE.search(reason):
+    if match := _NO_NODE.search(reason):
         return otherwise(
-            f"{text}. The cluster has no node {found['node']!r}. fix: set proxmox_node (or "
+            f"{text}. The cluster has no node {match['node']!r}. fix: set proxmox_node (or "
             "proxmox_guests[ID].node) to one of `pvecm nodes`"
         )
-    if found := _NO_CONTENT.search(reason):
+    if match := _NO_CONTENT.search(reason):
         return otherwise(
-            f"{text}. fix: let the storage {found['storage']} take {found['content']}: Datacenter, "
+            f"{text}. fix: let the storage {match['storage']} take {match['content']}: Datacenter, "
             "Storage, Content"
         )
-    if found := _NO_STORAGE.search(reason):
+    if match := _NO_STORAGE.search(reason):
         return otherwise(
-            f"{text}. There is no storage {found['storage']!r}. fix: name one of `pvesm status`"
+            f"{text}. There is no storage {match['storage']!r}. fix: name one of `pvesm status`"
         )
     return otherwise(text)

@@ -90,7 +90,7 @@ def commands(desired: DesiredGuest, observed: Observed | None) -> tuple[Command,
         *_mounts(desired, config, left),
         *_devices(desired, config, left),
     ]
-    found = [
+    required = [
         Command(
             ("pct", "set", str(desired.vmid), *words),
             f"{desired.label}: pct set {join(*words)}",
@@ -101,32 +101,32 @@ def commands(desired: DesiredGuest, observed: Observed | None) -> tuple[Command,
     removed = "idmap" in left and current
     if desired.root.idmap != current and (desired.root.idmap or removed):
         lines = "; ".join(desired.root.idmap) or "none"
-        maps = [f"{IDMAP}: {one}" for one in desired.root.idmap]
+        maps = [f"{IDMAP}: {id_map}" for id_map in desired.root.idmap]
         words = _LINES.argv(desired.vmid, IDMAP, "--", *maps)
-        found.append(Command(words, f"{desired.label}: id map {lines}"))
-    found += _low_level(desired, observed.low_level if observed else (), left)
-    return tuple(found)
+        required.append(Command(words, f"{desired.label}: id map {lines}"))
+    required += _low_level(desired, observed.low_level if observed else (), left)
+    return tuple(required)
 
 
 def _low_level(
     desired: DesiredGuest, current: tuple[tuple[str, str], ...], left: frozenset[str]
 ) -> Iterator[Command]:
     """A key that is declared has the declared lines alone; lines of other keys stay."""
-    wanted = [(key, " ".join(value.split())) for key, value in desired.root.low_level]
-    declared = dict.fromkeys(key for key, _ in wanted)
+    desired_lines = [(key, " ".join(value.split())) for key, value in desired.root.low_level]
+    declared = dict.fromkeys(key for key, _ in desired_lines)
     gone = sorted(key for key in left if key.startswith("lxc."))
     differing = [
         key
         for key in (*declared, *gone)
-        if [value for one, value in wanted if one == key]
-        != [value for one, value in current if one == key]
+        if [value for line_key, value in desired_lines if line_key == key]
+        != [value for line_key, value in current if line_key == key]
     ]
     if not differing:
         return
     lines = [f"{key}: {value}" for key, value in desired.root.low_level if key in differing]
-    said = [*lines, *(f"{key} goes" for key in differing if key not in declared)]
+    descriptions = [*lines, *(f"{key} goes" for key in differing if key not in declared)]
     words = _LINES.argv(desired.vmid, *differing, "--", *lines)
-    yield Command(words, f"{desired.label}: {'; '.join(said)}")
+    yield Command(words, f"{desired.label}: {'; '.join(descriptions)}")
 
 
 def _features(
@@ -192,12 +192,12 @@ def _devices(
     used = set(present)
     for device in desired.root.devices:
         own = by_path.get(device.path)
-        wanted = _device(device)
-        if own is not None and wanted.items() <= present[own].items():
+        desired_device = _device(device)
+        if own is not None and desired_device.items() <= present[own].items():
             continue
         key = own or next(f"dev{n}" for n in range(256) if f"dev{n}" not in used)
         used.add(key)
-        yield f"--{key}", values.join({**present.get(key, {}), **wanted}, "path")
+        yield f"--{key}", values.join({**present.get(key, {}), **desired_device}, "path")
     for token in sorted(left):
         own = by_path.get(token.removeprefix("dev:"))
         if token.startswith("dev:") and own:
@@ -205,9 +205,9 @@ def _devices(
 
 
 def _device(device: Device) -> dict[str, str]:
-    wanted = {"path": device.path}
+    properties = {"path": device.path}
     if device.gid is not None:
-        wanted["gid"] = str(device.gid)
+        properties["gid"] = str(device.gid)
     if device.mode is not None:
-        wanted["mode"] = device.mode
-    return wanted
+        properties["mode"] = device.mode
+    return properties

@@ -111,33 +111,33 @@ def needs(
         new_guests: those to make.
         changed: existing guests of which snapshots are taken.
     """
-    found: list[Need] = []
+    required: list[Need] = []
     for guest in new_guests:
         own = "rootdir" if guest.kind == "lxc" else "images"
         snapshot, who = guest.first_snapshot, guest.declared_in
         if guest.storage:
             size = guest.disk_gb or 0
             need = Need(guest.node, guest.storage, own, "storage_pool", who, size, snapshot)
-            found.append(need._replace(template=guest.template and guest.kind == "lxc"))
+            required.append(need._replace(template=guest.template and guest.kind == "lxc"))
         for mount in guest.mount_points:
             setting = f"proxmox_guests[{guest.vmid}].mount_points"
             size = mount.size_gb
-            found.append(Need(guest.node, mount.storage, own, setting, who, size, snapshot))
+            required.append(Need(guest.node, mount.storage, own, setting, who, size, snapshot))
         if isinstance(guest.origin, Archive | CloudImage):
             archive = isinstance(guest.origin, Archive)
             setting = "proxmox_template_storage" if archive else "proxmox_image_storage"
             content = "vztmpl" if archive else "import"
             storage = guest.origin.volume.partition(":")[0]
-            found.append(Need(guest.node, storage, content, setting, who))
+            required.append(Need(guest.node, storage, content, setting, who))
     for existing in changed:
         own = "rootdir" if existing.kind == "lxc" else "images"
         who = f"guest {existing.vmid} ({existing.name})"
         for volume in _volumes(existing):
             storage, setting = volume.partition(":")[0], "proxmox_snapshot_before_change"
-            found.append(
+            required.append(
                 Need(existing.node, storage, own, setting, who, snapshots=True, disk=volume)
             )
-    return tuple(found)
+    return tuple(required)
 
 
 def needs_of_copies(sources: Iterable[tuple[DesiredGuest, Observed]]) -> tuple[Need, ...]:
@@ -164,21 +164,21 @@ def needs_of_replicas(
         guests: the desired guests.
         existing: those that are there, by id.
     """
-    found: list[Need] = []
+    required: list[Need] = []
     for guest in guests:
         own = "rootdir" if guest.kind == "lxc" else "images"
-        there = existing.get(guest.vmid)
-        volumes = _volumes(there) if there else ()
+        observed = existing.get(guest.vmid)
+        volumes = _volumes(observed) if observed else ()
         names = [volume.partition(":")[0] for volume in volumes]
-        if there is None:
+        if observed is None:
             names = [*filter(None, [guest.storage]), *(m.storage for m in guest.mount_points)]
-        node = there.node if there else guest.node
+        node = observed.node if observed else guest.node
         setting = f"proxmox_guests[{guest.vmid}].replicate_to"
         for target in guest.replicate_to:
             for name in dict.fromkeys(names):
                 need = Need(node, name, own, setting, guest.declared_in, replicated=True)
-                found += [need, need._replace(node=target)]
-    return tuple(dict.fromkeys(found))
+                required += [need, need._replace(node=target)]
+    return tuple(dict.fromkeys(required))
 
 
 def _volumes(guest: Observed) -> Iterable[str]:
@@ -200,30 +200,31 @@ def faults(client: Client, asked: Iterable[Need]) -> tuple[str, ...]:
     by_storage: dict[tuple[str, str], list[Need]] = {}
     for need in asked:
         by_storage.setdefault((need.node, need.storage), []).append(need)
-    found: list[str] = []
+    problems: list[str] = []
     for (node, storage), own in by_storage.items():
-        there = rows(client, node)
-        row = there.get(storage)
+        node_storages = rows(client, node)
+        row = node_storages.get(storage)
         if row is None:
             settings = " and ".join(dict.fromkeys(need.setting for need in own))
-            found.append(
-                f"node {node} has no storage {storage!r} (it has {', '.join(sorted(there))}), "
+            problems.append(
+                f"node {node} has no storage {storage!r} (it has "
+                f"{', '.join(sorted(node_storages))}), "
                 f"which {_who(own)} asks for. fix: create it in Proxmox VE (Datacenter, Storage), "
                 f"or change {settings}"
             )
         elif not int(row.get("enabled", 1)):
-            found.append(
+            problems.append(
                 f"storage {storage!r} is disabled on node {node}, and {_who(own)} needs it. fix: "
                 f"`pvesm set {storage} --disable 0`, and see that its nodes include {node}"
             )
         elif not int(row.get("active", 1)):
-            found.append(
+            problems.append(
                 f"storage {storage!r} of node {node} is not active, and {_who(own)} needs it: is "
                 f"it mounted, and its server up? fix: `pvesm status --storage {storage}`"
             )
         else:
-            found += _unfit(node, storage, row, ability(client, row), own)
-    return tuple(found)
+            problems += _unfit(node, storage, row, ability(client, row), own)
+    return tuple(problems)
 
 
 def _unfit(
@@ -232,9 +233,9 @@ def _unfit(
     own = list(own)
     kind = str(row.get("type"))
     takes = [part for part in str(row.get("content", "")).split(",") if part and part != "none"]
-    wanted = dict.fromkeys(need.content for need in own)
-    never = [content for content in wanted if content not in can.contents]
-    missing = [content for content in wanted if content not in takes and content not in never]
+    contents = dict.fromkeys(need.content for need in own)
+    never = [content for content in contents if content not in can.contents]
+    missing = [content for content in contents if content not in takes and content not in never]
     for content in never:
         those = [need for need in own if need.content == content]
         yield (
@@ -253,9 +254,10 @@ def _unfit(
     ):  # fmt: skip
         those = [need for need in own if need.snapshots and need.content == content]
         if those and not able and content in can.contents:
-            what = "container" if content == "rootdir" else "VM"
+            guest_kind = "container" if content == "rootdir" else "VM"
             yield (
-                f"storage {storage!r} of node {node} is of type {kind}, where a {what} has no "
+                f"storage {storage!r} of node {node} is of type {kind}, where a {guest_kind} "
+                "has no "
                 f"snapshots, and {_who(those)} is to have one. fix: name another storage, or set "
                 "proxmox_lifecycle_snapshots, enable_lifecycle_snapshots of the guest and "
                 "proxmox_snapshot_before_change to False"

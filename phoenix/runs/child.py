@@ -153,8 +153,8 @@ def _limit_to_hosts() -> None:
 
     def hosts_first(inventory: Inventory, patterns: Iterable[str], option: str) -> list[Host]:
         named = [host for host in inventory if host.name in patterns]
-        rest = set(patterns) - {host.name for host in named}
-        return [*named, *matches(inventory, sorted(rest), option)]
+        remaining = set(patterns) - {host.name for host in named}
+        return [*named, *matches(inventory, sorted(remaining), option)]
 
     pyinfra_cli.cli._get_inventory_pattern_matches = hosts_first
 

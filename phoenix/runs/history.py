@@ -105,15 +105,15 @@ class Entry(_Model):
     ended: datetime
 
 
-def started(owner: Owner, found: Revision, *, deploys: bool) -> Start:
+def started(owner: Owner, revision: Revision, *, deploys: bool) -> Start:
     """The beginning of an owner's run, from this revision; whether it deploys the declaration."""
     return Start(
         run=f"{owner.user}@{owner.machine}:{owner.pid}:{owner.since.isoformat()}",
         user=owner.user,
         machine=owner.machine,
         command=owner.command,
-        commit=found.commit,
-        dirty=found.dirty,
+        commit=revision.commit,
+        dirty=revision.dirty,
         deploys=deploys,
         began=datetime.now(UTC),
     )
@@ -160,7 +160,7 @@ def _joined(first: Entry, second: Entry) -> Entry:
 
 def deployed(entries: Sequence[Entry]) -> Entry | None:
     """The last run that deployed the declaration, or a part of it; None if there is none."""
-    return next((one for one in reversed(entries) if one.start.deploys), None)
+    return next((entry for entry in reversed(entries) if entry.start.deploys), None)
 
 
 def older_allowed() -> bool:
@@ -180,12 +180,12 @@ def behind(root: Path, mine: Revision, last: Entry | None) -> str:
         return ""
     if mine.commit == last.start.commit:
         return ""
-    found = contains(root, last.start.commit)
-    if found:
+    contained = contains(root, last.start.commit)
+    if contained:
         return ""
     how = (
         "which this checkout does not know: it is older, or of another branch"
-        if found is None
+        if contained is None
         else "which is not part of this checkout: it is older, or of another branch"
     )
     who = f"{last.start.user}@{last.start.machine} at {last.ended:%Y-%m-%d %H:%M} UTC"

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from phoenix.net.ssh_faults import told
+from phoenix.net.ssh_faults import explained
 
 Outcome = Literal["changed", "unchanged", "failed"]
 FIRST_CAUSE = "first_cause"
@@ -202,8 +202,10 @@ def first_cause_of(courses: Iterable[Course]) -> Failure | None:
     unreachable = {host: why for course in every for host, why in course.unreachable.items()}
     if unreachable:
         unreachable = dict(sorted(unreachable.items()))
-        addresses = {host: one for course in every for host, one in course.addresses.items()}
-        reason = told(unreachable, addresses)
+        addresses = {
+            host: address for course in every for host, address in course.addresses.items()
+        }
+        reason = explained(unreachable, addresses)
         return Failure(host=next(iter(unreachable)), step=CONNECT, reason=reason)
     return next((course.first_failure for course in every if course.first_failure), None)
 

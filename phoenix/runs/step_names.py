@@ -50,8 +50,8 @@ def step_name(state: State, op_hash: str, host: Host | None) -> str:
 
 def by_name(state: State, op_hash: str, hosts: Iterable[Host]) -> dict[str, list[Host]]:
     """The hosts that take part in a step, by what it is called there."""
-    found: dict[str, list[Host]] = {}
+    hosts_by_step: dict[str, list[Host]] = {}
     for host in hosts:
         if op_hash in state.ops[host]:
-            found.setdefault(step_name(state, op_hash, host), []).append(host)
-    return found
+            hosts_by_step.setdefault(step_name(state, op_hash, host), []).append(host)
+    return hosts_by_step

@@ -67,8 +67,8 @@ def chain(site: Site) -> tuple[Finding, ...]:
         try:
             guest_with(site, role)
         except RoleError as error:
-            what, _, fix = str(error).partition(": ")
-            findings.append(Finding(LXC_FILE, "", what, fix))
+            message, _, fix = str(error).partition(": ")
+            findings.append(Finding(LXC_FILE, "", message, fix))
     return tuple(findings)
 
 

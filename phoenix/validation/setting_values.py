@@ -247,13 +247,15 @@ def _registries(site: Site, settings: Settings) -> Iterator[Finding]:
 
 def _secrets_of_stacks(site: Site) -> dict[str, list[str]]:
     """The projects of the stacks that name each secret."""
-    found: dict[str, list[str]] = {}
+    stacks_by_secret: dict[str, list[str]] = {}
     for host in site.guests:
         for stack in host.docker_stacks:
-            named = [one.secret for one in stack.variables] + [one.secret for one in stack.files]
+            named = [item.secret for item in stack.variables] + [
+                item.secret for item in stack.files
+            ]
             for secret in {name.lower() for name in named if name is not None}:
-                found.setdefault(secret, []).append(stack.project)
-    return found
+                stacks_by_secret.setdefault(secret, []).append(stack.project)
+    return stacks_by_secret
 
 
 def _docker_containers(site: Site) -> Iterator[Finding]:

@@ -37,7 +37,7 @@ def differing(server: Portainer, key: str = "") -> dict[str, str]:
     assert client.posted == 0
     client.close()
     assert len(found) == ALL
-    return {one.expected: one.found for one in found if not one.holds}
+    return {one.expected: one.actual for one in found if not one.holds}
 
 
 def test_every_point_holds(portainer: Portainer) -> None:
@@ -95,7 +95,7 @@ def test_an_orphan_and_a_git_stack_are_told_and_are_no_fault(fresh: Start) -> No
     client.close()
     told = found["stacks are listed in the known form"]
     assert told.holds, told
-    assert "lost is an orphan: its environment is gone" in told.found, told
+    assert "lost is an orphan: its environment is gone" in told.actual, told
 
 
 def test_the_command(fresh: Start, tmp_path: Path) -> None:

@@ -281,7 +281,7 @@ def test_secrets_of_removed_stacks_alone(site: Site) -> None:
     of = replace(
         seen(site),
         register=(*register.entries(site), entry),
-        kept=frozenset({"blog_password", "of_another_site", "shop_password"}),
+        stored=frozenset({"blog_password", "of_another_site", "shop_password"}),
         used=frozenset({"shop_password"}),
     )
     (item,) = undeclared(site, of).items

@@ -64,7 +64,7 @@ def portainer(url: str, ca: Path, key_file: Path, address: str) -> Report:
         ) from None
     try:
         points = [
-            Point(expected=finding.expected, holds=finding.holds, found=finding.found)
+            Point(expected=finding.expected, holds=finding.holds, found=finding.actual)
             for finding in contract.findings(client)
         ]
     finally:
@@ -91,7 +91,7 @@ def proxmox(url: str, token_file: Path, fingerprint: str, ca: Path | None) -> Re
         raise CommandError(f"{error} (here: --token-file, and --fingerprint or --ca)") from None
     findings = proxmox_contract.findings(Client(api_object))
     points = [
-        Point(expected=finding.expected, holds=finding.holds, found=finding.found)
+        Point(expected=finding.expected, holds=finding.holds, found=finding.actual)
         for finding in findings
     ]
     return Report(server=url, ok=all(point.holds for point in points), points=points)
