@@ -39,14 +39,14 @@ def of_stacks() -> tuple[HostCertificate, ...]:
     Raises:
         DeployError: the CA that is deployed cannot vouch for the site as it is declared.
     """
-    found = tuple(
+    issued = tuple(
         candidate
         for candidate in certificates(site())
         if candidate.host.name == host.name and candidate.project
     )
-    if found:
+    if issued:
         ca.check_names()
-    return found
+    return issued
 
 
 def proof_of(names: tuple[str, ...]) -> SecretStr:

@@ -21,7 +21,7 @@ UNIT = "phoenix-dns.service"
 if "hypervisor" in host.groups:
     ca.check_names()
     residents.look()
-    kept = settings().taking_over.resolver == "keep"
+    behind_another = settings().taking_over.resolver == "keep"
     # dnsmasq-base is the program without Debian's service, which would listen everywhere and
     # which Proxmox's own networking may be using.
     packages(name="DNS: packages", names=["dnsmasq-base", "bind9-dnsutils"])
@@ -31,10 +31,10 @@ if "hypervisor" in host.groups:
             records(site()),
             upstreams(site(), settings()),
             stop_rebind=settings().dns_stop_rebind,
-            behind_another=kept,
+            behind_another=behind_another,
         )
     a_record = records(site())[0]
-    server, port = dnsmasq.server(site(), behind_another=kept)
+    server, port = dnsmasq.server(site(), behind_another=behind_another)
     config_tree(
         name="DNS: records and service",
         tree=residents.giving_way(
@@ -62,7 +62,7 @@ if "hypervisor" in host.groups:
             ),
         ),
     )
-    if kept:
+    if behind_another:
         taking_over.forwarded(
             name="DNS: the resolver that stays forwards the zone",
             record=a_record.name,

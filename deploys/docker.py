@@ -90,5 +90,5 @@ if "docker" in host.groups:
             health="docker info >/dev/null",
             deadline=60,
         ),
-        wanted=declared(site(), site_host(), settings()),
+        desired=declared(site(), site_host(), settings()),
     )

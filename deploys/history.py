@@ -12,8 +12,8 @@ from operations.site_lock import tell_history, tell_refused
 from phoenix.runs.history import REFUSED, WANTED, Refusal
 
 hypervisor = inventory.get_host(site().hypervisor.name)
-if given := os.environ.get(REFUSED):
-    refusal = Refusal.model_validate_json(given)
+if refusal_text := os.environ.get(REFUSED):
+    refusal = Refusal.model_validate_json(refusal_text)
     tell_refused(hypervisor, refusal.owner, refusal.reason)
 else:
     tell_history(hypervisor, os.environ.get(WANTED, "last"))

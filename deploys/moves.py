@@ -18,13 +18,17 @@ from phoenix.derived import deployments
 from phoenix.health.local_end import local_checks
 
 if site_host() in deployments.stack_hosts(site()):
-    decisions = stack_parts.outlook(stack_parts.wanted()).decisions
+    decisions = stack_parts.outlook(stack_parts.desired_stacks()).decisions
     for project, decision in decisions.items():
         if isinstance(decision, Refused):
             with part(project):
                 moves.refuse(decision)
     arriving = stack_parts.prepared(
-        [stack for stack in stack_parts.wanted() if isinstance(decisions[stack.project], Moves)]
+        [
+            stack
+            for stack in stack_parts.desired_stacks()
+            if isinstance(decisions[stack.project], Moves)
+        ]
     )
     if arriving:  # what deploys them here is there first: this may be its first stack
         local.include("deploys/docker.py")

@@ -19,9 +19,9 @@ from phoenix.shell import fill
 
 if site_host() in component_hosts("networks", site()):
     residents.look()
-    found = read_or(question(Interfaces), bridges.Found())
-    own = bridges.own(site(), found)
-    for difference in bridges.differences(site(), found):
+    actual = read_or(question(Interfaces), bridges.Found())
+    own = bridges.own(site(), actual)
+    for difference in bridges.differences(site(), actual):
         log_lines([difference])
         tell(site_host().name, difference)
     files = {

@@ -31,8 +31,8 @@ if on_it and item.kind in ("stack", "volumes"):
         name=f"Remove: containers of {item.name}", project=item.name, volumes=asked.volumes
     )
 if on_it and item.kind == "host":
-    found: list[ComposeProject] = read_or(question(ComposeProjects), [])
-    for project in stacks_on(found, asked.projects):
+    present: list[ComposeProject] = read_or(question(ComposeProjects), [])
+    for project in stacks_on(present, asked.projects):
         removal.compose_project(
             name=f"Remove: containers of {project}", project=project, volumes=asked.volumes
         )

@@ -100,18 +100,20 @@ def _held(_run: State) -> tuple[Trace, ...]:
         for use in catalog.uses(site(), settings().registries)
         if use.generated and secrets().origin(use.name) == "absent"
     }
-    wanted = [trace for trace in held_secrets.traces(site()) if trace.secret in absent]
-    guests = dict.fromkeys(trace.guest for trace in wanted)
-    found = {guest: _found(guest, wanted) for guest in guests}
-    return held_secrets.shown(wanted, found, _variables(wanted))
+    expected = [trace for trace in held_secrets.traces(site()) if trace.secret in absent]
+    guests = dict.fromkeys(trace.guest for trace in expected)
+    actual = {guest: _found(guest, expected) for guest in guests}
+    return held_secrets.shown(expected, actual, _variables(expected))
 
 
-def _found(guest: str, wanted: list[Trace]) -> Found:
-    paths = tuple(dict.fromkeys(one.path for one in wanted if one.guest == guest and one.path))
+def _found(guest: str, expected: list[Trace]) -> Found:
+    paths = tuple(
+        dict.fromkeys(trace.path for trace in expected if trace.guest == guest and trace.path)
+    )
     try:
         return read_of(inventory.get_host(guest), question(HeldSecrets, paths=paths))
     except (ConnectError, FactError) as error:
-        names = ", ".join(sorted({one.secret for one in wanted if one.guest == guest}))
+        names = ", ".join(sorted({trace.secret for trace in expected if trace.guest == guest}))
         raise SecretError(
             f"this machine lacks {names}, and {guest} does not tell whether the site holds it "
             f"({error}): new values could replace those in use, so nothing was changed. Make "
@@ -119,18 +121,18 @@ def _found(guest: str, wanted: list[Trace]) -> Found:
         ) from None
 
 
-def _variables(wanted: list[Trace]) -> held_secrets.Variables:
+def _variables(expected: list[Trace]) -> held_secrets.Variables:
     """What is kept for each project whose variables are wanted, where its host deploys it."""
-    kept: dict[tuple[str, str], frozenset[str] | None] = {}
-    for one in wanted:
-        place = one.guest, one.project
-        if not one.project or place in kept:
+    names_by_stack: dict[tuple[str, str], frozenset[str] | None] = {}
+    for trace in expected:
+        place = trace.guest, trace.project
+        if not trace.project or place in names_by_stack:
             continue
-        guest = site().host(one.guest)
+        guest = site().host(trace.guest)
         stacks = (
             PortainerStacks(access(), guest.portainer_environment)
             if deployments.by_portainer(site(), guest)
             else HostStacks(guest.name)
         )
-        kept[place] = variables(stacks, one.project)
-    return kept
+        names_by_stack[place] = variables(stacks, trace.project)
+    return names_by_stack

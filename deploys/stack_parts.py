@@ -26,7 +26,7 @@ from phoenix.derived.components import stack_tree
 from phoenix.site.model import Deployment, Host
 
 
-def wanted() -> list[Deployment]:
+def desired_stacks() -> list[Deployment]:
     """This host's stacks; where the run is about some of them (`stacks_only`), those."""
     return [
         stack
@@ -67,29 +67,29 @@ def images_and_files(stacks: Sequence[Prepared]) -> None:
         config_tree(name="Stacks: registries", tree=logins)
     archived = [
         reference
-        for one in stacks
-        for reference in one.images
+        for planned in stacks
+        for reference in planned.images
         if reference in settings().image_archives
     ]
     if archived:
         images(name="Stacks: images", references=archived, archives=settings().image_archives)
-    for one in stacks:
-        if one.files:
-            with part(one.stack.project):
+    for planned in stacks:
+        if planned.files:
+            with part(planned.stack.project):
                 config_tree(
-                    name=f"Stacks: files of {one.stack.project}",
+                    name=f"Stacks: files of {planned.stack.project}",
                     tree=Tree(
-                        component=stack_tree(one.stack.project),
-                        files=one.files,
+                        component=stack_tree(planned.stack.project),
+                        files=planned.files,
                     ),
                 )
 
 
 def refuse_moves(stacks: Sequence[Deployment]) -> moves.Outlook:
     """What becomes of the stacks; a run that was not asked to move one is refused as a whole."""
-    found = outlook(stacks)
-    for project, decision in found.decisions.items():
+    seen = outlook(stacks)
+    for project, decision in seen.decisions.items():
         if isinstance(decision, Moves | Refused):
             with part(project):
                 moves.refuse(decision)
-    return found
+    return seen

@@ -28,9 +28,13 @@ if site_host() in deployments.stack_hosts(site()):
         where = {"endpoint": site_host().portainer_environment, "access": access()}
     with setting_errors():
         known = tuple(secrets().values())
-    outlook = stack_parts.refuse_moves(stack_parts.wanted())
+    outlook = stack_parts.refuse_moves(stack_parts.desired_stacks())
     stacks = stack_parts.prepared(
-        [stack for stack in stack_parts.wanted() if outlook.decisions[stack.project] == Stays()]
+        [
+            stack
+            for stack in stack_parts.desired_stacks()
+            if outlook.decisions[stack.project] == Stays()
+        ]
     )
     for project in sorted(outlook.partial):
         with part(project):

@@ -27,9 +27,13 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
         static = traefik.static_config(site(), metrics=settings().traefik_metrics)
         password = secret(DASHBOARD_PASSWORD)
         login = htpasswd(settings().traefik_dashboard_user, password)
-        users, named = traefik.users_of(site(), lambda one: htpasswd(one.user, secret(one.secret)))
+        users, named = traefik.users_of(
+            site(), lambda login: htpasswd(login.user, secret(login.secret))
+        )
         ends = [
-            (one.external.host, str(one.port)) for one in traefik.pinned(site()) if one.external
+            (service.external.host, str(service.port))
+            for service in traefik.pinned(site())
+            if service.external
         ]
         leaves = (
             read_or(question(PinnedLeaves, folder=traefik.EXTERNAL, ends=ends), {}) if ends else {}

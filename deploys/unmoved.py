@@ -5,4 +5,4 @@ from deploys.context import site, site_host
 from phoenix.derived import deployments
 
 if site_host() in deployments.stack_hosts(site()):
-    stack_parts.refuse_moves(stack_parts.wanted())
+    stack_parts.refuse_moves(stack_parts.desired_stacks())

@@ -16,12 +16,12 @@ from phoenix.runs.results import VERDICT
 
 with setting_errors():
     only = host.data.get(ONLY)
-    wanted = checks(site()) if only is None else proof(site(), only)
+    chosen = checks(site()) if only is None else proof(site(), only)
 
 run_checks(
     name="Verify: checks",
     site=site(),
-    wanted=wanted,
+    chosen=chosen,
     room=(settings().room_warning_percent, settings().room_least_percent),
     certificates=only is None,
 )

@@ -47,8 +47,8 @@ class DockerDaemon(HostFact[DaemonState]):
         texts: dict[str, list[str]] = {}
         for line in lines:
             if line:
-                word, _, rest = line.partition(" ")
-                texts.setdefault(word, []).append(rest)
+                word, _, text = line.partition(" ")
+                texts.setdefault(word, []).append(text)
         return DaemonState(
             present="\n".join(texts.get("present", ())),
             foreign="foreign" in texts,

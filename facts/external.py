@@ -40,11 +40,11 @@ class PinnedLeaves(HostFact[Mapping[str, str]]):
 
     @override
     def parse(self, lines: list[str]) -> Mapping[str, str]:
-        found: dict[str, str] = {}
+        pem_by_fingerprint: dict[str, str] = {}
         for block in _PEM.findall("\n".join(lines)):
             try:
                 (certificate,) = load_chain(block)
             except (CertificateError, ValueError):
                 continue
-            found[fingerprint(certificate)] = f"{block}\n"
-        return found
+            pem_by_fingerprint[fingerprint(certificate)] = f"{block}\n"
+        return pem_by_fingerprint

@@ -35,10 +35,10 @@ class HeldSecrets(HostFact[Found]):
 
     @override
     def parse(self, lines: list[str]) -> Found:
-        found: dict[str, dict[str, None]] = {"path": {}, "project": {}}
+        values: dict[str, dict[str, None]] = {"path": {}, "project": {}}
         for line in filter(None, lines):
             kind, _, value = line.partition(" ")
-            if kind not in found:
+            if kind not in values:
                 raise FactProcessError(f"unexpected answer: {line!r}")
-            found[kind][value] = None
-        return Found(tuple(found["path"]), tuple(found["project"]))
+            values[kind][value] = None
+        return Found(tuple(values["path"]), tuple(values["project"]))

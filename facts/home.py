@@ -45,8 +45,8 @@ class HomePage(HostFact[HomeState]):
         """
         if lines[:1] != [_PAGE]:
             raise FactProcessError("the host's answer does not begin with the start page")
-        said = lines[1:]
-        digest, _, name = said[0].partition("  ") if said else ("", "", "")
+        output = lines[1:]
+        digest, _, name = output[0].partition("  ") if output else ("", "", "")
         if name == "index.html" and len(digest) == 64:
-            return HomeState(digest, "\n".join(said[1:]))
-        return HomeState("", "\n".join(said))
+            return HomeState(digest, "\n".join(output[1:]))
+        return HomeState("", "\n".join(output))

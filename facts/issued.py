@@ -59,15 +59,15 @@ class KeysAskedFor(HostFact[tuple[AskedKeys, ...]]):
 
     @override
     def parse(self, lines: list[str]) -> tuple[AskedKeys, ...]:
-        found: list[AskedKeys] = []
+        records: list[AskedKeys] = []
         for line in filter(None, lines):
             match line.split(" "):
                 case ["certificate", name]:
-                    found.append(AskedKeys(certificate=name))
+                    records.append(AskedKeys(certificate=name))
                 case ["removed"]:
-                    found.append(AskedKeys(certificate=""))
-                case [time, key] if time.isdigit() and found:
-                    found[-1] = found[-1].with_key(int(time), key)
+                    records.append(AskedKeys(certificate=""))
+                case [time, key] if time.isdigit() and records:
+                    records[-1] = records[-1].with_key(int(time), key)
                 case _:
                     raise FactProcessError(f"unexpected line from the host: {line!r}")
-        return tuple(found)
+        return tuple(records)

@@ -67,8 +67,8 @@ class MarkedRules(HostFact[dict[str, int]]):
     @override
     def parse(self, lines: list[str]) -> dict[str, int]:
         try:
-            found = (line.split("\t") for line in lines)
-            return {path: int(count) for path, count in found if int(count)}
+            fields = (line.split("\t") for line in lines)
+            return {path: int(count) for path, count in fields if int(count)}
         except ValueError:
             raise FactProcessError(f"unexpected answer: {lines!r}") from None
 
@@ -82,13 +82,13 @@ class PlacedByPhoenix(HostFact[Placed]):
 
     @override
     def parse(self, lines: list[str]) -> Placed:
-        found: dict[str, list[str]] = {"tree": [], "certificate": [], "stack": []}
+        names: dict[str, list[str]] = {"tree": [], "certificate": [], "stack": []}
         for line in lines:
             kind, tab, name = line.partition("\t")
-            if kind not in found or not tab:
+            if kind not in names or not tab:
                 raise FactProcessError(f"unexpected answer: {line!r}")
-            found[kind].append(name)
-        return Placed(tuple(found["tree"]), tuple(found["certificate"]), tuple(found["stack"]))
+            names[kind].append(name)
+        return Placed(tuple(names["tree"]), tuple(names["certificate"]), tuple(names["stack"]))
 
 
 class Register(HostFact[tuple[Entry, ...]]):

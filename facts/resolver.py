@@ -42,10 +42,10 @@ class OwnResolver(HostFact[Resolved]):
         Raises:
             FactProcessError: the host prints something else.
         """
-        told: dict[str, list[str]] = {"server": [], "answer": []}
+        values: dict[str, list[str]] = {"server": [], "answer": []}
         for line in lines:
             kind, _, words = line.partition(" ")
-            if kind not in told:
+            if kind not in values:
                 raise FactProcessError(f"unexpected line from the host: {line!r}")
-            told[kind].append(words.strip())
-        return Resolved(tuple(told["server"]), tuple(told["answer"]))
+            values[kind].append(words.strip())
+        return Resolved(tuple(values["server"]), tuple(values["answer"]))

@@ -78,26 +78,26 @@ ALONE = Place()
 
 def further(site: Site) -> tuple[Network, ...]:
     """The networks beside the lab's own that have hosts; one without a subnet is left out."""
-    return tuple(one for one in site.networks[1:] if one.subnet is not None)
+    return tuple(network for network in site.networks[1:] if network.subnet is not None)
 
 
 def place(site: Site, host: Host, settings: Settings) -> Place:
     """The cards of a host, by the addresses that it is declared with."""
-    known = {one.name: one for one in further(site)}
+    known = {network.name: network for network in further(site)}
     if not known:
         return ALONE
     first = host.managed.network
     if host == site.hypervisor:
         cards = [
-            Card(one.name, one.subnet[CABLE_HOST_PART], one.place)
-            for one in known.values()
-            if one.subnet is not None and one.address is not None
+            Card(network.name, network.subnet[CABLE_HOST_PART], network.place)
+            for network in known.values()
+            if network.subnet is not None and network.address is not None
         ]
     else:
         cards = [
-            Card(one.network, one.address)
-            for one in host.interfaces
-            if one.address is not None and one != host.managed
+            Card(interface.network, interface.address)
+            for interface in host.interfaces
+            if interface.address is not None and interface != host.managed
         ]
     own = known.get(first)
     router = own.gateway if own else settings.subnet[BRIDGE_HOST_PART]
@@ -110,14 +110,16 @@ def subnets(site: Site) -> Mapping[str, IPv4Network]:
     Raises:
         LabError: one is not of the space that the lab may use.
     """
-    found = {one.name: one.subnet for one in further(site) if one.subnet is not None}
-    for name, subnet in found.items():
+    by_name = {
+        network.name: network.subnet for network in further(site) if network.subnet is not None
+    }
+    for name, subnet in by_name.items():
         if not subnet.subnet_of(IPv4Network("198.18.0.0/16")) or subnet.prefixlen != 24:
             raise LabError(
                 f"The network {name} is {subnet}, which may be a real one: a lab needs a /24 of "
                 "198.18.0.0/16 (RFC 2544), which no real network uses."
             )
-    return found
+    return by_name
 
 
 def docker_name(settings: Settings, network: str) -> str:
@@ -146,11 +148,11 @@ def files(where: Place) -> dict[str, tuple[bytes, int]]:
     program = "\n".join(
         ["#!/bin/sh", f"ip route replace default via {where.gateway}", *cables, "wait", ""]
     )
-    wanted = f"/etc/systemd/system/multi-user.target.wants/{UNIT}"
+    link = f"/etc/systemd/system/multi-user.target.wants/{UNIT}"
     return {
         _PROGRAM: (program.encode(), 0o755),
         f"/etc/systemd/system/{UNIT}": (_UNIT_TEXT.encode(), 0o644),
-        wanted: (f"../{UNIT}".encode(), stat.S_IFLNK | 0o777),
+        link: (f"../{UNIT}".encode(), stat.S_IFLNK | 0o777),
     }
 
 

@@ -96,9 +96,9 @@ def host_data(site: Site) -> dict[str, object]:
 def token(settings: Settings) -> str:
     """The API token of this lab, created once and kept among its secrets, for the deploys."""
     store = SecretStore(settings.directory / "secrets.json", environment={})
-    made = store.get(PROXMOX_TOKEN, lambda: f"phoenix@pve!lab={secrets.token_hex(16)}")
+    secret = store.get(PROXMOX_TOKEN, lambda: f"phoenix@pve!lab={secrets.token_hex(16)}")
     store.keep(PROXMOX_TOKEN)
-    return made.get_secret_value()
+    return secret.get_secret_value()
 
 
 def _server_settings(settings: Settings, site: Site) -> bytes:

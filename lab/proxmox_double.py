@@ -76,9 +76,9 @@ class Hypervisor(FakePve):  # type: ignore[misc]
             if row["type"] in ("lxc", "qemu"):
                 live = {key: row[key] for key in _LIVE if key in row}
                 row_before = self._broadcast.get(row["id"], {"status": "unknown"})
-                kept = {key: value for key, value in row_before.items() if key not in _LIVE}
+                lasting = {key: value for key, value in row_before.items() if key not in _LIVE}
                 row.clear()
-                row.update(live | kept)
+                row.update(live | lasting)
         return web.json_response({"data": rows})
 
     # Conversion of a container: null at once, done some reads later.
@@ -201,20 +201,20 @@ class Hypervisor(FakePve):  # type: ignore[misc]
         return await super()._qm_clone(v, user)
 
     def _qm_can_snapshot(self, config: dict[str, Any]) -> bool:
-        rest = {
+        own_config = {
             key: value
             for key, value in config.items()
             if not (self._type(str(value)) == "lvm" and ".qcow2" in str(value))
         }
-        return bool(super()._qm_can_snapshot(rest))
+        return bool(super()._qm_can_snapshot(own_config))
 
     def _qm_alloc(
         self, sid: str, vmid: int, fmt: str | None, size: int, linked_from: str | None = None
     ) -> tuple[str, str]:
         store = self.storages[sid]
         if store.get("type") != "lvm" or fmt != "qcow2":
-            made: tuple[str, str] = super()._qm_alloc(sid, vmid, fmt, size, linked_from)
-            return made
+            allocated: tuple[str, str] = super()._qm_alloc(sid, vmid, fmt, size, linked_from)
+            return allocated
         if not int(store.get("snapshot-as-volume-chain", 0)):
             option = "snapshot-as-volume-chain option need to be enabled to use qcow2 format"
             raise PveError(500, option)

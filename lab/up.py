@@ -179,14 +179,16 @@ def _ensure_networks(client: DockerClient, settings: Settings, site: Site | None
     more = networks.options(client) if others else {}
     # Guests there go out by the hypervisor alone.
     apart = {**more, "com.docker.network.bridge.enable_ip_masquerade": "false"}
-    wanted = {settings.network: (settings.subnet, more)}
-    wanted |= {networks.docker_name(settings, name): (one, apart) for name, one in others.items()}
-    specs = {name: f"{one} {how or ''}".strip() for name, (one, how) in wanted.items()}
-    if any(one.attrs["Labels"].get(SPEC_LABEL) != specs[one.name]
-           for one in _networks(client, settings, wanted)):  # fmt: skip
+    desired = {settings.network: (settings.subnet, more)}
+    desired |= {
+        networks.docker_name(settings, name): (subnet, apart) for name, subnet in others.items()
+    }
+    specs = {name: f"{subnet} {how or ''}".strip() for name, (subnet, how) in desired.items()}
+    if any(network.attrs["Labels"].get(SPEC_LABEL) != specs[network.name]
+           for network in _networks(client, settings, desired)):  # fmt: skip
         containers.remove_all(client, settings)
-    ids = {one.name: str(one.id) for one in _networks(client, settings, wanted)}
-    for name, (subnet, options) in wanted.items():
+    ids = {network.name: str(network.id) for network in _networks(client, settings, desired)}
+    for name, (subnet, options) in desired.items():
         if name in ids:
             continue
         pool = IPAMPool(subnet=str(subnet), gateway=str(subnet[BRIDGE_HOST_PART]))
@@ -200,7 +202,7 @@ def _ensure_networks(client: DockerClient, settings: Settings, site: Site | None
         ids[name] = str(created.id)
     if len(ids) == 1:
         return ids[settings.network]
-    return hashlib.sha256("".join(ids[name] for name in wanted).encode()).hexdigest()
+    return hashlib.sha256("".join(ids[name] for name in desired).encode()).hexdigest()
 
 
 def _networks(client: DockerClient, settings: Settings, names: Collection[str]) -> list[Any]:
@@ -210,14 +212,18 @@ def _networks(client: DockerClient, settings: Settings, names: Collection[str]) 
         LabError: one was made by somebody else.
     """
     # The filter matches parts of names.
-    found = [one for one in client.networks.list(names=list(names)) if one.name in names]
-    for network in found:
+    existing = [
+        candidate
+        for candidate in client.networks.list(names=list(names))
+        if candidate.name in names
+    ]
+    for network in existing:
         if network.attrs["Labels"].get(LABEL) != settings.name:
             raise LabError(
                 f"A Docker network {network.name!r} exists that no lab made: remove it, or "
                 "give this lab another PHOENIX_LAB_NAME."
             )
-    return found
+    return existing
 
 
 def _has_images(client: DockerClient) -> bool:

@@ -120,7 +120,7 @@ def _list_issued(program: str) -> None:
     except FactError as error:
         log_lines([f"the backup has no list of what the CA has issued: {error}"])
         return
-    lines = "".join(f"{one.model_dump_json()}\n" for one in issued)
+    lines = "".join(f"{certificate.model_dump_json()}\n" for certificate in issued)
     _collected[ISSUED] = backup.Part(ISSUED, host.name, program, lines.encode())
 
 

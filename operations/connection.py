@@ -54,8 +54,10 @@ def send_all(channel: paramiko.Channel, data: bytes) -> None:
 def transport(host: Host) -> paramiko.Transport | None:
     """The SSH connection of a host; None where it has none."""
     client = getattr(getattr(host, "connector", None), "client", None)
-    found: paramiko.Transport | None = client.get_transport() if client is not None else None
-    return found
+    open_transport: paramiko.Transport | None = (
+        client.get_transport() if client is not None else None
+    )
+    return open_transport
 
 
 def connect(host: Host, reason: str) -> None:
@@ -137,34 +139,34 @@ def watch(host: Host) -> None:
     Raises:
         SudoError: see `operations.sudo.arrange`.
     """
-    found = transport(host)
-    if found is not None and found not in _watched:
-        arrange(host, found, send_all)
-        _watched.add(found)
-        gevent.spawn(_watch, host, found)
+    open_transport = transport(host)
+    if open_transport is not None and open_transport not in _watched:
+        arrange(host, open_transport, send_all)
+        _watched.add(open_transport)
+        gevent.spawn(_watch, host, open_transport)
 
 
-def _watch(host: Host, found: paramiko.Transport) -> None:
+def _watch(host: Host, open_transport: paramiko.Transport) -> None:
     gevent.sleep(PAUSE)
-    while found.is_active():
-        asking = gevent.spawn(_ask, found)
+    while open_transport.is_active():
+        asking = gevent.spawn(_ask, open_transport)
         for _ in range(SECONDS):
             asking.join(timeout=_SLICE)
             if asking.ready():
                 break
         else:
             say(host, f"{SILENT} for {SECONDS} s, so its connection is closed")
-            found.close()
+            open_transport.close()
             return
         gevent.sleep(PAUSE)
 
 
-def _ask(found: paramiko.Transport) -> None:
+def _ask(open_transport: paramiko.Transport) -> None:
     with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-        found.global_request("keepalive@openssh.com")
+        open_transport.global_request("keepalive@openssh.com")
 
 
 def is_gone(host: Host) -> bool:
     """Whether a host had an SSH connection that no longer carries anything."""
-    found = transport(host)
-    return found is not None and not found.is_active()
+    open_transport = transport(host)
+    return open_transport is not None and not open_transport.is_active()

@@ -49,20 +49,20 @@ def _starts_otherwise(tree: Tree, known: TreeState) -> bool:
 
 @operation(reads=lambda tree, **_: [_state(tree), tree_state(_paths(tree, _NOTHING))])
 def daemon(
-    tree: Tree, *, wanted: Declared
+    tree: Tree, *, desired: Declared
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Make dockerd run with the site's daemon.json, and with what was in it before Phoenix.
 
     Args:
         tree: the component's other files, its unit, checker and health check.
-        wanted: what the site wants in daemon.json.
+        desired: what the site wants in daemon.json.
 
     The host is refused, and nothing changed, where the file before cannot be read or the result
     would have dockerd leave its images and volumes.
     """
     state = read(_state(tree))
     try:
-        merged = merge(wanted, state)
+        merged = merge(desired, state)
     except DaemonError as error:
         yield from stop_host(str(error))
         return

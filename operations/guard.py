@@ -48,9 +48,9 @@ def guard(
             return
         log_reasons(
             *(
-                f"shuts {one.name} ({one.process or 'unknown'}), which no flow lets in: declare it "
-                "in firewall.rules where others need it"
-                for one in sorted(shut, key=lambda one: (one.port, one.proto))
+                f"shuts {listener.name} ({listener.process or 'unknown'}), which no flow lets "
+                "in: declare it in firewall.rules where others need it"
+                for listener in sorted(shut, key=lambda listener: (listener.port, listener.proto))
             )
         )
     yield from config_tree._inner(tree)
@@ -61,9 +61,12 @@ def shut_by(
 ) -> list[Listener]:
     """What listens, and is let in by none of the flows, whoever they are for."""
     return [
-        one
-        for one in sockets
-        if serves(one)
-        and one.name not in closed
-        and not any(opens(flow, one.port, "udp" if one.proto == "udp" else "tcp") for flow in flows)
+        listener
+        for listener in sockets
+        if serves(listener)
+        and listener.name not in closed
+        and not any(
+            opens(flow, listener.port, "udp" if listener.proto == "udp" else "tcp")
+            for flow in flows
+        )
     ]

@@ -78,15 +78,15 @@ def greeting(end: End, seconds: float = 3.0) -> Greeting:
     """Ask for a guest's SSH server as pyinfra connects to it: by its jump hosts, if it has some."""
     asked = {"timeout": seconds, **({"port": end.port} if end.port else {})}
     try:
-        hostname, found, *_ = SSHClient().parse_config(  # type: ignore[no-untyped-call]
+        hostname, config, *_ = SSHClient().parse_config(  # type: ignore[no-untyped-call]
             end.hostname, asked, ssh_config_file=end.options
         )
     except (OSError, EOFError, paramiko.SSHException) as error:
         reason = f"the way to {end.shown} does not work: {error or type(error).__name__}"
         return Greeting(hostkeys.entry_name(end.hostname, end.port or SSH), reason)
-    port = end.port or int(found["port"])
+    port = end.port or int(config["port"])
     name = hostkeys.entry_name(hostname, port)
-    between = found.get("sock")
+    between = config.get("sock")
     try:
         if between is None:
             well = ssh_greeting.answers(hostname, port, seconds)
@@ -162,7 +162,7 @@ def _wait(
     guests = tuple(ends)
     pending = dict.fromkeys(guests, "not checked in time")
     renewed: set[int] = set()
-    began = said = time.monotonic()
+    began = reported_at = time.monotonic()
     while any(time.monotonic() < deadlines[guest] for guest in pending):
         keys = _learn(hypervisor, guests)
         for guest in guests:
@@ -174,28 +174,28 @@ def _wait(
         if renewed & set(hostkeys.shared(keys)):
             keys = _learn(hypervisor, guests)
         for guest in tuple(pending):
-            found = greeting(ends[guest])
-            if found.fault:
-                pending[guest] = found.fault
+            answer = greeting(ends[guest])
+            if answer.fault:
+                pending[guest] = answer.fault
                 continue
             if keys.get(guest.vmid):
-                hostkeys.remember(file, found.name, keys[guest.vmid])
+                hostkeys.remember(file, answer.name, keys[guest.vmid])
             pending[guest] = _UNKNOWN
-            if _key_is_known(file, guest, found.name, keys):
+            if _key_is_known(file, guest, answer.name, keys):
                 del pending[guest]
         if pending:
-            said = _told(hypervisor, pending, began, said)
+            reported_at = _told(hypervisor, pending, began, reported_at)
             time.sleep(_PAUSE)
     return pending
 
 
 def _told(
-    hypervisor: Host, pending: Mapping[hostkeys.Guest, str], began: float, said: float
+    hypervisor: Host, pending: Mapping[hostkeys.Guest, str], began: float, reported_at: float
 ) -> float:
     """Tell a person now and then which guests are waited for; when that was."""
     now = time.monotonic()
-    if now - said < _SAID_SECONDS:
-        return said
+    if now - reported_at < _SAID_SECONDS:
+        return reported_at
     names = ", ".join(guest.name for guest in pending)
     line = f"waiting for SSH of {names}, {now - began:.0f} s"
     hypervisor.log(line)
@@ -210,8 +210,8 @@ def _is_well(
     keys: dict[int, frozenset[str]],
 ) -> bool:
     """Whether a guest answers, with a key that is known."""
-    found = greeting(ends[guest])
-    return not found.fault and _key_is_known(file, guest, found.name, keys)
+    answer = greeting(ends[guest])
+    return not answer.fault and _key_is_known(file, guest, answer.name, keys)
 
 
 def _key_is_known(

@@ -144,5 +144,5 @@ def _deploy(frame: FrameType | None) -> str:
         if "__name__" not in frame.f_globals:  # pyinfra executes deploys without one
             files.append(frame.f_code.co_filename)
         frame = frame.f_back
-    calling = [one for one in reversed(files) if PurePath(one).name != AGGREGATE]
+    calling = [file for file in reversed(files) if PurePath(file).name != AGGREGATE]
     return calling[0] if calling else ""

@@ -93,12 +93,12 @@ def outlook(site: Site, projects: Iterable[str]) -> Outlook:
     mine = _state(here, sizes=False)
     known = mine if isinstance(mine, HostState) else HostState()
     new = {name.strip() for name in os.environ.get(NEW, "").split(",")}
-    found: dict[str, Decision] = {}
+    decisions: dict[str, Decision] = {}
     for project in projects:
         own = known.projects.get(project)
         settled = own is not None and own.running and project not in known.arriving
         if settled or project in new:
-            found[project] = Stays()
+            decisions[project] = Stays()
             continue
         states = {
             other.name: _state(other.name, sizes=True)
@@ -106,25 +106,29 @@ def outlook(site: Site, projects: Iterable[str]) -> Outlook:
             if not _declares(other, project)
         }
         lost = _lost(site).get(project, ())
-        found[project] = decide(project, here, {here: mine, **states}, lost)
-    stay = frozenset(name for name, decision in found.items() if decision == Stays())
-    unfinished = {name for name, one in known.arriving.items() if one.phase != "proven"}
-    return Outlook(found, stay & known.left, stay & new & unfinished)
+        decisions[project] = decide(project, here, {here: mine, **states}, lost)
+    stay = frozenset(name for name, decision in decisions.items() if decision == Stays())
+    unfinished = {
+        name
+        for name, unfinished_move in known.arriving.items()
+        if unfinished_move.phase != "proven"
+    }
+    return Outlook(decisions, stay & known.left, stay & new & unfinished)
 
 
 def leaving(site: Site) -> list[tuple[str, str]]:
     """Project and new host of each stack that has moved away from this host, up to its proof."""
-    found = []
+    left = []
     for other in _others(site):
         state = _state(other.name, sizes=False)
         arriving = state.arriving if isinstance(state, HostState) else {}
-        found += [
+        left += [
             (project, other.name)
             for project, arrived in arriving.items()
             if (arrived.source, arrived.phase) == (host.name, "proven")
             and _declares(other, project)
         ]
-    return found
+    return left
 
 
 _left: WeakKeyDictionary[Host, bool] = WeakKeyDictionary()
@@ -189,7 +193,9 @@ def _read_state(target: Host, *, sizes: bool) -> HostState:
     connection.connect(target, "to look for stacks on it")
     projects = consult(target, question(ComposeProjects, sizes=sizes))
     unfinished = consult(target, question(MovesFact))
-    return HostState({one.name: one for one in projects}, unfinished.arriving, unfinished.left)
+    return HostState(
+        {project.name: project for project in projects}, unfinished.arriving, unfinished.left
+    )
 
 
 def refuse(decision: Moves | Refused) -> None:
@@ -217,16 +223,16 @@ def refuse_ahead(site: Site, *, needs_target: bool = False) -> None:
         needs_target: only where the new host answers: this run may be what makes it.
     """
     away = [
-        one
-        for one in site.docker_hosts
-        if one.name in inventory.hosts and not host.state.is_host_in_limit(host_of(one.name))
+        other
+        for other in site.docker_hosts
+        if other.name in inventory.hosts and not host.state.is_host_in_limit(host_of(other.name))
     ]  # an inventory of one machine knows no other
     if MOVING in os.environ or not away:
         return
-    deployed = {(one.name, one.host) for one in _registered(site) if one.kind == "stack"}
+    deployed = {(entry.name, entry.host) for entry in _registered(site) if entry.kind == "stack"}
     for target in away:
-        published = [one.deployment for one in site.services_of(target)
-                     if one.exposure == "gateway"]  # fmt: skip
+        published = [service.deployment for service in site.services_of(target)
+                     if service.exposure == "gateway"]  # fmt: skip
         for stack in target.docker_stacks:
             sources = [
                 other.name
@@ -318,7 +324,9 @@ def gone(project: str, target: str, stacks: Stacks) -> Commands:
     )
     here = _state(host.name, sizes=False)
     if isinstance(here, HostState) and project in here.projects:
-        log_reasons(*(f"stack {project}: {one.stays}" for one in here.projects[project].anonymous))
+        log_reasons(
+            *(f"stack {project}: {volume.stays}" for volume in here.projects[project].anonymous)
+        )
 
     def end() -> None:
         try:
@@ -335,8 +343,8 @@ def gone(project: str, target: str, stacks: Stacks) -> Commands:
 
 def host_of(name: str) -> Host:
     """A host of the inventory, which may be outside of ``--limit``."""
-    found: Host = inventory.get_host(name)
-    return found
+    target: Host = inventory.get_host(name)
+    return target
 
 
 def _at(target: Host, name: str, *words: str) -> str:
@@ -388,8 +396,8 @@ class _Ends:
 
     def _measure(self) -> None:
         paths = [place.directory for place in self.contents.places]
-        said = _at(self.source, "space", "sizes", *paths).splitlines() if paths else []
-        for path, size in zip(paths, said, strict=True):
+        sizes_read = _at(self.source, "space", "sizes", *paths).splitlines() if paths else []
+        for path, size in zip(paths, sizes_read, strict=True):
             if size == "file":
                 raise OperationError(
                     f"{self.source.name}: the stack writes to {path}, which is a file of the host: "
@@ -436,13 +444,13 @@ class _Ends:
         self._say(*notes)
         began = time.monotonic()
         size = max(self.sizes.get(place.directory, 0), 1)
-        told = 0.0
+        reported_at = 0.0
 
         def tell(count: int) -> None:
-            nonlocal told
+            nonlocal reported_at
             now = time.monotonic()
-            if now - told >= 1:
-                told = now
+            if now - reported_at >= 1:
+                reported_at = now
                 report(
                     "progress",
                     host=self.target.name,

@@ -129,7 +129,7 @@ def registries(
         access: how to reach it.
         logins: the declared log-ins.
     """
-    hashes = {one.registry: htpasswd(one.username, one.password).strip() for one in logins}
+    hashes = {login.registry: htpasswd(login.username, login.password).strip() for login in logins}
 
     def plan(client: api.PortainerClient) -> api.RegistryPlan:
         use_key(client, access)
@@ -288,8 +288,8 @@ def _set_up(
 
 def _orphans(client: api.PortainerClient, projects: Collection[str]) -> tuple[str, ...]:
     """What becomes of the stacks that a deleted environment has left, in words."""
-    known = {one.id for one in client.endpoints()}
-    left = {one.name for one in client.stacks() if one.endpoint_id not in known}
+    known = {environment.id for environment in client.endpoints()}
+    left = {deployed.name for deployed in client.stacks() if deployed.endpoint_id not in known}
     return tuple(
         f"stack {project}, whose environment was deleted in Portainer, is associated with this one "
         "by its own step; no container is touched"

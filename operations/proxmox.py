@@ -119,16 +119,16 @@ def ready(
 
 def _by_hand(client: Client, desired: Sequence[DesiredGuest]) -> list[str]:
     """What only root@pam may set and we cannot, a fault a guest, with the commands for root."""
-    found = []
+    messages = []
     for guest in desired:
         if commands := root.pending(client, guest):
-            lines = "\n".join(f"  {one.line}" for one in commands)
-            found.append(
+            lines = "\n".join(f"  {step.line}" for step in commands)
+            messages.append(
                 f"{guest.label} is declared with what only root@pam may set, and our user cannot "
                 "run pct on the hypervisor. fix: log in there as root (ssh_user), or run there, "
                 f"once the guest is made:\n{lines}"
             )
-    return found
+    return messages
 
 
 @operation()
@@ -171,9 +171,9 @@ def root_settings(access: ProxmoxAccess, desired: DesiredGuest) -> Generator[Pyi
     if not commands:
         host.noop(f"{desired.label} has what only root may set as declared")
         return
-    for one in commands:
-        _say(one.summary)
-        yield command(*one.words)
+    for step in commands:
+        _say(step.summary)
+        yield command(*step.words)
     yield locally(_reader(access).forget)
 
 

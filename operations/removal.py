@@ -118,28 +118,31 @@ def compose_project(project: str, *, volumes: bool) -> Commands:
         project: its name.
         volumes: remove the volumes that Compose made for it, and anonymous ones of its containers.
     """
-    found = next((one for one in read(question(ComposeProjects)) if one.name == project), None)
+    deployed = next(
+        (candidate for candidate in read(question(ComposeProjects)) if candidate.name == project),
+        None,
+    )
     directory = project in read(question(PlacedByPhoenix)).stacks
-    if not directory and (found is None or not (found.containers or volumes)):
-        host.noop(f"nothing of {project} is left" if found is None else f"{project} is removed")
+    if not directory and (deployed is None or not (deployed.containers or volumes)):
+        host.noop(f"nothing of {project} is left" if deployed is None else f"{project} is removed")
         return
-    found = found or ComposeProject(project, None, "", (), (), ())
-    if found.deployer == "hand":
+    deployed = deployed or ComposeProject(project, None, "", (), (), ())
+    if deployed.deployer == "hand":
         yield from refuse(
-            f"{project} was started by hand from {found.working_dir or 'an unknown directory'}: "
+            f"{project} was started by hand from {deployed.working_dir or 'an unknown directory'}: "
             "Phoenix does not remove it"
         )
         return
-    log_reasons(*(f"container {one.name} goes" for one in found.containers))
-    own = [volume.name for volume in found.volumes if volume.own]
-    other = [volume.name for volume in found.volumes if not volume.own]
+    log_reasons(*(f"container {container.name} goes" for container in deployed.containers))
+    own = [volume.name for volume in deployed.volumes if volume.own]
+    other = [volume.name for volume in deployed.volumes if not volume.own]
     if volumes:
         log_reasons(*(f"volume {name} goes, with its data" for name in own))
         log_reasons(*(f"volume {name} stays: it is not of {project} alone" for name in other))
-        log_reasons(*(f"{one} goes, with its data" for one in found.anonymous))
+        log_reasons(*(f"{anonymous} goes, with its data" for anonymous in deployed.anonymous))
     else:
         log_reasons(*(f"volume {name} stays" for name in (*own, *other)))
-        log_reasons(*(one.stays for one in found.anonymous))
+        log_reasons(*(anonymous.stays for anonymous in deployed.anonymous))
     yield _down(project, volumes=volumes)
 
 
@@ -160,7 +163,7 @@ def component(tree: str, *, volumes: bool, after: str = "") -> Commands:
         after: shell command that has others read what is left, where a tree went.
     """
     placed = read(question(PlacedByPhoenix))
-    projects = {one.name: one for one in read(question(ComposeProjects))}
+    projects = {project.name: project for project in read(question(ComposeProjects))}
     certificate = tree.removeprefix(CERTIFICATE) if tree.startswith(CERTIFICATE) else ""
     project, unit = {SERVER: (SERVER_PROJECT, SERVER_UNIT), AGENT: (AGENT_PROJECT, AGENT_UNIT)}.get(
         tree, ("", "")
@@ -180,7 +183,7 @@ def component(tree: str, *, volumes: bool, after: str = "") -> Commands:
         yield script(Script("keys", 'rm -f -- "$1" "$1.login"'), API_KEY_FILE)
         if left and not volumes:
             log_reasons(*(f"volume {volume.name} stays" for volume in left.volumes))
-            log_reasons(*(one.stays for one in left.anonymous))
+            log_reasons(*(anonymous.stays for anonymous in left.anonymous))
     if certificate:
         yield script(_CERTIFICATE, TIMER, certificate, CERTIFICATES, FILES, STATE)
     if tree in placed.trees:
@@ -235,19 +238,19 @@ def environments(
     try:
         with connected(access) as client:
             use_key(client, access)
-            there = [name for name in names if client.endpoint_named(name) is not None]
+            present = [name for name in names if client.endpoint_named(name) is not None]
     except OperationError as error:
         unknown_before_run(f"what Portainer has: it can't be asked ({error})")
-        there = list(names)
-    if not there:
+        present = list(names)
+    if not present:
         host.noop("Portainer has none of these endpoints")
         return
-    log_reasons(*(f"endpoint {name} goes" for name in there))
+    log_reasons(*(f"endpoint {name} goes" for name in present))
 
     def remove() -> None:
         with connected(access) as client:
             use_key(client, access)
-            for name in there:
+            for name in present:
                 removal.remove_environment(client, name, projects, _log, down=down)
 
     yield locally(remove)
@@ -288,8 +291,8 @@ def registered(lines: Sequence[str]) -> Commands:
 
 def dropped(lines: Sequence[str]) -> Commands:
     """The work of `registered`."""
-    there = {entry.line for entry in read(question(Register))}
-    gone = [line for line in lines if line in there]
+    present = {entry.line for entry in read(question(Register))}
+    gone = [line for line in lines if line in present]
     if not gone:
         host.noop("the register does not have it")
         return

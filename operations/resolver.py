@@ -31,19 +31,19 @@ def answers(
     if not host.state.is_executing:
         host.noop("its resolver is left alone")
         return
-    found = ask(question(OwnResolver, known=known))
-    if address in found.answers:
+    resolved = ask(question(OwnResolver, known=known))
+    if address in resolved.answers:
         host.noop(f"its own resolver answers {known}")
         return
-    yield from refuse(fault(found, domain=domain, server=server, known=known))
+    yield from refuse(fault(resolved, domain=domain, server=server, known=known))
 
 
-def fault(found: Resolved, *, domain: str, server: str, known: str) -> str:
+def fault(resolved: Resolved, *, domain: str, server: str, known: str) -> str:
     """What is wrong with a resolver that did not give the right address, and the fix."""
-    asked = ", ".join(found.servers) or "no server in /etc/resolv.conf"
-    said = f"says {' '.join(found.answers)!r}" if found.answers else "knows no such name"
+    asked = ", ".join(resolved.servers) or "no server in /etc/resolv.conf"
+    reply = f"says {' '.join(resolved.answers)!r}" if resolved.answers else "knows no such name"
     return (
-        f"its resolver ({asked}) is left alone, and {said} when asked for {known}; "
+        f"its resolver ({asked}) is left alone, and {reply} when asked for {known}; "
         f"fix: have it forward {domain} to {server} (docs/networks.md, A resolver of your own), or "
         'take "resolver" out of leave_alone'
     )

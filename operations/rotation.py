@@ -79,15 +79,15 @@ def prepared(
     """
     ca = certificate_authority(site)
     try:
-        wanted = permitted_next(site, ca, permit)
+        names = permitted_next(site, ca, permit)
         kind = beginning(request, ca, key_given=opens is not None)
-        if (kind or (outdated(ca, wanted) and ca.rotation)) == "intermediate":
-            check_below_root(site, ca, wanted)
+        if (kind or (outdated(ca, names) and ca.rotation)) == "intermediate":
+            check_below_root(site, ca, names)
         key = opens(ca.root).get_secret_value() if opens is not None else "\n"
     except SettingError as error:
         yield from refuse(str(error))
         return
-    if outdated(ca, wanted):
+    if outdated(ca, names):
         logger.info("%sthe next keys vouch for other names: made again", host.print_prefix)
         kind = ca.rotation
         yield _run("finish", DIRECTORY)
@@ -100,8 +100,8 @@ def prepared(
         return
     words = (
         "prepare", DIRECTORY, kind, organisation, next_name(parse_chain(ca.root)[0].subject_cn),
-        next_name(signer(ca).subject_cn), " ".join(wanted.domains),
-        " ".join(network.with_netmask for network in wanted.networks), str(years),
+        next_name(signer(ca).subject_cn), " ".join(names.domains),
+        " ".join(network.with_netmask for network in names.networks), str(years),
     )  # fmt: skip
     yield script(shipped("rotate.sh"), *words, stdin=key)
     forget()

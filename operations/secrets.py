@@ -36,13 +36,13 @@ def _remember(hypervisor: Host) -> None:
     state = hypervisor.state
     if state.current_stage < StateStage.Disconnect:
         return  # it was interrupted: what was given is not known
-    failed = {one.name for one in state.failed_hosts}
-    given = {name: value for (name, where), value in _used.items() if where not in failed}
+    failed = {failed_host.name for failed_host in state.failed_hosts}
+    used = {name: value for (name, where), value in _used.items() if where not in failed}
     read, output = hypervisor.run_shell_command(script(record.READ, record.FILE))
     before = record.parse(output.stdout)
     owner = this_process("")
     now, after = datetime.now(UTC).replace(microsecond=0), before
-    for name, value in given.items():
+    for name, value in used.items():
         by = f"{owner.user}@{owner.machine}"
         after = after.with_value(name, value.get_secret_value(), now, by)
     written = read

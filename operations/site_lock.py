@@ -197,9 +197,9 @@ def at_end(work: Callable[[Host], None]) -> None:
     _at_end.append(work)
 
 
-def checkout(one: Host) -> Path:
+def checkout(machine: Host) -> Path:
     """The folder of the site's files: what is deployed is of its revision."""
-    return Path(one.data.get("site_inventories") or ".").parent
+    return Path(machine.data.get("site_inventories") or ".").parent
 
 
 class _Begins(BaseStateCallback):
@@ -217,11 +217,11 @@ def _keep_history(hypervisor: Host, channel: paramiko.Channel, start: history.St
     """Send the run's beginning with its first step, and its end before the connection goes."""
     if KEEP in os.environ:
         return  # it does nothing but hold the lock
-    told: list[bool] = []
+    reported: list[bool] = []
 
     def begin(*, deploys: bool = start.deploys) -> None:
-        if not told:
-            told.append(deploys)
+        if not reported:
+            reported.append(deploys)
             if deploys:
                 _register(hypervisor)
             _send(channel, start.model_copy(update={"deploys": deploys}).model_dump_json())
@@ -233,7 +233,7 @@ def _keep_history(hypervisor: Host, channel: paramiko.Channel, start: history.St
         _wait(channel)
 
     def refuse(reason: str) -> None:
-        if not told:
+        if not reported:
             begin(deploys=False)
             _send(channel, history.refused(reason).model_dump_json())
             with suppress(OSError):
@@ -265,17 +265,17 @@ def _register(hypervisor: Host) -> None:
         channel = transport.open_session(timeout=_SECONDS)
         channel.settimeout(_SECONDS)
         channel.exec_command(register.ADD.line(register.FILE))
-        lines = "".join(f"{one.line}\n" for one in register.entries(site))
+        lines = "".join(f"{entry.line}\n" for entry in register.entries(site))
         connection.send_all(channel, lines.encode())
         channel.shutdown_write()
-        said = _read(channel)
+        output = _read(channel)
         code = channel.recv_exit_status()
     except (OSError, EOFError, paramiko.SSHException) as error:
-        said, code = str(error), 1
+        output, code = str(error), 1
     if code:
         logger.warning(
             "%s on %s cannot be written, so what leaves the declaration later may not be told: %s",
-            register.FILE, hypervisor.name, said.strip() or f"status {code}",
+            register.FILE, hypervisor.name, output.strip() or f"status {code}",
         )  # fmt: skip
 
 
@@ -327,25 +327,25 @@ def _transport(hypervisor: Host) -> paramiko.Transport | None:
 
 
 def _read(channel: paramiko.Channel, most: int = 65536) -> str:
-    found = b""
-    while len(found) < most and (piece := channel.recv(most - len(found))):
-        found += piece
-    return found.decode(errors="replace")
+    data = b""
+    while len(data) < most and (piece := channel.recv(most - len(data))):
+        data += piece
+    return data.decode(errors="replace")
 
 
 def _line(channel: paramiko.Channel) -> str:
-    found = ""
-    while not found.endswith("\n") and (piece := _read(channel, 1)):
-        found += piece
-    return found
+    line = ""
+    while not line.endswith("\n") and (piece := _read(channel, 1)):
+        line += piece
+    return line
 
 
-def tell_history(hypervisor: Host, wanted: str) -> None:
+def tell_history(hypervisor: Host, runs: str) -> None:
     """Tell who started this process the lines of the history, once; nothing is changed.
 
     Args:
         hypervisor: it is connected to where it was not yet.
-        wanted: `all` runs, or the `last` deployment.
+        runs: `all` runs, or the `last` deployment.
     """
     with _asking:
         if _told:
@@ -355,6 +355,6 @@ def tell_history(hypervisor: Host, wanted: str) -> None:
         if transport is None:
             return
         channel = transport.open_session()
-        channel.exec_command(history.READ.line(history.FILE, wanted, history.DEPLOYS))
-        found = _read(channel, _MOST)
-        value(history.TOLD, hypervisor.name, found.splitlines())
+        channel.exec_command(history.READ.line(history.FILE, runs, history.DEPLOYS))
+        text = _read(channel, _MOST)
+        value(history.TOLD, hypervisor.name, text.splitlines())

@@ -55,8 +55,8 @@ class _Command:
         if status == -1:  # paramiko's word for none: the channel went without it
             raise OperationError(f"{self.host.name}: the connection broke")
         if status != 0:
-            said = self.said.decode(errors="replace").strip() or f"status {status}"
-            raise OperationError(f"{self.host.name}: {said}")
+            message = self.said.decode(errors="replace").strip() or f"status {status}"
+            raise OperationError(f"{self.host.name}: {message}")
 
 
 def _transport(host: Host) -> paramiko.Transport:
@@ -66,12 +66,12 @@ def _transport(host: Host) -> paramiko.Transport:
         OperationError: it does not answer.
     """
     try:
-        found = connection.connected_transport(host, "for a move", again=True)
+        open_transport = connection.connected_transport(host, "for a move", again=True)
     except ConnectError as error:
         raise OperationError(f"{host.name} does not answer by SSH: {error}") from None
-    if found is None:
+    if open_transport is None:
         raise OperationError(f"{host.name} has no SSH connection")
-    return found
+    return open_transport
 
 
 def ask(host: Host, line: str) -> str:

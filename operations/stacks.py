@@ -114,8 +114,8 @@ def variables(stacks: Stacks, project: str) -> frozenset[str] | None:
     """
     try:
         with stacks.opened() as (engine, endpoint):
-            found = engine.observe(normalise_name(project), endpoint).matches
+            matches = engine.observe(normalise_name(project), endpoint).matches
     except OperationError:
         return None
-    names = frozenset(name for stack in found for name in stack.env_mapping)
-    return names if found else None
+    names = frozenset(name for stack in matches for name in stack.env_mapping)
+    return names if matches else None

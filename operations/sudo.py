@@ -44,48 +44,48 @@ def arrange(host: Host, transport: paramiko.Transport, send: Send) -> None:
         return
     user = str(data.get("ssh_user") or transport.get_username())
     password = None
-    status, said = _ran(transport, "sudo -k -n true", None, send)
+    status, message = _ran(transport, "sudo -k -n true", None, send)
     if status != 0:
-        password = _password(host, data, user, said)
-        status, said = _ran(transport, "sudo -k -S -p '' true", password, send)
+        password = _password(host, data, user, message)
+        status, message = _ran(transport, "sudo -k -S -p '' true", password, send)
         if status != 0:
             raise SudoError(
-                f"{host.name}: sudo refuses {user}: {said or f'status {status}'}; fix: correct the "
-                f"secret {data[SUDO_SECRET]}, or let {user} use sudo there (visudo)"
+                f"{host.name}: sudo refuses {user}: {message or f'status {status}'}; fix: "
+                f"correct the secret {data[SUDO_SECRET]}, or let {user} use sudo there (visudo)"
             )
     _arranged.add(transport)
     _wrap(transport, password, send)
 
 
-def _password(host: Host, data: dict[str, Any], user: str, said: str) -> str:
+def _password(host: Host, data: dict[str, Any], user: str, message: str) -> str:
     name = data.get(SUDO_SECRET)
     if name is None:
         raise SudoError(
-            f"{host.name}: {user} has no sudo without a password ({said}); fix: name the secret "
+            f"{host.name}: {user} has no sudo without a password ({message}); fix: name the secret "
             "that holds it as sudo_password in the host's login, or let "
             f"{user} use sudo without one (visudo: {user} ALL=(ALL) NOPASSWD: ALL)"
         )
-    found = of_inventory(data).find(name)
-    if found is None:
+    password = of_inventory(data).find(name)
+    if password is None:
         raise SudoError(
             f"{host.name}: sudo asks {user} for a password, and the secret {name} is not given; "
             f"fix: PHOENIX_SECRET_{name.upper()}, or the SOPS file (docs/secrets.md)"
         )
-    return found.get_secret_value()
+    return password.get_secret_value()
 
 
 def _ran(
-    transport: paramiko.Transport, line: str, given: str | None, send: Send
+    transport: paramiko.Transport, line: str, password: str | None, send: Send
 ) -> tuple[int, str]:
     """A command's status, and what it says on standard error."""
     channel = transport.open_session(timeout=_SECONDS)
     channel.settimeout(_SECONDS)
     channel.exec_command(f"LC_ALL=C {line}")
-    if given is not None:
-        send(channel, f"{given}\n".encode())
+    if password is not None:
+        send(channel, f"{password}\n".encode())
     channel.shutdown_write()
-    said = channel.makefile_stderr("rb").read().decode(errors="replace")
-    lines = [one.strip() for one in said.splitlines() if one.strip()]
+    stderr = channel.makefile_stderr("rb").read().decode(errors="replace")
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     return channel.recv_exit_status(), lines[-1] if lines else ""
 
 

@@ -176,24 +176,26 @@ def ca_adopted(
         return
     authorities = read(_standing(places)).authorities
     if len(authorities) != 1:
-        where = ", ".join(one.directory for one in authorities) or "none"
+        where = ", ".join(authority.directory for authority in authorities) or "none"
         reason = (
             f'taking_over says "ca": "adopt", and of {AUTHORITIES} exactly one CA is expected, '
             f"found: {where}. Move the one that you mean to /root/.step, or write another word"
         )
         yield from _refused([reason])
         return
-    (one,) = authorities
-    (root, *_) = parse_chain(one.root)
-    log_lines([f"the CA in {one.directory} is adopted: {root.subject_cn}, {root.fingerprint}"])
+    (authority,) = authorities
+    (root, *_) = parse_chain(authority.root)
+    log_lines(
+        [f"the CA in {authority.directory} is adopted: {root.subject_cn}, {root.fingerprint}"]
+    )
     yield script(
-        _ADOPT, CA_DIRECTORY, one.root_file, one.signer_file, one.key, one.root_key,
-        stdin=f"{password.get_secret_value()}\n" if password else "\n",
+        _ADOPT, CA_DIRECTORY, authority.root_file, authority.signer_file, authority.key,
+        authority.root_key, stdin=f"{password.get_secret_value()}\n" if password else "\n",
     )  # fmt: skip
     if host.state.is_executing:  # the command before this line has succeeded
         tell(
             host.name,
-            f"the CA in {one.directory} is adopted: its root {root.subject_cn!r} (SHA-256 "
+            f"the CA in {authority.directory} is adopted: its root {root.subject_cn!r} (SHA-256 "
             f"{root.fingerprint}) stays the one to trust, and its files stay there",
         )
 

@@ -41,29 +41,29 @@ def outcomes(site: Site) -> dict[str, list[Outcome]]:
     ca = guest_with(site, "step_ca").name
     if ca not in _outcomes or ca not in _issued:
         return dict(_outcomes)
-    told = _issued[ca]
-    if isinstance(told, FactError):
-        judged = issued.unknown(site, str(told))
+    answer = _issued[ca]
+    if isinstance(answer, FactError):
+        judged = issued.unknown(site, str(answer))
     else:
         known = {name: keys for name, keys in _asked.items() if not isinstance(keys, FactError)}
-        judged = issued.outcome(site, told, known)
+        judged = issued.outcome(site, answer, known)
     return _outcomes | {ca: [*_outcomes[ca], judged]}
 
 
 def served_certificates(site: Site) -> list[Served]:
     """What each endpoint of the site serves, as the host saw that `askers` names for it."""
-    found: dict[str, list[ServedState]] = {}
+    served_by_host: dict[str, list[ServedState]] = {}
     why: dict[str, str] = {}
     for name, states in _served.items():
         if isinstance(states, FactError):
             why[name] = str(states)
         else:
-            found[name] = list(states)
+            served_by_host[name] = list(states)
     records = []
     asked_by = askers(site)
     for end in endpoints(site):
         name = asked_by[end]
-        if mine := found.get(name):
+        if mine := served_by_host.get(name):
             state = mine.pop(0)
             records.append(served(end, state.leaf, state.fault))
         else:
@@ -90,13 +90,13 @@ def diagnosis(site: Site) -> Diagnosis:
 
 @operation()
 def run_checks(
-    site: Site, wanted: Sequence[Check], room: tuple[int, int], *, certificates: bool = False
+    site: Site, chosen: Sequence[Check], room: tuple[int, int], *, certificates: bool = False
 ) -> Generator[FunctionCommand, None, None]:
     """Run this host's checks; nothing is changed, and nothing judged before all hosts are done.
 
     Args:
         site: whose checks.
-        wanted: the checks of this run, of all hosts.
+        chosen: the checks of this run, of all hosts.
         room: percent of a file system with less of which free comes a warning, then a fault.
         certificates: ask for those that endpoints serve as well, for `served_certificates`.
     """
@@ -104,13 +104,13 @@ def run_checks(
         host.noop("the checks run after all changes")
         return
     this = site.host(host.name)
-    mine = [check for check in made_on(site, this) if check in wanted]
+    mine = [check for check in made_on(site, this) if check in chosen]
     if not mine:
         host.noop("no check of this run is made here")
         return
     lines = ["\t".join(check.command) for check in mine]
     questions: list[Question[Any]] = [question(Checks, checks=lines, room=room)]
-    if issued.check(site) in wanted:
+    if issued.check(site) in chosen:
         names = [certificate.name for certificate in certificates_of(site, this)]
         questions.append(question(KeysAskedFor, names=names))
         if this == site.ca:
@@ -120,18 +120,18 @@ def run_checks(
     ]
     if ends:
         questions.append(question(ServedCertificates, endpoints=ends, ca_file=ROOTS))
-    faults, *told = ask_all(questions)
+    faults, *answers = ask_all(questions)
     if isinstance(faults, FactError):
         raise faults
     if ends:
-        _served[host.name] = told.pop()
-    if told:
-        _asked[host.name], *of_ca = told
+        _served[host.name] = answers.pop()
+    if answers:
+        _asked[host.name], *of_ca = answers
         _issued.update((host.name, answer) for answer in of_ca)
     if len(faults) != len(mine):
         yield from refuse(f"{len(mine)} checks were requested, {len(faults)} answered")
         return
-    _outcomes[host.name] = [heard(c, said) for c, said in zip(mine, faults, strict=True)]
+    _outcomes[host.name] = [heard(c, fault) for c, fault in zip(mine, faults, strict=True)]
     host.noop(f"{len(mine)} checks run")
 
 

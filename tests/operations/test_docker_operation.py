@@ -42,7 +42,7 @@ def commands(
         "FileContents": [],
     }
     here = fixed(diff=True, **facts)
-    return here.run(daemon, TREE, wanted=wanted)
+    return here.run(daemon, TREE, desired=wanted)
 
 
 def action(sent: list[Any]) -> str:
