@@ -15,6 +15,7 @@ from facts.leftovers import MarkedRules, PlacedByPhoenix, Register, TaggedGuests
 from facts.portainer import PortainerState
 from facts.renewal import Renewals
 from facts.step_ca import CertificateAuthority
+from facts.swarm import SwarmNode
 from facts.verification import Checks
 from operations.host_state import Question, ask_all, question
 from phoenix.components.docker.projects import to_json
@@ -64,6 +65,8 @@ if request.register:
     questions[observation.REGISTER] = question(Register)
 if request.guests:
     questions[observation.GUESTS] = question(TaggedGuests)
+if request.swarm:
+    questions[observation.SWARM] = question(SwarmNode)
 if request.rules:
     questions[observation.RULES] = question(MarkedRules)
 
@@ -87,6 +90,8 @@ def as_json(kind: str, fact_value: Any) -> Any:
         return observation.NO_LIST
     if kind in (observation.PLACED, observation.REGISTER, observation.GUESTS):
         return LEFT[kind].dump_python(fact_value, mode="json")
+    if kind == observation.SWARM:
+        return asdict(fact_value)
     if kind == observation.PORTAINER:
         return asdict(fact_value) if fact_value else None
     return [asdict(item) for item in fact_value]

@@ -10,7 +10,7 @@ from deploys.context import secrets, setting_errors, settings, site
 from facts.containers import ComposeProjects
 from facts.leftovers import PlacedByPhoenix
 from operations import proxmox as guests
-from operations import removal
+from operations import removal, swarm
 from operations.host_state import question, read_or
 from phoenix.components.docker.projects import ComposeProject
 from phoenix.health.removal import Removal, leaving_trees, stacks_on
@@ -60,6 +60,8 @@ if on_it:
     placed = read_or(question(PlacedByPhoenix), Placed())
     for tree in leaving_trees(item, placed):
         removal.component(name=f"Remove: {tree}", tree=tree, volumes=asked.volumes)
+if on_it and item.kind == "node":
+    swarm.removed(name=f"Remove: node {item.name} of the swarm", site=site(), node=item.name)
 removal.together(name="Remove: components are gone")
 if host.name == site().hypervisor.name:
     if item.vmid is not None:

@@ -30,6 +30,8 @@ echo "data-root $root"
 set -- "$root/containers" "$root/volumes" "$root"/image/*/imagedb/content/sha256
 found=$(find "$@" -mindepth 1 -maxdepth 1 ! -name metadata.db ! -name backingFsBlockDev 2>/dev/null)
 [ -z "$found" ] || echo 'used yes'
+# Docker Engine keeps there that it is in a swarm, and empties it when it leaves.
+[ ! -s "$root/swarm/docker-state.json" ] || echo 'swarm yes'
 :""",
 )
 
@@ -55,6 +57,7 @@ class DockerDaemon(HostFact[DaemonState]):
             kept="\n".join(texts.get("kept", ())),
             data_root="".join(texts.get("data-root", (DATA_ROOT,))),
             used="used" in texts,
+            in_swarm="swarm" in texts,
         )
 
 

@@ -20,6 +20,7 @@ from phoenix.components.docker.daemon_json import (
     DaemonState,
     Declared,
     Merged,
+    lives_on,
     merge,
     restarted_for,
 )
@@ -72,9 +73,14 @@ def daemon(
     known = read(tree_state(_paths(tree, _NOTHING)))
     if known.current is not None and known.loaded == known.current:  # dockerd runs with it
         if keys := restarted_for(state.present, merged):
+            meanwhile = (
+                "go on running meanwhile (live-restore)"
+                if lives_on(merged)
+                else "stop and start again, as on each node of a swarm (no live-restore)"
+            )
             log_reasons(
                 f"restarts dockerd, which reads {', '.join(keys)} only when it starts; containers "
-                "go on running meanwhile (live-restore), and Docker's API does not answer"
+                f"{meanwhile}, and Docker's API does not answer"
             )
         elif _starts_otherwise(whole, known):
             log_reasons("restarts dockerd, whose command line changes")

@@ -9,7 +9,7 @@ from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join, listed
 from phoenix.declaration.networks import cards
 from phoenix.declaration.order import DependencyCycleError, dependency_order
-from phoenix.derived import control_plane, deployments, dns, firewall
+from phoenix.derived import control_plane, deployments, dns, firewall, swarm
 from phoenix.derived.certificates import TLS_VARIABLE, HostCertificate, certificates
 from phoenix.derived.routes import routes, tcp_services
 from phoenix.site import ports
@@ -429,6 +429,12 @@ def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
         needed[site.portainer.name][ports.PORTAINER_EDGE, "tcp"] = "Portainer's Edge server"
         if control_plane.portainer(site) is None:
             needed[site.portainer.name][ports.PORTAINER, "tcp"] = "Portainer"
+    for host in site.swarm_nodes:
+        needed[host.name] |= {
+            (one.port, one.proto): "Docker Swarm"
+            for one in swarm.PORTS
+            if one.port is not None and (host.is_manager or not one.of_managers)
+        }
     for host in site.agents:
         needed[host.name][ports.AGENT_INTERNAL, "tcp"] = "the Portainer agent"
     return needed

@@ -248,6 +248,14 @@ LoginUser = Annotated[
         "use letters, digits and inner . _ - @",
     ),
 ]
+NodeLabel = Annotated[
+    str,
+    Form(  # what placement constraints name (node.labels.NAME)
+        r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,98}[A-Za-z0-9])?=[A-Za-z0-9_.:/@+-]{0,100}",
+        "is no label of a node",
+        "write NAME=VALUE, of letters, digits and . _ -, as gpu=false",
+    ),
+]
 SecretText = Annotated[
     str,
     Form(

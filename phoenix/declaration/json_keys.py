@@ -39,6 +39,7 @@ from phoenix.declaration.forms import (
     InterfaceName,
     Line,
     LoginUser,
+    NodeLabel,
     PathPrefix,
     SecretText,
     ServiceName,
@@ -80,7 +81,6 @@ _DIGITS = re.compile(r"[0-9]{1,12}\Z")
 _MANY = 99_999_999  # more of anything is a slip: MiB, GiB, seconds, places in an order
 _OWNED_BY_GUEST = "Phoenix leaves the guest's own settings to Proxmox"
 _GPU_DRIVER = "the GPU's driver on the hypervisor stays with you"
-_SWARM = "Swarm comes with a later release; until then each guest is a Docker host of its own"
 _SCRIPT = "a guest's software comes from its role; this script stays with you"
 
 
@@ -969,8 +969,21 @@ class RawGuest(Raw):
     health_check: Any = unused(
         "checks are derived from the services; a script of your own stays with you"
     )
-    swarm_role: Any = unused(_SWARM)
-    node_labels: Any = unused(_SWARM)
+    swarm_role: Literal["manager", "worker"] | None = Field(
+        default=None,
+        description="It is a node of the site's Docker Swarm ([docs/swarm.md](swarm.md)). It needs "
+        "Docker, and is a VM.",
+    )
+    node_labels: tuple[NodeLabel, ...] = Field(
+        default=(),
+        description="Labels of the node, as `NAME=VALUE`: all that it has.",
+        examples=[["gpu=false"]],
+    )
+    node_availability: Literal["active", "pause", "drain"] | None = Field(
+        default=None,
+        description="Whether the node takes tasks: `active`, the default; `pause` takes no new "
+        "ones, `drain` moves away those that it has.",
+    )
 
 
 class RawLxc(RawGuest):

@@ -22,6 +22,7 @@ from phoenix.declaration import (
     services,
     shared_volumes,
     stack_places,
+    swarm,
 )
 from phoenix.declaration.forms import shown_value
 from phoenix.declaration.guests import Entry
@@ -147,7 +148,10 @@ def load_site(
             report=report,
         )
         if result:
-            declared.append((result[0], entry, result[1]))
+            made = result[0].model_copy(
+                update={"swarm": swarm.node(entry, result[0].roles, report)}
+            )
+            declared.append((made, entry, result[1]))
     hypervisor, *ruled = cluster_rules.given(
         host_file.raw.firewall, hypervisor, [host for host, _, _ in declared], move, report
     )
@@ -189,6 +193,7 @@ def load_site(
     conflicts.forwarding(site, report)
     conflicts.firewall_rules(site, report)
     networks.outer_names(site, report)
+    swarm.check(site, report)
     nfs_keys.check(site, report)
     if move is _same and not report.errors:  # a re-addressed site is elsewhere
         derived_values.check(host_file.raw, site, report)

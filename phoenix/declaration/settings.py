@@ -630,6 +630,13 @@ class Settings(_Strict):
         "Empty, as the settings below: what the daemon.json before Phoenix had.",
         examples=[[{"base": "172.30.0.0/16", "size": 24}]],
     )
+    swarm_address_pools: tuple[Network, ...] = Field(
+        default=(),
+        description="Where a new swarm takes the addresses of its overlay networks, each a /24. "
+        "Empty: the first of 10.200.0.0/16, 10.201.0.0/16 and so on that overlaps no network of "
+        "the site and no bridge of Docker.",
+        examples=[["10.77.0.0/16"]],
+    )
     docker_registry_mirrors: Annotated[tuple[MirrorUrl, ...], BeforeValidator(_listed)] = Field(
         default=(),
         description="Mirrors of Docker Hub (registry-mirrors), as URLs.",

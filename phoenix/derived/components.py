@@ -121,6 +121,12 @@ COMPONENTS: tuple[Component, ...] = (
     ),
     Component("docker", "Docker Engine on the Docker hosts", lambda site: site.docker_hosts),
     Component(
+        "swarm",
+        "the Docker Swarm: its managers and workers, their labels and availability",
+        lambda site: site.swarm_nodes,
+        trees=(),
+    ),
+    Component(
         "portainer",
         "Portainer's server and its agents",
         lambda site: (*_present(site.portainer), *site.agents),

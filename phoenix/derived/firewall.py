@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from phoenix.derived import dns
+from phoenix.derived import dns, swarm
 from phoenix.derived.certificates import certificates
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import FirewallRule, Host, Service, Site
@@ -15,11 +15,11 @@ from phoenix.site.ports import DNS, HTTP, HTTPS, NFS, NTP, PROXMOX_API
 from phoenix.site.ways import addresses, served, way
 
 Endpoint = Host | IPv4Network | Literal["any"]
-Proto = Literal["tcp", "udp", "icmp"]
+Proto = Literal["tcp", "udp", "icmp", "esp"]
 
 
 class Flow(NamedTuple):
-    """Connections from `source` to `destination`; `port` is None for icmp and for any port.
+    """Connections from `source` to `destination`; `port` is None for icmp, esp and any port.
 
     `last_port` ends a range that starts with `port`. `why` is for a reader.
     """
@@ -253,6 +253,8 @@ def _derived(site: Site) -> Iterator[Flow]:
         yield from _to_service(site, service)
         yield from _through_proxies(site, service)
     yield from _nfs(site)
+    for source, target, opened in swarm.between(site):
+        yield Flow(source, target, opened.proto, opened.port, opened.why)
 
 
 def _to_service(site: Site, service: Service) -> Iterator[Flow]:

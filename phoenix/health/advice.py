@@ -18,7 +18,7 @@ from phoenix.components.nfs.shares import UNIT as NFS_UNIT
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.components.step_ca.authority import DIRECTORY
-from phoenix.derived import login
+from phoenix.derived import login, swarm
 from phoenix.derived.certificates import STACK_PAIR
 from phoenix.health.checks import ISSUED, Check
 from phoenix.net.ssh_faults import FAULTS, said_in
@@ -213,6 +213,20 @@ ADVICE: Mapping[str, _Template] = {
         "whoever reaches that port owns the host: take it out of Docker's configuration",
         ("phoenix plan docker", "phoenix sync docker"),
     ),
+    "in_swarm": _Template(
+        "see what Docker says; a sync lets a host join that is in no swarm",
+        ("$ssh docker info --format '{{json .Swarm}}'", "phoenix plan swarm", "phoenix sync swarm"),
+    ),
+    "node_is": _Template(
+        "a node was changed or stopped, or Docker there does not reach the managers: a sync puts "
+        "role, labels and availability back",
+        (
+            "$ssh docker node ls",
+            "$ssh_target docker info --format '{{json .Swarm}}'",
+            "phoenix plan swarm",
+            "phoenix sync swarm",
+        ),
+    ),
     "agent_pings": _Template(
         "something else answers at the agent's port, or the agent hangs",
         (f"$ssh_target journalctl -u {AGENT_UNIT} -n 30", "phoenix sync portainer"),
@@ -258,6 +272,18 @@ _FORWARD = _Template(
         "phoenix sync dns",
     ),
 )
+QUORUM = "the swarm has lost the majority of its managers"
+"""What the check of a manager says that has too few others."""
+_ALONE = _Template(
+    "start the managers that are down: the swarm goes on by itself as soon as more than half of "
+    "them answer. Only where they are gone for good, make the swarm anew from one that is left; "
+    "its services stay (docs/swarm.md)",
+    (
+        "$ssh docker info --format '{{json .Swarm.RemoteManagers}}'",
+        "$ssh docker swarm init --force-new-cluster --advertise-addr $swarm_address",
+        "phoenix sync swarm",
+    ),
+)
 _TORN = _Template(
     "its files are torn, by a power cut or a full disk: a sync keeps them aside and puts the same "
     "without its torn end in their place, or the latest copy, or an empty database; clients "
@@ -286,6 +312,8 @@ def likely_fix(site: Site, check: Check, fault: str = "") -> Fix:
         template = ADVICE[_HYPERVISOR if check.host == site.hypervisor.name else _GUEST]
     elif fault.startswith(DATABASE):
         template = _TORN
+    elif fault.startswith(QUORUM):
+        template = _ALONE
     elif check.layer == "dns" and "resolver" in site.host(check.host).left_alone:
         template = _FORWARD
     else:
@@ -319,6 +347,7 @@ def _values(site: Site, check: Check) -> dict[str, str]:
         "guest": str(host.vmid or host.name),  # a name may also be a component's
         "vmid": str(target.vmid or ""),
         "power": "qm" if target.kind == "vm" else "pct",
+        "swarm_address": str(swarm.advertised(site, host)),
         "domain": site.domain,
         "server": str(address(host, site.hypervisor)),
         "hypervisor": site.hypervisor.fqdn,

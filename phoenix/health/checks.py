@@ -19,6 +19,7 @@ from phoenix.components.portainer import tunnel
 from phoenix.components.portainer.compose_files import AGENT_UNIT, API_KEY_FILE, SERVER_UNIT
 from phoenix.components.portainer.tunnel import agent_url
 from phoenix.components.step_ca.authority import DIRECTORY, UNIT, directory_url
+from phoenix.components.swarm import cluster
 from phoenix.components.traefik.traefik_yml import LOCAL, proof_file
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane, deployments, dns, firewall, home
@@ -117,6 +118,7 @@ def checks(site: Site) -> tuple[Check, ...]:
     every = [
         *_rooms(site),
         *_services(site),
+        *_swarm(site),
         *_guards(site),
         *_names(site),
         *_pairs(site),
@@ -190,6 +192,19 @@ def _services(site: Site) -> Iterator[Check]:
         unit = f"{TIMER}{certificate.name}.timer"
         title = "renewal of the certificate"
         yield _unit(certificate.host, unit, title, certificate=certificate.name)
+
+
+def _swarm(site: Site) -> Iterator[Check]:
+    """Of each node that it is in the swarm; and by the first manager, what all of them are."""
+    for host in site.swarm_nodes:
+        if host.swarm is None:
+            continue
+        what, joined = "its place in the swarm", ("in_swarm", host.swarm.role)
+        yield Check(host.name, "service", what, joined, target=host.name)
+        labels = sorted(f"{n}={v}" for n, v in cluster.labels_of(host.name, host.swarm).items())
+        command = ("node_is", host.name, host.swarm.role, host.swarm.availability, *labels)
+        hop = f"{host.name} as the swarm's managers have it"
+        yield Check(site.swarm_nodes[0].name, "service", hop, command, target=host.name)
 
 
 def _guards(site: Site) -> Iterator[Check]:

@@ -387,6 +387,49 @@ docker_has_no_port() {
     if [ -n "$open" ]; then echo "Docker listens on the network: $open"; else well; fi
 }
 
+in_swarm() { # ROLE: this host is a node of a swarm that works, a manager or a worker
+    said=$(once swarm timeout 40 docker info --format '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}} {{.Swarm.Error}}') ||
+        { echo "Docker does not tell of its swarm: ${said:-no answer}"; return; }
+    state=${said%% *} is=worker
+    case "$said" in
+    *'does not have a leader'*) echo "the swarm has lost the majority of its managers: what runs goes on, and nothing is started, moved or changed"; return ;;
+    "$state true "*) is=manager ;;
+    esac
+    error=${said#* * }
+    case "$state" in
+    active) ;;
+    inactive) echo "it is in no swarm"; return ;;
+    *) echo "Docker says that it is $state in its swarm${error:+: $error}"; return ;;
+    esac
+    if [ -n "$error" ]; then echo "the swarm is at fault: $error"
+    elif [ "$is" != "$1" ]; then echo "it is a $is of its swarm, not a $1"
+    else well; fi
+}
+
+swarm_nodes() { # "NAME STATE ROLE AVAILABILITY REACHABILITY LABEL..." of each node of ours, as this manager has it
+    ids=$(timeout 20 docker node ls --quiet 2>/dev/null) && [ -n "$ids" ] || return 1
+    timeout 20 docker node inspect --format '{{index .Spec.Labels "phoenix.node"}} {{.Status.State}} {{.Spec.Role}} {{.Spec.Availability}} {{with .ManagerStatus}}{{.Reachability}}{{else}}-{{end}}{{range $name, $value := .Spec.Labels}} {{$name}}={{$value}}{{end}}' $ids
+}
+
+node_is() { # NAME ROLE AVAILABILITY LABEL...: labels in the order of names
+    rows=$(once swarm_nodes swarm_nodes) || { well; return; }  # in_swarm tells why
+    row=$(printf '%s\n' "$rows" | sed -n "s/^$1 ready /ready /p" | head -n 1)  # of several times that it joined
+    row=${row:-$(printf '%s\n' "$rows" | sed -n "s/^$1 //p" | head -n 1)}
+    [ -n "$row" ] || { echo "the swarm has no node of this name: it has not joined, or was taken out by hand"; return; }
+    role=$2 availability=$3
+    shift 3
+    labels=$*
+    set -- $row
+    state=$1 has=$2 takes=$3 reaches=$4
+    shift 4
+    if [ "$state" != ready ]; then echo "the swarm's managers do not hear from it: $state"
+    elif [ "$has" != "$role" ]; then echo "it is a $has, not a $role"
+    elif [ "$has-$reaches" != manager-reachable ] && [ "$has" = manager ]; then echo "as a manager it is $reaches"
+    elif [ "$takes" != "$availability" ]; then echo "its availability is $takes, not $availability"
+    elif [ "$*" != "$labels" ]; then echo "its labels are ${*:-none}, not $labels"
+    else well; fi
+}
+
 guard_holds() { # PROGRAM: nftables has the rules that were loaded, all of them and no other
     said=$(timeout 20 "$1" holds 2>&1)
     case "$?" in 0) well ;; *) echo "the guard does not hold: ${said:-it could not be asked}" ;; esac

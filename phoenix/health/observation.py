@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from phoenix.components.ca_rotation import certificates_of
 from phoenix.components.docker.projects import ComposeProject, from_json
 from phoenix.components.portainer.compose_files import API_KEY_FILE
+from phoenix.components.swarm.cluster import Swarm
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
 from phoenix.derived.endpoints import Endpoint, endpoints
@@ -25,17 +26,19 @@ CHECKS, CERTIFICATES, RENEWALS = "checks", "certificates", "renewals"
 CONTAINERS, PORTAINER = "containers", "portainer"
 ISSUED, ASKED, AUTHORITY = "issued", "asked", "authority"
 PLACED, REGISTER, GUESTS, RULES = "placed", "register", "guests", "rules"
+SWARM = "swarm"
 UNREAD = "unread"
 NO_LIST = "no pvesh"
 """The answer to `GUESTS` of a hypervisor without the program that lists guests."""
 """Told of a host whose answer cannot be used: why."""
-LEFT = (CONTAINERS, PORTAINER, PLACED, REGISTER, GUESTS, RULES)
+LEFT = (CONTAINERS, PORTAINER, PLACED, REGISTER, GUESTS, RULES, SWARM)
 """What tells of things that run and are not declared (`health.undeclared`)."""
 ALL = (CHECKS, CERTIFICATES, RENEWALS, ISSUED, ASKED, AUTHORITY, *LEFT)
 """What can be asked for: the setting `observe` of `deploys/observe.py`."""
 
 
 _ISSUED = TypeAdapter(tuple[issued.Issued, ...])
+_SWARM = TypeAdapter(Swarm)
 _ASKED = TypeAdapter(tuple[issued.AskedKeys, ...])
 
 
@@ -57,6 +60,7 @@ class Request:
         register: Whether the site's register is read.
         guests: Whether Proxmox VE is asked for the guests with our tag.
         rules: Whether it is asked for the rules with our mark.
+        swarm: Whether Docker is asked for the swarm that it is in.
     """
 
     checks: tuple[Check, ...] = ()
@@ -71,6 +75,7 @@ class Request:
     register: bool = False
     guests: bool = False
     rules: bool = False
+    swarm: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,7 @@ def request(site: Site, host: Host, kinds: Collection[str] = ALL) -> Request:
         register=REGISTER in kinds and host == site.hypervisor,
         guests=GUESTS in kinds and host == site.hypervisor,
         rules=RULES in kinds and host == site.hypervisor,
+        swarm=SWARM in kinds and host in site.docker_hosts,
     )
 
 
@@ -172,6 +178,11 @@ def seen(
         unknown=unknown,
         rules=values.get(RULES, {}).get(of_hypervisor) or {},
         firewall=firewall,
+        swarms={
+            host: _SWARM.validate_python(answer)
+            for host, answer in values.get(SWARM, {}).items()
+            if answer is not None
+        },
     )
 
 

@@ -31,7 +31,7 @@ from phoenix.site.names import CA
 from phoenix.site.ports import HTTPS
 from phoenix.site.roles import guest_with
 
-Kind = Literal["request", "host", "names", "renewal", "agent", "stack", "api", "guard"]
+Kind = Literal["request", "host", "names", "renewal", "agent", "stack", "api", "swarm", "guard"]
 """What a path is for; `guard`: something that must be refused."""
 
 
@@ -101,6 +101,7 @@ def paths(site: Site) -> tuple[CheckedPath, ...]:
             _names,
             _renewals,
             _portainer,
+            _swarm,
             _guards,
         )
         for path in make(site, find)
@@ -544,6 +545,21 @@ def _stack(site: Site, host: Host, stack: Deployment, hops: tuple[Hop, ...]) -> 
         guest=host.name,
         stack=stack.project,
     )
+
+
+def _swarm(site: Site, find: _Checks) -> Iterator[CheckedPath]:
+    """Each node from Docker on, and how the first manager has it."""
+    for host in site.swarm_nodes:
+        docker = find.unit(host, "docker.service")
+        here = find("in_swarm", host=host.name)
+        there = find("node_is", target=host.name)
+        manager = site.swarm_nodes[0].name
+        hops = (
+            Hop(host.name, host.name, "Docker and its swarm", (*docker, *here)),
+            Hop(manager, host.name, "the node", there),
+        )
+        about = _lower({"swarm", host.name})
+        yield CheckedPath("swarm", f"node {host.name} of the swarm", hops, about)
 
 
 def _guards(site: Site, find: _Checks) -> Iterator[CheckedPath]:

@@ -122,6 +122,8 @@ _FUNCTIONS = {
     "router_is_enabled": "traefik",
     "name_is_rejected": "nginx",
     "docker_has_no_port": "docker",
+    "in_swarm": "swarm",
+    "node_is": "swarm",
     "ports_are_shut": "guard",
     "ports_are_shut_to_containers": "guard",
     "portainer_knows_us": "portainer",

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 
 from phoenix.components.docker.projects import ComposeProject
 from phoenix.components.move.decision import HostState, Moves, decide
+from phoenix.components.swarm.cluster import Swarm, left, managers_first
 from phoenix.derived.certificates import stack_certificate
 from phoenix.derived.components import (
     AGENT,
@@ -39,6 +40,7 @@ Kind = Literal[
     "component",
     "certificate",
     "endpoint",
+    "node",
     "host",
     "guest",
     "firewall",
@@ -49,6 +51,7 @@ KINDS: Mapping[Kind, str] = {
     "component": "components",
     "certificate": "certificates and their renewal",
     "endpoint": "endpoints in Portainer",
+    "node": "nodes of the Docker Swarm",
     "host": "hosts",
     "guest": "guests of Proxmox VE",
     "firewall": "rules of Proxmox VE's firewall",
@@ -171,6 +174,7 @@ class Seen:
         unknown: why a host, or Portainer, told nothing.
         rules: how many rules with our mark each file of Proxmox VE's firewall has.
         firewall: whether a sync keeps that firewall.
+        swarms: what each Docker host that told has of a swarm.
     """
 
     projects: Mapping[str, Sequence[ComposeProject]] = field(default_factory=dict)
@@ -185,6 +189,7 @@ class Seen:
     unknown: Sequence[str] = ()
     rules: Mapping[str, int] = field(default_factory=dict)
     firewall: bool = True
+    swarms: Mapping[str, Swarm] = field(default_factory=dict)
 
 
 PLACED = TypeAdapter(Placed)
@@ -200,6 +205,7 @@ def undeclared(site: Site, seen: Seen) -> Undeclared:
         *_placed(site, seen, stacks),
         *(hosts := list(_hosts(site, seen))),
         *_endpoints(site, seen),
+        *_nodes(site, seen),
         *_guests(site, seen, {host.vmid for host in hosts}),
         *_rules(site, seen),
         *(
@@ -468,6 +474,26 @@ def _endpoints_of(host: Entry, seen: Seen) -> list[str]:
         and (entry.address == host.address or (host.vmid is not None and entry.vmid == host.vmid))
     }
     return [name for name in seen.endpoints or () if name in names]
+
+
+def _nodes(site: Site, seen: Seen) -> Iterator[Item]:
+    """Nodes of ours that the swarm has and no guest is; a person's are none of them."""
+    hosts = [host for host in managers_first(site.docker_hosts) if host.name in seen.swarms]
+    told = next((host for host in hosts if seen.swarms[host.name].is_ours), None)
+    if told is None:
+        return
+    own = {name: swarm.node for name, swarm in seen.swarms.items()}
+    for node in left(seen.swarms[told.name], site.swarm_nodes, own):
+        here = node.id == own.get(node.name)
+        holds = [f"{node.role} at {node.address}, {node.state}, {node.availability}"]
+        holds.append(f"id {node.id}")
+        holds += [f"label {key}={value}" for key, value in node.declared_labels]
+        yield Item(
+            kind="node",
+            name=node.name,
+            host=node.name if here else told.name,
+            holds=tuple(holds),
+        )
 
 
 def _endpoints(site: Site, seen: Seen) -> Iterator[Item]:

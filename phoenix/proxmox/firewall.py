@@ -204,7 +204,7 @@ def _identities(rule: firewall.Rule) -> list[Identity]:
         protos = _PORT_PROTOCOLS
     peer = _peer(rule.peer)
     source, destination = (peer, None) if rule.direction == "in" else (None, peer)
-    ports = rule.ports if rule.proto != "icmp" else None
+    ports = rule.ports if rule.proto not in ("icmp", "esp") else None
     return [
         Identity(rule.direction, rule.action, proto, ports, source, destination) for proto in protos
     ]

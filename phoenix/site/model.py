@@ -282,6 +282,18 @@ class NfsExport(Frozen):
     source: Source
 
 
+class SwarmNode(Frozen):
+    """What a guest is in the site's Docker Swarm.
+
+    `labels` are pairs of name and value, in the order of names. `availability` is Docker's: a node
+    that is `active` is given tasks, with `pause` it keeps those that it has, `drain` moves them.
+    """
+
+    role: Literal["manager", "worker"]
+    labels: tuple[tuple[str, str], ...] = ()
+    availability: Literal["active", "pause", "drain"] = "active"
+
+
 class Machine(Named):
     """What a host and a template have in common. Sizes are MiB (memory) and GiB (disk).
 
@@ -357,6 +369,7 @@ class Host(Machine):
     docker_stacks: tuple[Deployment, ...]
     mounts: tuple[NfsMount, ...] = ()
     exports: tuple[NfsExport, ...] = ()
+    swarm: SwarmNode | None = None
 
     @property
     def gateway(self) -> IPv4Address | None:
@@ -365,6 +378,11 @@ class Host(Machine):
             (interface.gateway for interface in self.interfaces if interface.gateway is not None),
             None,
         )
+
+    @property
+    def is_manager(self) -> bool:
+        """Whether it is a manager of the site's Docker Swarm."""
+        return self.swarm is not None and self.swarm.role == "manager"
 
     @property
     def ssh_port(self) -> int:
@@ -594,6 +612,12 @@ class Site(Frozen):
     def docker_hosts(self) -> tuple[Host, ...]:
         """Guests that run Docker Engine, Portainer's own among them."""
         return tuple(host for host in self.guests if "docker" in host.roles)
+
+    @cached_property
+    def swarm_nodes(self) -> tuple[Host, ...]:
+        """Guests that are nodes of the site's Docker Swarm, managers first."""
+        nodes = (host for host in self.guests if host.swarm is not None)
+        return tuple(sorted(nodes, key=lambda host: not host.is_manager))
 
     @cached_property
     def agents(self) -> tuple[Host, ...]:

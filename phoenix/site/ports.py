@@ -35,5 +35,13 @@ PORTAINER = 9443
 """Portainer's, unless `traefik_service.port` of its guest says otherwise."""
 AGENT = 9001
 """A Portainer agent's, unless a `traefik_service` with the agent's name says otherwise."""
+SWARM = 2377
+"""Where managers of a Docker Swarm are asked: by mutual TLS alone
+(https://docs.docker.com/engine/swarm/swarm-tutorial/#open-protocols-and-ports-between-the-hosts).
+"""
+SWARM_GOSSIP = 7946
+"""Where its nodes tell each other who is there, by TCP and UDP (likewise)."""
+SWARM_OVERLAY = 4789
+"""UDP port of VXLAN (RFC 7348, section 5), which carries overlay networks between nodes."""
 NFS = 2049
 """NFSv4 needs this port alone (RFC 8881, section 2.9.3)."""

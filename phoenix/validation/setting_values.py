@@ -18,6 +18,7 @@ from phoenix.components import stack as deployment
 from phoenix.components.acme import phoenix_acme_conf as acme
 from phoenix.components.dnsmasq import dnsmasq_conf as dnsmasq
 from phoenix.components.step_ca import authority as ca
+from phoenix.components.swarm import address_pool
 from phoenix.components.traefik import traefik_yml as traefik
 from phoenix.declaration import hypervisor_file, image_reference
 from phoenix.declaration.settings import FOLDER, ImageArchive, Settings, near
@@ -258,6 +259,12 @@ def _secrets_of_stacks(site: Site) -> dict[str, list[str]]:
     return stacks_by_secret
 
 
+def _swarm(site: Site, settings: Settings) -> Iterator[Finding]:
+    if site.swarm_nodes:
+        address_pool.pools(site, settings)
+    yield from ()
+
+
 def _docker_containers(site: Site) -> Iterator[Finding]:
     """Containers that run Docker, where nobody here sees to what that takes.
 
@@ -317,6 +324,11 @@ _RULES: tuple[tuple[tuple[str, ...], str, Callable[[Site, Settings], Iterable[Fi
     ),
     (("stack_variables", "stacks_prune"), "correct the setting", _stacks),
     (("registries",), "name a secret of the registry's own", _registries),
+    (
+        ("swarm_address_pools", "docker_address_pools"),
+        "write ranges that nothing else uses, or leave swarm_address_pools out",
+        _swarm,
+    ),
 )
 
 

@@ -78,11 +78,13 @@ def run(
     responses: dict[str | re.Pattern[str], Any] | None = None,
     execute: bool = True,
     noise: dict[str, str] | None = None,
+    of_host: dict[str, dict[str | re.Pattern[str], Any]] | None = None,
     **data: object,
 ) -> Run:
     """Prepare and run `deploys/DEPLOY.py` for all hosts of a site, the repository's own by default.
 
-    `site_inventories` and `site_stacks` among `data` name another one.
+    `site_inventories` and `site_stacks` among `data` name another one. What one host answers, as in
+    `responses`, stands in `of_host`.
     """
     folders = [
         Path(str(data.get(f"site_{name}", ROOT / name))) for name in ("inventories", "stacks")
@@ -109,7 +111,8 @@ def run(
                 raw, stdin = stdin, ""
             recorded.sent.append(Sent(self.host.name, raw, stdin))
             _, *questions = raw.split(f"echo {BEGIN}; ")
-            told = [[BEGIN, *ended(answer(one))] for one in questions] or [answer(raw)]
+            own = (of_host or {}).get(self.host.name, {})
+            told = [[BEGIN, *ended(answer(one, own))] for one in questions] or [answer(raw, own)]
             lines = [line for one in told for line in one]
             lines = [*filter(None, [(noise or {}).get(self.host.name)]), *lines]
             return True, CommandOutput([OutputLine("stdout", line) for line in lines])
@@ -118,8 +121,8 @@ def run(
         """With the end of an answer that went well, unless it has an end of its own."""
         return lines if any(line.startswith(END) for line in lines) else [*lines, "", f"{END} 0"]
 
-    def answer(raw: str) -> list[str]:
-        for matcher, given in (USUAL | (responses or {})).items():
+    def answer(raw: str, own: dict[str | re.Pattern[str], Any]) -> list[str]:
+        for matcher, given in (own | USUAL | (responses or {})).items():
             if matcher in raw if isinstance(matcher, str) else matcher.search(raw):
                 return list(given(raw)) if callable(given) else [given]
         return []

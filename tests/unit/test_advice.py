@@ -48,7 +48,8 @@ def test_this_site_asks_for_each_function(site: Site) -> None:
     named = {one for one in functions if f'"{one}"' in source}
     asked = {word for check in checks(site) for word in check.command}
     of_components = {"folders_are_mounted", "networks_hold"}  # said by unit_runs before its own
-    assert named - asked - of_components == set()
+    of_a_swarm = {"in_swarm", "node_is"}  # of sites that have one: tests/unit/test_swarm.py
+    assert named - asked - of_components - of_a_swarm == set()
 
 
 def test_every_function_and_layer_has_a_fix(site: Site) -> None:

@@ -118,7 +118,7 @@ def test_an_archive_is_used_where_the_container_is_not_cloned(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("application_script", "x.sh"), ("pct_options", ["--tty 2"]), ("swarm_role", "worker"),
+    [("application_script", "x.sh"), ("pct_options", ["--tty 2"]),
      ("node_labels", ["gpu=false"]), ("vllm_engine_config", {"a": 1})],
 )  # fmt: skip
 def test_what_stays_with_a_person_is_named(tmp_path: Path, key: str, value: Any) -> None:

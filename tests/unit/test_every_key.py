@@ -60,6 +60,7 @@ def files() -> dict[str, Any]:
     declaration.lxc["lxc_configs"]["150"] = media()
     declaration.lxc["nvidia_driver_version"] = "1"
     worker = declaration.vm["vms"][1]
+    declaration.vm["vms"][0]["swarm_role"] = "manager"
     worker |= {
         "swarm_role": "worker", "node_labels": ["gpu=false"],
         "docker_stacks": ["shop", {"name": "notes", "environment": "production"}],

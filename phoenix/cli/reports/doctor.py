@@ -22,6 +22,7 @@ _KINDS = {
     "api": "Portainer",
     "agent": "its agents",
     "stack": "stacks",
+    "swarm": "the swarm",
     "host": "room and clock of",
     "guard": "kept shut",
 }

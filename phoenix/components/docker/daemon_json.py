@@ -63,6 +63,7 @@ class DaemonState:
 
     `present` is the text of daemon.json, and `foreign` whether Phoenix did not write it. `kept` is
     the text of `KEPT`. `data_root` is where dockerd has its data, `used` whether there are any.
+    `in_swarm`: the host is a node of a swarm.
     """
 
     present: str = ""
@@ -70,6 +71,7 @@ class DaemonState:
     kept: str = ""
     data_root: str = DATA_ROOT
     used: bool = False
+    in_swarm: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ class Merged:
 def declared(site: Site, host: Host, settings: Settings) -> Declared:
     """What the site and its settings want of a Docker host.
 
-    Containers ask the name server where their host does: in the network that both are in.
+    Containers ask the name server where their host does: in the network that both are in. A node
+    of a swarm has no live-restore, which dockerd refuses there
+    (https://docs.docker.com/engine/daemon/live-restore/#live-restore-and-swarm-mode).
     """
     given = settings.model_fields_set
     keeps_api = settings.taking_over.docker == "keep"
@@ -111,7 +115,7 @@ def declared(site: Site, host: Host, settings: Settings) -> Declared:
         needed={
             "dns": [str(address(host, site.hypervisor))],
             "dns-search": [site.domain],
-            "live-restore": True,
+            "live-restore": host.swarm is None,
         },
         chosen={key: value for key, value in chosen.items() if value},
         defaults={
@@ -136,6 +140,8 @@ def merge(wanted: Declared, state: DaemonState) -> Merged:
     if hosts and not any(url.startswith(("unix://", "fd://")) for url in hosts):
         data["hosts"] = [_LOCAL, *hosts]
     data |= {**wanted.chosen, **_logs(wanted, kept), **wanted.needed}
+    if state.in_swarm:  # a dockerd with both does not start, and a node leaves in its own time
+        data["live-restore"] = False
     data["dns-search"] = list(dict.fromkeys([*data["dns-search"], *_texts(kept, "dns-search")]))
     root = data.get("data-root", DATA_ROOT)
     if state.used and root != state.data_root:
@@ -161,6 +167,11 @@ def restarted_for(present: str, merged: Merged) -> tuple[str, ...]:
     after = _read(merged.daemon, DAEMON)
     changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
     return tuple(sorted(changed - RELOADED))
+
+
+def lives_on(merged: Merged) -> bool:
+    """Whether containers go on while dockerd that runs with this is restarted."""
+    return bool(_read(merged.daemon, DAEMON).get("live-restore"))
 
 
 def _logs(wanted: Declared, kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,8 @@ RULES = "/etc/phoenix/guard.nft"
 
 _BRIDGES = ("docker0", "br-*")
 """Names that Docker gives the bridges of its networks."""
+_SWARM_BRIDGE = "docker_gwbridge"
+"""By which containers of overlay networks leave their host: of nodes of a swarm."""
 _TAKEN_UP = """\
 	set taken_up {
 		comment "all, for minutes after the first load: connections from before go on"
@@ -104,6 +106,10 @@ def _has_containers(host: Host) -> bool:
     return "docker" in host.roles or "portainer" in host.roles
 
 
+def _bridges(host: Host) -> tuple[str, ...]:
+    return (*_BRIDGES, _SWARM_BRIDGE) if host.swarm is not None else _BRIDGES
+
+
 def _chain(name: str, hook: str, rules: Iterable[str]) -> str:
     lines = [f"type filter hook {hook}; policy accept;"] if hook else []
     return f"\tchain {name} {{\n" + "".join(f"\t\t{line}\n" for line in [*lines, *rules]) + "\t}\n"
@@ -120,8 +126,9 @@ def _prerouting(host: Host) -> str:
     rules = ['iif "lo" accept', *_KNOWN, "fib daddr type local goto own"]
     if _has_containers(host):
         # Within one network of Docker, whose bridge may hand its packets to this chain.
-        rules += [f'iifname "{name}" fib daddr . iif oif exists accept' for name in _BRIDGES]
-        rules += [f'fib daddr oifname "{name}" counter drop' for name in _BRIDGES]
+        names = _bridges(host)
+        rules += [f'iifname "{name}" fib daddr . iif oif exists accept' for name in names]
+        rules += [f'fib daddr oifname "{name}" counter drop' for name in names]
     return _chain("prerouting", "prerouting priority mangle - 10", rules)
 
 
@@ -151,7 +158,7 @@ def _own(site: Site, host: Host, operators: Iterable[Network]) -> Iterator[str]:
     for rule in refused:
         yield from _refusal(rule, "saddr")
     if _has_containers(host):
-        yield from (f'iifname "{name}" goto containers' for name in _BRIDGES)
+        yield from (f'iifname "{name}" goto containers' for name in _bridges(host))
     # By IPv6 nobody can be told by an IPv4 address: what is refused to one is open to none.
     only_ipv4 = any(rule.peer is not None for rule in refused)
     operators = tuple(operators)

@@ -1,0 +1,21 @@
+"""The site's Docker Swarm: one manager makes it, the other nodes join, and each is as declared.
+
+Promotions come before demotions, so that the managers stay a majority. A node that is no longer
+declared is told (`phoenix status`), and leaves by `phoenix remove`.
+"""
+
+from deploys.context import setting_errors, settings, site, site_host
+from operations import swarm
+from phoenix.components.swarm import address_pool
+
+if site_host().swarm is not None:
+    with setting_errors():
+        pools = [str(one) for one in address_pool.pools(site(), settings())]
+        taken = address_pool.taken(site(), settings())
+    if site_host() == site().swarm_nodes[0]:
+        swarm.made(name="Swarm: made", site=site(), pools=pools)
+    swarm.joined(name="Swarm: joined", site=site())
+    if site_host().is_manager:
+        swarm.node(name="Swarm: manager", site=site(), taken=taken)
+    else:
+        swarm.node(name="Swarm: worker", site=site(), taken=taken)

@@ -1,0 +1,53 @@
+"""The Docker Swarm that a host is in, as it tells it."""
+
+from __future__ import annotations
+
+from pyinfra.api import StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from typing_extensions import override
+
+from facts.command import script
+from facts.host_fact import HostFact, marked
+from phoenix.components.swarm.cluster import Swarm, SwarmError, read
+from phoenix.shell import Script
+
+# A manager without enough others answers after 20 s for each question (swarmkit's time-out).
+_SCRIPT = Script(
+    "swarm",
+    """command -v docker >/dev/null || { echo absent; exit 0; }
+info=$(timeout 60 docker info --format '{{json .Swarm}}' 2>&1) ||
+ { printf 'silent %s\\n' "$(printf '%s' "$info" | tail -n 1)"; exit 0; }
+printf 'info %s\\n' "$(printf '%s' "$info" | grep '^{')"
+case $info in *'"ControlAvailable":true'*'"Error":""'*) ;; *) exit 0 ;; esac
+ids=$(timeout 20 docker node ls --quiet 2>/dev/null) && [ -n "$ids" ] || exit 0
+timeout 20 docker node inspect --format '{{json .}}' $ids 2>/dev/null | sed 's/^/node /'
+:""",
+)
+
+
+class SwarmNode(HostFact[Swarm]):
+    """What a host tells of the swarm that it is in; of a manager, all nodes."""
+
+    @override
+    def command(self) -> StringCommand:
+        return marked(script(_SCRIPT))
+
+    @override
+    def parse(self, lines: list[str]) -> Swarm:
+        """What the script says.
+
+        Raises:
+            FactProcessError: it is of another form.
+        """
+        told = [line for line in lines if line]
+        if told in ([], ["absent"]):
+            return Swarm()
+        word, _, rest = told[0].partition(" ")
+        if word == "silent":
+            return Swarm(state="silent", error=rest)
+        if word != "info" or any(not line.startswith("node ") for line in told[1:]):
+            raise FactProcessError(f"unexpected answer: {told[0]!r}")
+        try:
+            return read(rest, (line.removeprefix("node ") for line in told[1:]))
+        except SwarmError as error:
+            raise FactProcessError(str(error)) from None

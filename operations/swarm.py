@@ -1,0 +1,290 @@
+"""The site's Docker Swarm: made, joined, its nodes as declared. Give operations a ``name=``.
+
+A node is changed through a manager, so each operation asks others than its own host: of a site
+whose first manager is new, another one has the swarm. A token goes from a manager to the host that
+joins through this process's memory; it stands in no command line, file or log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from typing import NamedTuple
+
+from pyinfra import host, inventory
+from pyinfra.api import FunctionCommand, StringCommand
+from pyinfra.api.exceptions import ConnectError, OperationError
+from pyinfra.api.host import Host
+
+from facts.command import script
+from facts.host_fact import FactError
+from facts.swarm import SwarmNode
+from operations.explain import log_reasons
+from operations.failure import locally
+from operations.host_state import question, read, read_of
+from operations.operation import operation
+from operations.ssh_stream import ask, stream
+from phoenix import files
+from phoenix.components.swarm import cluster
+from phoenix.components.swarm.address_pool import SUBNET_SIZE, Taken, clash
+from phoenix.components.swarm.cluster import NO_QUORUM, Node, Swarm
+from phoenix.derived import swarm as meeting
+from phoenix.shell import Script
+from phoenix.site.model import Host as SiteHost
+from phoenix.site.model import Site
+from phoenix.site.model import SwarmNode as Wanted
+from phoenix.site.ports import SWARM
+
+Commands = Generator[StringCommand | FunctionCommand, None, None]
+
+
+def _script(name: str) -> Script:
+    return Script(f"swarm-{name}", files.text(f"components/swarm/{name}.sh"))
+
+
+class _Manager(NamedTuple):
+    """A host that the swarm can be changed through, and what it tells."""
+
+    name: str
+    swarm: Swarm
+
+
+@operation(reads=lambda *_, **__: [question(SwarmNode)])
+def made(site: Site, pools: Iterable[str]) -> Commands:
+    """Make the site's swarm on this host, unless another node has it.
+
+    Args:
+        site: whose swarm it is; this host is its first manager.
+        pools: where the swarm's networks are to be from.
+    """
+    if read(question(SwarmNode)).joined:
+        host.noop("it is in a swarm")
+        return
+    silent = []
+    for other in _others(site):
+        state = _state(other)
+        if isinstance(state, Swarm) and state.joined and (other.swarm or state.is_ours):
+            host.noop(f"{other.name} is in the swarm already")
+            return
+        if isinstance(state, str) and other.is_manager:
+            silent.append(f"{other.name} ({state})")
+    if silent:
+        yield from _cannot(
+            f"no swarm is made while a manager does not answer, since it may have one: "
+            f"{', '.join(silent)}"
+        )
+        return
+    wanted, own = _wanted(site)
+    log_reasons(f"a new swarm is made, whose networks are from {', '.join(pools)}")
+    yield script(
+        _script("init"), meeting.advertised(site, own), SWARM, wanted.availability, SUBNET_SIZE,
+        *pools,
+    )  # fmt: skip
+
+
+@operation(reads=lambda *_, **__: [question(SwarmNode)])
+def joined(site: Site) -> Commands:
+    """Have this host join the site's swarm, by the token of its role.
+
+    Args:
+        site: whose swarm it is.
+    """
+    mine = read(question(SwarmNode))
+    manager = _manager(site)
+    if mine.joined:
+        if reason := _wrong(mine, manager):
+            yield from _cannot(reason)
+            return
+        host.noop("it is in the swarm")
+        return
+    wanted, own = _wanted(site)
+    if manager is None and own == site.swarm_nodes[0]:
+        host.noop("the swarm is made on it")
+        return
+    log_reasons(f"joins the swarm as {wanted.role}, {wanted.availability}")
+
+    def join() -> None:
+        through = _manager(site)
+        if through is None:
+            raise OperationError("no manager of the swarm answers")
+        by = site.host(through.name)
+        ways = [one for one in site.swarm_nodes if one.is_manager and one != own]
+        met = dict.fromkeys([meeting.advertised(site, by), *_met(site, ways)])
+        addresses = [f"{address}:{SWARM}" for address in met]
+        words = (meeting.advertised(site, own), SWARM, wanted.availability, *addresses)
+        stream(
+            (_of_inventory(through.name), f"docker swarm join-token --quiet {wanted.role}"),
+            (_of_inventory(own.name), _script("join").line(*words)),
+            lambda _: None,
+        )
+
+    yield locally(join)
+
+
+@operation(reads=lambda *_, **__: [question(SwarmNode)])
+def node(site: Site, taken: Iterable[Taken]) -> Commands:
+    """Give this host's node its declared role, labels and availability, through a manager.
+
+    Args:
+        site: whose swarm it is.
+        taken: what the swarm's networks must not overlap.
+    """
+    mine = read(question(SwarmNode))
+    wanted, own = _wanted(site)
+    manager = _manager(site, last=own.name)
+    if mine.joined and (reason := _wrong(mine, manager)):
+        yield from _cannot(reason)
+        return
+    there = cluster.of_host(manager.swarm, own.name, mine.node) if manager and mine.joined else None
+    if manager and (found := clash(manager.swarm.ranges, taken)):
+        log_reasons(f"{found}; a swarm keeps its ranges for good (docs/swarm.md)")
+    change = cluster.change(own.name, wanted, there)
+    if not change:
+        host.noop("role, labels and availability are as declared")
+        return
+    log_reasons(*change.words)
+
+    def update() -> None:
+        through = _manager(site, last=own.name)
+        known = read(question(SwarmNode)).node
+        if through is None or not known:
+            raise OperationError("no manager of the swarm answers, or this host is in none")
+        now = cluster.change(own.name, wanted, cluster.of_host(through.swarm, own.name, known))
+        _update(through.name, known, now.role, now.arguments)
+
+    yield locally(update)
+
+
+@operation(reads=lambda *_, **__: [question(SwarmNode)])
+def removed(site: Site, node: str) -> Commands:
+    """Take a node of ours that is not declared out of the swarm: its tasks go to other nodes.
+
+    A manager is made a worker first. The last node takes the swarm with it; the last manager is
+    refused while there are others.
+
+    Args:
+        site: whose swarm it is.
+        node: the host that the node is, by our label.
+    """
+    through = _manager(site, last=node)
+    if through is None:
+        host.noop("no manager of the swarm is on a host of this site")
+        return
+    told = {one.name: _state(one) for one in site.swarm_nodes if one.name == node}
+    own = {name: state.node for name, state in told.items() if isinstance(state, Swarm)}
+    left = cluster.left(through.swarm, site.swarm_nodes, own)
+    gone = [one for one in left if one.name == node]
+    if not gone:
+        host.noop(f"the swarm has no node {node} that is not declared")
+        return
+    others = [one for one in through.swarm.nodes if one not in gone]
+    if others and not any(one.role == "manager" for one in others):
+        yield from _cannot(
+            f"{node} is the last manager of {len(others) + 1} nodes: declare another, or remove "
+            "the workers first"
+        )
+        return
+    log_reasons(*(f"node {node} ({one.id}, {one.role}, {one.state}) leaves" for one in gone))
+
+    def leave() -> None:
+        for one in gone:
+            _leave(site, through.name, one, alone=not others)
+
+    yield locally(leave)
+
+
+def _leave(site: Site, manager: str, gone: Node, *, alone: bool) -> None:
+    """Away with one node; where its host is one of the site and answers, it leaves by itself."""
+    its_host = next((one for one in site.docker_hosts if one.name == gone.name), None)
+    there = _state(its_host) if its_host else None
+    is_there = isinstance(there, Swarm) and there.node == gone.id
+    if not alone:
+        _update(
+            manager, gone.id, "worker" if gone.role == "manager" else "",
+            ("--availability", "drain"),
+        )  # fmt: skip
+    if is_there:
+        ask(_of_inventory(gone.name), _script("leave").line())
+    if not alone:
+        ask(_of_inventory(manager), _script("forget").line(gone.id, "yes" if is_there else ""))
+
+
+def _update(manager: str, node_id: str, role: str, arguments: Iterable[str]) -> None:
+    ask(_of_inventory(manager), _script("update").line(node_id, role, *arguments))
+
+
+def _met(site: Site, hosts: Iterable[SiteHost]) -> list[object]:
+    return [meeting.advertised(site, one) for one in hosts]
+
+
+def _cannot(reason: str) -> Commands:
+    """Fail this step in its turn, and no other of the run: the plan has the reason."""
+    log_reasons(reason)
+
+    def fail() -> None:
+        raise OperationError(reason)
+
+    yield locally(fail)
+
+
+def _wrong(mine: Swarm, manager: _Manager | None) -> str:
+    """Why this host, which is in a swarm, cannot be converged; empty where it can."""
+    here: str = host.name
+    if NO_QUORUM in mine.error:
+        return (
+            f"the swarm has lost its managers' majority ({mine.error}): start those that are down. "
+            "Where they are gone for good, on one that is left: docker swarm init "
+            "--force-new-cluster (docs/swarm.md)"
+        )
+    if mine.state != "active":
+        words = {"locked": "docker swarm unlock", "pending": "wait, or docker swarm leave"}
+        return (
+            f"Docker says that {here} is {mine.state} in its swarm"
+            f"{f' ({mine.error})' if mine.error else ''}: "
+            f"{words.get(mine.state, 'docker swarm leave, and sync again')}"
+        )
+    if manager is None:
+        return "no manager of the swarm answers: see `phoenix doctor`"
+    if all(one.id != mine.node for one in manager.swarm.nodes):
+        return (
+            f"{here} is in another swarm than {manager.name}: docker swarm leave on one of the "
+            "two, and sync again"
+        )
+    return ""
+
+
+def _wanted(site: Site) -> tuple[Wanted, SiteHost]:
+    own = site.host(host.name)
+    if own.swarm is None:
+        raise OperationError(f"{own.name} is no node of the swarm")
+    return own.swarm, own
+
+
+def _others(site: Site) -> list[SiteHost]:
+    return [one for one in cluster.managers_first(site.docker_hosts) if one.name != host.name]
+
+
+def _manager(site: Site, last: str = "") -> _Manager | None:
+    """A host that the swarm can be changed through; a node itself after the others.
+
+    Any Docker host of the site may be one: what it is declared as may be what is to change.
+    """
+    every = sorted(cluster.managers_first(site.docker_hosts), key=lambda one: one.name == last)
+    for one in every:
+        state = _state(one)
+        if isinstance(state, Swarm) and state.answers and (one.swarm or state.is_ours):
+            return _Manager(one.name, state)
+    return None
+
+
+def _state(one: SiteHost) -> Swarm | str:
+    """What a host tells of its swarm; else why it tells nothing."""
+    try:
+        state = read_of(_of_inventory(one.name), question(SwarmNode))
+    except (FactError, ConnectError, OSError) as error:
+        return str(error)
+    return f"Docker does not answer: {state.error}" if state.state == "silent" else state
+
+
+def _of_inventory(name: str) -> Host:
+    found: Host = inventory.get_host(name)
+    return found

@@ -1,0 +1,226 @@
+"""A Docker Swarm as one of its hosts tells it, and what differs from the declaration. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, ip_network
+from typing import Any, Literal
+
+from phoenix.derived.swarm import LABEL, OWN
+from phoenix.site.model import Host, SwarmNode
+
+State = Literal["absent", "silent", "inactive", "pending", "active", "error", "locked"]
+"""Docker's own word (LocalNodeState); `absent`: there is none, `silent`: it does not answer."""
+NO_QUORUM = "does not have a leader"
+"""What managers say that are too few (swarmkit, manager/state/raft)."""
+
+
+class SwarmError(ValueError):
+    """What Docker told is not of the form that is known."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node as the managers list it.
+
+    Attributes:
+        id: Docker's id of it, of its own for each time that a host joins.
+        address: by which the swarm knows it; empty where none is told.
+        role: `manager` or `worker`, as it is wanted.
+        availability: `active`, `pause` or `drain`.
+        state: `ready`, `down`, `disconnected` or `unknown`.
+        reachability: of a manager `reachable`, `unreachable` or `unknown`; else empty.
+        labels: its labels, by name.
+    """
+
+    id: str
+    address: str
+    role: str
+    availability: str
+    state: str
+    reachability: str
+    labels: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The host of ours that it is, by our label; empty for a person's node."""
+        return self.labels.get(LABEL, "")
+
+    @property
+    def declared_labels(self) -> tuple[tuple[str, str], ...]:
+        """Its labels without ours, in the order of names."""
+        return tuple(sorted((k, v) for k, v in self.labels.items() if not k.startswith(OWN)))
+
+
+@dataclass(frozen=True)
+class Swarm:
+    """What one host tells of the swarm that it is in.
+
+    Attributes:
+        state: of this host in it.
+        node: this host's id in it; empty where it is in none.
+        manages: whether this host is a manager.
+        error: what Docker tells as wrong; empty for nothing.
+        pools: where its networks are from, where a manager tells it.
+        nodes: all nodes, likewise.
+    """
+
+    state: State = "absent"
+    node: str = ""
+    manages: bool = False
+    error: str = ""
+    pools: tuple[str, ...] = ()
+    nodes: tuple[Node, ...] = ()
+
+    @property
+    def joined(self) -> bool:
+        """Whether the host is in a swarm, however well that is."""
+        return self.state in ("pending", "active", "error", "locked")
+
+    @property
+    def answers(self) -> bool:
+        """Whether the host can be asked to change the swarm: a manager among enough others."""
+        return self.state == "active" and self.manages and not self.error and bool(self.nodes)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a manager tells it, and has a node of ours in it."""
+        return self.answers and any(one.name for one in self.nodes)
+
+    @property
+    def ranges(self) -> tuple[IPv4Network, ...]:
+        """Its pools as networks."""
+        found = (ip_network(pool) for pool in self.pools)
+        return tuple(one for one in found if isinstance(one, IPv4Network))
+
+
+def read(info: str, nodes: Iterable[str]) -> Swarm:
+    """A swarm from Docker's own JSON.
+
+    Args:
+        info: `.Swarm` of GET /info.
+        nodes: each node of GET /nodes.
+
+    Raises:
+        SwarmError: it is of another form.
+    """
+    try:
+        data = json.loads(info)
+        cluster = data.get("Cluster") or {}
+        return Swarm(
+            state=data["LocalNodeState"],
+            node=data.get("NodeID") or "",
+            manages=bool(data.get("ControlAvailable")),
+            error=data.get("Error") or "",
+            pools=tuple(cluster.get("DefaultAddrPool") or ()),
+            nodes=tuple(_node(json.loads(line)) for line in nodes),
+        )
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise SwarmError(f"Docker tells of its swarm in another form: {error}") from None
+
+
+def _node(data: Mapping[str, Any]) -> Node:
+    manager = data.get("ManagerStatus") or {}
+    # A leader knows itself by 0.0.0.0 in its Status.
+    address = str(manager.get("Addr") or "").rpartition(":")[0] or data["Status"].get("Addr") or ""
+    return Node(
+        id=data["ID"],
+        address=address,
+        role=data["Spec"]["Role"],
+        availability=data["Spec"]["Availability"],
+        state=data["Status"]["State"],
+        reachability=manager.get("Reachability") or "",
+        labels=dict(data["Spec"].get("Labels") or {}),
+    )
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to change of one node: for a person, and as arguments of `docker node update`."""
+
+    words: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    role: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to change."""
+        return bool(self.arguments or self.role)
+
+
+def labels_of(name: str, wanted: SwarmNode) -> dict[str, str]:
+    """All labels that a node is to have."""
+    return {**dict(wanted.labels), LABEL: name}
+
+
+def change(name: str, wanted: SwarmNode, node: Node | None) -> Change:
+    """What differs between a declared node and what the managers have of it.
+
+    Args:
+        name: the host.
+        wanted: as declared.
+        node: as the managers have it; None: it has just joined, by its role and availability.
+    """
+    has = dict(node.labels) if node else {}
+    labels = labels_of(name, wanted)
+    words: list[str] = []
+    arguments: list[str] = []
+    for key in sorted(has.keys() - labels.keys()):
+        words.append(f"label {key}={has[key]} goes, which is not declared")
+        arguments += ["--label-rm", key]
+    for key, value in labels.items():
+        if has.get(key) == value:
+            continue
+        was = f", it was {has[key]}" if key in has else ""
+        if not key.startswith(OWN):
+            words.append(f"label {key}={value}{was}")
+        else:
+            words.append("known as ours from now on")
+        arguments += ["--label-add", f"{key}={value}"]
+    if node and node.availability != wanted.availability:
+        words.append(f"availability {wanted.availability}, it was {node.availability}")
+        if wanted.availability == "drain":
+            words.append("its tasks move to other nodes")
+        arguments += ["--availability", wanted.availability]
+    role = ""
+    if node and node.role != wanted.role:
+        role = wanted.role
+        words.append("becomes a manager" if role == "manager" else "becomes a worker")
+    return Change(tuple(words), tuple(arguments), role)
+
+
+def of_host(swarm: Swarm, name: str, own: str) -> Node | None:
+    """The node that a host is, in the list of a manager.
+
+    Args:
+        swarm: as a manager tells it.
+        name: the host.
+        own: its id as the host tells it; empty where it told none. An entry of an earlier time
+            that the same host had joined has another.
+    """
+    if own:
+        return next((one for one in swarm.nodes if one.id == own), None)
+    ours = [one for one in swarm.nodes if one.name == name]
+    return next((one for one in ours if one.state == "ready"), ours[0] if ours else None)
+
+
+def left(swarm: Swarm, declared: Iterable[Host], own: Mapping[str, str]) -> tuple[Node, ...]:
+    """Nodes with our label that no host of the declaration is, as a manager lists them.
+
+    Args:
+        swarm: as a manager tells it.
+        declared: the site's nodes.
+        own: each host's id in the swarm, as it tells it itself.
+    """
+    names = {host.name for host in declared}
+    return tuple(
+        one
+        for one in swarm.nodes
+        if one.name and (one.name not in names or own.get(one.name, one.id) != one.id)
+    )
+
+
+def managers_first(hosts: Sequence[Host]) -> tuple[Host, ...]:
+    """Hosts in the order in which they are asked about the swarm."""
+    return tuple(sorted(hosts, key=lambda host: (host.swarm is None, not host.is_manager)))

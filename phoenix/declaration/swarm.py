@@ -1,0 +1,95 @@
+"""Nodes of the site's Docker Swarm, from the guests' entries."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from phoenix.declaration.guests import Entry
+from phoenix.derived import swarm
+from phoenix.site.findings import Report
+from phoenix.site.model import Site, SwarmNode
+
+_KEYS = ("node_labels", "node_availability")
+
+
+def node(entry: Entry, roles: Set[str], report: Report) -> SwarmNode | None:
+    """What a guest is in the swarm; None where it is no node, or can be none.
+
+    Args:
+        entry: the guest as declared.
+        roles: its roles.
+        report: takes what cannot work, and keys of a node on a guest that is none.
+    """
+    raw = entry.raw
+    if raw.swarm_role is None:
+        for key in _KEYS:
+            if getattr(raw, key):
+                report.warn(
+                    *entry.at(key),
+                    "not used: the guest is no node of the swarm",
+                    'write "swarm_role": "worker", or remove it',
+                )
+        return None
+    if entry.kind == "lxc":
+        report.error(
+            *entry.at("swarm_role"),
+            "a container is no node of a swarm: overlay networks and IPsec need rights in the "
+            "kernel that it does not have",
+            "make it a VM, or remove swarm_role",
+        )
+        return None
+    if "docker" not in roles:
+        report.error(
+            *entry.at("swarm_role"),
+            "a node of a swarm runs Docker, which this guest does not",
+            'write "role": "docker", or add "docker" to its features',
+        )
+        return None
+    labels: dict[str, str] = {}
+    for position, text in enumerate(raw.node_labels):
+        name, _, value = text.partition("=")
+        where = entry.at(f"node_labels[{position}]")
+        if name.startswith(swarm.OWN):
+            report.error(*where, f"{name} is a label of Phoenix' own", "write another name")
+        elif labels.setdefault(name, value) != value:
+            report.error(*where, f"{name} has another value above", "write the label once")
+    return SwarmNode(
+        role=raw.swarm_role,
+        labels=tuple(sorted(labels.items())),
+        availability=raw.node_availability or "active",
+    )
+
+
+def check(site: Site, report: Report) -> None:
+    """Refuse a swarm that cannot be, and tell of one that survives less than it seems to."""
+    nodes = site.swarm_nodes
+    managers = [one for one in nodes if one.is_manager]
+    if nodes and not managers:
+        first = nodes[0]
+        report.error(
+            first.source.file, f"{first.source.path}.swarm_role",
+            "the swarm has workers and no manager",
+            f'write "swarm_role": "manager" for {first.name} or another node',
+        )  # fmt: skip
+    if managers and len(managers) % 2 == 0:
+        last = managers[-1]
+        report.warn(
+            last.source.file, f"{last.source.path}.swarm_role",
+            f"{len(managers)} managers survive the loss of {_survived(len(managers))}, as "
+            f"{len(managers) - 1} would: more than half must agree (Raft)",
+            "declare an odd number of managers: 1, 3 or 5",
+        )  # fmt: skip
+    for host in nodes:
+        addresses = swarm.addresses_met(site, host)
+        if len(addresses) > 1:
+            report.error(
+                host.source.file, f"{host.source.path}.swarm_role",
+                f"other nodes meet {host.name} at {' and '.join(map(str, addresses))}: a node of a "
+                "swarm has one address",
+                "give the nodes of the swarm one network in common, and only one",
+            )  # fmt: skip
+
+
+def _survived(managers: int) -> str:
+    lost = (managers - 1) // 2
+    return "none" if lost == 0 else str(lost)

@@ -1,0 +1,282 @@
+"""deploys/swarm.py and the removal of a node as whole deploys; hosts answer as they are told."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from operations import swarm as operations
+from phoenix.health.removal import Removal
+from phoenix.health.undeclared import Item
+from tests.deploys.recorder import Run, run
+from tests.unit.site_builder import Declaration
+from tests.unit.swarm_cases import INACTIVE, QUORUM_LOST, answer, declaration, info, node, settled
+
+FACT = "docker node inspect --format"
+NODES = ("control", "worker", "second")
+
+
+@dataclass
+class Wires:
+    """What was asked of which host, by name of the script and its words, and what streamed."""
+
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+    streams: list[tuple[str, str, str, tuple[str, ...]]] = field(default_factory=list)
+
+    def ask(self, target: Any, line: str) -> str:
+        _, _, _, name, *words = shlex.split(line)
+        self.asked.append((target.name, name, *words))
+        return ""
+
+    def stream(self, source: Any, target: Any, tell: Callable[[int], None]) -> int:
+        tell(1)
+        _, _, _, _, *words = shlex.split(target[1])
+        self.streams.append((source[0].name, source[1], target[0].name, tuple(words)))
+        return 1
+
+
+@pytest.fixture
+def wires(monkeypatch: pytest.MonkeyPatch) -> Wires:
+    made = Wires()
+    monkeypatch.setattr(operations, "ask", made.ask)
+    monkeypatch.setattr(operations, "stream", made.stream)
+    return made
+
+
+def deployed(
+    tmp_path: Path, told: dict[str, list[str]], made: Declaration | None = None, *,
+    deploy: str = "swarm", **data: Any,
+) -> Run:  # fmt: skip
+    """A run on hosts that tell this of their swarm; those without an answer are in none."""
+    (made or declaration()).load(tmp_path / "site")
+    every = {name: answer(INACTIVE) for name in NODES} | told
+    return run(
+        deploy, tmp_path / "secrets.json", site_inventories=str(tmp_path / "site"),
+        site_stacks=str(tmp_path / "site/stacks"),
+        of_host={name: {FACT: lambda _, lines=lines: lines} for name, lines in every.items()},
+        **data,
+    )  # fmt: skip
+
+
+def whole(nodes: list[dict[str, Any]] | None = None, **of_control: Any) -> dict[str, list[str]]:
+    """All three in the swarm, of which `control` lists these nodes."""
+    control = info("control", manager=True, **of_control)
+    return {
+        "control": answer(control, settled() if nodes is None else nodes),
+        "worker": answer(info("worker")),
+        "second": answer(info("second")),
+    }
+
+
+def test_a_new_swarm_is_made_once_and_joined_by_the_others(tmp_path: Path, wires: Wires) -> None:
+    done = deployed(tmp_path, {})
+    assert done.operations == [
+        "Swarm: made", "Swarm: joined", "Swarm: manager", "Swarm: worker",
+    ]  # fmt: skip
+    assert {name: set(hosts) for name, hosts in done.changed.items()} == {
+        "Swarm: made": {"control"}, "Swarm: joined": {"worker", "second"},
+        "Swarm: manager": {"control"}, "Swarm: worker": {"worker", "second"},
+    }  # fmt: skip
+    (made,) = [sent for sent in done.sent if "docker swarm init" in sent.command]
+    assert made.host == "control"
+    assert made.command.endswith("swarm-init 10.0.0.23 2377 active 24 10.200.0.0/16")
+
+
+def test_a_swarm_as_declared_is_not_touched(tmp_path: Path, wires: Wires) -> None:
+    done = deployed(tmp_path, whole())
+    assert not any(done.changed.values()), done.changed
+    assert (wires.asked, wires.streams, done.failed) == ([], [], set())
+
+
+def test_a_host_joins_by_the_token_of_its_role_through_a_manager(
+    tmp_path: Path, wires: Wires
+) -> None:
+    made = declaration(node_availability="drain")
+    told = whole(settled()[::2]) | {"worker": answer(INACTIVE)}
+    done = deployed(tmp_path, told, made)
+    assert done.changed["Swarm: joined"] == ["worker"]
+    assert wires.streams == [
+        ("control", "docker swarm join-token --quiet worker", "worker",
+         ("10.0.0.24", "2377", "drain", "10.0.0.23:2377")),
+    ]  # fmt: skip
+    wires.streams.clear()
+    deployed(tmp_path, told, declaration(swarm_role="manager"))
+    assert wires.streams[0][1] == "docker swarm join-token --quiet manager"
+
+
+def test_a_new_first_manager_joins_the_swarm_that_is_there(tmp_path: Path, wires: Wires) -> None:
+    """Else there would be two."""
+    told = {"worker": answer(info("worker", manager=True), [node("worker", "manager")])}
+    done = deployed(tmp_path, told, declaration(swarm_role="manager"))
+    assert done.changed["Swarm: made"] == []
+    assert [(one[0], one[2]) for one in wires.streams if one[2] == "control"] == [
+        ("worker", "control")
+    ]
+
+
+def test_no_swarm_is_made_while_a_manager_is_silent(tmp_path: Path, wires: Wires) -> None:
+    told = {"worker": ["silent Cannot connect to the Docker daemon"]}
+    done = deployed(tmp_path, told, declaration(swarm_role="manager"))
+    assert "control" in done.failed
+    assert not [sent for sent in done.sent if "docker swarm init" in sent.command]
+
+
+def test_a_persons_swarm_on_another_host_is_not_joined(tmp_path: Path, wires: Wires) -> None:
+    made = declaration()
+    made.vm["vms"][2]["swarm_role"] = None
+    theirs = answer(info("second", manager=True), [node("second", "manager", ours=False)])
+    done = deployed(tmp_path, {"second": theirs}, made)
+    assert done.changed["Swarm: made"] == ["control"]
+    assert not [one for one in wires.streams if one[0] == "second"]
+
+
+def test_labels_role_and_availability_change_through_a_manager(
+    tmp_path: Path, wires: Wires
+) -> None:
+    nodes = [
+        node("control", "manager"), node("worker", "manager", labels={"old": "1"}),
+        node("second", availability="drain"),
+    ]  # fmt: skip
+    told = whole(nodes) | {"worker": answer(info("worker", manager=True), nodes)}
+    deployed(tmp_path, told)
+    assert sorted(wires.asked) == [
+        ("control", "swarm-update", "idsecond", "", "--availability", "active"),
+        ("control", "swarm-update", "idworker", "worker",
+         "--label-rm", "old", "--label-add", "gpu=false"),
+    ]  # fmt: skip
+
+
+def test_promotions_come_before_demotions(tmp_path: Path, wires: Wires) -> None:
+    """`control` is to be a worker, and changes by the manager that was made before it."""
+    made = declaration(swarm_role="manager")
+    made.vm["vms"][0]["swarm_role"] = "worker"
+    deployed(tmp_path, whole(), made)
+    roles = [(one[0], one[2], one[3]) for one in wires.asked]
+    assert roles == [("control", "idworker", "manager"), ("control", "idcontrol", "worker")]
+
+
+@pytest.mark.parametrize(
+    ("worker", "control", "words"),
+    [
+        ({"LocalNodeState": "locked"}, {}, "docker swarm unlock"),
+        ({"LocalNodeState": "error", "Error": "x509: expired"}, {}, "x509: expired"),
+        ({"NodeID": "elsewhere"}, {}, "worker is in another swarm than control"),
+        ({}, {"Error": QUORUM_LOST}, "no manager of the swarm answers: see `phoenix doctor`"),
+    ],
+)
+def test_what_cannot_be_converged_says_why_and_stops_nothing_else(
+    tmp_path: Path, wires: Wires, worker: dict[str, Any], control: dict[str, Any], words: str,
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    caplog.set_level("INFO")
+    told = whole(**control) | {"worker": answer(info("worker", **worker))}
+    done = deployed(tmp_path, told)
+    assert "worker" in done.failed
+    assert words in caplog.text
+    assert ("control" in done.failed) == bool(control)
+    if control:
+        assert "--force-new-cluster" in caplog.text
+    assert wires.asked == []
+
+
+def test_a_range_that_clashes_since_is_told(
+    tmp_path: Path, wires: Wires, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    told = whole(Cluster={"ID": "c", "DefaultAddrPool": ["10.0.0.0/8"]})
+    assert not any(deployed(tmp_path, told).changed.values())
+    assert "the swarm's range 10.0.0.0/8 overlaps 10.0.0.0/24: the network lan" in caplog.text
+
+
+def test_a_range_that_cannot_be_ends_the_run_before_any_host(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r"the swarm's range 10.0.0.0/16 overlaps"):
+        deployed(tmp_path, {}, swarm_address_pools=["10.0.0.0/16"])
+
+
+# -- removal ---------------------------------------------------------------------------------------
+
+
+def removed(
+    tmp_path: Path, told: dict[str, list[str]], name: str, host: str, made: Declaration
+) -> Run:
+    item = Item(kind="node", name=name, host=host)
+    asked = Removal(
+        item=item, volumes=False, destroy=False, target=host, environment="", projects=(), lines=()
+    )  # fmt: skip
+    setting = json.loads(asked.model_dump_json())
+    return deployed(tmp_path, told, made, deploy="remove", remove=setting)
+
+
+def without(name: str) -> Declaration:
+    made = declaration()
+    for one in made.vm["vms"]:
+        if one["name"] == name:
+            one |= {"swarm_role": None, "node_labels": []}
+    return made
+
+
+def test_a_node_whose_guest_is_there_leaves_by_itself(tmp_path: Path, wires: Wires) -> None:
+    done = removed(tmp_path, whole(), "second", "second", without("second"))
+    assert done.failed == set()
+    assert wires.asked == [
+        ("control", "swarm-update", "idsecond", "", "--availability", "drain"),
+        ("second", "swarm-leave"),
+        ("control", "swarm-forget", "idsecond", "yes"),
+    ]
+
+
+def test_a_manager_becomes_a_worker_before_it_leaves(tmp_path: Path, wires: Wires) -> None:
+    nodes = [node("control", "manager"), node("worker", "manager"), node("second")]
+    told = whole(nodes) | {"worker": answer(info("worker", manager=True), nodes)}
+    removed(tmp_path, told, "worker", "worker", without("worker"))
+    assert wires.asked[0] == (
+        "control", "swarm-update", "idworker", "worker", "--availability", "drain",
+    )  # fmt: skip
+
+
+def test_a_node_whose_guest_is_gone_is_forgotten(tmp_path: Path, wires: Wires) -> None:
+    nodes = [*settled(), node("gone", state="down")]
+    removed(tmp_path, whole(nodes), "gone", "control", declaration())
+    assert [one[:2] for one in wires.asked] == [
+        ("control", "swarm-update"), ("control", "swarm-forget"),
+    ]  # fmt: skip
+    assert wires.asked[-1][2:] == ("idgone", "")
+
+
+def test_a_declared_node_is_never_removed(tmp_path: Path, wires: Wires) -> None:
+    told = whole() | {"second": ["silent no answer"]}
+    done = removed(tmp_path, told, "second", "second", declaration())
+    assert wires.asked == []
+    assert not any(done.changed.values())
+
+
+def test_the_last_manager_is_kept_while_there_are_workers(
+    tmp_path: Path, wires: Wires, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    made = declaration(swarm_role="manager")
+    made.vm["vms"][0]["swarm_role"] = None
+    done = removed(tmp_path, whole(), "control", "control", made)
+    assert "control" in done.failed
+    assert "control is the last manager of 3 nodes" in caplog.text
+    assert wires.asked == []
+
+
+def test_the_last_node_takes_the_swarm_with_it(tmp_path: Path, wires: Wires) -> None:
+    made = declaration(swarm_role=None, node_labels=[])
+    for one in made.vm["vms"]:
+        one["swarm_role"] = None
+    told = {"control": answer(info("control", manager=True), [node("control", "manager")])}
+    removed(tmp_path, told, "control", "control", made)
+    assert wires.asked == [("control", "swarm-leave")]
+
+
+def test_a_join_without_a_manager_fails_its_host(tmp_path: Path) -> None:
+    """As with --limit to a worker of a site that has no swarm yet."""
+    assert {"worker", "second"} <= deployed(tmp_path, {}).failed

@@ -1,0 +1,88 @@
+"""A site of three nodes, and what Docker tells of their swarm, in Docker's own JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from phoenix.components.swarm.cluster import Swarm, read
+from phoenix.derived.swarm import LABEL
+from phoenix.site.model import Site
+from tests.unit.site_builder import Declaration, minimal, vm
+
+IDS = {"control": "idcontrol", "worker": "idworker", "second": "idsecond"}
+QUORUM_LOST = (
+    "rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that too few "
+    "managers are online. Make sure more than half of the managers are online."
+)
+
+
+def declaration(**of_worker: Any) -> Declaration:
+    """`control` is the manager, `worker` (with more keys) and `second` are workers."""
+    made = minimal()
+    control, worker = made.vm["vms"]
+    control["swarm_role"] = "manager"
+    worker |= {"swarm_role": "worker", "node_labels": ["gpu=false"], **of_worker}
+    made.vm["vms"].append(
+        vm(1003, "second", "docker", 25, swarm_role="worker", dependencies=[1002])
+    )
+    return made
+
+
+def site(folder: Path, **of_worker: Any) -> Site:
+    return declaration(**of_worker).load(folder)
+
+
+def node(name: str, role: str = "worker", **more: Any) -> dict[str, Any]:
+    """One node as GET /nodes tells it; `more`: availability, state, labels, id, ours."""
+    labels = {**more.get("labels", {}), **({LABEL: name} if more.get("ours", True) else {})}
+    made: dict[str, Any] = {
+        "ID": more.get("id", IDS.get(name, f"id{name}")),
+        "Spec": {
+            "Labels": labels,
+            "Role": role,
+            "Availability": more.get("availability", "active"),
+        },
+        "Description": {"Hostname": name},
+        "Status": {"State": more.get("state", "ready"), "Addr": "10.0.0.23"},
+    }
+    if role == "manager":
+        made["ManagerStatus"] = {"Reachability": "reachable", "Addr": "10.0.0.23:2377"}
+    return made
+
+
+def info(name: str, *, manager: bool = False, **more: Any) -> dict[str, Any]:
+    """`.Swarm` of GET /info on a host that is in the swarm."""
+    made: dict[str, Any] = {
+        "NodeID": IDS.get(name, f"id{name}"), "NodeAddr": "10.0.0.23", "LocalNodeState": "active",
+        "ControlAvailable": manager, "Error": "", "RemoteManagers": None,
+    }  # fmt: skip
+    if manager:
+        made["Cluster"] = {"ID": "c1", "DefaultAddrPool": ["10.200.0.0/16"], "SubnetSize": 24}
+    return made | more
+
+
+INACTIVE = {"NodeID": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": ""}
+
+
+def settled() -> list[dict[str, Any]]:
+    """The nodes of `site` as they are declared."""
+    return [
+        node("control", "manager"), node("worker", labels={"gpu": "false"}), node("second"),
+    ]  # fmt: skip
+
+
+def manager_of(nodes: list[dict[str, Any]], **more: Any) -> Swarm:
+    """What `control` tells as a manager of these nodes."""
+    return read(json.dumps(info("control", manager=True, **more)), [json.dumps(n) for n in nodes])
+
+
+def worker_of(name: str, **more: Any) -> Swarm:
+    """What a worker tells."""
+    return read(json.dumps(info(name, **more)), [])
+
+
+def answer(swarm: dict[str, Any], nodes: list[dict[str, Any]] | None = None) -> list[str]:
+    """The lines of facts.swarm.SwarmNode."""
+    return [f"info {json.dumps(swarm)}", *(f"node {json.dumps(one)}" for one in nodes or ())]

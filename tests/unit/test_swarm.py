@@ -1,0 +1,538 @@
+"""The site's Docker Swarm: what is declared, who meets whom, what differs, what is told."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoenix.components.docker import daemon_json
+from phoenix.components.guard.ruleset import ruleset
+from phoenix.components.swarm import cluster
+from phoenix.components.swarm.address_pool import clash, pools, taken
+from phoenix.components.swarm.cluster import Swarm, SwarmError, change, left, of_host, read
+from phoenix.declaration.settings import Settings
+from phoenix.declaration.settings import read as read_settings
+from phoenix.derived import firewall
+from phoenix.derived.swarm import LABEL, advertised
+from phoenix.health import observation, removal
+from phoenix.health.advice import likely_fix
+from phoenix.health.checks import checks
+from phoenix.health.observation import Observed
+from phoenix.health.undeclared import Seen, undeclared
+from phoenix.site.findings import Finding, SettingError
+from phoenix.site.model import Site, SwarmNode
+from phoenix.validation.setting_values import check as check_settings
+from tests.unit.site_builder import VM, lxc, problem
+from tests.unit.swarm_cases import (
+    QUORUM_LOST,
+    declaration,
+    info,
+    manager_of,
+    node,
+    settled,
+    site,
+    worker_of,
+)
+from tests.unit.test_check_script import fault, stand_in
+
+CONTROL, WORKER = "vms[0].swarm_role", "vms[1].swarm_role"
+
+
+def settings(**given: Any) -> Settings:
+    typed, findings = read_settings(given)
+    assert typed is not None, findings
+    return typed
+
+
+# -- the declaration -------------------------------------------------------------------------------
+
+
+def test_nodes_are_managers_first_with_their_labels(tmp_path: Path) -> None:
+    made = site(tmp_path, node_labels=["zone=b", "gpu=false"], node_availability="drain")
+    assert [host.name for host in made.swarm_nodes] == ["control", "worker", "second"]
+    assert made.host("worker").swarm == SwarmNode(
+        role="worker", labels=(("gpu", "false"), ("zone", "b")), availability="drain"
+    )
+    assert made.host("gateway").swarm is None
+    assert made.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("swarm_role", "leader", "manager"),
+        ("node_labels", ["gpu"], "is no label of a node"),
+        ("node_labels", ["a b=c"], "is no label of a node"),
+        ("node_labels", ["phoenix.node=x"], "a label of Phoenix' own"),
+        ("node_labels", ["gpu=true", "gpu=false"], "gpu has another value above"),
+        ("node_availability", "off", "drain"),
+    ],
+)
+def test_what_no_node_can_be_is_refused(tmp_path: Path, key: str, value: Any, words: str) -> None:
+    findings = declaration(**{key: value}).refused(tmp_path)
+    (found,) = [one for one in findings if one.path.startswith(f"vms[1].{key}")]
+    assert words in str(found)
+
+
+def test_workers_need_a_manager(tmp_path: Path) -> None:
+    made = declaration()
+    made.vm["vms"][0].pop("swarm_role")
+    assert "no manager" in problem(made.refused(tmp_path), VM, WORKER).message
+
+
+def test_a_container_is_no_node(tmp_path: Path) -> None:
+    made = declaration()
+    made.lxc["lxc_configs"]["150"] = lxc("box", "docker", 50, swarm_role="worker")
+    (found,) = [one for one in made.refused(tmp_path) if one.path.endswith("swarm_role")]
+    assert (found.path, "make it a VM" in found.fix) == ("lxc_configs.150.swarm_role", True)
+
+
+def test_a_node_runs_docker(tmp_path: Path) -> None:
+    made = declaration()
+    made.vm["vms"][2].pop("role")
+    assert "runs Docker" in problem(made.refused(tmp_path), VM, "vms[2].swarm_role").message
+
+
+def test_an_even_number_of_managers_is_told(tmp_path: Path) -> None:
+    found = problem(site(tmp_path, swarm_role="manager").warnings, VM, WORKER)
+    assert "2 managers survive the loss of none, as 1 would" in found.message
+
+
+def test_keys_of_a_node_on_another_guest_are_told(tmp_path: Path) -> None:
+    made = declaration()
+    made.vm["vms"][2] |= {"swarm_role": None, "node_availability": "drain"}
+    found = problem(made.load(tmp_path).warnings, VM, "vms[2].node_availability")
+    assert "no node of the swarm" in found.message
+
+
+def test_a_node_has_one_address(tmp_path: Path) -> None:
+    """It is met at another by who shares a second network with it."""
+    made = declaration()
+    made.hypervisor = {"networks": {"back": {"subnet": "172.16.9.0/24", "bridge": "vmbr9"}}}
+    for number in (0, 1):
+        made.vm["vms"][number]["secondary_network_config"] = {"ip": f"172.16.9.{number + 3}/24"}
+        first = made.vm["vms"][number]["network_config"]
+        second = made.vm["vms"][number]["secondary_network_config"]
+        made.vm["vms"][number] |= {
+            "network_config": second, "secondary_network_config": first,
+        }  # fmt: skip
+    findings = made.refused(tmp_path)
+    found = problem(findings, VM, CONTROL)
+    assert "172.16.9.3" in found.message
+    assert "10.0.0.23" in found.message
+
+
+def test_a_published_port_is_not_the_swarms(tmp_path: Path) -> None:
+    made = declaration()
+    manifest, compose = made.stacks["shop"]
+    made.stacks["shop"] = (manifest, compose)
+    compose["services"]["web"]["ports"].append("7946:80")
+    (found,) = made.refused(tmp_path)
+    assert "port 7946/tcp of worker is taken by Docker Swarm" in found.message
+
+
+# -- flows -----------------------------------------------------------------------------------------
+
+
+def _swarm_flows(made: Site) -> set[tuple[str, str, str, int | None]]:
+    return {
+        (flow.source.name, flow.destination.name, flow.proto, flow.port)
+        for flow in firewall.flows(made)
+        if "swarm" in flow.why
+        and not isinstance(flow.source, str | IPv4Network)
+        and not isinstance(flow.destination, str | IPv4Network)
+    }
+
+
+def test_nodes_alone_meet_each_other(tmp_path: Path) -> None:
+    made = site(tmp_path)
+    names = [host.name for host in made.swarm_nodes]
+    pairs = [(a, b) for a in names for b in names if a != b]
+    assert _swarm_flows(made) == {
+        *((a, b, proto, port) for a, b in pairs
+          for proto, port in (("tcp", 7946), ("udp", 7946), ("udp", 4789), ("esp", None))),
+        ("worker", "control", "tcp", 2377), ("second", "control", "tcp", 2377),
+    }  # fmt: skip
+    assert str(advertised(made, made.host("worker"))) == "10.0.0.24"
+
+
+def test_a_single_node_opens_nothing(tmp_path: Path) -> None:
+    made = declaration(swarm_role=None, node_labels=[])
+    made.vm["vms"].pop()
+    assert _swarm_flows(made.load(tmp_path)) == set()
+
+
+def test_a_node_s_guard_knows_esp_and_the_swarm_s_bridge(tmp_path: Path) -> None:
+    made = site(tmp_path)
+    rules = ruleset(made, made.host("worker"))
+    esp = 'ip saddr 10.0.0.23 meta l4proto esp accept comment "encrypted overlay networks'
+    assert esp in rules
+    assert 'iifname "docker_gwbridge" goto containers' in rules
+    assert "docker_gwbridge" not in ruleset(made, made.host("gateway"))
+    assert " 2377 " not in rules, "only managers are asked there"
+
+
+def test_proxmox_filters_esp_without_a_port(tmp_path: Path) -> None:
+    made = site(tmp_path)
+    rules = [one for one in firewall.rules(made)["worker"] if one.proto == "esp"]
+    assert {(one.direction, one.ports) for one in rules} == {("in", None), ("out", None)}
+
+
+# -- dockerd ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "in_swarm", "lives"),
+    [("worker", False, False), ("worker", True, False), ("other", False, True),
+     ("other", True, False)],
+)  # fmt: skip
+def test_live_restore_is_off_where_a_swarm_is(
+    tmp_path: Path, name: str, in_swarm: bool, lives: bool
+) -> None:
+    """A node that is no longer declared keeps it off until it has left: dockerd has to start."""
+    made = declaration()
+    made.vm["vms"][2] |= {"name": "other", "swarm_role": None}
+    loaded = made.load(tmp_path)
+    wanted = daemon_json.declared(loaded, loaded.host(name), settings())
+    merged = daemon_json.merge(wanted, daemon_json.DaemonState(in_swarm=in_swarm))
+    assert json.loads(merged.daemon)["live-restore"] is lives
+    assert daemon_json.lives_on(merged) is lives
+
+
+# -- addresses -------------------------------------------------------------------------------------
+
+
+def test_the_default_range_is_no_network_of_the_site(tmp_path: Path) -> None:
+    made = site(tmp_path)
+    assert pools(made, settings()) == (IPv4Network("10.200.0.0/16"),)
+    bridges = settings(docker_address_pools=[{"base": "10.200.0.0/15", "size": 24}])
+    assert pools(made, bridges) == (IPv4Network("10.202.0.0/16"),)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["10.0.0.0/16"], "overlaps 10.0.0.0/24: the network lan"),
+        (["10.77.0.0/16", "172.20.0.0/16"], "where Docker takes its bridges from"),
+        (["fd00::/48"], "is no IPv4 network"),
+        (["10.77.0.0/25"], "no room"),
+    ],
+)
+def test_a_range_that_clashes_is_refused_offline(
+    tmp_path: Path, given: list[str], words: str
+) -> None:
+    made, chosen = site(tmp_path), settings(swarm_address_pools=given)
+    with pytest.raises(SettingError, match=words):
+        pools(made, chosen)
+    found: tuple[Finding, ...] = check_settings(made, chosen, wrong=(), ssh_key=None, home=tmp_path)
+    assert any(one.path == "swarm_address_pools" and words in one.message for one in found), found
+
+
+def test_what_a_swarm_was_made_with_may_clash_later(tmp_path: Path) -> None:
+    known = taken(site(tmp_path), settings())
+    assert clash([IPv4Network("10.0.0.0/8")], known)
+    assert not clash([IPv4Network("10.200.0.0/16")], known)
+
+
+# -- what Docker tells -----------------------------------------------------------------------------
+
+
+def test_a_swarm_is_read_from_dockers_own_words() -> None:
+    swarm = manager_of([*settled(), node("guest", ours=False)])
+    assert swarm.answers
+    assert swarm.is_ours
+    assert swarm.ranges == (IPv4Network("10.200.0.0/16"),)
+    assert [one.name for one in swarm.nodes] == ["control", "worker", "second", ""]
+    first = swarm.nodes[0]
+    assert (first.role, first.reachability, first.address) == ("manager", "reachable", "10.0.0.23")
+    lost = read(json.dumps(info("control", manager=True, Error=QUORUM_LOST)), [])
+    assert (lost.joined, lost.answers) == (True, False)
+    assert not manager_of([node("guest", ours=False)]).is_ours
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"LocalNodeState": 1, "Cluster": 3}'])
+def test_an_answer_of_another_form_is_an_error(text: str) -> None:
+    with pytest.raises(SwarmError):
+        read(text, [])
+
+
+# -- what differs ----------------------------------------------------------------------------------
+
+WANTED = SwarmNode(role="worker", labels=(("gpu", "false"),))
+
+
+def _node(**more: Any) -> cluster.Node:
+    return manager_of([node("worker", **more)]).nodes[0]
+
+
+def test_a_node_as_declared_has_no_change() -> None:
+    assert not change("worker", WANTED, _node(labels={"gpu": "false"}))
+
+
+@pytest.mark.parametrize(
+    ("has", "arguments", "role", "words"),
+    [
+        ({}, ("--label-add", "gpu=false"), "", "label gpu=false"),
+        ({"labels": {"gpu": "true"}}, ("--label-add", "gpu=false"), "", "it was true"),
+        ({"labels": {"gpu": "false", "old": "1"}}, ("--label-rm", "old"), "",
+         "label old=1 goes, which is not declared"),
+        ({"labels": {"gpu": "false"}, "availability": "drain"}, ("--availability", "active"), "",
+         "availability active, it was drain"),
+        ({"labels": {"gpu": "false"}, "role": "manager"}, (), "worker", "becomes a worker"),
+        ({"labels": {"gpu": "false"}, "ours": False}, ("--label-add", f"{LABEL}=worker"), "",
+         "known as ours"),
+    ],
+)  # fmt: skip
+def test_each_difference_is_told_and_changed(
+    has: dict[str, Any], arguments: tuple[str, ...], role: str, words: str
+) -> None:
+    found = change("worker", WANTED, _node(**has))
+    assert (found.arguments, found.role) == (arguments, role)
+    assert words in " ".join(found.words)
+    assert found
+
+
+def test_a_drain_says_that_tasks_move() -> None:
+    wanted = WANTED.model_copy(update={"availability": "drain"})
+    assert "its tasks move to other nodes" in change(
+        "worker", wanted, _node(labels={"gpu": "false"})
+    ).words  # fmt: skip
+
+
+def test_a_host_that_has_just_joined_gets_its_labels() -> None:
+    found = change("worker", WANTED, None)
+    assert found.arguments == ("--label-add", "gpu=false", "--label-add", f"{LABEL}=worker")
+    assert found.role == ""
+
+
+def test_a_host_is_the_node_that_it_says_it_is() -> None:
+    swarm = manager_of([node("worker", id="old", state="down"), *settled()])
+    assert of_host(swarm, "worker", "idworker").id == "idworker"  # type: ignore[union-attr]
+    assert of_host(swarm, "worker", "").id == "idworker"  # type: ignore[union-attr]
+    assert of_host(swarm, "worker", "elsewhere") is None
+
+
+# -- what is not declared --------------------------------------------------------------------------
+
+
+def test_nodes_of_ours_that_no_guest_is_are_told_with_their_command(tmp_path: Path) -> None:
+    made = declaration()
+    made.vm["vms"][2]["swarm_role"] = None
+    loaded = made.load(tmp_path)
+    nodes = [*settled(), node("gone", state="down", labels={"gpu": "true"}),
+             node("worker", id="old", state="down"), node("guest", ours=False)]  # fmt: skip
+    seen = Seen(
+        swarms={
+            "control": manager_of(nodes), "worker": worker_of("worker"),
+            "second": worker_of("second"),
+        }
+    )  # fmt: skip
+    items = [item for item in undeclared(loaded, seen).items if item.kind == "node"]
+    assert [(item.name, item.host, item.command) for item in items] == [
+        ("gone", "control", "phoenix remove gone"),
+        ("worker", "control", "phoenix remove worker@control"),
+        ("second", "second", "phoenix remove second@second"),
+    ]
+    assert items[0].holds == ("worker at 10.0.0.23, down, active", "id idgone", "label gpu=true")
+    assert all(not item.kept for item in items), "status and plan end with 2 for them"
+    asked = removal.removal(loaded, seen, items[2], volumes=False, destroy=False)
+    assert removal.hosts(loaded, asked) == (loaded.hypervisor.name, "second")
+
+
+def test_a_persons_swarm_is_nobodys_business(tmp_path: Path) -> None:
+    made = declaration(swarm_role=None, node_labels=[])
+    for one in made.vm["vms"]:
+        one["swarm_role"] = None
+    loaded = made.load(tmp_path)
+    theirs = manager_of([node("control", "manager", ours=False), node("worker", ours=False)])
+    assert undeclared(loaded, Seen(swarms={"control": theirs})).items == ()
+
+
+def test_a_silent_host_is_no_node_that_left(tmp_path: Path) -> None:
+    loaded = site(tmp_path)
+    assert left(manager_of(settled()), loaded.swarm_nodes, {"control": "idcontrol"}) == ()
+
+
+def test_docker_hosts_are_asked_for_their_swarm(tmp_path: Path) -> None:
+    loaded = site(tmp_path)
+    asked = {host.name for host in loaded.hosts if observation.request(loaded, host).swarm}
+    assert asked == {"control", "worker", "second"}
+    told = {"state": "active", "node": "idworker"}
+    seen = observation.seen(
+        loaded, Observed({observation.SWARM: {"worker": told, "second": None}}, {}),
+        frozenset(), frozenset(),
+    )  # fmt: skip
+    assert seen.swarms == {"worker": Swarm(state="active", node="idworker")}
+
+
+# -- checks ----------------------------------------------------------------------------------------
+
+
+def test_each_node_and_what_the_managers_have_is_checked(tmp_path: Path) -> None:
+    made = site(tmp_path, node_availability="drain")
+    found = {(one.host, one.command) for one in checks(made)
+             if one.function in ("in_swarm", "node_is")}  # fmt: skip
+    assert found == {
+        ("control", ("in_swarm", "manager")), ("worker", ("in_swarm", "worker")),
+        ("second", ("in_swarm", "worker")),
+        ("control", ("node_is", "control", "manager", "active", "phoenix.node=control")),
+        ("control", ("node_is", "worker", "worker", "drain", "gpu=false", "phoenix.node=worker")),
+        ("control", ("node_is", "second", "worker", "active", "phoenix.node=second")),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("active true ", ""),
+        ("active false ", "it is a worker of its swarm, not a manager"),
+        ("inactive false ", "it is in no swarm"),
+        ("locked false ", "Docker says that it is locked in its swarm"),
+        ("error false certificate expired", "it is error in its swarm: certificate expired"),
+        (f"active true {QUORUM_LOST}", "the swarm has lost the majority of its managers"),
+    ],
+)
+def test_a_host_s_place_in_the_swarm(tmp_path: Path, said: str, words: str) -> None:
+    stand_in(tmp_path, "docker", f'echo "{said}"')
+    found = fault(tmp_path, "in_swarm", "manager")
+    assert words in found
+    assert bool(found) == bool(words), found
+
+
+_ROWS = {
+    "": "worker ready worker active - gpu=false phoenix.node=worker",
+    "do not hear from it: down": "worker down worker active - gpu=false phoenix.node=worker",
+    "it is a manager, not a worker":
+        "worker ready manager active reachable gpu=false phoenix.node=worker",
+    "its availability is drain, not active":
+        "worker ready worker drain - gpu=false phoenix.node=worker",
+    "its labels are phoenix.node=worker, not gpu=false":
+        "worker ready worker active - phoenix.node=worker",
+    "has no node of this name": "workers ready worker active - phoenix.node=workers",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "row"), _ROWS.items())
+def test_a_node_as_the_managers_have_it(tmp_path: Path, words: str, row: str) -> None:
+    older = "worker down worker active - phoenix.node=worker\n" if not words else ""
+    stand_in(tmp_path, "docker", f'case $2 in ls) echo id ;; *) printf "{older}{row}\\n" ;; esac')
+    labels = ("gpu=false", "phoenix.node=worker")
+    found = fault(tmp_path, "node_is", "worker", "worker", "active", *labels)
+    assert words in found
+    assert bool(found) == bool(words), found
+
+
+def test_a_lost_quorum_has_its_own_advice(tmp_path: Path) -> None:
+    made = site(tmp_path)
+    (check,) = [one for one in checks(made) if one.command == ("in_swarm", "manager")]
+    fix = likely_fix(made, check, "the swarm has lost the majority of its managers: what runs")
+    assert "start the managers that are down" in fix.advice
+    assert any("--force-new-cluster --advertise-addr 10.0.0.23" in one for one in fix.commands)
+    assert "phoenix sync swarm" in likely_fix(made, check, "it is in no swarm").commands
+
+
+# -- scripts ---------------------------------------------------------------------------------------
+
+SCRIPTS = Path(__file__).parents[2] / "phoenix/components/swarm"
+
+
+@pytest.fixture
+def sh(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a script of the component with stand-ins for docker, curl, seq and sleep."""
+    stand_in(tmp_path, "sleep", ":")
+
+    def run(name: str, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", str(SCRIPTS / f"{name}.sh"), *words], input=given, text=True, check=False,
+            capture_output=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin", "D": str(tmp_path)},
+        )  # fmt: skip
+
+    return run
+
+
+TOKEN = "SWMTKN-1-planted"
+
+
+def test_a_token_is_in_no_argument(tmp_path: Path, sh: Any) -> None:
+    stand_in(tmp_path, "curl", 'echo "$*" >"$D/args"; cat >"$D/body"')
+    stand_in(tmp_path, "docker", 'echo "$*" >>"$D/args"; echo active')
+    managers = ("10.0.0.23:2377", "10.0.0.26:2377")
+    done = sh("join", "10.0.0.24", "2377", "drain", *managers, given=f"{TOKEN}\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert TOKEN not in (tmp_path / "args").read_text()
+    assert json.loads((tmp_path / "body").read_text()) == {
+        "ListenAddr": "10.0.0.24:2377", "AdvertiseAddr": "10.0.0.24", "DataPathAddr": "10.0.0.24",
+        "Availability": "drain", "RemoteAddrs": list(managers), "JoinToken": TOKEN,
+    }  # fmt: skip
+
+
+def test_a_refused_join_says_why(tmp_path: Path, sh: Any) -> None:
+    stand_in(tmp_path, "curl", 'cat >/dev/null; echo \'{"message":"invalid join token"}\'')
+    stand_in(tmp_path, "docker", "echo inactive")
+    done = sh("join", "10.0.0.24", "2377", "active", "10.0.0.23:2377", given=f"{TOKEN}\n")
+    assert done.returncode == 1
+    assert "invalid join token" in done.stderr
+    assert TOKEN not in done.stderr
+    done = sh("join", "10.0.0.24", "2377", "active", "10.0.0.23:2377")
+    assert (done.returncode, "gave a token" in done.stderr) == (1, True)
+
+
+def test_what_init_prints_nobody_hears(tmp_path: Path, sh: Any) -> None:
+    stand_in(tmp_path, "docker", f'echo "$*" >"$D/args"; echo "join --token {TOKEN}"')
+    done = sh("init", "10.0.0.23", "2377", "active", "24", "10.200.0.0/16", "10.201.0.0/16")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    words = (tmp_path / "args").read_text()
+    assert words.count("--default-addr-pool ") == 2
+    assert "--advertise-addr 10.0.0.23 --data-path-addr 10.0.0.23" in words
+    stand_in(tmp_path, "docker", "echo wrong pool >&2; exit 1")
+    done = sh("init", "10.0.0.23", "2377", "active", "24", "10.200.0.0/16")
+    assert (done.returncode, done.stderr) == (1, "wrong pool\n")
+
+
+def test_a_change_of_role_is_waited_for(tmp_path: Path, sh: Any) -> None:
+    stand_in(
+        tmp_path, "docker",
+        'case "$1 $2" in "node inspect") echo . >>"$D/asked"; [ "$(wc -l <"$D/asked")" -lt 3 ] || '
+        'echo reachable ;; *) echo "$*" >>"$D/done" ;; esac',
+    )  # fmt: skip
+    done = sh("update", "id1", "manager", "--label-add", "a=b")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "done").read_text().splitlines() == [
+        "node update --label-add a=b id1", "node update --role manager id1",
+    ]  # fmt: skip
+    assert len((tmp_path / "asked").read_text().splitlines()) == 3
+    stand_in(tmp_path, "docker", '[ "$2" != inspect ] || echo reachable')
+    done = sh("update", "id1", "worker")
+    assert (done.returncode, "has not become a worker" in done.stderr) == (1, True)
+
+
+def test_the_last_manager_takes_the_swarm_with_it(tmp_path: Path, sh: Any) -> None:
+    stand_in(
+        tmp_path, "docker",
+        'echo "$*" >>"$D/done"; [ -n "$3" ] || { echo "Removing the last manager erases all" >&2; '
+        "exit 1; }",
+    )  # fmt: skip
+    assert sh("leave").returncode == 0
+    assert (tmp_path / "done").read_text().splitlines() == ["swarm leave", "swarm leave --force"]
+    stand_in(tmp_path, "docker", "echo 'context deadline exceeded' >&2; exit 1")
+    done = sh("leave")
+    assert (done.returncode, done.stderr) == (1, "context deadline exceeded\n")
+
+
+def test_a_node_is_forgotten_when_it_is_down(tmp_path: Path, sh: Any) -> None:
+    stand_in(
+        tmp_path, "docker",
+        'echo "$*" >>"$D/done"; [ "$(wc -l <"$D/done")" -ge 3 ] || { echo not down >&2; exit 1; }',
+    )  # fmt: skip
+    assert sh("forget", "id1", "yes").returncode == 0
+    assert (tmp_path / "done").read_text().splitlines() == ["node rm id1"] * 3
+    (tmp_path / "done").unlink()
+    stand_in(tmp_path, "docker", 'echo "$*" >>"$D/done"')
+    assert sh("forget", "id1", "").returncode == 0
+    assert (tmp_path / "done").read_text() == "node rm --force id1\n"
