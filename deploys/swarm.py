@@ -15,7 +15,6 @@ if site_host().swarm is not None:
     if site_host() == site().swarm_nodes[0]:
         swarm.made(name="Swarm: made", site=site(), pools=pools)
     swarm.joined(name="Swarm: joined", site=site())
-    if site_host().is_manager:
-        swarm.node(name="Swarm: manager", site=site(), taken=taken)
-    else:
-        swarm.node(name="Swarm: worker", site=site(), taken=taken)
+    # Both on every node: pyinfra keeps the order of one host's steps alone.
+    swarm.node(name="Swarm: managers", site=site(), taken=taken, role="manager")
+    swarm.node(name="Swarm: workers", site=site(), taken=taken, role="worker")

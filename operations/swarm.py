@@ -121,15 +121,19 @@ def joined(site: Site) -> Commands:
 
 
 @operation(reads=lambda *_, **__: [question(SwarmNode)])
-def node(site: Site, taken: Iterable[Taken]) -> Commands:
+def node(site: Site, taken: Iterable[Taken], *, role: str) -> Commands:
     """Give this host's node its declared role, labels and availability, through a manager.
 
     Args:
         site: whose swarm it is.
         taken: what the swarm's networks must not overlap.
+        role: of the nodes whose turn it is; there is nothing to do on others.
     """
-    mine = read(question(SwarmNode))
     wanted, own = _wanted(site)
+    if wanted.role != role:
+        host.noop(f"it is a {wanted.role}")
+        return
+    mine = read(question(SwarmNode))
     manager = _manager(site, last=own.name)
     if mine.joined and (reason := _wrong(mine, manager)):
         yield from _cannot(reason)

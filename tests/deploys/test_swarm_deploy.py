@@ -77,11 +77,11 @@ def whole(nodes: list[dict[str, Any]] | None = None, **of_control: Any) -> dict[
 def test_a_new_swarm_is_made_once_and_joined_by_the_others(tmp_path: Path, wires: Wires) -> None:
     done = deployed(tmp_path, {})
     assert done.operations == [
-        "Swarm: made", "Swarm: joined", "Swarm: manager", "Swarm: worker",
+        "Swarm: made", "Swarm: joined", "Swarm: managers", "Swarm: workers",
     ]  # fmt: skip
     assert {name: set(hosts) for name, hosts in done.changed.items()} == {
         "Swarm: made": {"control"}, "Swarm: joined": {"worker", "second"},
-        "Swarm: manager": {"control"}, "Swarm: worker": {"worker", "second"},
+        "Swarm: managers": {"control"}, "Swarm: workers": {"worker", "second"},
     }  # fmt: skip
     (made,) = [sent for sent in done.sent if "docker swarm init" in sent.command]
     assert made.host == "control"
