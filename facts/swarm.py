@@ -11,7 +11,7 @@ from facts.host_fact import HostFact, marked
 from phoenix.components.swarm.cluster import Swarm, SwarmError, read
 from phoenix.shell import Script
 
-# A manager without enough others answers after 20 s for each question (swarmkit's time-out).
+# A manager without enough others says so as an error, and lists no nodes.
 _SCRIPT = Script(
     "swarm",
     """command -v docker >/dev/null || { echo absent; exit 0; }

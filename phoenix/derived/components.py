@@ -122,7 +122,7 @@ COMPONENTS: tuple[Component, ...] = (
     Component("docker", "Docker Engine on the Docker hosts", lambda site: site.docker_hosts),
     Component(
         "swarm",
-        "the Docker Swarm: its managers and workers, their labels and availability",
+        "the Docker Swarm: its managers and workers, and their labels",
         lambda site: site.swarm_nodes,
         trees=(),
     ),

@@ -254,6 +254,8 @@ def test_a_swarm_is_read_from_dockers_own_words() -> None:
     lost = read(json.dumps(info("control", manager=True, Error=QUORUM_LOST)), [])
     assert (lost.joined, lost.answers) == (True, False)
     assert not manager_of([node("guest", ours=False)]).is_ours
+    tried = info("worker", NodeID="", LocalNodeState="error", Error="context deadline exceeded")
+    assert not read(json.dumps(tried), []).joined, "it joins at the next sync"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"LocalNodeState": 1, "Cluster": 3}'])
@@ -481,6 +483,19 @@ def test_a_refused_join_says_why(tmp_path: Path, sh: Any) -> None:
     assert TOKEN not in done.stderr
     done = sh("join", "10.0.0.24", "2377", "active", "10.0.0.23:2377")
     assert (done.returncode, "gave a token" in done.stderr) == (1, True)
+
+
+def test_a_try_that_reached_no_manager_is_no_hindrance(tmp_path: Path, sh: Any) -> None:
+    """Docker keeps it as an error, and refuses to join again."""
+    stand_in(tmp_path, "curl", "cat >/dev/null")
+    stand_in(
+        tmp_path, "docker",
+        'echo "$*" >>"$D/done"; if [ -e "$D/left" ]; then echo active; '
+        'elif [ "$1" = swarm ]; then : >"$D/left"; else echo "error "; fi',
+    )  # fmt: skip
+    done = sh("join", "10.0.0.24", "2377", "active", "10.0.0.23:2377", given=f"{TOKEN}\n")
+    assert done.returncode == 0, done.stderr
+    assert "swarm leave --force" in (tmp_path / "done").read_text()
 
 
 def test_what_init_prints_nobody_hears(tmp_path: Path, sh: Any) -> None:

@@ -76,8 +76,10 @@ class Swarm:
 
     @property
     def joined(self) -> bool:
-        """Whether the host is in a swarm, however well that is."""
-        return self.state in ("pending", "active", "error", "locked")
+        """Whether the host is in a swarm, however well that is; a try that failed is none."""
+        return self.state in ("active", "locked") or (
+            self.state in ("pending", "error") and bool(self.node)
+        )
 
     @property
     def answers(self) -> bool:

@@ -3,6 +3,10 @@
 # in a request's body (POST /swarm/join). `read` and `printf` are the shell's own.
 address=$1 port=$2 availability=$3
 shift 3
+# What an earlier try left, that reached no manager: it is in no swarm, and Docker refuses another.
+case $(docker info --format '{{.Swarm.LocalNodeState}} {{.Swarm.NodeID}}' 2>/dev/null) in
+'error ' | 'pending ') docker swarm leave --force >/dev/null || exit 1 ;;
+esac
 IFS= read -r token && [ -n "$token" ] || { echo "no manager of the swarm gave a token" >&2; exit 1; }
 managers=$(printf ',"%s"' "$@")
 said=$(printf '{"ListenAddr":"%s","AdvertiseAddr":"%s","DataPathAddr":"%s","Availability":"%s","RemoteAddrs":[%s],"JoinToken":"%s"}' \
