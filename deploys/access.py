@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyinfra import host
 
 from deploys.context import secrets, settings, site
+from deploys.given import given
 from facts.proxmox import ApiFingerprint
 from operations.host_state import question, read_or
 from operations.portainer import PortainerAccess
@@ -14,14 +15,27 @@ from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.derived import control_plane
 from phoenix.proxmox import access as how
 from phoenix.site.roles import guest_with
+from phoenix.site.secret_names import API_KEY
 
 
 def portainer() -> PortainerAccess:
     """The API as this run reaches it.
 
-    With the setting `portainer_url` the control machine connects to that URL itself; the key is
-    then kept on the guest all the same.
+    One elsewhere is reached by its URL, with the key that is given. With the setting
+    `portainer_url` the control machine connects to that URL itself; the key is then kept on the
+    guest all the same.
+
+    Raises:
+        SecretError: Portainer is elsewhere, and there is no key.
     """
+    elsewhere = site().portainer_elsewhere
+    if elsewhere is not None:
+        return PortainerAccess(
+            url=elsewhere.url,
+            ca_pem=elsewhere.ca or None,
+            fingerprint=elsewhere.fingerprint,
+            api_key=given(API_KEY),
+        )
     server = guest_with(site(), "portainer")
     return PortainerAccess(
         url=settings().portainer_url or control_plane.portainer_url(site()),

@@ -1,4 +1,7 @@
-"""Portainer: the server on its own guest, an agent on every Docker host, the two introduced."""
+"""Portainer: the server on its own guest, an agent on every Docker host, the two introduced.
+
+A server elsewhere (`site.portainer`) is introduced to the agents, and left as it is else.
+"""
 
 from deploys import portainer_trees, residents
 from deploys.access import portainer as access
@@ -64,8 +67,11 @@ if site_host() in site().agents:
     open_tunnel("Portainer agent")
 
 if site_host() == server or site_host() in site().agents:
+    with setting_errors():
+        how = access()
     if site_host() != server:
-        url = agent_url(control_plane.agent(site(), site_host()))
+        agent = control_plane.agent(site(), site_host())
+        url = agent_url(agent) if server else f"tcp://{agent.owner.address}:{agent.port}"
     else:
         url = LOCAL_URL if portainer_trees.deploys_here() else ""
     # Made by the agent's host when both are ready: an operation waits for all that take part.
@@ -73,6 +79,6 @@ if site_host() == server or site_host() in site().agents:
         name="Portainer: endpoint",
         agent=site_host().portainer_environment if url else None,
         url=url,
-        access=access(),
+        access=how,
         projects=[stack.project for stack in site_host().docker_stacks],
     )

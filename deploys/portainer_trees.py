@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deploys.context import settings, site, site_host
+from deploys.given import given
 from deploys.site_secrets import secret
 from operations import moves
 from phoenix.components.config_tree.tree import Tree, TreeFile
@@ -41,8 +42,12 @@ CHECK = fill(
 
 
 def shared_secret() -> TreeFile:
-    """The secret of server and agent: without it the first caller owns the agent."""
-    value = secret(AGENT_SECRET).get_secret_value()
+    """The secret of server and agent: without it the first caller owns the agent.
+
+    That of a Portainer elsewhere is given: it knows no other.
+    """
+    known = given(AGENT_SECRET) if site().portainer_elsewhere else secret(AGENT_SECRET)
+    value = known.get_secret_value()
     return TreeFile(f"AGENT_SECRET={value}\n", mode="0600", secret=True)
 
 
@@ -100,10 +105,11 @@ def agent() -> Tree:
     """The agent on this Docker host."""
     image = settings().portainer_agent_image
     service = control_plane.agent(site(), site_host())
+    end = LOOPBACK if site().portainer else service.owner.address
     return Tree(
         component="portainer-agent",
         files={
-            f"{DIRECTORY}/compose.yml": TreeFile(agent_compose(image, service.port)),
+            f"{DIRECTORY}/compose.yml": TreeFile(agent_compose(image, service.port, end)),
             AGENT_ENVIRONMENT: shared_secret(),
             f"/etc/systemd/system/{AGENT_UNIT}": TreeFile(
                 render(
@@ -125,7 +131,7 @@ def agent() -> Tree:
         # secret, and the server proves itself to it with one.
         health=fill(
             "curl -fsSk --max-time 3 https://{{ end }}/ping",
-            end=f"{LOOPBACK}:{service.port}",
+            end=f"{end}:{service.port}",
         ),
         deadline=120,
     )

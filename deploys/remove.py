@@ -39,7 +39,9 @@ if on_it and item.kind == "host":
 # pyinfra keeps the order of one host's steps alone: each phase waits for the one before it.
 removal.together(name="Remove: containers are gone")
 server = site().portainer
-if server is not None and host.name == server.name:
+# A Portainer elsewhere is asked from here, once; of nothing but the environment of a declared host.
+elsewhere = site().portainer_elsewhere is not None and bool(asked.environment or item.endpoints)
+if host.name == (site().hypervisor.name if elsewhere else server.name if server else ""):
     if item.kind == "stack":
         removal.portainer_stack(
             name=f"Remove: stack {item.name} in Portainer",

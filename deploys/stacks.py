@@ -23,10 +23,10 @@ from phoenix.derived import deployments
 if site_host() in deployments.stack_hosts(site()):
     deploy: Callable[..., object] = compose_host.stack
     where: dict[str, Any] = {"on": host.name}
-    if deployments.by_portainer(site(), site_host()):
-        deploy = portainer.stack
-        where = {"endpoint": site_host().portainer_environment, "access": access()}
     with setting_errors():
+        if deployments.by_portainer(site(), site_host()):
+            deploy = portainer.stack
+            where = {"endpoint": site_host().portainer_environment, "access": access()}
         known = tuple(secrets().values())
     outlook = stack_parts.refuse_moves(stack_parts.desired_stacks())
     stacks = stack_parts.prepared(

@@ -31,6 +31,7 @@ from phoenix.components.portainer.compose_files import API_KEY_FILE
 from phoenix.portainer_api.setup import key_is_valid
 from phoenix.secrets.store import htpasswd
 from phoenix.shell import Script
+from phoenix.site.secret_names import API_KEY
 
 _READ = Script("read-key", 'cat "$1" "$1.login" 2>/dev/null || true')
 _STORE = Script(
@@ -64,21 +65,23 @@ class PortainerAccess:
     Attributes:
         url: ``https://NAME:9443``, NAME being what the server's certificate carries.
         ca_pem: the root to trust, or what tells it when it is needed: a new site's is yet to be
-            made while the run is prepared.
+            made while the run is prepared. None: the control machine's own CAs.
         via: the inventory host whose SSH carries the API; None goes straight to the URL.
         address, port: where the server listens as seen from `via`.
         header_file: on `via`, 0600: the key as a ready header line, so that ``curl -H @FILE``
             works there without the key in any argv.
         api_key: a given key; then no file is read or written.
+        fingerprint: SHA-256 of the one certificate to accept, in lower-case hex; else empty.
     """
 
     url: str
-    ca_pem: str | Callable[[], str]
+    ca_pem: str | Callable[[], str] | None
     via: str | None = None
     address: str = "127.0.0.1"
     port: int = 9443
     header_file: str = API_KEY_FILE
     api_key: SecretStr | None = None
+    fingerprint: str = ""
 
     def carrier(self) -> Host | None:
         """The host that carries the API and keeps the key."""
@@ -323,14 +326,22 @@ def connected(access: PortainerAccess) -> Iterator[api.PortainerClient]:
     carrier = access.carrier()
     dial = dial_through(carrier, access.address, access.port) if carrier else None
     try:
-        root = access.ca_pem if isinstance(access.ca_pem, str) else access.ca_pem()
-        if not root:
+        root = access.ca_pem() if callable(access.ca_pem) else access.ca_pem
+        if root == "":
             raise OperationError("the CA has no root certificate yet: run deploys/step_ca.py")
-        client = api.PortainerClient(access.url, root, dial=dial)
+        client = api.PortainerClient(access.url, root, dial=dial, fingerprint=access.fingerprint)
         try:
             yield client
         finally:
             client.close()
+    except api.AuthenticationError as error:
+        if access.api_key is None:
+            raise OperationError(str(error)) from None
+        raise OperationError(
+            f"{access.url} does not take the API key that it was given, the secret "
+            f"{API_KEY} ({error}): make one as an administrator of that Portainer (My account, "
+            "Access tokens)"
+        ) from None
     except api.PortainerError as error:
         raise OperationError(str(error)) from None
 

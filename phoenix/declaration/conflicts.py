@@ -123,7 +123,13 @@ def order(entries: Mapping[int, Entry], report: Report) -> tuple[int, ...]:
 
 
 def roles(
-    guests: Sequence[Host], site_file: str, *, routed: bool, whole: bool, report: Report
+    guests: Sequence[Host],
+    site_file: str,
+    *,
+    routed: bool,
+    whole: bool,
+    elsewhere: bool,
+    report: Report,
 ) -> None:
     """Refuse two guests in a role of which there is one, and what needs a role that none has.
 
@@ -132,6 +138,7 @@ def roles(
         site_file: the file that a missing role is reported at.
         routed: whether a service with exposure gateway is declared.
         whole: whether `guests` are all that are declared; a faulty one may have the role.
+        elsewhere: whether Portainer is none of the guests.
         report: takes the errors.
     """
     for role in SINGLE_ROLES:
@@ -143,7 +150,7 @@ def roles(
                 f"a second guest with role {role!r}; {holders[0].name} has it",
                 "give the role to one guest only",
             )
-        if role == "portainer" and whole and not holders:
+        if role == "portainer" and whole and not holders and not elsewhere:
             _agents_without_server(guests, report)
         if role != "portainer" and whole and routed and not holders:
             report.error(
@@ -241,7 +248,8 @@ def _agents_without_server(guests: Sequence[Host], report: Report) -> None:
                 host.source.file,
                 f"{host.source.path}.portainer_role",
                 f"no guest has the role portainer, so nothing would use the agent of {host.name}",
-                'write "role": "portainer" in the entry of the guest that is to have it',
+                'write "role": "portainer" in the entry of the guest that is to have it, or the '
+                "URL of one elsewhere in site.portainer",
             )
 
 
@@ -258,7 +266,8 @@ def host_ports(site: Site, report: Report) -> None:
             named = "Portainer" if of_portainer else f"service {service.name}"
             user = _WHAT.get(service.kind, named)
             at: tuple[_Address, ...] = (None,)
-            if service.kind == "agent":  # the tunnel ends on the first, the agent has the second
+            if service.kind == "agent" and site.portainer_elsewhere is None:
+                # The tunnel ends on the first, the agent has the second.
                 at = (host.address, ports.LOOPBACK)
             other = next(
                 filter(None, (taken.by(service.port, "tcp", address) for address in at)), None

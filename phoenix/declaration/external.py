@@ -66,7 +66,7 @@ def _external(raw: RawExternal, folder: Path, source: Source, report: Report) ->
                 'remove the key, or write "scheme": "https"',
             )
             return None
-    pem = _ca(raw.ca_file, folder, source, report) if raw.ca_file else ""
+    pem = ca(raw.ca_file, folder, source, report) if raw.ca_file else ""
     if pem is None:
         return None
     return External(
@@ -74,8 +74,15 @@ def _external(raw: RawExternal, folder: Path, source: Source, report: Report) ->
     )
 
 
-def _ca(name: str, folder: Path, source: Source, report: Report) -> str | None:
-    """The certificates in a file of the site's folder; None with the reason reported."""
+def ca(name: str, folder: Path, source: Source, report: Report) -> str | None:
+    """The certificates in a file of the site's folder; None with the reason reported.
+
+    Args:
+        name: of the file, as `ca_file` says it.
+        folder: of the site.
+        source: the entry that names it.
+        report: takes what is wrong.
+    """
     place = f"{source.path}.ca_file"
     try:
         text = (folder / name).read_text(encoding="ascii")

@@ -53,7 +53,7 @@ from phoenix.declaration.forms import (
     problem,
     shown_value,
 )
-from phoenix.declaration.setting_forms import MountPath
+from phoenix.declaration.setting_forms import MountPath, PortainerUrl
 from phoenix.site.model import Kind, LeftAlone
 from phoenix.site.names import LABEL
 from phoenix.site.roles import ROLES, Role
@@ -1297,6 +1297,33 @@ class RawStacksFile(Raw):
     )
 
 
+class RawPortainer(Raw):
+    """A Portainer that is none of the site's guests: its API deploys stacks on the site's hosts."""
+
+    refuse_unknown: ClassVar[str] = _NOT_CARRIED_OUT
+
+    url: PortainerUrl = Field(
+        description="URL of its API, as the control machine reaches it. The secret "
+        "`portainer_api_key` is a key of one of its administrators.",
+        examples=["https://portainer.example.com:9443"],
+    )
+    ca_file: SiteFile | None = Field(
+        default=None,
+        description="PEM file in the site's folder with the CA of its certificate. Without it and "
+        "without `fingerprint` the control machine's own CAs are trusted.",
+        examples=["portainer-ca.pem"],
+    )
+    fingerprint: Fingerprint | None = Field(
+        default=None, description="SHA-256 fingerprint of its certificate, in place of a CA."
+    )
+    connects_from: tuple[NetworkText, ...] = Field(
+        default=(),
+        description="Addresses or networks from which it comes to the agents; left out: the "
+        "address in `url`.",
+        examples=[["192.0.2.10"]],
+    )
+
+
 class RawSite(Raw):
     """What holds for all guests. The defaults are the original system's values.
 
@@ -1342,6 +1369,11 @@ class RawSite(Raw):
         examples=[{"vm": {"user": "debian", "sudo": True}, "docker": {"port": 2222}}],
     )
     hypervisor: RawHypervisor = Field(default=RawHypervisor(), description="The Proxmox VE node.")
+    portainer: RawPortainer | None = Field(
+        default=None,
+        description="A Portainer elsewhere, where no guest has the role portainer. It deploys the "
+        'stacks of the hosts with `"portainer_role": "agent"`.',
+    )
 
 
 class RawLxcFile(Raw):

@@ -18,6 +18,7 @@ from phoenix.declaration import (
     hypervisor_file,
     networks,
     nfs_keys,
+    portainer_elsewhere,
     route_targets,
     services,
     shared_volumes,
@@ -165,6 +166,7 @@ def load_site(
     far = tuple(external.read(top, LXC_FILE, inventories, move, report))
     subnets = [known_network.subnet for known_network in known if known_network.subnet is not None]
     site_services = services.derive(declared, far, raw_site.domain, subnets, report)
+    elsewhere = portainer_elsewhere.read(raw_site.portainer, LXC_FILE, inventories, move, report)
     site = Site(
         domain=raw_site.domain,
         environment=environment or raw_site.environment or ENVIRONMENT,
@@ -175,6 +177,7 @@ def load_site(
         templates=tuple(guests.template(e, cards[e.vmid], defaults, report) for e in templates),
         services=site_services,
         warnings=(),
+        portainer_elsewhere=elsewhere,
         timezone=host_file.raw.timezone,
         upstreams=host_file.raw.dns_server.upstream_servers,
     )
@@ -182,7 +185,11 @@ def load_site(
         s.kind in ("backend", "redirect", "tcp") and s.exposure == "gateway" for s in site_services
     )
     whole = whole and len(declared) == len(running)  # else a role may be that of a faulty guest
-    conflicts.roles(site.guests, LXC_FILE, routed=routed, whole=whole, report=report)
+    conflicts.roles(
+        *(site.guests, LXC_FILE), routed=routed, whole=whole,
+        elsewhere=raw_site.portainer is not None, report=report,
+    )  # fmt: skip
+    portainer_elsewhere.check(elsewhere, site.guests, LXC_FILE, report)
     conflicts.proven(site, report)
     conflicts.host_ports(site, report)
     conflicts.gateway_ports(site, report)

@@ -171,7 +171,7 @@ def trees_of(site: Site, host: Host) -> frozenset[str]:
             names.add("registries")
     if host == site.traefik and site.gateway is not None:
         names.add(ADMISSION)
-    if host in site.agents or (host == site.portainer and site.agents):
+    if site.portainer and site.agents and host in (site.portainer, *site.agents):
         names.add(TUNNEL)
     if host.guarded:
         names.add(GUARD)

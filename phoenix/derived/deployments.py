@@ -30,7 +30,7 @@ class Placed(NamedTuple):
 
 def way(site: Site, host: Host) -> Way:
     """How the stacks of `host` are deployed, whether it has any now or not."""
-    if site.portainer is not None and host.portainer_role == "agent":
+    if site.has_portainer and host.portainer_role == "agent":
         return "agent"
     if host == site.portainer:
         return "local"

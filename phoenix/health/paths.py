@@ -118,7 +118,7 @@ def request_paths(site: Site) -> Mapping[str, CheckedPath]:
 def agent_paths(site: Site) -> Mapping[str, CheckedPath]:
     """Portainer's path to each of its environments, by the guest's name: agents, and its own.
 
-    Empty where no guest is Portainer's server.
+    Empty where nobody is Portainer's server; of one elsewhere the agents' ends alone.
     """
     return {path.guest: path for path in paths(site) if path.kind == "agent"}
 
@@ -469,6 +469,8 @@ def _portainer(site: Site, find: _Checks) -> Iterator[CheckedPath]:
         if server is None or way == "compose":
             yield _stack(site, host, stack, (_containers(host, stack, find),))
     if server is None:
+        for host in deployments.environments(site):  # of a Portainer elsewhere
+            yield _agent_alone(host, find)
         return
     runs = (*find.unit(server, "docker.service"), *find.unit(server, SERVER_UNIT))
     api = (
@@ -518,6 +520,15 @@ def _agent(
     labels = [name.removesuffix(f".{site.domain}") for name in names]
     about = _lower({endpoint, "portainer", *names, *labels})
     return CheckedPath("agent", f"Portainer reaches {agent.name}", hops, about, guest=agent.name)
+
+
+def _agent_alone(agent: Host, find: _Checks) -> CheckedPath:
+    """As far as the site's own hosts can tell: no guest of it asks a Portainer elsewhere."""
+    runs = (*find.unit(agent, "docker.service"), *find.unit(agent, AGENT_UNIT))
+    about = _lower({agent.portainer_environment, "portainer"})
+    hops = (Hop("Portainer", agent.name, "the agent", runs),)
+    name = f"Portainer's agent runs on {agent.name}"
+    return CheckedPath("agent", name, hops, about, guest=agent.name)
 
 
 def _containers(host: Host, stack: Deployment, find: _Checks) -> Hop:

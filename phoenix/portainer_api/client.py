@@ -52,7 +52,8 @@ class PortainerClient(DockerEngine):
 
     Args:
         url: ``https://NAME[:PORT]``; NAME is verified against the server's certificate.
-        ca_pem: the root certificate(s) to trust, PEM text.
+        ca_pem: the root certificate(s) to trust, PEM text; None: the machine's own.
+        fingerprint: SHA-256 of the one certificate to accept instead, in lower-case hex.
         api_key: the key sent with every request; may be set later with `use_api_key`.
         dial: how to connect, when not straight to the URL's host.
         deploy_seconds: how long to wait for the answer of a deploying request.
@@ -64,10 +65,11 @@ class PortainerClient(DockerEngine):
     def __init__(
         self,
         url: str,
-        ca_pem: str,
+        ca_pem: str | None,
         *,
         api_key: SecretStr | None = None,
         dial: Dial | None = None,
+        fingerprint: str = "",
         deploy_seconds: float = DEPLOY_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -82,7 +84,7 @@ class PortainerClient(DockerEngine):
         self.deploy_seconds = deploy_seconds
         self.clock = clock
         self.sleep = sleep
-        self._session = session(ca_pem, dial)
+        self._session = session(ca_pem, dial, fingerprint)
         self._credential: tuple[str, SecretStr] | None = None
         self._logins: dict[str, int] | None = None
         self.posted = 0  # changing requests sent, for tests and benchmarks

@@ -211,7 +211,7 @@ def ensure_endpoint(
     """Registers the Docker at `url`, or moves and renames what is registered; checks it answers.
 
     Raises:
-        errors.UnreachableError: registered, but its Docker doesn't answer.
+        errors.UnreachableError: its Docker doesn't answer; a new one is then not registered.
     """
     endpoint_plan = plan_endpoint(client.endpoints(), name, url)
     if endpoint_plan.registered is None:
@@ -220,6 +220,10 @@ def ensure_endpoint(
                 client.create_local_endpoint if _is_local(url) else client.create_agent_endpoint
             )
             endpoint = create(name, url)
+        except errors.ApiError as error:
+            if error.status != 500 or _is_local(url):
+                raise
+            raise errors.UnreachableError(_silent(name, url, f" ({error})")) from None
         except errors.UnknownOutcomeError:
             created = client.endpoint_named(name)
             if created is None:
@@ -237,11 +241,15 @@ def ensure_endpoint(
                 f"endpoint {name}: Docker does not answer Portainer at {url}: check that its "
                 "container has that socket, and that docker.service runs"
             )
-        raise errors.UnreachableError(
-            f"endpoint {name}: the agent at {url} does not answer Portainer; check that it runs, "
-            "that its AGENT_SECRET is the server's, and that port 9001 is open to the server"
-        )
+        raise errors.UnreachableError(_silent(name, url))
     return fresh, endpoint_plan.reasons
+
+
+def _silent(name: str, url: str, why: str = "") -> str:
+    return (
+        f"endpoint {name}: the agent at {url} does not answer Portainer{why}; check that it runs, "
+        "that its AGENT_SECRET is the server's, and that its port is open to the server"
+    )
 
 
 _AGENT_TLS = ("TLS", "TLSSkipVerify", "TLSSkipClientVerify")

@@ -41,6 +41,7 @@ SECTIONS = (
     Section("phoenix_lxc_configs.json", shapes.RawLxcFile, level=2),
     Section("`site`", shapes.RawSite),
     Section("`site.hypervisor`", shapes.RawHypervisor),
+    Section("`site.portainer`", shapes.RawPortainer),
     Section("phoenix_vm_configs.json", shapes.RawVmFile, level=2),
     Section("`vm_defaults`", shapes.RawVmDefaults),
     Section(hypervisor_file.HYPERVISOR_FILE, hypervisor_file.RawHypervisorFile, level=2),

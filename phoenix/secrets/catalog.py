@@ -24,6 +24,7 @@ from phoenix.site.model import Site
 from phoenix.site.secret_names import (
     ADMIN_PASSWORD,
     AGENT_SECRET,
+    API_KEY,
     BACKUP_PASSPHRASE,
     CA_PASSWORD,
     DASHBOARD_PASSWORD,
@@ -95,6 +96,13 @@ PLATFORM = (
         ("deploys/portainer.py",),
     ),
     SecretUse(
+        API_KEY,
+        "key of an administrator of the Portainer elsewhere (My account, Access tokens)",
+        generated=False,
+        by_hand="make another key in Portainer (My account, Access tokens), give it instead of the "
+        "old one, and remove that there",
+    ),
+    SecretUse(
         CA_PASSWORD,
         "opens the CA's keys; made on the CA's guest and known only there, unless given",
         generated=False,
@@ -133,6 +141,15 @@ PLATFORM = (
 )
 """The secrets of the platform itself, whatever a site declares."""
 _OF_PORTAINER = (ADMIN_PASSWORD, AGENT_SECRET)
+_AGENT_SECRET_ELSEWHERE = SecretUse(
+    AGENT_SECRET,
+    "AGENT_SECRET in the environment of the Portainer elsewhere, which agents know it by",
+    ("deploys/portainer.py",),
+    generated=False,
+    by_hand="give that server another AGENT_SECRET, give it instead of the old one, and run "
+    "deploys/portainer.py; other agents of that server need it too",
+)
+"""The same secret, of a Portainer that is none of the guests: it knows no other."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +173,10 @@ def uses(site: Site, registries: Registries = NO_REGISTRIES) -> tuple[SecretUse,
         site: whose secrets.
         registries: the setting of that name.
     """
-    secrets = [
-        use for use in PLATFORM if site.portainer is not None or use.name not in _OF_PORTAINER
-    ]
+    absent = {API_KEY} if site.portainer_elsewhere is None else set()
+    absent |= set(_OF_PORTAINER) if site.portainer is None else set()
+    secrets = [use for use in PLATFORM if use.name not in absent]
+    secrets += [_AGENT_SECRET_ELSEWHERE] if site.portainer_elsewhere is not None else []
     stacks = [stack for guest in site.guests for stack in guest.docker_stacks]
     of_variables = {v.secret.lower() for stack in stacks for v in stack.variables if v.secret}
     for stack in stacks:

@@ -553,6 +553,20 @@ class Service(Named):
         return inside.rpartition(".")[0]  # the last word is how it is declared
 
 
+class PortainerElsewhere(Frozen):
+    """A Portainer that is none of the site's guests, whose API deploys the site's stacks.
+
+    `ca` is PEM and `fingerprint` the SHA-256 of its certificate in lower-case hex; where both are
+    empty, the control machine trusts the CA of it. `connects_from` are the addresses from which it
+    comes to the agents.
+    """
+
+    url: str
+    connects_from: tuple[IPv4Network, ...] = ()
+    ca: str = ""
+    fingerprint: str = ""
+
+
 class Site(Frozen):
     """Everything declared, checked and put in order.
 
@@ -568,6 +582,7 @@ class Site(Frozen):
     templates: tuple[Template, ...]
     services: tuple[Service, ...]
     warnings: tuple[Finding, ...]
+    portainer_elsewhere: PortainerElsewhere | None = None
     timezone: str | None = None
     """Time zone that the hypervisor's file gives; the setting `timezone` goes before it."""
     upstreams: tuple[str, ...] = ()
@@ -607,6 +622,11 @@ class Site(Frozen):
     def portainer(self) -> Host | None:
         """The guest with role portainer."""
         return self._role("portainer")
+
+    @property
+    def has_portainer(self) -> bool:
+        """Whether a Portainer deploys stacks: that of a guest, or one elsewhere."""
+        return self.portainer is not None or self.portainer_elsewhere is not None
 
     @cached_property
     def docker_hosts(self) -> tuple[Host, ...]:

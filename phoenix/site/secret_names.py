@@ -6,6 +6,7 @@ import re
 
 ADMIN_PASSWORD = "portainer_admin_password"  # noqa: S105 - a name
 AGENT_SECRET = "portainer_agent_secret"  # noqa: S105 - a name
+API_KEY = "portainer_api_key"
 DASHBOARD_PASSWORD = "traefik_dashboard_password"  # noqa: S105 - a name
 GATEWAY_CERTIFICATE = "gateway_client_certificate"
 CA_PASSWORD = "step_ca_password"  # noqa: S105 - a name
@@ -16,6 +17,7 @@ BACKUP_PASSPHRASE = "backup_passphrase"  # noqa: S105 - a name
 PLATFORM = (
     ADMIN_PASSWORD,
     AGENT_SECRET,
+    API_KEY,
     DASHBOARD_PASSWORD,
     GATEWAY_CERTIFICATE,
     CA_PASSWORD,

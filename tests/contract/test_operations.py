@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +216,59 @@ def test_failed_update_fails_the_host_and_shows_the_logs(
 
 def test_forward_module_is_what_operations_use() -> None:
     assert vars(portainer)["dial_through"] is ssh_forward.dial_through
+
+
+def fingerprint_of(pem: str) -> str:
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+def test_a_portainer_elsewhere_is_reached_by_its_url_with_a_given_key(
+    fresh: Start, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No host of the site carries the API or keeps a key; its certificate is proven either way."""
+    caplog.set_level(logging.DEBUG)
+    server = fresh()
+    pem = server.ca.read_text()
+    me = server.admin("GET", "/users/me").json()["Id"]
+    made = server.admin(
+        "POST", f"/users/{me}/tokens", json={"description": "phoenix", "password": PASSWORD}
+    )
+    key = SecretStr(made.json()["rawAPIKey"])
+    by_ca = portainer.PortainerAccess(server.url, pem, api_key=key)
+    by_fingerprint = replace(by_ca, ca_pem=None, fingerprint=fingerprint_of(pem))
+    stack = {"project": "app", "endpoint": "worker", "content": server.compose()}
+    agent = {"agent": "worker", "url": server.agent_url}
+    assert run(portainer.endpoint, by_ca, **agent) == (True, True)
+    assert run(portainer.stack, by_ca, **stack) == (True, True)
+    for access in (by_ca, by_fingerprint):
+        assert run(portainer.endpoint, access, **agent) == (False, False)
+        assert run(portainer.stack, access, **stack) == (False, False)
+    refused = {
+        "fingerprint": replace(by_fingerprint, fingerprint="ab" * 32),
+        "certificate": replace(by_ca, ca_pem=None),
+        "API key": replace(by_ca, api_key=SecretStr("ptr_wrong")),
+    }
+    for why, access in refused.items():
+        caplog.clear()
+        with pytest.raises(Exception, match="No hosts remaining"):
+            run(portainer.stack, access, **stack)
+        assert why.lower() in caplog.text.lower(), (why, caplog.text)
+    assert key.get_secret_value() not in caplog.text
+
+
+def test_an_agent_that_a_portainer_elsewhere_does_not_reach_is_refused_with_the_reason(
+    fresh: Start, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = fresh()
+    me = server.admin("GET", "/users/me").json()["Id"]
+    made = server.admin(
+        "POST", f"/users/{me}/tokens", json={"description": "phoenix", "password": PASSWORD}
+    )
+    key = SecretStr(made.json()["rawAPIKey"])
+    access = portainer.PortainerAccess(server.url, server.ca.read_text(), api_key=key)
+    before = server.admin("GET", "/endpoints").json()
+    with pytest.raises(Exception, match="No hosts remaining"):
+        run(portainer.endpoint, access, agent="worker", url="tcp://127.0.0.1:1")
+    assert "127.0.0.1:1" in caplog.text, caplog.text
+    assert "AGENT_SECRET" in caplog.text, "the fix is not named"
+    assert server.admin("GET", "/endpoints").json() == before, "nothing is left behind"

@@ -9,11 +9,17 @@ from typing import Any
 
 import pytest
 import yaml
+from pyinfra.api import DeployError
 
 from phoenix.components.portainer.compose_files import DIRECTORY
 from tests.deploys.recorder import Run, run
 from tests.unit.site_builder import Declaration, minimal
-from tests.unit.test_deployments import on_portainers_guest, without_agent, without_portainer
+from tests.unit.test_deployments import (
+    elsewhere,
+    on_portainers_guest,
+    without_agent,
+    without_portainer,
+)
 
 SECRET = "a-secret-of-this-test"
 STACK = "shop-production"
@@ -21,7 +27,12 @@ STACK = "shop-production"
 
 @pytest.fixture(autouse=True)
 def given(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PORTAINER_ADMIN_PASSWORD", "PORTAINER_AGENT_SECRET", "DB_PASS"):
+    for name in (
+        "PORTAINER_ADMIN_PASSWORD",
+        "PORTAINER_AGENT_SECRET",
+        "PORTAINER_API_KEY",
+        "DB_PASS",
+    ):
         monkeypatch.setenv(f"PHOENIX_SECRET_{name}", SECRET)
 
 
@@ -131,7 +142,9 @@ def test_a_host_without_agent_is_given_its_stack_by_ssh(
     ]
 
 
-@pytest.mark.parametrize("change", [without_portainer, without_agent, on_portainers_guest])
+@pytest.mark.parametrize(
+    "change", [without_portainer, without_agent, on_portainers_guest, elsewhere]
+)
 def test_every_component_works_on_every_site(
     tmp_path: Path, change: Callable[[Declaration], None]
 ) -> None:
@@ -143,3 +156,38 @@ def test_every_component_works_on_every_site(
 
 def test_a_site_without_portainer_gets_none(tmp_path: Path) -> None:
     assert deployed(tmp_path, without_portainer, "portainer").operations == []
+
+
+def test_an_agent_of_a_portainer_elsewhere_listens_for_it_with_the_given_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accesses: list[Any] = []
+    monkeypatch.setattr("operations.portainer.endpoint", lambda **given: accesses.append(given))
+    done = deployed(tmp_path, elsewhere, "portainer")
+    assert not done.failed
+    files = done.files("worker")
+    main = yaml.safe_load(files[f"{DIRECTORY}/compose.yml"])["services"]["main"]
+    assert main["environment"] == {"AGENT_HOST": "10.0.0.24", "AGENT_PORT": "9001"}
+    assert files[f"{DIRECTORY}/agent.env"] == f"AGENT_SECRET={SECRET}\n"
+    assert not [path for path in files if "tunnel" in path]
+    (given,) = accesses
+    assert given["url"] == "tcp://10.0.0.24:9001"
+    access = given["access"]
+    assert (access.url, access.via) == ("https://192.0.2.10:9443", None)
+    assert access.api_key.get_secret_value() == SECRET
+    stacks: list[Any] = []
+    monkeypatch.setattr("operations.portainer.stack", lambda **given: stacks.append(given))
+    deployed(tmp_path, elsewhere, "stacks")
+    assert [(one["endpoint"], one["access"].url) for one in stacks] == [("worker", access.url)]
+
+
+@pytest.mark.parametrize(
+    ("missing", "deploy"),
+    [("PORTAINER_API_KEY", "stacks"), ("PORTAINER_AGENT_SECRET", "portainer")],
+)
+def test_a_secret_that_its_person_alone_can_give_is_never_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, deploy: str
+) -> None:
+    monkeypatch.delenv(f"PHOENIX_SECRET_{missing}")
+    with pytest.raises(DeployError, match=f"PHOENIX_SECRET_{missing}"):
+        deployed(tmp_path, elsewhere, deploy)

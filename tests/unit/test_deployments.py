@@ -44,6 +44,13 @@ def without_portainer(declared: Declaration) -> None:
     declared.vm["vms"][0]["dependencies"] = []
 
 
+def elsewhere(declared: Declaration) -> None:
+    """Portainer is no guest of the site, and comes to the agent from 192.0.2.10."""
+    declared.vm["vms"].pop(0)
+    declared.vm["vms"][0]["dependencies"] = []
+    declared.lxc["site"] = {"portainer": {"url": "https://192.0.2.10:9443"}}
+
+
 def on_portainers_guest(declared: Declaration) -> None:
     """One Docker host: the one with Portainer."""
     declared.vm["vms"].pop()
@@ -59,6 +66,7 @@ SITES: dict[str, tuple[Callable[[Declaration], None], dict[str, str]]] = {
     "agent": (lambda _: None, {"worker": "agent"}),
     "no agent": (without_agent, {"worker": "compose"}),
     "no portainer": (without_portainer, {"worker": "compose"}),
+    "elsewhere": (elsewhere, {"worker": "agent"}),
     "one docker host": (on_portainers_guest, {"control": "local"}),
     "two": (on_both, {"control": "local", "worker": "agent"}),
 }
@@ -89,13 +97,14 @@ def test_every_stack_is_checked_on_its_host_and_where_portainer_holds_it(
         mine = [check for check in checks(site) if check.stack == one.project]
         by_function = {check.function: check.host for check in mine}
         assert by_function.get("containers_are_well") == host.name
-        assert ("stack_is_active" in by_function) is (way != "compose")
+        asked = way != "compose" and site.portainer is not None  # one elsewhere asks no guest
+        assert ("stack_is_active" in by_function) is asked
         path = stack_paths(site)[host.name, one.project]
         assert set(mine) <= set(path.checks)
     environments = {host.name for host in deployments.environments(site)}
     assert agent_paths(site).keys() == environments
     up = {check.target for check in checks(site) if check.function == "endpoint_is_up"}
-    assert up == environments
+    assert up == (environments if site.portainer or not environments else set())
     every = {check for path in all_paths(site) for check in path}
     assert set(checks(site)) <= every
 
@@ -255,7 +264,7 @@ def test_every_view_knows_the_site(tmp_path: Path, name: str) -> None:
         assert isinstance(explain(site, f"guest:{host.name}"), Explanation)
         assert host.name in pictured
     assert ("portainer_agent_secret" in {use.name for use in catalog.uses(site)}) is (
-        site.portainer is not None
+        site.portainer is not None or name == "elsewhere"
     )
     services = {service.name for service in site.services if service.kind == "backend"}
     reached = {flow.why for flow in flows(site)}

@@ -6,6 +6,7 @@ knows whether they run, and starts them again.
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import Any
 
 import yaml
@@ -75,12 +76,14 @@ def server_compose(image: str, port: int, *, deploys_here: bool = False) -> str:
     )  # fmt: skip
 
 
-def agent_compose(image: str, port: int) -> str:
+def agent_compose(image: str, port: int, address: IPv4Address = LOOPBACK) -> str:
     """The agent: it hands the host's Docker to whoever knows AGENT_SECRET.
 
     Args:
         image: reference of the agent's image.
-        port: of the guest's loopback that it listens on: the tunnel alone reaches it.
+        port: that it listens on.
+        address: of the guest that it listens on: the loopback, which the tunnel alone reaches; for
+            a Portainer elsewhere the guest's own.
 
     Returns:
         The compose file as YAML.
@@ -90,7 +93,7 @@ def agent_compose(image: str, port: int) -> str:
         {
             "image": image,
             "container_name": AGENT_CONTAINER,
-            "environment": {"AGENT_HOST": str(LOOPBACK), "AGENT_PORT": str(port)},
+            "environment": {"AGENT_HOST": str(address), "AGENT_PORT": str(port)},
             # Not a published port: that would leave the container's own address open to its peers.
             "network_mode": "host",
             "volumes": [

@@ -181,7 +181,7 @@ def places(site: Site, host: Host) -> tuple[Place, ...]:
         result.append(Place("docker", "docker", ()))
     if host == site.portainer:
         result.append(Place("portainer", SERVER, (control_plane.portainer_port(site),)))
-    if host in site.agents and site.portainer is not None:
+    if host in site.agents and site.has_portainer:
         result.append(Place("agent", AGENT, (control_plane.agent(site, host).port,)))
     return tuple(result)
 
