@@ -5,6 +5,7 @@ from pyinfra import host
 from deploys import residents, systems
 from deploys.context import machine, settings, site, site_host
 from facts.docker import DockerStart
+from operations import removal
 from operations.config_tree import config_tree
 from operations.docker import daemon
 from operations.host_state import question, read_or
@@ -18,7 +19,10 @@ from phoenix.shell import fill
 
 KEY = "/etc/apt/keyrings/docker.asc"
 
-if "docker" in host.groups:
+alone = "docker" in site_host().left_alone
+if "docker" in host.groups and alone:
+    removal.component(name="Docker: left alone", tree="docker", volumes=False)
+elif "docker" in host.groups:
     residents.look()
     systems.check_docker()
     source = settings().docker_packages

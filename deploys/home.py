@@ -5,7 +5,9 @@ The page itself is written by each verification (deploys/verify.py).
 
 from pyinfra import host
 
+from deploys import residents
 from deploys.context import site
+from operations import removal
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix import files
@@ -18,6 +20,7 @@ from phoenix.shell import fill
 CONFIG = "/etc/phoenix/home.conf"
 
 if "traefik" in host.groups and any(service.kind == "home" for service in site().services):
+    residents.look()
     packages(name="Home: packages", names=["nginx", "curl"])
     config_tree(
         name="Home: files and service",
@@ -56,3 +59,5 @@ if "traefik" in host.groups and any(service.kind == "home" for service in site()
             health=fill("curl -fsS --max-time 2 -o /dev/null {{ url }}/", url=home.URL),
         ),
     )
+elif "traefik" in host.groups:
+    removal.component(name="Home: left alone", tree="home", volumes=False)

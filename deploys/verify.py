@@ -25,7 +25,8 @@ run_checks(
     room=(settings().room_warning_percent, settings().room_least_percent),
     certificates=only is None,
 )
-if "traefik" in host.groups and only is None:
+has_page = any(service.kind == "home" for service in site().services)
+if "traefik" in host.groups and has_page and only is None:
     start_page(  # before the verdict: it tells of faults
         name="Verify: start page",
         site=site(),

@@ -1355,7 +1355,9 @@ class RawSite(Raw):
         "(time zone and clock), `resolver` (/etc/resolv.conf), `updates` (unattended upgrades), "
         "`ssh` (sshd's settings), `trust` (the system's trust store), `packages` (none is "
         "installed: a missing one is named), `guard` (nftables), `guest_agent` "
-        "(qemu-guest-agent). A host's own list replaces it.",
+        "(qemu-guest-agent), `docker` (Docker Engine and its daemon.json on a Docker host), "
+        "`start_page` and `dashboard` (on Traefik's guest: none is served). A host's own list "
+        "replaces it.",
         examples=[["resolver", "time"]],
     )
     login: RawLoginBy = Field(

@@ -55,10 +55,7 @@ def derive(
         own = [_own(host, entry, make)]
         own += _further(host, entry, make)
         if "traefik" in host.roles and has_gateway:
-            own += [
-                _of_traefik(host, domain, DASHBOARD, "/dashboard/", "dashboard"),
-                _of_traefik(host, domain, HOME, "/", "home"),
-            ]
+            own += _by_itself(host, domain)
         if host.portainer_role == "agent" and not any(s and s.kind == "agent" for s in own):
             own.append(_agent(host, entry, None, domain, report))
         if "step_ca" in host.roles and not any(s and s.kind == "ca" for s in own):
@@ -591,6 +588,14 @@ _RESERVED = {
     DASHBOARD: "it is Traefik's dashboard, derived from role traefik",
     HOME: "it is the site's start page, derived from role traefik",
 }
+
+
+def _by_itself(host: Host, domain: str) -> Iterator[Service]:
+    """What Traefik's guest serves unless it is left away."""
+    if "dashboard" not in host.left_alone:
+        yield _of_traefik(host, domain, DASHBOARD, "/dashboard/", "dashboard")
+    if "start_page" not in host.left_alone:
+        yield _of_traefik(host, domain, HOME, "/", "home")
 
 
 def _of_traefik(

@@ -18,8 +18,9 @@ from phoenix.site.ports import SSH
 _Item = TypeVar("_Item")
 Kind = Literal["hypervisor", "lxc", "vm"]
 LeftAlone = Literal[
-    "time", "resolver", "updates", "ssh", "trust", "packages", "guard", "guest_agent"
-]
+    "time", "resolver", "updates", "ssh", "trust", "packages", "guard", "guest_agent", "docker",
+    "start_page", "dashboard",
+]  # fmt: skip
 """What every host gets by default, and keeps as it is where `leave_alone` says so."""
 
 

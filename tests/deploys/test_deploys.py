@@ -50,7 +50,7 @@ ORDER = {
         "Traefik: certificate",
         "Traefik: routes",
     ],
-    "home": ["Home: packages", "Home: files and service"],
+    "home": [LOOKED, "Home: packages", "Home: files and service"],
     "nginx": [
         LOOKED,
         "Nginx: packages",

@@ -15,7 +15,8 @@ from tests.deploys.recorder import ROOT, Run, run
 from tests.deploys.test_deploys import settled
 
 EVERYTHING = [
-    "time", "resolver", "updates", "ssh", "trust", "packages", "guard", "guest_agent",
+    "time", "resolver", "updates", "ssh", "trust", "packages", "guard", "guest_agent", "docker",
+    "start_page", "dashboard",
 ]  # fmt: skip
 SSHD = "/etc/ssh/sshd_config.d/10-phoenix.conf"
 UPDATES = "/etc/apt/apt.conf.d/60phoenix"
@@ -146,3 +147,35 @@ def test_the_agent_is_not_installed_on_a_machine_that_keeps_its_own(tmp_path: Pa
     assert {s.host for s in done.sent if "qemu-guest-agent" in s.command} == {
         "portainer", "drphoenix",
     }  # fmt: skip
+
+
+def test_docker_of_one_host_is_left_alone_and_goes_on_running(tmp_path: Path) -> None:
+    inventories = left_alone(tmp_path, everywhere=["docker"])
+    placed: dict[Any, Any] = {PLACED: lambda _: ["tree\tdocker"]}
+    done = run("docker", tmp_path / "s.json", site_inventories=inventories, responses=placed)
+    assert not done.failed
+    assert not [sent for sent in done.sent if sent.files() or "apt-get" in sent.command]
+    removed = [sent for sent in done.sent if 'apply" remove' in sent.command]
+    assert {sent.host for sent in removed} == {"portainer", "drphoenix"}
+    assert all(sent.command.endswith("trees/docker running") for sent in removed), removed
+    other = run("docker", tmp_path / "o.json", site_inventories=left_alone(
+        tmp_path / "other", everywhere=[], _102=["docker"]
+    ))  # fmt: skip
+    assert "/etc/docker/daemon.json" in other.files("drphoenix"), "another host's word"
+
+
+@pytest.mark.parametrize("word", ["start_page", "dashboard"])
+def test_what_traefiks_guest_serves_by_itself_is_left_away(tmp_path: Path, word: str) -> None:
+    inventories = left_alone(tmp_path, everywhere=[], _102=[word])
+    placed: dict[Any, Any] = {PLACED: lambda _: ["tree\thome"]}
+    done = run("home", tmp_path / "s.json", site_inventories=inventories, responses=placed)
+    removed = {sent.host for sent in done.sent if 'apply" remove' in sent.command}
+    assert removed == ({"traefik-internal"} if word == "start_page" else set())
+    routed = run("traefik", tmp_path / "s.json", site_inventories=inventories)
+    files = routed.files("traefik-internal")
+    text = "".join(content for path, content in files.items() if path.endswith("phoenix.yml"))
+    present = {"start_page": "home.internal.", "dashboard": "traefik.internal."}
+    for name, host in present.items():
+        assert (f"Host(`{host}" in text) is (name != word), (name, text)
+    checked = run("verify", tmp_path / "s.json", site_inventories=inventories)
+    assert ("Verify: start page" in checked.operations) is (word != "start_page")

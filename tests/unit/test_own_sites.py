@@ -50,7 +50,7 @@ class Gateway:
 
     def __init__(self, top: Path) -> None:
         self.top = top
-        for name in ("conf.d", "sites-enabled", "trees/nginx/current", "dpkg"):
+        for name in ("conf.d", "sites-enabled", "trees/nginx", "dpkg"):
             (top / name).mkdir(parents=True)
 
     def asked(self) -> tuple[OwnSite, ...]:
@@ -130,6 +130,8 @@ def test_servers_in_nginx_conf_itself_are_told(gateway: Gateway) -> None:
 def test_after_phoenix_has_the_place_only_what_it_reads_is_in_force(gateway: Gateway) -> None:
     for name in ("blog", "old"):
         (gateway.top / f"sites-enabled/{name}").write_text("server {}\n")
+    (gateway.top / "trees/nginx/current").mkdir()
+    assert gateway.asked() == (), "nginx.conf was lost, and its place is Phoenix's own"
     ours = gateway.top / "trees/nginx/current/nginx.conf"
     ours.write_text(f"http {{\n    include {gateway.top}/sites-enabled/blo[g];\n}}\n")
     (gateway.top / "nginx.conf").symlink_to(ours)
@@ -192,6 +194,18 @@ def test_without_a_word_each_site_is_named_and_both_ways_are_told() -> None:
     for choice in ("keep", "replace"):
         assert f"taking_over = {{'nginx': '{choice}'}}" in told
     replaced = decide([NGINX], Residents(sites=(own(),)), TakingOver(nginx="replace"))
+    assert (replaced.refused, replaced.records) == ((), {})
+
+
+def test_a_site_on_traefik_s_guest_is_asked_about_before_its_nginx_is_masked() -> None:
+    """It was masked for the start page's sake without a word, whatever it served."""
+    place = Place("nginx", "home", ())
+    told = "\n".join(decide([place], Residents(sites=(own(),)), TakingOver()).refused)
+    assert "Nginx for blog.example: the start page's Nginx takes its place" in told
+    assert "'keep'" not in told
+    kept = decide([place], Residents(sites=(own(),)), TakingOver(nginx="keep")).refused
+    assert "move it to the gateway" in kept[0]
+    replaced = decide([place], Residents(sites=(own(),)), TakingOver(nginx="replace"))
     assert (replaced.refused, replaced.records) == ((), {})
 
 

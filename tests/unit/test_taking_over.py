@@ -167,6 +167,7 @@ def test_each_place_is_on_the_host_that_takes_it(site: Site) -> None:
         (site.hypervisor.name, "resolver"),
         *((host.name, "agent") for host in site.agents if site.portainer),
         *((host.name, "docker") for host in site.docker_hosts),
+        *((service.owner.name, "nginx") for service in site.services if service.kind == "home"),
         *((host.name, kind) for host, kind in (
             (site.ca, "ca"), (site.traefik, "traefik"), (site.gateway, "nginx"),
             (site.portainer, "portainer"),

@@ -47,6 +47,7 @@ said() { # FILE: its directives, with the depth of http's own as 0
  }' <"$1"
 }
 ours=; case $(readlink "$config") in "$tree"/*) ours=yes ;; esac
+[ -n "$ours" ] || [ ! -e "$tree/current" ] || exit 0 # the place is Phoenix's own by now
 if [ -z "$ours" ] && [ -f "$config" ] && ! brought "$config"; then
  found=$(said "$config" 1)
  [ -z "$found" ] || printf 'site\t%s\tread\n%s\n' "$config" "$found"

@@ -12,6 +12,7 @@ from phoenix.components.docker.remote_api import SOCKET, RemoteApi
 from phoenix.components.nginx.own_sites import OwnSite, faults
 from phoenix.components.step_ca.authority import DIRECTORY as CA_DIRECTORY
 from phoenix.components.taking_over.residents import (
+    HOME,
     Authority,
     Container,
     Kind,
@@ -150,10 +151,10 @@ def decide(
         choice = choices.of(place.kind)
         who = list(dict.fromkeys(map(_words, standing)))
         if choice is None:
-            refused += _asked(place.kind, who, choices)
+            refused += _asked(place, who, choices)
         elif reasons := [
             *_impossible(place.kind, choice, standing, found, fault),
-            *_sites_impossible(choice, standing, names),
+            *_sites_impossible(place, choice, standing, names),
             *_api_impossible(choice, standing),
         ]:
             refused += reasons
@@ -166,14 +167,18 @@ def decide(
     return Verdict(tuple(refused), tuple(does), records)
 
 
-def _asked(kind: Kind, who: Iterable[str], choices: TakingOver) -> list[str]:
+def _asked(place: Place, who: Iterable[str], choices: TakingOver) -> list[str]:
     """The question to the person, with the line to write for each answer."""
-    lines = [f"{one}: {_NEEDED_BY[kind]} takes its place" for one in who]
+    kind = place.kind
+    needed_by = _NEEDED_BY[kind] if place.tree != HOME else "the start page's Nginx"
+    lines = [f"{one}: {needed_by} takes its place" for one in who]
     lines.append(
         "nothing was touched on this host: say what becomes of it, in group_data/all.py, by one of"
     )
     given = choices.model_dump(exclude_none=True)
     for choice, does in WAYS[kind].items():
+        if place.tree == HOME and choice == "keep":
+            continue
         lines += [f"    taking_over = {given | {kind: choice}}", f"        {does}"]
     return lines
 
@@ -260,14 +265,19 @@ def _impossible(
 
 
 def _sites_impossible(
-    choice: str, standing: Sequence[Resident], names: Collection[str]
+    place: Place, choice: str, standing: Sequence[Resident], names: Collection[str]
 ) -> list[str]:
     """Why sites of Nginx cannot be kept, or who else has the gateway's port."""
     if choice != "keep":
         return []
     reasons: list[str] = []
     for one in standing:
-        if isinstance(one, OwnSite):
+        if isinstance(one, OwnSite) and place.tree == HOME:
+            reasons.append(
+                f"{_words(one)} is on Traefik's guest, whose own nginx.service is masked: move it "
+                "to the gateway, and run again; or say 'replace' in group_data/traefik.py"
+            )
+        elif isinstance(one, OwnSite):
             reasons += faults(one, names)
         elif isinstance(one, Listener) and one.kind == "nginx":
             reasons.append(

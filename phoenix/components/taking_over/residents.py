@@ -40,6 +40,10 @@ _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _PORTAINER = re.compile(r"(?:.*/)?portainer/portainer(?:-[ce]e)?(?:[:@].*)?")
 
 
+HOME = "home"
+"""The tree of the start page, on Traefik's guest."""
+
+
 class ResidentError(ValueError):
     """A host's answer is not of the expected form."""
 
@@ -175,9 +179,11 @@ def places(site: Site, host: Host) -> tuple[Place, ...]:
         result.append(Place("ca", "step-ca", (control_plane.ca(site).port,)))
     if host == site.traefik:
         result.append(Place("traefik", "traefik", (ports.HTTP, ports.HTTPS)))
+    if host != site.gateway and any(one.kind == "home" for one in site.services_of(host)):
+        result.append(Place("nginx", HOME, ()))  # nginx.service there is masked
     if host == site.gateway:
         result.append(Place("nginx", "nginx", (ports.HTTP, ports.HTTPS)))
-    if host in site.docker_hosts:
+    if host in site.docker_hosts and "docker" not in host.left_alone:
         result.append(Place("docker", "docker", ()))
     if host == site.portainer:
         result.append(Place("portainer", SERVER, (control_plane.portainer_port(site),)))
