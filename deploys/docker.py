@@ -12,7 +12,7 @@ from operations.host_state import question, read_or
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.docker.daemon_json import DAEMON, declared
-from phoenix.components.docker.remote_api import DROP_IN, DaemonStart, closed
+from phoenix.components.docker.remote_api import DROP_IN, KEPT, DaemonStart, closed
 from phoenix.components.restart import restart_without_end
 from phoenix.files import render
 from phoenix.shell import fill
@@ -75,7 +75,7 @@ elif "docker" in host.groups:
             names=["docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin", "curl"],
             new_source=True,
         )
-    drop_in = ""
+    drop_in, keeps_api = "", settings().taking_over.docker == "keep"
     if settings().taking_over.docker == "replace":
         drop_in = closed(read_or(question(DockerStart), DaemonStart()))
     daemon(
@@ -85,6 +85,7 @@ elif "docker" in host.groups:
             files={
                 **restart_without_end("docker.service"),
                 **({DROP_IN: TreeFile(drop_in)} if drop_in else {}),
+                **({KEPT: TreeFile("taking_over\n")} if keeps_api else {}),
             },
             unit="docker.service",
             action="restart",

@@ -381,7 +381,8 @@ name_is_rejected() { # ADDRESS NAME
     esac
 }
 
-docker_has_no_port() {
+docker_has_no_port() { # but for one that its person keeps (taking_over; phoenix.components.docker)
+    if [ -e /etc/phoenix/docker/api.kept ]; then well; return; fi
     open=$(timeout 10 ss -Hltn 'sport = :2375 or sport = :2376' 2>&1) ||
         { echo "the ports could not be listed: $open"; return; }
     if [ -n "$open" ]; then echo "Docker listens on the network: $open"; else well; fi

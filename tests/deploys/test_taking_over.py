@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from phoenix.components.docker.remote_api import KEPT
+from phoenix.files import text
 from tests.deploys.recorder import Run, run
 
 HYPERVISOR = "phoenix"
@@ -246,5 +248,7 @@ def test_a_port_of_dockers_api_stays_or_closes_by_its_persons_word(
     files = done.files(DOCKER_HOST)
     assert ("tcp://0.0.0.0:2376" in files[DAEMON]) is (choice == "keep")
     assert (DROP_IN in files) is (choice == "replace")
+    assert (KEPT in files) is (choice == "keep"), "the checks do not complain of what is kept"
+    assert KEPT in text("health/checks.sh")
     if choice == "replace":
         assert "ExecStart=/usr/sbin/dockerd -H fd://\n" in files[DROP_IN]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from phoenix.derived.routes import gateway_names
 from tests.integration.site_lab import SiteLab, seen
 
 DAEMON = "/etc/docker/daemon.json"
@@ -25,6 +26,14 @@ def told(site: SiteLab, *words: str, code: int) -> str:
     text = " ".join((done.stdout + done.stderr).split())
     assert done.returncode == code, text
     return text
+
+
+def says(site: SiteLab, choice: str) -> None:
+    """What a person writes into group_data/all.py: the setting `taking_over`."""
+    path = site.project.path / "group_data/all.py"
+    lines = path.read_text().splitlines(keepends=True)
+    rest = "".join(line for line in lines if not line.startswith("taking_over = "))
+    path.write_text(f"{rest}taking_over = {choice}\n" if choice else rest)
 
 
 @pytest.fixture
@@ -47,6 +56,7 @@ def before_phoenix(site: SiteLab) -> Iterator[str]:
     try:
         yield worker
     finally:
+        says(site, "")
         # What this person had is kept in force: take it away as a person would.
         site.sh(worker, f"rm -rf {TREES}/docker {DAEMON} /etc/phoenix/docker/kept.json")
         site.sh(worker, f"mv /root/tree.docker {TREES}/docker")
@@ -60,6 +70,12 @@ def test_a_persons_files_are_told_merged_and_kept(site: SiteLab, before_phoenix:
     """Bug report 1: a daemon.json was replaced, and "converged" was said."""
     worker = before_phoenix
     plan = told(site, "plan", "docker", "nginx", "--full", code=2)
+    blog = "/etc/nginx/conf.d/blog.conf, Nginx for no name: the gateway takes its place"
+    assert blog in plan, plan
+    refused = told(site, "sync", "-y", "nginx", code=1)
+    assert blog in refused, refused
+    assert site.sh("gateway", f"test -e {TREES}/nginx").code == 1, "nothing was touched"
+    says(site, '{"nginx": "replace"}')
     for path, tree in ((DAEMON, "docker"), ("/etc/nginx/nginx.conf", "nginx")):
         said = f"{path} replaces a file that Phoenix did not write; kept as {TREES}/{tree}/replaced"
         assert said in plan, plan
@@ -215,3 +231,111 @@ def test_a_ca_in_another_folder_is_adopted_and_nobody_trusts_anew(
     assert "ok" in site.sh("traefik", f"curl -fsS {url}", ok=True).out, "by the root they trust"
     again = site.project.run("deploys/step_ca.py", data=adopt, environment=right)
     assert (again.returncode, again.changes) == (0, []), again.explain()
+
+
+SITES = "/etc/nginx/sites-enabled"
+THEIRS = "server {{ {listen} server_name {name}; location / {{ return 200 theirs; }} }}"
+
+
+@pytest.fixture
+def own_site(site: SiteLab) -> Iterator[None]:
+    """A gateway without Phoenix's configuration, whose nginx serves a person's site."""
+    site.sh(
+        "gateway",
+        f"mv {TREES}/nginx /root/tree.nginx && rm /etc/nginx/nginx.conf && mkdir -p {SITES}"
+        " && cp /root/tree.nginx/replaced/etc/nginx/nginx.conf /etc/nginx/nginx.conf",
+        ok=True,
+    )
+    site.put("gateway", f"{SITES}/blog", THEIRS.format(listen="listen 80;", name="blog.example"))
+    try:
+        yield
+    finally:
+        site.sh("gateway", f"rm -rf {TREES}/nginx {SITES}/blog {SITES}/other")
+        site.sh("gateway", f"mv /root/tree.nginx {TREES}/nginx")
+        told(site, "sync", "-y", "nginx", code=0)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("own_site")
+def test_a_persons_site_of_nginx_stays_beside_the_sites_own(site: SiteLab) -> None:
+    def answer(name: str) -> str:
+        words = f"curl -sS -m 5 -w ' %{{http_code}}' -H 'Host: {name}' http://127.0.0.1/"
+        return site.sh("gateway", words, ok=True).out.strip()
+
+    ours = gateway_names(site.site)[0]
+    keep = {"taking_over": '{"nginx": "keep"}'}
+    plan = told(site, "plan", "nginx", code=2)
+    assert f"{SITES}/blog, Nginx for blog.example: the gateway takes its place" in plan, plan
+    claims = THEIRS.format(listen="listen 80 default_server;", name=ours)
+    site.put("gateway", f"{SITES}/other", claims)
+    run = site.project.run("deploys/nginx.py", data=keep)
+    assert run.returncode == 1, run.explain()
+    assert f"{SITES}/other claims {ours}, which the site serves" in run.output, run.explain()
+    assert f"{SITES}/other is the default_server of port 80" in run.output, run.explain()
+    assert site.sh("gateway", f"test -e {TREES}/nginx").code == 1, "nothing was touched"
+
+    site.put("gateway", f"{SITES}/other", "server { no_such_directive on; }")
+    run = site.project.run("deploys/nginx.py", data=keep)
+    assert run.returncode == 1, run.explain()
+    assert 'unknown directive "no_such_directive"' in run.output, run.explain()
+    site.sh("gateway", f"rm {SITES}/other", ok=True)
+
+    run = site.project.run("deploys/nginx.py", data=keep)
+    assert run.returncode == 0, run.explain()
+    assert answer("blog.example") == "theirs 200"
+    assert answer(ours).endswith(" 308")
+    assert answer("nobody.example").endswith(" 404")
+    again = site.project.run("deploys/nginx.py", data=keep)
+    assert (again.returncode, again.changes) == (0, []), again.explain()
+    site.sh("gateway", f"rm {SITES}/blog && nginx -t -q", ok=True)
+
+
+PERSON_START = "/etc/systemd/system/docker.service.d/person.conf"
+CLOSED = "/etc/systemd/system/docker.service.d/zz-phoenix-api.conf"
+
+
+@pytest.fixture
+def open_docker(site: SiteLab) -> Iterator[str]:
+    """A Docker host whose dockerd listens on a TCP port by a person's drop-in."""
+    worker = site.backends[0].service.owner.name
+    shown = site.sh(worker, "systemctl cat docker.service | grep '^ExecStart=/'", ok=True).out
+    site.put(
+        worker,
+        PERSON_START,
+        f"[Service]\nExecStart=\n{shown.strip()} -H tcp://127.0.0.1:2375\n",
+    )
+    site.sh(
+        worker,
+        f"mv {TREES}/docker /root/tree.docker && rm {DAEMON} && echo '{{}}' >{DAEMON}"
+        " && systemctl daemon-reload && systemctl restart docker",
+        ok=True,
+    )
+    try:
+        yield worker
+    finally:
+        site.sh(worker, f"rm -rf {TREES}/docker {DAEMON} {PERSON_START} {CLOSED}")
+        site.sh(worker, "rm -f /etc/phoenix/docker/kept.json /etc/phoenix/docker/api.kept")
+        site.sh(worker, f"mv /root/tree.docker {TREES}/docker; systemctl daemon-reload")
+        told(site, "sync", "-y", "docker", code=0)
+
+
+@pytest.mark.timeout(900)
+def test_a_port_of_dockers_api_is_told_kept_and_closed(site: SiteLab, open_docker: str) -> None:
+    def answers() -> bool:
+        return site.sh(open_docker, "curl -fsS -m 5 http://127.0.0.1:2375/_ping").code == 0
+
+    assert answers(), "as its person has it"
+    plan = told(site, "plan", "docker", code=2)
+    assert "Docker's API at tcp://127.0.0.1:2375, by docker.service" in plan, plan
+    for choice in ("keep", "replace"):
+        assert f"taking_over = {{'docker': '{choice}'}}" in plan, plan
+    told(site, "sync", "-y", "docker", code=1)
+    assert site.sh(open_docker, f"test -e {TREES}/docker").code == 1, "nothing was touched"
+    for choice, stays in (("keep", True), ("replace", False)):
+        data = {"taking_over": f'{{"docker": "{choice}"}}'}
+        run = site.project.run("deploys/docker.py", data=data)
+        assert run.returncode == 0, run.explain()
+        assert answers() is stays
+        again = site.project.run("deploys/docker.py", data=data)
+        assert (again.returncode, again.changes) == (0, []), again.explain()
+        assert site.sh(open_docker, "docker info", ok=True)

@@ -17,6 +17,8 @@ from phoenix.components.docker.daemon_json import DAEMON
 
 DROP_IN = "/etc/systemd/system/docker.service.d/zz-phoenix-api.conf"
 """By which dockerd starts without its TCP ports, where its command line opens them."""
+KEPT = "/etc/phoenix/docker/api.kept"
+"""On a host whose ports of Docker's API a person keeps: the checks do not complain of them."""
 UNIT, SOCKET = "docker.service", "docker.socket"
 _HOST = ("-H", "--host")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
