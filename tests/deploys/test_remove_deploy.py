@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyinfra.api.exceptions import PyinfraError
@@ -12,6 +13,8 @@ from pyinfra.api.exceptions import PyinfraError
 from phoenix.health.removal import Removal
 from phoenix.health.undeclared import Item
 from tests.deploys.recorder import run
+from tests.unit.site_builder import minimal
+from tests.unit.test_deployments import elsewhere
 
 AGENT, HYPERVISOR = "drphoenix", "phoenix"
 LISTED = (
@@ -89,3 +92,25 @@ def test_a_guest_is_left_alone_where_the_api_is_off(tmp_path: Path) -> None:
 def test_by_hand_the_setting_says_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(PyinfraError, match="setting remove is what `phoenix remove` gives it"):
         run("remove", tmp_path / "s.json", remove="blog")
+
+
+@pytest.mark.parametrize("environment", ["worker", ""])
+def test_a_portainer_elsewhere_is_asked_for_the_environment_of_a_declared_host_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str
+) -> None:
+    """It has stacks of others, whose environments may be gone too."""
+    monkeypatch.setenv("PHOENIX_SECRET_PORTAINER_API_KEY", "planted-5ecret")
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr("operations.removal.portainer_stack", lambda **given: asked.append(given))
+    declared = minimal()
+    elsewhere(declared)
+    declared.load(tmp_path)
+    item = Item(kind="stack", name="gone-production", host="worker")
+    removal = STACK.model_copy(
+        update={"item": item, "target": "worker", "environment": environment}
+    )
+    run(
+        "remove", tmp_path / "secrets.json", remove=given(removal), execute=False,
+        site_inventories=str(tmp_path), site_stacks=str(tmp_path / "stacks"),
+    )  # fmt: skip
+    assert [one["access"].url for one in asked] == ["https://192.0.2.10:9443"] * bool(environment)

@@ -202,6 +202,7 @@ def test_a_kept_site_is_read_by_the_gateway_s_nginx_and_checked_with_it(
     assert "ProtectHome=read-only" in files[SANDBOX].splitlines()
     (tree,) = (sent for sent in done.sent if NGINX in sent.files())
     assert f"file={NGINX}.proposed" in tree.files()["params"]
+    assert "nginx-listens" in tree.files()["params"]
 
 
 def test_a_kept_site_that_claims_the_site_s_own_name_is_refused_on_each_run(

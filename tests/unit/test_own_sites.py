@@ -26,6 +26,8 @@ from phoenix.components.nginx.own_sites import (
 from phoenix.components.taking_over.decision import decide
 from phoenix.components.taking_over.residents import Listener, Place, Residents
 from phoenix.declaration.settings import TakingOver
+from phoenix.files import text
+from phoenix.shell import Script
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
 
@@ -219,7 +221,7 @@ def test_another_program_on_the_gateway_s_port_cannot_be_kept() -> None:
 def test_a_kept_site_is_read_and_its_absence_stops_nothing(site: Site, tmp_path: Path) -> None:
     long = f"{'a' * 60}.{'b' * 60}.example"
     kept = own(path=f"{tmp_path}/blog.conf", names=(long,))
-    text, generation = nginx_config(
+    config, generation = nginx_config(
         site, certificate="gateway", client_certificate="ab" * 32, hsts_seconds=60, max_body="1m",
         read_timeout="9s", includes=[kept.include], further_names=kept.names,
     )  # fmt: skip
@@ -229,12 +231,42 @@ def test_a_kept_site_is_read_and_its_absence_stops_nothing(site: Site, tmp_path:
     )  # fmt: skip
     assert generation != other
     assert "mime.types" not in without
-    assert "server_names_hash_bucket_size 256;" in text
-    text = text.replace("include /etc/nginx", f"include {tmp_path}")
+    assert "server_names_hash_bucket_size 256;" in config
+    config = config.replace("include /etc/nginx", f"include {tmp_path}")
     for name in ("mime.types", "nginx.conf"):
-        (tmp_path / name).write_text("types { }\n" if name == "mime.types" else text)
-    assert f"include {tmp_path}/blog.con[f];" in text
+        (tmp_path / name).write_text("types { }\n" if name == "mime.types" else config)
+    assert f"include {tmp_path}/blog.con[f];" in config
     assert crossplane.parse(str(tmp_path / "nginx.conf"))["status"] == "ok"
     (tmp_path / "blog.conf").write_text(f"server {{ server_name {long}; }}\n")
     parsed = crossplane.parse(str(tmp_path / "nginx.conf"))
     assert f"{tmp_path}/blog.conf" in [one["file"] for one in parsed["config"]]
+
+
+@pytest.mark.parametrize(
+    ("dump", "refused"),
+    [
+        ("listen 443 ssl; server_name a;", ""),
+        ("listen 127.0.0.1:80; listen 0.0.0.0:80; listen 10.0.0.1:8080;", ""),
+        ("# listen 10.0.0.1:443;", ""),
+        ("server { listen 10.0.0.1:443 ssl; }", "10.0.0.1:443"),
+        ("server{listen 10.0.0.1;}", "10.0.0.1"),
+        ("listen 443 ssl proxy_protocol;", "443 proxy_protocol"),
+        ("listen *:80 proxy_protocol;", "*:80 proxy_protocol"),
+        ("listen 8443 ssl proxy_protocol;", ""),
+    ],
+)
+def test_what_a_kept_site_includes_takes_no_request_of_the_site_s(
+    tmp_path: Path, dump: str, refused: str
+) -> None:
+    """A snippet is not read by the question: nginx itself tells the whole of what it read."""
+    (tmp_path / "dump").write_text(f"{dump}\n")
+    stub = tmp_path / "nginx"
+    stub.write_text(f"#!/bin/sh\ncat {tmp_path}/dump\n")
+    stub.chmod(0o755)
+    script = Script("nginx-listens", text("components/nginx/listens.sh"))
+    done = subprocess.run(
+        script.argv("/x"), capture_output=True, text=True, timeout=30, check=False,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.returncode == bool(refused), done
+    assert (f"says listen {refused}:" in done.stdout) is bool(refused), done
