@@ -34,7 +34,16 @@ OF_THE_DEPLOYER = frozenset(
 )
 """Variables of the process that deploys stacks: compose takes them from there, before those of a
 stack (Compose documentation, "Environment variables precedence"). AGENT_SECRET opens every host."""
+OF_COMPOSE = re.compile(
+    r"COMPOSE_[A-Z_]+"
+    r"|DOCKER_(?:API_VERSION|CERT_PATH|CONTENT_TRUST\w*|CONTEXT|DEFAULT_PLATFORM|TLS\w*)"
+)
+"""Variables that steer Compose and Docker's client themselves, which read them from a stack's
+variables too (Docker's documentation, "Pre-defined environment variables in Docker Compose" and
+"docker", "Environment variables")."""
 _NAMED = re.compile(rf"(?<!\$)(?:\$\$)*\$\{{?({'|'.join(sorted(OF_THE_DEPLOYER))})\b")
+OTHER_NAMES = ("docker-compose.yaml", "compose.yml", "compose.yaml")
+"""Names of compose files that Compose finds by itself, and Phoenix does not."""
 _ALL_ADDRESSES = IPv4Address("0.0.0.0")  # noqa: S104 - what a file may say, not a socket
 
 
@@ -49,7 +58,9 @@ def read(file: Path, label: str, report: Report) -> dict[str, Any] | None:
     Returns:
         Its content, no variable filled in; None if it cannot be used.
     """
-    text = read_text(file, label, "add the stack's compose file", report)
+    other = next((name for name in OTHER_NAMES if (file.parent / name).is_file()), None)
+    fix = f"call {other} {file.name}" if other else "add the stack's compose file"
+    text = read_text(file, label, fix, report)
     try:
         return None if text is None else document.read(text)
     except document.ComposeFileError as error:

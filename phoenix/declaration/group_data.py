@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import runpy
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,10 +59,10 @@ def read(root: Path, report: Report) -> tuple[SettingsFile, ...]:
     for file in sorted((root / FOLDER).glob("*.py")):
         label = f"{FOLDER}/{file.name}"
         try:
-            imported = _imported(file.read_text(encoding="utf-8"))
+            imported = _imported(file.read_text(encoding="utf-8-sig"))  # Python takes the mark, too
             values = runpy.run_path(str(file))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever somebody's Python raises
-            line = getattr(error, "lineno", None)
+            line = getattr(error, "lineno", None) or _line_in(file, error)
             words = error.msg if isinstance(error, SyntaxError) else error  # without the line again
             report.error(
                 label,
@@ -76,8 +77,30 @@ def read(root: Path, report: Report) -> tuple[SettingsFile, ...]:
     return tuple(result)
 
 
+def _line_in(file: Path, error: BaseException) -> int | None:
+    """The line of a file at which it raised; None where it did not come so far."""
+    steps = traceback.extract_tb(error.__traceback__)
+    return next((step.lineno for step in steps if step.filename == str(file)), None)
+
+
+_OTHER_FORMS = (".ini", ".json", ".toml", ".yaml", ".yml")
+"""Endings of settings files of other programs, as Ansible's group_vars has them."""
+
+
 def misplaced(inventories: Path, root: Path, report: Report) -> None:
-    """Warn of settings in the folder of the JSON files itself: they stand beside it, in `root`."""
+    """Warn of settings that are not read where or as they stand.
+
+    Those in the folder of the JSON files itself: they stand beside it, in `root`. And those in
+    files that are no Python.
+    """
+    for file in sorted((root / FOLDER).glob("*")):
+        if file.suffix.lower() in _OTHER_FORMS:
+            report.unread(
+                f"{FOLDER}/{file.name}",
+                "",
+                "settings are read from Python files alone, so nothing reads this file",
+                f"write its settings in {FOLDER}/{file.stem}.py, each as name = value",
+            )
     if list((inventories / FOLDER).glob("*.py")):
         report.unread(
             f"{inventories.name}/{FOLDER}",

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -88,11 +88,16 @@ def read_object(file: Path, label: str, report: Report) -> dict[str, Any] | None
     try:
         data = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
+        marked = text.startswith("\ufeff")
         report.error(
             label,
             f"line {error.lineno}, column {error.colno}",
-            f"is not valid JSON: {error.msg}",
-            "correct the syntax there or just before it",
+            "begins with a byte order mark, which JSON does not have (RFC 8259, section 8.1)"
+            if marked
+            else f"is not valid JSON: {error.msg}",
+            'save it as UTF-8 without one ("without BOM")'
+            if marked
+            else "correct the syntax there or just before it",
         )
         return None
     except RecursionError:
@@ -164,10 +169,23 @@ def _report_unknown(
         if key not in fields:
             report.unread(label, where, *_unknown(model, key, fields))
         else:
-            inner = fields[key].annotation
-            for part in (inner, *get_args(inner)):
-                if isinstance(part, type) and issubclass(part, BaseModel):
-                    _report_unknown(part, value, label, where, report)
+            _report_unknown_within(fields[key].annotation, value, label, where, report)
+
+
+def _report_unknown_within(form: Any, value: Any, label: str, path: str, report: Report) -> None:
+    """Warn of unknown keys of the models that a field holds: itself, in a list, or by name."""
+    inner = get_args(form)
+    if isinstance(form, type) and issubclass(form, BaseModel):
+        _report_unknown(form, value, label, path, report)
+    elif get_origin(form) is dict and isinstance(value, dict):
+        for key, item in value.items():
+            _report_unknown_within(inner[1], item, label, join(path, str(key)), report)
+    elif get_origin(form) in (list, tuple):
+        for position, item in enumerate(value if isinstance(value, list) else ()):
+            _report_unknown_within(inner[0], item, label, join(path, position), report)
+    else:
+        for part in inner:  # X | None, Annotated[X, ...]
+            _report_unknown_within(part, value, label, path, report)
 
 
 KINDS = {
@@ -251,7 +269,9 @@ def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None
         fix = meant(key, keys)
         if refused := getattr(model, "refuse_unknown", ""):
             if fix == _REMOVE:
-                fix += f" (known are {listed(keys)}); the service itself must ask who may enter"
+                fix += f" (known are {listed(keys)})"
+                more: str = getattr(model, "unknown_fix", "")
+                fix += f"; {more}" if more else ""
             report.error(label, join(path, key), refused, fix)
         elif fix != _REMOVE and (misspelt := getattr(model, "refuse_misspelt", "")):
             report.error(label, join(path, key), misspelt, fix)

@@ -87,6 +87,7 @@ _SCRIPT = "a guest's software comes from its role; this script stays with you"
 _NOT_CARRIED_OUT = (
     "Phoenix does not carry this key out: a route without what it asks for may be open to everyone"
 )
+_WHO_ENTERS = "the service itself must ask who may enter"
 
 
 def _interface(value: Any) -> Any:
@@ -149,7 +150,17 @@ def _ports(value: Any) -> Any:
     spans = [[int(number) for number in part.split(":")] for part in parts]
     if not all(1 <= span[0] <= span[-1] <= 65535 for span in spans):
         raise problem(f"{shown_value(value)} names no port", 'write "443", "80,443" or "8000:8010"')
+    if sum(map(len, spans)) > _MOST_PORTS:
+        raise problem(
+            f"{shown_value(value)} names more than {_MOST_PORTS} ports, where a range counts as "
+            "two: Proxmox VE takes no such rule",
+            "write several rules, or a range",
+        )
     return text
+
+
+_MOST_PORTS = 15
+"""Of one rule of Proxmox VE's firewall (iptables-extensions(8), "multiport")."""
 
 
 def _label(value: Any) -> Any:
@@ -323,6 +334,8 @@ class Raw(BaseModel):
 
     refuse_unknown: ClassVar[str] = ""
     """Why an unknown key is an error; empty where it is ignored with a warning."""
+    unknown_fix: ClassVar[str] = ""
+    """What to do beside removing a key that `refuse_unknown` refuses."""
     refuse_misspelt: ClassVar[str] = ""
     """Why a key that is like a known one is an error; empty where it is ignored with a warning."""
     of_others: ClassVar[tuple[str, Mapping[str, str]]] = ("", {})
@@ -366,7 +379,18 @@ GpuNumbers = Annotated[
 
 
 class RawRule(Raw):
-    """One firewall rule, as Proxmox VE's `pve-firewall` knows it."""
+    """One firewall rule, as Proxmox VE's `pve-firewall` knows it.
+
+    A key that is not named here is an error: a rule without what it says may match more.
+    """
+
+    refuse_unknown: ClassVar[str] = (
+        "Phoenix does not carry this key out: a rule without what it says may match more than meant"
+    )
+    unknown_fix: ClassVar[str] = (
+        "say it by these keys: of a macro its proto and port, of an alias or an IP set its "
+        "addresses, one rule each"
+    )
 
     type: Literal["in", "out"] = Field(description="Direction, seen from the guest.")
     action: Literal["ACCEPT", "DROP", "REJECT"] = Field(description="What happens to a match.")
@@ -419,6 +443,7 @@ class RawLogin(Raw):
     """One user of a service that a proxy asks for a password (RFC 7617)."""
 
     refuse_unknown: ClassVar[str] = _NOT_CARRIED_OUT
+    unknown_fix: ClassVar[str] = _WHO_ENTERS
 
     user: LoginUser = Field(description="The user's name.", examples=["anna"])
     secret: SecretText = Field(
@@ -432,6 +457,7 @@ class RawForwardAuth(Raw):
     """A server that Traefik asks about each request before the service gets it."""
 
     refuse_unknown: ClassVar[str] = _NOT_CARRIED_OUT
+    unknown_fix: ClassVar[str] = _WHO_ENTERS
 
     url: WebUrl = Field(
         description="Where it is asked. An answer of 2xx lets the request in; any other one is "
@@ -450,6 +476,7 @@ class RawOptions(Raw):
     """The names of a service, and what the proxies do for it beside handing its requests on."""
 
     refuse_unknown: ClassVar[str] = _NOT_CARRIED_OUT
+    unknown_fix: ClassVar[str] = _WHO_ENTERS
 
     name: ServiceName = Field(
         description="Label of its name: https://NAME.DOMAIN. It may have dots.",
@@ -536,6 +563,7 @@ class RawService(RawOptions):
     """
 
     refuse_unknown: ClassVar[str] = _NOT_CARRIED_OUT
+    unknown_fix: ClassVar[str] = _WHO_ENTERS
 
     port: Port | None = Field(
         default=None,
@@ -590,6 +618,7 @@ class RawExternal(RawOptions):
     """
 
     refuse_unknown: ClassVar[str] = _NOT_CARRIED_OUT
+    unknown_fix: ClassVar[str] = _WHO_ENTERS
 
     address: FarHost = Field(
         description="IPv4 address or DNS name, as Traefik's guest reaches it.",

@@ -23,6 +23,7 @@ from phoenix.declaration import (
     services,
     shared_volumes,
     stack_places,
+    stray_files,
     swarm,
 )
 from phoenix.declaration.forms import shown_value
@@ -46,6 +47,13 @@ from phoenix.site.ways import addresses
 
 LXC_FILE = "phoenix_lxc_configs.json"
 VM_FILE = "phoenix_vm_configs.json"
+_FILES = (
+    LXC_FILE,
+    VM_FILE,
+    hypervisor_file.HYPERVISOR_FILE,
+    stack_places.STACKS_FILE,
+    certificate_manifest.FILE,
+)
 ENVIRONMENT = "production"
 _LONGEST_DOMAIN = 180  # with a label of 63 and HOST_ZONE in front, a name has 253 at most
 _ID_RANGE = (100, 999_999_999)  # Proxmox VE's own limits
@@ -85,6 +93,7 @@ def load_site(
         inventories / "stacks",
     )
     places = stack_places.read(inventories, folder, report)
+    stray_files.check(inventories, _FILES, places, report)
     raw_site = validate(RawSite, top.site, LXC_FILE, "site", report) if top else None
     host_file = hypervisor_file.read(inventories, report)
     if raw_site:

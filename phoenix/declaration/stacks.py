@@ -592,6 +592,14 @@ def _check_variables(raw: RawEnvironment, label: str, path: str, report: Report)
                 "compose takes instead",
                 "give the variable another name",
             )
+        elif compose.OF_COMPOSE.fullmatch(variable.name):
+            report.error(
+                label,
+                here,
+                f"variable {variable.name} steers Compose itself, and not what it deploys",
+                "give the variable another name; which services run is what the compose file says: "
+                "remove profiles from those that are to run",
+            )
         names.add(variable.name)
         if (variable.value is None) == (variable.secret is None):
             report.error(

@@ -24,7 +24,8 @@ that check them, by `phoenix schema --markdown`: change a description there. `ph
 finds what is wrong, with file, line and fix. An editor completes and checks the JSON files by the
 schemas in `inventories/schema/`, which the shipped files name by `$schema`.
 
-A key that is not named here is ignored with a warning; in `traefik_service` it is an error.
+A key that is not named here is ignored with a warning; in `traefik_service` and in firewall rules
+it is an error.
 """
 
 
