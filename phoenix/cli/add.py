@@ -192,10 +192,26 @@ def stack(
     draft = _draft(inventory)
     draft.add_stack(
         name, draft.host(host), environment,
-        compose=compose.read_text(encoding="utf-8") if compose else None,
+        compose=_text(compose) if compose else None,
         image=image, publish=ports, route=route,
     )  # fmt: skip
     _finish(draft, f"phoenix plan stack:{name}", dry=dry, as_json=as_json)
+
+
+def _text(file: Path) -> str:
+    """A compose file that somebody names: a regular one, of a size that fits its purpose.
+
+    Raises:
+        CommandError: it cannot be read.
+    """
+    from phoenix.declaration.json_errors import read_text
+    from phoenix.site.findings import Report
+
+    report = Report()
+    text = read_text(file, str(file), "correct the path", report)
+    if text is None:
+        raise CommandError("; ".join(map(str, report.findings)))
+    return text
 
 
 def _draft(inventory: Path) -> Draft:

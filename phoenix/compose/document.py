@@ -177,7 +177,7 @@ def read(text: str) -> dict[str, Any]:
     Afterwards `services` is a mapping, not empty, of mappings; `ports` of a service is a list,
     `volumes` of the file and `deploy` of a service are mappings, each where it is there at all;
     a service's `volumes`, `devices`, `cap_add` and other lists are lists, its `labels` a list or a
-    mapping.
+    mapping. A service that `extends` another of the file has what that one has.
 
     Raises:
         ComposeFileError: see `parse`; or parts of other types, every one of them named.
@@ -191,7 +191,54 @@ def read(text: str) -> dict[str, Any]:
     problems = tuple(_shape(data))
     if problems:
         raise ComposeFileError(*problems)
-    return data
+    return {**data, "services": {name: _extended(services, name, ()) for name in services}}
+
+
+def _extended(services: Mapping[str, Any], name: str, within: tuple[str, ...]) -> dict[str, Any]:
+    """A service with what it has of another one of its file (Compose specification, "extends").
+
+    What another file has is left out: only the compose file itself goes to a host.
+
+    Raises:
+        ComposeFileError: there is no such service, or services extend each other.
+    """
+    own: dict[str, Any] = services[name]
+    extends = own.get("extends")
+    if isinstance(extends, dict) and "file" in extends:
+        return own
+    base = extends.get("service") if isinstance(extends, dict) else extends
+    if base is None:
+        return own
+    place = f"services.{name}.extends"
+    if not isinstance(base, str) or base not in services:
+        message = f"the file declares no service {str(base)[:80]!r}: Compose refuses it"
+        raise ComposeFileError(Problem(place, message, "declare it under services"))
+    if base == name or base in within:
+        message = f"extends itself, by {base}"
+        raise ComposeFileError(Problem(place, message, "remove one of these extends"))
+    inherited = dict(_extended(services, base, (*within, name)))
+    inherited.pop("extends", None)
+    return {
+        **inherited,
+        **own,
+        **{
+            key: _merged(inherited[key], own[key])
+            for key in inherited.keys() & own.keys() - _REPLACED
+        },
+    }
+
+
+_REPLACED = frozenset(("command", "entrypoint"))
+"""Of these a service has its own alone (Compose specification, "Merge")."""
+
+
+def _merged(base: Any, own: Any) -> Any:
+    """Mappings are joined, lists are added up, and any other value replaces the first."""
+    if isinstance(base, dict) and isinstance(own, dict):
+        return {**base, **{key: _merged(base.get(key), own[key]) for key in own}}
+    if isinstance(base, list) and isinstance(own, list):
+        return [*base, *(one for one in own if one not in base)]
+    return own
 
 
 def is_started(service: Mapping[str, Any], values: Mapping[str, str]) -> bool:

@@ -47,7 +47,7 @@ def with_mounts(text: str, mounts: Sequence[str], label: tuple[str, str]) -> str
     Raises:
         ComposeFileError: the file is written in a way that cannot be kept.
     """
-    before = document.read(text)
+    before = document.parse(text)
     yaml = YAML()
     yaml.Resolver = _Resolver
     yaml.preserve_quotes = True
@@ -62,7 +62,7 @@ def with_mounts(text: str, mounts: Sequence[str], label: tuple[str, str]) -> str
     except (AttributeError, KeyError, TypeError):
         raise _lost("two readers of YAML see another structure in it") from None
     result = target.getvalue()
-    after = document.read(result)
+    after = document.parse(result)
     _expected(before["services"], mounts, label)
     if after != before:
         raise _lost("the rewritten file would mean something else")

@@ -79,8 +79,8 @@ def check_variables(
         values: the declared variables; a secret's has any text that is not empty.
         label: what findings call the file.
         declared: where the variables are declared, for the fix.
-        report: takes a warning for each variable without a value, and an error for each
-            expression that Compose would refuse.
+        report: takes a warning for each variable without a value, an error for that of an image,
+            and an error for each expression that Compose would refuse.
     """
 
     for path, text in _texts(compose, ""):
@@ -91,10 +91,11 @@ def check_variables(
         except RequiredVariableError as error:
             report.error(label, path, str(error), f"declare it under variables in {declared}")
         else:
+            is_image = re.fullmatch(r"services\..*\.image", path)
             for name in dict.fromkeys(unset):
                 if name in OF_THE_DEPLOYER:
                     continue  # told below
-                report.warn(
+                (report.error if is_image else report.warn)(
                     label,
                     path,
                     f"variable {name} has no value",
@@ -227,29 +228,47 @@ def check_habits(
 
 
 class DockerName(NamedTuple):
-    """A name in Docker that a compose file gives, which no project's name stands in front of."""
+    """A name in Docker that a compose file gives a container, a network or a volume."""
 
-    kind: Literal["container", "volume"]
+    kind: Literal["container", "network", "volume"]
     name: str
     path: str
 
 
-def docker_names(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[DockerName]:
-    """The containers and volumes of a compose file that are called alike whatever the project is.
+def docker_names(
+    compose: Mapping[str, Any], values: Mapping[str, str], project: str
+) -> Iterator[DockerName]:
+    """What the containers, volumes and networks of a compose file are called in Docker.
 
-    (The Compose specification: `container_name`; `name` and `external` of a volume.)
+    (The Compose specification: `container_name`; `name` and `external` of volumes and networks.)
+    A network that is another's, and says so by `external`, is left out.
+
+    Args:
+        compose: the file's content.
+        values: the declared variables.
+        project: the stack's name in Docker, in front of names that the file does not give.
     """
     for service, body in compose["services"].items():
         if name := filled(body.get("container_name") or "", values):
             yield DockerName("container", name, f"services.{service}.container_name")
-    for volume, body in (compose.get("volumes") or {}).items():
-        if not isinstance(body, dict):
-            continue
-        external = body.get("external")
-        external_name = external.get("name") if isinstance(external, dict) else None
-        own = body.get("name") or external_name or (volume if external else "")
-        if name := filled(own, values):
-            yield DockerName("volume", name, f"volumes.{volume}")
+        elif document.is_started(body, values):
+            yield DockerName("container", f"{project}-{service}-1", f"services.{service}")
+    for kind in ("volume", "network"):
+        for key, body in (compose.get(f"{kind}s") or {}).items():
+            if name := _docker_name(key, body, values, project, kind):
+                yield DockerName(kind, name, f"{kind}s.{key}")
+
+
+def _docker_name(
+    key: str, body: Any, values: Mapping[str, str], project: str, kind: str
+) -> str | None:
+    """The name in Docker of a volume or network; empty or None where it is not known here."""
+    external = body.get("external") if isinstance(body, dict) else None
+    if external and kind == "network":
+        return None
+    given = external.get("name") if isinstance(external, dict) else None
+    own = body.get("name") if isinstance(body, dict) else None
+    return filled(own or given or (key if external else f"{project}_{key}"), values)
 
 
 _KEYS = frozenset(
@@ -466,6 +485,8 @@ def published(
 ) -> tuple[PublishedPort, ...]:
     """The ports of the guest that the services take; one without a fixed host side is left out.
 
+    So are those of services that `compose up` does not start: behind a profile, or scaled to zero.
+
     Args:
         compose: the file's content.
         values: the declared variables.
@@ -497,7 +518,8 @@ def published(
             continue
         for position, entry in enumerate(service.get("ports", ())):
             path = f"services.{name}.ports[{position}]"
-            ports += _entry(name, entry, values, label, path, report)
+            found = _entry(name, entry, values, label, path, report)
+            ports += found if document.is_started(service, values) else ()
     return tuple(ports)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from phoenix.declaration import compose_values
 from phoenix.declaration.compose import docker_names, filled, passed_on, published
 from phoenix.declaration.json_errors import join, meant
 from phoenix.site.findings import Report
@@ -43,7 +44,8 @@ def check(
     """
     for fault in (
         *_copies(compose, values),
-        *_containers(compose, values),
+        *_containers(compose, values, project),
+        *compose_values.check(compose, values),
         *_undefined(compose, values),
         *_circles(compose),
         *_not_given(compose, values, declared),
@@ -73,10 +75,12 @@ def _copies(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_
                 yield f"services.{name}.{key}", message, fix
 
 
-def _containers(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+def _containers(
+    compose: Mapping[str, Any], values: Mapping[str, str], project: str
+) -> Iterator[_Found]:
     """Two containers of one name in one file."""
     first: dict[str, str] = {}
-    for kind, name, path in docker_names(compose, values):
+    for kind, name, path in docker_names(compose, values, project):
         if kind == "container" and (other := first.setdefault(name, path)) != path:
             message = f"container {name} is declared at {other} too: Docker has one of a name"
             yield path, message, "give one of the two another name, or leave it to Compose"

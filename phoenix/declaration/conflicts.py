@@ -553,14 +553,8 @@ def firewall_rules(site: Site, report: Report) -> None:
                     'remove it, or write "enabled": true in the guest\'s firewall',
                 )  # fmt: skip
             continue
+        _refusals(host, needed, report)
         for place, path, rule in _rules_of(host):
-            if shut := _shut(host, rule, needed):
-                report.warn(
-                    place,
-                    path,
-                    f"it shuts what the site needs of {host.name}: {listed(shut)}",
-                    "write the other end, protocol and port of what is to be shut alone",
-                )
             key = (rule.direction, rule.action, rule.proto, rule.ports, rule.source,
                    rule.destination)  # fmt: skip
             here = f"{place}: {path}"
@@ -589,6 +583,25 @@ def firewall_rules(site: Site, report: Report) -> None:
                     )
 
 
+def _refusals(host: Host, needed: Sequence[firewall.Flow], report: Report) -> None:
+    """Warn of refusals that shut what the site needs, and of permissions that they shut."""
+    for place, path, rule in _rules_of(host):
+        if shut := _shut(host, rule, needed):
+            report.warn(
+                place,
+                path,
+                f"it shuts what the site needs of {host.name}: {listed(shut)}",
+                "write the other end, protocol and port of what is to be shut alone",
+            )
+        if by := _refused_by(host, rule):
+            report.warn(
+                place,
+                path,
+                f"it admits nothing: refusals go before all else, and {by} refuses the same",
+                "remove one of the two, or refuse less",
+            )
+
+
 def _is_anyone(peer: IPv4Network | None) -> bool:
     return peer is None or peer.prefixlen == 0
 
@@ -613,6 +626,32 @@ def _shut(host: Host, rule: FirewallRule, flows: Sequence[firewall.Flow]) -> tup
         ):
             shut.append(flow.why)
     return tuple(dict.fromkeys(shut))
+
+
+def _refused_by(host: Host, rule: FirewallRule) -> str | None:
+    """The place of a rule that refuses all that this one accepts; None where none does."""
+    if rule.action != "ACCEPT":
+        return None
+    for place, path, other in _rules_of(host):
+        if other.action == "ACCEPT" or other.direction != rule.direction:
+            continue
+        if other.proto not in (None, rule.proto):
+            continue
+        ends = ((rule.source, other.source), (rule.destination, other.destination))
+        if not all(
+            refused is None or (own is not None and own.subnet_of(refused)) for own, refused in ends
+        ):
+            continue
+        parts = other.ports.split(",") if other.ports else ()
+        if not parts or (
+            rule.ports is not None
+            and all(
+                any(_spans(int(first), part) and _spans(int(last or first), part) for part in parts)
+                for first, _, last in (one.partition(":") for one in rule.ports.split(","))
+            )
+        ):
+            return f"{place}: {path}"
+    return None
 
 
 def _spans(port: int, ports_text: str) -> bool:

@@ -78,7 +78,9 @@ def read(root: Path, report: Report) -> tuple[SettingsFile, ...]:
 
 
 def _line_in(file: Path, error: BaseException) -> int | None:
-    """The line of a file at which it raised; None where it did not come so far."""
+    """The line of a file at which it raised; None where it did not come so far, or left itself."""
+    if isinstance(error, SystemExit):
+        return None
     steps = traceback.extract_tb(error.__traceback__)
     return next((step.lineno for step in steps if step.filename == str(file)), None)
 

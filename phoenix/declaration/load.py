@@ -21,6 +21,7 @@ from phoenix.declaration import (
     portainer_elsewhere,
     route_targets,
     services,
+    shared_docker,
     shared_volumes,
     stack_places,
     stray_files,
@@ -202,6 +203,7 @@ def load_site(
     conflicts.proven(site, report)
     conflicts.host_ports(site, report)
     conflicts.gateway_ports(site, report)
+    shared_docker.check(site, catalog, report)
     route_targets.check(site, report)
     conflicts.environments(site, report)
     conflicts.names(site, report)

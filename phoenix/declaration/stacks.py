@@ -10,7 +10,14 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from phoenix.compose import document
-from phoenix.declaration import compose, compose_limits, reach, stack_places, traefik_labels
+from phoenix.declaration import (
+    compose,
+    compose_limits,
+    compose_values,
+    reach,
+    stack_places,
+    traefik_labels,
+)
 from phoenix.declaration.forms import value_fault
 from phoenix.declaration.json_errors import join, listed, read_object, validate
 from phoenix.declaration.json_keys import (
@@ -21,6 +28,7 @@ from phoenix.declaration.json_keys import (
     RawService,
     RawStack,
     RawStackRef,
+    RawStackService,
 )
 from phoenix.declaration.stack_places import Place, StackPlaces
 from phoenix.declaration.stack_secrets import NamedSecret, StackSecrets
@@ -71,6 +79,8 @@ class StackCatalog:
         default_factory=dict
     )
     """By the stack's name and environment."""
+    subnets: dict[tuple[str, str], tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    """Path and text of those of a stack's networks, by its name and environment."""
     _compose_files: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     _manifests: dict[str, RawStack | None] = field(default_factory=dict)
     _places: dict[str, Place] = field(default_factory=dict)
@@ -255,8 +265,10 @@ class StackCatalog:
         compose_limits.check(content, values, project, compose_label, declared, limits)
         reach.check(content, values, project, compose_label, report, host_access=raw.host_access)
         _check_renewal(content, values, compose_label, report)
-        self.docker_names[ref.name, name] = tuple(compose.docker_names(content, values))
+        self.docker_names[ref.name, name] = tuple(compose.docker_names(content, values, project))
+        self.subnets[ref.name, name] = tuple(compose_values.subnets(content, values))
         compose.check_files(content, values, compose_label, f"{label} ({path})", report)
+        _check_targets(content, values, raw, label, path, report)
         deployment = Deployment(
             name=ref.name,
             environment=name,
@@ -342,12 +354,12 @@ class StackCatalog:
                 if route.port and not _publishes(deployment, name, route.port, address)
             ]:
                 for route, where in unpublished:
+                    message, fix = _not_reached(deployment, name, route.port)
                     self.report.error(
                         label,
                         f"{where}.port",
-                        f"compose service {name!r} publishes no port {route.port}: "
-                        "a route without a backend",
-                        f'add "{route.port}:..." to its ports, or correct the port',
+                        f"compose service {name!r} {message}: a route without a backend",
+                        fix,
                     )
                 continue
             routes += [
@@ -357,6 +369,7 @@ class StackCatalog:
         # "services": {} says that none is wanted.
         if (
             not routes
+            and not any(map(_is_routed, raw.services.values()))
             and content["services"]
             and (raw.services or "services" not in raw.model_fields_set)
         ):
@@ -492,6 +505,46 @@ def _routed_ports(raw: RawEnvironment) -> dict[str, tuple[int, ...]]:
             container_ports = [_port_number(traefik_labels.read(declared.traefik_labels).port)]
         ports[name] = tuple(dict.fromkeys(port for port in container_ports if port is not None))
     return ports
+
+
+def _is_routed(raw: RawStackService) -> bool:
+    return bool(raw.traefik_service or raw.traefik_services or raw.traefik_labels)
+
+
+def _not_reached(deployment: Deployment, service: str, port: int | None) -> tuple[str, str]:
+    """What a service publishes instead of a port that a route leads to, and the fix."""
+    for one in deployment.ports:
+        if (one.service, one.host_port) == (service, port):
+            if one.proto != "tcp":
+                return f"publishes port {port} by {one.proto} alone", f'write "{port}:..." for TCP'
+            message = f"publishes port {port} on {one.address} alone, where Traefik does not ask it"
+            return message, f'write "{port}:..." without an address'
+    return (
+        f"publishes no port {port}",
+        f'add "{port}:..." to its ports, or correct the port',
+    )
+
+
+def _check_targets(
+    content: Mapping[str, Any],
+    values: Mapping[str, str],
+    raw: RawEnvironment,
+    label: str,
+    path: str,
+    report: Report,
+) -> None:
+    """Refuse a file at a place where a service mounts something else."""
+    for number, file in enumerate(raw.files):
+        for name, service in content["services"].items():
+            for place, target in compose_values.targets(service, values):
+                if target == file.destination_in_container:
+                    report.error(
+                        label,
+                        f"{path}.files[{number}].destination_in_container",
+                        f"services.{name}.{place} mounts something else at {target}: one of the "
+                        "two is lost",
+                        "write another path, or keep one of the two",
+                    )
 
 
 def _publishes(

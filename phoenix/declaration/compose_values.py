@@ -1,0 +1,121 @@
+"""Values of a compose file that Compose or Docker refuse when the stack is deployed.
+
+Forms: the Compose specification's JSON schema (compose-spec.json), and docker/go-units for sizes.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_network
+from typing import Any
+
+from phoenix.declaration.compose import filled
+from phoenix.declaration.json_errors import join
+
+_Found = tuple[str, str, str]
+"""Path, message and fix."""
+
+_NAME = re.compile(r"[a-zA-Z0-9._-]+\Z")
+_DURATION = re.compile(r"(?:0|(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h|d|w))+)\Z", re.ASCII)
+_SIZE = re.compile(r"\d+(?:\.\d+)* ?(?:[kmgtp]i?)?b?\Z", re.ASCII | re.IGNORECASE)
+_WORDS = (
+    ("restart", re.compile(r"(?:no|always|unless-stopped|on-failure(?::\d+)?)?\Z", re.ASCII),
+     "write no, always, unless-stopped or on-failure"),
+    ("pull_policy", re.compile(r"(?:always|build|daily|if_not_present|missing|never|refresh|weekly"
+                               r"|every_\w+)\Z", re.ASCII),
+     "write always, missing, never, daily or weekly"),
+    ("stop_grace_period", _DURATION, 'write a number with its unit, as "30s"'),
+    *((f"healthcheck.{key}", _DURATION, 'write a number with its unit, as "30s"')
+      for key in ("interval", "start_interval", "start_period", "timeout")),
+    *((key, _SIZE, 'write a number with its unit, as "512m"')
+      for key in ("mem_limit", "mem_reservation", "shm_size")),
+    *((f"deploy.resources.{kind}.memory", _SIZE, 'write a number with its unit, as "512m"')
+      for kind in ("limits", "reservations")),
+)  # fmt: skip
+"""Place of a value in a service, its form, and the fix."""
+_CONDITIONS = ("service_completed_successfully", "service_healthy", "service_started")
+_TESTS = ("CMD", "CMD-SHELL", "NONE")
+
+
+def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+    """Path, message and fix of each value that Compose or Docker refuse.
+
+    Args:
+        compose: the file's content, of the shape that `phoenix.compose.document.read` promises.
+        values: the declared variables; a secret's has any text that is not empty.
+    """
+    for kind in ("configs", "networks", "secrets", "services", "volumes"):
+        for name in compose.get(kind) or ():
+            if not _NAME.match(str(name)) and not str(name).startswith("x-"):
+                message = f"{str(name)[:80]!r} is no name that Compose takes"
+                fix = "use letters, digits, dots, underscores and hyphens"
+                yield join(kind, str(name)), message, fix
+    for name, service in compose["services"].items():
+        place = f"services.{name}"
+        if not any(key in service for key in ("image", "build", "extends", "provider")):
+            yield place, "has no image, so Compose refuses the file", 'write image: "NAME:VERSION"'
+        for path, message, fix in _of_service(service, values):
+            yield f"{place}.{path}", message, fix
+    for path, text in subnets(compose, values):
+        try:
+            ip_network(text)
+        except ValueError:
+            fix = 'write its first address and its size, as "172.30.0.0/24"'
+            yield path, f"{text[:80]!r} is no network", fix
+
+
+def subnets(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Path and text of each subnet that a compose file gives a network of its own."""
+    for name, network in (compose.get("networks") or {}).items():
+        ipam = network.get("ipam") if isinstance(network, dict) else None
+        config = ipam.get("config") if isinstance(ipam, dict) else None
+        for position, pool in enumerate(config if isinstance(config, list) else ()):
+            text = filled(pool.get("subnet") or "", values) if isinstance(pool, dict) else ""
+            if text and not network.get("external"):
+                yield f"networks.{name}.ipam.config[{position}].subnet", text
+
+
+def _of_service(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+    for path, form, fix in _WORDS:
+        value = _at(service, path.split("."))
+        if value is None or isinstance(value, dict | list):
+            continue
+        text = filled(value, values)
+        if text is not None and not form.match(text):
+            yield path, f"{str(value)[:80]!r} is refused by Docker", fix
+    waits = service.get("depends_on")
+    for name, how in waits.items() if isinstance(waits, dict) else ():
+        condition = how.get("condition") if isinstance(how, dict) else None
+        if condition is not None and filled(condition, values) not in (*_CONDITIONS, None):
+            fix = f"write {', '.join(_CONDITIONS[:-1])} or {_CONDITIONS[-1]}"
+            yield f"depends_on.{name}.condition", f"{str(condition)[:80]!r} is no condition", fix
+    test = _at(service, ["healthcheck", "test"])
+    if isinstance(test, list) and (not test or test[0] not in _TESTS):
+        fix = f"begin the list with {', '.join(_TESTS[:-1])} or {_TESTS[-1]}, or write one text"
+        yield "healthcheck.test", "Docker does not know what to do with it", fix
+    first: dict[str, str] = {}
+    for path, target in targets(service, values):
+        if first.setdefault(target, path) != path:
+            message = f"{target[:80]} is the target of {first[target]} too: one of the two is lost"
+            yield path, message, "mount it elsewhere, or keep one of the two"
+
+
+def targets(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Place in a service, and path in its container, of each mount."""
+    for position, mount in enumerate(service.get("volumes") or ()):
+        if isinstance(mount, dict):
+            target = filled(mount.get("target") or "", values)
+        else:
+            source, _, rest = (filled(mount, values) or "").partition(":")
+            target = rest.partition(":")[0] or source
+        if target and target.startswith("/"):
+            yield f"volumes[{position}]", posixpath.normpath(target)
+
+
+def _at(holder: Any, steps: Iterable[str]) -> Any:
+    """The value at a path; None where there is none."""
+    for step in steps:
+        holder = holder.get(step) if isinstance(holder, Mapping) else None
+    return holder
