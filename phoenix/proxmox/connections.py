@@ -54,13 +54,17 @@ def _of_checks(site: Site) -> Iterator[Connection]:
 
 
 def _of_flows(site: Site) -> Iterator[Connection]:
+    derived = {flow.key for flow in firewall.needed(site)}
     for flow in firewall.flows(site):
         if isinstance(flow.source, Host) and isinstance(flow.destination, Host):
             source, target, _ = way(flow.source, flow.destination)
             yield Connection(source, target, flow.proto, flow.port, flow.why)
             continue
-        for source in _addresses(flow.source, site):
-            for target in _addresses(flow.destination, site):
+        # What a rule of a person admits to or from a whole network, it asks of no other host: only
+        # the host with that rule has to admit it.
+        hosts = site.hosts if flow.key in derived else ()
+        for source in _addresses(flow.source, site, hosts):
+            for target in _addresses(flow.destination, site, hosts):
                 yield Connection(source, target, flow.proto, flow.port, flow.why)
     for guest in site.guests:
         yield Connection(guest.address, ANYONE, "udp", NTP, "time by NTP")
@@ -70,20 +74,21 @@ ANYONE = IPv4Address("192.0.2.1")
 """Stands for any address elsewhere: one for documentation (RFC 5737)."""
 
 
-def _addresses(end: firewall.Endpoint, site: Site) -> Iterator[IPv4Address]:
-    """Examples for one end; of a network each host in it, and the first address that none has."""
+def _addresses(end: firewall.Endpoint, site: Site, hosts: Iterable[Host]) -> Iterator[IPv4Address]:
+    """Examples for one end; of a network each of `hosts` in it, and the first that no host has."""
     if isinstance(end, Host):
         yield end.address
     elif isinstance(end, IPv4Network) and end.prefixlen == 32:
         yield end.network_address
     else:
-        addresses = [address for host in site.hosts for address in addresses_of(host)]
-        yield from (address for address in addresses if end == "any" or address in end)
+        inside = [address for host in hosts for address in addresses_of(host)]
+        yield from (address for address in inside if end == "any" or address in end)
         if end == "any":
             yield ANYONE
         else:
+            taken = {address for host in site.hosts for address in addresses_of(host)}
             yield from itertools.islice(
-                (address for address in end.hosts() if address not in addresses), 1
+                (address for address in end.hosts() if address not in taken), 1
             )
 
 

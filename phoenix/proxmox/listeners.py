@@ -52,6 +52,8 @@ _STANDARD = (
 _CLIENTS = frozenset({("udp", 68), ("udp", 546)})
 _EPHEMERAL = 32768
 """From here on a UDP socket is a client's, which nobody can connect to by a known port."""
+_SECTIONS = {"rpc.statd": "statd", "rpc.mountd": "mountd"}
+"""Programs of NFSv3 that choose a port at each start, and their sections of nfs.conf(5)."""
 _PROCESS = re.compile(r'"([^"]+)"')
 
 
@@ -224,8 +226,15 @@ def refusal(
             for listener in ordered
         )
     names = ", ".join(f'"{listener.name}"' for listener in ordered)
+    sections = [
+        _SECTIONS[process]
+        for process in (listener.process for listener in ordered)
+        if process in _SECTIONS
+    ]
+    fixed = ", ".join(f"[{section}] port=..." for section in dict.fromkeys(sections))
+    first = f"give NFS fixed ports in /etc/nfs.conf ({fixed}), and " if fixed else ""
     return (
         f"node {node} listens on {ports}, which no rule lets in: {action} would "
-        f"cut it. fix: let its clients in, {where}:\n{rules}\n"
+        f"cut it. fix: {first}let its clients in, {where}:\n{rules}\n"
         f"  or let it be closed: proxmox_node_closed = [{names}]"
     )

@@ -21,7 +21,9 @@ VERDICT = "Verify: verdict"
 """The step that tells what the checks found."""
 CONNECT = "connect"
 """The step of a failure to connect: no step of a deploy."""
-_ERROR = re.compile(r"--> pyinfra error(?: in \S+ line \d+)?: (.*)$")
+_ERROR = re.compile(r"--> (?:pyinfra|Operation) error(?: in \S+ line \d+)?: (.*)$")
+_OF_A_HOST = re.compile(r"\s+\[[^\]]+\]\s")
+"""A line that a host wrote meanwhile: it belongs to no error of the run."""
 _COURSE = re.compile(r"\s*(?:--> )?(?:Loading\b|Disconnecting\b)")
 """Lines of pyinfra that tell how far it is, and never why it ended."""
 _NOT_REASONS = ("Success", "No changes", "Skipped", "Connected", "Ready:", "noop:")
@@ -230,5 +232,6 @@ def last_words(lines: Iterable[str], most: int = 12) -> list[str]:
     words = [line.rstrip() for line in lines if line.strip() and not _COURSE.match(line)]
     for number, line in enumerate(words):
         if match := _ERROR.search(line):
-            return [match[1], *words[number + 1 :]]
+            more = words[number + 1 :]
+            return [match[1], *(line for line in more if not _OF_A_HOST.match(line))]
     return words[-most:]

@@ -6,7 +6,7 @@ import itertools
 import random
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, ip_address
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -227,6 +227,31 @@ def test_a_declared_refusal_of_a_needed_flow_is_found() -> None:
     assert faults
     assert all("is refused inbound by the rules of proxy" in fault for fault in faults), faults
     assert any("Nginx to Traefik" in fault for fault in faults), faults
+
+
+@pytest.mark.parametrize("peer", [None, IPv4Network("10.0.0.0/24")])
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_what_a_rule_admits_to_anyone_is_asked_of_no_other_host(
+    direction: Literal["in", "out"], peer: IPv4Network | None
+) -> None:
+    """Traefik may ask any web server for packages: no guest of the site has to be one."""
+    site = loaded(minimal())
+    assert site.traefik
+    rule = DeclaredRule(
+        direction=direction, action="ACCEPT", proto="tcp", ports="8888",
+        source=peer if direction == "in" else None,
+        destination=peer if direction == "out" else None, comment="packages",
+    )  # fmt: skip
+    admits = changed_site(site, site.traefik.vmid or 0, firewall_rules=(rule,))
+    built = firewall.scopes(admits, ProxmoxSettings(firewall_out="DROP"))
+    assert refused(admits, built) == ()
+    without = [
+        replace(scope, rules=tuple(r for r in scope.rules if r.identity.ports != "8888"))
+        for scope in built
+    ]
+    assert {
+        fault.partition(" is refused ")[2].split()[0] for fault in refused(admits, without)
+    } == {f"{direction}bound"}, "the host with the rule is still asked"
 
 
 def test_the_operators_own_path_is_kept() -> None:

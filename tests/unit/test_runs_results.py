@@ -124,3 +124,11 @@ def test_why_a_run_ended_before_it_began() -> None:
     assert last_words(course) == ["why"]
     named = ["--> pyinfra error: no", "Loading: deploys/base.py", "more"]
     assert last_words(named) == ["no", "more"]
+    refused = [
+        "    [a] /etc/timezone is missing",
+        "--> Operation error in /p/operations/failure.py line 29: nothing was changed.",
+        *(f"container {number} needs root" for number in range(20)),
+        "      [portainer]          Error: could not load fact: facts.config_tree.ConfigTree",
+    ]
+    told = ["nothing was changed.", *(f"container {number} needs root" for number in range(20))]
+    assert last_words(refused) == told, "whole, from its beginning, without other hosts' lines"
