@@ -313,3 +313,12 @@ def test_a_flow_of_a_node_that_is_not_there_is_told(
     (fault,) = preflight(client, plan.guests, plan.settings)
     assert "no node 'pbs'" in fault
     assert "proxmox_node_flows" in fault
+
+
+def test_ports_of_nfs_that_move_are_to_be_fixed_first() -> None:
+    """rpc.statd takes another port at each start: a rule for today's is none for tomorrow's."""
+    moving = [Listener("tcp", 50321, "rpc.statd"), Listener("udp", 54242, "rpc.statd")]
+    text = listeners.refusal("node", moving, here=True)
+    assert "fix: give NFS fixed ports in /etc/nfs.conf ([statd] port=...), and let its" in text
+    other = listeners.refusal("node", [Listener("tcp", 3260, "tgtd")], here=True)
+    assert "fix: let its clients in" in other
