@@ -13,7 +13,7 @@ import pytest
 
 from phoenix.proxmox import apply
 from phoenix.proxmox.client import Client
-from phoenix.proxmox.listeners import HERE, LISTEN, Listener, parse
+from phoenix.proxmox.listeners import HERE, LISTEN, Listener, parse, refusal
 from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.preflight import firewall, preflight
 from phoenix.site.findings import ConfigError
@@ -318,7 +318,7 @@ def test_a_flow_of_a_node_that_is_not_there_is_told(
 def test_ports_of_nfs_that_move_are_to_be_fixed_first() -> None:
     """rpc.statd takes another port at each start: a rule for today's is none for tomorrow's."""
     moving = [Listener("tcp", 50321, "rpc.statd"), Listener("udp", 54242, "rpc.statd")]
-    text = listeners.refusal("node", moving, here=True)
+    text = refusal("node", moving, here=True)
     assert "fix: give NFS fixed ports in /etc/nfs.conf ([statd] port=...), and let its" in text
-    other = listeners.refusal("node", [Listener("tcp", 3260, "tgtd")], here=True)
+    other = refusal("node", [Listener("tcp", 3260, "tgtd")], here=True)
     assert "fix: let its clients in" in other
