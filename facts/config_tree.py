@@ -19,28 +19,43 @@ _SCRIPT = Script(
     "config-tree",
     text("components/config_tree/brought.sh")
     + r"""
-b=$1; units=$2; others=$3; force=$4; shift 4; t=$(printf '\t')
-ours() {
- case $(readlink "$1") in "$b"/*) return 0;; esac
- grep -qsxF -e "L$t$1" -e "C$t$1" "$b/paths"
-}
+b=$1; units=$2; others=$3; force=$4; links=$5; shift 5; t=$(printf '\t')
 stopped() { # PID: by a signal, it or a process of its own
- for p in "$1" $(cat "/proc/$1/task/$1/children" 2>/dev/null); do
-  grep -qs '^State:[[:space:]]*[Tt]' "/proc/$p/status" && return 0
+ kids=; read -r kids <"/proc/$1/task/$1/children"
+ for p in "$1" $kids; do
+  while read -r k v rest; do
+   case $k$v in State:[Tt]) return 0;; State:*) break;; esac
+  done <"/proc/$p/status"
  done; return 1
-}
+} 2>/dev/null
 if [ -e "$b/lock" ]; then exec 9<"$b/lock"
  flock -s -w 120 9 || { echo "busy$t$b/lock"; exit 0; }
 fi
 if c=$(readlink "$b/current"); then echo "current$t${c##*/}"; fi
 if [ -s "$b/loaded" ]; then echo "loaded$t$(cat "$b/loaded")"; fi
 for p; do
- if [ -f "$p" ]; then
-  s=$(sha256sum <"$p"); o=$(stat -Lc "%a$t%U$t%G" "$p")
-  echo "file$t$p$t$(readlink "$p")$t$o$t${s%% *}"
-  ours "$p" || brought "$p" || echo "foreign$t$p"
+ shift
+ if [ -f "$p" ]; then set -- "$@" "$p"
  elif [ -d "$p" ]; then echo "directory$t$p$t$(stat -Lc "%a$t%U$t%G" "$p")"
  fi
+done
+# All files by one call of each program: one for each file is most of what this costs a host.
+own=$b/paths; [ -e "$own" ] || own=/dev/null
+[ $# = 0 ] || {
+ find "$@" -maxdepth 0 -printf 'at\t%p\t%l\n'; stat -Lc "of$t%n$t%a$t%U$t%G" "$@"; exec sha256sum "$@"
+} 2>/dev/null | awk -F "$t" -v OFS="$t" -v base="$b/" -v links=" $links " '
+ FILENAME != "-" { if ($1 == "L" || $1 == "C") ours[$2]; next }
+ $1 == "at" { order[++count] = $2; link[$2] = $3; next }
+ $1 == "of" { owner[$2] = $3 OFS $4 OFS $5; next }
+ { hash[substr($0, 67)] = substr($0, 1, 64) }
+ END { for (i = 1; i <= count; i++) { p = order[i]
+  print "file", p, link[p], owner[p], hash[p]
+  if (index(link[p], base) != 1 && !(p in ours) && !index(links, " " p " ")) print "?", p } }
+' "$own" - | while IFS= read -r line; do
+ case $line in
+ "?$t"*) p=${line#*"$t"}; brought "$p" || echo "foreign$t$p";;
+ *) printf '%s\n' "$line";;
+ esac
 done
 if [ -n "$force" ] && [ -e "$b/current" ]; then
  s=$(timeout -k 5 20 sh -c "$force" 2>&1) ||
@@ -50,13 +65,14 @@ if [ ! -e "$b/current" ]; then for p in $others; do
  if [ -f "$p" ]; then brought "$p" || echo "superseded$t$p"; fi
 done; fi
 if [ -e "$b/paths" ]; then while read -r k p; do echo "occupied$t$p"; done <"$b/paths"; fi
-for u in $units; do
- systemctl show "$u" -p ActiveState -p UnitFileState -p NeedDaemonReload -p MainPID | {
-  a= e= n= m=0; while IFS='=' read -r k v; do
+# It answers of each in turn, an empty line between two.
+[ -z "$units" ] || systemctl show $units -p ActiveState -p UnitFileState -p NeedDaemonReload -p MainPID | {
+ for u in $units; do
+  a= e= n= m=0; while IFS='=' read -r k v && [ -n "$k" ]; do
    case $k in ActiveState) a=$v;; UnitFileState) e=$v;; NeedDaemonReload) n=$v;;
     MainPID) m=$v;; esac
-  done; if [ "$m" -gt 0 ] && stopped "$m"; then a=hanging; fi; echo "unit$t$u$t$a$t$e$t$n"; }
-done
+  done; if [ "$m" -gt 0 ] && stopped "$m"; then a=hanging; fi; echo "unit$t$u$t$a$t$e$t$n"
+ done; }
 :""",
 )
 
@@ -64,9 +80,9 @@ done
 class ConfigTree(HostFact[TreeState]):
     """State of the tree of `component`: its generation, the files at `paths`, its `units`.
 
-    Of `paths` it tells which Phoenix did not write, and of the patterns `supersedes`, before the
-    first generation, which files exist; files that are as their Debian package brought them are
-    left out of both. A directory of `paths` is told with its owner and mode; a unit whose process
+    Of `paths` it tells which Phoenix did not write, `links` left out, which lead to what is the
+    system's; and of the patterns `supersedes`, before the first generation, which files exist. Files
+    that are as their Debian package brought them are left out of both. A directory of `paths` is told with its owner and mode; a unit whose process
     is stopped by a signal is `hanging`. `in_force` is the tree's own question whether what was
     loaded still holds.
 
@@ -82,9 +98,18 @@ class ConfigTree(HostFact[TreeState]):
         paths: Iterable[str],
         supersedes: Iterable[str] = (),
         in_force: str = "",
+        links: Iterable[str] = (),
     ) -> StringCommand:
         return marked(
-            script(_SCRIPT, base, " ".join(units), " ".join(supersedes), in_force, *paths),
+            script(
+                _SCRIPT,
+                base,
+                " ".join(units),
+                " ".join(supersedes),
+                in_force,
+                " ".join(links),
+                *paths,
+            ),
             seconds=180,
         )
 

@@ -69,6 +69,7 @@ def tree_state(tree: Tree) -> Question[TreeState]:
         paths=tree.paths,
         supersedes=tree.supersedes,
         in_force=tree.in_force,
+        links=tree.links,
     )
 
 

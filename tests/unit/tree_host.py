@@ -36,13 +36,18 @@ verb=$1; shift
 while [ $# -gt 0 ]; do case $1 in -q|--|--now|--runtime) shift ;; *) break ;; esac; done
 unit=${1:-}
 case $verb in
-    show) a=inactive e=disabled n=no
-        [ ! -e "$FAKE/active.$unit" ] || a=active
-        [ ! -e "$FAKE/enabled.$unit" ] || e=enabled
-        [ ! -e "$FAKE/masked.$unit" ] || e=masked
-        [ ! -e "$FAKE/unit" ] || cmp -s "$FAKE/unit.read" "$FAKE/unit" || n=yes
-        [ ! -e "$FAKE/pid" ] || printf 'MainPID=%s\\n' "$(cat "$FAKE/pid")"
-        printf 'ActiveState=%s\\nUnitFileState=%s\\nNeedDaemonReload=%s\\n' $a $e $n ;;
+    show) first=1
+        for unit; do
+            case $unit in -p) shift; break ;; esac
+            [ -n "$first" ] || echo
+            first= a=inactive e=disabled n=no
+            [ ! -e "$FAKE/active.$unit" ] || a=active
+            [ ! -e "$FAKE/enabled.$unit" ] || e=enabled
+            [ ! -e "$FAKE/masked.$unit" ] || e=masked
+            [ ! -e "$FAKE/unit" ] || cmp -s "$FAKE/unit.read" "$FAKE/unit" || n=yes
+            [ ! -e "$FAKE/pid" ] || printf 'MainPID=%s\\n' "$(cat "$FAKE/pid")"
+            printf 'ActiveState=%s\\nUnitFileState=%s\\nNeedDaemonReload=%s\\n' $a $e $n
+        done ;;
     is-active) [ -e "$FAKE/active.$unit" ] ;;
     cat) [ -e "$FAKE/unit" ] ;;
     daemon-reload) cp "$FAKE/unit" "$FAKE/unit.read" 2>/dev/null || rm -f "$FAKE/unit.read" ;;
@@ -189,7 +194,7 @@ class TreeHost:
     def state(self, tree: Tree) -> TreeState:
         """What the fact finds."""
         command = ConfigTree().command(
-            tree.base, tree.all_units, tree.paths, tree.supersedes, tree.in_force
+            tree.base, tree.all_units, tree.paths, tree.supersedes, tree.in_force, tree.links
         )
         done = subprocess.run(
             ["sh", "-c", command.get_raw_value().replace("/var/lib/dpkg", f"{self.top}/dpkg")],
