@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from gevent.lock import BoundedSemaphore
 from pydantic import SecretStr
 from pyinfra import inventory, logger
 from pyinfra.api import State
@@ -46,7 +47,8 @@ def secret(name: str) -> SecretStr:
     """
     value = secrets().find(name)
     if value is not None:
-        known = _record(ctx_state.get())  # type: ignore[no-untyped-call]
+        with _asking:  # hosts are prepared side by side: the first of them asks for all
+            known = _record(ctx_state.get())  # type: ignore[no-untyped-call]
         if known is not None:
             _refuse_older(known)
         operations.remember(name, value)
@@ -58,6 +60,9 @@ def secret(name: str) -> SecretStr:
     value = secrets().get(name, catalog.generator(name))
     operations.remember(name, value)
     return value
+
+
+_asking = BoundedSemaphore(1)
 
 
 @cache
@@ -86,7 +91,7 @@ def _refuse_older(known: Record) -> None:
     older = [
         name
         for name, value in values.items()
-        if value is not None and known.age(name, value.get_secret_value()) == "older"
+        if value is not None and known.is_older(name, value.get_secret_value())
     ]
     if older:
         raise record.refusal(known, older)

@@ -42,7 +42,8 @@ done
 # All files by one call of each program: one for each file is most of what this costs a host.
 own=$b/paths; [ -e "$own" ] || own=/dev/null
 [ $# = 0 ] || {
- find "$@" -maxdepth 0 -printf 'at\t%p\t%l\n'; stat -Lc "of$t%n$t%a$t%U$t%G" "$@"; exec sha256sum "$@"
+ find "$@" -maxdepth 0 -printf 'at\t%p\t%l\n'
+ stat -Lc "of$t%n$t%a$t%U$t%G" "$@"; exec sha256sum "$@"
 } 2>/dev/null | awk -F "$t" -v OFS="$t" -v base="$b/" -v links=" $links " '
  FILENAME != "-" { if ($1 == "L" || $1 == "C") ours[$2]; next }
  $1 == "at" { order[++count] = $2; link[$2] = $3; next }
@@ -66,7 +67,8 @@ if [ ! -e "$b/current" ]; then for p in $others; do
 done; fi
 if [ -e "$b/paths" ]; then while read -r k p; do echo "occupied$t$p"; done <"$b/paths"; fi
 # It answers of each in turn, an empty line between two.
-[ -z "$units" ] || systemctl show $units -p ActiveState -p UnitFileState -p NeedDaemonReload -p MainPID | {
+p="-p ActiveState -p UnitFileState -p NeedDaemonReload -p MainPID"
+[ -z "$units" ] || systemctl show $units $p | {
  for u in $units; do
   a= e= n= m=0; while IFS='=' read -r k v && [ -n "$k" ]; do
    case $k in ActiveState) a=$v;; UnitFileState) e=$v;; NeedDaemonReload) n=$v;;
@@ -81,10 +83,10 @@ class ConfigTree(HostFact[TreeState]):
     """State of the tree of `component`: its generation, the files at `paths`, its `units`.
 
     Of `paths` it tells which Phoenix did not write, `links` left out, which lead to what is the
-    system's; and of the patterns `supersedes`, before the first generation, which files exist. Files
-    that are as their Debian package brought them are left out of both. A directory of `paths` is told with its owner and mode; a unit whose process
-    is stopped by a signal is `hanging`. `in_force` is the tree's own question whether what was
-    loaded still holds.
+    system's; and of the patterns `supersedes`, before the first generation, which files exist.
+    Files that are as their Debian package brought them are left out of both. A directory of `paths`
+    is told with its owner and mode; a unit whose process is stopped by a signal is `hanging`.
+    `in_force` is the tree's own question whether what was loaded still holds.
 
     One round trip whatever the number of files. A FactProcessError means output that is
     not of the expected form and when another run has held the component for two minutes.

@@ -346,6 +346,21 @@ def test_a_link_that_was_changed_by_hand_is_noticed_and_put_right(machine: TreeH
     assert (link.readlink(), machine.converge(tree)) == (zone, None)
 
 
+def test_each_unit_of_a_tree_is_told_apart(machine: TreeHost) -> None:
+    """systemd answers about all of them in one go."""
+    tree = machine.tree("one", enable=("one.timer", "two.timer"))
+    fake = machine.top / "fake"
+    for mark in ("active.one.timer", "enabled.two.timer", "masked.two.timer"):
+        (fake / mark).write_text("")
+    units = machine.state(tree).units
+    assert list(units) == [tree.unit, "one.timer", "two.timer"]
+    assert [(unit.active, unit.enabled) for unit in units.values()] == [
+        ("inactive", "disabled"),
+        ("active", "disabled"),
+        ("inactive", "masked"),
+    ]
+
+
 def test_a_masked_unit_is_unmasked(machine: TreeHost) -> None:
     tree = machine.tree("one")
     machine.install(tree)

@@ -32,15 +32,22 @@ def stand_in(folder: Path, name: str, script: str) -> None:
 
 def fault(folder: Path, *command: str, **environment: str) -> str:
     """What one check finds, with the programs of `folder` before those of the machine."""
+    (found,) = faults(folder, command, **environment)
+    return found
+
+
+def faults(folder: Path, *commands: tuple[str, ...], **environment: str) -> list[str]:
+    """What several checks of one run find, in their order."""
     stand_in(folder, "sleep", ":")  # a fault counts when it is seen twice, a second apart
+    lines = ["\t".join(command) for command in commands]
     process = subprocess.run(
-        Script("checks", text(DATABASE, "health/checks.sh")).argv("15 5", "\t".join(command)),
+        Script("checks", text(DATABASE, "health/checks.sh")).argv("15 5", *lines),
         capture_output=True, text=True, check=True, timeout=60,
         env={**os.environ, **environment, "PATH": f"{folder}:{os.environ['PATH']}"},
     )  # fmt: skip
-    number, _, message = process.stdout.rstrip("\n").partition("\t")
-    assert number == "0", process
-    return message
+    answers = [line.partition("\t") for line in process.stdout.rstrip("\n").split("\n")]
+    assert [number for number, _, _ in answers] == list(map(str, range(len(commands)))), process
+    return [message for _, _, message in answers]
 
 
 SYSTEMCTL = """
@@ -68,6 +75,23 @@ def test_unit_runs_only_when_it_is_active_and_will_be_after_a_reboot(
     stand_in(tmp_path, "systemctl", SYSTEMCTL)
     stand_in(tmp_path, "journalctl", "echo its last words")
     assert fault(tmp_path, "unit_runs", "nginx.service", LOAD=load, ACTIVE=active) == words
+
+
+def test_units_of_a_host_are_asked_for_at_once_and_told_apart(tmp_path: Path) -> None:
+    log = tmp_path / "asked"
+    stand_in(
+        tmp_path,
+        "systemctl",
+        f"echo x >>{log}; shift 9; first=1\n"
+        'for unit; do [ -n "$first" ] || echo; first=\n'
+        "case $unit in up*) state=active ;; *) state=inactive ;; esac\n"
+        "printf 'MainPID=0\\nLoadState=loaded\\nActiveState=%s\\n' $state; done",
+    )
+    stand_in(tmp_path, "journalctl", "echo its last words")
+    units = ("up@a.timer", "down.service", "up.service")
+    found = faults(tmp_path, *(("unit_runs", unit) for unit in units))
+    assert found == ["", "is inactive: its last words", ""]
+    assert log.read_text().split() == ["x", "x"], "all at once, and the failed one again"
 
 
 @pytest.mark.parametrize("active", ["activating", "failed", "inactive"])

@@ -37,6 +37,23 @@ def test_a_value_is_current_older_or_unknown() -> None:
     assert known.newest("token").by == "op1@desk"
 
 
+def test_no_digest_is_made_where_no_value_can_be_older(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes a thirtieth of a second, and a run asks for all secrets of the site."""
+    once, twice = given("first"), given("first", "second")
+    assert [twice.is_older("token", value) for value in ("first", "second", "third")] == [
+        True,
+        False,
+        False,
+    ]
+
+    def made(*_words: str) -> str:
+        raise AssertionError("a digest was made")
+
+    monkeypatch.setattr(record, "digest_of", made)
+    assert not once.is_older("token", "first")
+    assert not once.is_older("other", "first")
+
+
 def test_a_value_that_comes_back_is_the_current_one() -> None:
     known = given("first", "second", "first")
     assert known.age("token", "first") == "current"
