@@ -19,7 +19,7 @@ USAGE = """usage: python3 lab COMMAND
   shell HOST      a root shell on a host (or on `client`)
   run             up, then the whole deploy, then a verified HTTPS request from the client
   test [ARGS]     lint, types and every test; ARGS go to pytest
-  test --fast     the same without the tests that need a lab: no root, no Docker Engine
+  test --fast     the same without the tests that need a lab or long: no root, no Docker Engine
 
 environment:
   PHOENIX_LAB_NAME=lab        another name makes another lab beside the first

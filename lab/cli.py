@@ -121,7 +121,7 @@ def test(arguments: Sequence[str]) -> int:
         failed = failed or _run(command)
     fast, arguments = "--fast" in arguments, [word for word in arguments if word != "--fast"]
     if fast:
-        arguments = ["-m", "not lab", *arguments]
+        arguments = ["-m", "not lab and not long", *arguments]
     else:
         os.environ[pace.VARIABLE] = str(pace.deadline_factor())
         say(f"deadlines of the lab's tests: {os.environ[pace.VARIABLE]} times a quiet machine's")

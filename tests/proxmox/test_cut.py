@@ -20,6 +20,7 @@ from phoenix.site.model import Site
 from tests.proxmox.pve import NODE, Pve, run
 from tests.proxmox.test_converge import changed_site
 
+pytestmark = pytest.mark.long
 Planned = Callable[..., Plan]
 ARCHIVE = "ubuntu-24.04-standard_24.04-2_amd64.tar.zst"
 IMAGE = "noble-server-cloudimg-amd64.img"

@@ -30,6 +30,7 @@ from tests.proxmox.conftest import KEY, ROOT, SETTINGS
 from tests.proxmox.fleet import Machine
 from tests.proxmox.pve import Pve
 
+pytestmark = pytest.mark.long
 SUBNET = IPv4Network("127.53.8.0/24")
 INVENTORY = """
 from ipaddress import IPv4Network

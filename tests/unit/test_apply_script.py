@@ -629,6 +629,7 @@ def test_second_run_waits_for_the_first(machine: TreeHost) -> None:
     assert machine.served == "config two\n"
 
 
+@pytest.mark.long
 def test_killed_anywhere_in_a_change_it_converges_and_never_mixes(machine: TreeHost) -> None:
     machine.install(machine.tree("0"))
     for at in range(1, 200, STRIDE):
@@ -651,6 +652,7 @@ def test_killed_anywhere_in_a_change_it_converges_and_never_mixes(machine: TreeH
     raise AssertionError("the script never came to its end")
 
 
+@pytest.mark.long
 def test_killed_anywhere_in_a_first_install_it_converges_and_keeps_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -676,6 +678,7 @@ def test_killed_anywhere_in_a_first_install_it_converges_and_keeps_what_was_ther
     raise AssertionError("the script never came to its end")
 
 
+@pytest.mark.long
 def test_killed_anywhere_in_a_rollback_the_next_run_converges(machine: TreeHost) -> None:
     machine.install(machine.tree("one"))
     for at in range(20, 200, STRIDE):

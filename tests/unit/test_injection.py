@@ -113,6 +113,7 @@ def made(place: Place, text: str) -> Mapping[str, str] | None:
         return None  # said by validate, too
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", PLACES, ids=map(str, PLACES))
 def test_hostile_text_is_refused_or_stays_in_its_place(place: Place) -> None:
     own = sound(place)

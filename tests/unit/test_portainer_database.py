@@ -211,6 +211,7 @@ def test_an_older_server_whose_tag_tells_nothing_fails_at_once_and_says_why(
     assert json.loads((server.kept / "portainer.db").read_text())["schema"] == "2.33.1", "still"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["", "-broken"])
 def test_killed_anywhere_the_next_run_ends_it_and_no_word_is_lost(
     tmp_path: Path, fault: str
