@@ -84,9 +84,7 @@ def _options(raw: RawLxc, source: Source, report: Report) -> Iterator[tuple[str,
                 'write KEY=VALUE, as "lxc.mount.auto=sys:rw"',
             )  # fmt: skip
         elif owner is not None:
-            report.warn(
-                source.file, place, f"not used: what {key} says follows from {owner}", "remove it"
-            )
+            report.warn(source.file, place, f"not used: it follows from {owner}", "remove it")
         elif key not in _KEYS and not key.startswith(_GROUPS):
             report.error(
                 source.file, place, f"Proxmox VE takes no {key[:60]}",

@@ -216,3 +216,12 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal() -> None:
     assert lines[0] == r"a\x1b[2J: b\nc: d\x07\u202e"
     assert len(lines) == 2
     assert len(lines[1]) < 600
+
+
+def test_the_last_line_counts_what_is_told_once(project: Path) -> None:
+    def misspell(data: Any) -> None:
+        data["vms"][0] |= {"zzz1": 1, "zzz2": 1}
+
+    changed(project / "inventories" / VM, misspell)
+    last = phoenix("validate", "-i", project / INVENTORY).stdout.splitlines()[-1]
+    assert last == "0 errors, 2 warnings; 1 different one"

@@ -149,6 +149,11 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
     errors = output.count(verdict.errors, "error")
     warnings = output.count(verdict.warnings, "warning")
     if verdict.findings:
-        console.print(f"{errors}, {warnings}")
+        same = (
+            f"; {output.count(len(groups), 'different one')}"
+            if len(groups) < len(verdict.findings)
+            else ""
+        )
+        console.print(f"{errors}, {warnings}{same}")
     else:
         console.print(f"nothing is wrong with {verdict.inventory}: {errors}, {warnings}")
