@@ -7,7 +7,7 @@ from pyinfra import host
 from deploys import residents
 from deploys.access import proxmox as proxmox_access
 from deploys.context import settings, site
-from facts.proxmox import Listeners, RootShell, SshClientAddress
+from facts.proxmox import AbsentFolders, Listeners, RootShell, SshClientAddress
 from operations import guest_ssh, moves, proxmox
 from operations.host_state import question, read_or
 from phoenix.proxmox import hostkeys
@@ -28,11 +28,20 @@ def converge() -> None:
         client_address=read_or(question(SshClientAddress), None),
     )
     access = proxmox_access(config)
+    here = config.node or site().hypervisor.name
+    folders = [
+        mount.host_path
+        for guest in desired.guests
+        if guest.node == here
+        for mount in guest.root.bind_mounts
+    ]
+    asked = question(AbsentFolders, folders=list(dict.fromkeys(folders)))
     proxmox.ready(
         name="Proxmox: nothing stands in the way",
         access=access,
         desired=desired,
         root_shell=read_or(question(RootShell), False),
+        absent_folders=read_or(asked, ()) if folders else (),
         listening=read_or(question(Listeners), {}) if desired.scopes else None,
     )
     for guest in desired.guests:

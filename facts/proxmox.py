@@ -23,6 +23,9 @@ _ROOT = Script(
     "root-shell",
     'if [ "$(id -u)" = 0 ] && command -v pct >/dev/null; then echo yes; else echo no; fi',
 )
+_ABSENT = Script(
+    "absent-folders", 'for one in "$@"; do [ -d "$one" ] || printf "%s\\n" "$one"; done'
+)
 _CLIENT = Script("client", 'echo "$SSH_CONNECTION"')
 
 
@@ -66,6 +69,22 @@ class RootShell(HostFact[bool]):
     def parse(self, lines: list[str]) -> bool:
         """One word."""
         return "".join(lines).strip() == "yes"
+
+
+class AbsentFolders(HostFact[tuple[str, ...]]):
+    """Those of some folders that are not there.
+
+    Args:
+        folders: their paths.
+    """
+
+    def command(self, folders: Sequence[str]) -> StringCommand:
+        """One test each."""
+        return marked(script(_ABSENT, *folders))
+
+    def parse(self, lines: list[str]) -> tuple[str, ...]:
+        """A path a line."""
+        return tuple(lines)
 
 
 class Listeners(HostFact[dict[str, frozenset[listeners.Listener]]]):

@@ -33,6 +33,7 @@ from phoenix.proxmox.preflight import firewall as firewall_faults
 from phoenix.proxmox.preflight import preflight
 from phoenix.proxmox.transport import Endpoint, Trust, connect
 from phoenix.runs.reporter import report, value
+from phoenix.shell import quote
 from phoenix.site.ports import PROXMOX_API
 
 _T = TypeVar("_T")
@@ -90,6 +91,7 @@ def ready(
     desired: Plan,
     *,
     root_shell: bool = True,
+    absent_folders: tuple[str, ...] = (),
     listening: Mapping[str, frozenset[Listener]] | None = None,
 ) -> _Commands:
     """Refuse the run, before its first write, where something would stop it half-way.
@@ -98,6 +100,7 @@ def ready(
         access: how to reach the API.
         desired: guests, scopes of the firewall, and connections that they would refuse.
         root_shell: whether this host runs `pct` for us, as root.
+        absent_folders: those of the hypervisor that guests are to have, and that are not there.
         listening: what the nodes listen on; None where nobody asked.
     """
     client = _reader(access)
@@ -109,6 +112,7 @@ def ready(
             )
         if not root_shell:
             faults += _by_hand(client, desired.guests)
+        faults += _without_folder(desired.guests, absent_folders)
     except ProxmoxError as error:
         faults = [str(error)]
     if faults:
@@ -129,6 +133,20 @@ def _by_hand(client: Client, desired: Sequence[DesiredGuest]) -> list[str]:
                 f"once the guest is made:\n{lines}"
             )
     return messages
+
+
+def _without_folder(desired: Sequence[DesiredGuest], absent: Sequence[str]) -> list[str]:
+    """A fault for each folder that no container could start with.
+
+    None is made here: it may lie on a pool that is not mounted.
+    """
+    return [
+        f"{path} is not there on the hypervisor, and {guest.label} is to have it: the container "
+        f"would not start. fix: mount what it lies on, or there, as root, `mkdir -p {quote(path)}`"
+        for guest in desired
+        for path in dict.fromkeys(mount.host_path for mount in guest.root.bind_mounts)
+        if path in absent
+    ]
 
 
 @operation()

@@ -126,7 +126,9 @@ def test_from_nothing_to_running_and_no_change_after(
 def test_what_only_root_may_set_is_set_by_pct(
     tmp_path: Path, moved: Site, pve: Pve, fakepve_url: str, fakepve_cafile: str, greeters: None
 ) -> None:
-    media = {"path": "/media", "host_path": "/tank/media"}
+    folder = tmp_path / "media"
+    folder.mkdir()
+    media = {"path": "/media", "host_path": str(folder)}
     own = {103: {"features": {"keyctl": "1"}, "bind_mounts": [media]}}
     project = Project(tmp_path, moved, api=fakepve_url, ca_file=fakepve_cafile, guests=own)
     project.program("pct", f'echo "$@" >>{tmp_path}/pct.log')
@@ -136,10 +138,27 @@ def test_what_only_root_may_set_is_set_by_pct(
     calls = (tmp_path / "pct.log").read_text().splitlines()
     assert [line for line in calls if line.startswith("set ")] == [
         "set 103 --features nesting=1,keyctl=1",
-        "set 103 --mp0 /tank/media,mp=/media",
+        f"set 103 --mp0 {folder},mp=/media",
     ]
     starts = [path for _, path, _ in pve.writes() if path.endswith("103/status/start")]
     assert len(starts) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may run pct")
+def test_a_folder_that_is_not_there_is_named_before_the_first_write(
+    tmp_path: Path, moved: Site, pve: Pve, fakepve_url: str, fakepve_cafile: str
+) -> None:
+    """Proxmox VE takes the mount point, and the container does not start."""
+    media = {"path": "/media", "host_path": f"{tmp_path}/no-folder"}
+    own = {103: {"bind_mounts": [media]}}
+    project = Project(tmp_path, moved, api=fakepve_url, ca_file=fakepve_cafile, guests=own)
+    project.program("pct", "exit 1")
+    done = project.run(token=TOKEN)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0, output
+    assert f"{tmp_path}/no-folder is not there on the hypervisor, and container 103" in output
+    assert f"mkdir -p {tmp_path}/no-folder" in output
+    assert pve.writes() == []
 
 
 def test_what_only_root_may_set_is_named_before_the_run_where_we_are_not_root(
