@@ -21,4 +21,5 @@ local.include("deploys/docker.py")  # Docker Engine on the Docker hosts
 local.include("deploys/swarm.py")  # ... and those that are one swarm
 local.include("deploys/portainer.py")  # their control plane, server and agents
 local.include("deploys/stacks.py")  # the applications
+local.include("deploys/watch.py")  # each host's checks by a timer, and who raises alarms
 local.include("deploys/verify.py")  # and now prove it

@@ -17,21 +17,24 @@ from facts.renewal import Renewals
 from facts.step_ca import CertificateAuthority
 from facts.swarm import SwarmNode
 from facts.verification import Checks
+from facts.watch import WatchersLook
 from operations.host_state import Question, ask_all, question
 from phoenix.components.docker.projects import to_json
 from phoenix.components.step_ca.authority import ROOT_KEY
 from phoenix.components.trust import ROOTS
 from phoenix.health import observation, undeclared
 from phoenix.health.served import served
+from phoenix.health.watched import Watched
 from phoenix.runs.reporter import value
 
 with setting_errors():
     request = observation.request(site(), site_host(), host.data.get("observe", observation.ALL))
 
-LEFT: dict[str, TypeAdapter[Any]] = {
+MODELS: dict[str, TypeAdapter[Any]] = {
     observation.PLACED: undeclared.PLACED,
     observation.REGISTER: undeclared.REGISTER,
     observation.GUESTS: undeclared.GUESTS,
+    observation.WATCH: TypeAdapter(Watched | None),
 }
 
 # Nothing here may end the run: a fact that cannot be read is reported as missing.
@@ -69,6 +72,8 @@ if request.swarm:
     questions[observation.SWARM] = question(SwarmNode)
 if request.rules:
     questions[observation.RULES] = question(MarkedRules)
+if request.watch:
+    questions[observation.WATCH] = question(WatchersLook)
 
 
 def as_json(kind: str, fact_value: Any) -> Any:
@@ -88,8 +93,8 @@ def as_json(kind: str, fact_value: Any) -> Any:
         return fact_value
     if kind == observation.GUESTS and fact_value is None:
         return observation.NO_LIST
-    if kind in (observation.PLACED, observation.REGISTER, observation.GUESTS):
-        return LEFT[kind].dump_python(fact_value, mode="json")
+    if kind in MODELS:
+        return MODELS[kind].dump_python(fact_value, mode="json")
     if kind == observation.SWARM:
         return asdict(fact_value)
     if kind == observation.PORTAINER:
@@ -100,7 +105,12 @@ def as_json(kind: str, fact_value: Any) -> Any:
 for kind, fact_value in zip(questions, ask_all(questions.values()), strict=True):
     if isinstance(fact_value, FactError):
         value(observation.UNREAD, host.name, str(fact_value))
-        unknown = kind in (*observation.LEFT, observation.ISSUED, observation.AUTHORITY)
+        unknown = kind in (
+            *observation.LEFT,
+            observation.ISSUED,
+            observation.AUTHORITY,
+            observation.WATCH,
+        )
         value(kind, host.name, None if unknown else [])
     else:
         value(kind, host.name, as_json(kind, fact_value))

@@ -94,6 +94,7 @@ VERBS: dict[str, Verb] = {
         "graph",
         "Draw the topology: clients, gateway, proxy, guests, services, stacks, DNS and CA.",
     ),
+    "alert": Verb("alert", "app", "Alarms of the watcher: try whether they arrive."),
     "outdated": Verb(
         "outdated",
         "outdated",

@@ -14,6 +14,7 @@ from phoenix.components.portainer.compose_files import AGENT_ENVIRONMENT, PASSWO
 from phoenix.components.stack import FILES
 from phoenix.components.step_ca.issuance import TEMPLATE
 from phoenix.components.traefik.traefik_yml import USERS_FILE, user_file
+from phoenix.components.watch.files import PAIR_OF_THE_WATCHER
 from phoenix.secrets.errors import SecretError
 from phoenix.site.model import Host, Site
 from phoenix.site.secret_names import (
@@ -22,6 +23,7 @@ from phoenix.site.secret_names import (
     DASHBOARD_PASSWORD,
     GATEWAY_CERTIFICATE,
     ISSUANCE_KEY,
+    WATCH_KEY,
 )
 
 
@@ -72,6 +74,8 @@ def traces(site: Site) -> tuple[Trace, ...]:
 
 
 def _traces(site: Site) -> Iterator[Trace]:
+    if site.watcher is not None:
+        yield Trace(WATCH_KEY, site.watcher.name, PAIR_OF_THE_WATCHER)
     for guest in site.guests:
         if "traefik" in guest.groups:
             yield Trace(DASHBOARD_PASSWORD, guest.name, USERS_FILE)

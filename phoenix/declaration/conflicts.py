@@ -446,6 +446,8 @@ def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
         }
     for host in site.agents:
         needed[host.name][ports.AGENT_INTERNAL, "tcp"] = "the Portainer agent"
+    if site.watcher in site.guests:
+        needed[site.watched_by][ports.WATCH, "tcp"] = "the watcher"
     return needed
 
 

@@ -1385,8 +1385,8 @@ class RawSite(Raw):
         "`ssh` (sshd's settings), `trust` (the system's trust store), `packages` (none is "
         "installed: a missing one is named), `guard` (nftables), `guest_agent` "
         "(qemu-guest-agent), `docker` (Docker Engine and its daemon.json on a Docker host), "
-        "`start_page` and `dashboard` (on Traefik's guest: none is served). A host's own list "
-        "replaces it.",
+        "`start_page` and `dashboard` (on Traefik's guest: none is served), `watch` (its "
+        "checks by a timer, where `watcher` is given). A host's own list replaces it.",
         examples=[["resolver", "time"]],
     )
     login: RawLoginBy = Field(
@@ -1404,6 +1404,13 @@ class RawSite(Raw):
         default=None,
         description="A Portainer elsewhere, where no guest has the role portainer. It deploys the "
         'stacks of the hosts with `"portainer_role": "agent"`.',
+    )
+    watcher: Line | None = Field(
+        default=None,
+        description="The host that watches the site: `hypervisor`, or the name or id of a guest. "
+        "Each host then makes its own checks by a timer and reports to it, and it raises alarms "
+        "([docs/watch.md](watch.md)). Left out: nothing is checked between runs.",
+        examples=["hypervisor", "108"],
     )
 
 

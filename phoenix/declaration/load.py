@@ -195,6 +195,8 @@ def load_site(
         s.kind in ("backend", "redirect", "tcp") and s.exposure == "gateway" for s in site_services
     )
     whole = whole and len(declared) == len(running)  # else a role may be that of a faulty guest
+    watched_by = _watched_by(raw_site.watcher, site, report, whole=whole)
+    site = site.model_copy(update={"watched_by": watched_by})
     conflicts.roles(
         *(site.guests, LXC_FILE), routed=routed, whole=whole,
         elsewhere=raw_site.portainer is not None, report=report,
@@ -218,6 +220,21 @@ def load_site(
     certificate_manifest.check(inventories, site, report)
     report.raise_errors()
     return site.model_copy(update={"warnings": report.warnings})
+
+
+def _watched_by(wanted: str | None, site: Site, report: Report, *, whole: bool) -> str:
+    """The name of the host that `site.watcher` means; empty where none does."""
+    if wanted is None:
+        return ""
+    if wanted == "hypervisor":
+        return site.hypervisor.name
+    found = site.hosts_by_key.get(wanted.lower())
+    if found is None and whole:  # else it may be a guest whose entry is faulty
+        report.error(
+            LXC_FILE, "site.watcher", f"no host is called {shown_value(wanted)}",
+            f'write "hypervisor", or one of {", ".join(host.name for host in site.guests)}',
+        )  # fmt: skip
+    return found.name if found else ""
 
 
 def _sharing(host: Host, raw: RawNfs, move: Callable[[Any], Any], report: Report) -> Host:

@@ -582,6 +582,18 @@ class Settings(_Strict):
         description="What the start page and its `home.json` tell whoever reaches them. With "
         "`services` they name no host, address, certificate, operator or revision.",
     )
+    watch_interval: Literal[10, 15, 20, 30, 60, 120, 300, 600] = Field(
+        default=60,
+        description="Seconds between two rounds of a host's own checks, where `site.watcher` "
+        "names a host that watches.",
+    )
+    watch_backup_days: StrictInt = Field(
+        default=7,
+        ge=0,
+        le=3650,
+        description="Days after which the watcher warns that the newest `phoenix backup` is too "
+        "old; 0: never.",
+    )
     artifacts: Mapping[Identifier, Mapping[Architecture, Pin]] = Field(
         default=pins.ARTIFACTS,
         description="Programs that are no Debian packages: name, architecture (`amd64`, `arm64`, "

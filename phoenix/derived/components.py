@@ -50,6 +50,10 @@ def _hypervisor(site: Site) -> tuple[Host, ...]:
     return (site.hypervisor,)
 
 
+def _watching(site: Site) -> tuple[Host, ...]:
+    return tuple(host for host in site.hosts if host in site.watched or host == site.watcher)
+
+
 def _present(*hosts: Host | None) -> tuple[Host, ...]:
     return tuple(host for host in hosts if host is not None)
 
@@ -133,6 +137,12 @@ COMPONENTS: tuple[Component, ...] = (
         trees=(),
     ),
     Component("stacks", "the applications on the Docker hosts", stack_hosts, trees=()),
+    Component(
+        "watch",
+        "each host's checks by a timer, and the watcher that raises alarms",
+        _watching,
+        trees=(),
+    ),
     Component("verify", "proof of every hop, from the host that makes it", _all, trees=()),
 )
 """Every component, in the order in which they are deployed."""
@@ -143,6 +153,8 @@ CERTIFICATE, STACK = "acme-", "stack-"
 SERVER, AGENT, ADMISSION = "portainer", "portainer-agent", "traefik-admission"
 TUNNEL, GUARD = "portainer-tunnel", "guard"
 """The trees of Portainer's server and agent."""
+WATCHED, WATCHER = "watch", "watcher"
+"""The trees of a host that makes its checks by a timer, and of the one that they report to."""
 
 
 def stack_tree(project: str) -> str:
@@ -175,6 +187,10 @@ def trees_of(site: Site, host: Host) -> frozenset[str]:
         names.add(TUNNEL)
     if host.guarded:
         names.add(GUARD)
+    if host in site.watched:
+        names.add(WATCHED)
+    if host == site.watcher:
+        names.add(WATCHER)
     if host == site.portainer:
         names.add(SERVER)
     if host in site.agents:

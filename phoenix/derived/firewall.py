@@ -11,7 +11,7 @@ from phoenix.derived import dns, swarm
 from phoenix.derived.certificates import certificates
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import FirewallRule, Host, Service, Site
-from phoenix.site.ports import DNS, HTTP, HTTPS, NFS, NTP, PROXMOX_API
+from phoenix.site.ports import DNS, HTTP, HTTPS, NFS, NTP, PROXMOX_API, WATCH
 from phoenix.site.ways import addresses, served, way
 
 Endpoint = Host | IPv4Network | Literal["any"]
@@ -255,6 +255,9 @@ def _derived(site: Site) -> Iterator[Flow]:
     yield from _nfs(site)
     for source, target, opened in swarm.between(site):
         yield Flow(source, target, opened.proto, opened.port, opened.why)
+    if site.watcher:
+        for host in site.watched:
+            yield Flow(host, site.watcher, "tcp", WATCH, "reports to the watcher")
 
 
 def _to_service(site: Site, service: Service) -> Iterator[Flow]:

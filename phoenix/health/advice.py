@@ -18,6 +18,9 @@ from phoenix.components.nfs.shares import UNIT as NFS_UNIT
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.components.step_ca.authority import DIRECTORY
+from phoenix.components.watch.files import JUDGE as WATCH_JUDGE
+from phoenix.components.watch.files import RECEIVER as WATCH_RECEIVER
+from phoenix.components.watch.files import TIMER as WATCH_TIMER
 from phoenix.derived import login, swarm
 from phoenix.derived.certificates import STACK_PAIR
 from phoenix.health.checks import ISSUED, Check
@@ -55,6 +58,9 @@ COMPONENTS: Mapping[str, str] = {
     NETWORKS_UNIT: "networks",
     NFS_UNIT: "nfs",
     NFS_SERVER_UNIT: "nfs_exports",
+    WATCH_TIMER: "watch",
+    WATCH_RECEIVER: "watch",
+    WATCH_JUDGE: "watch",
     "phoenix-acme@gateway.timer": "nginx",
     "phoenix-acme@traefik.timer": "traefik",
     "phoenix-acme@host.timer": "certificates",
@@ -103,6 +109,14 @@ ADVICE: Mapping[str, _Template] = {
         "its name in the machine itself is another one than is declared: set it back, or declare "
         "the new one; Proxmox VE looks for its own files by the name of its node",
         ("$ssh hostnamectl status",),
+    ),
+    "updates_are_done": _Template(
+        "security updates wait for a reboot, or do not install: see why they failed, and reboot "
+        "the host when nobody needs it",
+        (
+            "$ssh cat /run/reboot-required.pkgs",
+            "$ssh journalctl -u apt-daily.service -u apt-daily-upgrade.service -n 30",
+        ),
     ),
     "acme_answers": _Template(
         "the CA serves TLS and gives no certificates: its disk is full, or its database is at "

@@ -8,8 +8,6 @@ is about. Its title is for people, and nothing reads it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 from phoenix.components.acme.phoenix_acme_conf import TIMER
 from phoenix.components.guard import ruleset as guard
@@ -22,6 +20,7 @@ from phoenix.components.step_ca.authority import DIRECTORY, UNIT, directory_url
 from phoenix.components.swarm import cluster
 from phoenix.components.traefik.traefik_yml import LOCAL, proof_file
 from phoenix.components.trust import ROOTS
+from phoenix.components.watch import files as watch
 from phoenix.derived import control_plane, deployments, dns, firewall, home
 from phoenix.derived.certificates import certificates
 from phoenix.derived.components import component_hosts
@@ -31,85 +30,19 @@ from phoenix.derived.routes import gateway_names, routes, tcp_services
 from phoenix.health import local_end
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Service, Site
-from phoenix.site.ports import HTTPS
+from phoenix.site.ports import HTTPS, WATCH
 from phoenix.site.roles import guest_with
 from phoenix.site.ways import address, way
-
-Layer = Literal["reach", "service", "dns", "tcp", "certificate", "tls", "router", "http"]
-LAYERS: tuple[Layer, ...] = (
-    "reach", "service", "dns", "tcp", "certificate", "tls", "router", "http",
-)  # fmt: skip
-"""In the order in which a fault of one explains faults of the next.
-
-`reach` is the operator's own way in: a host that does not answer explains what fails behind it.
-An expired certificate explains why TLS is refused; where there is no TLS at all, `tls` says so.
-"""
-
+from phoenix.watch.causes import LAYERS as LAYERS
+from phoenix.watch.causes import Check as Check
+from phoenix.watch.causes import Layer as Layer
+from phoenix.watch.causes import Outcome as Outcome
+from phoenix.watch.causes import heard as heard
 
 ISSUED = "issued_as_declared"
 """The check that no host makes: it is judged from what several tell (`health.issued`)."""
 PLACES = ("/", "/tmp", "/run", "/var", "/var/log", "/var/lib/docker", "/etc")  # noqa: S108
 """Directories whose file systems must not be full or read-only; absent ones count as well."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check, made on one host.
-
-    The fields from `target` on say what it is about, each empty (0) where it is about no such
-    thing: whoever wants the checks of a service, unit or endpoint looks there.
-
-    Attributes:
-        host: Name of the host that makes it.
-        layer: See `LAYERS`.
-        hop: What is checked, in a few words for people.
-        command: A function of `checks.sh` and its arguments; empty for the layer `reach`.
-        target: Name of the host that it is about.
-        port: TCP port of that host.
-        unit: systemd unit.
-        name: DNS name that is resolved, or that a certificate must prove.
-        service: Name of the one service that it is about.
-        certificate: Name of a certificate that a host gets by ACME.
-        endpoint: Name of an endpoint of Portainer.
-        stack: Name of a deployed stack, as Portainer and Docker know it.
-    """
-
-    host: str
-    layer: Layer
-    hop: str
-    command: tuple[str, ...]
-    target: str = ""
-    port: int = 0
-    unit: str = ""
-    name: str = ""
-    service: str = ""
-    certificate: str = ""
-    endpoint: str = ""
-    stack: str = ""
-
-    @property
-    def function(self) -> str:
-        """The function of `checks.sh`; empty for the layer `reach`."""
-        return self.command[0] if self.command else ""
-
-    @property
-    def title(self) -> str:
-        """What is checked and where, for people; no two checks of a site have the same."""
-        return f"{self.layer} on {self.host}: {self.hop}"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a check found: `fault` is empty when all is well; `warning` is what will be one."""
-
-    check: Check
-    fault: str
-    warning: str = ""
-
-
-def heard(check: Check, answer: str) -> Outcome:
-    """The outcome of a check that `checks.sh` made: there "~" begins a warning."""
-    return Outcome(check, "", answer[1:]) if answer.startswith("~") else Outcome(check, answer)
 
 
 @once_per_site
@@ -125,6 +58,7 @@ def checks(site: Site) -> tuple[Check, ...]:
         *_connections(site),
         *_externals(site),
         *_keys(site),
+        *_reports(site),
     ]
     every += [*_routers(site), *_requests(site), *_passed_on(site), *_containers(site)]
     return tuple(sorted(every, key=lambda check: LAYERS.index(check.layer)))
@@ -151,6 +85,9 @@ def _rooms(site: Site) -> Iterator[Check]:
         yield Check(host.name, "service", "room on its disks", command, target=host.name)
         named = ("is_called", host.name)
         yield Check(host.name, "service", "its own name", named, target=host.name)
+        if "updates" not in host.left_alone:
+            updates = ("updates_are_done",)
+            yield Check(host.name, "service", "its updates", updates, target=host.name)
     ca = control_plane.ca(site)
     for host in site.hosts:
         if host != ca.owner:  # not by its name: DNS is proven apart
@@ -170,6 +107,12 @@ def _services(site: Site) -> Iterator[Check]:
         *((host, nfs.SERVER_UNIT, "the NFS server", "") for host in site.hosts if host.exports),
         *((host, nfs.UNIT, "folders by NFS", "") for host in site.hosts if host.mounts),
     ]
+    units += [(host, watch.TIMER, "its checks by a timer", "") for host in site.watched]
+    if site.watcher is not None:
+        units += [
+            (site.watcher, watch.RECEIVER, "the watcher", ""),
+            (site.watcher, watch.JUDGE, "the watcher's look at reports", ""),
+        ]
     if site.portainer is not None:
         ends = (*((site.portainer,) if site.agents else ()), *site.agents)
         units += [(host, tunnel.UNIT, "the tunnel to agents", "") for host in ends]
@@ -324,6 +267,13 @@ def _externals(site: Site) -> Iterator[Check]:
             commands.append(("tls", ("external_proves", *where, name, proof, proof_file(service))))
         for layer, command in commands:
             yield Check(proxy, layer, title, command, target=proxy, service=service.name)
+
+
+def _reports(site: Site) -> Iterator[Check]:
+    """The way to the watcher; what nobody can report, it tells itself."""
+    for host in site.watched:
+        if site.watcher is not None and host != site.watcher:
+            yield _port(host, f"{host.name} to the watcher", site.watcher, WATCH)
 
 
 def _port(

@@ -130,6 +130,20 @@ is_called() { # NAME: by which Proxmox VE and everybody's logs know this machine
     echo "~it calls itself $(uname -n), and is declared as $1: hostnamectl set-hostname $1"
 }
 
+updates_are_done() { # by apt's timers; a reboot that they wait for is a warning as well
+    said=
+    for unit in apt-daily apt-daily-upgrade; do
+        result=$(timeout 20 systemctl show -P Result "$unit.service" 2>&1) || { echo "systemd does not answer: $result"; return; }
+        [ "$result" = success ] || said="$said$unit.service has failed ($result); "
+    done
+    due=${PHOENIX_REBOOT_REQUIRED:-/run/reboot-required}
+    if [ -e "$due" ]; then
+        for_what=$(sort -u "$due.pkgs" 2>/dev/null | head -n 3 | tr '\n' ' ')
+        said="${said}a reboot is due since $(date -u -r "$due" '+%F %H:%M UTC')${for_what:+, for $for_what}; "
+    fi
+    if [ -z "$said" ]; then well; else echo "~${said%; }"; fi
+}
+
 clock_agrees() { # URL: with the clock of the machine there, or certificates seem to be out of their time
     there=$(curl -skI --max-time 5 "$1" | tr -d '\r' | sed -n 's/^[Dd]ate: //p')
     [ -n "$there" ] || { well; return; }  # that it does not answer, other checks tell

@@ -19,6 +19,7 @@ from phoenix.health import issued, undeclared
 from phoenix.health.checks import Check, Outcome, checks, heard, made_on
 from phoenix.health.served import Served, askers
 from phoenix.health.undeclared import Seen
+from phoenix.health.watched import WATCHED, Watched
 from phoenix.site.model import Host, Site
 from phoenix.site.roles import guest_with
 
@@ -27,13 +28,14 @@ CONTAINERS, PORTAINER = "containers", "portainer"
 ISSUED, ASKED, AUTHORITY = "issued", "asked", "authority"
 PLACED, REGISTER, GUESTS, RULES = "placed", "register", "guests", "rules"
 SWARM = "swarm"
+WATCH = "watch"
 UNREAD = "unread"
 NO_LIST = "no pvesh"
 """The answer to `GUESTS` of a hypervisor without the program that lists guests."""
 """Told of a host whose answer cannot be used: why."""
 LEFT = (CONTAINERS, PORTAINER, PLACED, REGISTER, GUESTS, RULES, SWARM)
 """What tells of things that run and are not declared (`health.undeclared`)."""
-ALL = (CHECKS, CERTIFICATES, RENEWALS, ISSUED, ASKED, AUTHORITY, *LEFT)
+ALL = (CHECKS, CERTIFICATES, RENEWALS, ISSUED, ASKED, AUTHORITY, WATCH, *LEFT)
 """What can be asked for: the setting `observe` of `deploys/observe.py`."""
 
 
@@ -61,6 +63,7 @@ class Request:
         guests: Whether Proxmox VE is asked for the guests with our tag.
         rules: Whether it is asked for the rules with our mark.
         swarm: Whether Docker is asked for the swarm that it is in.
+        watch: Whether it is asked for the watcher's last look.
     """
 
     checks: tuple[Check, ...] = ()
@@ -76,6 +79,7 @@ class Request:
     guests: bool = False
     rules: bool = False
     swarm: bool = False
+    watch: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ def request(site: Site, host: Host, kinds: Collection[str] = ALL) -> Request:
         guests=GUESTS in kinds and host == site.hypervisor,
         rules=RULES in kinds and host == site.hypervisor,
         swarm=SWARM in kinds and host in site.docker_hosts,
+        watch=WATCH in kinds and host == site.watcher,
     )
 
 
@@ -184,6 +189,12 @@ def seen(
             if answer is not None
         },
     )
+
+
+def watched(site: Site, observed: Observed) -> Watched | None:
+    """The watcher's last look; None where nobody watches, or it does not tell."""
+    told = observed.values.get(WATCH, {}).get(site.watched_by)
+    return WATCHED.validate_python(told) if told else None
 
 
 def _issued(site: Site, observed: Observed) -> Outcome:

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from phoenix.components.guard.ruleset import UNIT as GUARD_UNIT
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
+from phoenix.components.watch import files as watch
 from phoenix.derived import control_plane, deployments
 from phoenix.derived.components import Component
 from phoenix.derived.dns import DnsRecord
@@ -28,59 +27,11 @@ from phoenix.site.findings import NameLookupError
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import Deployment, Host, Service, Site, Template
 from phoenix.site.names import CA
-from phoenix.site.ports import HTTPS
+from phoenix.site.ports import HTTPS, WATCH
 from phoenix.site.roles import guest_with
-
-Kind = Literal["request", "host", "names", "renewal", "agent", "stack", "api", "swarm", "guard"]
-"""What a path is for; `guard`: something that must be refused."""
-
-
-@dataclass(frozen=True)
-class Hop:
-    """One step of a path: `source` asks `target`; `what` is asked, in a few words."""
-
-    source: str
-    target: str
-    what: str
-    checks: tuple[Check, ...]
-
-    @property
-    def hosts(self) -> frozenset[str]:
-        """Every host that takes part."""
-        return frozenset({self.source, self.target, *(check.host for check in self.checks)})
-
-
-@dataclass(frozen=True)
-class CheckedPath:
-    """One way through the site.
-
-    Attributes:
-        kind: What it is for.
-        name: For people; no two paths of a site have the same.
-        hops: In the order in which a request meets them.
-        about: Names by which an operator asks for it, in lower case.
-        service: Of the kind `request`: the name of the service.
-        guest: Of the kinds `agent` and `stack`: the Docker host.
-        stack: Of the kind `stack`: the deployed stack.
-    """
-
-    kind: Kind
-    name: str
-    hops: tuple[Hop, ...]
-    about: frozenset[str] = frozenset()
-    service: str = ""
-    guest: str = ""
-    stack: str = ""
-
-    @property
-    def checks(self) -> tuple[Check, ...]:
-        """All checks of the path, each once."""
-        return _checks_of(self.hops)
-
-    @property
-    def hosts(self) -> frozenset[str]:
-        """Every host that takes part."""
-        return frozenset(host for hop in self.hops for host in hop.hosts)
+from phoenix.watch.causes import CheckedPath as CheckedPath
+from phoenix.watch.causes import Hop as Hop
+from phoenix.watch.causes import checks_of
 
 
 @once_per_site
@@ -98,6 +49,7 @@ def paths(site: Site) -> tuple[CheckedPath, ...]:
             _tcp_requests,
             _direct_requests,
             _rooms,
+            _reports,
             _names,
             _renewals,
             _portainer,
@@ -142,7 +94,7 @@ def service_checks(site: Site, service: Service) -> tuple[Check, ...]:
         return request_paths(site)[service.name].checks
     if service.kind == "ca":
         find = _Checks(checks(site))
-        return _checks_of(hop for host in site.hosts for hop in _reach_ca(site, host, find))
+        return checks_of(hop for host in site.hosts for hop in _reach_ca(site, host, find))
     if service.kind == "agent" and service.owner.name in agent_paths(site):
         return agent_paths(site)[service.owner.name].checks
     return ()
@@ -206,10 +158,6 @@ def _through(site: Site, component: Component, path: CheckedPath) -> bool:
 
 def _resolves(check: Check, name: str) -> bool:
     return check.function == "names_resolve" and check.name == name
-
-
-def _checks_of(hops: Iterable[Hop]) -> tuple[Check, ...]:
-    return tuple(dict.fromkeys(check for hop in hops for check in hop.checks))
 
 
 class _Checks:
@@ -422,7 +370,27 @@ def _rooms(site: Site, find: _Checks) -> Iterator[CheckedPath]:
         if clock := find("clock_agrees", host=host.name):
             hops.append(Hop(host.name, host.name, "its clock", clock))
         hops.append(Hop(host.name, host.name, "its own name", find("is_called", host=host.name)))
+        if updates := find("updates_are_done", host=host.name):
+            hops.append(Hop(host.name, host.name, "its updates", updates))
         yield CheckedPath("host", f"room and clock of {host.name}", tuple(hops))
+
+
+def _reports(site: Site, find: _Checks) -> Iterator[CheckedPath]:
+    """What each host's checks find comes to the watcher, which looks at it."""
+    watcher = site.watcher
+    if watcher is None:
+        return
+    takes = (*find.unit(watcher, watch.RECEIVER), *find.unit(watcher, watch.JUDGE))
+    for host in site.watched:
+        hops = (
+            Hop(host.name, host.name, "its checks by a timer", find.unit(host, watch.TIMER)),
+            Hop(
+                *(host.name, watcher.name, "the watcher"),
+                (*takes, *(one for one in find("port_answers", host=host.name, target=watcher.name)
+                           if one.port == WATCH)),
+            ),
+        )  # fmt: skip
+        yield CheckedPath("host", f"{host.name} reports to the watcher", hops)
 
 
 def _names(site: Site, find: _Checks) -> Iterator[CheckedPath]:

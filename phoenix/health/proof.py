@@ -12,6 +12,7 @@ from phoenix.health.checks import Check, checks
 from phoenix.health.paths import service_checks, stack_paths
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Host, Service, Site
+from phoenix.site.ports import WATCH
 
 ONLY = "verify_only"
 """The data of a run that names what `deploys/verify.py` is to prove; without it: every hop."""
@@ -118,6 +119,7 @@ def _components(site: Site, check: Check) -> frozenset[str]:
 _HOLDERS = {"gateway": "nginx", "traefik": "traefik"}
 """The component that keeps a certificate; of every other it is `certificates`."""
 _FUNCTIONS = {
+    "updates_are_done": "base",
     "keys_are_private": "step_ca",
     "router_is_enabled": "traefik",
     "name_is_rejected": "nginx",
@@ -137,6 +139,8 @@ _FUNCTIONS = {
 def _of_connection(site: Site, check: Check) -> set[str]:
     if check.endpoint:
         return {"portainer"}
+    if (check.target, check.port) == (site.watched_by, WATCH):
+        return {"watch"}
     if check.target in _names("step_ca", site):
         of_the_ca = {"step_ca"} if check.host == check.target else set()
         return of_the_ca | ({"trust"} if check.function == "tls_verifies" else set())

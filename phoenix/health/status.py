@@ -25,6 +25,7 @@ from phoenix.health.paths import agent_paths, request_paths, stack_paths
 from phoenix.health.served import Served, askers
 from phoenix.health.served import served as record_of
 from phoenix.health.undeclared import NOTHING, Undeclared
+from phoenix.health.watched import Watched
 from phoenix.site.model import Deployment, Frozen, Site
 
 
@@ -108,6 +109,8 @@ class StackStatus(Frozen):
 class Status(Frozen):
     """The whole site. `undeclared`: what runs and is not declared. `root`: None where not known.
 
+    `watched`: the watcher's last look; None where nobody watches, or it does not tell.
+
     `drift_unknown` says why nobody could look for drift; else empty.
     """
 
@@ -124,6 +127,7 @@ class Status(Frozen):
     warnings: tuple[Fault, ...]
     undeclared: Undeclared = Undeclared()
     root: RootStatus | None = None
+    watched: Watched | None = None
 
     @property
     def broken(self) -> bool:
@@ -195,6 +199,7 @@ def build(
         warnings=diagnosis.warnings,
         undeclared=left,
         root=_root(site, observed),
+        watched=observation.watched(site, observed),
     )
 
 

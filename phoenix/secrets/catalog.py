@@ -16,14 +16,17 @@ from phoenix.secrets import client_certificate
 from phoenix.secrets.errors import SecretError
 from phoenix.secrets.rules import (
     SHORTEST_PORTAINER_PASSWORD,
+    check_alarm_urls,
     check_issuance_key,
     check_portainer_password,
+    check_watch_key,
 )
 from phoenix.secrets.store import KEPT, Origin, SecretStore, random_text
 from phoenix.site.model import Site
 from phoenix.site.secret_names import (
     ADMIN_PASSWORD,
     AGENT_SECRET,
+    ALARM_URLS,
     API_KEY,
     BACKUP_PASSPHRASE,
     CA_PASSWORD,
@@ -32,6 +35,7 @@ from phoenix.site.secret_names import (
     ISSUANCE_KEY,
     NEW,
     PROXMOX_TOKEN,
+    WATCH_KEY,
 )
 
 
@@ -138,6 +142,20 @@ PLATFORM = (
         by_hand="give another one where it is given now; older backups open with the "
         "passphrase that they were made with",
     ),
+    SecretUse(
+        WATCH_KEY,
+        "by which each host and the watcher know each other, 32 letters or more",
+        ("deploys/watch.py",),
+        check=check_watch_key,
+    ),
+    SecretUse(
+        ALARM_URLS,
+        "where the watcher sends alarms: URLs of Apprise, one a line (docs/watch.md)",
+        ("deploys/watch.py",),
+        generated=False,
+        by_hand="give the new ones where they are given now, and run `phoenix sync watch`",
+        check=check_alarm_urls,
+    ),
 )
 """The secrets of the platform itself, whatever a site declares."""
 _OF_PORTAINER = (ADMIN_PASSWORD, AGENT_SECRET)
@@ -150,6 +168,7 @@ _AGENT_SECRET_ELSEWHERE = SecretUse(
     "deploys/portainer.py; other agents of that server need it too",
 )
 """The same secret, of a Portainer that is none of the guests: it knows no other."""
+_OF_THE_WATCH = (WATCH_KEY, ALARM_URLS)
 
 
 @dataclass(frozen=True)
@@ -175,6 +194,7 @@ def uses(site: Site, registries: Registries = NO_REGISTRIES) -> tuple[SecretUse,
     """
     absent = {API_KEY} if site.portainer_elsewhere is None else set()
     absent |= set(_OF_PORTAINER) if site.portainer is None else set()
+    absent |= set(_OF_THE_WATCH) if site.watcher is None else set()
     secrets = [use for use in PLATFORM if use.name not in absent]
     secrets += [_AGENT_SECRET_ELSEWHERE] if site.portainer_elsewhere is not None else []
     stacks = [stack for guest in site.guests for stack in guest.docker_stacks]

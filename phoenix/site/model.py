@@ -19,7 +19,7 @@ _Item = TypeVar("_Item")
 Kind = Literal["hypervisor", "lxc", "vm"]
 LeftAlone = Literal[
     "time", "resolver", "updates", "ssh", "trust", "packages", "guard", "guest_agent", "docker",
-    "start_page", "dashboard",
+    "start_page", "dashboard", "watch",
 ]  # fmt: skip
 """What every host gets by default, and keeps as it is where `leave_alone` says so."""
 
@@ -588,6 +588,8 @@ class Site(Frozen):
     """Time zone that the hypervisor's file gives; the setting `timezone` goes before it."""
     upstreams: tuple[str, ...] = ()
     """Resolvers that the same file gives; the setting `dns_upstreams` goes before them."""
+    watched_by: str = ""
+    """Name of the host that watches the site; empty where none does."""
 
     @override
     def __hash__(self) -> int:
@@ -628,6 +630,18 @@ class Site(Frozen):
     def has_portainer(self) -> bool:
         """Whether a Portainer deploys stacks: that of a guest, or one elsewhere."""
         return self.portainer is not None or self.portainer_elsewhere is not None
+
+    @property
+    def watcher(self) -> Host | None:
+        """The host to which the others report what their checks find."""
+        return self.hosts_by_key[self.watched_by] if self.watched_by else None
+
+    @cached_property
+    def watched(self) -> tuple[Host, ...]:
+        """The hosts that report to the watcher."""
+        if not self.watched_by:
+            return ()
+        return tuple(host for host in self.hosts if "watch" not in host.left_alone)
 
     @cached_property
     def docker_hosts(self) -> tuple[Host, ...]:

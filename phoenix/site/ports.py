@@ -43,5 +43,7 @@ SWARM_GOSSIP = 7946
 """Where its nodes tell each other who is there, by TCP and UDP (likewise)."""
 SWARM_OVERLAY = 4789
 """UDP port of VXLAN (RFC 7348, section 5), which carries overlay networks between nodes."""
+WATCH = 8470
+"""Where the watcher takes the reports of the site's hosts."""
 NFS = 2049
 """NFSv4 needs this port alone (RFC 8881, section 2.9.3)."""

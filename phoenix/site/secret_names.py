@@ -13,6 +13,8 @@ CA_PASSWORD = "step_ca_password"  # noqa: S105 - a name
 ISSUANCE_KEY = "step_ca_issuance_key"
 PROXMOX_TOKEN = "proxmox_api_token"  # noqa: S105 - a name
 BACKUP_PASSPHRASE = "backup_passphrase"  # noqa: S105 - a name
+WATCH_KEY = "watch_key"
+ALARM_URLS = "alarm_urls"
 
 PLATFORM = (
     ADMIN_PASSWORD,
@@ -24,6 +26,8 @@ PLATFORM = (
     ISSUANCE_KEY,
     PROXMOX_TOKEN,
     BACKUP_PASSPHRASE,
+    WATCH_KEY,
+    ALARM_URLS,
 )
 """Secrets that no stack may name."""
 NEW = "_new"

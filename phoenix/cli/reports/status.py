@@ -97,6 +97,8 @@ def print_status(console: Console, result: Status) -> None:
             ],
         )
     _stacks(console, result)
+    for line in watch_lines(result):
+        console.print(Text(line), soft_wrap=True)
     print_undeclared(console, result.undeclared, kept=True)
     if result.drift_unknown:
         console.print(Text("drift is not known: " + result.drift_unknown, style="yellow"))
@@ -115,6 +117,36 @@ def root_words(root: RootStatus) -> str:
     )
     key = f"on {root.key_on}" if root.key_on else "offline"
     return f"{root.name}, until {root.not_after:%Y-%m-%d}, {limits}; its key is {key}"
+
+
+def watch_lines(result: Status) -> list[str]:
+    """What the watcher last saw, and whether alarms go anywhere; nothing where nobody watches."""
+    watched = result.watched
+    if watched is None:
+        return []
+    ago = duration.words(result.at - watched.at) if watched.at < result.at else "0 s"
+    lines = [
+        f"watched: the last look was {ago} ago"
+        + (", while a run was at work" if watched.working else "")
+    ]
+    seen = [
+        f"{host.name} {duration.words(result.at - host.seen)} ago"
+        if host.seen is not None and host.seen < result.at
+        else f"{host.name} {'now' if host.seen else 'never'}"
+        for host in watched.hosts
+    ]
+    lines.append(f"  last reports: {', '.join(seen)}")
+    lines += [
+        f"  {one.severity} since {one.since:%Y-%m-%d %H:%M} UTC: {one.host}: {one.hop}: {one.text}"
+        for one in watched.causes
+    ]
+    if not watched.places:
+        lines.append("  alarms go nowhere: give the secret alarm_urls (docs/watch.md)")
+    elif watched.waiting:
+        lines.append(
+            f"  {output.count(watched.waiting, 'message')} not delivered yet: phoenix alert test"
+        )
+    return [*lines, ""]
 
 
 def print_certificates(console: Console, result: Status) -> None:

@@ -1,0 +1,143 @@
+"""Each host's own checks by a timer, and the watcher that takes their reports and raises alarms."""
+
+from deploys.context import secrets, setting_errors, settings, site, site_host
+from deploys.site_secrets import secret
+from operations.config_tree import config_tree
+from operations.packages import packages
+from operations.site_lock import FILE as LOCK
+from phoenix import files
+from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.restart import restart_without_end
+from phoenix.components.step_ca.authority import DATABASE
+from phoenix.components.watch import files as watch
+from phoenix.derived.components import WATCHED, WATCHER
+from phoenix.files import render
+from phoenix.health.watch_plan import lines, plan
+from phoenix.runs.history import FILE as HISTORY
+from phoenix.secrets.rules import check_alarm_urls
+from phoenix.secrets.watch_certificates import of_host, of_watcher
+from phoenix.shell import fill
+from phoenix.site.model import Host
+from phoenix.site.ports import LOOPBACK, WATCH
+from phoenix.site.secret_names import ALARM_URLS, WATCH_KEY
+
+FOLDER = "components/watch"
+UNITS = "/etc/systemd/system"
+
+
+def reporting(watcher: Host) -> Tree:
+    """What makes this host's checks and reports them."""
+    key, made = secret(WATCH_KEY), lines(site(), site_host())
+    room = (settings().room_warning_percent, settings().room_least_percent)
+    return Tree(
+        component=WATCHED,
+        files={
+            watch.PROGRAM: TreeFile(files.text(f"{FOLDER}/phoenix-watch"), mode="0755"),
+            watch.CHECKS_PROGRAM: TreeFile(files.text(DATABASE, "health/checks.sh")),
+            watch.CONFIG: TreeFile(
+                watch.config(
+                    site_host(),
+                    watcher,
+                    plan=watch.digest(made),
+                    room=room,
+                    lock=LOCK if site_host() == site().hypervisor else "",
+                    history=HISTORY if site_host() == site().hypervisor else "",
+                    backup_days=settings().watch_backup_days,
+                )
+            ),
+            watch.CHECKS: TreeFile("".join(f"{line}\n" for line in made), mode="0600"),
+            watch.PAIR: TreeFile(
+                of_host(key, site_host().fqdn).pem.get_secret_value(), mode="0600", secret=True
+            ),
+            watch.CERTIFICATE_OF_THE_WATCHER: TreeFile(of_watcher(key, watcher.fqdn).certificate),
+            f"{UNITS}/phoenix-watch.service": TreeFile(
+                files.text(f"{FOLDER}/phoenix-watch.service")
+            ),
+            f"{UNITS}/{watch.TIMER}": TreeFile(
+                render(
+                    f"{FOLDER}/phoenix-watch.timer.j2",
+                    calendar=watch.calendar(settings().watch_interval, site_host().name),
+                )
+            ),
+        },
+        enable=(watch.TIMER,),
+        validate=fill(
+            'sh -n "$ROOT"{{ program }} && sh -n "$ROOT"{{ checks }}',
+            program=watch.PROGRAM,
+            checks=watch.CHECKS_PROGRAM,
+        ),
+    )
+
+
+def watching() -> Tree:
+    """What takes the reports, looks at them, and raises alarms."""
+    key = secret(WATCH_KEY)
+    pairs = {host.name: of_host(key, host.fqdn) for host in site().watched}
+    known = plan(
+        site(),
+        settings().watch_interval,
+        {name: pair.fingerprint for name, pair in pairs.items()},
+    )
+    urls = secrets().find(ALARM_URLS)
+    alarms = {}
+    if urls is not None:
+        check_alarm_urls(urls.get_secret_value())
+        alarms[watch.ALARMS] = TreeFile(urls.get_secret_value(), mode="0600", secret=True)
+    return Tree(
+        component=WATCHER,
+        files={
+            **{
+                f"{watch.LIBRARY}/phoenix/{name}": TreeFile(files.data(name))
+                for name in watch.MODULES
+            },
+            watch.PLAN: TreeFile(known.to_json(), mode="0600"),
+            watch.PAIR_OF_THE_WATCHER: TreeFile(
+                of_watcher(key, site_host().fqdn).pem.get_secret_value(), mode="0600", secret=True
+            ),
+            watch.CERTIFICATES_OF_HOSTS: TreeFile(
+                "".join(pair.certificate for pair in pairs.values())
+            ),
+            **alarms,
+            f"{UNITS}/{watch.RECEIVER}": TreeFile(files.text(f"{FOLDER}/{watch.RECEIVER}")),
+            **restart_without_end(watch.RECEIVER),
+            f"{UNITS}/phoenix-watch-judge.service": TreeFile(
+                files.text(f"{FOLDER}/phoenix-watch-judge.service")
+            ),
+            f"{UNITS}/{watch.JUDGE}": TreeFile(
+                render(
+                    f"{FOLDER}/phoenix-watch-judge.timer.j2",
+                    calendar=watch.judge_calendar(settings().watch_interval),
+                )
+            ),
+        },
+        unit=watch.RECEIVER,
+        enable=(watch.JUDGE,),
+        action="restart",
+        validate=fill(
+            'PYTHONPATH="$ROOT"{{ library }} python3 -B -c '
+            '"import sys, phoenix.watch.__main__ as w; w.plan.from_json(open(sys.argv[1]).read())" '
+            '"$ROOT"{{ plan }}',
+            library=watch.LIBRARY,
+            plan=watch.PLAN,
+        ),
+        health=fill(
+            "bash -c {{ connects }}",
+            connects=f": </dev/tcp/{LOOPBACK}/{WATCH}",
+        ),
+    )
+
+
+watcher = site().watcher
+if watcher is not None:
+    if site_host() == watcher:
+        packages(
+            name="Watch: packages",
+            names=["python3", *(["apprise"] if secrets().find(ALARM_URLS) is not None else [])],
+        )
+        with setting_errors():
+            tree = watching()
+        config_tree(name="Watch: the watcher", tree=tree)
+    if site_host() in site().watched:
+        with setting_errors():
+            tree = reporting(watcher)
+        config_tree(name="Watch: this host's checks by a timer", tree=tree)

@@ -1,0 +1,101 @@
+"""Places, names and times of the watch, on every host and on the watcher. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from zlib import crc32
+
+from phoenix.shell import quote
+from phoenix.site.model import Host
+from phoenix.site.ports import WATCH
+from phoenix.site.ways import address
+
+TIMER = "phoenix-watch.timer"
+"""On each host: makes its checks, and reports them."""
+RECEIVER = "phoenix-watcher.service"
+"""On the watcher: takes the reports."""
+JUDGE = "phoenix-watch-judge.timer"
+"""On the watcher: looks at the reports."""
+
+PROGRAM = "/usr/local/sbin/phoenix-watch"
+CHECKS_PROGRAM = "/usr/local/lib/phoenix/checks"
+CONFIG, CHECKS = "/etc/phoenix/watch.conf", "/etc/phoenix/watch.checks"
+PAIR, CERTIFICATE_OF_THE_WATCHER = "/etc/phoenix/watch.pem", "/etc/phoenix/watcher.crt"
+
+LIBRARY = "/usr/local/lib/phoenix/watcher"
+"""The watcher's programs: modules of Python."""
+PLAN = "/etc/phoenix/watcher.json"
+PAIR_OF_THE_WATCHER = "/etc/phoenix/watcher.pem"
+CERTIFICATES_OF_HOSTS = "/etc/phoenix/watcher.hosts.pem"
+ALARMS = "/etc/phoenix/watcher.alarms"
+
+MODULES = (
+    "__init__.py",
+    "watch/__init__.py",
+    "watch/__main__.py",
+    "watch/alarms.py",
+    "watch/causes.py",
+    "watch/disks.py",
+    "watch/judge.py",
+    "watch/place.py",
+    "watch/plan.py",
+    "watch/receiver.py",
+    "watch/report.py",
+)
+"""What the watcher runs, below `phoenix/`."""
+_JUDGE_SECONDS = 15
+"""The longest time between two looks at the reports."""
+
+
+def digest(lines: Iterable[str]) -> str:
+    """What tells one list of checks from another, as a report names the list that was made."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def calendar(interval: int, name: str) -> str:
+    """When a host's timer fires: each `interval` seconds, at a moment of its own (systemd.time(7)).
+
+    Args:
+        interval: seconds; a divisor of a minute, or whole minutes that divide an hour.
+        name: the host's.
+    """
+    offset = crc32(name.encode()) % interval
+    if interval < 60:
+        return f"*:*:{offset}/{interval}"
+    return f"*:{offset // 60}/{interval // 60}:{offset % 60}"
+
+
+def judge_calendar(interval: int) -> str:
+    """When the watcher looks at the reports."""
+    return f"*:*:0/{min(interval, _JUDGE_SECONDS)}"
+
+
+def config(
+    host: Host, watcher: Host, *, plan: str, room: tuple[int, int], lock: str, history: str,
+    backup_days: int,
+) -> str:  # fmt: skip
+    """The configuration of a host's `phoenix-watch`: KEY=VALUE, as a shell reads it.
+
+    The watcher is reached by its address, so that a name server that fails silences nobody.
+
+    Args:
+        host: the one that reports.
+        watcher: to whom.
+        plan: `digest` of its checks.
+        room: percent of a file system with less of which free comes a warning, then a fault.
+        lock: the file that a run of the site locks; empty where it is on another host.
+        history: the file with the site's runs; empty where it is on another host.
+        backup_days: after so many days without a backup comes a warning; 0: never.
+    """
+    values = {
+        "HOST": host.name,
+        "PLAN": plan,
+        "URL": f"https://{watcher.fqdn}:{WATCH}/report",
+        "ENTRANCE": f"{watcher.fqdn}:{WATCH}:{address(host, watcher)}:{WATCH}",
+        "ROOM": f"{room[0]} {room[1]}",
+        "LOCK": lock,
+        "HISTORY": history,
+        "BACKUP_DAYS": str(backup_days),
+    }
+    return "".join(f"{key}={quote(value)}\n" for key, value in values.items())

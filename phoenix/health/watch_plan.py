@@ -1,0 +1,63 @@
+"""What the watcher is to know of a site, from the checks and paths of every verdict. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from phoenix.components.watch.files import digest
+from phoenix.health.advice import likely_fix
+from phoenix.health.checks import Check, checks, made_on
+from phoenix.health.paths import paths
+from phoenix.site.model import Host, Site
+from phoenix.watch.causes import CheckedPath, Hop, no_answer
+from phoenix.watch.plan import Fix, Plan
+
+
+def lines(site: Site, host: Host) -> tuple[str, ...]:
+    """The checks of a host as its `phoenix-watch` makes them: a line each, tabs between words."""
+    return tuple("\t".join(check.command) for check in made_on(site, host))
+
+
+def plan(site: Site, interval: int, fingerprints: Mapping[str, str]) -> Plan:
+    """The plan of the watcher.
+
+    What a host makes that does not report is left out, and so is what no host makes.
+
+    Args:
+        site: the site.
+        interval: seconds between two reports of a host.
+        fingerprints: SHA-256 of each watched host's certificate, by its name.
+
+    Raises:
+        phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
+    """
+    own = {check for host in site.watched for check in made_on(site, host)}
+    kept = tuple(check for check in checks(site) if check in own)
+    return Plan(
+        domain=site.domain,
+        interval=interval,
+        lists={host.name: digest(lines(site, host)) for host in site.watched},
+        fingerprints=dict(fingerprints),
+        checks=kept,
+        paths=tuple(one for path in paths(site) if (one := _of_watched(path, own)).hops),
+        fixes={
+            **{check.title: _fix(site, check) for check in kept},
+            **{
+                (check := no_answer(host.name, "").check).title: _fix(site, check)
+                for host in site.watched
+            },
+        },
+    )
+
+
+def _of_watched(path: CheckedPath, own: set[Check]) -> CheckedPath:
+    hops = (
+        Hop(hop.source, hop.target, hop.what, tuple(one for one in hop.checks if one in own))
+        for hop in path.hops
+    )
+    return CheckedPath(path.kind, path.name, tuple(hop for hop in hops if hop.checks))
+
+
+def _fix(site: Site, check: Check) -> Fix:
+    likely = likely_fix(site, check)
+    return Fix(likely.advice, likely.commands)

@@ -1,0 +1,349 @@
+"""Which faults are real, when each began and ended, and what is told of it. Pure.
+
+A fault counts when it was seen twice: every host that reports has made its checks once more since,
+so what comes first in the chain of causes is known, whichever host noticed first. It is over when
+its own check is well and all have looked again. What comes and goes is told three times an hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from phoenix.watch import disks
+from phoenix.watch.causes import Check, Findings, Found, Outcome, causes, heard, walk, warnings
+from phoenix.watch.plan import Fix, Plan
+from phoenix.watch.report import Report
+
+SILENT_INTERVALS, SILENT_MORE = 2.5, 10
+"""A host is silent after so many intervals and seconds without a report."""
+MAINTENANCE_SECONDS = 7200
+"""A run that holds the site's lock for longer hides no fault any more."""
+HOUR = 3600
+FLAPS, QUIET_SECONDS = 3, 900
+"""A fault that began so often within an hour is over when it was well for so many seconds."""
+_SHOWN = 5
+_LONGEST = 300
+
+Severity = Literal["fault", "warning"]
+Kind = Literal["failure", "warning", "success", "info"]
+"""Of a message, as Apprise calls it."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A report, and when it came: seconds since 1970 by the watcher's clock."""
+
+    report: Report
+    at: float
+
+    @property
+    def began(self) -> float:
+        """The earliest moment that it tells of, by the watcher's clock."""
+        return self.at - (self.report.took or 0) - 1
+
+
+@dataclass(frozen=True)
+class Message:
+    """What people are told."""
+
+    kind: Kind
+    title: str
+    body: str
+
+
+@dataclass
+class Known:
+    """A cause that was seen. Times are seconds since 1970, by the watcher's clock.
+
+    Attributes:
+        severity: a warning breaks nothing yet.
+        host: the one that found it.
+        layer: of its check.
+        hop: what was checked.
+        text: what was seen.
+        breaks: names of the paths that it stops.
+        since: when it was first seen; in a sync, when it was last seen.
+        told: whether people know of it.
+        well_since: since when its check is well; None while it is not.
+        begins: when it began, within the last hour.
+    """
+
+    severity: Severity
+    host: str
+    layer: str
+    hop: str
+    text: str
+    breaks: list[str]
+    since: float
+    told: bool = False
+    well_since: float | None = None
+    begins: list[float] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """The title of the check that found it."""
+        return f"{self.layer} on {self.host}: {self.hop}"
+
+
+@dataclass
+class State:
+    """What the watcher remembers.
+
+    Attributes:
+        at: when it last looked; None: never.
+        began: since when it has looked without a break.
+        locked_since: since when a run of the site is at work; None where none is.
+        known: causes, by severity and title.
+        past: when causes began that are over, by the same key.
+        disks: by host and place, how full file systems were.
+    """
+
+    at: float | None = None
+    began: float = 0
+    locked_since: float | None = None
+    known: dict[str, Known] = field(default_factory=dict)
+    past: dict[str, list[float]] = field(default_factory=dict)
+    disks: dict[str, dict[str, disks.Samples]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `from_json` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> State:
+        """The state that `to_json` wrote.
+
+        Raises:
+            TypeError: it is of another form.
+        """
+        known = {key: Known(**one) for key, one in data.get("known", {}).items()}
+        return cls(**{**data, "known": known})
+
+
+def look(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: float) -> list[Message]:
+    """What is to be told after a look at the newest report of each host; `state` goes on.
+
+    Args:
+        plan: the site.
+        arrivals: the newest report of each host that ever reported.
+        state: what was known before; it is changed.
+        now: seconds since 1970.
+    """
+    patience = SILENT_INTERVALS * plan.interval + SILENT_MORE
+    if state.at is None or not 0 <= now - state.at <= patience:
+        state.began = now  # it was off itself, or its clock was set: nobody was heard meanwhile
+    state.at = now
+    newest = {
+        host: Arrival(one.report, min(one.at, now))
+        for host, one in arrivals.items()
+        if host in plan.lists
+    }
+    silent = {
+        host: f"has not reported for {_words(now - heard_at)}"
+        for host in plan.hosts
+        if now - (heard_at := max(newest[host].at if host in newest else 0, state.began)) > patience
+    }
+    outcomes = [
+        outcome
+        for host, one in newest.items()
+        if host not in silent
+        for outcome in _outcomes(plan, one.report)
+    ]
+    _remember_disks(state, newest, now)
+    found = {
+        **{_key("fault", one.outcome): ("fault", one) for one in _faults(plan, outcomes, silent)},
+        **{
+            _key("warning", one): ("warning", Found(one, (one.check.host,), ()))
+            for one in _warnings(plan, outcomes, state, newest)
+        },
+    }
+    looked = min(
+        # One that has not reported yet has not looked.
+        (newest[host].began if host in newest else 0 for host in plan.hosts if host not in silent),
+        default=now,
+    )
+    well = {_key("fault", one) for one in outcomes if not one.fault}
+    well |= {_key("warning", one) for one in outcomes if not one.warning}
+    known_checks = {check.title for check in plan.checks}
+    locked = _locked(state, newest, silent, now)
+    messages = list(_begun(plan, state, found, looked, locked=locked, now=now))
+    for key, one in list(state.known.items()):
+        if key in found:
+            continue
+        if not one.told:
+            del state.known[key]
+        elif _is_well(one, key, well, known_checks, newest, silent):
+            messages += _over(plan, state, key, looked, now)
+        else:  # it is hidden behind another cause, or nobody tells
+            one.well_since = None
+    state.past = {key: _recent(times, now) for key, times in state.past.items()}
+    state.past = {key: times for key, times in state.past.items() if times}
+    return messages
+
+
+def _outcomes(plan: Plan, report: Report) -> Iterator[Outcome]:
+    made = plan.made_on(report.host)
+    whole = Check(report.host, "service", "its report", ("report_is_whole",), target=report.host)
+    if report.plan != plan.lists[report.host]:
+        yield Outcome(whole, "it makes other checks than the watcher knows: phoenix sync watch")
+    elif report.took is None or len(report.outcomes) != len(made):
+        yield Outcome(whole, f"{len(report.outcomes)} of {len(made)} checks were made")
+    else:
+        yield Outcome(whole, "")
+        yield from map(heard, made, report.outcomes)
+
+
+def _faults(plan: Plan, outcomes: Sequence[Outcome], silent: Mapping[str, str]) -> Iterator[Found]:
+    """The first cause of each fault; most hosts silent at once are one cause."""
+    walked = walk(plan.paths, Findings(outcomes, silent))
+    places = {check: number for number, check in enumerate(plan.checks)}
+    found = causes(walked, silent, places)
+    most = len(silent) > 2 and 2 * len(silent) > len(plan.hosts)
+    if most:
+        check = Check("the watcher", "reach", "reports of the site's hosts", ())
+        text = f"{len(silent)} of {len(plan.hosts)} hosts do not report: {', '.join(silent)}"
+        yield Found(Outcome(check, text), ("the watcher",), ())
+    for one in found:
+        if not (most and one.outcome.check.layer == "reach"):
+            yield one
+    on_paths = {check for path in plan.paths for check in path.checks}
+    for outcome in outcomes:
+        if outcome.fault and outcome.check not in on_paths:
+            yield Found(outcome, (outcome.check.host,), ())
+
+
+def _warnings(
+    plan: Plan, outcomes: Sequence[Outcome], state: State, newest: Mapping[str, Arrival]
+) -> Iterator[Outcome]:
+    yield from warnings(walk(plan.paths, Findings(outcomes)), outcomes)
+    for host, one in newest.items():
+        for place, text in disks.warnings(state.disks.get(host, {}), one.report.disks).items():
+            yield _beside(host, f"how {place} fills", text)
+        for what, text in one.report.warnings.items():
+            yield _beside(host, what, text)
+
+
+def _beside(host: str, what: str, text: str) -> Outcome:
+    """A warning that no check gives."""
+    return Outcome(Check(host, "service", what, ("told",), target=host), "", text)
+
+
+def _key(severity: Severity, outcome: Outcome) -> str:
+    return f"{severity}: {outcome.check.title}"
+
+
+def _locked(
+    state: State, newest: Mapping[str, Arrival], silent: Mapping[str, str], now: float
+) -> bool:
+    locked = any(one.report.locked for host, one in newest.items() if host not in silent)
+    state.locked_since = (state.locked_since or now) if locked else None
+    return state.locked_since is not None and now - state.locked_since <= MAINTENANCE_SECONDS
+
+
+def _begun(
+    plan: Plan, state: State, found: Mapping[str, tuple[str, Found]], looked: float, *,
+    locked: bool, now: float,
+) -> Iterator[Message]:  # fmt: skip
+    for key, (severity, one) in found.items():
+        check = one.outcome.check
+        text = one.outcome.fault or one.outcome.warning
+        known = state.known.get(key)
+        if known is None:
+            known = Known(
+                "fault" if severity == "fault" else "warning",
+                *(check.host, check.layer, check.hop, text, list(one.breaks), now),
+            )
+            state.known[key] = known
+        known.well_since = None
+        if known.told:
+            continue
+        known.text, known.breaks = text, list(one.breaks)
+        if locked:  # a sync stops and starts what it changes: it counts from its end on
+            known.since = now
+        elif looked > known.since or (check.layer == "reach" and now > known.since):
+            known.told = True
+            known.begins = [*_recent(state.past.pop(key, []), now), now]
+            yield _alarm(plan, known)
+
+
+def _is_well(
+    one: Known, key: str, well: set[str], known_checks: set[str],
+    newest: Mapping[str, Arrival], silent: Mapping[str, str],
+) -> bool:  # fmt: skip
+    """Whether a cause is over that is not found any more: its own check says so.
+
+    A way in, a disk's trend, and what is not declared any more have no check that would.
+    """
+    if one.layer == "reach" or one.title not in known_checks:
+        return one.host not in silent and (one.host in newest or one.layer == "reach")
+    return key in well
+
+
+def _over(plan: Plan, state: State, key: str, looked: float, now: float) -> Iterator[Message]:
+    one = state.known[key]
+    if one.well_since is None:
+        one.well_since = now
+    comes_and_goes = len(_recent(one.begins, now)) >= FLAPS
+    quiet = now - one.well_since >= (QUIET_SECONDS if comes_and_goes else 0)
+    if looked > one.well_since and quiet:
+        del state.known[key]
+        state.past[key] = one.begins
+        yield Message(
+            "success",
+            f"[{plan.domain}] over: {one.host}: {one.hop}",
+            f"It is over after {_words(now - one.begins[-1])}. It was: {_short(one.text)}",
+        )
+
+
+def _alarm(plan: Plan, one: Known) -> Message:
+    lines = [f"{one.hop} on {one.host}: {_short(one.text)}"]
+    if one.breaks:
+        more = len(one.breaks) - _SHOWN
+        lines.append(
+            "It breaks: "
+            + "; ".join(one.breaks[:_SHOWN])
+            + (f"; and {more} more" if more > 0 else "")
+        )
+    fix = plan.fixes.get(one.title) or Fix("", ())
+    if fix.advice:
+        lines += [f"Likely fix: {fix.advice}", *(f"  {command}" for command in fix.commands)]
+    if len(one.begins) >= FLAPS:
+        lines.append(
+            f"It comes and goes: {len(one.begins)} times within an hour. The next word of it comes "
+            f"when it was well for {QUIET_SECONDS // 60} minutes."
+        )
+    kind: Kind = "failure" if one.severity == "fault" else "warning"
+    return Message(
+        kind,
+        f"[{plan.domain}] {one.severity}: {one.host}: {one.hop}",
+        "\n".join(lines),
+    )
+
+
+def _remember_disks(state: State, newest: Mapping[str, Arrival], now: float) -> None:
+    state.disks = {
+        host: {
+            place: disks.added(state.disks.get(host, {}).get(place, []), int(now), room.used)
+            for place, room in one.report.disks.items()
+        }
+        for host, one in newest.items()
+    }
+
+
+def _recent(times: Sequence[float], now: float) -> list[float]:
+    return [time for time in times if 0 <= now - time <= HOUR]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _words(seconds: float) -> str:
+    """A time as people say it."""
+    whole = max(0, round(seconds))
+    for unit, size in (("day", 86_400), ("hour", HOUR), ("minute", 60)):
+        if whole >= 2 * size:
+            return f"{whole // size} {unit}s"
+    return f"{whole} seconds"

@@ -1,0 +1,120 @@
+"""What the watcher knows of the site: its checks, the paths that rest on them, likely fixes. Pure.
+
+The control machine writes it (`phoenix.health.watch_plan`) with each sync; the watcher reads no
+other declaration.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from phoenix.watch.causes import Check, CheckedPath, Hop
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Fix:
+    """What is likely to help: advice, and commands in the order to try."""
+
+    advice: str
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The site, as far as the watcher needs it.
+
+    Attributes:
+        domain: of the site, for messages.
+        interval: seconds between two reports of a host.
+        lists: `phoenix.components.watch.files.digest` of each watched host's checks, by its name.
+        fingerprints: whose certificate has which SHA-256, in lower-case hex.
+        checks: all checks that the watched hosts make, in the order of the site's.
+        paths: what is diagnosed.
+        fixes: by the title of a check.
+    """
+
+    domain: str
+    interval: int
+    lists: Mapping[str, str]
+    fingerprints: Mapping[str, str]
+    checks: tuple[Check, ...]
+    paths: tuple[CheckedPath, ...]
+    fixes: Mapping[str, Fix]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Names of the hosts that report."""
+        return tuple(self.lists)
+
+    def made_on(self, host: str) -> tuple[Check, ...]:
+        """The checks of one host, in the order in which it reports them."""
+        return tuple(check for check in self.checks if check.host == host)
+
+    def to_json(self) -> str:
+        """As `from_json` reads it."""
+        numbers = {check: number for number, check in enumerate(self.checks)}
+        kinds = list(dict.fromkeys(self.fixes.values()))
+        data = {
+            "version": VERSION,
+            "domain": self.domain,
+            "interval": self.interval,
+            "lists": dict(self.lists),
+            "fingerprints": dict(self.fingerprints),
+            "checks": [
+                [check.host, check.layer, check.hop, check.function, check.target]
+                for check in self.checks
+            ],
+            "paths": [
+                [
+                    path.kind,
+                    path.name,
+                    [
+                        [hop.source, hop.target, hop.what, [numbers[one] for one in hop.checks]]
+                        for hop in path.hops
+                    ],
+                ]
+                for path in self.paths
+            ],
+            "advice": [[fix.advice, list(fix.commands)] for fix in kinds],
+            "fixes": {title: kinds.index(fix) for title, fix in self.fixes.items()},
+        }
+        return json.dumps(data, indent=1) + "\n"
+
+
+def from_json(text: str) -> Plan:
+    """The plan that `Plan.to_json` wrote.
+
+    Raises:
+        ValueError: it is of another version, or no plan.
+    """
+    data: Any = json.loads(text)
+    if data.get("version") != VERSION:
+        raise ValueError(f"the plan is of version {data.get('version')}, not {VERSION}")
+    checks = tuple(
+        Check(host, layer, hop, (function,) if function else (), target=target)
+        for host, layer, hop, function, target in data["checks"]
+    )
+    advice = [Fix(said, tuple(commands)) for said, commands in data["advice"]]
+    return Plan(
+        domain=data["domain"],
+        interval=data["interval"],
+        lists=data["lists"],
+        fingerprints=data["fingerprints"],
+        checks=checks,
+        paths=tuple(
+            CheckedPath(kind, name, _hops(hops, checks)) for kind, name, hops in data["paths"]
+        ),
+        fixes={title: advice[number] for title, number in data["fixes"].items()},
+    )
+
+
+def _hops(hops: Sequence[Any], checks: Sequence[Check]) -> tuple[Hop, ...]:
+    return tuple(
+        Hop(source, target, what, tuple(checks[number] for number in numbers))
+        for source, target, what, numbers in hops
+    )

@@ -1,0 +1,137 @@
+"""The watch: what each host and the watcher are sent, and where no secret may be."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from phoenix.components.watch import files as watch
+from phoenix.declaration.load import load_site
+from phoenix.health.checks import made_on
+from phoenix.watch.plan import from_json
+from tests.deploys.recorder import Run, run
+from tests.unit.site_builder import minimal
+
+KEY = "planted-key-of-the-watch-of-this-test"
+URLS = "json://me:planted-password@192.0.2.1/hook\n"
+
+
+def site(folder: Path, watcher: str | None = "hypervisor", *, alone: bool = False) -> Path:
+    declared = minimal()
+    if watcher is not None:
+        declared.lxc.setdefault("site", {})["watcher"] = watcher
+    if alone:
+        declared.vm["vms"][1]["leave_alone"] = ["watch"]
+    declared.load(folder)
+    return folder
+
+
+def deployed(folder: Path, tmp_path: Path, deploy: str = "watch", **more: object) -> Run:
+    place = {"site_inventories": str(folder), "site_stacks": str(folder / "stacks")}
+    return run(deploy, tmp_path / "secrets.json", **place, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOENIX_SECRET_WATCH_KEY", KEY)
+    monkeypatch.setenv("PHOENIX_SECRET_ALARM_URLS", URLS)
+
+
+@pytest.mark.usefixtures("given")
+def test_each_host_gets_its_own_checks_and_the_watcher_all_that_it_must_know(
+    tmp_path: Path,
+) -> None:
+    folder = site(tmp_path / "site")
+    declared = load_site(folder)
+    done = deployed(folder, tmp_path)
+    assert not done.failed
+    assert done.operations == [
+        "Watch: packages", "Watch: the watcher", "Watch: this host's checks by a timer",
+    ]  # fmt: skip
+    plan = from_json(done.files("phoenix")[watch.PLAN])
+    assert plan.hosts == tuple(host.name for host in declared.hosts)
+    pairs = set()
+    for host in declared.hosts:
+        files = done.files(host.name)
+        listed = files[watch.CHECKS].splitlines()
+        assert listed == ["\t".join(check.command) for check in made_on(declared, host)]
+        config = dict(line.split("=", 1) for line in files[watch.CONFIG].splitlines())
+        assert config["PLAN"] == plan.lists[host.name]
+        assert config["ENTRANCE"] == f"{declared.hypervisor.fqdn}:8470:10.0.0.13:8470"
+        assert bool(config["LOCK"].strip("'")) == (host == declared.hypervisor)
+        pairs.add(files[watch.PAIR])
+        assert (
+            files[watch.CERTIFICATE_OF_THE_WATCHER]
+            in done.files("phoenix")[watch.PAIR_OF_THE_WATCHER]
+        )
+        certificate = files[watch.PAIR].partition("-----BEGIN PRIVATE")[0]
+        assert certificate in done.files("phoenix")[watch.CERTIFICATES_OF_HOSTS]
+        timer = files[f"/etc/systemd/system/{watch.TIMER}"]
+        assert re.search(r"^OnCalendar=\*:0/1:\d+$", timer, re.M), timer
+    assert len(pairs) == len(declared.hosts)
+
+
+@pytest.mark.usefixtures("given")
+def test_no_secret_is_in_a_command_or_for_others_to_read(tmp_path: Path) -> None:
+    done = deployed(site(tmp_path / "site"), tmp_path)
+    secret = {watch.PAIR, watch.PAIR_OF_THE_WATCHER, watch.ALARMS}
+    for sent in done.sent:
+        assert KEY not in sent.command + json.dumps(sent.files())
+        assert "planted" not in sent.command
+        for path, content in sent.files().items():
+            if "PRIVATE KEY" in content or "planted" in content:
+                assert path in secret, path
+        for row in sent.files().get("manifest", "").splitlines():
+            if row.split("\t")[-1] in secret:
+                assert row.startswith("600\troot\troot\t"), row
+    assert done.files("phoenix")[watch.ALARMS] == URLS
+    assert watch.ALARMS not in done.files("gateway")
+
+
+def test_apprise_is_installed_where_alarms_go_somewhere_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = site(tmp_path / "site", "101")
+    none = deployed(folder, tmp_path)
+    assert not [one for one in none.sent if re.search(r"\bapprise\b", one.command)]
+    assert watch.ALARMS not in none.files("gateway")
+    monkeypatch.setenv("PHOENIX_SECRET_ALARM_URLS", URLS)
+    some = deployed(folder, tmp_path)
+    assert {one.host for one in some.sent if re.search(r"\bapprise\b", one.command)} == {"gateway"}
+
+
+def test_a_site_without_a_watcher_gets_nothing_and_a_host_that_is_left_alone_neither(
+    tmp_path: Path,
+) -> None:
+    assert deployed(site(tmp_path / "off", None), tmp_path).sent == []
+    done = deployed(site(tmp_path / "on", alone=True), tmp_path)
+    assert "worker" not in {one.host for one in done.sent}
+    assert "worker" not in from_json(done.files("phoenix")[watch.PLAN]).hosts
+
+
+def test_reports_may_come_in_from_the_watched_hosts_alone(tmp_path: Path) -> None:
+    for watcher, name in (("hypervisor", "phoenix"), ("101", "gateway")):
+        folder = site(tmp_path / name, watcher, alone=True)
+        rules = deployed(folder, tmp_path, "guard").files(name)["/etc/phoenix/guard.nft"]
+        sources = re.findall(r"^\s*ip saddr (\S+) tcp dport 8470 accept", rules, re.M)
+        hosts = [host for host in load_site(folder).hosts if host.name not in (name, "worker")]
+        assert sorted(sources) == sorted(str(host.address) for host in hosts)
+    off = deployed(site(tmp_path / "off", None), tmp_path, "guard").files("phoenix")
+    assert "8470" not in off["/etc/phoenix/guard.nft"]
+
+
+def test_an_interval_holds_for_hosts_and_watcher(tmp_path: Path) -> None:
+    done = deployed(site(tmp_path / "site"), tmp_path, watch_interval=10)
+    files = done.files("phoenix")
+    assert from_json(files[watch.PLAN]).interval == 10
+    assert re.search(r"OnCalendar=\*:\*:\d/10$", files[f"/etc/systemd/system/{watch.TIMER}"], re.M)
+    assert "OnCalendar=*:*:0/10\n" in files[f"/etc/systemd/system/{watch.JUDGE}"]
+
+
+def test_a_test_of_the_alarms_is_sent_by_the_watcher(tmp_path: Path) -> None:
+    done = deployed(site(tmp_path / "site", "101"), tmp_path, "alert_test")
+    assert {one.host for one in done.sent} == {"gateway"}
+    assert "phoenix.watch test" in done.sent[-1].command

@@ -1,0 +1,377 @@
+"""When a fault is told, what of it, and when it is over: the watcher's memory, look by look."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phoenix.watch.causes import Check, CheckedPath, Hop
+from phoenix.watch.disks import DAY, added, days_left
+from phoenix.watch.judge import FLAPS, QUIET_SECONDS, Arrival, Message, State, look
+from phoenix.watch.plan import Fix, Plan, from_json
+from phoenix.watch.report import Report, Room
+
+MINUTE = 60
+START = 1_000_000.0
+UNIT = Check("gateway", "service", "Nginx (nginx.service)", ("unit_runs",), target="gateway")
+PORT = Check("outside", "tcp", "a client to the gateway", ("port_answers",), target="gateway")
+ROOM = Check("gateway", "service", "room on its disks", ("has_room",), target="gateway")
+APART = Check("other", "service", "Docker (docker.service)", ("unit_runs",), target="other")
+CHECKS = (UNIT, ROOM, APART, PORT)
+PATHS = (
+    CheckedPath("host", "room of gateway", (Hop("gateway", "gateway", "room", (ROOM,)),)),
+    CheckedPath("host", "docker on other", (Hop("other", "other", "docker", (APART,)),)),
+    CheckedPath("request", "https://app", (Hop("outside", "gateway", "TLS", (UNIT, PORT)),)),
+)
+PLAN = Plan(
+    domain="lab.example",
+    interval=MINUTE,
+    lists={"outside": "a", "gateway": "b", "other": "c"},
+    fingerprints={},
+    checks=CHECKS,
+    paths=PATHS,
+    fixes={UNIT.title: Fix("a sync starts it again", ("phoenix sync nginx",))},
+)
+
+
+@dataclass
+class Site:
+    """A watched site: `faults` by check, and what the watcher was made to say so far."""
+
+    now: float = START
+    faults: dict[Check, str] = field(default_factory=dict)
+    off: set[str] = field(default_factory=set)
+    locked: bool = False
+    state: State = field(default_factory=State)
+    newest: dict[str, Arrival] = field(default_factory=dict)
+    room: Room = field(default_factory=lambda: Room(10, 1000))
+
+    def report(self, host: str) -> None:
+        """A host's report arrives, whose checks began now and took a second."""
+        said = tuple(self.faults.get(check, "") for check in PLAN.made_on(host))
+        report = Report(
+            host, PLAN.lists[host], 1, said, {"/": self.room}, self.locked and host == "outside"
+        )
+        self.newest[host] = Arrival(report, self.now + 1)
+
+    def looks(self) -> list[Message]:
+        """The watcher looks; its memory goes through its file."""
+        said = look(PLAN, self.newest, self.state, self.now)
+        self.state = State.from_json(json.loads(json.dumps(self.state.to_json())))
+        return said
+
+    def round(self, count: int = 1, order: Iterable[str] = tuple(PLAN.lists)) -> list[Message]:
+        """Every host reports, in order, each with a look behind it; then the minute ends."""
+        said = []
+        for _ in range(count):
+            for host in order:
+                if host not in self.off:
+                    self.report(host)
+                self.now += 5
+                said += self.looks()
+            self.now += MINUTE - 5 * len(PLAN.lists)
+        return said
+
+
+@pytest.fixture
+def site() -> Site:
+    made = Site()
+    assert made.round(3) == []
+    return made
+
+
+def titles(messages: list[Message]) -> list[tuple[str, str]]:
+    return [(one.kind, one.title.removeprefix("[lab.example] ")) for one in messages]
+
+
+ALARM = ("failure", f"fault: gateway: {UNIT.hop}")
+OVER = ("success", f"over: gateway: {UNIT.hop}")
+
+
+def test_a_fault_is_told_when_all_have_looked_again_and_its_end_as_well(site: Site) -> None:
+    site.faults[UNIT] = "is inactive"
+    assert site.round() == [], "seen once"
+    (said,) = site.round()
+    assert titles([said]) == [ALARM]
+    assert said.body.splitlines() == [
+        f"{UNIT.hop} on gateway: is inactive",
+        "It breaks: https://app",
+        "Likely fix: a sync starts it again",
+        "  phoenix sync nginx",
+    ]
+    assert site.round(5) == [], "one message for one cause"
+    site.faults.clear()
+    assert titles(site.round(2)) == [OVER]
+    assert site.round(5) == []
+
+
+def test_what_is_over_before_it_was_seen_twice_is_not_told(site: Site) -> None:
+    site.faults[UNIT] = "is activating"
+    assert site.round() == []
+    site.faults.clear()
+    assert site.round(5) == []
+
+
+@pytest.mark.parametrize(
+    "order", [("outside", "gateway", "other"), ("gateway", "other", "outside")]
+)
+def test_whoever_notices_first_the_cause_alone_is_told(site: Site, order: tuple[str, ...]) -> None:
+    """The client sees its symptom up to a minute before the gateway reports the cause."""
+    site.report("gateway")  # all is well there, a moment before it stops
+    site.faults |= {UNIT: "is inactive", PORT: "does not answer"}
+    assert titles(site.round(6, order)) == [ALARM]
+    site.report("gateway")  # it still stands, a moment before it is started
+    site.faults.clear()
+    assert titles(site.round(6, order)) == [OVER]
+
+
+def test_two_causes_are_two_messages(site: Site) -> None:
+    site.faults |= {UNIT: "is inactive", APART: "is failed"}
+    assert sorted(titles(site.round(4))) == sorted(
+        [ALARM, ("failure", f"fault: other: {APART.hop}")]
+    )
+
+
+def test_a_cause_that_hides_behind_another_is_not_over(site: Site) -> None:
+    site.faults[PORT] = "does not answer"
+    assert titles(site.round(3)) == [("failure", f"fault: outside: {PORT.hop}")]
+    site.faults[UNIT] = "is inactive"
+    assert titles(site.round(4)) == [ALARM]
+    site.faults.pop(UNIT)
+    assert titles(site.round(4)) == [OVER]
+    site.faults.clear()
+    assert titles(site.round(4)) == [("success", f"over: outside: {PORT.hop}")]
+
+
+def test_a_silent_host_is_a_fault_and_its_checks_hide_nothing(site: Site) -> None:
+    site.off.add("gateway")
+    said = site.round(4)
+    assert titles(said) == [("failure", "fault: gateway: its own checks")]
+    assert "has not reported for" in said[0].body
+    site.faults[UNIT] = "is inactive"  # nobody can tell
+    assert site.round(5) == []
+    site.off.clear()
+    assert sorted(titles(site.round(4))) == [ALARM, ("success", "over: gateway: its own checks")]
+
+
+def test_a_fault_of_a_host_that_goes_silent_is_not_over(site: Site) -> None:
+    site.faults[UNIT] = "is inactive"
+    site.round(3)
+    site.off.add("gateway")
+    site.faults.clear()
+    assert OVER not in titles(site.round(8))
+    site.off.clear()
+    assert OVER in titles(site.round(4))
+
+
+def test_most_hosts_silent_at_once_are_one_message(site: Site) -> None:
+    site.off |= {"gateway", "other", "outside"}
+    said = site.round(6)
+    assert titles(said) == [("failure", "fault: the watcher: reports of the site's hosts")]
+    assert "3 of 3 hosts do not report" in said[0].body
+
+
+def test_a_watcher_that_was_off_itself_calls_nobody_silent(site: Site) -> None:
+    site.now += 40 * MINUTE
+    assert site.looks() == []
+    assert site.round(4) == []
+
+
+def test_a_watcher_that_begins_tells_nothing_before_every_host_has_looked_or_is_silent() -> None:
+    site = Site(faults={PORT: "does not answer", UNIT: "is inactive"}, off={"gateway"})
+    assert site.round(2) == [], "the gateway would tell what comes first"
+    site.off.clear()
+    assert titles(site.round(3)) == [ALARM]
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_watchers_clock_that_is_set_raises_no_alarm(site: Site, jump: float) -> None:
+    site.now += jump
+    assert site.looks() == []
+    assert site.round(5) == []
+
+
+def test_in_a_sync_nothing_new_is_told_and_what_lasts_is_told_after_it(site: Site) -> None:
+    site.locked = True
+    site.round()
+    site.faults[UNIT] = "is deactivating"
+    site.off.add("other")
+    assert site.round(6) == []
+    site.off.clear()
+    site.round()
+    site.locked = False
+    assert titles(site.round(4)) == [ALARM]
+
+
+def test_a_sync_may_end_a_fault(site: Site) -> None:
+    site.faults[UNIT] = "is inactive"
+    site.round(3)
+    site.locked = True
+    site.round()
+    site.faults.clear()
+    assert titles(site.round(3)) == [OVER]
+
+
+def test_a_lock_that_nobody_gives_back_hides_faults_for_two_hours_alone(site: Site) -> None:
+    site.locked = True
+    site.round()
+    site.faults[UNIT] = "is inactive"
+    assert site.round(100) == []
+    assert titles(site.round(30)) == [ALARM]
+
+
+def test_what_comes_and_goes_is_told_three_times_then_once_it_was_well_for_long(site: Site) -> None:
+    said = []
+    for _ in range(8):
+        site.faults[UNIT] = "is inactive"
+        said += site.round(3)
+        site.faults.clear()
+        said += site.round(3)
+    assert titles(said) == [*([ALARM, OVER] * (FLAPS - 1)), ALARM]
+    assert f"It comes and goes: {FLAPS} times" in said[-1].body
+    assert titles(site.round(QUIET_SECONDS // MINUTE + 2)) == [OVER]
+    assert site.state.known == {}
+
+
+def test_a_warning_is_told_as_one_and_ends_as_one(site: Site) -> None:
+    site.faults[ROOM] = "~/ has 12% of its room left"
+    said = site.round(3)
+    assert titles(said) == [("warning", f"warning: gateway: {ROOM.hop}")]
+    assert "/ has 12% of its room left" in said[0].body
+    site.faults[ROOM] = "/ has 3% of its room left"  # now it is a fault as well: another cause
+    assert ("failure", f"fault: gateway: {ROOM.hop}") in titles(site.round(3))
+    site.faults.clear()
+    assert {kind for kind, _ in titles(site.round(3))} == {"success"}
+    assert site.state.known == {}
+
+
+def test_what_is_told_beside_the_checks_is_a_warning(site: Site) -> None:
+    def with_warnings(told: dict[str, str]) -> list[Message]:
+        site.off.add("outside")
+        said = []
+        for _ in range(3):
+            site.report("outside")
+            one = site.newest["outside"]
+            site.newest["outside"] = Arrival(replace(one.report, warnings=told), one.at)
+            said += site.round()
+        return said
+
+    assert titles(with_warnings({"backups": "is old"})) == [
+        ("warning", "warning: outside: backups")
+    ]
+    assert titles(with_warnings({})) == [("success", "over: outside: backups")]
+
+
+def test_a_report_that_was_cut_off_is_a_fault_and_says_nothing_else(site: Site) -> None:
+    def cut(took: int | None, plan: str) -> None:
+        site.report("gateway")
+        one = site.newest["gateway"]
+        site.newest["gateway"] = Arrival(replace(one.report, took=took, plan=plan), one.at)
+
+    for took, plan, said in ((None, "b", "2 of 2 checks were made"), (1, "x", "other checks")):
+        told = []
+        site.off.add("gateway")
+        for _ in range(4):
+            cut(took, plan)
+            told += site.round()
+        assert titles(told) == [("failure", "fault: gateway: its report")], plan
+        assert said in told[0].body
+        site.off.clear()
+        assert titles(site.round(3)) == [("success", "over: gateway: its report")]
+
+
+def test_a_check_that_is_not_declared_any_more_is_over(site: Site) -> None:
+    site.faults[APART] = "is failed"
+    site.round(3)
+    site.faults.clear()
+    plan = replace(PLAN, checks=CHECKS[:2] + CHECKS[3:], paths=(PATHS[0], PATHS[2]))
+    said = []
+    for _ in range(4):
+        for host in PLAN.lists:
+            site.report(host)
+        report = site.newest["other"].report
+        site.newest["other"] = Arrival(replace(report, outcomes=()), site.now)
+        site.now += MINUTE
+        said += look(plan, site.newest, site.state, site.now)
+    assert titles(said) == [("success", f"over: other: {APART.hop}")]
+
+
+def test_a_disk_that_fills_is_told_days_ahead() -> None:
+    site, said = Site(), []
+    for hour in range(40):
+        site.room = Room(1000 + 20 * hour, 1500 - 20 * hour)
+        said += site.round()
+        site.now += 3600 - MINUTE
+        site.looks()
+    warned = [one for one in said if one.kind == "warning"]
+    assert titles(warned)[0] == ("warning", "warning: outside: how / fills")
+    assert "will be full in 2 days" in warned[0].body
+    assert len(warned) == len(PLAN.lists), "once for each host"
+
+
+def test_no_end_of_a_disk_is_foretold_of_what_comes_and_goes() -> None:
+    samples: list[list[int]] = []
+    for hour in range(72):
+        samples = added(samples, hour * 3600, 1000 + (900 if hour % 24 < 2 else 0) + hour)
+    assert days_left(samples, Room(0, 100)) is None
+    steady: list[list[int]] = []
+    for hour in range(10 * 24):
+        steady = added(steady, hour * 3600, 100 * hour)
+    assert steady[0][0] >= (10 * 24 - 1) * 3600 - 7 * DAY
+    assert days_left(steady, Room(0, 4800)) == pytest.approx(2.0)
+    assert days_left(steady[:20], Room(0, 4800)) is None, "less than a day"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["fault", "well", "off", "on", "lock", "free", "round"]),
+            st.sampled_from(CHECKS),
+        ),
+        max_size=25,
+    )
+)
+def test_every_alarm_has_one_end_and_no_end_has_no_alarm(steps: list[tuple[str, Check]]) -> None:
+    """Whatever happens, messages of one cause alternate; when all is well at last, none is open."""
+    site = Site()
+    said = site.round(2)
+    for what, check in steps:
+        if what == "fault":
+            site.faults[check] = "is broken"
+        elif what == "well":
+            site.faults.pop(check, None)
+        elif what in ("off", "on"):
+            (site.off.add if what == "off" else site.off.discard)(check.host)
+        elif what in ("lock", "free"):
+            site.locked = what == "lock"
+        said += site.round()
+    site.faults.clear()
+    site.off.clear()
+    site.locked = False
+    said += site.round(QUIET_SECONDS // MINUTE + 5)
+    assert site.state.known == {}
+    open_: set[str] = set()
+    for kind, title in titles(said):
+        word, _, cause = title.partition(": ")
+        key = f"{cause} {kind if word != 'over' else ''}".strip()
+        if word == "over":
+            begun = next(one for one in open_ if one.startswith(cause))
+            open_.remove(begun)
+        else:
+            assert key not in open_, "told twice"
+            open_.add(key)
+    assert open_ == set()
+
+
+def test_the_plan_goes_through_its_file() -> None:
+    assert from_json(PLAN.to_json()) == replace(
+        PLAN,
+        checks=tuple(replace(one, command=one.command) for one in CHECKS),
+    )
+    with pytest.raises(ValueError, match="version 9"):
+        from_json(json.dumps({"version": 9}))

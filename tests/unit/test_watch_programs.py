@@ -1,0 +1,305 @@
+"""What the watch puts on hosts: it needs the standard library alone, and tells no secret."""
+
+from __future__ import annotations
+
+import ast
+import fcntl
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from phoenix.components.watch import files as watch
+from phoenix.health.checks import checks, made_on
+from phoenix.health.watch_plan import lines, plan
+from phoenix.runs.history import End, Entry, started
+from phoenix.runs.lock import Owner
+from phoenix.runs.revision import NONE
+from phoenix.secrets.errors import SecretError
+from phoenix.secrets.rules import check_alarm_urls
+from phoenix.site.model import Site
+from phoenix.site.ports import WATCH
+from phoenix.watch import alarms
+from phoenix.watch.__main__ import PORT, look, try_alarms
+from phoenix.watch.judge import Message
+from phoenix.watch.plan import from_json
+from phoenix.watch.report import parse
+from tests.unit.site_builder import minimal
+
+ROOT = Path(__file__).parents[2]
+URL_A, URL_B = "json://user:planted-a@127.0.0.1:1/x", "ntfys://planted-b/topic"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    declared = minimal()
+    declared.lxc.setdefault("site", {})["watcher"] = "hypervisor"
+    return declared.load(tmp_path / "declared")
+
+
+def test_the_watchers_modules_import_the_standard_library_and_each_other_alone() -> None:
+    found = {f"watch/{path.name}" for path in (ROOT / "phoenix/watch").glob("*.py")}
+    assert {"__init__.py", *found} == set(watch.MODULES)
+    for name in watch.MODULES:
+        for node in ast.walk(ast.parse((ROOT / "phoenix" / name).read_text())):
+            named = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [f"{node.module}"] if isinstance(node, ast.ImportFrom) else []
+            )  # fmt: skip
+            for one in named:
+                top = one.partition(".")[0]
+                ours = one == "phoenix.watch" or one.startswith("phoenix.watch.")
+                assert ours or top in sys.stdlib_module_names, f"{name} imports {one}"
+    assert PORT == WATCH
+
+
+def test_the_installed_modules_run_alone(tmp_path: Path, site: Site) -> None:
+    """As the watcher runs them: its own folder, no site-packages, no checkout."""
+    for name in watch.MODULES:
+        place = tmp_path / "lib/phoenix" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes((ROOT / "phoenix" / name).read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-S", "-B", "-m", "phoenix.watch"],
+        env={"PYTHONPATH": str(tmp_path / "lib")}, cwd="/", capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage:")
+
+
+def test_the_plan_has_every_check_that_a_host_makes_and_their_order(site: Site) -> None:
+    known = from_json(plan(site, 60, {}).to_json())
+    assert known.hosts == tuple(host.name for host in site.hosts)
+    for host in site.watched:
+        mine = made_on(site, host)
+        assert [one.title for one in known.made_on(host.name)] == [one.title for one in mine]
+        assert [one.function for one in known.made_on(host.name)] == [one.function for one in mine]
+        assert known.lists[host.name] == watch.digest(lines(site, host))
+        assert f"reach on {host.name}: its own checks" in known.fixes
+    assert all(check.title in known.fixes for check in known.checks)
+    on_paths = {check for path in known.paths for check in path.checks}
+    assert on_paths == set(known.checks)
+
+
+def test_a_host_that_is_left_alone_is_not_watched(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.lxc.setdefault("site", {})["watcher"] = "101"
+    declared.lxc["lxc_configs"]["102"]["leave_alone"] = ["watch"]
+    site = declared.load(tmp_path)
+    left = site.host("102").name
+    assert site.watcher == site.host(101)
+    assert left not in {host.name for host in site.watched}
+    known = plan(site, 60, {})
+    assert left not in known.hosts
+    assert not [one for one in known.checks if one.host == left]
+    assert all(hop.checks for path in known.paths for hop in path.hops)
+    units = {(one.host, one.unit) for one in checks(site) if "watch" in one.unit}
+    assert (left, watch.TIMER) not in units
+    assert (site.watched_by, watch.RECEIVER) in units
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [(10, r"\*:\*:\d/10"), (60, r"\*:0/1:[1-5]?\d"), (300, r"\*:[0-4]/5:[1-5]?\d")],
+)
+def test_each_host_has_its_moment(interval: int, expected: str) -> None:
+    found = {watch.calendar(interval, f"host-{number}") for number in range(30)}
+    assert all(re.fullmatch(expected, one) for one in found), found
+    assert len(found) > 5
+
+
+# -- phoenix-watch, the program of each host -------------------------------------------------------
+
+
+def etc_of(folder: Path, *, lock: Path, url: str = "https://w.example:8470/report") -> None:
+    values = {"HOST": "a", "PLAN": "p", "URL": url, "ENTRANCE": "w.example:8470:127.0.0.1:9",
+              "ROOM": "15 5", "LOCK": str(lock), "HISTORY": str(lock.with_name("history")),
+              "BACKUP_DAYS": "7"}  # fmt: skip
+    folder.mkdir()
+    (folder / "watch.conf").write_text("".join(f"{k}='{v}'\n" for k, v in values.items()))
+    (folder / "watch.checks").write_text("has_room\t/\t/tmp\nunit_runs\tx\n")
+    (folder / "watch.pem").write_text("")
+    (folder / "watcher.crt").write_text("")
+
+
+def reported(tmp_path: Path, script: str) -> tuple[str, list[str]]:
+    """What the program sends with these checks, and the words of its curl."""
+    (tmp_path / "lib").mkdir(exist_ok=True)
+    (tmp_path / "lib/checks").write_text(script)
+    (tmp_path / "bin").mkdir(exist_ok=True)
+    curl = tmp_path / "bin/curl"
+    curl.write_text(
+        f'#!/bin/sh\ncat >{tmp_path}/sent\nprintf "%s\\n" "$@" >{tmp_path}/words\nexit 0\n'
+    )
+    curl.chmod(0o755)
+    subprocess.run(
+        ["sh", ROOT / "phoenix/components/watch/phoenix-watch"],
+        env={
+            "PATH": f"{tmp_path}/bin:{os.environ['PATH']}",
+            "PHOENIX_WATCH_ETC": str(tmp_path / "etc"),
+            "PHOENIX_WATCH_LIB": str(tmp_path / "lib"),
+        },
+        check=True, timeout=60,
+    )  # fmt: skip
+    return (tmp_path / "sent").read_text(), (tmp_path / "words").read_text().splitlines()
+
+
+ECHO = r"""
+shift
+n=0
+for one; do
+    printf '%s\t%s\n' "$n" "$(printf %s "$one" | tr '\t' ' ')"
+    n=$((n + 1))
+done
+"""
+
+
+def test_a_report_holds_what_each_check_said(tmp_path: Path) -> None:
+    etc_of(tmp_path / "etc", lock=tmp_path / "lock")
+    sent, words = reported(tmp_path, ECHO)
+    read = parse(sent)
+    assert read.outcomes == ("has_room / /tmp", "unit_runs x"), "each line is one check"
+    assert (read.host, read.plan, read.locked) == ("a", "p", False)
+    assert read.took is not None
+    assert "/" in read.disks
+    assert words[-1] == "https://w.example:8470/report"
+
+
+def test_checks_that_die_leave_a_report_that_tells_it(tmp_path: Path) -> None:
+    etc_of(tmp_path / "etc", lock=tmp_path / "lock")
+    sent, _ = reported(tmp_path, 'printf "0\\t\\n"; kill -9 $$\n')
+    assert parse(sent).outcomes == ("",), "one of two: the watcher says so"
+
+
+def test_a_run_that_holds_the_sites_lock_is_in_the_report(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    etc_of(tmp_path / "etc", lock=lock)
+    with lock.open("w") as file:
+        assert not parse(reported(tmp_path, ECHO)[0]).locked, "the file alone is no lock"
+        fcntl.flock(file, fcntl.LOCK_SH)  # as operations.site_lock holds it
+        assert parse(reported(tmp_path, ECHO)[0]).locked
+    assert not parse(reported(tmp_path, ECHO)[0]).locked
+
+
+@pytest.mark.parametrize(
+    ("command", "result", "days", "expected"),
+    [
+        ("phoenix backup --to /x", "ok", 1, None),
+        ("phoenix backup --to /x", "ok", 9, "the newest backup is of "),
+        ("phoenix backup --to /x", "failed", 1, "the site remembers no backup"),
+        ("phoenix sync", "ok", 1, "the site remembers no backup"),
+    ],
+)
+def test_a_backup_that_is_too_old_is_in_the_report(
+    tmp_path: Path, command: str, result: Literal["ok", "failed"], days: int, expected: str | None
+) -> None:
+    """The history is written by the script that holds the site's lock; this is its form."""
+    owner = Owner(user="u", machine="m", pid=1, since=datetime.now(UTC), command=command)
+    start = started(owner, NONE, deploys=False)
+    end = End(result=result, changed=0, hosts=[], failed=[])
+    ended = datetime.now(UTC) - timedelta(days=days)
+    line = (
+        f'{{"start":{start.model_dump_json()},"end":{end.model_dump_json()},'
+        f'"ended":"{ended:%Y-%m-%dT%H:%M:%SZ}"}}\n'
+    )
+    assert Entry.model_validate_json(line).end.result == result
+    etc_of(tmp_path / "etc", lock=tmp_path / "lock")
+    assert parse(reported(tmp_path, ECHO)[0]).warnings == {}, "there is no history here"
+    (tmp_path / "history").write_text(line)
+    told = parse(reported(tmp_path, ECHO)[0]).warnings
+    assert set(told) == ({"backups"} if expected else set())
+    assert told.get("backups", "").startswith(expected or "")
+
+
+# -- messages on their way -------------------------------------------------------------------------
+
+
+def test_a_message_waits_for_the_place_that_does_not_take_it_and_no_other() -> None:
+    first, second = (alarms.Waiting(Message("failure", title, "")) for title in ("first", "second"))
+    taken: list[tuple[str, str]] = []
+
+    def send(url: str, message: Message) -> bool:
+        if url == URL_A:
+            taken.append((url, message.title))
+        return url == URL_A
+
+    left = alarms.deliver([first, second], [URL_A, URL_B], send)
+    assert taken == [(URL_A, "first"), (URL_A, "second")]
+    kept = [alarms.Waiting.from_json(json.loads(json.dumps(one.to_json()))) for one in left]
+
+    def later(url: str, message: Message) -> bool:
+        taken.append((url, message.title))
+        return True
+
+    assert alarms.deliver(kept, [URL_A, URL_B], later) == []
+    assert taken[2:] == [(URL_B, "first"), (URL_B, "second")], "in order, and once to each place"
+    assert "planted" not in json.dumps([one.to_json() for one in left])
+    assert alarms.deliver([first], [], later) == [], "without a place nothing waits"
+
+
+def watcher(tmp_path: Path, site: Site, urls: str = "") -> tuple[Path, Path, Path]:
+    places = tmp_path / "etc", tmp_path / "run", tmp_path / "var"
+    for one in places:
+        one.mkdir(exist_ok=True)
+    (places[0] / "watcher.json").write_text(plan(site, 60, {}).to_json())
+    if urls:
+        (places[0] / "watcher.alarms").write_text(urls)
+    return places
+
+
+def test_a_look_keeps_what_it_knows_and_tells_status(
+    tmp_path: Path, site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    etc, run, var = watcher(tmp_path, site, f"{URL_A}\n")
+    host = site.hypervisor.name
+    (run / "reports").mkdir()
+    (run / "reports" / host).write_text(f"phoenix-watch 1\nhost\t{host}\nplan\told\ntook\t1\n")
+    (run / "reports" / "torn").write_text("torn")
+    # Two looks with a report between them: what it says is told, and cannot be delivered.
+    assert look(etc, run, var, lambda *_: False) == 0
+    os.utime(run / "reports" / host, (2**31, 2**31))
+    assert look(etc, run, var, lambda *_: False) in (0, 1)
+    status = json.loads((var / "status.json").read_text())
+    assert [one["name"] for one in status["hosts"]] == [one.name for one in site.hosts]
+    assert {one["name"]: one["seen"] is not None for one in status["hosts"]}[host]
+    assert status["places"] == 1
+    (var / "state.json").write_text("{torn")
+    assert look(etc, run, var, lambda *_: True) == 0
+    out = capsys.readouterr().out
+    assert "begins anew" in out
+    assert "torn: the first line" in out
+    assert "planted" not in out
+
+
+def test_a_test_of_alarms_names_places_by_their_kind_alone(
+    tmp_path: Path, site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    etc, _, _ = watcher(tmp_path, site)
+    assert try_alarms(etc, lambda *_: True) == 1
+    assert "no place is given" in capsys.readouterr().out
+    watcher(tmp_path, site, f"{URL_A}\n\n{URL_B}\n")
+    assert try_alarms(etc, lambda *_: True) == 0
+    assert try_alarms(etc, lambda url, _: url == URL_B) == 1
+    out = capsys.readouterr().out.splitlines()
+    assert out[-2:] == [
+        "place 1 (json://...) has not taken the message",
+        "place 2 (ntfys://...) has taken the message",
+    ]
+    assert "planted" not in "".join(out)
+
+
+def test_urls_of_alarms_are_refused_without_telling_them() -> None:
+    check_alarm_urls(f"{URL_A}\n{URL_B}\n")
+    with pytest.raises(SecretError, match="line 2 is no URL") as error:
+        check_alarm_urls(f"{URL_A}\nplanted-nonsense\n")
+    assert "planted" not in str(error.value)
+    with pytest.raises(SecretError, match="no line"):
+        check_alarm_urls("\n")
