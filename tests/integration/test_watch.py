@@ -1,0 +1,178 @@
+"""The site watches itself: one alarm with the true cause, one word when it is over, no forgery."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from phoenix.components.watch import files as watch
+from phoenix.derived.components import WATCHED, WATCHER
+from phoenix.site.secret_names import WATCH_KEY
+from tests.integration.project import Project, deadline_factor
+from tests.integration.site_lab import SiteLab, seen
+
+pytestmark = pytest.mark.timeout(400)
+INTERVAL = 10
+HOOK, MESSAGES = "phoenix-test-hook", "/run/phoenix-test-messages"
+SERVER = f"""
+import http.server
+class Hook(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        with open("{MESSAGES}", "ab") as file:
+            file.write(body.replace(b"\\n", b" ") + b"\\n")
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 8099), Hook).serve_forever()
+"""
+URL = "json://hook:planted-in-a-url@127.0.0.1:8099/alarm"
+
+
+@dataclass(frozen=True)
+class Watching:
+    """A site whose hypervisor watches it."""
+
+    site: SiteLab
+    project: Project
+
+    def phoenix(self, *words: str) -> Any:
+        done = self.project.phoenix(
+            *words, "--json", environment={"PHOENIX_SECRET_ALARM_URLS": URL}
+        )
+        assert done.returncode in (0, 2), done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    def messages(self) -> list[dict[str, str]]:
+        """What came to the hook so far."""
+        out = self.site.sh("hypervisor", f"cat {MESSAGES} 2>/dev/null").out
+        return [json.loads(line) for line in out.splitlines()]
+
+    def came(self, count: int) -> list[dict[str, str]]:
+        """The messages, once there are `count`."""
+        self.until(f"{count} messages", lambda: len(self.messages()) >= count)
+        return self.messages()
+
+    def until(self, what: str, holds: Callable[[], bool]) -> None:
+        end = time.monotonic() + 120 * deadline_factor()
+        while not holds():
+            told = self.site.sh("hypervisor", "journalctl -q -u phoenix-watch-judge -n 20").out
+            assert time.monotonic() < end, f"not in time: {what}\n{told}"
+            time.sleep(1)
+
+    def look(self) -> Any:
+        """The watcher's last look, as its file has it."""
+        return json.loads(self.site.sh("hypervisor", "cat /var/lib/phoenix-watch/status.json").out)
+
+    def rounds(self, count: int) -> None:
+        """Until each host has reported so often again."""
+        for _ in range(count):
+            before = {one["name"]: one["seen"] for one in self.look()["hosts"]}
+            self.until(
+                "every host reports",
+                lambda before=before: all(  # type: ignore[misc]
+                    one["seen"] and one["seen"] != before[one["name"]]
+                    for one in self.look()["hosts"]
+                ),
+            )
+
+
+@pytest.fixture(scope="module")
+def watching(site: SiteLab) -> Iterator[Watching]:
+    project = site.project.variant("watching")
+    file = "inventories/phoenix_lxc_configs.json"
+    declared = project.json(file)
+    declared.setdefault("site", {})["watcher"] = "hypervisor"
+    project.write_json(file, declared)
+    lab = (project.path / "group_data/lab.py").read_text()
+    project.write("group_data/lab.py", f"{lab}watch_interval = {INTERVAL}\nwatch_backup_days = 0\n")
+    site.put("hypervisor", "/root/phoenix-test-hook.py", SERVER)
+    unit = f"systemd-run -q --collect --unit {HOOK}"
+    site.sh("hypervisor", f"{unit} python3 /root/phoenix-test-hook.py", ok=True)
+    made = Watching(site, project)
+    try:
+        made.phoenix("sync", "guard", "watch")
+        made.until(
+            "a first look",
+            lambda: site.sh("hypervisor", "[ -s /var/lib/phoenix-watch/status.json ]").code == 0,
+        )
+        made.rounds(1)
+        yield made
+    finally:
+        site.sh("hypervisor", f"systemctl stop {HOOK}; rm -f {MESSAGES} /root/phoenix-test-hook.py")
+        for host in site.site.hosts:
+            for tree in (WATCHED, WATCHER):
+                apply = f"/var/lib/phoenix/trees/{tree}/current/apply"
+                site.sh(host.name, f"[ ! -e {apply} ] || sh {apply} remove", ok=True)
+        site.sh("hypervisor", "rm -rf /var/lib/phoenix-watch /run/phoenix-watch")
+        site.project.phoenix("sync", "guard")
+        site.project.phoenix("remove", WATCH_KEY, "-y")
+
+
+def test_a_second_sync_changes_nothing_and_status_tells_who_reported(watching: Watching) -> None:
+    done = watching.phoenix("sync", "guard", "watch")
+    assert {one["host"]: one["changed"] for one in done["hosts"] if one["changed"]} == {}
+    assert done["verified"]
+    told = watching.phoenix("status", "--no-drift")["watched"]
+    assert [one["name"] for one in told["hosts"]] == [one.name for one in watching.site.site.hosts]
+    assert all(one["seen"] for one in told["hosts"])
+    assert (told["causes"], told["places"], told["waiting"]) == ([], 1, 0)
+
+
+def test_a_test_of_the_alarms_arrives_and_no_url_is_in_any_log(watching: Watching) -> None:
+    before = len(watching.messages())
+    watching.phoenix("alert", "test")
+    (message,) = watching.came(before + 1)[before:]
+    assert message["title"] == f"[{watching.site.site.domain}] a test of the alarms"
+    logs = watching.site.sh("hypervisor", "journalctl -q --no-pager -b").out
+    assert "a test of the alarms" not in message["message"]
+    assert "planted-in-a-url" not in logs
+
+
+def test_a_guest_that_writes_as_another_is_refused(watching: Watching) -> None:
+    """With the certificate that it has, and by the way that its own reports go."""
+    site, gateway = watching.site, watching.site.roles["gateway"]
+    send = (
+        f". {watch.CONFIG}; printf 'phoenix-watch 1\\nhost\\t%s\\nplan\\tx\\n' {{name}} | "
+        "curl -sS -o /dev/null -w '%{{http_code}}' --noproxy '*' --max-time 20 {pair} "
+        f'--cacert {watch.CERTIFICATE_OF_THE_WATCHER} --connect-to "$ENTRANCE" '
+        '--data-binary @- "$URL"'
+    )
+    mine = f"--cert {watch.PAIR}"
+    assert site.sh("traefik", send.format(name=gateway, pair=mine)).out == "403"
+    assert site.sh("traefik", send.format(name=site.roles["traefik"], pair=mine)).out == "204"
+    nobody = site.sh("traefik", send.format(name=gateway, pair=""))
+    assert (nobody.code != 0, nobody.out) == (True, "000"), nobody.text
+    stranger = site.sh(
+        "client",
+        f"timeout 5 bash -c ': </dev/tcp/{site.address('hypervisor')}/8470' && echo open",
+    )
+    assert "open" not in stranger.out, "the guard lets in the site's hosts alone"
+    watching.rounds(1)
+
+
+def test_a_stopped_gateway_is_one_alarm_with_its_cause_and_one_end(watching: Watching) -> None:
+    before = len(watching.messages())
+    watching.rounds(1)
+    watching.site.sh("gateway", "systemctl stop nginx", ok=True)
+    began = time.monotonic()
+    try:
+        watching.came(before + 1)
+        seen("seconds from fault to alarm", round(time.monotonic() - began))
+        watching.rounds(2)
+    finally:
+        watching.site.sh("gateway", "systemctl start nginx", ok=True)
+    watching.came(before + 2)
+    watching.rounds(2)
+    alarm, *rest = watching.messages()[before:]
+    nginx = f"{watching.site.roles['gateway']}: Nginx (nginx.service)"
+    domain = watching.site.site.domain
+    assert [one["title"] for one in rest] == [f"[{domain}] over: {nginx}"]
+    assert alarm["title"] == f"[{domain}] fault: {nginx}"
+    assert alarm["type"] == "failure"
+    assert "phoenix sync nginx" in alarm["message"]
+    assert watching.look()["causes"] == []
