@@ -61,6 +61,8 @@ def phoenix(
 def main() -> None:
     """Run the command line; known errors end it with their own words and exit code 1.
 
+    So do files and folders that cannot be read or written, which the error names.
+
     With --json the error is on standard output as well, as one JSON object.
     """
     try:
@@ -71,6 +73,10 @@ def main() -> None:
         sys.exit(_failed(str(error), exits.ERROR))
     except KeyboardInterrupt:
         sys.exit(_failed("interrupted", exits.INTERRUPTED))
+    except OSError as error:
+        if error.filename is None or not error.strerror:  # no file that somebody can see to
+            raise
+        sys.exit(_failed(f"{error.filename}: {error.strerror}", exits.ERROR))
 
 
 def _failed(message: str, code: int) -> int:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from phoenix.declaration.json_errors import join, validate
+from phoenix.declaration.json_errors import join, read_text, validate
 from phoenix.declaration.json_keys import RawExternal, RawLxcFile
 from phoenix.site.findings import Report
 from phoenix.site.model import External, Source
@@ -84,9 +84,8 @@ def ca(name: str, folder: Path, source: Source, report: Report) -> str | None:
         report: takes what is wrong.
     """
     place = f"{source.path}.ca_file"
-    try:
-        text = (folder / name).read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError, ValueError):
+    text = read_text(folder / name, name, "", Report())
+    if text is None or not text.isascii():
         report.error(
             *(source.file, place, f"there is no readable PEM file {name!r} beside {source.file}"),
             "put the CA's certificate there, as PEM",

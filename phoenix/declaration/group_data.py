@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from phoenix.declaration import settings as model
+from phoenix.declaration.json_errors import read_text
 from phoenix.declaration.settings import FOLDER, Settings, name_of
 from phoenix.site.findings import ConfigError, Finding, Report
 
@@ -58,8 +59,11 @@ def read(root: Path, report: Report) -> tuple[SettingsFile, ...]:
     result = []
     for file in sorted((root / FOLDER).glob("*.py")):
         label = f"{FOLDER}/{file.name}"
+        text = read_text(file, label, "put a file there, or remove the link", report)
+        if text is None:
+            continue
         try:
-            imported = _imported(file.read_text(encoding="utf-8-sig"))  # Python takes the mark, too
+            imported = _imported(text.removeprefix("\ufeff"))  # Python takes the mark, too
             values = runpy.run_path(str(file))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever somebody's Python raises
             line = getattr(error, "lineno", None) or _line_in(file, error)

@@ -56,6 +56,15 @@ def test_an_error_is_json_on_standard_output(
     assert message.split("'")[0].strip() in " ".join(err.split())
 
 
+@pytest.mark.parametrize("out", ["/proc/nowhere", "/dev/null/schema"])
+def test_a_folder_that_cannot_be_made_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    ended, _, err = run(["schema", "--out", out], monkeypatch, capsys)
+    assert ended == exits.ERROR
+    assert err.startswith(f"phoenix: {out}")
+
+
 def test_wrong_usage_is_no_change() -> None:
     assert exits.USAGE not in (exits.OK, exits.ERROR, exits.CHANGES, exits.INTERRUPTED)
 

@@ -86,6 +86,24 @@ def test_settings_with_a_byte_order_mark_are_read_as_python_reads_them(tmp_path:
     assert [file.values for file in group_data.read(tmp_path, Report())] == [{"x": 1}]
 
 
+@pytest.mark.parametrize("end", ["/dev/zero", "/nowhere", "."])
+def test_settings_that_are_no_file_end_no_run(tmp_path: Path, end: str) -> None:
+    (tmp_path / "group_data").mkdir()
+    (tmp_path / "group_data" / "all.py").symlink_to(end)
+    report = Report()
+    assert group_data.read(tmp_path, report) == ()
+    assert [found.file for found in report.errors] == ["group_data/all.py"]
+
+
+def test_certificate_that_is_no_file_ends_no_run(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.lxc["external_services"] = [
+        {"name": "nas", "address": "192.168.7.5", "port": 443, "ca_file": "nas.pem"}
+    ]
+    (tmp_path / "nas.pem").symlink_to("/dev/zero")
+    problem(declared.refused(tmp_path), LXC, "external_services[0].ca_file")
+
+
 def test_settings_that_fail_are_told_with_their_line(tmp_path: Path) -> None:
     text = b"import os\n\n\nname = os.environ['NOT_SET_ANYWHERE']\n"
     (found,) = settings(tmp_path, "all.py", text).findings
