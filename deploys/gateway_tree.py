@@ -27,8 +27,10 @@ def kept_sites() -> tuple[OwnSite, ...]:
     """A person's own sites that nginx goes on to serve beside the site's own."""
     if settings().taking_over.nginx != "keep":
         return ()
-    found = read_or(question(OwnSites, base=f"{BASE}/{COMPONENT}"), ())
-    return tuple(one for one in considered(found, kept=True) if one.path != nginx.CONFIG)
+    sites = read_or(question(OwnSites, base=f"{BASE}/{COMPONENT}"), ())
+    return tuple(
+        own_site for own_site in considered(sites, kept=True) if own_site.path != nginx.CONFIG
+    )
 
 
 def tree(certificate: str, client: str) -> Tree:
@@ -50,8 +52,8 @@ def tree(certificate: str, client: str) -> Tree:
         hsts_seconds=settings().nginx_hsts_seconds,
         max_body=settings().nginx_max_body,
         read_timeout=settings().nginx_read_timeout,
-        includes=[one.include for one in sites],
-        further_names=[name for one in sites for name in one.names],
+        includes=[own_site.include for own_site in sites],
+        further_names=[name for own_site in sites for name in own_site.names],
     )
     return Tree(
         component=COMPONENT,

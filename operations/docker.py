@@ -44,8 +44,8 @@ def _paths(tree: Tree, merged: Merged) -> Tree:
 
 
 def _starts_otherwise(tree: Tree, known: TreeState) -> bool:
-    file, there = tree.files.get(DROP_IN), known.files.get(DROP_IN)
-    return (file.sha256 if file else None) != (there.sha256 if there else None)
+    file, present = tree.files.get(DROP_IN), known.files.get(DROP_IN)
+    return (file.sha256 if file else None) != (present.sha256 if present else None)
 
 
 @operation(reads=lambda tree, **_: [_state(tree), tree_state(_paths(tree, _NOTHING))])

@@ -81,24 +81,24 @@ def _all(places: Sequence[Place]) -> list[Question[Any]]:
 
 def _found(places: Sequence[Place], choices: TakingOver) -> Residents:
     """Who stands in these places, as far as somebody has to decide about it."""
-    found = read(_standing(places))
+    residents = read(_standing(places))
     for query in _sites(places):
         sites: tuple[OwnSite, ...] = read(query)
-        found = replace(found, sites=considered(sites, kept=choices.nginx == "keep"))
+        residents = replace(residents, sites=considered(sites, kept=choices.nginx == "keep"))
     for daemon, start in _docker(places):
         state: DaemonState = read(daemon)
-        apis = remote_api.found(state.present, read(start))
+        apis = remote_api.remote_apis(state.present, read(start))
         # Where Phoenix's daemon.json is in place already, nothing is asked any more.
         asked = state.foreign or not state.present or choices.docker == "keep"
-        found = replace(found, apis=apis if asked else ())
-    return found
+        residents = replace(residents, apis=apis if asked else ())
+    return residents
 
 
-def _warn(found: Residents, choices: TakingOver) -> None:
+def _warn(residents: Residents, choices: TakingOver) -> None:
     """Tell on each run of a kept port by which anybody is root."""
     if not host.state.is_executing or choices.docker != "keep":
         return
-    for api in found.apis:
+    for api in residents.apis:
         if api.is_open:
             tell(host.name, f"Docker's API at {api.url} is open: whoever reaches it is root here")
 
@@ -115,8 +115,8 @@ def looked_at(*, site: Site, places: Sequence[Place], choices: TakingOver) -> Co
     Where they say nothing the host is refused, and left out of the run, before anything on it is
     touched. A plan shows what was found and what may be said.
     """
-    found = _found(places, choices)
-    verdict = decide(places, found, choices, partial(unfit, site), served_names(site))
+    residents = _found(places, choices)
+    verdict = decide(places, residents, choices, partial(unfit, site), served_names(site))
     if verdict.refused:
         if host.state.is_executing:
             isolation.leave(this_host())
@@ -126,7 +126,7 @@ def looked_at(*, site: Site, places: Sequence[Place], choices: TakingOver) -> Co
         host.noop("nobody stands in the places that Phoenix takes")
         return
     log_lines(verdict.does)
-    _warn(found, choices)
+    _warn(residents, choices)
     if not verdict.records:
         host.noop("nothing that stands there has to stop")
         return

@@ -21,7 +21,7 @@ from phoenix.site.ways import addresses
 _RULES = "firewall.global_firewall_rules"
 
 
-def given(
+def with_cluster_rules(
     raw: RawClusterFirewall,
     hypervisor: Host,
     guests: Sequence[Host],
@@ -54,8 +54,8 @@ def given(
                 "correct the address, or remove the rule",
             )  # fmt: skip
         of_host = rule.model_copy(update={key: None})
-        made = firewall_rule(of_host, HYPERVISOR_FILE, path, report, network)
-        placed = made.model_copy(update={"source_of": Source(file=HYPERVISOR_FILE, path=path)})
+        converted = firewall_rule(of_host, HYPERVISOR_FILE, path, report, network)
+        placed = converted.model_copy(update={"source_of": Source(file=HYPERVISOR_FILE, path=path)})
         for host in held:
             rules.setdefault(host.source, []).append(placed)
     return tuple(
@@ -69,7 +69,7 @@ def given(
 def _holders(own: IPv4Network | None, hypervisor: Host, hosts: Sequence[Host]) -> Sequence[Host]:
     if own is None:
         return (hypervisor,)
-    return [host for host in hosts if any(one in own for one in addresses(host))]
+    return [host for host in hosts if any(address in own for address in addresses(host))]
 
 
 def _check_policies(raw: RawClusterFirewall, report: Report) -> None:

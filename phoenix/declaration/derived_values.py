@@ -33,14 +33,14 @@ def check(raw: RawHypervisorFile, site: Site, report: Report) -> None:
             "since every host asks it for the site's names",
             "remove it; where a resolver of yours is to stay, docs/networks.md says how",
         )  # fmt: skip
-    for one in _values(raw, site):
-        if one.declared is None or one.declared == one.derived:
+    for value in _values(raw, site):
+        if value.declared is None or value.declared == value.derived:
             continue
-        has = f"the site has {one.derived}, by {one.owner}"
-        if one.derived is None:
-            has = f"the site has none: {one.owner}"
+        has = f"the site has {value.derived}, by {value.owner}"
+        if value.derived is None:
+            has = f"the site has none: {value.owner}"
         report.warn(
-            HYPERVISOR_FILE, one.path, f"{one.declared} is not used: {has}",
+            HYPERVISOR_FILE, value.path, f"{value.declared} is not used: {has}",
             "remove it, or correct one of the two",
         )  # fmt: skip
 
@@ -56,10 +56,14 @@ def _values(raw: RawHypervisorFile, site: Site) -> Iterator[_Value]:
     )  # fmt: skip
     port = control_plane.portainer_port(site) if portainer else None
     yield _Value("network.portainer_server_port", network.portainer_server_port, port, owner)
-    names = [one.fqdn for one in site.services if one.owner == portainer and one.port == port]
+    names = [
+        service.fqdn
+        for service in site.services
+        if service.owner == portainer and service.port == port
+    ]
     asked = raw.portainer_api.portainer_hostname
-    found = asked if asked in names else next(iter(names), None)
-    yield _Value("portainer_api.portainer_hostname", asked, found, owner)
+    hostname = asked if asked in names else next(iter(names), None)
+    yield _Value("portainer_api.portainer_hostname", asked, hostname, owner)
     ports = {control_plane.agent(site, host).port for host in site.agents}
     port = network.portainer_agent_port
     agent = port if port in ports else next(iter(sorted(ports)), None)

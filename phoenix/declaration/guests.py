@@ -149,12 +149,12 @@ def _machine(
 def _tell_of_template(entry: Entry, report: Report) -> None:
     """Tell of each key that says what a guest is or does while it runs."""
     raw = entry.raw
-    found = [key for key in _OF_A_RUNNING_GUEST if getattr(raw, key, None) not in _SILENT]
+    unused_keys = [key for key in _OF_A_RUNNING_GUEST if getattr(raw, key, None) not in _SILENT]
     own = set(container_keys.software(raw.features)) - set(OF_EVERY_HOST)
-    found += ["features"] if own else []
-    found += ["firewall.rules"] if raw.firewall.rules else []
-    found += ["login"] if raw.login != RawLoginBy() else []
-    for key in found:
+    unused_keys += ["features"] if own else []
+    unused_keys += ["firewall.rules"] if raw.firewall.rules else []
+    unused_keys += ["login"] if raw.login != RawLoginBy() else []
+    for key in unused_keys:
         report.warn(
             *entry.at(key),
             "not used: a template never runs, and what is cloned from it has an entry of its own",

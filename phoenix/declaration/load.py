@@ -159,11 +159,11 @@ def load_site(
             report=report,
         )
         if result:
-            made = result[0].model_copy(
+            host = result[0].model_copy(
                 update={"swarm": swarm.node(entry, result[0].roles, report)}
             )
-            declared.append((made, entry, result[1]))
-    hypervisor, *ruled = cluster_rules.given(
+            declared.append((host, entry, result[1]))
+    hypervisor, *ruled = cluster_rules.with_cluster_rules(
         host_file.raw.firewall, hypervisor, [host for host, _, _ in declared], move, report
     )
     declared = [

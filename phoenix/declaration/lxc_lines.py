@@ -47,28 +47,28 @@ def lines(raw: RawLxc, source: Source, report: Report) -> tuple[tuple[str, str],
         source: see `raw`.
         report: takes what Proxmox VE would not take, and what another key says.
     """
-    found = [*_options(raw, source, report)]
+    options = [*_options(raw, source, report)]
     profile = None if raw.apparmor_profile is None else raw.apparmor_profile.strip()
     own = [(PROFILE, profile, "apparmor_profile")] if profile else []
     if raw.apparmor_manages_nesting is not None:
         own.append((NESTING, str(int(raw.apparmor_manages_nesting)), "apparmor_manages_nesting"))
     for key, value, name in own:
-        said = [text for other, text in found if other == key]
-        if said and said != [value]:
+        texts = [text for other, text in options if other == key]
+        if texts and texts != [value]:
             report.error(
                 source.file, f"{source.path}.{name}",
-                f"{value} differs from {key} in lxc_options, which is {', '.join(said)}",
+                f"{value} differs from {key} in lxc_options, which is {', '.join(texts)}",
                 "keep one of the two",
             )  # fmt: skip
-        elif not said:
-            found.append((key, value))
-    if (PROFILE, "unconfined") in found and not raw.unprivileged:
+        elif not texts:
+            options.append((key, value))
+    if (PROFILE, "unconfined") in options and not raw.unprivileged:
         report.warn(
             source.file, source.path,
             "a privileged container without AppArmor: root inside is root of the hypervisor",
             'write "unprivileged": true, or leave out apparmor_profile and lxc.apparmor.profile',
         )  # fmt: skip
-    return tuple(found)
+    return tuple(options)
 
 
 def _options(raw: RawLxc, source: Source, report: Report) -> Iterator[tuple[str, str]]:
@@ -77,7 +77,7 @@ def _options(raw: RawLxc, source: Source, report: Report) -> Iterator[tuple[str,
         place = f"{source.path}.lxc_options[{position}]"
         match = _LINE.match(text.strip())
         key = match[1] if match else ""
-        owner = next((name for one, name in _OWNED.items() if key.startswith(one)), None)
+        owner = next((name for prefix, name in _OWNED.items() if key.startswith(prefix)), None)
         if match is None:
             report.error(
                 source.file, place, f"{text[:80]!r} is no line of lxc.container.conf(5)",

@@ -21,8 +21,8 @@ from phoenix.components.docker.remote_api import (
     DaemonStart,
     RemoteApi,
     closed,
-    found,
     parse,
+    remote_apis,
 )
 from phoenix.components.taking_over.decision import decide
 from phoenix.components.taking_over.residents import Place, Residents
@@ -60,7 +60,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 def test_every_way_to_open_it_is_found(
     daemon: str, words: tuple[str, ...], expected: tuple[RemoteApi, ...]
 ) -> None:
-    assert found(daemon, DaemonStart(words)) == expected
+    assert remote_apis(daemon, DaemonStart(words)) == expected
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_without_a_word_the_host_is_refused_and_an_open_port_is_told_loudly() ->
 
 
 def test_a_port_that_systemd_opens_is_its_persons_to_close() -> None:
-    (one,) = found("", DaemonStart(LOCAL, "", ("0.0.0.0:2375",)))
+    (one,) = remote_apis("", DaemonStart(LOCAL, "", ("0.0.0.0:2375",)))
     assert one == RemoteApi("tcp://0.0.0.0:2375", SOCKET)
     (reason,) = decide([PLACE], Residents(apis=(one,)), TakingOver(docker="replace")).refused
     assert "take its ListenStream= out of docker.socket" in reason

@@ -90,7 +90,7 @@ def declared(site: Site, host: Host, settings: Settings) -> Declared:
     of a swarm has no live-restore, which dockerd refuses there
     (https://docs.docker.com/engine/daemon/live-restore/#live-restore-and-swarm-mode).
     """
-    given = settings.model_fields_set
+    fields = settings.model_fields_set
     keeps_api = settings.taking_over.docker == "keep"
     sizes = {
         "max-size": (settings.docker_log_size, "docker_log_size"),
@@ -108,7 +108,7 @@ def declared(site: Site, host: Host, settings: Settings) -> Declared:
             for name, runtime in settings.docker_runtimes.items()
         },
         "log-driver": settings.docker_log_driver,
-        "log-opts": {name: value for name, (value, setting) in sizes.items() if setting in given}
+        "log-opts": {name: value for name, (value, setting) in sizes.items() if setting in fields}
         | dict(settings.docker_log_options),
     }
     return Declared(
@@ -126,23 +126,23 @@ def declared(site: Site, host: Host, settings: Settings) -> Declared:
     )
 
 
-def merge(wanted: Declared, state: DaemonState) -> Merged:
+def merge(desired: Declared, state: DaemonState) -> Merged:
     """The daemon.json of one host: the site's, with what a person had in it before Phoenix.
 
     Raises:
         DaemonError: the file before is no JSON object, or the result would have dockerd look for
             its images and volumes in another place than they are in. Says how to go on.
     """
-    kept = _read(state.present, DAEMON) if state.foreign else _read(state.kept, KEPT)
-    dropped = _DROPPED if wanted.keeps_api else (*_DROPPED, *_API)
-    data = {key: value for key, value in kept.items() if key not in dropped}
+    former = _read(state.present, DAEMON) if state.foreign else _read(state.kept, KEPT)
+    dropped = _DROPPED if desired.keeps_api else (*_DROPPED, *_API)
+    data = {key: value for key, value in former.items() if key not in dropped}
     hosts = _texts(data, "hosts")
     if hosts and not any(url.startswith(("unix://", "fd://")) for url in hosts):
         data["hosts"] = [_LOCAL, *hosts]
-    data |= {**wanted.chosen, **_logs(wanted, kept), **wanted.needed}
+    data |= {**desired.chosen, **_logs(desired, former), **desired.needed}
     if state.in_swarm:  # a dockerd with both does not start, and a node leaves in its own time
         data["live-restore"] = False
-    data["dns-search"] = list(dict.fromkeys([*data["dns-search"], *_texts(kept, "dns-search")]))
+    data["dns-search"] = list(dict.fromkeys([*data["dns-search"], *_texts(former, "dns-search")]))
     root = data.get("data-root", DATA_ROOT)
     if state.used and root != state.data_root:
         raise DaemonError(
@@ -150,7 +150,7 @@ def merge(wanted: Declared, state: DaemonState) -> Merged:
             f'{root}, where they are not: set docker_data_root = "{state.data_root}"; or stop '
             f"docker.service and docker.socket, move {state.data_root} to {root}, and run again"
         )
-    return Merged(_text(data), _text(kept) if kept else "", _words(kept, data))
+    return Merged(_text(data), _text(former) if former else "", _words(former, data))
 
 
 def restarted_for(present: str, merged: Merged) -> tuple[str, ...]:
@@ -174,24 +174,24 @@ def lives_on(merged: Merged) -> bool:
     return bool(_read(merged.daemon, DAEMON).get("live-restore"))
 
 
-def _logs(wanted: Declared, kept: Mapping[str, Any]) -> dict[str, Any]:
+def _logs(desired: Declared, former: Mapping[str, Any]) -> dict[str, Any]:
     """Driver and options together: a driver refuses, at a container's start, another's options."""
-    before = kept.get("log-driver") or ("json-file" if kept.get("log-opts") else None)
-    driver = wanted.chosen.get("log-driver") or before or wanted.defaults["log-driver"]
-    options = dict(wanted.defaults["log-opts"]) if driver in _FILES else {}
+    before = former.get("log-driver") or ("json-file" if former.get("log-opts") else None)
+    driver = desired.chosen.get("log-driver") or before or desired.defaults["log-driver"]
+    options = dict(desired.defaults["log-opts"]) if driver in _FILES else {}
     if driver == before:
-        options |= kept.get("log-opts") or {}
-    options |= wanted.chosen.get("log-opts") or {}
+        options |= former.get("log-opts") or {}
+    options |= desired.chosen.get("log-opts") or {}
     return {"log-driver": driver} | ({"log-opts": options} if options else {})
 
 
-def _words(kept: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
-    same = sorted(key for key, value in kept.items() if data.get(key) == value)
-    added = sorted(key for key in kept if key in data and key not in same)
-    dropped = sorted(key for key in kept if key not in data)
+def _words(former: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
+    same = sorted(key for key, value in former.items() if data.get(key) == value)
+    added = sorted(key for key in former if key in data and key not in same)
+    dropped = sorted(key for key in former if key not in data)
     return [
-        f"of the {DAEMON} that Phoenix did not write, {what}: {', '.join(keys)}"
-        for what, keys in (
+        f"of the {DAEMON} that Phoenix did not write, {verb}: {', '.join(keys)}"
+        for verb, keys in (
             ("kept", same),
             ("changed, since Phoenix needs or a setting says otherwise", added),
             ("left out, since it opens Docker's API or its firewall", dropped),

@@ -83,15 +83,15 @@ def parse(lines: Iterable[str]) -> DaemonStart:
     ours = ""
     sockets: list[str] = []
     for line in filter(None, lines):
-        kind, _, rest = line.partition("\t")
+        kind, _, text = line.partition("\t")
         if kind == "running":
-            words = tuple(rest.split("\t"))
+            words = tuple(text.split("\t"))
         elif kind == "declared":
-            words = words or _words(rest)
+            words = words or _words(text)
         elif kind == "ours":
-            ours = rest
+            ours = text
         elif kind == "socket":
-            sockets.append(rest)
+            sockets.append(text)
         else:
             raise ApiError(f"unexpected line from the host: {line!r}")
     return DaemonStart(words, ours, tuple(sockets))
@@ -104,7 +104,7 @@ def _words(line: str) -> tuple[str, ...]:
         return tuple(line.split())
 
 
-def found(daemon: str, start: DaemonStart) -> tuple[RemoteApi, ...]:
+def remote_apis(daemon: str, start: DaemonStart) -> tuple[RemoteApi, ...]:
     """Every TCP end that is open, each once.
 
     Args:
@@ -163,19 +163,19 @@ def closed(start: DaemonStart) -> str:
 
 def _without_tcp(words: Sequence[str]) -> list[str]:
     result: list[str] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if word in _HOST and rest:
-            value = rest.pop(0)
+    arguments = list(words)
+    while arguments:
+        word = arguments.pop(0)
+        if word in _HOST and arguments:
+            value = arguments.pop(0)
             if not value.startswith("tcp://"):
                 result += [word, value]
         elif not word.startswith("--tls") and not (
             word.startswith(("-H", "--host=")) and "tcp://" in word
         ):
             result.append(word)
-        elif word in ("--tlscacert", "--tlscert", "--tlskey") and rest:
-            rest.pop(0)
+        elif word in ("--tlscacert", "--tlscert", "--tlskey") and arguments:
+            arguments.pop(0)
     return result
 
 

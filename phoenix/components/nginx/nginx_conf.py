@@ -66,7 +66,10 @@ class _Server(NamedTuple):
 
 def served_names(site: Site) -> tuple[str, ...]:
     """Every name that a server of the gateway has, those of services that are no HTTP too."""
-    return (*gateway_names(site), *(name for one in tcp_services(site) for name in one.names))
+    return (
+        *gateway_names(site),
+        *(name for service in tcp_services(site) for name in service.names),
+    )
 
 
 def packages(site: Site) -> tuple[str, ...]:
@@ -200,7 +203,11 @@ def nginx_config(
         "own_servers": servers,
         "upstreams": [
             "traefik",
-            *(["traefik_http2"] if any(p.grpc for one in servers for p in one.places) else []),
+            *(
+                ["traefik_http2"]
+                if any(p.grpc for own_server in servers for p in own_server.places)
+                else []
+            ),
         ],
         "login_names": sorted(
             {

@@ -68,8 +68,8 @@ class OwnSite:
     @property
     def ports(self) -> tuple[int, ...]:
         """Every port on which it answers, beside those of the gateway."""
-        found = {one.port for server in self.servers for one in server.listens}
-        return tuple(sorted(found - {HTTP, HTTPS}))
+        numbers = {listen.port for server in self.servers for listen in server.listens}
+        return tuple(sorted(numbers - {HTTP, HTTPS}))
 
     @property
     def include(self) -> str:
@@ -103,7 +103,7 @@ def parse(lines: Iterable[str]) -> tuple[OwnSite, ...]:
             path,
             word,
             tuple(dict.fromkeys(top.get(path, ()))),
-            tuple(_server(one) for one in servers.get(path, ())),
+            tuple(_server(directives) for directives in servers.get(path, ())),
         )
         for path, word in read.items()
     )
@@ -116,8 +116,8 @@ def _server(directives: Iterable[list[str]]) -> OwnServer:
     for name, *words in directives:
         if name == "server_name":
             names += [word.lower().removesuffix(".") for word in words]
-        elif words and (found := _listen(words)) is not None:
-            listens.append(found)
+        elif words and (listen := _listen(words)) is not None:
+            listens.append(listen)
     return OwnServer(tuple(listens) or (Listen("", HTTP, ()),), tuple(names))
 
 
@@ -135,38 +135,38 @@ def _listen(words: list[str]) -> Listen | None:
     return Listen("" if address in _EVERY else address, port, tuple(more))
 
 
-def considered(found: Iterable[OwnSite], *, kept: bool) -> tuple[OwnSite, ...]:
+def considered(sites: Iterable[OwnSite], *, kept: bool) -> tuple[OwnSite, ...]:
     """Those that somebody has to decide about: all where they are kept, else those in force.
 
     Files without a directive are none, and neither is any where no file has a server.
     """
-    here = [one for one in found if (kept or one.is_read) and (one.top or one.servers)]
-    return tuple(here) if any(one.servers for one in here) else ()
+    here = [site for site in sites if (kept or site.is_read) and (site.top or site.servers)]
+    return tuple(here) if any(site.servers for site in here) else ()
 
 
-def faults(one: OwnSite, names: Collection[str]) -> Iterator[str]:
+def faults(site: OwnSite, names: Collection[str]) -> Iterator[str]:
     """Why a file cannot be read beside the site's own servers, each with the fix.
 
     Args:
-        one: the file.
+        site: the file.
         names: those that the gateway answers to.
     """
-    where = visible(one.path)
-    if one.path == CONFIG:
+    where = visible(site.path)
+    if site.path == CONFIG:
         yield (
             f"{where} has servers of its own, and Phoenix takes its place: move each server block "
             "of it, and what it uses, into a file in /etc/nginx/conf.d, and run again"
         )
         return
-    if _PATH.fullmatch(one.path) is None:
+    if _PATH.fullmatch(site.path) is None:
         yield f"{where}: rename it to a name of letters, digits, dots and hyphens, and run again"
-    if widely := [name for name in one.top if name not in _HARMLESS]:
+    if widely := [name for name in site.top if name not in _HARMLESS]:
         yield (
             f"{where} says {', '.join(map(visible, widely))} outside of a server block, which "
             "would hold for the site's own names too: move it into each server block of the file, "
             "or take it out, and run again"
         )
-    for server in one.servers:
+    for server in site.servers:
         on_ours = [each for each in server.listens if each.port in (HTTP, HTTPS)]
         if on_ours and (claimed := [name for name in server.names if name in names]):
             yield (

@@ -215,11 +215,11 @@ def parse(lines: Iterable[str]) -> Residents:
                     )
                 )  # fmt: skip
             case ["container", kind, name, image, project, state, data]:
-                found = Container(
+                other = Container(
                     _kind(kind, line), _named(name, _CONTAINER), image, project, state, data
                 )
-                if found.name:
-                    containers.append(found)
+                if other.name:
+                    containers.append(other)
             case ["authority", folder, root, signer, key, root_key, unit, running]:
                 authorities[folder] = Authority(
                     folder, root, signer, key, root_key, _named(unit, _UNIT), bool(running)
@@ -236,37 +236,41 @@ def parse(lines: Iterable[str]) -> Residents:
         tuple(dict.fromkeys(listeners)),
         tuple(containers),
         tuple(
-            replace(one, root=pems.get((name, "root"), ""), signer=pems.get((name, "signer"), ""))
-            for name, one in authorities.items()
+            replace(
+                authority, root=pems.get((name, "root"), ""), signer=pems.get((name, "signer"), "")
+            )
+            for name, authority in authorities.items()
         ),
         routes=tuple(routes),
     )
 
 
-def clashes(place: Place, found: Residents) -> Sequence[Resident]:
+def clashes(place: Place, residents: Residents) -> Sequence[Resident]:
     """Who stands in one place: who listens there, and containers, CAs and files that do not."""
     protocols = ("tcp", "udp") if place.kind == "resolver" else ("tcp",)
     listening = [
-        one
-        for one in found.listeners
-        if one.kind == place.kind
-        and one.port in place.ports
-        and one.protocol in protocols
-        and place.needs(one.address)
-        and not one.is_ours
+        listener
+        for listener in residents.listeners
+        if listener.kind == place.kind
+        and listener.port in place.ports
+        and listener.protocol in protocols
+        and place.needs(listener.address)
+        and not listener.is_ours
     ]
-    names = {one.container for one in listening}
+    names = {listener.container for listener in listening}
     return [
         *listening,
         *(
-            one
-            for one in found.containers
-            if one.kind == place.kind and not one.is_ours and one.name not in names
+            container
+            for container in residents.containers
+            if container.kind == place.kind
+            and not container.is_ours
+            and container.name not in names
         ),
-        *(found.authorities if place.kind == "ca" else ()),
-        *(found.sites if place.kind == "nginx" else ()),
-        *(found.routes if place.kind == "traefik" else ()),
-        *(found.apis if place.kind == "docker" else ()),
+        *(residents.authorities if place.kind == "ca" else ()),
+        *(residents.sites if place.kind == "nginx" else ()),
+        *(residents.routes if place.kind == "traefik" else ()),
+        *(residents.apis if place.kind == "docker" else ()),
     ]
 
 
