@@ -128,7 +128,7 @@ class StackSecrets:
         )
 
     def _may(self, secret: NamedSecret, other: str, *, by_name: bool) -> bool:
-        """Whether `other`, the owner by its name or not, shares the secret with `one`'s stack."""
+        """Whether `other`, the owner by its name or not, shares `secret` with its stack."""
         shared = secret.stack in self._shared_with(other, secret.name)
         return shared and (by_name or other in self._shared_with(secret.stack, secret.name))
 

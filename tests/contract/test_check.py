@@ -33,11 +33,11 @@ def client_of(server: Portainer, key: str) -> api.PortainerClient:
 def differing(server: Portainer, key: str = "") -> dict[str, str]:
     """What does not hold, and what is found instead; every point is asked, and no request posts."""
     client = client_of(server, key or key_of(server))
-    found = list(contract.findings(client))
+    findings = list(contract.findings(client))
     assert client.posted == 0
     client.close()
-    assert len(found) == ALL
-    return {one.expected: one.actual for one in found if not one.holds}
+    assert len(findings) == ALL
+    return {one.expected: one.actual for one in findings if not one.holds}
 
 
 def test_every_point_holds(portainer: Portainer) -> None:
@@ -91,7 +91,7 @@ def test_an_orphan_and_a_git_stack_are_told_and_are_no_fault(fresh: Start) -> No
     server.server.store.rows("stacks")[1]["GitConfig"] = {"URL": "https://git.invalid/x"}
     assert server.admin("DELETE", f"/endpoints/{server.endpoint()}").status_code == 204
     client = client_of(server, key_of(server))
-    found = {one.expected: one for one in contract.findings(client)}
+    found = {finding.expected: finding for finding in contract.findings(client)}
     client.close()
     told = found["stacks are listed in the known form"]
     assert told.holds, told

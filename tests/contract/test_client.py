@@ -161,7 +161,7 @@ def test_a_stack_on_the_servers_own_docker(site: Site) -> None:
     desired = replace(given, endpoint_id=local.id)
     assert site.converge(desired).actions == ("create",)
     assert site.converge(desired).changed is False
-    assert [one.endpoint_id for one in site.client.stacks()] == [local.id]
+    assert [stack.endpoint_id for stack in site.client.stacks()] == [local.id]
     assert site.converge(replace(desired, present=False)).changed
     assert site.client.containers(local.id, "app") == ()
 
@@ -352,8 +352,8 @@ def test_a_renamed_service_has_its_port(site: Site) -> None:
     assert outcome.actions[0] == (
         "remove container app-web-1: the compose file has no service web any more"
     )
-    found = site.client.containers(site.endpoint.id, "app")
-    assert [(one.service, one.state) for one in found] == [("site", "running")]
+    containers_seen = site.client.containers(site.endpoint.id, "app")
+    assert [(one.service, one.state) for one in containers_seen] == [("site", "running")]
     assert site.converge(renamed).changed is False
 
 
@@ -365,8 +365,8 @@ def test_a_renamed_service_that_fails_gives_its_port_back(site: Site) -> None:
         site.converge(site.desired(content=bad))
     assert caught.value.restored is True, str(caught.value)
     assert site.converge(before).changed is False
-    found = site.client.containers(site.endpoint.id, "app")
-    assert [(one.service, one.state) for one in found] == [("web", "running")]
+    containers_seen = site.client.containers(site.endpoint.id, "app")
+    assert [(one.service, one.state) for one in containers_seen] == [("web", "running")]
 
 
 def test_a_removed_service_does_not_run_on(site: Site) -> None:
@@ -374,11 +374,11 @@ def test_a_removed_service_does_not_run_on(site: Site) -> None:
     site.converge(site.desired(content=site.server.compose() + old))
     assert len(site.ids()) == 2
     site.converge(site.desired())
-    found = site.client.containers(site.endpoint.id, "app")
-    assert [one.service for one in found] == ["web"]
+    containers_seen = site.client.containers(site.endpoint.id, "app")
+    assert [one.service for one in containers_seen] == ["web"]
     # An earlier release has left one: it goes, and nothing is deployed.
     left = site.double.add("app", "older", "/data/compose/1")
-    web = found[0].id
+    web = containers_seen[0].id
     outcome = site.converge(site.desired())
     assert outcome.actions == (
         "remove container app-older-1: the compose file has no service older any more",

@@ -94,9 +94,9 @@ def test_the_servers_own_docker_is_registered_by_its_socket(portainer: Portainer
     url = f"unix://{portainer.directory}/docker.sock"
     name = f"contract-{uuid.uuid4().hex[:8]}"
     kind = {"EndpointCreationType": "1", "TLS": "", "TLSSkipVerify": "", "TLSSkipClientVerify": ""}
-    made = portainer.register(name, url, **kind)
-    assert made.status_code == 200, made.text
-    row = made.json()
+    environment = portainer.register(name, url, **kind)
+    assert environment.status_code == 200, environment.text
+    row = environment.json()
     assert (row["Type"], row["URL"], row["TLSConfig"]["TLS"]) == (1, url, False), row
     base = f"/endpoints/{row['Id']}/docker"
     assert portainer.admin("GET", f"{base}/_ping").text == "OK"

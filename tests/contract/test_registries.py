@@ -26,19 +26,19 @@ def test_registry_is_kept_and_its_password_never_told(portainer: Portainer) -> N
     client = client_of(portainer)
     name = f"r{uuid.uuid4().hex[:8]}.example:5000"
     login = api.Login(name, "ci", SecretStr(PASSWORD))
-    made = client.create_registry(login)
-    assert (made.url, made.username, made.authentication) == (name, "ci", True)
+    registry = client.create_registry(login)
+    assert (registry.url, registry.username, registry.authentication) == (name, "ci", True)
     answer = portainer.admin("GET", "/registries")
     assert PASSWORD not in answer.text
-    assert [row["Type"] for row in answer.json() if row["Id"] == made.id] == [3]
+    assert [row["Type"] for row in answer.json() if row["Id"] == registry.id] == [3]
     again = portainer.admin(
         "POST", "/registries", json={"Name": login.name, "URL": name, "Type": 3}
     )
     assert again.status_code == 409, again.text
-    client.update_registry(made.id, api.Login(name, "other", SecretStr(PASSWORD)))
-    assert [row.username for row in client.registries() if row.id == made.id] == ["other"]
-    client.delete_registry(made.id)
-    assert made.id not in [row.id for row in client.registries()]
+    client.update_registry(registry.id, api.Login(name, "other", SecretStr(PASSWORD)))
+    assert [row.username for row in client.registries() if row.id == registry.id] == ["other"]
+    client.delete_registry(registry.id)
+    assert registry.id not in [row.id for row in client.registries()]
 
 
 def test_an_image_of_a_registry_is_pulled_with_its_log_in(portainer: Portainer) -> None:
@@ -47,11 +47,11 @@ def test_an_image_of_a_registry_is_pulled_with_its_log_in(portainer: Portainer) 
     assert portainer.double is not None
     client = client_of(portainer)
     name = f"r{uuid.uuid4().hex[:8]}.example"
-    made = client.create_registry(api.Login(name, "ci", SecretStr(PASSWORD)))
+    registry = client.create_registry(api.Login(name, "ci", SecretStr(PASSWORD)))
     for image, expected in ((f"{name}/app:1", "ci"), ("other.example/app:1", None)):
         assert client.pull_image(portainer.endpoint(), image) is None
         header = portainer.double.registry_auth[-1]
         login = json.loads(base64.urlsafe_b64decode(header)) if header else {}
         assert login.get("username") == expected
         assert login.get("password") == (PASSWORD if expected else None)
-    client.delete_registry(made.id)
+    client.delete_registry(registry.id)

@@ -26,7 +26,7 @@ def deploy(folder: Path, responses: dict[Any, Any] | None = None, **network: Any
 
 
 def params(done: Run) -> str:
-    (text,) = (one.files()["params"] for one in done.sent if one.files())
+    (text,) = (request.files()["params"] for request in done.sent if request.files())
     return text
 
 

@@ -137,11 +137,11 @@ def test_root_s_key_is_in_a_file_that_opens_before_it_is_removed(
         certs_root_to=str(to), certs_root_recipients=identity[1],
     )  # fmt: skip
     assert not done.failed
-    commands = [one.command for one in done.sent if "root-key-" in one.command]
-    assert [re.search(r"root-key-\w+", one)[0] for one in commands] == [  # type: ignore[index]
+    commands = [request.command for request in done.sent if "root-key-" in request.command]
+    assert [re.search(r"root-key-\w+", command)[0] for command in commands] == [  # type: ignore[index]
         "root-key-read", "root-key-remove",
     ]  # fmt: skip
-    assert {one.host for one in done.sent} == {CA}
+    assert {request.host for request in done.sent} == {CA}
     (file,) = to.iterdir()
     opens = opener(file, decryptor(identity[0], None))
     root = KEY.root.public_bytes(Encoding.PEM).decode()
@@ -154,7 +154,7 @@ def test_root_s_key_is_in_a_file_that_opens_before_it_is_removed(
         certs_root_identity=str(identity[0]),
     )  # fmt: skip
     assert not rotated.failed
-    assert all("PRIVATE KEY" not in one.command for one in rotated.sent)
+    assert all("PRIVATE KEY" not in request.command for request in rotated.sent)
     monkeypatch.setattr(trust, "_states", {})
     with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
         run("certs_rotate", tmp_path / "secrets.json", responses=deployed(), execute=False,
@@ -174,7 +174,7 @@ def test_key_that_is_not_the_root_s_is_not_removed(
         certs_root_to=str(tmp_path / "usb"), certs_root_recipients=identity[1],
     )  # fmt: skip
     assert done.failed == {CA}
-    assert not any("root-key-remove" in one.command for one in done.sent)
+    assert not any("root-key-remove" in request.command for request in done.sent)
     assert not (tmp_path / "usb").exists()
 
 
@@ -187,7 +187,7 @@ def test_key_that_is_offline_already_stays_so(
         certs_root_to=str(tmp_path / "usb"), certs_root_recipients=identity[1],
     )  # fmt: skip
     assert not done.failed
-    assert not any("root-key-" in one.command for one in done.sent)
+    assert not any("root-key-" in request.command for request in done.sent)
 
 
 @pytest.mark.parametrize(

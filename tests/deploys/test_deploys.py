@@ -122,13 +122,15 @@ def test_the_guest_agent_is_on_each_vm_of_a_hypervisor_that_is_kept(
     tmp_path: Path, settings: dict[str, Any], expected: set[str]
 ) -> None:
     result = run("base", tmp_path / "secrets.json", **settings)
-    assert {one.host for one in result.sent if "qemu-guest-agent" in one.command} == expected
+    assert {
+        request.host for request in result.sent if "qemu-guest-agent" in request.command
+    } == expected
     present = "ca-certificates curl openssl tzdata unattended-upgrades bind9-dnsutils chrony"
     lines = [f"installed {name}" for name in (*present.split(), "qemu-guest-agent")]
     again = run(
         "base", tmp_path / "secrets.json", responses={"dpkg-query": lambda _: lines}, **settings
     )
-    assert not [one for one in again.sent if "qemu-guest-agent" in one.command]
+    assert not [request for request in again.sent if "qemu-guest-agent" in request.command]
 
 
 @pytest.mark.parametrize("component", [*COMPONENTS, "base"])
@@ -193,7 +195,11 @@ def test_names_agree_between_dns_gateway_proxy_and_certificate(fresh: dict[str, 
 def test_a_site_that_nginx_served_before_phoenix_is_asked_for(tmp_path: Path) -> None:
     """Each plan tells it as no longer read; without the question none would."""
     sent = run("nginx", tmp_path / "secrets.json", execute=False).sent
-    asked = [one.command for one in sent if one.host == NGINX and "/sites-enabled/*" in one.command]
+    asked = [
+        request.command
+        for request in sent
+        if request.host == NGINX and "/sites-enabled/*" in request.command
+    ]
     assert any("/etc/nginx/conf.d/*.conf" in command for command in asked)
 
 

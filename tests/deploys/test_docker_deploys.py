@@ -60,7 +60,7 @@ def test_docker_is_for_both_guests_with_one_configuration(fresh: dict[str, Run])
     assert "hosts" not in json.loads(files[AGENT])
     installs = [sent.command for sent in result.sent if " install " in sent.command]
     assert len(installs) == 2, installs
-    assert all("docker.io" in one for one in installs), installs
+    assert all("docker.io" in install for install in installs), installs
     assert "dockerd --validate" in str([s.files() for s in result.sent]), "used without a check"
 
 
@@ -239,6 +239,6 @@ def test_ports_of_the_site_are_in_what_the_guests_are_given(tmp_path: Path) -> N
     assert environment == {"AGENT_HOST": "127.0.0.1", "AGENT_PORT": "9100"}
     tunnels = server[TUNNEL], agent[TUNNEL]
     assert all("10.0.0.102:9100" in text for text in tunnels), tunnels
-    sent = "\n".join(text for one in result.sent for text in one.files().values())
+    sent = "\n".join(text for request in result.sent for text in request.files().values())
     assert "portainer.host.internal.thinkheads.ai:8443" in sent
     assert "https://127.0.0.1:9100/ping" in sent

@@ -36,7 +36,11 @@ def test_every_host_gets_its_rules_and_proves_a_login_after_them(fresh: Run) -> 
 
 
 def params(done: Run, host: str) -> str:
-    (text,) = (one.files()["params"] for one in done.sent if one.host == host and one.files())
+    (text,) = (
+        request.files()["params"]
+        for request in done.sent
+        if request.host == host and request.files()
+    )
     return text
 
 
@@ -108,10 +112,10 @@ def test_what_a_host_serves_and_no_flow_lets_in_is_said_before_it_is_shut(
     caplog.set_level("INFO")
     with pytest.raises(OperationError) as refused:
         run("guard", tmp_path / "s.json", responses={"ss -Hltnup": lambda _: SERVES})
-    said = str(refused.value)
-    assert "phoenix listens on tcp/2049 (nfsd), which no rule lets in" in said
-    assert '"port": "2049", "source": "NETWORK"' in said
-    assert 'proxmox_node_closed = ["tcp/2049"]' in said
+    message = str(refused.value)
+    assert "phoenix listens on tcp/2049 (nfsd), which no rule lets in" in message
+    assert '"port": "2049", "source": "NETWORK"' in message
+    assert 'proxmox_node_closed = ["tcp/2049"]' in message
 
     done = run(
         "guard", tmp_path / "s.json", responses={"ss -Hltnup": lambda _: SERVES},

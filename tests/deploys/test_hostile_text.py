@@ -71,15 +71,15 @@ def outputs(done: Run) -> dict[str, str]:
     """Every command and file, by host and number or path; a script's words are one output."""
     made: dict[str, str] = {}
     asked: Counter[str] = Counter()
-    for one in done.sent:
-        if one.command == "apt-get update":  # once a process
+    for request in done.sent:
+        if request.command == "apt-get update":  # once a process
             continue
-        number = asked[one.host] = asked[one.host] + 1
-        made[f"{one.host} {number}.sh"] = one.command
-        files = one.files()
-        made |= {f"{one.host} {number} {path}": content for path, content in files.items()}
+        number = asked[request.host] = asked[request.host] + 1
+        made[f"{request.host} {number}.sh"] = request.command
+        files = request.files()
+        made |= {f"{request.host} {number} {path}": content for path, content in files.items()}
         if not files:
-            made[f"{one.host} {number} stdin"] = one.stdin
+            made[f"{request.host} {number} stdin"] = request.stdin
     return made
 
 

@@ -78,8 +78,10 @@ def test_one_docker_host_with_portainer_on_it(tmp_path: Path) -> None:
     assert {name: on for name, on in done.changed.items() if on} == {
         "Stack shop-production": ["control"]
     }
-    assert not [one for one in done.sent if "compose-host" in one.command], "Portainer deploys it"
-    assert not [one for one in checks(site) if "agent" in one.hop.lower()]
+    assert not [request for request in done.sent if "compose-host" in request.command], (
+        "Portainer deploys it"
+    )
+    assert not [check for check in checks(site) if "agent" in check.hop.lower()]
     servers = routed(deployed(tmp_path, "traefik"), "proxy")
     assert servers["shop"] == ["https://10.0.0.23:8000"]
     assert servers["portainer"] == ["https://10.0.0.23:9443"]
@@ -98,7 +100,7 @@ def test_a_nas_two_docker_hosts_and_git_behind_one_gateway(tmp_path: Path) -> No
     assert "proxy_pass 10.0.0.25:22;" in config[config.index("\nstream {") :]
     stacks = deployed(tmp_path, "stacks").changed  # one operation, by either of its names
     assert ["worker", "second"] in [on for name, on in stacks.items() if name.startswith("Stack")]
-    asked = {one.service.partition(":")[0] for one in checks(site)}
+    asked = {check.service.partition(":")[0] for check in checks(site)}
     assert {"nas", "git", "shop", "wiki", "portainer"} <= asked
 
 

@@ -62,7 +62,7 @@ def test_the_socket_is_in_portainers_container_for_stacks_on_its_guest_alone(
         folder = tmp_path / str(number)
         folder.mkdir()
         done = deployed(folder, change, "portainer")
-        assert any("docker.sock" in one for one in server_volumes(done)) is has
+        assert any("docker.sock" in server_volume for server_volume in server_volumes(done)) is has
         on_server = [name for name in done.operations if "control" in done.changed[name]]
         assert ("Portainer: endpoint" in on_server) is has, on_server
 
@@ -77,14 +77,14 @@ def test_the_socket_stays_until_a_stack_that_moved_away_is_taken_out_of_portaine
         "portainer", tmp_path / "secrets.json", responses={"*.left; do": f"left\t{STACK}"},
         site_inventories=str(tmp_path), site_stacks=str(tmp_path / "stacks"),
     )  # fmt: skip
-    assert any("docker.sock" in one for one in server_volumes(done))
+    assert any("docker.sock" in server_volume for server_volume in server_volumes(done))
     assert "control" in done.changed["Portainer: endpoint"], "Portainer forgets its own Docker"
 
 
 def test_a_stack_on_portainers_guest_is_portainers(tmp_path: Path) -> None:
     done = deployed(tmp_path, on_portainers_guest, "stacks")
     assert {name: on for name, on in done.changed.items() if on} == {f"Stack {STACK}": ["control"]}
-    assert not [one for one in done.sent if "compose-host" in one.command]
+    assert not [request for request in done.sent if "compose-host" in request.command]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,9 @@ def test_files_of_the_hosts_own_compose_go_when_portainer_takes_over(
         responses={"stack-folders": lambda _: [STACK, "other"]},
         site_inventories=str(tmp_path), site_stacks=str(tmp_path / "stacks"),
     )  # fmt: skip
-    removed = [(one.host, one.command) for one in done.sent if "rm -rf" in one.command]
+    removed = [
+        (request.host, request.command) for request in done.sent if "rm -rf" in request.command
+    ]
     assert [(host, f"/etc/phoenix/compose/{STACK}" in line) for host, line in removed] == [
         ("worker", True)
     ]
@@ -133,12 +135,14 @@ def test_a_host_without_agent_is_given_its_stack_by_ssh(
     assert {name: on for name, on in done.changed.items() if on} == {
         "Stacks: registries": ["worker"], f"Stack {STACK}": ["worker"],
     }  # fmt: skip
-    asked = [one for one in done.sent if "compose-host" in one.command]
+    asked = [request for request in done.sent if "compose-host" in request.command]
     assert asked, "nothing was asked of the host"
-    assert {one.host for one in asked} == {"worker"}
-    assert not [one for one in done.sent if SECRET in one.command]
+    assert {question.host for question in asked} == {"worker"}
+    assert not [request for request in done.sent if SECRET in request.command]
     assert not [
-        one for one in done.sent if base64.b64encode(SECRET.encode()).decode() in one.command
+        request
+        for request in done.sent
+        if base64.b64encode(SECRET.encode()).decode() in request.command
     ]
 
 

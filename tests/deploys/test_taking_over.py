@@ -31,10 +31,10 @@ def test_without_a_word_nothing_of_that_host_is_touched_and_the_others_go_on(
 ) -> None:
     done = run("base", tmp_path / "s.json", responses=STANDING)
     assert done.failed == {HYPERVISOR}
-    told = caplog.text
-    assert "dnsmasq.service on port 53: the name server of the site takes its place" in told
-    assert "taking_over = {'resolver': 'keep'}" in told
-    assert "taking_over = {'resolver': 'replace'}" in told
+    output = caplog.text
+    assert "dnsmasq.service on port 53: the name server of the site takes its place" in output
+    assert "taking_over = {'resolver': 'keep'}" in output
+    assert "taking_over = {'resolver': 'replace'}" in output
     changing = ("base64", " install ", "systemctl", "config-tree")
     to_it = [sent.command for sent in done.sent if sent.host == HYPERVISOR]
     assert all(command.startswith("echo phoenix-answer-begins") for command in to_it), to_it

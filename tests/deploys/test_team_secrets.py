@@ -60,16 +60,16 @@ def test_secret_that_the_site_holds_is_refused_by_name(
 ) -> None:
     deploy, name = HOLDS[held]
     store = tmp_path / "secrets.json"
-    said = refusal(lambda: run(deploy, store, responses=deployed(held), execute=execute))
-    assert "the site holds secrets that this machine lacks" in said, said
-    assert name in said, said
-    assert "phoenix secrets import FILE" in said, said
+    message = refusal(lambda: run(deploy, store, responses=deployed(held), execute=execute))
+    assert "the site holds secrets that this machine lacks" in message, message
+    assert name in message, message
+    assert "phoenix secrets import FILE" in message, message
     assert list(tmp_path.iterdir()) == [], "nothing is made"
 
 
 def test_all_of_them_are_named_at_once(tmp_path: Path) -> None:
-    said = refusal(lambda: run("traefik", tmp_path / "s.json", responses=deployed(*HOLDS)))
-    assert [name for name in GIVEN if name not in said] == [], said
+    message = refusal(lambda: run("traefik", tmp_path / "s.json", responses=deployed(*HOLDS)))
+    assert [name for name in GIVEN if name not in message] == [], message
 
 
 def test_secret_of_another_guest_is_known_to_a_deploy_that_does_not_touch_it(
@@ -79,14 +79,14 @@ def test_secret_of_another_guest_is_known_to_a_deploy_that_does_not_touch_it(
     only_server: dict[Any, Any] = {
         QUESTION: lambda asked: [f"path {AGENT_ENVIRONMENT}"] * (PASSWORD_FILE in asked)
     }
-    said = refusal(lambda: run("portainer", tmp_path / "s.json", responses=only_server))
-    assert AGENT_SECRET in said, said
+    message = refusal(lambda: run("portainer", tmp_path / "s.json", responses=only_server))
+    assert AGENT_SECRET in message, message
 
 
 def test_guest_that_does_not_tell_is_no_proof_of_a_fresh_site(tmp_path: Path) -> None:
     responses: dict[Any, Any] = {QUESTION: "Cannot connect to the Docker daemon"}
-    said = refusal(lambda: run("traefik", tmp_path / "s.json", responses=responses))
-    assert "does not tell whether the site holds it" in said, said
+    message = refusal(lambda: run("traefik", tmp_path / "s.json", responses=responses))
+    assert "does not tell whether the site holds it" in message, message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -163,19 +163,21 @@ def test_older_value_than_the_site_has_is_refused_with_how_to_get_it(
 ) -> None:
     store = machine(tmp_path, "the-former-value")
     responses = remembered("the-former-value", "the-newer-value")
-    said = refusal(lambda: run("traefik", store, responses=responses, execute=execute))
-    assert "this machine has older values of secrets than the site" in said
-    assert f"{DASHBOARD_PASSWORD}: the site has another one since 2026-05-06 07:08 UTC" in said
-    assert "by ada@desk" in said
-    assert "phoenix secrets import FILE --replace" in said
-    assert "-value" not in said.replace("older values", ""), "no value is told"
+    message = refusal(lambda: run("traefik", store, responses=responses, execute=execute))
+    assert "this machine has older values of secrets than the site" in message
+    assert f"{DASHBOARD_PASSWORD}: the site has another one since 2026-05-06 07:08 UTC" in message
+    assert "by ada@desk" in message
+    assert "phoenix secrets import FILE --replace" in message
+    assert "-value" not in message.replace("older values", ""), "no value is told"
 
 
 def test_older_value_of_a_secret_that_another_component_uses_is_told_too(tmp_path: Path) -> None:
     """So that one run names all of them."""
     store = machine(tmp_path, "the-former-value")
-    said = refusal(lambda: run("stacks", store, responses=remembered("the-former-value", "newer")))
-    assert DASHBOARD_PASSWORD in said
+    message = refusal(
+        lambda: run("stacks", store, responses=remembered("the-former-value", "newer"))
+    )
+    assert DASHBOARD_PASSWORD in message
 
 
 @pytest.mark.parametrize("values", [("mine",), ("former", "mine"), ("former", "other"), ()])
@@ -188,5 +190,5 @@ def test_the_site_s_own_value_and_one_that_it_never_had_are_deployed(
 
 def test_a_record_that_cannot_be_read_is_no_proof(tmp_path: Path) -> None:
     responses: dict[Any, Any] = {RECORD: "not JSON"}
-    said = refusal(lambda: run("traefik", machine(tmp_path, "mine"), responses=responses))
-    assert "is no record of secrets" in said
+    message = refusal(lambda: run("traefik", machine(tmp_path, "mine"), responses=responses))
+    assert "is no record of secrets" in message

@@ -111,9 +111,9 @@ class PortainerLab:
 
     def one(self, project: str) -> Container:
         """The one container of a stack."""
-        found = self.containers(project)
-        assert len(found) == 1, f"{project} has {found}"
-        return next(iter(found.values()))
+        containers_seen = self.containers(project)
+        assert len(containers_seen) == 1, f"{project} has {containers_seen}"
+        return next(iter(containers_seen.values()))
 
     # -- Portainer's API -----------------------------------------------------------------------
 
@@ -125,14 +125,14 @@ class PortainerLab:
         if body is not None:
             self.site.put(self.server, BODY, json.dumps(body), 0o600)
             data = f"-H 'Content-Type: application/json' --data-binary @{BODY}"
-        said = self.site.sh(
+        answer = self.site.sh(
             self.server,
             f"curl -sS --max-time 120 --cacert {ROOTS} "
             f"-H '{key}' -X {method} {data} -w '\\n%{{http_code}}' "
             f"'{portainer_url(self.site.site)}/api{path}'; rm -f {BODY}",
         )
-        text, _, status = said.out.rpartition("\n")
-        assert status.isdigit(), said
+        text, _, status = answer.out.rpartition("\n")
+        assert status.isdigit(), answer
         try:
             return int(status), json.loads(text)
         except ValueError:
@@ -191,8 +191,8 @@ class PortainerLab:
         """Method, path and status of every request since the server's container was made."""
         if not self.site.state.images["portainer"].startswith(EMULATOR):
             pytest.skip("upstream's Portainer keeps no log of requests")
-        said = self.site.sh(self.server, "docker logs portainer 2>&1", ok=True).out
-        found = [match for line in said.splitlines() if (match := _REQUEST.fullmatch(line))]
+        output = self.site.sh(self.server, "docker logs portainer 2>&1", ok=True).out
+        found = [match for line in output.splitlines() if (match := _REQUEST.fullmatch(line))]
         return [(one["method"], one["path"], int(one["status"])) for one in found]
 
     def sent_by(self, run: Callable[[], T]) -> tuple[T, list[tuple[str, str, int]]]:
@@ -232,9 +232,9 @@ class PortainerLab:
         self.eventually(
             "every container is healthy",
             lambda: all(
-                one.health == "healthy"
+                container.health == "healthy"
                 for project in (self.qdrant, self.app)
-                for one in self.containers(project).values()
+                for container in self.containers(project).values()
             ),
         )
 

@@ -50,7 +50,7 @@ class Run:
     def pairs(self, outcome: str) -> list[tuple[str, str]]:
         """(operation, host) of one outcome: "success" (it changed), "no_change" or "error"."""
         operations = self.results["operations"] if self.results else []
-        return [(one["name"], host) for one in operations for host in one[outcome]]
+        return [(step["name"], host) for step in operations for host in step[outcome]]
 
     @property
     def changes(self) -> list[tuple[str, str]]:
@@ -60,7 +60,7 @@ class Run:
     @property
     def other_changes(self) -> list[tuple[str, str]]:
         """What changed but the start page, which tells of certificates renewed since."""
-        return [one for one in self.changes if not one[0].endswith("Verify: start page")]
+        return [change for change in self.changes if not change[0].endswith("Verify: start page")]
 
     def explain(self, lines: int = 60) -> str:
         """What a failing test prints."""

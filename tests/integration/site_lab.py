@@ -160,7 +160,7 @@ class SiteLab:
         if address == self.address("traefik"):
             return ("-cert", CLIENT_CERTIFICATE, "-key", CLIENT_CERTIFICATE)
         agents = (control_plane.agent(self.site, host) for host in self.site.agents)
-        if (address, port) not in {(str(one.owner.address), one.port) for one in agents}:
+        if (address, port) not in {(str(agent.owner.address), agent.port) for agent in agents}:
             return ()
         pair = f"{CERTIFICATES}/host"
         chain = f"{pair}/fullchain.pem"

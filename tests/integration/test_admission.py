@@ -29,8 +29,8 @@ def test_nobody_gets_an_answer_without_the_gateway_s_certificate(site: SiteLab) 
     with site.unguarded("traefik"):
         for host in ("client", "hypervisor", "gateway", owner):
             assert ask_traefik(site, host).out == "000", host
-        said = site.s_client(site.address("traefik"), site.backends[0].fqdn, "-ign_eof").text
-    assert "certificate required" in said, said
+        output = site.s_client(site.address("traefik"), site.backends[0].fqdn, "-ign_eof").text
+    assert "certificate required" in output, output
 
 
 def test_a_certificate_of_the_site_s_ca_is_no_proof(site: SiteLab) -> None:

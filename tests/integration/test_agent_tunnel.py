@@ -43,9 +43,9 @@ def is_turned_away(site: SiteLab, host: str, agent: Service, pair: str = "") -> 
     command += (
         f"-servername {agent.owner.fqdn} {PAIR.format(f'{CERTIFICATES}/{pair}') if pair else ''}"
     )
-    said = site.sh(host, f"sleep 3 | timeout 5 {command}").text
-    assert "CONNECTED" in said, said
-    return " alert " in said
+    output = site.sh(host, f"sleep 3 | timeout 5 {command}").text
+    assert "CONNECTED" in output, output
+    return " alert " in output
 
 
 def test_the_server_s_guest_gets_through_and_must_sign(lab_: PortainerLab, agent: Service) -> None:
@@ -135,8 +135,8 @@ def test_an_agent_that_does_not_prove_its_name_is_not_spoken_to(
             assert ping(site, lab_.server, agent) == "000"
             assert lab_.api("GET", f"/endpoints/{lab_.endpoint()['Id']}/docker/_ping")[0] != 200
             assert "X-Portaineragent" not in site.sh(lab_.agent, f"cat {log}").out.title()
-            said = site.sh(lab_.server, f"journalctl -u {UNIT} -n 30 -o cat", ok=True).out
-            assert "CERT: " in said, said
+            output = site.sh(lab_.server, f"journalctl -u {UNIT} -n 30 -o cat", ok=True).out
+            assert "CERT: " in output, output
     finally:
         site.sh(lab_.agent, "rm -f /root/impostor.*")
     lab_.eventually(

@@ -137,7 +137,9 @@ def test_list_of_what_the_ca_had_issued_is_beside_its_database(restored: Restore
     loaded = backup.load(restored.file, backup.decryptor(restored.key, None))
     listed = [json.loads(line) for line in loaded.parts["issued"].splitlines()]
     names = {name for one in listed for name in one["names"]}
-    assert {name for one in certificates(restored.lab.site.site) for name in one.sans} <= names
+    assert {
+        name for certificate in certificates(restored.lab.site.site) for name in certificate.sans
+    } <= names
 
 
 def test_second_runs_change_nothing(restored: Restored) -> None:

@@ -20,18 +20,18 @@ LEGO = (
 def endpoints(site: SiteLab) -> list[tuple[str, str, str, frozenset[str]]]:
     """(what, ADDRESS:PORT, server name, names that the certificate must hold)"""
     found = []
-    for wanted in certificates(site.site):
+    for certificate in certificates(site.site):
         ports = {
             service.port
             for service in site.site.services
-            if service.owner == wanted.host and service.server_name in wanted.sans
+            if service.owner == certificate.host and service.server_name in certificate.sans
         }
-        if wanted.host in (site.site.gateway, site.site.traefik):
+        if certificate.host in (site.site.gateway, site.site.traefik):
             ports = {443}
-        names = frozenset(wanted.sans)
+        names = frozenset(certificate.sans)
         for port in sorted(ports):
-            address = f"{site.address(wanted.host.name)}:{port}"
-            found.append((f"{wanted.host.name}:{port}", address, wanted.sans[0], names))
+            address = f"{site.address(certificate.host.name)}:{port}"
+            found.append((f"{certificate.host.name}:{port}", address, certificate.sans[0], names))
     ca = f"ca.{site.site.domain}"
     host = f"{site.roles['ca']}.host.{site.site.domain}"
     found.append(("CA", f"{site.address('ca')}:9000", ca, frozenset({ca, host, "localhost"})))

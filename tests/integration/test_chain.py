@@ -215,10 +215,10 @@ def test_no_odd_request_passes_the_gateway(site: SiteLab, name: str) -> None:
     site.put("client", "/root/gateway_client.py", ODD)
     asked = json.dumps([(server_name, request) for server_name, request, _ in cases.values()])
     site.put("client", "/root/odd.json", asked)
-    said = site.sh(
+    output = site.sh(
         "client", f"python3 /root/gateway_client.py {name} {ROOT_FILE} </root/odd.json", ok=True
     ).out
-    found = dict(zip(cases, json.loads(said), strict=True))
+    found = dict(zip(cases, json.loads(output), strict=True))
     assert "unrecognized name" in found.pop("no server name")[0].lower().replace("_", " ")
     expected = {what: statuses for what, (_, _, statuses) in cases.items() if statuses}
     assert found == expected

@@ -96,7 +96,7 @@ class Machine:
         assert status.returncode == 0, status.stdout + status.stderr
         undeclared = json.loads(status.stdout)["undeclared"]
         assert undeclared["unknown"] == [], undeclared
-        assert [one for one in undeclared["items"] if not one["kept"]] == [], undeclared
+        assert [item for item in undeclared["items"] if not item["kept"]] == [], undeclared
 
     @property
     def store(self) -> Path:
@@ -200,7 +200,7 @@ class Day:
 
     def running_on(self, host: str) -> list[str]:
         """States of the wiki's containers."""
-        return [one.status for one in self.lab.containers(PROJECT, host).values()]
+        return [container.status for container in self.lab.containers(PROJECT, host).values()]
 
     def inside(self, host: str, command: str) -> str:
         """What a command in the wiki's container prints."""
@@ -490,8 +490,8 @@ def the_service_moves(day: Day, desk: Machine) -> None:
     desk.deploy_wiki_on(NEW_HOST)
     moves = f"moves from {day.first} to {NEW_HOST}"
     assert moves in desk.plans()
-    said = desk.refused("sync")
-    assert "phoenix sync --move" in said, said
+    message = desk.refused("sync")
+    assert "phoenix sync --move" in message, message
     assert day.running_on(day.first) == ["running"]
     assert day.running_on(NEW_HOST) == []
     desk.publish("The wiki moves to the second Docker host")
@@ -510,8 +510,8 @@ def the_service_moves(day: Day, desk: Machine) -> None:
 
 def the_laptop_is_lost(day: Day, laptop: Machine, desk: Machine) -> Machine:
     # Before that: it was away while the desk moved the wiki, and its checkout is the older one.
-    said = laptop.refused("sync", "dns")
-    assert "--older" in said, said
+    message = laptop.refused("sync", "dns")
+    assert "--older" in message, message
 
     stolen = Path(shutil.copy(laptop.home / ".ssh/id_ed25519", day.root / "stolen"))
     known = laptop.secret(DASHBOARD_PASSWORD)
@@ -595,7 +595,7 @@ def evening(day: Day, machine: Machine) -> None:
     """The shipped declaration, by who has it, with the secrets of today."""
     site = day.site
     assert machine.project.json(VMS) == site.project.json(VMS), "what was declared in the morning"
-    by = {one["start"]["user"] for one in json.loads(machine.ok("history", "--json"))["runs"]}
+    by = {run["start"]["user"] for run in json.loads(machine.ok("history", "--json"))["runs"]}
     assert {"laptop", "desk", "another"} <= by
     key = day.root / "lab.key"
     recipient = age.make_key(key)

@@ -37,9 +37,9 @@ def told(done: subprocess.CompletedProcess[str], expected: int) -> Any:
 
 @pytest.fixture(scope="module")
 def status(site: SiteLab) -> Any:
-    found = told(site.project.phoenix("status", "--json"), 0)
-    seen("status of a site that is well", json.dumps(found)[:400])
-    return found
+    report = told(site.project.phoenix("status", "--json"), 0)
+    seen("status of a site that is well", json.dumps(report)[:400])
+    return report
 
 
 def test_guests_answer_and_nothing_drifted(site: SiteLab, status: Any) -> None:
@@ -52,43 +52,49 @@ def test_guests_answer_and_nothing_drifted(site: SiteLab, status: Any) -> None:
 
 
 def test_services_are_those_that_a_client_reaches(site: SiteLab, status: Any) -> None:
-    urls = {one["url"] for one in status["services"] if one["state"] == "ok"}
+    urls = {service["url"] for service in status["services"] if service["state"] == "ok"}
     assert urls >= {f"https://{route.fqdn}" for route in site.backends}
-    assert [one for one in status["services"] if one["state"] != "ok"] == []
+    assert [service for service in status["services"] if service["state"] != "ok"] == []
 
 
 def test_certificates_are_what_openssl_sees(site: SiteLab, status: Any) -> None:
-    assert {one["holder"] for one in status["certificates"]} == set(site.state.hosts) - {"phoenix"}
-    for one in status["certificates"]:
-        name, place = one["server_name"], f"{one['address']}:{one['port']}"
+    assert {certificate["holder"] for certificate in status["certificates"]} == set(
+        site.state.hosts
+    ) - {"phoenix"}
+    for certificate in status["certificates"]:
+        name, place = certificate["server_name"], f"{certificate['address']}:{certificate['port']}"
         shown = site.leaf(place, name, "-serial", "-enddate", "-issuer", "-nameopt", "multiline")
         fields = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line[:12])
         end = datetime.strptime(fields["notAfter"], "%b %d %H:%M:%S %Y GMT").replace(tzinfo=UTC)
-        assert datetime.fromisoformat(one["not_after"]) == end, one
-        assert one["serial"].lstrip("0").lower() == fields["serial"].lstrip("0").lower(), one
-        assert one["issuer"] in shown, (one, shown)
-        assert (one["state"], one["fault"]) == ("ok", ""), one
-        renewal = datetime.fromisoformat(one["next_renewal"])
-        assert datetime.now(UTC) < renewal < end, one
+        assert datetime.fromisoformat(certificate["not_after"]) == end, certificate
+        assert certificate["serial"].lstrip("0").lower() == fields["serial"].lstrip("0").lower(), (
+            certificate
+        )
+        assert certificate["issuer"] in shown, (certificate, shown)
+        assert (certificate["state"], certificate["fault"]) == ("ok", ""), certificate
+        renewal = datetime.fromisoformat(certificate["next_renewal"])
+        assert datetime.now(UTC) < renewal < end, certificate
 
 
 def test_stacks_are_what_docker_runs(site: SiteLab, status: Any) -> None:
-    assert [(one["name"], one["state"]) for one in status["endpoints"]] == [("drphoenix", "ok")]
-    for one in status["stacks"]:
+    assert [(endpoint["name"], endpoint["state"]) for endpoint in status["endpoints"]] == [
+        ("drphoenix", "ok")
+    ]
+    for stack in status["stacks"]:
         listed = site.sh(
-            one["guest"],
-            f"docker ps -q --filter label=com.docker.compose.project={one['name']}",
+            stack["guest"],
+            f"docker ps -q --filter label=com.docker.compose.project={stack['name']}",
             ok=True,
         ).out.split()  # fmt: skip
-        assert (one["containers"], one["healthy"]) == (len(listed), len(listed)), one
-        assert (one["status"], one["drift"], one["state"]) == ("active", False, "ok")
+        assert (stack["containers"], stack["healthy"]) == (len(listed), len(listed)), stack
+        assert (stack["status"], stack["drift"], stack["state"]) == ("active", False, "ok")
 
 
 def test_doctor_finds_nothing(site: SiteLab) -> None:
-    found = told(site.project.phoenix("doctor", "--json"), 0)
-    assert (found["ok"], found["first_cause"], found["other_causes"]) == (True, None, [])
-    assert len(found["paths"]) > 20
-    assert {hop["state"] for path in found["paths"] for hop in path["hops"]} == {"ok"}
+    report = told(site.project.phoenix("doctor", "--json"), 0)
+    assert (report["ok"], report["first_cause"], report["other_causes"]) == (True, None, [])
+    assert len(report["paths"]) > 20
+    assert {hop["state"] for path in report["paths"] for hop in path["hops"]} == {"ok"}
 
 
 def test_a_name_that_nothing_has_is_an_error(site: SiteLab) -> None:
@@ -108,13 +114,13 @@ def test_stack_edited_in_portainer_is_drift_and_nothing_broken(site: SiteLab) ->
 
     edit(f"{original}# by hand\n")
     try:
-        found = told(site.project.phoenix("status", "--json"), 2)
+        report = told(site.project.phoenix("status", "--json"), 2)
     finally:
         edit(original)
-    assert found["first_cause"] is None
-    drifted = {one["name"]: one["drift"] for one in found["stacks"]}
+    assert report["first_cause"] is None
+    drifted = {stack["name"]: stack["drift"] for stack in report["stacks"]}
     assert drifted == {QDRANT: True, "thinkheads_ai_app-production": False}
-    assert {one["name"]: one["drift"] for one in found["guests"] if one["drift"]} == {
+    assert {guest["name"]: guest["drift"] for guest in report["guests"] if guest["drift"]} == {
         "drphoenix": 1
     }
 
@@ -226,22 +232,22 @@ CASES = {
 def test_true_cause_is_named_first(site: SiteLab, name: str) -> None:
     case = CASES[name]
     with case.broken(site):
-        found = told(site.project.phoenix("doctor", "--json"), 1)
+        report = told(site.project.phoenix("doctor", "--json"), 1)
         if name in SHOWN:
             shown = told(site.project.phoenix("status", "--no-drift", "--json"), 1)
-    first = found["first_cause"]
+    first = report["first_cause"]
     seen(name, json.dumps(first))
     assert (first["layer"], first["host"]) == (case.layer, site.roles.get(case.role, case.role))
     assert case.words in first["fault"], first
     assert first["fix"]["commands"], first
-    assert found["other_causes"] == [], "one thing is broken"
-    broken = {path["name"] for path in found["paths"]
+    assert report["other_causes"] == [], "one thing is broken"
+    broken = {path["name"] for path in report["paths"]
               if path["kind"] == "request" and path["state"] == "broken"}  # fmt: skip
     stopped = {route.fqdn for route in routes.routes(site.site)
                if not case.services or route.service.name in case.services}  # fmt: skip
     assert broken == {f"https://{fqdn}" for fqdn in stopped}
     if name in SHOWN:
-        urls = {one["url"] for one in shown["services"] if one["state"] == "broken"}
+        urls = {service["url"] for service in shown["services"] if service["state"] == "broken"}
         assert urls == broken
         same = ("layer", "host", "hop")
         assert [shown["first_cause"][key] for key in same] == [first[key] for key in same]
@@ -249,7 +255,9 @@ def test_true_cause_is_named_first(site: SiteLab, name: str) -> None:
 
 
 def expired_is_shown(status: Any) -> None:
-    gateway = next(one for one in status["certificates"] if one["port"] == 443)
+    gateway = next(
+        certificate for certificate in status["certificates"] if certificate["port"] == 443
+    )
     assert (gateway["state"], gateway["fault"]) == ("broken", "it has expired")
     assert -4 < gateway["hours_left"] < -2, gateway
 
@@ -260,7 +268,7 @@ def stack_is_shown(status: Any) -> None:
 
 
 def guest_is_shown(status: Any) -> None:
-    silent = [one["name"] for one in status["guests"] if not one["answers"]]
+    silent = [guest["name"] for guest in status["guests"] if not guest["answers"]]
     assert silent == ["traefik-internal"]
 
 

@@ -61,13 +61,13 @@ def test_a_site_moves_to_another_domain(site: SiteLab, moved: Project) -> None:
     assert told(site.project, "plan", code=0)
     assert told(moved, "validate", code=0)
     for words in (("plan",), ("sync", "-y"), ("sync", "-y", "dns"), ("plan", "nginx")):
-        said = told(moved, *words, code=1)
-        assert f"{NEW} is declared" in said, said
-        assert "`phoenix certs rotate root`" in said, said
+        report = told(moved, *words, code=1)
+        assert f"{NEW} is declared" in report, report
+        assert "`phoenix certs rotate root`" in report, report
     assert told(site.project, "plan", code=0), "nothing was changed"
-    said = told(moved, "certs", "rotate", "intermediate", code=1)
-    assert "root vouches for" in said, said
-    assert "by `phoenix certs rotate root`" in said, said
+    report = told(moved, "certs", "rotate", "intermediate", code=1)
+    assert "root vouches for" in report, report
+    assert "by `phoenix certs rotate root`" in report, report
 
     with load(site) as requests:
         # Interrupted before the CA signs with the next keys, and dropped.
@@ -77,8 +77,8 @@ def test_a_site_moves_to_another_domain(site: SiteLab, moved: Project) -> None:
         assert f"DNS:{NEW}" not in permitted(site)
         # Next keys that vouch for too little, as an earlier release made them.
         told(site.project, "certs", "rotate", "root", "--prepare", code=0)
-        said = told(moved, "certs", "rotate", "root", "--prepare", code=0)
-        assert "made again" in said, said
+        report = told(moved, "certs", "rotate", "root", "--prepare", code=0)
+        assert "made again" in report, report
         given_to_the_client(site)
         told(moved, "certs", "rotate", "continue", code=0)
         assert {f"DNS:{old}", f"DNS:{NEW}"} <= permitted(site)
@@ -94,8 +94,8 @@ def test_a_site_moves_to_another_domain(site: SiteLab, moved: Project) -> None:
         assert answer.status == 200, answer
     leftover = site.sh("gateway", f"grep -rl {old} /etc/nginx /etc/phoenix /etc/resolv.conf").out
     assert leftover == "", leftover
-    said = told(site.project, "plan", code=2)
-    assert old in said, "the CA vouches for both: the way back is open"
+    report = told(site.project, "plan", code=2)
+    assert old in report, "the CA vouches for both: the way back is open"
 
     told(moved, "certs", "rotate", "root", code=0)
     assert f"DNS:{old}" not in permitted(site)

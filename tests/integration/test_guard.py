@@ -37,14 +37,14 @@ A_PERSON_S = (
 def answering(site: SiteLab, asking: str, address: str, ports: set[int], by: str = "") -> set[int]:
     """The ports that are not silent, open or refused; asked from a host, or by a command on it."""
     words = " ".join(map(str, sorted(ports)))
-    said = site.sh(asking, ASK.format(ports=words, by=by, address=address)).out
-    return set(map(int, said.split()))
+    output = site.sh(asking, ASK.format(ports=words, by=by, address=address)).out
+    return set(map(int, output.split()))
 
 
 def listening(site: SiteLab, host: str) -> set[int]:
     """TCP ports that are open on a host's own address, Docker's published ones with them."""
-    found = site.sh(host, "ss -Hltn", ok=True).out
-    local = (line.split()[3] for line in found.splitlines())
+    output = site.sh(host, "ss -Hltn", ok=True).out
+    local = (line.split()[3] for line in output.splitlines())
     return {
         int(port)
         for address, _, port in (end.rpartition(":") for end in local)
@@ -197,7 +197,7 @@ def asked_all_the_while(site: SiteLab, address: str, port: int) -> Iterator[None
 def test_the_guard_is_there_when_docker_or_the_guest_restarts(
     site: SiteLab, docker_host: str
 ) -> None:
-    route = next(one for one in site.backends if one.service.port == 6333)
+    route = next(service for service in site.backends if service.service.port == 6333)
     address = site.address(docker_host)
 
     def serves_again() -> bool:

@@ -30,18 +30,18 @@ GUESSES = 12
 
 @pytest.mark.parametrize(("host", "unit"), UNITS.items())
 def test_a_service_may_do_little_beside_its_work(site: SiteLab, host: str, unit: str) -> None:
-    said = site.sh(host, f"systemd-analyze security --no-pager {unit} | tail -n 1", ok=True).out
-    exposure = re.search(r"exposure level for \S+: ([0-9.]+)", said)
-    assert exposure, said
-    assert float(exposure[1]) <= EXPOSURE, said
+    output = site.sh(host, f"systemd-analyze security --no-pager {unit} | tail -n 1", ok=True).out
+    exposure = re.search(r"exposure level for \S+: ([0-9.]+)", output)
+    assert exposure, output
+    assert float(exposure[1]) <= EXPOSURE, output
 
 
 def test_the_name_server_does_not_tell_what_it_is(site: SiteLab) -> None:
     server = site.address("hypervisor")
     for name in ("version.bind", "authors.bind", "copyright.bind"):
-        said = site.sh("client", f"dig +time=2 +tries=1 @{server} CH TXT {name}").out
-        assert "dnsmasq" not in said.lower().partition("got answer")[2], said
-        assert "ANSWER: 0" in said or "REFUSED" in said or "no servers" in said, said
+        output = site.sh("client", f"dig +time=2 +tries=1 @{server} CH TXT {name}").out
+        assert "dnsmasq" not in output.lower().partition("got answer")[2], output
+        assert "ANSWER: 0" in output or "REFUSED" in output or "no servers" in output, output
 
 
 @pytest.mark.parametrize("suite", ["ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES256-SHA"])
@@ -51,10 +51,10 @@ def test_old_cipher_suites_are_refused_on_every_hop(site: SiteLab, suite: str) -
     proof = ("-cert", CLIENT_CERTIFICATE, "-key", CLIENT_CERTIFICATE)
     for role, name in (("gateway", site.backends[0].fqdn), ("traefik", traefik)):
         address = site.address(role)
-        said = site.s_client(
+        output = site.s_client(
             address, name, "-tls1_2", "-cipher", suite, *proof, host="gateway"
         ).text
-        assert "handshake failure" in said, (role, said)
+        assert "handshake failure" in output, (role, output)
         modern = site.s_client(address, name, "-tls1_2", *proof, host="gateway").text
         assert re.search("New, TLSv1.2, Cipher is ECDHE.*(GCM|POLY1305)", modern), (role, modern)
 
@@ -96,7 +96,7 @@ def test_guesses_at_the_dashboard_are_slowed_down(site: SiteLab) -> None:
 
 def test_qdrant_answers_nobody_without_its_key(site: SiteLab) -> None:
     """Through the gateway as any client, and past it from where the firewall lets one through."""
-    (route,) = [one for one in site.backends if one.service.name == "qdrant"]
+    (route,) = [service for service in site.backends if service.service.name == "qdrant"]
     end = f"{route.service.owner.address}:{route.service.port}"
     past = ("--connect-to", f"::{end}")
     proven = f"https://{route.server_name}"

@@ -29,14 +29,14 @@ def last_run(site: SiteLab) -> Entry:
 def test_runs_by_phoenix_and_by_pyinfra_are_remembered(site: SiteLab) -> None:
     done = site.project.phoenix("sync", "dns", "--json")
     assert done.returncode == 0, done.stderr
-    found = last_run(site)
-    assert (found.start.command, found.end.result) == ("phoenix sync dns", "ok")
-    assert found.start.deploys
+    last_start = last_run(site)
+    assert (last_start.start.command, last_start.end.result) == ("phoenix sync dns", "ok")
+    assert last_start.start.deploys
     run = site.project.run(ANYTHING)
     assert run.returncode == 0, run.explain()
-    found = last_run(site)
-    assert found.start.command == f"pyinfra inventories/lab.py {ANYTHING}"
-    assert found.end.result == "ok"
+    last_start = last_run(site)
+    assert last_start.start.command == f"pyinfra inventories/lab.py {ANYTHING}"
+    assert last_start.end.result == "ok"
     mode = site.sh("hypervisor", f"stat -c %a {FILE}", ok=True).out.strip()
     assert mode == "600"
     shown = site.project.phoenix("history")

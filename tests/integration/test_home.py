@@ -100,7 +100,7 @@ def test_data_for_programs_is_what_other_tools_see(site: SiteLab, url: str, comm
     data = json.loads(site.curl(f"{url}home.json").body)
     assert data["revision"] == {"commit": commit, "dirty": False}
     assert data["health"]["state"] == "ok"
-    assert {one["name"] for one in data["hosts"]} == set(site.state.hosts)
+    assert {host["name"] for host in data["hosts"]} == set(site.state.hosts)
     served = 0
     for row in data["certificates"]:
         place = f"{row['address']}:{row['port']}"
@@ -159,7 +159,9 @@ def test_page_in_a_browser(
     assert fits, "a reader must scroll sideways"
     context.close()
     assert heard.complaints == []
-    assert {urlsplit(one).netloc for one in heard.requests} == {f"home.{domain}"}, heard.requests
+    assert {urlsplit(request).netloc for request in heard.requests} == {f"home.{domain}"}, (
+        heard.requests
+    )
 
 
 def test_page_that_nobody_renews_says_that_it_is_old(

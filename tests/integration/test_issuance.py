@@ -246,9 +246,9 @@ cat certificates/*[!r].crt 2>/dev/null || true
 )
 def test_the_proof_of_its_names_brings_no_name_of_another_kind(site: SiteLab, more: str) -> None:
     wanted = more.format(domain=site.site.domain, gateway=site.address("gateway"))
-    said = site.sh("traefik", OWN.format(more=f",{wanted}", extensions="")).text
-    assert "BEGIN CERTIFICATE" not in said, said
-    assert "urn:ietf:params:acme:error:badCSR" in said, said
+    output = site.sh("traefik", OWN.format(more=f",{wanted}", extensions="")).text
+    assert "BEGIN CERTIFICATE" not in output, output
+    assert "urn:ietf:params:acme:error:badCSR" in output, output
 
 
 def test_no_guest_gets_a_certificate_that_signs_others(site: SiteLab) -> None:

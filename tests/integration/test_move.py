@@ -68,12 +68,12 @@ class Lab:
 
     def has(self, host: str) -> list[str]:
         """States of its containers on a host."""
-        return [one.status for one in self.there.containers(self.stack, host).values()]
+        return [container.status for container in self.there.containers(self.stack, host).values()]
 
     def volumes(self, host: str) -> list[str]:
         """Names of volumes on a host that are called like its own."""
-        said = self.site.sh(host, f"docker volume ls -q | grep '^{self.volume}'").out
-        return said.split()
+        output = self.site.sh(host, f"docker volume ls -q | grep '^{self.volume}'").out
+        return output.split()
 
     def look(self, host: str) -> str:
         return self.site.sh(host, f"set -- {self.data}; {LOOK}", ok=True).out
@@ -97,7 +97,7 @@ def on_the_other_host(project: Project, name: str) -> Project:
     declared = found.json(file)
     guests = {guest["name"]: guest for guest in declared["vms"]}
     stacks = guests["drphoenix"]["docker_stacks"]
-    (entry,) = [one for one in stacks if one["name"] == "qdrant_service"]
+    (entry,) = [stack for stack in stacks if stack["name"] == "qdrant_service"]
     stacks.remove(entry)
     guests["Portainer"]["docker_stacks"] = [entry]
     found.write_json(file, declared)
@@ -125,13 +125,13 @@ def lab_(site: SiteLab) -> Iterator[Lab]:
     site.qdrant(moving, "-X", "DELETE")
     # Portainer's own guest has no stack any more: what it had for it is told, and goes.
     plan = json.loads(site.project.phoenix("plan", "--json").stdout)
-    left = [one["command"] for one in plan["undeclared"]["items"] if one["kind"] != "volumes"]
+    left = [item["command"] for item in plan["undeclared"]["items"] if item["kind"] != "volumes"]
     assert left == [f"phoenix remove endpoint:{lab.new}"], left
     gone = site.project.phoenix("remove", f"endpoint:{lab.new}", "-y")
     assert gone.returncode == 0, gone.stdout + gone.stderr
     site.sh(lab.old, f"cd {lab.data} && rm -rf odd ballast", ok=True)
     for host in (lab.old, lab.new):
-        beside = [one for one in lab.volumes(host) if (host, one) != (lab.old, lab.volume)]
+        beside = [volume for volume in lab.volumes(host) if (host, volume) != (lab.old, lab.volume)]
         if beside:
             site.sh(host, f"docker volume rm {' '.join(beside)}", ok=True)
     there.assert_serving()
@@ -142,8 +142,10 @@ def test_a_plan_has_it_as_one_step_and_no_run_begins_unasked(lab_: Lab) -> None:
     sentence = f"tack {lab_.stack} moves from {lab_.old} to {lab_.new} (volume: {lab_.volume}, "
     plan = lab_.moved.phoenix("plan", "--json", STACK)
     assert plan.returncode == 2, plan.stderr
-    steps = [one for one in json.loads(plan.stdout)["changes"] if one["component"] == "stacks"]
-    assert [one["host"] for one in steps] == [lab_.new], steps
+    steps = [
+        change for change in json.loads(plan.stdout)["changes"] if change["component"] == "stacks"
+    ]
+    assert [step["host"] for step in steps] == [lab_.new], steps
     assert sentence in steps[0]["step"]
     assert f"{BALLAST} MiB" in steps[0]["step"] or f"{BALLAST + 1} MiB" in steps[0]["step"]
     for words in ((), (STACK,), (f"guest:{lab_.new}",), ("qdrant",)):
@@ -173,10 +175,10 @@ def test_a_move_that_fails_brings_the_old_copy_back(lab_: Lab) -> None:
     )
     before = lab_.look(lab_.old)
     done = broken.phoenix("sync", STACK, "--move")
-    said = done.stdout + done.stderr
-    assert done.returncode == 1, said
-    assert "was not moved" in said
-    assert "The old copy runs again" in said
+    output = done.stdout + done.stderr
+    assert done.returncode == 1, output
+    assert "was not moved" in output
+    assert "The old copy runs again" in output
     assert lab_.has(lab_.new) == []
     assert lab_.volumes(lab_.new) == []
     assert lab_.marks() == ""
@@ -256,7 +258,7 @@ def test_it_moves_back_and_what_was_there_before_is_kept(lab_: Lab) -> None:
     assert lab_.has(lab_.new) == []
     assert lab_.has(lab_.old) == ["running"]
     assert lab_.site.sh(lab_.old, f"cat {lab_.data}/odd/newer", ok=True).out == "newer\n"
-    beside = [one for one in lab_.volumes(lab_.old) if one != lab_.volume]
+    beside = [volume for volume in lab_.volumes(lab_.old) if volume != lab_.volume]
     assert len(beside) == 1, beside
     there = f"/var/lib/docker/volumes/{beside[0]}/_data/odd"
     assert "newer" not in lab_.site.sh(lab_.old, f"ls {there}", ok=True).out

@@ -100,7 +100,7 @@ def test_a_client_outside_makes_verified_requests(two: SiteLab) -> None:
 def test_each_client_is_told_the_address_that_it_can_reach(two: SiteLab) -> None:
     gateway = two.site.gateway
     assert gateway is not None
-    outer, inner = (str(one.address) for one in gateway.interfaces)
+    outer, inner = (str(interface.address) for interface in gateway.interfaces)
     for name in (gateway.fqdn, two.backends[0].fqdn):
         asked = f"dig +short +time=2 +tries=2 {name} A"
         assert two.sh("client", asked, ok=True).out.split() == [outer]

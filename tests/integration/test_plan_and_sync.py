@@ -152,10 +152,10 @@ def silent(site: SiteLab, request: pytest.FixtureRequest) -> Iterator[str]:
 def test_a_guest_that_does_not_answer_is_the_first_cause(site: SiteLab, silent: str) -> None:
     for words in (["plan", "traefik", "dns"], ["sync", "traefik", "dns"]):
         done = site.project.phoenix(*words, "--json")
-        found = told(done)
+        report = told(done)
         assert done.returncode == 1, done.stderr
-        assert (found["first_cause"]["host"], found["first_cause"]["step"]) == (silent, "connect")
-    others = {host["host"]: host["outcome"] for host in found["hosts"]}
+        assert (report["first_cause"]["host"], report["first_cause"]["step"]) == (silent, "connect")
+    others = {host["host"]: host["outcome"] for host in report["hosts"]}
     assert others[site.roles["hypervisor"]] == "unchanged", "the others go on"
 
 
@@ -253,10 +253,10 @@ def test_the_second_of_two_runs_stops_and_names_the_first(
         wait_for_a_step(first)
         state = tmp_path / ("one" if same_machine else "two")
         second = site.project.phoenix("sync", "dns", environment={"XDG_STATE_HOME": str(state)})
-        said = second.stdout + second.stderr
+        output = second.stdout + second.stderr
         assert second.returncode == 1
-        assert f"(process {first.pid}): phoenix sync all, for " in said, said
-        assert "Nothing was started" in said
+        assert f"(process {first.pid}): phoenix sync all, for " in output, output
+        assert "Nothing was started" in output
     finally:
         held_up()
         out, errors = first.communicate(timeout=240)

@@ -85,8 +85,10 @@ def test_second_run_sends_nothing_and_restarts_nothing(lab_: PortainerLab) -> No
     looked = {name for name, host in run.pairs("no_change") if host == lab_.agent}
     for part in ("Docker: daemon", "Portainer agent", "Portainer: endpoint", f"Stack {lab_.app}"):
         assert any(name.endswith(part) for name in looked), (part, looked)
-    assert [one for one in requests if one[0] == "GET"], "the log saw not even the looks"
-    changing = [one for one in requests if one[0] not in ("GET", "HEAD")]
+    assert [request for request in requests if request[0] == "GET"], (
+        "the log saw not even the looks"
+    )
+    changing = [request for request in requests if request[0] not in ("GET", "HEAD")]
     assert changing == [], changing
     seen("requests of a no-change run", len(requests))
     assert lab_.running() == before

@@ -74,7 +74,7 @@ def test_all_is_as_it_was(lab_: PortainerLab, rebuilt: Rebuilt) -> None:
     run, requests = lab_.sent_by(lambda: lab_.site.project.run("deploys/all.py"))
     assert run.returncode == 0, run.explain()
     assert run.other_changes == []
-    assert {one[0] for one in requests} == {"GET"}, requests
+    assert {request[0] for request in requests} == {"GET"}, requests
 
 
 def test_no_secret_of_a_first_start_leaks(lab_: PortainerLab, rebuilt: Rebuilt) -> None:

@@ -75,9 +75,9 @@ def started(site: SiteLab) -> set[tuple[str, str, str]]:
     """Name, id and start of every container of the stacks."""
     lab_ = PortainerLab(site)
     return {
-        (one.name, one.id, one.started)
+        (container.name, container.id, container.started)
         for project in (lab_.qdrant, lab_.app)
-        for one in lab_.containers(project).values()
+        for container in lab_.containers(project).values()
     }
 
 

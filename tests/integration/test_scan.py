@@ -97,8 +97,8 @@ def is_sound(result: dict[str, Any], what: str) -> None:
     assert not renegotiation["is_vulnerable_to_client_renegotiation_dos"], what
     for deployment in found("certificate_info")["certificate_deployments"]:
         assert deployment["received_chain_has_valid_order"], what
-        assert any(one["was_validation_successful"]
-                   for one in deployment["path_validation_results"]), what  # fmt: skip
+        assert any(validation["was_validation_successful"]
+                   for validation in deployment["path_validation_results"]), what  # fmt: skip
 
 
 def test_tls_of_gateway_and_traefik_is_of_mozilla_s_profile(
@@ -137,10 +137,10 @@ def test_ssh_of_every_host_has_no_finding_that_is_not_explained(
         kinds = {kind: audit[kind] for kind in ("kex", "key", "enc", "mac")}
         assert all(kinds.values()), (host, audit)
         found = {
-            one["algorithm"]: one["notes"]
+            algorithm["algorithm"]: algorithm["notes"]
             for algorithms in kinds.values()
-            for one in algorithms
-            if one["notes"].get("fail") or one["notes"].get("warn")
+            for algorithm in algorithms
+            if algorithm["notes"].get("fail") or algorithm["notes"].get("warn")
         }
         assert not found.keys() - explained, (host, found)
         assert audit["cves"] == [], (host, audit["cves"])

@@ -46,9 +46,9 @@ def test_machine_without_the_secrets_is_refused_until_it_has_them(
     for verb in ("plan", "sync"):
         done = project.phoenix(verb, "--json", environment=token)
         assert done.returncode == 1, done.stdout
-        said = done.stdout + done.stderr
-        assert "the site holds secrets that this machine lacks" in said, said
-        assert [name for name in HELD if name not in said] == [], said
+        output = done.stdout + done.stderr
+        assert "the site holds secrets that this machine lacks" in output, output
+        assert [name for name in HELD if name not in output] == [], output
         assert not store.exists(), f"{verb} made secrets"
     after = {host: site.sh(host, command, ok=True).out for host, command in STATE.items()}
     assert after == before
@@ -106,12 +106,12 @@ def test_a_machine_that_was_away_while_a_secret_was_rotated(
     users = site.sh("traefik", STATE["traefik"], ok=True).out
     for verb in ("plan", "sync"):
         done = project.phoenix(verb, "traefik", "--json")
-        said = done.stdout + done.stderr
-        assert done.returncode == 1, said
-        assert "this machine has older values of secrets than the site" in said, said
-        assert f"{DASHBOARD_PASSWORD}: the site has another one since" in said, said
-        assert "phoenix secrets import FILE --replace" in said, said
-        assert former not in said
+        output = done.stdout + done.stderr
+        assert done.returncode == 1, output
+        assert "this machine has older values of secrets than the site" in output, output
+        assert f"{DASHBOARD_PASSWORD}: the site has another one since" in output, output
+        assert "phoenix secrets import FILE --replace" in output, output
+        assert former not in output
     assert site.sh("traefik", STATE["traefik"], ok=True).out == users
     runs = json.loads(site.project.phoenix("history", "--json").stdout)["runs"]
     assert runs[-1]["end"]["result"] == "refused", runs[-1]

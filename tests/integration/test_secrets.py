@@ -51,13 +51,13 @@ def logs_with(site: SiteLab, host: str, needle: str) -> str:
     Not what runc writes for itself while a container starts a process: root's, for a moment.
     """
     site.put(host, NEEDLE, needle, 0o600)
-    found = site.sh(
+    output = site.sh(
         host,
         f"journalctl -q --no-pager -o cat -a | grep -cFf {NEEDLE} | sed '/^0$/d;s/^/journal /';"
         f" grep -rlaFf {NEEDLE} --exclude='runc-process*' /var/log /tmp /var/tmp /root;"
         f" rm {NEEDLE}",
     ).out
-    return found.strip()
+    return output.strip()
 
 
 @pytest.mark.timeout(400)

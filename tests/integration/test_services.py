@@ -123,7 +123,11 @@ def services(site: SiteLab, fingerprint: str, repaired: None) -> Iterator[Projec
         {**nas, "name": "nas", "fingerprint": fingerprint},
         {**nas, "name": "wrong", "fingerprint": "ab" * 32, "check": "none"},
     ]
-    (ca,) = (one for one in declared["lxc_configs"].values() if one.get("role") == "step_ca")
+    (ca,) = (
+        lxc_config
+        for lxc_config in declared["lxc_configs"].values()
+        if lxc_config.get("role") == "step_ca"
+    )
     ca["traefik_services"] = [
         {"name": "echo", "port": ECHO_PORT, "scheme": "tcp", "gateway_port": DOOR},
         {"name": "rpc", "port": RPC_PORT, "scheme": "grpc"},
@@ -245,8 +249,8 @@ def test_a_call_of_grpc_goes_by_http2_all_the_way(site: SiteLab) -> None:
 @pytest.mark.usefixtures("services")
 def test_tls_is_passed_on_to_its_own_certificate(site: SiteLab) -> None:
     name = f"own.{site.site.domain}"
-    said = site.s_client(f"{site.address('gateway')}:{OWN_PORT}", name).text
-    assert "CN=its-own" in said.replace(" ", ""), said
+    output = site.s_client(f"{site.address('gateway')}:{OWN_PORT}", name).text
+    assert "CN=its-own" in output.replace(" ", ""), output
 
 
 def test_the_plan_and_the_files_have_no_password(site: SiteLab, services: Project) -> None:

@@ -124,11 +124,11 @@ def impatient(project: Project) -> None:
 
 def inside(lab: PortainerLab, host: str) -> dict[str, str]:
     """The variables that the container has, as the kernel keeps them."""
-    said = lab.site.sh(
+    answer = lab.site.sh(
         host, f"docker exec {PROJECT}-web-1 cat /proc/1/environ | base64 -w0", ok=True
     )
 
-    pairs = base64.b64decode(said.out).decode().split("\0")
+    pairs = base64.b64decode(answer.out).decode().split("\0")
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
 
 
@@ -144,15 +144,15 @@ def ok(run: Run) -> Run:
 def stack_changes(run: Run) -> list[str]:
     """Stacks that changed; pyinfra has one operation, with both names, for those of two hosts."""
     assert run.results
-    changed = [one["names"] for one in run.results["operations"] if one["success"]]
+    changed = [step["names"] for step in run.results["operations"] if step["success"]]
     names = [name for both in changed for name in both]
     return [name for name in names if name == f"Stack {PROJECT}"]
 
 
 def answers(lab: PortainerLab, host: str) -> bool:
     address = lab.site.site.host(host).address
-    said = lab.site.sh(host, f"curl -s -o /dev/null -w '%{{http_code}}' http://{address}:{PORT}/")
-    return said.out == "200"
+    answer = lab.site.sh(host, f"curl -s -o /dev/null -w '%{{http_code}}' http://{address}:{PORT}/")
+    return answer.out == "200"
 
 
 def works_as_a_stack(lab: PortainerLab, variant: Project, host: str) -> None:
@@ -187,8 +187,8 @@ def works_as_a_stack(lab: PortainerLab, variant: Project, host: str) -> None:
     assert secret not in failed.output
     assert answers(lab, host)
     assert inside(lab, host)["MARK"] == "1"
-    said = lab.site.sh(host, f"docker exec {PROJECT}-web-1 cat /kept/mark", ok=True)
-    assert said.out.strip() == "data"
+    answer = lab.site.sh(host, f"docker exec {PROJECT}-web-1 cat /kept/mark", ok=True)
+    assert answer.out.strip() == "data"
 
     probe(lab, variant)
     last = ok(variant.run(STACKS))
@@ -298,5 +298,5 @@ def test_a_crash_loop_is_not_converged(lab_: PortainerLab, variant: Project) -> 
 def test_portainer_without_stacks_of_its_own_has_no_socket(lab_: PortainerLab) -> None:
     """After the unchanged project ran again."""
     ok(lab_.site.project.run("deploys/portainer.py"))
-    said = lab_.site.sh(lab_.server, f"cat {DIRECTORY}/compose.yml", ok=True).out
-    assert "docker.sock" not in said
+    output = lab_.site.sh(lab_.server, f"cat {DIRECTORY}/compose.yml", ok=True).out
+    assert "docker.sock" not in output

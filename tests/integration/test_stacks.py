@@ -152,7 +152,7 @@ def test_what_hands_did_is_seen_named_and_put_back(lab_: PortainerLab) -> None:
         f"stack {lab_.app}: start",
     ):
         assert words in dry.output, dry.explain()
-    assert {one[0] for one in requests} == {"GET"}, requests
+    assert {request[0] for request in requests} == {"GET"}, requests
     assert lab_.running() == before
 
     run = lab_.site.project.run(STACKS)
@@ -357,7 +357,7 @@ def test_a_stack_sees_no_other_key_or_secret(lab_: PortainerLab) -> None:
 def impostor(lab_: PortainerLab, project: str) -> str:
     """What a client gets for Qdrant while a container with `project`'s pair has its port."""
     site, stack = lab_.site, lab_.stacks["qdrant_service"]
-    (route,) = [one for one in site.backends if one.service.name == "qdrant"]
+    (route,) = [service for service in site.backends if service.service.name == "qdrant"]
     victim = lab_.one(stack.project).name
     site.sh(lab_.agent, f"docker stop {victim}", ok=True)
     try:

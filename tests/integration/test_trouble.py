@@ -92,8 +92,8 @@ def test_one_sync_repairs_what_was_masked_stopped_and_changed_by_hand(site: Site
         for host, unit in (("traefik", "traefik"), (docker, "docker")):
             stack.enter_context(stopped_process(site, host, unit))
         assert site.sh(docker, "timeout 5 docker info").code == 124
-        found = told(site.project.phoenix("doctor", "--json"), 1)
-        causes = json.dumps([found["first_cause"], *found["other_causes"]])
+        report = told(site.project.phoenix("doctor", "--json"), 1)
+        causes = json.dumps([report["first_cause"], *report["other_causes"]])
         done = told(site.project.phoenix("sync", "--json"), 0)
         assert site.sh(docker, "timeout 20 docker info").code == 0
         assert is_active(site, "gateway", "nginx")
@@ -120,11 +120,11 @@ def test_no_check_passes_because_tmp_is_full(site: SiteLab) -> None:
     site.sh(guest, "systemctl stop phoenix-home", ok=True)
     try:
         with full_tmp(site, guest):
-            found = told(site.project.phoenix("doctor", "--json"), 1)
+            report = told(site.project.phoenix("doctor", "--json"), 1)
     finally:
         site.sh(guest, "systemctl start phoenix-home", ok=True)
-    causes = [found["first_cause"], *found["other_causes"]]
-    mine = [one["fault"] for one in causes if one["host"] == guest]
+    causes = [report["first_cause"], *report["other_causes"]]
+    mine = [cause["fault"] for cause in causes if cause["host"] == guest]
     seen("causes", mine)
     assert any("/tmp has 0% of its room left" in fault for fault in mine), causes
     assert any("is inactive" in fault for fault in mine), causes
@@ -136,10 +136,10 @@ def test_a_port_that_another_process_has_taken_is_named_and_free_again_after_it(
     taker = "systemd-run -q --unit=taker python3 -m http.server 443"
     site.sh("gateway", f"systemctl stop nginx; {taker}; systemctl start nginx", ok=False)
     try:
-        found = told(site.project.phoenix("doctor", "--json"), 1)
+        report = told(site.project.phoenix("doctor", "--json"), 1)
     finally:
         site.sh("gateway", "systemctl stop taker", ok=True)
-    first = found["first_cause"]
+    first = report["first_cause"]
     seen("first cause", json.dumps(first))
     assert first["host"] == site.roles["gateway"]
     assert "443 failed (98: Address already in use)" in first["fault"]
@@ -152,12 +152,12 @@ def test_a_stack_that_was_deleted_in_portainer_is_named_and_comes_back(site: Sit
     lab = PortainerLab(site)
     lab.change_stack(lab.qdrant, "DELETE")
     assert lab.containers(lab.qdrant) == {}
-    found = told(site.project.phoenix("status", "--no-drift", "--json"), 1)
-    first = found["first_cause"]
+    report = told(site.project.phoenix("status", "--no-drift", "--json"), 1)
+    first = report["first_cause"]
     seen("first cause", json.dumps(first))
     assert lab.qdrant in first["hop"]
     done = told(site.project.phoenix("sync", "stacks", "--json"), 0)
-    seen("changed", [one["changed"] for one in done["hosts"] if one["changed"]])
+    seen("changed", [host["changed"] for host in done["hosts"] if host["changed"]])
     lab.assert_serving()
     assert lab.stack(lab.qdrant)["EndpointId"] == lab.endpoint()["Id"]
 
@@ -183,13 +183,13 @@ def test_a_read_only_root_is_the_first_cause_and_stops_its_own_host_alone(site: 
     site.sh(other, f"ln -sfn {ZONE}/Asia/Tokyo /etc/localtime", ok=True)
     with read_only_root(site, guest):
         assert site.sh(guest, "touch /etc/probe").code != 0
-        found = told(site.project.phoenix("doctor", "--json"), 1)
+        report = told(site.project.phoenix("doctor", "--json"), 1)
         done = told(site.project.phoenix("sync", "--json"), 1)
         assert serving(site) == []
-    seen("doctor", found["first_cause"])
+    seen("doctor", report["first_cause"])
     seen("sync", done["first_cause"])
-    assert (found["first_cause"]["host"], done["first_cause"]["host"]) == (guest, guest)
-    assert "/ is read-only" in found["first_cause"]["fault"]
+    assert (report["first_cause"]["host"], done["first_cause"]["host"]) == (guest, guest)
+    assert "/ is read-only" in report["first_cause"]["fault"]
     assert "ead-only" in json.dumps(done["first_cause"])
     assert done["verified"] is False
     assert site.sh(other, "readlink /etc/localtime").out.strip() != f"{ZONE}/Asia/Tokyo"

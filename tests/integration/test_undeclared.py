@@ -42,8 +42,8 @@ def undeclared(project: Project) -> tuple[int, list[tuple[str, str, str]]]:
     plan = told(done)
     assert plan["changes"] == [], plan["changes"]
     assert plan["undeclared"]["unknown"] == [], plan["undeclared"]
-    items = [one for one in plan["undeclared"]["items"] if not one["kept"]]
-    return done.returncode, [(one["kind"], one["name"], one["command"]) for one in items]
+    items = [item for item in plan["undeclared"]["items"] if not item["kept"]]
+    return done.returncode, [(item["kind"], item["name"], item["command"]) for item in items]
 
 
 def without_stack(project: Project, name: str) -> None:
@@ -51,7 +51,7 @@ def without_stack(project: Project, name: str) -> None:
     declared = project.json(VMS)
     for guest in declared["vms"]:
         stacks = guest.get("docker_stacks", [])
-        guest["docker_stacks"] = [one for one in stacks if one["name"] != name]
+        guest["docker_stacks"] = [stack for stack in stacks if stack["name"] != name]
     project.write_json(VMS, declared)
 
 
@@ -127,7 +127,7 @@ def test_a_removed_service_is_told_removed_and_keeps_its_data(
     assert volumes(lab_, name) == kept
     assert undeclared(variant) == (0, [])
     commands = [
-        one["start"]["command"] for one in told(variant.phoenix("history", "--json"))["runs"]
+        run["start"]["command"] for run in told(variant.phoenix("history", "--json"))["runs"]
     ]
     assert f"phoenix remove {name}" in commands
 
@@ -142,7 +142,7 @@ def test_a_removed_service_is_told_removed_and_keeps_its_data(
 
 
 def test_a_renamed_host_leaves_nothing(lab_: PortainerLab, variant: Project) -> None:
-    before = [one.id for one in lab_.containers(lab_.app).values()]
+    before = [container.id for container in lab_.containers(lab_.app).values()]
     declared = variant.json(VMS)
     (guest,) = [one for one in declared["vms"] if one["name"] == lab_.agent]
     guest["name"] = guest["portainer_environment_name"] = "renamed"
@@ -150,7 +150,7 @@ def test_a_renamed_host_leaves_nothing(lab_: PortainerLab, variant: Project) -> 
     sync(variant)
     assert undeclared(variant) == (0, [])
     assert [row["Name"] for row in lab_.get("/endpoints")] == ["renamed"]
-    after = [one.id for one in lab_.containers(lab_.app).values()]
+    after = [container.id for container in lab_.containers(lab_.app).values()]
     assert after == before, "it restarts for its new certificate, and is not made anew"
 
 

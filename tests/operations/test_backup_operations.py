@@ -89,7 +89,7 @@ def test_own_data_stay_and_others_are_refused(
     with pytest.raises(OperationError, match=r"holds something else.*give --replace to"):
         finding(fact, other).run(operation, given, replace=False)
     commands = finding(fact, other, StateStage.Execute).run(operation, given, replace=False)
-    assert [type(one) for one in commands] == [FunctionCommand], "later only the host fails"
+    assert [type(command) for command in commands] == [FunctionCommand], "later only the host fails"
 
 
 @pytest.mark.parametrize(("part", "operation", "fact"), CASES)

@@ -168,7 +168,9 @@ def test_what_nobody_could_ask_for_is_told_on_the_page(site: Site) -> None:
 def of(site: Site, row: Served) -> Endpoint:
     """The endpoint that a row of the page is about."""
     (end,) = (
-        one for one in endpoints(site) if one.target == (row.address, row.port, row.server_name)
+        endpoint
+        for endpoint in endpoints(site)
+        if endpoint.target == (row.address, row.port, row.server_name)
     )
     return end
 

@@ -100,8 +100,8 @@ def reading(site: Site, word: str, change: str = "", *, work: bool = False) -> A
 def run(site: Site, *operations: Any) -> set[str]:
     """The hosts that failed."""
     with state_of(site) as state:
-        for one in operations:
-            add_op(state, one)
+        for step in operations:
+            add_op(state, step)
         run_ops(state)
         return {host.name for host in state.failed_hosts}
 

@@ -113,8 +113,8 @@ def test_a_rotation_is_dropped_only_before_the_ca_signs_with_it(
     assert here(monkeypatch, SETTLED).run(rotation.abandoned, site, **words) == []
     (command,) = here(monkeypatch, PREPARED).run(rotation.abandoned, site, **words)
     assert command.get_raw_value().endswith("abandon /etc/step-ca step-ca.service HEALTH")
-    said = refused(here(monkeypatch, SWITCHED).run(rotation.abandoned, site, **words))
-    assert "signs with its next root already" in said
+    message = refused(here(monkeypatch, SWITCHED).run(rotation.abandoned, site, **words))
+    assert "signs with its next root already" in message
 
 
 def test_ca_waits_for_every_host(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

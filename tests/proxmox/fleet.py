@@ -77,7 +77,7 @@ class Machine:
         _, *questions = command.split(f"echo {BEGIN}; ")
         if not questions:
             return self._seen(command)
-        seen = [f"{text}\n" if (text := self._seen(one)) else "" for one in questions]
+        seen = [f"{text}\n" if (text := self._seen(question)) else "" for question in questions]
         return "".join(f"{BEGIN}\n{text}\n{END} 0\n" for text in seen)
 
     def _seen(self, command: str) -> str:

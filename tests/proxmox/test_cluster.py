@@ -217,6 +217,6 @@ def test_the_firewall_is_complete_before_it_is_switched_on(
 def test_the_vlan_of_a_card_needs_its_own_place(client: Client, planned: Planned) -> None:
     plan = planned(proxmox_guests={103: {"vlan": 8}})
     asked = privileges(client, plan.guests, plan.settings)
-    places = {one.path: one.why for one in asked if one.name == "SDN.Use"}
+    places = {question.path: question.why for question in asked if question.name == "SDN.Use"}
     assert places["/sdn/zones/localnetwork/vmbr0/8"] == "bridge vmbr0/8"
     assert "/sdn/zones/localnetwork/vmbr0" in places, "of the others"

@@ -103,9 +103,9 @@ def _real() -> Server:
 
 def test_every_point_that_reads_holds(server: Server) -> None:
     server.new()
-    found = list(contract.findings(server.client))
-    assert len(found) == len(contract.POINTS)
-    assert {one.expected: one.actual for one in found if not one.holds} == {}
+    findings = list(contract.findings(server.client))
+    assert len(findings) == len(contract.POINTS)
+    assert {one.expected: one.actual for one in findings if not one.holds} == {}
 
 
 def test_a_guest_is_listed_at_once_and_its_power_is_told_by_itself(server: Server) -> None:
@@ -214,7 +214,11 @@ def test_what_differs_is_told_point_by_point(pve: Pve, client: Client) -> None:
     pve.fake.storages["local"]["content"] = "iso,vztmpl,backup"
     pve.fake.version = "7.4.3"
     pve.only("VM.Audit", "Sys.Audit", "Datastore.Audit")
-    found = {one.expected: one.actual for one in contract.findings(client) if not one.holds}
+    found = {
+        finding.expected: finding.actual
+        for finding in contract.findings(client)
+        if not finding.holds
+    }
     assert set(found) == {
         "its version is known",
         "the token has the privileges of docs/proxmox.md",

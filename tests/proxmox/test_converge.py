@@ -299,10 +299,10 @@ def test_a_guest_that_is_still_being_created_is_waited_for(
     plan = planned()
     template = plan.guests[0]
     converge(client, template, Options())
-    made = pve.guest(template.vmid)
-    done = dict(made.config)
-    made.config.clear()
-    made.config.update(lock="create")
+    guest = pve.guest(template.vmid)
+    done = dict(guest.config)
+    guest.config.clear()
+    guest.config.update(lock="create")
     task = next(t for t in pve.fake.tasklog if t["type"] == "vzcreate")
     ended = {key: task.pop(key) for key in ("exitstatus", "endtime")}
     task["status"] = "running"
@@ -311,8 +311,8 @@ def test_a_guest_that_is_still_being_created_is_waited_for(
 
     def finish(_seconds: float) -> None:
         task.update(ended, status="stopped")
-        made.config.clear()
-        made.config.update(done)
+        guest.config.clear()
+        guest.config.update(done)
 
     monkeypatch.setattr(client, "_sleep", finish)
     assert converge(client, template, Options(), lines.append)

@@ -207,23 +207,23 @@ def test_a_guest_behind_a_jump_host_is_asked_through_it_at_its_own_port(jump: Ju
         login = jump.login.model_copy(update={"port": port})
         data = host_data(login, "10.9.9.9", jump.data)
         end = End(data["ssh_hostname"], data["ssh_port"], data["ssh_config_file"])
-        found = greeting(end)
-    assert found == guest_ssh.Greeting(f"[10.9.9.9]:{port}"), "by its name in known_hosts"
+        answer = greeting(end)
+    assert answer == guest_ssh.Greeting(f"[10.9.9.9]:{port}"), "by its name in known_hosts"
     assert jump.server.opened == [("10.9.9.9", port)]
 
 
 def test_what_is_no_ssh_server_behind_a_jump_host_is_told(jump: Jump) -> None:
     with listening(b"HTTP/1.1 400\r\n") as port:
         data = host_data(jump.login, "10.9.9.9", {**jump.data, "ssh_port": port})
-        found = greeting(End("10.9.9.9", port, data["ssh_config_file"]))
-    assert found.fault == f"nothing answers on 10.9.9.9:{port}"
+        answer = greeting(End("10.9.9.9", port, data["ssh_config_file"]))
+    assert answer.fault == f"nothing answers on 10.9.9.9:{port}"
 
 
 def test_a_jump_host_whose_key_is_not_known_is_the_fault_and_not_the_guest(jump: Jump) -> None:
     Path(jump.data["ssh_known_hosts_file"]).write_text("")
     data = host_data(jump.login, "10.9.9.9", jump.data)
-    found = greeting(End("10.9.9.9", 0, data["ssh_config_file"]))
-    assert "the way to 10.9.9.9:22 does not work" in found.fault
+    answer = greeting(End("10.9.9.9", 0, data["ssh_config_file"]))
+    assert "the way to 10.9.9.9:22 does not work" in answer.fault
     assert jump.server.opened == []
 
 

@@ -40,8 +40,8 @@ def faults(client: Client, plan: Plan, known: dict[str, frozenset[Listener]]) ->
 
 
 def test_sockets_are_read_with_their_programs_and_without_loopback() -> None:
-    found = parse(["node .", *SS.splitlines(), "node pve2", SS.splitlines()[4]])
-    assert found == {
+    parsed = parse(["node .", *SS.splitlines(), "node pve2", SS.splitlines()[4]])
+    assert parsed == {
         HERE: {
             PORTMAP, Listener("udp", 546), Listener("tcp", 8006, "pveproxy"),
             Listener("tcp", 2049),
@@ -72,9 +72,9 @@ def test_every_node_of_the_cluster_is_asked(tmp_path: Path) -> None:
     words = [word.replace("/etc/pve", f"{tmp_path}/pve") for word in LISTEN.argv()]
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
-    found = parse(done.stdout.splitlines())
-    assert set(found) == {HERE, "pve2"}, done.stdout + done.stderr
-    assert found["pve2"] == {Listener("tcp", 8007)}
+    parsed = parse(done.stdout.splitlines())
+    assert set(parsed) == {HERE, "pve2"}, done.stdout + done.stderr
+    assert parsed["pve2"] == {Listener("tcp", 8007)}
 
 
 def test_what_would_be_cut_is_told_with_the_flow_to_declare(

@@ -95,7 +95,7 @@ def test_rules_that_no_sync_keeps_go_behind_the_switch(
     client.write("POST", f"{path}/rules", own)
     scopes = unkept(desired.scopes, firewall=False)
     nodes = {"the node", "every other node"}
-    assert {scope.name for scope in scopes} == {*(one.name for one in site.guests), *nodes}
+    assert {scope.name for scope in scopes} == {*(guest.name for guest in site.guests), *nodes}
     assert unkept(desired.scopes, firewall=True) == ()
     pve.forget()
     lines: list[str] = []

@@ -199,9 +199,9 @@ def test_what_a_type_cannot_is_told_before_the_first_write(
     site: Site, pve: Pve, client: Client, planned: Planned, kind: str, what: str
 ) -> None:
     """Each "no" in the table of docs/proxmox.md."""
-    found = faults(client, cell(site, pve, client, planned, kind, what))
-    assert any(SAID[what] in fault for fault in found), found
-    assert all("fix: " in fault for fault in found)
+    problems = faults(client, cell(site, pve, client, planned, kind, what))
+    assert any(SAID[what] in fault for fault in problems), problems
+    assert all("fix: " in fault for fault in problems)
     assert pve.writes() == []
 
 
@@ -293,8 +293,10 @@ def test_templates_elsewhere_let_containers_live_on_lvm(
         "type": "dir", "path": "/srv/t", "active": 1, "files": set(), "content": "rootdir"
     }  # fmt: skip
     templates = tuple(
-        one.model_copy(update={"storage_pool": "templates"}) if one.kind == "lxc" else one
-        for one in site.templates
+        template.model_copy(update={"storage_pool": "templates"})
+        if template.kind == "lxc"
+        else template
+        for template in site.templates
     )
     run(client, planned(site.model_copy(update={"templates": templates})))
     assert pve.guest(103).config["rootfs"].startswith(CONTAINER)
@@ -310,9 +312,9 @@ def test_a_source_with_folders_of_the_hypervisor_is_told_before_the_first_write(
         "mp3": "/tank/media,mp=/media",
     }
     pve.fake.add_ct(900, "base", node=NODE, config=config)
-    found = faults(client, planned())
-    assert len(found) == 3, found  # one a container that is cloned from it
-    assert all("folders or devices of the hypervisor as mp3, and" in fault for fault in found)
+    problems = faults(client, planned())
+    assert len(problems) == 3, problems  # one a container that is cloned from it
+    assert all("folders or devices of the hypervisor as mp3, and" in fault for fault in problems)
     assert pve.writes() == []
 
 
@@ -323,6 +325,8 @@ def test_a_source_that_runs_without_a_snapshot_is_told_before_the_first_write(
         900, "base", node=NODE, status="running",
         config={"rootfs": f"{CONTAINER}:vm-900-disk-0,size=8G"},
     )  # fmt: skip
-    found = faults(client, planned())
-    assert any("is cloned from 900, which runs, is no template" in fault for fault in found), found
+    problems = faults(client, planned())
+    assert any("is cloned from 900, which runs, is no template" in fault for fault in problems), (
+        problems
+    )
     assert pve.writes() == []

@@ -70,10 +70,12 @@ def _encrypt(values: dict[str, str], key: bytes, recipients: list[str]) -> str:
     digest = hashlib.sha512("".join(values.values()).encode()).hexdigest().upper()
     keys = [
         {
-            "recipient": one,
-            "enc": pyrage.encrypt(key, [x25519.Recipient.from_str(one)], armored=True).decode(),
+            "recipient": recipient,
+            "enc": pyrage.encrypt(
+                key, [x25519.Recipient.from_str(recipient)], armored=True
+            ).decode(),
         }
-        for one in recipients
+        for recipient in recipients
     ]
     about = {"age": keys, "lastmodified": now, "mac": _seal(digest, key, now),
              "unencrypted_suffix": "_unencrypted", "version": "3.9.4"}  # fmt: skip
@@ -98,9 +100,9 @@ def _data_key(recipients: list[dict[str, str]]) -> bytes:
     if path.exists():
         lines = [line for line in path.read_text().splitlines() if line.startswith("AGE-SECRET")]
         held = [x25519.Identity.from_str(line) for line in lines]
-        for one in recipients:
+        for recipient in recipients:
             try:
-                return bytes(pyrage.decrypt(one["enc"].encode(), held))
+                return bytes(pyrage.decrypt(recipient["enc"].encode(), held))
             except pyrage.DecryptError:
                 continue
     raise SystemExit(_fail("Failed to get the data key required to decrypt the SOPS file.", 128))

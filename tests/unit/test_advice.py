@@ -45,7 +45,7 @@ def site(tmp_path: Path) -> Site:
 def test_this_site_asks_for_each_function(site: Site) -> None:
     source = (ROOT / "phoenix/health/checks.py").read_text()
     functions = re.findall(r"^([a-z_]+)\(\)", SCRIPT, re.M)
-    named = {one for one in functions if f'"{one}"' in source}
+    named = {function for function in functions if f'"{function}"' in source}
     asked = {word for check in checks(site) for word in check.command}
     of_components = {"folders_are_mounted", "networks_hold"}  # said by unit_runs before its own
     of_a_swarm = {"in_swarm", "node_is"}  # of sites that have one: tests/unit/test_swarm.py

@@ -45,7 +45,9 @@ def test_dns_and_the_gateway_s_certificate_have_them(site: Site) -> None:
     gateway = site.host("gateway").address
     assert [addresses[name] for name in (SHOP, STORE, KIOSK)] == [gateway] * 3
     assert {SHOP, STORE, KIOSK} <= set(gateway_names(site))
-    sans = next(one.sans for one in certificates(site) if one.name == "gateway")
+    sans = next(
+        certificate.sans for certificate in certificates(site) if certificate.name == "gateway"
+    )
     assert {SHOP, STORE, KIOSK} <= set(sans)
 
 
@@ -73,11 +75,11 @@ def test_it_is_found_and_explained_by_them(site: Site, word: str) -> None:
     assert isinstance(service, Service)
     assert service.name == "shop"
     assert {"store", STORE} <= set(names(site))
-    told = explain(site, word)
-    assert isinstance(told, Explanation)
-    assert told.name == SHOP
-    assert f"also called {STORE}, {KIOSK}" in told.facts
-    assert {record.name for record in told.records} == {SHOP, STORE, KIOSK}
+    explanation = explain(site, word)
+    assert isinstance(explanation, Explanation)
+    assert explanation.name == SHOP
+    assert f"also called {STORE}, {KIOSK}" in explanation.facts
+    assert {record.name for record in explanation.records} == {SHOP, STORE, KIOSK}
 
 
 def test_the_picture_shows_them(site: Site) -> None:
@@ -93,7 +95,9 @@ def test_a_direct_service_proves_them_itself(tmp_path: Path) -> None:
     site = result.load(tmp_path)
     address = site.host("pages").address
     assert {r.name: r.address for r in records(site)}[f"docs.{ZONE}"] == address
-    (mine,) = [one for one in certificates(site) if one.host.name == "pages"]
+    (mine,) = [
+        certificate for certificate in certificates(site) if certificate.host.name == "pages"
+    ]
     assert {f"wiki.{ZONE}", f"docs.{ZONE}"} <= set(mine.sans)
     verified = {
         c.name for c in checks(site) if c.function == "tls_verifies" and c.target == "pages"
@@ -113,9 +117,9 @@ def test_a_direct_service_in_plain_text_is_asked_for_its_health(tmp_path: Path) 
     wiki = {"name": "wiki", "port": 8080, "scheme": "http", "exposure": "direct"}
     result.lxc["lxc_configs"]["104"] = lxc("pages", None, 25, traefik_service=wiki)
     (asked,) = (
-        one
-        for one in checks(result.load(tmp_path))
-        if one.function == "request_gives" and one.target == "pages"
+        check
+        for check in checks(result.load(tmp_path))
+        if check.function == "request_gives" and check.target == "pages"
     )
     assert asked.command[1:3] == ("200", "http://10.0.0.25:8080/")
 
@@ -131,15 +135,15 @@ def test_a_direct_service_in_plain_text_is_asked_for_its_health(tmp_path: Path) 
     ],
 )
 def test_a_name_of_another_is_refused(tmp_path: Path, alias: str, message: str) -> None:
-    found = problem(declared(alias).refused(tmp_path), MANIFEST, f"{PLACE}.aliases")
-    assert found.message.startswith(message), found
+    finding = problem(declared(alias).refused(tmp_path), MANIFEST, f"{PLACE}.aliases")
+    assert finding.message.startswith(message), finding
 
 
 def test_an_alias_of_two_services_is_refused(tmp_path: Path) -> None:
     result = declared("store")
     result.vm["vms"][0]["traefik_service"]["aliases"] = ["store"]
-    found = problem(result.refused(tmp_path), MANIFEST, f"{PLACE}.aliases")
-    assert found.message == (
+    finding = problem(result.refused(tmp_path), MANIFEST, f"{PLACE}.aliases")
+    assert finding.message == (
         f"'store' is a name of the service 'portainer', declared at {VM}: vms[0].traefik_service"
     )
 

@@ -220,11 +220,11 @@ def test_ca_appears_whole_and_is_known_again(guest: Guest, ca: dict[str, bytes])
 
 def test_ca_in_the_way_is_kept_beside(guest: Guest, ca: dict[str, bytes]) -> None:
     place = lay(guest.top / "step-ca", {"certs/root_ca.crt": b"another"})
-    kept = guest.top / "step-ca.before"
-    result = put_ca(guest, archive(ca), str(kept))
+    kept_folder = guest.top / "step-ca.before"
+    result = put_ca(guest, archive(ca), str(kept_folder))
     assert result.returncode == 0, result.stderr
     assert not guest.runs, "its configuration comes with the next operation"
-    assert (kept / "certs/root_ca.crt").read_bytes() == b"another"
+    assert (kept_folder / "certs/root_ca.crt").read_bytes() == b"another"
     assert (place / "certs/root_ca.crt").read_bytes() == ca["certs/root_ca.crt"]
 
 
@@ -277,10 +277,10 @@ def test_data_in_the_way_are_kept_and_the_server_runs_again(guest: Guest) -> Non
     assert refused.returncode == 3
     assert "holds data already; nothing was changed" in refused.stderr
     assert (guest.volume / "portainer.key").read_bytes() == b"another"
-    kept = guest.top / "kept/before"
-    result = put_portainer(guest, archive(DATA), str(kept))
+    kept_folder = guest.top / "kept/before"
+    result = put_portainer(guest, archive(DATA), str(kept_folder))
     assert result.returncode == 0, result.stderr
     assert (guest.volume / "portainer.key").read_bytes() == b"key"
-    assert (kept / "portainer.key").read_bytes() == b"another"
+    assert (kept_folder / "portainer.key").read_bytes() == b"another"
     assert guest.runs
     assert guest.left == []

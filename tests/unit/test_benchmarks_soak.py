@@ -70,7 +70,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int
 def run(server: tuple[Path, int], tmp_path: Path, *streams: dict[str, Any]) -> list[dict[str, Any]]:
     """Run the client until each stream has asked some times."""
     file = tmp_path / "streams.json"
-    file.write_text(json.dumps([{"host": NAME, "headers": {}, **one} for one in streams]))
+    file.write_text(json.dumps([{"host": NAME, "headers": {}, **stream} for stream in streams]))
     words = [sys.executable, "-I", str(PROGRAM), str(server[0]), f"127.0.0.1:{server[1]}"]
     with subprocess.Popen(
         [*words, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -133,12 +133,16 @@ def test_every_step_is_a_command_that_there_is(site: Site) -> None:
 
 def test_every_service_and_the_tunnel_is_asked_in_both_ways(site: Site) -> None:
     asked = soak.streams(site, 7, "X-API-Key: word\n")
-    assert len(asked) == len({one["name"] for one in asked})
-    (kept, new) = [one for one in asked if one["name"].startswith(soak.TUNNEL)]
+    assert len(asked) == len({question["name"] for question in asked})
+    (kept, new) = [question for question in asked if question["name"].startswith(soak.TUNNEL)]
     assert (kept["keep"], new["keep"]) == (True, False)
     assert kept["path"] == "/api/endpoints/7/docker/_ping"
     assert kept["headers"] == {"X-API-Key": "word"}
-    assert all(not one["headers"] for one in asked if not one["name"].startswith(soak.TUNNEL))
+    assert all(
+        not question["headers"]
+        for question in asked
+        if not question["name"].startswith(soak.TUNNEL)
+    )
 
 
 @pytest.mark.parametrize(

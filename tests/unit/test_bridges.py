@@ -24,9 +24,9 @@ INNER = {"subnet": "172.16.9.0/24", "bridge": "vmbr9", "nat": True}
 
 
 def declared(folder: Path, **networks: dict[str, Any]) -> Site:
-    made = minimal()
-    made.hypervisor = {"networks": networks}
-    return made.load(folder)
+    site = minimal()
+    site.hypervisor = {"networks": networks}
+    return site.load(folder)
 
 
 def test_a_network_that_the_hypervisor_routes_gets_its_bridge_and_nat(tmp_path: Path) -> None:
@@ -68,32 +68,32 @@ def test_where_another_is_the_router_nothing_is_made(
     assert routed(site) == ()
     assert component_hosts("networks", site) == ()
     assert "networks" not in trees_of(site, site.hypervisor)
-    assert not [one for one in checks(site) if one.unit == bridges.UNIT]
+    assert not [check for check in checks(site) if check.unit == bridges.UNIT]
 
 
 def test_without_nat_it_is_forwarded_alone(tmp_path: Path) -> None:
     network = {"subnet": "172.16.9.0/24", "bridge": "vmbr9", "gateway": "172.16.9.1",
                "address": "172.16.9.1"}  # fmt: skip
     site = declared(tmp_path, internal=network)
-    assert [one.name for one in bridges.devices(site)] == ["vmbr9"]
+    assert [device.name for device in bridges.devices(site)] == ["vmbr9"]
     assert "masquerade" not in bridges.ruleset(site)
 
 
 def test_vlans_lie_on_a_bridge_that_separates_them(tmp_path: Path) -> None:
     other = {"subnet": "172.16.8.0/24", "bridge": "vmbr9.8", "nat": True}
     site = declared(tmp_path, other=other)
-    made = bridges.own(site, Found())
-    assert made == (
+    devices = bridges.own(site, Found())
+    assert devices == (
         Device("vmbr9", None, "", aware=True),
         Device("vmbr9.8", IPv4Interface("172.16.8.1/24"), "vmbr9", aware=False),
     )
-    file = bridges.interfaces(made)
+    file = bridges.interfaces(devices)
     assert "iface vmbr9 inet manual\n\tbridge-ports none" in file
     assert "\tbridge-vlan-aware yes\n\tbridge-vids 2-4094\n" in file
     assert "iface vmbr9.8 inet static\n\taddress 172.16.8.1/24\n\tvlan-raw-device vmbr9\n" in file
-    assert bridges.listed(made) == "vmbr9 - aware\nvmbr9.8 172.16.8.1/24 -\n"
+    assert bridges.listed(devices) == "vmbr9 - aware\nvmbr9.8 172.16.8.1/24 -\n"
     on_the_main_one = declared(tmp_path / "main", other={**other, "bridge": "vmbr0.8"})
-    assert [one.name for one in bridges.devices(on_the_main_one)] == ["vmbr0.8"]
+    assert [device.name for device in bridges.devices(on_the_main_one)] == ["vmbr0.8"]
     assert list(bridges.differences(on_the_main_one, Found(live={"vmbr0": ()}))) == [
         "vmbr0 does not separate VLANs: give it `bridge-vlan-aware yes`, then `ifreload -a`"
     ]
@@ -178,15 +178,15 @@ def test_a_bridge_of_ours_separates_vlans_that_another_guest_routes(tmp_path: Pa
     assert "\taddress 172.16.9.1/24\n" in made
     assert "\tbridge-vlan-aware yes\n" in made
     of_a_person = Found(FILE, live={"vmbr9": ("172.16.9.1/24",)})
-    assert [one.partition(":")[0] for one in bridges.differences(site, of_a_person)] == [
-        "vmbr9 does not separate VLANs"
-    ]
+    assert [
+        difference.partition(":")[0] for difference in bridges.differences(site, of_a_person)
+    ] == ["vmbr9 does not separate VLANs"]
 
 
 def test_a_template_s_card_with_a_tag_counts_as_well(tmp_path: Path) -> None:
-    made = minimal()
-    made.hypervisor = {"networks": {"internal": INNER}}
-    template = made.lxc["lxc_configs"].setdefault("900", {"name": "base", "is_template": True})
+    site = minimal()
+    site.hypervisor = {"networks": {"internal": INNER}}
+    template = site.lxc["lxc_configs"].setdefault("900", {"name": "base", "is_template": True})
     template["network_config"] = {"ip": "dhcp", "bridge": "vmbr9.30"}
-    (bridge,) = bridges.devices(made.load(tmp_path))
+    (bridge,) = bridges.devices(site.load(tmp_path))
     assert bridge.aware

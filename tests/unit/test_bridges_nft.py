@@ -60,10 +60,10 @@ class Kernel:
         assert self.process.stdout.readline() == "up\n"
 
     def put(self, site: Site) -> None:
-        made = bridges.own(site, Found())
-        self.list.write_text(bridges.listed(made))
+        devices = bridges.own(site, Found())
+        self.list.write_text(bridges.listed(devices))
         self.rules.write_text(bridges.ruleset(site))
-        (self.folder / "interfaces.d/phoenix").write_text(bridges.interfaces(made))
+        (self.folder / "interfaces.d/phoenix").write_text(bridges.interfaces(devices))
 
     def run(self, *words: str, ok: bool = True) -> str:
         names = {"LIST": self.list, "RULES": self.rules, "MAIN": self.main,

@@ -69,10 +69,10 @@ def entry(table: str, key: bytes, value: bytes) -> bytes:
 def log(*certificates: x509.Certificate) -> bytes:
     """A value log with these among what else a CA keeps."""
     entries = [entry("x509_certs", b"", b""), entry("acme_orders", b"o1", b"x" * 300)]
-    for one in certificates:
-        der = one.public_bytes(Encoding.DER)
-        entries.append(entry("x509_certs", str(one.serial_number).encode(), der))
-        entries.append(entry("x509_certs_data", str(one.serial_number).encode(), b"{}"))
+    for certificate in certificates:
+        der = certificate.public_bytes(Encoding.DER)
+        entries.append(entry("x509_certs", str(certificate.serial_number).encode(), der))
+        entries.append(entry("x509_certs_data", str(certificate.serial_number).encode(), b"{}"))
     return HEAD + b"".join(entries)
 
 
@@ -133,8 +133,8 @@ def one_issued(*names: str, key: str = "foreign") -> Issued:
 def asked(site: Site, *, since: datetime | None) -> dict[str, list[AskedKeys]]:
     keys = frozenset({"own"}) if since else frozenset()
     return {
-        one.host.name: [AskedKeys(certificate=one.name, since=since, keys=keys)]
-        for one in certificates(site)
+        certificate.host.name: [AskedKeys(certificate=certificate.name, since=since, keys=keys)]
+        for certificate in certificates(site)
     }
 
 

@@ -26,7 +26,7 @@ def entry(name: str, *sans: str, **more: Any) -> dict[str, Any]:
 def findings(folder: Path, content: Any) -> list[Finding]:
     folder.mkdir(exist_ok=True)
     (folder / FILE).write_text(json.dumps(content))
-    return [one for one in minimal().load(folder).warnings if one.file == FILE]
+    return [warning for warning in minimal().load(folder).warnings if warning.file == FILE]
 
 
 def test_what_the_site_has_is_told_once(tmp_path: Path) -> None:

@@ -100,8 +100,12 @@ def test_a_failed_start_is_told_in_the_words_of_the_program(tmp_path: Path, acti
     stand_in(tmp_path, "systemctl", SYSTEMCTL)
     words = "case $* in *INVOCATION_ID=0ab1) echo the port is taken;; *) echo stopped;; esac"
     stand_in(tmp_path, "journalctl", words)
-    found = fault(tmp_path, "unit_runs", "nginx.service", LOAD="loaded", ACTIVE=active, ID="0ab1")
-    assert found == f"is {active}: {'stopped' if active == 'inactive' else 'the port is taken'}"
+    fault_text = fault(
+        tmp_path, "unit_runs", "nginx.service", LOAD="loaded", ACTIVE=active, ID="0ab1"
+    )
+    assert (
+        fault_text == f"is {active}: {'stopped' if active == 'inactive' else 'the port is taken'}"
+    )
 
 
 def test_a_start_that_has_just_begun_is_told_by_the_one_before_it(tmp_path: Path) -> None:
@@ -114,10 +118,10 @@ def test_a_start_that_has_just_begun_is_told_by_the_one_before_it(tmp_path: Path
         "*) echo Scheduled restart job;; esac"
     )
     stand_in(tmp_path, "journalctl", words)
-    found = fault(
+    fault_text = fault(
         tmp_path, "unit_runs", "nginx.service", LOAD="loaded", ACTIVE="activating", ID="0ab1"
     )
-    assert found == "is activating: the port is taken"
+    assert fault_text == "is activating: the port is taken"
 
 
 TORN = (
@@ -245,10 +249,10 @@ def test_a_missing_key_is_told_in_words(tmp_path: Path, check: tuple[str, ...]) 
     portainer(tmp_path, {"/endpoints": ENDPOINTS, "/stacks": []})
     url, root, key = api(tmp_path)
     Path(key).unlink()
-    found = fault(tmp_path, check[0], url, root, key, *check[1:])
-    assert found.endswith(f"there is no API key in {key}"), found
+    fault_text = fault(tmp_path, check[0], url, root, key, *check[1:])
+    assert fault_text.endswith(f"there is no API key in {key}"), fault_text
     for words in ("jq", "curl", "parse error"):
-        assert words not in found, found
+        assert words not in fault_text, fault_text
 
 
 @pytest.mark.parametrize(
@@ -299,8 +303,10 @@ def test_a_renewal_that_failed_is_a_fault_while_the_certificate_is_still_valid(
     assert fault(tmp_path, "pair_fits", str(pair), "gateway", "a.test", **where) == ""
     note = "2026-11-24 18:05 UTC: https://ca gave no certificate for a.test: port 80 refused"
     (tmp_path / "var/gateway/failure").write_text(note + "\n")
-    found = fault(tmp_path, "pair_fits", str(pair), "gateway", "a.test", **where)
-    assert found.startswith(f"the last renewal failed: {note} (the certificate ends "), found
+    fault_text = fault(tmp_path, "pair_fits", str(pair), "gateway", "a.test", **where)
+    assert fault_text.startswith(f"the last renewal failed: {note} (the certificate ends "), (
+        fault_text
+    )
 
 
 def test_a_service_whose_process_is_stopped_hangs(tmp_path: Path) -> None:
@@ -311,9 +317,9 @@ def test_a_service_whose_process_is_stopped_hangs(tmp_path: Path) -> None:
         assert fault(tmp_path, "unit_runs", "nginx.service", **state) == ""
         process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-        found = fault(tmp_path, "unit_runs", "nginx.service", **state)
+        fault_text = fault(tmp_path, "unit_runs", "nginx.service", **state)
         process.kill()
-    assert found == (
+    assert fault_text == (
         f"is active, and hangs: its process {process.pid} is stopped (SIGSTOP, or a debugger)"
     )
 
@@ -371,9 +377,9 @@ def test_a_read_only_disk_is_a_fault(tmp_path: Path) -> None:
 )
 def test_a_name_that_was_changed_by_hand_is_told(tmp_path: Path, name: str, told: str) -> None:
     stand_in(tmp_path, "uname", f'[ "$1" = -n ] && echo "{name}"')
-    found = fault(tmp_path, "is_called", "worker")
-    assert found.startswith(told)
-    assert bool(found) == bool(told)
+    fault_text = fault(tmp_path, "is_called", "worker")
+    assert fault_text.startswith(told)
+    assert bool(fault_text) == bool(told)
 
 
 @pytest.mark.parametrize("locale", ["tr_TR.UTF-8", "de_DE.UTF-8", "no_SUCH.locale", "C"])
@@ -400,9 +406,9 @@ def test_a_host_s_language_changes_nothing(tmp_path: Path, locale: str) -> None:
 def test_a_clock_may_be_a_minute_off(tmp_path: Path, seconds: int, told: str) -> None:
     """step-ca dates a leaf a minute back, so that a host within it takes each certificate."""
     stand_in(tmp_path, "curl", f'echo "date: $(/bin/date -uR -d "{-seconds} seconds")"')
-    found = fault(tmp_path, "clock_agrees", "https://10.0.0.10/health")
-    assert bool(found) == bool(told), found
-    assert told in found
+    fault_text = fault(tmp_path, "clock_agrees", "https://10.0.0.10/health")
+    assert bool(fault_text) == bool(told), fault_text
+    assert told in fault_text
 
 
 DIRECTORY = '{"newNonce":"https://ca/acme/new-nonce","newOrder":"https://ca/acme/new-order"}'
@@ -424,9 +430,9 @@ def test_a_ca_that_gives_no_nonce_takes_no_orders(tmp_path: Path, nonce: str, wo
         f'for word; do url=$word; done; case $url in */new-nonce) echo "{nonce}" ;; '
         f"*) echo '{DIRECTORY}' ;; esac",
     )  # fmt: skip
-    found = fault(tmp_path, "acme_answers", "https://ca/acme/acme/directory", "/root.crt")
-    assert found.startswith(words.rstrip()), found
-    assert bool(found) == bool(words)
+    fault_text = fault(tmp_path, "acme_answers", "https://ca/acme/acme/directory", "/root.crt")
+    assert fault_text.startswith(words.rstrip()), fault_text
+    assert bool(fault_text) == bool(words)
 
 
 @pytest.mark.parametrize(
@@ -465,11 +471,11 @@ def test_no_check_passes_where_its_program_is_killed(
 def test_a_wrong_clock_is_told_as_such(tmp_path: Path, date: str, words: str) -> None:
     """To it, certificates seem expired or not yet valid, and they are not at fault."""
     stand_in(tmp_path, "curl", f'echo "HTTP/2 405"; echo "date: {date}" | sed "/: $/d"')
-    found = fault(tmp_path, "clock_agrees", "https://10.0.0.10/health")
-    assert found.startswith(words), found
-    assert bool(found) == bool(words)
+    fault_text = fault(tmp_path, "clock_agrees", "https://10.0.0.10/health")
+    assert fault_text.startswith(words), fault_text
+    assert bool(fault_text) == bool(words)
     if "year" in date:
-        assert " s behind the CA's: here it is " in found
+        assert " s behind the CA's: here it is " in fault_text
 
 
 def test_every_check_can_say_that_all_is_well(tmp_path: Path) -> None:
@@ -493,9 +499,9 @@ def test_every_check_can_say_that_all_is_well(tmp_path: Path) -> None:
 )
 def test_a_stranger_must_be_turned_away(tmp_path: Path, said: str, words: str) -> None:
     stand_in(tmp_path, "openssl", f"echo '{said}'")
-    found = fault(tmp_path, "serves_no_stranger", "10.0.0.12", "proxy.test", "443")
-    assert found.startswith(words), found
-    assert bool(found) == bool(words)
+    fault_text = fault(tmp_path, "serves_no_stranger", "10.0.0.12", "proxy.test", "443")
+    assert fault_text.startswith(words), fault_text
+    assert bool(fault_text) == bool(words)
 
 
 @pytest.fixture
@@ -513,8 +519,10 @@ def test_what_no_flow_opens_must_not_answer(tmp_path: Path, open_port: str, aske
     with socket.create_server(("127.0.0.1", 0)) as other:
         shut = str(other.getsockname()[1])
     assert fault(tmp_path, asked, "127.0.0.1", shut) == ""
-    found = fault(tmp_path, asked, "127.0.0.1", shut, open_port)
-    assert found == f"127.0.0.1 answers at port {open_port}, which the site's flows do not open"
+    fault_text = fault(tmp_path, asked, "127.0.0.1", shut, open_port)
+    assert (
+        fault_text == f"127.0.0.1 answers at port {open_port}, which the site's flows do not open"
+    )
     # Who cannot ask has not proven anything.
     stand_in(tmp_path, "bash", "kill -KILL $$")
     assert fault(tmp_path, asked, "127.0.0.1", shut) == "only 0 of 1 ports could be asked"
@@ -527,8 +535,8 @@ def test_a_container_without_a_network_of_its_own_is_not_asked(
     stand_in(tmp_path, "docker", f'case $1 in ps) echo a ;; *) echo "77 {mode}" ;; esac')
     assert fault(tmp_path, "ports_are_shut_to_containers", "127.0.0.1", open_port) == ""
     stand_in(tmp_path, "docker", "echo no daemon >&2; exit 1")
-    found = fault(tmp_path, "ports_are_shut_to_containers", "127.0.0.1", open_port)
-    assert found.startswith("Docker does not list its containers"), found
+    fault_text = fault(tmp_path, "ports_are_shut_to_containers", "127.0.0.1", open_port)
+    assert fault_text.startswith("Docker does not list its containers"), fault_text
 
 
 @pytest.mark.parametrize(
@@ -543,6 +551,6 @@ def test_a_guard_that_does_not_hold_is_told_in_its_words(
     tmp_path: Path, script: str, words: str
 ) -> None:
     stand_in(tmp_path, "guard", script)
-    found = fault(tmp_path, "guard_holds", str(tmp_path / "guard"))
-    assert words in found, found
-    assert bool(found) == bool(words)
+    fault_text = fault(tmp_path, "guard_holds", str(tmp_path / "guard"))
+    assert words in fault_text, fault_text
+    assert bool(fault_text) == bool(words)

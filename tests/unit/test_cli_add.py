@@ -18,7 +18,7 @@ project = project_copy
 
 def texts(project: Path) -> dict[str, str]:
     files = [*(project / "inventories").glob("*.json"), *(project / "stacks").rglob("*")]
-    return {str(one.relative_to(project)): one.read_text() for one in files if one.is_file()}
+    return {str(file.relative_to(project)): file.read_text() for file in files if file.is_file()}
 
 
 def added(project: Path, *words: str) -> dict[str, Any]:
@@ -111,7 +111,9 @@ def test_a_compose_file_is_copied_as_it_is(project: Path, tmp_path: Path) -> Non
     compose.write_text('services:\n  a:   # mine\n    image: "a:1"\n')
     added(project, "stack", "mine", "--host", "drphoenix", "--compose", str(compose))
     assert (project / "stacks/mine/docker-compose.yml").read_text() == compose.read_text()
-    assert "mine-production" in {one.project for one in site(project).host("1002").docker_stacks}
+    assert "mine-production" in {
+        docker_stack.project for docker_stack in site(project).host("1002").docker_stacks
+    }
 
 
 def test_a_stack_that_is_there_is_named_on_one_more_host(project: Path) -> None:
@@ -167,9 +169,9 @@ def test_what_would_not_be_sound_writes_nothing(
 
 def test_a_faulty_declaration_is_repaired_first(project: Path) -> None:
     (project / "inventories" / LXC).write_text("{")
-    said = refused(project, "host", "h", "--ip", "10.0.0.77")
-    assert "not valid JSON" in said
-    assert "phoenix validate" in said
+    message = refused(project, "host", "h", "--ip", "10.0.0.77")
+    assert "not valid JSON" in message
+    assert "phoenix validate" in message
 
 
 def test_a_further_service_stands_beside_the_first(project: Path) -> None:
@@ -181,14 +183,14 @@ def test_a_further_service_stands_beside_the_first(project: Path) -> None:
 
 
 def test_a_service_that_would_lead_nowhere_is_not_written(project: Path) -> None:
-    said = refused(project, "service", "wiki", "--host", "nginx-phoenix", "--port", "8443")
-    assert "would lead nowhere" in said
-    assert "the gateway would be routed through itself" in said
+    message = refused(project, "service", "wiki", "--host", "nginx-phoenix", "--port", "8443")
+    assert "would lead nowhere" in message
+    assert "the gateway would be routed through itself" in message
 
 
 def test_a_name_that_is_not_there_is_told_with_those_that_are(project: Path) -> None:
-    said = refused(project, "service", "x", "--host", "nobody", "--port", "1")
-    assert "there are phoenix, " in said
+    message = refused(project, "service", "x", "--host", "nobody", "--port", "1")
+    assert "there are phoenix, " in message
 
 
 def test_a_host_has_an_address_of_any_network(project: Path) -> None:

@@ -113,7 +113,11 @@ def test_unrouted_services_have_no_gateway_and_their_own_trust(site: Site) -> No
     assert agent.backend is not None
     assert (ca.backend.transport, ca.backend.verified) == ("verified", f"ca.{ZONE}")
     assert (agent.backend.transport, agent.backend.verified) == ("mutual", f"drphoenix.host.{ZONE}")
-    pairs = [one.place for one in agent.certificates if f"drphoenix.host.{ZONE}" in one.names]
+    pairs = [
+        certificate.place
+        for certificate in agent.certificates
+        if f"drphoenix.host.{ZONE}" in certificate.names
+    ]
     assert pairs == ["/etc/phoenix/tls/host/"], "what the tunnel shows is the guest's own pair"
     assert "tls on portainer: Portainer to the agent on drphoenix" in agent.checks
 

@@ -93,7 +93,7 @@ def test_help_is_what_is_written(name: str) -> None:
     ]
     assert "<bool>" not in "".join(own)
     if name:
-        arguments = [one for one in VERBS[name].params if one.param_type_name == "argument"]
+        arguments = [param for param in VERBS[name].params if param.param_type_name == "argument"]
         for argument in arguments:
             assert argument.display_name_raw == argument.display_name_raw.upper()
             assert "[" not in argument.display_name_raw, "typer writes the brackets"

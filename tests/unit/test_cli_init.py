@@ -236,7 +236,7 @@ def test_questions_have_the_defaults_of_the_answers_before(
     assert (found.domain, str(found.network), str(found.gateway)) == (
         "lab.example.com", "10.9.8.0/24", "10.9.8.1",
     )  # fmt: skip
-    assert [(one.name, one.role, str(one.address.ip)) for one in found.guests] == [
+    assert [(guest.name, guest.role, str(guest.address.ip)) for guest in found.guests] == [
         ("front", "traefik", "10.9.8.10"), ("step-ca", "step_ca", "10.9.8.12"),
         ("d1", "docker", "10.9.8.77"), ("d2", "docker", "10.9.8.11"),
     ]  # fmt: skip
@@ -335,7 +335,10 @@ def test_a_hypervisor_s_guests_have_the_roles_that_their_names_speak_of() -> Non
         "pve7", "10.50.0.7/24", "10.50.0.1",
     )  # fmt: skip
     assert (found.domain, found.timezone) == ("internal.example.net", "Europe/Lisbon")
-    told = [(one.vmid, one.name, one.kind, one.role, str(one.address.ip)) for one in found.guests]
+    told = [
+        (guest.vmid, guest.name, guest.kind, guest.role, str(guest.address.ip))
+        for guest in found.guests
+    ]
     assert told == [
         (101, "step-ca", "lxc", "step_ca", "10.50.0.10"),
         (102, "traefik", "lxc", "traefik", "10.50.0.11"),

@@ -113,9 +113,11 @@ def test_a_host_that_did_not_answer_is_named(
     monkeypatch.setattr(cli, "observe", lambda *_, **__: (silent, None))
     done = phoenix("remove", "went-production")
     assert (done.exit_code, asked) == (1, [])
-    said = str(done.exception)
-    assert "the hosts that answered have nothing undeclared that is called went-production" in said
-    assert "phoenix: No route to host" in said
+    message = str(done.exception)
+    assert (
+        "the hosts that answered have nothing undeclared that is called went-production" in message
+    )
+    assert "phoenix: No route to host" in message
 
 
 def test_json_is_the_summary_alone(asked: list[Work]) -> None:

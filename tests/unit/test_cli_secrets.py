@@ -47,7 +47,9 @@ def test_init_puts_what_is_kept_into_a_file_for_git(project: Path, home: Path) -
         assert PLANTED not in path.read_text()
     assert "PHOENIX_SOPS_FILE" not in said, "the inventory names the file"
     listed = json.loads(call(project, "list", "--json"))
-    assert {one["name"]: one["origin"] for one in listed["secrets"]}[AGENT_SECRET] == "sops"
+    assert {secret["name"]: secret["origin"] for secret in listed["secrets"]}[
+        AGENT_SECRET
+    ] == "sops"
     assert "nothing, all was there" in call(project, "init")
 
 

@@ -27,7 +27,7 @@ def verbs() -> Iterator[tuple[str, Command]]:
 
 
 def test_every_verb_with_an_inventory_takes_a_site() -> None:
-    options = {name: [one for p in verb.params for one in p.opts] for name, verb in verbs()}
+    options = {name: [opt for p in verb.params for opt in p.opts] for name, verb in verbs()}
     with_inventory = {name for name, words in options.items() if "--inventory" in words}
     assert {name for name, words in options.items() if "--site" in words} == with_inventory
     assert {"plan", "sync", "status", "certs list", "secrets rotate", "remove"} <= with_inventory
@@ -40,7 +40,9 @@ def test_the_site_in_a_folder_is_read_from_anywhere(
     (project_folder / "group_data" / "all.py").write_text("dns_upstreams = []\n")
     result = phoenix("validate", "--json", "--site", project_folder)
     assert result.exit_code == 1, result.output
-    found = [(one["file"], one["path"]) for one in json.loads(result.stdout)["findings"]]
+    found = [
+        (finding["file"], finding["path"]) for finding in json.loads(result.stdout)["findings"]
+    ]
     assert found == [("group_data/all.py", "dns_upstreams")]
     again = phoenix("validate", "--json", environment={"PHOENIX_SITE": str(project_folder)})
     assert json.loads(again.stdout) == json.loads(result.stdout)

@@ -202,7 +202,7 @@ def test_a_stack_from_a_registry_of_the_zone_brings_that_registrys_root(tmp_path
     declared.stacks["jobs"] = (manifest, {"services": {"job": {"image": image}}})
     declared.vm["vms"][1]["docker_stacks"].append("jobs")
     deploys = [
-        one for call in work(["stack:jobs"], declared.load(tmp_path)) for one in call.deploys
+        deploy for call in work(["stack:jobs"], declared.load(tmp_path)) for deploy in call.deploys
     ]
     assert deploys.index("deploys/trust.py") < deploys.index("deploys/stacks.py")
 

@@ -34,11 +34,11 @@ def ruled(folder: Path, *rules: dict[str, Any], **more: Any) -> Site:
 
 
 def told(made: Site) -> list[Finding]:
-    return [one for one in made.warnings if one.file == HYPERVISOR]
+    return [warning for warning in made.warnings if warning.file == HYPERVISOR]
 
 
 def holders(made: Site) -> list[str]:
-    return [one.name for one in made.hosts if one.firewall_rules]
+    return [host.name for host in made.hosts if host.firewall_rules]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_rule_holds_on_the_hosts_that_its_own_end_names(
     made = ruled(tmp_path, rule(**other, **own))
     network = IPv4Network("10.0.0.22/31")
     assert holders(made) == (names or [one.name for one in made.hosts if one.address in network])
-    (held,) = {one for host in made.hosts for one in host.firewall_rules}
+    (held,) = {firewall_rule for host in made.hosts for firewall_rule in host.firewall_rules}
     peer = IPv4Network("10.0.0.21")
     assert (held.source, held.destination) in ((peer, None), (None, peer))
     assert told(made) == []
@@ -90,7 +90,7 @@ def test_a_guest_whose_firewall_is_off_is_told_once_and_its_rules_are_not_judged
     made = minimal()
     made.vm["vms"][1]["firewall"] = {"enabled": False, "rules": [rule(), rule(), rule(port="1")]}
     made.hypervisor = {"firewall": {"global_firewall_rules": [rule(dest="10.0.0.24")]}}
-    found = [one for one in made.load(tmp_path).warnings if "firewall" in one.path]
+    found = [warning for warning in made.load(tmp_path).warnings if "firewall" in warning.path]
     assert {one.message for one in found} == {
         "the guest's firewall is off, so this holds nowhere on it"
     }
@@ -114,12 +114,12 @@ def test_another_policy_than_ours_is_told(
 
 
 def test_the_file_names_resolvers_where_no_setting_does(tmp_path: Path) -> None:
-    made = site(tmp_path, dns_server={"enabled": True, "upstream_servers": ["192.0.2.1"]})
-    assert upstreams(made, Settings()) == ("192.0.2.1",)
-    assert [*upstream_findings(made, Settings()), *told(made)] == []
+    own_site = site(tmp_path, dns_server={"enabled": True, "upstream_servers": ["192.0.2.1"]})
+    assert upstreams(own_site, Settings()) == ("192.0.2.1",)
+    assert [*upstream_findings(own_site, Settings()), *told(own_site)] == []
     written = Settings(dns_upstreams=("192.0.2.9",))
-    assert upstreams(made, written) == ("192.0.2.9",)
-    (finding,) = upstream_findings(made, written)
+    assert upstreams(own_site, written) == ("192.0.2.9",)
+    (finding,) = upstream_findings(own_site, written)
     assert "says 192.0.2.9" in finding.message
     assert upstreams(site(tmp_path / "none"), Settings()) == Settings().dns_upstreams
     off = site(tmp_path / "off", dns_server={"enabled": False})
@@ -138,7 +138,7 @@ def test_volumes_without_a_server_are_the_nfs_server_s(
         {"type": "nfs", "path": "/tank/b", "mount_point": "/mnt/b", "server": "10.0.0.98"},
     ]
     made.hypervisor = {"network": {"nfs_server": server} if server else {}}
-    found = [one.server for one in made.load(tmp_path).host("worker").mounts]
+    found = [mount.server for mount in made.load(tmp_path).host("worker").mounts]
     assert found == [IPv4Address(taken), IPv4Address("10.0.0.98")]
 
 
@@ -154,17 +154,17 @@ def test_what_the_guests_say_is_compared_and_told_where_it_differs(
     tmp_path: Path, part: str, key: str, value: object, other: object
 ) -> None:
     assert told(site(tmp_path, **{part: {key: value}})) == []
-    found = problem(
+    finding = problem(
         site(tmp_path / "other", **{part: {key: other}}).warnings, HYPERVISOR, f"{part}.{key}"
     )
-    assert f"{other} is not used: the site has {value}" in found.message
+    assert f"{other} is not used: the site has {value}" in finding.message
 
 
 def test_a_password_in_the_file_is_told_and_not_shown(tmp_path: Path) -> None:
-    made = site(tmp_path, portainer_api={"admin_password": "hunter-2-hunter"})
-    found = problem(made.warnings, HYPERVISOR, "portainer_api.admin_password")
-    assert "plain text" in found.fix
-    assert "hunter" not in str(found)
+    own_site = site(tmp_path, portainer_api={"admin_password": "hunter-2-hunter"})
+    finding = problem(own_site.warnings, HYPERVISOR, "portainer_api.admin_password")
+    assert "plain text" in finding.fix
+    assert "hunter" not in str(finding)
 
 
 def test_a_moved_site_moves_its_rules_and_servers(tmp_path: Path) -> None:
@@ -178,4 +178,6 @@ def test_a_moved_site_moves_its_rules_and_servers(tmp_path: Path) -> None:
     assert holders(moved) == ["worker"]
     assert moved.host("worker").firewall_rules[0].source == IPv4Network("198.19.9.21")
     assert str(moved.host("worker").mounts[0].server) == "198.19.9.99"
-    assert not [one for one in moved.warnings if one.path == "network.portainer_server_ip"]
+    assert not [
+        warning for warning in moved.warnings if warning.path == "network.portainer_server_ip"
+    ]

@@ -147,7 +147,7 @@ WORKS = [
 
 @pytest.mark.parametrize("declared", WORKS)
 def test_what_works_is_left_alone(tmp_path: Path, declared: Declaration) -> None:
-    told = [one for one in declared.load(tmp_path).warnings if one.file == COMPOSE]
+    told = [warning for warning in declared.load(tmp_path).warnings if warning.file == COMPOSE]
     assert [one for one in told if "volumes" not in one.path] == []
 
 

@@ -160,7 +160,7 @@ def test_roots_own_id_in_a_container_is_told(tmp_path: Path) -> None:
 def test_an_image_that_a_clone_does_not_use_is_told(tmp_path: Path) -> None:
     declaration = container(template="a.tar.zst", clone_from_ctid=102)
     declaration.vm["vms"][1].update(template_image="a.img", clone_from_vmid=1001)
-    told = [(one.file, one.path) for one in declaration.load(tmp_path).warnings]
+    told = [(warning.file, warning.path) for warning in declaration.load(tmp_path).warnings]
     assert (LXC, f"{CONTAINER}.template") in told
     assert (VM, f"{MACHINE}.template_image") in told
 
@@ -180,9 +180,9 @@ def test_a_guest_reaches_the_guest_whose_folder_it_mounts(tmp_path: Path) -> Non
     declaration = machine(volumes=[folder(server="10.0.0.31")])
     declaration.vm["vms"].append(vm(1003, "nas", None, 31))
     ends = [
-        (one.source, one.destination)
-        for one in flows(declaration.load(tmp_path))
-        if one.port == 2049
+        (flow.source, flow.destination)
+        for flow in flows(declaration.load(tmp_path))
+        if flow.port == 2049
     ]
     assert [(getattr(a, "name", a), getattr(b, "name", b)) for a, b in ends] == [("worker", "nas")]
 
@@ -227,7 +227,11 @@ def test_a_rule_that_shuts_what_the_site_needs_is_told(
     tmp_path: Path, rule: dict[str, Any], shut: str
 ) -> None:
     site = container(firewall={"rules": [{"action": "DROP", **rule}]}).load(tmp_path)
-    told = [one.message for one in site.warnings if "shuts what the site needs" in one.message]
+    told = [
+        warning.message
+        for warning in site.warnings
+        if "shuts what the site needs" in warning.message
+    ]
     assert len(told) == bool(shut)
     assert all(shut in one for one in told)
 
@@ -239,8 +243,8 @@ def test_a_stack_on_two_guests_is_told_as_such(tmp_path: Path) -> None:
            portainer_agent_hostname="other-agent.internal.thinkheads.ai")
     )  # fmt: skip
     place = "environments.production.services.web.traefik_service"
-    found = problem(declaration.refused(tmp_path), "stacks/shop/phoenix.json", place)
-    assert "deployed on other and on worker" in found.message
+    finding = problem(declaration.refused(tmp_path), "stacks/shop/phoenix.json", place)
+    assert "deployed on other and on worker" in finding.message
 
 
 def manifest(folder: Path, text: str) -> tuple[Finding, ...]:
@@ -252,7 +256,7 @@ def test_the_list_of_certificates_is_told_in_words(tmp_path: Path) -> None:
     file = "certificate-manifest.json"
     entry = {"common_name": 5, "sans": "shop", "guest_id": "x"}
     findings = manifest(tmp_path, json.dumps([entry, 7]))
-    told = {one.path: one.message for one in findings if one.file == file}
+    told = {finding.path: finding.message for finding in findings if finding.file == file}
     assert told["[0].common_name"] == "should be text"
     assert told["[0].sans"] == "should be a list"
     assert told["[1]"] == "should be an object"
@@ -262,11 +266,11 @@ def test_the_list_of_certificates_is_told_in_words(tmp_path: Path) -> None:
 
 def test_a_number_where_text_is_meant_is_put_in_quotes(tmp_path: Path) -> None:
     service = {"name": "a", "port": 1, "scheme": "https", "read_timeout": 30}
-    found = problem(
+    finding = problem(
         container(traefik_services=[service]).refused(tmp_path),
         *(LXC, f"{CONTAINER}.traefik_services[0].read_timeout"),
     )
-    assert (found.message, found.fix) == ("should be text", 'write it in quotes, as "30"')
+    assert (finding.message, finding.fix) == ("should be text", 'write it in quotes, as "30"')
 
 
 @pytest.mark.parametrize(
@@ -284,12 +288,12 @@ def test_a_wrong_value_is_told_in_plain_words(
     tmp_path: Path, keys: dict[str, Any], key: str, message: str, fix: str
 ) -> None:
     service = {"name": "a", "port": 1, "scheme": "https", **keys}
-    found = problem(
+    finding = problem(
         container(traefik_services=[service]).refused(tmp_path),
         *(LXC, f"{CONTAINER}.traefik_services[0].{key}"),
     )
-    assert message in found.message
-    assert fix in found.fix
+    assert message in finding.message
+    assert fix in finding.fix
 
 
 @pytest.mark.parametrize(("name", "told"), [
@@ -304,7 +308,7 @@ def test_a_whole_name_of_another_domain_is_told(tmp_path: Path, name: str, told:
         declaration.vm["vms"].append(vm(1003, "extra", None, 30, traefik_service=service))
         warnings = declaration.load(tmp_path / key).warnings
         paths = [f"vms[2].traefik_service.{key}"] if told else []
-        assert [one.path for one in warnings] == paths
+        assert [warning.path for warning in warnings] == paths
 
 
 def test_an_option_that_no_nfs_server_knows_is_refused(tmp_path: Path) -> None:
@@ -313,13 +317,16 @@ def test_an_option_that_no_nfs_server_knows_is_refused(tmp_path: Path) -> None:
     findings = hypervisor(nfs={"exports": [share]}).refused(tmp_path)
     place = "nfs.exports[0].options"
     assert "did you mean 'no_root_squash'?" in problem(findings, HYPERVISOR, f"{place}[1]").fix
-    assert {one.path for one in findings} == {f"{place}[1]", f"{place}[4]"}
+    assert {finding.path for finding in findings} == {f"{place}[1]", f"{place}[4]"}
 
 
 def test_a_key_of_the_other_kind_of_guest_is_told_as_such(tmp_path: Path) -> None:
     declaration = container(disk_size_gb=9)
     declaration.vm["vms"][1].update(mount_points=[], ports=["1:2"], port=5)
-    told = {one.path: (one.message, one.fix) for one in declaration.load(tmp_path).warnings}
+    told = {
+        warning.path: (warning.message, warning.fix)
+        for warning in declaration.load(tmp_path).warnings
+    }
     assert told[f"{MACHINE}.mount_points"][0] == "a key of containers, ignored"
     assert "write volumes" in told[f"{MACHINE}.mount_points"][1]
     assert "cores" not in told[f"{MACHINE}.ports"][1]
@@ -338,15 +345,15 @@ def test_a_name_of_a_variable_is_told_in_words(tmp_path: Path) -> None:
     environment = declaration.stacks["shop"][0]["environments"]["production"]
     environment["variables"] = [{"name": "A B", "value": "x"}]
     place = "environments.production.variables[0].name"
-    found = problem(declaration.refused(tmp_path), "stacks/shop/phoenix.json", place)
-    assert found.message == "'A B' is not the name of a variable"
+    finding = problem(declaration.refused(tmp_path), "stacks/shop/phoenix.json", place)
+    assert finding.message == "'A B' is not the name of a variable"
 
 
 def test_an_address_in_no_network_is_told_once(tmp_path: Path) -> None:
     declaration = minimal()
     declaration.vm["vms"][1]["network_config"] = {"ip": "192.168.9.9/24"}
     findings = declaration.refused(tmp_path)
-    assert [one.path for one in findings] == [f"{MACHINE}.network_config.ip"]
+    assert [finding.path for finding in findings] == [f"{MACHINE}.network_config.ip"]
 
 
 def test_what_a_template_would_serve_is_told(tmp_path: Path) -> None:
@@ -357,7 +364,7 @@ def test_what_a_template_would_serve_is_told(tmp_path: Path) -> None:
         "name": "base", "is_template": True, "network_config": {"ip": "dhcp"},
         "traefik_service": service, "dns_records": records,
     }  # fmt: skip
-    told = [one.path for one in declaration.load(tmp_path).warnings]
+    told = [warning.path for warning in declaration.load(tmp_path).warnings]
     assert told == ["lxc_configs.900.traefik_service", "lxc_configs.900.dns_records"]
 
 
@@ -388,7 +395,7 @@ def test_a_guest_in_a_refused_network_is_not_told_to_leave_it(tmp_path: Path) ->
     declaration = networks(a={**INTERNAL, "vlan": 0})
     declaration.lxc["lxc_configs"]["102"]["network_config"] = {"ip": "172.16.100.11/24"}
     findings = declaration.refused(tmp_path)
-    assert [one.path for one in findings] == ["networks.a.vlan"]
+    assert [finding.path for finding in findings] == ["networks.a.vlan"]
 
 
 def test_a_password_that_no_sudo_asks_for_is_told(tmp_path: Path) -> None:
@@ -406,4 +413,4 @@ def test_network_bridge_is_of_the_hypervisors_own_network(tmp_path: Path) -> Non
         network_bridge="vmbr7", secondary_network_config={"ip": "172.16.100.24/24"}
     )
     cards = declaration.load(tmp_path).host("worker").interfaces
-    assert [one.bridge for one in cards] == ["vmbr7", "vmbr100"]
+    assert [card.bridge for card in cards] == ["vmbr7", "vmbr100"]

@@ -85,7 +85,7 @@ def test_every_stack_has_a_way(tmp_path: Path, name: str) -> None:
     assert ways == SITES[name][1]
     hosts = {host.name for host in component_hosts("stacks", site)}
     assert ways.keys() <= hosts
-    assert not site.warnings or all("agent" not in one.message for one in site.warnings)
+    assert not site.warnings or all("agent" not in warning.message for warning in site.warnings)
 
 
 @pytest.mark.parametrize("name", SITES)
@@ -253,10 +253,10 @@ def test_every_view_knows_the_site(tmp_path: Path, name: str) -> None:
     """explain, graph, status, DNS, firewall, secrets, logs: none asks for what is not there."""
     site = built(name, tmp_path)
     for host, one, way in deployments.placed(site):
-        found = explain(site, f"stack:{one.project}")
-        assert isinstance(found, Explanation)
-        assert deployments.WORDS[way] in found.facts[0]
-        assert found.checks
+        explanation = explain(site, f"stack:{one.project}")
+        assert isinstance(explanation, Explanation)
+        assert deployments.WORDS[way] in explanation.facts[0]
+        assert explanation.checks
         (log,) = logs(site, f"stack:{one.project}", lines=5, follow=False)
         assert log.host == host
     pictured = html(topology(site)) + mermaid(topology(site))

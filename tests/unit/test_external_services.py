@@ -59,12 +59,12 @@ def test_it_is_routed_by_the_gateway_and_traefik(tmp_path: Path) -> None:
     assert {f"nas.{ZONE}", f"files.{ZONE}"} <= set(gateway_names(site))
     addresses = {record.name: str(record.address) for record in records(site)}
     assert addresses[f"nas.{ZONE}"] == str(site.host("gateway").address)
-    made = http(site)
-    assert made["services"]["nas"]["loadBalancer"]["servers"] == [
+    service = http(site)
+    assert service["services"]["nas"]["loadBalancer"]["servers"] == [
         {"url": "https://192.168.1.20:5001"}
     ]
-    assert made["serversTransports"]["nas"]["serverName"] == "192.168.1.20"
-    assert "rootCAs" not in made["serversTransports"]["nas"], "those that its guest trusts"
+    assert service["serversTransports"]["nas"]["serverName"] == "192.168.1.20"
+    assert "rootCAs" not in service["serversTransports"]["nas"], "those that its guest trusts"
     assert certificates(site)[0].sans == gateway_names(site)
     assert [c.sans for c in certificates(site)[1:]] == [
         c.sans for c in certificates(minimal().load(tmp_path / "b"))[1:]
@@ -82,11 +82,14 @@ def test_its_way_out_is_opened_and_checked_where_it_is_made(tmp_path: Path) -> N
         ("proxy", "port_answers"), ("proxy", "external_proves"),
     }  # fmt: skip
     assert set(checks(site)) == {check for path in paths(site) for check in path.checks}
-    told = explain(site, "nas")
-    assert isinstance(told, Explanation)
-    assert told.backend is not None
-    assert (told.backend.host, told.backend.url) == ("192.168.1.20", "https://192.168.1.20:5001")
-    assert "not managed by Phoenix" in told.facts
+    explanation = explain(site, "nas")
+    assert isinstance(explanation, Explanation)
+    assert explanation.backend is not None
+    assert (explanation.backend.host, explanation.backend.url) == (
+        "192.168.1.20",
+        "https://192.168.1.20:5001",
+    )
+    assert "not managed by Phoenix" in explanation.facts
 
 
 def test_a_name_may_lead_anywhere_so_the_port_is_open_to_all(tmp_path: Path) -> None:
@@ -123,8 +126,8 @@ def test_a_fingerprint_is_the_one_certificate_that_is_trusted(
 def test_another_certificate_is_asked_nothing(tmp_path: Path, leaf: str) -> None:
     """Also not with the CAs that Traefik's guest trusts: there is no server at all."""
     site = far(fingerprint="ab" * 32).load(tmp_path)
-    made = http(site, {fingerprint(load_chain(leaf)[0]): leaf})
-    assert made["services"]["nas"]["loadBalancer"]["servers"] == []
+    service = http(site, {fingerprint(load_chain(leaf)[0]): leaf})
+    assert service["services"]["nas"]["loadBalancer"]["servers"] == []
     assert traefik.proofs(site, {}) == {}
 
 
@@ -178,7 +181,7 @@ def test_a_site_without_traefik_says_so(tmp_path: Path) -> None:
     declaration.lxc["lxc_configs"].pop("102")
     declaration.vm["vms"][0]["dependencies"] = []
     findings = declaration.refused(tmp_path)
-    assert any("no guest has role 'traefik'" in one.message for one in findings), findings
+    assert any("no guest has role 'traefik'" in finding.message for finding in findings), findings
 
 
 def test_the_check_tells_right_from_wrong(tmp_path: Path, leaf: str) -> None:

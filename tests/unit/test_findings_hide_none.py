@@ -109,7 +109,9 @@ def test_faulty_declaration_hides_no_faulty_setting(project: Path) -> None:
     (project / "group_data/lxc.py").write_text("raise SystemExit\n")
     result = phoenix("validate", "--json", "-i", project / INVENTORY)
     assert result.exit_code == 1, result.output
-    found = {(one["file"], one["path"]) for one in json.loads(result.stdout)["findings"]}
+    found = {
+        (finding["file"], finding["path"]) for finding in json.loads(result.stdout)["findings"]
+    }
     assert found >= {
         (LXC, "site"), ("group_data/all.py", "timezone"),
         ("group_data/all.py", "portainer_image"), ("group_data/lxc.py", ""),
@@ -167,7 +169,7 @@ def test_key_that_compose_refuses_is_told(tmp_path: Path) -> None:
     content = declared.stacks["shop"][1]
     content["services"]["web"] |= {"enviroment": {}, "healthcheck": {"tests": []}}
     content["volume"] = {}
-    told = {one.path: one.fix for one in declared.load(tmp_path).warnings}
+    told = {warning.path: warning.fix for warning in declared.load(tmp_path).warnings}
     assert told == {
         "volume": "did you mean 'volumes'?",
         "services.web.enviroment": "did you mean 'environment'?",

@@ -146,8 +146,8 @@ class Network:
         )
 
     def ask(self, name: str, *probes: tuple[str, str, int]) -> list[str]:
-        said = self.run(name, sys.executable, "-c", PROBE, stdin=json.dumps(probes)).stdout
-        answers: list[str] = json.loads(said)
+        output = self.run(name, sys.executable, "-c", PROBE, stdin=json.dumps(probes)).stdout
+        answers: list[str] = json.loads(output)
         assert len(answers) == len(probes)
         return answers
 

@@ -72,9 +72,11 @@ def test_file_is_held_where_it_is() -> None:
 
 
 def test_refusal_names_each_secret_once_with_its_places() -> None:
-    said = str(held_secrets.refusal([VARIABLE, Trace("a", "proxy", "/x"), Trace("a", "b", "/y")]))
-    assert "  a (proxy: /x; b: /y)\n" in said
-    assert "  db_pass (worker: stack shop-production, variable DB)\n" in said
+    message = str(
+        held_secrets.refusal([VARIABLE, Trace("a", "proxy", "/x"), Trace("a", "b", "/y")])
+    )
+    assert "  a (proxy: /x; b: /y)\n" in message
+    assert "  db_pass (worker: stack shop-production, variable DB)\n" in message
 
 
 def test_a_secret_file_of_a_stack_is_told_by_its_name(tmp_path: Path) -> None:

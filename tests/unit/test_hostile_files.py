@@ -63,7 +63,7 @@ def test_file_that_is_none(tmp_path: Path, kind: str) -> None:
             file.write_bytes(b"\xff\xfe{}")
         with pytest.raises(ConfigError) as caught:
             load_site(tmp_path)
-        assert [one.file for one in caught.value.findings] == [label], caught.value
+        assert [finding.file for finding in caught.value.findings] == [label], caught.value
         readable(caught.value.findings)
         file.rmdir() if kind == "folder" else file.unlink()
         file.write_bytes(before)

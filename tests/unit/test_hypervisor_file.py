@@ -17,14 +17,14 @@ from tests.unit.site_builder import HYPERVISOR, Declaration, lxc, minimal, probl
 
 def of_another_network() -> Declaration:
     """A site that says neither its domain nor its hypervisor's address; the third file does."""
-    made = minimal()
-    made.lxc = {
+    site = minimal()
+    site.lxc = {
         "site": {"hypervisor": {"name": "rack"}},
         "lxc_configs": {"103": lxc("authority", "step_ca", 22)},
     }
-    made.lxc["lxc_configs"]["103"]["network_config"] = {"ip": "192.168.7.22/24"}
-    made.vm, made.stacks = {"vms": []}, {}
-    made.hypervisor = {
+    site.lxc["lxc_configs"]["103"]["network_config"] = {"ip": "192.168.7.22/24"}
+    site.vm, site.stacks = {"vms": []}, {}
+    site.hypervisor = {
         "domain_name": "home.example.org",
         "timezone": "Europe/Berlin",
         "network": {
@@ -32,7 +32,7 @@ def of_another_network() -> Declaration:
             "default_subnet": "192.168.7.0/24",
         },
     }
-    return made
+    return site
 
 
 def test_the_file_fills_in_what_the_site_leaves_out(tmp_path: Path) -> None:
@@ -65,9 +65,9 @@ def test_two_places_that_disagree_are_refused_and_one_value_twice_is_fine(
     for step in way:
         inner = inner[step]
     inner[last] = value
-    found = problem(made.refused(tmp_path), HYPERVISOR, path)
-    assert "phoenix_lxc_configs.json: site" in found.message
-    assert "leave it out here" in found.fix
+    finding = problem(made.refused(tmp_path), HYPERVISOR, path)
+    assert "phoenix_lxc_configs.json: site" in finding.message
+    assert "leave it out here" in finding.fix
 
 
 def test_a_setting_is_the_owner_of_the_time_zone(tmp_path: Path) -> None:
@@ -84,14 +84,14 @@ def test_a_setting_is_the_owner_of_the_time_zone(tmp_path: Path) -> None:
 
 
 def test_each_key_that_nothing_reads_is_named(tmp_path: Path) -> None:
-    made = minimal()
-    made.hypervisor = {
+    site = minimal()
+    site.hypervisor = {
         "version": "1", "docker": {"a": "b"}, "samba": {"user": "me"}, "zfs": {"pools": [1]},
         "users": {"username": "me"}, "tiemzone": "Etc/UTC",
         "network": {"fallback_dns": "10.0.0.9", "public_vlna_tag": 20,
                     "interfaces": {"dns_nameservers": ["10.0.0.53"]}},
     }  # fmt: skip
-    warnings = {f.path: f for f in made.load(tmp_path).warnings if f.file == HYPERVISOR}
+    warnings = {f.path: f for f in site.load(tmp_path).warnings if f.file == HYPERVISOR}
     unread = {"tiemzone", "network.public_vlna_tag"}
     unused = {"docker", "samba", "zfs", "users", "network.fallback_dns",
               "network.interfaces.dns_nameservers"}  # fmt: skip
@@ -119,9 +119,9 @@ def test_each_key_that_nothing_reads_is_named(tmp_path: Path) -> None:
 def test_a_wrong_value_is_named_by_file_and_path(
     path: str, data: dict[str, Any], tmp_path: Path
 ) -> None:
-    made = minimal()
-    made.hypervisor = data
-    problem(made.refused(tmp_path), HYPERVISOR, path)
+    site = minimal()
+    site.hypervisor = data
+    problem(site.refused(tmp_path), HYPERVISOR, path)
 
 
 def test_both_forms_declare_networks(tmp_path: Path) -> None:
@@ -133,17 +133,17 @@ def test_both_forms_declare_networks(tmp_path: Path) -> None:
     report = Report()
     file = hypervisor_file.read(tmp_path, report)
     report.raise_errors()
-    assert [one.name for one in file.networks] == ["dmz", "public", "internal"]
-    dmz, public, internal = (one.raw for one in file.networks)
+    assert [network.name for network in file.networks] == ["dmz", "public", "internal"]
+    dmz, public, internal = (network.raw for network in file.networks)
     assert (dmz.bridge, dmz.vlan, dmz.nat) == ("vmbr0", 9, False)
     assert (public.bridge, public.vlan, public.dhcp) == ("vmbr1", 30, True)
     assert (internal.bridge, str(internal.subnet), internal.nat) == ("vmbr9", "172.16.9.0/24", True)
 
 
 def test_a_broken_file_is_refused(tmp_path: Path) -> None:
-    made = minimal()
-    made.load(tmp_path)
+    site = minimal()
+    site.load(tmp_path)
     (tmp_path / HYPERVISOR).write_text("{")
     with pytest.raises(ConfigError) as refused:
-        made.load(tmp_path)
+        site.load(tmp_path)
     assert [f.file for f in refused.value.findings] == [HYPERVISOR]

@@ -162,11 +162,11 @@ def test_the_command_ends_with_130_and_says_so(
         monkeypatch.setattr("sys.argv", ["phoenix", *words])
         with pytest.raises(SystemExit) as ended:
             command.main()
-        told = capsys.readouterr()
+        captured = capsys.readouterr()
         assert ended.value.code == exits.INTERRUPTED
-        assert "gateway: DNS: records" in told.err
+        assert "gateway: DNS: records" in captured.err
         if "--json" in words:
-            assert json.loads(told.out)["exit_code"] == exits.INTERRUPTED
+            assert json.loads(captured.out)["exit_code"] == exits.INTERRUPTED
     (log, *_) = sorted((project / "state").rglob("*.log"))
     assert "gateway: DNS: records" in log.read_text()
 
@@ -183,7 +183,7 @@ def test_other_verbs_say_it_too(
     monkeypatch.setattr("sys.argv", ["phoenix", "doctor", "--json"])
     with pytest.raises(SystemExit) as ended:
         command.main()
-    told = capsys.readouterr()
+    captured = capsys.readouterr()
     assert ended.value.code == exits.INTERRUPTED
-    assert json.loads(told.out) == {"error": "interrupted", "exit_code": exits.INTERRUPTED}
-    assert told.err.strip() == "phoenix: interrupted"
+    assert json.loads(captured.out) == {"error": "interrupted", "exit_code": exits.INTERRUPTED}
+    assert captured.err.strip() == "phoenix: interrupted"

@@ -33,11 +33,11 @@ def written(folder: Path, made: Declaration) -> Settings:
 
 
 def two() -> Declaration:
-    made = minimal()
-    guests = made.lxc["lxc_configs"]
+    site = minimal()
+    guests = site.lxc["lxc_configs"]
     guests["103"]["network_config"] = {"ip": "198.18.77.11/24"}
     guests["101"]["secondary_network_config"] = {"ip": "198.18.77.10/24"}
-    return made
+    return site
 
 
 def test_each_host_is_where_its_addresses_say(tmp_path: Path) -> None:

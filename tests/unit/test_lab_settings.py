@@ -224,7 +224,7 @@ def test_hosts_of_debian_12_are_named_and_boot_its_image(tmp_path: Path) -> None
     hosts, here = guests.from_site(asked), replace(asked, root=tmp_path)
     here.directory.mkdir(parents=True)
     keys.make(here.directory / keys.CLIENT_KEY, "test")
-    booted = {one.name: containers.guest_plan(one, images, here).image for one in hosts}
+    booted = {host.name: containers.guest_plan(host, images, here).image for host in hosts}
     assert {name for name, tag in booted.items() if tag == "old:1"} == asked.debian_12
     assert booted["nginx-phoenix"] == "new:1"
     with pytest.raises(LabError, match="names nobody, which the site does not have: choose of"):

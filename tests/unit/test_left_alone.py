@@ -61,7 +61,7 @@ def test_a_guest_with_a_resolver_of_its_own_gets_no_name_server_and_no_warning(
     data.lxc["lxc_configs"]["102"]["network_config"]["nameserver"] = "10.0.0.2"
     site = data.load(tmp_path)
     assert site.host("gateway").nameservers == ()
-    assert [str(one) for one in site.host("proxy").nameservers] == ["10.0.0.2"]
+    assert [str(nameserver) for nameserver in site.host("proxy").nameservers] == ["10.0.0.2"]
     assert not [warning for warning in site.warnings if "DNS" in warning.message]
 
 

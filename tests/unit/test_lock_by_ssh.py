@@ -106,8 +106,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[]
         )
 
     yield connect
-    for one in clients:
-        one.close()
+    for client in clients:
+        client.close()
 
 
 OWNER = this_process("phoenix sync all")

@@ -32,7 +32,7 @@ def site() -> Site:
 
 def shown(site: Site, name: str, *, follow: bool = False) -> dict[str, str]:
     return {
-        one.host.name: " ".join(one.command) for one in logs(site, name, lines=9, follow=follow)
+        log.host.name: " ".join(log.command) for log in logs(site, name, lines=9, follow=follow)
     }
 
 
@@ -44,8 +44,8 @@ def test_a_component_has_the_journal_of_its_units_on_its_hosts(site: Site) -> No
 
 
 def test_a_stack_has_its_containers_logs_where_it_is_deployed(site: Site) -> None:
-    (host,) = [host for host in site.guests for one in host.docker_stacks
-               if one.name == "qdrant_service"]  # fmt: skip
+    (host,) = [host for host in site.guests for docker_stack in host.docker_stacks
+               if docker_stack.name == "qdrant_service"]  # fmt: skip
     assert shown(site, "stack:qdrant_service", follow=True) == {
         host.name: "docker compose -p qdrant_service-production logs --timestamps --tail 9 --follow"
     }
@@ -68,7 +68,7 @@ def test_every_name_has_a_log_or_says_why_not(site: Site) -> None:
 
 
 def test_a_service_of_the_platform_has_the_log_of_what_runs_it(site: Site) -> None:
-    of_kind: dict[str, Service] = {one.kind: one for one in site.services}
+    of_kind: dict[str, Service] = {service.kind: service for service in site.services}
     for kind, unit in {"ca": "step-ca.service", "dashboard": "traefik.service",
                        "home": "phoenix-home.service"}.items():  # fmt: skip
         assert f"-u {unit}" in shown(site, f"service:{of_kind[kind].fqdn}")[
@@ -164,8 +164,8 @@ def phoenix(
         monkeypatch.setattr("sys.argv", ["phoenix", *words])
         with pytest.raises(SystemExit) as ended:
             command.main()
-        told = capfd.readouterr()
-        return ended.value.code or 0, told.out + told.err
+        captured = capfd.readouterr()
+        return ended.value.code or 0, captured.out + captured.err
 
     return call
 

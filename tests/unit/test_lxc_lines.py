@@ -33,7 +33,7 @@ def test_apparmor_has_keys_of_its_own_and_says_each_thing_once(tmp_path: Path) -
     more = {"apparmor_profile": "lxc-media", "apparmor_manages_nesting": True}
     assert lines(tmp_path, **more) == [(PROFILE, "lxc-media"), (NESTING, "1")]
     site, _ = container(tmp_path, **more)
-    assert not [one for one in site.warnings if "apparmor" in one.path]
+    assert not [warning for warning in site.warnings if "apparmor" in warning.path]
     (guest,) = (one for one in desired_guests(site, ProxmoxSettings()) if one.vmid == 150)
     assert guest.root.low_level == ((PROFILE, "lxc-media"), (NESTING, "1"))
     assert {PROFILE, NESTING} <= guest.declared
@@ -41,8 +41,8 @@ def test_apparmor_has_keys_of_its_own_and_says_each_thing_once(tmp_path: Path) -
 
 def test_two_profiles_are_refused(tmp_path: Path) -> None:
     two = {"apparmor_profile": "lxc-media", "lxc_options": ["lxc.apparmor.profile=unconfined"]}
-    found = problem(declared(**two).refused(tmp_path), LXC, f"{PLACE}.apparmor_profile")
-    assert "lxc-media differs from lxc.apparmor.profile in lxc_options" in found.message
+    finding = problem(declared(**two).refused(tmp_path), LXC, f"{PLACE}.apparmor_profile")
+    assert "lxc-media differs from lxc.apparmor.profile in lxc_options" in finding.message
     twice = ["lxc.apparmor.profile=a", "lxc.apparmor.profile=b"]
     problem(declared(lxc_options=twice).refused(tmp_path), LXC, f"{PLACE}.lxc_options[1]")
 
@@ -78,7 +78,7 @@ def test_a_guest_s_own_word_on_its_first_snapshot_goes_before_the_setting(
 ) -> None:
     more = {} if own is None else {"enable_lifecycle_snapshots": own}
     site, _ = container(tmp_path, **more)
-    assert not [one for one in site.warnings if "snapshot" in one.path]
+    assert not [warning for warning in site.warnings if "snapshot" in warning.path]
     settings = ProxmoxSettings(lifecycle_snapshots=setting)
     (guest,) = (one for one in desired_guests(site, settings) if one.vmid == 150)
     assert guest.first_snapshot is taken

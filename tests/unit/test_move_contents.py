@@ -22,16 +22,16 @@ def bind(source: str, *, writes: bool) -> dict[str, object]:
 
 
 def test_named_volumes_are_copied_with_their_labels() -> None:
-    found = lines(
+    output_lines = lines(
         ["container", "/shop-web-1", [{"Type": "volume", "Name": "shop_data", "Source": DATA}]],
         ["volume", "shop_data", "local", None, LABELS, DATA],
         ["volume", "outside", "local", {}, None, "/o"],
     )
-    assert found.places == (
+    assert output_lines.places == (
         Place("volume", "shop_data", DATA, tuple(f"{k}={v}" for k, v in LABELS.items())),
         Place("volume", "outside", "/o"),
     )
-    assert (found.notes, found.faults) == ((), ())
+    assert (output_lines.notes, output_lines.faults) == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -39,24 +39,26 @@ def test_named_volumes_are_copied_with_their_labels() -> None:
     [("nfs", None), ("local", {"type": "nfs", "device": ":/export"}), ("local", {"device": "/x"})],
 )
 def test_data_that_are_elsewhere_are_not_copied(driver: str, options: object) -> None:
-    found = lines(["volume", "shop_data", driver, options, LABELS, DATA])
-    assert found.places == ()
-    assert "the volume shop_data is not copied: its data are elsewhere" in found.notes[0]
+    output_lines = lines(["volume", "shop_data", driver, options, LABELS, DATA])
+    assert output_lines.places == ()
+    assert "the volume shop_data is not copied: its data are elsewhere" in output_lines.notes[0]
 
 
 def test_anonymous_volumes_are_told() -> None:
     name = "ab" * 32
     mount = {"Type": "volume", "Name": name, "Source": DATA, "Destination": "/cache"}
-    found = lines(["container", "/shop-web-1", [mount]], ["volume", name, "local", None, {}, DATA])
-    assert found.places == ()
+    output_lines = lines(
+        ["container", "/shop-web-1", [mount]], ["volume", name, "local", None, {}, DATA]
+    )
+    assert output_lines.places == ()
     told = "the anonymous volume abababababab (/cache of shop-web-1) is not copied"
-    assert found.notes[0].startswith(told)
+    assert output_lines.notes[0].startswith(told)
     alone = lines(["volume", name, "local", None, {}, DATA])
     assert "is not copied" in alone.notes[0]
 
 
 def test_a_volume_that_another_stack_writes_to_is_a_fault() -> None:
-    found = lines(
+    output_lines = lines(
         [
             "user",
             "/other-web-1",
@@ -64,18 +66,18 @@ def test_a_volume_that_another_stack_writes_to_is_a_fault() -> None:
         ],
         ["volume", "shop_data", "local", None, LABELS, DATA],
     )
-    assert found.faults == (
+    assert output_lines.faults == (
         "other-web-1 runs and uses the volume shop_data as well: stop it first",
     )
 
 
 def test_directories_that_containers_write_to_are_copied_once() -> None:
-    found = lines(
+    output_lines = lines(
         ["container", "/a", [bind("/srv/shop", writes=True), bind("/srv/shop/sub", writes=True)]],
         ["container", "/b", [bind("/srv/shop", writes=True), bind("/srv/certs", writes=False)]],
     )
-    assert found.places == (Place("directory", "/srv/shop", "/srv/shop"),)
-    assert found.notes == ("/srv/certs is mounted read-only, and is not copied",)
+    assert output_lines.places == (Place("directory", "/srv/shop", "/srv/shop"),)
+    assert output_lines.notes == ("/srv/certs is mounted read-only, and is not copied",)
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,8 @@ def test_docker_that_is_down_here_is_no_reason_to_refuse(there: HostState | str)
 
 
 def test_docker_that_is_down_here_hides_no_stack_that_runs_elsewhere() -> None:
-    found = decide(NAME, "b", {"b": "no daemon", "a": RUNS})
-    assert isinstance(found, Moves)
+    decision = decide(NAME, "b", {"b": "no daemon", "a": RUNS})
+    assert isinstance(decision, Moves)
 
 
 def test_a_silent_host_elsewhere_does_not_hide_where_it_runs() -> None:
@@ -192,10 +192,10 @@ def test_a_size_that_nobody_measured_is_not_told() -> None:
 
 
 def test_a_host_that_left_the_declaration_may_have_it() -> None:
-    found = decide(NAME, "b", {"b": NOTHING}, ["a"])
-    assert isinstance(found, Refused)
-    assert "it was deployed on a, which this site no longer declares" in found.refusal
-    assert f"phoenix sync --new {NAME}" in found.refusal
+    decision = decide(NAME, "b", {"b": NOTHING}, ["a"])
+    assert isinstance(decision, Refused)
+    assert "it was deployed on a, which this site no longer declares" in decision.refusal
+    assert f"phoenix sync --new {NAME}" in decision.refusal
 
 
 @pytest.mark.parametrize("here", [RUNS, STOPPED, LEFT])

@@ -55,7 +55,8 @@ class End:
             "State": {"Running": running, "Status": "running" if running else "exited"},
             "HostConfig": {"RestartPolicy": {"Name": policy, "MaximumRetryCount": most}},
             "Mounts": [
-                {"Type": "volume", "Name": one, "Source": str(self.place(one))} for one in volumes
+                {"Type": "volume", "Name": volume, "Source": str(self.place(volume))}
+                for volume in volumes
             ],
         })  # fmt: skip
         state["networks"][f"{project}_default"] = project
@@ -325,7 +326,7 @@ def test_a_volume_is_made_empty_with_its_labels(new: End) -> None:
     (new.place("data") / "part").write_text("of a copy that was cut off")
     new.run("target", "volume", PROJECT, "data", *labels)
     assert new.held("data") == {}
-    assert new.state["volumes"]["data"]["Labels"] == dict(one.split("=", 1) for one in labels)
+    assert new.state["volumes"]["data"]["Labels"] == dict(label.split("=", 1) for label in labels)
     assert list(new.state["volumes"]) == ["data"]
 
 

@@ -97,10 +97,10 @@ def with_public(network: dict[str, Any]) -> Declaration:
 
 
 def test_an_outer_address_that_no_record_can_have_is_told(tmp_path: Path) -> None:
-    found = problem(two_networks().load(tmp_path).warnings, LXC, f"{FIRST}.ip")
-    assert "DNS answers clients in the network public with 172.16.9.10" in found.message
+    finding = problem(two_networks().load(tmp_path).warnings, LXC, f"{FIRST}.ip")
+    assert "DNS answers clients in the network public with 172.16.9.10" in finding.message
     assert (
-        '"own_dns": true at networks.public, in the place of network.public_vlan_tag' in found.fix
+        '"own_dns": true at networks.public, in the place of network.public_vlan_tag' in finding.fix
     )
     outer = {"bridge": "vmbr0", "vlan": 20, "dhcp": True}
     for name, settled in {
@@ -137,10 +137,10 @@ def test_one_network_is_as_it_was(tmp_path: Path) -> None:
     assert [n.name for n in site.networks] == ["lan"]
     assert site.subnets == (site.network,)
     assert all(len(h.interfaces) == 1 for h in site.hosts)
-    for one in site.hosts:
-        assert list(routes_of(site, one)) == []
+    for host in site.hosts:
+        assert list(routes_of(site, host)) == []
         for other in site.hosts:
-            assert way(one, other)[:2] == (one.address, other.address)
+            assert way(host, other)[:2] == (host.address, other.address)
     text = dnsmasq_conf.config(site, dns.records(site), ["9.9.9.9"])
     assert "localise-queries" not in text
     assert "ptr-record" not in text
@@ -190,7 +190,7 @@ def test_a_host_in_two_networks_is_reached_in_that_of_who_asks(tmp_path: Path) -
     assert f"ptr-record=24.9.16.172.in-addr.arpa,{worker.fqdn}\n" in text
     ends = tunnel.at_the_agent(control_plane.agent(site, worker), control)
     assert f"accept = {worker.address}:" in ends
-    (wanted,) = [one for one in desired_guests(site, Settings().proxmox) if one.vmid == 1002]
+    (wanted,) = [guest for guest in desired_guests(site, Settings().proxmox) if guest.vmid == 1002]
     assert wanted.keys["ipconfig1"].written(None) == "ip=172.16.9.24/24"
     assert wanted.keys["ipconfig0"].written(None) == "ip=10.0.0.24/24,gw=10.0.0.1"
     scope = next(one for one in scopes(site, Settings().proxmox) if one.vmid == 1002)
@@ -358,17 +358,17 @@ def test_what_cannot_work_is_named_by_file_and_path_with_its_fix(
     made = two_networks()
     for key, value in changes.items():
         change(made, key, value)
-    found = problem(made.refused(tmp_path), file, path)
-    assert word in found.message
-    assert found.fix
+    finding = problem(made.refused(tmp_path), file, path)
+    assert word in finding.message
+    assert finding.fix
 
 
 def test_a_lease_and_a_gateway_beside_it_are_told(tmp_path: Path) -> None:
     made = two_networks()
     change(made, "lxc.101.secondary_network_config.gw", "172.16.9.1")
     site = made.load(tmp_path)
-    found = problem(site.warnings, LXC, f"{SECOND}.gw")
-    assert "default gateway" in found.message
+    finding = problem(site.warnings, LXC, f"{SECOND}.gw")
+    assert "default gateway" in finding.message
     assert at(site, "gateway").gateway == IPv4Address("172.16.9.1")
 
 

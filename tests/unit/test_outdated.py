@@ -84,8 +84,8 @@ def test_an_archive_without_a_sum_of_its_own_is_told() -> None:
 
 def test_those_with_something_to_do_come_first() -> None:
     images = [("acme/web:2.4.0", "a"), ("b/c:1", "b"), ("acme/web:2.3", "c")]
-    found = pins(program("1.2.10"), images, listed=LISTED)
-    assert [pin.state for pin in found] == ["outdated", "unknown", "current", "current"]
+    pinned = pins(program("1.2.10"), images, listed=LISTED)
+    assert [pin.state for pin in pinned] == ["outdated", "unknown", "current", "current"]
 
 
 def test_the_list_of_the_maintainers_is_sound() -> None:
@@ -102,11 +102,11 @@ def test_the_list_of_the_maintainers_is_sound() -> None:
 
 def test_every_default_pin_is_in_the_list() -> None:
     images = [(defaults.PORTAINER_IMAGE, "x"), (defaults.PORTAINER_AGENT_IMAGE, "x")]
-    found = pins(defaults.ARTIFACTS, images)
-    assert {pin.name for pin in found} == {
+    pinned = pins(defaults.ARTIFACTS, images)
+    assert {pin.name for pin in pinned} == {
         "step-ca", "traefik", "portainer/portainer-ce", "portainer/agent",
     }  # fmt: skip
-    assert not [pin for pin in found if pin.state == "unknown"]
+    assert not [pin for pin in pinned if pin.state == "unknown"]
 
 
 def test_server_and_agent_are_of_one_release() -> None:
@@ -184,9 +184,9 @@ def test_a_reference_has_three_parts(reference: str, image: Image | None) -> Non
 @pytest.mark.parametrize("name", ["nginx", "library/nginx", "docker.io/library/nginx",
                                   "index.docker.io/library/nginx"])  # fmt: skip
 def test_docker_hub_has_one_name(name: str) -> None:
-    found = image_reference.parse(f"{name}:1")
-    assert found
-    assert found.name == "nginx"
+    parsed = image_reference.parse(f"{name}:1")
+    assert parsed
+    assert parsed.name == "nginx"
 
 
 @pytest.mark.parametrize(
@@ -197,11 +197,11 @@ def test_half_a_digest_is_refused_in_a_stack_and_in_the_settings(
 ) -> None:
     declared = minimal()
     declared.stacks["shop"][1]["services"]["web"]["image"] = f"acme/web:1@{digest}"
-    found = problem(
+    finding = problem(
         declared.refused(tmp_path), "stacks/shop/docker-compose.yml", "services.web.image"
     )
-    assert "no SHA-256 digest" in found.message
-    assert "imagetools inspect" in found.fix
+    assert "no SHA-256 digest" in finding.message
+    assert "imagetools inspect" in finding.fix
 
 
 def test_an_archive_is_named_by_its_tag() -> None:

@@ -97,7 +97,7 @@ def test_a_host_tells_servers_and_names_and_no_other_value(gateway: Gateway) -> 
     assert found.path == f"{gateway.top}/sites-enabled/blog"
     assert found.top == ("map",)
     assert found.names == ("blog.example", "www.blog.example", "plain.example")
-    assert [one.listens for one in found.servers] == [
+    assert [server.listens for server in found.servers] == [
         (Listen("", 80, ()), Listen("[::]", 8080, ("ipv6only=on",))),
         (Listen("", 80, ()),),
     ]
@@ -112,7 +112,7 @@ def test_what_a_package_brought_is_nobody_s(gateway: Gateway) -> None:
     (gateway.top / "dpkg/status").write_text(f"Conffiles:\n {default} {md5}\n")
     assert gateway.asked() == ()
     default.write_text("server { listen 80 default_server; server_name mine.example; }\n")
-    assert [one.names for one in gateway.asked()] == [("mine.example",)]
+    assert [question.names for question in gateway.asked()] == [("mine.example",)]
 
 
 def test_servers_in_nginx_conf_itself_are_told(gateway: Gateway) -> None:

@@ -176,8 +176,8 @@ def test_strangers_learn_of_services_alone_where_that_is_chosen(site: Site) -> N
         assert f'"{host.name}"' not in told
     assert "abcdef" not in told
     assert whole.stamp.by not in told
-    assert {one.name: one.health.state for one in page.services} == {
-        one.name: one.health.state for one in whole.services
+    assert {service.name: service.health.state for service in page.services} == {
+        service.name: service.health.state for service in whole.services
     }
     assert for_strangers(page) == page, "a run that finds the same leaves it alone"
 

@@ -61,7 +61,11 @@ class Site:
     @property
     def files(self) -> list[str]:
         """The last deploy file of each call that was not for the lock alone."""
-        return [one.deploys[-1] for one in self.synced if len(one.deploys) > 1]
+        return [
+            synced_stack.deploys[-1]
+            for synced_stack in self.synced
+            if len(synced_stack.deploys) > 1
+        ]
 
 
 @pytest.fixture
@@ -80,8 +84,8 @@ def phoenix(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         monkeypatch.setattr("sys.argv", ["phoenix", *words])
         with pytest.raises(SystemExit) as ended:
             command.main()
-        told = capsys.readouterr()
-        return ended.value.code or 0, told.out, told.err
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
 
     return call
 
@@ -89,11 +93,11 @@ def phoenix(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 def test_a_kept_plan_is_applied_to_its_own_targets(
     site: Site, phoenix: Any, tmp_path: Path
 ) -> None:
-    kept = tmp_path / "change.json"
-    code, _, _ = phoenix("plan", "nginx", "--out", str(kept))
+    plan_file = tmp_path / "change.json"
+    code, _, _ = phoenix("plan", "nginx", "--out", str(plan_file))
     assert code == exits.CHANGES
-    assert kept.stat().st_mode & 0o777 == 0o600
-    code, _, err = phoenix("sync", str(kept))
+    assert plan_file.stat().st_mode & 0o777 == 0o600
+    code, _, err = phoenix("sync", str(plan_file))
     assert code == 0, err
     (request,) = site.synced
     assert request.deploys == ("deploys/lock.py", "deploys/nginx.py", "deploys/verify.py")
@@ -102,10 +106,10 @@ def test_a_kept_plan_is_applied_to_its_own_targets(
 def test_a_plan_that_is_no_longer_true_is_refused_with_the_difference(
     site: Site, phoenix: Any, tmp_path: Path
 ) -> None:
-    kept = tmp_path / "change.json"
-    phoenix("plan", "nginx", "--out", str(kept))
+    plan_file = tmp_path / "change.json"
+    phoenix("plan", "nginx", "--out", str(plan_file))
     site.details = ["-     worker_connections 9999;"]
-    code, out, err = phoenix("sync", str(kept), "--json")
+    code, out, err = phoenix("sync", str(plan_file), "--json")
     assert code == exits.ERROR
     assert "worker_connections 4000" in err
     assert "worker_connections 9999" in json.loads(out)["error"]
@@ -115,10 +119,10 @@ def test_a_plan_that_is_no_longer_true_is_refused_with_the_difference(
 def test_a_host_that_is_silent_now_is_refused_with_its_cause(
     site: Site, phoenix: Any, tmp_path: Path
 ) -> None:
-    kept = tmp_path / "change.json"
-    phoenix("plan", "nginx", "--out", str(kept))
+    plan_file = tmp_path / "change.json"
+    phoenix("plan", "nginx", "--out", str(plan_file))
     site.silent = "Could not connect (timed out)"
-    code, _, err = phoenix("sync", str(kept))
+    code, _, err = phoenix("sync", str(plan_file))
     assert (code, site.synced) == (exits.ERROR, [])
     assert "does not answer in time" in err
 
@@ -137,14 +141,14 @@ def test_a_guest_that_the_sync_makes_first_is_no_silent_host(
     """It does not exist yet; a guest that exists and is silent is a failure beside it."""
     site.silent = "Could not connect (timed out)"
     site.to_make = ["nginx"]
-    kept = tmp_path / "change.json"
-    code, out, err = phoenix("plan", "nginx", "--out", str(kept))
+    plan_file = tmp_path / "change.json"
+    code, out, err = phoenix("plan", "nginx", "--out", str(plan_file))
     assert code == exits.CHANGES, err
     assert "  all that is declared for it\n" in out
     assert "the guest does not exist yet: a sync makes it first" in out
     assert "first cause" not in out
-    assert kept.exists()
-    code, _, err = phoenix("sync", str(kept))
+    assert plan_file.exists()
+    code, _, err = phoenix("sync", str(plan_file))
     assert code == exits.OK, err
     site.to_make = ["another"]
     code, out, _ = phoenix("plan", "nginx")
@@ -170,10 +174,10 @@ def test_a_file_that_is_no_plan(
 
 @pytest.mark.usefixtures("site")
 def test_a_plan_of_another_site(phoenix: Any, tmp_path: Path) -> None:
-    kept = tmp_path / "change.json"
-    phoenix("plan", "nginx", "--out", str(kept))
-    kept.write_text(json.dumps(json.loads(kept.read_text()) | {"site": "another"}))
-    code, _, err = phoenix("sync", str(kept))
+    plan_file = tmp_path / "change.json"
+    phoenix("plan", "nginx", "--out", str(plan_file))
+    plan_file.write_text(json.dumps(json.loads(plan_file.read_text()) | {"site": "another"}))
+    code, _, err = phoenix("sync", str(plan_file))
     assert code == exits.ERROR
     assert "is a plan for another" in err
 
@@ -217,7 +221,10 @@ def test_a_script_is_not_asked(site: Site, phoenix: Any) -> None:
 def test_older_is_said_to_the_run_alone(site: Site, phoenix: Any) -> None:
     assert phoenix("sync", "nginx", "--older")[0] == 0
     assert phoenix("sync", "nginx")[0] == 0
-    assert [one.environment.get("PHOENIX_OLDER") for one in site.synced] == ["1", None]
+    assert [synced_stack.environment.get("PHOENIX_OLDER") for synced_stack in site.synced] == [
+        "1",
+        None,
+    ]
 
 
 def test_a_plan_says_what_is_deployed_and_not_committed(site: Site, phoenix: Any) -> None:
@@ -291,9 +298,11 @@ def test_asked_to_move_the_move_comes_first_and_the_end_last(site: Site, phoenix
     code, _, err = phoenix("sync", "--move")
     assert code == 0, err
     assert site.files == MOVE
-    assert [one.deploys for one in site.synced if "deploys/observe.py" in one.deploys] == [
-        ("deploys/lock.py", "deploys/observe.py")
-    ]
+    assert [
+        synced_stack.deploys
+        for synced_stack in site.synced
+        if "deploys/observe.py" in synced_stack.deploys
+    ] == [("deploys/lock.py", "deploys/observe.py")]
 
 
 def test_after_a_move_that_failed_nothing_follows(site: Site, phoenix: Any) -> None:
@@ -329,4 +338,6 @@ def test_a_terminal_is_asked_for_the_move_as_well(
 
 def test_a_stack_that_starts_new_is_named_to_every_call(site: Site, phoenix: Any) -> None:
     phoenix("sync", "--new", "shop", "--new", "wiki")
-    assert {one.environment.get("PHOENIX_NEW") for one in site.synced} == {"shop,wiki"}
+    assert {synced_stack.environment.get("PHOENIX_NEW") for synced_stack in site.synced} == {
+        "shop,wiki"
+    }

@@ -51,20 +51,20 @@ def test_a_component_does_not_answer_for_what_stands_behind_it(site: Site) -> No
 
 
 def test_a_stack_is_proven_by_its_containers_and_a_request_for_each_service(site: Site) -> None:
-    found = titles(site, "stack:shop")
-    assert "service on worker: containers of shop-production" in found
-    assert "http on control: the stack shop-production on worker in Portainer" in found
+    all_titles = titles(site, "stack:shop")
+    assert "service on worker: containers of shop-production" in all_titles
+    assert "http on control: the stack shop-production on worker in Portainer" in all_titles
     shop = next(service for service in site.services if service.name == "shop")
-    assert {check.title for check in service_checks(site, shop)} <= found
-    assert any(title.startswith("http on phoenix: https://shop.") for title in found)
-    assert not any("portainer.internal.thinkheads.ai" in title for title in found), found
+    assert {check.title for check in service_checks(site, shop)} <= all_titles
+    assert any(title.startswith("http on phoenix: https://shop.") for title in all_titles)
+    assert not any("portainer.internal.thinkheads.ai" in title for title in all_titles), all_titles
 
 
 def test_a_guest_is_proven_by_its_own_checks_and_its_services(site: Site) -> None:
-    found = titles(site, "guest:worker")
-    assert {check.title for check in checks(site) if check.host == "worker"} <= found
-    assert titles(site, "service:shop") <= found
-    assert "tcp on phoenix: ports of worker that are not for phoenix" in found
+    all_titles = titles(site, "guest:worker")
+    assert {check.title for check in checks(site) if check.host == "worker"} <= all_titles
+    assert titles(site, "service:shop") <= all_titles
+    assert "tcp on phoenix: ports of worker that are not for phoenix" in all_titles
 
 
 def test_who_makes_the_checks_is_in_the_site_s_order(site: Site) -> None:

@@ -51,7 +51,7 @@ def seen(
 
 
 def lines(desired: DesiredGuest, observed: Observed | None) -> list[str]:
-    return [one.summary.partition(": ")[2] for one in commands(desired, observed)]
+    return [command.summary.partition(": ")[2] for command in commands(desired, observed)]
 
 
 def test_everything_of_a_new_guest(site: Site) -> None:

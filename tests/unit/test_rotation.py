@@ -152,12 +152,12 @@ def test_an_intermediate_beyond_its_root_is_refused_with_the_way(
 ) -> None:
     ca = ca_of(DOMAIN, NETWORK, *OWN)
     ca = replace(ca, root=ca_of(*root).intermediate)
-    wanted = permitted_next(site, ca, permit)
+    limits = permitted_next(site, ca, permit)
     if not beyond:
-        check_below_root(site, ca, wanted)
+        check_below_root(site, ca, limits)
         return
     with pytest.raises(RotationError) as refused:
-        check_below_root(site, ca, wanted)
+        check_below_root(site, ca, limits)
     assert f"an intermediate for {beyond} would be" in str(refused.value)
     assert way in str(refused.value)
 
@@ -166,13 +166,13 @@ def test_next_keys_that_vouch_for_too_little_are_noticed(site: Site) -> None:
     old = "old.example.org"
     ca = ca_of(old, NETWORK, *OWN, domain=old, following=(DOMAIN, NETWORK), phase="prepared",
                rotation="intermediate")  # fmt: skip
-    wanted = permitted_next(site, ca)
-    assert outdated(ca, wanted)
+    limits = permitted_next(site, ca)
+    assert outdated(ca, limits)
     for ready in ((DOMAIN, old, NETWORK, *OWN), (DOMAIN, old, "x.example", NETWORK)):
         assert not outdated(
-            ca_of(old, following=ready, phase="prepared", rotation="intermediate"), wanted
+            ca_of(old, following=ready, phase="prepared", rotation="intermediate"), limits
         )
-    assert not outdated(ca_of(old, following=(DOMAIN,), phase="switching"), wanted)
+    assert not outdated(ca_of(old, following=(DOMAIN,), phase="switching"), limits)
 
 
 def test_names_are_asked_for_as_the_hosts_have_them(site: Site) -> None:

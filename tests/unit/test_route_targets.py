@@ -20,7 +20,10 @@ AT = "vms[2].traefik_services"
 def extra(*services: dict[str, Any]) -> Declaration:
     """A further guest with these services, by https where they say nothing else."""
     result = minimal()
-    own = [one if "redirect_to" in one else {"scheme": "https", **one} for one in services]
+    own = [
+        service if "redirect_to" in service else {"scheme": "https", **service}
+        for service in services
+    ]
     result.vm["vms"].append(vm(1003, "extra", None, 30, traefik_services=own))
     return result
 
@@ -50,7 +53,7 @@ def test_redirects_in_a_circle_are_refused(tmp_path: Path) -> None:
         go("d", f"https://d.{ZONE}/new", redirect_keep_path=True),
         go("e", f"https://c.{ZONE}"),
     ).refused(tmp_path)
-    paths = [one.path for one in findings]
+    paths = [finding.path for finding in findings]
     assert paths == [f"{AT}[{number}].redirect_to" for number in range(4)]
     assert "b -> c -> b" in findings[1].message
 
@@ -200,8 +203,8 @@ def test_an_address_is_no_whole_network(tmp_path: Path) -> None:
     findings = extra({"name": "a", "port": 1, "allowed_networks": ["10.0.0.5/24"]}).refused(
         tmp_path
     )
-    found = problem(findings, VM, f"{AT}[0].allowed_networks[0]")
-    assert 'write "10.0.0.5" for that address alone, or "10.0.0.0/24"' in found.fix
+    finding = problem(findings, VM, f"{AT}[0].allowed_networks[0]")
+    assert 'write "10.0.0.5" for that address alone, or "10.0.0.0/24"' in finding.fix
 
 
 def test_clients_that_no_rule_lets_in_are_told(tmp_path: Path) -> None:
@@ -219,7 +222,7 @@ def test_clients_that_no_rule_lets_in_are_told(tmp_path: Path) -> None:
         ]
     }  # fmt: skip
     warnings = declaration.load(tmp_path / "open").warnings
-    assert [one.path for one in warnings] == ["lxc_configs.101.firewall.rules[0].source"]
+    assert [warning.path for warning in warnings] == ["lxc_configs.101.firewall.rules[0].source"]
 
 
 RULE = "traefik.http.routers.r.rule=Host(`other.internal.thinkheads.ai`)"
@@ -286,5 +289,5 @@ def test_a_name_that_two_guests_would_prove_is_refused(
     second = [{"port": 993, "scheme": "tls", **other}]
     declaration.vm["vms"].append(vm(1004, "second", None, 31, traefik_services=second))
     findings = declaration.refused(tmp_path)
-    found = problem(findings, VM, f"vms[3].traefik_services[0].{key}")
-    assert "is proven by extra, for mail:465" in found.message
+    finding = problem(findings, VM, f"vms[3].traefik_services[0].{key}")
+    assert "is proven by extra, for mail:465" in finding.message

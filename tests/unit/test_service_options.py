@@ -61,9 +61,9 @@ def server_of(text: str, name: str) -> str:
     """The block of the server by TLS that has a name, as text."""
     servers = re.split(r"\n    server \{\n", text)
     (mine,) = [
-        one
-        for one in servers
-        if "443 ssl" in one and re.search(rf"server_name [^;]*\b{re.escape(name)}", one)
+        server
+        for server in servers
+        if "443 ssl" in server and re.search(rf"server_name [^;]*\b{re.escape(name)}", server)
     ]
     return mine
 
@@ -90,7 +90,7 @@ def test_a_name_and_an_alias_may_have_dots(tmp_path: Path) -> None:
     names = {f"docs.team.{ZONE}", f"old.docs.{ZONE}", f"pages.{ZONE}"}
     assert names <= set(gateway_names(site))
     assert names <= {record.name for record in dns.records(site)}
-    assert names <= {name for one in certificates(site) for name in one.sans}
+    assert names <= {name for certificate in certificates(site) for name in certificate.sans}
     assert http(site)["routers"]["docs.team"]["rule"].count("Host(") == 3
     assert {check.name for check in request_paths(site)["docs.team"].checks} >= names
 
@@ -179,11 +179,11 @@ def test_a_word_with_a_path_means_the_service_that_has_it(
 ) -> None:
     site = wiki({**WIKI, "path": "/api"}).load(tmp_path)
     assert [one.name for one in find(site, word)] == [name]
-    told = explain(site, word)
-    assert isinstance(told, Explanation)
-    assert told.title == f"service {name}"
+    explanation = explain(site, word)
+    assert isinstance(explanation, Explanation)
+    assert explanation.title == f"service {name}"
     other = {"wiki": "service:wiki/api", "wiki/api": "service:wiki"}[name]
-    assert told.see_also == (other,)
+    assert explanation.see_also == (other,)
 
 
 @pytest.mark.parametrize(
@@ -312,15 +312,17 @@ def test_headers_body_and_times(tmp_path: Path) -> None:
     for line in ("client_max_body_size 4g;", "proxy_read_timeout 2h;", "proxy_send_timeout 2h;",
                  "proxy_buffering off;", "proxy_set_header Upgrade $upgrade;"):  # fmt: skip
         assert line in place
-    told = explain(site, "wiki")
-    assert isinstance(told, Explanation)
-    assert {"request bodies up to 4g", "gets without X-A", "gets with X-B: 2"} <= set(told.facts)
+    explanation = explain(site, "wiki")
+    assert isinstance(explanation, Explanation)
+    assert {"request bodies up to 4g", "gets without X-A", "gets with X-B: 2"} <= set(
+        explanation.facts
+    )
 
 
 def test_plain_text_has_its_time_out_too(tmp_path: Path) -> None:
-    made = http(wiki(scheme="http", connect_timeout="9s").load(tmp_path))
-    assert made["services"]["wiki"]["loadBalancer"]["serversTransport"] == "wiki"
-    assert "serverName" not in made["serversTransports"]["wiki"]
+    service = http(wiki(scheme="http", connect_timeout="9s").load(tmp_path))
+    assert service["services"]["wiki"]["loadBalancer"]["serversTransport"] == "wiki"
+    assert "serverName" not in service["serversTransports"]["wiki"]
 
 
 @pytest.mark.parametrize(
@@ -372,22 +374,24 @@ def test_a_redirect_needs_no_backend(tmp_path: Path, keeps: bool) -> None:
     declaration.lxc["lxc_configs"]["104"] = lxc("pages", None, 25, traefik_service=old)
     site = declaration.load(tmp_path)
     assert site.warnings == ()
-    made = http(site)
-    assert made["routers"]["old"]["service"] == "noop@internal"
-    assert made["routers"]["old"]["middlewares"] == ["old_redirect"]
-    assert made["middlewares"]["old_redirect"]["redirectRegex"] == {
+    service = http(site)
+    assert service["routers"]["old"]["service"] == "noop@internal"
+    assert service["routers"]["old"]["middlewares"] == ["old_redirect"]
+    assert service["middlewares"]["old_redirect"]["redirectRegex"] == {
         "regex": "^https?://[^/]+(.*)$", "permanent": True,
         "replacement": f"{target}${{1}}" if keeps else target,
     }  # fmt: skip
-    assert "old" not in made["services"]
+    assert "old" not in service["services"]
     assert f"old.{ZONE}" in gateway_names(site)
     assert asked(site, "old")[0][1] == "301"
-    assert not [one for one in certificates(site) if one.host.name == "pages"]
-    told = explain(site, "old")
-    assert isinstance(told, Explanation)
-    assert told.backend is None
+    assert not [
+        certificate for certificate in certificates(site) if certificate.host.name == "pages"
+    ]
+    explanation = explain(site, "old")
+    assert isinstance(explanation, Explanation)
+    assert explanation.backend is None
     path = ", with the path that they asked for" if keeps else ""
-    assert f"sends clients to {target}{path}, for good" in told.facts
+    assert f"sends clients to {target}{path}, for good" in explanation.facts
 
 
 @pytest.mark.parametrize(
@@ -460,4 +464,7 @@ def test_the_site_is_all_of_its_networks(tmp_path: Path) -> None:
         "networks": {"internal": {"subnet": "172.16.100.0/24", "bridge": "vmbr100", "nat": True}}
     }
     options = declaration.load(tmp_path).service("wiki").options
-    assert [str(one) for one in options.allowed_networks] == ["10.0.0.0/24", "172.16.100.0/24"]
+    assert [str(allowed_network) for allowed_network in options.allowed_networks] == [
+        "10.0.0.0/24",
+        "172.16.100.0/24",
+    ]

@@ -315,9 +315,9 @@ def test_a_wrong_peer_of_a_rule_is_told_of_the_word(tmp_path: Path) -> None:
     declared.lxc["lxc_configs"]["101"]["firewall"] = {
         "rules": [{"type": "in", "action": "ACCEPT", "source": "sight"}]
     }
-    found = problem(declared.refused(tmp_path), LXC, "lxc_configs.101.firewall.rules[0].source")
-    assert found.message == "'sight' is not an IPv4 address or network"
-    assert found.fix == ('write "10.0.0.5" or "10.0.0.0/24", or "site" for the site\'s network')
+    finding = problem(declared.refused(tmp_path), LXC, "lxc_configs.101.firewall.rules[0].source")
+    assert finding.message == "'sight' is not an IPv4 address or network"
+    assert finding.fix == ('write "10.0.0.5" or "10.0.0.0/24", or "site" for the site\'s network')
 
 
 def test_the_examples_work_in_another_network(tmp_path: Path) -> None:

@@ -155,9 +155,9 @@ def test_a_server_whose_large_packets_are_lost(
     monkeypatch.setattr(SSHClient, "connect", partialmethod(SSHClient.connect, timeout=0.5))
     with listening(answer) as port:
         (known := tmp_path / "known").touch()
-        found = fault(known, port)
-    assert cause_of(found) == "hangs"
-    fix = "\n".join(ssh_faults.fix_of(sentence(found), "10.0.0.9"))
+        fault_text = fault(known, port)
+    assert cause_of(fault_text) == "hangs"
+    fix = "\n".join(ssh_faults.fix_of(sentence(fault_text), "10.0.0.9"))
     assert "MTU" in fix
     assert "ping -c 3 -M do -s 1472 10.0.0.9" in fix
 
@@ -242,11 +242,11 @@ def test_doctor_has_the_fix_of_the_cause(tmp_path: Path) -> None:
     site = minimal().load(tmp_path)
     said = f"does not answer by SSH: {FAULTS['changed_host_key'].says} (text)"
     address = site.host("proxy").address
-    found = likely_fix(site, no_answer("proxy", said).check, said)
-    assert found.advice == FAULTS["changed_host_key"].fix
-    assert f"ssh-keygen -R {address}" in found.commands
+    fix = likely_fix(site, no_answer("proxy", said).check, said)
+    assert fix.advice == FAULTS["changed_host_key"].fix
+    assert f"ssh-keygen -R {address}" in fix.commands
     for cause, one in FAULTS.items():
         for host in ("proxy", site.hypervisor.name):
-            found = likely_fix(site, no_answer(host, one.says).check, one.says)
-            assert found.commands, cause
-            assert "$" not in " ".join((found.advice, *found.commands)), cause
+            fix = likely_fix(site, no_answer(host, one.says).check, one.says)
+            assert fix.commands, cause
+            assert "$" not in " ".join((fix.advice, *fix.commands)), cause

@@ -43,7 +43,11 @@ def two_stacks() -> Declaration:
 
 
 def of_stacks(site: Site) -> dict[str, HostCertificate]:
-    return {one.project: one for one in certificates(site) if one.project}
+    return {
+        certificate.project: certificate
+        for certificate in certificates(site)
+        if certificate.project
+    }
 
 
 # -- what is derived -------------------------------------------------------------------------------
@@ -145,9 +149,9 @@ WRONG_MOUNTS = {
 @pytest.mark.parametrize("mount", WRONG_MOUNTS.values(), ids=WRONG_MOUNTS)
 def test_a_mount_of_other_keys_is_refused(tmp_path: Path, mount: str) -> None:
     findings = web(minimal(), volumes=["data:/data", mount]).refused(tmp_path / "short")
-    found = problem(findings, COMPOSE, "services.web.volumes[1]")
-    assert found.severity == "error"
-    assert found.fix
+    finding = problem(findings, COMPOSE, "services.web.volumes[1]")
+    assert finding.severity == "error"
+    assert finding.fix
     source, target, *mode = mount.split(":")
     entry = {"type": "bind", "source": source, "target": target, "read_only": mode == ["ro"]}
     findings = web(minimal(), volumes=[entry]).refused(tmp_path / "long")
@@ -158,9 +162,9 @@ def test_the_fix_of_the_old_mount_says_what_to_write(tmp_path: Path) -> None:
     """What a site of an earlier release has: the variable, with the host's directory."""
     declared = web(minimal(), volumes=["${PHOENIX_TLS_DIR}:/tls:ro"])
     environment(declared, variables=[{"name": "PHOENIX_TLS_DIR", "value": "/etc/phoenix/tls"}])
-    found = problem(declared.refused(tmp_path), COMPOSE, "services.web.volumes[0]")
-    assert "'/etc/phoenix/tls' has the host's own key" in found.message
-    assert "remove the variable PHOENIX_TLS_DIR from its phoenix.json" in found.fix
+    finding = problem(declared.refused(tmp_path), COMPOSE, "services.web.volumes[0]")
+    assert "'/etc/phoenix/tls' has the host's own key" in finding.message
+    assert "remove the variable PHOENIX_TLS_DIR from its phoenix.json" in finding.fix
     environment(declared, variables=[])
     declared.load(tmp_path)
 
@@ -264,8 +268,8 @@ def test_a_network_that_passes_the_guard_is_refused(
 ) -> None:
     """Its containers are no containers to the host's rules: machines of the segment, or unknown."""
     declared = environment(networked(**network), variables=[{"name": "DRIVER", "value": "ipvlan"}])
-    found = problem(declared.refused(tmp_path / "no"), COMPOSE, f"networks.lan.{path}")
-    assert "host_access" in found.fix
+    finding = problem(declared.refused(tmp_path / "no"), COMPOSE, f"networks.lan.{path}")
+    assert "host_access" in finding.fix
     environment(declared, host_access=True)
     assert declared.load(tmp_path / "wanted").warnings == ()
 
@@ -279,7 +283,9 @@ def test_a_network_that_may_pass_it_is_warned_of(
     tmp_path: Path, network: dict[str, Any], path: str
 ) -> None:
     warned = networked(**network).load(tmp_path).warnings
-    assert [(one.file, one.path) for one in warned] == [(COMPOSE, f"networks.lan{path}")]
+    assert [(warning.file, warning.path) for warning in warned] == [
+        (COMPOSE, f"networks.lan{path}")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -339,7 +345,9 @@ def test_root_on_the_host_is_warned_of_unless_it_is_declared(
     tmp_path: Path, keys: dict[str, Any], path: str
 ) -> None:
     warned = web(minimal(), **keys).load(tmp_path / "warned").warnings
-    assert [(one.file, one.path) for one in warned] == [(COMPOSE, f"services.web.{path}")]
+    assert [(warning.file, warning.path) for warning in warned] == [
+        (COMPOSE, f"services.web.{path}")
+    ]
     assert "host_access" in warned[0].fix
     declared = environment(web(minimal(), **keys), host_access=True)
     assert declared.load(tmp_path / "declared").warnings == ()
@@ -395,8 +403,8 @@ def test_a_pair_that_nobody_gets_is_not_mounted(tmp_path: Path) -> None:
     declared = web(minimal(), volumes=["${PHOENIX_TLS_DIR}:/tls:ro"])
     route = declared.stacks["shop"][0]["environments"]["production"]["services"]["web"]
     route["traefik_service"]["scheme"] = "http"
-    found = problem(declared.refused(tmp_path / "no"), MANIFEST, "environments.production")
-    assert '"tls": {}' in found.fix
+    finding = problem(declared.refused(tmp_path / "no"), MANIFEST, "environments.production")
+    assert '"tls": {}' in finding.fix
     environment(declared, tls={}).load(tmp_path / "yes")
 
 
@@ -407,8 +415,10 @@ def test_an_unknown_way_to_take_a_certificate_is_refused(
 ) -> None:
     label = "ai.thinkheads.phoenix.certificate"
     labels: Any = {label: answer} if form == "mapping" else [f"{label}={answer}"]
-    found = problem(web(minimal(), labels=labels).refused(tmp_path), COMPOSE, "services.web.labels")
-    assert "SIGHUP" in found.fix
+    finding = problem(
+        web(minimal(), labels=labels).refused(tmp_path), COMPOSE, "services.web.labels"
+    )
+    assert "SIGHUP" in finding.fix
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,8 @@ def test_without_a_word_the_host_is_refused_and_each_choice_is_told() -> None:
 
 def test_the_line_to_write_is_read_as_the_setting() -> None:
     """Each line that a refusal names is one that the settings take."""
-    found = Residents((DNSMASQ, PUBLISHED), (BY_HAND,))
-    refused = decide([RESOLVER, PORTAINER], found, TakingOver()).refused
+    residents = Residents((DNSMASQ, PUBLISHED), (BY_HAND,))
+    refused = decide([RESOLVER, PORTAINER], residents, TakingOver()).refused
     lines = [line.strip() for line in refused if line.strip().startswith("taking_over = ")]
     assert len(lines) == len(WAYS["resolver"]) + len(WAYS["portainer"])
     for line in lines:
@@ -109,8 +109,8 @@ def test_what_is_kept_is_left_alone() -> None:
 
 
 def test_a_portainer_by_hand_is_adopted_with_its_data() -> None:
-    found = Residents((PUBLISHED,), (BY_HAND,))
-    verdict = decide([PORTAINER], found, TakingOver(portainer="adopt"))
+    residents = Residents((PUBLISHED,), (BY_HAND,))
+    verdict = decide([PORTAINER], residents, TakingOver(portainer="adopt"))
     assert verdict.records == {"portainer": ("container portainer", "data /data/p")}
 
 
@@ -162,7 +162,7 @@ def test_phoenix_s_own_is_no_stranger() -> None:
 
 
 def test_each_place_is_on_the_host_that_takes_it(site: Site) -> None:
-    taken = {(host.name, one.kind) for host in site.hosts for one in places(site, host)}
+    taken = {(host.name, place.kind) for host in site.hosts for place in places(site, host)}
     assert {
         (site.hypervisor.name, "resolver"),
         *((host.name, "agent") for host in site.agents if site.portainer),
@@ -258,8 +258,8 @@ def adopt(
 
 def state_of(folder: Path) -> CaState:
     line = CertificateAuthority().command(str(folder)).get_raw_value()
-    said = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout
-    return CertificateAuthority().parse(said.splitlines()[1:-1])
+    output = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout
+    return CertificateAuthority().parse(output.splitlines()[1:-1])
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -382,10 +382,10 @@ def test_without_a_word_a_ca_is_told_and_nothing_is_done(theirs: Path) -> None:
 
 
 def test_an_adopted_ca_stops_by_its_unit_and_a_kept_one_does_not(theirs: Path) -> None:
-    found = Residents(authorities=(authority_of(theirs, unit="step-ca.service", runs=True),))
-    verdict = decide([CA], found, TakingOver(ca="adopt"))
+    residents = Residents(authorities=(authority_of(theirs, unit="step-ca.service", runs=True),))
+    verdict = decide([CA], residents, TakingOver(ca="adopt"))
     assert (verdict.refused, verdict.records) == ((), {"ca": ("unit step-ca.service",)})
-    verdict = decide([CA], found, TakingOver(ca="keep"))
+    verdict = decide([CA], residents, TakingOver(ca="keep"))
     assert (verdict.refused, verdict.records) == ((), {})
     still = Residents(authorities=(authority_of(theirs),))
     verdict = decide([CA], still, TakingOver(ca="adopt"))
@@ -405,11 +405,11 @@ def test_an_adopted_ca_stops_by_its_unit_and_a_kept_one_does_not(theirs: Path) -
 def test_a_ca_that_cannot_become_what_was_said_is_refused(
     theirs: Path, choice: str, changed: dict[str, object], listeners: tuple[str, ...], why: str
 ) -> None:
-    found = Residents(
+    residents = Residents(
         tuple(Listener("ca", "tcp", "*", 9000, "x", unit) for unit in listeners),
         authorities=(authority_of(theirs, **changed),),
     )
-    verdict = decide([CA], found, TakingOver.model_validate({"ca": choice}))
+    verdict = decide([CA], residents, TakingOver.model_validate({"ca": choice}))
     assert why in "\n".join(verdict.refused)
     assert verdict.records == {}
 
@@ -418,8 +418,8 @@ def test_one_ca_alone_can_be_adopted(theirs: Path) -> None:
     two = (authority_of(theirs), authority_of(theirs, directory="/etc/step"))
     for authorities, why in ((two, "several CAs are in"), ((), "no CA is in /root/.step")):
         listening = (Listener("ca", "tcp", "*", 9000, "x", "x.service"),)
-        found = Residents(listening, authorities=authorities)
-        refused = decide([CA], found, TakingOver(ca="adopt")).refused
+        residents = Residents(listening, authorities=authorities)
+        refused = decide([CA], residents, TakingOver(ca="adopt")).refused
         assert why in "\n".join(refused)
 
 
@@ -509,12 +509,12 @@ def looking(tmp_path: Path, *words: str, ss: str = SS) -> Residents:
 
 
 def test_a_host_tells_who_listens_where_and_whose_container_it_is(tmp_path: Path) -> None:
-    found = looking(tmp_path, RESOLVER.word, PORTAINER.word)
-    assert clashes(RESOLVER, found) == [DNSMASQ]
-    (published,) = clashes(PORTAINER, found)
+    leftovers = looking(tmp_path, RESOLVER.word, PORTAINER.word)
+    assert clashes(RESOLVER, leftovers) == [DNSMASQ]
+    (published,) = clashes(PORTAINER, leftovers)
     assert isinstance(published, Listener)
     assert (published.container, published.unit) == ("portainer", "")
-    assert found.containers == (BY_HAND,)
+    assert leftovers.containers == (BY_HAND,)
 
 
 def test_a_name_that_a_user_chose_is_no_unit_and_no_command(tmp_path: Path) -> None:
@@ -528,11 +528,11 @@ def test_a_name_that_a_user_chose_is_no_unit_and_no_command(tmp_path: Path) -> N
     folder = f"/tmp/a#e\t$(touch {tmp_path}/ran)"
     (process / "cmdline").write_text(f"step-ca\0{folder}/config/ca.json\0")
     ss = 'tcp LISTEN 0 1 *:9000 *:* users:(("x\ty",pid=77,fd=4))\n'
-    found = looking(tmp_path, CA.word, ss=ss)
-    (one,) = found.listeners
+    leftovers = looking(tmp_path, CA.word, ss=ss)
+    (one,) = leftovers.listeners
     assert one.unit == ""
     assert "\t" not in one.process
-    assert found.authorities == ()
+    assert leftovers.authorities == ()
     assert not (tmp_path / "ran").exists()
 
 
@@ -556,16 +556,16 @@ def test_routes_of_a_person_s_traefik_are_told_by_name_and_url_alone(tmp_path: P
     )
     (folder / "dynamic/tls.yaml").write_text("tls: {options: {default: {}}}\n")
     place = Place("traefik", "traefik", (80, 443))
-    found = looking(tmp_path, place.word, ss="")
-    told = {Path(one.path).name: one for one in found.routes}
+    leftovers = looking(tmp_path, place.word, ss="")
+    told = {Path(route.path).name: route for route in leftovers.routes}
     assert told.keys() == {"wiki.toml", "tls.yaml"}
     assert told["wiki.toml"].names == ("w.example", "wiki.example")
     assert "https://10.0.0.9:8443" in told["wiki.toml"].urls
-    assert "planted" not in str(found)
-    refused = "\n".join(decide([place], found, TakingOver()).refused)
+    assert "planted" not in str(leftovers)
+    refused = "\n".join(decide([place], leftovers, TakingOver()).refused)
     assert "wiki.toml, routes of Traefik for w.example, wiki.example to http" in refused
     assert "Declare what it leads to as external_services" in refused
-    verdict = decide([place], found, TakingOver(traefik="replace"))
+    verdict = decide([place], leftovers, TakingOver(traefik="replace"))
     assert verdict.refused == ()
     assert verdict.records == {"traefik": (f"file {folder}/dynamic/tls.yaml",)}
     odd = Residents(routes=(replace(told["tls.yaml"], path="/etc/traefik/dynamic/a b.yml"),))

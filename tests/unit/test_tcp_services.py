@@ -86,7 +86,7 @@ def test_a_site_without_one_has_no_stream(tmp_path: Path) -> None:
 
 
 def test_what_has_tls_proves_its_own_name_and_the_gateway_passes_the_proof_on(site: Site) -> None:
-    (mine,) = [one for one in certificates(site) if one.host.name == "data"]
+    (mine,) = [certificate for certificate in certificates(site) if certificate.host.name == "data"]
     assert mine.sans == (f"data.host.{ZONE}", f"db.{ZONE}", f"more.{ZONE}")
     text = gateway(site)
     assert f"server_name db.{ZONE};" in text
@@ -98,14 +98,18 @@ def test_a_stack_s_service_proves_it_by_the_stack_s_own_pair(tmp_path: Path) -> 
     web = declaration.stacks["shop"][0]["environments"]["production"]["services"]["web"]
     web["traefik_service"] |= {"scheme": "tls", "gateway_port": 8883, "aliases": ["mqtt"]}
     site = declaration.load(tmp_path)
-    (pair,) = [one for one in certificates(site) if one.project]
+    (pair,) = [certificate for certificate in certificates(site) if certificate.project]
     assert pair.sans == (f"shop.{ZONE}", f"mqtt.{ZONE}")
 
 
 def test_flows_lead_through_the_gateway(site: Site) -> None:
     flows = {
-        (str(firewall.network_of(one.source)), str(firewall.network_of(one.destination)), one.port)
-        for one in firewall.flows(site)
+        (
+            str(firewall.network_of(flow.source)),
+            str(firewall.network_of(flow.destination)),
+            flow.port,
+        )
+        for flow in firewall.flows(site)
     }
     assert {
         ("10.0.0.0/24", "10.0.0.20/32", 2222), ("10.0.0.20/32", "10.0.0.25/32", 22),
@@ -136,12 +140,12 @@ def test_each_is_checked_through_the_gateway(site: Site) -> None:
 
 def test_it_is_found_and_explained(site: Site) -> None:
     (service,) = find(site, "git")
-    told = explain(site, "git")
-    assert isinstance(told, Explanation)
-    assert told.router is None
-    assert any("port 2222 of the gateway" in fact for fact in told.facts)
-    assert {flow.what for flow in told.flows} >= {"tcp 2222", "tcp 22"}
-    assert told.title == f"service {service.name}" == "service git:2222"
+    explanation = explain(site, "git")
+    assert isinstance(explanation, Explanation)
+    assert explanation.router is None
+    assert any("port 2222 of the gateway" in fact for fact in explanation.facts)
+    assert {flow.what for flow in explanation.flows} >= {"tcp 2222", "tcp 22"}
+    assert explanation.title == f"service {service.name}" == "service git:2222"
     names = {component.name for component in components_of(site, site.service("git:2222"))}
     assert "nginx" in names
     assert "traefik" not in names
@@ -195,7 +199,7 @@ def test_one_name_may_have_a_page_and_a_port(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused(
     tmp_path: Path, services: list[dict[str, Any]], path: str, message: str
 ) -> None:
-    given = [{k: v for k, v in one.items() if v is not None} for one in services]
+    given = [{k: v for k, v in service.items() if v is not None} for service in services]
     finding = problem(declared(*given).refused(tmp_path), LXC, path)
     assert message in finding.message
     assert finding.fix
@@ -235,27 +239,29 @@ def test_a_gateway_that_reaches_nothing_is_told(
     tmp_path: Path, port: tuple[int, list[str]], way: str, words: str
 ) -> None:
     port[1][0] = way
-    found = fault(tmp_path, "tcp_passes", "127.0.0.1", str(port[0]))
-    assert words in found
-    assert bool(found) == bool(words)
+    fault_text = fault(tmp_path, "tcp_passes", "127.0.0.1", str(port[0]))
+    assert words in fault_text
+    assert bool(fault_text) == bool(words)
 
 
 def test_its_certificate_is_issued_when_the_gateway_passes_on_the_question(tmp_path: Path) -> None:
     """The gateway knew of its name only two components later, so no first run went through."""
     site = declared(DB).load(tmp_path)
-    (of_data,) = (one for one in certificates(site) if one.host.name == "data")
+    (of_data,) = (
+        certificate for certificate in certificates(site) if certificate.host.name == "data"
+    )
     assert is_passed_on(site, of_data)
     assert [host.name for host in component_hosts("passed_on", site)] == ["data"]
     order = [component.name for component in COMPONENTS]
     assert order.index("nginx") < order.index("passed_on") < order.index("stacks")
-    (db,) = (one for one in site.services if one.name.partition(":")[0] == "db")
+    (db,) = (service for service in site.services if service.name.partition(":")[0] == "db")
     assert "passed_on" in [component.name for component in components_of(site, db)]
-    others = [one for one in certificates(site) if one.host.name != "data"]
-    assert not any(is_passed_on(site, one) for one in others)
+    others = [certificate for certificate in certificates(site) if certificate.host.name != "data"]
+    assert not any(is_passed_on(site, other) for other in others)
 
 
 def test_the_port_of_the_ca_is_none_that_serves_its_guest_s_own_pair(tmp_path: Path) -> None:
     site_ = minimal()
     site_.lxc["lxc_configs"]["103"]["traefik_services"] = [DB]
-    asked = [one for one in checks(site_.load(tmp_path)) if one.function == "pair_is_served"]
-    assert {one.port for one in asked if one.host == "authority"} == {5432}
+    asked = [check for check in checks(site_.load(tmp_path)) if check.function == "pair_is_served"]
+    assert {question.port for question in asked if question.host == "authority"} == {5432}

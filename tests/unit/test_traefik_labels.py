@@ -136,4 +136,6 @@ def test_a_path_and_its_networks_reach_the_service(tmp_path: Path) -> None:
     service = next(one for one in site.services if one.path == "/x")
     assert service.fqdn == f"shop.{DOMAIN}"
     assert service.strip_path
-    assert [str(one) for one in service.options.allowed_networks] == ["10.0.0.0/24"]
+    assert [str(allowed_network) for allowed_network in service.options.allowed_networks] == [
+        "10.0.0.0/24"
+    ]

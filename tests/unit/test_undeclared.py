@@ -101,8 +101,8 @@ def test_what_is_declared_is_not_told(site: Site) -> None:
         guests=[TaggedGuest(1002, "qemu", "pve", "worker", True)],
         stacks=[("shop-production", "worker")],
     )  # fmt: skip
-    found = undeclared(site, of)
-    assert (found.items, found.foreign) == ((), ())
+    leftovers = undeclared(site, of)
+    assert (leftovers.items, leftovers.foreign) == ((), ())
 
 
 def test_a_removed_stack_is_told_with_what_it_holds(site: Site, tmp_path: Path) -> None:
@@ -131,9 +131,9 @@ def test_what_a_person_started_is_not_ours(site: Site, tmp_path: Path) -> None:
         spare=[project("blog-production", "hand"), project("pihole", "portainer")],
         worker=[project("old", None, containers=0, volumes=1)],
     )
-    found = undeclared(site, of)
-    assert found.items == ()
-    assert [(one.project, one.host, one.deployer) for one in found.foreign] == [
+    leftovers = undeclared(site, of)
+    assert leftovers.items == ()
+    assert [(one.project, one.host, one.deployer) for one in leftovers.foreign] == [
         ("blog-production", "spare", "hand"),
         ("pihole", "spare", "portainer"),
     ]
@@ -144,9 +144,9 @@ def test_kept_volumes_are_told_and_no_fault(site: Site, tmp_path: Path) -> None:
     of = with_projects(
         seen(site, former), spare=[project("blog-production", containers=0, volumes=1)]
     )
-    found = undeclared(site, of)
-    (item,) = found.items
-    assert (item.kind, item.kept, found.running) == ("volumes", True, ())
+    leftovers = undeclared(site, of)
+    (item,) = leftovers.items
+    assert (item.kind, item.kept, leftovers.running) == ("volumes", True, ())
     assert item.command == "phoenix remove blog-production --volumes"
 
 
@@ -219,16 +219,16 @@ def test_a_host_that_lost_its_agent(tmp_path: Path) -> None:
         endpoints=["worker", "spare", "a-persons"],
         stacks=[("blog-production", "spare")],
     )
-    found = told(now, of)
-    assert [(item.kind, item.name) for item in found.values()] == [
+    report = told(now, of)
+    assert [(item.kind, item.name) for item in report.values()] == [
         ("component", "docker"),
         ("component", "portainer-agent"),
         ("certificate", "acme-host"),
         ("endpoint", "spare"),
     ]
-    assert "phoenix remove portainer-agent@spare" in found
+    assert "phoenix remove portainer-agent@spare" in report
     # These names are declared as something else: their commands say which one is meant.
-    assert {"phoenix remove docker@spare", "phoenix remove endpoint:spare"} <= found.keys()
+    assert {"phoenix remove docker@spare", "phoenix remove endpoint:spare"} <= report.keys()
 
 
 def test_a_certificate_outlives_its_timer(site: Site) -> None:
@@ -296,12 +296,12 @@ def test_select_tells_hosts_and_kinds_apart(tmp_path: Path) -> None:
         worker=[project("shop-production")],
         spare=[project("shop-production"), project("blog-production")],
     )
-    found = undeclared(now, of)
-    assert [item.host for item in select(found, "shop-production")] == ["spare", "worker"]
-    assert [item.host for item in select(found, "Shop-Production@worker")] == ["worker"]
-    assert [item.host for item in select(found, "stack:shop-production@spare")] == ["spare"]
-    assert select(found, "volumes:shop-production") == ()
-    assert [item.command for item in found.items] == [
+    leftovers = undeclared(now, of)
+    assert [item.host for item in select(leftovers, "shop-production")] == ["spare", "worker"]
+    assert [item.host for item in select(leftovers, "Shop-Production@worker")] == ["worker"]
+    assert [item.host for item in select(leftovers, "stack:shop-production@spare")] == ["spare"]
+    assert select(leftovers, "volumes:shop-production") == ()
+    assert [item.command for item in leftovers.items] == [
         "phoenix remove blog-production",
         "phoenix remove shop-production@spare",
         "phoenix remove shop-production@worker",

@@ -131,13 +131,13 @@ def test_what_hosts_tell_is_read_and_who_does_not_tell_is_named(site: Site) -> N
     assert not seen.unlisted
     values[observation.GUESTS] = {site.hypervisor.name: observation.NO_LIST}
     without = observation.seen(site, Observed(values, {}), frozenset(), frozenset())
-    found = undeclared(site, without)
-    assert (list(without.guests), found.items) == ([], undeclared(site, seen).items)
-    (line,) = found.unlisted
+    leftovers = undeclared(site, without)
+    assert (list(without.guests), leftovers.items) == ([], undeclared(site, seen).items)
+    (line,) = leftovers.unlisted
     assert "cannot be known" in line
     assert "has no pvesh" in line
-    assert line in printed(lambda console: print_undeclared(console, found)).replace("\n", " ")
-    assert not any("pvesh" in why for why in found.unknown), "it is no fault"
+    assert line in printed(lambda console: print_undeclared(console, leftovers)).replace("\n", " ")
+    assert not any("pvesh" in why for why in leftovers.unknown), "it is no fault"
     values[observation.REGISTER] = {site.hypervisor.name: []}
     new = observation.seen(site, Observed(values, {}), frozenset(), frozenset())
     assert "Portainer's API gives no answer" not in new.unknown, "a new site has none yet"

@@ -61,7 +61,7 @@ def test_agent_is_open_to_the_server_and_shut_to_others(site: Site) -> None:
     assert where in words(site, "control", "port_answers")
     without_proof = words(site, "control", "serves_no_stranger")
     assert (worker, site.host("worker").fqdn, "9001") in without_proof
-    (shut,) = (said for said in words(site, "phoenix", "ports_are_shut") if said[0] == worker)
+    (shut,) = (word for word in words(site, "phoenix", "ports_are_shut") if word[0] == worker)
     (to_containers,) = words(site, "worker", "ports_are_shut_to_containers")
     assert "9001" in shut
     assert "9001" in to_containers
