@@ -1,4 +1,4 @@
-"""The operating systems of hosts: those that Phoenix is made for, and what is told of others."""
+"""The operating systems of hosts: those that Phoenix is made for, and the notice on others."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ NAMED = "Debian 12 and 13, Ubuntu 24.04"
 
 
 class Notice(NamedTuple):
-    """What a host's operating system is told of with; `refused`: before anything is changed."""
+    """What a person reads about a host's operating system.
+
+    `refused`: the run stops before anything is changed.
+    """
 
     refused: bool
     message: str
 
 
 def notice(release: Mapping[str, str]) -> Notice | None:
-    """What is told of a host with this os-release(5); None where Phoenix is made for it.
+    """The notice on a host with this os-release(5); None where Phoenix is made for it.
 
-    A later release of the same distribution is told and converged; one that is older, and another
-    distribution, is refused: names of packages, units and options differ there.
+    A later release of the same distribution is a notice, and the host is converged. An older one
+    and another distribution are refused: names of packages, units and options differ there.
     """
     name = release.get("PRETTY_NAME") or release.get("NAME") or "an unknown operating system"
     versions = SYSTEMS.get(release.get("ID", ""))
