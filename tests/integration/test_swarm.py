@@ -1,0 +1,180 @@
+"""A Docker Swarm of the lab's two Docker hosts: made, joined, changed, lost, and left again.
+
+Looked at by Docker in the guests, never by our code.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.portainer_lab import EMULATOR, PortainerLab
+from tests.integration.project import Project
+from tests.integration.site_lab import SiteLab
+from tests.integration.test_stack_ways import edit_guest
+
+MANAGER, WORKER = "portainer", "drphoenix"
+IDS = {MANAGER: 1001, WORKER: 1002}
+PARTS = ("guard", "docker", "swarm")
+
+
+class SwarmLab:
+    """The lab, and a project whose declaration makes its two Docker hosts a swarm."""
+
+    def __init__(self, site: SiteLab, project: Project) -> None:
+        """Declare it; nothing is deployed."""
+        self.site = site
+        self.project = project
+        self.declare(MANAGER, swarm_role="manager")
+        self.declare(WORKER, swarm_role="worker", node_labels=["gpu=false"])
+
+    def declare(self, host: str, **keys: object) -> None:
+        """Set keys of a guest; None removes one."""
+        edit_guest(self.project, IDS[host], **keys)
+
+    def phoenix(self, *words: str, code: int = 0) -> str:
+        """What a verb says; it must end with `code`."""
+        done = self.project.phoenix(*words)
+        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def sync(self) -> str:
+        """Deploy what a swarm needs."""
+        return self.phoenix("sync", *PARTS)
+
+    def docker(self, host: str, *words: str) -> str:
+        """What docker says on a guest."""
+        return self.site.sh(host, shlex.join(["docker", *words]), ok=True).out.strip()
+
+    def swarm(self, host: str) -> dict[str, Any]:
+        """A guest's swarm as Docker there tells it."""
+        found: dict[str, Any] = json.loads(self.docker(host, "info", "-f", "{{json .Swarm}}"))
+        return found
+
+    def node(self, host: str) -> dict[str, Any]:
+        """The node of a guest, as the manager lists it."""
+        (row,) = json.loads(self.docker(MANAGER, "node", "inspect", self.swarm(host)["NodeID"]))
+        return {**row["Spec"], "State": row["Status"]["State"]}
+
+
+@pytest.fixture(scope="module")
+def lab_(site: SiteLab) -> Iterator[SwarmLab]:
+    """The swarm, deployed; after the module no host is in one, and Docker is as it was."""
+    lab = SwarmLab(site, site.project.variant("swarm"))
+    lab.sync()
+    yield lab
+    for host in (WORKER, MANAGER):
+        site.sh(host, "systemctl start docker.service; docker swarm leave --force")
+    done = site.project.phoenix("sync", "guard", "docker")
+    assert done.returncode == 0, done.stdout + done.stderr
+    PortainerLab(site).wait_well()
+
+
+def test_two_hosts_are_one_swarm_as_declared(lab_: SwarmLab) -> None:
+    assert lab_.swarm(MANAGER)["Cluster"]["DefaultAddrPool"] == ["10.200.0.0/16"]
+    assert lab_.swarm(MANAGER)["NodeAddr"] == lab_.site.address(MANAGER)
+    assert lab_.swarm(WORKER)["ControlAvailable"] is False
+    assert lab_.node(WORKER) == {
+        "Labels": {"gpu": "false", "phoenix.node": WORKER}, "Role": "worker",
+        "Availability": "active", "State": "ready",
+    }  # fmt: skip
+    assert lab_.docker(WORKER, "info", "-f", "{{.LiveRestoreEnabled}}") == "false"
+    assert lab_.phoenix("plan", *PARTS), "a plan of the same ends with 0"
+
+
+def test_no_token_is_in_a_log(lab_: SwarmLab) -> None:
+    tokens = {
+        role: lab_.docker(MANAGER, "swarm", "join-token", "-q", role)
+        for role in ("worker", "manager")
+    }
+    for host in (MANAGER, WORKER):
+        journal = lab_.site.sh(host, "journalctl -q --no-pager", ok=True).out
+        assert not [role for role, token in tokens.items() if token in journal], host
+    state = Path(lab_.project.command_environment["XDG_STATE_HOME"])
+    logs = [path for path in state.rglob("*") if path.is_file()]
+    assert logs
+    for path in logs:
+        assert not any(one.encode() in path.read_bytes() for one in tokens.values()), path
+
+
+def test_an_overlay_network_leads_from_node_to_node(lab_: SwarmLab) -> None:
+    """Through both guards, which open 7946 and 4789 to nodes alone."""
+    images = lab_.site.state.images  # each host has those of its own containers alone
+    if not images["portainer"].startswith(EMULATOR):
+        pytest.skip("upstream's Portainer has no program to ask with")
+    lab_.docker(MANAGER, "network", "create", "-d", "overlay", "--attachable", "probe")
+    try:
+        serve = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8080)"
+        run = ("run", "-d", "--rm", "--name", "far", "--network", "probe", images["app"])
+        lab_.docker(WORKER, *run, "python3", "-c", serve)
+        ask = "import urllib.request as r; print(r.urlopen('http://far:8080/', timeout=3).status)"
+        deadline = time.monotonic() + 60
+        while True:
+            done = lab_.site.sh(MANAGER, shlex.join(
+                ["docker", "run", "--rm", "--network", "probe", "--entrypoint", "python3",
+                 images["portainer"], "-c", ask]
+            ))  # fmt: skip
+            if done.out.strip() == "200":
+                break
+            assert time.monotonic() < deadline, done.text
+    finally:
+        lab_.site.sh(WORKER, "docker rm -f far")
+        lab_.site.sh(MANAGER, "docker network rm probe")
+
+
+def test_what_a_person_changed_is_found_and_put_back(lab_: SwarmLab) -> None:
+    node = lab_.swarm(WORKER)["NodeID"]
+    lab_.docker(MANAGER, "node", "update", "--availability", "drain", "--label-add", "by=hand",
+                "--label-rm", "gpu", node)  # fmt: skip
+    said = lab_.phoenix("doctor", WORKER, code=1)
+    assert "availability is drain, not active" in said
+    said = lab_.phoenix("plan", "swarm", code=2)
+    for words in ("label by=hand goes", "label gpu=false", "availability active, it was drain"):
+        assert words in said
+    lab_.phoenix("sync", "swarm")
+    assert lab_.node(WORKER)["Labels"] == {"gpu": "false", "phoenix.node": WORKER}
+    assert lab_.node(WORKER)["Availability"] == "active"
+
+
+def test_a_lost_majority_is_explained_and_a_manager_is_made_a_worker_again(
+    lab_: SwarmLab,
+) -> None:
+    lab_.declare(WORKER, swarm_role="manager", node_availability="drain")
+    lab_.phoenix("sync", "guard", "swarm")
+    assert lab_.swarm(WORKER)["ControlAvailable"] is True
+    assert lab_.node(WORKER)["Availability"] == "drain"
+    lab_.site.sh(WORKER, "systemctl stop docker.socket docker.service", ok=True)
+    try:
+        said = lab_.phoenix("doctor", MANAGER, code=1)
+        assert "the swarm has lost the majority of its managers" in said
+        assert "docker swarm init --force-new-cluster" in said
+    finally:
+        lab_.site.sh(WORKER, "systemctl start docker.service", ok=True)
+    deadline = time.monotonic() + 60
+    while lab_.swarm(MANAGER)["Error"]:
+        assert time.monotonic() < deadline, lab_.swarm(MANAGER)
+    lab_.declare(WORKER, swarm_role="worker", node_availability=None)
+    lab_.phoenix("sync", "guard", "swarm")
+    assert lab_.swarm(WORKER)["ControlAvailable"] is False
+    assert lab_.node(WORKER)["Availability"] == "active"
+
+
+def test_nodes_that_are_no_longer_declared_are_told_and_leave(lab_: SwarmLab) -> None:
+    for host in (MANAGER, WORKER):
+        lab_.declare(host, swarm_role=None)
+    lab_.declare(WORKER, node_labels=None)
+    found = json.loads(lab_.project.phoenix("status", "--no-drift", "--json").stdout)
+    items = {one["name"]: one["command"] for one in found["undeclared"]["items"]
+             if one["kind"] == "node"}  # fmt: skip
+    assert items == {host: f"phoenix remove {host}@{host}" for host in (MANAGER, WORKER)}
+    last = lab_.phoenix("remove", f"{MANAGER}@{MANAGER}", "-y", code=1)
+    assert "is the last manager of 2 nodes" in last
+    for host in (WORKER, MANAGER):
+        lab_.phoenix("remove", f"{host}@{host}", "-y")
+        assert lab_.swarm(host)["LocalNodeState"] == "inactive"
