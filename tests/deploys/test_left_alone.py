@@ -16,7 +16,7 @@ from tests.deploys.test_deploys import settled
 
 EVERYTHING = [
     "time", "resolver", "updates", "ssh", "trust", "packages", "guard", "guest_agent", "docker",
-    "start_page", "dashboard",
+    "start_page", "dashboard", "watch",
 ]  # fmt: skip
 SSHD = "/etc/ssh/sshd_config.d/10-phoenix.conf"
 UPDATES = "/etc/apt/apt.conf.d/60phoenix"

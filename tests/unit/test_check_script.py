@@ -554,3 +554,28 @@ def test_a_guard_that_does_not_hold_is_told_in_its_words(
     fault_text = fault(tmp_path, "guard_holds", str(tmp_path / "guard"))
     assert words in fault_text, fault_text
     assert bool(fault_text) == bool(words)
+
+    found = fault(tmp_path, "guard_holds", str(tmp_path / "guard"))
+    assert words in found, found
+    assert bool(found) == bool(words)
+
+
+def test_updates_that_failed_and_a_reboot_that_is_due_are_warned_of(tmp_path: Path) -> None:
+    """apt's timers tell how they ended, Debian's kernels and libraries that a reboot is due."""
+    due = tmp_path / "reboot-required"
+    stand_in(
+        tmp_path, "systemctl", 'case "$*" in *"$FAILED"*) echo exit-code;; *) echo success;; esac'
+    )
+
+    def found(failed: str = "none") -> str:
+        return fault(tmp_path, "updates_are_done", FAILED=failed, PHOENIX_REBOOT_REQUIRED=str(due))
+
+    assert found() == ""
+    assert found("apt-daily-upgrade.service") == "~apt-daily-upgrade.service has failed (exit-code)"
+    due.touch()
+    os.utime(due, (1_800_000_000, 1_800_000_000))
+    assert found() == "~a reboot is due since 2027-01-15 08:00 UTC"
+    due.with_name("reboot-required.pkgs").write_text("linux-image\nlibc6\nlinux-image\n")
+    assert found() == "~a reboot is due since 2027-01-15 08:00 UTC, for libc6 linux-image"
+    stand_in(tmp_path, "systemctl", "echo no bus; exit 1")
+    assert found() == "systemd does not answer: no bus"

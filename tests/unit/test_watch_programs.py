@@ -21,16 +21,18 @@ from phoenix.health.watch_plan import lines, plan
 from phoenix.runs.history import End, Entry, started
 from phoenix.runs.lock import Owner
 from phoenix.runs.revision import NONE
+from phoenix.secrets import catalog
 from phoenix.secrets.errors import SecretError
 from phoenix.secrets.rules import check_alarm_urls
 from phoenix.site.model import Site
 from phoenix.site.ports import WATCH
+from phoenix.site.secret_names import ALARM_URLS, WATCH_KEY
 from phoenix.watch import alarms
 from phoenix.watch.__main__ import PORT, look, try_alarms
 from phoenix.watch.judge import Message
 from phoenix.watch.plan import from_json
 from phoenix.watch.report import parse
-from tests.unit.site_builder import minimal
+from tests.unit.site_builder import LXC, minimal, problem, stack
 
 ROOT = Path(__file__).parents[2]
 URL_A, URL_B = "json://user:planted-a@127.0.0.1:1/x", "ntfys://planted-b/topic"
@@ -303,3 +305,28 @@ def test_urls_of_alarms_are_refused_without_telling_them() -> None:
     assert "planted" not in str(error.value)
     with pytest.raises(SecretError, match="no line"):
         check_alarm_urls("\n")
+
+
+# -- what is declared ------------------------------------------------------------------------------
+
+
+def test_a_watcher_that_is_no_host_is_refused_with_the_names_that_are(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.lxc.setdefault("site", {})["watcher"] = "nobody"
+    found = problem(declared.refused(tmp_path), LXC, "site.watcher")
+    assert "no host is called 'nobody'" in found.message
+    assert "gateway" in found.fix
+
+
+def test_the_watchers_port_is_not_for_a_stack(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.lxc.setdefault("site", {})["watcher"] = "worker"
+    declared.stacks["shop"] = stack("shop", 8000, published="8470:8000")
+    assert any("the watcher" in one.message for one in declared.refused(tmp_path))
+
+
+def test_secrets_of_the_watch_are_those_of_a_site_that_has_one(site: Site, tmp_path: Path) -> None:
+    of_the_watch = {WATCH_KEY, ALARM_URLS}
+    assert of_the_watch <= {use.name for use in catalog.uses(site)}
+    off = minimal().load(tmp_path / "off")
+    assert not of_the_watch & {use.name for use in catalog.uses(off)}
