@@ -9,7 +9,7 @@ from phoenix.declaration.json_keys import RawLxc
 from phoenix.site.findings import Report
 from phoenix.site.model import Source
 
-_LINE = re.compile(r"(lxc\.[a-z0-9_.-]+)(?::|\s*=)\s*(.*?)\s*\Z")
+_LINE = re.compile(r"(lxc\.[a-z0-9_.-]+)(?::|\s*=)\s*([ -~]*?)\s*\Z", re.ASCII)
 """As `parse_pct_config` of pve-container reads one, src/PVE/LXC/Config.pm."""
 _GROUPS = ("lxc.cgroup2.", "lxc.prlimit.")
 _NAMES = (

@@ -67,7 +67,8 @@ def folder() -> Path:
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     for label, data in site_files().items():
         write(place, label, json.dumps(data))
-    write(place, "nas-ca.pem", client_certificate.certificate_in(client_certificate.generate()))
+    for name in ("nas-ca.pem", "portainer-ca.pem"):
+        write(place, name, client_certificate.certificate_in(client_certificate.generate()))
     return place
 
 

@@ -17,6 +17,8 @@ import yaml
 
 _DIGEST = re.compile(r"\b[0-9a-f]{12,}\b|\$2[aby]\$\S+")
 """Of content that has the text in it; a password's hash is another one each time."""
+_LOW_LEVEL = re.compile(r"\A(lxc\.[a-z0-9_.-]+) *[=:] *")
+"""KEY=VALUE of lxc.container.conf(5), which Proxmox VE keeps as "KEY: VALUE"."""
 
 
 def differences(
@@ -58,7 +60,9 @@ def _signed(data: Any, text: str) -> Any:
     if not isinstance(data, str):
         return data
     data = _DIGEST.sub("(digest)", data)
-    for form in dict.fromkeys((text, text.strip(" "), text.lower(), quote(text, safe=""))):
+    low_level = _LOW_LEVEL.sub(r"\1: ", text.strip(" "))
+    forms = (text, text.strip(" "), low_level, text.lower(), quote(text, safe=""))
+    for form in dict.fromkeys(forms):
         if form:
             data = data.replace(form, "(the text)")
     return data
@@ -135,6 +139,12 @@ def _properties(content: str) -> list[Any]:
     return [[part.partition("=") for part in line.split(",")] for line in _lines(content)]
 
 
+def _by_root(content: str) -> list[Any]:
+    """The words of a command; a property string has parts, a low-level line has none."""
+    words = shlex.split(content)
+    return [word if word.startswith("lxc.") else _properties(word) for word in words]
+
+
 def _nft(content: str) -> list[Any]:
     """The words of each rule; a comment is a string without quotes at its end (nft(8))."""
     return [re.sub(r' comment "[^"]*"\Z', "", line).split() for line in _lines(content)]
@@ -149,6 +159,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     r"/\.docker/config\.json$": _log_ins,
     r"\.yml$| compose$": _yaml, r"\.json$": json.loads, r"nginx\.conf$": _nginx,
     r"dnsmasq\.conf$": _dnsmasq, r"\.(?:service|timer)$": _unit, r"^tunnel": _ini,
+    r"^PVE \d+ by root": _by_root,
     r"^PVE \d+ (?!words|description)": _properties, r"^agent": _yaml,
     r" (?:host|gateway|traefik)\.conf$": _assignments,
     r"\.sh$": _shell, r"\.nft$": _nft,

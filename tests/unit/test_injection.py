@@ -26,7 +26,7 @@ from tests.fuzz.outputs import outputs
 from tests.fuzz.targets import folder, readable, sound_site, write
 from tests.unit.model_fields import values
 from tests.unit.output_parts import differences
-from tests.unit.text_places import FILES, KEY, Place, places, put, sound
+from tests.unit.text_places import FILES, KEY, Place, beside, places, put, sound
 
 MARK = "INJECTED"
 HOSTILE = (
@@ -92,13 +92,16 @@ def taken(place: Place, text: Any) -> tuple[Site, setting_model.Settings] | tupl
         json_errors.validate(model, part, label, "", report)
     if report.errors:
         return report.errors
-    write(folder(), label, json.dumps(data))
+    files = {**beside(place), label: data}
+    for name, content in files.items():
+        write(folder(), name, json.dumps(content))
     try:
         return load_site(folder()), setting_model.Settings()
     except ConfigError as error:
         return error.findings
     finally:
-        write(folder(), label, json.dumps(site_files()[label]))
+        for name in files:
+            write(folder(), name, json.dumps(site_files()[name]))
 
 
 def made(place: Place, text: str) -> Mapping[str, str] | None:

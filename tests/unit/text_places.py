@@ -148,6 +148,9 @@ CONTEXT: dict[str, Callable[[dict[str, Any]], object]] = {
         service.update(scheme="tcp"),
         *(service.pop(key, None) for key in ("health_path", "path", "server_name")),
     ],
+    r"site\.portainer\.(url|ca_file|fingerprint)$": lambda portainer: portainer.update(
+        connects_from=["192.0.2.10"]
+    ),
     r"\.redirect_to$": lambda service: [
         service.pop(key, None) for key in ("port", "scheme", "health_path", "server_name")
     ],
@@ -176,6 +179,33 @@ WHOLE: dict[str, Callable[[dict[str, Any]], object]] = {
     ),
 }
 """The same for the whole file."""
+
+
+def _without_portainer(data: dict[str, Any]) -> None:
+    """Its guest is a Docker host as every other."""
+    for guest in data["vms"]:
+        if guest.get("role") == "portainer" or guest.get("portainer_role") == "server":
+            guest["role"] = "docker"
+            guest.pop("portainer_role", None)
+            guest.pop("traefik_service", None)
+
+
+BESIDE: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
+    r"^lxc: site\.portainer\.": (VM, _without_portainer),
+}
+"""The same for another file of the site."""
+
+
+def beside(place: Place) -> dict[str, Any]:
+    """Other files of the site, changed as what stands at a place needs them."""
+    changed = {}
+    for pattern, (label, change) in BESIDE.items():
+        if re.search(pattern, str(place)):
+            changed[label] = copy.deepcopy(site_files()[label])
+            change(changed[label])
+    return changed
+
+
 SOUND: dict[str, Any] = {
     r"secondary_network_config\.ip$": "10.9.0.99/24",
     r"secondary_network_config\.gw$": "10.9.0.1",
@@ -194,6 +224,11 @@ SOUND: dict[str, Any] = {
     r"files\.\d+\.source$": "docker-compose.yml",
     r"exports\.\d+\.options$": "rw,sync",
     r"sha256$": "0" * 64,
+    r"site\.portainer\.fingerprint$": "ab" * 32,
+    r"network\.portainer_server_ip$": "10.0.0.111",
+    r"network\.portainer_server_port$": "9443",
+    r"network\.portainer_agent_port$": "9001",
+    r"dns_server\.upstream_servers\.\d+$": "9.9.9.9",
 }
 """What is sound at a place where the site has nothing, and no example fits it."""
 
