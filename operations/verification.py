@@ -20,8 +20,8 @@ from phoenix.components.ca_rotation import certificates_of
 from phoenix.components.trust import ROOTS
 from phoenix.derived.endpoints import endpoints
 from phoenix.health import issued
-from phoenix.health.checks import Check, Outcome, heard, made_on
-from phoenix.health.diagnosis import Diagnosis, Findings, diagnose
+from phoenix.health.checks import made_on
+from phoenix.health.diagnosis import Diagnosis, diagnose
 from phoenix.health.paths import paths
 from phoenix.health.served import Served, askers, served
 from phoenix.health.verdict import first_cause_found, verdict
@@ -29,6 +29,7 @@ from phoenix.runs.reporter import value
 from phoenix.runs.results import FIRST_CAUSE, PROVEN
 from phoenix.site.model import Site
 from phoenix.site.roles import guest_with
+from phoenix.watch.causes import Check, Findings, Outcome, heard
 
 _outcomes: dict[str, list[Outcome]] = {}
 _issued: dict[str, tuple[issued.Issued, ...] | FactError] = {}

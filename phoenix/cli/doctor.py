@@ -41,8 +41,9 @@ def doctor(
     from phoenix.cli.reports.doctor import Report, print_report
     from phoenix.cli.undeclared import of_observed
     from phoenix.health import observation, paths
-    from phoenix.health.diagnosis import Findings, diagnose
+    from phoenix.health.diagnosis import diagnose
     from phoenix.health.undeclared import Undeclared
+    from phoenix.watch.causes import Findings
 
     site = project.load(inventory)
     chosen = paths.paths(site.site) if name is None else paths.select(site.site, name)

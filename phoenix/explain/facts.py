@@ -10,12 +10,13 @@ from phoenix.components.traefik.traefik_yml import dynamic_config
 from phoenix.derived import dns, firewall
 from phoenix.derived.certificates import certificates
 from phoenix.explain.model import Certificate, Flow, Gateway, Record, Router
-from phoenix.health.checks import Check, checks_by_host
+from phoenix.health.checks import checks_by_host
 from phoenix.health.paths import service_checks, stack_paths
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Deployment, Host, Options, Service, Site
 from phoenix.site.ports import HTTP, HTTPS
 from phoenix.site.roles import RoleError
+from phoenix.watch.causes import Check
 
 _CHALLENGES = {
     "webroot": "http-01 by the web server",

@@ -23,10 +23,11 @@ from phoenix.components.watch.files import RECEIVER as WATCH_RECEIVER
 from phoenix.components.watch.files import TIMER as WATCH_TIMER
 from phoenix.derived import login, swarm
 from phoenix.derived.certificates import STACK_PAIR
-from phoenix.health.checks import ISSUED, Check
+from phoenix.health.checks import ISSUED
 from phoenix.net.ssh_faults import FAULTS, said_in
 from phoenix.site.model import Frozen, Host, Site
 from phoenix.site.ways import address
+from phoenix.watch.causes import Check
 
 
 class Fix(Frozen):

@@ -33,11 +33,7 @@ from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import HTTPS, WATCH
 from phoenix.site.roles import guest_with
 from phoenix.site.ways import address, way
-from phoenix.watch.causes import LAYERS as LAYERS
-from phoenix.watch.causes import Check as Check
-from phoenix.watch.causes import Layer as Layer
-from phoenix.watch.causes import Outcome as Outcome
-from phoenix.watch.causes import heard as heard
+from phoenix.watch.causes import LAYERS, Check, Layer
 
 ISSUED = "issued_as_declared"
 """The check that no host makes: it is judged from what several tell (`health.issued`)."""

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from phoenix.health.advice import Fix, likely_fix
-from phoenix.health.checks import Check, Outcome, checks
+from phoenix.health.checks import checks
 from phoenix.site.model import Frozen, Site
 from phoenix.watch import causes
-from phoenix.watch.causes import CheckedPath
-from phoenix.watch.causes import Findings as Findings
-from phoenix.watch.causes import HopState as HopState
-from phoenix.watch.causes import State as State
-from phoenix.watch.causes import lowest as lowest
-from phoenix.watch.causes import no_answer as no_answer
+from phoenix.watch.causes import (
+    Check,
+    CheckedPath,
+    Findings,
+    HopState,
+    Outcome,
+    State,
+)
 
 
 class Fault(Frozen):

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from phoenix.derived.certificates import certificates
-from phoenix.health.checks import ISSUED, Check, Outcome, checks
+from phoenix.health.checks import ISSUED, checks
 from phoenix.site.model import Frozen, Site
+from phoenix.watch.causes import Check, Outcome
 
 _SHOWN = 3
 

@@ -16,12 +16,13 @@ from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
 from phoenix.derived.endpoints import Endpoint, endpoints
 from phoenix.health import issued, undeclared
-from phoenix.health.checks import Check, Outcome, checks, heard, made_on
+from phoenix.health.checks import checks, made_on
 from phoenix.health.served import Served, askers
 from phoenix.health.undeclared import Seen
 from phoenix.health.watched import WATCHED, Watched
 from phoenix.site.model import Host, Site
 from phoenix.site.roles import guest_with
+from phoenix.watch.causes import Check, Outcome, heard
 
 CHECKS, CERTIFICATES, RENEWALS = "checks", "certificates", "renewals"
 CONTAINERS, PORTAINER = "containers", "portainer"

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from phoenix.health.checks import Check, Outcome, checks, checks_by_host
-from phoenix.health.diagnosis import Diagnosis, Fault, PathReport, State, fault_of, lowest
-from phoenix.health.paths import CheckedPath, request_paths
+from phoenix.health.checks import checks, checks_by_host
+from phoenix.health.diagnosis import Diagnosis, Fault, PathReport, fault_of
+from phoenix.health.paths import request_paths
 from phoenix.health.served import Served
 from phoenix.runs.revision import NONE, Revision
 from phoenix.site.model import Frozen, Service, Site
+from phoenix.watch.causes import Check, CheckedPath, Outcome, State, lowest
 
 
 class FirstCause(Frozen):

@@ -22,16 +22,14 @@ from phoenix.derived.find import Meaning, Stack, kind_of, unknown
 from phoenix.derived.find import find as find_name
 from phoenix.derived.routes import routes, tcp_services
 from phoenix.health.advice import COMPONENTS, component_of
-from phoenix.health.checks import Check, checks
+from phoenix.health.checks import checks
 from phoenix.site.findings import NameLookupError
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import Deployment, Host, Service, Site, Template
 from phoenix.site.names import CA
 from phoenix.site.ports import HTTPS, WATCH
 from phoenix.site.roles import guest_with
-from phoenix.watch.causes import CheckedPath as CheckedPath
-from phoenix.watch.causes import Hop as Hop
-from phoenix.watch.causes import checks_of
+from phoenix.watch.causes import Check, CheckedPath, Hop, checks_of
 
 
 @once_per_site

@@ -8,11 +8,12 @@ from phoenix.derived.components import Component, component_hosts
 from phoenix.derived.find import Meaning, Stack, kind_of
 from phoenix.derived.find import find as find_name
 from phoenix.health.advice import component_of
-from phoenix.health.checks import Check, checks
+from phoenix.health.checks import checks
 from phoenix.health.paths import service_checks, stack_paths
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import WATCH
+from phoenix.watch.causes import Check
 
 ONLY = "verify_only"
 """The data of a run that names what `deploys/verify.py` is to prove; without it: every hop."""

@@ -18,8 +18,7 @@ from phoenix.derived import deployments
 from phoenix.derived.certificates import certificates
 from phoenix.derived.routes import routes
 from phoenix.health import observation
-from phoenix.health.checks import Outcome
-from phoenix.health.diagnosis import Cause, Diagnosis, Fault, State, lowest
+from phoenix.health.diagnosis import Cause, Diagnosis, Fault
 from phoenix.health.observation import Observed
 from phoenix.health.paths import agent_paths, request_paths, stack_paths
 from phoenix.health.served import Served, askers
@@ -27,6 +26,7 @@ from phoenix.health.served import served as record_of
 from phoenix.health.undeclared import NOTHING, Undeclared
 from phoenix.health.watched import Watched
 from phoenix.site.model import Deployment, Frozen, Site
+from phoenix.watch.causes import Outcome, State, lowest
 
 
 class Guest(Frozen):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from phoenix.health.checks import LAYERS, Outcome
 from phoenix.health.diagnosis import Cause, Diagnosis
+from phoenix.watch.causes import LAYERS, Outcome
 
 
 def first_cause_found(diagnosis: Diagnosis) -> Cause | None:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from phoenix.components.watch.files import digest
 from phoenix.health.advice import likely_fix
-from phoenix.health.checks import Check, checks, made_on
+from phoenix.health.checks import checks, made_on
 from phoenix.health.paths import paths
 from phoenix.site.model import Host, Site
-from phoenix.watch.causes import CheckedPath, Hop, no_answer
+from phoenix.watch.causes import Check, CheckedPath, Hop, no_answer
 from phoenix.watch.plan import Fix, Plan
 
 

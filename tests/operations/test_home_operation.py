@@ -23,11 +23,12 @@ from operations import home as operation
 from operations import verification
 from phoenix.components.x509 import CertificateInfo
 from phoenix.derived.endpoints import Endpoint, endpoints
-from phoenix.health.checks import Outcome, checks
+from phoenix.health.checks import checks
 from phoenix.health.page import Page
 from phoenix.health.page_html import render
 from phoenix.health.served import Served, askers
 from phoenix.site.model import Site
+from phoenix.watch.causes import Outcome
 from tests.unit.site_builder import minimal
 
 START = datetime(2026, 11, 24, tzinfo=UTC)

@@ -11,9 +11,10 @@ from pyinfra.context import ctx_host, ctx_state
 from pyinfra_testing.util import FakeState, create_host
 
 from operations import verification
-from phoenix.health.checks import Outcome, checks_by_host
+from phoenix.health.checks import checks_by_host
 from phoenix.runs.results import FIRST_CAUSE, PROVEN, Course
 from phoenix.site.model import Site
+from phoenix.watch.causes import Outcome
 from tests.unit.site_builder import minimal
 
 STEP = "deploys/verify.py | Verify: verdict"

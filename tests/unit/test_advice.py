@@ -14,10 +14,10 @@ import typer
 from phoenix.cli import targets
 from phoenix.cli.app import app
 from phoenix.health.advice import ADVICE, PRINTS, component_of, likely_fix
-from phoenix.health.checks import ISSUED, LAYERS, checks
-from phoenix.health.diagnosis import no_answer
+from phoenix.health.checks import ISSUED, checks
 from phoenix.net.ssh_faults import FAULTS
 from phoenix.site.model import Site
+from phoenix.watch.causes import LAYERS, no_answer
 from tests.unit.site_builder import lxc, minimal
 
 ROOT = Path(__file__).parents[2]

@@ -23,12 +23,13 @@ from phoenix.graph.mermaid import mermaid
 from phoenix.graph.topology import topology
 from phoenix.health import status
 from phoenix.health.checks import checks
-from phoenix.health.diagnosis import Findings, diagnose
+from phoenix.health.diagnosis import diagnose
 from phoenix.health.observation import Observed
 from phoenix.health.paths import agent_paths, paths, stack_paths
 from phoenix.secrets import catalog
 from phoenix.site.model import Site
 from phoenix.validation.setting_values import check
+from phoenix.watch.causes import Findings
 from tests.unit.site_builder import Declaration, lxc, minimal, stack, vm
 
 STACK = "shop-production"

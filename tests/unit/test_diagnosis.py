@@ -9,10 +9,11 @@ import pytest
 
 from phoenix.components.portainer.compose_files import SERVER_UNIT
 from phoenix.derived.routes import routes
-from phoenix.health.checks import Check, Outcome, checks
-from phoenix.health.diagnosis import Diagnosis, Findings, diagnose
+from phoenix.health.checks import checks
+from phoenix.health.diagnosis import Diagnosis, diagnose
 from phoenix.health.paths import paths, select
 from phoenix.site.model import Site
+from phoenix.watch.causes import Check, Findings, Outcome
 from tests.unit.site_builder import minimal
 
 Broken = Callable[[Check], str]

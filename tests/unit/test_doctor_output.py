@@ -10,11 +10,12 @@ from rich.console import Console
 
 from phoenix.cli.reports import doctor, status
 from phoenix.health import observation
-from phoenix.health.checks import Outcome, checks
-from phoenix.health.diagnosis import Findings, diagnose
+from phoenix.health.checks import checks
+from phoenix.health.diagnosis import diagnose
 from phoenix.health.paths import paths, select
 from phoenix.health.status import Drift, build
 from phoenix.site.model import Site
+from phoenix.watch.causes import Findings, Outcome
 from tests.unit.site_builder import minimal
 from tests.unit.test_diagnosis import stopped_proxy
 from tests.unit.test_status import NOW, answers_of

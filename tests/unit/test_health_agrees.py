@@ -19,8 +19,8 @@ from phoenix.declaration.load import load_site
 from phoenix.derived.endpoints import endpoints
 from phoenix.explain.explanation import explain
 from phoenix.explain.model import Explanation
-from phoenix.health.checks import Check, Outcome, checks
-from phoenix.health.diagnosis import Diagnosis, Findings, diagnose
+from phoenix.health.checks import checks
+from phoenix.health.diagnosis import Diagnosis, diagnose
 from phoenix.health.observation import Observed
 from phoenix.health.page import Page, Stamp
 from phoenix.health.page import build as build_page
@@ -32,6 +32,7 @@ from phoenix.health.verdict import verdict
 from phoenix.runs.results import FIRST_CAUSE, Course
 from phoenix.runs.revision import NONE
 from phoenix.site.model import Service, Site
+from phoenix.watch.causes import Check, Findings, Outcome
 from tests.unit.project_copy import ROOT
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -14,14 +14,15 @@ from phoenix.components.x509 import CertificateInfo
 from phoenix.derived import home
 from phoenix.derived.endpoints import endpoints
 from phoenix.health import page_html
-from phoenix.health.checks import Check, Outcome, checks
-from phoenix.health.diagnosis import Findings, diagnose
+from phoenix.health.checks import checks
+from phoenix.health.diagnosis import diagnose
 from phoenix.health.page import Page, Stamp, build, for_strangers, headline
 from phoenix.health.page_html import STYLE, fresh, render, time_left
 from phoenix.health.paths import paths
 from phoenix.health.served import Served, served
 from phoenix.runs.revision import NONE, Revision
 from phoenix.site.model import Site
+from phoenix.watch.causes import Check, Findings, Outcome
 from tests.unit.site_builder import minimal
 
 NOW = datetime(2026, 11, 24, 18, 40, tzinfo=UTC)

@@ -11,6 +11,7 @@ from phoenix.derived.routes import routes
 from phoenix.health import paths
 from phoenix.health.checks import checks
 from phoenix.site.model import Site
+from phoenix.watch.causes import CheckedPath
 from tests.unit.site_builder import minimal, stack
 
 
@@ -22,12 +23,12 @@ def site(tmp_path: Path) -> Site:
     return declared.load(tmp_path)
 
 
-def path(site: Site, name: str) -> paths.CheckedPath:
+def path(site: Site, name: str) -> CheckedPath:
     (match,) = [path_ for path_ in paths.paths(site) if path_.name == name]
     return match
 
 
-def names(checked: tuple[paths.CheckedPath, ...]) -> set[str]:
+def names(checked: tuple[CheckedPath, ...]) -> set[str]:
     return {path_.name for path_ in checked}
 
 

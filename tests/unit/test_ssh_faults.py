@@ -18,10 +18,10 @@ from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.sshuserclient.client import SSHClient
 
 from phoenix.health.advice import likely_fix
-from phoenix.health.diagnosis import no_answer
 from phoenix.net import ssh_faults
 from phoenix.net.ssh_faults import FAULTS, cause_of, sentence
 from phoenix.runs.results import Course
+from phoenix.watch.causes import no_answer
 from tests.unit.site_builder import minimal
 
 ADDRESS = "127.0.0.1"

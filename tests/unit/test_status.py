@@ -11,13 +11,13 @@ import pytest
 
 from phoenix.derived.endpoints import Endpoint
 from phoenix.health import observation
-from phoenix.health.checks import Check
-from phoenix.health.diagnosis import Findings, diagnose
+from phoenix.health.diagnosis import diagnose
 from phoenix.health.observation import Observed
 from phoenix.health.paths import paths
 from phoenix.health.served import Served
 from phoenix.health.status import CertificateStatus, Drift, Status, build
 from phoenix.site.model import Site
+from phoenix.watch.causes import Check, Findings
 from tests.unit.site_builder import minimal, stack, vm
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -17,12 +17,13 @@ from phoenix.cli.undeclared import print_undeclared
 from phoenix.components.docker.projects import to_json
 from phoenix.derived import register
 from phoenix.health import observation
-from phoenix.health.diagnosis import Findings, diagnose
+from phoenix.health.diagnosis import diagnose
 from phoenix.health.observation import LEFT, Observed
 from phoenix.health.paths import paths
 from phoenix.health.status import Drift, build
 from phoenix.health.undeclared import PLACED, REGISTER, Item, Placed, Undeclared, undeclared
 from phoenix.site.model import Site
+from phoenix.watch.causes import Findings
 from tests.unit.site_builder import minimal
 from tests.unit.test_undeclared import project
 

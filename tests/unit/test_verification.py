@@ -11,11 +11,12 @@ from phoenix.components.step_ca.authority import DATABASE
 from phoenix.derived import control_plane
 from phoenix.derived.routes import routes
 from phoenix.files import text
-from phoenix.health.checks import ISSUED, LAYERS, Outcome, checks
-from phoenix.health.diagnosis import Findings, diagnose
+from phoenix.health.checks import ISSUED, checks
+from phoenix.health.diagnosis import diagnose
 from phoenix.health.paths import paths
 from phoenix.health.verdict import verdict
 from phoenix.site.model import Site
+from phoenix.watch.causes import LAYERS, Findings, Outcome
 from tests.unit.site_builder import minimal
 
 SCRIPT = text(DATABASE, "health/checks.sh")

@@ -12,11 +12,12 @@ from pyinfra.api.exceptions import FactProcessError
 from facts.watch import WatchersLook
 from phoenix.cli.reports.status import watch_lines
 from phoenix.health import observation
-from phoenix.health.diagnosis import Findings, diagnose
+from phoenix.health.diagnosis import diagnose
 from phoenix.health.observation import Observed
 from phoenix.health.paths import paths
 from phoenix.health.status import Drift, Status, build
 from phoenix.site.model import Site
+from phoenix.watch.causes import Findings
 from tests.unit.site_builder import minimal
 
 NOW = datetime(2026, 11, 26, 4, 10, tzinfo=UTC)

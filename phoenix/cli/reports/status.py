@@ -14,11 +14,12 @@ from phoenix.cli.reports.doctor import print_cause, print_warnings
 from phoenix.cli.reports.plan import changes_of
 from phoenix.cli.undeclared import of_observed, print_undeclared, remember, words
 from phoenix.health import observation, paths
-from phoenix.health.diagnosis import Findings, diagnose
+from phoenix.health.diagnosis import diagnose
 from phoenix.health.status import CertificateStatus, Drift, RootStatus, Status, build
 from phoenix.health.undeclared import NOTHING
 from phoenix.runs.process import Finished
 from phoenix.site import duration
+from phoenix.watch.causes import Findings
 
 
 def status_of(site: project.Project, kinds: Sequence[str], *, drift: bool, quiet: bool) -> Status:
