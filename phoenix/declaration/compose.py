@@ -178,6 +178,28 @@ def uses(compose: Mapping[str, Any], variable: str) -> bool:
     return any(expression.search(text) for _, text in _texts(compose, ""))
 
 
+def check_named(
+    compose: Mapping[str, Any], names: Sequence[str], label: str, where: str, report: Report
+) -> None:
+    """Tell of declared variables that a compose file never names: their values reach nothing.
+
+    Args:
+        compose: the file's content.
+        names: of the declared variables, in order.
+        label: what findings call the file that declares them.
+        where: the path of the list there.
+        report: takes a warning for each.
+    """
+    passed = {name for _, name in passed_on(compose)}
+    for position, name in enumerate(names):
+        if name not in passed and not uses(compose, name):
+            report.warn(
+                *(label, f"{where}[{position}]"),
+                f"the compose file never names the variable {name}, so its value reaches nothing",
+                f"write ${{{name}}} where it belongs, or remove the variable",
+            )
+
+
 def network_without_ports(service: Mapping[str, Any], values: Mapping[str, str]) -> str:
     """The network mode of a service that has no network of its own, so that it publishes nothing.
 

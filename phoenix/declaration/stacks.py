@@ -258,6 +258,8 @@ class StackCatalog:
         values = {variable.name: variable.value or "" for variable in automatic} | values
         compose.check_variables(content, values, compose_label, f"{label} ({path})", report)
         compose.check_deployers_variables(content, compose_label, f"{label} ({path})", report)
+        declared_names = [variable.name for variable in raw.variables]
+        compose.check_named(content, declared_names, label, f"{path}.variables", report)
         compose.check_habits(content, values, compose_label, report)
         declared = f"{label} ({path})"
         images = self.images[ref.name, name] = tuple(compose.images(content, values).values())

@@ -158,7 +158,7 @@ def test_a_shell_completes_what_was_found_the_last_time(asked: list[Work], proje
     )
     assert left(context, "go") == [GONE]
     assert left(context, "") == [GONE, "went", "stack:", "component:", "certificate:", "endpoint:",
-                                 "host:", "guest:", "firewall:", "volumes:", "secret:"]  # fmt: skip
+                                 "node:", "host:", "guest:", "firewall:", "volumes:", "secret:"]  # fmt: skip
 
 
 def test_an_empty_name_is_wrong_usage(asked: list[Work]) -> None:

@@ -301,3 +301,29 @@ def test_compose_file_to_add_is_read_with_bounds(tmp_path: Path, content: bytes 
     assert result.exit_code == 1
     assert str(file) in str(result.exception)
     assert not (tmp_path / "stacks" / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"MODE": "$MODE"}, False),
+        ({"MODE": "${MODE:-fast}"}, False),
+        ({"OTHER": "${OTHER:-${MODE}}"}, False),
+        (["MODE"], False),
+        ({"MODE": None}, False),
+        ({"MODE": "fast"}, True),
+        ({"MODE": "$MODES"}, True),
+    ],
+)
+def test_a_variable_that_nothing_names_is_told(
+    environment: Any, told: bool, tmp_path: Path
+) -> None:
+    declaration = minimal()
+    manifest, content = stack("cart", 8001)
+    manifest["environments"]["production"]["variables"] = [{"name": "MODE", "value": "slow"}]
+    content["services"]["web"]["environment"] = environment
+    declaration.stacks["cart"] = manifest, content
+    declaration.vm["vms"][1]["docker_stacks"] = ["shop", "cart"]
+    warnings = declaration.load(tmp_path).warnings
+    paths = [warning.path for warning in warnings if "never names" in warning.message]
+    assert paths == (["environments.production.variables[0]"] if told else [])
