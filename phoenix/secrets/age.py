@@ -12,6 +12,7 @@ from typing import TypeAlias
 import pyrage  # type: ignore[import-untyped]
 from pyrage import ssh, x25519
 
+from phoenix import bounded
 from phoenix.secrets.errors import SecretError
 
 Recipient: TypeAlias = x25519.Recipient | ssh.Recipient
@@ -60,7 +61,7 @@ def identities(path: Path, where: str) -> list[Identity]:
     try:
         if path.stat().st_mode & 0o077:
             raise SecretError(f"{where}: {path} is readable by others: chmod 600 {path}")
-        data = path.read_bytes()
+        data = bounded.read(path)
     except OSError as error:
         raise SecretError(f"{where}: {error}") from None
     no_identity = SecretError(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from phoenix import bounded
 from phoenix.secrets import age, catalog, sops
 from phoenix.secrets.errors import SecretError, flat_strings
 from phoenix.secrets.store import SecretStore
@@ -116,7 +117,7 @@ def read(file: Path, site_name: str, key: Path) -> dict[str, str]:
         SecretError: it cannot be read or decrypted, or is another site's.
     """
     try:
-        data = file.read_bytes()
+        data = bounded.read(file)
     except OSError as error:
         raise SecretError(f"{file} cannot be read: {error.strerror or error}") from None
     content = flat_strings(age.decrypt(data, key, str(file)).decode(errors="replace"), str(file))

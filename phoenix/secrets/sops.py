@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from phoenix import bounded
 from phoenix.secrets.errors import SecretError, flat_strings
 
 CONFIG = ".sops.yaml"
@@ -47,7 +48,7 @@ def names(file: Path) -> frozenset[str]:
         file: one flat object, encrypted; JSON or YAML.
     """
     try:
-        top = yaml.safe_load(file.read_bytes())  # JSON is YAML
+        top = yaml.safe_load(bounded.read(file))  # JSON is YAML
     except (OSError, yaml.YAMLError):
         return frozenset()
     return frozenset(top) - {"sops"} if isinstance(top, dict) else frozenset()

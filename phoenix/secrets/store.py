@@ -21,6 +21,7 @@ from typing import Any, Literal
 import bcrypt
 from pydantic import SecretStr
 
+from phoenix import bounded
 from phoenix.secrets import sops
 from phoenix.secrets.errors import SecretError, flat_strings
 from phoenix.site.secret_names import is_secret_name
@@ -320,7 +321,7 @@ def _version(state: os.stat_result) -> _Version:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text()
+        return bounded.read(file).decode()
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:

@@ -157,8 +157,9 @@ def test_a_shell_completes_what_was_found_the_last_time(asked: list[Work], proje
         meta={}, params={"inventory": project / "inventories/phoenix.py"}
     )
     assert left(context, "go") == [GONE]
-    assert left(context, "") == [GONE, "went", "stack:", "component:", "certificate:", "endpoint:",
-                                 "node:", "host:", "guest:", "firewall:", "volumes:", "secret:"]  # fmt: skip
+    kinds = ("stack", "component", "certificate", "endpoint", "node", "host", "guest", "firewall",
+             "volumes", "secret")  # fmt: skip
+    assert left(context, "") == [GONE, "went", *(f"{kind}:" for kind in kinds)]
 
 
 def test_an_empty_name_is_wrong_usage(asked: list[Work]) -> None:

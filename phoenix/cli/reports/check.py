@@ -10,6 +10,7 @@ from pydantic import BaseModel, SecretStr
 from rich.console import Console
 from rich.markup import escape
 
+from phoenix import bounded
 from phoenix import portainer_api as api
 from phoenix.cli import exits, output
 from phoenix.cli.exits import CommandError
@@ -110,9 +111,11 @@ def _dial(address: str) -> api.Dial:
 
 def _text(file: Path) -> str:
     try:
-        return file.expanduser().read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{file} cannot be read: {error}") from None
+        return bounded.read(file.expanduser()).decode()
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise CommandError(f"{file} cannot be read: it is no UTF-8 text") from None
 
 
 def end(report: Report, *, as_json: bool) -> None:

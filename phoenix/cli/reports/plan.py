@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 from rich.text import Text
 
+from phoenix import bounded
 from phoenix.cli import exits, output, project
 from phoenix.cli.converge import print_cause, with_look
 from phoenix.cli.exits import CommandError
@@ -154,7 +155,7 @@ def read_plan(path: Path, site: project.Project) -> Plan:
         CommandError: the file cannot be read, is no plan, or is one of another site.
     """
     try:
-        plan = Plan.model_validate_json(path.read_bytes())
+        plan = Plan.model_validate_json(bounded.read(path))
     except OSError as error:
         raise CommandError(f"the plan {path} cannot be read: {error.strerror}") from None
     except ValidationError:
