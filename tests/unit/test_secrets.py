@@ -9,6 +9,7 @@ import bcrypt
 import pytest
 from pydantic import SecretStr
 
+from phoenix import bounded
 from phoenix.secrets.errors import SecretError
 from phoenix.secrets.store import SecretStore, htpasswd
 
@@ -63,13 +64,13 @@ def test_the_store_is_read_once_and_again_when_it_is_another(
     secret_store = store(tmp_path)
     made(secret_store, "first")
     reads: list[Path] = []
-    original = Path.read_text
+    original = bounded.read
 
-    def counted(path: Path) -> str:
+    def counted(path: Path) -> bytes:
         reads.append(path)
         return original(path)
 
-    monkeypatch.setattr(Path, "read_text", counted)
+    monkeypatch.setattr(bounded, "read", counted)
     for _ in range(3):
         secret_store.find("first")
         secret_store.values()
