@@ -12,10 +12,10 @@ from phoenix.components.nginx.own_sites import PATTERNS, OwnSite, considered
 from phoenix.components.restart import restart_without_end
 from phoenix.files import text
 from phoenix.secrets.client_certificate import certificate_in, fingerprint
-from phoenix.shell import Script, fill, join
+from phoenix.shell import fill
 
 COMPONENT = "nginx"
-_LISTENS = Script("nginx-listens", text("components/nginx/listens.sh"))
+_LISTENS = text("components/nginx/listens.sh")
 _FOR_SITES = """
 # A person's own sites, kept by taking_over: what they show may stand in a person's folder.
 ProtectHome=read-only
@@ -44,7 +44,6 @@ def tree(certificate: str, client: str) -> Tree:
         SecretError: `client` is something else.
     """
     sites = kept_sites()
-    listens = f' && {join(*_LISTENS.argv())} "$file"' if sites else ""
     config, generation = nginx.nginx_config(
         site(),
         certificate=certificate,
@@ -72,9 +71,12 @@ def tree(certificate: str, client: str) -> Tree:
         validate=fill(
             "file={{ config }}.proposed && "
             "sed 's#'{{ client }}'#'\"$ROOT\"{{ client }}'#' \"$ROOT\"{{ config }} >\"$file\" && "
-            f'nginx -t -q -c "$file"{listens}; status=$?; rm -f "$file"; exit "$status"',
+            'nginx -t -q -c "$file" && { [ -z {{ kept }} ] || sh -c {{ listens }} nginx-listens "$file"; }; '
+            'status=$?; rm -f "$file"; exit "$status"',
             config=nginx.CONFIG,
             client=nginx.CLIENT_CERTIFICATE,
+            kept="kept" if sites else "",
+            listens=_LISTENS,
         ),
         # A reload that nginx rejects leaves the old workers in charge, and systemctl content.
         health=fill(

@@ -189,6 +189,7 @@ def nginx_config(
     portainer = control_plane.portainer(site) if site.portainer else None
     servers = _own_servers(site, read_timeout)
     own = {name for server in servers for name in server.names}
+    streams = _streams(site)
     values = {
         "access_log": ACCESS_LOG,
         "certificate": f"{CERTIFICATES}/{certificate}",
@@ -196,9 +197,14 @@ def nginx_config(
         "client_fingerprint": client_certificate,
         "names": gateway_names(site),
         "common": _Place("/", read_timeout=read_timeout),
-        "streams": _streams(site),
+        "streams": streams,
         "proving": list(_proving(site)),
-        "module": STREAM_MODULE,
+        # A person's own sites may need any of the modules that are installed.
+        "modules": "include /etc/nginx/modules-enabled/*.conf"
+        if includes
+        else f"load_module {STREAM_MODULE}"
+        if streams
+        else "",
         "common_names": [name for name in gateway_names(site) if name not in own],
         "own_servers": servers,
         "upstreams": [
