@@ -71,7 +71,8 @@ def tree(certificate: str, client: str) -> Tree:
         validate=fill(
             "file={{ config }}.proposed && "
             "sed 's#'{{ client }}'#'\"$ROOT\"{{ client }}'#' \"$ROOT\"{{ config }} >\"$file\" && "
-            'nginx -t -q -c "$file" && { [ -z {{ kept }} ] || sh -c {{ listens }} nginx-listens "$file"; }; '
+            'nginx -t -q -c "$file" && '
+            '{ [ -z {{ kept }} ] || sh -c {{ listens }} nginx-listens "$file"; }; '
             'status=$?; rm -f "$file"; exit "$status"',
             config=nginx.CONFIG,
             client=nginx.CLIENT_CERTIFICATE,
