@@ -151,6 +151,9 @@ def test_a_lost_majority_is_explained_and_a_manager_is_made_a_worker_again(
     assert lab_.node(WORKER)["Availability"] == "drain"
     lab_.site.sh(WORKER, "systemctl stop docker.socket docker.service", ok=True)
     try:
+        noticed = time.monotonic() + 120  # by the manager that is left, half a minute later
+        while not lab_.swarm(MANAGER)["Error"]:
+            assert time.monotonic() < noticed, lab_.swarm(MANAGER)
         said = lab_.phoenix("doctor", MANAGER, code=1)
         assert "the swarm has lost the majority of its managers" in said
         assert "docker swarm init --force-new-cluster" in said

@@ -312,7 +312,8 @@ def open_docker(site: SiteLab) -> Iterator[str]:
     )
     site.sh(
         worker,
-        f"mv {TREES}/docker /root/tree.docker && rm {DAEMON} && echo '{{}}' >{DAEMON}"
+        f"mv {TREES}/docker /root/tree.docker && rm {DAEMON}"
+        f" && echo '{{\"live-restore\": true}}' >{DAEMON}"
         " && systemctl daemon-reload && systemctl restart docker",
         ok=True,
     )
@@ -323,6 +324,8 @@ def open_docker(site: SiteLab) -> Iterator[str]:
         site.sh(worker, "rm -f /etc/phoenix/docker/kept.json /etc/phoenix/docker/api.kept")
         site.sh(worker, f"mv /root/tree.docker {TREES}/docker; systemctl daemon-reload")
         told(site, "sync", "-y", "docker", code=0)
+        # Where dockerd was restarted without live-restore, it may not start them again.
+        site.sh(worker, "docker ps -aqf status=exited | xargs -r docker start", ok=True)
 
 
 @pytest.mark.timeout(900)
