@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ class Declared:
     """A declaration as found. Exactly one of `site` and `error` is there.
 
     `root` is the project's directory, `name` the inventory relative to it; `inventories` holds the
-    two JSON files, `stacks` the stacks; `data` is that of the inventory's hosts.
+    two JSON files, `stacks` the stacks; `data` is that of the inventory's first host, `hosts` holds
+    that of each.
     """
 
     root: Path
@@ -31,6 +32,7 @@ class Declared:
     data: Mapping[str, Any]
     site: Site | None
     error: ConfigError | None
+    hosts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -84,7 +86,10 @@ def read(inventory: Path) -> Declared:
             root, name, faulty.inventories, faulty.stacks, {}, site=None, error=faulty.error
         )
     inventories, stacks = Path(loaded.data["site_inventories"]), Path(loaded.data["site_stacks"])
-    return Declared(root, name, inventories, stacks, loaded.data, site=loaded.site, error=None)
+    return Declared(
+        root, name, inventories, stacks, loaded.data,
+        site=loaded.site, error=None, hosts=loaded.hosts,
+    )  # fmt: skip
 
 
 def _directory(folder: Path) -> Declared:

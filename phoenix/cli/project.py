@@ -104,11 +104,12 @@ class Project:
             raise CommandError(f"{error}\n`phoenix validate` lists all errors") from None
 
     def print_warnings(self) -> None:
-        """Say on standard error what is ignored: of the declaration, and settings nothing reads."""
+        """Say on standard error what is ignored of the declaration and of the settings."""
         from phoenix.cli import output
         from phoenix.declaration import group_data
         from phoenix.declaration.settings import unknown
         from phoenix.site.findings import Report
+        from phoenix.validation import setting_readers
 
         report = Report()
         places = (*self._settings_files, group_data.SettingsFile(self.label, "", self.data))
@@ -116,6 +117,10 @@ class Project:
             own = [name for name in place.values if not name.startswith("ssh_")]  # pyinfra's
             for name, fix in unknown(own):
                 report.warn(place.label, name, "no code reads this setting", fix)
+        for finding in setting_readers.findings(
+            self.site, self._settings_files, self.label, self.data, self.hosts
+        ):
+            report.add(finding)
         group_data.misplaced(Path(self.data["site_inventories"]), self.root, report)
         for warning in (*self.site.warnings, *report.warnings):
             output.notes().print(f"warning: {warning}", markup=False)

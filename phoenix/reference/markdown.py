@@ -93,8 +93,8 @@ _TITLES = {json_schema.plain_name(section.model.__name__): section.title for sec
 _ABOUT_SETTINGS = """\
 Python names in `group_data/all.py` (all hosts), `group_data/GROUP.py` (the hosts of a group) or an
 inventory's data. Of several the nearest to the host counts: inventory data, the file named after
-the inventory, the files of its groups, `all.py`. In Python `true` is `True`. A misspelt one is
-found by `phoenix validate` and told by each run.
+the inventory, the files of its groups, `all.py`. In Python `true` is `True`. A misspelt one, and
+one in a file whose hosts do not read it, is found by `phoenix validate` and told by each run.
 """
 _ABOUT_SECRETS = """\
 A secret NAME is taken from the first of these that has it: `PHOENIX_SECRET_NAME` in the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,27 @@ from phoenix.site.findings import Finding, Report
 from phoenix.site.model import Site
 from phoenix.site.ports import SSH
 from phoenix.site.roles import CHAIN, RoleError, guest_with
+from phoenix.validation import setting_readers
 from phoenix.validation.setting_values import Find, check, check_secrets
 
 
 def settings(
     root: Path, inventory: str, data: Mapping[str, Any], *, groups: Iterable[str],
     pyinfra_settings: Iterable[str], site: Site | None, find: Find, home: Path,
+    hosts: Mapping[str, Mapping[str, Any]],
 ) -> tuple[Finding, ...]:  # fmt: skip
     """What is wrong with the settings of a project.
 
     Args:
         root: the project's directory.
         inventory: its inventory relative to `root`, as "inventories/phoenix.py".
-        data: of the inventory's hosts.
+        data: of the inventory's first host.
         groups: names that settings files may have: the inventory's groups, and all inventories.
         pyinfra_settings: settings that pyinfra itself reads.
         site: None where the declaration is faulty; then only names and types are checked.
         find: tells a secret that was given or made before.
         home: where the operator's public keys are, for new guests.
+        hosts: the data of each host in the inventory, by its name.
     """
     report = Report()
     files = group_data.read(root, report)
@@ -44,12 +47,8 @@ def settings(
         pyinfra_settings=pyinfra_settings,
         report=report,
     )
-    groups_with_file = {file.group for file in files}
-    each = [host.groups for host in site.hosts] if site else [()]
-    for names in dict.fromkeys(
-        tuple(group for group in names if group in groups_with_file) for names in each
-    ):
-        host = group_data.of_host(files, inventory, names, data)
+    for names, own in _different(files, data, site=site, hosts=hosts):
+        host = group_data.of_host(files, inventory, names, own)
         chosen, findings = model.read(host.data)
         wrong = {model.name_of(finding.path) for finding in findings}
         findings += check(site, chosen, wrong=wrong, ssh_key=data.get("ssh_key"), home=home)
@@ -57,7 +56,32 @@ def settings(
             findings += tuple(check_secrets(site, chosen, find))
         for finding in findings:
             report.add(host.place(finding) if finding.file == FOLDER else finding)
+    if site is not None:
+        told = {(finding.file, model.name_of(finding.path)) for finding in report.errors}
+        for finding in setting_readers.findings(site, files, inventory, data, hosts):
+            if (finding.file, model.name_of(finding.path)) not in told:
+                report.add(finding)
     return tuple(report.findings)
+
+
+def _different(
+    files: Sequence[SettingsFile],
+    data: Mapping[str, Any],
+    *,
+    site: Site | None,
+    hosts: Mapping[str, Mapping[str, Any]],
+) -> Iterator[tuple[Sequence[str], Mapping[str, Any]]]:
+    """Groups and data of hosts, once for those that have the same settings."""
+    known = model.fields()
+    groups_with_file = {file.group for file in files}
+    seen: set[tuple[tuple[str, ...], str]] = set()
+    each = [(host.groups, hosts.get(host.name, data)) for host in site.hosts] if site else []
+    for names, own in each or [((), data)]:
+        groups = tuple(group for group in names if group in groups_with_file)
+        key = (groups, repr({name: own[name] for name in sorted(own) if name in known}))
+        if key not in seen:
+            seen.add(key)
+            yield groups, own
 
 
 def chain(site: Site) -> tuple[Finding, ...]:

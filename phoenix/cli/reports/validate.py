@@ -68,6 +68,7 @@ def verdict_of(declaration: Declared, *, strict: bool = False) -> Verdict:
         site=site,
         find=of_inventory(declaration.data).find,
         home=Path.home(),
+        hosts=declaration.hosts,
     )
     report = Report()
     group_data.misplaced(declaration.inventories, declaration.root, report)
