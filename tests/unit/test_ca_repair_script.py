@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -187,19 +188,47 @@ def backup(top: Path, when: str) -> subprocess.CompletedProcess[str]:
 def test_a_running_ca_is_copied_where_its_database_has_changed(top: Path) -> None:
     database(top).write_text(GOOD)
     assert backup(top, "idle").returncode == 0
-    assert list((top / "copies").iterdir()) == [], "it does not run: its files may be torn"
+    assert list((top / "copies").glob("[!.]*")) == [], "it does not run: its files may be torn"
     (top / "serving").write_text("")
     assert backup(top, "idle").returncode == 0
-    (first,) = (top / "copies").iterdir()
+    (first,) = (top / "copies").glob("[!.]*")
     assert (first / "000000.vlog").read_text() == GOOD
     first.rename(top / "copies/20260101T000000Z")
     assert backup(top, "idle").returncode == 0
-    assert len(list((top / "copies").iterdir())) == 1, "nothing was written since"
+    assert len(list((top / "copies").glob("[!.]*"))) == 1, "nothing was written since"
     with database(top).open("a") as file:
         file.write("more\n")
     assert backup(top, "idle").returncode == 0
     assert sorted(len(one.read_text()) for one in top.glob("copies/*/000000.vlog")) == [41, 46]
     assert "stop" not in (top / "systemctl.log").read_text()
+
+
+def test_the_timer_and_a_change_copy_one_after_the_other(top: Path) -> None:
+    """Both fill the same folder: the second took it away from the first, and a sync failed."""
+    database(top).write_text(GOOD)
+    (top / "serving").write_text("")
+    change = render(
+        "components/step_ca/backup.sh.j2",
+        unit="step-ca.service", directory=str(top / "ca"), to=str(top / "copies"), when="stopped",
+    )  # fmt: skip
+    (top / "change.sh").write_text(change)
+    (top / "bin/cp").write_text(
+        "#!/bin/sh\n"
+        '/bin/cp "$@" || exit 1\n'
+        'mkdir "$TOP/begun" 2>/dev/null || exit 0\n'
+        '{ sh "$TOP/change.sh" >"$TOP/change.log" 2>&1 && touch "$TOP/changed"; } 9>&- &\n'
+        "/bin/sleep 0.5\n"
+    )
+    (top / "bin/cp").chmod(0o755)
+    done = backup(top, "idle")
+    assert done.returncode == 0, done.stdout + done.stderr
+    deadline = 100
+    while not (top / "changed").exists() and deadline:
+        deadline -= 1
+        time.sleep(0.1)
+    assert (top / "changed").exists(), (top / "change.log").read_text()
+    copies = sorted((top / "copies").glob("2*"))
+    assert [(one / "000000.vlog").read_text() for one in copies] == [GOOD, GOOD]
 
 
 def test_a_database_that_is_always_written_gives_no_copy(top: Path) -> None:
@@ -209,7 +238,7 @@ def test_a_database_that_is_always_written_gives_no_copy(top: Path) -> None:
     done = backup(top, "idle")
     assert done.returncode == 1
     assert "no copy" in done.stdout
-    assert list((top / "copies").iterdir()) == []
+    assert list((top / "copies").glob("[!.]*")) == []
 
 
 def test_eight_copies_are_kept_and_torn_ones_beside_them(top: Path) -> None:
@@ -219,7 +248,7 @@ def test_eight_copies_are_kept_and_torn_ones_beside_them(top: Path) -> None:
     database(top).write_text(GOOD)
     (top / "serving").write_text("")
     assert backup(top, "stopped").returncode == 0
-    names = sorted(path.name for path in (top / "copies").iterdir())
+    names = sorted(path.name for path in (top / "copies").glob("[!.]*"))
     assert len(names) == 9, names
     assert names[0] == "20260113T000000Z"
     assert names[-1] == "torn-20260101T000000Z"
