@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from unittest.mock import patch
 
 import pytest
@@ -35,15 +36,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (item.path.name not in FIRST, -count[item.path], item.path))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Which deadlines were met, below all else: a busy machine is no fault of the code."""
-    found = []
-    for kind in ("error", "failed"):
-        for report in terminalreporter.stats.get(kind, ()):
-            said = _DEADLINE.search(str(report.longrepr))
-            if said:
-                found.append(f"{report.nodeid}: {said[1] or said[2]}")
-    if found:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Below all else: which deadlines were met, and what failed first.
+
+    A busy machine is no fault of the code; and a test that leaves a lab broken makes others fail.
+    """
+    yield
+    failed = sorted(
+        (
+            report
+            for kind in ("error", "failed")
+            for report in terminalreporter.stats.get(kind, ())
+            if isinstance(report, pytest.TestReport)
+        ),
+        key=lambda report: report.stop,
+    )
+    deadlines = [
+        f"{report.nodeid}: {said[1] or said[2]}"
+        for report in failed
+        if (said := _DEADLINE.search(str(report.longrepr)))
+    ]
+    if deadlines:
         terminalreporter.section("deadlines that passed")
-        for line in dict.fromkeys(found):
+        for line in dict.fromkeys(deadlines):
             terminalreporter.write_line(line)
+    if failed:
+        terminalreporter.section("what failed first")
+        for report in failed[:3]:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            message = " ".join(str(getattr(crash, "message", report.longrepr)).split())
+            terminalreporter.write_line(f"{report.nodeid} ({report.when}): {message[:1500]}")
