@@ -64,6 +64,8 @@ if on_it:
         removal.component(name=f"Remove: {tree}", tree=tree, volumes=asked.volumes)
 if on_it and item.kind == "node":
     swarm.removed(name=f"Remove: node {item.name} of the swarm", site=site(), node=item.name)
+if on_it and item.kind == "overlay":
+    swarm.network_removed(name=f"Remove: network {item.name}", site=site(), network=item.name)
 removal.together(name="Remove: components are gone")
 if host.name == site().hypervisor.name:
     if item.vmid is not None:

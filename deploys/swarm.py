@@ -1,7 +1,8 @@
-"""The site's Docker Swarm: one manager makes it, the other nodes join, and each is as declared.
+"""The site's Docker Swarm: one manager makes it, the other nodes join, and each is as declared;
+so are its overlay networks.
 
-Promotions come before demotions, so that the managers stay a majority. A node that is no longer
-declared is told (`phoenix status`), and leaves by `phoenix remove`.
+Promotions come before demotions, so that the managers stay a majority. A node or network
+that is no longer declared is told (`phoenix status`), and goes by `phoenix remove`.
 """
 
 from deploys.context import setting_errors, settings, site, site_host
@@ -18,3 +19,6 @@ if site_host().swarm is not None:
     # Both on every node: pyinfra keeps the order of one host's steps alone.
     swarm.node(name="Swarm: managers", site=site(), taken=taken, role="manager")
     swarm.node(name="Swarm: workers", site=site(), taken=taken, role="worker")
+    if site_host() == site().swarm_nodes[0]:
+        for network in site().swarm_networks:
+            swarm.network(name=f"Swarm: network {network.name}", site=site(), wanted=network)

@@ -21,12 +21,15 @@ printf 'info %s\\n' "$(printf '%s' "$info" | grep '^{')"
 case $info in *'"ControlAvailable":true'*'"Error":""'*) ;; *) exit 0 ;; esac
 ids=$(timeout 20 docker node ls --quiet 2>/dev/null) && [ -n "$ids" ] || exit 0
 timeout 20 docker node inspect --format '{{json .}}' $ids 2>/dev/null | sed 's/^/node /'
+ids=$(timeout 20 docker network ls --quiet --no-trunc --filter driver=overlay 2>/dev/null)
+[ -z "$ids" ] ||
+ timeout 20 docker network inspect --format '{{json .}}' $ids 2>/dev/null | sed 's/^/network /'
 :""",
 )
 
 
 class SwarmNode(HostFact[Swarm]):
-    """What a host tells of the swarm that it is in; of a manager, all nodes."""
+    """What a host tells of its swarm; of a manager, all nodes and overlay networks."""
 
     @override
     def command(self) -> StringCommand:
@@ -45,9 +48,15 @@ class SwarmNode(HostFact[Swarm]):
         word, _, rest = told[0].partition(" ")
         if word == "silent":
             return Swarm(state="silent", error=rest)
-        if word != "info" or any(not line.startswith("node ") for line in told[1:]):
+        rows: dict[str, list[str]] = {"node": [], "network": []}
+        for line in told[1:]:
+            kind, _, data = line.partition(" ")
+            if word != "info" or kind not in rows:
+                raise FactProcessError(f"unexpected answer: {line!r}")
+            rows[kind].append(data)
+        if word != "info":
             raise FactProcessError(f"unexpected answer: {told[0]!r}")
         try:
-            return read(rest, (line.removeprefix("node ") for line in told[1:]))
+            return read(rest, rows["node"], rows["network"])
         except SwarmError as error:
             raise FactProcessError(str(error)) from None

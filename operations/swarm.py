@@ -30,7 +30,7 @@ from phoenix.components.swarm.cluster import NO_QUORUM, Node, Swarm
 from phoenix.derived import swarm as meeting
 from phoenix.shell import Script
 from phoenix.site.model import Host as SiteHost
-from phoenix.site.model import Site
+from phoenix.site.model import Site, SwarmNetwork
 from phoenix.site.model import SwarmNode as Wanted
 from phoenix.site.ports import SWARM
 
@@ -156,6 +156,86 @@ def node(site: Site, taken: Iterable[Taken], *, role: str) -> Commands:
         _update(through.name, known, now.role, now.arguments)
 
     yield locally(update)
+
+
+@operation(reads=lambda *_, **__: [question(SwarmNode)])
+def network(site: Site, wanted: SwarmNetwork) -> Commands:
+    """Have the swarm have one overlay network as declared.
+
+    One that differs is made anew, since Docker changes none; it is refused while services or
+    containers are in it, and where it is a person's.
+
+    Args:
+        site: whose swarm it is.
+        wanted: the network.
+    """
+    manager = _manager(site)
+    has = (
+        next((o for o in manager.swarm.overlays if o.name == wanted.name), None)
+        if manager
+        else None
+    )
+    differs = cluster.overlay_differs(wanted, has) if has else ()
+    if has and not differs:
+        host.noop(f"the swarm has the network {wanted.name}")
+        return
+    if has and not has.ours:
+        yield from _cannot(
+            f"the swarm has a network {wanted.name} that Phoenix did not make, and "
+            f"{' and '.join(differs)}: docker network rm {wanted.name}, or declare it as it is"
+        )
+        return
+    words = f"network {wanted.name}"
+    if has:
+        log_reasons(f"{words} is made anew, as Docker changes none: {', '.join(differs)}")
+    else:
+        log_reasons(f"{words} is made{', encrypted' if wanted.encrypted else ''}")
+
+    def make() -> None:
+        through = _manager(site)
+        if through is None:
+            raise OperationError("no manager of the swarm answers")
+        former = next((o.id for o in through.swarm.overlays if o.name == wanted.name), "")
+        line = _script("network").line(
+            wanted.name, f"{meeting.NETWORK_LABEL}={wanted.name}",
+            "yes" if wanted.encrypted else "", "yes" if wanted.attachable else "",
+            str(wanted.subnet or ""), former,
+        )  # fmt: skip
+        try:
+            ask(_of_inventory(through.name), line)
+        except OperationError as error:
+            if not former:
+                raise
+            raise OperationError(
+                f"{error}. Take network {wanted.name} out of the stacks that use it, sync, and "
+                "put it back"
+            ) from None
+
+    yield locally(make)
+
+
+@operation(reads=lambda *_, **__: [question(SwarmNode)])
+def network_removed(site: Site, network: str) -> Commands:
+    """Remove an overlay network of ours that is not declared.
+
+    Args:
+        site: whose swarm it is.
+        network: its name.
+    """
+    manager = _manager(site)
+    left = cluster.overlays_left(manager.swarm, site.swarm_networks) if manager else ()
+    gone = [one for one in left if one.name == network]
+    if manager is None or not gone:
+        host.noop(f"the swarm has no network {network} of ours that is not declared")
+        return
+    through = manager.name
+    log_reasons(f"network {network} goes; Docker refuses it while a service is in it")
+
+    def remove() -> None:
+        for one in gone:
+            ask(_of_inventory(through), f"docker network rm {one.id}")
+
+    yield locally(remove)
 
 
 @operation(reads=lambda *_, **__: [question(SwarmNode)])

@@ -256,6 +256,15 @@ NodeLabel = Annotated[
         "write NAME=VALUE, of letters, digits and . _ -, as gpu=false",
     ),
 ]
+DockerNetworkName = Annotated[
+    str,
+    Form(  # RestrictedNamePattern of Docker Engine, without what is Docker's own
+        r"(?!(?:ingress|docker_gwbridge|bridge|host|none|default)\Z)[A-Za-z0-9][A-Za-z0-9_.-]{1,62}",
+        "is no name of a network of yours in Docker",
+        "use two or more letters, digits, dots, underscores and hyphens; ingress, docker_gwbridge, "
+        "bridge, host, none and default are Docker's own",
+    ),
+]
 SecretText = Annotated[
     str,
     Form(

@@ -26,6 +26,7 @@ from phoenix.declaration.forms import (
     Addresses,
     BodySize,
     ContainerPath,
+    DockerNetworkName,
     EndpointName,
     EntryName,
     ExportOption,
@@ -1353,6 +1354,29 @@ class RawPortainer(Raw):
     )
 
 
+class RawSwarmNetwork(Raw):
+    """One overlay network of the Docker Swarm; `{}` is one with the defaults."""
+
+    refuse_misspelt: ClassVar[str] = "nothing reads this key, and the default would hold"
+
+    encrypted: bool = Field(
+        default=True,
+        description="Whether what nodes send each other is encrypted (IPsec). It needs ESP in the "
+        "kernel of each node.",
+    )
+    attachable: bool = Field(
+        default=False,
+        description="Whether containers of compose stacks may join it too, and not services of the "
+        "swarm alone.",
+    )
+    subnet: NetworkText | None = Field(
+        default=None,
+        description="Its addresses; left out: the next free ones of the swarm's ranges "
+        "(`swarm_address_pools`).",
+        examples=["10.200.40.0/24"],
+    )
+
+
 class RawSite(Raw):
     """What holds for all guests. The defaults are the original system's values.
 
@@ -1411,6 +1435,12 @@ class RawSite(Raw):
         "Each host then makes its own checks by a timer and reports to it, and it raises alarms "
         "([docs/watch.md](watch.md)). Left out: nothing is checked between runs.",
         examples=["hypervisor", "108"],
+    )
+    swarm_networks: dict[DockerNetworkName, RawSwarmNetwork] = Field(
+        default={},
+        description="Overlay networks of the site's Docker Swarm, by name "
+        "([docs/swarm.md](swarm.md)). Stacks join one as an external network.",
+        examples=[{"mesh": {}, "monitoring": {"attachable": True}}],
     )
 
 

@@ -190,6 +190,7 @@ def load_site(
         portainer_elsewhere=elsewhere,
         timezone=host_file.raw.timezone,
         upstreams=host_file.raw.dns_server.upstream_servers,
+        swarm_networks=swarm.networks(raw_site.swarm_networks, known, LXC_FILE, report),
     )
     routed = bool(far) or any(
         s.kind in ("backend", "redirect", "tcp") and s.exposure == "gateway" for s in site_services
@@ -213,7 +214,7 @@ def load_site(
     conflicts.forwarding(site, report)
     conflicts.firewall_rules(site, report)
     networks.outer_names(site, report)
-    swarm.check(site, report)
+    swarm.check(site, LXC_FILE, report)
     nfs_keys.check(site, report)
     if move is _same and not report.errors:  # a re-addressed site is elsewhere
         derived_values.check(host_file.raw, site, report)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 
 from phoenix.declaration.guests import Entry
+from phoenix.declaration.json_errors import join
+from phoenix.declaration.json_keys import RawSwarmNetwork
 from phoenix.derived import swarm
 from phoenix.site.findings import Report
-from phoenix.site.model import Site, SwarmNode
+from phoenix.site.model import Network, Site, SwarmNetwork, SwarmNode
 
 _KEYS = ("node_labels", "node_availability")
+_SMALLEST = 28
+"""Longest prefix of an overlay network: 13 addresses for tasks and nodes."""
 
 
 def node(entry: Entry, roles: Set[str], report: Report) -> SwarmNode | None:
@@ -60,9 +64,55 @@ def node(entry: Entry, roles: Set[str], report: Report) -> SwarmNode | None:
     )
 
 
-def check(site: Site, report: Report) -> None:
-    """Refuse a swarm that cannot be, and tell of one that survives less than it seems to."""
+def networks(
+    declared: Mapping[str, RawSwarmNetwork], known: tuple[Network, ...], file: str, report: Report
+) -> tuple[SwarmNetwork, ...]:
+    """The swarm's overlay networks.
+
+    Args:
+        declared: `site.swarm_networks`, by name.
+        known: the site's networks, which none of them may overlap.
+        file: where they are declared.
+        report: takes addresses that overlap or are too few.
+    """
+    taken = [(one.subnet, f"the network {one.name}") for one in known if one.subnet]
+    for name, raw in sorted(declared.items()):
+        if raw.subnet is None:
+            continue
+        where = join(join("site.swarm_networks", name), "subnet")
+        if raw.subnet.prefixlen > _SMALLEST:
+            report.error(
+                file, where,
+                f"{raw.subnet} has no room: a task, and each node, takes an address",
+                f"write a network of prefix length {_SMALLEST} or less, as /24",
+            )  # fmt: skip
+        for other, what in taken:
+            if raw.subnet.overlaps(other):
+                report.error(
+                    file, where, f"{raw.subnet} overlaps {other}: {what}",
+                    "write addresses that nothing else uses, or leave subnet out",
+                )  # fmt: skip
+        taken.append((raw.subnet, f"the network {name} of the swarm"))
+    return tuple(
+        SwarmNetwork(name=name, **raw.model_dump(include={"encrypted", "attachable", "subnet"}))
+        for name, raw in sorted(declared.items())
+    )
+
+
+def check(site: Site, file: str, report: Report) -> None:
+    """Refuse a swarm that cannot be, and tell of one that survives less than it seems to.
+
+    Args:
+        site: whose swarm it is.
+        file: where `site.swarm_networks` is declared.
+        report: takes the findings.
+    """
     nodes = site.swarm_nodes
+    if site.swarm_networks and not nodes:
+        report.error(
+            file, "site.swarm_networks", "the site has no swarm that could have networks",
+            'write "swarm_role": "manager" for a VM with Docker, or remove them',
+        )  # fmt: skip
     managers = [one for one in nodes if one.is_manager]
     if nodes and not managers:
         first = nodes[0]

@@ -16,6 +16,9 @@ LABEL = f"{OWN}node"
 """The label that each node of ours has: its host's name. By it a node of ours is told from a
 person's, whatever its machine calls itself."""
 
+NETWORK_LABEL = f"{OWN}network"
+"""The label that each overlay network of ours has: its name."""
+
 
 class Opened(NamedTuple):
     """A port that nodes of a swarm open to each other; None where the protocol has none."""

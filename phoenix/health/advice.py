@@ -242,6 +242,16 @@ ADVICE: Mapping[str, _Template] = {
             "phoenix sync swarm",
         ),
     ),
+    "overlay_is": _Template(
+        "a person changed or removed the network: a sync makes it as declared, where nothing is in "
+        "it",
+        ("phoenix plan swarm", "phoenix sync swarm"),
+    ),
+    "kernel_encrypts": _Template(
+        "load ESP into the kernel, or declare the networks with encrypted: false where the nodes' "
+        "own network is trusted",
+        ("$ssh modprobe esp4",),
+    ),
     "agent_pings": _Template(
         "something else answers at the agent's port, or the agent hangs",
         (f"$ssh_target journalctl -u {AGENT_UNIT} -n 30", "phoenix sync portainer"),

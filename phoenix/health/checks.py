@@ -144,6 +144,17 @@ def _swarm(site: Site) -> Iterator[Check]:
         command = ("node_is", host.name, host.swarm.role, host.swarm.availability, *labels)
         hop = f"{host.name} as the swarm's managers have it"
         yield Check(site.swarm_nodes[0].name, "service", hop, command, target=host.name)
+        if any(network.encrypted for network in site.swarm_networks):
+            encrypts = "encryption of overlay networks"
+            yield Check(host.name, "service", encrypts, ("kernel_encrypts",), target=host.name)
+    for network in site.swarm_networks:
+        options = (
+            "encrypted" if network.encrypted else "plain",
+            "attachable" if network.attachable else "closed",
+        )
+        command = ("overlay_is", network.name, *options, str(network.subnet or "any"))
+        manager = site.swarm_nodes[0].name
+        yield Check(manager, "service", f"network {network.name}", command, target=manager)
 
 
 def _guards(site: Site) -> Iterator[Check]:

@@ -476,6 +476,29 @@ node_is() { # NAME ROLE AVAILABILITY LABEL...: labels in the order of names
     else well; fi
 }
 
+overlay_is() { # NAME encrypted|plain attachable|closed SUBNET|any: an overlay network as this manager has it
+    row=$(timeout 20 docker network inspect --format '{{.Driver}},{{range $name, $value := .Options}}{{if eq $name "encrypted"}}encrypted{{end}}{{end}},{{if .Attachable}}attachable{{else}}closed{{end}},{{range .IPAM.Config}}{{.Subnet}}{{end}}' "$1" 2>&1) || {
+        case "$row" in
+        *'not found'* | *'o such network'*) echo "the swarm has no such network" ;;
+        *) well ;;  # in_swarm tells why
+        esac
+        return
+    }
+    encrypted=$2 subnet=$4
+    [ "$encrypted" = encrypted ] || encrypted=
+    [ "$subnet" != any ] || subnet=${row##*,}
+    if [ "$row" = "overlay,$encrypted,$3,$subnet" ]; then well
+    else echo "it is not as declared: it is $row, and is to be overlay,$encrypted,$3,$subnet"; fi
+}
+
+kernel_encrypts() { # the kernel has what encrypted overlay networks need: ESP with AES-GCM, tried in a namespace of its own
+    said=$(timeout 20 unshare --net ip xfrm state add src 127.0.0.1 dst 127.0.0.2 proto esp spi 0x1 mode transport aead 'rfc4106(gcm(aes))' 0x0101010101010101010101010101010101010101 64 2>&1) && { well; return; }
+    case "$said" in
+    *AEAD* | *'rotocol not supported'* | *'peration not supported'*) echo "the kernel cannot encrypt overlay networks ($said): nothing passes through one between nodes" ;;
+    *) well ;;  # this host lets nobody try
+    esac
+}
+
 guard_holds() { # PROGRAM: nftables has the rules that were loaded, all of them and no other
     said=$(timeout 20 "$1" holds 2>&1)
     case "$?" in 0) well ;; *) echo "the guard does not hold: ${said:-it could not be asked}" ;; esac

@@ -537,6 +537,13 @@ def _swarm(site: Site, find: _Checks) -> Iterator[CheckedPath]:
         )
         about = _lower({"swarm", host.name})
         yield CheckedPath("swarm", f"node {host.name} of the swarm", hops, about)
+    kernels = [
+        Hop(check.host, check.host, check.hop, (check,)) for check in find("kernel_encrypts")
+    ]
+    for check in find("overlay_is"):
+        network = Hop(check.host, check.host, check.hop, (check,))
+        name = f"{check.hop} of the swarm"
+        yield CheckedPath("swarm", name, (network, *kernels), _lower({"swarm"}))
 
 
 def _guards(site: Site, find: _Checks) -> Iterator[CheckedPath]:

@@ -127,6 +127,8 @@ _FUNCTIONS = {
     "docker_has_no_port": "docker",
     "in_swarm": "swarm",
     "node_is": "swarm",
+    "overlay_is": "swarm",
+    "kernel_encrypts": "swarm",
     "ports_are_shut": "guard",
     "ports_are_shut_to_containers": "guard",
     "portainer_knows_us": "portainer",

@@ -73,6 +73,7 @@ class Removal(Frozen):
             (item.kind in ("component", "certificate") and item.name in trees)
             or (item.kind in ("stack", "volumes") and item.name in projects)
             or environments & set(item.endpoints)
+            or (item.kind == "overlay" and item.name in {n.name for n in site.swarm_networks})
             or (item.kind == "host" and item.address in machines)
             or (item.vmid is not None and item.vmid in guests)
         ):

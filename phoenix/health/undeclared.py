@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from phoenix.components.docker.projects import ComposeProject
 from phoenix.components.move.decision import HostState, Moves, decide
-from phoenix.components.swarm.cluster import Swarm, left, managers_first
+from phoenix.components.swarm.cluster import Swarm, left, managers_first, overlays_left
 from phoenix.derived.certificates import stack_certificate
 from phoenix.derived.components import (
     AGENT,
@@ -41,6 +41,7 @@ Kind = Literal[
     "certificate",
     "endpoint",
     "node",
+    "overlay",
     "host",
     "guest",
     "firewall",
@@ -52,6 +53,7 @@ KINDS: Mapping[Kind, str] = {
     "certificate": "certificates and their renewal",
     "endpoint": "endpoints in Portainer",
     "node": "nodes of the Docker Swarm",
+    "overlay": "overlay networks of the Docker Swarm",
     "host": "hosts",
     "guest": "guests of Proxmox VE",
     "firewall": "rules of Proxmox VE's firewall",
@@ -206,6 +208,7 @@ def undeclared(site: Site, seen: Seen) -> Undeclared:
         *(hosts := list(_hosts(site, seen))),
         *_endpoints(site, seen),
         *_nodes(site, seen),
+        *_overlays(site, seen),
         *_guests(site, seen, {host.vmid for host in hosts}),
         *_rules(site, seen),
         *(
@@ -476,10 +479,25 @@ def _endpoints_of(host: Entry, seen: Seen) -> list[str]:
     return [name for name in seen.endpoints or () if name in names]
 
 
+def _manager(site: Site, seen: Seen) -> Host | None:
+    """A host that told as a manager of the site's swarm."""
+    hosts = [host for host in managers_first(site.docker_hosts) if host.name in seen.swarms]
+    return next((host for host in hosts if seen.swarms[host.name].is_ours), None)
+
+
+def _overlays(site: Site, seen: Seen) -> Iterator[Item]:
+    """Overlay networks of ours that are not declared."""
+    told = _manager(site, seen)
+    if told is None:
+        return
+    for network in overlays_left(seen.swarms[told.name], site.swarm_networks):
+        holds = ("encrypted" if network.encrypted else "not encrypted", *network.subnets)
+        yield Item(kind="overlay", name=network.name, host=told.name, holds=holds)
+
+
 def _nodes(site: Site, seen: Seen) -> Iterator[Item]:
     """Nodes of ours that the swarm has and no guest is; a person's are none of them."""
-    hosts = [host for host in managers_first(site.docker_hosts) if host.name in seen.swarms]
-    told = next((host for host in hosts if seen.swarms[host.name].is_ours), None)
+    told = _manager(site, seen)
     if told is None:
         return
     own = {name: swarm.node for name, swarm in seen.swarms.items()}

@@ -43,6 +43,7 @@ SECTIONS = (
     Section("`site`", shapes.RawSite),
     Section("`site.hypervisor`", shapes.RawHypervisor),
     Section("`site.portainer`", shapes.RawPortainer),
+    Section("`site.swarm_networks.NAME`", shapes.RawSwarmNetwork),
     Section("phoenix_vm_configs.json", shapes.RawVmFile, level=2),
     Section("`vm_defaults`", shapes.RawVmDefaults),
     Section(hypervisor_file.HYPERVISOR_FILE, hypervisor_file.RawHypervisorFile, level=2),

@@ -295,6 +295,18 @@ class SwarmNode(Frozen):
     availability: Literal["active", "pause", "drain"] = "active"
 
 
+class SwarmNetwork(Named):
+    """An overlay network of the site's Docker Swarm.
+
+    `encrypted`: between nodes, by IPsec. `attachable`: also to containers that are no service's.
+    `subnet`: None for the next free one of the swarm's ranges.
+    """
+
+    encrypted: bool = True
+    attachable: bool = False
+    subnet: IPv4Network | None = None
+
+
 class Machine(Named):
     """What a host and a template have in common. Sizes are MiB (memory) and GiB (disk).
 
@@ -590,6 +602,8 @@ class Site(Frozen):
     """Resolvers that the same file gives; the setting `dns_upstreams` goes before them."""
     watched_by: str = ""
     """Name of the host that watches the site; empty where none does."""
+    swarm_networks: tuple[SwarmNetwork, ...] = ()
+    """Overlay networks of its Docker Swarm, in the order of names."""
 
     @override
     def __hash__(self) -> int:

@@ -262,6 +262,7 @@ def _secrets_of_stacks(site: Site) -> dict[str, list[str]]:
 def _swarm(site: Site, settings: Settings) -> Iterator[Finding]:
     if site.swarm_nodes:
         address_pool.pools(site, settings)
+        address_pool.check_networks(site, settings)
     yield from ()
 
 

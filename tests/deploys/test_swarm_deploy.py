@@ -12,11 +12,22 @@ from typing import Any
 import pytest
 
 from operations import swarm as operations
+from phoenix.derived.swarm import NETWORK_LABEL
 from phoenix.health.removal import Removal
 from phoenix.health.undeclared import Item
 from tests.deploys.recorder import Run, run
 from tests.unit.site_builder import Declaration
-from tests.unit.swarm_cases import INACTIVE, QUORUM_LOST, answer, declaration, info, node, settled
+from tests.unit.swarm_cases import (
+    INACTIVE,
+    QUORUM_LOST,
+    answer,
+    declaration,
+    info,
+    node,
+    overlay,
+    settled,
+    with_networks,
+)
 
 FACT = "docker node inspect --format"
 NODES = ("control", "worker", "second")
@@ -199,18 +210,73 @@ def test_a_range_that_cannot_be_ends_the_run_before_any_host(tmp_path: Path) -> 
         deployed(tmp_path, {}, swarm_address_pools=["10.0.0.0/16"])
 
 
+# -- overlay networks ------------------------------------------------------------------------------
+
+
+def of_networks(*networks: dict[str, Any]) -> dict[str, list[str]]:
+    """The swarm as declared, with these overlay networks."""
+    told = answer(info("control", manager=True), settled(), networks)
+    return whole() | {"control": told}
+
+
+def test_networks_are_made_once_by_a_manager(tmp_path: Path, wires: Wires) -> None:
+    made = with_networks(mesh={}, plain={"encrypted": False, "attachable": True})
+    done = deployed(tmp_path, of_networks(overlay("ingress", ours=False)), made)
+    assert wires.asked == [
+        ("control", "swarm-network", "mesh", f"{NETWORK_LABEL}=mesh", "yes", "", "", ""),
+        ("control", "swarm-network", "plain", f"{NETWORK_LABEL}=plain", "", "yes", "", ""),
+    ]
+    assert done.changed["Swarm: network mesh"] == ["control"]
+    wires.asked.clear()
+    has = [overlay("mesh"), overlay("plain", encrypted=False, attachable=True)]
+    done = deployed(tmp_path, of_networks(*has), made)
+    assert not any(done.changed.values()), done.changed
+    assert wires.asked == []
+
+
+def test_a_network_that_differs_is_made_anew_unless_it_is_a_persons(
+    tmp_path: Path, wires: Wires, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    made = with_networks(mesh={})
+    deployed(tmp_path, of_networks(overlay("mesh", encrypted=False)), made)
+    assert [one[-1] for one in wires.asked] == ["idmesh"]
+    assert "made anew, as Docker changes none: it is not encrypted" in caplog.text
+    wires.asked.clear()
+    theirs = overlay("mesh", encrypted=False, ours=False)
+    done = deployed(tmp_path, of_networks(theirs), made)
+    assert ("control" in done.failed, wires.asked) == (True, [])
+    assert "that Phoenix did not make, and it is not encrypted" in caplog.text
+
+
+def test_a_network_that_left_the_declaration_goes_by_a_manager(
+    tmp_path: Path, wires: Wires, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[tuple[str, str]] = []
+    monkeypatch.setattr(operations, "ask", lambda to, line: lines.append((to.name, line)))
+    told = of_networks(overlay("old"), overlay("theirs", ours=False))
+    item = Item(kind="overlay", name="old", host="control")
+    removed(tmp_path, told, item, declaration())
+    assert lines == [("control", "docker network rm idold")]
+    lines.clear()
+    removed(tmp_path, told, Item(kind="overlay", name="theirs", host="control"), declaration())
+    assert lines == []
+
+
 # -- removal ---------------------------------------------------------------------------------------
 
 
-def removed(
-    tmp_path: Path, told: dict[str, list[str]], name: str, host: str, made: Declaration
-) -> Run:
-    item = Item(kind="node", name=name, host=host)
+def removed(tmp_path: Path, told: dict[str, list[str]], item: Item, made: Declaration) -> Run:
     asked = Removal(
-        item=item, volumes=False, destroy=False, target=host, environment="", projects=(), lines=()
+        item=item, volumes=False, destroy=False, target=item.host, environment="", projects=(),
+        lines=(),
     )  # fmt: skip
     setting = json.loads(asked.model_dump_json())
     return deployed(tmp_path, told, made, deploy="remove", remove=setting)
+
+
+def _node(name: str, host: str) -> Item:
+    return Item(kind="node", name=name, host=host)
 
 
 def without(name: str) -> Declaration:
@@ -222,7 +288,7 @@ def without(name: str) -> Declaration:
 
 
 def test_a_node_whose_guest_is_there_leaves_by_itself(tmp_path: Path, wires: Wires) -> None:
-    done = removed(tmp_path, whole(), "second", "second", without("second"))
+    done = removed(tmp_path, whole(), _node("second", "second"), without("second"))
     assert done.failed == set()
     assert wires.asked == [
         ("control", "swarm-update", "idsecond", "", "--availability", "drain"),
@@ -234,7 +300,7 @@ def test_a_node_whose_guest_is_there_leaves_by_itself(tmp_path: Path, wires: Wir
 def test_a_manager_becomes_a_worker_before_it_leaves(tmp_path: Path, wires: Wires) -> None:
     nodes = [node("control", "manager"), node("worker", "manager"), node("second")]
     told = whole(nodes) | {"worker": answer(info("worker", manager=True), nodes)}
-    removed(tmp_path, told, "worker", "worker", without("worker"))
+    removed(tmp_path, told, _node("worker", "worker"), without("worker"))
     assert wires.asked[0] == (
         "control", "swarm-update", "idworker", "worker", "--availability", "drain",
     )  # fmt: skip
@@ -242,7 +308,7 @@ def test_a_manager_becomes_a_worker_before_it_leaves(tmp_path: Path, wires: Wire
 
 def test_a_node_whose_guest_is_gone_is_forgotten(tmp_path: Path, wires: Wires) -> None:
     nodes = [*settled(), node("gone", state="down")]
-    removed(tmp_path, whole(nodes), "gone", "control", declaration())
+    removed(tmp_path, whole(nodes), _node("gone", "control"), declaration())
     assert [one[:2] for one in wires.asked] == [
         ("control", "swarm-update"), ("control", "swarm-forget"),
     ]  # fmt: skip
@@ -251,7 +317,7 @@ def test_a_node_whose_guest_is_gone_is_forgotten(tmp_path: Path, wires: Wires) -
 
 def test_a_declared_node_is_never_removed(tmp_path: Path, wires: Wires) -> None:
     told = whole() | {"second": ["silent no answer"]}
-    done = removed(tmp_path, told, "second", "second", declaration())
+    done = removed(tmp_path, told, _node("second", "second"), declaration())
     assert wires.asked == []
     assert not any(done.changed.values())
 
@@ -262,7 +328,7 @@ def test_the_last_manager_is_kept_while_there_are_workers(
     caplog.set_level("INFO")
     made = declaration(swarm_role="manager")
     made.vm["vms"][0]["swarm_role"] = None
-    done = removed(tmp_path, whole(), "control", "control", made)
+    done = removed(tmp_path, whole(), _node("control", "control"), made)
     assert "control" in done.failed
     assert "control is the last manager of 3 nodes" in caplog.text
     assert wires.asked == []
@@ -273,7 +339,7 @@ def test_the_last_node_takes_the_swarm_with_it(tmp_path: Path, wires: Wires) -> 
     for one in made.vm["vms"]:
         one["swarm_role"] = None
     told = {"control": answer(info("control", manager=True), [node("control", "manager")])}
-    removed(tmp_path, told, "control", "control", made)
+    removed(tmp_path, told, _node("control", "control"), made)
     assert wires.asked == [("control", "swarm-leave")]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from phoenix.components.swarm.cluster import Swarm, read
-from phoenix.derived.swarm import LABEL
+from phoenix.derived.swarm import LABEL, NETWORK_LABEL
 from phoenix.site.model import Site
 from tests.unit.site_builder import Declaration, minimal, vm
 
@@ -27,6 +28,13 @@ def declaration(**of_worker: Any) -> Declaration:
     made.vm["vms"].append(
         vm(1003, "second", "docker", 25, swarm_role="worker", dependencies=[1002])
     )
+    return made
+
+
+def with_networks(**networks: dict[str, Any]) -> Declaration:
+    """The same nodes, and these overlay networks."""
+    made = declaration()
+    made.lxc.setdefault("site", {})["swarm_networks"] = networks
     return made
 
 
@@ -63,6 +71,18 @@ def info(name: str, *, manager: bool = False, **more: Any) -> dict[str, Any]:
     return made | more
 
 
+def overlay(name: str, **more: Any) -> dict[str, Any]:
+    """An overlay network as GET /networks tells it; `more`: encrypted, attachable, subnet, ours."""
+    options = {"com.docker.network.driver.overlay.vxlanid_list": "4097"}
+    return {
+        "Id": f"id{name}", "Name": name, "Driver": "overlay", "Scope": "swarm",
+        "Attachable": more.get("attachable", False), "Ingress": name == "ingress",
+        "IPAM": {"Driver": "default", "Config": [{"Subnet": more.get("subnet", "10.200.1.0/24")}]},
+        "Options": options | ({"encrypted": ""} if more.get("encrypted", True) else {}),
+        "Labels": {NETWORK_LABEL: name} if more.get("ours", True) else None,
+    }  # fmt: skip
+
+
 INACTIVE = {"NodeID": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": ""}
 
 
@@ -73,9 +93,12 @@ def settled() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def manager_of(nodes: list[dict[str, Any]], **more: Any) -> Swarm:
-    """What `control` tells as a manager of these nodes."""
-    return read(json.dumps(info("control", manager=True, **more)), [json.dumps(n) for n in nodes])
+def manager_of(
+    nodes: list[dict[str, Any]], networks: Sequence[dict[str, Any]] = (), **more: Any
+) -> Swarm:
+    """What `control` tells as a manager of these nodes, and of these overlay networks."""
+    made = info("control", manager=True, **more)
+    return read(json.dumps(made), map(json.dumps, nodes), map(json.dumps, networks))
 
 
 def worker_of(name: str, **more: Any) -> Swarm:
@@ -83,6 +106,11 @@ def worker_of(name: str, **more: Any) -> Swarm:
     return read(json.dumps(info(name, **more)), [])
 
 
-def answer(swarm: dict[str, Any], nodes: list[dict[str, Any]] | None = None) -> list[str]:
+def answer(
+    swarm: dict[str, Any],
+    nodes: list[dict[str, Any]] | None = None,
+    networks: Sequence[dict[str, Any]] = (),
+) -> list[str]:
     """The lines of facts.swarm.SwarmNode."""
-    return [f"info {json.dumps(swarm)}", *(f"node {json.dumps(one)}" for one in nodes or ())]
+    rows = [f"node {json.dumps(one)}" for one in nodes or ()]
+    return [f"info {json.dumps(swarm)}", *rows, *(f"network {json.dumps(n)}" for n in networks)]

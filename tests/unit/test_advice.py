@@ -48,7 +48,8 @@ def test_this_site_asks_for_each_function(site: Site) -> None:
     named = {function for function in functions if f'"{function}"' in source}
     asked = {word for check in checks(site) for word in check.command}
     of_components = {"folders_are_mounted", "networks_hold"}  # said by unit_runs before its own
-    of_a_swarm = {"in_swarm", "node_is"}  # of sites that have one: tests/unit/test_swarm.py
+    # Of sites that have a swarm: tests/unit/test_swarm.py.
+    of_a_swarm = {"in_swarm", "node_is", "overlay_is", "kernel_encrypts"}
     assert named - asked - of_components - of_a_swarm == set()
 
 

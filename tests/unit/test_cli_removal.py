@@ -157,8 +157,8 @@ def test_a_shell_completes_what_was_found_the_last_time(asked: list[Work], proje
         meta={}, params={"inventory": project / "inventories/phoenix.py"}
     )
     assert left(context, "go") == [GONE]
-    kinds = ("stack", "component", "certificate", "endpoint", "node", "host", "guest", "firewall",
-             "volumes", "secret")  # fmt: skip
+    kinds = ("stack", "component", "certificate", "endpoint", "node", "overlay", "host", "guest",
+             "firewall", "volumes", "secret")  # fmt: skip
     assert left(context, "") == [GONE, "went", *(f"{kind}:" for kind in kinds)]
 
 

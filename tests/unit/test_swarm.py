@@ -15,28 +15,39 @@ from phoenix.components.docker import daemon_json
 from phoenix.components.guard.ruleset import ruleset
 from phoenix.components.swarm import cluster
 from phoenix.components.swarm.address_pool import clash, pools, taken
-from phoenix.components.swarm.cluster import Swarm, SwarmError, change, left, of_host, read
+from phoenix.components.swarm.cluster import (
+    Swarm,
+    SwarmError,
+    change,
+    left,
+    of_host,
+    overlay_differs,
+    read,
+)
 from phoenix.declaration.settings import Settings
 from phoenix.declaration.settings import read as read_settings
 from phoenix.derived import firewall
-from phoenix.derived.swarm import LABEL, advertised
+from phoenix.derived.swarm import LABEL, NETWORK_LABEL, advertised
 from phoenix.health import observation, removal
 from phoenix.health.advice import likely_fix
 from phoenix.health.checks import checks
 from phoenix.health.observation import Observed
+from phoenix.health.paths import paths
 from phoenix.health.undeclared import Seen, undeclared
-from phoenix.site.findings import Finding, SettingError
-from phoenix.site.model import Site, SwarmNode
+from phoenix.site.findings import ConfigError, Finding, SettingError
+from phoenix.site.model import Site, SwarmNetwork, SwarmNode
 from phoenix.validation.setting_values import check as check_settings
-from tests.unit.site_builder import VM, lxc, problem
+from tests.unit.site_builder import VM, lxc, minimal, problem
 from tests.unit.swarm_cases import (
     QUORUM_LOST,
     declaration,
     info,
     manager_of,
     node,
+    overlay,
     settled,
     site,
+    with_networks,
     worker_of,
 )
 from tests.unit.test_check_script import fault, stand_in
@@ -373,6 +384,120 @@ def test_docker_hosts_are_asked_for_their_swarm(tmp_path: Path) -> None:
     assert seen.swarms == {"worker": Swarm(state="active", node="idworker")}
 
 
+# -- overlay networks ------------------------------------------------------------------------------
+
+
+def test_networks_are_encrypted_unless_they_say_otherwise(tmp_path: Path) -> None:
+    made = with_networks(mesh={}, plain={"encrypted": False, "attachable": True,
+                                         "subnet": "10.200.9.0/24"}).load(tmp_path)  # fmt: skip
+    assert made.swarm_networks == (
+        SwarmNetwork(name="mesh"),
+        SwarmNetwork(
+            name="plain", encrypted=False, attachable=True, subnet=IPv4Network("10.200.9.0/24")
+        ),
+    )
+    assert made.swarm_networks[0].encrypted
+
+
+@pytest.mark.parametrize(
+    ("networks", "words"),
+    [
+        ({"mesh": {"subnet": "10.0.0.0/26"}}, "overlaps 10.0.0.0/24: the network lan"),
+        ({"a1": {"subnet": "10.201.0.0/16"}, "b1": {"subnet": "10.201.3.0/24"}},
+         "overlaps 10.201.0.0/16: the network a1 of the swarm"),
+        ({"mesh": {"subnet": "10.201.0.0/30"}}, "has no room"),
+        ({"ingress": {}}, "no name of a network of yours"),
+        ({"x y": {}}, "no name of a network of yours"),
+        ({"mesh": {"encryptd": True}}, "did you mean"),
+    ],
+)  # fmt: skip
+def test_networks_that_cannot_be_are_refused(
+    tmp_path: Path, networks: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        with_networks(**networks).load(tmp_path)
+    assert words in str(refused.value)
+
+
+def test_networks_need_a_swarm(tmp_path: Path) -> None:
+    made = minimal()
+    made.lxc.setdefault("site", {})["swarm_networks"] = {"mesh": {}}
+    with pytest.raises(ConfigError, match="the site has no swarm that could have networks"):
+        made.load(tmp_path)
+
+
+def test_a_network_where_docker_takes_bridges_from_is_refused(tmp_path: Path) -> None:
+    made = with_networks(mesh={"subnet": "172.18.4.0/24"}).load(tmp_path)
+    found = check_settings(made, settings(), wrong=(), ssh_key=None, home=tmp_path)
+    assert any("network mesh" in one.message and "172.18.0.0/16" in one.message for one in found)
+
+
+@pytest.mark.parametrize(
+    ("has", "words"),
+    [
+        ({}, ()),
+        ({"encrypted": False}, ("it is not encrypted",)),
+        ({"attachable": True}, ("it is attachable",)),
+        ({"subnet": "10.200.7.0/24"}, ("its addresses are 10.200.7.0/24, not 10.200.1.0/24",)),
+    ],
+)
+def test_what_differs_of_a_network(has: dict[str, Any], words: tuple[str, ...]) -> None:
+    wanted = SwarmNetwork(name="mesh", subnet=IPv4Network("10.200.1.0/24"))
+    swarm = manager_of(settled(), [overlay("ingress", ours=False), overlay("mesh", **has)])
+    assert [one.name for one in swarm.overlays] == ["mesh"], "ingress is Docker's own"
+    assert overlay_differs(wanted, swarm.overlays[0]) == words
+
+
+def test_networks_of_ours_that_are_not_declared_are_told(tmp_path: Path) -> None:
+    loaded = with_networks(mesh={}).load(tmp_path)
+    told = manager_of(settled(), [overlay("mesh"), overlay("old"), overlay("theirs", ours=False)])
+    items = undeclared(loaded, Seen(swarms={"control": told})).items
+    assert [(i.kind, i.name, i.host, i.command) for i in items] == [
+        ("overlay", "old", "control", "phoenix remove old")
+    ]
+    asked = removal.removal(loaded, Seen(), items[0], volumes=False, destroy=False)
+    assert asked.target == "control"
+    declared = items[0].model_copy(update={"name": "mesh"})
+    with pytest.raises(SettingError, match="overlay mesh on control is declared"):
+        asked.model_copy(update={"item": declared}).check(loaded)
+
+
+_OVERLAYS = {
+    "": "overlay,encrypted,closed,10.200.1.0/24",
+    "it is overlay,,closed,10.200.1.0/24": "overlay,,closed,10.200.1.0/24",
+    "it is overlay,encrypted,attachable,": "overlay,encrypted,attachable,10.200.1.0/24",
+}
+
+
+@pytest.mark.parametrize(("words", "row"), _OVERLAYS.items())
+def test_a_network_as_the_managers_have_it(tmp_path: Path, words: str, row: str) -> None:
+    stand_in(tmp_path, "docker", f'echo "{row}"')
+    made = with_networks(mesh={}).load(tmp_path / "site")
+    (check,) = [one for one in checks(made) if one.function == "overlay_is"]
+    assert (check.host, check.command) == (
+        "control", ("overlay_is", "mesh", "encrypted", "closed", "any"),
+    )  # fmt: skip
+    found = fault(tmp_path, *check.command)
+    assert words in found
+    assert bool(found) == bool(words), found
+    assert bool(fault(tmp_path, *check.command[:-1], "10.200.2.0/24")), "of other addresses"
+
+
+def test_a_network_that_is_gone_and_a_kernel_that_cannot_encrypt_are_told(tmp_path: Path) -> None:
+    stand_in(tmp_path, "docker", "echo 'Error response: network mesh not found' >&2; exit 1")
+    gone = fault(tmp_path, "overlay_is", "mesh", "encrypted", "closed", "any")
+    assert gone == "the swarm has no such network"
+    made = with_networks(mesh={}, plain={"encrypted": False}).load(tmp_path / "site")
+    asked = [one.host for one in checks(made) if one.function == "kernel_encrypts"]
+    assert sorted(asked) == ["control", "second", "worker"]
+    stand_in(tmp_path, "unshare", "echo 'Error: Requested AEAD algorithm not found.' >&2; exit 2")
+    assert "nothing passes through one between nodes" in fault(tmp_path, "kernel_encrypts")
+    stand_in(tmp_path, "unshare", "exit 0")
+    assert fault(tmp_path, "kernel_encrypts") == ""
+    names = {path.name for path in paths(made)}
+    assert {"network mesh of the swarm", "network plain of the swarm"} <= names
+
+
 # -- checks ----------------------------------------------------------------------------------------
 
 
@@ -551,3 +676,27 @@ def test_a_node_is_forgotten_when_it_is_down(tmp_path: Path, sh: Any) -> None:
     stand_in(tmp_path, "docker", 'echo "$*" >>"$D/done"')
     assert sh("forget", "id1", "").returncode == 0
     assert (tmp_path / "done").read_text() == "node rm --force id1\n"
+
+
+def test_a_network_is_made_with_its_options_and_another_goes_first(tmp_path: Path, sh: Any) -> None:
+    stand_in(
+        tmp_path, "docker",
+        'echo "$*" >>"$D/done"; [ "$2" != create ] || [ "$(grep -c create "$D/done")" -ge 2 ] || '
+        '{ echo "network with name mesh already exists" >&2; exit 1; }',
+    )  # fmt: skip
+    done = sh("network", "mesh", f"{NETWORK_LABEL}=mesh", "yes", "yes", "10.200.4.0/24", "idold")
+    assert done.returncode == 0, done.stderr
+    made = (
+        f"network create --driver overlay --label {NETWORK_LABEL}=mesh --opt encrypted --attachable"
+        " --subnet 10.200.4.0/24 mesh"
+    )
+    lines = (tmp_path / "done").read_text().splitlines()
+    assert lines == ["network rm idold", made, made], "it waits until the managers forgot the other"
+    (tmp_path / "done").unlink()
+    assert sh("network", "mesh", f"{NETWORK_LABEL}=mesh", "", "", "", "").returncode == 0
+    assert (tmp_path / "done").read_text().splitlines()[0] == (
+        f"network create --driver overlay --label {NETWORK_LABEL}=mesh mesh"
+    )
+    stand_in(tmp_path, "docker", "echo 'network mesh has active endpoints' >&2; exit 1")
+    done = sh("network", "mesh", "a=b", "", "", "", "idold")
+    assert (done.returncode, done.stderr) == (1, "network mesh has active endpoints\n")

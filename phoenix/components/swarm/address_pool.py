@@ -53,6 +53,17 @@ def pools(site: Site, settings: Settings) -> tuple[IPv4Network, ...]:
     return wanted
 
 
+def check_networks(site: Site, settings: Settings) -> None:
+    """Refuse an overlay network whose declared addresses Docker's bridges take.
+
+    Raises:
+        SettingError: names both.
+    """
+    for network in site.swarm_networks:
+        if network.subnet and (found := clash([network.subnet], taken(site, settings))):
+            raise SettingError(f"network {network.name}: {found}")
+
+
 class Taken(NamedTuple):
     """A range that is in use, and what it is."""
 

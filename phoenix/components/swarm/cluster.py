@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
 from typing import Any, Literal
 
-from phoenix.derived.swarm import LABEL, OWN
-from phoenix.site.model import Host, SwarmNode
+from phoenix.derived.swarm import LABEL, NETWORK_LABEL, OWN
+from phoenix.site.model import Host, SwarmNetwork, SwarmNode
 
 State = Literal["absent", "silent", "inactive", "pending", "active", "error", "locked"]
 """Docker's own word (LocalNodeState); `absent`: there is none, `silent`: it does not answer."""
@@ -55,6 +55,27 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Overlay:
+    """One overlay network as a manager tells it.
+
+    Attributes:
+        id: Docker's id of it.
+        name: its name.
+        encrypted: whether its traffic between nodes is.
+        attachable: whether containers that are no service's may join it.
+        subnets: its addresses; none are told before its first task.
+        ours: whether it has our label.
+    """
+
+    id: str
+    name: str
+    encrypted: bool
+    attachable: bool
+    subnets: tuple[str, ...]
+    ours: bool
+
+
+@dataclass(frozen=True)
 class Swarm:
     """What one host tells of the swarm that it is in.
 
@@ -65,6 +86,7 @@ class Swarm:
         error: what Docker tells as wrong; empty for nothing.
         pools: where its networks are from, where a manager tells it.
         nodes: all nodes, likewise.
+        overlays: all overlay networks, likewise; without Docker's own.
     """
 
     state: State = "absent"
@@ -73,6 +95,7 @@ class Swarm:
     error: str = ""
     pools: tuple[str, ...] = ()
     nodes: tuple[Node, ...] = ()
+    overlays: tuple[Overlay, ...] = ()
 
     @property
     def joined(self) -> bool:
@@ -98,12 +121,13 @@ class Swarm:
         return tuple(one for one in found if isinstance(one, IPv4Network))
 
 
-def read(info: str, nodes: Iterable[str]) -> Swarm:
+def read(info: str, nodes: Iterable[str], networks: Iterable[str] = ()) -> Swarm:
     """A swarm from Docker's own JSON.
 
     Args:
         info: `.Swarm` of GET /info.
         nodes: each node of GET /nodes.
+        networks: each overlay network of GET /networks.
 
     Raises:
         SwarmError: it is of another form.
@@ -118,6 +142,9 @@ def read(info: str, nodes: Iterable[str]) -> Swarm:
             error=data.get("Error") or "",
             pools=tuple(cluster.get("DefaultAddrPool") or ()),
             nodes=tuple(_node(json.loads(line)) for line in nodes),
+            overlays=tuple(
+                _overlay(one) for one in map(json.loads, networks) if not one.get("Ingress")
+            ),
         )
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise SwarmError(f"Docker tells of its swarm in another form: {error}") from None
@@ -136,6 +163,41 @@ def _node(data: Mapping[str, Any]) -> Node:
         reachability=manager.get("Reachability") or "",
         labels=dict(data["Spec"].get("Labels") or {}),
     )
+
+
+def _overlay(data: Mapping[str, Any]) -> Overlay:
+    labels, config = data.get("Labels") or {}, (data.get("IPAM") or {}).get("Config") or ()
+    return Overlay(
+        id=data["Id"],
+        name=data["Name"],
+        encrypted="encrypted" in (data.get("Options") or {}),
+        attachable=bool(data.get("Attachable")),
+        subnets=tuple(one["Subnet"] for one in config if one.get("Subnet")),
+        ours=NETWORK_LABEL in labels,
+    )
+
+
+def overlay_differs(wanted: SwarmNetwork, has: Overlay) -> tuple[str, ...]:
+    """What differs between a declared overlay network and the one of its name, in words.
+
+    Docker changes none of it on a network that is there.
+    """
+    words = []
+    for name, should, does in (
+        ("encrypted", wanted.encrypted, has.encrypted),
+        ("attachable", wanted.attachable, has.attachable),
+    ):
+        if should != does:
+            words.append(f"it is {'not ' if should else ''}{name}")
+    if wanted.subnet and has.subnets != (str(wanted.subnet),):
+        words.append(f"its addresses are {', '.join(has.subnets) or 'none'}, not {wanted.subnet}")
+    return tuple(words)
+
+
+def overlays_left(swarm: Swarm, declared: Iterable[SwarmNetwork]) -> tuple[Overlay, ...]:
+    """Overlay networks with our label that are not declared, as a manager lists them."""
+    names = {network.name for network in declared}
+    return tuple(one for one in swarm.overlays if one.ours and one.name not in names)
 
 
 @dataclass(frozen=True)
