@@ -33,6 +33,7 @@ if site_host() in deployments.stack_hosts(site()):
     if arriving:  # what deploys them here is there first: this may be its first stack
         local.include("deploys/docker.py")
         local.include("deploys/portainer.py")
+    arriving = stack_parts.others_are_there(arriving)
     stack_parts.images_and_files(arriving)
     for prepared in arriving:
         step = decisions[prepared.stack.project]

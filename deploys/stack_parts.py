@@ -9,7 +9,7 @@ from pyinfra import host
 from deploys.access import portainer as access
 from deploys.context import secrets, setting_errors, settings, site, site_host
 from deploys.site_secrets import secret
-from operations import moves
+from operations import docker_names, moves
 from operations.compose_host import HostStacks
 from operations.config_tree import config_tree
 from operations.images import images
@@ -42,6 +42,41 @@ def prepared(stacks: Sequence[Deployment]) -> list[Prepared]:
             deployment.prepare(stack, settings().stack_variables.get(stack.name, {}), secret)
             for stack in stacks
         ]
+
+
+def others_are_there(stacks: Sequence[Prepared]) -> list[Prepared]:
+    """Have each stack find the networks and volumes that it takes and does not make.
+
+    A run is refused before its first step where this host's Docker lacks one. In a swarm networks
+    are left out: a node knows those of another one only when it uses them, and Compose does not
+    look for them either.
+
+    Returns:
+        The stacks, who makes something before who takes it.
+    """
+    with setting_errors():
+        names = {
+            stack.project: deployment.names(stack, settings().stack_variables.get(stack.name, {}))
+            for stack in site_host().docker_stacks
+        }
+    makers = {pair: project for project, one in names.items() for pair in one.makes}
+    chosen = [prepared.stack.project for prepared in stacks]
+    names = {project: names[project] for project in chosen}
+    made = frozenset().union(*(one.makes for one in names.values()))
+    kinds = ("volume",) if site_host().swarm is not None else ("network", "volume")
+    for project, one in names.items():
+        needed = sorted(pair for pair in one.takes - made if pair[0] in kinds)
+        if needed:
+            with part(project):
+                docker_names.look_ahead(project, needed, makers)
+                docker_names.there(
+                    name=f"Stack {project}: networks and volumes of others",
+                    project=project,
+                    needed=needed,
+                    makers=makers,
+                )
+    order = deployment.in_order(names)
+    return sorted(stacks, key=lambda prepared: order.index(prepared.stack.project))
 
 
 def engine(target: Host) -> Stacks:

@@ -13,7 +13,7 @@ from phoenix.components.config_tree.tree import TreeFile
 from phoenix.compose import document
 from phoenix.compose.document import ComposeFileError
 from phoenix.compose.interpolation import InterpolationError, interpolate
-from phoenix.declaration import image_reference, reach
+from phoenix.declaration import compose, compose_limits, image_reference, reach
 from phoenix.declaration.forms import value_fault
 from phoenix.derived.certificates import STACKS
 from phoenix.site.findings import SettingError
@@ -59,15 +59,77 @@ def prepare(stack: Deployment, overrides: Mapping[str, str], secret_of: SecretOf
     return Prepared(stack, filled, placed, compose_file(stack, placed), images(stack, filled))
 
 
+@dataclass(frozen=True)
+class Names:
+    """Networks and volumes in Docker: pairs of kind and name that a stack makes, and takes."""
+
+    makes: frozenset[tuple[str, str]]
+    takes: frozenset[tuple[str, str]]
+
+
+def names(stack: Deployment, overrides: Mapping[str, str]) -> Names:
+    """What a stack makes in its host's Docker, and what it takes there and does not make.
+
+    Args:
+        stack: the stack.
+        overrides: variables that replace declared ones (setting `stack_variables`).
+
+    Raises:
+        DeploymentError: the setting or the compose file cannot be used.
+    """
+    filled = _plain(variables(stack, overrides, lambda _: SecretStr("secret")))
+    try:
+        content = document.read(stack.compose_file.read_text(encoding="utf-8"))
+    except ComposeFileError as error:
+        raise DeploymentError(f"{stack.compose_file}: {error}") from None
+    others = list(compose_limits.outside(content, filled))
+    own = {
+        (kind, name)
+        for kind, name, _ in compose.docker_names(content, filled, stack.project)
+        if kind != "container"
+    }
+    return Names(
+        makes=frozenset(own - {(other.kind, other.name) for other in others}),
+        takes=frozenset((other.kind, other.name) for other in others if other.taken),
+    )
+
+
+def in_order(known: Mapping[str, Names]) -> tuple[str, ...]:
+    """Projects in the order in which they are deployed: who makes a network before who takes it.
+
+    Args:
+        known: the names of each project, in the order declared, which holds where nothing else
+            decides; it holds for those that take from each other as well.
+    """
+    result: list[str] = []
+
+    def add(project: str, on_the_way: tuple[str, ...]) -> None:
+        if project in result or project in on_the_way:
+            return
+        for other, theirs in known.items():
+            if other != project and theirs.makes & known[project].takes:
+                add(other, (*on_the_way, project))
+        result.append(project)
+
+    for project in known:
+        add(project, ())
+    return tuple(result)
+
+
+def _plain(filled: Mapping[str, str | SecretStr]) -> dict[str, str]:
+    """Values of which the secret ones are any text."""
+    return {
+        name: "secret" if isinstance(value, SecretStr) else value for name, value in filled.items()
+    }
+
+
 def _check_reach(stack: Deployment, filled: Mapping[str, str | SecretStr]) -> None:
     """Refuse what the setting `stack_variables` would make of mounts, as the declaration's are.
 
     Raises:
         DeploymentError: a container would have keys or data that are not its stack's.
     """
-    plain = {
-        name: "secret" if isinstance(value, SecretStr) else value for name, value in filled.items()
-    }
+    plain = _plain(filled)
     try:
         content = document.read(stack.compose_file.read_text(encoding="utf-8"))
     except ComposeFileError as error:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+from phoenix.compose import document
 from phoenix.declaration import compose_values
 from phoenix.declaration.compose import docker_names, filled, passed_on, published
 from phoenix.declaration.json_errors import join, meant
@@ -55,6 +56,50 @@ def check(
         report.unread(label, *fault)
     for fault in _not_passed_on(compose, values, declared):
         report.warn(label, *fault)
+
+
+class Outside(NamedTuple):
+    """A network or volume in Docker that a compose file calls external: another's.
+
+    `taken`: a service that is started takes it. Compose looks for no other.
+    """
+
+    kind: Literal["network", "volume"]
+    name: str
+    taken: bool
+
+
+def outside(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[Outside]:
+    """External networks and volumes of which the name is known here.
+
+    https://docs.docker.com/reference/compose-file/networks/#external
+
+    Args:
+        compose: the file's content.
+        values: the declared variables.
+    """
+    started = [body for body in compose["services"].values() if document.is_started(body, values)]
+    networks = {name for body in started for name in _networks_of(body)}
+    volumes = {_volume_of(mount, values) for b in started for mount in b.get("volumes") or ()}
+    kinds: tuple[tuple[Literal["network", "volume"], set[str]], ...] = (
+        ("network", networks),
+        ("volume", volumes),
+    )
+    for kind, names in kinds:
+        for key, body in _items(compose.get(f"{kind}s")):
+            external = body.get("external") if isinstance(body, Mapping) else None
+            if external:
+                given = external.get("name") if isinstance(external, Mapping) else None
+                if name := filled(body.get("name") or given or key, values):
+                    yield Outside(kind, name, key in names)
+
+
+def _networks_of(service: Mapping[str, Any]) -> set[str]:
+    """The networks that a service is in, as the file calls them."""
+    if service.get("network_mode"):
+        return set()
+    named = {name for _, name in _named(service.get("networks"), "")}
+    return named or {"default"}
 
 
 def _copies(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:

@@ -1,0 +1,40 @@
+"""What Docker's networks and volumes on a host are called."""
+
+from __future__ import annotations
+
+from pyinfra.api import StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from typing_extensions import override
+
+from facts.command import script
+from facts.host_fact import HostFact, marked
+from phoenix.shell import Script
+
+_SCRIPT = Script(
+    "docker-names",
+    """command -v docker >/dev/null 2>&1 && timeout 20 docker info >/dev/null 2>&1 || exit 0
+echo docker
+timeout 20 docker network ls --format 'network {{.Name}}' &&
+ timeout 20 docker volume ls --format 'volume {{.Name}}'""",
+)
+
+Names = tuple[tuple[str, str], ...]
+"""Pairs of `network` or `volume`, and a name."""
+
+
+class DockerNames(HostFact[Names | None]):
+    """Every network and volume of a host's Docker by its name; None where no Docker answers."""
+
+    @override
+    def command(self) -> StringCommand:
+        return marked(script(_SCRIPT))
+
+    @override
+    def parse(self, lines: list[str]) -> Names | None:
+        told = [line for line in lines if line]
+        if not told:
+            return None
+        pairs = [line.partition(" ") for line in told[1:]]
+        if told[0] != "docker" or any(kind not in ("network", "volume") for kind, _, _ in pairs):
+            raise FactProcessError(f"unexpected answer: {told[0]!r}")
+        return tuple((kind, name) for kind, _, name in pairs)
