@@ -41,14 +41,19 @@ if ADMIN_PASSWORD in names and site_host() == server:
     )
 
 if AGENT_SECRET in names and (site_host() == server or site_host() in site().agents):
-    # One operation for both sides: server and agents restart at the same time.
+    # An agent takes one secret, and the server proves itself by the one that it started with: so no
+    # request may reach an agent between the two restarts. The server ends what it has and stops,
+    # and Traefik holds what comes (RETRY_TIMEOUT) until it starts behind the agents.
     with setting_errors():
         tree = portainer_trees.server() if site_host() == server else portainer_trees.agent()
-    config_tree(
-        name="Agent secret: new at server and agents, to be confirmed",
-        tree=replace(tree, confirm=secret_rotation.CONFIRM_SECONDS),
-        confirm_later=True,
-    )
+    later = replace(tree, confirm=secret_rotation.CONFIRM_SECONDS, start_later=True)
+    config_tree(name="Agent secret: new files at server and agents, to be confirmed", tree=later)
+    if site_host() == server:
+        secret_rotation.held(name="Agent secret: requests wait for Portainer's server", tree=later)
+    if site_host() != server:
+        secret_rotation.started(name="Agent secret: agents restart", tree=later)
+    if site_host() == server:
+        secret_rotation.started(name="Agent secret: Portainer's server starts", tree=later)
     secret_rotation.endpoints_answer(
         name="Agent secret: does the server reach the agents",
         access=access(),

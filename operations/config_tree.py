@@ -74,13 +74,13 @@ def tree_state(tree: Tree) -> Question[TreeState]:
 
 
 @operation(reads=lambda tree, **_: [tree_state(tree)])
-def config_tree(tree: Tree, *, confirm_later: bool = False) -> Commands:
+def config_tree(tree: Tree) -> Commands:
     """Make the host hold exactly `tree`, loaded by its service.
 
     Args:
-        tree: the component's files, checker, unit and health check.
-        confirm_later: leave it to a later operation to confirm the tree, within `tree.confirm`
-            seconds; else the tree goes back by itself.
+        tree: the component's files, checker, unit and health check. With `start_later` it is left
+            to later operations to have the service load it and to confirm it, within
+            `tree.confirm` seconds; else the tree goes back by itself.
 
     A refused or unhealthy tree fails the host with the checker's words, the old files in charge;
     so does, with `tree.confirm`, a new SSH login that fails after the change.
@@ -98,9 +98,9 @@ def config_tree(tree: Tree, *, confirm_later: bool = False) -> Commands:
                 taken_over(host.name, path, kept=tree.replaced_path(path))
             for path in diff.superseded:
                 taken_over(host.name, path)
-    else:
+    elif not tree.start_later:
         yield load(tree)
-    if tree.confirm and diff.files and not confirm_later:
+    if tree.confirm and diff.files and not tree.start_later:
         yield locally(lambda: _prove_login(tree))
         yield apply(tree, "confirm")
 
@@ -110,9 +110,9 @@ def load(tree: Tree) -> StringCommand:
     return script(_LOAD, tree.base, tree.id, stdin=tree.control(files.text(_APPLY)))
 
 
-def apply(tree: Tree, verb: str) -> StringCommand:
-    """The command by which the current generation's own script does confirm or undo."""
-    return command("sh", f"{tree.base}/current/apply", verb)
+def apply(tree: Tree, verb: str, *words: str) -> StringCommand:
+    """The command by which the current generation's own script does hold, confirm or undo."""
+    return command("sh", f"{tree.base}/current/apply", verb, *words)
 
 
 def _explain(tree: Tree, state: TreeState, diff: TreeDiff) -> None:

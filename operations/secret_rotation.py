@@ -10,10 +10,10 @@ import time
 from collections.abc import Generator, Sequence
 
 from pyinfra import host
-from pyinfra.api import FunctionCommand
+from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.exceptions import OperationError
 
-from operations.config_tree import apply
+from operations.config_tree import apply, load
 from operations.explain import log_lines
 from operations.failure import locally
 from operations.operation import operation
@@ -23,10 +23,15 @@ from phoenix.components.config_tree.tree import Tree
 from phoenix.secrets.store import SecretStore
 from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET
 
-Commands = Generator[FunctionCommand, None, None]
+Commands = Generator[StringCommand | FunctionCommand, None, None]
 
 CONFIRM_SECONDS = 300
 """Seconds after which both sides return to the former agent secret if this run dies."""
+HELD_SECONDS = 60
+"""Seconds after which Portainer's server starts again by itself, with the former agent secret.
+
+It is stopped for as long as the agents take to restart, and Traefik holds the requests to it.
+"""
 
 _endpoints_reached: dict[str, bool] = {}
 
@@ -88,6 +93,22 @@ def portainer_password(
         log_lines(["Portainer's password changed" if changed else "Portainer has the new password"])
 
     yield locally(change)
+
+
+@operation()
+def held(tree: Tree) -> Commands:
+    """Stop the service of `tree`, put in place with `start_later`, until `started`.
+
+    It ends the requests that it has. systemd starts it again after `HELD_SECONDS`, whatever becomes
+    of this run.
+    """
+    yield apply(tree, "hold", str(HELD_SECONDS))
+
+
+@operation()
+def started(tree: Tree) -> Commands:
+    """Have the service load `tree`, put in place with `start_later`; the time to confirm begins."""
+    yield load(tree)
 
 
 @operation()

@@ -217,22 +217,27 @@ def test_a_change_goes_where_the_secret_is_known(
     assert json.loads(store.read_text()) == before, "a plan that is not run keeps nothing"
 
 
-def test_both_sides_of_the_agent_secret_restart_in_one_operation(
+def test_no_request_comes_between_the_restarts_of_both_sides_of_the_agent_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD", PLANTED)
     store = tmp_path / "secrets.json"
     stored(store, "portainer_agent_secret")
     result = run("secrets_rotate", store, execute=False, secrets_rotate="portainer_agent_secret")
-    changed, asked, kept, *_ = result.operations
-    assert (changed, asked, kept) == (
-        "Agent secret: new at server and agents, to be confirmed",
+    changed, held, agents, starts, asked, kept, *_ = result.operations
+    assert (changed, held, agents, starts, asked, kept) == (
+        "Agent secret: new files at server and agents, to be confirmed",
+        "Agent secret: requests wait for Portainer's server",
+        "Agent secret: agents restart",
+        "Agent secret: Portainer's server starts",
         "Agent secret: does the server reach the agents",
         "Agent secret: keep or undo",
     )
     assert set(result.changed[changed]) == {SERVER, AGENT}
     assert set(result.changed[kept]) == {SERVER, AGENT}
-    assert result.changed[asked] == [SERVER]
+    assert [result.changed[name] for name in (held, agents, starts, asked)] == [
+        [SERVER], [AGENT], [SERVER], [SERVER]
+    ]  # fmt: skip
 
 
 def test_secrets_that_cannot_be_changed_end_the_run(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from tests.integration.site_lab import ROOT_FILE, SiteLab
 # its own; what is under load here is the data path.
 LOOP = """
 while [ ! -e {stop} ]; do
-  curl -s -o /dev/null --max-time 30 --retry 0 --cacert {root} --resolve {name}:443:{address} \
+  curl -s -o /dev/null --max-time 30 --retry 0 --cacert {root} {options} \
+    --resolve {name}:443:{address} \
     -w '%{{http_code}} %{{exitcode}} %{{errormsg}}\\n' https://{name}{path} >>{log} || true
   sleep 0.02
 done
@@ -41,13 +42,21 @@ class Load:
 
 
 @contextmanager
-def load(site: SiteLab, service: str = "") -> Iterator[Load]:
-    """Ask for one backend again and again until the block ends; the first where none is named."""
+def load(site: SiteLab, service: str = "", path: str = "", options: str = "") -> Iterator[Load]:
+    """Ask for one backend again and again until the block ends; the first where none is named.
+
+    Args:
+        site: the lab.
+        service: the backend's name.
+        path: what is asked for; the path of its health check where none is given.
+        options: further words for curl, quoted for the shell.
+    """
     route = next(one for one in site.backends if service in ("", one.service.name))
     mark = f"/tmp/load-{uuid.uuid4().hex}"
     found = Load(site, f"{mark}.log")
-    script = LOOP.format(stop=mark, root=ROOT_FILE, name=route.fqdn, path=route.health_path,
-                         address=site.address("gateway"), log=found.log)  # fmt: skip
+    script = LOOP.format(stop=mark, root=ROOT_FILE, name=route.fqdn,
+                         path=path or route.health_path, address=site.address("gateway"),
+                         log=found.log, options=options)  # fmt: skip
     container = site.docker.containers.get(site.state.client)
     container.exec_run(["sh", "-c", script], detach=True)
     try:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
 
+from phoenix.components.portainer.compose_files import API_KEY_FILE, SERVER_UNIT
+from tests.integration.load import load
 from tests.integration.portainer_lab import PortainerLab
 from tests.integration.project import Project, Run
-from tests.integration.site_lab import SiteLab
+from tests.integration.site_lab import SiteLab, seen
 from tests.integration.test_secrets import logs_with, process_lists
 
 pytestmark = pytest.mark.timeout(420)
 PASSWORD, AGENT_SECRET = "portainer_admin_password", "portainer_agent_secret"
 DEPLOY = "deploys/secrets_rotate.py"
 AGENT_ENV = "/etc/phoenix/portainer/agent.env"
+KEY_FILE = "/root/phoenix-it-key.header"
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +28,17 @@ def lab_(site: SiteLab) -> PortainerLab:
 
 @dataclass(frozen=True)
 class Rotated:
-    """One run that changed both: the secrets and the stacks' containers before it."""
+    """One run that changed both: the secrets and the stacks' containers before it.
+
+    `answers`: what requests got that a client sent to the agent's Docker through the gateway and
+    Portainer meanwhile.
+    """
 
     run: Run
     lines: set[str]
     old: dict[str, str]
     stacks: dict[str, object]
+    answers: Mapping[str, int]
 
 
 def stacks(lab_: PortainerLab) -> dict[str, object]:
@@ -41,10 +50,18 @@ def rotated(lab_: PortainerLab) -> Rotated:
     lab_.wait_well()
     old, before = lab_.site.secrets, stacks(lab_)
     names = {"secrets_rotate": f"{PASSWORD},{AGENT_SECRET}"}
-    with process_lists() as lines:
+    key = lab_.site.sh(lab_.server, f"cat {API_KEY_FILE}", ok=True).out
+    lab_.site.put("client", KEY_FILE, key, 0o600)
+    ping = f"/api/endpoints/{lab_.endpoint()['Id']}/docker/_ping"
+    with (
+        load(lab_.site, "portainer", ping, f"-H @{KEY_FILE}") as requests,
+        process_lists() as lines,
+    ):
         run = lab_.site.project.run(DEPLOY, "-vvv", "--diff", data=names)
+        lab_.site.sh("client", "sleep 2")  # what the last restart cut would be seen here
+    lab_.site.sh("client", f"rm {KEY_FILE}", ok=True)
     assert run.returncode == 0, run.explain()
-    return Rotated(run, lines, old, before)
+    return Rotated(run, lines, old, before, requests.answers())
 
 
 def reaches(lab_: PortainerLab) -> bool:
@@ -67,6 +84,12 @@ def test_new_values_count_everywhere_and_old_ones_nowhere(
         assert lab_.site.sh(host, timers, ok=True).out == "", "it would be undone"
     assert reaches(lab_)
     assert stacks(lab_) == rotated.stacks, "a stack's container was touched"
+
+
+def test_no_request_through_portainer_to_its_agent_is_lost(rotated: Rotated) -> None:
+    seen("answers under load", dict(rotated.answers))
+    assert sum(rotated.answers.values()) > 50, rotated.answers
+    assert not {what for what in rotated.answers if not what.startswith("200 0")}, rotated.answers
 
 
 def test_nothing_of_it_shows(lab_: PortainerLab, rotated: Rotated) -> None:
@@ -93,8 +116,8 @@ def test_agent_that_does_not_take_the_new_secret_brings_the_old_one_back(
     before, old = stacks(lab_), lab_.site.secrets
     variant.replace(
         "deploys/secrets_rotate.py",
-        "confirm_later=True,",
-        "confirm_later=True, _if=[lambda: SERVER],",
+        'to be confirmed", tree=later)',
+        'to be confirmed", tree=later, _if=[lambda: SERVER])',
     )
     variant.replace(
         "deploys/secrets_rotate.py", "proven = (", "SERVER = site_host() == server\nproven = ("
@@ -111,6 +134,32 @@ def test_agent_that_does_not_take_the_new_secret_brings_the_old_one_back(
     run = lab_.site.project.run("deploys/portainer.py")
     assert run.returncode == 0, run.explain()
     assert run.changes == [], "both sides were not put back by themselves"
+
+
+@pytest.mark.usefixtures("rotated")
+def test_a_run_that_is_killed_leaves_nothing_stopped(lab_: PortainerLab, variant: Project) -> None:
+    old, before = lab_.site.secrets, stacks(lab_)
+    rotation = "operations/secret_rotation.py"
+    variant.replace(rotation, "HELD_SECONDS = 60", "HELD_SECONDS = 5")
+    variant.replace(rotation, "CONFIRM_SECONDS = 300", "CONFIRM_SECONDS = 20")
+    data = ["--data", f"secrets_rotate={AGENT_SECRET}"]
+    started = variant.start("inventories/lab.py", DEPLOY, "-y", "--json", *data)
+
+    def is_held() -> bool:
+        unit = lab_.site.sh(lab_.server, f"systemctl is-active {SERVER_UNIT}")
+        return unit.out.strip() != "active"
+
+    lab_.eventually("the server is held", is_held)
+    started.kill()
+    assert lab_.site.secrets == old
+    # As it went on, or by systemd's timers: the server first, the agents when nobody confirms.
+    lab_.eventually("the server reaches the agent again", lambda: reaches(lab_), seconds=90)
+    run = lab_.site.project.run("deploys/portainer.py")
+    assert run.returncode == 0, run.explain()
+    assert reaches(lab_)
+    assert stacks(lab_) == before
+    again = lab_.site.project.run("deploys/portainer.py")
+    assert again.changes == [], again.explain()
 
 
 def test_what_cannot_be_changed_is_refused_at_once(lab_: PortainerLab) -> None:

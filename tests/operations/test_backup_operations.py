@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,18 @@ from pyinfra.context import ctx_host, ctx_state
 from facts.backup import CaData
 from facts.host_fact import Unknown
 from operations import backup as collecting
-from operations import restore
+from operations import restore, secret_rotation
 from operations.config_tree import config_tree
 from phoenix import backup
 from phoenix.backup import Backup, PresentData, ca_identity, portainer_identity
-from phoenix.components.config_tree.tree import Tree, TreeFile, TreeState
+from phoenix.components.config_tree.tree import (
+    FileState,
+    Tree,
+    TreeError,
+    TreeFile,
+    TreeState,
+    UnitState,
+)
 from phoenix.components.step_ca.authority import CaState
 from phoenix.health.issued import Issued
 from phoenix.secrets.store import SecretStore
@@ -147,11 +155,39 @@ def test_junk_from_a_host_is_no_state() -> None:
         CaData().parse(["surprise"])
 
 
-def test_tree_is_left_to_be_confirmed_later() -> None:
-    tree = Tree(component="demo", files={"/etc/demo": TreeFile("x")}, confirm=9)
-    commands = fixed(ConfigTree=TreeState()).run(config_tree, tree, confirm_later=True)
+def test_tree_is_left_to_be_started_and_confirmed_later() -> None:
+    files = {"/etc/demo": TreeFile("x")}
+    tree = Tree(component="demo", files=files, unit="demo.service", confirm=9, start_later=True)
+    commands = fixed(ConfigTree=TreeState()).run(config_tree, tree)
     assert len(commands) == 1, commands
     assert 'apply" install' in commands[0].get_raw_value()
+    (command,) = fixed().run(secret_rotation.held, tree)
+    assert command.get_raw_value().endswith("demo/current/apply hold 60")
+    (command,) = fixed().run(secret_rotation.started, tree)
+    assert 'apply" load' in command.get_raw_value()
+
+
+def test_what_was_put_in_place_by_a_killed_run_is_not_started_at_once() -> None:
+    tree = Tree(
+        component="demo",
+        files={"/etc/demo": TreeFile("x")},
+        unit="demo.service",
+        confirm=9,
+        start_later=True,
+    )
+    link = tree.link("/etc/demo")
+    state = TreeState(
+        current=f"{tree.id}.x",
+        files={"/etc/demo": FileState("644", "root", "root", TreeFile("x").sha256, link)},
+        units={"demo.service": UnitState("active", "enabled", stale=False)},
+    )
+    assert fixed(ConfigTree=state).run(config_tree, tree) == []
+    assert len(fixed(ConfigTree=state).run(config_tree, replace(tree, start_later=False))) == 1
+
+
+def test_a_tree_that_starts_later_goes_back_by_itself() -> None:
+    with pytest.raises(TreeError, match="start_later needs a unit and confirm seconds"):
+        Tree(component="demo", files={"/etc/demo": TreeFile("x")}, unit="a", start_later=True)
 
 
 def test_backup_waits_for_the_end_of_a_rotation() -> None:

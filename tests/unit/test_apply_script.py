@@ -452,6 +452,99 @@ def test_confirm_keeps_the_files_and_undo_brings_the_previous_back(machine: Tree
     assert machine.converge(two) is None
 
 
+def later(machine: TreeHost, text: str) -> Tree:
+    """A tree whose service is held until other hosts are ready, as the agents' secret is."""
+    return machine.tree(text, confirm=300, start_later=True)
+
+
+def armed(machine: TreeHost) -> list[str]:
+    """The timers that systemd still has, as the command of each."""
+    timers: dict[str, str] = {}
+    for call in machine.log:
+        words = call.split()
+        if words[0] == "systemd-run":
+            (unit,) = (word.removeprefix("--unit=") for word in words if word.startswith("--unit="))
+            timers[unit] = words[-2]
+        elif words[:2] == ["systemctl", "stop"] and words[2].endswith(".timer"):
+            timers.pop(words[2].removesuffix(".timer"), None)
+    return [*timers.values()]
+
+
+def is_running(machine: TreeHost) -> bool:
+    return (machine.top / "fake/active.demo.service").exists()
+
+
+def test_a_service_is_held_between_its_files_and_its_start(machine: TreeHost) -> None:
+    machine.install(machine.tree("one"))
+    machine.forget_log()
+    two = later(machine, "two")
+    assert machine.install(two).code == 0
+    assert machine.config.read_text() == "config two\n"
+    assert (machine.served, is_running(machine)) == ("config one\n", True)
+    assert not any("restart" in call or "start --" in call for call in machine.log), machine.log
+    assert machine.again("hold 60").code == 0
+    assert not is_running(machine)
+    timer = next(call for call in machine.log if "phoenix-held-demo" in call and "run" in call)
+    assert "--on-active=60" in timer
+    assert machine.log.index(timer) < machine.log.index("systemctl stop -- demo.service")
+    assert machine.load(two).code == 0
+    assert (machine.served, is_running(machine)) == ("config two\n", True)
+    assert len(armed(machine)) == 1, "it goes back unless it is confirmed"
+    assert machine.again("confirm").code == 0
+    assert armed(machine) == []
+    assert machine.converge(machine.tree("two")) is None
+
+
+def test_what_nobody_would_start_again_is_not_held(machine: TreeHost) -> None:
+    machine.install(machine.tree("one"))
+    assert machine.again("hold 60").code == 0
+    assert is_running(machine)
+
+
+def test_a_held_service_starts_with_the_new_files_where_the_former_ones_are_damaged(
+    machine: TreeHost,
+) -> None:
+    machine.install(machine.tree("one"))
+    machine.install(later(machine, "two"))
+    machine.again("hold 60")
+    (machine.base / "previous/params").write_text("")
+    done = machine.again("undo")
+    assert done.code == 5, done
+    assert "NOT PUT BACK" in done.stderr
+    assert (machine.served, is_running(machine)) == ("config two\n", True)
+
+
+@pytest.mark.parametrize("step", ["install", "hold 60", "load", "confirm"])
+def test_killed_anywhere_around_a_hold_the_service_runs_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """By systemd's timers alone: no other run comes."""
+    for at in range(1, 200):
+        with monkeypatch.context() as patch:
+            machine = make_host(tmp_path / str(at), patch)
+            machine.install(machine.tree("one"))
+            two = later(machine, "two")
+            done = machine.install(two, kill_at=at if step == "install" else 0)
+            for verb in ("hold 60", "load", "confirm"):
+                if not killed(done):
+                    done = machine.again(verb, kill_at=at if step == verb else 0)
+            if not killed(done):
+                assert (machine.served, armed(machine)) == ("config two\n", [])
+                assert at > 2, at
+                return
+            for script in armed(machine):
+                machine.run(Path(script), "undo")
+            assert is_running(machine), (at, machine.log)
+            assert machine.served in {"config one\n", "config two\n"}, at
+            if step != "confirm":
+                assert machine.served == "config one\n", (at, machine.log)
+            again = machine.converge(machine.tree("two"))
+            assert again is None or again.code == 0, (at, again)
+            assert machine.served == "config two\n", at
+            assert not machine.faults(), (at, machine.faults())
+    raise AssertionError("the script never came to its end")
+
+
 def test_undo_of_a_first_install_is_read_by_who_has_no_unit_here(machine: TreeHost) -> None:
     """As sshd: what locks the operator out at the first deploy must not stay in its memory."""
     machine.config.write_text("by hand\n")

@@ -172,7 +172,7 @@ class TreeHost:
             path.insert(0, str(self.top / "shims"))
         with tempfile.TemporaryFile("w+") as said:
             code = subprocess.run(
-                ["sh", str(script), verb],
+                ["sh", str(script), *verb.split()],
                 env={
                     **os.environ, "PATH": ":".join(path), "FAKE": str(self.top / "fake"),
                     "KILL_AT": str(kill_at), **self.environment,

@@ -3,6 +3,8 @@
 #   sh STAGE/apply install      prove the stage, activate it, load it; put the old one back on failure
 #   sh GENERATION/apply load    the generation is current, but the service has not loaded it: finish;
 #                               this script, params and manifest arrive again ahead of it
+#   sh GENERATION/apply hold SECONDS  the service stops, to be started by `load`; where that does not come
+#                               within SECONDS, `undo` starts it with the previous generation
 #   sh GENERATION/apply confirm the operator can still log in: keep the generation
 #   sh GENERATION/apply remove  the component leaves this host; with the word `running` its service,
 #                               which other things need, goes on with what is left
@@ -17,12 +19,13 @@ set -eu
 umask 022
 trap '' HUP INT PIPE  # the run that sent us may die; what is begun is ended here
 gen=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)  # its own name, also when run by `current`
-. "$gen/params"       # component base unit action enable validate before after revert otherwise health deadline confirm
+. "$gen/params"       # component base unit action enable validate before after revert otherwise health deadline confirm start_later
 tab=$(printf '\t')
 
 links=${links:-}      # of a generation of an earlier release: it has none
 revert=${revert:-}
 otherwise=${otherwise:-}
+start_later=${start_later:-}
 never=99              # what a health check ends with that will never succeed
 
 # Nobody may be listening any more, and that must not end us half-way.
@@ -314,7 +317,16 @@ roll_back() { # the old service goes on as if nothing had happened; fails when i
 if [ "${1:-install}" = install ]; then echo $$ >"$gen/pid"; fi
 exec 9>"$base/lock"
 flock -w 300 9 || { say "another run has held $base/lock for 300 s"; exit 4; }
-undo_timer="phoenix-undo-$component"
+undo_timer="phoenix-undo-$component" held_timer="phoenix-held-$component"
+
+undo_in() { # TIMER SECONDS: systemd undoes this generation then, whatever becomes of the run that sent us
+    systemctl stop "$1.timer" 2>/dev/null || true
+    systemd-run -q --collect --unit="$1" --on-active="$2" sh "$gen/apply" undo
+}
+
+is_loaded() { # GENERATION: it was proven
+    [ "${1##*/}" = "$(cat "$base/loaded" 2>/dev/null || true)" ]
+}
 
 case "${1:-install}" in
 install)
@@ -338,7 +350,7 @@ install)
     find "$gen" -exec sync -- {} +
     sync -- "$base/gen"
     now=$(readlink "$base/current" 2>/dev/null || true)
-    if [ -n "$now" ] && [ "${now##*/}" = "$(cat "$base/loaded" 2>/dev/null || true)" ]; then
+    if [ -n "$now" ] && is_loaded "$now"; then
         ln -sfn "$now" "$base/previous.new"  # only a generation that was proven is worth going back to
         mv -fT "$base/previous.new" "$base/previous"
     fi
@@ -353,31 +365,44 @@ install)
         fi
         exit 3
     fi
+    if [ -n "$start_later" ]; then
+        undo_in "$undo_timer" "$confirm"  # ahead of the files: no other run may come for them
+        activate "$gen"
+        exit 0
+    fi
     activate "$gen"
     if ! load; then roll_back || true; exit 5; fi
-    if [ -n "$confirm" ]; then
-        systemctl stop "$undo_timer.timer" 2>/dev/null || true
-        systemd-run -q --collect --unit="$undo_timer" --on-active="$confirm" sh "$gen/apply" undo
-    else
-        mark_loaded
-    fi
+    if [ -n "$confirm" ]; then undo_in "$undo_timer" "$confirm"; else mark_loaded; fi
     ;;
 load)
     now=$(readlink "$base/current")
+    if is_loaded "$now"; then start_later=; fi
+    # Ahead of the start: one that is held has its other timer meanwhile.
+    if [ -n "$start_later" ]; then undo_in "$undo_timer" "$confirm"; fi
     if ! load; then
         # A generation that was proven is not at fault when its service fails later.
-        if [ "${now##*/}" != "$(cat "$base/loaded" 2>/dev/null || true)" ]; then roll_back || true; fi
+        if ! is_loaded "$now"; then roll_back || true; fi
         exit 5
     fi
-    mark_loaded
+    if [ -n "$start_later" ]; then systemctl stop "$held_timer.timer" 2>/dev/null || true; else mark_loaded; fi
+    ;;
+hold)
+    # A generation that was proven is not undone, so nobody would start it again.
+    if is_loaded "$gen"; then exit 0; fi
+    undo_in "$held_timer" "$2"
+    if ! systemctl stop -- "$unit"; then say "$unit does not stop"; exit 5; fi
     ;;
 confirm)
     systemctl stop "$undo_timer.timer" 2>/dev/null || true
+    systemctl stop "$held_timer.timer" 2>/dev/null || true
     mark_loaded
     ;;
 undo)
-    if [ "$(readlink "$base/current")" = "gen/${gen##*/}" ] &&
-        [ "$(cat "$base/loaded" 2>/dev/null || true)" != "${gen##*/}" ]; then roll_back || exit 5; fi
+    if [ "$(readlink "$base/current")" = "gen/${gen##*/}" ] && ! is_loaded "$gen" && ! roll_back; then
+        # It may have been held: it serves with the new files rather than not at all.
+        if [ -n "$unit" ]; then systemctl start -- "$unit" || say "systemctl start $unit failed"; fi
+        exit 5
+    fi
     ;;
 remove)
     rm -rf -- "${base%/*}"/.removed.*  # of a run that was killed here

@@ -104,6 +104,8 @@ class Tree:
     `otherwise` where there is none, when the host is as it was before the first.
     `action` is "reload" or "restart" of `unit`; `enable` are further units to enable and start.
     `confirm` seconds: go back unless the operator confirms in time (0: no confirmation).
+    `start_later`: the files are put in place, and the service goes on with what it has loaded until
+    a later operation has it load them; it needs `confirm`, whose time begins with the files.
     `in_force` is asked with the state: where it fails, what it says is a reason to load the files
     again, though they are in place.
     `links` are symbolic links to what belongs to the system, by their path.
@@ -124,6 +126,7 @@ class Tree:
     health: str = ""
     deadline: int = 30
     confirm: int = 0
+    start_later: bool = False
     supersedes: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
     in_force: str = ""
@@ -142,6 +145,8 @@ class Tree:
             raise TreeError(f"{self.component}: a tree needs at least one file")
         if self.action not in {"reload", "restart"}:
             raise TreeError(f"{self.component}: action {self.action!r} is not reload or restart")
+        if self.start_later and not (self.confirm and self.unit):
+            raise TreeError(f"{self.component}: start_later needs a unit and confirm seconds")
         for path, file in self.files.items():
             pure = PurePosixPath(path)
             if not pure.is_absolute() or str(pure) != path or ".." in pure.parts:
@@ -225,6 +230,7 @@ class Tree:
             "health": self.health,
             "deadline": str(self.deadline),
             "confirm": str(self.confirm) if self.confirm else "",
+            "start_later": "yes" if self.start_later else "",
             "links": "".join(f"{path}\t{target}\n" for path, target in self.links.items()),
         }
         return "".join(f"{name}={shell.quote(value)}\n" for name, value in values.items())
