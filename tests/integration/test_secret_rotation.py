@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from phoenix.components.portainer.compose_files import API_KEY_FILE, SERVER_UNIT
+from phoenix.components.portainer.compose_files import SERVER_UNIT
 from tests.integration.load import load
 from tests.integration.portainer_lab import PortainerLab
 from tests.integration.project import Project, Run
@@ -24,6 +24,16 @@ KEY_FILE = "/root/phoenix-it-key.header"
 @pytest.fixture(scope="module")
 def lab_(site: SiteLab) -> PortainerLab:
     return PortainerLab(site)
+
+
+def own_key(lab_: PortainerLab, password: str) -> tuple[int, str]:
+    """An API key of the administrator's: its number, and the key."""
+    _, login = lab_.login(password)
+    body = {"password": password, "description": "constant load"}
+    bearer = f"Authorization: Bearer {login['jwt']}"
+    status, answer = lab_.api("POST", "/users/1/tokens", body, key=bearer)
+    assert status == 201, answer
+    return answer["apiKey"]["id"], answer["rawAPIKey"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +60,9 @@ def rotated(lab_: PortainerLab) -> Rotated:
     lab_.wait_well()
     old, before = lab_.site.secrets, stacks(lab_)
     names = {"secrets_rotate": f"{PASSWORD},{AGENT_SECRET}"}
-    key = lab_.site.sh(lab_.server, f"cat {API_KEY_FILE}", ok=True).out
-    lab_.site.put("client", KEY_FILE, key, 0o600)
+    # A key of its own: that of the deploys is made anew with the password.
+    row, key = own_key(lab_, old[PASSWORD])
+    lab_.site.put("client", KEY_FILE, f"X-API-Key: {key}\n", 0o600)
     ping = f"/api/endpoints/{lab_.endpoint()['Id']}/docker/_ping"
     with (
         load(lab_.site, "portainer", ping, f"-H @{KEY_FILE}") as requests,
@@ -60,13 +71,20 @@ def rotated(lab_: PortainerLab) -> Rotated:
         run = lab_.site.project.run(DEPLOY, "-vvv", "--diff", data=names)
         lab_.site.sh("client", "sleep 2")  # what the last restart cut would be seen here
     lab_.site.sh("client", f"rm {KEY_FILE}", ok=True)
+    assert lab_.api("DELETE", f"/users/1/tokens/{row}")[0] == 204
     assert run.returncode == 0, run.explain()
     return Rotated(run, lines, old, before, requests.answers())
 
 
-def reaches(lab_: PortainerLab) -> bool:
-    """Whether the server gets through to the agent's Docker."""
-    return lab_.api("GET", f"/endpoints/{lab_.endpoint()['Id']}/docker/_ping")[0] == 200
+def reaches(lab_: PortainerLab, number: int = 0) -> bool:
+    """Whether the server gets through to the agent's Docker.
+
+    Args:
+        lab_: the lab.
+        number: the endpoint's; it is looked up where none is given, from a server that runs.
+    """
+    number = number or lab_.endpoint()["Id"]
+    return lab_.api("GET", f"/endpoints/{number}/docker/_ping")[0] == 200
 
 
 def test_new_values_count_everywhere_and_old_ones_nowhere(
@@ -138,7 +156,7 @@ def test_agent_that_does_not_take_the_new_secret_brings_the_old_one_back(
 
 @pytest.mark.usefixtures("rotated")
 def test_a_run_that_is_killed_leaves_nothing_stopped(lab_: PortainerLab, variant: Project) -> None:
-    old, before = lab_.site.secrets, stacks(lab_)
+    old, before, number = lab_.site.secrets, stacks(lab_), lab_.endpoint()["Id"]
     rotation = "operations/secret_rotation.py"
     variant.replace(rotation, "HELD_SECONDS = 60", "HELD_SECONDS = 5")
     variant.replace(rotation, "CONFIRM_SECONDS = 300", "CONFIRM_SECONDS = 20")
@@ -153,7 +171,7 @@ def test_a_run_that_is_killed_leaves_nothing_stopped(lab_: PortainerLab, variant
     started.kill()
     assert lab_.site.secrets == old
     # As it went on, or by systemd's timers: the server first, the agents when nobody confirms.
-    lab_.eventually("the server reaches the agent again", lambda: reaches(lab_), seconds=90)
+    lab_.eventually("the server reaches the agent again", lambda: reaches(lab_, number))
     run = lab_.site.project.run("deploys/portainer.py")
     assert run.returncode == 0, run.explain()
     assert reaches(lab_)
