@@ -10,6 +10,7 @@ from pyinfra import host
 from deploys.context import setting_errors, settings, site
 from operations.home import start_page
 from operations.verification import judge, run_checks
+from phoenix.derived import home
 from phoenix.health.checks import checks
 from phoenix.health.proof import ONLY, proof
 from phoenix.runs.results import VERDICT
@@ -26,6 +27,7 @@ run_checks(
     certificates=only is None,
 )
 has_page = any(service.kind == "home" for service in site().services)
+has_page = has_page and home.watched_by(site()) is None  # else it is the watcher's
 if "traefik" in host.groups and has_page and only is None:
     start_page(  # before the verdict: it tells of faults
         name="Verify: start page",

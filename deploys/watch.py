@@ -10,6 +10,7 @@ from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.restart import restart_without_end
 from phoenix.components.step_ca.authority import DATABASE
 from phoenix.components.watch import files as watch
+from phoenix.derived import home
 from phoenix.derived.components import WATCHED, WATCHER
 from phoenix.files import render
 from phoenix.health.watch_plan import lines, plan
@@ -25,8 +26,24 @@ FOLDER = "components/watch"
 UNITS = "/etc/systemd/system"
 
 
+def page() -> dict[str, TreeFile]:
+    """What gets the start page from the watcher."""
+    unit = watch.PAGE_TIMER.removesuffix(".timer")
+    return {
+        watch.PAGE_PROGRAM: TreeFile(files.text(f"{FOLDER}/{unit}"), mode="0755"),
+        f"{UNITS}/{unit}.service": TreeFile(files.text(f"{FOLDER}/{unit}.service")),
+        f"{UNITS}/{watch.PAGE_TIMER}": TreeFile(
+            render(
+                f"{FOLDER}/{watch.PAGE_TIMER}.j2",
+                calendar=watch.judge_calendar(settings().watch_interval),
+            )
+        ),
+    }
+
+
 def reporting(watcher: Host) -> Tree:
-    """What makes this host's checks and reports them."""
+    """What makes this host's checks and reports them, and gets the start page where it is."""
+    has_page = site_host() == home.watched_by(site())
     key, made = secret(WATCH_KEY), lines(site(), site_host())
     room = (settings().room_warning_percent, settings().room_least_percent)
     return Tree(
@@ -59,8 +76,9 @@ def reporting(watcher: Host) -> Tree:
                     calendar=watch.calendar(settings().watch_interval, site_host().name),
                 )
             ),
+            **(page() if has_page else {}),
         },
-        enable=(watch.TIMER,),
+        enable=(watch.TIMER, *([watch.PAGE_TIMER] if has_page else [])),
         validate=fill(
             'sh -n "$ROOT"{{ program }} && sh -n "$ROOT"{{ checks }}',
             program=watch.PROGRAM,
@@ -77,6 +95,7 @@ def watching() -> Tree:
         site(),
         settings().watch_interval,
         {name: pair.fingerprint for name, pair in pairs.items()},
+        tells=settings().home_tells,
     )
     urls = secrets().find(ALARM_URLS)
     alarms = {}

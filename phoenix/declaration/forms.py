@@ -108,6 +108,26 @@ LINE = Form(
 )
 Line = Annotated[str, LINE]
 StrictLine = Annotated[StrictStr, LINE]
+ShortText = Annotated[
+    str,
+    Form(
+        _LINE.replace("*", "{1,200}"),
+        "is empty, or has a line break or another control character",
+        "write one short line",
+        longest=200,
+    ),
+]
+"""What a service is, for its users."""
+IconText = Annotated[
+    str,
+    Form(
+        _LINE.replace("*", "{1,8}"),
+        "is no icon",
+        "write one emoji, or one or two letters",
+        longest=8,
+    ),
+]
+"""Several code points make one emoji: https://unicode.org/reports/tr51/."""
 VALUE_PATTERN = rf"^[^\u0000{_HALVES}]*$"
 """Of what an environment variable can hold: line breaks, too (environ(7))."""
 _LONGEST_VALUE = 100_000  # execve(2): MAX_ARG_STRLEN is 131072 bytes with the name

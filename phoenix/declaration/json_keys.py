@@ -36,6 +36,7 @@ from phoenix.declaration.forms import (
     HeaderName,
     HeaderValue,
     HostName,
+    IconText,
     ImageFile,
     InterfaceName,
     Line,
@@ -44,6 +45,7 @@ from phoenix.declaration.forms import (
     PathPrefix,
     SecretText,
     ServiceName,
+    ShortText,
     SiteFile,
     SnapshotName,
     StorageName,
@@ -487,6 +489,17 @@ class RawOptions(Raw):
         default=(),
         description="Further names that it has, beside `name`, each as `name` is written.",
         examples=[["docs"]],
+    )
+    description: ShortText | None = Field(
+        default=None,
+        description="What it is, in a few words: shown on the start page.",
+        examples=["Notes and how-tos of the family"],
+    )
+    icon: IconText | None = Field(
+        default=None,
+        description="An emoji, or one or two letters, shown beside it on the start page; left out: "
+        "the first letter of its name.",
+        examples=["📚"],
     )
     path: PathPrefix | None = Field(
         default=None,

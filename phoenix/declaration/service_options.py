@@ -13,7 +13,8 @@ from phoenix.site.removed_headers import REMOVED_HEADERS
 from phoenix.site.secret_names import NEW, PLATFORM
 
 OPTION_KEYS = tuple(key for key in RawOptions.model_fields if key not in ("name", "health_path"))
-"""The keys that only a proxy carries out, or the checks; what has no proxy before it has none."""
+"""The keys that only a proxy carries out, the checks, or the start page, which has what is behind
+the proxies; what has no proxy before it has none."""
 _OF_THE_PROXIES = frozenset(
     [
         "connection",

@@ -499,6 +499,8 @@ class _Maker:
         return service.model_copy(
             update={
                 "aliases": tuple(f"{label}.{self.domain}" for label in dict.fromkeys(labels)),
+                "description": raw.description or "",
+                "icon": raw.icon or "",
                 "path": raw.path or "",
                 "strip_path": raw.strip_path,
                 "options": options(raw, self.networks, source, self.report),
@@ -556,7 +558,7 @@ _GRPC_HEALTH = "/grpc.health.v1.Health/Check"
 """Where gRPC servers are asked for their health (https://grpc.io/docs/guides/health-checking/)."""
 _OF_TCP = frozenset(
     {"name", "port", "scheme", "exposure", "gateway_port", "aliases", "allowed_networks",
-     "connect_timeout", "read_timeout", "check"}
+     "connect_timeout", "read_timeout", "check", "description", "icon"}
 )  # fmt: skip
 """Keys that a service by tcp or tls takes."""
 _OF_A_REDIRECT = ("redirect_keep_path", "redirect_permanent")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from phoenix.site.model import Host, Site
 from phoenix.site.ports import HOME
 
 ADDRESS = f"127.0.0.1:{HOME}"
@@ -9,7 +10,7 @@ ADDRESS = f"127.0.0.1:{HOME}"
 URL = f"http://{ADDRESS}"
 UNIT = "phoenix-home.service"
 PAGE = "/var/lib/phoenix/home"
-"""What the last verification wrote: index.html and home.json."""
+"""index.html and home.json: what the last verification wrote, or the watcher's last look."""
 STATIC = "/usr/local/share/phoenix/home"
 """Style, icon, and what is shown before the first verification."""
 CONTENT_SECURITY_POLICY = (
@@ -17,3 +18,10 @@ CONTENT_SECURITY_POLICY = (
     "frame-ancestors 'none'"
 )
 """Content Security Policy Level 3: nothing but the page's own style and icon; no script at all."""
+
+
+def watched_by(site: Site) -> Host | None:
+    """The host whose start page is the watcher's; None where a run of Phoenix writes it."""
+    proxy = site.traefik
+    served = any(service.kind == "home" for service in site.services)
+    return proxy if proxy is not None and proxy in site.watched and served else None

@@ -19,6 +19,7 @@ from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.components.step_ca.authority import DIRECTORY
 from phoenix.components.watch.files import JUDGE as WATCH_JUDGE
+from phoenix.components.watch.files import PAGE_TIMER as WATCH_PAGE_TIMER
 from phoenix.components.watch.files import RECEIVER as WATCH_RECEIVER
 from phoenix.components.watch.files import TIMER as WATCH_TIMER
 from phoenix.derived import login, swarm
@@ -60,6 +61,7 @@ COMPONENTS: Mapping[str, str] = {
     NFS_UNIT: "nfs",
     NFS_SERVER_UNIT: "nfs_exports",
     WATCH_TIMER: "watch",
+    WATCH_PAGE_TIMER: "watch",
     WATCH_RECEIVER: "watch",
     WATCH_JUDGE: "watch",
     "phoenix-acme@gateway.timer": "nginx",

@@ -104,6 +104,10 @@ def _services(site: Site) -> Iterator[Check]:
         *((host, nfs.UNIT, "folders by NFS", "") for host in site.hosts if host.mounts),
     ]
     units += [(host, watch.TIMER, "its checks by a timer", "") for host in site.watched]
+    shown = home.watched_by(site)
+    units += (
+        [(shown, watch.PAGE_TIMER, "the start page's way from the watcher", "")] if shown else []
+    )
     if site.watcher is not None:
         units += [
             (site.watcher, watch.RECEIVER, "the watcher", ""),

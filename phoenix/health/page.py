@@ -7,14 +7,16 @@ what the checks heard there (log lines, answers) to the run of `deploys/verify.p
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
+from typing import Any, Literal
 
 from phoenix.health.checks import checks, checks_by_host
 from phoenix.health.diagnosis import Diagnosis, Fault, PathReport, fault_of
 from phoenix.health.paths import request_paths
 from phoenix.health.served import Served
-from phoenix.runs.revision import NONE, Revision
-from phoenix.site.model import Frozen, Service, Site
+from phoenix.runs.revision import Revision
+from phoenix.site.model import Frozen, Host, Service, Site
+from phoenix.watch import live, page_html
 from phoenix.watch.causes import Check, CheckedPath, Outcome, State, lowest
 
 
@@ -40,6 +42,31 @@ class Health(Frozen):
     first_cause: FirstCause | None
 
 
+class DayRow(Frozen):
+    """A day of a service, UTC: for how many seconds it was seen well, and broken."""
+
+    day: date
+    ok: int
+    broken: int
+
+
+class HeldRow(Frozen):
+    """A certificate that a host holds."""
+
+    holder: str
+    name: str
+    not_after: datetime
+
+
+class LastDeploy(Frozen):
+    """The last run that changed the site, or was to."""
+
+    ended: datetime
+    by: str
+    result: str
+    commit: str
+
+
 class ServiceRow(Frozen):
     """A service behind the gateway. `stack` is the deployed stack's name, None for a guest's own.
 
@@ -54,6 +81,9 @@ class ServiceRow(Frozen):
     login: bool
     health: Health
     certificate_until: datetime | None
+    description: str = ""
+    icon: str = ""
+    history: tuple[DayRow, ...] = ()
 
 
 class HostRow(Frozen):
@@ -90,7 +120,12 @@ class Stamp(Frozen):
 
 
 class Page(Frozen):
-    """All that the page tells; `home.json` is this very object."""
+    """All that the page tells; `home.json` is this very object.
+
+    A run has `seen_by` `run`, `certificates` that are served, and its `revision`. The watcher has
+    `watch`, the history of each service, `held` certificates, `last_deploy`, and whether a run is
+    `working` on the site.
+    """
 
     domain: str
     environment: str
@@ -101,6 +136,10 @@ class Page(Frozen):
     revision: Revision
     stamp: Stamp
     warnings: tuple[Place, ...] = ()
+    seen_by: Literal["run", "watch"] = "run"
+    working: bool = False
+    held: tuple[HeldRow, ...] = ()
+    last_deploy: LastDeploy | None = None
 
     def same_as(self, other: Page) -> bool:
         """Whether both tell the same, whenever and by whomever it was seen."""
@@ -134,15 +173,12 @@ def build(
         health=_health(checks(site), by_check, diagnosis.first_cause),
         services=tuple(
             _service(service, requests[service.name], by_check, reports, served)
-            for service in site.services
-            if service.exposure == "gateway" and service.kind != "home"
+            for service in shown(site)
         ),
         certificates=tuple(served),
         hosts=tuple(
             HostRow(
-                name=host.name,
-                address=str(host.address),
-                roles=tuple(sorted(host.roles)),
+                **machine(host),
                 health=_own_health(by_host[host.name], by_check),
             )
             for host in site.hosts
@@ -153,51 +189,49 @@ def build(
     )
 
 
+def shown(site: Site) -> tuple[Service, ...]:
+    """The services of the page: those behind the gateway, but itself."""
+    return tuple(
+        service
+        for service in site.services
+        if service.exposure == "gateway" and service.kind != "home"
+    )
+
+
+def declared(service: Service) -> dict[str, Any]:
+    """What the page tells of a service that no check finds out: fields of `ServiceRow`."""
+    dashboard, asked = service.kind == "dashboard", service.options
+    url = f"https://{service.fqdn}{service.health_path if dashboard else service.path or '/'}"
+    if service.kind == "tcp":
+        url = f"{service.scheme}://{service.fqdn}:{service.gateway_port}"
+    return {
+        "name": service.name,
+        "url": url,
+        "owner": service.external.host if service.external else service.owner.name,
+        "stack": service.deployment.project if service.deployment else None,
+        "login": dashboard or bool(asked.basic_auth) or asked.forward_auth is not None,
+        "description": service.description,
+        "icon": service.icon,
+    }
+
+
+def machine(host: Host) -> dict[str, Any]:
+    """What the page tells of a host that no check finds out: fields of `HostRow`."""
+    return {"name": host.name, "address": str(host.address), "roles": sorted(host.roles)}
+
+
 def for_strangers(page: Page) -> Page:
     """What is left of a page for readers who are not to learn how the site is made.
 
     Services, how they are and when that was seen; no host, address, certificate, operator or
     revision.
     """
-
-    def without_cause(health: Health) -> Health:
-        return health.model_copy(update={"first_cause": None})
-
-    return page.model_copy(
-        update={
-            "health": without_cause(page.health),
-            "services": tuple(
-                service.model_copy(
-                    update={
-                        "owner": "",
-                        "stack": None,
-                        "health": without_cause(service.health),
-                        "certificate_until": None,
-                    }
-                )
-                for service in page.services
-            ),
-            "certificates": (),
-            "hosts": (),
-            "revision": NONE,
-            "stamp": page.stamp.model_copy(update={"by": ""}),
-            "warnings": (),
-        }
-    )
+    return Page.model_validate(live.for_strangers(page.model_dump()))
 
 
 def headline(health: Health) -> str:
     """What was seen, in words: "All 62 checks passed", "2 of 62 checks failed"."""
-    total = f"{health.checks} check{'' if health.checks == 1 else 's'}"
-    if not health.failed and not health.not_run:
-        return f"All {total} passed" if health.checks != 1 else "The one check passed"
-    parts = []
-    if health.failed:
-        parts.append(f"{health.failed} of {total} failed")
-    if health.not_run:
-        of = "" if parts else f" of {total}"
-        parts.append(f"{health.not_run}{of} {'was' if health.not_run == 1 else 'were'} not run")
-    return ", ".join(parts)
+    return page_html.headline(health.checks, health.failed, health.not_run)
 
 
 def _own_health(mine: Sequence[Check], by_check: Mapping[Check, Outcome]) -> Health:
@@ -237,17 +271,8 @@ def _service(
     report = reports[path.name]
     on_path = {(check.target, check.port) for check in path.checks}
     ends = [record.not_after for record in served if (record.holder, record.port) in on_path]
-    dashboard, asked = service.kind == "dashboard", service.options
-    url = f"https://{service.fqdn}{service.health_path if dashboard else service.path or '/'}"
-    if service.kind == "tcp":
-        url = f"{service.scheme}://{service.fqdn}:{service.gateway_port}"
-    login = dashboard or bool(asked.basic_auth) or asked.forward_auth is not None
     return ServiceRow(
-        name=service.name,
-        url=url,
-        owner=service.external.host if service.external else service.owner.name,
-        stack=service.deployment.project if service.deployment else None,
-        login=login,
+        **declared(service),
         health=_health(path.checks, by_check, report.cause, report.state),
         certificate_until=None if None in ends else min((end for end in ends if end), default=None),
     )

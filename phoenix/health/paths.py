@@ -381,7 +381,8 @@ def _reports(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     takes = (*find.unit(watcher, watch.RECEIVER), *find.unit(watcher, watch.JUDGE))
     for host in site.watched:
         hops = (
-            Hop(host.name, host.name, "its checks by a timer", find.unit(host, watch.TIMER)),
+            Hop(host.name, host.name, "its checks by a timer",
+                (*find.unit(host, watch.TIMER), *find.unit(host, watch.PAGE_TIMER))),
             Hop(
                 *(host.name, watcher.name, "the watcher"),
                 (*takes, *(one for one in find("port_answers", host=host.name, target=watcher.name)

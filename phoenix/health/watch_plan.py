@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from phoenix.components.watch.files import digest
+from phoenix.derived import home
+from phoenix.health import page
 from phoenix.health.advice import likely_fix
 from phoenix.health.checks import checks, made_on
-from phoenix.health.paths import paths
+from phoenix.health.page_html import version
+from phoenix.health.paths import paths, request_paths
 from phoenix.site.model import Host, Site
 from phoenix.watch.causes import Check, CheckedPath, Hop, no_answer
 from phoenix.watch.plan import Fix, Plan
@@ -18,7 +21,10 @@ def lines(site: Site, host: Host) -> tuple[str, ...]:
     return tuple("\t".join(check.command) for check in made_on(site, host))
 
 
-def plan(site: Site, interval: int, fingerprints: Mapping[str, str]) -> Plan:
+def plan(
+    site: Site, interval: int, fingerprints: Mapping[str, str], *, tells: str = "everything",
+    scraper: str = "",
+) -> Plan:  # fmt: skip
     """The plan of the watcher.
 
     What a host makes that does not report is left out, and so is what no host makes.
@@ -27,10 +33,13 @@ def plan(site: Site, interval: int, fingerprints: Mapping[str, str]) -> Plan:
         site: the site.
         interval: seconds between two reports of a host.
         fingerprints: SHA-256 of each watched host's certificate, by its name.
+        tells: what the start page tells whoever reaches it (the setting `home_tells`).
+        scraper: SHA-256 of the certificate of whoever reads the metrics; empty: nobody.
 
     Raises:
         phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
     """
+    requests = request_paths(site)
     own = {check for host in site.watched for check in made_on(site, host)}
     kept = tuple(check for check in checks(site) if check in own)
     return Plan(
@@ -47,6 +56,16 @@ def plan(site: Site, interval: int, fingerprints: Mapping[str, str]) -> Plan:
                 for host in site.watched
             },
         },
+        environment=site.environment,
+        tells=tells,
+        services=tuple(
+            {**page.declared(service), "path": requests[service.name].name}
+            for service in page.shown(site)
+        ),
+        machines=tuple(page.machine(host) for host in site.watched),
+        page_host=keeper.name if (keeper := home.watched_by(site)) else "",
+        style=version(),
+        scraper=scraper,
     )
 
 

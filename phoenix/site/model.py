@@ -501,6 +501,9 @@ class Service(Named):
     gateway_port: int = 0
     health_status: int = 200
     checked: bool = True
+    description: str = ""
+    """What it is, for its users."""
+    icon: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:

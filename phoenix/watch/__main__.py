@@ -5,51 +5,67 @@ from __future__ import annotations
 import json
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from phoenix.watch import alarms, judge, plan, report
+from phoenix.watch import alarms, judge, live, metrics, page_html, plan, report
+from phoenix.watch.causes import walk
+from phoenix.watch.history import History
 from phoenix.watch.place import write
 
 PORT = 8470
 ETC, RUN, VAR = Path("/etc/phoenix"), Path("/run/phoenix-watch"), Path("/var/lib/phoenix-watch")
+SHOWN = Path("/run/phoenix-watch-look")
+"""What others may read of the last look. It is in memory: it is written with each look."""
+_HISTORY_SECONDS = 60
+"""A look counts in the history when so much time has passed, or an interval."""
 USAGE = 2
 
 
-def main(words: list[str], etc: Path = ETC, run: Path = RUN, var: Path = VAR) -> int:
+def main(
+    words: list[str], etc: Path = ETC, run: Path = RUN, var: Path = VAR, shown: Path = SHOWN
+) -> int:
     """Run one of the programs; the exit code."""
     if words == ["receive"]:
-        return receive(etc, run)
+        return receive(etc, run, shown)
     if words == ["judge"]:
-        return look(etc, run, var)
+        return look(etc, run, var, shown)
     if words == ["test"]:
         return try_alarms(etc)
     print("usage: python3 -m phoenix.watch receive|judge|test", file=sys.stderr)  # noqa: T201
     return USAGE
 
 
-def receive(etc: Path, run: Path, address: tuple[str, int] = ("0.0.0.0", PORT)) -> int:  # noqa: S104 - the guard says who reaches it
-    """Take reports until the process is ended."""
+def receive(etc: Path, run: Path, shown: Path, address: tuple[str, int] = ("0.0.0.0", PORT)) -> int:  # noqa: S104 - the guard says who reaches it
+    """Take reports, and give what the last look found, until the process is ended."""
     from phoenix.watch import receiver  # a server's modules cost more than a whole look
 
     site = plan.from_json((etc / "watcher.json").read_text())
     folder = run / "reports"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     hosts = {fingerprint: host for host, fingerprint in site.fingerprints.items()}
+    page_host = site.fingerprints.get(site.page_host, "")
+    readers = {
+        "/page": receiver.Readable(shown / "index.html", page_host, "text/html; charset=utf-8"),
+        "/home.json": receiver.Readable(shown / "home.json", page_host, "application/json"),
+        "/metrics": receiver.Readable(shown / "metrics", site.scraper, metrics.CONTENT_TYPE),
+    }
     tls = receiver.context(str(etc / "watcher.pem"), str(etc / "watcher.hosts.pem"))
-    with receiver.Receiver(address, tls, hosts, folder) as server:
+    with receiver.Receiver(address, tls, hosts, folder, readers) as server:
         server.serve_forever()
     return 0
 
 
-def look(etc: Path, run: Path, var: Path, send: alarms.Send = alarms.by_apprise) -> int:
+def look(
+    etc: Path, run: Path, var: Path, shown: Path, send: alarms.Send = alarms.by_apprise
+) -> int:
     """Look at the newest reports once; 1 where a message could not be delivered."""
     site = plan.from_json((etc / "watcher.json").read_text())
     state, waiting = _remembered(var / "state.json")
     now = time.time()
     arrivals = _arrivals(run / "reports")
-    messages = judge.look(site, arrivals, state, now)
+    observed = judge.observe(site, arrivals, state, now)
+    messages = judge.told(site, observed, state, now)
     for one in messages:
         print(f"{one.kind}: {one.title}\n{one.body}", flush=True)  # noqa: T201 - the journal
     urls = _urls(etc)
@@ -58,10 +74,38 @@ def look(etc: Path, run: Path, var: Path, send: alarms.Send = alarms.by_apprise)
     left = alarms.deliver(waiting, urls, send)
     if len(left) != len(waiting) or left:
         _keep(var, state, left)
+    _show(site, observed, state, len(left), now, var, shown)
     write(var / "status.json", json.dumps(_status(site, state, arrivals, left, urls, now)))
     if left:
         print(f"{len(left)} messages could not be delivered: tried again", flush=True)  # noqa: T201
     return 1 if left else 0
+
+
+def _show(
+    site: plan.Plan, observed: judge.Observed, state: judge.State, waiting: int, now: float,
+    var: Path, shown: Path,
+) -> None:  # fmt: skip
+    """Write the start page and the metrics, when people have their messages."""
+    try:
+        walked = walk(site.paths, observed.findings)
+        states = live.service_states(site, walked)
+        working = state.locked_since is not None
+        shown.mkdir(mode=0o700, parents=True, exist_ok=True)
+        history = History(var / "history")
+        patience = judge.SILENT_INTERVALS * site.interval + judge.SILENT_MORE
+        history.seen(states, now, patience, min(_HISTORY_SECONDS, site.interval))
+        page = live.page(site, observed, walked=walked, history=history, working=working, now=now)
+        write(shown / "home.json", json.dumps(page) + "\n")
+        write(shown / "index.html", page_html.html(page, site.style))
+        write(
+            shown / "metrics",
+            metrics.text(
+                site, observed, states=states, known=state.known.values(), working=working,
+                waiting=waiting, now=now,
+            ),
+        )  # fmt: skip
+    except OSError as error:  # a full disk
+        print(f"the page and the metrics could not be written: {error}", flush=True)  # noqa: T201
 
 
 def try_alarms(etc: Path, send: alarms.Send = alarms.by_apprise) -> int:
@@ -123,26 +167,22 @@ def _status(
     """What `phoenix status` shows; times are UTC."""
     told = [one for one in state.known.values() if one.told]
     return {
-        "at": _utc(now),
+        "at": live.utc(now),
         "working": state.locked_since is not None,
         "hosts": [
-            {"name": host, "seen": _utc(arrivals[host].at) if host in arrivals else None}
+            {"name": host, "seen": live.utc(arrivals[host].at) if host in arrivals else None}
             for host in site.hosts
         ],
         "causes": [
             {
                 "severity": one.severity, "host": one.host, "hop": one.hop, "text": one.text,
-                "since": _utc(one.begins[-1]),
+                "since": live.utc(one.begins[-1]),
             }
             for one in told
         ],
         "places": len(urls),
         "waiting": len(waiting),
     }  # fmt: skip
-
-
-def _utc(seconds: float) -> str:
-    return datetime.fromtimestamp(int(seconds), UTC).isoformat()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from phoenix.watch import disks
 from phoenix.watch.causes import Check, Findings, Found, Outcome, causes, heard, walk, warnings
 from phoenix.watch.plan import Fix, Plan
-from phoenix.watch.report import Report
+from phoenix.watch.report import Report, Run, Validity
 
 SILENT_INTERVALS, SILENT_MORE = 2.5, 10
 """A host is silent after so many intervals and seconds without a report."""
@@ -122,8 +122,54 @@ class State:
         return cls(**{**data, "known": known})
 
 
+@dataclass(frozen=True)
+class Observed:
+    """What the newest reports say of the site now.
+
+    Attributes:
+        newest: the reports of hosts that are watched.
+        silent: hosts that do not report, and since when in words.
+        outcomes: of all checks that were made.
+        causes: faults that no other explains, the first one to fix first.
+        warned: outcomes with a warning.
+    """
+
+    newest: Mapping[str, Arrival]
+    silent: Mapping[str, str]
+    outcomes: tuple[Outcome, ...]
+    causes: tuple[Found, ...]
+    warned: tuple[Outcome, ...]
+
+    @property
+    def findings(self) -> Findings:
+        """For `phoenix.watch.causes.walk`."""
+        return Findings(self.outcomes, self.silent)
+
+    @property
+    def certificates(self) -> dict[str, Mapping[str, Validity]]:
+        """What each host holds, by its name and that of the certificate."""
+        return {host: one.report.certificates for host, one in self.newest.items()}
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        """The last run of each kind, as the host tells that remembers them."""
+        return {kind: run for one in self.newest.values() for kind, run in one.report.runs.items()}
+
+
 def look(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: float) -> list[Message]:
     """What is to be told after a look at the newest report of each host; `state` goes on.
+
+    Args:
+        plan: the site.
+        arrivals: the newest report of each host that ever reported.
+        state: what was known before; it is changed.
+        now: seconds since 1970.
+    """
+    return told(plan, observe(plan, arrivals, state, now), state, now)
+
+
+def observe(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: float) -> Observed:
+    """What the newest reports say; `state` learns when this was, and how full disks are.
 
     Args:
         plan: the site.
@@ -145,18 +191,37 @@ def look(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: float) 
         for host in plan.hosts
         if now - (heard_at := max(newest[host].at if host in newest else 0, state.began)) > patience
     }
-    outcomes = [
+    outcomes = tuple(
         outcome
         for host, one in newest.items()
         if host not in silent
         for outcome in _outcomes(plan, one.report)
-    ]
+    )
     _remember_disks(state, newest, now)
+    return Observed(
+        newest,
+        silent,
+        outcomes,
+        tuple(_faults(plan, outcomes, silent)),
+        tuple(_warnings(plan, outcomes, state, newest)),
+    )
+
+
+def told(plan: Plan, observed: Observed, state: State, now: float) -> list[Message]:
+    """What is to be told of it; `state` goes on.
+
+    Args:
+        plan: the site.
+        observed: what the newest reports say.
+        state: what was known before; it is changed.
+        now: seconds since 1970.
+    """
+    newest, silent, outcomes = observed.newest, observed.silent, observed.outcomes
     found = {
-        **{_key("fault", one.outcome): ("fault", one) for one in _faults(plan, outcomes, silent)},
+        **{_key("fault", one.outcome): ("fault", one) for one in observed.causes},
         **{
             _key("warning", one): ("warning", Found(one, (one.check.host,), ()))
-            for one in _warnings(plan, outcomes, state, newest)
+            for one in observed.warned
         },
     }
     looked = min(

@@ -13,7 +13,9 @@ from typing import Any
 
 from phoenix.watch.causes import Check, CheckedPath, Hop
 
-VERSION = 1
+VERSION = 2
+_AS_IT_IS = ("environment", "tells", "services", "machines", "page_host", "style", "scraper")
+"""Fields that JSON has as they are."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,14 @@ class Plan:
         checks: all checks that the watched hosts make, in the order of the site's.
         paths: what is diagnosed.
         fixes: by the title of a check.
+        environment: of the site, as the start page names it.
+        tells: what the start page tells whoever reaches it: `everything`, or `services` alone.
+        services: those of the start page, in the form of its data; `path` is the name of the path
+            that a request takes.
+        machines: hosts, in the form of the start page's data.
+        page_host: name of the host that serves the start page; empty where none does.
+        style: version of the page's style.
+        scraper: SHA-256 of the certificate of whoever may read the metrics; empty: nobody.
     """
 
     domain: str
@@ -45,6 +55,13 @@ class Plan:
     checks: tuple[Check, ...]
     paths: tuple[CheckedPath, ...]
     fixes: Mapping[str, Fix]
+    environment: str = ""
+    tells: str = "everything"
+    services: tuple[Mapping[str, Any], ...] = ()
+    machines: tuple[Mapping[str, Any], ...] = ()
+    page_host: str = ""
+    style: str = ""
+    scraper: str = ""
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -82,6 +99,7 @@ class Plan:
             ],
             "advice": [[fix.advice, list(fix.commands)] for fix in kinds],
             "fixes": {title: kinds.index(fix) for title, fix in self.fixes.items()},
+            **{name: getattr(self, name) for name in _AS_IT_IS},
         }
         return json.dumps(data, indent=1) + "\n"
 
@@ -110,6 +128,13 @@ def from_json(text: str) -> Plan:
             CheckedPath(kind, name, _hops(hops, checks)) for kind, name, hops in data["paths"]
         ),
         fixes={title: advice[number] for title, number in data["fixes"].items()},
+        environment=data["environment"],
+        tells=data["tells"],
+        services=tuple(data["services"]),
+        machines=tuple(data["machines"]),
+        page_host=data["page_host"],
+        style=data["style"],
+        scraper=data["scraper"],
     )
 
 

@@ -1,7 +1,8 @@
 """Takes the hosts' reports: HTTP by TLS, each host known by its certificate alone.
 
-A host can put its own report there and nothing else: the certificate says whose it is, and a report
-that names another host is refused.
+A host can put its own report there: the certificate says whose it is, and a report that names
+another host is refused. What the last look found is for one reader each: the start page for the
+host that serves it, the metrics for the declared scraper.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import BoundedSemaphore
-from typing import Any
+from typing import Any, NamedTuple
 
 from phoenix.watch.place import write
 from phoenix.watch.report import LONGEST, ReportError, parse
@@ -39,6 +40,14 @@ def context(pair: str, hosts: str) -> ssl.SSLContext:
     return made
 
 
+class Readable(NamedTuple):
+    """A file, the SHA-256 of the one certificate that may read it (empty: none), and its type."""
+
+    file: Path
+    reader: str
+    content_type: str
+
+
 class Receiver(ThreadingHTTPServer):
     """The server; reports are kept in `folder`, the newest of each host, by the host's name."""
 
@@ -46,8 +55,9 @@ class Receiver(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(
-        self, place: tuple[str, int], tls: ssl.SSLContext, hosts: Mapping[str, str], folder: Path
-    ) -> None:
+        self, place: tuple[str, int], tls: ssl.SSLContext, hosts: Mapping[str, str], folder: Path,
+        readable: Mapping[str, Readable] | None = None,
+    ) -> None:  # fmt: skip
         """Listen.
 
         Args:
@@ -55,8 +65,10 @@ class Receiver(ThreadingHTTPServer):
             tls: see `context`.
             hosts: the name of the host by the SHA-256 of its certificate.
             folder: where reports are kept.
+            readable: what may be read, by its path.
         """
         self.hosts, self.folder = dict(hosts), folder
+        self.readable = dict(readable or {})
         self._tls, self._free = tls, BoundedSemaphore(_AT_ONCE)
         super().__init__(place, _Handler)
 
@@ -91,9 +103,30 @@ class _Handler(BaseHTTPRequestHandler):
     server: Receiver
     timeout = SECONDS
 
-    def do_POST(self) -> None:
+    def do_GET(self) -> None:
+        found = self.server.readable.get(self.path)
+        if found is None or found.reader != self._fingerprint():
+            self._end(HTTPStatus.FORBIDDEN, "this certificate may not read that")
+            return
+        try:
+            body = found.file.read_bytes()
+        except OSError:
+            self._end(HTTPStatus.SERVICE_UNAVAILABLE, "the watcher has not looked yet")
+            return
+        self.send_response_only(HTTPStatus.OK)
+        self.send_header("content-type", found.content_type)
+        self.send_header("content-length", str(len(body)))
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = True
+
+    def _fingerprint(self) -> str:
         certificate = self.connection.getpeercert(binary_form=True)
-        host = self.server.hosts.get(hashlib.sha256(certificate or b"").hexdigest())
+        return hashlib.sha256(certificate or b"").hexdigest()
+
+    def do_POST(self) -> None:
+        host = self.server.hosts.get(self._fingerprint())
         length = self.headers.get("content-length", "")
         if host is None:
             self._end(HTTPStatus.FORBIDDEN, "nobody known has this certificate")

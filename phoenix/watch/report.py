@@ -10,6 +10,8 @@ FIRST = "phoenix-watch 1"
 LONGEST = 1024 * 1024
 """Bytes: no report is longer."""
 _MOST_LINES = 50_000
+_LAST = 253_402_300_799
+"""The end of the year 9999, the last one of a certificate (RFC 5280, 4.1.2.5)."""
 
 
 class ReportError(ValueError):
@@ -25,6 +27,33 @@ class Room:
 
 
 @dataclass(frozen=True)
+class Validity:
+    """From when to when a certificate is valid, in seconds since 1970."""
+
+    not_before: int
+    not_after: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """The last run of a kind. Times are seconds since 1970.
+
+    Attributes:
+        result: as `phoenix.runs.history.Result`.
+        ended: when it ended.
+        by: who ran it, as user@machine.
+        commit: of the revision; empty where it came from no checkout.
+        succeeded: when the last one ended that succeeded; 0: none did.
+    """
+
+    result: str
+    ended: int
+    by: str
+    commit: str
+    succeeded: int
+
+
+@dataclass(frozen=True)
 class Report:
     """One report.
 
@@ -36,6 +65,9 @@ class Report:
         disks: its file systems, by their place.
         locked: whether a run of the site was at work.
         warnings: what is told beside the checks, by what it is about.
+        certificates: those that it holds, by name.
+        runs: of the host that remembers them, the last run that deploys (`deploy`), and the last
+            `backup`.
     """
 
     host: str
@@ -45,6 +77,8 @@ class Report:
     disks: Mapping[str, Room] = field(default_factory=dict)
     locked: bool = False
     warnings: Mapping[str, str] = field(default_factory=dict)
+    certificates: Mapping[str, Validity] = field(default_factory=dict)
+    runs: Mapping[str, Run] = field(default_factory=dict)
 
 
 class _Reader:
@@ -57,6 +91,8 @@ class _Reader:
         self.outcomes: list[str] = []
         self.disks: dict[str, Room] = {}
         self.warnings: dict[str, str] = {}
+        self.certificates: dict[str, Validity] = {}
+        self.runs: dict[str, Run] = {}
 
     def take(self, words: list[str]) -> None:
         """One line; raises ValueError where it is damaged."""
@@ -77,6 +113,28 @@ class _Reader:
                 self.warnings[what] = said
             case ["took", seconds]:
                 self.took = max(0, int(seconds))
+            case _:
+                self._take_known(words)
+
+    def _take_known(self, words: list[str]) -> None:
+        """A line of what the host knows beside its checks."""
+        match words:
+            case ["certificate", name, begins, ends]:
+                self.certificates[name] = Validity(_time(begins), _time(ends))
+            case ["run", kind, result, ended, by, commit, succeeded]:
+                self.runs[kind] = Run(result, _time(ended), by, commit, _time(succeeded))
+
+
+def _time(text: str) -> int:
+    """Seconds since 1970, of a year that Python knows.
+
+    Raises:
+        ValueError: it is none.
+    """
+    seconds = int(text)
+    if not 0 <= seconds <= _LAST:
+        raise ValueError(f"no time: {text}")
+    return seconds
 
 
 def parse(text: str) -> Report:
@@ -98,5 +156,5 @@ def parse(text: str) -> Report:
         raise ReportError("it names no host")
     return Report(
         read.host, read.plan, read.took, tuple(read.outcomes), read.disks, read.locked,
-        read.warnings,
+        read.warnings, read.certificates, read.runs,
     )  # fmt: skip

@@ -359,10 +359,11 @@ OF_A_PROXY: dict[str, Any] = {
     "redirect_keep_path": True,
     "gateway_port": 2222,
 }
+OF_THE_PAGE = {"description": "What we know", "icon": "W"}
 REFUSED |= {
     (service, key): (value, "takes no such key: it is reached directly", "remove the key")
     for service in ("ca", "agent")
-    for key, value in OF_A_PROXY.items()
+    for key, value in {**OF_A_PROXY, **OF_THE_PAGE}.items()
 } | {
     ("portainer", "path"): ("/x", "it needs every path of its name", "remove the key"),
     ("portainer", "redirect_to"): ("https://a.b", "it needs every path", "remove the key"),
@@ -379,6 +380,7 @@ WARNED: dict[tuple[str, str], tuple[Any, str]] = {
 CARRIED_OUT = {
     ("agent", "name"),  # with portainer_agent_hostname
     *(("portainer", key) for key in ("name", "exposure", "health_path", "aliases")),
+    *(("portainer", key) for key in OF_THE_PAGE),
     *(("portainer", key) for key in OF_A_PROXY if ("portainer", key) not in REFUSED),
 }
 
@@ -394,6 +396,11 @@ def test_what_the_proxies_do_they_do_for_portainer_too(tmp_path: Path, key: str)
     made = [(dynamic_config(one)[0], gateway_text(one), checks(one)) for one in (before, site)]
     assert made[0] != made[1], f"{key} changes nothing"
     assert control_plane.portainer(site) == site.service("portainer")
+
+
+def test_what_the_page_tells_of_portainer(tmp_path: Path) -> None:
+    service = load(tmp_path, "portainer", **OF_THE_PAGE).service("portainer")
+    assert (service.description, service.icon) == ("What we know", "W")
 
 
 def gateway_text(site: Site) -> str:

@@ -17,12 +17,13 @@ from phoenix.health import page_html
 from phoenix.health.checks import checks
 from phoenix.health.diagnosis import diagnose
 from phoenix.health.page import Page, Stamp, build, for_strangers, headline
-from phoenix.health.page_html import STYLE, fresh, render, time_left
+from phoenix.health.page_html import STYLE, render
 from phoenix.health.paths import paths
 from phoenix.health.served import Served, served
 from phoenix.runs.revision import NONE, Revision
 from phoenix.site.model import Site
 from phoenix.watch.causes import Check, Findings, Outcome
+from phoenix.watch.page_html import time_left, within
 from tests.unit.site_builder import minimal
 
 NOW = datetime(2026, 11, 24, 18, 40, tzinfo=UTC)
@@ -183,6 +184,10 @@ def test_strangers_learn_of_services_alone_where_that_is_chosen(site: Site) -> N
     assert for_strangers(page) == page, "a run that finds the same leaves it alone"
 
 
+def fresh(stamp: Stamp) -> str:
+    return within(stamp.at.timestamp(), stamp.old_at.timestamp())
+
+
 def is_fresh(stamp: Stamp, at: datetime) -> bool:
     """What nginx finds for its `$msec` at that time."""
     return bool(re.match(f"^(?:{fresh(stamp)})", f"{at.timestamp():.3f}"))
@@ -273,11 +278,11 @@ def test_nasty_names_stay_text(site: Site) -> None:
 def test_style_is_asked_for_by_its_content(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     (style,) = re.findall(r'href="(/style\.css\?\w{12})"', render(checked_page(site)))
     monkeypatch.setattr(page_html, "STYLE", Path(__file__))
-    page_html._version.cache_clear()
+    page_html.version.cache_clear()
     try:
         assert style not in render(checked_page(site))
     finally:
-        page_html._version.cache_clear()
+        page_html.version.cache_clear()
 
 
 @pytest.mark.parametrize(

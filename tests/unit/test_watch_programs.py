@@ -266,15 +266,15 @@ def test_a_look_keeps_what_it_knows_and_tells_status(
     (run / "reports" / host).write_text(f"phoenix-watch 1\nhost\t{host}\nplan\told\ntook\t1\n")
     (run / "reports" / "torn").write_text("torn")
     # Two looks with a report between them: what it says is told, and cannot be delivered.
-    assert look(etc, run, var, lambda *_: False) == 0
+    assert look(etc, run, var, tmp_path / "shown", lambda *_: False) == 0
     os.utime(run / "reports" / host, (2**31, 2**31))
-    assert look(etc, run, var, lambda *_: False) in (0, 1)
+    assert look(etc, run, var, tmp_path / "shown", lambda *_: False) in (0, 1)
     status = json.loads((var / "status.json").read_text())
     assert [one["name"] for one in status["hosts"]] == [one.name for one in site.hosts]
     assert {one["name"]: one["seen"] is not None for one in status["hosts"]}[host]
     assert status["places"] == 1
     (var / "state.json").write_text("{torn")
-    assert look(etc, run, var, lambda *_: True) == 0
+    assert look(etc, run, var, tmp_path / "shown", lambda *_: True) == 0
     out = capsys.readouterr().out
     assert "begins anew" in out
     assert "torn: the first line" in out

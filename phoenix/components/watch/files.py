@@ -18,6 +18,10 @@ RECEIVER = "phoenix-watcher.service"
 JUDGE = "phoenix-watch-judge.timer"
 """On the watcher: looks at the reports."""
 
+PAGE_TIMER = "phoenix-watch-page.timer"
+"""On the host that serves the start page: gets it from the watcher."""
+
+PAGE_PROGRAM = "/usr/local/sbin/phoenix-watch-page"
 PROGRAM = "/usr/local/sbin/phoenix-watch"
 CHECKS_PROGRAM = "/usr/local/lib/phoenix/checks"
 CONFIG, CHECKS = "/etc/phoenix/watch.conf", "/etc/phoenix/watch.checks"
@@ -37,7 +41,11 @@ MODULES = (
     "watch/alarms.py",
     "watch/causes.py",
     "watch/disks.py",
+    "watch/history.py",
     "watch/judge.py",
+    "watch/live.py",
+    "watch/metrics.py",
+    "watch/page_html.py",
     "watch/place.py",
     "watch/plan.py",
     "watch/receiver.py",
