@@ -74,8 +74,12 @@ def test_the_end_names_the_deadlines_that_passed(tmp_path: Path) -> None:
                       PHOENIX_TEST_DEADLINE_FACTOR="2", PYTHONPATH=str(ROOT))  # fmt: skip
     assert result.returncode == 1
     _, _, output = result.stdout.partition("deadlines that passed")
+    output, _, failures = output.partition("what failed first")
     lines = [line for line in output.splitlines() if "::" in line and not line.startswith("FAILED")]
     assert len(lines) == 2, result.stdout
+    first, *_, last = [line for line in failures.splitlines() if "::" in line]
+    assert "::test_run (call): tests.integration.project.DeadlineError: pyinfra" in first
+    assert last.endswith("::test_wrong (call): assert 1 == 2")
     line = "pyinfra deploys/all.py had no end in 600 s (2 times a quiet machine's; "
     assert lines[0].endswith(f"test_run: {line}PHOENIX_TEST_DEADLINE_FACTOR sets another factor)")
     assert "test_slow: Timeout (>0.2s)" in lines[1]
