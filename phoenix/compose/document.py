@@ -103,7 +103,46 @@ def _override(loader: Any, node: yaml.Node) -> Any:
 
 
 _ComposeLoader.add_constructor("!override", _override)
-_ComposeLoader.add_constructor("!reset", lambda _loader, _node: None)
+_RESET = object()
+_MERGE_TAGS = ("!reset", "!override")
+_ComposeLoader.add_constructor("!reset", lambda _loader, _node: _RESET)
+
+
+def _without_resets(value: Any) -> Any:
+    """A value without what is `!reset`: Compose takes it away, key and all."""
+    if isinstance(value, dict):
+        return {k: _without_resets(item) for k, item in value.items() if item is not _RESET}
+    if isinstance(value, list):
+        return [_without_resets(item) for item in value if item is not _RESET]
+    return value
+
+
+def merge_tags(text: str) -> tuple[tuple[str, str], ...]:
+    """Where a file says `!reset` or `!override`, with the tag; nothing where it cannot be read.
+
+    They say what becomes of an earlier file's value
+    (https://docs.docker.com/reference/compose-file/merge/#reset-value).
+
+    Args:
+        text: the file's content.
+    """
+    found: list[tuple[str, str]] = []
+    seen: set[int] = set()
+
+    def look(node: yaml.Node, path: str) -> None:
+        if id(node) in seen:
+            return
+        seen.add(id(node))
+        if node.tag in _MERGE_TAGS:
+            found.append((path, node.tag))
+        for inner, child in _children(node, path):
+            look(child, inner)
+
+    if len(text) <= MAX_BYTES and any(tag in text for tag in _MERGE_TAGS):
+        with suppress(ValueError):  # told by `read`
+            if root := nodes(text):
+                look(root, "")
+    return tuple(found)
 
 
 @contextmanager
@@ -152,7 +191,7 @@ def parse(text: str) -> dict[str, Any]:
         with _loaded(text) as (loader, node):
             if node is not None:
                 _check_nodes(node)
-            data = None if node is None else loader.construct_document(node)
+            data = None if node is None else _without_resets(loader.construct_document(node))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -47,6 +47,19 @@ OTHER_NAMES = ("docker-compose.yaml", "compose.yml", "compose.yaml")
 _ALL_ADDRESSES = IPv4Address("0.0.0.0")  # noqa: S104 - what a file may say, not a socket
 
 
+_ONE_FILE = "what another compose file says, and a stack has one file"
+_MERGE_TAGS = {
+    "!reset": (
+        f"!reset takes away {_ONE_FILE}: Compose leaves this key out",
+        "remove the key; or the tag alone, where its value is meant",
+    ),
+    "!override": (
+        f"!override replaces {_ONE_FILE}: its value counts as without it",
+        "remove the tag",
+    ),
+}
+
+
 def read(file: Path, label: str, report: Report) -> dict[str, Any] | None:
     """Read a compose file of the shape that `phoenix.compose.document.read` promises.
 
@@ -61,6 +74,8 @@ def read(file: Path, label: str, report: Report) -> dict[str, Any] | None:
     other = next((name for name in OTHER_NAMES if (file.parent / name).is_file()), None)
     fix = f"call {other} {file.name}" if other else "add the stack's compose file"
     text = read_text(file, label, fix, report)
+    for path, tag in document.merge_tags(text) if text is not None else ():
+        report.unread(label, path, *_MERGE_TAGS[tag])
     try:
         return None if text is None else document.read(text)
     except document.ComposeFileError as error:
@@ -172,10 +187,14 @@ def filled(value: object, values: Mapping[str, str]) -> str | None:
     return None if unset else text
 
 
-def uses(compose: Mapping[str, Any], variable: str) -> bool:
-    """Whether an expression of the file names a variable."""
-    expression = re.compile(rf"\$\{{?{re.escape(variable)}(?![A-Za-z0-9_])")
-    return any(expression.search(text) for _, text in _texts(compose, ""))
+_EXPRESSION = re.compile(r"\$(?:\$|\{?([A-Za-z_][A-Za-z0-9_]*))")
+"""`$$`, or an expression as far as its name (Compose specification, "Interpolation")."""
+
+
+def named(compose: Mapping[str, Any]) -> frozenset[str]:
+    """The variables that expressions of a compose file name; the file is read once."""
+    texts = (text for _, text in _texts(compose, ""))
+    return frozenset(name for text in texts for name in _EXPRESSION.findall(text) if name)
 
 
 def check_named(
@@ -190,9 +209,9 @@ def check_named(
         where: the path of the list there.
         report: takes a warning for each.
     """
-    passed = {name for _, name in passed_on(compose)}
+    reached = named(compose).union(name for _, name in passed_on(compose))
     for position, name in enumerate(names):
-        if name not in passed and not uses(compose, name):
+        if name not in reached:
             report.warn(
                 *(label, f"{where}[{position}]"),
                 f"the compose file never names the variable {name}, so its value reaches nothing",

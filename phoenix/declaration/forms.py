@@ -410,9 +410,10 @@ UrlPath = Annotated[
 ContainerPath = Annotated[
     str,
     Form(
-        r"/(?:[A-Za-z0-9_@%+=,.-]+/)*[A-Za-z0-9_@%+=,.-]+",
+        r"(?!.*/\.{1,2}(?:/|$))/(?:[A-Za-z0-9_@%+=,.-]+/)*[A-Za-z0-9_@%+=,.-]+",
         "is not an absolute path of a file in the container",
-        "write the whole path, beginning with /, of letters, digits and _ @ % + = , . -",
+        "write the whole path, beginning with /, of letters, digits and _ @ % + = , . -, without "
+        "parts that are . or ..",
         longest=1000,
     ),
 ]

@@ -42,7 +42,9 @@ from phoenix.site.names import (
     SERVER_PROJECT,
     SERVER_VOLUME,
     in_zone,
+    is_everybodys,
     is_name,
+    is_number,
 )
 from phoenix.site.roles import ROLES
 
@@ -467,6 +469,14 @@ def check(entry: Entry, report: Report) -> None:
     _nameservers(entry, report)
 
 
+def everybodys(name: str) -> tuple[str, str]:
+    """Why no host may be called so, and the fix."""
+    return (
+        f"{name!r} is what every machine calls itself (RFC 6761, section 6.3; /etc/hosts)",
+        "use another name, of letters, digits and inner hyphens",
+    )
+
+
 def _check_name(entry: Entry, report: Report) -> bool:
     where = entry.at("name")
     if not LABEL.match(entry.label):
@@ -476,6 +486,16 @@ def _check_name(entry: Entry, report: Report) -> bool:
             "use 1 to 63 letters, digits and inner hyphens",
         )
         return False
+    if is_everybodys(entry.label):
+        report.error(*where, *everybodys(entry.label))
+        return False
+    if is_number(entry.label):
+        report.warn(
+            *where,
+            f"{entry.raw.name!r} is a number: `ping {entry.label}` and others take it for an IPv4 "
+            "address (inet_aton(3))",
+            f"put a letter in it, as n{entry.label}",
+        )
     if "." in entry.raw.name:
         report.warn(
             *where,

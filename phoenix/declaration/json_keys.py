@@ -109,7 +109,14 @@ def _interface(value: Any) -> Any:
 
 def _mac(value: Any) -> Any:
     if isinstance(value, str) and _MAC.match(value.upper()):
-        if int(value[:2], 16) & 1:
+        number = int(value.replace(":", ""), 16)
+        if number in (0, 0xFFFFFFFFFFFF):
+            whose = "every card of a network" if number else "no card"
+            raise problem(
+                f"{shown_value(value)} is the address of {whose}",
+                'leave it out, and Proxmox VE makes one; or write one, as "52:54:00:12:34:56"',
+            )
+        if number >> 40 & 1:
             raise problem(
                 f"{shown_value(value)} is a multicast address", "clear the lowest bit of byte one"
             )
@@ -224,7 +231,12 @@ Interface = Annotated[
 Mac = Annotated[
     str,
     BeforeValidator(_mac),
-    WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^(?!00(:00){5}$)[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$",
+        }
+    ),
 ]
 NetworkText = Annotated[
     IPv4Network,

@@ -43,7 +43,7 @@ from phoenix.declaration.json_keys import (
 from phoenix.declaration.stacks import StackCatalog, firewall_rule
 from phoenix.site.findings import ConfigError, Report
 from phoenix.site.model import Host, Interface, Site, Source
-from phoenix.site.names import HOST_ZONE, is_name
+from phoenix.site.names import HOST_ZONE, impossible_zone, in_zone, is_everybodys, is_name
 from phoenix.site.ways import addresses
 
 LXC_FILE = "phoenix_lxc_configs.json"
@@ -311,6 +311,21 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
             f"write a lower-case DNS name with a dot, as internal.example.com, of at most "
             f"{_LONGEST_DOMAIN} characters",
         )  # fmt: skip
+    elif why := impossible_zone(raw.domain):
+        report.error(
+            LXC_FILE, "site.domain", f"{raw.domain!r} cannot be the site's domain: {why}",
+            "write a domain that is yours, as internal.example.com, or one below home.arpa or "
+            "internal, which are nobody's",
+        )  # fmt: skip
+    elif in_zone(raw.domain, "local"):
+        report.warn(
+            LXC_FILE, "site.domain",
+            f"{raw.domain!r}: machines with multicast DNS ask their network for names in .local, "
+            "and no name server (RFC 6762, section 3)",
+            "write a domain that is yours, or one below home.arpa or internal",
+        )  # fmt: skip
+    if is_everybodys(config.name):
+        report.error(LXC_FILE, f"{path}.name", *guests.everybodys(config.name))
     interface = config.ip
     if interface is None:
         report.error(LXC_FILE, f"{path}.ip", *hypervisor_file.FIXED)

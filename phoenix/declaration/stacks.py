@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import PurePosixPath
 from typing import Any
 
 from phoenix.compose import document
@@ -472,7 +473,7 @@ def _given_variables(
     """
     if any(variable.name == TLS_VARIABLE for variable in raw.variables):
         return ()
-    if not compose.uses(content, TLS_VARIABLE):
+    if TLS_VARIABLE not in compose.named(content):
         return ()
     return (Variable(name=TLS_VARIABLE, value=stack_directory(project), secret=None),)
 
@@ -539,13 +540,22 @@ def _check_targets(
     for number, file in enumerate(raw.files):
         for name, service in content["services"].items():
             for place, target in compose_values.targets(service, values):
+                at = f"{path}.files[{number}].destination_in_container"
                 if target == file.destination_in_container:
                     report.error(
                         label,
-                        f"{path}.files[{number}].destination_in_container",
+                        at,
                         f"services.{name}.{place} mounts something else at {target}: one of the "
                         "two is lost",
                         "write another path, or keep one of the two",
+                    )
+                elif target.startswith(f"{file.destination_in_container}/"):
+                    report.error(
+                        label,
+                        at,
+                        f"services.{name}.{place} mounts something at {target}, below this, which "
+                        "is a file: Docker cannot mount both",
+                        "write another path for one of the two",
                     )
 
 
@@ -594,6 +604,7 @@ def _check_proxy(
 
 def _check_files(raw: RawEnvironment, place: Place, path: str, report: Report) -> None:
     destinations: set[str] = set()
+    folders: dict[str, str] = {}  # a folder, and a file in it
     label = place.file
     for number, file in enumerate(raw.files):
         where = f"{path}.files[{number}]"
@@ -621,6 +632,16 @@ def _check_files(raw: RawEnvironment, place: Place, path: str, report: Report) -
                 f"another file is at {at} already: Docker mounts one",
                 "write another path, or keep one of the two",
             )
+        above = [str(folder) for folder in PurePosixPath(at).parents]
+        if clash := next((p for p in above if p in destinations), folders.get(at)):
+            upper, lower = sorted((at, clash), key=len)
+            report.error(
+                label,
+                f"{where}.destination_in_container",
+                f"{lower} lies below {upper}, which is a file itself: Docker cannot mount both",
+                "write another path for one of the two",
+            )
+        folders.update(dict.fromkeys(above, at))
         destinations.add(at)
 
 

@@ -28,6 +28,43 @@ def is_name(name: str) -> bool:
     return len(name) <= 253 and all(LABEL.match(label) for label in name.split("."))
 
 
+_EVERYBODYS = frozenset(
+    ("localhost", "ip6-localhost", "ip6-loopback", "ip6-localnet", "ip6-mcastprefix",
+     "ip6-allnodes", "ip6-allrouters", "broadcasthost")
+)  # fmt: skip
+_NUMBER = re.compile(r"[0-9]+\Z|0x[0-9a-f]+\Z")
+
+
+def is_everybodys(label: str) -> bool:
+    """Whether every machine knows a name as its own already (RFC 6761, section 6.3; /etc/hosts)."""
+    return label in _EVERYBODYS
+
+
+def is_number(label: str) -> bool:
+    """Whether programs take a name for an IPv4 address, as 127 or 0x7f (inet_aton(3))."""
+    return _NUMBER.match(label) is not None
+
+
+_IMPOSSIBLE_ZONES = {
+    "localhost": "leads every machine to itself (RFC 6761, section 6.3)",
+    "invalid": "is answered with no such name everywhere (RFC 6761, section 6.4)",
+    "onion": "is Tor's, and no name server is asked (RFC 7686)",
+    "alt": "is for names outside DNS (RFC 9476)",
+    "in-addr.arpa": "is for names of addresses (RFC 1035, section 3.5)",
+    "ip6.arpa": "is for names of addresses (RFC 3596, section 2.5)",
+}
+
+
+def impossible_zone(domain: str) -> str:
+    """Why machines would not ask the site's name server for a domain; empty where they would."""
+    if is_number(domain.rpartition(".")[2]):
+        return "ends in a number: programs take it for an address (RFC 3696, section 2)"
+    for zone, why in _IMPOSSIBLE_ZONES.items():
+        if domain == zone or in_zone(domain, zone):
+            return f".{zone} {why}"
+    return ""
+
+
 def policy(zone: str) -> tuple[str, ...]:
     """The names that the site's CA issues certificates for; `*` stands for one label (step-ca)."""
     return f"*.{zone}", f"*.{HOST_ZONE}.{zone}", f"*.{STACK_ZONE}.{zone}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ SCALARS = [  # go-yaml, which Compose uses
     ("1_000", 1000), ("+12", 12), ("-3", -3), ("089", 89.0), ("1.5", 1.5), (".5", 0.5),
     ("1e3", 1000.0), ("1e40", 1e40), ("9" * 5000, float("inf")),
     ("0x" + "f" * 5000, "0x" + "f" * 5000), ("1.2.3", "1.2.3"), ("a: b"[:1], "a"), ("'22'", "22"),
-    ("!override 5", "5"), ("!reset 5", None),
+    ("!override 5", "5"),
 ]  # fmt: skip
 
 
@@ -32,6 +33,42 @@ def test_scalars_are_what_compose_reads(text: str, expected: object) -> None:
     value = document.parse(f"key: {text}\n")["key"]
     assert value == expected
     assert type(value) is type(expected)
+
+
+def test_what_is_reset_is_not_there_as_for_compose() -> None:
+    text = "a: !reset 5\nb: {c: !reset {d: 1}, e: [1, !reset 2]}\nf: &x {g: !override [3]}\nh: *x\n"
+    expected = {"b": {"e": [1]}, "f": {"g": [3]}, "h": {"g": [3]}}
+    assert document.parse(text) == expected
+    tags = [("a", "!reset"), ("b.c", "!reset"), ("b.e[1]", "!reset"), ("f.g", "!override")]
+    assert list(document.merge_tags(text)) == tags
+    for unreadable in ("a: [!reset 1", f"{'[' * 500}!reset 1", "? [1]\n: !reset 2"):
+        assert document.merge_tags(unreadable) == ()
+
+
+@pytest.mark.parametrize(
+    ("ports", "place", "words", "fix"),
+    [
+        ('!override ["8000:8000"]', "services.web.ports", "counts as without it", "remove the tag"),
+        ("!reset", "services.web.ports", "Compose leaves this key out", "remove the key"),
+        ('["8000:8000", !reset "81:81"]', "services.web.ports[1]", "Compose leaves", "remove the"),
+    ],
+)
+def test_tags_for_another_file_are_told_with_their_fix(
+    tmp_path: Path, ports: str, place: str, words: str, fix: str
+) -> None:
+    declaration = minimal()
+    declaration.load(tmp_path)
+    file = tmp_path / "stacks/shop/docker-compose.yml"
+    file.write_text(f"services:\n  web:\n    image: example.com/web:1.0\n    ports: {ports}\n")
+    with pytest.raises(ConfigError) if ports == "!reset" else nullcontext() as caught:
+        site = load_site(tmp_path)
+    told = caught.value.warnings if caught else site.warnings
+    for error in caught.value.findings if caught else ():  # a service without its ports
+        assert error.message.startswith("compose service 'web' publishes no port 8000")
+    found = problem(told, "stacks/shop/docker-compose.yml", place)
+    assert words in found.message
+    assert fix in found.fix
+    assert found.unread
 
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(

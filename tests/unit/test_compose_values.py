@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from phoenix.cli.app import app
 from phoenix.compose import document
 from phoenix.compose.rewrite import with_mounts
+from phoenix.declaration import compose
+from phoenix.site.findings import Report
 from tests.unit.site_builder import VM, Declaration, minimal, problem, stack
 
 COMPOSE, MANIFEST = "stacks/shop/docker-compose.yml", "stacks/shop/phoenix.json"
@@ -313,6 +315,8 @@ def test_compose_file_to_add_is_read_with_bounds(tmp_path: Path, content: bytes 
         ({"MODE": None}, False),
         ({"MODE": "fast"}, True),
         ({"MODE": "$MODES"}, True),
+        ({"MODE": "$$MODE"}, True),
+        ({"MODE": "$$$MODE"}, False),
     ],
 )
 def test_a_variable_that_nothing_names_is_told(
@@ -327,3 +331,21 @@ def test_a_variable_that_nothing_names_is_told(
     warnings = declaration.load(tmp_path).warnings
     paths = [warning.path for warning in warnings if "never names" in warning.message]
     assert paths == (["environments.production.variables[0]"] if told else [])
+
+
+def test_a_compose_file_is_walked_once_however_many_variables_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    walks = []
+    original = compose._texts
+
+    def counted(value: Any, path: str) -> Any:
+        walks.extend([path] if not path else [])
+        return original(value, path)
+
+    monkeypatch.setattr(compose, "_texts", counted)
+    content = {"services": {"web": {"environment": {f"V{n}": f"${{V{n}}}" for n in range(500)}}}}
+    report = Report()
+    compose.check_named(content, [f"V{n}" for n in range(1000)], "f", "variables", report)
+    assert len(report.warnings) == 500
+    assert len(walks) == 1
