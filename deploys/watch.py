@@ -16,7 +16,7 @@ from phoenix.files import render
 from phoenix.health.watch_plan import lines, plan
 from phoenix.runs.history import FILE as HISTORY
 from phoenix.secrets.rules import check_alarm_urls
-from phoenix.secrets.watch_certificates import of_host, of_watcher
+from phoenix.secrets.watch_certificates import Pair, of_host, of_scraper, of_watcher
 from phoenix.shell import fill
 from phoenix.site.model import Host
 from phoenix.site.ports import LOOPBACK, WATCH
@@ -87,15 +87,39 @@ def reporting(watcher: Host) -> Tree:
     )
 
 
+def scraped(pair: Pair) -> dict[str, TreeFile]:
+    """What Prometheus needs to read the metrics, and the alert rules."""
+    watcher = site_host()
+    return {
+        f"{watch.METRICS}/prometheus.yml": TreeFile(
+            render(
+                f"{FOLDER}/prometheus.yml.j2",
+                target=f"{watch.metrics_address(site(), watcher)}:{WATCH}",
+                name=watcher.fqdn,
+                rules=watch.RULES,
+            )
+        ),
+        f"{watch.METRICS}/{watch.RULES}": TreeFile(files.text(f"{FOLDER}/{watch.RULES}")),
+        f"{watch.METRICS}/watcher.crt": TreeFile(
+            of_watcher(secret(WATCH_KEY), watcher.fqdn).certificate
+        ),
+        f"{watch.METRICS}/scraper.pem": TreeFile(
+            pair.pem.get_secret_value(), mode="0600", secret=True
+        ),
+    }
+
+
 def watching() -> Tree:
     """What takes the reports, looks at them, and raises alarms."""
     key = secret(WATCH_KEY)
     pairs = {host.name: of_host(key, host.fqdn) for host in site().watched}
+    scraper = of_scraper(key, site().domain) if site().scraped_from else None
     known = plan(
         site(),
         settings().watch_interval,
         {name: pair.fingerprint for name, pair in pairs.items()},
         tells=settings().home_tells,
+        scraper=scraper.fingerprint if scraper is not None else "",
     )
     urls = secrets().find(ALARM_URLS)
     alarms = {}
@@ -114,9 +138,13 @@ def watching() -> Tree:
                 of_watcher(key, site_host().fqdn).pem.get_secret_value(), mode="0600", secret=True
             ),
             watch.CERTIFICATES_OF_HOSTS: TreeFile(
-                "".join(pair.certificate for pair in pairs.values())
+                "".join(
+                    pair.certificate
+                    for pair in (*pairs.values(), *([scraper] if scraper is not None else []))
+                )
             ),
             **alarms,
+            **(scraped(scraper) if scraper is not None else {}),
             f"{UNITS}/{watch.RECEIVER}": TreeFile(files.text(f"{FOLDER}/{watch.RECEIVER}")),
             **restart_without_end(watch.RECEIVER),
             f"{UNITS}/phoenix-watch-judge.service": TreeFile(

@@ -31,7 +31,8 @@ def run(*, browser: bool = False) -> Path:
     """Install what is missing; return the virtual environment's Python.
 
     Args:
-        browser: what the tests of the start page and of the topology's picture need, too.
+        browser: what the tests of the start page, of the topology's picture and of the alert rules
+            need, too.
 
     Raises:
         LabError: this machine does not allow it; says the fix.
@@ -56,6 +57,7 @@ def missing_packages(*, docker_answers: bool, browser: bool = False) -> list[str
         "librsvg2-bin": browser and not shutil.which("rsvg-convert"),  # draws the topology
         # certutil: Chromium trusts what NSS's database of its user holds.
         "libnss3-tools": browser and not shutil.which("certutil"),
+        "prometheus": browser and not shutil.which("promtool"),  # tests the alert rules
     }
     return [package for package, is_absent in absent.items() if is_absent]
 
@@ -72,6 +74,8 @@ def install(packages: list[str]) -> None:
             f"Not root, and packages are missing. As root: apt-get install {names} - or run this "
             "command itself as root."
         )
+    if "prometheus" in packages:
+        _keep_off("prometheus.service")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     with timed(f"apt-get install {names}"):
         for command in (
@@ -89,6 +93,14 @@ def install(packages: list[str]) -> None:
             ],
         ):
             _run_or_fail(command, environment, "apt must work on this machine first.")
+
+
+def _keep_off(unit: str) -> None:
+    """Mask a unit of a package that is not there yet: its tool is needed, and no server."""
+    mask = Path("/etc/systemd/system") / unit
+    if not mask.exists() and not mask.is_symlink():
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        mask.symlink_to("/dev/null")
 
 
 def ensure_venv() -> Path:

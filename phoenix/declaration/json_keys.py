@@ -1461,6 +1461,13 @@ class RawSite(Raw):
         "([docs/watch.md](watch.md)). Left out: nothing is checked between runs.",
         examples=["hypervisor", "108"],
     )
+    scraper: Line | None = Field(
+        default=None,
+        description="Who reads the watcher's metrics: the name or id of a guest, `hypervisor`, or "
+        "an IPv4 address. It alone reaches them, and proves itself by a certificate "
+        "([docs/watch.md](watch.md#metrics)). Left out: nobody.",
+        examples=["108", "192.168.1.30"],
+    )
     swarm_networks: dict[DockerNetworkName, RawSwarmNetwork] = Field(
         default={},
         description="Overlay networks of the site's Docker Swarm, by name "

@@ -197,7 +197,8 @@ def load_site(
     )
     whole = whole and len(declared) == len(running)  # else a role may be that of a faulty guest
     watched_by = _watched_by(raw_site.watcher, site, report, whole=whole)
-    site = site.model_copy(update={"watched_by": watched_by})
+    scraped_from = _scraped_from(raw_site, site, move, report, whole=whole)
+    site = site.model_copy(update={"watched_by": watched_by, "scraped_from": scraped_from})
     conflicts.roles(
         *(site.guests, LXC_FILE), routed=routed, whole=whole,
         elsewhere=raw_site.portainer is not None, report=report,
@@ -236,6 +237,36 @@ def _watched_by(wanted: str | None, site: Site, report: Report, *, whole: bool) 
             f'write "hypervisor", or one of {", ".join(host.name for host in site.guests)}',
         )  # fmt: skip
     return found.name if found else ""
+
+
+def _scraped_from(
+    raw: RawSite, site: Site, move: Callable[[Any], Any], report: Report, *, whole: bool
+) -> str:
+    """The address that `site.scraper` means; empty where nobody reads metrics."""
+    if raw.scraper is None:
+        return ""
+    if raw.watcher is None:
+        report.error(
+            LXC_FILE, "site.scraper", "there are no metrics: no host watches the site",
+            'write "watcher" as well, or remove the key',
+        )  # fmt: skip
+        return ""
+    wanted = str(move(raw.scraper))
+    if wanted == "hypervisor":
+        return str(site.hypervisor.address)
+    found = site.hosts_by_key.get(wanted.lower())
+    if found is not None:
+        return str(found.address)
+    try:
+        return str(IPv4Address(wanted))
+    except ValueError:
+        if whole:  # else it may be a guest whose entry is faulty
+            report.error(
+                LXC_FILE, "site.scraper",
+                f"{shown_value(wanted)} is no host of the site and no IPv4 address",
+                'write the name or id of a guest, "hypervisor", or an address as 192.168.1.30',
+            )  # fmt: skip
+        return ""
 
 
 def _sharing(host: Host, raw: RawNfs, move: Callable[[Any], Any], report: Report) -> Host:

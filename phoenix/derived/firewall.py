@@ -258,6 +258,9 @@ def _derived(site: Site) -> Iterator[Flow]:
     if site.watcher:
         for host in site.watched:
             yield Flow(host, site.watcher, "tcp", WATCH, "reports to the watcher")
+        if site.scraped_from:
+            scraper = _end(site, site.scraped_from)
+            yield Flow(scraper, site.watcher, "tcp", WATCH, "metrics of the watcher")
 
 
 def _to_service(site: Site, service: Service) -> Iterator[Flow]:

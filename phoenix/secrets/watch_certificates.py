@@ -68,6 +68,19 @@ def of_watcher(secret: SecretStr, host: str) -> Pair:
     return _pair(secret, "watcher", host, ExtendedKeyUsageOID.SERVER_AUTH)
 
 
+def of_scraper(secret: SecretStr, site: str) -> Pair:
+    """The pair by which whoever reads the watcher's metrics proves itself.
+
+    Args:
+        secret: `watch_key`.
+        site: its domain.
+
+    Raises:
+        SecretError: the secret cannot be used.
+    """
+    return _pair(secret, "scraper", site, ExtendedKeyUsageOID.CLIENT_AUTH)
+
+
 def _pair(secret: SecretStr, role: str, host: str, usage: x509.ObjectIdentifier) -> Pair:
     """Made from the secret alone, so that a second run finds nothing to change.
 

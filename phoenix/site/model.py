@@ -605,6 +605,8 @@ class Site(Frozen):
     """Resolvers that the same file gives; the setting `dns_upstreams` goes before them."""
     watched_by: str = ""
     """Name of the host that watches the site; empty where none does."""
+    scraped_from: str = ""
+    """IPv4 address of whoever reads the watcher's metrics; empty where nobody does."""
     swarm_networks: tuple[SwarmNetwork, ...] = ()
     """Overlay networks of its Docker Swarm, in the order of names."""
 

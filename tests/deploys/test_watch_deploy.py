@@ -19,8 +19,12 @@ KEY = "planted-key-of-the-watch-of-this-test"
 URLS = "json://me:planted-password@192.0.2.1/hook\n"
 
 
-def site(folder: Path, watcher: str | None = "hypervisor", *, alone: bool = False) -> Path:
+def site(
+    folder: Path, watcher: str | None = "hypervisor", *, alone: bool = False, scraper: str = ""
+) -> Path:
     declared = minimal()
+    if scraper:
+        declared.lxc.setdefault("site", {})["scraper"] = scraper
     if watcher is not None:
         declared.lxc.setdefault("site", {})["watcher"] = watcher
     if alone:
@@ -135,3 +139,43 @@ def test_a_test_of_the_alarms_is_sent_by_the_watcher(tmp_path: Path) -> None:
     done = deployed(site(tmp_path / "site", "101"), tmp_path, "alert_test")
     assert {one.host for one in done.sent} == {"gateway"}
     assert "phoenix.watch test" in done.sent[-1].command
+
+
+@pytest.mark.usefixtures("given")
+def test_the_start_page_is_fetched_on_its_own_guest_and_no_run_writes_it(tmp_path: Path) -> None:
+    done = deployed(site(tmp_path / "on"), tmp_path)
+    timer = f"/etc/systemd/system/{watch.PAGE_TIMER}"
+    hosts = [host.name for host in load_site(tmp_path / "on").hosts]
+    assert [name for name in hosts if timer in done.files(name)] == ["proxy"]
+    assert done.files("proxy")[watch.PAGE_PROGRAM].startswith("#!/bin/sh")
+    assert "OnCalendar=*:*:0/15\n" in done.files("proxy")[timer]
+    known = from_json(done.files("phoenix")[watch.PLAN])
+    assert (known.page_host, known.tells) == ("proxy", "everything")
+    few = deployed(tmp_path / "on", tmp_path, home_tells="services")
+    assert from_json(few.files("phoenix")[watch.PLAN]).tells == "services"
+    assert "Verify: start page" not in deployed(tmp_path / "on", tmp_path, "verify").operations
+    site(tmp_path / "off", None)
+    assert "Verify: start page" in deployed(tmp_path / "off", tmp_path, "verify").operations
+
+
+@pytest.mark.usefixtures("given")
+def test_whoever_reads_metrics_gets_all_that_it_needs_and_no_host_s_key(tmp_path: Path) -> None:
+    done = deployed(site(tmp_path / "site", scraper="192.0.2.7"), tmp_path)
+    files = done.files("phoenix")
+    own = {path: text for path, text in files.items() if path.startswith(f"{watch.METRICS}/")}
+    assert {path.rpartition("/")[2] for path in own} == {
+        "prometheus.yml", watch.RULES, "watcher.crt", "scraper.pem",
+    }  # fmt: skip
+    pair = own[f"{watch.METRICS}/scraper.pem"]
+    certificate = pair.partition("-----BEGIN PRIVATE")[0]
+    assert certificate in files[watch.CERTIFICATES_OF_HOSTS]
+    assert from_json(files[watch.PLAN]).scraper
+    assert 'targets: ["10.0.0.13:8470"]' in own[f"{watch.METRICS}/prometheus.yml"]
+    for sent in done.sent:
+        for row in sent.files().get("manifest", "").splitlines():
+            if row.endswith("scraper.pem"):
+                assert row.startswith("600\troot\troot\t"), row
+    assert not [host for host in ("gateway", "proxy") if pair in done.files(host).values()]
+    off = deployed(site(tmp_path / "off"), tmp_path).files("phoenix")
+    assert not [path for path in off if path.startswith(watch.METRICS)]
+    assert from_json(off[watch.PLAN]).scraper == ""

@@ -284,7 +284,7 @@ def test_state_file_holds_no_key(tmp_path: Path) -> None:
 
 def test_a_browser_is_installed_for_the_tests_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
-    browser = {"chromium", "libnss3-tools", "librsvg2-bin"}
+    browser = {"chromium", "libnss3-tools", "librsvg2-bin", "prometheus"}
     assert not browser & set(bootstrap.missing_packages(docker_answers=True))
     assert browser <= set(bootstrap.missing_packages(docker_answers=True, browser=True))
     monkeypatch.setattr(shutil, "which", lambda name, **__: f"/usr/bin/{name}")

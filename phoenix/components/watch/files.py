@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from ipaddress import IPv4Address
 from zlib import crc32
 
 from phoenix.shell import quote
-from phoenix.site.model import Host
+from phoenix.site.model import Host, Site
 from phoenix.site.ports import WATCH
-from phoenix.site.ways import address
+from phoenix.site.ways import address, addresses
 
 TIMER = "phoenix-watch.timer"
 """On each host: makes its checks, and reports them."""
@@ -33,6 +34,10 @@ PLAN = "/etc/phoenix/watcher.json"
 PAIR_OF_THE_WATCHER = "/etc/phoenix/watcher.pem"
 CERTIFICATES_OF_HOSTS = "/etc/phoenix/watcher.hosts.pem"
 ALARMS = "/etc/phoenix/watcher.alarms"
+
+METRICS = "/etc/phoenix/metrics"
+"""On the watcher: what Prometheus needs to read its metrics, and alert rules."""
+RULES = "phoenix.rules.yml"
 
 MODULES = (
     "__init__.py",
@@ -77,6 +82,13 @@ def calendar(interval: int, name: str) -> str:
 def judge_calendar(interval: int) -> str:
     """When the watcher looks at the reports."""
     return f"*:*:0/{min(interval, _JUDGE_SECONDS)}"
+
+
+def metrics_address(site: Site, watcher: Host) -> IPv4Address:
+    """Where the declared scraper reaches the watcher."""
+    at = {own: host for host in site.hosts for own in addresses(host)}
+    scraper = at.get(IPv4Address(site.scraped_from))
+    return address(scraper, watcher) if scraper is not None else watcher.address
 
 
 def config(
