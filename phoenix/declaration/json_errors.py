@@ -249,10 +249,15 @@ def meant(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else _REMOVE
 
 
+def _of_others(model: type[BaseModel]) -> tuple[str, Mapping[str, str]]:
+    """Whose keys files of other systems have in this place, and the fix for each."""
+    others: tuple[str, Mapping[str, str]] = getattr(model, "of_others", ("", {}))
+    return others
+
+
 def _unknown(model: type[BaseModel], key: str, known: Iterable[str]) -> tuple[str, str]:
     """What is said of a key that nothing reads, and the fix."""
-    others: tuple[str, Mapping[str, str]] = getattr(model, "of_others", ("", {}))
-    owners, fixes = others
+    owners, fixes = _of_others(model)
     if key in fixes:
         return f"a key of {owners}, ignored", fixes[key]
     return "unknown key, ignored", meant(key, known)
@@ -273,7 +278,11 @@ def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None
                 more: str = getattr(model, "unknown_fix", "")
                 fix += f"; {more}" if more else ""
             report.error(label, join(path, key), refused, fix)
-        elif fix != _REMOVE and (misspelt := getattr(model, "refuse_misspelt", "")):
+        elif (
+            fix != _REMOVE
+            and key not in _of_others(type(model))[1]
+            and (misspelt := getattr(model, "refuse_misspelt", ""))
+        ):
             report.error(label, join(path, key), misspelt, fix)
         else:
             report.unread(label, join(path, key), *_unknown(type(model), key, keys))

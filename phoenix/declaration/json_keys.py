@@ -1411,6 +1411,10 @@ class RawSite(Raw):
     refuse_misspelt: ClassVar[str] = (
         "nothing reads this key, and the default would hold for the whole site"
     )
+    of_others: ClassVar[tuple[str, Mapping[str, str]]] = (
+        "the original system",
+        {"network": "remove it: the site's network is that of site.hypervisor.ip"},
+    )
 
     domain: Line = Field(
         default="internal.thinkheads.ai",
