@@ -34,7 +34,14 @@ MEMORY = 2 * 1024**3
 """Bytes of address space of a child; its libraries take about a quarter of it."""
 SECONDS = 10.0
 """Of processor time, for one example: what a file of its size takes is a hundredth of it."""
-BATCHES = {"site": 1500, "settings": 1500, "stack": 2500, "compose": 2500, "guests": 5000}
+BATCHES = {
+    "site": 1500,
+    "variants": 1500,
+    "settings": 1500,
+    "stack": 2500,
+    "compose": 2500,
+    "guests": 5000,
+}
 BATCH = 10_000
 """Examples for one child: of the slow targets fewer, so that each has its turn."""
 

@@ -134,6 +134,53 @@ def site_files() -> dict[str, Any]:
     return files
 
 
+@cache
+def variants() -> tuple[dict[str, Any], ...]:
+    """Files that differ from `site_files` in what a site may have besides, by their labels.
+
+    One has a watcher, a swarm with its networks, log-ins of groups and what is left alone; the
+    other a Portainer elsewhere and services elsewhere.
+    """
+    swarm, away = (deepcopy(site_files()) for _ in range(2))
+    swarm[LXC]["site"] |= {
+        "watcher": "hypervisor", "leave_alone": ["time"], "guard": True,
+        "swarm_networks": {"mesh": {"attachable": True, "subnet": "10.200.40.0/24"}, "quiet": {}},
+        "logins": {"vm": {"user": "debian", "port": 2222, "sudo": True}},
+    }  # fmt: skip
+    swarm[LXC]["lxc_configs"]["101"]["leave_alone"] = ["updates", "watch"]
+    for entry in swarm[VM]["vms"]:
+        if entry.get("portainer_role") in ("agent", "primary"):
+            entry |= {
+                "swarm_role": "manager", "node_labels": ["zone=a"], "node_availability": "active",
+                "leave_alone": ["ssh"],
+            }  # fmt: skip
+    content = swarm[f"{STACK}/docker-compose.yml"]
+    content["networks"] = {"mesh": {"external": True}, "own": {"name": "own-net"}}
+    content["services"]["qdrant"]["networks"] = ["mesh", "own"]
+    away[LXC]["site"] |= {
+        "portainer": {"url": "https://192.0.2.10:9443", "ca_file": "portainer-ca.pem",
+                      "connects_from": ["192.0.2.10", "192.0.2.0/28"]},
+    }  # fmt: skip
+    away[LXC]["external_services"] = [
+        {
+            "name": "nas",
+            "address": "192.0.2.7",
+            "port": 5001,
+            "scheme": "https",
+            "ca_file": "nas-ca.pem",
+        }
+    ]
+    for entry in away[VM]["vms"]:
+        if entry.get("role") == "portainer":
+            entry["role"] = "docker"
+            for key in ("portainer_role", "traefik_service"):
+                entry.pop(key, None)
+    return tuple(
+        {label: data for label, data in files.items() if data != site_files()[label]}
+        for files in (swarm, away)
+    )
+
+
 SETTINGS: dict[str, Any] = {
     "dns_upstreams": ["9.9.9.9"], "dns_stop_rebind": True, "resolver_fallback": ["10.0.0.1"],
     "timezone": "Etc/UTC", "step_ca_lifetime_default": "24h", "step_ca_organisation": "Phoenix",
@@ -231,6 +278,18 @@ def one_of_site(labels: tuple[str, ...]) -> st.SearchStrategy[dict[str, str]]:
     return st.builds(build, st.integers(0, 99), CHANGES, st.one_of(st.just([]), CUTS))
 
 
+def one_of_variants() -> st.SearchStrategy[dict[str, str]]:
+    """All files of a variant as text, by label: one changed as data and as text."""
+
+    def build(pick: int, changes: list[Change], cuts: list[tuple[int, int, str]]) -> dict[str, str]:
+        files = variants()[pick % len(variants())]
+        made = {label: _text_of(label, data) for label, data in files.items()}
+        label = tuple(files)[pick // len(variants()) % len(files)]
+        return made | {label: cut(_text_of(label, changed(files[label], changes)), cuts)}
+
+    return st.builds(build, st.integers(0, 999), CHANGES, st.one_of(st.just([]), CUTS))
+
+
 def texts(*bases: str) -> st.SearchStrategy[str]:
     """Raw text, or one of `bases` with pieces replaced."""
     return st.one_of(
@@ -258,6 +317,7 @@ def strategies() -> dict[str, st.SearchStrategy[Any]]:
     composes = tuple(label for label in files if label.endswith(".yml"))
     return {
         "site": one_of_site(files),
+        "variants": one_of_variants(),
         "guests": one_of_site((LXC, VM)),
         "stack": one_of_site(manifests),
         "compose": one_of_site(composes),

@@ -19,17 +19,19 @@ from phoenix.components.nginx import nginx_conf as nginx
 from phoenix.components.portainer import compose_files as portainer
 from phoenix.components.portainer import tunnel
 from phoenix.components.step_ca import authority as step_ca
+from phoenix.components.swarm import address_pool
 from phoenix.components.traefik import traefik_yml as traefik
 from phoenix.declaration.settings import Settings
 from phoenix.derived import control_plane, dns
 from phoenix.derived.certificates import certificates
 from phoenix.files import render
+from phoenix.health import watch_plan
 from phoenix.health.checks import checks
 from phoenix.proxmox import firewall, hostkeys, root
 from phoenix.proxmox.desired import desired_guests
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Deployment, Site
-from phoenix.site.roles import SINGLE_ROLES, guest_with
+from phoenix.site.roles import CHAIN, guest_with
 
 SECRET = SecretStr("a-secret")
 
@@ -39,7 +41,7 @@ def outputs(site: Site, settings: Settings | None = None) -> dict[str, str]:
     chosen = settings or Settings()
     made = {"dnsmasq.conf": dnsmasq.config(site, dns.records(site), chosen.dns_upstreams)}
     try:
-        for role in SINGLE_ROLES:
+        for role in CHAIN:
             guest_with(site, role)
     except SettingError:
         return made
@@ -78,6 +80,13 @@ def outputs(site: Site, settings: Settings | None = None) -> dict[str, str]:
     made["networks.list"] = bridges.listed(devices)
     made |= _stacks(site)
     made |= _proxmox(site, chosen)
+    if site.watcher is not None:
+        made["watch plan"] = watch_plan.plan(site, chosen.watch_interval, {}).to_json()
+        for host in site.watched:
+            made[f"{host.name} watch checks"] = "\n".join(watch_plan.lines(site, host))
+    if site.swarm_nodes:
+        address_pool.check_networks(site, chosen)
+        made["swarm pools"] = "\n".join(map(str, address_pool.pools(site, chosen)))
     made["probe words"] = "\n".join(word for check in checks(site) for word in check.command)
     made["timer"] = acme.interval(timedelta(hours=24))
     return made

@@ -231,7 +231,8 @@ def backup(case: str) -> None:
 
 
 TARGETS: dict[str, Target] = {
-    "site": site, "guests": guests_target, "stack": stack, "compose": compose_target,
+    "site": site, "variants": site, "guests": guests_target, "stack": stack,
+    "compose": compose_target,
     "compose_text": compose_text, "json_text": json_text, "dotenv": dotenv_target,
     "settings": settings, "secrets": secrets, "known_hosts": known_hosts, "backup": backup,
 }  # fmt: skip
