@@ -23,6 +23,7 @@ from phoenix.cli.observe_hosts import OBSERVE
 from phoenix.cli.progress import Follower, follow
 from phoenix.cli.targets import Work
 from phoenix.cli.undeclared import of_run, print_undeclared, remember, was_asked
+from phoenix.declaration import as_read
 from phoenix.derived.components import component_hosts, in_order
 from phoenix.health.observation import LEFT
 from phoenix.health.undeclared import Undeclared
@@ -148,7 +149,11 @@ class Session:
             *work.deploys,
             limit=work.limit,
             data=work.data,
-            environment={lock.OWNER: self.owner.model_dump_json(), **work.environment},
+            environment={
+                lock.OWNER: self.owner.model_dump_json(),
+                as_read.VARIABLE: self.site.as_read,
+                **work.environment,
+            },
         )
 
     def summary(self, *, notes: bool | Collection[str] = False) -> Summary:

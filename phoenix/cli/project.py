@@ -54,6 +54,16 @@ class Project:
 
         return of_inventory(self.data)
 
+    @cached_property
+    def as_read(self) -> str:
+        """The site's files as they are when this is asked for first, for the runs of the command.
+
+        See `phoenix.declaration.as_read`.
+        """
+        from phoenix.declaration import as_read
+
+        return as_read.text(as_read.digests(self.data))
+
     @property
     def name(self) -> str:
         """The site's name for files: no two sites share it."""

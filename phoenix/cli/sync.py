@@ -81,6 +81,7 @@ def sync(
     from phoenix.cli.converge import converge, finish
     from phoenix.cli.reports.plan import read_plan
     from phoenix.components.move.decision import NEW
+    from phoenix.declaration import as_read
     from phoenix.runs.history import OLDER
 
     chosen = list(target or [])
@@ -89,7 +90,11 @@ def sync(
     kept_plan = read_plan(Path(chosen[0]), site) if _is_plan(chosen) else None
     if kept_plan is not None:
         chosen = kept_plan.targets
-    environment = {**({OLDER: "1"} if older else {}), **({NEW: ",".join(new)} if new else {})}
+    environment = {
+        as_read.VARIABLE: site.as_read,  # what is shown and agreed to is what is done
+        **({OLDER: "1"} if older else {}),
+        **({NEW: ",".join(new)} if new else {}),
+    }
     planned = [
         replace(work, environment={**work.environment, **environment})
         for work in targets.work(chosen, site.site)

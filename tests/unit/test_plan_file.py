@@ -10,8 +10,10 @@ import pytest
 
 from phoenix.cli import app as command
 from phoenix.cli import converge, exits
+from phoenix.cli import project as cli_project
 from phoenix.cli.reports import plan as reports
 from phoenix.components.move.decision import PENDING
+from phoenix.declaration import as_read
 from phoenix.net.ssh_faults import FAULTS
 from phoenix.proxmox.desired import TO_MAKE
 from phoenix.runs.history import TOLD, End, Entry, Start
@@ -20,6 +22,7 @@ from phoenix.runs.results import Course
 from tests.unit.project_copy import project as project
 from tests.unit.test_history import NOW
 
+INVENTORY = "inventories/phoenix.py"
 STEP = "deploys/nginx.py | Nginx: configuration"
 
 
@@ -202,6 +205,26 @@ def test_a_terminal_is_shown_the_plan_and_asked(
     code, out, _ = phoenix("sync", "nginx", "-y")
     assert (code, len(site.synced)) == (0, 2), "not asked again: there is no third answer"
     assert "worker_connections" not in out
+
+
+@pytest.mark.usefixtures("terminal")
+def test_what_is_edited_at_the_question_is_not_what_was_agreed_to(
+    site: Site, phoenix: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run is told what the files were before the plan was shown (operations/edited.py)."""
+    before = as_read.text(as_read.digests(cli_project.load(Path(INVENTORY)).data))
+
+    def edit_and_agree(*_: Any, **__: Any) -> bool:
+        (project / "group_data" / "all.py").write_text("nginx_max_body = '1m'\n")
+        return True
+
+    monkeypatch.setattr("typer.confirm", edit_and_agree)
+    phoenix("sync", "nginx")
+    told = [request.environment[as_read.VARIABLE] for request in site.synced]
+    assert told
+    assert set(told) == {before}
+    loaded = cli_project.load(Path(INVENTORY))
+    assert as_read.edited(before, loaded.data) == ("group_data/all.py",)
 
 
 @pytest.mark.usefixtures("terminal")
