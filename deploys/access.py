@@ -6,7 +6,7 @@ from pyinfra import host
 
 from deploys.context import secrets, settings, site
 from deploys.given import given
-from facts.proxmox import ApiFingerprint
+from facts.proxmox import ApiFingerprint, NodeFingerprints
 from operations.host_state import question, read_or
 from operations.portainer import PortainerAccess
 from operations.proxmox import ProxmoxAccess
@@ -57,6 +57,8 @@ def proxmox(config: ProxmoxSettings) -> ProxmoxAccess:
         token=how.token(secrets()),
         trust=how.trust(config, lambda: read_or(question(ApiFingerprint), None)),
         via=host.name if config.api == "ssh" else None,
+        others=config.other_apis,
+        others_trust=how.trust_of_others(config, lambda: read_or(question(NodeFingerprints), ())),
         task_seconds=config.task_seconds,
         lock_seconds=config.lock_seconds,
         request_seconds=config.request_seconds,

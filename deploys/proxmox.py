@@ -1,5 +1,6 @@
 """The hypervisor: templates, guests, firewall, boot order; then each guest answers by SSH."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pyinfra import host
@@ -28,6 +29,12 @@ def converge() -> None:
         client_address=read_or(question(SshClientAddress), None),
     )
     access = proxmox_access(config)
+    waiting = proxmox.waiting(access, desired)
+    for guest in desired.guests:
+        if guest.vmid in waiting:
+            proxmox.off(name=f"Proxmox: {guest.label}", reason=waiting[guest.vmid])
+    within_reach = tuple(guest for guest in desired.guests if guest.vmid not in waiting)
+    desired = replace(desired, guests=within_reach)
     here = config.node or site().hypervisor.name
     folders = [
         mount.host_path
@@ -63,7 +70,7 @@ def converge() -> None:
         )
     guest_ssh.reachable(
         name="Proxmox: every guest answers by SSH",
-        guests=hostkeys.guests(site().guests),
+        guests=hostkeys.guests(g for g in site().guests if g.vmid not in waiting),
         known_hosts=host.data.get("ssh_known_hosts_file") or "~/.ssh/known_hosts",
         seconds=config.ssh_seconds,
     )

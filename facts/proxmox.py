@@ -19,6 +19,12 @@ _API_CERTIFICATE = Script(
     "f=/etc/pve/local/pveproxy-ssl.pem; test -s $f || f=/etc/pve/local/pve-ssl.pem; "
     "openssl x509 -noout -fingerprint -sha256 -in $f 2>/dev/null || true",
 )
+_NODE_CERTIFICATES = Script(
+    "node-certificates",
+    "for folder in /etc/pve/nodes/*/; do "
+    "f=${folder}pveproxy-ssl.pem; test -s $f || f=${folder}pve-ssl.pem; "
+    "openssl x509 -noout -fingerprint -sha256 -in $f 2>/dev/null; done; true",
+)
 _ROOT = Script(
     "root-shell",
     'if [ "$(id -u)" = 0 ] && command -v pct >/dev/null; then echo yes; else echo no; fi',
@@ -44,6 +50,22 @@ class ApiFingerprint(HostFact[str | None]):
         """openssl writes "sha256 Fingerprint=AA:BB:..."."""
         match = _FINGERPRINT.search("".join(lines).strip())
         return match[1].upper() if match else None
+
+
+class NodeFingerprints(HostFact[tuple[str, ...]]):
+    """SHA-256 of the certificate that each node of the cluster serves on port 8006, hex.
+
+    Every node has those of all others in /etc/pve, the cluster's own file system (pmxcfs).
+    """
+
+    def command(self) -> StringCommand:
+        """Read on the hypervisor by SSH, whose host key is known: no blind trust."""
+        return marked(script(_NODE_CERTIFICATES))
+
+    def parse(self, lines: list[str]) -> tuple[str, ...]:
+        """A line of openssl for each node."""
+        matches = (_FINGERPRINT.search(line.strip()) for line in lines)
+        return tuple(match[1].upper() for match in matches if match)
 
 
 class SshClientAddress(HostFact[str | None]):

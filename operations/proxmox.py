@@ -21,7 +21,7 @@ from operations.failure import locally, refuse
 from operations.operation import operation
 from operations.ssh_forward import dial_through
 from phoenix.declaration.settings import ProxmoxSettings
-from phoenix.proxmox import apply, availability, guests, power, removal, root
+from phoenix.proxmox import apply, availability, guests, nodes, power, removal, root
 from phoenix.proxmox.client import Client, ReadOnce
 from phoenix.proxmox.desired import TO_MAKE, DesiredGuest
 from phoenix.proxmox.errors import ProxmoxError
@@ -32,7 +32,7 @@ from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.preflight import firewall as firewall_faults
 from phoenix.proxmox.preflight import preflight
 from phoenix.proxmox.transport import Endpoint, Trust, connect
-from phoenix.runs.reporter import report, value
+from phoenix.runs.reporter import report, tell, value
 from phoenix.shell import quote
 from phoenix.site.ports import PROXMOX_API
 
@@ -51,6 +51,8 @@ class ProxmoxAccess:
         token: USER@REALM!ID=SECRET.
         trust: the certificate's fingerprint, or a CA.
         via: the inventory host whose SSH carries the API to its own loopback; None goes straight.
+        others: URLs of other nodes' APIs, tried in order where that one does not answer.
+        others_trust: what their certificates must be.
         task_seconds, lock_seconds, request_seconds: how long one of each may take.
     """
 
@@ -58,6 +60,8 @@ class ProxmoxAccess:
     token: SecretStr
     trust: Trust
     via: str | None = None
+    others: tuple[str, ...] = ()
+    others_trust: Trust | None = None
     task_seconds: float = 900
     lock_seconds: float = 120
     request_seconds: float = 30
@@ -83,6 +87,27 @@ def refused(reason: str) -> _Commands:
         reason: what is wrong, where, and the fix.
     """
     yield from refuse(reason)
+
+
+def waiting(access: ProxmoxAccess, desired: Plan) -> dict[int, str]:
+    """Tell the nodes that are down, and which guests wait for them; the reasons by guest id.
+
+    Nothing is told where the API can't be read: `ready` then tells why.
+
+    Args:
+        access: how to reach the API.
+        desired: the guests, and the settings of their cluster.
+    """
+    client = _reader(access)
+    try:
+        lines = nodes.told(client, desired.guests, desired.settings)
+        reasons = nodes.out_of_reach(client, desired.guests) if lines else {}
+    except ProxmoxError:
+        return {}
+    for line in (*lines, *reasons.values()):
+        host.log(line)
+        tell(host.name, line)
+    return reasons
 
 
 @operation()
@@ -341,8 +366,14 @@ def _clients(access: ProxmoxAccess) -> tuple[Client, ReadOnce]:
     carrier = inventory.get_host(access.via) if access.via else None
     dial = dial_through(carrier, "127.0.0.1", PROXMOX_API) if carrier else None
     api = connect(Endpoint(access.url, access.token, access.trust, dial, access.request_seconds))
+    others = tuple(
+        connect(Endpoint(url, access.token, access.others_trust, None, access.request_seconds))
+        for url in access.others
+        if access.others_trust is not None
+    )
     options: dict[str, Any] = {
-        "task_seconds": access.task_seconds, "lock_seconds": access.lock_seconds, "log": _say,
+        "others": others, "task_seconds": access.task_seconds,
+        "lock_seconds": access.lock_seconds, "log": _say,
     }  # fmt: skip
     return Client(api, **options), ReadOnce(api, **options)
 

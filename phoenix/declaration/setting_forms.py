@@ -154,6 +154,14 @@ ProxmoxApi = Annotated[
         words=("off", "ssh"),
     ),
 ]
+OtherApi = Annotated[
+    StrictLine,
+    Form(
+        url("https", path="/", query=False),
+        "is no URL of the API of Proxmox VE",
+        'write it as "https://pve2.example:8006"',
+    ),
+]
 Fingerprint = Annotated[
     StrictLine,
     Form(

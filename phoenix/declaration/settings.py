@@ -71,6 +71,7 @@ from phoenix.declaration.setting_forms import (
     Node,
     NodePriority,
     Organisation,
+    OtherApi,
     PortainerUrl,
     PortSpan,
     Property,
@@ -325,6 +326,13 @@ class ProxmoxSettings(_Strict):
         "through our SSH connection to it. Else its URL. On, it needs the secret "
         "`proxmox_api_token`.",
         examples=["ssh", "https://phoenix.example:8006"],
+    )
+    other_apis: Annotated[tuple[OtherApi, ...], BeforeValidator(_listed)] = Field(
+        default=(),
+        description="Addresses of the API at other nodes of the cluster. They are tried in order "
+        "where that of `proxmox_api` does not answer. Verified by `proxmox_ca_file`, else by the "
+        "nodes' certificates as the hypervisor has them.",
+        examples=[["https://pve2.example:8006", "https://pve3.example:8006"]],
     )
     fingerprint: Fingerprint | None = Field(
         default=None,

@@ -6,9 +6,10 @@ same verified URL works directly and through an SSH forward.
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import requests
@@ -28,15 +29,22 @@ class HttpsAdapter(HTTPAdapter):
     Args:
         dial: how to connect; None connects to the URL's own host and port.
         fingerprint: SHA-256 of the one certificate to accept, hex; then `context` verifies nothing.
+        fingerprints: of the certificates of which any one is accepted, likewise.
     """
 
     def __init__(
-        self, context: ssl.SSLContext, dial: Dial | None, *, fingerprint: str | None = None
+        self,
+        context: ssl.SSLContext,
+        dial: Dial | None,
+        *,
+        fingerprint: str | None = None,
+        fingerprints: Collection[str] = (),
     ) -> None:
         """Keep the arguments of the pool; requests creates the pool in the base class."""
         self._context = context
         self._dial = dial
         self._fingerprint = fingerprint
+        self._fingerprints = frozenset(fingerprints)
         super().__init__(max_retries=0)  # a lost answer to a POST must never be sent again
 
     def init_poolmanager(
@@ -52,8 +60,9 @@ class HttpsAdapter(HTTPAdapter):
             ssl_context=self._context,
             **kwargs,
         )
-        if self._dial is not None:
-            manager.pool_classes_by_scheme = {"https": _pool_class(self._dial)}
+        if self._dial is not None or self._fingerprints:
+            pool = _pool_class(self._dial, self._fingerprints)
+            manager.pool_classes_by_scheme = {"https": pool}
         self.poolmanager = manager
 
     def build_connection_pool_key_attributes(
@@ -74,9 +83,22 @@ def client_context() -> ssl.SSLContext:
     return context
 
 
-def _pool_class(dial: Dial) -> type[HTTPSConnectionPool]:
+def _pool_class(dial: Dial | None, fingerprints: frozenset[str]) -> type[HTTPSConnectionPool]:
     class StreamConnection(HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            if not fingerprints:
+                return
+            served = self.sock.getpeercert(binary_form=True)  # type: ignore[union-attr]
+            digest = hashlib.sha256(served or b"").hexdigest()
+            if digest not in fingerprints:  # before the first byte of a request
+                self.close()
+                raise ssl.SSLError(f"the certificate's fingerprint {digest} is none of those known")
+            self.is_verified = True
+
         def _new_conn(self) -> socket.socket:
+            if dial is None:
+                return super()._new_conn()
             seconds = self.timeout if isinstance(self.timeout, int | float) else 10.0
             try:
                 return dial(float(seconds))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -82,6 +82,30 @@ def trust(settings: ProxmoxSettings, learn: Callable[[], str | None]) -> Trust:
             "user read it? fix: log in as root, or set proxmox_fingerprint or proxmox_ca_file"
         )
     return Trust(fingerprint=fingerprint)
+
+
+def trust_of_others(
+    settings: ProxmoxSettings, learn: Callable[[], Collection[str]]
+) -> Trust | None:
+    """What the certificates of `proxmox_other_apis` must be; None where there are none.
+
+    That is by the CA, else a certificate of one of the cluster's nodes, which `learn` asks the
+    hypervisor for by SSH: its own file system /etc/pve has them all.
+
+    Raises:
+        ProxmoxError: nothing to verify them by.
+    """
+    if not settings.other_apis:
+        return None
+    if settings.ca_file:
+        return Trust(ca_file=str(Path(settings.ca_file).expanduser()))
+    fingerprints = frozenset(learn())
+    if not fingerprints:
+        raise ProxmoxError(
+            "the hypervisor tells no certificate of the cluster's nodes (/etc/pve/nodes), by which "
+            "proxmox_other_apis would be verified. fix: log in as root, or set proxmox_ca_file"
+        )
+    return Trust(fingerprints=fingerprints)
 
 
 def public_keys(settings: ProxmoxSettings, ssh_key: str | None, home: Path) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from phoenix.proxmox.firewall import (
     next_write,
     options_write,
 )
+from phoenix.proxmox.nodes import down
 from phoenix.proxmox.observe import located
 
 _MAX_FAILURES = 3  # lost answers, and changes by others, before we give up
@@ -32,7 +33,8 @@ def placed(client: Client, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
     """
     scopes = tuple(scopes)
     locations = located(client)
-    up = [str(row["node"]) for row in client.get("nodes") if row.get("status") != "offline"]
+    off = down(client)
+    up = [str(row["node"]) for row in client.get("nodes") if row["node"] not in off]
     named = {scope.path.split("/")[1] for scope in scopes if scope.path.startswith("nodes/")}
     scopes_placed = []
     for scope in scopes:
@@ -43,8 +45,9 @@ def placed(client: Client, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
                 for name in others
             ]
         elif scope.vmid is None:
-            scopes_placed.append(scope)
-        elif scope.vmid in locations:
+            if scope.path.split("/")[1] not in off:
+                scopes_placed.append(scope)
+        elif scope.vmid in locations and locations[scope.vmid].node not in off:
             scopes_placed.append(
                 replace(scope, path=scope.path.format(node=locations[scope.vmid].node))
             )

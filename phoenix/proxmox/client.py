@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from proxmoxer import ProxmoxAPI, ResourceException  # type: ignore[import-untyped]
@@ -15,6 +16,7 @@ from phoenix.proxmox.errors import (
     LockedError,
     LostAnswerError,
     ProxmoxError,
+    SilentError,
     TaskTimeoutError,
     UnreachableError,
 )
@@ -30,8 +32,12 @@ _LOG_LINES = 12
 class Client:
     """The API, with retries: it reads again after an error, waits for locks, follows tasks.
 
+    Any node of a cluster answers for all of them. So a request that its node did not get goes to
+    the next address, and those after it as well; a write whose answer is lost is not sent again.
+
     Args:
         api: from `phoenix.proxmox.transport.connect`.
+        others: likewise, of other nodes, to be tried in order.
         task_seconds: how long one task may take.
         lock_seconds: how long to wait for a guest that another task holds.
         log: takes a line for a person when there is something to wait for.
@@ -41,6 +47,7 @@ class Client:
         self,
         api: ProxmoxAPI,
         *,
+        others: Sequence[ProxmoxAPI] = (),
         task_seconds: float = 900,
         lock_seconds: float = 120,
         sleep: Callable[[float], None] = time.sleep,
@@ -48,7 +55,8 @@ class Client:
         log: Callable[[str], None] = lambda _line: None,
     ) -> None:
         """Send nothing yet."""
-        self._api = api
+        self._apis = (api, *others)
+        self._at = 0
         self._task_seconds = task_seconds
         self._lock_seconds = lock_seconds
         self._sleep = sleep
@@ -180,20 +188,45 @@ class Client:
         return "\n".join(f"  | {line}" for line in lines[-_LOG_LINES:])
 
     def _send(self, method: str, path: str, values: Mapping[str, Any]) -> Any:
-        resource = self._api(path.strip("/"))
+        """One request, by the first address that takes it, from the one that answered last.
+
+        Raises:
+            UnreachableError: none takes it; it names each address with its reason.
+        """
+        failures: list[str] = []
+        count = len(self._apis)
+        for _ in range(count):
+            api = self._apis[self._at]
+            try:
+                return self._send_to(api, method, path, values)
+            except SilentError as error:
+                if count == 1:
+                    raise
+                failures.append(f"{address(api)}: {error}")
+                self._at = (self._at + 1) % count
+                if len(failures) < count:
+                    following = address(self._apis[self._at])
+                    self._log(f"{failures[-1]}; the API is asked at {following} instead")
+        raise UnreachableError(
+            "no address of proxmox_api and proxmox_other_apis takes the request:\n"
+            + "\n".join(f"  {line}" for line in failures)
+        )
+
+    def _send_to(self, api: ProxmoxAPI, method: str, path: str, values: Mapping[str, Any]) -> Any:
+        resource = api(path.strip("/"))
         request = f"{method} /{path.strip('/')}"
         try:
             answer = getattr(resource, method.lower())(**dict(values))
         except ResourceException as error:
             raise refusal(request, error) from None
         except requests.exceptions.SSLError as error:
-            raise UnreachableError(
+            raise SilentError(
                 f"{request}: the API's certificate is not the expected one: {error}. fix: check "
                 "proxmox_fingerprint or proxmox_ca_file against the hypervisor's certificate"
             ) from None
         except requests.exceptions.RequestException as error:
             if method == "GET" or _never_sent(error):
-                raise UnreachableError(f"{request}: no answer: {_reason(error)}") from None
+                raise SilentError(f"{request}: no answer: {_reason(error)}") from None
             raise LostAnswerError(
                 f"{request} was sent and its answer lost ({_reason(error)}). fix: run again: the "
                 "next run reads the state and continues from it"
@@ -201,6 +234,11 @@ class Client:
         if isinstance(answer, dict) and isinstance(answer.get("errors"), bytes):
             raise ProxmoxError(f"{request}: the answer is no JSON: is this Proxmox VE's API?")
         return answer
+
+
+def address(api: ProxmoxAPI) -> str:
+    """Where an API is, for messages: host and port."""
+    return str(urlsplit(api._store["base_url"]).netloc)
 
 
 def _never_sent(error: requests.exceptions.RequestException) -> bool:

@@ -96,7 +96,8 @@ class DesiredGuest:
 
     `declared` names what is optional and declared, as "net0.tag" and "features.fuse"; the guest's
     description keeps it, so that what leaves the declaration leaves the guest. `declared_in` is its
-    entry in the JSON files, for messages. `first_snapshot`: it gets one once it is made.
+    entry in the JSON files, for messages. `first_snapshot`: it gets one once it is made. `placed`:
+    its node is declared for it alone, so that it moves there; else it stays where it is.
     """
 
     vmid: int
@@ -116,6 +117,7 @@ class DesiredGuest:
     root: RootSettings = RootSettings({})
     declared: frozenset[str] = frozenset()
     first_snapshot: bool = False
+    placed: bool = False
 
     @property
     def label(self) -> str:
@@ -223,6 +225,7 @@ def _guest(
         ),
         declared=declared,
         first_snapshot=_first_snapshot(guest, settings),
+        placed=own.node is not None,
     )
 
 

@@ -19,6 +19,10 @@ class UnreachableError(ProxmoxError):
     """No answer; nothing was written, or only something that may be sent again."""
 
 
+class SilentError(UnreachableError):
+    """The address itself did not answer, or by a certificate of somebody else; nothing was sent."""
+
+
 class LostAnswerError(ProxmoxError):
     """A write was sent and its answer lost: only a look at the state tells whether it happened."""
 

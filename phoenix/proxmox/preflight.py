@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from phoenix.declaration.settings import ProxmoxSettings
-from phoenix.proxmox import apply, availability, listeners, storages, values
+from phoenix.proxmox import apply, availability, listeners, nodes, storages, values
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.connections import Connection, hidden
 from phoenix.proxmox.converge import next_step, nothing_to_make_from
@@ -34,6 +34,8 @@ def preflight(
 ) -> tuple[str, ...]:
     """What would stop this run, each with its fix; empty where nothing would.
 
+    A node that is down stops no run: what is not on it goes on (`phoenix.proxmox.nodes`).
+
     Args:
         client: reads alone.
         guests: the desired guests.
@@ -46,6 +48,8 @@ def preflight(
     faults = [*_nodes(client, guests, settings), *_missing(client, guests, settings)]
     if faults:  # without these nothing else can be read, or is told wrong
         return tuple(dict.fromkeys(faults))
+    off, waiting = nodes.down(client), nodes.out_of_reach(client, guests)
+    guests = [guest for guest in guests if guest.vmid not in waiting]
     present = located(client)
     absent = [guest for guest in guests if guest.vmid not in present]
     faults += _guests(client, guests, settings)
@@ -61,7 +65,7 @@ def preflight(
         *storages.needs_of_copies(_copied_snapshots(client, absent, guests, settings)),
         *storages.needs_of_replicas(running, existing),
     ]
-    unfit = storages.faults(client, needs)
+    unfit = storages.faults(client, [need for need in needs if need.node not in off])
     faults += unfit
     if not unfit:  # the images lie on a storage, too
         faults += _images(client, absent, settings)
@@ -180,8 +184,8 @@ def _images(
 def _nodes(
     client: Client, guests: Sequence[DesiredGuest], settings: ProxmoxSettings
 ) -> Iterator[str]:
-    """Nodes that are named and that the cluster does not have, or that are down."""
-    online = {str(row["node"]): row.get("status") != "offline" for row in client.get("nodes")}
+    """Nodes that are named and that the cluster does not have; one that is down is waited for."""
+    names = sorted(str(row["node"]) for row in client.get("nodes"))
     present = located(client)
     setting_by_node: dict[str, str] = {
         guest.node: _node_setting(guest, settings) for guest in guests
@@ -200,13 +204,11 @@ def _nodes(
         if flow.node:
             setting_by_node.setdefault(flow.node, "the node of proxmox_node_flows")
     for name, setting in setting_by_node.items():
-        if name not in online:
+        if name not in names:
             yield (
-                f"the cluster has no node {name!r}: its nodes are {', '.join(sorted(online))}. "
+                f"the cluster has no node {name!r}: its nodes are {', '.join(names)}. "
                 f"fix: set {setting}"
             )
-        elif not online[name]:
-            yield f"node {name!r} is down. fix: bring it back, or change {setting}"
 
 
 def _node_setting(guest: DesiredGuest, settings: ProxmoxSettings) -> str:

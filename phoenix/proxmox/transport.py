@@ -27,11 +27,13 @@ class Trust:
 
     Either `fingerprint`, the SHA-256 of the certificate in hex, colons allowed: then its name and
     issuer don't matter, it's that very certificate. Or `ca_file`: then it must chain to it and
-    carry the URL's name. One of the two is needed.
+    carry the URL's name. Or `fingerprints`: then it must be one of those certificates. One of the
+    three is needed.
     """
 
     fingerprint: str | None = None
     ca_file: str | None = None
+    fingerprints: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,18 @@ class Endpoint:
 
 def _adapter(trust: Trust, dial: Dial | None) -> HttpsAdapter:
     context = client_context()
-    if not trust.fingerprint:
+    if trust.ca_file and not trust.fingerprint:
         context.load_verify_locations(cafile=trust.ca_file)
         return HttpsAdapter(context, dial)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return HttpsAdapter(context, dial, fingerprint=trust.fingerprint.replace(":", "").lower())
+    if trust.fingerprint:
+        return HttpsAdapter(context, dial, fingerprint=_hex(trust.fingerprint))
+    return HttpsAdapter(context, dial, fingerprints=frozenset(map(_hex, trust.fingerprints)))
+
+
+def _hex(fingerprint: str) -> str:
+    return fingerprint.replace(":", "").lower()
 
 
 def connect(endpoint: Endpoint) -> ProxmoxAPI:
@@ -68,7 +76,7 @@ def connect(endpoint: Endpoint) -> ProxmoxAPI:
             "the secret proxmox_api_token is not of the form USER@REALM!ID=SECRET, as Proxmox VE "
             "shows it when a token is made (Datacenter, Permissions, API Tokens)"
         )
-    if not (endpoint.trust.fingerprint or endpoint.trust.ca_file):
+    if not (endpoint.trust.fingerprint or endpoint.trust.ca_file or endpoint.trust.fingerprints):
         raise ProxmoxError(
             "the API's certificate can't be verified: set proxmox_ca_file or proxmox_fingerprint, "
             'or proxmox_api = "ssh", which learns the fingerprint from the hypervisor by SSH'

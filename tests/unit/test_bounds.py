@@ -89,7 +89,8 @@ def test_what_takes_urls_is_known() -> None:
     named = {
         v.place for v in EVERY if re.search(r"url|mirror|redirect_to", v.place) and v.base is str
     }
-    assert named == {value.place for value in URLS} - {"ProxmoxSettings.api"}
+    apis = {"ProxmoxSettings.api", "ProxmoxSettings.other_apis[]"}
+    assert named == {value.place for value in URLS} - apis
 
 
 LENGTHS: dict[object, tuple[str, ...]] = {
@@ -153,6 +154,7 @@ PORTS = (
     ("docker_apt_url", lambda port: f"https://a.example:{port}/linux"),
     ("portainer_url", lambda port: f"https://a.example:{port}"),
     ("proxmox_api", lambda port: f"https://a.example:{port}"),
+    ("proxmox_other_apis", lambda port: [f"https://a.example:{port}"]),
     ("proxmox_images", lambda port: {"a.img": {"url": f"http://a:{port}/", "sha256": "0" * 64}}),
 )  # fmt: skip
 
