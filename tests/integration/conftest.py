@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from lab import bootstrap, preflight, state
 from lab.guests import lab_site
 from lab.settings import ROOT, LabError, Settings, from_environment
 from phoenix.secrets import record
-from tests.integration import fresh
+from tests.integration import fresh, recovery
 from tests.integration import project as projects
 from tests.integration.fresh import FreshPlan
 from tests.integration.project import Project
-from tests.integration.site_lab import ROOT_FILE, SiteLab
+from tests.integration.site_lab import SiteLab
 
 # Each of xdist's workers has a lab of its own.
 NAME = "-".join(
@@ -29,7 +29,10 @@ NAME = "-".join(
 )  # fmt: skip
 HERE = Path(__file__).parent
 DOWN = pytest.StashKey[str]()
-"""Why this process's lab is not up."""
+"""Why this process's lab is not up, or is broken for good."""
+SITE = pytest.StashKey[SiteLab]()
+SUSPECT = pytest.StashKey[pytest.Item]()
+"""The last test that failed: what it left may fail the tests of other files."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,9 +52,34 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Tests of a lab that did not come up are not run: its first test has failed for all."""
-    if item.path.is_relative_to(HERE) and (reason := item.session.stash.get(DOWN, None)):
+    """Tests of a lab that did not come up are not run: its first test has failed for all.
+
+    After a test that failed, the site is put back before the next file; where that does not work,
+    the rest is not run.
+    """
+    if not item.path.is_relative_to(HERE):
+        return
+    stash = item.session.stash
+    suspect, site = stash.get(SUSPECT, None), stash.get(SITE, None)
+    if suspect and site and suspect.path != item.path:
+        del stash[SUSPECT]
+        if broken := recovery.put_back(site.project):
+            stash[DOWN] = f"{NAME} is broken since {suspect.nodeid}: {broken}"
+        else:
+            site.root_given()
+    if reason := stash.get(DOWN, None):
         pytest.skip(f"not run: {reason}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note which test of the lab failed last."""
+    report = yield
+    if report.failed and item.path.is_relative_to(HERE):
+        item.session.stash[SUSPECT] = item
+    return report
 
 
 @contextmanager
@@ -159,9 +187,8 @@ def site(
         run = project.run("deploys/all.py")
         assert run.returncode == 0, f"the site does not converge:\n{run.explain()}"
     found = SiteLab(preflight.connect(), settings, lab, lab_site(settings), project)
-    root = found.sh("ca", "cat /etc/step-ca/certs/root_ca.crt", ok=True).out
-    for host in ("client", *lab.hosts):
-        found.put(host, ROOT_FILE, root)
+    found.root_given()
+    request.session.stash[SITE] = found
     return found
 
 

@@ -106,6 +106,12 @@ class SiteLab:
         )
         return output
 
+    def root_given(self) -> None:
+        """Client and hosts have the CA's root as a file of the tests' own."""
+        root = self.sh("ca", "cat /etc/step-ca/certs/root_ca.crt", ok=True).out
+        for host in ("client", *self.state.hosts):
+            self.put(host, ROOT_FILE, root)
+
     def put(self, host: str, path: str, content: str | bytes, mode: int = 0o644) -> None:
         """Write a file on a host or on the client."""
         data = content.encode() if isinstance(content, str) else content
