@@ -67,18 +67,46 @@ class Compose:
         """
         self._run(row, project, directory, ["down", "--remove-orphans"])
 
+    def stack_deploy(
+        self, row: Row, stack: Row, directory: Path, *, prune: bool, pull: bool
+    ) -> None:
+        """``docker stack deploy``: each variable reaches it in its environment, as it is.
+
+        Raises:
+            ComposeError: with its stderr.
+        """
+        words = ["deploy", *(["--prune"] if prune else []), "--with-registry-auth"]
+        words += [] if pull else ["--resolve-image=never"]
+        words += ["--compose-file", str(directory / FILE), stack["Name"]]
+        values = {pair["name"]: pair["value"] for pair in stack["Env"] or []}
+        self._call(row, [*self.command[:-1], "stack", *words], directory, values)
+
+    def stack_rm(self, row: Row, stack: Row) -> None:
+        """``docker stack rm``: done when its services are gone; their tasks end later.
+
+        Raises:
+            ComposeError: with its stderr.
+        """
+        self._call(row, [*self.command[:-1], "stack", "rm", stack["Name"]], None, {})
+
     def _run(self, row: Row, project: str, directory: Path | None, words: list[str]) -> None:
         command = [*self.command, "--ansi", "never", "-p", project]
         if directory is not None:
             command += ["-f", str(directory / FILE)]
             if (directory / ENV_FILE).exists():
                 command += ["--env-file", str(directory / ENV_FILE)]
+        self._call(row, command + words, directory, {})
+
+    def _call(
+        self, row: Row, command: list[str], directory: Path | None, values: Mapping[str, str]
+    ) -> None:
         with self._docker_host(row) as docker_host, tempfile.TemporaryDirectory() as config:
             Path(config, "config.json").write_text(self.environments.registries.docker_config())
-            env = {**self.environment, "DOCKER_HOST": docker_host, "DOCKER_CONFIG": config}
+            env = {**self.environment, **values}
+            env |= {"DOCKER_HOST": docker_host, "DOCKER_CONFIG": config}
             try:
                 result = subprocess.run(
-                    command + words,
+                    command,
                     cwd=directory or "/",
                     env=env,
                     stdin=subprocess.DEVNULL,

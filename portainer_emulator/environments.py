@@ -253,6 +253,18 @@ class Environments:
             raise OSError(f"Docker answered {status}")
         return containers or []
 
+    def stack_services(self, row: Row, stack: str) -> list[Row]:
+        """The services of a swarm that have a stack's label.
+
+        Raises:
+            OSError: Docker can't be asked, or is no manager.
+        """
+        filters = quote(json.dumps({"label": [f"com.docker.stack.namespace={stack}"]}))
+        status, services = self.call(row, "GET", f"/services?filters={filters}")
+        if status != 200:
+            raise OSError(f"Docker answered {status}")
+        return services or []
+
     def _ping(self, url: str, tls: bool) -> str:
         """The agent's version, by ``GET /ping`` with three seconds to answer."""
         failed = HttpError(500, "Unable to get environment type", "agent ping failed")
@@ -288,7 +300,7 @@ class Environments:
             {
                 "Time": int(time.time()),
                 "DockerVersion": info.get("ServerVersion", ""),
-                "Swarm": False,
+                "Swarm": bool((info.get("Swarm") or {}).get("ControlAvailable")),
                 "RunningContainerCount": info.get("ContainersRunning", 0),
             }
         ]

@@ -141,6 +141,7 @@ class Portainer:
             route("DELETE", "/api/registries/{id}", self.registries.delete),
             route("GET", "/api/stacks", stacks.index),
             route("POST", "/api/stacks/create/standalone/string", stacks.create),
+            route("POST", "/api/stacks/create/swarm/string", stacks.create_swarm),
             route(
                 "POST", "/api/stacks/create/standalone/repository", stacks.create_from_repository
             ),

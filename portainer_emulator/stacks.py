@@ -23,6 +23,7 @@ from .http import Answer, HttpError, Request, json_answer, not_in_database
 from .store import Row, Store
 
 ACTIVE, INACTIVE, DEPLOYING, ERROR = 1, 2, 3, 4
+SWARM, COMPOSE = 1, 2
 _NO_STACK = "Unable to find a stack with the specified identifier inside the database"
 _NO_ENDPOINT = "Unable to find the endpoint associated to the stack inside the database"
 _FILE_GONE = "Unable to persist updated Compose file on disk"
@@ -36,7 +37,7 @@ def normalise(name: str) -> str:
 
 @dataclass
 class Stacks:
-    """The server's compose stacks.
+    """The server's stacks: compose projects, and services of a swarm.
 
     Attributes:
         asynchronous: which of the two models.
@@ -75,16 +76,23 @@ class Stacks:
     # -- reads ---------------------------------------------------------------------------------
 
     def index(self, request: Request) -> Answer:
-        """GET /stacks; an endpoint filter leaves its compose stacks."""
+        """GET /stacks; an endpoint leaves its compose stacks, a swarm's id those of the swarm."""
         bad = HttpError(400, "Invalid query parameter: filters", "Invalid filters")
         try:
             filters = json.loads(request.query.get("filters") or "{}")
-            endpoint_id = filters.get("EndpointID", 0)
+            endpoint_id, swarm = filters.get("EndpointID", 0), filters.get("SwarmID", "")
         except (ValueError, AttributeError):
             raise bad from None
         if not isinstance(endpoint_id, int) or isinstance(endpoint_id, bool):
             raise bad
-        rows = [r for r in self.store.rows("stacks") if endpoint_id in (0, r["EndpointId"])]
+        rows = self.store.rows("stacks")
+        if endpoint_id or swarm:
+            rows = [
+                row
+                for row in rows
+                if (row["Type"] == COMPOSE and endpoint_id == row["EndpointId"])
+                or (row["Type"] == SWARM and swarm and swarm == row["SwarmId"])
+            ]
         return json_answer([self._public(row) for row in rows])
 
     def show(self, request: Request) -> Answer:
@@ -114,6 +122,17 @@ class Stacks:
         if not isinstance(content, str) or not content:
             raise HttpError(400, "Invalid request payload", "Invalid stack file content")
         return self._create(request, endpoint, body, content, None)
+
+    def create_swarm(self, request: Request) -> Answer:
+        """POST /stacks/create/swarm/string: by a manager of the swarm of that id."""
+        endpoint = self.environments.get(request.number("endpointId"))
+        body = request.json()
+        content, swarm = body.get("stackfilecontent"), body.get("swarmid")
+        if not isinstance(swarm, str) or not swarm:
+            raise HttpError(400, "Invalid request payload", "Invalid Swarm ID")
+        if not isinstance(content, str) or not content:
+            raise HttpError(400, "Invalid request payload", "Invalid stack file content")
+        return self._create(request, endpoint, body, content, None, swarm)
 
     def create_from_repository(self, request: Request) -> Answer:
         """POST /stacks/create/standalone/repository: clones with the git command."""
@@ -152,15 +171,17 @@ class Stacks:
         return self._create(request, endpoint, body, content, git)
 
     def _create(
-        self, request: Request, endpoint: Row, body: Row, content: str, git: Row | None
-    ) -> Answer:
+        self, request: Request, endpoint: Row, body: Row, content: str, git: Row | None,
+        swarm: str = "",
+    ) -> Answer:  # fmt: skip
         name, env = body.get("name"), _env(body)
         if not isinstance(name, str) or not name:
             raise HttpError(400, "Invalid request payload", "Invalid stack name")
         name = normalise(name)
         with self.store.lock:
-            self._check_unique(name, endpoint)
+            self._check_unique(name, endpoint, swarm)
             row = self._new_row(name, endpoint, env, git, request.user["Username"])
+            row |= {"Type": SWARM, "SwarmId": swarm} if swarm else {}
             self._write(row, content)
             if self.asynchronous:
                 row["Status"] = DEPLOYING
@@ -172,7 +193,8 @@ class Stacks:
         try:
             self._up(row, endpoint)
         except ComposeError as error:
-            self._down_quietly(row, endpoint)
+            if row["Type"] == COMPOSE:
+                self._down_quietly(row, endpoint)
             shutil.rmtree(self.directory(row), ignore_errors=True)
             raise HttpError(500, str(error), str(error)) from None
         with self.store.lock:
@@ -180,16 +202,23 @@ class Stacks:
             self.store.save()
         return json_answer(self._public(row))
 
-    def _check_unique(self, name: str, endpoint: Row) -> None:
+    def _check_unique(self, name: str, endpoint: Row, swarm: str) -> None:
         rows = [row for row in self.store.rows("stacks") if row["Name"].lower() == name]
         unique = not any(row["EndpointId"] == endpoint["Id"] for row in rows)
-        try:
-            occupied = bool(self.environments.project_containers(endpoint, name))
-        except OSError as error:
-            raise HttpError(500, "Unable to check for name collision", str(error)) from None
+        occupied = self._is_occupied(name, endpoint, swarm)
+        if swarm and (not unique or occupied):
+            raise HttpError(409, f"A stack with the normalized name '{name}' already exists")
         # Containers alone, without any stack of the name, are deployed over (source 2.23).
         if (not unique or occupied) and rows:
             raise HttpError(409, f"A stack with the normalized name '{name}' already exists")
+
+    def _is_occupied(self, name: str, endpoint: Row, swarm: str) -> bool:
+        """Whether Docker has containers, or the swarm services, of this name."""
+        try:
+            services = self.environments.stack_services(endpoint, name) if swarm else []
+            return bool(services or self.environments.project_containers(endpoint, name))
+        except OSError as error:
+            raise HttpError(500, "Unable to check for name collision", str(error)) from None
 
     def _new_row(
         self, name: str, endpoint: Row, env: list[Row] | None, git: Row | None, user: str
@@ -198,7 +227,7 @@ class Stacks:
         return {
             "Id": stack_id,
             "Name": name,
-            "Type": 2,
+            "Type": COMPOSE,
             "EndpointId": endpoint["Id"],
             "SwarmId": "",
             "EntryPoint": FILE,
@@ -241,7 +270,7 @@ class Stacks:
         flags = {
             "pull": bool(body.get("pullimage")) or recreate,
             "recreate": recreate,
-            "prune": bool(body.get("prune")) and self.asynchronous,
+            "prune": bool(body.get("prune")) and (self.asynchronous or row["Type"] == SWARM),
         }
         if self._project_files(row) is None:
             path = f"/data/compose/{row['Id']}/{FILE}"
@@ -257,10 +286,12 @@ class Stacks:
             fresh = {**row, "Env": env, "EndpointId": endpoint["Id"]}
             self._write(fresh, content)
             try:
-                self.compose.up(endpoint, row["Name"], self.directory(row), **flags)
+                self._deploy(fresh, endpoint, flags)
             except ComposeError as error:
                 # The whole project goes down and the file goes back; the row keeps Status 1.
-                self._down_quietly(row, endpoint)
+                # Of a Swarm stack nothing goes down.
+                if row["Type"] == COMPOSE:
+                    self._down_quietly(row, endpoint)
                 self._write(row, before)
                 raise HttpError(500, str(error), str(error)) from None
             row |= fresh
@@ -284,11 +315,11 @@ class Stacks:
             self._touch(row)
 
         def deploy() -> None:
-            if failed_before:
+            if failed_before and row["Type"] == COMPOSE:
                 self._down_quietly(row, endpoint)
             self._write(row, content)
             try:
-                self.compose.up(endpoint, row["Name"], self.directory(row), **flags)
+                self._deploy(row, endpoint, flags)
             except ComposeError:
                 self._write(row, before)  # the file goes back; the environment stays new
                 raise
@@ -344,11 +375,7 @@ class Stacks:
         endpoint = self._endpoint(request.number("endpointId"))
         if self.asynchronous and row["Status"] != INACTIVE:
             raise HttpError(409, "Stack is already active")
-        try:
-            leftovers = self.environments.project_containers(endpoint, row["Name"])
-        except OSError as error:
-            raise HttpError(500, "Unable to check for name collision", str(error)) from None
-        if leftovers:
+        if self._is_occupied(row["Name"], endpoint, row["SwarmId"]):
             raise HttpError(409, f"A stack with the name '{row['Name']}' is already running")
         if row["Status"] == ACTIVE:
             raise HttpError(400, "Stack is already active")
@@ -390,13 +417,28 @@ class Stacks:
     def _down(self, row: Row, endpoint: Row, message: str) -> None:
         with self.deploy_lock:
             try:
-                self.compose.down(endpoint, row["Name"], self._project_files(row))
+                self._undeploy(row, endpoint)
             except ComposeError as error:
                 raise HttpError(500, message, str(error)) from None
 
     def _down_quietly(self, row: Row, endpoint: Row) -> None:
         with contextlib.suppress(ComposeError):  # what brought us here is the error worth telling
+            self._undeploy(row, endpoint)
+
+    def _undeploy(self, row: Row, endpoint: Row) -> None:
+        if row["Type"] == SWARM:
+            self.compose.stack_rm(endpoint, row)
+        else:
             self.compose.down(endpoint, row["Name"], self._project_files(row))
+
+    def _deploy(self, row: Row, endpoint: Row, flags: dict[str, bool]) -> None:
+        directory = self.directory(row)
+        if row["Type"] == SWARM:
+            self.compose.stack_deploy(
+                endpoint, row, directory, prune=flags["prune"], pull=flags["pull"]
+            )
+        else:
+            self.compose.up(endpoint, row["Name"], directory, **flags)
 
     # -- files and the background --------------------------------------------------------------
 
@@ -412,9 +454,9 @@ class Stacks:
                 self._up_unlocked(row, endpoint)
 
     def _up_unlocked(self, row: Row, endpoint: Row) -> None:
-        self.compose.up(
-            endpoint, row["Name"], self.directory(row), prune=False, pull=False, recreate=False
-        )
+        # A new Swarm stack has its images resolved at a registry; a compose stack pulls nothing.
+        pull = row["Type"] == SWARM
+        self._deploy(row, endpoint, {"prune": False, "pull": pull, "recreate": False})
 
     def _later(self, row: Row, deploy: Any) -> None:
         def run() -> None:

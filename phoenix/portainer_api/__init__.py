@@ -32,6 +32,7 @@ from .setup import (
     ensure_password,
     plan_endpoint,
 )
+from .swarm import SwarmFile, SwarmStacks
 from .sync import DesiredStack, ObservedStack, Plan, desired_stack, plan
 
 __all__ = [
@@ -62,6 +63,8 @@ __all__ = [
     "StackEngine",
     "StackFailedError",
     "StackStatus",
+    "SwarmFile",
+    "SwarmStacks",
     "SystemStatus",
     "UnknownOutcomeError",
     "UnreachableError",

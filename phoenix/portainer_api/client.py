@@ -24,6 +24,7 @@ from phoenix.net.https import Dial
 from . import errors
 from .docker import DEPLOY_SECONDS, READ_SECONDS, DockerEngine
 from .models import (
+    NAMESPACE_LABEL,
     ApiKey,
     ContainerSummary,
     Endpoint,
@@ -41,6 +42,8 @@ from .transport import session
 
 CONNECT_SECONDS = 10.0
 AGENT_SECONDS = 60.0  # an agent whose Docker daemon restarts is away for some of it
+
+_GONE_SECONDS = 90.0  # for the tasks of a removed Swarm stack to end
 
 _CUSTOM_TYPE, _HUB_TYPE = 3, 6  # Type of a registry
 _LOCAL_TYPE, _AGENT_TYPE = 1, 2  # EndpointCreationType, and Type of what it makes
@@ -424,16 +427,25 @@ class PortainerClient(DockerEngine):
         """Reads the stack of this (normalised) name, its file and its containers."""
         rows = self.stacks()  # of all environments: an orphan shows in no other list
         matches = matching(rows, name, endpoint_id)
-        content: str | None = None
+        containers = self.containers(endpoint_id, name)
+        return ObservedStack(
+            matches,
+            self.stored_file(matches),
+            containers,
+            elsewhere=None if matches else self._elsewhere(rows, name, containers),
+            rewrites=False,
+            other=next(iter(matching(rows, name, endpoint_id, StackType.SWARM)), None),
+        )
+
+    def stored_file(self, matches: tuple[Stack, ...]) -> str | None:
+        """The file of the one stack; None where it is lost, or there is not one stack."""
         if len(matches) == 1 and not matches[0].git_managed:
             try:
-                content = self.stack_file(matches[0].id)
+                return self.stack_file(matches[0].id)
             except errors.ApiError as error:
                 if error.status != 500:  # 500: the file is lost, and an update fails as well
                     raise
-        containers = self.containers(endpoint_id, name)
-        elsewhere = None if matches else self._elsewhere(rows, name, containers)
-        return ObservedStack(matches, content, containers, elsewhere=elsewhere, rewrites=False)
+        return None
 
     def _elsewhere(
         self, rows: Iterable[Stack], name: str, containers: tuple[ContainerSummary, ...]
@@ -468,10 +480,18 @@ class PortainerClient(DockerEngine):
             pass
         return deployed
 
-    def associate_stack(self, stack: Stack, endpoint_id: int) -> Stack:
-        """Gives a stack to the environment whose Docker has its containers; touches none."""
+    def associate_stack(self, stack: Stack, endpoint_id: int, swarm: str = "") -> Stack:
+        """Gives a stack to the environment whose Docker has its containers; touches none.
+
+        Args:
+            stack: the stack.
+            endpoint_id: the environment.
+            swarm: the id of its swarm, of a Swarm stack.
+        """
         path = f"/stacks/{stack.id}/associate"
         query: dict[str, str | int] = {"endpointId": endpoint_id, "orphanedRunning": "true"}
+        if swarm:
+            query["swarmId"] = swarm
         return Stack.model_validate(self._json("PUT", path, query=query))
 
     def current(self, stack: Stack) -> Stack:
@@ -505,13 +525,30 @@ class PortainerClient(DockerEngine):
             "POST", "/stacks/create/standalone/string", endpoint_id=endpoint_id, body=body
         )
 
+    def create_swarm_stack(
+        self, endpoint_id: int, swarm: str, name: str, content: str, env: Mapping[str, str]
+    ) -> Stack:
+        """Creates and deploys a Swarm stack, by a manager of the swarm with this id."""
+        body = {
+            "Name": name,
+            "SwarmID": swarm,
+            "StackFileContent": content,
+            "Env": _env_list(env, StackType.SWARM),
+        }
+        return self._deploying(
+            "POST", "/stacks/create/swarm/string", endpoint_id=endpoint_id, body=body
+        )
+
     def update_stack(self, stack: Stack, content: str, env: Mapping[str, str]) -> Stack:
         """Replaces file and environment, whole, and deploys.
 
         Always sends the stack's own endpoint: another one would move the stack there and leave
-        its containers behind. Prunes nothing and pulls nothing: the flags for both are left out.
+        its containers behind. Pulls nothing, and prunes services of Swarm stacks alone: else the
+        flags for both are left out.
         """
-        body = {"StackFileContent": content, "Env": _env_list(env)}
+        body: dict[str, Any] = {"StackFileContent": content, "Env": _env_list(env, stack.type)}
+        if stack.type == StackType.SWARM:
+            body["Prune"] = True
         return self._deploying(
             "PUT", f"/stacks/{stack.id}", endpoint_id=stack.endpoint_id, body=body
         )
@@ -541,6 +578,28 @@ class PortainerClient(DockerEngine):
             # The endpoint's 404 names the stack as well, and then nothing was removed.
             if "find a stack" not in error.message.lower():
                 raise
+        if stack.type == StackType.SWARM and endpoint_id is None:
+            self._wait_gone(stack)
+
+    def _wait_gone(self, stack: Stack) -> None:
+        """Docker removes services at once, and their tasks end in their own time."""
+        deadline = self.clock() + _GONE_SECONDS
+        while self.of_swarm_stack(stack.endpoint_id, "tasks", stack.name):
+            if self.clock() >= deadline:
+                return
+            self.sleep(1.0)
+
+    def of_swarm_stack(self, endpoint_id: int, kind: str, project: str) -> list[dict[str, Any]]:
+        """What a swarm has of a stack.
+
+        Args:
+            endpoint_id: the environment of a manager.
+            kind: `services`, `tasks`, `secrets` or `configs`.
+            project: the stack's name.
+        """
+        filters = json.dumps({"label": [f"{NAMESPACE_LABEL}={project}"]})
+        rows = self.docker_json("GET", endpoint_id, f"/{kind}", query={"filters": filters})
+        return list(rows or ())
 
     def _deploying(self, method: str, path: str, *, endpoint_id: int, body: Any) -> Stack:
         row = self._json(
@@ -574,6 +633,45 @@ class PortainerClient(DockerEngine):
 
     # -- the environment's Docker, through the server --------------------------------------------
 
+    def docker_bytes(
+        self,
+        method: str,
+        endpoint_id: int,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        body: Any = None,
+    ) -> bytes:
+        """The answer of the Docker Engine of an environment, as for `docker_json`."""
+        return self._docker(method, endpoint_id, path, query=query, body=body)
+
+    def docker_json(
+        self,
+        method: str,
+        endpoint_id: int,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        body: Any = None,
+    ) -> Any:
+        """What the Docker Engine of an environment answers; None for an empty answer.
+
+        Args:
+            method: of HTTP.
+            endpoint_id: the environment.
+            path: of the Engine's API.
+            query: of the request.
+            body: sent as JSON.
+
+        Raises:
+            errors.ApiError: the Engine, or the server, refuses.
+        """
+        answer = self.docker_bytes(method, endpoint_id, path, query=query, body=body)
+        try:
+            return json.loads(answer) if answer.strip() else None
+        except ValueError:
+            raise errors.ApiError(200, "Docker's answer is not JSON", "", method, path) from None
+
     def _docker(
         self,
         method: str,
@@ -583,6 +681,7 @@ class PortainerClient(DockerEngine):
         query: Mapping[str, str | int] | None = None,
         headers: Mapping[str, str] | None = None,
         read_seconds: float = READ_SECONDS,
+        body: Any = None,
     ) -> bytes:
         """Ask the Docker Engine of an endpoint, through its agent.
 
@@ -597,6 +696,7 @@ class PortainerClient(DockerEngine):
                     f"/endpoints/{endpoint_id}/docker{path}",
                     query=query,
                     headers=headers,
+                    body=body,
                     read_seconds=read_seconds,
                 ).content
             except errors.ApiError as error:
@@ -617,8 +717,13 @@ def _registry_body(login: Login) -> dict[str, Any]:
     }
 
 
-def _env_list(env: Mapping[str, str]) -> list[dict[str, str]]:
-    """The environment for the server, which writes NAME=VALUE lines into an env file."""
+def _env_list(env: Mapping[str, str], kind: int = StackType.COMPOSE) -> list[dict[str, str]]:
+    """The environment for the server, which writes NAME=VALUE lines into an env file.
+
+    Of a Swarm stack it gives each value to Docker's process as it is.
+    """
+    if kind == StackType.SWARM:
+        return [{"name": name, "value": value} for name, value in env.items()]
     return [{"name": name, "value": dotenv.quote(value)} for name, value in env.items()]
 
 

@@ -22,12 +22,15 @@ class ServiceSpec:
         image: the interpolated reference; None when built, or not decidable here.
         completes: its container may end with code 0; see `phoenix.compose.document.completing`.
         labels: the labels of its containers, as far as they are known here.
+        replicas: how many containers it has; None where each node of a swarm has one, or where
+            that is not known here.
     """
 
     name: str
     image: str | None
     completes: bool
     labels: Mapping[str, str] = field(default_factory=dict)
+    replicas: int | None = 1
 
 
 def read_services(content: str, env: Mapping[str, str]) -> tuple[ServiceSpec, ...]:
@@ -46,7 +49,9 @@ def read_services(content: str, env: Mapping[str, str]) -> tuple[ServiceSpec, ..
     services = _services(content)
     completing = document.completing(services, env)
     return tuple(
-        ServiceSpec(name, _image(body, env), name in completing, _labels(body, env))
+        ServiceSpec(
+            name, _image(body, env), name in completing, _labels(body, env), _replicas(body, env)
+        )
         for name, body in services.items()
         if document.is_started(body, env)
     )
@@ -82,6 +87,15 @@ def _labels(body: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, str]:
         with contextlib.suppress(InterpolationError):
             labels[str(name)] = interpolate("" if value is None else str(value), env).text
     return labels
+
+
+def _replicas(body: Mapping[str, Any], env: Mapping[str, str]) -> int | None:
+    deploy = body.get("deploy") or {}
+    if deploy.get("mode", "replicated") != "replicated":
+        return None
+    with contextlib.suppress(InterpolationError, ValueError):
+        return int(interpolate(str(deploy.get("replicas", body.get("scale", 1))), env).text)
+    return None
 
 
 def _image(body: Mapping[str, Any], env: Mapping[str, str]) -> str | None:

@@ -110,9 +110,8 @@ def describe(step: Plan) -> tuple[str, ...]:
 
 def _repair(step: Recreate | Associate | Clear) -> tuple[str, ...]:
     match step:
-        case Recreate():
-            lost = "the server has lost the compose file"
-            return (f"delete and create: {lost} (containers are made anew, volumes kept)",)
+        case Recreate(reason=reason):
+            return (f"delete and create: {reason} (containers are made anew, volumes kept)",)
         case Associate(stack=stack):
             why = "its own is gone, or has none of its containers; no container is touched"
             return (f"associate Portainer's stack {stack.id} with this environment: {why}",)

@@ -18,6 +18,8 @@ from phoenix.compose import dotenv
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
+NAMESPACE_LABEL = "com.docker.stack.namespace"
+"""Docker's label of everything that belongs to a Swarm stack."""
 WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
 
@@ -144,6 +146,7 @@ class Stack(_Model):
     env: Annotated[tuple[EnvVar, ...], BeforeValidator(_none_is_empty)] = Field(
         default=(), alias="Env"
     )
+    swarm: str = Field(default="", alias="SwarmId")
     updated: int = Field(default=0, alias="UpdateDate")
     git: Mapping[str, Any] | None = Field(default=None, alias="GitConfig", repr=False)
     workflow: int | str | None = Field(default=None, alias="WorkflowID")
@@ -158,11 +161,14 @@ class Stack(_Model):
 
     @property
     def env_mapping(self) -> dict[str, str]:
-        """The environment as Compose reads it from the server's env file, values in clear.
+        """The environment as what deploys has it, values in clear.
 
-        Where the file can't be read, the values as the server has them.
+        Compose reads it from the server's env file; ``docker stack deploy`` gets each value as it
+        is. Where the file can't be read, the values as the server has them.
         """
         stored = {item.name: item.value.get_secret_value() for item in self.env}
+        if self.type == StackType.SWARM:
+            return stored
         try:
             return dotenv.parse("".join(f"{name}={value}\n" for name, value in stored.items()))
         except dotenv.EnvFileError:

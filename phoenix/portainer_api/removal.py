@@ -14,7 +14,7 @@ Log = Callable[[str], None]
 
 
 def stacks_left(client: PortainerClient, project: str, environment: str | None) -> list[Stack]:
-    """The compose stacks of a name that Portainer has.
+    """The stacks of a name that Portainer has, of either type.
 
     Args:
         client: a client that is logged in.
@@ -25,7 +25,7 @@ def stacks_left(client: PortainerClient, project: str, environment: str | None) 
     return [
         stack
         for stack in client.stacks()
-        if stack.type == StackType.COMPOSE
+        if stack.type in (StackType.COMPOSE, StackType.SWARM)
         and normalise_name(stack.name) == normalise_name(project)
         and names.get(stack.endpoint_id) == environment
     ]

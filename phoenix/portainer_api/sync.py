@@ -124,6 +124,21 @@ class Version:
 
 
 @dataclass(frozen=True)
+class ServiceState:
+    """A service of a swarm as Docker has it.
+
+    Attributes:
+        replicas: how many tasks it is to have; None where each node has one.
+        image: the reference in use, without a digest.
+        deployed_image: the one that the stack's file had; empty where nothing tells.
+    """
+
+    replicas: int | None
+    image: str
+    deployed_image: str
+
+
+@dataclass(frozen=True)
 class ObservedStack:
     """The state of the stack in its engine and in Docker.
 
@@ -136,6 +151,8 @@ class ObservedStack:
             one that is gone, or that has none of its containers.
         rewrites: whether an update writes a file anew that is lost; Portainer's does not.
         hidden: labels whose containers the engine does not show.
+        services: of a Swarm stack its services, by their names in the file.
+        other: the stack of this name on this endpoint that is of the other type.
     """
 
     matches: tuple[Stack, ...] = ()
@@ -145,6 +162,8 @@ class ObservedStack:
     elsewhere: Stack | None = None
     rewrites: bool = True
     hidden: frozenset[tuple[str, str]] = frozenset()
+    services: Mapping[str, ServiceState] = field(default_factory=dict)
+    other: Stack | None = None
 
     @property
     def restorable(self) -> Version | None:
@@ -162,14 +181,14 @@ class ObservedStack:
         return self.matches[0] if self.matches else None
 
 
-def matching(stacks: Iterable[Stack], name: str, endpoint_id: int) -> tuple[Stack, ...]:
+def matching(
+    stacks: Iterable[Stack], name: str, endpoint_id: int, kind: StackType = StackType.COMPOSE
+) -> tuple[Stack, ...]:
     """The stacks that are this one: there's no look-up by name in the API."""
     return tuple(
         stack
         for stack in stacks
-        if stack.type == StackType.COMPOSE
-        and stack.endpoint_id == endpoint_id
-        and stack.name.lower() == name
+        if stack.type == kind and stack.endpoint_id == endpoint_id and stack.name.lower() == name
     )
 
 
@@ -223,9 +242,10 @@ class Update:
 
 @dataclass(frozen=True)
 class Recreate:
-    """DELETE and POST, volumes kept: the server has lost the stack's file, and refuses a PUT."""
+    """DELETE and POST, volumes kept, for the given reason."""
 
     stack: Stack
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -278,7 +298,10 @@ def plan(desired: DesiredStack, observed: ObservedStack) -> Plan:
     if stack is None and observed.elsewhere is not None:
         return Associate(observed.elsewhere)
     if not desired.present:
-        return Nothing(None) if stack is None else Delete(stack)
+        gone = stack or observed.other
+        return Nothing(None) if gone is None else Delete(gone)
+    if stack is None and observed.other is not None:
+        return _plan_other_type(desired, observed.other)
     if stack is None:
         return _plan_missing(desired, observed)
     if stack.git_managed:
@@ -291,7 +314,27 @@ def plan(desired: DesiredStack, observed: ObservedStack) -> Plan:
     return _plan_running(desired, observed, stack)
 
 
+_LOST = "the server has lost the compose file"
+
+
+def _plan_other_type(desired: DesiredStack, other: Stack) -> Plan:
+    """A stack whose type has changed: compose projects become services of a swarm, or back."""
+    if other.git_managed:
+        return Refuse(
+            f"stack {desired.name} is of another type and managed from a git repository: remove "
+            "it in Portainer"
+        )
+    was, becomes = ("Swarm", "compose") if other.type == StackType.SWARM else ("compose", "Swarm")
+    return Recreate(other, f"its type changes from {was} to {becomes}")
+
+
 def _plan_missing(desired: DesiredStack, observed: ObservedStack) -> Plan:
+    if observed.services:
+        return Refuse(
+            f"the swarm has services of a stack {desired.name} that this Portainer does not know "
+            f"({', '.join(sorted(observed.services))}). If they are no more needed: docker stack "
+            f"rm {desired.name} on a manager (volumes stay), and sync again. Else rename the stack"
+        )
     foreign = [
         container
         for container in observed.containers
@@ -339,7 +382,7 @@ def _plan_running(desired: DesiredStack, observed: ObservedStack, stack: Stack) 
     if hidden := _hidden(desired, observed):
         return Refuse(hidden)
     if observed.content is None and not observed.rewrites:
-        return Recreate(stack)
+        return Recreate(stack, _LOST)
     reasons = _content_drift(desired, observed, stack)
     remove = _left_over(desired, observed)
     if stack.status == StackStatus.ERROR:
@@ -352,6 +395,7 @@ def _plan_running(desired: DesiredStack, observed: ObservedStack, stack: Stack) 
     container_reasons, restart = _container_drift(desired, observed.containers)
     if stack.status != StackStatus.INACTIVE:
         reasons += container_reasons
+        reasons += _service_drift(desired, observed)
     if reasons:
         return Update(stack, reasons, restart, remove)
     if remove:
@@ -366,10 +410,28 @@ def _content_drift(
 ) -> tuple[str, ...]:  # fmt: skip
     reasons: list[str] = []
     if observed.content is None:
-        reasons.append("the server has lost the compose file")
+        reasons.append(_LOST)
     elif observed.content != desired.content:
         reasons.append("the compose file differs")
     reasons += [f"env: {change}" for change in env_changes(stack.env_mapping, desired.plain_env)]
+    return tuple(reasons)
+
+
+def _service_drift(desired: DesiredStack, observed: ObservedStack) -> tuple[str, ...]:
+    """What a person has changed of services of a swarm, as far as another deployment undoes it."""
+    reasons: list[str] = []
+    for service in desired.services:
+        has = observed.services.get(service.name)
+        if has is None:
+            continue
+        if None not in (service.replicas, has.replicas) and service.replicas != has.replicas:
+            reasons.append(
+                f"service {service.name} has {has.replicas} replicas, not {service.replicas}"
+            )
+        if has.deployed_image and has.image != has.deployed_image:
+            reasons.append(
+                f"service {service.name} has the image {has.image}, not {has.deployed_image}"
+            )
     return tuple(reasons)
 
 

@@ -19,12 +19,15 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
+from tests.contract.swarm_double import SwarmDouble
+
 LOG_LINE = "double: the service's own last words"
 
 
 class DockerDouble:
     def __init__(self, socket_path: Path) -> None:
         self.containers: dict[str, dict[str, Any]] = {}
+        self.swarm = SwarmDouble()
         self.requests: list[str] = []
         self.pulled: list[str] = []
         self.registry_auth: list[str] = []
@@ -70,7 +73,9 @@ class DockerDouble:
         if path.startswith("/exec/") and path.endswith("/start"):
             self.echo(handler)
             return
-        status, found = self.route(handler.command, path, query, body)
+        status, found = self.swarm.route(handler.command, path, query, body) or self.route(
+            handler.command, path, query, body
+        )
         data = found if isinstance(found, bytes) else json.dumps(found).encode()
         handler.send_response(status)
         if self.content_type:
@@ -85,7 +90,10 @@ class DockerDouble:
         if path == "/_ping":
             return 200, b"OK"
         if path == "/info":
-            return 200, {"ServerVersion": "double", "ContainersRunning": len(self.containers)}
+            running = len(self.containers)
+            return 200, {
+                "ServerVersion": "double", "ContainersRunning": running, **self.swarm.info(),
+            }  # fmt: skip
         if path == "/double/up":
             return self.up(json.loads(body))
         if path == "/double/down":

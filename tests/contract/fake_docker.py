@@ -1,4 +1,4 @@
-"""Stands in for the docker CLI's ``compose``: hands the project to the Docker double.
+"""Stands in for the docker CLI's ``compose`` and ``stack``: hands the project to the Docker double.
 
 It goes the CLI's way (DOCKER_HOST, so the signing proxy, TLS and the agent) with the CLI's words.
 """
@@ -62,6 +62,8 @@ def env_file(text: str) -> dict[str, str]:
     return values
 
 
+if words[0] == "stack":  # stack deploy --compose-file FILE NAME, stack rm NAME
+    words += ["-p", words[-1], *(["-f", option("--compose-file")] if "deploy" in words else [])]
 file = Path(option("--env-file")).read_text() if option("--env-file") else ""
 body = {
     "project": option("-p"),
@@ -69,12 +71,13 @@ body = {
     "content": Path(option("-f")).read_text() if option("-f") else "",
     "env": env_file(file),
     "outer": dict(os.environ),
-    "prune": "--remove-orphans" in words,
+    "prune": "--remove-orphans" in words or "--prune" in words,
     "recreate": "--force-recreate" in words,
     "pull": "--pull" in words,
+    "words": words,
     "config": Path(os.environ["DOCKER_CONFIG"], "config.json").read_text(),
 }
-action = "up" if "up" in words else "down"
+action = words[1] if words[0] == "stack" else "up" if "up" in words else "down"
 host = urlsplit(os.environ["DOCKER_HOST"])
 connection = http.client.HTTPConnection(host.hostname or "docker", host.port, timeout=60)
 if host.scheme == "unix":

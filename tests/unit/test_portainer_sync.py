@@ -148,7 +148,7 @@ LABELLED = FILE + "    labels: [kind=private]\n"
         pytest.param(
             wanted(),
             replace(seen(stack(), container(), content=None), rewrites=False),
-            sync.Recreate(stack()),
+            sync.Recreate(stack(), "the server has lost the compose file"),
             id="file lost where an update does not write it",
         ),
         pytest.param(
