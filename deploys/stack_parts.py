@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pyinfra import host
 
@@ -87,8 +88,28 @@ def engine(target: Host) -> Stacks:
 
 
 def outlook(stacks: Sequence[Deployment]) -> moves.Outlook:
-    """What becomes of stacks that this host declares."""
-    return moves.outlook(site(), [stack.project for stack in stacks])
+    """What becomes of stacks that this host declares.
+
+    One of type Swarm runs on its nodes: no data of it are looked for on other hosts. Those of a
+    compose stack of its name keep it from starting without them.
+    """
+    seen = moves.outlook(site(), [stack.project for stack in stacks])
+    swarm = {stack.project for stack in stacks if stack.type == "swarm"}
+    decisions = {
+        project: Refused(project, decision.target, _no_move(decision))
+        if project in swarm and isinstance(decision, Moves)
+        else decision
+        for project, decision in seen.decisions.items()
+    }
+    return replace(seen, decisions=decisions)
+
+
+def _no_move(move: Moves) -> str:
+    return (
+        f"it is a Swarm stack here, and {move.source} has it as a compose stack ({move.data}): a "
+        "move changes no type. Declare it as type compose here, `phoenix sync --move`, and then as "
+        "type swarm"
+    )
 
 
 def images_and_files(stacks: Sequence[Prepared]) -> None:
@@ -100,12 +121,10 @@ def images_and_files(stacks: Sequence[Prepared]) -> None:
         with setting_errors():
             logins = registries.tree(registries.logins(settings().registries, secrets().find))
         config_tree(name="Stacks: registries", tree=logins)
-    archived = [
-        reference
-        for planned in stacks
-        for reference in planned.images
-        if reference in settings().image_archives
-    ]
+    wanted = [reference for planned in stacks for reference in planned.images]
+    if site_host().swarm is not None:  # any node may run a task of any Swarm stack
+        wanted += [reference for stack in _of_swarm() for reference in stack.images]
+    archived = [one for one in dict.fromkeys(wanted) if one in settings().image_archives]
     if archived:
         images(name="Stacks: images", references=archived, archives=settings().image_archives)
     for planned in stacks:
@@ -118,6 +137,15 @@ def images_and_files(stacks: Sequence[Prepared]) -> None:
                         files=planned.files,
                     ),
                 )
+
+
+def _of_swarm() -> list[Deployment]:
+    return [
+        stack
+        for node in site().swarm_nodes
+        for stack in node.docker_stacks
+        if stack.type == "swarm"
+    ]
 
 
 def refuse_moves(stacks: Sequence[Deployment]) -> moves.Outlook:

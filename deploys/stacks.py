@@ -20,6 +20,8 @@ from phoenix.components.acme.phoenix_acme_conf import stack_pairs
 from phoenix.components.move.decision import Stays
 from phoenix.derived import deployments
 
+if site_host().swarm is not None and site_host() not in deployments.stack_hosts(site()):
+    stack_parts.images_and_files([])  # a node without stacks of its own runs tasks all the same
 if site_host() in deployments.stack_hosts(site()):
     deploy: Callable[..., object] = compose_host.stack
     where: dict[str, Any] = {"on": host.name}
@@ -53,6 +55,7 @@ if site_host() in deployments.stack_hosts(site()):
                 env=prepared.variables,
                 hidden=known,
                 **where,
+                **({} if prepared.swarm_files is None else {"swarm_files": prepared.swarm_files}),
             )
             if deploy is portainer.stack:
                 compose_host.handed_over(

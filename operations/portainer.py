@@ -215,6 +215,7 @@ def stack(
     present: bool = True,
     seconds: float = 300.0,
     hidden: Collection[SecretStr] = (),
+    swarm_files: Sequence[api.SwarmFile] | None = None,
 ) -> Generator[FunctionCommand, None, None]:
     """Makes sure one stack is as given, its containers running and healthy.
 
@@ -232,10 +233,12 @@ def stack(
         present: False removes the stack, volumes kept.
         seconds: the deadline for the deployment, and for its containers' health.
         hidden: further values that are never shown, as former ones of a variable.
+        swarm_files: of a Swarm stack its secrets and configs; None: it is one of compose.
     """
+    there = PortainerStacks(access, endpoint)
     yield from stacks.converged(
         project,
-        PortainerStacks(access, endpoint),
+        there if swarm_files is None else SwarmStacks(there, tuple(swarm_files)),
         content=content,
         env=env,
         present=present,
@@ -270,6 +273,28 @@ class PortainerStacks:
                     f"Portainer has no endpoint {self.endpoint}: run deploys/portainer.py"
                 )
             yield client, registered.id
+
+
+@dataclass(frozen=True)
+class SwarmStacks:
+    """The Swarm stacks of the swarm that an environment's manager is in."""
+
+    through: PortainerStacks
+    files: tuple[api.SwarmFile, ...]
+
+    def __str__(self) -> str:
+        """The place for a person."""
+        return f"the swarm, through {self.through}"
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[api.SwarmStacks, int]]:
+        """What deploys there, and the environment's number.
+
+        Raises:
+            OperationError: Portainer cannot be asked, or has no such environment.
+        """
+        with self.through.opened() as (client, endpoint):
+            yield api.SwarmStacks(client, self.files), endpoint
 
 
 # -- at execution, on the control machine ---------------------------------------------------------

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
+import yaml
 from pydantic import SecretStr
 
 from phoenix.components.config_tree.tree import TreeFile
@@ -16,16 +18,29 @@ from phoenix.compose.interpolation import InterpolationError, interpolate
 from phoenix.declaration import compose, compose_limits, image_reference, reach
 from phoenix.declaration.forms import value_fault
 from phoenix.derived.certificates import STACKS
+from phoenix.portainer_api.swarm import SwarmFile
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Deployment, Host, Variable
 from phoenix.site.names import normalise_name
 
 FILES = STACKS
 """FILES/PROJECT/N is the N-th file of a stack on its host."""
+_SECRET_BYTES, _CONFIG_BYTES = 500_000, 1_000_000
+"""What Docker takes (swarmkit, manager/controlapi: MaxSecretSize, MaxConfigSize)."""
+_PROJECT_PART = 40  # of a project's name: that of a secret or config has 64 characters at most
+_ROUNDS = 100_000
+_WIDTH = 1_000_000  # no line is folded
 FILES_LABEL = "ai.thinkheads.phoenix.files"
 """The label with the digest of a stack's files."""
 
 SecretOf = Callable[[str], SecretStr]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what an anchor shares where it is used."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
 
 
 class DeploymentError(SettingError):
@@ -41,6 +56,8 @@ class Prepared:
     files: Mapping[str, TreeFile]
     compose: str
     images: tuple[str, ...]
+    swarm_files: tuple[SwarmFile, ...] | None = None
+    """Of a Swarm stack its files as the swarm keeps them; None: it is one of compose."""
 
 
 def prepare(stack: Deployment, overrides: Mapping[str, str], secret_of: SecretOf) -> Prepared:
@@ -56,6 +73,10 @@ def prepare(stack: Deployment, overrides: Mapping[str, str], secret_of: SecretOf
     filled = variables(stack, overrides, secret_of)
     _check_reach(stack, filled)
     placed = files(stack, secret_of)
+    if stack.type == "swarm":
+        kept = swarm_files(stack, placed)
+        text = swarm_file(stack, kept)
+        return Prepared(stack, filled, {}, text, images(stack, filled), kept)
     return Prepared(stack, filled, placed, compose_file(stack, placed), images(stack, filled))
 
 
@@ -226,6 +247,72 @@ def compose_file(stack: Deployment, placed: Mapping[str, TreeFile]) -> str:
         return _mounted(text, _mounts(stack), digest)
     except ComposeFileError as error:
         raise DeploymentError(f"{stack.compose_file}: {error}") from None
+
+
+def swarm_files(stack: Deployment, placed: Mapping[str, TreeFile]) -> tuple[SwarmFile, ...]:
+    """A stack's files as Swarm secrets and configs, named by their content.
+
+    Docker changes none of them: another content is another one, and the old one goes when no
+    service has it. A secret's content is not told by its name (PBKDF2, RFC 8018).
+
+    Raises:
+        DeploymentError: one is longer than Docker takes.
+    """
+    kept = []
+    for number, file in enumerate(placed.values()):
+        content = file.content.encode() if isinstance(file.content, str) else file.content
+        limit = _SECRET_BYTES if file.secret else _CONFIG_BYTES
+        if len(content) > limit:
+            raise DeploymentError(
+                f"stack {stack.project}, file {stack.files[number].destination}: it has "
+                f"{len(content)} bytes, and Docker takes {limit} of a "
+                f"{'secret' if file.secret else 'config'}: make it smaller, or put it in the image"
+            )
+        salt = f"{stack.project}/{number}".encode()
+        digest = hashlib.pbkdf2_hmac("sha256", content, salt, _ROUNDS if file.secret else 1).hex()
+        name = f"{stack.project[:_PROJECT_PART]}-{number}-{digest[:16]}"
+        kept.append(SwarmFile(name, content, file.secret))
+    return tuple(kept)
+
+
+def swarm_file(stack: Deployment, kept: Sequence[SwarmFile]) -> str:
+    """The compose file as given to a swarm: with the stack's files as secrets and configs.
+
+    A service that publishes no port and keeps no data is updated with the new task first
+    (`order: start-first`), unless it says otherwise.
+
+    Raises:
+        DeploymentError: the compose file cannot be used.
+    """
+    text = stack.compose_file.read_text(encoding="utf-8")
+    try:
+        data = document.parse(text)
+    except ComposeFileError as error:
+        raise DeploymentError(f"{stack.compose_file}: {error}") from None
+    data["services"] = {
+        name: _in_swarm(service, stack, kept) for name, service in data["services"].items()
+    }
+    for file in kept:
+        others = data.get(file.kind) or {}
+        data[file.kind] = {**others, file.name: {"external": True, "name": file.name}}
+    made: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True)
+    return made
+
+
+def _in_swarm(
+    service: Mapping[str, Any], stack: Deployment, kept: Sequence[SwarmFile]
+) -> dict[str, Any]:
+    made = dict(service)
+    for file, declared in zip(kept, stack.files, strict=True):
+        entry: dict[str, Any] = {"source": file.name, "target": declared.destination}
+        if file.secret:
+            entry["mode"] = 0o400
+        made[file.kind] = [*(made.get(file.kind) or ()), entry]
+    if not service.get("ports") and not service.get("volumes"):
+        deploy = dict(service.get("deploy") or {})
+        deploy["update_config"] = {"order": "start-first", **(deploy.get("update_config") or {})}
+        made["deploy"] = deploy
+    return made
 
 
 @lru_cache(maxsize=32)  # a site is checked once for each group of hosts

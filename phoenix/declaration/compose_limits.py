@@ -32,6 +32,8 @@ def check(
     label: str,
     declared: str,
     report: Report,
+    *,
+    swarm: bool = False,
 ) -> None:
     """Refuse what the deployment would refuse, and tell what it would ignore.
 
@@ -42,17 +44,18 @@ def check(
         label: what findings call the file.
         declared: where the stack's variables are declared, for the fix.
         report: takes the findings.
+        swarm: whether it is deployed to a swarm, which has several hosts, secrets and configs.
     """
     for fault in (
-        *_copies(compose, values),
+        *(() if swarm else _copies(compose, values)),
         *_containers(compose, values, project),
         *compose_values.check(compose, values),
         *_undefined(compose, values),
         *_circles(compose),
-        *_not_given(compose, values, declared),
+        *_not_given(compose, values, declared, swarm=swarm),
     ):
         report.error(label, *fault)
-    for fault in _ignored(compose, project):
+    for fault in _ignored(compose, project, swarm=swarm):
         report.unread(label, *fault)
     for fault in _not_passed_on(compose, values, declared):
         report.warn(label, *fault)
@@ -199,12 +202,12 @@ def _circles(compose: Mapping[str, Any]) -> Iterator[_Found]:
 
 
 def _not_given(
-    compose: Mapping[str, Any], values: Mapping[str, str], declared: str
+    compose: Mapping[str, Any], values: Mapping[str, str], declared: str, *, swarm: bool
 ) -> Iterator[_Found]:
     """Secrets and configs of a source that there is not."""
     for kind in ("secrets", "configs"):
         for name, body in _items(compose.get(kind)):
-            if isinstance(body, Mapping) and body.get("external"):
+            if isinstance(body, Mapping) and body.get("external") and not swarm:
                 path = f"{join(kind, name)}.external"
                 message = f"external {kind} are Docker Swarm's: Compose refuses them"
                 yield path, message, f"declare the file under files in {declared}"
@@ -214,13 +217,13 @@ def _not_given(
             yield path, message, f"declare it under variables in {declared}"
 
 
-def _ignored(compose: Mapping[str, Any], project: str) -> Iterator[_Found]:
+def _ignored(compose: Mapping[str, Any], project: str, *, swarm: bool) -> Iterator[_Found]:
     """Keys that nothing carries out."""
     if "name" in compose:
         yield "name", f"is not read: the stack is called {project}", "remove it"
     for name, service in compose["services"].items():
         deploy = service.get("deploy") or {}
-        for key in deploy:
+        for key in () if swarm else deploy:
             if key in _SWARM or (key == "mode" and deploy[key] != "replicated"):
                 message = "is Docker Swarm's: Compose does without it"
                 yield f"services.{name}.deploy.{key}", message, "remove it"

@@ -1310,6 +1310,12 @@ class RawStack(Raw):
 
     schema_: Any = schema_key()
     description: Line = Field(default="", description="What it is, for people.")
+    type: Literal["compose", "swarm"] = Field(
+        default="compose",
+        description="`compose`: containers on the guest that names it. `swarm`: services of the "
+        "site's Docker Swarm, deployed through the manager that names it "
+        "([docs/swarm.md](swarm.md#stacks-of-type-swarm)).",
+    )
     environments: dict[str, Annotated[Any, Each(RawEnvironment)]] = Field(
         description="Each way to deploy it, by name."
     )

@@ -26,6 +26,7 @@ from phoenix.declaration import (
     stack_places,
     stray_files,
     swarm,
+    swarm_stacks,
 )
 from phoenix.declaration.forms import shown_value
 from phoenix.declaration.guests import Entry
@@ -176,6 +177,9 @@ def load_site(
     far = tuple(external.read(top, LXC_FILE, inventories, move, report))
     subnets = [known_network.subnet for known_network in known if known_network.subnet is not None]
     site_services = services.derive(declared, far, raw_site.domain, subnets, report)
+    nodes = [host for host, _, _ in declared if host.swarm is not None]
+    nodes.sort(key=lambda host: not host.is_manager)
+    site_services = swarm_stacks.spread(site_services, nodes)
     elsewhere = portainer_elsewhere.read(raw_site.portainer, LXC_FILE, inventories, move, report)
     site = Site(
         domain=raw_site.domain,
@@ -216,6 +220,7 @@ def load_site(
     conflicts.firewall_rules(site, report)
     networks.outer_names(site, report)
     swarm.check(site, LXC_FILE, report)
+    swarm_stacks.check(site, report)
     nfs_keys.check(site, report)
     if move is _same and not report.errors:  # a re-addressed site is elsewhere
         derived_values.check(host_file.raw, site, report)

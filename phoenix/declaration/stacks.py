@@ -17,6 +17,7 @@ from phoenix.declaration import (
     compose_values,
     reach,
     stack_places,
+    swarm_stacks,
     traefik_labels,
 )
 from phoenix.declaration.forms import value_fault
@@ -265,7 +266,9 @@ class StackCatalog:
         declared = f"{label} ({path})"
         images = self.images[ref.name, name] = tuple(compose.images(content, values).values())
         limits = Report() if beside_portainer and _are_portainer(images) else report
-        compose_limits.check(content, values, project, compose_label, declared, limits)
+        swarm = stack.type == "swarm"
+        compose_limits.check(content, values, project, compose_label, declared, limits, swarm=swarm)
+        swarm_stacks.of_file(content if swarm else {"services": {}}, values, compose_label, report)
         reach.check(content, values, project, compose_label, report, host_access=raw.host_access)
         _check_renewal(content, values, compose_label, report)
         self.docker_names[ref.name, name] = tuple(compose.docker_names(content, values, project))
@@ -301,6 +304,13 @@ class StackCatalog:
             completing=tuple(sorted(document.completing(content["services"], values))),
             tls=None if raw.tls is None else StackTls(**raw.tls.model_dump()),
             host_access=raw.host_access,
+            type=stack.type,
+            placement=_placement(content, values) if swarm else (),
+            networks=tuple(
+                other.name
+                for other in compose_limits.outside(content, values)
+                if other.kind == "network" and other.taken
+            ),
         )
         routes = self._routes(raw, deployment, content, address, label, path)
         if isinstance(stack, RawListedStack):
@@ -449,6 +459,14 @@ class StackCatalog:
             return None
         data = {**declared.declared(self.domain), "port": number}
         return validate(RawService, data, file, where, report)
+
+
+def _placement(
+    content: Mapping[str, Any], values: Mapping[str, str]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The placement constraints of each service that has some."""
+    every = {name: swarm_stacks.constraints(s, values) for name, s in content["services"].items()}
+    return tuple((name, given) for name, given in every.items() if given)
 
 
 def _are_portainer(images: tuple[str, ...]) -> bool:

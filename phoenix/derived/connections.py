@@ -48,7 +48,7 @@ def _connections(site: Site) -> Iterator[Connection]:
         yield Connection(host, ca.owner, ca.port, ca.fqdn, f"{host.name} to the CA")
     yield Connection(gateway, proxy, HTTPS, proxy.fqdn, "Nginx to Traefik")
     for route in routes(site):
-        if route.service.kind == "backend":
+        if route.service.kind == "backend" and not route.urls:  # else Traefik asks who runs it
             yield _to_backend(proxy, "Traefik", route.service)
     for service in site.services:
         if service.kind == "backend" and service.exposure == "direct":

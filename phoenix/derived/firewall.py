@@ -278,7 +278,13 @@ def _to_service(site: Site, service: Service) -> Iterator[Flow]:
         for source in _clients(site, owner):
             yield Flow(source, owner, "tcp", port, f"clients to {service.name}")
     elif service.kind == "backend" and site.traefik:
-        yield Flow(site.traefik, owner, "tcp", port, f"Traefik to {service.name}")
+        yield from _from_traefik(site.traefik, service)
+
+
+def _from_traefik(traefik: Host, service: Service) -> Iterator[Flow]:
+    """To the owner; of a Swarm stack to each node that may run it."""
+    for target in service.nodes or (service.owner,):
+        yield Flow(traefik, target, "tcp", service.port, f"Traefik to {service.name}")
 
 
 def _through_proxies(site: Site, service: Service) -> Iterator[Flow]:

@@ -24,6 +24,8 @@ class Route(NamedTuple):
     server_name: str
     health_path: str
     kind: Literal["backend", "dashboard", "home", "redirect"]
+    urls: tuple[str, ...] = ()
+    """Of a service that several nodes of a swarm may run, the URL of each; `url` is the first."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,7 +65,12 @@ def _route(site: Site, service: Service) -> Route:
         url, kind = home.URL, "home"
     elif service.kind == "redirect":
         url, kind = None, "redirect"
-    return Route(service, service.fqdn, url, service.server_name, service.health_path, kind)
+    urls = tuple(
+        service.backend_url(address(site.traefik, node) if site.traefik else node.address)
+        for node in service.nodes
+    )
+    url = urls[0] if urls else url
+    return Route(service, service.fqdn, url, service.server_name, service.health_path, kind, urls)
 
 
 @once_per_site

@@ -244,6 +244,14 @@ ADVICE: Mapping[str, _Template] = {
             "phoenix sync swarm",
         ),
     ),
+    "tasks_are_well": _Template(
+        "a task of the swarm does not run: see where, and why; a sync deploys the stack again",
+        (
+            "$ssh docker stack ps --no-trunc $stack",
+            "phoenix plan stacks",
+            "phoenix sync stacks",
+        ),
+    ),
     "overlay_is": _Template(
         "a person changed or removed the network: a sync makes it as declared, where nothing is in "
         "it",

@@ -423,8 +423,11 @@ def _containers(site: Site) -> Iterator[Check]:
         yield Check(host.name, "tcp", hop, ("docker_has_no_port",), target=host.name)
     for host, stack, _ in deployments.placed(site):
         command: tuple[str, ...] = ("containers_are_well", stack.project, *stack.completing)
+        what = f"containers of {stack.project}"
+        if stack.type == "swarm":
+            command, what = ("tasks_are_well", stack.project), f"services of {stack.project}"
         yield Check(
-            *(host.name, "service", f"containers of {stack.project}", command),
+            *(host.name, "service", what, command),
             target=host.name, stack=stack.project,
             endpoint=host.portainer_environment if deployments.by_portainer(site, host) else "",
         )  # fmt: skip

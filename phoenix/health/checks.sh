@@ -627,6 +627,18 @@ containers_are_well() { # PROJECT SERVICE...: of those services a container may 
     esac
 }
 
+tasks_are_well() { # PROJECT: each service of a Swarm stack has as many tasks that run as it is to have
+    rows=$(timeout 20 docker service ls --filter "label=com.docker.stack.namespace=$1" --format '{{.Name}} {{.Replicas}}' 2>&1) ||
+        { echo "the swarm's manager does not list services: $(printf '%s\n' "$rows" | head -n 1)"; return; }
+    [ -n "$rows" ] || { echo "the swarm has no service of it"; return; }
+    bad=$(printf '%s\n' "$rows" | while read -r service count rest; do
+        case "$rest" in *completed*) continue ;; esac
+        [ "${count%/*}" != "${count#*/}" ] || continue
+        echo "$service has $count tasks: $(timeout 20 docker service ps --no-trunc --format '{{.CurrentState}} on {{.Node}} {{.Error}}' "$service" 2>&1 | grep -v '^Running' | head -n 1)"
+    done)
+    if [ -z "$bad" ]; then well; else printf '%s\n' "$bad" | head -n 3; fi
+}
+
 # Which of them Docker started again, and do not run steadily since: for ten seconds, and where
 # their runs so far were short for thrice as long. phoenix/portainer_api/models.py, `steady_after`.
 restarts_are_over() { # CONTAINER...

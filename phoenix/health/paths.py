@@ -148,7 +148,7 @@ def concerning(site: Site, meaning: Meaning) -> tuple[CheckedPath, ...]:
 
 def _through(site: Site, component: Component, path: CheckedPath) -> bool:
     if component.name == "stacks":
-        return any(check.function == "containers_are_well" for check in path.checks)
+        return any(check.function in _OF_STACKS for check in path.checks)
     if component.name in COMPONENTS.values():
         return any(component_of(check.unit) == component.name for check in path.checks)
     return any(host.name in path.hosts for host in component.hosts(site))
@@ -156,6 +156,10 @@ def _through(site: Site, component: Component, path: CheckedPath) -> bool:
 
 def _resolves(check: Check, name: str) -> bool:
     return check.function == "names_resolve" and check.name == name
+
+
+_OF_STACKS = ("containers_are_well", "tasks_are_well")
+"""The checks of what a stack runs."""
 
 
 class _Checks:
@@ -323,7 +327,8 @@ def _backend(source: Host, service: Service, find: _Checks) -> Hop:
         behind += find.unit(owner, "docker.service")
     if service.deployment is not None:
         stack = service.deployment.project
-        behind += find("containers_are_well", host=owner.name, stack=stack)
+        for function in _OF_STACKS:
+            behind += find(function, host=owner.name, stack=stack)
     if owner != source:
         if service.has_tls:
             behind += find.certificate(owner, service.port)
@@ -501,7 +506,7 @@ def _agent_alone(agent: Host, find: _Checks) -> CheckedPath:
 def _containers(host: Host, stack: Deployment, find: _Checks) -> Hop:
     containers = (
         *find.unit(host, "docker.service"),
-        *find("containers_are_well", host=host.name, stack=stack.project),
+        *(c for name in _OF_STACKS for c in find(name, host=host.name, stack=stack.project)),
     )
     return Hop(host.name, host.name, "containers", containers)
 

@@ -135,6 +135,7 @@ _FUNCTIONS = {
     "endpoint_is_up": "portainer",
     "stack_is_active": "stacks",
     "containers_are_well": "stacks",
+    "tasks_are_well": "stacks",
 }
 """The component that a function of `checks.sh` is about."""
 

@@ -168,6 +168,12 @@ class Deployment(Named):
     """As declared; None where the stack says nothing, and has a certificate for HTTPS alone."""
     host_access: bool = False
     """Whether its containers may reach everything on their host."""
+    type: Literal["compose", "swarm"] = "compose"
+    """Whether it is containers of its host, or services of the swarm that its host manages."""
+    placement: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Of a Swarm stack the placement constraints of each service that has some."""
+    networks: tuple[str, ...] = ()
+    """Networks that it takes and does not make."""
 
     @cached_property
     def project(self) -> str:
@@ -501,6 +507,8 @@ class Service(Named):
     gateway_port: int = 0
     health_status: int = 200
     checked: bool = True
+    nodes: tuple[Host, ...] = ()
+    """Of a Swarm stack the nodes that may run it; empty where its owner alone does."""
     description: str = ""
     """What it is, for its users."""
     icon: str = ""

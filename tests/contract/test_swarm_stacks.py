@@ -39,9 +39,7 @@ def double(site: Site) -> SwarmDouble:
     return site.double.swarm
 
 
-def converge(
-    site: Site, text: str | None = None, *files: api.SwarmFile, **more: Any
-) -> list[str]:
+def converge(site: Site, text: str | None = None, *files: api.SwarmFile, **more: Any) -> list[str]:
     """The steps that were taken of the stack `app`."""
     desired = site.desired(content=text or content(), **more)
     assert isinstance(desired, api.DesiredStack)

@@ -49,7 +49,7 @@ def test_this_site_asks_for_each_function(site: Site) -> None:
     asked = {word for check in checks(site) for word in check.command}
     of_components = {"folders_are_mounted", "networks_hold"}  # said by unit_runs before its own
     # Of sites that have a swarm: tests/unit/test_swarm.py.
-    of_a_swarm = {"in_swarm", "node_is", "overlay_is", "kernel_encrypts"}
+    of_a_swarm = {"in_swarm", "node_is", "overlay_is", "kernel_encrypts", "tasks_are_well"}
     assert named - asked - of_components - of_a_swarm == set()
 
 

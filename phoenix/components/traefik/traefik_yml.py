@@ -87,9 +87,20 @@ class _Server(_Model):
     url: str
 
 
+class _HealthCheck(_Model):
+    """Traefik asks no server that does not give this status."""
+
+    path: str
+    hostname: str
+    status: int
+    interval: str = "5s"
+    timeout: str = "3s"
+
+
 class _LoadBalancer(_Model):
     servers: list[_Server]
     servers_transport: str | None
+    health_check: _HealthCheck | None = None
 
 
 class _Service(_Model):
@@ -293,9 +304,19 @@ def dynamic_config(
         services={
             route.service.key: _Service(
                 load_balancer=_LoadBalancer(
-                    servers=[_Server(url=route.url)] if _is_known(route, leaves) else [],
+                    servers=[_Server(url=url) for url in route.urls or (route.url,) if url]
+                    if _is_known(route, leaves)
+                    else [],
                     servers_transport=route.service.key
                     if route.service.key in transports
+                    else None,
+                    # Of a swarm's nodes, those that run it at the moment.
+                    health_check=_HealthCheck(
+                        path=route.health_path,
+                        hostname=route.fqdn,
+                        status=route.service.health_status,
+                    )
+                    if route.urls
                     else None,
                 )
             )

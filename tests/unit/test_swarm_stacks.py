@@ -1,0 +1,323 @@
+"""Stacks of type Swarm: what is refused or told, where they run, how they are routed and made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import SecretStr
+
+from phoenix.components import stack as deployment
+from phoenix.components.traefik.traefik_yml import dynamic_config
+from phoenix.declaration.swarm_stacks import candidates, is_pinned
+from phoenix.derived import firewall
+from phoenix.derived.connections import connections
+from phoenix.derived.routes import routes
+from phoenix.health.checks import checks
+from phoenix.site.model import Site
+from tests.unit.site_builder import Declaration, problem
+from tests.unit.swarm_cases import declaration
+from tests.unit.test_check_script import fault, stand_in
+
+FILE = "stacks/shop/docker-compose.yml"
+VM = "phoenix_vm_configs.json"
+PLAIN = "environments.production.services.web.traefik_service.scheme"
+"""It is told of what is reached in plain text."""
+HERE = {"placement": {"constraints": ["node.labels.phoenix.node == worker"]}}
+
+
+def swarm(**service: Any) -> Declaration:
+    """`worker` manages the swarm and names the Swarm stack `shop`; `more` of its one service."""
+    made = declaration(swarm_role="manager")
+    made.vm["vms"][0]["swarm_role"] = "worker"
+    manifest, compose = made.stacks["shop"]
+    manifest["type"] = "swarm"
+    manifest["environments"]["production"]["services"]["web"]["traefik_service"]["scheme"] = "http"
+    web = compose["services"]["web"]
+    port = {"target": 80, "published": 8000, "protocol": "tcp", "mode": "host"}
+    web |= {"ports": [port], **service}
+    return made
+
+
+def compose(made: Declaration) -> dict[str, Any]:
+    content: dict[str, Any] = made.stacks["shop"][1]
+    return content
+
+
+def test_a_swarm_stack_is_declared_by_its_manifest(tmp_path: Path) -> None:
+    made = swarm(deploy=HERE).load(tmp_path)
+    (stack,) = made.host("worker").docker_stacks
+    assert (stack.type, stack.placement) == (
+        "swarm", (("web", ("node.labels.phoenix.node == worker",)),),
+    )  # fmt: skip
+    assert [one.path for one in made.warnings] == [PLAIN]
+
+
+@pytest.mark.parametrize(
+    ("service", "path", "words"),
+    [
+        ({"build": "."}, "build", "do not reach the host"),
+        ({"container_name": "shop"}, "container_name", "Swarm names containers by itself"),
+        ({"depends_on": {"web2": {"condition": "service_healthy"}}}, "depends_on",
+         "refuses conditions"),
+        ({"privileged": True}, "privileged", "Swarm cannot carry it out"),
+        ({"network_mode": "host"}, "network_mode", "Swarm cannot carry it out"),
+        ({"scale": 2}, "scale", "docker stack deploy refuses it"),
+        ({"ports": ["8000:80"]}, "ports[0]", "routing mesh (mode ingress)"),
+        ({"ports": [{"target": 80, "published": 8000}]}, "ports[0].mode", "routing mesh"),
+        ({"volumes": ["data:/data"]}, "volumes[0]", "data is on one node's disk"),
+        ({"volumes": ["/srv/data:/data"]}, "volumes[0]", "/srv/data is on one node's disk"),
+        ({"deploy": {"mode": "global-job"}}, "deploy.mode", "a job of Swarm"),
+        ({"deploy": {"placement": {"constraints": ["node.labels.gpu == yes"]}}},
+         "deploy.placement.constraints", "no node of the swarm meets node.labels.gpu == yes"),
+    ],
+)  # fmt: skip
+def test_what_swarm_cannot_do_is_refused(
+    tmp_path: Path, service: dict[str, Any], path: str, words: str
+) -> None:
+    made = swarm(**service)
+    compose(made)["services"]["web2"] = {"image": "shop:1"}
+    compose(made)["volumes"] = {"data": None}
+    assert words in problem(made.refused(tmp_path), FILE, f"services.web.{path}").message
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("restart", "always"), ("expose", [80]), ("depends_on", ["web2"])]
+)
+def test_what_swarm_leaves_out_is_told(tmp_path: Path, key: str, value: Any) -> None:
+    made = swarm(**{key: value, "deploy": HERE})
+    compose(made)["services"]["web2"] = {"image": "shop:1"}
+    told = problem(made.load(tmp_path).warnings, FILE, f"services.web.{key}")
+    assert "Swarm" in told.message
+
+
+@pytest.mark.parametrize(
+    ("volume", "service"),
+    [
+        ({"driver_opts": {"type": "nfs", "device": ":/a", "o": "addr=10.0.0.9"}}, {}),
+        (None, {"deploy": HERE}),
+        (None, {"deploy": {"mode": "global"}}),
+    ],
+)
+def test_data_that_follow_or_stay_are_taken(
+    tmp_path: Path, volume: Any, service: dict[str, Any]
+) -> None:
+    made = swarm(volumes=["data:/data"], **service)
+    compose(made)["volumes"] = {"data": volume}
+    made.load(tmp_path)
+
+
+def test_a_host_that_is_no_manager_or_has_no_portainer_is_refused(tmp_path: Path) -> None:
+    made = swarm()
+    made.vm["vms"][0]["swarm_role"], made.vm["vms"][1]["swarm_role"] = "manager", "worker"
+    found = problem(made.refused(tmp_path / "a"), VM, "vms[1].docker_stacks[0]")
+    assert "worker is no manager of the swarm" in found.message
+    made = swarm()
+    made.vm["vms"][1]["portainer_role"] = "none"
+    found = problem(made.refused(tmp_path / "b"), VM, "vms[1].docker_stacks[0]")
+    assert "Portainer has no environment for worker" in found.message
+
+
+def test_one_swarm_has_a_stack_once(tmp_path: Path) -> None:
+    made = swarm(deploy=HERE)
+    made.vm["vms"][2] |= {"swarm_role": "manager", "docker_stacks": ["shop"]}
+    found = made.refused(tmp_path)
+    assert any("is deployed through worker already" in one.message for one in found)
+
+
+def test_networks_that_are_another_s_are_declared(tmp_path: Path) -> None:
+    made = swarm(networks=["mesh"], deploy=HERE)
+    compose(made)["networks"] = {"mesh": {"external": True}}
+    told = problem(made.load(tmp_path / "a").warnings, FILE, "networks.mesh")
+    assert "site.swarm_networks declares no such network" in told.message
+    made.lxc.setdefault("site", {})["swarm_networks"] = {"mesh": {}}
+    assert [one.path for one in made.load(tmp_path / "b").warnings] == [PLAIN]
+    made.stacks["shop"][0]["type"] = "compose"
+    compose(made)["services"]["web"] |= {"ports": ["8000:80"], "deploy": {}}
+    found = problem(made.refused(tmp_path / "c"), FILE, "networks.mesh")
+    assert "takes services of the swarm alone" in found.message
+
+
+def test_a_bridge_is_no_network_of_a_swarm(tmp_path: Path) -> None:
+    made = swarm(deploy=HERE)
+    compose(made)["networks"] = {"default": {"driver": "bridge"}}
+    found = problem(made.refused(tmp_path), FILE, "networks.default.driver")
+    assert "a network of bridge is on one host alone" in found.message
+
+
+def test_a_port_that_another_node_has_in_use_is_refused(tmp_path: Path) -> None:
+    made = swarm()
+    made.stacks["other"] = (
+        {"environments": {"production": {"services": {}}}},
+        {"services": {"db": {"image": "db:1", "ports": ["8000:1"]}}},
+    )
+    made.vm["vms"][2]["docker_stacks"] = ["other"]
+    found = problem(made.refused(tmp_path), FILE, "services.web.ports")
+    assert "port 8000/tcp of the node second" in found.message
+    compose(made)["services"]["web"]["deploy"] = HERE
+    made.load(tmp_path / "pinned")
+
+
+# -- nodes and routes ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ((), ["worker", "control", "second"]),
+        (("node.role == manager",), ["worker"]),
+        (("node.role!=manager",), ["control", "second"]),
+        (("node.labels.gpu == false",), ["worker"]),
+        (("node.labels.gpu != false",), ["control", "second"]),
+        (("node.hostname == second", "node.role == worker"), ["second"]),
+        (("engine.labels.x == 1", "node.platform.os == linux"), ["worker", "control", "second"]),
+    ],
+)
+def test_constraints_choose_nodes(tmp_path: Path, given: tuple[str, ...], names: list[str]) -> None:
+    made = swarm(deploy=HERE).load(tmp_path)
+    assert [node.name for node in candidates(made.swarm_nodes, given)] == names
+    assert is_pinned(given) == (given[:1] == ("node.hostname == second",))
+
+
+def test_a_drained_node_runs_nothing(tmp_path: Path) -> None:
+    declared = swarm(deploy=HERE)
+    declared.vm["vms"][2]["node_availability"] = "drain"
+    made = declared.load(tmp_path)
+    assert [node.name for node in candidates(made.swarm_nodes, ())] == ["worker", "control"]
+
+
+def _balancer(made: Site) -> dict[str, Any]:
+    config = yaml.safe_load(dynamic_config(made)[0])
+    found: dict[str, Any] = config["http"]["services"]["shop"]["loadBalancer"]
+    return found
+
+
+def test_a_route_leads_to_each_node_that_may_run_it_with_health(tmp_path: Path) -> None:
+    made = swarm().load(tmp_path)
+    (route,) = [one for one in routes(made) if one.service.name == "shop"]
+    urls = ["http://10.0.0.24:8000", "http://10.0.0.23:8000", "http://10.0.0.25:8000"]
+    assert [one["url"] for one in _balancer(made)["servers"]] == urls
+    assert _balancer(made)["healthCheck"] == {
+        "path": route.health_path, "hostname": route.fqdn, "status": 200, "interval": "5s",
+        "timeout": "3s",
+    }  # fmt: skip
+    opened = {
+        flow.destination.name  # type: ignore[union-attr]
+        for flow in firewall.flows(made)
+        if flow.source == made.traefik and flow.port == 8000
+    }
+    assert opened == {"worker", "control", "second"}
+    assert not [c for c in connections(made) if c.service == "shop" and c.source == made.traefik]
+
+
+def test_one_that_only_its_manager_runs_is_routed_as_any_other(tmp_path: Path) -> None:
+    made = swarm(deploy=HERE).load(tmp_path)
+    assert _balancer(made)["servers"] == [{"url": "http://10.0.0.24:8000"}]
+    assert "healthCheck" not in _balancer(made)
+    assert [c for c in connections(made) if c.service == "shop" and c.source == made.traefik]
+
+
+def test_a_route_by_tls_needs_one_node(tmp_path: Path) -> None:
+    made = swarm()
+    route = made.stacks["shop"][0]["environments"]["production"]["services"]["web"]
+    route["traefik_service"]["scheme"] = "https"
+    found = made.refused(tmp_path)
+    assert any("the certificate is on one host alone" in one.message for one in found)
+
+
+# -- what is deployed ------------------------------------------------------------------------------
+
+
+def with_files(tmp_path: Path, key: str = "one", config: str = "plain") -> deployment.Prepared:
+    made = swarm(deploy=HERE)
+    environment = made.stacks["shop"][0]["environments"]["production"]
+    environment["files"] = [
+        {"secret": "SHOP_KEY", "destination_in_container": "/run/key"},
+        {"source": "app.conf", "destination_in_container": "/etc/app.conf"},
+    ]
+    (tmp_path / "stacks/shop").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "stacks/shop/app.conf").write_text(config)
+    (stack,) = made.load(tmp_path).host("worker").docker_stacks
+    return deployment.prepare(stack, {}, lambda _: SecretStr(key))
+
+
+def test_files_are_secrets_and_configs_named_by_their_content(tmp_path: Path) -> None:
+    done = with_files(tmp_path)
+    assert done.files == {}, "nothing is put on the host"
+    assert done.swarm_files is not None
+    kept, conf = done.swarm_files
+    assert [(one.secret, one.content) for one in done.swarm_files] == [
+        (True, b"one"), (False, b"plain"),
+    ]  # fmt: skip
+    made = yaml.safe_load(done.compose)
+    assert made["secrets"] == {kept.name: {"external": True, "name": kept.name}}
+    assert made["configs"] == {conf.name: {"external": True, "name": conf.name}}
+    web = made["services"]["web"]
+    assert web["secrets"] == [{"source": kept.name, "target": "/run/key", "mode": 0o400}]
+    assert web["configs"] == [{"source": conf.name, "target": "/etc/app.conf"}]
+    assert with_files(tmp_path).compose == done.compose
+    other = with_files(tmp_path, key="two")
+    assert other.swarm_files is not None
+    assert other.swarm_files[0].name != kept.name
+    assert other.swarm_files[1].name == conf.name
+    assert "one" not in repr(done.swarm_files)
+    assert all(len(one.name) <= 64 for one in done.swarm_files)
+
+
+def test_a_file_that_docker_does_not_take_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(deployment.DeploymentError, match=r"/etc/app.conf: it has 1000001 bytes"):
+        with_files(tmp_path, config="x" * 1_000_001)
+
+
+@pytest.mark.parametrize(
+    ("service", "order"),
+    [
+        ({"ports": []}, "start-first"),
+        ({}, None),
+        ({"ports": [], "volumes": ["data:/data"]}, None),
+        ({"ports": [], "deploy": {**HERE, "update_config": {"order": "stop-first"}}}, "stop-first"),
+        ({"ports": [], "deploy": {**HERE, "update_config": {"parallelism": 2}}}, "start-first"),
+    ],
+)
+def test_the_new_task_starts_first_where_it_can(
+    tmp_path: Path, service: dict[str, Any], order: str | None
+) -> None:
+    made = swarm(**{"deploy": HERE, **service})
+    compose(made)["volumes"] = {"data": None}
+    made.stacks["shop"][0]["environments"]["production"]["services"] = {}
+    (stack,) = made.load(tmp_path).host("worker").docker_stacks
+    text = deployment.prepare(stack, {}, lambda _: SecretStr("x")).compose
+    config = yaml.safe_load(text)["services"]["web"]["deploy"].get("update_config", {})
+    assert config.get("order") == order
+
+
+# -- health ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("shop_web 2/2\nshop_db 1/1 (max 1 per node)", ""),
+        ("shop_web 1/2", "shop_web has 1/2 tasks: Pending 2 minutes ago on  no suitable node"),
+        ("shop_job 0/1 (1/1 completed)", ""),
+        ("", "the swarm has no service of it"),
+    ],
+)
+def test_the_services_of_a_swarm_stack_are_checked(tmp_path: Path, rows: str, words: str) -> None:
+    (tmp_path / "rows").write_text(rows and f"{rows}\n")
+    stand_in(
+        tmp_path, "docker",
+        f'case $2 in ls) cat {tmp_path}/rows ;; '
+        'ps) echo "Running an hour ago on worker "; '
+        'echo "Pending 2 minutes ago on  no suitable node" ;; esac',
+    )  # fmt: skip
+    made = swarm(deploy=HERE).load(tmp_path / "site")
+    (check,) = [one for one in checks(made) if one.function == "tasks_are_well"]
+    assert (check.host, check.command) == ("worker", ("tasks_are_well", "shop-production"))
+    found = fault(tmp_path, *check.command)
+    assert words in found
+    assert bool(found) == bool(words), found
+    assert not [one for one in checks(made) if one.command[:2] == ("containers_are_well",
+                                                                   "shop-production")]  # fmt: skip
