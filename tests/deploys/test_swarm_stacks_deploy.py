@@ -75,9 +75,8 @@ def test_data_of_a_compose_stack_elsewhere_are_not_left_behind(
     made = swarm(deploy=HERE).load(tmp_path)
     moving = Moves("shop-production", "second", "worker")
     monkeypatch.setattr(stack_parts, "site", lambda: made)
-    monkeypatch.setattr(
-        stack_parts.moves, "outlook", lambda *_: Outlook({"shop-production": moving})
-    )
+    seen_by_moves = Outlook({"shop-production": moving})
+    monkeypatch.setattr("operations.moves.outlook", lambda *_: seen_by_moves)
     seen = stack_parts.outlook(made.host("worker").docker_stacks)
     decision = seen.decisions["shop-production"]
     assert isinstance(decision, Refused)
