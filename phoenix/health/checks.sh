@@ -61,8 +61,20 @@ unit_properties="-p LoadState -p ActiveState -p MainPID -p InvocationID"
 
 units() { # "UNIT<tab>PROPERTIES" of each that a check asks about: systemd answers in turn, an empty line between
     set -- $(words_of unit_runs | cut -f 1)
-    timeout 20 systemctl show $unit_properties "$@" 2>/dev/null | awk -v units="$*" -v RS= -v OFS="$tab" '
+    result=
+    case "$newline$checks" in *"${newline}updates_are_done$newline"*) set -- "$@" $update_units; result="-p Result" ;; esac
+    timeout 20 systemctl show $unit_properties $result "$@" 2>/dev/null | awk -v units="$*" -v RS= -v OFS="$tab" '
         BEGIN { split(units, asked, " ") } { gsub(/\n/, " "); print asked[NR], $0 }'
+}
+
+unit_properties_of() { # UNIT: sets what the shared answer has of it; nothing where the check runs again
+    properties=
+    [ -z "$retry" ] || return
+    properties=$newline$(once units units)
+    case "$properties" in
+    *"$newline$1$tab"*) properties=${properties#*"$newline$1$tab"} properties=${properties%%"$newline"*} ;;
+    *) properties= ;;
+    esac
 }
 
 is_stopped() { # PID: by SIGSTOP, or a debugger (proc(5), State)
@@ -77,14 +89,7 @@ unit_runs() { # UNIT [FUNCTION WORD...]: active, not stopped by a signal, and no
         said=$(shift; "$@")
         [ "$said" = + ] || { printf '%s\n' "$said"; return; }
     fi
-    properties=
-    if [ -z "$retry" ]; then
-        properties=$newline$(once units units)
-        case "$properties" in
-        *"$newline$1$tab"*) properties=${properties#*"$newline$1$tab"} properties=${properties%%"$newline"*} ;;
-        *) properties= ;;
-        esac
-    fi
+    unit_properties_of "$1"
     [ -n "$properties" ] || properties=$(timeout 20 systemctl show $unit_properties "$1" 2>&1)
     state=${properties##*ActiveState=} state=${state%%[!a-z]*}
     main=${properties##*MainPID=} main=${main%%[!0-9]*}
@@ -130,11 +135,17 @@ is_called() { # NAME: by which Proxmox VE and everybody's logs know this machine
     echo "~it calls itself $(uname -n), and is declared as $1: hostnamectl set-hostname $1"
 }
 
+update_units="apt-daily.service apt-daily-upgrade.service"
+
 updates_are_done() { # by apt's timers; a reboot that they wait for is a warning as well
     said=
-    for unit in apt-daily apt-daily-upgrade; do
-        result=$(timeout 20 systemctl show -P Result "$unit.service" 2>&1) || { echo "systemd does not answer: $result"; return; }
-        [ "$result" = success ] || said="$said$unit.service has failed ($result); "
+    for unit in $update_units; do
+        unit_properties_of "$unit"
+        case " $properties " in
+        *" Result=success "*) continue ;;  # another result is asked for again
+        esac
+        result=$(timeout 20 systemctl show -P Result "$unit" 2>&1) || { echo "systemd does not answer: $result"; return; }
+        [ "$result" = success ] || said="$said$unit has failed ($result); "
     done
     due=${PHOENIX_REBOOT_REQUIRED:-/run/reboot-required}
     if [ -e "$due" ]; then
@@ -185,13 +196,15 @@ all_names() { # every name that a check of this run asks about
     words_of name_is_unknown
 }
 
+all_looked_up() { look_up $(all_names); }
+
 looked_up() { # NAME...
-    if [ -n "$retry" ]; then look_up "$@"; else once names look_up $(all_names); fi
+    if [ -n "$retry" ]; then look_up "$@"; else once names all_looked_up; fi
 }
 
 names_resolve() { # NAME=ADDRESS[,ADDRESS...]...: each has exactly these addresses, in any order
     expected=$*
-    set -- $(printf '%s ' "$@" | sed 's/=[^ ]*//g')
+    [ -z "$retry" ] || set -- $(printf '%s ' "$@" | sed 's/=[^ ]*//g')
     answers=$(looked_up "$@")
     # What programs see before DNS; 127.0.1.1 is Debian's way to give a host its own name.
     printf '%s\n' "$answers" | awk -v expected="$expected" '
@@ -227,7 +240,10 @@ name_is_unknown() {
 
 port_answers() { # ADDRESS PORT
     # A TLS session with it is asked for all the same.
-    name=$(words_of tls_verifies | sed -n "s/^$1$tab$2$tab\([^$tab]*\).*/\1/p" | head -n 1)
+    name=
+    case "$newline$checks" in *"${newline}tls_verifies$tab$1$tab$2$tab"*)
+        name=${checks#*"tls_verifies$tab$1$tab$2$tab"} name=${name%%"$tab"*} ;;
+    esac
     if [ -n "$name" ]; then
         output=$(session "$1" "$2" "$name")
         ended=$?
@@ -305,9 +321,36 @@ leaf() { # ADDRESS PORT NAME: serial number and dates of what is served
     session "$@" | openssl x509 -noout -serial -startdate -enddate 2>/dev/null
 }
 
+served_dates() { # reads a session of OpenSSL 3: "notBefore=..." and "notAfter=..." of the leaf, as `openssl x509` has them
+    leaf= dates=
+    while IFS= read -r line; do
+        case "$leaf$line" in
+        ' 0 s:'*) leaf=+ ;;
+        '+   v:NotBefore: '*'; NotAfter: '*)
+            dates=${line#*: }
+            printf 'notBefore=%s\nnotAfter=%s\n' "${dates%%;*}" "${dates##*: }"
+            return ;;
+        '+ '[1-9]' s:'*) return 1 ;;
+        esac
+    done
+    return 1
+}
+
+first_certificate() { # reads text with certificates: the base64 of the first, in one line
+    inside= said=
+    while IFS= read -r line; do
+        case "$inside$line" in
+        *-----BEGIN\ CERTIFICATE-----) inside=+ ;;
+        +-----END\ CERTIFICATE-----) break ;;
+        +*) said=$said$line ;;
+        esac
+    done
+    printf '%s\n' "$said"
+}
+
 served_is_fresh() { # ADDRESS PORT NAME: at least a tenth of its life left, so renewal works
     # Where there is no session, tls_verifies says so.
-    output=$(once "leaf.$1.$2.$3" leaf "$@") || { well; return; }
+    output=$(session "$@" | served_dates) || output=$(once "leaf.$1.$2.$3" leaf "$@") || { well; return; }
     lifetime <<EOT
 $output
 EOT
@@ -333,12 +376,22 @@ pair_fits() { # PAIR CERTIFICATE NAME...: key and certificate belong together, a
     shift 2
     output=$(openssl x509 -in "$pair/fullchain.pem" -noout -pubkey -startdate -enddate \
         -ext subjectAltName 2>/dev/null)
-    cert=$(printf '%s\n' "$output" | sed -n '/^-----BEGIN/,/^-----END/p')
+    cert= names_in_it= part=
+    while IFS= read -r line; do
+        case "$part$line" in
+        -----BEGIN*) cert=$line part=key: ;;
+        key:-----END*) cert=$cert$newline$line part= ;;
+        key:*) cert=$cert$newline$line ;;
+        'X509v3 Subject Alternative Name'*) part=names: ;;
+        names:*) names_in_it=$line part= ;;
+        esac
+    done <<EOT
+$output
+EOT
     [ -n "$cert" ] || { echo "$pair/fullchain.pem is missing or no certificate"; return; }
     [ "$cert" = "$(openssl pkey -in "$pair/privkey.pem" -pubout 2>/dev/null)" ] ||
         { echo "$pair/privkey.pem is not the key of the certificate"; return; }
-    names_in_it=$(printf '%s\n' "$output" | grep -A 1 '^X509v3 Subject Alternative Name' | sed 1d | tr -d ' ' |
-        tr , '\n' | sed 's/^[^:]*://' | sort)
+    names_in_it=$(printf '%s\n' "$names_in_it" | tr -d ' ' | tr , '\n' | sed 's/^[^:]*://' | sort)
     [ "$names_in_it" = "$(printf '%s\n' "$@" | sort)" ] ||
         { echo "the certificate is for $(echo $names_in_it), not $*"; return; }
     lifetime <<EOT
@@ -359,6 +412,9 @@ EOT
 }
 
 pair_is_served() { # PAIR ADDRESS PORT NAME: the service has loaded what is on disk
+    file=$(first_certificate <"$1/fullchain.pem") 2>/dev/null
+    served=$(session "$2" "$3" "$4" | first_certificate)
+    if [ -n "$file" ] && [ "$file" = "$served" ]; then well; return; fi
     file=$(openssl x509 -in "$1/fullchain.pem" -noout -serial 2>/dev/null)
     shift
     served=$(once "leaf.$1.$2.$3" leaf "$@") || { well; return; }  # tls_verifies tells of it
@@ -369,7 +425,7 @@ pair_is_served() { # PAIR ADDRESS PORT NAME: the service has loaded what is on d
 
 router_is_enabled() { # URL
     if [ -n "$retry" ]; then output=$(curl -sSg --max-time 5 "$1" 2>&1); else
-        output=$(once routers routers $(words_of router_is_enabled) | sed -n "s|^$1$tab||p")
+        output=$(once routers routers | sed -n "s|^$1$tab||p")
     fi
     case "$output" in
     *'"status":"enabled"'*) well ;;
@@ -378,14 +434,15 @@ router_is_enabled() { # URL
     esac
 }
 
-routers() { # URL...: "URL<tab>ANSWER" of each
+routers() { # "URL<tab>ANSWER" of each that a check asks about
+    set -- $(words_of router_is_enabled)
     timeout 20 curl -sSg --max-time 5 -w '\n%{url}\n' "$@" 2>&1 | awk -v OFS="$tab" '
         /^http:/ { print $0, answer; answer = ""; next } { answer = answer $0 }'
 }
 
 request_gives() { # STATUS URL ROOT [ADDRESS]: at that address, wherever the name leads
     if [ -z "$retry$4" ]; then
-        output=$(once requests requests $(words_of request_gives | cut -f 2) | sed -n "s|^\([0-9]*\) $2\$|\1|p")
+        output=$(once requests requests | sed -n "s|^\([0-9]*\) $2\$|\1|p")
         [ "$output" != "$1" ] || { well; return; }
     fi
     output=$(curl -sSg -o /dev/null -w '%{http_code}' --max-time 15 --cacert "$3" \
@@ -408,7 +465,8 @@ login_is_asked() { # URL ROOT: a client without a log-in is sent to one, or refu
     esac
 }
 
-requests() { # URL...: "STATUS URL" of each; the check of a failed one asks again
+requests() { # "STATUS URL" of each that a check asks for; the check of a failed one asks again
+    set -- $(words_of request_gives | cut -f 2)
     for url; do
         shift
         set -- "$@" -o /dev/null "$url"
@@ -514,20 +572,60 @@ folders_are_mounted() { # PROGRAM: each folder by NFS is mounted, and its server
     case "$?" in 0) well ;; *) echo "${said:-it could not be asked which folders are mounted}" ;; esac
 }
 
-answering() { # ADDRESS PORT [COMMAND WORD...]: asked by the command; prints "+", and before it a port that answers
-    address=$1 port=$2
-    shift 2
-    timeout 2 "$@" bash -c ': <"/dev/tcp/$0/$1" && exit 0; exit 9' "$address" "$port" 2>/dev/null
-    case "$?" in
-    0) echo "$port +" ;;
-    9 | 124) echo + ;;  # refused, or no answer
-    esac
+# A program for bash: its $0 is an address, its words are ports. It prints "PORT +" for each that answers,
+# and "+" for each that refuses, or is silent. A silent port is asked twice. Two seconds without an answer
+# are silence; and so is less, where the host has answered every ping that went out after the questions
+# while the kernel has no answer to them yet (ss(8), state syn-sent).
+port_program='
+address=$0 port_of=() answer=()
+ask() {
+    for port in "${ports[@]}"; do
+        [[ ${answer[port]} ]] || { { : <"/dev/tcp/$address/$port" && exit 0; exit 9; } & port_of[$!]=$port; }
+    done
 }
+hear() { # what the questions that are over have found
+    for pid in "${!port_of[@]}"; do
+        kill -0 $pid && continue
+        port=${port_of[pid]}
+        wait $pid
+        case $? in 0) answer[port]="$port +" ;; 9) answer[port]=${answer[port]:-+} ;; esac
+        unset "port_of[pid]"
+    done
+}
+is_silent() { # each question is over, or out and without an answer
+    hear
+    [[ ${#port_of[@]} = 0 ]] && return
+    words=($(ss -Htn state syn-sent dst "$address")) || is_blind=1
+    sockets=" ${words[*]} "
+    for port in "${port_of[@]}"; do
+        [[ $sockets = *" $address:$port "* ]] || return
+        sockets=${sockets/" $address:$port "/ }
+    done
+}
+is_over() { ((${EPOCHREALTIME/./} - began > 2000000)); }
+is_blind= ports=("$@") began=${EPOCHREALTIME/./}
+ask
+sleep 0.05
+hear
+ask
+sleep 0.05
+until is_silent || is_over; do sleep 0.05; done
+if [[ ${#port_of[@]} != 0 ]]; then
+    case $(ping -n -q -c 3 -i 0.1 -W 1 "$address") in
+    *" 0% packet loss"*) ;;
+    *) until hear; [[ ${#port_of[@]} = 0 ]] || is_over; do sleep 0.05; done ;;
+    esac
+    until is_silent || { [[ $is_blind ]] && is_over; }; do sleep 0.05; done
+fi
+for port in "${port_of[@]}"; do answer[port]=${answer[port]:-+}; done
+kill "${!port_of[@]}"
+printf "%s\n" "${answer[@]}"
+'
 
 shut_to() { # COMMAND ADDRESS PORT...: to a client that is run by the command; says what answers
     by=$1 address=$2
     shift 2
-    said=$(for port; do answering "$address" "$port" $by & done; wait)
+    said=$(exec 2>/dev/null; timeout 10 $by bash -c "$port_program" "$address" "$@"; :)
     open= made=0
     for word in $said; do case "$word" in +) made=$((made + 1)) ;; *) open="$open $word" ;; esac; done
     if [ -n "$open" ]; then echo "$address answers at port$open, which the site's flows do not open"
@@ -718,7 +816,7 @@ while [ "$turn" -lt "$parallel" ]; do echo >&3; turn=$((turn + 1)); done
 number=0
 for check; do
     read -r turn <&3
-    { (run_check "$number" "$check"); echo >&3; } &
+    { run_check "$number" "$check"; echo >&3; } &
     number=$((number + 1))
 done
 wait

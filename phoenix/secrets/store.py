@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -347,6 +348,7 @@ def of_inventory(data: Mapping[str, Any]) -> SecretStore:
     return SecretStore(path, team_file=Path(team_file).expanduser() if team_file else None)
 
 
+@cache  # both hashes are slow on purpose, and a run asks several times for the same line
 def htpasswd(user: str, password: SecretStr) -> str:
     """One line of an htpasswd file; the same line for the same password.
 

@@ -8,7 +8,9 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -526,6 +528,53 @@ def test_what_no_flow_opens_must_not_answer(tmp_path: Path, open_port: str, aske
     # Who cannot ask has not proven anything.
     stand_in(tmp_path, "bash", "kill -KILL $$")
     assert fault(tmp_path, asked, "127.0.0.1", shut) == "only 0 of 1 ports could be asked"
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A port of which Linux drops every question: its queue of connections is full (listen(2))."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        with socket.create_connection(server.getsockname()):
+            yield server
+
+
+PINGED = "echo '3 packets transmitted, 3 received, 0% packet loss, time 202ms'"
+LOST = "echo '3 packets transmitted, 2 received, 33% packet loss, time 202ms'"
+
+
+@pytest.mark.parametrize("ping", [PINGED, LOST, "exit 1"])
+def test_a_silent_port_is_shut(tmp_path: Path, silent: socket.socket, ping: str) -> None:
+    log = tmp_path / "pinged"
+    stand_in(tmp_path, "ping", f'echo "$*" >>{log}\n{ping}')
+    port = str(silent.getsockname()[1])
+    assert fault(tmp_path, "ports_are_shut", "127.0.0.1", port) == ""
+    assert log.read_text().split()[-1:] == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize("ping", [f"until [ -e heard ]; do :; done; {PINGED}", LOST, "exit 1"])
+def test_a_port_that_answers_late_is_open(
+    tmp_path: Path, silent: socket.socket, ping: str
+) -> None:
+    """The kernel asks again after a second: before the last ping is answered, or without one."""
+    stand_in(tmp_path, "ping", f"cd {tmp_path}; : >asked; {ping}")
+    port = silent.getsockname()[1]
+
+    def answer() -> None:
+        while not (tmp_path / "asked").exists():
+            time.sleep(0.01)
+        silent.accept()[0].close()  # who filled the queue
+        while True:  # a fault is asked for a second time
+            silent.accept()[0].close()
+            (tmp_path / "heard").touch()
+
+    with ThreadPoolExecutor() as pool:
+        answering = pool.submit(answer)
+        found = fault(tmp_path, "ports_are_shut", "127.0.0.1", str(port))
+        silent.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(OSError):
+            answering.result()
+    words = f"127.0.0.1 answers at port {port}, which the site's flows do not open"
+    assert found == words
 
 
 @pytest.mark.parametrize("mode", ["host", "none", "container:abc"])
