@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api import DeployError
+from pyinfra.api import arguments as pyinfra_arguments
+from pyinfra.api import facts as pyinfra_facts
 from pyinfra.api import util as pyinfra_util
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.connectors.ssh import ConnectorData
@@ -32,6 +34,10 @@ from phoenix.site.model import Host, Site
 # source along, for which it looks through all loaded modules: a sixth of a run's CPU time.
 pyinfra_util.stack = partial(inspect.stack, context=0)
 pyinfra_util.getframeinfo = partial(inspect.getframeinfo, context=0)
+# Of each operation and fact it works out anew which arguments every operation has.
+pyinfra_arguments.all_global_arguments = pyinfra_facts.all_global_arguments = cache(
+    pyinfra_arguments.all_global_arguments
+)
 
 
 def site() -> Site:

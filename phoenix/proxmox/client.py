@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -271,7 +271,7 @@ class ReadOnce(Client):
         """
         super().__init__(api, clock=clock, **options)
         self._seconds = seconds
-        self._answers: dict[str, tuple[float, Any]] = {}
+        self._answers: dict[str, tuple[float, str]] = {}
 
     def get(self, path: str, /, **params: Any) -> Any:
         """`Client.get`, or its earlier answer; errors are not kept.
@@ -282,8 +282,8 @@ class ReadOnce(Client):
         key = f"{path} {sorted(params.items())}"
         now = self._clock()
         if key not in self._answers or now - self._answers[key][0] > self._seconds:
-            self._answers[key] = (now, super().get(path, **params))
-        return deepcopy(self._answers[key][1])
+            self._answers[key] = (now, json.dumps(super().get(path, **params)))
+        return json.loads(self._answers[key][1])  # whoever asks may change what it is given
 
     def write(self, method: str, path: str, data: Mapping[str, Any] | None = None) -> None:
         """Refuse: this client never writes.

@@ -533,9 +533,11 @@ def test_what_no_flow_opens_must_not_answer(tmp_path: Path, open_port: str, aske
 @pytest.fixture
 def silent() -> Iterator[socket.socket]:
     """A port of which Linux drops every question: its queue of connections is full (listen(2))."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
-        with socket.create_connection(server.getsockname()):
-            yield server
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as server,
+        socket.create_connection(server.getsockname()),
+    ):
+        yield server
 
 
 PINGED = "echo '3 packets transmitted, 3 received, 0% packet loss, time 202ms'"
@@ -552,9 +554,7 @@ def test_a_silent_port_is_shut(tmp_path: Path, silent: socket.socket, ping: str)
 
 
 @pytest.mark.parametrize("ping", [f"until [ -e heard ]; do :; done; {PINGED}", LOST, "exit 1"])
-def test_a_port_that_answers_late_is_open(
-    tmp_path: Path, silent: socket.socket, ping: str
-) -> None:
+def test_a_port_that_answers_late_is_open(tmp_path: Path, silent: socket.socket, ping: str) -> None:
     """The kernel asks again after a second: before the last ping is answered, or without one."""
     stand_in(tmp_path, "ping", f"cd {tmp_path}; : >asked; {ping}")
     port = silent.getsockname()[1]
@@ -571,7 +571,7 @@ def test_a_port_that_answers_late_is_open(
         answering = pool.submit(answer)
         found = fault(tmp_path, "ports_are_shut", "127.0.0.1", str(port))
         silent.shutdown(socket.SHUT_RDWR)
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="Invalid argument"):
             answering.result()
     words = f"127.0.0.1 answers at port {port}, which the site's flows do not open"
     assert found == words
