@@ -24,7 +24,10 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
     moves.refuse_ahead(site())
     with setting_errors():
         program = pinned_program("traefik")
-        static = traefik.static_config(site(), metrics=settings().traefik_metrics)
+        own = traefik_tree.kept()
+        static = traefik.static_config(
+            site(), metrics=settings().traefik_metrics, entry_points=own.used
+        )
         password = secret(DASHBOARD_PASSWORD)
         login = htpasswd(settings().traefik_dashboard_user, password)
         users, named = traefik.users_of(
@@ -38,7 +41,9 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
         leaves = (
             read_or(question(PinnedLeaves, folder=traefik.EXTERNAL, ends=ends), {}) if ends else {}
         )
-        routes, marker = traefik.dynamic_config(site(), "".join((login, *users.values())), leaves)
+        routes, marker = traefik.dynamic_config(
+            site(), "".join((login, *users.values())), leaves, beside=bool(own.dynamic)
+        )
 
     residents.look()
     packages(name="Traefik: packages", names=["curl", "iproute2", "lego", "openssl"])
@@ -48,7 +53,7 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
         tree=residents.giving_way(
             "traefik",
             Tree(
-                component="traefik",
+                component=traefik_tree.COMPONENT,
                 files={
                     traefik.STATIC: TreeFile(static),
                     traefik.CHECK: TreeFile(render("components/traefik/check.sh"), mode="0755"),

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deploys.context import pinned_program, site_host
-from phoenix.components.config_tree.tree import Tree, TreeFile
+from deploys.context import pinned_program, settings, site_host
+from facts.traefik import OwnTraefikFiles
+from operations.host_state import question, read_or
+from phoenix.components.config_tree.tree import BASE, Tree, TreeFile
 from phoenix.components.traefik import traefik_yml as traefik
+from phoenix.components.traefik.own_files import OwnTraefik, considered
 from phoenix.components.trust import ROOTS
 from phoenix.files import render
 from phoenix.shell import fill, in_turn
+
+COMPONENT = "traefik"
+
+
+def kept() -> OwnTraefik:
+    """A person's own files that Traefik goes on to read beside the site's; empty where none is."""
+    none = OwnTraefik()
+    if settings().taking_over.traefik != "keep":
+        return none
+    own = read_or(question(OwnTraefikFiles, base=f"{BASE}/{COMPONENT}"), none)
+    return considered(own, kept=True) or none
 
 
 def dynamic(component: str, files: Mapping[str, TreeFile], marker: str, first: str = "") -> Tree:

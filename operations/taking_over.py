@@ -19,6 +19,7 @@ from facts.docker import DockerDaemon, DockerStart
 from facts.nginx import OwnSites
 from facts.step_ca import CertificateAuthority
 from facts.taking_over import Standing, ZoneAnswer
+from facts.traefik import OwnTraefikFiles
 from operations import isolation
 from operations.explain import log_lines
 from operations.failure import locally
@@ -34,6 +35,8 @@ from phoenix.components.nginx.own_sites import OwnSite, considered
 from phoenix.components.step_ca.authority import DIRECTORY as CA_DIRECTORY
 from phoenix.components.taking_over.decision import AUTHORITIES, DIRECTORY, decide, unfit
 from phoenix.components.taking_over.residents import Place, Residents
+from phoenix.components.traefik import own_files
+from phoenix.components.traefik.traefik_yml import taken_names
 from phoenix.components.x509 import parse_chain
 from phoenix.declaration.settings import TakingOver
 from phoenix.files import text
@@ -64,6 +67,12 @@ def _sites(places: Sequence[Place]) -> list[Question[tuple[OwnSite, ...]]]:
     return [question(OwnSites, base=f"{BASE}/{tree}") for tree in trees]
 
 
+def _traefik(places: Sequence[Place]) -> list[Question[own_files.OwnTraefik]]:
+    """The question for a person's own Traefik, where Traefik is one of the places."""
+    trees = [place.tree for place in places if place.kind == "traefik"]
+    return [question(OwnTraefikFiles, base=f"{BASE}/{tree}") for tree in trees]
+
+
 def _docker(places: Sequence[Place]) -> list[tuple[Question[DaemonState], Question[DaemonStart]]]:
     """The questions for Docker's API, where a Docker host is one of the places."""
     return [
@@ -76,7 +85,7 @@ def _docker(places: Sequence[Place]) -> list[tuple[Question[DaemonState], Questi
 def _all(places: Sequence[Place]) -> list[Question[Any]]:
     """Every question for who stands in these places."""
     docker = [query for pair in _docker(places) for query in pair]
-    return [_standing(places), *_sites(places), *docker]
+    return [_standing(places), *_sites(places), *_traefik(places), *docker]
 
 
 def _found(places: Sequence[Place], choices: TakingOver) -> Residents:
@@ -85,6 +94,10 @@ def _found(places: Sequence[Place], choices: TakingOver) -> Residents:
     for query in _sites(places):
         sites: tuple[OwnSite, ...] = read(query)
         residents = replace(residents, sites=considered(sites, kept=choices.nginx == "keep"))
+    for traefik in _traefik(places):
+        own: own_files.OwnTraefik = read(traefik)
+        proxy = own_files.considered(own, kept=choices.traefik == "keep")
+        residents = replace(residents, proxy=proxy)
     for daemon, start in _docker(places):
         state: DaemonState = read(daemon)
         apis = remote_api.remote_apis(state.present, read(start))
@@ -116,7 +129,14 @@ def looked_at(*, site: Site, places: Sequence[Place], choices: TakingOver) -> Co
     touched. A plan shows what was found and what may be said.
     """
     residents = _found(places, choices)
-    verdict = decide(places, residents, choices, partial(unfit, site), served_names(site))
+    verdict = decide(
+        places,
+        residents,
+        choices,
+        partial(unfit, site),
+        served_names(site),
+        lambda own: own_files.faults(own, taken_names(site)),
+    )
     if verdict.refused:
         if host.state.is_executing:
             isolation.leave(this_host())

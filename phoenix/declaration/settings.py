@@ -289,8 +289,10 @@ class TakingOver(_Strict):
         "port. `adopt`: Phoenix's goes on with its root and intermediate, so that nobody has to "
         "trust anew.",
     )
-    traefik: Literal["replace"] | None = Field(
-        default=None, description="Who listens on port 80 or 443 of Traefik's guest."
+    traefik: Literal["keep", "replace"] | None = Field(
+        default=None,
+        description="Who listens on port 80 or 443 of Traefik's guest, and a Traefik of a person's "
+        "there. `keep`: Phoenix's Traefik goes on with its routers, on entry points of their own.",
     )
     nginx: Literal["keep", "replace"] | None = Field(
         default=None,

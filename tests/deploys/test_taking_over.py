@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from phoenix.components.docker.remote_api import KEPT
 from phoenix.files import text
@@ -253,3 +254,53 @@ def test_a_port_of_dockers_api_stays_or_closes_by_its_persons_word(
     assert KEPT in text("health/checks.sh")
     if choice == "replace":
         assert "ExecStart=/usr/sbin/dockerd -H fd://\n" in files[DROP_IN]
+
+
+TRAEFIK = "traefik-internal"
+TRAEFIKS = re.compile(r"traefik-files /var/lib/phoenix/trees/traefik ")
+RULES = "/etc/traefik/dynamic/blog.yml"
+OWN_STATIC = "/etc/traefik/traefik.yml"
+
+
+def own_traefik(entry_point: str) -> dict[Any, Any]:
+    """What Traefik's guest answers of a person's static configuration and one router."""
+    static = ["entryPoints:", "  web:", '    address: ":8000"', "  secure:", '    address: ":443"',
+              "providers:", "  file:", "    directory: /etc/traefik/dynamic"]  # fmt: skip
+    rules = ["http:", "  routers:", "    blog:", "      rule: x", "      entryPoints:",
+             f"        - {entry_point}", "      service: blog"]  # fmt: skip
+    lines = [
+        f"static\t{OWN_STATIC}\t-\t-", *(f"in\t{OWN_STATIC}\t{line}" for line in static),
+        f"file\t{RULES}\t644\troot", *(f"in\t{RULES}\t{line}" for line in rules),
+    ]  # fmt: skip
+    return {TRAEFIKS: lambda _: lines}
+
+
+def test_a_persons_traefik_is_asked_about_before_its_guest_is_touched(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = run("traefik", tmp_path / "s.json", responses=own_traefik("web"))
+    assert done.failed == {TRAEFIK}
+    assert f"{OWN_STATIC}, a Traefik with the entry points web (:8000), secure" in caplog.text
+    assert "taking_over = {'traefik': 'keep'}" in caplog.text
+    assert not [sent for sent in done.sent if sent.files() or "apt-get" in sent.command]
+
+
+def test_kept_routers_have_their_entry_point_beside_phoenix_s(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep = {"traefik": "keep"}
+    standing = own_traefik("web")
+    done = run("traefik", tmp_path / "s.json", responses=standing, taking_over=keep)
+    assert not done.failed, caplog.text
+    files = done.files(TRAEFIK)
+    points = yaml.safe_load(files[OWN_STATIC])["entryPoints"]
+    assert points["web"] == {"address": ":8000"}
+    assert set(points) == {"web", "local", "websecure"}
+    assert "beside-phoenix" in files["/etc/traefik/dynamic/phoenix.yml"]
+    assert RULES not in files
+    assert not [sent for sent in done.sent if "give-way stop" in sent.files().get("params", "")]
+    caplog.clear()
+    refused = run("traefik", tmp_path / "s.json", responses=own_traefik("secure"), taking_over=keep)
+    assert refused.failed == {TRAEFIK}
+    assert "port 443, where Phoenix's Traefik answers the gateway alone" in caplog.text
+    assert not [sent for sent in refused.sent if sent.files()]

@@ -296,6 +296,96 @@ def test_a_persons_site_of_nginx_stays_beside_the_sites_own(site: SiteLab) -> No
     site.sh("gateway", f"rm {SITES}/blog && nginx -t -q", ok=True)
 
 
+STATIC, RULES = "/etc/traefik/traefik.yml", "/etc/traefik/dynamic/blog.yml"
+THEIR_STATIC = """\
+entryPoints:
+  web:
+    address: ":8000"
+  secure:
+    address: ":8443"
+  https:
+    address: ":443"
+providers:
+  file:
+    directory: /etc/traefik/dynamic
+"""
+THEIR_RULES = """\
+http:
+  routers:
+    blog:
+      rule: Host(`blog.example`)
+      entryPoints:
+        - POINT
+      service: blog
+    shop:
+      rule: Host(`shop.example`)
+      entryPoints:
+        - secure
+      service: blog
+      tls:
+        options: beside-phoenix
+  services:
+    blog:
+      loadBalancer:
+        servers:
+          - url: http://127.0.0.1:8081
+"""
+
+
+@pytest.fixture
+def own_traefik(site: SiteLab) -> Iterator[None]:
+    """Traefik's guest without Phoenix's configuration, with a person's and a file of routers."""
+    site.sh("traefik", f"mv {TREES}/traefik /root/tree.traefik && rm {STATIC}", ok=True)
+    site.put("traefik", STATIC, THEIR_STATIC)
+    site.put("traefik", RULES, THEIR_RULES.replace("POINT", "https"))
+    try:
+        yield
+    finally:
+        site.sh("traefik", f"rm -rf {TREES}/traefik {RULES} {STATIC}")
+        site.sh("traefik", f"mv /root/tree.traefik {TREES}/traefik")
+        told(site, "sync", "-y", "traefik", code=0)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("own_traefik")
+def test_routers_of_a_persons_traefik_stay_beside_the_site_s(site: SiteLab) -> None:
+    def answer(name: str, port: int) -> str:
+        scheme = "https" if port == 8443 else "http"
+        url = f"{scheme}://{name}:{port}/ping"
+        where = f"--resolve {name}:{port}:127.0.0.1"
+        return site.sh("traefik", f"curl -sk -m 5 {where} -w ' %{{http_code}}' {url}").out
+
+    plan = told(site, "plan", "traefik", code=2)
+    assert f"{STATIC}, a Traefik with the entry points web (:8000), secure (:8443)" in plan, plan
+    assert f"{RULES}, routes of Traefik for blog.example, shop.example" in plan, plan
+    told(site, "sync", "-y", "traefik", code=1)
+    assert site.sh("traefik", f"test -e {TREES}/traefik").code == 1, "nothing was touched"
+
+    keep = {"taking_over": '{"traefik": "keep"}'}
+    run = site.project.run("deploys/traefik.py", data=keep)
+    assert run.returncode == 1, run.explain()
+    assert "router blog answers on https, port 443, where Phoenix's Traefik" in run.output
+    assert site.sh("traefik", f"test -e {TREES}/traefik").code == 1, "nothing was touched"
+
+    site.put("traefik", RULES, THEIR_RULES.replace("POINT", "web"))
+    run = site.project.run("deploys/traefik.py", data=keep)
+    assert run.returncode == 0, run.explain()
+    assert answer("blog.example", 8000) == "OK 200"
+    assert answer("shop.example", 8443) == "OK 200", "no certificate of the gateway's is asked for"
+    assert answer(site.backends[0].fqdn, 8000).endswith(" 404"), "the site's names are not there"
+    for route in site.backends:
+        assert site.serves(route) == ""
+    assert site.sh("traefik", f"cat {TREES}/traefik/replaced{STATIC}").out == THEIR_STATIC
+    again = site.project.run("deploys/traefik.py", data=keep)
+    assert (again.returncode, again.changes) == (0, []), again.explain()
+
+    site.put("traefik", RULES, THEIR_RULES.replace("POINT", "websecure"))
+    run = site.project.run("deploys/traefik.py", data=keep)
+    assert run.returncode == 1, run.explain()
+    assert "answers on websecure, which is Phoenix's" in run.output, run.explain()
+    assert answer("blog.example", 8000) == "OK 200", "Traefik goes on with what it has"
+
+
 PERSON_START = "/etc/systemd/system/docker.service.d/person.conf"
 CLOSED = "/etc/systemd/system/docker.service.d/zz-phoenix-api.conf"
 

@@ -23,6 +23,8 @@ from phoenix.components.taking_over.residents import (
     Residents,
     clashes,
 )
+from phoenix.components.traefik.own_files import OwnTraefik
+from phoenix.components.traefik.traefik_yml import DYNAMIC
 from phoenix.components.x509 import CertificateError, parse_chain, permitted
 from phoenix.declaration.settings import TakingOver
 from phoenix.files import text
@@ -74,6 +76,10 @@ WAYS: Mapping[Kind, Mapping[str, str]] = {
         "replace": f"Phoenix's own CA begins with a root that everybody has to trust. {_STOPPED}",
     },
     "traefik": {
+        "keep": "its routers stay, and Phoenix's Traefik reads their files in /etc/traefik/dynamic "
+        "beside its own, with the entry points that they name: tried together before anything is "
+        "loaded. What else stands in its static configuration does not go on; the guard lets in "
+        "to these ports whom the guest's firewall.rules name",
         "replace": "what has the port is stopped and no longer started at boot, its routes are no "
         "longer read, and files where Phoenix's Traefik reads every one are renamed "
         "FILE.before-phoenix; all stay. Declare what it leads to as external_services, by these "
@@ -125,12 +131,18 @@ def no_fault(_: Authority) -> str:
     return ""
 
 
+def no_faults(_: OwnTraefik) -> Iterable[str]:
+    """Of a Traefik that nobody has anything against."""
+    return ()
+
+
 def decide(
     places: Iterable[Place],
     found: Residents,
     choices: TakingOver,
     fault: Callable[[Authority], str] = no_fault,
     names: Collection[str] = (),
+    unkept: Callable[[OwnTraefik], Iterable[str]] = no_faults,
 ) -> Verdict:
     """Hold what was found on a host against what its person said of it.
 
@@ -140,6 +152,7 @@ def decide(
         choices: the setting `taking_over`.
         fault: why a CA cannot be adopted; see `unfit`.
         names: those that the gateway answers to.
+        unkept: why the files of a person's Traefik cannot be kept; see `own_files.faults`.
     """
     refused: list[str] = []
     does: list[str] = []
@@ -155,6 +168,7 @@ def decide(
         elif reasons := [
             *_impossible(place.kind, choice, standing, found, fault),
             *_sites_impossible(place, choice, standing, names),
+            *_routers_impossible(choice, standing, unkept),
             *_api_impossible(choice, standing),
         ]:
             refused += reasons
@@ -194,6 +208,8 @@ def _words(one: Resident) -> str:
         names = list(map(visible, one.names)) or ["no name"]
         urls = f" to {', '.join(map(visible, one.urls))}" if one.urls else ""
         return f"{visible(one.path)}, routes of Traefik for {', '.join(names)}{urls}"
+    if isinstance(one, OwnTraefik):
+        return _traefik_words(one)
     if isinstance(one, OwnSite):
         names = [visible(name) for name in one.names] or ["no name"]
         ports = f", on port {' and '.join(map(str, one.ports))} too" if one.ports else ""
@@ -209,6 +225,23 @@ def _words(one: Resident) -> str:
     elif one.unit:
         holder = one.unit
     return f"{holder} on port {one.port}"
+
+
+def _traefik_words(one: OwnTraefik) -> str:
+    if one.static is None:
+        return f"files of Traefik in {DYNAMIC}"
+    points = [
+        f"{visible(name)} ({visible(str(said.get('address', 'no address')))})"
+        if isinstance(said, Mapping)
+        else visible(name)
+        for name, said in one.entry_points.items()
+    ]
+    providers = map(visible, one.providers)
+    return (
+        f"{visible(one.static.path)}, a Traefik with the entry points "
+        f"{', '.join(points) or 'of its defaults'} and the providers "
+        f"{', '.join(providers) or 'of its command line'}"
+    )
 
 
 def unfit(site: Site, one: Authority) -> str:
@@ -250,7 +283,7 @@ def _impossible(
         "could start again: take it from there, and run again"
         for one in standing
         if not _stopped(one)
-        and not isinstance(one, OwnSite | OwnRoutes | RemoteApi)
+        and not isinstance(one, OwnSite | OwnRoutes | OwnTraefik | RemoteApi)
         and not (isinstance(one, Authority) and not one.runs)
     ]
     reasons += [
@@ -283,6 +316,33 @@ def _sites_impossible(
             reasons.append(
                 f"{_words(one)} cannot be kept, since the gateway needs that port: declare what it "
                 "serves as external_services, at another port, and say 'replace'"
+            )
+    return reasons
+
+
+def _routers_impossible(
+    choice: str,
+    standing: Sequence[Resident],
+    unkept: Callable[[OwnTraefik], Iterable[str]],
+) -> list[str]:
+    """Why routers of a Traefik cannot be kept, or who else has the port of Phoenix's."""
+    if choice != "keep":
+        return []
+    reasons: list[str] = []
+    for one in standing:
+        if isinstance(one, OwnTraefik):
+            reasons += unkept(one)
+        elif isinstance(one, OwnRoutes) and not one.is_read:
+            reasons.append(
+                f"{_words(one)} is not in {DYNAMIC}, where Phoenix's Traefik reads files: move it "
+                "there, or out of /etc/traefik, and run again"
+            )
+        elif isinstance(one, Listener) and one.kind == "traefik":
+            reasons.append(
+                f"{_words(one)} cannot be kept there, since Phoenix needs that port: give it "
+                "another one (of a Traefik the entry point's address, of a container the published "
+                "port), or declare what it serves as external_services and say 'replace'; then run "
+                "again"
             )
     return reasons
 
@@ -365,7 +425,7 @@ def _record(standing: Sequence[Resident], found: Residents) -> tuple[str, ...]:
 
 def _name(one: Resident) -> str:
     """The name of its container; empty where it has none."""
-    if isinstance(one, Authority | OwnSite | OwnRoutes | RemoteApi):
+    if isinstance(one, Authority | OwnSite | OwnRoutes | OwnTraefik | RemoteApi):
         return ""
     return one.name if isinstance(one, Container) else one.container
 
@@ -376,6 +436,6 @@ def _stopped(one: Resident) -> str:
         return f"container {name}"
     if isinstance(one, OwnRoutes):
         return f"file {one.path}" if one.is_read else ""
-    if isinstance(one, Container | OwnSite | RemoteApi) or one.unit in _NEVER:
+    if isinstance(one, Container | OwnSite | OwnTraefik | RemoteApi) or one.unit in _NEVER:
         return ""
     return f"unit {one.unit}" if one.unit else ""

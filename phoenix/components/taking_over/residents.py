@@ -12,6 +12,7 @@ from phoenix.components.nginx.own_sites import OwnSite
 from phoenix.components.portainer.compose_files import SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.components.step_ca.authority import UNIT as CA_UNIT
+from phoenix.components.traefik.own_files import OwnTraefik
 from phoenix.components.traefik.traefik_yml import UNIT as TRAEFIK_UNIT
 from phoenix.derived import control_plane
 from phoenix.derived.components import AGENT, SERVER
@@ -154,7 +155,7 @@ class OwnRoutes:
     urls: tuple[str, ...] = ()
 
 
-Resident = Listener | Container | Authority | OwnSite | OwnRoutes | RemoteApi
+Resident = Listener | Container | Authority | OwnSite | OwnRoutes | OwnTraefik | RemoteApi
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,7 @@ class Residents:
     sites: tuple[OwnSite, ...] = ()
     routes: tuple[OwnRoutes, ...] = ()
     apis: tuple[RemoteApi, ...] = ()
+    proxy: OwnTraefik | None = None
 
 
 def places(site: Site, host: Host) -> tuple[Place, ...]:
@@ -270,6 +272,7 @@ def clashes(place: Place, residents: Residents) -> Sequence[Resident]:
         *(residents.authorities if place.kind == "ca" else ()),
         *(residents.sites if place.kind == "nginx" else ()),
         *(residents.routes if place.kind == "traefik" else ()),
+        *((residents.proxy,) if residents.proxy and place.kind == "traefik" else ()),
         *(residents.apis if place.kind == "docker" else ()),
     ]
 

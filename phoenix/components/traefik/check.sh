@@ -16,7 +16,7 @@ trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
 mkdir "$work/dynamic"
 if [ -n "$root" ]; then
     # The files that are there now, then the proposed ones in place of theirs
-    for file in /etc/traefik/dynamic/*.yml; do
+    for file in /etc/traefik/dynamic/*.yml /etc/traefik/dynamic/*.yaml /etc/traefik/dynamic/*.toml; do
         [ ! -e "$file" ] || cat "$file" >"$work/dynamic/${file##*/}"
     done
     for file in "$root"/etc/traefik/dynamic/*.yml; do

@@ -41,6 +41,10 @@ USERS_FILE = "/etc/traefik/dashboard.users"
 USERS = "/etc/traefik/users"
 """USERS/KEY.users has the users of one service, as `USERS_FILE` has those of the dashboard;
 USERS/KEY.d/USER says by which secret a user has a password."""
+ENTRY_POINTS = ("local", "websecure")
+"""Phoenix's own: of the guest itself, and of the gateway."""
+BESIDE = "beside-phoenix"
+"""TLS options for routers of a person's that are kept: as `TLS`, from any client."""
 LOCAL_ROUTER = "local_api"
 """The router of Traefik's own API; the underscore keeps it apart from every service's name."""
 RETRY = "retry"
@@ -200,7 +204,12 @@ def _dump(data: object) -> str:
     return text
 
 
-def static_config(site: Site, *, metrics: bool) -> str:
+def static_config(
+    site: Site,
+    *,
+    metrics: bool,
+    entry_points: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
     """Traefik's install configuration.
 
     It has no access log: the gateway's has each request already, and a second one costs as much
@@ -210,6 +219,7 @@ def static_config(site: Site, *, metrics: bool) -> str:
         site: its gateway is the one client that Traefik admits and whose forwarding headers count.
         metrics: serve Prometheus metrics of the entry points at `http://LOCAL/metrics`. Those of
             routers and services cost more and say less: the gateway's log has host and duration.
+        entry_points: those of a person's own routers that are kept, as they had declared them.
 
     Returns:
         YAML, for `traefik --configFile`.
@@ -232,6 +242,7 @@ def static_config(site: Site, *, metrics: bool) -> str:
             "ping": {"entryPoint": "local"},
             **({"metrics": {"prometheus": entry_points_alone}} if metrics else {}),
             "entryPoints": {
+                **entry_points,
                 "local": {"address": LOCAL},
                 "websecure": {
                     "address": f":{HTTPS}",
@@ -258,7 +269,11 @@ def static_config(site: Site, *, metrics: bool) -> str:
 
 
 def dynamic_config(
-    site: Site, users: str = "", leaves: Mapping[str, str] = MappingProxyType({})
+    site: Site,
+    users: str = "",
+    leaves: Mapping[str, str] = MappingProxyType({}),
+    *,
+    beside: bool = False,
 ) -> tuple[str, str]:
     """Traefik's routing configuration, with a middleware that names this version of it.
 
@@ -270,6 +285,7 @@ def dynamic_config(
             configuration that differs from the one it runs, so another password is another version.
         leaves: certificates as PEM by their SHA-256, of services that are known by that. Traefik
             has no server for one that is missing, and refuses each request for it (503).
+        beside: whether routers of a person's are kept, for which it has the TLS options `BESIDE`.
 
     Returns:
         The YAML, and the name of the marker middleware in it, made from a hash of the content.
@@ -329,6 +345,7 @@ def dynamic_config(
     data = {
         "http": http.model_dump(by_alias=True, exclude_none=True),
         "tls": {
+            **({"options": {BESIDE: TLS}} if beside else {}),
             "stores": {
                 "default": {
                     "defaultCertificate": {
@@ -342,6 +359,12 @@ def dynamic_config(
     marker = _marker("phoenix", [data, users])
     data["http"]["middlewares"][marker] = _marked(marker)
     return _dump(data), marker
+
+
+def taken_names(site: Site) -> frozenset[str]:
+    """Every name that the site's own routing has: of routers, services, middlewares, transports."""
+    http = yaml.safe_load(dynamic_config(site)[0])["http"]
+    return frozenset(name for section in http.values() for name in section)
 
 
 def admission(certificates: Sequence[str]) -> tuple[str, str]:
