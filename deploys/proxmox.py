@@ -55,13 +55,13 @@ def converge() -> None:
         proxmox.guest(name=f"Proxmox: {guest.label}", access=access, desired=guest, settings=config)
         if guest.kind == "lxc" and not guest.template:
             title = f"Proxmox: {guest.label}, by root"
-            proxmox.root_settings(name=title, access=access, desired=guest)
+            proxmox.root_settings(name=title, access=access, desired=guest, here=here)
     if desired.scopes:  # before a new guest runs for the first time
         proxmox.firewall(name="Proxmox: firewall", access=access, scopes=desired.scopes)
     for guest in desired.guests:
         if not guest.template:
             proxmox.running(name=f"Proxmox: {guest.label} runs", access=access, vmid=guest.vmid)
-    if config.ha_group or any(guest.replicate_to for guest in desired.guests):
+    if config.ha_group or config.apart or any(guest.replicate_to for guest in desired.guests):
         proxmox.cluster(
             name="Proxmox: high availability and replication",
             access=access,

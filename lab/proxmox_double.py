@@ -8,6 +8,8 @@ pve-manager, pve-container, qemu-server and pve-ha-manager:
 - each key of a VM's configuration needs its own privilege, and a bridge needs SDN.Use;
 - a token with privilege separation has what both its user and the token itself hold;
 - high availability and replication are kept; groups end and rules begin with version 9;
+- a VM moves while it runs, with its local disks where they have no snapshots; a container by a
+  restart; neither with what its node alone has;
 - a storage has the features of its type: LVM makes no template of a container and has snapshots of
   VMs by qcow2 alone, on ZFS no VM is cloned from a snapshot, and nothing but ZFS is replicated.
 
@@ -188,6 +190,94 @@ class Hypervisor(FakePve):  # type: ignore[misc]
         self._vm_bridges(user, p)
         await super()._apply_config(vm, user, p)
 
+    # Moves between nodes (src/PVE/QemuMigrate.pm, src/PVE/LXC/Migrate.pm).
+
+    def _routes_migration(self) -> list[tuple[str, str, Any]]:
+        path = "/nodes/{node}/qemu/{vmid}/migrate"
+        return [("GET", path, self._qm_migrate_check), ("POST", path, self._qm_migrate)]
+
+    async def _qm_migrate_check(self, v: dict[str, Any], user: str) -> dict[str, Any]:
+        vm = self.find(v["node"], v["vmid"])
+        self.require(user, f"/vms/{vm.vmid}", "VM.Migrate")
+        return {
+            "running": int(vm.status == "running"),
+            "local_disks": self._local_volumes(vm),
+            "local_resources": self._local_devices(vm),
+        }
+
+    async def _qm_migrate(self, v: dict[str, Any], user: str) -> Any:
+        vm = self.find(v["node"], v["vmid"])
+        self._may_move(vm, v, user)
+        self._check_lock(vm)
+        running = vm.status == "running"
+        if running and not v.get("online"):
+            raise PveError(500, "can't migrate running VM without --online")
+        local = self._local_volumes(vm)
+
+        async def body() -> None:
+            if devices := self._local_devices(vm):
+                reason = f"can't migrate VM which uses local devices: {', '.join(devices)}"
+                raise TaskError(reason)
+            if any(row["cdrom"] and ":iso/" in row["volid"] for row in local):
+                raise TaskError("can't migrate local cdrom drive")
+            if running and local and not v.get("with-local-disks"):
+                option = "with-local-disks option"
+                raise TaskError(f"can't live migrate attached local disks without {option}")
+            if running and any(row.get("referenced_in_snapshot") for row in local):
+                reason = "online storage migration not possible if non-replicated snapshot exists"
+                raise TaskError(reason)
+            vm.node = v["target"]
+
+        return await self.task(vm.node, "qmigrate", vm.vmid, user, body, vm=vm)
+
+    async def _lxc_migrate(self, user: str, v: dict[str, Any]) -> Any:
+        ct = self._find_ct(v["node"], v["vmid"])
+        self._may_move(ct, v, user)
+        for key, value in ct.config.items():
+            is_mount = re.fullmatch(r"mp\d+", key) and str(value).startswith("/")
+            if is_mount and "shared=1" not in str(value):
+                raise PveError(500, f"cannot migrate local bind mount point '{key}'")
+        kinds = {self._type(row["volid"]) for row in self._local_volumes(ct)}
+        if ct.snapshots and kinds - {"zfspool", "btrfs"}:
+            raise PveError(500, "non-migratable snapshot exists")
+        return await super()._lxc_migrate(user, v)
+
+    def _may_move(self, guest: Any, v: dict[str, Any], user: str) -> None:
+        self.require(user, f"/vms/{guest.vmid}", "VM.Migrate")
+        self.need_quorum()
+        target = v["target"]
+        if target not in self.nodes:
+            raise PveError(500, f"no such cluster node '{target}'")
+        if not self.nodes[target].get("online", True):
+            raise PveError(500, f"node '{target}' is offline")
+        for volume in self._volumes_of(guest):
+            allowed = str(self.storages[volume.partition(":")[0]].get("nodes", "")).split(",")
+            if allowed != [""] and target not in allowed:
+                name = volume.partition(":")[0]
+                raise PveError(500, f"storage '{name}' is not available on node '{target}'")
+
+    def _local_devices(self, vm: Any) -> list[str]:
+        own = re.compile(r"hostpci\d+|usb\d+")
+        return [
+            key
+            for key, value in vm.config.items()
+            if own.fullmatch(key) and "mapping=" not in str(value) and "spice" not in str(value)
+        ]
+
+    def _local_volumes(self, guest: Any) -> list[dict[str, Any]]:
+        """The volumes that the nodes do not share, with what a move asks of each."""
+        rows = []
+        for key, value in guest.config.items():
+            volume = str(value).partition(",")[0]
+            store = self.storages.get(volume.partition(":")[0])
+            is_disk = re.fullmatch(r"rootfs|(?:mp|scsi|virtio|sata|ide)\d+", key)
+            if store is None or int(store.get("shared", 0)) or not is_disk:
+                continue
+            used = [n for n, s in guest.snapshots.items() if volume in str(s)]
+            row = {"volid": volume, "drivename": key, "cdrom": int("media=cdrom" in str(value))}
+            rows.append(row | ({"referenced_in_snapshot": dict.fromkeys(used, 1)} if used else {}))
+        return rows
+
     # Features of storages (volume_has_feature of each plugin in pve-storage).
 
     async def _qm_clone(self, v: dict[str, Any], user: str) -> Any:
@@ -262,6 +352,7 @@ class Hypervisor(FakePve):  # type: ignore[misc]
         return [
             ("GET", resources, self._ha_resources),
             ("POST", resources, self._ha_resource_new),
+            ("PUT", resources + "/{sid}", self._ha_resource_change),
             ("GET", groups, self._ha_groups),
             ("POST", groups, self._ha_group_new),
             ("GET", rules, self._ha_rules),
@@ -269,6 +360,7 @@ class Hypervisor(FakePve):  # type: ignore[misc]
             ("PUT", rules + "/{rule}", self._ha_rule_change),
             ("GET", "/cluster/replication", self._jobs),
             ("POST", "/cluster/replication", self._job_new),
+            ("PUT", "/cluster/replication/{id}", self._job_change),
         ]
 
     @property
@@ -288,6 +380,16 @@ class Hypervisor(FakePve):  # type: ignore[misc]
             raise PveError(500, f"resource ID '{v['sid']}' already defined")
         self._exists(v["sid"])
         self.ha_resources[v["sid"]] = {key: value for key, value in v.items() if value is not None}
+
+    async def _ha_resource_change(self, v: dict[str, Any], user: str) -> None:  # noqa: ARG002
+        if v["sid"] not in self.ha_resources:
+            raise PveError(500, f"no such resource '{v['sid']}'")
+        if v.get("group") and self.ha_by_rules:
+            raise PveError(500, "invalid parameter 'group': ha groups have been migrated to rules")
+        if v.get("group") and v["group"] not in self.ha_groups:
+            raise PveError(500, f"HA group '{v['group']}' does not exist")
+        given = {key: item for key, item in v.items() if item is not None}
+        self.ha_resources[v["sid"]].update(given)
 
     def _exists(self, sid: str) -> None:
         if self.guest(int(sid.partition(":")[2])) is None:
@@ -327,6 +429,12 @@ class Hypervisor(FakePve):  # type: ignore[misc]
         for sid in v["resources"].split(","):
             if sid not in self.ha_resources:
                 raise PveError(500, f"cannot use unmanaged resource(s) {sid}.")
+        if v["type"] == "resource-affinity":
+            if v.get("affinity") not in ("positive", "negative"):
+                raise PveError(400, "Parameter verification failed.", {"affinity": "is missing"})
+            if len(v["resources"].split(",")) < 2:
+                raise PveError(500, "rule is ineffective as there are less than two resources")
+            return
         absent = [
             n for n in (p.partition(":")[0] for p in v["nodes"].split(",")) if n not in self.nodes
         ]
@@ -334,6 +442,10 @@ class Hypervisor(FakePve):  # type: ignore[misc]
             raise PveError(500, f"cannot use non-existent node(s) {', '.join(absent)}.")
 
     async def _jobs(self, v: dict[str, Any], user: str) -> Any:  # noqa: ARG002
+        for job in self.replication.values():  # of a guest that has moved there: it copies back
+            node = self.guest(job["guest"]).node
+            if job["target"] == node:
+                job.update(target=job["source"], source=node)
         return list(self.replication.values())
 
     async def _job_new(self, v: dict[str, Any], user: str) -> None:
@@ -356,7 +468,16 @@ class Hypervisor(FakePve):  # type: ignore[misc]
         if v["id"] in self.replication:
             raise PveError(500, f"replication job '{v['id']}' already exists")
         number = int(v["id"].partition("-")[2])
-        self.replication[v["id"]] = {**v, "guest": vmid, "jobnum": number}
+        own = {"guest": vmid, "jobnum": number, "source": guest.node}
+        self.replication[v["id"]] = {**v, **own}
+
+    async def _job_change(self, v: dict[str, Any], user: str) -> None:
+        job = self.replication.get(v["id"])
+        if job is None:
+            raise PveError(500, f"replication job '{v['id']}' does not exist")
+        if self.ha_by_rules:
+            self.require(user, f"/vms/{job['guest']}", "VM.Replicate")
+        job.update({key: value for key, value in v.items() if value is not None})
 
     def _storages_of(self, guest: Any) -> set[str]:
         values = (str(value).partition(":")[0] for value in guest.config.values())

@@ -23,6 +23,7 @@ from operations.operation import operation
 from operations.proxmox import started
 from phoenix.net import ssh_greeting
 from phoenix.proxmox import hostkeys
+from phoenix.proxmox.peers import by_its_node
 from phoenix.runs.reporter import report
 from phoenix.site.ports import SSH
 
@@ -232,5 +233,5 @@ def _learn(hypervisor: Host, guests: Sequence[hostkeys.Guest]) -> dict[int, froz
 
 
 def _renew(hypervisor: Host, vmid: int) -> None:
-    renew = command("pct", "exec", vmid, "--", *hostkeys.RENEW.argv())
+    renew = command(*by_its_node(vmid, "pct", "exec", vmid, "--", *hostkeys.RENEW.argv()))
     hypervisor.run_shell_command(renew, print_output=False, print_input=False)

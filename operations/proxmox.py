@@ -20,14 +20,17 @@ from facts.command import command
 from operations.failure import locally, refuse
 from operations.operation import operation
 from operations.ssh_forward import dial_through
+from phoenix.components.move.decision import PENDING
 from phoenix.declaration.settings import ProxmoxSettings
-from phoenix.proxmox import apply, availability, guests, nodes, power, removal, root
+from phoenix.proxmox import apply, availability, guests, nodes, placement, power, removal, root
 from phoenix.proxmox.client import Client, ReadOnce
 from phoenix.proxmox.desired import TO_MAKE, DesiredGuest
 from phoenix.proxmox.errors import ProxmoxError
 from phoenix.proxmox.firewall import Scope, Write
 from phoenix.proxmox.listeners import Listener
+from phoenix.proxmox.moving import may_stop
 from phoenix.proxmox.observe import located
+from phoenix.proxmox.peers import by_its_node
 from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.preflight import firewall as firewall_faults
 from phoenix.proxmox.preflight import preflight
@@ -102,6 +105,9 @@ def waiting(access: ProxmoxAccess, desired: Plan) -> dict[int, str]:
     try:
         lines = nodes.told(client, desired.guests, desired.settings)
         reasons = nodes.out_of_reach(client, desired.guests) if lines else {}
+        lines += (
+            *placement.told(client, desired.guests), *availability.told(client, desired.guests)
+        )  # fmt: skip
     except ProxmoxError:
         return {}
     for line in (*lines, *reasons.values()):
@@ -130,6 +136,8 @@ def ready(
     """
     client = _reader(access)
     try:
+        if not may_stop() and (asked := placement.asked_for(client, desired.guests)):
+            value(PENDING, host.name, asked)
         faults = [*desired.refused, *preflight(client, desired.guests, desired.settings)]
         if not faults:
             faults += firewall_faults(
@@ -199,15 +207,19 @@ def guest(access: ProxmoxAccess, desired: DesiredGuest, settings: ProxmoxSetting
 
 
 @operation()
-def root_settings(access: ProxmoxAccess, desired: DesiredGuest) -> Generator[PyinfraCommand]:
-    """Set what only root@pam may set, by `pct` on this host.
+def root_settings(
+    access: ProxmoxAccess, desired: DesiredGuest, here: str
+) -> Generator[PyinfraCommand]:
+    """Set what only root@pam may set, by `pct` on this host, or from it on the guest's node.
 
     Args:
         access: how to reach the API, which tells what is set.
         desired: the guest.
+        here: what the cluster calls this host.
     """
     try:
         commands = root.pending(_reader(access), desired)
+        place = located(_reader(access)).get(desired.vmid)
     except ProxmoxError as error:
         yield from refuse(str(error))
         return
@@ -216,7 +228,8 @@ def root_settings(access: ProxmoxAccess, desired: DesiredGuest) -> Generator[Pyi
         return
     for step in commands:
         _say(step.summary)
-        yield command(*step.words)
+        elsewhere = place is not None and place.node != here
+        yield command(*(by_its_node(desired.vmid, *step.words) if elsewhere else step.words))
     yield locally(_reader(access).forget)
 
 

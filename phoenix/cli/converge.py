@@ -28,6 +28,7 @@ from phoenix.derived.components import component_hosts, in_order
 from phoenix.health.observation import LEFT
 from phoenix.health.undeclared import Undeclared
 from phoenix.net.ssh_greeting import answers
+from phoenix.proxmox.moving import STOPPING
 from phoenix.runs import lock
 from phoenix.runs.history import DEPLOY as HISTORY
 from phoenix.runs.history import REFUSED, Refusal
@@ -296,7 +297,8 @@ def _with_guests_first(site: project.Project, planned: Sequence[Work]) -> list[W
     if answered and not hidden:
         return list(planned)
     deploys = tuple(part.deploy for part in in_order(parts))
-    first = Work(deploys, (site.site.hypervisor.name,))
+    word = {STOPPING: "1"} if any(STOPPING in work.environment for work in planned) else {}
+    first = Work(deploys, (site.site.hypervisor.name,), {}, word)
     # Guests that started have had their time by then.
     waited = {"proxmox_ssh_seconds": 1}
     return [first, *(replace(work, data={**work.data, **waited}) for work in planned)]

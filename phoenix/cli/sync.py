@@ -40,7 +40,12 @@ def sync(
         bool, typer.Option("--older", help="Replace what is deployed by an older revision.")
     ] = False,
     move: Annotated[
-        bool, typer.Option("--move", help="Move stacks to the hosts that declare them, with data.")
+        bool,
+        typer.Option(
+            "--move",
+            help="Move stacks to the hosts that declare them, with data; guests that change their "
+            "node in Proxmox VE may be stopped for it.",
+        ),
     ] = False,
     new: Annotated[
         list[str] | None,
@@ -62,6 +67,9 @@ def sync(
     A stack that is declared on another host than the one it runs on is not started there: it would
     be empty. --move stops it, copies its volumes, starts and proves it on the new host, and then
     removes it on the old one, where its volumes stay. If that fails, the old copy runs again.
+
+    A guest that changes its node in Proxmox VE, and cannot move while it runs, is refused as well;
+    --move stops it for that.
 
     Examples:
       phoenix sync                      the whole platform, in dependency order

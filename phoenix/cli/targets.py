@@ -19,6 +19,7 @@ from phoenix.derived.components import (
 from phoenix.derived.dns import DnsRecord
 from phoenix.derived.find import Kind, Stack, choose
 from phoenix.health.proof import ONLY, provers, word
+from phoenix.proxmox.moving import STOPPING
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Deployment, Host, Service, Site, Template
 from phoenix.site.roles import RoleError
@@ -86,7 +87,8 @@ def with_moves(calls: Sequence[Work], site: Site, *, move: bool) -> list[Work]:
 
     Asked to `move`: first the moves, up to the proof of each new copy on its host, so that no route
     leads to it before; last the end on the old hosts, when all is proven. Not asked: a run of
-    several calls is refused before its first one, and not in the middle.
+    several calls is refused before its first one, and not in the middle. Guests of Proxmox VE that
+    change their node may be stopped for it where `move` is asked.
     """
     deploying = [
         call for call in calls if {"deploys/all.py", "deploys/stacks.py"} & {*call.deploys}
@@ -95,19 +97,27 @@ def with_moves(calls: Sequence[Work], site: Site, *, move: bool) -> list[Work]:
     limit = tuple(
         name for name in every if any(not call.limit or name in call.limit for call in deploying)
     )
+    worded = [_with_word(call) if move else call for call in calls]
     if not limit:
-        return list(calls)
+        return worded
     only = [call.data[STACKS_ONLY] for call in deploying if STACKS_ONLY in call.data]
     data = {STACKS_ONLY: only[0]} if only and len(only) == len(deploying) else {}
     environment = deploying[0].environment
     if move:
         first = Work(("deploys/moves.py",), limit, data, environment, decides=True)
         end = Work(("deploys/moved.py",), every, {}, environment, rests_on_all=True)
-        moving = [replace(work, environment={**work.environment, MOVING: "1"}) for work in calls]
+        moving = [replace(work, environment={**work.environment, MOVING: "1"}) for work in worded]
         return [first, *moving, end]
     if len(calls) == 1:
         return list(calls)
     return [Work(("deploys/unmoved.py",), limit, data, environment, decides=True), *calls]
+
+
+def _with_word(call: Work) -> Work:
+    """A call that, where it makes guests, may stop those that change their node."""
+    if not {"deploys/all.py", "deploys/proxmox.py"} & {*call.deploys}:
+        return call
+    return replace(call, environment={**call.environment, STOPPING: "1"})
 
 
 def _proven(calls: list[Work], touched: Sequence[str], site: Site) -> list[Work]:

@@ -245,7 +245,7 @@ class Image(_Strict):
 class GuestSettings(_Strict):
     """What one guest has beside its entry in the JSON files."""
 
-    node: Node | None = Field(default=None, description="Node where it is made.")
+    node: Node | None = Field(default=None, description="Node where it is; it moves there.")
     vlan: StrictInt | None = Field(default=None, ge=1, le=4094, description="VLAN tag.")
     features: Mapping[Identifier, Property] = Field(
         default={}, description="Container features beside `proxmox_lxc_features`."
@@ -449,6 +449,13 @@ class ProxmoxSettings(_Strict):
         default=(),
         description="Its nodes with their priorities, by which it is made where it is absent.",
         examples=[["pve1:2", "pve2:1"]],
+    )
+    apart: Mapping[SnapshotName, Annotated[tuple[GuestNumber, ...], Field(min_length=2)]] = Field(
+        default={},
+        description="Guests that high availability keeps on different nodes, by the name of their "
+        "rule: a negative resource affinity rule of Proxmox VE 9; in 8 each prefers its own node "
+        "by a group of its own.",
+        examples=[{"dns": [103, 105]}],
     )
     replication_schedule: CalendarEvent = Field(
         default="*/15", description="How often volumes are replicated (a calendar event)."

@@ -29,7 +29,8 @@ from phoenix.proxmox.observe import (
     snapshots,
     volume_exists,
 )
-from phoenix.proxmox.storages import vm_format
+from phoenix.proxmox.placement import moves, next_move, sentence
+from phoenix.proxmox.storages import is_shared, vm_format, volumes
 
 _MAX_WRITES = 12
 _MAX_FAILURES = 3  # lost answers, and changes by others, before we give up
@@ -54,10 +55,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Options:
-    """How guests are converged: those to adopt by id, and images the hypervisor may download."""
+    """How guests are converged: those to adopt by id, and images the hypervisor may download.
+
+    `stop`: a guest that cannot move to its node while it runs may be stopped for it.
+    """
 
     adopt: frozenset[int] = frozenset()
     images: Mapping[str, Image] | None = None
+    stop: bool = False
 
 
 def next_step(client: Client, desired: DesiredGuest, options: Options) -> Step | None:
@@ -82,11 +87,27 @@ def next_step(client: Client, desired: DesiredGuest, options: Options) -> Step |
     difference = verdict(desired, observed, desired.vmid in options.adopt)
     if difference.refusals:
         raise RefusedError(f"{desired.label}: " + "\n".join(difference.refusals))
+    if step := _move(client, desired, observed, options):
+        return step
     if step := _change(difference, observed):
         return step
     if desired.template and observed.managed and not observed.template:
         return Step(f"make {desired.label} a template", "POST", f"{base(observed)}/template", {})
     return None
+
+
+def _move(
+    client: Client, desired: DesiredGuest, observed: Observed, options: Options
+) -> Step | None:
+    move = next_move(client, desired, observed, stop=options.stop)
+    if move is None:
+        return None
+    if not observed.managed and desired.vmid not in options.adopt:
+        raise RefusedError(
+            f"{sentence(desired, observed)}, and it was not made by Phoenix. fix: move it by hand; "
+            f"or add {desired.vmid} to proxmox_adopt in group_data"
+        )
+    return Step(move.summary, "POST", move.path, move.data)
 
 
 def pending_steps(client: Client, desired: DesiredGuest, options: Options) -> tuple[str, ...]:
@@ -101,9 +122,14 @@ def pending_steps(client: Client, desired: DesiredGuest, options: Options) -> tu
     if step is None:
         return ()
     observed = observe(client, desired.vmid)
-    if observed is None or step.method in ("POST", _FOLLOW):
+    if observed is None:
         return (step.summary,)
-    return verdict(desired, observed, desired.vmid in options.adopt).lines or (step.summary,)
+    lines = verdict(desired, observed, desired.vmid in options.adopt).lines
+    if moves(client, desired, observed):
+        return (step.summary, *lines)
+    if step.method in ("POST", _FOLLOW):
+        return (step.summary,)
+    return lines or (step.summary,)
 
 
 def nothing_to_make_from(desired: DesiredGuest) -> str:
@@ -299,7 +325,7 @@ def _clone(client: Client, desired: DesiredGuest, origin: Clone) -> Step:
         disk_format = vm_format(client, desired.node, desired.storage)
         if disk_format and desired.kind == "qemu":
             data["format"] = disk_format
-    if desired.node != source.node:
+    if desired.node != source.node and _is_cloned_there(client, desired, source):
         data["target"] = desired.node
     if not source.template and origin.snapshot in snapshots(client, source):
         data["snapname"] = origin.snapshot
@@ -313,6 +339,24 @@ def _clone(client: Client, desired: DesiredGuest, origin: Clone) -> Step:
         "POST",
         f"{base(source)}/clone",
         data,
+    )
+
+
+def _is_cloned_there(client: Client, desired: DesiredGuest, source: Observed) -> bool:
+    """Whether a clone is made on another node than its source's at once; else it moves there after.
+
+    Source: "can't clone to non-shared storage" and "VM uses local storage" in clone_vm.
+    """
+    names = {volume.partition(":")[0] for volume in volumes(source)}
+    names |= {desired.storage} if desired.storage else set()
+    if all(is_shared(client, source.node, name) for name in names):
+        return True
+    if desired.placed:
+        return False
+    raise RefusedError(
+        f"{desired.label} is to be made on node {desired.node} as a clone of {source.vmid}, which "
+        f"is on node {source.node}, and {', '.join(sorted(names))} is not shared by them. fix: "
+        f"name the node in proxmox_guests[{desired.vmid}].node, and it is made there and moved"
     )
 
 

@@ -143,6 +143,15 @@ def desired_guests(
                 FOLDER, f"proxmox_guests[{vmid}]", "no guest has this id",
                 f"use one of {sorted(v for v in ids if v)}",
             )  # fmt: skip
+    running = {guest.vmid for guest in site.guests}
+    for name, members in settings.apart.items():
+        for vmid in dict.fromkeys(members):
+            if vmid not in running or members.count(vmid) > 1:
+                report.error(
+                    FOLDER, f"proxmox_apart.{name}",
+                    f"{vmid} is named twice" if vmid in running else f"no guest has the id {vmid}",
+                    f"name two or more of {sorted(v for v in running if v)}, each once",
+                )  # fmt: skip
     keys = tuple(dict.fromkeys(key.strip() for key in ssh_keys if key.strip()))
     declared: tuple[Host | Template, ...] = (*_used_templates(site), *site.guests)
     desired = tuple(_guest(guest, site, settings, keys, report) for guest in declared)

@@ -10,14 +10,20 @@ from phoenix.proxmox.client import Client
 from phoenix.proxmox.converge import Options, converge, next_step, pending_steps
 from phoenix.proxmox.desired import MARK, UNFINISHED, DesiredGuest
 from phoenix.proxmox.diff import Observed
+from phoenix.proxmox.errors import ProxmoxError
 from phoenix.proxmox.keys import Note
-from phoenix.proxmox.observe import base, observe, snapshots
-from phoenix.proxmox.power import BEFORE, lifecycle_snapshot, restore_point
+from phoenix.proxmox.moving import may_stop
+from phoenix.proxmox.observe import base, located, observe, snapshots
+from phoenix.proxmox.placement import moves
+from phoenix.proxmox.power import BEFORE, lifecycle_snapshot, restore_point, runs, start
+
+_MOVE_WRITES = 3
+"""Writes that one move takes at most: a shutdown, and the move; one is spare."""
 
 
 def options(settings: ProxmoxSettings) -> Options:
     """The part of the settings that converging needs."""
-    return Options(frozenset(settings.adopt), settings.images)
+    return Options(frozenset(settings.adopt), settings.images, may_stop())
 
 
 def pending(client: Client, desired: DesiredGuest, settings: ProxmoxSettings) -> tuple[str, ...]:
@@ -43,12 +49,13 @@ def make(
     Raises:
         ProxmoxError: with the reason; the next run continues from the observed state.
     """
+    moved = _moved(client, desired, settings, log)
     before = observe(client, desired.vmid)
     new = desired.first_snapshot and (before is None or unfinished(before))
     left = _left(client, desired)
     if next_step(client, desired, options(settings)) is None:
         _remove(client, desired, left, log)
-        return bool(left)
+        return moved or bool(left)
     if new:
         converge(client, marked(desired), options(settings), log)
         log(f"{desired.label}: its first snapshot")
@@ -63,7 +70,40 @@ def make(
     if after is not None and after.running and after.pending:
         keys = ", ".join(after.pending)
         log(f"{desired.label}: {keys} will take effect when it is started the next time")
-    return changed or new or bool(left)
+    return changed or moved or new or bool(left)
+
+
+def _moved(
+    client: Client, desired: DesiredGuest, settings: ProxmoxSettings, log: Callable[[str], None]
+) -> bool:
+    """Move an existing guest to its node, and see that it is there and runs as before.
+
+    Raises:
+        ProxmoxError: it is not there, or does not run; the next run goes on from there.
+    """
+    before = observe(client, desired.vmid)
+    if before is None or not moves(client, desired, before):
+        return False
+    for _ in range(_MOVE_WRITES):
+        step = next_step(client, desired, options(settings))
+        now = observe(client, desired.vmid)
+        if step is None or now is None or now.node == desired.node:
+            break
+        log(step.summary)
+        client.write(step.method, step.path, step.data)
+    client.wait(
+        lambda: located(client)[desired.vmid].node == desired.node,
+        f"{desired.label} moves to node {desired.node}",
+    )
+    if before.running:
+        start(client, desired.vmid)
+    if before.running and not runs(client, desired.vmid):
+        raise ProxmoxError(
+            f"{desired.label} has moved from node {before.node} to {desired.node} and does not run "
+            "there. fix: look at its log in Proxmox VE, and run again"
+        )
+    log(f"{desired.label} is on node {desired.node}{', and runs' if before.running else ''}")
+    return True
 
 
 def _left(client: Client, desired: DesiredGuest) -> list[str]:

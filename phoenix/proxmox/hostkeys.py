@@ -16,28 +16,34 @@ from pathlib import Path
 from paramiko.hostkeys import HostKeyEntry, HostKeys, InvalidHostKey
 from paramiko.ssh_exception import SSHException
 
+from phoenix.proxmox.peers import ON_NODE
 from phoenix.shell import Script
 from phoenix.site.model import Host
 from phoenix.site.ports import SSH
 
 LEARN = Script(
     "host-keys",
-    r"""
+    ON_NODE
+    + r"""
+there() { # command, for the node that has the guest
+    if [ -n "$node" ]; then on_node "$node" "$1"; else sh -c "$1"; fi 2>/dev/null </dev/null
+}
 learn() { # vmid kind address bridge port
+    node=$(node_of "$1")
     if [ "$2" = lxc ]; then
-        pct exec "$1" -- sh -c 'cat /etc/ssh/ssh_host_*_key.pub' 2>/dev/null </dev/null
+        there "pct exec $1 -- sh -c 'cat /etc/ssh/ssh_host_*_key.pub'"
         return
     fi
-    found=$(qm guest exec "$1" -- sh -c 'cat /etc/ssh/ssh_host_*_key.pub' 2>/dev/null </dev/null |
+    found=$(there "qm guest exec $1 -- sh -c 'cat /etc/ssh/ssh_host_*_key.pub'" |
         perl -MJSON -0777 -ne 'print decode_json($_)->{"out-data"} // ""' 2>/dev/null)
     if [ -n "$found" ]; then
         printf '%s\n' "$found"
         return
     fi
-    scanned=$(ssh-keyscan -T 5 -p "$5" "$3" 2>/dev/null </dev/null | sed 's/^[^ ]* //')
-    mac=$(ip -4 neigh show "$3" dev "$4" 2>/dev/null | sed -n 's/.*lladdr \([^ ]*\).*/\1/p')
+    scanned=$(there "ssh-keyscan -T 5 -p $5 $3" | sed 's/^[^ ]* //')
+    mac=$(there "ip -4 neigh show $3 dev $4" | sed -n 's/.*lladdr \([^ ]*\).*/\1/p')
     [ -n "$mac" ] || return
-    bridge fdb show br "$4" 2>/dev/null | grep -i "^$mac " |
+    there "bridge fdb show br $4" | grep -i "^$mac " |
         grep -qE " dev (tap${1}i0|fwpr${1}p0) " && printf '%s\n' "$scanned"
 }
 while [ $# -gt 0 ]; do
@@ -47,7 +53,11 @@ while [ $# -gt 0 ]; do
 done
 :""",
 )
-"""For the hypervisor, with `words`: a line `== VMID`, then that guest's public keys."""
+"""For the hypervisor, with `words`: a line `== VMID`, then that guest's public keys.
+
+The words of the commands for a node are ids, addresses, ports and names of bridges, which no shell
+reads as anything else.
+"""
 
 # A clone has its template's host keys: whoever has root on one could pass for the other.
 RENEW = Script(

@@ -15,26 +15,19 @@ from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.connections import has_port
 from phoenix.proxmox.firewall import DEFAULTS, Scope, placed
+from phoenix.proxmox.peers import ON_NODE
 from phoenix.shell import Script
 
 HERE = "."
 """The node that is asked itself, whatever it is called."""
 LISTEN = Script(
     "listeners",
-    """echo "node ."
+    f"""{ON_NODE}echo "node ."
 ss -Hltnup
-own=$(uname -n)
-own=${own%%.*}
-for folder in /etc/pve/nodes/*/; do
-  name=$(basename "$folder")
-  [ -d "$folder" ] && [ "$name" != "$own" ] || continue
-  address=$(tr -d '\\n' </etc/pve/.members |
-    sed -n "s/.*\\"$name\\": *{[^}]*\\"ip\\": *\\"\\([^\\"]*\\)\\".*/\\1/p")
-  known=
-  [ -s "$folder/ssh_known_hosts" ] &&
-    known="-o UserKnownHostsFile=$folder/ssh_known_hosts -o GlobalKnownHostsFile=none"
-  answer=$(ssh -n -e none -o BatchMode=yes -o ConnectTimeout=5 -o HostKeyAlias="$name" $known \\
-    "root@${address:-$name}" ss -Hltnup 2>/dev/null) || continue
+for place in /etc/pve/nodes/*/; do
+  name=$(basename "$place")
+  [ -d "$place" ] && [ "$name" != "$own" ] || continue
+  answer=$(on_node "$name" "ss -Hltnup" 2>/dev/null) || continue
   printf 'node %s\\n%s\\n' "$name" "$answer"
 done
 """,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from phoenix.declaration.settings import ProxmoxSettings
-from phoenix.proxmox import apply, availability, listeners, nodes, storages, values
+from phoenix.proxmox import apply, availability, listeners, nodes, placement, storages, values
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.connections import Connection, hidden
 from phoenix.proxmox.converge import next_step, nothing_to_make_from
@@ -17,7 +18,14 @@ from phoenix.proxmox.errors import RefusedError
 from phoenix.proxmox.firewall import NODE, Scope
 from phoenix.proxmox.guests import options
 from phoenix.proxmox.listeners import Listener
-from phoenix.proxmox.observe import check_quorum, located, observe, snapshots, volume_exists
+from phoenix.proxmox.observe import (
+    Located,
+    check_quorum,
+    located,
+    observe,
+    snapshots,
+    volume_exists,
+)
 from phoenix.proxmox.refusals import grant
 
 
@@ -64,12 +72,15 @@ def preflight(
         *storages.needs(absent, changed=changed),
         *storages.needs_of_copies(_copied_snapshots(client, absent, guests, settings)),
         *storages.needs_of_replicas(running, existing),
+        *storages.needs(_made_beside_their_source(client, absent)),
+        *placement.needs(client, guests),
     ]
     unfit = storages.faults(client, [need for need in needs if need.node not in off])
     faults += unfit
     if not unfit:  # the images lie on a storage, too
         faults += _images(client, absent, settings)
     try:
+        faults += availability.together(client, guests, settings)
         availability.writes(client, guests, settings)
     except RefusedError as error:
         faults.append(str(error))
@@ -165,6 +176,17 @@ def _copied_snapshots(
             yield guest, source
 
 
+def _made_beside_their_source(
+    client: Client, new_guests: Iterable[DesiredGuest]
+) -> Iterator[DesiredGuest]:
+    """New guests whose source is on another node: as they are made there, before they move."""
+    present = located(client)
+    for guest in new_guests:
+        source = present.get(guest.origin.source) if isinstance(guest.origin, Clone) else None
+        if source is not None and source.node != guest.node:
+            yield replace(guest, node=source.node)
+
+
 def _images(
     client: Client, new_guests: Iterable[DesiredGuest], settings: ProxmoxSettings
 ) -> Iterator[str]:
@@ -193,7 +215,8 @@ def _nodes(
     for guest in guests:
         for target in guest.replicate_to:
             setting_by_node.setdefault(target, f"proxmox_guests[{guest.vmid}].replicate_to")
-            if target == (present[guest.vmid].node if guest.vmid in present else guest.node):
+            stays = guest.vmid in present and not guest.placed
+            if target == (present[guest.vmid].node if stays else guest.node):
                 yield (
                     f"{guest.label} is on node {target}, and is to be replicated there. fix: name "
                     f"another node in proxmox_guests[{guest.vmid}].replicate_to"
@@ -262,6 +285,11 @@ def privileges(
     required = [
         Privilege("Sys.Audit", "/", "the cluster's state"),
         *(need for guest in guests for need in _of_guest(guest, guest.vmid in present)),
+        *(
+            Privilege("VM.Migrate", _path(guest), f"to move {guest.label} to its node")
+            for guest in guests
+            if _changes_its_node(guest, present)
+        ),
     ]
     for guest in guests:
         if guest.vmid not in present:
@@ -279,12 +307,20 @@ def privileges(
     if settings.snapshot_before_change:
         why = "proxmox_snapshot_before_change"
         required += [Privilege("VM.Snapshot.Rollback", _path(guest), why) for guest in running]
-    if settings.ha_group:
-        required.append(Privilege("Sys.Console", "/", "proxmox_ha_group"))
+    if settings.ha_group or settings.apart:
+        why = "proxmox_ha_group" if settings.ha_group else "proxmox_apart"
+        required.append(Privilege("Sys.Console", "/", why))
     replicated = [guest for guest in running if guest.replicate_to]
     if replicated:
         required += _of_replication(client, replicated)
     return tuple(dict.fromkeys(required))
+
+
+def _changes_its_node(guest: DesiredGuest, present: Mapping[int, Located]) -> bool:
+    """Whether it moves: from where it is, or from the node of what it is cloned from."""
+    source = guest.origin.source if isinstance(guest.origin, Clone) else None
+    origin = present.get(guest.vmid) or (present.get(source) if source else None)
+    return guest.placed and origin is not None and origin.node != guest.node
 
 
 def _path(guest: DesiredGuest) -> str:

@@ -132,7 +132,7 @@ def needs(
     for existing in changed:
         own = "rootdir" if existing.kind == "lxc" else "images"
         who = f"guest {existing.vmid} ({existing.name})"
-        for volume in _volumes(existing):
+        for volume in volumes(existing):
             storage, setting = volume.partition(":")[0], "proxmox_snapshot_before_change"
             required.append(
                 Need(existing.node, storage, own, setting, who, snapshots=True, disk=volume)
@@ -150,7 +150,7 @@ def needs_of_copies(sources: Iterable[tuple[DesiredGuest, Observed]]) -> tuple[N
         Need(source.node, volume.partition(":")[0], "images", "storage_pool", guest.declared_in,
              disk=volume, copied=True)
         for guest, source in sources
-        for volume in _volumes(source)
+        for volume in volumes(source)
         if source.kind == "qemu"
     )  # fmt: skip
 
@@ -168,8 +168,7 @@ def needs_of_replicas(
     for guest in guests:
         own = "rootdir" if guest.kind == "lxc" else "images"
         observed = existing.get(guest.vmid)
-        volumes = _volumes(observed) if observed else ()
-        names = [volume.partition(":")[0] for volume in volumes]
+        names = [volume.partition(":")[0] for volume in volumes(observed)] if observed else []
         if observed is None:
             names = [*filter(None, [guest.storage]), *(m.storage for m in guest.mount_points)]
         node = observed.node if observed else guest.node
@@ -181,12 +180,21 @@ def needs_of_replicas(
     return tuple(dict.fromkeys(required))
 
 
-def _volumes(guest: Observed) -> Iterable[str]:
+def volumes(guest: Observed) -> dict[str, int]:
+    """The volumes of a guest's disks, without images of CDs, and their sizes in whole GiB."""
     prefixes = ("rootfs", "mp") if guest.kind == "lxc" else ("scsi", "virtio", "sata", "ide")
+    sizes: dict[str, int] = {}
     for key, value in guest.config.items():
         is_disk = key.startswith(prefixes) and (key == "rootfs" or key[-1].isdigit())
         if is_disk and ":" in value and not value.startswith("/") and "media=cdrom" not in value:
-            yield value.partition(",")[0]
+            size = values.size_bytes(values.parse(value, "volume").get("size", "0"))
+            sizes[value.partition(",")[0]] = -(-size // GIB)
+    return sizes
+
+
+def is_shared(client: Client, node: str, storage: str) -> bool:
+    """Whether all nodes have the same content in a storage."""
+    return values.boolean(rows(client, node).get(storage, {}).get("shared"))
 
 
 def faults(client: Client, asked: Iterable[Need]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import pytest
 from phoenix.cli.targets import Work, guest, with_moves, work
 from phoenix.components.move.decision import MOVING
 from phoenix.declaration.load import load_site
+from phoenix.proxmox.moving import STOPPING
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal, vm
@@ -230,9 +231,15 @@ def test_asked_to_move_the_moves_come_first_and_the_end_last(site: Site) -> None
     docker = ("portainer", "drphoenix")
     assert with_moves(calls, site, move=True) == [
         Work(("deploys/moves.py",), docker, decides=True),
-        *(replace(call, environment={MOVING: "1"}) for call in calls),
+        *(replace(call, environment={MOVING: "1", STOPPING: "1"}) for call in calls),
         Work(("deploys/moved.py",), docker, rests_on_all=True),
     ]
+
+
+def test_asked_to_move_guests_may_be_stopped_for_their_node(site: Site) -> None:
+    calls = work(["proxmox"], site)
+    assert [call.environment for call in with_moves(calls, site, move=False)] == [{}]
+    assert [call.environment for call in with_moves(calls, site, move=True)] == [{STOPPING: "1"}]
 
 
 def test_of_a_stack_that_one_alone_moves(site: Site) -> None:
@@ -240,7 +247,12 @@ def test_of_a_stack_that_one_alone_moves(site: Site) -> None:
     first, *between, last = with_moves(calls, site, move=True)
     only: dict[str, object] = {"stacks_only": ["qdrant_service-production"]}
     assert first == Work(("deploys/moves.py",), ("drphoenix",), only, decides=True)
-    assert between == [replace(call, environment={MOVING: "1"}) for call in calls]
+    guests, *others = calls
+    assert guests.deploys[0] == "deploys/proxmox.py"
+    assert between == [
+        replace(guests, environment={MOVING: "1", STOPPING: "1"}),
+        *(replace(call, environment={MOVING: "1"}) for call in others),
+    ]
     assert last.deploys == ("deploys/moved.py",)
 
 

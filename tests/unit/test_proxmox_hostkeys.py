@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import paramiko
 
 from phoenix.proxmox import hostkeys
 from phoenix.proxmox.hostkeys import Guest
+from phoenix.proxmox.peers import by_its_node
 
 
 def key(body: bytes) -> str:
@@ -59,17 +61,67 @@ def test_known_hosts_keeps_what_is_not_ours(tmp_path: Path) -> None:
     assert hostkeys.known(tmp_path / "absent", "10.0.0.20") == frozenset()
 
 
-def run_with(tmp_path: Path, programs: dict[str, str], *guests: Guest) -> dict[int, frozenset[str]]:
-    """The hypervisor's shell command, its programs replaced by scripts."""
+def programs_in(folder: Path, programs: dict[str, str]) -> None:
     for name, body in programs.items():
-        script = tmp_path / name
+        script = folder / name
         script.write_text(f"#!/bin/sh\n{body}\n")
         script.chmod(0o755)
+
+
+def on_hypervisor(tmp_path: Path, words: Sequence[str]) -> str:
+    """What the hypervisor's shell command prints, /etc/pve and its programs being here."""
     result = subprocess.run(
-        hostkeys.LEARN.argv(*hostkeys.words(guests)), capture_output=True, text=True, check=True,
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        [word.replace("/etc/pve", f"{tmp_path}/pve") for word in words],
+        capture_output=True, text=True, check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
     )  # fmt: skip
-    return hostkeys.parse(result.stdout.splitlines())
+    return result.stdout
+
+
+def run_with(tmp_path: Path, programs: dict[str, str], *guests: Guest) -> dict[int, frozenset[str]]:
+    """The hypervisor's shell command, its programs replaced by scripts."""
+    programs_in(tmp_path, programs)
+    words = hostkeys.LEARN.argv(*hostkeys.words(guests))
+    return hostkeys.parse(on_hypervisor(tmp_path, words).splitlines())
+
+
+def two_nodes(tmp_path: Path) -> dict[str, str]:
+    """A cluster of `here` and `pve2`; guest 101 is on the other one. The programs, of which ssh
+    runs a command as that node's shell does, where another `pct` is."""
+    for path in ("here/lxc/103.conf", "pve2/lxc/101.conf", "pve2/qemu-server/1001.conf"):
+        (tmp_path / "pve/nodes" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pve/nodes" / path).write_text("")
+    (tmp_path / "pve/nodes/pve2/ssh_known_hosts").write_text("pve2 ssh-ed25519 A\n")
+    (tmp_path / "pve/.members").write_text('"pve2": { "id": 2, "online": 1, "ip": "10.0.0.2"}\n')
+    other = tmp_path / "other"
+    other.mkdir()
+    programs_in(other, {"pct": f"echo pve2: \"$@\" >>{tmp_path}/log; echo '{B} root@x'"})
+    return {
+        "uname": "echo here.example",
+        "pct": f"echo here: \"$@\" >>{tmp_path}/log; echo '{A} root@x'",
+        "ssh": 'case "$*" in *HostKeyAlias=pve2*ssh_known_hosts*root@10.0.0.2*) ;; *) exit 9 ;; '
+        f'esac; for last; do :; done; PATH="{other}:$PATH" sh -c "$last"',
+    }
+
+
+def test_a_guest_of_another_node_is_asked_there(tmp_path: Path) -> None:
+    other = Guest(103, "lxc", "ca", "10.0.0.22", "vmbr0")
+    learned = run_with(tmp_path, two_nodes(tmp_path), GUEST, other)
+    assert learned == {101: frozenset({B}), 103: frozenset({A})}
+    lines = (tmp_path / "log").read_text().splitlines()
+    inside = "-- sh -c cat /etc/ssh/ssh_host_*_key.pub"
+    assert lines == [f"pve2: exec 101 {inside}", f"here: exec 103 {inside}"]
+
+
+def test_a_command_runs_on_the_node_that_has_the_guest(tmp_path: Path) -> None:
+    """Its words stay words: no shell on the way reads one anew."""
+    programs_in(tmp_path, two_nodes(tmp_path))
+    hostile = "a b;$(id)'\"*"
+    on_hypervisor(tmp_path, by_its_node(101, "pct", "set", 101, "--mp0", hostile))
+    on_hypervisor(tmp_path, by_its_node(103, "pct", "set", 103, "--mp0", hostile))
+    on_hypervisor(tmp_path, by_its_node(4711, "pct", "status", 4711))
+    assert (tmp_path / "log").read_text().splitlines() == [
+        f"pve2: set 101 --mp0 {hostile}", f"here: set 103 --mp0 {hostile}", "here: status 4711",
+    ]  # fmt: skip
 
 
 def test_a_containers_key_is_read_inside_it(tmp_path: Path) -> None:
