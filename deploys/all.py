@@ -22,4 +22,5 @@ local.include("deploys/swarm.py")  # ... and those that are one swarm
 local.include("deploys/portainer.py")  # their control plane, server and agents
 local.include("deploys/stacks.py")  # the applications
 local.include("deploys/watch.py")  # each host's checks by a timer, and who raises alarms
+local.include("deploys/restic.py")  # backups by a timer, also of secrets made above
 local.include("deploys/verify.py")  # and now prove it

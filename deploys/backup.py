@@ -15,9 +15,8 @@ from deploys import backups
 from deploys.context import pinned_program, secrets, setting_errors, settings, site, site_host
 from operations import backup
 from phoenix.backup import BackupError
-from phoenix.backup.contents import CA_MEMBERS
 from phoenix.components.portainer.compose_files import SERVER_UNIT
-from phoenix.components.step_ca.authority import DIRECTORY, UNIT
+from phoenix.components.step_ca.authority import DIRECTORY, MEMBERS, UNIT
 from phoenix.site.names import SERVER_VOLUME
 from phoenix.site.roles import guest_with
 
@@ -35,7 +34,7 @@ if site_host() == ca and "ca" in parts:
         program = pinned_program("step-ca")
     backup.collected(
         name="Backup: the CA",
-        source=backup.Source("ca", UNIT, DIRECTORY, CA_MEMBERS, f"step-ca {program.version}"),
+        source=backup.Source("ca", UNIT, DIRECTORY, MEMBERS, f"step-ca {program.version}"),
     )
 if site_host() == site().portainer and "portainer" in parts:
     backup.collected(

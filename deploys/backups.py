@@ -68,8 +68,21 @@ def opened() -> backup.Backup:
     source = host.data.get("restore_from")
     if not source:
         raise backup.BackupError("restore_from is missing: --data restore_from=FILE.age")
-    identity = host.data.get("restore_identity")
-    return _opened(Path(source), Path(identity).expanduser() if identity else None)
+    return _opened(Path(source), _identity())
+
+
+def _identity() -> Path | None:
+    named = host.data.get("restore_identity")
+    return Path(named).expanduser() if named else None
+
+
+def decrypt() -> backup.Decrypt:
+    """What opens the generated secrets in a backup by a timer.
+
+    Raises:
+        BackupError: no identity is named, or its file holds none.
+    """
+    return backup.decryptor(_identity(), None, "the generated secrets")
 
 
 @cache

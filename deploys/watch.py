@@ -59,7 +59,8 @@ def reporting(watcher: Host) -> Tree:
                     room=room,
                     lock=LOCK if site_host() == site().hypervisor else "",
                     history=HISTORY if site_host() == site().hypervisor else "",
-                    backup_days=settings().watch_backup_days,
+                    # Where timers make them, each host's own checks tell of old ones.
+                    backup_days=0 if site().backups else settings().watch_backup_days,
                 )
             ),
             watch.CHECKS: TreeFile("".join(f"{line}\n" for line in made), mode="0600"),

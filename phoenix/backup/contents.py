@@ -25,14 +25,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from phoenix.backup.archive import Backup, BackupError
-from phoenix.components.step_ca.authority import FILES
+from phoenix.components.step_ca.authority import FILES, MEMBERS
 from phoenix.components.x509 import CertificateError, load_chain
 from phoenix.site.model import Site
 
 LIMIT_MIB = 128
 """Largest size of one part before it is compressed: it passes through memory on its way."""
-CA_MEMBERS = ("certs", "secrets", "db")
-"""The parts of the CA's directory that a backup holds; each run renders its configuration."""
 IDENTITY_FILES = ("certs/root_ca.crt", "certs/intermediate_ca.crt", "secrets/intermediate_ca_key")
 """Files that make a CA the one it is; the root's key may be kept elsewhere."""
 PORTAINER_KEY = "portainer.key"
@@ -52,7 +50,7 @@ def check(backup: Backup, site: Site, now: datetime | None = None) -> None:
             f"{site.domain} on {site.network}; its CA may sign only for its own"
         )
     if (data := backup.parts.get("ca")) is not None:
-        _check_ca(_files(data, "ca", CA_MEMBERS), now or datetime.now(UTC))
+        _check_ca(_files(data, "ca", MEMBERS), now or datetime.now(UTC))
     if (data := backup.parts.get("portainer")) is not None:
         portainer_identity(data)
     if (data := backup.parts.get("secrets")) is not None:
@@ -61,7 +59,7 @@ def check(backup: Backup, site: Site, now: datetime | None = None) -> None:
 
 def ca_identity(data: bytes) -> str:
     """SHA-256 over the `IDENTITY_FILES`, as `sha256sum` prints them: the same for the same CA."""
-    files = _files(data, "ca", CA_MEMBERS)
+    files = _files(data, "ca", MEMBERS)
     lines = "".join(
         f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in IDENTITY_FILES
     )
@@ -93,6 +91,18 @@ def secrets(data: bytes) -> dict[str, str]:
     if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
         raise BackupError("part secrets: not one flat object of strings")
     return values
+
+
+def only_file(data: bytes, name: str) -> bytes:
+    """The one file of a part that is a folder with it alone.
+
+    Raises:
+        BackupError: it is not there, or the part cannot be read.
+    """
+    content = _files(data, name, ()).get(name)
+    if not content:
+        raise BackupError(f"there is no {name} in it")
+    return content
 
 
 def _files(data: bytes, part: str, below: tuple[str, ...]) -> dict[str, bytes]:

@@ -1,13 +1,22 @@
-"""`phoenix backup` and `phoenix restore`: one encrypted file with what cannot be made again."""
+"""`phoenix backup` and `phoenix restore`: one encrypted file, and the timers' snapshots."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phoenix.cli import options
+
+if TYPE_CHECKING:
+    from phoenix.cli.project import Project
+    from phoenix.site.model import Host
+
+app = typer.Typer(
+    help="Back up the CA, Portainer's data and the generated secrets into one encrypted file."
+)
 
 PartOption = Annotated[
     list[str] | None,
@@ -15,7 +24,9 @@ PartOption = Annotated[
 ]
 
 
+@app.callback(invoke_without_command=True)
 def backup(
+    context: typer.Context,
     to: Annotated[
         Path, typer.Option("--to", help="The directory for the new file, on this machine.")
     ] = Path("~/phoenix-backups"),
@@ -30,7 +41,8 @@ def backup(
     """Back up the CA, Portainer's data and the generated secrets into one encrypted file.
 
     The file is read back and checked before it counts. The CA and Portainer pause for the moment of
-    their copy; no request that others serve is lost. Volumes of stacks are not in it.
+    their copy; no request that others serve is lost. Volumes of stacks are not in it: those are in
+    the backups by a timer, which `list`, `now` and `prove` are about.
 
     Without --recipient it is encrypted for the setting backup_recipients, else with the secret
     backup_passphrase.
@@ -38,9 +50,12 @@ def backup(
     Examples:
       phoenix backup --to /mnt/usb -r age1...
       PHOENIX_SECRET_BACKUP_PASSPHRASE_FILE=~/pass phoenix backup
+      phoenix backup list
 
     Exit code: 0 written and verified, 1 not.
     """
+    if context.invoked_subcommand is not None:
+        return
     from phoenix.cli import project
     from phoenix.cli.converge import converge, finish
     from phoenix.cli.targets import Work
@@ -56,8 +71,105 @@ def backup(
     finish(converge(site, [work], "backup", quiet=as_json, notes=True), as_json)
 
 
+@app.command("list")
+def list_(
+    inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Show the snapshots that the hosts' timers have made, and the newest that was proven.
+
+    Examples:
+      phoenix backup list
+      phoenix backup list --json | jq '.parts[] | select(.failure != "")'
+
+    Exit code: 0 each part has a good and proven backup, 1 one has not, or a host does not tell.
+    """
+    from phoenix.cli import output, project
+    from phoenix.cli.reports import backups
+
+    site = project.load(inventory)
+    listed = backups.collect(site, quiet=as_json)
+    output.emit(as_json, listed.answer(), lambda console: backups.show(console, listed))
+    if not listed.is_fine:
+        raise typer.Exit(1)
+
+
+@app.command()
+def now(
+    inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Make the timers' backups now, on every host that backs something up.
+
+    Services pause for the moment of their copy, as at night.
+
+    Examples:
+      phoenix backup now
+
+    Exit code: 0 each part is backed up, 1 one is not.
+    """
+    _start(inventory, "run", "backup now", as_json=as_json)
+
+
+@app.command()
+def prove(
+    inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Restore the newest snapshots into a scratch folder of their hosts now, and compare.
+
+    Nothing that is in use changes. A snapshot that was proven already is not restored again.
+
+    Examples:
+      phoenix backup prove
+
+    Exit code: 0 each newest snapshot restores whole, 1 one does not.
+    """
+    _start(inventory, "prove", "backup prove", as_json=as_json)
+
+
+def _start(inventory: Path, what: str, title: str, *, as_json: bool) -> None:
+    from phoenix.cli import project
+    from phoenix.cli.converge import converge, finish
+    from phoenix.cli.targets import Work
+
+    site = project.load(inventory)
+    hosts = tuple(host.name for host in _having(site))
+    work = Work(("deploys/backup_now.py",), hosts, {"backup_now": what})
+    finish(converge(site, [work], title, quiet=as_json, notes=True), as_json)
+
+
+def _having(site: Project) -> tuple[Host, ...]:
+    """The hosts that back something up; refused where none does."""
+    from phoenix.cli.exits import CommandError
+    from phoenix.derived.backups import hosts
+
+    if not (found := hosts(site.site)):
+        raise CommandError(
+            'no host backs anything up by a timer: write "backups" into "site" of '
+            "phoenix_lxc_configs.json (docs/backups.md), then run `phoenix sync`"
+        )
+    return found
+
+
 def restore(
-    file: Annotated[Path, typer.Argument(help="A file that `phoenix backup` wrote.", exists=True)],
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FILE_OR_PART",
+            help="A file that `phoenix backup` wrote, or with --at: ca, portainer, "
+            "secrets, stack:NAME; left out: all of them.",
+        ),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="TIME",
+            help="From the timers' snapshots, as of then: yesterday, 2026-11-25, "
+            "2026-11-25T14:00, 6h (ago), latest.",
+        ),
+    ] = None,
     identity: Annotated[
         Path | None,
         typer.Option("--identity", "-k", help="The age or SSH private key that opens it."),
@@ -78,6 +190,8 @@ def restore(
     Examples:
       phoenix restore phoenix-internal.example.com-20261124T180000Z.age -k key.txt
       phoenix restore FILE --part ca --replace
+      phoenix restore --at yesterday stack:wiki
+      phoenix restore --at 2026-11-25T14:00 ca --replace
 
     Exit code: 0 restored, 1 refused or failed; nothing that was there is lost.
     """
@@ -85,6 +199,14 @@ def restore(
     from phoenix.cli.converge import converge, finish
     from phoenix.cli.targets import Work
 
+    if at is not None:
+        _restore_at(what, at, inventory, identity, replace=replace, as_json=as_json)
+        return
+    file = Path(what or "")
+    if what is None or not file.exists():
+        raise typer.BadParameter(
+            f"there is no file {what}" if what else "name a file of `phoenix backup`, or --at TIME"
+        )
     site = project.load(inventory)
     data: dict[str, object] = {"restore_from": str(file.resolve())}
     if identity is not None:
@@ -95,3 +217,32 @@ def restore(
         data["restore_replace"] = True
     work = Work(("deploys/restore.py",), (), data)
     finish(converge(site, [work], f"restore {file.name}", quiet=as_json, notes=True), as_json)
+
+
+def _restore_at(
+    what: str | None, at: str, inventory: Path, identity: Path | None, *, replace: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from phoenix.backup.snapshots import moment, wanted
+    from phoenix.cli import project
+    from phoenix.cli.converge import converge, finish
+    from phoenix.cli.targets import Work
+    from phoenix.derived.backups import SECRETS, parts
+
+    site = project.load(inventory)
+    _having(site)
+    when = moment(at, datetime.now().astimezone())
+    chosen = wanted(parts(site.site), what)
+    if what is None and identity is None:  # nobody could open them
+        chosen = tuple(part for part in chosen if part.name != SECRETS)
+    data: dict[str, object] = {
+        "restore_at": when.isoformat(),
+        "restore_at_parts": ",".join(part.name for part in chosen),
+    }
+    if replace:
+        data["restore_replace"] = True
+    if identity is not None:
+        data["restore_identity"] = str(identity.expanduser().resolve())
+    hosts = tuple(dict.fromkeys(part.host.name for part in chosen))
+    work = Work(("deploys/restore_at.py",), hosts, data)
+    finish(converge(site, [work], f"restore --at {at}", quiet=as_json, notes=True), as_json)

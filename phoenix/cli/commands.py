@@ -102,7 +102,7 @@ VERBS: dict[str, Verb] = {
     ),
     "backup": Verb(
         "backup",
-        "backup",
+        "app",
         "Back up the CA, Portainer's data and the generated secrets into one encrypted file.",
     ),
     "restore": Verb(

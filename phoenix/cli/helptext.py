@@ -20,10 +20,16 @@ def reflowed(docstring: str) -> str:
 
 
 def tidy(app: typer.Typer) -> None:
-    """Give every verb of `app`, and of the groups in it, its docstring as reflowed help."""
+    """Give every verb of `app`, and of the groups in it, its docstring as reflowed help.
+
+    So for a group that is a verb by itself.
+    """
     for command in app.registered_commands:
         if command.help is None and command.callback is not None:
             command.help = reflowed(command.callback.__doc__ or "")
+    own = app.registered_callback
+    if own is not None and own.callback is not None and own.invoke_without_command:
+        own.help = reflowed(own.callback.__doc__ or "")
     for group in app.registered_groups:
         if group.typer_instance is not None:
             tidy(group.typer_instance)

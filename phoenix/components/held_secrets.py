@@ -11,15 +11,18 @@ from dataclasses import dataclass
 
 from phoenix.components.nginx.nginx_conf import CLIENT_CERTIFICATE
 from phoenix.components.portainer.compose_files import AGENT_ENVIRONMENT, PASSWORD_FILE
+from phoenix.components.restic.files import PASSWORD
 from phoenix.components.stack import FILES
 from phoenix.components.step_ca.issuance import TEMPLATE
 from phoenix.components.traefik.traefik_yml import USERS_FILE, user_file
 from phoenix.components.watch.files import PAIR_OF_THE_WATCHER
+from phoenix.derived import backups
 from phoenix.secrets.errors import SecretError
 from phoenix.site.model import Host, Site
 from phoenix.site.secret_names import (
     ADMIN_PASSWORD,
     AGENT_SECRET,
+    BACKUP_KEY,
     DASHBOARD_PASSWORD,
     GATEWAY_CERTIFICATE,
     ISSUANCE_KEY,
@@ -70,12 +73,17 @@ Variables = Mapping[tuple[str, str], frozenset[str] | None]
 
 def traces(site: Site) -> tuple[Trace, ...]:
     """Every place where the site shows that it was given a generated secret."""
-    return tuple(_traces(site))
+    return (*_of_the_platform(site), *_of_guests(site))
 
 
-def _traces(site: Site) -> Iterator[Trace]:
+def _of_the_platform(site: Site) -> Iterator[Trace]:
     if site.watcher is not None:
         yield Trace(WATCH_KEY, site.watcher.name, PAIR_OF_THE_WATCHER)
+    for host in backups.hosts(site):
+        yield Trace(BACKUP_KEY, host.name, PASSWORD)
+
+
+def _of_guests(site: Site) -> Iterator[Trace]:
     for guest in site.guests:
         if "traefik" in guest.groups:
             yield Trace(DASHBOARD_PASSWORD, guest.name, USERS_FILE)

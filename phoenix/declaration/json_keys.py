@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from phoenix.declaration.forms import (
+    HOST_PORT,
     VALUE_PATTERN,
     Addresses,
     BodySize,
@@ -56,7 +57,7 @@ from phoenix.declaration.forms import (
     problem,
     shown_value,
 )
-from phoenix.declaration.setting_forms import MountPath, PortainerUrl
+from phoenix.declaration.setting_forms import MountPath, PortainerUrl, Recipient
 from phoenix.site.model import Kind, LeftAlone
 from phoenix.site.names import LABEL
 from phoenix.site.roles import ROLES, Role
@@ -1276,6 +1277,44 @@ class RawTls(Raw):
     )
 
 
+class RawDump(Raw):
+    """What a service says itself of its data, as a database by its own program."""
+
+    refuse_misspelt: ClassVar[str] = "nothing reads this key, and less would be backed up"
+
+    service: Line = Field(
+        description="The compose file's service in whose container the command runs.",
+        examples=["db"],
+    )
+    command: tuple[Line, ...] = Field(
+        min_length=1,
+        description="Program and arguments; what it prints is backed up. No shell reads it.",
+        examples=[["pg_dump", "-U", "app", "app"]],
+    )
+    load: tuple[Line, ...] = Field(
+        default=(),
+        description="Program and arguments that take the same on standard input, when the stack is "
+        "restored.",
+        examples=[["psql", "-U", "app", "app"]],
+    )
+
+
+class RawStackBackup(Raw):
+    """What of a stack is backed up where the site has `backups`."""
+
+    refuse_misspelt: ClassVar[str] = "nothing reads this key, and less would be backed up"
+
+    volumes: tuple[Line, ...] | None = Field(
+        default=None,
+        description="Volumes, as the compose file's `volumes` names them; left out: all of them. "
+        "Containers that use them stop while they are copied.",
+        examples=[["data"]],
+    )
+    dumps: tuple[RawDump, ...] = Field(
+        default=(), description="What services give out themselves, one of each."
+    )
+
+
 class RawEnvironment(Raw):
     """One environment of a stack."""
 
@@ -1297,6 +1336,12 @@ class RawEnvironment(Raw):
         "file's variable PHOENIX_TLS_DIR names. A stack with an HTTPS service has one without this "
         "key, for root alone.",
         examples=[{"uid": 1000, "gid": 1000, "mode": "0400"}],
+    )
+    backup: RawStackBackup | None = Field(
+        default=None,
+        description="What of it is backed up where the site has `backups` "
+        "([docs/backups.md](backups.md)): `{}` is all its volumes. Left out: nothing.",
+        examples=[{}, {"volumes": ["data"]}],
     )
     host_access: bool = Field(
         default=False,
@@ -1408,6 +1453,97 @@ class RawSwarmNetwork(Raw):
     )
 
 
+_BACKUP_PATH = r"/(?!(?:[^?]*/)?\.{1,2}(?:/|$))(?:[A-Za-z0-9_@%+=.-]+/)*[A-Za-z0-9_@%+=.-]+"
+BackupPlace = Annotated[
+    str,
+    Form(
+        rf"{_BACKUP_PATH}"
+        rf"|sftp://[a-z_][a-z0-9_-]{{0,31}}@{HOST_PORT}{_BACKUP_PATH}"
+        rf"|s3:https://{HOST_PORT}{_BACKUP_PATH}",
+        "is no place for backups",
+        "write a folder of every host as /mnt/backups, or sftp://USER@HOST/FOLDER, or "
+        "s3:https://HOST/BUCKET, with a port behind the host where it is another one",
+        longest=500,
+    ),
+]
+HostKeyText = Annotated[
+    str,
+    Form(  # sshd(8), SSH_KNOWN_HOSTS FILE FORMAT, without the names in front
+        r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]{20,2000}={0,2}",
+        "is no host key of SSH",
+        "write the first two words of /etc/ssh/ssh_host_ed25519_key.pub of the server, as "
+        "ssh-ed25519 AAAA...",
+        longest=2100,
+    ),
+]
+DayTime = Annotated[
+    str,
+    Form(
+        r"(?:[01][0-9]|2[0-3]):[0-5][0-9]",
+        "is no time of the day",
+        "write hours and minutes, as 02:30",
+    ),
+]
+
+
+class RawKeep(Raw):
+    """How many snapshots of each part are kept."""
+
+    refuse_misspelt: ClassVar[str] = "nothing reads this key, and snapshots would be forgotten"
+
+    daily: int = Field(default=7, ge=0, le=3650, description="Days of which the last one stays.")
+    weekly: int = Field(default=5, ge=0, le=520, description="Weeks of which the last one stays.")
+    monthly: int = Field(
+        default=12, ge=0, le=1200, description="Months of which the last one stays."
+    )
+
+
+class RawBackups(Raw):
+    """Backups by a timer."""
+
+    refuse_misspelt: ClassVar[str] = "nothing reads this key, and backups would not be as wanted"
+
+    target: BackupPlace = Field(
+        description="Where they go: a folder of each host that backs something up, as one that all "
+        "of them mount; a folder of an SFTP server; or a bucket of S3. Each host has a repository "
+        "of its own below it, called after it.",
+        examples=[
+            "/mnt/backups",
+            "sftp://phoenix@nas.example.com:2222/srv/backups",
+            "s3:https://s3.example.com/phoenix",
+        ],
+    )
+    sftp_host_key: HostKeyText | None = Field(
+        default=None,
+        description="The host key that an SFTP server must have, and without which no host "
+        "connects to it: what its /etc/ssh/ssh_host_ed25519_key.pub holds.",
+        examples=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExa"],
+    )
+    at: DayTime = Field(
+        default="02:30",
+        description="When each host begins, each day, by its clock; each at a minute of its own "
+        "within the next quarter of an hour.",
+    )
+    prove_at: DayTime = Field(
+        default="05:30",
+        description="When each host restores its newest snapshots into a scratch folder and "
+        "compares them, each day.",
+    )
+    keep: RawKeep = Field(default=RawKeep(), description="What is kept of each part.")
+    warn_days: int = Field(
+        default=2,
+        ge=1,
+        le=365,
+        description="Days after which a newest snapshot, or a newest proof, is told as too old.",
+    )
+    secrets_for: tuple[Recipient, ...] = Field(
+        default=(),
+        description="Who may open the generated secrets in it: age recipients or SSH public keys "
+        "of type ed25519. Left out: the secrets are in no backup by a timer.",
+        examples=[["age1..."]],
+    )
+
+
 class RawSite(Raw):
     """What holds for all guests. The defaults are the original system's values.
 
@@ -1483,6 +1619,12 @@ class RawSite(Raw):
         description="Overlay networks of the site's Docker Swarm, by name "
         "([docs/swarm.md](swarm.md)). Stacks join one as an external network.",
         examples=[{"mesh": {}, "monitoring": {"attachable": True}}],
+    )
+    backups: RawBackups | None = Field(
+        default=None,
+        description="Backups by a timer: of the CA, of Portainer's data, and of the stacks that "
+        "say so in their `backup` ([docs/backups.md](backups.md)). Left out: none are made.",
+        examples=[{"target": "/mnt/backups"}],
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from phoenix.declaration import (
+    backups,
     certificate_manifest,
     cluster_rules,
     conflicts,
@@ -203,6 +204,8 @@ def load_site(
     watched_by = _watched_by(raw_site.watcher, site, report, whole=whole)
     scraped_from = _scraped_from(raw_site, site, move, report, whole=whole)
     site = site.model_copy(update={"watched_by": watched_by, "scraped_from": scraped_from})
+    site = site.model_copy(update={"backups": backups.read(raw_site.backups)})
+    backups.check(site, raw_site.backups, LXC_FILE, report)
     conflicts.roles(
         *(site.guests, LXC_FILE), routed=routed, whole=whole,
         elsewhere=raw_site.portainer is not None, report=report,

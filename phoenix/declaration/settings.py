@@ -609,7 +609,7 @@ class Settings(_Strict):
         ge=0,
         le=3650,
         description="Days after which the watcher warns that the newest `phoenix backup` is too "
-        "old; 0: never.",
+        "old; 0: never. A site with `site.backups` has its own `warn_days`, and not this.",
     )
     artifacts: Mapping[Identifier, Mapping[Architecture, Pin]] = Field(
         default=pins.ARTIFACTS,
@@ -824,6 +824,16 @@ class RunArguments(_Strict):
     )
     restore_replace: Any = Field(
         default=None, description="deploys/restore.py: `true` moves others' data aside."
+    )
+    restore_at: Any = Field(
+        default=None, description="deploys/restore_at.py: the moment, as 2026-11-25T14:00+00:00."
+    )
+    restore_at_parts: Any = Field(
+        default=None,
+        description="deploys/restore_at.py: of `ca,portainer,secrets,stack:NAME-ENVIRONMENT`.",
+    )
+    backup_now: Any = Field(
+        default=None, description="deploys/backup_now.py: `run` makes backups, `prove` proves them."
     )
     stacks_only: Any = Field(
         default=None, description="deploys/stacks.py: the stacks (NAME-ENVIRONMENT) to look at."

@@ -12,6 +12,7 @@ from typing import Any
 
 from phoenix.compose import document
 from phoenix.declaration import (
+    backups,
     compose,
     compose_limits,
     compose_values,
@@ -311,6 +312,16 @@ class StackCatalog:
                 for other in compose_limits.outside(content, values)
                 if other.kind == "network" and other.taken
             ),
+            backup=backups.of_stack(
+                raw.backup,
+                content,
+                values,
+                project,
+                at=(label, path),
+                swarm=swarm,
+                report=report,
+            ),
+            volumes=tuple(content.get("volumes") or ()),
         )
         routes = self._routes(raw, deployment, content, address, label, path)
         if isinstance(stack, RawListedStack):

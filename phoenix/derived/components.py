@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from phoenix.derived import backups
 from phoenix.derived.certificates import certificates, is_passed_on
 from phoenix.derived.deployments import stack_hosts, way
 from phoenix.site.model import Host, Service, Site
@@ -143,6 +144,7 @@ COMPONENTS: tuple[Component, ...] = (
         _watching,
         trees=(),
     ),
+    Component("restic", "backups by a timer, each proven by a restore", backups.hosts),
     Component("verify", "proof of every hop, from the host that makes it", _all, trees=()),
 )
 """Every component, in the order in which they are deployed."""

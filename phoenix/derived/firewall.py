@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from phoenix.derived import dns, swarm
+from phoenix.derived import backups, dns, swarm
 from phoenix.derived.certificates import certificates
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import FirewallRule, Host, Service, Site
@@ -261,6 +261,17 @@ def _derived(site: Site) -> Iterator[Flow]:
         if site.scraped_from:
             scraper = _end(site, site.scraped_from)
             yield Flow(scraper, site.watcher, "tcp", WATCH, "metrics of the watcher")
+    yield from _backups(site)
+
+
+def _backups(site: Site) -> Iterator[Flow]:
+    """Each host that backs something up to its SFTP server or S3."""
+    if site.backups is None or not site.backups.target.host:
+        return
+    to = _end(site, site.backups.target.host)
+    for host in backups.hosts(site):
+        if host != to:
+            yield Flow(host, to, "tcp", site.backups.target.port, "backups to their target")
 
 
 def _to_service(site: Site, service: Service) -> Iterator[Flow]:

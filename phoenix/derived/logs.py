@@ -24,6 +24,7 @@ UNITS: Mapping[str, tuple[str, ...]] = {
     "nginx": ("nginx.service", "phoenix-acme@*"),
     "docker": ("docker.service",),
     "portainer": ("phoenix-portainer*",),
+    "restic": ("phoenix-backup*",),
     "watch": ("phoenix-watch*",),
 }
 """The units of each component that has any, as journalctl -u takes them."""

@@ -17,6 +17,8 @@ from phoenix.components.nfs.shares import SERVER_UNIT as NFS_SERVER_UNIT
 from phoenix.components.nfs.shares import UNIT as NFS_UNIT
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
+from phoenix.components.restic.files import PROOF_TIMER as BACKUP_PROOF_TIMER
+from phoenix.components.restic.files import TIMER as BACKUP_TIMER
 from phoenix.components.step_ca.authority import DIRECTORY
 from phoenix.components.watch.files import JUDGE as WATCH_JUDGE
 from phoenix.components.watch.files import PAGE_TIMER as WATCH_PAGE_TIMER
@@ -60,6 +62,8 @@ COMPONENTS: Mapping[str, str] = {
     NETWORKS_UNIT: "networks",
     NFS_UNIT: "nfs",
     NFS_SERVER_UNIT: "nfs_exports",
+    BACKUP_TIMER: "restic",
+    BACKUP_PROOF_TIMER: "restic",
     WATCH_TIMER: "watch",
     WATCH_PAGE_TIMER: "watch",
     WATCH_RECEIVER: "watch",
@@ -120,6 +124,20 @@ ADVICE: Mapping[str, _Template] = {
             "$ssh cat /run/reboot-required.pkgs",
             "$ssh journalctl -u apt-daily.service -u apt-daily-upgrade.service -n 30",
         ),
+    ),
+    "backup_is_good": _Template(
+        "the target does not answer or is full, or the part cannot be copied or restored: see what "
+        "restic says, then try again",
+        (
+            "$ssh journalctl -u phoenix-backup.service -u phoenix-backup-prove.service -n 30",
+            "phoenix backup now",
+            "phoenix backup list",
+        ),
+    ),
+    "backups_are_kept": _Template(
+        "new snapshots are made and old ones are not forgotten, so the target fills up: see what "
+        "restic says",
+        ("$ssh journalctl -u phoenix-backup.service -n 30", "phoenix backup now"),
     ),
     "acme_answers": _Template(
         "the CA serves TLS and gives no certificates: its disk is full, or its database is at "

@@ -16,12 +16,13 @@ from phoenix.components.nfs import shares as nfs
 from phoenix.components.portainer import tunnel
 from phoenix.components.portainer.compose_files import AGENT_UNIT, API_KEY_FILE, SERVER_UNIT
 from phoenix.components.portainer.tunnel import agent_url
+from phoenix.components.restic import files as restic
 from phoenix.components.step_ca.authority import DIRECTORY, UNIT, directory_url
 from phoenix.components.swarm import cluster
 from phoenix.components.traefik.traefik_yml import LOCAL, proof_file
 from phoenix.components.trust import ROOTS
 from phoenix.components.watch import files as watch
-from phoenix.derived import control_plane, deployments, dns, firewall, home
+from phoenix.derived import backups, control_plane, deployments, dns, firewall, home
 from phoenix.derived.certificates import certificates
 from phoenix.derived.components import component_hosts
 from phoenix.derived.connections import connections
@@ -55,6 +56,7 @@ def checks(site: Site) -> tuple[Check, ...]:
         *_externals(site),
         *_keys(site),
         *_reports(site),
+        *_backups(site),
     ]
     every += [*_routers(site), *_requests(site), *_passed_on(site), *_containers(site)]
     return tuple(sorted(every, key=lambda check: LAYERS.index(check.layer)))
@@ -103,6 +105,8 @@ def _services(site: Site) -> Iterator[Check]:
         *((host, nfs.SERVER_UNIT, "the NFS server", "") for host in site.hosts if host.exports),
         *((host, nfs.UNIT, "folders by NFS", "") for host in site.hosts if host.mounts),
     ]
+    for timer, title in ((restic.TIMER, "backups"), (restic.PROOF_TIMER, "proofs of backups")):
+        units += [(host, timer, f"{title} by a timer", "") for host in backups.hosts(site)]
     units += [(host, watch.TIMER, "its checks by a timer", "") for host in site.watched]
     shown = home.watched_by(site)
     units += (
@@ -285,6 +289,18 @@ def _reports(site: Site) -> Iterator[Check]:
     for host in site.watched:
         if site.watcher is not None and host != site.watcher:
             yield _port(host, f"{host.name} to the watcher", site.watcher, WATCH)
+
+
+def _backups(site: Site) -> Iterator[Check]:
+    """What each host's timers have noted, so that a check asks no target."""
+    for part in backups.parts(site):
+        if site.backups is not None:
+            name, days = part.host.name, str(site.backups.warn_days)
+            made = ("backup_is_good", part.name, days)
+            yield Check(name, "service", f"backup of {part.what}", made, target=name)
+    for host in backups.hosts(site):
+        kept = ("backups_are_kept",)
+        yield Check(host.name, "service", "retention of backups", kept, target=host.name)
 
 
 def _port(

@@ -155,6 +155,40 @@ updates_are_done() { # by apt's timers; a reboot that they wait for is a warning
     if [ -z "$said" ]; then well; else echo "~${said%; }"; fi
 }
 
+backup_is_good() { # PART DAYS: as phoenix-backup has noted: made and restored, and neither too long ago
+    noted=${PHOENIX_BACKUP_STATE:-/var/lib/phoenix-backup/state} made=
+    [ ! -e "$noted/$1.good" ] || read -r made _ <"$noted/$1.good"
+    if [ -s "$noted/$1.failure" ]; then
+        echo "the last backup failed: $(cat "$noted/$1.failure") (the last good one: $(moment "$made"))"
+    elif [ -s "$noted/$1.unproven" ]; then
+        echo "a backup does not restore: $(cat "$noted/$1.unproven")"
+    elif [ -z "$made" ]; then
+        # The first one is made at its time: until that has passed, none is missing.
+        if is_old "$2" "$(stat -c %Y "$noted/since" 2>/dev/null)"; then echo "~no backup was made yet: phoenix backup now"; else well; fi
+    elif is_old "$2" "$made"; then
+        echo "~the newest backup is of $(moment "$made"), more than $2 days ago"
+    else
+        proven=$(cut -d ' ' -f 1 "$noted/$1.proven" 2>/dev/null)
+        if is_old "$2" "${proven:-$(stat -c %Y "$noted/since" 2>/dev/null)}"; then
+            echo "~no backup was restored to prove it since $(moment "$proven")"
+        else
+            well
+        fi
+    fi
+}
+
+moment() { if [ -n "$1" ]; then date -u -d "@$1" '+%F %H:%M UTC'; else echo never; fi; }
+is_old() { [ -n "$2" ] && [ $(($(date +%s) - $2)) -gt $(($1 * 86400)) ]; } # DAYS SECONDS
+
+backups_are_kept() { # as phoenix-backup has noted: old snapshots are forgotten as declared
+    noted=${PHOENIX_BACKUP_STATE:-/var/lib/phoenix-backup/state}
+    if [ -s "$noted/retention.failure" ]; then
+        echo "old backups were not forgotten: $(cat "$noted/retention.failure")"
+    else
+        well
+    fi
+}
+
 clock_agrees() { # URL: with the clock of the machine there, or certificates seem to be out of their time
     there=$(curl -skI --max-time 5 "$1" | tr -d '\r' | sed -n 's/^[Dd]ate: //p')
     [ -n "$there" ] || { well; return; }  # that it does not answer, other checks tell

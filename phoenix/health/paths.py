@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from phoenix.components.guard.ruleset import UNIT as GUARD_UNIT
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
+from phoenix.components.restic import files as restic
 from phoenix.components.watch import files as watch
-from phoenix.derived import control_plane, deployments
+from phoenix.derived import backups, control_plane, deployments
 from phoenix.derived.components import Component
 from phoenix.derived.dns import DnsRecord
 from phoenix.derived.find import Meaning, Stack, kind_of, unknown
@@ -52,6 +53,7 @@ def paths(site: Site) -> tuple[CheckedPath, ...]:
             _renewals,
             _portainer,
             _swarm,
+            _backups,
             _guards,
         )
         for path in make(site, find)
@@ -550,6 +552,19 @@ def _swarm(site: Site, find: _Checks) -> Iterator[CheckedPath]:
         network = Hop(check.host, check.host, check.hop, (check,))
         name = f"{check.hop} of the swarm"
         yield CheckedPath("swarm", name, (network, *kernels), _lower({"swarm"}))
+
+
+def _backups(site: Site, find: _Checks) -> Iterator[CheckedPath]:
+    """Each host's backups: its timers, what they have noted of each part, and what is kept."""
+    for host in backups.hosts(site):
+        timers = (*find.unit(host, restic.TIMER), *find.unit(host, restic.PROOF_TIMER))
+        hops = (
+            Hop(host.name, host.name, "backups by a timer", timers),
+            Hop(host.name, host.name, "backups", find("backup_is_good", host=host.name)),
+            Hop(host.name, host.name, "retention", find("backups_are_kept", host=host.name)),
+        )
+        about = _lower({"backups", "restic"})
+        yield CheckedPath("backup", f"backups of {host.name}", hops, about)
 
 
 def _guards(site: Site, find: _Checks) -> Iterator[CheckedPath]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from pydantic import SecretStr
+
 from phoenix.declaration.forms import value_fault
 from phoenix.declaration.settings import Registry
 from phoenix.secrets import client_certificate
@@ -17,18 +19,25 @@ from phoenix.secrets.errors import SecretError
 from phoenix.secrets.rules import (
     SHORTEST_PORTAINER_PASSWORD,
     check_alarm_urls,
+    check_backup_key,
+    check_backup_s3,
+    check_backup_ssh_key,
     check_issuance_key,
     check_portainer_password,
     check_watch_key,
 )
 from phoenix.secrets.store import KEPT, Origin, SecretStore, random_text
-from phoenix.site.model import Site
+from phoenix.site.model import Backups, Site
 from phoenix.site.secret_names import (
     ADMIN_PASSWORD,
     AGENT_SECRET,
     ALARM_URLS,
     API_KEY,
+    BACKUP_KEY,
     BACKUP_PASSPHRASE,
+    BACKUP_S3_ID,
+    BACKUP_S3_SECRET,
+    BACKUP_SSH_KEY,
     CA_PASSWORD,
     DASHBOARD_PASSWORD,
     GATEWAY_CERTIFICATE,
@@ -75,6 +84,10 @@ class SecretUse:
     generate: Callable[[], str] = random_text
 
 
+_AT_S3 = (
+    "make a new pair at the server of the bucket, give both where the old ones are given now, and "
+    "run `phoenix sync restic`"
+)
 PLATFORM = (
     SecretUse(
         DASHBOARD_PASSWORD,
@@ -156,6 +169,40 @@ PLATFORM = (
         by_hand="give the new ones where they are given now, and run `phoenix sync watch`",
         check=check_alarm_urls,
     ),
+    SecretUse(
+        BACKUP_KEY,
+        "by which each host's backups are encrypted, 32 letters or more (docs/backups.md)",
+        ("deploys/restic.py",),
+        by_hand="backups that are there open by this one alone. To begin new ones by another: take "
+        "the old one and its backups to a safe place, give another target or folder in "
+        "`site.backups`, give the new one where it is given now, and run `phoenix sync restic`",
+        check=check_backup_key,
+    ),
+    SecretUse(
+        BACKUP_SSH_KEY,
+        "private key by which hosts log in to the SFTP server of their backups",
+        ("deploys/restic.py",),
+        generated=False,
+        by_hand="have the server take the new one beside the old one, give it where the old one is "
+        "given now, run `phoenix sync restic`, and remove the old one from the server",
+        check=check_backup_ssh_key,
+    ),
+    SecretUse(
+        BACKUP_S3_ID,
+        "access key of the bucket of the backups",
+        ("deploys/restic.py",),
+        generated=False,
+        by_hand=_AT_S3,
+        check=check_backup_s3,
+    ),
+    SecretUse(
+        BACKUP_S3_SECRET,
+        "secret key of the bucket of the backups",
+        ("deploys/restic.py",),
+        generated=False,
+        by_hand=_AT_S3,
+        check=check_backup_s3,
+    ),
 )
 """The secrets of the platform itself, whatever a site declares."""
 _OF_PORTAINER = (ADMIN_PASSWORD, AGENT_SECRET)
@@ -169,6 +216,7 @@ _AGENT_SECRET_ELSEWHERE = SecretUse(
 )
 """The same secret, of a Portainer that is none of the guests: it knows no other."""
 _OF_THE_WATCH = (WATCH_KEY, ALARM_URLS)
+_OF_S3 = (BACKUP_S3_ID, BACKUP_S3_SECRET)
 
 
 @dataclass(frozen=True)
@@ -195,6 +243,7 @@ def uses(site: Site, registries: Registries = NO_REGISTRIES) -> tuple[SecretUse,
     absent = {API_KEY} if site.portainer_elsewhere is None else set()
     absent |= set(_OF_PORTAINER) if site.portainer is None else set()
     absent |= set(_OF_THE_WATCH) if site.watcher is None else set()
+    absent |= _not_of(site.backups)
     secrets = [use for use in PLATFORM if use.name not in absent]
     secrets += [_AGENT_SECRET_ELSEWHERE] if site.portainer_elsewhere is not None else []
     stacks = [stack for guest in site.guests for stack in guest.docker_stacks]
@@ -235,6 +284,14 @@ def uses(site: Site, registries: Registries = NO_REGISTRIES) -> tuple[SecretUse,
     return tuple(
         sorted({use.name: use for use in reversed(secrets)}.values(), key=lambda u: u.name)
     )
+
+
+def _not_of(backups: Backups | None) -> set[str]:
+    """The secrets of backups that their target does not need."""
+    if backups is None:
+        return {BACKUP_KEY, BACKUP_SSH_KEY, *_OF_S3}
+    kind = backups.target.kind
+    return {*(() if kind == "sftp" else [BACKUP_SSH_KEY]), *(() if kind == "s3" else _OF_S3)}
 
 
 def _of_registry(name: str, registry: Registry) -> SecretUse:
@@ -331,6 +388,15 @@ def propose(names: Sequence[str], store: SecretStore) -> None:
             store.propose(name, use.generate)
         else:
             store.propose(name, value.get_secret_value)
+
+
+def check(name: str, value: SecretStr) -> None:
+    """Refuse a value that the service of the secret `name` would not take.
+
+    Raises:
+        SettingError: it would not; the message does not hold it.
+    """
+    _platform(name).check(value.get_secret_value())
 
 
 def generator(name: str) -> Callable[[], str]:

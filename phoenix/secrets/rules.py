@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+
 from phoenix.secrets.errors import SecretError
+from phoenix.site.secret_names import BACKUP_KEY, WATCH_KEY
 
 SHORTEST_PORTAINER_PASSWORD = 12
 """In bytes: Portainer's own rule for the administrator (InternalAuthSettings)."""
-_SHORTEST_WATCH_KEY = 32
+_SHORTEST_KEY = 32
 
 
 def check_portainer_password(password: str) -> None:
@@ -43,9 +47,50 @@ def check_watch_key(key: str) -> None:
     Raises:
         SecretError: it is too short; the message does not hold it.
     """
-    if len(key.encode()) < _SHORTEST_WATCH_KEY:
+    _check_length(WATCH_KEY, key)
+
+
+def check_backup_key(key: str) -> None:
+    """Refuse a key of the backups that could be guessed.
+
+    Raises:
+        SecretError: it is too short; the message does not hold it.
+    """
+    _check_length(BACKUP_KEY, key)
+
+
+def check_backup_ssh_key(key: str) -> None:
+    """Refuse what ssh would not read as a private key, or would ask a passphrase for.
+
+    Raises:
+        SecretError: it is no private key without a passphrase; the message holds nothing of it.
+    """
+    try:
+        load_ssh_private_key(key.strip().encode() + b"\n", None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         raise SecretError(
-            f"secret watch_key is shorter than {_SHORTEST_WATCH_KEY} bytes: make it by "
+            "secret backup_ssh_key is no private key of OpenSSH without a passphrase: make one by "
+            "`ssh-keygen -t ed25519 -N '' -f FILE`, and give the file"
+        ) from None
+
+
+def check_backup_s3(word: str) -> None:
+    """Refuse what cannot be one word of a credentials file.
+
+    Raises:
+        SecretError: it has blanks or other characters; the message holds nothing of it.
+    """
+    if not re.fullmatch(r"[!-~]{3,200}", word.strip()):
+        raise SecretError(
+            "secrets backup_s3_id and backup_s3_secret are words without blanks: give them as the "
+            "server's console shows them"
+        )
+
+
+def _check_length(name: str, key: str) -> None:
+    if len(key.encode()) < _SHORTEST_KEY:
+        raise SecretError(
+            f"secret {name} is shorter than {_SHORTEST_KEY} bytes: make it by "
             "`openssl rand -hex 32`, or give none, and Phoenix makes it"
         )
 

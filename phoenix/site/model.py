@@ -143,6 +143,32 @@ class StackTls(Frozen):
     mode: str = "0600"
 
 
+class Dump(Frozen):
+    """A command in a service's container that gives out what is to be backed up.
+
+    `load` takes it in again, on its standard input; empty where nothing does.
+    """
+
+    service: str
+    command: tuple[str, ...]
+    load: tuple[str, ...] = ()
+
+
+class BackedUpVolume(Frozen):
+    """A volume of a stack's compose file, and its name in Docker; `external` is nobody's own."""
+
+    key: str
+    name: str
+    external: bool = False
+
+
+class StackBackup(Frozen):
+    """What of a stack is backed up."""
+
+    volumes: tuple[BackedUpVolume, ...]
+    dumps: tuple[Dump, ...]
+
+
 class Deployment(Named):
     """One stack in one environment on one guest.
 
@@ -174,6 +200,10 @@ class Deployment(Named):
     """Of a Swarm stack the placement constraints of each service that has some."""
     networks: tuple[str, ...] = ()
     """Networks that it takes and does not make."""
+    backup: StackBackup | None = None
+    """What a site with `backups` backs up of it; None: nothing."""
+    volumes: tuple[str, ...] = ()
+    """Its volumes, by their keys in the compose file."""
 
     @cached_property
     def project(self) -> str:
@@ -591,6 +621,39 @@ class PortainerElsewhere(Frozen):
     fingerprint: str = ""
 
 
+class BackupTarget(Frozen):
+    """Where backups go. `place` is restic's repository, below which each host has its own.
+
+    `host` and `port` are those that are connected to; empty and 0 of a folder. `user` logs in to an
+    SFTP server, which must have `host_key`, as known_hosts has it behind the name (sshd(8)).
+    """
+
+    kind: Literal["folder", "sftp", "s3"]
+    place: str
+    user: str = ""
+    host: str = ""
+    port: int = 0
+    host_key: str = ""
+
+
+class Backups(Frozen):
+    """Backups by a timer.
+
+    `at` and `prove_at` are times of the day, HH:MM. So many daily, weekly and monthly snapshots of
+    each part are kept. `warn_days`: a newest one that is older is told. `secrets_for`: the age
+    recipients or SSH public keys that may open the generated secrets in it; empty: they are not in.
+    """
+
+    target: BackupTarget
+    at: str
+    prove_at: str
+    daily: int
+    weekly: int
+    monthly: int
+    warn_days: int
+    secrets_for: tuple[str, ...] = ()
+
+
 class Site(Frozen):
     """Everything declared, checked and put in order.
 
@@ -617,6 +680,8 @@ class Site(Frozen):
     """IPv4 address of whoever reads the watcher's metrics; empty where nobody does."""
     swarm_networks: tuple[SwarmNetwork, ...] = ()
     """Overlay networks of its Docker Swarm, in the order of names."""
+    backups: Backups | None = None
+    """Backups by a timer; None where there are none."""
 
     @override
     def __hash__(self) -> int:

@@ -15,6 +15,9 @@ PROXMOX_TOKEN = "proxmox_api_token"  # noqa: S105 - a name
 BACKUP_PASSPHRASE = "backup_passphrase"  # noqa: S105 - a name
 WATCH_KEY = "watch_key"
 ALARM_URLS = "alarm_urls"
+BACKUP_KEY = "backup_key"
+BACKUP_SSH_KEY = "backup_ssh_key"
+BACKUP_S3_ID, BACKUP_S3_SECRET = "backup_s3_id", "backup_s3_secret"
 
 PLATFORM = (
     ADMIN_PASSWORD,
@@ -28,6 +31,10 @@ PLATFORM = (
     BACKUP_PASSPHRASE,
     WATCH_KEY,
     ALARM_URLS,
+    BACKUP_KEY,
+    BACKUP_SSH_KEY,
+    BACKUP_S3_ID,
+    BACKUP_S3_SECRET,
 )
 """Secrets that no stack may name."""
 NEW = "_new"

@@ -19,7 +19,9 @@ LAYERS: tuple[Layer, ...] = (
 `reach` is the way in to a host: one that does not answer explains what fails behind it.
 An expired certificate explains why TLS is refused; where there is no TLS at all, `tls` says so.
 """
-Kind = Literal["request", "host", "names", "renewal", "agent", "stack", "api", "swarm", "guard"]
+Kind = Literal[
+    "request", "host", "names", "renewal", "agent", "stack", "api", "swarm", "backup", "guard",
+]  # fmt: skip
 """What a path is for; `guard`: something that must be refused."""
 HopState = Literal["ok", "broken", "follows", "unknown"]
 """`follows`: it fails as well, behind a broken hop; `unknown`: who should ask cannot be asked."""

@@ -6,7 +6,9 @@ import json
 import secrets
 import shlex
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from phoenix.components.traefik.traefik_yml import DYNAMIC
 from phoenix.components.trust import ROOTS
 from phoenix.derived.certificates import HOST_PAIRS, stack_directory
 from phoenix.site.names import SERVER_VOLUME
+from phoenix.site.secret_names import BACKUP_KEY
 from tests.integration.load import load
 from tests.integration.portainer_lab import PortainerLab, planned
 from tests.integration.project import Project, Run
@@ -306,6 +309,97 @@ def test_stopped_agent_is_named(lab_: PortainerLab) -> None:
         "the agent answers Portainer again",
         lambda: lab_.api("GET", f"/endpoints/{lab_.endpoint()['Id']}/docker/_ping")[0] == 200,
     )
+
+
+# -- backups by a timer ----------------------------------------------------------------------------
+
+TARGET = "/srv/it-backups"
+
+
+@pytest.fixture
+def backed_up(lab_: PortainerLab, variant: Project) -> Iterator[Project]:
+    """The site with backups into a folder of each host; afterwards nothing of them is left."""
+    file = "inventories/phoenix_lxc_configs.json"
+    declared = variant.json(file)
+    declared.setdefault("site", {})["backups"] = {"target": TARGET}
+    variant.write_json(file, declared)
+    manifest = "stacks/qdrant_service/phoenix.json"
+    stack = variant.json(manifest)
+    stack["environments"]["production"]["backup"] = {}
+    variant.write_json(manifest, stack)
+    yield variant
+    for name in ("it_kept", "it_newer"):
+        lab_.site.qdrant(f"/collections/{name}", "-X", "DELETE")
+    apply = "/var/lib/phoenix/trees/restic/current/apply"
+    for host in lab_.site.site.hosts:
+        clean = f"[ ! -e {apply} ] || sh {apply} remove && rm -rf {TARGET} /var/lib/phoenix-backup"
+        lab_.site.sh(host.name, clean, ok=True)
+    lab_.site.project.phoenix("remove", BACKUP_KEY, "-y")
+
+
+def test_a_lost_volume_comes_back_as_it_was_at_a_moment(
+    lab_: PortainerLab, backed_up: Project
+) -> None:
+    site, part = lab_.site, f"stack:{lab_.qdrant}"
+
+    def phoenix(*words: str, code: int = 0) -> dict[str, Any]:
+        done = backed_up.phoenix(*words, "--json")
+        assert done.returncode == code, done.stdout + done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def collections() -> set[str]:
+        told = json.loads(site.qdrant("/collections").body)["result"]["collections"]
+        return {one["name"] for one in told}
+
+    def add(name: str) -> None:
+        put = ("-X", "PUT", "-H", "Content-Type: application/json", "-d", '{"size": 4}')
+        assert site.qdrant(f"/collections/{name}", *put).status == 200
+
+    phoenix("sync", "restic")
+    again = phoenix("sync", "restic")
+    assert {one["host"]: one["changed"] for one in again["hosts"] if one["changed"]} == {}
+    add("it_kept")
+    phoenix("backup", "now")
+    phoenix("backup", "prove")
+    listed = phoenix("backup", "list")["parts"]
+    assert [one["part"] for one in listed] == ["ca", "portainer", part]
+    assert all(one["proven_snapshot"] == one["snapshot"] for one in listed), listed
+    for one in ("ca", "portainer"):  # what stands there is theirs, and newer
+        kept = phoenix("restore", "--at", "latest", one)
+        assert {at["host"]: at["changed"] for at in kept["hosts"] if at["changed"]} == {}
+    at = datetime.now().astimezone().isoformat()
+    add("it_newer")
+    phoenix("backup", "now")
+    seen(
+        "snapshots",
+        {one["part"]: len(one["snapshots"]) for one in phoenix("backup", "list")["parts"]},
+    )
+
+    name, volume = lab_.one(lab_.qdrant).name, f"{lab_.qdrant}_qdrant_data"
+    site.sh(lab_.agent, f"docker rm -f {name} && docker volume rm {volume}", ok=True)
+    phoenix("restore", "--at", at, part)
+    run = backed_up.run(STACKS)
+    assert run.returncode == 0, run.explain()
+    lab_.eventually("it serves what was backed up", lambda: "it_kept" in collections())
+    assert "it_newer" not in collections()
+    refused = backed_up.phoenix("restore", "--at", "latest", part)
+    assert refused.returncode == 1
+    assert "--replace" in refused.stdout + refused.stderr
+    phoenix("restore", "--at", "latest", part, "--replace")
+    lab_.eventually("it serves the newest", lambda: {"it_kept", "it_newer"} <= collections())
+    site.sh(lab_.agent, f"ls /var/lib/phoenix-backup/before/{part}.*/qdrant_data", ok=True)
+
+    site.sh(lab_.agent, f"mv {TARGET} {TARGET}.gone", ok=True)
+    failed = backed_up.phoenix("backup", "now")
+    assert failed.returncode == 1
+    assert "Is there a repository at the following location?" in failed.stdout + failed.stderr
+    told = backed_up.phoenix("doctor", lab_.agent)
+    assert "no other is begun in its place" in told.stdout, told.stdout + told.stderr
+    site.sh(lab_.agent, f"rm -rf {TARGET} && mv {TARGET}.gone {TARGET}", ok=True)
+    password = site.sh(lab_.agent, "cat /etc/phoenix/backup.password", ok=True).out.strip()
+    assert password not in site.sh(lab_.agent, "journalctl -q --no-pager -b").out
+    lab_.assert_serving()
 
 
 # -- stacks are apart ------------------------------------------------------------------------------

@@ -42,6 +42,8 @@ FILES = {
     PASSWORD: "the password of the keys",
 }
 """What the CA cannot work without, below `DIRECTORY`, and what it is."""
+MEMBERS = ("certs", "secrets", "db")
+"""The parts of `DIRECTORY` that a backup holds; each run renders its configuration."""
 
 
 Rotation = Literal["", "root", "intermediate"]

@@ -1,0 +1,18 @@
+"""Make the timers' backups now, or prove them: --data backup_now=run or backup_now=prove."""
+
+from pyinfra import host
+
+from deploys.context import setting_errors, site, site_host
+from operations import restic
+from phoenix.backup import BackupError
+from phoenix.components.restic.files import PROOF, SERVICE
+from phoenix.derived.backups import of_host
+
+UNITS = {"run": SERVICE, "prove": PROOF}
+
+with setting_errors():
+    what = host.data.get("backup_now")
+    if what not in UNITS:
+        raise BackupError(f"backup_now is {what!r}: write run or prove")
+if of_host(site(), site_host()):
+    restic.started(name=f"Backups: {'made' if what == 'run' else 'proven'}", unit=UNITS[what])

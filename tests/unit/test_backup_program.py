@@ -1,0 +1,302 @@
+"""phoenix-backup run for real, with stand-ins for restic, Docker and systemd."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from phoenix.files import text
+from tests.unit.test_check_script import fault
+
+PART = "stack:wiki"
+# A folder per snapshot; what it was called with is noted, so that a test can look.
+RESTIC = r"""
+echo "restic $*" >>"$T/calls"
+fatal() { echo "Fatal: $*" >&2; exit 1; }
+[ -z "${FAIL_RESTIC:-}" ] || case "$*" in *"$FAIL_RESTIC"*) fatal "$FAIL_RESTIC refused" ;; esac
+[ "$(cat "$RESTIC_PASSWORD_FILE")" = right ] || fatal "wrong password or no key found"
+repo=$RESTIC_REPOSITORY
+while [ "$1" = -o ]; do shift 2; done
+case $1 in
+cat) [ -e "$repo/config" ] ||
+    fatal "unable to open config file
+Is there a repository at the following location?" ;;
+init) mkdir -p "$repo" && : >"$repo/config" ;;
+backup) n=$(ls "$repo" | wc -l); id=0000000$n; mkdir "$repo/$id"
+    for from; do :; done; tar -C / -cf "$repo/$id/tar" "${from#/}" && echo "snapshot $id saved" ;;
+stats) echo '{"total_size":1024}' ;;
+restore) tar -C "$5" -xpf "$repo/$3/tar" ;;
+snapshots) echo '[]' ;;
+unlock | forget) ;;
+esac
+"""
+SYSTEMCTL = r"""
+echo "systemctl $*" >>"$T/calls"
+case $1 in is-active) [ -e "$T/active" ] ;; start) touch "$T/active" ;; stop) rm "$T/active" ;; esac
+"""
+DOCKER = r"""
+echo "docker $*" >>"$T/calls"
+for last; do :; done
+case "$1 $2" in
+"volume inspect") place=$T/volumes/$last/_data
+    [ -d "$place" ] && case $* in *Mountpoint*) echo "$place" ;; esac ;;
+"volume create") mkdir -p "$T/volumes/$last/_data" ;;
+"ps -q") [ -e "$T/running" ] && echo c1 ;;
+"stop c1") rm "$T/running" ;;
+"start c1") [ -z "${FAIL_START:-}" ] && touch "$T/running" ;;
+"exec -i") shift 3; "$@" ;;
+exec*) shift 2; "$@" ;;
+esac
+"""
+
+
+class Guest:
+    """A host with one stack, and its backups below a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.etc, self.var = root / "etc", root / "var"
+        self.state = self.var / "state"
+        self.etc.mkdir()
+        self.data = root / "volumes/wiki_data/_data"
+        self.data.mkdir(parents=True)
+        (self.data / "page").write_text("hello\n")
+        (self.data / "page").chmod(0o640)
+        (self.data / "link").symlink_to("page")
+        (root / "running").touch()
+        (root / "active").touch()
+        self.program = root / "phoenix-backup"
+        self.program.write_text(text("components/restic/phoenix-backup"))
+        (root / "bin").mkdir()
+        for name, body in {"restic": RESTIC, "systemctl": SYSTEMCTL, "docker": DOCKER,
+                           "sleep": ":", "nice": 'shift 2; exec "$@"'}.items():  # fmt: skip
+            path = root / "bin" / name
+            path.write_text(f"#!/bin/sh\n{body}\n")
+            path.chmod(0o755)
+        (self.etc / "backup.password").write_text("right\n")
+        self.config()
+        self.parts(f"{PART}\tvolume\tdata\twiki_data\twiki")
+
+    def config(self, **values: str) -> None:
+        keys = {"HOST": "worker", "REPOSITORY": f"{self.root}/target/worker",
+                "FOLDER": f"{self.root}/target", "MOUNTED": "", "SFTP": "",
+                "KEEP": "'--keep-daily 7'", **values}  # fmt: skip
+        (self.etc / "backup.conf").write_text("".join(f"{k}={v}\n" for k, v in keys.items()))
+
+    def parts(self, *lines: str) -> None:
+        (self.etc / "backup.parts").write_text("".join(f"{line}\n" for line in lines))
+
+    def __call__(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", str(self.program), *words], capture_output=True, text=True, timeout=60,
+            check=False,
+            env={**os.environ, "T": str(self.root), "PHOENIX_BACKUP_ETC": str(self.etc),
+                 "PHOENIX_BACKUP_VAR": str(self.var),
+                 "PATH": f"{self.root}/bin:{os.environ['PATH']}", **more},
+        )  # fmt: skip
+
+    def calls(self) -> list[str]:
+        return (self.root / "calls").read_text().splitlines()
+
+    def snapshot(self) -> str:
+        return (self.state / f"{PART}.good").read_text().split()[1]
+
+    def check(self, part: str = PART, days: str = "2") -> str:
+        return fault(self.root, "backup_is_good", part, days, PHOENIX_BACKUP_STATE=str(self.state))
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Guest:
+    return Guest(tmp_path)
+
+
+def test_services_stop_for_the_copy_and_run_again_before_restic_works(guest: Guest) -> None:
+    done = guest("run")
+    assert done.returncode == 0, done.stderr
+    calls = guest.calls()
+    stop, start = calls.index("docker stop c1"), calls.index("docker start c1")
+    (saved,) = [n for n, one in enumerate(calls) if one.startswith("restic backup")]
+    assert stop < start < saved
+    assert f"--tag {PART}" in calls[saved]
+    assert "--keep-last 1 --keep-daily 7 --prune" in calls[-1]
+    assert not (guest.var / "copy" / PART).exists()
+    assert "right" not in "".join(calls)
+    assert guest.check() == ""
+
+
+def test_a_snapshot_is_restored_to_prove_it_once(guest: Guest) -> None:
+    guest("run")
+    assert guest("prove").returncode == 0
+    assert (guest.state / f"{PART}.proven").read_text().split()[1] == guest.snapshot()
+    before = len(guest.calls())
+    assert guest("prove").returncode == 0
+    assert guest.calls()[before:] == []
+    assert not (guest.var / "scratch").exists()
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        ("echo changed >data/data/page", "a file differs"),
+        ("chmod 600 data/data/page", "an entry differs"),
+        ("rm data/data/link", "an entry differs"),
+        ("rm digests", "the lists of its contents are missing"),
+    ],
+)
+def test_a_snapshot_that_does_not_restore_whole_is_no_proof(
+    guest: Guest, harm: str, said: str
+) -> None:
+    guest("run")
+    archive = guest.root / f"target/worker/{guest.snapshot()}/tar"
+    apart = guest.root / "apart"
+    apart.mkdir()
+    subprocess.run(["tar", "-C", apart, "-xpf", archive], check=True)
+    subprocess.run(["sh", "-c", harm], check=True, cwd=f"{apart}{guest.var}/copy/{PART}")
+    subprocess.run(["tar", "-C", apart, "-cf", archive, "."], check=True)
+    assert guest("prove").returncode == 1
+    assert said in (guest.state / f"{PART}.unproven").read_text()
+    assert said in guest.check()
+    refused = guest("restore", PART, guest.snapshot(), "replace")
+    assert refused.returncode == 1
+    assert said in refused.stderr
+    assert (guest.data / "page").read_text() == "hello\n"
+
+
+@pytest.mark.parametrize("word", ["backup", "cat config", "init"])
+def test_what_restic_refuses_is_told_in_its_words_and_services_run(guest: Guest, word: str) -> None:
+    assert guest("run", FAIL_RESTIC=word).returncode == 1
+    assert f"Fatal: {word} refused" in guest.check()
+    assert (guest.root / "running").exists()
+    assert guest("run").returncode == 0
+    assert guest.check() == ""
+
+
+def test_retention_that_fails_is_told_by_itself(guest: Guest) -> None:
+    assert guest("run", FAIL_RESTIC="forget").returncode == 1
+    assert guest.check() == ""
+    state = {"PHOENIX_BACKUP_STATE": str(guest.state)}
+    assert "forget refused" in fault(guest.root, "backups_are_kept", **state)
+    guest("run")
+    assert fault(guest.root, "backups_are_kept", **state) == ""
+
+
+def test_no_other_repository_is_begun_where_the_first_one_has_gone(guest: Guest) -> None:
+    guest("run")
+    (guest.root / "target").rename(guest.root / "gone")
+    assert guest("run").returncode == 1
+    assert "no other is begun in its place" in guest.check()
+    assert not (guest.root / "target/worker").exists()
+
+
+def test_nothing_is_written_where_the_declared_mount_is_missing(guest: Guest) -> None:
+    guest.config(MOUNTED=str(guest.root / "target"))
+    assert guest("run").returncode == 1
+    assert "nothing is mounted at" in guest.check()
+    assert not (guest.root / "target").exists()
+
+
+def test_a_dump_is_taken_from_a_running_service_and_an_empty_one_fails(guest: Guest) -> None:
+    guest.parts(
+        f"{PART}\tdump\tdb\twiki\tprintf 'a b'", f"{PART}\tload\tdb\twiki\ttee {guest.root}/loaded"
+    )
+    assert guest("run").returncode == 0
+    assert "docker stop c1" not in guest.calls()
+    done = guest("restore", PART, guest.snapshot())
+    assert done.returncode == 0, done.stderr
+    assert (guest.root / "loaded").read_text() == "a b"
+    guest.parts(f"{PART}\tdump\tdb\twiki\ttrue")
+    assert guest("run").returncode == 1
+    assert "the dump of db is empty" in guest.check()
+    (guest.root / "running").unlink()
+    guest("run")
+    assert "service db of wiki does not run" in guest.check()
+
+
+def test_a_lost_volume_comes_back_with_owners_modes_and_links(guest: Guest) -> None:
+    guest("run")
+    owner = (guest.data / "page").stat()
+    subprocess.run(["rm", "-rf", guest.root / "volumes"], check=True)
+    (guest.root / "running").unlink()
+    done = guest("restore", PART, guest.snapshot())
+    assert done.returncode == 0, done.stderr
+    assert (guest.data / "page").read_text() == "hello\n"
+    assert (guest.data / "page").stat().st_mode == owner.st_mode
+    assert (guest.data / "link").readlink() == Path("page")
+    assert any("com.docker.compose.volume=data" in one for one in guest.calls())
+    assert not list(guest.data.parent.glob(".restore.*"))
+
+
+def test_data_in_the_way_are_refused_or_kept_beside(guest: Guest) -> None:
+    guest("run")
+    (guest.data / "page").write_text("newer\n")
+    refused = guest("restore", PART, guest.snapshot())
+    assert refused.returncode == 1
+    assert "--replace" in refused.stderr
+    assert (guest.data / "page").read_text() == "newer\n"
+    assert guest("restore", PART, guest.snapshot(), "replace").returncode == 0
+    assert (guest.data / "page").read_text() == "hello\n"
+    (kept,) = (guest.var / "before").glob(f"{PART}.*")
+    assert (kept / "data/page").read_text() == "newer\n"
+    assert (guest.root / "running").exists()
+
+
+def test_what_a_dead_run_has_stopped_is_started_by_the_next_look(guest: Guest) -> None:
+    failed = guest("run", FAIL_START="yes")
+    assert failed.returncode == 1
+    assert "does not start again after the copy" in guest.check()
+    assert not (guest.root / "running").exists()
+    assert guest("again").returncode == 0
+    assert (guest.root / "running").exists()
+    assert not (guest.var / "stopped").exists()
+
+
+def test_the_ca_is_exported_as_a_restore_takes_it(guest: Guest, tmp_path: Path) -> None:
+    place = tmp_path / "ca"
+    for folder in ("certs", "secrets", "db"):
+        (place / folder).mkdir(parents=True)
+    (place / "secrets/password").write_text("word\n")
+    make = (
+        "openssl req -x509 -newkey ed25519 -keyout k -passout file:secrets/password -subj /CN=a "
+        "-out certs/root_ca.crt -days 2 2>/dev/null; mv k secrets/intermediate_ca_key;"
+        "cp certs/root_ca.crt certs/intermediate_ca.crt; echo x >db/1; echo configuration >ca.json"
+    )
+    subprocess.run(["sh", "-c", make], check=True, cwd=place)
+    guest.parts("ca\tunit\tstep-ca.service", f"ca\tfolder\tca\t{place}\tcerts secrets db")
+    assert guest("run").returncode == 0
+    assert "systemctl stop step-ca.service" in guest.calls()
+    assert (guest.root / "active").exists()
+    assert guest("prove").returncode == 0
+    _, snapshot = (guest.state / "ca.good").read_text().split()
+    done = guest("export", "ca", snapshot)
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(done.stdout))) as tar:
+        names = {name for name in tar.getnames() if "/" not in name}
+    assert names == {"certs", "secrets", "db"}
+    (place / "secrets/password").write_text("another\n")
+    guest("run")
+    assert guest("prove").returncode == 1
+    assert "do not fit together" in guest.check("ca")
+
+
+def test_old_ones_are_warned_of_and_a_first_one_is_awaited(guest: Guest) -> None:
+    guest.state.mkdir(parents=True)
+    assert guest.check() == ""
+    since, old = guest.state / "since", time.time() - 3 * 86400
+    since.touch()
+    assert guest.check() == ""
+    os.utime(since, (old, old))
+    assert "no backup was made yet" in guest.check()
+    assert guest.check().startswith("~")
+    (guest.state / f"{PART}.good").write_text(f"{int(old)} abc\n")
+    assert "the newest backup is of" in guest.check()
+    assert guest.check(days="4") == ""
+    (guest.state / f"{PART}.good").write_text(f"{int(time.time())} abc\n")
+    assert "no backup was restored to prove it since never" in guest.check()
+    (guest.state / f"{PART}.proven").write_text(f"{int(time.time())} abc\n")
+    assert guest.check() == ""
