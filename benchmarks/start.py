@@ -17,17 +17,21 @@ GOAL = 0.25
 class Case(NamedTuple):
     """One call of `phoenix`; `typed` is a line to be completed, empty where the verb runs.
 
-    `goal`: whether it must cost `GOAL` at most.
+    `goal`: whether it must cost `GOAL` at most. `keeps`: whether the names of the site are kept for
+    the next completion, as they are until something of the site changes.
     """
 
     words: tuple[str, ...] = ()
     typed: str = ""
     goal: bool = True
+    keeps: bool = True
 
     @property
     def name(self) -> str:
         """As an operator sees it."""
-        return f"{self.typed}<TAB>" if self.typed else f"phoenix {' '.join(self.words)}"
+        if not self.typed:
+            return f"phoenix {' '.join(self.words)}"
+        return f"{self.typed}<TAB>{'' if self.keeps else ', the first after a change'}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -35,6 +39,7 @@ class Case(NamedTuple):
         if not self.typed:
             return {}
         return {
+            **({} if self.keeps else {"XDG_CACHE_HOME": os.devnull}),
             "_PHOENIX_COMPLETE": "complete_bash",
             "COMP_WORDS": self.typed,
             "COMP_CWORD": str(len(self.typed.split(" ")) - 1),
@@ -46,6 +51,7 @@ CASES = (
     Case(typed="phoenix "),
     Case(typed="phoenix sync --"),
     Case(typed="phoenix sync ngin"),
+    Case(typed="phoenix sync ngin", goal=False, keeps=False),
     Case(("explain", "qdrant"), goal=False),
     Case(("validate",), goal=False),
 )

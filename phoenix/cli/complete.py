@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from phoenix.cli import kept_names
 from phoenix.cli.options import DEFAULT_INVENTORY, SITE
 from phoenix.place import site_inventory
 
@@ -23,13 +24,20 @@ def names(context: typer.Context, incomplete: str) -> list[str]:
     return _offered(context, incomplete)
 
 
-def _offered(
-    context: typer.Context, incomplete: str, of: Sequence[Kind] | None = None
-) -> list[str]:
-    """Names of these kinds (None: all)."""
-    from phoenix.derived.find import KINDS, completions
+def _offered(context: typer.Context, incomplete: str, kind: Kind | None = None) -> list[str]:
+    """Names of this kind (None: of all), as kept where nothing of the site has changed since."""
+    inventory = _inventory(context)
 
-    return _of_site(context, lambda site: completions(site, incomplete, of or KINDS))
+    def load() -> kept_names.Names:
+        from phoenix.cli import offline
+        from phoenix.derived.find import by_kind
+
+        return by_kind(offline.read(inventory).sound())
+
+    def offered() -> list[str]:
+        return kept_names.matching(kept_names.names(inventory, load), incomplete, kind or "")
+
+    return _silently(offered)
 
 
 def _of_site(context: typer.Context, choose: Callable[[Site], list[str]]) -> list[str]:
@@ -37,9 +45,14 @@ def _of_site(context: typer.Context, choose: Callable[[Site], list[str]]) -> lis
     from phoenix.cli import offline
 
     inventory = _inventory(context)
+    return _silently(lambda: choose(offline.read(inventory).sound()))
+
+
+def _silently(offered: Callable[[], list[str]]) -> list[str]:
+    """What is offered; nothing where it cannot be found out."""
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         try:
-            return choose(offline.read(inventory).sound())
+            return offered()
         except (Exception, SystemExit):  # noqa: BLE001 - whatever an inventory's Python raises
             return []
 
@@ -74,12 +87,12 @@ def targets(context: typer.Context, incomplete: str) -> list[str]:
 
 def guests(context: typer.Context, incomplete: str) -> list[str]:
     """Names and ids of guests, for verbs that work with those alone."""
-    return _offered(context, incomplete, ("guest",))
+    return _offered(context, incomplete, "guest")
 
 
 def stacks(context: typer.Context, incomplete: str) -> list[str]:
     """Names of stacks."""
-    return _offered(context, incomplete, ("stack",))
+    return _offered(context, incomplete, "stack")
 
 
 def secrets(context: typer.Context, incomplete: str) -> list[str]:

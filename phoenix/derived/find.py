@@ -195,13 +195,9 @@ def names(site: Site, of: Sequence[Kind] = KINDS) -> tuple[str, ...]:
     return tuple(dict.fromkeys(ordered))
 
 
-def completions(site: Site, incomplete: str, of: Sequence[Kind] = KINDS) -> list[str]:
-    """What can follow of an unfinished word: names, or names of the kind that stands before."""
-    kind, colon, start = incomplete.lower().partition(":")
-    if colon and kind in of:
-        of_kind = names(site, [candidate for candidate in of if candidate == kind])
-        return [f"{kind}:{name}" for name in of_kind if name.lower().startswith(start)]
-    return [name for name in names(site, of) if name.lower().startswith(incomplete.lower())]
+def by_kind(site: Site) -> dict[str, tuple[str, ...]]:
+    """`names` of each kind, and of all kinds under the empty text."""
+    return {"": names(site), **{kind: names(site, [kind]) for kind in KINDS}}
 
 
 def _split(name: str) -> tuple[str, str]:

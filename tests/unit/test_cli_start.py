@@ -19,6 +19,7 @@ from phoenix.site.model import Site
 from tests.unit.project_copy import ROOT, changed, phoenix
 from tests.unit.project_copy import project as project
 from tests.unit.test_cli_help import VERBS as COMMANDS
+from tests.unit.test_kept_names import settle
 
 _MODULES = """
 import json, sys
@@ -83,6 +84,15 @@ def test_completion_of_options_imports_no_site(tmp_path: Path, verb: str) -> Non
 
 @pytest.mark.parametrize("verb", ["plan", "sync", "doctor", "explain"])
 def test_completion_of_names_loads_the_site_and_nothing_slow(project: Path, verb: str) -> None:
+    modules = imported(cwd=project, environment=completing(f"phoenix {verb} ngin"))
+    assert "phoenix.declaration.load" in modules
+    settle(project)  # what has just changed is not kept
+    imported(cwd=project, environment=completing(f"phoenix {verb} ngin"))
+    settle(project)  # a folder for what is kept was made in it
+    imported(cwd=project, environment=completing(f"phoenix {verb} ngin"))
+    again = imported(cwd=project, environment=completing(f"phoenix {verb} ngin"))
+    assert of(again, *SLOW, *SITE, "rich") == []
+    (project / "stacks" / "new").mkdir()
     modules = imported(cwd=project, environment=completing(f"phoenix {verb} ngin"))
     assert "phoenix.declaration.load" in modules
     assert of(modules, *SLOW, "rich", "phoenix.components", "phoenix.health") == []

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from phoenix.cli.kept_names import matching
 from phoenix.cli.targets import guest, work
 from phoenix.derived.find import (
     ALL_KINDS,
     AmbiguousNameError,
     UnknownNameError,
+    by_kind,
     choose,
-    completions,
     find,
     kind_of,
     names,
@@ -133,13 +134,14 @@ def test_what_is_offered_is_what_is_found(site: Site) -> None:
 
 
 def test_completion_begins_with_what_was_typed(site: Site) -> None:
-    assert completions(site, "") == list(names(site))
-    assert completions(site, "WI") == ["wiki", f"wiki.{site.domain}", f"wiki.host.{site.domain}"]
-    assert completions(site, "stack:s") == ["stack:shop", "stack:shop-production"]
+    known = by_kind(site)
+    assert matching(known, "") == list(names(site))
+    assert matching(known, "WI") == ["wiki", f"wiki.{site.domain}", f"wiki.host.{site.domain}"]
+    assert matching(known, "stack:s") == ["stack:shop", "stack:shop-production"]
     ids = {f"guest:{number}" for number in (101, 102, 103, 1001, 1002)}
     addresses = {f"guest:{host.address}" for host in site.hosts}
-    assert set(completions(site, "guest:10")) == ids | addresses
-    assert completions(site, "nothing:") == []
+    assert set(matching(known, "guest:10")) == ids | addresses
+    assert matching(known, "nothing:") == []
 
 
 def test_the_kind_tells_two_of_one_name_apart(site: Site) -> None:
