@@ -7,6 +7,7 @@ host: SSH to it carries the API. Give operations a ``name=``.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -136,8 +137,6 @@ def ready(
     """
     client = _reader(access)
     try:
-        if not may_stop() and (asked := placement.asked_for(client, desired.guests)):
-            value(PENDING, host.name, asked)
         faults = [*desired.refused, *preflight(client, desired.guests, desired.settings)]
         if not faults:
             faults += firewall_faults(
@@ -149,9 +148,19 @@ def ready(
     except ProxmoxError as error:
         faults = [str(error)]
     if faults:
+        _tell_moves(client, desired)
         yield from refuse("Proxmox VE: nothing was changed.\n" + "\n".join(faults))
         return
     host.noop("Proxmox VE is ready: quorum, privileges, storages, images, and what nodes serve")
+
+
+def _tell_moves(client: Client, desired: Plan) -> None:
+    """Tell the moves that a refused run was not asked for, so that a person can be asked."""
+    if may_stop():
+        return
+    with suppress(ProxmoxError):  # what it is, the refusal tells
+        if asked := placement.asked_for(client, desired.guests):
+            value(PENDING, host.name, asked)
 
 
 def _by_hand(client: Client, desired: Sequence[DesiredGuest]) -> list[str]:

@@ -188,6 +188,40 @@ def test_a_port_that_the_firewall_would_close_is_told_before_the_first_write(
     assert pve.writes() == []
 
 
+def test_a_node_that_is_down_holds_up_its_own_guests_and_a_move_asks_first(
+    tmp_path: Path, moved: Site, pve: Pve, fakepve_url: str, fakepve_cafile: str, greeters: None
+) -> None:
+    pve.fake.add_node("second")
+    pve.fake.set_node_offline("second")
+    pve.fake.grant("phoenix@pve", "/", "VM.Migrate")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        silent = f"https://127.0.0.1:{listener.getsockname()[1]}"
+    project = Project(
+        tmp_path, moved, api=silent, other_apis=(fakepve_url,), ca_file=fakepve_cafile,
+        guests={103: {"node": "second"}}, firewall=False,
+    )  # fmt: skip
+    done = project.run("-v", token=TOKEN)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output[-4000:]
+    waits = "container 103 (step-ca) is to be made on node second, which is down"
+    assert waits in output, output[-4000:]
+    assert f"the API is asked at {fakepve_url.removeprefix('https://')} instead" in output
+    assert pve.guest(103) is None
+    assert pve.guest(102).status == pve.guest(1001).status == "running"
+    pve.fake.set_node_offline("second", False)
+    pve.forget()
+    project = Project(
+        tmp_path, moved, api=fakepve_url, ca_file=fakepve_cafile,
+        guests={102: {"node": "second"}}, firewall=False,
+    )  # fmt: skip
+    done = project.run(token=TOKEN)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0, output[-4000:]
+    assert "moves from node phoenix to second, and would stop meanwhile" in output
+    assert "PHOENIX_MOVE_GUESTS=1" in output
+    assert pve.writes() == []
+
+
 def test_off_is_a_message_and_nothing_else(tmp_path: Path, moved: Site, pve: Pve) -> None:
     result = Project(tmp_path, moved).run("-v")
     output = result.stdout + result.stderr
