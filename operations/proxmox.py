@@ -24,7 +24,7 @@ from operations.ssh_forward import dial_through
 from phoenix.components.move.decision import PENDING
 from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox import apply, availability, guests, nodes, placement, power, removal, root
-from phoenix.proxmox.client import Client, ReadOnce
+from phoenix.proxmox.client import Addresses, Client, ReadOnce
 from phoenix.proxmox.desired import TO_MAKE, DesiredGuest
 from phoenix.proxmox.errors import ProxmoxError
 from phoenix.proxmox.firewall import Scope, Write
@@ -393,11 +393,11 @@ def _clients(access: ProxmoxAccess) -> tuple[Client, ReadOnce]:
         for url in access.others
         if access.others_trust is not None
     )
+    addresses = Addresses(api, *others)
     options: dict[str, Any] = {
-        "others": others, "task_seconds": access.task_seconds,
-        "lock_seconds": access.lock_seconds, "log": _say,
+        "task_seconds": access.task_seconds, "lock_seconds": access.lock_seconds, "log": _say,
     }  # fmt: skip
-    return Client(api, **options), ReadOnce(api, **options)
+    return Client(addresses, **options), ReadOnce(addresses, **options)
 
 
 def _say(line: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,6 +29,37 @@ _SAID_SECONDS = 15
 _LOG_LINES = 12
 
 
+class Addresses:
+    """The API at several nodes, and which of them is asked; the clients of a run share it.
+
+    Args:
+        apis: from `phoenix.proxmox.transport.connect`, in the order to try them.
+    """
+
+    def __init__(self, *apis: ProxmoxAPI) -> None:
+        """The first one is asked."""
+        self._apis = apis
+        self._at = 0
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._apis)
+
+    @property
+    def api(self) -> ProxmoxAPI:
+        """The one that is asked."""
+        return self._apis[self._at]
+
+    @property
+    def name(self) -> str:
+        """Where that is, for messages: host and port."""
+        return str(urlsplit(self.api._store["base_url"]).netloc)
+
+    def next(self) -> None:
+        """Ask the next one from now on; after the last the first."""
+        self._at = (self._at + 1) % len(self._apis)
+
+
 class Client:
     """The API, with retries: it reads again after an error, waits for locks, follows tasks.
 
@@ -36,8 +67,7 @@ class Client:
     the next address, and those after it as well; a write whose answer is lost is not sent again.
 
     Args:
-        api: from `phoenix.proxmox.transport.connect`.
-        others: likewise, of other nodes, to be tried in order.
+        api: from `phoenix.proxmox.transport.connect`, or several of them.
         task_seconds: how long one task may take.
         lock_seconds: how long to wait for a guest that another task holds.
         log: takes a line for a person when there is something to wait for.
@@ -45,9 +75,8 @@ class Client:
 
     def __init__(
         self,
-        api: ProxmoxAPI,
+        api: ProxmoxAPI | Addresses,
         *,
-        others: Sequence[ProxmoxAPI] = (),
         task_seconds: float = 900,
         lock_seconds: float = 120,
         sleep: Callable[[float], None] = time.sleep,
@@ -55,8 +84,7 @@ class Client:
         log: Callable[[str], None] = lambda _line: None,
     ) -> None:
         """Send nothing yet."""
-        self._apis = (api, *others)
-        self._at = 0
+        self._addresses = api if isinstance(api, Addresses) else Addresses(api)
         self._task_seconds = task_seconds
         self._lock_seconds = lock_seconds
         self._sleep = sleep
@@ -194,23 +222,33 @@ class Client:
             UnreachableError: none takes it; it names each address with its reason.
         """
         failures: list[str] = []
-        count = len(self._apis)
-        for _ in range(count):
-            api = self._apis[self._at]
+        count = len(self._addresses)
+        for attempt in range(1, count + 1):
             try:
-                return self._send_to(api, method, path, values)
+                return self._send_to(self._addresses.api, method, path, values)
             except SilentError as error:
                 if count == 1:
                     raise
-                failures.append(f"{address(api)}: {error}")
-                self._at = (self._at + 1) % count
-                if len(failures) < count:
-                    following = address(self._apis[self._at])
+                failures.append(f"{self._addresses.name}: {error}")
+                self._addresses.next()
+                if attempt < count:
+                    following = self._addresses.name
                     self._log(f"{failures[-1]}; the API is asked at {following} instead")
         raise UnreachableError(
             "no address of proxmox_api and proxmox_other_apis takes the request:\n"
             + "\n".join(f"  {line}" for line in failures)
         )
+
+    def elsewhere(self) -> Iterator[str]:
+        """The addresses, by name, each asked from then on until one is taken; the present first."""
+        for attempt in range(len(self._addresses)):
+            if attempt:
+                self._addresses.next()
+                self.forget()
+            yield self._addresses.name
+
+    def forget(self) -> None:
+        """Nothing: each request is sent."""
 
     def _send_to(self, api: ProxmoxAPI, method: str, path: str, values: Mapping[str, Any]) -> Any:
         resource = api(path.strip("/"))
@@ -236,11 +274,6 @@ class Client:
         return answer
 
 
-def address(api: ProxmoxAPI) -> str:
-    """Where an API is, for messages: host and port."""
-    return str(urlsplit(api._store["base_url"]).netloc)
-
-
 def _never_sent(error: requests.exceptions.RequestException) -> bool:
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return True
@@ -256,7 +289,7 @@ class ReadOnce(Client):
 
     def __init__(
         self,
-        api: ProxmoxAPI,
+        api: ProxmoxAPI | Addresses,
         *,
         seconds: float = 30,
         clock: Callable[[], float] = time.monotonic,

@@ -121,10 +121,21 @@ def volume_exists(client: Client, node: str, volume: str) -> bool:
 
 
 def check_quorum(client: Client) -> None:
-    """Raise QuorumError where the cluster can't write; a single node always can."""
-    for row in client.get("cluster/status"):
-        if row.get("type") == "cluster" and not int(row.get("quorate", 1)):
-            raise QuorumError(
-                f"the cluster {row.get('name')} has no quorum, so nothing can be changed. fix: "
-                "bring its other nodes back (`pvecm status`), then run again"
-            )
+    """Raise QuorumError where the cluster can't write; a single node always can.
+
+    A node that is cut off from the others still answers: the next address is asked then, and is
+    from then on.
+    """
+    for _ in client.elsewhere():
+        rows = client.get("cluster/status")
+        cut = [row for row in rows if row.get("type") == "cluster" and not _is_quorate(row)]
+        if not cut:
+            return
+    raise QuorumError(
+        f"the cluster {cut[0].get('name')} has no quorum, so nothing can be changed. fix: "
+        "bring its other nodes back (`pvecm status`), then run again"
+    )
+
+
+def _is_quorate(row: Mapping[str, object]) -> bool:
+    return str(row.get("quorate", 1)) not in ("0", "")

@@ -15,8 +15,14 @@ from pydantic import SecretStr
 
 from phoenix.declaration.settings import parse
 from phoenix.proxmox import access
-from phoenix.proxmox.client import Client
-from phoenix.proxmox.errors import LostAnswerError, ProxmoxError, UnreachableError
+from phoenix.proxmox.client import Addresses, Client, ReadOnce
+from phoenix.proxmox.errors import (
+    LostAnswerError,
+    ProxmoxError,
+    QuorumError,
+    UnreachableError,
+)
+from phoenix.proxmox.observe import check_quorum
 from phoenix.proxmox.transport import Endpoint, Trust, connect
 from tests.proxmox.conftest import SETTINGS
 from tests.proxmox.pve import NODE, Pve
@@ -41,7 +47,7 @@ def api(url: str, trust: Trust) -> Api:
 def client_of() -> Callable[..., Client]:
     def make(*apis: Api, said: list[str] | None = None) -> Client:
         log = (said if said is not None else []).append
-        return Client(apis[0], others=apis[1:], sleep=lambda _seconds: None, log=log)
+        return Client(Addresses(*apis), sleep=lambda _seconds: None, log=log)
 
     return make
 
@@ -97,6 +103,39 @@ def test_a_write_whose_answer_is_lost_is_sent_to_no_second_address(
     with pytest.raises(LostAnswerError):
         client_of(first, api(fakepve_url, trust)).write("PUT", AGENT, {"memory": 768})
     assert pve.writes() == []
+
+
+def test_a_node_that_is_cut_off_is_passed_over(
+    pve: Pve,
+    fakepve_url: str,
+    fakepve_cafile: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It answers, with what it knew, and can write nothing. What reads and what writes move on."""
+    trust = Trust(ca_file=fakepve_cafile)
+    cut, whole = api(fakepve_url, trust), api(fakepve_url, trust)
+    addresses = Addresses(cut, whole)
+    writer, reader = Client(addresses), ReadOnce(addresses)
+    session = cut._store["session"]
+    send = session.request
+
+    def without_quorum(*arguments: Any, **options: Any) -> Any:
+        pve.fake.quorate = False
+        try:
+            return send(*arguments, **options)
+        finally:
+            pve.fake.quorate = True
+
+    monkeypatch.setattr(session, "request", without_quorum)
+    pve.fake.add_ct(103, "a", node=NODE)
+    pve.fake.add_node("second")
+    assert reader.get("nodes")
+    check_quorum(reader)
+    writer.write("PUT", AGENT, {"memory": 768})
+    assert pve.guest(103).config["memory"] == 768
+    pve.fake.quorate = False
+    with pytest.raises(QuorumError, match="has no quorum"):
+        check_quorum(ReadOnce(addresses))
 
 
 def test_all_addresses_are_named_where_none_answers(
