@@ -145,6 +145,12 @@ def desired_guests(
             )  # fmt: skip
     running = {guest.vmid for guest in site.guests}
     for name, members in settings.apart.items():
+        nodes = [node for vmid in members if (node := settings.guest(vmid).node)]
+        if twice := sorted({node for node in nodes if nodes.count(node) > 1}):
+            report.error(
+                FOLDER, f"proxmox_apart.{name}", f"two of its guests are declared on {twice[0]}",
+                "name a node of its own for each in proxmox_guests[ID].node",
+            )  # fmt: skip
         for vmid in dict.fromkeys(members):
             if vmid not in running or members.count(vmid) > 1:
                 report.error(

@@ -163,6 +163,12 @@ def test_members_are_guests_of_the_site(
     assert "proxmox_apart.dns" in str(caught.value)
 
 
+def test_the_same_node_for_two_of_them_is_found_offline(planned: Planned) -> None:
+    own = {"proxmox_guests": {103: {"node": SECOND}, 1001: {"node": SECOND}}}
+    with pytest.raises(ConfigError, match="two of its guests are declared on second"):
+        planned(**APART, **own)
+
+
 def test_one_guest_alone_is_not_apart(planned: Planned) -> None:
     with pytest.raises(ConfigError, match=r"proxmox_apart"):
         planned(proxmox_apart={"dns": (103,)})
