@@ -154,6 +154,14 @@ ProxmoxApi = Annotated[
         words=("off", "ssh"),
     ),
 ]
+HaRule = Annotated[
+    StrictLine,
+    Form(  # pve-configid, in src/PVE/JSONSchema.pm of pve-common
+        r"[A-Za-z][A-Za-z0-9_-]{1,39}",
+        "is not the name of a rule in Proxmox VE",
+        "use 2 to 40 letters, digits, underscores and hyphens, with a letter in front",
+    ),
+]
 OtherApi = Annotated[
     StrictLine,
     Form(

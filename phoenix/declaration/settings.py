@@ -54,6 +54,7 @@ from phoenix.declaration.setting_forms import (
     FileMode,
     Fingerprint,
     GoDuration,
+    HaRule,
     HostPath,
     HttpsUrl,
     Identifier,
@@ -450,7 +451,7 @@ class ProxmoxSettings(_Strict):
         description="Its nodes with their priorities, by which it is made where it is absent.",
         examples=[["pve1:2", "pve2:1"]],
     )
-    apart: Mapping[SnapshotName, Annotated[tuple[GuestNumber, ...], Field(min_length=2)]] = Field(
+    apart: Mapping[HaRule, Annotated[tuple[GuestNumber, ...], Field(min_length=2)]] = Field(
         default={},
         description="Guests that high availability keeps on different nodes, by the name of their "
         "rule: a negative resource affinity rule of Proxmox VE 9; in 8 each prefers its own node "

@@ -205,6 +205,7 @@ SETTINGS: dict[str, Any] = {
                                "devices": [{"path": "/dev/kvm", "gid": 1, "mode": "0660"}],
                                "idmap": ["u 0 100000 65536"], "addresses": ["10.0.0.50"]},
                        "1002": {"cpu": "host"}},
+    "proxmox_apart": {"dns": [101, 1002]}, "proxmox_other_apis": ["https://b.example:8006"],
     "proxmox_vm_cpu": "host", "proxmox_ha_nodes": ["pve1:2"], "proxmox_node_closed": ["tcp/111"],
     "proxmox_node_flows": [{"port": "2049", "source": "10.0.0.0/24", "node": "b", "comment": "N"}],
     "proxmox_node_listeners": {"pve2": ["tcp/22"]}, "proxmox_ipfilter": True,
