@@ -145,6 +145,34 @@ def test_what_only_root_may_set_is_set_by_pct(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may run pct")
+def test_what_only_root_may_set_reaches_a_guest_of_another_node(
+    tmp_path: Path, moved: Site, pve: Pve, fakepve_url: str, fakepve_cafile: str, greeters: None
+) -> None:
+    """Which node that is, `by_its_node` finds on the hypervisor; its words arrive unchanged."""
+    pve.fake.add_node("second")
+    for store in pve.fake.storages.values():
+        store["shared"] = 1
+    pve.fake.grant("phoenix@pve", "/", "VM.Migrate")
+    own = {103: {"node": "second", "features": {"keyctl": "1"}}}
+    project = Project(
+        tmp_path, moved, api=fakepve_url, ca_file=fakepve_cafile, guests=own, firewall=False
+    )
+    ancestors = 'sed -n "s/^PPid:[[:space:]]*//p" /proc/$PPID/status'
+    project.program(
+        "pct",
+        f'tr "\\0" " " </proc/$({ancestors})/cmdline >>{tmp_path}/by.log\n'
+        f'echo "$@" >>{tmp_path}/pct.log',
+    )
+    done = project.run(token=TOKEN)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output[-4000:]
+    calls = (tmp_path / "pct.log").read_text().splitlines()
+    assert "set 103 --features nesting=1,keyctl=1" in calls
+    assert "on-node 103 pct set 103 --features" in (tmp_path / "by.log").read_text()
+    assert pve.guest(103).node == "second"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may run pct")
 def test_a_folder_that_is_not_there_is_named_before_the_first_write(
     tmp_path: Path, moved: Site, pve: Pve, fakepve_url: str, fakepve_cafile: str
 ) -> None:
