@@ -16,6 +16,7 @@ from phoenix.components.docker.remote_api import DROP_IN, KEPT, DaemonStart, clo
 from phoenix.components.restart import restart_without_end
 from phoenix.files import render
 from phoenix.shell import fill
+from phoenix.site.systems import docker_packages
 
 KEY = "/etc/apt/keyrings/docker.asc"
 
@@ -29,20 +30,7 @@ elif "docker" in host.groups:
     if source == "distribution":
         packages(
             name="Docker: packages",
-            # Docker's own, where a person has installed them, are not replaced.
-            names=[
-                ("docker.io", "docker-ce"),
-                ("docker-cli", "docker-ce-cli"),
-                ("docker-compose", "docker-compose-plugin"),
-                "iptables",
-                "curl",
-            ],
-            ubuntu=[
-                ("docker.io", "docker-ce"),
-                ("docker-compose-v2", "docker-compose-plugin"),
-                "iptables",
-                "curl",
-            ],
+            names=[*docker_packages(machine().release), "iptables", "curl"],
         )
     else:
         if "packages" not in site_host().left_alone:

@@ -52,7 +52,6 @@ _indexed: set[str] = set()
 def packages(
     names: Sequence[str | tuple[str, ...]],
     *,
-    ubuntu: Sequence[str | tuple[str, ...]] | None = None,
     new_source: bool = False,
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Install the missing packages of `names`; a tuple is satisfied by any of its members.
@@ -62,10 +61,10 @@ def packages(
     Where the declaration leaves packages alone, a missing one is named, and the run refused.
 
     Args:
-        ubuntu: what to take instead of `names` where Ubuntu cuts its packages differently.
+        names: of the host's distribution; `phoenix.site.systems` has those that differ.
         new_source: a source may have been added in this run, so fetch the index again.
     """
-    missing = _missing(names, ubuntu)
+    missing = _missing(names)
     if not missing:
         host.noop(f"{len(names)} packages are installed")
         return
@@ -87,12 +86,8 @@ def packages(
     )
 
 
-def _missing(
-    names: Sequence[str | tuple[str, ...]], ubuntu: Sequence[str | tuple[str, ...]] | None
-) -> list[str]:
+def _missing(names: Sequence[str | tuple[str, ...]]) -> list[str]:
     installed = read(question(Packages))
-    if ubuntu is not None and "ubuntu-keyring" in installed:
-        names = ubuntu
     choices = [(name,) if isinstance(name, str) else name for name in names]
     return [choice[0] for choice in choices if not installed.intersection(choice)]
 

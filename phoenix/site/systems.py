@@ -47,5 +47,21 @@ def has_compose(release: Mapping[str, str]) -> bool:
     return (release.get("ID"), release.get("VERSION_ID")) != ("debian", "12")
 
 
+def docker_packages(release: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+    """The distribution's own packages of Docker Engine, its client and Compose v2.
+
+    Each is a name, and behind it that of Docker's own package, which is as good: where a person has
+    installed that one it is not replaced. Ubuntu's docker.io brings the client, and its Compose v2
+    is a package of another name (packages.ubuntu.com/noble/docker-compose-v2).
+    """
+    if release.get("ID") == "ubuntu":
+        return (("docker.io", "docker-ce"), ("docker-compose-v2", "docker-compose-plugin"))
+    return (
+        ("docker.io", "docker-ce"),
+        ("docker-cli", "docker-ce-cli"),
+        ("docker-compose", "docker-compose-plugin"),
+    )
+
+
 def _number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
