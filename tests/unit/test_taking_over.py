@@ -102,6 +102,19 @@ def test_what_is_replaced_gives_way_by_its_unit() -> None:
     assert line.startswith("dnsmasq.service on port 53: it is stopped")
 
 
+def test_systemd_resolved_in_the_resolver_s_place_is_told_and_gives_way() -> None:
+    """As Ubuntu has it, with DNSStubListenerExtra= on an address of the host."""
+    stub = Listener(
+        "resolver", "udp", "127.0.0.53", 53, "systemd-resolve", "systemd-resolved.service"
+    )
+    extra = replace(stub, address="10.0.0.13")
+    assert decide([RESOLVER], Residents((stub,)), TakingOver()).refused == ()
+    asked = decide([RESOLVER], Residents((stub, extra)), TakingOver()).refused
+    assert asked[0].startswith("systemd-resolved.service on port 53: the name server of the site")
+    verdict = decide([RESOLVER], Residents((stub, extra)), TakingOver(resolver="replace"))
+    assert verdict.records == {"resolver": ("unit systemd-resolved.service",)}
+
+
 def test_what_is_kept_is_left_alone() -> None:
     verdict = decide([RESOLVER], Residents((DNSMASQ,)), TakingOver(resolver="keep"))
     assert (verdict.refused, verdict.records) == ((), {})
