@@ -14,6 +14,7 @@ from phoenix.backup import BackupError
 from phoenix.backup.snapshots import Snapshot, moment, newest, parse, wanted
 from phoenix.components.restic import files as restic
 from phoenix.derived import backups
+from phoenix.derived.components import trees_of
 from phoenix.derived.firewall import flows
 from phoenix.health.checks import made_on
 from phoenix.health.paths import paths
@@ -49,6 +50,16 @@ def test_nothing_is_backed_up_until_the_site_says_so(tmp_path: Path) -> None:
     assert backups.parts(site) == backups.hosts(site) == ()
     assert not [path for path in paths(site) if path.kind == "backup"]
     assert BACKUP_KEY not in [use.name for use in catalog.uses(site)]
+
+
+def test_without_the_key_what_hosts_have_of_it_is_undeclared(tmp_path: Path) -> None:
+    site = declared({}).load(tmp_path / "on")
+    assert restic.TREE in trees_of(site, site.host("worker"))
+    assert restic.TREE not in trees_of(site, site.host("gateway"))
+    off = declared({})
+    del off.lxc["site"]["backups"]
+    site = off.load(tmp_path / "off")
+    assert restic.TREE not in trees_of(site, site.host("worker"))
 
 
 def test_ca_portainer_and_stacks_that_say_so_are_parts_of_their_hosts(tmp_path: Path) -> None:
