@@ -9,7 +9,7 @@ from pyinfra.api import DeployError
 
 from deploys import ca, residents, systems
 from deploys.context import settings, site, site_host
-from operations import removal, resolver
+from operations import identity, removal, resolver
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
@@ -17,6 +17,7 @@ from phoenix.declaration.hypervisor_file import time_zone
 from phoenix.derived.dns import answer, records
 from phoenix.files import render
 from phoenix.shell import fill
+from phoenix.site.identity import of as identity_of
 from phoenix.site.ways import address, routes_of
 
 SSHD = "/etc/ssh/sshd_config.d/10-phoenix.conf"
@@ -24,6 +25,7 @@ ROUTES = "phoenix-routes.service"
 UPDATES = "/etc/apt/apt.conf.d/60phoenix"
 
 ca.check_names()
+systems.check_identity()
 systems.check()
 residents.look()
 alone = frozenset(site_host().left_alone)
@@ -39,6 +41,7 @@ proxmox = settings().proxmox
 if site_host().kind == "vm" and proxmox.api != "off" and proxmox.guest_agent:
     names += [] if "guest_agent" in alone else ["qemu-guest-agent"]
 packages(name="Base: packages", names=names)
+identity.remembered(name="Base: which host this is", identity=identity_of(site(), site_host()))
 
 server = address(site_host(), site().hypervisor)
 known_name = records(site())[0]

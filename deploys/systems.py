@@ -1,4 +1,4 @@
-"""A host's operating system is looked at before anything is changed on any host."""
+"""What a host runs, and which host it is, is looked at before anything is changed on any host."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from functools import cache
 from pyinfra import host, logger
 from pyinfra.api import DeployError
 
-from deploys.context import machine, settings
+from deploys.context import machine, settings, site
 from facts.packages import Packages
 from operations import site_lock
 from operations.host_state import question, read_or
-from phoenix.site import systems
+from phoenix.site import identity, systems
+from phoenix.site.findings import SettingError
 
 DOCKERS_OWN = frozenset({"docker-ce", "docker-compose-plugin"})
 
@@ -28,6 +29,21 @@ def check() -> None:
     if notice.refused:
         _refuse(notice.message)
     _warn(host.name, notice.message)
+
+
+def check_identity() -> None:
+    """Refuse a run in which a host's address leads to another host of the site.
+
+    Raises:
+        DeployError: names both, while the run is prepared.
+    """
+    here = site().hosts_by_key.get(host.name)  # not by another name, as @local
+    if here is None:
+        return
+    try:
+        identity.check(site(), here, machine().host)
+    except SettingError as error:
+        _refuse(str(error))
 
 
 def check_docker() -> None:

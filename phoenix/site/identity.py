@@ -1,0 +1,75 @@
+"""Which of a site's hosts a machine is, as the machine itself remembers it.
+
+An address leads to whatever machine has it. Where two hosts' addresses are exchanged, in the
+declaration or in Proxmox VE, each leads to the other, whose host key is known and right: nothing
+else would keep the one's services from being deployed on the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from phoenix.site.findings import SettingError
+from phoenix.site.model import Host, Site
+
+FILE = "/var/lib/phoenix/host"
+"""On each host: `Identity.line`."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A host of a site: the site's domain, the guest's id (empty: the hypervisor), and its name."""
+
+    domain: str
+    vmid: str
+    name: str
+
+    @property
+    def line(self) -> str:
+        """As it is kept: words with tabs between."""
+        return "\t".join((self.domain, self.vmid or "-", self.name))
+
+
+def of(site: Site, host: Host) -> Identity:
+    """Which host of a site this is."""
+    return Identity(site.domain, str(host.vmid or ""), host.name)
+
+
+def parse(line: str) -> Identity | None:
+    """What a machine remembers; None where it remembers nothing that can be read."""
+    words = line.split("\t")
+    if len(words) != 3 or not all(words):
+        return None
+    domain, vmid, name = words
+    return Identity(domain, vmid.removeprefix("-") if vmid == "-" else vmid, name)
+
+
+def check(site: Site, host: Host, line: str) -> None:
+    """Refuse a machine that is another host of this site.
+
+    One whose id is declared no more was given another id, and one of another site is taken over.
+
+    Args:
+        site: as it is declared.
+        host: which host the address is to lead to.
+        line: what the machine there remembers; empty for nothing.
+
+    Raises:
+        SettingError: it is another declared host; names both, and the fix.
+    """
+    known = parse(line)
+    if known is None or known.domain != site.domain or known.vmid == str(host.vmid or ""):
+        return
+    other = next((one for one in site.hosts if str(one.vmid or "") == known.vmid), None)
+    if other is None:
+        return
+    raise SettingError(
+        f"the machine at {host.address} is {_words(other)}, and {host.source.file}: "
+        f"{host.source.path} says that it is {_words(host)}: nothing was touched. fix: give each "
+        "its own address, in the declaration and in Proxmox VE; where this machine is a copy of "
+        f"the other, or became it on purpose: phoenix exec {host.name} -- rm {FILE}"
+    )
+
+
+def _words(host: Host) -> str:
+    return f"guest {host.vmid} ({host.name})" if host.vmid is not None else host.name
