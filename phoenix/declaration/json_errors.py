@@ -244,8 +244,13 @@ _REMOVE = "remove it"
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """The fix for a key that nothing reads: the known one that it is like, else to remove it."""
-    close = difflib.get_close_matches(name[:100], list(known), n=1)
+    """The fix for a key that nothing reads: the known one that it is like, else to remove it.
+
+    One that differs in case alone is meant before all others.
+    """
+    names = list(known)
+    close = [other for other in names if other.lower() == name.lower()]
+    close = close or difflib.get_close_matches(name[:100], names, n=1)
     return f"did you mean {close[0]!r}?" if close else _REMOVE
 
 

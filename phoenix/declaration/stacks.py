@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
@@ -202,7 +202,8 @@ class StackCatalog:
                 at.file,
                 at.path,
                 f"unknown stack {ref.name!r}; {have}",
-                f"add stacks/{ref.name}/phoenix.json and docker-compose.yml, or correct the name",
+                f"{_other_case(ref.name, self.names)}add stacks/{ref.name}/phoenix.json and "
+                "docker-compose.yml, or correct the name",
             )
             return None
         self.used.add(ref.name)
@@ -672,6 +673,12 @@ def _check_files(raw: RawEnvironment, place: Place, path: str, report: Report) -
             )
         folders.update(dict.fromkeys(above, at))
         destinations.add(at)
+
+
+def _other_case(name: str, names: Sequence[str]) -> str:
+    """The start of a fix for a name that there is in other letters, large and small."""
+    other = next((known for known in names if known.lower() == name.lower()), None)
+    return f"write {other!r}; else " if other else ""
 
 
 def _source(place: Place, name: str | None) -> str | None:

@@ -141,3 +141,16 @@ def test_dots_within_a_name_are_letters(tmp_path: Path) -> None:
     declaration = minimal()
     with_files(declaration, tmp_path, "/a/..x", "/a/.y", "/b/x..", "/b.d/e")
     assert declaration.load(tmp_path).warnings == ()
+
+
+def test_what_differs_in_case_alone_is_what_was_meant(tmp_path: Path) -> None:
+    declaration = minimal()
+    declaration.vm["vms"][1]["docker_stacks"] = ["Shop"]
+    found = problem(declaration.refused(tmp_path / "a"), VM, "vms[1].docker_stacks[0]")
+    assert found.fix.startswith("write 'shop'; else add stacks/Shop")
+    declaration = minimal()
+    declaration.lxc["lxc_configs"]["101"]["network_config"]["IP"] = "10.0.0.99/24"
+    found = problem(
+        declaration.load(tmp_path / "b").warnings, LXC, "lxc_configs.101.network_config.IP"
+    )
+    assert found.fix == "did you mean 'ip'?"

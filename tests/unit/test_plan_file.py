@@ -16,6 +16,7 @@ from phoenix.components.move.decision import PENDING
 from phoenix.declaration import as_read
 from phoenix.net.ssh_faults import FAULTS
 from phoenix.proxmox.desired import TO_MAKE
+from phoenix.runs import lock
 from phoenix.runs.history import TOLD, End, Entry, Start
 from phoenix.runs.process import Finished, Request
 from phoenix.runs.results import Course
@@ -183,6 +184,38 @@ def test_a_plan_of_another_site(phoenix: Any, tmp_path: Path) -> None:
     code, _, err = phoenix("sync", str(plan_file))
     assert code == exits.ERROR
     assert "is a plan for another" in err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"site": "a\x1b[2Jb"},
+        {"site": "a" * 100_000},
+        {"targets": ["\x1b[2J"]},
+        {"changes": [{"host": "nginx", "component": "", "step": "s", "details": ["\x1b]0;x\x07"],
+                      "unknown": ""}]},
+    ],
+)  # fmt: skip
+def test_a_doctored_plan_sends_nothing_to_a_terminal_or_a_host(
+    site: Site, phoenix: Any, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    plan_file = tmp_path / "change.json"
+    phoenix("plan", "nginx", "--out", str(plan_file))
+    plan_file.write_text(json.dumps(json.loads(plan_file.read_text()) | change))
+    code, out, err = phoenix("sync", str(plan_file))
+    assert (code, site.synced) == (exits.ERROR, [])
+    assert (out + err).replace("\n", "").isprintable()
+    assert len(err) < 5000
+
+
+def test_a_target_that_is_named_very_often_is_one(site: Site, phoenix: Any, tmp_path: Path) -> None:
+    plan_file = tmp_path / "change.json"
+    phoenix("plan", "nginx", "--out", str(plan_file))
+    often = {"targets": ["nginx"] * 100_000}
+    plan_file.write_text(json.dumps(json.loads(plan_file.read_text()) | often))
+    code, _, err = phoenix("sync", str(plan_file))
+    assert code == exits.OK, err
+    assert json.loads(site.synced[0].environment[lock.OWNER])["command"] == "phoenix sync nginx"
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from phoenix.runs.history import behind, deployed, parse, unnamed
 from phoenix.runs.process import Finished, run
 from phoenix.runs.results import Failure, component_of, first_cause_of, title_of
 from phoenix.runs.revision import revision
+from phoenix.site.findings import visible
 
 _SHOWN = 30
 _MARKS = {"+": "green", "-": "red", "@": "cyan"}
@@ -163,14 +164,17 @@ def read_plan(path: Path, site: project.Project) -> Plan:
             f"{path} is no plan of this release: make one by `phoenix plan --out {path}`"
         ) from None
     if plan.site != site.name:
-        raise CommandError(f"{path} is a plan for {plan.site}, and this is {site.name}")
-    return plan
+        raise CommandError(f"{path} is a plan for {visible(plan.site)}, and this is {site.name}")
+    return plan.model_copy(update={"targets": list(dict.fromkeys(plan.targets))})
 
 
 def differences(planned: Plan, now: Plan) -> list[str]:
-    """What would be done now and was not planned (+), and what was planned and is not (-)."""
+    """What would be done now and was not planned (+), and what was planned and is not (-).
+
+    As a terminal may show it: whoever has the file may write what he likes.
+    """
     return [
-        line.rstrip("\n")
+        visible(line.rstrip("\n"))
         for line in difflib.unified_diff(
             _lines(planned), _lines(now), "planned", "now", lineterm=""
         )
