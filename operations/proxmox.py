@@ -205,7 +205,11 @@ def guest(access: ProxmoxAccess, desired: DesiredGuest, settings: ProxmoxSetting
         if desired.vmid not in located(client) and desired.name not in _to_make:
             _to_make.append(desired.name)
             value(TO_MAKE, host.name, _to_make)
-        return guests.pending(client, desired, settings)
+        lines = guests.pending(client, desired, settings)
+        for remark in guests.remarks(client, desired, settings):
+            _say(remark)
+            tell(host.name, remark)
+        return lines
 
     yield from _do(
         access,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import NamedTuple
 
 from phoenix.proxmox import values
@@ -118,8 +119,6 @@ def compare(desired: DesiredGuest, observed: Observed) -> Difference:
     changes += _mounts(desired, observed)
     changes += _removed_cards(desired, observed)
     growths, remarks = _disk(desired, observed)
-    if observed.node != desired.node:
-        remarks.append(f"it is on node {observed.node}, not {desired.node}, and managed there")
     return Difference(tuple(changes), tuple(growths), tuple(refusals), tuple(remarks))
 
 
@@ -216,7 +215,9 @@ def _disk(desired: DesiredGuest, observed: Observed) -> tuple[list[Growth], list
             growths.append(Growth(disk, current / GIB, size))
         elif current > size * GIB:
             remarks.append(
-                f"{disk} has {current / GIB:g} GiB, {size} GiB are declared: a disk is never shrunk"
+                f"{disk} has {current / GIB:g} GiB, {size} GiB are declared: a disk is never "
+                f"shrunk. fix: declare {ceil(current / GIB)}; or make a smaller guest beside it, "
+                "and move"
             )
     return growths, remarks
 

@@ -9,7 +9,7 @@ from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.converge import Options, converge, next_step, pending_steps
 from phoenix.proxmox.desired import MARK, UNFINISHED, DesiredGuest
-from phoenix.proxmox.diff import Observed
+from phoenix.proxmox.diff import Observed, verdict
 from phoenix.proxmox.errors import ProxmoxError
 from phoenix.proxmox.keys import Note
 from phoenix.proxmox.moving import may_stop
@@ -34,6 +34,19 @@ def pending(client: Client, desired: DesiredGuest, settings: ProxmoxSettings) ->
     """
     left = (f"remove snapshot {name}, left by a run that died" for name in _left(client, desired))
     return (*pending_steps(client, desired, options(settings)), *left)
+
+
+def remarks(client: Client, desired: DesiredGuest, settings: ProxmoxSettings) -> tuple[str, ...]:
+    """What of an existing guest is not as declared and stays so, a line each.
+
+    Raises:
+        ProxmoxError: the state cannot be read.
+    """
+    observed = observe(client, desired.vmid)
+    if observed is None:
+        return ()
+    stays = verdict(desired, observed, desired.vmid in settings.adopt).remarks
+    return tuple(f"{desired.label}: {remark}" for remark in stays)
 
 
 def make(

@@ -413,3 +413,19 @@ def test_one_guest_gets_a_first_snapshot_by_its_own_entry(
         guests.make(client, guest, plan.settings, lambda _line: None)
     taken = {vmid: list(pve.guest(vmid).snapshots) for vmid in (102, 103)}
     assert taken == {102: [], 103: ["pre-configured"]}
+
+
+def test_a_smaller_disk_is_told_and_nothing_is_written(
+    site: Site, pve: Pve, client: Client, planned: Planned
+) -> None:
+    run(client, planned())
+    pve.forget()
+    smaller = planned(changed_site(site, 101, disk_gb=8))
+    (guest,) = [one for one in smaller.guests if one.vmid == 101]
+    assert not run(client, smaller)
+    assert pve.writes() == []
+    (told,) = guests.remarks(client, guest, smaller.settings)
+    assert "rootfs has 32 GiB, 8 GiB are declared: a disk is never shrunk" in told
+    assert "fix: declare 32; or make a smaller guest beside it, and move" in told
+    (same,) = [one for one in planned().guests if one.vmid == 101]
+    assert guests.remarks(client, same, smaller.settings) == ()
