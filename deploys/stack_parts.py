@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pyinfra import host
@@ -20,7 +20,7 @@ from operations.stacks import Stacks
 from phoenix.components import registries
 from phoenix.components import stack as deployment
 from phoenix.components.config_tree.tree import Tree
-from phoenix.components.move.decision import Moves, Refused
+from phoenix.components.move.decision import Moves, Ports, Refused, Shape, exchange, givers, shape
 from phoenix.components.stack import Prepared
 from phoenix.derived import deployments
 from phoenix.derived.components import stack_tree
@@ -45,15 +45,21 @@ def prepared(stacks: Sequence[Deployment]) -> list[Prepared]:
         ]
 
 
-def others_are_there(stacks: Sequence[Prepared]) -> list[Prepared]:
+def others_are_there(
+    stacks: Sequence[Prepared], ports: Mapping[str, Ports] | None = None
+) -> list[Prepared]:
     """Have each stack find the networks and volumes that it takes and does not make.
 
     A run is refused before its first step where this host's Docker lacks one. In a swarm networks
     are left out: a node knows those of another one only when it uses them, and Compose does not
     look for them either.
 
+    Args:
+        stacks: those that this run deploys here.
+        ports: what each stack publishes here now.
+
     Returns:
-        The stacks, who makes something before who takes it.
+        The stacks, who makes something before who takes it, and who gives up a port likewise.
     """
     with setting_errors():
         names = {
@@ -76,8 +82,36 @@ def others_are_there(stacks: Sequence[Prepared]) -> list[Prepared]:
                     needed=needed,
                     makers=makers,
                 )
-    order = deployment.in_order(names)
+    wanted = {
+        prepared.stack.project: frozenset(
+            (port.host_port, port.proto) for port in prepared.stack.ports
+        )
+        for prepared in stacks
+    }
+    if circle := exchange(wanted, ports or {}):
+        with part(circle[0]):
+            moves.refuse_run(*_exchanged(circle, wanted, ports or {}))
+    order = deployment.in_order(names, givers(wanted, ports or {}))
     return sorted(stacks, key=lambda prepared: order.index(prepared.stack.project))
+
+
+def _exchanged(
+    circle: Sequence[str], wanted: Mapping[str, Ports], has: Mapping[str, Ports]
+) -> tuple[str, str]:
+    """The title of a refused step, and why stacks cannot take each other's ports, with the fix."""
+    who = "; ".join(
+        f"{name} takes {', '.join(str(port) for port, _ in sorted(wanted[name] & has[other]))}, "
+        f"which {other} has"
+        for name in circle
+        for other in circle
+        if name != other and wanted[name] & has.get(other, frozenset()) - wanted[other]
+    )
+    why = (
+        f"stacks of {host.name} exchange ports, and Docker gives one to a single container at a "
+        f"time: {who}. Nothing was changed. fix: give one of them a free port, sync, then write "
+        "the port that it is to have"
+    )
+    return f"Stacks {' and '.join(circle)} exchange ports", why
 
 
 def engine(target: Host) -> Stacks:
@@ -93,8 +127,14 @@ def outlook(stacks: Sequence[Deployment]) -> moves.Outlook:
     One of type Swarm runs on its nodes: no data of it are looked for on other hosts. Those of a
     compose stack of its name keep it from starting without them.
     """
-    seen = moves.outlook(site(), [stack.project for stack in stacks])
     swarm = {stack.project for stack in stacks if stack.type == "swarm"}
+    shapes = {
+        stack.project: Shape()
+        if stack.project in swarm
+        else shape(deployment.services(stack), stack.images)
+        for stack in stacks
+    }
+    seen = moves.outlook(site(), shapes)
     decisions = {
         project: Refused(project, decision.target, _no_move(decision))
         if project in swarm and isinstance(decision, Moves)

@@ -44,7 +44,7 @@ if site_host() in deployments.stack_hosts(site()):
     for project in sorted(outlook.halted):
         with part(project):
             moves.taken_back(name=f"Stack {project} stays here", project=project)
-    stacks = stack_parts.others_are_there(stacks)
+    stacks = stack_parts.others_are_there(stacks, outlook.ports)
     stack_parts.images_and_files(stacks)
     for prepared in stacks:
         with part(prepared.stack.project):

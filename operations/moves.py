@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from pydantic import SecretStr
@@ -41,9 +41,12 @@ from phoenix.components.move.decision import (
     Decision,
     HostState,
     Moves,
+    Ports,
     Refused,
+    Shape,
     Stays,
     decide,
+    renamed,
 )
 from phoenix.components.move.space import fits
 from phoenix.components.move.steps import Phase, move
@@ -52,6 +55,7 @@ from phoenix.runs.reporter import report, value
 from phoenix.shell import Script
 from phoenix.site.model import Host as SiteHost
 from phoenix.site.model import Site
+from phoenix.site.names import normalise_name
 
 Commands = Generator[FunctionCommand, None, None]
 
@@ -74,27 +78,29 @@ class Outlook:
         decisions: by project.
         halted: projects that a move to another host stopped here, and that stay here after all.
         partial: projects that start without earlier data, with a copy that is not whole here.
+        ports: what each project publishes here now.
     """
 
     decisions: Mapping[str, Decision]
     halted: frozenset[str] = frozenset()
     partial: frozenset[str] = frozenset()
+    ports: Mapping[str, Ports] = field(default_factory=dict)
 
 
-def outlook(site: Site, projects: Iterable[str]) -> Outlook:
+def outlook(site: Site, projects: Mapping[str, Shape]) -> Outlook:
     """What becomes of stacks that this host declares.
 
     Args:
         site: with the other Docker hosts; those that declare a stack of the same name themselves
             are not asked for it.
-        projects: the names of the stacks.
+        projects: the names of the stacks, each with what it is made of.
     """
     here = host.name
     mine = _state(here, sizes=False)
     known = mine if isinstance(mine, HostState) else HostState()
     new = {name.strip() for name in os.environ.get(NEW, "").split(",")}
     decisions: dict[str, Decision] = {}
-    for project in projects:
+    for project, wanted in projects.items():
         own = known.projects.get(project)
         settled = own is not None and own.running and project not in known.arriving
         if settled or project in new:
@@ -107,13 +113,38 @@ def outlook(site: Site, projects: Iterable[str]) -> Outlook:
         }
         lost = _lost(site).get(project, ())
         decisions[project] = decide(project, here, {here: mine, **states}, lost)
+        if decisions[project] == Stays() and (left := _undeclared(site, known)):
+            decisions[project] = renamed(project, here, wanted, known, left)
     stay = frozenset(name for name, decision in decisions.items() if decision == Stays())
     unfinished = {
         name
         for name, unfinished_move in known.arriving.items()
         if unfinished_move.phase != "proven"
     }
-    return Outlook(decisions, stay & known.left, stay & new & unfinished)
+    ports = {
+        name: frozenset((port.host_port, port.proto) for port in found.ports)
+        for name, found in known.projects.items()
+    }
+    return Outlook(decisions, stay & known.left, stay & new & unfinished, ports)
+
+
+def _undeclared(site: Site, known: HostState) -> frozenset[str]:
+    """Stacks that run on this host, that Phoenix deployed, and that it declares no more."""
+    declared = {
+        stack.project
+        for one in site.docker_hosts
+        if one.name == host.name
+        for stack in one.docker_stacks
+    }
+    left = known.projects.keys() - declared
+    if not left:
+        return frozenset()
+    registered = {normalise_name(e.name) for e in _registered(site) if e.kind == "stack"}
+    return frozenset(
+        name
+        for name in left & registered
+        if known.projects[name].deployer in ("portainer", "phoenix")
+    )
 
 
 def leaving(site: Site) -> list[tuple[str, str]]:
@@ -204,11 +235,21 @@ def refuse(decision: Moves | Refused) -> None:
     Args:
         decision: what would have to be done, or is not known.
     """
-    run_refused.refuse_run(decision.refusal)
     if isinstance(decision, Moves):
         _pending.append(decision.sentence)
         value(PENDING, host.name, _pending)
-    _not_begun(name=decision.title, refusal=decision.refusal)
+    refuse_run(decision.title, decision.refusal)
+
+
+def refuse_run(title: str, refusal: str) -> None:
+    """Refuse the whole run before its first step; a plan shows it as one change.
+
+    Args:
+        title: the name of the step.
+        refusal: why, and the fix.
+    """
+    run_refused.refuse_run(refusal)
+    _not_begun(name=title, refusal=refusal)
 
 
 def refuse_ahead(site: Site, *, needs_target: bool = False) -> None:

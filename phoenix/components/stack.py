@@ -115,12 +115,13 @@ def names(stack: Deployment, overrides: Mapping[str, str]) -> Names:
     )
 
 
-def in_order(known: Mapping[str, Names]) -> tuple[str, ...]:
+def in_order(known: Mapping[str, Names], givers: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
     """Projects in the order in which they are deployed: who makes a network before who takes it.
 
     Args:
         known: the names of each project, in the order declared, which holds where nothing else
             decides; it holds for those that take from each other as well.
+        givers: those that must give up a port before a project can take it.
     """
     result: list[str] = []
 
@@ -128,13 +129,23 @@ def in_order(known: Mapping[str, Names]) -> tuple[str, ...]:
         if project in result or project in on_the_way:
             return
         for other, theirs in known.items():
-            if other != project and theirs.makes & known[project].takes:
+            makes = theirs.makes & known[project].takes
+            if other != project and (makes or other in givers.get(project, ())):
                 add(other, (*on_the_way, project))
         result.append(project)
 
     for project in known:
         add(project, ())
     return tuple(result)
+
+
+def services(stack: Deployment) -> frozenset[str]:
+    """The services of a stack's compose file; none where it cannot be read, which is told."""
+    try:
+        content = document.read(stack.compose_file.read_text(encoding="utf-8"))
+    except (ComposeFileError, OSError, UnicodeError):
+        return frozenset()
+    return frozenset(content["services"])
 
 
 def _plain(filled: Mapping[str, str | SecretStr]) -> dict[str, str]:

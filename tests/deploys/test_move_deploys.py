@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pyinfra.api.operation import OperationMeta
 
 from facts.host_fact import END, FactError
 from operations import moves, run_refused
-from phoenix.components.docker.projects import ComposeProject, Container, Volume
+from phoenix.components.docker.projects import ComposeProject, Container, Port, Volume
 from phoenix.components.move.decision import MOVING, NEW, HostState, Unfinished
 from tests.deploys.recorder import Run, run
 
@@ -271,3 +272,59 @@ def test_the_old_copy_goes_when_the_new_one_is_proven(
     gone = [f"Stack {STACK}: its certificate goes"] if expected else []
     assert titles(done) == [*expected[:1], *gone, *expected[1:]]
     assert [on for on in done.changed.values() if on] == [[OLD]] * len(expected)
+
+
+def beside(*projects: ComposeProject) -> HostState:
+    return HostState({project.name: project for project in projects})
+
+
+def running(name: str, *published: int) -> ComposeProject:
+    (project,) = copy(name).projects.values()
+    return replace(project, ports=tuple(Port("", port, port, "tcp") for port in published))
+
+
+def test_stacks_that_exchange_their_ports_are_refused_before_a_host_is_touched(
+    world: dict[str, HostState | Exception], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each would fail on the other's port, and be taken back."""
+    world[NEW_HOST] = beside(running(STACK, 8000), running(OTHER, 6333, 6334))
+    done = run("stacks", tmp_path / "secrets.json")
+    assert done.sent == []
+    words = caplog.text
+    assert f"{STACK} takes 6333, 6334, which {OTHER} has" in words
+    assert f"{OTHER} takes 8000, which {STACK} has" in words
+    assert "give one of them a free port, sync" in words
+
+
+def test_a_port_is_given_up_before_another_stack_takes_it(
+    world: dict[str, HostState | Exception], tmp_path: Path
+) -> None:
+    """The declared order is the other one."""
+    world[NEW_HOST] = beside(running(STACK, 1), running(OTHER, 6333))
+    done = run("stacks", tmp_path / "secrets.json", execute=False)
+    assert run_refused.reason() == ""
+    order = [title for title in titles(done) if title in (f"Stack {STACK}", f"Stack {OTHER}")]
+    assert order == [f"Stack {OTHER}", f"Stack {STACK}"]
+
+
+def test_a_folder_that_is_renamed_does_not_start_empty_beside_its_data(
+    world: dict[str, HostState | Exception],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (old,) = copy("vectors-production").projects.values()
+    container = replace(old.containers[0], service="qdrant", image="qdrant/qdrant:v1.0")
+    world[NEW_HOST] = beside(replace(old, containers=(container,)), running(OTHER, 8000))
+    register: dict[str | re.Pattern[str], object] = {
+        REGISTER: lambda _: ["stack\tvectors-production\tdrphoenix\t10.0.0.102\t1002"]
+    }
+    done = run("stacks", tmp_path / "secrets.json", responses=register)
+    assert done.sent == []
+    assert "vectors-production runs there with the same services and images" in caplog.text
+    assert "(vectors-production_data)" in caplog.text
+    monkeypatch.setattr(run_refused, "_reasons", {})
+    monkeypatch.setenv(NEW, STACK)
+    done = run("stacks", tmp_path / "secrets.json", responses=register, execute=False)
+    assert run_refused.reason() == ""
+    assert f"Stack {STACK}" in titles(done)

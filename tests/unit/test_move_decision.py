@@ -13,9 +13,14 @@ from phoenix.components.move.decision import (
     HostState,
     Moves,
     Refused,
+    Shape,
     Stays,
     Unfinished,
     decide,
+    exchange,
+    givers,
+    renamed,
+    shape,
 )
 from phoenix.components.move.steps import Phase
 
@@ -201,3 +206,61 @@ def test_a_host_that_left_the_declaration_may_have_it() -> None:
 @pytest.mark.parametrize("here", [RUNS, STOPPED, LEFT])
 def test_a_host_that_left_the_declaration_is_no_matter_where_it_is_here(here: HostState) -> None:
     assert decide(NAME, "b", {"b": here}, ["a"]) == Stays()
+
+
+SHAPE = shape(["web"], ["i:2"])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "state", "ours", "told"),
+    [
+        (SHAPE, RUNS, {NAME}, True),
+        (SHAPE, RUNS, set(), False),  # a person's
+        (SHAPE, STOPPED, {NAME}, False),
+        (SHAPE, LEFT, {NAME}, False),  # removed, volumes kept: who did that knows
+        (SHAPE, has("running", volumes=()), {NAME}, False),
+        (shape(["api"], ["i:1"]), RUNS, {NAME}, False),
+        (shape(["web"], ["other:1"]), RUNS, {NAME}, False),
+        (shape(["web", "db"], ["i:1"]), RUNS, {NAME}, False),
+    ],
+)
+def test_a_new_name_of_a_stack_with_data_does_not_start_empty_beside_it(
+    wanted: Shape, state: HostState, ours: set[str], told: bool
+) -> None:
+    decision = renamed("store-production", "b", wanted, state, ours)
+    assert isinstance(decision, Refused if told else Stays)
+    if isinstance(decision, Refused):
+        assert "would start without its data (shop-production_data)" in decision.refusal
+        assert "`phoenix sync --new store-production`" in decision.refusal
+        assert "give folder and environment the name that they had" in decision.refusal
+
+
+def ports(**numbers: tuple[int, ...]) -> dict[str, frozenset[tuple[int, str]]]:
+    return {name: frozenset((number, "tcp") for number in own) for name, own in numbers.items()}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has_now", "circle"),
+    [
+        (ports(a=(1,), b=(2,)), ports(a=(2,), b=(1,)), ("a", "b")),
+        (ports(a=(1,), b=(2,), c=(3,)), ports(a=(2,), b=(3,), c=(1,)), ("a", "b", "c")),
+        (ports(a=(1,), b=(2,), c=(9,)), ports(a=(2,), b=(1,), c=(3,)), ("a", "b")),
+        (ports(a=(1,), b=(2,), c=(4,)), ports(a=(2, 4), b=(1,), c=(3,)), ("a", "b")),
+        (ports(a=(1,), b=(3,)), ports(a=(2,), b=(1,)), ()),  # b gives 1 up first
+        (ports(a=(1,), b=(2,)), ports(a=(1,), b=(2,)), ()),
+        (ports(a=(1,), b=(2,)), {}, ()),
+        (ports(a=(1,)), ports(a=(2,), b=(1,)), ()),  # b is not in this run
+        (ports(a=(1,), b=(1, 2)), ports(b=(1,)), ()),  # two that want one port: told by validate
+    ],
+)
+def test_ports_that_go_round_in_a_circle(
+    wanted: dict[str, frozenset[tuple[int, str]]],
+    has_now: dict[str, frozenset[tuple[int, str]]],
+    circle: tuple[str, ...],
+) -> None:
+    assert exchange(wanted, has_now) == circle
+
+
+def test_who_gives_up_a_port_comes_first() -> None:
+    before = givers(ports(a=(1,), b=(3,)), ports(a=(2,), b=(1,)))
+    assert before == {"a": frozenset({"b"}), "b": frozenset()}

@@ -6,11 +6,12 @@ it runs, is stopped, or has left its volumes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from phoenix.components.docker.projects import Anonymous, ComposeProject, Volume
 from phoenix.components.move.steps import Phase
+from phoenix.declaration import image_reference
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,103 @@ def decide(
         return Refused(project, here, f"it was deployed on {where}, which this site no longer "
                        "declares: declare it again, without stacks, to move it")  # fmt: skip
     return Stays()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a stack is made of: its services, and the repositories of its images."""
+
+    services: frozenset[str] = frozenset()
+    repositories: frozenset[str] = frozenset()
+
+
+def shape(services: Iterable[str], images: Iterable[str]) -> Shape:
+    """The shape of a stack by its services and the references of its images."""
+    parsed = map(image_reference.parse, images)
+    return Shape(frozenset(services), frozenset(one.repository for one in parsed if one))
+
+
+def renamed(
+    project: str,
+    here: str,
+    wanted: Shape,
+    state: HostState,
+    ours: Collection[str],
+) -> Decision:
+    """What becomes of a stack that is new on its host and may be another's new name.
+
+    A stack is called after its folder and environment, and so are its volumes: under a new name it
+    would start empty, beside the data of the old one.
+
+    Args:
+        project: its name on the host.
+        here: the host.
+        wanted: what it is made of.
+        state: what the host has.
+        ours: stacks that Phoenix deployed here once and that are declared no more.
+    """
+    former = [
+        candidate
+        for name, candidate in sorted(state.projects.items())
+        if name in ours
+        and candidate.running
+        and any(volume.own for volume in candidate.volumes)
+        and wanted
+        == shape(
+            (container.service for container in candidate.containers),
+            (container.image for container in candidate.containers),
+        )
+    ]
+    if not former or project in state.projects:
+        return Stays()
+    names = " and ".join(candidate.name for candidate in former)
+    volumes = ", ".join(volume.name for volume in former[0].volumes if volume.own)
+    reason = (
+        f"{names} runs there with the same services and images, and is declared no more. Where "
+        f"this is its new name, it would start without its data ({volumes}): give folder and "
+        "environment the name that they had; or name these volumes in the compose file "
+        f"(`external`) after `phoenix remove {former[0].name}`, which keeps them"
+    )
+    return Refused(project, here, reason)
+
+
+Ports = frozenset[tuple[int, str]]
+"""Published ports of a host, each with its protocol."""
+
+
+def exchange(wanted: Mapping[str, Ports], has: Mapping[str, Ports]) -> tuple[str, ...]:
+    """Stacks of one host that take each other's ports in a circle; empty where none do.
+
+    Args:
+        wanted: the ports that each stack is to publish.
+        has: the ports that each publishes now.
+    """
+    before = givers(wanted, has)
+    done: set[str] = set()
+    while free := {name for name in before if name not in done and before[name] <= done}:
+        done |= free
+    circle = [name for name in before if name not in done]
+    # Of those that are left, some only wait for the circle.
+    while waiting := {n for n in circle if not any(n in before[other] for other in circle)}:
+        circle = [name for name in circle if name not in waiting]
+    return tuple(circle)
+
+
+def givers(wanted: Mapping[str, Ports], has: Mapping[str, Ports]) -> dict[str, frozenset[str]]:
+    """For each stack those that must give up a port before it can take it.
+
+    Args:
+        wanted, has: as for `exchange`.
+    """
+    return {
+        name: frozenset(
+            other
+            for other in wanted
+            if other != name and (ports - has.get(name, frozenset())) & has.get(other, frozenset())
+            - wanted[other]
+        )
+        for name, ports in wanted.items()
+    }  # fmt: skip
 
 
 def _running(
