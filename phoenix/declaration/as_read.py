@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,13 @@ def _is_declared(file: Path) -> bool:
 def _files(data: Mapping[str, Any]) -> Iterator[Path]:
     """JSON files and what stands beside them, stacks, settings; no secrets, which runs write."""
     inventories, stacks = Path(data["site_inventories"]), Path(data["site_stacks"])
-    secrets = {data.get("site_secrets"), data.get("site_sops")}
-    yield from (file for file in inventories.glob("*") if str(file) not in secrets)
+    secrets = {data.get("site_secrets"), data.get("site_sops"), os.environ.get("PHOENIX_SOPS_FILE")}
+    written = {Path(name).resolve() for name in secrets if name}
+    yield from (
+        file
+        for file in inventories.glob("*")
+        if ".sops." not in file.name and file.resolve() not in written
+    )
     yield from stacks.rglob("*")
     yield from (inventories.parent / FOLDER).glob("*.py")
 

@@ -39,8 +39,12 @@ def deployed(folder: Path) -> Run:
     return run("base", folder / "site" / "secrets.json", **data(folder))  # type: ignore[arg-type]
 
 
-def test_a_run_on_the_files_that_were_read_goes_on(folder: Path) -> None:
-    (folder / "site" / "secrets.json").write_text("{}")  # a run writes it
+def test_a_run_on_the_files_that_were_read_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHOENIX_SOPS_FILE", str(folder / "site" / "mine"))
+    for secrets in ("secrets.json", "team.sops.yaml", "mine"):  # a run writes them
+        (folder / "site" / secrets).write_text("{}")
     for left in (".#phoenix.json", "x.json~", ".x.swp"):
         (folder / "site" / left).write_text("an editor's")
     done = deployed(folder)
