@@ -8,7 +8,7 @@ from operations.site_lock import FILE as LOCK
 from phoenix import files
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.restart import restart_without_end
-from phoenix.components.step_ca.authority import DATABASE
+from phoenix.components.step_ca.authority import DATABASE, DIRECTORY
 from phoenix.components.watch import files as watch
 from phoenix.derived import home
 from phoenix.derived.components import WATCHED, WATCHER
@@ -61,6 +61,7 @@ def reporting(watcher: Host) -> Tree:
                     history=HISTORY if site_host() == site().hypervisor else "",
                     # Where timers make them, each host's own checks tell of old ones.
                     backup_days=0 if site().backups else settings().watch_backup_days,
+                    issued=f"{DIRECTORY}/db" if site_host() == site().ca else "",
                 )
             ),
             watch.CHECKS: TreeFile("".join(f"{line}\n" for line in made), mode="0600"),
@@ -78,6 +79,11 @@ def reporting(watcher: Host) -> Tree:
                 )
             ),
             **(page() if has_page else {}),
+            **(
+                {watch.ISSUED_PROGRAM: TreeFile(files.text("components/step_ca/issued.py"))}
+                if site_host() == site().ca
+                else {}
+            ),
         },
         enable=(watch.TIMER, *([watch.PAGE_TIMER] if has_page else [])),
         validate=fill(

@@ -31,8 +31,9 @@ from phoenix.components.portainer.compose_files import (
     SERVER_UNIT,
 )
 from phoenix.components.stack import FILES
+from phoenix.components.watch.files import JUDGE, RECEIVER, RUN, VAR
 from phoenix.derived import register
-from phoenix.derived.components import AGENT, CERTIFICATE, SERVER, STACK
+from phoenix.derived.components import AGENT, CERTIFICATE, SERVER, STACK, WATCHER
 from phoenix.portainer_api import removal
 from phoenix.portainer_api.sync import HOST_PROJECTS
 from phoenix.secrets.store import SecretStore
@@ -159,7 +160,7 @@ def component(tree: str, *, volumes: bool, after: str = "") -> Commands:
 
     Args:
         tree: the name of its configuration tree.
-        volumes: of Portainer's server its data as well.
+        volumes: of Portainer's server its data as well, and of the watcher what it remembers.
         after: shell command that has others read what is left, where a tree went.
     """
     placed = read(question(PlacedByPhoenix))
@@ -174,6 +175,7 @@ def component(tree: str, *, volumes: bool, after: str = "") -> Commands:
         host.noop(f"{tree} is not on this host")
         return
     log_reasons(f"{tree} goes")
+    yield from _watcher(volumes=volumes) if tree == WATCHER else ()
     if project:
         yield script(_UNIT, unit)
         yield _down(project, volumes=volumes)
@@ -193,6 +195,16 @@ def component(tree: str, *, volumes: bool, after: str = "") -> Commands:
             yield script(Script("after", after))
     if tree.startswith(STACK):
         yield script(Script("files", 'rmdir -- "$1"/* "$1" 2>/dev/null; :'), FILES)
+
+
+def _watcher(*, volumes: bool) -> Commands:
+    """What the watcher has made itself: what it remembers stays with the data of others."""
+    for unit in (JUDGE, RECEIVER):
+        yield script(_UNIT, unit)
+    if not volumes:
+        log_reasons(f"{VAR} stays: what the watcher remembers, and 90 days of each service")
+    kept = (VAR,) if volumes else ()
+    yield script(Script("made", 'rm -rf -- "$@"'), *RUN, *kept)
 
 
 @operation()

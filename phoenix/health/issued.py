@@ -6,15 +6,14 @@ they ask (`phoenix-acme`); what was issued before a guest began to note is not j
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from phoenix.derived.certificates import certificates
 from phoenix.health.checks import ISSUED, checks
 from phoenix.site.model import Frozen, Site
 from phoenix.watch.causes import Check, Outcome
-
-_SHOWN = 3
+from phoenix.watch.issued import foreign
 
 
 class Issued(Frozen):
@@ -61,48 +60,26 @@ def outcome(
         issued: certificates that are still valid.
         asked: by host, the keys that it asked for; a host that told nothing is left out.
     """
-    foreign = list(_foreign(site, issued, asked))
-    if not foreign:
-        return Outcome(check(site), "")
-    more = f" and {len(foreign) - _SHOWN} more" if foreign[_SHOWN:] else ""
-    return Outcome(
-        check(site),
-        "",
-        f"{'; '.join(foreign[:_SHOWN])}{more}. If that was none of you, the names are in others' "
-        "hands until then, or until a new root: phoenix certs rotate root",
-    )
-
-
-def _foreign(
-    site: Site, issued: Sequence[Issued], asked: Mapping[str, Sequence[AskedKeys]]
-) -> Iterator[str]:
     notes = {
         (host, asked_keys.certificate): asked_keys
         for host, every in asked.items()
         for asked_keys in every
     }
-    known = {key for asked_keys in notes.values() for key in asked_keys.keys}
-    owners = {
+    told = foreign(owners(site), issued, notes)
+    if not told:
+        return Outcome(check(site), "")
+    return Outcome(
+        check(site),
+        "",
+        f"{told}. If that was none of you, the names are in others' hands until then, or until a "
+        "new root: phoenix certs rotate root",
+    )
+
+
+def owners(site: Site) -> dict[str, tuple[str, str]]:
+    """By name, the host whose certificate has it, and that certificate."""
+    return {
         name: (certificate.host.name, certificate.name)
         for certificate in certificates(site)
         for name in certificate.sans
     }
-
-    def urgency(certificate: Issued) -> tuple[bool, float]:
-        """First who may pass for what is declared; the newest first of each kind."""
-        return not owners.keys() & set(certificate.names), -certificate.not_before.timestamp()
-
-    for certificate in sorted(issued, key=urgency):
-        if certificate.key in known:
-            continue
-        holders = {owners[name] for name in certificate.names if name in owners}
-        noted = [notes[holder].since for holder in holders if holder in notes]
-        if holders and not any(since and since <= certificate.not_before for since in noted):
-            continue
-        undeclared = [name for name in certificate.names if name not in owners]
-        name_issued = (
-            f"{undeclared[0]}, which nobody declares," if undeclared else certificate.names[0]
-        )
-        to = f" to a key that {sorted(holders)[0][0]} never made" if holders else ""
-        until = f"{certificate.not_after:%Y-%m-%d %H:%M} UTC"
-        yield f"{name_issued}{to} (until {until}, serial {certificate.serial})"

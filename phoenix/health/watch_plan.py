@@ -9,10 +9,12 @@ from phoenix.derived import home
 from phoenix.health import page
 from phoenix.health.advice import likely_fix
 from phoenix.health.checks import checks, made_on
+from phoenix.health.issued import owners
 from phoenix.health.page_html import version
 from phoenix.health.paths import paths, request_paths
 from phoenix.site.model import Host, Site
 from phoenix.watch.causes import Check, CheckedPath, Hop, no_answer
+from phoenix.watch.judge import ISSUED
 from phoenix.watch.plan import Fix, Plan
 
 
@@ -55,7 +57,17 @@ def plan(
                 (check := no_answer(host.name, "").check).title: _fix(site, check)
                 for host in site.watched
             },
+            **{
+                Check(host.name, "service", ISSUED, ()).title: Fix(
+                    "if that was none of you, the names are in others' hands until then, or until "
+                    "a new root",
+                    ("phoenix certs rotate root",),
+                )
+                for host in site.watched
+                if host == site.ca
+            },
         },
+        owners=owners(site),
         environment=site.environment,
         tells=tells,
         services=tuple(

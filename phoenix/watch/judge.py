@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from phoenix.watch import disks
 from phoenix.watch.causes import Check, Findings, Found, Outcome, causes, heard, walk, warnings
+from phoenix.watch.issued import foreign
 from phoenix.watch.plan import Fix, Plan
 from phoenix.watch.report import Report, Run, Validity
 
@@ -23,6 +24,10 @@ MAINTENANCE_SECONDS = 7200
 HOUR = 3600
 FLAPS, QUIET_SECONDS = 3, 900
 """A fault that began so often within an hour is over when it was well for so many seconds."""
+ISSUED = "certificates that the CA issued"
+"""What a warning of one that nobody asked for is about."""
+ISSUED_SECONDS = 2 * 86_400
+"""Of certificates that are older, hosts no longer report the keys (`phoenix-watch`)."""
 _SHOWN = 5
 _LONGEST = 300
 
@@ -203,7 +208,7 @@ def observe(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: floa
         silent,
         outcomes,
         tuple(_faults(plan, outcomes, silent)),
-        tuple(_warnings(plan, outcomes, state, newest)),
+        (*_warnings(plan, outcomes, state, newest), *_foreign(plan, newest, now)),
     )
 
 
@@ -288,6 +293,27 @@ def _warnings(
             yield _beside(host, f"how {place} fills", text)
         for what, text in one.report.warnings.items():
             yield _beside(host, what, text)
+
+
+def _foreign(plan: Plan, newest: Mapping[str, Arrival], now: float) -> Iterator[Outcome]:
+    """What the CA has issued in the last days to a key that no guest has made.
+
+    A host that reports no notes is not judged: `phoenix.watch.issued`.
+    """
+    notes = {
+        (host, name): asked
+        for host, one in newest.items()
+        for name, asked in one.report.asked.items()
+    }
+    for host, one in newest.items():
+        recent = [
+            certificate
+            for certificate in one.report.issued
+            if certificate.not_after.timestamp() > now
+            and certificate.not_before.timestamp() >= now - ISSUED_SECONDS
+        ]
+        if text := foreign(plan.owners, recent, notes):
+            yield _beside(host, ISSUED, text)
 
 
 def _beside(host: str, what: str, text: str) -> Outcome:

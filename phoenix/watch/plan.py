@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from phoenix.watch.causes import Check, CheckedPath, Hop
@@ -45,6 +45,7 @@ class Plan:
         machines: hosts, in the form of the start page's data.
         page_host: name of the host that serves the start page; empty where none does.
         style: version of the page's style.
+        owners: by name, the host whose certificate has it, and that certificate.
         scraper: SHA-256 of the certificate of whoever may read the metrics; empty: nobody.
     """
 
@@ -62,6 +63,7 @@ class Plan:
     page_host: str = ""
     style: str = ""
     scraper: str = ""
+    owners: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -99,6 +101,7 @@ class Plan:
             ],
             "advice": [[fix.advice, list(fix.commands)] for fix in kinds],
             "fixes": {title: kinds.index(fix) for title, fix in self.fixes.items()},
+            "owners": {name: list(owner) for name, owner in self.owners.items()},
             **{name: getattr(self, name) for name in _AS_IT_IS},
         }
         return json.dumps(data, indent=1) + "\n"
@@ -135,6 +138,7 @@ def from_json(text: str) -> Plan:
         page_host=data["page_host"],
         style=data["style"],
         scraper=data["scraper"],
+        owners={name: (host, own) for name, (host, own) in data["owners"].items()},
     )
 
 

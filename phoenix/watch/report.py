@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from phoenix.watch.issued import Asked, Issued
 
 FIRST = "phoenix-watch 1"
 """The first line: what it is, and the version of its form."""
 LONGEST = 1024 * 1024
 """Bytes: no report is longer."""
 _MOST_LINES = 50_000
+KEY_LETTERS = 16
+"""So much of a key's digest tells it from others; `phoenix-watch` reports no more."""
 _LAST = 253_402_300_799
 """The end of the year 9999, the last one of a certificate (RFC 5280, 4.1.2.5)."""
 
@@ -68,6 +75,8 @@ class Report:
         certificates: those that it holds, by name.
         runs: of the host that remembers them, the last run that deploys (`deploy`), and the last
             `backup`.
+        asked: by certificate, for which keys it was asked; "" are certificates that were removed.
+        issued: of the CA's guest, what the CA has issued and is valid.
     """
 
     host: str
@@ -79,6 +88,8 @@ class Report:
     warnings: Mapping[str, str] = field(default_factory=dict)
     certificates: Mapping[str, Validity] = field(default_factory=dict)
     runs: Mapping[str, Run] = field(default_factory=dict)
+    asked: Mapping[str, Asked] = field(default_factory=dict)
+    issued: tuple[Issued, ...] = ()
 
 
 class _Reader:
@@ -93,6 +104,8 @@ class _Reader:
         self.warnings: dict[str, str] = {}
         self.certificates: dict[str, Validity] = {}
         self.runs: dict[str, Run] = {}
+        self.asked: dict[str, Asked] = {}
+        self.issued: list[Issued] = []
 
     def take(self, words: list[str]) -> None:
         """One line; raises ValueError where it is damaged."""
@@ -123,6 +136,10 @@ class _Reader:
                 self.certificates[name] = Validity(_time(begins), _time(ends))
             case ["run", kind, result, ended, by, commit, succeeded]:
                 self.runs[kind] = Run(result, _time(ended), by, commit, _time(succeeded))
+            case ["asked", name, since, keys]:
+                self.asked[name] = Asked(_moment(since), frozenset(keys.split()))
+            case ["issued", told]:
+                self.issued.append(_issued(told))
 
 
 def _time(text: str) -> int:
@@ -135,6 +152,29 @@ def _time(text: str) -> int:
     if not 0 <= seconds <= _LAST:
         raise ValueError(f"no time: {text}")
     return seconds
+
+
+def _moment(seconds: Any) -> datetime:
+    return datetime.fromtimestamp(_time(str(seconds)), UTC)
+
+
+def _issued(told: str) -> Issued:
+    """A certificate, from a line of `phoenix/components/step_ca/issued.py`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        data = json.loads(told)
+        return Issued(
+            str(data["serial"]),
+            tuple(map(str, data["names"])),
+            _moment(data["not_before"]),
+            _moment(data["not_after"]),
+            str(data["key"])[:KEY_LETTERS],
+        )
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"no certificate: {error}") from None
 
 
 def parse(text: str) -> Report:
@@ -156,5 +196,5 @@ def parse(text: str) -> Report:
         raise ReportError("it names no host")
     return Report(
         read.host, read.plan, read.took, tuple(read.outcomes), read.disks, read.locked,
-        read.warnings, read.certificates, read.runs,
+        read.warnings, read.certificates, read.runs, read.asked, tuple(read.issued),
     )  # fmt: skip

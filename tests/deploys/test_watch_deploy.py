@@ -179,3 +179,19 @@ def test_whoever_reads_metrics_gets_all_that_it_needs_and_no_host_s_key(tmp_path
     off = deployed(site(tmp_path / "off"), tmp_path).files("phoenix")
     assert not [path for path in off if path.startswith(watch.METRICS)]
     assert from_json(off[watch.PLAN]).scraper == ""
+
+
+@pytest.mark.usefixtures("given")
+def test_the_ca_s_guest_alone_reports_what_the_ca_issued(tmp_path: Path) -> None:
+    done = deployed(site(tmp_path / "site"), tmp_path)
+    declared = load_site(tmp_path / "site")
+    assert declared.ca is not None
+    for host in declared.hosts:
+        files = done.files(host.name)
+        config = dict(line.split("=", 1) for line in files[watch.CONFIG].splitlines())
+        assert (watch.ISSUED_PROGRAM in files) == (host == declared.ca)
+        assert bool(config["ISSUED"].strip("'")) == (host == declared.ca)
+    known = from_json(done.files("phoenix")[watch.PLAN])
+    assert known.owners["portainer.internal.thinkheads.ai"] == ("gateway", "gateway")
+    title = f"service on {declared.ca.name}: certificates that the CA issued"
+    assert known.fixes[title].commands == ("phoenix certs rotate root",)

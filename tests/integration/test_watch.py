@@ -1,4 +1,7 @@
-"""The site watches itself: one alarm with the true cause, one word when it is over, no forgery."""
+"""The site watches itself: one alarm with the true cause, one word when it is over, no forgery.
+
+And its start page shows what is wrong now, in a browser, and its metrics go to their reader alone.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from phoenix.components.watch import files as watch
 from phoenix.derived.components import WATCHED, WATCHER
 from phoenix.site.secret_names import WATCH_KEY
+from tests.integration import browser as browsers
+from tests.integration.browser import Heard
 from tests.integration.project import Project, deadline_factor
-from tests.integration.site_lab import SiteLab, seen
+from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
 
 pytestmark = pytest.mark.timeout(400)
 INTERVAL = 10
@@ -87,6 +94,7 @@ def watching(site: SiteLab) -> Iterator[Watching]:
     file = "inventories/phoenix_lxc_configs.json"
     declared = project.json(file)
     declared.setdefault("site", {})["watcher"] = "hypervisor"
+    declared["site"]["scraper"] = site.roles["traefik"]
     project.write_json(file, declared)
     lab = (project.path / "group_data/lab.py").read_text()
     project.write("group_data/lab.py", f"{lab}watch_interval = {INTERVAL}\nwatch_backup_days = 0\n")
@@ -108,7 +116,7 @@ def watching(site: SiteLab) -> Iterator[Watching]:
             for tree in (WATCHED, WATCHER):
                 apply = f"/var/lib/phoenix/trees/{tree}/current/apply"
                 site.sh(host.name, f"[ ! -e {apply} ] || sh {apply} remove", ok=True)
-        site.sh("hypervisor", "rm -rf /var/lib/phoenix-watch /run/phoenix-watch")
+        site.sh("hypervisor", f"rm -rf {watch.VAR} {' '.join(watch.RUN)}")
         site.project.phoenix("sync", "guard")
         site.project.phoenix("remove", WATCH_KEY, "-y")
 
@@ -176,3 +184,99 @@ def test_a_stopped_gateway_is_one_alarm_with_its_cause_and_one_end(watching: Wat
     assert alarm["type"] == "failure"
     assert "phoenix sync nginx" in alarm["message"]
     assert watching.look()["causes"] == []
+
+
+def test_the_page_shows_a_fault_within_two_minutes_and_its_end(
+    watching: Watching, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In a real browser, without a script, and on a page that loads itself anew."""
+    browsers.needed()
+    site = watching.site
+    root = site.sh("client", f"cat {ROOT_FILE}", ok=True).out
+    unit = "phoenix-portainer.service"
+    before = len(watching.messages())
+    folder = tmp_path_factory.mktemp("chromium") / "home"
+    with (
+        sync_playwright() as playwright,
+        browsers.chromium(playwright, folder, site.address("hypervisor"), root) as browser,
+    ):
+        page = browser.new_context(java_script_enabled=False).new_page()
+        heard = Heard()
+        heard.listen(page)
+
+        def shows(headline: str, state: str) -> None:
+            card = page.locator(".cards li").filter(
+                has=page.get_by_role("heading", name="portainer")
+            )
+            end = time.monotonic() + 120 * deadline_factor()
+            while True:
+                page.goto(f"https://home.{site.site.domain}/")
+                said = page.locator(".verdict .headline").inner_text()
+                words = card.locator(".state").inner_text().strip()
+                if headline in said and words == state:
+                    return
+                assert time.monotonic() < end, (said, words)
+                time.sleep(1)
+
+        shows("checks passed", "Healthy")
+        assert page.locator(".old").count() == 0
+        expect(page.locator(".asof")).to_contain_text("less than a minute ago")
+        assert page.locator(".history path.ok").count() > 0, "what was seen today"
+        site.sh("portainer", f"systemctl stop {unit}", ok=True)
+        began = time.monotonic()
+        try:
+            shows("failed", "Not healthy")
+            seen("seconds from fault to page", round(time.monotonic() - began))
+            assert time.monotonic() - began < 120 * deadline_factor()
+            expect(page.locator(".verdict")).to_contain_text("First cause")
+            assert page.locator(".cards .state.ok").count() > 0, "the others are healthy"
+        finally:
+            site.sh("portainer", f"systemctl start {unit}", ok=True)
+        shows("checks passed", "Healthy")
+        assert heard.complaints == []
+        timer = watch.PAGE_TIMER
+        site.sh("traefik", f"systemctl stop {timer}", ok=True)
+        try:  # what nobody renews is old, whatever it says
+            page_file = "/var/lib/phoenix/home/index.html"
+            site.sh("traefik", f"sed -i 's,!= /^(?:[0-9|]*)/,!= /^(?:16)/,' {page_file}", ok=True)
+            page.goto(f"https://home.{site.site.domain}/")
+            expect(page.locator(".old")).to_contain_text("nothing has come from the watcher since")
+        finally:
+            site.sh("traefik", f"systemctl start {timer}", ok=True)
+    if len(watching.messages()) > before:  # it was seen twice: then its end is told as well
+        watching.came(before + 2)
+    watching.until("all is well", lambda: watching.look()["causes"] == [])
+
+
+def test_metrics_go_to_the_declared_reader_alone(watching: Watching) -> None:
+    """With the files that the watcher has for it, by the way that the guard opens."""
+    site, place = watching.site, "/root/phoenix-test-metrics"
+    try:
+        for name in ("scraper.pem", "watcher.crt"):
+            text = site.sh("hypervisor", f"cat {watch.METRICS}/{name}", ok=True).out
+            site.put("traefik", f"{place}/{name}", f"{text}\n")
+        name, address = site.site.hypervisor.fqdn, site.address("hypervisor")
+        curl = (
+            f"curl -sS --fail --noproxy '*' --max-time 20 --cacert {place}/watcher.crt "
+            f"--connect-to {name}:8470:{address}:8470 https://{name}:8470/metrics"
+        )
+        text = site.sh("traefik", f"{curl} --cert {place}/scraper.pem", ok=True).out
+        samples = [one for family in text_string_to_metric_families(f"{text.rstrip()}\n")
+                   for one in family.samples]  # fmt: skip
+        mine = site.sh("traefik", f"{curl} --cert {watch.PAIR}")
+        assert (mine.code, "403" in mine.text) == (22, True), mine.text
+    finally:
+        site.sh("traefik", f"rm -rf {place}")
+    found = {(one.name, *one.labels.values()): one.value for one in samples}
+    for service in site.site.services:
+        if service.exposure == "gateway" and service.kind != "home":
+            assert found["phoenix_service_ok", service.name] == 1
+    for host in site.site.hosts:
+        assert found["phoenix_host_silent", host.name] == 0
+        dates = [one for one in samples if one.labels.get("host") == host.name
+                 and one.name == "phoenix_certificate_not_after_timestamp_seconds"]  # fmt: skip
+        assert all(one.value > time.time() for one in dates)
+        assert dates or host == site.site.hypervisor, "each guest has a certificate"
+    assert found["phoenix_run_ok", "deploy"] == 1
+    assert time.time() - found["phoenix_run_ended_timestamp_seconds", "deploy"] < 3600
+    assert [one for one in samples if one.name == "phoenix_check_ok" and one.value == 0] == []

@@ -17,6 +17,7 @@ from pyinfra.context import ctx_host, ctx_state
 from facts.issued import KeysAskedFor
 from operations import removal
 from phoenix.components.docker.projects import Anonymous
+from phoenix.components.watch.files import JUDGE, RECEIVER, VAR
 from phoenix.derived import register
 from phoenix.derived.register import Entry
 from phoenix.health.undeclared import Placed
@@ -110,6 +111,21 @@ def test_what_a_certificate_had_asked_for_is_remembered(tmp_path: Path) -> None:
     assert (state / "removed-keys").read_text() == keys * 2
     told = ["certificate host", keys.strip(), "removed", *keys.splitlines()]
     assert [one.certificate for one in KeysAskedFor().parse(told)] == ["host", ""]
+
+
+@pytest.mark.parametrize("volumes", [False, True])
+def test_what_the_watcher_remembers_goes_with_the_data_of_others(
+    monkeypatch: pytest.MonkeyPatch, volumes: bool
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(removal, "log_reasons", lambda *lines: told.extend(lines))
+    here = on(placed=Placed(("watcher",)))
+    *stops, made, tree = words(here.run(removal.component, tree="watcher", volumes=volumes))
+    assert [one.rpartition(" ")[2] for one in stops] == [JUDGE, RECEIVER]
+    assert ("/run/phoenix-watch" in made, VAR in made) == (True, volumes)
+    assert any(f"{VAR} stays" in line for line in told) != volumes
+    assert "apply" in tree
+    assert on().run(removal.component, tree="watcher", volumes=volumes) == []
 
 
 def test_docker_itself_runs_on_without_its_configuration() -> None:

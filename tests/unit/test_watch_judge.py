@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from phoenix.watch.causes import Check, CheckedPath, Hop
 from phoenix.watch.disks import DAY, added, days_left
+from phoenix.watch.issued import Asked, Issued
 from phoenix.watch.judge import FLAPS, QUIET_SECONDS, Arrival, Message, State, look
 from phoenix.watch.plan import Fix, Plan, from_json
 from phoenix.watch.report import Report, Room
@@ -50,6 +53,9 @@ class Site:
     state: State = field(default_factory=State)
     newest: dict[str, Arrival] = field(default_factory=dict)
     room: Room = field(default_factory=lambda: Room(10, 1000))
+    plan: Plan = PLAN
+    beside: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By host, further fields of its reports."""
 
     def report(self, host: str) -> None:
         """A host's report arrives, whose checks began now and took a second."""
@@ -57,11 +63,12 @@ class Site:
         report = Report(
             host, PLAN.lists[host], 1, said, {"/": self.room}, self.locked and host == "outside"
         )
+        report = replace(report, **self.beside.get(host, {}))
         self.newest[host] = Arrival(report, self.now + 1)
 
     def looks(self) -> list[Message]:
         """The watcher looks; its memory goes through its file."""
-        said = look(PLAN, self.newest, self.state, self.now)
+        said = look(self.plan, self.newest, self.state, self.now)
         self.state = State.from_json(json.loads(json.dumps(self.state.to_json())))
         return said
 
@@ -375,3 +382,53 @@ def test_the_plan_goes_through_its_file() -> None:
     )
     with pytest.raises(ValueError, match="version 9"):
         from_json(json.dumps({"version": 9}))
+
+
+# -- what the CA issued ----------------------------------------------------------------------------
+
+MINE, THEIRS = "aa" * 8, "bb" * 8
+OWNED = replace(PLAN, owners={"app.lab.example": ("gateway", "gateway")})
+
+
+def issued(key: str, name: str = "app.lab.example", since: float = START) -> Issued:
+    first, last = (datetime.fromtimestamp(at, UTC) for at in (since, START + 9 * DAY))
+    return Issued("a1", (name,), first, last, key)
+
+
+def ca_tells(site: Site, *certificates: Issued, asked: dict[str, Asked] | None = None) -> list[str]:
+    """What is told after two rounds in which `other` is the CA and `gateway` asked for keys."""
+    notes = {"gateway": Asked(datetime.fromtimestamp(START - DAY, UTC), frozenset({MINE}))}
+    site.plan = OWNED
+    site.beside = {
+        "other": {"issued": certificates},
+        "gateway": {"asked": notes if asked is None else asked},
+    }
+    return [f"{one.title}: {one.body}" for one in site.round(3)]
+
+
+def test_a_certificate_that_no_guest_asked_for_is_told(site: Site) -> None:
+    (told,) = ca_tells(site, issued(MINE), issued(THEIRS))
+    assert "warning: other: certificates that the CA issued" in told
+    assert "app.lab.example to a key that gateway never made" in told
+
+
+def test_a_name_that_nobody_declares_is_told(site: Site) -> None:
+    (told,) = ca_tells(site, issued(THEIRS, "evil.lab.example"))
+    assert "evil.lab.example, which nobody declares" in told
+
+
+@pytest.mark.parametrize(
+    ("certificate", "asked"),
+    [
+        (issued(MINE), None),
+        (issued(THEIRS, since=START - 3 * DAY), None),
+        (issued(THEIRS), {}),
+        (issued(THEIRS), {"gateway": Asked(None, frozenset())}),
+        (issued(THEIRS, "old.lab.example"), {"": Asked(None, frozenset({THEIRS}))}),
+    ],
+    ids=["asked for", "of days ago", "no notes", "none noted yet", "of a certificate removed"],
+)
+def test_what_was_asked_for_or_cannot_be_known_is_not_told(
+    site: Site, certificate: Issued, asked: dict[str, Asked] | None
+) -> None:
+    assert ca_tells(site, certificate, asked=asked) == []

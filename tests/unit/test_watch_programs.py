@@ -14,24 +14,27 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from pydantic import SecretStr
 
 from phoenix.components.watch import files as watch
 from phoenix.health.checks import checks, made_on
 from phoenix.health.watch_plan import lines, plan
-from phoenix.runs.history import End, Entry, started
+from phoenix.runs.history import End, Entry, Result, started
 from phoenix.runs.lock import Owner
-from phoenix.runs.revision import NONE
+from phoenix.runs.revision import NONE, Revision
 from phoenix.secrets import catalog
 from phoenix.secrets.errors import SecretError
 from phoenix.secrets.rules import check_alarm_urls
+from phoenix.secrets.watch_certificates import of_host
 from phoenix.site.model import Site
 from phoenix.site.ports import WATCH
 from phoenix.site.secret_names import ALARM_URLS, WATCH_KEY
 from phoenix.watch import alarms
 from phoenix.watch.__main__ import PORT, look, try_alarms
+from phoenix.watch.issued import Asked, Issued
 from phoenix.watch.judge import Message
 from phoenix.watch.plan import from_json
-from phoenix.watch.report import parse
+from phoenix.watch.report import Run, Validity, parse
 from tests.unit.site_builder import LXC, minimal, problem, stack
 
 ROOT = Path(__file__).parents[2]
@@ -148,6 +151,8 @@ def reported(tmp_path: Path, script: str) -> tuple[str, list[str]]:
             "PATH": f"{tmp_path}/bin:{os.environ['PATH']}",
             "PHOENIX_WATCH_ETC": str(tmp_path / "etc"),
             "PHOENIX_WATCH_LIB": str(tmp_path / "lib"),
+            "PHOENIX_WATCH_RUN": str(tmp_path),
+            "PHOENIX_ACME_VAR": str(tmp_path / "acme"),
         },
         check=True, timeout=60,
     )  # fmt: skip
@@ -219,6 +224,94 @@ def test_a_backup_that_is_too_old_is_in_the_report(
     told = parse(reported(tmp_path, ECHO)[0]).warnings
     assert set(told) == ({"backups"} if expected else set())
     assert told.get("backups", "").startswith(expected or "")
+
+
+def history(*runs: tuple[str, Result | None, int, bool]) -> str:
+    """A history of runs: command, result (None: it was lost), when it ended, whether it deploys."""
+    lines = []
+    for command, result, ended, deploys in runs:
+        since = datetime.fromtimestamp(ended - 9, UTC)
+        owner = Owner(user="u", machine="m", pid=1, since=since, command=command)
+        start = started(owner, Revision(commit="ab" * 20, dirty=False), deploys=deploys)
+        end = "null"
+        if result:
+            end = End(result=result, changed=0, hosts=[], failed=[]).model_dump_json()
+        at = datetime.fromtimestamp(ended, UTC)
+        lines.append(
+            f'{{"start":{start.model_dump_json()},"end":{end},"ended":"{at:%Y-%m-%dT%H:%M:%SZ}"}}\n'
+        )
+    return "".join(lines)
+
+
+def test_the_last_runs_are_in_the_report(tmp_path: Path) -> None:
+    etc_of(tmp_path / "etc", lock=tmp_path / "lock")
+    assert parse(reported(tmp_path, ECHO)[0]).runs == {}
+    (tmp_path / "history").write_text(
+        history(
+            ("phoenix sync", "ok", 1_000_000, True),
+            ("phoenix sync", "failed", 1_000_500, True),
+            ("phoenix status", "ok", 1_000_900, False),
+        )
+    )
+    assert parse(reported(tmp_path, ECHO)[0]).runs == {
+        "deploy": Run("failed", 1_000_500, "u@m", "ab" * 20, 1_000_000),
+    }
+    (tmp_path / "history").write_text(
+        history(
+            ("phoenix sync", None, 1_000_000, True), ("phoenix backup --to /x", "ok", 77, False)
+        )
+    )
+    assert parse(reported(tmp_path, ECHO)[0]).runs == {
+        "deploy": Run("lost", 1_000_000, "u@m", "ab" * 20, 0),
+        "backup": Run("ok", 77, "u@m", "ab" * 20, 77),
+    }
+
+
+def test_certificates_that_a_check_looks_at_are_in_the_report(tmp_path: Path) -> None:
+    etc_of(tmp_path / "etc", lock=tmp_path / "lock")
+    pair = tmp_path / "pair"
+    pair.mkdir()
+    (pair / "fullchain.pem").write_text(of_host(SecretStr("x" * 40), "a.example").certificate)
+    torn = tmp_path / "torn"
+    torn.mkdir()
+    (torn / "fullchain.pem").write_text("torn")
+    (tmp_path / "etc/watch.checks").write_text(
+        f"unit_runs\tx\npair_fits\t{pair}\tgateway\ta.example\n"
+        f"pair_fits\t{torn}\tother\tb.example\npair_fits\t{tmp_path}/none\tnone\tc.example\n"
+    )
+    assert parse(reported(tmp_path, ECHO)[0]).certificates == {
+        "gateway": Validity(946_684_800, 253_402_300_799),
+    }
+
+
+def test_keys_that_were_asked_for_and_what_the_ca_issued_are_in_the_report(tmp_path: Path) -> None:
+    etc_of(tmp_path / "etc", lock=tmp_path / "lock")
+    assert parse(reported(tmp_path, ECHO)[0]).asked == {}
+    now = int(datetime.now(UTC).timestamp())
+    (tmp_path / "acme/gateway").mkdir(parents=True)
+    (tmp_path / "acme/idle").mkdir()
+    (tmp_path / "acme/gateway/keys").write_text(
+        f"1000 {'aa' * 32}\n{now - 60} {'bb' * 32}\n{now} {'cc' * 32}\n"
+    )
+    (tmp_path / "acme/removed-keys").write_text(f"{now} {'dd' * 32}\n")
+    database = tmp_path / "db"
+    database.mkdir()
+    (tmp_path / "lib/issued").write_text(
+        'import json, sys\nprint(json.dumps({"serial": "a1", "names": ["x.example", "10.0.0.1"], '
+        '"not_before": 5, "not_after": 9, "key": "ee" * 32}))\n'
+    )
+    with (tmp_path / "etc/watch.conf").open("a") as file:
+        file.write(f"ISSUED={database}\n")
+    read = parse(reported(tmp_path, ECHO)[0])
+    begun = datetime.fromtimestamp(1000, UTC)
+    assert read.asked == {
+        "gateway": Asked(begun, frozenset({"bb" * 8, "cc" * 8})),
+        "": Asked(datetime.fromtimestamp(now, UTC), frozenset({"dd" * 8})),
+    }
+    first, last = (datetime.fromtimestamp(seconds, UTC) for seconds in (5, 9))
+    assert read.issued == (Issued("a1", ("x.example", "10.0.0.1"), first, last, "ee" * 8),)
+    (tmp_path / "lib/issued").write_text("raise SystemExit(1)\n")
+    assert parse(reported(tmp_path, ECHO)[0]).issued == read.issued, "looked at each ten minutes"
 
 
 # -- messages on their way -------------------------------------------------------------------------

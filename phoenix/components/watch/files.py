@@ -25,9 +25,15 @@ PAGE_TIMER = "phoenix-watch-page.timer"
 PAGE_PROGRAM = "/usr/local/sbin/phoenix-watch-page"
 PROGRAM = "/usr/local/sbin/phoenix-watch"
 CHECKS_PROGRAM = "/usr/local/lib/phoenix/checks"
+ISSUED_PROGRAM = "/usr/local/lib/phoenix/issued"
+"""On the CA's guest: tells what the CA has issued."""
 CONFIG, CHECKS = "/etc/phoenix/watch.conf", "/etc/phoenix/watch.checks"
 PAIR, CERTIFICATE_OF_THE_WATCHER = "/etc/phoenix/watch.pem", "/etc/phoenix/watcher.crt"
 
+VAR = "/var/lib/phoenix-watch"
+"""What the watcher remembers."""
+RUN = ("/run/phoenix-watch", "/run/phoenix-watch-look")
+"""The newest reports, and what the last look gives to others: until the next boot."""
 LIBRARY = "/usr/local/lib/phoenix/watcher"
 """The watcher's programs: modules of Python."""
 PLAN = "/etc/phoenix/watcher.json"
@@ -47,6 +53,7 @@ MODULES = (
     "watch/causes.py",
     "watch/disks.py",
     "watch/history.py",
+    "watch/issued.py",
     "watch/judge.py",
     "watch/live.py",
     "watch/metrics.py",
@@ -93,7 +100,7 @@ def metrics_address(site: Site, watcher: Host) -> IPv4Address:
 
 def config(
     host: Host, watcher: Host, *, plan: str, room: tuple[int, int], lock: str, history: str,
-    backup_days: int,
+    backup_days: int, issued: str = "",
 ) -> str:  # fmt: skip
     """The configuration of a host's `phoenix-watch`: KEY=VALUE, as a shell reads it.
 
@@ -106,6 +113,7 @@ def config(
         room: percent of a file system with less of which free comes a warning, then a fault.
         lock: the file that a run of the site locks; empty where it is on another host.
         history: the file with the site's runs; empty where it is on another host.
+        issued: the CA's database; empty where it is on another host.
         backup_days: after so many days without a backup comes a warning; 0: never.
     """
     values = {
@@ -117,5 +125,6 @@ def config(
         "LOCK": lock,
         "HISTORY": history,
         "BACKUP_DAYS": str(backup_days),
+        "ISSUED": issued,
     }
     return "".join(f"{key}={quote(value)}\n" for key, value in values.items())
