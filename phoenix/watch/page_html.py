@@ -17,6 +17,8 @@ Data = Mapping[str, Any]
 """An object of `home.json` (`phoenix.health.page`)."""
 
 HISTORY_DAYS = 90
+_PARTLY = 0.05
+"""A day on which a service was broken for less than this share of the time looks better."""
 _LAYERS = {
     "reach": "were not run",
     "service": "does not run as it should",
@@ -286,7 +288,8 @@ def _history(days: Sequence[Data], page: Data) -> Iterator[str]:
     for day in days:
         place = HISTORY_DAYS - 1 - (today - datetime.fromisoformat(day["day"]).date()).days
         if day["ok"] or day["broken"]:
-            kind = "broken" if day["broken"] else "ok"
+            share = day["broken"] / (day["ok"] + day["broken"])
+            kind = "ok" if not share else "partly" if share < _PARTLY else "broken"
             bars[kind] = f"{bars.get(kind, '')}M{place} 0h.8v10h-.8z"
     paths = "".join(f'<path class="{kind}" d="{path}"/>' for kind, path in sorted(bars.items()))
     yield (
@@ -300,7 +303,8 @@ def _history(days: Sequence[Data], page: Data) -> Iterator[str]:
     last = next((day for day in reversed(days) if day["broken"]), None)
     if last is not None:
         minutes = max(1, round(last["broken"] / 60))
-        seen += f"; last fault {escape(last['day'])}, {minutes} min"
+        long = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
+        seen += f"; last fault {escape(last['day'])}, {long}"
     yield f'<p class="past">Healthy {seen}</p>'
 
 

@@ -252,6 +252,14 @@ def test_the_history_is_shown_as_bars_and_in_words(watched: Watched) -> None:
     assert "Healthy 80 % of 5 days; last fault 2026-11-23, 2 min" in card
 
 
+def test_a_short_fault_makes_no_broken_day(watched: Watched) -> None:
+    looks(watched.folder, NOW - DAY, 6000, "ok")
+    looks(watched.folder, NOW - DAY + 6000, 120, "broken")
+    for file in watched.folder.iterdir():
+        file.write_text(file.read_text().replace('"app"', '"shop"'))
+    assert '<path class="partly" d="M88 0h.8v10h-.8z"/>' in text(watched.page())
+
+
 # -- its way to the host that serves it ------------------------------------------------------------
 
 
