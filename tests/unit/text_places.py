@@ -151,6 +151,7 @@ CONTEXT: dict[str, Callable[[dict[str, Any]], object]] = {
     r"site\.portainer\.(url|ca_file|fingerprint)$": lambda portainer: portainer.update(
         connects_from=["192.0.2.10"]
     ),
+    r"^lxc: site\.scraper$": lambda site: site.update(watcher="hypervisor"),
     r"\.redirect_to$": lambda service: [
         service.pop(key, None) for key in ("port", "scheme", "health_path", "server_name")
     ],
@@ -223,6 +224,7 @@ SOUND: dict[str, Any] = {
     r"variables\.\d+\.secret$": "QDRANT_SERVICE_KEY",
     r"files\.\d+\.source$": "docker-compose.yml",
     r"exports\.\d+\.options$": "rw,sync",
+    r"^lxc: site\.scraper$": "192.0.2.7",
     r"sha256$": "0" * 64,
     r"site\.portainer\.fingerprint$": "ab" * 32,
     r"network\.portainer_server_ip$": "10.0.0.111",
