@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 
 from benchmarks import floor
 from benchmarks.counted_pyinfra import Counts, Traffic, read
-from benchmarks.report import sample, table
+from benchmarks.report import operators_environment, sample, table
 from lab.progress import say
 from lab.settings import ROOT, LabError
 from lab.state import LabState
@@ -77,7 +76,7 @@ def converge(
         result = subprocess.run(
             [*command, str(inventory), *deploys, "-y"],
             cwd=ROOT,
-            env=os.environ | {"PHOENIX_LAB_NAME": lab.name},
+            env={**operators_environment(), "PHOENIX_LAB_NAME": lab.name},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,7 +1,8 @@
-"""Numbers as a plain table: medians, spreads, columns."""
+"""Numbers as a plain table: medians, spreads, columns; and where they are measured."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
@@ -40,3 +41,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def operators_environment() -> dict[str, str]:
+    """This environment as an operator has it: Python keeps what it has compiled."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

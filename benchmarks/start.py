@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any, NamedTuple
 
-from benchmarks.report import sample, table
+from benchmarks.report import operators_environment, sample, table
 from lab.settings import ROOT, LabError
 
 GOAL = 0.25
@@ -66,7 +66,11 @@ def cpu_seconds(case: Case) -> float:
     process = subprocess.Popen(
         [sys.executable, "-m", "phoenix", *case.words],
         cwd=ROOT,
-        env={**os.environ, "PHOENIX_INVENTORY": "inventories/phoenix.py", **case.environment},
+        env={
+            **operators_environment(),
+            "PHOENIX_INVENTORY": "inventories/phoenix.py",
+            **case.environment,
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -9,9 +9,10 @@ host through an API, those of all hosts. The next question then asks for what is
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
@@ -29,6 +30,7 @@ from pyinfra.context import ctx_host, ctx_state
 
 from facts.command import command
 from facts.host_fact import (
+    BEGIN,
     Answer,
     ConversationError,
     FactError,
@@ -42,6 +44,11 @@ from operations.failure import say
 
 T = TypeVar("T")
 
+_SCRIPT_LINE = re.compile(
+    rf"\A(echo {BEGIN}; {{ timeout -k \d+ \d+ sh -c )('(?:[^']|'\"'\"')*')(?= )"
+)
+"""How the line of a question begins whose command is a script (`facts.host_fact.marked`), up to the
+script's text as a shell word."""
 MOST_SECONDS = 30.0
 """A person may change a host while a long run is busy elsewhere: older answers are asked again."""
 
@@ -300,8 +307,21 @@ def _ask(target: Host, lines: list[str]) -> list[Answer]:
         ConversationError: the answers cannot be separated, or the connection broke.
         ConnectError: the host does not answer by SSH.
     """
-    output = run(target, command("sh"), "\n".join(lines) + "\n")
+    output = run(target, command("sh"), _program(lines))
     return list(answers(output.stdout_lines, len(lines)))
+
+
+def _program(lines: Sequence[str]) -> str:
+    """The lines as one program, in which a script's text stands once, however often it runs."""
+    texts = Counter(match[2] for line in lines if (match := _SCRIPT_LINE.match(line)))
+    names = {text: f"script{number}" for number, text in enumerate(texts) if texts[text] > 1}
+
+    def shared(match: re.Match[str]) -> str:
+        return f'{match[1]}"${names[match[2]]}"' if match[2] in names else match[0]
+
+    assigned = (f"{name}={text}" for text, name in names.items())
+    shortened = (_SCRIPT_LINE.sub(shared, line) for line in lines)
+    return "".join(f"{line}\n" for line in (*assigned, *shortened))
 
 
 def run(target: Host, line: StringCommand, stdin: str, *, is_secret: bool = False) -> CommandOutput:
