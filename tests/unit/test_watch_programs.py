@@ -267,6 +267,15 @@ def test_the_last_runs_are_in_the_report(tmp_path: Path) -> None:
     }
 
 
+def test_a_backup_by_hand_tells_nothing_where_timers_make_them(tmp_path: Path) -> None:
+    etc_of(tmp_path / "etc", lock=tmp_path / "lock")
+    (tmp_path / "history").write_text(history(("phoenix backup --to /x", "ok", 77, False)))
+    with (tmp_path / "etc/watch.conf").open("a") as file:
+        file.write("BACKUP_DAYS=0\n")
+    read = parse(reported(tmp_path, ECHO)[0])
+    assert (read.runs, read.warnings) == ({}, {})
+
+
 def test_certificates_that_a_check_looks_at_are_in_the_report(tmp_path: Path) -> None:
     etc_of(tmp_path / "etc", lock=tmp_path / "lock")
     pair = tmp_path / "pair"
