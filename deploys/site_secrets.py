@@ -19,14 +19,15 @@ from facts.secret_record import SecretRecord
 from operations import secrets as operations
 from operations.compose_host import HostStacks
 from operations.host_state import question, read_of
-from operations.portainer import PortainerStacks
-from operations.stacks import variables
+from operations.portainer import PortainerStacks, SwarmStacks
+from operations.stacks import Stacks, variables
 from phoenix.components import held_secrets
 from phoenix.components.held_secrets import Found, Trace
 from phoenix.derived import deployments
 from phoenix.secrets import catalog, record
 from phoenix.secrets.errors import SecretError
 from phoenix.secrets.record import Record
+from phoenix.site.model import Host
 
 
 def secret(name: str) -> SecretStr:
@@ -134,10 +135,14 @@ def _variables(expected: list[Trace]) -> held_secrets.Variables:
         if not trace.project or place in names_by_stack:
             continue
         guest = site().host(trace.guest)
-        stacks = (
-            PortainerStacks(access(), guest.portainer_environment)
-            if deployments.by_portainer(site(), guest)
-            else HostStacks(guest.name)
-        )
-        names_by_stack[place] = variables(stacks, trace.project)
+        names_by_stack[place] = variables(_engine(guest, trace.project), trace.project)
     return names_by_stack
+
+
+def _engine(guest: Host, project: str) -> Stacks:
+    """What deploys a stack of a guest."""
+    if not deployments.by_portainer(site(), guest):
+        return HostStacks(guest.name)
+    there = PortainerStacks(access(), guest.portainer_environment)
+    swarm = any(one.type == "swarm" for one in guest.docker_stacks if one.project == project)
+    return SwarmStacks(there, ()) if swarm else there

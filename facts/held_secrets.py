@@ -19,12 +19,16 @@ _HELD = Script(
     """label=$1; shift
 for path; do [ ! -e "$path" ] || printf 'path %s\\n' "$path"; done
 command -v docker >/dev/null 2>&1 || exit 0
-docker ps --all --filter "label=$label" --format "project {{.Label \\"$label\\"}}\"""",
+docker ps --all --filter "label=$label" --format "project {{.Label \\"$label\\"}}" || exit
+# Of a manager alone; a secret's name ends with a digest of its content.
+docker stack ls --format 'project {{.Name}}' 2>/dev/null || exit 0
+docker secret ls --filter label=phoenix.stack --format 'path swarm:{{.Name}}' 2>/dev/null |
+ sed 's/-[^-]*$//'""",
 )
 
 
 class HeldSecrets(HostFact[Found]):
-    """Which of these files are there, and which compose projects have containers.
+    """Which of these files are there, and which stacks run, of compose and of a swarm.
 
     An engine that is installed and does not answer makes the answer unknown, not empty.
     """

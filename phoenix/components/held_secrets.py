@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from phoenix.components.nginx.nginx_conf import CLIENT_CERTIFICATE
 from phoenix.components.portainer.compose_files import AGENT_ENVIRONMENT, PASSWORD_FILE
 from phoenix.components.restic.files import PASSWORD
-from phoenix.components.stack import FILES
+from phoenix.components.stack import FILES, swarm_name
 from phoenix.components.step_ca.issuance import TEMPLATE
 from phoenix.components.traefik.traefik_yml import USERS_FILE, user_file
 from phoenix.components.watch.files import PAIR_OF_THE_WATCHER
@@ -37,7 +37,8 @@ class Trace:
     Attributes:
         secret: the secret's name.
         guest: the guest's name in the site.
-        path: a file that holds it, or what was made of it; empty for a variable.
+        path: a file that holds it, or what was made of it; empty for a variable. Of a Swarm secret
+            `swarm:` and its name, without the digest of its content.
         project: the compose project of a stack's file or variable; else empty.
         variable: the variable's name.
         file: where the stack's containers read the file; empty for any other.
@@ -61,7 +62,10 @@ class Trace:
 
 @dataclass(frozen=True)
 class Found:
-    """What a guest that was asked has: files of `Trace.path`, and compose projects."""
+    """What a guest that was asked has: files of `Trace.path`, and stacks that run there.
+
+    Those of its swarm are among them, where it is a manager.
+    """
 
     paths: tuple[str, ...]
     projects: tuple[str, ...]
@@ -106,6 +110,8 @@ def _of_stacks(guest: Host) -> Iterator[Trace]:
         for number, file in enumerate(stack.files):
             if file.secret is not None:
                 path = f"{FILES}/{stack.project}/{number}"
+                if stack.type == "swarm":
+                    path = f"swarm:{swarm_name(stack, number)}"
                 yield Trace(
                     file.secret.lower(), guest.name, path,
                     project=stack.project, file=file.destination,

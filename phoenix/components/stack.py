@@ -260,6 +260,11 @@ def compose_file(stack: Deployment, placed: Mapping[str, TreeFile]) -> str:
         raise DeploymentError(f"{stack.compose_file}: {error}") from None
 
 
+def swarm_name(stack: Deployment, number: int) -> str:
+    """What the name of a stack's file begins with in a swarm, whatever its content."""
+    return f"{stack.project[:_PROJECT_PART]}-{number}"
+
+
 def swarm_files(stack: Deployment, placed: Mapping[str, TreeFile]) -> tuple[SwarmFile, ...]:
     """A stack's files as Swarm secrets and configs, named by their content.
 
@@ -281,7 +286,7 @@ def swarm_files(stack: Deployment, placed: Mapping[str, TreeFile]) -> tuple[Swar
             )
         salt = f"{stack.project}/{number}".encode()
         digest = hashlib.pbkdf2_hmac("sha256", content, salt, _ROUNDS if file.secret else 1).hex()
-        name = f"{stack.project[:_PROJECT_PART]}-{number}-{digest[:16]}"
+        name = f"{swarm_name(stack, number)}-{digest[:16]}"
         kept.append(SwarmFile(name, content, file.secret))
     return tuple(kept)
 

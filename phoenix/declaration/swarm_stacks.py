@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from phoenix.declaration.compose import filled
+from phoenix.declaration.traefik_labels import of_compose
+from phoenix.derived.certificates import RENEWAL_LABEL
 from phoenix.derived.deployments import way
 from phoenix.derived.swarm import LABEL
 from phoenix.site.findings import Report
@@ -71,7 +73,8 @@ def of_file(
             take = report.unread if is_told else report.error
             take(label, f"{place}.{key}", *words)
         for path, message, fix in (
-            *_ports(service, values), *_volumes(compose, service, values), *_deploy(service),
+            *_renewal(service), *_ports(service, values), *_volumes(compose, service, values),
+            *_deploy(service),
         ):  # fmt: skip
             report.error(label, f"{place}.{path}", message, fix)
     for name, network in (compose.get("networks") or {}).items():
@@ -92,6 +95,15 @@ def _refusal(key: str) -> tuple[str, str]:
     return _REFUSED.get(
         key, ("Swarm cannot carry it out", "remove it, or deploy the stack as type compose")
     )
+
+
+def _renewal(service: Mapping[str, Any]) -> Iterator[_Found]:
+    if any(one.partition("=")[0].strip() == RENEWAL_LABEL for one in of_compose(service)):
+        yield (
+            "labels",
+            f"{RENEWAL_LABEL} reaches containers of compose alone: no task takes the certificate",
+            "remove it, and have the program read its certificate again by itself",
+        )
 
 
 def _ports(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from phoenix.derived.components import Component, components_of
 from phoenix.derived.find import Kind, Stack, choose
 from phoenix.site.findings import NameLookupError
-from phoenix.site.model import Host, Service, Site
+from phoenix.site.model import Deployment, Host, Service, Site
 
 UNITS: Mapping[str, tuple[str, ...]] = {
     "dns": ("phoenix-dns.service",),
@@ -59,7 +59,7 @@ def logs(
     match choose(site, name, first=FIRST, of=of):
         case Stack(deployed=deployed):
             return tuple(
-                Log(host, _containers(stack.project, lines, container, follow=follow))
+                Log(host, _of_stack(stack, lines, container, follow=follow))
                 for host, stack in deployed
             )
         case Component() as component:
@@ -69,8 +69,8 @@ def logs(
             units = next((UNITS[name] for name in _RUN if name in names), ())
             return (Log(service.owner, _journal(units, lines, follow=follow)),)
         case Service() as service if service.deployment is not None:
-            project, routed = service.deployment.project, service.compose_service
-            command = _containers(project, lines, routed, follow=follow)
+            routed = service.compose_service
+            command = _of_stack(service.deployment, lines, routed, follow=follow)
             return (Log(service.owner, command),)
         case Host() as host:
             return (Log(host, _journal((), lines, follow=follow)),)
@@ -100,6 +100,30 @@ def _journal(units: tuple[str, ...], lines: int, *, follow: bool) -> tuple[str, 
     """journalctl(1) of units; of none: everything."""
     chosen = [word for unit in units for word in ("-u", unit)]
     return ("journalctl", "--no-pager", *chosen, "-n", str(lines), *(["-f"] if follow else []))
+
+
+def _of_stack(
+    stack: Deployment, lines: int, service: str, *, follow: bool
+) -> tuple[str, ...]:  # fmt: skip
+    if stack.type == "swarm":
+        return _tasks(stack.project, lines, service, follow=follow)
+    return _containers(stack.project, lines, service, follow=follow)
+
+
+_SERVICES = """services=$3
+[ -n "$services" ] ||
+ services=$(docker service ls --quiet --filter "label=com.docker.stack.namespace=$1") || exit 1
+for service in $services; do
+ docker service logs --timestamps --tail "$2" $4 "$service" &
+done
+wait"""
+"""Logs of services side by side, since Docker follows one at a time."""
+
+
+def _tasks(project: str, lines: int, service: str, *, follow: bool) -> tuple[str, ...]:
+    """The logs of a Swarm stack's services, or of one, from every node, asked of a manager."""
+    name = f"{project}_{service}" if service else ""
+    return ("sh", "-c", _SERVICES, "logs", project, str(lines), name, "--follow" if follow else "")
 
 
 def _containers(project: str, lines: int, service: str, *, follow: bool) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import yaml
 from pydantic import SecretStr
 
 from phoenix.components import stack as deployment
+from phoenix.components.held_secrets import Found, shown, traces
 from phoenix.components.traefik.traefik_yml import dynamic_config
 from phoenix.declaration.swarm_stacks import candidates, is_pinned
 from phoenix.derived import firewall
+from phoenix.derived.certificates import RENEWAL_LABEL
 from phoenix.derived.connections import connections
+from phoenix.derived.logs import logs
 from phoenix.derived.routes import routes
 from phoenix.health.checks import checks
 from phoenix.site.model import Site
@@ -64,6 +68,7 @@ def test_a_swarm_stack_is_declared_by_its_manifest(tmp_path: Path) -> None:
          "refuses conditions"),
         ({"privileged": True}, "privileged", "Swarm cannot carry it out"),
         ({"network_mode": "host"}, "network_mode", "Swarm cannot carry it out"),
+        ({"labels": {RENEWAL_LABEL: "restart"}}, "labels", "reaches containers of compose alone"),
         ({"scale": 2}, "scale", "docker stack deploy refuses it"),
         ({"ports": ["8000:80"]}, "ports[0]", "routing mesh (mode ingress)"),
         ({"ports": [{"target": 80, "published": 8000}]}, "ports[0].mode", "routing mesh"),
@@ -291,6 +296,38 @@ def test_the_new_task_starts_first_where_it_can(
     text = deployment.prepare(stack, {}, lambda _: SecretStr("x")).compose
     config = yaml.safe_load(text)["services"]["web"]["deploy"].get("update_config", {})
     assert config.get("order") == order
+
+
+def test_a_secret_that_the_swarm_has_is_held(tmp_path: Path) -> None:
+    """Another operator's machine, that lacks it, makes no new one; a new file's is made."""
+    name = (with_files(tmp_path).swarm_files or ())[0].name
+    made = swarm(deploy=HERE)
+    files = [{"secret": f"KEY_{n}", "destination_in_container": f"/run/{n}"} for n in (0, 1)]
+    made.stacks["shop"][0]["environments"]["production"]["files"] = files
+    expected = [one for one in traces(made.load(tmp_path / "site")) if one.project]
+    told = name.rpartition("-")[0]  # as the fact tells it
+    has = {"worker": Found((f"swarm:{told}",), ("shop-production",))}
+    assert [one.secret for one in shown(expected, has, {})] == ["key_0"]
+
+
+# -- logs ------------------------------------------------------------------------------------------
+
+
+def test_logs_of_a_swarm_stack_are_those_of_its_services(tmp_path: Path) -> None:
+    """From every node, side by side, asked of the manager."""
+    made = swarm(deploy=HERE).load(tmp_path / "site")
+    asked = f'echo "$*" >>{tmp_path}/asked; [ "$2" != ls ] || printf "one\\ntwo\\n"'
+    stand_in(tmp_path, "docker", asked)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    for container, lines in (("", ["one", "two"]), ("web", ["shop-production_web"])):
+        (tmp_path / "asked").write_text("")
+        (log,) = logs(made, "shop", lines=5, follow=True, container=container)
+        assert log.host.name == "worker"
+        subprocess.run(log.command, env=environment, check=True)
+        told = [one for one in (tmp_path / "asked").read_text().splitlines() if " logs " in one]
+        assert sorted(told) == [
+            f"service logs --timestamps --tail 5 --follow {line}" for line in lines
+        ]
 
 
 # -- health ----------------------------------------------------------------------------------------
