@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -150,9 +151,14 @@ class SwarmStacks:
         return self.client.current(stack)
 
     def container_logs(self, endpoint_id: int, container_id: str, lines: int = 20) -> list[str]:
-        """The last lines of a service's log, of all of its tasks."""
+        """The last lines of the task of a service that failed last; else of all of its tasks."""
+        of_service: dict[str, str | int] = {"filters": json.dumps({"service": [container_id]})}
+        tasks = self._docker("GET", endpoint_id, "/tasks", query=of_service) or ()
+        failed = _last_failed(tasks)
         query: dict[str, str | int] = {"stdout": 1, "stderr": 1, "tail": lines}
         path = f"/services/{quote(container_id)}/logs"
+        if failed is not None:
+            path = f"/tasks/{quote(failed['ID'])}/logs"
         answer = self.client.docker_bytes("GET", endpoint_id, path, query=query)
         return demultiplex(answer)[-lines:]
 
@@ -333,13 +339,15 @@ def _newest(tasks: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
     return max(tasks, key=lambda task: str(task.get("CreatedAt")))
 
 
+def _last_failed(tasks: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    failed = [task for task in tasks if _failed(task)]
+    return max(failed, key=lambda task: str(task["Status"].get("Timestamp")), default=None)
+
+
 def _last_fault(tasks: Iterable[Mapping[str, Any]]) -> str:
     """What Docker says of the task that failed last."""
-    failed = sorted(
-        (task for task in tasks if _failed(task)),
-        key=lambda task: str(task["Status"].get("Timestamp")),
-    )
-    return str(failed[-1]["Status"].get("Err") or "it failed") if failed else ""
+    failed = _last_failed(tasks)
+    return "" if failed is None else str(failed["Status"].get("Err") or "it failed")
 
 
 def _up(seconds: int) -> str:

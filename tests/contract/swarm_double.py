@@ -74,8 +74,10 @@ class SwarmDouble:
         kind, name, logs = match.groups()
         rows = self.objects[kind]
         if name is None:
-            label = json.loads(query["filters"])["label"][0]
-            return 200, [row for row in rows.values() if _label(row) == label]
+            asked = json.loads(query["filters"])
+            if "service" in asked:
+                return 200, [row for row in rows.values() if row["ServiceID"] in asked["service"]]
+            return 200, [row for row in rows.values() if _label(row) == asked["label"][0]]
         if name == "create":
             spec = json.loads(body)
             if spec["Name"] in self.names(kind):
@@ -84,7 +86,7 @@ class SwarmDouble:
         if name not in rows:
             return 404, {"message": f"{kind} {name} not found"}
         if logs:
-            line = b"double: the task's own last words\n"
+            line = f"double: last words of the {kind[:-1]}\n".encode()
             return 200, b"\x02\0\0\0" + len(line).to_bytes(4, "big") + line
         return self.delete(kind, name) if method == "DELETE" else (200, rows[name])
 

@@ -139,7 +139,9 @@ def test_an_update_that_fails_is_rolled_back(site: Site) -> None:
         converge(site, content("double/crash:2"))
     assert failed.value.restored is True
     assert "its update ended: task: non-zero exit (3)" in failed.value.reason
-    assert any("the task's own last words" in line for line in failed.value.logs)
+    assert failed.value.logs == ("web | double: last words of the task",), (
+        "and not of its neighbours"
+    )
     (service,) = double(site).services().values()
     assert service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] == "double/image:1"
     assert converge(site) == []
