@@ -17,10 +17,11 @@ import pytest
 from tests.integration.portainer_lab import EMULATOR, PortainerLab
 from tests.integration.project import Project
 from tests.integration.site_lab import SiteLab
-from tests.integration.test_stack_ways import edit_guest
+from tests.integration.test_stack_ways import VM, edit_guest
 
 MANAGER, WORKER = "portainer", "drphoenix"
 IDS = {MANAGER: 1001, WORKER: 1002}
+LXC = "inventories/phoenix_lxc_configs.json"
 PARTS = ("guard", "docker", "swarm")
 
 
@@ -37,6 +38,17 @@ class SwarmLab:
     def declare(self, host: str, **keys: object) -> None:
         """Set keys of a guest; None removes one."""
         edit_guest(self.project, IDS[host], **keys)
+
+    def guest(self, host: str) -> dict[str, Any]:
+        """A guest's entry as it is declared."""
+        entries = self.project.json(VM)["vms"]
+        return next(dict(entry) for entry in entries if entry["vmid"] == IDS[host])
+
+    def site_key(self, key: str, value: object) -> None:
+        """Set a key of `site`."""
+        declared = self.project.json(LXC)
+        declared.setdefault("site", {})[key] = value
+        self.project.write_json(LXC, declared)
 
     def phoenix(self, *words: str, code: int = 0) -> str:
         """What a verb says; it must end with `code`."""
@@ -140,6 +152,137 @@ def test_what_a_person_changed_is_found_and_put_back(lab_: SwarmLab) -> None:
     lab_.phoenix("sync", "swarm")
     assert lab_.node(WORKER)["Labels"] == {"gpu": "false", "phoenix.node": WORKER}
     assert lab_.node(WORKER)["Availability"] == "active"
+
+
+ORBIT = "orbit-production"
+PORT = 8771
+IMAGE = "phoenix-orbit:1"
+SERVE = (
+    "import http.server as h, os; os.chdir('/run'); open('ready', 'w').write('{mark}'); "
+    "h.ThreadingHTTPServer(('', {port}), h.SimpleHTTPRequestHandler).serve_forever()"
+)
+
+
+class Orbit:
+    """A Swarm stack that WORKER, a manager here, names; its image is on both nodes."""
+
+    def __init__(self, lab: SwarmLab) -> None:
+        """Tag an image with Python as the stack's on each node."""
+        self.lab = lab
+        for host, role in ((MANAGER, "portainer"), (WORKER, "app")):
+            lab.docker(host, "tag", lab.site.state.images[role], IMAGE)
+
+    def declare(self, mark: str, program: str = SERVE, config: str = "plain") -> None:
+        """Write the stack."""
+        folder = self.lab.project.path / "stacks/orbit"
+        folder.mkdir(exist_ok=True)
+        port = {"target": PORT, "published": PORT, "protocol": "tcp", "mode": "host"}
+        ask = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{PORT}/ready')"
+        health = {"test": ["CMD", "python3", "-c", ask], "interval": "1s", "retries": 3,
+                  "start_period": "20s"}  # fmt: skip
+        words = ["python3", "-c", program.format(mark=mark, port=PORT)]
+        web = {"image": IMAGE, "entrypoint": words, "user": "0", "ports": [port],
+               "healthcheck": health, "networks": ["mesh"],
+               "deploy": {"endpoint_mode": "dnsrr"}}  # fmt: skip
+        content = {"services": {"web": web}, "networks": {"mesh": {"external": True}}}
+        (folder / "docker-compose.yml").write_text(json.dumps(content))
+        (folder / "app.conf").write_text(config)
+        route = {"name": "orbit", "port": PORT, "scheme": "http", "health_path": "/ready"}
+        files = [{"secret": "orbit_key", "destination_in_container": "/run/key"},
+                 {"source": "app.conf", "destination_in_container": "/run/app.conf"}]  # fmt: skip
+        environment = {"services": {"web": {"traefik_service": route}}, "files": files}
+        manifest = {"type": "swarm", "environments": {"production": environment}}
+        self.lab.project.write_json("stacks/orbit/phoenix.json", manifest)
+
+    def runs_on(self) -> str:
+        """The node of the one task that runs; empty while there is none, or another one begins."""
+        words = f"docker stack ps -f desired-state=running --format '{{{{json .}}}}' {ORBIT}"
+        told = self.lab.site.sh(WORKER, words)  # of no task at all it says so as an error
+        rows = [json.loads(row) for row in told.out.splitlines()]
+        running = [row["Node"] for row in rows if row["CurrentState"].startswith("Running")]
+        return str(running[0]) if len(running) == len(rows) == 1 else ""
+
+    def answer(self, mark: str, path: str = "ready") -> None:
+        """Wait until the gateway gives this."""
+        site = self.lab.site
+        deadline = time.monotonic() + 60
+        while True:
+            answer = site.curl(f"https://orbit.{site.site.domain}/{path}")
+            if answer.status == 200 and answer.body.strip() == mark:
+                return
+            assert time.monotonic() < deadline, answer
+            time.sleep(0.5)
+
+    def kept(self, kind: str) -> list[str]:
+        """Names of its Swarm secrets or configs."""
+        return self.lab.docker(WORKER, kind, "ls", "--format", "{{.Name}}").split()
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.usefixtures("former_values_return")
+def test_a_swarm_stack_from_its_creation_to_its_end(lab_: SwarmLab) -> None:
+    """Made, routed, updated, rolled back, drifted, moved by a drain, and removed; a second run
+    changes nothing."""
+    if not lab_.site.state.images["portainer"].startswith(EMULATOR):
+        pytest.skip("upstream's Portainer has no program to serve with")
+    orbit = Orbit(lab_)
+    stacks = lab_.guest(WORKER)["docker_stacks"]
+    lab_.site_key("swarm_networks", {"mesh": {"encrypted": False}})
+    lab_.declare(WORKER, swarm_role="manager", docker_stacks=[*stacks, "orbit"])
+    orbit.declare("first")
+    given = "                env=prepared.variables,\n"
+    lab_.project.replace("deploys/stacks.py", given, f"{given}                seconds=60,\n")
+    lab_.phoenix("sync")
+    orbit.answer("first")
+    orbit.answer(lab_.site.secrets["orbit_key"], "key")
+    assert len(orbit.kept("secret")) == len(orbit.kept("config")) == 1
+    compose = PortainerLab(lab_.site).running()
+    lab_.phoenix("plan", "swarm", "stacks")
+
+    before = orbit.kept("config")
+    orbit.declare("second", config="other")
+    lab_.phoenix("sync", "stacks")
+    orbit.answer("second")
+    orbit.answer("other", "app.conf")
+    assert len(orbit.kept("config")) == 1
+    assert orbit.kept("config") != before
+
+    orbit.declare("third", "import sys; sys.exit('orbit: nothing to serve')")
+    said = lab_.phoenix("sync", "stacks", code=1)
+    assert "The previous version has been restored and runs" in said
+    assert "orbit: nothing to serve" in said
+    orbit.answer("second")
+    orbit.declare("second", config="other")
+    lab_.phoenix("plan", "stacks")
+
+    lab_.docker(WORKER, "service", "scale", "--detach", f"{ORBIT}_web=0")
+    assert "service web has 0 replicas, not 1" in lab_.phoenix("plan", "stacks", code=2)
+    assert "has 0/0 tasks" not in lab_.phoenix("sync", "stacks")
+    orbit.answer("second")
+
+    there = orbit.runs_on()
+    node = lab_.swarm(there)["NodeID"]
+    lab_.docker(WORKER, "node", "update", "--availability", "drain", node)
+    try:
+        deadline = time.monotonic() + 60
+        while orbit.runs_on() in ("", there):
+            assert time.monotonic() < deadline, "its task does not move"
+            time.sleep(0.5)
+        orbit.answer("second")
+    finally:
+        lab_.docker(WORKER, "node", "update", "--availability", "active", node)
+    assert PortainerLab(lab_.site).running() == compose, "compose stacks beside it go on"
+
+    lab_.declare(WORKER, swarm_role="worker", docker_stacks=stacks)
+    lab_.site_key("swarm_networks", {})
+    status = json.loads(lab_.project.phoenix("status", "--no-drift", "--json").stdout)
+    left = {(one["kind"], one["name"]) for one in status["undeclared"]["items"]}
+    assert {("stack", ORBIT), ("overlay", "mesh")} <= left
+    lab_.phoenix("remove", ORBIT, "-y")
+    lab_.phoenix("remove", "mesh", "-y")
+    assert lab_.docker(WORKER, "service", "ls", "-q") == ""
+    assert orbit.kept("secret") == orbit.kept("config") == []
+    lab_.phoenix("sync")
 
 
 def test_a_lost_majority_is_explained_and_a_manager_is_made_a_worker_again(
