@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from phoenix.derived.components import Component, components_of
 from phoenix.derived.find import Kind, Stack, choose
+from phoenix.shell import Script
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Deployment, Host, Service, Site
 
@@ -110,20 +111,23 @@ def _of_stack(
     return _containers(stack.project, lines, service, follow=follow)
 
 
-_SERVICES = """services=$3
+_SERVICES = Script(
+    "logs",
+    """services=$3
 [ -n "$services" ] ||
  services=$(docker service ls --quiet --filter "label=com.docker.stack.namespace=$1") || exit 1
 for service in $services; do
  docker service logs --timestamps --tail "$2" $4 "$service" &
 done
-wait"""
+wait""",
+)
 """Logs of services side by side, since Docker follows one at a time."""
 
 
 def _tasks(project: str, lines: int, service: str, *, follow: bool) -> tuple[str, ...]:
     """The logs of a Swarm stack's services, or of one, from every node, asked of a manager."""
     name = f"{project}_{service}" if service else ""
-    return ("sh", "-c", _SERVICES, "logs", project, str(lines), name, "--follow" if follow else "")
+    return tuple(_SERVICES.argv(project, lines, name, "--follow" if follow else ""))
 
 
 def _containers(project: str, lines: int, service: str, *, follow: bool) -> tuple[str, ...]:
