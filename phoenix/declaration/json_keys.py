@@ -1486,16 +1486,20 @@ DayTime = Annotated[
 ]
 
 
+KeptDays = Annotated[int, Field(ge=0, le=3650), BeforeValidator(_number)]
+KeptWeeks = Annotated[int, Field(ge=0, le=520), BeforeValidator(_number)]
+KeptMonths = Annotated[int, Field(ge=0, le=1200), BeforeValidator(_number)]
+WarnDays = Annotated[int, Field(ge=1, le=365), BeforeValidator(_number)]
+
+
 class RawKeep(Raw):
     """How many snapshots of each part are kept."""
 
     refuse_misspelt: ClassVar[str] = "nothing reads this key, and snapshots would be forgotten"
 
-    daily: int = Field(default=7, ge=0, le=3650, description="Days of which the last one stays.")
-    weekly: int = Field(default=5, ge=0, le=520, description="Weeks of which the last one stays.")
-    monthly: int = Field(
-        default=12, ge=0, le=1200, description="Months of which the last one stays."
-    )
+    daily: KeptDays = Field(default=7, description="Days of which the last one stays.")
+    weekly: KeptWeeks = Field(default=5, description="Weeks of which the last one stays.")
+    monthly: KeptMonths = Field(default=12, description="Months of which the last one stays.")
 
 
 class RawBackups(Raw):
@@ -1530,10 +1534,8 @@ class RawBackups(Raw):
         "compares them, each day.",
     )
     keep: RawKeep = Field(default=RawKeep(), description="What is kept of each part.")
-    warn_days: int = Field(
+    warn_days: WarnDays = Field(
         default=2,
-        ge=1,
-        le=365,
         description="Days after which a newest snapshot, or a newest proof, is told as too old.",
     )
     secrets_for: tuple[Recipient, ...] = Field(

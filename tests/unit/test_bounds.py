@@ -58,10 +58,13 @@ def test_a_number_has_bounds(value: Value) -> None:
     assert not refuses(value, max(most))
 
 
+BACKUPS = next(value for value in EVERY if value.place == "RawBackups.target")
+"""A folder, or what only restic reads: no URL that anything else could."""
 URLS = [
     value
     for value in EVERY
-    if any("://" in check.pattern for check in checks(value) if isinstance(check, Form))
+    if value is not BACKUPS
+    and any("://" in check.pattern for check in checks(value) if isinstance(check, Form))
 ]
 NO_URL = (
     "", "a", "//a/b", "ftp://a/b", "gopher://a", "javascript:alert(1)", "data:,x", "ssh://a",
@@ -82,6 +85,12 @@ def test_a_url_is_one_of_a_scheme_that_its_reader_speaks(value: Value) -> None:
     assert not refuses(value, "https://a.example.com:8006"), value.place
     plain = any("http|" in check.pattern for check in checks(value) if isinstance(check, Form))
     assert refuses(value, "http://a.example.com/") is not plain
+
+
+def test_a_place_of_backups_is_none_of_those_urls_either() -> None:
+    for given in (*NO_URL, "https://a.example.com:8006", "s3:http://a/b", "sftp://a/b"):
+        assert refuses(BACKUPS, given), f"it takes {given[:50]!r}"
+    assert not refuses(BACKUPS, "sftp://phoenix@nas.example.com:2222/srv/backups")
 
 
 def test_what_takes_urls_is_known() -> None:

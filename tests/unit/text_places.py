@@ -152,6 +152,9 @@ CONTEXT: dict[str, Callable[[dict[str, Any]], object]] = {
         connects_from=["192.0.2.10"]
     ),
     r"^lxc: site\.scraper$": lambda site: site.update(watcher="hypervisor"),
+    r"site\.backups\.sftp_host_key$": lambda backups: backups.update(
+        target="sftp://phoenix@nas.example.com/srv/backups"
+    ),
     r"\.redirect_to$": lambda service: [
         service.pop(key, None) for key in ("port", "scheme", "health_path", "server_name")
     ],
@@ -174,12 +177,24 @@ WHOLE: dict[str, Callable[[dict[str, Any]], object]] = {
     r"^lxc: .*secondary_network_config\.nameservers?\.\d+$": lambda data: data["lxc_configs"][
         "101"
     ]["secondary_network_config"].update(ip="10.9.0.99/24"),
+    r"^stack: environments\..*\.backup\.dumps\.\d+\.(command|load)\.": lambda data: _dumped(
+        data["environments"]["production"]
+    ),
+    r"^stacks: .*\.backup\.dumps\.\d+\.(command|load)\.": lambda data: _dumped(
+        data["docker_stacks"]["vectors"]["environments"]["production"]
+    ),
     # Its one service has no TLS any more, and its compose file mounts a certificate.
     r"^stack: environments\.production\..*\.traefik_service\.(redirect_to|gateway_port)$": (
         lambda data: data["environments"]["production"].update(tls={})
     ),
 }
 """The same for the whole file."""
+
+
+def _dumped(environment: dict[str, Any]) -> None:
+    """The dump is of the service that the stack has."""
+    dump = copy.copy(environment["backup"]["dumps"][0]) | {"service": "qdrant"}
+    environment["backup"] = environment["backup"] | {"dumps": [dump]}
 
 
 def _without_portainer(data: dict[str, Any]) -> None:
@@ -192,6 +207,10 @@ def _without_portainer(data: dict[str, Any]) -> None:
 
 
 BESIDE: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
+    r"^lxc: site\.swarm_networks\.": (
+        VM,
+        lambda data: data["vms"][2].update(swarm_role="manager"),
+    ),
     r"^lxc: site\.portainer\.": (VM, _without_portainer),
 }
 """The same for another file of the site."""
@@ -225,6 +244,12 @@ SOUND: dict[str, Any] = {
     r"files\.\d+\.source$": "docker-compose.yml",
     r"exports\.\d+\.options$": "rw,sync",
     r"^lxc: site\.scraper$": "192.0.2.7",
+    # A recipient of age's own documentation (https://age-encryption.org).
+    r"site\.backups\.secrets_for\.\d+$": (
+        "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+    ),
+    r"\.backup\.volumes\.\d+$": "qdrant_data",
+    r"\.backup\.dumps\.\d+\.service$": "qdrant",
     r"sha256$": "0" * 64,
     r"site\.portainer\.fingerprint$": "ab" * 32,
     r"network\.portainer_server_ip$": "10.0.0.111",
