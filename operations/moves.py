@@ -113,8 +113,10 @@ def outlook(site: Site, projects: Mapping[str, Shape]) -> Outlook:
         }
         lost = _lost(site).get(project, ())
         decisions[project] = decide(project, here, {here: mine, **states}, lost)
-        if decisions[project] == Stays() and (left := _undeclared(site, known)):
-            decisions[project] = renamed(project, here, wanted, known, left)
+        if decisions[project] == Stays():
+            asked = {here: known, **_answered(states)}
+            left = {name: _undeclared(site, state) for name, state in asked.items()}
+            decisions[project] = renamed(project, here, wanted, asked, left)
     stay = frozenset(name for name, decision in decisions.items() if decision == Stays())
     unfinished = {
         name
@@ -128,22 +130,22 @@ def outlook(site: Site, projects: Mapping[str, Shape]) -> Outlook:
     return Outlook(decisions, stay & known.left, stay & new & unfinished, ports)
 
 
+def _answered(states: Mapping[str, HostState | str]) -> dict[str, HostState]:
+    """The hosts that could be asked."""
+    return {name: state for name, state in states.items() if isinstance(state, HostState)}
+
+
 def _undeclared(site: Site, known: HostState) -> frozenset[str]:
-    """Stacks that run on this host, that Phoenix deployed, and that it declares no more."""
-    declared = {
-        stack.project
-        for one in site.docker_hosts
-        if one.name == host.name
-        for stack in one.docker_stacks
-    }
+    """Stacks that run on a host, that Phoenix deployed, and that no host declares any more."""
+    declared = {stack.project for one in site.docker_hosts for stack in one.docker_stacks}
     left = known.projects.keys() - declared
     if not left:
         return frozenset()
     registered = {normalise_name(e.name) for e in _registered(site) if e.kind == "stack"}
     return frozenset(
-        name
-        for name in left & registered
-        if known.projects[name].deployer in ("portainer", "phoenix")
+        project
+        for project in left & registered
+        if known.projects[project].deployer in ("portainer", "phoenix")
     )
 
 

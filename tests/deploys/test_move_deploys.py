@@ -328,3 +328,18 @@ def test_a_folder_that_is_renamed_does_not_start_empty_beside_its_data(
     done = run("stacks", tmp_path / "secrets.json", responses=register, execute=False)
     assert run_refused.reason() == ""
     assert f"Stack {STACK}" in titles(done)
+
+
+def test_a_folder_that_is_renamed_and_moved_at_once_does_not_start_empty_either(
+    world: dict[str, HostState | Exception], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (old,) = copy("vectors-production").projects.values()
+    container = replace(old.containers[0], service="qdrant", image="qdrant/qdrant:v1.0")
+    world[OLD] = beside(replace(old, containers=(container,)))
+    world[NEW_HOST] = beside(running(OTHER, 8000))
+    register: dict[str | re.Pattern[str], object] = {
+        REGISTER: lambda _: [f"stack\tvectors-production\t{OLD}\t10.0.0.103\t1003"]
+    }
+    done = run("stacks", tmp_path / "secrets.json", responses=register)
+    assert done.sent == []
+    assert f"vectors-production runs on {OLD} with the same services and images" in caplog.text

@@ -227,12 +227,22 @@ SHAPE = shape(["web"], ["i:2"])
 def test_a_new_name_of_a_stack_with_data_does_not_start_empty_beside_it(
     wanted: Shape, state: HostState, ours: set[str], told: bool
 ) -> None:
-    decision = renamed("store-production", "b", wanted, state, ours)
+    decision = renamed("store-production", "b", wanted, {"b": state}, {"b": ours})
     assert isinstance(decision, Refused if told else Stays)
     if isinstance(decision, Refused):
         assert "would start without its data (shop-production_data)" in decision.refusal
         assert "`phoenix sync --new store-production`" in decision.refusal
         assert "give folder and environment the name that they had" in decision.refusal
+
+
+def test_a_stack_that_gets_a_new_name_and_a_new_host_does_not_start_empty_either() -> None:
+    states = {"b": NOTHING, "a": RUNS}
+    decision = renamed("store-production", "b", SHAPE, states, {"a": {NAME}})
+    assert isinstance(decision, Refused)
+    assert f"{NAME} runs on a with the same services" in decision.refusal
+    assert "would start without its data (shop-production_data)" in decision.refusal
+    assert "declare it on a under its new name first" in decision.refusal
+    assert renamed("store-production", "b", SHAPE, states, {"b": {NAME}}) == Stays()
 
 
 def ports(**numbers: tuple[int, ...]) -> dict[str, frozenset[tuple[int, str]]]:

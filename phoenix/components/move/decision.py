@@ -6,7 +6,7 @@ it runs, is stopped, or has left its volumes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from phoenix.components.docker.projects import Anonymous, ComposeProject, Volume
@@ -197,44 +197,62 @@ def renamed(
     project: str,
     here: str,
     wanted: Shape,
-    state: HostState,
-    ours: Collection[str],
+    states: Mapping[str, HostState],
+    ours: Mapping[str, Collection[str]],
 ) -> Decision:
     """What becomes of a stack that is new on its host and may be another's new name.
 
     A stack is called after its folder and environment, and so are its volumes: under a new name it
-    would start empty, beside the data of the old one.
+    would start empty, beside the data of the old one. Its host may be a new one as well.
 
     Args:
         project: its name on the host.
         here: the host.
         wanted: what it is made of.
-        state: what the host has.
-        ours: stacks that Phoenix deployed here once and that are declared no more.
+        states: what that host and other Docker hosts have.
+        ours: stacks that Phoenix deployed once and that no host declares any more, by their host.
     """
     former = [
-        candidate
-        for name, candidate in sorted(state.projects.items())
-        if name in ours
-        and candidate.running
-        and any(volume.own for volume in candidate.volumes)
-        and wanted
-        == shape(
+        (name, candidate)
+        for name in sorted(states, key=lambda name: (name != here, name))
+        for candidate in _of_this_shape(wanted, states[name], ours.get(name, ()))
+    ]
+    if not former or project in states[here].projects:
+        return Stays()
+    where, first = former[0]
+    names = " and ".join(candidate.name for _, candidate in former)
+    volumes = ", ".join(volume.name for volume in first.volumes if volume.own)
+    reason = (
+        f"{names} runs {'there' if where == here else f'on {where}'} with the same services and "
+        "images, and is declared no more. Where this is its new name, it would start without its "
+        f"data ({volumes}): give folder and environment the name that they had; or "
+    )
+    reason += (
+        f"name these volumes in the compose file (`external`) after `phoenix remove {first.name}`, "
+        "which keeps them"
+        if where == here
+        else f"declare it on {where} under its new name first, as {where}'s own run then tells, "
+        "and move it afterwards"
+    )
+    return Refused(project, here, reason)
+
+
+def _of_this_shape(
+    wanted: Shape, state: HostState, ours: Collection[str]
+) -> Iterator[ComposeProject]:
+    """Stacks of ours that run on a host with volumes of their own and are made of the same."""
+    for name, candidate in sorted(state.projects.items()):
+        made_of = shape(
             (container.service for container in candidate.containers),
             (container.image for container in candidate.containers),
         )
-    ]
-    if not former or project in state.projects:
-        return Stays()
-    names = " and ".join(candidate.name for candidate in former)
-    volumes = ", ".join(volume.name for volume in former[0].volumes if volume.own)
-    reason = (
-        f"{names} runs there with the same services and images, and is declared no more. Where "
-        f"this is its new name, it would start without its data ({volumes}): give folder and "
-        "environment the name that they had; or name these volumes in the compose file "
-        f"(`external`) after `phoenix remove {former[0].name}`, which keeps them"
-    )
-    return Refused(project, here, reason)
+        if (
+            name in ours
+            and candidate.running
+            and any(volume.own for volume in candidate.volumes)
+            and made_of == wanted
+        ):
+            yield candidate
 
 
 Ports = frozenset[tuple[int, str]]
