@@ -1,4 +1,4 @@
-"""`python -m benchmarks MEASURE`, or `all`: measure; exit 1 below the goals.
+"""`python -m benchmarks MEASURE`, or `all` but the longest: measure; exit 1 below the goals.
 
 `declare` and `start` need no lab. The others use the lab `bench` unless PHOENIX_LAB_NAME says
 otherwise; `converge` takes that lab down first.
@@ -19,12 +19,14 @@ from typing import Any
 
 os.environ.setdefault("PHOENIX_LAB_NAME", "bench")  # before the lab reads it
 
-from benchmarks import converge, datapath, declare, soak, start
+from benchmarks import alarms, converge, datapath, declare, soak, start
 from lab.progress import say
 from lab.settings import LabError
 from lab.up import down
 
 _MEASURES = ("declare", "start", "converge", "datapath", "admission", "soak")
+_LONG = ("alarms",)
+"""What `all` leaves out: an hour."""
 
 
 def _positive(text: str) -> int:
@@ -36,7 +38,7 @@ def _positive(text: str) -> int:
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", choices=(*_MEASURES, "all"))
+    parser.add_argument("what", choices=(*_MEASURES, *_LONG, "all"))
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers there")
     parser.add_argument("--runs", type=_positive, default=3, help="no-change runs, or calls")
     parser.add_argument(
@@ -44,6 +46,9 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=_positive, default=4, help="of each load (datapath)")
     parser.add_argument("--connections", type=_positive, default=16, help="at once (datapath)")
+    parser.add_argument(
+        "--interval", type=_positive, default=10, help="seconds between two rounds (alarms)"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the lab up afterwards")
     return parser.parse_args(arguments)
 
@@ -67,8 +72,9 @@ def main(arguments: list[str]) -> int:
             connections=options.connections, seconds=options.seconds, repeat=options.repeat
         ),
         "soak": soak.measure,
+        "alarms": lambda: alarms.measure(interval=options.interval),
     }
-    names = tuple(measures) if options.what == "all" else (options.what,)
+    names = _MEASURES if options.what == "all" else (options.what,)
     try:
         for name in names:
             result[name] = measures[name]()
@@ -93,6 +99,7 @@ def _print_reports(result: dict[str, Any]) -> bool:
         "datapath": datapath.print_report,
         "admission": datapath.print_admission,
         "soak": soak.print_report,
+        "alarms": alarms.print_report,
     }
     met = [write(result[name]) for name, write in writers.items() if name in result]
     return all(met)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -58,23 +58,30 @@ def changed_operations(output: str) -> int:
 
 
 def converge(
-    lab: LabState, deploys: Sequence[str] = ("deploys/all.py",), inventory: Path | None = None
+    lab: LabState,
+    deploys: Sequence[str] = ("deploys/all.py",),
+    inventory: Path | None = None,
+    data: Mapping[str, str] | None = None,
 ) -> Run:
     """Run deploys on the lab and count.
 
     Args:
         inventory: by default the project's own inventories/lab.py.
+        data: settings that this run has otherwise.
 
     Raises:
         LabError: with pyinfra's last words, where the run does not succeed.
     """
     inventory = inventory or ROOT / "inventories/lab.py"
+    overrides = [
+        word for name, value in (data or {}).items() for word in ("--data", f"{name}={value}")
+    ]
     with tempfile.TemporaryDirectory() as scratch:
         counts = Path(scratch) / "counts.json"
         command = [sys.executable, "-m", "benchmarks.counted_pyinfra", str(counts)]
         began = time.monotonic()
         result = subprocess.run(
-            [*command, str(inventory), *deploys, "-y"],
+            [*command, str(inventory), *deploys, "-y", *overrides],
             cwd=ROOT,
             env={**operators_environment(), "PHOENIX_LAB_NAME": lab.name},
             stdin=subprocess.DEVNULL,

@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from lab import alarm_hook
 from phoenix.components.watch import files as watch
 from phoenix.derived.certificates import certificates
 from phoenix.derived.components import WATCHED, WATCHER
@@ -26,19 +27,6 @@ from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
 
 pytestmark = pytest.mark.timeout(400)
 INTERVAL = 10
-HOOK, MESSAGES = "phoenix-test-hook", "/run/phoenix-test-messages"
-SERVER = f"""
-import http.server
-class Hook(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
-        with open("{MESSAGES}", "ab") as file:
-            file.write(body.replace(b"\\n", b" ") + b"\\n")
-        self.send_response(200)
-        self.end_headers()
-http.server.HTTPServer(("127.0.0.1", 8099), Hook).serve_forever()
-"""
-URL = "json://hook:planted-in-a-url@127.0.0.1:8099/alarm"
 
 
 @dataclass(frozen=True)
@@ -50,14 +38,14 @@ class Watching:
 
     def phoenix(self, *words: str) -> Any:
         done = self.project.phoenix(
-            *words, "--json", environment={"PHOENIX_SECRET_ALARM_URLS": URL}
+            *words, "--json", environment={"PHOENIX_SECRET_ALARM_URLS": alarm_hook.URL}
         )
         assert done.returncode in (0, 2), done.stdout + done.stderr
         return json.loads(done.stdout)
 
     def messages(self) -> list[dict[str, str]]:
         """What came to the hook so far."""
-        out = self.site.sh("hypervisor", f"cat {MESSAGES} 2>/dev/null").out
+        out = self.site.sh("hypervisor", f"cat {alarm_hook.MESSAGES} 2>/dev/null").out
         return [json.loads(line) for line in out.splitlines()]
 
     def came(self, count: int) -> list[dict[str, str]]:
@@ -99,9 +87,8 @@ def watching(site: SiteLab) -> Iterator[Watching]:
     project.write_json(file, declared)
     lab = (project.path / "group_data/lab.py").read_text()
     project.write("group_data/lab.py", f"{lab}watch_interval = {INTERVAL}\nwatch_backup_days = 0\n")
-    site.put("hypervisor", "/root/phoenix-test-hook.py", SERVER)
-    unit = f"systemd-run -q --collect --unit {HOOK}"
-    site.sh("hypervisor", f"{unit} python3 /root/phoenix-test-hook.py", ok=True)
+    site.put("hypervisor", alarm_hook.PROGRAM, alarm_hook.SERVER)
+    site.sh("hypervisor", alarm_hook.START, ok=True)
     made = Watching(site, project)
     try:
         made.phoenix("sync", "guard", "watch")
@@ -112,7 +99,7 @@ def watching(site: SiteLab) -> Iterator[Watching]:
         made.rounds(1)
         yield made
     finally:
-        site.sh("hypervisor", f"systemctl stop {HOOK}; rm -f {MESSAGES} /root/phoenix-test-hook.py")
+        site.sh("hypervisor", alarm_hook.STOP)
         for host in site.site.hosts:
             for tree in (WATCHED, WATCHER):
                 apply = f"/var/lib/phoenix/trees/{tree}/current/apply"
