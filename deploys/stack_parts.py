@@ -20,7 +20,16 @@ from operations.stacks import Stacks
 from phoenix.components import registries
 from phoenix.components import stack as deployment
 from phoenix.components.config_tree.tree import Tree
-from phoenix.components.move.decision import Moves, Ports, Refused, Shape, exchange, givers, shape
+from phoenix.components.move.decision import (
+    Moves,
+    Ports,
+    Refused,
+    Shape,
+    exchange,
+    givers,
+    shape,
+    taken_ports,
+)
 from phoenix.components.stack import Prepared
 from phoenix.derived import deployments
 from phoenix.derived.components import stack_tree
@@ -91,6 +100,16 @@ def others_are_there(
     if circle := exchange(wanted, ports or {}):
         with part(circle[0]):
             moves.refuse_run(*_exchanged(circle, wanted, ports or {}))
+    elsewhere = {
+        stack.project
+        for other in site().docker_hosts
+        if other.name != host.name
+        for stack in other.docker_stacks
+    }
+    kept = {name: has for name, has in (ports or {}).items() if name not in elsewhere}
+    for project, holder, taken in taken_ports(wanted, kept):
+        with part(project):
+            moves.refuse_run(*_taken(project, holder, taken))
     order = deployment.in_order(names, givers(wanted, ports or {}))
     return sorted(stacks, key=lambda prepared: order.index(prepared.stack.project))
 
@@ -112,6 +131,22 @@ def _exchanged(
         "the port that it is to have"
     )
     return f"Stacks {' and '.join(circle)} exchange ports", why
+
+
+def _taken(project: str, holder: str, taken: Ports) -> tuple[str, str]:
+    """The title of a refused step, and why a stack cannot have a port, with the fix."""
+    numbers = ", ".join(str(port) for port, _ in sorted(taken))
+    declared = {stack.project for stack in site_host().docker_stacks}
+    fix = (
+        f"sync both at once, as `phoenix sync stacks`, so that {holder} gives it up first"
+        if holder in declared
+        else f"give {project} a free port, or stop {holder}, which this site does not declare"
+    )
+    why = (
+        f"{project} takes {numbers} on {host.name}, which {holder} has, and Docker gives a port to "
+        f"one container at a time. Nothing was changed. fix: {fix}"
+    )
+    return f"Stack {project} takes a port of {holder}", why
 
 
 def engine(target: Host) -> Stacks:

@@ -296,6 +296,24 @@ def test_stacks_that_exchange_their_ports_are_refused_before_a_host_is_touched(
     assert "give one of them a free port, sync" in words
 
 
+@pytest.mark.parametrize(
+    ("holder", "fix"),
+    [
+        (OTHER, f"sync both at once, as `phoenix sync stacks`, so that {OTHER} gives it up first"),
+        ("somebodys", f"give {STACK} a free port, or stop somebodys"),
+    ],
+)
+def test_a_port_of_a_stack_beside_the_run_is_refused_before_a_host_is_touched(
+    world: dict[str, HostState | Exception], tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    holder: str, fix: str,
+) -> None:  # fmt: skip
+    world[NEW_HOST] = beside(running(STACK, 1), running(holder, 6333))
+    done = run("stacks", tmp_path / "secrets.json", stacks_only=[STACK])
+    assert done.sent == []
+    assert f"{STACK} takes 6333 on {NEW_HOST}, which {holder} has" in caplog.text
+    assert fix in caplog.text
+
+
 def test_a_port_is_given_up_before_another_stack_takes_it(
     world: dict[str, HostState | Exception], tmp_path: Path
 ) -> None:

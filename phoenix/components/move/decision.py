@@ -294,6 +294,25 @@ def givers(wanted: Mapping[str, Ports], has: Mapping[str, Ports]) -> dict[str, f
     }  # fmt: skip
 
 
+def taken_ports(
+    wanted: Mapping[str, Ports], has: Mapping[str, Ports]
+) -> Iterator[tuple[str, str, Ports]]:
+    """Ports that a stack is to publish anew and that one beside the run has.
+
+    Args:
+        wanted: the ports that each stack of the run is to publish.
+        has: the ports that each stack of the host publishes now.
+
+    Returns:
+        The stack of the run, who has the ports, and the ports.
+    """
+    for name, ports in wanted.items():
+        for other, published in has.items():
+            taken = (ports - has.get(name, frozenset())) & published
+            if other not in wanted and taken:
+                yield name, other, taken
+
+
 def _running(
     project: str, others: Mapping[str, HostState | str]
 ) -> list[tuple[str, ComposeProject]]:
