@@ -21,6 +21,7 @@ from facts.host_fact import ConversationError, FactError
 from operations.explain import log_reasons, unknown_before_run
 from operations.host_state import Question, question, read
 from operations.operation import operation
+from phoenix import files
 from phoenix.components.acme.phoenix_acme_conf import StackPair
 from phoenix.components.trust import ROOTS
 from phoenix.derived.certificates import HOST_PAIRS
@@ -37,12 +38,11 @@ _RESTART = Script(
 # within a minute or so; any other is restarted once.
 _PROVEN = Script(
     "proven",
-    """roots=$1 pairs=$2; shift 2
-proves() { timeout 10 openssl s_client -connect "$1:$2" -servername "$3" -verify_hostname "$3" \
- -verify_return_error -CAfile "$roots" </dev/null >/dev/null 2>&1; }
+    files.text("components/proves.sh")
+    + """roots=$1 pairs=$2; shift 2
 while [ $# -ge 4 ]; do
  began=$(date +%s) restarted=
- until proves "$1" "$2" "$3"; do
+ until proves "$1" "$2" "$3" "$roots"; do
   waited=$(($(date +%s) - began))
   if [ "$waited" -gt 75 ] && [ -z "$restarted" ]; then
    restarted=yes

@@ -9,8 +9,14 @@ from pathlib import Path
 
 
 @contextmanager
-def proving(name: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The server and its port; its self-signed certificate for `name` is `folder`/crt."""
+def proving(name: str, folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The server and its port; its self-signed certificate for `name` is `folder`/crt.
+
+    Args:
+        name: what it proves to be.
+        folder: where its files are made.
+        options: more words for s_server.
+    """
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
          "-nodes", "-days", "1", "-subj", "/", "-addext", f"subjectAltName=DNS:{name}",
@@ -19,7 +25,7 @@ def proving(name: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], st
     )  # fmt: skip
     server = subprocess.Popen(
         ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", folder / "crt", "-key",
-         folder / "key"],
+         folder / "key", *options],
         stdout=subprocess.PIPE, text=True, stdin=subprocess.PIPE,
     )  # fmt: skip
     try:

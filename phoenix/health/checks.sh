@@ -302,10 +302,18 @@ session() { # ADDRESS PORT NAME: what a client of the site's root sees
         -CAfile "$root"
 }
 
+is_verified() { # SESSION: openssl says the same of a peer that has shown no certificate, as one without TLS
+    case "$1" in
+    *'no peer certificate available'*) return 1 ;;
+    *'Verify return code: 0 (ok)'*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
 tls_verifies() { # ADDRESS PORT NAME ROOT: chain to the root, and the name
     root=$4
     output=$(session "$1" "$2" "$3")
-    case "$output" in *'Verify return code: 0 (ok)'*) well; return ;; esac
+    if is_verified "$output"; then well; return; fi
     why=$(printf '%s\n' "$output" | awk '/^depth=/ {at = $0} sub(/^verify error:num=[0-9]*:/, "") {
         print $0 (at ~ /^depth=[1-9]/ ? " (" at ")" : ""); exit}')
     serves=$(printf '%s\n' "$output" | sed -n 's/^ *0 s:/subject /p' | head -n 1)
@@ -331,8 +339,9 @@ external_proves() { # HOST PORT NAME PROOF FILE: another's service; PROOF is its
     *) output=$(s_client "$1" "$2" "$3" "-verify_$kind" "$3" -no-CApath -no-CAstore -CAfile "$5") ;;
     esac
     case "$4" in public | ca)
-        case "$output" in *'Verify return code: 0 (ok)'*) well; return ;; esac
-        why=$(printf '%s\n' "$output" | sed -n 's/^ *verify error:num=[0-9]*://p; s/^ *Verify return code: //p' | head -n 1)
+        if is_verified "$output"; then well; return; fi
+        why=$(printf '%s\n' "$output" |
+            sed -n 's/^ *verify error:num=[0-9]*://p; /return code: 0 (ok)/d; s/^ *Verify return code: //p' | head -n 1)
         echo "$1 port $2 does not prove to be $3: ${why:-no TLS session}"
         return ;;
     esac

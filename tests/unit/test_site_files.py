@@ -108,7 +108,7 @@ def test_inherited_services(inherited: Site) -> None:
 
 ODDITIES = {
     "unused key": (LXC, "nvidia_repo_url", "not used"),
-    "unknown key": (LXC, "site.network", "unknown key"),
+    "key of the original system": (LXC, "site.network", "a key of the original system"),
     "inferred gateway": (LXC, "lxc_configs.301.portainer_role", "role 'nginx' is inferred"),
     "inferred portainer": (VM, "vms[1].portainer_role", "role 'portainer' is inferred"),
     "gateway through itself": (LXC, "lxc_configs.301.traefik_service", "through itself"),
