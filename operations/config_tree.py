@@ -18,7 +18,7 @@ from pyinfra.api.exceptions import ConnectError, OperationError
 from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
-from facts.command import command, script
+from facts.command import script
 from facts.config_tree import ConfigTree
 from operations.explain import log_lines, log_reasons
 from operations.failure import locally
@@ -57,6 +57,16 @@ _LOAD = Script(
     '[ -s "$1/$c/apply" ] || '
     '{ echo "phoenix: $1/$c/apply is empty: rm $1/current, then run again" >&2; exit 1; }; '
     'exec sh "$1/$c/apply" load',
+)
+
+# BASE ID VERB [word]: what the generation's own script does, while it is the current one. One that
+# was not confirmed in time has gone back by itself: nothing is to be undone then, and nothing kept.
+_VERB = Script(
+    "config-tree",
+    'c=$(readlink "$1/current" 2>/dev/null) || c=; b=$1 id=$2; shift 2; '
+    'case "${c##*/}" in "$id".*) exec sh "$b/current/apply" "$@" ;; esac; '
+    '[ "$1" != undo ] || exit 0; '
+    'echo "phoenix: the files went back by themselves before they were confirmed" >&2; exit 5',
 )
 
 
@@ -111,8 +121,8 @@ def load(tree: Tree) -> StringCommand:
 
 
 def apply(tree: Tree, verb: str, *words: str) -> StringCommand:
-    """The command by which the current generation's own script does hold, confirm or undo."""
-    return command("sh", f"{tree.base}/current/apply", verb, *words)
+    """The command by which the script of `tree` does hold, confirm or undo, where it is current."""
+    return script(_VERB, tree.base, tree.id, verb, *words)
 
 
 def _explain(tree: Tree, state: TreeState, diff: TreeDiff) -> None:
@@ -145,7 +155,7 @@ def _show_diff(tree: Tree, state: TreeState, diff: TreeDiff) -> None:
 
 def _prove_login(tree: Tree) -> None:
     """Open a second connection as the operator does; on failure go back over the first."""
-    if error := _login_fault():
+    if error := _login_fault(tree.confirm / 2):
         succeeded, output = host.run_shell_command(apply(tree, "undo"))
         raise OperationError(
             f"a new SSH login fails with the new files ({error}); "
@@ -153,13 +163,20 @@ def _prove_login(tree: Tree) -> None:
         ) from error
 
 
-def _login_fault() -> ConnectError | None:
+def _login_fault(seconds: float) -> ConnectError | None:
     """Why a new login fails; None where one succeeds.
 
     A busy host may be late with its first answers, so only a log-in that is refused is final.
+
+    Args:
+        seconds: after which no other one is begun: later the change would go back by itself, and
+            a log-in would succeed again.
     """
+    end = time.monotonic() + seconds
     for attempt in range(_LOGINS):
         if attempt:
+            if time.monotonic() + _BETWEEN_LOGINS > end:
+                break
             time.sleep(_BETWEEN_LOGINS)
         second = type(host.connector)(host.state, this_host())
         try:

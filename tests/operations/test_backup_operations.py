@@ -162,7 +162,7 @@ def test_tree_is_left_to_be_started_and_confirmed_later() -> None:
     assert len(commands) == 1, commands
     assert 'apply" install' in commands[0].get_raw_value()
     (command,) = fixed().run(secret_rotation.held, tree)
-    assert command.get_raw_value().endswith("demo/current/apply hold 60")
+    assert command.get_raw_value().endswith(f"/trees/demo {tree.id} hold 60")
     (command,) = fixed().run(secret_rotation.started, tree)
     assert 'apply" load' in command.get_raw_value()
 

@@ -34,4 +34,5 @@ def test_the_former_secret_is_said_to_be_back_only_when_it_is(succeeded: bool, w
     with ctx_state.use(here.state), ctx_host.use(here.host):
         assert command.function(here.state, here.host) is False
     assert re.search(words, "\n".join(said)), said
-    assert commands == ["sh /var/lib/phoenix/trees/demo/current/apply undo"]
+    (sent,) = commands
+    assert sent.endswith(f" /var/lib/phoenix/trees/demo {TREE.id} undo")
