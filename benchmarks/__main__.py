@@ -49,6 +49,7 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--interval", type=_positive, default=10, help="seconds between two rounds (alarms)"
     )
+    parser.add_argument("--only", default="", help="faults whose names match (alarms)")
     parser.add_argument("--keep", action="store_true", help="leave the lab up afterwards")
     return parser.parse_args(arguments)
 
@@ -72,7 +73,7 @@ def main(arguments: list[str]) -> int:
             connections=options.connections, seconds=options.seconds, repeat=options.repeat
         ),
         "soak": soak.measure,
-        "alarms": lambda: alarms.measure(interval=options.interval),
+        "alarms": lambda: alarms.measure(interval=options.interval, only=options.only),
     }
     names = _MEASURES if options.what == "all" else (options.what,)
     try:
