@@ -628,3 +628,27 @@ def test_updates_that_failed_and_a_reboot_that_is_due_are_warned_of(tmp_path: Pa
     assert found() == "~a reboot is due since 2027-01-15 08:00 UTC, for libc6 linux-image"
     stand_in(tmp_path, "systemctl", "echo no bus; exit 1")
     assert found() == "systemd does not answer: no bus"
+
+
+@pytest.mark.parametrize(
+    ("listed", "words"),
+    [
+        ("shop_web 1/1", ""),
+        ("shop_web 2/1", ""),  # one of them is being stopped, or the new one takes over
+        ("shop_web 0/1 (1/1 completed)", ""),
+        ("shop_web 0/1", "shop_web has 0/1 tasks: Failed 3 seconds ago on b task: exit 1"),
+        ("shop_web 9/10", "shop_web has 9/10 tasks: Failed 3 seconds ago on b task: exit 1"),
+        ("shop_web x", "shop_web has x tasks: Failed 3 seconds ago on b task: exit 1"),
+        ("", "the swarm has no service of it"),
+    ],
+)
+def test_a_service_of_a_swarm_has_its_tasks(tmp_path: Path, listed: str, words: str) -> None:
+    (tmp_path / "listed").write_text(f"{listed}\n" if listed else "")
+    stand_in(
+        tmp_path,
+        "docker",
+        f'case "$*" in "service ls "*) cat {tmp_path}/listed ;;\n'
+        '*) echo "Running 1 second ago on a "\n'
+        'echo "Failed 3 seconds ago on b task: exit 1" ;; esac',
+    )
+    assert fault(tmp_path, "tasks_are_well", "shop-production") == words
