@@ -800,3 +800,18 @@ def test_what_was_there_before_the_first_generation_runs_again_where_that_one_fa
     assert machine.install(machine.tree("one", otherwise=note)).code == 0
     assert machine.install(machine.tree("bad", otherwise=note)).code == 5
     assert (machine.top / "otherwise").read_text() == "again\n", "there is a generation to go to"
+
+
+def test_no_failed_unit_is_left_of_a_tree_that_goes(machine: TreeHost) -> None:
+    """As of a backup by a timer that failed last: its service is none that the tree starts."""
+    folder = machine.unit.parent
+    drop_in = folder / "other.service.d"
+    drop_in.mkdir()
+    job, template, part = folder / "job.service", folder / "each@.timer", drop_in / "more.conf"
+    files = {machine.unit: "[Unit] a\n", job: "j\n", template: "e\n", part: "p\n"}
+    assert machine.install(machine.tree("one", files=files)).code == 0
+    before = len(machine.log)
+    assert machine.again("remove").code == 0
+    assert not job.exists()
+    reset = [call.split()[-1] for call in machine.log[before:] if "reset-failed" in call]
+    assert sorted(set(reset)) == ["demo.service", "each@*.timer", "job.service"]

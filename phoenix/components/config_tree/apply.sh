@@ -164,8 +164,19 @@ leave() { # every place goes back to whoever had it; a link into another compone
         give_back "$path"
         if [ -e "$path" ]; then continue; fi
         case "$(readlink -- "$path" || true)" in "${base%/*}"/*) rm -f -- "$path" ;; esac
+        forget "$path"
     done <"$base/paths"
     systemctl daemon-reload
+}
+
+forget() { # PATH: systemd lists a failed unit as long as it remembers it, with or without its file
+    case $1 in
+    */systemd/system/*.d/*) return ;;
+    */systemd/system/*@.*) failed=${1##*/} failed="${failed%@.*}@*.${failed##*.}" ;;
+    */systemd/system/*.*) failed=${1##*/} ;;
+    *) return ;;
+    esac
+    systemctl reset-failed -- "$failed" 2>/dev/null || true
 }
 
 end_units() { # a unit that is not there any more has ended
