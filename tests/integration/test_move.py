@@ -173,6 +173,7 @@ def test_a_move_that_fails_brings_the_old_copy_back(lab_: Lab) -> None:
         "    init: true\n    restart: unless-stopped\n    ports:\n",
         '    init: true\n    entrypoint: ["false"]\n    restart: unless-stopped\n    ports:\n',
     )
+    broken.replace("operations/moves.py", "seconds: float = 300.0", "seconds: float = 30.0")
     before = lab_.look(lab_.old)
     done = broken.phoenix("sync", STACK, "--move")
     output = done.stdout + done.stderr
