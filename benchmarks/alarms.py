@@ -129,7 +129,8 @@ def _watching(lab: LabState, interval: int) -> Iterator[Watched]:
             say("the platform, watched (deploys/all.py)")
             os.environ["PHOENIX_SECRET_ALARM_URLS"] = alarm_hook.URL
             inventory = _declared(Path(scratch))
-            converge(lab, inventory=inventory, data={"watch_interval": str(interval)})
+            settings = {"watch_interval": str(interval), "watch_backup_days": "0"}
+            converge(lab, inventory=inventory, data=settings)
         _wait(lambda: watched.causes() == [], "a first look that finds all well")
         yield watched
     finally:

@@ -19,6 +19,8 @@ from phoenix.watch.report import Report, Run, Validity
 
 SILENT_INTERVALS, SILENT_MORE = 2.5, 10
 """A host is silent after so many intervals and seconds without a report."""
+FIRST_SECONDS = 300
+"""For a host that was never heard: the run that sets up the watcher comes to the host later."""
 MAINTENANCE_SECONDS = 7200
 """A run that holds the site's lock for longer hides no fault any more."""
 HOUR = 3600
@@ -194,7 +196,8 @@ def observe(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: floa
     silent = {
         host: f"has not reported for {_words(now - heard_at)}"
         for host in plan.hosts
-        if now - (heard_at := max(newest[host].at if host in newest else 0, state.began)) > patience
+        if now - (heard_at := max(newest[host].at if host in newest else 0, state.began))
+        > (patience if host in newest else max(patience, FIRST_SECONDS))
     }
     outcomes = tuple(
         outcome

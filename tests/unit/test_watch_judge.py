@@ -196,6 +196,20 @@ def test_a_watcher_that_begins_tells_nothing_before_every_host_has_looked_or_is_
     assert titles(site.round(3)) == [ALARM]
 
 
+def test_hosts_that_the_first_run_comes_to_late_raise_no_alarm() -> (
+    None
+):
+    """The run that set the watcher up took a minute more, and "6 of 6 hosts do not report" came."""
+    site = Site(off={"gateway", "other", "outside"})
+    assert site.round(4) == []
+    site.off.remove("other")
+    site.off.remove("outside")
+    said = site.round(3)
+    assert titles(said) == [("failure", "fault: gateway: its own checks")]
+    site.off.clear()
+    assert titles(site.round(4)) == [("success", "over: gateway: its own checks")]
+
+
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0])
 def test_a_watchers_clock_that_is_set_raises_no_alarm(site: Site, jump: float) -> None:
     site.now += jump
