@@ -196,9 +196,7 @@ def test_a_watcher_that_begins_tells_nothing_before_every_host_has_looked_or_is_
     assert titles(site.round(3)) == [ALARM]
 
 
-def test_hosts_that_the_first_run_comes_to_late_raise_no_alarm() -> (
-    None
-):
+def test_hosts_that_the_first_run_comes_to_late_raise_no_alarm() -> None:
     """The run that set the watcher up took a minute more, and "6 of 6 hosts do not report" came."""
     site = Site(off={"gateway", "other", "outside"})
     assert site.round(4) == []
