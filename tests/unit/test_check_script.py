@@ -652,3 +652,10 @@ def test_a_service_of_a_swarm_has_its_tasks(tmp_path: Path, listed: str, words: 
         'echo "Failed 3 seconds ago on b task: exit 1" ;; esac',
     )
     assert fault(tmp_path, "tasks_are_well", "shop-production") == words
+
+
+def test_who_answers_nobody_does_not_take_a_client_without_a_certificate(tmp_path: Path) -> None:
+    """A firewall drops what is sent: openssl waits, and says nothing. Others tell that."""
+    stand_in(tmp_path, "openssl", "exec /bin/sleep 60")
+    stand_in(tmp_path, "timeout", 'shift; exec /usr/bin/timeout 1 "$@"')
+    assert fault(tmp_path, "serves_no_stranger", "192.0.2.1", "proxy.test", "443") == ""
