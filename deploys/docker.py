@@ -5,7 +5,7 @@ from pyinfra import host
 from deploys import residents, systems
 from deploys.context import machine, settings, site, site_host
 from facts.docker import DockerStart
-from operations import removal
+from operations import removal, serial
 from operations.config_tree import config_tree
 from operations.docker import daemon
 from operations.host_state import question, read_or
@@ -24,64 +24,73 @@ alone = "docker" in site_host().left_alone
 if "docker" in host.groups and alone:
     removal.component(name="Docker: left alone", tree="docker", volumes=False)
 elif "docker" in host.groups:
-    residents.look()
-    systems.check_docker()
-    source = settings().docker_packages
-    if source == "distribution":
-        packages(
-            name="Docker: packages",
-            names=[*docker_packages(machine().release), "iptables", "curl"],
-        )
-    else:
-        if "packages" not in site_host().left_alone:
-            system = machine().release
-            config_tree(
-                name="Docker: package source",
-                tree=Tree(
-                    component="docker-apt",
-                    files={
-                        "/etc/apt/sources.list.d/docker.sources": TreeFile(
-                            render(
-                                "components/docker/docker.sources.j2",
-                                url=settings().docker_apt_url,
-                                distribution=system["ID"],
-                                release=system["VERSION_CODENAME"],
-                                key=KEY,
-                            )
-                        )
-                    },
-                    before=render(
-                        "components/docker/apt-key.sh.j2",
-                        key=KEY,
-                        url=f"{settings().docker_apt_url}/{system['ID']}/gpg",
-                        sha256=settings().docker_apt_key_sha256,
-                    ),
-                ),
+    with serial.component("Docker", settings().serial):
+        residents.look()
+        systems.check_docker()
+        source = settings().docker_packages
+        if source == "distribution":
+            packages(
+                name="Docker: packages",
+                names=[*docker_packages(machine().release), "iptables", "curl"],
             )
-        packages(
-            name="Docker: packages",
-            names=["docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin", "curl"],
-            new_source=True,
+        else:
+            if "packages" not in site_host().left_alone:
+                system = machine().release
+                config_tree(
+                    name="Docker: package source",
+                    tree=Tree(
+                        component="docker-apt",
+                        files={
+                            "/etc/apt/sources.list.d/docker.sources": TreeFile(
+                                render(
+                                    "components/docker/docker.sources.j2",
+                                    url=settings().docker_apt_url,
+                                    distribution=system["ID"],
+                                    release=system["VERSION_CODENAME"],
+                                    key=KEY,
+                                )
+                            )
+                        },
+                        before=render(
+                            "components/docker/apt-key.sh.j2",
+                            key=KEY,
+                            url=f"{settings().docker_apt_url}/{system['ID']}/gpg",
+                            sha256=settings().docker_apt_key_sha256,
+                        ),
+                    ),
+                )
+            packages(
+                name="Docker: packages",
+                names=[
+                    "docker-ce",
+                    "docker-ce-cli",
+                    "containerd.io",
+                    "docker-compose-plugin",
+                    "curl",
+                ],
+                new_source=True,
+            )
+        drop_in, keeps_api = "", settings().taking_over.docker == "keep"
+        if settings().taking_over.docker == "replace":
+            drop_in = closed(read_or(question(DockerStart), DaemonStart()))
+        daemon(
+            name="Docker: daemon",
+            tree=Tree(
+                component="docker",
+                files={
+                    **restart_without_end("docker.service"),
+                    **({DROP_IN: TreeFile(drop_in)} if drop_in else {}),
+                    **({KEPT: TreeFile("taking_over\n")} if keeps_api else {}),
+                },
+                unit="docker.service",
+                action="restart",
+                validate=fill(
+                    'dockerd --validate --config-file "$ROOT"{{ daemon }}', daemon=DAEMON
+                ),
+                # live-restore is taken up by a reload, and then spares the containers the restart.
+                after="systemctl try-reload-or-restart docker.service",
+                health="docker info >/dev/null",
+                deadline=60,
+            ),
+            desired=declared(site(), site_host(), settings()),
         )
-    drop_in, keeps_api = "", settings().taking_over.docker == "keep"
-    if settings().taking_over.docker == "replace":
-        drop_in = closed(read_or(question(DockerStart), DaemonStart()))
-    daemon(
-        name="Docker: daemon",
-        tree=Tree(
-            component="docker",
-            files={
-                **restart_without_end("docker.service"),
-                **({DROP_IN: TreeFile(drop_in)} if drop_in else {}),
-                **({KEPT: TreeFile("taking_over\n")} if keeps_api else {}),
-            },
-            unit="docker.service",
-            action="restart",
-            validate=fill('dockerd --validate --config-file "$ROOT"{{ daemon }}', daemon=DAEMON),
-            # live-restore is taken up by a reload, and then spares the containers the restart.
-            after="systemctl try-reload-or-restart docker.service",
-            health="docker info >/dev/null",
-            deadline=60,
-        ),
-        desired=declared(site(), site_host(), settings()),
-    )

@@ -7,6 +7,7 @@ from pyinfra import host
 from deploys import acme, gateway_tree, residents
 from deploys.context import secrets, setting_errors, site
 from deploys.site_secrets import secret
+from operations import serial
 from operations.certificates import acme_certificate, placeholder
 from operations.config_tree import config_tree
 from operations.packages import packages
@@ -23,25 +24,28 @@ if "nginx" in host.groups and (certificate := acme.certificate("gateway")):
         tree = gateway_tree.tree(certificate.name, client.get_secret_value())
 
     residents.look()
-    packages(
-        name="Nginx: packages",
-        names=["nginx", "lego", "logrotate", "openssl", "curl", *nginx.packages(site())],
-    )
-    config_tree(
-        name="Nginx: renewal",
-        tree=acme.tree(
-            certificate,
-            check="nginx -t -q",
-            reload="systemctl reload nginx.service",
-            restart="systemctl restart nginx.service",
-        ),
-    )
-    # Nginx does not start without a certificate, and the CA proves its names through Nginx:
-    # the first start is made with one that nobody trusts.
-    placeholder(name="Nginx: certificate to start with", certificate=certificate.name)
-    config_tree(name="Nginx: configuration and service", tree=residents.giving_way("nginx", tree))
-    config_tree(
-        name="Nginx: sandbox",
-        tree=replace(gateway_tree.sandbox(), health=tree.health),
-    )
-    acme_certificate(name="Nginx: certificate", certificate=certificate.name)
+    with serial.component("Nginx", serial.ALL):
+        packages(
+            name="Nginx: packages",
+            names=["nginx", "lego", "logrotate", "openssl", "curl", *nginx.packages(site())],
+        )
+        config_tree(
+            name="Nginx: renewal",
+            tree=acme.tree(
+                certificate,
+                check="nginx -t -q",
+                reload="systemctl reload nginx.service",
+                restart="systemctl restart nginx.service",
+            ),
+        )
+        # Nginx does not start without a certificate, and the CA proves its names through Nginx:
+        # the first start is made with one that nobody trusts.
+        placeholder(name="Nginx: certificate to start with", certificate=certificate.name)
+        config_tree(
+            name="Nginx: configuration and service", tree=residents.giving_way("nginx", tree)
+        )
+        config_tree(
+            name="Nginx: sandbox",
+            tree=replace(gateway_tree.sandbox(), health=tree.health),
+        )
+        acme_certificate(name="Nginx: certificate", certificate=certificate.name)

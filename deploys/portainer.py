@@ -7,7 +7,7 @@ from deploys import portainer_trees, residents
 from deploys.access import portainer as access
 from deploys.context import secrets, setting_errors, settings, site, site_host
 from deploys.site_secrets import secret
-from operations import portainer, secret_rotation
+from operations import portainer, secret_rotation, serial
 from operations.config_tree import config_tree
 from operations.images import images
 from operations.packages import packages
@@ -57,14 +57,15 @@ if site_host() == server:
 if site_host() in site().agents:
     with setting_errors():
         agent_tree = residents.giving_way("agent", portainer_trees.agent())
-    images(
-        name="Portainer agent: image",
-        references=[settings().portainer_agent_image],
-        archives=settings().image_archives,
-    )
-    config_tree(name="Portainer agent", tree=agent_tree)
-    # After it: an earlier release's agent has the port on which the tunnel ends now.
-    open_tunnel("Portainer agent")
+    with serial.component("Portainer agent", settings().serial):
+        images(
+            name="Portainer agent: image",
+            references=[settings().portainer_agent_image],
+            archives=settings().image_archives,
+        )
+        config_tree(name="Portainer agent", tree=agent_tree)
+        # After it: an earlier release's agent has the port on which the tunnel ends now.
+        open_tunnel("Portainer agent")
 
 if site_host() == server or site_host() in site().agents:
     with setting_errors():

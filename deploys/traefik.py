@@ -6,7 +6,7 @@ from deploys import acme, residents, traefik_tree
 from deploys.context import pinned_program, setting_errors, settings, site
 from deploys.site_secrets import secret
 from facts.external import PinnedLeaves
-from operations import moves
+from operations import moves, serial
 from operations.artifact import artifact
 from operations.certificates import acme_certificate
 from operations.config_tree import config_tree
@@ -46,70 +46,73 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
         )
 
     residents.look()
-    packages(name="Traefik: packages", names=["curl", "iproute2", "lego", "openssl"])
-    artifact(name="Traefik: program", item=program)
-    config_tree(
-        name="Traefik: configuration and service",
-        tree=residents.giving_way(
-            "traefik",
-            Tree(
-                component=traefik_tree.COMPONENT,
-                files={
-                    traefik.STATIC: TreeFile(static),
-                    traefik.CHECK: TreeFile(render("components/traefik/check.sh"), mode="0755"),
-                    "/etc/sysusers.d/phoenix-traefik.conf": TreeFile(
-                        f'u {traefik.USER} - "Traefik"\n'
+    with serial.component("Traefik", serial.ALL):
+        packages(name="Traefik: packages", names=["curl", "iproute2", "lego", "openssl"])
+        artifact(name="Traefik: program", item=program)
+        config_tree(
+            name="Traefik: configuration and service",
+            tree=residents.giving_way(
+                "traefik",
+                Tree(
+                    component=traefik_tree.COMPONENT,
+                    files={
+                        traefik.STATIC: TreeFile(static),
+                        traefik.CHECK: TreeFile(render("components/traefik/check.sh"), mode="0755"),
+                        "/etc/sysusers.d/phoenix-traefik.conf": TreeFile(
+                            f'u {traefik.USER} - "Traefik"\n'
+                        ),
+                        "/etc/tmpfiles.d/phoenix-traefik.conf": TreeFile(
+                            f"d {traefik.DYNAMIC} 0755 root root\n"
+                        ),
+                        f"/etc/systemd/system/{traefik.UNIT}": TreeFile(
+                            render(
+                                "components/traefik/traefik.service.j2",
+                                program=f"{program.directory}/program",
+                                config=traefik.STATIC,
+                            )
+                        ),
+                        **restart_without_end(traefik.UNIT),
+                    },
+                    unit=traefik.UNIT,
+                    action="restart",
+                    validate=fill(
+                        'sh "$ROOT"{{ check }} {{ program }}/program "$ROOT"{{ static }}',
+                        check=traefik.CHECK,
+                        program=program.directory,
+                        static=traefik.STATIC,
                     ),
-                    "/etc/tmpfiles.d/phoenix-traefik.conf": TreeFile(
-                        f"d {traefik.DYNAMIC} 0755 root root\n"
+                    health=fill(
+                        "curl -fsS --max-time 2 http://{{ local }}/ping", local=traefik.LOCAL
                     ),
-                    f"/etc/systemd/system/{traefik.UNIT}": TreeFile(
-                        render(
-                            "components/traefik/traefik.service.j2",
-                            program=f"{program.directory}/program",
-                            config=traefik.STATIC,
-                        )
-                    ),
-                    **restart_without_end(traefik.UNIT),
-                },
-                unit=traefik.UNIT,
-                action="restart",
-                validate=fill(
-                    'sh "$ROOT"{{ check }} {{ program }}/program "$ROOT"{{ static }}',
-                    check=traefik.CHECK,
-                    program=program.directory,
-                    static=traefik.STATIC,
                 ),
-                health=fill("curl -fsS --max-time 2 http://{{ local }}/ping", local=traefik.LOCAL),
             ),
-        ),
-    )
-    config_tree(
-        name="Traefik: renewal",
-        tree=acme.tree(
-            certificate,
-            owner=traefik.USER,
-            reload=join("systemctl", "try-reload-or-restart", traefik.UNIT),
-            restart=join("systemctl", "try-restart", traefik.UNIT),
-        ),
-    )
-    acme_certificate(name="Traefik: certificate", certificate=certificate.name)
-    config_tree(
-        name="Traefik: routes",
-        tree=traefik_tree.dynamic(
-            "traefik-routes",
-            {
-                f"{traefik.DYNAMIC}/phoenix.yml": TreeFile(routes),
-                **{
-                    path: TreeFile(lines, mode="0640", group=traefik.USER, secret=True)
-                    for path, lines in {traefik.USERS_FILE: login, **users}.items()
+        )
+        config_tree(
+            name="Traefik: renewal",
+            tree=acme.tree(
+                certificate,
+                owner=traefik.USER,
+                reload=join("systemctl", "try-reload-or-restart", traefik.UNIT),
+                restart=join("systemctl", "try-restart", traefik.UNIT),
+            ),
+        )
+        acme_certificate(name="Traefik: certificate", certificate=certificate.name)
+        config_tree(
+            name="Traefik: routes",
+            tree=traefik_tree.dynamic(
+                "traefik-routes",
+                {
+                    f"{traefik.DYNAMIC}/phoenix.yml": TreeFile(routes),
+                    **{
+                        path: TreeFile(lines, mode="0640", group=traefik.USER, secret=True)
+                        for path, lines in {traefik.USERS_FILE: login, **users}.items()
+                    },
+                    **{
+                        path: TreeFile(content)
+                        for path, content in {**named, **traefik.proofs(site(), leaves)}.items()
+                    },
                 },
-                **{
-                    path: TreeFile(content)
-                    for path, content in {**named, **traefik.proofs(site(), leaves)}.items()
-                },
-            },
-            marker,
-            first=traefik.FORMER.line(*traefik.former_names(site())),
-        ),
-    )
+                marker,
+                first=traefik.FORMER.line(*traefik.former_names(site())),
+            ),
+        )

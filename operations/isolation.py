@@ -36,12 +36,12 @@ _within: ContextVar[str] = ContextVar("part of a deploy", default="")
 
 
 class _Progress:
-    """What a host's steps belong to, and which of its parts have failed at which step."""
+    """What a host's steps belong to, and which of its parts are stopped, and why."""
 
     def __init__(self) -> None:
         self.parts: dict[str, str] = {}
         self.spared: set[str] = set()
-        self.failed: dict[str, str] = {}
+        self.failed: dict[str, str] = {}  # a part, and why it is not done
         self.leaves = False
 
 
@@ -85,8 +85,14 @@ def stopped(host: Host) -> str:
     progress = _hosts.get(host)
     if progress is None:
         return ""
-    step = progress.failed.get(progress.parts.get(host.executing_op_hash or "", ""))
-    return f'{NOT_DONE}"{step}" failed before on this host' if step else ""
+    reason = progress.failed.get(progress.parts.get(host.executing_op_hash or "", ""))
+    return f"{NOT_DONE}{reason}" if reason else ""
+
+
+def stop(host: Host, op_hash: str, reason: str) -> None:
+    """Stop the part of a step on a host that has not begun it, as `reason` says."""
+    progress = _hosts[host]
+    progress.failed.setdefault(progress.parts[op_hash], reason)
 
 
 def leave(host: Host) -> None:
@@ -110,7 +116,8 @@ class _Failures(BaseStateCallback):
         if op_hash in progress.parts and op_hash not in progress.spared:
             name = step_name(state, op_hash, host)
             title = name.rpartition("|")[2].strip()
-            progress.failed.setdefault(progress.parts[op_hash], title)
+            reason = f'"{title}" failed before on this host'
+            progress.failed.setdefault(progress.parts[op_hash], reason)
 
 
 def _take_over(state: State) -> None:
@@ -125,14 +132,15 @@ def _take_over(state: State) -> None:
         limited = state.config.FAIL_PERCENT is not None and not state.should_raise_failed_hosts
         if state.current_stage < StateStage.Execute or limited:
             return fail_hosts(hosts, activated_count)  # type: ignore[no-untyped-call]
-        leaving = {host for host in hosts if _leaves(host)}
+        leaving = {host for host in hosts if has_left(host)}
         state.failed_hosts.update(hosts - leaving)
         return fail_hosts(leaving, activated_count)  # type: ignore[no-untyped-call]
 
     state.fail_hosts = fail  # type: ignore[method-assign]
 
 
-def _leaves(host: Host) -> bool:
+def has_left(host: Host) -> bool:
+    """Whether a host does no further step: it is to leave the run, or its connection is gone."""
     progress = _hosts.get(host)
     return (progress is not None and progress.leaves) or connection.is_gone(host)
 

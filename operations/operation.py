@@ -22,7 +22,7 @@ from pyinfra.api.operation import PyinfraOperation
 from pyinfra.api.state import StateStage
 
 from facts.host_fact import ConversationError, FactError
-from operations import edited, host_state, isolation, run_refused, site_lock
+from operations import edited, host_state, isolation, run_refused, serial, site_lock
 from operations.failure import refuse
 from phoenix.runs import step_names
 
@@ -71,9 +71,9 @@ def operation(
             step_names.declaring(host_state.this_host(), kwargs)
             meta = decorated(*args, **kwargs)
             step_names.declared(host_state.this_host())
-            isolation.declared(
-                host.state, host_state.this_host(), host.op_hash_order[-1], stops=stops
-            )
+            this, op_hash = host_state.this_host(), host.op_hash_order[-1]
+            isolation.declared(host.state, this, op_hash, stops=stops)
+            serial.declared(host.state, this, op_hash)
             return meta
 
         declared._inner = commands  # type: ignore[attr-defined]  # as pyinfra's decorator has it

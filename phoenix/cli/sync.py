@@ -47,6 +47,16 @@ def sync(
             "node in Proxmox VE may be stopped for it.",
         ),
     ] = False,
+    serial: Annotated[
+        str | None,
+        typer.Option(
+            "--serial",
+            metavar="N|P%",
+            help="Docker hosts in a batch, whose Docker and agent are done one after the other; a "
+            "failed one stops its batch and not the others. Default: the setting `serial`.",
+            show_default=False,
+        ),
+    ] = None,
     new: Annotated[
         list[str] | None,
         typer.Option(
@@ -81,6 +91,7 @@ def sync(
 
       phoenix sync change.json          a plan that was kept by plan --out
       phoenix sync --move               stacks that change their host, with data
+      phoenix sync --serial 20%         Docker in five batches, each host by host
 
     Exit code: 0 converged and verified, 1 something failed (its first cause is named), 2 you were
     asked and did not want it.
@@ -93,6 +104,7 @@ def sync(
     from phoenix.runs.history import OLDER
 
     chosen = list(target or [])
+    data = _batch_size(serial)
     site = project.load(inventory)
     site.print_warnings()
     kept_plan = read_plan(Path(chosen[0]), site) if _is_plan(chosen) else None
@@ -104,7 +116,7 @@ def sync(
         **({NEW: ",".join(new)} if new else {}),
     }
     planned = [
-        replace(work, environment={**work.environment, **environment})
+        replace(work, data={**work.data, **data}, environment={**work.environment, **environment})
         for work in targets.work(chosen, site.site)
     ]
     ask = in_terminal() and not (yes or as_json)
@@ -112,8 +124,24 @@ def sync(
         move = _agree(site, chosen, planned, kept_plan, ask=ask, move=move)
     planned = targets.with_moves(planned, site.site, move=move)
     command = f"sync {' '.join(chosen) or targets.ALL}" + (" --move" if move else "")
+    command += f" --serial {serial}" if serial else ""
     notes = ("moves", "moved") if move else ()
     finish(converge(site, planned, command, quiet=as_json, notes=notes), as_json)
+
+
+def _batch_size(serial: str | None) -> dict[str, object]:
+    """The data of a run with `--serial`, which takes the place of the setting.
+
+    Raises:
+        CommandError: it is no size of a batch.
+    """
+    from phoenix.declaration.settings import read
+
+    if serial is None:
+        return {}
+    for finding in read({"serial": serial})[1]:
+        raise CommandError(f"--serial {finding.message}: {finding.fix}")
+    return {"serial": serial}
 
 
 def in_terminal() -> bool:

@@ -318,6 +318,14 @@ StackProject = Annotated[
 ]
 
 
+BatchSize = Annotated[
+    StrictLine,
+    Form(
+        r"[1-9][0-9]{0,3}|(?:[1-9][0-9]?|100)%",
+        "is no size of a batch",
+        'write a number of hosts, as "5", or a part of them, as "20%"',
+    ),
+]
 LogDriver = Annotated[
     StrictLine,
     Form(

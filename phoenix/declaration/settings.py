@@ -49,6 +49,7 @@ from phoenix.declaration.json_errors import KINDS, bound_fix, in_words, join
 from phoenix.declaration.pins import Pin
 from phoenix.declaration.setting_forms import (
     Architecture,
+    BatchSize,
     CalendarEvent,
     CpuType,
     FileMode,
@@ -104,6 +105,11 @@ def _listed(value: Any) -> Any:
     return tuple(
         part.rstrip("\r\n").strip(" ") if isinstance(part, str) else part for part in parts
     )
+
+
+def _as_text(value: Any) -> Any:
+    """`--data` gives digits as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 _ID = re.compile(r"[0-9]{1,9}")
@@ -575,6 +581,13 @@ class Settings(_Strict):
         le=3600,
         description="Seconds in which a new SSH login must succeed after a change to sshd, the "
         "guard or the hypervisor's networks, else the change is undone.",
+    )
+    serial: Annotated[BatchSize, BeforeValidator(_as_text)] = Field(
+        default="1",
+        description="Docker hosts in a batch, as a number or a part of them (`20%`): the hosts of "
+        "a batch install or restart Docker and their agent one after the other, and one that fails "
+        "stops those after it in its batch. Batches go side by side, so with `1` all hosts do.",
+        examples=["20%"],
     )
     room_warning_percent: StrictInt = Field(
         default=15,

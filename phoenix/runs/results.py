@@ -151,16 +151,16 @@ class Course(_Model):
 
     def _on_step(self, event: Mapping[str, Any]) -> None:
         self.steps.append(Step(name=event["step"], hosts=event["hosts"]))
-        self.details.pop(event["step"], None)  # the execution sends them again
+        for host in event["hosts"]:  # the execution sends them again
+            self.details.get(event["step"], {}).pop(host, None)
 
     def _on_step_done(self, event: Mapping[str, Any]) -> None:
-        step = self._step(event["step"])
         for outcome in ("changed", "unchanged"):
             for host in event[outcome]:
-                step.outcomes[host] = outcome
+                self._step(event["step"], host).outcomes[host] = outcome
 
     def _on_host_failed(self, event: Mapping[str, Any]) -> None:
-        self._step(event["step"]).outcomes[event["host"]] = "failed"
+        self._step(event["step"], event["host"]).outcomes[event["host"]] = "failed"
         lines = self.details.get(event["step"], {}).get(event["host"], [])
         reason = [line for line in lines if line.strip() and not _is_progress(line)]
         self.failures.append(Failure(host=event["host"], step=event["step"], reason=reason[-40:]))
@@ -186,10 +186,14 @@ class Course(_Model):
         if step and host and not _is_progress(text):
             self.details.setdefault(step, {}).setdefault(host, []).extend(text.split("\n"))
 
-    def _step(self, name: str) -> Step:
-        for step in reversed(self.steps):
-            if step.name == name:
+    def _step(self, name: str, host: str) -> Step:
+        """The step of a host: hosts of a batch begin it one after the other."""
+        named = [step for step in reversed(self.steps) if step.name == name]
+        for step in named:
+            if host in step.hosts:
                 return step
+        if named:
+            return named[0]
         self.steps.append(Step(name=name))
         return self.steps[-1]
 

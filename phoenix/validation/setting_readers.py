@@ -105,6 +105,7 @@ _READ: Mapping[str, Read] = {
     "traefik_dashboard_user": _TRAEFIK,
     "traefik_metrics": _TRAEFIK,
     "ssh_confirm_seconds": Read(_confirmed),
+    "serial": Read(lambda site: (*_engines(site), *site.agents)),
     "room_warning_percent": Read(_every),
     "room_least_percent": Read(_every),
     "home_old_hours": Read(_home),

@@ -79,6 +79,7 @@ def run(
     execute: bool = True,
     noise: dict[str, str] | None = None,
     of_host: dict[str, dict[str | re.Pattern[str], Any]] | None = None,
+    failing: dict[str, str] | None = None,
     **data: object,
 ) -> Run:
     """Prepare and run `deploys/DEPLOY.py` for all hosts of a site, the repository's own by default.
@@ -115,7 +116,8 @@ def run(
             told = [[BEGIN, *ended(answer(one, own))] for one in questions] or [answer(raw, own)]
             lines = [line for one in told for line in one]
             lines = [*filter(None, [(noise or {}).get(self.host.name)]), *lines]
-            return True, CommandOutput([OutputLine("stdout", line) for line in lines])
+            well = (failing or {}).get(self.host.name, raw + "\n") not in raw
+            return well, CommandOutput([OutputLine("stdout", line) for line in lines])
 
     def ended(lines: list[str]) -> list[str]:
         """With the end of an answer that went well, unless it has an end of its own."""

@@ -64,6 +64,29 @@ def test_docker_is_for_both_guests_with_one_configuration(fresh: dict[str, Run])
     assert "dockerd --validate" in str([s.files() for s in result.sent]), "used without a check"
 
 
+INSTALL = " install "
+
+
+def test_docker_that_fails_on_a_host_is_not_touched_on_the_next_of_its_batch(
+    tmp_path: Path,
+) -> None:
+    fails = {SERVER: INSTALL}
+    apart = run("docker", tmp_path / "secrets.json", failing=fails, serial="1")
+    together = run("docker", tmp_path / "secrets.json", failing=fails, serial="100%")
+    installed = [
+        {sent.host for sent in done.sent if INSTALL in sent.command} for done in (apart, together)
+    ]
+    assert (apart.failed, installed[0]) == ({SERVER}, {AGENT, SERVER})
+    assert (together.failed, installed[1]) == ({AGENT, SERVER}, {SERVER})
+
+
+def test_hosts_of_a_batch_come_one_after_the_other(tmp_path: Path) -> None:
+    done = run("docker", tmp_path / "secrets.json", serial="2")
+    sent = [one.host for one in done.sent if INSTALL in one.command or one.files()]
+    assert sent == [sent[0], sent[0], sent[-1], sent[-1]], sent
+    assert {*sent} == {AGENT, SERVER}
+
+
 def test_dockers_own_packages_come_from_a_source_with_a_pinned_key(tmp_path: Path) -> None:
     release = ["x86_64", "ID=debian", "VERSION_CODENAME=trixie"]
     result = run(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import gevent
 import paramiko
 import pyinfra
 import pytest
@@ -21,7 +22,7 @@ from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import ctx_host, ctx_inventory, ctx_state
 
 from facts.command import command
-from operations import connection, isolation
+from operations import connection, isolation, serial
 from operations.operation import operation
 from phoenix.runs.results import NOT_DONE
 
@@ -32,25 +33,29 @@ def send(words: str) -> Generator[StringCommand, None, None]:
 
 STEPS = {
     "step": operation()(send), "spared": operation(stops=False)(send), "part": isolation.part,
+    "serial": serial.component,
 }  # fmt: skip
 
 
 @dataclass
 class Outcome:
-    """What each host was sent, in order, and which hosts failed."""
+    """What each host was sent, in order, and which hosts failed; `order` is that of all hosts."""
 
-    sent: dict[str, list[str]] = field(default_factory=lambda: {"a": [], "b": []})
+    sent: dict[str, list[str]] = field(default_factory=dict)
+    order: list[tuple[str, str]] = field(default_factory=list)
     failed: set[str] = field(default_factory=set)
 
 
-def deploy(folder: Path, files: dict[str, str], **config: object) -> Outcome:
-    """Run `all.py` of these files for two hosts; a command fails where it says `fail HOST`."""
+def deploy(folder: Path, files: dict[str, str], hosts: str = "ab", **config: object) -> Outcome:
+    """Run `all.py` of these files for hosts; a command fails where it says `fail HOST`."""
     outcome = Outcome()
 
     class Recorder(FakeConnector):
         def run_shell_command(self, command: Any, *_: Any, **__: Any) -> Any:
             words = command.get_raw_value()
-            outcome.sent[self.host.name].append(words)
+            outcome.sent.setdefault(self.host.name, []).append(words)
+            outcome.order.append((self.host.name, words))
+            gevent.sleep(0)  # as a command does that is sent
             return words != f"fail {self.host.name}", CommandOutput([])
 
     for name, text in files.items():
@@ -64,7 +69,7 @@ def deploy(folder: Path, files: dict[str, str], **config: object) -> Outcome:
         patch("pyinfra.api.inventory.get_execution_connectors", lambda: {"ssh": Recorder}),
         patch.object(pyinfra, "is_cli", True),
     ):
-        inventory = Inventory((["a", "b"], {"fake_delay": 0, "fake_delay_jitter": 0}))
+        inventory = Inventory(([*hosts], {"fake_delay": 0, "fake_delay_jitter": 0}))
         state = State(inventory, Config(**config))
         state.cwd = str(folder)
         with ctx_state.use(state), ctx_inventory.use(inventory):
@@ -74,7 +79,7 @@ def deploy(folder: Path, files: dict[str, str], **config: object) -> Outcome:
             for host in state.inventory:
                 with ctx_host.use(host):
                     include("all.py")
-            outcome.sent = {"a": [], "b": []}
+            outcome.sent, outcome.order = {}, []
             state.set_stage(StateStage.Execute)
             run_ops(state)
             outcome.failed = {host.name for host in state.failed_hosts}
@@ -135,6 +140,62 @@ def test_a_limit_of_failed_hosts_is_kept(tmp_path: Path) -> None:
         deploy(tmp_path, files, FAIL_PERCENT=0)
 
 
+RISKY = """
+with serial("Docker", SIZE):
+    step(name="Docker: packages", words="packages")
+    step(name="Docker: daemon", words="FAIL")
+step(name="Docker: after", words="after")
+"""
+
+
+def risky(size: str, fail: str = "daemon") -> str:
+    return RISKY.replace("SIZE", repr(size)).replace("FAIL", fail)
+
+
+def test_a_batch_does_all_of_a_component_host_by_host(tmp_path: Path) -> None:
+    files = {"all.py": ALL, "dns.py": risky("2"), "proxy.py": "step(name='Proxy', words='proxy')"}
+    done = deploy(tmp_path, files, "abcd")
+    docker = [(host, words) for host, words in done.order if words in ("packages", "daemon")]
+    for batch in ("ab", "cd"):
+        of_batch = [sent for sent in docker if sent[0] in batch]
+        assert of_batch == [(host, words) for host in batch for words in ("packages", "daemon")]
+    assert {docker[0][0], docker[1][0]} == {"a", "c"}, "batches go side by side"
+    assert [words for _, words in done.order][8:] == ["after"] * 4 + ["proxy"] * 4
+    assert not done.failed
+
+
+def test_a_failed_host_stops_those_after_it_in_its_batch_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = {"all.py": ALL, "dns.py": risky("3", "fail b"),
+             "proxy.py": "step(name='Proxy', words='proxy')"}  # fmt: skip
+    done = deploy(tmp_path, files, "abcdef")
+    whole = ["packages", "fail b", "after", "proxy"]
+    assert done.sent == {"a": whole, "b": ["packages", "fail b", "proxy"], "c": ["proxy"],
+                         "d": whole, "e": whole, "f": whole}  # fmt: skip
+    assert done.failed == {"b", "c"}
+    why = '"Docker: daemon" failed on b, which comes before this host in its batch (serial)'
+    assert caplog.text.count(f"{NOT_DONE}{why}") == 3, "both steps of Docker, and what comes after"
+
+
+def test_batches_of_one_go_step_by_step_as_everything_else(tmp_path: Path) -> None:
+    files = {"all.py": "include('dns.py')", "dns.py": risky("1", "fail a")}
+    done = deploy(tmp_path, files, "abc")
+    assert [words for _, words in done.order] == ["packages"] * 3 + ["fail a"] * 3 + ["after"] * 2
+    assert done.failed == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("size", "lengths"),
+    [("1", [1] * 7), ("3", [3, 3, 1]), ("40", [7]), ("100%", [7]), ("20%", [2, 2, 2, 1])],
+)
+def test_the_size_of_a_batch(size: str, lengths: list[int]) -> None:
+    hosts: Any = [*"abcdefg"]
+    batches = serial.batches(hosts, size)
+    assert [len(batch) for batch in batches] == lengths
+    assert [host for batch in batches for host in batch] == hosts
+
+
 class Transport:
     """A connection; one that `hangs` answers nothing until it is closed."""
 
@@ -148,8 +209,6 @@ class Transport:
         self.active = False
 
     def global_request(self, kind: str) -> None:
-        import gevent
-
         assert "@" in kind, "an extension's name (RFC 4250, section 4.6.1)"
         self.asked += 1
         if self.hangs:

@@ -283,6 +283,16 @@ def test_older_is_said_to_the_run_alone(site: Site, phoenix: Any) -> None:
     ]
 
 
+def test_a_size_of_batches_is_a_setting_of_this_run(site: Site, phoenix: Any) -> None:
+    assert phoenix("sync", "nginx", "--serial", "20%")[0] == 0
+    assert phoenix("sync", "nginx")[0] == 0
+    assert [request.data.get("serial") for request in site.synced] == ["20%", None]
+    code, _, err = phoenix("sync", "nginx", "--serial", "0")
+    assert code == exits.ERROR
+    assert "--serial '0' is no size of a batch: write a number of hosts" in err
+    assert len(site.synced) == 2
+
+
 def test_a_plan_says_what_is_deployed_and_not_committed(site: Site, phoenix: Any) -> None:
     entry = Entry(
         start=Start(run="1", user="ann", machine="desk", command="phoenix sync", commit="c" * 40,

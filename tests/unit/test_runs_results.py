@@ -64,6 +64,17 @@ def test_a_failure_has_the_words_of_its_own_step_alone() -> None:
     assert course.outcome("gateway") == "failed"
 
 
+def test_hosts_of_a_batch_do_a_step_one_after_the_other() -> None:
+    course = course_of(
+        step(STEP, "a"), step(STEP, "c"), line(STEP, "c", "of its own"), step_end(STEP, ["a"], []),
+        step(STEP, "b"), line(STEP, "c", "no room"), failed(STEP, "c"),
+    )  # fmt: skip
+    assert [(done.hosts, done.outcomes) for done in course.steps] == [
+        (["a"], {"a": "changed"}), (["c"], {"c": "failed"}), (["b"], {}),
+    ]  # fmt: skip
+    assert course.failures[0].reason == ["of its own", "no room"]
+
+
 def test_a_guest_that_does_not_answer_is_the_first_cause() -> None:
     course = course_of(
         connect("traefik", reason="timed out"),

@@ -105,6 +105,9 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"artifacts": []}, "artifacts", "write a dictionary"),
     ({"artifacts": {"traefik": {"amd64": {"sha": "1"}}}}, "artifacts.traefik.amd64.sha", "remove"),
     ({"stack_variables": {"a": {"B": 1}}}, "stack_variables.a.B", "write text"),
+    ({"serial": 0}, "serial", 'write a number of hosts, as "5"'),
+    ({"serial": "101%"}, "serial", 'write a number of hosts, as "5"'),
+    ({"serial": True}, "serial", "write text"),
     ({"docker_packages": "snap"}, "docker_packages", "write 'distribution' or 'docker'"),
     ({"docker_apt_url": "http://x"}, "docker_apt_url", "packages are run as root"),
     ({"step_ca_lifetime_default": "1 day"}, "step_ca_lifetime_default", "write for example 24h"),
@@ -125,6 +128,12 @@ def test_wrong_value_is_named_with_its_fix_and_counts_as_the_default(
     assert chosen == Settings(step_ca_years=7)
     with pytest.raises(ConfigError):
         settings.parse(data)
+
+
+def test_data_gives_a_size_of_a_batch_as_a_number() -> None:
+    assert [settings.parse({"serial": size}).serial for size in (5, "5", "20%")] == [
+        "5", "5", "20%",
+    ]  # fmt: skip
 
 
 def test_a_list_may_be_a_tuple_and_data_gives_recipients_with_commas() -> None:
