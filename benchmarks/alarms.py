@@ -105,7 +105,7 @@ def measure(*, interval: int, only: str = "") -> dict[str, Any]:
             say(f"{number} of {len(chosen)}: {fault.name}")
             row = _tried(watched, fault)
             rows.append(row)
-            say(f"  {'well' if good(row) else 'NOT AS WANTED'}: {row['alarms']}")
+            say(f"  {_told(row)}")
     return {"interval": interval, "faults": rows}
 
 
@@ -186,6 +186,13 @@ def _tried(watched: Watched, fault: Fault) -> dict[str, Any]:
         "end_seconds": end - repaired if end else None,
         "quiet": quiet is not None,
     }
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """One row as it comes: all of it where it is not as wanted."""
+    if good(row):
+        return f"well after {row['alarm_seconds']:.0f} s: {row['alarms'][0]}"
+    return f"NOT AS WANTED: {json.dumps(row)}"
 
 
 def _is_end(message: Mapping[str, str]) -> bool:
