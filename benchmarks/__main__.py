@@ -19,14 +19,14 @@ from typing import Any
 
 os.environ.setdefault("PHOENIX_LAB_NAME", "bench")  # before the lab reads it
 
-from benchmarks import alarms, converge, datapath, declare, soak, start
+from benchmarks import alarms, converge, datapath, declare, quiet, soak, start
 from lab.progress import say
 from lab.settings import LabError
 from lab.up import down
 
 _MEASURES = ("declare", "start", "converge", "datapath", "admission", "soak")
-_LONG = ("alarms",)
-"""What `all` leaves out: an hour."""
+_LONG = ("alarms", "quiet")
+"""What `all` leaves out: hours."""
 
 
 def _positive(text: str) -> int:
@@ -50,6 +50,10 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
         "--interval", type=_positive, default=10, help="seconds between two rounds (alarms)"
     )
     parser.add_argument("--only", default="", help="faults whose names match (alarms)")
+    parser.add_argument("--minutes", type=_positive, default=120, help="of normal work (quiet)")
+    parser.add_argument(
+        "--log", type=Path, metavar="FILE", help="what is seen, as it comes (quiet)"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the lab up afterwards")
     return parser.parse_args(arguments)
 
@@ -74,6 +78,7 @@ def main(arguments: list[str]) -> int:
         ),
         "soak": soak.measure,
         "alarms": lambda: alarms.measure(interval=options.interval, only=options.only),
+        "quiet": lambda: quiet.measure(minutes=options.minutes, log=options.log),
     }
     names = _MEASURES if options.what == "all" else (options.what,)
     try:
@@ -101,6 +106,7 @@ def _print_reports(result: dict[str, Any]) -> bool:
         "admission": datapath.print_admission,
         "soak": soak.print_report,
         "alarms": alarms.print_report,
+        "quiet": quiet.print_report,
     }
     met = [write(result[name]) for name, write in writers.items() if name in result]
     return all(met)

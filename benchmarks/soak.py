@@ -8,10 +8,7 @@ site, and the agent's Docker by Portainer through the tunnel.
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bench_site import execute
+from benchmarks.commands import phoenix
 from benchmarks.converge import converge
 from benchmarks.report import table
 from lab import preflight
@@ -137,7 +135,7 @@ def measure() -> dict[str, Any]:
             say(name)
             start = time.time()
             if words:
-                _phoenix(lab, *words)
+                phoenix(lab, *words)
             else:
                 _trusts(client, execute(ca, f"cat {CA_ROOT} {NEXT_ROOT}"))
             phases.append(Phase(name, start, time.time()))
@@ -149,22 +147,6 @@ def _trusts(client: Any, roots: str) -> None:
     """Replace what the client trusts as one: the load reads it all the time."""
     client.put_archive("/", pack({f"{ROOTS_FILE[1:]}.new": (roots.encode(), 0o644)}))
     execute(client, f"mv {ROOTS_FILE}.new {ROOTS_FILE}")
-
-
-def _phoenix(lab: LabState, *words: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "phoenix", *words],
-        cwd=ROOT,
-        env=os.environ | {"PHOENIX_LAB_NAME": lab.name, "PHOENIX_INVENTORY": "inventories/lab.py"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        tail = done.stdout[-1500:]
-        raise LabError(f"phoenix {shlex.join(words)} ended with {done.returncode}:\n{tail}")
 
 
 @contextmanager

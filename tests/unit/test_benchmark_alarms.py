@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import alarms
+from benchmarks import alarms, watched
 from benchmarks.faults import FAULTS, Fault
 from lab.settings import ROOT
 from phoenix.declaration.load import load_site
@@ -28,7 +28,7 @@ def test_there_are_forty_kinds_and_each_is_its_own() -> None:
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
 def test_a_fault_can_be_made_and_repaired(fault: Fault) -> None:
     """Its commands are shell; its hosts are the shipped site's."""
-    hosts = alarms.roles(SITE)
+    hosts = watched.roles(SITE)
     assert fault.role in hosts
     assert (fault.blamed or fault.role) in hosts
     addresses = {role: str(SITE.host(name).address) for role, name in hosts.items()}
