@@ -179,6 +179,10 @@ ADVICE: Mapping[str, _Template] = {
         "$host does not have the root",
         ("phoenix certs list", "phoenix sync trust", "phoenix sync"),
     ),
+    "roots_are_there": _Template(
+        "the certificates that $host sees are proven by this file: a sync writes it again",
+        ("phoenix sync trust",),
+    ),
     "pair_fits": _Template(
         "get a new certificate for $host; if that fails, the CA is the place to look",
         ("phoenix certs renew $host", "$ssh journalctl -u phoenix-acme@$certificate -n 30"),

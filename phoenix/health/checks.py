@@ -51,6 +51,7 @@ def checks(site: Site) -> tuple[Check, ...]:
         *_swarm(site),
         *_guards(site),
         *_names(site),
+        *_roots(site),
         *_pairs(site),
         *_connections(site),
         *_externals(site),
@@ -321,6 +322,13 @@ def _keys(site: Site) -> Iterator[Check]:
     command = ("acme_answers", directory_url(site), ROOTS)
     name = control_plane.ca(site).fqdn
     yield Check(ca, "http", "orders by ACME", command, target=ca, name=name)
+
+
+def _roots(site: Site) -> Iterator[Check]:
+    """Without its roots a host takes every certificate for a stranger's."""
+    for host in site.hosts:
+        command = ("roots_are_there", ROOTS)
+        yield Check(host.name, "certificate", "the site's roots", command, target=host.name)
 
 
 def _pairs(site: Site) -> Iterator[Check]:

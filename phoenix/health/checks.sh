@@ -407,6 +407,14 @@ EOT
     fi
 }
 
+roots_are_there() { # FILE: what this host proves others' certificates by
+    if [ ! -e "$1" ]; then echo "$1 is missing"; return; fi
+    case "$(cat "$1" 2>&1)" in
+    *'-----BEGIN CERTIFICATE-----'*'-----END CERTIFICATE-----'*) well ;;
+    *) echo "$1 holds no certificate" ;;
+    esac
+}
+
 keys_are_private() {
     files=$(timeout 10 find "$1" -type f -printf '%m %p\n' 2>&1) && [ -n "$files" ] ||
         { echo "no key can be looked at: $files"; return; }

@@ -202,11 +202,17 @@ class _Checks:
 
     def connection(self, source: Host, target: Host, **fields: str) -> tuple[Check, ...]:
         """One connection: TCP, certificate, TLS; `fields` say which of those between the two."""
-        return tuple(
+        found = tuple(
             check
             for function in ("port_answers", "served_is_fresh", "tls_verifies")
             for check in self(function, host=source.name, target=target.name, **fields)
         )
+        by_roots = any(check.function == "tls_verifies" for check in found)
+        return (*self.roots(source), *found) if by_roots else found
+
+    def roots(self, host: Host) -> tuple[Check, ...]:
+        """What a host verifies certificates by."""
+        return self("roots_are_there", host=host.name)
 
     def certificate(self, host: Host, port: int) -> tuple[Check, ...]:
         """A holder's certificate on disk, and that it is the one in use at a port."""
@@ -412,7 +418,10 @@ def _reach_ca(site: Site, host: Host, find: _Checks) -> tuple[Hop, Hop, Hop]:
     return (
         _asks_dns(site, host, find, name),
         Hop(host.name, ca.name, "TLS by the CA", (*runs, *connects)),
-        Hop(host.name, ca.name, "orders by ACME", find("acme_answers", host=ca.name)),
+        Hop(
+            *(host.name, ca.name, "orders by ACME"),
+            (*find.roots(ca), *find("acme_answers", host=ca.name)),
+        ),
     )
 
 
@@ -446,7 +455,9 @@ def _portainer(site: Site, find: _Checks) -> Iterator[CheckedPath]:
         for host in deployments.environments(site):  # of a Portainer elsewhere
             yield _agent_alone(host, find)
         return
-    runs = (*find.unit(server, "docker.service"), *find.unit(server, SERVER_UNIT))
+    runs = (
+        *find.unit(server, "docker.service"), *find.unit(server, SERVER_UNIT), *find.roots(server),
+    )  # fmt: skip
     api = (
         _asks_dns(site, server, find, server.fqdn),
         Hop("operator", server.name, "API with our key", (*runs, *find("portainer_knows_us"))),
@@ -477,6 +488,7 @@ def _agent(
         *find.unit(agent, AGENT_UNIT),
         *find.unit(agent, TUNNEL_UNIT),
         *find.unit(server, TUNNEL_UNIT),
+        *find.roots(server),
     )
     talks = (
         *find("port_answers", host=server.name, endpoint=endpoint),

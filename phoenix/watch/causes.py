@@ -302,9 +302,10 @@ def _grouped(
 def _sameness(outcome: Outcome) -> tuple[str, str, str]:
     """Equal for one fault as several hosts see it.
 
-    Units and ways in that are down say the same of themselves: there the host and its hop count.
+    Units, ways in, and files of hosts say the same of themselves: there the host and its hop count.
     """
     check = outcome.check
-    if check.layer in ("reach", "service"):
+    of_itself = check.layer == "certificate" and check.target == check.host
+    if check.layer in ("reach", "service") or of_itself:
         return check.layer, check.function, check.title
     return check.layer, check.function, outcome.fault

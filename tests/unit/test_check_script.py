@@ -438,9 +438,28 @@ def test_a_ca_that_gives_no_nonce_takes_no_orders(tmp_path: Path, nonce: str, wo
 
 
 @pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, "is missing"),
+        ("", "holds no certificate"),
+        ("# nothing\n", "holds no certificate"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n", "holds no certificate"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", ""),
+    ],
+)
+def test_a_host_without_roots_says_so(tmp_path: Path, text: str | None, found: str) -> None:
+    roots = tmp_path / "roots.pem"
+    if text is not None:
+        roots.write_text(text)
+    expected = f"{roots} {found}" if found else ""
+    assert fault(tmp_path, "roots_are_there", str(roots)) == expected
+
+
+@pytest.mark.parametrize(
     ("check", "killed"),
     [
         (("keys_are_private", "/etc"), "find"),
+        (("roots_are_there", "/etc/hosts"), "cat"),
         (("docker_has_no_port",), "ss"),
         (("serves_no_stranger", "127.0.0.1", "x.test", "1"), "openssl"),
         (("name_is_rejected", "127.0.0.1", "x.test"), "curl"),

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from phoenix.components.portainer.compose_files import SERVER_UNIT
+from phoenix.components.trust import ROOTS
 from phoenix.derived.routes import routes
 from phoenix.health.checks import checks
-from phoenix.health.diagnosis import Diagnosis, diagnose
+from phoenix.health.diagnosis import Cause, Diagnosis, diagnose
 from phoenix.health.paths import paths, select
 from phoenix.site.model import Site
 from phoenix.watch.causes import Check, Findings, Outcome
@@ -90,6 +91,31 @@ def test_stopped_ca_before_the_certificate_that_expired_for_it(site: Site) -> No
         ("service", "authority"),
         ("certificate", "gateway"),
     ]
+
+
+def test_a_host_without_roots_is_one_cause_whatever_it_cannot_prove(site: Site) -> None:
+    for host in site.hosts:
+        assert [cause.host for cause in without_roots(site, host.name)] == [host.name]
+
+
+def without_roots(site: Site, host: str) -> tuple[Cause, ...]:
+    def no_roots(check: Check) -> str:
+        if check.host != host or ROOTS not in check.command:
+            return ""
+        alone = check.function == "roots_are_there"
+        return f"{ROOTS} is missing" if alone else f"no to {check.target} {check.name}"
+
+    causes = diagnosed(site, no_roots).causes
+    assert {cause.fault for cause in causes} == {f"{ROOTS} is missing"}
+    return causes
+
+
+def test_two_hosts_that_lack_the_same_file_are_two_causes(site: Site) -> None:
+    def no_roots(check: Check) -> str:
+        lacks = check.host in ("gateway", "proxy") and check.function == "roots_are_there"
+        return f"{ROOTS} is missing" if lacks else ""
+
+    assert {cause.host for cause in diagnosed(site, no_roots).causes} == {"gateway", "proxy"}
 
 
 def test_wrong_record_is_one_cause_however_many_see_it(site: Site) -> None:
