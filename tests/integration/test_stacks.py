@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import secrets
 import shlex
-from collections.abc import Iterator
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -400,6 +405,143 @@ def test_a_lost_volume_comes_back_as_it_was_at_a_moment(
     password = site.sh(lab_.agent, "cat /etc/phoenix/backup.password", ok=True).out.strip()
     assert password not in site.sh(lab_.agent, "journalctl -q --no-pager -b").out
     lab_.assert_serving()
+
+
+SFTP_USER, SFTP_FOLDER = "it-backups", "/srv/it-sftp"
+DATABASE = "/qdrant/storage/it.db"
+WRITE = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.argv[2])"
+READ = (
+    "import json, sqlite3, sys; print(json.dumps(sqlite3.connect(sys.argv[1])"
+    ".execute('SELECT text FROM notes ORDER BY rowid').fetchall()))"
+)
+DUMP = "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).iterdump(), sep=chr(10))"
+LOAD = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.stdin.read())"
+
+
+@pytest.fixture
+def to_sftp(lab_: PortainerLab, backed_up: Project, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """`phoenix` on a site that backs up to an SFTP server: the secrets, and a stack's dump.
+
+    The server lets its user do nothing but SFTP.
+    """
+    site, server = lab_.site, "hypervisor"
+    for name in ("login", "reader"):
+        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)]
+        subprocess.run(words, check=True)
+    file, manifest = "inventories/phoenix_lxc_configs.json", "stacks/qdrant_service/phoenix.json"
+    declared, stack = backed_up.json(file), backed_up.json(manifest)
+    host_key = site.sh(server, "cat /etc/ssh/ssh_host_ed25519_key.pub", ok=True).out
+    declared["site"]["backups"] = {
+        "target": f"sftp://{SFTP_USER}@{site.address(server)}{SFTP_FOLDER}",
+        "sftp_host_key": " ".join(host_key.split()[:2]),
+        "secrets_for": [(tmp_path / "reader.pub").read_text().strip()],
+    }
+    stack["environments"]["production"]["backup"] = {
+        "volumes": [],
+        "dumps": [
+            {
+                "service": "qdrant",
+                "command": ["python3", "-c", DUMP, DATABASE],
+                "load": ["python3", "-c", LOAD, DATABASE],
+            }
+        ],
+    }
+    backed_up.write_json(file, declared)
+    backed_up.write_json(manifest, stack)
+    home = f"/home/{SFTP_USER}"
+    allowed = f'restrict,command="internal-sftp" {(tmp_path / "login.pub").read_text()}'
+    site.sh(server, f"useradd -m -p '*' {SFTP_USER} && install -d -m 700 -o {SFTP_USER} "
+                    f"{home}/.ssh {SFTP_FOLDER}", ok=True)  # fmt: skip
+    site.put(server, f"{home}/.ssh/authorized_keys", allowed)
+
+    def phoenix(*words: str, code: int = 0) -> Any:
+        login = {"PHOENIX_SECRET_BACKUP_SSH_KEY_FILE": str(tmp_path / "login")}
+        done = backed_up.phoenix(*words, "--json", environment=login)
+        assert done.returncode == code, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    phoenix("sync", "guard", "restic")
+    yield phoenix
+    site.sh(server, f"userdel -r {SFTP_USER} 2>/dev/null; rm -rf {SFTP_FOLDER}")
+    site.sh(lab_.agent, "rm -rf /root/it-restored")
+    inside(lab_, lab_.qdrant, f"rm -f {DATABASE}")
+    assert site.project.phoenix("sync", "guard").returncode == 0
+
+
+def test_secrets_and_a_dump_come_back_from_an_sftp_server(
+    lab_: PortainerLab, to_sftp: Callable[..., Any], tmp_path: Path
+) -> None:
+    """By Phoenix, and by restic, age and SQLite alone, with what the documentation says."""
+    site, part = lab_.site, f"stack:{lab_.qdrant}"
+    rows = [("first",), ("it's the second",)]
+    script = "CREATE TABLE notes(text); INSERT INTO notes VALUES ('first'), ('it''s the second');"
+    inside(lab_, lab_.qdrant, shlex.join(["python3", "-c", WRITE, DATABASE, script]))
+    again = to_sftp("sync", "guard", "restic")
+    assert {one["host"]: one["changed"] for one in again["hosts"] if one["changed"]} == {}
+    to_sftp("backup", "now")
+    to_sftp("backup", "prove")
+    listed = to_sftp("backup", "list")["parts"]
+    assert [one["part"] for one in listed] == ["ca", "secrets", "portainer", part]
+    assert all(one["proven_snapshot"] == one["snapshot"] for one in listed), listed
+
+    def by_restic(host: str, tag: str, path: str) -> str:
+        """What restic itself restores of a host's repository, with the secret alone."""
+        key = site.secrets[BACKUP_KEY].encode()
+        password = hmac.digest(key, b"phoenix backup " + host.encode(), "sha256").hex()
+        site.put(lab_.agent, "/root/it-restored/password", password)
+        reach = (
+            f"ssh -F /dev/null -i /etc/phoenix/backup.ssh -o StrictHostKeyChecking=no "
+            f"-o UserKnownHostsFile=/dev/null {SFTP_USER}@{site.address('hypervisor')} -s sftp"
+        )
+        words = ["restic", "-o", f"sftp.command={reach}",
+                 "-r", f"sftp:{SFTP_USER}@{site.address('hypervisor')}:{SFTP_FOLDER}/{host}",
+                 "--password-file", "/root/it-restored/password", "restore", "latest", "--tag", tag,
+                 "--target", f"/root/it-restored/{host}"]  # fmt: skip
+        site.sh(lab_.agent, shlex.join(words), ok=True)
+        return site.sh(
+            lab_.agent, f"base64 -w 0 /root/it-restored/{host}/var/lib/phoenix-backup/copy/{path}",
+            ok=True,
+        ).out  # fmt: skip
+
+    dump = base64.b64decode(by_restic(lab_.agent, part, f"{part}/dumps/qdrant")).decode()
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(dump)
+        assert database.execute("SELECT text FROM notes ORDER BY rowid").fetchall() == rows
+    escrow = by_restic(site.roles["ca"], "secrets", "secrets/data/secrets/secrets.age")
+    site.put("client", "/root/it-escrow/secrets.age", base64.b64decode(escrow))
+    site.put("client", "/root/it-escrow/reader", (tmp_path / "reader").read_text(), mode=0o600)
+    age = "apt-get -qq update && apt-get install -qq -y --no-install-recommends age"
+    site.sh("client", f"DEBIAN_FRONTEND=noninteractive sh -c '{age}'", ok=True)
+    opened = site.sh("client", "cd /root/it-escrow && age -d -i reader secrets.age", ok=True).out
+    assert json.loads(opened) == site.secrets
+    assert site.secrets["portainer_admin_password"] not in base64.b64decode(escrow).decode(
+        errors="replace"
+    )
+    site.sh("client", "rm -rf /root/it-escrow", ok=True)
+
+    inside(lab_, lab_.qdrant, f"rm -f {DATABASE}")
+    to_sftp("restore", "--at", "latest", part)
+    read = inside(lab_, lab_.qdrant, shlex.join(["python3", "-c", READ, DATABASE]))
+    assert json.loads(read) == [list(row) for row in rows]
+    store, kept = site.settings.directory / "secrets.json", site.secrets
+    content = store.read_bytes()
+    store.unlink()
+    try:
+        to_sftp("restore", "--at", "latest", "secrets", "-k", str(tmp_path / "reader"))
+        assert site.secrets == kept
+        assert store.stat().st_mode & 0o777 == 0o600
+    finally:
+        store.write_bytes(content)
+        store.chmod(0o600)
+
+    known = "/etc/phoenix/backup.known_hosts"
+    other = (tmp_path / "reader.pub").read_text().split()[1]
+    site.sh(lab_.agent, f"cp -p {known} /root/it-restored/ && "
+            f"sed -i 's,ssh-ed25519 .*,ssh-ed25519 {other},' {known}", ok=True)  # fmt: skip
+    failed = site.sh(lab_.agent, "phoenix-backup run")
+    site.sh(lab_.agent, f"cp -p /root/it-restored/backup.known_hosts {known}", ok=True)
+    assert failed.code == 1, failed.text
+    assert "Host key verification failed" in failed.text
 
 
 # -- stacks are apart ------------------------------------------------------------------------------
