@@ -19,6 +19,9 @@ from phoenix.watch.report import Report, Run, Validity
 
 SILENT_INTERVALS, SILENT_MORE = 2.5, 10
 """A host is silent after so many intervals and seconds without a report."""
+LATE_INTERVALS = 1.5
+"""So late, it counts where it is to be seen whether most hosts went silent at once: each reports at
+a moment of its own, so they do not turn silent in the same look."""
 FIRST_SECONDS = 300
 """For a host that was never heard: the run that sets up the watcher comes to the host later."""
 MAINTENANCE_SECONDS = 7200
@@ -26,6 +29,8 @@ MAINTENANCE_SECONDS = 7200
 HOUR = 3600
 FLAPS, QUIET_SECONDS = 3, 900
 """A fault that began so often within an hour is over when it was well for so many seconds."""
+MOST = Check("the watcher", "reach", "reports of the site's hosts", ())
+"""Most hosts are silent at once."""
 ISSUED = "certificates that the CA issued"
 """What a warning of one that nobody asked for is about."""
 ISSUED_SECONDS = 2 * 86_400
@@ -193,12 +198,20 @@ def observe(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: floa
         for host, one in arrivals.items()
         if host in plan.lists
     }
-    silent = {
-        host: f"has not reported for {_words(now - heard_at)}"
+    unheard = {
+        host: now - max(newest[host].at if host in newest else 0, state.began)
         for host in plan.hosts
-        if now - (heard_at := max(newest[host].at if host in newest else 0, state.began))
-        > (patience if host in newest else max(patience, FIRST_SECONDS))
     }
+    silent = {
+        host: f"has not reported for {_words(seconds)}"
+        for host, seconds in unheard.items()
+        if seconds > (patience if host in newest else max(patience, FIRST_SECONDS))
+    }
+    late = [
+        host
+        for host, seconds in unheard.items()
+        if host in silent or (host in newest and seconds > LATE_INTERVALS * plan.interval)
+    ]
     outcomes = tuple(
         outcome
         for host, one in newest.items()
@@ -210,7 +223,7 @@ def observe(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: floa
         newest,
         silent,
         outcomes,
-        tuple(_faults(plan, outcomes, silent)),
+        tuple(_faults(plan, outcomes, silent, late)),
         (*_warnings(plan, outcomes, state, newest), *_foreign(plan, newest, now)),
     )
 
@@ -226,9 +239,9 @@ def told(plan: Plan, observed: Observed, state: State, now: float) -> list[Messa
     """
     newest, silent, outcomes = observed.newest, observed.silent, observed.outcomes
     found = {
-        **{_key("fault", one.outcome): ("fault", one) for one in observed.causes},
+        **{_key("fault", one.outcome.check): ("fault", one) for one in observed.causes},
         **{
-            _key("warning", one): ("warning", Found(one, (one.check.host,), ()))
+            _key("warning", one.check): ("warning", Found(one, (one.check.host,), ()))
             for one in observed.warned
         },
     }
@@ -237,8 +250,8 @@ def told(plan: Plan, observed: Observed, state: State, now: float) -> list[Messa
         (newest[host].began if host in newest else 0 for host in plan.hosts if host not in silent),
         default=now,
     )
-    well = {_key("fault", one) for one in outcomes if not one.fault}
-    well |= {_key("warning", one) for one in outcomes if not one.warning}
+    well = {_key("fault", one.check) for one in outcomes if not one.fault}
+    well |= {_key("warning", one.check) for one in outcomes if not one.warning}
     known_checks = {check.title for check in plan.checks}
     locked = _locked(state, newest, silent, now)
     messages = list(_begun(plan, state, found, looked, locked=locked, now=now))
@@ -268,16 +281,24 @@ def _outcomes(plan: Plan, report: Report) -> Iterator[Outcome]:
         yield from map(heard, made, report.outcomes)
 
 
-def _faults(plan: Plan, outcomes: Sequence[Outcome], silent: Mapping[str, str]) -> Iterator[Found]:
-    """The first cause of each fault; most hosts silent at once are one cause."""
+def _faults(
+    plan: Plan, outcomes: Sequence[Outcome], silent: Mapping[str, str], late: Sequence[str]
+) -> Iterator[Found]:
+    """The first cause of each fault; most hosts silent at once are one cause.
+
+    Args:
+        plan: the site.
+        outcomes: of the hosts that report.
+        silent: those that do not, and since when in words.
+        late: those, and others that should have reported meanwhile.
+    """
     walked = walk(plan.paths, Findings(outcomes, silent))
     places = {check: number for number, check in enumerate(plan.checks)}
     found = causes(walked, silent, places)
-    most = len(silent) > 2 and 2 * len(silent) > len(plan.hosts)
+    most = bool(silent) and len(late) > 2 and 2 * len(late) > len(plan.hosts)
     if most:
-        check = Check("the watcher", "reach", "reports of the site's hosts", ())
-        text = f"{len(silent)} of {len(plan.hosts)} hosts do not report: {', '.join(silent)}"
-        yield Found(Outcome(check, text), ("the watcher",), ())
+        text = f"{len(late)} of {len(plan.hosts)} hosts do not report: {', '.join(late)}"
+        yield Found(Outcome(MOST, text), (MOST.host,), ())
     for one in found:
         if not (most and one.outcome.check.layer == "reach"):
             yield one
@@ -324,8 +345,8 @@ def _beside(host: str, what: str, text: str) -> Outcome:
     return Outcome(Check(host, "service", what, ("told",), target=host), "", text)
 
 
-def _key(severity: Severity, outcome: Outcome) -> str:
-    return f"{severity}: {outcome.check.title}"
+def _key(severity: Severity, check: Check) -> str:
+    return f"{severity}: {check.title}"
 
 
 def _locked(
@@ -354,9 +375,11 @@ def _begun(
         if known.told:
             continue
         known.text, known.breaks = text, list(one.breaks)
-        if locked:  # a sync stops and starts what it changes: it counts from its end on
+        # Hosts that were silent together come back one after the other.
+        returns = check.layer == "reach" and check != MOST and _key("fault", MOST) in state.known
+        if locked or returns:  # a sync stops and starts what it changes: it counts from its end on
             known.since = now
-        elif looked > known.since or (check.layer == "reach" and now > known.since):
+        elif looked > known.since or check.layer == "reach":  # silence has lasted for long already
             known.told = True
             known.begins = [*_recent(state.past.pop(key, []), now), now]
             yield _alarm(plan, known)

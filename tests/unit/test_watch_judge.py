@@ -183,6 +183,48 @@ def test_most_hosts_silent_at_once_are_one_message(site: Site) -> None:
     assert "3 of 3 hosts do not report" in said[0].body
 
 
+SPREAD = {"outside": 3, "gateway": 22, "other": 47}
+"""Seconds of the minute at which each host reports."""
+
+
+def seconds_pass(site: Site, count: int) -> list[tuple[float, Message]]:
+    """Second by second, hosts at moments of their own, and a look each 15 s."""
+    said = []
+    begun = site.now
+    for _ in range(count):
+        for host, moment in SPREAD.items():
+            if host not in site.off and (site.now - START) % MINUTE == moment:
+                site.report(host)
+        site.now += 1
+        if (site.now - START) % 15 == 0:
+            said += [(site.now - begun, one) for one in site.looks()]
+    return said
+
+
+@pytest.mark.parametrize("moment", [0, 23, 24, 40, 59])
+def test_a_host_that_is_cut_off_is_told_within_three_minutes(site: Site, moment: int) -> None:
+    assert seconds_pass(site, 3 * MINUTE + moment) == []
+    site.off = {"gateway"}
+    ((after, said),) = seconds_pass(site, 5 * MINUTE)
+    assert titles([said]) == [("failure", "fault: gateway: its own checks")]
+    assert after <= 180
+
+
+@pytest.mark.parametrize("moment", [0, 5, 24, 40, 59])
+def test_hosts_that_report_at_moments_of_their_own_and_all_go_silent_are_one_message(
+    site: Site, moment: int
+) -> None:
+    """As when the watcher's own network is cut."""
+    assert seconds_pass(site, 3 * MINUTE + moment) == []
+    site.off = set(SPREAD)
+    ((after, said),) = seconds_pass(site, 5 * MINUTE)
+    assert titles([said]) == [("failure", "fault: the watcher: reports of the site's hosts")]
+    assert after <= 180
+    site.off = set()
+    (over,) = seconds_pass(site, 5 * MINUTE)
+    assert over[1].kind == "success"
+
+
 def test_a_watcher_that_was_off_itself_calls_nobody_silent(site: Site) -> None:
     site.now += 40 * MINUTE
     assert site.looks() == []
