@@ -8,8 +8,8 @@ is not whole is an error with its cause.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Generic, TypeVar, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar, cast
 
 from pyinfra.api import FactBase, StringCommand
 from pyinfra.api.exceptions import FactProcessError
@@ -65,13 +65,35 @@ class HostFact(FactBase[T], Generic[T]):
         raise NotImplementedError
 
 
+class JoinedFact(HostFact[T]):
+    """A fact of which one command answers several questions for less than one command each.
+
+    Where that command does not end well, each question is asked by itself: so one that hangs or
+    fails takes no answer of the others along.
+    """
+
+    @staticmethod
+    def joined(questions: Sequence[Mapping[str, Any]]) -> StringCommand:
+        """The command, built by `marked`, for the arguments of several `command`s."""
+        raise NotImplementedError
+
+    @staticmethod
+    def parted(lines: Sequence[str], count: int) -> list[list[str]]:
+        """What `joined` has printed, as the lines that each of the `count` commands prints.
+
+        Raises:
+            FactProcessError: the lines are of another form.
+        """
+        raise NotImplementedError
+
+
 class Answer:
     """What one command printed, and how it ended; `status` is None where it is unknown."""
 
-    def __init__(self) -> None:
-        """Nothing yet."""
-        self.lines: list[str] = []
-        self.status: str | None = None
+    def __init__(self, lines: Iterable[str] = (), status: str | None = None) -> None:
+        """By default nothing yet."""
+        self.lines = list(lines)
+        self.status = status
 
 
 FACT_SECONDS = 90

@@ -35,6 +35,7 @@ from facts.host_fact import (
     ConversationError,
     FactError,
     HostFact,
+    JoinedFact,
     Unknown,
     answers,
     complete_lines,
@@ -85,6 +86,7 @@ class _HostState:
         # Of greenlets, which take turns in one thread: a lock of threads would stop them all.
         self.lock = BoundedSemaphore(1)
         self.waiting: Counter[str] = Counter()
+        self.questions: dict[str, Question[Any]] = {}
         self.answers: dict[str, Answer] = {}
         self.asked_at = 0.0
         self.changes = 0
@@ -104,7 +106,10 @@ def _state_of(target: Host) -> _HostState:
 
 def expect(questions: Iterable[Question[Any]]) -> None:
     """Announce facts that this host will be asked for; called while the run is prepared."""
-    _state_of(this_host()).waiting.update(query.line for query in questions)
+    host_state = _state_of(this_host())
+    for query in questions:
+        host_state.waiting[query.line] += 1
+        host_state.questions[query.line] = query
 
 
 def read(query: Question[T]) -> T:
@@ -143,26 +148,29 @@ def read_of(target: Host, query: Question[T]) -> T:
         if time.monotonic() - host_state.asked_at >= MOST_SECONDS:
             host_state.forget()
         if line not in host_state.answers:
-            _learn(target, host_state, line)
+            _learn(target, host_state, query)
         if host_state.waiting[line] > 0:
             host_state.waiting[line] -= 1
         answer = host_state.answers[line]
     return _parsed(query, answer)
 
 
-def _learn(target: Host, host_state: _HostState, *lines: str) -> None:
-    """Ask for `lines`, and for all that is still to be read, unless the answers are known."""
-    lines_to_read = dict.fromkeys([*lines, *host_state.waiting.elements()])
-    missing = [line for line in lines_to_read if line not in host_state.answers]
+def _learn(target: Host, host_state: _HostState, *queries: Question[Any]) -> None:
+    """Ask `queries`, and all that is still to be read, unless the answers are known."""
+    first = {query.line: query for query in queries}
+    waiting = {line: host_state.questions[line] for line in host_state.waiting.elements()}
+    missing = {
+        line: query for line, query in (first | waiting).items() if line not in host_state.answers
+    }
     if not missing:
         return
     changes = host_state.changes
-    new_answers = dict(zip(missing, _ask(target, missing), strict=True))
+    new_answers = dict(zip(missing, _ask(target, list(missing.values())), strict=True))
     if changes == host_state.changes:
         host_state.asked_at = host_state.asked_at if host_state.answers else time.monotonic()
         host_state.answers |= new_answers
     else:  # the host was changed meanwhile: only who asked first may use it
-        host_state.answers = {line: new_answers[line] for line in lines if line in new_answers}
+        host_state.answers = {line: new_answers[line] for line in first if line in new_answers}
         host_state.asked_at = 0.0
 
 
@@ -208,7 +216,7 @@ def ask_of(target: Host, query: Question[T]) -> T:
     """
     if not _state().is_executing:
         return _once(target, query)
-    (answer,) = _ask(target, [query.line])
+    (answer,) = _ask(target, [query])
     return _parsed(query, answer)
 
 
@@ -225,7 +233,7 @@ def consult(target: Host, query: Question[T]) -> T:
     if target in _state().failed_hosts:
         raise FactError(f"{target.name} has failed before")
     try:
-        (answer,) = _ask(target, [query.line])
+        (answer,) = _ask(target, [query])
     except ConversationError as error:
         if not _state().is_executing:
             fail(target, str(error))
@@ -239,7 +247,7 @@ def ask_all(questions: Iterable[Question[Any]]) -> list[Any]:
     if not queries:
         return []
     try:
-        results = _ask(this_host(), [query.line for query in queries])
+        results = _ask(this_host(), queries)
     except FactError as error:
         return [error] * len(queries)
     values: list[Any] = []
@@ -300,15 +308,62 @@ def _parsed(query: Question[T], answer: Answer) -> T:
         raise FactError(f"{query.fact.name}: {error}") from error
 
 
-def _ask(target: Host, lines: list[str]) -> list[Answer]:
-    """The answers of one command that runs all of `lines`, one after the other.
+def _ask(target: Host, queries: Sequence[Question[Any]]) -> list[Answer]:
+    """The answers of one command that asks all `queries`, one after the other.
 
     Raises:
         ConversationError: the answers cannot be separated, or the connection broke.
         ConnectError: the host does not answer by SSH.
     """
-    output = run(target, command("sh"), _program(lines))
-    return list(answers(output.stdout_lines, len(lines)))
+    groups = _groups(queries)
+    output = run(target, command("sh"), _program([_line(group) for group in groups]))
+    results: dict[int, Answer] = {}
+    alone: list[int] = []
+    for group, answer in zip(groups, answers(output.stdout_lines, len(groups)), strict=True):
+        try:
+            results |= zip((number for number, _ in group), _parted(group, answer), strict=True)
+        except FactProcessError:
+            alone += (number for number, _ in group)
+    if alone:
+        again = _program([queries[number].line for number in alone])
+        output = run(target, command("sh"), again)
+        results |= zip(alone, answers(output.stdout_lines, len(alone)), strict=True)
+    return [results[number] for number in range(len(queries))]
+
+
+_Group = list[tuple[int, Question[Any]]]
+"""Questions that one command answers, each with its place among those that are asked."""
+
+
+def _groups(queries: Sequence[Question[Any]]) -> list[_Group]:
+    groups: list[_Group] = []
+    joined: dict[type[HostFact[Any]], _Group] = {}
+    for number, query in enumerate(queries):
+        group = joined.setdefault(query.fact, []) if issubclass(query.fact, JoinedFact) else []
+        if not group:
+            groups.append(group)
+        group.append((number, query))
+    return groups
+
+
+def _line(group: _Group) -> str:
+    _, query = group[0]
+    if len(group) == 1 or not issubclass(query.fact, JoinedFact):
+        return query.line
+    return query.fact.joined([query.arguments for _, query in group]).get_raw_value()
+
+
+def _parted(group: _Group, answer: Answer) -> list[Answer]:
+    """The answer of each question of the group.
+
+    Raises:
+        FactProcessError: their one command did not end well.
+    """
+    _, query = group[0]
+    if len(group) == 1 or not issubclass(query.fact, JoinedFact):
+        return [answer]
+    parts = query.fact.parted(complete_lines(answer), len(group))
+    return [Answer(lines, answer.status) for lines in parts]
 
 
 def _program(lines: Sequence[str]) -> str:

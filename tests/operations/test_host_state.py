@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -11,6 +11,7 @@ from unittest.mock import patch
 import pytest
 from pyinfra.api import Config, Inventory, State, StringCommand
 from pyinfra.api.connect import connect_all
+from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.operation import add_op
 from pyinfra.api.operations import run_ops
 from pyinfra.api.state import StateStage
@@ -19,7 +20,7 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 from pyinfra.context import ctx_state
 
 from facts.command import command, script
-from facts.host_fact import BEGIN, END, HostFact, answers, marked
+from facts.host_fact import BEGIN, END, HostFact, JoinedFact, answers, marked
 from operations import host_state
 from operations.failure import locally
 from operations.host_state import Question, _program, question, read
@@ -195,3 +196,51 @@ def test_a_bad_answer_fails_the_operation_that_needs_it(site: Site) -> None:
 
     assert ended() == {"left"}
     assert site.changed == {"left": [], "right": []}
+
+
+class Many(JoinedFact[str]):
+    """A word that does not end well among others where it is `odd`."""
+
+    def command(self, word: str) -> StringCommand:
+        return marked(command("echo", word))
+
+    @staticmethod
+    def joined(questions: Sequence[Mapping[str, Any]]) -> StringCommand:
+        return marked(command("echo", *(question["word"] for question in questions)))
+
+    @staticmethod
+    def parted(lines: Sequence[str], count: int) -> list[list[str]]:
+        words = lines[0].split()
+        if "odd" in words:
+            raise FactProcessError("it cannot be read")
+        assert len(words) == count
+        return [[word] for word in words]
+
+    def parse(self, lines: list[str]) -> str:
+        return lines[0]
+
+
+def joined(site: Site, word: str) -> Any:
+    desired: Question[str] = question(Many, word=word)
+
+    @operation(reads=lambda: [desired])
+    def read_joined() -> Generator[Any, None, None]:
+        from pyinfra import host
+
+        site.read[host.name].append(read(desired))
+        yield from ()
+
+    return read_joined
+
+
+def test_questions_of_one_fact_are_joined_in_one_command_of_it(site: Site) -> None:
+    steps = [joined(site, "a"), reading(site, "x"), joined(site, "b"), reading(site, "y")]
+    assert run(site, *steps) == set()
+    assert site.sent == {name: [["a b", "x", "y"]] for name in HOSTS}
+    assert site.read == {name: ["a", "x", "b", "y"] for name in HOSTS}
+
+
+def test_where_joined_questions_end_badly_each_is_asked_by_itself(site: Site) -> None:
+    assert run(site, *(joined(site, word) for word in ("a", "odd", "b"))) == set()
+    assert site.sent == {name: [["a odd b"], ["a", "odd", "b"]] for name in HOSTS}
+    assert site.read == {name: ["a", "odd", "b"] for name in HOSTS}

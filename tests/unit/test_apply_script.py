@@ -12,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pyinfra.api.exceptions import FactProcessError
 
+from facts.config_tree import ConfigTree
 from phoenix.components.config_tree.tree import Tree, TreeFile, compare
 from tests.unit.tree_host import GROUP, USER, TreeHost, killed, make_host
 
@@ -248,6 +250,58 @@ def test_what_the_service_no_longer_reads_is_told_once(machine: TreeHost) -> Non
     assert machine.install(tree).code == 0
     assert machine.state(tree).superseded == ()
     assert site.exists()
+
+
+def test_trees_that_are_asked_at_once_answer_as_each_by_itself(machine: TreeHost) -> None:
+    tree = machine.tree("one")
+    assert machine.install(tree).code == 0
+    shut = machine.top / "etc/shut"
+    shut.mkdir(mode=0o700)
+    others = [
+        machine.tree("one", in_force="echo 'it is\tnot'; false"),
+        replace(
+            tree,
+            component="other",
+            unit="other.service",
+            supersedes=(str(machine.other),),
+            files=tree.files
+            | {"/etc/tmpfiles.d/a.conf": TreeFile(f"d {shut} 0700 {USER} {GROUP}\n")},
+        ),
+        machine.tree("one", files={machine.unit: "", machine.top / "etc/not-there": "x"}),
+    ]
+    machine.config.unlink()
+    machine.config.write_text("by hand\n")
+    trees = [tree, *others, tree]
+    apart = [machine.state(one) for one in trees]
+    assert machine.states(trees) == apart
+    assert apart[1].not_in_force == "it is not"
+    assert apart[2].superseded == (str(machine.other),)
+    assert apart[2].directories == {str(shut): ("700", USER, GROUP)}
+    assert apart[2].current is None
+    assert str(machine.unit) in apart[3].files
+
+
+def test_a_tree_that_another_run_holds_keeps_no_other_from_being_read(
+    machine: TreeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = machine.tree("one")
+    assert machine.install(tree).code == 0
+    (machine.top / "bin/flock").write_text("#!/bin/sh\nexit 1\n")
+    (machine.top / "bin/flock").chmod(0o755)
+    with pytest.raises(FactProcessError, match="another run has held .*/lock for two minutes"):
+        machine.states([tree])
+    free = replace(tree, component="free")
+    said = machine.asked([tree, free])
+    busy, other = ConfigTree.parted(said, 2)
+    assert busy == [f"0\tbusy\t{tree.base}/lock", "0\tend"]
+    assert ConfigTree().parse(other).files.keys() == tree.files.keys()
+
+
+def test_an_answer_about_a_tree_that_ends_in_the_middle_is_none(machine: TreeHost) -> None:
+    (machine.top / "bin/awk").write_text("#!/bin/sh\nexec head -n 1\n")
+    (machine.top / "bin/awk").chmod(0o755)
+    with pytest.raises(FactProcessError, match="unexpected line|ends in the middle"):
+        machine.states([machine.tree("one")])
 
 
 def test_damaged_upload_is_refused(machine: TreeHost) -> None:

@@ -15,14 +15,15 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from facts.config_tree import ConfigTree
-from operations.config_tree import load
+from facts.host_fact import answers, complete_lines
+from operations.config_tree import load, tree_state
 from phoenix.components.config_tree import tree as config_tree
 from phoenix.components.config_tree.tree import Tree, TreeFile, TreeState, compare
 
@@ -193,9 +194,16 @@ class TreeHost:
 
     def state(self, tree: Tree) -> TreeState:
         """What the fact finds."""
-        command = ConfigTree().command(
-            tree.base, tree.all_units, tree.paths, tree.supersedes, tree.in_force, tree.links
-        )
+        return self.states([tree])[0]
+
+    def states(self, trees: Sequence[Tree]) -> list[TreeState]:
+        """What the fact finds of several trees by one command."""
+        parts = ConfigTree.parted(self.asked(trees), len(trees))
+        return [ConfigTree().parse(lines) for lines in parts]
+
+    def asked(self, trees: Sequence[Tree]) -> list[str]:
+        """What the fact's command says of several trees."""
+        command = ConfigTree.joined([tree_state(tree).arguments for tree in trees])
         done = subprocess.run(
             ["sh", "-c", command.get_raw_value().replace("/var/lib/dpkg", f"{self.top}/dpkg")],
             env={
@@ -204,7 +212,7 @@ class TreeHost:
             },
             capture_output=True, text=True, check=True, timeout=30,
         )  # fmt: skip
-        return ConfigTree().process(done.stdout.splitlines())
+        return complete_lines(next(answers(done.stdout.splitlines(), 1)))
 
     def converge(self, tree: Tree) -> Done | None:
         """What a run of the operation does; None where it finds nothing to do."""
