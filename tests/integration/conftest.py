@@ -120,8 +120,16 @@ def settings() -> Settings:
 
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
-    """This machine's environment with the tests' lab in it and without a person's settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PHOENIX_")}
+    """This machine's environment with the tests' lab in it and without a person's settings.
+
+    Python keeps what it has compiled, as an operator's does: else each of the tests' hundreds of
+    runs compiles the whole project anew.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PHOENIX_") and name != "PYTHONDONTWRITEBYTECODE"
+    }
     path = f"{Path(sys.prefix) / 'bin'}:{kept.get('PATH', '')}"
     return {**kept, "PATH": path, "PHOENIX_LAB_NAME": NAME}
 
