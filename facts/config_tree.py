@@ -15,7 +15,7 @@ from phoenix.components.config_tree.tree import TreeError, TreeState, parse_stat
 from phoenix.files import text
 from phoenix.shell import Script
 
-# Words of each tree: BASE UNITS OTHERS FORCE LINKS COUNT PATH... Its number begins each of its lines.
+# Words of each tree: BASE UNITS OTHERS FORCE LINKS COUNT PATH... Its number begins its lines.
 _SCRIPT = Script(
     "config-tree",
     text("components/config_tree/brought.sh")

@@ -288,7 +288,7 @@ def test_a_tree_that_another_run_holds_keeps_no_other_from_being_read(
     assert machine.install(tree).code == 0
     (machine.top / "bin/flock").write_text("#!/bin/sh\nexit 1\n")
     (machine.top / "bin/flock").chmod(0o755)
-    with pytest.raises(FactProcessError, match="another run has held .*/lock for two minutes"):
+    with pytest.raises(FactProcessError, match=r"another run has held .*/lock for two minutes"):
         machine.states([tree])
     free = replace(tree, component="free")
     said = machine.asked([tree, free])
@@ -300,7 +300,7 @@ def test_a_tree_that_another_run_holds_keeps_no_other_from_being_read(
 def test_an_answer_about_a_tree_that_ends_in_the_middle_is_none(machine: TreeHost) -> None:
     (machine.top / "bin/awk").write_text("#!/bin/sh\nexec head -n 1\n")
     (machine.top / "bin/awk").chmod(0o755)
-    with pytest.raises(FactProcessError, match="unexpected line|ends in the middle"):
+    with pytest.raises(FactProcessError, match=r"unexpected line|ends in the middle"):
         machine.states([machine.tree("one")])
 
 
