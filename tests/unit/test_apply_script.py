@@ -264,8 +264,10 @@ def test_trees_that_are_asked_at_once_answer_as_each_by_itself(machine: TreeHost
             component="other",
             unit="other.service",
             supersedes=(str(machine.other),),
-            files=tree.files
-            | {"/etc/tmpfiles.d/a.conf": TreeFile(f"d {shut} 0700 {USER} {GROUP}\n")},
+            files={
+                **tree.files,
+                "/etc/tmpfiles.d/a.conf": TreeFile(f"d {shut} 0700 {USER} {GROUP}\n"),
+            },
         ),
         machine.tree("one", files={machine.unit: "", machine.top / "etc/not-there": "x"}),
     ]
