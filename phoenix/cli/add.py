@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Add a service, host or stack to the declaration; `remove` is the counterpart.",
+    help="Add a service, host or stack to the declaration; `remove --undeclare` is the "
+    "counterpart.",
 )
 _DRY = "Show the difference, and write nothing."
 DryOption = Annotated[bool, typer.Option("--dry", help=_DRY)]
 SchemeOption = Annotated[
-    str | None, typer.Option(metavar="SCHEME", help="How Traefik speaks to it: http or https.")
+    str | None,
+    typer.Option(
+        metavar="SCHEME",
+        help="How Traefik speaks to it: http or https. "
+        "Default: http for a container's service, else https.",
+    ),
 ]
 HealthOption = Annotated[
     str | None, typer.Option("--health-path", metavar="PATH", help="Path that the checks ask for.")
@@ -175,7 +181,8 @@ def stack(
     Examples:
       phoenix add stack qdrant_service --host docker02
       phoenix add stack wiki --host docker01 --compose ~/wiki/compose.yml
-      phoenix add stack who --host docker01 --image traefik/whoami:v1.11
+      phoenix add stack who --host docker01 --image traefik/whoami:v1.11 \\
+                        --publish 8080:80 --service who --scheme http
 
     Exit code: 0 written (or sound, with --dry), 1 it would not be sound: nothing was written.
     """

@@ -1,9 +1,10 @@
-"""Additions to a declaration: made in a person's own text, proven in a copy, shown, written."""
+"""Changes of a declaration: made in a person's own text, proven in a copy, shown, written."""
 
 from __future__ import annotations
 
 import difflib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,19 +21,26 @@ from phoenix.cli.exits import CommandError
 from phoenix.cli.new_site.contents import agent_keys
 from phoenix.cli.new_site.folder import put
 from phoenix.cli.offline import Declared
-from phoenix.declaration.json_edit import add, insert
+from phoenix.declaration.json_edit import add, cut, insert, value
 from phoenix.declaration.json_errors import listed
 from phoenix.declaration.load import LXC_FILE, VM_FILE, load_site
 from phoenix.declaration.stack_places import STACKS_FILE
-from phoenix.site.findings import ConfigError, Finding
-from phoenix.site.model import Host, Site
+from phoenix.derived.find import Stack, choose
+from phoenix.site.findings import ConfigError, Finding, NameLookupError
+from phoenix.site.model import Host, Service, Site
 from phoenix.site.names import LABEL
 from phoenix.site.roles import Role
 from phoenix.validation.project import chain
 
+_ENTRY = re.compile(r"(^|\.)(traefik_service|(traefik|external)_services\[\d+\])$")
+"""Paths of entries that declare one service each."""
+
 
 class Added(BaseModel):
-    """What was added. `files` are paths in the site's folder; `written` is false for --dry."""
+    """What was added, or taken out.
+
+    `files` are paths in the site's folder; `written` is false for --dry.
+    """
 
     files: list[str]
     diff: str
@@ -106,7 +114,7 @@ class Draft:
         """A service of a guest, beside those that it has."""
         self.routed = True
         file = self.declared.file(host.source.file)
-        entry = _entry(self.text(file), host.source.path)
+        entry = value(self.text(file), host.source.path)
         if "traefik_service" in entry:
             self.into_list(host, "traefik_services", route.entry())
         else:
@@ -224,6 +232,48 @@ class Draft:
         reference: Any = name if environment is None else {"name": name, "environment": where}
         self.into_list(host, "docker_stacks", reference)
 
+    # -- what can be taken out --------------------------------------------------------------------
+
+    def take_out(self, name: str) -> list[str]:
+        """The entry of the service, host or stack of this name; of a stack on each of its hosts.
+
+        Returns:
+            What stays, a line each.
+
+        Raises:
+            CommandError: nothing declared has the name, several things have it, or what declares
+                it is no entry of its own.
+        """
+        try:
+            meaning = choose(self.site, name, first=(), of=("service", "guest", "stack"))
+        except NameLookupError as error:
+            raise CommandError(str(error)) from None
+        if isinstance(meaning, Stack):
+            for _, deployed in meaning.deployed:
+                self._cut(deployed.entry.file, deployed.entry.path)
+            folders = sorted({f"stacks/{deployed.name}" for _, deployed in meaning.deployed})
+            return [f"{folder} stays where it is" for folder in folders]
+        if not isinstance(meaning, Host | Service):  # for mypy: no other kind is asked for
+            raise TypeError(meaning)
+        if isinstance(meaning, Host) and meaning.kind == "hypervisor":
+            raise CommandError(f"{meaning.name} is the hypervisor: a site has one")
+        if isinstance(meaning, Service) and not _ENTRY.search(meaning.source.path):
+            raise CommandError(
+                f"{name} has no entry of its own to take out: it follows from "
+                f"{meaning.source.file}: {meaning.source.path}"
+            )
+        file, path = meaning.source.file, meaning.source.path
+        self._cut(file, path)
+        owner = path.rpartition(".")[0]
+        # A compose service without a route has no entry.
+        if ".services." in owner and not value(self.text(self.declared.file(file)), owner):
+            self._cut(file, owner)
+        return []
+
+    def _cut(self, label: str, path: str) -> None:
+        file = self.declared.file(label)
+        self.texts[file] = cut(self.text(file), path)
+
     # -- proof and writing ------------------------------------------------------------------------
 
     def finish(self, command: str, *, dry: bool) -> Added:
@@ -291,14 +341,6 @@ def _moved(file: Path, copies: Mapping[Path, Path]) -> Path:
         if file.is_relative_to(folder):
             return copies[folder] / file.relative_to(folder)
     raise CommandError(f"{file} is outside of the site's declaration")
-
-
-def _entry(text: str, path: str) -> Any:
-    """What stands at a path of a guest: `lxc_configs.101`, `vms[1]`."""
-    data = json.loads(text)
-    if path.startswith("vms["):
-        return data["vms"][int(path.removeprefix("vms[").rstrip("]"))]
-    return data["lxc_configs"][path.removeprefix("lxc_configs.")]
 
 
 def _compose(name: str, image: str, publish: tuple[int, int] | None) -> str:

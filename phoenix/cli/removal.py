@@ -73,8 +73,8 @@ def _chosen(site: Site, undeclared: Undeclared, name: str) -> Item | None:
     if declared and not any(word(item) == name for item in items):
         left = "".join(f"\n  what is left elsewhere: {item.command}" for item in items)
         raise CommandError(
-            f"{name} is still declared, at {declared}. Take it out of there first, then `phoenix "
-            f"sync` and `phoenix remove {name}`.{left}"
+            f"{name} is still declared, at {declared}. Take it out of there first (`phoenix remove "
+            f"{name} --undeclare`), then `phoenix sync` and `phoenix remove {name}`.{left}"
         )
     if len(items) > 1:
         ways = "\n".join(
@@ -101,9 +101,7 @@ def _declared(site: Site, name: str) -> str:
     match meaning:
         case Stack() as stack:
             return ", ".join(
-                f"{host.source.file}: {host.source.path}.docker_stacks"
-                f"[{host.docker_stacks.index(deployed)}]"
-                for host, deployed in stack.deployed
+                f"{deployed.entry.file}: {deployed.entry.path}" for _, deployed in stack.deployed
             )
         case Host() | Service():
             return f"{meaning.source.file}: {meaning.source.path}"

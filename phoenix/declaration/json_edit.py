@@ -1,4 +1,4 @@
-"""A value added to a JSON file's text: all else stays as it was written, to the last blank.
+"""A value added to a JSON file's text, or cut: all else stays as it was written, to the last blank.
 
 Key order, indentation, line ends and values that stand on one line are a person's own.
 """
@@ -70,6 +70,34 @@ def add(text: str, path: str, key: str, item: Any, name: str | None = None) -> s
     if isinstance(current, dict) and key not in current:
         return insert(text, path, [item] if name is None else {name: item}, key)
     return insert(text, join(path, key), item, name)
+
+
+def cut(text: str, path: str) -> str:
+    """The text without the member at `path`, and without the comma that belonged to it.
+
+    Args:
+        text: a JSON file's.
+        path: as findings have it: `vms[0].docker_stacks[1]`.
+
+    Raises:
+        KeyError: nothing is at `path`, or that is the whole.
+    """
+    if not path:
+        raise KeyError(path)
+    start = json_offsets(text)[path]
+    _, end = _DECODER.raw_decode(text, _value_at(text, path))
+    behind = len(text) - len(text[end:].lstrip())
+    if text[behind] == ",":  # the next member takes its place
+        return text[:start] + text[behind + 1 :].lstrip()
+    before = text[:start].rstrip()
+    if before.endswith(","):
+        return before[:-1] + text[end:]
+    return before + text[behind:]
+
+
+def value(text: str, path: str) -> Any:
+    """What stands at `path`; KeyError where nothing does."""
+    return _DECODER.raw_decode(text, _value_at(text, path))[0]
 
 
 def _value_at(text: str, path: str) -> int:

@@ -282,6 +282,7 @@ class StackCatalog:
             environment=name,
             description=stack.description,
             source=Source(file=label, path=path),
+            entry=at,
             directory=place.roots[0],
             compose_file=place.compose,
             compose_label=compose_label,

@@ -211,7 +211,6 @@ def _host(site: Site, host: Host) -> Explanation:
 
 def _stack(site: Site, requested: Stack) -> Explanation:
     host, stack = requested.deployed[0]
-    position = host.docker_stacks.index(stack)
     elsewhere = [
         f"also as {other.project} on {guest.name}" for guest, other in requested.deployed[1:]
     ]
@@ -234,7 +233,6 @@ def _stack(site: Site, requested: Stack) -> Explanation:
         + (f" on {port.address} only" if port.address else "")
         for port in stack.ports
     ]
-    path = f"{host.source.path}.docker_stacks[{position}]"
     return Explanation(
         name=stack.project,
         kind="stack",
@@ -242,10 +240,7 @@ def _stack(site: Site, requested: Stack) -> Explanation:
         facts=tuple(facts),
         flows=tuple(flow for service in services for flow in flows_of_service(site, service)),
         checks=checks_of_stack(site, host, stack),
-        declared=(
-            Source(file=host.source.file, path=path),
-            stack.source,
-        ),
+        declared=(stack.entry, stack.source),
         see_also=tuple(service.fqdn for service in services),
     )
 

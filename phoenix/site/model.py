@@ -172,13 +172,15 @@ class StackBackup(Frozen):
 class Deployment(Named):
     """One stack in one environment on one guest.
 
-    `source` is where the environment is declared. `compose_file` is on the control machine, and
+    `source` is where the environment is declared, and `entry` where its guest names it.
+    `compose_file` is on the control machine, and
     `compose_label` what findings call it. `directory` is what its files' sources are relative to.
     """
 
     environment: str
     description: str
     source: Source
+    entry: Source
     directory: Path
     compose_file: Path
     compose_label: str

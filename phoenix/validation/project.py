@@ -16,6 +16,7 @@ from phoenix.site.model import Site
 from phoenix.site.ports import SSH
 from phoenix.site.roles import CHAIN, RoleError, guest_with
 from phoenix.validation import setting_readers
+from phoenix.validation.pairs import unserved
 from phoenix.validation.setting_values import Find, check, check_secrets
 
 
@@ -85,8 +86,11 @@ def _different(
 
 
 def chain(site: Site) -> tuple[Finding, ...]:
-    """Roles that no guest has: without the whole chain the deploys refuse the site."""
-    findings = []
+    """Roles that no guest has: without the whole chain the deploys refuse the site.
+
+    And what the gateway hands on to nobody who could prove its name.
+    """
+    findings = list(unserved(site))
     for role in CHAIN:
         try:
             guest_with(site, role)

@@ -5,16 +5,18 @@ The hypervisor is the router of the inner network, and SSH to the hosts in it go
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from ipaddress import IPv4Interface
 
 import pytest
 
 from lab import preflight, state
 from lab.guests import lab_site
 from lab.settings import ROOT, from_environment
-from phoenix.components.networks.bridges import FILE, MAIN_FILE, UNIT
+from phoenix.components.networks.bridges import FILE, MAIN_FILE, UNIT, Device, interfaces
 from tests.integration import project as projects
 from tests.integration.project import Project
 from tests.integration.site_lab import ROOT_FILE, SiteLab
@@ -84,6 +86,24 @@ def test_the_bridge_is_the_hypervisors_and_its_own_file_is_left(two: SiteLab) ->
     assert two.sh("hypervisor", f"systemctl is-active {UNIT}").out.strip() == "active"
     # Docker gives this network no way out, and packages came.
     assert two.sh("ca", "ip route show default", ok=True).out.split()[2] == address[:-3]
+
+
+def test_ifupdown2_reads_vlans_as_they_are_meant(two: SiteLab) -> None:
+    """Its parser alone: many kernels, as those of labs, lack 802.1Q."""
+    devices = (
+        Device("vmbr8", None, "", aware=True),
+        Device("vmbr8.20", IPv4Interface("172.16.8.1/24"), "vmbr8", aware=False),
+    )
+    two.put("hypervisor", "/root/vlans", interfaces(devices))
+    said = two.sh("hypervisor", "ifquery -a -i /root/vlans -o json", ok=True).out
+    bridge, vlan = json.loads(said)
+    assert (bridge["name"], bridge["auto"], bridge["addr_method"]) == ("vmbr8", True, "manual")
+    assert bridge["config"] == {
+        "bridge-ports": "none", "bridge-stp": "off", "bridge-fd": "0",
+        "bridge-vlan-aware": "yes", "bridge-vids": "2-4094",
+    }  # fmt: skip
+    assert (vlan["name"], vlan["auto"], vlan["addr_method"]) == ("vmbr8.20", True, "static")
+    assert vlan["config"] == {"address": "172.16.8.1/24", "vlan-raw-device": "vmbr8"}
 
 
 def test_a_second_run_changes_nothing(two: SiteLab) -> None:

@@ -204,3 +204,95 @@ def test_a_host_has_an_address_of_any_network(project: Path) -> None:
     )
     added(project, "host", "inner", "--ip", "172.16.100.9")
     assert str(site(project).host("inner").managed.prefixlen) == "26"
+
+
+# -- and taken out again ---------------------------------------------------------------------------
+
+
+def undeclared(project: Path, name: str, *words: str, code: int = 0) -> str:
+    result = phoenix("remove", name, "--undeclare", *words, "--site", project)
+    assert result.exit_code == code, (result.output, result.exception)
+    return f"{result.output}{result.exception or ''}"
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("service", "wiki", "--host", "drphoenix", "--port", "8444"), "wiki"),
+        (("host", "git01", "--ip", "10.0.0.40"), "git01"),
+        (("host", "docker02", "--ip", "10.0.0.31", "--role", "docker"), "docker02"),
+        (("stack", "qdrant_service", "--host", "portainer", "--environment", "testing"),
+         "qdrant_service-testing"),
+    ],
+)  # fmt: skip
+def test_what_was_added_is_taken_out(project: Path, words: tuple[str, ...], name: str) -> None:
+    before = texts(project)
+    added(project, *words)
+    assert undeclared(project, name, "--dry").endswith("sound; nothing was written\n")
+    assert texts(project) != before
+    said = undeclared(project, name)
+    assert "next: phoenix plan" in said
+    assert {file: json.loads(text) for file, text in texts(project).items() if "json" in file} == {
+        file: json.loads(text) for file, text in before.items() if "json" in file
+    } or name == "qdrant_service-testing"
+    assert not [one for one in site(project).services if one.name == name]
+    assert name not in {host.name for host in site(project).hosts}
+    assert name not in {
+        stack.project for host in site(project).guests for stack in host.docker_stacks
+    }
+
+
+def test_a_stack_s_service_goes_with_the_entry_that_it_was_alone_in(project: Path) -> None:
+    added(project, "stack", "who", "--host", "drphoenix", "--image", "traefik/whoami:v1.11",
+          "--publish", "8088:80", "--service", "hello", "--scheme", "http")  # fmt: skip
+    undeclared(project, "hello")
+    manifest = json.loads((project / "stacks/who/phoenix.json").read_text())
+    assert manifest == {"environments": {"production": {"services": {}}}}
+    said = undeclared(project, "who")
+    assert "stacks/who stays where it is" in said
+    assert (project / "stacks/who/docker-compose.yml").is_file()
+
+
+def test_the_entry_is_cut_where_portainer_s_own_stack_stands_before_it(project: Path) -> None:
+    """It is declared and not deployed: places are those of the file, and not of what runs."""
+    own = project / "stacks/portainer_service"
+    own.mkdir()
+    (own / "phoenix.json").write_text(json.dumps({"environments": {"production": {}}}))
+    compose = {"services": {"portainer": {"image": "portainer/portainer-ce:2.27.0"}}}
+    (own / "docker-compose.yml").write_text(json.dumps(compose))
+    file = project / "inventories" / VM
+    declared = json.loads(file.read_text())
+    (guest,) = [one for one in declared["vms"] if one.get("role") == "portainer"]
+    guest["docker_stacks"] = [
+        "portainer_service", {"name": "qdrant_service", "environment": "testing"},
+    ]  # fmt: skip
+    file.write_text(json.dumps(declared, indent=4))
+    said = phoenix("explain", "qdrant_service-testing", "--site", project).output
+    assert "docker_stacks[1]" in said
+    undeclared(project, "qdrant_service-testing")
+    (guest,) = [one for one in json.loads(file.read_text())["vms"] if one["name"] == guest["name"]]
+    assert guest["docker_stacks"] == ["portainer_service"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("never-heard-of", (), "no service or guest or stack is called 'never-heard-of'"),
+        ("portainer", (), "service:portainer or guest:portainer"),
+        ("phoenix", (), "is the hypervisor"),
+        ("step-ca", (), "nothing was written"),
+        ("home", (), "has no entry of its own"),
+        ("qdrant", ("--volumes",), "leave --volumes and --destroy out"),
+    ],
+)
+def test_what_cannot_be_taken_out_writes_nothing(
+    project: Path, name: str, words: tuple[str, ...], said: str
+) -> None:
+    before = texts(project)
+    assert said in undeclared(project, name, *words, code=1)
+    assert texts(project) == before
+
+
+def test_a_dry_removal_from_hosts_is_wrong_usage(project: Path) -> None:
+    result = phoenix("remove", "who", "--dry", "--site", project)
+    assert "--dry is of --undeclare" in str(result.exception)

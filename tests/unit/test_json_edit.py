@@ -1,4 +1,4 @@
-"""A value is added to a JSON text, and what a person wrote stays as it was."""
+"""A value is added to a JSON text, or cut, and what a person wrote stays as it was."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from phoenix.declaration.json_edit import add, insert
+from phoenix.declaration.json_edit import add, cut, insert, value
 
 FILE = (
     '{\n  "site": {"domain": "a.b",   "x": 1},\n  "vms": [\n    {"vmid": 1}\n  ],\n  "e": {}\n}\n'
@@ -55,3 +55,41 @@ def test_what_takes_no_such_member_is_refused(path: str, key: str | None, error:
         insert(FILE, path, 1, key)
     with pytest.raises(KeyError):
         insert(FILE, "none", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "expected"),
+    [
+        (FILE, "vms[0]", FILE.replace('[\n    {"vmid": 1}\n  ]', "[]")),
+        (FILE, "site.domain", FILE.replace('"domain": "a.b",   ', "")),
+        (FILE, "site.x", FILE.replace(',   "x": 1', "")),
+        (FILE, "vms", FILE.replace('  "vms": [\n    {"vmid": 1}\n  ],\n', "")),
+        (FILE, "e", FILE.replace(',\n  "e": {}', "")),
+        ('{"a" : [ 1 , "x,y" , 3 ]}', "a[1]", '{"a" : [ 1 , 3 ]}'),
+        ('{\r\n\t"a": {"b": [1, 2]},\r\n\t"c": 3\r\n}', "a", '{\r\n\t"c": 3\r\n}'),
+    ],
+)  # fmt: skip
+def test_a_member_is_cut_with_its_comma(text: str, path: str, expected: str) -> None:
+    found = cut(text, path)
+    assert found == expected
+    json.loads(found)
+
+
+@pytest.mark.parametrize(
+    ("path", "key"), [("vms", None), ("site", "new"), ("e", "new"), ("", "new")]
+)
+def test_what_was_added_is_cut_to_the_same_text(path: str, key: str | None) -> None:
+    once = insert(FILE, path, {"a": [1]}, key)
+    more = insert(once, path, {"b": 2}, None if key is None else "newer")
+    last = "vms[2]" if key is None else f"{path}.newer".lstrip(".")
+    assert value(more, last) == {"b": 2}
+    assert cut(more, last) == once
+    assert json.loads(cut(once, "vms[1]" if key is None else f"{path}.{key}".lstrip("."))) == (
+        json.loads(FILE)
+    )
+
+
+@pytest.mark.parametrize("path", ["", "site.none", "vms[1]"])
+def test_nothing_is_cut_where_nothing_is(path: str) -> None:
+    with pytest.raises(KeyError):
+        cut(FILE, path)

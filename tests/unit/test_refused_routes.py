@@ -141,6 +141,7 @@ def test_null_character_from_a_setting_or_a_secret_is_refused_without_its_value(
     stack = Deployment(
         name="shop", environment="production", description="",
         source=Source(file="stacks/shop/phoenix.json", path="environments.production"),
+        entry=Source(file="phoenix_vm_configs.json", path="vms[1].docker_stacks[0]"),
         directory=tmp_path, compose_file=tmp_path / "docker-compose.yml",
         compose_label="stacks/shop/docker-compose.yml", files=(),
         ports=(), firewall_rules=(), variables=(

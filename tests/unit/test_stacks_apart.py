@@ -16,6 +16,7 @@ from phoenix.derived import dns
 from phoenix.derived.certificates import HostCertificate, certificates
 from phoenix.site.model import Site
 from phoenix.site.names import has_policy
+from phoenix.validation.project import chain
 from tests.unit.site_builder import Declaration, minimal, problem, stack, vm
 
 ZONE = "internal.thinkheads.ai"
@@ -104,6 +105,30 @@ def test_a_stack_without_a_service_is_named_by_itself(tmp_path: Path) -> None:
     assert "PLACE=/etc/phoenix/stacks/pg_db-production/tls\n" in text
     assert "KEY_OWNER=999\nKEY_GROUP=999\nKEY_MODE=0440\n" in text
     assert f"pg-db-production.stack.{ZONE}" in {record.name for record in dns.records(site)}
+
+
+def test_https_without_the_pair_in_a_container_is_warned_of(tmp_path: Path) -> None:
+    """As `phoenix add stack --image` writes it: Traefik would verify a certificate of nobody."""
+    (warning,) = chain(minimal().load(tmp_path / "https"))
+    assert (warning.file, warning.path, warning.severity) == (
+        MANIFEST, "environments.production.services.web.traefik_service", "warning",
+    )  # fmt: skip
+    assert f"no container of the stack has the certificate of shop.stack.{ZONE}" in warning.message
+    assert 'mount "${PHOENIX_TLS_DIR}:/tls:ro"' in warning.fix
+    assert 'write "scheme": "http"' in warning.fix
+
+
+@pytest.mark.parametrize("reason", ["the pair is mounted", "http", "access to the host"])
+def test_a_stack_that_needs_no_pair_or_has_it_is_not_warned_of(tmp_path: Path, reason: str) -> None:
+    declared = minimal()
+    if reason == "the pair is mounted":
+        web(declared, volumes=["${PHOENIX_TLS_DIR}:/tls:ro"])
+    elif reason == "http":
+        route = declared.stacks["shop"][0]["environments"]["production"]["services"]["web"]
+        route["traefik_service"]["scheme"] = "http"
+    else:
+        environment(declared, host_access=True)
+    assert chain(declared.load(tmp_path)) == ()
 
 
 def test_a_renewal_reaches_the_containers_of_its_stack_alone(tmp_path: Path) -> None:
