@@ -12,7 +12,8 @@ from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.step_ca.authority import directory_url
 from phoenix.components.step_ca.issuance import proof
 from phoenix.components.trust import ROOTS
-from phoenix.derived.certificates import HostCertificate, certificates
+from phoenix.derived.certificates import GATEWAY_PAIR, HostCertificate, certificates
+from phoenix.derived.certificates import of_the_gateway as certificates_of_the_gateway
 from phoenix.shell import fill
 from phoenix.site import duration
 from phoenix.site.secret_names import ISSUANCE_KEY
@@ -21,7 +22,7 @@ FOLDER = "components/acme"
 
 
 def certificate(name: str) -> HostCertificate | None:
-    """This host's certificate `name` ("gateway", "traefik" or "host"); None where it has none.
+    """This host's certificate `name` ("traefik" or "host"); None where it has none.
 
     Raises:
         DeployError: the CA that is deployed cannot vouch for the site as it is declared.
@@ -31,6 +32,18 @@ def certificate(name: str) -> HostCertificate | None:
             ca.check_names()
             return candidate
     return None
+
+
+def of_the_gateway() -> tuple[HostCertificate, ...]:
+    """The certificates of the gateway, one unless its names are many.
+
+    Raises:
+        DeployError: the CA that is deployed cannot vouch for the site as it is declared.
+    """
+    issued = certificates_of_the_gateway(site())
+    if issued:
+        ca.check_names()
+    return issued
 
 
 def of_stacks() -> tuple[HostCertificate, ...]:
@@ -69,7 +82,8 @@ def tree(
 ) -> Tree:
     """Configuration and timer for one certificate; with a host's own, the program and the units.
 
-    A stack's is beside the pair of its host, whose tree has what serves them all.
+    A stack's is beside the pair of its host, and a further one of the gateway's beside its first,
+    whose tree has what serves them all.
 
     Raises:
         DeployError: this machine lacks the site's key of proofs, or has an older one.
@@ -77,6 +91,7 @@ def tree(
     shown = proof_of(issued.sans)
     lifetime = duration.parse(settings().step_ca_lifetime_default)
     timer = f"phoenix-acme@{issued.name}.timer"
+    beside = bool(issued.project) or issued.name.startswith(f"{GATEWAY_PAIR}-")
     shared = {
         acme.PROGRAM: TreeFile(files.text(f"{FOLDER}/phoenix-acme"), mode="0755"),
         "/etc/systemd/system/phoenix-acme@.service": TreeFile(
@@ -89,7 +104,7 @@ def tree(
     return Tree(
         component=f"acme-{issued.name}",
         files={
-            **({} if issued.project else shared),
+            **({} if beside else shared),
             f"/etc/phoenix/acme/{issued.name}.conf": TreeFile(
                 acme.configuration(
                     issued,
@@ -114,5 +129,5 @@ def tree(
             ),
         },
         enable=(timer,),
-        validate="" if issued.project else fill('sh -n "$ROOT"{{ program }}', program=acme.PROGRAM),
+        validate="" if beside else fill('sh -n "$ROOT"{{ program }}', program=acme.PROGRAM),
     )

@@ -57,10 +57,9 @@ if site().traefik and site().gateway and site_host() in (site().traefik, site().
         )
         if former is not None:  # else it is lost: the gateway's requests fail for a moment
             admit("the former certificate or the new one", [former.get_secret_value(), new])
-        certificate = acme.certificate("gateway")
-        if site_host() == site().gateway and certificate is not None:
+        if site_host() == site().gateway and acme.of_the_gateway():
             with setting_errors():
-                tree = gateway_tree.tree(certificate.name, new)
+                tree = gateway_tree.tree(new)
             config_tree(name="Admission: the gateway presents the new certificate", tree=tree)
         admit("the new certificate alone", [new])
         secret_rotation.promoted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deploys.context import settings, site
+from facts.certificates import AcmeStatus
 from facts.nginx import OwnSites
 from operations.host_state import question, read_or
 from phoenix.components.acme.phoenix_acme_conf import WEBROOT
@@ -33,11 +34,10 @@ def kept_sites() -> tuple[OwnSite, ...]:
     )
 
 
-def tree(certificate: str, client: str) -> Tree:
+def tree(client: str) -> Tree:
     """Nginx' configuration.
 
     Args:
-        certificate: name of the certificate that it serves, which `phoenix-acme` keeps.
         client: the certificate by which it proves itself to Traefik, with its key, as PEM.
 
     Raises:
@@ -46,7 +46,6 @@ def tree(certificate: str, client: str) -> Tree:
     sites = kept_sites()
     config, generation = nginx.nginx_config(
         site(),
-        certificate=certificate,
         client_certificate=fingerprint(certificate_in(client)),
         hsts_seconds=settings().nginx_hsts_seconds,
         max_body=settings().nginx_max_body,
@@ -87,6 +86,12 @@ def tree(certificate: str, client: str) -> Tree:
             generation=generation,
         ),
     )
+
+
+def serves(certificate: str) -> bool:
+    """Whether Nginx has loaded an issued certificate of this name: then it answers the CA."""
+    state = read_or(question(AcmeStatus, certificate=certificate), None)
+    return state is not None and state.pair == "issued" and state.loaded
 
 
 def sandbox() -> Tree:

@@ -12,16 +12,32 @@ from operations.certificates import acme_certificate, placeholder
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.nginx import nginx_conf as nginx
+from phoenix.derived.certificates import HostCertificate
 from phoenix.site.secret_names import GATEWAY_CERTIFICATE
 
-if "nginx" in host.groups and (certificate := acme.certificate("gateway")):
+
+def renewal(issued: HostCertificate) -> None:
+    """What keeps one certificate."""
+    config_tree(
+        name="Nginx: renewal",
+        tree=acme.tree(
+            issued,
+            check="nginx -t -q",
+            reload="systemctl reload nginx.service",
+            restart="systemctl restart nginx.service",
+        ),
+    )
+
+
+if "nginx" in host.groups and (certificates := acme.of_the_gateway()):
+    first, *others = certificates
     with setting_errors():
         # A new one is presented when Traefik knows it: deploys/admission.py does that.
         former = None
         if secrets().is_proposed(GATEWAY_CERTIFICATE):
             former = secrets().present(GATEWAY_CERTIFICATE)
         client = former or secret(GATEWAY_CERTIFICATE)
-        tree = gateway_tree.tree(certificate.name, client.get_secret_value())
+        tree = gateway_tree.tree(client.get_secret_value())
 
     residents.look()
     with serial.component("Nginx", serial.ALL):
@@ -29,18 +45,18 @@ if "nginx" in host.groups and (certificate := acme.certificate("gateway")):
             name="Nginx: packages",
             names=["nginx", "lego", "logrotate", "openssl", "curl", *nginx.packages(site())],
         )
-        config_tree(
-            name="Nginx: renewal",
-            tree=acme.tree(
-                certificate,
-                check="nginx -t -q",
-                reload="systemctl reload nginx.service",
-                restart="systemctl restart nginx.service",
-            ),
-        )
+        renewal(first)
+        for further in others:
+            renewal(further)
+            # Its names were in another one's, which a gateway at work serves until it is there: the
+            # CA's questions are answered for names that no server has, too.
+            if gateway_tree.serves(first.name):
+                acme_certificate(name="Nginx: a further certificate", certificate=further.name)
+            else:
+                placeholder(name="Nginx: certificate to start with", certificate=further.name)
         # Nginx does not start without a certificate, and the CA proves its names through Nginx:
         # the first start is made with one that nobody trusts.
-        placeholder(name="Nginx: certificate to start with", certificate=certificate.name)
+        placeholder(name="Nginx: certificate to start with", certificate=first.name)
         config_tree(
             name="Nginx: configuration and service", tree=residents.giving_way("nginx", tree)
         )
@@ -48,4 +64,5 @@ if "nginx" in host.groups and (certificate := acme.certificate("gateway")):
             name="Nginx: sandbox",
             tree=replace(gateway_tree.sandbox(), health=tree.health),
         )
-        acme_certificate(name="Nginx: certificate", certificate=certificate.name)
+        for certificate in certificates:
+            acme_certificate(name="Nginx: certificate", certificate=certificate.name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from phoenix.derived.routes import gateway_names
@@ -23,12 +25,22 @@ RENEWAL_LABEL = "ai.thinkheads.phoenix.certificate"
 RENEWAL_ANSWERS = ("restart", "SIGHUP", "SIGUSR1", "SIGUSR2")
 """What the label may be: a restart, or the signal that its main process gets."""
 STACK_PAIR = "stack-"
+GATEWAY_PAIR = "gateway"
+"""The gateway's certificate, and what those of a gateway with many names begin with."""
+MOST_NAMES = 100
+"""Names in one certificate of the gateway.
+
+All of a certificate goes over the wire in each handshake, and what a server may send before the
+client's first answer is about 14,600 bytes (RFC 6928): beyond 300 names a handshake takes a round
+trip more (docs/scale.md). And an order proves one name after the other: what a failed one of many
+costs grows with them.
+"""
 
 
 class HostCertificate(NamedTuple):
     """One certificate of one host. `sans` are DNS names, the first one the subject.
 
-    `name`: "gateway", "host", "traefik", or "stack-" and a stack's project.
+    `name`: "gateway", "gateway-2" and so on, "host", "traefik", or "stack-" and a stack's project.
     `challenge`: http-01 (RFC 8555, section 8.3) by the web server's directory (`webroot`) or by a
     server that runs for the purpose on port 80 (`standalone`).
     `project`: the stack whose containers alone see it; empty for the host's own.
@@ -67,9 +79,10 @@ def certificates(site: Site) -> tuple[HostCertificate, ...]:
     result = []
     for host in site.guests:
         if host is site.gateway:
-            names = gateway_names(site)
-            if names:
-                result.append(HostCertificate(host, "gateway", names, "webroot"))
+            result += [
+                HostCertificate(host, name, names, "webroot")
+                for name, names in _split(gateway_names(site))
+            ]
         elif host is site.traefik:
             result.append(HostCertificate(host, "traefik", (host.fqdn,), "standalone"))
         else:
@@ -78,6 +91,36 @@ def certificates(site: Site) -> tuple[HostCertificate, ...]:
                 result.append(HostCertificate(host, "host", names, "standalone"))
             result += of_stacks
     return tuple(result)
+
+
+def of_the_gateway(site: Site) -> tuple[HostCertificate, ...]:
+    """The gateway's certificates; each of its names is in one of them."""
+    return tuple(one for one in certificates(site) if is_the_gateways(one.name))
+
+
+def is_the_gateways(name: str) -> bool:
+    """Whether a certificate of this name is one of the gateway's."""
+    return name == GATEWAY_PAIR or name.startswith(f"{GATEWAY_PAIR}-")
+
+
+def _split(names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Names of certificates, and the server names in each.
+
+    Where they are too many for one, a name's own hash decides, so that another name concerns one
+    certificate alone. When that is full, each one gives about half of its names to a new one.
+    """
+    digests = {name: hashlib.sha256(name.encode()).digest() for name in names}
+    number = 1
+    while True:
+        parts: list[list[str]] = [[] for _ in range(number)]
+        for name in names:
+            parts[int.from_bytes(digests[name]) % number].append(name)
+        if max(map(len, parts)) <= MOST_NAMES:
+            break
+        number *= 2
+    for position, part in enumerate(parts):
+        if part:
+            yield (f"{GATEWAY_PAIR}-{position + 1}" if position else GATEWAY_PAIR), tuple(part)
 
 
 def is_passed_on(site: Site, certificate: HostCertificate) -> bool:

@@ -75,5 +75,5 @@ def _route(site: Site, service: Service) -> Route:
 
 @once_per_site
 def gateway_names(site: Site) -> tuple[str, ...]:
-    """Server names of the gateway, sorted: the SANs of its one certificate."""
+    """Server names of the gateway, sorted: the SANs of its certificates."""
     return tuple(sorted({name for route in routes(site) for name in route.names}))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from phoenix.derived import control_plane, dns
-from phoenix.derived.certificates import HostCertificate, certificates
+from phoenix.derived.certificates import HostCertificate, certificates, is_the_gateways
 from phoenix.site.model import Frozen, Host, Service, Site
 from phoenix.site.ports import DNS, HTTPS
 
@@ -151,7 +151,7 @@ def _what(host: Host) -> str:
 
 
 def _held(certificate: HostCertificate) -> str:
-    if certificate.name == "gateway":
+    if is_the_gateways(certificate.name):
         return f"certificate: {len(certificate.sans)} names"
     if certificate.project:
         return f"certificate of {certificate.project}"

@@ -25,7 +25,7 @@ from phoenix.components.watch.files import PAGE_TIMER as WATCH_PAGE_TIMER
 from phoenix.components.watch.files import RECEIVER as WATCH_RECEIVER
 from phoenix.components.watch.files import TIMER as WATCH_TIMER
 from phoenix.derived import login, swarm
-from phoenix.derived.certificates import STACK_PAIR
+from phoenix.derived.certificates import STACK_PAIR, is_the_gateways
 from phoenix.health.checks import ISSUED
 from phoenix.net.ssh_faults import FAULTS, said_in
 from phoenix.site.model import Frozen, Host, Site
@@ -68,7 +68,6 @@ COMPONENTS: Mapping[str, str] = {
     WATCH_PAGE_TIMER: "watch",
     WATCH_RECEIVER: "watch",
     WATCH_JUDGE: "watch",
-    "phoenix-acme@gateway.timer": "nginx",
     "phoenix-acme@traefik.timer": "traefik",
     "phoenix-acme@host.timer": "certificates",
 }
@@ -79,6 +78,8 @@ def component_of(unit: str) -> str:
     """The component that keeps a unit; the renewal of a stack's pair has its host's; else empty."""
     if unit.startswith(f"{TIMER}{STACK_PAIR}"):
         return COMPONENTS["phoenix-acme@host.timer"]
+    if unit.startswith(TIMER) and is_the_gateways(unit[len(TIMER) :].removesuffix(".timer")):
+        return COMPONENTS["nginx.service"]
     return COMPONENTS.get(unit, "")
 
 

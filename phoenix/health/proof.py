@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from phoenix.derived.certificates import is_the_gateways
 from phoenix.derived.components import Component, component_hosts
 from phoenix.derived.find import Meaning, Stack, kind_of
 from phoenix.derived.find import find as find_name
@@ -107,7 +108,7 @@ def _components(site: Site, check: Check) -> frozenset[str]:
                 *({"dns"} if check.host == site.hypervisor.name else ()),
             }
         case "pair_fits" | "pair_is_served":
-            names = {_HOLDERS.get(check.certificate, "certificates")}
+            names = {_holder(check.certificate)}
         case "port_answers" | "served_is_fresh" | "tls_verifies" | "agent_pings":
             names = _of_connection(site, check)
         case "serves_no_stranger":
@@ -117,8 +118,13 @@ def _components(site: Site, check: Check) -> frozenset[str]:
     return frozenset(names - {""})
 
 
-_HOLDERS = {"gateway": "nginx", "traefik": "traefik"}
-"""The component that keeps a certificate; of every other it is `certificates`."""
+def _holder(certificate: str) -> str:
+    """The component that keeps a certificate."""
+    if is_the_gateways(certificate):
+        return "nginx"
+    return "traefik" if certificate == "traefik" else "certificates"
+
+
 _FUNCTIONS = {
     "updates_are_done": "base",
     "keys_are_private": "step_ca",

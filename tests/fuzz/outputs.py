@@ -46,7 +46,7 @@ def outputs(site: Site, settings: Settings | None = None) -> dict[str, str]:
     except SettingError:
         return made
     made["nginx.conf"] = nginx.nginx_config(
-        site, certificate="gateway", client_certificate="ab" * 32,
+        site, client_certificate="ab" * 32,
         hsts_seconds=chosen.nginx_hsts_seconds, max_body=chosen.nginx_max_body,
         read_timeout=chosen.nginx_read_timeout,
     )[0]  # fmt: skip

@@ -208,7 +208,7 @@ def test_dns_listens_in_each_network_and_answers_by_it(site: Site) -> None:
 
 
 def test_what_each_host_serves_names_the_address_that_it_is_asked_by(site: Site) -> None:
-    conf = nginx_config(site, certificate="gateway", client_certificate="ab" * 32, hsts_seconds=0,
+    conf = nginx_config(site, client_certificate="ab" * 32, hsts_seconds=0,
                         max_body="1m", read_timeout="30s")[0]  # fmt: skip
     assert "172.16.9.12" in conf
     assert "172.16.9.10/32" in traefik_yml.static_config(site, metrics=False)

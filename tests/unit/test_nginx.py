@@ -69,7 +69,7 @@ def block(name: str, arguments: Sequence[str], parsed: list[Any], outer: Directi
 
 def text_of(site: Site) -> tuple[str, str]:
     return nginx.nginx_config(
-        site, certificate="gateway", client_certificate="ab" * 32,
+        site, client_certificate="ab" * 32,
         hsts_seconds=60, max_body="1m", read_timeout="9s",
     )  # fmt: skip
 

@@ -405,7 +405,7 @@ def test_what_the_page_tells_of_portainer(tmp_path: Path) -> None:
 
 def gateway_text(site: Site) -> str:
     return nginx_config(
-        site, certificate="gateway", client_certificate="ab" * 32,
+        site, client_certificate="ab" * 32,
         hsts_seconds=0, max_body="1m", read_timeout="9s",
     )[0]  # fmt: skip
 
@@ -492,7 +492,7 @@ def test_traefik_listens_where_the_gateway_the_firewall_and_the_checks_look(tmp_
 def test_nginx_listens_where_clients_the_firewall_and_the_checks_look(tmp_path: Path) -> None:
     site = minimal().load(tmp_path)
     text, _ = nginx_config(
-        site, certificate="gateway", client_certificate="ab" * 32,
+        site, client_certificate="ab" * 32,
         hsts_seconds=0, max_body="1m", read_timeout="9s",
     )  # fmt: skip
     listens = {int(port) for port in re.findall(r"^ *listen (\d+)[ ;]", text, re.MULTILINE)}

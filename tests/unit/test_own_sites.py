@@ -222,11 +222,11 @@ def test_a_kept_site_is_read_and_its_absence_stops_nothing(site: Site, tmp_path:
     long = f"{'a' * 60}.{'b' * 60}.example"
     kept = own(path=f"{tmp_path}/blog.conf", names=(long,))
     config, generation = nginx_config(
-        site, certificate="gateway", client_certificate="ab" * 32, hsts_seconds=60, max_body="1m",
+        site, client_certificate="ab" * 32, hsts_seconds=60, max_body="1m",
         read_timeout="9s", includes=[kept.include], further_names=kept.names,
     )  # fmt: skip
     without, other = nginx_config(
-        site, certificate="gateway", client_certificate="ab" * 32, hsts_seconds=60, max_body="1m",
+        site, client_certificate="ab" * 32, hsts_seconds=60, max_body="1m",
         read_timeout="9s",
     )  # fmt: skip
     assert generation != other

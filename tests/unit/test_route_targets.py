@@ -36,7 +36,7 @@ def far(**keys: Any) -> Declaration:
 
 def nginx(site: Site) -> str:
     return nginx_config(
-        site, certificate="gateway", client_certificate="ab", hsts_seconds=0, max_body="1m",
+        site, client_certificate="ab", hsts_seconds=0, max_body="1m",
         read_timeout="300s",
     )[0]  # fmt: skip
 

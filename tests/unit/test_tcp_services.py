@@ -40,7 +40,7 @@ def declared(*services: dict[str, Any]) -> Declaration:
 
 def gateway(site: Site) -> str:
     return nginx_config(
-        site, certificate="gateway", client_certificate="ab" * 32,
+        site, client_certificate="ab" * 32,
         hsts_seconds=60, max_body="1m", read_timeout="9s",
     )[0]  # fmt: skip
 

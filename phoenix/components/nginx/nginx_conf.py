@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
-from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, WEBROOT
+from phoenix.components.acme.phoenix_acme_conf import WEBROOT
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
+from phoenix.derived.certificates import of_the_gateway
 from phoenix.derived.routes import gateway_names, routes, tcp_services
 from phoenix.files import render
 from phoenix.site.model import Service, Site
@@ -58,10 +59,11 @@ class _Place(NamedTuple):
 
 
 class _Server(NamedTuple):
-    """A server of its own: names that have the same places."""
+    """Names that have the same places; `pair` is their certificate where it is not the first."""
 
     names: tuple[str, ...]
     places: tuple[_Place, ...]
+    pair: str = ""
 
 
 def served_names(site: Site) -> tuple[str, ...]:
@@ -141,6 +143,19 @@ def _own_servers(site: Site, read_timeout: str) -> list[_Server]:
     ]
 
 
+def _by_certificate(site: Site, servers: Iterable[_Server]) -> Iterator[_Server]:
+    """The servers, each for the names of one certificate."""
+    issued = of_the_gateway(site)
+    for server in servers:
+        if len(issued) == 1:
+            yield server
+            continue
+        for number, certificate in enumerate(issued):
+            names = tuple(name for name in server.names if name in certificate.sans)
+            if names:
+                yield server._replace(names=names, pair=certificate.directory if number else "")
+
+
 def _places(service: Service) -> Iterator[_Place]:
     """Where Nginx has the requests of a service: a path itself, and what lies below it."""
     asked = service.options
@@ -159,7 +174,6 @@ def _places(service: Service) -> Iterator[_Place]:
 def nginx_config(
     site: Site,
     *,
-    certificate: str,
     client_certificate: str,
     hsts_seconds: int,
     max_body: str,
@@ -170,8 +184,8 @@ def nginx_config(
     """The whole nginx.conf, and the name of its generation.
 
     Args:
-        site: the gateway answers to its routed names and hands over to its Traefik guest.
-        certificate: name of the gateway's certificate, which `phoenix-acme` keeps.
+        site: the gateway answers to its routed names, by the certificates that have them, and hands
+            over to its Traefik guest.
         client_certificate: fingerprint of the certificate in CLIENT_CERTIFICATE.
         hsts_seconds: max-age of Strict-Transport-Security (RFC 6797); 0 takes it back.
         max_body: largest request body, as nginx writes sizes ("512m").
@@ -189,14 +203,16 @@ def nginx_config(
     portainer = control_plane.portainer(site) if site.portainer else None
     servers = _own_servers(site, read_timeout)
     own = {name for server in servers for name in server.names}
+    common = tuple(name for name in gateway_names(site) if name not in own)
     streams = _streams(site)
     values = {
         "access_log": ACCESS_LOG,
-        "certificate": f"{CERTIFICATES}/{certificate}",
+        "certificate": of_the_gateway(site)[0].directory,
         "client_certificate": CLIENT_CERTIFICATE,
         "client_fingerprint": client_certificate,
         "names": gateway_names(site),
         "common": _Place("/", read_timeout=read_timeout),
+        "common_servers": list(_by_certificate(site, [_Server(common, ())])),
         "streams": streams,
         "proving": list(_proving(site)),
         # A person's own sites may need any of the modules that are installed.
@@ -205,8 +221,7 @@ def nginx_config(
         else f"load_module {STREAM_MODULE}"
         if streams
         else "",
-        "common_names": [name for name in gateway_names(site) if name not in own],
-        "own_servers": servers,
+        "own_servers": list(_by_certificate(site, servers)),
         "upstreams": [
             "traefik",
             *(
