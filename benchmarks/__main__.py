@@ -1,7 +1,7 @@
 """`python -m benchmarks MEASURE`, or `all` but the longest: measure; exit 1 below the goals.
 
-`declare` and `start` need no lab. The others use the lab `bench` unless PHOENIX_LAB_NAME says
-otherwise; `converge` takes that lab down first.
+`declare`, `start` and `scale` need no such lab. The others use the lab `bench` unless
+PHOENIX_LAB_NAME says otherwise; `converge` takes that lab down first.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any
 
 os.environ.setdefault("PHOENIX_LAB_NAME", "bench")  # before the lab reads it
 
-from benchmarks import alarms, converge, datapath, declare, quiet, soak, start
+from benchmarks import alarms, converge, datapath, declare, quiet, scale, soak, start
 from lab.progress import say
 from lab.settings import LabError
 from lab.up import down
 
 _MEASURES = ("declare", "start", "converge", "datapath", "admission", "soak")
-_LONG = ("alarms", "quiet")
-"""What `all` leaves out: hours."""
+_LONG = ("alarms", "quiet", "scale")
+"""What `all` leaves out: hours, and what needs a lab of its own."""
 
 
 def _positive(text: str) -> int:
@@ -49,7 +49,7 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--interval", type=_positive, default=10, help="seconds between two rounds (alarms)"
     )
-    parser.add_argument("--only", default="", help="faults whose names match (alarms)")
+    parser.add_argument("--only", default="", help="faults (alarms) or parts (scale) of such names")
     parser.add_argument("--minutes", type=_positive, default=120, help="of normal work (quiet)")
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="what is seen, as it comes (quiet)"
@@ -77,6 +77,7 @@ def main(arguments: list[str]) -> int:
             connections=options.connections, seconds=options.seconds, repeat=options.repeat
         ),
         "soak": soak.measure,
+        "scale": lambda: scale.measure(options.only),
         "alarms": lambda: alarms.measure(interval=options.interval, only=options.only),
         "quiet": lambda: quiet.measure(minutes=options.minutes, log=options.log),
     }
@@ -90,7 +91,7 @@ def main(arguments: list[str]) -> int:
     finally:
         if options.json:
             options.json.write_text(json.dumps(result, indent=2) + "\n")
-        if not options.keep and not set(names) <= {"declare", "start"}:
+        if not options.keep and not set(names) <= {"declare", "start", "scale"}:
             down()
     say(machine)
     return 0 if _print_reports(result) else 1
@@ -105,6 +106,7 @@ def _print_reports(result: dict[str, Any]) -> bool:
         "datapath": datapath.print_report,
         "admission": datapath.print_admission,
         "soak": soak.print_report,
+        "scale": scale.print_report,
         "alarms": alarms.print_report,
         "quiet": quiet.print_report,
     }
