@@ -41,7 +41,7 @@ def measure(
     folder: Path, names: Sequence[int] = NAMES, *, repeat: int = 200, rounds: int = 5
 ) -> list[Handshake]:
     """Handshakes with certificates of so many names, in turns; the median of the rounds counts."""
-    _authority(folder)
+    authority(folder)
     pairs = {number: _contexts(folder, number) for number in names}
     costs: dict[int, list[tuple[float, float, int]]] = {number: [] for number in names}
     for _ in range(rounds):
@@ -94,7 +94,8 @@ def _openssl(*words: str | Path) -> None:
     subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
 
 
-def _authority(folder: Path) -> None:
+def authority(folder: Path) -> None:
+    """Make a root (`root.pem`) and an intermediate in a folder."""
     ca = folder / "ca.ext"
     ca.write_text("basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n")
     _openssl("req", "-x509", *_KEY, "-subj", "/CN=Example Root CA", "-days", "2",
@@ -106,15 +107,21 @@ def _authority(folder: Path) -> None:
              "-out", folder / "inter.pem")  # fmt: skip
 
 
-def _contexts(folder: Path, number: int) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    extensions = folder / f"{number}.ext"
-    every = ",".join(f"DNS:{name(index)}" for index in range(number))
-    extensions.write_text(f"subjectAltName={every}\nextendedKeyUsage=serverAuth\n")
-    leaf, key = folder / f"{number}.pem", folder / f"{number}.key"
+def issue(folder: Path, label: str, names: Sequence[str]) -> tuple[Path, Path]:
+    """The files of a certificate with its chain, for these DNS names, and of its key."""
+    extensions = folder / f"{label}.ext"
+    every = ",".join(f"DNS:{each}" for each in names)
+    extensions.write_text(f"subjectAltName={every}\nextendedKeyUsage=serverAuth,clientAuth\n")
+    leaf, key = folder / f"{label}.pem", folder / f"{label}.key"
     _openssl("req", *_KEY, "-subj", "/CN=x", "-keyout", key, "-out", folder / "leaf.csr")
     _openssl("x509", "-req", "-in", folder / "leaf.csr", "-CA", folder / "inter.pem", "-CAkey",
              folder / "inter.key", "-days", "1", "-extfile", extensions, "-out", leaf)  # fmt: skip
     leaf.write_text(leaf.read_text() + (folder / "inter.pem").read_text())
+    return leaf, key
+
+
+def _contexts(folder: Path, number: int) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    leaf, key = issue(folder, f"{number}", [name(index) for index in range(number)])
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(leaf, key)
     server.num_tickets = 0

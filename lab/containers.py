@@ -92,7 +92,7 @@ def guest_plan(
         # What the command line calls systempaths=unconfined: runc inside mounts its own /proc, and
         # a router sets forwarding in it.
         host_config |= {"MaskedPaths": [], "ReadonlyPaths": []}
-    files = _files(guest, settings) | networks.files(guest.place) | dict(more or {})
+    files = login_files(guest.name, settings) | networks.files(guest.place) | dict(more or {})
     booted = images.older if guest.name in settings.debian_12 else images.base
     return Plan(guest.name, str(guest.address), booted, host_config, files, guest.place)
 
@@ -104,8 +104,9 @@ def client_plan(guests: Iterable[Guest], images: Images, settings: Settings) -> 
     return Plan(CLIENT, address, images.client, {"Init": True, "Dns": resolvers}, {})
 
 
-def _files(guest: Guest, settings: Settings) -> dict[str, tuple[bytes, int]]:
-    host_key = keys.host_key(settings, guest.name)
+def login_files(host: str, settings: Settings) -> dict[str, tuple[bytes, int]]:
+    """Host keys, and the lab's own key as one that may log in: path -> content and mode."""
+    host_key = keys.host_key(settings, host)
     client_key = settings.directory / keys.CLIENT_KEY
     return {
         "/etc/ssh/ssh_host_ed25519_key": (host_key.read_bytes(), 0o600),
@@ -208,7 +209,7 @@ def wait_until_ready(client: DockerClient, plan: Plan, settings: Settings) -> No
         first = container.exec_run(["test", "-e", READY_MARK]).exit_code != 0
         if state == "degraded" and first:
             break
-        if state in ("running", "degraded") and _banner(plan.address).startswith(b"SSH-2.0"):
+        if state in ("running", "degraded") and banner(plan.address).startswith(b"SSH-2.0"):
             if state == "degraded":
                 say(f"  {plan.host}: units have failed:\n{_output(container, FAILED_UNITS)}")
             if first:
@@ -218,7 +219,8 @@ def wait_until_ready(client: DockerClient, plan: Plan, settings: Settings) -> No
     raise LabError(f"{plan.host} did not come up ({state}).\n{_diagnosis(container)}")
 
 
-def _banner(address: str) -> bytes:
+def banner(address: str) -> bytes:
+    """What answers at port 22 of an address; empty where nothing does."""
     try:
         with socket.create_connection((address, 22), timeout=2) as connection:
             return connection.recv(64)
