@@ -19,6 +19,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,18 +54,24 @@ def processes(name: str) -> list[int]:
     ]
 
 
+def told(ids: Sequence[int], name: str) -> list[str]:
+    """A file of /proc of each process that is still there."""
+    texts = []
+    for each in ids:
+        with suppress(OSError):
+            texts.append(Path(f"/proc/{each}/{name}").read_text())
+    return texts
+
+
 def cpu(ids: Sequence[int]) -> float:
     """CPU seconds of processes."""
-    total = 0
-    for each in ids:
-        fields = Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / _TICKS
+    fields = [text.rsplit(")", 1)[1].split() for text in told(ids, "stat")]
+    return sum(int(each[11]) + int(each[12]) for each in fields) / _TICKS
 
 
 def memory(ids: Sequence[int]) -> float:
     """MiB of processes, what they share counted once."""
-    text = "".join(Path(f"/proc/{each}/smaps_rollup").read_text() for each in ids)
+    text = "".join(told(ids, "smaps_rollup"))
     return sum(map(int, re.findall(r"^Pss: +(\d+) kB", text, re.M))) / 1024
 
 
