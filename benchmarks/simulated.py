@@ -7,6 +7,7 @@ Each host answers as a fresh Debian would: nothing of Phoenix is there, every co
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import Any
 
@@ -15,6 +16,19 @@ _ANSWERS: dict[str, tuple[str, ...]] = {
     "dpkg-query": ("installed dpkg",),
 }
 """What a question has in it, and the answer; that to any other is empty."""
+
+
+def answer(question: str) -> tuple[str, ...]:
+    """The lines that a fresh Debian says to a question of Phoenix."""
+    _, trees, rest = question.partition(" config-tree ")
+    if trees:  # several in one question (`facts.config_tree`); of each it has nothing
+        words, number = shlex.split(rest.partition("; }")[0]), 0
+        lines = []
+        while words:
+            lines.append(f"{number}\tend")
+            words, number = words[6 + int(words[5]) :], number + 1
+        return tuple(lines)
+    return next((given for word, given in _ANSWERS.items() if word in question), ())
 
 
 def main(arguments: list[str]) -> None:
@@ -26,9 +40,6 @@ def main(arguments: list[str]) -> None:
     from pyinfra.connectors.util import CommandOutput, OutputLine
 
     from facts.host_fact import BEGIN, END
-
-    def answer(question: str) -> tuple[str, ...]:
-        return next((given for word, given in _ANSWERS.items() if word in question), ())
 
     class Simulated(FakeConnector):
         def run_shell_command(self, command: Any, *_rest: Any, **arguments: Any) -> Any:

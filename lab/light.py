@@ -28,9 +28,9 @@ def up(settings: Settings, number: int) -> Mapping[str, str]:
     Raises:
         LabError: they do not fit into the lab's network, or do not answer.
     """
-    hosts = {f"light{each:03}": str(settings.subnet[FIRST + each]) for each in range(number)}
-    if FIRST + number >= BRIDGE_HOST_PART:
+    if FIRST + number > BRIDGE_HOST_PART:
         raise LabError(f"{number} hosts do not fit into {settings.subnet}")
+    hosts = {f"light{each:03}": str(settings.subnet[FIRST + each]) for each in range(number)}
     client = preflight.connect()
     with timed("image"):
         base = image.ensure(client).base
