@@ -39,7 +39,7 @@ if "updates" not in alone:
 proxmox = settings().proxmox
 # A machine of Proxmox VE's whose agent is switched on there (phoenix.proxmox.desired).
 if site_host().kind == "vm" and proxmox.api != "off" and proxmox.guest_agent:
-    names += [] if "guest_agent" in alone else ["qemu-guest-agent"]
+    names += [] if alone & {"guest_agent", "proxmox"} else ["qemu-guest-agent"]
 packages(name="Base: packages", names=names)
 identity.remembered(name="Base: which host this is", identity=identity_of(site(), site_host()))
 

@@ -70,7 +70,7 @@ def converge() -> None:
         )
     guest_ssh.reachable(
         name="Proxmox: every guest answers by SSH",
-        guests=hostkeys.guests(g for g in site().guests if g.vmid not in waiting),
+        guests=hostkeys.guests(g for g in site().proxmox_guests if g.vmid not in waiting),
         known_hosts=host.data.get("ssh_known_hosts_file") or "~/.ssh/known_hosts",
         seconds=config.ssh_seconds,
     )

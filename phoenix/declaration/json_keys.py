@@ -1583,7 +1583,9 @@ class RawSite(Raw):
         "installed: a missing one is named), `guard` (nftables), `guest_agent` "
         "(qemu-guest-agent), `docker` (Docker Engine and its daemon.json on a Docker host), "
         "`start_page` and `dashboard` (on Traefik's guest: none is served), `watch` (its "
-        "checks by a timer, where `watcher` is given). A host's own list replaces it.",
+        "checks by a timer, where `watcher` is given), `proxmox` (a guest in Proxmox VE, and its "
+        "firewall there: for one that you look after yourself, and for a machine that is none). "
+        "A host's own list replaces it.",
         examples=[["resolver", "time"]],
     )
     login: RawLoginBy = Field(

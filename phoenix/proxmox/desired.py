@@ -136,14 +136,15 @@ def desired_guests(
         ConfigError: a setting that can't work for its guest.
     """
     report = Report()
-    ids = {guest.vmid for guest in (*site.guests, *site.templates)}
+    guests = site.proxmox_guests
+    ids = {guest.vmid for guest in (*guests, *site.templates)}
     for vmid in settings.guests:
         if vmid not in ids:
             report.error(
                 FOLDER, f"proxmox_guests[{vmid}]", "no guest has this id",
                 f"use one of {sorted(v for v in ids if v)}",
             )  # fmt: skip
-    running = {guest.vmid for guest in site.guests}
+    running = {guest.vmid for guest in guests}
     for name, members in settings.apart.items():
         nodes = [node for vmid in members if (node := settings.guest(vmid).node)]
         if twice := sorted({node for node in nodes if nodes.count(node) > 1}):
@@ -159,7 +160,7 @@ def desired_guests(
                     f"name two or more of {sorted(v for v in running if v)}, each once",
                 )  # fmt: skip
     keys = tuple(dict.fromkeys(key.strip() for key in ssh_keys if key.strip()))
-    declared: tuple[Host | Template, ...] = (*_used_templates(site), *site.guests)
+    declared: tuple[Host | Template, ...] = (*_used_templates(site), *guests)
     desired = tuple(_guest(guest, site, settings, keys, report) for guest in declared)
     report.raise_errors()
     return desired
@@ -177,7 +178,7 @@ def _used_templates(site: Site) -> tuple[Template, ...]:
                 take(template.clone_from)
             templates[vmid] = template
 
-    for guest in site.guests:
+    for guest in site.proxmox_guests:
         take(guest.clone_from)
     return tuple(templates.values())
 

@@ -98,7 +98,8 @@ def scopes(
     derived = firewall.rules(site)
     extra = [net for net in operators if not any(_within(net, own) for own in site.subnets)]
     ordered = [
-        _guest_scope(guest, site, derived[guest.name], settings, extra) for guest in site.guests
+        _guest_scope(guest, site, derived[guest.name], settings, extra)
+        for guest in site.proxmox_guests
     ]
     node = settings.node or site.hypervisor.name
     flows = settings.node_flows

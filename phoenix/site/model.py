@@ -19,7 +19,7 @@ _Item = TypeVar("_Item")
 Kind = Literal["hypervisor", "lxc", "vm"]
 LeftAlone = Literal[
     "time", "resolver", "updates", "ssh", "trust", "packages", "guard", "guest_agent", "docker",
-    "start_page", "dashboard", "watch",
+    "start_page", "dashboard", "watch", "proxmox",
 ]  # fmt: skip
 """What every host gets by default, and keeps as it is where `leave_alone` says so."""
 
@@ -694,6 +694,11 @@ class Site(Frozen):
     def subnets(self) -> tuple[IPv4Network, ...]:
         """The known addresses of all its networks, those of `network` first."""
         return tuple(network.subnet for network in self.networks if network.subnet is not None)
+
+    @property
+    def proxmox_guests(self) -> tuple[Host, ...]:
+        """The guests that Phoenix makes and changes in Proxmox VE, where its API is declared."""
+        return tuple(host for host in self.guests if "proxmox" not in host.left_alone)
 
     @cached_property
     def hosts(self) -> tuple[Host, ...]:

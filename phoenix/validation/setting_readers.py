@@ -81,7 +81,7 @@ def _guarded(site: Site) -> Sequence[Host]:
 
 
 def _agents_of_vms(site: Site) -> Sequence[Host]:
-    return (site.hypervisor, *(host for host in site.guests if host.kind == "vm"))
+    return (site.hypervisor, *(host for host in site.proxmox_guests if host.kind == "vm"))
 
 
 _HYPERVISOR = Read(lambda site: (site.hypervisor,))

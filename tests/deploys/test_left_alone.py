@@ -138,8 +138,11 @@ def test_the_guard_of_a_host_that_keeps_its_own_is_taken_away(tmp_path: Path) ->
     assert {s.host for s in done.sent if 'apply" remove' in s.command} == {"step-ca"}
 
 
-def test_the_agent_is_not_installed_on_a_machine_that_keeps_its_own(tmp_path: Path) -> None:
-    inventories = left_alone(tmp_path, everywhere=["guest_agent"])
+@pytest.mark.parametrize("word", ["guest_agent", "proxmox"])
+def test_the_agent_is_not_installed_on_a_machine_that_keeps_its_own(
+    tmp_path: Path, word: str
+) -> None:
+    inventories = left_alone(tmp_path, everywhere=[word])
     done = base(tmp_path, inventories, proxmox_api="ssh")
     assert not [sent for sent in done.sent if "qemu-guest-agent" in sent.command]
     other = left_alone(tmp_path / "other", everywhere=[])

@@ -14,6 +14,7 @@ from phoenix.proxmox import access
 from phoenix.proxmox.desired import Archive, Clone, CloudImage, DesiredGuest, desired_guests
 from phoenix.proxmox.diff import Observed, compare
 from phoenix.proxmox.errors import LoginError
+from phoenix.proxmox.firewall import scopes
 from phoenix.secrets.store import SecretStore
 from phoenix.site.findings import ConfigError
 from phoenix.site.model import Site
@@ -332,3 +333,26 @@ def test_a_guest_that_keeps_its_agent_and_resolver_has_neither_written(tmp_path:
     guests = by_id(declared.load(tmp_path), ProxmoxSettings())
     assert {"agent", "nameserver", "searchdomain"} & guests[1001].keys.keys() == set()
     assert {"agent", "nameserver", "searchdomain"} <= guests[1002].keys.keys()
+
+
+def test_a_guest_that_is_left_alone_is_none_of_proxmox(tmp_path: Path) -> None:
+    """A bare machine, a VM of a cloud, or a guest that a person looks after."""
+    declared = minimal()
+    declared.vm["vms"][1]["leave_alone"] = ["proxmox"]
+    site = declared.load(tmp_path)
+    assert set(by_id(site, ProxmoxSettings())) == {101, 102, 103, 1001}
+    outside = site.host("worker")
+    assert outside in site.guests
+    assert outside.name not in {scope.name for scope in scopes(site, ProxmoxSettings())}
+    (proxy,) = [scope for scope in scopes(site, ProxmoxSettings()) if scope.name == "control"]
+    assert str(outside.address) in str(proxy.rules), "what it asks of others is let in there"
+    settings = ProxmoxSettings(guests={1002: GuestSettings(cpu="host")})
+    with pytest.raises(ConfigError, match=r"proxmox_guests\[1002\]: no guest has this id"):
+        desired_guests(site, settings)
+
+
+def test_all_guests_but_one_may_be_left_alone(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.lxc["site"] = {"leave_alone": ["proxmox"]}
+    declared.lxc["lxc_configs"]["103"]["leave_alone"] = []
+    assert set(by_id(declared.load(tmp_path), ProxmoxSettings())) == {103}
